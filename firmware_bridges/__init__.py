@@ -1,0 +1,1 @@
+"""Device payload <-> device model: one folder a family, adapter and emulator side by side."""

@@ -1,0 +1,1 @@
+"""The command `innkeeper`: enrolment, PKI, commissioning and rehearsal of a whole property."""
