@@ -1,0 +1,51 @@
+# Innkeeper: the commands. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+BOOTSTRAP := $(PYTHON) provisioning/environment/bootstrap.py
+# Two cores is what we plan for; more are used where they are.
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup web demo test check bench format coverage-map lock clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+setup: ## create .venv from the hashed lock (quick the second time)
+	@$(BOOTSTRAP) environment
+
+web: setup ## build the web workspace into cloud/web/dist
+	@$(RUN) web/build.py
+
+demo: setup web ## one small hotel, really running: plays the story, then stays up; ONCE=1 ends after the story
+	@$(RUN) -m provisioning.cli rehearse aurora --state build/demo $(if $(ONCE),--once,)
+
+test: setup web ## every test, all tiers that this machine allows
+	@$(BOOTSTRAP) system chromium mosquitto
+	@$(MAKE) --no-print-directory check
+	@$(RUN) -m pytest tests/integration tests/e2e -p no:randomly
+
+check: setup ## format, lint, types, arrows, unit, contract and simulation tests (under 3 minutes)
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/mypy
+	@$(RUN) -m pytest -n $(WORKERS) --ignore tests/integration --ignore tests/e2e
+
+bench: setup ## measure; ONLY=ground|record_path|doors|devices|stays for one; writes build/bench/<name>.json
+	@$(RUN) -m bench $(ONLY)
+
+format: setup ## format and fix what can be fixed
+	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
+
+coverage-map: setup ## guarantee and requirement -> tests
+	@$(RUN) -m tests.coverage_map
+
+lock: setup ## compile requirements/*.txt from pyproject.toml, hashed, without index addresses
+	@for name in edge cloud dev; do \
+	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --extra $$name pyproject.toml -o requirements/$$name.txt || exit 1; done
+
+clean: ## remove what was built (not the virtual environment)
+	@rm -rf build cloud/web/dist .mypy_cache .ruff_cache .hypothesis

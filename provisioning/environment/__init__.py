@@ -1,0 +1,1 @@
+"""Setting up a checkout on a bare machine: the virtual environment and optional system packages."""
