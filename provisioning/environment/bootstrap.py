@@ -29,14 +29,12 @@ INSTALL_WAIT_S = 600
 
 def say(line: str) -> None:
     """Print one line at once, so that it is seen before a long step begins."""
-    print(f"setup: {line}", flush=True)  # noqa: T201
+    print(f"setup: {line}", flush=True)
 
 
 def run(*argv: str | Path, wait_s: float | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and keep what it printed."""
-    return subprocess.run(  # noqa: S603
-        [str(arg) for arg in argv], capture_output=True, text=True, timeout=wait_s, check=False
-    )
+    return subprocess.run([str(arg) for arg in argv], capture_output=True, text=True, timeout=wait_s, check=False)
 
 
 def suitable_python() -> str:
@@ -104,9 +102,7 @@ def install_system_packages(names: list[str]) -> None:
     quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
     try:
         run(*prefix, *quiet, "update", wait_s=INSTALL_WAIT_S)
-        outcome = run(
-            *prefix, *quiet, "install", "-y", "--no-install-recommends", *missing, wait_s=INSTALL_WAIT_S
-        )
+        outcome = run(*prefix, *quiet, "install", "-y", "--no-install-recommends", *missing, wait_s=INSTALL_WAIT_S)
     except subprocess.TimeoutExpired:
         say(f"apt-get did not finish in {INSTALL_WAIT_S} s: the test tiers that need {missing} will be skipped")
         return

@@ -1,0 +1,1 @@
+"""Certificates for links. The door hierarchy (property CA, issuers) is apart: see protocols/grant."""

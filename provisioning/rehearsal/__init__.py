@@ -1,0 +1,1 @@
+"""A whole property from its inventory: real programs as processes, real sockets, everything outside us emulated."""
