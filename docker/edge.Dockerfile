@@ -1,0 +1,24 @@
+# The node in the building: one image, two programs (innkeeper-edge run, innkeeper-edge doors).
+# BASE can be swapped where no image registry is reached.
+ARG BASE=python:3.13-slim-bookworm
+FROM ${BASE} AS build
+WORKDIR /src
+COPY requirements/edge.txt requirements/edge.txt
+RUN python3 -m venv /opt/innkeeper \
+ && /opt/innkeeper/bin/pip install --no-cache-dir --require-hashes -r requirements/edge.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY protocols protocols
+COPY kit kit
+COPY firmware_bridges firmware_bridges
+COPY edge edge
+RUN /opt/innkeeper/bin/pip install --no-cache-dir --no-deps .
+
+FROM ${BASE}
+RUN useradd --system --uid 10001 --home-dir /var/lib/innkeeper --create-home innkeeper \
+ && install -d -o innkeeper -g innkeeper /run/innkeeper
+COPY --from=build /opt/innkeeper /opt/innkeeper
+USER innkeeper
+ENV PATH=/opt/innkeeper/bin:$PATH PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
+VOLUME ["/var/lib/innkeeper", "/run/innkeeper"]
+ENTRYPOINT ["innkeeper-edge"]
+CMD ["run", "--config", "/etc/innkeeper/edge.toml"]
