@@ -1,0 +1,265 @@
+"""Reads an inventory and writes out the site plan: one line for each room, device, bus and door.
+
+An inventory is what a person keeps: floors, what every guest room has, what stands alone. A site plan
+(protocols/device_model/SPEC.md) is what programs read: every single thing with its address. Answers for the
+expansion and for errors that name file, key and value; identities of locks are made elsewhere and handed in.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from protocols.errors import InvalidInputError
+
+FORMAT: Final = 1
+MODBUS_UNITS_MOST: Final = 247  # Modbus application protocol 1.1b3: unit ids 1..247
+ROOM_NUMBER_MOST: Final = 0xFFFF  # a grant names private doors by uint16
+ZONES_MOST: Final = 64  # a grant names common doors by a 64-bit mask
+
+BusKind = Literal["modbus_tcp", "mqtt", "opcua", "ble"]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Unknown keys are mistakes: a misspelt key must not silently do nothing."""
+
+
+class PropertyEntry(_Strict, frozen=True):
+    """Who the building is."""
+
+    id: str
+    name: str
+    tenant: str
+    zone: str
+    edge: str
+
+
+class Floor(_Strict, frozen=True):
+    """Guest rooms numbered in one run."""
+
+    level: int
+    first_room: int
+    rooms: int
+    type: str
+
+
+class Place(_Strict, frozen=True):
+    """A room that is not for guests."""
+
+    id: str
+    level: int
+    kind: Literal["common", "plant"]
+
+
+class Bus(_Strict, frozen=True):
+    """A line on which devices hang."""
+
+    id: str
+    kind: BusKind
+    base_topic: str = "zigbee2mqtt"
+
+
+class Fitting(_Strict, frozen=True):
+    """A device that every guest room has."""
+
+    name: str
+    descriptor: str
+    bus: str
+
+
+class Device(_Strict, frozen=True):
+    """A device that stands alone."""
+
+    id: str
+    room: str
+    descriptor: str
+    bus: str
+
+
+class CommonDoor(_Strict, frozen=True):
+    """A door for many guests: opened by a zone bit, not by a room number."""
+
+    id: str
+    room: str
+    zone: int
+
+
+class Inventory(_Strict, frozen=True):
+    """A whole building, as a person writes it down."""
+
+    format: int
+    property: PropertyEntry
+    floors: tuple[Floor, ...]
+    places: tuple[Place, ...] = ()
+    buses: tuple[Bus, ...] = ()
+    fittings: tuple[Fitting, ...] = ()
+    devices: tuple[Device, ...] = ()
+    common_doors: tuple[CommonDoor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the buses of this run are reached; ports are chosen when the property starts."""
+
+    modbus: tuple[str, int]
+    opcua_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoorEntry:
+    """One door of the plan before its lock has an identity."""
+
+    id: str
+    room: str
+    number: int
+    zones: int
+
+
+def load(path: Path) -> Inventory:
+    """Read and check an inventory file.
+
+    Raises:
+        InvalidInputError: the file is missing, not TOML, or says something impossible; names file, key and value.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidInputError(str(path), "there is no such inventory file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(str(path), f"is not TOML: {error}") from error
+    spoken = document.get("format")
+    if spoken != FORMAT:
+        raise InvalidInputError(f"{path}: format", f"{spoken!r} is not supported; this release reads format {FORMAT}")
+    try:
+        inventory = msgspec.convert(document, Inventory)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(str(path), str(error)) from error
+    _check(inventory, path)
+    return inventory
+
+
+def doors(inventory: Inventory) -> list[DoorEntry]:
+    """List every door: one a guest room, then the common ones."""
+    private = [DoorEntry(f"door-{number}", str(number), number, 0) for number in _room_numbers(inventory)]
+    return private + [DoorEntry(door.id, door.room, 0, 1 << door.zone) for door in inventory.common_doors]
+
+
+def site_plan(inventory: Inventory, addresses: Addresses, locks: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Expand an inventory into a site plan document.
+
+    Args:
+        inventory: A checked inventory.
+        addresses: Where the buses are reached.
+        locks: For each door id the public part of its lock: `lock` (16 hex) and `s_lock` (66 hex).
+    """
+    rooms: list[dict[str, Any]] = [
+        {"id": str(number), "floor": floor.level, "kind": "guest_room", "type": floor.type}
+        for floor in inventory.floors
+        for number in range(floor.first_room, floor.first_room + floor.rooms)
+    ]
+    rooms += [
+        {"id": place.id, "floor": place.level, "kind": place.kind, "type": place.kind} for place in inventory.places
+    ]
+    kinds = {bus.id: bus.kind for bus in inventory.buses}
+    devices: list[dict[str, Any]] = []
+    units: dict[str, int] = {}
+
+    def add(device_id: str, room: str, descriptor: str, bus: str) -> None:
+        address: dict[str, Any] = {"bus": bus}
+        if kinds[bus] == "modbus_tcp":
+            units[bus] = units.get(bus, 0) + 1
+            address["unit"] = units[bus]
+        elif kinds[bus] == "mqtt":
+            address["friendly_name"] = device_id
+        devices.append({"id": device_id, "room": room, "descriptor": descriptor, "address": address})
+
+    for number in _room_numbers(inventory):
+        for fitting in inventory.fittings:
+            add(f"{fitting.name}-{number}", str(number), fitting.descriptor, fitting.bus)
+    for device in inventory.devices:
+        add(device.id, device.room, device.descriptor, device.bus)
+    return {
+        "v": 1,
+        "property": {
+            "id": inventory.property.id,
+            "name": inventory.property.name,
+            "zone": inventory.property.zone,
+            "tenant": inventory.property.tenant,
+        },
+        "edge": inventory.property.edge,
+        "rooms": rooms,
+        "devices": devices,
+        "buses": [_bus(bus, addresses) for bus in inventory.buses],
+        "doors": [
+            {
+                "id": door.id,
+                "room": door.room,
+                "number": door.number,
+                "lock": locks[door.id]["lock"],
+                "s_lock": locks[door.id]["s_lock"],
+                "zones": door.zones,
+            }
+            for door in doors(inventory)
+        ],
+    }
+
+
+def _bus(bus: Bus, addresses: Addresses) -> dict[str, Any]:
+    if bus.kind == "modbus_tcp":
+        return {"id": bus.id, "kind": bus.kind, "host": addresses.modbus[0], "port": addresses.modbus[1]}
+    if bus.kind == "mqtt":
+        return {"id": bus.id, "kind": bus.kind, "base_topic": bus.base_topic}
+    if bus.kind == "opcua":
+        return {"id": bus.id, "kind": bus.kind, "url": addresses.opcua_url}
+    return {"id": bus.id, "kind": bus.kind}
+
+
+def _room_numbers(inventory: Inventory) -> list[int]:
+    return [number for floor in inventory.floors for number in range(floor.first_room, floor.first_room + floor.rooms)]
+
+
+def _check(inventory: Inventory, path: Path) -> None:
+    numbers = _room_numbers(inventory)
+    for number in numbers:
+        if not 0 < number <= ROOM_NUMBER_MOST:
+            raise InvalidInputError(f"{path}: floors", f"room number {number} is outside 1..{ROOM_NUMBER_MOST}")
+    rooms = _unique([str(number) for number in numbers] + [place.id for place in inventory.places], f"{path}: rooms")
+    buses = _unique([bus.id for bus in inventory.buses], f"{path}: buses")
+    _unique([fitting.name for fitting in inventory.fittings], f"{path}: fittings")
+    _unique([device.id for device in inventory.devices], f"{path}: devices")
+    for each in (*inventory.fittings, *inventory.devices):
+        if each.bus not in buses:
+            raise InvalidInputError(f"{path}: bus", f"{each.bus!r} is not one of the buses {sorted(buses)}")
+    for device in inventory.devices:
+        if device.room not in rooms:
+            raise InvalidInputError(
+                f"{path}: devices.{device.id}.room", f"{device.room!r} is not a room of this inventory"
+            )
+    for door in inventory.common_doors:
+        if door.room not in rooms:
+            raise InvalidInputError(
+                f"{path}: common_doors.{door.id}.room", f"{door.room!r} is not a room of this inventory"
+            )
+        if not 0 <= door.zone < ZONES_MOST:
+            raise InvalidInputError(
+                f"{path}: common_doors.{door.id}.zone", f"{door.zone} is outside 0..{ZONES_MOST - 1}"
+            )
+    for bus in inventory.buses:
+        hanging = sum(len(numbers) for fitting in inventory.fittings if fitting.bus == bus.id)
+        hanging += sum(1 for device in inventory.devices if device.bus == bus.id)
+        if bus.kind == "modbus_tcp" and hanging > MODBUS_UNITS_MOST:
+            raise InvalidInputError(
+                f"{path}: buses.{bus.id}", f"{hanging} units hang on it; a Modbus line carries {MODBUS_UNITS_MOST}"
+            )
+
+
+def _unique(ids: list[str], place: str) -> set[str]:
+    seen: set[str] = set()
+    for each in ids:
+        if each in seen:
+            raise InvalidInputError(place, f"{each!r} is there twice")
+        seen.add(each)
+    return seen
