@@ -1,0 +1,164 @@
+"""Settings: typed, frozen, read once by main; a TOML file, then environment variables, then no surprises.
+
+`PREFIX_A__B=value` overrides key `b` of table `a`. Durations are ISO 8601 ("PT30S"); a bare number is refused.
+A relative path in the file is relative to the file's folder; one in the environment, to the working folder.
+Why msgspec and not pydantic-settings: docs/decisions/0004-settings-with-msgspec.md.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from kit.logs import REDACTED, is_secret
+from protocols.errors import InvalidInputError
+
+FILE_BYTES_MAX: Final = 1024 * 1024
+LEVEL_SEPARATOR: Final = "__"
+VALUE_SHOWN_MAX: Final = 80
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def load(cls: type[T], path: Path | None, env_prefix: str, environ: Mapping[str, str]) -> T:
+    """Build settings of class `cls`, a frozen msgspec.Struct with forbid_unknown_fields=True.
+
+    Args:
+        cls: nested Structs are tables.
+        path: a TOML file, or None for the environment alone.
+        env_prefix: "EDGE" makes `EDGE_UPLINK__BROKER_HOST` the key `uplink.broker_host`. Variables with the
+            prefix that name no key are refused, like unknown keys in the file.
+        environ: `os.environ`, handed in by main.
+
+    Raises:
+        InvalidInputError: names the file or variable, the key and the offending value (blanked if secret).
+    """
+    tree: dict[str, Any] = {} if path is None else _read(path)
+    from_file = Path.cwd() if path is None else path.parent
+    source = str(path) if path is not None else "settings"
+    tree = _with_paths(tree, from_file, cls)
+    prefix = env_prefix.rstrip("_") + "_"
+    variables: dict[tuple[str, ...], str] = {}
+    for name in sorted(environ):
+        if name.startswith(prefix):
+            key = tuple(name.removeprefix(prefix).lower().split(LEVEL_SEPARATOR))
+            _put(tree, key, _from_variable(cls, key, name, environ[name]), name)
+            variables[key] = name
+    try:
+        return msgspec.convert(tree, cls, dec_hook=_decode)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise _explained(error, tree, source, variables) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
+    if len(raw) > FILE_BYTES_MAX:
+        raise InvalidInputError(str(path), f"is larger than {FILE_BYTES_MAX} bytes")
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(str(path), f"is not TOML: {error}") from error
+
+
+def _with_paths(node: Any, folder: Path, kind: object) -> Any:  # noqa: ANN401  # walks untyped TOML
+    """Return `node` with the strings that are to be paths made absolute from `folder`."""
+    for each in _alternatives(kind):
+        if each is Path and isinstance(node, str) and node:
+            return str(folder / node)
+        if isinstance(each, type) and issubclass(each, msgspec.Struct) and isinstance(node, dict):
+            kinds = get_type_hints(each)
+            return {key: _with_paths(value, folder, kinds.get(key)) for key, value in node.items()}
+        if get_origin(each) in (list, tuple) and isinstance(node, list):
+            return [_with_paths(value, folder, get_args(each)[0]) for value in node]
+        if get_origin(each) is dict and isinstance(node, dict):
+            return {key: _with_paths(value, folder, get_args(each)[1]) for key, value in node.items()}
+    return node
+
+
+def _from_variable(cls: type[msgspec.Struct], key: tuple[str, ...], name: str, text: str) -> object:
+    """Return the value that a variable's text stands for, as plain data of the field's type."""
+    kind: object = cls
+    for level in key:
+        tables = [k for k in _alternatives(kind) if isinstance(k, type) and issubclass(k, msgspec.Struct)]
+        if not tables or level not in tables[0].__struct_fields__:
+            raise InvalidInputError(name, f"names no setting: there is no key {'.'.join(key)!r}")
+        kind = get_type_hints(tables[0])[level]
+    alternatives = _alternatives(kind)
+    if Path in alternatives:
+        return str(Path.cwd() / text) if text else text
+    structured = any(
+        get_origin(each) in (list, tuple, dict) or (isinstance(each, type) and issubclass(each, msgspec.Struct))
+        for each in alternatives
+    )
+    try:
+        if structured:
+            return msgspec.json.decode(text)
+        value = msgspec.convert(text, kind, strict=timedelta in alternatives, dec_hook=_decode)
+    except (msgspec.MsgspecError, ValueError) as error:
+        problem = "is not of the right form" if is_secret(key[-1]) else str(error)
+        raise InvalidInputError(name, f"{problem}; got {_shown(key, text)}") from error
+    return msgspec.to_builtins(value)
+
+
+def _alternatives(kind: object) -> tuple[Any, ...]:
+    """Return the members of a union, seen through Annotated; a plain type alone."""
+    if kind is None:
+        return ()
+    if hasattr(kind, "__metadata__"):
+        return _alternatives(get_args(kind)[0])
+    arguments = get_args(kind)
+    if type(None) in arguments or (get_origin(kind) not in (None, list, tuple, dict) and arguments):
+        return tuple(inner for each in arguments for inner in _alternatives(each))
+    return (kind,)
+
+
+def _put(tree: dict[str, Any], key: tuple[str, ...], value: object, name: str) -> None:
+    node = tree
+    for level in key[:-1]:
+        node = node.setdefault(level, {})
+        if not isinstance(node, dict):
+            raise InvalidInputError(name, f"{level!r} is not a table in the file")
+    node[key[-1]] = value
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        if not value:
+            raise ValueError("a path must not be empty")
+        return Path(value)
+    raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")
+
+
+def _explained(
+    error: Exception, tree: dict[str, Any], source: str, variables: Mapping[tuple[str, ...], str]
+) -> InvalidInputError:
+    """Turn `Expected int, got str - at $.uplink.port` into the variable or file, key and value."""
+    problem, _, place = str(error).partition(" - at `$")
+    key = tuple(level for level in place.rstrip("`").split(".") if level)
+    where = variables.get(key, source)
+    if not key:
+        return InvalidInputError(where, problem)
+    node: Any = tree
+    for level in key:
+        if not isinstance(node, dict) or level not in node:  # an item of a list: the key says which
+            return InvalidInputError(where, f"{'.'.join(key)}: {problem}")
+        node = node[level]
+    if isinstance(node, dict):
+        return InvalidInputError(where, f"{'.'.join(key)}: {problem}")
+    if is_secret(key[-1]):
+        problem = "is not of the right form"
+    return InvalidInputError(where, f"{'.'.join(key)}: {problem}; got {_shown(key, node)}")
+
+
+def _shown(key: tuple[str, ...], value: object) -> str:
+    if is_secret(key[-1]):
+        return REDACTED
+    text = repr(value)
+    return text if len(text) <= VALUE_SHOWN_MAX else text[:VALUE_SHOWN_MAX] + "..."
