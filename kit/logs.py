@@ -27,6 +27,8 @@ SECRET_KEY: Final = re.compile(
 PUBLIC_KEY: Final = re.compile(r"(?:^|_)(?:public_key|idempotency_key|key_(?:id|path))(?:$|_)", re.IGNORECASE)
 """What only sounds secret, and is needed to follow a command or to find a file."""
 DEPTH_MAX: Final = 6
+TALKATIVE: Final = ("httpx", "httpcore", "pymodbus", "asyncua", "bumble", "bleak", "asyncio")
+"""Libraries that log every request or frame at info, with addresses and payloads in it."""
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 Event = MutableMapping[str, Any]
@@ -81,6 +83,8 @@ def configure(service: str, level: str = "info", json: bool = True, stream: Text
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel("DEBUG" if level == "debug" else "WARNING")
     logging.captureWarnings(capture=True)
 
 
