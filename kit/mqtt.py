@@ -215,16 +215,18 @@ class _LostWhileWaitingError(Exception):
 
 def _abandon(client: aiomqtt.Client) -> None:
     """Close the socket of a connection that cannot be ended politely; aiomqtt leaves it open."""
-    with contextlib.suppress(OSError, ValueError):
-        client._client.disconnect()
-        client._client.loop_misc()
-    socket = client._client.socket()
-    if socket is not None:
+    paho = client._client
+    paho.on_socket_open = _refuse_socket  # a cancelled connect still runs in its thread
+    if paho.socket() is not None:
         with contextlib.suppress(OSError, ValueError):
-            client._client._sock_close()
+            paho._sock_close()
     task = client._misc_task
     if task is not None and not task.done():
         task.cancel()
+
+
+def _refuse_socket(_client: object, _userdata: object, socket: Any) -> None:  # noqa: ANN401  # paho's union
+    socket.close()
 
 
 _QUIET: Final = logging.getLogger("kit.mqtt.client")
