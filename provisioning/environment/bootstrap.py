@@ -63,11 +63,14 @@ def make_environment() -> None:
         say(f"creating the virtual environment with {Path(python).name}")
         _create_venv(python)
     say("installing locked requirements, hashes checked (about a minute the first time)")
-    pip = [VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if run(*pip[:3], "--version").returncode != 0:  # a venv made without ensurepip: drive it from outside
-        pip = [Path(python), "-m", "pip", "--python", VENV / "bin" / "python", *pip[3:]]
-    for arguments in (["--require-hashes", "-r", LOCK], ["--no-deps", "--no-build-isolation", "-e", ROOT]):
-        outcome = run(*pip, *arguments)
+    pip = [str(VENV / "bin" / "python"), "-m", "pip"]
+    if run(*pip, "--version").returncode != 0:  # a venv made without ensurepip: drive it from outside
+        pip = [python, "-m", "pip", "--python", str(VENV / "bin" / "python")]
+    for arguments in (
+        ["--require-hashes", "-r", str(LOCK)],
+        ["--no-deps", "--no-build-isolation", "-e", str(ROOT)],
+    ):
+        outcome = run(*pip, "install", "--quiet", "--disable-pip-version-check", *arguments)
         if outcome.returncode != 0:
             sys.stderr.write(outcome.stdout + outcome.stderr)
             raise SystemExit("setup: pip could not install the locked requirements; its own words are above.")

@@ -230,9 +230,11 @@ def _check(inventory: Inventory, path: Path) -> None:
     buses = _unique([bus.id for bus in inventory.buses], f"{path}: buses")
     _unique([fitting.name for fitting in inventory.fittings], f"{path}: fittings")
     _unique([device.id for device in inventory.devices], f"{path}: devices")
-    for each in (*inventory.fittings, *inventory.devices):
-        if each.bus not in buses:
-            raise InvalidInputError(f"{path}: bus", f"{each.bus!r} is not one of the buses {sorted(buses)}")
+    hung = [(f"fittings.{fitting.name}", fitting.bus) for fitting in inventory.fittings]
+    hung += [(f"devices.{device.id}", device.bus) for device in inventory.devices]
+    for place, bus_id in hung:
+        if bus_id not in buses:
+            raise InvalidInputError(f"{path}: {place}.bus", f"{bus_id!r} is not one of the buses {sorted(buses)}")
     for device in inventory.devices:
         if device.room not in rooms:
             raise InvalidInputError(
