@@ -1,0 +1,1 @@
+"""What we ship to a node: images, compose file, playbooks."""
