@@ -1,0 +1,60 @@
+"""The command `innkeeper`: what a property engineer types.
+
+Thin: reads arguments, says errors in one line, leaves the work to the rooms beside it.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protocols.errors import PlatformError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Innkeeper: provision and rehearse a property.")
+inventory_app = typer.Typer(no_args_is_help=True, help="Check what was written down about a building.")
+app.add_typer(inventory_app, name="inventory")
+
+
+@app.command()
+def rehearse(
+    name: Annotated[str, typer.Argument(help="An inventory: a name in inventories/, or a path to a .toml file.")],
+    state: Annotated[Path, typer.Option(help="Where the run keeps its state, logs and report.")] = Path("build/demo"),
+    once: Annotated[bool, typer.Option("--once", help="Play the story and end.")] = False,
+    story: Annotated[bool, typer.Option(help="Play the story at all, or only bring the property up.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of every emulator's misbehaviour.")] = 1,
+) -> None:
+    """Run a whole property on this machine, everything outside Innkeeper emulated, and play its story."""
+    from provisioning.rehearsal.rehearsal import run_rehearsal
+
+    path = Path(name) if name.endswith(".toml") else ROOT / "inventories" / f"{name}.toml"
+    raise SystemExit(run_rehearsal(path, state, once=once, story=story, seed=seed))
+
+
+@inventory_app.command("check")
+def check(file: Annotated[Path, typer.Argument(help="An inventory file.")]) -> None:
+    """Say whether an inventory is right, and if not what is wrong and where."""
+    from provisioning.inventory import inventory as inventories
+
+    inventory = inventories.load(file)
+    rooms = sum(floor.rooms for floor in inventory.floors)
+    devices = rooms * len(inventory.fittings) + len(inventory.devices)
+    typer.echo(
+        f"{file}: {inventory.property.name}, {rooms} guest rooms, {len(inventory.places)} other places, "
+        f"{devices} devices on {len(inventory.buses)} buses, {len(inventories.doors(inventory))} doors"
+    )
+
+
+def main() -> None:
+    """Entry point. An error of ours is one line on standard error and exit status 1, never a traceback."""
+    try:
+        app()
+    except PlatformError as error:
+        print(f"innkeeper: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
