@@ -1,0 +1,96 @@
+"""Names of things: one grammar, one type a kind of thing.
+
+Source of truth: SPEC.md section 1. A name is never derived from a guest, and never parsed for meaning.
+"""
+
+import re
+from typing import Final, NewType
+
+from protocols.errors import InvalidInputError
+
+PropertyId = NewType("PropertyId", str)
+EdgeId = NewType("EdgeId", str)
+RoomId = NewType("RoomId", str)
+DeviceId = NewType("DeviceId", str)
+DoorId = NewType("DoorId", str)
+StayId = NewType("StayId", str)
+BusId = NewType("BusId", str)
+LockId = NewType("LockId", str)
+"""Eight bytes as 16 lower-case hexadecimal digits."""
+DescriptorId = NewType("DescriptorId", str)
+"""`<family>/<model>`."""
+
+NAME_CHARACTERS_MAX: Final = 40
+NAME: Final = r"[a-z0-9][a-z0-9-]{0,39}"
+_NAME: Final = re.compile(NAME)
+_LOCK: Final = re.compile(r"[0-9a-f]{16}")
+_DESCRIPTOR: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,39}/[a-z0-9][a-z0-9_.-]{0,39}")
+
+
+def parse_name(text: object, place: str) -> str:
+    """Return `text` if it is a name: `[a-z0-9][a-z0-9-]{0,39}`.
+
+    Args:
+        text: what was read.
+        place: where, for the error.
+
+    Raises:
+        InvalidInputError: it is no text or does not fit the grammar.
+    """
+    if not isinstance(text, str) or _NAME.fullmatch(text) is None:
+        raise InvalidInputError(place, f"{_shown(text)} is no name: 1 to 40 of a-z, 0-9 and '-', not starting with '-'")
+    return text
+
+
+def parse_property_id(text: object, place: str = "property id") -> PropertyId:
+    """Return a property's name. Raises InvalidInputError."""
+    return PropertyId(parse_name(text, place))
+
+
+def parse_edge_id(text: object, place: str = "edge id") -> EdgeId:
+    """Return an edge's name. Raises InvalidInputError."""
+    return EdgeId(parse_name(text, place))
+
+
+def parse_room_id(text: object, place: str = "room id") -> RoomId:
+    """Return a room's name. Raises InvalidInputError."""
+    return RoomId(parse_name(text, place))
+
+
+def parse_device_id(text: object, place: str = "device id") -> DeviceId:
+    """Return a device's name. Raises InvalidInputError."""
+    return DeviceId(parse_name(text, place))
+
+
+def parse_door_id(text: object, place: str = "door id") -> DoorId:
+    """Return a door's name. Raises InvalidInputError."""
+    return DoorId(parse_name(text, place))
+
+
+def parse_stay_id(text: object, place: str = "stay id") -> StayId:
+    """Return a stay's name. Raises InvalidInputError."""
+    return StayId(parse_name(text, place))
+
+
+def parse_bus_id(text: object, place: str = "bus id") -> BusId:
+    """Return a bus's name. Raises InvalidInputError."""
+    return BusId(parse_name(text, place))
+
+
+def parse_lock_id(text: object, place: str = "lock id") -> LockId:
+    """Return a lock's id, 16 lower-case hexadecimal digits. Raises InvalidInputError."""
+    if not isinstance(text, str) or _LOCK.fullmatch(text) is None:
+        raise InvalidInputError(place, f"{_shown(text)} is no lock id: 16 of 0-9 and a-f")
+    return LockId(text)
+
+
+def parse_descriptor_id(text: object, place: str = "descriptor") -> DescriptorId:
+    """Return a descriptor's id, `<family>/<model>`. Raises InvalidInputError."""
+    if not isinstance(text, str) or _DESCRIPTOR.fullmatch(text) is None:
+        raise InvalidInputError(place, f"{_shown(text)} is no descriptor id: <family>/<model>")
+    return DescriptorId(text)
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."

@@ -1,0 +1,334 @@
+"""The site plan: what one property consists of. One document that the edge, the cloud and the emulators read.
+
+Source of truth: SPEC.md section 5. Strict: an unknown field, a dangling name or a wrong address is refused with its
+place and value, because a plan that is half understood opens the wrong door.
+"""
+
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+
+from protocols.device_model.identity import (
+    BusId,
+    DescriptorId,
+    DeviceId,
+    DoorId,
+    EdgeId,
+    LockId,
+    PropertyId,
+    RoomId,
+    parse_bus_id,
+    parse_descriptor_id,
+    parse_device_id,
+    parse_door_id,
+    parse_edge_id,
+    parse_lock_id,
+    parse_property_id,
+    parse_room_id,
+)
+from protocols.errors import InvalidInputError, UnsupportedVersionError
+
+SITE_PLAN_VERSION: Final = 1
+SITE_PLAN_BYTES_MAX: Final = 4 * 1024 * 1024
+ROOMS_MAX: Final = 5_000
+DEVICES_MAX: Final = 50_000
+DOORS_MAX: Final = 10_000
+BUSES_MAX: Final = 200
+ROOM_NUMBER_MAX: Final = 0xFFFF
+ZONES_MAX: Final = 2**64 - 1  # a grant names common doors by a 64-bit mask
+
+_COMPRESSED_P256: Final = re.compile(r"0[23][0-9a-f]{64}")
+_IEEE: Final = re.compile(r"0x[0-9a-f]{16}")
+_TOPIC_LEVEL: Final = re.compile(r"[^+#\x00/]{1,64}")
+_BASE_TOPIC: Final = re.compile(r"[^+#\x00]{1,200}")
+_ZONE_NAME: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
+
+RoomKind = Literal["guest_room", "common", "plant"]
+T = TypeVar("T", bound=Hashable)
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Frozen, and refuses what it does not know."""
+
+
+class Property(_Strict, frozen=True):
+    """The building. `zone` is an IANA zone name; `tenant` the operator it belongs to."""
+
+    id: PropertyId
+    name: _Text
+    zone: str
+    tenant: str
+
+
+class Room(_Strict, frozen=True):
+    """A place that things are in. `type` is the property's own word (double, suite, lobby)."""
+
+    id: RoomId
+    floor: int
+    kind: RoomKind
+    type: _Text
+
+
+class Address(_Strict, frozen=True):
+    """Where a device is on its bus; which field it needs depends on the kind of the bus.
+
+    modbus_tcp: `unit` 1..247. mqtt: the `friendly_name` under which Zigbee2MQTT publishes, and `ieee` (0x and 16 hex
+    digits) where the very radio is meant: another one under that name is then unknown. opcua: `node`, the node id of
+    the object that the descriptor's nodes start from, where it is not the descriptor's own.
+    """
+
+    bus: BusId
+    unit: int | None = None
+    ieee: str | None = None
+    friendly_name: str | None = None
+    node: str | None = None
+
+
+class Device(_Strict, frozen=True):
+    """One thing on a bus. `descriptor` is `<family>/<model>`."""
+
+    id: DeviceId
+    room: RoomId
+    descriptor: DescriptorId
+    address: Address
+
+
+class ModbusTcpBus(_Strict, frozen=True, tag_field="kind", tag="modbus_tcp"):
+    """A Modbus TCP gateway or device; many units behind one address."""
+
+    id: BusId
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+
+class MqttBus(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
+    """A Zigbee2MQTT instance on the site broker (where the broker is belongs to the edge's settings)."""
+
+    id: BusId
+    base_topic: str
+
+
+class OpcUaBus(_Strict, frozen=True, tag_field="kind", tag="opcua"):
+    """An OPC UA server."""
+
+    id: BusId
+    url: str
+
+
+class BleBus(_Strict, frozen=True, tag_field="kind", tag="ble"):
+    """The locks' radio: driven by the doors process, not by a bus supervisor."""
+
+    id: BusId
+
+
+Bus = ModbusTcpBus | MqttBus | OpcUaBus | BleBus
+
+
+class Door(_Strict, frozen=True):
+    """One lock on one door.
+
+    `number` is the uint16 under which grants name a guest room's door; a common door has number 0 and at least one
+    bit in `zones`. `s_lock` is the lock's P-256 key, compressed, in hexadecimal.
+    """
+
+    id: DoorId
+    room: RoomId
+    number: Annotated[int, msgspec.Meta(ge=0, le=ROOM_NUMBER_MAX)]
+    lock: LockId
+    s_lock: str
+    zones: int = 0
+
+
+class SitePlan(_Strict, frozen=True):
+    """A whole property. Made by `parse`, which has checked every name in it."""
+
+    v: int
+    property: Property
+    edge: EdgeId
+    rooms: Annotated[tuple[Room, ...], msgspec.Meta(max_length=ROOMS_MAX)]
+    devices: Annotated[tuple[Device, ...], msgspec.Meta(max_length=DEVICES_MAX)] = ()
+    buses: Annotated[tuple[Bus, ...], msgspec.Meta(max_length=BUSES_MAX)] = ()
+    doors: Annotated[tuple[Door, ...], msgspec.Meta(max_length=DOORS_MAX)] = ()
+
+    def room(self, room: RoomId) -> Room | None:
+        """Return the room of that name."""
+        return next((each for each in self.rooms if each.id == room), None)
+
+    def device(self, device: DeviceId) -> Device | None:
+        """Return the device of that name."""
+        return next((each for each in self.devices if each.id == device), None)
+
+    def door(self, door: DoorId) -> Door | None:
+        """Return the door of that name."""
+        return next((each for each in self.doors if each.id == door), None)
+
+    def doors_of(self, room: RoomId) -> tuple[Door, ...]:
+        """Return the doors of a room, in the plan's order."""
+        return tuple(each for each in self.doors if each.room == room)
+
+    def devices_on(self, bus: BusId) -> tuple[Device, ...]:
+        """Return the devices on a bus, in the plan's order."""
+        return tuple(each for each in self.devices if each.address.bus == bus)
+
+    def room_of(self, device: DeviceId) -> RoomId | None:
+        """Return the room that a device is in."""
+        found = self.device(device)
+        return None if found is None else found.room
+
+
+class _Versioned(msgspec.Struct):
+    v: int
+
+
+_VERSION: Final = msgspec.json.Decoder(_Versioned)
+_PLAN: Final = msgspec.json.Decoder(SitePlan)
+
+
+def parse(data: bytes, place: str = "site plan") -> SitePlan:
+    """Return the plan written in `data` (JSON).
+
+    Args:
+        data: the whole document.
+        place: where it came from, for the errors (a file name).
+
+    Raises:
+        UnsupportedVersionError: it is of a version that is not spoken here.
+        InvalidInputError: it is too long, no JSON, or wrong; names the place and the value.
+    """
+    if len(data) > SITE_PLAN_BYTES_MAX:
+        raise InvalidInputError(place, f"{len(data)} bytes, at most {SITE_PLAN_BYTES_MAX} are read")
+    try:
+        version = _VERSION.decode(data).v
+        if version != SITE_PLAN_VERSION:
+            raise UnsupportedVersionError(f"{place}: site plan", version, (SITE_PLAN_VERSION,))
+        plan = _PLAN.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInputError(place, str(error)) from error
+    _check(plan, place)
+    return plan
+
+
+def encode(plan: SitePlan) -> bytes:
+    """Return the plan as indented JSON, ending in a line feed."""
+    return msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n"
+
+
+def _check(plan: SitePlan, place: str) -> None:
+    parse_property_id(plan.property.id, f"{place}: property.id")
+    parse_property_id(plan.property.tenant, f"{place}: property.tenant")
+    parse_edge_id(plan.edge, f"{place}: edge")
+    if _ZONE_NAME.fullmatch(plan.property.zone) is None:
+        raise InvalidInputError(f"{place}: property.zone", f"{plan.property.zone!r} is no zone name")
+    for index, room in enumerate(plan.rooms):
+        parse_room_id(room.id, f"{place}: rooms[{index}].id")
+    _once((each.id for each in plan.rooms), f"{place}: rooms[{{}}].id")
+    rooms = {each.id for each in plan.rooms}
+    for index, bus in enumerate(plan.buses):
+        _check_bus(bus, f"{place}: buses[{index}]")
+    _once((each.id for each in plan.buses), f"{place}: buses[{{}}].id")
+    buses: dict[BusId, Bus] = {each.id: each for each in plan.buses}
+    for index, device in enumerate(plan.devices):
+        spot = f"{place}: devices[{index}]"
+        parse_device_id(device.id, f"{spot}.id")
+        parse_descriptor_id(device.descriptor, f"{spot}.descriptor")
+        if device.room not in rooms:
+            raise InvalidInputError(f"{spot}.room", f"{device.room!r} is none of the plan's rooms")
+        if device.address.bus not in buses:
+            raise InvalidInputError(f"{spot}.address.bus", f"{device.address.bus!r} is none of the plan's buses")
+        _check_address(device.address, buses[device.address.bus], f"{spot}.address")
+    _once((each.id for each in plan.devices), f"{place}: devices[{{}}].id")
+    # Two units of one make may share an address field by mistake: the second would answer for the first.
+    _once(((each.address.bus, _key(each.address)) for each in plan.devices), f"{place}: devices[{{}}].address")
+    _once((each.address.ieee or each.id for each in plan.devices), f"{place}: devices[{{}}].address.ieee")
+    _check_doors(plan.doors, rooms, place)
+
+
+def _check_doors(doors: Sequence[Door], rooms: set[RoomId], place: str) -> None:
+    for index, door in enumerate(doors):
+        spot = f"{place}: doors[{index}]"
+        parse_door_id(door.id, f"{spot}.id")
+        parse_lock_id(door.lock, f"{spot}.lock")
+        if door.room not in rooms:
+            raise InvalidInputError(f"{spot}.room", f"{door.room!r} is none of the plan's rooms")
+        if _COMPRESSED_P256.fullmatch(door.s_lock) is None:
+            raise InvalidInputError(
+                f"{spot}.s_lock", f"{door.s_lock!r:.80} is no compressed P-256 key: 66 hex digits from 02 or 03"
+            )
+        if not 0 <= door.zones <= ZONES_MAX:
+            raise InvalidInputError(f"{spot}.zones", f"{door.zones} is outside 0..{ZONES_MAX}")
+        if (door.number == 0) != (door.zones != 0):
+            raise InvalidInputError(
+                f"{spot}.zones", f"number {door.number} with zones {door.zones}: a door has either a number or zones"
+            )
+    _once((each.id for each in doors), f"{place}: doors[{{}}].id")
+    _once((each.lock for each in doors), f"{place}: doors[{{}}].lock")
+    _once((each.s_lock for each in doors), f"{place}: doors[{{}}].s_lock")
+
+
+def _check_bus(bus: Bus, place: str) -> None:
+    parse_bus_id(bus.id, f"{place}.id")
+    match bus:
+        case ModbusTcpBus():
+            if not bus.host or any(each.isspace() for each in bus.host) or len(bus.host) > 253:
+                raise InvalidInputError(f"{place}.host", f"{bus.host!r:.80} is no host")
+        case MqttBus():
+            levels = bus.base_topic.split("/")
+            if _BASE_TOPIC.fullmatch(bus.base_topic) is None or "" in levels or levels[0].startswith("$"):
+                raise InvalidInputError(f"{place}.base_topic", f"{bus.base_topic!r:.80} is no topic to build on")
+        case OpcUaBus():
+            if not bus.url.startswith("opc.tcp://") or len(bus.url) > 500:
+                raise InvalidInputError(f"{place}.url", f"{bus.url!r:.80} does not start with opc.tcp://")
+        case BleBus():
+            pass
+
+
+def _check_address(address: Address, bus: Bus, place: str) -> None:
+    given = {name for name in ("unit", "ieee", "friendly_name", "node") if getattr(address, name) is not None}
+    needed, allowed = _ADDRESS_FIELDS[type(bus)]
+    if missing := sorted(needed - given):
+        raise InvalidInputError(f"{place}.{missing[0]}", f"missing: bus {bus.id!r} needs it")
+    if extra := sorted(given - allowed):
+        raise InvalidInputError(f"{place}.{extra[0]}", f"{getattr(address, extra[0])!r} has no meaning on {bus.id!r}")
+    if address.unit is not None and not 1 <= address.unit <= 247:
+        raise InvalidInputError(f"{place}.unit", f"{address.unit} is outside 1..247")
+    if address.ieee is not None and _IEEE.fullmatch(address.ieee) is None:
+        raise InvalidInputError(f"{place}.ieee", f"{address.ieee!r:.80} is not 0x and 16 of 0-9 and a-f")
+    if address.friendly_name is not None and not _is_friendly_name(address.friendly_name):
+        raise InvalidInputError(f"{place}.friendly_name", f"{address.friendly_name!r:.80} cannot be a friendly name")
+    if address.node is not None and not (0 < len(address.node) <= 200):
+        raise InvalidInputError(f"{place}.node", f"{address.node!r:.80} is no node id")
+
+
+_ADDRESS_FIELDS: Final[dict[type[Bus], tuple[set[str], set[str]]]] = {
+    ModbusTcpBus: ({"unit"}, {"unit"}),
+    MqttBus: ({"friendly_name"}, {"friendly_name", "ieee"}),
+    OpcUaBus: (set(), {"node"}),
+    BleBus: (set(), set()),
+}
+"""For each kind of bus: the fields that an address needs, and those that it may have."""
+
+
+def _is_friendly_name(name: str) -> bool:
+    """Zigbee2MQTT allows slashes, but not what collides with its own topics."""
+    levels = name.split("/")
+    return (
+        all(_TOPIC_LEVEL.fullmatch(level) is not None for level in levels)
+        and levels[0] != "bridge"
+        and levels[-1] not in ("set", "get", "availability")
+    )
+
+
+def _key(address: Address) -> str:
+    """What must be unique on one bus."""
+    return str(address.unit or address.friendly_name or address.node)
+
+
+def _once(values: Iterable[T], place: str) -> None:
+    seen: dict[T, int] = {}
+    for index, value in enumerate(values):
+        if value in seen:
+            raise InvalidInputError(place.format(index), f"{value!r} is given twice, first at index {seen[value]}")
+        seen[value] = index
