@@ -42,7 +42,10 @@ TIERS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
 _SKIPPED: Final = "tier {tier} is not available: {why}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+_PROBLEMS: Final = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     problems = unknown(items, read_ids())
     absent: dict[str, str] = {name: why for name, (available, why) in TIERS.items() if not available()}
     for item in items:
@@ -51,8 +54,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 problems.append(f"{item.nodeid}: tier {tier!r} is none of {', '.join(TIERS)}")
             elif tier in absent:
                 item.add_marker(pytest.mark.skip(reason=_SKIPPED.format(tier=tier, why=absent[tier])))
-    if problems:
+    if not problems:
+        return
+    if not hasattr(config, "workerinput"):
         raise pytest.UsageError("\n".join(problems))
+    for item in items:  # a worker of xdist that raised here would only say "internal error"
+        item.stash[_PROBLEMS] = [each for each in problems if each.startswith(item.nodeid + ": ")]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if problems := item.stash.get(_PROBLEMS, []):
+        pytest.fail("\n".join(problems), pytrace=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
