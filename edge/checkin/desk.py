@@ -1,0 +1,183 @@
+"""Check-in and check-out of a stay; one path for the cloud's command, the kiosk and the desk (CHK-01, CHK-09, CHK-10).
+
+The order that survives a crash anywhere: the grant first (asking again gives the same one), then the decision into
+the record log, then the answer. A guest who never got the answer asks again and gets it. Check-out decides
+first and tells the doors after: rights end even if this process dies in between (checkin/departures.py).
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from edge.checkin.departures import Departures
+from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
+from edge.checkin.ports import CheckInRecords, Doors
+from edge.policy.document import RoomPolicy
+from edge.stays.document import DocumentStay, StayState
+from edge.stays.keeper import record_body
+from edge.stays.replica import Replica, Stay
+from kit.clock import Clock
+from protocols.device_model.identity import RoomId, StayId
+from protocols.errors import InvalidInputError
+
+PHONE_KEY_BYTES: Final = 33  # a compressed P-256 point
+BY_CHARACTERS_MOST: Final = 80
+
+
+class CheckInDesk:
+    """Takes guests in and lets them go, one at a time: the replica each step sees is the one it changes.
+
+    Args:
+        replica: The stays held true, asked anew each time.
+        policy: The policy in force, asked anew each time.
+        rooms_with_doors: Rooms that a grant can be issued for.
+        doors: The doors process.
+        records: The record log.
+        departures: Tells the doors who has left.
+        clock: Wall time, for windows.
+    """
+
+    def __init__(
+        self,
+        *,
+        replica: Callable[[], Replica],
+        policy: Callable[[], RoomPolicy],
+        rooms_with_doors: frozenset[RoomId],
+        doors: Doors,
+        records: CheckInRecords,
+        departures: Departures,
+        clock: Clock,
+    ) -> None:
+        self._replica, self._policy, self._rooms, self._clock = replica, policy, rooms_with_doors, clock
+        self._doors, self._records, self._departures = doors, records, departures
+        self._turn = asyncio.Lock()
+
+    async def check_in(self, stay_id: StayId, phone_public_key: str, *, by: str) -> dict[str, Any]:
+        """Check a stay in, or give another phone of a stay in house its grant.
+
+        Args:
+            stay_id: Must be in the replica.
+            phone_public_key: 66 hex digits, a compressed P-256 point.
+            by: Who did it, for the record: "cloud", "kiosk", a clerk's name.
+
+        Returns:
+            `{stay, room, state, bundle}`.
+
+        Raises:
+            InvalidInputError: the key or `by` is not of its form.
+            CheckInRefusedError: the rules say no; nothing happened.
+            LinkLostError, ReplyTimeoutError, StoreFailedError: ask again, with the same key.
+        """
+        key = _phone_key(phone_public_key)
+        by = _who(by)
+        async with self._turn:
+            stay = self._held(stay_id)
+            room = self._admissible(stay)
+            join = stay.state is StayState.IN_HOUSE
+            for other in self._others_in(room, stay):
+                await self._leave(other, by=f"superseded by {stay.id}")
+                await self._departures.tell(other.id)  # before the newcomer's grant: never end that one by mistake
+            bundle = await self._doors.issue(
+                stay.id,
+                room,
+                key,
+                not_before_ms=min(self._clock.wall_ms(), stay.expected_from_ms),
+                not_after_ms=stay.expected_until_ms,
+                join=join,
+            )
+            if not join:
+                body = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=self._clock.wall_ms(), by=by)
+                await self._records.stay(body)
+        return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
+
+    async def check_out(self, stay_id: StayId, *, by: str) -> dict[str, Any]:
+        """Check a stay out; asking again gives the same answer.
+
+        Returns:
+            `{stay, room, state, doors_told}`; `doors_told` False: the doors process is away and will be told.
+
+        Raises:
+            CheckInRefusedError: unknown here, or never in house.
+            StoreFailedError: nothing happened; ask again.
+        """
+        by = _who(by)
+        async with self._turn:
+            stay = self._held(stay_id)
+            if stay.state not in (StayState.IN_HOUSE, StayState.LEFT):
+                raise CheckInRefusedError(
+                    CheckInRefusal.NOT_IN_HOUSE, f"Stay {stay.id} is {stay.state}; only a guest in house checks out."
+                )
+            if stay.state is StayState.IN_HOUSE:
+                await self._leave(stay, by=by)
+            told = await self._departures.tell(stay.id)
+        return {"stay": stay.id, "room": stay.room, "state": StayState.LEFT.value, "doors_told": told}
+
+    def _held(self, stay_id: StayId) -> Stay:
+        stay = self._replica().get(stay_id)
+        if stay is None:
+            raise CheckInRefusedError(CheckInRefusal.UNKNOWN_STAY, f"Stay {stay_id} is not known in this building.")
+        return stay
+
+    def _admissible(self, stay: Stay) -> RoomId:
+        """Return the room the stay may be checked into now."""
+        if stay.state in (StayState.LEFT, StayState.VOID):
+            raise CheckInRefusedError(CheckInRefusal.ENDED, f"Stay {stay.id} is {stay.state}; it cannot be checked in.")
+        if stay.room is None:
+            raise CheckInRefusedError(CheckInRefusal.NO_ROOM, f"Stay {stay.id} has no room yet; ask the front desk.")
+        if stay.room not in self._rooms:
+            raise CheckInRefusedError(CheckInRefusal.NO_DOOR, f"Room {stay.room} has no door that this edge serves.")
+        wall_ms = self._clock.wall_ms()
+        if wall_ms >= stay.expected_until_ms:
+            raise CheckInRefusedError(CheckInRefusal.OVER, f"Stay {stay.id} was to end before now; ask the front desk.")
+        opens_ms = stay.expected_from_ms - round(self._policy().check_in.opens_before.total_seconds() * 1000)
+        if stay.state is not StayState.IN_HOUSE and wall_ms < opens_ms:
+            raise CheckInRefusedError(
+                CheckInRefusal.TOO_EARLY, f"Check-in for stay {stay.id} is not open yet.", available_from_ms=opens_ms
+            )
+        return stay.room
+
+    def _others_in(self, room: RoomId, stay: Stay) -> list[Stay]:
+        """Return overdue stays that the newcomer supersedes.
+
+        A stay that is not overdue holds its room against a newcomer: two guests sold the same bed are the front
+        desk's to part, not ours to guess.
+        """
+        if stay.state is StayState.IN_HOUSE:
+            return []
+        others = [
+            each
+            for each in self._replica().all()
+            if each.room == room and each.id != stay.id and each.state is StayState.IN_HOUSE
+        ]
+        for each in others:
+            if each.expected_until_ms > self._clock.wall_ms():
+                raise CheckInRefusedError(
+                    CheckInRefusal.ROOM_TAKEN, f"Room {room} is still held by stay {each.id}; ask the front desk."
+                )
+        return others
+
+    async def _leave(self, stay: Stay, *, by: str) -> None:
+        if stay.room is None:  # in house through a document without a room: no door, no record to tell
+            raise CheckInRefusedError(CheckInRefusal.NO_ROOM, f"Stay {stay.id} is in house without a room.")
+        body = record_body(self._said(stay), StayState.LEFT, stay.room, at_ms=self._clock.wall_ms(), by=by)
+        await self._records.stay(body)
+
+    def _said(self, stay: Stay) -> DocumentStay:
+        replica = self._replica()
+        return replica.documents.get(stay.id) or replica.decisions[stay.id].stay
+
+
+def _phone_key(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != PHONE_KEY_BYTES or key[0] not in (2, 3) or len(text) != 2 * PHONE_KEY_BYTES:
+        raise InvalidInputError("phone_public_key", "is not 66 hex digits of a compressed P-256 point")
+    return key
+
+
+def _who(by: str) -> str:
+    if not 0 < len(by) <= BY_CHARACTERS_MOST or not by.isprintable():
+        raise InvalidInputError("by", f"must be 1 to {BY_CHARACTERS_MOST} printable characters")
+    return by

@@ -1,0 +1,63 @@
+"""What check-in needs of the rest of the house. Implementations: edge/app wires them; tests bring fakes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from protocols.device_model.identity import RoomId, StayId
+
+
+class Doors(Protocol):
+    """The doors process, as check-in sees it (edge/doors/client.py in production)."""
+
+    async def issue(
+        self,
+        stay: StayId,
+        room: RoomId,
+        phone_public_key: bytes,
+        *,
+        not_before_ms: int,
+        not_after_ms: int,
+        join: bool,
+    ) -> Mapping[str, Any]:
+        """Return the bundle for a phone of this stay; the same stay and phone key give the same right again.
+
+        `join` False: the first phone of a new stay, whose use ends every earlier guest's right to the room.
+
+        Raises:
+            LinkLostError: the doors process was not reached; nothing happened.
+            ReplyTimeoutError: it may have issued; asking again is safe.
+            PlatformError: it refused, and says why.
+        """
+        ...
+
+    async def end_stay(self, stay: StayId) -> None:
+        """End every right of the stay; ending it again, or ending a stay without grants, changes nothing."""
+        ...
+
+
+class CheckInRecords(Protocol):
+    """The record log, as far as check-in writes to it."""
+
+    async def stay(self, body: Mapping[str, Any]) -> None:
+        """Append a `stay` record to lane A, and return once it is durable and the replica has taken it.
+
+        Raises:
+            StoreFailedError: not durable; nothing happened.
+        """
+        ...
+
+
+class EndedStays(Protocol):
+    """Which departures the doors have been told of, durably."""
+
+    async def ended(self) -> frozenset[StayId]:
+        """Return the stays that were ended at the doors."""
+        ...
+
+    async def mark_ended(self, stay: StayId) -> None:
+        """Remember one more."""
+        ...
+
+    async def forget_ended(self, stays: Sequence[StayId]) -> None:
+        """Forget stays that nobody holds any more."""
+        ...

@@ -1,0 +1,1 @@
+"""The small documents that say how this property wants its rooms: loaded whole, or refused whole."""

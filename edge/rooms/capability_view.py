@@ -1,0 +1,135 @@
+"""What every room reports, per device, capability and attribute, with its age; whichever vendor it came from.
+
+Pure: readings and both times in, answers out. A value is never dropped for being old: it is told with its age
+and marked stale, because "21.5 °C, four hours ago" is true and "21.5 °C" is not (G17).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from protocols.device_model.capability import Capability
+from protocols.device_model.identity import DeviceId, RoomId
+from protocols.device_model.reading import Quality, Reading, Value
+
+# How long a value stays fresh: twice the slowest period a device of this kind is asked or reports at (G17).
+# Contacts and motion speak when something happens and otherwise once a day; all else is polled by the minute.
+EVENT_FRESH_MS: Final = 2 * 25 * 3_600_000
+POLLED_FRESH_MS: Final = 2 * 60_000
+FRESH_MS: Final[Mapping[Capability, int]] = {
+    Capability.BOOLEAN_STATE: EVENT_FRESH_MS,
+    Capability.OCCUPANCY_SENSING: EVENT_FRESH_MS,
+    Capability.ON_OFF: EVENT_FRESH_MS,
+    Capability.LEVEL_CONTROL: EVENT_FRESH_MS,
+    Capability.POWER_SOURCE: EVENT_FRESH_MS,
+    Capability.DOOR_LOCK: EVENT_FRESH_MS,
+}
+ATTRIBUTES_MOST: Final = 64  # per device: a device that invents names without end fills nothing but its own share
+
+Key = tuple[DeviceId, Capability, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The last value heard. `at_ms` unix ms and `heard_ms` monotonic ms are when the edge heard it."""
+
+    value: Value | None
+    unit: str | None
+    quality: Quality
+    at_ms: int
+    heard_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One value as told to others: quality already says stale where it is; `age_ms` since it was heard."""
+
+    room: RoomId
+    device: DeviceId
+    capability: Capability
+    attribute: str
+    value: Value | None
+    unit: str | None
+    quality: Quality
+    at_ms: int
+    age_ms: int
+
+    def to_body(self) -> dict[str, Any]:
+        """Return the plain form of the live state and of the local API."""
+        return {
+            "room": self.room,
+            "device": self.device,
+            "capability": self.capability.value,
+            "attribute": self.attribute,
+            "value": self.value,
+            "unit": self.unit,
+            "quality": self.quality.value,
+            "at_ms": self.at_ms,
+        }
+
+
+class CapabilityView:
+    """The reported half of every room's twin.
+
+    Args:
+        rooms: Which room each device serves; devices that are not in it are nobody's and are refused.
+    """
+
+    def __init__(self, rooms: Mapping[DeviceId, RoomId]) -> None:
+        self._rooms = dict(rooms)
+        self._reported: dict[DeviceId, dict[tuple[Capability, str], Reported]] = {each: {} for each in rooms}
+        self._silent: set[DeviceId] = set()
+
+    def room_of(self, device: DeviceId) -> RoomId | None:
+        """Return the room a device serves, or None for a device that is in no room of ours."""
+        return self._rooms.get(device)
+
+    def take(self, reading: Reading, *, now_ms: int, wall_ms: int) -> bool:
+        """Take one reading; True if it says something other than the last one did.
+
+        A reading of an unknown device, or one attribute too many, changes nothing and is False.
+        """
+        values = self._reported.get(reading.device)
+        if values is None:
+            return False
+        key = (reading.capability, reading.attribute)
+        before = values.get(key)
+        if before is None and len(values) >= ATTRIBUTES_MOST:
+            return False
+        unit = None if reading.unit is None else str(reading.unit.value)
+        values[key] = Reported(reading.value, unit, reading.quality, wall_ms, now_ms)
+        if reading.quality is not Quality.BAD:
+            self._silent.discard(reading.device)
+        return before is None or (before.value, before.quality) != (reading.value, reading.quality)
+
+    def silent(self, device: DeviceId, *, silent: bool) -> None:
+        """Take that a device went off line or came back: what it said last is stale from now on, however young."""
+        if silent:
+            self._silent.add(device)
+        else:
+            self._silent.discard(device)
+
+    def get(self, device: DeviceId, capability: Capability, attribute: str) -> Reported | None:
+        """Return the last value heard, or None for never."""
+        return self._reported.get(device, {}).get((capability, attribute))
+
+    def devices(self, room: RoomId) -> list[DeviceId]:
+        """Return the devices that serve a room, by id."""
+        return sorted(device for device, served in self._rooms.items() if served == room)
+
+    def shown(self, rooms: Iterable[RoomId] | None = None, *, now_ms: int) -> list[Shown]:
+        """Return every value of the given rooms (all if None), by room, device, capability, attribute."""
+        wanted = None if rooms is None else set(rooms)
+        found = []
+        for device, values in self._reported.items():
+            room = self._rooms[device]
+            if wanted is not None and room not in wanted:
+                continue
+            for (capability, attribute), each in values.items():
+                age_ms = now_ms - each.heard_ms
+                stale = device in self._silent or age_ms > FRESH_MS.get(capability, POLLED_FRESH_MS)
+                quality = Quality.STALE if stale and each.quality is not Quality.BAD else each.quality
+                found.append(
+                    Shown(room, device, capability, attribute, each.value, each.unit, quality, each.at_ms, age_ms)
+                )
+        return sorted(found, key=lambda each: (each.room, each.device, each.capability.value, each.attribute))

@@ -1,0 +1,391 @@
+"""Drives the rooms: entries, readings and stays in; transitions, writes and records out.
+
+The thin shell around modes, occupancy, schedule, intents and commands, which decide. State changes in memory at once and is
+marked dirty; whoever moves the log's cursor (edge/app/follower.py) commits the dirty rooms with it, so that after
+SIGKILL either the entry is processed again or its wake is there, never neither.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge.policy.document import RoomPolicy
+from edge.rooms import occupancy
+from edge.rooms.capability_view import CapabilityView
+from edge.rooms.commands import RESTARTED, CommandBook, RoomCommand, refuse_unsafe
+from edge.rooms.intents import Intents, OpenIntent, Wish, Write
+from edge.rooms.modes import (
+    BelievedEmpty,
+    GuestEntered,
+    Intent,
+    Mode,
+    PresenceFelt,
+    RoomEvent,
+    RoomState,
+    StaffEntered,
+    step,
+)
+from edge.rooms.ports import DeviceWriter, RoomRecords
+from edge.rooms.schedule import due_event
+from edge.stays.document import StayState
+from edge.stays.replica import Stay
+from kit.clock import Clock
+from protocols.device_model.capability import Capability
+from protocols.device_model.command import FINAL_PHASES, Command, Outcome, Phase
+from protocols.device_model.identity import DeviceId, RoomId, StayId
+from protocols.device_model.reading import Quality, Reading
+from protocols.errors import InvalidInputError, PlatformError, StoreFailedError
+
+TICK_MS: Final = 10_000  # how late a room may learn what only time tells it
+WRITE_WAIT_MS: Final = 15_000  # one attempt of a wish; the next one asks afresh
+EVENTS_PER_TICK_MOST: Final = 4  # a room settles in two; more would be two rules in disagreement
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSnapshot:
+    """What of a room survives a restart: its state, and its open wishes with the devices that met them."""
+
+    room: RoomId
+    state: RoomState
+    wishes: tuple[tuple[Intent, tuple[DeviceId, ...]], ...]
+
+
+class RoomsEngine:
+    """All guest rooms of the property.
+
+    Args:
+        rooms: The guest rooms; events for any other room change nothing.
+        view: What devices report; shared with the local API and the live state.
+        stays: The stays that the replica holds for a room, asked anew each time.
+        policy: The policy in force, asked anew each time.
+        writer: The way to the devices.
+        records: The record log.
+        clock: Both clocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        rooms: Sequence[RoomId],
+        view: CapabilityView,
+        stays: Callable[[RoomId], Sequence[Stay]],
+        policy: Callable[[], RoomPolicy],
+        writer: DeviceWriter,
+        records: RoomRecords,
+        clock: Clock,
+    ) -> None:
+        self.view = view
+        self.commands = CommandBook()
+        self._stays, self._policy, self._writer, self._records, self._clock = stays, policy, writer, records, clock
+        self._states: dict[RoomId, RoomState] = {room: RoomState(since_ms=clock.wall_ms()) for room in rooms}
+        self._evidence: dict[RoomId, occupancy.Evidence] = {room: occupancy.Evidence() for room in rooms}
+        self._intents = Intents()
+        self._dirty: set[RoomId] = set()
+        self._told: list[dict[str, Any]] = []
+        self._woken = asyncio.Event()
+        self._running: dict[str, asyncio.Task[Outcome]] = {}
+
+    # --- what survives -------------------------------------------------------------------------------------
+
+    def restore(self, snapshots: Sequence[RoomSnapshot]) -> None:
+        """Take up where the last life of the process stopped; call before anything else."""
+        now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
+        for each in snapshots:
+            if each.room not in self._states:
+                continue  # the site plan no longer has it
+            self._states[each.room] = each.state
+            for intent, met in each.wishes:
+                if self._intents.want(each.room, intent, now_ms=now_ms, wall_ms=wall_ms):
+                    self._open(each.room, intent).met.update(met)
+
+    def take_dirty(self) -> list[RoomSnapshot]:
+        """Return the rooms that changed since the last call, to be stored now; `not_stored` gives them back."""
+        rooms, self._dirty = sorted(self._dirty), set()
+        return [self._snapshot(room) for room in rooms]
+
+    def not_stored(self, snapshots: Sequence[RoomSnapshot]) -> None:
+        """Learn that storing failed: these rooms are still to be stored."""
+        self._dirty.update(each.room for each in snapshots)
+
+    # --- what happens --------------------------------------------------------------------------------------
+
+    def entered(self, room: RoomId, stay: StayId | None, *, at_ms: int) -> None:
+        """Learn that the lock of a room opened, for a stay or for somebody without one (staff).
+
+        Args:
+            room: The lock's room.
+            stay: The stay whose grant opened it; only one in house in this very room wakes it.
+            at_ms: Unix ms when it happened: a welcome light that is late already is not switched on.
+        """
+        if room not in self._states:
+            return
+        ours = stay is not None and any(
+            each.id == stay and each.state is StayState.IN_HOUSE for each in self._stays(room)
+        )
+        if stay is not None and ours:
+            evidence = self._evidence[room]
+            inside = evidence.inside or (evidence.closed is False and evidence.was_inside)
+            self._happened(room, GuestEntered(stay, known_inside=inside), at_ms=at_ms)
+        else:
+            self._happened(room, StaffEntered(), at_ms=at_ms)
+        self._woken.set()
+
+    def heard(self, reading: Reading) -> bool:
+        """Take one reading into view and occupancy; True if it says something new."""
+        now_ms = self._clock.now_ms()
+        new = self.view.take(reading, now_ms=now_ms, wall_ms=self._clock.wall_ms())
+        room = self.view.room_of(reading.device)
+        if room in self._evidence and reading.quality is Quality.GOOD and isinstance(reading.value, bool):
+            before = self._evidence[room]
+            if (reading.capability, reading.attribute) == (Capability.BOOLEAN_STATE, "state_value"):
+                self._evidence[room] = before.door(closed=reading.value, now_ms=now_ms)
+            elif (reading.capability, reading.attribute) == (Capability.OCCUPANCY_SENSING, "occupancy"):
+                self._evidence[room] = before.moved(motion=reading.value, now_ms=now_ms)
+                if reading.value and self._states[room].mode is Mode.AWAY_SET_BACK:
+                    self._woken.set()
+        return new
+
+    def look_again(self) -> None:
+        """Learn that stays or policy changed: think about every room now rather than at the next tick."""
+        self._woken.set()
+
+    # --- what is so ----------------------------------------------------------------------------------------
+
+    def state(self, room: RoomId) -> RoomState:
+        """Return a room's mode and stay. Raises KeyError for a room that is not ours."""
+        return self._states[room]
+
+    def rooms(self) -> list[RoomId]:
+        """Return the guest rooms, by id."""
+        return sorted(self._states)
+
+    def belief(self, room: RoomId) -> occupancy.Belief:
+        """Return whether somebody is believed to be inside. Raises KeyError for a room that is not ours."""
+        return occupancy.believe(self._evidence[room], now_ms=self._clock.now_ms())
+
+    def desired(self, room: RoomId) -> list[OpenIntent]:
+        """Return the room's open wishes."""
+        return [each for each in self._intents if each.room == room]
+
+    # --- what is done --------------------------------------------------------------------------------------
+
+    async def run(self, stored: Callable[[], Awaitable[None]]) -> None:
+        """Think about every room when something happened and every `TICK_MS`, for ever.
+
+        Args:
+            stored: Awaited after each thought that changed a room, to commit what `take_dirty` returns.
+        """
+        for each in self._intents:
+            each.in_flight.clear()  # a crash of this task took its writes along; they are absolute, so ask again
+        for room, state in sorted(self._states.items()):
+            self._tell(room, state)  # the cloud may have missed the last words of the life before
+        async with asyncio.TaskGroup() as writes:
+            await self._close_unfinished()
+            while True:
+                self._woken.clear()
+                for write in self.think():
+                    writes.create_task(self._write(write))
+                if self._dirty:
+                    await stored()
+                await self._flush()
+                await self._wait()
+
+    def think(self) -> list[Write]:
+        """Move every room as far as time, stays and sensors take it; return the writes to start now."""
+        now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
+        policy = self._policy()
+        for room in self._states:
+            for _ in range(EVENTS_PER_TICK_MOST):
+                event = due_event(self._states[room], self._stays(room), wall_ms=wall_ms, policy=policy)
+                if event is None:
+                    break
+                self._happened(room, event, at_ms=wall_ms)
+            belief = self.belief(room)
+            if belief.occupied is True and belief.confidence >= policy.occupancy.vacant_confidence:
+                self._happened(room, PresenceFelt(), at_ms=wall_ms)
+            elif belief.occupied is False and belief.confidence >= policy.occupancy.vacant_confidence:
+                self._happened(room, BelievedEmpty(), at_ms=wall_ms)
+        writes, ended = self._intents.due(self._able, now_ms=now_ms)
+        for wish in ended:
+            self._dirty.add(wish.room)
+            missed = sorted(set(self._able(wish.wish)) - wish.met)
+            if missed:
+                self._tell(wish.room, self._states[wish.room], unmet=wish, missed=missed)
+        return writes
+
+    async def command(self, command: RoomCommand, *, recorded: bool = True) -> Outcome:
+        """Carry out a command at most once; the same idempotency key asks for the same answer again.
+
+        Args:
+            command: What is asked.
+            recorded: False: the caller keeps the durable account of keys and phases itself (edge/link does).
+
+        Raises:
+            InvalidInputError: the room, value, device or key makes no sense; nothing was done.
+            StoreFailedError: could not be made durable; nothing was done.
+        """
+        if command.room not in self._states:
+            raise InvalidInputError("room", f"{command.room!r} is not a guest room of this property")
+        known = self.commands.known(command)
+        if known is not None and known.phase in FINAL_PHASES:
+            return known
+        task = self._running.get(command.idempotency_key)
+        if task is None:
+            if known is not None:
+                return Outcome(Phase.UNKNOWN, None, RESTARTED)
+            refuse_unsafe(command)
+            devices = self._able((command.room, command.capability, command.attribute))
+            if not devices:
+                raise InvalidInputError(
+                    "attribute", f"no device in room {command.room} takes {command.capability} {command.attribute}"
+                )
+            self.commands.write_down(command, Outcome(Phase.ACCEPTED))
+            task = asyncio.get_running_loop().create_task(self._carry_out(command, devices, recorded=recorded))
+            self._running[command.idempotency_key] = task
+            task.add_done_callback(lambda _: self._running.pop(command.idempotency_key, None))
+        return await asyncio.shield(task)  # a caller who hangs up does not stop half a write
+
+    async def settle(self) -> None:
+        """Wait for the commands under way; call at shutdown, before the log closes."""
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=WRITE_WAIT_MS / 1000)
+
+    # --- within --------------------------------------------------------------------------------------------
+
+    def _happened(self, room: RoomId, event: RoomEvent, *, at_ms: int) -> None:
+        before = self._states[room]
+        after, intents = step(before, event, now_ms=at_ms, policy=self._policy())
+        for intent in intents:
+            self._intents.want(room, intent, now_ms=self._clock.now_ms(), wall_ms=self._clock.wall_ms())
+        if after != before or intents:
+            self._states[room] = after
+            self._dirty.add(room)
+        if after.mode is not before.mode or after.stay != before.stay:
+            self._tell(room, after)
+
+    def _able(self, wish: Wish) -> list[DeviceId]:
+        room, capability, attribute = wish
+        return [each for each in self.view.devices(room) if self._writer.can_write(each, capability, attribute)]
+
+    def _open(self, room: RoomId, intent: Intent) -> OpenIntent:
+        return next(each for each in self._intents if each.wish == (room, intent.capability, intent.attribute))
+
+    def _snapshot(self, room: RoomId) -> RoomSnapshot:
+        wishes = tuple((each.intent, tuple(sorted(each.met))) for each in self.desired(room))
+        return RoomSnapshot(room, self._states[room], wishes)
+
+    def _tell(
+        self, room: RoomId, state: RoomState, *, unmet: OpenIntent | None = None, missed: Sequence[DeviceId] = ()
+    ) -> None:
+        body: dict[str, Any] = {"room": room, "mode": state.mode.value, "cause": state.cause, "stay": state.stay}
+        if unmet is not None:
+            intent = unmet.intent
+            body["cause"] = "unmet"
+            body["unmet"] = {
+                "capability": intent.capability.value,
+                "attribute": intent.attribute,
+                "value": intent.value,
+            }
+            body["devices"] = list(missed)
+        self._told.append(body)
+
+    async def _flush(self) -> None:
+        told, self._told = self._told, []
+        for body in told:
+            await self._records.room(body)
+
+    async def _wait(self) -> None:
+        due_ms = self._intents.next_due_ms()
+        wait_ms = TICK_MS if due_ms is None else max(0, min(TICK_MS, due_ms - self._clock.now_ms()))
+        try:
+            async with asyncio.timeout(wait_ms / 1000):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    async def _write(self, write: Write) -> None:
+        """Try once to fulfil a wish at one device; absolute values only, so a doubtful write may be repeated."""
+        wish, wall_ms = write.open, self._clock.wall_ms()
+        left_ms = min(WRITE_WAIT_MS, wish.expires_ms - self._clock.now_ms())
+        name = f"intent:{wish.room}:{wish.intent.attribute}:{wish.intent.deadline_ms}:{write.device}:{wish.attempts}"
+        try:
+            outcome = await self._send(
+                Command(
+                    id=name,
+                    device=write.device,
+                    capability=wish.intent.capability,
+                    attribute=wish.intent.attribute,
+                    value=wish.intent.value,
+                    deadline_ms=wall_ms + left_ms,
+                    idempotency_key=name,
+                )
+            )
+        finally:
+            wish.in_flight.discard(write.device)
+        if outcome.phase is Phase.DONE and self._intents.holds(wish):
+            wish.met.add(write.device)
+            self._dirty.add(wish.room)
+        self._woken.set()
+
+    async def _carry_out(self, command: RoomCommand, devices: Sequence[DeviceId], *, recorded: bool) -> Outcome:
+        if command.deadline_ms <= self._clock.wall_ms():
+            return await self._finish(
+                command, Outcome(Phase.EXPIRED, None, "the deadline had passed"), recorded=recorded
+            )
+        if recorded:
+            try:
+                await self._records.command(command.to_body(Outcome(Phase.ACCEPTED)))
+            except StoreFailedError:
+                self.commands.forget(command)
+                raise
+            if command.deadline_ms <= self._clock.wall_ms():
+                late = Outcome(Phase.EXPIRED, None, "the deadline passed before the device was asked")
+                return await self._finish(command, late, recorded=recorded)
+        if self._intents.withdraw((command.room, command.capability, command.attribute)):
+            self._dirty.add(command.room)  # a person outranks the scene
+        outcomes = await asyncio.gather(
+            *(
+                self._send(
+                    Command(
+                        id=f"{command.id}:{device}",
+                        device=device,
+                        capability=command.capability,
+                        attribute=command.attribute,
+                        value=command.value,
+                        deadline_ms=command.deadline_ms,
+                        idempotency_key=f"{command.idempotency_key}:{device}",
+                    )
+                )
+                for device in devices
+            )
+        )
+        return await self._finish(command, joined(outcomes), recorded=recorded)
+
+    async def _send(self, command: Command) -> Outcome:
+        try:
+            return await self._writer.write(command)
+        except PlatformError as error:
+            phase = Phase.UNKNOWN if error.may_have_taken_effect else Phase.FAILED
+            return Outcome(phase, None, str(error))
+
+    async def _finish(self, command: RoomCommand, outcome: Outcome, *, recorded: bool) -> Outcome:
+        if recorded:
+            await self._records.command(command.to_body(outcome))
+        self.commands.write_down(command, outcome)
+        return outcome
+
+    async def _close_unfinished(self) -> None:
+        """Call the commands that the last life left under way unknown, durably."""
+        for command in self.commands.unfinished():
+            if command.idempotency_key not in self._running:
+                await self._finish(command, Outcome(Phase.UNKNOWN, None, RESTARTED), recorded=True)
+
+
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return what several devices' outcomes say together: done only if all are, unknown if any is."""
+    for phase in (Phase.UNKNOWN, Phase.FAILED, Phase.EXPIRED):
+        for each in outcomes:
+            if each.phase is phase:
+                return each
+    return outcomes[0]

@@ -1,0 +1,164 @@
+"""What the edge holds true about its stays: the cloud's document joined with what was decided here.
+
+Source of truth: docs/decisions/0021-local-decisions-outlive-documents.md. The rule in one line: a stay only
+moves forward (planned, ready, in house, left), whoever said so; of a document and a decision the one further on wins,
+however often and in whatever order either arrives. No clock takes part. This module is pure; edge/app keeps it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from edge.stays.document import DocumentStay, StaysDocument, StayState
+from protocols.device_model.identity import RoomId, StayId
+from protocols.errors import InvalidInputError
+
+PROGRESS: Final = {StayState.PLANNED: 0, StayState.READY: 1, StayState.IN_HOUSE: 2, StayState.LEFT: 3}
+# A stay that left here is remembered this long beyond its end, by the documents' own time: until then a document
+# made before the cloud heard of the departure could bring the guest back to life.
+FORGET_LEFT_AFTER_MS: Final = 7 * 24 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided here about a stay: checked in (`IN_HOUSE`) or out (`LEFT`), and by whom.
+
+    `stay` is what the replica held at that moment, so that a guest in house outlives a document that forgot them.
+    """
+
+    stay: DocumentStay
+    state: StayState
+    room: RoomId
+    at_ms: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """One stay as this edge holds it: the join of document and decision."""
+
+    id: StayId
+    room: RoomId | None
+    state: StayState
+    guest_name: str | None
+    expected_from_ms: int
+    expected_until_ms: int
+    reservation: str | dict[str, str | None] | None
+    version: int
+    decided_by: str | None  # None: as the document says
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A stay on which a local decision stood against a document, and what the document wanted."""
+
+    stay: StayId
+    document_state: StayState | None
+    document_room: RoomId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """Immutable: every change is a new replica, so that a refused document changes nothing by construction."""
+
+    document_version: int = 0
+    as_of_ms: int = 0
+    documents: Mapping[StayId, DocumentStay] = field(default_factory=dict)
+    decisions: Mapping[StayId, Decision] = field(default_factory=dict)
+
+    def offered(self, version: int, document: StaysDocument) -> "Replica":
+        """Return the replica once the document was applied: all of it.
+
+        Raises:
+            InvalidInputError: an older version, or the version held now saying something else.
+        """
+        if version < self.document_version:
+            raise InvalidInputError("stays document", f"version {version} is older than {self.document_version}, held")
+        documents = {each.stay_id: each for each in document.stays}
+        if version == self.document_version and self.document_version > 0:
+            if documents != self.documents or document.as_of_ms != self.as_of_ms:
+                raise InvalidInputError("stays document", f"version {version} is held already and says something else")
+            return self
+        decisions = {
+            stay: decision
+            for stay, decision in self.decisions.items()
+            if not _settled(decision, documents.get(stay), document.as_of_ms)
+        }
+        return Replica(version, document.as_of_ms, documents, decisions)
+
+    def decided(self, decision: Decision) -> "Replica":
+        """Return the replica with one more local decision; a decision that goes backwards changes nothing."""
+        stay = decision.stay.stay_id
+        before = self.decisions.get(stay)
+        if before is not None and PROGRESS[before.state] >= PROGRESS[decision.state]:
+            return self
+        return replace(self, decisions={**self.decisions, stay: decision})
+
+    def get(self, stay: StayId) -> Stay | None:
+        """Return the stay as it is held true here, or None if nobody has told us about it."""
+        document, decision = self.documents.get(stay), self.decisions.get(stay)
+        if decision is None:
+            return None if document is None else _as_documented(document)
+        if document is None:
+            return _as_decided(decision, decision.stay)
+        if document.state is StayState.LEFT and decision.state is not StayState.LEFT:
+            return _as_documented(document)  # checked out elsewhere: further on than our check-in
+        return _as_decided(decision, document)
+
+    def all(self) -> list[Stay]:
+        """Return every stay held, by id."""
+        held = (self.get(stay) for stay in sorted({*self.documents, *self.decisions}))
+        return [stay for stay in held if stay is not None]
+
+    def by_room(self) -> dict[RoomId, list[Stay]]:
+        """Return the stays of each room, by id; stays without a room are left out."""
+        rooms: dict[RoomId, list[Stay]] = {}
+        for stay in self.all():
+            if stay.room is not None:
+                rooms.setdefault(stay.room, []).append(stay)
+        return rooms
+
+    def held_against_document(self) -> list[Held]:
+        """Return where a local decision stands against the document held, for the report to the cloud."""
+        found = []
+        for stay in sorted(self.decisions):
+            document, ours = self.documents.get(stay), self.get(stay)
+            if ours is None or ours.decided_by is None:
+                continue
+            if document is None or document.state is not ours.state or document.room_id != ours.room:
+                found.append(
+                    Held(
+                        stay,
+                        None if document is None else document.state,
+                        None if document is None else document.room_id,
+                    )
+                )
+        return found
+
+
+def _as_documented(document: DocumentStay) -> Stay:
+    return Stay(
+        document.stay_id,
+        document.room_id,
+        document.state,
+        document.guest_name,
+        document.expected_from_ms,
+        document.expected_until_ms,
+        document.reservation,
+        document.version,
+        decided_by=None,
+    )
+
+
+def _as_decided(decision: Decision, said: DocumentStay) -> Stay:
+    """The decision rules state and room (the grant opens that door); the rest is as fresh as the document."""
+    return replace(_as_documented(said), state=decision.state, room=decision.room, decided_by=decision.by)
+
+
+def _settled(decision: Decision, document: DocumentStay | None, as_of_ms: int) -> bool:
+    """Say whether a decision has done its work, so that the list of decisions stays bounded."""
+    if decision.state is not StayState.LEFT:
+        return document is not None and document.state is StayState.LEFT
+    if document is not None:
+        return document.state in (StayState.LEFT, StayState.VOID)
+    return as_of_ms > max(decision.stay.expected_until_ms, decision.at_ms) + FORGET_LEFT_AFTER_MS
