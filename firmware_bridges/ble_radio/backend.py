@@ -1,0 +1,39 @@
+"""Which implementation of bleak a program talks to: the machine's own, or the emulated radio. Imports no bumble."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bleak import BleakClient, BleakScanner
+from bleak.backends.client import BaseBleakClient
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementDataCallback, BaseBleakScanner
+
+
+@dataclass(frozen=True, slots=True)
+class BleBackend:
+    """A choice of bleak backend; None in both fields is the machine's own (BlueZ on Linux)."""
+
+    client_class: type[BaseBleakClient] | None = None
+    scanner_class: type[BaseBleakScanner] | None = None
+
+    def client(
+        self,
+        device: BLEDevice | str,
+        *,
+        services: list[str] | None = None,
+        on_disconnected: Callable[[BleakClient], None] | None = None,
+        timeout_s: float = 10.0,
+        **options: Any,  # noqa: ANN401
+    ) -> BleakClient:
+        """Make a `BleakClient` for `device` (what a scan found, or an address). Connects nothing yet."""
+        return BleakClient(device, on_disconnected, services, timeout=timeout_s, backend=self.client_class, **options)
+
+    def scanner(
+        self, on_advertisement: AdvertisementDataCallback | None = None, *, service_uuids: list[str] | None = None
+    ) -> BleakScanner:
+        """Make a `BleakScanner`; `service_uuids` limits it to adverts that carry one of them. Starts nothing yet."""
+        return BleakScanner(on_advertisement, service_uuids, backend=self.scanner_class)
+
+
+PLATFORM = BleBackend()

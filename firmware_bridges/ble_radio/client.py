@@ -1,0 +1,262 @@
+"""bleak's GATT client on a bumble radio, errors in bleak's terms.
+
+As on BlueZ, the disconnected callback is called for every end of a connection, asked for or not, and whatever waits
+for an answer then gets a BleakError rather than hanging until the ATT timeout.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, Final, TypeVar
+
+from bleak.args import SizedBuffer
+from bleak.assigned_numbers import gatt_char_props_to_strs
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.client import BaseBleakClient, NotifyCallback
+from bleak.backends.descriptor import BleakGATTDescriptor
+from bleak.backends.device import BLEDevice
+from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
+from bleak.exc import BleakDeviceNotFoundError, BleakError, BleakGATTProtocolError
+from bumble import att, core, hci
+from bumble.core import UUID
+from bumble.device import Connection
+from bumble.gatt_client import CharacteristicProxy, DescriptorProxy, ServiceProxy
+
+from firmware_bridges.ble_radio.advertisement import uuid_text
+from firmware_bridges.ble_radio.radio import Radio
+
+T = TypeVar("T")
+
+ATT_MTU_BYTES: Final = 517  # the largest useful: an attribute value has at most 512
+ATT_WRITE_HEADER_BYTES: Final = 3
+
+
+class BumbleClient(BaseBleakClient):
+    """Make it through `use_radio`, which binds the class to its radio."""
+
+    radio: ClassVar[Radio]
+
+    def __init__(
+        self,
+        address_or_ble_device: BLEDevice | str,
+        *,
+        disconnected_callback: Callable[[], None] | None = None,
+        timeout: float = 10.0,
+        services: set[str] | None = None,
+        **_: Any,  # noqa: ANN401 - bleak hands every platform's options to every backend
+    ) -> None:
+        super().__init__(address_or_ble_device, disconnected_callback=disconnected_callback, timeout=timeout)
+        self._wanted = services
+        self._name = address_or_ble_device.name if isinstance(address_or_ble_device, BLEDevice) else None
+        self._connection: Connection | None = None
+        self._subscribers: dict[int, Callable[[bytes], None]] = {}
+
+    @property
+    def name(self) -> str:
+        """The name it advertised, or its address with dashes."""
+        return self._name or self.address.replace(":", "-")
+
+    @property
+    def mtu_size(self) -> int:
+        """ATT_MTU of this connection, in bytes; 23 when not connected."""
+        return int(self._connection.att_mtu) if self._connection is not None else att.ATT_DEFAULT_MTU
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the link is up."""
+        return self._connection is not None
+
+    async def connect(self, pair: bool, **_: Any) -> None:  # noqa: ANN401
+        """Connect, agree on the MTU, discover.
+
+        Raises:
+            BleakDeviceNotFoundError: nobody advertised under this address in time.
+            BleakError: connected already, or the link broke on the way.
+        """
+        if self._connection is not None:
+            raise BleakError("already connected")
+        try:
+            connection = await self.radio.connect(self.address, timeout_s=self._timeout)
+        except TimeoutError as error:
+            raise BleakDeviceNotFoundError(
+                self.address, f"{self.address} did not answer within {self._timeout} s"
+            ) from error
+        self._connection = connection
+        connection.on(connection.EVENT_DISCONNECTION, self._on_disconnection)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._ask(connection.gatt_client.request_mtu(ATT_MTU_BYTES))
+                if pair:
+                    await self.pair()
+                self.services = await self._ask(self._discover(connection))
+        except BaseException:
+            with suppress(BleakError):
+                await self.disconnect()
+            raise
+
+    async def disconnect(self) -> None:
+        """End the connection; harmless when there is none."""
+        if (connection := self._connection) is not None:
+            try:
+                await self.radio.disconnect(connection)
+            finally:
+                self._on_disconnection(0)
+
+    async def pair(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
+        """Pair and encrypt (LE Secure Connections). Raises BleakError when the peer refuses."""
+        connection = self._connected()
+        if not connection.is_encrypted:
+            await self._ask(connection.pair())
+
+    async def unpair(self) -> None:
+        """Forget the bond and disconnect."""
+        address = hci.Address(self.address.upper(), hci.Address.RANDOM_DEVICE_ADDRESS)
+        await self.disconnect()
+        keystore = self.radio.device.keystore
+        if keystore is not None:
+            with suppress(KeyError):
+                await keystore.delete(str(address))
+
+    async def read_gatt_char(
+        self,
+        characteristic: BleakGATTCharacteristic,
+        *,
+        use_cached: bool = False,
+        **_: Any,  # noqa: ANN401
+    ) -> bytearray:
+        """Read a value; `use_cached` answers with the last one read or notified, if there is one."""
+        return await self._read(characteristic.handle, use_cached)
+
+    async def read_gatt_descriptor(
+        self,
+        descriptor: BleakGATTDescriptor,
+        *,
+        use_cached: bool = False,
+        **_: Any,  # noqa: ANN401
+    ) -> bytearray:
+        """Read a descriptor's value."""
+        return await self._read(descriptor.handle, use_cached)
+
+    async def _read(self, handle: int, use_cached: bool) -> bytearray:
+        client = self._connected().gatt_client
+        if use_cached and (cached := client.cached_values.get(handle)) is not None:
+            return bytearray(cached[1])
+        value = await self._ask(client.read_value(handle))
+        client.cache_value(handle, value)
+        return bytearray(value)
+
+    async def write_gatt_char(self, characteristic: BleakGATTCharacteristic, data: SizedBuffer, response: bool) -> None:
+        """Write a value. Raises BleakError when it does not fit a write without response."""
+        value = bytes(data)
+        if not response and len(value) > self.mtu_size - ATT_WRITE_HEADER_BYTES:
+            raise BleakError(
+                f"{len(value)} bytes do not fit a write without response at MTU {self.mtu_size}"
+                f" (at most {self.mtu_size - ATT_WRITE_HEADER_BYTES})"
+            )
+        await self._write(characteristic.handle, value, response=response)
+
+    async def write_gatt_descriptor(self, descriptor: BleakGATTDescriptor, data: SizedBuffer) -> None:
+        """Write a descriptor's value, with response."""
+        await self._write(descriptor.handle, bytes(data), response=True)
+
+    async def _write(self, handle: int, value: bytes, *, response: bool) -> None:
+        await self._ask(self._connected().gatt_client.write_value(handle, value, with_response=response))
+
+    async def start_notify(
+        self,
+        characteristic: BleakGATTCharacteristic,
+        callback: NotifyCallback,
+        **_: Any,  # noqa: ANN401
+    ) -> None:
+        """Subscribe, to notifications where the characteristic has both. Raises BleakError when subscribed already."""
+        client, handle = self._connected().gatt_client, characteristic.handle
+        if handle in self._subscribers:
+            raise BleakError(f"notifications of {characteristic.uuid} are on already")
+
+        def on_value(value: bytes) -> None:
+            callback(bytearray(value))
+
+        self._subscribers[handle] = on_value
+        try:
+            await self._ask(client.subscribe(characteristic.obj, on_value))
+        except BaseException:
+            self._subscribers.pop(handle, None)
+            raise
+
+    async def stop_notify(self, characteristic: BleakGATTCharacteristic) -> None:
+        """Unsubscribe; harmless when not subscribed."""
+        client = self._connected().gatt_client
+        if (on_value := self._subscribers.pop(characteristic.handle, None)) is not None:
+            await self._ask(client.unsubscribe(characteristic.obj, on_value))
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            raise BleakError("Not connected")
+        return self._connection
+
+    def _on_disconnection(self, _reason: int) -> None:
+        if self._connection is None:
+            return
+        self._connection = None
+        self._subscribers.clear()
+        self.services = None
+        if self._disconnected_callback is not None:
+            self._disconnected_callback()
+
+    async def _ask(self, answer: Awaitable[T]) -> T:
+        """Await `answer` with errors in bleak's terms."""
+        with self._in_bleaks_terms():
+            return await answer
+
+    @contextmanager
+    def _in_bleaks_terms(self) -> Iterator[None]:
+        try:
+            yield
+        except att.ATT_Error as error:
+            raise BleakGATTProtocolError(int(error.error_code)) from error
+        except core.BaseBumbleError as error:
+            raise BleakError(f"{self.address}: {error!r}") from error
+        except asyncio.CancelledError:
+            # bumble cancels the pending request when the link ends: that is not a cancellation of our task
+            task = asyncio.current_task()
+            if self.is_connected or (task is not None and task.cancelling()):
+                raise
+            raise BleakError(f"{self.address}: disconnected while waiting for an answer") from None
+
+    async def _discover(self, connection: Connection) -> BleakGATTServiceCollection:
+        client = connection.gatt_client
+        found: list[ServiceProxy] = []
+        if self._wanted:
+            for uuid in sorted(self._wanted):
+                found += await client.discover_service(UUID(uuid))
+        else:
+            found = await client.discover_services()
+        collection = BleakGATTServiceCollection()
+        for service in found:
+            bleak_service = BleakGATTService(service, service.handle, uuid_text(service.uuid.uuid_bytes))
+            collection.add_service(bleak_service)
+            for characteristic in await client.discover_characteristics((), service):
+                collection.add_characteristic(self._characteristic(characteristic, bleak_service))
+                if characteristic.handle < characteristic.end_group_handle:
+                    for descriptor in await client.discover_descriptors(characteristic):
+                        collection.add_descriptor(
+                            _descriptor(descriptor, collection.characteristics[characteristic.handle])
+                        )
+                characteristic.descriptors_discovered = True  # or bumble would ask again on subscribe
+        return collection
+
+    def _characteristic(
+        self, found: "CharacteristicProxy[bytes]", service: BleakGATTService
+    ) -> BleakGATTCharacteristic:
+        return BleakGATTCharacteristic(
+            found,
+            found.handle,
+            uuid_text(found.uuid.uuid_bytes),
+            list(gatt_char_props_to_strs(int(found.properties))),
+            lambda: self.mtu_size - ATT_WRITE_HEADER_BYTES,
+            service,
+        )
+
+
+def _descriptor(found: DescriptorProxy, characteristic: BleakGATTCharacteristic) -> BleakGATTDescriptor:
+    return BleakGATTDescriptor(found, found.handle, uuid_text(found.type.uuid_bytes), characteristic)

@@ -1,0 +1,180 @@
+"""One bumble host on one HCI controller, shared by every scanner and client of a process.
+
+A controller creates one connection at a time and scans once: `Radio` queues the first and counts users of the second.
+When the controller goes away every connection is lost and `lost` says so; make a new Radio then.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, Self
+
+from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakError
+from bumble import core, hci
+from bumble.device import Advertisement, Connection, Device, DeviceConfiguration
+from bumble.keys import MemoryKeyStore
+from bumble.transport import open_transport
+from bumble.transport.common import Transport
+
+from firmware_bridges.ble_radio.backend import BleBackend
+
+POWER_ON_WAIT_S: Final = 10.0
+DISCONNECT_WAIT_S: Final = 5.0
+SCAN_INTERVAL_MS: Final = 60
+SCAN_WINDOW_MS: Final = 60  # all of it: a mains-powered edge listens always
+
+Listener = Callable[[Advertisement], None]
+
+
+class Radio:
+    """Use `Radio.open` or hand in a `Device` whose host is already wired (in-process air); then `use_radio`."""
+
+    def __init__(self, device: Device, transport: Transport | None = None) -> None:
+        device.keystore = device.keystore or MemoryKeyStore()
+        self.device = device
+        self._transport = transport
+        self._connecting = asyncio.Lock()
+        self._scan_change = asyncio.Lock()
+        self._listeners: dict[object, Listener] = {}
+        self.lost = asyncio.Event()
+        device.on(Device.EVENT_FLUSH, self.lost.set)
+        device.on(Device.EVENT_ADVERTISEMENT, self._on_advertisement)
+
+    @classmethod
+    async def open(cls, hci_transport: str, *, name: str = "innkeeper") -> Self:
+        """Attach to a controller, such as `tcp-client:127.0.0.1:9001`, and power it on.
+
+        Raises:
+            BleakBluetoothNotAvailableError: nobody listens there, or what listens does not speak HCI.
+        """
+        try:
+            async with asyncio.timeout(POWER_ON_WAIT_S):
+                transport = await open_transport(hci_transport)
+        except (OSError, TimeoutError, core.BaseBumbleError) as error:
+            raise _no_bluetooth(f"no HCI controller at {hci_transport}: {error}") from error
+        config = DeviceConfiguration(name=name, address=hci.Address.generate_static_address())
+        radio = cls(Device.from_config_with_hci(config, transport.source, transport.sink), transport)
+        try:
+            await radio.power_on()
+        except BaseException:
+            await radio.close()
+            raise
+        return radio
+
+    async def power_on(self) -> None:
+        """Reset the controller and make it ours. Raises BleakBluetoothNotAvailableError."""
+        try:
+            async with asyncio.timeout(POWER_ON_WAIT_S):
+                await self.device.power_on()
+        except (TimeoutError, core.BaseBumbleError) as error:
+            raise _no_bluetooth(f"the controller does not answer: {error!r}") from error
+
+    async def close(self) -> None:
+        """Drop every connection and let the controller go. Harmless twice."""
+        for connection in list(self.device.connections.values()):
+            with suppress(BleakError):
+                await self.disconnect(connection)
+        self._listeners.clear()
+        self.lost.set()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def connect(self, address: str, *, timeout_s: float) -> Connection:
+        """Connect to the advertiser at `address`; waits its turn, within the same `timeout_s`.
+
+        Raises:
+            TimeoutError: it was not heard in time.
+            BleakError: the controller refused or is gone.
+        """
+        peer = hci.Address(address.upper(), hci.Address.RANDOM_DEVICE_ADDRESS)
+        async with asyncio.timeout(timeout_s), self._connecting:
+            if self.lost.is_set():
+                raise BleakError("the Bluetooth controller is gone")
+            attempt = asyncio.ensure_future(self.device.connect_le(peer, timeout=None))
+            lost = asyncio.ensure_future(self.lost.wait())
+            try:
+                await asyncio.wait({attempt, lost}, return_when=asyncio.FIRST_COMPLETED)
+                if not attempt.done():
+                    raise BleakError("the Bluetooth controller is gone")
+                return attempt.result()
+            except core.BaseBumbleError as error:
+                raise BleakError(f"could not connect to {address}: {error}") from error
+            finally:
+                lost.cancel()
+                if not attempt.done():
+                    await self._give_up(attempt)
+
+    async def _give_up(self, attempt: "asyncio.Future[Connection]") -> None:
+        """Withdraw a pending connection; if it was made in the same moment, end it."""
+        with suppress(core.BaseBumbleError, TimeoutError):
+            async with asyncio.timeout(DISCONNECT_WAIT_S):
+                if not self.lost.is_set():
+                    await self.device.cancel_connection()  # type: ignore[no-untyped-call]
+                    await asyncio.wait({attempt}, timeout=DISCONNECT_WAIT_S)
+        attempt.cancel()
+        with suppress(core.BaseBumbleError, asyncio.CancelledError):
+            await self.disconnect(await attempt)
+
+    async def disconnect(self, connection: Connection) -> None:
+        """End `connection`. Raises BleakError when the controller does not confirm in time."""
+        if connection.handle not in self.device.connections:
+            return
+        try:
+            async with asyncio.timeout(DISCONNECT_WAIT_S):
+                await connection.disconnect()
+        except (core.BaseBumbleError, TimeoutError) as error:
+            if connection.handle in self.device.connections:
+                raise BleakError(f"could not disconnect: {error!r}") from error
+
+    async def listen(self, listener: Listener) -> Callable[[], Awaitable[None]]:
+        """Call `listener` for every advert from now on. Returns how to stop; scanning ends with the last listener."""
+        token = object()
+        async with self._scan_change:
+            if self.lost.is_set():
+                raise _no_bluetooth("the Bluetooth controller is gone")
+            self._listeners[token] = listener
+            if not self.device.scanning:
+                try:
+                    await self.device.start_scanning(
+                        legacy=True, active=False, scan_interval=SCAN_INTERVAL_MS, scan_window=SCAN_WINDOW_MS
+                    )
+                except (core.BaseBumbleError, TimeoutError) as error:
+                    del self._listeners[token]
+                    raise BleakError(f"could not start scanning: {error!r}") from error
+
+        async def stop() -> None:
+            async with self._scan_change:
+                self._listeners.pop(token, None)
+                if not self._listeners and self.device.scanning and not self.lost.is_set():
+                    try:
+                        await self.device.stop_scanning(legacy=True)
+                    except (core.BaseBumbleError, TimeoutError) as error:
+                        raise BleakError(f"could not stop scanning: {error!r}") from error
+
+        return stop
+
+    def _on_advertisement(self, advertisement: Advertisement) -> None:
+        for listener in list(self._listeners.values()):
+            listener(advertisement)
+
+
+def use_radio(radio: Radio) -> BleBackend:
+    """Bind bleak's backends to `radio`, for `BleakClient(..., backend=...)` and `BleakScanner(..., backend=...)`."""
+    from firmware_bridges.ble_radio.client import BumbleClient
+    from firmware_bridges.ble_radio.scanner import BumbleScanner
+
+    # bleak takes classes, not instances: these two carry their radio as a class attribute
+    client = type("BumbleClient", (BumbleClient,), {"radio": radio})
+    scanner = type("BumbleScanner", (BumbleScanner,), {"radio": radio})
+    return BleBackend(client, scanner)
+
+
+def _no_bluetooth(message: str) -> BleakBluetoothNotAvailableError:
+    return BleakBluetoothNotAvailableError(message, BleakBluetoothNotAvailableReason.NO_BLUETOOTH)
