@@ -1,8 +1,8 @@
 """Drives the rooms: entries, readings and stays in; transitions, writes and records out.
 
-The thin shell around modes, occupancy, schedule, intents and commands, which decide. State changes in memory at once and is
-marked dirty; whoever moves the log's cursor (edge/app/follower.py) commits the dirty rooms with it, so that after
-SIGKILL either the entry is processed again or its wake is there, never neither.
+The thin shell around modes, occupancy, schedule, intents and commands, which decide. State changes in memory at once
+and is marked dirty; whoever moves the log's cursor (edge/app/house.py) commits the dirty rooms with it, so that
+after SIGKILL either the entry is processed again or its wake is there, never neither.
 """
 
 import asyncio

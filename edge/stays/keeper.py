@@ -1,7 +1,7 @@
 """Keeps the replica: documents applied whole, durable before they count; decisions taken from the log.
 
-A thin shell around replica.py, which decides. The order is: validate, store, then hold true; a refusal or a failing disk
-leaves what was held.
+A thin shell around replica.py, which decides. The order is: validate, store, then hold true; a refusal or a failing
+disk leaves what was held.
 """
 
 import asyncio
