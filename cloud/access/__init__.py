@@ -1,0 +1,1 @@
+"""What happened at the doors: a projection of the edge's access records."""

@@ -1,0 +1,1 @@
+"""Edges and the commands sent to them."""

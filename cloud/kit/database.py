@@ -1,0 +1,111 @@
+"""The one PostgreSQL of the service: a bounded pool, transactions, and rows as dictionaries.
+
+Errors of the driver that a caller may act on are translated here; everything else is a defect and crashes.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, LiteralString, TypeAlias
+
+import msgspec
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolClosed as PoolClosedError
+
+from protocols.errors import StoreFailedError
+
+POOL_WAIT_S: Final = 10.0  # longer than any healthy transaction of ours; beyond it the caller is told to retry
+STATEMENT_MOST_MS: Final = 30_000  # a statement that runs longer is a defect, not patience
+
+Connection: TypeAlias = psycopg.AsyncConnection[Any]
+Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
+
+_json = msgspec.json.Encoder()
+
+
+def jsonb(value: object) -> Jsonb:
+    """Wrap a plain value as a jsonb parameter, encoded by msgspec."""
+    return Jsonb(value, dumps=_json.encode)
+
+
+async def fetch_all(connection: Connection, query: LiteralString, parameters: Parameters = ()) -> list[DictRow]:
+    """Return every row as a dictionary, whatever row factory the connection has."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query, parameters)
+        return await cursor.fetchall()
+
+
+async def fetch_one(connection: Connection, query: LiteralString, parameters: Parameters = ()) -> DictRow | None:
+    """Return the first row as a dictionary, or None."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query, parameters)
+        return await cursor.fetchone()
+
+
+async def execute(connection: Connection, query: LiteralString, parameters: Parameters = ()) -> int:
+    """Run one statement; return how many rows it touched."""
+    async with connection.cursor() as cursor:
+        await cursor.execute(query, parameters)
+        return cursor.rowcount
+
+
+async def lock_for_transaction(connection: Connection, *words: str) -> None:
+    """Hold an advisory lock named by `words` until the transaction ends. Take locks in one order only."""
+    await execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ["/".join(words)])
+
+
+class Database:
+    """The pool. Open it once; hand it to every module that needs transactions."""
+
+    def __init__(self, dsn: str, *, most: int) -> None:
+        """Prepare a pool of at most `most` connections to `dsn` (libpq form); nothing connects yet."""
+        self.dsn = dsn
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
+            dsn,
+            open=False,
+            min_size=1,
+            max_size=most,
+            timeout=POOL_WAIT_S,
+            kwargs={"row_factory": dict_row, "options": f"-c statement_timeout={STATEMENT_MOST_MS}"},
+        )
+
+    async def open(self) -> None:
+        """Connect; raise StoreFailedError when the database does not answer within POOL_WAIT_S."""
+        try:
+            await self._pool.open(wait=True, timeout=POOL_WAIT_S)
+        except PoolTimeout as error:
+            await self._pool.close()
+            raise StoreFailedError(f"no database answered within {POOL_WAIT_S:g} s") from error
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+        """Hand out a connection inside one transaction: committed on leaving, rolled back on any error.
+
+        Raises:
+            StoreFailedError: the pool is exhausted, closed or the server is gone; nothing was committed
+                unless the failure struck the commit itself (psycopg.OperationalError then passes through).
+        """
+        try:
+            connection = await self._pool.getconn()
+        except (PoolTimeout, PoolClosedError) as error:
+            raise StoreFailedError("the database is not reachable") from error
+        try:
+            async with connection.transaction():
+                yield connection
+        finally:
+            await self._pool.putconn(connection)
+
+    async def answers(self) -> bool:
+        """Tell whether the database answers a trivial question now."""
+        try:
+            async with self.transaction() as connection:
+                await execute(connection, "SELECT 1")
+        except (StoreFailedError, psycopg.OperationalError):
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""Tenants, properties and who may ask: the ground that every other module stands on."""

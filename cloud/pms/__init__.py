@@ -1,0 +1,1 @@
+"""Property management systems: hints, re-reads, cursors, write intents. One adapter a system, emulator beside it."""

@@ -1,0 +1,1 @@
+"""Rooms, the mirror of reservations, stays and their life, and the slice of them that an edge holds."""

@@ -1,0 +1,85 @@
+"""The document `stays`: the next 72 hours of a property's stays, as its edge shall hold them.
+
+A new version exists when, and only when, the stays in it differ from the version before. Versions of one
+property are made under the lock of its stays, so they only grow and never fork.
+"""
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+from cloud.kit.database import Connection, execute, fetch_all, fetch_one, jsonb
+from cloud.kit.times import at, unix_ms
+
+NAME: Final = "stays"
+FORMAT: Final = 1
+AHEAD_MS: Final = 72 * 3_600_000
+STAYS_MOST: Final = 2_000  # 0.5 MB of signed document; a property beyond it needs a second document, not a cut
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+async def renew(connection: Connection, *, tenant: str, property_id: str, edge: str, now_ms: int) -> int | None:
+    """Make the next version if the stays of the next 72 h changed; return its number, else None."""
+    rows = await fetch_all(
+        connection,
+        """SELECT s.id, s.room, s.state, s.guest_name, s.expected_from, s.expected_until, s.version,
+                  coalesce(r.number, r.external_id) AS reservation
+             FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
+            WHERE s.property = %s AND s.room IS NOT NULL
+              AND (s.state = 'in_house'
+                   OR (s.state IN ('planned', 'ready') AND s.expected_from < %s AND s.expected_until > %s))
+            ORDER BY s.state <> 'in_house', s.expected_from, s.id LIMIT %s""",
+        [property_id, at(now_ms + AHEAD_MS), at(now_ms), STAYS_MOST],
+    )
+    stays: list[dict[str, Any]] = [
+        {
+            "id": row["id"],
+            "room": row["room"],
+            "state": row["state"],
+            "guest_name": row["guest_name"],
+            "expected_from_ms": unix_ms(row["expected_from"]),
+            "expected_until_ms": unix_ms(row["expected_until"]),
+            "reservation": row["reservation"],
+            "version": row["version"],
+        }
+        for row in rows
+    ]
+    stays.sort(key=lambda stay: str(stay["id"]))
+    digest = hashlib.sha256(_encoder.encode(stays)).digest()
+    known = await fetch_one(
+        connection, "SELECT version, digest, edge, body FROM stays.document WHERE property = %s", [property_id]
+    )
+    if known is not None and known["digest"] == digest and known["edge"] == edge:
+        return None
+    version: int = 1 if known is None else known["version"] + 1
+    body = {"v": FORMAT, "property": property_id, "as_of_ms": now_ms, "stays": stays}
+    await execute(
+        connection,
+        """INSERT INTO stays.document (property, tenant, edge, version, digest, body, made_at)
+           VALUES (%s, %s, %s, %s, %s, %s, %s)
+           ON CONFLICT (property) DO UPDATE SET
+               edge = excluded.edge, version = excluded.version, digest = excluded.digest,
+               body = excluded.body, made_at = excluded.made_at""",
+        [property_id, tenant, edge, version, digest, jsonb(body), at(now_ms)],
+    )
+    # A stay is held by the edge once the edge holds a document that carries it as it is now.
+    before = {stay["id"]: stay for stay in (known["body"]["stays"] if known is not None else ())}
+    carried = [stay["id"] for stay in stays if before.get(stay["id"]) != stay]
+    gone = sorted(before.keys() - {stay["id"] for stay in stays})
+    await execute(
+        connection,
+        """UPDATE stays.stay SET document_version = CASE WHEN id = ANY(%s) THEN %s::bigint END
+            WHERE property = %s AND id = ANY(%s)""",
+        [carried, version, property_id, carried + gone],
+    )
+    return version
+
+
+async def held(connection: Connection, *, property_id: str, version: int, at_ms: int) -> None:
+    """Note that the edge has applied `version`; an older report changes nothing."""
+    await execute(
+        connection,
+        "UPDATE stays.document SET held_version = %s, held_at = %s WHERE property = %s AND held_version < %s",
+        [version, at(at_ms), property_id, version],
+    )

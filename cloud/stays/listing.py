@@ -1,0 +1,74 @@
+"""Stays as others may read them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, LiteralString
+
+from cloud.kit.database import Connection, fetch_all
+from cloud.stays.life import StayState
+
+STAYS_MOST: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """One stay, with what its PMS calls it and whether the edge holds it."""
+
+    id: str
+    state: StayState
+    room: str | None
+    room_asked: str | None
+    """The room the PMS wants; differs from `room` while another stay holds that one."""
+    guest_name: str
+    expected_from: datetime
+    expected_until: datetime
+    actual_in: datetime | None
+    actual_out: datetime | None
+    external_id: str
+    number: str | None
+    edge_held: bool
+    document_version: int | None
+    freshness_at: datetime
+
+
+_SELECT: Final[LiteralString] = """
+    SELECT s.id, s.state, s.room, s.room_asked, s.guest_name, s.expected_from, s.expected_until, s.actual_in,
+           s.actual_out, s.external_id, r.number, r.freshness_at, s.document_version,
+           coalesce(s.document_version <= d.held_version, false) AS edge_held
+      FROM stays.stay s
+      JOIN stays.reservation r USING (property, system, external_id)
+      LEFT JOIN stays.document d ON d.property = s.property
+     WHERE s.tenant = %s AND s.property = %s """
+
+
+async def current_stays(connection: Connection, *, tenant: str, property_id: str, since: datetime) -> list[Stay]:
+    """Return every active stay and those that ended or were voided with departure after `since`."""
+    rows = await fetch_all(
+        connection,
+        _SELECT + "AND (s.state IN ('planned', 'ready', 'in_house') OR s.expected_until > %s)"
+        " ORDER BY s.expected_from, s.id LIMIT %s",
+        [tenant, property_id, since, STAYS_MOST],
+    )
+    return [_stay(row) for row in rows]
+
+
+async def stay_by_id(connection: Connection, *, tenant: str, property_id: str, stay: str) -> Stay | None:
+    """Return one stay, None if this tenant's property has none of that id."""
+    rows = await fetch_all(connection, _SELECT + "AND s.id = %s", [tenant, property_id, stay])
+    return _stay(rows[0]) if rows else None
+
+
+async def stays_in_rooms(connection: Connection, *, tenant: str, property_id: str, now: datetime) -> dict[str, Stay]:
+    """Return the stay that matters in each room now: the guest inside, else the next one due within a day."""
+    rows = await fetch_all(
+        connection,
+        _SELECT + "AND s.room IS NOT NULL AND (s.state = 'in_house' OR (s.state IN ('planned', 'ready')"
+        " AND s.expected_from < %s + interval '24 hours' AND s.expected_until > %s))"
+        " ORDER BY s.state = 'in_house', s.expected_from DESC",
+        [tenant, property_id, now, now],
+    )
+    return {str(row["room"]): _stay(row) for row in rows}  # later rows win: in house last, nearest arrival last
+
+
+def _stay(row: dict[str, Any]) -> Stay:
+    return Stay(**{**row, "state": StayState(row["state"])})

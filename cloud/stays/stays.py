@@ -1,0 +1,330 @@
+"""The stays service: takes facts from PMS and edge, settles them, tells the other modules and the edge.
+
+Every change of a property's stays runs under one advisory lock, so stays, their events and the document of
+stays change together and in one order. The caller brings the transaction.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cloud.kit import outbox
+from cloud.kit.database import Connection, execute, fetch_all, fetch_one, lock_for_transaction
+from cloud.kit.notify import notify_live
+from cloud.kit.times import at, unix_ms
+from cloud.stays import document
+from cloud.stays.life import ACTIVE, Claim, EdgeState, Settled, StayState, settle, state_of
+from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation, RoomCondition
+
+STAY_CHANGED: Final = "stay.changed"
+"""Outbox event: {stay, system, external_id, edge, from_state, state, from_room, room, pms_status, edge_state, by}."""
+
+LIVE_KIND: Final = "stays"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose stays: a property, its tenant and its edge."""
+
+    tenant: str
+    property: str
+    edge: str
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeFact:
+    """A `stay` record of lane A: what the edge did, in the order (incarnation, seq)."""
+
+    stay: str
+    state: EdgeState
+    room: str | None
+    by: str | None
+    at_ms: int
+    incarnation: bytes
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """What an upsert of reservations did."""
+
+    created: int
+    updated: int
+    unchanged: int
+
+
+def stay_id(property_id: str, system: str, external_id: str) -> str:
+    """Return the id of the stay of a reservation: the same one for ever, from anywhere."""
+    digest = hashlib.sha256("\x00".join((property_id, system, external_id)).encode()).hexdigest()
+    return f"s-{digest[:20]}"
+
+
+async def upsert_reservations(
+    connection: Connection, place: Place, reservations: Iterable[Reservation], *, now_ms: int
+) -> Upserted:
+    """Mirror reservations and settle their stays. Older than what we hold: only noted as fresh.
+
+    Returns counts per reservation: created, updated (something we keep changed), unchanged.
+    """
+    await lock_for_transaction(connection, "stays", place.property)
+    created = updated = unchanged = 0
+    touched: list[str] = []
+    for reservation in reservations:
+        row = await fetch_one(
+            connection,
+            "SELECT number, status, room, guest_name, arrival_at, departure_at, adults, children, updated_at"
+            " FROM stays.reservation WHERE property = %s AND system = %s AND external_id = %s",
+            [place.property, reservation.system, reservation.external_id],
+        )
+        new = _mirrored(reservation)
+        if row is not None and (row["updated_at"] > new["updated_at"] or row == new):
+            unchanged += 1
+            await execute(
+                connection,
+                "UPDATE stays.reservation SET freshness_at = %s"
+                " WHERE property = %s AND system = %s AND external_id = %s",
+                [at(now_ms), place.property, reservation.system, reservation.external_id],
+            )
+            continue
+        created, updated = (created + 1, updated) if row is None else (created, updated + 1)
+        touched.append(await _write(connection, place, reservation, new, now_ms=now_ms))
+    if touched:
+        await settle_property(connection, place, touched=touched, by="pms", now_ms=now_ms)
+    return Upserted(created, updated, unchanged)
+
+
+def _mirrored(reservation: Reservation) -> dict[str, Any]:
+    return {
+        "number": reservation.number,
+        "status": reservation.status.value,
+        "room": reservation.room,
+        "guest_name": reservation.guest_name,
+        "arrival_at": at(reservation.arrival_ms),
+        "departure_at": at(reservation.departure_ms),
+        "adults": reservation.adults,
+        "children": reservation.children,
+        "updated_at": at(reservation.updated_ms),
+    }
+
+
+async def _write(
+    connection: Connection, place: Place, reservation: Reservation, new: Mapping[str, Any], *, now_ms: int
+) -> str:
+    stay = stay_id(place.property, reservation.system, reservation.external_id)
+    facts = {
+        **new,
+        "tenant": place.tenant,
+        "property": place.property,
+        "system": reservation.system,
+        "external_id": reservation.external_id,
+        "stay": stay,
+        "now": at(now_ms),
+    }
+    await execute(
+        connection,
+        """INSERT INTO stays.reservation (property, system, external_id, tenant, number, status, room, guest_name,
+                                          arrival_at, departure_at, adults, children, updated_at, freshness_at)
+           VALUES (%(property)s, %(system)s, %(external_id)s, %(tenant)s, %(number)s, %(status)s, %(room)s,
+                   %(guest_name)s, %(arrival_at)s, %(departure_at)s, %(adults)s, %(children)s, %(updated_at)s,
+                   %(now)s)
+           ON CONFLICT (property, system, external_id) DO UPDATE SET
+               number = excluded.number, status = excluded.status, room = excluded.room,
+               guest_name = excluded.guest_name, arrival_at = excluded.arrival_at,
+               departure_at = excluded.departure_at, adults = excluded.adults, children = excluded.children,
+               updated_at = excluded.updated_at, freshness_at = excluded.freshness_at""",
+        facts,
+    )
+    # The room is let go here and given again by settle: moved dates must not trip over the constraint between.
+    await execute(
+        connection,
+        """INSERT INTO stays.stay (property, id, tenant, system, external_id, state, room_asked, guest_name,
+                                   expected_from, expected_until, updated_at)
+           VALUES (%(property)s, %(stay)s, %(tenant)s, %(system)s, %(external_id)s, 'void', %(room)s,
+                   %(guest_name)s, %(arrival_at)s, %(departure_at)s, %(now)s)
+           ON CONFLICT (property, id) DO UPDATE SET
+               room_asked = excluded.room_asked, guest_name = excluded.guest_name,
+               expected_from = excluded.expected_from, expected_until = excluded.expected_until,
+               room = CASE WHEN stay.expected_from = excluded.expected_from
+                            AND stay.expected_until = excluded.expected_until THEN stay.room END,
+               version = stay.version + CASE WHEN stay.guest_name = excluded.guest_name
+                                              AND stay.expected_from = excluded.expected_from
+                                              AND stay.expected_until = excluded.expected_until THEN 0 ELSE 1 END,
+               updated_at = excluded.updated_at""",
+        facts,
+    )
+    return stay
+
+
+async def apply_edge_facts(connection: Connection, place: Place, facts: Sequence[EdgeFact], *, now_ms: int) -> None:
+    """Take what the edge did with stays. A fact about a stay we do not know is kept by the ledger alone.
+
+    Within one incarnation only a larger seq counts; a record delivered again changes nothing.
+    """
+    if not facts:
+        return
+    await lock_for_transaction(connection, "stays", place.property)
+    touched: list[str] = []
+    for fact in facts:
+        moved_in = fact.state is EdgeState.CHECKED_IN
+        count = await execute(
+            connection,
+            """UPDATE stays.stay SET
+                   edge_state = %(state)s, edge_at = %(at)s, edge_by = %(by)s,
+                   edge_incarnation = %(incarnation)s, edge_seq = %(seq)s,
+                   actual_in = CASE WHEN %(moved_in)s THEN %(at)s ELSE actual_in END,
+                   actual_out = CASE WHEN %(moved_in)s THEN NULL ELSE %(at)s END
+               WHERE property = %(property)s AND id = %(stay)s
+                 AND (edge_incarnation IS DISTINCT FROM %(incarnation)s OR edge_seq < %(seq)s)""",
+            {
+                "state": fact.state.value,
+                "at": at(fact.at_ms),
+                "by": fact.by,
+                "incarnation": fact.incarnation,
+                "seq": fact.seq,
+                "moved_in": moved_in,
+                "property": place.property,
+                "stay": fact.stay,
+            },
+        )
+        if count:
+            touched.append(fact.stay)
+    if touched:
+        await settle_property(connection, place, touched=touched, by="edge", now_ms=now_ms)
+
+
+async def set_conditions(
+    connection: Connection, place: Place, conditions: Iterable[RoomCondition], *, now_ms: int
+) -> int:
+    """Take room conditions from the PMS; older ones change nothing. Returns how many rooms changed."""
+    await lock_for_transaction(connection, "stays", place.property)
+    changed = 0
+    for condition in conditions:
+        changed += await execute(
+            connection,
+            """UPDATE stays.room SET housekeeping = %s, housekeeping_at = %s
+                WHERE property = %s AND id = %s
+                  AND housekeeping IS DISTINCT FROM %s
+                  AND (housekeeping_at IS NULL OR housekeeping_at <= %s)""",
+            [
+                condition.housekeeping.value,
+                at(condition.updated_ms),
+                place.property,
+                condition.room,
+                condition.housekeeping.value,
+                at(condition.updated_ms),
+            ],
+        )
+    if changed:
+        await settle_property(connection, place, touched=(), by="pms", now_ms=now_ms)
+    return changed
+
+
+async def settle_property(
+    connection: Connection, place: Place, *, touched: Sequence[str], by: str, now_ms: int
+) -> None:
+    """Derive every active or touched stay of a property from its facts; tell what changed.
+
+    The caller's transaction holds the property's lock or takes it here; it may be taken twice.
+    """
+    await lock_for_transaction(connection, "stays", place.property)
+    rows = await fetch_all(
+        connection,
+        """SELECT s.id, s.system, s.external_id, s.state, s.room, s.room_asked, s.expected_from, s.expected_until,
+                  s.actual_in, s.edge_state, r.status
+             FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
+            WHERE s.property = %s AND (s.state IN ('planned', 'ready', 'in_house') OR s.id = ANY(%s))
+            ORDER BY s.id""",
+        [place.property, list(touched)],
+    )
+    rooms = await fetch_all(
+        connection,
+        "SELECT id, housekeeping FROM stays.room WHERE property = %s AND retired_at IS NULL",
+        [place.property],
+    )
+    settled = settle(
+        (_claim(row) for row in rows),
+        {room["id"]: _housekeeping(room["housekeeping"]) for room in rooms},
+        now_ms=now_ms,
+    )
+    changed = [(row, settled[row["id"]]) for row in rows if _differs(row, settled[row["id"]])]
+    await execute(
+        connection,  # first let go, then give: two stays may swap rooms
+        "UPDATE stays.stay SET room = NULL WHERE property = %s AND id = ANY(%s)",
+        [place.property, [row["id"] for row, _ in changed]],
+    )
+    for row, new in changed:
+        await _give(connection, place, row, new, by=by, now_ms=now_ms)
+    renewed = await document.renew(
+        connection, tenant=place.tenant, property_id=place.property, edge=place.edge, now_ms=now_ms
+    )
+    if changed or touched or renewed:
+        await notify_live(connection, place.property, (LIVE_KIND,))
+
+
+async def _give(
+    connection: Connection, place: Place, row: Mapping[str, Any], new: Settled, *, by: str, now_ms: int
+) -> None:
+    left = new.state is StayState.LEFT
+    room = row["room"] if left else new.room  # the room a guest has left stays in the books
+    await execute(
+        connection,
+        """UPDATE stays.stay SET state = %s, room = %s, version = version + 1, updated_at = %s,
+                  actual_in = CASE WHEN %s THEN coalesce(actual_in, %s) ELSE actual_in END,
+                  actual_out = CASE WHEN %s THEN coalesce(actual_out, %s) ELSE actual_out END
+            WHERE property = %s AND id = %s""",
+        [
+            new.state.value,
+            room,
+            at(now_ms),
+            new.state is StayState.IN_HOUSE,
+            at(now_ms),
+            left,
+            at(now_ms),
+            place.property,
+            row["id"],
+        ],
+    )
+    await outbox.append(
+        connection,
+        kind=STAY_CHANGED,
+        tenant=place.tenant,
+        property_id=place.property,
+        subject=row["id"],
+        body={
+            "stay": row["id"],
+            "system": row["system"],
+            "external_id": row["external_id"],
+            "edge": place.edge,
+            "from_state": row["state"],
+            "state": new.state.value,
+            "from_room": row["room"],
+            "room": room,
+            "pms_status": row["status"],
+            "edge_state": row["edge_state"],
+            "by": by,
+        },
+        occurred_at_ms=now_ms,
+    )
+
+
+def _claim(row: Mapping[str, Any]) -> Claim:
+    edge = None if row["edge_state"] is None else EdgeState(row["edge_state"])
+    return Claim(
+        stay=row["id"],
+        state=state_of(PmsStatus(row["status"]), edge),
+        room=row["room_asked"],
+        from_ms=unix_ms(row["expected_from"]),
+        until_ms=unix_ms(row["expected_until"]),
+        in_ms=unix_ms(row["actual_in"]),
+    )
+
+
+def _housekeeping(value: str | None) -> Housekeeping | None:
+    return None if value is None else Housekeeping(value)
+
+
+def _differs(row: Mapping[str, Any], new: Settled) -> bool:
+    if new.state not in ACTIVE and row["state"] not in ACTIVE:
+        return bool(row["state"] != new.state.value)
+    return bool(row["state"] != new.state.value or row["room"] != new.room)
