@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bumble import hci, link, ll
-from bumble.controller import Connection, Controller
+from bumble.controller import Connection, Controller, LegacyAdvertiser
 from bumble.core import PhysicalTransport
 from bumble.device import Device, DeviceConfiguration
 from bumble.host import Host
@@ -27,6 +27,8 @@ REPEAT_MS: Final = 30  # what a lost packet costs when no connection interval is
 DROP_WITHIN_MS: Final = 800  # a link doomed to be dropped dies somewhere in its first 0.8 s
 ACL_BYTES: Final = 251  # with data length extension; bumble's 27 would only make more HCI packets
 RSSI_DBM: Final = -50
+HCI_UNIT_MS: Final = 0.625
+ADV_DELAY_MS_MOST: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -61,6 +63,10 @@ class Air(link.LocalLink):
         """Throw the dice."""
         return probability > 0 and self._dice.uniform(0, 1) < probability
 
+    def throw(self, least: float, most: float) -> float:
+        """A number between the two, by this air's dice."""
+        return self._dice.uniform(least, most)
+
     def send_advertising_pdu(self, sender_controller: Controller, packet: ll.AdvertisingPdu) -> None:
         """Adverts go to who listens; connection requests to who advertised, or to nobody."""
         if isinstance(packet, ll.ConnectInd):
@@ -91,7 +97,8 @@ class Air(link.LocalLink):
             self._lanes[side, peer] = _Lane(self, began)
         if self.happens(self.conditions.drop):
             after_s = self._dice.uniform(0, DROP_WITHIN_MS) / 1000
-            asyncio.get_running_loop().call_later(after_s, self.drop, initiator, packet.advertiser_address, lane)
+            doomed = self._lanes[initiator, packet.advertiser_address]
+            asyncio.get_running_loop().call_later(after_s, self.drop, initiator, packet.advertiser_address, doomed)
 
     def send_acl_data(
         self,
@@ -215,6 +222,16 @@ def _advertises(controller: Controller, address: hci.Address) -> bool:
     return advertiser.enabled and advertiser.address == address
 
 
+class _Advertiser(LegacyAdvertiser):
+    """Keeps the interval it was given (bumble takes HCI's 0.625 ms units for milliseconds), with advDelay."""
+
+    def _on_timer_fired(self) -> None:
+        self.send_advertising_data()
+        assert isinstance(self.controller, AirController)  # noqa: S101 - only AirController makes one
+        wait_ms = self.advertising_interval_min * HCI_UNIT_MS + self.controller.adv_delay_ms()
+        self.timer_handle = asyncio.get_running_loop().call_later(wait_ms / 1000, self._on_timer_fired)
+
+
 class AirController(Controller):
     """One Bluetooth chip: legacy advertising, one scan, one pending connection, a bounded number of links."""
 
@@ -227,11 +244,16 @@ class AirController(Controller):
     def __init__(self, name: str, air: Air, *, address: bytes) -> None:
         super().__init__(name, link=air, public_address=hci.Address(address, hci.Address.PUBLIC_DEVICE_ADDRESS))
         self._air = air
+        self.le_legacy_advertiser = _Advertiser(self)
 
     def hears(self, advertiser: hci.Address) -> bool:
         """Whether an advert of `advertiser` means anything to this controller now."""
         pending = self.pending_le_connection
         return self.le_scan_enable or (pending is not None and pending.peer_address == advertiser)
+
+    def adv_delay_ms(self) -> float:
+        """The random delay that keeps two advertisers from colliding for ever (Vol 6 Part B 4.4.2.2)."""
+        return self._air.throw(0, ADV_DELAY_MS_MOST)
 
     def on_advertising_pdu(self, pdu: ll.AdvInd | ll.AdvExtInd) -> None:
         """One report an advert: legacy, and no scan response repeating the same data."""
