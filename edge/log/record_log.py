@@ -1,0 +1,312 @@
+"""The record log: what happened in the building, durable before it is believed. Everything else in the node is
+a cursor on it.
+
+`append` returns after the commit (WAL, synchronous=FULL, grouped); a StoreFailedError means that nothing was
+kept. The three lanes
+are three files with a thread each; see `lane_store` for what a file holds, `lane_writer` for grouping and recovery.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from edge.log.lane_store import LaneStore, NewRecord, Usage
+from edge.log.lane_writer import LaneWriter
+from edge.log.settings import LogSettings
+from edge.log.witness import Seen, read_witness, write_witness
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.files import Disk, SystemDisk
+from kit.logs import logger
+from protocols.errors import LocalProtocolError, StoreFailedError
+from protocols.link.batch import Packed
+from protocols.link.edge_link import StreamHead
+from protocols.link.lanes import LANES, Lane
+from protocols.link.record import ClockQuality, Record, decode_record, encode_record
+
+READ_RECORDS_MAX: Final = 1_000
+APPEND_RECORDS_MAX: Final = 200
+WITNESS_EVERY_RECORDS: Final = 10_000
+
+_STANDARD: Final = LogSettings()
+
+Listener = Callable[[Lane, bytes, int], None]
+"""Called on the event loop after each commit with (lane, incarnation, last position)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record to append."""
+
+    kind: str
+    body: Mapping[str, Any]
+    device_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCommand:
+    """What the log remembers of a command under its idempotency key; `result` is JSON text."""
+
+    id: str
+    phase: str
+    result: str | None
+
+
+class RecordLog:
+    """The open log. Make it with `open`, end it with `close`."""
+
+    def __init__(self, folder: Path, *, clock: Clock, dice: Dice, settings: LogSettings, disk: Disk) -> None:
+        self._folder, self._clock, self._dice, self._settings, self._disk = folder, clock, dice, settings, disk
+        self._writers: dict[Lane, LaneWriter] = {}
+        self._marks: dict[Lane, tuple[bytes, int]] = {}
+        self._listeners: list[Listener] = []
+        self._waiters: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in LANES}
+        self._witnessed = 0
+        self._log = logger("edge.log")
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        clock: Clock,
+        dice: Dice,
+        settings: LogSettings = _STANDARD,
+        disk: Disk | None = None,
+    ) -> Self:
+        """Open the log in `folder`, made if absent. A damaged lane file is set aside and begins a new incarnation.
+
+        Raises:
+            StoreFailedError: the disk refuses, or another process has the log open.
+        """
+        log = cls(folder, clock=clock, dice=dice, settings=settings, disk=disk or SystemDisk())
+        try:
+            await log._start()
+        except StoreFailedError:
+            await log.close()
+            raise
+        return log
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, lambda: self._folder.mkdir(parents=True, exist_ok=True))
+        except OSError as error:
+            raise StoreFailedError(f"{self._folder}: {error}") from error
+        seen = await loop.run_in_executor(None, read_witness, self._disk, self._folder)
+        for lane in LANES:
+            self._writers[lane] = LaneWriter(
+                self._folder / f"lane-{lane.topic_segment}.db",
+                lane,
+                self._settings.lane(lane),
+                clock=self._clock,
+                dice=self._dice,
+                seen=seen.get(lane),
+                committed=self._committed,
+                say=self._log.error,
+            )
+        for lane, writer in self._writers.items():
+            self._marks[lane] = await writer.start()
+        await self._witness()
+
+    async def close(self) -> None:
+        """Commit what waits and close the files."""
+        for writer in self._writers.values():
+            await writer.stop()
+        if len(self._marks) == len(LANES):
+            await self._witness()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # ------------------------------------------------------------------ facts
+
+    @property
+    def incarnation(self) -> bytes:
+        """Lane A's current incarnation: the life of the store that a hello names first."""
+        return self._marks[Lane.A][0]
+
+    def incarnations(self) -> dict[Lane, bytes]:
+        """Return each lane's current incarnation."""
+        return {lane: mark[0] for lane, mark in self._marks.items()}
+
+    def heads(self) -> dict[Lane, int]:
+        """Return the last committed position of each lane's current incarnation."""
+        return {lane: mark[1] for lane, mark in self._marks.items()}
+
+    async def usage(self) -> dict[Lane, Usage]:
+        """Return how full each lane is and how many records gave way."""
+        return {lane: await writer.ask(LaneStore.usage) for lane, writer in self._writers.items()}
+
+    def failures(self) -> dict[Lane, int]:
+        """Return how often each lane's file had to be opened again since the start."""
+        return {lane: writer.failures for lane, writer in self._writers.items()}
+
+    def quarantined(self) -> list[Path]:
+        """Return the damaged files set aside since the start."""
+        return [path for writer in self._writers.values() for path in writer.quarantined]
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` after each commit; return what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    async def grown(self, lane: Lane | str, after_seq: int) -> None:
+        """Return once the lane's current incarnation reaches past `after_seq`."""
+        lane = Lane(lane)
+        while self._marks[lane][1] <= after_seq:
+            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters[lane].append(place)
+            try:
+                await place
+            finally:
+                if place in self._waiters[lane]:
+                    self._waiters[lane].remove(place)
+
+    # ------------------------------------------------------------------ appending
+
+    async def append(
+        self, lane: Lane | str, kind: str, body: Mapping[str, Any], *, device_at_ms: int | None = None
+    ) -> int:
+        """Append one record and return its position, after the commit.
+
+        Raises:
+            LocalProtocolError: the record is not what the specification allows.
+            StoreFailedError: nothing was kept; try again once the store has recovered.
+        """
+        [seq] = await self.append_many(lane, [Entry(kind, body, device_at_ms)])
+        return seq
+
+    async def append_many(self, lane: Lane | str, entries: Sequence[Entry]) -> list[int]:
+        """Append up to `APPEND_RECORDS_MAX` records in one commit, all or none; return their positions."""
+        if not 1 <= len(entries) <= APPEND_RECORDS_MAX:
+            raise LocalProtocolError(f"{len(entries)} records in one append, 1 to {APPEND_RECORDS_MAX} are taken")
+        records = [NewRecord(self._encode(each)) for each in entries]
+        positions = await self._writers[Lane(lane)].append(records)
+        return [position for position in positions if position is not None]
+
+    async def append_once(self, source: str, position: int, lane: Lane | str, entry: Entry) -> int | None:
+        """Take over the record at `position` (from 1, rising) of another store, at most once; None: it was here
+        already.
+
+        The source's mark moves in the same commit, so that a crash between the two cannot double or lose a record.
+        """
+        [seq] = await self._writers[Lane(lane)].append([NewRecord(self._encode(entry), (source, position))])
+        return seq
+
+    async def source_mark(self, source: str, lane: Lane | str) -> int:
+        """Return the highest position taken over from `source` into `lane`; 0: none."""
+        return await self._writers[Lane(lane)].ask(lambda store: store.source_mark(source))
+
+    # ------------------------------------------------------------------ reading
+
+    async def read(self, lane: Lane | str, after_seq: int, most: int = READ_RECORDS_MAX) -> list[Record]:
+        """Return up to `most` records of the lane's current incarnation after `after_seq`, in order."""
+        lane = Lane(lane)
+        rows = await self._writers[lane].ask(lambda store: store.read(after_seq, min(most, READ_RECORDS_MAX)))
+        return [decode_record(record, lane=lane, seq=seq) for seq, record in rows]
+
+    async def cursor(self, name: str, lane: Lane | str) -> int:
+        """Return how far `name` has read the lane's current incarnation; 0 at its beginning."""
+        return await self._writers[Lane(lane)].ask(lambda store: store.cursor(name))
+
+    async def advance(self, name: str, lane: Lane | str, seq: int) -> None:
+        """Move `name`'s cursor forward to `seq`. Records that a cursor has not passed are kept while there is
+        room.
+        """
+        await self._writers[Lane(lane)].ask(lambda store: store.advance(name, seq))
+
+    # ------------------------------------------------------------------ the link's side
+
+    async def streams(self) -> list[StreamHead]:
+        """Return every stream that the cloud does not have whole, and each lane's current one."""
+        return [head for writer in self._writers.values() for head in await writer.ask(LaneStore.heads)]
+
+    async def run(self, incarnation: bytes, lane: Lane, after_seq: int, most: int) -> Packed | None:
+        """Return what follows `after_seq` in a stream, at most `most` records; None: nothing does."""
+        return await self._writers[lane].ask(lambda store: store.run(incarnation, after_seq, most))
+
+    async def acked(self, incarnation: bytes, lane: Lane, hi: int) -> None:
+        """Take the cloud's mark of a stream: everything up to `hi` is committed there and may be forgotten here."""
+        await self._writers[lane].ask(lambda store: store.acked(incarnation, hi))
+
+    async def trim(self, lane: Lane | str, upto_seq: int) -> int:
+        """Remove acknowledged records up to `upto_seq`, a bounded number; return how many went."""
+        return await self._writers[Lane(lane)].ask(lambda store: store.trim(upto_seq))
+
+    async def begin_life(self, lane: Lane, *, cut: int, reason: str) -> bytes:
+        """Begin a new incarnation of `lane`: records after `cut` move into it. See `LaneStore.begin_life`."""
+        incarnation = await self._writers[lane].ask(
+            lambda store: store.begin_life(self._dice, self._clock.wall_ms(), cut=cut, reason=reason)
+        )
+        await self._witness()
+        return incarnation
+
+    async def verify_chain(self) -> int:
+        """Recompute lane A's hash chain and return its length. Raises CorruptStoreError where it breaks."""
+        return await self._writers[Lane.A].ask(LaneStore.verify_chain)
+
+    # ------------------------------------------------------------------ commands and desired documents
+
+    async def command_known(self, key: str) -> StoredCommand | None:
+        """Return what was stored under an idempotency key; None: a new one."""
+        known = await self._writers[Lane.A].ask(lambda store: store.command_known(key))
+        return None if known is None else StoredCommand(*known)
+
+    async def command_phase(self, key: str, command_id: str, phase: str, result: str | None, entry: Entry) -> int:
+        """Store a command's phase and append `entry` to lane A, in one commit; return the record's position."""
+        record = NewRecord(self._encode(entry))
+        return await self._writers[Lane.A].ask(
+            lambda store: store.command_phase(key, command_id, phase, result, record)
+        )
+
+    async def commands_in(self, phase: str) -> list[tuple[str, str]]:
+        """Return (idempotency key, command id) of the commands that stand in `phase`."""
+        return await self._writers[Lane.A].ask(lambda store: store.commands_in(phase))
+
+    async def documents(self) -> list[tuple[str, int, bytes]]:
+        """Return (name, version, signed bytes) of the desired documents taken."""
+        return await self._writers[Lane.A].ask(LaneStore.documents)
+
+    async def document(self, name: str) -> tuple[int, bytes] | None:
+        """Return (version, signed bytes) of one desired document, None if none was taken."""
+        return await self._writers[Lane.A].ask(lambda store: store.document(name))
+
+    async def keep_document(self, name: str, version: int, data: bytes) -> None:
+        """Keep the newest desired document `name`."""
+        await self._writers[Lane.A].ask(lambda store: store.keep_document(name, version, data))
+
+    # ------------------------------------------------------------------ inside
+
+    def _encode(self, entry: Entry) -> bytes:
+        return encode_record(
+            entry.kind,
+            entry.body,
+            device_at_ms=entry.device_at_ms,
+            edge_at_ms=self._clock.wall_ms(),
+            mono_ms=self._clock.now_ms(),
+            clock=ClockQuality(self._clock.quality.value),
+        )
+
+    def _committed(self, lane: Lane, incarnation: bytes, last: int) -> None:
+        self._marks[lane] = (incarnation, last)
+        for listener in list(self._listeners):
+            listener(lane, incarnation, last)
+        waiters = self._waiters[lane]
+        while waiters:
+            place = waiters.popleft()
+            if not place.done():
+                place.set_result(None)
+
+    async def _witness(self) -> None:
+        seen = {lane: Seen(incarnation.hex(), last) for lane, (incarnation, last) in self._marks.items()}
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, write_witness, self._disk, self._folder, seen)
+        except StoreFailedError as error:  # it only helps to notice an old copy sooner: the log itself works
+            self._log.warning("record_log_witness_failed", error=str(error))
