@@ -73,6 +73,10 @@ class RefusalReason(StrEnum):
     MALFORMED = "malformed"
     UNSUPPORTED_VERSION = "unsupported_version"
     BUSY = "busy"
+    NOT_ALLOWED = "not_allowed"
+    OUT_OF_HOURS = "out_of_hours"
+    USED_UP = "used_up"
+    NEEDS_USER_VERIFICATION = "needs_user_verification"
 
     @property
     def spoken(self) -> str:
@@ -93,6 +97,10 @@ _SPOKEN: dict[RefusalReason, str] = {
     RefusalReason.MALFORMED: "The door could not read this key.",
     RefusalReason.UNSUPPORTED_VERSION: "This phone's key format is not understood by the door.",
     RefusalReason.BUSY: "The door is busy; try again in a moment.",
+    RefusalReason.NOT_ALLOWED: "This key claims more than its issuer may grant.",
+    RefusalReason.OUT_OF_HOURS: "This key is outside its working hours.",
+    RefusalReason.USED_UP: "This key has been used as often as it may be.",
+    RefusalReason.NEEDS_USER_VERIFICATION: "Unlock the phone with your face, finger or code first.",
 }
 
 

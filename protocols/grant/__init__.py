@@ -1,0 +1,1 @@
+"""Grants: signed rights to open doors, who may sign them, and the rules by which a lock judges them (SPEC.md)."""

@@ -1,0 +1,137 @@
+"""Issuer certificates: the property CA says which key signs which class, and when.
+
+Source of truth: SPEC.md section 4. A COSE_Sign1 by the CA over CWT claims; 24 hours of signing plus 1 hour of overlap,
+and a longer time in which what was signed still verifies. Time is handed in; judging it is `judge.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from protocols import cbor, cose
+from protocols.errors import CredentialRefusedError, LocalProtocolError, PeerProtocolError, RefusalReason
+from protocols.grant.claims import (
+    EXP,
+    IAT,
+    NBF,
+    PRIVATE,
+    SECONDS_MOST,
+    SIGNED_BYTES_MOST,
+    VERSION,
+    VERSION_FIELD,
+    claims,
+    field,
+    octets,
+    whole,
+)
+from protocols.grant.keys import (
+    OVERLAP_S,
+    POINT_BYTES,
+    SIGNS_S,
+    VERIFY_S,
+    IssuerClass,
+    PropertyCa,
+    compressed,
+    kid_of,
+    public_key,
+)
+
+_CLASS: Final = 1
+_SIGNS_UNTIL: Final = 2
+_PUBLIC: Final = 3
+_FIELDS: Final = frozenset({_CLASS, _SIGNS_UNTIL, _PUBLIC})
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerCertificate:
+    """A verified certificate. All times are unix seconds UTC.
+
+    What the key signs carries iat in `not_before_s`..`signs_until_s` and is believed until `not_after_s`.
+    """
+
+    issuer_class: IssuerClass
+    issued_at_s: int
+    not_before_s: int
+    signs_until_s: int
+    not_after_s: int
+    point: bytes
+    encoded: bytes
+
+    @property
+    def public_key(self) -> ec.EllipticCurvePublicKey:
+        """The issuer's P-256 key."""
+        return public_key(self.point)
+
+    @property
+    def kid(self) -> bytes:
+        """The 4-byte id that grants name."""
+        return kid_of(self.public_key)
+
+
+def certify(
+    ca: PropertyCa, key: ec.EllipticCurvePublicKey, issuer_class: IssuerClass, issued_at_s: int
+) -> IssuerCertificate:
+    """Certify `key` for one signing window that begins at `issued_at_s` (unix seconds)."""
+    signs_until_s = issued_at_s + SIGNS_S + OVERLAP_S
+    not_after_s = signs_until_s + VERIFY_S[issuer_class]
+    if not 0 < issued_at_s <= not_after_s <= SECONDS_MOST:
+        raise LocalProtocolError(f"certificate at {issued_at_s} s does not fit the calendar")
+    point = compressed(key)
+    payload = cbor.encode(
+        {
+            EXP: not_after_s,
+            NBF: issued_at_s,
+            IAT: issued_at_s,
+            PRIVATE: {
+                VERSION_FIELD: VERSION,
+                _CLASS: int(issuer_class),
+                _SIGNS_UNTIL: signs_until_s,
+                _PUBLIC: point,
+            },
+        }
+    )
+    return IssuerCertificate(
+        issuer_class=issuer_class,
+        issued_at_s=issued_at_s,
+        not_before_s=issued_at_s,
+        signs_until_s=signs_until_s,
+        not_after_s=not_after_s,
+        point=point,
+        encoded=cose.sign1(payload, ca.ca, ca.kid),
+    )
+
+
+def open_certificate(encoded: bytes, ca_keys: Mapping[bytes, ec.EllipticCurvePublicKey]) -> IssuerCertificate:
+    """Verify a certificate against the property's CA keys (by kid; two generations at most) and read it.
+
+    Raises:
+        CredentialRefusedError: MALFORMED, UNKNOWN_ISSUER, BAD_SIGNATURE, UNSUPPORTED_VERSION, or NOT_ALLOWED when its
+            windows are wider than its class allows.
+    """
+    try:
+        payload = cose.verify1(encoded, ca_keys.get, most_bytes=SIGNED_BYTES_MOST)
+    except PeerProtocolError as error:
+        raise CredentialRefusedError(RefusalReason.MALFORMED) from error
+    found = claims(payload, known=frozenset({EXP, NBF, IAT}), fields=_FIELDS)
+    try:
+        issuer_class = IssuerClass(whole(found, field(_CLASS), 255))
+        point = octets(found, field(_PUBLIC), POINT_BYTES)
+        public_key(point)
+    except (ValueError, PeerProtocolError) as error:
+        raise CredentialRefusedError(RefusalReason.MALFORMED) from error
+    certificate = IssuerCertificate(
+        issuer_class=issuer_class,
+        issued_at_s=whole(found, IAT, SECONDS_MOST),
+        not_before_s=whole(found, NBF, SECONDS_MOST),
+        signs_until_s=whole(found, field(_SIGNS_UNTIL), SECONDS_MOST),
+        not_after_s=whole(found, EXP, SECONDS_MOST),
+        point=point,
+        encoded=encoded,
+    )
+    signs_s = certificate.signs_until_s - certificate.not_before_s
+    verifies_s = certificate.not_after_s - certificate.signs_until_s
+    if not 0 < signs_s <= SIGNS_S + OVERLAP_S or not 0 <= verifies_s <= VERIFY_S[issuer_class]:
+        raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
+    return certificate

@@ -1,0 +1,163 @@
+"""Whether a verified grant opens this door now, and what opening it changes: the hotel rule, made safe.
+
+Source of truth: SPEC.md sections 6 (generation), 8 (time) and 9 (order of judging); vectors in protocols/vectors/grant.
+Pure: the door's state and time are handed in, the new ones are handed back. Signatures are `grant.open_grant`'s work, the
+phone's proof of its key is protocols/door's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocols.errors import CredentialRefusedError, RefusalReason
+from protocols.grant.certificate import IssuerCertificate
+from protocols.grant.generation import DAYS_AHEAD_MOST, NONE, day_in, day_of
+from protocols.grant.grant import Grant, GrantFlag, Shift
+from protocols.grant.keys import DAY_S, VERIFY_S, IssuerClass
+from protocols.grant.lock_time import LockTime, TimeQuality, check_signed_in_window, check_still_verifies
+
+USES_KEPT_MOST: Final = 64
+"""A lock remembers that many limited grants; when all are still valid, one more is refused as BUSY."""
+
+_ALLOWED_FLAGS: Final[dict[IssuerClass, GrantFlag]] = {
+    IssuerClass.GUEST: GrantFlag.JOIN | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION,
+    IssuerClass.STAFF: GrantFlag.STAFF | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DoorState:
+    """What a lock knows when it judges. A guest-room lock has a room number, a common door a zone mask.
+
+    `room` 0 means none. `revoked` holds withdrawn grant ids, `uses` counts limited grants by id.
+    """
+
+    room: int = 0
+    zones: int = 0
+    generation: int = NONE
+    privacy: bool = False
+    revoked: frozenset[bytes] = frozenset()
+    uses: Mapping[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`reason` None: open. `promotes_to`: the generation to store first. `time`: what the lock now knows of the time."""
+
+    reason: RefusalReason | None
+    time: LockTime
+    promotes_to: int | None = None
+    counts_use: bool = False
+
+    @property
+    def opens(self) -> bool:
+        """Whether the motor may move."""
+        return self.reason is None
+
+
+def judge(
+    grant: Grant,
+    certificate: IssuerCertificate,
+    door: DoorState,
+    time: LockTime,
+    *,
+    user_verified: bool = False,
+) -> Verdict:
+    """Judge a grant whose signature and holder are already proved.
+
+    Args:
+        grant: As `open_grant` returned it.
+        certificate: Its issuer's, as `open_certificate` returned it.
+        door: The lock's state.
+        time: The lock's time.
+        user_verified: Whether the phone asserts that its user unlocked it for this.
+    """
+    try:
+        check_class(grant, certificate)
+        check_signed_in_window(certificate, grant.issued_at_s)
+        time = time.having_seen(certificate.issued_at_s).having_seen(grant.issued_at_s)
+        check_still_verifies(certificate, time)
+    except CredentialRefusedError as refused:
+        return Verdict(refused.reason, time)
+    private = door.room != 0 and grant.names(door.room)
+    if not private and not door.zones & grant.zones:
+        return Verdict(RefusalReason.WRONG_DOOR, time)
+    if grant.grant_id in door.revoked:
+        return Verdict(RefusalReason.REVOKED, time)
+    generation_counts = private and certificate.issuer_class is IssuerClass.GUEST
+    if generation_counts and grant.generation < max(door.generation, NONE + 1):
+        return Verdict(RefusalReason.SUPERSEDED, time)
+    promotes = generation_counts and grant.generation > door.generation
+    if (reason := _out_of_time(grant, certificate.issuer_class, time, promotes=promotes, private=private)) is not None:
+        return Verdict(reason, time)
+    if promotes and day_in(grant.generation) > day_of(time.now_s) + DAYS_AHEAD_MOST:
+        return Verdict(RefusalReason.NOT_YET_VALID, time)
+    if door.privacy:
+        return Verdict(RefusalReason.PRIVACY_ON, time)
+    if grant.flags & GrantFlag.NEEDS_USER_VERIFICATION and not user_verified:
+        return Verdict(RefusalReason.NEEDS_USER_VERIFICATION, time)
+    uses_most = uses_allowed(grant)
+    if uses_most is not None and door.uses.get(grant.grant_id, 0) >= uses_most:
+        return Verdict(RefusalReason.USED_UP, time)
+    if uses_most is not None and grant.grant_id not in door.uses and len(door.uses) >= USES_KEPT_MOST:
+        return Verdict(RefusalReason.BUSY, time)
+    return Verdict(None, time, grant.generation if promotes else None, uses_most is not None)
+
+
+def check_class(grant: Grant, certificate: IssuerCertificate) -> None:
+    """Refuse a grant that claims more than its issuer's class may give (SPEC.md 9.1).
+
+    Raises:
+        CredentialRefusedError: NOT_ALLOWED; UNSUPPORTED_VERSION for emergency grants, which need two signatures.
+    """
+    issuer_class = certificate.issuer_class
+    if issuer_class is IssuerClass.EMERGENCY:
+        raise CredentialRefusedError(RefusalReason.UNSUPPORTED_VERSION)
+    if issuer_class not in _ALLOWED_FLAGS:
+        raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
+    staff = issuer_class is IssuerClass.STAFF
+    if (
+        grant.flags & ~_ALLOWED_FLAGS[issuer_class]
+        or staff != bool(grant.flags & GrantFlag.STAFF)
+        or (staff and grant.generation != NONE)
+        or grant.not_after_s - grant.not_before_s > VERIFY_S[issuer_class]
+        or grant.not_after_s > certificate.not_after_s
+    ):
+        raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
+
+
+def uses_allowed(grant: Grant) -> int | None:
+    """Return how often `grant` may open one door, None without a limit."""
+    return 1 if grant.flags & GrantFlag.ONE_SHOT else grant.uses_most
+
+
+def _out_of_time(
+    grant: Grant, issuer_class: IssuerClass, time: LockTime, *, promotes: bool, private: bool
+) -> RefusalReason | None:
+    if time.quality is TimeQuality.UNCERTAIN:
+        if issuer_class is not IssuerClass.GUEST:
+            return RefusalReason.TIME_UNCERTAIN
+        if grant.not_after_s <= time.now_s:
+            return RefusalReason.EXPIRED
+        begun = grant.not_before_s <= time.now_s
+        if not begun and (promotes or not private):
+            return RefusalReason.TIME_UNCERTAIN
+        return None
+    leeway_s = time.leeway_s(issuer_class)
+    if time.now_s > grant.not_after_s + leeway_s:
+        return RefusalReason.EXPIRED
+    # Evicting the guest before takes no leeway: tomorrow's guest must not do it a minute early.
+    if grant.not_before_s > time.now_s + (0 if promotes else leeway_s):
+        return RefusalReason.NOT_YET_VALID
+    if grant.shift is not None and not on_shift(grant.shift, time.now_s):
+        return RefusalReason.OUT_OF_HOURS
+    return None
+
+
+def on_shift(shift: Shift, at_s: int) -> bool:
+    """Whether unix second `at_s` lies in `shift`, from its first minute to before its last."""
+    weekday, minute = (at_s // DAY_S + 3) % 7, at_s % DAY_S // 60  # 1970-01-01 was a Thursday
+    today, yesterday = bool(shift.days >> weekday & 1), bool(shift.days >> (weekday - 1) % 7 & 1)
+    if shift.from_minute < shift.to_minute:
+        return today and shift.from_minute <= minute < shift.to_minute
+    return (today and minute >= shift.from_minute) or (yesterday and minute < shift.to_minute)
