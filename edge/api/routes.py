@@ -1,0 +1,135 @@
+"""The routes of the local API, version 1. Every answer is JSON, every error a problem (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Litestar, Request, Response, get, post
+
+from edge.api.ports import Building
+from edge.api.token import guard
+from edge.checkin.desk import BY_CHARACTERS_MOST
+from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
+from edge.rooms.commands import RoomCommand
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.health import Health
+from kit.http import ProblemError, application, operations_routes, problem
+from kit.metrics import Metrics
+from protocols.device_model.capability import Capability
+from protocols.device_model.command import Phase
+from protocols.device_model.identity import parse_room_id, parse_stay_id
+
+BODY_BYTES_MAX: Final = 16 * 1024
+COMMAND_WAIT_MS: Final = 15_000  # a room command without a deadline of its own
+COMMAND_WAIT_MOST_MS: Final = 10 * 60_000
+
+_REFUSED_STATUS: Final = {CheckInRefusal.UNKNOWN_STAY: HTTPStatus.NOT_FOUND}
+_By = Annotated[str, msgspec.Meta(min_length=1, max_length=BY_CHARACTERS_MOST)]
+
+
+class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST rooms/{room}/commands. `deadline_ms` is unix ms; left out, 15 s from now."""
+
+    capability: Capability
+    attribute: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+    value: bool | int | float | str
+    idempotency_key: Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")]
+    deadline_ms: int | None = None
+    by: _By = "local"
+
+
+class CheckInBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST stays/{stay}/check-in."""
+
+    phone_public_key: Annotated[str, msgspec.Meta(max_length=128)]
+    by: _By
+
+
+class CheckOutBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST stays/{stay}/check-out."""
+
+    by: _By
+
+
+def make_app(building: Building, *, token: str, health: Health, metrics: Metrics, clock: Clock, dice: Dice) -> Litestar:
+    """Return the application; nothing listens yet."""
+
+    @get("/api/v1/rooms", name="rooms")
+    async def rooms() -> dict[str, Any]:
+        return {"as_of_ms": clock.wall_ms(), "rooms": building.rooms()}
+
+    @get("/api/v1/rooms/{room:str}", name="room")
+    async def room_(room: str) -> dict[str, Any]:
+        found = building.room(parse_room_id(room))
+        if found is None:
+            raise ProblemError(404, f"there is no guest room {room!r} here", kind="unknown-room")
+        return {"as_of_ms": clock.wall_ms(), **found}
+
+    @get("/api/v1/devices", name="devices")
+    async def devices() -> dict[str, Any]:
+        return {"as_of_ms": clock.wall_ms(), "devices": building.devices()}
+
+    @get("/api/v1/stays", name="stays")
+    async def stays() -> dict[str, Any]:
+        return building.stays()
+
+    @get("/api/v1/link", name="link")
+    async def link() -> dict[str, Any]:
+        return building.link()
+
+    @post("/api/v1/rooms/{room:str}/commands", status_code=200, name="room-command")
+    async def command(room: str, data: CommandBody) -> dict[str, Any]:
+        room_id = parse_room_id(room)
+        if building.room(room_id) is None:
+            raise ProblemError(404, f"there is no guest room {room!r} here", kind="unknown-room")
+        wall_ms = clock.wall_ms()
+        deadline_ms = wall_ms + COMMAND_WAIT_MS if data.deadline_ms is None else data.deadline_ms
+        if deadline_ms > wall_ms + COMMAND_WAIT_MOST_MS:
+            raise ProblemError(400, f"deadline_ms may be at most {COMMAND_WAIT_MOST_MS} ms away", kind="invalid-input")
+        asked = RoomCommand(
+            id=f"local-{dice.bytes(8).hex()}",
+            room=room_id,
+            capability=data.capability,
+            attribute=data.attribute,
+            value=data.value,
+            deadline_ms=deadline_ms,
+            idempotency_key=f"local:{data.idempotency_key}",
+            by=data.by,
+        )
+        outcome = await building.command(asked)
+        return {**outcome.to_body(), "may_have_taken_effect": outcome.phase in (Phase.DONE, Phase.UNKNOWN)}
+
+    @post("/api/v1/stays/{stay:str}/check-in", status_code=200, name="check-in")
+    async def check_in(stay: str, data: CheckInBody) -> dict[str, Any]:
+        return dict(await building.check_in(parse_stay_id(stay), data.phone_public_key, by=data.by))
+
+    @post("/api/v1/stays/{stay:str}/check-out", status_code=200, name="check-out")
+    async def check_out(stay: str, data: CheckOutBody) -> dict[str, Any]:
+        return dict(await building.check_out(parse_stay_id(stay), by=data.by))
+
+    app = application(
+        [
+            *operations_routes(health, metrics),
+            rooms,
+            room_,
+            devices,
+            stays,
+            link,
+            command,
+            check_in,
+            check_out,
+        ],
+        guards=[guard(token)],
+        request_max_body_size=BODY_BYTES_MAX,
+    )
+    app.exception_handlers[CheckInRefusedError] = _on_refused
+    return app
+
+
+def _on_refused(_: Request[Any, Any, Any], error: CheckInRefusedError) -> Response[bytes]:
+    members: dict[str, object] = {"reason": error.reason.value, "retryable": False, "may_have_taken_effect": False}
+    if error.available_from_ms is not None:
+        members["available_from_ms"] = error.available_from_ms
+    status = _REFUSED_STATUS.get(error.reason, HTTPStatus.CONFLICT)
+    return problem(status, str(error), kind="check-in-refused", **members)

@@ -1,0 +1,55 @@
+"""The bearer token of the local API: a file that only the edge and who it trusts can read."""
+
+import hmac
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from kit.dice import Dice
+from kit.files import Disk, write_atomic
+from kit.http import OPEN, ProblemError
+from protocols.errors import InvalidInputError
+
+TOKEN_BYTES: Final = 32
+TOKEN_CHARACTERS_LEAST: Final = 32
+TOKEN_CHARACTERS_MOST: Final = 512
+SCHEME: Final = "Bearer "
+
+
+def read_or_make_token(disk: Disk, path: Path, dice: Dice) -> str:
+    """Return the token in `path`, making the file with a random one if there is none.
+
+    Raises:
+        InvalidInputError: the file cannot be read, or what it holds is no token.
+        StoreFailedError: it is not there and cannot be made.
+    """
+    try:
+        token = disk.read(path).decode("ascii").strip()
+    except FileNotFoundError:
+        token = dice.bytes(TOKEN_BYTES).hex()
+        write_atomic(disk, path, token.encode("ascii") + b"\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(str(path), f"cannot be read as a token: {error}") from error
+    if not TOKEN_CHARACTERS_LEAST <= len(token) <= TOKEN_CHARACTERS_MOST or not token.isalnum():
+        raise InvalidInputError(
+            str(path), f"must hold one token of {TOKEN_CHARACTERS_LEAST} or more letters and digits"
+        )
+    return token
+
+
+def guard(token: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
+    """Return a litestar guard that denies by default: only routes marked `OPEN` need no token."""
+    expected = token.encode("ascii")
+
+    def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        if handler.opt.get(OPEN):
+            return
+        given = connection.headers.get("authorization", "")
+        offered = given.removeprefix(SCHEME).encode("utf-8", "replace") if given.startswith(SCHEME) else b""
+        if not hmac.compare_digest(offered, expected):
+            raise ProblemError(401, "send the local API's token: `Authorization: Bearer <token>`", kind="unauthorized")
+
+    return check

@@ -1,0 +1,295 @@
+"""One building at work: stays, rooms, check-in and access events joined over the record log.
+
+The rule of every path through here: first the record, durable on lane A; then its effect, derived from the
+record and committed together with the cursor that says how far the log was followed. So a kill at any moment leaves
+either a record whose effect is still to come, or both; never an effect without its record, and none of them twice.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from edge.app.edge_store import Cursor, EdgeStore, Progress, Restored
+from edge.app.ports import Log
+from edge.checkin.departures import Departures
+from edge.checkin.desk import CheckInDesk
+from edge.checkin.ports import Doors
+from edge.log.record_log import APPEND_RECORDS_MAX, Entry
+from edge.policy import document as policy_document
+from edge.policy.document import RoomPolicy
+from edge.rooms.capability_view import CapabilityView
+from edge.rooms.commands import from_body
+from edge.rooms.engine import RoomsEngine
+from edge.rooms.ports import DeviceWriter
+from edge.stays.keeper import StaysKeeper, decision_from
+from edge.stays.replica import Decision
+from kit.clock import Clock
+from protocols.device_model.capability import attribute
+from protocols.device_model.identity import PropertyId, RoomId, StayId
+from protocols.device_model.reading import Reading
+from protocols.device_model.site_plan import SitePlan
+from protocols.errors import InvalidInputError, StoreFailedError
+from protocols.link.lanes import Lane
+from protocols.link.record import Record
+
+LOG_CURSOR: Final = "log.A"
+CURSOR_NAME: Final = "house"
+DOORS_CURSOR: Final = "doors"
+FOLLOW_MOST: Final = 500
+OPENED: Final = "opened"
+CLOCK_SKEW_MOST_MS: Final = 120_000  # a lock that claims to be further ahead of us than this has lost its clock
+
+
+class _Records:
+    """The ports that rooms, stays and check-in write to, over one log."""
+
+    def __init__(self, log: Log, house: "House") -> None:
+        self._log, self._house = log, house
+
+    async def room(self, body: Mapping[str, Any]) -> None:
+        await self._log.append(Lane.B, "room", body)
+
+    async def command(self, body: Mapping[str, Any]) -> None:
+        await self._log.append(Lane.A, "command", body)
+
+    async def desired(self, body: Mapping[str, Any]) -> None:
+        await self._log.append(Lane.A, "desired", body)
+
+    async def stay(self, body: Mapping[str, Any]) -> None:
+        await self._log.append(Lane.A, "stay", body)
+        await self._house.catch_up()
+
+
+class House:
+    """Everything the edge process decides, without the programs around it.
+
+    Args:
+        ours: The property.
+        plan: Rooms, devices and doors; None: there are none.
+        policy: The policy in force.
+        log: The record log.
+        store: Where derived state survives, with what it held.
+        restored: What `store` held at opening.
+        doors: The doors process.
+        writer: The way to the devices.
+        clock: Both clocks.
+        logger: A structlog logger.
+    """
+
+    def __init__(
+        self,
+        *,
+        ours: PropertyId,
+        plan: SitePlan | None,
+        policy: RoomPolicy,
+        log: Log,
+        store: EdgeStore,
+        restored: Restored,
+        doors: Doors,
+        writer: DeviceWriter,
+        clock: Clock,
+        logger: Any,  # noqa: ANN401
+    ) -> None:
+        self.policy = policy
+        self._log, self._store, self._clock, self._logger = log, store, clock, logger
+        self._cursors = dict(restored.cursors)
+        self._following = asyncio.Lock()
+        records = _Records(log, self)
+        rooms = [] if plan is None else [room.id for room in plan.rooms if room.kind == "guest_room"]
+        self.view = CapabilityView({} if plan is None else {each.id: each.room for each in plan.devices})
+        self.keeper = StaysKeeper(ours=ours, store=store, records=records, changed=self._stays_changed)
+        self.rooms = RoomsEngine(
+            rooms=rooms,
+            view=self.view,
+            stays=self.keeper.in_room,
+            policy=lambda: self.policy,
+            writer=writer,
+            records=records,
+            clock=clock,
+        )
+        self.departures = Departures(replica=lambda: self.keeper.replica, doors=doors, store=store, log=logger)
+        self.desk = CheckInDesk(
+            replica=lambda: self.keeper.replica,
+            policy=lambda: self.policy,
+            rooms_with_doors=frozenset() if plan is None else frozenset(door.room for door in plan.doors),
+            doors=doors,
+            records=records,
+            departures=self.departures,
+            clock=clock,
+        )
+        self.keeper.restore(restored.stays_version, restored.stays_document, restored.decisions)
+        self.rooms.restore(restored.rooms)
+        for body in restored.commands:
+            self._replay_command(body)
+
+    # --- following the log ---------------------------------------------------------------------------------
+
+    async def catch_up(self) -> None:
+        """Take every record of lane A not taken yet, and store what follows from it. Raises StoreFailedError."""
+        async with self._following:
+            while await self._follow_once():
+                pass
+
+    async def stored(self) -> None:
+        """Store the rooms that changed by themselves. Raises StoreFailedError."""
+        async with self._following:
+            await self._commit(Progress(cursors={}, rooms=self.rooms.take_dirty()))
+
+    async def _follow_once(self) -> bool:
+        incarnation = self._log.incarnation
+        cursor = self._cursors.get(LOG_CURSOR, Cursor())
+        after = cursor.seq if cursor.incarnation == incarnation else 0
+        records = await self._log.read(Lane.A, after, FOLLOW_MOST)
+        if not records:
+            return False
+        cursors = dict(self._cursors)
+        decisions: list[Decision] = []
+        commands: list[dict[str, Any]] = []
+        for record in records:
+            if record.kind == "stay":
+                decision = self._replay_stay(record)
+                decisions.append(decision)
+            elif record.kind == "access":
+                self._replay_access(record, cursors)
+            elif record.kind == "command" and self._replay_command(record.body):
+                commands.append(record.body)
+        cursors[LOG_CURSOR] = Cursor(incarnation, records[-1].seq)
+        await self._commit(
+            Progress(cursors=cursors, decisions=decisions, rooms=self.rooms.take_dirty(), commands=commands)
+        )
+        self._cursors = cursors
+        await self._log.advance(CURSOR_NAME, Lane.A, records[-1].seq)
+        return len(records) == FOLLOW_MOST
+
+    async def _commit(self, progress: Progress) -> None:
+        try:
+            await self._store.commit(progress)
+        except StoreFailedError:
+            self.rooms.not_stored(progress.rooms)
+            raise
+
+    def _replay_stay(self, record: Record) -> Decision:
+        stay = StayId(record.body["stay"])
+        replica = self.keeper.replica
+        before = replica.decisions.get(stay)
+        decision = decision_from(record.body, replica.documents.get(stay) or (before.stay if before else None))
+        self.keeper.decided(decision)
+        return self.keeper.replica.decisions[stay]
+
+    def _replay_access(self, record: Record, cursors: dict[str, Cursor]) -> None:
+        body = record.body
+        epoch, seq = bytes.fromhex(body["doors"]), int(body["doors_seq"])
+        before = cursors.get(DOORS_CURSOR, Cursor())
+        if before.incarnation == epoch and seq <= before.seq:
+            return  # taken before, in an earlier incarnation of the log
+        cursors[DOORS_CURSOR] = Cursor(epoch, seq)
+        if body["event"] == OPENED and body.get("room") is not None:
+            stay = body.get("stay")
+            self.rooms.entered(RoomId(body["room"]), None if stay is None else StayId(stay), at_ms=_happened_ms(record))
+
+    def _replay_command(self, body: Mapping[str, Any]) -> bool:
+        try:
+            found = from_body(body)
+        except (KeyError, ValueError):
+            return False  # a capability that this build no longer knows
+        if found is None:
+            return False
+        self.rooms.commands.write_down(*found)
+        return True
+
+    # --- what the neighbours bring -------------------------------------------------------------------------
+
+    async def doors_mark(self, epoch: bytes) -> int:
+        """Return the last of the doors' events that is in the log; 0 for a new life of the doors' store.
+
+        The log's own mark moves in one commit with the record. The cursor here only speaks where that
+        log was damaged and begun anew: what its earlier incarnation had taken is not taken again.
+        """
+        cursor = self._cursors.get(DOORS_CURSOR, Cursor())
+        derived = cursor.seq if cursor.incarnation == epoch else 0
+        return max(derived, await self._log.source_mark(_source(epoch), Lane.A))
+
+    async def access_happened(
+        self, epoch: bytes, seq: int, body: Mapping[str, Any], *, device_at_ms: int | None
+    ) -> bool:
+        """Take over one of the doors' access events, at most once, and wake the room it opened.
+
+        Args:
+            epoch: The life of the doors' store.
+            seq: The event's position there, rising from 1.
+            body: The record's body; `doors` and `doors_seq` are added.
+            device_at_ms: The lock's own time.
+
+        Returns:
+            False: it was here already.
+
+        Raises:
+            StoreFailedError: not durable; the doors keep the event.
+        """
+        entry = Entry("access", {**body, "doors": epoch.hex(), "doors_seq": seq}, device_at_ms)
+        new = await self._log.append_once(_source(epoch), seq, Lane.A, entry) is not None
+        if new:
+            await self.catch_up()
+        return new
+
+    async def heard(self, readings: Sequence[Reading]) -> None:
+        """Take readings from the buses: into the view, and what is news onto its lane (events B, telemetry C)."""
+        entries: dict[Lane, list[Entry]] = {Lane.B: [], Lane.C: []}
+        for reading in readings:
+            room = self.view.room_of(reading.device)
+            if room is None:
+                continue
+            new = self.rooms.heard(reading)
+            event = attribute(reading.capability, reading.attribute).event
+            if event and not new:
+                continue  # a contact that repeats itself is no second event
+            entry = Entry("reading", {"room": room, **reading.to_body()}, reading.device_at_ms)
+            entries[Lane.B if event else Lane.C].append(entry)
+        for lane, waiting in entries.items():
+            for first in range(0, len(waiting), APPEND_RECORDS_MAX):
+                await self._log.append_many(lane, waiting[first : first + APPEND_RECORDS_MAX])
+
+    async def device_event(self, body: Mapping[str, Any]) -> None:
+        """Append a `device` event of a bus to lane B."""
+        await self._log.append(Lane.B, "device", body)
+
+    async def new_policy(self, data: bytes, place: str) -> None:
+        """Put a policy document in force, whole, or refuse it. Raises InvalidInputError, StoreFailedError."""
+        offered = policy_document.succeed(self.policy, policy_document.parse(data, place))
+        if offered != self.policy:
+            await self._store.save_policy(offered.version, policy_document.encode(offered))
+            self.policy = offered
+            self.rooms.look_again()
+
+    async def desired(self, name: str, version: int, body: object) -> None:
+        """Take a verified desired document from the link.
+
+        Raises:
+            InvalidInputError: a document of a name that this build does not know, or one that is refused.
+            UnsupportedVersionError: a format that this build does not know.
+        """
+        if name != "stays":
+            raise InvalidInputError("desired document", f"{name!r} is not known here; known: stays")
+        await self.keeper.apply(version, body)
+
+    def live_state(self) -> list[dict[str, Any]]:
+        """Return every room's latest values, for the link."""
+        return [each.to_body() for each in self.view.shown(now_ms=self._clock.now_ms())]
+
+    def _stays_changed(self) -> None:
+        self.rooms.look_again()
+        self.departures.look_again()
+
+
+def _source(epoch: bytes) -> str:
+    return f"doors:{epoch.hex()}"
+
+
+def _happened_ms(record: Record) -> int:
+    """Return when a lock opened, unix ms: by the lock's clock if it can be believed, else when we heard of it."""
+    at_ms = record.body.get("at_ms")
+    if not isinstance(at_ms, int) or at_ms > record.edge_at_ms + CLOCK_SKEW_MOST_MS:
+        return record.edge_at_ms
+    if record.body.get("time_quality") in (None, "none", "unknown", "uncertain"):
+        return record.edge_at_ms
+    return min(at_ms, record.edge_at_ms)

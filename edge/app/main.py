@@ -1,0 +1,79 @@
+"""`innkeeper-edge`: run the edge, run the doors, or check a configuration without running anything."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from protocols.errors import PlatformError
+
+FAILED: Final = 1
+WRONG_CONFIGURATION: Final = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the process's exit status: 0, 1 (failed) or 2 (wrong configuration)."""
+    arguments = _parser().parse_args(argv)
+    command: str = arguments.command
+    try:
+        if command == "check-config":
+            return _check(arguments.config, os.environ)
+        if command == "doors":
+            from edge.doors.main import main as doors_main
+
+            return doors_main(arguments.config, os.environ)
+        return _run(arguments.config, os.environ)
+    except KeyboardInterrupt:
+        return FAILED
+
+
+def _run(config: Path, environ: Mapping[str, str]) -> int:
+    from edge.app.run import run
+    from edge.app.settings import EdgeSettings
+    from kit.settings import load
+
+    try:
+        settings = load(EdgeSettings, config, "EDGE", environ)
+    except PlatformError as error:
+        return _say(WRONG_CONFIGURATION, error)
+    try:
+        asyncio.run(run(settings))
+    except PlatformError as error:
+        return _say(FAILED, error)
+    return 0
+
+
+def _check(config: Path, environ: Mapping[str, str]) -> int:
+    from edge.app.check_config import problems
+
+    found = problems(config, environ)
+    for problem in found:
+        sys.stderr.write(f"{problem}\n")
+    if not found:
+        sys.stdout.write(f"{config}: nothing wrong\n")
+    return WRONG_CONFIGURATION if found else 0
+
+
+def _say(status: int, error: PlatformError) -> int:
+    sys.stderr.write(f"innkeeper-edge: {error}\n")
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="innkeeper-edge", description="The Innkeeper node in a building.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, says in (
+        ("run", "run the edge: record log, rooms, check-in, API and the link to the cloud"),
+        ("doors", "run the doors: issue grants, talk to locks; a process of its own"),
+        ("check-config", "print everything that is wrong with a configuration, and run nothing"),
+    ):
+        command = commands.add_parser(name, help=says, description=says)
+        command.add_argument("--config", type=Path, required=True, help="edge.toml, or doors.toml for doors")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

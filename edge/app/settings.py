@@ -1,0 +1,85 @@
+"""Settings of the edge process: edge.toml, overridden by `EDGE_*` (`EDGE_API__PORT=8080` is `api.port`).
+
+The smallest file that runs names the property, the edge and a folder for data; docs/operating/edge-settings.md lists
+every key with its default. Read once, by main; each part goes to its one user.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge.log.settings import LogSettings
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
+
+class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[api]: the local HTTP API. Loopback unless somebody knows better; port 0 takes a free one.
+
+    `token_path`: file with the bearer token, made with a random one if it is not there (default: api-token in
+    `data_dir`). `port_path`: where the port in use is written once it is taken, for whoever chose port 0.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8470
+    token_path: Path | None = None
+    port_path: Path | None = None
+
+
+class UplinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[uplink]: how the edge reaches its cloud. Left out, the edge works alone and keeps its records.
+
+    `ca_path`, `cert_path`, `key_path`: mutual TLS; all left out is plain TCP, for loopback only.
+    `command_public_key_path`: PEM public key (P-256) that signs the cloud's commands and documents; pinned.
+    """
+
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    command_public_key_path: Path
+    ca_path: Path | None = None
+    cert_path: Path | None = None
+    key_path: Path | None = None
+    keepalive: timedelta = timedelta(seconds=30)
+
+
+class SiteBrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[site_broker]: the MQTT broker in the building; needed if the site plan has an mqtt bus."""
+
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1883
+    username: str | None = None
+    password_path: Path | None = None
+    ca_path: Path | None = None
+
+
+class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[doors]: where the doors process listens. Left out, this edge issues no grants."""
+
+    socket_path: Path
+
+
+class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """edge.toml.
+
+    `property`, `edge`: who we are; must agree with the site plan if there is one.
+    `data_dir`: the record log, edge.db and the API token live here; made if it is not there.
+    `site_plan_path`: rooms, devices, buses and doors; left out, there are none.
+    `policy_path`: the property's room policy; left out, the one last loaded, else the one shipped.
+    `clock_trust`: "ntp" asks the kernel whether its clock is disciplined; "host" takes the host's word.
+    """
+
+    property: str
+    edge: str
+    data_dir: Path
+    site_plan_path: Path | None = None
+    policy_path: Path | None = None
+    clock_trust: Literal["ntp", "host"] = "ntp"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = True
+    api: ApiSettings = ApiSettings()
+    uplink: UplinkSettings | None = None
+    site_broker: SiteBrokerSettings | None = None
+    doors: DoorsSettings | None = None
+    log: LogSettings = LogSettings()
