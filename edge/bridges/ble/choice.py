@@ -1,0 +1,48 @@
+"""Which Bluetooth the edge uses, by its settings; the emulated radio is imported only when chosen."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import msgspec
+from bleak.exc import BleakError
+
+from firmware_bridges.ble_radio.backend import PLATFORM, BleBackend
+from protocols.errors import InvalidInputError, LinkLostError
+
+
+class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[radio]` of doors.toml."""
+
+    kind: Literal["bluez", "emulated"] = "bluez"
+    hci: str | None = None
+    """Emulated only: where the controller is, such as `tcp-client:127.0.0.1:9001`."""
+    connections_max: int = 3
+    """At once. A common adapter holds 5 to 7; phones' scans and the air want some."""
+
+
+@asynccontextmanager
+async def chosen_backend(settings: RadioSettings) -> AsyncIterator[BleBackend]:
+    """Give the backend for the length of the block.
+
+    Raises:
+        InvalidInputError: the settings contradict themselves.
+        LinkLostError: the emulated controller does not answer; safe to try again.
+    """
+    if settings.kind == "bluez":
+        if settings.hci is not None:
+            raise InvalidInputError("radio.hci", 'is for kind = "emulated"; BlueZ finds its adapter itself')
+        yield PLATFORM
+        return
+    if not settings.hci:
+        raise InvalidInputError("radio.hci", 'kind = "emulated" needs one, such as "tcp-client:127.0.0.1:9001"')
+    from firmware_bridges.ble_radio.radio import Radio, use_radio  # bumble: 19 MB, so only here
+
+    try:
+        radio = await Radio.open(settings.hci, name="innkeeper-edge")
+    except BleakError as error:
+        raise LinkLostError(f"radio.hci: {error.args[0]}") from error
+    try:
+        yield use_radio(radio)
+    finally:
+        await radio.close()
