@@ -114,7 +114,7 @@ _ROWS: Final = (
     Attribute(_C.THERMOSTAT, "occupied_cooling_setpoint", _K.NUMBER, _U.CELSIUS, 0, 60, writable=True),
     Attribute(_C.THERMOSTAT, "unoccupied_heating_setpoint", _K.NUMBER, _U.CELSIUS, 0, 60, writable=True),
     Attribute(_C.THERMOSTAT, "unoccupied_cooling_setpoint", _K.NUMBER, _U.CELSIUS, 0, 60, writable=True),
-    Attribute(_C.THERMOSTAT, "setpoint_change_amount", _K.NUMBER, _U.KELVIN_DIFFERENCE, -10, 10),
+    Attribute(_C.THERMOSTAT, "setpoint_change_amount", _K.NUMBER, _U.KELVIN_DIFFERENCE, -20, 20),
     Attribute(_C.THERMOSTAT, "system_mode", _K.CHOICE, choices=SYSTEM_MODES, writable=True),
     Attribute(_C.THERMOSTAT, "thermostat_running_mode", _K.CHOICE, choices=RUNNING_MODES),
     Attribute(_C.THERMOSTAT, "pi_heating_demand", _K.NUMBER, _U.PERCENT, 0, 100),

@@ -1,0 +1,330 @@
+"""Between what stands on the wire and what the house says: descriptor + raw -> readings, descriptor + value -> raw.
+
+Source of truth: SPEC.md sections 5 and 6; vectors in protocols/vectors/descriptors. Whatever a device sends, a
+reading comes out: nonsense gives quality bad, no value, and the reason. Nothing here raises for what a peer said.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from math import isfinite
+from typing import Any, Final
+
+import msgspec
+
+from protocols.descriptors.descriptor import RAW_RANGE, Descriptor, Point, Raw, Table
+from protocols.device_model.capability import Kind, Value
+from protocols.device_model.identity import DeviceId
+from protocols.device_model.reading import Quality, Reading
+from protocols.errors import LocalProtocolError
+
+PAYLOAD_BYTES_MAX: Final = 64 * 1024
+"""A device's JSON; longer is refused unread."""
+NUMBER_DIGITS_MAX: Final = 12
+
+
+class Reason(StrEnum):
+    """Why a reading is not good."""
+
+    NO_VALUE = "no_value"  # the device says that it has none: NaN code, null, sensor not fitted
+    OUT_OF_RANGE = "out_of_range"  # physically implausible
+    UNKNOWN_CODE = "unknown_code"  # a code that the descriptor does not list
+    WRONG_TYPE = "wrong_type"  # text where a number belongs
+    NOT_JSON = "not_json"
+    TOO_LONG = "too_long"
+    DEVICE_EXCEPTION = "device_exception"  # a Modbus exception reply
+    BAD_STATUS = "bad_status"  # an OPC UA status code
+    NO_ANSWER = "no_answer"  # silent for too long
+    NOT_THIS_MODEL = "not_this_model"  # another model answers on the address
+    RETAINED = "retained"  # an old message kept by the broker, of unknown age
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A value with how far it is to be believed."""
+
+    value: Value | None
+    quality: Quality
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterWrite:
+    """Words for one write request: a coil (one word, 0 or 1) or consecutive holding registers."""
+
+    table: Table
+    register: int
+    words: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadWrite:
+    """A JSON object for `<friendly name>/set`."""
+
+    payload: dict[str, Raw]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWrite:
+    """A value for an OPC UA node; `node` still starts with `{root}`, `type` is the variant type's name."""
+
+    node: str
+    type: str
+    value: Raw
+
+
+Write = RegisterWrite | PayloadWrite | NodeWrite
+
+
+def judge(point: Point, raw: object) -> Judged:
+    """Return what a raw value means.
+
+    Args:
+        point: where it came from.
+        raw: the integer of the registers, the JSON value or the node's value.
+    """
+    if raw is None:
+        return _bad(Reason.NO_VALUE)
+    if isinstance(raw, int | float) and not isinstance(raw, bool) and raw in point.nan:
+        return _bad(Reason.NO_VALUE)
+    if point.values:
+        for known, meaning in point.values:
+            if known == raw and isinstance(known, bool) == isinstance(raw, bool):
+                return Judged(meaning, Quality.GOOD)
+        return _bad(Reason.UNKNOWN_CODE, raw)
+    kind = point.row.kind
+    if kind is Kind.BOOL:
+        return Judged(raw, Quality.GOOD) if isinstance(raw, bool) else _bad(Reason.WRONG_TYPE, raw)
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        return _bad(Reason.WRONG_TYPE, raw)
+    if not isfinite(raw):
+        return _bad(Reason.NO_VALUE)
+    value = _scaled(raw, point)
+    least, most = point.range
+    if (least is not None and value < least) or (most is not None and value > most):
+        return _bad(Reason.OUT_OF_RANGE, raw)
+    if kind is Kind.INTEGER:
+        return Judged(round(value), Quality.GOOD)
+    return Judged(value, Quality.GOOD)
+
+
+def raw_of_words(point: Point, words: Sequence[int]) -> bool | int | float | None:
+    """Return the raw value of a point's registers (each 0..65535); None for a float that is no number."""
+    ordered = tuple(words) if point.word_order == "big" else tuple(reversed(words))
+    match point.type:
+        case "bool":
+            return bool(ordered[0] >> (point.bit or 0) & 1)
+        case "uint16":
+            return ordered[0]
+        case "int16":
+            return ordered[0] - 0x1_0000 if ordered[0] & 0x8000 else ordered[0]
+        case "uint32" | "int32":
+            unsigned = ordered[0] << 16 | ordered[1]
+            return unsigned - 0x1_0000_0000 if point.type == "int32" and unsigned & 0x8000_0000 else unsigned
+        case _:
+            (value,) = struct.unpack(">f", struct.pack(">HH", *ordered))
+            # Seven digits are what a float32 holds: 7.2 must not become 7.199999809265137.
+            return float(f"{value:.7g}") if isfinite(value) else None
+
+
+def words_of_raw(point: Point, raw: float) -> tuple[int, ...]:
+    """Return the registers of a raw value.
+
+    Raises:
+        LocalProtocolError: it does not fit the type.
+    """
+    if point.type == "float32":
+        try:
+            words = struct.unpack(">HH", struct.pack(">f", raw))
+        except OverflowError as error:
+            raise LocalProtocolError(f"{raw!r} does not fit float32") from error
+    else:
+        low, high = RAW_RANGE[point.type]
+        if not isinstance(raw, int) or not low <= raw <= high:
+            raise LocalProtocolError(f"{raw!r} does not fit {point.type}")
+        words = (raw >> 16 & 0xFFFF, raw & 0xFFFF) if point.words == 2 else (raw & 0xFFFF,)
+    return words if point.word_order == "big" else tuple(reversed(words))
+
+
+def readings_of_registers(
+    descriptor: Descriptor, device: DeviceId, image: Mapping[tuple[Table, int], int], points: Sequence[Point] = ()
+) -> list[Reading]:
+    """Return a reading for each point whose registers are all in `image`.
+
+    Args:
+        descriptor: the model.
+        device: whose readings they are.
+        image: raw words (0..65535; coils 0 or 1) by table and register.
+        points: which points; all of the descriptor's if empty.
+    """
+    readings = []
+    for point in points or descriptor.points:
+        if point.table is None or point.register is None:
+            continue
+        words = [image.get((point.table, point.register + each)) for each in range(point.words)]
+        whole = [word for word in words if word is not None]
+        if len(whole) == len(words):
+            readings.append(reading(point, device, judge(point, raw_of_words(point, whole))))
+    return readings
+
+
+def readings_of_payload(
+    descriptor: Descriptor, device: DeviceId, payload: bytes, device_at_ms: int | None = None
+) -> list[Reading]:
+    """Return a reading for each point that a JSON payload speaks of.
+
+    A payload that is no JSON object gives a bad reading for every point of the model. A null says nothing:
+    Zigbee2MQTT publishes it for whatever it has not heard since its start.
+    """
+    document = json_object(payload)
+    if isinstance(document, Reason):
+        return [reading(point, device, _bad(document)) for point in descriptor.points]
+    found = []
+    for point in descriptor.points:
+        given, raw = _step_into(document, point.path or "")
+        if given and raw is not None:
+            found.append(reading(point, device, judge(point, raw), device_at_ms))
+    return found
+
+
+def json_object(payload: bytes) -> dict[str, Any] | Reason:
+    """Return the JSON object in a payload, or why there is none."""
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        return Reason.TOO_LONG
+    try:
+        document = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Reason.NOT_JSON
+    return document if isinstance(document, dict) else Reason.NOT_JSON
+
+
+def reading(point: Point, device: DeviceId, judged: Judged, device_at_ms: int | None = None) -> Reading:
+    """Return the reading of a judged value."""
+    return Reading(
+        device=device,
+        capability=point.capability,
+        attribute=point.attribute,
+        value=judged.value,
+        unit=point.unit,
+        quality=judged.quality,
+        device_at_ms=device_at_ms,
+        reason=judged.reason,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a command may write: the value that will be sent, and whether it is not the one asked for."""
+
+    value: Value
+    clamped: bool
+
+
+def allow(point: Point, value: object) -> Allowed | str:
+    """Return what may be written for `value` under the point's write rule, or why nothing may.
+
+    Numbers outside the rule's range are clamped to it, and rounded to its step; a value of the wrong type or a choice
+    that the device does not have is refused.
+    """
+    rule = point.write
+    if rule is None:
+        return f"{point.capability}.{point.attribute} cannot be written on this device"
+    row = point.row
+    if row.kind in (Kind.BOOL, Kind.CHOICE):
+        if row.kind is Kind.BOOL and not isinstance(value, bool):
+            return f"{value!r:.40} is not true or false"
+        if point.values and not any(meaning == value for _, meaning in point.values):
+            return f"{value!r:.40} is none of {', '.join(str(meaning) for _, meaning in point.values)}"
+        return Allowed(value, clamped=False)  # type: ignore[arg-type]  # a bool, or one of the choices
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return f"{value!r:.40} is not a number"
+    least, most = rule.least, rule.most
+    assert least is not None  # noqa: S101  # the loader has seen to it
+    assert most is not None  # noqa: S101
+    wanted = min(max(value, least), most)
+    if rule.step is not None:
+        step, base = Decimal(repr(rule.step)), Decimal(repr(least))
+        steps = ((Decimal(repr(wanted)) - base) / step).to_integral_value()
+        wanted = float(min(base + steps * step, Decimal(repr(most))))
+    if row.kind is Kind.INTEGER:
+        wanted = round(wanted)
+    return Allowed(wanted, clamped=not least <= value <= most)
+
+
+def encode(point: Point, value: Value) -> Write:
+    """Return what must be written so that the point becomes `value`.
+
+    Raises:
+        LocalProtocolError: the point cannot carry it; `allow` would have said so.
+    """
+    raw = raw_of_value(point, value)
+    if point.table is not None and point.register is not None:
+        if isinstance(raw, str):
+            raise LocalProtocolError(f"{raw!r} in a register")
+        return RegisterWrite(point.table, point.register, words_of_raw(point, raw))
+    if point.path is not None:
+        key = point.write.key if point.write is not None and point.write.key is not None else point.path
+        return PayloadWrite({key: raw})
+    return NodeWrite(point.node or "", point.type, raw)
+
+
+def raw_of_value(point: Point, value: Value) -> Raw:
+    """Return the raw value that stands for `value`.
+
+    Raises:
+        LocalProtocolError: there is none.
+    """
+    if point.values:
+        for raw, meaning in point.values:
+            if meaning == value and isinstance(meaning, bool) == isinstance(value, bool):
+                return raw
+        raise LocalProtocolError(f"{point.capability}.{point.attribute}: no code for {value!r}")
+    if isinstance(value, bool | str):
+        return int(value) if point.table is not None and isinstance(value, bool) else value
+    exact = (Decimal(repr(value)) - Decimal(repr(point.offset))) / Decimal(repr(point.scale))
+    if point.type in ("float32", "Float", "Double", "number"):
+        return float(exact)
+    raw = int(exact.to_integral_value())
+    low, high = RAW_RANGE.get(point.type, (raw, raw))
+    if not low <= raw <= high:
+        raise LocalProtocolError(f"{point.capability}.{point.attribute}: {value!r} does not fit {point.type}")
+    return raw
+
+
+def same(point: Point, wanted: Value, read_back: Value | None) -> bool:
+    """Return whether a value read back is the one written, to half of the wire's resolution."""
+    if read_back is None or isinstance(wanted, bool | str) or isinstance(read_back, bool | str):
+        return wanted == read_back and isinstance(wanted, bool) == isinstance(read_back, bool)
+    resolution = 1e-4 if point.type in ("float32", "Float", "Double") else abs(point.scale)
+    return abs(wanted - read_back) <= resolution * 0.5000001
+
+
+def _scaled(raw: float, point: Point) -> float:
+    if point.scale == 1.0 and point.offset == 0.0:
+        return raw
+    # Decimal: 216 * 0.1 must be 21.6, on this side and on the emulator's.
+    try:
+        value = Decimal(repr(raw)) * Decimal(repr(point.scale)) + Decimal(repr(point.offset))
+    except InvalidOperation:
+        return float("inf")
+    return round(float(value), NUMBER_DIGITS_MAX)
+
+
+def _step_into(document: Mapping[str, Any], path: str) -> tuple[bool, object]:
+    value: object = document
+    for step in path.split("."):
+        if not isinstance(value, dict) or step not in value:
+            return False, None
+        value = value[step]
+    return True, value
+
+
+def _bad(reason: Reason, raw: object = None) -> Judged:
+    return Judged(None, Quality.BAD, reason if raw is None else f"{reason}: {raw!r:.60}")
+
+
+def bad(reason: Reason, detail: str = "") -> Judged:
+    """Return the verdict that there is no value, with its reason."""
+    return Judged(None, Quality.BAD, f"{reason}: {detail:.80}" if detail else reason.value)

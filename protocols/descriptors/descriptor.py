@@ -1,0 +1,412 @@
+"""The device descriptor: what one model of device says and takes, and where on the wire.
+
+Source of truth: SPEC.md sections 1 to 4. The loader is strict: an unknown key, a register twice, a scale of zero or an
+attribute that the device model does not have is refused with file, place and value, because a wrong map writes a
+wrong register in somebody's room.
+"""
+
+import tomllib
+from collections.abc import Hashable
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from protocols.device_model.capability import Attribute, Capability, Kind, Unit, attribute, problem_with
+from protocols.device_model.identity import DescriptorId, parse_descriptor_id
+from protocols.errors import InvalidInputError, UnsupportedVersionError
+
+FORMAT: Final = 1
+DESCRIPTOR_BYTES_MAX: Final = 256 * 1024
+POINTS_MAX: Final = 500
+REGISTER_MAX: Final = 0xFFFF
+REGISTERS_A_READ_MAX: Final = 125  # Modbus application protocol 1.1b3, 6.3
+
+Table = Literal["coil", "discrete", "input", "holding"]
+RegisterType = Literal["bool", "int16", "uint16", "int32", "uint32", "float32"]
+JsonType = Literal["bool", "integer", "number", "text"]
+NodeType = Literal["Boolean", "Int16", "UInt16", "Int32", "UInt32", "Float", "Double", "String"]
+Raw = bool | int | float | str
+"""What stands on the wire for a value."""
+
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+_Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 86_400)]
+
+WORDS: Final[dict[str, int]] = {"bool": 1, "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2}
+"""Registers that a value of a type takes."""
+RAW_RANGE: Final[dict[str, tuple[int, int]]] = {
+    "bool": (0, 1),
+    "int16": (-0x8000, 0x7FFF),
+    "uint16": (0, 0xFFFF),
+    "int32": (-0x8000_0000, 0x7FFF_FFFF),
+    "uint32": (0, 0xFFFF_FFFF),
+    "Int16": (-0x8000, 0x7FFF),
+    "UInt16": (0, 0xFFFF),
+    "Int32": (-0x8000_0000, 0x7FFF_FFFF),
+    "UInt32": (0, 0xFFFF_FFFF),
+}
+"""Integers that fit a type, on a register or in a node."""
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Frozen, and refuses what it does not know."""
+
+
+class Identity(_Strict, frozen=True):
+    """Who made it, what it is called, and where the map comes from."""
+
+    id: DescriptorId
+    vendor: _Text
+    model: _Text
+    title: _Text
+    source: _Text
+
+
+class Proof(_Strict, frozen=True):
+    """How far the map is to be believed.
+
+    `level`: `emulator` (ours alone), `manual` (the maker's document), `public` (somebody's published measurement on
+    the thing), `bench` (we measured one), `field` (it runs in a building). `proven` says what, `on` says on what.
+    """
+
+    level: Literal["emulator", "manual", "public", "bench", "field"]
+    proven: _Text
+    on: _Text
+
+
+class ModbusWire(_Strict, frozen=True, tag_field="kind", tag="modbus"):
+    """How the unit wants to be asked.
+
+    `block_most` registers at most in one read, `gap_most` unasked ones may be read along to save a request;
+    `unreadable` names registers that answer an exception and must not be read along (`"holding:12"`).
+    """
+
+    answer_wait_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 500
+    pause_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
+    block_most: Annotated[int, msgspec.Meta(ge=1, le=REGISTERS_A_READ_MAX)] = 64
+    gap_most: Annotated[int, msgspec.Meta(ge=0, le=REGISTERS_A_READ_MAX)] = 8
+    unreadable: tuple[str, ...] = ()
+
+
+class Zigbee2MqttWire(_Strict, frozen=True, tag_field="kind", tag="zigbee2mqtt"):
+    """What Zigbee2MQTT calls the model, and how long the device may be silent and yet be well."""
+
+    model: _Text
+    silence_s: _Seconds
+    answer_wait_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 3_000
+
+
+class OpcUaWire(_Strict, frozen=True, tag_field="kind", tag="opcua"):
+    """The node id of the device's object; points' nodes start with `{root}`."""
+
+    root: _Text
+    publishing_ms: Annotated[int, msgspec.Meta(ge=10, le=600_000)] = 500
+    answer_wait_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 4_000
+
+
+Wire = ModbusWire | Zigbee2MqttWire | OpcUaWire
+
+
+class WriteRule(_Strict, frozen=True):
+    """What may be written: the allow-list of guarantee G13.
+
+    Numbers are clamped into [`least`, `most`] and rounded to `step`; a point is written at most once in
+    `min_interval_s` (memory cells wear out, compressors must not be switched like lamps). `key` is the payload's key
+    where it is not the path (Zigbee2MQTT). `settle_ms` passes before the value is read back.
+    """
+
+    least: float | None = None
+    most: float | None = None
+    step: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    min_interval_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0
+    settle_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    key: str | None = None
+
+
+class Point(_Strict, frozen=True):
+    """One attribute on the wire.
+
+    Exactly one of `register` (with `table`), `path` (a key of the JSON payload, dots go deeper) and `node` says where.
+    value = raw * `scale` + `offset`, in `unit`. `nan`: raw values that mean that there is no value. `values`: pairs of
+    raw and value, for choices and switches; a raw value that is not among them is a bad reading. `least`, `most`
+    narrow the table's plausible range. A change of at most `deadband` is not reported before `heartbeat_s`.
+    """
+
+    capability: Capability
+    attribute: str
+    type: str
+    table: Table | None = None
+    register: Annotated[int, msgspec.Meta(ge=0, le=REGISTER_MAX)] | None = None
+    bit: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
+    word_order: Literal["big", "little"] = "big"
+    path: str | None = None
+    node: str | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    unit: Unit | None = None
+    nan: tuple[int, ...] = ()
+    values: tuple[tuple[Raw, Raw], ...] = ()
+    least: float | None = None
+    most: float | None = None
+    every_s: _Seconds = 30.0
+    deadband: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    heartbeat_s: _Seconds = 300.0
+    readable: bool = False  # Zigbee2MQTT: `/get` asks the device for it
+    write: WriteRule | None = None
+    note: str = ""
+
+    @property
+    def row(self) -> Attribute:
+        """The device model's row for this attribute."""
+        return attribute(self.capability, self.attribute)
+
+    @property
+    def words(self) -> int:
+        """Registers that it takes; 1 for a coil."""
+        return WORDS[self.type]
+
+    @property
+    def range(self) -> tuple[float | None, float | None]:
+        """Plausible least and most: the narrower of the table's and the descriptor's."""
+        row = self.row
+        least = row.least if self.least is None else self.least
+        most = row.most if self.most is None else self.most
+        return least, most
+
+
+class Identification(_Strict, frozen=True):
+    """A value that proves the model: anything else on that address is an unknown device."""
+
+    equals: tuple[Raw, ...]
+    table: Table | None = None
+    register: Annotated[int, msgspec.Meta(ge=0, le=REGISTER_MAX)] | None = None
+    node: str | None = None
+
+
+class EmulatedStart(_Strict, frozen=True):
+    """The value of one attribute when the emulator starts."""
+
+    capability: Capability
+    attribute: str
+    value: Raw
+
+
+class EmulatedRegister(_Strict, frozen=True):
+    """A register that no point speaks of, but that the thing has."""
+
+    table: Table
+    register: Annotated[int, msgspec.Meta(ge=0, le=REGISTER_MAX)]
+    raw: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+
+
+class Emulation(_Strict, frozen=True):
+    """What the emulator needs beyond the map. `model` names the physics (firmware_bridges/field_emulator)."""
+
+    model: Literal["fan_coil_thermostat", "dimmable_light", "contact", "motion", "chiller"]
+    start: tuple[EmulatedStart, ...] = ()
+    registers: tuple[EmulatedRegister, ...] = ()
+    zigbee: dict[str, Any] = {}
+
+
+class Descriptor(_Strict, frozen=True):
+    """One model of device. Made by `load` or `parse`, which have checked it."""
+
+    format: int
+    identity: Identity
+    quality: Proof
+    wire: Wire
+    points: Annotated[tuple[Point, ...], msgspec.Meta(min_length=1, max_length=POINTS_MAX)]
+    identify: tuple[Identification, ...] = ()
+    emulation: Emulation | None = None
+
+    @property
+    def id(self) -> DescriptorId:
+        """`<family>/<model>`."""
+        return self.identity.id
+
+    def point(self, capability: Capability, name: str) -> Point | None:
+        """Return the point of an attribute, None if the device has none."""
+        for each in self.points:
+            if each.attribute == name and each.capability is capability:
+                return each
+        return None
+
+
+def load(path: Path) -> Descriptor:
+    """Read a descriptor file (TOML).
+
+    Raises:
+        UnsupportedVersionError: of a format that is not spoken here.
+        InvalidInputError: missing, no TOML or wrong; names file, place and value.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(str(path), f"cannot be read: {error.strerror}") from error
+    descriptor = parse(data, str(path))
+    told = f"{path.parent.parent.name}/{path.stem}" if path.parent.name == "descriptors" else None
+    if told is not None and descriptor.id != told:
+        raise InvalidInputError(f"{path}: identity.id", f"{descriptor.id!r} lies in the place of {told!r}")
+    return descriptor
+
+
+def parse(data: bytes, place: str) -> Descriptor:
+    """Return the descriptor written in `data` (TOML). `place` is where it came from. Raises as `load` does."""
+    if len(data) > DESCRIPTOR_BYTES_MAX:
+        raise InvalidInputError(place, f"{len(data)} bytes, at most {DESCRIPTOR_BYTES_MAX} are read")
+    try:
+        document = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInputError(place, f"no TOML: {error}") from error
+    if document.get("format") != FORMAT:
+        raise UnsupportedVersionError(f"{place}: descriptor", document.get("format"), (FORMAT,))
+    try:
+        descriptor = msgspec.convert(document, Descriptor)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(place, f"{error}{_value_at(document, str(error))}") from error
+    _check(descriptor, place)
+    return descriptor
+
+
+def _value_at(document: object, error: str) -> str:
+    """Add the offending value to a msgspec error, which names only its path (`$.points[3].register`)."""
+    _, dollar, path = error.rpartition("`$")
+    if not dollar:
+        return ""
+    value = document
+    for step in path.rstrip("`").replace("]", "").replace("[", ".").split(".")[1:]:
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return ""
+    return f"; it is {value!r:.120}"
+
+
+def _check(descriptor: Descriptor, place: str) -> None:
+    parse_descriptor_id(descriptor.id, f"{place}: identity.id")
+    seen: dict[Hashable, int] = {}
+    for index, point in enumerate(descriptor.points):
+        spot = f"{place}: points[{index}] ({point.capability}.{point.attribute})"
+        _check_point(point, descriptor.wire, spot)
+        for key in _claims(point):
+            if key in seen:
+                raise InvalidInputError(spot, f"{key!r} is taken already, by points[{seen[key]}]")
+            seen[key] = index
+    for index, identification in enumerate(descriptor.identify):
+        spot = f"{place}: identify[{index}]"
+        where = (identification.register is not None and identification.table is not None, bool(identification.node))
+        if where != (isinstance(descriptor.wire, ModbusWire), isinstance(descriptor.wire, OpcUaWire)):
+            raise InvalidInputError(spot, "says nothing of where to look on this wire: table and register, or node")
+        if not identification.equals:
+            raise InvalidInputError(f"{spot}.equals", "is empty: nothing would fit")
+    if isinstance(descriptor.wire, ModbusWire):
+        for name in descriptor.wire.unreadable:
+            unreadable_register(name, f"{place}: wire.unreadable")
+    for index, start in enumerate(descriptor.emulation.start if descriptor.emulation else ()):
+        spot = f"{place}: emulation.start[{index}]"
+        row = attribute(start.capability, start.attribute)
+        if (problem := problem_with(row, start.value)) is not None:
+            raise InvalidInputError(f"{spot}.value", problem)
+
+
+def unreadable_register(name: str, place: str = "unreadable") -> tuple[Table, int]:
+    """Return table and register of `"<table>:<register>"`. Raises InvalidInputError."""
+    table, _, number = name.partition(":")
+    if table in ("coil", "discrete", "input", "holding") and number.isascii() and number.isdigit():
+        register = int(number[:6])
+        if register <= REGISTER_MAX:
+            return table, register  # type: ignore[return-value]  # just compared with the four
+    raise InvalidInputError(place, f"{name!r} is not <table>:<register>")
+
+
+def _claims(point: Point) -> list[Hashable]:
+    """What no two points may share: the attribute, and the writable register."""
+    claims: list[Hashable] = [(point.capability.value, point.attribute)]
+    if point.write is not None and point.register is not None:
+        claims += [(point.table, point.register + word) for word in range(point.words)]
+    return claims
+
+
+def _check_point(point: Point, wire: Wire, place: str) -> None:
+    row = attribute(point.capability, point.attribute)
+    if point.unit is not row.unit:
+        raise InvalidInputError(f"{place}.unit", f"{point.unit!s} given, the device model has {row.unit!s}")
+    if point.scale == 0:
+        raise InvalidInputError(f"{place}.scale", "0 leaves nothing of the value")
+    given = (point.register is not None, point.path is not None, point.node is not None)
+    match wire:
+        case ModbusWire():
+            wanted, types = (True, False, False), frozenset(WORDS)
+        case Zigbee2MqttWire():
+            wanted, types = (False, True, False), frozenset(("bool", "integer", "number", "text"))
+        case OpcUaWire():
+            wanted, types = (False, False, True), frozenset(NodeType.__args__)  # type: ignore[attr-defined]
+    if given != wanted:
+        raise InvalidInputError(place, "needs exactly one of register, path and node: that of its wire")
+    if point.type not in types:
+        raise InvalidInputError(f"{place}.type", f"{point.type!r} is none of {', '.join(sorted(types))}")
+    if point.path is not None and not all(point.path.split(".")):
+        raise InvalidInputError(f"{place}.path", f"{point.path!r} has an empty step")
+    if isinstance(wire, ModbusWire):
+        _check_registers(point, wire, place)
+    _check_values(point, row, place)
+    if point.write is not None:
+        _check_write(point, row, point.write, place)
+
+
+def _check_registers(point: Point, wire: ModbusWire, place: str) -> None:
+    if point.table is None or point.register is None:
+        raise InvalidInputError(f"{place}.table", "missing: coil, discrete, input or holding")
+    bits = point.table in ("coil", "discrete")
+    if bits and point.type != "bool":
+        raise InvalidInputError(f"{place}.type", f"{point.type!r} in a table of bits: only bool fits")
+    if not bits and (point.type == "bool") != (point.bit is not None):
+        raise InvalidInputError(f"{place}.bit", "a bool in a register needs its bit, and nothing else has one")
+    if bits and point.bit is not None:
+        raise InvalidInputError(f"{place}.bit", f"{point.bit} in a table of bits")
+    if point.register + point.words - 1 > REGISTER_MAX:
+        raise InvalidInputError(f"{place}.register", f"{point.register} with {point.words} words ends after 65535")
+    if point.words > wire.block_most:
+        raise InvalidInputError(f"{place}.type", f"{point.type!r} is wider than wire.block_most {wire.block_most}")
+    if point.write is not None and (point.table in ("discrete", "input") or point.bit is not None):
+        raise InvalidInputError(f"{place}.write", f"{point.table} register {point.register} cannot be written so")
+
+
+def _check_values(point: Point, row: Attribute, place: str) -> None:
+    if row.kind is Kind.CHOICE and not point.values:
+        raise InvalidInputError(f"{place}.values", "missing: a choice needs its pairs of raw and value")
+    if row.kind is Kind.BOOL and not point.values and point.type not in ("bool", "Boolean"):
+        raise InvalidInputError(f"{place}.values", f"missing: {point.type!r} is no bool by itself")
+    seen: set[tuple[type, Raw]] = set()
+    for index, (raw, value) in enumerate(point.values):
+        if (problem := problem_with(row, value)) is not None:
+            raise InvalidInputError(f"{place}.values[{index}]", problem)
+        if (type(raw), raw) in seen:
+            raise InvalidInputError(f"{place}.values[{index}]", f"raw {raw!r} is given twice")
+        seen.add((type(raw), raw))
+        low, high = RAW_RANGE.get(point.type, (None, None))
+        if low is not None and high is not None and not (isinstance(raw, int) and low <= raw <= high):
+            raise InvalidInputError(f"{place}.values[{index}]", f"raw {raw!r} does not fit {point.type}")
+    least, most = point.range
+    if least is not None and most is not None and least >= most:
+        raise InvalidInputError(f"{place}.least", f"{least:g} is not under {most:g}")
+
+
+def _check_write(point: Point, row: Attribute, rule: WriteRule, place: str) -> None:
+    if not row.writable:
+        raise InvalidInputError(f"{place}.write", f"{row.capability}.{row.name} is not a thing to be written")
+    if row.kind in (Kind.NUMBER, Kind.INTEGER):
+        if rule.least is None or rule.most is None:
+            raise InvalidInputError(f"{place}.write", "a number needs least and most")
+        if rule.least >= rule.most:
+            raise InvalidInputError(f"{place}.write.least", f"{rule.least:g} is not under {rule.most:g}")
+        least, most = point.range
+        if (least is not None and rule.least < least) or (most is not None and rule.most > most):
+            raise InvalidInputError(f"{place}.write", f"{rule.least:g}..{rule.most:g} leaves the plausible range")
+        if rule.step is not None and Decimal(repr(rule.step)) % abs(Decimal(repr(point.scale))) != 0:
+            raise InvalidInputError(f"{place}.write.step", f"{rule.step:g} is no multiple of the scale {point.scale:g}")
+    elif rule.least is not None or rule.most is not None or rule.step is not None:
+        raise InvalidInputError(f"{place}.write", f"a {row.kind} has no least, most or step")

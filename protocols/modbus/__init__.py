@@ -1,0 +1,1 @@
+"""Modbus TCP: frames and the read planner. See SPEC.md."""

@@ -1,0 +1,1 @@
+"""Topics: the house's own on the site broker, and Zigbee2MQTT's. See SPEC.md."""
