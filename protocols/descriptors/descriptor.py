@@ -406,7 +406,8 @@ def _check_write(point: Point, row: Attribute, rule: WriteRule, place: str) -> N
         least, most = point.range
         if (least is not None and rule.least < least) or (most is not None and rule.most > most):
             raise InvalidInputError(f"{place}.write", f"{rule.least:g}..{rule.most:g} leaves the plausible range")
-        if rule.step is not None and Decimal(repr(rule.step)) % abs(Decimal(repr(point.scale))) != 0:
+        whole = point.type in RAW_RANGE or point.type == "integer"
+        if whole and rule.step is not None and Decimal(repr(rule.step)) % abs(Decimal(repr(point.scale))) != 0:
             raise InvalidInputError(f"{place}.write.step", f"{rule.step:g} is no multiple of the scale {point.scale:g}")
     elif rule.least is not None or rule.most is not None or rule.step is not None:
         raise InvalidInputError(f"{place}.write", f"a {row.kind} has no least, most or step")

@@ -1,0 +1,1 @@
+"""Zigbee devices as Zigbee2MQTT publishes them."""
