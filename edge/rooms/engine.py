@@ -123,9 +123,10 @@ class RoomsEngine:
         ours = stay is not None and any(
             each.id == stay and each.state is StayState.IN_HOUSE for each in self._stays(room)
         )
+        evidence = self._evidence[room]
+        inside = evidence.inside or (evidence.closed is False and evidence.was_inside)
+        self._evidence[room] = evidence.unlocked(now_ms=self._clock.now_ms())
         if stay is not None and ours:
-            evidence = self._evidence[room]
-            inside = evidence.inside or (evidence.closed is False and evidence.was_inside)
             self._happened(room, GuestEntered(stay, known_inside=inside), at_ms=at_ms)
         else:
             self._happened(room, StaffEntered(), at_ms=at_ms)

@@ -48,6 +48,13 @@ class Evidence:
         known = believe(self, now_ms=now_ms).occupied is True
         return replace(self, closed=False, closed_at_ms=None, inside=False, was_inside=known)
 
+    def unlocked(self, *, now_ms: int) -> "Evidence":
+        """Take that the lock opened: somebody came or went, whether or not the contact has said so yet."""
+        if self.closed is not True:
+            return self
+        known = believe(self, now_ms=now_ms).occupied is True
+        return replace(self, closed_at_ms=now_ms, inside=False, was_inside=known)
+
     def moved(self, *, motion: bool, now_ms: int) -> "Evidence":
         """Take what the motion sensor says, changed or repeated."""
         rising = motion and self.motion is not True

@@ -1,0 +1,207 @@
+"""Check-in and check-out with no line to anybody: who may, when, what it leaves, and what a retry gets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
+from edge.stays.document import StayState
+from kit.clock import ManualClock
+from protocols.device_model.identity import StayId
+from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError
+from protocols.link.lanes import Lane
+from tests.edge.world import HOUR_MS, PHONE, PHONE_2, T0, Building, a_document, a_stay
+
+ANNA, BEN = StayId("s-anna"), StayId("s-ben")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(wall_ms=T0)
+
+
+@pytest.fixture
+async def building(clock: ManualClock, tmp_path: Path) -> AsyncIterator[Building]:
+    building = Building(clock, path=tmp_path / "edge.db")
+    await building.house.desired("stays", 1, a_document(a_stay()))
+    yield building
+    await building.store.close()
+
+
+def state_of(building: Building, stay: StayId = ANNA) -> StayState | None:
+    held = building.house.keeper.replica.get(stay)
+    return None if held is None else held.state
+
+
+def stay_records(building: Building) -> list[tuple[str, str, str]]:
+    return [(each.body["stay"], each.body["state"], each.body["by"]) for each in building.log.records(Lane.A, "stay")]
+
+
+@pytest.mark.requirement("CHK-01")
+@pytest.mark.requirement("CHK-09")
+@pytest.mark.requirement("CHK-10")
+@pytest.mark.guarantee("G3")
+async def test_a_guest_who_is_due_is_checked_in_with_a_grant_for_their_room(building: Building) -> None:
+    answer = await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    assert (answer["stay"], answer["room"], answer["state"]) == ("s-anna", "101", "in_house")
+    assert answer["bundle"]["not_after_ms"] == T0 + 24 * HOUR_MS
+    assert state_of(building) is StayState.IN_HOUSE
+    assert stay_records(building) == [("s-anna", "checked_in", "desk")]
+
+
+async def test_no_record_holds_a_guests_name(building: Building) -> None:
+    await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    await building.house.desk.check_out(ANNA, by="desk")
+    assert b"Muster" not in b"".join(building.log.lanes[Lane.A])
+
+
+async def test_asking_again_gives_the_same_grant_and_one_record(building: Building) -> None:
+    answers = await asyncio.gather(*(building.house.desk.check_in(ANNA, PHONE, by="desk") for _ in range(5)))
+    assert len({each["bundle"]["grant"] for each in answers}) == 1
+    assert len(stay_records(building)) == 1
+    assert building.doors.issued == 1
+
+
+async def test_another_phone_of_the_stay_joins_without_ending_the_first(building: Building) -> None:
+    first = await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    second = await building.house.desk.check_in(ANNA, PHONE_2, by="desk")
+    assert first["bundle"]["grant"] != second["bundle"]["grant"]
+    assert first["bundle"]["generation"] == second["bundle"]["generation"]
+    assert len(stay_records(building)) == 1
+
+
+@pytest.mark.guarantee("G11")
+@pytest.mark.parametrize("cut", ["doors away", "answer lost", "disk refuses", "killed"])
+async def test_a_check_in_cut_anywhere_is_completed_by_asking_again(building: Building, cut: str) -> None:
+    if cut == "doors away":
+        building.doors.away = True
+        with pytest.raises(LinkLostError):
+            await building.house.desk.check_in(ANNA, PHONE, by="desk")
+        building.doors.away = False
+    elif cut == "answer lost":
+        building.doors.silent = True
+        with pytest.raises(ReplyTimeoutError):
+            await building.house.desk.check_in(ANNA, PHONE, by="desk")
+        building.doors.silent = False
+    elif cut == "disk refuses":
+        building.log.fail = True
+        with pytest.raises(StoreFailedError):
+            await building.house.desk.check_in(ANNA, PHONE, by="desk")
+        building.log.fail = False
+    else:
+        task = asyncio.create_task(building.house.desk.check_in(ANNA, PHONE, by="desk"))
+        while not building.doors.issued:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await building.restart()
+    assert state_of(building) is StayState.READY
+    answer = await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    assert answer["bundle"]["grant"] == "grant-1"
+    assert stay_records(building) == [("s-anna", "checked_in", "desk")]
+
+
+@pytest.mark.parametrize(
+    ("stay", "changes", "reason"),
+    [
+        ("s-nobody", {}, CheckInRefusal.UNKNOWN_STAY),
+        ("s-anna", {"state": "left"}, CheckInRefusal.ENDED),
+        ("s-anna", {"state": "void"}, CheckInRefusal.ENDED),
+        ("s-anna", {"room": None}, CheckInRefusal.NO_ROOM),
+        ("s-anna", {"room": "lobby"}, CheckInRefusal.NO_DOOR),
+        ("s-anna", {"expected_from_ms": T0 - 48 * HOUR_MS, "expected_until_ms": T0}, CheckInRefusal.OVER),
+        ("s-anna", {"expected_from_ms": T0 + 12 * HOUR_MS}, CheckInRefusal.TOO_EARLY),
+    ],
+)
+async def test_who_may_not_is_refused_with_a_reason_and_nothing_happens(
+    building: Building, stay: str, changes: dict[str, object], reason: CheckInRefusal
+) -> None:
+    await building.house.desired("stays", 2, a_document(a_stay(**changes)))
+    with pytest.raises(CheckInRefusedError) as refused:
+        await building.house.desk.check_in(StayId(stay), PHONE, by="desk")
+    assert refused.value.reason is reason
+    if reason is CheckInRefusal.TOO_EARLY:
+        assert refused.value.available_from_ms == T0 + 6 * HOUR_MS
+    assert building.doors.issued == 0
+    assert stay_records(building) == []
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize("key", ["", "02", "04" + "ab" * 32, "02" + "ab" * 33, "zz" * 33, "02 " + "ab" * 32])
+async def test_what_is_no_phone_key_is_refused(building: Building, key: str) -> None:
+    with pytest.raises(InvalidInputError, match="phone_public_key"):
+        await building.house.desk.check_in(ANNA, key, by="desk")
+
+
+async def test_two_guests_sold_one_room_are_the_front_desks_to_part(building: Building) -> None:
+    await building.house.desired("stays", 2, a_document(a_stay(), a_stay("s-ben", "101")))
+    await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    with pytest.raises(CheckInRefusedError) as refused:
+        await building.house.desk.check_in(BEN, PHONE_2, by="desk")
+    assert refused.value.reason is CheckInRefusal.ROOM_TAKEN
+    assert state_of(building, ANNA) is StayState.IN_HOUSE
+
+
+async def test_a_newcomer_supersedes_a_guest_whose_stay_ran_out(building: Building, clock: ManualClock) -> None:
+    await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    clock.advance(25 * HOUR_MS)
+    tomorrow = a_stay("s-ben", "101", expected_from_ms=T0 + 24 * HOUR_MS, expected_until_ms=T0 + 48 * HOUR_MS)
+    await building.house.desired("stays", 2, a_document(a_stay(), tomorrow))
+    await building.house.desk.check_in(BEN, PHONE_2, by="kiosk")
+    assert state_of(building, ANNA) is StayState.LEFT
+    assert state_of(building, BEN) is StayState.IN_HOUSE
+    assert building.doors.ended == ["s-anna"]
+    assert stay_records(building)[-2:] == [
+        ("s-anna", "checked_out", "superseded by s-ben"),
+        ("s-ben", "checked_in", "kiosk"),
+    ]
+
+
+async def test_check_out_ends_the_stay_here_and_at_the_doors_once(building: Building) -> None:
+    await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    first = await building.house.desk.check_out(ANNA, by="desk")
+    assert first == {"stay": "s-anna", "room": "101", "state": "left", "doors_told": True}
+    assert await building.house.desk.check_out(ANNA, by="desk") == first
+    assert building.doors.ended == ["s-anna"]
+    assert [each[1] for each in stay_records(building)] == ["checked_in", "checked_out"]
+
+
+async def test_who_is_not_in_house_does_not_check_out(building: Building) -> None:
+    with pytest.raises(CheckInRefusedError) as refused:
+        await building.house.desk.check_out(ANNA, by="desk")
+    assert refused.value.reason is CheckInRefusal.NOT_IN_HOUSE
+
+
+@pytest.mark.guarantee("G11")
+async def test_a_departure_reaches_the_doors_when_they_come_back_even_after_a_restart(building: Building) -> None:
+    await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    building.doors.away = True
+    answer = await building.house.desk.check_out(ANNA, by="desk")
+    assert (answer["state"], answer["doors_told"]) == ("left", False)
+    await building.restart()
+    assert not await building.house.departures.tell_all()
+    building.doors.away = False
+    assert await building.house.departures.tell_all()
+    assert building.doors.ended == ["s-anna"]
+    await building.restart()
+    building.doors.ended.clear()
+    assert await building.house.departures.tell_all()
+    assert building.doors.ended == []  # told once, remembered
+
+
+@pytest.mark.parametrize("said", ["left", "void"])
+async def test_a_check_out_in_the_document_ends_the_stay_at_the_doors(building: Building, said: str) -> None:
+    await building.house.desired("stays", 2, a_document(a_stay(state=said)))
+    assert await building.house.departures.tell_all()
+    assert building.doors.ended == ["s-anna"]
+
+
+async def test_what_nobody_holds_any_more_is_forgotten(building: Building) -> None:
+    await building.house.desired("stays", 2, a_document(a_stay(state="left")))
+    await building.house.departures.tell_all()
+    assert await building.store.ended() == {"s-anna"}
+    await building.house.desired("stays", 3, a_document())
+    await building.house.departures.tell_all()
+    assert await building.store.ended() == frozenset()
