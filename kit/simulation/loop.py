@@ -13,9 +13,12 @@ import asyncio
 import gc
 import heapq
 import itertools
+import math
 import sys
+import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
@@ -26,6 +29,8 @@ T = TypeVar("T")
 
 COLLECT_EVERY_TURNS: Final = 20_000
 TURNS_AT_ONE_TIME_MAX: Final = 1_000_000  # callbacks that call each other for ever: time would never pass
+END_WAIT_S: Final = 3_600.0  # virtual time that cancelled tasks get to end
+NAMED_MOST: Final = 20
 _FORBIDDEN_METHODS: Final = (
     "add_reader",
     "add_writer",
@@ -59,7 +64,6 @@ _FORBIDDEN_METHODS: Final = (
 )
 _FORBIDDEN_EVENTS: Final = frozenset(
     {
-        "_thread.start_new_thread",
         "os.exec",
         "os.fork",
         "os.forkpty",
@@ -67,7 +71,6 @@ _FORBIDDEN_EVENTS: Final = frozenset(
         "os.system",
         "socket.__new__",
         "subprocess.Popen",
-        "time.sleep",
     }
 )
 
@@ -128,6 +131,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._order = SeededDice(seed).fork("order")._random  # shuffle is not a port's business
         self._numbers = itertools.count(1)
         self._now_s = 0.0
+        self.limit_s = math.inf
+        """Virtual time beyond which the run fails with TimeoutError."""
         self._turns = 0
         self._turns_now = 0
         self.set_task_factory(self._make_task)
@@ -183,7 +188,10 @@ class SimLoop(asyncio.BaseEventLoop):
             if not scheduled:
                 if self._stopping:  # type: ignore[attr-defined]
                     return
-                raise SimulationStuckError(f"nothing can happen any more; waiting: {', '.join(self._waiting())}")
+                raise SimulationStuckError(f"nothing can happen any more: {self._waiting()}")
+            if scheduled[0]._when > self.limit_s:
+                self._now_s = self.limit_s
+                raise TimeoutError(f"still running at {self.limit_s} s: {self._waiting()}")
             if scheduled[0]._when > self._now_s:
                 self._now_s = scheduled[0]._when
                 self._turns_now = 0
@@ -192,16 +200,16 @@ class SimLoop(asyncio.BaseEventLoop):
             handle._scheduled = False
             if not handle._cancelled:
                 ready.append(handle)
-        turn = list(ready)
-        ready.clear()
-        if len(turn) > 1:
-            self._order.shuffle(turn)
         self._turns += 1
         self._turns_now += 1
         if self._turns_now > TURNS_AT_ONE_TIME_MAX:
             raise SimulationStuckError(f"time stands still at {self._now_s} s: callbacks call each other for ever")
         if self._turns % COLLECT_EVERY_TURNS == 0:
             gc.collect()
+        turn = list(ready)
+        ready.clear()
+        if len(turn) > 1:
+            self._order.shuffle(turn)
         self.trace.step(self.time_us(), len(turn))
         for handle in turn:
             if not handle._cancelled:
@@ -210,8 +218,14 @@ class SimLoop(asyncio.BaseEventLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """The base class counts these to rebuild its heap; `_run_once` drops them at the top of the heap."""
 
-    def _waiting(self) -> list[str]:
-        return [task.get_name() for task in sorted(asyncio.all_tasks(self), key=hash)]
+    def new_count(self) -> None:
+        """Forget how many turns ran at this virtual time."""
+        self._turns_now = 0
+
+    def _waiting(self) -> str:
+        names = [task.get_name() for task in sorted(asyncio.all_tasks(self), key=hash)]
+        more = f" and {len(names) - NAMED_MOST} more" if len(names) > NAMED_MOST else ""
+        return f"waiting are {', '.join(names[:NAMED_MOST])}{more}"
 
     def _process_events(self, event_list: object) -> None:
         """There are none."""
@@ -268,13 +282,14 @@ def run_simulated(
     """
     loop = SimLoop(seed, blocking=blocking)
     collecting = gc.isenabled()
-    gc.collect()
     gc.disable()
+    gc.freeze()  # what was there before is not ours to walk
     try:
         with _walled(loop):
             asyncio.set_event_loop(loop)
             try:
-                value = loop.run_until_complete(_bounded(main, loop, until_s))
+                loop.limit_s = until_s
+                value = loop.run_until_complete(loop.create_task(main(loop), name="main"))
                 ended_s, trace_hash = loop.time(), loop.trace.hash()
             finally:
                 _end(loop)
@@ -288,21 +303,16 @@ def run_simulated(
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+        gc.unfreeze()
         if collecting:
             gc.enable()
     return Simulated(value, seed, ended_s, trace_hash, loop.trace.events)
 
 
-async def _bounded(main: Callable[[SimLoop], Coroutine[Any, Any, T]], loop: SimLoop, until_s: float) -> T:
-    async with asyncio.timeout(until_s) as bound:
-        value = await main(loop)
-    if bound.expired():
-        raise TimeoutError(f"the simulation still ran at {until_s} s")
-    return value
-
-
 def _end(loop: SimLoop) -> None:
     """Cancel what is left, oldest first, and let it end."""
+    loop.limit_s = loop.time() + END_WAIT_S
+    loop.new_count()
     left = sorted(asyncio.all_tasks(loop), key=hash)
     for task in left:
         task.cancel()
@@ -332,10 +342,12 @@ def _walled(loop: SimLoop) -> Iterator[None]:
         sys.addaudithook(_watch)
         _wall_stands = True
     _walled_loops.append(loop)
-    try:
+    with ExitStack() as doors:
+        for owner, name in ((time, "sleep"), (threading.Thread, "start")):  # these have no audit event
+            doors.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, _forbid(f"{owner.__name__}.{name}"))
+        doors.callback(_walled_loops.pop)
         yield
-    finally:
-        _walled_loops.pop()
 
 
 def _watch(event: str, _facts: tuple[object, ...]) -> None:
