@@ -1,7 +1,8 @@
 """Generations: the number by which tonight's guest replaces last night's.
 
-Source of truth: SPEC.md section 6. generation = issue day (days since 1970-01-01 UTC, 16 bits) << 8 | counter. The day makes a
-restored or replaced edge issue larger numbers; and a lock that refuses days ahead of its own cannot be exhausted.
+Source of truth: SPEC.md section 6. generation = issue day (days since 1970-01-01 UTC, 16 bits) << 8 | counter. The
+day makes a restored or replaced edge issue larger numbers; a lock that refuses days ahead of its own cannot be
+exhausted.
 """
 
 from typing import Final
@@ -34,7 +35,8 @@ def following(highest: int, at_s: int) -> int:
         at_s: Unix seconds.
 
     Returns:
-        One more than `highest`, or the first of today, whichever is larger: it never runs back, whatever the clock does.
+        One more than `highest`, or the first of today, whichever is larger: it never runs back, whatever the
+        clock does.
 
     Raises:
         LocalProtocolError: today's and tomorrow's numbers are spent (more than 256 in one day on one room).

@@ -59,6 +59,7 @@ class GrantFlag(IntFlag):
     STAFF = 128
 
 
+NO_FLAGS: Final = GrantFlag(0)
 _KNOWN_FLAGS: Final = int(GrantFlag.JOIN | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION | GrantFlag.STAFF)
 
 
@@ -87,7 +88,7 @@ class Grant:
     ranges: tuple[tuple[int, int], ...] = ()
     zones: int = 0
     generation: int = NONE
-    flags: GrantFlag = GrantFlag(0)
+    flags: GrantFlag = NO_FLAGS
     shift: Shift | None = None
     uses_most: int | None = None
 

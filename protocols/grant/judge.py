@@ -1,8 +1,8 @@
 """Whether a verified grant opens this door now, and what opening it changes: the hotel rule, made safe.
 
 Source of truth: SPEC.md sections 6 (generation), 8 (time) and 9 (order of judging); vectors in protocols/vectors/grant.
-Pure: the door's state and time are handed in, the new ones are handed back. Signatures are `grant.open_grant`'s work, the
-phone's proof of its key is protocols/door's.
+Pure: the door's state and time are handed in, the new ones are handed back. Signatures are `grant.open_grant`'s
+work, the phone's proof of its key is protocols/door's.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class DoorState:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`reason` None: open. `promotes_to`: the generation to store first. `time`: what the lock now knows of the time."""
+    """`reason` None: open. `promotes_to`: the generation to store first. `time`: what the lock now knows of it."""
 
     reason: RefusalReason | None
     time: LockTime

@@ -120,7 +120,8 @@ def open_object(encoded: bytes, certificate: IssuerCertificate) -> SignedObject:
     """Verify a signed object against its issuer's certificate and read it.
 
     Raises:
-        CredentialRefusedError: MALFORMED, UNKNOWN_ISSUER, BAD_SIGNATURE, UNSUPPORTED_VERSION, NOT_ALLOWED (another class).
+        CredentialRefusedError: MALFORMED, UNKNOWN_ISSUER, BAD_SIGNATURE, UNSUPPORTED_VERSION, or NOT_ALLOWED when
+            its signer is of another class.
     """
     try:
         payload = cose.verify1(encoded, {certificate.kid: certificate.public_key}.get, most_bytes=SIGNED_BYTES_MOST)

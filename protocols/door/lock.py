@@ -1,0 +1,275 @@
+"""Lock side of the door exchange: frames and time in, frames and one step of the lock's memory out.
+
+Source of truth: SPEC.md sections 4 (messages) and 7 (states); vectors in protocols/vectors/door.
+Nothing here sleeps, reads a clock, draws dice or touches a radio; judging is LockCore's and protocols/grant's work.
+"""
+
+import hmac
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from protocols import cose
+from protocols.door.advert import (
+    Advert,
+    AdvertBit,
+    eid,
+    fallback_id,
+    fallback_key,
+    gate_key,
+    gate_tag,
+    week_of,
+    weekly_eik,
+)
+from protocols.door.audit import seal_chunk
+from protocols.door.frames import Assembler, cut
+from protocols.door.identity import LockIdentity
+from protocols.door.lock_core import BATTERY_LOW_PERCENT, LockCore, Outcome, Sensed
+from protocols.door.messages import (
+    CarryCommand,
+    CertificateForm,
+    Challenge,
+    ErrorCode,
+    FetchCommand,
+    MessageKind,
+    StatusCommand,
+    UnlockCommand,
+    decode_command,
+    unlock_statement,
+)
+from protocols.door.session import SessionKeys, session_keys, shared, transcript_of
+from protocols.door.status import Status
+from protocols.errors import LocalProtocolError, PeerProtocolError, UnsupportedVersionError
+from protocols.grant.keys import POINT_BYTES, Random, compressed, private_key, public_key
+from protocols.grant.lock_time import TimeQuality
+
+LINKS_MOST: Final = 2
+"""At once; a third is refused by whoever holds the radio."""
+CHALLENGE_WAIT_MS: Final = 5_000
+SILENCE_MS: Final = 3_000
+NONCE_BYTES: Final = 16
+_GATE_TAG_BYTES: Final = 4
+
+State = Enum("State", ["IDLE", "CHALLENGED", "OPEN", "OVER"])
+MOVES: Final = {  # every legal move, SPEC.md figure 1; all else is the peer's error
+    (State.CHALLENGED, MessageKind.OPEN): State.OPEN,
+    (State.OPEN, MessageKind.MORE): State.OPEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LockStep:
+    """What one input did: the core to store first, whether the motor moves, what was answered.
+
+    `fault` names what the peer did wrong; the state is then OVER and the link is to be dropped after draining.
+    """
+
+    core: LockCore
+    motor: bool = False
+    status: Status | None = None
+    fault: str | None = None
+
+
+class LockExchange:
+    """One exchange, first byte to last. Make a new one for each connection; the core is handed in each time.
+
+    The core is not kept here, because two links may be open at once and both must see one memory.
+    """
+
+    def __init__(self, identity: LockIdentity, *, random: Random, frame_bytes: int) -> None:
+        self._identity, self._random, self._frame_bytes = identity, random, frame_bytes
+        self._nonce = random(NONCE_BYTES)
+        self._ephemeral = private_key(random)
+        self._challenge = b""
+        self._gate = b""
+        self._assembler = Assembler()
+        self._outbox: list[bytes] = []
+        self._keys: SessionKeys | None = None
+        self._opened = False
+        self._challenged_until_ms = 0
+        self.state = State.IDLE
+        self.deadline_ms: int | None = None  # call on_time then, on the clock now_ms came from
+
+    def begin(self, *, core: LockCore, sensed: Sensed, now_ms: int) -> None:
+        """The phone listens: send CHAL.
+
+        Raises:
+            LocalProtocolError: begun twice.
+        """
+        if self.state is not State.IDLE:
+            raise LocalProtocolError(f"exchange begun while {self.state.name}")
+        time = core.time(sensed.rtc_s)
+        self._gate = gate_key(_advert_key(self._identity, core, sensed), self._identity.lock_id, time.now_s)
+        self._challenge = Challenge(
+            time_s=time.now_s,
+            time_quality=time.quality,
+            revocation_seq=core.revocation_seq,
+            audit_seq=core.audit_seq,
+            nonce=self._nonce,
+            e_lock=compressed(self._ephemeral.public_key()),
+        ).encode()
+        self._outbox += cut(self._challenge, self._frame_bytes)
+        self.state = State.CHALLENGED
+        self._challenged_until_ms = now_ms + CHALLENGE_WAIT_MS
+        self.deadline_ms = now_ms + SILENCE_MS
+
+    def receive_data(self, frame: bytes, *, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
+        """Take one frame (one ATT write). Whatever the peer sends, this answers or ends; it never raises for it."""
+        if self.on_time(now_ms=now_ms) or self.state is State.OVER:
+            return LockStep(core)  # what comes after the end changes nothing
+        try:
+            if self.state is State.IDLE:
+                raise PeerProtocolError("frame before CHAL")
+            message = self._assembler.take(frame)
+            self.deadline_ms = now_ms + SILENCE_MS
+            if self.state is State.CHALLENGED:
+                self.deadline_ms = min(self.deadline_ms, self._challenged_until_ms)
+            if message is None:
+                return LockStep(core)
+            if message[0] not in set(MessageKind) or (self.state, MessageKind(message[0])) not in MOVES:
+                raise PeerProtocolError(f"message {message[0]:#04x} while {self.state.name}")
+        except PeerProtocolError as error:
+            self._end(ErrorCode.MALFORMED)
+            return LockStep(core, fault=str(error))
+        if self.state is State.CHALLENGED:
+            return self._on_open(message, core, sensed, now_ms)
+        return self._on_command(message[:1], message[1:], core, sensed, now_ms)
+
+    def on_time(self, *, now_ms: int) -> bool:
+        """Learn the time; harmless to call early or twice. True once the link is to be dropped for silence."""
+        if self.deadline_ms is None or now_ms < self.deadline_ms:
+            return False
+        self.state, self.deadline_ms = State.OVER, None
+        return True
+
+    def data_to_send(self) -> list[bytes]:
+        """Drain the frames that the caller must send, one notification each."""
+        frames, self._outbox = self._outbox, []
+        return frames
+
+    def _on_open(self, message: bytes, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
+        header = message[: 1 + POINT_BYTES + _GATE_TAG_BYTES]
+        e_phone, tag = header[1 : 1 + POINT_BYTES], header[1 + POINT_BYTES :]
+        if not hmac.compare_digest(tag, gate_tag(self._gate, self._nonce, e_phone)):
+            self._end(None)  # an outsider: no answer, no public-key work, no influence on anybody else
+            return LockStep(core.heard_noise(), fault="gate tag does not fit")
+        if (wait_ms := core.throttle.wait_ms(now_ms)) > 0:
+            self._end(ErrorCode.BUSY, -(-wait_ms // 1_000))
+            return LockStep(core, fault="throttled")
+        try:
+            phone = public_key(e_phone)
+        except PeerProtocolError as error:
+            self._end(None)
+            return LockStep(core.failed(now_ms, sensed), fault=str(error))
+        identity = self._identity
+        self._keys = session_keys(
+            shared(identity.static, phone),
+            shared(self._ephemeral, phone),
+            transcript_of(identity.lock_id, identity.s_lock, self._challenge, e_phone),
+        )
+        return self._on_command(header, message[len(header) :], core, sensed, now_ms)
+
+    def _on_command(self, header: bytes, sealed: bytes, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
+        keys = self._session()
+        counter = keys.to_lock.counter
+        try:
+            plaintext = keys.to_lock.open(sealed, header)
+        except PeerProtocolError as error:
+            self._end(None)
+            return LockStep(core.failed(now_ms, sensed), fault=str(error))
+        self.state = State.OPEN
+        self.deadline_ms = now_ms + SILENCE_MS
+        try:
+            command = decode_command(plaintext)
+            if isinstance(command, UnlockCommand) and self._opened:
+                raise PeerProtocolError("a second UNLOCK after the door was opened")
+        except UnsupportedVersionError:
+            return self._answer(Outcome(core, Status.UNSUPPORTED_VERSION), sensed, now_ms)
+        except PeerProtocolError as error:
+            self._end(None)
+            return LockStep(core.failed(now_ms, sensed), fault=str(error))
+        match command:
+            case UnlockCommand():
+                outcome = self._unlock(command, counter, core, sensed)
+                self._opened = outcome.motor
+                return self._answer(outcome, sensed, now_ms)
+            case CarryCommand(signed, certificate, form):
+                whole = self._whole(certificate, form, core)
+                if whole is None:
+                    return self._answer(Outcome(core, Status.NEED_CERTIFICATE), sensed, now_ms)
+                outcome = core.carried(self._identity, signed, whole, self._nonce, sensed)
+                return self._answer(outcome, sensed, now_ms)
+            case FetchCommand(after_seq, most):
+                sealed_chunk = seal_chunk(
+                    core.chunk(self._identity, after_seq, most, sensed),
+                    audit_key=self._identity.audit,
+                    edge_key=self._identity.seal_key,
+                    ephemeral=private_key(self._random),
+                )
+                return self._answer(Outcome(core, Status.DONE), sensed, now_ms, sealed_chunk)
+            case StatusCommand():
+                return self._answer(Outcome(core, Status.DONE), sensed, now_ms)
+
+    def _unlock(self, command: UnlockCommand, counter: int, core: LockCore, sensed: Sensed) -> Outcome:
+        whole = self._whole(command.certificate, command.form, core)
+        if whole is None:
+            return Outcome(core, Status.NEED_CERTIFICATE)
+        statement = unlock_statement(
+            self._session().transcript, counter, command.grant, user_verified=command.user_verified
+        )
+        return core.present(
+            self._identity,
+            command.grant,
+            whole,
+            lambda point: cose.verify_raw(public_key(point), command.signature, statement),
+            sensed,
+            user_verified=command.user_verified,
+        )
+
+    def _answer(self, outcome: Outcome, sensed: Sensed, now_ms: int, rest: bytes = b"") -> LockStep:
+        core = outcome.core
+        if outcome.status.reason is not None:
+            core = core.failed(now_ms, sensed)
+        plaintext = core.result(outcome.status, sensed).encode() + rest
+        header = bytes([MessageKind.RESULT])
+        sealed = self._session().to_phone.seal(plaintext, header)
+        self._outbox += cut(header + sealed, self._frame_bytes)
+        return LockStep(core, motor=outcome.motor, status=outcome.status)
+
+    def _whole(self, certificate: bytes, form: CertificateForm, core: LockCore) -> bytes | None:
+        return certificate if form is CertificateForm.WHOLE else core.certificate_of(self._identity, certificate)
+
+    def _session(self) -> SessionKeys:
+        if self._keys is None:
+            raise LocalProtocolError("no session before OPEN")
+        return self._keys
+
+    def _end(self, code: ErrorCode | None, detail: int = 0) -> None:
+        self.state, self.deadline_ms = State.OVER, None
+        if code is not None:
+            self._outbox += cut(bytes([MessageKind.ERROR, code, min(detail, 255)]), self._frame_bytes)
+
+
+def advert(identity: LockIdentity, core: LockCore, sensed: Sensed) -> Advert:
+    """Return what the lock shows now: its rotating id, or the fallback id while its time is uncertain."""
+    time = core.time(sensed.rtc_s)
+    uncertain = time.quality is TimeQuality.UNCERTAIN
+    key = _advert_key(identity, core, sensed)
+    bits = AdvertBit(0)
+    if sensed.battery_percent <= BATTERY_LOW_PERCENT:
+        bits |= AdvertBit.BATTERY_LOW
+    if uncertain:
+        bits |= AdvertBit.TIME_UNCERTAIN
+    if core.wants_sync(sensed.rtc_s):
+        bits |= AdvertBit.WANTS_SYNC
+    if sensed.privacy:
+        bits |= AdvertBit.PRIVACY_ON
+    return Advert(fallback_id(key) if uncertain else eid(key, time.now_s), bits)
+
+
+def _advert_key(identity: LockIdentity, core: LockCore, sensed: Sensed) -> bytes:
+    """Return the key behind the advert and the gate: this week's, or the fallback while time is uncertain."""
+    time = core.time(sensed.rtc_s)
+    if time.quality is TimeQuality.UNCERTAIN:
+        return fallback_key(identity.eik_root, identity.lock_id)
+    return weekly_eik(identity.eik_root, identity.lock_id, week_of(time.now_s))
