@@ -55,11 +55,15 @@ class CloudStream:
             return AckStatus.GAP
         return AckStatus.STORED
 
+    def answer(self, head: BatchHead | Batch) -> Offered:
+        """Return what to answer to a batch that brings nothing new: the mark as it is."""
+        return Offered(self.judge(head), self.hi, chain=self.chain)
+
     def offer(self, batch: Batch) -> Offered:
         """Judge an opened batch and move the mark past it if it follows on."""
         status = self.judge(batch)
         if status is not AckStatus.STORED:
-            return Offered(status, self.hi, chain=self.chain)
+            return self.answer(batch)
         hi = self.hi
         records = batch.records if batch.first == hi + 1 else tuple(r for r in batch.records if r.seq > hi)
         holes = tuple(_after(hole, hi) for hole in batch.holes if hole.last > hi)
@@ -71,7 +75,7 @@ class CloudStream:
         """Move the mark past a batch whose inside cannot be read; the caller keeps its bytes."""
         status = self.judge(head)
         if status is not AckStatus.STORED:
-            return Offered(status, self.hi, chain=self.chain)
+            return self.answer(head)
         self.hi = head.last
         self.chain = None if head.chain is None else head.chain[1]
         return Offered(AckStatus.REFUSED, self.hi, chain=self.chain)

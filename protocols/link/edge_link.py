@@ -132,7 +132,7 @@ class Refused:
     """The cloud does not read what this lane sends, by name; the lane waits."""
 
     lane: Lane | None
-    """None: the hello itself was refused."""
+    """None: the hello itself was."""
     error: str
 
 
@@ -238,9 +238,8 @@ class EdgeLink:
             for lane in (Lane.B, Lane.C):
                 self._held_until_ms[lane] = max(self._held_until_ms[lane], now_ms + ack.slow_ms)
         heard: list[Heard] = []
-        if of_this_link and ack.status is AckStatus.REFUSED:
-            self._hello_at_ms = now_ms + self._times.refused_hold_ms - self._times.ack_wait_ms
-            heard.append(Refused(None, ack.error or "refused"))
+        if ack.status is AckStatus.REFUSED and not ack.marks:
+            heard += self._refused(ack, now_ms)
         for mark in ack.marks:
             stream = self._streams.get((mark.incarnation, mark.lane))
             if stream is None:
@@ -323,6 +322,19 @@ class EdgeLink:
             if stream.sent < stream.last and self._held_until_ms[stream.lane]:
                 due.append(self._held_until_ms[stream.lane])
         return min(due)
+
+    def _refused(self, ack: Ack, now_ms: int) -> list[Heard]:
+        """A lane or the hello was refused by name: what would be refused again at once waits."""
+        until_ms = now_ms + self._times.refused_hold_ms
+        if ack.lane is None:
+            self._hello_at_ms = until_ms - self._times.ack_wait_ms
+        else:
+            self._held_until_ms[ack.lane] = until_ms
+            for stream in self._streams.values():
+                if stream.lane is ack.lane:
+                    stream.in_flight.clear()
+                    stream.sent = stream.acked
+        return [Refused(ack.lane, ack.error or "refused")]
 
     def _wait(self, now_ms: int) -> None:
         if self._waiting_since_ms is None:

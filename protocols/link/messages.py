@@ -10,7 +10,7 @@ from protocols.device_model.identity import EdgeId, PropertyId, parse_edge_id, p
 from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocolError, UnsupportedVersionError
 from protocols.link.batch import INCARNATION_BYTES, OPENING_BYTES
 from protocols.link.lanes import Lane
-from protocols.link.record import SEQ_MAX, Body, body_problem
+from protocols.link.record import SEQ_MAX, TIME_MS_MAX, Body, body_problem
 
 VERSION: Final = 1
 VERSIONS: Final = (VERSION,)
@@ -25,7 +25,6 @@ OPENINGS_MAX: Final = 32
 LIVE_ITEMS_MAX: Final = 5_000
 SLOW_MS_MAX: Final = 10 * 60_000
 _TEXT_MAX: Final = 512
-_MILLISECONDS_MOST: Final = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +89,8 @@ class Ack:
     error: str | None = None
     slow_ms: int = 0
     """The cloud asks for this long without batches of lanes B and C."""
+    lane: Lane | None = None
+    """The lane that a refusal is about, where its head could not be read and no mark can be given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,8 @@ def encode_ack(ack: Ack) -> bytes:
         value["error"] = ack.error[:_TEXT_MAX]
     if ack.slow_ms:
         value["slow_ms"] = ack.slow_ms
+    if ack.lane is not None:
+        value["lane"] = ack.lane.value
     return cbor.encode(value)
 
 
@@ -196,8 +199,18 @@ def decode_ack(payload: bytes) -> Ack:
         raise PeerProtocolError("ack: re is not a number or error is not text")
     if not isinstance(slow_ms, int) or not 0 <= slow_ms <= SLOW_MS_MAX:
         raise PeerProtocolError(f"ack: slow_ms {slow_ms!r} is outside 0..{SLOW_MS_MAX}")
+    lane = value.get("lane")
+    if not (lane is None or isinstance(lane, str)):
+        raise PeerProtocolError("ack: lane is not text")
     try:
-        return Ack(AckStatus(status), tuple(_ack_mark(each) for each in marks), re, error, slow_ms)
+        return Ack(
+            AckStatus(status),
+            tuple(_ack_mark(each) for each in marks),
+            re,
+            error,
+            slow_ms,
+            None if lane is None else _lane(lane),
+        )
     except ValueError as unknown:
         raise PeerProtocolError(f"ack: {unknown}") from unknown
 
@@ -332,7 +345,7 @@ def _lane(value: str) -> Lane:
 
 
 def _milliseconds(value: int) -> int:
-    if not 0 <= value <= _MILLISECONDS_MOST:
+    if not 0 <= value <= TIME_MS_MAX:
         raise PeerProtocolError(f"time {value} is not milliseconds")
     return value
 

@@ -19,8 +19,8 @@ BODY_DEPTH_MAX: Final = 3
 RECORD_BYTES_MAX: Final = 8 * 1024
 """One encoded record."""
 SEQ_MAX: Final = 2**63 - 1
-TIME_MS_MAX: Final = 2**53 - 1
-"""Times are milliseconds that a JavaScript reader holds exactly."""
+TIME_MS_MAX: Final = 253_402_300_799_999
+"""The end of the year 9999: what every reader of a time can hold."""
 
 Body = dict[str, Any]
 """JSON-safe: null, bool, 64-bit integer, finite float, text without NUL, list, map with text keys."""
