@@ -1,0 +1,473 @@
+"""Drives one Modbus TCP bus: reads what is due, writes what is asked, and waits for nobody who does not answer.
+
+Holds: a silent unit costs its neighbours nothing (places.py, quarantine.py); writes before reads; written, then read
+back; clamped and rate-limited (write_desk.py). Knows no device: what a register means is the descriptor's.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Final
+
+from edge.bridges.modbus.link import ModbusLink
+from edge.bridges.modbus.places import Class, Places
+from edge.bridges.modbus.unit import JOBS_MAX, DueBlock, Unit, WaitingJob
+from edge.bridges.ports import DeviceEvent, ReadingSink
+from edge.bridges.quarantine import Quarantine
+from edge.bridges.reporter import Reporter
+from edge.bridges.settings import BridgesSettings
+from edge.bridges.write_desk import Job, WriteDesk
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.supervision import Backoff
+from protocols.descriptors.codec import (
+    Reason,
+    RegisterWrite,
+    bad,
+    encode,
+    judge,
+    raw_of_words,
+    reading,
+    readings_of_registers,
+    same,
+)
+from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.device_model.capability import Capability, Value
+from protocols.device_model.command import Command, Outcome, Phase
+from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.site_plan import ModbusTcpBus
+from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+from protocols.modbus.frames import ExceptionCode, Read, Refused, Reply, Request, Words, WriteWords
+from protocols.modbus.read_planner import interval_ms
+
+CONNECT_WAIT_S: Final = 5.0
+RECONNECT: Final = Backoff(first_ms=200, most_ms=10_000)
+DOWN_MS: Final = 3_000
+"""A bus that cannot be reached for so long takes its devices off line, and fails what waits to be written."""
+LINK_LOST_PAUSE_MS: Final = 50
+BUSY_TRIES: Final = 4
+BUSY_PAUSE_MS: Final = 150
+READ_BACK_TRIES: Final = 4
+READ_BACK_PAUSE_MS: Final = 150
+STRANGER_RETRY_MS: Final = 60_000
+IDLE_MS: Final = 60_000
+_SILENT: Final = frozenset({ExceptionCode.GATEWAY_PATH_UNAVAILABLE, ExceptionCode.GATEWAY_TARGET_SILENT})
+"""Exceptions by which a gateway says that the unit behind it did not answer."""
+_NOT_NOW: Final = frozenset({ExceptionCode.ACKNOWLEDGE, ExceptionCode.DEVICE_BUSY})
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Dial = Callable[[str, int], Awaitable[Streams]]
+
+
+class Known(Enum):
+    """Whether who answers on a unit id is who it should be."""
+
+    YES = auto()
+    SILENT = auto()
+    STRANGER = auto()
+
+
+class ModbusSupervisor:
+    """`edge.bridges.ports.BusSupervisor` for a Modbus TCP bus.
+
+    Args:
+        bus: where it is.
+        devices: device, unit id and descriptor of everything on it.
+        clock: both clocks.
+        dice: for pauses and jitter.
+        sink: where readings and events go.
+        settings: bounds.
+        dial: opens the connection; asyncio's by default.
+    """
+
+    def __init__(
+        self,
+        bus: ModbusTcpBus,
+        devices: Sequence[tuple[DeviceId, int, Descriptor]],
+        *,
+        clock: Clock,
+        dice: Dice,
+        sink: ReadingSink,
+        settings: BridgesSettings,
+        dial: Dial = asyncio.open_connection,
+    ) -> None:
+        self._bus, self._clock, self._dice, self._sink, self._dial = bus, clock, dice, sink, dial
+        self._counts: Counter[str] = Counter()
+        self._reporter = Reporter(sink, self._counts)
+        self._desk = WriteDesk(clock, self._perform)
+        self._places = Places(settings.modbus_in_flight_max, settings.modbus_probes_max)
+        self._units = {
+            device: Unit.of(device, number, descriptor, Quarantine(dice)) for device, number, descriptor in devices
+        }
+        self._link: ModbusLink | None = None
+        self._link_changed = asyncio.Event()
+        self._down_since_ms: int | None = None
+        self._reachable = True
+
+    @property
+    def bus(self) -> BusId:
+        """See `BusSupervisor.bus`."""
+        return self._bus.id
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """See `BusSupervisor.counts`."""
+        return self._counts
+
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
+        """See `BusSupervisor.can_write`."""
+        point = self._point(device, capability, attribute)
+        return point is not None and point.write is not None
+
+    async def write(self, command: Command) -> Outcome:
+        """See `BusSupervisor.write`."""
+        return await self._desk.write(command, self._point(command.device, command.capability, command.attribute))
+
+    async def run(self) -> None:
+        """See `BusSupervisor.run`."""
+        now_ms = self._clock.now_ms()
+        self._down_since_ms = now_ms
+        for unit in self._units.values():
+            for point in unit.descriptor.points:
+                self._reporter.expect(unit.device, point, stale_ms=2 * interval_ms(point), now_ms=now_ms)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_connected(), name=f"{self._bus.id}: connection")
+                tasks.create_task(self._sweep(), name=f"{self._bus.id}: stale")
+                for unit in self._units.values():
+                    tasks.create_task(self._serve(unit), name=f"{self._bus.id}: unit {unit.number}")
+        finally:
+            await self._desk.close()
+
+    # --- the connection ------------------------------------------------------------------------------------
+
+    async def _keep_connected(self) -> None:
+        failures = 0
+        while True:
+            link = await self._connect()
+            if link is not None:
+                failures = 0
+                try:
+                    await self._while_connected(link)
+                finally:
+                    await link.close()
+            failures += 1
+            await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
+
+    async def _connect(self) -> ModbusLink | None:
+        try:
+            async with asyncio.timeout(CONNECT_WAIT_S):
+                reader, writer = await self._dial(self._bus.host, self._bus.port)
+        except OSError:  # refused, unreachable; TimeoutError is one of them
+            self._counts["connections_failed"] += 1
+            return None
+        self._counts["connections"] += 1
+        return ModbusLink(reader, writer, self._counts)
+
+    async def _while_connected(self, link: ModbusLink) -> None:
+        self._link, self._down_since_ms = link, None
+        if not self._reachable:
+            self._reachable = True  # the units' own answers say who is on line again
+        self._wake_all()
+        try:
+            await link.listen()
+        finally:
+            self._link, self._down_since_ms = None, self._clock.now_ms()
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        for unit in self._units.values():
+            unit.wake.set()
+
+    async def _sweep(self) -> None:
+        while True:
+            now_ms = self._clock.now_ms()
+            self._reporter.sweep(now_ms=now_ms)
+            waits = [IDLE_MS, self._reporter.sweep_in_ms(now_ms=now_ms) or IDLE_MS]
+            if self._down_since_ms is not None and self._reachable:
+                down_ms = now_ms - self._down_since_ms
+                if down_ms >= DOWN_MS:
+                    self._bus_is_away(now_ms)
+                else:
+                    waits.append(DOWN_MS - down_ms)
+            else:
+                waits.append(DOWN_MS)
+            await asyncio.sleep(max(10, min(waits)) / 1000)
+
+    def _bus_is_away(self, now_ms: int) -> None:
+        self._reachable = False
+        for unit in self._units.values():
+            if unit.quarantine.answered_once:
+                self._reporter.silent(unit.device, now_ms=now_ms)
+            unit.quarantine.forget()
+            unit.identified = not unit.descriptor.identify
+            self._event(unit, DeviceEvent.OFFLINE, cause="bus", host=self._bus.host, port=self._bus.port)
+            unit.wake.set()
+
+    # --- one unit -------------------------------------------------------------------------------------------
+
+    async def _serve(self, unit: Unit) -> None:
+        # Spread, so that units of one model do not ask in step for ever.
+        first_ms = self._clock.now_ms() + self._dice.integer(0, 200)
+        for due in unit.blocks:
+            due.due_ms = first_ms
+        while True:
+            unit.wake.clear()
+            if unit.jobs and await self._next_job(unit):
+                continue
+            now_ms = self._clock.now_ms()
+            due_ms = unit.next_due_ms()
+            if self._link is not None and due_ms <= now_ms and not unit.jobs:
+                await self._read_due(unit)
+                continue
+            wait_ms = self._job_patience_ms(unit) if unit.jobs else IDLE_MS
+            if self._link is not None:
+                wait_ms = min(wait_ms, max(1, due_ms - now_ms))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1000):
+                    await unit.wake.wait()
+
+    async def _read_due(self, unit: Unit) -> None:
+        if not unit.identified and await self._identify(unit) is not Known.YES:
+            return
+        due = unit.most_due()
+        reply = await self._ask(unit, due.block.read)
+        now_ms = self._clock.now_ms()
+        if reply is None:
+            return  # the quarantine says when again
+        unit.read_done(due, now_ms)
+        if isinstance(reply, Words):
+            due.refused = False
+            self._take(unit, due, reply.words, now_ms)
+        elif isinstance(reply, Refused) and reply.code in _NOT_NOW:
+            due.due_ms = now_ms + BUSY_PAUSE_MS
+        elif isinstance(reply, Refused) and not (
+            reply.code == ExceptionCode.ILLEGAL_DATA_ADDRESS and unit.split(due, now_ms)
+        ):
+            due.refused = reply.code in (ExceptionCode.ILLEGAL_DATA_ADDRESS, ExceptionCode.ILLEGAL_FUNCTION)
+            for point in due.block.points:
+                verdict = bad(Reason.DEVICE_EXCEPTION, reply.name)
+                self._reporter.take(reading(point, unit.device, verdict), now_ms=now_ms)
+
+    def _take(self, unit: Unit, due: DueBlock, words: Sequence[int], now_ms: int) -> None:
+        read = due.block.read
+        image = {(read.table, read.start + index): word for index, word in enumerate(words)}
+        for each in readings_of_registers(unit.descriptor, unit.device, image, due.block.points):
+            self._reporter.take(each, now_ms=now_ms)
+
+    async def _identify(self, unit: Unit) -> Known:
+        """Ask the unit whether it is the model that the plan says; a stranger is told, and never written to."""
+        read = unit.identification()
+        if read is None:
+            unit.identified = True
+            return Known.YES
+        reply = await self._ask(unit, read)
+        now_ms = self._clock.now_ms()
+        if reply is None:
+            return Known.SILENT
+        if isinstance(reply, Refused) and reply.code in _NOT_NOW:
+            unit.quarantine.next_try_ms = now_ms + BUSY_PAUSE_MS
+            return Known.SILENT
+        word = reply.words[0] if isinstance(reply, Words) else None
+        if word is not None and unit.is_model(read.table, read.start, word):
+            unit.identified, unit.stranger = True, False
+            self._event(unit, DeviceEvent.ONLINE, unit=unit.number)
+            return Known.YES
+        unit.quarantine.next_try_ms = now_ms + STRANGER_RETRY_MS
+        if not unit.stranger:
+            unit.stranger = True
+            self._event(
+                unit,
+                DeviceEvent.UNKNOWN_DEVICE,
+                unit=unit.number,
+                expected=unit.descriptor.id,
+                table=read.table,
+                register=read.start,
+                word=word,
+                refused=reply.name if isinstance(reply, Refused) else None,
+            )
+        for point in unit.descriptor.points:
+            self._reporter.take(reading(point, unit.device, bad(Reason.NOT_THIS_MODEL)), now_ms=now_ms)
+        return Known.STRANGER
+
+    async def _ask(self, unit: Unit, request: Request) -> Reply | None:
+        """Ask for a read in a place of its class; None if there was no answer, which the quarantine has noted."""
+        kind = Class.READ if unit.quarantine.trusted else Class.PROBE
+        async with self._places.take(kind):
+            link = self._link
+            if link is None:
+                return None
+            try:
+                reply = await link.ask(unit.number, request, wait_ms=unit.wire.answer_wait_ms)
+            except LinkLostError:  # the bus's fault, not the unit's; let the connection's task see it too
+                await asyncio.sleep(LINK_LOST_PAUSE_MS / 1000)
+                return None
+            except ReplyTimeoutError:
+                if self._link is link:
+                    self._failed(unit, "timeout")
+                return None
+            except PeerProtocolError as error:
+                self._counts["malformed_answers"] += 1
+                self._failed(unit, str(error)[:100])
+                return None
+            finally:
+                if unit.wire.pause_ms:
+                    await asyncio.sleep(unit.wire.pause_ms / 1000)
+        if isinstance(reply, Refused):
+            self._counts[f"refused_{reply.name}"] += 1
+            if reply.code in _SILENT:
+                self._failed(unit, reply.name)
+                return None
+        self._answered(unit)
+        return reply
+
+    def _failed(self, unit: Unit, cause: str) -> None:
+        now_ms = self._clock.now_ms()
+        if unit.quarantine.failed(now_ms):
+            self._event(unit, DeviceEvent.QUARANTINED, unit=unit.number, cause=cause)
+            self._reporter.silent(unit.device, now_ms=now_ms)
+            unit.identified = not unit.descriptor.identify  # whoever comes back may be another
+
+    def _answered(self, unit: Unit) -> None:
+        if unit.quarantine.answered() and unit.identified:
+            self._event(unit, DeviceEvent.ONLINE, unit=unit.number)
+
+    def _event(self, of: Unit, event: DeviceEvent, /, **detail: str | int | None) -> None:
+        self._counts[f"event_{event}"] += 1
+        self._sink.device_event(of.device, event, {"bus": self._bus.id, **detail})
+
+    # --- writes ---------------------------------------------------------------------------------------------
+
+    def _point(self, device: DeviceId, capability: Capability, attribute: str) -> Point | None:
+        unit = self._units.get(device)
+        return None if unit is None else unit.descriptor.point(capability, attribute)
+
+    async def _perform(self, job: Job) -> Outcome:
+        unit = self._units[job.command.device]
+        if len(unit.jobs) >= JOBS_MAX:
+            return Outcome(Phase.FAILED, None, "too many commands wait for this device")
+        waiting = WaitingJob(job, asyncio.get_running_loop().create_future())
+        unit.jobs.append(waiting)
+        unit.wake.set()
+        return await waiting.done
+
+    def _job_patience_ms(self, unit: Unit) -> int:
+        """Return how long the oldest job may still wait for the connection."""
+        left = min(each.job.command.deadline_ms for each in unit.jobs) - self._clock.wall_ms()
+        if self._down_since_ms is not None:
+            left = min(left, self._down_since_ms + DOWN_MS - self._clock.now_ms())
+        return max(1, left)
+
+    async def _next_job(self, unit: Unit) -> bool:
+        """Carry out or give up the oldest job; False if it must wait for the connection."""
+        waiting = unit.jobs[0]
+        if waiting.done.done():
+            unit.jobs.popleft()  # given up by the desk: the bus stops
+            return True
+        outcome: Outcome | None = None
+        if self._desk.expired(waiting.job.command):
+            outcome = Outcome(Phase.EXPIRED, None, "its deadline passed before the bus was free")
+        elif unit.stranger:
+            outcome = Outcome(Phase.FAILED, None, f"another model answers on unit {unit.number}")
+        elif self._link is None:
+            down_ms = self._clock.now_ms() - (self._down_since_ms or 0)
+            if self._down_since_ms is None or down_ms < DOWN_MS:
+                return False
+            outcome = Outcome(Phase.FAILED, None, f"bus {self._bus.id} cannot be reached")
+        elif not unit.identified:
+            # A write to a register of another model could do anything: first see who it is.
+            if await self._identify(unit) is not Known.SILENT:
+                return True
+            outcome = Outcome(Phase.FAILED, None, f"unit {unit.number} does not answer")
+        if outcome is None:
+            outcome = await self._write(unit, waiting.job)
+        unit.jobs.popleft()
+        if not waiting.done.done():
+            waiting.done.set_result(outcome)
+        return True
+
+    async def _write(self, unit: Unit, job: Job) -> Outcome:
+        write = encode(job.point, job.value)
+        if not isinstance(write, RegisterWrite):
+            raise TypeError(f"{unit.descriptor.id}: {job.point.attribute} is on no register")
+        request = WriteWords(write.table, write.register, write.words)
+        for attempt in range(BUSY_TRIES):
+            if attempt:
+                await asyncio.sleep(BUSY_PAUSE_MS / 1000)
+            outcome = await self._write_once(unit, job, request)
+            if outcome is not None:
+                return outcome
+        return Outcome(Phase.FAILED, None, "the device is busy")
+
+    async def _write_once(self, unit: Unit, job: Job, request: WriteWords) -> Outcome | None:
+        """Send the write at most once and look what came of it; None if the unit certainly did not take it: busy."""
+        sent = True
+        async with self._places.take(Class.WRITE):
+            link = self._link
+            if self._desk.expired(job.command):  # asked last, with the place in hand
+                return Outcome(Phase.EXPIRED, None, "its deadline passed before the bus was free")
+            if link is None:
+                return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
+            self._desk.sending(job.command)
+            self._counts["writes"] += 1
+            reason: str | None = None
+            try:
+                reply = await link.ask(unit.number, request, wait_ms=unit.wire.answer_wait_ms)
+            except LinkLostError:
+                return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
+            except ReplyTimeoutError:
+                sent, reason = False, "no answer to the write"
+                if self._link is link:
+                    self._failed(unit, "timeout")
+            except PeerProtocolError as error:
+                sent, reason = False, f"malformed answer: {error}"[:100]
+                self._counts["malformed_answers"] += 1
+            else:
+                if isinstance(reply, Refused):
+                    self._counts[f"refused_{reply.name}"] += 1
+                    if reply.code == ExceptionCode.DEVICE_BUSY:
+                        return None
+                    if reply.code == ExceptionCode.GATEWAY_TARGET_SILENT:
+                        sent, reason = False, reply.name
+                    elif reply.code != ExceptionCode.ACKNOWLEDGE:
+                        return Outcome(Phase.FAILED, None, f"the device refused: {reply.name}")
+        if job.point.write is not None and job.point.write.settle_ms:
+            await asyncio.sleep(job.point.write.settle_ms / 1000)
+        return await self._verify(unit, job, acknowledged=sent, reason=reason)
+
+    async def _verify(self, unit: Unit, job: Job, *, acknowledged: bool, reason: str | None) -> Outcome:
+        """Read back what was written. Only what the device says now makes it done."""
+        found: Value | None = None
+        for attempt in range(READ_BACK_TRIES):
+            if attempt:
+                await asyncio.sleep(READ_BACK_PAUSE_MS / 1000)
+            found = await self._read_point(unit, job.point)
+            if same(job.point, job.value, found):
+                return Outcome(Phase.DONE, found, None)
+        if found is None:
+            return Outcome(Phase.UNKNOWN, None, reason or "written, and not read back")
+        if acknowledged:
+            return Outcome(Phase.FAILED, found, f"the device took it and holds {found!r}")
+        # No answer, and the old value: it may still lie in a gateway's queue.
+        return Outcome(Phase.UNKNOWN, found, reason)
+
+    async def _read_point(self, unit: Unit, point: Point) -> Value | None:
+        if point.table is None or point.register is None:
+            return None
+        async with self._places.take(Class.WRITE):
+            link = self._link
+            if link is None:
+                return None
+            request = Read(point.table, point.register, point.words)
+            try:
+                reply = await link.ask(unit.number, request, wait_ms=unit.wire.answer_wait_ms)
+            except (LinkLostError, ReplyTimeoutError, PeerProtocolError):
+                return None
+        if not isinstance(reply, Words):
+            return None
+        self._answered(unit)
+        found = reading(point, unit.device, judge(point, raw_of_words(point, reply.words)))
+        self._reporter.take(found, now_ms=self._clock.now_ms())
+        return found.value

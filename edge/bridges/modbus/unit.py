@@ -1,0 +1,106 @@
+"""One unit on a Modbus bus: what is due when, and how it stands. Pure; the supervisor does what it says."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from edge.bridges.quarantine import Quarantine
+from edge.bridges.write_desk import Job
+from protocols.descriptors.descriptor import Descriptor, ModbusWire, Table
+from protocols.device_model.command import Outcome
+from protocols.device_model.identity import DeviceId
+from protocols.modbus.frames import Read
+from protocols.modbus.read_planner import Block, Limits, plan, plan_by_interval
+
+JOBS_MAX: Final = 32
+REFUSED_EVERY: Final = 10
+"""A block that the unit refuses is asked for again only every so many turns."""
+
+
+@dataclass(slots=True)
+class DueBlock:
+    """A block and when it is to be read next (monotonic ms)."""
+
+    block: Block
+    every_ms: int
+    due_ms: int
+    refused: bool = False
+
+
+@dataclass(slots=True)
+class WaitingJob:
+    """A write that waits for its unit."""
+
+    job: Job
+    done: "asyncio.Future[Outcome]"
+
+
+@dataclass(slots=True)
+class Unit:
+    """A device on a bus, by its unit id."""
+
+    device: DeviceId
+    number: int
+    descriptor: Descriptor
+    wire: ModbusWire
+    quarantine: Quarantine
+    blocks: list[DueBlock] = field(default_factory=list)
+    jobs: deque[WaitingJob] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    identified: bool = False
+    stranger: bool = False
+
+    @classmethod
+    def of(cls, device: DeviceId, number: int, descriptor: Descriptor, quarantine: Quarantine) -> "Unit":
+        """Return a unit that has everything due at once. The descriptor must be of a Modbus model."""
+        wire = descriptor.wire
+        if not isinstance(wire, ModbusWire):
+            raise TypeError(f"{descriptor.id} is no Modbus model")
+        unit = cls(device, number, descriptor, wire, quarantine)
+        for every_ms, blocks in plan_by_interval(descriptor).items():
+            unit.blocks += [DueBlock(block, every_ms, 0) for block in blocks]
+        unit.identified = not descriptor.identify
+        return unit
+
+    def next_due_ms(self) -> int:
+        """Return when the next read is due, no earlier than the quarantine allows."""
+        return max(min(each.due_ms for each in self.blocks), self.quarantine.next_try_ms)
+
+    def most_due(self) -> DueBlock:
+        """Return the block that has waited longest."""
+        return min(self.blocks, key=lambda each: each.due_ms)
+
+    def read_done(self, due: DueBlock, now_ms: int) -> None:
+        """Put a block off to its next turn. Turns missed meanwhile are not made up for."""
+        turns = REFUSED_EVERY if due.refused else 1
+        due.due_ms = max(due.due_ms + turns * due.every_ms, now_ms + 1)
+
+    def split(self, due: DueBlock, now_ms: int) -> bool:
+        """Replace a refused block by smaller ones; False if it cannot be split.
+
+        A register between two wanted ones may be what the unit refuses, so first without gaps, then one by one.
+        """
+        points = due.block.points
+        limits = Limits.of(self.wire)
+        smaller = plan(points, Limits(limits.block_most, 0, limits.unreadable))
+        if len(smaller) == 1:
+            smaller = [block for point in points for block in plan([point], limits)]
+        if len(smaller) == 1:
+            return False
+        self.blocks.remove(due)
+        self.blocks += [DueBlock(block, due.every_ms, now_ms) for block in smaller]
+        return True
+
+    def identification(self) -> Read | None:
+        """Return the read that tells whether it is the model it should be; None if nothing does."""
+        for each in self.descriptor.identify:
+            if each.table is not None and each.register is not None:
+                return Read(each.table, each.register, 1)
+        return None
+
+    def is_model(self, table: Table, register: int, word: int) -> bool:
+        """Say whether what was read at an identification register is the model's."""
+        return all(
+            word in each.equals for each in self.descriptor.identify if (each.table, each.register) == (table, register)
+        )

@@ -1,0 +1,110 @@
+"""The reporter: which readings are worth keeping, and which have gone stale.
+
+A reading goes on if its value moved by more than the point's deadband, its quality or reason changed, or the point's
+heartbeat is due. What has not been heard for the time its bus gives is told as stale, with the last value: an old
+number must never look like a new one (guarantee G17).
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from edge.bridges.ports import ReadingSink
+from protocols.descriptors.codec import Reason
+from protocols.descriptors.descriptor import Point
+from protocols.device_model.capability import Capability
+from protocols.device_model.identity import DeviceId
+from protocols.device_model.reading import Quality, Reading
+
+Key = tuple[DeviceId, Capability, str]
+
+
+@dataclass(slots=True)
+class _Known:
+    point: Point
+    stale_ms: int
+    heard_ms: int
+    told_ms: int = 0
+    told: Reading | None = None
+    last: Reading | None = None
+
+
+class Reporter:
+    """Remembers one reading a point. `counts` is the supervisor's."""
+
+    def __init__(self, sink: ReadingSink, counts: Counter[str]) -> None:
+        self._sink, self._counts = sink, counts
+        self._known: dict[Key, _Known] = {}
+
+    def expect(self, device: DeviceId, point: Point, *, stale_ms: int, now_ms: int) -> None:
+        """Expect a point to be heard at least every `stale_ms` milliseconds from now on."""
+        self._known[(device, point.capability, point.attribute)] = _Known(point, stale_ms, now_ms)
+
+    def take(self, reading: Reading, *, now_ms: int) -> None:
+        """Take a reading as it was heard. One that nobody expects is counted and dropped."""
+        known = self._known.get((reading.device, reading.capability, reading.attribute))
+        if known is None:
+            self._counts["unexpected_readings"] += 1
+            return
+        if reading.quality is Quality.BAD:
+            word = (reading.reason or "").partition(":")[0]
+            self._counts[f"bad_{word or 'reading'}"] += 1
+        known.heard_ms = now_ms
+        if reading.value is not None:
+            known.last = reading
+        if _worth(known, reading, now_ms):
+            self._tell(known, reading, now_ms)
+
+    def last(self, device: DeviceId, capability: Capability, attribute: str) -> Reading | None:
+        """Return the last reading with a value."""
+        known = self._known.get((device, capability, attribute))
+        return None if known is None else known.last
+
+    def silent(self, device: DeviceId, *, now_ms: int) -> None:
+        """Take note that a device is gone: all that was known of it is stale now."""
+        for (whose, _, _), known in self._known.items():
+            if whose == device:
+                self._tell_stale(known, now_ms)
+
+    def sweep(self, *, now_ms: int) -> None:
+        """Tell what has not been heard for too long."""
+        for known in self._known.values():
+            if now_ms - known.heard_ms >= known.stale_ms:
+                self._tell_stale(known, now_ms)
+
+    def sweep_in_ms(self, *, now_ms: int) -> int | None:
+        """Return in how many milliseconds the next point can go stale; None if none can."""
+        due = [
+            known.heard_ms + known.stale_ms - now_ms
+            for known in self._known.values()
+            if known.told is not None and known.told.quality is not Quality.STALE
+        ]
+        return max(0, min(due)) if due else None
+
+    def _tell_stale(self, known: _Known, now_ms: int) -> None:
+        if known.told is None or known.told.quality is Quality.STALE:
+            return  # never heard, or told already
+        base = known.last or known.told
+        self._tell(known, replace(base, quality=Quality.STALE, reason=Reason.NO_ANSWER.value), now_ms)
+
+    def _tell(self, known: _Known, reading: Reading, now_ms: int) -> None:
+        known.told, known.told_ms = reading, now_ms
+        self._counts["readings"] += 1
+        self._sink.reading(reading)
+
+
+def _worth(known: _Known, reading: Reading, now_ms: int) -> bool:
+    told = known.told
+    if told is None or told.quality is not reading.quality or told.reason != reading.reason:
+        return True
+    if now_ms - known.told_ms >= round(known.point.heartbeat_s * 1000):
+        return True
+    before, after = told.value, reading.value
+    if isinstance(before, bool | str) or isinstance(after, bool | str) or before is None or after is None:
+        return before != after
+    return before != after and abs(after - before) > known.point.deadband
+
+
+def quality_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return only the counts of bad readings, by reason."""
+    return {word.removeprefix("bad_"): count for word, count in counts.items() if word.startswith("bad_")}

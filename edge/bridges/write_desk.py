@@ -1,0 +1,120 @@
+"""The write desk: what every write passes on every bus before anything is sent.
+
+Holds guarantee G13: a command is carried out at most once, within the descriptor's allow-list (attribute, range,
+rate), and never at or after its deadline. How the bytes travel and what is read back is the supervisor's.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from kit.clock import Clock
+from protocols.descriptors.codec import allow
+from protocols.descriptors.descriptor import Point
+from protocols.device_model.capability import Capability, Value
+from protocols.device_model.command import Command, Outcome, Phase
+from protocols.device_model.identity import DeviceId
+
+OUTCOMES_MAX: Final = 512
+WAITING_MAX: Final = 256
+
+Key = tuple[DeviceId, Capability, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A command that passed: `value` is what is to be written."""
+
+    command: Command
+    point: Point
+    value: Value
+
+
+Perform = Callable[[Job], Awaitable[Outcome]]
+
+
+class WriteDesk:
+    """The desk of one bus."""
+
+    def __init__(self, clock: Clock, perform: Perform) -> None:
+        self._clock, self._perform = clock, perform
+        self._tasks: OrderedDict[str, asyncio.Task[Outcome]] = OrderedDict()
+        self._locks: dict[Key, asyncio.Lock] = {}
+        self._newest: dict[Key, str] = {}
+        self._written_ms: dict[Key, int] = {}
+
+    async def write(self, command: Command, point: Point | None) -> Outcome:
+        """Carry out a command; the same id asked twice is carried out once and answered twice.
+
+        Args:
+            command: what shall become of what.
+            point: where, None if the device has no such attribute.
+        """
+        task = self._tasks.get(command.id)
+        if task is None:
+            if sum(not each.done() for each in self._tasks.values()) >= WAITING_MAX:
+                return Outcome(Phase.FAILED, None, "too many commands wait for this bus")
+            task = asyncio.create_task(self._carry_out(command, point), name=f"write {command.id}")
+            self._tasks[command.id] = task
+            while len(self._tasks) > OUTCOMES_MAX:
+                _, oldest = self._tasks.popitem(last=False)
+                if not oldest.done():  # cannot be: fewer than WAITING_MAX are open
+                    break
+        return await asyncio.shield(task)  # the asker may go away; what was begun is carried to its end
+
+    async def close(self) -> None:
+        """Give up what is still open: the bus stops."""
+        tasks = [each for each in self._tasks.values() if not each.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def expired(self, command: Command) -> bool:
+        """Whether a command's deadline has come. To be asked last thing before sending."""
+        return self._clock.wall_ms() >= command.deadline_ms
+
+    def sending(self, command: Command) -> None:
+        """Take note that the command is sent now: its point's interval begins."""
+        self._written_ms[_key(command)] = self._clock.now_ms()
+
+    async def _carry_out(self, command: Command, point: Point | None) -> Outcome:
+        if point is None:
+            return Outcome(Phase.FAILED, None, f"{command.device} has no {command.capability}.{command.attribute}")
+        allowed = allow(point, command.value)
+        if isinstance(allowed, str):
+            return Outcome(Phase.FAILED, None, allowed)
+        if self.expired(command):
+            return _EXPIRED
+        key = _key(command)
+        self._newest[key] = command.id
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            refused = await self._turn(command, key, point)
+            if refused is not None:
+                return refused
+            outcome = await self._perform(Job(command, point, allowed.value))
+        if allowed.clamped and outcome.phase is Phase.DONE:
+            return replace(outcome, reason=f"clamped to {allowed.value:g}")
+        return outcome
+
+    async def _turn(self, command: Command, key: Key, point: Point) -> Outcome | None:
+        """Wait until the point may be written again; return why not, if not."""
+        interval_ms = round((point.write.min_interval_s if point.write else 0) * 1000)
+        wait_ms = self._written_ms.get(key, -interval_ms) + interval_ms - self._clock.now_ms()
+        if wait_ms > 0:
+            if self._clock.wall_ms() + wait_ms >= command.deadline_ms:
+                return Outcome(
+                    Phase.FAILED, None, f"may be written again in {wait_ms / 1000:.1f} s, after its deadline"
+                )
+            await asyncio.sleep(wait_ms / 1000)
+        if self._newest[key] != command.id:
+            return Outcome(Phase.FAILED, None, f"superseded by command {self._newest[key]}")
+        return _EXPIRED if self.expired(command) else None
+
+
+_EXPIRED: Final = Outcome(Phase.EXPIRED, None, "its deadline passed before it was sent")
+
+
+def _key(command: Command) -> Key:
+    return (command.device, command.capability, command.attribute)
