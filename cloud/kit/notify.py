@@ -55,7 +55,10 @@ class Subscription:
 
 
 class NotificationHub:
-    """One LISTEN connection for the process; subscriptions by subject (a property id, or a channel name)."""
+    """One LISTEN connection for the process; subscriptions by subject (a property id, or a channel name).
+
+    Whoever subscribes to LIVE_CHANNEL itself hears of every property, by its id.
+    """
 
     def __init__(self, dsn: str, *, channels: tuple[str, ...] = ()) -> None:
         """Listen on LIVE_CHANNEL and on `channels`, whose name is the subject of their subscriptions."""
@@ -111,6 +114,7 @@ class NotificationHub:
             self.mark_all()  # a hint we cannot read still means that something changed
             return
         self.mark(hint.property, hint.kinds)
+        self.mark(LIVE_CHANNEL, (hint.property,))
 
 
 async def notify(connection: psycopg.AsyncConnection[object], channel: str, payload: str = "") -> None:

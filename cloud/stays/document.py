@@ -15,6 +15,9 @@ from cloud.kit.times import at, unix_ms
 NAME: Final = "stays"
 FORMAT: Final = 1
 AHEAD_MS: Final = 72 * 3_600_000
+ENDED_SHOWN_MS: Final = 24 * 3_600_000
+"""A stay that ended stays in the document this long, and in any case until the edge holds a version that says so:
+at the edge a document that merely forgets a guest does not check him out."""
 STAYS_MOST: Final = 2_000  # 0.5 MB of signed document; a property beyond it needs a second document, not a cut
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -25,12 +28,24 @@ async def renew(connection: Connection, *, tenant: str, property_id: str, edge: 
         connection,
         """SELECT s.id, s.room, s.state, s.guest_name, s.expected_from, s.expected_until, s.version,
                   coalesce(r.number, r.external_id) AS reservation
-             FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
-            WHERE s.property = %s AND s.room IS NOT NULL
-              AND (s.state = 'in_house'
-                   OR (s.state IN ('planned', 'ready') AND s.expected_from < %s AND s.expected_until > %s))
-            ORDER BY s.state <> 'in_house', s.expected_from, s.id LIMIT %s""",
-        [property_id, at(now_ms + AHEAD_MS), at(now_ms), STAYS_MOST],
+             FROM stays.stay s
+             JOIN stays.reservation r USING (property, system, external_id)
+             LEFT JOIN stays.document d ON d.property = s.property
+            WHERE s.property = %(property)s
+              AND ((s.state = 'in_house' AND s.room IS NOT NULL)
+                OR (s.state IN ('planned', 'ready') AND s.room IS NOT NULL
+                    AND s.expected_from < %(until)s AND s.expected_until > %(now)s)
+                OR (s.state IN ('left', 'void') AND s.document_version IS NOT NULL
+                    AND (s.document_version > d.held_version OR s.updated_at > %(ended_after)s)))
+            ORDER BY s.state <> 'in_house', s.state IN ('left', 'void'), s.expected_from, s.id
+            LIMIT %(most)s""",
+        {
+            "property": property_id,
+            "now": at(now_ms),
+            "until": at(now_ms + AHEAD_MS),
+            "ended_after": at(now_ms - ENDED_SHOWN_MS),
+            "most": STAYS_MOST,
+        },
     )
     stays: list[dict[str, Any]] = [
         {

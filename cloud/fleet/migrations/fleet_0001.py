@@ -28,7 +28,7 @@ def upgrade() -> None:
             idempotency_key text NOT NULL,
             asked_by        text NOT NULL,
             phase           text NOT NULL CHECK (phase IN
-                ('sent', 'accepted', 'executing', 'unknown', 'done', 'failed', 'expired')),
+                ('accepted', 'executing', 'unknown', 'done', 'failed', 'expired')),
             result          jsonb,
             reason          text,
             deadline_at     timestamptz NOT NULL,

@@ -1,0 +1,136 @@
+"""The command `innkeeper-cloud`."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cloud.app.settings import CloudSettings
+from kit.clock import SystemClock
+from kit.dice import SystemDice
+from kit.logs import configure, logger
+from kit.settings import load
+from protocols.errors import PlatformError
+
+ENV_PREFIX: Final = "INNKEEPER_CLOUD"
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of the commands; return the exit code."""
+    asked = _parser().parse_args(arguments)
+    try:
+        settings = load(CloudSettings, asked.config, ENV_PREFIX, os.environ)
+        configure("cloud", settings.log.level, settings.log.json)
+        logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # six lines about itself
+        return _run(asked, settings)
+    except PlatformError as error:
+        sys.stderr.write(f"innkeeper-cloud: {error}\n")
+        return EXIT_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, required=True, help="cloud.toml")
+    parser = argparse.ArgumentParser(prog="innkeeper-cloud", description="The cloud service of Innkeeper.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("migrate", parents=[common], help="bring the database to this version's schema")
+    commands.add_parser("run", parents=[common], help="serve")
+    plan = commands.add_parser("load-property", parents=[common], help="create or renew a property from its site plan")
+    plan.add_argument("file", type=Path, help="site plan (JSON)")
+    verify = commands.add_parser("verify", parents=[common], help="prove that no record of a property is missing")
+    verify.add_argument("--property", required=True)
+    return parser
+
+
+def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
+    match asked.command:
+        case "migrate":
+            from cloud.migrations.upgrade import upgrade
+
+            for head in sorted(upgrade(settings.database.dsn)):
+                sys.stdout.write(f"{head}\n")
+            return EXIT_OK
+        case "load-property":
+            return asyncio.run(_load_property(settings, asked.file))
+        case "verify":
+            return asyncio.run(_verify(settings, asked.property))
+        case _:
+            return asyncio.run(_serve(settings))
+
+
+async def _load_property(settings: CloudSettings, path: Path) -> int:
+    from cloud.app.plan import load_property
+    from cloud.kit.database import Database
+    from protocols.device_model.site_plan import SITE_PLAN_BYTES_MAX, parse
+    from protocols.errors import InvalidInputError
+
+    try:
+        with path.open("rb") as file:
+            raw = file.read(SITE_PLAN_BYTES_MAX + 1)
+    except OSError as error:
+        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
+    plan = parse(raw, str(path))
+    database = Database(settings.database.dsn, most=2)
+    await database.open()
+    try:
+        await load_property(database, plan, now_ms=SystemClock("host").wall_ms())
+    finally:
+        await database.close()
+    sys.stdout.write(f"{plan.property.id}: {len(plan.rooms)} rooms, {len(plan.doors)} doors, edge {plan.edge}\n")
+    return EXIT_OK
+
+
+async def _verify(settings: CloudSettings, property_id: str) -> int:
+    """Print one line a stream; exit 1 if anything is missing, doubled or out of order."""
+    from cloud.kit.database import Database
+    from cloud.platform.properties import property_by_id
+    from cloud.telemetry.service import completeness
+    from protocols.errors import InvalidInputError
+
+    database = Database(settings.database.dsn, most=2)
+    await database.open()
+    try:
+        async with database.transaction() as connection:
+            found = await property_by_id(connection, property_id)
+            if found is None:
+                raise InvalidInputError("--property", f"{property_id!r} is not known")
+            streams = await completeness(connection, tenant=found.tenant, property_id=found.id)
+    finally:
+        await database.close()
+    for each in streams:
+        gaps = ",".join(f"{first}-{last}" for first, last in each.gaps) or "none"
+        sys.stdout.write(
+            f"{each.edge} {each.incarnation.hex()} {each.lane.value}: hi {each.hi}, {each.count} records,"
+            f" gaps {gaps}, declared {len(each.holes)}, duplicates {each.duplicates},"
+            f" out of order {each.out_of_order}, chain breaks {each.chain_breaks}:"
+            f" {'holds' if each.holds else 'BROKEN'}\n"
+        )
+    return EXIT_OK if all(each.holds for each in streams) else EXIT_FAILED
+
+
+async def _serve(settings: CloudSettings) -> int:
+    from cloud.app.service import run
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop.set)
+    log = logger("cloud")
+    await run(
+        settings,
+        clock=SystemClock("host"),
+        dice=SystemDice(),
+        bound=lambda port: log.info("serving", host=settings.http.host, port=port),
+        stop=stop,
+    )
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

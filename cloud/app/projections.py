@@ -1,0 +1,192 @@
+"""What the modules make of the edges' records: one projection a record kind, in the ingest transaction.
+
+A body is converted to a typed fact here or refused as a whole (PeerProtocolError): the ingest then notes the
+record as refused and the lane goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+
+from cloud.access import doors
+from cloud.fleet import commands
+from cloud.kit.database import Connection
+from cloud.kit.notify import notify_live
+from cloud.platform.properties import property_by_edge
+from cloud.stays import document, rooms, stays
+from cloud.stays.life import EdgeState
+from cloud.telemetry.ports import BatchContext, EdgeOwner, Projection
+from protocols.device_model.command import Phase
+from protocols.device_model.identity import EdgeId
+from protocols.errors import PeerProtocolError
+from protocols.link.record import Record
+
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+_AtMs = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+T = TypeVar("T")
+
+
+class _Access(msgspec.Struct, frozen=True):
+    door: _Name
+    event: _Name
+    room: _Name | None = None
+    lock: _Name | None = None
+    lock_seq: _Count | None = None
+    at_ms: _AtMs | None = None
+    time_quality: _Name | None = None
+    reason: Annotated[str, msgspec.Meta(max_length=500)] | None = None
+    grant: _Name | None = None
+    stay: _Name | None = None
+    generation: _Count | None = None
+    battery: float | None = None
+
+
+class _Stay(msgspec.Struct, frozen=True):
+    stay: _Name
+    state: Literal["checked_in", "checked_out"]
+    room: _Name | None = None
+    by: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    at_ms: _AtMs | None = None
+
+
+class _Command(msgspec.Struct, frozen=True):
+    id: _Name
+    phase: Phase
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    reason: str | None = None
+
+
+class _Desired(msgspec.Struct, frozen=True):
+    name: _Name
+    version: _Count
+    applied: bool = True
+
+
+class _Room(msgspec.Struct, frozen=True):
+    room: _Name
+    mode: _Name
+    cause: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+
+
+def _body(record: Record, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(record.body, kind)
+    except msgspec.ValidationError as error:
+        raise PeerProtocolError(f"{record.kind} record {record.lane}/{record.seq}: {error}") from error
+
+
+async def owner_of(connection: Connection, edge: EdgeId) -> EdgeOwner | None:
+    """Tell fan-in whose an edge is."""
+    found = await property_by_edge(connection, edge)
+    return None if found is None else EdgeOwner(found.tenant, found.id)
+
+
+async def take_access(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
+    """Door events."""
+    facts = []
+    for record in records:
+        body = _body(record, _Access)
+        facts.append(
+            doors.AccessFact(
+                incarnation=context.incarnation,
+                seq=record.seq,
+                door=body.door,
+                room=body.room,
+                lock=body.lock,
+                lock_seq=body.lock_seq,
+                at_ms=body.at_ms if body.at_ms is not None else record.device_at_ms or record.edge_at_ms,
+                time_quality=body.time_quality,
+                event=body.event,
+                reason=body.reason,
+                grant=body.grant,
+                stay=body.stay,
+                generation=body.generation,
+                battery=body.battery,
+            )
+        )
+    await doors.apply_facts(
+        connection,
+        tenant=context.tenant,
+        property_id=context.property,
+        edge=context.edge,
+        facts=facts,
+        now_ms=context.received_ms,
+    )
+
+
+async def take_stays(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
+    """Check-ins and check-outs the edge did."""
+    facts = []
+    for record in records:
+        body = _body(record, _Stay)
+        facts.append(
+            stays.EdgeFact(
+                stay=body.stay,
+                state=EdgeState(body.state),
+                room=body.room,
+                by=body.by,
+                at_ms=record.edge_at_ms if body.at_ms is None else body.at_ms,
+                incarnation=context.incarnation,
+                seq=record.seq,
+            )
+        )
+    place = stays.Place(context.tenant, context.property, context.edge)
+    await stays.apply_edge_facts(connection, place, facts, now_ms=context.received_ms)
+
+
+async def take_commands(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
+    """Phases of commands, told durably: they arrive even if the answer on the spot was lost."""
+    for record in records:
+        body = _body(record, _Command)
+        await commands.note_phase(
+            connection,
+            property_id=context.property,
+            command_id=body.id,
+            phase=body.phase,
+            result=None,  # results may hold keys; whoever waits for one asked for it on the spot
+            reason=body.error or body.reason,
+            now_ms=context.received_ms,
+        )
+
+
+async def take_desired(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
+    """Which version of a document the edge has applied."""
+    for record in records:
+        body = _body(record, _Desired)
+        if body.name == document.NAME and body.applied:
+            await document.held(
+                connection, property_id=context.property, version=body.version, at_ms=context.received_ms
+            )
+            await notify_live(connection, context.property, (stays.LIVE_KIND,))
+
+
+async def take_rooms(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
+    """Modes of rooms."""
+    facts = []
+    for record in records:
+        body = _body(record, _Room)
+        facts.append(
+            rooms.ModeFact(
+                room=body.room,
+                mode=body.mode,
+                cause=body.cause,
+                at_ms=record.edge_at_ms,
+                incarnation=context.incarnation,
+                seq=record.seq,
+            )
+        )
+    await rooms.apply_modes(connection, context.property, facts)
+
+
+PROJECTIONS: Final[Mapping[str, Sequence[Projection]]] = {
+    "access": (take_access,),
+    "stay": (take_stays,),
+    "command": (take_commands,),
+    "desired": (take_desired,),
+    "room": (take_rooms,),
+}
+"""Every projection by record kind."""

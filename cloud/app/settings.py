@@ -1,0 +1,127 @@
+"""Settings of the cloud service: `cloud.toml`, then INNKEEPER_CLOUD_* variables. Secrets stand in files of their own.
+
+See docs/operating for the whole file; every key is described here.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from cloud.platform.principals import Role
+
+_Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+_Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[database]: `dsn` in libpq form; at most `connections_most` connections besides one that listens."""
+
+    dsn: str
+    connections_most: Annotated[int, msgspec.Meta(ge=4, le=200)] = 16
+
+
+class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[http]: where to listen; `origins` are accepted from browsers besides the address they asked.
+
+    `secure_cookie` is for service behind TLS: the session cookie then never travels in the clear.
+    """
+
+    host: str = "127.0.0.1"
+    port: _Port = 8080
+    origins: tuple[str, ...] = ()
+    secure_cookie: bool = False
+
+
+class TlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[broker.tls]: the authority we trust, and who we are."""
+
+    ca_path: Path
+    cert_path: Path
+    key_path: Path
+
+
+class BrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[broker]: the cloud's MQTT broker. Absent: no records come in and no command goes out."""
+
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1883
+    username: str | None = None
+    password_path: Path | None = None
+    tls: TlsSettings | None = None
+
+
+class DownlinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[downlink]: the P-256 key (PEM) whose public half the edges pin for commands and documents, and its key id."""
+
+    command_key_path: Path
+    key_id: Annotated[str, msgspec.Meta(min_length=1, max_length=32)] = "command"
+
+
+class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[link]: how long an edge may be quiet before it is called silent, then offline."""
+
+    silent_after: timedelta = timedelta(seconds=30)
+    offline_after: timedelta = timedelta(minutes=5)
+
+
+class AccessTokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[[access_tokens]]: who holds a token. `sha256` is the hex digest of the token, which stands nowhere.
+
+    `properties` empty means every property of the tenant.
+    """
+
+    name: _Name
+    tenant: _Name
+    sha256: _Digest
+    role: Role = Role.VIEWER
+    properties: tuple[str, ...] = ()
+
+
+class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[[pms]]: the PMS of one property.
+
+    `platform` is the address in front of /api/connector/v1. `poll` is how often changes are asked for whatever
+    the hints say; `overlap` how far each question reaches back before the last one; `full` how often everything
+    near now is compared. `two_way` false: we read and never write.
+    """
+
+    property: _Name
+    system: Literal["mews"]
+    platform: str
+    client_token_path: Path
+    access_token_path: Path
+    webhook_secret_path: Path
+    poll: timedelta = timedelta(seconds=30)
+    overlap: timedelta = timedelta(minutes=10)
+    full: timedelta = timedelta(hours=24)
+    two_way: bool = True
+
+
+class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[web]: the folder of the built web files; by default the one in the package."""
+
+    root: Path = Path(__file__).resolve().parent.parent / "web" / "dist"
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[log]: what to say and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    json: bool = True
+
+
+class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    database: DatabaseSettings
+    http: HttpSettings = HttpSettings()
+    broker: BrokerSettings | None = None
+    downlink: DownlinkSettings | None = None
+    link: LinkSettings = LinkSettings()
+    access_tokens: tuple[AccessTokenSettings, ...] = ()
+    pms: tuple[PmsSettings, ...] = ()
+    web: WebSettings = WebSettings()
+    log: LogSettings = LogSettings()

@@ -1,0 +1,36 @@
+"""How the connections to property management systems fare, for whoever watches."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cloud.kit.database import Connection, fetch_all
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """One connection: when it last worked, what ails it, what waits."""
+
+    system: str
+    last_ok_at: datetime | None
+    last_error: str | None
+    last_error_at: datetime | None
+    hints_waiting: int
+    writes_pending: int
+    writes_failed: int
+
+
+async def connection_states(connection: Connection, *, tenant: str, property_id: str) -> list[ConnectionState]:
+    """Return every PMS connection of a property."""
+    rows = await fetch_all(
+        connection,
+        """SELECT c.system, c.last_ok_at, c.last_error, c.last_error_at,
+                  (SELECT count(*) FROM pms.hint h
+                    WHERE h.property = c.property AND h.system = c.system) AS hints_waiting,
+                  (SELECT count(*) FROM pms.write_intent w
+                    WHERE w.property = c.property AND w.system = c.system AND w.state = 'pending') AS writes_pending,
+                  (SELECT count(*) FROM pms.write_intent w
+                    WHERE w.property = c.property AND w.system = c.system AND w.state = 'failed') AS writes_failed
+             FROM pms.connection c WHERE c.tenant = %s AND c.property = %s ORDER BY c.system""",
+        [tenant, property_id],
+    )
+    return [ConnectionState(**row) for row in rows]

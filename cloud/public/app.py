@@ -1,0 +1,49 @@
+"""The HTTP application: every route of the service behind one gate."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from litestar import Litestar
+from litestar.datastructures import MutableScopeHeaders
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ControllerRouterHandler, Message, Scope
+
+from cloud.public.gate import SESSION_COOKIE, Gate
+from cloud.public.web import HEADERS
+from kit.http import application
+
+OPENAPI_PATH: Final = "/api/v1/schema"
+
+
+def openapi() -> OpenAPIConfig:
+    """Return how the API describes itself: JSON at /api/v1/schema/openapi.json, behind the gate like the rest."""
+    return OpenAPIConfig(
+        title="Innkeeper cloud API",
+        version="1",
+        path=OPENAPI_PATH,
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        use_handler_docstrings=True,
+        security=[{"bearer": []}, {"session": []}],
+        components=Components(
+            security_schemes={
+                "bearer": SecurityScheme(type="http", scheme="bearer"),
+                "session": SecurityScheme(type="apiKey", name=SESSION_COOKIE, security_scheme_in="cookie"),
+            }
+        ),
+    )
+
+
+def build(gate: Gate, routes: Sequence[ControllerRouterHandler]) -> Litestar:
+    """Return the application; a route without `open` in its options is closed to strangers."""
+    return application(routes, openapi=openapi(), guards=[gate.guard], before_send=[_harden])
+
+
+async def _harden(message: Message, _scope: Scope) -> None:
+    """Put the security headers on every answer, refusals and crashes included."""
+    if message["type"] == "http.response.start":
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in HEADERS.items():
+            headers.setdefault(name, value)
+        headers.setdefault("Cache-Control", "no-store")

@@ -1,0 +1,90 @@
+"""Who gets in: every route is closed unless it says `open`, and another tenant's thing does not exist.
+
+A bearer token or a session cookie makes a principal. Missing: 401. A token that is none of ours: 403 (PLT-06).
+A cookie rides along with requests that other sites provoke, so with a cookie a changing request or a
+websocket must come from our own origin.
+"""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from cloud.kit.database import Connection, Database
+from cloud.platform.principals import Principal, Principals, Role
+from cloud.platform.properties import Property, property_of
+from cloud.public.reader import WallClock
+from kit.http import OPEN, ProblemError
+
+SESSION_COOKIE: Final = "innkeeper_session"
+ROLE: Final = "role"
+"""Route option: the least role that may call the route; VIEWER where it says nothing."""
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+Caller = ASGIConnection[Any, Any, Any, Any]
+
+
+class Gate:
+    """The guard of the whole application."""
+
+    def __init__(
+        self, principals: Principals, database: Database, *, clock: WallClock, origins: frozenset[str]
+    ) -> None:
+        """`origins` are accepted besides the one the request was sent to."""
+        self._principals, self._database, self._clock, self._origins = principals, database, clock, origins
+
+    async def guard(self, caller: Caller, handler: BaseRouteHandler) -> None:
+        """Let the caller pass as `caller.user`, or raise 401 or 403."""
+        if handler.opt.get(OPEN):
+            return
+        principal = await self._principal(caller)
+        if not principal.is_at_least(handler.opt.get(ROLE, Role.VIEWER)):
+            raise ProblemError(403, f"the role {principal.role.value} may not do this", kind="role")
+        caller.scope["user"] = principal
+
+    async def _principal(self, caller: Caller) -> Principal:
+        authorization = caller.headers.get("authorization")
+        if authorization is not None:
+            scheme, _, token = authorization.partition(" ")
+            if scheme.lower() != "bearer" or not token:
+                raise unauthenticated("Authorization: want `Bearer <token>`")
+            found = self._principals.by_token(token.strip())
+            if found is None:
+                raise ProblemError(403, "this token is not known here", kind="token")
+            return found.principal
+        secret = caller.cookies.get(SESSION_COOKIE)
+        if secret is None:
+            raise unauthenticated("sign in, or send `Authorization: Bearer <token>`")
+        async with self._database.transaction() as connection:
+            principal = await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms())
+        if principal is None:
+            raise unauthenticated("the session has ended; sign in again")
+        if str(caller.scope.get("method", "")) not in _SAFE_METHODS and not self._ours(caller):  # a websocket has none
+            raise ProblemError(403, "a session may only be used from its own site", kind="origin")
+        return principal
+
+    def _ours(self, caller: Caller) -> bool:
+        origin = caller.headers.get("origin")
+        if origin is None:  # browsers send it with every websocket and every changing request
+            return False
+        return origin in self._origins or urlsplit(origin).netloc == caller.headers.get("host")
+
+
+def unauthenticated(detail: str) -> ProblemError:
+    """Return a 401 that says how to authenticate."""
+    error = ProblemError(401, detail, kind="unauthenticated")
+    error.headers = {"WWW-Authenticate": 'Bearer realm="innkeeper"'}
+    return error
+
+
+def absent() -> ProblemError:
+    """Return the 404 for what does not exist and, byte for byte, for what is another tenant's."""
+    return ProblemError(404, "there is no such thing here")
+
+
+async def property_for(connection: Connection, caller: Principal, property_id: str) -> Property:
+    """Return the property, if the caller may know of it; 404 otherwise."""
+    found = await property_of(connection, tenant=caller.tenant, property_id=property_id)
+    if found is None or not caller.may_name(property_id):
+        raise absent()
+    return found

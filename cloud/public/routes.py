@@ -1,0 +1,358 @@
+"""The REST routes under /api/v1: parse, ask the module that answers for it, say what it said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from litestar import Request, Router, get, post
+from litestar.params import Parameter
+
+from cloud.access.doors import EVENTS_MOST, events_before
+from cloud.checkin.desk import CheckInDesk, NotAdmissibleError, Refusal
+from cloud.fleet.commands import Commands, KeyReusedError, command_by_id
+from cloud.kit.database import Database
+from cloud.kit.times import at, iso
+from cloud.platform.principals import Principal, Role
+from cloud.platform.properties import Property, properties_of
+from cloud.pms.status import connection_states
+from cloud.public import schema
+from cloud.public.gate import ROLE, absent, property_for
+from cloud.public.reader import EVENTS_SHOWN, PropertyReader, WallClock
+from cloud.public.views import (
+    access_event_view,
+    command_view,
+    position_of,
+    position_text,
+    stay_view,
+)
+from cloud.stays.listing import current_stays, stay_by_id
+from cloud.stays.rooms import rooms_of
+from cloud.telemetry import service as telemetry
+from kit.http import ProblemError
+from protocols.device_model.capability import Capability, attribute, problem_with
+from protocols.errors import InvalidInputError
+from protocols.link.lanes import Lane
+
+RECORDS_MOST: Final = 1_000
+COMMAND_S_DEFAULT: Final = 10
+COMMAND_S_MOST: Final = 60
+STAYS_SINCE_MS: Final = 24 * 3_600_000
+BODY_BYTES_MOST: Final = 64 * 1024
+
+Call = Request[Principal, Any, Any]
+_Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,80}$")]
+
+
+class CheckInRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A phone asks for the keys of a stay. `phone_public_key` is a compressed P-256 point in hex."""
+
+    phone_public_key: Annotated[str, msgspec.Meta(pattern=r"^0[23][0-9a-f]{64}$")]
+    idempotency_key: _Key
+
+
+class CheckOutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing needs to be said."""
+
+
+class CommandRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One attribute of a room shall become `value`, within `deadline_s` or not at all."""
+
+    capability: Capability
+    attribute: Annotated[str, msgspec.Meta(max_length=64)]
+    value: bool | int | float | str
+    idempotency_key: _Key
+    deadline_s: Annotated[int, msgspec.Meta(ge=1, le=COMMAND_S_MOST)] = COMMAND_S_DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the routes stand on."""
+
+    database: Database
+    reader: PropertyReader
+    commands: Commands
+    desk: CheckInDesk
+    clock: WallClock
+
+
+_REFUSAL_STATUS: Final = {
+    Refusal.TOO_EARLY: 409,
+    Refusal.NOT_READY: 409,
+    Refusal.ENDED: 409,
+    Refusal.NOT_IN_HOUSE: 409,
+    Refusal.EDGE_REFUSED: 409,
+    Refusal.EDGE_AWAY: 503,
+    Refusal.UNANSWERED: 504,
+    Refusal.TOO_LATE: 504,
+    Refusal.KEY_REUSED: 409,
+}
+
+
+def refused(error: NotAdmissibleError) -> ProblemError:
+    """Return a refusal of the desk as a problem."""
+    members: dict[str, object] = {
+        "reason": error.refusal.value,
+        "retryable": error.may_be_retried,
+        "may_have_taken_effect": error.refusal is Refusal.UNANSWERED,
+    }
+    if error.available_from_ms is not None:
+        members["available_from"] = iso(at(error.available_from_ms))
+    return ProblemError(_REFUSAL_STATUS[error.refusal], str(error), kind=error.refusal.value, **members)
+
+
+def api(services: Services) -> Router:
+    """Return the routes."""
+
+    @get("/properties", summary="The hotels the caller may see")
+    async def properties(request: Call) -> schema.Properties:
+        async with services.database.transaction() as connection:
+            found = [
+                each
+                for each in await properties_of(connection, tenant=request.user.tenant)
+                if request.user.may_name(each.id)
+            ]
+            return schema.Properties([await services.reader.summary(connection, each) for each in found])
+
+    @get("/properties/{property_id:str}", summary="One hotel and its line")
+    async def one_property(request: Call, property_id: str) -> schema.Property:
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, request.user, property_id)
+            return await services.reader.summary(connection, found)
+
+    @get("/properties/{property_id:str}/rooms", summary="Every room as last known")
+    async def rooms(request: Call, property_id: str) -> schema.Rooms:
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, request.user, property_id)
+            read = await services.reader.rooms(connection, found)
+        return schema.Rooms(as_of=iso(at(services.clock.wall_ms())), rooms=read)
+
+    @get("/properties/{property_id:str}/access-events", summary="Door events, newest first")
+    async def access_events(
+        request: Call,
+        property_id: str,
+        limit: Annotated[int, Parameter(ge=1, le=EVENTS_MOST)] = EVENTS_SHOWN,
+        before: Annotated[str | None, Parameter(max_length=80)] = None,
+    ) -> schema.AccessEvents:
+        position = None if before is None else position_of(before)
+        if before is not None and position is None:
+            raise InvalidInputError("before", f"{before!r} is not a cursor of this list")
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, request.user, property_id)
+            page = await events_before(
+                connection, tenant=found.tenant, property_id=found.id, most=limit, before=position
+            )
+        return schema.AccessEvents(
+            events=[access_event_view(event) for event in page],
+            next=position_text(page[-1]) if len(page) == limit else None,
+        )
+
+    @get("/properties/{property_id:str}/records", summary="The ledger as the edge wrote it", opt={ROLE: Role.ADMIN})
+    async def records(  # noqa: PLR0917 - litestar calls it by name
+        request: Call,
+        property_id: str,
+        lane: Literal["A", "B", "C"] = "A",
+        edge: Annotated[str | None, Parameter(max_length=64)] = None,
+        after_seq: Annotated[int, Parameter(ge=0, le=2**63 - 1)] = 0,
+        limit: Annotated[int, Parameter(ge=1, le=RECORDS_MOST)] = 100,
+    ) -> schema.LedgerRows:
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, request.user, property_id)
+            rows = await telemetry.records_page(
+                connection,
+                tenant=found.tenant,
+                property_id=found.id,
+                lane=Lane(lane),
+                edge=edge or found.edge,
+                after_seq=after_seq,
+                most=limit,
+            )
+        return schema.LedgerRows(
+            [
+                schema.LedgerRow(
+                    lane=row.lane.value,
+                    incarnation=row.incarnation.hex(),
+                    seq=row.seq,
+                    kind=row.kind,
+                    body=row.body,
+                    edge_at=iso(at(row.edge_at_ms)),
+                )
+                for row in rows
+            ]
+        )
+
+    @get("/properties/{property_id:str}/completeness", summary="What of each stream is here and what is missing")
+    async def completeness(request: Call, property_id: str) -> schema.Completeness:
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, request.user, property_id)
+            streams = await telemetry.completeness(connection, tenant=found.tenant, property_id=found.id)
+        return schema.Completeness(
+            [
+                schema.StreamCompleteness(
+                    edge=each.edge,
+                    incarnation=each.incarnation.hex(),
+                    lane=each.lane.value,
+                    first=each.first,
+                    hi=each.hi,
+                    count=each.count,
+                    gaps=list(each.gaps),
+                    duplicates=each.duplicates,
+                    out_of_order=each.out_of_order,
+                    declared=[schema.Declared(hole.first, hole.last, hole.reason) for hole in each.holes],
+                    chain_breaks=each.chain_breaks,
+                    holds=each.holds,
+                )
+                for each in streams
+            ]
+        )
+
+    @get("/properties/{property_id:str}/stays", summary="Active stays and those of the last day")
+    async def stays(request: Call, property_id: str) -> schema.Stays:
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, request.user, property_id)
+            listed = await current_stays(
+                connection,
+                tenant=found.tenant,
+                property_id=found.id,
+                since=at(services.clock.wall_ms() - STAYS_SINCE_MS),
+            )
+        return schema.Stays([stay_view(stay) for stay in listed])
+
+    @get("/properties/{property_id:str}/stays/{stay_id:str}", summary="One stay")
+    async def one_stay(request: Call, property_id: str, stay_id: str) -> schema.Stay:
+        _, view = await _stay(request.user, property_id, stay_id)
+        return view
+
+    async def _stay(caller: Principal, property_id: str, stay_id: str) -> tuple[Property, schema.Stay]:
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, caller, property_id)
+            stay = await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id)
+        if stay is None:
+            raise absent()
+        return found, stay_view(stay)
+
+    @post(
+        "/properties/{property_id:str}/stays/{stay_id:str}/check-in",
+        status_code=200,
+        summary="Give a phone the keys of a stay",
+        opt={ROLE: Role.STAFF},
+    )
+    async def check_in(request: Call, property_id: str, stay_id: str, data: CheckInRequest) -> schema.CheckedIn:
+        found, _ = await _stay(request.user, property_id, stay_id)
+        try:
+            bundle = await services.desk.check_in(
+                found,
+                stay_id,
+                phone_public_key=data.phone_public_key,
+                idempotency_key=data.idempotency_key,
+                by=request.user.name,
+            )
+        except NotAdmissibleError as error:
+            raise refused(error) from error
+        _, view = await _stay(request.user, property_id, stay_id)
+        return schema.CheckedIn(bundle=bundle, stay=view)
+
+    @post(
+        "/properties/{property_id:str}/stays/{stay_id:str}/check-out",
+        status_code=200,
+        summary="End a stay",
+        opt={ROLE: Role.STAFF},
+    )
+    async def check_out(
+        request: Call,
+        property_id: str,
+        stay_id: str,
+        data: CheckOutRequest | None = None,  # noqa: ARG001 - named for the document of the API
+    ) -> schema.CheckedOut:
+        found, _ = await _stay(request.user, property_id, stay_id)
+        try:
+            await services.desk.check_out(found, stay_id, by=request.user.name)
+        except NotAdmissibleError as error:
+            raise refused(error) from error
+        _, view = await _stay(request.user, property_id, stay_id)
+        return schema.CheckedOut(stay=view)
+
+    @post(
+        "/properties/{property_id:str}/rooms/{room_id:str}/commands",
+        status_code=200,
+        summary="Command an attribute of a room",
+        opt={ROLE: Role.STAFF},
+    )
+    async def command_room(request: Call, property_id: str, room_id: str, data: CommandRequest) -> schema.CommandState:
+        row = attribute(data.capability, data.attribute)
+        if not row.writable:
+            raise InvalidInputError("attribute", f"{data.capability.value}.{data.attribute} cannot be commanded")
+        if (problem := problem_with(row, data.value)) is not None:
+            raise InvalidInputError("value", problem)
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, request.user, property_id)
+            known = await rooms_of(connection, tenant=found.tenant, property_id=found.id)
+        if room_id not in {room["id"] for room in known}:
+            raise absent()
+        try:
+            command = await services.commands.run(
+                found,
+                kind="room",
+                args={
+                    "room": room_id,
+                    "capability": data.capability.value,
+                    "attribute": data.attribute,
+                    "value": data.value,
+                },
+                idempotency_key=data.idempotency_key,
+                within_ms=data.deadline_s * 1_000,
+                asked_by=request.user.name,
+            )
+        except KeyReusedError as error:
+            raise ProblemError(409, str(error), kind="key_reused") from error
+        return command_view(command)
+
+    @get("/properties/{property_id:str}/commands/{command_id:str}", summary="How far a command has come")
+    async def one_command(request: Call, property_id: str, command_id: str) -> schema.CommandState:
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, request.user, property_id)
+            command = await command_by_id(connection, tenant=found.tenant, property_id=found.id, command_id=command_id)
+        if command is None:
+            raise absent()
+        return command_view(command)
+
+    @get("/properties/{property_id:str}/pms", summary="How fresh what we know from the PMS is")
+    async def pms(request: Call, property_id: str) -> schema.PmsStatuses:
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, request.user, property_id)
+            states = await connection_states(connection, tenant=found.tenant, property_id=found.id)
+        return schema.PmsStatuses(
+            [
+                schema.PmsStatus(
+                    system=state.system,
+                    last_ok_at=iso(state.last_ok_at),
+                    last_error=state.last_error,
+                    last_error_at=iso(state.last_error_at),
+                    hints_waiting=state.hints_waiting,
+                    writes_pending=state.writes_pending,
+                    writes_failed=state.writes_failed,
+                )
+                for state in states
+            ]
+        )
+
+    handlers: Sequence[Any] = (
+        properties,
+        one_property,
+        rooms,
+        access_events,
+        records,
+        completeness,
+        stays,
+        one_stay,
+        check_in,
+        check_out,
+        command_room,
+        one_command,
+        pms,
+    )
+    return Router(
+        "/api/v1",
+        route_handlers=handlers,
+        request_max_body_size=BODY_BYTES_MOST,
+    )

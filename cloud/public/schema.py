@@ -1,0 +1,282 @@
+"""What the HTTP API answers, field by field. Times are ISO 8601 UTC with milliseconds and Z; null = never known."""
+
+from typing import Any, Literal
+
+import msgspec
+
+LinkWord = Literal["online", "silent", "offline", "never"]
+LockWord = Literal["locked", "unlocked", "unknown"]
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """How many records of each lane wait at the edge, as it last said."""
+
+    a: int
+    b: int
+    c: int
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """One lane of the current incarnation as the cloud holds it."""
+
+    lane: str
+    hi: int
+    records: int
+    gaps: int
+
+
+class Link(msgspec.Struct, frozen=True):
+    """The line to a property's edge."""
+
+    state: LinkWord
+    edge: str
+    incarnation: str | None
+    last_heard_at: str | None
+    last_ack_at: str | None
+    backlog: Backlog | None
+    lanes: list[Lane]
+
+
+class Property(msgspec.Struct, frozen=True):
+    """One hotel."""
+
+    id: str
+    name: str
+    zone: str
+    rooms: int
+    link: Link
+
+
+class Properties(msgspec.Struct, frozen=True):
+    """The hotels the caller may see."""
+
+    properties: list[Property]
+
+
+class LockEvent(msgspec.Struct, frozen=True):
+    """The last thing a lock told."""
+
+    event: str
+    at: str
+    reason: str | None
+
+
+class Lock(msgspec.Struct, frozen=True):
+    """The lock of a room's first door."""
+
+    door: str
+    state: LockWord
+    battery_percent: float | None
+    last_event: LockEvent | None
+
+
+class Light(msgspec.Struct, frozen=True):
+    """Whether any light of the room is on."""
+
+    on: bool | None
+    at: str | None
+    quality: str
+
+
+class Climate(msgspec.Struct, frozen=True):
+    """Temperature and setpoint, in degrees Celsius."""
+
+    temperature: float | None
+    setpoint: float | None
+    unit: str
+    at: str | None
+    quality: str
+
+
+class Occupancy(msgspec.Struct, frozen=True):
+    """Whether somebody is in the room, as its sensors say."""
+
+    occupied: bool | None
+    at: str | None
+    quality: str
+
+
+class Contact(msgspec.Struct, frozen=True):
+    """Whether any door or window contact of the room is open."""
+
+    open: bool | None
+    at: str | None
+
+
+class RoomStay(msgspec.Struct, frozen=True):
+    """The guest inside, or the next one due within a day."""
+
+    id: str
+    state: str
+    guest_name: str
+    until: str
+
+
+class Room(msgspec.Struct, frozen=True):
+    """One room as last known."""
+
+    id: str
+    floor: int | None
+    kind: str
+    type: str | None
+    mode: str | None
+    lock: Lock | None
+    light: Light | None
+    climate: Climate | None
+    occupancy: Occupancy | None
+    contact: Contact | None
+    stay: RoomStay | None
+
+
+class Rooms(msgspec.Struct, frozen=True):
+    """Every room of a property."""
+
+    as_of: str
+    rooms: list[Room]
+
+
+class AccessEvent(msgspec.Struct, frozen=True):
+    """One thing that happened at a door."""
+
+    id: str
+    door: str
+    room: str | None
+    at: str
+    event: str
+    reason: str | None
+    stay: str | None
+    grant: str | None
+    lock_seq: int | None
+    received_at: str
+
+
+class AccessEvents(msgspec.Struct, frozen=True):
+    """A page of door events, newest first; `next` is null on the last page."""
+
+    events: list[AccessEvent]
+    next: str | None
+
+
+class LedgerRow(msgspec.Struct, frozen=True):
+    """One record exactly as the edge wrote it."""
+
+    lane: str
+    incarnation: str
+    seq: int
+    kind: str
+    body: dict[str, Any]
+    edge_at: str
+
+
+class LedgerRows(msgspec.Struct, frozen=True):
+    """A page of records in order."""
+
+    records: list[LedgerRow]
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """Positions the edge gave up, and said so and why."""
+
+    first: int
+    last: int
+    reason: str
+
+
+class StreamCompleteness(msgspec.Struct, frozen=True):
+    """Whether everything of one stream is here. A gap is [from, to], both missing."""
+
+    edge: str
+    incarnation: str
+    lane: str
+    first: int
+    hi: int
+    count: int
+    gaps: list[tuple[int, int]]
+    duplicates: int
+    out_of_order: int
+    declared: list[Declared]
+    chain_breaks: int
+    holds: bool
+
+
+class Completeness(msgspec.Struct, frozen=True):
+    """Whether everything of a property is here."""
+
+    streams: list[StreamCompleteness]
+
+
+class ReservationRef(msgspec.Struct, frozen=True):
+    """What the PMS calls the stay's reservation."""
+
+    external_id: str
+    number: str | None
+
+
+class EdgeHolds(msgspec.Struct, frozen=True):
+    """Whether the edge holds the stay as it is now, and since which version of its document."""
+
+    held: bool
+    version: int | None
+
+
+class Stay(msgspec.Struct, frozen=True):
+    """One stay. `room_asked` differs from `room` while another stay holds the room the PMS wants."""
+
+    id: str
+    state: str
+    room: str | None
+    room_asked: str | None
+    guest_name: str
+    expected_from: str
+    expected_until: str
+    actual_in: str | None
+    actual_out: str | None
+    reservation: ReservationRef
+    edge: EdgeHolds
+    freshness_at: str
+
+
+class Stays(msgspec.Struct, frozen=True):
+    """The stays of a property: every active one, and those of the last day."""
+
+    stays: list[Stay]
+
+
+class CheckedIn(msgspec.Struct, frozen=True):
+    """The keys for the guest's phone, and the stay as it is now."""
+
+    bundle: dict[str, Any]
+    stay: Stay
+
+
+class CheckedOut(msgspec.Struct, frozen=True):
+    """The stay as it is now."""
+
+    stay: Stay
+
+
+class CommandState(msgspec.Struct, frozen=True):
+    """How far a command has come; `read_back` is what the device said afterwards."""
+
+    id: str
+    phase: str
+    read_back: Any
+    reason: str | None
+
+
+class PmsStatus(msgspec.Struct, frozen=True):
+    """How fresh what we know from a PMS is."""
+
+    system: str
+    last_ok_at: str | None
+    last_error: str | None
+    last_error_at: str | None
+    hints_waiting: int
+    writes_pending: int
+    writes_failed: int
+
+
+class PmsStatuses(msgspec.Struct, frozen=True):
+    """The PMS connections of a property."""
+
+    connections: list[PmsStatus]

@@ -1,0 +1,57 @@
+"""The websocket /api/v1/properties/{p}/live."""
+
+import asyncio
+import contextlib
+
+from litestar import WebSocket, websocket
+from litestar.exceptions import WebSocketDisconnect
+from litestar.handlers import WebsocketRouteHandler
+
+from cloud.kit.database import Database
+from cloud.public.gate import property_for
+from cloud.public.live import Feeds, messages
+from cloud.public.reader import WallClock
+from protocols.errors import StoreFailedError
+
+TRY_AGAIN_LATER = 1013
+POLICY_VIOLATION = 1008
+
+
+def live(feeds: Feeds, database: Database, clock: WallClock) -> WebsocketRouteHandler:
+    """Return the route; it sends only, and ends when the watcher hangs up."""
+
+    @websocket("/api/v1/properties/{property_id:str}/live")
+    async def stream(socket: WebSocket, property_id: str) -> None:  # type: ignore[type-arg]
+        async with database.transaction() as connection:
+            found = await property_for(connection, socket.user, property_id)
+        await socket.accept()
+        hung_up = asyncio.create_task(_until_hung_up(socket), name="live-hung-up")
+        try:
+            async with feeds.watch(found) as watched:
+                said = messages(watched, clock)
+                while True:
+                    next_message = asyncio.ensure_future(anext(said))
+                    try:
+                        await asyncio.wait({next_message, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+                        if hung_up.done():
+                            return
+                        await socket.send_data(next_message.result(), mode="text")
+                    finally:
+                        next_message.cancel()
+                        with contextlib.suppress(asyncio.CancelledError, StoreFailedError):
+                            await next_message
+        except StoreFailedError:
+            await socket.close(code=TRY_AGAIN_LATER, reason="the service cannot read its store now")
+        except WebSocketDisconnect:
+            return
+        finally:
+            hung_up.cancel()
+
+    return stream
+
+
+async def _until_hung_up(socket: WebSocket) -> None:  # type: ignore[type-arg]
+    """Read and drop what a watcher sends until it is gone; nothing it says means anything."""
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            await socket.receive_data(mode="text")

@@ -1,0 +1,239 @@
+"""From what the modules know to what the API says. Pure: rows in, answer structs out.
+
+A value is never better than its source: while the line to the edge is quiet, everything an edge measured is
+called stale, whatever quality it came with.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from cloud.access.doors import AccessEvent, DoorState
+from cloud.fleet.commands import Command
+from cloud.fleet.link_state import LinkState
+from cloud.kit.times import iso
+from cloud.platform.properties import Property
+from cloud.public import schema
+from cloud.stays.listing import Stay
+from cloud.telemetry.service import LatestValue, LinkHealth
+
+STALE: Final = "stale"
+_WORST_FIRST: Final = ("bad", STALE, "uncertain", "good")
+_LOCK_WORDS: Final[Mapping[str, schema.LockWord]] = {
+    "locked": "locked",
+    "unlocked": "unlocked",
+    "unlatched": "unlocked",
+}
+CELSIUS: Final = "°C"
+
+
+def link_view(health: LinkHealth | None, edge: str, state: LinkState) -> schema.Link:
+    """Return the line as the API says it; lanes are those of the incarnation heard last."""
+    if health is None:
+        return schema.Link(
+            state=state.value, edge=edge, incarnation=None, last_heard_at=None, last_ack_at=None, backlog=None, lanes=[]
+        )
+    backlog = None
+    if health.backlog is not None:
+        backlog = schema.Backlog(**{lane: health.backlog.get(lane.upper(), 0) for lane in ("a", "b", "c")})
+    return schema.Link(
+        state=state.value,
+        edge=edge,
+        incarnation=None if health.incarnation is None else bytes(health.incarnation).hex(),
+        last_heard_at=iso(health.last_heard_at),
+        last_ack_at=iso(health.last_ack_at),
+        backlog=backlog,
+        lanes=[
+            schema.Lane(lane=each.lane.value, hi=each.hi, records=each.records, gaps=each.gaps)
+            for each in health.lanes
+            if each.incarnation == health.incarnation
+        ],
+    )
+
+
+def property_view(found: Property, rooms: int, link: schema.Link) -> schema.Property:
+    """Return a hotel as the API says it."""
+    return schema.Property(id=found.id, name=found.name, zone=found.zone, rooms=rooms, link=link)
+
+
+def rooms_view(
+    rooms: Sequence[Mapping[str, Any]],
+    latest: Sequence[LatestValue],
+    doors: Mapping[str, DoorState],
+    stays: Mapping[str, Stay],
+    *,
+    link: LinkState,
+) -> list[schema.Room]:
+    """Return every room in the plan's order."""
+    by_room: defaultdict[str, list[LatestValue]] = defaultdict(list)
+    for value in latest:
+        if value.room is not None:
+            by_room[value.room].append(value)
+    fresh = link is LinkState.ONLINE
+    return [
+        _room(row, by_room.get(row["id"], []), doors.get(row["door"] or ""), stays.get(row["id"]), fresh=fresh)
+        for row in rooms
+    ]
+
+
+def _room(
+    row: Mapping[str, Any], latest: Sequence[LatestValue], door: DoorState | None, stay: Stay | None, *, fresh: bool
+) -> schema.Room:
+    on = _of(latest, "on_off", "on_off")
+    occupied = _of(latest, "occupancy_sensing", "occupancy")
+    closed = _of(latest, "boolean_state", "state_value")
+    return schema.Room(
+        id=row["id"],
+        floor=row["floor"],
+        kind=row["kind"],
+        type=row["type"],
+        mode=row["mode"],
+        lock=_lock(row["door"], door, latest, fresh=fresh),
+        light=None if not on else schema.Light(on=_any(on), at=_newest(on), quality=_quality(on, fresh=fresh)),
+        climate=_climate(latest, fresh=fresh),
+        occupancy=None
+        if not occupied
+        else schema.Occupancy(occupied=_any(occupied), at=_newest(occupied), quality=_quality(occupied, fresh=fresh)),
+        contact=None if not closed else schema.Contact(open=_any_open(closed), at=_newest(closed)),
+        stay=None
+        if stay is None
+        else schema.RoomStay(
+            id=stay.id, state=stay.state.value, guest_name=stay.guest_name, until=iso(stay.expected_until)
+        ),
+    )
+
+
+def _lock(
+    door_id: str | None, door: DoorState | None, latest: Sequence[LatestValue], *, fresh: bool
+) -> schema.Lock | None:
+    if door_id is None:
+        return None
+    states = _of(latest, "door_lock", "lock_state")
+    state: schema.LockWord = "unknown"
+    if states and fresh:
+        newest = max(states, key=lambda value: value.at)
+        if newest.quality == "good":
+            state = _LOCK_WORDS.get(str(newest.value), "unknown")
+    return schema.Lock(
+        door=door_id,
+        state=state,
+        battery_percent=None if door is None else door.battery,
+        last_event=None
+        if door is None
+        else schema.LockEvent(event=door.last_event, at=iso(door.last_at), reason=door.last_reason),
+    )
+
+
+def _climate(latest: Sequence[LatestValue], *, fresh: bool) -> schema.Climate | None:
+    temperatures = _of(latest, "thermostat", "local_temperature") or _of(
+        latest, "temperature_measurement", "measured_value"
+    )
+    setpoints = _of(latest, "thermostat", "occupied_heating_setpoint") or _of(
+        latest, "thermostat", "occupied_cooling_setpoint"
+    )
+    if not temperatures and not setpoints:
+        return None
+    measured = temperatures or setpoints
+    return schema.Climate(
+        temperature=_number(temperatures),
+        setpoint=_number(setpoints),
+        unit=CELSIUS,
+        at=_newest(measured),
+        quality=_quality(measured, fresh=fresh),
+    )
+
+
+def _of(latest: Sequence[LatestValue], capability: str, attribute: str) -> list[LatestValue]:
+    return [value for value in latest if value.capability == capability and value.attribute == attribute]
+
+
+def _any(values: Sequence[LatestValue]) -> bool | None:
+    """True if any sensor says so, False if all that speak say no, None if none says anything."""
+    said = [value.value for value in values if isinstance(value.value, bool)]
+    return any(said) if said else None
+
+
+def _any_open(values: Sequence[LatestValue]) -> bool | None:
+    said = [value.value for value in values if isinstance(value.value, bool)]  # true = closed
+    return not all(said) if said else None
+
+
+def _number(values: Sequence[LatestValue]) -> float | None:
+    numbers = [value for value in values if isinstance(value.value, int | float) and not isinstance(value.value, bool)]
+    if not numbers:
+        return None
+    newest = max(numbers, key=lambda value: value.at).value
+    return float(newest) if isinstance(newest, int | float) else None
+
+
+def _newest(values: Sequence[LatestValue]) -> str:
+    return iso(max(value.at for value in values))
+
+
+def _quality(values: Sequence[LatestValue], *, fresh: bool) -> str:
+    worst = min(
+        (value.quality for value in values),
+        key=lambda quality: _WORST_FIRST.index(quality) if quality in _WORST_FIRST else 0,
+    )
+    return STALE if not fresh and worst != "bad" else worst
+
+
+def access_event_view(event: AccessEvent) -> schema.AccessEvent:
+    """Return a door event as the API says it."""
+    return schema.AccessEvent(
+        id=str(event.id),
+        door=event.door,
+        room=event.room,
+        at=iso(event.at),
+        event=event.event,
+        reason=event.reason,
+        stay=event.stay,
+        grant=event.grant_id,
+        lock_seq=event.lock_seq,
+        received_at=iso(event.received_at),
+    )
+
+
+def stay_view(stay: Stay) -> schema.Stay:
+    """Return a stay as the API says it."""
+    return schema.Stay(
+        id=stay.id,
+        state=stay.state.value,
+        room=stay.room,
+        room_asked=stay.room_asked,
+        guest_name=stay.guest_name,
+        expected_from=iso(stay.expected_from),
+        expected_until=iso(stay.expected_until),
+        actual_in=iso(stay.actual_in),
+        actual_out=iso(stay.actual_out),
+        reservation=schema.ReservationRef(external_id=stay.external_id, number=stay.number),
+        edge=schema.EdgeHolds(held=stay.edge_held, version=stay.document_version),
+        freshness_at=iso(stay.freshness_at),
+    )
+
+
+def command_view(command: Command) -> schema.CommandState:
+    """Return a command as the API says it."""
+    return schema.CommandState(
+        id=command.id,
+        phase=command.phase.value,
+        read_back=None if command.result is None else command.result.get("read_back"),
+        reason=command.reason,
+    )
+
+
+def position_of(text: str) -> tuple[datetime, int] | None:
+    """Read a page's cursor: `<ISO time>~<id>`; None if it is none of ours."""
+    when, _, number = text.partition("~")
+    try:
+        moment = datetime.fromisoformat(when)
+        identity = int(number)
+    except ValueError:
+        return None
+    return (moment, identity) if moment.tzinfo is not None and 0 <= identity < 2**63 else None
+
+
+def position_text(event: AccessEvent) -> str:
+    """Write the cursor that continues after `event`; the time keeps its microseconds."""
+    return f"{event.at.isoformat().replace('+00:00', 'Z')}~{event.id}"

@@ -1,0 +1,137 @@
+"""The web files built into cloud/web/dist, with sign-in; a plain sentence where nothing was built.
+
+A single-page app: any path that is not a file and not of the API is answered with index.html. Files under
+/assets/ carry a digest in their name and are cached for ever; everything else is asked for again each time.
+"""
+
+import asyncio
+import hashlib
+import mimetypes
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from litestar import Request, Response, get, post
+from litestar.datastructures import Cookie
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+from litestar.response import Redirect
+
+from cloud.kit.database import Database
+from cloud.platform.principals import SESSION_LIFE_MS, Principals
+from cloud.public.gate import SESSION_COOKIE, absent
+from cloud.public.reader import WallClock
+from kit.http import OPEN, ProblemError
+
+FILE_BYTES_MOST: Final = 16 * 1024 * 1024
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+ASK_AGAIN: Final = "no-cache"
+_NOT_OURS: Final = ("api/", "webhooks/", "health", "ready", "metrics")
+_HASH_LIKE: Final = "assets/"
+
+POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self' 'unsafe-inline'",  # component libraries set styles at run time; scripts stay strict
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "manifest-src 'self'",
+        "worker-src 'self'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains; preload",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+"""Sent with every answer of the service."""
+
+_UNBUILT: Final = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>Innkeeper</title>"
+    "<p>The web files have not been built. <code>make web</code> builds them; the API is under <code>/api/v1</code>."
+)
+
+
+def pages(
+    root: Path, principals: Principals, database: Database, *, clock: WallClock, secure_cookie: bool
+) -> list[HTTPRouteHandler]:
+    """Return the routes of the page and of signing in and out."""
+    root = root.resolve()
+
+    @get(["/", "/{path:path}"], opt={OPEN: True}, include_in_schema=False, name="web")
+    async def page(request: Request[Any, Any, Any], path: str = "") -> Response[bytes]:
+        wanted = path.lstrip("/")
+        if wanted.startswith(_NOT_OURS):
+            raise absent()
+        found = await asyncio.to_thread(_read, root, wanted)
+        if found is None and not wanted.startswith(_HASH_LIKE):
+            wanted = "index.html"
+            found = await asyncio.to_thread(_read, root, wanted)
+        if found is None:
+            if wanted.startswith(_HASH_LIKE):
+                raise absent()
+            return Response(
+                _UNBUILT.encode(), media_type="text/html; charset=utf-8", headers={"Cache-Control": ASK_AGAIN}
+            )
+        tag = f'"{hashlib.sha256(found).hexdigest()[:32]}"'
+        headers = {"Cache-Control": IMMUTABLE if wanted.startswith(_HASH_LIKE) else ASK_AGAIN, "ETag": tag}
+        if request.headers.get("if-none-match") == tag:
+            return Response(b"", status_code=304, headers=headers)
+        kind = mimetypes.guess_type(wanted)[0] or "application/octet-stream"
+        if kind.startswith("text/") or kind in ("application/javascript", "application/json", "image/svg+xml"):
+            kind += "; charset=utf-8"
+        return Response(found, media_type=kind, headers=headers)
+
+    @get("/sign-in", opt={OPEN: True}, include_in_schema=False, name="sign-in")
+    async def sign_in(token: Annotated[str, Parameter(max_length=512)] = "") -> Redirect:
+        known = principals.by_token(token)
+        if known is None:
+            raise ProblemError(403, "this sign-in link is not valid", kind="token")
+        async with database.transaction() as connection:
+            secret = await principals.open_session(connection, known, now_ms=clock.wall_ms())
+        return Redirect(
+            "/",
+            status_code=303,
+            headers={"Cache-Control": "no-store"},
+            cookies=[
+                Cookie(
+                    SESSION_COOKIE,
+                    value=secret,
+                    max_age=SESSION_LIFE_MS // 1_000,
+                    httponly=True,
+                    samesite="strict",
+                    secure=secure_cookie,
+                )
+            ],
+        )
+
+    @post("/sign-out", include_in_schema=False, name="sign-out", status_code=204)
+    async def sign_out(request: Request[Any, Any, Any]) -> Response[None]:
+        async with database.transaction() as connection:
+            await principals.close_session(connection, request.cookies.get(SESSION_COOKIE, ""))
+        answer: Response[None] = Response(None, status_code=204)
+        answer.delete_cookie(SESSION_COOKIE)
+        return answer
+
+    return [page, sign_in, sign_out]
+
+
+def _read(root: Path, wanted: str) -> bytes | None:
+    """Return a file below `root`; None for anything that is not exactly that."""
+    if not wanted or "\x00" in wanted:
+        return None
+    try:
+        path = (root / wanted).resolve()
+        if not path.is_relative_to(root) or not path.is_file() or path.stat().st_size > FILE_BYTES_MOST:
+            return None
+        return path.read_bytes()
+    except OSError:
+        return None
