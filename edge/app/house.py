@@ -14,7 +14,7 @@ from edge.app.ports import Log
 from edge.checkin.departures import Departures
 from edge.checkin.desk import CheckInDesk
 from edge.checkin.ports import Doors
-from edge.log.record_log import APPEND_RECORDS_MAX, Entry
+from edge.log.record_log import Entry
 from edge.policy import document as policy_document
 from edge.policy.document import RoomPolicy
 from edge.rooms.capability_view import CapabilityView
@@ -232,26 +232,25 @@ class House:
             await self.catch_up()
         return new
 
-    async def heard(self, readings: Sequence[Reading]) -> None:
-        """Take readings from the buses: into the view, and what is news onto its lane (events B, telemetry C)."""
-        entries: dict[Lane, list[Entry]] = {Lane.B: [], Lane.C: []}
-        for reading in readings:
-            room = self.view.room_of(reading.device)
-            if room is None:
-                continue
-            new = self.rooms.heard(reading)
-            event = attribute(reading.capability, reading.attribute).event
-            if event and not new:
-                continue  # a contact that repeats itself is no second event
-            entry = Entry("reading", {"room": room, **reading.to_body()}, reading.device_at_ms)
-            entries[Lane.B if event else Lane.C].append(entry)
-        for lane, waiting in entries.items():
-            for first in range(0, len(waiting), APPEND_RECORDS_MAX):
-                await self._log.append_many(lane, waiting[first : first + APPEND_RECORDS_MAX])
+    def noted(self, reading: Reading) -> tuple[Lane, Entry] | None:
+        """Take a reading into view and occupancy; return what is worth a record, and on which lane.
 
-    async def device_event(self, body: Mapping[str, Any]) -> None:
-        """Append a `device` event of a bus to lane B."""
-        await self._log.append(Lane.B, "device", body)
+        None: it is of no device of ours, or an event that only repeats itself (a contact closed twice).
+        """
+        room = self.view.room_of(reading.device)
+        if room is None:
+            return None
+        new = self.rooms.heard(reading)
+        event = attribute(reading.capability, reading.attribute).event
+        if event and not new:
+            return None
+        body = {"room": room, **reading.to_body()}
+        return (Lane.B if event else Lane.C), Entry("reading", body, reading.device_at_ms)
+
+    async def keep(self, lane: Lane, entries: Sequence[Entry]) -> None:
+        """Append up to `APPEND_RECORDS_MAX` entries, all or none. Raises StoreFailedError: none was kept."""
+        if entries:
+            await self._log.append_many(lane, entries)
 
     async def new_policy(self, data: bytes, place: str) -> None:
         """Put a policy document in force, whole, or refuse it. Raises InvalidInputError, StoreFailedError."""

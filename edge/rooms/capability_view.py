@@ -5,25 +5,16 @@ and marked stale, because "21.5 °C, four hours ago" is true and "21.5 °C" is n
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading, Value
 
-# How long a value stays fresh: twice the slowest period a device of this kind is asked or reports at (G17).
-# Contacts and motion speak when something happens and otherwise once a day; all else is polled by the minute.
-EVENT_FRESH_MS: Final = 2 * 25 * 3_600_000
-POLLED_FRESH_MS: Final = 2 * 60_000
-FRESH_MS: Final[Mapping[Capability, int]] = {
-    Capability.BOOLEAN_STATE: EVENT_FRESH_MS,
-    Capability.OCCUPANCY_SENSING: EVENT_FRESH_MS,
-    Capability.ON_OFF: EVENT_FRESH_MS,
-    Capability.LEVEL_CONTROL: EVENT_FRESH_MS,
-    Capability.POWER_SOURCE: EVENT_FRESH_MS,
-    Capability.DOOR_LOCK: EVENT_FRESH_MS,
-}
+# Buses tell what went stale themselves, knowing each device's period. This bound holds where the bus fell silent too:
+# twice the heartbeat at which an unchanged value is reported (G17), as far as the descriptor does not say otherwise.
+FRESH_MS: Final = 2 * 300_000
 ATTRIBUTES_MOST: Final = 64  # per device: a device that invents names without end fills nothing but its own share
 
 Key = tuple[DeviceId, Capability, str]
@@ -73,10 +64,12 @@ class CapabilityView:
 
     Args:
         rooms: Which room each device serves; devices that are not in it are nobody's and are refused.
+        fresh_ms: How long a value stays fresh where that is not `FRESH_MS`.
     """
 
-    def __init__(self, rooms: Mapping[DeviceId, RoomId]) -> None:
+    def __init__(self, rooms: Mapping[DeviceId, RoomId], fresh_ms: Mapping[Key, int] | None = None) -> None:
         self._rooms = dict(rooms)
+        self._fresh_ms = dict(fresh_ms or {})
         self._reported: dict[DeviceId, dict[tuple[Capability, str], Reported]] = {each: {} for each in rooms}
         self._silent: set[DeviceId] = set()
 
@@ -96,6 +89,9 @@ class CapabilityView:
         before = values.get(key)
         if before is None and len(values) >= ATTRIBUTES_MOST:
             return False
+        if reading.quality is Quality.STALE and before is not None:
+            values[key] = replace(before, quality=Quality.STALE)  # no new value, and no younger for being told
+            return before.quality is not Quality.STALE
         unit = None if reading.unit is None else str(reading.unit.value)
         values[key] = Reported(reading.value, unit, reading.quality, wall_ms, now_ms)
         if reading.quality is not Quality.BAD:
@@ -127,7 +123,7 @@ class CapabilityView:
                 continue
             for (capability, attribute), each in values.items():
                 age_ms = now_ms - each.heard_ms
-                stale = device in self._silent or age_ms > FRESH_MS.get(capability, POLLED_FRESH_MS)
+                stale = device in self._silent or age_ms > self._fresh_ms.get((device, capability, attribute), FRESH_MS)
                 quality = Quality.STALE if stale and each.quality is not Quality.BAD else each.quality
                 found.append(
                     Shown(room, device, capability, attribute, each.value, each.unit, quality, each.at_ms, age_ms)

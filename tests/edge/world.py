@@ -210,7 +210,7 @@ def plan(rooms: int = 2) -> SitePlan:
     return site_plan.parse(msgspec.json.encode(document))
 
 
-def a_stay(stay: str = "s-anna", room: str | None = "101", **changes: Any) -> dict[str, Any]:
+def a_stay(stay: str = "s-anna", room: str | None = "101", **changes: Any) -> dict[str, Any]:  # noqa: ANN401
     """One stay of a document: due now, for a day."""
     return {
         "id": stay,
@@ -225,12 +225,12 @@ def a_stay(stay: str = "s-anna", room: str | None = "101", **changes: Any) -> di
     }
 
 
-def a_document(*stays: dict[str, Any], as_of_ms: int = T0, **changes: Any) -> dict[str, Any]:
+def a_document(*stays: dict[str, Any], as_of_ms: int = T0, **changes: object) -> dict[str, Any]:
     """A stays document's body."""
     return {"v": 1, "property": "aurora", "as_of_ms": as_of_ms, "stays": list(stays), **changes}
 
 
-def an_opening(room: str = "101", stay: str | None = "s-anna", *, at_ms: int = T0, **changes: Any) -> dict[str, Any]:
+def an_opening(room: str = "101", stay: str | None = "s-anna", *, at_ms: int = T0, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
     """The body of an access record before the house adds where it came from."""
     return {
         "door": f"door-{room}",
@@ -295,7 +295,13 @@ class Building:
         self.house = self._new()
         await self.house.catch_up()
 
-    async def opened(self, room: str = "101", stay: str | None = "s-anna", **changes: Any) -> bool:
+    async def heard(self, *readings: Reading) -> None:
+        """Devices said something."""
+        for reading in readings:
+            if (taken := self.house.noted(reading)) is not None:
+                await self.house.keep(taken[0], [taken[1]])
+
+    async def opened(self, room: str = "101", stay: str | None = "s-anna", **changes: Any) -> bool:  # noqa: ANN401
         """The lock of a room opened, as the doors report it."""
         self._events += 1
         body = an_opening(room, stay, **{"at_ms": self.clock.wall_ms(), "lock_seq": self._events, **changes})

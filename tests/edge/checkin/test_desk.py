@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,7 @@ async def test_a_check_in_cut_anywhere_is_completed_by_asking_again(building: Bu
     ],
 )
 async def test_who_may_not_is_refused_with_a_reason_and_nothing_happens(
-    building: Building, stay: str, changes: dict[str, object], reason: CheckInRefusal
+    building: Building, stay: str, changes: dict[str, Any], reason: CheckInRefusal
 ) -> None:
     await building.house.desired("stays", 2, a_document(a_stay(**changes)))
     with pytest.raises(CheckInRefusedError) as refused:

@@ -95,23 +95,23 @@ async def test_an_empty_rented_room_is_set_back_and_a_sleeping_guest_is_not(
 ) -> None:
     await checked_in(building)
     house = building.house
-    await house.heard([motion("101", seen=False), contact("101", closed=False)])
+    await building.heard(motion("101", seen=False), contact("101", closed=False))
     await building.opened()
     clock.advance(5_000)
-    await house.heard([contact("101", closed=True)])
+    await building.heard(contact("101", closed=True))
     clock.advance(20_000)
-    await house.heard([motion("101", seen=True)])
+    await building.heard(motion("101", seen=True))
     clock.advance(90_000)
-    await house.heard([motion("101", seen=False)])
+    await building.heard(motion("101", seen=False))
     for _ in range(9 * 60):  # asleep for nine hours
         clock.advance(60_000)
         await building.work()
     assert house.rooms.state(ROOM).mode is Mode.OCCUPIED_COMFORT
     assert building.heating() == 21.5
     assert house.rooms.belief(ROOM).occupied is True
-    await house.heard([contact("101", closed=False)])
+    await building.heard(contact("101", closed=False))
     clock.advance(5_000)
-    await house.heard([contact("101", closed=True)])  # out for the day
+    await building.heard(contact("101", closed=True))  # out for the day
     for _ in range(2 * 60):
         clock.advance(60_000)
         await building.work()
@@ -124,17 +124,16 @@ async def test_an_empty_rented_room_is_set_back_and_a_sleeping_guest_is_not(
 
 async def test_coming_home_late_does_not_light_up_the_one_asleep(building: Building, clock: ManualClock) -> None:
     await checked_in(building)
-    house = building.house
-    await house.heard([contact("101", closed=False), motion("101", seen=False)])
+    await building.heard(contact("101", closed=False), motion("101", seen=False))
     await building.opened()
     clock.advance(5_000)
-    await house.heard([contact("101", closed=True)])
+    await building.heard(contact("101", closed=True))
     clock.advance(20_000)
-    await house.heard([motion("101", seen=True)])
+    await building.heard(motion("101", seen=True))
     await building.work()
     building.devices.values["light-101", "on_off"] = False  # lights out by hand
     clock.advance(3 * HOUR_MS)
-    await house.heard([contact("101", closed=False)])  # the contact may be heard before the lock's event
+    await building.heard(contact("101", closed=False))  # the contact may be heard before the lock's event
     await building.opened()
     await building.work()
     assert building.light() is False

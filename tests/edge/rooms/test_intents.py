@@ -1,5 +1,6 @@
 """Wishes: carried out until confirmed, replaced by newer ones, never repeated after they were met or too late."""
 
+import itertools
 from collections.abc import Callable, Iterable
 
 from hypothesis import given
@@ -46,7 +47,7 @@ def test_a_failed_write_is_tried_again_with_growing_pauses_until_it_is_too_late(
         for each in writes:
             tries.append(now_ms)
             each.open.in_flight.discard(each.device)
-    pauses = [later - sooner for sooner, later in zip(tries, tries[1:], strict=False)]
+    pauses = [later - sooner for sooner, later in itertools.pairwise(tries)]
     assert pauses[:4] == [2_000, 4_000, 8_000, 16_000]
     assert max(pauses) == RETRY_MOST_MS
     assert tries[-1] < 3_600_000

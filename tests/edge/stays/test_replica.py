@@ -20,8 +20,8 @@ def offered(replica: Replica, version: int, *stays: dict[str, Any], as_of_ms: in
     return replica.offered(version, parse(a_document(*stays, as_of_ms=as_of_ms), ours=AURORA))
 
 
-def decision(state: StayState, *, room: str = "101", at_ms: int = T0, **changes: Any) -> Decision:
-    document = parse(a_document(a_stay(**changes)), ours=AURORA)
+def decision(state: StayState, *, room: str = "101", at_ms: int = T0) -> Decision:
+    document = parse(a_document(a_stay()), ours=AURORA)
     return Decision(document.stays[0], state, RoomId(room), at_ms, "desk")
 
 

@@ -1,0 +1,150 @@
+"""The devices between the buses and the house: readings and events in through a bounded queue, commands out.
+
+The buses never wait for the disk and the disk never waits for a bus: `reading` and `device_event` return at once, `run`
+makes durable what they brought. What does not fit is counted; the newest is refused, because a value refused
+now comes again with its next change or heartbeat.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge.app.house import House
+from edge.bridges.ports import BusSupervisor, Detail, DeviceEvent
+from edge.log.record_log import APPEND_RECORDS_MAX, Entry
+from kit.clock import Clock
+from kit.queues import BoundedQueue
+from protocols.device_model.capability import Capability
+from protocols.device_model.command import Command, Outcome, Phase
+from protocols.device_model.identity import DeviceId
+from protocols.device_model.reading import Reading
+from protocols.device_model.site_plan import SitePlan
+from protocols.errors import StoreFailedError
+from protocols.link.lanes import Lane
+
+WAITING_MAX: Final = 20_000  # half a minute of a large house whose disk stands still
+BATCH_MOST: Final = (
+    APPEND_RECORDS_MAX  # one commit a lane: kept whole or not at all, so a retry doubles nothing
+)
+BATCH_LINGER_MS: Final = 20
+STORE_RETRY_MS: Final = 1_000
+UNKNOWN_MOST: Final = 500  # unplanned things remembered for the installer; a flood of names fills nothing else
+
+_SILENT: Final = frozenset({DeviceEvent.OFFLINE, DeviceEvent.QUARANTINED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    device: DeviceId
+    event: DeviceEvent
+    detail: Detail
+
+
+@dataclass(slots=True)
+class _State:
+    event: DeviceEvent
+    detail: Detail
+    since_ms: int
+
+
+class BusWriter:
+    """`edge.rooms.ports.DeviceWriter` over the bus supervisors; they are set once they are made."""
+
+    def __init__(self) -> None:
+        self.buses: Sequence[BusSupervisor] = ()
+
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
+        """Say whether some bus has the device and its descriptor lets the attribute be written."""
+        return any(bus.can_write(device, capability, attribute) for bus in self.buses)
+
+    async def write(self, command: Command) -> Outcome:
+        """Hand the command to the device's bus."""
+        for bus in self.buses:
+            if bus.can_write(command.device, command.capability, command.attribute):
+                return await bus.write(command)
+        return Outcome(Phase.FAILED, None, "no bus has a device that takes this")
+
+
+class Devices:
+    """`edge.bridges.ports.ReadingSink` over the house, and what the API tells of devices."""
+
+    def __init__(self, house: House, *, plan: SitePlan | None, clock: Clock) -> None:
+        self._house, self._plan, self._clock = house, plan, clock
+        self._queue: BoundedQueue[Reading | _Event] = BoundedQueue(WAITING_MAX, "readings")
+        self._planned = frozenset() if plan is None else frozenset(each.id for each in plan.devices)
+        self._states: dict[DeviceId, _State] = {}
+        self._unknown: dict[DeviceId, _State] = {}
+
+    @property
+    def refused(self) -> int:
+        """How many readings and events did not fit since the start."""
+        return self._queue.refused
+
+    @property
+    def waiting(self) -> int:
+        """How many wait to be made durable."""
+        return len(self._queue)
+
+    def reading(self, reading: Reading) -> None:
+        """Take a reading; returns at once."""
+        self._queue.offer(reading)
+
+    def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
+        """Take an event of a device; returns at once."""
+        states = self._states if device in self._planned else self._unknown
+        if device in states or states is self._states or len(states) < UNKNOWN_MOST:
+            before = states.get(device)
+            since_ms = before.since_ms if before is not None and before.event is event else self._clock.wall_ms()
+            states[device] = _State(event, detail, since_ms)
+        self._queue.offer(_Event(device, event, detail))
+
+    async def run(self) -> None:
+        """Make durable what comes, in order and in batches, for ever."""
+        while True:
+            batch = await self._queue.get_batch(BATCH_MOST, BATCH_LINGER_MS)
+            entries: dict[Lane, list[Entry]] = {Lane.B: [], Lane.C: []}
+            for each in batch:
+                if isinstance(each, _Event):
+                    self._house.view.silent(each.device, silent=each.event in _SILENT)
+                    body = {"device": each.device, "event": each.event.value, "detail": dict(each.detail)}
+                    entries[Lane.B].append(Entry("device", body))
+                elif (taken := self._house.noted(each)) is not None:
+                    entries[taken[0]].append(taken[1])
+            await self._keep(Lane.B, entries[Lane.B])
+            await self._keep(Lane.C, entries[Lane.C])
+
+    async def _keep(self, lane: Lane, entries: list[Entry]) -> None:
+        while True:
+            try:
+                await self._house.keep(lane, entries)
+            except StoreFailedError:
+                await asyncio.sleep(STORE_RETRY_MS / 1000)  # the log says why; what comes meanwhile waits in the queue
+                continue
+            return
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return every planned device with its state on its bus, then what nobody planned."""
+        planned = [] if self._plan is None else self._plan.devices
+        known = [
+            {
+                "id": each.id,
+                "room": each.room,
+                "bus": each.address.bus,
+                "descriptor": each.descriptor,
+                "planned": True,
+                **_told(self._states.get(each.id)),
+            }
+            for each in planned
+        ]
+        unknown = [
+            {"id": device, "room": None, "bus": None, "descriptor": None, "planned": False, **_told(state)}
+            for device, state in sorted(self._unknown.items())
+        ]
+        return known + unknown
+
+
+def _told(state: _State | None) -> dict[str, Any]:
+    if state is None:
+        return {"state": "never_heard", "detail": {}, "since_ms": None}
+    return {"state": state.event.value, "detail": dict(state.detail), "since_ms": state.since_ms}
