@@ -1,0 +1,59 @@
+"""The port to the air: adverts heard, and one link to one lock. edge/bridges/ble implements it on bleak.
+
+The radio decides nothing: it moves frames whole, one ATT write or one notification each; what they mean is
+protocols/door's business.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One advert with service data under protocols.door.advert.SERVICE_UUID."""
+
+    address: str
+    """What `open_session` takes; may rotate, so it is used soon or not at all."""
+    service_data: bytes
+    rssi_dbm: int | None = None
+
+
+class DoorSession(Protocol):
+    """One link to one lock, notifications already enabled."""
+
+    @property
+    def mtu(self) -> int:
+        """The ATT MTU agreed on; frames are at most 3 bytes smaller."""
+        ...
+
+    async def send(self, frame: bytes) -> None:
+        """Write one frame. Raises LinkLostError."""
+        ...
+
+    async def receive(self) -> bytes:
+        """Return the next notified frame, waiting for it. Raises LinkLostError when the link is gone."""
+        ...
+
+    async def close(self) -> None:
+        """Drop the link; harmless to call twice. Never raises for a link already lost."""
+        ...
+
+
+class DoorRadio(Protocol):
+    """The edge's Bluetooth."""
+
+    def sightings(self) -> AsyncIterator[Sighting]:
+        """Listen without end; an implementation may thin repeats of one unchanged advert to one a second.
+
+        Raises LinkLostError when the adapter fails: the caller begins again.
+        """
+        ...
+
+    async def open_session(self, address: str) -> DoorSession:
+        """Connect, find the service, enable notifications.
+
+        Raises:
+            LinkLostError: not reached, or not one of our locks.
+        """
+        ...
