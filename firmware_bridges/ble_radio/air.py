@@ -168,6 +168,11 @@ class Air(link.LocalLink):
             self.drop(controller, peer, lane)
         return len(peers)
 
+    def cut_host(self, device: Device) -> int:
+        """`drop_all` for a host made by `device_on`."""
+        controller = device.host.controller
+        return self.drop_all(controller) if isinstance(controller, AirController) else 0
+
     def _end_side(self, side: Controller, peer: hci.Address, reason: int) -> None:
         if (connection := side.le_connections.get(peer)) is not None:
             side.on_le_disconnected(connection, reason)

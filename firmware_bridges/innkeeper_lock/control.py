@@ -145,10 +145,10 @@ class ControlClient:
         self._last_id += 1
         if self._reading.done():
             raise LinkLostError("the emulator hung up")
-        answer = self._waiting[self._last_id] = asyncio.get_running_loop().create_future()
+        answer = self._waiting[self._last_id] = _future()
         self._writer.write(_line({"id": self._last_id, "do": do, **arguments}))
         async with asyncio.timeout(ANSWER_WAIT_S):
-            fact = await answer
+            fact: Fact = await answer
         if not fact["ok"]:
             raise InvalidInputError(f"emulator, {do}", str(fact["error"]))
         return fact
@@ -184,6 +184,10 @@ class ControlClient:
                     each.set_exception(LinkLostError("the emulator hung up"))
             with suppress(asyncio.QueueFull):
                 self._events.put_nowait(None)
+
+
+def _future() -> "asyncio.Future[Fact]":
+    return asyncio.get_running_loop().create_future()
 
 
 def _line(fact: Fact) -> bytes:

@@ -5,7 +5,7 @@ A slot is reserved before a connection is begun and is free again when the block
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from protocols.errors import LinkLostError
 
@@ -22,7 +22,7 @@ class Slots:
             raise ValueError(f"at least one slot, not {most}")
         self.most = most
         self._free = asyncio.Semaphore(most)
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, _Turn] = {}
         self._held: set[str] = set()
 
     @property
@@ -37,26 +37,30 @@ class Slots:
         Raises:
             LinkLostError: none became free within `wait_ms`; nothing was sent.
         """
-        turn = self._locks.setdefault(lock, asyncio.Lock())
+        turn = self._turns.setdefault(lock, _Turn())
+        turn.users += 1
         try:
-            async with asyncio.timeout(wait_ms / 1000):
-                await turn.acquire()
+            async with AsyncExitStack() as held:
                 try:
-                    await self._free.acquire()
-                except BaseException:
-                    turn.release()
-                    raise
-        except TimeoutError as error:
-            raise LinkLostError(f"all {self.most} connections are busy: no turn within {wait_ms} ms") from error
+                    async with asyncio.timeout(wait_ms / 1000):
+                        await held.enter_async_context(turn.lock)
+                        await held.enter_async_context(self._free)
+                except TimeoutError as error:
+                    raise LinkLostError(
+                        f"no connection became free within {wait_ms} ms; {self.most} at once at most"
+                    ) from error
+                held.callback(self._held.discard, lock)
+                self._held.add(lock)
+                yield
         finally:
-            if not turn.locked():
-                self._locks.pop(lock, None)
-        self._held.add(lock)
-        try:
-            yield
-        finally:
-            self._held.discard(lock)
-            self._free.release()
-            turn.release()
-            if not turn.locked():
-                self._locks.pop(lock, None)
+            turn.users -= 1
+            if turn.users == 0:
+                del self._turns[lock]
+
+
+class _Turn:
+    """Who wants the same lock; forgotten when nobody does."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0

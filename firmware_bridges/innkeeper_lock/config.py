@@ -1,0 +1,112 @@
+"""The emulator's configuration: which locks there are, where the air is plugged in, and how well things go.
+
+JSON, read once. The file holds the locks' secrets, as their flash does: owner-only, and never those of a hotel.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from protocols.errors import InvalidInputError
+
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+WaitMs = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
+IntervalMs = Annotated[int, msgspec.Meta(ge=20, le=10_240)]  # Vol 4 Part E 7.8.5
+Ppm = Annotated[float, msgspec.Meta(ge=-100_000, le=100_000)]
+
+
+class Advertising(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often a lock adverts. 250 ms idle costs 26 locks together 1 % of a core and finds a sleeping one in time."""
+
+    idle_ms: IntervalMs = 250
+    woken_ms: IntervalMs = 25
+    woken_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 20.0
+
+
+class AirConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See `firmware_bridges.ble_radio.air.Conditions`. Left out, the air misbehaves mildly."""
+
+    connection_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=4_000)] = 15
+    advert_loss: Probability = 0.15
+    packet_loss: Probability = 0.03
+    late: Probability = 0.02
+    late_ms: WaitMs = 120
+    drop: Probability = 0.01
+
+
+BEHAVED = AirConfig(advert_loss=0, packet_loss=0, late=0, drop=0)
+
+
+class HciConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where phones and the edge get their controllers: each port serves up to `most` callers, one controller each."""
+
+    host: str = "127.0.0.1"
+    ports: tuple[Port, ...] = (0,)
+    most: Annotated[int, msgspec.Meta(ge=1, le=256)] = 64
+
+
+class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a hand or the weather sets on one lock; all of them can be changed at run time."""
+
+    battery_percent: Percent = 100
+    privacy: bool = False
+    """The deadbolt is thrown from inside."""
+    door_closed: bool = True
+    drift_ppm: Ppm = 20.0
+    crypto_ms: WaitMs = 45
+    """What the lock's own processor takes for the public-key work of one command (door.md 6: Cortex-M4, warm)."""
+    motor_ms: WaitMs = 250
+    relock_ms: WaitMs = 5_000
+    """How long the bolt stays drawn."""
+    powered: bool = True
+
+
+class LockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One lock as it left commissioning."""
+
+    door: str
+    identity: dict[str, object]
+    """`protocols.door.identity.LockIdentity.to_document()`."""
+    knobs: Knobs = Knobs()
+
+
+class EmulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    v: Annotated[int, msgspec.Meta(ge=1, le=1)]
+    state_dir: Path
+    """Where the locks' memories survive; made if it is not there."""
+    locks: Annotated[tuple[LockConfig, ...], msgspec.Meta(max_length=1_000)]
+    control: str = "tcp:127.0.0.1:0"
+    """`unix:PATH` or `tcp:HOST:PORT`."""
+    hci: HciConfig = HciConfig()
+    advertising: Advertising = Advertising()
+    air: AirConfig = AirConfig()
+    misbehaves: bool = True
+    """False: nothing is lost, late or dropped, whatever `air` says."""
+    seed: int = 1
+    """Of the misbehaviour; the locks' keys and nonces come from the system."""
+
+    @property
+    def conditions(self) -> AirConfig:
+        """The air as asked for."""
+        if self.misbehaves:
+            return self.air
+        return msgspec.structs.replace(BEHAVED, connection_interval_ms=self.air.connection_interval_ms)
+
+
+def load(path: Path) -> EmulatorConfig:
+    """Read the file. Raises InvalidInputError naming file, key and value."""
+    try:
+        config = msgspec.json.decode(path.read_bytes(), type=EmulatorConfig)
+    except OSError as error:
+        raise InvalidInputError(str(path), str(error.strerror)) from error
+    except msgspec.DecodeError as error:
+        raise InvalidInputError(str(path), str(error)) from error
+    doors = [each.door for each in config.locks]
+    if twice := sorted({door for door in doors if doors.count(door) > 1}):
+        raise InvalidInputError(f"{path}: locks", f"{', '.join(twice)} are there twice")
+    return config

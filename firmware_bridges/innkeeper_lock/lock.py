@@ -1,0 +1,328 @@
+"""One emulated lock: the real protocol core behind an emulated radio, bolt, battery, knob and quartz.
+
+The shell around protocols/door: it hears frames, feeds the exchange, stores what the core has become, and only then
+moves the motor and answers. What really happened goes to `tell`, so that a test need not believe the lock.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+from bumble.device import Device
+
+from firmware_bridges.innkeeper_lock.config import Advertising, Knobs
+from firmware_bridges.innkeeper_lock.memory import Memory, MemoryFile, Quartz
+from firmware_bridges.innkeeper_lock.peripheral import LockLink, Peripheral
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.queues import BoundedQueue
+from protocols.door.advert import SLOT_S, Advert
+from protocols.door.identity import LockIdentity
+from protocols.door.lock import SILENCE_MS, LockExchange, LockStep, State, advert
+from protocols.door.lock_core import LockCore, Sensed
+
+FRAMES_WAITING_MAX: Final = 128
+
+Tell = Callable[[str, dict[str, Any]], None]
+
+
+class EmulatedLock:
+    """Make it, `start` it inside a TaskGroup, turn its knobs, `stop` it.
+
+    Args:
+        door: The door's id, for people and tests.
+        identity: Keys and place.
+        knobs: As the hand left them.
+        file: Where the memory is.
+        device: A bumble host on the air, not powered on.
+        cut: Breaks every link of `device` without a goodbye.
+        tell: Takes the facts.
+        tasks: Owns the conversations; a defect in one is not to pass unseen.
+    """
+
+    def __init__(
+        self,
+        *,
+        door: str,
+        identity: LockIdentity,
+        knobs: Knobs,
+        advertising: Advertising,
+        file: MemoryFile,
+        device: Device,
+        cut: Callable[[], object],
+        clock: Clock,
+        key_dice: Dice,
+        dice: Dice,
+        tell: Tell,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.door, self.identity = door, identity
+        self.knobs = knobs
+        self.clock, self.key_dice = clock, key_dice
+        self.tasks = tasks
+        self.motor_runs = 0
+        self.peripheral = Peripheral(device, advertising, self._answer, cut, dice)
+        self._file = file
+        self._tell = tell
+        self._changing = asyncio.Lock()
+        self._relock: asyncio.TimerHandle | None = None
+        self._slot = -1
+        self._links_seen = 0
+        self._memory = self._recall()
+
+    def _recall(self) -> Memory:
+        if (kept := self._file.read()) is not None:
+            return kept
+        wall_ms = self.clock.wall_ms()
+        quartz = Quartz(wall_ms, 0, self.knobs.drift_ppm)
+        fresh = Memory(LockCore.fresh(self.identity, wall_ms // 1_000, 0), quartz)
+        self._file.keep(fresh)
+        return fresh
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def core(self) -> LockCore:
+        """The lock's memory."""
+        return self._memory.core
+
+    @property
+    def sensed(self) -> Sensed:
+        """What its hardware says now."""
+        return Sensed(
+            rtc_s=self._memory.quartz.rtc_ms_at(self.clock.wall_ms()) // 1_000,
+            privacy=self.knobs.privacy,
+            battery_percent=self.knobs.battery_percent,
+        )
+
+    @property
+    def bolt_drawn(self) -> bool:
+        """Whether the door can be pushed open now."""
+        return self._relock is not None
+
+    def describe(self) -> dict[str, Any]:
+        """The truth about it, for the control socket."""
+        sensed, core = self.sensed, self.core
+        time = core.time(sensed.rtc_s)
+        return {
+            "door": self.door,
+            "lock": self.identity.lock_id.hex(),
+            "room": self.identity.room,
+            "bolt": "drawn" if self.bolt_drawn else "thrown",
+            "motor_runs": self.motor_runs,
+            "woken": self.peripheral.woken,
+            "interval_ms": self.peripheral.interval_ms,
+            "links": self.peripheral.links,
+            "generation": core.generation,
+            "audit_seq": core.audit_seq,
+            "acked_seq": core.acked_seq,
+            "noise": core.noise,
+            "revocation_seq": core.revocation_seq,
+            "time_s": time.now_s,
+            "time_quality": time.quality.name.lower(),
+            "address": self.peripheral.device.random_address.to_string(False),
+            **msgspec.to_builtins(self.knobs),
+        }
+
+    # -- its life -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Power on, unless the knob says otherwise."""
+        await self.peripheral.start(self._advert(), silent=not self.knobs.powered)
+
+    async def stop(self) -> None:
+        """Off the air; the bolt is thrown."""
+        if self._relock is not None:
+            self._relock.cancel()
+            self._throw_bolt()
+        await self.peripheral.stop()
+
+    async def tick(self) -> None:
+        """Call about once a second: shows the next advert id when its time has come."""
+        if self.core.time(self.sensed.rtc_s).now_s // SLOT_S != self._slot:
+            await self.peripheral.show(self._advert())
+
+    def _advert(self) -> Advert:
+        sensed = self.sensed
+        self._slot = self.core.time(sensed.rtc_s).now_s // SLOT_S
+        return advert(self.identity, self.core, sensed)
+
+    # -- hands on it --------------------------------------------------------------------------------------------------
+
+    def touch(self) -> None:
+        """Somebody touches the handle."""
+        self.peripheral.wake()
+
+    def push(self) -> bool:
+        """Somebody pushes the door: it opens if the bolt is drawn. Returns whether it is open."""
+        if self.bolt_drawn and self.knobs.door_closed:
+            self.knobs = msgspec.structs.replace(self.knobs, door_closed=False)
+            self._fact("contact", door_closed=False)
+        return not self.knobs.door_closed
+
+    async def turn(self, knobs: Knobs) -> None:
+        """Set the knobs; loss of power cuts the links, its return finds the clock lost."""
+        before, self.knobs = self.knobs, knobs
+        if knobs.drift_ppm != before.drift_ppm:
+            await self._change(lambda memory: _with_drift(memory, knobs.drift_ppm, self.clock.wall_ms()))
+        if before.powered and not knobs.powered:
+            await self.peripheral.be_silent()
+            self._fact("power", on=False)
+        elif knobs.powered and not before.powered:
+            await self._change(self._after_power_loss)
+            await self.peripheral.speak_again()
+            self._fact("power", on=True)
+        if knobs.door_closed != before.door_closed:
+            self._fact("contact", door_closed=knobs.door_closed)
+        await self.peripheral.show(self._advert())
+
+    async def lose_power(self) -> None:
+        """Batteries out and in again: memory survives, links and the clock do not."""
+        off = msgspec.structs.replace(self.knobs, powered=False)
+        await self.turn(off)
+        await self.turn(msgspec.structs.replace(off, powered=True))
+
+    async def step_clock(self, step_s: float) -> None:
+        """The RTC jumps, as one that drifted for long would have."""
+        await self._change(lambda memory: replace(memory, quartz=memory.quartz.stepped(round(step_s * 1_000))))
+        await self.peripheral.show(self._advert())
+
+    def _after_power_loss(self, memory: Memory) -> Memory:
+        quartz = memory.quartz.stopped(self.clock.wall_ms())
+        sensed = Sensed(0, self.knobs.privacy, self.knobs.battery_percent)
+        return Memory(memory.core.restarted(sensed), quartz)
+
+    async def _change(self, change: Callable[[Memory], Memory]) -> None:
+        async with self._changing:
+            await self._keep(change(self._memory))
+
+    async def _keep(self, memory: Memory) -> None:
+        """Durable before anything comes of it. A counted noise alone is not worth a write: anybody can make it."""
+        if replace(memory.core, noise=self._memory.core.noise) != self._memory.core or (
+            memory.quartz != self._memory.quartz
+        ):
+            await asyncio.to_thread(self._file.keep, memory)
+        self._memory = memory
+
+    # -- talking to it ------------------------------------------------------------------------------------------------
+
+    async def hear(self, exchange: LockExchange, frame: bytes) -> LockStep:
+        """Feed one frame; when this returns, what it changed is stored."""
+        async with self._changing:
+            step = exchange.receive_data(frame, core=self.core, sensed=self.sensed, now_ms=self.clock.now_ms())
+            await self._keep(replace(self._memory, core=step.core))
+        return step
+
+    def draw_bolt(self, link: "Conversation") -> None:
+        """The motor starts now."""
+        self.motor_runs += 1
+        if self._relock is not None:
+            self._relock.cancel()
+        at_ms = self.clock.now_ms()
+        self._fact(
+            "motor",
+            link=link.number,
+            at_ms=at_ms,
+            connected_at_ms=link.connected_at_ms,
+            connect_to_motor_ms=at_ms - link.connected_at_ms,
+            motor_runs=self.motor_runs,
+            grant=self.core.records[-1].actor.hex(),
+            generation=self.core.generation,
+        )
+        drawn_for_ms = self.knobs.motor_ms + self.knobs.relock_ms
+        self._relock = asyncio.get_running_loop().call_later(drawn_for_ms / 1_000, self._throw_bolt)
+
+    def _throw_bolt(self) -> None:
+        self._relock = None
+        self._fact("bolt", bolt="thrown", at_ms=self.clock.now_ms())
+
+    async def refresh_advert(self) -> None:
+        """Show what has changed."""
+        await self.peripheral.show(self._advert())
+
+    def fact(self, event: str, link: "Conversation", **more: Any) -> None:  # noqa: ANN401
+        """Tell a fact about one link."""
+        self._fact(event, link=link.number, at_ms=self.clock.now_ms(), **more)
+
+    def _fact(self, event: str, **more: Any) -> None:  # noqa: ANN401
+        self._tell(event, {"door": self.door, "lock": self.identity.lock_id.hex(), **more})
+
+    def _answer(self, link: LockLink) -> "Conversation":
+        self._links_seen += 1
+        return Conversation(self, link, self._links_seen)
+
+
+class Conversation:
+    """One link from its beginning to its end: the pump between radio and exchange."""
+
+    def __init__(self, lock: EmulatedLock, link: LockLink, number: int) -> None:
+        self._lock, self._link, self.number = lock, link, number
+        self._frames: BoundedQueue[bytes] = BoundedQueue(FRAMES_WAITING_MAX, f"{lock.door} link {number}")
+        self._listening = asyncio.Event()
+        self.connected_at_ms = lock.clock.now_ms()
+        lock.fact("connected", self)
+        self._task = lock.tasks.create_task(self._run(), name=f"{lock.door} link {number}")
+
+    def subscribed(self) -> None:
+        """The phone hears us: CHAL may go."""
+        self._listening.set()
+
+    def heard(self, frame: bytes) -> None:
+        """One ATT write."""
+        if not self._frames.offer(frame):
+            self._task.cancel()  # a flood: hang up
+
+    def ended(self) -> None:
+        """The link is gone."""
+        self._lock.fact("disconnected", self)
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.timeout(SILENCE_MS / 1_000):
+                await self._listening.wait()
+            await self._talk()
+        except TimeoutError:
+            pass
+        finally:
+            await self._link.hang_up()
+
+    async def _talk(self) -> None:
+        lock, clock = self._lock, self._lock.clock
+        exchange = LockExchange(lock.identity, random=lock.key_dice.bytes, frame_bytes=self._link.frame_bytes)
+        exchange.begin(core=lock.core, sensed=lock.sensed, now_ms=clock.now_ms())
+        await self._send(exchange)
+        while exchange.state is not State.OVER and exchange.deadline_ms is not None:
+            try:
+                async with asyncio.timeout((exchange.deadline_ms - clock.now_ms()) / 1_000):
+                    frame = await self._frames.get()
+            except TimeoutError:
+                exchange.on_time(now_ms=clock.now_ms())
+                continue
+            step = await lock.hear(exchange, frame)
+            await self._act(step)
+            await self._send(exchange)
+            if step.status is not None:
+                await lock.refresh_advert()
+
+    async def _act(self, step: LockStep) -> None:
+        lock = self._lock
+        if step.fault is not None:
+            lock.fact("fault", self, fault=step.fault)
+        if step.status is None:
+            return
+        await asyncio.sleep(lock.knobs.crypto_ms / 1_000)
+        reason = step.status.reason
+        lock.fact("answered", self, status=step.status.name.lower(), reason=reason and reason.value)
+        if step.motor:
+            lock.draw_bolt(self)
+
+    async def _send(self, exchange: LockExchange) -> None:
+        for frame in exchange.data_to_send():
+            await self._link.notify(frame)
+
+
+def _with_drift(memory: Memory, drift_ppm: float, wall_ms: int) -> Memory:
+    return replace(memory, quartz=memory.quartz.drifting(drift_ppm, wall_ms))
