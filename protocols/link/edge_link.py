@@ -28,7 +28,7 @@ class LinkTimes:
     """Something awaits an answer and nothing was heard for so long: the link is dead."""
     probe_every_ms: int = 20_000
     """Heard nothing for so long while idle: say hello again."""
-    live_least_ms: int = 1_000
+    live_least_ms: int = 5_000
     """Between two live states, at least."""
     live_most_ms: int = 30_000
     """Between two live states, at most."""

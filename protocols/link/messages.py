@@ -23,6 +23,8 @@ STREAMS_MAX: Final = 32
 OPENINGS_MAX: Final = 32
 """Openings of one store that a welcome names."""
 LIVE_ITEMS_MAX: Final = 5_000
+RESULT_DEPTH_MAX: Final = 8
+"""Containers in a command's result: a key bundle is deeper than a record."""
 SLOW_MS_MAX: Final = 10 * 60_000
 _TEXT_MAX: Final = 512
 
@@ -266,7 +268,7 @@ def decode_live(payload: bytes) -> Live:
 
 def encode_answer(answer: Answer) -> bytes:
     """Encode an answer. Raises LocalProtocolError over the bounds or for a result that is not JSON-safe."""
-    if answer.result is not None and (problem := body_problem(answer.result)) is not None:
+    if answer.result is not None and (problem := body_problem(answer.result, depth_max=RESULT_DEPTH_MAX)) is not None:
         raise LocalProtocolError(f"answer to {answer.id}: {problem}")
     value = {
         "v": VERSION,
@@ -276,7 +278,7 @@ def encode_answer(answer: Answer) -> bytes:
         "result": answer.result,
         "error": answer.error if answer.error is None else answer.error[:_TEXT_MAX],
     }
-    payload = cbor.encode(value, floats=True, depth=4)
+    payload = cbor.encode(value, floats=True, depth=1 + RESULT_DEPTH_MAX)
     if len(payload) > ANSWER_BYTES_MAX:
         raise LocalProtocolError(f"answer of {len(payload)} bytes, at most {ANSWER_BYTES_MAX}")
     return payload
@@ -284,14 +286,14 @@ def encode_answer(answer: Answer) -> bytes:
 
 def decode_answer(payload: bytes) -> Answer:
     """Read an answer. Raises UnsupportedVersionError, PeerProtocolError."""
-    value = _versioned(payload, ANSWER_BYTES_MAX, "link answer", floats=True, depth=4)
+    value = _versioned(payload, ANSWER_BYTES_MAX, "link answer", floats=True, depth=1 + RESULT_DEPTH_MAX)
     result, error = value.get("result"), value.get("error")
     match value:
         case {"edge": str() as edge, "id": str() as id_, "phase": str() as phase} if len(id_) <= _TEXT_MAX:
             pass
         case _:
             raise PeerProtocolError("not an answer")
-    if result is not None and (problem := body_problem(result)) is not None:
+    if result is not None and (problem := body_problem(result, depth_max=RESULT_DEPTH_MAX)) is not None:
         raise PeerProtocolError(f"answer to {id_}: {problem}")
     if error is not None and not isinstance(error, str):
         raise PeerProtocolError(f"answer to {id_}: error is not text")

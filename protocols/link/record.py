@@ -63,7 +63,7 @@ class Record:
     clock: ClockQuality
 
 
-def body_problem(body: object) -> str | None:
+def body_problem(body: object, *, depth_max: int = BODY_DEPTH_MAX) -> str | None:
     """Name what a body may not hold, or None. Both sides ask, so that what an edge stores a cloud can store."""
     if type(body) is not dict:
         return f"a body is a map, not {type(body).__name__}"
@@ -83,8 +83,8 @@ def body_problem(body: object) -> str | None:
             if item - item != 0.0:
                 return f"float {item} is not finite"
         elif kind is dict or kind is list:
-            if level > BODY_DEPTH_MAX:
-                return f"nested deeper than {BODY_DEPTH_MAX}"
+            if level > depth_max:
+                return f"nested deeper than {depth_max}"
             if kind is dict:
                 for key in item:
                     if type(key) is not str:

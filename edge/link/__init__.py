@@ -1,0 +1,1 @@
+"""The uplink: batches and live state up; acks, commands and desired documents down."""
