@@ -142,7 +142,8 @@ def _explained(
     """Turn `Expected int, got str - at $.uplink.port` into the variable or file, key and value."""
     problem, _, place = str(error).partition(" - at `$")
     key = tuple(level for level in place.rstrip("`").split(".") if level)
-    where = variables.get(key, source)
+    plain = tuple(level.partition("[")[0] for level in key)
+    where = next((variables[plain[:n]] for n in range(len(plain), 0, -1) if plain[:n] in variables), source)
     if not key:
         return InvalidInputError(where, problem)
     node: Any = tree

@@ -1,0 +1,156 @@
+"""Settings: a file, then the environment, and every mistake named with its place, key and value."""
+
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.settings import load
+from protocols.errors import InvalidInputError
+
+
+class Uplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As a part of the edge's settings would be."""
+
+    broker_host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 8883
+    client_key_path: Path | None = None
+    keepalive: timedelta = timedelta(seconds=30)
+    version: Literal["3.1.1", "5"] = "3.1.1"
+    tls: bool = True
+    api_token: Annotated[str, msgspec.Meta(min_length=8)] = "12345678"
+
+
+class Edge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nested, with lists."""
+
+    uplink: Uplink
+    buses: list[str] = []
+    ca_paths: list[Path] = []
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "edge.toml"
+    path.write_text('[uplink]\nbroker_host = "cloud"\nkeepalive = "PT45S"\nclient_key_path = "pki/edge.key"\n')
+    return path
+
+
+@pytest.mark.requirement("PLT-11")
+def test_the_file_fills_the_tree_and_its_paths_start_at_its_folder(file: Path) -> None:
+    settings = load(Edge, file, "EDGE", {})
+    assert settings.uplink.broker_host == "cloud"
+    assert settings.uplink.keepalive == timedelta(seconds=45)
+    assert settings.uplink.client_key_path == file.parent / "pki/edge.key"
+    assert settings.uplink.port == 8883
+
+
+@pytest.mark.requirement("PLT-11")
+def test_the_environment_wins_and_is_read_as_the_fields_type(file: Path) -> None:
+    settings = load(
+        Edge,
+        file,
+        "EDGE_",
+        {
+            "EDGE_UPLINK__PORT": "1883",
+            "EDGE_UPLINK__TLS": "false",
+            "EDGE_UPLINK__KEEPALIVE": "PT1M",
+            "EDGE_UPLINK__CLIENT_KEY_PATH": "/etc/innkeeper/edge.key",
+            "EDGE_BUSES": '["modbus-1"]',
+            "EDGEWISE": "is somebody else's",
+        },
+    )
+    assert (settings.uplink.port, settings.uplink.tls) == (1883, False)
+    assert settings.uplink.keepalive == timedelta(minutes=1)
+    assert settings.uplink.client_key_path == Path("/etc/innkeeper/edge.key")
+    assert settings.buses == ["modbus-1"]
+
+
+def test_the_environment_alone_is_enough() -> None:
+    settings = load(Edge, None, "EDGE", {"EDGE_UPLINK__BROKER_HOST": "cloud"})
+    assert settings == Edge(uplink=Uplink(broker_host="cloud"))
+
+
+def test_lists_of_paths_start_at_the_folder_too(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text('ca_paths = ["a.pem", "/b.pem"]\n[uplink]\nbroker_host = "x"\n')
+    assert load(Edge, path, "EDGE", {}).ca_paths == [tmp_path / "a.pem", Path("/b.pem")]
+
+
+@pytest.mark.requirement("PLT-11")
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[uplink]\n", "uplink: Object missing required field `broker_host`"),
+        ("[uplink]\nbroker_host = 5\n", "uplink.broker_host: Expected `str`, got `int`; got 5"),
+        ('[uplink]\nbroker_host = "x"\nkeepalive = 45\n', "uplink.keepalive: Expected `duration`, got `int`; got 45"),
+        ('[uplink]\nbroker_host = "x"\nport = 0\n', "uplink.port: Expected `int` >= 1; got 0"),
+        ('[uplink]\nbroker_host = "x"\nport = "1"\n', "uplink.port: Expected `int`, got `str`; got '1'"),
+        ('[uplink]\nbroker_host = "x"\nversion = "4"\n', "uplink.version: Invalid enum value '4'; got '4'"),
+        ('[uplink]\nbroker_hots = "x"\n', "uplink: Object contains unknown field `broker_hots`"),
+        ('[uplink]\nbroker_host = "x"\nclient_key_path = ""\n', "uplink.client_key_path: "),
+        ("uplink = 3\n", "uplink: Expected `object`, got `int`; got 3"),
+        ('buses = [1]\n[uplink]\nbroker_host = "x"\n', "buses[0]: Expected `str`, got `int`"),
+        ("[uplink\n", "is not TOML: "),
+        ("", "Object missing required field `uplink`"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError) as caught:
+        load(Edge, path, "EDGE", {})
+    assert caught.value.place == str(path)
+    assert caught.value.problem.startswith(problem)
+
+
+@pytest.mark.requirement("PLT-11")
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("EDGE_UPLINK__PORT", "many", "Expected `int`, got `str`; got 'many'"),
+        ("EDGE_UPLINK__PORT", "70000", "uplink.port: Expected `int` <= 65535; got 70000"),
+        ("EDGE_UPLINK__KEEPALIVE", "45", "Invalid ISO8601 duration; got '45'"),
+        ("EDGE_UPLINK__BROKER_HOTS", "x", "names no setting: there is no key 'uplink.broker_hots'"),
+        ("EDGE_UPLINK__PORT__X", "1", "names no setting: there is no key 'uplink.port.x'"),
+        ("EDGE_BUSES", "modbus-1", "JSON is malformed"),
+        ("EDGE_BUSES", "[1]", "Expected `str`, got `int`"),
+    ],
+)
+def test_a_mistake_in_a_variable_is_named(file: Path, name: str, value: str, problem: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        load(Edge, file, "EDGE", {name: value})
+    assert caught.value.place == name
+    assert problem in caught.value.problem
+
+
+@pytest.mark.requirement("SEC-01")
+def test_a_secret_value_is_never_repeated(file: Path) -> None:
+    with pytest.raises(InvalidInputError) as from_variable:
+        load(Edge, file, "EDGE", {"EDGE_UPLINK__API_TOKEN": "hush"})
+    file.write_text('[uplink]\nbroker_host = "x"\napi_token = "hush"\n')
+    with pytest.raises(InvalidInputError) as from_file:
+        load(Edge, file, "EDGE", {})
+    for caught in (from_variable, from_file):
+        assert "api_token" in f"{caught.value}".lower()
+        assert "hush" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"nowhere\.toml: cannot be read: No such file"):
+        load(Edge, tmp_path / "nowhere.toml", "EDGE", {})
+
+
+@pytest.mark.guarantee("G19")
+@given(text=st.text(max_size=200), variable=st.text(st.characters(codec="ascii"), max_size=40))
+def test_noise_is_refused_by_name(tmp_path_factory: pytest.TempPathFactory, text: str, variable: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "noise.toml"
+    path.write_text(text, encoding="utf-8")
+    for environ in ({}, {f"EDGE_{variable}": text}):
+        with suppress(InvalidInputError):
+            load(Edge, path, "EDGE", environ)
