@@ -1,0 +1,31 @@
+import { Client } from '@innkeeper/api'
+import { useEffect, useMemo } from 'react'
+import { ColdPage, FailurePage } from './Notices'
+import { PropertiesPage } from './PropertiesPage'
+import { PropertyPage } from './PropertyPage'
+import { replaceRoute, useRoute } from './route'
+import { useProperties } from './useProperties'
+
+export function App() {
+  const client = useMemo(() => new Client(), [])
+  const route = useRoute()
+  const properties = useProperties(client, route.property === null)
+  const { list, failure } = properties
+  const only = list?.length === 1 ? list[0] : undefined
+
+  useEffect(() => {
+    if (route.property === null && only !== undefined) replaceRoute({ property: only.id, room: null })
+  }, [route.property, only])
+
+  if (list === null) {
+    return failure === null ? <ColdPage /> : <FailurePage failure={failure} again={properties.again} />
+  }
+  if (route.property === null) {
+    return only === undefined ? <PropertiesPage properties={properties} /> : <ColdPage />
+  }
+  const property = list.find((each) => each.id === route.property)
+  if (property === undefined) {
+    return <FailurePage failure={{ kind: 'not_found', message: `There is no property “${route.property}” for you here.` }} again={properties.again} />
+  }
+  return <PropertyPage key={property.id} client={client} property={property} room={route.room} alone={list.length === 1} />
+}

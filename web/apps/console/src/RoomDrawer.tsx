@@ -1,0 +1,179 @@
+import type { AccessEvent, Quality, Room } from '@innkeeper/api'
+import {
+  Age, CLIMATE_STALE_AFTER_MS, degrees, formatClock, formatFull, humanise, Icon, type IconName, isBatteryLow, isDoubtful, isRefusal, saidEvent,
+  saidLock, saidMode, saidQuality, saidReason, saidRoom, saidStay, StateBadge, useSurroundings, yesNo,
+} from '@innkeeper/ui'
+import { Drawer } from '@mantine/core'
+import { type ReactNode, useEffect, useState } from 'react'
+import styles from './RoomDrawer.module.css'
+
+const EVENTS_MOST = 12
+
+/** One room in full: who, each capability with its quality and age, and what happened at its door. */
+export function RoomDrawer({ room, events, onClose }: { room: Room | null; events: readonly AccessEvent[]; onClose: () => void }) {
+  const held = useLast(room)
+  return (
+    <Drawer
+      opened={room !== null}
+      onClose={onClose}
+      position="right"
+      size={460}
+      padding={0}
+      title={held === null ? '' : saidRoom(held.id)}
+      closeButtonProps={{ 'aria-label': 'Close room' }}
+      overlayProps={{ backgroundOpacity: 0.25 }}
+      transitionProps={{ duration: 140 }}
+      classNames={{ header: styles['header'] ?? '', title: styles['title'] ?? '', body: styles['body'] ?? '', content: styles['content'] ?? '' }}
+    >
+      {held !== null && <Detail room={held} events={events} />}
+    </Drawer>
+  )
+}
+
+/** While the drawer slides shut it still shows the room that it showed. */
+function useLast(room: Room | null): Room | null {
+  const [last, setLast] = useState(room)
+  useEffect(() => {
+    if (room !== null) setLast(room)
+  }, [room])
+  return room ?? last
+}
+
+function Detail({ room, events }: { room: Room; events: readonly AccessEvent[] }) {
+  const { source, zone } = useSurroundings()
+  const here = events.filter((event) => event.room === room.id).slice(0, EVENTS_MOST)
+  return (
+    <div data-testid="room-detail" data-room-detail={room.id}>
+      <p className={styles['what']}>
+        {[room.type && humanise(room.type), room.floor === 0 ? 'Ground floor' : `Floor ${room.floor}`, room.lock?.door].filter(Boolean).join(' · ')}
+      </p>
+      {source !== 'live' && (
+        <p className={styles['held']}>
+          <Icon name="clock" />
+          {source === 'link' ? 'Last known: the hotel’s link is silent.' : 'Last known: this page is not live.'}
+        </p>
+      )}
+      {room.kind === 'guest_room' && (
+        <section className={styles['section']}>
+          <h3>Stay</h3>
+          {room.stay === null ? (
+            <p className={styles['none']}>Vacant. No stay is held for this room.</p>
+          ) : (
+            <dl className={styles['stay']}>
+              <Fact name="Guest">{room.stay.guest_name ?? 'Name not held'}</Fact>
+              <Fact name="State">{saidStay(room.stay.state)}</Fact>
+              <Fact name="Until">{room.stay.until === null ? 'not known' : formatFull(room.stay.until, zone)}</Fact>
+              <Fact name="Stay">
+                <code>{room.stay.id}</code>
+              </Fact>
+            </dl>
+          )}
+        </section>
+      )}
+      <section className={styles['section']}>
+        <h3>Capabilities</h3>
+        <table className={styles['table']}>
+          <thead>
+            <tr>
+              <th scope="col">What</th>
+              <th scope="col">Value</th>
+              <th scope="col">Quality</th>
+              <th scope="col">Age</th>
+            </tr>
+          </thead>
+          <tbody>{capabilities(room)}</tbody>
+        </table>
+      </section>
+      {room.lock !== null && (
+        <section className={styles['section']}>
+          <h3>At this door</h3>
+          {here.length === 0 ? (
+            <p className={styles['none']}>None among the events held here.</p>
+          ) : (
+            <ol className={styles['events']}>
+              {here.map((event) => (
+                <li key={event.id}>
+                  <span className={styles['clock']}>{formatClock(event.at, zone)}</span>
+                  <span>
+                    <StateBadge quiet tone={isRefusal(event) ? 'bad' : event.event === 'opened' ? 'good' : 'info'} icon={isRefusal(event) ? 'cross' : event.event === 'opened' ? 'check' : 'swap'}>
+                      {saidEvent(event.event)}
+                    </StateBadge>
+                    {event.reason !== null && <span className={styles['reason']}>{saidReason(event.reason)}</span>}
+                  </span>
+                  <Age at={event.at} fact />
+                </li>
+              ))}
+            </ol>
+          )}
+        </section>
+      )}
+    </div>
+  )
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  )
+}
+
+function capabilities(room: Room): ReactNode[] {
+  const { lock, light, climate, occupancy, contact } = room
+  const rows: ReactNode[] = []
+  if (lock) {
+    const at = lock.last_event?.at ?? null
+    rows.push(<Row key="lock" icon={lock.state === 'unlocked' ? 'unlock' : lock.state === 'locked' ? 'lock' : 'question'} name="Lock" value={saidLock(lock.state)} at={at} warn={lock.state === 'unknown'} note="by its last event" />)
+    rows.push(
+      <Row key="battery" icon="battery" name="Lock battery" value={lock.battery_percent === null ? 'Unknown' : `${lock.battery_percent} %`} at={at}
+        warn={isBatteryLow(lock.battery_percent)} note={isBatteryLow(lock.battery_percent) ? 'low' : 'by its last event'} />,
+    )
+  }
+  if (climate) {
+    rows.push(<Row key="temperature" icon="thermometer" name="Temperature" value={`${degrees(climate.temperature)}C`} quality={climate.quality} at={climate.at} staleAfterMs={CLIMATE_STALE_AFTER_MS} />)
+    if (climate.setpoint !== null) {
+      rows.push(
+        <Row key="setpoint" icon="thermometer" name="Setpoint" value={`${degrees(climate.setpoint)}C`} quality={climate.quality} at={climate.at} staleAfterMs={CLIMATE_STALE_AFTER_MS}
+          {...(room.mode === null ? {} : { note: saidMode(room.mode) })} />,
+      )
+    }
+  }
+  if (light) rows.push(<Row key="light" icon="bulb" name="Light" value={yesNo(light.on, 'On', 'Off')} quality={light.quality} at={light.at} />)
+  if (occupancy) rows.push(<Row key="presence" icon="person" name="Presence" value={yesNo(occupancy.occupied, 'Present', 'Nobody')} quality={occupancy.quality} at={occupancy.at} />)
+  if (contact) {
+    rows.push(
+      <Row key="contact" icon={contact.open ? 'doorOpen' : 'door'} name="Door contact" value={yesNo(contact.open, 'Open', 'Closed')} at={contact.at}
+        {...(contact.quality === undefined ? {} : { quality: contact.quality })} />,
+    )
+  }
+  if (rows.length === 0) {
+    rows.push(
+      <tr key="none">
+        <td colSpan={4}>This room has told of nothing yet.</td>
+      </tr>,
+    )
+  }
+  return rows
+}
+
+function Row({ icon, name, value, quality, at, staleAfterMs, warn = false, note }: {
+  icon: IconName; name: string; value: string; quality?: Quality; at: string | null; staleAfterMs?: number; warn?: boolean; note?: string
+}) {
+  return (
+    <tr>
+      <th scope="row">
+        <Icon name={icon} /> {name}
+      </th>
+      <td className={warn ? styles['warn'] : ''}>
+        {value}
+        {note !== undefined && <small>{note}</small>}
+      </td>
+      <td className={isDoubtful(quality) ? styles['warn'] : styles['quality']}>{quality === undefined ? '–' : saidQuality(quality)}</td>
+      <td>
+        <Age at={at} stale={isDoubtful(quality)} {...(staleAfterMs === undefined ? {} : { staleAfterMs })} />
+      </td>
+    </tr>
+  )
+}

@@ -1,0 +1,48 @@
+/**
+ * Where the reader is, kept behind the # of the address: the page is static files under any path, a link to a room
+ * can be sent to a colleague, and Back closes what was opened.
+ */
+import { useSyncExternalStore } from 'react'
+
+export interface Route {
+  property: string | null
+  room: string | null
+}
+
+export function parseRoute(hash: string): Route {
+  const [place, property, kind, room] = hash.replace(/^#\/?/, '').split('/').map(decode)
+  if (place !== 'p' || !property) return { property: null, room: null }
+  return { property, room: kind === 'room' && room ? room : null }
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return ''
+  }
+}
+
+export function routeTo({ property, room }: Route): string {
+  if (property === null) return '#/'
+  return `#/p/${encodeURIComponent(property)}${room === null ? '' : `/room/${encodeURIComponent(room)}`}`
+}
+
+export const go = (route: Route): void => {
+  window.location.hash = routeTo(route)
+}
+
+/** As `go`, but Back does not come by here. */
+export const replaceRoute = (route: Route): void => {
+  window.location.replace(routeTo(route))
+}
+
+const subscribe = (reader: () => void): (() => void) => {
+  window.addEventListener('hashchange', reader)
+  return () => window.removeEventListener('hashchange', reader)
+}
+
+export function useRoute(): Route {
+  const hash = useSyncExternalStore(subscribe, () => window.location.hash)
+  return parseRoute(hash)
+}

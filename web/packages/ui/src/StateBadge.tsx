@@ -1,0 +1,33 @@
+import type { LinkState } from '@innkeeper/api'
+import type { ReactNode } from 'react'
+import { Icon, type IconName } from './icons'
+import styles from './StateBadge.module.css'
+import { saidLink } from './words'
+
+export type Tone = 'good' | 'warn' | 'bad' | 'info' | 'idle'
+
+/** A state as picture and word together; the colour only repeats what they say. */
+export function StateBadge({ tone, icon, children, quiet = false }: { tone: Tone; icon: IconName; children: ReactNode; quiet?: boolean }) {
+  return (
+    <span className={[styles['badge'], styles[tone], quiet && styles['quiet']].filter(Boolean).join(' ')} data-tone={tone}>
+      <Icon name={icon} size={14} />
+      {children}
+    </span>
+  )
+}
+
+const LINK_LOOK: Record<LinkState, [Tone, IconName]> = {
+  online: ['good', 'link'],
+  silent: ['warn', 'linkOff'],
+  offline: ['bad', 'linkOff'],
+  never: ['idle', 'question'],
+}
+
+export function LinkBadge({ state }: { state: LinkState }) {
+  const [tone, icon] = LINK_LOOK[state] ?? ['idle', 'question']
+  return (
+    <StateBadge tone={tone} icon={icon}>
+      {saidLink(state)}
+    </StateBadge>
+  )
+}

@@ -1,0 +1,64 @@
+/** What the wire says, in words that a front desk would use. What we have no words for is shown as it came. */
+import type { AccessEvent, LinkState, Quality, RoomLock } from '@innkeeper/api'
+
+/** After `RefusalReason.spoken` in protocols/errors.py. */
+const REASONS: Record<string, string> = {
+  unknown_issuer: 'This key was not made by this hotel.',
+  bad_signature: 'This key could not be verified.',
+  wrong_door: 'This key is for another door.',
+  superseded: "A newer guest's key has replaced this one.",
+  revoked: 'This key was withdrawn by the front desk.',
+  not_yet_valid: 'This key is not valid yet.',
+  expired: 'This key has expired.',
+  privacy_on: 'The room is set to privacy from inside.',
+  time_uncertain: 'The door has lost its clock; ask the front desk.',
+  malformed: 'The door could not read this key.',
+  unsupported_version: "This phone's key format is not understood by the door.",
+  busy: 'The door is busy; try again in a moment.',
+}
+
+const EVENTS: Record<string, string> = {
+  opened: 'Opened',
+  refused: 'Refused',
+  promoted: 'New stay took over',
+  bumped: 'Earlier keys ended',
+  locked: 'Locked',
+  unlocked: 'Unlocked',
+}
+
+const MODES: Record<string, string> = { comfort: 'Comfort', set_back: 'Set back', eco: 'Eco', off: 'Off' }
+
+const STAYS: Record<string, string> = {
+  planned: 'Planned',
+  ready: 'Arriving',
+  in_house: 'In house',
+  checked_in: 'In house',
+  left: 'Left',
+  checked_out: 'Left',
+  void: 'Void',
+}
+
+const LINKS: Record<LinkState, string> = { online: 'Online', silent: 'Silent', offline: 'Offline', never: 'Never heard' }
+
+const QUALITIES: Record<Quality, string> = { good: 'Good', uncertain: 'Uncertain', bad: 'Bad', stale: 'Old' }
+
+const LOCKS: Record<RoomLock['state'], string> = { locked: 'Locked', unlocked: 'Unlocked', unknown: 'Lock unknown' }
+
+export function humanise(word: string): string {
+  const spaced = word.replaceAll(/[_-]+/g, ' ').trim()
+  return spaced.charAt(0).toUpperCase() + spaced.slice(1)
+}
+
+export const saidReason = (reason: string): string => REASONS[reason] ?? `${humanise(reason)}.`
+export const saidEvent = (event: string): string => EVENTS[event] ?? humanise(event)
+export const saidMode = (mode: string): string => MODES[mode] ?? humanise(mode)
+export const saidStay = (state: string): string => STAYS[state] ?? humanise(state)
+export const saidLink = (state: LinkState): string => LINKS[state] ?? humanise(state)
+export const saidQuality = (quality: Quality): string => QUALITIES[quality] ?? humanise(quality)
+export const saidLock = (state: RoomLock['state']): string => LOCKS[state] ?? humanise(state)
+
+export const isInHouse = (state: string | undefined): boolean => state === 'in_house' || state === 'checked_in'
+export const isRefusal = (event: Pick<AccessEvent, 'event'>): boolean => event.event === 'refused'
+
+/** A room as people say it: a number gets "Room" before it, a name stands alone. */
+export const saidRoom = (id: string): string => (/^\d/.test(id) ? `Room ${id}` : humanise(id))
