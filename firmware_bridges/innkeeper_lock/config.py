@@ -4,7 +4,7 @@ JSON, read once. The file holds the locks' secrets, as their flash does: owner-o
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -68,7 +68,7 @@ class LockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One lock as it left commissioning."""
 
     door: str
-    identity: dict[str, object]
+    identity: dict[str, Any]
     """`protocols.door.identity.LockIdentity.to_document()`."""
     knobs: Knobs = Knobs()
 
@@ -77,7 +77,7 @@ class EmulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
     v: Annotated[int, msgspec.Meta(ge=1, le=1)]
-    state_dir: Path
+    state_dir: Annotated[str, msgspec.Meta(min_length=1)]
     """Where the locks' memories survive; made if it is not there."""
     locks: Annotated[tuple[LockConfig, ...], msgspec.Meta(max_length=1_000)]
     control: str = "tcp:127.0.0.1:0"

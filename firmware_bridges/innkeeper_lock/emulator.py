@@ -66,7 +66,7 @@ class Emulator:
 
     async def _start(self) -> None:
         config = self._config
-        config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state_dir = _made(Path(config.state_dir))
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         for number, each in enumerate(config.locks):
             device = device_on(self.air, each.door, address=self._dice.bytes(6))
@@ -76,7 +76,7 @@ class Emulator:
                 identity=identity,
                 knobs=each.knobs,
                 advertising=config.advertising,
-                file=MemoryFile(SystemDisk(), config.state_dir / f"{identity.lock_id.hex()}.lock"),
+                file=MemoryFile(SystemDisk(), state_dir / f"{identity.lock_id.hex()}.lock"),
                 device=device,
                 cut=partial(self.air.cut_host, device),
                 clock=self._clock,
@@ -165,6 +165,11 @@ class Emulator:
         if lock is None:
             raise InvalidInputError("door", f"{door!r} has no lock here")
         return lock
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
 
 
 def conditions(config: AirConfig) -> Conditions:

@@ -6,6 +6,7 @@ deadline, every failure disconnects, and an error says whether anything can have
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -27,8 +28,6 @@ SUBSCRIBE_WAIT_MS: Final = 2_000
 DISCONNECT_WAIT_MS: Final = 2_000
 VALUES_WAITING_MAX: Final = 64  # a message has at most 1024 bytes: 54 fragments at the smallest MTU
 MTU_BYTES_MIN: Final = 23
-ATT_HEADER_BYTES: Final = 3
-ATT_VALUE_BYTES_MAX: Final = 512  # Vol 3 Part F 3.2.9, whatever the MTU
 
 
 @dataclass(slots=True)
@@ -67,6 +66,8 @@ class DoorLink:
         self.wrote = False
         """Whether anything may have left: from then on a lost link may have had effect."""
         self.times = LinkTimes(began_ms=clock.now_ms())
+        self.on_lost: Callable[[], None] | None = None
+        """Called once when the link ends, whoever ended it."""
 
     async def __aenter__(self) -> Self:
         try:
@@ -102,9 +103,9 @@ class DoorLink:
             raise LinkLostError(f"{self._client.address}: {step} failed: {error}") from error
 
     @property
-    def value_bytes_max(self) -> int:
-        """How many bytes one write may carry."""
-        return min(ATT_VALUE_BYTES_MAX, max(self._client.mtu_size, MTU_BYTES_MIN) - ATT_HEADER_BYTES)
+    def mtu_bytes(self) -> int:
+        """The ATT MTU agreed on."""
+        return max(self._client.mtu_size, MTU_BYTES_MIN)
 
     @property
     def is_up(self) -> bool:
@@ -159,6 +160,8 @@ class DoorLink:
     def _on_disconnected(self, _: BleakClient) -> None:
         self._ended = True
         self._values.offer(None)  # wakes a reader; without one, `read` sees `_ended`
+        if self.on_lost is not None:
+            self.on_lost()
 
     async def _disconnect(self) -> None:
         with suppress(BleakError, TimeoutError):

@@ -1,13 +1,11 @@
-"""Listening without end: the last advert of every lock in reach, and waiting for one that is not there yet.
+"""Listening without end: adverts of locks as they come, thinned, and scanning begun anew when the adapter falls deaf.
 
-`run` belongs under supervision: it raises when the adapter fails, so that it is counted, logged and begun again; and
-it begins a scan anew by itself when the air has been silent for suspiciously long, because adapters do fall deaf.
+Ends with LinkLostError when the adapter fails; whoever listens begins again under supervision.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from bleak import BleakScanner
@@ -15,102 +13,91 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakError
 
+from edge.doors.radio import Sighting
 from firmware_bridges.ble_radio.backend import BleBackend
 from kit.clock import Clock
+from kit.queues import BoundedQueue
 from protocols.errors import LinkLostError
 
-FRESH_MS: Final = 15_000  # a sleeping lock adverts each second; an older sighting may have changed its address
-SILENCE_MS: Final = 60_000  # no advert of any lock for so long: scan anew
-SIGHTINGS_MAX: Final = 2_048
-WAITERS_MAX: Final = 256
+REPEAT_MS: Final = 1_000  # an unchanged advert is told again after so long
+SILENCE_MS: Final = 60_000  # no lock heard for so long: adapters do fall deaf, scan anew
+SIGHTINGS_WAITING_MAX: Final = 1_024  # a reader this far behind loses the next ones; they will be repeated
+DEVICES_MAX: Final = 2_048
+START_WAIT_S: Final = 10.0
 STOP_WAIT_S: Final = 5.0
-
-Match = Callable[[bytes], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One advert."""
-
-    device: BLEDevice
-    data: bytes
-    """The service data."""
-    rssi_dbm: int
-    at_ms: int
-    """Monotonic."""
 
 
 class Sightings:
-    """Adverts with service data under `service_uuid`."""
+    """Adverts with service data under `service_uuid`, and the devices they came from.
 
-    def __init__(self, backend: BleBackend, clock: Clock, *, service_uuid: str, silence_ms: int = SILENCE_MS) -> None:
+    No filter is handed to the adapter: our adverts are full and carry the UUID in their service data alone, where
+    neither BlueZ's nor bleak's filter by UUID looks.
+    """
+
+    def __init__(
+        self,
+        backend: BleBackend,
+        clock: Clock,
+        *,
+        service_uuid: str,
+        silence_ms: int = SILENCE_MS,
+        repeat_ms: int = REPEAT_MS,
+    ) -> None:
         self._backend, self._clock = backend, clock
-        self._service_uuid, self._silence_ms = service_uuid.lower(), silence_ms
-        self._latest: dict[str, Sighting] = {}
-        self._waiting: dict[asyncio.Future[Sighting], Match] = {}
-        self._heard = asyncio.Event()
+        self._service_uuid = service_uuid.lower()
+        self._silence_ms, self._repeat_ms = silence_ms, repeat_ms
+        self._devices: dict[str, BLEDevice] = {}
+        self._told: dict[str, tuple[bytes, int]] = {}
+        self._waiting: BoundedQueue[Sighting] = BoundedQueue(SIGHTINGS_WAITING_MAX, "sightings")
         self.restarts = 0
         """How often silence made the scan start anew."""
 
-    async def run(self) -> None:
-        """Listen until cancelled. Raises LinkLostError when the adapter fails."""
+    @property
+    def missed(self) -> int:
+        """How many sightings a slow reader lost."""
+        return self._waiting.refused
+
+    def device(self, address: str) -> BLEDevice | None:
+        """Return what bleak needs to connect to `address` without looking for it first."""
+        return self._devices.get(address)
+
+    async def listen(self) -> AsyncIterator[Sighting]:
+        """Yield sightings without end. Raises LinkLostError when the adapter fails."""
         while True:
-            scanner = self._backend.scanner(self._on_advertisement, service_uuids=[self._service_uuid])
+            scanner = self._backend.scanner(self._on_advertisement)
             try:
-                await scanner.start()
-                await self._until_silence()
-            except BleakError as error:
-                raise LinkLostError(f"scanning failed: {error}") from error
+                async with asyncio.timeout(START_WAIT_S):
+                    await scanner.start()
+                while (sighting := await self._next()) is not None:
+                    yield sighting
+            except (BleakError, TimeoutError) as error:
+                raise LinkLostError(f"scanning failed: {error!r}") from error
             finally:
                 await _stop(scanner)
             self.restarts += 1
 
-    async def _until_silence(self) -> None:
-        with suppress(TimeoutError):
-            while True:
-                self._heard.clear()
-                async with asyncio.timeout(self._silence_ms / 1000):
-                    await self._heard.wait()
-
-    def latest(self) -> list[Sighting]:
-        """Return what was heard within `FRESH_MS`, newest last."""
-        now_ms = self._clock.now_ms()
-        return [each for each in self._latest.values() if now_ms - each.at_ms <= FRESH_MS]
-
-    async def find(self, match: Match, *, wait_ms: int) -> Sighting:
-        """Return the newest fresh sighting whose service data `match` accepts, waiting for one if need be.
-
-        Raises:
-            LinkLostError: none came within `wait_ms`, or too many wait already.
-        """
-        for each in reversed(self.latest()):
-            if match(each.data):
-                return each
-        if len(self._waiting) >= WAITERS_MAX:
-            raise LinkLostError(f"{WAITERS_MAX} searches for locks are under way already")
-        found: asyncio.Future[Sighting] = asyncio.get_running_loop().create_future()
-        self._waiting[found] = match
+    async def _next(self) -> Sighting | None:
         try:
-            async with asyncio.timeout(wait_ms / 1000):
-                return await found
-        except TimeoutError as error:
-            raise LinkLostError(f"the lock was not heard within {wait_ms} ms") from error
-        finally:
-            del self._waiting[found]
+            async with asyncio.timeout(self._silence_ms / 1_000):
+                return await self._waiting.get()
+        except TimeoutError:
+            return None
 
     def _on_advertisement(self, device: BLEDevice, advert: AdvertisementData) -> None:
         data = advert.service_data.get(self._service_uuid)
         if data is None:
             return
-        self._heard.set()
-        sighting = Sighting(device, data, advert.rssi, self._clock.now_ms())
-        self._latest.pop(device.address, None)  # so that the newest is last
-        self._latest[device.address] = sighting
-        if len(self._latest) > SIGHTINGS_MAX:
-            del self._latest[next(iter(self._latest))]
-        for found, match in self._waiting.items():
-            if not found.done() and match(data):
-                found.set_result(sighting)
+        address, now_ms = device.address, self._clock.now_ms()
+        told = self._told.get(address)
+        if told is not None and told[0] == data and now_ms - told[1] < self._repeat_ms:
+            return
+        self._told.pop(address, None)  # so that the oldest stays in front
+        self._devices.pop(address, None)
+        self._told[address], self._devices[address] = (data, now_ms), device
+        if len(self._devices) > DEVICES_MAX:
+            oldest = next(iter(self._devices))
+            del self._devices[oldest], self._told[oldest]
+        self._waiting.offer(Sighting(address, data, advert.rssi))
 
 
 async def _stop(scanner: BleakScanner) -> None:

@@ -1,0 +1,124 @@
+"""The port `edge.doors.radio.DoorRadio` on bleak: sightings, and sessions that never outlive their slot.
+
+A slot is taken before a connection is begun and given back when the session is closed, the link is lost, or connecting
+fails, whichever comes first. A session that nobody closes is ended after `SESSION_MOST_MS`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Final
+
+from edge.bridges.ble.sightings import Sightings
+from edge.bridges.ble.slots import Slots
+from edge.doors.radio import DoorSession, Sighting
+from firmware_bridges.ble_radio.backend import BleBackend
+from firmware_bridges.innkeeper_lock.link import DoorLink
+from kit.clock import Clock
+from protocols.door.advert import SERVICE_UUID
+from protocols.door.phone import ANSWER_WAIT_MS
+from protocols.errors import LinkLostError, ReplyTimeoutError
+
+SLOT_WAIT_MS: Final = 15_000
+CONNECT_WAIT_MS: Final = 8_000  # a sleeping lock, a busy air, discovery
+SUBSCRIBE_WAIT_MS: Final = 3_000
+SEND_WAIT_MS: Final = 2_000
+RECEIVE_WAIT_MS: Final = ANSWER_WAIT_MS + 1_000  # the exchange's own deadline speaks first
+SESSION_MOST_MS: Final = 60_000  # fetching a full log takes 114 exchanges of some 60 ms
+DEFAULT_SLOTS: Final = 3
+
+
+class BleDoorRadio:
+    """The edge's Bluetooth for doors.
+
+    Args:
+        backend: The choice of bleak backend (choice.py).
+        clock: Monotonic time of sightings.
+        slots: Connections at once.
+        sightings: What listens; made here unless handed in.
+    """
+
+    def __init__(
+        self,
+        backend: BleBackend,
+        clock: Clock,
+        *,
+        slots: int = DEFAULT_SLOTS,
+        sightings: Sightings | None = None,
+        connect_wait_ms: int = CONNECT_WAIT_MS,
+        slot_wait_ms: int = SLOT_WAIT_MS,
+        session_most_ms: int = SESSION_MOST_MS,
+    ) -> None:
+        self._backend, self._clock = backend, clock
+        self._connect_wait_ms, self._slot_wait_ms = connect_wait_ms, slot_wait_ms
+        self._session_most_ms = session_most_ms
+        self._sightings = sightings or Sightings(backend, clock, service_uuid=SERVICE_UUID)
+        self.slots = Slots(slots)
+
+    def sightings(self) -> AsyncIterator[Sighting]:
+        """Listen without end. Raises LinkLostError when the adapter fails."""
+        return self._sightings.listen()
+
+    async def open_session(self, address: str) -> DoorSession:
+        """Connect, discover, subscribe.
+
+        Raises:
+            LinkLostError: never heard, no slot in time, not reached, or not one of our locks.
+        """
+        device = self._sightings.device(address)
+        if device is None:
+            raise LinkLostError(f"{address} was never heard")
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.slots.reserve(address, wait_ms=self._slot_wait_ms))
+            link = DoorLink(
+                self._backend,
+                device,
+                self._clock,
+                connect_wait_ms=self._connect_wait_ms,
+                subscribe_wait_ms=SUBSCRIBE_WAIT_MS,
+            )
+            await stack.enter_async_context(link)
+            return BleDoorSession(link, stack.pop_all(), most_ms=self._session_most_ms)
+
+
+class BleDoorSession:
+    """One link to one lock. `close` it; a lost link closes itself."""
+
+    def __init__(self, link: DoorLink, held: AsyncExitStack, *, most_ms: int) -> None:
+        self._link, self._held = link, held
+        self._closing: asyncio.Task[None] | None = None
+        self._overdue = asyncio.get_running_loop().call_later(most_ms / 1_000, self._close_soon)
+        link.on_lost = self._close_soon
+
+    @property
+    def mtu(self) -> int:
+        """The ATT MTU agreed on."""
+        return self._link.mtu_bytes
+
+    async def send(self, frame: bytes) -> None:
+        """Write one frame. Raises LinkLostError."""
+        try:
+            await self._link.write(frame, wait_ms=SEND_WAIT_MS)
+        except ReplyTimeoutError as error:
+            # the port knows one error: what an unanswered frame means is the exchange's to say
+            await self.close()
+            raise LinkLostError(str(error)) from error
+
+    async def receive(self) -> bytes:
+        """Return the next frame. Raises LinkLostError; PeerProtocolError for a peer that floods."""
+        try:
+            return await self._link.read(wait_ms=RECEIVE_WAIT_MS)
+        except ReplyTimeoutError as error:
+            await self.close()
+            raise LinkLostError(str(error)) from error
+
+    async def close(self) -> None:
+        """Drop the link and give the slot back; harmless twice, and waits for a close under way."""
+        self._close_soon()
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    def _close_soon(self) -> None:
+        self._overdue.cancel()
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._held.aclose())

@@ -1,0 +1,297 @@
+"""A phone that opens doors: the real exchange over bleak, timed step by step.
+
+Holds its P-256 key in memory as a phone's secure element would: it signs and never shows it. What cannot have reached
+the lock is tried again here, a few times and within a deadline; what may have opened the door is not: the guest is
+asked to try the handle.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+from bleak.exc import BleakBluetoothNotAvailableError, BleakError
+
+from firmware_bridges.ble_radio.backend import BleBackend
+from firmware_bridges.guest_phone.sentences import Cause
+from firmware_bridges.innkeeper_lock.link import DoorLink
+from kit.clock import Clock
+from kit.dice import Dice
+from protocols import cose
+from protocols.door.advert import SERVICE_UUID, Advert
+from protocols.door.bundle import Bundle, BundleDoor
+from protocols.door.frames import frame_bytes_for
+from protocols.door.messages import CertificateForm, Result
+from protocols.door.phone import ANSWER_WAIT_MS, CHALLENGE_WAIT_MS, Answer, PhoneExchange, Unlock
+from protocols.door.status import Status
+from protocols.errors import (
+    CredentialRefusedError,
+    LinkLostError,
+    PeerProtocolError,
+    RefusalReason,
+    ReplyTimeoutError,
+)
+from protocols.grant.grant import issuer_kid
+from protocols.grant.keys import compressed, private_key
+
+SCAN_WAIT_MS: Final = 4_000  # a sleeping lock adverts at least each second
+OPEN_WAIT_MS: Final = 12_000  # after that the guest is told; all tries together
+TRIES_MAX: Final = 3
+WRITE_WAIT_MS: Final = 2_000
+LEEWAY_MS: Final = 10 * 60_000  # the lock judges by its own clock: only what is far out is stopped here
+"""The most a lock forgives a guest (protocols/grant/lock_time.py)."""
+
+
+class Ending(StrEnum):
+    """How an attempt ended."""
+
+    OPENED = "opened"
+    REFUSED = "refused"
+    """By the lock, which says why."""
+    FAILED = "failed"
+    """The lock was never asked."""
+    UNKNOWN = "unknown"
+    """It was asked, and the answer was lost."""
+
+
+@dataclass(slots=True)
+class Phases:
+    """How long each phase of the last try took, in milliseconds; None: not reached."""
+
+    scan_ms: int | None = None
+    connect_ms: int | None = None
+    """Link, MTU and discovery: bleak reports them as one."""
+    subscribe_ms: int | None = None
+    challenge_ms: int | None = None
+    """From the subscription to the lock's CHAL."""
+    answer_ms: int | None = None
+    """From CHAL to the lock's RESULT: our own work, the lock's, and the motor's start."""
+    total_ms: int = 0
+    """From the tap to the end, all tries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What came of one tap."""
+
+    ending: Ending
+    door: str
+    phases: Phases
+    tries: int
+    cause: RefusalReason | Cause | None = None
+    detail: str = ""
+    """For the log: what went wrong technically."""
+    result: Result | None = None
+
+    @property
+    def spoken(self) -> str:
+        """What the guest reads."""
+        return "The door is open." if self.cause is None else self.cause.spoken
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "ending": self.ending.value,
+            "door": self.door,
+            "reason": self.cause and self.cause.value,
+            "spoken": self.spoken,
+            "detail": self.detail,
+            "tries": self.tries,
+            "phases": asdict(self.phases),
+            "battery_percent": self.result and self.result.battery_percent,
+            "audit_seq": self.result and self.result.audit_seq,
+            "generation": self.result and self.result.generation,
+        }
+
+
+class GuestPhone:
+    """One phone.
+
+    Args:
+        backend: Its Bluetooth.
+        clock: Its clock.
+        dice: For its key and its ephemeral keys; must be fit for keys outside tests.
+    """
+
+    def __init__(self, backend: BleBackend, clock: Clock, dice: Dice) -> None:
+        self._backend, self._clock, self._dice = backend, clock, dice
+        self._bundle: Bundle | None = None
+        self._sign: Callable[[bytes], bytes] | None = None
+        self.public_key = ""
+        self._certificate_known: set[bytes] = set()
+
+    def new_key(self) -> str:
+        """Make a key pair, forgetting the old one and its bundle. Returns the public point, 66 hex digits."""
+        key = private_key(self._dice.bytes)
+        self._sign = lambda message: cose.sign_raw(key, message)
+        self.public_key = compressed(key.public_key()).hex()
+        self._bundle = None
+        self._certificate_known.clear()
+        return self.public_key
+
+    def load_bundle(self, document: object) -> Bundle:
+        """Take over a bundle (or its renewal). Raises InvalidInputError or UnsupportedVersionError."""
+        self._bundle = Bundle.from_document(document)
+        self._certificate_known.clear()
+        return self._bundle
+
+    def preflight(self, door: str) -> Cause | None:
+        """Say what stands in the way before anything is sent; None: nothing that a phone can know."""
+        bundle = self._bundle
+        if self._sign is None:
+            return Cause.NO_KEY
+        if bundle is None:
+            return Cause.NO_BUNDLE
+        if all(each.door != door for each in bundle.doors):
+            return Cause.UNKNOWN_DOOR
+        now_ms = self._clock.wall_ms()
+        if now_ms < bundle.not_before_ms - LEEWAY_MS:
+            return Cause.NOT_YET_VALID
+        if now_ms > bundle.not_after_ms + LEEWAY_MS:
+            return Cause.EXPIRED
+        return None
+
+    async def open(self, door: str, *, user_verified: bool = False) -> Opening:
+        """Open `door`, as after a tap. Never raises for what the air or the lock does."""
+        began_ms = self._clock.now_ms()
+        phases, tries = Phases(), 0
+        if (cause := self.preflight(door)) is not None:
+            return Opening(Ending.FAILED, door, phases, tries, cause)
+        bundle, sign = self._bundle, self._sign
+        assert bundle is not None and sign is not None  # noqa: S101, PT018 - preflight says so
+        [wanted] = [each for each in bundle.doors if each.door == door][:1]
+        lost: LinkLostError | None = None
+        cause = Cause.LINK_LOST
+        while tries < TRIES_MAX and self._clock.now_ms() - began_ms < OPEN_WAIT_MS:
+            tries, phases = tries + 1, Phases()
+            try:
+                return await self._try(
+                    bundle, wanted, sign, user_verified=user_verified, began_ms=began_ms, phases=phases, tries=tries
+                )
+            except _NotHeardError as error:
+                lost, cause = error, Cause.OUT_OF_REACH
+            except LinkLostError as error:
+                lost, cause = error, Cause.LINK_LOST
+            except ReplyTimeoutError as error:
+                ending, cause, detail = Ending.UNKNOWN, Cause.NO_ANSWER, str(error)
+                break
+            except BleakBluetoothNotAvailableError as error:
+                ending, cause, detail = Ending.FAILED, Cause.NO_BLUETOOTH, str(error)
+                break
+            except PeerProtocolError as error:
+                ending, cause, detail = Ending.FAILED, Cause.NOT_THE_LOCK, str(error)
+                break
+        else:
+            ending, detail = Ending.FAILED, str(lost)
+        phases.total_ms = self._clock.now_ms() - began_ms
+        return Opening(ending, door, phases, tries, cause, detail)
+
+    async def _try(
+        self,
+        bundle: Bundle,
+        wanted: BundleDoor,
+        sign: Callable[[bytes], bytes],
+        *,
+        user_verified: bool,
+        began_ms: int,
+        phases: Phases,
+        tries: int,
+    ) -> Opening:
+        clock, lock_id = self._clock, wanted.keys.lock_id
+        start_ms = clock.now_ms()
+        device = await self._find(wanted)
+        found_ms = clock.now_ms()
+        phases.scan_ms = found_ms - start_ms
+        async with DoorLink(self._backend, device, clock) as link:
+            times = link.times
+            if times.connected_ms is not None and times.subscribed_ms is not None:
+                phases.connect_ms = times.connected_ms - found_ms
+                phases.subscribe_ms = times.subscribed_ms - times.connected_ms
+            talk = _Talk(link, clock, phases)
+            known = lock_id in self._certificate_known
+            exchange = PhoneExchange(
+                wanted.keys,
+                self._unlock(bundle, sign, user_verified, whole=not known),
+                random=self._dice.bytes,
+                frame_bytes=frame_bytes_for(link.mtu_bytes),
+                now_ms=clock.now_ms(),
+            )
+            try:
+                answer = await talk.until_answered(exchange)
+                if answer.result.status is Status.NEED_CERTIFICATE:
+                    exchange.ask(self._unlock(bundle, sign, user_verified, whole=True), now_ms=clock.now_ms())
+                    answer = await talk.until_answered(exchange)
+            except CredentialRefusedError as refused:
+                phases.total_ms = clock.now_ms() - began_ms
+                return Opening(Ending.REFUSED, wanted.door, phases, tries, refused.reason)
+        phases.total_ms = clock.now_ms() - began_ms
+        result = answer.result
+        if result.status is Status.OPENED:
+            self._certificate_known.add(lock_id)
+            return Opening(Ending.OPENED, wanted.door, phases, tries, result=result)
+        reason = result.status.reason
+        if reason is None:
+            raise PeerProtocolError(f"the lock answered {result.status.name} to UNLOCK")
+        return Opening(Ending.REFUSED, wanted.door, phases, tries, reason, result=result)
+
+    def _unlock(self, bundle: Bundle, sign: Callable[[bytes], bytes], user_verified: bool, *, whole: bool) -> Unlock:
+        if whole:
+            return Unlock(bundle.grant, bundle.certificate, sign, CertificateForm.WHOLE, user_verified)
+        kid = issuer_kid(bundle.grant)
+        return Unlock(bundle.grant, kid, sign, CertificateForm.ID, user_verified)
+
+    async def _find(self, wanted: BundleDoor) -> BLEDevice:
+        """Return the device that shows one of the door's ids. Raises LinkLostError."""
+        ids = wanted.keys.ids_around(self._clock.wall_ms() // 1_000)
+        found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
+
+        def on_advertisement(device: BLEDevice, data: AdvertisementData) -> None:
+            if (shown := data.service_data.get(SERVICE_UUID)) is None or found.done():
+                return
+            try:
+                if Advert.decode(shown).eid in ids:
+                    found.set_result(device)
+            except PeerProtocolError:
+                return  # somebody else's, or noise: anybody may advert anything
+
+        try:
+            async with asyncio.timeout(SCAN_WAIT_MS / 1_000), self._backend.scanner(on_advertisement):
+                return await found
+        except TimeoutError as error:
+            raise _NotHeardError(f"{wanted.door} was not heard within {SCAN_WAIT_MS} ms") from error
+        except BleakBluetoothNotAvailableError:
+            raise
+        except BleakError as error:
+            raise LinkLostError(f"scanning failed: {error}") from error
+
+
+class _NotHeardError(LinkLostError):
+    """No advert of the door."""
+
+
+class _Talk:
+    """The pump between one link and one exchange."""
+
+    def __init__(self, link: DoorLink, clock: Clock, phases: Phases) -> None:
+        self._link, self._clock, self._phases = link, clock, phases
+        self._since_ms = clock.now_ms()
+
+    async def until_answered(self, exchange: PhoneExchange) -> Answer:
+        """Send and hear until the lock's answer is whole."""
+        wait_ms = CHALLENGE_WAIT_MS if exchange.challenge is None else ANSWER_WAIT_MS
+        while True:
+            for frame in exchange.data_to_send():
+                await self._link.write(frame, wait_ms=WRITE_WAIT_MS)
+            if exchange.deadline_ms is not None:
+                wait_ms = max(exchange.deadline_ms - self._clock.now_ms(), 0)
+            frame = await self._link.read(wait_ms=wait_ms)
+            answer = exchange.receive_data(frame, now_ms=self._clock.now_ms())
+            if self._phases.challenge_ms is None and exchange.challenge is not None:
+                now_ms = self._clock.now_ms()
+                self._phases.challenge_ms, self._since_ms = now_ms - self._since_ms, now_ms
+            if answer is not None:
+                self._phases.answer_ms = self._clock.now_ms() - self._since_ms
+                return answer
