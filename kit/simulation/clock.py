@@ -19,16 +19,16 @@ class SimClock:
 
     def __init__(self, loop: SimLoop, *, drift_ppm: float = 0.0, wall_ms: int | None = None) -> None:
         self._loop = loop
-        self._rate = 1 + drift_ppm / 1_000_000
+        self._drift_ppb = round(drift_ppm * 1000)
         self._anchor_us = loop.time_us()  # true time at which the rate last changed
-        self._mono_us = float(self._anchor_us)  # what this clock showed then
+        self._mono_us = self._anchor_us  # what this clock showed then
         started_ms = START_WALL_MS + self._anchor_us // 1000 if wall_ms is None else wall_ms
         self._offset_ms = started_ms - self.now_ms()
         self._quality = ClockQuality.SYNCHRONISED
 
     def now_ms(self) -> int:
         """Monotonic milliseconds as this machine counts them."""
-        return int(self._shown_us()) // 1000
+        return self._shown_us() // 1000
 
     def wall_ms(self) -> int:
         """Unix milliseconds as this machine believes them to be."""
@@ -48,7 +48,7 @@ class SimClock:
         """Run `ppm` parts per million too fast from now on (negative: too slow)."""
         self._loop.trace.add(self._loop.time(), "clock_drift", ppm)
         self._mono_us, self._anchor_us = self._shown_us(), self._loop.time_us()
-        self._rate = 1 + ppm / 1_000_000
+        self._drift_ppb = round(ppm * 1000)
 
     def step(self, ms: int) -> None:
         """Step the wall clock, in either direction; monotonic time goes on."""
@@ -61,5 +61,6 @@ class SimClock:
         self.step(true_ms - self.wall_ms())
         self.set_quality(ClockQuality.SYNCHRONISED)
 
-    def _shown_us(self) -> float:
-        return self._mono_us + (self._loop.time_us() - self._anchor_us) * self._rate
+    def _shown_us(self) -> int:
+        passed_us = self._loop.time_us() - self._anchor_us
+        return self._mono_us + passed_us + passed_us * self._drift_ppb // 1_000_000_000
