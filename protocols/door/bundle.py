@@ -1,4 +1,4 @@
-"""The bundle: what a phone needs to find and open its doors with no network. The edge makes it, the phone keeps it secret.
+"""The bundle: what a phone needs to find and open its doors with no network. Secret: it holds advert keys.
 
 Source of truth: SPEC.md section 9.3. JSON, so that a web page reads it as it is.
 """

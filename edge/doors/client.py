@@ -1,0 +1,181 @@
+"""How the rest of the node talks to the doors process. One request at a time per client; reconnects by itself.
+
+`issue` and `end_stay` may be repeated safely: the doors answer the same again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from edge.doors.store import AccessEvent
+from edge.doors.wire import Reply, Request, pack, raised, read_body
+from protocols.device_model.identity import RoomId, StayId
+from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+
+REPLY_WAIT_S: Final = 10.0
+EVENTS_WAIT_MS: Final = 20_000
+
+
+class _Line:
+    """One connection, one request at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = asyncio.Lock()
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, method: str, args: Mapping[str, Any], *, wait_s: float = REPLY_WAIT_S) -> Any:  # noqa: ANN401
+        message = pack(Request(method, dict(args)))
+        async with self._turn:
+            reader, writer = await self._connected()
+            whole = False
+            try:
+                async with asyncio.timeout(wait_s):
+                    writer.write(message)
+                    await writer.drain()
+                    body = await read_body(reader)
+                whole = body is not None
+            except (TimeoutError, OSError, LinkLostError) as error:
+                raise ReplyTimeoutError(f"doors: {method} was asked and not answered") from error
+            finally:
+                if not whole:
+                    await self._drop()  # also when cancelled: a late answer must not be taken for the next one's
+        if body is None:
+            raise ReplyTimeoutError(f"doors: {method} was asked and not answered")
+        try:
+            reply = msgspec.json.decode(body, type=Reply)
+        except msgspec.MsgspecError as error:
+            raise PeerProtocolError(f"doors: {error}") from error
+        if reply.failure is not None:
+            raise raised(reply.failure)
+        return reply.result
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._drop()
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._streams is not None and self._streams[0].at_eof():
+            await self._drop()
+        if self._streams is None:
+            try:
+                self._streams = await asyncio.open_unix_connection(str(self._path))
+            except OSError as error:
+                raise LinkLostError(f"doors process not reached at {self._path}: {error.strerror or error}") from error
+        return self._streams
+
+    async def _drop(self) -> None:
+        if self._streams is None:
+            return
+        (_, writer), self._streams = self._streams, None
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except OSError:
+            return  # gone either way
+
+
+class DoorsClient:
+    """The doors process, seen from the node. Fits edge.checkin.ports.Doors."""
+
+    def __init__(self, path: Path) -> None:
+        self._line, self._events_line = _Line(path), _Line(path)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Drop the connections; harmless to call twice."""
+        await self._line.close()
+        await self._events_line.close()
+
+    async def issue(
+        self,
+        stay: StayId,
+        room: RoomId,
+        phone_public_key: bytes,
+        *,
+        not_before_ms: int,
+        not_after_ms: int,
+        join: bool = False,
+        more_rooms: Sequence[RoomId] = (),
+        zones: int | None = None,
+        replaces: bool = True,
+    ) -> dict[str, Any]:
+        """Return the bundle for a phone of a stay (protocols/door/bundle.py, JSON object).
+
+        Args:
+            stay: Names the stay.
+            room: Its room; `more_rooms` are further ones of the same stay.
+            phone_public_key: 33 bytes, compressed P-256.
+            not_before_ms: Unix ms.
+            not_after_ms: Unix ms, the stay's end.
+            join: One more phone beside the stay's others.
+            more_rooms: Further rooms.
+            zones: Mask of common doors, None for all.
+            replaces: Without `join`: the stay's other phones lose their rights once this one is used.
+
+        Raises:
+            LinkLostError: not reached, nothing happened. ReplyTimeoutError: may have happened, ask again.
+            InvalidInputError, ClockUnsoundError, StayEndedError, StoreFailedError: refused, nothing happened.
+        """
+        bundle: dict[str, Any] = await self._line.ask(
+            "issue",
+            {
+                "stay": stay,
+                "rooms": [room, *more_rooms],
+                "phone_public_key": phone_public_key.hex(),
+                "not_before_ms": not_before_ms,
+                "not_after_ms": not_after_ms,
+                "zones": zones,
+                "join": join,
+                "replaces": replaces,
+            },
+        )
+        return bundle
+
+    async def end_stay(self, stay: StayId) -> None:
+        """End every right of the stay: durable when this returns, at the locks as `status` tells. Raises as `issue`."""
+        await self._line.ask("end_stay", {"stay": stay})
+
+    async def status(self) -> dict[str, Any]:
+        """Return how the doors are: readiness, clock, issuers, waiting events and bumps, last contact per door."""
+        status: dict[str, Any] = await self._line.ask("status", {})
+        return status
+
+    async def metrics(self) -> str:
+        """Return the doors' metrics in Prometheus' text form."""
+        text: str = await self._line.ask("metrics", {})
+        return text
+
+    async def epoch(self) -> bytes:
+        """Return the life of the doors' store."""
+        answer = await self._events_line.ask("events", {"after": 0, "most": 1})
+        return bytes.fromhex(answer["epoch"])
+
+    async def events(self, after: int) -> AsyncIterator[AccessEvent]:
+        """Yield the access events after `after`, waiting for more without end.
+
+        Raises:
+            LinkLostError, ReplyTimeoutError: begin again after the last one kept.
+        """
+        while True:
+            answer = await self._events_line.ask(
+                "events",
+                {"after": after, "wait_ms": EVENTS_WAIT_MS},
+                wait_s=EVENTS_WAIT_MS / 1_000 + REPLY_WAIT_S,
+            )
+            epoch = bytes.fromhex(answer["epoch"])
+            for each in answer["events"]:
+                after = each["seq"]
+                yield AccessEvent(epoch, after, each["body"], each["device_at_ms"])
+
+    async def ack(self, epoch: bytes, up_to: int) -> None:
+        """Say that the events up to here are durable elsewhere: the doors forget them."""
+        await self._line.ask("ack", {"epoch": epoch.hex(), "up_to": up_to})

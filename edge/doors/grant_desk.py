@@ -1,0 +1,266 @@
+"""Issuing and ending rights: which generation, how long, in which order it becomes durable.
+
+Source of truth: protocols/grant/SPEC.md 5 and 6; guarantees G3, G4. A grant is on disk before it is answered; asking
+again with the same stay and phone key gives the same bytes until they need renewing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+
+from edge.doors.door_book import BookedDoor, DoorBook
+from edge.doors.errors import ClockUnsoundError, StayEndedError
+from edge.doors.issuers import Issuer, Issuers, SoundTime
+from edge.doors.store import DoorStore, IssuedGrant, PendingBump
+from kit.clock import Clock
+from kit.dice import Dice
+from protocols.device_model.identity import RoomId
+from protocols.door.bundle import Bundle, BundleDoor
+from protocols.errors import InvalidInputError, PeerProtocolError
+from protocols.grant import generation as generations
+from protocols.grant.grant import GRANT_ID_BYTES, NO_FLAGS, ROOMS_MOST, Grant, GrantFlag, sign_grant
+from protocols.grant.keys import POINT_BYTES, IssuerClass, public_key
+from protocols.grant.revocation import Bump, sign_object
+
+ISSUE_AHEAD_MOST_S: Final = 10 * 86_400
+"""A stay may begin this far ahead: the certificate verifies for 14 days, the grant has to end within them."""
+
+
+class GrantPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[grants] of doors.toml."""
+
+    life: timedelta = timedelta(hours=72)
+    """The longest a phone opens doors without having been on line."""
+    renew_below: timedelta = timedelta(hours=48)
+    """Asked again with less than this left, the desk makes a new grant."""
+    grace: timedelta = timedelta(minutes=15)
+    """After the stay's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class StayEnded:
+    """What ending a stay did: the generation that replaces its own, and the doors to be told."""
+
+    generation: int
+    doors: tuple[str, ...]
+
+
+class GrantDesk:
+    """Issues grants and ends stays. `bumped` is called with the lock ids that have news to be told."""
+
+    def __init__(
+        self,
+        *,
+        book: DoorBook,
+        store: DoorStore,
+        issuers: Issuers,
+        time: SoundTime,
+        clock: Clock,
+        dice: Dice,
+        policy: GrantPolicy,
+        bumped: Callable[[Sequence[bytes]], None],
+    ) -> None:
+        self._book, self._store, self._issuers, self._time = book, store, issuers, time
+        self._clock, self._dice, self._policy, self._bumped = clock, dice, policy, bumped
+
+    def issue(
+        self,
+        stay: str,
+        rooms: Sequence[RoomId],
+        phone: bytes,
+        *,
+        not_before_ms: int,
+        not_after_ms: int,
+        zones: int | None = None,
+        join: bool = False,
+        replaces: bool = True,
+    ) -> Bundle:
+        """Give a phone of a stay its rights.
+
+        Args:
+            stay: Names the stay; it never leaves this process together with a grant.
+            rooms: The stay's rooms; all their private doors are meant.
+            phone: The phone's compressed P-256 key.
+            not_before_ms: Unix ms, when the rights begin; now, if earlier.
+            not_after_ms: Unix ms, when the stay ends; the grant may end sooner and is then renewed by asking again.
+            zones: Mask of common doors; None: all of the property's.
+            join: One more phone beside the others of the stay; else it is the stay's phone.
+            replaces: Without `join`: the stay's other phones lose their rights once this one is used.
+
+        Raises:
+            InvalidInputError: an unknown room, a bad key, a window that is over or too far ahead.
+            ClockUnsoundError, StayEndedError, StoreFailedError: nothing was issued.
+        """
+        if len(phone) != POINT_BYTES:
+            raise InvalidInputError("phone_public_key", "not a compressed P-256 point of 33 bytes")
+        try:
+            public_key(phone)
+        except PeerProtocolError as error:
+            raise InvalidInputError("phone_public_key", "not a point of P-256") from error
+        doors = self._doors(rooms)
+        numbers = tuple(sorted({door.number for door in doors}))
+        zones = self._book.all_zones if zones is None else zones
+        if not 0 <= zones < 2**64:
+            raise InvalidInputError("zones", f"{zones} is not a 64-bit mask")
+        at_ms = self._time.at_ms()
+        at_s = at_ms // 1_000
+        wanted_until_s = not_after_ms // 1_000 + round(self._policy.grace.total_seconds())
+        begins_s = max(not_before_ms // 1_000, at_s)
+        if wanted_until_s <= begins_s:
+            raise InvalidInputError("not_after_ms", f"{not_after_ms}: the stay is over")
+        if begins_s > at_s + ISSUE_AHEAD_MOST_S:
+            raise InvalidInputError("not_before_ms", f"{not_before_ms} is more than 10 days ahead")
+        known = self._store.stay(stay)
+        if known is not None and known.ended_at_ms is not None:
+            raise StayEndedError(f"stay {stay} has ended at the doors")
+        earlier = self._store.latest_grant(stay, phone)
+        flags = GrantFlag.JOIN if join else NO_FLAGS
+        if earlier is not None and known is not None and earlier.generation == known.generation:
+            flags = earlier.flags  # the same phone asks again: it stays what it was
+            same = (earlier.rooms, earlier.zones, earlier.wanted_until_s) == (numbers, zones, wanted_until_s)
+            if same and earlier.not_before_s <= begins_s and self._lasts(earlier, at_s):
+                return self._bundle(earlier)
+        joins = known is not None and bool(flags & GrantFlag.JOIN)
+        if known is not None and joins and not set(numbers) <= set(known.rooms):
+            raise InvalidInputError("rooms", f"{list(rooms)}: a joiner gets rooms of the stay, no others")
+        stays_put = known is not None and known.rooms == numbers
+        ousts = replaces and (earlier is None or known is None or earlier.generation != known.generation)
+        if known is not None and (joins or (stays_put and not ousts)):
+            generation = known.generation
+        else:
+            generation = generations.following(self._store.highest(numbers), at_s)
+        issuer = self._issuers.current(IssuerClass.GUEST, at_s)
+        until_s = min(
+            wanted_until_s, begins_s + round(self._policy.life.total_seconds()), issuer.certificate.not_after_s
+        )
+        grant = Grant(
+            grant_id=self._dice.bytes(GRANT_ID_BYTES),
+            issued_at_s=at_s,
+            not_before_s=begins_s,
+            not_after_s=until_s,
+            phone=phone,
+            rooms=numbers,
+            zones=zones,
+            generation=generation,
+            flags=flags,
+        )
+        issued = IssuedGrant(
+            grant_id=grant.grant_id,
+            stay=stay,
+            phone=phone,
+            generation=generation,
+            issued_at_ms=at_ms,
+            not_before_s=begins_s,
+            not_after_s=until_s,
+            wanted_until_s=wanted_until_s,
+            rooms=numbers,
+            zones=zones,
+            flags=flags,
+            signed=sign_grant(grant, issuer.key),
+            certificate=issuer.certificate.encoded,
+        )
+        stay_rooms = known.rooms if known is not None and joins else numbers
+        left = frozenset() if known is None else frozenset(known.rooms) - frozenset(stay_rooms)
+        bumps = [] if known is None else self._bumps(left, known.generation)
+        self._store.keep_grant(issued, stay_rooms, bumps)
+        self._told(bumps)
+        return self._bundle(issued)
+
+    def end_stay(self, stay: str) -> StayEnded:
+        """End every right of a stay; ending it again, or one that never had any, changes nothing.
+
+        Works with an unsound clock: the bumps are then signed once it is sound.
+
+        Raises:
+            StoreFailedError: nothing happened.
+        """
+        known = self._store.stay(stay)
+        if known is None or known.ended_at_ms is not None:
+            return StayEnded(0 if known is None else known.generation, ())
+        bumps = self._bumps(frozenset(known.rooms), known.generation)
+        self._store.end_stay(stay, bumps, self._clock.wall_ms())
+        self._told(bumps)
+        doors = {each.lock_id: each.door for each in self._book.doors}
+        return StayEnded(
+            max((bump.generation for bump in bumps), default=known.generation),
+            tuple(doors[bump.lock_id] for bump in bumps),
+        )
+
+    def signed_bump(self, bump: PendingBump) -> tuple[bytes, bytes] | None:
+        """Return a pending bump's signed form and its certificate, signing it if that is due and the clock allows."""
+        try:
+            at_s = self._time.at_ms() // 1_000
+        except ClockUnsoundError:
+            at_s = None
+        fresh = bump.signed_at_s is not None and (at_s is None or at_s - bump.signed_at_s < BUMP_FRESH_S)
+        if fresh and bump.signed is not None and bump.certificate is not None:
+            return bump.signed, bump.certificate
+        if at_s is None:
+            return None
+        issuer = self.revocation_issuer(at_s)
+        signed = sign_object(Bump(bump.number, bump.generation), issuer.key, at_s)
+        self._store.sign_bump(bump.no, signed, issuer.certificate.encoded, at_s)
+        return signed, issuer.certificate.encoded
+
+    def revocation_issuer(self, at_s: int) -> Issuer:
+        """Return the issuer of bumps, time and acknowledgements at `at_s`, sound time."""
+        return self._issuers.current(IssuerClass.REVOCATION, at_s)
+
+    def _doors(self, rooms: Sequence[RoomId]) -> list[BookedDoor]:
+        if not rooms:
+            raise InvalidInputError("rooms", "none is named")
+        doors: list[BookedDoor] = []
+        for room in rooms:
+            found = self._book.of_room(room)
+            if not found:
+                raise InvalidInputError("rooms", f"room {room!r} has no door in the site plan")
+            doors.extend(found)
+        if len({door.number for door in doors}) > ROOMS_MOST:
+            raise InvalidInputError("rooms", f"more than {ROOMS_MOST} doors in one grant")
+        return doors
+
+    def _lasts(self, earlier: IssuedGrant, at_s: int) -> bool:
+        """Whether a grant reaches to the end of its stay, or far enough for a phone that goes off line now."""
+        left_s = earlier.not_after_s - at_s
+        whole = earlier.not_after_s == earlier.wanted_until_s
+        return left_s > 0 and (whole or left_s >= self._policy.renew_below.total_seconds())
+
+    def _bumps(self, numbers: frozenset[int], generation: int) -> list[PendingBump]:
+        """Return the bumps that end `generation` in these rooms and leave any later one, already handed out, alone."""
+        bumps: list[PendingBump] = []
+        for door in self._book.of_numbers(numbers):
+            highest = self._store.highest((door.number,))
+            later = highest > generation
+            # Without a later guest the next free number: one more than one that the lock takes, so no clock is asked.
+            ends_with = generation + 1 if later else highest + 1
+            bumps.append(PendingBump(0, door.lock_id, door.number, ends_with))
+        return bumps
+
+    def _told(self, bumps: Sequence[PendingBump]) -> None:
+        """Sign what was queued while the clock is sound, so that it can be carried even if it goes unsound."""
+        if not bumps:
+            return
+        for lock_id in {bump.lock_id for bump in bumps}:
+            for pending in self._store.pending_bumps(lock_id):
+                self.signed_bump(pending)
+        self._bumped([bump.lock_id for bump in bumps])
+
+    def _bundle(self, issued: IssuedGrant) -> Bundle:
+        doors = (*self._book.of_numbers(frozenset(issued.rooms)), *self._book.of_zones(issued.zones))
+        return Bundle(
+            stay=issued.stay,
+            grant=issued.signed,
+            certificate=issued.certificate,
+            not_before_ms=issued.not_before_s * 1_000,
+            not_after_ms=issued.not_after_s * 1_000,
+            doors=tuple(
+                BundleDoor(each.door, each.label, each.keys(issued.not_before_s, issued.not_after_s)) for each in doors
+            ),
+        )
+
+
+BUMP_FRESH_S: Final = 7 * 86_400
+"""A signed bump older than this is signed anew before it is carried, well before its certificate ends."""

@@ -1,0 +1,88 @@
+"""The issuer keys of the day: made here, certified by the property CA, in memory alone, gone after their window.
+
+Source of truth: protocols/grant/SPEC.md 4. A restart makes new keys: certifying costs 0.2 ms and no disk, and a disk
+that never held a private key has none to steal. Nothing is signed while the clock is unsound (door.md 3.6).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from edge.doors.errors import ClockUnsoundError
+from edge.doors.store import DoorStore
+from kit.clock import Clock, ClockQuality
+from kit.dice import Dice
+from protocols.grant.certificate import IssuerCertificate, certify
+from protocols.grant.keys import SIGNS_S, IssuerClass, PropertyCa, private_key
+
+BACKWARD_MOST_MS: Final = 5 * 60_000
+"""The wall clock may be this much before the last signature; further back it is not believed."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Issuer:
+    """A signing key in its window, and its certificate."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: IssuerCertificate
+
+
+class SoundTime:
+    """The time to sign with, or a refusal: quality UNCERTAIN, or behind what was signed before."""
+
+    def __init__(self, clock: Clock, store: DoorStore) -> None:
+        self._clock, self._store = clock, store
+
+    def at_ms(self) -> int:
+        """Return unix milliseconds fit to sign with.
+
+        Raises:
+            ClockUnsoundError: names why.
+        """
+        if self._clock.quality is ClockQuality.UNCERTAIN:
+            raise ClockUnsoundError("the edge's clock is not synchronised, or has just stepped: nothing is signed")
+        at_ms, mark_ms = self._clock.wall_ms(), self._store.high_water_ms
+        if at_ms < mark_ms - BACKWARD_MOST_MS:
+            raise ClockUnsoundError(
+                f"the edge's clock says {at_ms} ms, {mark_ms - at_ms} ms before its last signature: nothing is signed"
+            )
+        return max(at_ms, mark_ms)
+
+    def is_sound(self) -> bool:
+        """Whether `at_ms` would answer."""
+        try:
+            self.at_ms()
+        except ClockUnsoundError:
+            return False
+        return True
+
+
+class Issuers:
+    """One issuer per class, renewed every 24 hours."""
+
+    def __init__(self, ca: PropertyCa, dice: Dice) -> None:
+        self._ca, self._dice = ca, dice
+        self._held: dict[IssuerClass, list[Issuer]] = {}
+
+    def current(self, issuer_class: IssuerClass, at_s: int) -> Issuer:
+        """Return the issuer that signs at `at_s` (sound time, unix seconds), making it when its turn has come."""
+        self.expire(at_s)
+        held = self._held.setdefault(issuer_class, [])
+        if not held or not 0 <= at_s - held[-1].certificate.not_before_s < SIGNS_S:
+            key = private_key(self._dice.bytes)
+            held.append(Issuer(key, certify(self._ca, key.public_key(), issuer_class, at_s)))
+        return held[-1]
+
+    def expire(self, at_s: int) -> int:
+        """Let go of the keys whose window has passed; return how many."""
+        gone = 0
+        for issuer_class, held in self._held.items():
+            kept = [each for each in held if each.certificate.not_before_s <= at_s <= each.certificate.signs_until_s]
+            gone += len(held) - len(kept)
+            self._held[issuer_class] = kept
+        return gone
+
+    def held(self) -> list[Issuer]:
+        """Return every issuer whose private key is still here."""
+        return [each for held in self._held.values() for each in held]

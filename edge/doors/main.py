@@ -1,0 +1,185 @@
+"""The doors process: settings in, parts joined, run until told to stop. The one place in this room that constructs.
+
+The store and the desk come first, so that grants are issued at once; the radio is supervised beside them, so that a
+dead adapter delays no guest at the desk.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from edge.doors.door_book import DoorBook, read_secret_json
+from edge.doors.grant_desk import GrantDesk
+from edge.doors.issuers import Issuers, SoundTime
+from edge.doors.radio import DoorRadio
+from edge.doors.server import DoorsServer
+from edge.doors.settings import DoorsSettings
+from edge.doors.store import DoorStore
+from edge.doors.sync import LockSync
+from kit.clock import Clock, SystemClock
+from kit.dice import Dice, SystemDice
+from kit.health import Health
+from kit.logs import configure, logger
+from kit.memory import settle
+from kit.metrics import Metrics
+from kit.settings import load
+from kit.supervision import Backoff, Supervisor
+from protocols.errors import InvalidInputError, PlatformError
+from protocols.grant.keys import PropertyCa
+
+SETTLE_AFTER_S: Final = 5.0
+WATCH_EVERY_S: Final = 60.0
+RADIO_BACKOFF: Final = Backoff(first_ms=500, most_ms=15_000)
+EPOCH_BYTES: Final = 16
+FAILED: Final = 1
+WRONG_CONFIGURATION: Final = 2
+
+
+class Doors:
+    """All parts of the process but the radio, which comes and goes."""
+
+    def __init__(
+        self, *, book: DoorBook, ca: PropertyCa, store: DoorStore, settings: DoorsSettings, clock: Clock, dice: Dice
+    ) -> None:
+        if ca.property_id != book.property_id:
+            raise InvalidInputError(
+                "property_ca_key_path", f"is of property {ca.property_id!r}, the site plan of {book.property_id!r}"
+            )
+        self.health, self.metrics = Health(clock), Metrics("doors")
+        for part in ("socket", "clock"):
+            self.health.expect(part)
+        self.time = SoundTime(clock, store)
+        self.issuers = Issuers(ca, dice)
+        self.desk = GrantDesk(
+            book=book,
+            store=store,
+            issuers=self.issuers,
+            time=self.time,
+            clock=clock,
+            dice=dice,
+            policy=settings.grants,
+            bumped=self._bumped,
+        )
+        self.sync = LockSync(
+            book=book,
+            store=store,
+            desk=self.desk,
+            ca=ca,
+            time=self.time,
+            clock=clock,
+            dice=dice,
+            metrics=self.metrics,
+        )
+        self.server = DoorsServer(
+            settings.socket_path,
+            book=book,
+            desk=self.desk,
+            store=store,
+            sync=self.sync,
+            issuers=self.issuers,
+            time=self.time,
+            clock=clock,
+            health=self.health,
+            metrics=self.metrics,
+        )
+
+    def _bumped(self, locks: Sequence[bytes]) -> None:
+        self.sync.bumped(locks)
+
+    async def watch(self) -> None:
+        """Let issuer keys go when their window has passed, and report the clock, until cancelled."""
+        while True:
+            sound = self.time.is_sound()
+            self.health.report("clock", sound, "" if sound else "unsound: verifies, signs nothing")
+            if sound:
+                self.issuers.expire(self.time.at_ms() // 1_000)
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    async def listen(self, radio: Callable[[], AbstractAsyncContextManager[DoorRadio]]) -> None:
+        """Open the adapter and visit locks until it fails. Raises LinkLostError."""
+        async with radio() as opened:
+            self.health.report("radio", ok=True)
+            await self.sync.run(opened)
+
+
+async def run(
+    settings: DoorsSettings,
+    *,
+    clock: Clock | None = None,
+    dice: Dice | None = None,
+    radio: Callable[[], AbstractAsyncContextManager[DoorRadio]] | None = None,
+) -> None:
+    """Run the doors until SIGTERM, SIGINT or cancellation.
+
+    Args:
+        settings: doors.toml.
+        clock: The machine's, unless handed in.
+        dice: The machine's, unless handed in.
+        radio: Opens the adapter; bleak's, unless handed in.
+
+    Raises:
+        InvalidInputError: a file is missing or wrong. StoreFailedError: the store cannot be opened.
+    """
+    clock = clock or SystemClock(settings.clock_trust)
+    dice = dice or SystemDice()
+    log = logger("edge.doors")
+    book = DoorBook.read(settings.site_plan_path, settings.door_secrets_path)
+    path = settings.property_ca_key_path
+    ca = PropertyCa.from_document(read_secret_json(path), str(path))
+    store = DoorStore(settings.store_path, epoch=dice.bytes(EPOCH_BYTES))
+    try:
+        doors = Doors(book=book, ca=ca, store=store, settings=settings, clock=clock, dice=dice)
+        opens = radio or (lambda: _bluetooth(settings, clock))
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            async with Supervisor(clock=clock, dice=dice, log=log, health=doors.health) as supervisor:
+                supervisor.start("socket", doors.server.run)
+                supervisor.start("watch", doors.watch)
+                supervisor.start("radio", lambda: doors.listen(opens), restart=RADIO_BACKOFF)
+                settling = loop.call_later(SETTLE_AFTER_S, settle)
+                log.info("doors_started", property=book.property_id, doors=len(book.doors))
+                await stop.wait()
+                settling.cancel()
+                log.info("doors_stopping")
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+    finally:
+        store.close()
+
+
+def main(config: Path, environ: Mapping[str, str]) -> int:
+    """Run `innkeeper-edge doors`; return the exit status: 0, 1 (failed) or 2 (wrong configuration)."""
+    try:
+        settings = load(DoorsSettings, config, "DOORS", environ)
+    except PlatformError as error:
+        return _say(WRONG_CONFIGURATION, error)
+    configure("doors", settings.log_level, json=settings.log_json)
+    try:
+        asyncio.run(run(settings))
+    except InvalidInputError as error:
+        return _say(WRONG_CONFIGURATION, error)
+    except PlatformError as error:
+        return _say(FAILED, error)
+    return 0
+
+
+@asynccontextmanager
+async def _bluetooth(settings: DoorsSettings, clock: Clock) -> AsyncIterator[DoorRadio]:
+    from edge.bridges.ble.choice import chosen_backend
+    from edge.bridges.ble.door_radio import BleDoorRadio
+
+    async with chosen_backend(settings.radio) as backend:
+        yield BleDoorRadio(backend, clock, slots=settings.radio.connections_max)
+
+
+def _say(status: int, error: PlatformError) -> int:
+    sys.stderr.write(f"innkeeper-edge doors: {error}\n")
+    return status

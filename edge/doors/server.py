@@ -1,0 +1,271 @@
+"""The doors' unix socket: who may ask, what may be asked, and what comes back.
+
+The peer's user is checked by the kernel's word (SO_PEERCRED), not by the file's mode alone. Malformed requests are
+counted and answered by name; they end their connection and touch nothing else.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from prometheus_client import Counter, Histogram
+
+from edge.doors.door_book import DoorBook
+from edge.doors.grant_desk import GrantDesk
+from edge.doors.issuers import Issuers, SoundTime
+from edge.doors.store import EVENTS_READ_MOST, DoorStore
+from edge.doors.sync import LockSync
+from edge.doors.wire import Failure, Reply, Request, failure_of, pack, read_body
+from kit.clock import Clock
+from kit.health import Health
+from kit.logs import logger
+from kit.metrics import Metrics
+from protocols.device_model.identity import RoomId, parse_name
+from protocols.errors import InvalidInputError, PeerProtocolError, PlatformError
+
+CONNECTIONS_MOST: Final = 16
+EVENTS_WAIT_MOST_MS: Final = 30_000
+
+
+class IssueArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `issue`."""
+
+    stay: str
+    rooms: Annotated[list[str], msgspec.Meta(min_length=1, max_length=40)]
+    phone_public_key: str
+    not_before_ms: int
+    not_after_ms: int
+    zones: int | None = None
+    join: bool = False
+    replaces: bool = True
+
+
+class StayArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `end_stay`."""
+
+    stay: str
+
+
+class EventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `events`: answered at once if there are any, else after `wait_ms` with none."""
+
+    after: Annotated[int, msgspec.Meta(ge=0)]
+    most: Annotated[int, msgspec.Meta(ge=1, le=EVENTS_READ_MOST)] = 100
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
+
+
+class AckArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `ack`: `epoch` guards against acknowledging another store's events."""
+
+    epoch: str
+    up_to: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class NoArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No arguments."""
+
+
+class DoorsServer:
+    """Serves the doors to the processes of this user (and root)."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        book: DoorBook,
+        desk: GrantDesk,
+        store: DoorStore,
+        sync: LockSync,
+        issuers: Issuers,
+        time: SoundTime,
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
+        self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
+        self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
+        self._log = logger("edge.doors.server")
+        self._connections = 0
+        self._requests: Counter = metrics.counter("doors_requests", "requests to the doors", ("method", "outcome"))
+        self._seconds: Histogram = metrics.histogram("doors_issue_seconds", "issuing a grant, durable log included")
+        self._methods: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
+            "issue": self._issue,
+            "end_stay": self._end_stay,
+            "status": self._status,
+            "events": self._events,
+            "ack": self._ack,
+            "metrics": self._render,
+        }
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            InvalidInputError: the socket cannot be made at its path.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.unlink(missing_ok=True)
+            mask = os.umask(0o177)
+            try:
+                server = await asyncio.start_unix_server(self._serve, path=str(self._path))
+            finally:
+                os.umask(mask)
+        except OSError as error:
+            raise InvalidInputError("socket_path", f"{self._path}: {error.strerror or error}") from error
+        try:
+            async with server:
+                self._health.report("socket", ok=True)
+                await server.serve_forever()
+        finally:
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
+        try:
+            if self._connections > CONNECTIONS_MOST or not _same_user(writer):
+                self._requests.labels("connect", "refused").inc()
+                return
+            while (body := await read_body(reader)) is not None:
+                reply, fit = await self._answer(body)
+                writer.write(pack(reply))
+                await writer.drain()
+                if not fit:
+                    return
+        except (PlatformError, OSError) as error:
+            self._requests.labels("connect", "broken").inc()
+            self._log.info("doors_connection_broken", error=str(error))
+        finally:
+            self._connections -= 1
+            writer.close()
+
+    async def _answer(self, body: bytes) -> tuple[Reply, bool]:
+        """Return the reply, and whether the connection is fit to go on."""
+        try:
+            request = msgspec.json.decode(body, type=Request)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self._requests.labels("none", "malformed").inc()
+            return Reply(failure=Failure("InvalidInputError", str(error), "request")), False
+        method = self._methods.get(request.method)
+        if method is None:
+            self._requests.labels("none", "malformed").inc()
+            return Reply(failure=Failure("InvalidInputError", f"{request.method[:40]!r} is unknown", "method")), False
+        try:
+            result = await method(request.args)
+        except msgspec.ValidationError as error:
+            self._requests.labels(request.method, "malformed").inc()
+            return Reply(failure=Failure("InvalidInputError", str(error), request.method)), True
+        except PlatformError as error:
+            self._requests.labels(request.method, type(error).__name__).inc()
+            return Reply(failure=failure_of(error)), True
+        self._requests.labels(request.method, "done").inc()
+        return Reply(result=result), True
+
+    async def _issue(self, args: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+        asked = msgspec.convert(args, IssueArgs)
+        began_ms = self._clock.now_ms()
+        try:
+            phone = bytes.fromhex(asked.phone_public_key)
+        except ValueError:
+            raise InvalidInputError("phone_public_key", "not hexadecimal") from None
+        bundle = self._desk.issue(
+            parse_name(asked.stay, "stay"),
+            [RoomId(parse_name(room, "rooms")) for room in asked.rooms],
+            phone,
+            not_before_ms=asked.not_before_ms,
+            not_after_ms=asked.not_after_ms,
+            zones=asked.zones,
+            join=asked.join,
+            replaces=asked.replaces,
+        )
+        self._seconds.observe((self._clock.now_ms() - began_ms) / 1_000)
+        return bundle.to_document()
+
+    async def _end_stay(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        ended = self._desk.end_stay(parse_name(msgspec.convert(args, StayArgs).stay, "stay"))
+        return {"generation": ended.generation, "doors": list(ended.doors)}
+
+    async def _events(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        asked = msgspec.convert(args, EventsArgs)
+        events = self._store.events(asked.after, asked.most)
+        if not events and asked.wait_ms:
+            changed = self._sync.changed
+            changed.clear()
+            try:
+                async with asyncio.timeout(asked.wait_ms / 1_000):
+                    await changed.wait()
+            except TimeoutError:
+                pass
+            events = self._store.events(asked.after, asked.most)
+        return {
+            "epoch": self._store.epoch.hex(),
+            "events": [{"seq": each.seq, "body": each.body, "device_at_ms": each.device_at_ms} for each in events],
+        }
+
+    async def _ack(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        asked = msgspec.convert(args, AckArgs)
+        if asked.epoch != self._store.epoch.hex():
+            raise InvalidInputError("epoch", f"{asked.epoch[:40]!r} is not the life of this store")
+        self._store.forget_events(asked.up_to)
+
+    async def _status(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        msgspec.convert(args, NoArgs)
+        ready, parts = self._health.ready()
+        locks = {each.lock_id: each for each in self._store.locks()}
+        pending = {each.lock_id for each in self._store.pending_bumps()}
+        return {
+            "ready": ready,
+            "health": parts,
+            "epoch": self._store.epoch.hex(),
+            "clock": self._clock.quality.value,
+            "signs": self._time.is_sound(),
+            "issuers": [
+                {
+                    "class": each.certificate.issuer_class.name.lower(),
+                    "kid": each.certificate.kid.hex(),
+                    "signs_until_s": each.certificate.signs_until_s,
+                }
+                for each in self._issuers.held()
+            ],
+            **self._store.counts(),
+            "doors": [
+                {
+                    "door": door.door,
+                    "room": door.room,
+                    "bump_pending": door.lock_id in pending,
+                    **(
+                        {"contact_at_ms": None}
+                        if (known := locks.get(door.lock_id)) is None
+                        else {
+                            "contact_at_ms": known.contact_at_ms,
+                            "battery": known.battery_percent,
+                            "time_quality": known.time_quality,
+                            "generation": known.generation,
+                            "lock_seq": known.seq,
+                            "noise": known.noise,
+                            "broken": known.broken,
+                        }
+                    ),
+                }
+                for door in self._book.doors
+            ],
+        }
+
+    async def _render(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        msgspec.convert(args, NoArgs)
+        return self._metrics.render().decode()
+
+
+def _same_user(writer: asyncio.StreamWriter) -> bool:
+    """Whether the kernel says that the peer is root or this process's own user."""
+    link = writer.get_extra_info("socket")
+    if link is None:
+        raise PeerProtocolError("doors socket without a peer")
+    credentials = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return uid in {0, os.getuid()}

@@ -1,0 +1,34 @@
+"""doors.toml: what the doors process is told at start."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edge.bridges.ble.choice import RadioSettings
+from edge.doors.grant_desk import GrantPolicy
+
+_NO_RADIO = RadioSettings()
+_STANDARD = GrantPolicy()
+
+
+class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """doors.toml; environment prefix DOORS.
+
+    `store_path`: the doors' own SQLite file, made if absent.
+    `socket_path`: where the node asks; at most 100 bytes.
+    `site_plan_path`: the site plan, JSON. `door_secrets_path`: doors.secrets.json, mode 0600.
+    `property_ca_key_path`: the property CA file, mode 0600.
+    `clock_trust`: "ntp" asks the kernel whether its clock is disciplined; "host" takes the host's word.
+    """
+
+    store_path: Path
+    socket_path: Path
+    site_plan_path: Path
+    door_secrets_path: Path
+    property_ca_key_path: Path
+    radio: RadioSettings = _NO_RADIO
+    grants: GrantPolicy = _STANDARD
+    clock_trust: Literal["ntp", "host"] = "ntp"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = True

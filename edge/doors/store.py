@@ -1,0 +1,440 @@
+"""The doors' own store: grants, generations, bumps, locks, their records and the events for the rest of the house.
+
+SQLite through apsw, one connection, one writer, WAL with synchronous=FULL: what a call returned from is on disk. The
+calls are synchronous and short; the doors process does little else, and nothing can come between two statements.
+No issuer private key is ever in here: issuers.py keeps them in memory alone.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from protocols.door.audit import AuditRecord, genesis
+from protocols.errors import StoreFailedError
+from protocols.grant.grant import GrantFlag
+
+SCHEMA_VERSION: Final = 1
+STORE_BYTES_MOST: Final = 512 * 1024 * 1024
+PAGE_BYTES: Final = 4096
+RECORDS_KEPT_MOST: Final = 200_000
+TRIM_AT_ONCE: Final = 1_000
+EVENTS_READ_MOST: Final = 500
+
+_SCHEMA: Final = """
+CREATE TABLE life (no INTEGER PRIMARY KEY CHECK (no = 1), epoch BLOB NOT NULL, high_water_ms INTEGER NOT NULL) STRICT;
+CREATE TABLE room (number INTEGER PRIMARY KEY, highest INTEGER NOT NULL) STRICT;
+CREATE TABLE stay (
+    stay TEXT PRIMARY KEY, generation INTEGER NOT NULL, rooms TEXT NOT NULL, ended_at_ms INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE grant_issued (
+    grant_id BLOB PRIMARY KEY, stay TEXT NOT NULL, phone BLOB NOT NULL, generation INTEGER NOT NULL,
+    issued_at_ms INTEGER NOT NULL, not_before_s INTEGER NOT NULL, not_after_s INTEGER NOT NULL,
+    wanted_until_s INTEGER NOT NULL, rooms TEXT NOT NULL, zones INTEGER NOT NULL, flags INTEGER NOT NULL,
+    signed BLOB NOT NULL, certificate BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX grant_of_stay ON grant_issued (stay, phone, issued_at_ms);
+CREATE TABLE bump (
+    no INTEGER PRIMARY KEY, lock BLOB NOT NULL, number INTEGER NOT NULL, generation INTEGER NOT NULL,
+    stay TEXT NOT NULL, queued_at_ms INTEGER NOT NULL, signed BLOB, certificate BLOB, signed_at_s INTEGER,
+    delivered_at_ms INTEGER
+) STRICT;
+CREATE INDEX bump_pending ON bump (lock) WHERE delivered_at_ms IS NULL;
+CREATE TABLE lock (
+    lock BLOB PRIMARY KEY, seq INTEGER NOT NULL, head BLOB NOT NULL, generation INTEGER NOT NULL,
+    battery_percent INTEGER NOT NULL, time_quality INTEGER NOT NULL, noise INTEGER NOT NULL,
+    contact_at_ms INTEGER NOT NULL, broken TEXT
+) STRICT, WITHOUT ROWID;
+CREATE TABLE record (
+    lock BLOB NOT NULL, seq INTEGER NOT NULL, record BLOB NOT NULL, received_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (lock, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX record_age ON record (received_at_ms);
+CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, device_at_ms INTEGER) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStay:
+    """A stay that has or had rights. `rooms` are room numbers."""
+
+    stay: str
+    generation: int
+    rooms: tuple[int, ...]
+    ended_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedGrant:
+    """A grant that was handed out, whole, so that asking again gives the same bytes."""
+
+    grant_id: bytes
+    stay: str
+    phone: bytes
+    generation: int
+    issued_at_ms: int
+    not_before_s: int
+    not_after_s: int
+    wanted_until_s: int
+    rooms: tuple[int, ...]
+    zones: int
+    flags: GrantFlag
+    signed: bytes
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PendingBump:
+    """A bump on its way to one lock. `signed` None: it waits for a sound clock."""
+
+    no: int
+    lock_id: bytes
+    number: int
+    generation: int
+    signed: bytes | None = None
+    certificate: bytes | None = None
+    signed_at_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLock:
+    """What was last heard from a lock. `broken` names what was wrong with its log."""
+
+    lock_id: bytes
+    seq: int
+    head: bytes
+    generation: int = 0
+    battery_percent: int = 100
+    time_quality: int = 2
+    noise: int = 0
+    contact_at_ms: int = 0
+    broken: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessEvent:
+    """One event for the rest of the house: `epoch` is the life of this store, `seq` rises from 1 in it."""
+
+    epoch: bytes
+    seq: int
+    body: Mapping[str, Any]
+    device_at_ms: int | None
+
+
+class DoorStore:
+    """The open store. Every public call commits before it returns, or raises StoreFailedError and changed nothing."""
+
+    def __init__(self, path: Path, *, epoch: bytes, vfs: str | None = None) -> None:
+        """Open or make the store at `path`; `epoch` (16 bytes) names its life if it is made now."""
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            self._db = apsw.Connection(str(path), vfs=vfs)
+        except (apsw.Error, OSError) as error:
+            raise StoreFailedError(f"{path}: {error}") from error
+        try:
+            self._prepare(epoch)
+            self.epoch = bytes(self._one("SELECT epoch FROM life")[0])
+        except (apsw.Error, StoreFailedError) as error:
+            self._db.close()
+            raise StoreFailedError(f"{path}: {error}") from error
+
+    def close(self) -> None:
+        """Close; harmless to call twice."""
+        self._db.close()
+
+    def _prepare(self, epoch: bytes) -> None:
+        run = self._db.execute
+        run("PRAGMA locking_mode = EXCLUSIVE")
+        run(f"PRAGMA page_size = {PAGE_BYTES}")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        run("PRAGMA secure_delete = ON")
+        run("PRAGMA cache_size = -1024")
+        run("PRAGMA journal_size_limit = 8388608")
+        run(f"PRAGMA max_page_count = {STORE_BYTES_MOST // PAGE_BYTES}")
+        version = self._one("PRAGMA user_version")[0]
+        if version not in (0, SCHEMA_VERSION):
+            raise StoreFailedError(f"schema version {version}, this build reads {SCHEMA_VERSION}")
+        if self._one("PRAGMA quick_check(1)")[0] != "ok":
+            raise StoreFailedError("the file is damaged; restore it, or move it away to begin anew")
+        if version == 0:
+            with self._transaction():
+                run(_SCHEMA)
+                run("INSERT INTO life VALUES (1, ?, 0)", (epoch,))
+                run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    # -- clock ------------------------------------------------------------------------------------------------------
+
+    @property
+    def high_water_ms(self) -> int:
+        """The latest wall time at which anything was signed."""
+        return int(self._one("SELECT high_water_ms FROM life")[0])
+
+    # -- grants and stays -------------------------------------------------------------------------------------------
+
+    def stay(self, stay: str) -> StoredStay | None:
+        """Return what is known of a stay."""
+        row = self._maybe("SELECT stay, generation, rooms, ended_at_ms FROM stay WHERE stay = ?", (stay,))
+        return None if row is None else StoredStay(row[0], row[1], tuple(json.loads(row[2])), row[3])
+
+    def latest_grant(self, stay: str, phone: bytes) -> IssuedGrant | None:
+        """Return the newest grant of a stay's phone."""
+        row = self._maybe(
+            f"SELECT {_GRANT} FROM grant_issued WHERE stay = ? AND phone = ?"  # noqa: S608 - a constant
+            " ORDER BY issued_at_ms DESC, not_after_s DESC LIMIT 1",
+            (stay, phone),
+        )
+        return None if row is None else _grant(row)
+
+    def grant(self, grant_id: bytes) -> IssuedGrant | None:
+        """Return the grant of this id."""
+        row = self._maybe(f"SELECT {_GRANT} FROM grant_issued WHERE grant_id = ?", (grant_id,))  # noqa: S608
+        return None if row is None else _grant(row)
+
+    def highest(self, rooms: Sequence[int]) -> int:
+        """Return the highest generation handed out for, or seen in, any of the rooms; 0 for none."""
+        marks = ",".join("?" * len(rooms))
+        row = self._one(
+            f"SELECT coalesce(max(highest), 0) FROM room WHERE number IN ({marks})",  # noqa: S608 - only marks
+            tuple(rooms),
+        )
+        return int(row[0])
+
+    def keep_grant(self, grant: IssuedGrant, stay_rooms: Sequence[int], bumps: Sequence[PendingBump] = ()) -> None:
+        """Make a grant durable, with its stay, its rooms' generation, and bumps for rooms the stay moved out of."""
+        with self._transaction():
+            self._raise_rooms(grant.rooms, grant.generation)
+            self._db.execute(
+                "INSERT INTO stay VALUES (?, ?, ?, NULL) ON CONFLICT (stay) DO UPDATE SET"
+                " generation = excluded.generation, rooms = excluded.rooms",
+                (grant.stay, grant.generation, json.dumps(stay_rooms)),
+            )
+            self._db.execute(
+                f"INSERT INTO grant_issued ({_GRANT}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+                (
+                    grant.grant_id,
+                    grant.stay,
+                    grant.phone,
+                    grant.generation,
+                    grant.issued_at_ms,
+                    grant.not_before_s,
+                    grant.not_after_s,
+                    grant.wanted_until_s,
+                    json.dumps(grant.rooms),
+                    _signed64(grant.zones),
+                    int(grant.flags),
+                    grant.signed,
+                    grant.certificate,
+                ),
+            )
+            self._queue(bumps, grant.stay, grant.issued_at_ms)
+            self._mark(grant.issued_at_ms)
+
+    def end_stay(self, stay: str, bumps: Sequence[PendingBump], at_ms: int) -> None:
+        """Make durable that a stay is over and which bumps are on their way."""
+        with self._transaction():
+            self._db.execute("UPDATE stay SET ended_at_ms = ? WHERE stay = ?", (at_ms, stay))
+            self._queue(bumps, stay, at_ms)
+
+    def _queue(self, bumps: Sequence[PendingBump], stay: str, at_ms: int) -> None:
+        for bump in bumps:
+            self._raise_rooms((bump.number,), bump.generation)
+            self._db.execute(
+                "INSERT INTO bump (lock, number, generation, stay, queued_at_ms) VALUES (?, ?, ?, ?, ?)",
+                (bump.lock_id, bump.number, bump.generation, stay, at_ms),
+            )
+
+    # -- bumps ------------------------------------------------------------------------------------------------------
+
+    def pending_bumps(self, lock_id: bytes | None = None) -> list[PendingBump]:
+        """Return the bumps not yet confirmed by their lock, oldest first."""
+        rows = self._db.execute(
+            "SELECT no, lock, number, generation, signed, certificate, signed_at_s FROM bump"
+            " WHERE delivered_at_ms IS NULL AND (?1 IS NULL OR lock = ?1) ORDER BY no",
+            (lock_id,),
+        )
+        return [PendingBump(*row) for row in rows]
+
+    def sign_bump(self, no: int, signed: bytes, certificate: bytes, at_s: int) -> None:
+        """Keep a bump's signed form, so that it can be carried while the clock is unsound."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE bump SET signed = ?, certificate = ?, signed_at_s = ? WHERE no = ?",
+                (signed, certificate, at_s, no),
+            )
+            self._mark(at_s * 1_000)
+
+    def bumps_confirmed(self, lock_id: bytes, generation: int, at_ms: int) -> int:
+        """The lock says that it is at `generation`: bumps up to there have arrived. Return how many."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE bump SET delivered_at_ms = ? WHERE lock = ? AND generation <= ? AND delivered_at_ms IS NULL",
+                (at_ms, lock_id, generation),
+            )
+            return self._db.changes()
+
+    # -- locks and their records ------------------------------------------------------------------------------------
+
+    def lock(self, lock_id: bytes) -> KnownLock:
+        """Return what was last heard from a lock; a lock never visited is at its genesis."""
+        row = self._maybe(f"SELECT {_LOCK} FROM lock WHERE lock = ?", (lock_id,))  # noqa: S608
+        return KnownLock(lock_id, 0, genesis(lock_id)) if row is None else KnownLock(*row)
+
+    def locks(self) -> list[KnownLock]:
+        """Return every lock ever visited."""
+        return [KnownLock(*row) for row in self._db.execute(f"SELECT {_LOCK} FROM lock ORDER BY lock")]  # noqa: S608
+
+    def keep_contact(self, lock: KnownLock, number: int) -> None:
+        """Make durable how a lock is; its generation also raises the room's mark (a restored edge learns so)."""
+        with self._transaction():
+            self._keep_lock(lock, number)
+
+    def keep_records(
+        self,
+        lock: KnownLock,
+        number: int,
+        records: Sequence[AuditRecord],
+        events: Sequence[tuple[Mapping[str, Any], int | None]],
+    ) -> None:
+        """Make a verified chunk durable, with the events it makes, in one commit."""
+        with self._transaction():
+            self._keep_lock(lock, number)
+            self._db.executemany(
+                "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?)",
+                [(lock.lock_id, each.seq, each.encode(), lock.contact_at_ms) for each in records],
+            )
+            self._db.executemany(
+                "INSERT INTO event (body, device_at_ms) VALUES (?, ?)",
+                [(json.dumps(body), device_at_ms) for body, device_at_ms in events],
+            )
+            if self._one("SELECT count(*) FROM record")[0] > RECORDS_KEPT_MOST:
+                self._db.execute(
+                    "DELETE FROM record WHERE (lock, seq) IN"
+                    " (SELECT lock, seq FROM record ORDER BY received_at_ms LIMIT ?)",
+                    (TRIM_AT_ONCE,),
+                )
+
+    def records(self, lock_id: bytes, after_seq: int, most: int) -> list[AuditRecord]:
+        """Return a lock's records held here, after `after_seq`."""
+        rows = self._db.execute(
+            "SELECT record FROM record WHERE lock = ? AND seq > ? ORDER BY seq LIMIT ?", (lock_id, after_seq, most)
+        )
+        return [AuditRecord.decode(row[0]) for row in rows]
+
+    def _keep_lock(self, lock: KnownLock, number: int) -> None:
+        self._db.execute(
+            f"INSERT OR REPLACE INTO lock ({_LOCK}) VALUES (?,?,?,?,?,?,?,?,?)",  # noqa: S608
+            (
+                lock.lock_id,
+                lock.seq,
+                lock.head,
+                lock.generation,
+                lock.battery_percent,
+                lock.time_quality,
+                lock.noise,
+                lock.contact_at_ms,
+                lock.broken,
+            ),
+        )
+        if number:
+            self._raise_rooms((number,), lock.generation)
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def events(self, after: int, most: int = EVENTS_READ_MOST) -> list[AccessEvent]:
+        """Return the events after `after`, oldest first."""
+        rows = self._db.execute(
+            "SELECT seq, body, device_at_ms FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
+            (after, min(most, EVENTS_READ_MOST)),
+        )
+        return [AccessEvent(self.epoch, row[0], json.loads(row[1]), row[2]) for row in rows]
+
+    def forget_events(self, up_to: int) -> None:
+        """The rest of the house holds the events up to here."""
+        with self._transaction():
+            self._db.execute("DELETE FROM event WHERE seq <= ?", (up_to,))
+
+    def counts(self) -> dict[str, int]:
+        """Return how much is waiting, for status."""
+        row = self._one(
+            "SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM bump WHERE delivered_at_ms IS NULL),"
+            " (SELECT count(*) FROM stay WHERE ended_at_ms IS NULL), (SELECT count(*) FROM grant_issued)"
+        )
+        return dict(zip(("events_waiting", "bumps_pending", "stays_open", "grants_issued"), row, strict=True))
+
+    # -- ground -----------------------------------------------------------------------------------------------------
+
+    def _raise_rooms(self, rooms: Sequence[int], generation: int) -> None:
+        self._db.executemany(
+            "INSERT INTO room VALUES (?, ?)"
+            " ON CONFLICT (number) DO UPDATE SET highest = max(highest, excluded.highest)",
+            [(number, generation) for number in rooms],
+        )
+
+    def _mark(self, at_ms: int) -> None:
+        self._db.execute("UPDATE life SET high_water_ms = max(high_water_ms, ?)", (at_ms,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except apsw.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise StoreFailedError(f"{self._path}: {error}") from error
+
+    def _maybe(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+        try:
+            row: tuple[Any, ...] | None = self._db.execute(sql, values).fetchone()
+        except apsw.Error as error:
+            raise StoreFailedError(f"{self._path}: {error}") from error
+        return row
+
+    def _one(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+        row = self._maybe(sql, values)
+        if row is None:
+            raise StoreFailedError(f"{self._path}: {sql.split(maxsplit=1)[0]} returned no row")
+        return row
+
+
+_GRANT: Final = (
+    "grant_id, stay, phone, generation, issued_at_ms, not_before_s, not_after_s, wanted_until_s,"
+    " rooms, zones, flags, signed, certificate"
+)
+_LOCK: Final = "lock, seq, head, generation, battery_percent, time_quality, noise, contact_at_ms, broken"
+
+
+def _grant(row: tuple[Any, ...]) -> IssuedGrant:
+    return IssuedGrant(
+        grant_id=row[0],
+        stay=row[1],
+        phone=row[2],
+        generation=row[3],
+        issued_at_ms=row[4],
+        not_before_s=row[5],
+        not_after_s=row[6],
+        wanted_until_s=row[7],
+        rooms=tuple(json.loads(row[8])),
+        zones=row[9] & (2**64 - 1),
+        flags=GrantFlag(row[10]),
+        signed=row[11],
+        certificate=row[12],
+    )
+
+
+def _signed64(value: int) -> int:
+    """SQLite integers are signed: the 64th zone bit becomes the sign."""
+    return value - 2**64 if value >= 2**63 else value

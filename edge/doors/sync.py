@@ -1,0 +1,336 @@
+"""Visits to locks: who needs one, what is told and fetched there, and how long to leave a lock alone afterwards.
+
+Source of truth: protocols/door/SPEC.md 7 and 8; guarantees G4, G14; door.md P9, P10. A lock is visited when its advert
+asks for it or when a bump waits for it. What is fetched is durable here before the lock is told that it may forget.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from prometheus_client import Counter
+
+from edge.doors.conversation import Conversation
+from edge.doors.door_book import BookedDoor, DoorBook
+from edge.doors.errors import ClockUnsoundError
+from edge.doors.grant_desk import GrantDesk
+from edge.doors.issuers import SoundTime
+from edge.doors.radio import DoorRadio, Sighting
+from edge.doors.store import DoorStore, KnownLock
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.logs import logger
+from kit.metrics import Metrics
+from protocols.door.advert import SLOT_S, Advert, AdvertBit
+from protocols.door.audit import (
+    NOBODY,
+    AuditBrokenError,
+    AuditChunk,
+    AuditEvent,
+    AuditRecord,
+    check_follows,
+    open_chunk,
+)
+from protocols.door.messages import Result
+from protocols.door.phone import Answer, AskStatus, Carry, Fetch
+from protocols.door.status import Status
+from protocols.errors import (
+    CredentialRefusedError,
+    LinkLostError,
+    PeerProtocolError,
+    ReplyTimeoutError,
+    StoreFailedError,
+)
+from protocols.grant.generation import DAYS_AHEAD_MOST, day_in, day_of
+from protocols.grant.keys import PropertyCa, public_key
+from protocols.grant.lock_time import TimeQuality
+from protocols.grant.revocation import Acknowledgement, Body, TimeBeacon, sign_object
+
+VISITS_MOST: Final = 2
+"""At once: one adapter, and every lock keeps a link free for a guest."""
+VISIT_MOST_S: Final = 30.0
+CHUNKS_IN_VISIT_MOST: Final = 200
+REST_MS: Final = 2_000
+"""After a good visit."""
+RETRY_FIRST_MS: Final = 1_000
+RETRY_MOST_MS: Final = 60_000
+BROKEN_RETRY_MS: Final = 300_000
+STATUS_FROM_REFUSED: Final = 0x10
+
+
+@dataclass(slots=True)
+class _Turn:
+    """When a lock may be visited next."""
+
+    due_ms: int = 0
+    failures: int = 0
+    visiting: bool = False
+
+
+class LockSync:
+    """Listens for locks and visits them. `run` belongs under supervision."""
+
+    def __init__(
+        self,
+        *,
+        book: DoorBook,
+        store: DoorStore,
+        desk: GrantDesk,
+        ca: PropertyCa,
+        time: SoundTime,
+        clock: Clock,
+        dice: Dice,
+        metrics: Metrics,
+    ) -> None:
+        self._book, self._store, self._desk, self._ca = book, store, desk, ca
+        self._time, self._clock, self._dice = time, clock, dice
+        self._log = logger("edge.doors.sync")
+        self._turns: dict[bytes, _Turn] = {}
+        self._bumps: set[bytes] = {each.lock_id for each in store.pending_bumps()}
+        self._ids: dict[bytes, BookedDoor] = {}
+        self._ids_slot = -1
+        self._changed = asyncio.Event()
+        self._adverts: Counter = metrics.counter("door_adverts", "door adverts heard", ("outcome",))
+        self._visits: Counter = metrics.counter("door_visits", "visits to locks", ("outcome",))
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set when there are new events in the store; whoever waits clears it."""
+        return self._changed
+
+    def bumped(self, locks: Sequence[bytes]) -> None:
+        """These locks have a bump waiting: visit them as soon as they are heard, whatever their turn was."""
+        self._bumps.update(locks)
+        for lock_id in locks:
+            turn = self._turns.setdefault(lock_id, _Turn())
+            if not turn.visiting:
+                turn.due_ms = self._clock.now_ms()
+
+    async def run(self, radio: DoorRadio) -> None:
+        """Listen until cancelled; each visit is a task of its own. Raises LinkLostError when the adapter fails."""
+        async with asyncio.TaskGroup() as visits:
+            async for sighting in radio.sightings():
+                door = self.wanted(sighting)
+                if door is not None:
+                    self._turns[door.lock_id].visiting = True
+                    visits.create_task(self._visited(door, radio, sighting.address), name=f"visit {door.door}")
+
+    def wanted(self, sighting: Sighting) -> BookedDoor | None:
+        """Return the door to visit now because of this advert, or None; strangers and noise are counted."""
+        try:
+            advert = Advert.decode(sighting.service_data)
+        except PeerProtocolError:
+            self._adverts.labels("malformed").inc()
+            return None
+        door = self._recognised(advert)
+        if door is None:
+            self._adverts.labels("stranger").inc()
+            return None
+        self._adverts.labels("ours").inc()
+        turn = self._turns.setdefault(door.lock_id, _Turn())
+        if turn.visiting or self._clock.now_ms() < turn.due_ms:
+            return None
+        if not advert.bits & AdvertBit.WANTS_SYNC and door.lock_id not in self._bumps:
+            return None
+        if sum(each.visiting for each in self._turns.values()) >= VISITS_MOST:
+            return None
+        return door
+
+    def _recognised(self, advert: Advert) -> BookedDoor | None:
+        at_s = self._clock.wall_ms() // 1_000
+        if at_s // SLOT_S != self._ids_slot:
+            self._ids_slot = at_s // SLOT_S
+            self._ids = {shown: door for door in self._book.doors for shown in door.keys(at_s, at_s).ids_around(at_s)}
+        return self._ids.get(advert.eid)
+
+    async def _visited(self, door: BookedDoor, radio: DoorRadio, address: str) -> None:
+        """Visit, and note how it went; no failure of one lock reaches another."""
+        turn = self._turns[door.lock_id]
+        outcome, pause_ms = "done", REST_MS
+        try:
+            async with asyncio.timeout(VISIT_MOST_S):
+                await self.visit(door, radio, address)
+            turn.failures = 0
+        except (LinkLostError, ReplyTimeoutError, CredentialRefusedError, TimeoutError) as error:
+            outcome, pause_ms = "unreached", self._retry_ms(turn)
+            self._log.info("visit_failed", door=door.door, error=str(error) or type(error).__name__)
+        except AuditBrokenError as error:
+            outcome, pause_ms = "audit_broken", BROKEN_RETRY_MS
+            self._alarm(door, str(error))
+        except PeerProtocolError as error:
+            outcome, pause_ms = "protocol_error", self._retry_ms(turn)
+            self._log.warning("lock_breaks_protocol", door=door.door, error=str(error))
+        except StoreFailedError as error:
+            outcome, pause_ms = "store_failed", self._retry_ms(turn)
+            self._log.error("doors_store_failed", door=door.door, error=str(error))
+        finally:
+            turn.visiting = False
+            turn.due_ms = self._clock.now_ms() + pause_ms
+        self._visits.labels(outcome).inc()
+
+    async def visit(self, door: BookedDoor, radio: DoorRadio, address: str) -> None:
+        """One visit: bumps first, then the clock, then records until the lock has no more.
+
+        Raises:
+            LinkLostError, ReplyTimeoutError, CredentialRefusedError, PeerProtocolError, AuditBrokenError,
+            StoreFailedError: what was durable before stays so.
+        """
+        at_s = self._clock.wall_ms() // 1_000
+        session = await radio.open_session(address)
+        try:
+            talk = Conversation(session, door.keys(at_s, at_s), clock=self._clock, dice=self._dice)
+            answer = await self._carry_bumps(door, talk)
+            if answer is None:
+                answer = await talk.ask(AskStatus())
+            self._heard(door, answer.result)
+            await self._set_time(door, talk, answer.result)
+            await self._fetch(door, talk)
+        finally:
+            await session.close()
+
+    async def _carry_bumps(self, door: BookedDoor, talk: Conversation) -> Answer | None:
+        answer: Answer | None = None
+        for bump in self._store.pending_bumps(door.lock_id):
+            if (signed := self._desk.signed_bump(bump)) is None:
+                continue  # the clock is unsound: the bump stays queued
+            answer = await talk.ask(Carry(*signed))
+            if answer.result.status is Status.TIME_UNCERTAIN:
+                await self._set_time(door, talk, answer.result)
+                answer = await talk.ask(Carry(*signed))
+            if answer.result.status not in (Status.DONE, Status.UNCHANGED):
+                self._log.warning(
+                    "bump_refused", door=door.door, generation=bump.generation, status=answer.result.status.name
+                )
+        return answer
+
+    async def _set_time(self, door: BookedDoor, talk: Conversation, result: Result) -> None:
+        if result.time_quality == TimeQuality.FRESH:
+            return
+        answer = await self._carry(talk, TimeBeacon(talk.challenge.nonce))
+        if answer is not None and answer.result.status is not Status.DONE:
+            self._log.warning("time_refused", door=door.door, status=answer.result.status.name)
+
+    async def _fetch(self, door: BookedDoor, talk: Conversation) -> None:
+        known = self._store.lock(door.lock_id)
+        for _ in range(CHUNKS_IN_VISIT_MOST):
+            answer = await talk.ask(Fetch(known.seq))
+            chunk = open_chunk(
+                answer.sealed,
+                door.lock_id,
+                audit_key=public_key(door.secrets.audit_point),
+                edge_key=self._ca.seal,
+            )
+            known = self._keep(door, known, chunk)
+            if not chunk.records:
+                break
+        if known.seq:
+            await self._carry(talk, Acknowledgement(door.lock_id, known.seq, known.head))
+
+    async def _carry(self, talk: Conversation, body: Body) -> Answer | None:
+        """Sign and deliver, if the clock allows signing."""
+        try:
+            at_s = self._time.at_ms() // 1_000
+        except ClockUnsoundError:
+            return None
+        issuer = self._desk.revocation_issuer(at_s)
+        return await talk.ask(Carry(sign_object(body, issuer.key, at_s), issuer.certificate.encoded))
+
+    def _keep(self, door: BookedDoor, known: KnownLock, chunk: AuditChunk) -> KnownLock:
+        lost = check_follows(chunk, known.seq, known.head)
+        checkpoint = chunk.checkpoint
+        kept = replace(
+            known,
+            seq=checkpoint.seq,
+            head=checkpoint.head,
+            generation=self._believable(door, checkpoint.generation),
+            battery_percent=checkpoint.battery_percent,
+            time_quality=checkpoint.time_quality,
+            noise=checkpoint.noise,
+            contact_at_ms=self._clock.wall_ms(),
+            broken=None,
+        )
+        events = [self._event(door, record, kept) for record in chunk.records]
+        if lost:
+            self._log.warning("lock_log_overwritten", door=door.door, records=lost)
+        self._store.keep_records(kept, door.number, chunk.records, events)
+        if events:
+            self._changed.set()
+        return kept
+
+    def _heard(self, door: BookedDoor, result: Result) -> None:
+        generation = self._believable(door, result.generation)
+        known = replace(
+            self._store.lock(door.lock_id),
+            generation=generation,
+            battery_percent=result.battery_percent,
+            time_quality=result.time_quality,
+            contact_at_ms=self._clock.wall_ms(),
+        )
+        self._store.keep_contact(known, door.number)
+        self._store.bumps_confirmed(door.lock_id, generation, known.contact_at_ms)
+        if not self._store.pending_bumps(door.lock_id):
+            self._bumps.discard(door.lock_id)
+
+    def _believable(self, door: BookedDoor, generation: int) -> int:
+        """A lock may only be at a generation that somebody could have issued: else it would spend its room's numbers.
+
+        Raises:
+            AuditBrokenError: its day has not come.
+        """
+        if day_in(generation) > day_of(self._clock.wall_ms() // 1_000) + DAYS_AHEAD_MOST:
+            raise AuditBrokenError(f"lock {door.lock_id.hex()} claims generation {generation}, of a day to come")
+        return generation
+
+    def _event(self, door: BookedDoor, record: AuditRecord, lock: KnownLock) -> tuple[Mapping[str, Any], int | None]:
+        issued = None if record.actor == NOBODY else self._store.grant(record.actor)
+        name = AuditEvent(record.event).name.lower() if record.event in set(AuditEvent) else f"event_{record.event}"
+        body: dict[str, Any] = {
+            "door": door.door,
+            "room": door.room,
+            "lock": door.lock_id.hex(),
+            "lock_seq": record.seq,
+            "at_ms": record.time_s * 1_000,
+            "time_quality": record.time_quality,
+            "event": name,
+            "generation": record.generation,
+            "battery": lock.battery_percent,
+        }
+        if record.event == AuditEvent.LOST:
+            body["lost"] = int.from_bytes(record.actor, "big")
+        elif record.actor != NOBODY:
+            body["grant"] = record.actor.hex()
+        if issued is not None:
+            body["stay"] = issued.stay
+        if record.status >= STATUS_FROM_REFUSED:
+            body["reason"] = Status(record.status).name.lower() if record.status in set(Status) else "unknown"
+        return body, record.time_s * 1_000
+
+    def _alarm(self, door: BookedDoor, problem: str) -> None:
+        """A lock's log was changed: say so once, keep what is here, and go on serving the door."""
+        known = self._store.lock(door.lock_id)
+        self._log.error("lock_log_broken", door=door.door, problem=problem)
+        if known.broken == problem:
+            return
+        at_ms = self._clock.wall_ms()
+        body = {
+            "door": door.door,
+            "room": door.room,
+            "lock": door.lock_id.hex(),
+            "lock_seq": known.seq,
+            "at_ms": at_ms,
+            "event": "log_broken",
+            "reason": problem,
+        }
+        try:
+            self._store.keep_records(replace(known, broken=problem, contact_at_ms=at_ms), 0, (), [(body, at_ms)])
+        except StoreFailedError as error:
+            self._log.error("doors_store_failed", door=door.door, error=str(error))
+            return
+        self._changed.set()
+
+    def _retry_ms(self, turn: _Turn) -> int:
+        """Full jitter: many locks lost at once do not come back at once."""
+        turn.failures += 1
+        ceiling = min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** min(turn.failures, 16))
+        return RETRY_FIRST_MS // 2 + round(self._dice.uniform(0, ceiling))
