@@ -45,6 +45,16 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("file", type=Path, help="site plan (JSON)")
     verify = commands.add_parser("verify", parents=[common], help="prove that no record of a property is missing")
     verify.add_argument("--property", required=True)
+    emulate = commands.add_parser(
+        "emulate-pms", parents=[common], help="be the PMS of a property, misbehaving by default"
+    )
+    emulate.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    emulate.add_argument("--seed", type=int, default=1)
+    emulate.add_argument("--property", help="which of the [[pms]] connections; by default the first")
+    emulate.add_argument("--site-plan", type=Path, help="take the guest rooms of this plan")
+    emulate.add_argument("--reservations", type=int, default=20, help="how many to begin with")
+    emulate.add_argument("--push-to", help="address of the cloud service that hears the pushes")
+    emulate.add_argument("--tame", action="store_true", help="behave as documented")
     return parser
 
 
@@ -58,6 +68,8 @@ def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
             return EXIT_OK
         case "load-property":
             return asyncio.run(_load_property(settings, asked.file))
+        case "emulate-pms":
+            return asyncio.run(_emulate_pms(settings, asked))
         case "verify":
             return asyncio.run(_verify(settings, asked.property))
         case _:
@@ -114,20 +126,42 @@ async def _verify(settings: CloudSettings, property_id: str) -> int:
     return EXIT_OK if all(each.holds for each in streams) else EXIT_FAILED
 
 
-async def _serve(settings: CloudSettings) -> int:
-    from cloud.app.service import run
+async def _emulate_pms(settings: CloudSettings, asked: argparse.Namespace) -> int:
+    from cloud.app.emulate import emulate_pms
 
+    await emulate_pms(
+        settings,
+        property_id=asked.property,
+        port=asked.port,
+        seed=asked.seed,
+        site_plan=asked.site_plan,
+        reservations=asked.reservations,
+        push_to=asked.push_to,
+        tame=asked.tame,
+        stop=_stopped(),
+    )
+    return EXIT_OK
+
+
+def _stopped() -> asyncio.Event:
+    """Return an event that SIGINT or SIGTERM sets."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
+    return stop
+
+
+async def _serve(settings: CloudSettings) -> int:
+    from cloud.app.service import run
+
     log = logger("cloud")
     await run(
         settings,
         clock=SystemClock("host"),
         dice=SystemDice(),
         bound=lambda port: log.info("serving", host=settings.http.host, port=port),
-        stop=stop,
+        stop=_stopped(),
     )
     return EXIT_OK
 

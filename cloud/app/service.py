@@ -1,20 +1,29 @@
 """The running service: everything constructed once, kept alive under supervision, stopped cleanly."""
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
+
+import httpx
 
 from cloud.app import projections
 from cloud.app.down import EdgeLine, read_command_key
 from cloud.app.secrets import read_secret
-from cloud.app.settings import BrokerSettings, CloudSettings
+from cloud.app.settings import BrokerSettings, CloudSettings, PmsSettings
+from cloud.checkin import departures
 from cloud.checkin.desk import CheckInDesk
 from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
 from cloud.kit.database import Database
+from cloud.kit.leadership import lead
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
 from cloud.platform.principals import AccessToken, Principal, Principals
+from cloud.pms.engine import HINT_CHANNEL, PmsSync, Rhythm
+from cloud.pms.intents import IntentWorker, IntentWriter
+from cloud.pms.mews.adapter import MewsAdapter, http_client
 from cloud.public.app import build
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
@@ -22,7 +31,9 @@ from cloud.public.reader import PropertyReader
 from cloud.public.routes import Services, api
 from cloud.public.stream import live
 from cloud.public.web import pages
+from cloud.public.webhooks import Hook, pms_webhook
 from cloud.stays.publisher import DocumentPublisher
+from cloud.stays.stays import STAY_CHANGED
 from cloud.telemetry.downlink import Downlink
 from cloud.telemetry.ingest import IngestWorker
 from kit.clock import Clock
@@ -34,6 +45,7 @@ from kit.logs import logger
 from kit.metrics import Metrics
 from kit.mqtt import Broker, MqttTransport
 from kit.supervision import Backoff, Supervisor
+from protocols.errors import StoreFailedError
 
 WATCH_S: Final = 2.0
 LINE: Final = Backoff(first_ms=200, most_ms=5_000)
@@ -89,7 +101,8 @@ async def run(
     health, metrics = Health(clock), Metrics("cloud")
     database = Database(settings.database.dsn, most=settings.database.connections_most)
     principals = Principals(access_tokens(settings), dice=dice)
-    hub = NotificationHub(settings.database.dsn, channels=(OUTBOX_CHANNEL,))
+    hub = NotificationHub(settings.database.dsn, channels=(OUTBOX_CHANNEL, HINT_CHANNEL))
+    http = http_client()
     instance = dice.bytes(6).hex()
     downlink = ingest = None
     if settings.broker is not None:
@@ -121,13 +134,23 @@ async def run(
         clock=clock,
     )
     publisher = DocumentPublisher(database, line.publish, clock=clock, hub=hub)
-    relay = Relay(database, subscribers={}, clock=clock, log=log, hub=hub)
+    partners = [_partner(each, database, clock=clock, http=http) for each in settings.pms]
+    intents = IntentWriter(frozenset((each.property, each.system) for each in settings.pms if each.two_way))
+    relay = Relay(
+        database,
+        subscribers={STAY_CHANGED: (intents.on_stay_changed, departures.on_stay_changed)},
+        clock=clock,
+        log=log,
+        hub=hub,
+    )
+    leaving = departures.DepartureWorker(database, commands, clock=clock)
     gate = Gate(principals, database, clock=clock, origins=frozenset(settings.http.origins))
     app = build(
         gate,
         [
             api(services),
             live(Feeds(reader, hub), database, clock),
+            pms_webhook([each.hook for each in partners]),
             *operations_routes(health, metrics),
             *pages(settings.web.root, principals, database, clock=clock, secure_cookie=settings.http.secure_cookie),
         ],
@@ -140,6 +163,13 @@ async def run(
             supervisor.start("notifications", hub.run, restart=LINE)
             supervisor.start("outbox", relay.run)
             supervisor.start("documents", publisher.run)
+            for each in partners:
+                job = f"pms-{each.hook.sync.property_id}"
+                supervisor.start(job, functools.partial(lead, settings.database.dsn, job, each.work(hub)))
+            supervisor.start(
+                "departures",
+                lambda: lead(settings.database.dsn, "departures", functools.partial(leaving.run, hub)),
+            )
             if ingest is not None:
                 health.expect("ingest")
                 supervisor.start("ingest", ingest.run, restart=LINE)
@@ -152,6 +182,49 @@ async def run(
             log.info("stopping")
     finally:
         await database.close()
+        await http.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Partner:
+    """One property's PMS: where it pushes, and the two workers behind."""
+
+    hook: Hook
+    intents: IntentWorker
+
+    def work(self, hub: NotificationHub) -> Callable[[], Awaitable[None]]:
+        """Return the job of whoever leads this connection."""
+
+        async def both() -> None:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self.hook.sync.run(hub))
+                    tasks.create_task(self.intents.run(hub))
+            except* StoreFailedError as lost:
+                raise StoreFailedError(str(lost.exceptions[0])) from lost
+
+        return both
+
+
+def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: httpx.AsyncClient) -> _Partner:
+    log = logger("cloud.pms")
+    adapter = MewsAdapter(
+        http,
+        platform=settings.platform,
+        client_token=read_secret(settings.client_token_path),
+        access_token=read_secret(settings.access_token_path),
+        clock=clock,
+    )
+    sync = PmsSync(
+        database,
+        adapter,
+        property_id=settings.property,
+        rhythm=Rhythm(settings.poll, settings.overlap, settings.full),
+        clock=clock,
+        log=log,
+    )
+    hook = Hook(read_secret(settings.webhook_secret_path), sync)
+    return _Partner(hook, IntentWorker(database, adapter, sync, clock=clock, log=log))
 
 
 async def _watch(database: Database, health: Health, metrics: Metrics) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 
 from cloud.kit.database import Connection, fetch_all
-from cloud.stays.life import StayState
+from cloud.stays.life import EdgeState, StayState
 
 STAYS_MOST: Final = 2_000
 
@@ -24,6 +24,8 @@ class Stay:
     expected_until: datetime
     actual_in: datetime | None
     actual_out: datetime | None
+    edge_state: EdgeState | None
+    """What the edge itself last said it did."""
     external_id: str
     number: str | None
     edge_held: bool
@@ -33,7 +35,7 @@ class Stay:
 
 _SELECT: Final[LiteralString] = """
     SELECT s.id, s.state, s.room, s.room_asked, s.guest_name, s.expected_from, s.expected_until, s.actual_in,
-           s.actual_out, s.external_id, r.number, r.freshness_at, s.document_version,
+           s.actual_out, s.edge_state, s.external_id, r.number, r.freshness_at, s.document_version,
            coalesce(s.document_version <= d.held_version, false) AS edge_held
       FROM stays.stay s
       JOIN stays.reservation r USING (property, system, external_id)
@@ -71,4 +73,5 @@ async def stays_in_rooms(connection: Connection, *, tenant: str, property_id: st
 
 
 def _stay(row: dict[str, Any]) -> Stay:
-    return Stay(**{**row, "state": StayState(row["state"])})
+    edge = None if row["edge_state"] is None else EdgeState(row["edge_state"])
+    return Stay(**{**row, "state": StayState(row["state"]), "edge_state": edge})

@@ -62,6 +62,14 @@ async def rooms_of(connection: Connection, *, tenant: str, property_id: str) -> 
     )
 
 
+async def room_ids(connection: Connection, property_id: str) -> frozenset[str]:
+    """Return the ids of the rooms a property has, for a worker on the service's own behalf."""
+    rows = await fetch_all(
+        connection, "SELECT id FROM stays.room WHERE property = %s AND retired_at IS NULL", [property_id]
+    )
+    return frozenset(str(row["id"]) for row in rows)
+
+
 async def apply_modes(connection: Connection, property_id: str, facts: Sequence[ModeFact]) -> None:
     """Take room modes; within one incarnation only a larger seq counts."""
     for fact in facts:

@@ -68,6 +68,8 @@ def upgrade() -> None:
             state          text NOT NULL CHECK (state IN ('pending', 'done', 'failed', 'overtaken')),
             attempts       integer NOT NULL DEFAULT 0,
             not_before     timestamptz NOT NULL,
+            sent           boolean NOT NULL DEFAULT false,
+            looks          integer NOT NULL DEFAULT 0,
             last_read_back text,
             last_error     text,
             created_at     timestamptz NOT NULL,

@@ -1,0 +1,78 @@
+"""`innkeeper-cloud emulate-pms`: the PMS of a property as a process of its own, for rehearsals."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Final
+
+from cloud.app.secrets import read_secret
+from cloud.app.settings import CloudSettings, PmsSettings
+from cloud.pms.mews.adapter import http_client
+from cloud.pms.mews.emulator import TAME, Credentials, Emulator, Knobs, build, webhook
+from kit.clock import SystemClock
+from kit.dice import SeededDice
+from kit.http import serving
+from protocols.device_model.site_plan import SITE_PLAN_BYTES_MAX, parse
+from protocols.errors import InvalidInputError
+
+ROOMS_DEFAULT: Final = tuple(str(floor * 100 + number) for floor in (1, 2) for number in range(1, 14))
+
+
+async def emulate_pms(
+    settings: CloudSettings,
+    *,
+    property_id: str | None,
+    port: int,
+    seed: int,
+    site_plan: Path | None,
+    reservations: int,
+    push_to: str | None,
+    tame: bool,
+    stop: asyncio.Event,
+) -> None:
+    """Serve the Connector API until `stop` is set; says its port on standard output once it answers.
+
+    Args:
+        property_id: which [[pms]] connection's tokens to accept; None takes the first.
+        port: on loopback; 0 takes a free one.
+        site_plan: whose guest rooms to have; None: 101 to 113 and 201 to 213.
+        push_to: address of the cloud service; None pushes nothing.
+
+    Raises:
+        InvalidInputError: no such connection, or an unreadable plan or secret.
+    """
+    found = _connection(settings, property_id)
+    clock = SystemClock("host")
+    async with http_client() as http:
+        push = None
+        if push_to is not None:
+            push = webhook(http, f"{push_to.rstrip('/')}/webhooks/pms/{read_secret(found.webhook_secret_path)}")
+        emulator = Emulator(
+            rooms=list(ROOMS_DEFAULT) if site_plan is None else _rooms(site_plan),
+            reservations=reservations,
+            credentials=Credentials(read_secret(found.client_token_path), read_secret(found.access_token_path)),
+            clock=clock,
+            dice=SeededDice(seed),
+            push=push,
+            knobs=TAME if tame else Knobs(),
+        )
+        async with serving(build(emulator), port=port) as bound:
+            sys.stdout.write(f"http://127.0.0.1:{bound}\n")
+            sys.stdout.flush()
+            await stop.wait()
+
+
+def _connection(settings: CloudSettings, property_id: str | None) -> PmsSettings:
+    for each in settings.pms:
+        if property_id is None or each.property == property_id:
+            return each
+    raise InvalidInputError("pms", f"no [[pms]] connection for {property_id or 'any property'} in the settings")
+
+
+def _rooms(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            plan = parse(file.read(SITE_PLAN_BYTES_MAX + 1), str(path))
+    except OSError as error:
+        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
+    return [room.id for room in plan.rooms if room.kind == "guest_room"]

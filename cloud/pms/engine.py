@@ -1,0 +1,368 @@
+"""Keeps a property in step with its PMS: hints re-read, changes polled behind a stored cursor, wishes written.
+
+Nothing here trusts a push: it only brings a question forward. The cursor moves to the beginning of a run that
+went well and each question reaches back by the overlap, so what changed during a run, or during our downtime,
+is asked for again; upserts are idempotent. One runner at a time (cloud/kit/leadership.py).
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import psycopg
+
+from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
+from cloud.kit.notify import NotificationHub, notify
+from cloud.kit.times import at, unix_ms
+from cloud.platform.properties import Property, property_by_id
+from cloud.pms.port import Hint, ItemError, Page, PmsAdapter, PmsBusyError, PmsReservation
+from cloud.stays.reservation import Reservation, RoomCondition
+from cloud.stays.rooms import room_ids
+from cloud.stays.stays import Place, Upserted, set_conditions, upsert_reservations
+from kit.clock import Clock
+from protocols.errors import PlatformError
+
+HINT_CHANNEL: Final = "innkeeper_pms"
+LOOK_S: Final = 1.0
+HINTS_AT_A_TIME: Final = 200
+HINT_ATTEMPTS_MOST: Final = 8
+HINT_BACKOFF_FIRST_MS: Final = 1_000
+HINT_BACKOFF_MOST_MS: Final = 60_000
+LOOK_BACK: Final = timedelta(hours=24)
+"""What a first question about changes reaches back to (PMS-15)."""
+FULL_BACK: Final = timedelta(days=2)
+FULL_AHEAD: Final = timedelta(days=87)
+ERRORS_KEPT: Final = 50
+ROOM_HINT: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often to ask."""
+
+    poll: timedelta
+    overlap: timedelta
+    full: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one question brought."""
+
+    kind: str
+    created: int
+    updated: int
+    unchanged: int
+    errors: tuple[ItemError, ...]
+
+
+class PmsSync:
+    """One connection: one property, one PMS."""
+
+    def __init__(
+        self,
+        database: Database,
+        adapter: PmsAdapter,
+        *,
+        property_id: str,
+        rhythm: Rhythm,
+        clock: Clock,
+        log: Any,  # noqa: ANN401 - structlog's lazy logger
+    ) -> None:
+        self._database, self._adapter, self._rhythm = database, adapter, rhythm
+        self._clock, self._log = clock, log
+        self.property_id, self.system = property_id, adapter.system
+        self._polled_ms: int | None = None
+
+    async def take_push(self, raw: bytes) -> int:
+        """Store the hints of a push and return how many; they are re-read by whoever runs the sync.
+
+        Raises:
+            PeerProtocolError: not a push of this PMS.
+        """
+        hints = self._adapter.hints(raw)
+        async with self._database.transaction() as connection:
+            await self._store_hints(connection, hints)
+            if hints:
+                await notify(connection, HINT_CHANNEL)
+        return len(hints)
+
+    async def run(self, hub: NotificationHub) -> None:
+        """Keep in step until cancelled. What the PMS or the line does wrong is noted and tried again."""
+        with hub.subscribe(HINT_CHANNEL) as woken:
+            while True:
+                await self.step()
+                await woken.wait(LOOK_S)
+
+    async def step(self) -> None:
+        """Do what is due now: everything once, then changes every `poll`, hints as they come."""
+        found = await self._property()
+        if found is None:
+            return  # its site plan has not been loaded yet
+        try:
+            state = await self._state(found)
+            now_ms = self._clock.wall_ms()
+            full_ms = unix_ms(state["full_at"])
+            if full_ms is None or now_ms - full_ms >= self._rhythm.full // timedelta(milliseconds=1):
+                await self.full(found)
+                self._polled_ms = self._clock.now_ms()
+            elif self._polled_ms is None or self._clock.now_ms() - self._polled_ms >= self._rhythm.poll // timedelta(
+                milliseconds=1
+            ):
+                await self.poll(found)
+                self._polled_ms = self._clock.now_ms()
+            await self.take_hints(found)
+        except PmsBusyError:
+            return  # the budget or the partner asks for patience: hints and cursor are where they were
+        except PlatformError as error:
+            self._log.warning("pms_sync_failed", property=self.property_id, system=self.system, error=str(error))
+            async with self._database.transaction() as connection:
+                await execute(
+                    connection,
+                    "UPDATE pms.connection SET last_error = %s, last_error_at = %s WHERE property = %s AND system = %s",
+                    [str(error)[:500], at(self._clock.wall_ms()), self.property_id, self.system],
+                )
+
+    async def full(self, found: Property) -> Run:
+        """Compare rooms, and every reservation near now."""
+        now_ms = self._clock.wall_ms()
+        await self.read_rooms(found)
+        pages = self._adapter.colliding(_back(now_ms, FULL_BACK), now_ms + FULL_AHEAD // timedelta(milliseconds=1))
+        run = await self._take_pages(found, "full", pages, began_ms=now_ms)
+        await self._succeeded(cursor_ms=now_ms, full_ms=now_ms)
+        return run
+
+    async def poll(self, found: Property) -> Run:
+        """Ask for what changed since the cursor, less the overlap."""
+        now_ms = self._clock.wall_ms()
+        state = await self._state(found)
+        cursor_ms = unix_ms(state["cursor_at"])
+        since_ms = _back(now_ms, LOOK_BACK) if cursor_ms is None else _back(cursor_ms, self._rhythm.overlap)
+        await self.read_rooms(found)
+        run = await self._take_pages(found, "changes", self._adapter.changed(since_ms, now_ms), began_ms=now_ms)
+        await self._succeeded(cursor_ms=now_ms, full_ms=None)
+        return run
+
+    async def read_rooms(self, found: Property) -> None:
+        """Take over the PMS's rooms: which of ours each is, by name, and its condition."""
+        rooms = await self._adapter.rooms()
+        now_ms = self._clock.wall_ms()
+        async with self._database.transaction() as connection:
+            ours = await room_ids(connection, self.property_id)
+            for room in rooms:
+                await execute(
+                    connection,
+                    """INSERT INTO pms.room_map (property, system, external_id, name, room, updated_at)
+                       VALUES (%s, %s, %s, %s, %s, %s)
+                       ON CONFLICT (property, system, external_id) DO UPDATE SET
+                           name = excluded.name, room = excluded.room, updated_at = excluded.updated_at""",
+                    [
+                        self.property_id,
+                        self.system,
+                        room.external_id,
+                        room.name,
+                        room.name if room.name in ours else None,
+                        at(room.updated_ms),
+                    ],
+                )
+            await set_conditions(
+                connection,
+                _place(found),
+                [RoomCondition(room.name, room.housekeeping, room.updated_ms) for room in rooms if room.name in ours],
+                now_ms=now_ms,
+            )
+
+    async def take_hints(self, found: Property) -> int:
+        """Re-read what is hinted at; return how many hints were settled."""
+        now_ms = self._clock.wall_ms()
+        async with self._database.transaction() as connection:
+            due = await fetch_all(
+                connection,
+                """SELECT kind, external_id, times, attempts FROM pms.hint
+                    WHERE property = %s AND system = %s AND not_before <= %s ORDER BY heard_at LIMIT %s""",
+                [self.property_id, self.system, at(now_ms), HINTS_AT_A_TIME],
+            )
+        if not due:
+            return 0
+        try:
+            if any(row["kind"] == "resource" for row in due):
+                await self.read_rooms(found)
+            ids = [row["external_id"] for row in due if row["kind"] == "reservation"]
+            if ids:
+                await self._take_page(found, await self._adapter.get(ids))
+        except PlatformError:
+            await self._put_off(due, now_ms)
+            raise
+        async with self._database.transaction() as connection:
+            for row in due:  # a hint heard again meanwhile counts more times, and stays
+                await execute(
+                    connection,
+                    "DELETE FROM pms.hint WHERE property = %s AND system = %s AND kind = %s AND external_id = %s"
+                    " AND times = %s",
+                    [self.property_id, self.system, row["kind"], row["external_id"], row["times"]],
+                )
+            await self._ok(connection)
+        return len(due)
+
+    async def read_again(self, found: Property, external_id: str) -> PmsReservation | None:
+        """Read one reservation now and mirror it; None if the PMS does not know it."""
+        page = await self._adapter.get([external_id])
+        await self._take_page(found, page)
+        return next((each for each in page.reservations if each.external_id == external_id), None)
+
+    async def _take_pages(self, found: Property, kind: str, pages: AsyncIterator[Page], *, began_ms: int) -> Run:
+        created = updated = unchanged = 0
+        errors: list[ItemError] = []
+        async for page in pages:
+            done, failed = await self._take_page(found, page)
+            created, updated, unchanged = created + done.created, updated + done.updated, unchanged + done.unchanged
+            errors.extend(failed)
+        run = Run(kind, created, updated, unchanged, tuple(errors))
+        if created or updated or errors:
+            await self._note(run, began_ms=began_ms)
+        return run
+
+    async def _take_page(self, found: Property, page: Page) -> tuple[Upserted, list[ItemError]]:
+        """Mirror a page in one transaction; if an item breaks it, item by item, so that one costs only itself."""
+        rooms = await self._room_map()
+        items = [self._ours(each, rooms) for each in page.reservations]
+        errors = list(page.errors)
+        try:
+            return await self._upsert(found, items), errors
+        except (psycopg.DataError, psycopg.IntegrityError):
+            created = updated = unchanged = 0
+        for item in items:
+            try:
+                one = await self._upsert(found, [item])
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                errors.append(ItemError(item.external_id, type(error).__name__))
+                continue
+            created, updated, unchanged = created + one.created, updated + one.updated, unchanged + one.unchanged
+        return Upserted(created, updated, unchanged), errors
+
+    async def _upsert(self, found: Property, items: Iterable[Reservation]) -> Upserted:
+        async with self._database.transaction() as connection:
+            return await upsert_reservations(connection, _place(found), items, now_ms=self._clock.wall_ms())
+
+    def _ours(self, said: PmsReservation, rooms: dict[str, str]) -> Reservation:
+        return Reservation(
+            system=self.system,
+            external_id=said.external_id,
+            number=said.number,
+            status=said.status,
+            room=None if said.room_external_id is None else rooms.get(said.room_external_id),
+            guest_name=said.guest_name,
+            arrival_ms=said.arrival_ms,
+            departure_ms=said.departure_ms,
+            adults=said.adults,
+            children=said.children,
+            updated_ms=said.updated_ms,
+        )
+
+    async def _room_map(self) -> dict[str, str]:
+        async with self._database.transaction() as connection:
+            rows = await fetch_all(
+                connection,
+                "SELECT external_id, room FROM pms.room_map WHERE property = %s AND system = %s AND room IS NOT NULL",
+                [self.property_id, self.system],
+            )
+        return {row["external_id"]: row["room"] for row in rows}
+
+    async def _property(self) -> Property | None:
+        async with self._database.transaction() as connection:
+            return await property_by_id(connection, self.property_id)
+
+    async def _state(self, found: Property) -> dict[str, Any]:
+        async with self._database.transaction() as connection:
+            await execute(
+                connection,
+                "INSERT INTO pms.connection (property, system, tenant) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                [self.property_id, self.system, found.tenant],
+            )
+            row = await fetch_one(
+                connection,
+                "SELECT cursor_at, full_at FROM pms.connection WHERE property = %s AND system = %s",
+                [self.property_id, self.system],
+            )
+        return row or {"cursor_at": None, "full_at": None}
+
+    async def _succeeded(self, *, cursor_ms: int, full_ms: int | None) -> None:
+        async with self._database.transaction() as connection:
+            await execute(
+                connection,
+                """UPDATE pms.connection SET cursor_at = greatest(cursor_at, %s),
+                          full_at = coalesce(%s, full_at) WHERE property = %s AND system = %s""",
+                [at(cursor_ms), None if full_ms is None else at(full_ms), self.property_id, self.system],
+            )
+            await self._ok(connection)
+
+    async def _ok(self, connection: Connection) -> None:
+        await execute(
+            connection,
+            "UPDATE pms.connection SET last_ok_at = %s, last_error = NULL WHERE property = %s AND system = %s",
+            [at(self._clock.wall_ms()), self.property_id, self.system],
+        )
+
+    async def _note(self, run: Run, *, began_ms: int) -> None:
+        errors = [{"id": each.external_id, "problem": each.problem[:300]} for each in run.errors[:ERRORS_KEPT]]
+        async with self._database.transaction() as connection:
+            await execute(
+                connection,
+                """INSERT INTO pms.sync_run (property, system, kind, began_at, ended_at, created, updated, unchanged,
+                                             errors) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                [
+                    self.property_id,
+                    self.system,
+                    run.kind,
+                    at(began_ms),
+                    at(self._clock.wall_ms()),
+                    run.created,
+                    run.updated,
+                    run.unchanged,
+                    jsonb(errors),
+                ],
+            )
+
+    async def _store_hints(self, connection: Connection, hints: Iterable[Hint]) -> None:
+        now = at(self._clock.wall_ms())
+        for hint in hints:
+            external_id = ROOM_HINT if hint.kind == "resource" else hint.external_id  # rooms are re-read together
+            await execute(
+                connection,
+                """INSERT INTO pms.hint (property, system, kind, external_id, heard_at, not_before)
+                   VALUES (%s, %s, %s, %s, %s, %s)
+                   ON CONFLICT (property, system, kind, external_id) DO UPDATE SET
+                       heard_at = excluded.heard_at, times = hint.times + 1, attempts = 0,
+                       not_before = excluded.not_before""",
+                [self.property_id, self.system, hint.kind, external_id, now, now],
+            )
+
+    async def _put_off(self, due: Sequence[dict[str, Any]], now_ms: int) -> None:
+        async with self._database.transaction() as connection:
+            for row in due:
+                attempts = row["attempts"] + 1
+                wait_ms = min(HINT_BACKOFF_FIRST_MS * 2 ** (attempts - 1), HINT_BACKOFF_MOST_MS)
+                key = [self.property_id, self.system, row["kind"], row["external_id"], row["times"]]
+                if attempts >= HINT_ATTEMPTS_MOST:  # the poll will find it
+                    await execute(
+                        connection,
+                        "DELETE FROM pms.hint WHERE property = %s AND system = %s AND kind = %s AND external_id = %s"
+                        " AND times = %s",
+                        key,
+                    )
+                    continue
+                await execute(
+                    connection,
+                    "UPDATE pms.hint SET attempts = %s, not_before = %s WHERE property = %s AND system = %s"
+                    " AND kind = %s AND external_id = %s AND times = %s",
+                    [attempts, at(now_ms + wait_ms), *key],
+                )
+
+
+def _place(found: Property) -> Place:
+    return Place(found.tenant, found.id, found.edge)
+
+
+def _back(from_ms: int, by: timedelta) -> int:
+    return from_ms - by // timedelta(milliseconds=1)

@@ -1,0 +1,267 @@
+"""The hotel behind the emulator: rooms, guests and reservations as Mews keeps them, in memory.
+
+Its times come from a clock that can be moved ahead; its choices from seeded dice. What the wire does with it
+(limits, errors, late pushes) is emulator.py's business.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cloud.pms.mews.wire import utc_text
+from kit.dice import Dice
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+ARRIVAL_HOUR, DEPARTURE_HOUR = 15, 11
+NAMES: Final = (
+    ("Anna", "Berger"),
+    ("José María", "Fernández-Ibáñez"),
+    ("Siobhán", "O'Connor"),
+    ("Łukasz", "Żółć"),
+    ("X", "Æ"),
+    (None, "Sukarno"),
+    ("Müller", "von und zu der Hohen Wiese-Straßenheim"),
+    ("李", "小龍"),
+    ("محمد", "الأحمد"),
+    ("Null", "Null"),
+    ("Robert'); DROP TABLE guests;--", "Tables"),
+    ("👩‍🚀", "Traveller"),
+)
+"""Names as they come: no first name, one letter, right to left, quotes, an emoji."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The property's own settings."""
+
+    require_inspected: bool = False
+    """A reservation may only start when its room is Inspected."""
+
+
+@dataclass
+class Reservation:
+    """One reservation, with the state before its last change for stale reads."""
+
+    id: str
+    number: str
+    account_id: str
+    resource_id: str | None
+    state: str
+    start_ms: int
+    end_ms: int
+    created_ms: int
+    updated_ms: int
+    cancellation_reason: str | None = None
+    adults: int = 2
+    previous: "Reservation | None" = None
+
+
+@dataclass
+class Resource:
+    """One room."""
+
+    id: str
+    name: str
+    state: str
+    updated_ms: int
+
+
+class Forbidden(Exception):  # noqa: N818 - what Mews calls it
+    """A rule of the property says no (403)."""
+
+
+class Missing(Exception):  # noqa: N818
+    """There is no such thing (404)."""
+
+
+@dataclass
+class Hotel:
+    """Everything the property has. Every change tells `changed` (discriminator, id)."""
+
+    dice: Dice
+    now_ms: Callable[[], int]
+    rooms: Sequence[str]
+    rules: Rules = field(default_factory=Rules)
+    changed: Callable[[str, str], None] = lambda _kind, _id: None
+    reservations: dict[str, Reservation] = field(default_factory=dict)
+    resources: dict[str, Resource] = field(default_factory=dict)
+    customers: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.rooms:
+            resource = Resource(self._id(), name, "Inspected", self.now_ms())
+            self.resources[resource.id] = resource
+
+    def populate(self, count: int) -> None:
+        """Add `count` reservations around today: in house, arriving, to come, left, cancelled, without a room."""
+        today_ms = self.now_ms() // DAY_MS * DAY_MS
+        rooms = sorted(self.resources.values(), key=lambda each: each.name)
+        for index in range(count):
+            room = rooms[index % len(rooms)]
+            nights = self.dice.integer(1, 4)
+            shift = self.dice.integer(-1, 2) + 7 * (index // len(rooms))
+            start_ms = today_ms + shift * DAY_MS + ARRIVAL_HOUR * HOUR_MS
+            end_ms = today_ms + (shift + nights) * DAY_MS + DEPARTURE_HOUR * HOUR_MS
+            first, last = self.dice.choice(NAMES)
+            added = self.add(
+                room=room.name if self.dice.uniform(0, 1) < 0.9 else None,
+                start_ms=start_ms,
+                end_ms=end_ms,
+                first_name=first,
+                last_name=last,
+            )
+            throw = self.dice.uniform(0, 1)
+            if throw < 0.08:
+                added.state = "Canceled"
+                added.cancellation_reason = self.dice.choice(("NoShow", "Other"))
+            elif start_ms <= self.now_ms() and added.resource_id is not None and throw < 0.6:
+                added.state = "Started"
+
+    def add(
+        self,
+        *,
+        room: str | None,
+        start_ms: int,
+        end_ms: int,
+        first_name: str | None,
+        last_name: str,
+        state: str = "Confirmed",
+    ) -> Reservation:
+        """Take a reservation. Raises Missing: no such room; Forbidden: ends before it starts."""
+        if end_ms <= start_ms:
+            raise Forbidden("The end must be after the start.")
+        account = self._id()
+        self.customers[account] = {"Id": account, "FirstName": first_name, "LastName": last_name}
+        made = Reservation(
+            id=self._id(),
+            number=str(1_000 + len(self.reservations)),
+            account_id=account,
+            resource_id=None if room is None else self.room(room).id,
+            state=state,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            created_ms=self.now_ms(),
+            updated_ms=self.now_ms(),
+        )
+        self.reservations[made.id] = made
+        self.changed("ServiceOrderUpdated", made.id)
+        return made
+
+    def start(self, reservation_id: str) -> Reservation:
+        """Check in. Raises Missing, Forbidden."""
+        found = self.reservation(reservation_id)
+        if found.state != "Confirmed":
+            raise Forbidden(f"Reservation {found.number} is {found.state}, not Confirmed.")
+        if found.resource_id is None:
+            raise Forbidden("No space is assigned.")
+        if found.start_ms > self.now_ms():
+            raise Forbidden("The reservation starts in the future.")
+        if self.rules.require_inspected and self.resources[found.resource_id].state != "Inspected":
+            raise Forbidden("The space is not inspected.")
+        return self._move(found, state="Started")
+
+    def process(self, reservation_id: str) -> Reservation:
+        """Check out. Raises Missing, Forbidden."""
+        found = self.reservation(reservation_id)
+        if found.state != "Started":
+            raise Forbidden(f"Reservation {found.number} is {found.state}, not Started.")
+        moved = self._move(found, state="Processed")
+        if moved.resource_id is not None:
+            self.set_room_state(self.resources[moved.resource_id].name, "Dirty")
+        return moved
+
+    def cancel(self, reservation_id: str, reason: str) -> Reservation:
+        """Cancel. Raises Missing, Forbidden."""
+        found = self.reservation(reservation_id)
+        if found.state not in ("Confirmed", "Optional", "Requested", "Inquired"):
+            raise Forbidden(f"Reservation {found.number} is {found.state}.")
+        return self._move(found, state="Canceled", cancellation_reason=reason)
+
+    def update(
+        self,
+        reservation_id: str,
+        *,
+        room: str | None = None,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+    ) -> Reservation:
+        """Move to another room or other dates. Raises Missing, Forbidden."""
+        found = self.reservation(reservation_id)
+        changes: dict[str, Any] = {}
+        if room is not None:
+            changes["resource_id"] = self.room(room).id
+        if start_ms is not None:
+            changes["start_ms"] = start_ms
+        if end_ms is not None:
+            changes["end_ms"] = end_ms
+        if changes.get("end_ms", found.end_ms) <= changes.get("start_ms", found.start_ms):
+            raise Forbidden("The end must be after the start.")
+        return self._move(found, **changes)
+
+    def set_room_state(self, name: str, state: str) -> Resource:
+        """Housekeeping says how a room is. Raises Missing."""
+        resource = self.room(name)
+        resource.state, resource.updated_ms = state, self.now_ms()
+        self.changed("ResourceUpdated", resource.id)
+        return resource
+
+    def reservation(self, reservation_id: str) -> Reservation:
+        """Return one. Raises Missing."""
+        if (found := self.reservations.get(reservation_id)) is None:
+            raise Missing(f"Reservation {reservation_id} not found.")
+        return found
+
+    def room(self, name: str) -> Resource:
+        """Return one by its name. Raises Missing."""
+        for resource in self.resources.values():
+            if resource.name == name:
+                return resource
+        raise Missing(f"Space {name} not found.")
+
+    def reservation_json(self, found: Reservation) -> dict[str, Any]:
+        """Return a reservation as the wire has it."""
+        return {
+            "Id": found.id,
+            "ServiceId": "bd26d8db-86da-4f96-9efc-e5a4654a4a94",
+            "AccountId": found.account_id,
+            "AccountType": "Customer",
+            "Number": found.number,
+            "State": found.state,
+            "Origin": "Connector",
+            "AssignedResourceId": found.resource_id,
+            "AssignedResourceLocked": False,
+            "ScheduledStartUtc": utc_text(found.start_ms),
+            "ScheduledEndUtc": utc_text(found.end_ms),
+            "PersonCounts": [{"AgeCategoryId": "1f67644f-052d-4863-acdf-ae1600c60ca0", "Count": found.adults}],
+            "CancellationReason": found.cancellation_reason,
+            "CreatedUtc": utc_text(found.created_ms),
+            "UpdatedUtc": utc_text(found.updated_ms),
+        }
+
+    def resource_json(self, found: Resource) -> dict[str, Any]:
+        """Return a room as the wire has it."""
+        return {
+            "Id": found.id,
+            "Name": found.name,
+            "State": found.state,
+            "IsActive": True,
+            "ParentResourceId": None,
+            "Data": {"Discriminator": "Space", "Value": {"FloorNumber": found.name[:1], "LocationNotes": ""}},
+            "UpdatedUtc": utc_text(found.updated_ms),
+        }
+
+    def _move(self, found: Reservation, **changes: Any) -> Reservation:  # noqa: ANN401 - fields of Reservation
+        before = Reservation(**{**vars(found), "previous": None})
+        for name, value in changes.items():
+            setattr(found, name, value)
+        found.previous = before
+        found.updated_ms = max(self.now_ms(), before.updated_ms + 1)
+        self.changed("ServiceOrderUpdated", found.id)
+        return found
+
+    def _id(self) -> str:
+        raw = bytearray(self.dice.bytes(16))
+        raw[6], raw[8] = raw[6] & 0x0F | 0x40, raw[8] & 0x3F | 0x80
+        text = raw.hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

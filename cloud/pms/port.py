@@ -1,0 +1,145 @@
+"""The port to a property management system: what the engine asks, and the errors an adapter answers with.
+
+Source of truth: design page pms.md B.0. A push is a hint and never data; every write is confirmed by reading.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+from cloud.stays.reservation import Housekeeping, PmsStatus
+from protocols.errors import PlatformError
+
+HintKind = Literal["reservation", "resource"]
+
+
+class PmsBusyError(PlatformError):
+    """It asks us to wait: nothing was done. `wait_ms` from now on."""
+
+    retryable = True
+
+    def __init__(self, wait_ms: int) -> None:
+        super().__init__(f"the PMS asks for {wait_ms} ms of patience")
+        self.wait_ms = wait_ms
+
+
+class PmsRefusedError(PlatformError):
+    """It understood and said no: credentials, a business rule, or no such thing. Nothing was done."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"the PMS refused with {status}: {said}")
+        self.status, self.said = status, said
+
+
+class PmsFaultError(PlatformError):
+    """It broke while working: a write may have taken effect. Read before doing anything again."""
+
+    retryable = True
+    may_have_taken_effect: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """This thing may have changed."""
+
+    kind: HintKind
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PmsReservation:
+    """A reservation in our words but still with the PMS's name for its room."""
+
+    external_id: str
+    number: str | None
+    status: PmsStatus
+    room_external_id: str | None
+    guest_name: str
+    arrival_ms: int
+    departure_ms: int
+    adults: int | None
+    children: int | None
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PmsRoom:
+    """A room of the PMS: its id there, the name people use, its condition."""
+
+    external_id: str
+    name: str
+    housekeeping: Housekeeping
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PmsGuest:
+    """A guest profile, as little of it as we show."""
+
+    external_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """One item of an answer that cannot be used; the others can."""
+
+    external_id: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of an answer."""
+
+    reservations: tuple[PmsReservation, ...]
+    errors: tuple[ItemError, ...] = ()
+
+
+class PmsAdapter(Protocol):
+    """One PMS connection of one property. Every method may raise PmsBusyError, PmsRefusedError, PmsFaultError,
+    LinkLostError (never left), ReplyTimeoutError (left, unanswered) and PeerProtocolError (not what the PMS's
+    documentation promises).
+    """
+
+    system: str
+
+    def hints(self, raw: bytes) -> list[Hint]:
+        """Read a push. Pure. Raises PeerProtocolError."""
+        ...
+
+    async def rooms(self) -> list[PmsRoom]:
+        """Return every room."""
+        ...
+
+    def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """Yield the reservations changed in a time interval (unix ms on the PMS's clock)."""
+        ...
+
+    def colliding(self, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """Yield the reservations whose stay touches a time interval."""
+        ...
+
+    def arriving(self, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """Yield the reservations whose arrival lies in a time interval."""
+        ...
+
+    async def get(self, external_ids: Sequence[str]) -> Page:
+        """Return the reservations of these ids; one the PMS does not know is absent."""
+        ...
+
+    async def guest(self, external_id: str) -> PmsGuest | None:
+        """Return one guest profile."""
+        ...
+
+    async def search_guests(self, name: str) -> list[PmsGuest]:
+        """Return guest profiles whose name matches."""
+        ...
+
+    async def check_in(self, external_id: str) -> None:
+        """Move a booked reservation to in house."""
+        ...
+
+    async def check_out(self, external_id: str) -> None:
+        """Move a reservation that is in house to left."""
+        ...
