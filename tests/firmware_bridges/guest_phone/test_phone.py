@@ -1,0 +1,216 @@
+"""The phone opens what it may, says why it may not, and tries again only what cannot have happened."""
+
+from pathlib import Path
+
+import pytest
+
+from firmware_bridges.guest_phone.phone import Ending, GuestPhone
+from firmware_bridges.guest_phone.sentences import Cause
+from protocols.errors import InvalidInputError, RefusalReason, UnsupportedVersionError
+from tests.firmware_bridges.innkeeper_lock.world import START_S, until, world
+
+DAY_S = 86_400
+
+
+@pytest.mark.requirement("P2")
+async def test_the_guest_opens_the_room_and_the_bolt_really_moves(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        assert not hotel.emulator.locks["door-101"].push()
+        opening = await phone.open("door-101")
+        assert opening.ending is Ending.OPENED, opening
+        assert opening.spoken == "The door is open."
+        assert hotel.motors("door-101") == 1
+        assert hotel.emulator.locks["door-101"].push()
+        assert hotel.motors("door-102") == 0
+        phases = opening.phases
+        spent = [phases.scan_ms, phases.connect_ms, phases.subscribe_ms, phases.challenge_ms, phases.answer_ms]
+        assert all(each is not None and each >= 0 for each in spent)
+        assert sum(each or 0 for each in spent) <= phases.total_ms
+        await until(lambda: hotel.truth("door-101")["bolt"] == "thrown")
+
+
+async def test_the_second_opening_sends_the_certificates_id_alone(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101", "door-102")
+        for _ in range(3):
+            assert (await phone.open("door-101")).ending is Ending.OPENED
+        assert (await phone.open("door-102")).ending is Ending.OPENED
+        assert hotel.motors("door-101") == 3
+
+
+@pytest.mark.requirement("P5")
+async def test_a_lock_that_forgot_the_certificate_asks_for_it_on_the_same_link(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101", "door-102")
+        assert (await phone.open("door-101")).ending is Ending.OPENED
+        phone._certificate_known.add(hotel.property.locks["door-102"].lock_id)  # it never saw door 102
+        opening = await phone.open("door-102")
+        assert (opening.ending, opening.tries) == (Ending.OPENED, 1)
+
+
+async def test_common_doors_open_by_zone(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101", "door-pool")
+        assert (await phone.open("door-pool")).ending is Ending.OPENED
+
+
+@pytest.mark.requirement("P4")
+async def test_the_neighbours_door_is_refused_with_its_reason(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101", tell_of=["door-102"])
+        opening = await phone.open("door-102")
+        assert (opening.ending, opening.cause) == (Ending.REFUSED, RefusalReason.WRONG_DOOR)
+        assert opening.spoken == "This key is for another door."
+        assert hotel.motors("door-102") == 0
+
+
+@pytest.mark.requirement("P5")
+async def test_the_next_guests_key_voids_the_last_ones(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        last = await hotel.guest("door-101", generation=1)
+        assert (await last.open("door-101")).ending is Ending.OPENED
+        following = await hotel.guest("door-101", generation=2)
+        assert (await following.open("door-101")).ending is Ending.OPENED
+        assert (await last.open("door-101")).cause is RefusalReason.SUPERSEDED
+        assert hotel.motors("door-101") == 2
+
+
+async def test_a_thief_with_the_bundle_and_another_phone_is_refused(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        owner, thief = await hotel.phone(), await hotel.phone()
+        thief.load_bundle(hotel.bundle(owner, "door-101").to_document())
+        opening = await thief.open("door-101")
+        assert (opening.ending, opening.cause) == (Ending.REFUSED, RefusalReason.BAD_SIGNATURE)
+        assert hotel.motors("door-101") == 0
+
+
+async def test_the_deadbolt_keeps_out_whoever_would_promote(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        await hotel.emulator._obey("set", {"do": "set", "door": "door-101", "privacy": True})
+        opening = await (await hotel.guest("door-101")).open("door-101")
+        assert opening.cause is RefusalReason.PRIVACY_ON
+        assert hotel.motors("door-101") == 0
+
+
+async def test_the_battery_is_told_with_every_answer(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        await hotel.emulator._obey("set", {"do": "set", "door": "door-101", "battery_percent": 14})
+        opening = await (await hotel.guest("door-101")).open("door-101")
+        assert opening.result is not None
+        assert opening.result.battery_percent == 14
+
+
+# -- before anything is sent ------------------------------------------------------------------------------------------
+
+
+async def test_one_plain_sentence_for_each_cause(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = GuestPhone(await hotel.backend(), hotel.clock, hotel.emulator._dice)
+        assert phone.preflight("door-101") is Cause.NO_KEY
+        phone.new_key()
+        assert phone.preflight("door-101") is Cause.NO_BUNDLE
+        phone.load_bundle(hotel.bundle(phone, "door-101").to_document())
+        assert phone.preflight("door-102") is Cause.UNKNOWN_DOOR
+        assert phone.preflight("door-101") is None
+        phone.load_bundle(hotel.bundle(phone, "door-101", valid_s=(DAY_S, 2 * DAY_S)).to_document())
+        assert phone.preflight("door-101") is Cause.NOT_YET_VALID
+        hotel.clock.step_wall(3 * DAY_S * 1_000)
+        assert phone.preflight("door-101") is Cause.EXPIRED
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.tries, opening.spoken) == (Ending.FAILED, 0, "This key has expired.")
+    sentences = [cause.spoken for cause in Cause]
+    assert len(set(sentences)) == len(sentences)
+    assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in sentences)
+
+
+async def test_a_door_out_of_reach_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firmware_bridges.guest_phone.phone.SCAN_WAIT_MS", 60)
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        await hotel.emulator._obey("set", {"do": "set", "door": "door-101", "powered": False})
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.cause) == (Ending.FAILED, Cause.OUT_OF_REACH)
+        await hotel.emulator._obey("set", {"do": "set", "door": "door-101", "powered": True})
+        assert (await phone.open("door-101")).ending is Ending.OPENED  # by its fallback id: the clock is lost
+
+
+async def test_bluetooth_that_went_away_is_said_to_have(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        await hotel.radios[-1].close()
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.cause) == (Ending.FAILED, Cause.NO_BLUETOOTH)
+
+
+# -- on a bad air -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_link_lost_before_the_door_was_asked_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("firmware_bridges.ble_radio.air.DROP_WITHIN_MS", 1)
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        hotel.emulator.air.conditions.drop = 1.0
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.cause, opening.tries) == (Ending.FAILED, Cause.LINK_LOST, 3)
+        assert hotel.motors("door-101") == 0
+        hotel.emulator.air.conditions.drop = 0.0
+        assert (await phone.open("door-101")).ending is Ending.OPENED
+
+
+async def test_an_answer_that_is_lost_is_not_asked_for_again(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        lock = hotel.emulator.locks["door-101"]
+        draw, cut = lock.draw_bolt, lock.peripheral.cut
+
+        def draw_and_die(link: object) -> None:
+            draw(link)  # type: ignore[arg-type]
+            cut()
+
+        lock.draw_bolt = draw_and_die  # type: ignore[method-assign,assignment]
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.cause, opening.tries) == (Ending.UNKNOWN, Cause.NO_ANSWER, 1)
+        assert hotel.motors("door-101") == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_on_a_mildly_bad_air_what_the_phone_says_is_what_happened(tmp_path: Path, seed: int) -> None:
+    bad = {"connection_interval_ms": 8, "advert_loss": 0.2, "packet_loss": 0.1, "late": 0.2, "late_ms": 30, "drop": 0.2}
+    async with world(tmp_path, air=bad, seed=seed) as hotel:
+        phone = await hotel.guest("door-101")
+        certain = possible = 0
+        for _ in range(5):
+            ending = (await phone.open("door-101")).ending
+            certain += ending is Ending.OPENED
+            possible += ending in (Ending.OPENED, Ending.UNKNOWN)
+        assert certain <= hotel.motors("door-101") <= possible
+
+
+# -- what it is given -------------------------------------------------------------------------------------------------
+
+
+async def test_a_bundle_of_nonsense_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        for nonsense in ({}, {"v": 1}, [], None, "x"):
+            with pytest.raises(InvalidInputError):
+                phone.load_bundle(nonsense)
+        with pytest.raises(UnsupportedVersionError):
+            phone.load_bundle({"v": 2})
+        assert phone.preflight("door-101") is None
+
+
+async def test_a_new_key_forgets_the_old_ones_bundle(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        before = phone.public_key
+        assert phone.new_key() != before
+        assert phone.preflight("door-101") is Cause.NO_BUNDLE
+
+
+async def test_the_clock_of_the_test_is_the_locks(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        assert hotel.truth("door-101")["time_s"] == START_S
