@@ -1,0 +1,193 @@
+"""The HTTP ground: problems for errors, the operator's routes, and a stop that leaves nothing running."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import websockets
+from litestar import get, post, websocket
+from litestar.connection import WebSocket
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from kit.health import Health
+from kit.http import OPEN, ProblemError, application, operations_routes, serve, serving
+from kit.metrics import Metrics
+from protocols.errors import (
+    CredentialRefusedError,
+    InvalidInputError,
+    LinkLostError,
+    LocalProtocolError,
+    PeerProtocolError,
+    PlatformError,
+    RefusalReason,
+    ReplyTimeoutError,
+    StoreFailedError,
+)
+
+ERRORS: dict[str, PlatformError] = {
+    "input": InvalidInputError("room", "no such room"),
+    "refused": CredentialRefusedError(RefusalReason.SUPERSEDED),
+    "lost": LinkLostError("the bus is down"),
+    "silent": ReplyTimeoutError("the lock did not answer"),
+    "store": StoreFailedError("disk full"),
+    "peer": PeerProtocolError("nonsense"),
+    "ours": LocalProtocolError("hush: our defect"),
+}
+
+
+@get("/fails/{how:str}")
+async def fails(how: FromPath[str]) -> str:
+    raise ERRORS[how]
+
+
+@get("/rooms/{room:str}")
+async def room(room: FromPath[str], floor: FromQuery[int]) -> str:
+    raise ProblemError(404, f"no room {room} on floor {floor}", kind="no-such-room", room=room)
+
+
+@post("/numbers")
+async def numbers(data: JSONBody[dict[str, int]]) -> dict[str, int]:
+    return data
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    app = application([fails, room, numbers])
+    async with serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as made:
+        yield made
+
+
+@pytest.mark.requirement("API-32")
+@pytest.mark.parametrize(
+    ("how", "status", "kind", "flags"),
+    [
+        ("input", 400, "invalid-input", (False, False)),
+        ("refused", 403, "credential-refused", (False, False)),
+        ("lost", 503, "link-lost", (True, False)),
+        ("silent", 504, "reply-timeout", (False, True)),
+        ("store", 503, "store-failed", (True, False)),
+        ("peer", 502, "peer-protocol", (False, False)),
+    ],
+)
+async def test_our_errors_say_whether_to_retry_and_whether_it_may_have_happened(
+    client: httpx.AsyncClient, how: str, status: int, kind: str, flags: tuple[bool, bool]
+) -> None:
+    answer = await client.get(f"/fails/{how}")
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["type"] == f"urn:innkeeper:problem:{kind}"
+    assert (told["status"], told["detail"]) == (status, str(ERRORS[how]))
+    assert (told["retryable"], told["may_have_taken_effect"]) == flags
+    assert told.get("reason") == ("superseded" if how == "refused" else None)
+
+
+@pytest.mark.requirement("API-33")
+@pytest.mark.parametrize("path", ["/fails/ours", "/fails/unknown"])
+async def test_a_defect_tells_the_caller_nothing(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "hush" not in answer.text
+    assert "unknown" not in answer.text
+
+
+@pytest.mark.requirement("API-32")
+async def test_the_frameworks_refusals_are_problems_too(client: httpx.AsyncClient) -> None:
+    answers: list[tuple[httpx.Response, int]] = [
+        (await client.get("/nowhere"), 404),
+        (await client.put("/numbers"), 405),
+        (await client.get("/rooms/101"), 400),
+        (await client.post("/numbers", content=b'{"a": "x"}'), 400),
+        (await client.post("/numbers", content=b"{"), 400),
+    ]
+    for answer, status in answers:
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == status
+
+
+async def test_a_problem_may_have_members_of_its_own(client: httpx.AsyncClient) -> None:
+    told = (await client.get("/rooms/999", params={"floor": 9})).json()
+    assert told == {
+        "type": "urn:innkeeper:problem:no-such-room",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "no room 999 on floor 9",
+        "room": "999",
+    }
+
+
+@pytest.mark.requirement("NFR-04")
+async def test_the_operators_routes_tell_the_truth() -> None:
+    health, metrics = Health(), Metrics("edge")
+    health.expect("log")
+    routes = operations_routes(health, metrics)
+    assert all(route.opt[OPEN] is True for route in routes)
+    async with serving(application(routes)) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        assert (await client.get("/health")).status_code == 200
+        assert (await client.get("/ready")).status_code == 503
+        health.report("log", ok=True)
+        answer = await client.get("/ready")
+        assert (answer.status_code, answer.json()["parts"]["log"]["ok"]) == (200, True)
+        health.report("log", ok=False, fatal=True)
+        assert (await client.get("/health")).status_code == 503
+        assert b'innkeeper_up{service="edge"} 1.0' in (await client.get("/metrics")).content
+
+
+@pytest.mark.guarantee("G11")
+async def test_a_stop_lets_open_requests_end_and_ends_websockets() -> None:
+    ended: list[str] = []
+    entered = asyncio.Event()
+    go_on = asyncio.Event()
+
+    @get("/slow")
+    async def slow() -> str:
+        entered.set()
+        await go_on.wait()
+        ended.append("request")
+        return "done"
+
+    @websocket("/live")
+    async def live(socket: WebSocket[Any, Any, Any]) -> None:
+        await socket.accept()
+        try:
+            await asyncio.sleep(1_000)
+        finally:
+            ended.append("websocket")
+
+    async with httpx.AsyncClient() as client:
+        async with serving(application([slow, live])) as port:
+            connection = await websockets.connect(f"ws://127.0.0.1:{port}/live")
+            asking = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/slow"))
+            await entered.wait()
+            asyncio.get_running_loop().call_later(0.02, go_on.set)
+        assert (await asking).text == "done"
+        await connection.close()
+        assert ended == ["websocket", "request"]
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"http://127.0.0.1:{port}/slow")
+
+
+async def test_a_taken_port_is_refused_by_name_not_shared() -> None:
+    app = application([])
+    async with serving(app) as port:
+        with pytest.raises(InvalidInputError, match=f"127.0.0.1:{port}: cannot listen there: Address already in use"):
+            await serve(app, "127.0.0.1", port)
+    async with serving(app, port=port) as again:  # and free again after the stop
+        assert again == port
+
+
+async def test_a_foreign_address_is_refused_by_name() -> None:
+    with pytest.raises(InvalidInputError, match=r"192\.0\.2\.1:0: cannot listen there"):
+        await serve(application([]), "192.0.2.1", 0)
+
+
+async def test_a_failing_start_up_hook_fails_the_server() -> None:
+    async def hook() -> None:
+        raise OSError("no database")
+
+    with pytest.raises(Exception, match="startup"):
+        await serve(application([], on_startup=[hook]), "127.0.0.1", 0)
