@@ -1,0 +1,1 @@
+"""MQTT buses: Zigbee2MQTT on the site broker."""

@@ -1,0 +1,426 @@
+"""Drives one Zigbee2MQTT instance on the site broker: hears what it publishes, asks it to set, waits for the answer.
+
+Knows no device: what a key means is the descriptor's. Messages may come twice, late or torn: `last_seen` puts them in
+order, and what is torn gives bad readings of that one device and nothing else.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import msgspec
+
+from edge.bridges.ports import DeviceEvent, ReadingSink
+from edge.bridges.reporter import Reporter
+from edge.bridges.write_desk import Job, WriteDesk
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.net import Connection, Message, Transport
+from kit.supervision import Backoff
+from protocols.descriptors.codec import (
+    PayloadWrite,
+    Reason,
+    bad,
+    encode,
+    json_object,
+    reading,
+    readings_of_payload,
+    same,
+)
+from protocols.descriptors.descriptor import Descriptor, Point, Zigbee2MqttWire
+from protocols.device_model.capability import Capability
+from protocols.device_model.command import Command, Outcome, Phase
+from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.reading import Quality, Reading
+from protocols.device_model.site_plan import Address, MqttBus
+from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+from protocols.mqtt import zigbee2mqtt
+from protocols.mqtt.zigbee2mqtt import About, Listed
+
+RECONNECT: Final = Backoff(first_ms=200, most_ms=10_000)
+DOWN_MS: Final = 3_000
+"""A broker that cannot be reached for so long takes its devices off line, and fails what waits to be written."""
+REORDER_MS: Final = 600_000
+"""A message at most so much older than the newest is a late one; older still, and a clock has been set."""
+AHEAD_MS: Final = 300_000
+"""A `last_seen` further ahead of our clock orders nothing."""
+UNKNOWN_MAX: Final = 1_000
+EVIDENCE_CHARACTERS_MAX: Final = 120
+IDLE_MS: Final = 60_000
+
+
+@dataclass(slots=True)
+class _Radio:
+    device: DeviceId
+    descriptor: Descriptor
+    wire: Zigbee2MqttWire
+    name: str
+    ieee: str | None
+    online: bool | None = None
+    stranger: bool = False
+    newest_ms: int = 0
+    payload: bytes = b""
+    waiting: list[tuple[Point, "asyncio.Queue[Reading | None]"]] = field(default_factory=list)
+    """Who waits for news of a point; None on the queue: the bridge says that it failed."""
+
+
+class Zigbee2MqttSupervisor:
+    """`edge.bridges.ports.BusSupervisor` for a Zigbee2MQTT base topic.
+
+    Args:
+        bus: the base topic.
+        devices: device, address and descriptor of everything on it.
+        transport: the way to the site broker.
+        clock: both clocks.
+        dice: for pauses.
+        sink: where readings and events go.
+    """
+
+    def __init__(
+        self,
+        bus: MqttBus,
+        devices: Sequence[tuple[DeviceId, Address, Descriptor]],
+        *,
+        transport: Transport,
+        clock: Clock,
+        dice: Dice,
+        sink: ReadingSink,
+    ) -> None:
+        self._bus, self._transport, self._clock, self._dice, self._sink = bus, transport, clock, dice, sink
+        self._counts: Counter[str] = Counter()
+        self._reporter = Reporter(sink, self._counts)
+        self._desk = WriteDesk(clock, self._perform)
+        self._radios: dict[str, _Radio] = {}
+        for device, address, descriptor in devices:
+            if not isinstance(descriptor.wire, Zigbee2MqttWire):
+                raise TypeError(f"{descriptor.id} is no Zigbee2MQTT model")
+            name = address.friendly_name or device
+            self._radios[name] = _Radio(device, descriptor, descriptor.wire, name, address.ieee)
+        self._of_device = {each.device: each for each in self._radios.values()}
+        self._unknown: dict[str, str] = {}
+        self._connection: Connection | None = None
+        self._connected = asyncio.Event()
+        self._down_since_ms: int | None = None
+        self._away = False
+        self._bridge_online: bool | None = None
+
+    @property
+    def bus(self) -> BusId:
+        """See `BusSupervisor.bus`."""
+        return self._bus.id
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """See `BusSupervisor.counts`."""
+        return self._counts
+
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
+        """See `BusSupervisor.can_write`."""
+        point = self._point(device, capability, attribute)
+        return point is not None and point.write is not None
+
+    async def write(self, command: Command) -> Outcome:
+        """See `BusSupervisor.write`."""
+        return await self._desk.write(command, self._point(command.device, command.capability, command.attribute))
+
+    async def run(self) -> None:
+        """See `BusSupervisor.run`."""
+        now_ms = self._clock.now_ms()
+        self._down_since_ms = now_ms
+        for radio in self._radios.values():
+            for point in radio.descriptor.points:
+                stale_ms = round(radio.wire.silence_s * 1000)
+                self._reporter.expect(radio.device, point, stale_ms=stale_ms, now_ms=now_ms)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_connected(), name=f"{self._bus.id}: connection")
+                tasks.create_task(self._sweep(), name=f"{self._bus.id}: stale")
+        finally:
+            await self._desk.close()
+
+    # --- the connection ------------------------------------------------------------------------------------
+
+    async def _keep_connected(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with self._transport.connect(subscribe=[f"{self._bus.base_topic}/#"]) as connection:
+                    failures = 0
+                    self._counts["connections"] += 1
+                    self._connection, self._down_since_ms, self._away = connection, None, False
+                    self._connected.set()
+                    async for message in connection.messages():
+                        self._take(message)
+            except (LinkLostError, ReplyTimeoutError):
+                self._counts["connections_lost"] += 1
+            finally:
+                self._connection = None
+                self._connected.clear()
+                if self._down_since_ms is None:
+                    self._down_since_ms = self._clock.now_ms()
+            failures += 1
+            await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
+
+    async def _sweep(self) -> None:
+        while True:
+            now_ms = self._clock.now_ms()
+            self._reporter.sweep(now_ms=now_ms)
+            if self._down_since_ms is not None and not self._away and now_ms - self._down_since_ms >= DOWN_MS:
+                self._away = True
+                for radio in self._radios.values():
+                    self._offline(radio, "broker")
+            wait_ms = min(self._reporter.sweep_in_ms(now_ms=now_ms) or IDLE_MS, DOWN_MS // 3)
+            await asyncio.sleep(max(50, wait_ms) / 1000)
+
+    # --- what is heard --------------------------------------------------------------------------------------
+
+    def _take(self, message: Message) -> None:
+        topic = zigbee2mqtt.read_topic(self._bus.base_topic, message.topic)
+        if topic is None:
+            self._counts["foreign_topics"] += 1
+            return
+        self._counts["messages"] += 1
+        try:
+            match topic.about:
+                case About.STATE:
+                    self._state(topic.friendly_name, message)
+                case About.AVAILABILITY:
+                    self._availability(topic.friendly_name, online=zigbee2mqtt.parse_state(message.payload))
+                case About.BRIDGE_STATE:
+                    self._bridge_state(online=zigbee2mqtt.parse_state(message.payload))
+                case About.BRIDGE_DEVICES:
+                    self._listed(zigbee2mqtt.parse_devices(message.payload))
+                case About.BRIDGE_LOGGING:
+                    self._failed(zigbee2mqtt.logged_failure(message.payload))
+                case About.BRIDGE_EVENT | About.BRIDGE_OTHER | About.ASKED:
+                    pass  # who joins is in bridge/devices too, with all that is known of it
+        except PeerProtocolError:
+            self._counts["malformed_messages"] += 1
+
+    def _state(self, name: str, message: Message) -> None:
+        radio = self._radios.get(name)
+        if radio is None:
+            shown = message.payload[:EVIDENCE_CHARACTERS_MAX].decode(errors="replace")
+            self._strange(name, None, {"friendly_name": name, "payload": shown})
+            return
+        now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
+        document = json_object(message.payload)
+        at_ms = None if isinstance(document, Reason) else zigbee2mqtt.last_seen_ms(document)
+        if at_ms is not None and at_ms > wall_ms + AHEAD_MS:
+            self._counts["times_ahead"] += 1
+            at_ms = None
+        if at_ms is not None and not self._in_order(radio, at_ms, message.payload):
+            return
+        if radio.stranger:
+            return  # the bad readings of it are told already
+        for each in readings_of_payload(radio.descriptor, radio.device, message.payload, at_ms):
+            told = each
+            if message.retain and at_ms is None and each.quality is Quality.GOOD:
+                told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
+            self._reporter.take(told, now_ms=now_ms)
+            if not message.retain:
+                self._tell_waiting(radio, each)
+        if radio.online is None and not message.retain:
+            self._online(radio)
+
+    def _in_order(self, radio: _Radio, at_ms: int, payload: bytes) -> bool:
+        if at_ms == radio.newest_ms and payload == radio.payload:
+            self._counts["duplicates"] += 1
+            return False
+        if 0 < radio.newest_ms - at_ms <= REORDER_MS:
+            self._counts["out_of_order"] += 1
+            return False
+        radio.newest_ms, radio.payload = at_ms, payload
+        return True
+
+    def _availability(self, name: str, *, online: bool) -> None:
+        radio = self._radios.get(name)
+        if radio is None:
+            self._strange(name, None, {"friendly_name": name})
+        elif online:
+            self._online(radio)
+        else:
+            self._offline(radio, "availability")
+
+    def _bridge_state(self, *, online: bool) -> None:
+        self._bridge_online = online
+        for radio in self._radios.values():
+            if online and radio.online is False:
+                radio.online = None  # its next word says
+            elif not online:
+                self._offline(radio, "bridge")
+
+    def _listed(self, devices: Sequence[Listed]) -> None:
+        for each in devices:
+            radio = self._radios.get(each.friendly_name)
+            evidence: dict[str, str | None] = {
+                "friendly_name": each.friendly_name[:EVIDENCE_CHARACTERS_MAX],
+                "ieee": each.ieee[:EVIDENCE_CHARACTERS_MAX],
+                "model": each.model,
+                "vendor": each.vendor,
+                "model_id": each.model_id,
+            }
+            if radio is None:
+                self._strange(each.friendly_name, each.ieee, evidence)
+                continue
+            fits = each.model == radio.wire.model and radio.ieee in (None, each.ieee)
+            if fits:
+                radio.stranger = False
+            elif not radio.stranger:
+                radio.stranger = True
+                self._event(
+                    radio.device,
+                    DeviceEvent.UNKNOWN_DEVICE,
+                    {**evidence, "expected": radio.wire.model, "expected_ieee": radio.ieee},
+                )
+                for point in radio.descriptor.points:
+                    verdict = bad(Reason.NOT_THIS_MODEL, each.model or "unsupported")
+                    self._reporter.take(reading(point, radio.device, verdict), now_ms=self._clock.now_ms())
+        names = {each.friendly_name for each in devices}
+        for radio in self._radios.values():
+            if radio.name not in names and radio.online is not False:
+                self._offline(radio, "not joined")
+
+    def _failed(self, name: str | None) -> None:
+        radio = None if name is None else self._radios.get(name)
+        if radio is not None:
+            self._counts["bridge_failures"] += 1
+            for _, queue in radio.waiting:
+                queue.put_nowait(None)
+
+    def _strange(self, name: str, ieee: str | None, evidence: Mapping[str, str | None]) -> None:
+        """Tell once of what the plan does not name; again when its address becomes known."""
+        before = self._unknown.get(name)
+        if before is not None and (ieee is None or before == ieee):
+            return
+        if before is None and len(self._unknown) >= UNKNOWN_MAX:
+            self._counts["unknown_devices_untold"] += 1
+            return
+        self._unknown[name] = ieee or ""
+        self._event(unknown_id(name, ieee), DeviceEvent.UNKNOWN_DEVICE, dict(evidence))
+
+    def _online(self, radio: _Radio) -> None:
+        if radio.online is not True:
+            radio.online = True
+            self._event(radio.device, DeviceEvent.ONLINE, {})
+
+    def _offline(self, radio: _Radio, cause: str) -> None:
+        if radio.online is not False:
+            radio.online = False
+            self._event(radio.device, DeviceEvent.OFFLINE, {"cause": cause})
+            self._reporter.silent(radio.device, now_ms=self._clock.now_ms())
+
+    def _event(self, device: DeviceId, event: DeviceEvent, detail: Mapping[str, Any]) -> None:
+        self._counts[f"event_{event}"] += 1
+        self._sink.device_event(device, event, {"bus": self._bus.id, **detail})
+
+    def _tell_waiting(self, radio: _Radio, heard: Reading) -> None:
+        for point, queue in radio.waiting:
+            if (point.capability, point.attribute) == (heard.capability, heard.attribute):
+                queue.put_nowait(heard)
+
+    # --- writes ---------------------------------------------------------------------------------------------
+
+    def _point(self, device: DeviceId, capability: Capability, attribute: str) -> Point | None:
+        radio = self._of_device.get(device)
+        return None if radio is None else radio.descriptor.point(capability, attribute)
+
+    async def _perform(self, job: Job) -> Outcome:
+        radio = self._of_device[job.command.device]
+        refused = await self._ready(job, radio)
+        if refused is not None:
+            return refused
+        connection = self._connection
+        write = encode(job.point, job.value)
+        if connection is None or not isinstance(write, PayloadWrite):
+            return Outcome(Phase.FAILED, None, f"broker of {self._bus.id} cannot be reached")
+        # Unbounded is bounded here: at most one entry a message, and the wait below ends in seconds.
+        news: asyncio.Queue[Reading | None] = asyncio.Queue()
+        entry = (job.point, news)
+        radio.waiting.append(entry)
+        try:
+            self._desk.sending(job.command)
+            self._counts["writes"] += 1
+            topic = zigbee2mqtt.set_topic(self._bus.base_topic, radio.name)
+            try:
+                await connection.publish(topic, msgspec.json.encode(write.payload))
+            except LinkLostError:
+                return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
+            except ReplyTimeoutError:
+                pass  # it may have reached the bridge: what the device says next decides
+            found, failed = await self._await_news(job, radio, news)
+            if found is not None and same(job.point, job.value, found.value):
+                return Outcome(Phase.DONE, found.value, None)
+            if not job.point.readable:
+                reason = "the bridge says that it failed" if failed else "no word from the device"
+                return Outcome(Phase.UNKNOWN, None if found is None else found.value, reason)
+            return await self._ask_device(job, radio, news, failed=failed)
+        finally:
+            radio.waiting.remove(entry)
+
+    async def _ready(self, job: Job, radio: _Radio) -> Outcome | None:
+        """Wait for the broker as long as that makes sense; return why nothing can be sent."""
+        left_ms = min(job.command.deadline_ms - self._clock.wall_ms(), DOWN_MS)
+        try:
+            async with asyncio.timeout(max(1, left_ms) / 1000):
+                await self._connected.wait()
+        except TimeoutError:
+            if self._desk.expired(job.command):
+                return Outcome(Phase.EXPIRED, None, "its deadline passed before the broker could be reached")
+            return Outcome(Phase.FAILED, None, f"broker of {self._bus.id} cannot be reached")
+        if self._desk.expired(job.command):
+            return Outcome(Phase.EXPIRED, None, "its deadline passed before the broker could be reached")
+        if self._bridge_online is False:
+            return Outcome(Phase.FAILED, None, "Zigbee2MQTT is off line")
+        if radio.stranger:
+            return Outcome(Phase.FAILED, None, f"another model answers to {radio.name}")
+        return None
+
+    async def _await_news(
+        self, job: Job, radio: _Radio, news: "asyncio.Queue[Reading | None]"
+    ) -> tuple[Reading | None, bool]:
+        """Wait until the device says what was asked of it; the last thing it said, and whether the bridge gave up."""
+        last: Reading | None = None
+        try:
+            async with asyncio.timeout(radio.wire.answer_wait_ms / 1000):
+                while True:
+                    heard = await news.get()
+                    if heard is None:
+                        return last, True
+                    last = heard  # an older state may still have been on its way: wait on
+                    if same(job.point, job.value, heard.value):
+                        return heard, False
+        except TimeoutError:
+            return last, False
+
+    async def _ask_device(
+        self, job: Job, radio: _Radio, news: "asyncio.Queue[Reading | None]", *, failed: bool
+    ) -> Outcome:
+        """Let the bridge read the attribute from the device: only that settles what became of the command."""
+        connection = self._connection
+        found: Reading | None = None
+        if connection is not None:
+            while not news.empty():
+                news.get_nowait()
+            topic = zigbee2mqtt.get_topic(self._bus.base_topic, radio.name)
+            try:
+                await connection.publish(topic, zigbee2mqtt.get_payload(job.point.path or ""))
+                found, _ = await self._await_news(job, radio, news)
+            except (LinkLostError, ReplyTimeoutError):
+                found = None
+        if found is not None and same(job.point, job.value, found.value):
+            return Outcome(Phase.DONE, found.value, None)
+        if found is None or found.value is None:
+            return Outcome(Phase.UNKNOWN, None, "the device does not answer")
+        if failed:
+            return Outcome(Phase.FAILED, found.value, f"the command did not reach the device; it says {found.value!r}")
+        return Outcome(Phase.UNKNOWN, found.value, f"the device says {found.value!r}")
+
+
+def unknown_id(name: str, ieee: str | None) -> DeviceId:
+    """Return an id for a device that no plan names: its radio address, or else made of its friendly name."""
+    text = (ieee or f"unknown-{name}").lower()
+    kept = "".join(each if each.isascii() and (each.isalnum() or each == "-") else "-" for each in text)
+    return DeviceId(kept.strip("-")[:40] or "unknown")

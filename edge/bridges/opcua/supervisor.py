@@ -1,0 +1,321 @@
+"""Drives one OPC UA server: subscribes to every node, reads all of them now and then, writes and reads back.
+
+One node with a bad status is one bad reading: the subscription of the others goes on. After a loss everything is made
+anew: session, subscription, monitored items. Knows no device: what a node means is the descriptor's.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent, Subscription
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.uaerrors import UaError
+
+from edge.bridges.ports import DeviceEvent, ReadingSink
+from edge.bridges.reporter import Reporter
+from edge.bridges.write_desk import Job, WriteDesk
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.supervision import Backoff
+from protocols.descriptors.codec import NodeWrite, Reason, bad, encode, reading, same
+from protocols.descriptors.descriptor import Descriptor, OpcUaWire
+from protocols.device_model.capability import Capability, Value
+from protocols.device_model.command import Command, Outcome, Phase
+from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.site_plan import OpcUaBus
+from protocols.opcua.node_map import NODES_A_READ_MAX, MappedNode, judge_node, map_nodes, node_of, root_of
+
+RECONNECT: Final = Backoff(first_ms=500, most_ms=30_000)
+DOWN_MS: Final = 5_000
+CLOSE_WAIT_S: Final = 2.0
+EVENTS_MAX: Final = 2_000
+READ_BACK_TRIES: Final = 4
+READ_BACK_PAUSE_MS: Final = 150
+IDLE_MS: Final = 60_000
+_LOST: Final = (UaError, OSError, TimeoutError, EOFError)
+"""How asyncua says that a server or a connection is not there; OSError covers ConnectionError."""
+
+
+class OpcUaSupervisor:
+    """`edge.bridges.ports.BusSupervisor` for an OPC UA server.
+
+    Args:
+        bus: where the server is.
+        devices: device, its object's node id (None: the descriptor's own) and descriptor.
+        clock: both clocks.
+        dice: for pauses.
+        sink: where readings and events go.
+
+    Raises:
+        InvalidInputError: two points claim one node.
+    """
+
+    def __init__(
+        self,
+        bus: OpcUaBus,
+        devices: Sequence[tuple[DeviceId, str | None, Descriptor]],
+        *,
+        clock: Clock,
+        dice: Dice,
+        sink: ReadingSink,
+    ) -> None:
+        self._bus, self._clock, self._dice, self._sink = bus, clock, dice, sink
+        self._devices = {device: (address, descriptor) for device, address, descriptor in devices}
+        self._nodes = map_nodes((device, descriptor, address) for device, address, descriptor in devices)
+        self._node_of = {
+            (each.device, each.point.capability, each.point.attribute): each for each in self._nodes.values()
+        }
+        wires = [each.wire for _, each in self._devices.values() if isinstance(each.wire, OpcUaWire)]
+        self._publishing_ms = min((wire.publishing_ms for wire in wires), default=500)
+        self._wait_ms = max((wire.answer_wait_ms for wire in wires), default=4_000)
+        self._every_ms = round(min((each.point.every_s for each in self._nodes.values()), default=30.0) * 1000)
+        self._counts: Counter[str] = Counter()
+        self._reporter = Reporter(sink, self._counts)
+        self._desk = WriteDesk(clock, self._perform)
+        self._client: Client | None = None
+        self._connected = asyncio.Event()
+        self._down_since_ms: int | None = None
+        self._online: dict[DeviceId, bool | None] = dict.fromkeys(self._devices)
+        self._strangers: set[DeviceId] = set()
+        self._told_strangers: set[DeviceId] = set()
+
+    @property
+    def bus(self) -> BusId:
+        """See `BusSupervisor.bus`."""
+        return self._bus.id
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """See `BusSupervisor.counts`."""
+        return self._counts
+
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
+        """See `BusSupervisor.can_write`."""
+        mapped = self._node_of.get((device, capability, attribute))
+        return mapped is not None and mapped.point.write is not None
+
+    async def write(self, command: Command) -> Outcome:
+        """See `BusSupervisor.write`."""
+        mapped = self._node_of.get((command.device, command.capability, command.attribute))
+        return await self._desk.write(command, None if mapped is None else mapped.point)
+
+    async def run(self) -> None:
+        """See `BusSupervisor.run`."""
+        now_ms = self._clock.now_ms()
+        self._down_since_ms = now_ms
+        for each in self._nodes.values():
+            stale_ms = round(2 * each.point.every_s * 1000)
+            self._reporter.expect(each.device, each.point, stale_ms=stale_ms, now_ms=now_ms)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_connected(), name=f"{self._bus.id}: session")
+                tasks.create_task(self._sweep(), name=f"{self._bus.id}: stale")
+        finally:
+            await self._desk.close()
+
+    # --- the session ----------------------------------------------------------------------------------------
+
+    async def _keep_connected(self) -> None:
+        failures = 0
+        while True:
+            client = Client(self._bus.url, timeout=self._wait_ms / 1000)
+            try:
+                await client.connect()
+                self._counts["connections"] += 1
+                failures = 0
+                await self._while_connected(client)
+            except _LOST:
+                self._counts["connections_lost"] += 1
+            finally:
+                self._client = None
+                self._connected.clear()
+                if self._down_since_ms is None:
+                    self._down_since_ms = self._clock.now_ms()
+                await self._hang_up(client)
+            failures += 1
+            await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
+
+    async def _hang_up(self, client: Client) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_WAIT_S):
+                await client.disconnect()
+        except _LOST:
+            client.disconnect_socket()
+
+    async def _while_connected(self, client: Client) -> None:
+        for device in self._devices:
+            await self._identify(client, device)
+        await self._read_all(client)
+        self._client, self._down_since_ms = client, None
+        self._connected.set()
+        subscription = await client.create_subscription(self._publishing_ms, queue_maxsize=EVENTS_MAX)
+        async with subscription:
+            await self._watch(client, subscription)
+            next_read_ms = self._clock.now_ms() + self._every_ms
+            while True:
+                wait_ms = next_read_ms - self._clock.now_ms()
+                if wait_ms <= 0:
+                    # Also the proof that the server is still there: a dead one sends no changes either.
+                    await self._read_all(client)
+                    next_read_ms = self._clock.now_ms() + self._every_ms
+                    continue
+                event = await subscription.next_event(wait_ms / 1000)
+                if isinstance(event, DataChangeEvent):
+                    self._changed(event)
+                elif isinstance(event, StatusChangeEvent):
+                    self._counts["subscriptions_lost"] += 1
+                    return
+
+    async def _watch(self, client: Client, subscription: Subscription) -> None:
+        """Monitor every node; one that the server refuses is read now and then, and nothing else is lost by it."""
+        mapped = list(self._nodes.values())
+        results = await subscription.subscribe_data_change([client.get_node(each.node) for each in mapped])
+        for each, result in zip(mapped, results, strict=True):
+            if isinstance(result, ua.StatusCode):
+                self._counts["nodes_refused"] += 1
+                self._take(each, None, int(result.value))
+
+    async def _identify(self, client: Client, device: DeviceId) -> None:
+        address, descriptor = self._devices[device]
+        root = root_of(descriptor, address)
+        self._strangers.discard(device)
+        for each in descriptor.identify:
+            [found] = await client.read_attributes([client.get_node(node_of(each.node or "", root))])
+            value = _value(found)
+            if value not in each.equals:
+                self._strangers.add(device)
+                if device not in self._told_strangers:
+                    self._told_strangers.add(device)
+                    shown = value if isinstance(value, bool | int | float | str) else None
+                    self._event(
+                        device,
+                        DeviceEvent.UNKNOWN_DEVICE,
+                        {
+                            "node": node_of(each.node or "", root),
+                            "expected": descriptor.id,
+                            "value": shown,
+                            "status": f"0x{_status(found):08x}",
+                        },
+                    )
+                for point in descriptor.points:
+                    verdict = bad(Reason.NOT_THIS_MODEL)
+                    self._reporter.take(reading(point, device, verdict), now_ms=self._clock.now_ms())
+                return
+        self._told_strangers.discard(device)
+
+    async def _read_all(self, client: Client) -> None:
+        mapped = list(self._nodes.values())
+        for start in range(0, len(mapped), NODES_A_READ_MAX):
+            part = mapped[start : start + NODES_A_READ_MAX]
+            self._counts["requests"] += 1
+            found = await client.read_attributes([client.get_node(each.node) for each in part])
+            for each, value in zip(part, found, strict=True):
+                self._take(each, _value(value), _status(value))
+
+    def _changed(self, event: DataChangeEvent) -> None:
+        mapped = self._nodes.get(event.node.nodeid.to_string())
+        if mapped is None:
+            self._counts["unexpected_nodes"] += 1
+            return
+        self._counts["changes"] += 1
+        value = event.data.monitored_item.Value
+        self._take(mapped, _value(value), _status(value))
+
+    def _take(self, mapped: MappedNode, value: object, status: int) -> None:
+        device = mapped.device
+        if device in self._strangers:
+            return
+        if self._online[device] is not True:
+            self._online[device] = True
+            self._event(device, DeviceEvent.ONLINE, {})
+        judged = judge_node(mapped.point, value, status)
+        self._reporter.take(reading(mapped.point, device, judged), now_ms=self._clock.now_ms())
+
+    async def _sweep(self) -> None:
+        while True:
+            now_ms = self._clock.now_ms()
+            self._reporter.sweep(now_ms=now_ms)
+            if self._down_since_ms is not None and now_ms - self._down_since_ms >= DOWN_MS:
+                for device, online in self._online.items():
+                    if online is not False:
+                        self._online[device] = False
+                        self._event(device, DeviceEvent.OFFLINE, {"cause": "server", "url": self._bus.url})
+                        self._reporter.silent(device, now_ms=now_ms)
+            wait_ms = min(self._reporter.sweep_in_ms(now_ms=now_ms) or IDLE_MS, DOWN_MS // 5)
+            await asyncio.sleep(max(50, wait_ms) / 1000)
+
+    def _event(self, device: DeviceId, event: DeviceEvent, detail: Mapping[str, Any]) -> None:
+        self._counts[f"event_{event}"] += 1
+        self._sink.device_event(device, event, {"bus": self._bus.id, **detail})
+
+    # --- writes ---------------------------------------------------------------------------------------------
+
+    async def _perform(self, job: Job) -> Outcome:
+        mapped = self._node_of[(job.command.device, job.command.capability, job.command.attribute)]
+        left_ms = min(job.command.deadline_ms - self._clock.wall_ms(), DOWN_MS)
+        try:
+            async with asyncio.timeout(max(1, left_ms) / 1000):
+                await self._connected.wait()
+        except TimeoutError:
+            if not self._desk.expired(job.command):
+                return Outcome(Phase.FAILED, None, f"server {self._bus.id} cannot be reached")
+        if self._desk.expired(job.command):
+            return Outcome(Phase.EXPIRED, None, "its deadline passed before the server could be reached")
+        client = self._client
+        if client is None:
+            return Outcome(Phase.FAILED, None, f"server {self._bus.id} cannot be reached")
+        if job.command.device in self._strangers:
+            return Outcome(Phase.FAILED, None, f"another model stands at {mapped.node}")
+        write = encode(job.point, job.value)
+        if not isinstance(write, NodeWrite):
+            raise TypeError(f"{job.point.attribute} is on no node")
+        # Value alone: many servers refuse a write that brings its own status or time.
+        variant = ua.Variant(write.value, ua.VariantType[write.type])
+        self._desk.sending(job.command)
+        self._counts["writes"] += 1
+        reason: str | None = None
+        try:
+            node = ua.NodeId.from_string(mapped.node)
+            [status] = await client.uaclient.write_attributes([node], [ua.DataValue(variant)], AttributeIds.Value)
+            if not status.is_good():
+                return Outcome(Phase.FAILED, None, f"the server refused: {status.name}")
+        except _LOST as error:
+            reason = f"no answer to the write: {type(error).__name__}"
+        return await self._verify(job, mapped, reason)
+
+    async def _verify(self, job: Job, mapped: MappedNode, reason: str | None) -> Outcome:
+        found: Value | None = None
+        for attempt in range(READ_BACK_TRIES):
+            if attempt:
+                await asyncio.sleep(READ_BACK_PAUSE_MS / 1000)
+            found = await self._read_point(mapped)
+            if same(job.point, job.value, found):
+                return Outcome(Phase.DONE, found, None)
+        if found is None:
+            return Outcome(Phase.UNKNOWN, None, reason or "written, and not read back")
+        if reason is not None:
+            return Outcome(Phase.UNKNOWN, found, reason)
+        return Outcome(Phase.FAILED, found, f"the device took it and holds {found!r}")
+
+    async def _read_point(self, mapped: MappedNode) -> Value | None:
+        client = self._client
+        if client is None:
+            return None
+        try:
+            [found] = await client.read_attributes([client.get_node(mapped.node)])
+        except _LOST:
+            return None
+        self._take(mapped, _value(found), _status(found))
+        return judge_node(mapped.point, _value(found), _status(found)).value
+
+
+def _value(found: ua.DataValue | None) -> object:
+    return None if found is None or found.Value is None else found.Value.Value
+
+
+def _status(found: ua.DataValue | None) -> int:
+    return 0 if found is None or found.StatusCode is None else int(found.StatusCode.value)

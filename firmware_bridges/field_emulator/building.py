@@ -1,0 +1,279 @@
+"""Everything on the buses of one property, and the control line through which the truth is read and life is caused."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from firmware_bridges.catalogue import check_plan
+from firmware_bridges.field_emulator.misbehaviour import GOOD, Knobs, Misbehaviour
+from firmware_bridges.field_emulator.modbus_server import EmulatedUnit, ModbusServer
+from firmware_bridges.field_emulator.physics import EmulatedDevice, build
+from firmware_bridges.field_emulator.zigbee_bridge import EmulatedZigbee, ZigbeeBridge, zigbee_of
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.net import Transport
+from protocols.descriptors.descriptor import Descriptor, Table, unreadable_register
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId
+from protocols.device_model.site_plan import BleBus, ModbusTcpBus, MqttBus, OpcUaBus, SitePlan
+from protocols.errors import InvalidInputError
+
+STEP_S: Final = 0.25
+EFFECTS_SHOWN: Final = 50
+RAW_PAYLOAD_BYTES_MAX: Final = 256 * 1024
+
+TransportOf = Callable[[MqttBus], Transport]
+
+
+class FieldEmulator:
+    """The field devices of a property.
+
+    Args:
+        plan: what there is and where.
+        catalogue: the descriptors.
+        transport_of: the way to the site broker for an MQTT bus.
+        clock: both clocks.
+        dice: for every misfortune.
+        knobs: how much of it; `GOOD` for none.
+        speed: how much faster than real time the physics run.
+
+    Raises:
+        InvalidInputError: a device of the plan is not described, or cannot be emulated.
+    """
+
+    def __init__(
+        self,
+        plan: SitePlan,
+        catalogue: Mapping[DescriptorId, Descriptor],
+        *,
+        transport_of: TransportOf,
+        clock: Clock,
+        dice: Dice,
+        knobs: Knobs | None = None,
+        speed: float = 1.0,
+    ) -> None:
+        check_plan(plan, catalogue)
+        self.plan, self.speed = plan, speed
+        self._clock = clock
+        self.misbehaviour = Misbehaviour(Knobs() if knobs is None else knobs, dice)
+        self.things: dict[DeviceId, EmulatedDevice] = {}
+        self.modbus: dict[BusId, ModbusServer] = {}
+        self.zigbee: dict[BusId, ZigbeeBridge] = {}
+        self._opcua: dict[BusId, Any] = {}
+        self._radios: dict[DeviceId, tuple[ZigbeeBridge, EmulatedZigbee]] = {}
+        self._units: dict[DeviceId, EmulatedUnit] = {}
+        for device in plan.devices:
+            self.things[device.id] = build(device.id, device.room, catalogue[device.descriptor], self._changed)
+        for bus in plan.buses:
+            match bus:
+                case ModbusTcpBus():
+                    self.modbus[bus.id] = self._modbus_bus(bus)
+                case MqttBus():
+                    self.zigbee[bus.id] = self._zigbee_bus(bus, transport_of(bus))
+                case OpcUaBus() | BleBus():
+                    pass  # the plant's server needs asyncua: made when it is started; locks are another emulator's
+
+    async def run(self, started: asyncio.Event | None = None) -> None:
+        """Serve every bus until cancelled. Raises OSError if a port is taken."""
+        try:
+            for bus in self.plan.buses:
+                if isinstance(bus, ModbusTcpBus):
+                    await self.modbus[bus.id].start(bus.host, bus.port)
+                elif isinstance(bus, OpcUaBus):
+                    await self._start_opcua(bus)
+            async with asyncio.TaskGroup() as tasks:
+                for bridge in self.zigbee.values():
+                    tasks.create_task(bridge.run())
+                tasks.create_task(self._live())
+                if started is not None:
+                    started.set()
+        finally:
+            for server in self.modbus.values():
+                await server.stop()
+            for plant in self._opcua.values():
+                await plant.stop()
+
+    async def answer(self, do: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one request of the control line; SPEC.md lists them.
+
+        Raises:
+            InvalidInputError: the request asks for what there is not.
+        """
+        match do:
+            case "list":
+                return {"devices": [self._entry(each) for each in self.things.values()]}
+            case "true_state":
+                return self._truth(self._thing(request))
+            case "cause":
+                thing = self._thing(request)
+                arguments = request.get("with", {})
+                if not isinstance(arguments, dict):
+                    raise InvalidInputError("cause: with", f"{arguments!r:.80} is no object")
+                thing.cause(str(request.get("event")), arguments)
+                await self._show()
+                return self._truth(thing)
+            case "power":
+                return await self._power(self._thing(request), on=request.get("on") is True)
+            case "registers":
+                return self._set_registers(self._thing(request), request.get("set", {}))
+            case "misbehave":
+                return self._misbehave(request)
+            case "bridge":
+                self._bridge(request).bridge_state(online=request.get("online") is True)
+                return {}
+            case "join":
+                self._bridge(request).join(
+                    str(request.get("friendly_name")),
+                    str(request.get("ieee")),
+                    None if request.get("model") is None else str(request["model"]),
+                    None if request.get("vendor") is None else str(request["vendor"]),
+                )
+                return {}
+            case "publish":
+                payload = str(request.get("payload", "")).encode()
+                if len(payload) > RAW_PAYLOAD_BYTES_MAX:
+                    raise InvalidInputError("publish: payload", f"{len(payload)} bytes")
+                self._bridge(request).publish_raw(
+                    str(request.get("topic")), payload, retain=request.get("retain") is True
+                )
+                return {}
+            case "hang_up":
+                for server in self.modbus.values():
+                    server.hang_up()
+                return {}
+            case "speed":
+                speed = request.get("value")
+                if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 <= speed <= 10_000:
+                    raise InvalidInputError("speed: value", f"{speed!r:.40} is outside 0..10000")
+                self.speed = float(speed)
+                return {"speed": self.speed}
+            case "counts":
+                return {
+                    "modbus": {bus: dict(server.counts) for bus, server in self.modbus.items()},
+                    "mqtt": {bus: dict(bridge.counts) for bus, bridge in self.zigbee.items()},
+                    "opcua": {bus: dict(server.counts) for bus, server in self._opcua.items()},
+                }
+        raise InvalidInputError("control", f"nothing is called {do!r}")
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        before_ms = self._clock.now_ms()
+        while True:
+            await asyncio.sleep(STEP_S)
+            now_ms = self._clock.now_ms()
+            seconds, before_ms = (now_ms - before_ms) / 1000 * self.speed, now_ms
+            for thing in self.things.values():
+                thing.step(seconds)
+            for bridge in self.zigbee.values():
+                bridge.step(seconds)
+            for plant in self._opcua.values():
+                plant.step(seconds)
+            await self._show()
+
+    async def _show(self) -> None:
+        for plant in self._opcua.values():
+            await plant.publish()
+
+    def _changed(self, thing: EmulatedDevice) -> None:
+        found = self._radios.get(thing.device)
+        if found is not None:
+            bridge, radio = found
+            bridge.told(radio)
+
+    # --- the buses ------------------------------------------------------------------------------------------
+
+    def _modbus_bus(self, bus: ModbusTcpBus) -> ModbusServer:
+        units: dict[int, EmulatedUnit] = {}
+        for device in self.plan.devices_on(bus.id):
+            unit = self._units[device.id] = EmulatedUnit(self.things[device.id])
+            units[device.address.unit or 0] = unit
+        return ModbusServer(units, self.misbehaviour, self._clock)
+
+    def _zigbee_bus(self, bus: MqttBus, transport: Transport) -> ZigbeeBridge:
+        radios = [
+            zigbee_of(self.things[device.id], device.address.friendly_name or device.id, device.address.ieee, number)
+            for number, device in enumerate(self.plan.devices_on(bus.id), 1)
+        ]
+        bridge = ZigbeeBridge(bus.base_topic, radios, transport, self.misbehaviour, self._clock)
+        for radio in radios:
+            self._radios[radio.thing.device] = (bridge, radio)
+        return bridge
+
+    async def _start_opcua(self, bus: OpcUaBus) -> None:
+        # asyncua costs 30 MB: only where there is a plant.
+        from firmware_bridges.field_emulator.opcua_server import OpcUaServer
+
+        things = [(self.things[each.id], each.address.node) for each in self.plan.devices_on(bus.id)]
+        plant = OpcUaServer(things, self.misbehaviour, self._clock)
+        await plant.start(bus.url)
+        self._opcua[bus.id] = plant
+
+    # --- the control line -----------------------------------------------------------------------------------
+
+    def _thing(self, request: Mapping[str, Any]) -> EmulatedDevice:
+        thing = self.things.get(DeviceId(str(request.get("device"))))
+        if thing is None:
+            raise InvalidInputError("device", f"no device {request.get('device')!r:.60} is emulated here")
+        return thing
+
+    def _bridge(self, request: Mapping[str, Any]) -> ZigbeeBridge:
+        bus = request.get("bus")
+        if bus is None and len(self.zigbee) == 1:
+            return next(iter(self.zigbee.values()))
+        found = self.zigbee.get(BusId(str(bus)))
+        if found is None:
+            raise InvalidInputError("bus", f"no Zigbee bus {bus!r:.60} is emulated here")
+        return found
+
+    def _entry(self, thing: EmulatedDevice) -> dict[str, Any]:
+        return {
+            "device": thing.device,
+            "room": thing.room,
+            "descriptor": thing.descriptor.id,
+            "powered": thing.powered,
+            "events": dict(thing.EVENTS),
+        }
+
+    def _truth(self, thing: EmulatedDevice) -> dict[str, Any]:
+        truth: dict[str, Any] = {
+            "device": thing.device,
+            "powered": thing.powered,
+            "state": {f"{capability}.{name}": value for (capability, name), value in sorted(thing.state.items())},
+            "writes": thing.effects_count,
+            "effects": list(thing.effects)[-EFFECTS_SHOWN:],
+        }
+        if thing.device in self._units:
+            truth["registers"] = self._units[thing.device].registers()
+        if thing.device in self._radios:
+            truth["payload"] = self._radios[thing.device][1].payload()
+        return truth
+
+    async def _power(self, thing: EmulatedDevice, *, on: bool) -> dict[str, Any]:
+        if thing.device in self._radios:
+            bridge, radio = self._radios[thing.device]
+            bridge.power(radio, on=on)
+        else:
+            thing.powered = on
+            await self._show()
+        return {"powered": on}
+
+    def _set_registers(self, thing: EmulatedDevice, changes: object) -> dict[str, Any]:
+        unit = self._units.get(thing.device)
+        if unit is None or not isinstance(changes, dict):
+            raise InvalidInputError("registers", f"{thing.device} has no registers, or {changes!r:.60} is no object")
+        parsed: dict[tuple[Table, int], int] = {}
+        for name, word in changes.items():
+            if type(word) is not int or not 0 <= word <= 0xFFFF:
+                raise InvalidInputError(f"registers: {name}", f"{word!r:.40} is no word")
+            parsed[unreadable_register(str(name), "registers")] = word
+        unit.force(parsed)
+        return {"registers": unit.registers()}
+
+    def _misbehave(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if request.get("good") is True:
+            self.misbehaviour.knobs = GOOD
+        changes = request.get("set", {})
+        if not isinstance(changes, dict):
+            raise InvalidInputError("misbehave: set", f"{changes!r:.60} is no object")
+        self.misbehaviour.turn(changes)
+        return {"knobs": {name: getattr(self.misbehaviour.knobs, name) for name in Knobs.__struct_fields__}}

@@ -1,0 +1,232 @@
+"""A Modbus TCP gateway with many units behind it: the real wire, and every way in which units disappoint."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from firmware_bridges.field_emulator.misbehaviour import Misbehaviour
+from firmware_bridges.field_emulator.physics import EmulatedDevice
+from kit.clock import Clock
+from protocols.descriptors.codec import judge, raw_of_value, raw_of_words, words_of_raw
+from protocols.descriptors.descriptor import ModbusWire, Point, Table, unreadable_register
+from protocols.device_model.capability import Value
+from protocols.errors import LocalProtocolError, PeerProtocolError
+from protocols.modbus.frames import (
+    ExceptionCode,
+    Frame,
+    FrameReader,
+    Read,
+    Refused,
+    Reply,
+    Words,
+    WriteWords,
+    Written,
+    decode_request,
+    encode_frame,
+    encode_reply,
+)
+
+REQUESTS_MAX: Final = 256
+"""Requests at once on one connection; more are not read until some are answered."""
+TORN_PAUSE_S: Final = 0.005
+ILLEGAL_ADDRESS: Final = Refused(ExceptionCode.ILLEGAL_DATA_ADDRESS)
+
+
+class EmulatedUnit:
+    """The registers of one device, read from and written to its physical truth."""
+
+    def __init__(self, thing: EmulatedDevice) -> None:
+        self.thing = thing
+        self.extra: dict[tuple[Table, int], int] = {}
+        emulation, wire = thing.descriptor.emulation, thing.descriptor.wire
+        for each in emulation.registers if emulation else ():
+            self.extra[(each.table, each.register)] = each.raw
+        self._unreadable = (
+            {unreadable_register(each) for each in wire.unreadable} if isinstance(wire, ModbusWire) else set()
+        )
+        self._forced: set[tuple[Table, int]] = set()
+        self._points: dict[tuple[Table, int], Point] = {}
+        self._span: dict[Table, tuple[int, int]] = {}
+        for point in thing.descriptor.points:
+            if point.table is not None and point.register is not None:
+                self._points[(point.table, point.register)] = point
+                self._widen(point.table, point.register, point.register + point.words - 1)
+        for table, register in self.extra:
+            self._widen(table, register, register)
+
+    def answer(self, request: Read | WriteWords, *, at_ms: int) -> Reply:
+        """Carry out a request."""
+        return self._read(request) if isinstance(request, Read) else self._write(request, at_ms)
+
+    def registers(self) -> dict[str, int]:
+        """Return every register that has a meaning, by `<table>:<register>`."""
+        found = {f"{table}:{register}": word for (table, register), word in self.extra.items()}
+        for (table, register), point in self._points.items():
+            if (table, register) in self._forced:
+                continue
+            for index, word in enumerate(self._words(point)):
+                found[f"{table}:{register + index}"] = word
+        return dict(sorted(found.items()))
+
+    def force(self, words: Mapping[tuple[Table, int], int]) -> None:
+        """Show these words from now on, whatever the truth: a broken sensor, another model's registers."""
+        for place, word in words.items():
+            self.extra[place] = word
+            self._forced.add(place)
+            self._widen(place[0], place[1], place[1])
+
+    def _widen(self, table: Table, first: int, last: int) -> None:
+        low, high = self._span.get(table, (first, last))
+        self._span[table] = (min(low, first), max(high, last))
+
+    def _read(self, request: Read) -> Reply:
+        low, high = self._span.get(request.table, (1, 0))
+        end = request.start + request.count
+        if request.start < low or end - 1 > high:
+            return ILLEGAL_ADDRESS
+        if any((request.table, each) in self._unreadable for each in range(request.start, end)):
+            return ILLEGAL_ADDRESS
+        words = [self.extra.get((request.table, each), 0) for each in range(request.start, end)]
+        for (table, register), point in self._points.items():
+            if (table, register) in self._forced:
+                continue
+            if table == request.table and register < end and register + point.words > request.start:
+                for index, word in enumerate(self._words(point)):
+                    if request.start <= register + index < end:
+                        words[register + index - request.start] |= word
+        return Words(tuple(words))
+
+    def _words(self, point: Point) -> tuple[int, ...]:
+        value: Value = self.thing.state[(point.capability, point.attribute)]
+        try:
+            raw = raw_of_value(point, value)
+        except LocalProtocolError:  # a truth that the map has no code for: the device shows zero
+            raw = 0
+        if isinstance(raw, str):
+            return (0,) * point.words
+        words = words_of_raw(point, raw)
+        return (words[0] << (point.bit or 0),) if point.bit is not None else words
+
+    def _write(self, request: WriteWords, at_ms: int) -> Reply:
+        taken: list[tuple[Point, Value]] = []
+        plain: list[tuple[tuple[Table, int], int]] = []
+        index = 0
+        while index < len(request.words):
+            place = (request.table, request.start + index)
+            point = self._points.get(place)
+            if point is not None:
+                words = request.words[index : index + point.words]
+                if len(words) < point.words:
+                    return ILLEGAL_ADDRESS
+                judged = judge(point, raw_of_words(point, words))
+                if judged.value is None:
+                    return Refused(ExceptionCode.ILLEGAL_DATA_VALUE)
+                taken.append((point, judged.value))
+                index += point.words
+            elif place in self.extra and request.table in ("holding", "coil"):
+                plain.append((place, request.words[index]))
+                index += 1
+            else:
+                return ILLEGAL_ADDRESS
+        for place, word in plain:
+            self.extra[place] = word
+        for point, value in taken:
+            self.thing.written(point, value, at_ms=at_ms)
+        return Written()
+
+
+class ModbusServer:
+    """A TCP server for the units of one bus.
+
+    Args:
+        units: by unit id. A unit that is not here, or not powered, does not answer.
+        misbehaviour: shared with the other buses.
+        clock: for the times of effects.
+    """
+
+    def __init__(self, units: Mapping[int, EmulatedUnit], misbehaviour: Misbehaviour, clock: Clock) -> None:
+        self.units, self._misbehaviour, self._clock = dict(units), misbehaviour, clock
+        self.counts: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; port 0 takes any, see `port`. Raises OSError."""
+        self._server = await asyncio.start_server(self._serve, host, port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and hang up on everybody."""
+        if self._server is not None:
+            self._server.close()
+            self.hang_up()
+            await self._server.wait_closed()
+
+    def hang_up(self) -> None:
+        """End every connection."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        self.counts["connections"] += 1
+        frames, room, whole = FrameReader(), asyncio.Semaphore(REQUESTS_MAX), asyncio.Lock()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while data := await reader.read(4096):
+                    for frame in frames.receive_data(data):
+                        await room.acquire()
+                        task = tasks.create_task(self._answer(frame, writer, whole))
+                        task.add_done_callback(lambda _: room.release())
+        except (OSError, PeerProtocolError):
+            self.counts["broken_connections"] += 1
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer(self, frame: Frame, writer: asyncio.StreamWriter, whole: asyncio.Lock) -> None:
+        self.counts["requests"] += 1
+        unit = self.units.get(frame.unit)
+        if unit is None or not unit.thing.powered:
+            self.counts["unanswered"] += 1
+            return
+        luck, knobs = self._misbehaviour, self._misbehaviour.knobs
+        request = decode_request(frame.pdu)
+        if luck.happens(knobs.silent):
+            return
+        if luck.happens(knobs.hang_up):
+            writer.transport.abort()
+            return
+        delay_ms = luck.answer_delay_ms()
+        if delay_ms:
+            await asyncio.sleep(delay_ms / 1000)
+        if isinstance(request, Refused):
+            reply: Reply = request
+        elif luck.happens(knobs.busy):
+            reply = Refused(ExceptionCode.DEVICE_BUSY)
+        else:
+            reply = unit.answer(request, at_ms=self._clock.wall_ms())
+            if isinstance(request, WriteWords):
+                self.counts["writes"] += 1
+                if luck.happens(knobs.forgetful):
+                    return
+        data = encode_frame(Frame(frame.transaction, frame.unit, encode_reply(frame.pdu, reply)))
+        if writer.is_closing():
+            return
+        async with whole:  # answers may come in pieces and in any order, but never inside each other
+            if luck.happens(knobs.torn):
+                cut = max(1, len(data) // 2)
+                writer.write(data[:cut])
+                await asyncio.sleep(TORN_PAUSE_S)
+                writer.write(data[cut:])
+            else:
+                writer.write(data)
+            if luck.happens(knobs.twice):
+                writer.write(data)
+        with suppress(OSError):
+            await writer.drain()
