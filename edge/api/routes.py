@@ -4,7 +4,8 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Request, Response, Router, get, post
+from litestar.params import FromPath, JSONBody
 
 from edge.api.ports import Building
 from edge.api.token import guard
@@ -60,7 +61,7 @@ def make_app(building: Building, *, token: str, health: Health, metrics: Metrics
         return {"as_of_ms": clock.wall_ms(), "rooms": building.rooms()}
 
     @get("/api/v1/rooms/{room:str}", name="room")
-    async def room_(room: str) -> dict[str, Any]:
+    async def room_(room: FromPath[str]) -> dict[str, Any]:
         found = building.room(parse_room_id(room))
         if found is None:
             raise ProblemError(404, f"there is no guest room {room!r} here", kind="unknown-room")
@@ -79,7 +80,7 @@ def make_app(building: Building, *, token: str, health: Health, metrics: Metrics
         return building.link()
 
     @post("/api/v1/rooms/{room:str}/commands", status_code=200, name="room-command")
-    async def command(room: str, data: CommandBody) -> dict[str, Any]:
+    async def command(room: FromPath[str], data: JSONBody[CommandBody]) -> dict[str, Any]:
         room_id = parse_room_id(room)
         if building.room(room_id) is None:
             raise ProblemError(404, f"there is no guest room {room!r} here", kind="unknown-room")
@@ -101,30 +102,23 @@ def make_app(building: Building, *, token: str, health: Health, metrics: Metrics
         return {**outcome.to_body(), "may_have_taken_effect": outcome.phase in (Phase.DONE, Phase.UNKNOWN)}
 
     @post("/api/v1/stays/{stay:str}/check-in", status_code=200, name="check-in")
-    async def check_in(stay: str, data: CheckInBody) -> dict[str, Any]:
+    async def check_in(stay: FromPath[str], data: JSONBody[CheckInBody]) -> dict[str, Any]:
         return dict(await building.check_in(parse_stay_id(stay), data.phone_public_key, by=data.by))
 
     @post("/api/v1/stays/{stay:str}/check-out", status_code=200, name="check-out")
-    async def check_out(stay: str, data: CheckOutBody) -> dict[str, Any]:
+    async def check_out(stay: FromPath[str], data: JSONBody[CheckOutBody]) -> dict[str, Any]:
         return dict(await building.check_out(parse_stay_id(stay), by=data.by))
 
-    app = application(
-        [
-            *operations_routes(health, metrics),
-            rooms,
-            room_,
-            devices,
-            stays,
-            link,
-            command,
-            check_in,
-            check_out,
-        ],
+    version_1 = Router(
+        "/",
+        route_handlers=[rooms, room_, devices, stays, link, command, check_in, check_out],
+        exception_handlers={CheckInRefusedError: _on_refused, RecursionError: _on_too_deep},
+    )
+    return application(
+        [*operations_routes(health, metrics), version_1],
         guards=[guard(token)],
         request_max_body_size=BODY_BYTES_MAX,
     )
-    app.exception_handlers[CheckInRefusedError] = _on_refused
-    return app
 
 
 def _on_refused(_: Request[Any, Any, Any], error: CheckInRefusedError) -> Response[bytes]:
@@ -133,3 +127,8 @@ def _on_refused(_: Request[Any, Any, Any], error: CheckInRefusedError) -> Respon
         members["available_from_ms"] = error.available_from_ms
     status = _REFUSED_STATUS.get(error.reason, HTTPStatus.CONFLICT)
     return problem(status, str(error), kind="check-in-refused", **members)
+
+
+def _on_too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
+    """The decoder's bound on nesting: the one error of msgspec that is not its own, and would pass for a defect."""
+    return problem(HTTPStatus.BAD_REQUEST, "the body is nested too deeply", kind="invalid-input")

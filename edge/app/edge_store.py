@@ -180,8 +180,14 @@ class EdgeStore:
 
     async def _transaction(self, write: Callable[[], None]) -> None:
         def whole() -> None:
-            with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
                 write()
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk has rolled back by itself
+                    self._connection.execute("ROLLBACK")
+                raise
 
         try:
             await self._off_loop(whole)

@@ -1,0 +1,83 @@
+"""The room policy: read strictly, never out of the safe band, never older again."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.policy.document import SETPOINT_LEAST_C, SETPOINT_MOST_C, default, encode, parse, succeed
+from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
+
+
+def a_policy(**changes: Any) -> bytes:  # noqa: ANN401
+    document = json.loads(encode(default()))
+    for path, value in changes.items():
+        node = document
+        *levels, last = path.split("__")
+        for level in levels:
+            node = node[level]
+        node[last] = value
+    return json.dumps(document).encode()
+
+
+def test_the_policy_shipped_is_a_policy_and_older_than_any() -> None:
+    assert parse(encode(default()), "test") == default()
+    assert default().version == 0
+
+
+def test_an_unknown_version_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedVersionError, match="room policy version 2"):
+        parse(a_policy(v=2, surprise=True), "test")
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"climate__comfort_c": 35.0}, "comfort_c"),
+    ({"climate__set_back_c": 5.0}, "set_back_c"),
+    ({"climate__comfort_c": "warm"}, "comfort_c"),
+    ({"climate__set_back_c": 22.0}, "set_back_c <= away_c"),
+    ({"climate__warm_up_before": "PT13H"}, "warm_up_before"),
+    ({"climate__warm_up_before": "-PT1H"}, "warm_up_before"),
+    ({"climate__warm_up_before": 3600}, "warm_up_before"),
+    ({"check_in__opens_before": "P2D"}, "opens_before"),
+    ({"occupancy__vacant_confidence": 0.5}, "vacant_confidence"),
+    ({"climate__surprise": 1}, "surprise"),
+    ({"name": ""}, "name"),
+    ({"version": -1}, "version"),
+]
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(("changes", "said"), WRONG, ids=[each[1] for each in WRONG])
+def test_what_is_wrong_is_refused_with_its_place(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        parse(a_policy(**changes), "test")
+
+
+@pytest.mark.guarantee("G19")
+@given(data=st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
+def test_noise_raises_nothing_but_a_refusal(data: bytes) -> None:
+    with pytest.raises(PlatformError):
+        parse(data, "test")
+
+
+@given(temperature=st.floats(allow_nan=False, allow_infinity=False), key=st.sampled_from(["set_back_c", "comfort_c"]))
+def test_no_policy_freezes_or_cooks_a_guest(temperature: float, key: str) -> None:
+    try:
+        policy = parse(a_policy(**{f"climate__{key}": temperature}), "test")
+    except InvalidInputError:
+        return
+    for celsius in (policy.climate.set_back_c, policy.climate.comfort_c):
+        assert SETPOINT_LEAST_C <= celsius <= SETPOINT_MOST_C
+
+
+def test_a_newer_policy_succeeds_and_an_older_or_forged_one_is_refused() -> None:
+    third = parse(a_policy(version=3), "test")
+    fourth = parse(a_policy(version=4), "test")
+    assert succeed(third, fourth) == fourth
+    assert succeed(fourth, fourth) == fourth
+    with pytest.raises(InvalidInputError, match="older than 4"):
+        succeed(fourth, third)
+    with pytest.raises(InvalidInputError, match="something else"):
+        succeed(fourth, parse(a_policy(version=4, climate__comfort_c=22.5), "test"))
