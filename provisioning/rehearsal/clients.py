@@ -1,0 +1,144 @@
+"""The public APIs as a rehearsal uses them: the edge's local API and the cloud's, over HTTP with a token.
+
+Thin on purpose: whatever is asserted here is what any integrator could see.
+"""
+
+from typing import Any, Final
+
+import httpx
+
+from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+
+ANSWER_WAIT_S: Final = 15.0
+RECORDS_A_PAGE: Final = 1_000
+
+
+class JsonApi:
+    """One HTTP API that speaks JSON and problem+json."""
+
+    def __init__(self, name: str, address: str, *, token: str | None = None) -> None:
+        self._name = name
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._http = httpx.AsyncClient(base_url=address, headers=headers, timeout=ANSWER_WAIT_S, trust_env=False)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def get(self, path: str, **query: str | int) -> Any:  # noqa: ANN401 - JSON
+        """GET a resource.
+
+        Raises:
+            LinkLostError, ReplyTimeoutError: it did not answer.
+            PeerProtocolError: it answered with a problem; quotes it.
+        """
+        return await self._ask("GET", path, params=query)
+
+    async def post(self, path: str, body: object) -> Any:  # noqa: ANN401 - JSON
+        """POST a body. Raises as `get` does."""
+        return await self._ask("POST", path, json=body)
+
+    async def answers(self, path: str) -> bool:
+        """Return whether `path` answers with success right now."""
+        try:
+            return (await self._http.get(path)).is_success
+        except httpx.HTTPError:
+            return False
+
+    async def _ask(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - httpx's own
+        try:
+            response = await self._http.request(method, path, **arguments)
+        except httpx.ConnectError as error:
+            raise LinkLostError(f"{self._name}: {method} {path}: {error}") from error
+        except httpx.HTTPError as error:
+            raise ReplyTimeoutError(f"{self._name}: {method} {path}: {error!r}") from error
+        if not response.is_success:
+            raise PeerProtocolError(f"{self._name}: {method} {path} answered {response.status_code}: {response.text}")
+        return response.json()
+
+
+class EdgeApi(JsonApi):
+    """The local API of the edge."""
+
+    async def ready(self) -> bool:
+        """Return whether the edge says that it is ready."""
+        return await self.answers("/ready")
+
+    async def stays(self) -> dict[str, Any]:
+        """Return the replica as the edge holds it."""
+        return dict(await self.get("/api/v1/stays"))
+
+    async def link(self) -> dict[str, Any]:
+        """Return how the way to the cloud stands."""
+        return dict(await self.get("/api/v1/link"))
+
+    async def heads(self) -> dict[str, int]:
+        """Return the last sequence number of every lane: "A", "B", "C"."""
+        return {str(lane): int(seq) for lane, seq in (await self.link())["heads"].items()}
+
+    async def reported(self, room: str) -> dict[tuple[str, str], Any]:
+        """Return what a room's devices last reported: (capability, attribute) to value."""
+        told = await self.get(f"/api/v1/rooms/{room}")
+        return {(each["capability"], each["attribute"]): each["value"] for each in told["reported"]}
+
+    async def check_in(self, stay: str, phone_public_key: str) -> dict[str, Any]:
+        """Check a stay in at the desk of the building; the answer holds the bundle."""
+        return dict(
+            await self.post(
+                f"/api/v1/stays/{stay}/check-in", {"phone_public_key": phone_public_key, "by": "front desk"}
+            )
+        )
+
+    async def command(self, room: str, capability: str, attribute: str, value: object, *, key: str) -> dict[str, Any]:
+        """Ask a room for a value; the answer says what was read back."""
+        body = {"capability": capability, "attribute": attribute, "value": value, "idempotency_key": key}
+        return dict(await self.post(f"/api/v1/rooms/{room}/commands", body))
+
+
+class CloudApi(JsonApi):
+    """The cloud's API for one property."""
+
+    def __init__(self, address: str, *, token: str, property_id: str) -> None:
+        super().__init__("cloud", address, token=token)
+        self._at = f"/api/v1/properties/{property_id}"
+
+    async def stays(self) -> list[dict[str, Any]]:
+        """Return all current stays."""
+        return list((await self.get(f"{self._at}/stays"))["stays"])
+
+    async def stay(self, stay: str) -> dict[str, Any]:
+        """Return one stay."""
+        return next(each for each in await self.stays() if each["id"] == stay)
+
+    async def check_in(self, stay: str, phone_public_key: str) -> dict[str, Any]:
+        """Check in remotely, as a guest's phone does."""
+        body = {"phone_public_key": phone_public_key, "idempotency_key": f"check-in:{stay}:{phone_public_key[-16:]}"}
+        return dict(await self.post(f"{self._at}/stays/{stay}/check-in", body))
+
+    async def room(self, room: str) -> dict[str, Any]:
+        """Return one room as last known."""
+        rooms = (await self.get(f"{self._at}/rooms"))["rooms"]
+        return next(each for each in rooms if each["id"] == room)
+
+    async def access_events(self) -> list[dict[str, Any]]:
+        """Return the door log, newest first."""
+        return list((await self.get(f"{self._at}/access-events", limit=200))["events"])
+
+    async def heads(self) -> dict[str, int]:
+        """Return the high-water mark of every lane of the incarnation heard last."""
+        link = (await self.get(self._at))["link"]
+        return {lane["lane"]: int(lane["hi"]) for lane in link["lanes"]}
+
+    async def completeness(self) -> list[dict[str, Any]]:
+        """Return the proof from sequence numbers, an entry for each incarnation and lane."""
+        return list((await self.get(f"{self._at}/completeness"))["streams"])
+
+    async def records(self, lane: str) -> list[dict[str, Any]]:
+        """Return a whole lane of the ledger."""
+        rows: list[dict[str, Any]] = []
+        while True:
+            after = rows[-1]["seq"] if rows else 0
+            page = (await self.get(f"{self._at}/records", lane=lane, after_seq=after, limit=RECORDS_A_PAGE))["records"]
+            rows += page
+            if len(page) < RECORDS_A_PAGE:
+                return rows

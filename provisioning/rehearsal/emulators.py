@@ -1,0 +1,91 @@
+"""What people and physics do to a rehearsed property, and what is true there: PMS desk, locks, field devices."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from kit.clock import Clock
+from kit.dice import Dice
+from provisioning.rehearsal.clients import JsonApi
+from provisioning.rehearsal.control import ControlLine
+
+BUSTLE_STEP_S: Final = 0.02
+
+
+class PmsDesk(JsonApi):
+    """The front desk's hands on the emulated PMS."""
+
+    async def add_reservation(self, *, first_name: str, last_name: str, room: str, start_ms: int, end_ms: int) -> str:
+        """Book a room; return the PMS's own id of the reservation."""
+        body = {
+            "first_name": first_name,
+            "last_name": last_name,
+            "room": room,
+            "start": _iso(start_ms),
+            "end": _iso(end_ms),
+        }
+        return str((await self.post("/emulator/reservations", body))["Id"])
+
+    async def state_of(self, reservation: str) -> str:
+        """Return a reservation's state in the PMS's words: Confirmed, Started, Processed, ..."""
+        reservations = (await self.get("/emulator/state"))["reservations"]
+        return next(str(each["State"]) for each in reservations if each["Id"] == reservation)
+
+    async def check_out(self, reservation: str) -> None:
+        """Close a reservation at the desk."""
+        await self.post(f"/emulator/reservations/{reservation}/process", {})
+
+
+class Locks:
+    """The truth at the locks."""
+
+    def __init__(self, line: ControlLine) -> None:
+        self._line = line
+
+    async def openings(self, door: str) -> int:
+        """Return how often the motor of a door's lock has really run."""
+        return int((await self._status(door))["motor_runs"])
+
+    async def generation(self, door: str) -> int:
+        """Return the generation that a door's lock holds now."""
+        return int((await self._status(door))["generation"])
+
+    async def touch(self, door: str) -> None:
+        """Touch the handle: the lock wakes and adverts fast."""
+        await self._line.ask(do="touch", door=door)
+
+    async def _status(self, door: str) -> dict[str, Any]:
+        return dict((await self._line.ask(do="status", door=door))["locks"][0])
+
+
+class Field:
+    """The truth at the devices, and hands on them."""
+
+    def __init__(self, line: ControlLine, clock: Clock, dice: Dice, rooms: list[str]) -> None:
+        self._line, self._clock, self._dice, self._rooms = line, clock, dice, rooms
+
+    async def true_value(self, device: str, point: str) -> Any:  # noqa: ANN401 - whatever the device holds
+        """Return what is really so at a device; `point` is "capability.attribute"."""
+        return (await self._line.ask(do="true_state", device=device))["state"].get(point)
+
+    async def cause(self, device: str, event: str, **arguments: object) -> None:
+        """Let something happen at a device."""
+        await self._line.ask(**{"do": "cause", "device": device, "event": event, "with": arguments})
+
+    async def bustle(self, *, seconds: float) -> int:
+        """Fill the house with life: doors move, people walk. Returns how many things happened."""
+        happened = 0
+        until_ms = self._clock.now_ms() + int(seconds * 1000)
+        while self._clock.now_ms() < until_ms:
+            room = self._dice.choice(self._rooms)
+            if self._dice.integer(0, 1):
+                await self.cause(f"contact-{room}", "open" if happened % 2 else "close")
+            else:
+                await self.cause(f"motion-{room}", "motion")
+            happened += 1
+            await asyncio.sleep(BUSTLE_STEP_S)
+        return happened
+
+
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()

@@ -1,0 +1,86 @@
+"""One guest with a phone: the phone emulator as a process of its own, driven line by line."""
+
+import asyncio
+import contextlib
+import copy
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+
+ANSWER_WAIT_S: Final = 30.0
+STOP_WAIT_S: Final = 5.0
+LINE_BYTES_MOST: Final = 256 * 1024
+
+
+class Guest:
+    """A guest, the phone in their hand, and the bundle it was given."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name, self._process = name, process
+        self.public_key = ""
+        self.issued: dict[str, Any] = {}
+        """The bundle as the property gave it."""
+
+    @classmethod
+    async def start(cls, name: str, *, hci: str, log_folder: Path) -> "Guest":
+        """Start a phone on the emulated radio and make its key."""
+        with (log_folder / f"phone-{name}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "firmware_bridges.guest_phone", "--hci", hci),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                limit=LINE_BYTES_MOST,
+                start_new_session=True,
+            )
+        guest = cls(name, process)
+        guest.public_key = (await guest._ask(do="new_key"))["public_key"]
+        return guest
+
+    async def receive(self, bundle: dict[str, Any]) -> None:
+        """Take over the bundle that the property issued to this guest."""
+        self.issued = copy.deepcopy(bundle)
+        await self.load(bundle)
+
+    async def load(self, bundle: dict[str, Any]) -> None:
+        """Load any bundle into the phone, also one that is not this guest's."""
+        await self._ask(do="load_bundle", bundle=bundle)
+
+    async def open(self, door: str) -> dict[str, Any]:
+        """Tap a door once: `ending` is opened, refused, failed or unknown; `reason` says why not."""
+        return await self._ask(do="open", door=door)
+
+    async def stop(self) -> None:
+        """Switch the phone off."""
+        if self._process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_WAIT_S)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _ask(self, **request: object) -> dict[str, Any]:
+        if self._process.stdin is None or self._process.stdout is None or self._process.returncode is not None:
+            raise LinkLostError(f"the phone of {self.name} is off")
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            async with asyncio.timeout(ANSWER_WAIT_S):
+                await self._process.stdin.drain()
+                line = await self._process.stdout.readline()
+        except TimeoutError as error:
+            raise ReplyTimeoutError(f"the phone of {self.name} did not answer {request['do']!r}") from error
+        except OSError as error:
+            raise LinkLostError(f"the phone of {self.name} went off") from error
+        if not line:
+            raise LinkLostError(f"the phone of {self.name} went off while asked {request['do']!r}")
+        answer: dict[str, Any] = json.loads(line)
+        if answer.get("ok") is not True:
+            raise PeerProtocolError(f"the phone of {self.name} refused {request['do']!r}: {answer.get('error')}")
+        return answer
