@@ -83,6 +83,9 @@ class BumbleClient(BaseBleakClient):
             ) from error
         self._connection = connection
         connection.on(connection.EVENT_DISCONNECTION, self._on_disconnection)
+        if self.radio.device.connections.get(connection.handle) is not connection:
+            self._connection = None
+            raise BleakError(f"{self.address}: the link broke as soon as it was made")
         try:
             async with asyncio.timeout(self._timeout):
                 await self._ask(connection.gatt_client.request_mtu(ATT_MTU_BYTES))

@@ -7,6 +7,7 @@ moves the motor and answers. What really happened goes to `tell`, so that a test
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from enum import Enum, auto
 from typing import Any, Final
 
 import msgspec
@@ -238,9 +239,9 @@ class EmulatedLock:
         self._relock = None
         self._fact("bolt", bolt="thrown", at_ms=self.clock.now_ms())
 
-    async def refresh_advert(self) -> None:
-        """Show what has changed."""
-        await self.peripheral.show(self._advert())
+    def refresh_advert(self) -> None:
+        """Show what has changed, soon."""
+        self.peripheral.show_soon(self._advert())
 
     def fact(self, event: str, link: "Conversation", **more: Any) -> None:  # noqa: ANN401
         """Tell a fact about one link."""
@@ -254,38 +255,59 @@ class EmulatedLock:
         return Conversation(self, link, self._links_seen)
 
 
+class Signal(Enum):
+    """What happens to a link besides frames."""
+
+    SUBSCRIBED = auto()
+    ENDED = auto()
+
+
 class Conversation:
-    """One link from its beginning to its end: the pump between radio and exchange."""
+    """One link from its beginning to its end: the pump between radio and exchange.
+
+    It is never cancelled: a frame that arrived is acted upon even if the link breaks meanwhile, as a lock does.
+    """
 
     def __init__(self, lock: EmulatedLock, link: LockLink, number: int) -> None:
         self._lock, self._link, self.number = lock, link, number
-        self._frames: BoundedQueue[bytes] = BoundedQueue(FRAMES_WAITING_MAX, f"{lock.door} link {number}")
-        self._listening = asyncio.Event()
+        self._heard: BoundedQueue[bytes | Signal] = BoundedQueue(FRAMES_WAITING_MAX, f"{lock.door} link {number}")
+        self._ended = False
         self.connected_at_ms = lock.clock.now_ms()
         lock.fact("connected", self)
-        self._task = lock.tasks.create_task(self._run(), name=f"{lock.door} link {number}")
+        lock.tasks.create_task(self._run(), name=f"{lock.door} link {number}")
 
     def subscribed(self) -> None:
         """The phone hears us: CHAL may go."""
-        self._listening.set()
+        self._take(Signal.SUBSCRIBED)
 
     def heard(self, frame: bytes) -> None:
         """One ATT write."""
-        if not self._frames.offer(frame):
-            self._task.cancel()  # a flood: hang up
+        self._take(frame)
 
     def ended(self) -> None:
         """The link is gone."""
         self._lock.fact("disconnected", self)
-        self._task.cancel()
+        self._ended = True
+        self._take(Signal.ENDED)
+
+    def _take(self, heard: bytes | Signal) -> None:
+        if not self._heard.offer(heard):
+            self._ended = True  # a flood, or its end: what waits is dealt with, then we hang up
+
+    async def _next(self, wait_ms: float) -> bytes | Signal | None:
+        """Return what is heard next, ENDED for ever after the end, or None for silence."""
+        if self._ended and not len(self._heard):
+            return Signal.ENDED
+        try:
+            async with asyncio.timeout(wait_ms / 1_000):
+                return await self._heard.get()
+        except TimeoutError:
+            return None
 
     async def _run(self) -> None:
         try:
-            async with asyncio.timeout(SILENCE_MS / 1_000):
-                await self._listening.wait()
-            await self._talk()
-        except TimeoutError:
-            pass
+            if await self._next(SILENCE_MS) is Signal.SUBSCRIBED:
+                await self._talk()
         finally:
             await self._link.hang_up()
 
@@ -295,17 +317,14 @@ class Conversation:
         exchange.begin(core=lock.core, sensed=lock.sensed, now_ms=clock.now_ms())
         await self._send(exchange)
         while exchange.state is not State.OVER and exchange.deadline_ms is not None:
-            try:
-                async with asyncio.timeout((exchange.deadline_ms - clock.now_ms()) / 1_000):
-                    frame = await self._frames.get()
-            except TimeoutError:
+            heard = await self._next(exchange.deadline_ms - clock.now_ms())
+            if heard is Signal.ENDED:
+                return
+            if heard is None:
                 exchange.on_time(now_ms=clock.now_ms())
-                continue
-            step = await lock.hear(exchange, frame)
-            await self._act(step)
-            await self._send(exchange)
-            if step.status is not None:
-                await lock.refresh_advert()
+            elif isinstance(heard, bytes):
+                await self._act(await lock.hear(exchange, heard))
+                await self._send(exchange)
 
     async def _act(self, step: LockStep) -> None:
         lock = self._lock
@@ -318,6 +337,7 @@ class Conversation:
         lock.fact("answered", self, status=step.status.name.lower(), reason=reason and reason.value)
         if step.motor:
             lock.draw_bolt(self)
+        lock.refresh_advert()
 
     async def _send(self, exchange: LockExchange) -> None:
         for frame in exchange.data_to_send():

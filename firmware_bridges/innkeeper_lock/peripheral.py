@@ -164,6 +164,12 @@ class Peripheral:
             self._advert = advert
             await self._refresh()
 
+    def show_soon(self, advert: Advert) -> None:
+        """`show` without waiting for the controller."""
+        if advert != self._advert:
+            self._advert = advert
+            self._soon_refresh()
+
     def wake(self) -> None:
         """Somebody touched the handle: advert fast for `woken_s`."""
         was = self.woken
