@@ -17,7 +17,7 @@ from firmware_bridges.innkeeper_lock.link import DoorLink
 from kit.clock import Clock
 from protocols.door.advert import SERVICE_UUID
 from protocols.door.phone import ANSWER_WAIT_MS
-from protocols.errors import LinkLostError, ReplyTimeoutError
+from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 
 SLOT_WAIT_MS: Final = 15_000
 CONNECT_WAIT_MS: Final = 8_000  # a sleeping lock, a busy air, discovery
@@ -77,7 +77,10 @@ class BleDoorRadio:
                 connect_wait_ms=self._connect_wait_ms,
                 subscribe_wait_ms=SUBSCRIBE_WAIT_MS,
             )
-            await stack.enter_async_context(link)
+            try:
+                await stack.enter_async_context(link)
+            except PeerProtocolError as error:
+                raise LinkLostError(str(error)) from error  # whoever it is, the lock was not reached
             return BleDoorSession(link, stack.pop_all(), most_ms=self._session_most_ms)
 
 
