@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge.bridges.settings import BridgesSettings
+from edge.link.settings import LinkSettings
 from edge.log.settings import LogSettings
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -32,26 +34,34 @@ class UplinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[uplink]: how the edge reaches its cloud. Left out, the edge works alone and keeps its records.
 
     `ca_path`, `cert_path`, `key_path`: mutual TLS; all left out is plain TCP, for loopback only.
-    `command_public_key_path`: PEM public key (P-256) that signs the cloud's commands and documents; pinned.
+    `command_public_key_path`: PEM public key (P-256) that signs the cloud's commands and documents; pinned, under the
+    key id `command_key_id`.
     """
 
     host: str
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
     command_public_key_path: Path
+    command_key_id: Annotated[str, msgspec.Meta(min_length=1, max_length=32)] = "command"
     ca_path: Path | None = None
     cert_path: Path | None = None
     key_path: Path | None = None
     keepalive: timedelta = timedelta(seconds=30)
+    link: LinkSettings = LinkSettings()
 
 
 class SiteBrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[site_broker]: the MQTT broker in the building; needed if the site plan has an mqtt bus."""
+    """[site_broker]: the MQTT broker in the building; needed if the site plan has an mqtt bus.
+
+    `ca_path`, `cert_path`, `key_path`: mutual TLS; `ca_path` alone verifies the broker and signs in by password.
+    """
 
     host: str
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1883
     username: str | None = None
     password_path: Path | None = None
     ca_path: Path | None = None
+    cert_path: Path | None = None
+    key_path: Path | None = None
 
 
 class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,4 +92,5 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uplink: UplinkSettings | None = None
     site_broker: SiteBrokerSettings | None = None
     doors: DoorsSettings | None = None
+    bridges: BridgesSettings = BridgesSettings()
     log: LogSettings = LogSettings()

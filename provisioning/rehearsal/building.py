@@ -177,10 +177,12 @@ class Building:
         self.programs = await stack.enter_async_context(Programs(log_folder=self.folder / "logs", clock=self.clock))
         say("starting PostgreSQL, two brokers and the radio with its locks")
         async with asyncio.TaskGroup() as starting:
-            for server in (self.postgres, *self.brokers.values()):
-                starting.create_task(stack.enter_async_context(server))
+            starting.create_task(stack.enter_async_context(self.postgres))
+            for broker in self.brokers.values():
+                starting.create_task(stack.enter_async_context(broker))
             starting.create_task(self._start_radio(config))
-        for name, server in {"postgres": self.postgres, **self.brokers}.items():
+        servers: dict[str, _Server] = {"postgres": self.postgres, **self.brokers}
+        for name, server in servers.items():
             keeper = asyncio.create_task(_keep(server), name=f"keep {name}")
             stack.push_async_callback(_end, keeper)
         self.line = await stack.enter_async_context(Line(HOST, self.brokers["cloud"].port))
@@ -270,7 +272,7 @@ class Building:
             "downlink": {"command_key_path": command_key},
             "link": {"silent_after": "PT5S", "offline_after": "PT30S"},
         }
-        tables = [
+        tables: list[tuple[str, dict[str, Any]]] = [
             (
                 "access_tokens",
                 {"name": "console", "tenant": self.inventory.property.tenant, "sha256": digest, "role": "admin"},
@@ -355,7 +357,7 @@ class Building:
         }
         policy_path.write_text(json.dumps(POLICY, indent=1) + "\n")
         (self.folder / "doors").mkdir(mode=0o700, exist_ok=True)
-        token = secrets.token_urlsafe(24)
+        token = secrets.token_hex(24)
         write_private(config / "edge-api.token", token.encode())
         for name, command, document in (("doors", "doors", doors), ("edge", "run", edge)):
             path = config / f"{name}.toml"
