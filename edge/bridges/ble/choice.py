@@ -1,14 +1,15 @@
-"""Which Bluetooth the edge uses, by its settings; the emulated radio is imported only when chosen."""
+"""Which Bluetooth the edge uses, by its settings. Imports nothing heavy until it is chosen."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from bleak.exc import BleakError
 
-from firmware_bridges.ble_radio.backend import PLATFORM, BleBackend
 from protocols.errors import InvalidInputError, LinkLostError
+
+if TYPE_CHECKING:
+    from firmware_bridges.ble_radio.backend import BleBackend
 
 
 class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,13 +23,15 @@ class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @asynccontextmanager
-async def chosen_backend(settings: RadioSettings) -> AsyncIterator[BleBackend]:
+async def chosen_backend(settings: RadioSettings) -> AsyncIterator["BleBackend"]:
     """Give the backend for the length of the block.
 
     Raises:
         InvalidInputError: the settings contradict themselves.
         LinkLostError: the emulated controller does not answer; safe to try again.
     """
+    from firmware_bridges.ble_radio.backend import PLATFORM  # bleak: 15 MB, so only where Bluetooth is used
+
     if settings.kind == "bluez":
         if settings.hci is not None:
             raise InvalidInputError("radio.hci", 'is for kind = "emulated"; BlueZ finds its adapter itself')
@@ -36,7 +39,9 @@ async def chosen_backend(settings: RadioSettings) -> AsyncIterator[BleBackend]:
         return
     if not settings.hci:
         raise InvalidInputError("radio.hci", 'kind = "emulated" needs one, such as "tcp-client:127.0.0.1:9001"')
-    from firmware_bridges.ble_radio.radio import Radio, use_radio  # bumble: 19 MB, so only here
+    from bleak.exc import BleakError
+
+    from firmware_bridges.ble_radio.radio import Radio, use_radio  # bumble: 19 MB more
 
     try:
         radio = await Radio.open(settings.hci, name="innkeeper-edge")

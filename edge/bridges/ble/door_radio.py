@@ -5,7 +5,7 @@ fails, whichever comes first. A session that nobody closes is ended after `SESSI
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -55,7 +55,7 @@ class BleDoorRadio:
         self._sightings = sightings or Sightings(backend, clock, service_uuid=SERVICE_UUID)
         self.slots = Slots(slots)
 
-    def sightings(self) -> AsyncIterator[Sighting]:
+    def sightings(self) -> AsyncGenerator[Sighting, None]:
         """Listen without end. Raises LinkLostError when the adapter fails."""
         return self._sightings.listen()
 

@@ -4,7 +4,7 @@ Ends with LinkLostError when the adapter fails; whoever listens begins again und
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
 
@@ -61,7 +61,7 @@ class Sightings:
         """Return what bleak needs to connect to `address` without looking for it first."""
         return self._devices.get(address)
 
-    async def listen(self) -> AsyncIterator[Sighting]:
+    async def listen(self) -> AsyncGenerator[Sighting, None]:
         """Yield sightings without end. Raises LinkLostError when the adapter fails."""
         while True:
             scanner = self._backend.scanner(self._on_advertisement)

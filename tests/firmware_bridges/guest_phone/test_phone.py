@@ -170,7 +170,7 @@ async def test_an_answer_that_is_lost_is_not_asked_for_again(tmp_path: Path) -> 
             draw(link)  # type: ignore[arg-type]
             cut()
 
-        lock.draw_bolt = draw_and_die  # type: ignore[method-assign,assignment]
+        lock.draw_bolt = draw_and_die  # type: ignore[method-assign]
         opening = await phone.open("door-101")
         assert (opening.ending, opening.cause, opening.tries) == (Ending.UNKNOWN, Cause.NO_ANSWER, 1)
         assert hotel.motors("door-101") == 1
@@ -195,7 +195,8 @@ async def test_on_a_mildly_bad_air_what_the_phone_says_is_what_happened(tmp_path
 async def test_a_bundle_of_nonsense_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
     async with world(tmp_path) as hotel:
         phone = await hotel.guest("door-101")
-        for nonsense in ({}, {"v": 1}, [], None, "x"):
+        worthless: list[object] = [{}, {"v": 1}, [], None, "x"]
+        for nonsense in worthless:
             with pytest.raises(InvalidInputError):
                 phone.load_bundle(nonsense)
         with pytest.raises(UnsupportedVersionError):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ async def ask(hotel: World, session: DoorSession, door: str, *requests: Request)
 
 
 @asynccontextmanager
-async def an_edge(folder: Path, **changes: int) -> AsyncIterator[tuple[World, BleDoorRadio]]:
+async def an_edge(folder: Path, **changes: Any) -> AsyncIterator[tuple[World, BleDoorRadio]]:  # noqa: ANN401
     async with world(folder) as hotel:
         yield hotel, BleDoorRadio(await hotel.backend(), hotel.clock, **changes)
 
