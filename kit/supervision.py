@@ -139,7 +139,7 @@ class Supervisor:
             ran_ms = self._clock.now_ms() - began_ms
             self._failures[name] += 1
             if self._health is not None:
-                self._health.report(name, ok=False, detail=_said(crash))
+                self._health.report(name, ok=False, detail=_said_openly(crash))
             if restart is None:
                 self._tell(name, crash, ran_ms=ran_ms, again_in_ms=None)
                 return
@@ -167,6 +167,11 @@ class Supervisor:
             self._log.warning("task_failed", **facts)  # the world's doing: a trace would say nothing
         else:
             self._log.error("task_crashed", **facts, exc_info=crash)
+
+
+def _said_openly(error: BaseException) -> str:
+    """Return what anybody may read: our own errors in full, of others only the kind (they quote what they had)."""
+    return str(error) if isinstance(error, PlatformError) else type(error).__name__
 
 
 def _said(error: BaseException) -> str:

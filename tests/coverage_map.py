@@ -33,9 +33,7 @@ def collect() -> tuple[int, str, dict[str, list[str]]]:
     """Collect all tests without running them; return pytest's exit code, its words and id -> tests."""
     collector, said = _Collector(), io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = pytest.main(["--collect-only", "-q", "-p", "no:randomly", "-p", "no:terminal"], [collector])
-        if code != pytest.ExitCode.OK:  # once more, for the words
-            code = pytest.main(["--collect-only", "-q", "-p", "no:randomly"])
+        code = pytest.main(["--collect-only", "-q", "-p", "no:randomly"], [collector])
     return int(code), said.getvalue(), dict(collector.tests)
 
 

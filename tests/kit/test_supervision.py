@@ -212,6 +212,26 @@ def test_health_follows_the_task() -> None:
     assert run_simulated(main, seed=1, until_s=60).value == [False, True]
 
 
+def test_health_is_open_to_all_and_quotes_only_our_own_errors() -> None:
+    health = Health()
+
+    async def main(loop: SimLoop) -> None:
+        async def ours() -> None:
+            raise LinkLostError("no broker")
+
+        async def foreign() -> None:
+            raise ConnectionError("postgres://user:hush@db")
+
+        async with _supervisor(loop, _Log(), health) as supervisor:
+            supervisor.start("ours", ours, restart=None)
+            supervisor.start("foreign", foreign, restart=None)
+            await asyncio.sleep(1)
+
+    run_simulated(main, seed=1, until_s=10)
+    parts = health.ready()[1]["parts"]
+    assert (parts["ours"]["detail"], parts["foreign"]["detail"]) == ("no broker", "ConnectionError")
+
+
 async def test_it_takes_a_structlog_logger() -> None:
     with structlog.testing.capture_logs() as lines:
         async with Supervisor(clock=ManualClock(), dice=SeededDice(0), log=structlog.get_logger()) as supervisor:
