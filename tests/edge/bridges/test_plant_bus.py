@@ -1,0 +1,75 @@
+"""An OPC UA server over real sockets: changes are told, one bad node is one bad reading, writes are read back."""
+
+import asyncio
+from typing import Final
+
+import pytest
+
+from edge.bridges.ports import DeviceEvent
+from protocols.device_model.capability import Capability
+from protocols.device_model.command import Phase
+from protocols.device_model.reading import Quality
+from tests.edge.bridges.field import field, plan
+
+SETPOINT: Final = ("chiller", Capability.THERMOSTAT, "occupied_cooling_setpoint")
+LEAVING: Final = ("chiller", Capability.THERMOSTAT, "local_temperature")
+FLOW: Final = ("chiller", Capability.FLOW_MEASUREMENT, "measured_value")
+FAULT: Final = ("chiller", Capability.FAULT_STATE, "active")
+
+
+@pytest.mark.requirement("DEV-02")
+@pytest.mark.guarantee("G17")
+async def test_a_plant_is_told_commanded_and_its_bad_node_stands_alone() -> None:
+    async with field(plan(chiller=True)) as it:
+        await it.heard.until(it.heard.says(*SETPOINT, 7.0))
+        points = it.emulator.things[it.plan.devices[0].id].descriptor.points
+        await it.heard.until(lambda: len({(r.capability, r.attribute) for r in it.heard.readings}) == len(points))
+
+        await it.cause("chiller", "fault", active=True)
+        await it.heard.until(it.heard.says(*FAULT, True))
+
+        await it.cause("chiller", "bad_node", capability="flow_measurement", attribute="measured_value")
+        await it.heard.until(lambda: it.heard.last(*FLOW).quality is Quality.BAD)  # type: ignore[union-attr]
+        bad = it.heard.last(*FLOW)
+        assert bad is not None
+        assert (bad.value, bad.reason) == (None, "bad_status: 0x808c0000")
+        await it.cause("chiller", "fault", active=False)
+        await it.heard.until(it.heard.says(*FAULT, False))
+        assert {r.attribute for r in it.heard.readings if r.quality is Quality.BAD} == {"measured_value"}
+        await it.cause("chiller", "bad_node", capability="flow_measurement", attribute="measured_value", status=0)
+        await it.heard.until(it.heard.says(*FLOW, 8.6))
+
+        uncertain = {"capability": "flow_measurement", "attribute": "measured_value", "status": 0x40900000}
+        await it.cause("chiller", "bad_node", **uncertain)
+        await it.heard.until(lambda: it.heard.last(*FLOW).quality is Quality.UNCERTAIN)  # type: ignore[union-attr]
+
+        outcome = await it.devices.write(it.command(*SETPOINT, 9.5))
+        truth = await it.truth("chiller")
+        assert (outcome.phase, outcome.read_back) == (Phase.DONE, 9.5)
+        assert truth["state"]["thermostat.occupied_cooling_setpoint"] == 9.5
+        assert truth["writes"] == 1
+        too_soon = await it.devices.write(it.command(*SETPOINT, 30.0, within_ms=2_000))
+        assert too_soon.phase is Phase.FAILED
+        assert "too often" in (too_soon.reason or "")
+        assert (await it.truth("chiller"))["writes"] == 1
+
+
+@pytest.mark.guarantee("G17")
+async def test_a_server_that_goes_and_comes_back_is_subscribed_to_again() -> None:
+    made = plan(chiller=True)
+    async with field(made) as it:
+        await it.heard.until(it.heard.says(*SETPOINT, 7.0))
+        [plant] = it.emulator._opcua.values()  # the emulator's own server, to be stopped as a power cut would
+        await plant.stop()
+        await it.heard.until(it.heard.told("chiller", DeviceEvent.OFFLINE))
+        last = it.heard.last(*SETPOINT)
+        assert last is not None
+        assert (last.value, last.quality) == (7.0, Quality.STALE)
+        refused = await it.devices.write(it.command(*SETPOINT, 8.0, within_ms=300))
+        assert refused.phase in (Phase.FAILED, Phase.EXPIRED)
+        url = next(bus.url for bus in made.buses if bus.id == "plant" and hasattr(bus, "url"))
+        await plant.start(url)
+        await it.heard.until(it.heard.says(*SETPOINT, 7.0))
+        await it.cause("chiller", "fault", active=True)
+        async with asyncio.timeout(20):
+            await it.heard.until(it.heard.says(*FAULT, True))
