@@ -26,7 +26,7 @@ from kit.health import Health
 from kit.logs import logger
 from kit.metrics import Metrics
 from protocols.device_model.identity import RoomId, parse_name
-from protocols.errors import InvalidInputError, PeerProtocolError, PlatformError
+from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocolError, PlatformError
 
 CONNECTIONS_MOST: Final = 16
 EVENTS_WAIT_MOST_MS: Final = 30_000
@@ -90,7 +90,7 @@ class DoorsServer:
         self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
         self._log = logger("edge.doors.server")
-        self._connections = 0
+        self._serving: set[asyncio.Task[None]] = set()
         self._requests: Counter = metrics.counter("doors_requests", "requests to the doors", ("method", "outcome"))
         self._seconds: Histogram = metrics.histogram("doors_issue_seconds", "issuing a grant, durable log included")
         self._methods: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
@@ -118,17 +118,24 @@ class DoorsServer:
                 os.umask(mask)
         except OSError as error:
             raise InvalidInputError("socket_path", f"{self._path}: {error.strerror or error}") from error
+        self._health.report("socket", ok=True)
         try:
-            async with server:
-                self._health.report("socket", ok=True)
-                await server.serve_forever()
+            await asyncio.Event().wait()
         finally:
+            server.close()
+            for task in list(self._serving):
+                task.cancel()  # a long poll must not hold up the end
+            await asyncio.gather(*self._serving, return_exceptions=True)
+            await server.wait_closed()
             self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        task = asyncio.current_task()
+        if task is None:
+            raise LocalProtocolError("a connection is served by a task")
+        self._serving.add(task)
         try:
-            if self._connections > CONNECTIONS_MOST or not _same_user(writer):
+            if len(self._serving) > CONNECTIONS_MOST or not _same_user(writer):
                 self._requests.labels("connect", "refused").inc()
                 return
             while (body := await read_body(reader)) is not None:
@@ -141,7 +148,7 @@ class DoorsServer:
             self._requests.labels("connect", "broken").inc()
             self._log.info("doors_connection_broken", error=str(error))
         finally:
-            self._connections -= 1
+            self._serving.discard(task)
             writer.close()
 
     async def _answer(self, body: bytes) -> tuple[Reply, bool]:

@@ -1,0 +1,207 @@
+"""The process whole: settings from a file, the socket, the client, a lock that opens, a restart in between."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edge.doors.client import DoorsClient
+from edge.doors.errors import StayEndedError
+from edge.doors.main import main, run
+from edge.doors.radio import DoorRadio
+from edge.doors.settings import DoorsSettings
+from edge.doors.store import AccessEvent
+from edge.doors.wire import MESSAGE_BYTES_MOST
+from kit.settings import load
+from protocols.device_model import site_plan
+from protocols.device_model.identity import RoomId, StayId
+from protocols.door.bundle import Bundle
+from protocols.door.identity import secrets_document
+from protocols.door.status import Status
+from protocols.errors import InvalidInputError, LinkLostError
+from tests.edge.doors.building import Building
+
+STAY = StayId("stay-1")
+ROOM = RoomId("101")
+UNTIL_MS = 1_800_100_000_000
+
+
+def write_files(folder: Path, building: Building) -> Path:
+    """Write what provisioning writes; return doors.toml."""
+    (folder / "site.json").write_bytes(site_plan.encode(building.plan))
+    for name, document in (
+        ("property_ca.json", building.ca.to_document()),
+        ("doors.secrets.json", secrets_document(building.secrets)),
+    ):
+        path = folder / name
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(document))
+    config = folder / "doors.toml"
+    config.write_text(
+        'store_path = "state/doors.db"\nsocket_path = "doors.sock"\nsite_plan_path = "site.json"\n'
+        'door_secrets_path = "doors.secrets.json"\nproperty_ca_key_path = "property_ca.json"\nclock_trust = "host"\n'
+        '[grants]\nlife = "PT48H"\n'
+    )
+    return config
+
+
+@asynccontextmanager
+async def doors_running(folder: Path, building: Building) -> AsyncIterator[DoorsClient]:
+    settings = load(DoorsSettings, folder / "doors.toml", "DOORS", {})
+
+    @asynccontextmanager
+    async def radio() -> AsyncIterator[DoorRadio]:
+        yield building.radio
+
+    task = asyncio.create_task(run(settings, clock=building.clock, dice=building.dice, radio=radio))
+    client = DoorsClient(settings.socket_path)
+    try:
+        async with asyncio.timeout(10):
+            while not settings.socket_path.exists():
+                await asyncio.sleep(0.005)
+        yield client
+    finally:
+        await client.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await task
+    assert not settings.socket_path.exists()
+
+
+@pytest.fixture
+def building(tmp_path: Path) -> Building:
+    made = Building(tmp_path / "locks")
+    made.store.close()  # the process opens its own
+    write_files(tmp_path, made)
+    return made
+
+
+@pytest.mark.requirement("ACC-02", "ACC-03", "ACC-23")
+async def test_a_night_with_a_restart_in_it(tmp_path: Path, building: Building) -> None:
+    anna = building.phone("anna")
+    async with doors_running(tmp_path, building) as client:
+        document = await client.issue(STAY, ROOM, anna.public, not_before_ms=0, not_after_ms=UNTIL_MS)
+        assert await client.issue(STAY, ROOM, anna.public, not_before_ms=0, not_after_ms=UNTIL_MS) == document
+        anna.bundle = Bundle.from_document(document)
+        assert anna.bundle.to_document() == document
+        assert anna.open("door-101").result.status is Status.OPENED
+        building.radio.heard.put_nowait(building.locks["door-101"].sighting())
+        async with asyncio.timeout(10):
+            got = [event async for event in _first(client, 2)]
+        assert [(e.seq, e.body["event"], e.body["stay"]) for e in got] == [(1, "promoted", STAY), (2, "opened", STAY)]
+        epoch = got[0].epoch
+        with pytest.raises(InvalidInputError, match="epoch"):
+            await client.ack(bytes(16), 2)
+        await client.ack(epoch, 1)
+    async with doors_running(tmp_path, building) as client:
+        assert await client.epoch() == epoch
+        async with asyncio.timeout(10):
+            assert [e.seq async for e in _first(client, 1)] == [2]  # 1 was acknowledged, 2 was not
+        assert await client.issue(STAY, ROOM, anna.public, not_before_ms=0, not_after_ms=UNTIL_MS) == document
+        await client.end_stay(STAY)
+        await client.end_stay(STAY)
+        with pytest.raises(StayEndedError):
+            await client.issue(STAY, ROOM, anna.public, not_before_ms=0, not_after_ms=UNTIL_MS)
+        status = await client.status()
+        assert status["ready"] is True
+        assert status["bumps_pending"] == 1
+        [door] = [each for each in status["doors"] if each["door"] == "door-101"]
+        assert door["bump_pending"] is True
+        assert door["battery"] == 80
+        building.radio.heard.put_nowait(building.locks["door-101"].sighting())
+        async with asyncio.timeout(10):
+            while (await client.status())["bumps_pending"]:
+                await asyncio.sleep(0.005)
+        assert anna.open("door-101").result.status is Status.SUPERSEDED
+        assert "innkeeper_door_visits_total" in await client.metrics()
+
+
+async def _first(client: DoorsClient, count: int) -> AsyncIterator[AccessEvent]:
+    events = client.events(0)
+    got = 0
+    async for event in events:
+        yield event
+        got += 1
+        if got == count:
+            break
+    await events.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.guarantee("G19")
+async def test_noise_on_the_socket_is_answered_by_name_and_harms_nobody(tmp_path: Path, building: Building) -> None:
+    async with doors_running(tmp_path, building) as client:
+        path = str(tmp_path / "doors.sock")
+        for noise, answer in (
+            (b"\x00\x00\x00\x04null", b"InvalidInputError"),
+            (b"\x00\x00\x00\x02{}", b"InvalidInputError"),
+            (_framed(b'{"method":"open_all"}'), b"open_all"),
+            (_framed(b'{"method":"issue","args":{"stay":"x"}}'), b"InvalidInputError"),
+            (_framed(b'{"method":"events","args":{"after":-1}}'), b"InvalidInputError"),
+            (_framed(b'{"method":"end_stay","args":{"stay":"UPPER"}}'), b"no name"),
+            (_framed(b"[" * 100_000), b"InvalidInputError"),
+            ((MESSAGE_BYTES_MOST + 1).to_bytes(4, "big"), b""),
+        ):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(noise)
+            writer.write_eof()
+            answered = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            assert answer in answered, noise[:40]
+            assert bool(answer) == bool(answered)
+        with pytest.raises(InvalidInputError, match="999"):
+            await client.issue(
+                STAY, RoomId("999"), building.phone("anna").public, not_before_ms=0, not_after_ms=UNTIL_MS
+            )
+        await client.issue(STAY, ROOM, building.phone("anna").public, not_before_ms=0, not_after_ms=UNTIL_MS)
+
+
+def _framed(body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + body
+
+
+async def test_a_doors_process_that_is_away_is_a_link_lost(tmp_path: Path) -> None:
+    async with DoorsClient(tmp_path / "nothing.sock") as client:
+        with pytest.raises(LinkLostError):
+            await client.end_stay(STAY)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        ("mode", "0600"),
+        ("secrets", "no secrets for door 'pool'"),
+        ("property", "is of property 'other'"),
+        ("gone", "cannot be read"),
+        ("json", "not JSON"),
+    ],
+)
+def test_wrong_files_end_the_start_with_their_name_and_no_secret(
+    tmp_path: Path, building: Building, capsys: pytest.CaptureFixture[str], spoil: str, says: str
+) -> None:
+    ca, secrets = tmp_path / "property_ca.json", tmp_path / "doors.secrets.json"
+    if spoil == "mode":
+        ca.chmod(0o644)
+    elif spoil == "secrets":
+        secrets.write_text(json.dumps(secrets_document({k: v for k, v in building.secrets.items() if k != "pool"})))
+    elif spoil == "property":
+        ca.write_text(json.dumps({**building.ca.to_document(), "property": "other"}))
+    elif spoil == "gone":
+        secrets.unlink()
+    else:
+        ca.write_text("{")
+    assert main(tmp_path / "doors.toml", {}) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert str(building.ca.to_document()["ca_private"]) not in said
+
+
+def test_an_unknown_setting_is_refused(tmp_path: Path, building: Building) -> None:
+    with (tmp_path / "doors.toml").open("a") as file:
+        file.write("lief = 3\n")
+    assert building.book.property_id == "aurora"
+    assert main(tmp_path / "doors.toml", {}) == 2

@@ -1,0 +1,259 @@
+"""Visits: bumps arrive once and are confirmed, records arrive whole and once, and a lock that lies is named."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.doors.radio import Sighting
+from kit.clock import ClockQuality
+from protocols.door.advert import Advert, AdvertBit
+from protocols.door.audit import AuditBrokenError
+from protocols.door.lock_core import LockCore
+from protocols.door.phone import AskStatus, Carry
+from protocols.door.status import Status
+from protocols.errors import LinkLostError
+from protocols.grant.lock_time import TimeQuality
+from tests.edge.doors.building import Building
+
+
+@pytest.fixture
+def building(tmp_path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    made = Building(tmp_path)
+    yield made
+    made.store.close()
+
+
+def events(building: Building) -> list[tuple[str, str | None, str | None]]:
+    return [(e.body["event"], e.body.get("stay"), e.body.get("reason")) for e in building.store.events(0)]
+
+
+@pytest.mark.requirement("ACC-12", "ACC-23", "P10")
+async def test_the_log_says_which_stay_opened_which_door_and_who_was_refused(building: Building) -> None:
+    anna, bert = building.phone("anna"), building.phone("bert")
+    anna.check_in("stay-1", "101")
+    anna.open("door-101")
+    bert.check_in("stay-2", "101")
+    bert.open("door-101")
+    anna.open("door-101")
+    await building.visit("door-101")
+    assert events(building) == [
+        ("promoted", "stay-1", None),
+        ("opened", "stay-1", None),
+        ("promoted", "stay-2", None),
+        ("opened", "stay-2", None),
+        ("refused", "stay-1", "superseded"),
+    ]
+    [opened] = [e for e in building.store.events(0) if e.body["event"] == "opened" and e.body["stay"] == "stay-1"]
+    assert opened.body["door"] == "door-101"
+    assert opened.body["at_ms"] == building.clock.wall_ms()
+    assert opened.body["lock_seq"] == 2
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.requirement("P9")
+async def test_a_bump_is_pending_until_the_lock_itself_says_so(building: Building) -> None:
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    anna.open("door-101")
+    building.desk.end_stay("stay-1")
+    lock = building.locks["door-101"]
+    building.radio.out_of_reach.add(lock.identity.lock_id.hex())
+    with pytest.raises(LinkLostError):
+        await building.visit("door-101")
+    assert len(building.store.pending_bumps()) == 1
+    building.restart()  # the queue is on disk
+    building.radio.out_of_reach.clear()
+    await building.visit("door-101")
+    assert building.store.pending_bumps() == []
+    assert anna.open("door-101").result.status is Status.SUPERSEDED
+
+
+@pytest.mark.guarantee("G1", "G14")
+@given(cut_after=st.integers(0, 12))
+@settings(max_examples=13, deadline=None)
+def test_a_visit_cut_anywhere_loses_and_repeats_nothing(
+    tmp_path_factory: pytest.TempPathFactory, cut_after: int
+) -> None:
+    building = Building(tmp_path_factory.mktemp("cut"))
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    for _ in range(25):  # more than one chunk
+        anna.open("door-101")
+
+    async def visits() -> None:
+        building.radio.cut_after = cut_after
+        with suppress(LinkLostError):
+            await building.visit("door-101")
+        building.radio.cut_after = None
+        building.restart()
+        await building.visit("door-101")
+        await building.visit("door-101")
+
+    asyncio.run(visits())
+    seqs = [e.body["lock_seq"] for e in building.store.events(0)]
+    core = building.locks["door-101"].core
+    assert seqs == list(range(1, core.audit_seq + 1))
+    assert core.acked_seq == core.audit_seq == 26
+    building.store.close()
+
+
+@pytest.mark.guarantee("G14")
+@pytest.mark.parametrize("crime", ["changed", "dropped", "restored"])
+async def test_a_changed_log_is_named_once_and_the_door_goes_on(building: Building, crime: str) -> None:
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    lock = building.locks["door-101"]
+    anna.open("door-101")
+    old = lock.core
+    anna.open("door-101")
+    await building.visit("door-101")
+    anna.open("door-101")
+    if crime == "changed":
+        lock.core = replace(lock.core, records=(*lock.core.records[:-1], replace(lock.core.records[-1], time_s=1)))
+    elif crime == "dropped":
+        lock.core = replace(lock.core, records=lock.core.records[:-2])
+    else:
+        lock.core = old
+    booked = building.book.by_lock(lock.identity.lock_id)
+    assert booked is not None
+    with pytest.raises(AuditBrokenError):
+        await building.visit("door-101")
+    building.sync.wanted(lock.sighting())
+    for _ in range(2):
+        await building.sync._visited(booked, building.radio, lock.identity.lock_id.hex())
+    assert [event for event, *_ in events(building)].count("log_broken") == 1
+    assert building.store.lock(lock.identity.lock_id).broken is not None
+    assert anna.open("door-101").result.status is Status.OPENED
+
+
+@pytest.mark.requirement("P8")
+async def test_a_lock_without_time_is_recognised_and_gets_its_clock_back(building: Building) -> None:
+    lock = building.locks["door-101"]
+    building.clock.advance(5 * 86_400_000)
+    lock.core = lock.core.restarted(lock.sensed)
+    assert Advert.decode(lock.sighting().service_data).bits & AdvertBit.TIME_UNCERTAIN
+    door = building.sync.wanted(lock.sighting())
+    assert door is not None
+    assert door.door == "door-101"
+    await building.visit("door-101")
+    time = lock.core.time(lock.sensed.rtc_s)
+    assert time.quality is TimeQuality.FRESH
+    assert time.now_s == building.clock.wall_ms() // 1_000
+
+
+async def test_an_unsound_clock_still_fetches_and_neither_sets_time_nor_acknowledges(building: Building) -> None:
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    anna.open("door-101")
+    building.clock.quality = ClockQuality.UNCERTAIN
+    await building.visit("door-101")
+    assert len(events(building)) == 2
+    assert building.locks["door-101"].core.acked_seq == 0
+
+
+def test_only_a_lock_with_news_or_a_bump_is_visited_and_never_twice_at_once(building: Building) -> None:
+    lock = building.locks["door-101"]
+    assert building.sync.wanted(lock.sighting()) is None  # nothing to fetch
+    building.sync.bumped([lock.identity.lock_id])
+    assert building.sync.wanted(lock.sighting()) is not None
+    building.sync._turns[lock.identity.lock_id].visiting = True
+    assert building.sync.wanted(lock.sighting()) is None
+
+
+@pytest.mark.guarantee("G19")
+@given(data=st.binary(max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_no_advert_crashes_the_listener(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    building = _QUIET.get("building") or Building(tmp_path_factory.mktemp("quiet"))
+    _QUIET["building"] = building
+    assert building.sync.wanted(Sighting("aa", data)) is None
+
+
+_QUIET: dict[str, Building] = {}
+
+
+async def test_run_visits_what_it_hears_and_a_dead_lock_harms_no_other(building: Building) -> None:
+    for door in ("door-101", "door-102"):
+        building.phone(door).check_in(f"stay-{door}", door.removeprefix("door-"))
+        phone = building.phone(door)
+        phone.check_in(f"stay-{door}", door.removeprefix("door-"))
+        phone.open(door)
+    building.radio.out_of_reach.add(building.locks["door-101"].identity.lock_id.hex())
+    task = asyncio.create_task(building.sync.run(building.radio))
+    for door in ("door-101", "door-102"):
+        building.radio.heard.put_nowait(building.locks[door].sighting())
+    async with asyncio.timeout(5):
+        await building.sync.changed.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert {e.body["door"] for e in building.store.events(0)} == {"door-102"}
+
+
+async def test_a_restored_edge_learns_a_rooms_generation_from_its_lock(building: Building, tmp_path: Path) -> None:
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    anna.open("door-101")
+    building.store.close()
+    (tmp_path / "doors.db").unlink()
+    for extra in tmp_path.glob("doors.db-*"):
+        extra.unlink()
+    building.open()
+    lock = building.locks["door-101"]
+    assert building.store.highest((101,)) == 0
+    await building.visit("door-101")
+    assert building.store.highest((101,)) == lock.core.generation
+    building.phone("bert").check_in("stay-2", "101")
+    assert building.store.highest((101,)) == lock.core.generation + 1
+
+
+async def test_a_lock_that_claims_a_day_to_come_does_not_spend_the_rooms_numbers(building: Building) -> None:
+    lock = building.locks["door-101"]
+    lock.core = replace(lock.core, generation=2**24 - 1)
+    with pytest.raises(AuditBrokenError, match="day to come"):
+        await building.visit("door-101")
+    assert building.store.highest((101,)) == 0
+    building.phone("anna").check_in("stay-1", "101")
+
+
+async def test_a_full_log_says_how_much_it_lost(building: Building) -> None:
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    lock = building.locks["door-101"]
+    anna.open("door-101")
+    core: LockCore = lock.core
+    from protocols.door.audit import AuditEvent
+    from protocols.door.lock_core import RECORDS_MOST
+
+    for _ in range(RECORDS_MOST):
+        core = core.recorded(AuditEvent.OPENED, lock.sensed, Status.OPENED)
+    lock.core = core
+    await building.visit("door-101")
+    lost = [e.body["lost"] for e in building.store.events(0) if e.body["event"] == "lost"]
+    if not lost:  # the rest is fetched with the next pages of events
+        lost = [
+            e.body["lost"]
+            for after in range(0, RECORDS_MOST, 500)
+            for e in building.store.events(after)
+            if e.body["event"] == "lost"
+        ]
+    assert lost[0] == 16
+    assert lock.core.acked_seq == lock.core.audit_seq
+
+
+async def test_what_a_stranger_carries_changes_nothing(building: Building) -> None:
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    anna.open("door-101")
+    lock = building.locks["door-101"]
+    keys = lock.identity.door_keys(building.clock.wall_ms() // 1_000, building.clock.wall_ms() // 1_000)
+    before = lock.core.generation
+    answer = anna.ask(keys, Carry(b"\x84\x40\xa0\x40\x40", b"nonsense"), lock)
+    assert answer.result.status is Status.MALFORMED
+    assert lock.core.generation == before
+    assert anna.ask(keys, AskStatus(), lock).result.status is Status.DONE
