@@ -4,19 +4,20 @@ import { Age, formatAge, Icon, LinkBadge, useSurroundings, useTime } from '@innk
 import styles from './LinkStrip.module.css'
 
 const LANES: Record<LaneName, string> = { A: 'Doors and stays', B: 'Devices', C: 'Readings' }
-/** The edge says so much each few seconds while it is online; twice that without a word deserves a mark. */
+/** An edge that is online speaks each few seconds; a minute without a word deserves a mark whatever its state says. */
 const HEARD_STALE_AFTER_MS = 60_000
+const WAITING_MANY = 100
 
 /** How well the cloud hears the house: when last, what waits there, what has come, what is missing. */
-export function LinkStrip({ link, name }: { link: Link; name: string }) {
+export function LinkStrip({ link, name, asOf }: { link: Link; name: string; asOf: string | null }) {
   const { source } = useSurroundings()
   const doubtful = source === 'stream'
   return (
     <section className={styles['strip']} aria-label="Link health" data-testid="link" data-state={link.state} data-doubtful={doubtful || undefined}>
-      {link.state !== 'online' && <Silence link={link} name={name} />}
+      {link.state !== 'online' && <Silence link={link} name={name} until={doubtful ? asOf : null} />}
       <div className={styles['facts']}>
         <div className={styles['state']}>
-          <LinkBadge state={link.state} />
+          <LinkBadge state={link.state} doubtful={doubtful} />
           <code className={styles['edge']} title={link.incarnation === null ? 'Edge' : `Edge; incarnation ${link.incarnation}`}>
             {link.edge}
           </code>
@@ -35,50 +36,46 @@ export function LinkStrip({ link, name }: { link: Link; name: string }) {
             </dd>
           </div>
         </dl>
-        <table className={styles['lanes']}>
-          <thead>
-            <tr>
-              <th scope="col">Lane</th>
-              <th scope="col">Waiting there</th>
-              <th scope="col">Records here</th>
-              <th scope="col">Gaps</th>
-            </tr>
-          </thead>
-          <tbody>
-            {link.lanes.map((lane) => (
-              <Row key={lane.lane} link={link} lane={lane} />
-            ))}
-          </tbody>
-        </table>
+        <ul className={styles['lanes']} aria-label="Lanes">
+          {link.lanes.map((lane) => (
+            <LaneFacts key={lane.lane} link={link} lane={lane} />
+          ))}
+        </ul>
       </div>
     </section>
   )
 }
 
-function Row({ link, lane }: { link: Link; lane: Link['lanes'][number] }) {
+const counted = (n: number): string => n.toLocaleString('en')
+
+function LaneFacts({ link, lane }: { link: Link; lane: Link['lanes'][number] }) {
   const waiting = link.backlog?.[lane.lane.toLowerCase() as 'a' | 'b' | 'c']
   return (
-    <tr data-lane={lane.lane}>
-      <th scope="row">
+    <li data-lane={lane.lane}>
+      <span className={styles['laneName']}>
         <span className={styles['lane']}>{lane.lane}</span> {LANES[lane.lane] ?? ''}
-      </th>
-      <td data-fact="backlog" className={waiting !== undefined && waiting > 100 ? styles['waiting'] : ''}>
-        {waiting === undefined ? 'not known' : waiting.toLocaleString('en')}
-      </td>
-      <td data-fact="records" title={`complete up to ${lane.hi}`}>
-        {lane.records.toLocaleString('en')}
-      </td>
-      <td data-fact="gaps" className={lane.gaps > 0 ? styles['gap'] : styles['noGap']}>
-        <Icon name={lane.gaps > 0 ? 'warning' : 'check'} size={13} />
-        {lane.gaps === 0 ? 'none' : lane.gaps.toLocaleString('en')}
-      </td>
-    </tr>
+      </span>
+      <span className={styles['laneFacts']}>
+        <span data-fact="records" data-value={lane.records} title={`The cloud holds them without a break up to number ${lane.hi}`}>
+          {counted(lane.records)} records
+        </span>
+        <span data-fact="gaps" data-value={lane.gaps} className={lane.gaps > 0 ? styles['gap'] : styles['noGap']}>
+          <Icon name={lane.gaps > 0 ? 'warning' : 'check'} size={13} />
+          {lane.gaps === 0 ? 'no gaps' : lane.gaps === 1 ? '1 gap' : `${counted(lane.gaps)} gaps`}
+        </span>
+        <span data-fact="backlog" data-value={waiting} className={waiting !== undefined && waiting >= WAITING_MANY ? styles['waiting'] : ''}
+          title="Records that wait at the hotel, as it last told">
+          {waiting === undefined ? 'backlog not known' : `${counted(waiting)} waiting`}
+        </span>
+      </span>
+    </li>
   )
 }
 
-function Silence({ link, name }: { link: Link; name: string }) {
+/** `until`: the page lost its own line then; how long the silence has lasted since, it cannot know. */
+function Silence({ link, name, until }: { link: Link; name: string; until: string | null }) {
   const age = useTime((now_ms) => {
-    const since = ageMs(link.last_heard_at, now_ms)
+    const since = ageMs(link.last_heard_at, until === null ? now_ms : Date.parse(until))
     return since === null ? null : formatAge(since)
   })
   return (
@@ -89,12 +86,19 @@ function Silence({ link, name }: { link: Link; name: string }) {
           <>
             <strong>{name} has never been heard.</strong> Rooms and doors appear when its edge first connects.
           </>
-        ) : (
+        ) : until === null ? (
           <>
             <strong>
               Nothing heard from {name} for {age}.
             </strong>{' '}
             The hotel keeps working by itself and keeps its records until the line is back. Everything below is what it last told us.
+          </>
+        ) : (
+          <>
+            <strong>
+              {name} had been silent for {age} when this page lost its own line.
+            </strong>{' '}
+            The hotel keeps working by itself and keeps its records.
           </>
         )}
       </span>

@@ -1,6 +1,6 @@
 /** What stands where there is nothing to show yet, or no more. */
 import type { ApiFailure } from '@innkeeper/api'
-import { Icon } from '@innkeeper/ui'
+import { Icon, type IconName } from '@innkeeper/ui'
 import { Button, PasswordInput, Skeleton } from '@mantine/core'
 import type { ReactNode } from 'react'
 import { Header } from './Header'
@@ -30,10 +30,10 @@ export function ColdGrid() {
   )
 }
 
-export function Notice({ title, children, action }: { title: string; children?: ReactNode; action?: ReactNode }) {
+export function Notice({ title, icon = 'linkOff', children, action }: { title: string; icon?: IconName; children?: ReactNode; action?: ReactNode }) {
   return (
     <div className={styles['notice']} role="alert">
-      <Icon name="linkOff" size={28} />
+      <Icon name={icon} size={28} />
       <h1>{title}</h1>
       <div className={styles['noticeText']}>{children}</div>
       {action}
@@ -70,10 +70,10 @@ export function FailurePage({ failure, again }: { failure: Pick<ApiFailure, 'kin
 /** The cloud's own sign-in: it takes the token, sets the session cookie and comes back here. */
 export function SignIn() {
   return (
-    <Notice title={TITLES.signed_out}>
+    <Notice title={TITLES.signed_out} icon="lock">
       <p>Open the sign-in link that you were given, or paste its token.</p>
       <form className={styles['signIn']} method="get" action="sign-in">
-        <PasswordInput name="token" label="Token" required autoComplete="off" className={styles['token'] ?? ''}
+        <PasswordInput name="token" label="Token" required withAsterisk={false} autoComplete="off" className={styles['token'] ?? ''}
           visibilityToggleButtonProps={{ 'aria-label': 'Show or hide the token' }} />
         <Button type="submit">Sign in</Button>
       </form>

@@ -64,7 +64,7 @@ export function PropertyPage({ client, property, room, alone }: PropertyPageProp
             </div>
           ) : (
             <>
-              {now.link !== null && <LinkStrip link={now.link} name={property.name} />}
+              {now.link !== null && <LinkStrip link={now.link} name={property.name} asOf={now.as_of} />}
               {narrow && (
                 <SegmentedControl
                   fullWidth

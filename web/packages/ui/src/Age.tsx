@@ -27,19 +27,19 @@ export function Age({ at, staleAfterMs, stale = false, ago = false, fact = false
     return age === null ? 'never' : formatAge(age)
   })
   const tooOld = useTime((now_ms) => staleAfterMs !== undefined && (ageMs(at, now_ms) ?? 0) > staleAfterMs)
-  const old = !fact && (stale || tooOld || source !== 'live')
+  const old = fact ? null : stale || tooOld ? 'old' : source !== 'live' ? 'held' : null
   return (
     <time
-      className={old ? `${styles['age']} ${styles['stale']}` : styles['age']}
+      className={styles['age']}
       dateTime={at ?? undefined}
-      title={at === null ? 'never known' : `${formatFull(at, zone)}${old ? ' — not current' : ''}`}
-      data-stale={old || undefined}
+      title={at === null ? 'never known' : `${formatFull(at, zone)}${old === null ? '' : ' — not current'}`}
+      data-stale={old ?? undefined}
       data-testid="age"
     >
-      {old && <Icon name="clock" size={11} />}
+      {old !== null && <Icon name="clock" size={11} />}
       {text}
       {text !== 'never' && (ago ? ' ago' : <VisuallyHidden> ago</VisuallyHidden>)}
-      {old && <VisuallyHidden>, not current</VisuallyHidden>}
+      {old !== null && <VisuallyHidden>, not current</VisuallyHidden>}
     </time>
   )
 }

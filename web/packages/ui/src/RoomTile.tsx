@@ -57,7 +57,10 @@ export const RoomTile = memo(function RoomTile({ room, selected = false, tabInde
       {room.kind === 'guest_room' && (
         <span className={styles['guest']}>
           {room.stay === null ? (
-            <span className={styles['none']}>No stay</span>
+            <>
+              <span className={styles['none']}>Vacant</span>
+              {room.mode !== null && <span className={styles['until']}>{saidMode(room.mode)}</span>}
+            </>
           ) : (
             <>
               <span className={styles['name']}>{room.stay.guest_name ?? 'Name not held'}</span>
@@ -110,7 +113,7 @@ export const RoomTile = memo(function RoomTile({ room, selected = false, tabInde
             {room.climate.setpoint !== null && (
               <span className={styles['setpoint']}>
                 <VisuallyHidden>setpoint</VisuallyHidden>→ {degrees(room.climate.setpoint)}
-                {room.mode !== null && ` · ${saidMode(room.mode)}`}
+                {room.mode !== null && room.stay !== null && ` · ${saidMode(room.mode)}`}
               </span>
             )}
             <span className={styles['push']}>
@@ -172,8 +175,7 @@ const STAY_LOOK: Record<string, [Tone, IconName]> = {
 }
 
 function stayBadge(room: Room): ReactNode {
-  if (room.kind !== 'guest_room') return null
-  if (room.stay === null) return <StateBadge tone="idle" icon="bed">Vacant</StateBadge>
+  if (room.kind !== 'guest_room' || room.stay === null) return null
   const [tone, icon] = STAY_LOOK[room.stay.state] ?? ['idle', 'bed']
   return <StateBadge tone={tone} icon={icon}>{saidStay(room.stay.state)}</StateBadge>
 }

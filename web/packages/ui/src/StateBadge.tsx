@@ -23,8 +23,16 @@ const LINK_LOOK: Record<LinkState, [Tone, IconName]> = {
   never: ['idle', 'question'],
 }
 
-export function LinkBadge({ state }: { state: LinkState }) {
+/** `doubtful`: the page itself hears nothing, so the state is what it last was. */
+export function LinkBadge({ state, doubtful = false }: { state: LinkState; doubtful?: boolean }) {
   const [tone, icon] = LINK_LOOK[state] ?? ['idle', 'question']
+  if (doubtful) {
+    return (
+      <StateBadge tone="idle" icon="clock">
+        Was {saidLink(state).toLowerCase()}
+      </StateBadge>
+    )
+  }
   return (
     <StateBadge tone={tone} icon={icon}>
       {saidLink(state)}

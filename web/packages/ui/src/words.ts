@@ -15,6 +15,10 @@ const REASONS: Record<string, string> = {
   malformed: 'The door could not read this key.',
   unsupported_version: "This phone's key format is not understood by the door.",
   busy: 'The door is busy; try again in a moment.',
+  not_allowed: 'This key claims more than its issuer may grant.',
+  out_of_hours: 'This key is outside its working hours.',
+  used_up: 'This key has been used as often as it may be.',
+  needs_user_verification: 'Unlock the phone with your face, finger or code first.',
 }
 
 const EVENTS: Record<string, string> = {
