@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from litestar import Request, Router, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from cloud.access.doors import EVENTS_MOST, events_before
 from cloud.checkin.desk import CheckInDesk, NotAdmissibleError, Refusal
@@ -115,13 +115,13 @@ def api(services: Services) -> Router:
             return schema.Properties([await services.reader.summary(connection, each) for each in found])
 
     @get("/properties/{property_id:str}", summary="One hotel and its line")
-    async def one_property(request: Call, property_id: str) -> schema.Property:
+    async def one_property(request: Call, property_id: FromPath[str]) -> schema.Property:
         async with services.database.transaction() as connection:
             found = await property_for(connection, request.user, property_id)
             return await services.reader.summary(connection, found)
 
     @get("/properties/{property_id:str}/rooms", summary="Every room as last known")
-    async def rooms(request: Call, property_id: str) -> schema.Rooms:
+    async def rooms(request: Call, property_id: FromPath[str]) -> schema.Rooms:
         async with services.database.transaction() as connection:
             found = await property_for(connection, request.user, property_id)
             read = await services.reader.rooms(connection, found)
@@ -130,9 +130,9 @@ def api(services: Services) -> Router:
     @get("/properties/{property_id:str}/access-events", summary="Door events, newest first")
     async def access_events(
         request: Call,
-        property_id: str,
-        limit: Annotated[int, Parameter(ge=1, le=EVENTS_MOST)] = EVENTS_SHOWN,
-        before: Annotated[str | None, Parameter(max_length=80)] = None,
+        property_id: FromPath[str],
+        limit: Annotated[int, QueryParameter(ge=1, le=EVENTS_MOST)] = EVENTS_SHOWN,
+        before: Annotated[str | None, QueryParameter(max_length=80)] = None,
     ) -> schema.AccessEvents:
         position = None if before is None else position_of(before)
         if before is not None and position is None:
@@ -150,11 +150,11 @@ def api(services: Services) -> Router:
     @get("/properties/{property_id:str}/records", summary="The ledger as the edge wrote it", opt={ROLE: Role.ADMIN})
     async def records(  # noqa: PLR0917 - litestar calls it by name
         request: Call,
-        property_id: str,
-        lane: Literal["A", "B", "C"] = "A",
-        edge: Annotated[str | None, Parameter(max_length=64)] = None,
-        after_seq: Annotated[int, Parameter(ge=0, le=2**63 - 1)] = 0,
-        limit: Annotated[int, Parameter(ge=1, le=RECORDS_MOST)] = 100,
+        property_id: FromPath[str],
+        lane: FromQuery[Literal["A", "B", "C"]] = "A",
+        edge: Annotated[str | None, QueryParameter(max_length=64)] = None,
+        after_seq: Annotated[int, QueryParameter(ge=0, le=2**63 - 1)] = 0,
+        limit: Annotated[int, QueryParameter(ge=1, le=RECORDS_MOST)] = 100,
     ) -> schema.LedgerRows:
         async with services.database.transaction() as connection:
             found = await property_for(connection, request.user, property_id)
@@ -182,7 +182,7 @@ def api(services: Services) -> Router:
         )
 
     @get("/properties/{property_id:str}/completeness", summary="What of each stream is here and what is missing")
-    async def completeness(request: Call, property_id: str) -> schema.Completeness:
+    async def completeness(request: Call, property_id: FromPath[str]) -> schema.Completeness:
         async with services.database.transaction() as connection:
             found = await property_for(connection, request.user, property_id)
             streams = await telemetry.completeness(connection, tenant=found.tenant, property_id=found.id)
@@ -207,7 +207,7 @@ def api(services: Services) -> Router:
         )
 
     @get("/properties/{property_id:str}/stays", summary="Active stays and those of the last day")
-    async def stays(request: Call, property_id: str) -> schema.Stays:
+    async def stays(request: Call, property_id: FromPath[str]) -> schema.Stays:
         async with services.database.transaction() as connection:
             found = await property_for(connection, request.user, property_id)
             listed = await current_stays(
@@ -219,7 +219,7 @@ def api(services: Services) -> Router:
         return schema.Stays([stay_view(stay) for stay in listed])
 
     @get("/properties/{property_id:str}/stays/{stay_id:str}", summary="One stay")
-    async def one_stay(request: Call, property_id: str, stay_id: str) -> schema.Stay:
+    async def one_stay(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.Stay:
         _, view = await _stay(request.user, property_id, stay_id)
         return view
 
@@ -237,7 +237,9 @@ def api(services: Services) -> Router:
         summary="Give a phone the keys of a stay",
         opt={ROLE: Role.STAFF},
     )
-    async def check_in(request: Call, property_id: str, stay_id: str, data: CheckInRequest) -> schema.CheckedIn:
+    async def check_in(
+        request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[CheckInRequest]
+    ) -> schema.CheckedIn:
         found, _ = await _stay(request.user, property_id, stay_id)
         try:
             bundle = await services.desk.check_in(
@@ -260,9 +262,9 @@ def api(services: Services) -> Router:
     )
     async def check_out(
         request: Call,
-        property_id: str,
-        stay_id: str,
-        data: CheckOutRequest | None = None,  # noqa: ARG001 - named for the document of the API
+        property_id: FromPath[str],
+        stay_id: FromPath[str],
+        data: JSONBody[CheckOutRequest | None] = None,  # noqa: ARG001 - named for the document of the API
     ) -> schema.CheckedOut:
         found, _ = await _stay(request.user, property_id, stay_id)
         try:
@@ -278,7 +280,9 @@ def api(services: Services) -> Router:
         summary="Command an attribute of a room",
         opt={ROLE: Role.STAFF},
     )
-    async def command_room(request: Call, property_id: str, room_id: str, data: CommandRequest) -> schema.CommandState:
+    async def command_room(
+        request: Call, property_id: FromPath[str], room_id: FromPath[str], data: JSONBody[CommandRequest]
+    ) -> schema.CommandState:
         row = attribute(data.capability, data.attribute)
         if not row.writable:
             raise InvalidInputError("attribute", f"{data.capability.value}.{data.attribute} cannot be commanded")
@@ -308,7 +312,7 @@ def api(services: Services) -> Router:
         return command_view(command)
 
     @get("/properties/{property_id:str}/commands/{command_id:str}", summary="How far a command has come")
-    async def one_command(request: Call, property_id: str, command_id: str) -> schema.CommandState:
+    async def one_command(request: Call, property_id: FromPath[str], command_id: FromPath[str]) -> schema.CommandState:
         async with services.database.transaction() as connection:
             found = await property_for(connection, request.user, property_id)
             command = await command_by_id(connection, tenant=found.tenant, property_id=found.id, command_id=command_id)
@@ -317,7 +321,7 @@ def api(services: Services) -> Router:
         return command_view(command)
 
     @get("/properties/{property_id:str}/pms", summary="How fresh what we know from the PMS is")
-    async def pms(request: Call, property_id: str) -> schema.PmsStatuses:
+    async def pms(request: Call, property_id: FromPath[str]) -> schema.PmsStatuses:
         async with services.database.transaction() as connection:
             found = await property_for(connection, request.user, property_id)
             states = await connection_states(connection, tenant=found.tenant, property_id=found.id)

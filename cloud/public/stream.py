@@ -6,6 +6,7 @@ import contextlib
 from litestar import WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.handlers import WebsocketRouteHandler
+from litestar.params import FromPath
 
 from cloud.kit.database import Database
 from cloud.public.gate import property_for
@@ -21,7 +22,7 @@ def live(feeds: Feeds, database: Database, clock: WallClock) -> WebsocketRouteHa
     """Return the route; it sends only, and ends when the watcher hangs up."""
 
     @websocket("/api/v1/properties/{property_id:str}/live")
-    async def stream(socket: WebSocket, property_id: str) -> None:  # type: ignore[type-arg]
+    async def stream(socket: WebSocket, property_id: FromPath[str]) -> None:  # type: ignore[type-arg]
         async with database.transaction() as connection:
             found = await property_for(connection, socket.user, property_id)
         await socket.accept()

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect
 
 from cloud.kit.database import Database
@@ -67,7 +67,7 @@ def pages(
     root = root.resolve()
 
     @get(["/", "/{path:path}"], opt={OPEN: True}, include_in_schema=False, name="web")
-    async def page(request: Request[Any, Any, Any], path: str = "") -> Response[bytes]:
+    async def page(request: Request[Any, Any, Any], path: FromPath[str] = "") -> Response[bytes]:
         wanted = path.lstrip("/")
         if wanted.startswith(_NOT_OURS):
             raise absent()
@@ -91,7 +91,7 @@ def pages(
         return Response(found, media_type=kind, headers=headers)
 
     @get("/sign-in", opt={OPEN: True}, include_in_schema=False, name="sign-in")
-    async def sign_in(token: Annotated[str, Parameter(max_length=512)] = "") -> Redirect:
+    async def sign_in(token: Annotated[str, QueryParameter(max_length=512)] = "") -> Redirect:
         known = principals.by_token(token)
         if known is None:
             raise ProblemError(403, "this sign-in link is not valid", kind="token")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from cloud.pms.engine import PmsSync
 from cloud.public.gate import absent
@@ -35,7 +36,7 @@ def pms_webhook(hooks: Sequence[Hook]) -> HTTPRouteHandler:
         include_in_schema=False,
         name="pms-webhook",
     )
-    async def push(request: Request[Any, Any, Any], secret: str) -> Response[bytes]:
+    async def push(request: Request[Any, Any, Any], secret: FromPath[str]) -> Response[bytes]:
         found: PmsSync | None = None
         for hook in hooks:
             if hmac.compare_digest(hook.secret.encode(), secret.encode()):

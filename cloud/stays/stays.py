@@ -265,25 +265,13 @@ async def settle_property(
 async def _give(
     connection: Connection, place: Place, row: Mapping[str, Any], new: Settled, *, by: str, now_ms: int
 ) -> None:
-    left = new.state is StayState.LEFT
-    room = row["room"] if left else new.room  # the room a guest has left stays in the books
+    # the room a guest has left stays in the books; when he came and went is told by the edge alone, never guessed
+    room = row["room"] if new.state is StayState.LEFT else new.room
     await execute(
         connection,
-        """UPDATE stays.stay SET state = %s, room = %s, version = version + 1, updated_at = %s,
-                  actual_in = CASE WHEN %s THEN coalesce(actual_in, %s) ELSE actual_in END,
-                  actual_out = CASE WHEN %s THEN coalesce(actual_out, %s) ELSE actual_out END
-            WHERE property = %s AND id = %s""",
-        [
-            new.state.value,
-            room,
-            at(now_ms),
-            new.state is StayState.IN_HOUSE,
-            at(now_ms),
-            left,
-            at(now_ms),
-            place.property,
-            row["id"],
-        ],
+        "UPDATE stays.stay SET state = %s, room = %s, version = version + 1, updated_at = %s"
+        " WHERE property = %s AND id = %s",
+        [new.state.value, room, at(now_ms), place.property, row["id"]],
     )
     await outbox.append(
         connection,

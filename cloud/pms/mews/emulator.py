@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 import httpx
 import msgspec
 from litestar import Litestar, Request, Response, Router, get, post, put
+from litestar.params import FromPath, JSONBody
 
 from cloud.kit.times import unix_ms
 from cloud.pms.mews.hotel import Forbidden, Hotel, Missing, Reservation, Rules
@@ -403,7 +404,7 @@ def build(emulator: Emulator) -> Litestar:
     """Return the emulator as an application."""
 
     @post("/api/connector/v1/{operation:path}", status_code=200)
-    async def connector(request: Call, operation: str) -> Response[bytes]:
+    async def connector(request: Call, operation: FromPath[str]) -> Response[bytes]:
         try:
             body = msgspec.json.decode(await request.body(), type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -427,7 +428,7 @@ def build(emulator: Emulator) -> Litestar:
         return emulator.knobs
 
     @post("/reservations")
-    async def add(data: NewReservation) -> Response[bytes]:
+    async def add(data: JSONBody[NewReservation]) -> Response[bytes]:
         now_ms = emulator.now_ms()
         return _told(
             emulator,
@@ -441,7 +442,7 @@ def build(emulator: Emulator) -> Litestar:
         )
 
     @post("/reservations/{reservation_id:str}/update", status_code=200)
-    async def update(reservation_id: str, data: Change) -> Response[bytes]:
+    async def update(reservation_id: FromPath[str], data: JSONBody[Change]) -> Response[bytes]:
         return _told(
             emulator,
             lambda: emulator.hotel.update(
@@ -453,23 +454,23 @@ def build(emulator: Emulator) -> Litestar:
         )
 
     @post("/reservations/{reservation_id:str}/start", status_code=200)
-    async def start(reservation_id: str) -> Response[bytes]:
+    async def start(reservation_id: FromPath[str]) -> Response[bytes]:
         return _told(emulator, lambda: emulator.hotel.start(reservation_id))
 
     @post("/reservations/{reservation_id:str}/process", status_code=200)
-    async def process(reservation_id: str) -> Response[bytes]:
+    async def process(reservation_id: FromPath[str]) -> Response[bytes]:
         return _told(emulator, lambda: emulator.hotel.process(reservation_id))
 
     @post("/reservations/{reservation_id:str}/cancel", status_code=200)
-    async def cancel(reservation_id: str) -> Response[bytes]:
+    async def cancel(reservation_id: FromPath[str]) -> Response[bytes]:
         return _told(emulator, lambda: emulator.hotel.cancel(reservation_id, "Other"))
 
     @post("/rooms/{name:str}", status_code=200)
-    async def set_room(name: str, data: RoomState) -> dict[str, Any]:
+    async def set_room(name: FromPath[str], data: JSONBody[RoomState]) -> dict[str, Any]:
         return emulator.hotel.resource_json(emulator.hotel.set_room_state(name, data.state))
 
     @post("/clock", status_code=200)
-    async def clock(data: Advance) -> dict[str, int]:
+    async def clock(data: JSONBody[Advance]) -> dict[str, int]:
         emulator.advance(data.advance_ms)
         return {"now": emulator.now_ms()}
 

@@ -46,7 +46,8 @@ _HOUSEKEEPING: Final[dict[str, Housekeeping]] = {
     "OutOfService": Housekeeping.OUT_OF_SERVICE,
     "OutOfOrder": Housekeeping.OUT_OF_ORDER,
 }
-_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
+# joiners (U+200C, U+200D) stay: names in Persian or Hindi need them
+_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
 
 class _PersonCount(msgspec.Struct, frozen=True):

@@ -1,0 +1,150 @@
+"""Events between modules: with their change or not at all, in order per subject, effective once."""
+
+import psycopg
+import pytest
+
+from cloud.kit import outbox
+from cloud.kit.database import Connection, Database, execute, fetch_all
+from cloud.kit.outbox import ATTEMPTS_MOST, BACKOFF_MOST_S, Event, Relay
+from kit.clock import ManualClock
+from kit.logs import logger
+from protocols.errors import LinkLostError
+
+pytestmark = pytest.mark.tier("postgres")
+
+
+class Diary:
+    """A subscriber whose effect is a row, and which can be made to fail."""
+
+    def __init__(self) -> None:
+        self.failing: set[str] = set()
+        self.seen: list[str] = []
+
+    async def write(self, connection: Connection, event: Event) -> None:
+        self.seen.append(event.body["n"])
+        await execute(
+            connection,
+            "INSERT INTO platform.tenant (id, created_at) VALUES (%s, %s)",
+            [event.body["n"], event.occurred_at],
+        )
+        if event.body["n"] in self.failing:
+            raise LinkLostError("not today")
+
+
+def relay(database: Database, clock: ManualClock, *handlers: outbox.Handler) -> Relay:
+    return Relay(database, subscribers={"t": handlers}, clock=clock, log=logger("test"))
+
+
+async def say(connection: Connection, clock: ManualClock, n: str, subject: str = "s") -> None:
+    await outbox.append(
+        connection,
+        kind="t",
+        tenant="northlight",
+        property_id="aurora",
+        subject=subject,
+        body={"n": n},
+        occurred_at_ms=clock.wall_ms(),
+    )
+
+
+async def written(database: Database) -> list[str]:
+    async with database.transaction() as connection:
+        return [row["id"] for row in await fetch_all(connection, "SELECT id FROM platform.tenant ORDER BY id")]
+
+
+async def test_an_event_leaves_with_its_change_or_not_at_all(database: Database) -> None:
+    clock, diary = ManualClock(), Diary()
+
+    async def change_of_mind() -> None:
+        async with database.transaction() as connection:
+            await say(connection, clock, "lost")
+            raise LinkLostError("rolled back")
+
+    with pytest.raises(LinkLostError):
+        await change_of_mind()
+    async with database.transaction() as connection:
+        await say(connection, clock, "kept")
+    await relay(database, clock, diary.write).drain()
+    assert diary.seen == ["kept"]
+
+
+@pytest.mark.guarantee("G2")
+async def test_an_effect_happens_once_however_often_delivery_is_tried(database: Database) -> None:
+    clock, diary = ManualClock(), Diary()
+    diary.failing = {"a"}
+    async with database.transaction() as connection:
+        await say(connection, clock, "a")
+    one, other = relay(database, clock, diary.write), relay(database, clock, diary.write)
+    assert await one.drain() == 0
+    assert await written(database) == []
+    diary.failing = set()
+    assert await other.drain() == 0, "it backs off first"
+    clock.advance(int(BACKOFF_MOST_S * 1000))
+    assert await one.drain() + await other.drain() == 1
+    clock.advance(int(BACKOFF_MOST_S * 1000))
+    assert await one.drain() == 0
+    assert await written(database) == ["a"]
+
+
+async def test_one_subject_waits_for_its_earlier_event_and_others_do_not(database: Database) -> None:
+    clock, diary = ManualClock(), Diary()
+    diary.failing = {"1"}
+    async with database.transaction() as connection:
+        await say(connection, clock, "1", subject="x")
+        await say(connection, clock, "2", subject="x")
+        await say(connection, clock, "3", subject="y")
+    worker = relay(database, clock, diary.write)
+    await worker.drain()
+    assert await written(database) == ["3"]
+    diary.failing = set()
+    clock.advance(60_000)
+    await worker.drain()
+    assert diary.seen[-2:] == ["1", "2"]
+
+
+async def test_an_event_that_always_fails_is_parked_and_lets_the_next_pass(database: Database) -> None:
+    clock, diary = ManualClock(), Diary()
+    diary.failing = {"poison"}
+    async with database.transaction() as connection:
+        await say(connection, clock, "poison")
+        await say(connection, clock, "after")
+    worker = relay(database, clock, diary.write)
+    for _ in range(ATTEMPTS_MOST + 1):
+        await worker.drain()
+        clock.advance(int(BACKOFF_MOST_S * 1000))
+    assert await written(database) == ["after"]
+    async with database.transaction() as connection:
+        assert await outbox.backlog(connection) == outbox.Backlog(waiting=0, parked=1)
+
+
+async def test_a_subscriber_that_crashes_backs_its_event_off_too(database: Database) -> None:
+    """Supervision restarts the relay; the attempt was counted before, so the poison does not spin."""
+    clock, diary = ManualClock(), Diary()
+
+    async def crash(connection: Connection, event: Event) -> None:
+        if event.body["n"] == "bad":
+            raise ZeroDivisionError
+        await diary.write(connection, event)
+
+    async with database.transaction() as connection:
+        await say(connection, clock, "bad", subject="x")
+        await say(connection, clock, "good", subject="y")
+    with pytest.raises(ZeroDivisionError):
+        await relay(database, clock, crash).drain()
+    assert await relay(database, clock, crash).drain() == 1
+    assert await written(database) == ["good"]
+
+
+async def test_a_broken_statement_of_a_subscriber_is_an_attempt_and_not_a_crash(database: Database) -> None:
+    clock = ManualClock()
+
+    async def break_it(connection: Connection, _event: Event) -> None:
+        await execute(connection, "SELECT 1/0")
+
+    async with database.transaction() as connection:
+        await say(connection, clock, "x")
+    assert await relay(database, clock, break_it).drain() == 0
+    async with database.transaction() as connection:
+        [row] = await fetch_all(connection, "SELECT attempts, last_error FROM outbox.event")
+    assert row["attempts"] == 1
+    assert psycopg.errors.DivisionByZero.__name__ in row["last_error"]
