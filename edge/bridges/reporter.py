@@ -40,8 +40,8 @@ class Reporter:
         """Expect a point to be heard at least every `stale_ms` milliseconds from now on."""
         self._known[(device, point.capability, point.attribute)] = _Known(point, stale_ms, now_ms)
 
-    def take(self, reading: Reading, *, now_ms: int) -> None:
-        """Take a reading as it was heard. One that nobody expects is counted and dropped."""
+    def take(self, reading: Reading, *, now_ms: int, age_ms: int = 0) -> None:
+        """Take a reading as it was heard, `age_ms` after the device said it. One that nobody expects is dropped."""
         known = self._known.get((reading.device, reading.capability, reading.attribute))
         if known is None:
             self._counts["unexpected_readings"] += 1
@@ -49,7 +49,7 @@ class Reporter:
         if reading.quality is Quality.BAD:
             word = (reading.reason or "").partition(":")[0]
             self._counts[f"bad_{word or 'reading'}"] += 1
-        known.heard_ms = now_ms
+        known.heard_ms = max(known.heard_ms, now_ms - age_ms)
         if reading.value is not None:
             known.last = reading
         if _worth(known, reading, now_ms):

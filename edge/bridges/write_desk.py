@@ -104,9 +104,7 @@ class WriteDesk:
         wait_ms = self._written_ms.get(key, -interval_ms) + interval_ms - self._clock.now_ms()
         if wait_ms > 0:
             if self._clock.wall_ms() + wait_ms >= command.deadline_ms:
-                return Outcome(
-                    Phase.FAILED, None, f"may be written again in {wait_ms / 1000:.1f} s, after its deadline"
-                )
+                return Outcome(Phase.FAILED, None, f"written too often: next in {wait_ms / 1000:.1f} s, too late")
             await asyncio.sleep(wait_ms / 1000)
         if self._newest[key] != command.id:
             return Outcome(Phase.FAILED, None, f"superseded by command {self._newest[key]}")

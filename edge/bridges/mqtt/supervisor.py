@@ -219,7 +219,7 @@ class Zigbee2MqttSupervisor:
             told = each
             if message.retain and at_ms is None and each.quality is Quality.GOOD:
                 told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
-            self._reporter.take(told, now_ms=now_ms)
+            self._reporter.take(told, now_ms=now_ms, age_ms=0 if at_ms is None else max(0, wall_ms - at_ms))
             if not message.retain:
                 self._tell_waiting(radio, each)
         if radio.online is None and not message.retain:
@@ -308,7 +308,7 @@ class Zigbee2MqttSupervisor:
 
     def _offline(self, radio: _Radio, cause: str) -> None:
         if radio.online is not False:
-            radio.online = False
+            radio.online, radio.payload = False, b""  # what it says next is news, even if it is the same
             self._event(radio.device, DeviceEvent.OFFLINE, {"cause": cause})
             self._reporter.silent(radio.device, now_ms=self._clock.now_ms())
 
