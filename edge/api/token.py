@@ -1,6 +1,7 @@
 """The bearer token of the local API: a file that only the edge and who it trusts can read."""
 
 import hmac
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from protocols.errors import InvalidInputError
 TOKEN_BYTES: Final = 32
 TOKEN_CHARACTERS_LEAST: Final = 32
 TOKEN_CHARACTERS_MOST: Final = 512
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
 SCHEME: Final = "Bearer "
 
 
@@ -33,9 +35,9 @@ def read_or_make_token(disk: Disk, path: Path, dice: Dice) -> str:
         write_atomic(disk, path, token.encode("ascii") + b"\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(str(path), f"cannot be read as a token: {error}") from error
-    if not TOKEN_CHARACTERS_LEAST <= len(token) <= TOKEN_CHARACTERS_MOST or not token.isalnum():
+    if not TOKEN_CHARACTERS_LEAST <= len(token) <= TOKEN_CHARACTERS_MOST or _TOKEN.fullmatch(token) is None:
         raise InvalidInputError(
-            str(path), f"must hold one token of {TOKEN_CHARACTERS_LEAST} or more letters and digits"
+            str(path), f"must hold one token: {TOKEN_CHARACTERS_LEAST} or more letters, digits, '-' and '_'"
         )
     return token
 

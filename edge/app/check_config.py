@@ -1,18 +1,25 @@
 """Finds everything that is wrong with a configuration, without starting, opening a port or making a file."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
+from edge.app.buses import read_descriptors
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
+from edge.app.uplink import missing_files, read_command_key
 from edge.policy import document as policy_document
+from kit.identity import tls_client_context
 from kit.settings import load
 from protocols.device_model.identity import parse_edge_id, parse_property_id
 from protocols.device_model.site_plan import MqttBus, SitePlan
-from protocols.errors import PlatformError
+from protocols.errors import InvalidInputError, PlatformError
 
-DOORS_KEYS = frozenset({"store_path", "property_ca_key_path", "radio"})  # doors.toml has these, edge.toml never
+DOORS_KEYS = frozenset({"store_path", "property_ca_key_path", "door_secrets_path", "radio"})
+"""doors.toml has one of these, edge.toml never."""
+
+T = TypeVar("T")
 
 
 def problems(config: Path, environ: Mapping[str, str]) -> list[str]:
@@ -22,55 +29,78 @@ def problems(config: Path, environ: Mapping[str, str]) -> list[str]:
         config: edge.toml or doors.toml; which one is told by its keys.
         environ: The environment that the program would run in.
     """
-    try:
-        settings = load(EdgeSettings, config, "EDGE", environ)
-    except PlatformError as error:
-        return [str(error)]  # nothing else can be looked at
+    return _doors_problems(config, environ) if _is_doors(config) else _edge_problems(config, environ)
+
+
+def _edge_problems(config: Path, environ: Mapping[str, str]) -> list[str]:
     found: list[str] = []
-    for parse, value, key in (
-        (parse_property_id, settings.property, "property"),
-        (parse_edge_id, settings.edge, "edge"),
-    ):
-        try:
-            parse(value, f"{config}: {key}")
-        except PlatformError as error:
-            found.append(str(error))
-    plan: SitePlan | None = None
-    try:
-        plan = read_site_plan(settings)
-    except PlatformError as error:
-        found.append(str(error))
-    if settings.policy_path is not None:
-        try:
-            policy_document.parse(settings.policy_path.read_bytes(), str(settings.policy_path))
-        except OSError as error:
-            found.append(f"{settings.policy_path}: cannot be read: {error.strerror or error}")
-        except PlatformError as error:
-            found.append(str(error))
-    if plan is not None and settings.site_broker is None and any(isinstance(bus, MqttBus) for bus in plan.buses):
-        found.append(f"{config}: site_broker: is missing, and the site plan has an mqtt bus")
-    if plan is not None and plan.doors and settings.doors is None:
-        found.append(f"{config}: doors: is missing, and the site plan has doors")
+    settings = _tried(lambda: load(EdgeSettings, config, "EDGE", environ), found)
+    if settings is None:
+        return found  # nothing else can be looked at
+    _tried(lambda: parse_property_id(settings.property, f"{config}: property"), found)
+    _tried(lambda: parse_edge_id(settings.edge, f"{config}: edge"), found)
+    plan = _tried(lambda: read_site_plan(settings), found)
+    if plan is not None:
+        _tried(lambda: read_descriptors(plan), found)
+        found += _plan_problems(plan, settings, config)
+    if (policy := settings.policy_path) is not None:
+        _tried(lambda: policy_document.parse(_read(policy), str(policy)), found)
     if settings.data_dir.exists() and not settings.data_dir.is_dir():
         found.append(f"{config}: data_dir: {settings.data_dir} is not a folder")
-    if settings.uplink is not None:
-        paths = {
-            "command_public_key_path": settings.uplink.command_public_key_path,
-            "ca_path": settings.uplink.ca_path,
-            "cert_path": settings.uplink.cert_path,
-            "key_path": settings.uplink.key_path,
-        }
-        found.extend(
-            f"{config}: uplink.{key}: {path} is not a file"
-            for key, path in paths.items()
-            if path is not None and not path.is_file()
-        )
+    if (uplink := settings.uplink) is not None:
+        missing = missing_files(uplink)
+        found += [f"{config}: uplink.{key}: {path} is not a file" for key, path in missing]
+        if not missing:
+            _tried(lambda: read_command_key(uplink), found)
+            if uplink.ca_path is not None:
+                ca_path = uplink.ca_path
+                _tried(lambda: tls_client_context(ca_path, uplink.cert_path, uplink.key_path), found)
     return found
 
 
-def is_doors(config: Path) -> bool:
-    """Say whether a file is doors.toml rather than edge.toml; False for what cannot be read."""
+def _plan_problems(plan: SitePlan, settings: EdgeSettings, config: Path) -> list[str]:
+    found = []
+    if settings.site_broker is None and any(isinstance(bus, MqttBus) for bus in plan.buses):
+        found.append(f"{config}: site_broker: is missing, and the site plan has an mqtt bus")
+    if settings.doors is None and plan.doors:
+        found.append(f"{config}: doors: is missing, and the site plan has doors")
+    return found
+
+
+def _doors_problems(config: Path, environ: Mapping[str, str]) -> list[str]:
+    from edge.doors.door_book import DoorBook, read_secret_json
+    from edge.doors.settings import DoorsSettings
+    from protocols.grant.keys import PropertyCa
+
+    found: list[str] = []
+    settings = _tried(lambda: load(DoorsSettings, config, "DOORS", environ), found)
+    if settings is None:
+        return found
+    book = _tried(lambda: DoorBook.read(settings.site_plan_path, settings.door_secrets_path), found)
+    path = settings.property_ca_key_path
+    ca = _tried(lambda: PropertyCa.from_document(read_secret_json(path), str(path)), found)
+    if book is not None and ca is not None and ca.property_id != book.property_id:
+        found.append(f"{path}: is of property {ca.property_id!r}, the site plan of {book.property_id!r}")
+    return found
+
+
+def _tried(attempt: Callable[[], T], found: list[str]) -> T | None:
+    try:
+        return attempt()
+    except PlatformError as error:
+        found.append(str(error))
+        return None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
+
+
+def _is_doors(config: Path) -> bool:
     try:
         return bool(DOORS_KEYS & tomllib.loads(config.read_text(encoding="utf-8")).keys())
     except (OSError, ValueError):
-        return False
+        return False  # whoever loads it as edge.toml says what is wrong

@@ -24,9 +24,7 @@ from protocols.errors import StoreFailedError
 from protocols.link.lanes import Lane
 
 WAITING_MAX: Final = 20_000  # half a minute of a large house whose disk stands still
-BATCH_MOST: Final = (
-    APPEND_RECORDS_MAX  # one commit a lane: kept whole or not at all, so a retry doubles nothing
-)
+BATCH_MOST: Final = APPEND_RECORDS_MAX  # one commit a lane: kept whole or not at all, so a retry doubles nothing
 BATCH_LINGER_MS: Final = 20
 STORE_RETRY_MS: Final = 1_000
 UNKNOWN_MOST: Final = 500  # unplanned things remembered for the installer; a flood of names fills nothing else

@@ -6,7 +6,7 @@ either a record whose effect is still to come, or both; never an effect without 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from edge.app.edge_store import Cursor, EdgeStore, Progress, Restored
@@ -17,7 +17,7 @@ from edge.checkin.ports import Doors
 from edge.log.record_log import Entry
 from edge.policy import document as policy_document
 from edge.policy.document import RoomPolicy
-from edge.rooms.capability_view import CapabilityView
+from edge.rooms.capability_view import CapabilityView, Key
 from edge.rooms.commands import from_body
 from edge.rooms.engine import RoomsEngine
 from edge.rooms.ports import DeviceWriter
@@ -29,6 +29,7 @@ from protocols.device_model.identity import PropertyId, RoomId, StayId
 from protocols.device_model.reading import Reading
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError, StoreFailedError
+from protocols.grant.lock_time import TimeQuality
 from protocols.link.lanes import Lane
 from protocols.link.record import Record
 
@@ -37,6 +38,7 @@ CURSOR_NAME: Final = "house"
 DOORS_CURSOR: Final = "doors"
 FOLLOW_MOST: Final = 500
 OPENED: Final = "opened"
+BELIEVED: Final = frozenset({TimeQuality.FRESH.name.lower(), TimeQuality.DRIFTING.name.lower()})
 CLOCK_SKEW_MOST_MS: Final = 120_000  # a lock that claims to be further ahead of us than this has lost its clock
 
 
@@ -74,6 +76,7 @@ class House:
         writer: The way to the devices.
         clock: Both clocks.
         logger: A structlog logger.
+        fresh_ms: How long values stay fresh, where the descriptors say.
     """
 
     def __init__(
@@ -89,14 +92,18 @@ class House:
         writer: DeviceWriter,
         clock: Clock,
         logger: Any,  # noqa: ANN401
+        fresh_ms: Mapping[Key, int] | None = None,
     ) -> None:
         self.policy = policy
+        self.live_changed: Callable[[], None] = _nothing
+        """Called whenever the live state is not what it was; whoever tells the cloud sets it."""
+        self.plan = plan
         self._log, self._store, self._clock, self._logger = log, store, clock, logger
         self._cursors = dict(restored.cursors)
         self._following = asyncio.Lock()
         records = _Records(log, self)
         rooms = [] if plan is None else [room.id for room in plan.rooms if room.kind == "guest_room"]
-        self.view = CapabilityView({} if plan is None else {each.id: each.room for each in plan.devices})
+        self.view = CapabilityView({} if plan is None else {each.id: each.room for each in plan.devices}, fresh_ms)
         self.keeper = StaysKeeper(ours=ours, store=store, records=records, changed=self._stays_changed)
         self.rooms = RoomsEngine(
             rooms=rooms,
@@ -241,6 +248,8 @@ class House:
         if room is None:
             return None
         new = self.rooms.heard(reading)
+        if new:
+            self.live_changed()
         event = attribute(reading.capability, reading.attribute).event
         if event and not new:
             return None
@@ -280,6 +289,10 @@ class House:
         self.departures.look_again()
 
 
+def _nothing() -> None:
+    """Nobody is told."""
+
+
 def _source(epoch: bytes) -> str:
     return f"doors:{epoch.hex()}"
 
@@ -289,6 +302,6 @@ def _happened_ms(record: Record) -> int:
     at_ms = record.body.get("at_ms")
     if not isinstance(at_ms, int) or at_ms > record.edge_at_ms + CLOCK_SKEW_MOST_MS:
         return record.edge_at_ms
-    if record.body.get("time_quality") in (None, "none", "unknown", "uncertain"):
+    if record.body.get("time_quality") not in BELIEVED:
         return record.edge_at_ms
     return min(at_ms, record.edge_at_ms)

@@ -2,40 +2,53 @@
 
 Order at start: store and log, catch up with the log, rooms and API; then what reaches out (doors, buses, link), each
 supervised and none waited for: a dead broker or a doors process still starting delays nothing.
-Order at stop: what reaches out, then the API, then rooms, then the log.
+Order at stop: the reverse, and the log last.
 """
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edge.api.routes import make_app
 from edge.api.token import read_or_make_token
-from edge.app.absent import AbsentDevices, AbsentDoors
+from edge.app.absent import AbsentDoors
+from edge.app.access_events import PART as DOORS_PART
+from edge.app.access_events import carry
 from edge.app.building import HouseBuilding
+from edge.app.buses import fresh_ms, make_buses, read_descriptors
+from edge.app.devices import BusWriter, Devices
 from edge.app.edge_store import EdgeStore
 from edge.app.house import House
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
+from edge.app.uplink import make_uplink, read_command_key, recover_documents
+from edge.bridges.ports import BusSupervisor
+from edge.doors.client import DoorsClient
+from edge.link.uplink import Uplink
 from edge.log.record_log import RecordLog
 from edge.policy import document as policy_document
 from edge.policy.document import RoomPolicy
 from kit import memory
-from kit.clock import SystemClock
-from kit.dice import SystemDice
+from kit.clock import Clock, SystemClock
+from kit.dice import Dice, SystemDice
 from kit.files import SystemDisk, write_atomic
 from kit.health import Health
 from kit.http import serve
 from kit.logs import configure, logger
 from kit.metrics import Metrics
-from kit.supervision import Supervisor
-from protocols.device_model.identity import parse_property_id
+from kit.supervision import Backoff, Supervisor
+from protocols.device_model.identity import parse_edge_id, parse_property_id
 from protocols.errors import InvalidInputError, StoreFailedError
+from protocols.link.lanes import LANES, Lane
 
 SERVICE: Final = "innkeeper-edge"
-OWNER_ONLY: Final = 0o700
+FOLDER_MODE: Final = 0o700
 SETTLE_AFTER_S: Final = 1.0
+WATCH_EVERY_S: Final = 15.0
+DOORS_BACKOFF: Final = Backoff(first_ms=200, most_ms=5_000)  # a process on this machine: it is back in a moment
 
 
 async def run(settings: EdgeSettings) -> None:
@@ -46,63 +59,234 @@ async def run(settings: EdgeSettings) -> None:
         StoreFailedError: the data folder cannot be used.
     """
     configure(SERVICE, settings.log_level, settings.log_json)
-    log = logger(SERVICE)
-    clock, dice, disk = SystemClock(settings.clock_trust), SystemDice(), SystemDisk()
-    began_ms = clock.now_ms()
-    health, metrics = Health(clock), Metrics(SERVICE)
-    for part in ("log", "rooms", "api"):
-        health.expect(part)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
-    except OSError as error:
-        raise StoreFailedError(f"data_dir {settings.data_dir}: {error.strerror or error}") from error
-    plan = read_site_plan(settings)
-    token = read_or_make_token(disk, settings.api.token_path or settings.data_dir / "api-token", dice)
-    store, restored = EdgeStore.open(settings.data_dir / "edge.db")
-    if restored.set_aside is not None:
-        log.error("edge_store_damaged", set_aside=str(restored.set_aside))
-    record_log = await RecordLog.open(settings.data_dir / "log", clock=clock, dice=dice, settings=settings.log)
-    try:
-        health.report("log", ok=True)
+    clock, dice = SystemClock(settings.clock_trust), SystemDice()
+    async with AsyncExitStack() as stack:
+        edge = await Edge.open(settings, stack, clock=clock, dice=dice)
+        settling = loop.call_later(SETTLE_AFTER_S, memory.settle)
+        await edge.work_until(stop)
+        settling.cancel()
+
+
+class Edge:
+    """All parts of the process; made by `open`, which leaves on `stack` what has to be closed."""
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        *,
+        house: House,
+        record_log: RecordLog,
+        devices: Devices,
+        buses: list[BusSupervisor],
+        uplink: Uplink | None,
+        doors: DoorsClient | None,
+        token: str,
+        clock: Clock,
+        dice: Dice,
+    ) -> None:
+        self._settings, self._clock, self._dice = settings, clock, dice
+        self._log = logger(SERVICE)
+        self._began_ms = clock.now_ms()
+        self.house, self.record_log, self.devices, self.buses = house, record_log, devices, buses
+        self.uplink, self.doors, self._token = uplink, doors, token
+        self.health, self.metrics = Health(clock), Metrics(SERVICE)
+        for part in ("log", "rooms", "readings", "api", *(_bus_task(bus) for bus in buses)):
+            self.health.expect(part)
+        if doors is not None:
+            self.health.expect(DOORS_PART)
+        self._measure()
+
+    @classmethod
+    async def open(cls, settings: EdgeSettings, stack: AsyncExitStack, *, clock: Clock, dice: Dice) -> "Edge":
+        """Read every file, open what is durable and join the parts; nothing reaches out yet.
+
+        Raises:
+            InvalidInputError, UnsupportedVersionError: a file that the settings name is wrong; names it.
+            StoreFailedError: the data folder cannot be used.
+        """
+        log = logger(SERVICE)
+        edge, property_id = parse_edge_id(settings.edge), parse_property_id(settings.property)
+        plan = read_site_plan(settings)
+        descriptors = read_descriptors(plan)
+        try:
+            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        except OSError as error:
+            raise StoreFailedError(f"data_dir {settings.data_dir}: {error.strerror or error}") from error
+        token_path = settings.api.token_path or settings.data_dir / "api-token"
+        token = read_or_make_token(SystemDisk(), token_path, dice)
+        store, restored = EdgeStore.open(settings.data_dir / "edge.db")
+        stack.push_async_callback(store.close)
+        if restored.set_aside is not None:
+            log.error("edge_store_damaged", set_aside=str(restored.set_aside))
+        record_log = await RecordLog.open(settings.data_dir / "log", clock=clock, dice=dice, settings=settings.log)
+        stack.push_async_callback(record_log.close)
+        doors = None
+        if settings.doors is not None:
+            doors = await stack.enter_async_context(DoorsClient(settings.doors.socket_path))
+        writer = BusWriter()
         house = House(
-            ours=parse_property_id(settings.property),
+            ours=property_id,
             plan=plan,
             policy=_policy_in_force(restored.policy),
             log=record_log,
             store=store,
             restored=restored,
-            doors=AbsentDoors(),
-            writer=AbsentDevices(),
+            doors=AbsentDoors() if doors is None else doors,
+            writer=writer,
             clock=clock,
             logger=log,
+            fresh_ms=fresh_ms(plan, descriptors),
         )
         if settings.policy_path is not None:
             await house.new_policy(_read(settings.policy_path), str(settings.policy_path))
         await house.catch_up()
-        building = HouseBuilding(house, plan=plan, link=lambda: {"configured": False}, devices=list, clock=clock)
-        app = make_app(building, token=token, health=health, metrics=metrics, clock=clock, dice=dice)
+        devices = Devices(house, plan=plan, clock=clock)
+        buses: list[BusSupervisor] = []
+        if plan is not None:
+            buses = make_buses(settings, plan, descriptors, clock=clock, dice=dice, sink=devices)
+        writer.buses = buses
+        uplink = None
+        if settings.uplink is not None:
+            resolve = read_command_key(settings.uplink)
+            await recover_documents(record_log, house, resolve, edge)
+            uplink = make_uplink(
+                settings.uplink,
+                edge=edge,
+                property_id=property_id,
+                log=record_log,
+                house=house,
+                clock=clock,
+                dice=dice,
+            )
+            house.live_changed = uplink.live_changed
+        return cls(
+            settings,
+            house=house,
+            record_log=record_log,
+            devices=devices,
+            buses=buses,
+            uplink=uplink,
+            doors=doors,
+            token=token,
+            clock=clock,
+            dice=dice,
+        )
 
-        def bound(port: int) -> None:
-            health.report("api", ok=True)
-            if settings.api.port_path is not None:
-                write_atomic(disk, settings.api.port_path, f"{port}\n".encode("ascii"))
-            log.info("edge_started", port=port, took_ms=clock.now_ms() - began_ms, rooms=len(house.rooms.rooms()))
-
-        async with Supervisor(clock=clock, dice=dice, log=log, health=health) as supervisor:
+    async def work_until(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then end every part in order."""
+        house, health = self.house, self.health
+        building = HouseBuilding(
+            house, plan=house.plan, link=self.link_state, devices=self.devices.told, clock=self._clock
+        )
+        app = make_app(
+            building,
+            token=self._token,
+            health=health,
+            metrics=self.metrics,
+            clock=self._clock,
+            dice=self._dice,
+        )
+        api = self._settings.api
+        async with Supervisor(clock=self._clock, dice=self._dice, log=self._log, health=health) as supervisor:
+            supervisor.start("watch", self._watch)
             supervisor.start("rooms", lambda: house.rooms.run(house.stored))
-            supervisor.start("api", lambda: serve(app, settings.api.host, settings.api.port, bound=bound))
+            supervisor.start("readings", self.devices.run)
+            supervisor.start("api-server", lambda: serve(app, api.host, api.port, bound=self._bound))
             supervisor.start("departures", house.departures.run)
-            loop.call_later(SETTLE_AFTER_S, memory.settle)
+            if self.doors is not None:
+                doors = self.doors
+                supervisor.start("doors-events", lambda: carry(doors, house, health), restart=DOORS_BACKOFF)
+            for bus in self.buses:
+                supervisor.start(_bus_task(bus), bus.run)
+            if self.uplink is not None:
+                supervisor.start("uplink", self.uplink.run)
             await stop.wait()
-            log.info("edge_stopping")
+            self._log.info("edge_stopping")
         await house.rooms.settle()
-    finally:
-        await record_log.close()
-        await store.close()
+
+    def link_state(self) -> dict[str, Any]:
+        """Return how the way to the cloud stands, and how far each lane is written."""
+        heads = {lane.value: seq for lane, seq in self.record_log.heads().items()}
+        incarnations = {lane.value: each.hex() for lane, each in self.record_log.incarnations().items()}
+        told: dict[str, Any] = {
+            "configured": self.uplink is not None,
+            "edge": self._settings.edge,
+            "connected": False,
+            "last_ack_age_ms": None,
+            "backlog": None,
+            "refused": 0,
+            "heads": heads,
+            "incarnations": incarnations,
+        }
+        if self.uplink is not None:
+            state = self.uplink.state
+            heard_ms = state.last_ack_ms
+            told |= {
+                "connected": state.connected,
+                "last_ack_age_ms": None if heard_ms is None else self._clock.now_ms() - heard_ms,
+                "backlog": {lane.value: state.backlog[lane] for lane in LANES},
+                "refused": state.refused,
+            }
+        return told
+
+    def _bound(self, port: int) -> None:
+        self.health.report("api", ok=True)
+        if self._settings.api.port_path is not None:
+            write_atomic(SystemDisk(), self._settings.api.port_path, f"{port}\n".encode("ascii"))
+        self._log.info(
+            "edge_started",
+            port=port,
+            took_ms=self._clock.now_ms() - self._began_ms,
+            rooms=len(self.house.rooms.rooms()),
+            buses=len(self.buses),
+        )
+
+    async def _watch(self) -> None:
+        """Report whether the log can be written and read, until cancelled."""
+        while True:
+            try:
+                usage = await self.record_log.usage()
+            except StoreFailedError as error:
+                self.health.report("log", ok=False, detail=str(error))
+            else:
+                self.health.report("log", ok=True, detail=f"lane A {usage[Lane.A].fraction:.0%} full")
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    def _measure(self) -> None:
+        gauge = self.metrics.gauge
+        gauge("readings_waiting", "Readings and events that wait to be made durable").set_function(
+            lambda: self.devices.waiting
+        )
+        gauge("readings_refused", "Readings and events that did not fit since the start").set_function(
+            lambda: self.devices.refused
+        )
+        gauge("rooms_open_intents", "Wishes of rooms that no device has confirmed yet").set_function(
+            lambda: self.house.rooms.open_intents
+        )
+        heads = gauge("lane_head", "Last durable position of a lane", labels=("lane",))
+        backlog = gauge("link_backlog_records", "Records that the cloud has not acknowledged", labels=("lane",))
+        for lane in LANES:
+            heads.labels(lane.value).set_function(partial(self._head, lane))
+            backlog.labels(lane.value).set_function(partial(self._backlog, lane))
+        if self.uplink is not None:
+            uplink = self.uplink
+            gauge("link_connected", "1 while there is a connection to the cloud's broker").set_function(
+                lambda: float(uplink.state.connected)
+            )
+
+    def _head(self, lane: Lane) -> float:
+        return self.record_log.heads()[lane]
+
+    def _backlog(self, lane: Lane) -> float:
+        return 0 if self.uplink is None else self.uplink.state.backlog[lane]
+
+
+def _bus_task(bus: BusSupervisor) -> str:
+    return f"bus {bus.bus}"
 
 
 def _policy_in_force(stored: bytes | None) -> RoomPolicy:

@@ -169,6 +169,11 @@ class RoomsEngine:
         """Return the room's open wishes."""
         return [each for each in self._intents if each.room == room]
 
+    @property
+    def open_intents(self) -> int:
+        """How many wishes no device has confirmed yet, over all rooms."""
+        return len(self._intents)
+
     # --- what is done --------------------------------------------------------------------------------------
 
     async def run(self, stored: Callable[[], Awaitable[None]]) -> None:

@@ -238,7 +238,7 @@ def an_opening(room: str = "101", stay: str | None = "s-anna", *, at_ms: int = T
         "lock": f"{int(room):016x}",
         "lock_seq": 1,
         "at_ms": at_ms,
-        "time_quality": "synchronised",
+        "time_quality": "fresh",
         "event": "opened",
         "stay": stay,
         **changes,

@@ -50,9 +50,7 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize(
-    "authorization", ["", "Bearer", "Bearer x", "Bearer " + "b" * 64, "Basic " + TOKEN, TOKEN, "bearer é"]
-)
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer x", "Bearer " + "b" * 64, "Basic " + TOKEN, TOKEN, "bearer é"])
 @pytest.mark.parametrize(
     ("method", "path"),
     [

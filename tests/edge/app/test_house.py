@@ -102,7 +102,8 @@ async def test_following_from_many_places_at_once_takes_each_record_once(buildin
     assert openings(building)[-1][0] == 19
 
 
-@pytest.mark.parametrize("quality", ["none", "unknown", None])
+@pytest.mark.guarantee("G10")
+@pytest.mark.parametrize("quality", ["uncertain", "unheard-of", None])
 async def test_a_lock_that_lost_its_clock_still_wakes_the_room(building: Building, quality: str | None) -> None:
     await building.opened(at_ms=0, time_quality=quality)
     await building.work()

@@ -143,7 +143,7 @@ async def test_coming_home_late_does_not_light_up_the_one_asleep(building: Build
 async def test_a_wake_survives_a_kill_between_the_record_and_its_effect(building: Building) -> None:
     await checked_in(building)
     body = {"door": "door-101", "room": "101", "event": "opened", "stay": "s-anna", "at_ms": T0, "lock_seq": 1}
-    body["time_quality"] = "synchronised"
+    body["time_quality"] = "unheard of"
     from edge.log.record_log import Entry
     from tests.edge.world import DOORS_LIFE
 

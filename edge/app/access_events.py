@@ -1,0 +1,97 @@
+"""Carries the doors' access events into the record log: each once, in order, acknowledged once durable.
+
+The doors keep an event until it is acknowledged; the log takes a position of their store at most once, in one commit
+with the record. So a kill on either side at any moment repeats the carrying and never the record.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final, Protocol
+
+from edge.app.house import House
+from kit.health import Health
+from protocols.errors import InvalidInputError, PlatformError
+from protocols.grant.lock_time import TimeQuality
+
+PART: Final = "doors"
+"""Health: whether the doors process can be reached."""
+
+
+class DoorsEvent(Protocol):
+    """One event as the doors tell it (edge.doors.store.AccessEvent)."""
+
+    @property
+    def epoch(self) -> bytes:
+        """The life of the doors' store."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """Its position there, rising from 1."""
+        ...
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """What happened."""
+        ...
+
+    @property
+    def device_at_ms(self) -> int | None:
+        """The lock's own time, unix ms."""
+        ...
+
+
+class DoorsEvents(Protocol):
+    """The doors process, as a source of events (edge.doors.client.DoorsClient)."""
+
+    async def epoch(self) -> bytes:
+        """Return the life of the doors' store. Raises LinkLostError, ReplyTimeoutError."""
+        ...
+
+    def events(self, after: int) -> AsyncIterator[DoorsEvent]:
+        """Yield what follows `after`, waiting for more without end. Raises LinkLostError, ReplyTimeoutError."""
+        ...
+
+    async def ack(self, epoch: bytes, up_to: int) -> None:
+        """Let the doors forget what is durable here. Raises LinkLostError, ReplyTimeoutError."""
+        ...
+
+
+async def carry(doors: DoorsEvents, house: House, health: Health) -> None:
+    """Carry events for ever, through every life of the doors' store.
+
+    Raises:
+        LinkLostError, ReplyTimeoutError: the doors went away; begin again.
+        StoreFailedError: the log refused; the doors keep the event.
+    """
+    try:
+        while True:
+            await _carry_one_life(doors, house, health)
+    except PlatformError as error:
+        health.report(PART, ok=False, detail=str(error))
+        raise
+
+
+async def _carry_one_life(doors: DoorsEvents, house: House, health: Health) -> None:
+    epoch = await doors.epoch()
+    health.report(PART, ok=True)
+    await house.catch_up()
+    mark = await house.doors_mark(epoch)
+    if mark:
+        await doors.ack(epoch, mark)  # a kill between append and ack left it unsaid
+    async for event in doors.events(mark):
+        if event.epoch != epoch:
+            return  # the doors' store was begun anew: count from its beginning
+        await house.access_happened(event.epoch, event.seq, as_record(event.body), device_at_ms=event.device_at_ms)
+        await doors.ack(event.epoch, event.seq)
+
+
+def as_record(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of the lane A record: the lock's byte for its time's quality becomes a word."""
+    told = dict(body)
+    quality = told.get("time_quality")
+    if isinstance(quality, int):
+        try:
+            told["time_quality"] = TimeQuality(quality).name.lower()
+        except ValueError as error:
+            raise InvalidInputError("access event: time_quality", f"{quality} is none of 0, 1, 2") from error
+    return told

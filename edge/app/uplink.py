@@ -1,0 +1,170 @@
+"""Joins the uplink: where the cloud's broker is, which key its orders are signed with, and what is made of them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from edge.app.house import House
+from edge.app.settings import UplinkSettings
+from edge.link.uplink import Uplink
+from edge.log.record_log import RecordLog
+from edge.rooms.commands import RoomCommand
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.identity import tls_client_context
+from kit.mqtt import Broker, MqttTransport
+from protocols.device_model.capability import Capability
+from protocols.device_model.identity import EdgeId, PropertyId, parse_room_id, parse_stay_id
+from protocols.errors import CredentialRefusedError, InvalidInputError, PeerProtocolError
+from protocols.link.documents import CommandEnvelope, Resolve, open_desired
+
+STAYS: Final = "stays"
+BY_CLOUD: Final = "cloud"
+
+
+def read_command_key(settings: UplinkSettings) -> Resolve:
+    """Return what tells the pinned command key from a stranger's.
+
+    Raises:
+        InvalidInputError: the file is not there, or is no P-256 public key.
+    """
+    path = settings.command_public_key_path
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except OSError as error:
+        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidInputError(str(path), "is not a PEM public key") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidInputError(str(path), "is not a P-256 public key")
+    pinned, ours = settings.command_key_id.encode(), key
+
+    def resolve(kid: bytes) -> ec.EllipticCurvePublicKey | None:
+        return ours if kid == pinned else None
+
+    return resolve
+
+
+def make_transport(settings: UplinkSettings, edge: EdgeId) -> MqttTransport:
+    """Return the way to the cloud's broker. Raises InvalidInputError for a certificate or key that is wrong."""
+    tls = None
+    if settings.ca_path is not None:
+        tls = tls_client_context(settings.ca_path, settings.cert_path, settings.key_path)
+    return MqttTransport(Broker(settings.host, settings.port, client_id=edge, tls=tls, keepalive=settings.keepalive))
+
+
+def make_uplink(
+    settings: UplinkSettings,
+    *,
+    edge: EdgeId,
+    property_id: PropertyId,
+    log: RecordLog,
+    house: House,
+    clock: Clock,
+    dice: Dice,
+) -> Uplink:
+    """Return the uplink, not yet running. Raises InvalidInputError."""
+    return Uplink(
+        edge=edge,
+        property_id=property_id,
+        log=log,
+        transport=make_transport(settings, edge),
+        clock=clock,
+        dice=dice,
+        command_key=read_command_key(settings),
+        on_command=obeying(house),
+        on_desired=house.desired,
+        live_state=house.live_state,
+        settings=settings.link,
+    )
+
+
+async def recover_documents(log: RecordLog, house: House, resolve: Resolve, edge: EdgeId) -> None:
+    """Take a stays document again that the log holds and the house lost (its store was set aside).
+
+    Raises:
+        StoreFailedError: the log cannot be read.
+    """
+    kept = await log.document(STAYS)
+    if kept is None or kept[0] <= house.keeper.replica.document_version:
+        return
+    try:
+        document = open_desired(kept[1], resolve, edge=edge)
+    except (CredentialRefusedError, PeerProtocolError):
+        return  # signed by a key that is no longer pinned: the cloud will send its own
+    await house.desired(document.name, document.version, document.body)
+
+
+def obeying(house: House) -> Callable[[CommandEnvelope], Awaitable[Mapping[str, Any]]]:
+    """Return what obeys the cloud's commands; the link judges signature, deadline and repetition beforehand.
+
+    Kinds: `check_in` {stay, phone_public_key, by?}, `check_out` {stay, by?}, `room` {room, capability, attribute,
+    value}. An unknown kind or argument is refused by name and nothing happens.
+    """
+
+    async def obey(command: CommandEnvelope) -> Mapping[str, Any]:
+        args = command.args
+        match command.kind:
+            case "check_in":
+                _only(command, {"stay", "phone_public_key", "by"})
+                stay = parse_stay_id(args.get("stay"), "stay")
+                key = _text(command, "phone_public_key")
+                return await house.desk.check_in(stay, key, by=_text(command, "by", BY_CLOUD))
+            case "check_out":
+                _only(command, {"stay", "by"})
+                stay = parse_stay_id(args.get("stay"), "stay")
+                return await house.desk.check_out(stay, by=_text(command, "by", BY_CLOUD))
+            case "room" | "room_command":
+                outcome = await house.rooms.command(_room_command(command), recorded=False)
+                return outcome.to_body()
+        raise InvalidInputError("command kind", f"{command.kind!r} is not known here; known: check_in, check_out, room")
+
+    return obey
+
+
+def _room_command(command: CommandEnvelope) -> RoomCommand:
+    _only(command, {"room", "capability", "attribute", "value", "by"})
+    value = command.args.get("value")
+    if not isinstance(value, bool | int | float | str):
+        raise InvalidInputError("value", f"{value!r:.80} is no value")
+    try:
+        capability = Capability(_text(command, "capability"))
+    except ValueError as error:
+        raise InvalidInputError("capability", str(error)) from error
+    return RoomCommand(
+        id=command.id,
+        room=parse_room_id(command.args.get("room"), "room"),
+        capability=capability,
+        attribute=_text(command, "attribute"),
+        value=value,
+        deadline_ms=command.deadline_ms,
+        idempotency_key=f"cloud:{command.idempotency_key}",
+        by=_text(command, "by", BY_CLOUD),
+    )
+
+
+def _only(command: CommandEnvelope, known: set[str]) -> None:
+    if unknown := sorted(command.args.keys() - known):
+        raise InvalidInputError(f"command {command.kind}", f"argument {unknown[0]!r} is not known")
+
+
+def _text(command: CommandEnvelope, name: str, default: str | None = None) -> str:
+    value = command.args.get(name, default)
+    if not isinstance(value, str):
+        raise InvalidInputError(f"command {command.kind}: {name}", f"{value!r:.80} is not text")
+    return value
+
+
+def missing_files(settings: UplinkSettings) -> list[tuple[str, Path]]:
+    """Return (key, path) of the files that the settings name and that are not there."""
+    paths = {
+        "command_public_key_path": settings.command_public_key_path,
+        "ca_path": settings.ca_path,
+        "cert_path": settings.cert_path,
+        "key_path": settings.key_path,
+    }
+    return [(key, path) for key, path in paths.items() if path is not None and not path.is_file()]
