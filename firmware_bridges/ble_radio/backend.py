@@ -1,5 +1,6 @@
 """Which implementation of bleak a program talks to: the machine's own, or the emulated radio. Imports no bumble."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ class BleBackend:
 
     client_class: type[BaseBleakClient] | None = None
     scanner_class: type[BaseBleakScanner] | None = None
+    lost: asyncio.Event | None = None
+    """Set when the adapter has gone for good, where the backend can tell; bleak itself has no word for it."""
 
     def client(
         self,

@@ -6,7 +6,7 @@ Ends with LinkLostError when the adapter fails; whoever listens begins again und
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 from bleak import BleakScanner
 from bleak.backends.device import BLEDevice
@@ -77,11 +77,23 @@ class Sightings:
             self.restarts += 1
 
     async def _next(self) -> Sighting | None:
+        """Return the next sighting, or None after silence. Raises LinkLostError when the adapter says it is gone."""
+        if len(self._waiting):
+            return await self._waiting.get()
+        heard = asyncio.ensure_future(self._waiting.get())
+        waits: set[asyncio.Future[object]] = {cast("asyncio.Future[object]", heard)}
+        if self._backend.lost is not None:
+            waits.add(cast("asyncio.Future[object]", asyncio.ensure_future(self._backend.lost.wait())))
         try:
-            async with asyncio.timeout(self._silence_ms / 1_000):
-                return await self._waiting.get()
-        except TimeoutError:
+            await asyncio.wait(waits, timeout=self._silence_ms / 1_000, return_when=asyncio.FIRST_COMPLETED)
+            if heard.done():
+                return heard.result()
+            if self._backend.lost is not None and self._backend.lost.is_set():
+                raise LinkLostError("scanning failed: the Bluetooth adapter is gone")
             return None
+        finally:
+            for each in waits:
+                each.cancel()
 
     def _on_advertisement(self, device: BLEDevice, advert: AdvertisementData) -> None:
         data = advert.service_data.get(self._service_uuid)
