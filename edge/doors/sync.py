@@ -170,7 +170,7 @@ class LockSync:
         self._visits.labels(outcome).inc()
 
     async def visit(self, door: BookedDoor, radio: DoorRadio, address: str) -> None:
-        """One visit: bumps first, then the clock, then records until the lock has no more.
+        """One visit: the clock if it is due, then bumps, then records until the lock has no more.
 
         Raises:
             LinkLostError, ReplyTimeoutError, CredentialRefusedError, PeerProtocolError, AuditBrokenError,
@@ -180,11 +180,10 @@ class LockSync:
         session = await radio.open_session(address)
         try:
             talk = Conversation(session, door.keys(at_s, at_s), clock=self._clock, dice=self._dice)
-            answer = await self._carry_bumps(door, talk)
-            if answer is None:
-                answer = await talk.ask(AskStatus())
+            answer = await talk.ask(AskStatus())
+            await self._set_time(door, talk, answer.result)  # first: a lock without time may doubt all the rest
+            answer = await self._carry_bumps(door, talk) or answer
             self._heard(door, answer.result)
-            await self._set_time(door, talk, answer.result)
             await self._fetch(door, talk)
         finally:
             await session.close()
@@ -195,9 +194,6 @@ class LockSync:
             if (signed := self._desk.signed_bump(bump)) is None:
                 continue  # the clock is unsound: the bump stays queued
             answer = await talk.ask(Carry(*signed))
-            if answer.result.status is Status.TIME_UNCERTAIN:
-                await self._set_time(door, talk, answer.result)
-                answer = await talk.ask(Carry(*signed))
             if answer.result.status not in (Status.DONE, Status.UNCHANGED):
                 self._log.warning(
                     "bump_refused", door=door.door, generation=bump.generation, status=answer.result.status.name

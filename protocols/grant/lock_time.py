@@ -48,10 +48,15 @@ class LockTime:
     def having_seen(self, issued_at_s: int) -> "LockTime":
         """Return the time after a verified object issued at `issued_at_s`: it is now at least that late.
 
+        More than FLOOR_JUMP_MOST_S ahead it is not taken over: a lock without certain time goes on with what it has
+        (a guest it knows already is not locked out), one with certain time doubts the object.
+
         Raises:
-            CredentialRefusedError: TIME_UNCERTAIN: it is more than FLOOR_JUMP_MOST_S ahead of the lock.
+            CredentialRefusedError: TIME_UNCERTAIN: too far ahead of a clock that is certain.
         """
         if issued_at_s > self.now_s + FLOOR_JUMP_MOST_S:
+            if self.quality is TimeQuality.UNCERTAIN:
+                return self
             raise CredentialRefusedError(RefusalReason.TIME_UNCERTAIN)
         return replace(self, floor_s=max(self.floor_s, issued_at_s), now_s=max(self.now_s, issued_at_s))
 
