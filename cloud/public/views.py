@@ -29,7 +29,7 @@ CELSIUS: Final = "°C"
 
 
 def link_view(health: LinkHealth | None, edge: str, state: LinkState) -> schema.Link:
-    """Return the line as the API says it; lanes are those of the incarnation heard last."""
+    """Return the line as the API says it; each lane in its newest life: lanes are stores apart and die apart."""
     if health is None:
         return schema.Link(
             state=state.value, edge=edge, incarnation=None, last_heard_at=None, last_ack_at=None, backlog=None, lanes=[]
@@ -46,8 +46,7 @@ def link_view(health: LinkHealth | None, edge: str, state: LinkState) -> schema.
         backlog=backlog,
         lanes=[
             schema.Lane(lane=each.lane.value, hi=each.hi, records=each.records, gaps=each.gaps)
-            for each in health.lanes
-            if each.incarnation == health.incarnation
+            for each in {each.lane: each for each in health.lanes}.values()  # listed oldest life first
         ],
     )
 
