@@ -146,7 +146,9 @@ class Uplink:
                 async with self._transport.connect(subscribe=[down_filter(self._edge)]) as connection:
                     await self._talk(connection)
             except (LinkLostError, ReplyTimeoutError) as error:
-                self._say.info("link_lost", error=str(error), silent=self._silent_connections)
+                tries = self._silent_connections
+                if tries & (tries - 1) == 0:  # a month off line must not fill the journal: 0, 1, 2, 4, 8 ...
+                    self._say.info("link_lost", error=str(error), tries=tries)
             await asyncio.sleep(self._pause_s())
 
     def _pause_s(self) -> float:

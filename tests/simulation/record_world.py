@@ -1,7 +1,7 @@
-"""A building and its cloud in virtual time: the real record stores, uplink and stream rule over a net that does its worst.
+"""A building and its cloud in virtual time: real record stores, uplink and stream rule over a net at its worst.
 
-The cloud's database is memory with the one property that matters: records and mark change together or not at all. The ledger of
-what must arrive is kept here, apart from both.
+The cloud's database is memory with the one property that matters: records and mark change together or not at all.
+The ledger of what must arrive is kept here, apart from both.
 """
 
 import asyncio

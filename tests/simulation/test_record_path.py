@@ -1,4 +1,4 @@
-"""Nothing lost, doubled or inverted on the way from the building to the cloud, whatever the net, the edge and the workers do.
+"""Nothing lost, doubled or inverted on the way to the cloud, whatever net, edge and workers do.
 
 A seed that ever failed is added by number, and stays.
 """
@@ -141,15 +141,15 @@ def test_a_day_of_backlog_delays_neither_live_state_nor_doors(seed: int) -> None
         world.net.cut("edge")
         for _ in range(24):
             for lane in (Lane.B, Lane.C):
-                for _ in range(50):
-                    await world.append(lane, 200)
+                await world.append(lane, 200)
+                await world.append(lane, 200)
             await asyncio.sleep(HOUR_S)
         world.net.heal("edge")
         healed_s = world.loop.time()
         while world.cloud.live_at_ms is None or world.cloud.live_at_ms < world.clock.wall_ms() - 60_000:
             await asyncio.sleep(0.5)
         rows_at_live = len(world.cloud.rows)
-        assert rows_at_live < 5_000  # the live state did not wait for the backlog
+        assert rows_at_live < 2_500 < len(world.kept) / 6  # the live state did not wait for the backlog
         world.cloud.a_delay_ms.clear()
         while not world.caught_up():
             await world.append(Lane.A)
