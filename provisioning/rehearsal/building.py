@@ -9,7 +9,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import secrets
 import shutil
 import sys
 import tempfile
@@ -107,7 +106,7 @@ class Building:
         self.identities: DoorIdentities = make_door_identities(
             inventory.property.id, inventories.doors(inventory), dice
         )
-        self.console_token = secrets.token_urlsafe(24)
+        self.console_token = dice.bytes(24).hex()
         self._guests: list[Guest] = []
         # Set while the building is raised, in this order.
         self.programs: Programs
@@ -163,12 +162,9 @@ class Building:
         config.mkdir(parents=True, exist_ok=True, mode=0o700)
         say("making certificates, lock identities and the site plan")
         site_plan = self._write_plan(config)
-        link = DevelopmentAuthority(
-            config / "link-pki", name="innkeeper development link authority", now=datetime.now(UTC)
-        )
-        site = DevelopmentAuthority(
-            config / "site-pki", name="innkeeper development site authority", now=datetime.now(UTC)
-        )
+        now = datetime.fromtimestamp(self.clock.wall_ms() / 1000, UTC)
+        link = DevelopmentAuthority(config / "link-pki", name="innkeeper development link authority", now=now)
+        site = DevelopmentAuthority(config / "site-pki", name="innkeeper development site authority", now=now)
         self.postgres = EmbeddedPostgres(self.folder / "postgres")
         self.brokers = {
             "cloud": Nats(self.folder / "broker-cloud", tls=self._cloud_broker_tls(link)),
@@ -290,7 +286,7 @@ class Building:
             ),
         ]
         for name in ("client", "access", "webhook"):
-            write_private(config / f"pms-{name}.token", secrets.token_hex(24).encode())
+            write_private(config / f"pms-{name}.token", self.dice.bytes(24).hex().encode())
         path = config / "cloud.toml"
         write_private(path, toml(settings, tables).encode())
         await self._start_pms(path, site_plan)
@@ -357,7 +353,7 @@ class Building:
         }
         policy_path.write_text(json.dumps(POLICY, indent=1) + "\n")
         (self.folder / "doors").mkdir(mode=0o700, exist_ok=True)
-        token = secrets.token_hex(24)
+        token = self.dice.bytes(24).hex()
         write_private(config / "edge-api.token", token.encode())
         for name, command, document in (("doors", "doors", doors), ("edge", "run", edge)):
             path = config / f"{name}.toml"
