@@ -45,7 +45,7 @@ export class Hotel {
     }
     this.rooms.set('lobby', this.#common('lobby', 0, 'common', 'lobby'))
     this.rooms.set('plant', this.#common('plant', 0, 'plant', 'plant_room'))
-    const stays = [...this.rooms.values()].filter((room) => room.stay)
+    const stays = [...this.rooms.values()].filter((room) => room.kind === 'guest_room')
     for (let i = 0; i < 140; i++) {
       this.#event(d.pick(stays), now() - i * d.integer(4, 9) * MINUTE - d.integer(0, 50) * SECOND, d.chance(0.1))
     }
@@ -59,8 +59,7 @@ export class Hotel {
     const dead = this.rooms.get('304')
     Object.assign(dead.climate, { quality: 'stale', at: this.iso(now() - 3 * HOUR) })
     Object.assign(this.rooms.get('106').contact, { open: true, at: this.iso(now() - 26 * MINUTE) })
-    const lost = this.rooms.get('305')
-    lost.lock.state = 'unknown'
+    this.rooms.get('305').lock.state = 'unknown'
   }
 
   iso(ms) { return new Date(ms).toISOString() }
@@ -73,7 +72,7 @@ export class Hotel {
     const occupied = inHouse && d.chance(0.55)
     const setpoint = inHouse ? d.pick([20.5, 21, 21.5, 22]) : 18
     const room = {
-      id, floor, kind: 'guest_room', type, mode: inHouse ? (occupied ? 'comfort' : 'eco') : 'set_back',
+      id, floor, kind: 'guest_room', type, mode: inHouse ? (occupied ? 'occupied_comfort' : 'away_set_back') : 'vacant_set_back',
       lock: { door: `door-${id}`, state: 'locked', battery_percent: d.integer(38, 100), last_event: null },
       light: { on: occupied && d.chance(0.7), at: this.#ago(MINUTE, 3 * HOUR), quality: 'good' },
       climate: { temperature: Math.round((setpoint + (d.next() - 0.5) * 1.6) * 10) / 10, setpoint, unit: '°C', at: this.#ago(2 * SECOND, 50 * SECOND), quality: 'good' },
@@ -81,7 +80,8 @@ export class Hotel {
       contact: { open: false, at: this.#ago(2 * MINUTE, 9 * HOUR) },
       stay: inHouse ? { id: `s-${hex(d, 6)}`, state: 'in_house', guest_name: d.pick(GUESTS), until: this.#checkout(d.integer(1, 5)) } : null,
     }
-    if (!inHouse && d.chance(0.3)) room.stay = { id: `s-${hex(d, 6)}`, state: 'ready', guest_name: d.pick(GUESTS), until: this.#checkout(d.integer(2, 5)) }
+    if (!inHouse && d.chance(0.3)) room.mode = 'expected'
+    if (room.mode === 'expected') room.stay = { id: `s-${hex(d, 6)}`, state: 'ready', guest_name: d.pick(GUESTS), until: this.#checkout(d.integer(2, 5)) }
     this.rooms.set(id, room)
   }
 
@@ -114,6 +114,18 @@ export class Hotel {
     this.events.push(event)
     return event
   }
+
+  /** A room as the cloud tells it: while the line is quiet, nothing that the edge measured is better than stale. */
+  tell(room) {
+    if (this.state === 'online') return room
+    const stale = (fact) => fact && { ...fact, quality: 'stale' }
+    return {
+      ...room, light: stale(room.light), climate: stale(room.climate), occupancy: stale(room.occupancy),
+      lock: room.lock && { ...room.lock, state: 'unknown' },
+    }
+  }
+
+  told() { return [...this.rooms.values()].map((room) => this.tell(room)) }
 
   /** Somebody stands at a door. Returns what the cloud would tell: [the event, the rooms that changed]. */
   atDoor(id, kind = 'opened', reason = null, late_ms = 0) {

@@ -28,14 +28,18 @@ const { values: options } = parseArgs({
     still: { type: 'boolean', default: false },
     'tick-ms': { type: 'string', default: '5000' },
     'signed-out': { type: 'boolean', default: false },
+    policy: {
+      type: 'string',
+      default: "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    },
   },
 })
 
 const HOTELS = [['aurora', 'Hotel Aurora', 'Europe/Vienna'], ['meridian', 'Meridian Harbour', 'Europe/Lisbon'],
   ['juniper', 'The Juniper', 'America/New_York'], ['kestrel', 'Kestrel House', 'Asia/Tokyo']]
-// What the real cloud sends, so that what it forbids is seen here first.
 const SECURITY = {
-  'content-security-policy': "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'",
+  // As strict as the real cloud, so that what it forbids is seen here first.
+  'content-security-policy': options.policy,
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
 }
@@ -53,7 +57,7 @@ function tell(hotel, message) {
   if (mode.frozen) return
   for (const viewer of viewers.get(hotel.id)) viewer.send(JSON.stringify(message))
 }
-const tellRooms = (hotel, rooms) => rooms.length > 0 && tell(hotel, { type: 'rooms', as_of: iso(), rooms })
+const tellRooms = (hotel, rooms) => rooms.length > 0 && tell(hotel, { type: 'rooms', as_of: iso(), rooms: rooms.map((room) => hotel.tell(room)) })
 const tellLink = (hotel) => tell(hotel, { type: 'link', as_of: iso(), link: hotel.link() })
 
 function openDoor(hotel, room, event, reason, late_ms) {
@@ -87,6 +91,7 @@ const KNOBS = {
     else if (hotel.state === 'never') hotel.heardAt = hotel.ackAt = hotel.backlog = null
     else { hotel.heardAt = now() - ago_ms; hotel.ackAt = hotel.heardAt - 900 }
     tellLink(hotel)
+    tellRooms(hotel, [...hotel.rooms.values()])
   },
   event(hotel, query) {
     return openDoor(hotel, query.get('room') ?? '101', query.get('event') ?? 'opened', query.get('reason'), Number(query.get('late_s') ?? 0) * 1_000)
@@ -128,7 +133,7 @@ function api(path, query, response) {
   const hotel = hotels.find((each) => each.id === id)
   if (hotel === undefined) return json(response, 404, { type: 'about:blank', title: 'No such property', status: 404, detail: `There is no property ${id}.` })
   if (rest === undefined) return json(response, 200, hotel.property())
-  if (rest === '/rooms') return json(response, 200, { as_of: iso(), rooms: [...hotel.rooms.values()] })
+  if (rest === '/rooms') return json(response, 200, { as_of: iso(), rooms: hotel.told() })
   if (rest === '/access-events') {
     const limit = Math.min(200, Number(query.get('limit') ?? PAGE_OF_EVENTS))
     const from = query.has('before') ? hotel.events.findIndex((event) => event.id === query.get('before')) + 1 : 0
@@ -179,7 +184,7 @@ server.on('upgrade', (request, socket) => {
   viewers.get(hotel.id).add(viewer)
   if (!mode.frozen) {
     viewer.send(JSON.stringify({
-      type: 'snapshot', as_of: iso(), rooms: [...hotel.rooms.values()], link: hotel.link(), access_events: hotel.events.slice(0, PAGE_OF_EVENTS),
+      type: 'snapshot', as_of: iso(), rooms: hotel.told(), link: hotel.link(), access_events: hotel.events.slice(0, PAGE_OF_EVENTS),
     }))
   }
 })

@@ -1,5 +1,5 @@
 import { type AccessEvent, ageMs, ApiFailure, type Client, type LiveStore, type Room } from '@innkeeper/api'
-import { Age, formatAge, formatClock, formatDay, isRefusal, saidEvent, saidReason, saidRoom, StateBadge, useSurroundings } from '@innkeeper/ui'
+import { Age, EventBadge, formatAge, formatClock, formatDay, isRefusal, saidReason, saidRoom, useSurroundings } from '@innkeeper/ui'
 import { Button } from '@mantine/core'
 import { useMemo, useRef, useState } from 'react'
 import styles from './DoorLog.module.css'
@@ -88,13 +88,11 @@ function Entry({ event, zone, onOpen }: { event: AccessEvent; zone: string; onOp
           ) : (
             <span className={styles['placeText']}>{place}</span>
           )}
-          <StateBadge quiet tone={refused ? 'bad' : event.event === 'opened' ? 'good' : 'info'} icon={refused ? 'cross' : event.event === 'opened' ? 'check' : 'swap'}>
-            {saidEvent(event.event)}
-          </StateBadge>
+          <EventBadge event={event.event} />
         </span>
         {event.reason !== null && <span className={styles['reason']}>{saidReason(event.reason)}</span>}
         <span className={styles['detail']}>
-          {event.stay === null ? 'No stay' : `Stay ${event.stay}`}
+          {event.stay === null ? (event.grant === null ? 'No key involved' : 'No stay of ours') : `Stay ${event.stay}`}
           {late_ms > LATE_AFTER_MS && <span className={styles['late']}> · reached us {formatAge(late_ms)} later</span>}
         </span>
       </div>

@@ -54,8 +54,8 @@ export function FailurePage({ failure, again }: { failure: Pick<ApiFailure, 'kin
     <>
       <Header />
       <main className={styles['main']}>
-        {failure.kind === 'signed_out' ? (
-          <SignIn />
+        {failure.kind === 'signed_out' || failure.kind === 'forbidden' ? (
+          <SignIn {...(failure.kind === 'forbidden' ? { said: failure.message } : {})} />
         ) : (
           <Notice title={TITLES[failure.kind]} action={<Button onClick={again}>Ask again</Button>}>
             <p>{failure.message}</p>
@@ -68,9 +68,10 @@ export function FailurePage({ failure, again }: { failure: Pick<ApiFailure, 'kin
 }
 
 /** The cloud's own sign-in: it takes the token, sets the session cookie and comes back here. */
-export function SignIn() {
+export function SignIn({ said }: { said?: string }) {
   return (
     <Notice title={TITLES.signed_out} icon="lock">
+      {said !== undefined && <p>The cloud says: {said}</p>}
       <p>Open the sign-in link that you were given, or paste its token.</p>
       <form className={styles['signIn']} method="get" action="sign-in">
         <PasswordInput name="token" label="Token" required withAsterisk={false} autoComplete="off" className={styles['token'] ?? ''}

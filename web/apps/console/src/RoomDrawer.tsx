@@ -1,7 +1,7 @@
 import type { AccessEvent, Quality, Room } from '@innkeeper/api'
 import {
-  Age, CLIMATE_STALE_AFTER_MS, degrees, formatClock, formatFull, humanise, Icon, type IconName, isBatteryLow, isDoubtful, isRefusal, saidEvent,
-  saidLock, saidMode, saidQuality, saidReason, saidRoom, saidStay, StateBadge, useSurroundings, yesNo,
+  Age, CLIMATE_STALE_AFTER_MS, degrees, EventBadge, formatClock, formatFull, humanise, Icon, type IconName, isBatteryLow, isDoubtful,
+  saidEvent, saidLock, saidMode, saidPercent, saidQuality, saidReason, saidRoom, saidStay, useSurroundings, yesNo,
 } from '@innkeeper/ui'
 import { Drawer } from '@mantine/core'
 import { type ReactNode, useEffect, useState } from 'react'
@@ -95,9 +95,7 @@ function Detail({ room, events }: { room: Room; events: readonly AccessEvent[] }
                 <li key={event.id}>
                   <span className={styles['clock']}>{formatClock(event.at, zone)}</span>
                   <span>
-                    <StateBadge quiet tone={isRefusal(event) ? 'bad' : event.event === 'opened' ? 'good' : 'info'} icon={isRefusal(event) ? 'cross' : event.event === 'opened' ? 'check' : 'swap'}>
-                      {saidEvent(event.event)}
-                    </StateBadge>
+                    <EventBadge event={event.event} />
                     {event.reason !== null && <span className={styles['reason']}>{saidReason(event.reason)}</span>}
                   </span>
                   <Age at={event.at} fact />
@@ -125,9 +123,10 @@ function capabilities(room: Room): ReactNode[] {
   const rows: ReactNode[] = []
   if (lock) {
     const at = lock.last_event?.at ?? null
-    rows.push(<Row key="lock" icon={lock.state === 'unlocked' ? 'unlock' : lock.state === 'locked' ? 'lock' : 'question'} name="Lock" value={saidLock(lock.state)} at={at} warn={lock.state === 'unknown'} note="by its last event" />)
+    rows.push(<Row key="lock" icon={lock.state === 'unlocked' ? 'unlock' : lock.state === 'locked' ? 'lock' : 'question'} name="Lock" value={saidLock(lock.state)} at={at} />)
+    if (lock.last_event !== null) rows.push(<Row key="event" icon="door" name="Last event" value={saidEvent(lock.last_event.event)} at={at} fact {...(lock.last_event.reason === null ? {} : { note: saidReason(lock.last_event.reason) })} />)
     rows.push(
-      <Row key="battery" icon="battery" name="Lock battery" value={lock.battery_percent === null ? 'Unknown' : `${lock.battery_percent} %`} at={at}
+      <Row key="battery" icon="battery" name="Lock battery" value={lock.battery_percent === null ? 'Unknown' : saidPercent(lock.battery_percent)} at={at}
         warn={isBatteryLow(lock.battery_percent)} note={isBatteryLow(lock.battery_percent) ? 'low' : 'by its last event'} />,
     )
   }
@@ -158,8 +157,8 @@ function capabilities(room: Room): ReactNode[] {
   return rows
 }
 
-function Row({ icon, name, value, quality, at, staleAfterMs, warn = false, note }: {
-  icon: IconName; name: string; value: string; quality?: Quality; at: string | null; staleAfterMs?: number; warn?: boolean; note?: string
+function Row({ icon, name, value, quality, at, staleAfterMs, warn = false, fact = false, note }: {
+  icon: IconName; name: string; value: string; quality?: Quality; at: string | null; staleAfterMs?: number; warn?: boolean; fact?: boolean; note?: string
 }) {
   return (
     <tr>
@@ -172,7 +171,7 @@ function Row({ icon, name, value, quality, at, staleAfterMs, warn = false, note 
       </td>
       <td className={isDoubtful(quality) ? styles['warn'] : styles['quality']}>{quality === undefined ? '–' : saidQuality(quality)}</td>
       <td>
-        <Age at={at} stale={isDoubtful(quality)} {...(staleAfterMs === undefined ? {} : { staleAfterMs })} />
+        <Age at={at} fact={fact} stale={isDoubtful(quality)} {...(staleAfterMs === undefined ? {} : { staleAfterMs })} />
       </td>
     </tr>
   )

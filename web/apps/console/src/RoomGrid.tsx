@@ -1,5 +1,5 @@
 import type { Room } from '@innkeeper/api'
-import { attentionTo, Icon, type IconName, isInHouse, RoomTile, useTime } from '@innkeeper/ui'
+import { attentionTo, Icon, type IconName, isInHouse, RoomTile, type Source, useSurroundings, useTime } from '@innkeeper/ui'
 import { TextInput } from '@mantine/core'
 import { type KeyboardEvent, useMemo, useRef, useState } from 'react'
 import { step } from './gridSteps'
@@ -29,7 +29,8 @@ export function RoomGrid({ rooms, order, opened, onOpen }: RoomGridProps) {
   const [stood, setStood] = useState<string | null>(null)
   const ground = useRef<HTMLDivElement>(null)
   // Rooms that need a look can change by time alone, so the answer is asked each beat and compared as text.
-  const looks = useTime((now_ms) => order.filter((id) => needsLook(rooms.get(id), now_ms)).join('\n'))
+  const { source } = useSurroundings()
+  const looks = useTime((now_ms) => order.filter((id) => needsLook(rooms.get(id), now_ms, source)).join('\n'))
   const attention = useMemo(() => new Set(looks === '' ? [] : looks.split('\n')), [looks])
 
   const counts = useMemo(() => {
@@ -118,7 +119,8 @@ export function RoomGrid({ rooms, order, opened, onOpen }: RoomGridProps) {
   )
 }
 
-const needsLook = (room: Room | undefined, now_ms: number): boolean => room !== undefined && attentionTo(room, now_ms).length > 0
+const needsLook = (room: Room | undefined, now_ms: number, source: Source): boolean =>
+  room !== undefined && attentionTo(room, now_ms, source).length > 0
 
 function passes(room: Room | undefined, filter: Filter, attention: ReadonlySet<string>): boolean {
   if (room === undefined) return false

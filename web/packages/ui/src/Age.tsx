@@ -27,7 +27,7 @@ export function Age({ at, staleAfterMs, stale = false, ago = false, fact = false
     return age === null ? 'never' : formatAge(age)
   })
   const tooOld = useTime((now_ms) => staleAfterMs !== undefined && (ageMs(at, now_ms) ?? 0) > staleAfterMs)
-  const old = fact ? null : stale || tooOld ? 'old' : source !== 'live' ? 'held' : null
+  const old = fact ? null : source !== 'live' ? 'held' : stale || tooOld ? 'old' : null
   return (
     <time
       className={styles['age']}

@@ -10,7 +10,7 @@ import { useSurroundings } from './source'
 import { StateBadge, type Tone } from './StateBadge'
 import { formatDay } from './time'
 import { useTime } from './ticker'
-import { humanise, isInHouse, saidEvent, saidLock, saidMode, saidRoom, saidStay } from './words'
+import { humanise, isInHouse, saidEvent, saidLock, saidMode, saidPercent, saidRoom, saidStay } from './words'
 
 export interface RoomTileProps {
   room: Room
@@ -24,7 +24,7 @@ export interface RoomTileProps {
 /** One room at a glance: who, door, climate, light, presence; each with its age. */
 export const RoomTile = memo(function RoomTile({ room, selected = false, tabIndex = 0, onOpen, onFocus }: RoomTileProps) {
   const { source, zone } = useSurroundings()
-  const attention = useTime((now_ms) => attentionTo(room, now_ms).join('; '))
+  const attention = useTime((now_ms) => attentionTo(room, now_ms, source).join('; '))
   const openLong = useTime((now_ms) => isOpenLong(room, now_ms))
   const changed = useChangeMark(room)
   const held = source !== 'live'
@@ -73,21 +73,18 @@ export const RoomTile = memo(function RoomTile({ room, selected = false, tabInde
       <span className={styles['rows']}>
         {room.lock !== null && (
           <>
-            <span className={styles['row']} data-testid="tile-lock">
-              <span className={`${styles['icon']} ${lockTone(room.lock.state)}`}>
-                <Icon name={LOCK_ICON[room.lock.state] ?? 'question'} />
-              </span>
-              <span className={`${styles['value']} ${lockTone(room.lock.state)}`}>{saidLock(room.lock.state)}</span>
-              {room.lock.battery_percent !== null && (
-                <span className={`${styles['battery']} ${isBatteryLow(room.lock.battery_percent) ? styles['low'] : ''}`}>
-                  <BatteryIcon percent={room.lock.battery_percent} />
-                  {room.lock.battery_percent} %
+            {room.lock.state !== 'unknown' && (
+              <span className={styles['row']} data-testid="tile-lock">
+                <span className={`${styles['icon']} ${lockTone(room.lock.state)}`}>
+                  <Icon name={room.lock.state === 'locked' ? 'lock' : 'unlock'} />
                 </span>
-              )}
-            </span>
-            <span className={styles['row']} data-testid="tile-event">
+                <span className={`${styles['value']} ${lockTone(room.lock.state)}`}>{saidLock(room.lock.state)}</span>
+                {battery(room.lock.battery_percent)}
+              </span>
+            )}
+            <span className={styles['row']} data-testid="tile-event" title={room.lock.state === 'unknown' ? LOCK_MUTE : undefined}>
               <span className={styles['icon']}>
-                <Icon name={room.lock.last_event?.event === 'refused' ? 'cross' : 'door'} />
+                <Icon name={room.lock.last_event?.event === 'refused' ? 'cross' : room.lock.state === 'unknown' ? 'lock' : 'door'} />
               </span>
               {room.lock.last_event === null ? (
                 <span className={styles['last']}>No door event held</span>
@@ -96,11 +93,12 @@ export const RoomTile = memo(function RoomTile({ room, selected = false, tabInde
                   <span className={`${styles['last']} ${room.lock.last_event.event === 'refused' ? styles['refused'] : ''}`}>
                     {saidEvent(room.lock.last_event.event)}
                   </span>
-                  <span className={styles['push']}>
-                    <Age at={room.lock.last_event.at} fact />
+                  <span className={room.lock.state === 'unknown' ? '' : styles['push']}>
+                    <Age at={room.lock.last_event.at} ago={room.lock.state === 'unknown'} fact />
                   </span>
                 </>
               )}
+              {room.lock.state === 'unknown' && battery(room.lock.battery_percent)}
             </span>
           </>
         )}
@@ -160,9 +158,18 @@ function Cell({ icon, word, name, at, stale, glow = false, warn = false }: {
   )
 }
 
-const LOCK_ICON: Record<string, IconName> = { locked: 'lock', unlocked: 'unlock', unknown: 'question' }
-const lockTone = (state: string): string =>
-  (state === 'unlocked' ? styles['unlocked'] : state === 'unknown' ? styles['unknown'] : '') ?? ''
+const LOCK_MUTE = 'This lock tells what happened at it, not whether it is locked now.'
+const lockTone = (state: string): string => (state === 'unlocked' ? (styles['unlocked'] ?? '') : '')
+
+function battery(percent: number | null): ReactNode {
+  if (percent === null) return null
+  return (
+    <span className={`${styles['battery']} ${isBatteryLow(percent) ? styles['low'] : ''}`} data-testid="tile-battery">
+      <BatteryIcon percent={percent} />
+      {saidPercent(percent)}
+    </span>
+  )
+}
 
 export const degrees = (value: number | null): string => (value === null ? '–' : `${value.toFixed(1)}°`)
 export const yesNo = (value: boolean | null, yes: string, no: string): string => (value === null ? 'Unknown' : value ? yes : no)
@@ -185,7 +192,8 @@ function spoken(room: Room, attention: string, held: boolean): string {
   const parts = [saidRoom(room.id)]
   if (room.kind === 'guest_room') parts.push(room.stay === null ? 'vacant' : `${saidStay(room.stay.state)}: ${room.stay.guest_name ?? 'name not held'}`)
   if (isInHouse(room.stay?.state) && room.occupancy) parts.push(yesNo(room.occupancy.occupied, 'guest present', 'nobody present'))
-  if (room.lock) parts.push(saidLock(room.lock.state))
+  if (room.lock && room.lock.state !== 'unknown') parts.push(saidLock(room.lock.state))
+  if (room.lock?.last_event) parts.push(`last at the door: ${saidEvent(room.lock.last_event.event)}`)
   if (room.climate) parts.push(`${degrees(room.climate.temperature)} C`)
   if (attention !== '') parts.push(`attention: ${attention}`)
   if (held) parts.push('last known, not current')

@@ -2,7 +2,7 @@ import type { LinkState } from '@innkeeper/api'
 import type { ReactNode } from 'react'
 import { Icon, type IconName } from './icons'
 import styles from './StateBadge.module.css'
-import { saidLink } from './words'
+import { saidEvent, saidLink } from './words'
 
 export type Tone = 'good' | 'warn' | 'bad' | 'info' | 'idle'
 
@@ -13,6 +13,27 @@ export function StateBadge({ tone, icon, children, quiet = false }: { tone: Tone
       <Icon name={icon} size={14} />
       {children}
     </span>
+  )
+}
+
+const EVENT_LOOK: Record<string, [Tone, IconName]> = {
+  opened: ['good', 'check'],
+  refused: ['bad', 'cross'],
+  lost: ['bad', 'warning'],
+  log_broken: ['bad', 'warning'],
+  restarted: ['warn', 'warning'],
+  throttled: ['warn', 'warning'],
+  promoted: ['info', 'swap'],
+  bumped: ['info', 'swap'],
+}
+
+/** What happened at a door. */
+export function EventBadge({ event }: { event: string }) {
+  const [tone, icon] = EVENT_LOOK[event] ?? ['idle', 'door']
+  return (
+    <StateBadge quiet tone={tone} icon={icon}>
+      {saidEvent(event)}
+    </StateBadge>
   )
 }
 

@@ -26,11 +26,24 @@ const EVENTS: Record<string, string> = {
   refused: 'Refused',
   promoted: 'New stay took over',
   bumped: 'Earlier keys ended',
+  time_set: 'Clock set',
+  revocations_set: 'Withdrawals taken over',
+  lost: 'Records lost in the lock',
+  restarted: 'Lock restarted',
+  throttled: 'Too many tries',
+  log_broken: 'Lock log does not add up',
   locked: 'Locked',
   unlocked: 'Unlocked',
 }
 
-const MODES: Record<string, string> = { comfort: 'Comfort', set_back: 'Set back', eco: 'Eco', off: 'Off' }
+/** After `Mode` in edge/rooms/modes.py. */
+const MODES: Record<string, string> = {
+  vacant_set_back: 'Set back',
+  expected: 'Warming up',
+  checked_in: 'Checked in',
+  occupied_comfort: 'Comfort',
+  away_set_back: 'Away',
+}
 
 const STAYS: Record<string, string> = {
   planned: 'Planned',
@@ -46,7 +59,7 @@ const LINKS: Record<LinkState, string> = { online: 'Online', silent: 'Silent', o
 
 const QUALITIES: Record<Quality, string> = { good: 'Good', uncertain: 'Uncertain', bad: 'Bad', stale: 'Old' }
 
-const LOCKS: Record<RoomLock['state'], string> = { locked: 'Locked', unlocked: 'Unlocked', unknown: 'Lock unknown' }
+const LOCKS: Record<RoomLock['state'], string> = { locked: 'Locked', unlocked: 'Unlocked', unknown: 'State not told' }
 
 export function humanise(word: string): string {
   const spaced = word.replaceAll(/[_-]+/g, ' ').trim()
@@ -60,6 +73,8 @@ export const saidStay = (state: string): string => STAYS[state] ?? humanise(stat
 export const saidLink = (state: LinkState): string => LINKS[state] ?? humanise(state)
 export const saidQuality = (quality: Quality): string => QUALITIES[quality] ?? humanise(quality)
 export const saidLock = (state: RoomLock['state']): string => LOCKS[state] ?? humanise(state)
+
+export const saidPercent = (percent: number | null | undefined): string => (percent == null ? 'not known' : `${Math.round(percent)} %`)
 
 export const isInHouse = (state: string | undefined): boolean => state === 'in_house' || state === 'checked_in'
 export const isRefusal = (event: Pick<AccessEvent, 'event'>): boolean => event.event === 'refused'

@@ -34,7 +34,10 @@ function show(what: ReactNode, source: Source = 'live'): void {
     ),
   )
 }
-const pass = (ms: number): void => act(() => vi.advanceTimersByTime(ms))
+const pass = (ms: number): void =>
+  act(() => {
+    vi.advanceTimersByTime(ms)
+  })
 const age = (): HTMLElement => place.querySelector('time') as HTMLElement
 
 describe('an age', () => {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import source from '../../../../protocols/errors.py?raw'
 import { describe, expect, it } from 'vitest'
 import type { Room } from '@innkeeper/api'
 import { attentionTo } from '../src/attention'
@@ -7,7 +7,6 @@ import { saidEvent, saidReason, saidRoom } from '../src/words'
 
 describe('words', () => {
   it('says every refusal as protocols/errors.py does', () => {
-    const source = readFileSync(new URL('../../../../protocols/errors.py', import.meta.url), 'utf8')
     const values = new Map([...source.matchAll(/^ {4}([A-Z_]+) = "([a-z_]+)"$/gm)].map(([, name, value]) => [name, value]))
     const spoken = [...source.matchAll(/RefusalReason\.([A-Z_]+): "(.+)",/g)]
     expect(spoken.length).toBeGreaterThan(10)
@@ -43,11 +42,16 @@ describe('attention', () => {
 
   it.each<[string, Partial<Room>]>([
     ['battery', { lock: { door: 'd', state: 'locked', battery_percent: 20, last_event: null } }],
-    ['not known', { lock: { door: 'd', state: 'unknown', battery_percent: null, last_event: null } }],
     ['stood open', { contact: { open: true, at: '2026-11-21T11:50:00Z' } }],
     ['Climate', { climate: { temperature: null, setpoint: null, unit: '°C', at: null, quality: 'stale' } }],
   ])('asks for %s', (word, change) => {
     expect(attentionTo({ ...ROOM, ...change }, NOON).join()).toContain(word)
+  })
+
+  it('asks for none because a lock tells only events, nor for what a cut line made old', () => {
+    expect(attentionTo({ ...ROOM, lock: { door: 'd', state: 'unknown', battery_percent: null, last_event: null } }, NOON)).toEqual([])
+    const old: Room = { ...ROOM, climate: { temperature: 21, setpoint: 21, unit: '°C', at: '2026-11-21T12:00:00Z', quality: 'stale' } }
+    expect(attentionTo(old, NOON, 'link')).toEqual([])
   })
 
   it('asks for an open door only after a while', () => {
