@@ -98,7 +98,7 @@ class CheckInDesk:
             raise NotAdmissibleError(Refusal.ENDED, "There is no such stay.")
         admissible(stay, now_ms=now_ms)
         key_hash = hashlib.sha256(phone_public_key.encode()).digest()
-        key = f"check-in:{stay_id}:{key_hash[:8].hex()}:{idempotency_key}"[:128]
+        key = f"check-in:{stay_id}:{key_hash[:8].hex()}:{idempotency_key}"
         await self._begin(at_property, stay_id, key, key_hash, by=by, now_ms=now_ms)
         try:
             command = await self._commands.run(

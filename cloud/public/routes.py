@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from litestar import Request, Router, get, post
+from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from cloud.access.doors import EVENTS_MOST, events_before
@@ -30,6 +30,7 @@ from cloud.stays.listing import current_stays, stay_by_id
 from cloud.stays.rooms import rooms_of
 from cloud.telemetry import service as telemetry
 from kit.http import ProblemError
+from kit.http import problem as problem_answer
 from protocols.device_model.capability import Capability, attribute, problem_with
 from protocols.errors import InvalidInputError
 from protocols.link.lanes import Lane
@@ -359,4 +360,10 @@ def api(services: Services) -> Router:
         "/api/v1",
         route_handlers=handlers,
         request_max_body_size=BODY_BYTES_MOST,
+        exception_handlers={RecursionError: _too_deep},
     )
+
+
+def _too_deep(_request: Call, _error: Exception) -> Response[bytes]:
+    """Answer a body nested deeper than the decoder goes: the caller's doing, not a defect."""
+    return problem_answer(400, "body: nested too deeply", kind="invalid-input")

@@ -1,0 +1,102 @@
+"""The whole HTTP application over a fresh database, asked in this loop without a socket."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from litestar import Litestar
+
+from cloud.checkin.desk import CheckInDesk
+from cloud.fleet.commands import Commands
+from cloud.fleet.link_state import Patience
+from cloud.kit.database import Database
+from cloud.kit.notify import NotificationHub
+from cloud.platform.principals import AccessToken, Principal, Principals, Role
+from cloud.pms.engine import PmsSync, Rhythm
+from cloud.pms.mews.adapter import MewsAdapter
+from cloud.public.app import build
+from cloud.public.gate import Gate
+from cloud.public.live import Feeds
+from cloud.public.reader import PropertyReader
+from cloud.public.routes import Services, api
+from cloud.public.stream import live
+from cloud.public.web import pages
+from cloud.public.webhooks import Hook, pms_webhook
+from kit.clock import ManualClock
+from kit.dice import SeededDice, SystemDice
+from kit.health import Health
+from kit.http import operations_routes
+from kit.logs import logger
+from kit.metrics import Metrics
+from tests.cloud.edges import FakeEdges
+from tests.cloud.houses import AURORA, BOREALIS, NOW_MS, open_house
+
+HOOK = "hook-secret-0123456789abcdef0123"
+
+
+def token(name: str) -> str:
+    """Return the token of a principal of the test."""
+    return f"{name}-token-0123456789-0123456789-0123456789"
+
+
+@dataclass
+class Site:
+    """The application, and what is behind it."""
+
+    app: Litestar
+    http: httpx.AsyncClient
+    database: Database
+    hub: NotificationHub
+    edges: FakeEdges
+    clock: ManualClock
+    web: Path
+
+    def as_(self, name: str) -> dict[str, str]:
+        """Return the headers of a principal: viewer, staff, admin (of Northlight), other (of Southwind), narrow."""
+        return {"Authorization": f"Bearer {token(name)}"}
+
+
+def _known(name: str, tenant: str, role: Role, properties: frozenset[str] | None = None) -> AccessToken:
+    return AccessToken(hashlib.sha256(token(name).encode()).digest(), Principal(name, tenant, role, properties))
+
+
+@pytest.fixture
+async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
+    for house in (AURORA, BOREALIS):
+        await open_house(database, house)
+    clock, edges, hub = ManualClock(wall_ms=NOW_MS), FakeEdges(), NotificationHub("")
+    principals = Principals(
+        [
+            _known("viewer", "northlight", Role.VIEWER),
+            _known("staff", "northlight", Role.STAFF),
+            _known("admin", "northlight", Role.ADMIN),
+            _known("other", "southwind", Role.ADMIN),
+            _known("narrow", "northlight", Role.ADMIN, frozenset({"elsewhere"})),
+        ],
+        dice=SystemDice(),
+    )
+    commands = Commands(database, edges, clock=clock, dice=SeededDice(1))
+    patience = Patience(timedelta(seconds=30), timedelta(minutes=5))
+    reader = PropertyReader(database, clock=clock, patience=patience)
+    services = Services(database, reader, commands, CheckInDesk(database, commands, clock=clock), clock)
+    async with httpx.AsyncClient() as partner:
+        adapter = MewsAdapter(partner, platform="http://mews.invalid", client_token="c", access_token="a", clock=clock)
+        rhythm = Rhythm(timedelta(seconds=30), timedelta(minutes=10), timedelta(hours=24))
+        sync = PmsSync(database, adapter, property_id=AURORA.id, rhythm=rhythm, clock=clock, log=logger("test"))
+        app = build(
+            Gate(principals, database, clock=clock, origins=frozenset({"https://console.example"})),
+            [
+                api(services),
+                live(Feeds(reader, hub), database, clock),
+                pms_webhook([Hook(HOOK, sync)]),
+                *operations_routes(Health(clock), Metrics("test")),
+                *pages(tmp_path / "dist", principals, database, clock=clock, secure_cookie=True),
+            ],
+        )
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://cloud.test") as http:
+            yield Site(app, http, database, hub, edges, clock, tmp_path / "dist")
