@@ -21,6 +21,7 @@ from edge.app.building import HouseBuilding
 from edge.app.buses import fresh_ms, make_buses, read_descriptors
 from edge.app.devices import BusWriter, Devices
 from edge.app.edge_store import EdgeStore
+from edge.app.granting import GrantingDoors
 from edge.app.house import House
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
@@ -135,7 +136,7 @@ class Edge:
             log=record_log,
             store=store,
             restored=restored,
-            doors=AbsentDoors() if doors is None else doors,
+            doors=AbsentDoors() if doors is None else GrantingDoors(doors),
             writer=writer,
             clock=clock,
             logger=log,

@@ -105,7 +105,8 @@ class LaneWriter:
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
-        await self._loop.run_in_executor(None, self._thread.join, STOP_WAIT_S)
+        if self._thread.ident is not None:  # an earlier lane was refused: this one's thread never began
+            await self._loop.run_in_executor(None, self._thread.join, STOP_WAIT_S)
 
     async def append(self, records: Sequence[NewRecord]) -> list[int | None]:
         """Append in one commit; see `LaneStore.append`. Waits for room when the queue is full."""

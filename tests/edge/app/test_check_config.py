@@ -1,0 +1,87 @@
+"""check-config: prints every problem with its place, and changes nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.app.check_config import problems
+from edge.app.main import main
+from edge.policy.document import default, encode
+from protocols.device_model import site_plan
+from tests.edge.world import plan
+
+MINIMAL = 'property = "aurora"\nedge = "e-aurora0000000001"\ndata_dir = "data"\n'
+
+
+def config(folder: Path, text: str = "") -> Path:
+    path = folder / "edge.toml"
+    path.write_text(MINIMAL + text)
+    return path
+
+
+def test_the_smallest_file_that_runs_has_nothing_wrong(tmp_path: Path) -> None:
+    assert problems(config(tmp_path), {}) == []
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_problem_is_told_at_once_and_each_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "site.json").write_bytes(site_plan.encode(plan()).replace(b'"aurora"', b'"borealis"'))
+    (tmp_path / "policy.json").write_bytes(encode(default()).replace(b"21.5", b"99"))
+    text = (
+        'site_plan_path = "site.json"\npolicy_path = "policy.json"\n'
+        '[uplink]\nhost = "broker"\nport = 8883\ncommand_public_key_path = "absent.pem"\nca_path = "absent-ca.pem"\n'
+    )
+    found = problems(config(tmp_path, text), {})
+    for place in ("site.json: property.id", "policy.json: ", "uplink.command_public_key_path", "uplink.ca_path"):
+        assert any(place in each for each in found), (place, found)
+
+
+def test_a_plan_asks_for_the_settings_of_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "site.json").write_bytes(site_plan.encode(plan()))
+    found = "\n".join(problems(config(tmp_path, 'site_plan_path = "site.json"\n'), {}))
+    assert "site_broker: is missing" in found
+    assert "doors: is missing" in found
+    assert "'test/thing' is not described" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("surprise = 1\n", "surprise"),
+        ("[api]\nport = 70000\n", "api.port"),
+        ("[api]\nport = 'http'\n", "api.port"),
+        ('[uplink]\nhost = "x"\n', "uplink"),
+        ("[log.a]\npages_max = 'many'\n", "log.a.pages_max"),
+        ("clock_trust = 'me'\n", "clock_trust"),
+        ("property = 'twice'\n", "is not TOML"),
+    ],
+)
+def test_a_wrong_key_is_named_with_file_and_value(tmp_path: Path, text: str, said: str) -> None:
+    [found] = problems(config(tmp_path, text), {})
+    assert "edge.toml" in found
+    assert said in found
+
+
+def test_the_environment_is_judged_too(tmp_path: Path) -> None:
+    [found] = problems(config(tmp_path), {"EDGE_API__PORT": "many"})
+    assert "EDGE_API__PORT" in found
+
+
+def test_the_exit_status_says_whether_it_would_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-config", "--config", str(config(tmp_path))]) == 0
+    assert "nothing wrong" in capsys.readouterr().out
+    assert main(["check-config", "--config", str(config(tmp_path, "surprise = 1\n"))]) == 2
+    assert "surprise" in capsys.readouterr().err
+    assert main(["run", "--config", str(config(tmp_path, "surprise = 1\n"))]) == 2
+    assert main(["check-config", "--config", str(tmp_path / "absent.toml")]) == 2
+
+
+def test_a_doors_file_is_known_by_its_keys(tmp_path: Path) -> None:
+    path = tmp_path / "doors.toml"
+    path.write_text(
+        'store_path = "doors.db"\nsocket_path = "doors.sock"\nsite_plan_path = "site.json"\n'
+        'door_secrets_path = "secrets.json"\nproperty_ca_key_path = "ca.json"\n'
+    )
+    found = problems(path, {})
+    assert any("site.json" in each for each in found)
+    assert any("ca.json" in each for each in found)
