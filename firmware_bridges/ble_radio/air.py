@@ -57,7 +57,7 @@ class Air(link.LocalLink):
         self.conditions = conditions or Conditions()
         self.dropped_links = 0
         self._dice = dice
-        self._lanes: dict[tuple[Controller, hci.Address], _Lane] = {}
+        self._lanes: dict[tuple[hci.Address, hci.Address], _Lane] = {}  # by (source, destination)
 
     def happens(self, probability: float) -> bool:
         """Throw the dice."""
@@ -83,22 +83,22 @@ class Air(link.LocalLink):
 
     def _connect(self, initiator: Controller, packet: ll.ConnectInd) -> None:
         found = [each for each in self.controllers if _advertises(each, packet.advertiser_address)]
+        central, peripheral = packet.initiator_address, packet.advertiser_address
+        loop = asyncio.get_running_loop()
         if not found:  # somebody else was faster: the link layer gives up after six empty events
-            asyncio.get_running_loop().call_soon(
-                self._end_side,
-                initiator,
-                packet.advertiser_address,
-                hci.HCI_CONNECTION_FAILED_TO_BE_ESTABLISHED_ERROR,
-            )
+            reason = hci.HCI_CONNECTION_FAILED_TO_BE_ESTABLISHED_ERROR
+            loop.call_soon(_end_side, initiator, peripheral, reason)
             return
+        # a central that comes again before the end of its last link was heard has plainly left that one
+        _end_side(found[0], central, hci.HCI_CONNECTION_TIMEOUT_ERROR)
         found[0].on_ll_advertising_pdu(packet)
-        began = asyncio.get_running_loop().time()
-        for side, peer in ((initiator, packet.advertiser_address), (found[0], packet.initiator_address)):
-            self._lanes[side, peer] = _Lane(self, began)
+        there = _Lane(self, loop.time(), initiator, found[0])
+        back = _Lane(self, loop.time(), found[0], initiator)
+        there.other, back.other = back, there
+        there.way, back.way = (central, peripheral), (peripheral, central)
+        self._lanes[there.way], self._lanes[back.way] = there, back
         if self.happens(self.conditions.drop):
-            after_s = self._dice.uniform(0, DROP_WITHIN_MS) / 1000
-            doomed = self._lanes[initiator, packet.advertiser_address]
-            asyncio.get_running_loop().call_later(after_s, self.drop, initiator, packet.advertiser_address, doomed)
+            loop.call_later(self._dice.uniform(0, DROP_WITHIN_MS) / 1_000, self.drop, there)
 
     def send_acl_data(
         self,
@@ -109,38 +109,20 @@ class Air(link.LocalLink):
     ) -> None:
         """Queue a packet for the next connection event."""
         connection = sender_controller.le_connections.get(destination_address)
-        receiver = self.find_le_controller(destination_address)
-        if connection is None or receiver is None:
+        if connection is None:
             return
         source = connection.self_address
-        self._send(
-            sender_controller,
-            destination_address,
-            lambda: receiver.on_link_acl_data(source, transport, data) if source in receiver.le_connections else None,
-        )
+        lane = self._lanes.get((source, destination_address))
+        if lane is not None:
+            lane.put(lambda: lane.receiver.on_link_acl_data(source, transport, data))
 
     def send_ll_control_pdu(
         self, sender_address: hci.Address, receiver_address: hci.Address, packet: ll.ControlPdu
     ) -> None:
         """Control packets keep their place behind the data that was sent before them."""
-        sender, receiver = self.find_le_controller(sender_address), self.find_le_controller(receiver_address)
-        if sender is None or receiver is None:
-            return  # it walked away; supervision ends the other side
-        self._send(
-            sender,
-            receiver_address,
-            lambda: (
-                receiver.on_ll_control_pdu(sender_address, packet)
-                if sender_address in receiver.le_connections
-                else None
-            ),
-        )
-
-    def _send(self, sender: Controller, destination: hci.Address, deliver: Callable[[], None]) -> None:
-        lane = self._lanes.get((sender, destination))
-        if lane is None:
-            lane = self._lanes[sender, destination] = _Lane(self, asyncio.get_running_loop().time())
-        lane.put(deliver, lambda: self.drop(sender, destination, lane))
+        lane = self._lanes.get((sender_address, receiver_address))
+        if lane is not None:
+            lane.put(lambda: lane.receiver.on_ll_control_pdu(sender_address, packet))
 
     def hold_ms(self) -> float:
         """How long to hold a packet back beyond its event, in milliseconds."""
@@ -148,78 +130,81 @@ class Air(link.LocalLink):
             return self._dice.uniform(0, self.conditions.late_ms)
         return 0.0
 
-    def drop(self, side: Controller, peer: hci.Address, lane: "_Lane") -> None:
+    def stands(self, lane: "_Lane") -> bool:
+        """Whether the sender of `lane` still holds its link."""
+        return self._lanes.get(lane.way) is lane
+
+    def drop(self, lane: "_Lane") -> None:
         """Both sides notice that the link is gone (supervision timeout), unless it has ended meanwhile."""
-        if self._lanes.get((side, peer)) is not lane:
-            return
-        connection = side.le_connections.get(peer)
-        other = self.find_le_controller(peer)
-        self.dropped_links += 1
-        self._end_side(side, peer, hci.HCI_CONNECTION_TIMEOUT_ERROR)
-        if connection is not None and other is not None:
-            self._end_side(other, connection.self_address, hci.HCI_CONNECTION_TIMEOUT_ERROR)
+        lanes = [each for each in (lane, lane.other) if each is not None and self.stands(each)]
+        self.dropped_links += bool(lanes)
+        for each in lanes:
+            _end_side(each.sender, each.way[1], hci.HCI_CONNECTION_TIMEOUT_ERROR)
 
     def drop_all(self, controller: Controller) -> int:
         """Cut every link of `controller`; returns how many there were."""
-        peers = list(controller.le_connections)
-        for peer in peers:
-            lane = self._lanes.get((controller, peer)) or _Lane(self, 0.0)
-            self._lanes[controller, peer] = lane
-            self.drop(controller, peer, lane)
-        return len(peers)
+        lanes = [each for each in self._lanes.values() if each.sender is controller]
+        for lane in lanes:
+            self.drop(lane)
+        return len(lanes)
+
+    def forget(self, connection: Connection) -> None:
+        """This side's end of the link is over; what it sent before is still delivered."""
+        self._lanes.pop((connection.self_address, connection.peer_address), None)
 
     def cut_host(self, device: Device) -> int:
         """`drop_all` for a host made by `device_on`."""
         controller = device.host.controller
         return self.drop_all(controller) if isinstance(controller, AirController) else 0
 
-    def _end_side(self, side: Controller, peer: hci.Address, reason: int) -> None:
-        if (connection := side.le_connections.get(peer)) is not None:
-            side.on_le_disconnected(connection, reason)
-
-    def forget_link(self, side: Controller, peer: hci.Address) -> None:
-        """Drop what was still to be delivered by `side` to `peer` after the packets already queued."""
-        self._lanes.pop((side, peer), None)
-
 
 class _Lane:
     """Packets of one direction of one link, in order, waiting for the next connection event."""
 
-    def __init__(self, air: Air, began_s: float) -> None:
+    def __init__(self, air: Air, began_s: float, sender: Controller, receiver: Controller) -> None:
+        self.sender, self.receiver = sender, receiver
+        self.way: tuple[hci.Address, hci.Address] = (hci.Address.ANY, hci.Address.ANY)
+        self.other: _Lane | None = None
         self._air, self._began_s = air, began_s
         self._waiting: deque[Callable[[], None]] = deque()
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._lost_ms = 0.0
 
-    def put(self, deliver: Callable[[], None], drop: Callable[[], None]) -> None:
+    def put(self, deliver: Callable[[], None]) -> None:
+        """Queue one packet."""
         self._waiting.append(deliver)
         if self._timer is None:
-            self._arm(drop, self._air.hold_ms())
+            self._arm(self._air.hold_ms())
 
-    def _arm(self, drop: Callable[[], None], hold_ms: float) -> None:
-        loop, interval_s = asyncio.get_running_loop(), self._air.conditions.connection_interval_ms / 1000
-        due_s = loop.time() + hold_ms / 1000
+    def _arm(self, hold_ms: float) -> None:
+        loop, interval_s = asyncio.get_running_loop(), self._air.conditions.connection_interval_ms / 1_000
+        due_s = loop.time() + hold_ms / 1_000
         if interval_s > 0:
             due_s = self._began_s + (int((due_s - self._began_s) / interval_s) + 1) * interval_s
         elif hold_ms == 0:
-            self._timer = loop.call_soon(self._event, drop)
+            self._timer = loop.call_soon(self._event)
             return
-        self._timer = loop.call_at(due_s, self._event, drop)
+        self._timer = loop.call_at(due_s, self._event)
 
-    def _event(self, drop: Callable[[], None]) -> None:
+    def _event(self) -> None:
         self._timer = None
         conditions = self._air.conditions
         if self._air.happens(conditions.packet_loss):
-            wait_ms = conditions.connection_interval_ms or REPEAT_MS
-            self._lost_ms += wait_ms
+            self._lost_ms += conditions.connection_interval_ms or REPEAT_MS
             if self._lost_ms >= SUPERVISION_MS:
-                drop()
+                self._air.drop(self)
             else:
-                self._arm(drop, 0.0 if conditions.connection_interval_ms else REPEAT_MS)
+                self._arm(0.0 if conditions.connection_interval_ms else REPEAT_MS)
             return
         self._lost_ms = 0.0
-        for _ in range(len(self._waiting)):
+        while self._waiting and self.other is not None and self._air.stands(self.other):
             self._waiting.popleft()()
+        self._waiting.clear()  # the receiver has left this link
+
+
+def _end_side(side: Controller, peer: hci.Address, reason: int) -> None:
+    if (connection := side.le_connections.get(peer)) is not None:
+        side.on_le_disconnected(connection, reason)
 
 
 def _advertises(controller: Controller, address: hci.Address) -> bool:
@@ -306,7 +291,7 @@ class AirController(Controller):
     def on_le_disconnected(self, connection: Connection, reason: int) -> None:
         """Tell the host, and forget the lane."""
         super().on_le_disconnected(connection, reason)
-        self._air.forget_link(self, connection.peer_address)
+        self._air.forget(connection)
 
     def quiet(self) -> None:
         """Stop everything; peers of open links notice by supervision timeout."""

@@ -5,6 +5,7 @@ for an answer then gets a BleakError rather than hanging until the ATT timeout.
 """
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Final, TypeVar
@@ -20,7 +21,8 @@ from bleak.exc import BleakDeviceNotFoundError, BleakError, BleakGATTProtocolErr
 from bumble import att, core, hci
 from bumble.core import UUID
 from bumble.device import Connection
-from bumble.gatt_client import CharacteristicProxy, DescriptorProxy, ServiceProxy
+from bumble.gatt import GATT_CHARACTERISTIC_ATTRIBUTE_TYPE, GATT_PRIMARY_SERVICE_ATTRIBUTE_TYPE
+from bumble.gatt_client import CharacteristicProxy, Client, DescriptorProxy, ServiceProxy
 
 from firmware_bridges.ble_radio.advertisement import uuid_text
 from firmware_bridges.ble_radio.radio import Radio
@@ -29,6 +31,7 @@ T = TypeVar("T")
 
 ATT_MTU_BYTES: Final = 517  # the largest useful: an attribute value has at most 512
 ATT_WRITE_HEADER_BYTES: Final = 3
+_DECLARATION_BYTES_LEAST: Final = 5  # properties, value handle, 16-bit UUID
 
 
 class BumbleClient(BaseBleakClient):
@@ -231,21 +234,18 @@ class BumbleClient(BaseBleakClient):
         found: list[ServiceProxy] = []
         if self._wanted:
             for uuid in sorted(self._wanted):
-                found += await client.discover_service(UUID(uuid))
+                found += await _first_service(client, UUID(uuid))
         else:
             found = await client.discover_services()
         collection = BleakGATTServiceCollection()
         for service in found:
             bleak_service = BleakGATTService(service, service.handle, uuid_text(service.uuid.uuid_bytes))
             collection.add_service(bleak_service)
-            for characteristic in await client.discover_characteristics((), service):
-                collection.add_characteristic(self._characteristic(characteristic, bleak_service))
-                if characteristic.handle < characteristic.end_group_handle:
-                    for descriptor in await client.discover_descriptors(characteristic):
-                        collection.add_descriptor(
-                            _descriptor(descriptor, collection.characteristics[characteristic.handle])
-                        )
-                characteristic.descriptors_discovered = True  # or bumble would ask again on subscribe
+            for characteristic in await _characteristics(client, service):
+                bleak_characteristic = self._characteristic(characteristic, bleak_service)
+                collection.add_characteristic(bleak_characteristic)
+                for descriptor in characteristic.descriptors:
+                    collection.add_descriptor(_descriptor(descriptor, bleak_characteristic))
         return collection
 
     def _characteristic(
@@ -259,6 +259,76 @@ class BumbleClient(BaseBleakClient):
             lambda: self.mtu_size - ATT_WRITE_HEADER_BYTES,
             service,
         )
+
+
+async def _first_service(client: Client, uuid: UUID) -> list[ServiceProxy]:
+    """Find one primary service by its UUID (Vol 3 Part G 4.4.2), and do not ask whether there is another."""
+    response = await client.send_request(
+        att.ATT_Find_By_Type_Value_Request(
+            starting_handle=1,
+            ending_handle=0xFFFF,
+            attribute_type=GATT_PRIMARY_SERVICE_ATTRIBUTE_TYPE,
+            attribute_value=uuid.to_pdu_bytes(),
+        )
+    )
+    if isinstance(response, att.ATT_Error_Response):
+        if response.error_code == att.ErrorCode.ATTRIBUTE_NOT_FOUND:
+            return []
+        raise att.ATT_Error(error_code=response.error_code)
+    handle, end = response.handles_information[0]
+    return [ServiceProxy(client, handle, end, uuid, True)]  # type: ignore[no-untyped-call]
+
+
+async def _characteristics(client: Client, service: ServiceProxy) -> "list[CharacteristicProxy[bytes]]":
+    """Find a service's characteristics with their descriptors (Vol 3 Part G 4.6.1 and 4.7.1) in few round trips.
+
+    A request that can only end in "not found" is left out: descriptors are asked for wherever handles are unaccounted
+    for, and a further declaration that turns up there is followed.
+    """
+    found: list[CharacteristicProxy[bytes]] = []
+    start, end = service.handle + 1, service.end_group_handle
+    while start <= end:
+        response = await client.send_request(
+            att.ATT_Read_By_Type_Request(
+                starting_handle=start, ending_handle=end, attribute_type=GATT_CHARACTERISTIC_ATTRIBUTE_TYPE
+            )
+        )
+        if isinstance(response, att.ATT_Error_Response):
+            if response.error_code == att.ErrorCode.ATTRIBUTE_NOT_FOUND:
+                break
+            raise att.ATT_Error(error_code=response.error_code)
+        batch: list[tuple[int, CharacteristicProxy[bytes]]] = []
+        for declared, value in response.attributes:
+            if declared < start or len(value) < _DECLARATION_BYTES_LEAST:
+                raise BleakError(f"a characteristic declaration at {declared} that cannot be")
+            properties, handle = struct.unpack_from("<BH", value)
+            batch.append((declared, CharacteristicProxy(client, handle, end, UUID.from_bytes(value[3:]), properties)))
+        if not batch:
+            break
+        start = end + 1
+        for at, (_, characteristic) in enumerate(batch):
+            last = at == len(batch) - 1
+            characteristic.end_group_handle = end if last else batch[at + 1][0] - 1
+            further = await _descriptors(client, characteristic)
+            if further is not None and last:
+                characteristic.end_group_handle, start = further - 1, further
+            found.append(characteristic)
+    service.characteristics = found
+    return found
+
+
+async def _descriptors(client: Client, characteristic: "CharacteristicProxy[bytes]") -> int | None:
+    """Find a characteristic's descriptors; return where a further characteristic begins, if one does."""
+    characteristic.descriptors_discovered = True  # or bumble would ask again on subscribe
+    if characteristic.handle >= characteristic.end_group_handle:
+        return None
+    for each in await client.discover_descriptors(
+        start_handle=characteristic.handle + 1, end_handle=characteristic.end_group_handle
+    ):
+        if each.type == GATT_CHARACTERISTIC_ATTRIBUTE_TYPE:
+            return int(each.handle)
+        characteristic.descriptors.append(each)
+    return None
 
 
 def _descriptor(found: DescriptorProxy, characteristic: BleakGATTCharacteristic) -> BleakGATTDescriptor:

@@ -22,7 +22,7 @@ from protocols.door.lock import LINKS_MOST
 
 AD_FLAGS: Final = bytes.fromhex("020106")  # LE general discoverable, no BR/EDR
 AD_SERVICE_DATA_128: Final = 0x21
-ADVERT_BYTES_MAX: Final = 31
+HANG_UP_WAIT_S: Final = 2.0
 
 
 class Hearer(Protocol):
@@ -60,9 +60,10 @@ class LockLink:
 
     async def hang_up(self) -> None:
         """End the link; harmless when it has ended."""
-        with suppress(core.BaseBumbleError):
-            if self.connection.handle in self._peripheral.device.connections:
-                await self.connection.disconnect()
+        with suppress(core.BaseBumbleError, TimeoutError):
+            if self._peripheral.device.connections.get(self.connection.handle) is self.connection:
+                async with asyncio.timeout(HANG_UP_WAIT_S):
+                    await self.connection.disconnect()
 
 
 class Peripheral:

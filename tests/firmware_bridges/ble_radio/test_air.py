@@ -193,3 +193,29 @@ async def test_noise_on_the_hci_port_is_hung_up_on(echo: Echo) -> None:
         await until(lambda: port.controllers == 0)
     finally:
         await port.close()
+
+
+async def test_a_central_back_before_its_goodbye_arrives_gets_a_clean_link(
+    echo: Echo, radio: Radio
+) -> None:
+    async def stay_connectable(_: Connection) -> None:
+        await echo.device.start_advertising(auto_restart=True)
+
+    tasks: list[asyncio.Task[None]] = []
+    echo.device.on(
+        Device.EVENT_CONNECTION, lambda connection: tasks.append(asyncio.create_task(stay_connectable(connection)))
+    )
+    backend = use_radio(radio)
+    for _ in range(5):
+        async with backend.client(echo.address, services=[SERVICE]) as client:
+            echo.air.conditions.late, echo.air.conditions.late_ms = 1.0, 60  # the goodbye is held back
+            assert client.is_connected
+        async with backend.client(echo.address, services=[SERVICE]) as client:
+            echo.air.conditions.late = 0.0
+            heard: list[bytes] = []
+            await client.start_notify(OUT, lambda _, value: heard.append(bytes(value)))  # noqa: B023
+            await asyncio.sleep(0.065)  # the old goodbye is through by now
+            await client.write_gatt_char(IN, b"x", response=False)
+            await until(lambda: heard)  # noqa: B023
+        await until(lambda: not echo.device.connections)
+    await asyncio.gather(*tasks)
