@@ -9,7 +9,7 @@ Order holds per subject: an event waits while an earlier one of its subject wait
 backs off; after ATTEMPTS_MOST it is parked, visible in `backlog`, and no longer blocks its subject.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, TypeAlias
@@ -107,7 +107,7 @@ class Relay:
         self,
         database: Database,
         *,
-        subscribers: dict[str, tuple[Handler, ...]],
+        subscribers: Mapping[str, Sequence[Handler]],
         clock: WallClock,
         log: Logger,
         hub: NotificationHub | None = None,

@@ -1,6 +1,6 @@
 """One suite for every PMS adapter, each against the emulator that speaks its wire."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cloud.pms.mews import emulator as mews
 from cloud.pms.mews.adapter import MewsAdapter
+from cloud.pms.mews.hotel import Hotel
 from cloud.pms.port import (
     Hint,
     Page,
@@ -26,6 +27,7 @@ from cloud.stays.reservation import Housekeeping, PmsStatus
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+from tests.cloud.asgi import in_process
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -42,7 +44,7 @@ class Bench:
     pushes: list[bytes]
 
     @property
-    def hotel(self) -> mews.Hotel:
+    def hotel(self) -> Hotel:
         return self.emulator.hotel
 
     def add(self, room: str | None = "101", *, last_name: str = "Berger", start_ms: int | None = None) -> str:
@@ -71,7 +73,7 @@ async def mews_bench(knobs: mews.Knobs = mews.TAME) -> AsyncIterator[Bench]:
         push=push,
         knobs=knobs,
     )
-    transport = httpx.ASGITransport(mews.build(emulated))
+    transport = in_process(mews.build(emulated))
     async with httpx.AsyncClient(transport=transport) as http:
         adapter = MewsAdapter(
             http, platform="http://mews.invalid/", client_token="client", access_token="access", clock=clock
@@ -246,7 +248,7 @@ async def test_429_quiets_the_adapter_for_as_long_as_it_was_told() -> None:
         await bench.adapter.rooms()
 
 
-Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
+Answer = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
 async def answered(respond: Answer) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import msgspec
@@ -17,6 +17,7 @@ from cloud.pms.engine import PmsSync, Rhythm
 from cloud.pms.intents import IntentWorker, IntentWriter
 from cloud.pms.mews import emulator as mews
 from cloud.pms.mews.adapter import MewsAdapter
+from cloud.pms.mews.hotel import Hotel, Rules
 from cloud.pms.status import connection_states
 from cloud.stays.life import EdgeState
 from cloud.stays.stays import STAY_CHANGED, EdgeFact, apply_edge_facts, stay_id
@@ -24,6 +25,7 @@ from kit.clock import ManualClock
 from kit.dice import SeededDice
 from kit.logs import logger
 from protocols.errors import PeerProtocolError
+from tests.cloud.asgi import in_process
 from tests.cloud.houses import AURORA, DAY_MS, HOUR_MS, NOW_MS, PLACE, ROOMS, open_house
 
 pytestmark = pytest.mark.tier("postgres")
@@ -55,7 +57,7 @@ class World:
     relay: Relay
 
     @property
-    def hotel(self) -> mews.Hotel:
+    def hotel(self) -> Hotel:
         return self.emulator.hotel
 
     def book(self, room: str | None = "101", *, start_ms: int | None = None, name: str = "Berger") -> str:
@@ -81,9 +83,9 @@ class World:
         async with self.database.transaction() as connection:
             await apply_edge_facts(connection, PLACE, [fact], now_ms=self.clock.wall_ms())
 
-    async def rows(self, query: str) -> list[dict[str, Any]]:
+    async def rows(self, query: LiteralString) -> list[dict[str, Any]]:
         async with self.database.transaction() as connection:
-            return await fetch_all(connection, query)  # type: ignore[arg-type]
+            return await fetch_all(connection, query)
 
     async def in_step(self) -> bool:
         """Tell whether every reservation reads here as it does there."""
@@ -124,7 +126,7 @@ async def world(database: Database, *, knobs: mews.Knobs = mews.TAME, seed: int 
         push=push,
         knobs=knobs,
     )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(mews.build(emulated))) as http:
+    async with httpx.AsyncClient(transport=in_process(mews.build(emulated))) as http:
         adapter = MewsAdapter(
             http, platform="http://mews.invalid", client_token="client", access_token="access", clock=clock
         )
@@ -264,7 +266,7 @@ async def test_writes_survive_faults_limits_and_stale_reads_and_happen_once(data
 
 async def test_a_refusal_is_tried_three_times_with_growing_pauses_and_then_told(database: Database) -> None:
     async with world(database) as w:
-        w.hotel.rules = mews.Rules(require_inspected=True)
+        w.hotel.rules = Rules(require_inspected=True)
         made = w.book()
         await w.live(1)
         w.hotel.set_room_state("101", "Dirty")

@@ -32,6 +32,7 @@ from kit.health import Health
 from kit.http import operations_routes
 from kit.logs import logger
 from kit.metrics import Metrics
+from tests.cloud.asgi import in_process
 from tests.cloud.edges import FakeEdges
 from tests.cloud.houses import AURORA, BOREALIS, NOW_MS, open_house
 
@@ -97,6 +98,6 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
                 *pages(tmp_path / "dist", principals, database, clock=clock, secure_cookie=True),
             ],
         )
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        transport = in_process(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://cloud.test") as http:
             yield Site(app, http, database, hub, edges, clock, tmp_path / "dist")
