@@ -38,7 +38,6 @@ from protocols.link.edge_link import (
     SayHello,
     SendBatch,
     SendLive,
-    Step,
     StoreWentBack,
 )
 from protocols.link.lanes import LANES, Lane
@@ -61,6 +60,8 @@ LIVE_BACKLOG: Final = 200
 """With more than this waiting, a change in the house is also told as live state."""
 LIVES_TOLD_MAX: Final = 10
 """Incarnations of one lane that a hello names, the oldest unfinished first: more are told once those are done."""
+PUBLISHES_AT_ONCE_MAX: Final = 8
+"""Messages handed to the broker and not answered by it."""
 NONCE_MOST: Final = 2**48
 """A hello's nonce starts below this."""
 
@@ -163,7 +164,7 @@ class Uplink:
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._hear(connection))
-                both.create_task(self._send(connection))
+                both.create_task(self._send(connection, both))
         except* (LinkLostError, ReplyTimeoutError) as lost:
             raise LinkLostError(str(lost.exceptions[0])) from lost
         finally:
@@ -172,21 +173,30 @@ class Uplink:
 
     # ------------------------------------------------------------------ up
 
-    async def _send(self, connection: Connection) -> None:
+    async def _send(self, connection: Connection, tasks: asyncio.TaskGroup) -> None:
+        """Do what is next. The broker's answers are awaited aside: the window, not its round trip, sets the pace."""
+        unanswered = asyncio.Semaphore(PUBLISHES_AT_ONCE_MAX)
         while True:
-            self._wake.clear()
-            step = self._link.next_step(now_ms=self._clock.now_ms())
-            if step is None:
-                await self._until_woken()
-                continue
+            await unanswered.acquire()
+            message: tuple[str, bytes] | None = None
             try:
-                async with asyncio.timeout(self._times.half_open_ms / 1000):
-                    await self._do(connection, step)
-            except TimeoutError as error:
-                raise LinkLostError("the broker does not answer") from error
+                message = await self._next_message()
             except StoreFailedError as error:
                 self._say.warning("log_not_readable", error=str(error))
                 await asyncio.sleep(STORE_WAIT_S)
+            if message is None:
+                unanswered.release()
+            else:
+                tasks.create_task(self._publish(connection, *message, unanswered))
+
+    async def _publish(self, connection: Connection, topic: str, payload: bytes, place: asyncio.Semaphore) -> None:
+        try:
+            async with asyncio.timeout(self._times.half_open_ms / 1000):
+                await connection.publish(topic, payload)
+        except TimeoutError as error:
+            raise LinkLostError("the broker does not answer") from error
+        finally:
+            place.release()
 
     async def _until_woken(self) -> None:
         wake_ms = self._link.wake_ms
@@ -197,25 +207,30 @@ class Uplink:
         except TimeoutError:
             return
 
-    async def _do(self, connection: Connection, step: Step) -> None:
-        match step:
+    async def _next_message(self) -> tuple[str, bytes] | None:
+        """Return the next message; None: wait was needed, or there is none after all. Raises StoreFailedError."""
+        self._wake.clear()
+        match self._link.next_step(now_ms=self._clock.now_ms()):
+            case None:
+                await self._until_woken()
+                return None
             case SayHello(nonce):
-                await connection.publish(up_topic(self._edge, Up.HELLO), await self._hello(nonce))
+                return up_topic(self._edge, Up.HELLO), await self._hello(nonce)
             case SendLive():
-                await connection.publish(up_topic(self._edge, Up.LIVE), self._live())
-            case SendBatch():
-                await self._batch(connection, step)
+                return up_topic(self._edge, Up.LIVE), self._live()
+            case SendBatch() as step:
+                return await self._batch(step)
             case DropLink(reason):
                 raise LinkLostError(reason)
 
-    async def _batch(self, connection: Connection, step: SendBatch) -> None:
+    async def _batch(self, step: SendBatch) -> tuple[str, bytes] | None:
         run = await self._log.run(step.incarnation, step.lane, step.after_seq, step.most_records)
         if run is None:  # forgotten meanwhile
             self._link.heads(await self._log.streams())
-            return
+            return None
         payload, last = pack_batch(self._edge, step.incarnation, step.lane, run)
         self._link.batch_sent(step.incarnation, step.lane, last, now_ms=self._clock.now_ms())
-        await connection.publish(up_topic(self._edge, step.lane), payload)
+        return up_topic(self._edge, step.lane), payload
 
     async def _hello(self, nonce: int) -> bytes:
         heads = await self._log.streams()

@@ -163,6 +163,7 @@ class EdgeLink:
         self._connected = False
         self._nonce = self._nonce_base = 0
         self._hello_at_ms: int | None = None  # when the hello not yet answered was sent
+        self._said_hello_ms = 0
         self._hello_due = False
         self._live_due_ms: int | None = None
         self._live_at_ms: int | None = None
@@ -282,7 +283,7 @@ class EdgeLink:
         if self._waiting_since_ms is not None and now_ms - self._waiting_since_ms >= times.half_open_ms:
             return DropLink(f"nothing heard for {now_ms - self._waiting_since_ms} ms while an answer was due")
         if self._hello_is_due(now_ms):
-            self._hello_due, self._hello_at_ms = False, now_ms
+            self._hello_due, self._hello_at_ms, self._said_hello_ms = False, now_ms, now_ms
             self._nonce += 1
             self._wait(now_ms)
             for stream in self._streams.values():
@@ -358,8 +359,13 @@ class EdgeLink:
             stream.in_flight.popleft()
 
     def _rewind_on_gap(self, stream: _Stream, hi: int, now_ms: int) -> None:
-        if hi != stream.acked or stream.sent == hi:
-            return  # an old answer, overtaken
+        if hi < stream.acked:
+            # an old answer, overtaken; or the cloud was restored from a backup under a link that stands: a hello tells
+            if self._hello_at_ms is None and now_ms - self._said_hello_ms >= self._times.ack_wait_ms:
+                self._hello_due = True
+            return
+        if stream.sent == hi:
+            return
         if stream.rewound is not None:
             mark, when_ms = stream.rewound
             if mark == hi and now_ms - when_ms < self._times.rewind_hold_ms:
@@ -382,7 +388,11 @@ class EdgeLink:
                 continue
             # a lane's older incarnation is finished, acknowledged, before the next begins: order holds across them
             stream = next((s for s in self._streams.values() if s.lane is lane and s.acked < s.last), None)
-            if stream is not None and stream.welcome and stream.sent < stream.last:
+            if stream is None or not stream.welcome or stream.sent >= stream.last:
+                continue
+            # with a batch on its way, the next of the lane goes when it is full: a trickle of single records on
+            # one lane would otherwise take every turn from the lanes below it
+            if not stream.in_flight or stream.last - stream.sent >= self._times.batch_records:
                 return SendBatch(stream.incarnation, lane, stream.sent, self._times.batch_records)
         return None
 
