@@ -43,6 +43,8 @@ class Evidence:
         """Take what the door contact says; repeating itself, it changes nothing."""
         if closed == self.closed:
             return self
+        if closed and self.closed is None:
+            return replace(self, closed=True)  # found closed, not seen closing: a sleeper may be behind it
         if closed:
             return replace(self, closed=True, closed_at_ms=now_ms, inside=False)
         known = believe(self, now_ms=now_ms).occupied is True
@@ -51,7 +53,7 @@ class Evidence:
     def unlocked(self, *, now_ms: int) -> "Evidence":
         """Take that the lock opened: somebody came or went, whether or not the contact has said so yet."""
         if self.closed is not True:
-            return self
+            return self  # open or unknown: nothing rests on its being closed
         known = believe(self, now_ms=now_ms).occupied is True
         return replace(self, closed_at_ms=now_ms, inside=False, was_inside=known)
 

@@ -75,6 +75,13 @@ def test_a_room_without_a_motion_sensor_is_never_believed_empty() -> None:
     assert believe(evidence, now_ms=10 * HOUR_MS).occupied is None
 
 
+@pytest.mark.guarantee("G11")
+@given(quiet_ms=st.integers(0, 20 * HOUR_MS))
+def test_a_door_found_closed_after_a_start_proves_no_absence(quiet_ms: int) -> None:
+    evidence = Evidence().door(closed=True, now_ms=0).moved(motion=False, now_ms=0)
+    assert believe(evidence, now_ms=quiet_ms).occupied is None
+
+
 happenings = st.lists(
     st.tuples(st.sampled_from(["open", "close", "motion", "still"]), st.integers(0, 2 * HOUR_MS)), max_size=30
 )
