@@ -39,6 +39,7 @@ ROUNDS: Final = 40
 EXCHANGES: Final = 200
 IDLE_S: Final = 5.0
 BAR_MS: Final = 250.0
+TAP_BAR_MS: Final = 800.0  # door.md 6: full exchange, woken lock, tap to motor
 WAIT_S: Final = 30.0
 CLOCK: Final = SystemClock("host")
 
@@ -61,7 +62,7 @@ SETTINGS: Final = (
         "15 ms interval, lock 45 ms, 3 % of events lost, 2 % late by up to 120 ms",
         {"connection_interval_ms": 15, "packet_loss": 0.03, "late": 0.02, "advert_loss": 0.15},
         45,
-        True,
+        False,
     ),
 )
 STILL: Final[dict[str, float]] = {"advert_loss": 0, "packet_loss": 0, "late": 0, "late_ms": 120, "drop": 0}
@@ -134,7 +135,13 @@ async def _unlocks(phone: GuestPhone, control: ControlClient, setting: Setting) 
         row(f"{name}: connect -> motor, p50", motors, "ms"),
         row(f"{name}: connect -> motor, p95", [p95], "ms", bar=bar, holds=holds),
         row(f"{name}: tap -> answer on the phone, p50", taps, "ms"),
-        row(f"{name}: tap -> answer on the phone, p95", [quantile(taps, 0.95)], "ms"),
+        row(
+            f"{name}: tap -> answer on the phone, p95",
+            [quantile(taps, 0.95)],
+            "ms",
+            bar=f"p95 <= {TAP_BAR_MS:.0f} ms",
+            holds=lambda value, _: value <= TAP_BAR_MS,
+        ),
     ]
 
 

@@ -6,7 +6,7 @@ them sealed, rotates them and remembers what it issued; nothing here does.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from protocols.door.bundle import Bundle, BundleDoor
 from protocols.door.identity import LockIdentity, generate_lock_for
@@ -17,7 +17,7 @@ from protocols.grant.grant import NO_FLAGS, Grant, GrantFlag, sign_grant
 from protocols.grant.keys import IssuerClass, PropertyCa, Random, generate_property_ca, private_key
 from protocols.grant.revocation import Acknowledgement, Bump, Revocations, TimeBeacon, sign_object
 
-HOUR_S = 3_600
+HOUR_S: Final = 3_600
 
 
 @dataclass
