@@ -1,6 +1,6 @@
 """Settings of the cloud service: `cloud.toml`, then INNKEEPER_CLOUD_* variables. Secrets stand in files of their own.
 
-See docs/operating for the whole file; every key is described here.
+See docs/operating/cloud.md for the whole file; every key is described here.
 """
 
 from datetime import timedelta
