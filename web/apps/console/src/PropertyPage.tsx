@@ -48,14 +48,14 @@ export function PropertyPage({ client, property, room, alone }: PropertyPageProp
   return (
     <TickerProvider clock={store.clock}>
       <SurroundingsProvider value={{ source, zone: property.zone }}>
-        <a className={styles['skip']} href="#rooms" onClick={skipToRooms}>
-          Skip to rooms
+        <a className={styles['skip']} href="#main" onClick={skipToRooms}>
+          Skip to content
         </a>
         <Header title={property.name} detail={<LocalClock zone={property.zone} />} back={!alone}>
           <StreamState now={now} />
         </Header>
         <Announcer now={now} name={property.name} />
-        <main className={styles['main']} data-source={source} data-testid="property" data-property={property.id}>
+        <main className={styles['main']} id="main" tabIndex={-1} data-source={source} data-testid="property" data-property={property.id}>
           {now.failure?.kind === 'signed_out' && <SignIn />}
           {now.phase === 'lost' && now.failure?.kind !== 'signed_out' && <StreamLost now={now} retry={store.retryNow} />}
           {!known ? (
@@ -93,7 +93,8 @@ export function PropertyPage({ client, property, room, alone }: PropertyPageProp
 
 function skipToRooms(event: React.MouseEvent): void {
   event.preventDefault() // the address behind # is ours
-  document.querySelector<HTMLElement>('[data-room][tabindex="0"]')?.focus()
+  const first = document.querySelector<HTMLElement>('[data-room] button[tabindex="0"]') ?? document.getElementById('main')
+  first?.focus()
 }
 
 function LocalClock({ zone }: { zone: string }) {

@@ -13,20 +13,16 @@ const EVENTS_MOST = 12
 export function RoomDrawer({ room, events, onClose }: { room: Room | null; events: readonly AccessEvent[]; onClose: () => void }) {
   const held = useLast(room)
   return (
-    <Drawer
-      opened={room !== null}
-      onClose={onClose}
-      position="right"
-      size={460}
-      padding={0}
-      title={held === null ? '' : saidRoom(held.id)}
-      closeButtonProps={{ 'aria-label': 'Close room' }}
-      overlayProps={{ backgroundOpacity: 0.25 }}
-      transitionProps={{ duration: 140 }}
-      classNames={{ header: styles['header'] ?? '', title: styles['title'] ?? '', body: styles['body'] ?? '', content: styles['content'] ?? '' }}
-    >
-      {held !== null && <Detail room={held} events={events} />}
-    </Drawer>
+    <Drawer.Root opened={room !== null} onClose={onClose} position="right" size={460} padding={0} transitionProps={{ duration: 140 }}>
+      <Drawer.Overlay backgroundOpacity={0.25} />
+      <Drawer.Content className={styles['content'] ?? ''}>
+        <div className={styles['header']}>
+          <Drawer.Title className={styles['title'] ?? ''}>{held === null ? '' : saidRoom(held.id)}</Drawer.Title>
+          <Drawer.CloseButton aria-label="Close room" size="lg" />
+        </div>
+        <Drawer.Body className={styles['body'] ?? ''}>{held !== null && <Detail room={held} events={events} />}</Drawer.Body>
+      </Drawer.Content>
+    </Drawer.Root>
   )
 }
 

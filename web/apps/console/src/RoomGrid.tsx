@@ -66,7 +66,7 @@ export function RoomGrid({ rooms, order, opened, onOpen }: RoomGridProps) {
     const to = step(event.key, tiles.map((tile) => tile.getBoundingClientRect()), tiles.indexOf(from))
     if (to === null) return
     event.preventDefault()
-    tiles[to]?.focus()
+    tiles[to]?.querySelector('button')?.focus()
   }
 
   return (
@@ -133,4 +133,5 @@ function passes(room: Room | undefined, filter: Filter, attention: ReadonlySet<s
 }
 
 const says = (room: Room | undefined, words: string): boolean =>
-  room !== undefined && [room.id, room.type ?? '', room.stay?.guest_name ?? '', room.stay?.id ?? ''].some((text) => text.toLocaleLowerCase().includes(words))
+  room !== undefined &&
+  ([room.id, room.type ?? '', room.stay?.guest_name ?? ''].some((text) => text.toLocaleLowerCase().includes(words)) || room.stay?.id === words)

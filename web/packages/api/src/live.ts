@@ -104,6 +104,8 @@ export class LiveStore {
   #socket: Socket | null = null
   #running = false
   #life = 0
+  /** Whether this socket has said its snapshot: until then nothing else it says keeps it alive. */
+  #whole = false
   #cancelBeat: (() => void) | null = null
   #cancelWatch: (() => void) | null = null
   #cancelRetry: (() => void) | null = null
@@ -173,6 +175,7 @@ export class LiveStore {
       return
     }
     this.#socket = socket
+    this.#whole = false
     this.#watch(OPEN_WAIT_MS)
     socket.onopen = mine(() => this.#watch(STREAM_SILENT_AFTER_MS))
     socket.onmessage = mine(({ data }: { data: unknown }) => this.#receive(data))
@@ -190,6 +193,8 @@ export class LiveStore {
       this.#lost({ kind: 'nonsense', said: error.message })
       return
     }
+    this.#whole ||= message?.type === 'snapshot'
+    if (!this.#whole) return // the agreed first word is the snapshot; without it nothing is whole
     this.#watch(STREAM_SILENT_AFTER_MS)
     if (message !== null) this.#apply(message)
   }
@@ -212,7 +217,6 @@ export class LiveStore {
       })
       return
     }
-    if (this.#next.phase !== 'live') return // the agreed first word is the snapshot; without it nothing is whole
     switch (message.type) {
       case 'rooms': {
         const rooms = new Map(this.#next.rooms)

@@ -94,6 +94,16 @@ describe('a stream that dies', () => {
     expect(stage.sockets).toHaveLength(1)
   })
 
+  it('is not kept alive by a socket that ticks but never says how things stand', () => {
+    stage.store.start()
+    stage.socket.opens()
+    for (let t = 0; t < 3; t++) {
+      stage.pass(TICK_EVERY_MS - 1)
+      stage.says({ type: 'tick' })
+    }
+    expect(now().phase).toBe('lost')
+  })
+
   it('keeps what was last known', () => {
     stage.live([room('101', { mode: 'eco' })], [event(1)])
     stage.socket.falls()

@@ -10,7 +10,7 @@ import { useSurroundings } from './source'
 import { StateBadge, type Tone } from './StateBadge'
 import { formatDay } from './time'
 import { useTime } from './ticker'
-import { humanise, isInHouse, saidEvent, saidLock, saidMode, saidPercent, saidRoom, saidStay } from './words'
+import { humanise, isInHouse, saidEvent, saidLock, saidMode, saidPercent, saidStay } from './words'
 
 export interface RoomTileProps {
   room: Room
@@ -29,22 +29,30 @@ export const RoomTile = memo(function RoomTile({ room, selected = false, tabInde
   const changed = useChangeMark(room)
   const held = source !== 'live'
   return (
-    <button
-      type="button"
+    // The whole tile answers to a pointer; keyboards and screen readers have the button in it, and read the rest as text.
+    <div
       className={changed ? `${styles['tile']} ${styles['changed']}` : styles['tile']}
       data-room={room.id}
       data-testid="room-tile"
       data-attention={attention || undefined}
       data-held={held || undefined}
-      aria-label={spoken(room, attention, held)}
-      aria-haspopup="dialog"
-      aria-expanded={selected}
-      tabIndex={tabIndex}
       onClick={() => onOpen(room.id)}
-      onFocus={() => onFocus?.(room.id)}
     >
       <span className={styles['head']}>
-        <span className={styles['id']}>{/^\d/.test(room.id) ? room.id : humanise(room.id)}</span>
+        <h3 className={styles['id']}>
+          <button type="button" className={styles['open']} aria-haspopup="dialog" aria-expanded={selected} tabIndex={tabIndex}
+            onFocus={() => onFocus?.(room.id)}>
+            {/^\d/.test(room.id) ? (
+              <>
+                <VisuallyHidden component="span">Room </VisuallyHidden>
+                {room.id}
+              </>
+            ) : (
+              humanise(room.id)
+            )}
+            <VisuallyHidden component="span">{spoken(room, attention, held)}</VisuallyHidden>
+          </button>
+        </h3>
         {room.type !== null && humanise(room.type) !== humanise(room.id) && <span className={styles['type']}>{humanise(room.type)}</span>}
         {attention !== '' && (
           <span className={styles['flag']} title={attention}>
@@ -84,7 +92,7 @@ export const RoomTile = memo(function RoomTile({ room, selected = false, tabInde
             )}
             <span className={styles['row']} data-testid="tile-event" title={room.lock.state === 'unknown' ? LOCK_MUTE : undefined}>
               <span className={styles['icon']}>
-                <Icon name={room.lock.last_event?.event === 'refused' ? 'cross' : room.lock.state === 'unknown' ? 'lock' : 'door'} />
+                <Icon name={room.lock.last_event?.event === 'refused' ? 'cross' : 'door'} />
               </span>
               {room.lock.last_event === null ? (
                 <span className={styles['last']}>No door event held</span>
@@ -137,7 +145,7 @@ export const RoomTile = memo(function RoomTile({ room, selected = false, tabInde
           )}
         </span>
       )}
-    </button>
+    </div>
   )
 })
 
@@ -189,7 +197,7 @@ function stayBadge(room: Room): ReactNode {
 
 /** The tile in one breath for a screen reader. Ages are left out: a name that changes each second is no name. */
 function spoken(room: Room, attention: string, held: boolean): string {
-  const parts = [saidRoom(room.id)]
+  const parts = ['']
   if (room.kind === 'guest_room') parts.push(room.stay === null ? 'vacant' : `${saidStay(room.stay.state)}: ${room.stay.guest_name ?? 'name not held'}`)
   if (isInHouse(room.stay?.state) && room.occupancy) parts.push(yesNo(room.occupancy.occupied, 'guest present', 'nobody present'))
   if (room.lock && room.lock.state !== 'unknown') parts.push(saidLock(room.lock.state))
