@@ -150,10 +150,10 @@ class LaneStore:
             self._hold_to(confirmed)
             self._begin_opening(dice, wall_ms)
         except apsw.Error as error:
-            self._db.close(True)
+            self.abandon()
             raise _translated(error, path) from error
         except StoreFailedError:
-            self._db.close(True)
+            self.abandon()
             raise
 
     # ------------------------------------------------------------------ what is there
@@ -437,8 +437,16 @@ class LaneStore:
         """Close the file; harmless to call twice."""
         try:
             self._db.close()
-        except apsw.Error:  # a failed disk: whatever close could not write was never acknowledged
+        except apsw.Error:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file of a failed disk without another write: what was committed is in its write-ahead log."""
+        try:
+            self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._db.close(True)
+        except apsw.Error:  # closed all the same: apsw tells what SQLite ignored
+            return
 
     # ------------------------------------------------------------------ inside
 

@@ -82,6 +82,7 @@ class LaneWriter:
         self._appends: deque[_Append] = deque()
         self._jobs: deque[_Job] = deque()
         self._waiting = 0  # records in _appends
+        self._in_hand: list[asyncio.Future[Any]] = []
         self._stopping = False
         self._dead = False
         self._room: deque[asyncio.Future[None]] = deque()
@@ -140,10 +141,12 @@ class LaneWriter:
     def _run(self) -> None:
         try:
             while (work := self._next()) is not None:
+                self._in_hand = [work.done] if isinstance(work, _Job) else [each.done for each in work]
                 if isinstance(work, _Job):
                     self._do(work)
                 else:
                     self._commit(work)
+                self._in_hand = []
         finally:
             self._end()
 
@@ -260,7 +263,7 @@ class LaneWriter:
         self._failed, self._retry_at_ms = error, self._clock.now_ms() + REOPEN_EVERY_MS
         self._say("record_log_failed", lane=self.lane.value, error=str(error))
         if self._store is not None:
-            self._store.close()
+            self._store.abandon()
             self._store = None
 
     @staticmethod
@@ -274,7 +277,8 @@ class LaneWriter:
             self._store.close()
         with self._wake:
             self._dead = True
-            left = [*(each.done for each in self._appends), *(each.done for each in self._jobs)]
+            # in hand: a defect ended the thread in the middle of it; nobody may wait for ever
+            left = [*self._in_hand, *(each.done for each in self._appends), *(each.done for each in self._jobs)]
             self._appends.clear()
             self._jobs.clear()
         closed = StoreFailedError(f"{self._path}: the record log is closed")

@@ -58,8 +58,18 @@ class StoredCommand:
 class RecordLog:
     """The open log. Make it with `open`, end it with `close`."""
 
-    def __init__(self, folder: Path, *, clock: Clock, dice: Dice, settings: LogSettings, disk: Disk) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: Clock,
+        dice: Dice,
+        settings: LogSettings,
+        disk: Disk,
+        vfs: str | None = None,
+    ) -> None:
         self._folder, self._clock, self._dice, self._settings, self._disk = folder, clock, dice, settings, disk
+        self._vfs = vfs
         self._writers: dict[Lane, LaneWriter] = {}
         self._marks: dict[Lane, tuple[bytes, int]] = {}
         self._listeners: list[Listener] = []
@@ -76,13 +86,22 @@ class RecordLog:
         dice: Dice,
         settings: LogSettings = _STANDARD,
         disk: Disk | None = None,
+        vfs: str | None = None,
     ) -> Self:
         """Open the log in `folder`, made if absent. A damaged lane file is set aside and begins a new incarnation.
+
+        Args:
+            folder: holds one file a lane and the witness.
+            clock: stamps records.
+            dice: names incarnations and openings.
+            settings: quotas and groups.
+            disk: where the witness is written.
+            vfs: name of the SQLite file layer, for tests that cut the power.
 
         Raises:
             StoreFailedError: the disk refuses, or another process has the log open.
         """
-        log = cls(folder, clock=clock, dice=dice, settings=settings, disk=disk or SystemDisk())
+        log = cls(folder, clock=clock, dice=dice, settings=settings, disk=disk or SystemDisk(), vfs=vfs)
         try:
             await log._start()
         except StoreFailedError:
@@ -107,6 +126,7 @@ class RecordLog:
                 seen=seen.get(lane),
                 committed=self._committed,
                 say=self._log.error,
+                vfs=self._vfs,
             )
         for lane, writer in self._writers.items():
             self._marks[lane] = await writer.start()
