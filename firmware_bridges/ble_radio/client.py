@@ -6,8 +6,8 @@ for an answer then gets a BleakError rather than hanging until the ATT timeout.
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, ClassVar, Final, TypeVar
 
 from bleak.args import SizedBuffer
@@ -52,6 +52,7 @@ class BumbleClient(BaseBleakClient):
         self._wanted = services
         self._name = address_or_ble_device.name if isinstance(address_or_ble_device, BLEDevice) else None
         self._connection: Connection | None = None
+        self._gone: asyncio.Future[None] | None = None
         self._subscribers: dict[int, Callable[[bytes], None]] = {}
 
     @property
@@ -84,7 +85,7 @@ class BumbleClient(BaseBleakClient):
             raise BleakDeviceNotFoundError(
                 self.address, f"{self.address} did not answer within {self._timeout} s"
             ) from error
-        self._connection = connection
+        self._connection, self._gone = connection, asyncio.get_running_loop().create_future()
         connection.on(connection.EVENT_DISCONNECTION, self._on_disconnection)
         if self.radio.device.connections.get(connection.handle) is not connection:
             self._connection = None
@@ -204,30 +205,34 @@ class BumbleClient(BaseBleakClient):
         if self._connection is None:
             return
         self._connection = None
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
         self._subscribers.clear()
         self.services = None
         if self._disconnected_callback is not None:
             self._disconnected_callback()
 
-    async def _ask(self, answer: Awaitable[T]) -> T:
-        """Await `answer` with errors in bleak's terms."""
-        with self._in_bleaks_terms():
-            return await answer
+    async def _ask(self, answer: Coroutine[Any, Any, T]) -> T:
+        """Await `answer` with errors in bleak's terms; the end of the link ends the wait.
 
-    @contextmanager
-    def _in_bleaks_terms(self) -> Iterator[None]:
+        bumble cancels a request that is pending when the link ends, but lets one that comes a moment later wait for its
+        ATT timeout: so both are raced here.
+        """
+        asking = asyncio.ensure_future(answer)
+        ends: set[asyncio.Future[Any]] = {asking} if self._gone is None else {asking, self._gone}
         try:
-            yield
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done() or asking.cancelled():
+                raise BleakError(f"{self.address}: disconnected while waiting for an answer")
+            return asking.result()
         except att.ATT_Error as error:
             raise BleakGATTProtocolError(int(error.error_code)) from error
         except core.BaseBumbleError as error:
             raise BleakError(f"{self.address}: {error!r}") from error
-        except asyncio.CancelledError:
-            # bumble cancels the pending request when the link ends: that is not a cancellation of our task
-            task = asyncio.current_task()
-            if self.is_connected or (task is not None and task.cancelling()):
-                raise
-            raise BleakError(f"{self.address}: disconnected while waiting for an answer") from None
+        finally:
+            if not asking.done():
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)  # how it ends no longer matters
 
     async def _discover(self, connection: Connection) -> BleakGATTServiceCollection:
         client = connection.gatt_client
