@@ -195,9 +195,7 @@ async def test_noise_on_the_hci_port_is_hung_up_on(echo: Echo) -> None:
         await port.close()
 
 
-async def test_a_central_back_before_its_goodbye_arrives_gets_a_clean_link(
-    echo: Echo, radio: Radio
-) -> None:
+async def test_a_central_back_before_its_goodbye_arrives_gets_a_clean_link(echo: Echo, radio: Radio) -> None:
     async def stay_connectable(_: Connection) -> None:
         await echo.device.start_advertising(auto_restart=True)
 
