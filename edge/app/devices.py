@@ -14,13 +14,14 @@ from edge.app.house import House
 from edge.bridges.ports import BusSupervisor, Detail, DeviceEvent
 from edge.log.record_log import APPEND_RECORDS_MAX, Entry
 from kit.clock import Clock
+from kit.logs import logger
 from kit.queues import BoundedQueue
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Reading
 from protocols.device_model.site_plan import SitePlan
-from protocols.errors import StoreFailedError
+from protocols.errors import LocalProtocolError, StoreFailedError
 from protocols.link.lanes import Lane
 
 WAITING_MAX: Final = 20_000  # half a minute of a large house whose disk stands still
@@ -73,6 +74,9 @@ class Devices:
         self._planned = frozenset() if plan is None else frozenset(each.id for each in plan.devices)
         self._states: dict[DeviceId, _State] = {}
         self._unknown: dict[DeviceId, _State] = {}
+        self._log = logger("edge.devices")
+        self.unfit = 0
+        """Readings and events that no record can hold, since the start: a defect of an adapter each."""
 
     @property
     def refused(self) -> int:
@@ -119,7 +123,18 @@ class Devices:
             except StoreFailedError:
                 await asyncio.sleep(STORE_RETRY_MS / 1000)  # the log says why; what comes meanwhile waits in the queue
                 continue
+            except LocalProtocolError as error:
+                await self._keep_apart(lane, entries, error)
             return
+
+    async def _keep_apart(self, lane: Lane, entries: list[Entry], error: LocalProtocolError) -> None:
+        """One of these is no record, which is some adapter's defect: keep the others, and say which it was."""
+        if len(entries) > 1:
+            for each in entries:
+                await self._keep(lane, [each])
+            return
+        self.unfit += 1
+        self._log.error("not_a_record", kind=entries[0].kind, device=entries[0].body.get("device"), error=str(error))
 
     def told(self) -> list[dict[str, Any]]:
         """Return every planned device with its state on its bus, then what nobody planned."""

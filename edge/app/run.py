@@ -265,6 +265,9 @@ class Edge:
         gauge("readings_refused", "Readings and events that did not fit since the start").set_function(
             lambda: self.devices.refused
         )
+        gauge("readings_unfit", "Readings and events that no record can hold: a defect each").set_function(
+            lambda: self.devices.unfit
+        )
         gauge("rooms_open_intents", "Wishes of rooms that no device has confirmed yet").set_function(
             lambda: self.house.rooms.open_intents
         )

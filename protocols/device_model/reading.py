@@ -55,7 +55,7 @@ class Reading:
         if self.device_at_ms is not None:
             body["device_at_ms"] = self.device_at_ms
         if self.reason is not None:
-            body["reason"] = self.reason
+            body["reason"] = str(self.reason)  # may be an enumeration's member, which is not plain text
         return body
 
     @classmethod

@@ -1,0 +1,139 @@
+"""Readings and events between the buses and the log: bounded, in order, kept although one of them is broken."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.app.devices import UNKNOWN_MOST, WAITING_MAX, BusWriter, Devices
+from edge.bridges.ports import DeviceEvent
+from kit.clock import ManualClock
+from protocols.device_model.capability import Capability, Unit
+from protocols.device_model.command import Command, Phase
+from protocols.device_model.identity import DeviceId
+from protocols.device_model.reading import Quality, Reading
+from protocols.link.lanes import Lane
+from tests.edge.world import HEATING, T0, Building, contact, said
+
+
+@dataclass
+class Site:
+    building: Building
+    devices: Devices
+    task: asyncio.Task[None]
+
+    async def rested(self) -> None:
+        async with asyncio.timeout(10):
+            while self.devices.waiting:
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+
+    def readings(self, lane: Lane) -> list[tuple[str, Any]]:
+        return [(each.body["device"], each.body["value"]) for each in self.building.log.records(lane, "reading")]
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    building = Building(ManualClock(wall_ms=T0), path=tmp_path / "edge.db")
+    devices = Devices(building.house, plan=building.plan, clock=building.clock)
+    task = asyncio.create_task(devices.run())
+    yield Site(building, devices, task)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await building.store.close()
+
+
+def temperature(celsius: float, device: str = "thermostat-101") -> Reading:
+    return said(device, Capability.THERMOSTAT, "local_temperature", celsius, Unit.CELSIUS)
+
+
+@pytest.mark.requirement("DEV-06")
+async def test_events_go_on_lane_b_and_telemetry_on_lane_c_in_order(site: Site) -> None:
+    for each in (temperature(20.0), contact("101", closed=True), temperature(20.5), contact("101", closed=False)):
+        site.devices.reading(each)
+    site.devices.reading(temperature(9.0, device="nobodys-device"))
+    await site.rested()
+    assert site.readings(Lane.B) == [("contact-101", True), ("contact-101", False)]
+    assert site.readings(Lane.C) == [("thermostat-101", 20.0), ("thermostat-101", 20.5)]
+
+
+class Reason(StrEnum):
+    NO_ANSWER = "no_answer"
+
+
+async def test_a_reason_that_is_an_enumerations_member_is_kept_as_text(site: Site) -> None:
+    site.devices.reading(
+        Reading(DeviceId("contact-101"), Capability.BOOLEAN_STATE, "state_value", True, None, Quality.STALE, None,
+                Reason.NO_ANSWER)
+    )  # fmt: skip
+    await site.rested()
+    [record] = site.building.log.records(Lane.B, "reading")
+    assert record.body["reason"] == "no_answer"
+
+
+async def test_one_that_no_record_can_hold_takes_no_other_along(site: Site) -> None:
+    broken = Reading(
+        DeviceId("thermostat-101"), Capability.THERMOSTAT, "local_temperature", float("nan"), Unit.CELSIUS, Quality.GOOD
+    )
+    for each in (temperature(20.0), broken, temperature(21.0)):
+        site.devices.reading(each)
+    await site.rested()
+    assert site.readings(Lane.C) == [("thermostat-101", 20.0), ("thermostat-101", 21.0)]
+    assert site.devices.unfit == 1
+    assert not site.task.done()
+
+
+async def test_what_the_disk_refused_is_kept_once_it_recovers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.app.devices.STORE_RETRY_MS", 5)
+    site.building.log.fail = True
+    site.devices.reading(contact("101", closed=True))
+    await asyncio.sleep(0.05)
+    site.devices.reading(contact("101", closed=False))
+    site.building.log.fail = False
+    await site.rested()
+    assert site.readings(Lane.B) == [("contact-101", True), ("contact-101", False)]
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_flood_is_refused_and_counted_and_never_waited_for(site: Site) -> None:
+    for _ in range(WAITING_MAX + 100):
+        site.devices.reading(temperature(20.0))
+    assert (site.devices.waiting, site.devices.refused) == (WAITING_MAX, 100)
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_flood_of_unknown_names_fills_only_its_own_list(site: Site) -> None:
+    for number in range(UNKNOWN_MOST + 50):
+        site.devices.device_event(DeviceId(f"stranger-{number}"), DeviceEvent.UNKNOWN_DEVICE, {"address": number})
+    told = site.devices.told()
+    assert len([each for each in told if not each["planned"]]) == UNKNOWN_MOST
+    assert len([each for each in told if each["planned"]]) == len(site.building.plan.devices)
+
+
+@pytest.mark.guarantee("G17")
+async def test_a_device_that_went_off_line_is_told_so_and_its_values_are_stale(site: Site) -> None:
+    site.devices.reading(contact("101", closed=True))
+    await site.rested()
+    site.devices.device_event(DeviceId("contact-101"), DeviceEvent.OFFLINE, {"why": "silence"})
+    await site.rested()
+    [state] = [each for each in site.devices.told() if each["id"] == "contact-101"]
+    assert (state["state"], state["detail"], state["since_ms"]) == ("offline", {"why": "silence"}, T0)
+    [shown] = site.building.house.live_state()
+    assert (shown["value"], shown["quality"]) == (True, "stale")
+    site.devices.reading(contact("101", closed=True))
+    site.devices.device_event(DeviceId("contact-101"), DeviceEvent.ONLINE, {})
+    await site.rested()
+    assert site.building.house.live_state()[0]["quality"] == "good"
+    assert [each.body["event"] for each in site.building.log.records(Lane.B, "device")] == ["offline", "online"]
+
+
+async def test_a_command_for_a_device_that_no_bus_has_fails_and_says_so() -> None:
+    writer = BusWriter()
+    assert not writer.can_write(DeviceId("x"), Capability.THERMOSTAT, HEATING)
+    command = Command("c", DeviceId("x"), Capability.THERMOSTAT, HEATING, 20.0, T0, "k")
+    outcome = await writer.write(command)
+    assert (outcome.phase, outcome.read_back) == (Phase.FAILED, None)
