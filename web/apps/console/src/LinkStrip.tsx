@@ -1,3 +1,4 @@
+import { VisuallyHidden } from '@mantine/core'
 import type { LaneName, Link } from '@innkeeper/api'
 import { ageMs } from '@innkeeper/api'
 import { Age, formatAge, Icon, LinkBadge, useSurroundings, useTime } from '@innkeeper/ui'
@@ -67,7 +68,15 @@ function LaneFacts({ link, lane }: { link: Link; lane: Link['lanes'][number] }) 
         </span>
         <span data-fact="backlog" data-value={waiting} className={waiting !== undefined && waiting >= WAITING_MANY ? styles['waiting'] : ''}
           title={told === undefined ? 'The hotel has not told how many records wait there' : `Records that wait at the hotel; it last told ${counted(told)}`}>
-          {waiting === undefined ? 'waiting: not known' : `${counted(waiting)} waiting`}
+          {waiting === undefined ? (
+            <>
+              <span aria-hidden="true">?</span>
+              <VisuallyHidden component="span">a number not known</VisuallyHidden>
+            </>
+          ) : (
+            counted(waiting)
+          )}{' '}
+          waiting
         </span>
       </span>
     </li>

@@ -13,14 +13,15 @@ const EVENTS_MOST = 12
 export function RoomDrawer({ room, events, onClose }: { room: Room | null; events: readonly AccessEvent[]; onClose: () => void }) {
   const held = useLast(room)
   return (
-    <Drawer.Root opened={room !== null} onClose={onClose} position="right" size={460} padding={0} transitionProps={{ duration: 140 }}>
-      <Drawer.Overlay backgroundOpacity={0.25} />
-      <Drawer.Content className={styles['content'] ?? ''}>
+    <Drawer.Root opened={room !== null} onClose={onClose} position="right" size={460} padding={0} transitionProps={{ duration: 140 }}
+      classNames={{ content: styles['content'] ?? '', title: styles['title'] ?? '', body: styles['body'] ?? '' }}>
+      <Drawer.Overlay color="#000" backgroundOpacity={0.28} />
+      <Drawer.Content>
         <div className={styles['header']}>
-          <Drawer.Title className={styles['title'] ?? ''}>{held === null ? '' : saidRoom(held.id)}</Drawer.Title>
+          <Drawer.Title>{held === null ? '' : saidRoom(held.id)}</Drawer.Title>
           <Drawer.CloseButton aria-label="Close room" size="lg" />
         </div>
-        <Drawer.Body className={styles['body'] ?? ''}>{held !== null && <Detail room={held} events={events} />}</Drawer.Body>
+        <Drawer.Body>{held !== null && <Detail room={held} events={events} />}</Drawer.Body>
       </Drawer.Content>
     </Drawer.Root>
   )

@@ -1,0 +1,1 @@
+"""The web workspace, from the outside."""
