@@ -61,10 +61,10 @@ DETAIL_MAX: Final = 500
 LIVE_KIND: Final = "live"
 LINK_KIND: Final = "link"
 
-_RECORD_TYPES: Final = (
+RECORD_TYPES: Final = (
     "text", "text", "text", "bytea", "text", "int8", "text", "jsonb", "int8", "int8", "int8", "text", "timestamptz",
 )  # fmt: skip
-_COPY: Final = (
+COPY_RECORDS: Final = (
     "COPY telemetry.record (tenant, property, edge, incarnation, lane, seq, kind, body, device_at_ms, edge_at_ms, "
     "mono_ms, clock, received_at) FROM STDIN (FORMAT BINARY)"
 )
@@ -500,12 +500,19 @@ async def _copy(connection: Connection, context: BatchContext, records: Sequence
         return
     received = at(context.received_ms)
     start = (context.tenant, context.property, context.edge, context.incarnation, context.lane.value)
-    async with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(_RECORD_TYPES)
+    async with connection.cursor() as cursor, cursor.copy(COPY_RECORDS) as copy:
+        copy.set_types(RECORD_TYPES)
         for each in records:
             row: tuple[Any, ...] = (
-                *start, each.seq, each.kind, jsonb(each.body), each.device_at_ms, each.edge_at_ms, each.mono_ms,
-                each.clock.value, received,
+                *start,
+                each.seq,
+                each.kind,
+                jsonb(each.body),
+                each.device_at_ms,
+                each.edge_at_ms,
+                each.mono_ms,
+                each.clock.value,
+                received,
             )
             await copy.write_row(row)
 

@@ -64,8 +64,18 @@ def value_of(
     if type(own_ms) is not int or not 0 <= own_ms <= TIME_MS_MAX:
         raise PeerProtocolError(f"reading of {texts[0]}: at_ms {own_ms!r} is not milliseconds")
     return Value(
-        texts[0], texts[1], texts[2], room or None, value, unit, quality, own_ms,
-        "live" if lane is None else "backlog", lane, ordinal, seq,
+        texts[0],
+        texts[1],
+        texts[2],
+        room or None,
+        value,
+        unit,
+        quality,
+        own_ms,
+        "live" if lane is None else "backlog",
+        lane,
+        ordinal,
+        seq,
     )
 
 

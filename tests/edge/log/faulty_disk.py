@@ -40,7 +40,7 @@ class FaultyDisk:
             raise apsw.IOError(f"{what}: input/output error")
 
 
-class _Vfs(apsw.VFS):  # type: ignore[misc]  # apsw brings no types
+class _Vfs(apsw.VFS):
     def __init__(self, disk: FaultyDisk) -> None:
         self._disk = disk
         super().__init__(disk.name, "")
@@ -49,7 +49,7 @@ class _Vfs(apsw.VFS):  # type: ignore[misc]  # apsw brings no types
         return _File(self._disk, name, flags)
 
 
-class _File(apsw.VFSFile):  # type: ignore[misc]
+class _File(apsw.VFSFile):
     def __init__(self, disk: FaultyDisk, name: Any, flags: list[int]) -> None:  # noqa: ANN401
         self._disk = disk
         super().__init__("", name, flags)

@@ -7,13 +7,14 @@ import pytest
 
 from edge.log.record_log import Entry, RecordLog
 from edge.log.settings import LaneSettings, LogSettings
-from kit.clock import ClockQuality, ManualClock
+from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.device_model.identity import EdgeId
 from protocols.errors import LocalProtocolError
 from protocols.link.batch import HoleReason, Packed, pack_batch, parse_batch
 from protocols.link.cloud_stream import ChainVerdict, CloudStream
 from protocols.link.lanes import LANES, Lane
+from protocols.link.record import ClockQuality
 from tests.edge.log.inline_log import InlineLog
 
 Log = RecordLog | InlineLog
@@ -73,14 +74,15 @@ async def test_positions_count_from_one_without_holes_whatever_the_clock_says(re
 
 async def test_what_cannot_be_stored_or_sent_is_refused_at_the_door(reopen: Open) -> None:
     log = await reopen()
-    for body in (
+    bodies: tuple[dict[str, object], ...] = (
         {"x": float("nan")},
         {"x": b"bytes"},
         {"x": "\x00"},
         {"x": 2**63},
         {"x": [[[[]]]]},
         {"x": "y" * 9_000},
-    ):
+    )
+    for body in bodies:
         with pytest.raises(LocalProtocolError):
             await log.append(Lane.A, "access", body)
     with pytest.raises(LocalProtocolError):

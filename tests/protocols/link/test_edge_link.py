@@ -1,0 +1,281 @@
+"""The edge's state machine: what goes next, given what was heard and how much time went by."""
+
+import pytest
+
+from protocols.link.edge_link import (
+    Acknowledged,
+    CloudWentBack,
+    DropLink,
+    EdgeLink,
+    LinkTimes,
+    Refused,
+    SayHello,
+    SendBatch,
+    SendLive,
+    Step,
+    StoreWentBack,
+    StreamHead,
+)
+from protocols.link.lanes import LANES, Lane
+from protocols.link.messages import Ack, AckMark, AckStatus
+
+INC = {lane: lane.value.encode() * 16 for lane in LANES}
+T = LinkTimes(batch_records=10)
+
+
+def heads(a: int = 0, b: int = 0, c: int = 0, *, acked: int = 0) -> list[StreamHead]:
+    return [
+        StreamHead(INC[lane], lane, 1, last, min(acked, last), ((b"opening1", 0),))
+        for lane, last in zip(LANES, (a, b, c), strict=True)
+    ]
+
+
+def marks(a: int = 0, b: int = 0, c: int = 0) -> tuple[AckMark, ...]:
+    return tuple(AckMark(INC[lane], lane, hi) for lane, hi in zip(LANES, (a, b, c), strict=True))
+
+
+def welcomed(link: EdgeLink, *, now_ms: int = 0, at: tuple[int, int, int] = (0, 0, 0)) -> EdgeLink:
+    """Connect, say hello and be welcomed, send the live state."""
+    link.link_up(nonce=100, now_ms=now_ms)
+    assert link.next_step(now_ms=now_ms) == SayHello(101)
+    assert link.next_step(now_ms=now_ms) == SendLive()
+    link.hear(Ack(AckStatus.WELCOME, marks(*at), re=101), now_ms=now_ms)
+    return link
+
+
+def send_all(link: EdgeLink, now_ms: int) -> list[tuple[Lane, int]]:
+    """Send batches until there is nothing to do; return (lane, after) of each."""
+    sent: list[tuple[Lane, int]] = []
+    while isinstance(step := link.next_step(now_ms=now_ms), SendBatch):
+        last = step.after_seq + step.most_records
+        sent.append((step.lane, step.after_seq))
+        link.batch_sent(step.incarnation, step.lane, last, now_ms=now_ms)
+    assert step is None
+    return sent
+
+
+def stored(lane: Lane, hi: int, status: AckStatus = AckStatus.STORED) -> Ack:
+    return Ack(status, (AckMark(INC[lane], lane, hi),))
+
+
+@pytest.mark.guarantee("G12")
+def test_hello_and_live_state_come_before_any_backlog() -> None:
+    link = EdgeLink(heads(a=10, c=1_000), times=T)
+    assert link.next_step(now_ms=0) is None
+    link.link_up(nonce=100, now_ms=0)
+    steps: list[Step | None] = [link.next_step(now_ms=0) for _ in range(3)]
+    assert steps == [SayHello(101), SendLive(), None]  # no batch before the cloud has said where it stands
+    link.hear(Ack(AckStatus.WELCOME, marks(), re=101), now_ms=5)
+    assert link.next_step(now_ms=5) == SendBatch(INC[Lane.A], Lane.A, 0, 10)
+
+
+@pytest.mark.guarantee("G12")
+def test_lane_a_goes_first_and_keeps_a_place_in_the_window() -> None:
+    link = welcomed(EdgeLink(heads(b=1_000, c=1_000), times=T))
+    assert send_all(link, 0) == [(Lane.B, 0), (Lane.B, 10), (Lane.B, 20)]
+    link.appended(INC[Lane.A], Lane.A, 1)
+    assert link.next_step(now_ms=1) == SendBatch(INC[Lane.A], Lane.A, 0, 10)
+
+
+@pytest.mark.guarantee("G12")
+def test_a_trickle_on_lane_a_does_not_starve_the_others() -> None:
+    link = welcomed(EdgeLink(heads(a=1, c=1_000), times=T))
+    assert link.next_step(now_ms=0) == SendBatch(INC[Lane.A], Lane.A, 0, 10)
+    link.batch_sent(INC[Lane.A], Lane.A, 1, now_ms=0)
+    link.appended(INC[Lane.A], Lane.A, 2)
+    assert [lane for lane, _ in send_all(link, 0)] == [Lane.C, Lane.C]
+    link.hear(stored(Lane.A, 1), now_ms=9)
+    assert link.next_step(now_ms=9) == SendBatch(INC[Lane.A], Lane.A, 1, 10)
+
+
+def test_the_welcome_says_where_to_go_on() -> None:
+    link = EdgeLink(heads(a=50), times=T)
+    link.link_up(nonce=100, now_ms=0)
+    link.next_step(now_ms=0)
+    heard = link.hear(Ack(AckStatus.WELCOME, marks(a=33), re=101), now_ms=1)
+    assert heard == [Acknowledged(INC[Lane.A], Lane.A, 33)]
+    assert link.backlog()[Lane.A] == 17
+    link.next_step(now_ms=1)
+    assert send_all(link, 1) == [(Lane.A, 33)]
+
+
+def test_an_answer_to_an_earlier_link_welcomes_nobody() -> None:
+    link = EdgeLink(heads(a=50), times=T)
+    link.link_up(nonce=100, now_ms=0)
+    link.next_step(now_ms=0)
+    link.next_step(now_ms=0)
+    link.hear(Ack(AckStatus.WELCOME, marks(), re=99), now_ms=1)
+    link.hear(Ack(AckStatus.WELCOME, marks(), re=102), now_ms=1)
+    assert link.next_step(now_ms=1) is None
+
+
+def test_a_gap_rewinds_once_however_often_it_is_answered() -> None:
+    link = welcomed(EdgeLink(heads(a=40), times=T))
+    assert len(send_all(link, 0)) == 4
+    link.hear(stored(Lane.A, 10), now_ms=10)
+    gap = stored(Lane.A, 10, AckStatus.GAP)
+    link.hear(gap, now_ms=11)
+    assert send_all(link, 11) == [(Lane.A, 10), (Lane.A, 20), (Lane.A, 30)]
+    link.hear(gap, now_ms=12)
+    link.hear(gap, now_ms=13)
+    assert send_all(link, 13) == []
+    link.hear(gap, now_ms=11 + T.rewind_hold_ms)
+    assert send_all(link, 11 + T.rewind_hold_ms)[0] == (Lane.A, 10)
+
+
+def test_what_is_not_acknowledged_in_time_is_sent_again() -> None:
+    link = welcomed(EdgeLink(heads(b=10), times=T))
+    assert send_all(link, 0) == [(Lane.B, 0)]
+    assert link.wake_ms == T.ack_wait_ms
+    assert send_all(link, T.ack_wait_ms - 1) == []
+    assert send_all(link, T.ack_wait_ms) == [(Lane.B, 0)]
+
+
+@pytest.mark.guarantee("G1")
+def test_a_half_open_link_is_dropped_in_seconds() -> None:
+    link = welcomed(EdgeLink(heads(b=10), times=T))
+    send_all(link, 0)
+    link.hear(stored(Lane.B, 5), now_ms=3_000)
+    now_ms = 3_000
+    while not isinstance(step := link.next_step(now_ms=now_ms), DropLink):
+        if isinstance(step, SendBatch):
+            link.batch_sent(step.incarnation, step.lane, 10, now_ms=now_ms)
+        assert link.wake_ms is not None
+        now_ms = max(now_ms + 1, link.wake_ms) if step is None else now_ms
+    assert now_ms == 3_000 + T.half_open_ms
+
+
+def test_an_idle_link_is_probed_and_a_silent_one_dropped() -> None:
+    link = welcomed(EdgeLink(heads(), times=T))
+    now_ms = 0
+    steps: list[Step] = []
+    while not steps or not isinstance(steps[-1], DropLink):
+        step = link.next_step(now_ms=now_ms)
+        if step is None:
+            assert link.wake_ms is not None
+            assert link.wake_ms > now_ms
+            now_ms = link.wake_ms
+        else:
+            steps.append(step)
+    assert isinstance(steps[0], SayHello)
+    assert now_ms == T.probe_every_ms + T.half_open_ms
+
+
+def test_live_state_goes_on_during_the_backlog_but_not_all_the_time() -> None:
+    link = welcomed(EdgeLink(heads(c=1_000), times=T))
+    link.live_changed()
+    assert isinstance(link.next_step(now_ms=T.live_least_ms - 1), SendBatch)
+    assert link.next_step(now_ms=T.live_least_ms) == SendLive()
+    assert isinstance(link.next_step(now_ms=T.live_least_ms), SendBatch)
+
+
+@pytest.mark.guarantee("G12")
+def test_asked_to_slow_down_only_lane_a_goes_on() -> None:
+    link = welcomed(EdgeLink(heads(a=5, b=10, c=10), times=T))
+    link.hear(Ack(AckStatus.STORED, (), slow_ms=2_000), now_ms=0)
+    assert send_all(link, 0) == [(Lane.A, 0)]
+    link.hear(stored(Lane.A, 5), now_ms=100)
+    assert link.wake_ms == 2_000
+    assert send_all(link, 2_000) == [(Lane.B, 0), (Lane.C, 0)]
+
+
+def test_a_lane_whose_version_is_refused_waits_and_the_others_go_on() -> None:
+    link = welcomed(EdgeLink(heads(a=10, b=10), times=T))
+    assert send_all(link, 0) == [(Lane.A, 0), (Lane.B, 0)]
+    heard = link.hear(Ack(AckStatus.REFUSED, (), error="UnsupportedVersionError", lane=Lane.A), now_ms=1)
+    assert heard == [Refused(Lane.A, "UnsupportedVersionError")]
+    link.hear(stored(Lane.B, 10), now_ms=2)
+    assert send_all(link, 2) == []
+    assert link.wake_ms is not None
+    assert link.wake_ms <= 1 + T.refused_hold_ms
+    now_ms = 2
+    while not isinstance(step := link.next_step(now_ms=now_ms), SendBatch):
+        if isinstance(step, SayHello):
+            link.hear(Ack(AckStatus.WELCOME, marks(b=10), re=step.nonce), now_ms=now_ms)
+        now_ms = max(now_ms, link.wake_ms) if step is None else now_ms
+    assert (step.lane, now_ms) == (Lane.A, 1 + T.refused_hold_ms)
+
+
+def test_a_batch_the_cloud_stepped_over_does_not_hold_its_lane() -> None:
+    link = welcomed(EdgeLink(heads(b=30), times=T))
+    send_all(link, 0)
+    heard = link.hear(Ack(AckStatus.REFUSED, (AckMark(INC[Lane.B], Lane.B, 10),), error="PeerProtocolError"), now_ms=1)
+    assert heard == [Acknowledged(INC[Lane.B], Lane.B, 10), Refused(Lane.B, "PeerProtocolError")]
+    link.hear(stored(Lane.B, 30), now_ms=2)
+    assert not any(link.backlog().values())
+
+
+@pytest.mark.guarantee("G1")
+def test_a_cloud_that_went_back_is_sent_again_what_it_lost() -> None:
+    link = welcomed(EdgeLink(heads(a=40, acked=40), times=T), at=(40, 0, 0))
+    assert send_all(link, 0) == []
+    link.link_down()
+    link.link_up(nonce=200, now_ms=1_000)
+    link.next_step(now_ms=1_000)
+    link.next_step(now_ms=1_000)
+    heard = link.hear(Ack(AckStatus.WELCOME, marks(a=25), re=201), now_ms=1_001)
+    assert heard == [CloudWentBack(INC[Lane.A], Lane.A, 25)]
+    assert send_all(link, 1_001) == [(Lane.A, 25)]
+
+
+def test_an_old_ack_that_was_overtaken_takes_nothing_back() -> None:
+    link = welcomed(EdgeLink(heads(a=40), times=T))
+    send_all(link, 0)
+    link.hear(stored(Lane.A, 40), now_ms=5)
+    assert link.hear(stored(Lane.A, 10), now_ms=6) == []
+    assert link.backlog()[Lane.A] == 0
+
+
+@pytest.mark.guarantee("G18")
+@pytest.mark.parametrize(
+    ("openings", "last", "cloud_hi", "cloud_openings", "cut"),
+    [
+        # put back after the cloud took more from the opening in which the copy was made
+        (((b"opening1", 0), (b"opening2", 60)), 75, 70, (b"opening1",), 60),
+        # ... even where this store has written past the cloud's mark meanwhile: marks alone would not tell
+        (((b"opening1", 0), (b"opening2", 60)), 95, 70, (b"opening1",), 60),
+        # the cloud knows an opening that this store never had
+        (((b"opening1", 0), (b"opening2", 60)), 75, 90, (b"openingX", b"opening1"), 60),
+        # the copy was made in an opening of which the cloud heard nothing
+        (((b"opening1", 0), (b"opening2", 40), (b"opening3", 60)), 75, 90, (b"openingX", b"opening1"), 40),
+        # nothing wrong
+        (((b"opening1", 0), (b"opening2", 60)), 75, 60, (b"opening1",), None),
+        (((b"opening1", 0), (b"opening2", 60)), 75, 70, (b"opening2", b"opening1"), None),
+    ],
+)
+def test_a_store_put_back_from_a_backup_is_recognised(
+    openings: tuple[tuple[bytes, int], ...],
+    last: int,
+    cloud_hi: int,
+    cloud_openings: tuple[bytes, ...],
+    cut: int | None,
+) -> None:
+    link = EdgeLink([StreamHead(INC[Lane.A], Lane.A, 1, last, 30, openings)], times=T)
+    link.link_up(nonce=100, now_ms=0)
+    link.next_step(now_ms=0)
+    mark = AckMark(INC[Lane.A], Lane.A, cloud_hi, cloud_openings)
+    [heard] = link.hear(Ack(AckStatus.WELCOME, (mark,), re=101), now_ms=1)
+    if cut is None:
+        assert heard == Acknowledged(INC[Lane.A], Lane.A, cloud_hi)
+    else:
+        assert heard == StoreWentBack(INC[Lane.A], Lane.A, cloud_hi, cut)
+
+
+def test_an_older_incarnation_is_finished_before_the_next_begins() -> None:
+    old, new = b"old" + bytes(13), b"new" + bytes(13)
+    link = EdgeLink(
+        [
+            StreamHead(old, Lane.A, 1, 5, 0, closed=True),
+            StreamHead(new, Lane.A, 1, 5, 0),
+        ],
+        times=T,
+    )
+    link.link_up(nonce=100, now_ms=0)
+    link.next_step(now_ms=0)
+    link.next_step(now_ms=0)
+    link.hear(Ack(AckStatus.WELCOME, (AckMark(old, Lane.A, 0), AckMark(new, Lane.A, 0)), re=101), now_ms=1)
+    assert link.next_step(now_ms=1) == SendBatch(old, Lane.A, 0, 10)
+    link.batch_sent(old, Lane.A, 5, now_ms=1)
+    assert link.next_step(now_ms=1) is None
+    link.hear(Ack(AckStatus.STORED, (AckMark(old, Lane.A, 5),)), now_ms=2)
+    assert link.next_step(now_ms=2) == SendBatch(new, Lane.A, 0, 10)
