@@ -307,7 +307,7 @@ def _check(descriptor: Descriptor, place: str) -> None:
             unreadable_register(name, f"{place}: wire.unreadable")
     for index, start in enumerate(descriptor.emulation.start if descriptor.emulation else ()):
         spot = f"{place}: emulation.start[{index}]"
-        row = attribute(start.capability, start.attribute)
+        row = attribute(start.capability, start.attribute, spot)
         if (problem := problem_with(row, start.value)) is not None:
             raise InvalidInputError(f"{spot}.value", problem)
 
@@ -331,7 +331,7 @@ def _claims(point: Point) -> list[Hashable]:
 
 
 def _check_point(point: Point, wire: Wire, place: str) -> None:
-    row = attribute(point.capability, point.attribute)
+    row = attribute(point.capability, point.attribute, place)
     if point.unit is not row.unit:
         raise InvalidInputError(f"{place}.unit", f"{point.unit!s} given, the device model has {row.unit!s}")
     if point.scale == 0:

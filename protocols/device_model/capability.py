@@ -157,11 +157,11 @@ ATTRIBUTES: Final[Mapping[tuple[Capability, str], Attribute]] = MappingProxyType
 ENDPOINT_SEPARATOR: Final = ":"
 
 
-def attribute(capability: Capability, name: str) -> Attribute:
+def attribute(capability: Capability, name: str, place: str = "") -> Attribute:
     """Return the table's row for an attribute as a device names it.
 
     A device that has one attribute more than once (a chiller's two water temperatures) names the further ones
-    `<attribute>:<endpoint>`; the row is that of what stands before the colon.
+    `<attribute>:<endpoint>`; the row is that of what stands before the colon. `place` is for the error.
 
     Raises:
         InvalidInputError: there is no such attribute.
@@ -169,7 +169,8 @@ def attribute(capability: Capability, name: str) -> Attribute:
     row = ATTRIBUTES.get((capability, name.partition(ENDPOINT_SEPARATOR)[0]))
     if row is None:
         known = ", ".join(each.name for each in _ROWS if each.capability is capability)
-        raise InvalidInputError(f"{capability}.{name}", f"no such attribute; {capability} has {known}")
+        where = f"{place}: {capability}.{name}" if place else f"{capability}.{name}"
+        raise InvalidInputError(where, f"no such attribute; {capability} has {known}")
     return row
 
 

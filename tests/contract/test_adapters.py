@@ -13,7 +13,7 @@ from firmware_bridges.field_emulator.modbus_server import EmulatedUnit
 from firmware_bridges.field_emulator.physics import build
 from firmware_bridges.recording import RecordedWrite, Recording, load, recording_files, replay, replay_write
 from protocols.descriptors.codec import allow, encode, judge, raw_of_value, same
-from protocols.descriptors.descriptor import Descriptor, ModbusWire, OpcUaWire, Zigbee2MqttWire
+from protocols.descriptors.descriptor import Descriptor, ModbusWire, OpcUaWire, Table, Zigbee2MqttWire
 from protocols.device_model.capability import Kind, problem_with
 from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading
@@ -162,7 +162,7 @@ def test_what_is_allowed_is_in_range_and_comes_back_as_itself(descriptor: Descri
 def test_bridge_and_emulator_agree_on_every_register(descriptor: Descriptor) -> None:
     thing = build(DeviceId("d"), RoomId("101"), descriptor, lambda _: None)
     unit = EmulatedUnit(thing)
-    image = {}
+    image: dict[tuple[Table, int], int] = {}
     for blocks in plan_by_interval(descriptor).values():
         for block in blocks:
             reply = unit.answer(block.read, at_ms=0)
