@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from firmware_bridges.catalogue import load_all
 from firmware_bridges.field_emulator.building import FieldEmulator
@@ -23,6 +24,8 @@ from kit.net import Transport
 from protocols.device_model.site_plan import MqttBus, SitePlan
 from protocols.device_model.site_plan import parse as parse_plan
 from protocols.errors import PlatformError
+
+HANG_UP_S: Final = 0.05
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,6 +76,7 @@ async def _run(options: argparse.Namespace, plan: SitePlan) -> None:
             raise results[0]
     finally:
         await control.close()
+        await asyncio.sleep(HANG_UP_S)  # the handlers of open control lines end by themselves, not by cancellation
 
 
 def _transport(options: argparse.Namespace, plan: SitePlan, bus: MqttBus) -> Transport:

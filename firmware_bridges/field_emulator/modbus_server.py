@@ -31,6 +31,7 @@ from protocols.modbus.frames import (
 REQUESTS_MAX: Final = 256
 """Requests at once on one connection; more are not read until some are answered."""
 TORN_PAUSE_S: Final = 0.005
+STOP_WAIT_S: Final = 2.0
 ILLEGAL_ADDRESS: Final = Refused(ExceptionCode.ILLEGAL_DATA_ADDRESS)
 
 
@@ -151,6 +152,7 @@ class ModbusServer:
         self.counts: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
@@ -164,6 +166,8 @@ class ModbusServer:
             self._server.close()
             self.hang_up()
             await self._server.wait_closed()
+            if self._serving:
+                await asyncio.wait(self._serving, timeout=STOP_WAIT_S)
 
     def hang_up(self) -> None:
         """End every connection."""
@@ -172,15 +176,24 @@ class ModbusServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        task = asyncio.current_task()
+        if task is not None:
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
         self.counts["connections"] += 1
         frames, room, whole = FrameReader(), asyncio.Semaphore(REQUESTS_MAX), asyncio.Lock()
         try:
             async with asyncio.TaskGroup() as tasks:
+                answers: set[asyncio.Task[None]] = set()
                 while data := await reader.read(4096):
                     for frame in frames.receive_data(data):
                         await room.acquire()
-                        task = tasks.create_task(self._answer(frame, writer, whole))
-                        task.add_done_callback(lambda _: room.release())
+                        answer = tasks.create_task(self._answer(frame, writer, whole))
+                        answers.add(answer)
+                        answer.add_done_callback(lambda _: room.release())
+                        answer.add_done_callback(answers.discard)
+                for answer in answers:
+                    answer.cancel()  # nobody is there to hear it
         except (OSError, PeerProtocolError):
             self.counts["broken_connections"] += 1
         finally:

@@ -2,7 +2,7 @@
 
 Source of truth: SPEC.md sections 1 and 2; MODBUS Application Protocol 1.1b3; MODBUS Messaging on TCP/IP 1.0b. Own, and
 not a library's: a client library waits for one answer before it asks the next unit, so that a silent unit behind
-a gateway holds up the others; here the transaction id is the caller's (docs/decisions, pymodbus is the test oracle).
+a gateway holds up the others; here the transaction id is the caller's (docs/decisions/0030-own-modbus-frames.md).
 """
 
 import struct

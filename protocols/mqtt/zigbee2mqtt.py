@@ -76,9 +76,9 @@ def get_topic(base: str, friendly_name: str) -> str:
     return f"{base}/{friendly_name}/get"
 
 
-def get_payload(path: str) -> bytes:
-    """Return the payload of a get: the attribute with an empty value."""
-    return msgspec.json.encode({path: ""})
+def get_payload(*paths: str) -> bytes:
+    """Return the payload of a get: each attribute with an empty value."""
+    return msgspec.json.encode(dict.fromkeys(paths, ""))
 
 
 def parse_state(payload: bytes) -> bool:

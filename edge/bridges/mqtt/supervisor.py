@@ -5,6 +5,7 @@ order, and what is torn gives bad readings of that one device and nothing else.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -62,6 +63,8 @@ class _Radio:
     stranger: bool = False
     newest_ms: int = 0
     payload: bytes = b""
+    heard_ms: int = 0
+    """When it last spoke or was asked, monotonic."""
     waiting: list[tuple[Point, "asyncio.Queue[Reading | None]"]] = field(default_factory=list)
     """Who waits for news of a point; None on the queue: the bridge says that it failed."""
 
@@ -130,6 +133,7 @@ class Zigbee2MqttSupervisor:
         now_ms = self._clock.now_ms()
         self._down_since_ms = now_ms
         for radio in self._radios.values():
+            radio.heard_ms = now_ms
             for point in radio.descriptor.points:
                 stale_ms = round(radio.wire.silence_s * 1000)
                 self._reporter.expect(radio.device, point, stale_ms=stale_ms, now_ms=now_ms)
@@ -171,8 +175,27 @@ class Zigbee2MqttSupervisor:
                 self._away = True
                 for radio in self._radios.values():
                     self._offline(radio, "broker")
+            await self._ask_the_silent(now_ms)
             wait_ms = min(self._reporter.sweep_in_ms(now_ms=now_ms) or IDLE_MS, DOWN_MS // 3)
             await asyncio.sleep(max(50, wait_ms) / 1000)
+
+    async def _ask_the_silent(self, now_ms: int) -> None:
+        """Have mains-powered devices read that said nothing for half the time after which they would be stale.
+
+        A lamp that nobody switches says nothing for days, and is well.
+        """
+        for radio in self._radios.values():
+            connection = self._connection
+            if connection is None or now_ms - radio.heard_ms < radio.wire.silence_s * 500 or radio.online is False:
+                continue
+            paths = [point.path for point in radio.descriptor.points if point.readable and point.path is not None]
+            if not paths:
+                continue
+            radio.heard_ms = now_ms  # asked once now; again after as long again
+            self._counts["asked_after_silence"] += 1
+            topic = zigbee2mqtt.get_topic(self._bus.base_topic, radio.name)
+            with contextlib.suppress(LinkLostError, ReplyTimeoutError):
+                await connection.publish(topic, zigbee2mqtt.get_payload(*paths))
 
     # --- what is heard --------------------------------------------------------------------------------------
 
@@ -206,6 +229,8 @@ class Zigbee2MqttSupervisor:
             self._strange(name, None, {"friendly_name": name, "payload": shown})
             return
         now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
+        if not message.retain:
+            radio.heard_ms = now_ms
         document = json_object(message.payload)
         at_ms = None if isinstance(document, Reason) else zigbee2mqtt.last_seen_ms(document)
         if at_ms is not None and at_ms > wall_ms + AHEAD_MS:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from edge.bridges.assembly import Devices, build
@@ -15,6 +15,7 @@ from firmware_bridges.field_emulator.misbehaviour import GOOD, Knobs
 from kit.clock import SystemClock
 from kit.dice import SeededDice
 from kit.mqtt import Broker, MqttTransport
+from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model import site_plan
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command
@@ -120,7 +121,15 @@ class Heard:
 class Field:
     """Emulator and supervisors of one plan. `async with field(...)`."""
 
-    def __init__(self, made: site_plan.SitePlan, *, broker: tuple[str, int] | None, knobs: Knobs, seed: int) -> None:
+    def __init__(
+        self,
+        made: site_plan.SitePlan,
+        *,
+        broker: tuple[str, int] | None,
+        knobs: Knobs,
+        seed: int,
+        catalogue: Mapping[DescriptorId, Descriptor],
+    ) -> None:
         self.plan, self.heard, self.clock = made, Heard(), SystemClock("host")
 
         def transport(name: str) -> MqttTransport:
@@ -129,7 +138,7 @@ class Field:
 
         self.emulator = FieldEmulator(
             made,
-            CATALOGUE,
+            catalogue,
             transport_of=lambda bus: transport(f"zigbee2mqtt-{bus.id}"),
             clock=self.clock,
             dice=SeededDice(seed),
@@ -137,7 +146,7 @@ class Field:
         )
         self.buses = build(
             made,
-            CATALOGUE,
+            catalogue,
             self.clock,
             SeededDice(seed + 1),
             self.heard,
@@ -164,10 +173,15 @@ class Field:
 
 @contextlib.asynccontextmanager
 async def field(
-    made: site_plan.SitePlan, *, broker: tuple[str, int] | None = None, knobs: Knobs = GOOD, seed: int = 1
+    made: site_plan.SitePlan,
+    *,
+    broker: tuple[str, int] | None = None,
+    knobs: Knobs = GOOD,
+    seed: int = 1,
+    catalogue: Mapping[DescriptorId, Descriptor] = CATALOGUE,
 ) -> AsyncIterator[Field]:
     """Run emulator and supervisors for the length of the block; a crash of either fails the test."""
-    it = Field(made, broker=broker, knobs=knobs, seed=seed)
+    it = Field(made, broker=broker, knobs=knobs, seed=seed, catalogue=catalogue)
     started = asyncio.Event()
     tasks = [asyncio.create_task(it.emulator.run(started))]
     try:

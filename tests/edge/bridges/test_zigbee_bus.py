@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
 from edge.bridges.ports import DeviceEvent
 from firmware_bridges.field_emulator.misbehaviour import Knobs
+from protocols.descriptors.descriptor import Zigbee2MqttWire
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Phase
 from protocols.device_model.reading import Quality
 from provisioning.rehearsal.nats import Nats
-from tests.edge.bridges.field import ZIGBEE, Field, field, plan
+from tests.edge.bridges.field import CATALOGUE, LIGHT, ZIGBEE, Field, field, plan
 
 pytestmark = pytest.mark.tier("nats")
 
@@ -152,3 +154,16 @@ async def test_on_a_bad_day_every_outcome_agrees_with_the_lamp(broker: tuple[str
                 assert truth["state"]["on_off.on_off"] is on
             elif outcome.phase is Phase.FAILED:
                 assert truth["writes"] == before
+
+
+@pytest.mark.guarantee("G17")
+async def test_a_lamp_that_says_nothing_for_long_is_asked(broker: tuple[str, int]) -> None:
+    patient = CATALOGUE[LIGHT]
+    assert isinstance(patient.wire, Zigbee2MqttWire)
+    hurried = msgspec.structs.replace(patient, wire=msgspec.structs.replace(patient.wire, silence_s=1.0))
+    async with field(plan(zigbee=True), broker=broker, catalogue={**CATALOGUE, LIGHT: hurried}) as it:
+        await joined(it)
+        thing = it.emulator.things[it.plan.devices[0].id]
+        thing.put((Capability.ON_OFF, "on_off"), True)  # switched without a word
+        await it.heard.until(it.heard.says(*LAMP, True))
+        assert it.buses[0].counts["asked_after_silence"] >= 1
