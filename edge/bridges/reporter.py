@@ -8,6 +8,7 @@ number must never look like a new one (guarantee G17).
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from edge.bridges.ports import ReadingSink
 from protocols.descriptors.codec import Reason
@@ -15,6 +16,8 @@ from protocols.descriptors.descriptor import Point
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
+
+DEADBAND_TOLERANCE: Final = 1e-9
 
 Key = tuple[DeviceId, Capability, str]
 
@@ -102,7 +105,8 @@ def _worth(known: _Known, reading: Reading, now_ms: int) -> bool:
     before, after = told.value, reading.value
     if isinstance(before, bool | str) or isinstance(after, bool | str) or before is None or after is None:
         return before != after
-    return before != after and abs(after - before) > known.point.deadband
+    # The tolerance is for binary fractions: 20.1 - 20.0 is a little more than 0.1.
+    return before != after and abs(after - before) > known.point.deadband * (1 + DEADBAND_TOLERANCE)
 
 
 def quality_counts(counts: Mapping[str, int]) -> dict[str, int]:
