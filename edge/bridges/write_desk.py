@@ -19,6 +19,8 @@ from protocols.device_model.identity import DeviceId
 
 OUTCOMES_MAX: Final = 512
 WAITING_MAX: Final = 256
+GRACE_S: Final = 15.0
+"""After its deadline a command may still be being read back, for no longer than this."""
 
 Key = tuple[DeviceId, Capability, str]
 
@@ -58,11 +60,22 @@ class WriteDesk:
                 return Outcome(Phase.FAILED, None, "too many commands wait for this bus")
             task = asyncio.create_task(self._carry_out(command, point), name=f"write {command.id}")
             self._tasks[command.id] = task
-            while len(self._tasks) > OUTCOMES_MAX:
-                _, oldest = self._tasks.popitem(last=False)
-                if not oldest.done():  # cannot be: fewer than WAITING_MAX are open
-                    break
-        return await asyncio.shield(task)  # the asker may go away; what was begun is carried to its end
+            self._forget_old()
+        grace_s = max(0, command.deadline_ms - self._clock.wall_ms()) / 1000 + GRACE_S
+        try:
+            async with asyncio.timeout(grace_s):
+                return await asyncio.shield(task)  # the asker may go away; what was begun is carried to its end
+        except TimeoutError:
+            return Outcome(Phase.UNKNOWN, None, "the bus gave no result in time")
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise  # it is the asker who goes
+            return Outcome(Phase.UNKNOWN, None, "the bus was stopped")
+
+    def _forget_old(self) -> None:
+        """Keep the latest outcomes; what is still open is never forgotten, or it could be carried out twice."""
+        for name in [name for name, task in self._tasks.items() if task.done()][: len(self._tasks) - OUTCOMES_MAX]:
+            del self._tasks[name]
 
     async def close(self) -> None:
         """Give up what is still open: the bus stops."""

@@ -429,9 +429,9 @@ class ModbusSupervisor:
                     self._counts[f"refused_{reply.name}"] += 1
                     if reply.code == ExceptionCode.DEVICE_BUSY:
                         return None
-                    if reply.code == ExceptionCode.GATEWAY_TARGET_SILENT:
-                        sent, reason = False, reply.name
-                    elif reply.code != ExceptionCode.ACKNOWLEDGE:
+                    if reply.code in (ExceptionCode.GATEWAY_TARGET_SILENT, ExceptionCode.ACKNOWLEDGE):
+                        sent, reason = False, reply.name  # it may still take effect
+                    else:
                         return Outcome(Phase.FAILED, None, f"the device refused: {reply.name}")
         if job.point.write is not None and job.point.write.settle_ms:
             await asyncio.sleep(job.point.write.settle_ms / 1000)

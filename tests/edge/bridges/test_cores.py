@@ -286,3 +286,28 @@ async def test_what_the_desk_remembers_is_bounded() -> None:
     for each in range(OUTCOMES_MAX + 50):
         await bus.desk.write(command(f"c{each}", "nonsense"), SETPOINT)
     assert len(bus.desk._tasks) == OUTCOMES_MAX
+
+
+@pytest.mark.guarantee("G13")
+async def test_an_open_command_is_never_forgotten_by_the_many_after_it() -> None:
+    bus = Bus(ManualClock(wall_ms=0))
+    bus.free.clear()
+    first = asyncio.create_task(bus.desk.write(command("a", 20.0), SETPOINT))
+    await asyncio.sleep(0)
+    for each in range(OUTCOMES_MAX + 50):
+        await bus.desk.write(command(f"c{each}", "nonsense"), SETPOINT)
+    again = asyncio.create_task(bus.desk.write(command("a", 20.0), SETPOINT))
+    await asyncio.sleep(0)
+    bus.free.set()
+    assert (await first).phase is (await again).phase is Phase.DONE
+    assert len(bus.jobs) == 1
+
+
+@pytest.mark.guarantee("G13")
+async def test_a_bus_that_stops_leaves_its_open_commands_unknown() -> None:
+    bus = Bus(ManualClock(wall_ms=0))
+    bus.free.clear()
+    waiting = asyncio.create_task(bus.desk.write(command("a", 20.0), SETPOINT))
+    await asyncio.sleep(0)
+    await bus.desk.close()
+    assert await waiting == Outcome(Phase.UNKNOWN, None, "the bus was stopped")
