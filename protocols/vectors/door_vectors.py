@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from protocols.door.advert import (
     AdvertBit,
     eid,
@@ -121,6 +123,7 @@ def _exchange(
     frame_bytes: int = 244,
     knows: LockIdentity | None = None,
     notes: dict[str, Any] | None = None,
+    signer: ec.EllipticCurvePrivateKey | None = None,
 ) -> dict[str, Any]:
     """Run an exchange and write down every input and every frame."""
     meeting = Meeting(lock, core, sensed, frame_bytes, seed=name)
@@ -140,10 +143,14 @@ def _exchange(
         "random": {
             "seed": name,
             "nonce": nonce.hex(),
-            "lock_ephemeral_private": private_key_hex(private_key(lock_random)),
+            "lock_ephemerals_private": [
+                private_key_hex(private_key(lock_random))
+                for _ in range(1 + sum(isinstance(each, Fetch) for each in requests))
+            ],
             "phone_ephemeral_private": private_key_hex(private_key(phone_random)),
         },
         "requests": [plain(_request(each)) for each in requests],
+        "phone_key_private": private_key_hex(signer or fixed_hotel().phone),
         "frames": [{"from": side, "frame": frame.hex()} for side, frame in meeting.frames],
         "answers": [
             plain({**asdict(each.result), "status": each.result.status.name, "sealed": each.sealed}) for each in answers
@@ -238,6 +245,7 @@ def exchanges() -> dict[str, dict[str, Any]]:
             lock,
             fresh,
             [hotel.unlock(key=hotel.stranger)],
+            signer=hotel.stranger,
         ),
         "refused_privacy": _exchange(
             "refused_privacy", "Privacy is on.", lock, used, [hotel.unlock()], sensed=Sensed(RTC_S, True)
@@ -358,7 +366,7 @@ def hostile() -> dict[str, Any]:
             }
         )
     return {
-        "about": "What a lock must survive (protocols/door/SPEC.md 7). `nonce_seed` names the fixed stream that it draws from.",
+        "about": "What a lock must survive (protocols/door/SPEC.md 7). `nonce_seed` names its fixed stream.",
         "lock": plain(lock.to_document()),
         "lock_memory": core.encode().hex(),
         "sensed": plain(asdict(Sensed(RTC_S))),

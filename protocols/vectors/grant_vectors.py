@@ -31,7 +31,7 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {key.hex() if isinstance(key, bytes) else str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple | frozenset):
         return [plain(each) for each in value]
     if isinstance(value, RefusalReason):
