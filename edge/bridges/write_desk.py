@@ -8,6 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from kit.clock import Clock
@@ -74,8 +75,10 @@ class WriteDesk:
 
     def _forget_old(self) -> None:
         """Keep the latest outcomes; what is still open is never forgotten, or it could be carried out twice."""
-        for name in [name for name, task in self._tasks.items() if task.done()][: len(self._tasks) - OUTCOMES_MAX]:
-            del self._tasks[name]
+        if len(self._tasks) > OUTCOMES_MAX:
+            ended = (name for name, task in self._tasks.items() if task.done())
+            for name in list(islice(ended, len(self._tasks) - OUTCOMES_MAX)):
+                del self._tasks[name]
 
     async def close(self) -> None:
         """Give up what is still open: the bus stops."""
