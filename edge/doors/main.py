@@ -52,6 +52,8 @@ class Doors:
         self.health, self.metrics = Health(clock), Metrics("doors")
         for part in ("socket", "clock"):
             self.health.expect(part)
+        damaged = store.set_aside
+        self.health.report("store", damaged is None, "" if damaged is None else f"damaged, set aside as {damaged.name}")
         self.time = SoundTime(clock, store)
         self.issuers = Issuers(ca, dice)
         self.desk = GrantDesk(
@@ -132,6 +134,8 @@ async def run(
     ca = PropertyCa.from_document(read_secret_json(path), str(path))
     store = DoorStore(settings.store_path, epoch=dice.bytes(EPOCH_BYTES))
     try:
+        if store.set_aside is not None:
+            log.error("doors_store_damaged", set_aside=str(store.set_aside))
         doors = Doors(book=book, ca=ca, store=store, settings=settings, clock=clock, dice=dice)
         opens = radio or (lambda: _bluetooth(settings, clock))
         stop = asyncio.Event()

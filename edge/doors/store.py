@@ -26,7 +26,9 @@ TRIM_AT_ONCE: Final = 1_000
 EVENTS_READ_MOST: Final = 500
 
 _SCHEMA: Final = """
-CREATE TABLE life (no INTEGER PRIMARY KEY CHECK (no = 1), epoch BLOB NOT NULL, high_water_ms INTEGER NOT NULL) STRICT;
+CREATE TABLE life (
+    no INTEGER PRIMARY KEY CHECK (no = 1), epoch BLOB NOT NULL, high_water_ms INTEGER NOT NULL
+) STRICT;
 CREATE TABLE room (number INTEGER PRIMARY KEY, highest INTEGER NOT NULL) STRICT;
 CREATE TABLE stay (
     stay TEXT PRIMARY KEY, generation INTEGER NOT NULL, rooms TEXT NOT NULL, ended_at_ms INTEGER
@@ -125,23 +127,55 @@ class AccessEvent:
     device_at_ms: int | None
 
 
+class _DamagedError(Exception):
+    """The file is not what was written: set it aside."""
+
+
 class DoorStore:
-    """The open store. Every public call commits before it returns, or raises StoreFailedError and changed nothing."""
+    """The open store. Every public call commits before it returns, or raises StoreFailedError and changed nothing.
+
+    A damaged file is set aside (`set_aside` names it) and a new life begins: doors must go on. Generations stay right
+    because they hold the time of their issue (protocols/grant/generation.py).
+    """
 
     def __init__(self, path: Path, *, epoch: bytes, vfs: str | None = None) -> None:
-        """Open or make the store at `path`; `epoch` (16 bytes) names its life if it is made now."""
-        self._path = path
+        """Open or make the store at `path`; `epoch` (16 bytes) names its life if it is made now.
+
+        Raises:
+            StoreFailedError: the disk refuses, or the store is of a later build.
+        """
+        self._path, self._vfs = path, vfs
+        self.set_aside: Path | None = None
+        try:
+            self._open(epoch)
+        except _DamagedError as damage:
+            self.set_aside = path.with_name(f"{path.name}.damaged-{epoch.hex()[:8]}")
+            try:
+                path.replace(self.set_aside)
+                for suffix in ("-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+                self._open(epoch)
+            except (_DamagedError, OSError) as error:
+                raise StoreFailedError(f"{path}: {damage}; and setting it aside: {error}") from error
+
+    def _open(self, epoch: bytes) -> None:
+        path = self._path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            self._db = apsw.Connection(str(path), vfs=vfs)
+            self._db = apsw.Connection(str(path), vfs=self._vfs)
         except (apsw.Error, OSError) as error:
             raise StoreFailedError(f"{path}: {error}") from error
         try:
             self._prepare(epoch)
             self.epoch = bytes(self._one("SELECT epoch FROM life")[0])
+        except (apsw.CorruptError, apsw.NotADBError, _DamagedError) as error:
+            self._db.close()
+            raise _DamagedError(str(error)) from error
         except (apsw.Error, StoreFailedError) as error:
             self._db.close()
+            if isinstance(error.__cause__, apsw.CorruptError | apsw.NotADBError):
+                raise _DamagedError(str(error)) from error
             raise StoreFailedError(f"{path}: {error}") from error
 
     def close(self) -> None:
@@ -162,7 +196,7 @@ class DoorStore:
         if version not in (0, SCHEMA_VERSION):
             raise StoreFailedError(f"schema version {version}, this build reads {SCHEMA_VERSION}")
         if self._one("PRAGMA quick_check(1)")[0] != "ok":
-            raise StoreFailedError("the file is damaged; restore it, or move it away to begin anew")
+            raise _DamagedError("quick_check found damage")
         if version == 0:
             with self._transaction():
                 run(_SCHEMA)
@@ -254,7 +288,7 @@ class DoorStore:
 
     def pending_bumps(self, lock_id: bytes | None = None) -> list[PendingBump]:
         """Return the bumps not yet confirmed by their lock, oldest first."""
-        rows = self._db.execute(
+        rows = self._all(
             "SELECT no, lock, number, generation, signed, certificate, signed_at_s FROM bump"
             " WHERE delivered_at_ms IS NULL AND (?1 IS NULL OR lock = ?1) ORDER BY no",
             (lock_id,),
@@ -288,7 +322,7 @@ class DoorStore:
 
     def locks(self) -> list[KnownLock]:
         """Return every lock ever visited."""
-        return [KnownLock(*row) for row in self._db.execute(f"SELECT {_LOCK} FROM lock ORDER BY lock")]  # noqa: S608
+        return [KnownLock(*row) for row in self._all(f"SELECT {_LOCK} FROM lock ORDER BY lock")]  # noqa: S608
 
     def keep_contact(self, lock: KnownLock, number: int) -> None:
         """Make durable how a lock is; its generation also raises the room's mark (a restored edge learns so)."""
@@ -322,7 +356,7 @@ class DoorStore:
 
     def records(self, lock_id: bytes, after_seq: int, most: int) -> list[AuditRecord]:
         """Return a lock's records held here, after `after_seq`."""
-        rows = self._db.execute(
+        rows = self._all(
             "SELECT record FROM record WHERE lock = ? AND seq > ? ORDER BY seq LIMIT ?", (lock_id, after_seq, most)
         )
         return [AuditRecord.decode(row[0]) for row in rows]
@@ -349,7 +383,7 @@ class DoorStore:
 
     def events(self, after: int, most: int = EVENTS_READ_MOST) -> list[AccessEvent]:
         """Return the events after `after`, oldest first."""
-        rows = self._db.execute(
+        rows = self._all(
             "SELECT seq, body, device_at_ms FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
             (after, min(most, EVENTS_READ_MOST)),
         )
@@ -394,6 +428,12 @@ class DoorStore:
         except apsw.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            raise StoreFailedError(f"{self._path}: {error}") from error
+
+    def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return list(self._db.execute(sql, values))
+        except apsw.Error as error:
             raise StoreFailedError(f"{self._path}: {error}") from error
 
     def _maybe(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:

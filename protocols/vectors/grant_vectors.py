@@ -264,19 +264,21 @@ def generation_rule() -> dict[str, Any]:
     """The next generation to hand out."""
     day = generations.day_of(AT_S)
     cases = {
-        "the first of a room": (0, AT_S),
-        "the second of the day": (day << 8, AT_S),
-        "the first of a new day": ((day << 8) + 17, AT_S + DAY_S),
-        "257 in one day run into tomorrow": ((day << 8) + 255, AT_S),
+        "the first of a room, at 08:00: 256 / 3": (0, AT_S),
+        "one more in the same 337.5 s": ((day << 8) + 85, AT_S),
+        "one more later that day": ((day << 8) + 85, AT_S + 3_600),
+        "the first moment of a day": ((day << 8) + 255, (day + 1) * DAY_S),
+        "the last moment of a day": (0, (day + 1) * DAY_S - 1),
+        "a full day runs into tomorrow": ((day << 8) + 255, AT_S),
         "a clock that went back a day": ((day << 8) + 3, AT_S - DAY_S),
-        "a restored edge, a day later": (0, AT_S + DAY_S),
+        "a restored edge, ten minutes later": (0, AT_S + 600),
     }
     table = [
         {"name": name, "highest": highest, "at_s": at_s, "next": generations.following(highest, at_s)}
         for name, (highest, at_s) in cases.items()
     ]
     return {
-        "about": "The generation to hand out next (protocols/grant/SPEC.md 6): max(highest + 1, day << 8).",
+        "about": "The generation to hand out next (protocols/grant/SPEC.md 6): max(highest + 1, at_s * 256 // 86400).",
         "next": table,
         "refused": [
             {"name": "two days ahead of the clock", "highest": ((day + 2) << 8) - 1, "at_s": AT_S},

@@ -1,0 +1,80 @@
+"""The doors' store: what it promises of the disk, and what it does when the disk breaks its own promises."""
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from edge.doors.store import DoorStore
+from protocols.door.status import Status
+from protocols.errors import StoreFailedError
+from tests.edge.doors.building import Building
+
+
+@pytest.fixture
+def building(tmp_path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    made = Building(tmp_path)
+    yield made
+    made.store.close()
+
+
+@pytest.mark.guarantee("G1")
+def test_a_commit_is_on_disk_and_what_is_deleted_is_overwritten(building: Building) -> None:
+    asked = {
+        name: building.store._one(f"PRAGMA {name}")[0] for name in ("synchronous", "journal_mode", "secure_delete")
+    }
+    assert asked == {"synchronous": 2, "journal_mode": "wal", "secure_delete": 1}
+    assert (building.folder / "doors.db").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.guarantee("G1", "G9")
+def test_a_full_disk_issues_nothing_and_is_over_when_it_is_over(building: Building) -> None:
+    pages = building.store._one("PRAGMA page_count")[0]
+    building.store._db.execute(f"PRAGMA max_page_count = {pages}")
+    issued = 0
+    with pytest.raises(StoreFailedError):  # noqa: PT012 - which one fails is the disk's choice
+        for at in range(10_000):
+            building.phone(str(at)).check_in(f"stay-{at}", "101")
+            issued += 1
+    assert building.store.counts()["grants_issued"] == issued
+    assert building.store.stay(f"stay-{issued}") is None
+    building.store._db.execute("PRAGMA max_page_count = 100000")
+    building.phone("after").check_in(f"stay-{issued}", "101")
+    building.restart()
+    assert building.store.counts()["grants_issued"] == issued + 1
+
+
+@pytest.mark.guarantee("G11", "G18")
+@pytest.mark.parametrize("damage", ["noise", "torn", "header"])
+def test_a_damaged_store_is_set_aside_and_the_doors_go_on_the_same_day(building: Building, damage: str) -> None:
+    anna, bert = building.phone("anna"), building.phone("bert")
+    anna.check_in("stay-1", "101")
+    assert anna.open("door-101").result.status is Status.OPENED
+    building.store.close()
+    path = building.folder / "doors.db"
+    data = path.read_bytes()
+    path.write_bytes(
+        {"noise": bytes(range(256)) * 40, "torn": data[:4096] + b"\xa5" * 8192, "header": b"x" + data[1:]}[damage]
+    )
+    building.clock.advance(400_000)  # generations hold the time: seven minutes later they are larger
+    building.open()
+    assert building.store.set_aside is not None
+    assert building.store.set_aside.exists()
+    epoch = building.store.epoch
+    bert.check_in("stay-2", "101")  # the locks have seen today's numbers: a new store must not repeat them
+    assert bert.open("door-101").result.status is Status.OPENED
+    assert anna.open("door-101").result.status is Status.SUPERSEDED
+    building.restart()
+    assert building.store.epoch == epoch
+    assert building.store.set_aside is None
+
+
+def test_a_store_of_a_later_build_is_left_alone(building: Building) -> None:
+    building.store.close()
+    path = building.folder / "doors.db"
+    with apsw.Connection(str(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreFailedError, match="99"):
+        DoorStore(path, epoch=bytes(16))
+    assert path.exists()
