@@ -109,12 +109,20 @@ class LockSync:
 
     async def run(self, radio: DoorRadio) -> None:
         """Listen until cancelled; each visit is a task of its own. Raises LinkLostError when the adapter fails."""
+        for turn in self._turns.values():
+            turn.visiting = False  # a visit cancelled before its first step could not say so itself
+        lost: LinkLostError | None = None
         async with asyncio.TaskGroup() as visits:
-            async for sighting in radio.sightings():
-                door = self.wanted(sighting)
-                if door is not None:
-                    self._turns[door.lock_id].visiting = True
-                    visits.create_task(self._visited(door, radio, sighting.address), name=f"visit {door.door}")
+            try:
+                async for sighting in radio.sightings():
+                    door = self.wanted(sighting)
+                    if door is not None:
+                        self._turns[door.lock_id].visiting = True
+                        visits.create_task(self._visited(door, radio, sighting.address), name=f"visit {door.door}")
+            except LinkLostError as error:
+                lost = error  # visits under way end by themselves, within VISIT_MOST_S
+        if lost is not None:
+            raise lost
 
     def wanted(self, sighting: Sighting) -> BookedDoor | None:
         """Return the door to visit now because of this advert, or None; strangers and noise are counted."""

@@ -1,6 +1,7 @@
 """Visits: bumps arrive once and are confirmed, records arrive whole and once, and a lock that lies is named."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from protocols.door.phone import AskStatus, Carry
 from protocols.door.status import Status
 from protocols.errors import LinkLostError
 from protocols.grant.lock_time import TimeQuality
-from tests.edge.doors.building import Building
+from tests.edge.doors.building import Building, MemoryRadio
 
 
 @pytest.fixture
@@ -193,6 +194,28 @@ async def test_run_visits_what_it_hears_and_a_dead_lock_harms_no_other(building:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert {e.body["door"] for e in building.store.events(0)} == {"door-102"}
+
+
+async def test_a_dead_adapter_is_a_link_lost_and_the_next_run_visits_again(building: Building) -> None:
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    anna.open("door-101")
+    lock = building.locks["door-101"]
+
+    class Dying(MemoryRadio):
+        async def sightings(self) -> AsyncIterator[Sighting]:
+            yield lock.sighting()
+            raise LinkLostError("the adapter is gone")
+
+    dying = Dying(building.radio.locks, building.dice, out_of_reach={lock.identity.lock_id.hex()})
+    with pytest.raises(LinkLostError, match="adapter"):
+        await building.sync.run(dying)
+    building.clock.advance(60_000)
+    building.sync._turns[lock.identity.lock_id].visiting = True  # as a visit that was cancelled unborn leaves it
+    alive = Dying(building.radio.locks, building.dice)
+    with pytest.raises(LinkLostError, match="adapter"):
+        await building.sync.run(alive)
+    assert len(events(building)) == 2
 
 
 async def test_a_restored_edge_learns_a_rooms_generation_from_its_lock(building: Building, tmp_path: Path) -> None:
