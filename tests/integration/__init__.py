@@ -1,0 +1,1 @@
+"""Programs together, over real sockets."""
