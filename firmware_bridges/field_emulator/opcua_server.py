@@ -3,8 +3,10 @@
 Nodes hold the truth scaled as the descriptor says; a client's write becomes the truth if the device takes it.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from asyncua import ua
@@ -22,6 +24,7 @@ from protocols.opcua.node_map import node_of, root_of
 
 NAMESPACE: Final = "urn:innkeeper:emulator:plant"
 BAD_FOR_S: Final = 20.0
+STOP_WAIT_S: Final = 5.0
 BAD_STATUSES: Final = (
     StatusCodes.BadSensorFailure,
     StatusCodes.BadCommunicationError,
@@ -65,7 +68,9 @@ class OpcUaServer:
     async def stop(self) -> None:
         """Stop serving."""
         if self._server is not None:
-            await self._server.stop()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_WAIT_S):
+                    await self._server.stop()
             self._server = None
 
     def step(self, seconds: float) -> None:

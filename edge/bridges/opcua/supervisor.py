@@ -136,6 +136,9 @@ class OpcUaSupervisor:
                 if self._down_since_ms is None:
                     self._down_since_ms = self._clock.now_ms()
                 await self._hang_up(client)
+            # asyncua waits for tasks that it cancels, and takes our own cancellation for theirs.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError
             failures += 1
             await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
 

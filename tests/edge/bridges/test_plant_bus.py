@@ -1,15 +1,18 @@
 """An OPC UA server over real sockets: changes are told, one bad node is one bad reading, writes are read back."""
 
 import asyncio
+import contextlib
 from typing import Final
 
 import pytest
 
+from edge.bridges.opcua.supervisor import OpcUaSupervisor
 from edge.bridges.ports import DeviceEvent
+from firmware_bridges.field_emulator.misbehaviour import GOOD
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Phase
 from protocols.device_model.reading import Quality
-from tests.edge.bridges.field import field, plan
+from tests.edge.bridges.field import CATALOGUE, Field, field, plan
 
 SETPOINT: Final = ("chiller", Capability.THERMOSTAT, "occupied_cooling_setpoint")
 LEAVING: Final = ("chiller", Capability.THERMOSTAT, "local_temperature")
@@ -73,3 +76,23 @@ async def test_a_server_that_goes_and_comes_back_is_subscribed_to_again() -> Non
         await it.cause("chiller", "fault", active=True)
         async with asyncio.timeout(20):
             await it.heard.until(it.heard.says(*FAULT, True))
+
+
+async def test_the_bus_stops_even_if_the_library_takes_the_cancellation_for_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hanging_up = asyncio.Event()
+
+    async def swallow(self: OpcUaSupervisor, client: object) -> None:
+        hanging_up.set()
+        with contextlib.suppress(asyncio.CancelledError):  # as asyncua does while it waits for its own tasks
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(OpcUaSupervisor, "_hang_up", swallow)
+    [bus] = Field(plan(chiller=True), broker=None, knobs=GOOD, seed=1, catalogue=CATALOGUE).buses  # nobody serves
+    running = asyncio.create_task(bus.run())
+    async with asyncio.timeout(20):
+        await hanging_up.wait()
+        running.cancel()
+        await asyncio.wait({running})
+    assert running.cancelled()
