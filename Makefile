@@ -6,6 +6,9 @@ BOOTSTRAP := $(PYTHON) provisioning/environment/bootstrap.py
 # Two cores is what we plan for; more are used where they are.
 WORKERS ?= auto
 
+# Property-based tests draw the same examples on every run of these targets; plain pytest explores.
+export HYPOTHESIS_PROFILE ?= ci
+
 .DEFAULT_GOAL := help
 .PHONY: help setup web demo test check bench format coverage-map lock clean
 
@@ -23,6 +26,7 @@ demo: setup web ## one small hotel, really running: plays the story, then stays 
 
 test: setup web ## every test, all tiers that this machine allows
 	@$(BOOTSTRAP) system chromium mosquitto
+	@$(RUN) web/build.py --test
 	@$(MAKE) --no-print-directory check
 	@$(RUN) -m pytest tests/integration tests/e2e -p no:randomly
 
