@@ -62,6 +62,7 @@ POLICY: Final[dict[str, Any]] = {
 }
 """Not the shipped default, so that what the story sees at the devices can only come from the document it gave."""
 WEEK_S: Final = 7 * 86_400
+RECONNECT_MOST: Final = "PT3S"  # one building behind one broker may come back sooner than a fleet
 OBSERVER: Final = "rehearsal-observer"
 CLOUD_IDENTITY: Final = "cloud-ingest"
 EDGE_SITE_IDENTITY: Final = "edge-site"
@@ -341,6 +342,7 @@ class Building:
                 "ca_path": link.authority,
                 "cert_path": link.certificate,
                 "key_path": link.private_key,
+                "link": {"reconnect_most": RECONNECT_MOST},
             },
             "site_broker": {
                 "host": HOST,

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.clock import Clock
-
 from protocols.errors import PlatformError
 
 STOP_WAIT_S = 8.0
