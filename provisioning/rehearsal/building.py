@@ -62,6 +62,7 @@ POLICY: Final[dict[str, Any]] = {
 }
 """Not the shipped default, so that what the story sees at the devices can only come from the document it gave."""
 WEEK_S: Final = 7 * 86_400
+PMS_POLL: Final = "PT5S"  # the emulated PMS drops hints; a story cannot wait the half minute that a hotel can
 RECONNECT_MOST: Final = "PT3S"  # one building behind one broker may come back sooner than a fleet
 OBSERVER: Final = "rehearsal-observer"
 CLOUD_IDENTITY: Final = "cloud-ingest"
@@ -283,6 +284,7 @@ class Building:
                     "client_token_path": config / "pms-client.token",
                     "access_token_path": config / "pms-access.token",
                     "webhook_secret_path": config / "pms-webhook.token",
+                    "poll": PMS_POLL,
                 },
             ),
         ]

@@ -18,6 +18,8 @@ NEIGHBOUR: Final = "205"
 SECOND_ROOM: Final = "301"
 HOUR_MS: Final = 3_600_000
 SOON_S: Final = 10.0
+PMS_WAIT_S: Final = 30.0
+"""Hints may be late, doubled or dropped and calls refused, by default: then it takes a poll, or two."""
 OUTAGE_REFUSED_S: Final = 3.0
 OUTAGE_SILENT_S: Final = 4.0
 DRAIN_WAIT_S: Final = 20.0
@@ -77,7 +79,7 @@ async def _reservation(building: Building, report: Report, stays: Stays) -> None
         found = [held.get(first), held.get(second)]
         return all(stay is not None and stay["room"] in (ROOM, SECOND_ROOM) for stay in found), found
 
-    in_the_cloud = await report.eventually("the cloud holds both stays with their rooms", SOON_S, in_cloud)
+    in_the_cloud = await report.eventually("the cloud holds both stays with their rooms", PMS_WAIT_S, in_cloud)
     stays.first, stays.second = in_the_cloud[0]["id"], in_the_cloud[1]["id"]
 
     async def at_edge() -> tuple[bool, Any]:
@@ -111,7 +113,7 @@ async def _remote_check_in(building: Building, report: Report, stays: Stays) -> 
         state = await building.pms.state_of(stays.first_reservation)
         return state == "Started", state
 
-    await report.eventually("the PMS is told and says Started", SOON_S, told)
+    await report.eventually("the PMS is told and says Started", PMS_WAIT_S, told)
 
     async def in_house() -> tuple[bool, Any]:
         state = (await building.cloud.stay(stays.first))["state"]
@@ -322,7 +324,7 @@ async def _check_out(building: Building, report: Report, stays: Stays) -> None:
         state = (await building.cloud.stay(stays.first))["state"]
         return state == "left", state
 
-    await report.eventually("the cloud says the stay has ended", SOON_S, left)
+    await report.eventually("the cloud says the stay has ended", PMS_WAIT_S, left)
 
     async def moved() -> tuple[bool, Any]:
         now = await building.locks.generation(f"door-{ROOM}")
