@@ -8,7 +8,9 @@ tests/services.
 
 import asyncio
 import contextlib
+import itertools
 import json
+import os
 import shutil
 import signal
 import socket
@@ -27,6 +29,9 @@ POLL_S: Final = 0.02
 LOG_TAIL_LINES: Final = 15
 PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 STORE_BYTES_MAX: Final = 256 * 1024 * 1024
+_FIRST_PORT: Final = 15_000
+_PORTS: Final = 17_000
+_calls = itertools.count()
 _INTERNAL: Final = ("$MQTT.sub.>",)
 """Subjects on which the server delivers QoS 1 messages to an MQTT client: each needs them."""
 
@@ -188,11 +193,21 @@ class Nats:
 
 
 def free_port(host: str) -> int:
-    """Return a TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that nobody listens on now and that no outgoing connection will be given.
+
+    Below the range from which Linux takes ports for outgoing connections (32768 upwards): a port from that range
+    could be taken between this call and the program that is to listen on it. Each call moves on, and each process
+    begins elsewhere, so that rehearsals side by side do not meet.
+    """
+    for _ in range(_PORTS):
+        port = _FIRST_PORT + (os.getpid() * 211 + next(_calls)) % _PORTS
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise NatsFailedError(f"no free port from {_FIRST_PORT} to {_FIRST_PORT + _PORTS} on {host}")
 
 
 def _subjects(topic: str) -> list[str]:
