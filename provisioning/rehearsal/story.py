@@ -6,6 +6,8 @@ the PMS, through the public APIs, or in the numbers of the ledger; never by aski
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +26,8 @@ OUTAGE_REFUSED_S: Final = 3.0
 OUTAGE_SILENT_S: Final = 4.0
 DRAIN_WAIT_S: Final = 20.0
 RESTART_WAIT_S: Final = 15.0
+BUSTLE_S: Final = 4.0
+BUSTLE_BEFORE_S: Final = 1.0
 LANES: Final = ("a", "b", "c")
 REFUSED_SUPERSEDED: Final = "superseded"
 
@@ -125,23 +129,27 @@ async def _remote_check_in(building: Building, report: Report, stays: Stays) -> 
 async def _doors(building: Building, report: Report, stays: Stays) -> None:
     guest = _there(stays.guest)
     opens = await building.locks.openings(f"door-{ROOM}")
-    opened = await guest.open(f"door-{ROOM}")
+    opened = await guest.open_as_guests_do(f"door-{ROOM}")
     report.claim("the phone opens the room", opened["ending"] == "opened", opened)
     moved = await building.locks.openings(f"door-{ROOM}")
-    report.claim("the lock's motor really moved, once", moved == opens + 1, {"before": opens, "after": moved})
-    lobby = await guest.open("door-lobby")
+    report.claim(
+        "the lock's motor really moved, once a tap at most",
+        opens + 1 <= moved <= opens + opened["taps"],
+        {"before": opens, "after": moved, "taps": opened["taps"]},
+    )
+    lobby = await guest.open_as_guests_do("door-lobby")
     report.claim("the same grant opens the lobby door", lobby["ending"] == "opened", lobby)
 
     stranger = await building.new_guest("stranger")
     await stranger.load(guest.issued)  # everything the guest has but the private key
-    refused = await stranger.open(f"door-{ROOM}")
+    refused = await stranger.open_as_guests_do(f"door-{ROOM}")
     report.claim(
         "a stranger's phone with a stolen bundle is refused with a reason",
         refused["ending"] == "refused" and refused["reason"] in ("bad_signature", "wrong_key"),
         refused,
     )
     await guest.load(building.bundle_for_another_door(guest.issued, f"door-{NEIGHBOUR}"))
-    wrong = await guest.open(f"door-{NEIGHBOUR}")
+    wrong = await guest.open_as_guests_do(f"door-{NEIGHBOUR}")
     report.claim(
         "the neighbour's door refuses the guest with a reason",
         wrong["ending"] == "refused" and wrong["reason"] == "wrong_door",
@@ -180,13 +188,15 @@ async def _room_wakes(building: Building, report: Report, stays: Stays) -> None:
 
     await report.eventually("the edge read both back", SOON_S, read_back)
 
+    moved = await building.locks.openings(f"door-{ROOM}")
+
     async def event() -> tuple[bool, Any]:
         events = [
             e for e in await building.cloud.access_events() if e["door"] == f"door-{ROOM}" and e["event"] == "opened"
         ]
-        return [e["stay"] for e in events] == [stays.first], events
+        return [e["stay"] for e in events] == [stays.first] * moved, events
 
-    await report.eventually("the access event is in the cloud, once, with its stay", SOON_S, event)
+    await report.eventually("each opening is in the cloud, once, with its stay", SOON_S, event)
 
     async def refusals() -> tuple[bool, Any]:
         reasons = {e["reason"] for e in await building.cloud.access_events() if e["event"] == "refused"}
@@ -207,7 +217,7 @@ async def _outage(building: Building, report: Report, stays: Stays) -> None:
     stays.second_guest = guest = await building.new_guest("tomas")
     answer = await building.edge.check_in(stays.second, guest.public_key)
     await guest.receive(answer["bundle"])
-    opened = await guest.open(f"door-{SECOND_ROOM}")
+    opened = await guest.open_as_guests_do(f"door-{SECOND_ROOM}")
     report.claim("a second guest checks in at the edge and opens the door", opened["ending"] == "opened", opened)
     outcome = await building.edge.command(
         ROOM, "thermostat", "occupied_heating_setpoint", 23.0, key="story-outage-setpoint"
@@ -268,23 +278,21 @@ async def _prove(building: Building, report: Report) -> None:
 
 
 async def _kill(building: Building, report: Report, stays: Stays) -> None:
-    traffic = asyncio.create_task(building.field.bustle(seconds=4.0), name="bustle")
-    await asyncio.sleep(1.0)
-    before = await building.cloud.heads()
-    own = await building.edge.heads()
-    incarnations = (await building.edge.link())["incarnations"]
-    killed_ms = building.clock.now_ms()
-    pid = building.programs.send("edge", signal.SIGKILL)
-    opened = await _there(stays.guest).open(f"door-{ROOM}")
-    report.claim("a door opens while the edge process is dead", opened["ending"] == "opened", opened)
+    async with _life_goes_on(building):
+        before = await building.cloud.heads()
+        own = await building.edge.heads()
+        incarnations = (await building.edge.link())["incarnations"]
+        killed_ms = building.clock.now_ms()
+        pid = building.programs.send("edge", signal.SIGKILL)
+        opened = await _there(stays.guest).open_as_guests_do(f"door-{ROOM}")
+        report.claim("a door opens while the edge process is dead", opened["ending"] == "opened", opened)
 
-    async def back() -> tuple[bool, Any]:
-        ready = await building.edge.ready()
-        return ready, {"ready": ready, "old_pid": pid, "pid": building.programs.get("edge").pid}
+        async def back() -> tuple[bool, Any]:
+            ready = await building.edge.ready()
+            return ready, {"ready": ready, "old_pid": pid, "pid": building.programs.get("edge").pid}
 
-    await report.eventually("the edge comes back by itself", RESTART_WAIT_S, back)
-    report.figures["edge_back_after_kill_s"] = (building.clock.now_ms() - killed_ms) / 1000
-    await traffic
+        await report.eventually("the edge comes back by itself", RESTART_WAIT_S, back)
+        report.figures["edge_back_after_kill_s"] = (building.clock.now_ms() - killed_ms) / 1000
     after = await building.edge.heads()
     link = await building.edge.link()
     report.claim(
@@ -302,15 +310,31 @@ async def _kill(building: Building, report: Report, stays: Stays) -> None:
         "nothing acked before the kill is lost", all(held["cloud"][lane] >= before[lane] for lane in before), before
     )
 
+    moved = await building.locks.openings(f"door-{ROOM}")
+
     async def entry() -> tuple[bool, Any]:
         events = [
             e for e in await building.cloud.access_events() if e["stay"] == stays.first and e["event"] == "opened"
         ]
         pairs = [(e["door"], e["lock_seq"]) for e in events]
-        return len([p for p in pairs if p[0] == f"door-{ROOM}"]) == 2 and len(set(pairs)) == len(pairs), pairs
+        of_room = [pair for pair in pairs if pair[0] == f"door-{ROOM}"]
+        return len(of_room) == moved and len(set(pairs)) == len(pairs), {"motor moved": moved, "events": pairs}
 
     await report.eventually("the opening made while it was dead is in the cloud, once", DRAIN_WAIT_S, entry)
     await _prove(building, report)
+
+
+@asynccontextmanager
+async def _life_goes_on(building: Building) -> AsyncIterator[None]:
+    """Doors move and people walk all the while, from a moment before."""
+    traffic = asyncio.create_task(building.field.bustle(seconds=BUSTLE_S), name="bustle")
+    try:
+        await asyncio.sleep(BUSTLE_BEFORE_S)
+        yield
+        await traffic
+    finally:
+        traffic.cancel()
+        await asyncio.gather(traffic, return_exceptions=True)
 
 
 async def _check_out(building: Building, report: Report, stays: Stays) -> None:
@@ -333,7 +357,7 @@ async def _check_out(building: Building, report: Report, stays: Stays) -> None:
     await report.eventually("the lock's generation has moved on", SOON_S, moved)
     report.figures["check_out_to_lock_s"] = (building.clock.now_ms() - began_ms) / 1000
     opens = await building.locks.openings(f"door-{ROOM}")
-    refused = await guest.open(f"door-{ROOM}")
+    refused = await guest.open_as_guests_do(f"door-{ROOM}")
     report.claim(
         "the old phone is refused at the door",
         refused["ending"] == "refused" and refused["reason"] == REFUSED_SUPERSEDED,
@@ -351,7 +375,7 @@ async def _check_out(building: Building, report: Report, stays: Stays) -> None:
 
     await report.eventually("the lamp is off, seen at the lamp", SOON_S, light)
     await report.eventually(f"the controller's register holds set-back, {set_back} °C", SOON_S, setpoint)
-    still = await _there(stays.second_guest).open(f"door-{SECOND_ROOM}")
+    still = await _there(stays.second_guest).open_as_guests_do(f"door-{SECOND_ROOM}")
     report.claim("the second guest's phone still opens", still["ending"] == "opened", still)
 
 
