@@ -61,10 +61,9 @@ class Guest:
 
         The air is misbehaving by default: an attempt may end `failed` (not asked) or `unknown` (the answer was lost).
         """
-        for taps in range(1, TAPS_MOST + 1):
-            answer = await self.open(door)
-            if answer["ending"] in ("opened", "refused"):
-                break
+        answer, taps = await self.open(door), 1
+        while answer["ending"] not in ("opened", "refused") and taps < TAPS_MOST:
+            answer, taps = await self.open(door), taps + 1
         return {**answer, "taps": taps}
 
     async def stop(self) -> None:
