@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from protocols import cose
 from protocols.door.advert import derive
+from protocols.door.hardware import Bolt, battery_byte, battery_of, bolt_of
 from protocols.door.messages import RECORDS_IN_CHUNK_MOST
 from protocols.door.session import shared
 from protocols.errors import LocalProtocolError, PeerProtocolError
@@ -23,10 +24,11 @@ from protocols.grant.keys import POINT_BYTES, compressed, public_key
 
 CHAIN_BYTES: Final = 16
 RECORD_BYTES: Final = 38
+TIME_QUALITY_MOST: Final = 2
 NOBODY: Final = bytes(8)
 
 _RECORD: Final = struct.Struct(">IIBB8sB3s")
-_CHECKPOINT: Final = struct.Struct(">8sI16sI16sIIBB3sII")
+_CHECKPOINT: Final = struct.Struct(">8sI16sI16sIIBBB3sII")
 _SIGNATURE_LABEL: Final = b"innkeeper/door/1 checkpoint\x00"
 _GENESIS_LABEL: Final = b"innkeeper/door/1 genesis\x00"
 
@@ -47,6 +49,8 @@ class AuditEvent(IntEnum):
     RESTARTED = 8
     """Power came back without the clock."""
     THROTTLED = 9
+    BOLT = 10
+    """The bolt came to rest elsewhere than an opening says by itself; the actor field holds its state."""
 
 
 class AuditBrokenError(PeerProtocolError):
@@ -87,11 +91,13 @@ class AuditRecord:
         """Read 38 bytes.
 
         Raises:
-            PeerProtocolError: wrong length.
+            PeerProtocolError: wrong length, or time quality beyond 2.
         """
         if len(data) != RECORD_BYTES:
             raise PeerProtocolError(f"audit record of {len(data)} bytes, not {RECORD_BYTES}")
         seq, time_s, quality, event, actor, status, generation = _RECORD.unpack(data[: _RECORD.size])
+        if quality > TIME_QUALITY_MOST:
+            raise PeerProtocolError(f"audit record {seq} with time quality {quality}")
         return cls(
             seq,
             time_s,
@@ -130,7 +136,8 @@ class Checkpoint:
     newest_seq: int
     time_s: int
     time_quality: int
-    battery_percent: int
+    battery_percent: int | None
+    bolt: Bolt
     generation: int
     revocation_seq: int
     noise: int
@@ -146,7 +153,8 @@ class Checkpoint:
             self.newest_seq,
             self.time_s,
             self.time_quality,
-            self.battery_percent,
+            battery_byte(self.battery_percent),
+            self.bolt,
             self.generation.to_bytes(3, "big"),
             self.revocation_seq,
             self.noise,
@@ -197,7 +205,7 @@ def open_chunk(
 
     Raises:
         PeerProtocolError: not sealed to this edge for this lock, or not of the layout.
-        AuditBrokenError: signature, chain or numbering is wrong.
+        AuditBrokenError: signature, chain or numbering is wrong, or a signed value cannot be.
     """
     point, ciphertext = sealed[:POINT_BYTES], sealed[POINT_BYTES:]
     key = derive(shared(edge_key, public_key(point)), point, b"seal" + lock_id, 32)
@@ -211,10 +219,14 @@ def open_chunk(
     signed, signature = plaintext[: _CHECKPOINT.size], plaintext[_CHECKPOINT.size : head_bytes]
     if not cose.verify_raw(audit_key, signature, _SIGNATURE_LABEL + signed):
         raise AuditBrokenError(f"checkpoint not signed by lock {lock_id.hex()}")
-    checkpoint = _checkpoint(signed)
-    records = tuple(
-        AuditRecord.decode(plaintext[at : at + RECORD_BYTES]) for at in range(head_bytes, len(plaintext), RECORD_BYTES)
-    )
+    try:
+        checkpoint = _checkpoint(signed)
+        records = tuple(
+            AuditRecord.decode(plaintext[at : at + RECORD_BYTES])
+            for at in range(head_bytes, len(plaintext), RECORD_BYTES)
+        )
+    except PeerProtocolError as error:  # its own signature is under it
+        raise AuditBrokenError(f"lock {lock_id.hex()} signed what cannot be: {error}") from error
     chunk = AuditChunk(checkpoint, records)
     check_chain(chunk, lock_id)
     return chunk
@@ -231,10 +243,13 @@ def _checkpoint(data: bytes) -> Checkpoint:
         time_s,
         time_quality,
         battery_percent,
+        bolt,
         generation,
         revocation_seq,
         noise,
     ) = _CHECKPOINT.unpack(data)
+    if time_quality > TIME_QUALITY_MOST:
+        raise PeerProtocolError(f"checkpoint with time quality {time_quality}")
     return Checkpoint(
         lock_id,
         after_seq,
@@ -244,7 +259,8 @@ def _checkpoint(data: bytes) -> Checkpoint:
         newest_seq,
         time_s,
         time_quality,
-        battery_percent,
+        battery_of(battery_percent, "checkpoint"),
+        bolt_of(bolt, "checkpoint"),
         int.from_bytes(generation, "big"),
         revocation_seq,
         noise,

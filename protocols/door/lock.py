@@ -190,7 +190,7 @@ class LockExchange:
             return LockStep(core.failed(now_ms, sensed), fault=str(error))
         match command:
             case UnlockCommand():
-                outcome = self._unlock(command, counter, core, sensed)
+                outcome = self._unlock(command, counter, core, sensed, now_ms)
                 self._opened = outcome.motor
                 return self._answer(outcome, sensed, now_ms)
             case CarryCommand(signed, certificate, form):
@@ -210,7 +210,7 @@ class LockExchange:
             case StatusCommand():
                 return self._answer(Outcome(core, Status.DONE), sensed, now_ms)
 
-    def _unlock(self, command: UnlockCommand, counter: int, core: LockCore, sensed: Sensed) -> Outcome:
+    def _unlock(self, command: UnlockCommand, counter: int, core: LockCore, sensed: Sensed, now_ms: int) -> Outcome:
         whole = self._whole(command.certificate, command.form, core)
         if whole is None:
             return Outcome(core, Status.NEED_CERTIFICATE)
@@ -223,6 +223,7 @@ class LockExchange:
             whole,
             lambda point: cose.verify_raw(public_key(point), command.signature, statement),
             sensed,
+            now_ms=now_ms,
             user_verified=command.user_verified,
         )
 
@@ -256,7 +257,7 @@ def advert(identity: LockIdentity, core: LockCore, sensed: Sensed) -> Advert:
     uncertain = time.quality is TimeQuality.UNCERTAIN
     key = _advert_key(identity, core, sensed)
     bits = AdvertBit(0)
-    if sensed.battery_percent <= BATTERY_LOW_PERCENT:
+    if sensed.battery_percent is not None and sensed.battery_percent <= BATTERY_LOW_PERCENT:
         bits |= AdvertBit.BATTERY_LOW
     if uncertain:
         bits |= AdvertBit.TIME_UNCERTAIN

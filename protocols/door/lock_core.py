@@ -20,6 +20,7 @@ from protocols.door.audit import (
     genesis,
     link,
 )
+from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity
 from protocols.door.messages import RECORDS_IN_CHUNK_MOST, Result
 from protocols.door.status import Status
@@ -27,7 +28,7 @@ from protocols.errors import CredentialRefusedError, PeerProtocolError, RefusalR
 from protocols.grant import generation as generations
 from protocols.grant.certificate import IssuerCertificate, open_certificate
 from protocols.grant.grant import Grant, open_grant
-from protocols.grant.judge import DoorState, judge
+from protocols.grant.judge import ONE_USE_MS, USES_KEPT_MOST, DoorState, judge
 from protocols.grant.lock_time import (
     DRIFT_PPM,
     FRESH_S,
@@ -60,11 +61,15 @@ CORE_BYTES_MOST: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Sensed:
-    """What the lock's hardware says at one moment: raw RTC seconds, privacy knob or deadbolt, battery."""
+    """What the lock's hardware says at one moment: raw RTC seconds, privacy knob or deadbolt, battery, bolt.
+
+    `battery_percent` None: not measured.
+    """
 
     rtc_s: int
     privacy: bool = False
-    battery_percent: int = 100
+    battery_percent: int | None = None
+    bolt: Bolt = Bolt.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,8 @@ class LockCore:
     acked_seq: int = 0
     noise: int = 0
     throttle: Throttle = field(default=Throttle(), compare=False)
+    lately: tuple[tuple[bytes, int], ...] = field(default=(), compare=False)
+    """(grant id, monotonic ms of its last use that counted). Volatile, as the throttle: no set clock renews it."""
 
     # -- first and last things --------------------------------------------------------------------------------------
 
@@ -135,7 +142,7 @@ class LockCore:
         )
 
     def encode(self) -> bytes:
-        """Return the bytes to keep across power cuts (deterministic CBOR; the throttle is not among them)."""
+        """Return the bytes to keep across power cuts (deterministic CBOR, without throttle and `lately`)."""
         return cbor.encode(
             [
                 1,
@@ -223,6 +230,7 @@ class LockCore:
             time_s=time.now_s,
             time_quality=time.quality,
             battery_percent=sensed.battery_percent,
+            bolt=sensed.bolt,
             revocation_seq=self.revocation_seq,
             generation=self.generation,
             chain_head=self.audit_head,
@@ -254,6 +262,16 @@ class LockCore:
             core = core.recorded(AuditEvent.THROTTLED, sensed, Status.BUSY)
         return core
 
+    def bolt_moved(self, sensed: Sensed) -> "LockCore":
+        """The bolt came to rest elsewhere, and no opening says so: note it.
+
+        A log full of unacknowledged records notes it no more: whoever works the bolt by hand must not be able to push
+        out who was let in. The state itself is in every answer.
+        """
+        if len(self.records) >= RECORDS_MOST and self.acked_seq <= self.before_seq:
+            return self
+        return self.recorded(AuditEvent.BOLT, sensed, Status.DONE, int(sensed.bolt).to_bytes(8, "big"))
+
     def present(
         self,
         identity: LockIdentity,
@@ -262,6 +280,7 @@ class LockCore:
         proves: Callable[[bytes], bool],
         sensed: Sensed,
         *,
+        now_ms: int,
         user_verified: bool = False,
     ) -> Outcome:
         """A phone presents a grant.
@@ -272,6 +291,7 @@ class LockCore:
             certificate: Whole, as sent or as remembered.
             proves: Whether the phone proved, in this exchange, that it holds the compressed key handed in.
             sensed: The hardware now.
+            now_ms: The lock's monotonic time.
             user_verified: As the phone asserts under its signature.
 
         Returns:
@@ -294,6 +314,7 @@ class LockCore:
             privacy=sensed.privacy,
             revoked=frozenset(grant_id for grant_id, _ in self.revoked),
             uses={grant_id: count for grant_id, count, _ in self._live_uses(now)},
+            just_used=frozenset(grant_id for grant_id, at_ms in self.lately if now_ms - at_ms < ONE_USE_MS),
         )
         verdict = judge(opened, issuer, door, now, user_verified=user_verified)
         core = self._at(verdict.time, sensed)
@@ -307,7 +328,7 @@ class LockCore:
             core = replace(core, generation=verdict.promotes_to)
             core = core.recorded(AuditEvent.PROMOTED, sensed, Status.DONE, opened.grant_id, opened.generation)
         if verdict.counts_use:
-            core = core._having_used(opened, verdict.time)
+            core = core._having_used(opened, verdict.time, now_ms)
         core = core.recorded(AuditEvent.OPENED, sensed, Status.OPENED, opened.grant_id, opened.generation)
         return Outcome(core, Status.OPENED, motor=True)
 
@@ -353,6 +374,7 @@ class LockCore:
             time_s=time.now_s,
             time_quality=time.quality,
             battery_percent=sensed.battery_percent,
+            bolt=sensed.bolt,
             generation=self.generation,
             revocation_seq=self.revocation_seq,
             noise=self.noise,
@@ -460,8 +482,13 @@ class LockCore:
     def _live_uses(self, now: LockTime) -> tuple[tuple[bytes, int, int], ...]:
         return tuple(entry for entry in self.uses if entry[2] + LEEWAY_LEAST_S * 10 >= now.now_s or not self.certain)
 
-    def _having_used(self, grant: Grant, now: LockTime) -> "LockCore":
+    def _having_used(self, grant: Grant, now: LockTime, now_ms: int) -> "LockCore":
         uses = {grant_id: (count, until_s) for grant_id, count, until_s in self._live_uses(now)}
         count = uses.get(grant.grant_id, (0, 0))[0] + 1
         uses[grant.grant_id] = (count, grant.not_after_s)
-        return replace(self, uses=tuple((each, *entry) for each, entry in uses.items()))
+        lately = tuple(entry for entry in self.lately if now_ms - entry[1] < ONE_USE_MS)[-USES_KEPT_MOST:]
+        return replace(
+            self,
+            uses=tuple((each, *entry) for each, entry in uses.items()),
+            lately=(*lately, (grant.grant_id, now_ms)),
+        )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeAlias
 
+from protocols.door.hardware import Bolt, battery_byte, battery_of, bolt_of
 from protocols.door.status import Status
 from protocols.errors import PeerProtocolError, UnsupportedVersionError
 
@@ -17,12 +18,12 @@ VERSION: Final = 1
 SUITE: Final = 1
 """P-256 ECDH and ES256, HKDF-SHA256, AES-256-GCM."""
 CHALLENGE_BYTES: Final = 64
-RESULT_BYTES: Final = 34
+RESULT_BYTES: Final = 35
 RECORDS_IN_CHUNK_MOST: Final = 20
 """So that an answer to FETCH is one message of at most 1024 bytes."""
 
 _CHALLENGE: Final = struct.Struct(">BBIBII16s33s")
-_RESULT: Final = struct.Struct(">BIIBBI3s16s")
+_RESULT: Final = struct.Struct(">BIIBBBI3s16s")
 _UNLOCK_LABEL: Final = b"innkeeper/door/1 unlock\x00"
 
 
@@ -104,25 +105,27 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """RESULT, lock to phone: how it went, and what the lock is like now."""
+    """RESULT, lock to phone: how it went, and what the lock was like when it answered, before any motor moved."""
 
     status: Status
     audit_seq: int
     time_s: int
     time_quality: int
-    battery_percent: int
+    battery_percent: int | None
+    bolt: Bolt
     revocation_seq: int
     generation: int
     chain_head: bytes
 
     def encode(self) -> bytes:
-        """Return its 34 bytes."""
+        """Return its 35 bytes."""
         return _RESULT.pack(
             self.status,
             self.audit_seq,
             self.time_s,
             self.time_quality,
-            self.battery_percent,
+            battery_byte(self.battery_percent),
+            self.bolt,
             self.revocation_seq,
             self.generation.to_bytes(3, "big"),
             self.chain_head,
@@ -130,14 +133,14 @@ class Result:
 
     @classmethod
     def decode(cls, data: bytes) -> "Result":
-        """Read the first 34 bytes of a decrypted answer.
+        """Read the first 35 bytes of a decrypted answer.
 
         Raises:
-            PeerProtocolError: too short, unknown status, or time quality beyond 2.
+            PeerProtocolError: too short, unknown status or bolt, time quality beyond 2, battery beyond 100 %.
         """
         if len(data) < RESULT_BYTES:
             raise PeerProtocolError(f"RESULT of {len(data)} bytes, not {RESULT_BYTES}")
-        status, audit_seq, time_s, quality, battery, revocation_seq, generation, head = _RESULT.unpack(
+        status, audit_seq, time_s, quality, battery, bolt, revocation_seq, generation, head = _RESULT.unpack(
             data[:RESULT_BYTES]
         )
         if status not in set(Status) or quality > 2:
@@ -147,7 +150,8 @@ class Result:
             audit_seq,
             time_s,
             quality,
-            battery,
+            battery_of(battery, "RESULT"),
+            bolt_of(bolt, "RESULT"),
             revocation_seq,
             int.from_bytes(generation, "big"),
             head,

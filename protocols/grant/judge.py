@@ -19,6 +19,10 @@ from protocols.grant.lock_time import LockTime, TimeQuality, check_signed_in_win
 USES_KEPT_MOST: Final = 64
 """A lock remembers that many limited grants; when all are still valid, one more is refused as BUSY."""
 
+ONE_USE_MS: Final = 10_000
+"""What a phone asks again within this time of a use that counted is the same use: its answer may have been lost, and
+the bolt may still be drawn. Measured from the use that counted, so it cannot be prolonged."""
+
 _ALLOWED_FLAGS: Final[dict[IssuerClass, GrantFlag]] = {
     IssuerClass.GUEST: GrantFlag.JOIN | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION,
     IssuerClass.STAFF: GrantFlag.STAFF | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION,
@@ -38,6 +42,8 @@ class DoorState:
     privacy: bool = False
     revoked: frozenset[bytes] = frozenset()
     uses: Mapping[bytes, int] = field(default_factory=dict)
+    just_used: frozenset[bytes] = frozenset()
+    """Grants whose last counted use is less than ONE_USE_MS ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,8 @@ def judge(
     if grant.flags & GrantFlag.NEEDS_USER_VERIFICATION and not user_verified:
         return Verdict(RefusalReason.NEEDS_USER_VERIFICATION, time)
     uses_most = uses_allowed(grant)
+    if grant.grant_id in door.just_used:
+        uses_most = None  # the same use, asked again
     if uses_most is not None and door.uses.get(grant.grant_id, 0) >= uses_most:
         return Verdict(RefusalReason.USED_UP, time)
     if uses_most is not None and grant.grant_id not in door.uses and len(door.uses) >= USES_KEPT_MOST:

@@ -17,6 +17,7 @@ from protocols.door.advert import (
 )
 from protocols.door.audit import AuditEvent, open_chunk
 from protocols.door.frames import cut
+from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity
 from protocols.door.lock import LockExchange, advert
 from protocols.door.lock_core import LockCore, Sensed
@@ -41,7 +42,7 @@ from protocols.vectors.fixed import (
 )
 from protocols.vectors.grant_vectors import keys_document, plain
 
-PRESENT: Final = Sensed(RTC_S)
+PRESENT: Final = Sensed(RTC_S, battery_percent=87, bolt=Bolt.LOCKED)
 
 
 def adverts() -> dict[str, Any]:

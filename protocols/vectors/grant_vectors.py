@@ -473,6 +473,13 @@ def judgements() -> dict[str, Any]:
             now,
             False,
         ),
+        "once: asked again within 10 s, the answer was lost": (
+            hotel.grant(flags=GrantFlag.ONE_SHOT),
+            guest,
+            DoorState(101, generation=TONIGHT, uses={grant_id: 1}, just_used=frozenset({grant_id})),
+            now,
+            False,
+        ),
         "user not verified": (hotel.grant(flags=GrantFlag.NEEDS_USER_VERIFICATION), guest, at_101, now, False),
         "user verified": (hotel.grant(flags=GrantFlag.NEEDS_USER_VERIFICATION), guest, at_101, now, True),
     }

@@ -141,7 +141,12 @@ class Nights(RuleBasedStateMachine):
         grant, before = stay.grant, self.core
         certain = self.lock_is_certain()
         outcome = before.present(
-            LOCK, stay.signed, stay.issuer.certificate.encoded, lambda point: point == grant.phone, self.sensed
+            LOCK,
+            stay.signed,
+            stay.issuer.certificate.encoded,
+            lambda point: point == grant.phone,
+            self.sensed,
+            now_ms=0,
         )
         self.core = outcome.core
         begun = grant.not_before_s <= self.true_s

@@ -150,6 +150,7 @@ def test_a_door_judges_as_the_vector_says(case: dict[str, Any]) -> None:
             privacy=door["privacy"],
             revoked=frozenset(bytes.fromhex(each) for each in door["revoked"]),
             uses={bytes.fromhex(grant_id): count for grant_id, count in door["uses"].items()},
+            just_used=frozenset(bytes.fromhex(each) for each in door["just_used"]),
         ),
         LockTime(time["now_s"], time["floor_s"], TimeQuality(time["quality"]), time["drift_s"]),
         user_verified=case["user_verified"],
