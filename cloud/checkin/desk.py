@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from cloud.fleet.commands import Command, Commands, KeyReusedError
-from cloud.kit.database import Database, execute
+from cloud.kit.database import Database, execute, fetch_one
 from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property
 from cloud.stays.life import StayState
@@ -98,7 +98,7 @@ class CheckInDesk:
             raise NotAdmissibleError(Refusal.ENDED, "There is no such stay.")
         admissible(stay, now_ms=now_ms)
         key_hash = hashlib.sha256(phone_public_key.encode()).digest()
-        key = f"check-in:{stay_id}:{key_hash[:8].hex()}:{idempotency_key}"
+        key = f"check-in:{stay_id}:{idempotency_key}"
         await self._begin(at_property, stay_id, key, key_hash, by=by, now_ms=now_ms)
         try:
             command = await self._commands.run(
@@ -154,6 +154,15 @@ class CheckInDesk:
                    VALUES (%s, %s, %s, 'remote', %s, %s, %s, 'initiated', %s)
                    ON CONFLICT (property, idempotency_key) DO NOTHING""",
                 [at_property.tenant, at_property.id, stay_id, key, key_hash, by, at(now_ms)],
+            )
+            known = await fetch_one(
+                connection,
+                "SELECT phone_key_hash FROM checkin.session WHERE property = %s AND idempotency_key = %s",
+                [at_property.id, key],
+            )
+        if known is None or bytes(known["phone_key_hash"]) != key_hash:
+            raise NotAdmissibleError(
+                Refusal.KEY_REUSED, "This idempotency key was used before, for another phone: nothing was done."
             )
 
     async def _end(self, at_property: Property, key: str, command: Command, *, done: bool) -> None:

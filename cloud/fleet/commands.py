@@ -107,8 +107,9 @@ class Commands:
         """Send a command and wait for its outcome at most `within_ms`.
 
         The same key again returns what is known of the first; unless that is final it is asked for again, which
-        the edge answers from its memory. `secret_result` keeps the result out of the database: it is handed to
-        this caller alone, and asked of the edge again when the key is used again.
+        the edge answers from its memory. What never left is sent again with a new deadline. `secret_result` keeps
+        the result out of the database: it is handed to this caller alone, and asked of the edge again when the key
+        is used again.
 
         Raises:
             KeyReusedError: the key belongs to another command.
@@ -117,7 +118,7 @@ class Commands:
         deadline_ms = now_ms + within_ms
         shown_args = {} if secret_result else args
         async with self._database.transaction() as connection:
-            await execute(
+            first = await execute(
                 connection,
                 """INSERT INTO fleet.command (id, tenant, property, edge, kind, args, idempotency_key, asked_by, phase,
                                               deadline_at, created_at, updated_at)
@@ -139,12 +140,20 @@ class Commands:
             )
             row = await fetch_one(
                 connection,
-                "SELECT id, kind, args, phase, result, reason, deadline_at, created_at, updated_at"
-                " FROM fleet.command WHERE property = %s AND idempotency_key = %s",
+                "SELECT id, kind, args, phase, result, reason, deadline_at, created_at, updated_at, never_left"
+                " FROM fleet.command WHERE property = %s AND idempotency_key = %s FOR UPDATE",
                 [to.id, idempotency_key],
             )
-        if row is None or row["kind"] != kind or row.pop("args") != shown_args:
-            raise KeyReusedError(f"idempotency key {idempotency_key!r} was used for another command")
+            if row is None or row["kind"] != kind or row.pop("args") != shown_args:
+                raise KeyReusedError(f"idempotency key {idempotency_key!r} was used for another command")
+            if row.pop("never_left"):
+                row.update(phase=Phase.ACCEPTED.value, reason=None, deadline_at=at(deadline_ms))
+                first = await execute(
+                    connection,
+                    """UPDATE fleet.command SET phase = 'accepted', reason = NULL, never_left = false,
+                              deadline_at = %s, updated_at = %s WHERE property = %s AND id = %s""",
+                    [at(deadline_ms), at(now_ms), to.id, row["id"]],
+                )
         known = Command(**{**row, "phase": Phase(row["phase"])})
         if _RANK[known.phase] == _RANK[Phase.DONE] and not (secret_result and known.phase is Phase.DONE):
             return known
@@ -153,10 +162,12 @@ class Commands:
             answer = await self._edges.send(to.edge, kind, args, known.id, deadline_ms, command_id=known.id)
         except ReplyTimeoutError as error:
             answer = CommandResult(Phase.UNKNOWN, None, str(error))
-        except (LinkLostError, LocalProtocolError) as error:
-            link_lost = isinstance(error, LinkLostError)
+        except LinkLostError as error:
+            link_lost = bool(first)  # of an earlier attempt this tells nothing: that one may have arrived
+            answer = CommandResult(Phase.FAILED if link_lost else Phase.UNKNOWN, None, str(error))
+        except LocalProtocolError as error:
             answer = CommandResult(Phase.FAILED, None, str(error))
-        stored = await self._note(to, known.id, answer, secret_result=secret_result)
+        stored = await self._note(to, known.id, answer, secret_result=secret_result, never_left=link_lost)
         return Command(
             id=stored.id,
             kind=stored.kind,
@@ -169,7 +180,9 @@ class Commands:
             link_lost=link_lost,
         )
 
-    async def _note(self, to: Property, command_id: str, answer: CommandResult, *, secret_result: bool) -> Command:
+    async def _note(
+        self, to: Property, command_id: str, answer: CommandResult, *, secret_result: bool, never_left: bool
+    ) -> Command:
         async with self._database.transaction() as connection:
             await note_phase(
                 connection,
@@ -179,6 +192,7 @@ class Commands:
                 result=None if secret_result else answer.result,
                 reason=answer.error,
                 now_ms=self._clock.wall_ms(),
+                never_left=never_left,
             )
             stored = await command_by_id(connection, tenant=to.tenant, property_id=to.id, command_id=command_id)
         if stored is None:
@@ -195,24 +209,29 @@ async def note_phase(
     result: dict[str, Any] | None,
     reason: str | None,
     now_ms: int,
+    never_left: bool = False,
 ) -> None:
-    """Note how far a command has come. Phases only move forward; a final one stays."""
+    """Note how far a command has come. Phases only move forward; a final one stays, but for what never left."""
     row = await fetch_one(
         connection,
-        "SELECT phase FROM fleet.command WHERE property = %s AND id = %s FOR UPDATE",
+        "SELECT phase, never_left FROM fleet.command WHERE property = %s AND id = %s FOR UPDATE",
         [property_id, command_id],
     )
-    if row is None or _RANK[phase] <= _RANK[Phase(row["phase"])]:
+    if row is None:
+        return
+    known = Phase.ACCEPTED if row["never_left"] else Phase(row["phase"])
+    if _RANK[phase] <= _RANK[known] or (never_left and known is not Phase.ACCEPTED):
         return
     await execute(
         connection,
-        "UPDATE fleet.command SET phase = %s, result = %s, reason = %s, updated_at = %s"
+        "UPDATE fleet.command SET phase = %s, result = %s, reason = %s, updated_at = %s, never_left = %s"
         " WHERE property = %s AND id = %s",
         [
             phase.value,
             None if result is None else jsonb(result),
             None if reason is None else reason[:500],
             at(now_ms),
+            never_left,
             property_id,
             command_id,
         ],

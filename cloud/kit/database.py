@@ -56,6 +56,12 @@ async def lock_for_transaction(connection: Connection, *words: str) -> None:
     await execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ["/".join(words)])
 
 
+class CommitInDoubtError(StoreFailedError):
+    """The database was lost at the very commit: nobody can tell whether it happened."""
+
+    may_have_taken_effect = True
+
+
 class Database:
     """The pool. Open it once; hand it to every module that needs transactions."""
 
@@ -88,16 +94,21 @@ class Database:
         """Hand out a connection inside one transaction: committed on leaving, rolled back on any error.
 
         Raises:
-            StoreFailedError: the pool is exhausted, closed or the server is gone; nothing was committed
-                unless the failure struck the commit itself (psycopg.OperationalError then passes through).
+            StoreFailedError: the pool is exhausted or closed, the server is gone or gave up on us. Nothing was
+                committed, unless the failure struck the commit itself: then it is a CommitInDoubtError.
         """
         try:
             connection = await self._pool.getconn()
         except (PoolTimeout, PoolClosedError) as error:
             raise StoreFailedError("the database is not reachable") from error
+        ending = False
         try:
             async with connection.transaction():
                 yield connection
+                ending = True
+        except psycopg.OperationalError as error:
+            kind = CommitInDoubtError if ending else StoreFailedError
+            raise kind(f"the database was lost: {type(error).__name__}") from error
         finally:
             await self._pool.putconn(connection)
 
@@ -106,6 +117,6 @@ class Database:
         try:
             async with self.transaction() as connection:
                 await execute(connection, "SELECT 1")
-        except (StoreFailedError, psycopg.OperationalError):
+        except StoreFailedError:
             return False
         return True

@@ -16,11 +16,13 @@ from cloud.platform.principals import Principal, Principals, Role
 from cloud.platform.properties import Property, property_of
 from cloud.public.reader import WallClock
 from kit.http import OPEN, ProblemError
+from protocols.errors import InvalidInputError
 
 SESSION_COOKIE: Final = "innkeeper_session"
 ROLE: Final = "role"
 """Route option: the least role that may call the route; VIEWER where it says nothing."""
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_NUL: Final = "\x00"
 Caller = ASGIConnection[Any, Any, Any, Any]
 
 
@@ -41,6 +43,7 @@ class Gate:
         if not principal.is_at_least(handler.opt.get(ROLE, Role.VIEWER)):
             raise ProblemError(403, f"the role {principal.role.value} may not do this", kind="role")
         caller.scope["user"] = principal
+        _judge_names(caller)
 
     async def _principal(self, caller: Caller) -> Principal:
         authorization = caller.headers.get("authorization")
@@ -67,7 +70,20 @@ class Gate:
         origin = caller.headers.get("origin")
         if origin is None:  # browsers send it with every websocket and every changing request
             return False
-        return origin in self._origins or urlsplit(origin).netloc == caller.headers.get("host")
+        try:
+            host = urlsplit(origin).netloc
+        except ValueError:  # no address at all, such as `http://[`
+            return False
+        return origin in self._origins or host == caller.headers.get("host")
+
+
+def _judge_names(caller: Caller) -> None:
+    """A NUL can stand in no text of the database: a path with one names nothing, a query parameter is refused."""
+    if any(_NUL in value for value in caller.path_params.values() if isinstance(value, str)):
+        raise absent()
+    for name, value in caller.query_params.multi_items():
+        if _NUL in name or _NUL in value:
+            raise InvalidInputError(repr(name)[1:-1], f"{value!r} holds a NUL character")
 
 
 def unauthenticated(detail: str) -> ProblemError:

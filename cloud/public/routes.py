@@ -19,6 +19,7 @@ from cloud.pms.status import connection_states
 from cloud.public import schema
 from cloud.public.gate import ROLE, absent, property_for
 from cloud.public.reader import EVENTS_SHOWN, PropertyReader, WallClock
+from cloud.public.strict import strict_body
 from cloud.public.views import (
     access_event_view,
     command_view,
@@ -42,13 +43,14 @@ STAYS_SINCE_MS: Final = 24 * 3_600_000
 BODY_BYTES_MOST: Final = 64 * 1024
 
 Call = Request[Principal, Any, Any]
-_Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,80}$")]
+# Python's `$` also matches before a last line feed; this end is the end, in every dialect that reads the schema
+_Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,80}(?![\s\S])")]
 
 
 class CheckInRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A phone asks for the keys of a stay. `phone_public_key` is a compressed P-256 point in hex."""
 
-    phone_public_key: Annotated[str, msgspec.Meta(pattern=r"^0[23][0-9a-f]{64}$")]
+    phone_public_key: Annotated[str, msgspec.Meta(pattern=r"^0[23][0-9a-f]{64}(?![\s\S])")]
     idempotency_key: _Key
 
 
@@ -360,6 +362,7 @@ def api(services: Services) -> Router:
         "/api/v1",
         route_handlers=handlers,
         request_max_body_size=BODY_BYTES_MOST,
+        before_request=strict_body,
         exception_handlers={RecursionError: _too_deep},
     )
 

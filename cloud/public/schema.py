@@ -101,6 +101,7 @@ class Contact(msgspec.Struct, frozen=True):
 
     open: bool | None
     at: str | None
+    quality: str
 
 
 class RoomStay(msgspec.Struct, frozen=True):

@@ -94,7 +94,9 @@ def _room(
         occupancy=None
         if not occupied
         else schema.Occupancy(occupied=_any(occupied), at=_newest(occupied), quality=_quality(occupied, fresh=fresh)),
-        contact=None if not closed else schema.Contact(open=_any_open(closed), at=_newest(closed)),
+        contact=None
+        if not closed
+        else schema.Contact(open=_any_open(closed), at=_newest(closed), quality=_quality(closed, fresh=fresh)),
         stay=None
         if stay is None
         else schema.RoomStay(

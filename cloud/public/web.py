@@ -78,15 +78,13 @@ def pages(
         if found is None:
             if wanted.startswith(_HASH_LIKE):
                 raise absent()
-            return Response(
-                _UNBUILT.encode(), media_type="text/html; charset=utf-8", headers={"Cache-Control": ASK_AGAIN}
-            )
+            return Response(_UNBUILT.encode(), media_type="text/html", headers={"Cache-Control": ASK_AGAIN})
         tag = f'"{hashlib.sha256(found).hexdigest()[:32]}"'
         headers = {"Cache-Control": IMMUTABLE if wanted.startswith(_HASH_LIKE) else ASK_AGAIN, "ETag": tag}
         if request.headers.get("if-none-match") == tag:
             return Response(b"", status_code=304, headers=headers)
         kind = mimetypes.guess_type(wanted)[0] or "application/octet-stream"
-        if kind.startswith("text/") or kind in ("application/javascript", "application/json", "image/svg+xml"):
+        if kind in ("application/javascript", "application/json", "image/svg+xml"):  # litestar says it of text/*
             kind += "; charset=utf-8"
         return Response(found, media_type=kind, headers=headers)
 
@@ -133,5 +131,5 @@ def _read(root: Path, wanted: str) -> bytes | None:
         if not path.is_relative_to(root) or not path.is_file() or path.stat().st_size > FILE_BYTES_MOST:
             return None
         return path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file system can write that name
         return None

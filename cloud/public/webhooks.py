@@ -39,7 +39,7 @@ def pms_webhook(hooks: Sequence[Hook]) -> HTTPRouteHandler:
     async def push(request: Request[Any, Any, Any], secret: FromPath[str]) -> Response[bytes]:
         found: PmsSync | None = None
         for hook in hooks:
-            if hmac.compare_digest(hook.secret.encode(), secret.encode()):
+            if hmac.compare_digest(hook.secret.encode(), secret.encode(errors="replace")):
                 found = hook.sync
         if found is None:
             raise absent()

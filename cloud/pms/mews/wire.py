@@ -26,7 +26,8 @@ IDS_MOST: Final = 1_000
 EVENTS_MOST: Final = 1_000
 NAME_CHARACTERS_MOST: Final = 80
 
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+_Id = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,64}(?![\s\S])")]
+"""Mews writes UUIDs; anything that is one printable word is taken as an id."""
 State = Literal["Inquired", "Confirmed", "Started", "Processed", "Canceled", "Optional", "Requested"]
 ResourceState = Literal["Dirty", "Clean", "Inspected", "OutOfService", "OutOfOrder"]
 
@@ -134,7 +135,8 @@ class _EventValue(msgspec.Struct, frozen=True):
 
 class _Event(msgspec.Struct, frozen=True):
     Discriminator: str
-    Value: _EventValue
+    Value: msgspec.Raw = msgspec.Raw()
+    """Of a shape that the discriminator decides: kinds we do not follow may hold anything."""
 
 
 class _Push(msgspec.Struct, frozen=True):
@@ -159,9 +161,15 @@ def hints(raw: bytes) -> list[Hint]:
         push = msgspec.json.decode(raw, type=_Push)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PeerProtocolError(f"not a Mews webhook: {error}") from error
-    found = (
-        Hint(_HINTS[event.Discriminator], event.Value.Id) for event in push.Events if event.Discriminator in _HINTS
-    )
+    found: list[Hint] = []
+    for index, event in enumerate(push.Events):
+        if event.Discriminator not in _HINTS:
+            continue
+        try:
+            value = msgspec.json.decode(event.Value, type=_EventValue)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise PeerProtocolError(f"not a Mews webhook: Events[{index}] {event.Discriminator}: {error}") from error
+        found.append(Hint(_HINTS[event.Discriminator], value.Id))
     return list(dict.fromkeys(found))
 
 

@@ -67,6 +67,26 @@ async def hotel(database: Database) -> Hotel:
     return Hotel(database)
 
 
+@pytest.mark.guarantee("G2")
+async def test_one_idempotency_key_never_gives_keys_to_two_phones(hotel: Hotel) -> None:
+    await hotel.book(reservation())
+    await hotel.check_in()
+    with pytest.raises(NotAdmissibleError) as refused:
+        await hotel.desk.check_in(AURORA, STAY, phone_public_key="03" + "cd" * 32, idempotency_key="k1", by="ops")
+    assert refused.value.refusal is Refusal.KEY_REUSED
+    assert [args["phone_public_key"] for _, args in hotel.edges.effects] == [PHONE]
+
+
+async def test_a_check_in_that_never_left_may_be_asked_for_again_with_its_key(hotel: Hotel) -> None:
+    await hotel.book(reservation())
+    hotel.edges.lost = True
+    with pytest.raises(NotAdmissibleError) as refused:
+        await hotel.check_in()
+    assert refused.value.may_be_retried
+    hotel.edges.lost = False
+    assert await hotel.check_in() == BUNDLE
+
+
 @pytest.mark.requirement("CHK-01")
 async def test_a_ready_stay_gets_its_keys_and_nobody_keeps_them(hotel: Hotel) -> None:
     await hotel.book(reservation())

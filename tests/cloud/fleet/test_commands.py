@@ -82,6 +82,33 @@ async def test_a_command_that_never_left_failed_for_certain(database: Database) 
 
 
 @pytest.mark.tier("postgres")
+@pytest.mark.guarantee("G2")
+async def test_what_never_left_is_sent_when_its_key_comes_again(database: Database) -> None:
+    """A caller retries under its own key, as it must: a line that was down once may not close that key for ever."""
+    edges = FakeEdges(lost=True, obey=lambda _kind, _args: done({"read_back": True}))
+    service = commands(database, edges)
+    lost = await run(service)
+    edges.lost = False
+    again = await run(service)
+    assert (again.id, again.phase, again.link_lost) == (lost.id, Phase.DONE, False)
+    assert len(edges.effects) == 1
+
+
+@pytest.mark.tier("postgres")
+@pytest.mark.guarantee("G17")
+async def test_a_line_lost_at_the_second_try_says_nothing_of_the_first(database: Database) -> None:
+    edges = FakeEdges(silent=True)
+    service = commands(database, edges)
+    assert (await run(service)).phase is Phase.UNKNOWN
+    edges.silent, edges.lost = False, True
+    again = await run(service)
+    assert (again.phase, again.link_lost) == (Phase.UNKNOWN, False), "the first one may have been done"
+    edges.lost = False
+    assert (await run(service)).phase is Phase.DONE
+    assert len(edges.effects) == 1
+
+
+@pytest.mark.tier("postgres")
 async def test_a_secret_result_is_handed_over_and_stored_nowhere(database: Database) -> None:
     edges = FakeEdges(obey=lambda _kind, _args: done({"bundle": {"grant": "very-secret"}}))
     service = commands(database, edges)
