@@ -52,6 +52,7 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a hand or the weather sets on one lock; all of them can be changed at run time."""
 
     battery_percent: Percent = 100
+    """Setting it puts cells of that charge in; the lock measures their voltage and empties them (battery.py)."""
     privacy: bool = False
     """The deadbolt is thrown from inside."""
     door_closed: bool = True
@@ -61,6 +62,11 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     motor_ms: WaitMs = 250
     relock_ms: WaitMs = 5_000
     """How long the bolt stays drawn."""
+    settle_ms: WaitMs = 1_000
+    """How long the bolt lies still before the lock notes it (protocols/door/SPEC.md 8.1)."""
+    bolt_sensor: bool = True
+    jams: bool = False
+    """The bolt sticks half-way when it is thrown."""
     powered: bool = True
 
 

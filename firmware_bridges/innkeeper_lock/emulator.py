@@ -116,6 +116,11 @@ class Emulator:
                 self._lock(arguments).peripheral.sleep()
             case "push":
                 return {"open": self._lock(arguments).push()}
+            case "bolt":
+                drawn = arguments.get("drawn")
+                if not isinstance(drawn, bool):
+                    raise InvalidInputError("bolt", f"drawn is {drawn!r}, not true or false")
+                self._lock(arguments).work_bolt(drawn=drawn)
             case "set":
                 lock = self._lock(arguments)
                 await lock.turn(_changed(lock.knobs, arguments, Knobs))

@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 from bumble.device import Device
 
+from firmware_bridges.innkeeper_lock.battery import LINK_NAH, Battery, motor_nah
+from firmware_bridges.innkeeper_lock.bolt import EmulatedBolt
 from firmware_bridges.innkeeper_lock.config import Advertising, Knobs
 from firmware_bridges.innkeeper_lock.memory import Memory, MemoryFile, Quartz
 from firmware_bridges.innkeeper_lock.peripheral import LockLink, Peripheral
@@ -20,11 +22,13 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.queues import BoundedQueue
 from protocols.door.advert import SLOT_S, Advert
+from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity
 from protocols.door.lock import SILENCE_MS, LockExchange, LockStep, State, advert
 from protocols.door.lock_core import LockCore, Sensed
 
 FRAMES_WAITING_MAX: Final = 128
+MEASURE_EVERY_MS: Final = 600_000
 
 Tell = Callable[[str, dict[str, Any]], None]
 
@@ -68,10 +72,18 @@ class EmulatedLock:
         self._file = file
         self._tell = tell
         self._changing = asyncio.Lock()
-        self._relock: asyncio.TimerHandle | None = None
         self._slot = -1
         self._links_seen = 0
         self._memory = self._recall()
+        self._battery = self._memory.battery or Battery.put_in(knobs.battery_percent, self.clock.wall_ms())
+        self._battery_percent = self._battery.measured_percent()
+        self._measured_ms = self.clock.now_ms()
+        self.bolt = EmulatedBolt(
+            lambda: self.knobs,
+            moved=self._bolt_moved,
+            settled=self._bolt_settled,
+            told=self.core.bolt_told() or Bolt.LOCKED,
+        )
 
     def _recall(self) -> Memory:
         if (kept := self._file.read()) is not None:
@@ -95,13 +107,14 @@ class EmulatedLock:
         return Sensed(
             rtc_s=self._memory.quartz.rtc_ms_at(self.clock.wall_ms()) // 1_000,
             privacy=self.knobs.privacy,
-            battery_percent=self.knobs.battery_percent,
+            battery_percent=self._battery_percent,
+            bolt=self.bolt.sensed,
         )
 
     @property
     def bolt_drawn(self) -> bool:
         """Whether the door can be pushed open now."""
-        return self._relock is not None
+        return self.bolt.drawn
 
     def describe(self) -> dict[str, Any]:
         """The truth about it, for the control socket."""
@@ -125,6 +138,9 @@ class EmulatedLock:
             "time_quality": time.quality.name.lower(),
             "address": self.peripheral.device.random_address.to_string(False),
             **msgspec.to_builtins(self.knobs),
+            "battery_percent": round(self._battery.percent_left),
+            "battery_measured": self._battery_percent,
+            "bolt_sensed": self.bolt.sensed.name.lower(),
         }
 
     # -- its life -----------------------------------------------------------------------------------------------------
@@ -132,16 +148,17 @@ class EmulatedLock:
     async def start(self) -> None:
         """Power on, unless the knob says otherwise."""
         await self.peripheral.start(self._advert(), silent=not self.knobs.powered)
+        self.bolt.start()
 
     async def stop(self) -> None:
         """Off the air; the bolt is thrown."""
-        if self._relock is not None:
-            self._relock.cancel()
-            self._throw_bolt()
+        self.bolt.stop()
         await self.peripheral.stop()
 
     async def tick(self) -> None:
-        """Call about once a second: shows the next advert id when its time has come."""
+        """Call about once a second: shows the next advert id in its time, measures the battery now and then."""
+        if self.clock.now_ms() - self._measured_ms >= MEASURE_EVERY_MS:
+            self._measure()
         if self.core.time(self.sensed.rtc_s).now_s // SLOT_S != self._slot:
             await self.peripheral.show(self._advert())
 
@@ -175,6 +192,9 @@ class EmulatedLock:
             await self._change(self._after_power_loss)
             await self.peripheral.speak_again()
             self._fact("power", on=True)
+        if knobs.battery_percent != before.battery_percent:
+            self._battery = Battery.put_in(knobs.battery_percent, self.clock.wall_ms())
+            self._measure()
         if knobs.door_closed != before.door_closed:
             self._fact("contact", door_closed=knobs.door_closed)
         await self.peripheral.show(self._advert())
@@ -192,8 +212,7 @@ class EmulatedLock:
 
     def _after_power_loss(self, memory: Memory) -> Memory:
         quartz = memory.quartz.stopped(self.clock.wall_ms())
-        sensed = Sensed(0, self.knobs.privacy, self.knobs.battery_percent)
-        return Memory(memory.core.restarted(sensed), quartz)
+        return replace(memory, core=memory.core.restarted(replace(self.sensed, rtc_s=0)), quartz=quartz)
 
     async def _change(self, change: Callable[[Memory], Memory]) -> None:
         async with self._changing:
@@ -219,8 +238,8 @@ class EmulatedLock:
     def draw_bolt(self, link: "Conversation") -> None:
         """The motor starts now."""
         self.motor_runs += 1
-        if self._relock is not None:
-            self._relock.cancel()
+        self.bolt.draw()
+        self._measure(used_nah=motor_nah(2 * self.knobs.motor_ms) + LINK_NAH)  # out and back again
         at_ms = self.clock.now_ms()
         self._fact(
             "motor",
@@ -232,12 +251,28 @@ class EmulatedLock:
             grant=self.core.records[-1].actor.hex(),
             generation=self.core.generation,
         )
-        drawn_for_ms = self.knobs.motor_ms + self.knobs.relock_ms
-        self._relock = asyncio.get_running_loop().call_later(drawn_for_ms / 1_000, self._throw_bolt)
 
-    def _throw_bolt(self) -> None:
-        self._relock = None
-        self._fact("bolt", bolt="thrown", at_ms=self.clock.now_ms())
+    def work_bolt(self, *, drawn: bool) -> None:
+        """Somebody turns the knob inside."""
+        self.bolt.by_hand(drawn=drawn)
+
+    def _bolt_moved(self) -> None:
+        self._fact("bolt", bolt="drawn" if self.bolt.drawn else "thrown", at_ms=self.clock.now_ms())
+
+    def _bolt_settled(self) -> None:
+        if self.knobs.powered:
+            self.tasks.create_task(self._note_bolt(), name=f"{self.door} bolt")
+
+    async def _note_bolt(self) -> None:
+        await self._change(lambda memory: replace(memory, core=memory.core.bolt_moved(self.sensed)))
+        await self.peripheral.show(self._advert())
+
+    def _measure(self, *, used_nah: int = 0) -> None:
+        """Load the cells, read their voltage; the charge is durable with the next thing that is."""
+        self._battery = self._battery.later(self.clock.wall_ms(), used_nah=used_nah)
+        self._battery_percent = self._battery.measured_percent()
+        self._measured_ms = self.clock.now_ms()
+        self._memory = replace(self._memory, battery=self._battery)
 
     def refresh_advert(self) -> None:
         """Show what has changed, soon."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from firmware_bridges.innkeeper_lock.battery import Battery
 from kit.files import Disk, write_atomic
 from protocols import cbor
 from protocols.door.lock_core import CORE_BYTES_MOST, LockCore
@@ -46,15 +47,20 @@ class Quartz:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Core and quartz together, as kept."""
+    """Core, quartz and cells together, as kept."""
 
     core: LockCore
     quartz: Quartz
+    battery: Battery | None = None
+    """None: cells that were never looked at."""
 
     def encode(self) -> bytes:
         """Return the file's content: deterministic CBOR, the drift in parts per billion."""
         quartz = self.quartz
-        return cbor.encode([1, self.core.encode(), [quartz.wall_ms, quartz.rtc_ms, round(quartz.drift_ppm * 1_000)]])
+        cells = [] if self.battery is None else [[self.battery.drawn_nah, self.battery.at_ms]]
+        return cbor.encode(
+            [1, self.core.encode(), [quartz.wall_ms, quartz.rtc_ms, round(quartz.drift_ppm * 1_000)], *cells]
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> "Memory":
@@ -62,6 +68,14 @@ class Memory:
         match cbor.decode(data, FILE_BYTES_MOST):
             case [1, bytes() as core, [int() as wall_ms, int() as rtc_ms, int() as drift_ppb]]:
                 return cls(LockCore.decode(core), Quartz(wall_ms, rtc_ms, drift_ppb / 1_000))
+            case [
+                1,
+                bytes() as core,
+                [int() as wall_ms, int() as rtc_ms, int() as drift_ppb],
+                [int() as drawn_nah, int() as at_ms],
+            ]:
+                quartz = Quartz(wall_ms, rtc_ms, drift_ppb / 1_000)
+                return cls(LockCore.decode(core), quartz, Battery(drawn_nah, at_ms))
             case _:
                 raise PeerProtocolError("not an emulated lock's memory of version 1")
 

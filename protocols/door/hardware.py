@@ -18,7 +18,7 @@ class Bolt(IntEnum):
     """Where the bolt is, by its own sensor; the byte on the wire."""
 
     UNKNOWN = 0
-    """No sensor, or it contradicts itself."""
+    """No sensor, it contradicts itself, or the bolt moves."""
     LOCKED = 1
     """Thrown to its end: the door cannot be pushed open."""
     UNLOCKED = 2

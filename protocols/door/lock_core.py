@@ -20,7 +20,7 @@ from protocols.door.audit import (
     genesis,
     link,
 )
-from protocols.door.hardware import Bolt
+from protocols.door.hardware import Bolt, bolt_of
 from protocols.door.identity import LockIdentity
 from protocols.door.messages import RECORDS_IN_CHUNK_MOST, Result
 from protocols.door.status import Status
@@ -261,6 +261,15 @@ class LockCore:
         if throttle.until_ms > now_ms and self.throttle.until_ms <= now_ms:
             core = core.recorded(AuditEvent.THROTTLED, sensed, Status.BUSY)
         return core
+
+    def bolt_told(self) -> Bolt | None:
+        """Return where the log says that the bolt is: an opening leaves it drawn. None: it does not say."""
+        for record in reversed(self.records):
+            if record.event == AuditEvent.OPENED:
+                return Bolt.UNLOCKED
+            if record.event == AuditEvent.BOLT:
+                return bolt_of(record.actor[-1], f"record {record.seq}")
+        return None
 
     def bolt_moved(self, sensed: Sensed) -> "LockCore":
         """The bolt came to rest elsewhere, and no opening says so: note it.

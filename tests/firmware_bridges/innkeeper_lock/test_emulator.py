@@ -42,6 +42,7 @@ async def test_the_memory_is_durable_before_the_motor_turns(tmp_path: Path) -> N
 async def test_a_restart_finds_generation_and_log_again(tmp_path: Path) -> None:
     async with world(tmp_path) as hotel:
         assert (await (await hotel.guest("door-101", generation=7)).open("door-101")).ending is Ending.OPENED
+        await until(lambda: hotel.truth("door-101")["audit_seq"] == 3)  # promoted, opened, thrown again
         before = hotel.truth("door-101")
         clock, one, settings = hotel.clock, hotel.property, config(hotel.property, tmp_path)
     clock.step_wall(3_600_000)

@@ -23,7 +23,7 @@ from protocols.door.bundle import Bundle
 
 START_S = 1_767_225_600  # 2026-01-01T00:00:00Z, the ManualClock's
 WAIT_S = 10.0
-FAST_LOCK = {"crypto_ms": 0, "motor_ms": 10, "relock_ms": 200}
+FAST_LOCK = {"crypto_ms": 0, "motor_ms": 10, "relock_ms": 200, "settle_ms": 20}
 IDEAL_AIR = {"connection_interval_ms": 0, "advert_loss": 0, "packet_loss": 0, "late": 0, "drop": 0}
 
 
