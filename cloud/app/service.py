@@ -149,7 +149,7 @@ async def run(
         gate,
         [
             api(services),
-            live(Feeds(reader, hub), database, clock),
+            live(Feeds(reader, hub), database, clock, gate),
             pms_webhook([each.hook for each in partners]),
             *operations_routes(health, metrics),
             *pages(settings.web.root, principals, database, clock=clock, secure_cookie=settings.http.secure_cookie),

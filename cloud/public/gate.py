@@ -45,6 +45,14 @@ class Gate:
         caller.scope["user"] = principal
         _judge_names(caller)
 
+    async def may_stay(self, caller: Caller) -> bool:
+        """Tell whether a caller who was let in may still be: a session ends with its time, or when it signs out."""
+        secret = caller.cookies.get(SESSION_COOKIE)
+        if caller.headers.get("authorization") is not None or secret is None:
+            return True  # tokens live as long as our settings do
+        async with self._database.transaction() as connection:
+            return await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms()) is not None
+
     async def _principal(self, caller: Caller) -> Principal:
         authorization = caller.headers.get("authorization")
         if authorization is not None:

@@ -18,10 +18,12 @@ from cloud.platform.properties import Property
 from cloud.public import schema
 from cloud.public.reader import EVENTS_SHOWN, Moment, PropertyReader, WallClock
 from cloud.public.views import access_event_view
+from protocols.errors import StoreFailedError
 
 COALESCE_S: Final = 0.1  # ten pictures a second are more than a person sees
 LINK_LOOK_S: Final = 2.0  # silence changes the line's state without any hint
 TICK_S: Final = 5.0
+WATCHERS_MOST: Final = 1_000  # each holds one moment: a bound on memory, not on use
 _encoder = msgspec.json.Encoder()
 
 
@@ -65,7 +67,9 @@ class Feeds:
 
     @asynccontextmanager
     async def watch(self, found: Property) -> AsyncIterator["Watched"]:
-        """Watch a property while the block runs."""
+        """Watch a property while the block runs. Raises StoreFailedError beyond WATCHERS_MOST watchers."""
+        if sum(feed.watchers for feed, _ in self._feeds.values()) >= WATCHERS_MOST:
+            raise StoreFailedError("too many watch already; try again later")
         if found not in self._feeds:
             feed = Feed(found, self._reader, self._hub)
             self._feeds[found] = (feed, asyncio.create_task(feed.run(), name=f"feed-{found.id}"))

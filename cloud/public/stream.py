@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Final
 
 from litestar import WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
@@ -9,17 +10,21 @@ from litestar.handlers import WebsocketRouteHandler
 from litestar.params import FromPath
 
 from cloud.kit.database import Database
-from cloud.public.gate import property_for
+from cloud.public.gate import Gate, property_for
 from cloud.public.live import Feeds, messages
 from cloud.public.reader import WallClock
 from protocols.errors import StoreFailedError
 
-TRY_AGAIN_LATER = 1013
-POLICY_VIOLATION = 1008
+TRY_AGAIN_LATER: Final = 1013
+POLICY_VIOLATION: Final = 1008
+SEND_WAIT_S: Final = 30.0
+"""A watcher that has not taken one message in this time is not watching: its connection is given up."""
+SESSION_LOOK_MS: Final = 15_000
+REASON_BYTES_MOST: Final = 123  # RFC 6455, 5.5
 
 
-def live(feeds: Feeds, database: Database, clock: WallClock) -> WebsocketRouteHandler:
-    """Return the route; it sends only, and ends when the watcher hangs up."""
+def live(feeds: Feeds, database: Database, clock: WallClock, gate: Gate) -> WebsocketRouteHandler:
+    """Return the route; it sends only, and ends when the watcher hangs up, stops reading or is signed out."""
 
     @websocket("/api/v1/properties/{property_id:str}/live")
     async def stream(socket: WebSocket, property_id: FromPath[str]) -> None:  # type: ignore[type-arg]
@@ -30,20 +35,27 @@ def live(feeds: Feeds, database: Database, clock: WallClock) -> WebsocketRouteHa
         try:
             async with feeds.watch(found) as watched:
                 said = messages(watched, clock)
+                looked_ms = clock.wall_ms()
                 while True:
                     next_message = asyncio.ensure_future(anext(said))
                     try:
                         await asyncio.wait({next_message, hung_up}, return_when=asyncio.FIRST_COMPLETED)
                         if hung_up.done():
                             return
-                        await socket.send_data(next_message.result(), mode="text")
+                        if clock.wall_ms() - looked_ms >= SESSION_LOOK_MS:
+                            if not await gate.may_stay(socket):
+                                await socket.close(code=POLICY_VIOLATION, reason="the session has ended")
+                                return
+                            looked_ms = clock.wall_ms()
+                        async with asyncio.timeout(SEND_WAIT_S):
+                            await socket.send_data(next_message.result(), mode="text")
                     finally:
                         next_message.cancel()
                         with contextlib.suppress(asyncio.CancelledError, StoreFailedError):
                             await next_message
-        except StoreFailedError:
-            await socket.close(code=TRY_AGAIN_LATER, reason="the service cannot read its store now")
-        except WebSocketDisconnect:
+        except StoreFailedError as error:
+            await socket.close(code=TRY_AGAIN_LATER, reason=str(error)[:REASON_BYTES_MOST])
+        except (WebSocketDisconnect, TimeoutError):
             return
         finally:
             hung_up.cancel()

@@ -88,11 +88,12 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
         adapter = MewsAdapter(partner, platform="http://mews.invalid", client_token="c", access_token="a", clock=clock)
         rhythm = Rhythm(timedelta(seconds=30), timedelta(minutes=10), timedelta(hours=24))
         sync = PmsSync(database, adapter, property_id=AURORA.id, rhythm=rhythm, clock=clock, log=logger("test"))
+        gate = Gate(principals, database, clock=clock, origins=frozenset({"https://console.example"}))
         app = build(
-            Gate(principals, database, clock=clock, origins=frozenset({"https://console.example"})),
+            gate,
             [
                 api(services),
-                live(Feeds(reader, hub), database, clock),
+                live(Feeds(reader, hub), database, clock, gate),
                 pms_webhook([Hook(HOOK, sync)]),
                 *operations_routes(Health(clock), Metrics("test")),
                 *pages(tmp_path / "dist", principals, database, clock=clock, secure_cookie=True),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cloud.access.doors import AccessFact, apply_facts
-from cloud.public import live
+from cloud.public import live, stream
 from cloud.stays.stays import upsert_reservations
 from tests.cloud.houses import AURORA, NOW_MS, PLACE, reservation
 from tests.cloud.public.conftest import Site, token
@@ -165,3 +165,53 @@ async def test_the_feed_ends_with_its_last_watcher(site: Site) -> None:
         await watcher.next()
         assert [task.get_name() for task in asyncio.all_tasks()].count("feed-aurora") == 1
     assert [task.get_name() for task in asyncio.all_tasks()].count("feed-aurora") == 0
+
+
+@pytest.mark.guarantee("G8")
+async def test_whoever_signs_out_watches_no_longer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "TICK_S", 0.02)
+    signed_in = await site.http.get("/sign-in", params={"token": token("viewer")})
+    cookie = signed_in.headers["set-cookie"].partition(";")[0]
+    headers = {"Host": "cloud.test", "Cookie": cookie, "Origin": "http://cloud.test"}
+    watcher = Watcher(site, "/api/v1/properties/aurora/live", headers)
+    try:
+        assert (await watcher.next())["type"] == "websocket.accept"
+        assert (await watcher.next())["type"] == "snapshot"
+        site.clock.advance(stream.SESSION_LOOK_MS)
+        assert (await watcher.next())["type"] == "tick", "a session that stands goes on"
+        await site.http.post("/sign-out", headers={"Cookie": cookie, "Origin": "http://cloud.test"})
+        site.clock.advance(stream.SESSION_LOOK_MS)
+        while (told := await watcher.next())["type"] == "tick":
+            pass
+        assert (told["type"], told["code"]) == ("websocket.close", stream.POLICY_VIOLATION)
+    finally:
+        await watcher.hang_up()
+
+
+async def test_a_watcher_that_never_reads_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "SEND_WAIT_S", 0.02)
+    async with watching(site) as watcher:
+        assert (await watcher.next())["type"] == "websocket.accept"
+        watcher.reading.clear()
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.wait({watcher.task})
+        assert [task.get_name() for task in asyncio.all_tasks()].count("feed-aurora") == 0
+
+
+async def test_more_watchers_than_memory_is_kept_for_are_told_to_come_later(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "WATCHERS_MOST", 1)
+    async with watching(site) as first:
+        assert [(await first.next())["type"] for _ in range(2)] == ["websocket.accept", "snapshot"]
+        async with watching(site) as second:
+            assert (await second.next())["type"] == "websocket.accept"
+            told = await second.next()
+            assert (told["type"], told["code"]) == ("websocket.close", stream.TRY_AGAIN_LATER)
+    async with watching(site) as third:
+        assert [(await third.next())["type"] for _ in range(2)] == ["websocket.accept", "snapshot"]
+
+
+async def test_nobody_watches_a_house_that_no_database_could_hold(site: Site) -> None:
+    async with watching(site, house="aurora\0") as watcher:
+        assert (await watcher.next())["type"] == "websocket.close"
