@@ -39,6 +39,7 @@ from protocols.link.messages import (
     encode_live,
 )
 from protocols.link.record import ClockQuality, Record, decode_record, encode_record
+from protocols.vectors import log_vectors
 from protocols.vectors.fixed import AT_S, stream
 
 EDGE: Final = EdgeId("e-aurora0000000001")
@@ -62,6 +63,8 @@ def files() -> dict[str, dict[str, Any]]:
         "link/messages.json": messages_document(),
         "link/documents.json": documents_document(),
         "link/topics.json": topics_document(),
+        "link/summaries.json": log_vectors.summaries_document(),
+        "link/heads.json": log_vectors.heads_document(),
     }
 
 
