@@ -11,7 +11,8 @@ COPY protocols protocols
 COPY kit kit
 COPY firmware_bridges firmware_bridges
 COPY edge edge
-RUN /opt/innkeeper/bin/pip install --no-cache-dir --no-deps .
+RUN /opt/innkeeper/bin/pip install --no-cache-dir --no-deps . \
+ && rm -f /opt/innkeeper/bin/innkeeper /opt/innkeeper/bin/innkeeper-cloud
 
 FROM ${BASE}
 RUN useradd --system --uid 10001 --home-dir /var/lib/innkeeper --create-home innkeeper \
