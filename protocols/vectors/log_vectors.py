@@ -48,7 +48,7 @@ def summaries_document() -> dict[str, Any]:
         "from_seq": 3,
         "from_ms": 5,
     }
-    bad = {
+    bad: dict[str, dict[str, Any]] = {
         "one reading is no summary": {**good, "count": 1, "numbers": 1},
         "more numbers than readings": {**good, "numbers": 3},
         "begins after itself": {**good, "from_seq": 10},
