@@ -7,18 +7,20 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 from litestar import Litestar, Request, Response, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMap
+from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMap, Receive
 
 from kit.health import Health
 from kit.logs import logger
@@ -39,6 +41,12 @@ OPEN: Final = "open"
 START_WAIT_S: Final = 10.0
 STOP_WAIT_S: Final = 5.0
 START_POLL_S: Final = 0.01
+CONNECTIONS_MOST: Final = 1_024
+"""Open at a time; more wait in the kernel's queue, which is as long. The server's own default, 128, is soon held."""
+HEADERS_WAIT_MS: Final = 5_000
+"""For a request's head: who opens connections and says nothing holds one of them no longer than this."""
+BODY_WAIT: Final = timedelta(seconds=30)
+"""For a request's whole body, however it dribbles in."""
 
 _log = logger("kit.http")
 
@@ -132,7 +140,8 @@ def operations_routes(health: Health, metrics: Metrics) -> list[HTTPRouteHandler
 
     @get("/metrics", opt={OPEN: True}, include_in_schema=False, name="metrics")
     async def numbers() -> Response[bytes]:
-        return Response(metrics.render(), media_type=CONTENT_TYPE)
+        # as a header: to a media type that is text, litestar adds the charset once more
+        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     return [live, ready, numbers]
 
@@ -165,10 +174,13 @@ def application(
 
 
 class _Draining:
-    """Knows the open requests, so that stopping can end them: granian itself forgets them and runs on."""
+    """Knows the open requests, so that stopping can end them: granian itself forgets them and runs on.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Also bounds how long a body may take, which granian does not.
+    """
+
+    def __init__(self, app: ASGIApp, body_wait: timedelta) -> None:
+        self._app, self._body_wait_s = app, body_wait.total_seconds()
         self._open: dict[asyncio.Task[Any], str] = {}
         self._draining = False
 
@@ -184,9 +196,30 @@ class _Draining:
             return
         self._open[task] = scope["type"]
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, self._in_time(receive) if scope["type"] == "http" else receive, send)
         finally:
             del self._open[task]
+
+    def _in_time(self, receive: Receive) -> Receive:
+        until_s, whole = asyncio.get_running_loop().time() + self._body_wait_s, False
+
+        async def received() -> Any:  # noqa: ANN401  # ASGI is untyped here
+            nonlocal whole
+            if whole:  # what may still come is the news that the client left
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until_s):
+                    message = await receive()
+            except TimeoutError as error:
+                raise ProblemError(
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    f"the body was not whole within {self._body_wait_s:g} s; send it without pauses",
+                    kind="body-timeout",
+                ) from error
+            whole = not message.get("more_body", False)
+            return message
+
+        return received
 
     async def drain(self) -> None:
         """Refuse new requests, end the websockets, wait for the open requests, then end those too."""
@@ -208,6 +241,7 @@ async def serve(
     port: int,
     *,
     bound: Callable[[int], None] | None = None,
+    body_wait: timedelta = BODY_WAIT,
 ) -> None:
     """Serve `app` until cancelled; then stop taking connections and let open requests end (`STOP_WAIT_S`).
 
@@ -216,19 +250,23 @@ async def serve(
         host: address to listen at.
         port: 0 takes a free one.
         bound: called with the port once connections are taken.
+        body_wait: a request whose body takes longer is answered with 408.
 
     Raises:
         InvalidInputError: the address is taken or not ours.
         RuntimeError: the server did not start, or ended by itself.
     """
     hold, port = _hold(host, port)
-    draining = _Draining(app)
+    draining = _Draining(app, body_wait)
     server = Server(
         target=draining,
         address=host,
         port=port,
         interface=Interfaces.ASGI,
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WAIT_MS),
+        backlog=CONNECTIONS_MOST,
+        backpressure=CONNECTIONS_MOST,
         log_level=LogLevels.error,
         log_dictconfig={"loggers": {"_granian": {"handlers": [], "propagate": True}}},
     )
@@ -255,11 +293,13 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Litestar, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
+async def serving(
+    app: Litestar, host: str = "127.0.0.1", port: int = 0, *, body_wait: timedelta = BODY_WAIT
+) -> AsyncIterator[int]:
     """Serve for the length of an `async with`; gives the port. Raises what `serve` raises."""
     loop = asyncio.get_running_loop()
     taken: asyncio.Future[int] = loop.create_future()
-    task = loop.create_task(serve(app, host, port, bound=taken.set_result), name="http")
+    task = loop.create_task(serve(app, host, port, bound=taken.set_result, body_wait=body_wait), name="http")
     try:
         either: set[asyncio.Future[Any]] = {task, taken}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

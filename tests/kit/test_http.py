@@ -1,7 +1,9 @@
 """The HTTP ground: problems for errors, the operator's routes, and a stop that leaves nothing running."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -13,7 +15,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from kit.health import Health
 from kit.http import OPEN, ProblemError, application, operations_routes, serve, serving
-from kit.metrics import Metrics
+from kit.metrics import CONTENT_TYPE, Metrics
 from protocols.errors import (
     CredentialRefusedError,
     InvalidInputError,
@@ -134,7 +136,37 @@ async def test_the_operators_routes_tell_the_truth() -> None:
         assert (answer.status_code, answer.json()["parts"]["log"]["ok"]) == (200, True)
         health.report("log", ok=False, fatal=True)
         assert (await client.get("/health")).status_code == 503
-        assert b'innkeeper_up{service="edge"} 1.0' in (await client.get("/metrics")).content
+        numbers = await client.get("/metrics")
+        assert b'innkeeper_up{service="edge"} 1.0' in numbers.content
+        assert numbers.headers["content-type"] == CONTENT_TYPE
+
+
+SILENT_CONNECTIONS = 300
+
+
+@pytest.mark.guarantee("G19")
+async def test_who_opens_connections_and_says_nothing_stops_nobody() -> None:
+    async with serving(application(operations_routes(Health(), Metrics("edge")))) as port:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(SILENT_CONNECTIONS)]
+        try:
+            async with httpx.AsyncClient(timeout=4) as client:  # less than the wait for a head
+                assert (await client.get(f"http://127.0.0.1:{port}/health")).status_code == 200
+        finally:
+            for _, writer in silent:
+                writer.close()
+
+
+@pytest.mark.guarantee("G19")
+async def test_a_body_that_dribbles_is_given_up_with_a_reason() -> None:
+    async with serving(application([numbers]), body_wait=timedelta(milliseconds=50)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"POST /numbers HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"].endswith("body-timeout")
 
 
 @pytest.mark.guarantee("G11")
