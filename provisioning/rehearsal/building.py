@@ -268,7 +268,7 @@ class Building:
                 },
             },
             "downlink": {"command_key_path": command_key},
-            "link": {"silent_after": "PT5S", "offline_after": "PT30S"},
+            "link": {"silent_after": "PT25S", "offline_after": "PT1M"},  # a quiet building is heard every 10 s
         }
         tables: list[tuple[str, dict[str, Any]]] = [
             (
