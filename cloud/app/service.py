@@ -21,6 +21,7 @@ from cloud.kit.leadership import lead
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
 from cloud.platform.principals import AccessToken, Principal, Principals
+from cloud.pms import issues
 from cloud.pms.engine import HINT_CHANNEL, PmsSync, Rhythm
 from cloud.pms.intents import IntentWorker, IntentWriter
 from cloud.pms.mews.adapter import MewsAdapter, http_client
@@ -231,13 +232,19 @@ async def _watch(database: Database, health: Health, metrics: Metrics) -> None:
     """Look at what others depend on, and say how far the outbox is behind."""
     waiting = metrics.gauge("outbox_waiting", "events between modules not yet delivered")
     parked = metrics.gauge("outbox_parked", "events given up after too many attempts")
+    held_back = metrics.gauge("pms_items_held_back", "items of a PMS that could not be taken over", ["property"])
+    ailing: set[str] = set()
     while True:
         answers = await database.answers()
         health.report("database", answers, "" if answers else "does not answer")
         if answers:
             async with database.transaction() as connection:
                 behind = await backlog(connection)
+                held = await issues.count_by_property(connection)
             waiting.set(behind.waiting)
             parked.set(behind.parked)
+            for each in ailing | held.keys():
+                held_back.labels(property=each).set(held.get(each, 0))
+            ailing |= held.keys()
             health.report("outbox", behind.parked == 0, f"{behind.parked} parked" if behind.parked else "")
         await asyncio.sleep(WATCH_S)

@@ -25,3 +25,7 @@ class RequestBudget:
     def quiet(self, until_ms: int) -> None:
         """Make none before `until_ms`: the partner said so."""
         self._quiet_until_ms = max(self._quiet_until_ms, until_ms)
+
+    def is_quiet(self, now_ms: int) -> bool:
+        """Tell whether it was the partner who asked for patience, rather than our own count."""
+        return now_ms < self._quiet_until_ms

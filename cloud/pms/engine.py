@@ -5,7 +5,7 @@ went well and each question reaches back by the overlap, so what changed during 
 is asked for again; upserts are idempotent. One runner at a time (cloud/kit/leadership.py).
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -16,7 +16,18 @@ from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_o
 from cloud.kit.notify import NotificationHub, notify
 from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property, property_by_id
-from cloud.pms.port import Hint, ItemError, Page, PmsAdapter, PmsBusyError, PmsReservation
+from cloud.pms import issues
+from cloud.pms.port import (
+    Hint,
+    ItemError,
+    ItemKind,
+    Page,
+    PmsAdapter,
+    PmsBusyError,
+    PmsRefusedError,
+    PmsReservation,
+    PmsRoom,
+)
 from cloud.stays.reservation import Reservation, RoomCondition
 from cloud.stays.rooms import room_ids
 from cloud.stays.stays import Place, Upserted, set_conditions, upsert_reservations
@@ -29,12 +40,15 @@ HINTS_AT_A_TIME: Final = 200
 HINT_ATTEMPTS_MOST: Final = 8
 HINT_BACKOFF_FIRST_MS: Final = 1_000
 HINT_BACKOFF_MOST_MS: Final = 60_000
+FAILED_FIRST_MS: Final = 1_000
+FAILED_MOST_MS: Final = 30_000
 LOOK_BACK: Final = timedelta(hours=24)
 """What a first question about changes reaches back to (PMS-15)."""
 FULL_BACK: Final = timedelta(days=2)
 FULL_AHEAD: Final = timedelta(days=87)
 ERRORS_KEPT: Final = 50
 ROOM_HINT: Final = "*"
+_ABOUT_THE_ASKED: Final = frozenset({400, 404, 422})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,7 @@ class PmsSync:
         self._clock, self._log = clock, log
         self.property_id, self.system = property_id, adapter.system
         self._polled_ms: int | None = None
+        self._failures, self._again_ms, self._ailment = 0, 0, ""
 
     async def take_push(self, raw: bytes) -> int:
         """Store the hints of a push and return how many; they are re-read by whoever runs the sync.
@@ -97,6 +112,8 @@ class PmsSync:
 
     async def step(self) -> None:
         """Do what is due now: everything once, then changes every `poll`, hints as they come."""
+        if self._clock.now_ms() < self._again_ms:
+            return
         found = await self._property()
         if found is None:
             return  # its site plan has not been loaded yet
@@ -113,16 +130,31 @@ class PmsSync:
                 await self.poll(found)
                 self._polled_ms = self._clock.now_ms()
             await self.take_hints(found)
-        except PmsBusyError:
-            return  # the budget or the partner asks for patience: hints and cursor are where they were
+            self._failures, self._ailment = 0, ""
+        except PmsBusyError as error:
+            await self._ail(error)  # hints and cursor are where they were
         except PlatformError as error:
-            self._log.warning("pms_sync_failed", property=self.property_id, system=self.system, error=str(error))
-            async with self._database.transaction() as connection:
-                await execute(
-                    connection,
-                    "UPDATE pms.connection SET last_error = %s, last_error_at = %s WHERE property = %s AND system = %s",
-                    [str(error)[:500], at(self._clock.wall_ms()), self.property_id, self.system],
-                )
+            self._failures += 1
+            if self._failures > 1:  # once is chance; beyond that a partner who is down is not helped by questions
+                wait_ms = min(FAILED_FIRST_MS * 2 ** (self._failures - 2), FAILED_MOST_MS)
+                self._again_ms = self._clock.now_ms() + wait_ms
+            if str(error) != self._ailment:  # said once, not once a second
+                self._ailment = str(error)
+                self._log.warning("pms_sync_failed", property=self.property_id, system=self.system, error=self._ailment)
+            await self._ail(error)
+
+    async def _ail(self, error: PlatformError) -> None:
+        async with self._database.transaction() as connection:
+            await execute(
+                connection,
+                "UPDATE pms.connection SET last_error = %s, last_error_at = %s WHERE property = %s AND system = %s",
+                [
+                    str(error).replace("\x00", "\ufffd")[:500],
+                    at(self._clock.wall_ms()),
+                    self.property_id,
+                    self.system,
+                ],
+            )
 
     async def full(self, found: Property) -> Run:
         """Compare rooms, and every reservation near now."""
@@ -146,7 +178,8 @@ class PmsSync:
 
     async def read_rooms(self, found: Property) -> None:
         """Take over the PMS's rooms: which of ours each is, by name, and its condition."""
-        rooms = await self._adapter.rooms()
+        told = await self._adapter.rooms()
+        rooms, twice = _each_name_once(told.rooms)
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             ours = await room_ids(connection, self.property_id)
@@ -172,6 +205,21 @@ class PmsSync:
                 [RoomCondition(room.name, room.housekeeping, room.updated_ms) for room in rooms if room.name in ours],
                 now_ms=now_ms,
             )
+            for error in twice:  # two rooms of one name: whoever is in the second one must not get the first one's key
+                await execute(
+                    connection,
+                    "UPDATE pms.room_map SET room = NULL WHERE property = %s AND system = %s AND external_id = %s",
+                    [self.property_id, self.system, error.external_id],
+                )
+            new = await issues.note(
+                connection,
+                property_id=self.property_id,
+                system=self.system,
+                errors=(*told.errors, *twice),
+                well=[("resource", room.external_id) for room in rooms],
+                now_ms=now_ms,
+            )
+        self._tell(new)
 
     async def take_hints(self, found: Property) -> int:
         """Re-read what is hinted at; return how many hints were settled."""
@@ -190,7 +238,7 @@ class PmsSync:
                 await self.read_rooms(found)
             ids = [row["external_id"] for row in due if row["kind"] == "reservation"]
             if ids:
-                await self._take_page(found, await self._adapter.get(ids))
+                await self._take_page(found, await self._get(ids))
         except PlatformError:
             await self._put_off(due, now_ms)
             raise
@@ -211,35 +259,103 @@ class PmsSync:
         await self._take_page(found, page)
         return next((each for each in page.reservations if each.external_id == external_id), None)
 
+    async def _get(self, ids: Sequence[str]) -> Page:
+        """Read reservations by id; one id that the PMS will not hear of costs only itself."""
+        try:
+            return await self._adapter.get(ids)
+        except PmsRefusedError as error:
+            if error.status not in _ABOUT_THE_ASKED:
+                raise
+            if len(ids) == 1:
+                return Page((), (ItemError(ids[0], str(error)),))
+        half = len(ids) // 2
+        first, second = await self._get(ids[:half]), await self._get(ids[half:])
+        return Page(
+            first.reservations + second.reservations, first.errors + second.errors, first.guests + second.guests
+        )
+
     async def _take_pages(self, found: Property, kind: str, pages: AsyncIterator[Page], *, began_ms: int) -> Run:
         created = updated = unchanged = 0
         errors: list[ItemError] = []
+        new = 0
         async for page in pages:
-            done, failed = await self._take_page(found, page)
+            done, failed, unheard = await self._take_page(found, page)
             created, updated, unchanged = created + done.created, updated + done.updated, unchanged + done.unchanged
             errors.extend(failed)
+            new += unheard
         run = Run(kind, created, updated, unchanged, tuple(errors))
-        if created or updated or errors:
+        if created or updated or new:
             await self._note(run, began_ms=began_ms)
         return run
 
-    async def _take_page(self, found: Property, page: Page) -> tuple[Upserted, list[ItemError]]:
-        """Mirror a page in one transaction; if an item breaks it, item by item, so that one costs only itself."""
+    async def _take_page(self, found: Property, page: Page) -> tuple[Upserted, list[ItemError], int]:
+        """Mirror a page in one transaction; if an item breaks it, item by item, so that one costs only itself.
+
+        Returns what was done, every error, and how many of them nobody had heard of before.
+        """
         rooms = await self._room_map()
         items = [self._ours(each, rooms) for each in page.reservations]
         errors = list(page.errors)
         try:
-            return await self._upsert(found, items), errors
+            done = await self._upsert(found, items)
         except (psycopg.DataError, psycopg.IntegrityError):
-            created = updated = unchanged = 0
-        for item in items:
-            try:
-                one = await self._upsert(found, [item])
-            except (psycopg.DataError, psycopg.IntegrityError) as error:
-                errors.append(ItemError(item.external_id, type(error).__name__))
-                continue
-            created, updated, unchanged = created + one.created, updated + one.updated, unchanged + one.unchanged
-        return Upserted(created, updated, unchanged), errors
+            done = Upserted(0, 0, 0)
+            for item in items:
+                try:
+                    one = await self._upsert(found, [item])
+                except (psycopg.DataError, psycopg.IntegrityError) as error:
+                    problem = f"{type(error).__name__}: {error.diag.message_primary or error}"
+                    errors.append(ItemError(item.external_id, problem))
+                    continue
+                done = Upserted(done.created + one.created, done.updated + one.updated, done.unchanged + one.unchanged)
+        errors += await self._homeless(page.reservations, rooms)
+        bad = {(each.kind, each.external_id) for each in errors}
+        taken: set[tuple[ItemKind, str]] = {("reservation", each.external_id) for each in page.reservations}
+        taken |= {("customer", each) for each in page.guests}
+        async with self._database.transaction() as connection:
+            new = await issues.note(
+                connection,
+                property_id=self.property_id,
+                system=self.system,
+                errors=errors,
+                well=taken - bad,
+                now_ms=self._clock.wall_ms(),
+            )
+        self._tell(new)
+        return done, errors, len(new)
+
+    async def _homeless(self, said: Iterable[PmsReservation], rooms: Mapping[str, str]) -> list[ItemError]:
+        """Name the reservations that stand in a room which is none of ours: they are mirrored without one."""
+        away = [each for each in said if each.room_external_id is not None and each.room_external_id not in rooms]
+        if not away:
+            return []
+        async with self._database.transaction() as connection:
+            rows = await fetch_all(
+                connection,
+                "SELECT external_id, name FROM pms.room_map WHERE property = %s AND system = %s",
+                [self.property_id, self.system],
+            )
+        names = {row["external_id"]: row["name"] for row in rows}
+        return [
+            ItemError(
+                each.external_id,
+                f"its room {names.get(each.room_external_id or '', 'without a name')!r} ({each.room_external_id}) is"
+                " no room of this property",
+                held_back=False,
+            )
+            for each in away
+        ]
+
+    def _tell(self, new: Iterable[ItemError]) -> None:
+        for each in new:
+            self._log.warning(
+                "pms_item_held_back" if each.held_back else "pms_item_incomplete",
+                property=self.property_id,
+                system=self.system,
+                kind=each.kind,
+                id=each.external_id,
+                problem=each.problem,
+            )
 
     async def _upsert(self, found: Property, items: Iterable[Reservation]) -> Upserted:
         async with self._database.transaction() as connection:
@@ -358,6 +474,17 @@ class PmsSync:
                     " AND kind = %s AND external_id = %s AND times = %s",
                     [attempts, at(now_ms + wait_ms), *key],
                 )
+
+
+def _each_name_once(rooms: Iterable[PmsRoom]) -> tuple[list[PmsRoom], list[ItemError]]:
+    """Part the rooms of which each name is told once from those whose name another, older one has. Pure."""
+    first: dict[str, PmsRoom] = {}
+    twice: list[ItemError] = []
+    for room in sorted(rooms, key=lambda each: each.external_id):
+        if (other := first.setdefault(room.name, room)) is not room:
+            problem = f"Name {room.name!r} is already that of {other.external_id}: nobody is put in this one"
+            twice.append(ItemError(room.external_id, problem, "resource"))
+    return list(first.values()), twice
 
 
 def _place(found: Property) -> Place:

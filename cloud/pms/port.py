@@ -11,6 +11,7 @@ from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PlatformError
 
 HintKind = Literal["reservation", "resource"]
+ItemKind = Literal["reservation", "resource", "customer"]
 
 
 class PmsBusyError(PlatformError):
@@ -54,7 +55,8 @@ class PmsReservation:
     number: str | None
     status: PmsStatus
     room_external_id: str | None
-    guest_name: str
+    guest_name: str | None
+    """None: the PMS did not tell whose it is; what was known before stays."""
     arrival_ms: int
     departure_ms: int
     adults: int | None
@@ -82,10 +84,16 @@ class PmsGuest:
 
 @dataclass(frozen=True, slots=True)
 class ItemError:
-    """One item of an answer that cannot be used; the others can."""
+    """One item of an answer with something wrong about it; the others are as good as ever.
+
+    `problem` names the offending value. `held_back`: nothing of the item was taken over; otherwise it was, without
+    what the problem names.
+    """
 
     external_id: str
     problem: str
+    kind: ItemKind = "reservation"
+    held_back: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,16 @@ class Page:
     """Part of an answer."""
 
     reservations: tuple[PmsReservation, ...]
+    errors: tuple[ItemError, ...] = ()
+    guests: tuple[str, ...] = ()
+    """External ids of the guests whose names came with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Every room that could be read, and what was wrong with the others."""
+
+    rooms: tuple[PmsRoom, ...]
     errors: tuple[ItemError, ...] = ()
 
 
@@ -108,7 +126,7 @@ class PmsAdapter(Protocol):
         """Read a push. Pure. Raises PeerProtocolError."""
         ...
 
-    async def rooms(self) -> list[PmsRoom]:
+    async def rooms(self) -> Rooms:
         """Return every room."""
         ...
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloud.kit.database import Connection, fetch_all
+from cloud.pms.issues import Issue, issues_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class ConnectionState:
     hints_waiting: int
     writes_pending: int
     writes_failed: int
+    issues: tuple[Issue, ...]
+    """What is wrong with single items."""
 
 
 async def connection_states(connection: Connection, *, tenant: str, property_id: str) -> list[ConnectionState]:
@@ -33,4 +36,7 @@ async def connection_states(connection: Connection, *, tenant: str, property_id:
              FROM pms.connection c WHERE c.tenant = %s AND c.property = %s ORDER BY c.system""",
         [tenant, property_id],
     )
-    return [ConnectionState(**row) for row in rows]
+    return [
+        ConnectionState(**row, issues=tuple(await issues_of(connection, property_id=property_id, system=row["system"])))
+        for row in rows
+    ]

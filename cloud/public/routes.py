@@ -23,6 +23,7 @@ from cloud.public.strict import strict_body
 from cloud.public.views import (
     access_event_view,
     command_view,
+    pms_issue_view,
     position_of,
     position_text,
     stay_view,
@@ -338,6 +339,7 @@ def api(services: Services) -> Router:
                     hints_waiting=state.hints_waiting,
                     writes_pending=state.writes_pending,
                     writes_failed=state.writes_failed,
+                    issues=[pms_issue_view(issue) for issue in state.issues],
                 )
                 for state in states
             ]

@@ -265,6 +265,18 @@ class CommandState(msgspec.Struct, frozen=True):
     reason: str | None
 
 
+class PmsIssue(msgspec.Struct, frozen=True):
+    """One item of a PMS with something wrong about it. `held_back`: nothing of it was taken over."""
+
+    kind: Literal["reservation", "resource", "customer"]
+    external_id: str
+    problem: str
+    held_back: bool
+    times: int
+    first_at: str
+    last_at: str
+
+
 class PmsStatus(msgspec.Struct, frozen=True):
     """How fresh what we know from a PMS is."""
 
@@ -275,6 +287,7 @@ class PmsStatus(msgspec.Struct, frozen=True):
     hints_waiting: int
     writes_pending: int
     writes_failed: int
+    issues: list[PmsIssue]
 
 
 class PmsStatuses(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from cloud.fleet.commands import Command
 from cloud.fleet.link_state import LinkState
 from cloud.kit.times import iso
 from cloud.platform.properties import Property
+from cloud.pms.issues import Issue
 from cloud.public import schema
 from cloud.stays.listing import Stay
 from cloud.telemetry.service import LatestValue, LinkHealth
@@ -211,6 +212,19 @@ def stay_view(stay: Stay) -> schema.Stay:
         reservation=schema.ReservationRef(external_id=stay.external_id, number=stay.number),
         edge=schema.EdgeHolds(held=stay.edge_held, version=stay.document_version),
         freshness_at=iso(stay.freshness_at),
+    )
+
+
+def pms_issue_view(issue: Issue) -> schema.PmsIssue:
+    """Return what is wrong with an item of a PMS as the API says it."""
+    return schema.PmsIssue(
+        kind=issue.kind,
+        external_id=issue.external_id,
+        problem=issue.problem,
+        held_back=issue.held_back,
+        times=issue.times,
+        first_at=iso(issue.first_at),
+        last_at=iso(issue.last_at),
     )
 
 

@@ -39,7 +39,8 @@ class Reservation:
     status: PmsStatus
     room: str | None
     """Our room id the PMS has assigned, None while unassigned or unknown to us."""
-    guest_name: str
+    guest_name: str | None
+    """None: not told this time; the name that is known stays."""
     arrival_ms: int
     departure_ms: int
     adults: int | None

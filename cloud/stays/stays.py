@@ -77,7 +77,7 @@ async def upsert_reservations(
             " FROM stays.reservation WHERE property = %s AND system = %s AND external_id = %s",
             [place.property, reservation.system, reservation.external_id],
         )
-        new = _mirrored(reservation)
+        new = _mirrored(reservation, known_name="" if row is None else row["guest_name"])
         if row is not None and (row["updated_at"] > new["updated_at"] or row == new):
             unchanged += 1
             await execute(
@@ -94,12 +94,12 @@ async def upsert_reservations(
     return Upserted(created, updated, unchanged)
 
 
-def _mirrored(reservation: Reservation) -> dict[str, Any]:
+def _mirrored(reservation: Reservation, *, known_name: str) -> dict[str, Any]:
     return {
         "number": reservation.number,
         "status": reservation.status.value,
         "room": reservation.room,
-        "guest_name": reservation.guest_name,
+        "guest_name": known_name if reservation.guest_name is None else reservation.guest_name,
         "arrival_at": at(reservation.arrival_ms),
         "departure_at": at(reservation.departure_ms),
         "adults": reservation.adults,

@@ -126,7 +126,7 @@ async def test_an_interval_longer_than_the_partner_allows_is_asked_in_parts(benc
 async def test_a_reservation_is_read_with_its_guest_room_and_times(bench: Bench) -> None:
     made = bench.add(room="102", last_name="O'Connor\u202e\x00")
     [read] = (await bench.adapter.get([made])).reservations
-    rooms = {room.name: room.external_id for room in await bench.adapter.rooms()}
+    rooms = {room.name: room.external_id for room in (await bench.adapter.rooms()).rooms}
     assert read.guest_name == "Anna O'Connor"
     assert read.room_external_id == rooms["102"]
     assert read.departure_ms - read.arrival_ms == DAY_MS
@@ -164,7 +164,7 @@ async def test_every_state_of_a_reservation_has_a_word_of_ours(bench: Bench) -> 
 
 async def test_rooms_come_with_their_condition(bench: Bench) -> None:
     bench.hotel.set_room_state("102", "Dirty")
-    conditions = {room.name: room.housekeeping for room in await bench.adapter.rooms()}
+    conditions = {room.name: room.housekeeping for room in (await bench.adapter.rooms()).rooms}
     assert conditions == {
         "101": Housekeeping.INSPECTED,
         "102": Housekeeping.DIRTY,
@@ -215,10 +215,11 @@ def test_noise_instead_of_a_push_raises_nothing_but_a_peer_error(noise: bytes) -
 @pytest.mark.guarantee("G19")
 @pytest.mark.requirement("PMS-16")
 def test_an_item_of_any_shape_costs_only_itself(item: dict[str, Any]) -> None:
-    from cloud.pms.mews.wire import reservation
+    from cloud.pms.mews import wire
     from cloud.pms.port import ItemError
 
-    assert isinstance(reservation(item, {}), ItemError)
+    said = wire.item(msgspec.json.encode(item), wire.Reservation, "reservation")
+    assert isinstance(said if isinstance(said, ItemError) else wire.reservation(said, {}), ItemError)
 
 
 async def test_the_budget_is_kept_so_that_the_partner_need_not_refuse(bench: Bench) -> None:

@@ -5,10 +5,11 @@ three months. Every call is a POST with our tokens in its body.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import httpx
 import msgspec
@@ -26,6 +27,7 @@ from cloud.pms.port import (
     PmsRefusedError,
     PmsReservation,
     PmsRoom,
+    Rooms,
 )
 from kit.clock import Clock
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
@@ -43,7 +45,16 @@ BUSY_MOST_MS: Final = 300_000
 INTERVAL_MOST: Final = timedelta(days=89)
 _ALL_STATES: Final = ("Inquired", "Confirmed", "Started", "Processed", "Canceled", "Optional", "Requested")
 
+
+class _Listed(Protocol):
+    """An answer that may go on."""
+
+    @property
+    def Cursor(self) -> str | None: ...  # noqa: N802 - as Mews writes it
+
+
 T = TypeVar("T")
+P = TypeVar("P", bound=_Listed)
 
 
 def http_client() -> httpx.AsyncClient:
@@ -65,9 +76,16 @@ class MewsAdapter:
     system = "mews"
 
     def __init__(
-        self, http: httpx.AsyncClient, *, platform: str, client_token: str, access_token: str, clock: Clock
+        self,
+        http: httpx.AsyncClient,
+        *,
+        platform: str,
+        client_token: str,
+        access_token: str,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._http, self._clock = http, clock
+        self._http, self._clock, self._sleep = http, clock, sleep
         self._base = platform.rstrip("/") + wire.API
         self._tokens = {"ClientToken": client_token, "AccessToken": access_token, "Client": CLIENT}
         self._budget = RequestBudget(REQUESTS_MOST, WINDOW_MS)
@@ -76,18 +94,18 @@ class MewsAdapter:
         """See the port."""
         return wire.hints(raw)
 
-    async def rooms(self) -> list[PmsRoom]:
+    async def rooms(self) -> Rooms:
         """See the port. Only active resources are rooms."""
         found: list[PmsRoom] = []
-        cursor: str | None = None
-        for _ in range(PAGES_MOST):
-            answer = await self._ask(
-                wire.RESOURCES, {"Extent": {"Resources": True}, **_limited(cursor)}, wire.ResourcesAnswer
-            )
-            found.extend(wire.room(each) for each in answer.Resources if each.IsActive)
-            if (cursor := answer.Cursor) is None:
-                return found
-        raise PeerProtocolError(f"{wire.RESOURCES} does not end after {PAGES_MOST} pages")
+        errors: list[ItemError] = []
+        async for answer in self._paged(wire.RESOURCES, {"Extent": {"Resources": True}}, wire.ResourcesAnswer):
+            for raw in answer.Resources:
+                said = wire.item(raw, wire.Resource, "resource")
+                if isinstance(said, wire.Resource) and not said.IsActive:
+                    continue
+                one = said if isinstance(said, ItemError) else wire.room(said)
+                errors.append(one) if isinstance(one, ItemError) else found.append(one)
+        return Rooms(tuple(found), tuple(errors))
 
     def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:
         """See the port."""
@@ -105,16 +123,19 @@ class MewsAdapter:
         """See the port."""
         reservations: list[PmsReservation] = []
         errors: list[ItemError] = []
+        guests: list[str] = []
         for start in range(0, len(external_ids), wire.IDS_MOST):
             ids = list(external_ids[start : start + wire.IDS_MOST])
             async for page in self._pages({"ReservationIds": ids, "States": list(_ALL_STATES)}):
                 reservations.extend(page.reservations)
                 errors.extend(page.errors)
-        return Page(tuple(reservations), tuple(errors))
+                guests.extend(page.guests)
+        return Page(tuple(reservations), tuple(errors), tuple(guests))
 
     async def guest(self, external_id: str) -> PmsGuest | None:
         """See the port."""
-        name = (await self._names([external_id])).get(external_id)
+        names, _ = await self._names([external_id])
+        name = names.get(external_id)
         return None if name is None else PmsGuest(external_id, name)
 
     async def search_guests(self, name: str) -> list[PmsGuest]:
@@ -124,7 +145,7 @@ class MewsAdapter:
 
     async def check_in(self, external_id: str) -> None:
         """See the port."""
-        await self._ask(wire.START, {"ReservationId": external_id}, dict[str, Any])
+        await self._exchange(wire.START, {"ReservationId": external_id})
 
     async def check_out(self, external_id: str) -> None:
         """See the port. The guest has left: an open balance stays open and is the desk's to settle."""
@@ -134,7 +155,7 @@ class MewsAdapter:
             "AllowOpenBalance": True,
             "Notes": "Checked out through Innkeeper.",
         }
-        await self._ask(wire.PROCESS, body, dict[str, Any])
+        await self._exchange(wire.PROCESS, body)
 
     async def _listed(self, interval: str, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
         step_ms = INTERVAL_MOST // timedelta(milliseconds=1)
@@ -148,54 +169,98 @@ class MewsAdapter:
                 yield page
 
     async def _pages(self, wanted: Mapping[str, Any]) -> AsyncIterator[Page]:
-        cursor: str | None = None
-        for _ in range(PAGES_MOST):
-            answer = await self._ask(wire.RESERVATIONS, {**wanted, **_limited(cursor)}, wire.ReservationsAnswer)
-            accounts = {str(each["AccountId"]) for each in answer.Reservations if each.get("AccountId")}
-            names = await self._names(sorted(accounts))
-            items = [wire.reservation(each, names) for each in answer.Reservations]
-            yield Page(
-                tuple(each for each in items if isinstance(each, PmsReservation)),
-                tuple(each for each in items if isinstance(each, ItemError)),
-            )
-            if (cursor := answer.Cursor) is None:
-                return
-        raise PeerProtocolError(f"{wire.RESERVATIONS} does not end after {PAGES_MOST} pages")
+        async for answer in self._paged(wire.RESERVATIONS, wanted, wire.ReservationsAnswer):
+            items = [wire.item(raw, wire.Reservation, "reservation") for raw in answer.Reservations]
+            errors = [each for each in items if isinstance(each, ItemError)]
+            said = [each for each in items if isinstance(each, wire.Reservation)]
+            names, nameless = await self._names(sorted({each.AccountId for each in said if each.AccountId}))
+            told = [wire.reservation(each, names) for each in said]
+            errors += [each for each in told if isinstance(each, ItemError)]
+            taken = tuple(each for each in told if isinstance(each, PmsReservation))
+            yield Page(taken, (*errors, *nameless), guests=tuple(names))
 
-    async def _names(self, accounts: Sequence[str]) -> dict[str, str]:
+    async def _names(self, accounts: Sequence[str]) -> tuple[dict[str, str], list[ItemError]]:
         names: dict[str, str] = {}
+        errors: list[ItemError] = []
         for start in range(0, len(accounts), wire.IDS_MOST):
             ids = list(accounts[start : start + wire.IDS_MOST])
-            cursor: str | None = None
-            for _ in range(PAGES_MOST):
-                asked = {"CustomerIds": ids, "Extent": {"Customers": True}, **_limited(cursor)}
-                answer = await self._ask(wire.CUSTOMERS, asked, wire.CustomersAnswer)
-                names.update((each.Id, wire.display_name(each)) for each in answer.Customers)
-                if (cursor := answer.Cursor) is None:
-                    break
-        return names
+            asked = {"CustomerIds": ids, "Extent": {"Customers": True}}
+            async for answer in self._paged(wire.CUSTOMERS, asked, wire.CustomersAnswer, patient=True):
+                for raw in answer.Customers:
+                    said = wire.item(raw, wire.Customer, "customer")
+                    if isinstance(said, ItemError):
+                        errors.append(said)
+                    else:
+                        names[said.Id] = wire.display_name(said)
+        return names, errors
 
-    async def _ask(self, operation: str, body: Mapping[str, Any], kind: type[T]) -> T:
-        now_ms = self._clock.now_ms()
-        if (wait_ms := self._budget.wait_ms(now_ms)) > 0:
-            raise PmsBusyError(wait_ms)
+    async def _paged(
+        self, operation: str, body: Mapping[str, Any], kind: type[P], *, patient: bool = False
+    ) -> AsyncIterator[P]:
+        """Yield the pages of a list. A cursor that comes twice would go round for ever: PeerProtocolError.
+
+        `patient`: this list is asked for in the middle of another one.
+        """
+        cursor: str | None = None
+        seen: set[str] = set()
+        for _ in range(PAGES_MOST):
+            answer = await self._ask(
+                operation, {**body, **_limited(cursor)}, kind, patient=patient or cursor is not None
+            )
+            yield answer
+            if (cursor := answer.Cursor) is None:
+                return
+            if cursor in seen:
+                raise PeerProtocolError(
+                    f"Mews {operation}: cursor {cursor[:64]!r} came twice, the list goes in circles"
+                )
+            seen.add(cursor)
+        raise PeerProtocolError(f"Mews {operation}: the list does not end after {PAGES_MOST} pages")
+
+    async def _ask(self, operation: str, body: Mapping[str, Any], kind: type[T], *, patient: bool = False) -> T:
+        answer, content = await self._exchange(operation, body, patient=patient)
+        try:
+            try:
+                return msgspec.json.decode(content, type=kind)
+            except msgspec.ValidationError:
+                raise
+            except msgspec.DecodeError:
+                if (mended := _mended(content)) is None:
+                    raise
+                return msgspec.json.decode(mended, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            said = answer.headers.get("content-type", "no content type")[:64]
+            raise PeerProtocolError(f"Mews {operation}: {error} in {len(content)} bytes of {said}") from error
+
+    async def _exchange(
+        self, operation: str, body: Mapping[str, Any], *, patient: bool = False
+    ) -> tuple[httpx.Response, bytes]:
+        """Ask once and return what was answered with 200, unread.
+
+        `patient`: in the middle of a list, wait for our own budget; to give up would lose the list.
+        """
+        while (wait_ms := self._budget.wait_ms(now_ms := self._clock.now_ms())) > 0:
+            if not patient or self._budget.is_quiet(now_ms):
+                raise PmsBusyError(wait_ms)
+            await self._sleep(wait_ms / 1000)
         self._budget.spend(now_ms)
         try:
-            async with asyncio.timeout(ANSWER_WAIT_S + CONNECT_WAIT_S):
-                answer = await self._http.post(
+            async with (
+                asyncio.timeout(ANSWER_WAIT_S + CONNECT_WAIT_S),
+                self._http.stream(
+                    "POST",
                     self._base + operation,
                     content=msgspec.json.encode({**self._tokens, **body}),
                     headers={"Content-Type": "application/json"},
-                )
+                ) as answer,
+            ):
+                content = await _bounded(operation, answer)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise LinkLostError(f"Mews {operation}: no connection") from error
         except (httpx.TimeoutException, TimeoutError) as error:
             raise ReplyTimeoutError(f"Mews {operation}: no answer") from error
         except httpx.HTTPError as error:
             raise PmsFaultError(f"Mews {operation}: {type(error).__name__}") from error
-        return self._read(operation, answer, kind)
-
-    def _read(self, operation: str, answer: httpx.Response, kind: type[T]) -> T:
         status = answer.status_code
         if status == httpx.codes.TOO_MANY_REQUESTS:
             wait_ms = self._patience_ms(answer.headers.get("retry-after"))
@@ -204,13 +269,10 @@ class MewsAdapter:
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
             raise PmsFaultError(f"Mews {operation}: {status}")
         if status >= 400:
-            raise PmsRefusedError(status, _said(answer.content))
-        if len(answer.content) > ANSWER_BYTES_MOST:
-            raise PeerProtocolError(f"Mews {operation}: an answer of {len(answer.content)} bytes")
-        try:
-            return msgspec.json.decode(answer.content or b"{}", type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise PeerProtocolError(f"Mews {operation}: {error}") from error
+            raise PmsRefusedError(status, _said(content))
+        if status != httpx.codes.OK:
+            raise PeerProtocolError(f"Mews {operation}: status {status}, not 200")
+        return answer, content
 
     def _patience_ms(self, retry_after: str | None) -> int:
         """Read Retry-After: seconds or a date; a sane default for anything else."""
@@ -228,6 +290,26 @@ class MewsAdapter:
 
 def _limited(cursor: str | None) -> dict[str, Any]:
     return {"Limitation": {"Count": PAGE_ITEMS} if cursor is None else {"Count": PAGE_ITEMS, "Cursor": cursor}}
+
+
+def _mended(content: bytes) -> bytes | None:
+    """Write JSON again with a question mark for each half of a surrogate pair: a name cut in its emoji is no reason
+    to lose a page of guests. None: something else is wrong with it.
+    """
+    try:
+        return json.dumps(json.loads(content), ensure_ascii=False).encode("utf-8", "replace")
+    except ValueError:
+        return None
+
+
+async def _bounded(operation: str, answer: httpx.Response) -> bytes:
+    """Read an answer as it comes, and no more of it than any answer has."""
+    content = bytearray()
+    async for chunk in answer.aiter_bytes():
+        content += chunk
+        if len(content) > ANSWER_BYTES_MOST:
+            raise PeerProtocolError(f"Mews {operation}: an answer of more than {ANSWER_BYTES_MOST} bytes")
+    return bytes(content)
 
 
 def _said(content: bytes) -> str:

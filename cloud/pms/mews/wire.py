@@ -4,13 +4,14 @@ Source: docs.mews.com/connector-api (current 2026-08), as condensed in design pa
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
 from cloud.kit.times import unix_ms
-from cloud.pms.port import Hint, ItemError, PmsReservation, PmsRoom
+from cloud.pms.port import Hint, ItemError, ItemKind, PmsReservation, PmsRoom
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PeerProtocolError
 
@@ -25,9 +26,14 @@ PROCESS: Final = "reservations/process"
 IDS_MOST: Final = 1_000
 EVENTS_MOST: Final = 1_000
 NAME_CHARACTERS_MOST: Final = 80
+NO_ID: Final = "(no readable id)"
+EARLIEST_MS: Final = 946_684_800_000  # 2000-01-01
+LATEST_MS: Final = 7_258_118_400_000  # 2200-01-01; beyond lie placeholders such as 9999-12-31
+T = TypeVar("T")
 
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,64}(?![\s\S])")]
 """Mews writes UUIDs; anything that is one printable word is taken as an id."""
+_Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 State = Literal["Inquired", "Confirmed", "Started", "Processed", "Canceled", "Optional", "Requested"]
 ResourceState = Literal["Dirty", "Clean", "Inspected", "OutOfService", "OutOfOrder"]
 
@@ -91,17 +97,21 @@ class Resource(msgspec.Struct, frozen=True):
 
 
 class ReservationsAnswer(msgspec.Struct, frozen=True):
-    """Answer of reservations/getAll; items are decoded one by one, so that a bad one costs only itself."""
+    """Answer of reservations/getAll.
 
-    Reservations: list[dict[str, Any]] = []
-    Cursor: str | None = None
+    Of each list here: it must be there, since a missing list is not an empty one; its items are read one by one
+    (`item`), so that a bad one costs only itself.
+    """
+
+    Reservations: list[msgspec.Raw]
+    Cursor: _Cursor | None = None
 
 
 class CustomersAnswer(msgspec.Struct, frozen=True):
     """Answer of customers/getAll."""
 
-    Customers: list[Customer] = []
-    Cursor: str | None = None
+    Customers: list[msgspec.Raw]
+    Cursor: _Cursor | None = None
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -111,14 +121,18 @@ class _Found(msgspec.Struct, frozen=True):
 class CustomersFound(msgspec.Struct, frozen=True):
     """Answer of customers/search."""
 
-    Customers: list[_Found] = []
+    Customers: list[_Found]
 
 
 class ResourcesAnswer(msgspec.Struct, frozen=True):
     """Answer of resources/getAll."""
 
-    Resources: list[Resource] = []
-    Cursor: str | None = None
+    Resources: list[msgspec.Raw]
+    Cursor: _Cursor | None = None
+
+
+class _Identified(msgspec.Struct, frozen=True):
+    Id: _Id
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
@@ -173,24 +187,37 @@ def hints(raw: bytes) -> list[Hint]:
     return list(dict.fromkeys(found))
 
 
-def reservation(item: dict[str, Any], names: dict[str, str]) -> PmsReservation | ItemError:
-    """Translate one reservation; `names` are display names by account id."""
-    shown = str(item.get("Id", "?"))[:64]
+def item(raw: bytes | msgspec.Raw, kind: type[T], what: ItemKind) -> T | ItemError:
+    """Read one item of an answer; the error names the item, and the value and place in it."""
     try:
-        said = msgspec.convert(item, Reservation)
-    except msgspec.ValidationError as error:
-        return ItemError(shown, str(error))
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return ItemError(_id_in(raw), str(error), what)
+
+
+def _id_in(raw: bytes | msgspec.Raw) -> str:
+    try:
+        return msgspec.json.decode(raw, type=_Identified).Id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return NO_ID
+
+
+def reservation(said: Reservation, names: Mapping[str, str]) -> PmsReservation | ItemError:
+    """Translate one reservation; `names` are display names by account id."""
+    for field in ("ScheduledStartUtc", "ScheduledEndUtc", "UpdatedUtc"):
+        if not EARLIEST_MS <= _ms(getattr(said, field)) < LATEST_MS:
+            return ItemError(said.Id, f"{field} {getattr(said, field).isoformat()} is outside the years 2000 to 2199")
     if said.ScheduledEndUtc <= said.ScheduledStartUtc:
-        return ItemError(shown, f"ends {said.ScheduledEndUtc} before it starts {said.ScheduledStartUtc}")
+        return ItemError(said.Id, f"ends {said.ScheduledEndUtc} before it starts {said.ScheduledStartUtc}")
     status = _STATUS[said.State]
     if status is PmsStatus.CANCELLED and said.CancellationReason == "NoShow":
         status = PmsStatus.NO_SHOW
     return PmsReservation(
         external_id=said.Id,
-        number=said.Number,
+        number=None if said.Number is None else _line(said.Number) or None,
         status=status,
         room_external_id=said.AssignedResourceId,
-        guest_name=names.get(said.AccountId or "", ""),
+        guest_name="" if said.AccountId is None else names.get(said.AccountId),
         arrival_ms=_ms(said.ScheduledStartUtc),
         departure_ms=_ms(said.ScheduledEndUtc),
         adults=sum(each.Count for each in said.PersonCounts) if said.PersonCounts else None,
@@ -199,15 +226,25 @@ def reservation(item: dict[str, Any], names: dict[str, str]) -> PmsReservation |
     )
 
 
-def room(said: Resource) -> PmsRoom:
+def room(said: Resource) -> PmsRoom | ItemError:
     """Translate one room."""
-    return PmsRoom(said.Id, said.Name.strip(), _HOUSEKEEPING[said.State], _ms(said.UpdatedUtc))
+    name, updated_ms = _line(said.Name), _ms(said.UpdatedUtc)
+    if not EARLIEST_MS <= updated_ms < LATEST_MS:
+        problem = f"UpdatedUtc {said.UpdatedUtc.isoformat()} is outside the years 2000 to 2199"
+        return ItemError(said.Id, problem, "resource")
+    if not name:
+        return ItemError(said.Id, f"Name {said.Name!r} has nothing to read", "resource")
+    return PmsRoom(said.Id, name, _HOUSEKEEPING[said.State], updated_ms)
 
 
 def display_name(said: Customer) -> str:
     """Return a name fit for one line of a screen: no control or direction characters, at most 80 characters."""
     whole = " ".join(part for part in (said.FirstName, said.LastName) if part)
-    return " ".join(_UNSEEN.sub(" ", whole).split())[:NAME_CHARACTERS_MOST]
+    return _line(whole)[:NAME_CHARACTERS_MOST]
+
+
+def _line(text: str) -> str:
+    return " ".join(_UNSEEN.sub(" ", text).split())
 
 
 def utc_text(when_ms: int) -> str:

@@ -1,6 +1,7 @@
 """In step with a PMS that misbehaves: whatever happens to pushes and answers, both sides end up saying the same."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,6 +53,7 @@ class World:
     database: Database
     clock: ManualClock
     emulator: mews.Emulator
+    bent: "BentTransport"
     sync: PmsSync
     intents: IntentWorker
     relay: Relay
@@ -107,6 +109,31 @@ class World:
         return here == there
 
 
+Bend = Callable[[str, dict[str, Any], httpx.Response], httpx.Response]
+"""Given an operation, what was asked and the honest answer, return the answer that is given."""
+
+
+async def passing(clock: ManualClock, seconds: float) -> None:
+    """Sleep on the world's own clock."""
+    clock.advance(round(seconds * 1_000))
+
+
+class BentTransport(httpx.AsyncBaseTransport):
+    """An emulator whose answers are bent on their way."""
+
+    def __init__(self, honest: httpx.AsyncBaseTransport) -> None:
+        self.honest = honest
+        self.bend: Bend | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await self.honest.handle_async_request(request)
+        if self.bend is None:
+            return answer
+        operation = request.url.path.removeprefix("/api/connector/v1/")
+        whole = httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+        return self.bend(operation, json.loads(request.content), whole)
+
+
 @asynccontextmanager
 async def world(database: Database, *, knobs: mews.Knobs = mews.TAME, seed: int = 1) -> AsyncIterator[World]:
     await open_house(database, clean=False)
@@ -126,9 +153,15 @@ async def world(database: Database, *, knobs: mews.Knobs = mews.TAME, seed: int 
         push=push,
         knobs=knobs,
     )
-    async with httpx.AsyncClient(transport=in_process(mews.build(emulated))) as http:
+    bent = BentTransport(in_process(mews.build(emulated)))
+    async with httpx.AsyncClient(transport=bent) as http:
         adapter = MewsAdapter(
-            http, platform="http://mews.invalid", client_token="client", access_token="access", clock=clock
+            http,
+            platform="http://mews.invalid",
+            client_token="client",
+            access_token="access",
+            clock=clock,
+            sleep=lambda seconds: passing(clock, seconds),
         )
         rhythm = Rhythm(timedelta(seconds=30), timedelta(minutes=10), timedelta(hours=24))
         log = logger("test")
@@ -138,7 +171,7 @@ async def world(database: Database, *, knobs: mews.Knobs = mews.TAME, seed: int 
         subscribers = {STAY_CHANGED: (writer.on_stay_changed, departures.on_stay_changed)}
         relay = Relay(database, subscribers=subscribers, clock=clock, log=log)
         intents = IntentWorker(database, adapter, sync, clock=clock, log=log)
-        yield World(database, clock, emulated, sync, intents, relay)
+        yield World(database, clock, emulated, bent, sync, intents, relay)
     await emulated.close()
 
 
