@@ -1,8 +1,11 @@
 """One thread a lane: it owns the store, groups what waits into one commit, opens the store again after a failure.
 
-Everything here runs off the event loop; what it reports comes back through `call_soon_threadsafe`. Reads and
-cursors go first, then the group of appends: a group closes after `linger_ms` or at `group_records_max`, and its
-callers learn the outcome after COMMIT.
+What it reports comes back through `call_soon_threadsafe`. Reads and cursors go first, then the group of appends: a
+group closes after `linger_ms` or at `group_records_max`, and its callers learn the outcome after COMMIT. What one turn
+of the event loop appends is handed over once, and the thread is woken only if it has something to do.
+
+After an I/O error the connection is not trusted; a damaged file is rebuilt (`salvage`); a full disk costs the ballast,
+once, and whatever lanes B and C can give back.
 """
 
 import asyncio
@@ -10,14 +13,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from edge.log.lane_store import CorruptStoreError, LaneStore, NewRecord, StoreFullError
-from edge.log.settings import LaneSettings
+from edge.log.ballast import Ballast
+from edge.log.lane_store import Confirmed, CorruptStoreError, LaneStore, NewRecord, StoreFullError
+from edge.log.salvage import finish, rebuild
+from edge.log.settings import GROUP_RECORDS_TAKEN, LaneSettings
 from edge.log.witness import Seen
 from kit.clock import Clock
 from kit.dice import Dice
+from kit.files import Disk
 from protocols.errors import PlatformError, StoreFailedError
 from protocols.link.lanes import Lane
 
@@ -26,10 +33,13 @@ T = TypeVar("T")
 REOPEN_EVERY_MS: Final = 250
 """After an I/O error the store is opened again, at most so often; in between callers are refused at once."""
 STOP_WAIT_S: Final = 10.0
-_SIDE_FILES: Final = ("", "-wal", "-shm")
 
 Committed = Callable[[Lane, bytes, int], None]
 """(lane, incarnation, last committed position), on the event loop."""
+
+
+Notice = Callable[[str, dict[str, Any]], None]
+"""What happened to the log itself, and its facts, on the event loop: becomes a record."""
 
 
 class Say(Protocol):
@@ -42,8 +52,11 @@ class Say(Protocol):
 
 @dataclass(slots=True)
 class _Append:
-    records: Sequence[NewRecord]
-    done: "asyncio.Future[list[int | None]]"
+    """`records` as encoded, one commit; `sources` stand beside them where they come from other stores."""
+
+    records: Sequence[bytes]
+    sources: Sequence[tuple[str, int] | None] | None
+    done: "asyncio.Future[list[int | None] | int]"
 
 
 @dataclass(slots=True)
@@ -66,28 +79,31 @@ class LaneWriter:
         seen: Seen | None,
         committed: Committed,
         say: Say,
+        notice: Notice,
+        disk: Disk,
+        ballast: Ballast,
         vfs: str | None = None,
     ) -> None:
         self._path, self.lane, self._settings = path, lane, settings
-        self._clock, self._dice, self._seen, self._committed, self._say, self._vfs = (
-            clock,
-            dice,
-            seen,
-            committed,
-            say,
-            vfs,
-        )
+        self._clock, self._dice, self._seen, self._committed, self._say = clock, dice, seen, committed, say
+        self._notice, self._disk, self._ballast, self._vfs = notice, disk, ballast, vfs
         self._loop = asyncio.get_running_loop()
         self._wake = threading.Condition()
         self._appends: deque[_Append] = deque()
         self._jobs: deque[_Job] = deque()
-        self._waiting = 0  # records in _appends
+        self._waiting = 0  # records not committed, as the event loop counts them
+        self._queued = 0  # records in _appends
         self._in_hand: list[asyncio.Future[Any]] = []
         self._stopping = False
         self._dead = False
         self._room: deque[asyncio.Future[None]] = deque()
         self._store: LaneStore | None = None
-        self._confirmed: tuple[bytes, int] | None = None
+        self._incoming: list[_Append] = []  # of this turn of the event loop
+        self._idle = False  # the thread waits for anything at all
+        self._giving_back = False
+        self._confirmed: Confirmed | None = None
+        self._known: tuple[str, int] | None = None  # incarnation and position that were committed once
+        self._suspect: CorruptStoreError | None = None
         self._failed: StoreFailedError | None = None
         self._retry_at_ms = 0
         self._thread = threading.Thread(target=self._run, name=f"record-log-{lane}", daemon=True)
@@ -103,6 +119,8 @@ class LaneWriter:
 
     async def stop(self) -> None:
         """Commit what waits, close the store, end the thread."""
+        if self._incoming:
+            self._hand_over()
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
@@ -111,30 +129,61 @@ class LaneWriter:
 
     async def append(self, records: Sequence[NewRecord]) -> list[int | None]:
         """Append in one commit; see `LaneStore.append`. Waits for room when the queue is full."""
+        encoded = [each.encoded for each in records]
+        sources = [each.source for each in records]
+        answer = await self._append(encoded, sources if any(sources) else None)
+        return list(range(answer - len(records) + 1, answer + 1)) if isinstance(answer, int) else answer
+
+    async def append_encoded(self, records: Sequence[bytes]) -> int:
+        """Append in one commit; see `LaneStore.append_encoded`. Waits for room when the queue is full."""
+        answer = await self._append(records, None)
+        assert isinstance(answer, int)  # noqa: S101  # no sources: none was skipped
+        return answer
+
+    async def _append(
+        self, records: Sequence[bytes], sources: Sequence[tuple[str, int] | None] | None
+    ) -> list[int | None] | int:
         while self._waiting >= self._settings.pending_records_max:
             place: asyncio.Future[None] = self._loop.create_future()
             self._room.append(place)
             await place
-        done: asyncio.Future[list[int | None]] = self._loop.create_future()
-        with self._wake:
-            self._must_live()
-            self._appends.append(_Append(records, done))
-            self._waiting += len(records)
-            self._wake.notify_all()
+        self._must_live()
+        done: asyncio.Future[list[int | None] | int] = self._loop.create_future()
+        if not self._incoming:
+            self._loop.call_soon(self._hand_over)
+        self._incoming.append(_Append(records, sources, done))
+        self._waiting += len(records)
         return await done
+
+    def _hand_over(self) -> None:
+        with self._wake:
+            incoming, self._incoming = self._incoming, []
+            if self._dead:
+                closed = self._closed()
+                self._loop.call_soon(self._on_loop, [(each.done, None, closed) for each in incoming], None)
+                return
+            self._appends.extend(incoming)
+            self._queued += sum(len(each.records) for each in incoming)
+            if self._idle or self._queued >= self._settings.group_records_max:
+                self._wake.notify_all()
 
     async def ask(self, call: Callable[[LaneStore], T]) -> T:
         """Run `call` with the store on its thread and return what it returns. Raises StoreFailedError."""
         done: asyncio.Future[T] = self._loop.create_future()
+        self._must_live()
+        if self._incoming:
+            self._hand_over()
         with self._wake:
-            self._must_live()
             self._jobs.append(_Job(call, done))
             self._wake.notify_all()
         return await done
 
     def _must_live(self) -> None:
         if self._stopping or self._dead:
-            raise StoreFailedError(f"{self._path}: the record log is closed")
+            raise self._closed()
+
+    def _closed(self) -> StoreFailedError:
+        return StoreFailedError(f"{self._path}: the record log is closed")
 
     # ------------------------------------------------------------------ on the thread
 
@@ -160,21 +209,23 @@ class LaneWriter:
                     if due_ms is None:
                         due_ms = self._clock.now_ms() + self._settings.linger_ms
                     left_ms = due_ms - self._clock.now_ms()
-                    if self._waiting >= self._settings.group_records_max or left_ms <= 0 or self._stopping:
+                    if self._queued >= self._settings.group_records_max or left_ms <= 0 or self._stopping:
                         return self._group()
                     self._wake.wait(left_ms / 1000)
                 elif self._stopping:
                     return None
                 else:
+                    self._idle = True
                     self._wake.wait()
+                    self._idle = False
 
     def _group(self) -> list[_Append]:
         group: list[_Append] = []
         size = 0
-        while self._appends and (not group or size + len(self._appends[0].records) <= self._settings.group_records_max):
+        while self._appends and (not group or size + len(self._appends[0].records) <= GROUP_RECORDS_TAKEN):
             group.append(self._appends.popleft())
             size += len(group[-1].records)
-        self._waiting -= size
+        self._queued -= size
         return group
 
     def _do(self, job: _Job) -> None:
@@ -182,29 +233,85 @@ class LaneWriter:
             store = self._open()
             before = (store.incarnation, store.last)
             result = job.call(store)
-            self._confirmed = (store.incarnation, store.last)
         except PlatformError as error:
             self._note(error)
             self._tell([(job.done, None, error)])
         else:
-            grown = None if before == self._confirmed else self._confirmed
-            self._tell([(job.done, result, None)], grown)
+            after = self._known_now(store)
+            self._tell([(job.done, result, None)], None if before == after else after)
 
     def _commit(self, group: list[_Append]) -> None:
         try:
-            store = self._open()
-            positions = store.append([record for each in group for record in each.records])
-            self._confirmed = (store.incarnation, store.last)
+            answers = self._append_to(self._open(), group)
+        except StoreFullError as error:
+            if not self._relieve(error):
+                self._refuse(group, error)
+                return
+            try:
+                answers = self._append_to(self._open(), group)
+            except PlatformError as again:
+                self._refuse(group, again)
+                return
         except PlatformError as error:
-            self._note(error)
-            self._tell([(each.done, None, error) for each in group])
+            self._refuse(group, error)
             return
-        outcomes: list[tuple[asyncio.Future[Any], Any, PlatformError | None]] = []
-        at = 0
-        for each in group:
-            outcomes.append((each.done, positions[at : at + len(each.records)], None))
-            at += len(each.records)
-        self._tell(outcomes, self._confirmed)
+        assert self._store is not None  # noqa: S101  # it has just committed
+        done = [(each.done, answer, None) for each, answer in zip(group, answers, strict=True)]
+        self._tell(done, self._known_now(self._store), sum(len(each.records) for each in group))
+
+    def _append_to(self, store: LaneStore, group: list[_Append]) -> list[list[int | None] | int]:
+        if self._ballast.out or self._giving_back:
+            self._give_back(store)
+        if all(each.sources is None for each in group):
+            at = store.append_encoded([record for each in group for record in each.records])
+            answers: list[list[int | None] | int] = []
+            for each in reversed(group):
+                answers.append(at)
+                at -= len(each.records)
+            return answers[::-1]
+        positions = store.append(
+            [
+                NewRecord(record, source)
+                for each in group
+                for record, source in zip(each.records, each.sources or [None] * len(each.records), strict=True)
+            ]
+        )
+        ends = list(accumulate(len(each.records) for each in group))
+        return [
+            positions[end - len(each.records) : end] if each.sources is not None else positions[end - 1] or 0
+            for end, each in zip(ends, group, strict=True)
+        ]
+
+    def _refuse(self, group: list[_Append], error: PlatformError) -> None:
+        self._note(error)
+        self._tell([(each.done, None, error) for each in group], None, sum(len(each.records) for each in group))
+
+    def _known_now(self, store: LaneStore) -> tuple[bytes, int]:
+        self._known = (store.incarnation.hex(), store.last)
+        return store.incarnation, store.last
+
+    # ------------------------------------------------------------------ a full disk
+
+    def _relieve(self, error: StoreFullError) -> bool:
+        """The disk is full: let the ballast go; say whether that may have helped."""
+        if not error.disk:
+            return False
+        helped = self._ballast.release()
+        if helped:
+            self._report("disk_full", error=str(error))
+        return helped
+
+    def _give_back(self, store: LaneStore) -> None:
+        """While the ballast is out lanes B and C shrink by a step before each commit; once it is back they may grow."""
+        if self._ballast.out:
+            self._giving_back = True
+            if self.lane is not Lane.A and store.give_back() and self._ballast.restore():
+                self._report("disk_has_room")
+        if not self._ballast.out:
+            self._giving_back = False
+            store.take_back()
+
+    # ------------------------------------------------------------------ opening
 
     def _open(self) -> LaneStore:
         if self._store is not None:
@@ -212,20 +319,30 @@ class LaneWriter:
         now_ms = self._clock.now_ms()
         if self._failed is not None and now_ms < self._retry_at_ms:
             raise self._failed
+        finish(self._path, disk=self._disk, aside=self._aside())
         try:
+            if self._suspect is not None:
+                raise self._suspect
             self._store = self._make()
         except CorruptStoreError as error:
-            self._set_aside(error)
+            self._rebuild(error)
+            self._store = self._make()
+        except StoreFullError as error:
+            if not self._relieve(error):
+                raise
             self._store = self._make()
         if self._failed is not None:
-            self._say("record_log_recovered", lane=self.lane.value, failures=self.failures)
+            self._report("recovered", failures=self.failures, error=str(self._failed))
             self._failed = None
         store = self._store
         if self._seen is not None and self._went_back(store, self._seen):
-            store.begin_life(self._dice, self._clock.wall_ms(), cut=store.last, reason="older than its witness")
-            self._say("record_log_is_an_old_copy", lane=self.lane.value, last=store.last, witness=self._seen.last)
+            lost_to = self._seen.last if store.incarnation.hex() == self._seen.incarnation else 0
+            self._report("old_copy", last=store.last, witness=self._seen.last)
+            store.begin_life(
+                self._dice, self._clock.wall_ms(), cut=store.last, reason="older than its witness", lost_to=lost_to
+            )
         self._seen = None
-        self._confirmed = (store.incarnation, store.last)
+        self._known_now(store)
         return store
 
     def _make(self) -> LaneStore:
@@ -240,20 +357,29 @@ class LaneWriter:
             vfs=self._vfs,
         )
 
-    def _set_aside(self, error: CorruptStoreError) -> None:
-        """Rename the damaged file and its side files; the next open makes a new file, so a new incarnation."""
-        stamp = self._clock.wall_ms()
-        aside = self._path.with_name(f"{self._path.name}.quarantined-{stamp}")
-        try:
-            for side in _SIDE_FILES:
-                old = self._path.with_name(self._path.name + side)
-                if old.exists():
-                    old.replace(aside.with_name(aside.name + side))
-        except OSError as problem:
-            raise StoreFailedError(f"{self._path}: damaged, and cannot be set aside: {problem}") from problem
-        self._confirmed = self._seen = None
+    def _aside(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.quarantined-{self._clock.wall_ms()}")
+
+    def _rebuild(self, error: CorruptStoreError) -> None:
+        """Set the damaged file aside; the next open finds a new one with what could be read of it."""
+        aside = self._aside()
+        known = self._known
+        if known is None and self._seen is not None:
+            known = (self._seen.incarnation, self._seen.last)
+        saved = rebuild(
+            self._path, self.lane, disk=self._disk, dice=self._dice, wall_ms=self._clock.wall_ms(), aside=aside,
+            known=known, hold=self._confirmed is not None, vfs=self._vfs,
+        )  # fmt: skip
+        self._confirmed = self._seen = self._suspect = None
         self.quarantined.append(aside)
-        self._say("record_log_quarantined", lane=self.lane.value, file=aside.name, error=str(error))
+        self._report("damaged", error=str(error), file=aside.name, saved=saved.records, lost=saved.lost)
+
+    def _report(self, what: str, **facts: object) -> None:
+        self._say(f"record_log_{what}", lane=self.lane.value, **facts)
+        body = {"what": what, "lane": self.lane.value, **{key: str(value)[:500] if isinstance(value, str) else value
+                for key, value in facts.items()}}  # fmt: skip
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._notice, what, body)
 
     def _note(self, error: PlatformError) -> None:
         """After an I/O error the connection is not trusted any more; a full disk leaves it sound."""
@@ -262,7 +388,10 @@ class LaneWriter:
         self.failures += 1
         self._failed, self._retry_at_ms = error, self._clock.now_ms() + REOPEN_EVERY_MS
         self._say("record_log_failed", lane=self.lane.value, error=str(error))
+        if isinstance(error, CorruptStoreError):
+            self._suspect = error  # what is damaged in the middle of a large file need not show when it is opened
         if self._store is not None:
+            self._confirmed = self._store.confirmed()
             self._store.abandon()
             self._store = None
 
@@ -281,16 +410,17 @@ class LaneWriter:
             left = [*self._in_hand, *(each.done for each in self._appends), *(each.done for each in self._jobs)]
             self._appends.clear()
             self._jobs.clear()
-        closed = StoreFailedError(f"{self._path}: the record log is closed")
+        closed = self._closed()
         self._tell([(done, None, closed) for done in left])
 
     def _tell(
         self,
         outcomes: Sequence[tuple["asyncio.Future[Any]", Any, PlatformError | None]],
         grown: tuple[bytes, int] | None = None,
+        count: int = 0,
     ) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._on_loop, outcomes, grown)
+            self._loop.call_soon_threadsafe(self._on_loop, outcomes, grown, count)
 
     # ------------------------------------------------------------------ back on the loop
 
@@ -298,7 +428,9 @@ class LaneWriter:
         self,
         outcomes: Sequence[tuple["asyncio.Future[Any]", Any, PlatformError | None]],
         grown: tuple[bytes, int] | None,
+        count: int = 0,
     ) -> None:
+        self._waiting -= count
         if grown is not None:
             self._committed(self.lane, *grown)
         for done, result, error in outcomes:
@@ -308,7 +440,12 @@ class LaneWriter:
                 done.set_result(result)
             else:
                 done.set_exception(error)
-        while self._room:
+        while self._room and self._waiting < self._settings.pending_records_max:
             place = self._room.popleft()
             if not place.done():
                 place.set_result(None)
+        if self._dead:
+            while self._room:
+                place = self._room.popleft()
+                if not place.done():
+                    place.set_result(None)

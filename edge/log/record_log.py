@@ -1,18 +1,24 @@
 """The record log: what happened in the building, durable before it is believed. Everything else in the node is
 a cursor on it.
 
-`append` returns after the commit (WAL, synchronous=FULL, grouped); a StoreFailedError means that nothing was
-kept. The three lanes
-are three files with a thread each; see `lane_store` for what a file holds, `lane_writer` for grouping and recovery.
+`append` returns after the commit (WAL, synchronous=FULL, grouped); a StoreFailedError means that nothing was kept. The
+three lanes are three files with a thread each; see `lane_store` for what a file holds, `lane_writer` for grouping and
+recovery, `lane_space` for what gives way, `heads` and `verify` for what proves that nothing was changed.
+
+What happens to the log itself is a record too, of kind `record_log` on lane B: thinned and dropped records, damage and
+what was saved, a full disk, an old copy put back. At most `tidy_every_ms` after a commit the log tidies up: it writes
+the witness, signs lane A's head if it was given a key, and says what has given way since.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from edge.log.ballast import Ballast
+from edge.log.heads import HeadSigner, write_head
 from edge.log.lane_store import LaneStore, NewRecord, Usage
 from edge.log.lane_writer import LaneWriter
 from edge.log.settings import LogSettings
@@ -25,11 +31,14 @@ from protocols.errors import LocalProtocolError, StoreFailedError
 from protocols.link.batch import Packed
 from protocols.link.edge_link import StreamHead
 from protocols.link.lanes import LANES, Lane
-from protocols.link.record import ClockQuality, Record, decode_record, encode_record
+from protocols.link.record import RECORD_BYTES_MAX, ClockQuality, Record, decode_record, encode_record
 
 READ_RECORDS_MAX: Final = 1_000
 APPEND_RECORDS_MAX: Final = 200
-WITNESS_EVERY_RECORDS: Final = 10_000
+ENCODED_RECORDS_MAX: Final = 5_000
+NOTICE_KIND: Final = "record_log"
+NOTICES_MAX: Final = 100
+"""What the log has to say and cannot write yet; beyond it the oldest is forgotten."""
 
 _STANDARD: Final = LogSettings()
 
@@ -66,15 +75,22 @@ class RecordLog:
         dice: Dice,
         settings: LogSettings,
         disk: Disk,
+        signer: HeadSigner | None = None,
         vfs: str | None = None,
     ) -> None:
+        self._signer = signer
+        self._ballast = Ballast(folder, size=settings.ballast_bytes)
+        self._notices: deque[dict[str, Any]] = deque(maxlen=NOTICES_MAX)
+        self._said: dict[Lane, Usage] = {}
+        self._tidy_timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
         self._folder, self._clock, self._dice, self._settings, self._disk = folder, clock, dice, settings, disk
         self._vfs = vfs
         self._writers: dict[Lane, LaneWriter] = {}
         self._marks: dict[Lane, tuple[bytes, int]] = {}
         self._listeners: list[Listener] = []
         self._waiters: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in LANES}
-        self._witnessed = 0
         self._log = logger("edge.log")
 
     @classmethod
@@ -86,9 +102,12 @@ class RecordLog:
         dice: Dice,
         settings: LogSettings = _STANDARD,
         disk: Disk | None = None,
+        signer: HeadSigner | None = None,
         vfs: str | None = None,
     ) -> Self:
-        """Open the log in `folder`, made if absent. A damaged lane file is set aside and begins a new incarnation.
+        """Open the log in `folder`, made if absent.
+
+        A damaged lane file is set aside; what can be read of it is kept, and a new incarnation begins.
 
         Args:
             folder: holds one file a lane and the witness.
@@ -96,12 +115,13 @@ class RecordLog:
             dice: names incarnations and openings.
             settings: quotas and groups.
             disk: where the witness is written.
+            signer: signs lane A's heads; None: nobody does.
             vfs: name of the SQLite file layer, for tests that cut the power.
 
         Raises:
             StoreFailedError: the disk refuses, or another process has the log open.
         """
-        log = cls(folder, clock=clock, dice=dice, settings=settings, disk=disk or SystemDisk(), vfs=vfs)
+        log = cls(folder, clock=clock, dice=dice, settings=settings, disk=disk or SystemDisk(), signer=signer, vfs=vfs)
         try:
             await log._start()
         except StoreFailedError:
@@ -112,7 +132,7 @@ class RecordLog:
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(None, lambda: self._folder.mkdir(parents=True, exist_ok=True))
+            await loop.run_in_executor(None, self._make_folder)
         except OSError as error:
             raise StoreFailedError(f"{self._folder}: {error}") from error
         seen = await loop.run_in_executor(None, read_witness, self._disk, self._folder)
@@ -126,17 +146,35 @@ class RecordLog:
                 seen=seen.get(lane),
                 committed=self._committed,
                 say=self._log.error,
+                notice=self._noticed,
+                disk=self._disk,
+                ballast=self._ballast,
                 vfs=self._vfs,
             )
         for lane, writer in self._writers.items():
             self._marks[lane] = await writer.start()
+        self._said = await self.usage()
         await self._witness()
 
+    def _make_folder(self) -> None:
+        if not self._folder.is_dir():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._disk.sync_folder(self._folder.parent)
+        self._ballast.restore()
+
     async def close(self) -> None:
-        """Commit what waits and close the files."""
+        """Commit what waits, sign lane A's head, close the files."""
+        opened = len(self._marks) == len(LANES)
+        if opened and not self._closing:
+            self._closing = True
+            if self._tidy_timer is not None:
+                self._tidy_timer.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._write_notices()
+            await self._sign()
         for writer in self._writers.values():
             await writer.stop()
-        if len(self._marks) == len(LANES):
+        if opened:
             await self._witness()
 
     async def __aenter__(self) -> Self:
@@ -200,16 +238,31 @@ class RecordLog:
             LocalProtocolError: the record is not what the specification allows.
             StoreFailedError: nothing was kept; try again once the store has recovered.
         """
-        [seq] = await self.append_many(lane, [Entry(kind, body, device_at_ms)])
-        return seq
+        return await self._writers[Lane(lane)].append_encoded([self._encode(Entry(kind, body, device_at_ms))])
 
     async def append_many(self, lane: Lane | str, entries: Sequence[Entry]) -> list[int]:
         """Append up to `APPEND_RECORDS_MAX` records in one commit, all or none; return their positions."""
         if not 1 <= len(entries) <= APPEND_RECORDS_MAX:
             raise LocalProtocolError(f"{len(entries)} records in one append, 1 to {APPEND_RECORDS_MAX} are taken")
-        records = [NewRecord(self._encode(each)) for each in entries]
-        positions = await self._writers[Lane(lane)].append(records)
-        return [position for position in positions if position is not None]
+        last = await self._writers[Lane(lane)].append_encoded([self._encode(each) for each in entries])
+        return list(range(last - len(entries) + 1, last + 1))
+
+    async def append_encoded(self, lane: Lane | str, records: Sequence[bytes]) -> int:
+        """Append up to `ENCODED_RECORDS_MAX` records in one commit, all or none; return the LAST position.
+
+        Positions are consecutive. Each record is as `protocols.link.record.encode_record` makes it: the caller vouches
+        for that, here nothing but sizes is looked at. An append of `group_records_max` records or more waits for no
+        company.
+
+        Raises:
+            LocalProtocolError: none or too many records, or one over `RECORD_BYTES_MAX`.
+            StoreFailedError: nothing was kept; try again once the store has recovered.
+        """
+        if not 1 <= len(records) <= ENCODED_RECORDS_MAX:
+            raise LocalProtocolError(f"{len(records)} records in one append, 1 to {ENCODED_RECORDS_MAX} are taken")
+        if (longest := max(map(len, records))) > RECORD_BYTES_MAX:
+            raise LocalProtocolError(f"record of {longest} bytes, at most {RECORD_BYTES_MAX} are kept")
+        return await self._writers[Lane(lane)].append_encoded(records)
 
     async def append_once(self, source: str, position: int, lane: Lane | str, entry: Entry) -> int | None:
         """Take over the record at `position` (from 1, rising) of another store, at most once; None: it was here
@@ -268,6 +321,16 @@ class RecordLog:
         await self._witness()
         return incarnation
 
+    async def signed_head(self) -> tuple[int, bytes] | None:
+        """Return (position, signed head) of lane A's newest one (SPEC.md 4.1); None: nothing is signed."""
+        return await self._writers[Lane.A].ask(LaneStore.signed_head)
+
+    async def damaged(self) -> dict[Lane, tuple[int, ...]]:
+        """Return each lane's positions whose records were found changed since the start; they travel as `lost`."""
+        return {
+            lane: await writer.ask(lambda store: tuple(sorted(store.damaged))) for lane, writer in self._writers.items()
+        }
+
     async def verify_chain(self) -> int:
         """Recompute lane A's hash chain and return its length. Raises CorruptStoreError where it breaks."""
         return await self._writers[Lane.A].ask(LaneStore.verify_chain)
@@ -276,7 +339,7 @@ class RecordLog:
 
     async def command_known(self, key: str) -> StoredCommand | None:
         """Return what was stored under an idempotency key; None: a new one."""
-        known = await self._writers[Lane.A].ask(lambda store: store.command_known(key))
+        known = await self._writers[Lane.A].ask(lambda store: store.desk.command_known(key))
         return None if known is None else StoredCommand(*known)
 
     async def command_phase(self, key: str, command_id: str, phase: str, result: str | None, entry: Entry) -> int:
@@ -288,15 +351,15 @@ class RecordLog:
 
     async def commands_in(self, phase: str) -> list[tuple[str, str]]:
         """Return (idempotency key, command id) of the commands that stand in `phase`."""
-        return await self._writers[Lane.A].ask(lambda store: store.commands_in(phase))
+        return await self._writers[Lane.A].ask(lambda store: store.desk.commands_in(phase))
 
     async def documents(self) -> list[tuple[str, int, bytes]]:
         """Return (name, version, signed bytes) of the desired documents taken."""
-        return await self._writers[Lane.A].ask(LaneStore.documents)
+        return await self._writers[Lane.A].ask(lambda store: store.desk.documents())
 
     async def document(self, name: str) -> tuple[int, bytes] | None:
         """Return (version, signed bytes) of one desired document, None if none was taken."""
-        return await self._writers[Lane.A].ask(lambda store: store.document(name))
+        return await self._writers[Lane.A].ask(lambda store: store.desk.document(name))
 
     async def keep_document(self, name: str, version: int, data: bytes) -> None:
         """Keep the newest desired document `name`."""
@@ -323,6 +386,78 @@ class RecordLog:
             place = waiters.popleft()
             if not place.done():
                 place.set_result(None)
+        if self._tidy_timer is None and not self._closing:
+            self._tidy_timer = asyncio.get_running_loop().call_later(
+                self._settings.tidy_every_ms / 1_000, self._begin, self._tidy
+            )
+
+    # ------------------------------------------------------------------ tidying
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tidy(self) -> None:
+        """What is done some time after a commit. A store that fails meanwhile is tidied after its next commit."""
+        self._tidy_timer = None
+        try:
+            if self._ballast.out and await asyncio.get_running_loop().run_in_executor(None, self._ballast.restore):
+                self._noticed("disk_has_room", {"what": "disk_has_room", "lane": Lane.A.value})
+            for lane, usage in (await self.usage()).items():
+                self._gave_way(lane, usage)
+            await self._sign()
+            await self._write_notices()
+        except StoreFailedError as error:
+            self._log.warning("record_log_untidy", error=str(error))
+        await self._witness()
+
+    def _gave_way(self, lane: Lane, usage: Usage) -> None:
+        said = self._said[lane]
+        if (usage.dropped, usage.thinned) != (said.dropped, said.thinned):
+            self._notices.append(
+                {
+                    "what": "gave_way", "lane": lane.value, "incarnation": self._marks[lane][0].hex(),
+                    "dropped": usage.dropped - said.dropped, "thinned": usage.thinned - said.thinned,
+                    "thinned_from": usage.thinned_from, "thinned_to": usage.thinned_to,
+                }
+            )  # fmt: skip
+        self._said[lane] = usage
+
+    async def _sign(self) -> None:
+        signer = self._signer
+        if signer is None:
+            return
+        at_ms = self._clock.wall_ms()
+
+        def sign(store: LaneStore) -> bytes | None:
+            known = store.signed_head()
+            if store.last == (0 if known is None else known[0]):
+                return None
+            head = signer.sign(store.incarnation, store.last, store.chain_head, at_ms)
+            store.keep_head(store.last, head)
+            return head
+
+        try:
+            head = await self._writers[Lane.A].ask(sign)
+            if head is not None:
+                await asyncio.get_running_loop().run_in_executor(None, write_head, self._disk, self._folder, head)
+        except StoreFailedError as error:
+            self._log.warning("record_log_head_unsigned", error=str(error))
+
+    def _noticed(self, _what: str, body: dict[str, Any]) -> None:
+        self._notices.append(body)
+        if len(self._marks) == len(LANES) and not self._closing:
+            self._begin(self._write_notices)
+
+    async def _write_notices(self) -> None:
+        while self._notices:
+            body = self._notices.popleft()
+            try:
+                await self.append(Lane.B, NOTICE_KIND, body)
+            except StoreFailedError:  # said again after the next commit
+                self._notices.appendleft(body)
+                return
 
     async def _witness(self) -> None:
         seen = {lane: Seen(incarnation.hex(), last) for lane, (incarnation, last) in self._marks.items()}

@@ -124,7 +124,7 @@ class InlineLog:
 
     async def command_known(self, key: str) -> StoredCommand | None:
         """See `RecordLog.command_known`."""
-        known = self.stores[Lane.A].command_known(key)
+        known = self.stores[Lane.A].desk.command_known(key)
         return None if known is None else StoredCommand(*known)
 
     async def command_phase(self, key: str, command_id: str, phase: str, result: str | None, entry: Entry) -> int:
@@ -136,11 +136,11 @@ class InlineLog:
 
     async def commands_in(self, phase: str) -> list[tuple[str, str]]:
         """See `RecordLog.commands_in`."""
-        return self.stores[Lane.A].commands_in(phase)
+        return self.stores[Lane.A].desk.commands_in(phase)
 
     async def document(self, name: str) -> tuple[int, bytes] | None:
         """See `RecordLog.document`."""
-        return self.stores[Lane.A].document(name)
+        return self.stores[Lane.A].desk.document(name)
 
     async def keep_document(self, name: str, version: int, data: bytes) -> None:
         """See `RecordLog.keep_document`."""

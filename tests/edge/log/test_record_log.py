@@ -21,6 +21,7 @@ from edge.log.settings import LaneSettings, LogSettings
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.errors import StoreFailedError
+from protocols.link.batch import Hole, HoleReason
 from protocols.link.lanes import Lane
 from tests.edge.log.faulty_disk import FaultyDisk
 
@@ -118,12 +119,20 @@ async def test_a_changed_record_is_found_where_sqlite_finds_nothing(tmp_path: Pa
     await log.append_many(Lane.A, [Entry("access", {"n": n, "event": "refused"}) for n in range(50)])
     await log.close()
     with contextlib.closing(apsw.Connection(str(tmp_path / "log" / "lane-a.db"))) as db:
-        record = db.execute("SELECT record FROM record WHERE seq = 7").get
-        db.execute("UPDATE record SET record = ? WHERE seq = 7", (record.replace(b"refused", b"opened!"),))
+        row = db.execute("SELECT row FROM record WHERE seq = 7").get
+        db.execute("UPDATE record SET row = ? WHERE seq = 7", (row.replace(b"refused", b"opened!"),))
         assert db.execute("PRAGMA integrity_check").get == "ok"
     again = await open_again(tmp_path)
     try:
-        assert len(again.quarantined()) == 1
+        assert not again.quarantined()  # the file is sound, one record is not
+        assert (await again.damaged())[Lane.A] == (7,)
+        assert [each.seq for each in await again.read(Lane.A, 4, 4)] == [5, 6, 8, 9][:3]
+        run = await again.run(again.incarnation, Lane.A, 0, 500)
+        assert run is not None
+        assert run.holes == [Hole(7, 7, HoleReason.LOST)]
+        assert len(run.seqs) == 49
+        with pytest.raises(CorruptStoreError, match="breaks at record 7"):
+            await again.verify_chain()
     finally:
         await again.close()
 
@@ -132,7 +141,7 @@ async def test_a_changed_record_is_found_where_sqlite_finds_nothing(tmp_path: Pa
 async def test_verify_names_the_first_record_that_was_changed_under_it(tmp_path: Path, log: RecordLog) -> None:
     await log.append_many(Lane.A, [Entry("access", {"n": n}) for n in range(50)])
     store = log._writers[Lane.A]
-    await store.ask(lambda each: each._db.execute("DELETE FROM record WHERE seq = 12"))
+    await store.ask(lambda each: each._file.db.execute("DELETE FROM record WHERE seq = 12"))
     with pytest.raises(CorruptStoreError, match="breaks at record 13"):
         await log.verify_chain()
 
@@ -153,7 +162,10 @@ async def test_an_old_copy_put_back_is_noticed_by_its_witness(tmp_path: Path, lo
         assert restored.incarnations()[Lane.B] == before[Lane.B]
         assert await restored.append(Lane.A, "access", {"n": 6}) == 1
         lives = [(head.last, head.closed) for head in await restored.streams() if head.lane is Lane.A]
-        assert lives == [(5, True), (1, False)]
+        assert lives == [(6, True), (1, False)]
+        run = await restored.run(before[Lane.A], Lane.A, 5, 500)
+        assert run is not None
+        assert run.holes == [Hole(6, 6, HoleReason.LOST)]  # known to have been written, and not here
     finally:
         await restored.close()
 
