@@ -1,0 +1,250 @@
+"""Readings into the table: series found or made, rows encoded for COPY or spread over arrays, and the roll-up told.
+
+Everything happens in the caller's transaction. What was written is told to the roll-up in the same transaction
+(`telemetry.rollup_log`), so that no reading can be there of which the roll-up will not hear.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, LiteralString, Protocol
+
+from cloud.kit.database import Connection, fetch_all, fetch_one
+from cloud.kit.times import at
+from cloud.telemetry.store.port import ReadingRow
+from protocols.errors import LocalProtocolError
+
+QUALITIES: Final = ("good", "uncertain", "bad", "stale")
+"""By their code in the table; what comes before "bad" counts in roll-ups."""
+NUMBER_MOST: Final = 1e200
+"""Beyond it sums could overflow, and one reading would keep everybody's roll-up from going on."""
+TELL_MS: Final = 900_000
+"""The roll-up is told of spans no longer than this, aligned to it: one late batch must not invalidate a day."""
+KNOWN_MOST: Final = 1_000_000
+"""Series remembered by one process."""
+
+_QUALITY: Final = {name: code for code, name in enumerate(QUALITIES)}
+_HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_TRAILER: Final = b"\xff\xff"
+_POSTGRES_EPOCH_MS: Final = 946_684_800_000
+_COLUMNS: Final = "at, series, edge_at, number, flag, text, quality, time_source, ordinal, seq"
+
+# field count, then (length, value) a column; -1 is NULL
+_NUMBER: Final = struct.Struct(">hiqiiiqidiiihihiqiq").pack
+_FLAG: Final = struct.Struct(">hiqiiiqii?iihihiqiq").pack
+_NONE: Final = struct.Struct(">hiqiiiqiiiihihiqiq").pack
+_TEXT: Final = struct.Struct(">hiqiiiqiii").pack
+_END: Final = struct.Struct(">ihihiqiq").pack
+
+SeriesKey = tuple[str, str, str, str, str, str, str]
+
+
+class RowWriter(Protocol):
+    """How rows reach the server."""
+
+    async def write(self, connection: Connection, rows: Sequence[tuple[int, ReadingRow]]) -> None:
+        """Insert (series, reading) rows."""
+        ...
+
+
+def copy_bytes(rows: Iterable[tuple[int, ReadingRow]]) -> bytes:
+    """Return rows as a COPY BINARY stream of `telemetry.reading`.
+
+    Raises:
+        LocalProtocolError: a value that no reading may have.
+    """
+    parts = [_HEADER]
+    add = parts.append
+    for series, row in rows:
+        value = row.value
+        at_us = (row.at_ms - _POSTGRES_EPOCH_MS) * 1000
+        edge_us = (row.edge_at_ms - _POSTGRES_EPOCH_MS) * 1000
+        quality, source, ordinal, seq = _QUALITY[row.quality], row.time_source, row.ordinal, row.seq
+        kind = type(value)
+        if kind is float or kind is int:
+            number = _number(value, row)
+            add(_NUMBER(
+                10, 8, at_us, 4, series, 8, edge_us, 8, number, -1, -1, 2, quality, 2, source, 8, ordinal, 8, seq
+            ))  # fmt: skip
+        elif kind is bool:
+            add(_FLAG(
+                10, 8, at_us, 4, series, 8, edge_us, -1, 1, value, -1, 2, quality, 2, source, 8, ordinal, 8, seq
+            ))  # fmt: skip
+        elif value is None:
+            add(_NONE(
+                10, 8, at_us, 4, series, 8, edge_us, -1, -1, -1, 2, quality, 2, source, 8, ordinal, 8, seq
+            ))  # fmt: skip
+        elif isinstance(value, str):
+            text = value.encode()
+            add(_TEXT(10, 8, at_us, 4, series, 8, edge_us, -1, -1, len(text)))
+            add(text)
+            add(_END(2, quality, 2, source, 8, ordinal, 8, seq))
+        else:
+            raise LocalProtocolError(f"reading of {row.device}: {kind.__name__} is no value")
+    add(_TRAILER)
+    return b"".join(parts)
+
+
+def _number(value: Any, row: ReadingRow) -> float:  # noqa: ANN401 - int or float, told apart by the caller
+    if not -NUMBER_MOST < value < NUMBER_MOST:  # NaN compares false
+        raise LocalProtocolError(f"reading of {row.device}: {value} is no number that can be summed")
+    return float(value)
+
+
+class CopyWriter:
+    """COPY BINARY."""
+
+    async def write(self, connection: Connection, rows: Sequence[tuple[int, ReadingRow]]) -> None:
+        """See `RowWriter`."""
+        data = copy_bytes(rows)
+        statement: LiteralString = f"COPY telemetry.reading ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+        async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            await copy.write(data)
+
+
+class UnnestWriter:
+    """INSERT .. SELECT unnest: for servers or poolers that do not take COPY."""
+
+    async def write(self, connection: Connection, rows: Sequence[tuple[int, ReadingRow]]) -> None:
+        """See `RowWriter`."""
+        values = [row.value for _, row in rows]
+        kinds = [type(value) for value in values]
+        numbers = [
+            _number(value, row) if kind in (int, float) else None
+            for value, kind, (_, row) in zip(values, kinds, rows, strict=True)
+        ]
+        await connection.execute(
+            """
+            INSERT INTO telemetry.reading
+                (at, series, edge_at, number, flag, text, quality, time_source, ordinal, seq)
+            SELECT * FROM unnest(%s::timestamptz[], %s::int[], %s::timestamptz[], %s::float8[], %s::bool[], %s::text[],
+                                 %s::int2[], %s::int2[], %s::int8[], %s::int8[])
+            """,
+            [
+                [at(row.at_ms) for _, row in rows],
+                [series for series, _ in rows],
+                [at(row.edge_at_ms) for _, row in rows],
+                numbers,
+                [value if kind is bool else None for value, kind in zip(values, kinds, strict=True)],
+                [value if kind is str else None for value, kind in zip(values, kinds, strict=True)],
+                [_QUALITY[row.quality] for _, row in rows],
+                [int(row.time_source) for _, row in rows],
+                [row.ordinal for _, row in rows],
+                [row.seq for _, row in rows],
+            ],
+        )
+
+
+class SeriesIds:
+    """The ids of series, remembered once they are committed.
+
+    A series made by a transaction that rolls back never was: an id is remembered only when another transaction than
+    the one that made it finds it.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[SeriesKey, int] = {}
+        self._made_by: dict[SeriesKey, int] = {}
+
+    async def of(self, connection: Connection, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
+        """Return the id of each key, making what is new."""
+        known = self._known
+        found: dict[SeriesKey, int] = {}
+        unknown: list[SeriesKey] = []
+        for key in set(keys):
+            if (number := known.get(key)) is not None:
+                found[key] = number
+            else:
+                unknown.append(key)
+        if unknown:
+            unknown.sort()  # one order for all writers: no two can wait for each other here
+            found.update(await self._look_up(connection, unknown))
+        return found
+
+    async def _look_up(self, connection: Connection, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        made = await fetch_all(
+            connection,
+            """
+            INSERT INTO telemetry.series (tenant, property, device, capability, attribute, room, unit)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+            ON CONFLICT DO NOTHING
+            RETURNING id, tenant, property, device, capability, attribute, room, unit,
+                      pg_current_xact_id()::text::bigint AS made_by
+            """,
+            columns,
+        )
+        found = {_key(row): row["id"] for row in made}
+        if len(self._known) + len(self._made_by) > KNOWN_MOST:
+            self._known.clear()
+            self._made_by.clear()
+        for row in made:
+            self._made_by[_key(row)] = row["made_by"]
+        missing = [key for key in keys if key not in found]
+        if missing:
+            here = await fetch_one(connection, "SELECT pg_current_xact_id()::text::bigint AS id")
+            ours = None if here is None else here["id"]
+            for row in await fetch_all(
+                connection,
+                """
+                SELECT id, tenant, property, device, capability, attribute, room, unit FROM telemetry.series
+                 WHERE (tenant, property, device, capability, attribute, room, unit) IN (SELECT * FROM
+                        unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]))
+                """,
+                [list(column) for column in zip(*missing, strict=True)],
+            ):
+                key = _key(row)
+                found[key] = row["id"]
+                if self._made_by.get(key) != ours:  # made by another transaction, which has committed: we could see it
+                    self._made_by.pop(key, None)
+                    self._known[key] = row["id"]
+        return found
+
+
+def _key(row: dict[str, Any]) -> SeriesKey:
+    return (
+        row["tenant"], row["property"], row["device"], row["capability"], row["attribute"], row["room"], row["unit"],
+    )  # fmt: skip
+
+
+def key_of(row: ReadingRow) -> SeriesKey:
+    """Return what series a reading belongs to."""
+    return (row[0], row[1], row[3], row[4], row[5], row[2] or "", row[6] or "")
+
+
+def told(rows: Iterable[ReadingRow]) -> dict[tuple[str, int], tuple[int, int]]:
+    """Return what the roll-up must hear: by (property, span of TELL_MS) the least and greatest time written."""
+    spans: dict[tuple[str, int], tuple[int, int]] = {}
+    for row in rows:
+        at_ms = row.at_ms
+        key = (row.property, at_ms // TELL_MS)
+        known = spans.get(key)
+        if known is None:
+            spans[key] = (at_ms, at_ms)
+        elif at_ms < known[0]:
+            spans[key] = (at_ms, known[1])
+        elif at_ms > known[1]:
+            spans[key] = (known[0], at_ms)
+    return spans
+
+
+async def write_readings(
+    connection: Connection, ids: SeriesIds, writer: RowWriter, readings: Sequence[ReadingRow]
+) -> None:
+    """Store readings and tell the roll-up, in the caller's transaction."""
+    if not readings:
+        return
+    keys = [key_of(row) for row in readings]
+    series = await ids.of(connection, keys)
+    await writer.write(connection, [(series[key], row) for key, row in zip(keys, readings, strict=True)])
+    spans = told(readings)
+    await connection.execute(
+        """
+        INSERT INTO telemetry.rollup_log (property, low, high, told_at)
+        SELECT each.*, clock_timestamp() FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS each
+        """,
+        [
+            [name for name, _ in spans],
+            [at(low) for low, _ in spans.values()],
+            [at(high) for _, high in spans.values()],
+        ],
+    )
