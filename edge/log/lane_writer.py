@@ -99,6 +99,8 @@ class LaneWriter:
         self._room: deque[asyncio.Future[None]] = deque()
         self._store: LaneStore | None = None
         self._incoming: list[_Append] = []  # of this turn of the event loop
+        self._hurry = False  # one of them does not wait for company
+        self._close_now = False  # nor does what waits in _appends
         self._idle = False  # the thread waits for anything at all
         self._giving_back = False
         self._confirmed: Confirmed | None = None
@@ -134,14 +136,21 @@ class LaneWriter:
         answer = await self._append(encoded, sources if any(sources) else None)
         return list(range(answer - len(records) + 1, answer + 1)) if isinstance(answer, int) else answer
 
-    async def append_encoded(self, records: Sequence[bytes]) -> int:
-        """Append in one commit; see `LaneStore.append_encoded`. Waits for room when the queue is full."""
-        answer = await self._append(records, None)
+    async def append_encoded(self, records: Sequence[bytes], *, urgent: bool = False) -> int:
+        """Append in one commit; see `LaneStore.append_encoded`. Waits for room when the queue is full.
+
+        `urgent`: the group that this goes into closes at once.
+        """
+        answer = await self._append(records, None, urgent=urgent)
         assert isinstance(answer, int)  # noqa: S101  # no sources: none was skipped
         return answer
 
     async def _append(
-        self, records: Sequence[bytes], sources: Sequence[tuple[str, int] | None] | None
+        self,
+        records: Sequence[bytes],
+        sources: Sequence[tuple[str, int] | None] | None,
+        *,
+        urgent: bool = False,
     ) -> list[int | None] | int:
         while self._waiting >= self._settings.pending_records_max:
             place: asyncio.Future[None] = self._loop.create_future()
@@ -153,6 +162,7 @@ class LaneWriter:
             self._loop.call_soon(self._hand_over)
         self._incoming.append(_Append(records, sources, done))
         self._waiting += len(records)
+        self._hurry = self._hurry or urgent
         return await done
 
     def _hand_over(self) -> None:
@@ -164,7 +174,8 @@ class LaneWriter:
                 return
             self._appends.extend(incoming)
             self._queued += sum(len(each.records) for each in incoming)
-            if self._idle or self._queued >= self._settings.group_records_max:
+            self._close_now, self._hurry = self._close_now or self._hurry, False
+            if self._idle or self._close_now or self._queued >= self._settings.group_records_max:
                 self._wake.notify_all()
 
     async def ask(self, call: Callable[[LaneStore], T]) -> T:
@@ -209,7 +220,8 @@ class LaneWriter:
                     if due_ms is None:
                         due_ms = self._clock.now_ms() + self._settings.linger_ms
                     left_ms = due_ms - self._clock.now_ms()
-                    if self._queued >= self._settings.group_records_max or left_ms <= 0 or self._stopping:
+                    full = self._queued >= self._settings.group_records_max
+                    if full or self._close_now or left_ms <= 0 or self._stopping:
                         return self._group()
                     self._wake.wait(left_ms / 1000)
                 elif self._stopping:
@@ -226,6 +238,7 @@ class LaneWriter:
             group.append(self._appends.popleft())
             size += len(group[-1].records)
         self._queued -= size
+        self._close_now = self._close_now and bool(self._appends)
         return group
 
     def _do(self, job: _Job) -> None:

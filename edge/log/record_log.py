@@ -240,14 +240,17 @@ class RecordLog:
         """
         return await self._writers[Lane(lane)].append_encoded([self._encode(Entry(kind, body, device_at_ms))])
 
-    async def append_many(self, lane: Lane | str, entries: Sequence[Entry]) -> list[int]:
-        """Append up to `APPEND_RECORDS_MAX` records in one commit, all or none; return their positions."""
+    async def append_many(self, lane: Lane | str, entries: Sequence[Entry], *, urgent: bool = False) -> list[int]:
+        """Append up to `APPEND_RECORDS_MAX` records in one commit, all or none; return their positions.
+
+        `urgent`: commit at once, without waiting for company.
+        """
         if not 1 <= len(entries) <= APPEND_RECORDS_MAX:
             raise LocalProtocolError(f"{len(entries)} records in one append, 1 to {APPEND_RECORDS_MAX} are taken")
-        last = await self._writers[Lane(lane)].append_encoded([self._encode(each) for each in entries])
+        last = await self._writers[Lane(lane)].append_encoded([self._encode(each) for each in entries], urgent=urgent)
         return list(range(last - len(entries) + 1, last + 1))
 
-    async def append_encoded(self, lane: Lane | str, records: Sequence[bytes]) -> int:
+    async def append_encoded(self, lane: Lane | str, records: Sequence[bytes], *, urgent: bool = False) -> int:
         """Append up to `ENCODED_RECORDS_MAX` records in one commit, all or none; return the LAST position.
 
         Positions are consecutive. Each record is as `protocols.link.record.encode_record` makes it: the caller vouches
@@ -262,7 +265,7 @@ class RecordLog:
             raise LocalProtocolError(f"{len(records)} records in one append, 1 to {ENCODED_RECORDS_MAX} are taken")
         if (longest := max(map(len, records))) > RECORD_BYTES_MAX:
             raise LocalProtocolError(f"record of {longest} bytes, at most {RECORD_BYTES_MAX} are kept")
-        return await self._writers[Lane(lane)].append_encoded(records)
+        return await self._writers[Lane(lane)].append_encoded(records, urgent=urgent)
 
     async def append_once(self, source: str, position: int, lane: Lane | str, entry: Entry) -> int | None:
         """Take over the record at `position` (from 1, rising) of another store, at most once; None: it was here
