@@ -77,7 +77,7 @@ export class Hotel {
       light: { on: occupied && d.chance(0.7), at: this.#ago(MINUTE, 3 * HOUR), quality: 'good' },
       climate: { temperature: Math.round((setpoint + (d.next() - 0.5) * 1.6) * 10) / 10, setpoint, unit: '°C', at: this.#ago(2 * SECOND, 50 * SECOND), quality: 'good' },
       occupancy: { occupied, at: this.#ago(20 * SECOND, 2 * HOUR), quality: 'good' },
-      contact: { open: false, at: this.#ago(2 * MINUTE, 9 * HOUR) },
+      contact: { open: false, at: this.#ago(2 * MINUTE, 9 * HOUR), quality: 'good' },
       stay: inHouse ? { id: `s-${hex(d, 6)}`, state: 'in_house', guest_name: d.pick(GUESTS), until: this.#checkout(d.integer(1, 5)) } : null,
     }
     if (!inHouse && d.chance(0.3)) room.mode = 'expected'

@@ -40,7 +40,7 @@ export function DoorLog({ client, property, store, events, rooms, onOpen }: Door
       )}
       <div className={styles['scroll']} tabIndex={0} role="region" aria-label="Door log entries">
         {shown.length === 0 ? (
-          <p className={styles['empty']}>{refusedOnly ? 'No refusal among the events held.' : 'No door has been opened yet.'}</p>
+          <p className={styles['empty']}>{refusedOnly ? 'No refusal among the events held.' : 'No door event has come yet.'}</p>
         ) : (
           <ol className={styles['list']} aria-label="Door events, newest first">
             {shown.map((event, index) => {

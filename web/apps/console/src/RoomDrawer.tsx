@@ -1,7 +1,7 @@
 import type { AccessEvent, Quality, Room } from '@innkeeper/api'
 import {
   Age, CLIMATE_STALE_AFTER_MS, degrees, EventBadge, formatClock, formatFull, humanise, Icon, type IconName, isBatteryLow, isDoubtful,
-  saidEvent, saidLock, saidMode, saidPercent, saidQuality, saidReason, saidRoom, saidStay, useSurroundings, yesNo,
+  saidEvent, saidFloor, saidLock, saidMode, saidPercent, saidQuality, saidReason, saidRoom, saidStay, useSurroundings, yesNo,
 } from '@innkeeper/ui'
 import { Drawer } from '@mantine/core'
 import { type ReactNode, useEffect, useState } from 'react'
@@ -42,7 +42,7 @@ function Detail({ room, events }: { room: Room; events: readonly AccessEvent[] }
   return (
     <div data-testid="room-detail" data-room-detail={room.id}>
       <p className={styles['what']}>
-        {[room.type && humanise(room.type), room.floor === 0 ? 'Ground floor' : `Floor ${room.floor}`, room.lock?.door].filter(Boolean).join(' · ')}
+        {[room.type && humanise(room.type), saidFloor(room.floor), room.lock?.door].filter(Boolean).join(' · ')}
       </p>
       {source !== 'live' && (
         <p className={styles['held']}>
@@ -57,7 +57,7 @@ function Detail({ room, events }: { room: Room; events: readonly AccessEvent[] }
             <p className={styles['none']}>Vacant. No stay is held for this room.</p>
           ) : (
             <dl className={styles['stay']}>
-              <Fact name="Guest">{room.stay.guest_name ?? 'Name not held'}</Fact>
+              <Fact name="Guest">{room.stay.guest_name || 'Name not held'}</Fact>
               <Fact name="State">{saidStay(room.stay.state)}</Fact>
               <Fact name="Until">{room.stay.until === null ? 'not known' : formatFull(room.stay.until, zone)}</Fact>
               <Fact name="Stay">
@@ -140,8 +140,7 @@ function capabilities(room: Room): ReactNode[] {
   if (occupancy) rows.push(<Row key="presence" icon="person" name="Presence" value={yesNo(occupancy.occupied, 'Present', 'Nobody')} quality={occupancy.quality} at={occupancy.at} />)
   if (contact) {
     rows.push(
-      <Row key="contact" icon={contact.open ? 'doorOpen' : 'door'} name="Door contact" value={yesNo(contact.open, 'Open', 'Closed')} at={contact.at}
-        {...(contact.quality === undefined ? {} : { quality: contact.quality })} />,
+      <Row key="contact" icon={contact.open ? 'doorOpen' : 'door'} name="Door contact" value={yesNo(contact.open, 'Open', 'Closed')} quality={contact.quality} at={contact.at} />,
     )
   }
   if (rows.length === 0) {

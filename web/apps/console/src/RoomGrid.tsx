@@ -1,5 +1,5 @@
 import type { Room } from '@innkeeper/api'
-import { attentionTo, Icon, type IconName, isInHouse, RoomTile, type Source, useSurroundings, useTime } from '@innkeeper/ui'
+import { attentionTo, Icon, type IconName, isInHouse, RoomTile, saidFloor, type Source, useSurroundings, useTime } from '@innkeeper/ui'
 import { TextInput } from '@mantine/core'
 import { type KeyboardEvent, useMemo, useRef, useState } from 'react'
 import { step } from './gridSteps'
@@ -88,7 +88,7 @@ export function RoomGrid({ rooms, order, opened, onOpen }: RoomGridProps) {
         {floors.map(([floor, ids]) => (
           <section key={floor} className={styles['floor']} aria-labelledby={`floor-${floor}`}>
             <h2 className={styles['floorName']} id={`floor-${floor}`}>
-              {floor === 0 ? 'Ground floor' : floor < 0 ? `Basement ${-floor}` : `Floor ${floor}`}
+              {saidFloor(floor)}
               <span className={styles['floorCount']}>{ids.length === 1 ? '1 room' : `${ids.length} rooms`}</span>
             </h2>
             <ul className={styles['grid']}>

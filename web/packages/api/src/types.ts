@@ -78,7 +78,7 @@ export interface RoomOccupancy {
 export interface RoomContact {
   open: boolean | null
   at: Instant | null
-  quality?: Quality
+  quality: Quality
 }
 
 export interface RoomStay {

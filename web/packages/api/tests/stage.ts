@@ -104,7 +104,7 @@ export function room(id: string, change: Partial<Room> = {}): Room {
     light: { on: false, at: iso(START_MS), quality: 'good' },
     climate: { temperature: 21, setpoint: 21.5, unit: '°C', at: iso(START_MS), quality: 'good' },
     occupancy: { occupied: false, at: iso(START_MS), quality: 'good' },
-    contact: { open: false, at: iso(START_MS) },
+    contact: { open: false, at: iso(START_MS), quality: 'good' },
     stay: null,
     ...change,
   }

@@ -71,7 +71,7 @@ export const RoomTile = memo(function RoomTile({ room, selected = false, tabInde
             </>
           ) : (
             <>
-              <span className={styles['name']}>{room.stay.guest_name ?? 'Name not held'}</span>
+              <span className={styles['name']} title={room.stay.guest_name ?? undefined}>{room.stay.guest_name || 'Name not held'}</span>
               {room.stay.until !== null && <span className={styles['until']}>until {formatDay(room.stay.until, zone)}</span>}
             </>
           )}
@@ -198,7 +198,7 @@ function stayBadge(room: Room): ReactNode {
 /** The tile in one breath for a screen reader. Ages are left out: a name that changes each second is no name. */
 function spoken(room: Room, attention: string, held: boolean): string {
   const parts = ['']
-  if (room.kind === 'guest_room') parts.push(room.stay === null ? 'vacant' : `${saidStay(room.stay.state)}: ${room.stay.guest_name ?? 'name not held'}`)
+  if (room.kind === 'guest_room') parts.push(room.stay === null ? 'vacant' : `${saidStay(room.stay.state)}: ${room.stay.guest_name || 'name not held'}`)
   if (isInHouse(room.stay?.state) && room.occupancy) parts.push(yesNo(room.occupancy.occupied, 'guest present', 'nobody present'))
   if (room.lock && room.lock.state !== 'unknown') parts.push(saidLock(room.lock.state))
   if (room.lock?.last_event) parts.push(`last at the door: ${saidEvent(room.lock.last_event.event)}`)

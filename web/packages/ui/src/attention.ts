@@ -15,7 +15,7 @@ export const DOOR_OPEN_LONG_MS = 10 * 60_000
 export const isBatteryLow = (percent: number | null | undefined): boolean => percent != null && percent <= BATTERY_LOW_PERCENT
 
 export const isOpenLong = (room: Room, now_ms: number): boolean =>
-  room.contact?.open === true && (ageMs(room.contact.at, now_ms) ?? 0) >= DOOR_OPEN_LONG_MS
+  room.contact?.open === true && room.contact.quality === 'good' && (ageMs(room.contact.at, now_ms) ?? 0) >= DOOR_OPEN_LONG_MS
 
 export function attentionTo(room: Room, now_ms: number, source: Source = 'live'): string[] {
   const found: string[] = []
@@ -26,6 +26,7 @@ export function attentionTo(room: Room, now_ms: number, source: Source = 'live')
     room.climate && room.climate.quality !== 'good' && 'Climate',
     room.light && room.light.quality !== 'good' && 'Light',
     room.occupancy && room.occupancy.quality !== 'good' && 'Presence',
+    room.contact && room.contact.quality !== 'good' && 'Door contact',
   ].filter((name): name is string => typeof name === 'string')
   if (silent.length > 0) found.push(`${silent.join(', ')} not current`)
   return found

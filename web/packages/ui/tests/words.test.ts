@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { Room } from '@innkeeper/api'
 import { attentionTo } from '../src/attention'
 import { formatAge } from '../src/time'
-import { saidEvent, saidReason, saidRoom } from '../src/words'
+import { saidEvent, saidReason, saidFloor, saidRoom } from '../src/words'
 
 describe('words', () => {
   it('says every refusal as protocols/errors.py does', () => {
@@ -18,6 +18,7 @@ describe('words', () => {
     expect(saidEvent('forced_open')).toBe('Forced open')
     expect(saidRoom('101')).toBe('Room 101')
     expect(saidRoom('pool-bar')).toBe('Pool bar')
+    expect([-2, 0, 3].map(saidFloor)).toEqual(['Basement 2', 'Ground floor', 'Floor 3'])
   })
 
   it.each([
@@ -33,7 +34,7 @@ describe('attention', () => {
     id: '101', floor: 1, kind: 'guest_room', type: null, mode: null, light: null, occupancy: null, stay: null,
     lock: { door: 'door-101', state: 'locked', battery_percent: 80, last_event: null },
     climate: { temperature: 21, setpoint: 21, unit: '°C', at: '2026-11-21T12:00:00Z', quality: 'good' },
-    contact: { open: false, at: '2026-11-21T11:00:00Z' },
+    contact: { open: false, at: '2026-11-21T11:00:00Z', quality: 'good' },
   }
 
   it('asks for none where all is well', () => {
@@ -42,7 +43,8 @@ describe('attention', () => {
 
   it.each<[string, Partial<Room>]>([
     ['battery', { lock: { door: 'd', state: 'locked', battery_percent: 20, last_event: null } }],
-    ['stood open', { contact: { open: true, at: '2026-11-21T11:50:00Z' } }],
+    ['Door contact not current', { contact: { open: true, at: '2026-11-21T11:00:00Z', quality: 'stale' } }],
+    ['stood open', { contact: { open: true, at: '2026-11-21T11:50:00Z', quality: 'good' } }],
     ['Climate', { climate: { temperature: null, setpoint: null, unit: '°C', at: null, quality: 'stale' } }],
   ])('asks for %s', (word, change) => {
     expect(attentionTo({ ...ROOM, ...change }, NOON).join()).toContain(word)
@@ -55,6 +57,6 @@ describe('attention', () => {
   })
 
   it('asks for an open door only after a while', () => {
-    expect(attentionTo({ ...ROOM, contact: { open: true, at: '2026-11-21T11:50:01Z' } }, NOON)).toEqual([])
+    expect(attentionTo({ ...ROOM, contact: { open: true, at: '2026-11-21T11:50:01Z', quality: 'good' } }, NOON)).toEqual([])
   })
 })
