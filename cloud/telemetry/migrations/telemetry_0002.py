@@ -94,22 +94,25 @@ PLAIN = f"""
     CREATE TABLE telemetry.rollup_1d ({ROLLUP}) PARTITION BY RANGE (bucket);
 """
 
-_FROM_RAW = """
+# (at in ms, ordinal, seq) as one number: what `first` and `last` of TimescaleDB order by must be of one plain type
+_KEY = "((extract(epoch FROM at) * 1000)::bigint * 1e38::numeric + ordinal * 1e19::numeric + seq)"
+
+_FROM_RAW = f"""
     count(*) FILTER (WHERE quality < 2) AS samples,
     count(*) FILTER (WHERE quality >= 2) AS flawed,
     count(coalesce(number, flag::int)) FILTER (WHERE quality < 2) AS numbers,
     min(coalesce(number, flag::int)) FILTER (WHERE quality < 2) AS least,
     max(coalesce(number, flag::int)) FILTER (WHERE quality < 2) AS most,
     coalesce(sum(coalesce(number, flag::int)) FILTER (WHERE quality < 2), 0) AS total,
-    min(ARRAY[(extract(epoch FROM at) * 1000)::bigint, ordinal, seq]) FILTER (WHERE quality < 2) AS first_key,
-    max(ARRAY[(extract(epoch FROM at) * 1000)::bigint, ordinal, seq]) FILTER (WHERE quality < 2) AS last_key,
-    first(coalesce(number, flag::int), ARRAY[(extract(epoch FROM at) * 1000)::bigint, ordinal, seq])
+    min({_KEY}) FILTER (WHERE quality < 2) AS first_key,
+    max({_KEY}) FILTER (WHERE quality < 2) AS last_key,
+    first(coalesce(number, flag::int), {_KEY})
         FILTER (WHERE quality < 2) AS first,
-    first(text, ARRAY[(extract(epoch FROM at) * 1000)::bigint, ordinal, seq])
+    first(text, {_KEY})
         FILTER (WHERE quality < 2) AS first_text,
-    last(coalesce(number, flag::int), ARRAY[(extract(epoch FROM at) * 1000)::bigint, ordinal, seq])
+    last(coalesce(number, flag::int), {_KEY})
         FILTER (WHERE quality < 2) AS last,
-    last(text, ARRAY[(extract(epoch FROM at) * 1000)::bigint, ordinal, seq])
+    last(text, {_KEY})
         FILTER (WHERE quality < 2) AS last_text
 """
 
@@ -151,10 +154,12 @@ def _timescale() -> list[str]:
         view = f"""
             CREATE VIEW telemetry.rollup_{name} AS
             SELECT bucket, series, samples::bigint, flawed::bigint, numbers::bigint, least, most, total,
-                   to_timestamp(first_key[1] / 1000.0) AS first_at, first_key[2] AS first_ordinal,
-                   first_key[3] AS first_seq, first, first_text,
-                   to_timestamp(last_key[1] / 1000.0) AS last_at, last_key[2] AS last_ordinal,
-                   last_key[3] AS last_seq, last, last_text
+                   to_timestamp(div(first_key, 1e38)::float8 / 1000) AS first_at,
+                   mod(div(first_key, 1e19), 1e19)::bigint AS first_ordinal,
+                   mod(first_key, 1e19)::bigint AS first_seq, first, first_text,
+                   to_timestamp(div(last_key, 1e38)::float8 / 1000) AS last_at,
+                   mod(div(last_key, 1e19), 1e19)::bigint AS last_ordinal,
+                   mod(last_key, 1e19)::bigint AS last_seq, last, last_text
               FROM telemetry.reading_{name}
             UNION ALL SELECT * FROM telemetry.folded_{name}
         """  # noqa: S608 - put together from this file alone
