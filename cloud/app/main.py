@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("migrate", parents=[common], help="bring the database to this version's schema")
     commands.add_parser("run", parents=[common], help="serve")
+    ingest = commands.add_parser("ingest", parents=[common], help="be one more ingest worker, and nothing else")
+    ingest.add_argument("--operations-port", type=int, help="serve /health and /metrics here; 0 takes a free one")
     plan = commands.add_parser("load-property", parents=[common], help="create or renew a property from its site plan")
     plan.add_argument("file", type=Path, help="site plan (JSON)")
     verify = commands.add_parser("verify", parents=[common], help="prove that no record of a property is missing")
@@ -70,6 +72,8 @@ def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
             return asyncio.run(_load_property(settings, asked.file))
         case "emulate-pms":
             return asyncio.run(_emulate_pms(settings, asked))
+        case "ingest":
+            return asyncio.run(_ingest(settings, asked.operations_port))
         case "verify":
             return asyncio.run(_verify(settings, asked.property))
         case _:
@@ -124,6 +128,21 @@ async def _verify(settings: CloudSettings, property_id: str) -> int:
             f" {'holds' if each.holds else 'BROKEN'}\n"
         )
     return EXIT_OK if all(each.holds for each in streams) else EXIT_FAILED
+
+
+async def _ingest(settings: CloudSettings, operations_port: int | None) -> int:
+    from cloud.app.ingest import run_ingest
+
+    log = logger("cloud")
+    await run_ingest(
+        settings,
+        clock=SystemClock("host"),
+        dice=SystemDice(),
+        operations_port=operations_port,
+        bound=lambda port: log.info("serving", host=settings.http.host, port=port),
+        stop=_stopped(),
+    )
+    return EXIT_OK
 
 
 async def _emulate_pms(settings: CloudSettings, asked: argparse.Namespace) -> int:

@@ -8,10 +8,11 @@ from typing import Final
 
 import httpx
 
-from cloud.app import projections
 from cloud.app.down import EdgeLine, read_command_key
+from cloud.app.ingest import LINE, make_ingest
 from cloud.app.secrets import read_secret
-from cloud.app.settings import BrokerSettings, CloudSettings, PmsSettings
+from cloud.app.settings import CloudSettings, PmsSettings
+from cloud.app.transport import transport
 from cloud.checkin import departures
 from cloud.checkin.desk import CheckInDesk
 from cloud.fleet.commands import Commands
@@ -36,21 +37,16 @@ from cloud.public.webhooks import Hook, pms_webhook
 from cloud.stays.publisher import DocumentPublisher
 from cloud.stays.stays import STAY_CHANGED
 from cloud.telemetry.downlink import Downlink
-from cloud.telemetry.ingest import IngestWorker
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.health import Health
 from kit.http import operations_routes, serve
-from kit.identity import tls_client_context
 from kit.logs import logger
 from kit.metrics import Metrics
-from kit.mqtt import Broker, MqttTransport
-from kit.supervision import Backoff, Supervisor
+from kit.supervision import Supervisor
 from protocols.errors import StoreFailedError
 
 WATCH_S: Final = 2.0
-LINE: Final = Backoff(first_ms=200, most_ms=5_000)
-"""Pause before the broker or the database is tried again."""
 
 
 def access_tokens(settings: CloudSettings) -> list[AccessToken]:
@@ -67,21 +63,6 @@ def access_tokens(settings: CloudSettings) -> list[AccessToken]:
         )
         for each in settings.access_tokens
     ]
-
-
-def transport(settings: BrokerSettings, client_id: str) -> MqttTransport:
-    """Return the way to the cloud's broker."""
-    tls = settings.tls
-    return MqttTransport(
-        Broker(
-            host=settings.host,
-            port=settings.port,
-            client_id=client_id,
-            tls=None if tls is None else tls_client_context(tls.ca_path, tls.cert_path, tls.key_path),
-            username=settings.username,
-            password=None if settings.password_path is None else read_secret(settings.password_path),
-        )
-    )
 
 
 async def run(
@@ -106,22 +87,13 @@ async def run(
     http = http_client()
     instance = dice.bytes(6).hex()
     downlink = ingest = None
-    if settings.broker is not None:
-        ingest = IngestWorker(
-            database,
-            transport(settings.broker, f"cloud-ingest-{instance}"),
-            owner_of=projections.owner_of,
-            projections=projections.PROJECTIONS,
+    if settings.broker is not None and settings.downlink is not None:
+        downlink = Downlink(
+            transport(settings.broker, f"cloud-down-{instance}"),
+            key=read_command_key(settings.downlink.command_key_path),
+            kid=settings.downlink.key_id.encode(),
             clock=clock,
-            metrics=metrics,
         )
-        if settings.downlink is not None:
-            downlink = Downlink(
-                transport(settings.broker, f"cloud-down-{instance}"),
-                key=read_command_key(settings.downlink.command_key_path),
-                kid=settings.downlink.key_id.encode(),
-                clock=clock,
-            )
     line = EdgeLine(downlink, clock=clock)
     commands = Commands(database, line, clock=clock, dice=dice)
     reader = PropertyReader(
@@ -159,6 +131,8 @@ async def run(
     health.expect("database")
     await database.open()
     try:
+        if settings.ingest.inside_run:
+            ingest = await make_ingest(settings, database, clock=clock, dice=dice, metrics=metrics)
         async with Supervisor(clock=clock, dice=dice, log=log, health=health) as supervisor:
             supervisor.start("watch", lambda: _watch(database, health, metrics))
             supervisor.start("notifications", hub.run, restart=LINE)
@@ -181,6 +155,8 @@ async def run(
             )
             await stop.wait()
             log.info("stopping")
+            if ingest is not None:
+                await ingest.hand_over()
     finally:
         await database.close()
         await http.aclose()

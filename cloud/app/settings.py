@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from cloud.platform.principals import Role
+from cloud.telemetry.fan_in.worker import WorkerSettings
 
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -67,6 +68,21 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offline_after: timedelta = timedelta(minutes=5)
 
 
+class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[ingest]: the worker that takes what buildings publish; see docs/operating/cloud.md, "Ingest workers".
+
+    `name` is this worker's among all that share the broker: one that starts again under its name takes its own shards
+    at once; without a name the others wait until its leases have run out. Never give two running workers one name.
+    `inside_run` false: `innkeeper-cloud run` serves and leaves the ingest to workers of their own. `lease` is how long
+    a worker may be silent before others take its shards, `work` how it works.
+    """
+
+    name: _Name | None = None
+    inside_run: bool = True
+    lease: timedelta = timedelta(seconds=6)
+    work: WorkerSettings = WorkerSettings()
+
+
 class AccessTokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[[access_tokens]]: who holds a token. `sha256` is the hex digest of the token, which stands nowhere.
 
@@ -121,6 +137,7 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     broker: BrokerSettings | None = None
     downlink: DownlinkSettings | None = None
     link: LinkSettings = LinkSettings()
+    ingest: IngestSettings = IngestSettings()
     access_tokens: tuple[AccessTokenSettings, ...] = ()
     pms: tuple[PmsSettings, ...] = ()
     web: WebSettings = WebSettings()

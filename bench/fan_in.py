@@ -1,0 +1,185 @@
+"""The fan-in against its limits: groups of batches into committed rows, against a binary COPY of the same rows into the
+same table; and from MQTT, against a raw program on the same wire.
+"""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import structlog
+
+from bench.rows import Row, row
+from cloud.kit.database import Connection, Database
+from cloud.migrations.upgrade import upgrade
+from cloud.telemetry.fan_in.arrivals import Arrived, BatchItem, read
+from cloud.telemetry.fan_in.ledger import PostgresLedger
+from cloud.telemetry.fan_in.ledger_rows import COPY_END, COPY_HEAD, COPY_RECORDS, RowFrame, copy_rows
+from cloud.telemetry.fan_in.worker import WorkerSettings
+from cloud.telemetry.ports import EdgeOwner
+from kit.clock import SystemClock
+from protocols.device_model.identity import EdgeId
+from protocols.link.batch import Packed, pack_batch
+from protocols.link.lanes import Lane
+from protocols.link.record import ClockQuality, encode_record
+from protocols.link.topics import parse_up, up_topic
+from provisioning.rehearsal.embedded_postgres import EmbeddedPostgres
+
+EDGES: Final = 40
+BATCH_RECORDS: Final = 250
+BATCHES_EACH: Final = 10
+GROUP_BATCHES: Final = 40
+ROUNDS: Final = 3
+LANES: Final = WorkerSettings().parallel
+DEVICES: Final = 60
+
+
+def edge_of(n: int) -> EdgeId:
+    """Return the n-th emulated edge."""
+    return EdgeId(f"e-bench{n:011d}")
+
+
+async def owner_of(_connection: Connection, edge: EdgeId) -> EdgeOwner:
+    """Every edge has a property of its own."""
+    return EdgeOwner("northlight", f"hotel-{edge[-6:]}")
+
+
+def records(first: int, count: int) -> list[bytes]:
+    """Return encoded readings of a hotel's devices, as its log holds them."""
+    now_ms = SystemClock("host").wall_ms()
+    return [
+        encode_record(
+            "reading",
+            {
+                "room": str(100 + n % DEVICES),
+                "device": f"thermostat-{100 + n % DEVICES}",
+                "capability": "temperature_measurement",
+                "attribute": "measured_value",
+                "value": 18 + n % 97 / 10,
+                "unit": "°C",
+                "quality": "good",
+            },
+            device_at_ms=None,
+            edge_at_ms=now_ms - 60_000 + n,
+            mono_ms=1_000_000 + n * 10,
+            clock=ClockQuality.SYNCHRONISED,
+        )
+        for n in range(first, first + count)
+    ]
+
+
+def payloads(incarnation: bytes) -> list[tuple[EdgeId, bytes]]:
+    """Return batches of lane C of all edges, as they would come in turn."""
+    made: list[tuple[EdgeId, bytes]] = []
+    for turn in range(BATCHES_EACH):
+        first = turn * BATCH_RECORDS + 1
+        encoded = records(first, BATCH_RECORDS)
+        seqs = range(first, first + BATCH_RECORDS)
+        run = Packed(first, first + BATCH_RECORDS - 1, seqs, encoded)
+        for n in range(EDGES):
+            payload, last = pack_batch(edge_of(n), incarnation, Lane.C, run)
+            assert last == run.last
+            made.append((edge_of(n), payload))
+    return made
+
+
+def rows() -> list[Row]:
+    """Measure and return the rows."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    return asyncio.run(_rows())
+
+
+async def _rows() -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="ik-bench-") as folder:
+        return await measure(Path(folder))
+
+
+async def measure(folder: Path) -> list[Row]:
+    """Measure, with the servers' files under `folder`."""
+    async with EmbeddedPostgres(folder / "postgres") as server:
+        await asyncio.to_thread(upgrade, server.dsn)
+        database = Database(server.dsn, most=6)
+        await database.open()
+        try:
+            return await _against_copy(database, server.dsn)
+        finally:
+            await database.close()
+
+
+async def _against_copy(database: Database, dsn: str) -> list[Row]:
+    stored: list[float] = []
+    copied: list[float] = []
+    cpu: list[float] = []
+    for _ in range(ROUNDS):
+        made = payloads(os.urandom(16))
+        rate, cpu_us = await _ledger_rate(database, made)
+        stored.append(rate)
+        cpu.append(cpu_us)
+        copied.append(await _copy_rate(dsn, made))
+    peer = sorted(copied)[len(copied) // 2]
+    name = f"binary COPY of packed rows into the same table, {GROUP_BATCHES * BATCH_RECORDS} a transaction"
+    return [
+        row(name, copied, "rows/s"),
+        row(
+            f"{GROUP_BATCHES} batches of {EDGES} edges to committed rows",
+            stored,
+            "rows/s",
+            ratio_to=name,
+            peer=peer,
+            bar=">= 0.5 of COPY",
+            holds=lambda _rate, ratio: ratio is not None and ratio >= 0.5,
+        ),
+        row("CPU of the worker's process", cpu, "us/row"),
+    ]
+
+
+async def _ledger_rate(database: Database, made: Sequence[tuple[EdgeId, bytes]]) -> tuple[float, float]:
+    """As the worker does it: lanes of work with edges of their own; one decodes while another's rows are stored."""
+    ledger = PostgresLedger(database, owner_of=owner_of, projections={}, clock=SystemClock("host"))
+    topics = {edge: parse_up(up_topic(edge, Lane.C)) for edge, _ in made}
+
+    async def lane(edges: frozenset[EdgeId]) -> None:
+        mine = [each for each in made if each[0] in edges]
+        for start in range(0, len(mine), GROUP_BATCHES):
+            items = [read(Arrived(topics[edge], payload, 0)) for edge, payload in mine[start : start + GROUP_BATCHES]]
+            await ledger.commit([each for each in items if each is not None])
+
+    began, cpu = time.perf_counter(), time.process_time()
+    async with asyncio.TaskGroup() as tasks:
+        for n in range(LANES):
+            tasks.create_task(lane(frozenset(edge_of(each) for each in range(n, EDGES, LANES))))
+    took, used = time.perf_counter() - began, time.process_time() - cpu
+    assert ledger.counts.records == len(made) * BATCH_RECORDS, ledger.counts
+    return ledger.counts.records / took, used / ledger.counts.records * 1e6
+
+
+async def _copy_rate(dsn: str, made: Sequence[tuple[EdgeId, bytes]]) -> float:
+    """The same rows under another incarnation, packed beforehand."""
+    groups: list[bytes] = []
+    incarnation, now_ms = os.urandom(16), SystemClock("host").wall_ms()
+    for start in range(0, len(made), GROUP_BATCHES):
+        packed: list[bytes] = []
+        for edge, payload in made[start : start + GROUP_BATCHES]:
+            item = read(Arrived(parse_up(up_topic(edge, Lane.C)), payload, 0))
+            assert isinstance(item, BatchItem)
+            batch = item.head.open()
+            frame = RowFrame.of(
+                tenant="northlight", property_id=f"hotel-{edge[-6:]}", edge=edge, incarnation=incarnation, lane="C",
+                received_ms=now_ms,
+            )  # fmt: skip
+            packed += copy_rows(
+                frame,
+                [each.seq for each in batch.records],
+                [(r.kind, r.device_at_ms, r.edge_at_ms, r.mono_ms, 0, r.body) for r in batch.records],
+            )
+        groups.append(b"".join((COPY_HEAD, *packed, COPY_END)))
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        began = time.perf_counter()
+        for each in groups:
+            async with connection.transaction(), connection.cursor() as cursor, cursor.copy(COPY_RECORDS) as copy:
+                await copy.write(each)
+        return len(made) * BATCH_RECORDS / (time.perf_counter() - began)

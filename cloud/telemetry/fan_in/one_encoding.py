@@ -1,0 +1,102 @@
+"""How long a batch's records are in their one encoding, without encoding them.
+
+Why that is enough: an item has one shortest encoding, and the encodings of two heads never share bytes. So if data that
+decodes to these records, with every map's keys in canonical order, is exactly as long as the sum of the shortest
+encodings, it *is* that encoding. Source of the encoding: protocols/cbor.py (RFC 8949 4.2.3).
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+import cbor2
+
+from cloud.telemetry.fan_in.ledger_rows import Fields
+
+CACHED_MAX: Final = 20_000
+"""Texts, floats and orders of keys whose size is remembered; then the memory starts anew."""
+TEXT_CACHED_CHARACTERS_MAX: Final = 128
+
+
+class EncodedSizes:
+    """Computes sizes, remembering those of texts and floats it has met. One a thread."""
+
+    def __init__(self) -> None:
+        # sizes are at least 1: `or` below finds what is not there
+        self._texts: dict[str, int] = {}
+        self._floats: dict[float, int] = {}
+        self._orders: dict[tuple[str, ...], int] = {}
+
+    def of_inside(self, records: Sequence[Fields]) -> int | None:
+        """Return the length of the map {"r": records} in its one encoding.
+
+        Returns:
+            None if a body holds maps or lists, or its keys are not in canonical order: somebody else decides.
+        """
+        if len(self._texts) + len(self._floats) + len(self._orders) > CACHED_MAX:
+            for memory in (self._texts, self._floats, self._orders):
+                memory.clear()
+        total = 3 + _head(len(records)) + len(records)  # map, "r", array; each record is an array of six
+        texts, floats, orders = self._texts, self._floats, self._orders
+        for kind, device_at_ms, edge_at_ms, mono_ms, _clock, body in records:
+            keys = tuple(body)
+            size = orders.get(keys)
+            if size is None:
+                size = self._of_keys(keys)
+                if size is None:
+                    return None
+            size += 1 if device_at_ms is None else _head(device_at_ms)
+            size += _head(edge_at_ms) + _head(mono_ms) + 1  # a clock's quality is below 24
+            for value in (kind, *body.values()):
+                type_ = type(value)
+                if type_ is str:
+                    size += texts.get(value) or self._of_text(value)
+                elif type_ is float:
+                    size += floats.get(value) or self._of_float(value)
+                elif type_ is int:
+                    size += _head(value if value >= 0 else -1 - value)
+                elif value is None or type_ is bool:
+                    size += 1
+                else:
+                    return None
+            total += size
+        return total
+
+    def _of_keys(self, keys: tuple[str, ...]) -> int | None:
+        encoded = [cbor2.dumps(key) for key in keys]
+        if encoded != sorted(encoded, key=lambda each: (len(each), each)):
+            return None
+        size = self._orders[keys] = _head(len(keys)) + sum(map(len, encoded))
+        return size
+
+    def _of_text(self, text: str) -> int:
+        length = len(text.encode())
+        size = _head(length) + length
+        if len(text) <= TEXT_CACHED_CHARACTERS_MAX:
+            self._texts[text] = size
+        return size
+
+    def _of_float(self, value: float) -> int:
+        size = self._floats[value] = _float_size(value)
+        return size
+
+
+def _head(number: int) -> int:
+    if number < 24:
+        return 1
+    if number < 0x100:
+        return 2
+    if number < 0x1_0000:
+        return 3
+    return 5 if number < 0x1_0000_0000 else 9
+
+
+def _float_size(value: float) -> int:
+    for size, form in ((3, ">e"), (5, ">f")):
+        try:
+            [again] = struct.unpack(form, struct.pack(form, value))
+        except OverflowError:
+            continue
+        if again == value:
+            return size
+    return 9

@@ -1,0 +1,294 @@
+"""The statements of a group's transaction: each takes what all batches of the group have to say at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+
+from cloud.kit.database import Connection, execute, fetch_all
+from cloud.kit.notify import KINDS_MOST, LIVE_CHANNEL, LiveHint
+from cloud.kit.times import at
+from cloud.telemetry.fan_in.ledger_rows import COPY_END, COPY_HEAD, COPY_RECORDS
+from cloud.telemetry.ports import BatchContext, EdgeOwner
+from protocols.device_model.identity import EdgeId
+from protocols.errors import StoreFailedError
+from protocols.link.batch import Hole
+from protocols.link.cloud_stream import CloudStream
+from protocols.link.lanes import Lane
+from protocols.link.messages import OPENINGS_MAX, StreamMark
+
+IDLE_MOST: Final = timedelta(seconds=5)
+"""A worker that falls asleep inside its transaction loses it, and with it every lock, after this."""
+DETAIL_MAX: Final = 500
+COPY_PIECE_ROWS: Final = 4_000
+
+StreamKey = tuple[EdgeId, bytes, Lane]
+
+_json = msgspec.json.Encoder()
+
+
+@dataclass(slots=True)
+class StreamRow:
+    """One stream's row, locked until the transaction ends, and what the group adds to it."""
+
+    ordinal: int
+    stream: CloudStream
+    openings: tuple[bytes, ...]
+    stored: int = 0
+    duplicates: int = 0
+    gaps: int = 0
+    chain_breaks: int = 0
+    opened: bool = False
+
+    def heard_of(self, opening: bytes) -> None:
+        """The newest batch was written in `opening`."""
+        if not self.openings or self.openings[0] != opening:
+            self.openings = (opening, *(each for each in self.openings if each != opening))[:OPENINGS_MAX]
+            self.opened = True
+
+
+@dataclass(slots=True)
+class Heard:
+    """What was heard of one edge."""
+
+    owner: EdgeOwner
+    hello_ms: int | None = None
+    live_ms: int | None = None
+    ack_ms: int | None = None
+    incarnation: bytes | None = None
+    backlog: dict[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something that could not be taken: kept, with its bytes if they are its fault."""
+
+    edge: str
+    incarnation: bytes | None
+    lane: Lane
+    first: int | None
+    last: int | None
+    error: BaseException
+    payload: bytes | None
+
+
+@dataclass(slots=True)
+class Notes:
+    """What goes to the side tables."""
+
+    holes: list[tuple[BatchContext, Hole]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    heard: dict[EdgeId, Heard] = field(default_factory=dict)
+    kinds: dict[str, set[str]] = field(default_factory=dict)
+    """Kinds of what changed, by property."""
+
+
+async def wake_if_asleep(connection: Connection) -> None:
+    """Let the server end this transaction if we go quiet inside it."""
+    milliseconds = str(IDLE_MOST // timedelta(milliseconds=1))
+    await execute(connection, "SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [milliseconds])
+
+
+async def lock_streams(connection: Connection, wanted: Mapping[StreamKey, BatchContext]) -> dict[StreamKey, StreamRow]:
+    """Return the rows of `wanted` streams, made if new, locked in one order for all until the transaction ends."""
+    if not wanted:
+        return {}
+    rows = await _locked(connection, list(wanted))
+    if missing := sorted(wanted.keys() - rows.keys()):
+        contexts = [wanted[key] for key in missing]
+        await execute(
+            connection,
+            """INSERT INTO telemetry.stream (edge, incarnation, lane, tenant, property, began_at, moved_at)
+               SELECT new.*, %(now)s, %(now)s
+                 FROM unnest(%(edge)s::text[], %(incarnation)s::bytea[], %(lane)s::text[], %(tenant)s::text[],
+                             %(property)s::text[]) AS new
+               ON CONFLICT DO NOTHING""",
+            {
+                "edge": [each.edge for each in contexts],
+                "incarnation": [each.incarnation for each in contexts],
+                "lane": [each.lane.value for each in contexts],
+                "tenant": [each.tenant for each in contexts],
+                "property": [each.property for each in contexts],
+                "now": at(contexts[0].received_ms),
+            },
+        )
+        rows |= await _locked(connection, missing)
+    if vanished := wanted.keys() - rows.keys():
+        raise StoreFailedError(f"{len(vanished)} streams vanished while they were being made")
+    return rows
+
+
+async def _locked(connection: Connection, keys: Sequence[StreamKey]) -> dict[StreamKey, StreamRow]:
+    rows = await fetch_all(
+        connection,
+        """SELECT s.edge, s.incarnation, s.lane, s.ordinal, s.hi, s.chain, s.openings
+             FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS mine (edge, incarnation, lane)
+             JOIN telemetry.stream s USING (edge, incarnation, lane)
+            ORDER BY s.edge, s.incarnation, s.lane FOR UPDATE OF s""",
+        _columns(keys),
+    )
+    found: dict[StreamKey, StreamRow] = {}
+    for row in rows:
+        incarnation, lane = bytes(row["incarnation"]), Lane(row["lane"])
+        chain = None if row["chain"] is None else bytes(row["chain"])
+        found[EdgeId(row["edge"]), incarnation, lane] = StreamRow(
+            row["ordinal"], CloudStream(incarnation, lane, row["hi"], chain), tuple(map(bytes, row["openings"]))
+        )
+    return found
+
+
+async def marks_of(
+    connection: Connection, wanted: Iterable[tuple[EdgeId, StreamMark]]
+) -> dict[StreamKey, tuple[int, tuple[bytes, ...]]]:
+    """Return mark and openings of each stream that the cloud knows."""
+    keys = [(edge, each.incarnation, each.lane) for edge, each in wanted]
+    if not keys:
+        return {}
+    rows = await fetch_all(
+        connection,
+        """SELECT s.edge, s.incarnation, s.lane, s.hi, s.openings
+             FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS mine (edge, incarnation, lane)
+             JOIN telemetry.stream s USING (edge, incarnation, lane)""",
+        _columns(keys),
+    )
+    return {
+        (EdgeId(row["edge"]), bytes(row["incarnation"]), Lane(row["lane"])): (
+            row["hi"],
+            tuple(map(bytes, row["openings"])),
+        )
+        for row in rows
+    }
+
+
+async def copy_records(connection: Connection, rows: Sequence[bytes]) -> None:
+    """Write encoded rows (`ledger_rows.copy_rows`) into the ledger."""
+    if not rows:
+        return
+    async with connection.cursor() as cursor, cursor.copy(COPY_RECORDS) as copy:
+        await copy.write(COPY_HEAD)
+        for start in range(0, len(rows), COPY_PIECE_ROWS):
+            await copy.write(b"".join(rows[start : start + COPY_PIECE_ROWS]))
+        await copy.write(COPY_END)
+
+
+async def move_marks(connection: Connection, rows: Mapping[StreamKey, StreamRow], now_ms: int) -> None:
+    """Write the marks and counts of every stream that a batch came for."""
+    if not rows:
+        return
+    keys, values = list(rows), list(rows.values())
+    edges, incarnations, lanes = _columns(keys)
+    await execute(
+        connection,
+        """UPDATE telemetry.stream AS s
+              SET hi = new.hi, chain = new.chain, moved_at = %(now)s, batches = s.batches + new.stored,
+                  duplicates = s.duplicates + new.duplicates, gap_answers = s.gap_answers + new.gaps,
+                  chain_breaks = s.chain_breaks + new.chain_breaks
+             FROM unnest(%(edge)s::text[], %(incarnation)s::bytea[], %(lane)s::text[], %(hi)s::bigint[],
+                         %(chain)s::bytea[], %(stored)s::bigint[], %(duplicates)s::bigint[], %(gaps)s::bigint[],
+                         %(chain_breaks)s::bigint[])
+               AS new (edge, incarnation, lane, hi, chain, stored, duplicates, gaps, chain_breaks)
+            WHERE (s.edge, s.incarnation, s.lane) = (new.edge, new.incarnation, new.lane)""",
+        {
+            "now": at(now_ms),
+            "edge": edges,
+            "incarnation": incarnations,
+            "lane": lanes,
+            "hi": [each.stream.hi for each in values],
+            "chain": [each.stream.chain for each in values],
+            "stored": [each.stored for each in values],
+            "duplicates": [each.duplicates for each in values],
+            "gaps": [each.gaps for each in values],
+            "chain_breaks": [each.chain_breaks for each in values],
+        },
+    )
+    for key, row in rows.items():
+        if row.opened:  # once in the life of an edge process
+            await execute(
+                connection,
+                "UPDATE telemetry.stream SET openings = %s WHERE (edge, incarnation, lane) = (%s, %s, %s)",
+                [list(row.openings), key[0], key[1], key[2].value],
+            )
+
+
+async def write_notes(connection: Connection, notes: Notes, now_ms: int) -> None:
+    """Write holes, refusals, who was heard, and the hints that leave with the commit."""
+    await _write_holes(connection, notes.holes)
+    for each in notes.refused:
+        await execute(
+            connection,
+            """INSERT INTO telemetry.refused (edge, incarnation, lane, first, last, error, detail, payload, at)
+               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+            [
+                each.edge, each.incarnation, each.lane.value, each.first, each.last, type(each.error).__name__,
+                str(each.error).replace("\x00", "\\0")[:DETAIL_MAX], each.payload, at(now_ms),
+            ],
+        )  # fmt: skip
+    await _write_heard(connection, notes.heard, now_ms)
+    hints = [
+        _json.encode(LiveHint(property=property_id, kinds=sorted(kinds)[:KINDS_MOST])).decode()
+        for property_id, kinds in notes.kinds.items()
+    ]
+    if hints:
+        await execute(connection, "SELECT pg_notify(%s, hint) FROM unnest(%s::text[]) AS hint", [LIVE_CHANNEL, hints])
+
+
+async def _write_holes(connection: Connection, holes: Sequence[tuple[BatchContext, Hole]]) -> None:
+    if not holes:
+        return
+    await execute(
+        connection,
+        """INSERT INTO telemetry.hole (edge, incarnation, lane, first, last, reason, told_at)
+           SELECT new.*, %(now)s FROM unnest(%(edge)s::text[], %(incarnation)s::bytea[], %(lane)s::text[],
+                  %(first)s::bigint[], %(last)s::bigint[], %(reason)s::text[]) AS new""",
+        {
+            "now": at(holes[0][0].received_ms),
+            "edge": [context.edge for context, _ in holes],
+            "incarnation": [context.incarnation for context, _ in holes],
+            "lane": [context.lane.value for context, _ in holes],
+            "first": [hole.first for _, hole in holes],
+            "last": [hole.last for _, hole in holes],
+            "reason": [hole.reason.name.lower() for _, hole in holes],
+        },
+    )
+
+
+async def _write_heard(connection: Connection, heard: Mapping[EdgeId, Heard], now_ms: int) -> None:
+    if not heard:
+        return
+    edges = sorted(heard)
+    each = [heard[edge] for edge in edges]
+    await execute(
+        connection,
+        """
+        INSERT INTO telemetry.edge AS known (id, tenant, property, incarnation, last_heard_at, last_hello_at,
+                                             last_ack_at, live_at, backlog)
+        SELECT new.id, new.tenant, new.property, new.incarnation, %(now)s, new.hello, new.ack, new.live,
+               new.backlog::jsonb
+          FROM unnest(%(edge)s::text[], %(tenant)s::text[], %(property)s::text[], %(incarnation)s::bytea[],
+                      %(hello)s::timestamptz[], %(ack)s::timestamptz[], %(live)s::timestamptz[], %(backlog)s::text[])
+            AS new (id, tenant, property, incarnation, hello, ack, live, backlog)
+        ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, property = excluded.property,
+            incarnation = coalesce(excluded.incarnation, known.incarnation),
+            last_heard_at = greatest(excluded.last_heard_at, known.last_heard_at),
+            last_hello_at = coalesce(excluded.last_hello_at, known.last_hello_at),
+            last_ack_at = coalesce(excluded.last_ack_at, known.last_ack_at),
+            live_at = coalesce(excluded.live_at, known.live_at), backlog = coalesce(excluded.backlog, known.backlog)
+        """,
+        {
+            "now": at(now_ms),
+            "edge": edges,
+            "tenant": [one.owner.tenant for one in each],
+            "property": [one.owner.property for one in each],
+            "incarnation": [one.incarnation for one in each],
+            "hello": [None if one.hello_ms is None else at(one.hello_ms) for one in each],
+            "ack": [None if one.ack_ms is None else at(one.ack_ms) for one in each],
+            "live": [None if one.live_ms is None else at(one.live_ms) for one in each],
+            "backlog": [None if one.backlog is None else _json.encode(one.backlog).decode() for one in each],
+        },
+    )
+
+
+def _columns(keys: Sequence[StreamKey]) -> list[list[object]]:
+    return [[key[0] for key in keys], [key[1] for key in keys], [key[2].value for key in keys]]

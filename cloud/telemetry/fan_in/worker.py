@@ -1,0 +1,209 @@
+"""The worker: hears the shards it serves, groups what comes, has it stored, and only then answers.
+
+Source of truth: docs/operating/cloud.md ("Ingest workers"). Lanes of work are parallel, each with shards of its own, so
+that one edge's messages keep their order; while one lane waits for the database another decodes. What waits is
+bounded: a lane that is full stops the reading, and the broker holds back. A message is dropped, unanswered, when the
+database cannot take it or the shard went to another worker: its edge still has it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final, Protocol
+
+import msgspec
+
+from cloud.telemetry.fan_in.arrivals import Arrived, BatchItem, Item, Reply, read
+from cloud.telemetry.fan_in.keeper import ShardKeeper
+from cloud.telemetry.fan_in.lease_store import ShardLostError
+from cloud.telemetry.fan_in.ledger import Right
+from kit.clock import Clock
+from kit.logs import logger
+from kit.net import Connection as Link
+from kit.net import Transport
+from kit.queues import BoundedQueue
+from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+from protocols.link.batch import RECORDS_MAX
+from protocols.link.messages import encode_ack
+from protocols.link.topics import Up, ack_topic, parse_up, up_filter
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a worker works.
+
+    `parallel`: lanes of work, each with a database connection while it stores. `queue_messages_max`: how many messages
+    may wait for each lane. A transaction takes at most `group_messages_max` of them and about `group_rows_max` records;
+    while it is small it waits `linger` for company. `slow_after`: when a message waited longer than this, its edge is
+    asked to hold lanes B and C for `slow`.
+    """
+
+    parallel: int = 2
+    queue_messages_max: int = 256
+    group_messages_max: int = 128
+    group_rows_max: int = 10_000
+    linger: timedelta = timedelta(milliseconds=5)
+    slow_after: timedelta = timedelta(seconds=2)
+    slow: timedelta = timedelta(seconds=5)
+
+
+class Ledger(Protocol):
+    """Where groups are stored; see `cloud.telemetry.fan_in.ledger.PostgresLedger.commit`."""
+
+    async def commit(self, items: Sequence[Item], right: Right | None = None) -> list[Reply]:
+        """Store a group and return what to answer."""
+        ...
+
+
+ANSWERS_AT_ONCE: Final = 64
+
+
+class FanInWorker:
+    """One life of a worker. `run` until cancelled or stopped; a lost broker ends it with LinkLostError.
+
+    Args:
+        lost: what the ledger raises when it cannot take anything now.
+        refused: hears of topics that are none.
+        dropped: hears how many messages were let go unanswered.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        ledger: Ledger,
+        keeper: ShardKeeper,
+        *,
+        clock: Clock,
+        settings: WorkerSettings,
+        lost: tuple[type[Exception], ...],
+        refused: Callable[[str, PeerProtocolError], None],
+        dropped: Callable[[int], None],
+    ) -> None:
+        self._transport, self._ledger, self._keeper, self._clock = transport, ledger, keeper, clock
+        self._settings, self._lost, self._refused, self._dropped = settings, lost, refused, dropped
+        self._queues = [
+            BoundedQueue[Arrived](settings.queue_messages_max, f"ingest-{n}") for n in range(settings.parallel)
+        ]
+        self._busy = 0
+        self._log = logger("cloud.telemetry")
+        self.connected = False
+
+    @property
+    def shards(self) -> frozenset[int]:
+        """The shards that this worker serves now."""
+        return frozenset(self._keeper.tokens)
+
+    async def run(self) -> None:
+        """Connect, serve shards, ingest. Raises LinkLostError when the broker is lost: supervision starts it again."""
+        async with self._transport.connect() as link:
+            self.connected = True
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    jobs = [tasks.create_task(self._work(queue, link)) for queue in self._queues]
+                    jobs.append(tasks.create_task(self._serve(link)))
+                    try:
+                        await self._receive(link)
+                    finally:
+                        for each in jobs:
+                            each.cancel()
+            except* LinkLostError as broken:
+                raise LinkLostError(f"ingest: {broken.exceptions[0]}") from broken
+            finally:
+                self.connected = False
+                await self._keeper.leave()
+
+    async def hand_over(self) -> None:
+        """Let the other workers take every shard, then finish what is waiting. Call it before `run` is cancelled."""
+        if not self.connected:
+            return
+        await self._keeper.hand_over()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.slow_after.total_seconds()):
+                while self._busy or any(map(len, self._queues)):  # noqa: ASYNC110 - three lanes end in any order
+                    await asyncio.sleep(0.005)
+
+    async def _serve(self, link: Link) -> None:
+        async def listen(shards: Sequence[int]) -> None:
+            await link.subscribe(*map(up_filter, shards))
+
+        async def ignore(shards: Sequence[int]) -> None:
+            await link.unsubscribe(*map(up_filter, shards))
+
+        await self._keeper.run(listen, ignore)
+
+    async def _receive(self, link: Link) -> None:
+        async for message in link.messages():
+            try:
+                topic = parse_up(message.topic)
+            except PeerProtocolError as error:
+                self._refused("topic", error)
+                continue
+            if topic.what is not Up.ANSWER:  # the downlink that sent the command listens for itself
+                queue = self._queues[topic.shard % len(self._queues)]
+                await queue.put(Arrived(topic, message.payload, self._clock.now_ms()))
+        raise LinkLostError("ingest: the connection was closed")
+
+    async def _work(self, queue: BoundedQueue[Arrived], link: Link) -> None:
+        settings = self._settings
+        linger_ms = settings.linger // timedelta(milliseconds=1)
+        left: list[Arrived] = []
+        while True:
+            arrived = left or await queue.get_batch(settings.group_messages_max, linger_ms)
+            self._busy += 1
+            try:
+                left = await self._group(arrived, link)
+            finally:
+                self._busy -= 1
+
+    async def _group(self, arrived: Sequence[Arrived], link: Link) -> list[Arrived]:
+        """Store as much of `arrived` as one transaction takes, answer it, and return the rest."""
+        items, rest = self._cut(arrived)
+        replies = await self._store(items)
+        now_ms = self._clock.now_ms()
+        waited_ms = max((now_ms - each.arrived.at_ms for each in items), default=0)
+        if timedelta(milliseconds=waited_ms) > self._settings.slow_after:
+            slow_ms = self._settings.slow // timedelta(milliseconds=1)
+            replies = [Reply(each.edge, replace(each.ack, slow_ms=slow_ms)) for each in replies]
+        for start in range(0, len(replies), ANSWERS_AT_ONCE):
+            await asyncio.gather(*(self._answer(link, each) for each in replies[start : start + ANSWERS_AT_ONCE]))
+        return rest
+
+    def _cut(self, arrived: Sequence[Arrived]) -> tuple[list[Item], list[Arrived]]:
+        items: list[Item] = []
+        rows = 0
+        for place, each in enumerate(arrived):
+            item = read(each)
+            if item is None:
+                continue
+            if isinstance(item, BatchItem):
+                rows += min(RECORDS_MAX, item.head.last - item.head.first + 1)
+                if rows > self._settings.group_rows_max and items:
+                    return items, list(arrived[place:])
+            items.append(item)
+        return items, []
+
+    async def _store(self, items: Sequence[Item]) -> list[Reply]:
+        """Have stored what is ours to store; what is not, or cannot be now, is dropped unanswered."""
+        while True:
+            held = self._keeper.tokens
+            ours = [each for each in items if each.arrived.topic.shard in held]
+            self._dropped(len(items) - len(ours))
+            if not ours:
+                return []
+            tokens = {shard: held[shard] for shard in {each.arrived.topic.shard for each in ours}}
+            try:
+                return await self._ledger.commit(ours, Right(self._keeper.me, tokens))
+            except ShardLostError as error:
+                self._keeper.lost(error.shards)
+                items = ours
+            except self._lost as error:
+                self._dropped(len(ours))
+                self._log.warning("ingest_not_stored", messages=len(ours), error=str(error))
+                return []
+
+    async def _answer(self, link: Link, reply: Reply) -> None:
+        try:
+            await link.publish(ack_topic(reply.edge), encode_ack(reply.ack))
+        except (LinkLostError, ReplyTimeoutError) as error:  # the edge will ask again
+            self._log.info("ack_not_sent", edge=reply.edge, error=str(error))
