@@ -2,13 +2,16 @@
 
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from edge.app.buses import read_descriptors
+from edge.app.buses import read_descriptors, site_transport
+from edge.app.json_devices import check_northbound
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
 from edge.app.uplink import missing_files, read_command_key
+from edge.bridges.mqtt.json_rules import compile_rules
 from edge.policy import document as policy_document
 from kit.identity import tls_client_context
 from kit.settings import load
@@ -47,6 +50,7 @@ def _edge_problems(config: Path, environ: Mapping[str, str]) -> list[str]:
         _tried(lambda: policy_document.parse(_read(policy), str(policy)), found)
     if settings.data_dir.exists() and not settings.data_dir.is_dir():
         found.append(f"{config}: data_dir: {settings.data_dir} is not a folder")
+    found += _mqtt_problems(settings, config)
     if (uplink := settings.uplink) is not None:
         missing = missing_files(uplink)
         found += [f"{config}: uplink.{key}: {path} is not a file" for key, path in missing]
@@ -55,6 +59,20 @@ def _edge_problems(config: Path, environ: Mapping[str, str]) -> list[str]:
             if uplink.ca_path is not None:
                 ca_path = uplink.ca_path
                 _tried(lambda: tls_client_context(ca_path, uplink.cert_path, uplink.key_path), found)
+    return found
+
+
+def _mqtt_problems(settings: EdgeSettings, config: Path) -> list[str]:
+    """What is wrong with [json_devices], [[northbound]] and the broker in the building."""
+    found: list[str] = []
+    if (json_devices := settings.json_devices) is not None:
+        _tried(lambda: compile_rules(json_devices, f"{config}: json_devices"), found)
+        if settings.site_broker is None:
+            found.append(f"{config}: site_broker: is missing, and [json_devices] are heard there")
+    if (broker := settings.site_broker) is not None:
+        _tried(lambda: site_transport(broker, client_id="check"), found)
+    for n, each in enumerate(settings.northbound):
+        _tried(partial(check_northbound, each, f"{config}: northbound[{n}]"), found)
     return found
 
 

@@ -23,13 +23,16 @@ from edge.app.devices import BusWriter, Devices
 from edge.app.edge_store import EdgeStore
 from edge.app.granting import GrantingDoors
 from edge.app.house import House
+from edge.app.json_devices import make_json_bus, make_northbound
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
 from edge.app.uplink import make_uplink, read_command_key, recover_documents
+from edge.bridges.mqtt.json_bus import JsonBus
 from edge.bridges.ports import BusSupervisor
 from edge.doors.client import DoorsClient
 from edge.link.uplink import Uplink
 from edge.log.record_log import RecordLog
+from edge.northbound.publisher import NorthboundPublisher
 from edge.policy import document as policy_document
 from edge.policy.document import RoomPolicy
 from kit import memory
@@ -83,6 +86,8 @@ class Edge:
         record_log: RecordLog,
         devices: Devices,
         buses: list[BusSupervisor],
+        json_bus: JsonBus | None,
+        northbound: list[NorthboundPublisher],
         uplink: Uplink | None,
         doors: DoorsClient | None,
         token: str,
@@ -93,6 +98,7 @@ class Edge:
         self._log = logger(SERVICE)
         self._began_ms = clock.now_ms()
         self.house, self.record_log, self.devices, self.buses = house, record_log, devices, buses
+        self.json_bus, self.northbound = json_bus, northbound
         self.uplink, self.doors, self._token = uplink, doors, token
         self.health, self.metrics = Health(clock), Metrics(SERVICE)
         for part in ("log", "rooms", "readings", "api", *(_bus_task(bus) for bus in buses)):
@@ -149,7 +155,11 @@ class Edge:
         buses: list[BusSupervisor] = []
         if plan is not None:
             buses = make_buses(settings, plan, descriptors, clock=clock, dice=dice, sink=devices)
+        json_bus = make_json_bus(settings, plan=plan, log=record_log, clock=clock, dice=dice, heard=house.noted)
+        if json_bus is not None:
+            buses.append(json_bus)
         writer.buses = buses
+        northbound = make_northbound(settings, edge=edge, property_id=property_id, log=record_log, dice=dice)
         uplink = None
         if settings.uplink is not None:
             resolve = read_command_key(settings.uplink)
@@ -162,6 +172,7 @@ class Edge:
                 house=house,
                 clock=clock,
                 dice=dice,
+                live_state=partial(_live, house, json_bus),
             )
             house.live_changed = uplink.live_changed
         return cls(
@@ -170,6 +181,8 @@ class Edge:
             record_log=record_log,
             devices=devices,
             buses=buses,
+            json_bus=json_bus,
+            northbound=northbound,
             uplink=uplink,
             doors=doors,
             token=token,
@@ -181,7 +194,7 @@ class Edge:
         """Work until `stop` is set, then end every part in order."""
         house, health = self.house, self.health
         building = HouseBuilding(
-            house, plan=house.plan, link=self.link_state, devices=self.devices.told, clock=self._clock
+            house, plan=house.plan, link=self.link_state, devices=self.devices_told, clock=self._clock
         )
         app = make_app(
             building,
@@ -205,9 +218,15 @@ class Edge:
                 supervisor.start(_bus_task(bus), bus.run)
             if self.uplink is not None:
                 supervisor.start("uplink", self.uplink.run)
+            for north in self.northbound:
+                supervisor.start(f"northbound {north.name}", north.run)
             await stop.wait()
             self._log.info("edge_stopping")
         await house.rooms.settle()
+
+    def devices_told(self) -> list[dict[str, Any]]:
+        """Return what is known of every device, planned or met."""
+        return self.devices.told() + ([] if self.json_bus is None else self.json_bus.told())
 
     def link_state(self) -> dict[str, Any]:
         """Return how the way to the cloud stands, and how far each lane is written."""
@@ -223,6 +242,16 @@ class Edge:
             "heads": heads,
             "incarnations": incarnations,
         }
+        if self.northbound:
+            told["northbound"] = [
+                {
+                    "name": each.name,
+                    "connected": each.connected,
+                    "published": each.published,
+                    "backlog": {lane.value: count for lane, count in each.backlog().items()},
+                }
+                for each in self.northbound
+            ]
         if self.uplink is not None:
             state = self.uplink.state
             heard_ms = state.last_ack_ms
@@ -276,6 +305,13 @@ class Edge:
         for lane in LANES:
             heads.labels(lane.value).set_function(partial(self._head, lane))
             backlog.labels(lane.value).set_function(partial(self._backlog, lane))
+        counts = gauge("bus_counts", "What happened on a bus since the start", labels=("bus", "what"))
+        for bus in self.buses:
+            counts.labels(str(bus.bus), "refused").set_function(partial(_refused, bus))
+        if self.northbound:
+            waiting = gauge("northbound_backlog_records", "Records not told to a northern broker yet", labels=("name",))
+            for north in self.northbound:
+                waiting.labels(north.name).set_function(partial(_waiting, north))
         if self.uplink is not None:
             uplink = self.uplink
             gauge("link_connected", "1 while there is a connection to the cloud's broker").set_function(
@@ -287,6 +323,23 @@ class Edge:
 
     def _backlog(self, lane: Lane) -> float:
         return 0 if self.uplink is None else self.uplink.state.backlog[lane]
+
+
+def _live(house: House, json_bus: JsonBus | None) -> list[dict[str, Any]]:
+    """Return the house as it is: planned devices, then those that only a rule names."""
+    planned = house.live_state()
+    if json_bus is None:
+        return planned
+    ours = {each["device"] for each in planned}
+    return planned + [each for each in json_bus.live() if each["device"] not in ours]
+
+
+def _refused(bus: BusSupervisor) -> float:
+    return sum(count for word, count in bus.counts.items() if word.startswith(("refused", "malformed", "bad_")))
+
+
+def _waiting(north: NorthboundPublisher) -> float:
+    return sum(north.backlog().values())
 
 
 def _bus_task(bus: BusSupervisor) -> str:

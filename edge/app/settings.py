@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge.bridges.mqtt.json_rules import JsonDevicesSettings
 from edge.bridges.settings import BridgesSettings
 from edge.link.settings import LinkSettings
 from edge.log.settings import LogSettings
+from edge.northbound.settings import NorthboundSettings
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
@@ -33,24 +35,27 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class UplinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[uplink]: how the edge reaches its cloud. Left out, the edge works alone and keeps its records.
 
-    `ca_path`, `cert_path`, `key_path`: mutual TLS; all left out is plain TCP, for loopback only.
+    `ca_path`, `cert_path`, `key_path`: mutual TLS; all left out is plain TCP, for loopback only. `username`,
+    `password_path`: for a broker that asks for them.
     `command_public_key_path`: PEM public key (P-256) that signs the cloud's commands and documents; pinned, under the
-    key id `command_key_id`.
+    key id `command_key_id`. Left out, nobody's commands and documents are obeyed.
     """
 
     host: str
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-    command_public_key_path: Path
+    command_public_key_path: Path | None = None
     command_key_id: Annotated[str, msgspec.Meta(min_length=1, max_length=32)] = "command"
     ca_path: Path | None = None
     cert_path: Path | None = None
     key_path: Path | None = None
+    username: str | None = None
+    password_path: Path | None = None
     keepalive: timedelta = timedelta(seconds=30)
     link: LinkSettings = LinkSettings()
 
 
 class SiteBrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[site_broker]: the MQTT broker in the building; needed if the site plan has an mqtt bus.
+    """[site_broker]: the MQTT broker in the building; needed for [json_devices] and if the site plan has an mqtt bus.
 
     `ca_path`, `cert_path`, `key_path`: mutual TLS; `ca_path` alone verifies the broker and signs in by password.
     """
@@ -62,6 +67,7 @@ class SiteBrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     ca_path: Path | None = None
     cert_path: Path | None = None
     key_path: Path | None = None
+    version: Literal["3.1.1", "5"] = "3.1.1"
 
 
 class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +97,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: ApiSettings = ApiSettings()
     uplink: UplinkSettings | None = None
     site_broker: SiteBrokerSettings | None = None
+    json_devices: JsonDevicesSettings | None = None
+    northbound: tuple[NorthboundSettings, ...] = ()
     doors: DoorsSettings | None = None
     bridges: BridgesSettings = BridgesSettings()
     log: LogSettings = LogSettings()

@@ -9,14 +9,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from edge.app.house import House
+from edge.app.json_devices import read_secret
 from edge.app.settings import UplinkSettings
+from edge.link.ports import LiveState
 from edge.link.uplink import Uplink
 from edge.log.record_log import RecordLog
 from edge.rooms.commands import RoomCommand
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.identity import tls_client_context
-from kit.mqtt import Broker, MqttTransport
+from kit.mqtt_wire.transport import Broker, WireTransport
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import EdgeId, PropertyId, parse_room_id, parse_stay_id
 from protocols.errors import CredentialRefusedError, InvalidInputError, PeerProtocolError
@@ -33,6 +35,8 @@ def read_command_key(settings: UplinkSettings) -> Resolve:
         InvalidInputError: the file is not there, or is no P-256 public key.
     """
     path = settings.command_public_key_path
+    if path is None:
+        return _nobody
     try:
         key = load_pem_public_key(path.read_bytes())
     except OSError as error:
@@ -49,12 +53,26 @@ def read_command_key(settings: UplinkSettings) -> Resolve:
     return resolve
 
 
-def make_transport(settings: UplinkSettings, edge: EdgeId) -> MqttTransport:
+def _nobody(_kid: bytes) -> None:
+    return None
+
+
+def make_transport(settings: UplinkSettings, edge: EdgeId) -> WireTransport:
     """Return the way to the cloud's broker. Raises InvalidInputError for a certificate or key that is wrong."""
     tls = None
     if settings.ca_path is not None:
         tls = tls_client_context(settings.ca_path, settings.cert_path, settings.key_path)
-    return MqttTransport(Broker(settings.host, settings.port, client_id=edge, tls=tls, keepalive=settings.keepalive))
+    return WireTransport(
+        Broker(
+            settings.host,
+            settings.port,
+            client_id=edge,
+            tls=tls,
+            username=settings.username,
+            password=None if settings.password_path is None else read_secret(settings.password_path),
+            keepalive=settings.keepalive,
+        )
+    )
 
 
 def make_uplink(
@@ -66,6 +84,7 @@ def make_uplink(
     house: House,
     clock: Clock,
     dice: Dice,
+    live_state: LiveState,
 ) -> Uplink:
     """Return the uplink, not yet running. Raises InvalidInputError."""
     return Uplink(
@@ -78,7 +97,7 @@ def make_uplink(
         command_key=read_command_key(settings),
         on_command=obeying(house),
         on_desired=house.desired,
-        live_state=house.live_state,
+        live_state=live_state,
         settings=settings.link,
     )
 
@@ -161,10 +180,11 @@ def _text(command: CommandEnvelope, name: str, default: str | None = None) -> st
 
 def missing_files(settings: UplinkSettings) -> list[tuple[str, Path]]:
     """Return (key, path) of the files that the settings name and that are not there."""
-    paths = {
+    paths: dict[str, Path | None] = {
         "command_public_key_path": settings.command_public_key_path,
         "ca_path": settings.ca_path,
         "cert_path": settings.cert_path,
         "key_path": settings.key_path,
+        "password_path": settings.password_path,
     }
     return [(key, path) for key, path in paths.items() if path is not None and not path.is_file()]

@@ -17,16 +17,18 @@ Control: TypeAlias = tuple[int, bytes]
 """Any other packet: (first byte, body)."""
 
 _TYPE_BITS: Final = 0xF0
-_KNOWN: Final = frozenset({0x20, 0x40, 0x90, 0xB0, 0xD0, 0xE0, 0xF0})
+FROM_BROKER: Final = frozenset({0x20, 0x40, 0x90, 0xB0, 0xD0, 0xE0, 0xF0})
 """What a broker may send to a client of QoS 1 besides PUBLISH: CONNACK, PUBACK, SUBACK, UNSUBACK, PINGRESP, and in MQTT
 5.0 DISCONNECT and AUTH."""
+FROM_CLIENT: Final = frozenset({0x10, 0x40, 0x82, 0xA2, 0xC0, 0xE0, 0xF0})
+"""What a client of QoS 1 may send to a broker besides PUBLISH, for whoever stands for a broker in a test."""
 
 
 class PacketParser:
     """One connection's stream. After PeerProtocolError drop the link: where the next packet starts is unknown."""
 
-    def __init__(self, *, v5: bool, packet_bytes_max: int) -> None:
-        self._v5, self._packet_bytes_max = v5, packet_bytes_max
+    def __init__(self, *, v5: bool, packet_bytes_max: int, takes: frozenset[int] = FROM_BROKER) -> None:
+        self._v5, self._packet_bytes_max, self._takes = v5, packet_bytes_max, takes
         self._chunks: list[bytes] = []
         self._held = 0
         self._needed = 2
@@ -76,8 +78,8 @@ class PacketParser:
                     return pos
             stop = body + length
             if head & _TYPE_BITS != PUBLISH:
-                if head not in _KNOWN:  # the low bits are fixed, [3] 2.2.2
-                    raise PeerProtocolError(f"a packet beginning with 0x{head:02x}, which no broker sends here")
+                if head not in self._takes:  # the low bits are fixed, [3] 2.2.2
+                    raise PeerProtocolError(f"a packet beginning with 0x{head:02x}, which is not sent here")
                 if length > most:
                     raise PeerProtocolError(f"a control packet of {length} bytes, at most {most} are read")
                 if stop > end:

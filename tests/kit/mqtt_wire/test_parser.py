@@ -117,7 +117,7 @@ def test_a_broken_stream_of_real_packets_raises_nothing_else(seed: int) -> None:
         (b"\x30\x03\x00\x09a", "longer topic"),
         (b"\x30\x01\x00", "PUBLISH of 1 bytes"),
         (b"\x30\xff\xff\xff\xff\x01", "more than four bytes"),
-        (b"\x50\x02\x00\x01", "which no broker sends"),
+        (b"\x50\x02\x00\x01", "which is not sent"),
         (b"\x90\xff\xff\x7f", "control packet of"),
     ],
 )

@@ -180,7 +180,7 @@ WELCOME = bytes((0x20, 2, 0, 0))
     [
         (b"", "no connection: TimeoutError"),
         (bytes((0x20, 2, 0, 5)), "not authorised"),
-        (b"HTTP/1.1 400 Bad", "sends here"),
+        (b"HTTP/1.1 400 Bad", "is not sent here"),
     ],
 )
 async def test_no_greeting_a_refusal_and_no_mqtt_at_all_are_no_connection(greeting: bytes, says: str) -> None:

@@ -1,0 +1,201 @@
+"""Publishes the record log to somebody else's broker: one message a record, QoS 1, nothing skipped by an outage.
+
+A cursor of its own on every lane moves only after the broker's PUBACK, so an outage of either side repeats at most what
+was in flight and loses nothing; what repeats carries the same (incarnation, lane, seq). A lane's order is the log's:
+nothing of a lane is sent before what stands before it was answered or sent in the same connection.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Protocol
+
+from edge.northbound.plain_json import PlainJson
+from kit.dice import Dice
+from kit.logs import logger
+from protocols.errors import LinkLostError, LocalProtocolError, ReplyTimeoutError, StoreFailedError
+from protocols.link.batch import Packed
+from protocols.link.lanes import Lane
+
+STORE_RETRY_S: Final = 1.0
+FULL_TRIES: Final = 16
+"""The pause between connections stops doubling here."""
+
+
+class NorthboundLog(Protocol):
+    """The record log, as a façade reads it. Every method may raise StoreFailedError."""
+
+    def incarnations(self) -> dict[Lane, bytes]:
+        """Return each lane's current incarnation."""
+        ...
+
+    def heads(self) -> dict[Lane, int]:
+        """Return each lane's last position."""
+        ...
+
+    async def run(self, incarnation: bytes, lane: Lane, after_seq: int, most: int) -> Packed | None:
+        """Return what follows a position."""
+        ...
+
+    async def cursor(self, name: str, lane: Lane | str) -> int:
+        """Return how far a name has read the current incarnation."""
+        ...
+
+    async def advance(self, name: str, lane: Lane | str, seq: int) -> None:
+        """Move a name's cursor forward."""
+        ...
+
+    def listen(self, listener: Callable[[Lane, bytes, int], None]) -> Callable[[], None]:
+        """Call after each commit."""
+        ...
+
+
+class NorthboundConnection(Protocol):
+    """`kit.mqtt_wire.transport.WireConnection`, as a façade uses it."""
+
+    async def publish_many(self, messages: Sequence[tuple[bytes, bytes]]) -> None:
+        """Publish in order; return once all are answered."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Return when the link is lost."""
+        ...
+
+
+class NorthboundTransport(Protocol):
+    """The way to the broker."""
+
+    def connect(self) -> AbstractAsyncContextManager[NorthboundConnection]:
+        """Open a connection. Raises LinkLostError."""
+        ...
+
+
+class NorthboundPublisher:
+    """One broker's façade, for the life of the process.
+
+    Args:
+        name: names the cursor.
+        log: what is published.
+        transport: the way to the broker.
+        form: makes messages of records.
+        lanes: which lanes.
+        kinds: which kinds of records; none: all.
+        in_flight: messages sent and not answered, at most.
+        pause_s: (first, most) pause between connections: full jitter.
+        dice: for pauses.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        log: NorthboundLog,
+        transport: NorthboundTransport,
+        form: PlainJson,
+        lanes: Sequence[Lane],
+        kinds: Sequence[str],
+        in_flight: int,
+        pause_s: tuple[float, float],
+        dice: Dice,
+    ) -> None:
+        self.name, self._cursor = name, f"northbound:{name}"
+        self._log, self._transport, self._form, self._lanes = log, transport, form, tuple(lanes)
+        self._kinds = tuple(kinds)
+        # a record is [kind, ...]: a list of six, then a text shorter than 24 bytes or not
+        self._marks = tuple(b"\x86" + _text_head(len(kind)) + kind.encode() for kind in kinds)
+        self._in_flight, self._pause_s, self._dice = in_flight, pause_s, dice
+        self._say = logger("edge.northbound")
+        self._wake = asyncio.Event()
+        self._sent_to: dict[Lane, int] = {}
+        self.connected = False
+        self.published = 0
+        """Messages answered by the broker since the start."""
+
+    def backlog(self) -> dict[Lane, int]:
+        """Return how many positions of each lane have not been told yet; 0 before the first look."""
+        heads = self._log.heads()
+        return {lane: max(0, heads[lane] - self._sent_to.get(lane, heads[lane])) for lane in self._lanes}
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        unlisten = self._log.listen(self._committed)
+        silent = 0
+        try:
+            while True:
+                try:
+                    async with self._transport.connect() as connection:
+                        silent = 0
+                        self.connected = True
+                        await self._publish(connection)
+                except (LinkLostError, ReplyTimeoutError) as error:
+                    if silent & (silent - 1) == 0:  # 0, 1, 2, 4, 8 ...: a month off line must not fill the journal
+                        self._say.info("northbound_lost", name=self.name, error=str(error), tries=silent)
+                finally:
+                    self.connected = False
+                first, most = self._pause_s
+                await asyncio.sleep(self._dice.uniform(0, min(most, first * 2 ** min(silent, FULL_TRIES))))
+                silent += 1
+        finally:
+            unlisten()
+
+    async def _publish(self, connection: NorthboundConnection) -> None:
+        lost = asyncio.create_task(connection.wait_closed(), name=f"northbound {self.name}: loss")
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    some = [await self._some_of(connection, lane) for lane in self._lanes]
+                except StoreFailedError as error:
+                    self._say.warning("log_not_readable", name=self.name, error=str(error))
+                    await asyncio.sleep(STORE_RETRY_S)
+                    continue
+                if any(some):
+                    continue
+                woken = asyncio.create_task(self._wake.wait(), name=f"northbound {self.name}: wait")
+                await asyncio.wait({woken, lost}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+                if lost.done():
+                    raise LinkLostError("the connection was closed")
+        finally:
+            lost.cancel()
+
+    async def _some_of(self, connection: NorthboundConnection, lane: Lane) -> bool:
+        """Publish the next stretch of a lane and move the cursor; False: there is none."""
+        incarnation = self._log.incarnations()[lane]
+        after = await self._log.cursor(self._cursor, lane)
+        self._sent_to[lane] = after
+        if after >= self._log.heads()[lane]:
+            return False
+        run = await self._log.run(incarnation, lane, after, self._in_flight)
+        if run is None or self._log.incarnations()[lane] != incarnation:
+            return False
+        name, form, marks = incarnation.hex(), self._form, self._marks
+        messages = [
+            form.message(record, incarnation=name, lane=lane, seq=seq)
+            for seq, record in zip(run.seqs, run.records, strict=True)
+            if not marks or record.startswith(marks)
+        ]
+        try:
+            await connection.publish_many(messages)
+        except LocalProtocolError:
+            await self._one_by_one(connection, messages)
+        await self._log.advance(self._cursor, lane, run.last)
+        self._sent_to[lane] = run.last
+        self.published += len(messages)
+        return True
+
+    async def _one_by_one(self, connection: NorthboundConnection, messages: Sequence[tuple[bytes, bytes]]) -> None:
+        """One of these this broker will never take: tell which, and go on with the others."""
+        for each in messages:
+            try:
+                await connection.publish_many([each])
+            except LocalProtocolError as error:
+                self._say.error("record_not_published", name=self.name, error=str(error))
+
+    def _committed(self, lane: Lane, _incarnation: bytes, _last: int) -> None:
+        if lane in self._lanes:
+            self._wake.set()
+
+
+def _text_head(size: int) -> bytes:
+    return bytes((0x60 | size,)) if size < 24 else bytes((0x78, size))

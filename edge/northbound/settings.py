@@ -1,0 +1,37 @@
+"""[[northbound]]: brokers that are told every record as plain JSON."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+
+class NorthboundSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One broker.
+
+    `name`: names its cursor on the log; another name begins at the log's beginning. `topic`: may hold `{property}`,
+    `{edge}`, `{kind}`, `{lane}`, `{room}`, `{device}`, `{capability}`, `{attribute}`; what a record lacks is `-`.
+    `lanes`, `kinds`: which records; no kinds are all kinds. `in_flight`: messages sent and not answered.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1883
+    topic: Annotated[str, msgspec.Meta(min_length=1, max_length=400)] = (
+        "innkeeper/{property}/{room}/{device}/{attribute}"
+    )
+    lanes: Annotated[tuple[Literal["A", "B", "C"], ...], msgspec.Meta(min_length=1, max_length=3)] = ("B", "C")
+    kinds: tuple[str, ...] = ("reading",)
+    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    username: str | None = None
+    password_path: Path | None = None
+    ca_path: Path | None = None
+    cert_path: Path | None = None
+    key_path: Path | None = None
+    version: Literal["3.1.1", "5"] = "3.1.1"
+    keepalive: timedelta = timedelta(seconds=30)
+    in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 500
+    answer_wait: timedelta = timedelta(seconds=8)
+    reconnect_first: timedelta = timedelta(milliseconds=500)
+    reconnect_most: timedelta = timedelta(seconds=30)
