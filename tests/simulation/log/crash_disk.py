@@ -102,7 +102,9 @@ class CrashDisk:
             file.durable = self._image(file, "sectors")
             file.pending.clear()
             raise apsw.IOError("fsync: input/output error")
-        file.durable = bytearray(file.seen)
+        file.durable = self._image(
+            file, "keep"
+        )  # what is pending, and no more: a page that counts as clean is not written
         file.pending.clear()
         if (
             not file.named and file.journal
