@@ -112,7 +112,7 @@ async def _verify(settings: CloudSettings, property_id: str) -> int:
     database = Database(settings.database.dsn, most=2)
     await database.open()
     try:
-        async with database.transaction() as connection:
+        async with database.snapshot() as connection:
             found = await property_by_id(connection, property_id)
             if found is None:
                 raise InvalidInputError("--property", f"{property_id!r} is not known")

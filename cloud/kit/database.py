@@ -112,6 +112,17 @@ class Database:
         finally:
             await self._pool.putconn(connection)
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+        """Hand out a connection that reads, and sees one moment however many statements it takes. Raises as above.
+
+        In a plain transaction each statement sees what was committed before it: a mark and the records below it,
+        read one after the other while a batch arrives, would not agree.
+        """
+        async with self.transaction() as connection:
+            await execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield connection
+
     async def answers(self) -> bool:
         """Tell whether the database answers a trivial question now."""
         try:

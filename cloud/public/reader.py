@@ -1,4 +1,4 @@
-"""Reads a property for the API: one transaction an answer, so that an answer is of one moment."""
+"""Reads a property for the API: one snapshot an answer, so that an answer is of one moment."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -55,7 +55,7 @@ class PropertyReader:
 
     async def moment(self, found: Property) -> Moment:
         """Return everything a live page shows."""
-        async with self._database.transaction() as connection:
+        async with self._database.snapshot() as connection:
             link, state = await self._link(connection, found)
             rooms = await self._rooms(connection, found, state)
             events = await events_after(

@@ -110,7 +110,7 @@ def api(services: Services) -> Router:
 
     @get("/properties", summary="The hotels the caller may see")
     async def properties(request: Call) -> schema.Properties:
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = [
                 each
                 for each in await properties_of(connection, tenant=request.user.tenant)
@@ -120,13 +120,13 @@ def api(services: Services) -> Router:
 
     @get("/properties/{property_id:str}", summary="One hotel and its line")
     async def one_property(request: Call, property_id: FromPath[str]) -> schema.Property:
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             return await services.reader.summary(connection, found)
 
     @get("/properties/{property_id:str}/rooms", summary="Every room as last known")
     async def rooms(request: Call, property_id: FromPath[str]) -> schema.Rooms:
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             read = await services.reader.rooms(connection, found)
         return schema.Rooms(as_of=iso(at(services.clock.wall_ms())), rooms=read)
@@ -141,7 +141,7 @@ def api(services: Services) -> Router:
         position = None if before is None else position_of(before)
         if before is not None and position is None:
             raise InvalidInputError("before", f"{before!r} is not a cursor of this list")
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             page = await events_before(
                 connection, tenant=found.tenant, property_id=found.id, most=limit, before=position
@@ -160,7 +160,7 @@ def api(services: Services) -> Router:
         after_seq: Annotated[int, QueryParameter(ge=0, le=2**63 - 1)] = 0,
         limit: Annotated[int, QueryParameter(ge=1, le=RECORDS_MOST)] = 100,
     ) -> schema.LedgerRows:
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             rows = await telemetry.records_page(
                 connection,
@@ -187,7 +187,7 @@ def api(services: Services) -> Router:
 
     @get("/properties/{property_id:str}/completeness", summary="What of each stream is here and what is missing")
     async def completeness(request: Call, property_id: FromPath[str]) -> schema.Completeness:
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             streams = await telemetry.completeness(connection, tenant=found.tenant, property_id=found.id)
         return schema.Completeness(
@@ -212,7 +212,7 @@ def api(services: Services) -> Router:
 
     @get("/properties/{property_id:str}/stays", summary="Active stays and those of the last day")
     async def stays(request: Call, property_id: FromPath[str]) -> schema.Stays:
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             listed = await current_stays(
                 connection,
@@ -228,7 +228,7 @@ def api(services: Services) -> Router:
         return view
 
     async def _stay(caller: Principal, property_id: str, stay_id: str) -> tuple[Property, schema.Stay]:
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = await property_for(connection, caller, property_id)
             stay = await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id)
         if stay is None:
@@ -292,7 +292,7 @@ def api(services: Services) -> Router:
             raise InvalidInputError("attribute", f"{data.capability.value}.{data.attribute} cannot be commanded")
         if (problem := problem_with(row, data.value)) is not None:
             raise InvalidInputError("value", problem)
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             known = await rooms_of(connection, tenant=found.tenant, property_id=found.id)
         if room_id not in {room["id"] for room in known}:
@@ -317,7 +317,7 @@ def api(services: Services) -> Router:
 
     @get("/properties/{property_id:str}/commands/{command_id:str}", summary="How far a command has come")
     async def one_command(request: Call, property_id: FromPath[str], command_id: FromPath[str]) -> schema.CommandState:
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             command = await command_by_id(connection, tenant=found.tenant, property_id=found.id, command_id=command_id)
         if command is None:
@@ -326,7 +326,7 @@ def api(services: Services) -> Router:
 
     @get("/properties/{property_id:str}/pms", summary="How fresh what we know from the PMS is")
     async def pms(request: Call, property_id: FromPath[str]) -> schema.PmsStatuses:
-        async with services.database.transaction() as connection:
+        async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             states = await connection_states(connection, tenant=found.tenant, property_id=found.id)
         return schema.PmsStatuses(

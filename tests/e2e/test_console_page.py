@@ -400,3 +400,28 @@ def test_a_property_that_is_not_there_is_said_not_to_be(browser: Browser, cloud:
     with tab(browser, cloud.address) as console:
         console.open("atlantis")
         expect(console.page.get_by_role("alert")).to_contain_text("There is no property “atlantis” for you here.")
+
+
+def test_a_hotel_of_three_hundred_rooms_is_shown_whole_and_one_change_draws_one_room(browser: Browser) -> None:
+    with running_mock("--floors", "15", "--per-floor", "20") as cloud, tab(browser, cloud.address) as console:
+        console.open().wait_live()
+        assert len(console.room_ids()) == 302
+        expect(console.room("1520")).to_be_attached()
+        console.page.evaluate(
+            """() => {
+                window.drawn = new Set()
+                const note = (changes) => changes.forEach(({ target }) => {
+                    const place = (target.nodeType === 1 ? target : target.parentElement)
+                    const tile = place?.closest('[data-room]')
+                    if (tile && !place.closest('time')) window.drawn.add(tile.dataset.room)
+                })
+                const everything = { subtree: true, childList: true, characterData: true, attributes: true }
+                new MutationObserver(note).observe(document.body, everything)
+            }"""
+        )
+        cloud.turn("room", room="1007", temperature=27.5)
+        expect(console.fact("1007", "climate")).to_contain_text("27.5°")
+        assert console.page.evaluate("[...window.drawn]") == ["1007"]
+        console.find("1520")
+        expect(console.rooms).to_have_count(1)
+        assert not console.is_wider_than_screen()

@@ -26,7 +26,7 @@ const SECOND = 1_000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE
 const hex = (d, n) => Array.from({ length: n }, () => d.integer(0, 15).toString(16)).join('')
 
 export class Hotel {
-  constructor({ id, name, zone, seed, now }) {
+  constructor({ id, name, zone, seed, now, floors = 3, perFloor = 8 }) {
     this.dice = dice(seed)
     this.now = now
     Object.assign(this, { id, name, zone, eventCount: 0, silentSince: null, state: 'online' })
@@ -40,8 +40,8 @@ export class Hotel {
     this.ackAt = now() - 3 * SECOND
     this.rooms = new Map()
     this.events = []
-    for (let floor = 1; floor <= 3; floor++) {
-      for (let n = 1; n <= 8; n++) this.#furnish(String(floor * 100 + n), floor, d.pick(TYPES))
+    for (let floor = 1; floor <= floors; floor++) {
+      for (let n = 1; n <= perFloor; n++) this.#furnish(String(floor * 100 + n), floor, d.pick(TYPES))
     }
     this.rooms.set('lobby', this.#common('lobby', 0, 'common', 'lobby'))
     this.rooms.set('plant', this.#common('plant', 0, 'plant', 'plant_room'))

@@ -1,6 +1,6 @@
 // A cloud to look at before there is one: speaks the console's part of the cloud API with a seeded, changing hotel.
 //
-//   node mock/server.mjs [--port 0] [--dist DIR] [--seed 7] [--properties 1] [--still] [--tick-ms 5000] [--signed-out]
+//   node mock/server.mjs [--port 0] [--dist DIR] [--seed 7] [--properties 1] [--floors 3] [--per-floor 8] [--still] [--tick-ms 5000] [--signed-out]
 //
 // Prints {"port":N} on its first line. --still: nothing changes by itself but the ticks (for tests).
 // Knobs, each a GET or POST on /mock/... (answers {"ok":true}); property defaults to the first:
@@ -25,6 +25,8 @@ const { values: options } = parseArgs({
     dist: { type: 'string', default: fileURLToPath(new URL('../../cloud/web/dist', import.meta.url)) },
     seed: { type: 'string', default: '7' },
     properties: { type: 'string', default: '1' },
+    floors: { type: 'string', default: '3' },
+    'per-floor': { type: 'string', default: '8' },
     still: { type: 'boolean', default: false },
     'tick-ms': { type: 'string', default: '5000' },
     'signed-out': { type: 'boolean', default: false },
@@ -49,7 +51,7 @@ const PAGE_OF_EVENTS = 50
 const now = () => Date.now()
 const iso = () => new Date(now()).toISOString()
 const hotels = HOTELS.slice(0, Math.max(1, Number(options.properties)))
-  .map(([id, name, zone], i) => new Hotel({ id, name, zone, seed: Number(options.seed) + i, now }))
+  .map(([id, name, zone], i) => new Hotel({ id, name, zone, seed: Number(options.seed) + i, now, floors: Number(options.floors), perFloor: Number(options['per-floor']) }))
 const viewers = new Map(hotels.map((hotel) => [hotel.id, new Set()]))
 const mode = { outage: false, frozen: false, signedOut: options['signed-out'] }
 
