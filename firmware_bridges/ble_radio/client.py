@@ -21,7 +21,12 @@ from bleak.exc import BleakDeviceNotFoundError, BleakError, BleakGATTProtocolErr
 from bumble import att, core, hci
 from bumble.core import UUID
 from bumble.device import Connection
-from bumble.gatt import GATT_CHARACTERISTIC_ATTRIBUTE_TYPE, GATT_PRIMARY_SERVICE_ATTRIBUTE_TYPE
+from bumble.gatt import (
+    GATT_CHARACTERISTIC_ATTRIBUTE_TYPE,
+    GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
+    GATT_PRIMARY_SERVICE_ATTRIBUTE_TYPE,
+    Characteristic,
+)
 from bumble.gatt_client import CharacteristicProxy, Client, DescriptorProxy, ServiceProxy
 
 from firmware_bridges.ble_radio.advertisement import uuid_text
@@ -31,6 +36,7 @@ T = TypeVar("T")
 
 ATT_MTU_BYTES: Final = 517  # the largest useful: an attribute value has at most 512
 ATT_WRITE_HEADER_BYTES: Final = 3
+_TELLS: Final = int(Characteristic.Properties.NOTIFY | Characteristic.Properties.INDICATE)
 _DECLARATION_BYTES_LEAST: Final = 5  # properties, value handle, 16-bit UUID
 
 
@@ -71,7 +77,7 @@ class BumbleClient(BaseBleakClient):
         return self._connection is not None
 
     async def connect(self, pair: bool, **_: Any) -> None:  # noqa: ANN401
-        """Connect, agree on the MTU, discover.
+        """Connect, discover, agree on the MTU unless the peer did so meanwhile.
 
         Raises:
             BleakDeviceNotFoundError: nobody advertised under this address in time.
@@ -92,10 +98,11 @@ class BumbleClient(BaseBleakClient):
             raise BleakError(f"{self.address}: the link broke as soon as it was made")
         try:
             async with asyncio.timeout(self._timeout):
-                await self._ask(connection.gatt_client.request_mtu(ATT_MTU_BYTES))
                 if pair:
                     await self.pair()
                 self.services = await self._ask(self._discover(connection))
+                if connection.att_mtu == att.ATT_DEFAULT_MTU:  # else the peer asked, beside our discovery
+                    await self._ask(connection.gatt_client.request_mtu(ATT_MTU_BYTES))
         except BaseException:
             with suppress(BleakError):
                 await self.disconnect()
@@ -326,6 +333,12 @@ async def _descriptors(client: Client, characteristic: "CharacteristicProxy[byte
     """Find a characteristic's descriptors; return where a further characteristic begins, if one does."""
     characteristic.descriptors_discovered = True  # or bumble would ask again on subscribe
     if characteristic.handle >= characteristic.end_group_handle:
+        return None
+    if characteristic.handle + 1 == characteristic.end_group_handle and characteristic.properties & _TELLS:
+        # it must have this descriptor (Vol 3 Part G 3.3.3.3), there is one place for it: asking tells nothing new
+        characteristic.descriptors.append(
+            DescriptorProxy(client, characteristic.handle + 1, GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR)
+        )
         return None
     for each in await client.discover_descriptors(
         start_handle=characteristic.handle + 1, end_handle=characteristic.end_group_handle

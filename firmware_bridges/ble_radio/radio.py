@@ -101,7 +101,7 @@ class Radio:
             lost = asyncio.ensure_future(self.lost.wait())
             try:
                 await asyncio.wait({attempt, lost}, return_when=asyncio.FIRST_COMPLETED)
-                if not attempt.done():
+                if not attempt.done() or attempt.cancelled():  # bumble cancels what waits when its controller goes
                     raise BleakError("the Bluetooth controller is gone")
                 return attempt.result()
             except core.BaseBumbleError as error:

@@ -1,8 +1,8 @@
 """A phone that opens doors: the real exchange over bleak, timed step by step.
 
 Holds its P-256 key in memory as a phone's secure element would: it signs and never shows it. What cannot have reached
-the lock is tried again here, a few times and within a deadline; what may have opened the door is not: the guest is
-asked to try the handle.
+the lock is tried again here, a few times and within a deadline. So is what may have opened the door, because to a lock
+that is the same use; only where no try was answered is the guest asked to try the handle.
 """
 
 import asyncio
@@ -43,6 +43,10 @@ TRIES_MAX: Final = 3
 WRITE_WAIT_MS: Final = 2_000
 LEEWAY_MS: Final = 10 * 60_000  # the lock judges by its own clock: only what is far out is stopped here
 """The most a lock forgives a guest (protocols/grant/lock_time.py)."""
+
+
+_OWN_DOING: Final = frozenset({RefusalReason.USED_UP, RefusalReason.BUSY})
+"""Refusals that an own try whose answer was lost explains: they do not say that the door stayed shut."""
 
 
 class Ending(StrEnum):
@@ -164,20 +168,22 @@ class GuestPhone:
         assert bundle is not None and sign is not None  # noqa: S101, PT018 - preflight says so
         [wanted] = [each for each in bundle.doors if each.door == door][:1]
         lost: LinkLostError | None = None
+        unanswered: ReplyTimeoutError | None = None
         cause = Cause.LINK_LOST
         while tries < TRIES_MAX and self._clock.now_ms() - began_ms < OPEN_WAIT_MS:
             tries, phases = tries + 1, Phases()
             try:
-                return await self._try(
+                opening = await self._try(
                     bundle, wanted, sign, user_verified=user_verified, began_ms=began_ms, phases=phases, tries=tries
                 )
+                if unanswered is None or opening.cause not in _OWN_DOING:
+                    return opening
             except _NotHeardError as error:
                 lost, cause = error, Cause.OUT_OF_REACH
             except LinkLostError as error:
                 lost, cause = error, Cause.LINK_LOST
             except ReplyTimeoutError as error:
-                ending, cause, detail = Ending.UNKNOWN, Cause.NO_ANSWER, str(error)
-                break
+                unanswered = error  # asking again is harmless: SPEC.md 7 of protocols/door
             except BleakBluetoothNotAvailableError as error:
                 ending, cause, detail = Ending.FAILED, Cause.NO_BLUETOOTH, str(error)
                 break
@@ -186,6 +192,8 @@ class GuestPhone:
                 break
         else:
             ending, detail = Ending.FAILED, str(lost)
+        if unanswered is not None:  # whatever the later tries met: the first may have opened the door
+            ending, cause, detail = Ending.UNKNOWN, Cause.NO_ANSWER, str(unanswered)
         phases.total_ms = self._clock.now_ms() - began_ms
         return Opening(ending, door, phases, tries, cause, detail)
 

@@ -6,11 +6,11 @@ What is said on a link is the user's business.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Final, Protocol
 
-from bumble import core, hci
+from bumble import att, core, hci
 from bumble.device import Connection, Device
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 
@@ -23,6 +23,7 @@ from protocols.door.lock import LINKS_MOST
 AD_FLAGS: Final = bytes.fromhex("020106")  # LE general discoverable, no BR/EDR
 AD_SERVICE_DATA_128: Final = 0x21
 HANG_UP_WAIT_S: Final = 2.0
+ATT_MTU_BYTES: Final = 517  # an attribute value has at most 512
 
 
 class Hearer(Protocol):
@@ -196,8 +197,16 @@ class Peripheral:
         self._woken = None
         self._soon_refresh()
 
+    async def _agree_on_mtu(self, connection: Connection) -> None:
+        """Ask for a large MTU: ATT lets both sides ask, so it costs the phone's discovery no round trip of its own."""
+        with suppress(core.BaseBumbleError, att.ATT_Error, asyncio.CancelledError):  # without it frames are small
+            await connection.gatt_client.request_mtu(ATT_MTU_BYTES)
+
     def _soon_refresh(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._refresh())
+        self._soon(self._refresh())
+
+    def _soon(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -224,6 +233,7 @@ class Peripheral:
         link = LockLink(self, connection)
         self._links[connection] = (link, self._answer(link))
         connection.on(connection.EVENT_DISCONNECTION, lambda _: self._on_disconnection(connection))
+        self._soon(self._agree_on_mtu(connection))
         self._soon_refresh()
 
     def _on_disconnection(self, connection: Connection) -> None:

@@ -1,5 +1,6 @@
-"""The phone opens what it may, says why it may not, and tries again only what cannot have happened."""
+"""The phone opens what it may, says why it may not, and tries again what does no harm twice."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from firmware_bridges.guest_phone.phone import Ending, GuestPhone
 from firmware_bridges.guest_phone.sentences import Cause
 from protocols.errors import InvalidInputError, RefusalReason, UnsupportedVersionError
-from tests.firmware_bridges.innkeeper_lock.world import START_S, until, world
+from protocols.grant.grant import NO_FLAGS, GrantFlag
+from tests.firmware_bridges.innkeeper_lock.world import START_S, World, until, world
 
 DAY_S = 86_400
 
@@ -160,20 +162,62 @@ async def test_a_link_lost_before_the_door_was_asked_is_tried_again(
         assert (await phone.open("door-101")).ending is Ending.OPENED
 
 
-async def test_an_answer_that_is_lost_is_not_asked_for_again(tmp_path: Path) -> None:
-    async with world(tmp_path) as hotel:
-        phone = await hotel.guest("door-101")
-        lock = hotel.emulator.locks["door-101"]
-        draw, cut = lock.draw_bolt, lock.peripheral.cut
+def losing_answers(hotel: World, times: int) -> None:
+    """The motor turns, and the link breaks before the answer leaves."""
+    lock = hotel.emulator.locks["door-101"]
+    draw, cut = lock.draw_bolt, lock.peripheral.cut
+    left = [times]
 
-        def draw_and_die(link: object) -> None:
-            draw(link)  # type: ignore[arg-type]
+    def draw_and_die(link: object) -> None:
+        draw(link)  # type: ignore[arg-type]
+        if left[0]:
+            left[0] -= 1
             cut()
 
-        lock.draw_bolt = draw_and_die  # type: ignore[method-assign]
+    lock.draw_bolt = draw_and_die  # type: ignore[method-assign]
+
+
+@pytest.mark.requirement("P11")
+@pytest.mark.parametrize("flags", [NO_FLAGS, GrantFlag.ONE_SHOT])
+async def test_a_lost_answer_is_asked_for_again_in_the_same_tap_and_costs_one_use(
+    tmp_path: Path, flags: GrantFlag
+) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101", flags=flags)
+        losing_answers(hotel, 1)
         opening = await phone.open("door-101")
-        assert (opening.ending, opening.cause, opening.tries) == (Ending.UNKNOWN, Cause.NO_ANSWER, 1)
+        assert (opening.ending, opening.cause, opening.tries) == (Ending.OPENED, None, 2)
+        assert [count for _, count, _ in hotel.emulator.locks["door-101"].core.uses] == ([1] if flags else [])
+
+
+@pytest.mark.requirement("P11")
+async def test_used_up_by_its_own_unanswered_try_is_told_as_unknown_and_not_as_refused(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101", flags=GrantFlag.ONE_SHOT)
+        losing_answers(hotel, 1)
+        lock = hotel.emulator.locks["door-101"]
+        cut = lock.peripheral.cut
+
+        def cut_and_lose_power() -> object:
+            lock._memory = replace(lock._memory, core=replace(lock.core, lately=()))  # as after ten seconds
+            return cut()
+
+        lock.peripheral.cut = cut_and_lose_power
+        losing_answers(hotel, 1)
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.cause) == (Ending.UNKNOWN, Cause.NO_ANSWER)
         assert hotel.motors("door-101") == 1
+        again = await phone.open("door-101")
+        assert (again.ending, again.cause) == (Ending.REFUSED, RefusalReason.USED_UP)
+
+
+async def test_a_door_that_never_answers_leaves_the_guest_to_try_the_handle(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        losing_answers(hotel, 9)
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.cause, opening.tries) == (Ending.UNKNOWN, Cause.NO_ANSWER, 3)
+        assert hotel.motors("door-101") == 3
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -183,9 +227,9 @@ async def test_on_a_mildly_bad_air_what_the_phone_says_is_what_happened(tmp_path
         phone = await hotel.guest("door-101")
         certain = possible = 0
         for _ in range(5):
-            ending = (await phone.open("door-101")).ending
-            certain += ending is Ending.OPENED
-            possible += ending in (Ending.OPENED, Ending.UNKNOWN)
+            opening = await phone.open("door-101")
+            certain += opening.ending is Ending.OPENED
+            possible += opening.tries  # each may have moved the bolt, whatever came back
         assert certain <= hotel.motors("door-101") <= possible
 
 

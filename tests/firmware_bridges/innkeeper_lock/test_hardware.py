@@ -1,4 +1,4 @@
-"""Bolt and battery of the emulated lock: the sensor says what is so, the log tells it once, the percentage is measured."""
+"""Bolt and battery of the emulated lock: the sensor says what is so, the log says it once, the charge is measured."""
 
 from pathlib import Path
 
