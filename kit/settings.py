@@ -5,7 +5,6 @@ A relative path in the file is relative to the file's folder; one in the environ
 Why msgspec and not pydantic-settings: docs/decisions/0004-settings-with-msgspec.md.
 """
 
-import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from kit.logs import REDACTED, is_secret
+from protocols.documents import parse_toml, shown, value_at
 from protocols.errors import InvalidInputError
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 LEVEL_SEPARATOR: Final = "__"
-VALUE_SHOWN_MAX: Final = 80
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -59,12 +58,7 @@ def _read(path: Path) -> dict[str, Any]:
             raw = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
-    if len(raw) > FILE_BYTES_MAX:
-        raise InvalidInputError(str(path), f"is larger than {FILE_BYTES_MAX} bytes")
-    try:
-        return tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError(str(path), f"is not TOML: {error}") from error
+    return parse_toml(raw, str(path), FILE_BYTES_MAX)
 
 
 def _with_paths(node: Any, folder: Path, kind: object) -> Any:  # noqa: ANN401  # walks untyped TOML
@@ -101,8 +95,8 @@ def _from_variable(cls: type[msgspec.Struct], key: tuple[str, ...], name: str, t
         if structured:
             return msgspec.json.decode(text)
         value = msgspec.convert(text, kind, strict=timedelta in alternatives, dec_hook=_decode)
-    except (msgspec.MsgspecError, ValueError) as error:
-        problem = "is not of the right form" if is_secret(key[-1]) else str(error)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        problem = "is not of the right form" if any(map(is_secret, key)) else str(error)
         raise InvalidInputError(name, f"{problem}; got {_shown(key, text)}") from error
     return msgspec.to_builtins(value)
 
@@ -130,8 +124,8 @@ def _put(tree: dict[str, Any], key: tuple[str, ...], value: object, name: str) -
 
 def _decode(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, str):
-        if not value:
-            raise ValueError("a path must not be empty")
+        if not value or "\x00" in value:
+            raise ValueError("a path must not be empty" if not value else "a path must not hold a NUL")
         return Path(value)
     raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")
 
@@ -146,20 +140,15 @@ def _explained(
     where = next((variables[plain[:n]] for n in range(len(plain), 0, -1) if plain[:n] in variables), source)
     if not key:
         return InvalidInputError(where, problem)
-    node: Any = tree
-    for level in key:
-        if not isinstance(node, dict) or level not in node:  # an item of a list: the key says which
-            return InvalidInputError(where, f"{'.'.join(key)}: {problem}")
-        node = node[level]
-    if isinstance(node, dict):
+    found = value_at(tree, str(error))
+    if found is None or isinstance(found[0], dict):
         return InvalidInputError(where, f"{'.'.join(key)}: {problem}")
-    if is_secret(key[-1]):
+    if any(map(is_secret, plain)):
         problem = "is not of the right form"
-    return InvalidInputError(where, f"{'.'.join(key)}: {problem}; got {_shown(key, node)}")
+    return InvalidInputError(where, f"{'.'.join(key)}: {problem}; got {_shown(plain, found[0])}")
 
 
 def _shown(key: tuple[str, ...], value: object) -> str:
-    if is_secret(key[-1]):
+    if any(map(is_secret, key)):
         return REDACTED
-    text = repr(value)
-    return text if len(text) <= VALUE_SHOWN_MAX else text[:VALUE_SHOWN_MAX] + "..."
+    return shown(value)

@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Final
 
 import msgspec
 
 from protocols.descriptors.descriptor import RAW_RANGE, Descriptor, Point, Raw, Table
-from protocols.device_model.capability import Kind, Value
+from protocols.device_model.capability import Kind, Value, is_finite
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
+from protocols.documents import shown
 from protocols.errors import LocalProtocolError
 
 PAYLOAD_BYTES_MAX: Final = 64 * 1024
@@ -99,7 +100,7 @@ def judge(point: Point, raw: object) -> Judged:
         return Judged(raw, Quality.GOOD) if isinstance(raw, bool) else _bad(Reason.WRONG_TYPE, raw)
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         return _bad(Reason.WRONG_TYPE, raw)
-    if not isfinite(raw):
+    if not is_finite(raw):
         return _bad(Reason.NO_VALUE)
     value = _scaled(raw, point)
     least, most = point.range
@@ -234,12 +235,12 @@ def allow(point: Point, value: object) -> Allowed | str:
     row = point.row
     if row.kind in (Kind.BOOL, Kind.CHOICE):
         if row.kind is Kind.BOOL and not isinstance(value, bool):
-            return f"{value!r:.40} is not true or false"
+            return f"{shown(value, 40)} is not true or false"
         if point.values and not any(meaning == value for _, meaning in point.values):
-            return f"{value!r:.40} is none of {', '.join(str(meaning) for _, meaning in point.values)}"
+            return f"{shown(value, 40)} is none of {', '.join(str(meaning) for _, meaning in point.values)}"
         return Allowed(value, clamped=False)  # type: ignore[arg-type]  # a bool, or one of the choices
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        return f"{value!r:.40} is not a number"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
+        return f"{shown(value, 40)} is not a number"
     least, most = rule.least, rule.most
     assert least is not None  # noqa: S101  # the loader has seen to it
     assert most is not None  # noqa: S101
@@ -307,9 +308,9 @@ def _scaled(raw: float, point: Point) -> float:
     # Decimal: 216 * 0.1 must be 21.6, on this side and on the emulator's.
     try:
         value = Decimal(repr(raw)) * Decimal(repr(point.scale)) + Decimal(repr(point.offset))
-    except InvalidOperation:
-        return float("inf")
-    return round(float(value), NUMBER_DIGITS_MAX)
+        return round(float(value), NUMBER_DIGITS_MAX)
+    except (InvalidOperation, ValueError, OverflowError):  # more digits than a number has
+        return inf
 
 
 def _step_into(document: Mapping[str, Any], path: str) -> tuple[bool, object]:
@@ -322,7 +323,7 @@ def _step_into(document: Mapping[str, Any], path: str) -> tuple[bool, object]:
 
 
 def _bad(reason: Reason, raw: object = None) -> Judged:
-    return Judged(None, Quality.BAD, reason if raw is None else f"{reason}: {raw!r:.60}")
+    return Judged(None, Quality.BAD, reason if raw is None else f"{reason}: {shown(raw, 60)}")
 
 
 def bad(reason: Reason, detail: str = "") -> Judged:

@@ -5,9 +5,10 @@ attribute that the device model does not have is refused with file, place and va
 wrong register in somebody's room.
 """
 
-import tomllib
-from collections.abc import Hashable
+import re
+from collections.abc import Hashable, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -15,6 +16,7 @@ import msgspec
 
 from protocols.device_model.capability import Attribute, Capability, Kind, Unit, attribute, problem_with
 from protocols.device_model.identity import DescriptorId, parse_descriptor_id
+from protocols.documents import explained, parse_toml, shown
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 
 FORMAT: Final = 1
@@ -22,6 +24,11 @@ DESCRIPTOR_BYTES_MAX: Final = 256 * 1024
 POINTS_MAX: Final = 500
 REGISTER_MAX: Final = 0xFFFF
 REGISTERS_A_READ_MAX: Final = 125  # Modbus application protocol 1.1b3, 6.3
+ROOT: Final = "{root}"
+"""In a node template: the node id of the device's object."""
+NODE_ID: Final = re.compile(r"(ns=\d{1,5};)?[sigb]=.{1,400}", re.DOTALL)
+FLOAT32_MOST: Final = 3.4e38
+DOUBLE_MOST: Final = 1.7e308
 
 Table = Literal["coil", "discrete", "input", "holding"]
 RegisterType = Literal["bool", "int16", "uint16", "int32", "uint32", "float32"]
@@ -47,6 +54,22 @@ RAW_RANGE: Final[dict[str, tuple[int, int]]] = {
     "UInt32": (0, 0xFFFF_FFFF),
 }
 """Integers that fit a type, on a register or in a node."""
+_NUMBERS: Final = ((int,), (int, float))
+_RAW_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(RAW_RANGE, (int,)),
+    **dict.fromkeys(("bool", "Boolean"), (bool,)),
+    **dict.fromkeys(("float32", "Float", "Double", "number"), (int, float)),
+    "integer": (int,),
+    **dict.fromkeys(("text", "String"), (str,)),
+}
+"""What a value is in Python when it comes off the wire."""
+_RAW_BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    **RAW_RANGE,
+    **dict.fromkeys(("float32", "Float"), (-FLOAT32_MOST, FLOAT32_MOST)),
+    **dict.fromkeys(("Double", "number"), (-DOUBLE_MOST, DOUBLE_MOST)),
+    "integer": (-(2.0**63), 2.0**63),
+}
+"""Numbers that fit a type."""
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -111,8 +134,9 @@ Wire = ModbusWire | Zigbee2MqttWire | OpcUaWire
 class WriteRule(_Strict, frozen=True):
     """What may be written: the allow-list of guarantee G13.
 
-    Numbers are clamped into [`least`, `most`] and rounded to `step`; a point is written at most once in
-    `min_interval_s` (memory cells wear out, compressors must not be switched like lamps). `key` is the payload's key
+    Numbers are clamped into [`least`, `most`] and rounded to `step`. Over time a point is written at most once in
+    `min_interval_s` (memory cells wear out, compressors must not be switched like lamps); `burst` writes that nobody
+    asked for lately may follow each other at once. `key` is the payload's key
     where it is not the path (Zigbee2MQTT). `settle_ms` passes before the value is read back.
     """
 
@@ -120,6 +144,7 @@ class WriteRule(_Strict, frozen=True):
     most: float | None = None
     step: Annotated[float, msgspec.Meta(gt=0)] | None = None
     min_interval_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0
+    burst: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
     settle_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
     key: str | None = None
 
@@ -241,7 +266,8 @@ def load(path: Path) -> Descriptor:
         InvalidInputError: missing, no TOML or wrong; names file, place and value.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(DESCRIPTOR_BYTES_MAX + 1)
     except OSError as error:
         raise InvalidInputError(str(path), f"cannot be read: {error.strerror}") from error
     descriptor = parse(data, str(path))
@@ -253,36 +279,15 @@ def load(path: Path) -> Descriptor:
 
 def parse(data: bytes, place: str) -> Descriptor:
     """Return the descriptor written in `data` (TOML). `place` is where it came from. Raises as `load` does."""
-    if len(data) > DESCRIPTOR_BYTES_MAX:
-        raise InvalidInputError(place, f"{len(data)} bytes, at most {DESCRIPTOR_BYTES_MAX} are read")
-    try:
-        document = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInputError(place, f"no TOML: {error}") from error
-    if document.get("format") != FORMAT:
+    document = parse_toml(data, place, DESCRIPTOR_BYTES_MAX)
+    if document.get("format") != FORMAT or type(document["format"]) is not int:
         raise UnsupportedVersionError(f"{place}: descriptor", document.get("format"), (FORMAT,))
     try:
         descriptor = msgspec.convert(document, Descriptor)
     except msgspec.ValidationError as error:
-        raise InvalidInputError(place, f"{error}{_value_at(document, str(error))}") from error
+        raise InvalidInputError(place, explained(error, document)) from error
     _check(descriptor, place)
     return descriptor
-
-
-def _value_at(document: object, error: str) -> str:
-    """Add the offending value to a msgspec error, which names only its path (`$.points[3].register`)."""
-    _, dollar, path = error.rpartition("`$")
-    if not dollar:
-        return ""
-    value = document
-    for step in path.rstrip("`").replace("]", "").replace("[", ".").split(".")[1:]:
-        if isinstance(value, dict) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            return ""
-    return f"; it is {value!r:.120}"
 
 
 def _check(descriptor: Descriptor, place: str) -> None:
@@ -295,6 +300,7 @@ def _check(descriptor: Descriptor, place: str) -> None:
             if key in seen:
                 raise InvalidInputError(spot, f"{key!r} is taken already, by points[{seen[key]}]")
             seen[key] = index
+    _check_overlaps(descriptor.points, place)
     for index, identification in enumerate(descriptor.identify):
         spot = f"{place}: identify[{index}]"
         where = (identification.register is not None and identification.table is not None, bool(identification.node))
@@ -302,14 +308,52 @@ def _check(descriptor: Descriptor, place: str) -> None:
             raise InvalidInputError(spot, "says nothing of where to look on this wire: table and register, or node")
         if not identification.equals:
             raise InvalidInputError(f"{spot}.equals", "is empty: nothing would fit")
+        if isinstance(descriptor.wire, OpcUaWire):
+            _check_node(identification.node or "", descriptor.wire, f"{spot}.node")
     if isinstance(descriptor.wire, ModbusWire):
-        for name in descriptor.wire.unreadable:
-            unreadable_register(name, f"{place}: wire.unreadable")
+        _check_unreadable(descriptor, descriptor.wire, place)
     for index, start in enumerate(descriptor.emulation.start if descriptor.emulation else ()):
         spot = f"{place}: emulation.start[{index}]"
         row = attribute(start.capability, start.attribute, spot)
         if (problem := problem_with(row, start.value)) is not None:
             raise InvalidInputError(f"{spot}.value", problem)
+
+
+def _check_unreadable(descriptor: Descriptor, wire: ModbusWire, place: str) -> None:
+    names = {unreadable_register(name, f"{place}: wire.unreadable"): name for name in wire.unreadable}
+    wanted: list[tuple[str, Table | None, int, int]] = [
+        (f"points[{index}]", each.table, each.register or 0, each.words) for index, each in enumerate(descriptor.points)
+    ]
+    wanted += [
+        (f"identify[{index}]", each.table, each.register or 0, 1) for index, each in enumerate(descriptor.identify)
+    ]
+    for spot, table, register, words in wanted:
+        for each in range(register, register + words):
+            if table is not None and (table, each) in names:
+                raise InvalidInputError(
+                    f"{place}: {spot}.register", f"{names[table, each]!r} is named in wire.unreadable"
+                )
+
+
+def _check_overlaps(points: Sequence[Point], place: str) -> None:
+    """Refuse values that share some of their registers: half of a number is no number."""
+    spans = sorted(
+        (each.table, each.register, each.register + each.words, index)
+        for index, each in enumerate(points)
+        if each.table is not None and each.register is not None
+    )
+    for (table, start, end, first), (other, begin, finish, second) in pairwise(spans):
+        if other == table and begin < end and (begin, finish) != (start, end):
+            raise InvalidInputError(
+                f"{place}: points[{second}].register",
+                f"{table} {begin}..{finish - 1} lies half in points[{first}], {start}..{end - 1}",
+            )
+
+
+def _check_node(template: str, wire: OpcUaWire, place: str) -> None:
+    node = template.replace(ROOT, wire.root)
+    if NODE_ID.fullmatch(node) is None:
+        raise InvalidInputError(place, f"{shown(node)} is no OPC UA node id, such as ns=2;s=Chiller1.Setpoint")
 
 
 def unreadable_register(name: str, place: str = "unreadable") -> tuple[Table, int]:
@@ -352,6 +396,10 @@ def _check_point(point: Point, wire: Wire, place: str) -> None:
         raise InvalidInputError(f"{place}.path", f"{point.path!r} has an empty step")
     if isinstance(wire, ModbusWire):
         _check_registers(point, wire, place)
+    if isinstance(wire, OpcUaWire):
+        _check_node(point.node or "", wire, f"{place}.node")
+    if point.write is not None and point.write.key is not None and not isinstance(wire, Zigbee2MqttWire):
+        raise InvalidInputError(f"{place}.write.key", f"{shown(point.write.key)}: only a JSON payload has keys")
     _check_values(point, row, place)
     if point.write is not None:
         _check_write(point, row, point.write, place)
@@ -380,6 +428,8 @@ def _check_values(point: Point, row: Attribute, place: str) -> None:
         raise InvalidInputError(f"{place}.values", "missing: a choice needs its pairs of raw and value")
     if row.kind is Kind.BOOL and not point.values and point.type not in ("bool", "Boolean"):
         raise InvalidInputError(f"{place}.values", f"missing: {point.type!r} is no bool by itself")
+    if row.kind in (Kind.NUMBER, Kind.INTEGER) and not point.values and _RAW_KINDS[point.type] not in _NUMBERS:
+        raise InvalidInputError(f"{place}.type", f"{point.type!r} holds no number, and {point.attribute} is one")
     seen: set[tuple[type, Raw]] = set()
     for index, (raw, value) in enumerate(point.values):
         if (problem := problem_with(row, value)) is not None:
@@ -388,8 +438,14 @@ def _check_values(point: Point, row: Attribute, place: str) -> None:
             raise InvalidInputError(f"{place}.values[{index}]", f"raw {raw!r} is given twice")
         seen.add((type(raw), raw))
         low, high = RAW_RANGE.get(point.type, (None, None))
-        if low is not None and high is not None and not (isinstance(raw, int) and low <= raw <= high):
-            raise InvalidInputError(f"{place}.values[{index}]", f"raw {raw!r} does not fit {point.type}")
+        fits = type(raw) in _RAW_KINDS[point.type]
+        if not fits or (low is not None and high is not None and not (isinstance(raw, int) and low <= raw <= high)):
+            raise InvalidInputError(f"{place}.values[{index}]", f"raw {shown(raw)} does not fit {point.type}")
+    for name, bound in (("least", point.least), ("most", point.most)):
+        if bound is not None and row.least is not None and row.most is not None and not row.least <= bound <= row.most:
+            raise InvalidInputError(
+                f"{place}.{name}", f"{bound:g} is outside {row.least:g}..{row.most:g}, the plausible range"
+            )
     least, most = point.range
     if least is not None and most is not None and least >= most:
         raise InvalidInputError(f"{place}.least", f"{least:g} is not under {most:g}")
@@ -406,6 +462,13 @@ def _check_write(point: Point, row: Attribute, rule: WriteRule, place: str) -> N
         least, most = point.range
         if (least is not None and rule.least < least) or (most is not None and rule.most > most):
             raise InvalidInputError(f"{place}.write", f"{rule.least:g}..{rule.most:g} leaves the plausible range")
+        if point.values:
+            raise InvalidInputError(f"{place}.write", "a number that is read by its codes cannot be written")
+        low, high = _RAW_BOUNDS[point.type]
+        for name, bound in (("least", rule.least), ("most", rule.most)):
+            raw = (Decimal(repr(bound)) - Decimal(repr(point.offset))) / Decimal(repr(point.scale))
+            if not low <= raw <= high:
+                raise InvalidInputError(f"{place}.write.{name}", f"{bound:g} is raw {raw:g}: does not fit {point.type}")
         whole = point.type in RAW_RANGE or point.type == "integer"
         if whole and rule.step is not None and Decimal(repr(rule.step)) % abs(Decimal(repr(point.scale))) != 0:
             raise InvalidInputError(f"{place}.write.step", f"{rule.step:g} is no multiple of the scale {point.scale:g}")

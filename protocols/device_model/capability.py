@@ -5,6 +5,7 @@ Matter has no cluster (fault_state) the table says so. Values are in the units a
 per cent), not in Matter's integer hundredths.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Final
 
+from protocols.documents import shown
 from protocols.errors import InvalidInputError
 
 Value = bool | int | float | str
@@ -155,6 +157,7 @@ ATTRIBUTES: Final[Mapping[tuple[Capability, str], Attribute]] = MappingProxyType
 """Every attribute there is, by capability and name."""
 
 ENDPOINT_SEPARATOR: Final = ":"
+_ENDPOINT: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,39}")
 
 
 def attribute(capability: Capability, name: str, place: str = "") -> Attribute:
@@ -166,12 +169,21 @@ def attribute(capability: Capability, name: str, place: str = "") -> Attribute:
     Raises:
         InvalidInputError: there is no such attribute.
     """
-    row = ATTRIBUTES.get((capability, name.partition(ENDPOINT_SEPARATOR)[0]))
-    if row is None:
+    plain, separator, endpoint = name.partition(ENDPOINT_SEPARATOR)
+    row = ATTRIBUTES.get((capability, plain))
+    if row is None or (separator and _ENDPOINT.fullmatch(endpoint) is None):
+        spelt = f"{capability}.{shown(name)[1:-1]}"
+        where = f"{place}: {spelt}" if place else spelt
+        if row is not None:
+            raise InvalidInputError(where, "what stands after the ':' is not 1 to 40 of a-z, 0-9 and '_'")
         known = ", ".join(each.name for each in _ROWS if each.capability is capability)
-        where = f"{place}: {capability}.{name}" if place else f"{capability}.{name}"
         raise InvalidInputError(where, f"no such attribute; {capability} has {known}")
     return row
+
+
+def is_finite(value: float) -> bool:
+    """Say whether a number is one; an integer always is, and `math.isfinite` raises for one that no float can hold."""
+    return isinstance(value, int) or isfinite(value)
 
 
 def problem_with(row: Attribute, value: object) -> str | None:
@@ -180,17 +192,17 @@ def problem_with(row: Attribute, value: object) -> str | None:
     An integer is a number, a bool is neither; infinities and NaN are no values.
     """
     if row.kind is Kind.BOOL:
-        return None if isinstance(value, bool) else f"{value!r} is not true or false"
+        return None if isinstance(value, bool) else f"{shown(value)} is not true or false"
     if row.kind is Kind.CHOICE:
-        return None if value in row.choices else f"{value!r} is none of {', '.join(row.choices)}"
+        return None if value in row.choices else f"{shown(value)} is none of {', '.join(row.choices)}"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"{value!r} is not a number"
+        return f"{shown(value)} is not a number"
     if row.kind is Kind.INTEGER and not isinstance(value, int):
-        return f"{value!r} is not an integer"
-    if not isfinite(value):
-        return f"{value!r} is not a number"
+        return f"{shown(value)} is not an integer"
+    if not is_finite(value):
+        return f"{shown(value)} is not a number"
     if row.least is not None and value < row.least:
-        return f"{value!r} is under {row.least:g}"
+        return f"{shown(value)} is under {row.least:g}"
     if row.most is not None and value > row.most:
-        return f"{value!r} is over {row.most:g}"
+        return f"{shown(value)} is over {row.most:g}"
     return None

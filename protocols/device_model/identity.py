@@ -6,6 +6,7 @@ Source of truth: SPEC.md section 1. A name is never derived from a guest, and ne
 import re
 from typing import Final, NewType
 
+from protocols.documents import shown
 from protocols.errors import InvalidInputError
 
 PropertyId = NewType("PropertyId", str)
@@ -38,7 +39,7 @@ def parse_name(text: object, place: str) -> str:
         InvalidInputError: it is no text or does not fit the grammar.
     """
     if not isinstance(text, str) or _NAME.fullmatch(text) is None:
-        raise InvalidInputError(place, f"{_shown(text)} is no name: 1 to 40 of a-z, 0-9 and '-', not starting with '-'")
+        raise InvalidInputError(place, f"{shown(text)} is no name: 1 to 40 of a-z, 0-9 and '-', not starting with '-'")
     return text
 
 
@@ -80,17 +81,12 @@ def parse_bus_id(text: object, place: str = "bus id") -> BusId:
 def parse_lock_id(text: object, place: str = "lock id") -> LockId:
     """Return a lock's id, 16 lower-case hexadecimal digits. Raises InvalidInputError."""
     if not isinstance(text, str) or _LOCK.fullmatch(text) is None:
-        raise InvalidInputError(place, f"{_shown(text)} is no lock id: 16 of 0-9 and a-f")
+        raise InvalidInputError(place, f"{shown(text)} is no lock id: 16 of 0-9 and a-f")
     return LockId(text)
 
 
 def parse_descriptor_id(text: object, place: str = "descriptor") -> DescriptorId:
     """Return a descriptor's id, `<family>/<model>`. Raises InvalidInputError."""
     if not isinstance(text, str) or _DESCRIPTOR.fullmatch(text) is None:
-        raise InvalidInputError(place, f"{_shown(text)} is no descriptor id: <family>/<model>")
+        raise InvalidInputError(place, f"{shown(text)} is no descriptor id: <family>/<model>")
     return DescriptorId(text)
-
-
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."

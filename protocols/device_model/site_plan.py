@@ -6,6 +6,7 @@ place and value, because a plan that is half understood opens the wrong door.
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
+from ipaddress import ip_address
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
@@ -28,6 +29,7 @@ from protocols.device_model.identity import (
     parse_property_id,
     parse_room_id,
 )
+from protocols.documents import explained_json, shown
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 
 SITE_PLAN_VERSION: Final = 1
@@ -40,9 +42,16 @@ ROOM_NUMBER_MAX: Final = 0xFFFF
 ZONES_MAX: Final = 2**64 - 1  # a grant names common doors by a 64-bit mask
 
 _COMPRESSED_P256: Final = re.compile(r"0[23][0-9a-f]{64}")
+_NODE: Final = re.compile(r"(ns=\d{1,5};)?[sigb]=[^\x00]+")
 _IEEE: Final = re.compile(r"0x[0-9a-f]{16}")
 _TOPIC_LEVEL: Final = re.compile(r"[^+#\x00/]{1,64}")
 _BASE_TOPIC: Final = re.compile(r"[^+#\x00]{1,200}")
+_HOST: Final = re.compile(
+    r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
+)
+_OPCUA_URL: Final = re.compile(
+    r"opc\.tcp://(?P<host>\[[0-9A-Fa-f:.]+\]|[^/:@\[\]\s]+)(:(?P<port>[0-9]{1,5}))?(/[^\s?#\x00]*)?"
+)
 _ZONE_NAME: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
 
 RoomKind = Literal["guest_room", "common", "plant"]
@@ -67,7 +76,7 @@ class Room(_Strict, frozen=True):
     """A place that things are in. `type` is the property's own word (double, suite, lobby)."""
 
     id: RoomId
-    floor: int
+    floor: Annotated[int, msgspec.Meta(ge=-100, le=500)]
     kind: RoomKind
     type: _Text
 
@@ -205,8 +214,10 @@ def parse(data: bytes, place: str = "site plan") -> SitePlan:
         if version != SITE_PLAN_VERSION:
             raise UnsupportedVersionError(f"{place}: site plan", version, (SITE_PLAN_VERSION,))
         plan = _PLAN.decode(data)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(place, explained_json(error, data)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInputError(place, str(error)) from error
+        raise InvalidInputError(place, f"is no JSON that can be read: {error}") from error
     _check(plan, place)
     return plan
 
@@ -221,7 +232,7 @@ def _check(plan: SitePlan, place: str) -> None:
     parse_property_id(plan.property.tenant, f"{place}: property.tenant")
     parse_edge_id(plan.edge, f"{place}: edge")
     if _ZONE_NAME.fullmatch(plan.property.zone) is None:
-        raise InvalidInputError(f"{place}: property.zone", f"{plan.property.zone!r} is no zone name")
+        raise InvalidInputError(f"{place}: property.zone", f"{shown(plan.property.zone)} is no zone name")
     for index, room in enumerate(plan.rooms):
         parse_room_id(room.id, f"{place}: rooms[{index}].id")
     _once((each.id for each in plan.rooms), f"{place}: rooms[{{}}].id")
@@ -229,15 +240,17 @@ def _check(plan: SitePlan, place: str) -> None:
     for index, bus in enumerate(plan.buses):
         _check_bus(bus, f"{place}: buses[{index}]")
     _once((each.id for each in plan.buses), f"{place}: buses[{{}}].id")
+    # Two buses in one place would take each other's devices for strangers, and each other's answers for their own.
+    _once((_place_of(each) for each in plan.buses), f"{place}: buses[{{}}]")
     buses: dict[BusId, Bus] = {each.id: each for each in plan.buses}
     for index, device in enumerate(plan.devices):
         spot = f"{place}: devices[{index}]"
         parse_device_id(device.id, f"{spot}.id")
         parse_descriptor_id(device.descriptor, f"{spot}.descriptor")
         if device.room not in rooms:
-            raise InvalidInputError(f"{spot}.room", f"{device.room!r} is none of the plan's rooms")
+            raise InvalidInputError(f"{spot}.room", f"{shown(device.room)} is none of the plan's rooms")
         if device.address.bus not in buses:
-            raise InvalidInputError(f"{spot}.address.bus", f"{device.address.bus!r} is none of the plan's buses")
+            raise InvalidInputError(f"{spot}.address.bus", f"{shown(device.address.bus)} is none of the plan's buses")
         _check_address(device.address, buses[device.address.bus], f"{spot}.address")
     _once((each.id for each in plan.devices), f"{place}: devices[{{}}].id")
     # Two units of one make may share an address field by mistake: the second would answer for the first.
@@ -252,13 +265,13 @@ def _check_doors(doors: Sequence[Door], rooms: set[RoomId], place: str) -> None:
         parse_door_id(door.id, f"{spot}.id")
         parse_lock_id(door.lock, f"{spot}.lock")
         if door.room not in rooms:
-            raise InvalidInputError(f"{spot}.room", f"{door.room!r} is none of the plan's rooms")
+            raise InvalidInputError(f"{spot}.room", f"{shown(door.room)} is none of the plan's rooms")
         if _COMPRESSED_P256.fullmatch(door.s_lock) is None:
             raise InvalidInputError(
-                f"{spot}.s_lock", f"{door.s_lock!r:.80} is no compressed P-256 key: 66 hex digits from 02 or 03"
+                f"{spot}.s_lock", f"{shown(door.s_lock)} is no compressed P-256 key: 66 hex digits from 02 or 03"
             )
         if not 0 <= door.zones <= ZONES_MAX:
-            raise InvalidInputError(f"{spot}.zones", f"{door.zones} is outside 0..{ZONES_MAX}")
+            raise InvalidInputError(f"{spot}.zones", f"{shown(door.zones)} is outside 0..{ZONES_MAX}")
         if (door.number == 0) != (door.zones != 0):
             raise InvalidInputError(
                 f"{spot}.zones", f"number {door.number} with zones {door.zones}: a door has either a number or zones"
@@ -266,23 +279,43 @@ def _check_doors(doors: Sequence[Door], rooms: set[RoomId], place: str) -> None:
     _once((each.id for each in doors), f"{place}: doors[{{}}].id")
     _once((each.lock for each in doors), f"{place}: doors[{{}}].lock")
     _once((each.s_lock for each in doors), f"{place}: doors[{{}}].s_lock")
+    # A grant names private doors by number alone: two rooms of one number would open for each other's guests.
+    numbered: dict[int, RoomId] = {}
+    for index, door in enumerate(doors):
+        if door.number and numbered.setdefault(door.number, door.room) != door.room:
+            raise InvalidInputError(
+                f"{place}: doors[{index}].number",
+                f"{door.number} names room {numbered[door.number]!r} already; this door is of {door.room!r}",
+            )
 
 
 def _check_bus(bus: Bus, place: str) -> None:
     parse_bus_id(bus.id, f"{place}.id")
     match bus:
         case ModbusTcpBus():
-            if not bus.host or any(each.isspace() for each in bus.host) or len(bus.host) > 253:
-                raise InvalidInputError(f"{place}.host", f"{bus.host!r:.80} is no host")
+            if not _is_host(bus.host):
+                raise InvalidInputError(f"{place}.host", f"{shown(bus.host)} is no host name or address")
         case MqttBus():
             levels = bus.base_topic.split("/")
             if _BASE_TOPIC.fullmatch(bus.base_topic) is None or "" in levels or levels[0].startswith("$"):
-                raise InvalidInputError(f"{place}.base_topic", f"{bus.base_topic!r:.80} is no topic to build on")
+                raise InvalidInputError(f"{place}.base_topic", f"{shown(bus.base_topic)} is no topic to build on")
         case OpcUaBus():
-            if not bus.url.startswith("opc.tcp://") or len(bus.url) > 500:
-                raise InvalidInputError(f"{place}.url", f"{bus.url!r:.80} does not start with opc.tcp://")
+            if len(bus.url) > 500 or not _is_opcua_url(bus.url):
+                raise InvalidInputError(f"{place}.url", f"{shown(bus.url)} is not opc.tcp://<host>[:<port>][/<path>]")
         case BleBus():
             pass
+
+
+def _place_of(bus: Bus) -> str:
+    match bus:
+        case ModbusTcpBus():
+            return f"{bus.host}:{bus.port}"
+        case MqttBus():
+            return bus.base_topic
+        case OpcUaBus():
+            return bus.url
+        case BleBus():
+            return f"ble {bus.id}"
 
 
 def _check_address(address: Address, bus: Bus, place: str) -> None:
@@ -291,15 +324,17 @@ def _check_address(address: Address, bus: Bus, place: str) -> None:
     if missing := sorted(needed - given):
         raise InvalidInputError(f"{place}.{missing[0]}", f"missing: bus {bus.id!r} needs it")
     if extra := sorted(given - allowed):
-        raise InvalidInputError(f"{place}.{extra[0]}", f"{getattr(address, extra[0])!r} has no meaning on {bus.id!r}")
+        raise InvalidInputError(
+            f"{place}.{extra[0]}", f"{shown(getattr(address, extra[0]))} has no meaning on {bus.id!r}"
+        )
     if address.unit is not None and not 1 <= address.unit <= 247:
-        raise InvalidInputError(f"{place}.unit", f"{address.unit} is outside 1..247")
+        raise InvalidInputError(f"{place}.unit", f"{shown(address.unit)} is outside 1..247")
     if address.ieee is not None and _IEEE.fullmatch(address.ieee) is None:
-        raise InvalidInputError(f"{place}.ieee", f"{address.ieee!r:.80} is not 0x and 16 of 0-9 and a-f")
+        raise InvalidInputError(f"{place}.ieee", f"{shown(address.ieee)} is not 0x and 16 of 0-9 and a-f")
     if address.friendly_name is not None and not _is_friendly_name(address.friendly_name):
-        raise InvalidInputError(f"{place}.friendly_name", f"{address.friendly_name!r:.80} cannot be a friendly name")
-    if address.node is not None and not (0 < len(address.node) <= 200):
-        raise InvalidInputError(f"{place}.node", f"{address.node!r:.80} is no node id")
+        raise InvalidInputError(f"{place}.friendly_name", f"{shown(address.friendly_name)} cannot be a friendly name")
+    if address.node is not None and (not 0 < len(address.node) <= 200 or _NODE.fullmatch(address.node) is None):
+        raise InvalidInputError(f"{place}.node", f"{shown(address.node)} is no node id")
 
 
 _ADDRESS_FIELDS: Final[dict[type[Bus], tuple[set[str], set[str]]]] = {
@@ -309,6 +344,24 @@ _ADDRESS_FIELDS: Final[dict[type[Bus], tuple[set[str], set[str]]]] = {
     BleBus: (set(), set()),
 }
 """For each kind of bus: the fields that an address needs, and those that it may have."""
+
+
+def _is_host(text: str) -> bool:
+    """What a resolver takes without raising: dots between labels of 1 to 63, or an address."""
+    if len(text) > 253:
+        return False
+    try:
+        ip_address(text.partition("%")[0])
+    except ValueError:
+        return _HOST.fullmatch(text) is not None
+    return True
+
+
+def _is_opcua_url(text: str) -> bool:
+    found = _OPCUA_URL.fullmatch(text)
+    if found is None or not _is_host(found["host"].strip("[]")):
+        return False
+    return found["port"] is None or 1 <= int(found["port"]) <= 65_535
 
 
 def _is_friendly_name(name: str) -> bool:

@@ -3,20 +3,17 @@
 Source of truth: SPEC.md; OPC UA part 4, 7.39 (severity is in the top two bits of a status code) and part 8.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from protocols.descriptors.codec import Judged, Reason, bad, judge
-from protocols.descriptors.descriptor import Descriptor, OpcUaWire, Point
+from protocols.descriptors.descriptor import NODE_ID, ROOT, Descriptor, OpcUaWire, Point
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality
 from protocols.errors import InvalidInputError
 
-ROOT: Final = "{root}"
 NODES_A_READ_MAX: Final = 500
-_NODE: Final = re.compile(r"(ns=\d{1,5};)?[sigb]=.{1,400}", re.DOTALL)
 _SEVERITY_SHIFT: Final = 30
 
 
@@ -36,7 +33,7 @@ def node_of(template: str, root: str, place: str = "node") -> str:
         InvalidInputError: it is no node id.
     """
     node = template.replace(ROOT, root)
-    if _NODE.fullmatch(node) is None:
+    if NODE_ID.fullmatch(node) is None:
         raise InvalidInputError(place, f"{node!r:.120} is no OPC UA node id, such as ns=2;s=Chiller1.Setpoint")
     return node
 

@@ -96,6 +96,10 @@ def test_lists_of_paths_start_at_the_folder_too(tmp_path: Path) -> None:
         ('[uplink]\nbroker_host = "x"\nclient_key_path = ""\n', "uplink.client_key_path: "),
         ("uplink = 3\n", "uplink: Expected `object`, got `int`; got 3"),
         ('buses = [1]\n[uplink]\nbroker_host = "x"\n', "buses[0]: Expected `str`, got `int`"),
+        ('buses = ["a", 1]\n[uplink]\nbroker_host = "x"\n', "buses[1]: Expected `str`, got `int`; got 1"),
+        ('[uplink]\nbroker_host = "x"\nclient_key_path = "a\\u0000b"\n', "holds a NUL"),
+        ('[uplink]\nbroker_host = "x"\nport = 0x' + "f" * 5_000, "an integer of 20000 bits"),
+        ("buses = " + "[" * 50_000, "is nested too deeply"),
         ("[uplink\n", "is not TOML: "),
         ("", "Object missing required field `uplink`"),
     ],
@@ -105,8 +109,9 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, problem: str)
     path.write_text(text)
     with pytest.raises(InvalidInputError) as caught:
         load(Edge, path, "EDGE", {})
-    assert caught.value.place == str(path)
-    assert caught.value.problem.startswith(problem)
+    assert str(caught.value).startswith(str(path))
+    assert problem in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 300
 
 
 @pytest.mark.requirement("PLT-11")
@@ -119,7 +124,12 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, problem: str)
         ("EDGE_UPLINK__BROKER_HOTS", "x", "names no setting: there is no key 'uplink.broker_hots'"),
         ("EDGE_UPLINK__PORT__X", "1", "names no setting: there is no key 'uplink.port.x'"),
         ("EDGE_BUSES", "modbus-1", "JSON is malformed"),
-        ("EDGE_BUSES", "[1]", "Expected `str`, got `int`"),
+        ("EDGE_BUSES", "[1]", "Expected `str`, got `int`; got 1"),
+        ("EDGE_BUSES", "[" * 50_000, "recursion depth"),
+        ("EDGE_BUSES", '{"a": 1}', "Expected `array`, got `object`"),
+        ("EDGE_UPLINK", "3", "uplink: Expected `object`, got `int`; got 3"),
+        ("EDGE_UPLINK__PORT", "9" * 5_000, "Integer value out of range; got '999"),
+        ("EDGE_UPLINK__KEEPALIVE", "P99999999999D", "Duration is out of range"),
     ],
 )
 def test_a_mistake_in_a_variable_is_named(file: Path, name: str, value: str, problem: str) -> None:
@@ -139,6 +149,17 @@ def test_a_secret_value_is_never_repeated(file: Path) -> None:
     for caught in (from_variable, from_file):
         assert "api_token" in f"{caught.value}".lower()
         assert "hush" not in str(caught.value)
+
+
+def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="cannot be read: Is a directory"):
+        load(Edge, tmp_path, "EDGE", {})
+
+
+def test_a_file_that_is_no_utf_8_is_named(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe[\x00u\x00")
+    with pytest.raises(InvalidInputError, match=r"is not TOML: 'utf-8' codec"):
+        load(Edge, file, "EDGE", {})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

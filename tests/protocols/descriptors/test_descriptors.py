@@ -7,13 +7,17 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firmware_bridges.catalogue import PACKAGE, descriptor_files, load_all
 from protocols.descriptors import codec, descriptor
 from protocols.descriptors.descriptor import Point, WriteRule
+from protocols.device_model.capability import problem_with
+from protocols.device_model.identity import DeviceId
 from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
+from protocols.modbus.read_planner import plan_by_interval
+from protocols.opcua.node_map import map_nodes
 
 VECTORS: Final = Path(descriptor.__file__).parents[1] / "vectors" / "descriptors" / "values.json"
 VALUES: Final = json.loads(VECTORS.read_text())
@@ -85,7 +89,24 @@ WRONG: Final = {
         "start",
     ),
     "a wire of another kind": ('kind = "modbus"', 'kind = "opcua"', "wire"),
-    "no TOML": ("[identity]", "[identity", "no TOML"),
+    "a scale that is no number": ("scale = 0.1", "scale = nan", "points[0].scale: nan is not a number"),
+    "a range without end": ("most = 50", "most = inf", "points[0].most: inf is not a number"),
+    "a range wider than the thing": ("most = 50", "most = 500", "outside -40..85"),
+    "a register that may not be read": ("gap_most = 12", 'gap_most = 12\nunreadable = ["input:11"]', "'input:11'"),
+    "half of another value": (
+        'register = 11\ntype = "int16"',
+        'register = 19\ntype = "int32"',
+        "lies half in points[0]",
+    ),
+    "a setpoint that fits no register": (
+        'scale = 0.1\nunit = "Cel"\nleast = 5',
+        'scale = 0.0001\nunit = "Cel"\nleast = 5',
+        "does not fit int16",
+    ),
+    "an endpoint with a NUL": ("setpoint:controller", "setpoint:a\\u0000b", "holds a NUL"),
+    "an endpoint of no name": ("setpoint:controller", "setpoint:A b", "after the ':'"),
+    "a code of another type": ("[[false, true], [true, false]]", "[[0, true], [1, false]]", "raw 0 does not fit bool"),
+    "no TOML": ("[identity]", "[identity", "is not TOML"),
     "an id out of the grammar": ('id = "regin/rcf_230"', 'id = "Regin RCF"', "identity.id"),
 }
 
@@ -162,3 +183,110 @@ def test_a_rule_without_writes_refuses() -> None:
     point = msgspec.convert(SETPOINT, Point)
     assert isinstance(codec.allow(point, 20.0), str)
     assert WriteRule().min_interval_s == 0
+
+
+# --- what is accepted can be used ---------------------------------------------------------------------------
+
+NUMBERS: Final = st.one_of(
+    st.integers(-70_000, 70_000), st.floats(allow_nan=False), st.sampled_from([0, -1, 0.1, 1e-300, 1e300, 2**63 - 1])
+)
+RAWS: Final = st.one_of(st.booleans(), NUMBERS, st.sampled_from(["ON", "OFF", "", "auto"]))
+CHANGES: Final[dict[str, st.SearchStrategy[Any]]] = {
+    "capability": st.sampled_from(["thermostat", "fan_control", "on_off", "level_control", "boolean_state"]),
+    "attribute": st.sampled_from(
+        ["local_temperature", "system_mode", "on_off", "current_level", "fan_mode", "occupied_heating_setpoint:x"]
+    ),
+    "type": st.sampled_from([*descriptor.WORDS, "integer", "number", "text", "Float", "Double", "String", "Boolean"]),
+    "table": st.sampled_from(["coil", "discrete", "input", "holding"]),
+    "register": st.integers(0, 70_000),
+    "bit": st.integers(0, 16),
+    "word_order": st.sampled_from(["big", "little"]),
+    "path": st.sampled_from(["state", "a.b", "", ".", "brightness"]),
+    "node": st.sampled_from(["{root}.X", "nonsense", "ns=2;s=Y", ""]),
+    "scale": NUMBERS,
+    "offset": NUMBERS,
+    "unit": st.sampled_from(["Cel", "%", "K"]),
+    "nan": st.lists(st.integers(-(2**40), 2**40), max_size=2),
+    "values": st.lists(st.tuples(RAWS, RAWS | st.sampled_from(["off", "heat", "low"])).map(list), max_size=3),
+    "least": NUMBERS,
+    "most": NUMBERS,
+    "every_s": NUMBERS,
+    "deadband": NUMBERS,
+    "heartbeat_s": NUMBERS,
+    "readable": st.booleans(),
+    "write": st.fixed_dictionaries(
+        {},
+        optional={
+            "least": NUMBERS,
+            "most": NUMBERS,
+            "step": NUMBERS,
+            "min_interval_s": NUMBERS,
+            "burst": st.integers(0, 11),
+            "settle_ms": st.integers(0, 20_000),
+            "key": st.sampled_from(["k", "brightness"]),
+        },
+    ),
+}
+OURS: Final = [tomllib.loads(path.read_text()) for path in descriptor_files()]
+
+
+def _inline(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_inline(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value) if isinstance(value, str | bool) else repr(value)
+
+
+@st.composite
+def changed_descriptors(draw: st.DrawFn) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json.dumps(draw(st.sampled_from(OURS))))
+    for point in draw(st.lists(st.sampled_from(document["points"]), min_size=1, max_size=3)):
+        for key in draw(st.lists(st.sampled_from(sorted(CHANGES)), min_size=1, max_size=4)):
+            point[key] = draw(CHANGES[key])
+            if key == "type" and draw(st.booleans()):
+                point.pop("bit", None)
+    if draw(st.booleans()) and document["wire"]["kind"] == "modbus":
+        document["wire"] |= {
+            "block_most": draw(st.integers(0, 130)),
+            "gap_most": draw(st.integers(0, 130)),
+            "unreadable": [f"{draw(CHANGES['table'])}:{draw(st.integers(0, 300))}"],
+        }
+    return document
+
+
+@pytest.mark.guarantee("G19")
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(document=changed_descriptors(), asked=RAWS, noise=st.one_of(RAWS, st.none(), st.lists(RAWS), st.just(10**400)))
+def test_a_descriptor_that_is_accepted_never_fails_later(
+    document: dict[str, Any], asked: bool | float | str, noise: object
+) -> None:
+    text, refused = "\n".join(f"{key} = {_inline(value)}" for key, value in document.items()), ""
+    try:
+        made = descriptor.parse(text.encode(), "x.toml")
+    except (InvalidInputError, UnsupportedVersionError) as error:
+        refused = str(error)
+    if refused:
+        assert refused.startswith("x.toml")
+        assert len(refused) < 1_000
+        return
+    if isinstance(made.wire, descriptor.ModbusWire):
+        assert plan_by_interval(made)
+    elif isinstance(made.wire, descriptor.OpcUaWire):
+        assert map_nodes([(DeviceId("d"), made, None)])
+    for point in made.points:
+        judged = codec.judge(point, noise)
+        assert judged.value is None or problem_with(point.row, judged.value) is None
+        allowed = codec.allow(point, asked)
+        if isinstance(allowed, str):
+            continue
+        write = codec.encode(point, allowed.value)  # raises if the loader took what cannot be written
+        raw: object
+        match write:
+            case codec.RegisterWrite(_, _, words):
+                raw = codec.raw_of_words(point, words)
+            case codec.PayloadWrite(payload):
+                [raw] = payload.values()
+            case codec.NodeWrite(_, _, value):
+                raw = value
+        assert codec.same(point, allowed.value, codec.judge(point, raw).value)
