@@ -1,0 +1,193 @@
+/**
+ * One tap on a door, from the choice of a lock to how it ended, after firmware_bridges/guest_phone/phone.py.
+ *
+ * What cannot have reached the lock is tried again here, a few times and within a deadline. What may have opened the door
+ * is not: the guest is told to try the handle, and may ask again (within 10 s the lock takes it for the same use).
+ */
+import {
+  type Answer,
+  ANSWER_WAIT_MS,
+  type Bundle,
+  type BundleDoor,
+  CredentialRefusedError,
+  type Ephemeral,
+  hex,
+  isRefusal,
+  issuerKid,
+  LinkLostError,
+  newEphemeral,
+  PeerProtocolError,
+  PhoneExchange,
+  type RefusalReason,
+  ReplyTimeoutError,
+  type Request,
+  type Result,
+} from '@innkeeper/door'
+import type { Bytes } from '@innkeeper/door'
+import { type DoorDevice, type DoorLink, type DoorRadio, NotChosenError, OtherDoorError, RadioOffError } from './port'
+
+export const TRIES_MOST = 3
+/** All tries together; the time in which the guest looks through the list is not counted. */
+export const OPEN_WAIT_MS = 12_000
+export const CONNECT_WAIT_MS = 6_000
+/** A lock changes its address with its advert, each 512 s: one that was picked is found again only until then. */
+const ADDRESS_LIFE_S = 512
+
+/** Why nothing was opened, where the lock itself did not say so (then it is a RefusalReason). */
+export type Trouble = 'bluetooth_off' | 'not_chosen' | 'out_of_reach' | 'link_lost' | 'no_answer' | 'not_the_lock' | 'other_door'
+
+export type Phase = 'choosing' | 'connecting' | 'asking' | 'opening'
+
+/** `failed`: the lock was never asked. `unknown`: it was asked, and its answer was lost. */
+export type Ending = 'opened' | 'refused' | 'failed' | 'unknown'
+
+/** What came of one tap. `detail` is for the log of whoever looks after this. */
+export interface Opening {
+  ending: Ending
+  door: string
+  tries: number
+  cause: RefusalReason | Trouble | null
+  detail: string
+  result: Result | null
+}
+
+export interface Clock {
+  /** Monotonic milliseconds. */
+  nowMs(): number
+  /** Unix milliseconds. */
+  wallMs(): number
+}
+
+export interface OpenerOptions {
+  radio: DoorRadio
+  clock: Clock
+  /** The phone key's ES256. */
+  sign: (statement: Bytes) => Promise<Bytes>
+  ephemeral?: () => Promise<Ephemeral>
+}
+
+interface Picked {
+  device: DoorDevice
+  slot: number
+}
+
+/** Opens doors with one phone key; remembers which locks know which certificate, and where a lock was just now. */
+export class Opener {
+  readonly #radio: DoorRadio
+  readonly #clock: Clock
+  readonly #sign: (statement: Bytes) => Promise<Bytes>
+  readonly #ephemeral: () => Promise<Ephemeral>
+  readonly #certificateKnown = new Set<string>()
+  readonly #picked = new Map<string, Picked>()
+
+  constructor(options: OpenerOptions) {
+    this.#radio = options.radio
+    this.#clock = options.clock
+    this.#sign = options.sign
+    this.#ephemeral = options.ephemeral ?? newEphemeral
+  }
+
+  /** Open `door`, as after a tap. Never throws for what the guest, the air or the lock does. */
+  async open(bundle: Bundle, door: BundleDoor, onPhase: (phase: Phase) => void = () => {}): Promise<Opening> {
+    const ended = (ending: Ending, cause: Opening['cause'], detail = '', tries = 0, result: Result | null = null): Opening => ({ ending, door: door.door, tries, cause, detail, result })
+    let device: DoorDevice
+    try {
+      device = await this.#find(door, onPhase)
+    } catch (error) {
+      if (error instanceof NotChosenError) return ended('failed', 'not_chosen', error.message)
+      if (error instanceof RadioOffError) return ended('failed', 'bluetooth_off', error.message)
+      throw error
+    }
+    const beganMs = this.#clock.nowMs()
+    let tries = 0
+    let cause: Trouble = 'out_of_reach'
+    let lost = ''
+    while (tries < TRIES_MOST && this.#clock.nowMs() - beganMs < OPEN_WAIT_MS) {
+      tries += 1
+      onPhase('connecting')
+      const progress = { connected: false }
+      try {
+        const { result } = await this.#try(device, bundle, door, onPhase, progress)
+        if (result.status === 'opened') {
+          this.#remember(bundle, door, device)
+          return ended('opened', null, '', tries, result)
+        }
+        if (!isRefusal(result.status)) throw new PeerProtocolError(`the lock answered ${result.status} to UNLOCK`)
+        return ended('refused', result.status, '', tries, result)
+      } catch (error) {
+        if (error instanceof CredentialRefusedError) return ended('refused', error.reason, '', tries)
+        if (error instanceof ReplyTimeoutError) return ended('unknown', 'no_answer', error.message, tries)
+        this.#picked.delete(door.door)
+        if (error instanceof OtherDoorError) return ended('failed', 'other_door', error.message, tries)
+        if (error instanceof PeerProtocolError) return ended('failed', 'not_the_lock', error.message, tries)
+        if (!(error instanceof LinkLostError)) throw error
+        cause = progress.connected ? 'link_lost' : 'out_of_reach'
+        lost = error.message
+      }
+    }
+    return ended('failed', cause, lost, tries)
+  }
+
+  async #find(door: BundleDoor, onPhase: (phase: Phase) => void): Promise<DoorDevice> {
+    const before = this.#picked.get(door.door)
+    if (before !== undefined && before.slot === this.#slot()) return before.device
+    onPhase('choosing')
+    return this.#radio.choose(door.keys, Math.floor(this.#clock.wallMs() / 1_000))
+  }
+
+  async #try(device: DoorDevice, bundle: Bundle, door: BundleDoor, onPhase: (phase: Phase) => void, progress: { connected: boolean }): Promise<Answer> {
+    const link = await device.connect(CONNECT_WAIT_MS)
+    progress.connected = true
+    try {
+      onPhase('asking')
+      const whole = !this.#certificateKnown.has(certificateAt(bundle, door))
+      const exchange = new PhoneExchange(door.keys, this.#unlock(bundle, whole), { ephemeral: await this.#ephemeral(), nowMs: this.#clock.nowMs() })
+      const answer = await this.#talk(link, exchange, onPhase)
+      if (answer.result.status !== 'need_certificate') return answer
+      await exchange.ask(this.#unlock(bundle, true), this.#clock.nowMs())
+      return await this.#talk(link, exchange, onPhase)
+    } finally {
+      link.close()
+    }
+  }
+
+  /** Send and hear until the lock's answer is whole. */
+  async #talk(link: DoorLink, exchange: PhoneExchange, onPhase: (phase: Phase) => void): Promise<Answer> {
+    for (;;) {
+      const frames = exchange.dataToSend()
+      for (const [at, frame] of frames.entries()) {
+        // A message of which the last frame cannot have left is not a message: the lock never had it.
+        await link.write(frame).catch((error: unknown) => { throw at === frames.length - 1 ? asUnknown(error) : error })
+      }
+      if (frames.length > 0) onPhase('opening')
+      const waitMs = exchange.deadlineMs === null ? ANSWER_WAIT_MS : Math.max(exchange.deadlineMs - this.#clock.nowMs(), 0)
+      const frame = await link.read(waitMs).catch((error: unknown) => { throw exchange.state === 'asked' ? asUnknown(error) : error })
+      if (frame === null) {
+        exchange.onTime(Math.max(this.#clock.nowMs(), exchange.deadlineMs ?? 0))
+        continue
+      }
+      const answer = await exchange.receive(frame, this.#clock.nowMs())
+      if (answer !== null) return answer
+    }
+  }
+
+  #unlock(bundle: Bundle, whole: boolean): Request {
+    const certificate = whole ? bundle.certificate : issuerKid(bundle.grant)
+    return { kind: 'unlock', grant: bundle.grant, certificate, form: whole ? 'whole' : 'id', userVerified: false, sign: this.#sign }
+  }
+
+  #remember(bundle: Bundle, door: BundleDoor, device: DoorDevice): void {
+    this.#certificateKnown.add(certificateAt(bundle, door))
+    this.#picked.set(door.door, { device, slot: this.#slot() })
+  }
+
+  #slot(): number {
+    return Math.floor(this.#clock.wallMs() / 1_000 / ADDRESS_LIFE_S)
+  }
+}
+
+const certificateAt = (bundle: Bundle, door: BundleDoor): string => `${hex(door.keys.lockId)} ${hex(issuerKid(bundle.grant))}`
+
+function asUnknown(error: unknown): unknown {
+  return error instanceof LinkLostError ? new ReplyTimeoutError(error.message, { cause: error }) : error
+}

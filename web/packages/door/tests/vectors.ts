@@ -1,0 +1,61 @@
+/** The golden vectors, read from where Python and firmware read them. */
+import type { BundleDoor, DoorKeys } from '../src'
+import { type Bytes, fromHex } from '../src/bytes'
+import type { Request } from '../src/phone'
+import { sign } from './reference'
+
+/** What JSON holds; a vector that is not of its form fails the test that reads it. */
+export type Json = Record<string, any>
+
+const FILES = import.meta.glob<Json>('../../../../protocols/vectors/{door,grant}/*.json', { eager: true, import: 'default' })
+
+/** The document at e.g. `door/frames`. */
+export function vector(name: string): Json {
+  const found = Object.entries(FILES).find(([path]) => path.endsWith(`/${name}.json`))?.[1]
+  if (found === undefined || found['v'] !== 1) throw new Error(`no vector ${name} of version 1`)
+  return found
+}
+
+/** The list called `field` of a document, one test case each. */
+export const cases = (name: string, field: string): Json[] => vector(name)[field] as Json[]
+
+/** All exchanges by name: how each must be said by a phone. */
+export const EXCHANGES = Object.keys(FILES).flatMap((path) => /\/(exchange_\w+)\.json$/u.exec(path)?.[1] ?? []).sort()
+
+export function bytes(text: string): Bytes {
+  const read = fromHex(text)
+  if (read === null) throw new Error(`not hexadecimal: ${text}`)
+  return read
+}
+
+export function doorKeysOf(known: Json): DoorKeys {
+  return {
+    lockId: bytes(known['lock_id']),
+    sLock: bytes(known['s_lock']),
+    eikByWeek: new Map(Object.entries(known['eik_by_week'] as Record<string, string>).map(([week, key]) => [Number(week), bytes(key)])),
+    fallback: bytes(known['fallback']),
+  }
+}
+
+export function requestOf(said: Json, phoneKey: string): Request {
+  const form = said['form'] === 0 ? 'whole' : 'id'
+  switch (said['kind']) {
+    case 'Unlock':
+      return {
+        kind: 'unlock',
+        grant: bytes(said['grant']),
+        certificate: bytes(said['certificate']),
+        form,
+        userVerified: said['user_verified'],
+        sign: (statement) => sign(bytes(phoneKey), statement),
+      }
+    case 'Carry':
+      return { kind: 'carry', signed: bytes(said['signed']), certificate: bytes(said['certificate']), form }
+    case 'Fetch':
+      return { kind: 'fetch', afterSeq: said['after_seq'] }
+    default:
+      return { kind: 'status' }
+  }
+}
+
+export const labels = (doors: readonly BundleDoor[]): string[] => doors.map((door) => door.label)
