@@ -92,7 +92,7 @@ function Entry({ event, zone, onOpen }: { event: AccessEvent; zone: string; onOp
         </span>
         {event.reason !== null && <span className={styles['reason']}>{saidReason(event.reason)}</span>}
         <span className={styles['detail']}>
-          {event.stay === null ? (event.grant === null ? 'No key involved' : 'No stay of ours') : `Stay ${event.stay}`}
+          {event.stay === null ? (event.grant === null || event.event === 'bolt' ? 'No key involved' : 'No stay of ours') : `Stay ${event.stay}`}
           {late_ms > LATE_AFTER_MS && <span className={styles['late']}> · reached us {formatAge(late_ms)} later</span>}
         </span>
       </div>

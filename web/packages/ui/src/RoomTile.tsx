@@ -98,11 +98,11 @@ export const RoomTile = memo(function RoomTile({ room, selected = false, tabInde
                 <span className={styles['last']}>No door event held</span>
               ) : (
                 <>
-                  <span className={`${styles['last']} ${room.lock.last_event.event === 'refused' ? styles['refused'] : ''}`}>
+                  <span className={`${styles['last']} ${room.lock.last_event.event === 'refused' ? styles['refused'] : ''}`} title={saidEvent(room.lock.last_event.event)}>
                     {saidEvent(room.lock.last_event.event)}
                   </span>
                   <span className={room.lock.state === 'unknown' ? '' : styles['push']}>
-                    <Age at={room.lock.last_event.at} ago={room.lock.state === 'unknown'} fact />
+                    <Age at={room.lock.last_event.at} ago={room.lock.state === 'unknown' && room.lock.battery_percent === null} fact />
                   </span>
                 </>
               )}

@@ -34,6 +34,7 @@ const EVENTS: Record<string, string> = {
   log_broken: 'Lock log does not add up',
   locked: 'Locked',
   unlocked: 'Unlocked',
+  bolt: 'Bolt moved',
 }
 
 /** After `Mode` in edge/rooms/modes.py. */
