@@ -28,7 +28,7 @@ WAITING_MAX: Final = 20_000  # half a minute of a large house whose disk stands 
 BATCH_MOST: Final = APPEND_RECORDS_MAX  # one commit a lane: kept whole or not at all, so a retry doubles nothing
 BATCH_LINGER_MS: Final = 20
 STORE_RETRY_MS: Final = 1_000
-UNKNOWN_MOST: Final = 500  # unplanned things remembered for the installer; a flood of names fills nothing else
+UNKNOWN_MOST: Final = 2_000  # unplanned things remembered for the installer; a flood of names fills nothing else
 
 _SILENT: Final = frozenset({DeviceEvent.OFFLINE, DeviceEvent.QUARANTINED})
 
@@ -77,6 +77,8 @@ class Devices:
         self._log = logger("edge.devices")
         self.unfit = 0
         """Readings and events that no record can hold, since the start: a defect of an adapter each."""
+        self.unknown_unlisted = 0
+        """Unknown things that are in the log and, for want of room, not in `told`."""
 
     @property
     def refused(self) -> int:
@@ -99,6 +101,10 @@ class Devices:
             before = states.get(device)
             since_ms = before.since_ms if before is not None and before.event is event else self._clock.wall_ms()
             states[device] = _State(event, detail, since_ms)
+        else:
+            if not self.unknown_unlisted:
+                self._log.warning("unknown_devices_unlisted", listed=UNKNOWN_MOST, first=device)
+            self.unknown_unlisted += 1
         self._queue.offer(_Event(device, event, detail))
 
     async def run(self) -> None:

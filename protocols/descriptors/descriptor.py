@@ -296,7 +296,7 @@ def _check(descriptor: Descriptor, place: str) -> None:
     for index, point in enumerate(descriptor.points):
         spot = f"{place}: points[{index}] ({point.capability}.{point.attribute})"
         _check_point(point, descriptor.wire, spot)
-        for key in _claims(point):
+        for key in _claims(point, descriptor.wire):
             if key in seen:
                 raise InvalidInputError(spot, f"{key!r} is taken already, by points[{seen[key]}]")
             seen[key] = index
@@ -366,9 +366,11 @@ def unreadable_register(name: str, place: str = "unreadable") -> tuple[Table, in
     raise InvalidInputError(place, f"{name!r} is not <table>:<register>")
 
 
-def _claims(point: Point) -> list[Hashable]:
-    """What no two points may share: the attribute, and the writable register."""
+def _claims(point: Point, wire: Wire) -> list[Hashable]:
+    """What no two points may share: the attribute, the writable register, the node."""
     claims: list[Hashable] = [(point.capability.value, point.attribute)]
+    if point.node is not None and isinstance(wire, OpcUaWire):
+        claims.append(point.node.replace(ROOT, wire.root))
     if point.write is not None and point.register is not None:
         claims += [(point.table, point.register + word) for word in range(point.words)]
     return claims

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from protocols.documents import explained_json
 from protocols.errors import PeerProtocolError
 
 BRIDGE_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
@@ -129,11 +130,23 @@ class _Device(msgspec.Struct):
     interview_completed: bool = True
 
 
-_DEVICES: Final = msgspec.json.Decoder(list[_Device])
+_ENTRIES: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_DEVICE: Final = msgspec.json.Decoder(_Device)
 
 
-def parse_devices(payload: bytes) -> list[Listed]:
+@dataclass(frozen=True, slots=True)
+class DeviceList:
+    """What `bridge/devices` lists. `malformed` entries were left out; `problem` names the first of them."""
+
+    devices: tuple[Listed, ...]
+    malformed: int = 0
+    problem: str = ""
+
+
+def parse_devices(payload: bytes) -> DeviceList:
     """Return the devices of `bridge/devices`, the coordinator left out.
+
+    An entry that is none costs only itself: a strange device that joins must not hide all others.
 
     Raises:
         PeerProtocolError: it is no list of devices, too long, or lists more than `DEVICES_MAX`.
@@ -141,25 +154,34 @@ def parse_devices(payload: bytes) -> list[Listed]:
     if len(payload) > BRIDGE_PAYLOAD_BYTES_MAX:
         raise PeerProtocolError(f"bridge/devices of {len(payload)} bytes")
     try:
-        devices = _DEVICES.decode(payload)
+        entries = _ENTRIES.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PeerProtocolError(f"bridge/devices: {error}") from error
-    if len(devices) > DEVICES_MAX:
-        raise PeerProtocolError(f"bridge/devices lists {len(devices)}, at most {DEVICES_MAX} are read")
-    return [
-        Listed(
-            ieee=each.ieee_address,
-            friendly_name=each.friendly_name,
-            type=each.type,
-            model=None if each.definition is None else each.definition.model,
-            vendor=None if each.definition is None else each.definition.vendor,
-            model_id=each.model_id,
-            disabled=each.disabled,
-            interviewed=each.interview_completed,
+    if len(entries) > DEVICES_MAX:
+        raise PeerProtocolError(f"bridge/devices lists {len(entries)}, at most {DEVICES_MAX} are read")
+    devices: list[Listed] = []
+    problems: list[str] = []
+    for index, entry in enumerate(entries):
+        try:
+            each = _DEVICE.decode(entry)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            problems.append(f"[{index}]: {explained_json(error, bytes(entry))}")
+            continue
+        if each.type == "Coordinator":
+            continue
+        devices.append(
+            Listed(
+                ieee=each.ieee_address,
+                friendly_name=each.friendly_name,
+                type=each.type,
+                model=None if each.definition is None else each.definition.model,
+                vendor=None if each.definition is None else each.definition.vendor,
+                model_id=each.model_id,
+                disabled=each.disabled,
+                interviewed=each.interview_completed,
+            )
         )
-        for each in devices
-        if each.type != "Coordinator"
-    ]
+    return DeviceList(tuple(devices), len(problems), problems[0] if problems else "")
 
 
 def last_seen_ms(document: Mapping[str, Any]) -> int | None:

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
+from edge.bridges.complaints import Complaints
+from edge.bridges.evidence import EVIDENCE_BYTES_MAX, evidence, unknown_id
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.reporter import Reporter
 from edge.bridges.write_desk import Job, WriteDesk
@@ -38,7 +40,7 @@ from protocols.device_model.reading import Quality, Reading
 from protocols.device_model.site_plan import Address, MqttBus
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.mqtt import zigbee2mqtt
-from protocols.mqtt.zigbee2mqtt import About, Listed
+from protocols.mqtt.zigbee2mqtt import About, DeviceList
 
 RECONNECT: Final = Backoff(first_ms=200, most_ms=10_000)
 DOWN_MS: Final = 3_000
@@ -48,7 +50,6 @@ REORDER_MS: Final = 600_000
 AHEAD_MS: Final = 300_000
 """A `last_seen` further ahead of our clock orders nothing."""
 UNKNOWN_MAX: Final = 1_000
-EVIDENCE_CHARACTERS_MAX: Final = 120
 IDLE_MS: Final = 60_000
 
 
@@ -93,6 +94,7 @@ class Zigbee2MqttSupervisor:
     ) -> None:
         self._bus, self._transport, self._clock, self._dice, self._sink = bus, transport, clock, dice, sink
         self._counts: Counter[str] = Counter()
+        self._complaints = Complaints(bus.id, self._counts, clock)
         self._reporter = Reporter(sink, self._counts)
         self._desk = WriteDesk(clock, self._perform)
         self._radios: dict[str, _Radio] = {}
@@ -102,7 +104,8 @@ class Zigbee2MqttSupervisor:
             name = address.friendly_name or device
             self._radios[name] = _Radio(device, descriptor, descriptor.wire, name, address.ieee)
         self._of_device = {each.device: each for each in self._radios.values()}
-        self._unknown: dict[str, str] = {}
+        self._unknown: dict[DeviceId, str] = {}
+        """Radio address by id: of a name however long, only the id is kept."""
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
         self._down_since_ms: int | None = None
@@ -214,19 +217,19 @@ class Zigbee2MqttSupervisor:
                 case About.BRIDGE_STATE:
                     self._bridge_state(online=zigbee2mqtt.parse_state(message.payload))
                 case About.BRIDGE_DEVICES:
-                    self._listed(zigbee2mqtt.parse_devices(message.payload))
+                    self._listed(zigbee2mqtt.parse_devices(message.payload), message.topic)
                 case About.BRIDGE_LOGGING:
                     self._failed(zigbee2mqtt.logged_failure(message.payload))
                 case About.BRIDGE_EVENT | About.BRIDGE_OTHER | About.ASKED:
                     pass  # who joins is in bridge/devices too, with all that is known of it
-        except PeerProtocolError:
-            self._counts["malformed_messages"] += 1
+        except PeerProtocolError as error:
+            self._complaints.refused("malformed_messages", message.topic, error)
 
     def _state(self, name: str, message: Message) -> None:
         radio = self._radios.get(name)
         if radio is None:
-            shown = message.payload[:EVIDENCE_CHARACTERS_MAX].decode(errors="replace")
-            self._strange(name, None, {"friendly_name": name, "payload": shown})
+            payload = message.payload[:EVIDENCE_BYTES_MAX].decode(errors="replace")
+            self._strange(name, None, {"friendly_name": name, "payload": payload})
             return
         now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
         if not message.retain:
@@ -234,7 +237,9 @@ class Zigbee2MqttSupervisor:
         document = json_object(message.payload)
         at_ms = None if isinstance(document, Reason) else zigbee2mqtt.last_seen_ms(document)
         if at_ms is not None and at_ms > wall_ms + AHEAD_MS:
-            self._counts["times_ahead"] += 1
+            self._complaints.refused(
+                "times_ahead", message.topic, f"last_seen {at_ms} is ahead of our clock, {wall_ms}"
+            )
             at_ms = None
         if at_ms is not None and not self._in_order(radio, at_ms, message.payload):
             return
@@ -277,18 +282,20 @@ class Zigbee2MqttSupervisor:
             elif not online:
                 self._offline(radio, "bridge")
 
-    def _listed(self, devices: Sequence[Listed]) -> None:
-        for each in devices:
+    def _listed(self, found: DeviceList, topic: str) -> None:
+        if found.malformed:
+            self._complaints.refused("malformed_entries", topic, found.problem, times=found.malformed)
+        for each in found.devices:
             radio = self._radios.get(each.friendly_name)
-            evidence: dict[str, str | None] = {
-                "friendly_name": each.friendly_name[:EVIDENCE_CHARACTERS_MAX],
-                "ieee": each.ieee[:EVIDENCE_CHARACTERS_MAX],
+            facts: dict[str, str | None] = {
+                "friendly_name": each.friendly_name,
+                "ieee": each.ieee,
                 "model": each.model,
                 "vendor": each.vendor,
                 "model_id": each.model_id,
             }
             if radio is None:
-                self._strange(each.friendly_name, each.ieee, evidence)
+                self._strange(each.friendly_name, each.ieee, facts)
                 continue
             fits = each.model == radio.wire.model and radio.ieee in (None, each.ieee)
             if fits:
@@ -298,12 +305,12 @@ class Zigbee2MqttSupervisor:
                 self._event(
                     radio.device,
                     DeviceEvent.UNKNOWN_DEVICE,
-                    {**evidence, "expected": radio.wire.model, "expected_ieee": radio.ieee},
+                    {**facts, "expected": radio.wire.model, "expected_ieee": radio.ieee},
                 )
                 for point in radio.descriptor.points:
                     verdict = bad(Reason.NOT_THIS_MODEL, each.model or "unsupported")
                     self._reporter.take(reading(point, radio.device, verdict), now_ms=self._clock.now_ms())
-        names = {each.friendly_name for each in devices}
+        names = {each.friendly_name for each in found.devices}
         for radio in self._radios.values():
             if radio.name not in names and radio.online is not False:
                 self._offline(radio, "not joined")
@@ -315,16 +322,17 @@ class Zigbee2MqttSupervisor:
             for _, queue in radio.waiting:
                 queue.put_nowait(None)
 
-    def _strange(self, name: str, ieee: str | None, evidence: Mapping[str, str | None]) -> None:
+    def _strange(self, name: str, ieee: str | None, facts: Mapping[str, str | None]) -> None:
         """Tell once of what the plan does not name; again when its address becomes known."""
-        before = self._unknown.get(name)
+        nameless = unknown_id(self._bus.id, name, None)
+        before = self._unknown.get(nameless)
         if before is not None and (ieee is None or before == ieee):
             return
         if before is None and len(self._unknown) >= UNKNOWN_MAX:
-            self._counts["unknown_devices_untold"] += 1
+            self._complaints.refused("unknown_devices_untold", self._bus.base_topic, f"{name!r:.80} is one too many")
             return
-        self._unknown[name] = ieee or ""
-        self._event(unknown_id(name, ieee), DeviceEvent.UNKNOWN_DEVICE, dict(evidence))
+        self._unknown[nameless] = (ieee or "")[:EVIDENCE_BYTES_MAX]
+        self._event(unknown_id(self._bus.id, name, ieee), DeviceEvent.UNKNOWN_DEVICE, facts)
 
     def _online(self, radio: _Radio) -> None:
         if radio.online is not True:
@@ -339,7 +347,7 @@ class Zigbee2MqttSupervisor:
 
     def _event(self, device: DeviceId, event: DeviceEvent, detail: Mapping[str, Any]) -> None:
         self._counts[f"event_{event}"] += 1
-        self._sink.device_event(device, event, {"bus": self._bus.id, **detail})
+        self._sink.device_event(device, event, evidence({"bus": self._bus.id, **detail}))
 
     def _tell_waiting(self, radio: _Radio, heard: Reading) -> None:
         for point, queue in radio.waiting:
@@ -442,10 +450,3 @@ class Zigbee2MqttSupervisor:
         if failed:
             return Outcome(Phase.FAILED, found.value, f"the command did not reach the device; it says {found.value!r}")
         return Outcome(Phase.UNKNOWN, found.value, f"the device says {found.value!r}")
-
-
-def unknown_id(name: str, ieee: str | None) -> DeviceId:
-    """Return an id for a device that no plan names: its radio address, or else made of its friendly name."""
-    text = (ieee or f"unknown-{name}").lower()
-    kept = "".join(each if each.isascii() and (each.isalnum() or each == "-") else "-" for each in text)
-    return DeviceId(kept.strip("-")[:40] or "unknown")

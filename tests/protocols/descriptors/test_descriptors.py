@@ -134,6 +134,11 @@ def test_two_points_on_one_attribute_or_one_written_register_are_refused() -> No
     with pytest.raises(InvalidInputError, match="taken already"):
         descriptor.parse(shared.encode(), "rcf.toml")
     assert len(document["points"]) == 12
+    chiller = (PACKAGE / "reference" / "descriptors" / "chiller_60.toml").read_text()
+    with pytest.raises(
+        InvalidInputError, match=r"points\[1\].*'ns=2;s=Chiller1.LeavingWaterTemperature' is taken already"
+    ):
+        descriptor.parse(chiller.replace("ReturnWaterTemperature", "LeavingWaterTemperature").encode(), "chiller.toml")
 
 
 def test_a_file_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
