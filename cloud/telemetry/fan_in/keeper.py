@@ -6,11 +6,11 @@ length of a lease, by its own monotonic clock, stops by itself.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
-from cloud.telemetry.fan_in.leases import LeaseStore, Worker, plan
+from cloud.telemetry.fan_in.leases import ALL_SHARDS, LeaseStore, Worker, plan
 from kit.clock import Clock
 from kit.logs import logger
 from protocols.errors import StoreFailedError
@@ -19,7 +19,8 @@ TICK: Final = timedelta(seconds=1)
 HAND_OVER: Final = timedelta(seconds=5)
 """How long a worker that stops keeps serving until others have claimed its shards."""
 
-Listen = Callable[[Sequence[int]], Awaitable[None]]
+Listen = Callable[[frozenset[int]], Awaitable[None]]
+"""Hear exactly these shards from now on."""
 
 
 class ShardKeeper:
@@ -43,6 +44,7 @@ class ShardKeeper:
         self._renewed_ms = clock.now_ms()
         self._staying, self._alone = True, False
         self._news = asyncio.Event()
+        self._stands = asyncio.Event()
         self._log = logger("cloud.telemetry.fan_in")
 
     @property
@@ -58,11 +60,15 @@ class ShardKeeper:
             self._tokens.pop(shard, None)
         self._news.set()
 
-    async def run(self, listen: Listen, ignore: Listen) -> None:
-        """Tick until cancelled. `listen` and `ignore` subscribe and unsubscribe shards; what they raise ends this."""
-        listened: set[int] = set()
+    async def wait_standing(self) -> None:
+        """Return once `run` has claimed for the first time."""
+        await self._stands.wait()
+
+    async def run(self, listen: Listen) -> None:
+        """Tick until cancelled. What `listen` raises ends this."""
+        heard = frozenset(ALL_SHARDS)
         while True:
-            await self._tick(listen, ignore, listened)
+            heard = await self._tick(listen, heard)
             self._news.clear()
             try:
                 async with asyncio.timeout(self._tick_s):
@@ -84,12 +90,13 @@ class ShardKeeper:
     async def leave(self) -> None:
         """Give up what is left, so that nobody waits for the lease to run out; the store may be away."""
         held, self._tokens = self._tokens, {}
+        self._stands.clear()
         try:
             await self._store.leave(self.me, held)
         except StoreFailedError as error:
             self._log.info("leases_not_given_up", error=str(error))  # they expire
 
-    async def _tick(self, listen: Listen, ignore: Listen, listened: set[int]) -> None:
+    async def _tick(self, listen: Listen, heard: frozenset[int]) -> frozenset[int]:
         asked_ms = self._clock.now_ms()  # a lease is counted from before the store was asked: ours ends first
         try:
             offered = self._offered if self._staying else self._tokens.keys()
@@ -101,18 +108,17 @@ class ShardKeeper:
             self._alone = not standing.staying - {self.me.id}
             decided = plan(standing, self.me, staying=self._staying)
             self._offered = decided.offer
-            wanted = [shard for shard in decided.claim if shard not in listened]
-            if wanted:
-                await listen(wanted)
-                listened.update(wanted)
             if decided.claim:
+                heard |= frozenset(decided.claim)
+                await listen(heard)
                 taken = await self._store.claim(self.me, decided.claim)
                 self._tokens = {**self._tokens, **taken}
                 if taken:
                     self._log.info("shards_taken", shards=sorted(taken), held=len(self._tokens))
         except StoreFailedError as error:
             self._log.warning("leases_not_renewed", error=str(error))
-            return
-        if deaf := sorted(listened - self._tokens.keys()):
-            listened.difference_update(deaf)
-            await ignore(deaf)
+            return heard
+        self._stands.set()
+        if heard != (held := frozenset(self._tokens)):
+            await listen(held)
+        return held

@@ -27,7 +27,7 @@ from kit.queues import BoundedQueue
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.link.batch import RECORDS_MAX
 from protocols.link.messages import encode_ack
-from protocols.link.topics import Up, ack_topic, parse_up, up_filter
+from protocols.link.topics import Up, ack_topic, parse_up
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +57,17 @@ class Ledger(Protocol):
 
 
 ANSWERS_AT_ONCE: Final = 64
+EVERYTHING: Final = "up/+/+/+"
+SINGLE_FILTERS_MAX: Final = 32
+"""Above so many shards one filter hears all and what is not ours is dropped. nats-server counts 1024 unacknowledged
+messages for each filter against 65,535 for a session and refuses what is beyond, in silence."""
+
+
+def filters_of(shards: frozenset[int]) -> frozenset[str]:
+    """Return what to subscribe to in order to hear `shards`."""
+    if len(shards) > SINGLE_FILTERS_MAX:
+        return frozenset({EVERYTHING})
+    return frozenset(f"up/{shard}/+/+" for shard in shards)  # not up/<shard>/#: nats-server counts that twice
 
 
 class FanInWorker:
@@ -96,7 +107,8 @@ class FanInWorker:
 
     async def run(self) -> None:
         """Connect, serve shards, ingest. Raises LinkLostError when the broker is lost: supervision starts it again."""
-        async with self._transport.connect() as link:
+        # all is heard before anything is claimed, so that what a building says meanwhile waits here and is not lost
+        async with self._transport.connect(subscribe=[EVERYTHING]) as link:
             self.connected = True
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -124,15 +136,21 @@ class FanInWorker:
                     await asyncio.sleep(0.005)
 
     async def _serve(self, link: Link) -> None:
-        async def listen(shards: Sequence[int]) -> None:
-            await link.subscribe(*map(up_filter, shards))
+        filters = frozenset({EVERYTHING})
 
-        async def ignore(shards: Sequence[int]) -> None:
-            await link.unsubscribe(*map(up_filter, shards))
+        async def listen(shards: frozenset[int]) -> None:
+            nonlocal filters
+            wanted = filters_of(shards)
+            if new := sorted(wanted - filters):
+                await link.subscribe(*new)
+            if old := sorted(filters - wanted):
+                await link.unsubscribe(*old)
+            filters = wanted
 
-        await self._keeper.run(listen, ignore)
+        await self._keeper.run(listen)
 
     async def _receive(self, link: Link) -> None:
+        await self._keeper.wait_standing()
         async for message in link.messages():
             try:
                 topic = parse_up(message.topic)
