@@ -247,7 +247,8 @@ class Uplink:
         return encode_live(Live(self._edge, incarnation, self._clock.wall_ms(), state, self._link.backlog()))
 
     def _committed(self, lane: Lane, incarnation: bytes, last: int) -> None:
-        self._link.appended(incarnation, lane, last)
+        if not self._link.appended(incarnation, lane, last, now_ms=self._clock.now_ms()):
+            return  # one more that waits for company
         if sum(self._link.backlog().values()) > LIVE_BACKLOG:
             self._link.live_changed()
         self._wake.set()

@@ -24,7 +24,7 @@ class LinkTimes:
 
     ack_wait_ms: int = 4_000
     """In flight this long without an ack: send again."""
-    half_open_ms: int = 12_000
+    half_open_ms: int = 8_000
     """Something awaits an answer and nothing was heard for so long: the link is dead."""
     probe_every_ms: int = 20_000
     """Heard nothing for so long while idle: say hello again."""
@@ -39,6 +39,8 @@ class LinkTimes:
     window_batches: int = 4
     """Batches in flight, all lanes together; one place is lane A's own."""
     batch_records: int = RECORDS_MAX
+    batch_age_ms: int = 200
+    """A record of lane B or C waits so long for company before a batch that is not full goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,9 @@ class _Stream:
     welcome: bool = False
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)  # (last position, sent_at_ms)
     rewound: tuple[int, int] | None = None  # (mark, when)
+    gathering_since_ms: int | None = (
+        None  # the first record not sent was appended then; None: nothing waits for company
+    )
 
 
 class EdgeLink:
@@ -170,6 +175,7 @@ class EdgeLink:
         self._live_changed = False
         self._waiting_since_ms: int | None = None
         self._heard_ms = 0
+        self._gathered_ms: int | None = None  # when the next batch that gathers company goes
         self._held_until_ms: dict[Lane, int] = dict.fromkeys(LANES, 0)
         self.last_ack_ms: int | None = None
         """When the cloud last answered, on the clock that now_ms comes from."""
@@ -204,10 +210,22 @@ class EdgeLink:
             fresh[head.incarnation, head.lane] = known
         self._streams = fresh
 
-    def appended(self, incarnation: bytes, lane: Lane, last: int) -> None:
-        """The log has committed up to `last`."""
-        if (stream := self._streams.get((incarnation, lane))) is not None:
-            stream.last = max(stream.last, last)
+    def appended(self, incarnation: bytes, lane: Lane, last: int, *, now_ms: int | None = None) -> bool:
+        """The log has committed up to `last`; return whether `next_step` or `wake_ms` may differ for it.
+
+        Without `now_ms` what was appended waits for no company.
+        """
+        stream = self._streams.get((incarnation, lane))
+        if stream is None:
+            return False
+        first = stream.sent >= stream.last
+        stream.last = max(stream.last, last)
+        if now_ms is None or lane is Lane.A:
+            stream.gathering_since_ms = None
+            return True
+        if first:
+            stream.gathering_since_ms = now_ms
+        return first or stream.gathering_since_ms is None or stream.last - stream.sent >= self._times.batch_records
 
     def live_changed(self) -> None:
         """The live state is not what was last sent."""
@@ -222,6 +240,7 @@ class EdgeLink:
         for stream in self._streams.values():
             stream.in_flight.clear()
             stream.sent, stream.welcome, stream.rewound = stream.acked, False, None
+            stream.gathering_since_ms = None
 
     def link_down(self) -> None:
         """The connection is gone."""
@@ -293,7 +312,7 @@ class EdgeLink:
             self._live_at_ms, self._live_due_ms, self._live_changed = now_ms, None, False
             return SendLive()
         self._send_again(now_ms)
-        return self._batch()
+        return self._batch(now_ms)
 
     def batch_sent(self, incarnation: bytes, lane: Lane, last: int, *, now_ms: int) -> None:
         """The batch asked for was handed to the connection; it reaches to `last`."""
@@ -302,6 +321,7 @@ class EdgeLink:
             return
         stream.sent = last
         stream.in_flight.append((last, now_ms))
+        stream.gathering_since_ms = now_ms if stream.gathering_since_ms is not None else None
         self._wait(now_ms)
 
     @property
@@ -311,6 +331,8 @@ class EdgeLink:
             return None
         times = self._times
         due = [self._live_next_ms()]
+        if self._gathered_ms is not None:
+            due.append(self._gathered_ms)
         if self._waiting_since_ms is not None:
             due.append(self._waiting_since_ms + times.half_open_ms)
         if self._hello_at_ms is not None:
@@ -380,7 +402,8 @@ class EdgeLink:
                 stream.in_flight.clear()
                 stream.sent = stream.acked
 
-    def _batch(self) -> SendBatch | None:
+    def _batch(self, now_ms: int) -> SendBatch | None:
+        self._gathered_ms = None
         in_flight = sum(len(stream.in_flight) for stream in self._streams.values())
         for lane in LANES:
             room = self._times.window_batches - (0 if lane is Lane.A else _PLACES_OF_LANE_A)
@@ -390,11 +413,23 @@ class EdgeLink:
             stream = next((s for s in self._streams.values() if s.lane is lane and s.acked < s.last), None)
             if stream is None or not stream.welcome or stream.sent >= stream.last:
                 continue
-            # with a batch on its way, the next of the lane goes when it is full: a trickle of single records on
-            # one lane would otherwise take every turn from the lanes below it
-            if not stream.in_flight or stream.last - stream.sent >= self._times.batch_records:
-                return SendBatch(stream.incarnation, lane, stream.sent, self._times.batch_records)
+            # With a batch on its way, the next of the lane goes when it is full: a trickle of single records on
+            # one lane would otherwise take every turn from the lanes below it. Without one, lanes B and C gather
+            # company for a moment: one batch, one ack and two commits a moment, and not as many as there are devices.
+            full = stream.last - stream.sent >= self._times.batch_records
+            if not full and (stream.in_flight or self._gathers(stream, now_ms)):
+                continue
+            return SendBatch(stream.incarnation, lane, stream.sent, self._times.batch_records)
         return None
+
+    def _gathers(self, stream: _Stream, now_ms: int) -> bool:
+        if stream.gathering_since_ms is None:
+            return False
+        due_ms = stream.gathering_since_ms + self._times.batch_age_ms
+        if now_ms >= due_ms:
+            return False
+        self._gathered_ms = due_ms if self._gathered_ms is None else min(self._gathered_ms, due_ms)
+        return True
 
 
 _PLACES_OF_LANE_A: Final = 1

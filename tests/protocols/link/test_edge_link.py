@@ -279,3 +279,38 @@ def test_an_older_incarnation_is_finished_before_the_next_begins() -> None:
     assert link.next_step(now_ms=1) is None
     link.hear(Ack(AckStatus.STORED, (AckMark(old, Lane.A, 5),)), now_ms=2)
     assert link.next_step(now_ms=2) == SendBatch(new, Lane.A, 0, 10)
+
+
+def test_a_trickle_of_telemetry_gathers_company_and_lane_a_never_waits() -> None:
+    link = EdgeLink([StreamHead(INC[lane], lane, 1, 0, 0) for lane in (Lane.A, Lane.C)], times=T)
+    link.link_up(nonce=100, now_ms=0)
+    hello = link.next_step(now_ms=0)
+    assert isinstance(hello, SayHello)
+    link.next_step(now_ms=0)  # the live state
+    marks = tuple(AckMark(INC[lane], lane, 0) for lane in (Lane.A, Lane.C))
+    link.hear(Ack(AckStatus.WELCOME, marks, re=hello.nonce), now_ms=1)
+    assert link.appended(INC[Lane.C], Lane.C, 1, now_ms=1_000)
+    assert link.next_step(now_ms=1_000) is None
+    assert link.wake_ms == 1_000 + T.batch_age_ms
+    assert not link.appended(INC[Lane.C], Lane.C, 2, now_ms=1_050)  # nothing to do sooner for it
+    assert link.appended(INC[Lane.A], Lane.A, 1, now_ms=1_060)
+    assert link.next_step(now_ms=1_060) == SendBatch(INC[Lane.A], Lane.A, 0, T.batch_records)
+    link.batch_sent(INC[Lane.A], Lane.A, 1, now_ms=1_060)
+    assert link.next_step(now_ms=999 + T.batch_age_ms) is None
+    assert link.next_step(now_ms=1_000 + T.batch_age_ms) == SendBatch(INC[Lane.C], Lane.C, 0, T.batch_records)
+    link.batch_sent(INC[Lane.C], Lane.C, 2, now_ms=1_200)
+    link.hear(Ack(AckStatus.STORED, (AckMark(INC[Lane.C], Lane.C, 2),)), now_ms=1_210)
+    assert link.appended(INC[Lane.C], Lane.C, 2 + T.batch_records, now_ms=1_220)  # a full one waits for nobody
+    assert link.next_step(now_ms=1_220) == SendBatch(INC[Lane.C], Lane.C, 2, T.batch_records)
+
+
+def test_what_waits_for_company_never_wakes_the_link_in_vain() -> None:
+    """With the window full, held back or not welcome, a due batch must not make the caller spin."""
+    link = EdgeLink([StreamHead(INC[Lane.C], Lane.C, 1, 0, 0)], times=T)
+    link.link_up(nonce=100, now_ms=0)
+    link.next_step(now_ms=0)
+    link.next_step(now_ms=0)
+    link.appended(INC[Lane.C], Lane.C, 1, now_ms=10)
+    assert link.next_step(now_ms=10 + 2 * T.batch_age_ms) is None  # no welcome yet
+    assert link.wake_ms is not None
+    assert link.wake_ms > 10 + 2 * T.batch_age_ms
