@@ -1,0 +1,305 @@
+"""The life of one link, as the side that connects: open, describe, live, resynchronise, end.
+
+Pure: records and times in; records to send and facts out. The PMS's interface program may ask for the description
+again at any time (LS), and does so for ever if one LR was lost: so each LS is answered with the whole of it.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from protocols.errors import LocalProtocolError, PeerProtocolError
+from protocols.fias import house
+from protocols.fias.house import House
+from protocols.fias.orders import KeyEnd, KeyOrder, Status, order_of
+from protocols.fias.record import Description, Record, stamped
+
+FIRST_WORD_WAIT_MS: Final = 3_000
+"""For the peer's LS before ours: both may open, and racing helps nobody."""
+DESCRIBED_WAIT_MS: Final = 30_000
+ALIVE_EVERY_MS: Final = 5 * 60_000
+ORDER_WAIT_MS: Final = 30_000
+ORDERS_OPEN_MAX: Final = 64
+RESYNC_WAIT_MS: Final = 10 * 60_000
+AGAIN_AFTER_END_MS: Final = 3_000
+_GUESTS: Final = frozenset({"GI", "GO", "GC"})
+_ORDERS: Final = frozenset({"KR", "KM", "KD"})
+
+
+class State(StrEnum):
+    """Where the link is."""
+
+    CLOSED = "closed"
+    OPENING = "opening"
+    """Connected; nobody has said LS, or our LS is unanswered."""
+    DESCRIBING = "describing"
+    """Our description is out; their LA is not in."""
+    ALIVE = "alive"
+    ENDED = "ended"
+    """They said LE: they will be back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """The link lives. `wants_resync` says whether a resynchronisation was asked for."""
+
+    wants_resync: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The link is down: `orders` are those that nobody can answer any more."""
+
+    reason: str
+    orders: tuple[KeyOrder | KeyEnd, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Keys are ordered: call `FiasLink.answer(number, ...)` once, within `ORDER_WAIT_MS`."""
+
+    number: int
+    order: KeyOrder | KeyEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """An order was not answered in time: the PMS was told NR, whatever comes of it now."""
+
+    number: int
+    order: KeyOrder | KeyEnd
+
+
+@dataclass(frozen=True, slots=True)
+class NightAudit:
+    """The PMS's day is being closed: post nothing until it is over."""
+
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resynchronised:
+    """The list of guests in house is whole."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """LC: what the PMS says about itself."""
+
+    fields: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that could not be taken: counted, told, and nothing else affected."""
+
+    record: str
+    problem: str
+
+
+Fact = house.Fact | Came | Ended | Ordered | Overdue | NightAudit | Resynchronised | Configured | Refused
+
+
+@dataclass(slots=True)
+class _Open:
+    order: KeyOrder | KeyEnd
+    deadline_ms: int
+
+
+class FiasLink:
+    """One link to a property's interface program.
+
+    Args:
+        family: IF, two letters: DL door locks, EM energy, ...
+        version: ours, at most ten characters.
+        descriptions: each record that we send or want, with its fields.
+        configuration: RT, the bits of what we want to know in LC; 0 asks nothing.
+    """
+
+    def __init__(
+        self, family: str, version: str, descriptions: Sequence[Description], *, configuration: int = 0
+    ) -> None:
+        if len(family) != 2 or not 0 < len(version) <= 10 or not descriptions:
+            raise LocalProtocolError(f"a link needs a family, a version and descriptions: {family!r}, {version!r}")
+        self._family, self._version, self._configuration = family, version, configuration
+        self._descriptions = tuple(descriptions)
+        self.house = House()
+        self.state = State.CLOSED
+        self.ignored = 0
+        """Records that we did not ask for and do not know."""
+        self._out: deque[Record] = deque()
+        self._orders: dict[int, _Open] = {}
+        self._numbers = 0
+        self._resync_wanted = False
+        self._resync_until_ms: int | None = None
+        self._deadline_ms: int | None = None
+
+    def data_to_send(self) -> list[Record]:
+        """Return what is to be sent, in order."""
+        out = list(self._out)
+        self._out.clear()
+        return out
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When to call `on_time`, monotonic ms; None: only when something arrives."""
+        waits = [self._deadline_ms, self._resync_until_ms, self.house.deadline_ms]
+        waits += [each.deadline_ms for each in self._orders.values()]
+        return min((each for each in waits if each is not None), default=None)
+
+    def connected(self, *, now_ms: int, resync: bool) -> None:
+        """The connection is open. `resync`: ask who is in house once the link lives (not needed after a short gap)."""
+        self.state, self._resync_wanted = State.OPENING, resync
+        self._deadline_ms = now_ms + FIRST_WORD_WAIT_MS
+
+    def disconnected(self, reason: str) -> list[Fact]:
+        """The connection is lost. Who is in house stays as it was: the last word holds until another."""
+        self._out.clear()
+        self._deadline_ms = self._resync_until_ms = None
+        self.state = State.CLOSED
+        return [self._ended(reason)]
+
+    def receive(self, record: Record, *, now_ms: int, at: datetime) -> list[Fact]:
+        """Take one record; `at` is the property's wall time. Never raises for what the peer sends."""
+        try:
+            return self._receive(record, now_ms, at)
+        except PeerProtocolError as error:
+            return [Refused(record.id, str(error))]
+
+    def on_time(self, *, now_ms: int, at: datetime) -> list[Fact]:
+        """Do what is due."""
+        facts: list[Fact] = [*self.house.on_time(now_ms=now_ms)]
+        for number, each in list(self._orders.items()):
+            if each.deadline_ms <= now_ms:
+                self._close(number, Status.NO_ANSWER, at, "not answered in time")
+                facts.append(Overdue(number, each.order))
+        if self._resync_until_ms is not None and self._resync_until_ms <= now_ms:
+            self._resync_until_ms = None
+            self.house.resync_broke()
+            facts.append(Refused("DR", f"no DE within {RESYNC_WAIT_MS // 60_000} minutes; nobody was ended by silence"))
+        if self._deadline_ms is not None and self._deadline_ms <= now_ms:
+            self._due(now_ms, at)
+        return facts
+
+    def answer(self, number: int, status: Status, *, at: datetime, text: str = "") -> None:
+        """Answer an order, once.
+
+        Raises:
+            LocalProtocolError: it was answered before, is overdue, or its link was lost.
+        """
+        if number not in self._orders:
+            raise LocalProtocolError(f"order {number} is not open: answered, overdue, or its link was lost")
+        self._close(number, status, at, text)
+
+    def send(self, record: Record) -> None:
+        """Send a record of ours.
+
+        Raises:
+            LocalProtocolError: the link does not live, a resynchronisation runs, or no LR describes the record.
+        """
+        if self.state is not State.ALIVE or self._resync_until_ms is not None:
+            raise LocalProtocolError(f"{record.id} cannot be sent now: {self.state}, resync {self._resyncing}")
+        if all(each.record != record.id for each in self._descriptions):
+            raise LocalProtocolError(f"{record.id} is not described: the PMS would drop the link")
+        self._out.append(record)
+
+    @property
+    def _resyncing(self) -> bool:
+        return self._resync_until_ms is not None
+
+    def _receive(self, record: Record, now_ms: int, at: datetime) -> list[Fact]:
+        if self.state is State.CLOSED:
+            raise LocalProtocolError("connected() comes before receive()")
+        match record.id:
+            case "LS":
+                self._describe(now_ms, at)
+                return []
+            case "LA":
+                return self._la(now_ms, at)
+            case "LE":
+                self.state, self._deadline_ms = State.ENDED, now_ms + AGAIN_AFTER_END_MS
+                return [self._ended("they ended the link")]
+            case "LC":
+                return [Configured(tuple(record.fields.items()))]
+            case "DS":
+                self.house.resync_began()
+                self._resync_until_ms = now_ms + RESYNC_WAIT_MS
+                return []
+            case "DE":
+                self._resync_until_ms = None
+                return [*self.house.resync_ended(), Resynchronised(now_ms)]
+            case "NS" | "NE":
+                return [NightAudit(record.id == "NS")]
+        if record.id in _GUESTS:
+            return [*self.house.take(record, now_ms=now_ms)]
+        if record.id in _ORDERS:
+            return self._order(record, now_ms, at)
+        self.ignored += 1
+        return []
+
+    def _la(self, now_ms: int, at: datetime) -> list[Fact]:
+        if self.state is State.OPENING:
+            self._describe(now_ms, at)  # it remembers us from before; a description never hurts
+            return []
+        if self.state is not State.DESCRIBING:
+            return []
+        self.state, self._deadline_ms = State.ALIVE, now_ms + ALIVE_EVERY_MS
+        wanted, self._resync_wanted = self._resync_wanted, False
+        if wanted:
+            self._out.append(stamped("DR", at))
+            self._resync_until_ms = now_ms + RESYNC_WAIT_MS
+        return [Came(wanted)]
+
+    def _describe(self, now_ms: int, at: datetime) -> None:
+        more = [("V#", self._version), ("IF", self._family)]
+        more += [("RT", str(self._configuration))] if self._configuration else []
+        self._out.append(stamped("LD", at, more))
+        self._out.extend(each.encode() for each in self._descriptions)
+        self._out.append(stamped("LA", at))
+        self.state, self._deadline_ms = State.DESCRIBING, now_ms + DESCRIBED_WAIT_MS
+
+    def _due(self, now_ms: int, at: datetime) -> None:
+        if self.state is State.ALIVE:
+            self._out.append(stamped("LA", at))
+            self._deadline_ms = now_ms + ALIVE_EVERY_MS
+            return
+        self._out.append(stamped("LS", at))
+        self.state, self._deadline_ms = State.OPENING, now_ms + DESCRIBED_WAIT_MS
+
+    def _order(self, record: Record, now_ms: int, at: datetime) -> list[Fact]:
+        try:
+            order = order_of(record)
+        except PeerProtocolError as error:
+            self._out.append(_key_answer(record, Status.CANNOT, at, str(error)))
+            raise
+        if len(self._orders) >= ORDERS_OPEN_MAX:
+            self._out.append(_key_answer(record, Status.BUSY, at, "too many orders at a time"))
+            raise PeerProtocolError(f"{record.id}: more than {ORDERS_OPEN_MAX} orders wait for an answer")
+        self._numbers += 1
+        self._orders[self._numbers] = _Open(order, now_ms + ORDER_WAIT_MS)
+        return [Ordered(self._numbers, order)]
+
+    def _close(self, number: int, status: Status, at: datetime, text: str) -> None:
+        order = self._orders.pop(number).order
+        fields = {"KC": order.coder, "WS": order.workstation, "G#": order.guest_number}
+        asked = Record("KA", {name: value for name, value in fields.items() if value})
+        self._out.append(_key_answer(asked, status, at, text))
+
+    def _ended(self, reason: str) -> Ended:
+        self.house.resync_broke()
+        self._resync_until_ms = None
+        orders = tuple(each.order for each in self._orders.values())
+        self._orders.clear()
+        return Ended(reason, orders)
+
+
+def _key_answer(asked: Record, status: Status, at: datetime, text: str) -> Record:
+    """Return the KA: one an order, with what tells the PMS which."""
+    fields = [("AS", status.value), ("CT", text[:40].replace("|", " "))]
+    fields += [(name, value) for name in ("KC", "WS", "G#") if (value := asked.get(name))]
+    return stamped("KA", at, fields)
