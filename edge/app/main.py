@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command == "check-config":
             return _check(arguments.config, os.environ)
         if command == "doors":
-            from edge.doors.main import main as doors_main
+            from edge.app.doors import main as doors_main
 
             return doors_main(arguments.config, os.environ)
         return _run(arguments.config, os.environ)

@@ -17,6 +17,7 @@ from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 
 REPLY_WAIT_S: Final = 10.0
 EVENTS_WAIT_MS: Final = 20_000
+LOCKS_WAIT_MS: Final = 5_000
 
 
 class _Line:
@@ -82,7 +83,7 @@ class DoorsClient:
     """The doors process, seen from the node. Fits edge.checkin.ports.Doors."""
 
     def __init__(self, path: Path) -> None:
-        self._line, self._events_line = _Line(path), _Line(path)
+        self._line, self._events_line, self._locks_line = _Line(path), _Line(path), _Line(path)
 
     async def __aenter__(self) -> Self:
         return self
@@ -94,6 +95,7 @@ class DoorsClient:
         """Drop the connections; harmless to call twice."""
         await self._line.close()
         await self._events_line.close()
+        await self._locks_line.close()
 
     async def issue(
         self,
@@ -175,6 +177,16 @@ class DoorsClient:
             for each in answer["events"]:
                 after = each["seq"]
                 yield AccessEvent(epoch, after, each["body"], each["device_at_ms"])
+
+    async def locks(self, seen: int, *, wait_ms: int = LOCKS_WAIT_MS) -> tuple[int, list[dict[str, Any]]]:
+        """Return a version and what is known of each lock (edge/doors/lock_states.py), once the version is not `seen`.
+
+        After `wait_ms` at the latest: ages tell even where nothing changed. Raises LinkLostError, ReplyTimeoutError.
+        """
+        answer = await self._locks_line.ask(
+            "locks", {"seen": seen, "wait_ms": wait_ms}, wait_s=wait_ms / 1_000 + REPLY_WAIT_S
+        )
+        return int(answer["version"]), list(answer["locks"])
 
     async def ack(self, epoch: bytes, up_to: int) -> None:
         """Say that the events up to here are durable elsewhere: the doors forget them."""

@@ -195,7 +195,7 @@ class GrantDesk:
             at_s = self._time.at_ms() // 1_000
         except ClockUnsoundError:
             at_s = None
-        fresh = bump.signed_at_s is not None and (at_s is None or at_s - bump.signed_at_s < BUMP_FRESH_S)
+        fresh = bump.signed_at_s is not None and (at_s is None or 0 <= at_s - bump.signed_at_s < BUMP_FRESH_S)
         if fresh and bump.signed is not None and bump.certificate is not None:
             return bump.signed, bump.certificate
         if at_s is None:

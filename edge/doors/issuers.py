@@ -33,6 +33,7 @@ class SoundTime:
 
     def __init__(self, clock: Clock, store: DoorStore) -> None:
         self._clock, self._store = clock, store
+        self._sound: tuple[int, int] | None = None  # wall and monotonic ms, when both were last believed
 
     def at_ms(self) -> int:
         """Return unix milliseconds fit to sign with.
@@ -47,7 +48,23 @@ class SoundTime:
             raise ClockUnsoundError(
                 f"the edge's clock says {at_ms} ms, {mark_ms - at_ms} ms before its last signature: nothing is signed"
             )
-        return max(at_ms, mark_ms)
+        at_ms = max(at_ms, mark_ms)
+        self._sound = at_ms, self._clock.now_ms()
+        return at_ms
+
+    def estimate_ms(self) -> int:
+        """Return the best guess of unix milliseconds: fit to recognise and label, never to sign.
+
+        While the wall clock is unsound: the last sound time carried on by the monotonic clock; before there was one,
+        the wall clock, but not behind what was signed before. So a clock that jumps by years neither blinds the
+        listener nor makes every lock look as if it lied.
+        """
+        try:
+            return self.at_ms()
+        except ClockUnsoundError:
+            if self._sound is not None:
+                return self._sound[0] + self._clock.now_ms() - self._sound[1]
+            return max(self._clock.wall_ms(), self._store.high_water_ms)
 
     def is_sound(self) -> bool:
         """Whether `at_ms` would answer."""

@@ -7,10 +7,10 @@ dead adapter delays no guest at the desk.
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from edge.doors.door_book import DoorBook, read_secret_json
 from edge.doors.grant_desk import GrantDesk
@@ -28,7 +28,7 @@ from kit.memory import settle
 from kit.metrics import Metrics
 from kit.settings import load
 from kit.supervision import Backoff, Supervisor
-from protocols.errors import InvalidInputError, PlatformError
+from protocols.errors import InvalidInputError, PlatformError, StoreFailedError
 from protocols.grant.keys import PropertyCa
 
 SETTLE_AFTER_S: Final = 5.0
@@ -37,6 +37,8 @@ RADIO_BACKOFF: Final = Backoff(first_ms=500, most_ms=15_000)
 EPOCH_BYTES: Final = 16
 FAILED: Final = 1
 WRONG_CONFIGURATION: Final = 2
+
+OpensRadio: TypeAlias = Callable[[], AbstractAsyncContextManager[DoorRadio]]
 
 
 class Doors:
@@ -101,7 +103,7 @@ class Doors:
                 self.issuers.expire(self.time.at_ms() // 1_000)
             await asyncio.sleep(WATCH_EVERY_S)
 
-    async def listen(self, radio: Callable[[], AbstractAsyncContextManager[DoorRadio]]) -> None:
+    async def listen(self, radio: OpensRadio) -> None:
         """Open the adapter and visit locks until it fails. Raises LinkLostError."""
         async with radio() as opened:
             self.health.report("radio", ok=True)
@@ -111,20 +113,21 @@ class Doors:
 async def run(
     settings: DoorsSettings,
     *,
+    radio: OpensRadio,
     clock: Clock | None = None,
     dice: Dice | None = None,
-    radio: Callable[[], AbstractAsyncContextManager[DoorRadio]] | None = None,
 ) -> None:
     """Run the doors until SIGTERM, SIGINT or cancellation.
 
     Args:
         settings: doors.toml.
+        radio: Opens the adapter.
         clock: The machine's, unless handed in.
         dice: The machine's, unless handed in.
-        radio: Opens the adapter; bleak's, unless handed in.
 
     Raises:
-        InvalidInputError: a file is missing or wrong. StoreFailedError: the store cannot be opened.
+        InvalidInputError: a file is missing or wrong.
+        StoreFailedError: the store cannot be opened, or was found damaged: the next start sets it aside.
     """
     clock = clock or SystemClock(settings.clock_trust)
     dice = dice or SystemDice()
@@ -137,8 +140,14 @@ async def run(
         if store.set_aside is not None:
             log.error("doors_store_damaged", set_aside=str(store.set_aside))
         doors = Doors(book=book, ca=ca, store=store, settings=settings, clock=clock, dice=dice)
-        opens = radio or (lambda: _bluetooth(settings, clock))
         stop = asyncio.Event()
+        harm: list[str] = []
+
+        def damaged() -> None:
+            harm.append("the store is damaged: starting again sets it aside")
+            stop.set()
+
+        store.damaged = damaged
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -146,12 +155,14 @@ async def run(
             async with Supervisor(clock=clock, dice=dice, log=log, health=doors.health) as supervisor:
                 supervisor.start("socket", doors.server.run)
                 supervisor.start("watch", doors.watch)
-                supervisor.start("radio", lambda: doors.listen(opens), restart=RADIO_BACKOFF)
+                supervisor.start("radio", lambda: doors.listen(radio), restart=RADIO_BACKOFF)
                 settling = loop.call_later(SETTLE_AFTER_S, settle)
                 log.info("doors_started", property=book.property_id, doors=len(book.doors))
                 await stop.wait()
                 settling.cancel()
                 log.info("doors_stopping")
+            if harm:
+                raise StoreFailedError(f"{settings.store_path}: {harm[0]}")
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
@@ -159,29 +170,24 @@ async def run(
         store.close()
 
 
-def main(config: Path, environ: Mapping[str, str]) -> int:
-    """Run `innkeeper-edge doors`; return the exit status: 0, 1 (failed) or 2 (wrong configuration)."""
+def main(config: Path, environ: Mapping[str, str], radio: Callable[[DoorsSettings, Clock], OpensRadio]) -> int:
+    """Run `innkeeper-edge doors`; return the exit status: 0, 1 (failed) or 2 (wrong configuration).
+
+    `radio` chooses the Bluetooth that the settings name: edge/app does, the doors know no adapter.
+    """
     try:
         settings = load(DoorsSettings, config, "DOORS", environ)
     except PlatformError as error:
         return _say(WRONG_CONFIGURATION, error)
     configure("doors", settings.log_level, json=settings.log_json)
     try:
-        asyncio.run(run(settings))
+        clock = SystemClock(settings.clock_trust)
+        asyncio.run(run(settings, clock=clock, radio=radio(settings, clock)))
     except InvalidInputError as error:
         return _say(WRONG_CONFIGURATION, error)
     except PlatformError as error:
         return _say(FAILED, error)
     return 0
-
-
-@asynccontextmanager
-async def _bluetooth(settings: DoorsSettings, clock: Clock) -> AsyncIterator[DoorRadio]:
-    from edge.bridges.ble.choice import chosen_backend
-    from edge.bridges.ble.door_radio import BleDoorRadio
-
-    async with chosen_backend(settings.radio) as backend:
-        yield BleDoorRadio(backend, clock, slots=settings.radio.connections_max)
 
 
 def _say(status: int, error: PlatformError) -> int:

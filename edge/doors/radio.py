@@ -6,7 +6,19 @@ protocols/door's business.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
+
+import msgspec
+
+
+class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[radio]` of doors.toml: which Bluetooth there is. edge/bridges/ble makes it."""
+
+    kind: Literal["bluez", "emulated"] = "bluez"
+    hci: str | None = None
+    """Emulated only: where the controller is, such as `tcp-client:127.0.0.1:9001`."""
+    connections_max: int = 3
+    """At once. A common adapter holds 5 to 7; phones' scans and the air want some."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,15 +20,26 @@ from edge.doors.grant_desk import GrantDesk
 from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.store import EVENTS_READ_MOST, DoorStore
 from edge.doors.sync import LockSync
-from edge.doors.wire import Failure, Reply, Request, failure_of, pack, read_body
+from edge.doors.wire import VERSION, Failure, Reply, Request, failure_of, pack, read_body
 from kit.clock import Clock
 from kit.health import Health
 from kit.logs import logger
 from kit.metrics import Metrics
 from protocols.device_model.identity import RoomId, parse_name
-from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocolError, PlatformError
+from protocols.errors import (
+    InvalidInputError,
+    LocalProtocolError,
+    PeerProtocolError,
+    PlatformError,
+    UnsupportedVersionError,
+)
 
 CONNECTIONS_MOST: Final = 16
+"""One more takes the place of the one that has asked nothing for longest; where all are at work it is refused."""
+PEER_WAIT_S: Final = 10.0
+"""A message once begun is here by then, and an answer taken."""
+MILLISECONDS_MOST: Final = 2**53
+SEQ_MOST: Final = 2**63 - 1
 EVENTS_WAIT_MOST_MS: Final = 30_000
 
 
@@ -38,8 +49,8 @@ class IssueArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stay: str
     rooms: Annotated[list[str], msgspec.Meta(min_length=1, max_length=40)]
     phone_public_key: str
-    not_before_ms: int
-    not_after_ms: int
+    not_before_ms: Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
+    not_after_ms: Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
     zones: int | None = None
     join: bool = False
     replaces: bool = True
@@ -54,7 +65,7 @@ class StayArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of `events`: answered at once if there are any, else after `wait_ms` with none."""
 
-    after: Annotated[int, msgspec.Meta(ge=0)]
+    after: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MOST)]
     most: Annotated[int, msgspec.Meta(ge=1, le=EVENTS_READ_MOST)] = 100
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
 
@@ -63,7 +74,14 @@ class AckArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of `ack`: `epoch` guards against acknowledging another store's events."""
 
     epoch: str
-    up_to: Annotated[int, msgspec.Meta(ge=0)]
+    up_to: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MOST)]
+
+
+class LocksArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `locks`: answered at once if the version is not `seen`, else when it changes, or after `wait_ms`."""
+
+    seen: int = -1
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
 
 
 class NoArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,12 +109,14 @@ class DoorsServer:
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
         self._log = logger("edge.doors.server")
         self._serving: set[asyncio.Task[None]] = set()
+        self._idle: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # longest first
         self._requests: Counter = metrics.counter("doors_requests", "requests to the doors", ("method", "outcome"))
         self._seconds: Histogram = metrics.histogram("doors_issue_seconds", "issuing a grant, durable log included")
         self._methods: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
             "issue": self._issue,
             "end_stay": self._end_stay,
             "status": self._status,
+            "locks": self._locks,
             "events": self._events,
             "ack": self._ack,
             "metrics": self._render,
@@ -135,21 +155,54 @@ class DoorsServer:
             raise LocalProtocolError("a connection is served by a task")
         self._serving.add(task)
         try:
-            if len(self._serving) > CONNECTIONS_MOST or not _same_user(writer):
+            if not _same_user(writer):
                 self._requests.labels("connect", "refused").inc()
                 return
-            while (body := await read_body(reader)) is not None:
+            if len(self._serving) > CONNECTIONS_MOST and not self._made_room():
+                self._requests.labels("connect", "refused").inc()
+                await _say(writer, Reply(failure=Failure("LinkLostError", "too many connections, all at work")))
+                return
+            while (body := await self._next(reader, writer, task)) is not None:
                 reply, fit = await self._answer(body)
-                writer.write(pack(reply))
-                await writer.drain()
+                await _say(writer, reply)
                 if not fit:
                     return
+        except TimeoutError:
+            self._requests.labels("connect", "slow").inc()
         except (PlatformError, OSError) as error:
             self._requests.labels("connect", "broken").inc()
             self._log.info("doors_connection_broken", error=str(error))
         finally:
             self._serving.discard(task)
+            self._idle.pop(task, None)
             writer.close()
+
+    async def _next(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[None]
+    ) -> bytes | None:
+        """Wait for the next request as long as it takes, but not for the rest of one.
+
+        Raises:
+            PeerProtocolError, LinkLostError: as `read_body`. TimeoutError: it was begun and not ended.
+        """
+        self._idle[task] = writer
+        try:
+            first = await reader.read(1)
+        finally:
+            self._idle.pop(task, None)
+        if not first:
+            return None
+        async with asyncio.timeout(PEER_WAIT_S):
+            return await read_body(reader, first)
+
+    def _made_room(self) -> bool:
+        if not self._idle:
+            return False
+        task = next(iter(self._idle))
+        self._idle.pop(task).transport.abort()  # it reads its end, and goes
+        self._serving.discard(task)
+        self._requests.labels("connect", "displaced").inc()
+        return True
 
     async def _answer(self, body: bytes) -> tuple[Reply, bool]:
         """Return the reply, and whether the connection is fit to go on."""
@@ -158,6 +211,10 @@ class DoorsServer:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._requests.labels("none", "malformed").inc()
             return Reply(failure=Failure("InvalidInputError", str(error), "request")), False
+        if request.v != VERSION:
+            self._requests.labels("none", "unsupported_version").inc()
+            refusal = UnsupportedVersionError("doors request", request.v, (VERSION,))
+            return Reply(failure=failure_of(refusal)), False
         method = self._methods.get(request.method)
         if method is None:
             self._requests.labels("none", "malformed").inc()
@@ -214,6 +271,17 @@ class DoorsServer:
             "events": [{"seq": each.seq, "body": each.body, "device_at_ms": each.device_at_ms} for each in events],
         }
 
+    async def _locks(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        asked, states = msgspec.convert(args, LocksArgs), self._sync.states
+        if asked.seen == states.version and asked.wait_ms:
+            states.changed.clear()
+            try:
+                async with asyncio.timeout(asked.wait_ms / 1_000):
+                    await states.changed.wait()
+            except TimeoutError:
+                pass
+        return {"version": states.version, "locks": states.snapshot()}
+
     async def _ack(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
         asked = msgspec.convert(args, AckArgs)
         if asked.epoch != self._store.epoch.hex():
@@ -266,6 +334,13 @@ class DoorsServer:
     async def _render(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
         msgspec.convert(args, NoArgs)
         return self._metrics.render().decode()
+
+
+async def _say(writer: asyncio.StreamWriter, reply: Reply) -> None:
+    """Send the reply. Raises TimeoutError where nobody takes it."""
+    writer.write(pack(reply))
+    async with asyncio.timeout(PEER_WAIT_S):
+        await writer.drain()
 
 
 def _same_user(writer: asyncio.StreamWriter) -> bool:

@@ -5,8 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from edge.bridges.ble.choice import RadioSettings
 from edge.doors.grant_desk import GrantPolicy
+from edge.doors.radio import RadioSettings
 
 _NO_RADIO = RadioSettings()
 _STANDARD = GrantPolicy()

@@ -6,15 +6,16 @@ No issuer private key is ever in here: issuers.py keeps them in memory alone.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
 from protocols.door.audit import AuditRecord, genesis
+from protocols.door.hardware import battery_byte, battery_of
 from protocols.errors import StoreFailedError
 from protocols.grant.grant import GrantFlag
 
@@ -58,6 +59,9 @@ CREATE TABLE record (
 CREATE INDEX record_age ON record (received_at_ms);
 CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, device_at_ms INTEGER) STRICT;
 """
+
+
+_TABLES: Final = frozenset({"life", "room", "stay", "grant_issued", "bump", "lock", "record", "event"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class KnownLock:
     seq: int
     head: bytes
     generation: int = 0
-    battery_percent: int = 100
+    battery_percent: int | None = None
     time_quality: int = 2
     noise: int = 0
     contact_at_ms: int = 0
@@ -125,6 +129,10 @@ class AccessEvent:
     seq: int
     body: Mapping[str, Any]
     device_at_ms: int | None
+
+
+_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)
+"""SQLError: our own constant SQL meets a table that is not as it was made."""
 
 
 class _DamagedError(Exception):
@@ -146,14 +154,18 @@ class DoorStore:
         """
         self._path, self._vfs = path, vfs
         self.set_aside: Path | None = None
+        self.damaged: Callable[[], None] = _nothing
+        """Called when a read or write meets damage: the next opening will set the file aside. Whoever runs sets it."""
         try:
             self._open(epoch)
         except _DamagedError as damage:
             self.set_aside = path.with_name(f"{path.name}.damaged-{epoch.hex()[:8]}")
             try:
                 path.replace(self.set_aside)
-                for suffix in ("-wal", "-shm"):
-                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+                path.with_name(path.name + "-shm").unlink(missing_ok=True)
+                wal = path.with_name(path.name + "-wal")
+                if wal.exists():  # what was committed last may be in there, for whoever looks later
+                    wal.replace(path.with_name(f"{self.set_aside.name}-wal"))
                 self._open(epoch)
             except (_DamagedError, OSError) as error:
                 raise StoreFailedError(f"{path}: {damage}; and setting it aside: {error}") from error
@@ -168,13 +180,15 @@ class DoorStore:
             raise StoreFailedError(f"{path}: {error}") from error
         try:
             self._prepare(epoch)
-            self.epoch = bytes(self._one("SELECT epoch FROM life")[0])
-        except (apsw.CorruptError, apsw.NotADBError, _DamagedError) as error:
+            if (life := self._maybe("SELECT epoch FROM life")) is None or not isinstance(life[0], bytes):
+                raise _DamagedError("it does not know its own life")
+            self.epoch = life[0]
+        except (*_DAMAGE, _DamagedError) as error:
             self._db.close()
             raise _DamagedError(str(error)) from error
         except (apsw.Error, StoreFailedError) as error:
             self._db.close()
-            if isinstance(error.__cause__, apsw.CorruptError | apsw.NotADBError):
+            if isinstance(error.__cause__, _DAMAGE):
                 raise _DamagedError(str(error)) from error
             raise StoreFailedError(f"{path}: {error}") from error
 
@@ -202,6 +216,9 @@ class DoorStore:
                 run(_SCHEMA)
                 run("INSERT INTO life VALUES (1, ?, 0)", (epoch,))
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        there = {row[0] for row in self._all("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if missing := sorted(_TABLES - there):
+            raise _DamagedError(f"no table {', '.join(missing)}")
 
     # -- clock ------------------------------------------------------------------------------------------------------
 
@@ -304,6 +321,13 @@ class DoorStore:
             )
             self._mark(at_s * 1_000)
 
+    def unsign_bump(self, no: int) -> None:
+        """Forget a bump's signed form, because its lock would not have it."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE bump SET signed = NULL, certificate = NULL, signed_at_s = NULL WHERE no = ?", (no,)
+            )
+
     def bumps_confirmed(self, lock_id: bytes, generation: int, at_ms: int) -> int:
         """The lock says that it is at `generation`: bumps up to there have arrived. Return how many."""
         with self._transaction():
@@ -318,11 +342,11 @@ class DoorStore:
     def lock(self, lock_id: bytes) -> KnownLock:
         """Return what was last heard from a lock; a lock never visited is at its genesis."""
         row = self._maybe(f"SELECT {_LOCK} FROM lock WHERE lock = ?", (lock_id,))  # noqa: S608
-        return KnownLock(lock_id, 0, genesis(lock_id)) if row is None else KnownLock(*row)
+        return KnownLock(lock_id, 0, genesis(lock_id)) if row is None else _known_lock(row)
 
     def locks(self) -> list[KnownLock]:
         """Return every lock ever visited."""
-        return [KnownLock(*row) for row in self._all(f"SELECT {_LOCK} FROM lock ORDER BY lock")]  # noqa: S608
+        return [_known_lock(row) for row in self._all(f"SELECT {_LOCK} FROM lock ORDER BY lock")]  # noqa: S608
 
     def keep_contact(self, lock: KnownLock, number: int) -> None:
         """Make durable how a lock is; its generation also raises the room's mark (a restored edge learns so)."""
@@ -369,7 +393,7 @@ class DoorStore:
                 lock.seq,
                 lock.head,
                 lock.generation,
-                lock.battery_percent,
+                battery_byte(lock.battery_percent),
                 lock.time_quality,
                 lock.noise,
                 lock.contact_at_ms,
@@ -388,6 +412,10 @@ class DoorStore:
             (after, min(most, EVENTS_READ_MOST)),
         )
         return [AccessEvent(self.epoch, row[0], json.loads(row[1]), row[2]) for row in rows]
+
+    def events_waiting(self) -> int:
+        """Return how many events nobody has acknowledged yet."""
+        return int(self._one("SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM event")[0])
 
     def forget_events(self, up_to: int) -> None:
         """The rest of the house holds the events up to here."""
@@ -428,19 +456,24 @@ class DoorStore:
         except apsw.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise StoreFailedError(f"{self._path}: {error}") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: apsw.Error) -> StoreFailedError:
+        if isinstance(error, _DAMAGE):
+            self.damaged()
+        return StoreFailedError(f"{self._path}: {error}")
 
     def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:
             return list(self._db.execute(sql, values))
         except apsw.Error as error:
-            raise StoreFailedError(f"{self._path}: {error}") from error
+            raise self._failed(error) from error
 
     def _maybe(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         try:
             row: tuple[Any, ...] | None = self._db.execute(sql, values).fetchone()
         except apsw.Error as error:
-            raise StoreFailedError(f"{self._path}: {error}") from error
+            raise self._failed(error) from error
         return row
 
     def _one(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
@@ -473,6 +506,14 @@ def _grant(row: tuple[Any, ...]) -> IssuedGrant:
         signed=row[11],
         certificate=row[12],
     )
+
+
+def _nothing() -> None:
+    """Nobody asked to be told."""
+
+
+def _known_lock(row: tuple[Any, ...]) -> KnownLock:
+    return replace(KnownLock(*row), battery_percent=battery_of(row[4], "lock"))
 
 
 def _signed64(value: int) -> int:

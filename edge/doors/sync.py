@@ -16,6 +16,7 @@ from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.errors import ClockUnsoundError
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.issuers import SoundTime
+from edge.doors.lock_states import LockStates
 from edge.doors.radio import DoorRadio, Sighting
 from edge.doors.store import DoorStore, KnownLock
 from kit.clock import Clock
@@ -53,6 +54,10 @@ VISIT_MOST_S: Final = 30.0
 CHUNKS_IN_VISIT_MOST: Final = 200
 REST_MS: Final = 2_000
 """After a good visit."""
+ASK_EVERY_MS: Final = 3_600_000
+"""A lock without news is asked how it is this often, and once after the start."""
+EVENTS_WAITING_MOST: Final = 100_000
+"""So many events untaken by the house leave further records at their locks: no lock fills this disk."""
 RETRY_FIRST_MS: Final = 1_000
 RETRY_MOST_MS: Final = 60_000
 BROKEN_RETRY_MS: Final = 300_000
@@ -90,6 +95,7 @@ class LockSync:
         self._bumps: set[bytes] = {each.lock_id for each in store.pending_bumps()}
         self._ids: dict[bytes, BookedDoor] = {}
         self._ids_slot = -1
+        self.states = LockStates(clock)
         self._changed = asyncio.Event()
         self._adverts: Counter = metrics.counter("door_adverts", "door adverts heard", ("outcome",))
         self._visits: Counter = metrics.counter("door_visits", "visits to locks", ("outcome",))
@@ -136,17 +142,21 @@ class LockSync:
             self._adverts.labels("stranger").inc()
             return None
         self._adverts.labels("ours").inc()
+        news = bool(advert.bits & AdvertBit.WANTS_SYNC)
+        self.states.heard(door.door, news=news)
         turn = self._turns.setdefault(door.lock_id, _Turn())
         if turn.visiting or self._clock.now_ms() < turn.due_ms:
             return None
-        if not advert.bits & AdvertBit.WANTS_SYNC and door.lock_id not in self._bumps:
+        asked_ms_ago = self.states.told_ms_ago(door.door)
+        due = asked_ms_ago is None or asked_ms_ago >= ASK_EVERY_MS
+        if not news and not due and door.lock_id not in self._bumps:
             return None
         if sum(each.visiting for each in self._turns.values()) >= VISITS_MOST:
             return None
         return door
 
     def _recognised(self, advert: Advert) -> BookedDoor | None:
-        at_s = self._clock.wall_ms() // 1_000
+        at_s = self._time.estimate_ms() // 1_000
         if at_s // SLOT_S != self._ids_slot:
             self._ids_slot = at_s // SLOT_S
             self._ids = {shown: door for door in self._book.doors for shown in door.keys(at_s, at_s).ids_around(at_s)}
@@ -184,7 +194,7 @@ class LockSync:
             LinkLostError, ReplyTimeoutError, CredentialRefusedError, PeerProtocolError, AuditBrokenError,
             StoreFailedError: what was durable before stays so.
         """
-        at_s = self._clock.wall_ms() // 1_000
+        at_s = self._time.estimate_ms() // 1_000
         session = await radio.open_session(address)
         try:
             talk = Conversation(session, door.keys(at_s, at_s), clock=self._clock, dice=self._dice)
@@ -203,6 +213,7 @@ class LockSync:
                 continue  # the clock is unsound: the bump stays queued
             answer = await talk.ask(Carry(*signed))
             if answer.result.status not in (Status.DONE, Status.UNCHANGED):
+                self._store.unsign_bump(bump.no)  # the next visit brings it signed anew
                 self._log.warning(
                     "bump_refused", door=door.door, generation=bump.generation, status=answer.result.status.name
                 )
@@ -217,6 +228,9 @@ class LockSync:
 
     async def _fetch(self, door: BookedDoor, talk: Conversation) -> None:
         known = self._store.lock(door.lock_id)
+        if self._store.events_waiting() >= EVENTS_WAITING_MOST:
+            self._log.warning("events_not_taken", door=door.door, waiting=EVENTS_WAITING_MOST)
+            return
         for _ in range(CHUNKS_IN_VISIT_MOST):
             answer = await talk.ask(Fetch(known.seq))
             chunk = open_chunk(
@@ -251,15 +265,16 @@ class LockSync:
             battery_percent=checkpoint.battery_percent,
             time_quality=checkpoint.time_quality,
             noise=checkpoint.noise,
-            contact_at_ms=self._clock.wall_ms(),
+            contact_at_ms=self._time.estimate_ms(),
             broken=None,
         )
-        events = [self._event(door, record, kept) for record in chunk.records]
+        events = [self._event(door, record, kept) for record in chunk.records if record.event != AuditEvent.BOLT]
         if lost:
             self._log.warning("lock_log_overwritten", door=door.door, records=lost)
         self._store.keep_records(kept, door.number, chunk.records, events)
         if events:
             self._changed.set()
+        self.states.told(door.door, door.room, checkpoint.bolt, checkpoint.battery_percent, kept.contact_at_ms)
         return kept
 
     def _heard(self, door: BookedDoor, result: Result) -> None:
@@ -269,8 +284,9 @@ class LockSync:
             generation=generation,
             battery_percent=result.battery_percent,
             time_quality=result.time_quality,
-            contact_at_ms=self._clock.wall_ms(),
+            contact_at_ms=self._time.estimate_ms(),
         )
+        self.states.told(door.door, door.room, result.bolt, result.battery_percent, known.contact_at_ms)
         self._store.keep_contact(known, door.number)
         self._store.bumps_confirmed(door.lock_id, generation, known.contact_at_ms)
         if not self._store.pending_bumps(door.lock_id):
@@ -282,7 +298,7 @@ class LockSync:
         Raises:
             AuditBrokenError: its day has not come.
         """
-        if day_in(generation) > day_of(self._clock.wall_ms() // 1_000) + DAYS_AHEAD_MOST:
+        if day_in(generation) > day_of(self._time.estimate_ms() // 1_000) + DAYS_AHEAD_MOST:
             raise AuditBrokenError(f"lock {door.lock_id.hex()} claims generation {generation}, of a day to come")
         return generation
 
@@ -298,8 +314,9 @@ class LockSync:
             "time_quality": record.time_quality,
             "event": name,
             "generation": record.generation,
-            "battery": lock.battery_percent,
         }
+        if lock.battery_percent is not None:
+            body["battery"] = lock.battery_percent
         if record.event == AuditEvent.LOST:
             body["lost"] = int.from_bytes(record.actor, "big")
         elif record.actor != NOBODY:
@@ -316,7 +333,7 @@ class LockSync:
         self._log.error("lock_log_broken", door=door.door, problem=problem)
         if known.broken == problem:
             return
-        at_ms = self._clock.wall_ms()
+        at_ms = self._time.estimate_ms()
         body = {
             "door": door.door,
             "room": door.room,

@@ -1,6 +1,7 @@
 """The doors' socket: 4-byte length and JSON, one request and one answer at a time.
 
-Both ends live in this room (server.py, client.py) and are always of one version; what they say is private to the node.
+Both ends live in this room (server.py, client.py), but in two processes that are upgraded one after the other: every
+request says its version, and another one is refused by name.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from protocols.errors import (
     StoreFailedError,
 )
 
+VERSION: Final = 1
 MESSAGE_BYTES_MOST: Final = 1024 * 1024
 _LENGTH_BYTES: Final = 4
 
@@ -27,6 +29,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     method: str
     args: dict[str, Any] = {}
+    v: int = 1
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +48,8 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _REFUSALS: Final[dict[str, type[PlatformError]]] = {
-    each.__name__: each for each in (ClockUnsoundError, StayEndedError, StoreFailedError, LocalProtocolError)
+    each.__name__: each
+    for each in (ClockUnsoundError, StayEndedError, StoreFailedError, LocalProtocolError, LinkLostError)
 }
 
 
@@ -75,17 +79,17 @@ def pack(message: Request | Reply) -> bytes:
     return len(body).to_bytes(_LENGTH_BYTES, "big") + body
 
 
-async def read_body(reader: asyncio.StreamReader) -> bytes | None:
-    """Return the next message's bytes; None at a clean end.
+async def read_body(reader: asyncio.StreamReader, begun: bytes = b"") -> bytes | None:
+    """Return the next message's bytes; None at a clean end. `begun`: what was read of its length already.
 
     Raises:
         PeerProtocolError: too long.
         LinkLostError: it ended inside a message.
     """
     try:
-        head = await reader.readexactly(_LENGTH_BYTES)
+        head = begun + await reader.readexactly(_LENGTH_BYTES - len(begun))
     except asyncio.IncompleteReadError as error:
-        if error.partial:
+        if error.partial or begun:
             raise LinkLostError("doors socket ended inside a length") from error
         return None
     except OSError as error:

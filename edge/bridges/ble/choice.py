@@ -2,24 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import msgspec
-
+from edge.doors.radio import RadioSettings
 from protocols.errors import InvalidInputError, LinkLostError
 
 if TYPE_CHECKING:
     from firmware_bridges.ble_radio.backend import BleBackend
-
-
-class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[radio]` of doors.toml."""
-
-    kind: Literal["bluez", "emulated"] = "bluez"
-    hci: str | None = None
-    """Emulated only: where the controller is, such as `tcp-client:127.0.0.1:9001`."""
-    connections_max: int = 3
-    """At once. A common adapter holds 5 to 7; phones' scans and the air want some."""
 
 
 @asynccontextmanager

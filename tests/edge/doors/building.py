@@ -22,6 +22,7 @@ from protocols.device_model.identity import DoorId, EdgeId, LockId, PropertyId, 
 from protocols.device_model.site_plan import Door, Property, Room, SitePlan
 from protocols.door.advert import DoorKeys
 from protocols.door.bundle import Bundle
+from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity, generate_lock_for, secrets_of
 from protocols.door.lock import LINKS_MOST, LockExchange, LockStep, advert
 from protocols.door.lock_core import LockCore, Sensed
@@ -39,7 +40,8 @@ class MemoryLock:
     clock: ManualClock
     core: LockCore
     privacy: bool = False
-    battery_percent: int = 80
+    battery_percent: int | None = 80
+    bolt: Bolt = Bolt.UNKNOWN
     links: int = 0
     opened: int = 0
     born_ms: int = 0
@@ -47,7 +49,8 @@ class MemoryLock:
 
     @property
     def sensed(self) -> Sensed:
-        return Sensed(RTC_S + (self.clock.now_ms() - self.born_ms) // 1_000, self.privacy, self.battery_percent)
+        rtc_s = RTC_S + (self.clock.now_ms() - self.born_ms) // 1_000
+        return Sensed(rtc_s, self.privacy, self.battery_percent, self.bolt)
 
     def sighting(self) -> Sighting:
         return Sighting(self.identity.lock_id.hex(), advert(self.identity, self.core, self.sensed).encode(), -60)
@@ -199,6 +202,11 @@ class Building:
         """The process dies and comes back."""
         self.store.close()
         self.open()
+
+    @staticmethod
+    def some_point() -> str:
+        """Some phone's public key, in hexadecimal."""
+        return compressed(private_key(SeededDice("somebody").bytes).public_key()).hex()
 
     def phone(self, name: str) -> "MemoryPhone":
         return MemoryPhone(self, private_key(SeededDice(f"phone {name}").bytes))

@@ -5,25 +5,28 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from edge.app.doors import main
 from edge.doors.client import DoorsClient
 from edge.doors.errors import StayEndedError
-from edge.doors.main import main, run
+from edge.doors.lock_states import HEARD_MOST_MS
+from edge.doors.main import run
 from edge.doors.radio import DoorRadio
 from edge.doors.settings import DoorsSettings
-from edge.doors.store import AccessEvent
+from edge.doors.store import AccessEvent, DoorStore
 from edge.doors.wire import MESSAGE_BYTES_MOST
 from kit.settings import load
 from protocols.device_model import site_plan
 from protocols.device_model.identity import RoomId, StayId
 from protocols.door.bundle import Bundle
+from protocols.door.hardware import Bolt
 from protocols.door.identity import secrets_document
 from protocols.door.status import Status
-from protocols.errors import InvalidInputError, LinkLostError
+from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError
 from tests.edge.doors.building import Building
 
 STAY = StayId("stay-1")
@@ -137,6 +140,11 @@ async def test_noise_on_the_socket_is_answered_by_name_and_harms_nobody(tmp_path
         path = str(tmp_path / "doors.sock")
         for noise, answer in (
             (b"\x00\x00\x00\x04null", b"InvalidInputError"),
+            (_framed(b'{"method":"status","v":2}'), b"version 2 is not supported"),
+            (_framed(b'{"method":"events","args":{"after":%d}}' % 2**70), b"InvalidInputError"),
+            (_framed(b'{"method":"ack","args":{"epoch":"","up_to":%d}}' % 2**64), b"InvalidInputError"),
+            (_framed(_issue_until(2**60)), b"InvalidInputError"),
+            (_framed(_issue_until(10**30)), b"InvalidInputError"),
             (b"\x00\x00\x00\x02{}", b"InvalidInputError"),
             (_framed(b'{"method":"open_all"}'), b"open_all"),
             (_framed(b'{"method":"issue","args":{"stay":"x"}}'), b"InvalidInputError"),
@@ -158,6 +166,94 @@ async def test_noise_on_the_socket_is_answered_by_name_and_harms_nobody(tmp_path
                 STAY, RoomId("999"), building.phone("anna").public, not_before_ms=0, not_after_ms=UNTIL_MS
             )
         await client.issue(STAY, ROOM, building.phone("anna").public, not_before_ms=0, not_after_ms=UNTIL_MS)
+
+
+def _issue_until(until_ms: int) -> bytes:
+    args = {
+        "stay": "stay-9",
+        "rooms": ["101"],
+        "phone_public_key": Building.some_point(),
+        "not_before_ms": 0,
+        "not_after_ms": until_ms,
+    }
+    return json.dumps({"method": "issue", "args": args}).encode()
+
+
+@pytest.mark.guarantee("G19")
+async def test_a_hundred_idle_or_half_spoken_connections_do_not_shut_the_house_out(
+    tmp_path: Path, building: Building
+) -> None:
+    async with doors_running(tmp_path, building) as client:
+        await client.status()
+        crowd = [await asyncio.open_unix_connection(str(tmp_path / "doors.sock")) for _ in range(100)]
+        async with DoorsClient(tmp_path / "doors.sock") as newcomer:
+            assert (await newcomer.status())["ready"] is True
+        for at, (_, writer) in enumerate(crowd):
+            writer.write(b"\x00\x00" if at % 2 else b"")  # half a length, or nothing at all
+        with suppress(ReplyTimeoutError):  # its own idle line may have been the one displaced
+            await client.status()
+        await client.issue(STAY, ROOM, building.phone("anna").public, not_before_ms=0, not_after_ms=UNTIL_MS)
+        assert "doors_requests_total" in await client.metrics()
+        for _, writer in crowd:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+async def test_a_store_found_damaged_at_work_ends_the_process_and_the_next_one_goes_on(
+    tmp_path: Path, building: Building
+) -> None:
+    settings = load(DoorsSettings, tmp_path / "doors.toml", "DOORS", {})
+
+    @asynccontextmanager
+    async def radio() -> AsyncIterator[DoorRadio]:
+        yield building.radio
+
+    running = asyncio.create_task(run(settings, clock=building.clock, dice=building.dice, radio=radio))
+    client = DoorsClient(settings.socket_path)
+    while not settings.socket_path.exists():
+        await asyncio.sleep(0.005)
+    await client.issue(STAY, ROOM, building.phone("anna").public, not_before_ms=0, not_after_ms=UNTIL_MS)
+    import gc
+
+    [store] = [each for each in gc.get_objects() if isinstance(each, DoorStore) and each._path == settings.store_path]
+    store._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    store._db.execute("ALTER TABLE stay RENAME TO gone")
+    with pytest.raises(StoreFailedError):
+        await client.issue(STAY, ROOM, building.phone("bert").public, not_before_ms=0, not_after_ms=UNTIL_MS)
+    with pytest.raises(StoreFailedError, match="damaged"):
+        await running
+    await client.close()
+    building.clock.advance(400_000)
+    async with doors_running(tmp_path, building) as again:
+        await again.issue(STAY, ROOM, building.phone("bert").public, not_before_ms=0, not_after_ms=UNTIL_MS)
+        assert "set aside" in str((await again.status())["health"])
+
+
+async def test_the_house_learns_each_locks_bolt_and_battery(tmp_path: Path, building: Building) -> None:
+    async with doors_running(tmp_path, building) as client:
+        version, locks = await client.locks(-1)
+        assert (version, locks) == (0, [])  # nothing is claimed that no lock told
+        lock = building.locks["door-101"]
+        lock.bolt = Bolt.LOCKED
+        building.radio.heard.put_nowait(lock.sighting())
+        async with asyncio.timeout(10):
+            version, locks = await client.locks(version, wait_ms=5_000)
+        at_ms = building.clock.wall_ms()
+        assert locks == [
+            {
+                "door": "door-101",
+                "room": "101",
+                "state": "locked",
+                "quality": "good",
+                "reason": None,
+                "battery": 80,
+                "told_at_ms": at_ms,
+            }
+        ]
+        building.clock.advance(HEARD_MOST_MS + 1)
+        _, [stale] = await client.locks(-1)
+        assert (stale["state"], stale["quality"], stale["told_at_ms"]) == ("locked", "stale", at_ms)
 
 
 def _framed(body: bytes) -> bytes:

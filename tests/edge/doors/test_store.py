@@ -78,3 +78,24 @@ def test_a_store_of_a_later_build_is_left_alone(building: Building) -> None:
     with pytest.raises(StoreFailedError, match="99"):
         DoorStore(path, epoch=bytes(16))
     assert path.exists()
+
+
+@pytest.mark.guarantee("G11")
+@pytest.mark.parametrize("sql", ["DROP TABLE bump", "DELETE FROM life", "DROP TABLE life"])
+def test_a_store_that_lost_a_table_or_its_own_life_is_set_aside_and_not_refused_for_ever(
+    building: Building, sql: str
+) -> None:
+    building.store._db.execute(sql)
+    building.store.close()
+    building.open()
+    assert building.store.set_aside is not None
+    building.clock.advance(400_000)
+    building.phone("anna").check_in("stay-1", "101")
+
+
+def test_a_lock_whose_battery_nobody_measured_has_no_percentage(building: Building) -> None:
+    lock = building.locks["door-101"]
+    known = building.store.lock(lock.identity.lock_id)
+    assert known.battery_percent is None
+    building.store.keep_contact(known, 101)
+    assert building.store.lock(lock.identity.lock_id) == known

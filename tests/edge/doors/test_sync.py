@@ -10,15 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.doors.lock_states import HEARD_MOST_MS, NEWS_MOST_MS, TOLD_MOST_MS
 from edge.doors.radio import Sighting
+from edge.doors.sync import ASK_EVERY_MS
 from kit.clock import ClockQuality
 from protocols.door.advert import Advert, AdvertBit
-from protocols.door.audit import AuditBrokenError
+from protocols.door.audit import AuditBrokenError, link
+from protocols.door.hardware import Bolt
 from protocols.door.lock_core import LockCore
 from protocols.door.phone import AskStatus, Carry
 from protocols.door.status import Status
 from protocols.errors import LinkLostError
 from protocols.grant.lock_time import TimeQuality
+from protocols.vectors.fixed import AT_S
 from tests.edge.doors.building import Building, MemoryRadio
 
 
@@ -159,7 +163,13 @@ async def test_an_unsound_clock_still_fetches_and_neither_sets_time_nor_acknowle
 
 def test_only_a_lock_with_news_or_a_bump_is_visited_and_never_twice_at_once(building: Building) -> None:
     lock = building.locks["door-101"]
+    assert building.sync.wanted(lock.sighting()) is not None  # nobody has asked it since the start
+    asyncio.run(building.visit("door-101"))
     assert building.sync.wanted(lock.sighting()) is None  # nothing to fetch
+    building.clock.advance(ASK_EVERY_MS)
+    assert building.sync.wanted(lock.sighting()) is not None  # its adverts alone prove nothing
+    asyncio.run(building.visit("door-101"))
+    assert building.sync.wanted(lock.sighting()) is None
     building.sync.bumped([lock.identity.lock_id])
     assert building.sync.wanted(lock.sighting()) is not None
     building.sync._turns[lock.identity.lock_id].visiting = True
@@ -280,3 +290,116 @@ async def test_what_a_stranger_carries_changes_nothing(building: Building) -> No
     assert answer.result.status is Status.MALFORMED
     assert lock.core.generation == before
     assert anna.ask(keys, AskStatus(), lock).result.status is Status.DONE
+
+
+@pytest.mark.guarantee("G10", "G14")
+@pytest.mark.parametrize("years", [-30, -1, 1, 30])
+async def test_a_clock_that_jumps_by_years_blinds_nobody_and_accuses_no_lock(building: Building, years: int) -> None:
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    anna.open("door-101")
+    building.desk.end_stay("stay-1")  # signed while the clock was sound
+    building.clock.step_wall(years * 365 * 86_400_000)
+    building.clock.quality = ClockQuality.UNCERTAIN
+    lock = building.locks["door-101"]
+    assert building.sync.wanted(lock.sighting()) is not None
+    await building.visit("door-101")
+    assert [event for event, *_ in events(building)] == ["promoted", "opened", "bumped"]
+    assert building.store.pending_bumps() == []
+    assert building.store.lock(lock.identity.lock_id).broken is None
+    assert anna.open("door-101").result.status is Status.SUPERSEDED
+    building.clock.step_wall(-years * 365 * 86_400_000)
+    building.clock.quality = ClockQuality.SYNCHRONISED
+    await building.visit("door-101")
+    assert lock.core.acked_seq == lock.core.audit_seq
+
+
+@pytest.mark.guarantee("G4")
+async def test_a_bump_that_its_lock_refuses_is_signed_anew_and_arrives(building: Building) -> None:
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    anna.open("door-101")
+    building.desk.end_stay("stay-1")
+    [bump] = building.store.pending_bumps()
+    assert bump.signed is not None
+    assert bump.certificate is not None
+    building.store.sign_bump(bump.no, bump.signed[:-1] + bytes([bump.signed[-1] ^ 1]), bump.certificate, AT_S)
+    await building.visit("door-101")
+    assert len(building.store.pending_bumps()) == 1
+    await building.visit("door-101")
+    assert building.store.pending_bumps() == []
+    assert anna.open("door-101").result.status is Status.SUPERSEDED
+
+
+@pytest.mark.guarantee("G9")
+async def test_records_nobody_takes_stay_at_their_locks_and_bumps_go_on(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.doors.sync.EVENTS_WAITING_MOST", 2)
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    anna.open("door-101")
+    await building.visit("door-101")
+    anna.open("door-101")
+    building.desk.end_stay("stay-1")
+    await building.visit("door-101")
+    assert len(events(building)) == 2
+    assert building.store.pending_bumps() == []
+    building.store.forget_events(2)
+    await building.visit("door-101")
+    assert [event for event, *_ in events(building)] == ["opened", "bumped"]
+
+
+@pytest.mark.guarantee("G17")
+async def test_what_is_claimed_of_a_bolt_is_told_by_the_lock_and_doubted_in_time(building: Building) -> None:
+    lock, states, clock = building.locks["door-101"], building.sync.states, building.clock
+    lock.bolt, lock.battery_percent = Bolt.LOCKED, None
+    building.sync.wanted(lock.sighting())
+    assert states.snapshot() == []  # an advert proves nothing
+    await building.visit("door-101")
+
+    def shown() -> tuple[str | None, str]:
+        [each] = states.snapshot()
+        return each["state"], each["quality"]
+
+    assert shown() == ("locked", "good")
+    lock.bolt = Bolt.NOT_FULLY_LOCKED
+    lock.core = lock.core.bolt_moved(lock.sensed)
+    building.sync.wanted(lock.sighting())
+    clock.advance(NEWS_MOST_MS + 1)
+    building.sync.wanted(lock.sighting())
+    assert shown() == ("locked", "uncertain")
+    await building.visit("door-101")
+    assert shown() == ("not_fully_locked", "good")
+    assert events(building) == []  # who came and went is told by openings, not by the bolt
+    assert lock.core.acked_seq == lock.core.audit_seq
+    clock.advance(HEARD_MOST_MS + 1)
+    assert shown() == ("not_fully_locked", "stale")
+    building.sync.wanted(lock.sighting())
+    assert shown() == ("not_fully_locked", "good")
+    for _ in range(TOLD_MOST_MS // HEARD_MOST_MS + 1):
+        clock.advance(HEARD_MOST_MS)
+        building.sync.wanted(lock.sighting())
+    assert shown() == ("not_fully_locked", "stale")
+    lock.bolt = Bolt.UNKNOWN
+    await building.visit("door-101")
+    assert shown() == (None, "good")
+
+
+@pytest.mark.guarantee("G14", "G19")
+async def test_a_lock_that_signs_nonsense_is_its_own_problem(building: Building) -> None:
+    for door, room in (("door-101", "101"), ("door-102", "102")):
+        phone = building.phone(door)
+        phone.check_in(f"stay-{room}", room)
+        phone.open(door)
+    bad = building.locks["door-101"]
+    forged = replace(bad.core.records[-1], time_quality=9)
+    forged = replace(forged, chain=link(bad.core.records[-2].chain, forged.body()))
+    bad.core = replace(bad.core, records=(*bad.core.records[:-1], forged))
+    booked = building.book.by_lock(bad.identity.lock_id)
+    assert booked is not None
+    building.sync.wanted(bad.sighting())
+    await building.sync._visited(booked, building.radio, bad.identity.lock_id.hex())
+    await building.visit("door-102")
+    told = [(e.body["door"], e.body["event"], e.body.get("time_quality")) for e in building.store.events(0)]
+    assert told == [("door-101", "log_broken", None), ("door-102", "promoted", 0), ("door-102", "opened", 0)]
