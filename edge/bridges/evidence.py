@@ -1,4 +1,4 @@
-"""Evidence: what somebody on a bus said, in a form that every log, record and page can hold; and a name for whose it is.
+"""Evidence: what somebody on a bus said, in a form that every log, record and page can hold, and a name for them.
 
 What a peer chose (names, payloads, addresses) may be of any length and hold anything. Cut and cleaned here, once, so
 that an unknown device is told and listed rather than lost because its own name fits no record.

@@ -8,7 +8,8 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+from edge.bridges.complaints import Complaints
+from protocols.errors import LinkLostError, PeerProtocolError, PlatformError, ReplyTimeoutError
 from protocols.modbus.frames import Frame, FrameReader, Reply, Request, decode_reply, encode_frame, encode_request
 
 READ_BYTES: Final = 4_096
@@ -18,8 +19,10 @@ CLOSE_WAIT_S: Final = 1.0
 class ModbusLink:
     """A connection; made by `ModbusSupervisor`, dropped whole on the first byte that is no Modbus TCP."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: Counter[str]) -> None:
-        self._reader, self._writer, self._counts = reader, writer, counts
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: Counter[str], complaints: Complaints
+    ) -> None:
+        self._reader, self._writer, self._counts, self._complaints = reader, writer, counts, complaints
         self._waiting: dict[int, tuple[int, asyncio.Future[bytes]]] = {}
         self._transaction = 0
         self._lost = False
@@ -27,19 +30,23 @@ class ModbusLink:
     async def listen(self) -> None:
         """Take answers until the connection ends; everything in flight is told."""
         frames = FrameReader()
+        error: type[PlatformError] = ReplyTimeoutError
+        why = "the connection ended before the answer came"
         try:
             while data := await self._reader.read(READ_BYTES):
                 for frame in frames.receive_data(data):
                     self._answered(frame)
-        except PeerProtocolError:
-            self._counts["broken_streams"] += 1
+        except PeerProtocolError as broken:
+            units = ", ".join(sorted({str(unit) for unit, _ in self._waiting.values()}))
+            self._complaints.refused("broken_streams", f"while units {units} were asked", broken)
+            error, why = PeerProtocolError, f"the stream broke: {broken}"
         except OSError:
             pass  # reset by the peer: the same end as a clean one
         finally:
             self._lost = True
             for _, future in self._waiting.values():
                 if not future.done():
-                    future.set_exception(ReplyTimeoutError("the connection ended before the answer came"))
+                    future.set_exception(error(why))
             self._waiting.clear()
 
     async def ask(self, unit: int, request: Request, *, wait_ms: int) -> Reply:
@@ -85,6 +92,6 @@ class ModbusLink:
         if future is None or future.done():
             self._counts["late_answers"] += 1
         elif unit != frame.unit:
-            self._counts["answers_of_another_unit"] += 1
+            self._complaints.refused("answers_of_another_unit", f"unit {unit}", f"unit {frame.unit} answered for it")
         else:
             future.set_result(frame.pdu)

@@ -11,6 +11,8 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Final
 
+from edge.bridges.complaints import Complaints
+from edge.bridges.evidence import evidence
 from edge.bridges.modbus.link import ModbusLink
 from edge.bridges.modbus.places import Class, Places
 from edge.bridges.modbus.unit import JOBS_MAX, DueBlock, Unit, WaitingJob
@@ -95,6 +97,7 @@ class ModbusSupervisor:
     ) -> None:
         self._bus, self._clock, self._dice, self._sink, self._dial = bus, clock, dice, sink, dial
         self._counts: Counter[str] = Counter()
+        self._complaints = Complaints(bus.id, self._counts, clock)
         self._reporter = Reporter(sink, self._counts)
         self._desk = WriteDesk(clock, self._perform)
         self._places = Places(settings.modbus_in_flight_max, settings.modbus_probes_max)
@@ -160,11 +163,14 @@ class ModbusSupervisor:
         try:
             async with asyncio.timeout(CONNECT_WAIT_S):
                 reader, writer = await self._dial(self._bus.host, self._bus.port)
-        except OSError:  # refused, unreachable; TimeoutError is one of them
+        except (
+            OSError,
+            UnicodeError,
+        ):  # refused, unreachable, too late, or no name
             self._counts["connections_failed"] += 1
             return None
         self._counts["connections"] += 1
-        return ModbusLink(reader, writer, self._counts)
+        return ModbusLink(reader, writer, self._counts, self._complaints)
 
     async def _while_connected(self, link: ModbusLink) -> None:
         self._link, self._down_since_ms = link, None
@@ -304,13 +310,14 @@ class ModbusSupervisor:
             except LinkLostError:  # the bus's fault, not the unit's; let the connection's task see it too
                 await asyncio.sleep(LINK_LOST_PAUSE_MS / 1000)
                 return None
-            except ReplyTimeoutError:
-                if self._link is link:
-                    self._failed(unit, "timeout")
+            except ReplyTimeoutError as error:
+                # Also where the connection ended meanwhile: a unit at whose question the gateway hangs up, again and
+                # again, must not cost its neighbours the bus. One that was only in the same boat answers next time.
+                self._failed(unit, str(error))
                 return None
             except PeerProtocolError as error:
-                self._counts["malformed_answers"] += 1
-                self._failed(unit, str(error)[:100])
+                self._complaints.refused("malformed_answers", f"unit {unit.number}", error)
+                self._failed(unit, str(error))
                 return None
             finally:
                 if unit.wire.pause_ms:
@@ -336,7 +343,7 @@ class ModbusSupervisor:
 
     def _event(self, of: Unit, event: DeviceEvent, /, **detail: str | int | None) -> None:
         self._counts[f"event_{event}"] += 1
-        self._sink.device_event(of.device, event, {"bus": self._bus.id, **detail})
+        self._sink.device_event(of.device, event, evidence({"bus": self._bus.id, **detail}))
 
     # --- writes ---------------------------------------------------------------------------------------------
 
@@ -419,11 +426,11 @@ class ModbusSupervisor:
                 return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
             except ReplyTimeoutError:
                 sent, reason = False, "no answer to the write"
-                if self._link is link:
-                    self._failed(unit, "timeout")
+                self._failed(unit, reason)
             except PeerProtocolError as error:
                 sent, reason = False, f"malformed answer: {error}"[:100]
-                self._counts["malformed_answers"] += 1
+                self._complaints.refused("malformed_answers", f"unit {unit.number}", error)
+                self._failed(unit, str(error))
             else:
                 if isinstance(reply, Refused):
                     self._counts[f"refused_{reply.name}"] += 1
