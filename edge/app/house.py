@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from edge.app.edge_store import Cursor, EdgeStore, Progress, Restored
+from edge.app.lock_readings import lock_devices
 from edge.app.ports import Log
 from edge.checkin.departures import Departures
 from edge.checkin.desk import CheckInDesk
@@ -103,7 +104,8 @@ class House:
         self._following = asyncio.Lock()
         records = _Records(log, self)
         rooms = [] if plan is None else [room.id for room in plan.rooms if room.kind == "guest_room"]
-        self.view = CapabilityView({} if plan is None else {each.id: each.room for each in plan.devices}, fresh_ms)
+        serves = {} if plan is None else {each.id: each.room for each in plan.devices}
+        self.view = CapabilityView(serves | lock_devices(plan), fresh_ms)
         self.keeper = StaysKeeper(ours=ours, store=store, records=records, changed=self._stays_changed)
         self.rooms = RoomsEngine(
             rooms=rooms,

@@ -24,6 +24,7 @@ from edge.app.edge_store import EdgeStore
 from edge.app.granting import GrantingDoors
 from edge.app.house import House
 from edge.app.json_devices import make_json_bus, make_northbound
+from edge.app.lock_readings import LockReadings
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
 from edge.app.uplink import make_uplink, read_command_key, recover_documents
@@ -214,6 +215,8 @@ class Edge:
             if self.doors is not None:
                 doors = self.doors
                 supervisor.start("doors-events", lambda: carry(doors, house, health), restart=DOORS_BACKOFF)
+                locks = LockReadings(doors, self.devices, plan=house.plan, clock=self._clock)
+                supervisor.start("doors-locks", locks.run, restart=DOORS_BACKOFF)
             for bus in self.buses:
                 supervisor.start(_bus_task(bus), bus.run)
             if self.uplink is not None:
