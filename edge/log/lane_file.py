@@ -6,15 +6,17 @@ thinning), `lane_desk` (commands, documents).
 
 Rules that hold here and nowhere else:
 
-- **What the write-ahead log holds is written anew and synced before anything is built on it** (`LaneFile` checkpoints
-  as it opens).
-  After a failed fsync the system's cache shows pages that never reached the disk, and calls them clean: frames appended
-  behind such pages would be lost with them at the next power cut, acknowledged or not.
+- **A write-ahead log that was left behind is written anew, whole, before anything is built on it** (`_settle`). After a
+  failed fsync the system's cache shows pages that never reached the disk, and calls them clean. Frames appended behind
+  such pages would be lost with them at the next power cut, acknowledged or not; a checkpoint that copies them and is
+  cut off half way would leave half a commit in the file. Written anew beside itself, not in place: a write in place
+  that is cut off may spoil frames that were durable.
 - **Few steps**: SQLite hands the interpreter's lock back around every row, and a busy event loop takes 5 ms to give it
   back. So
   many rows go in as one array and come out as one row.
 """
 
+import errno
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +25,7 @@ import apsw
 
 from edge.log.row_check import checked
 from kit.dice import Dice
+from kit.files import Disk, write_atomic
 from protocols.errors import StoreFailedError
 from protocols.link import chain
 from protocols.link.batch import INCARNATION_BYTES
@@ -96,7 +99,7 @@ class StoreFullError(StoreFailedError):
 class LaneFile:
     """One open lane file. Not thread-safe: one owner."""
 
-    def __init__(self, path: Path, lane: Lane, *, vfs: str | None = None) -> None:
+    def __init__(self, path: Path, lane: Lane, *, disk: Disk, vfs: str | None = None) -> None:
         """Open `path`, or make an empty file.
 
         Raises:
@@ -105,6 +108,7 @@ class LaneFile:
         """
         self.path, self.lane = path, lane
         try:
+            self._settle(disk, vfs)
             self.db = apsw.Connection(str(path), vfs=vfs)
         except apsw.Error as error:
             raise self.translated(error) from error
@@ -234,11 +238,32 @@ class LaneFile:
 
     # ------------------------------------------------------------------ inside
 
+    def _settle(self, disk: Disk, vfs: str | None) -> None:
+        """Make durable what the write-ahead log shows, before anybody reads it for more than its lock."""
+        wal = self.path.with_name(self.path.name + "-wal")
+        if not disk.exists(wal):  # closed in peace
+            return
+        db = apsw.Connection(str(self.path), vfs=vfs)
+        try:
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # from here on nobody else writes to it
+            if disk.exists(wal):  # SQLite has removed it if the file itself never came into being
+                write_atomic(disk, wal, disk.read(wal))
+        except StoreFailedError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC:
+                raise StoreFullError(str(error), disk=True) from error
+            raise
+        except OSError as error:
+            raise StoreFailedError(f"{wal}: {error}") from error
+        finally:
+            db.close(True)
+
     def _configure(self) -> None:
         run = self.db.execute
         run("PRAGMA locking_mode = EXCLUSIVE")
         run(f"PRAGMA page_size = {PAGE_BYTES}")
-        if self.lane is not Lane.A:
+        if self.lane is not Lane.A and not self.value("PRAGMA page_count"):  # it writes, whatever was set before
             run("PRAGMA auto_vacuum = INCREMENTAL")  # what B and C give up on a full disk goes back to it
         if self.value("PRAGMA journal_mode = WAL") != "wal":
             raise StoreFailedError(f"{self.path}: the disk cannot hold a write-ahead log")
@@ -246,7 +271,7 @@ class LaneFile:
         run("PRAGMA cache_size = -1024")
         run("PRAGMA temp_store = MEMORY")
         run("PRAGMA journal_size_limit = 8388608")
-        run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the first rule of this module
+        run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _quota_used_up(self) -> bool:
         try:

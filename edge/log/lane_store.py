@@ -22,6 +22,7 @@ from edge.log.lane_file import CorruptStoreError, LaneFile, StoreFullError
 from edge.log.lane_space import LaneSpace, Life, Usage
 from edge.log.row_check import check_bytes, rows_of, sound
 from kit.dice import Dice
+from kit.files import Disk, SystemDisk
 from protocols.errors import LocalProtocolError, StoreFailedError
 from protocols.link import chain
 from protocols.link.batch import INCARNATION_BYTES, OPENING_BYTES, Hole, HoleReason, Packed
@@ -35,6 +36,7 @@ TAIL_CHECK_RECORDS: Final = 2_000
 HEADS_KEPT: Final = 10_000
 """Signed heads kept: a week of one a minute."""
 _CHUNK: Final = 1_000
+_DISK: Final = SystemDisk()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class LaneStore:
         dice: Dice,
         wall_ms: int,
         confirmed: "Confirmed | None" = None,
+        disk: Disk = _DISK,
         vfs: str | None = None,
     ) -> None:
         """Open `path`, or make it.
@@ -89,6 +92,7 @@ class LaneStore:
             wall_ms: the wall clock, for what is told of lives and openings.
             confirmed: what was reported as committed, when it is opened again after a failure in the same process: what
                 may stand behind it was reported as failed and is taken back.
+            disk: where SQLite's files are, for what SQLite does not do itself.
             vfs: name of the SQLite file layer, for tests that cut the power.
 
         Raises:
@@ -102,7 +106,7 @@ class LaneStore:
         self._unsure: tuple[Undo, ...] = ()
         self.damaged: set[int] = set()
         """Positions of the current incarnation whose records were found changed since the file was opened."""
-        self._file = LaneFile(path, lane, vfs=vfs)
+        self._file = LaneFile(path, lane, disk=disk, vfs=vfs)
         self.desk = LaneDesk(self._file)
         try:
             self._file.make_schema(dice, wall_ms)

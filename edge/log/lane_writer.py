@@ -367,6 +367,7 @@ class LaneWriter:
             dice=self._dice,
             wall_ms=self._clock.wall_ms(),
             confirmed=self._confirmed,
+            disk=self._disk,
             vfs=self._vfs,
         )
 

@@ -84,7 +84,7 @@ def rebuild(
     rebuilt = path.with_name(path.name + REBUILT_SUFFIX)
     try:
         _remove(disk, rebuilt)
-        saved = _build(path, rebuilt, lane, dice=dice, wall_ms=wall_ms, known=known, hold=hold, vfs=vfs)
+        saved = _build(path, rebuilt, lane, disk=disk, dice=dice, wall_ms=wall_ms, known=known, hold=hold, vfs=vfs)
         disk.sync(rebuilt)
         disk.sync_folder(path.parent)
         disk.rename(path, aside)
@@ -132,13 +132,14 @@ def _build(
     rebuilt: Path,
     lane: Lane,
     *,
+    disk: Disk,
     dice: Dice,
     wall_ms: int,
     known: tuple[str, int] | None,
     hold: bool,
     vfs: str | None,
 ) -> Saved:
-    new = LaneFile(rebuilt, lane, vfs=vfs)
+    new = LaneFile(rebuilt, lane, disk=disk, vfs=vfs)
     try:
         new.make_schema(dice, wall_ms)
         old = _Old(path, lane, vfs)

@@ -9,8 +9,9 @@ unless somebody changes them.
 import itertools
 import random
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import apsw
 
@@ -45,6 +46,7 @@ class CrashDisk:
         self.dice = random.Random(seed)
         self.files: dict[str, File] = {}
         self.removed: dict[str, File] = {}  # names whose removal is not durable
+        self.replaced: dict[str, File] = {}  # names whose new file is not durable
         self.operations = 0
         self.cut_at: int | None = None
         self.fail_sync_at: int | None = None
@@ -74,6 +76,10 @@ class CrashDisk:
     def power_on(self) -> None:
         """What programs see from now on is one image that the cut may have left."""
         mood = self.dice.choice(["keep", "drop", "writes", "sectors", "sectors", "garble"])
+        for name, before in self.replaced.items():
+            if self.dice.random() < 0.5:
+                self.files[name] = before
+        self.replaced.clear()
         survivors: dict[str, File] = {}
         for name, file in {**self.removed, **self.files}.items():
             if name in self.removed and self.dice.random() < 0.5 and name not in self.files:
@@ -96,7 +102,14 @@ class CrashDisk:
             self.dead = True
             raise apsw.IOError("the power failed")
 
-    def sync(self, file: File) -> None:
+    def sync(self, path: Path) -> None:
+        self._system_call()
+        try:
+            self.sync_file(self.files[str(path)])
+        except apsw.IOError as error:
+            raise OSError(5, str(error)) from error
+
+    def sync_file(self, file: File) -> None:
         if self.fail_sync_at is not None and self.operations >= self.fail_sync_at:
             self.fail_sync_at = None
             file.durable = self._image(file, "sectors")
@@ -109,9 +122,54 @@ class CrashDisk:
         if (
             not file.named and file.journal
         ):  # SQLite syncs the folder with the first sync of a new journal: every name in it
-            for each in self.files.values():
-                each.named = True
-            self.removed.clear()
+            self._sync_names()
+
+    # ------------------------------------------------------------------ kit.files.Disk
+
+    def read(self, path: Path) -> bytes:
+        if str(path) not in self.files:
+            raise FileNotFoundError(2, "no such file", str(path))
+        return bytes(self.files[str(path)].seen)
+
+    def write(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
+        self._system_call()
+        if self.full:
+            raise OSError(28, "no space left on device")
+        file = self.files[str(path)] = File(journal=True)
+        _put(file.seen, 0, data)
+        file.pending.append(Pending(0, bytes(data)))
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._system_call()
+        if str(new) in self.files:
+            self.replaced.setdefault(str(new), self.files[str(new)])
+        self.files[str(new)] = self.files.pop(str(old))
+
+    def sync_folder(self, folder: Path) -> None:
+        self._system_call()
+        self._sync_names()
+
+    def exists(self, path: Path) -> bool:
+        return str(path) in self.files
+
+    def remove(self, path: Path) -> None:
+        self._system_call()
+        del self.files[str(path)]
+
+    def names(self, folder: Path) -> list[str]:
+        return sorted(self.files)
+
+    def _system_call(self) -> None:
+        try:
+            self.operation()
+        except apsw.IOError as error:
+            raise OSError(5, str(error)) from error
+
+    def _sync_names(self) -> None:
+        for each in self.files.values():
+            each.named = True
+        self.removed.clear()
+        self.replaced.clear()
 
     def _image(self, file: File, mood: str) -> bytearray:
         image = bytearray(file.durable)
@@ -160,7 +218,7 @@ class _Vfs(apsw.VFS):
         self._disk = disk
         super().__init__(disk.name, "")
 
-    def xOpen(self, name: Any, flags: list[int]) -> "_Open":  # noqa: ANN401, N802  # SQLite's names
+    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: ANN401, N802  # SQLite's names
         text = name.filename() if isinstance(name, apsw.URIFilename) else name
         if text is None:
             raise apsw.CantOpenError("no temporary files here")
@@ -170,7 +228,7 @@ class _Vfs(apsw.VFS):
             self._disk.operation()
             self._disk.files[text] = File(journal=not flags[0] & apsw.SQLITE_OPEN_MAIN_DB)
         flags[1] = flags[0]
-        return _Open(self._disk, self._disk.files[text])
+        return cast(apsw.VFSFile, _Open(self._disk, self._disk.files[text]))
 
     def xDelete(self, name: str, syncdir: bool) -> None:  # noqa: N802
         self._disk.operation()
@@ -220,7 +278,7 @@ class _Open:
     def xSync(self, flags: int) -> None:  # noqa: N802
         self._alive()
         self._disk.operation()
-        self._disk.sync(self._file)
+        self._disk.sync_file(self._file)
 
     def xFileSize(self) -> int:  # noqa: N802
         self._alive()

@@ -148,7 +148,7 @@ class History:
     def open(self, confirmed_by: LaneStore | None = None) -> LaneStore:
         store = LaneStore(
             PATH, self.lane, pages_max=4_000, keep_acked_records=50, dice=self.names, wall_ms=1,
-            confirmed=None if confirmed_by is None else confirmed_by.confirmed(), vfs=self.disk.name,
+            confirmed=None if confirmed_by is None else confirmed_by.confirmed(), disk=self.disk, vfs=self.disk.name,
         )  # fmt: skip
         if self._synchronous != "FULL":
             store._file.db.execute(f"PRAGMA synchronous = {self._synchronous}")
@@ -185,8 +185,6 @@ class History:
                 self.truth.landed()
                 self.commits += 1
             except StoreFailedError:
-                if self.disk.dead:
-                    break
                 self.failures += 1
                 if store is not None:  # a disk that failed once: open again, as the lane's writer does
                     last = store
