@@ -1,0 +1,97 @@
+"""The newest values of a property: pages of them, and what changed since a mark."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from cloud.kit.database import Connection, fetch_all, fetch_one
+from cloud.telemetry.store.port import Selection
+
+SERIES_MOST: Final = 20_000
+"""Values of one property that a live stream keeps; a hotel of 1,000 rooms has 6,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """One attribute's newest value. `writes` counts how often it was replaced; `source`: live or backlog."""
+
+    room: str | None
+    device: str
+    capability: str
+    attribute: str
+    value: Any
+    unit: str | None
+    quality: str
+    at: datetime
+    source: str
+    received_at: datetime
+    writes: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it is the value of."""
+        return self.device, self.capability, self.attribute
+
+
+_WHERE = """
+     WHERE tenant = %(tenant)s AND property = %(property)s
+       AND (%(room)s::text IS NULL OR room = %(room)s) AND (%(device)s::text IS NULL OR device = %(device)s)
+       AND (%(capability)s::text IS NULL OR capability = %(capability)s)
+       AND (%(attribute)s::text IS NULL OR attribute = %(attribute)s)
+"""
+
+
+def _parameters(selection: Selection) -> dict[str, object]:
+    return {
+        "tenant": selection.tenant,
+        "property": selection.property,
+        "room": selection.room,
+        "device": selection.device,
+        "capability": selection.capability,
+        "attribute": selection.attribute,
+    }
+
+
+async def newest_page(
+    connection: Connection, selection: Selection, *, after: tuple[str, str, str] | None, most: int
+) -> list[Newest]:
+    """Return up to `most` values after a key, in order of keys: a page stays whole whatever is written meanwhile."""
+    device, capability, attribute = after or ("", "", "")
+    rows = await fetch_all(
+        connection,
+        """
+        SELECT room, device, capability, attribute, value, unit, quality, at, source, received_at, writes
+          FROM telemetry.latest"""  # noqa: S608 - our own words
+        + _WHERE
+        + """ AND (device, capability, attribute) > (%(after_device)s, %(after_capability)s, %(after_attribute)s)
+         ORDER BY device, capability, attribute LIMIT %(most)s
+        """,
+        {
+            **_parameters(selection),
+            "after_device": device,
+            "after_capability": capability,
+            "after_attribute": attribute,
+            "most": most,
+        },
+    )
+    return [Newest(**row) for row in rows]
+
+
+async def changed_since(connection: Connection, tenant: str, property_id: str, mark: int) -> tuple[int, list[Newest]]:
+    """Return (next mark, values that changed at or after `mark`); 0 asks for all. A value may come twice, none never.
+
+    The mark is taken before the values.
+    """
+    row = await fetch_one(connection, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS mark")
+    # a mark from before the values: transactions that commit in between are read now and once more next time
+    next_mark = 0 if row is None else int(row["mark"])
+    rows = await fetch_all(
+        connection,
+        """
+        SELECT room, device, capability, attribute, value, unit, quality, at, source, received_at, writes
+          FROM telemetry.latest WHERE tenant = %s AND property = %s AND changed >= %s
+         ORDER BY device, capability, attribute LIMIT %s
+        """,
+        [tenant, property_id, mark, SERIES_MOST],
+    )
+    return next_mark, [Newest(**row) for row in rows]

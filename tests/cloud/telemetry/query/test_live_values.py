@@ -1,0 +1,315 @@
+"""The live stream of values: conflated for the slow, counted when skipped, resumed without loss, bounded always."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud.kit.notify import ANYTHING
+from cloud.telemetry import query_live, query_routes
+from cloud.telemetry.latest import store_latest, value_of
+from cloud.telemetry.query_latest import Newest
+from cloud.telemetry.query_live import LiveValues, Resumed, Told, Watcher
+from cloud.telemetry.store.port import Selection
+from protocols.errors import InvalidInputError
+from tests.cloud.houses import NOW_MS
+from tests.cloud.telemetry.query.conftest import Desk
+
+WAIT_S = 5
+HOUSE = Selection("northlight", "aurora")
+THEN = datetime(2026, 11, 18, tzinfo=UTC)
+
+
+def newest(device: str, writes: int, room: str = "101") -> Newest:
+    return Newest(room, device, "thermostat", "local_temperature", writes, "°C", "good", THEN, "backlog", THEN, writes)
+
+
+# ---------------------------------------------------------------------- the pure part
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("write"), st.integers(0, 4)), st.just(("look", 0)), st.just(("take", 0)),
+            st.just(("reconnect", 0)),
+        ),
+        max_size=60,
+    ),
+    st.integers(1, 3),
+)  # fmt: skip
+def test_every_watcher_ends_with_the_newest_values_and_every_write_is_shown_or_counted(
+    steps: list[tuple[str, int]], part: int
+) -> None:
+    """A watcher takes when it likes, hangs up and comes back; the feed looks when it likes."""
+    table: dict[str, int] = {}
+    changed: dict[str, int] = {}  # by the mark (here: the count of all writes) of the last write
+    live, watcher, resumed = LiveValues(), Watcher(HOUSE), None
+    shown: dict[str, int] = {}
+    counted = marks = 0
+    mark = 0
+    came_back = False
+
+    def look() -> None:
+        live.take(marks, [newest(device, writes) for device, writes in table.items()])
+
+    def take() -> Told | None:
+        nonlocal counted, mark, resumed
+        told = watcher.next(live, resumed=resumed)
+        resumed = None
+        if told is not None:
+            assert len(told.values) <= part
+            for each in told.values:
+                assert each.writes > shown.get(each.device, 0) or came_back
+                shown[each.device] = each.writes
+            counted += len(told.values) + told.skipped
+            if not told.more:
+                mark = told.mark
+        return told
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(query_live, "VALUES_A_MESSAGE", part)
+        for what, which in steps:
+            if what == "write":
+                device = f"thermostat-{which}"
+                marks += 1
+                table[device] = table.get(device, 0) + 1
+                changed[device] = marks
+            elif what == "look":
+                look()
+            elif what == "take":
+                take()
+            else:
+                came_back = True
+                watcher = Watcher(HOUSE)
+                version = live.version
+                since = mark
+                keys = frozenset(
+                    (device, "thermostat", "local_temperature") for device, at in changed.items() if at > since
+                )
+                resumed = Resumed(keys, version) if since else None
+        look()
+        while take() is not None:
+            pass
+    assert shown == table
+    if not came_back:
+        # the first value of a series is shown without a count of what came before it
+        assert counted <= sum(table.values())
+
+
+def test_what_a_slow_watcher_missed_is_counted() -> None:
+    live, watcher = LiveValues(), Watcher(HOUSE)
+    live.take(1, [newest("a", 1), newest("b", 1)])
+    told = watcher.next(live)
+    assert told is not None
+    assert (len(told.values), told.skipped, told.mark, told.more) == (2, 0, 1, False)
+    assert watcher.next(live) is None
+    for writes in range(2, 12):
+        live.take(writes, [newest("a", writes)])
+    live.take(12, [newest("b", 3)])
+    told = watcher.next(live)
+    assert told is not None
+    assert [(each.device, each.writes) for each in told.values] == [("a", 11), ("b", 3)]
+    assert told.skipped == 9 + 1
+    assert watcher.next(live) is None
+
+
+def test_what_changes_while_a_round_is_told_is_not_lost_by_coming_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_live, "VALUES_A_MESSAGE", 1)
+    live, watcher = LiveValues(), Watcher(HOUSE)
+    live.take(5, [newest("a", 1), newest("b", 1)])
+    first = watcher.next(live)
+    live.take(9, [newest("a", 2)])
+    last = watcher.next(live)
+    assert first is not None
+    assert last is not None
+    assert (first.more, last.more) == (True, False)
+    assert last.mark == 5  # not 9: "a" changed after it was told
+
+
+def test_a_watcher_hears_only_what_it_selected() -> None:
+    live = LiveValues()
+    live.take(1, [newest("a", 1), newest("b", 1, room="102")])
+    for narrowed, expected in (
+        (Selection("northlight", "aurora", room="102"), ["b"]),
+        (Selection("northlight", "aurora", device="a"), ["a"]),
+        (Selection("northlight", "aurora", capability="on_off"), []),
+        (Selection("northlight", "aurora", attribute="local_temperature"), ["a", "b"]),
+    ):
+        told = Watcher(narrowed).next(live)
+        assert [each.device for each in told.values] == expected if told else expected == []
+
+
+def test_a_mark_is_a_number() -> None:
+    assert query_routes.resume_of(None) == 0
+    assert query_routes.resume_of("123") == 123
+    for wrong in ("", "-1", "abc", "1" * 30, "9223372036854775808", "\u0661"):
+        with pytest.raises(InvalidInputError, match="resume"):
+            query_routes.resume_of(wrong)
+
+
+# ---------------------------------------------------------------------- over the socket
+
+
+class Client:
+    """A websocket client that speaks ASGI straight to the application."""
+
+    def __init__(self, desk: Desk, path: str, query: str, headers: dict[str, str]) -> None:
+        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.reading = asyncio.Event()
+        self.reading.set()
+        scope = {
+            "type": "websocket", "asgi": {"version": "3.0"}, "scheme": "ws", "http_version": "1.1", "path": path,
+            "raw_path": path.encode(), "query_string": query.encode(), "root_path": "", "subprotocols": [],
+            "state": {}, "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "client": ("127.0.0.1", 1), "server": ("cloud.test", 80), "extensions": {},
+        }  # fmt: skip
+        self._to_app.put_nowait({"type": "websocket.connect"})
+        self.task = asyncio.create_task(desk.app(scope, self._to_app.get, self._take))  # type: ignore[arg-type]
+
+    async def _take(self, message: Any) -> None:  # noqa: ANN401 - ASGI
+        await self.reading.wait()  # the line is as slow as its reader
+        await self.told.put(message)
+
+    async def next(self) -> dict[str, Any]:
+        async with asyncio.timeout(WAIT_S):
+            message = await self.told.get()
+        return dict(json.loads(message["text"])) if message["type"] == "websocket.send" else message
+
+    async def hang_up(self) -> None:
+        self.reading.set()
+        self._to_app.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        with contextlib.suppress(asyncio.CancelledError):
+            async with asyncio.timeout(WAIT_S):
+                await self.task
+
+
+@contextlib.asynccontextmanager
+async def watching(desk: Desk, query: str = "", name: str = "viewer") -> AsyncIterator[Client]:
+    client = Client(desk, "/api/v1/properties/aurora/telemetry/live", query, {"Host": "cloud.test", **desk.as_(name)})
+    try:
+        yield client
+    finally:
+        await client.hang_up()
+
+
+async def tell(desk: Desk, device: str, value: float, n: int = 0) -> None:
+    body = {
+        "room": "101", "device": device, "capability": "thermostat", "attribute": "local_temperature", "value": value,
+        "unit": "°C", "quality": "good",
+    }  # fmt: skip
+    async with desk.database.transaction() as connection:
+        await store_latest(
+            connection, tenant="northlight", property_id="aurora", values=[value_of(body, at_ms=NOW_MS + n)],
+            received_ms=NOW_MS + n,
+        )  # fmt: skip
+    desk.hub.mark("aurora", (ANYTHING,))
+
+
+@pytest.mark.tier("postgres")
+class TestSocket:
+    """Over the application."""
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(query_live, "COALESCE_S", 0.005)
+        monkeypatch.setattr(query_live, "TICK_S", 0.2)
+
+    async def test_everything_first_then_what_changes_then_ticks(self, desk: Desk) -> None:
+        await tell(desk, "thermostat-1", 20)
+        async with watching(desk) as client:
+            assert (await client.next())["type"] == "websocket.accept"
+            first = await client.next()
+            assert [each["value"] for each in first["values"]] == [20]
+            assert (first["type"], first["skipped"]) == ("values", 0)
+            await tell(desk, "thermostat-2", 21)
+            assert [each["device"] for each in (await client.next())["values"]] == ["thermostat-2"]
+            assert (await client.next())["type"] == "tick"
+
+    @pytest.mark.guarantee("G9")
+    async def test_a_slow_client_gets_the_newest_and_what_it_missed_as_a_number(self, desk: Desk) -> None:
+        await tell(desk, "thermostat-1", 0)
+        async with watching(desk) as client:
+            await client.next()
+            await client.next()
+            client.reading.clear()
+            for n in range(1, 31):
+                await tell(desk, "thermostat-1", n, n)
+                await asyncio.sleep(0.01)
+            client.reading.set()
+            values: list[object] = []
+            skipped = 0
+            while not values or values[-1] != 30:
+                told = await client.next()
+                if told["type"] == "values":
+                    values += [each["value"] for each in told["values"]]
+                    skipped += told["skipped"]
+            assert len(values) <= 4  # one may have been under way, and ticks wait too
+            assert len(values) + skipped == 30
+
+    @pytest.mark.guarantee("G1")
+    async def test_coming_back_tells_what_changed_meanwhile_and_nothing_else(self, desk: Desk) -> None:
+        for n in range(3):
+            await tell(desk, f"thermostat-{n}", n)
+        async with watching(desk) as client:
+            await client.next()
+            mark = (await client.next())["resume"]
+        await tell(desk, "thermostat-1", 11, 1)
+        await tell(desk, "thermostat-new", 5)
+        async with watching(desk, f"resume={mark}") as client:
+            await client.next()
+            told = await client.next()
+            assert {each["device"]: each["value"] for each in told["values"]} == {
+                "thermostat-1": 11, "thermostat-new": 5
+            }  # fmt: skip
+            mark = told["resume"]
+        async with watching(desk, f"resume={2**62}") as client:  # of a database that was restored since
+            await client.next()
+            assert len((await client.next())["values"]) == 4
+        async with watching(desk, f"resume={mark}&device=thermostat-2") as client:
+            await client.next()
+            assert (await client.next())["type"] == "tick"
+
+    @pytest.mark.guarantee("G1")
+    async def test_a_write_that_commits_after_a_later_one_was_told_is_not_missed(self, desk: Desk) -> None:
+        """The trap of every mark that is a time or a sequence: writers overlap."""
+        await tell(desk, "thermostat-0", 0)
+        async with desk.database.transaction() as slow:
+            await slow.execute(
+                "UPDATE telemetry.latest SET value = '99' WHERE device = 'thermostat-0' AND property = 'aurora'"
+            )
+            await tell(desk, "thermostat-1", 1)
+            async with watching(desk) as client:
+                await client.next()
+                mark = (await client.next())["resume"]
+        async with watching(desk, f"resume={mark}") as client:
+            await client.next()
+            told = await client.next()
+            assert 99 in [each["value"] for each in told["values"]]
+
+    async def test_strangers_and_bad_arguments_are_refused_before_the_socket_opens(self, desk: Desk) -> None:
+        for query, name in (("", "other"), ("", "narrow"), ("resume=x", "viewer"), ("rom=1", "viewer")):
+            async with watching(desk, query, name) as client:
+                assert (await client.next())["type"] != "websocket.accept"
+
+    async def test_a_session_that_ended_ends_the_stream(self, desk: Desk) -> None:
+        async with watching(desk) as client:
+            await client.next()
+            desk.fence.ended = True
+            desk.clock.advance(int(timedelta(seconds=20).total_seconds() * 1000))
+            while (told := await client.next())["type"] == "tick":
+                pass
+            assert (told["type"], told["code"]) == ("websocket.close", 1008)
+
+    async def test_a_feed_ends_with_its_last_watcher(self, desk: Desk) -> None:
+        async with watching(desk) as client:
+            await client.next()
+            await client.next()
+            assert any(task.get_name() == "values-aurora" for task in asyncio.all_tasks())
+        assert not any(task.get_name() == "values-aurora" for task in asyncio.all_tasks())
