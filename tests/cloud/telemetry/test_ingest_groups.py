@@ -1,0 +1,251 @@
+"""Groups: many edges in one transaction, answered after it; what one batch does wrong costs its neighbours nothing."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+import pytest
+
+from cloud.kit.database import Database, fetch_all
+from cloud.telemetry import service
+from cloud.telemetry.fan_in import ledger as ledgers
+from cloud.telemetry.fan_in.arrivals import Arrived, Item, Reply, read
+from cloud.telemetry.fan_in.ledger import PostgresLedger
+from cloud.telemetry.fan_in.opening import Opened, Place, open_batch
+from cloud.telemetry.store.plain import PlainStore
+from kit.clock import ManualClock
+from protocols import cbor
+from protocols.device_model.identity import EdgeId, PropertyId
+from protocols.link.batch import BatchHead
+from protocols.link.cloud_stream import CloudStream
+from protocols.link.lanes import Lane
+from protocols.link.messages import AckStatus, Hello, Live, StreamMark, encode_hello, encode_live
+from protocols.link.record import ClockQuality, encode_record
+from protocols.link.topics import Up, parse_up, up_topic
+from tests.cloud.telemetry.sending import INCARNATION, NOW_MS, arrived, edge, note, owner_of, packed, reading
+
+pytestmark = pytest.mark.tier("postgres")
+
+
+def ledger_of(database: Database) -> PostgresLedger:
+    clock = ManualClock(wall_ms=NOW_MS)
+    return PostgresLedger(database, owner_of=owner_of, projections={}, clock=clock, store=PlainStore(database))
+
+
+def answers(replies: Sequence[Reply]) -> list[tuple[str, str, list[int]]]:
+    return [(each.edge, each.ack.status.value, [mark.hi for mark in each.ack.marks]) for each in replies]
+
+
+async def rows(database: Database, query: LiteralString) -> list[dict[str, Any]]:
+    async with database.transaction() as connection:
+        return await fetch_all(connection, query)
+
+
+async def holds(database: Database, who: EdgeId) -> bool:
+    async with database.transaction() as connection:
+        return await service.verify(connection, tenant="northlight", property_id=f"p-{who[-6:]}")
+
+
+@pytest.mark.guarantee("G2")
+async def test_batches_of_many_edges_are_one_transaction_and_one_ack_an_edge(database: Database) -> None:
+    ledger = ledger_of(database)
+    group = [arrived(edge(n), packed(edge(n), first, [note(1), note(2)])) for first in (1, 3, 5) for n in range(20)]
+    replies = await ledger.commit(group)
+    assert answers(replies) == [(edge(n), "stored", [6]) for n in range(20)]
+    assert (ledger.counts.groups, ledger.counts.records) == (1, 120)
+    assert len(await rows(database, "SELECT DISTINCT xmin::text FROM telemetry.record")) == 1
+    assert [await holds(database, edge(n)) for n in range(20)] == [True] * 20
+
+
+async def test_lanes_of_one_edge_are_answered_together(database: Database) -> None:
+    group = [arrived(edge(1), packed(edge(1), 1, [note(1)], lane), lane) for lane in (Lane.B, Lane.C)]
+    [reply] = await ledger_of(database).commit(group)
+    assert [(mark.lane, mark.hi) for mark in reply.ack.marks] == [(Lane.B, 1), (Lane.C, 1)]
+
+
+@pytest.mark.guarantee("G2")
+async def test_duplicates_and_gaps_are_answered_without_being_opened(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = ledger_of(database)
+    first = packed(edge(1), 1, [note(n) for n in range(1, 4)])
+    await ledger.commit([arrived(edge(1), first)])
+
+    def opened(*_arguments: object) -> None:
+        raise AssertionError("nothing new, and yet it was opened")
+
+    monkeypatch.setattr(ledgers, "open_batch", opened)
+    late = packed(edge(1), 9, [note(9)])
+    replies = await ledger.commit([arrived(edge(1), first), arrived(edge(1), late)])
+    assert answers(replies) == [(edge(1), "duplicate", [3]), (edge(1), "gap", [3])]
+
+
+def poisons() -> dict[str, bytes]:
+    good = packed(edge(2), 1, [note(1), note(2)])
+    head = cbor.decode(good, len(good))
+    assert isinstance(head, dict)
+    return {
+        "noise": b"\x00\xff\x17",
+        "empty": b"",
+        "oversized": bytes(300_000),
+        "cut short": good[:-5],
+        "another encoding": b"\xb9\x00\x08" + good[1:],
+        "inside is noise": cbor.encode({**head, "z": b"noise"}),
+        "inside is a bomb": cbor.encode({**head, "z": _bomb()}),
+        "says more than it holds": cbor.encode({**head, "n": 7}),
+        "from the future": cbor.encode({**head, "v": 2}),
+        "of another edge": packed(edge(3), 1, [note(1)]),
+        "negative": cbor.encode({**head, "first": -4}),
+    }
+
+
+def _bomb() -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(bytes(64 * 1024 * 1024)) + packer.flush()
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize("name", list(poisons()))
+async def test_a_poisonous_message_is_named_and_its_neighbours_are_stored(database: Database, name: str) -> None:
+    ledger = ledger_of(database)
+    before = packed(edge(1), 1, [note(1)])
+    after = packed(edge(4), 1, [note(1)])
+    group = [arrived(edge(1), before), arrived(edge(2), poisons()[name]), arrived(edge(4), after)]
+    replies = await ledger.commit(group)
+    told = answers(replies)
+    assert told[0] == (edge(1), "stored", [1]) or told[1] == (edge(1), "stored", [1])
+    assert (edge(4), "stored", [1]) in told
+    assert sum(ledger.counts.refused.values()) == 1
+    assert {row["edge"] for row in await rows(database, "SELECT edge FROM telemetry.record")} == {edge(1), edge(4)}
+    refused = await rows(database, "SELECT edge FROM telemetry.refused")
+    assert [row["edge"] for row in refused] == ([] if name == "from the future" else [edge(2)])
+    # and the lane goes on
+    [mark] = [each.ack.marks[0].hi for each in replies if each.edge == edge(2) and each.ack.marks] or [0]
+    fine = await ledger.commit([arrived(edge(2), packed(edge(2), mark + 1, [note(1), note(2), note(3)]))])
+    assert answers(fine) == [(edge(2), "stored", [mark + 3])]
+    assert await holds(database, edge(2))
+
+
+async def test_what_the_database_refuses_is_found_by_halving(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that COPY does not take: nothing the checks let through, so it is planted behind them."""
+
+    def planted(head: BatchHead, stream: CloudStream, place: Place, projected: frozenset[str]) -> Opened:
+        opened = open_batch(head, stream, place, projected)
+        if head.edge == edge(5):
+            opened.rows[0] = opened.rows[0].replace(b'{"n":1}', b'{"n":,}')
+        return opened
+
+    monkeypatch.setattr(ledgers, "open_batch", planted)
+    ledger = ledger_of(database)
+    group = [arrived(edge(n), packed(edge(n), 1, [note(1), note(2)])) for n in range(11)]
+    told = answers(await ledger.commit(group))
+    assert sorted(told) == sorted((edge(n), "refused" if n == 5 else "stored", [2]) for n in range(11))
+    [row] = await rows(database, "SELECT edge, first, last, detail, payload FROM telemetry.refused")
+    assert (row["edge"], row["first"], row["last"]) == (edge(5), 1, 2)
+    assert "the database refused it: InvalidTextRepresentation" in row["detail"]
+    assert bytes(row["payload"]) == packed(edge(5), 1, [note(1), note(2)])
+    assert [await holds(database, edge(n)) for n in range(11)] == [True] * 11
+    assert ledger.counts.records == 20
+
+
+async def test_a_building_gone_mad_does_not_fill_the_disk(database: Database) -> None:
+    ledger = ledger_of(database)
+    for _ in range(5):
+        await ledger.commit([arrived(edge(1), b"noise") for _ in range(20)])
+    kept = await rows(database, "SELECT payload IS NOT NULL AS kept FROM telemetry.refused")
+    assert (len(kept), sum(row["kept"] for row in kept)) == (100, ledgers.REFUSED_KEPT_MAX)
+    assert ledger.counts.refused["PeerProtocolError"] == 100
+
+
+@pytest.mark.guarantee("G8")
+async def test_a_stranger_gets_no_room(database: Database) -> None:
+    ledger = ledger_of(database)
+    stranger = EdgeId("e-nobody0000000001")
+    hello = encode_hello(Hello((1,), stranger, PropertyId("aurora"), 5, (), NOW_MS))
+    asked = read(Arrived(parse_up(up_topic(stranger, Up.HELLO)), hello, 0))
+    assert asked is not None
+    replies = await ledger.commit([arrived(stranger, packed(stranger, 1, [note(1)])), arrived(stranger, b"x"), asked])
+    assert [(each.ack.status, each.ack.re, each.ack.marks) for each in replies] == [(AckStatus.REFUSED, 5, ())]
+    for query in ("SELECT FROM telemetry.record", "SELECT FROM telemetry.refused", "SELECT FROM telemetry.edge"):
+        assert await rows(database, query) == []
+    assert ledger.counts.refused == {"PeerProtocolError": 3}
+
+
+async def test_readings_of_all_edges_reach_the_time_series_and_the_newest_is_shown(database: Database) -> None:
+    group: list[Item] = []
+    for n in range(3):
+        records = [reading(each, 20.0 + each) for each in range(1, 6)]
+        group.append(arrived(edge(n), packed(edge(n), 1, records)))
+    await ledger_of(database).commit(group)
+    newest = await rows(database, "SELECT property, value, seq FROM telemetry.latest ORDER BY property")
+    assert [(row["property"], row["value"], row["seq"]) for row in newest] == [
+        (f"p-{edge(n)[-6:]}", 25.0, 5) for n in range(3)
+    ]
+    [count] = await rows(database, "SELECT count(*) AS n, sum(number) AS total FROM telemetry.reading")
+    assert (count["n"], count["total"]) == (15, 3 * (21 + 22 + 23 + 24 + 25))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        reading(1, True, device=5),
+        reading(1, {"a": 1}),
+        reading(1, 1e250),
+        reading(1, "x" * 300),
+        reading(1, None),
+        reading(1, 1.0, quality="perfect"),
+        reading(1, 1.0, room=[1]),
+    ],
+    ids=["device", "map", "huge", "long", "nothing, but good", "quality", "room"],
+)
+async def test_a_reading_that_is_none_stays_in_the_ledger_and_goes_no_further(database: Database, wrong: bytes) -> None:
+    ledger = ledger_of(database)
+    [reply] = await ledger.commit([arrived(edge(1), packed(edge(1), 1, [wrong, reading(2, 22.0)]))])
+    assert (reply.ack.status, reply.ack.marks[0].hi) == (AckStatus.STORED, 2)
+    assert [row["value"] for row in await rows(database, "SELECT value FROM telemetry.latest")] == [22.0]
+    assert len(await rows(database, "SELECT FROM telemetry.reading")) == 1
+    assert len(await rows(database, "SELECT FROM telemetry.record")) == 2
+    [refused] = await rows(database, "SELECT first, last, error FROM telemetry.refused")
+    assert (refused["first"], refused["last"], refused["error"]) == (1, 1, "PeerProtocolError")
+
+
+@pytest.mark.guarantee("G10")
+@pytest.mark.parametrize("at_ms", [0, 1_000_000_000, 253_402_300_799_999])
+async def test_a_time_that_cannot_be_is_not_shown_as_one(database: Database, at_ms: int) -> None:
+    body = {"device": "t", "capability": "c", "attribute": "a", "value": 1, "quality": "good"}
+    record = encode_record(
+        "reading", body, device_at_ms=at_ms, edge_at_ms=at_ms, mono_ms=1, clock=ClockQuality.SYNCHRONISED
+    )
+    await ledger_of(database).commit([arrived(edge(1), packed(edge(1), 1, [record]))])
+    [shown] = await rows(
+        database, "SELECT (extract(epoch FROM at) * 1000)::bigint AS at_ms, quality FROM telemetry.latest"
+    )
+    assert shown == {"at_ms": NOW_MS, "quality": "uncertain"}
+    [kept] = await rows(database, "SELECT edge_at_ms FROM telemetry.record")
+    assert kept == {"edge_at_ms": at_ms}
+
+
+async def test_hello_live_and_batches_of_one_group_are_one_story(database: Database) -> None:
+    who = edge(1)
+    hello = Hello((1,), who, PropertyId("aurora"), 7, (StreamMark(INCARNATION, Lane.C, 1, 9),), NOW_MS)
+    item = {
+        "device": "thermostat-101", "capability": "thermostat", "attribute": "local_temperature", "value": 30.0,
+        "quality": "good", "at_ms": NOW_MS,
+    }  # fmt: skip
+    live = Live(who, INCARNATION, NOW_MS, (item, {"device": 5}), {Lane.A: 0, Lane.B: 0, Lane.C: 4})
+    group = [
+        read(Arrived(parse_up(up_topic(who, Up.HELLO)), encode_hello(hello), 0)),
+        arrived(who, packed(who, 1, [reading(n, 20.0 + n) for n in range(1, 4)])),
+        read(Arrived(parse_up(up_topic(who, Up.LIVE)), encode_live(live), 0)),
+    ]
+    replies = await ledger_of(database).commit([each for each in group if each is not None])
+    assert {each.ack.status: each.ack.marks[0].hi for each in replies} == {AckStatus.STORED: 3, AckStatus.WELCOME: 3}
+    [value] = await rows(database, "SELECT value, source FROM telemetry.latest")
+    assert value == {"value": 30.0, "source": "live"}
+    [known] = await rows(
+        database,
+        "SELECT backlog, last_hello_at IS NOT NULL AS hello, last_ack_at IS NOT NULL AS ack FROM telemetry.edge",
+    )
+    assert known == {"backlog": {"a": 0, "b": 0, "c": 6}, "hello": True, "ack": True}
