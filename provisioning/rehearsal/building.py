@@ -96,12 +96,32 @@ class Ports:
     edge: int
 
 
+@dataclass(frozen=True, slots=True)
+class LinkPatience:
+    """How long the cloud waits for a word before it calls the building silent, then offline; ISO 8601.
+
+    A quiet building is heard every 10 s.
+    """
+
+    silent_after: str = "PT25S"
+    offline_after: str = "PT1M"
+
+
 class Building:
     """One building, up and running. Made by `raise_building`."""
 
     def __init__(
-        self, inventory: Inventory, state: Path, sockets: Path, *, clock: Clock, dice: Dice, seed: int
+        self,
+        inventory: Inventory,
+        state: Path,
+        sockets: Path,
+        *,
+        clock: Clock,
+        dice: Dice,
+        seed: int,
+        patience: LinkPatience,
     ) -> None:
+        self.patience = patience
         self.inventory, self.clock, self.dice, self.seed = inventory, clock, dice, seed
         self.folder, self._sockets = state, sockets
         self.ports = Ports(*(free_port(HOST) for _ in Ports.__slots__))
@@ -268,7 +288,7 @@ class Building:
                 },
             },
             "downlink": {"command_key_path": command_key},
-            "link": {"silent_after": "PT25S", "offline_after": "PT1M"},  # a quiet building is heard every 10 s
+            "link": {"silent_after": self.patience.silent_after, "offline_after": self.patience.offline_after},
         }
         tables: list[tuple[str, dict[str, Any]]] = [
             (
@@ -417,7 +437,14 @@ class Building:
 
 @asynccontextmanager
 async def raise_building(
-    inventory: Inventory, state: Path, *, clock: Clock, dice: Dice, seed: int, say: Callable[[str], None]
+    inventory: Inventory,
+    state: Path,
+    *,
+    clock: Clock,
+    dice: Dice,
+    seed: int,
+    say: Callable[[str], None],
+    patience: LinkPatience | None = None,
 ) -> AsyncIterator[Building]:
     """Bring a building up for the length of the block, with a state folder of its own, emptied first.
 
@@ -429,7 +456,9 @@ async def raise_building(
     sockets = Path(tempfile.mkdtemp(prefix="ik-"))
     try:
         async with AsyncExitStack() as stack:
-            building = Building(inventory, state, sockets, clock=clock, dice=dice, seed=seed)
+            building = Building(
+                inventory, state, sockets, clock=clock, dice=dice, seed=seed, patience=patience or LinkPatience()
+            )
             await building._raise(stack, say)
             yield building
     finally:

@@ -5,7 +5,7 @@ import { useMemo, useRef, useState } from 'react'
 import styles from './DoorLog.module.css'
 
 /** An event that took longer than this to reach the cloud says so. */
-const LATE_AFTER_MS = 30_000
+const LATE_AFTER_MS = 15_000
 
 interface DoorLogProps {
   client: Client
