@@ -9,7 +9,7 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from bench.hot_path.child import serve
 from bench.hot_path.payload import value_of
@@ -19,8 +19,6 @@ from protocols.link.batch import parse_batch
 from protocols.link.lanes import Lane
 from protocols.link.messages import Ack, AckMark, AckStatus, Hello, decode_hello, encode_ack
 
-KEPT_BYTES_MAX: Final = 1_500_000_000
-
 
 class Cloud:
     """What arrived, over all connections."""
@@ -28,7 +26,7 @@ class Cloud:
     def __init__(self) -> None:
         self.hi: dict[tuple[bytes, Lane], int] = {}
         self.batches: dict[Lane, list[bytes]] = {lane: [] for lane in Lane}
-        self.arrivals: list[tuple[float, Lane, int, int]] = []
+        self.events: list[tuple[float, bytes]] = []
         self.messages: list[bytes] = []
         self.message_count = self.records = self.duplicates = self.gaps = self.hellos = self.lives = 0
         self.bytes_in = 0
@@ -55,10 +53,8 @@ class Cloud:
             case "push_back":
                 self.slow_ms = asked["slow_ms"]
                 return {}
-            case "arrivals":
-                return {"arrivals": [(at, lane.value, first, last) for at, lane, first, last in self.arrivals]}
-            case "live_lane":
-                return {"bodies": self._bodies(Lane(asked["lane"]))}
+            case "event_ages":
+                return {"ages_s": self._event_ages()}
             case "check":
                 return self._check(asked["devices"], asked["count"], asked["base_ms"])
         raise ValueError(asked["do"])
@@ -66,7 +62,8 @@ class Cloud:
     def _stats(self) -> Mapping[str, Any]:
         return {
             "records": self.records, "messages": self.message_count, "duplicates": self.duplicates, "gaps": self.gaps,
-            "hellos": self.hellos, "lives": self.lives, "bytes": self.bytes_in, "now": time.monotonic(),
+            "hellos": self.hellos, "lives": self.lives, "bytes": self.bytes_in,
+            "telemetry": sum(hi for (_, lane), hi in self.hi.items() if lane is Lane.C),
         }  # fmt: skip
 
     def took(self, topic: bytes, payload: bytes) -> tuple[bytes, bytes] | None:
@@ -109,14 +106,21 @@ class Cloud:
         else:
             self.hi[key] = hi = head.last
             self.records += head.last - head.first + 1
-            self.arrivals.append((time.monotonic(), head.lane, head.first, head.last))
-            if self.keep or head.lane is Lane.A:
+            if head.lane is Lane.B:
+                self.events.append((time.time(), payload))
+            if self.keep:
                 self.batches[head.lane].append(payload)
             status = AckStatus.STORED
         return Ack(status, (AckMark(head.incarnation, head.lane, hi),), slow_ms=self.slow_ms)
 
-    def _bodies(self, lane: Lane) -> list[dict[str, Any]]:
-        return [record.body for payload in self.batches[lane] for record in parse_batch(payload).open().records]
+    def _event_ages(self) -> list[float]:
+        """How old every live event was when its batch arrived, by the one clock of this machine."""
+        return [
+            at_s - record.edge_at_ms / 1_000
+            for at_s, payload in self.events
+            for record in parse_batch(payload).open().records
+            if record.kind == "reading"
+        ]
 
     def _told(self) -> list[tuple[str, int, object]]:
         """(device, its time, its value) of everything that arrived, in order."""

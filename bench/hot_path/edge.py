@@ -34,6 +34,7 @@ port = {site_port}
 topic = "{rule}"
 time_key = "t"
 other_keys = "ignore"
+keys.contact = {{ capability = "boolean_state", attribute = "state_value" }}
 keys.temperature = {{ capability = "temperature_measurement", attribute = "measured_value" }}
 """
 UPLINK: Final = """

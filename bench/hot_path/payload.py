@@ -26,6 +26,11 @@ def payload_of(device: int, n: int, base_ms: int) -> bytes:
     return b'{"t":%d,"temperature":%.2f,"unit":"C","battery_ok":true}' % (base_ms + n, value_of(device, n))
 
 
+def event_of(device: int, n: int, base_ms: int) -> bytes:
+    """A message that tells an event (a contact, lane B) beside the reading."""
+    return payload_of(device, n, base_ms)[:-1] + (b',"contact":true}' if n % 2 else b',"contact":false}')
+
+
 def heads_of(devices: int) -> list[bytes]:
     """The first bytes of every device's variable header."""
     return [struct.pack(">H", len(topic_of(each))) + topic_of(each) for each in range(devices)]

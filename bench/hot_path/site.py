@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bench.hot_path.child import serve
-from bench.hot_path.payload import heads_of, payload_of
+from bench.hot_path.payload import event_of, heads_of, payload_of
 from kit.mqtt_wire import packets
 from kit.mqtt_wire.parser import FROM_CLIENT, PacketParser
 
@@ -35,7 +35,7 @@ class Site:
         self.again = 0
         self.began = self.ended = 0.0
         self.done = asyncio.Event()
-        self.from_n = 0
+        self.from_n = self.events_every = 0
         self._sending: asyncio.Task[None] | None = None
 
     async def answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -46,6 +46,7 @@ class Site:
             case "send":
                 self.window, self.devices, self.base_ms = asked["window"], asked["devices"], asked["base_ms"]
                 self.rate, self.heads = asked["rate"], heads_of(asked["devices"])
+                self.events_every = asked.get("events_every", 0)
                 self.done.clear()
                 self.goal += asked["count"]
                 self.began, self.from_n = time.perf_counter(), self.next
@@ -119,7 +120,8 @@ class Site:
             self.open[packet_id] = message
             self.sent_at[message] = self.sent_at[message] or now
             device = message % devices
-            body = heads[device] + packet_id.to_bytes(2, "big") + payload_of(device, message // devices, base_ms)
+            form = event_of if self.events_every and message % self.events_every == 0 else payload_of
+            body = heads[device] + packet_id.to_bytes(2, "big") + form(device, message // devices, base_ms)
             chunk.append(bytes((0x32 | dup,)) + packets.variable(len(body)) + body)
         link.write(b"".join(chunk))
 
