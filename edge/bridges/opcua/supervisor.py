@@ -5,9 +5,10 @@ anew: session, subscription, monitored items. Knows no device: what a node means
 """
 
 import asyncio
+import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from asyncua import ua
 from asyncua.client.client import Client
@@ -15,6 +16,8 @@ from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent, Subs
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.uaerrors import UaError
 
+from edge.bridges.complaints import Complaints
+from edge.bridges.evidence import evidence
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.reporter import Reporter
 from edge.bridges.write_desk import Job, WriteDesk
@@ -27,6 +30,7 @@ from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import BusId, DeviceId
 from protocols.device_model.site_plan import OpcUaBus
+from protocols.errors import PeerProtocolError
 from protocols.opcua.node_map import NODES_A_READ_MAX, MappedNode, judge_node, map_nodes, node_of, root_of
 
 RECONNECT: Final = Backoff(first_ms=500, most_ms=30_000)
@@ -36,8 +40,15 @@ EVENTS_MAX: Final = 2_000
 READ_BACK_TRIES: Final = 4
 READ_BACK_PAUSE_MS: Final = 150
 IDLE_MS: Final = 60_000
-_LOST: Final = (UaError, OSError, TimeoutError, EOFError)
-"""How asyncua says that a server or a connection is not there; OSError covers ConnectionError."""
+_GARBLED: Final = (
+    *(struct.error, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError),
+    *(RecursionError, NotImplementedError),
+)
+"""What asyncua lets out when a server's bytes do not decode (measured: bytes flipped on the way)."""
+_LOST: Final = (UaError, OSError, TimeoutError, EOFError, PeerProtocolError)
+"""How a server or a connection is not there; OSError covers ConnectionError."""
+
+T = TypeVar("T")
 
 
 class OpcUaSupervisor:
@@ -74,6 +85,7 @@ class OpcUaSupervisor:
         self._wait_ms = max((wire.answer_wait_ms for wire in wires), default=4_000)
         self._every_ms = round(min((each.point.every_s for each in self._nodes.values()), default=30.0) * 1000)
         self._counts: Counter[str] = Counter()
+        self._complaints = Complaints(bus.id, self._counts, clock)
         self._reporter = Reporter(sink, self._counts)
         self._desk = WriteDesk(clock, self._perform)
         self._client: Client | None = None
@@ -124,10 +136,12 @@ class OpcUaSupervisor:
         while True:
             client = Client(self._bus.url, timeout=self._wait_ms / 1000)
             try:
-                await client.connect()
+                await _asked(client.connect())
                 self._counts["connections"] += 1
                 failures = 0
                 await self._while_connected(client)
+            except PeerProtocolError as error:
+                self._complaints.refused("garbled_answers", self._bus.url, error)
             except _LOST:
                 self._counts["connections_lost"] += 1
             finally:
@@ -145,7 +159,7 @@ class OpcUaSupervisor:
     async def _hang_up(self, client: Client) -> None:
         try:
             async with asyncio.timeout(CLOSE_WAIT_S):
-                await client.disconnect()
+                await _asked(client.disconnect())
         except _LOST:
             client.disconnect_socket()
 
@@ -155,7 +169,7 @@ class OpcUaSupervisor:
         await self._read_all(client)
         self._client, self._down_since_ms = client, None
         self._connected.set()
-        subscription = await client.create_subscription(self._publishing_ms, queue_maxsize=EVENTS_MAX)
+        subscription = await _asked(client.create_subscription(self._publishing_ms, queue_maxsize=EVENTS_MAX))
         async with subscription:
             await self._watch(client, subscription)
             next_read_ms = self._clock.now_ms() + self._every_ms
@@ -166,7 +180,7 @@ class OpcUaSupervisor:
                     await self._read_all(client)
                     next_read_ms = self._clock.now_ms() + self._every_ms
                     continue
-                event = await subscription.next_event(wait_ms / 1000)
+                event = await _asked(subscription.next_event(wait_ms / 1000))
                 if isinstance(event, DataChangeEvent):
                     self._changed(event)
                 elif isinstance(event, StatusChangeEvent):
@@ -176,7 +190,8 @@ class OpcUaSupervisor:
     async def _watch(self, client: Client, subscription: Subscription) -> None:
         """Monitor every node; one that the server refuses is read now and then, and nothing else is lost by it."""
         mapped = list(self._nodes.values())
-        results = await subscription.subscribe_data_change([client.get_node(each.node) for each in mapped])
+        nodes = [client.get_node(each.node) for each in mapped]
+        results = _as_many(await _asked(subscription.subscribe_data_change(nodes)), len(nodes))
         for each, result in zip(mapped, results, strict=True):
             if isinstance(result, ua.StatusCode):
                 self._counts["nodes_refused"] += 1
@@ -187,20 +202,19 @@ class OpcUaSupervisor:
         root = root_of(descriptor, address)
         self._strangers.discard(device)
         for each in descriptor.identify:
-            [found] = await client.read_attributes([client.get_node(node_of(each.node or "", root))])
+            [found] = await _read(client, [node_of(each.node or "", root)])
             value = _value(found)
             if value not in each.equals:
                 self._strangers.add(device)
                 if device not in self._told_strangers:
                     self._told_strangers.add(device)
-                    shown = value if isinstance(value, bool | int | float | str) else None
                     self._event(
                         device,
                         DeviceEvent.UNKNOWN_DEVICE,
                         {
                             "node": node_of(each.node or "", root),
                             "expected": descriptor.id,
-                            "value": shown,
+                            "value": value,
                             "status": f"0x{_status(found):08x}",
                         },
                     )
@@ -215,7 +229,7 @@ class OpcUaSupervisor:
         for start in range(0, len(mapped), NODES_A_READ_MAX):
             part = mapped[start : start + NODES_A_READ_MAX]
             self._counts["requests"] += 1
-            found = await client.read_attributes([client.get_node(each.node) for each in part])
+            found = await _read(client, [each.node for each in part])
             for each, value in zip(part, found, strict=True):
                 self._take(each, _value(value), _status(value))
 
@@ -253,7 +267,7 @@ class OpcUaSupervisor:
 
     def _event(self, device: DeviceId, event: DeviceEvent, detail: Mapping[str, Any]) -> None:
         self._counts[f"event_{event}"] += 1
-        self._sink.device_event(device, event, {"bus": self._bus.id, **detail})
+        self._sink.device_event(device, event, evidence({"bus": self._bus.id, **detail}))
 
     # --- writes ---------------------------------------------------------------------------------------------
 
@@ -283,7 +297,8 @@ class OpcUaSupervisor:
         reason: str | None = None
         try:
             node = ua.NodeId.from_string(mapped.node)
-            [status] = await client.uaclient.write_attributes([node], [ua.DataValue(variant)], AttributeIds.Value)
+            written = client.uaclient.write_attributes([node], [ua.DataValue(variant)], AttributeIds.Value)
+            [status] = _as_many(await _asked(written), 1)
             if not status.is_good():
                 return Outcome(Phase.FAILED, None, f"the server refused: {status.name}")
         except _LOST as error:
@@ -309,11 +324,31 @@ class OpcUaSupervisor:
         if client is None:
             return None
         try:
-            [found] = await client.read_attributes([client.get_node(mapped.node)])
+            [found] = await _read(client, [mapped.node])
         except _LOST:
             return None
         self._take(mapped, _value(found), _status(found))
         return judge_node(mapped.point, _value(found), _status(found)).value
+
+
+async def _asked(call: Awaitable[T]) -> T:
+    """Await a call of asyncua's. Raises PeerProtocolError for an answer that does not decode, and `_LOST`."""
+    try:
+        return await call
+    except _GARBLED as error:
+        raise PeerProtocolError(f"the server's bytes do not decode: {type(error).__name__}: {error!s:.100}") from error
+
+
+async def _read(client: Client, nodes: Sequence[str]) -> Sequence[ua.DataValue | None]:
+    """Return the values of nodes, as many as were asked for. Raises as `_asked`."""
+    found = await _asked(client.read_attributes([client.get_node(each) for each in nodes]))
+    return _as_many(found, len(nodes))
+
+
+def _as_many(found: Sequence[T], wanted: int) -> Sequence[T]:
+    if len(found) != wanted:
+        raise PeerProtocolError(f"the server answered {len(found)} of {wanted}")
+    return found
 
 
 def _value(found: ua.DataValue | None) -> object:
