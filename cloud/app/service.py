@@ -12,6 +12,7 @@ from cloud.app.down import EdgeLine, read_command_key
 from cloud.app.ingest import LINE, make_ingest
 from cloud.app.secrets import read_secret
 from cloud.app.settings import CloudSettings, PmsSettings
+from cloud.app.timeseries import make_routes, make_store
 from cloud.app.transport import transport
 from cloud.checkin import departures
 from cloud.checkin.desk import CheckInDesk
@@ -37,6 +38,7 @@ from cloud.public.webhooks import Hook, pms_webhook
 from cloud.stays.publisher import DocumentPublisher
 from cloud.stays.stays import STAY_CHANGED
 from cloud.telemetry.downlink import Downlink
+from cloud.telemetry.store.upkeep import Upkeep
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.health import Health
@@ -118,19 +120,22 @@ async def run(
     )
     leaving = departures.DepartureWorker(database, commands, clock=clock)
     gate = Gate(principals, database, clock=clock, origins=frozenset(settings.http.origins))
-    app = build(
-        gate,
-        [
-            api(services),
-            live(Feeds(reader, hub), database, clock, gate),
-            pms_webhook([each.hook for each in partners]),
-            *operations_routes(health, metrics),
-            *pages(settings.web.root, principals, database, clock=clock, secure_cookie=settings.http.secure_cookie),
-        ],
-    )
     health.expect("database")
     await database.open()
     try:
+        store = await make_store(settings.telemetry, database)
+        app = build(
+            gate,
+            [
+                api(services),
+                make_routes(store, database, hub, gate, clock=clock),
+                live(Feeds(reader, hub), database, clock, gate),
+                pms_webhook([each.hook for each in partners]),
+                *operations_routes(health, metrics),
+                *pages(settings.web.root, principals, database, clock=clock, secure_cookie=settings.http.secure_cookie),
+            ],
+        )
+        upkeep = Upkeep(store, clock=clock, log=logger("cloud.telemetry"), metrics=metrics)
         if settings.ingest.inside_run:
             ingest = await make_ingest(settings, database, clock=clock, dice=dice, metrics=metrics)
         async with Supervisor(clock=clock, dice=dice, log=log, health=health) as supervisor:
@@ -144,6 +149,9 @@ async def run(
             supervisor.start(
                 "departures",
                 lambda: lead(settings.database.dsn, "departures", functools.partial(leaving.run, hub)),
+            )
+            supervisor.start(
+                "telemetry-upkeep", lambda: lead(settings.database.dsn, "telemetry-upkeep", upkeep.run), restart=LINE
             )
             if ingest is not None:
                 health.expect("ingest")

@@ -83,6 +83,18 @@ class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     work: WorkerSettings = WorkerSettings()
 
 
+class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[telemetry]: how long the time series is kept at least, by resolution; whole days go. PT0S: for ever.
+
+    What was not rolled up yet is never let go, whatever its age.
+    """
+
+    keep_readings: timedelta = timedelta(days=35)
+    keep_minutes: timedelta = timedelta(days=100)
+    keep_quarters: timedelta = timedelta(days=800)
+    keep_days: timedelta = timedelta(0)
+
+
 class AccessTokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[[access_tokens]]: who holds a token. `sha256` is the hex digest of the token, which stands nowhere.
 
@@ -138,6 +150,7 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     downlink: DownlinkSettings | None = None
     link: LinkSettings = LinkSettings()
     ingest: IngestSettings = IngestSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     access_tokens: tuple[AccessTokenSettings, ...] = ()
     pms: tuple[PmsSettings, ...] = ()
     web: WebSettings = WebSettings()

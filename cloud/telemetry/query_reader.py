@@ -3,7 +3,6 @@
 import base64
 import binascii
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -72,7 +71,7 @@ class QueryReader:
 
     async def points(self, question: query.Question) -> Range:
         """Return a page of points at the resolution that was asked for, or that fits."""
-        async with self._moment() as connection:
+        async with self._database.snapshot() as connection:
             series = await self._series(connection, question.selection)
             rows: Sequence[Point | Bucket] = []
             resolution = Resolution.RAW
@@ -119,7 +118,7 @@ class QueryReader:
         began_ms, count, last = self._clock.now_ms(), 0, None
         told: set[int] = set()
         try:
-            async with self._moment() as connection:
+            async with self._database.snapshot() as connection:
                 series = await self._series(connection, question.selection)
                 kept = await self._store.kept_since(connection, resolution)
                 unsettled = await self._store.unsettled(connection, question.selection, resolution)
@@ -175,7 +174,7 @@ class QueryReader:
         Unless a resolution is asked for: from readings where that is cheap, else from the finest whole roll-up whose
         buckets fit the span.
         """
-        async with self._moment() as connection:
+        async with self._database.snapshot() as connection:
             series = await self._series(connection, question.selection)
             resolution = question.resolution
             if resolution is None:
@@ -197,13 +196,6 @@ class QueryReader:
         )
 
     # ------------------------------------------------------------------ inside
-
-    @asynccontextmanager
-    async def _moment(self) -> AsyncIterator[Connection]:
-        """Hand out a connection that sees one moment: points, and what is said of how final they are."""
-        async with self._database.transaction() as connection:
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            yield connection
 
     async def _series(self, connection: Connection, selection: Selection) -> dict[int, Series]:
         found = await self._store.series(connection, selection, most=SERIES_MOST + 1)

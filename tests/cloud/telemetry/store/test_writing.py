@@ -1,0 +1,75 @@
+"""Rows encoded, spans told, and what is computed in one bite."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud.kit.times import at, unix_ms
+from cloud.telemetry.store.backlog import Dirty, above, merged, wanted_floor
+from cloud.telemetry.store.days import span_of, spans
+from cloud.telemetry.store.port import ReadingRow, Resolution, Retention, TimeSource
+from cloud.telemetry.store.timescale import windows_of
+from cloud.telemetry.store.writing import TELL_MS, copy_bytes, told
+from protocols.errors import LocalProtocolError
+
+T0 = datetime(2026, 11, 18, tzinfo=UTC)
+
+
+def row(at_ms: int, value: object = 1.0, prop: str = "p") -> ReadingRow:
+    return ReadingRow("t", prop, None, "d", "c", "a", None, at_ms, 0, value, "good", TimeSource.DRIFTING, 1, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200, -1e200, 10**400, b"x", [1]])
+def test_what_could_stop_every_roll_up_is_not_written(value: object) -> None:
+    with pytest.raises(LocalProtocolError, match="reading of d"):
+        copy_bytes([(1, row(0, value))])
+
+
+@given(st.lists(st.tuples(st.sampled_from("pq"), st.integers(0, 10 * TELL_MS))))
+def test_the_roll_up_is_told_of_every_minute_written_and_of_no_long_span(rows: list[tuple[str, int]]) -> None:
+    spans_told = told([row(at_ms, prop=prop) for prop, at_ms in rows])
+    assert all(high - low < TELL_MS for low, high in spans_told.values())
+    dirty = merged((prop, at(low), at(high)) for (prop, _), (low, high) in spans_told.items())
+    for prop, at_ms in rows:
+        assert sum(each.property == prop and each.since <= at(at_ms) < each.until for each in dirty) == 1
+    assert all(each.until - each.since <= timedelta(milliseconds=TELL_MS) for each in dirty)
+    assert all(unix_ms(each.since) % 60_000 == unix_ms(each.until) % 60_000 == 0 for each in dirty)
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 30))), st.integers(-10, 250))
+def test_what_lies_below_the_floor_is_not_computed_anew(minutes: list[tuple[int, int]], floor: int) -> None:
+    dirty = [Dirty("p", at(first * 60_000), at((first + length + 1) * 60_000)) for first, length in minutes]
+    covered = {
+        minute for each in dirty for minute in range(unix_ms(each.since) // 60_000, unix_ms(each.until) // 60_000)
+    }
+    kept = above(dirty, at(floor * 60_000))
+    assert {
+        minute for each in kept for minute in range(unix_ms(each.since) // 60_000, unix_ms(each.until) // 60_000)
+    } == {minute for minute in covered if minute >= floor}
+    windows = windows_of(dirty)
+    assert {
+        minute for since, until in windows for minute in range(unix_ms(since) // 60_000, unix_ms(until) // 60_000)
+    } == covered
+    assert all(until < since for (_, until), (since, _) in itertools.pairwise(windows))
+
+
+@given(st.integers(946_684_800, 4_000_000_000), st.sampled_from(Resolution), st.integers(0, 40))
+def test_partitions_follow_one_another_and_hold_their_moment(when: datetime, resolution: Resolution, days: int) -> None:
+    when = at(second * 1000)
+    span = span_of(resolution, when)
+    assert span.since <= when < span.until
+    assert span_of(resolution, span.since) == span_of(resolution, span.until - timedelta(milliseconds=1)) == span
+    row_of = list(spans(resolution, when, when + timedelta(days=days)))
+    assert row_of[0] == span
+    assert row_of[-1].until > when + timedelta(days=days)
+    assert all(one.until == other.since for one, other in itertools.pairwise(row_of))
+    assert len({each.name for each in row_of}) == len(row_of)
+
+
+def test_a_floor_is_a_midnight_that_leaves_at_least_what_is_to_be_kept() -> None:
+    now_ms = unix_ms(T0) + 5 * 3_600_000
+    assert wanted_floor(Retention(raw=timedelta(days=3)), Resolution.RAW, now_ms) == T0 - timedelta(days=3)
+    assert wanted_floor(Retention(), Resolution.DAY, now_ms) is None
