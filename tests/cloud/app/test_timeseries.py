@@ -5,6 +5,7 @@ import hashlib
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -57,7 +58,7 @@ async def test_the_service_answers_questions_and_rolls_up(database: Database, ds
     headers = {"Authorization": f"Bearer {TOKEN}"}
     base = f"http://127.0.0.1:{await bound}/api/v1/properties/aurora/telemetry"
     async with asyncio.timeout(60), httpx.AsyncClient(headers=headers) as http:
-        minutes = {}
+        minutes: dict[str, Any] = {}
         while not minutes.get("buckets") or minutes["unsettled_since"] is not None:
             minutes = (await http.get(f"{base}/range", params={"resolution": "1m"})).json()
             await asyncio.sleep(0.05)

@@ -57,7 +57,7 @@ def test_what_lies_below_the_floor_is_not_computed_anew(minutes: list[tuple[int,
 
 
 @given(st.integers(946_684_800, 4_000_000_000), st.sampled_from(Resolution), st.integers(0, 40))
-def test_partitions_follow_one_another_and_hold_their_moment(when: datetime, resolution: Resolution, days: int) -> None:
+def test_partitions_follow_one_another_and_hold_their_moment(second: int, resolution: Resolution, days: int) -> None:
     when = at(second * 1000)
     span = span_of(resolution, when)
     assert span.since <= when < span.until
