@@ -185,9 +185,9 @@ class LockCore:
             synced_at_s=synced_at_s,
             certain=certain,
             revocation_seq=revocation_seq,
-            revoked=tuple((bytes(e[0]), int(e[1])) for e in revoked),  # type: ignore[index,arg-type]
-            uses=tuple((bytes(e[0]), int(e[1]), int(e[2])) for e in uses),  # type: ignore[index,arg-type]
-            certificates=tuple(bytes(each) for each in certificates),  # type: ignore[arg-type]
+            revoked=tuple(_revoked(each) for each in revoked),
+            uses=tuple(_use(each) for each in uses),
+            certificates=tuple(_certificate(each) for each in certificates),
             records=tuple(AuditRecord.decode(records[at : at + step]) for at in range(0, len(records), step)),
             before_seq=before_seq,
             before_chain=before_chain,
@@ -501,3 +501,25 @@ class LockCore:
             uses=tuple((each, *entry) for each, entry in uses.items()),
             lately=(*lately, (grant.grant_id, now_ms)),
         )
+
+
+def _revoked(entry: object) -> tuple[bytes, int]:
+    match entry:
+        case [bytes() as grant_id, int() as until_s]:
+            return grant_id, until_s
+        case _:
+            raise PeerProtocolError("not a lock's memory of version 1: a revocation")
+
+
+def _use(entry: object) -> tuple[bytes, int, int]:
+    match entry:
+        case [bytes() as grant_id, int() as count, int() as until_s]:
+            return grant_id, count, until_s
+        case _:
+            raise PeerProtocolError("not a lock's memory of version 1: a use")
+
+
+def _certificate(entry: object) -> bytes:
+    if not isinstance(entry, bytes):
+        raise PeerProtocolError("not a lock's memory of version 1: a certificate")
+    return entry
