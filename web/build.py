@@ -19,6 +19,7 @@ from typing import Final
 
 WEB: Final = Path(__file__).resolve().parent
 DIST: Final = WEB.parent / "cloud" / "web" / "dist"
+PAGES: Final = (DIST / "index.html", DIST / "guest" / "index.html")
 BUILT_FROM: Final = DIST / ".built-from"  # the digest of the sources that DIST was built from
 INSTALLED_FROM: Final = WEB / "node_modules" / ".installed-from"
 LOCK_FILES: Final = ("package-lock.json", ".npmrc")
@@ -134,7 +135,8 @@ def install(environ: Mapping[str, str]) -> None:
 def build(environ: Mapping[str, str], *, force: bool = False) -> bool:
     """Bring DIST up to date; return whether there was anything to do."""
     wanted = digest(sources())
-    if not force and (DIST / "index.html").exists() and BUILT_FROM.exists() and BUILT_FROM.read_text() == wanted:
+    is_there = all(page.exists() for page in (*PAGES, BUILT_FROM))
+    if not force and is_there and BUILT_FROM.read_text() == wanted:
         return False
     install(environ)
     # As `npm run build` does, but without one npm inside another: the wheel has no `npm` to find by name.

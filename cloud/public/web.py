@@ -1,7 +1,8 @@
 """The web files built into cloud/web/dist, with sign-in; a plain sentence where nothing was built.
 
-A single-page app: any path that is not a file and not of the API is answered with index.html. Files under
-/assets/ carry a digest in their name and are cached for ever; everything else is asked for again each time.
+A single-page app: any path that is not a file and not of the API is answered with index.html. The guest's page is
+another one, under /guest/. Files under assets/ carry a digest in their name and are cached for ever; everything else is
+asked for again each time.
 """
 
 import asyncio
@@ -26,7 +27,8 @@ FILE_BYTES_MOST: Final = 16 * 1024 * 1024
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 ASK_AGAIN: Final = "no-cache"
 _NOT_OURS: Final = ("api/", "webhooks/", "health", "ready", "metrics")
-_HASH_LIKE: Final = "assets/"
+_HASH_LIKE: Final = ("assets/", "guest/assets/")
+_GUEST: Final = "guest"
 
 POLICY: Final = "; ".join(
     (
@@ -71,6 +73,10 @@ def pages(
         wanted = path.lstrip("/")
         if wanted.startswith(_NOT_OURS):
             raise absent()
+        if wanted == _GUEST:  # litestar has taken off the slash; without it the page's own addresses would not fit
+            if not request.scope["raw_path"].endswith(b"/"):
+                return Response(b"", status_code=308, headers={"Location": f"/{_GUEST}/", "Cache-Control": ASK_AGAIN})
+            wanted = f"{_GUEST}/index.html"
         found = await asyncio.to_thread(_read, root, wanted)
         if found is None and not wanted.startswith(_HASH_LIKE):
             wanted = "index.html"

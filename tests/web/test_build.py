@@ -45,8 +45,8 @@ class Workspace:
         _program(
             self.bin / "npm",
             f'echo "$@" >> {self.asked_path}\n'
-            f"mkdir -p {self.web}/node_modules {dist}\n"
-            f"touch {dist}/index.html\n"
+            f"mkdir -p {self.web}/node_modules {dist}/guest\n"
+            f"touch {dist}/index.html {dist}/guest/index.html\n"
             f"echo '{says}'\nexit {code}",
         )
 
@@ -101,6 +101,14 @@ def test_it_builds_once_and_again_only_when_a_source_changes(
     (workspace.web / "README.md").write_text("words\n")
     assert workspace.run(monkeypatch) == 0
     assert workspace.asked() == [], "words build nothing"
+
+
+def test_a_page_that_is_missing_is_built_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert workspace.run(monkeypatch) == 0
+    workspace.asked()
+    (workspace.web.parent / "cloud" / "web" / "dist" / "guest" / "index.html").unlink()
+    assert workspace.run(monkeypatch) == 0
+    assert "run build" in workspace.asked()
 
 
 def test_an_index_out_of_reach_is_said_in_one_line(

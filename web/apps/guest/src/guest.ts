@@ -1,0 +1,151 @@
+/**
+ * The page without its looks: what it holds, what it is doing, what came of it. Ports are handed in; views subscribe.
+ */
+import { type Availability, type Clock, Opener, type Opening, type Phase, type WebRadio } from '@innkeeper/ble'
+import { type BundleDoor, type Bytes, hex, isRefusal, pointOf, signEs256 } from '@innkeeper/door'
+import type { Arrival, CheckInInvitation } from './arrival'
+import { checkIn, type Fetch } from './checkIn'
+import { arrived, FINAL_REASONS, heldOf, type Holding, HOLDINGS_MOST, longEnded, withNewest } from './holdings'
+import type { Keyring } from './keyring'
+import type { ArrivalTrouble, CheckInTrouble } from './words'
+
+export const LOW_BATTERY_PERCENT = 15
+
+export type Taking =
+  | { kind: 'idle' }
+  | { kind: 'taking' }
+  | { kind: 'taken' }
+  | { kind: 'failed'; trouble: ArrivalTrouble }
+  | { kind: 'refused'; trouble: CheckInTrouble; fromMs: number | null; invitation: CheckInInvitation }
+
+export interface GuestState {
+  /** The phone's public key, 66 hexadecimal digits: what the desk makes a key for. */
+  phoneCode: string
+  holdings: readonly Holding[]
+  radio: Availability | 'asking'
+  doing: { at: string; phase: Phase } | null
+  /** What came of the last tap on each door, by `placeOf`. */
+  openings: ReadonlyMap<string, Opening>
+  taking: Taking
+  nowMs: number
+}
+
+export interface Ports {
+  keyring: Keyring
+  radio: Pick<WebRadio, 'availability' | 'onAvailability' | 'choose'>
+  clock: Clock
+  fetch: Fetch
+  /** Where the cloud is served. */
+  root: URL
+}
+
+/** A door of a holding, in one word. */
+export const placeOf = (holding: Holding, door: BundleDoor): string => `${holding.id}/${door.door}`
+
+export class Guest {
+  state: GuestState
+  readonly #ports: Ports
+  readonly #listeners = new Set<() => void>()
+  #point: Bytes
+  #opener: Opener
+
+  private constructor(ports: Ports, key: CryptoKeyPair, point: Bytes, holdings: Holding[]) {
+    this.#ports = ports
+    this.#point = point
+    this.#opener = this.#openerWith(key)
+    this.state = { phoneCode: hex(point), holdings, radio: 'asking', doing: null, openings: new Map(), taking: { kind: 'idle' }, nowMs: ports.clock.wallMs() }
+    ports.radio.onAvailability(() => void this.look())
+  }
+
+  /** Read the keyring, drop what ended long ago. Rejects where the browser keeps nothing. */
+  static async start(ports: Ports): Promise<Guest> {
+    const key = await ports.keyring.phoneKey()
+    const held = await heldOf(await ports.keyring.bundles())
+    const gone = longEnded(held, ports.clock.wallMs())
+    await ports.keyring.drop(gone)
+    return new Guest(ports, key, await pointOf(key.publicKey), held.filter(({ id }) => !gone.includes(id)))
+  }
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Look at the clock and at Bluetooth; call it now and then, and when the page comes back to the front. */
+  look = async (): Promise<void> => {
+    this.#set({ nowMs: this.#ports.clock.wallMs() })
+    this.#set({ radio: await this.#ports.radio.availability() })
+  }
+
+  /** Open a door, as after a tap; must be called within one. */
+  async open(holding: Holding, door: BundleDoor): Promise<Opening | null> {
+    if (this.state.doing !== null) return null
+    const at = placeOf(holding, door)
+    this.#set({ doing: { at, phase: 'connecting' }, openings: without(this.state.openings, at), taking: { kind: 'idle' } })
+    try {
+      const opening = await this.#opener.open(holding.bundle, door, (phase) => this.#set({ doing: { at, phase } }))
+      this.#set({ openings: new Map([...this.state.openings, [at, opening]]) })
+      await this.#learn(holding, door, opening)
+      return opening
+    } finally {
+      this.#set({ doing: null, nowMs: this.#ports.clock.wallMs() })
+      void this.look()
+    }
+  }
+
+  /** Take over what a link or a guest's paste brought. */
+  async take(arrival: Arrival): Promise<void> {
+    this.#set({ taking: { kind: 'taking' } })
+    if (arrival.kind === 'nonsense') return this.#set({ taking: { kind: 'failed', trouble: 'nonsense' } })
+    if (arrival.kind === 'bundle') return this.#takeBundle(arrival.document)
+    const { invitation } = arrival
+    const answer = await checkIn(invitation, this.state.phoneCode, this.#ports.root, this.#ports.fetch)
+    if (answer.kind === 'bundle') return this.#takeBundle(answer.document)
+    this.#set({ taking: { kind: 'refused', trouble: answer.trouble, fromMs: answer.fromMs, invitation } })
+  }
+
+  /** Forget every key, and the phone's own: the next one is another phone to every hotel. */
+  async forget(): Promise<void> {
+    await this.#ports.keyring.clear()
+    const key = await this.#ports.keyring.phoneKey()
+    this.#point = await pointOf(key.publicKey)
+    this.#opener = this.#openerWith(key)
+    this.#set({ phoneCode: hex(this.#point), holdings: [], openings: new Map(), taking: { kind: 'idle' } })
+  }
+
+  async #takeBundle(document: unknown): Promise<void> {
+    const newest = await arrived(document, this.#point)
+    if (typeof newest === 'string') return this.#set({ taking: { kind: 'failed', trouble: newest } })
+    const { holdings, replaced } = withNewest(this.state.holdings, newest)
+    if (holdings.length > HOLDINGS_MOST) return this.#set({ taking: { kind: 'failed', trouble: 'too_many' } })
+    await this.#ports.keyring.keep({ id: newest.id, document, said: {} })
+    await this.#ports.keyring.drop(replaced)
+    this.#set({ holdings, taking: { kind: 'taken' }, nowMs: this.#ports.clock.wallMs() })
+  }
+
+  /** Keep what a door said for good, forget it when the door opens. */
+  async #learn(holding: Holding, door: BundleDoor, opening: Opening): Promise<void> {
+    const { [door.door]: before, ...said } = holding.said
+    const status = opening.result?.status // authenticated, unlike an ERROR in the clear
+    const isFinal = status !== undefined && isRefusal(status) && FINAL_REASONS.includes(status)
+    if (isFinal) said[door.door] = { reason: status, atMs: this.#ports.clock.wallMs() }
+    if (!isFinal && (before === undefined || opening.ending !== 'opened')) return
+    const learned = { ...holding, said }
+    await this.#ports.keyring.keep({ id: learned.id, document: learned.document, said })
+    this.#set({ holdings: this.state.holdings.map((held) => (held.id === learned.id ? learned : held)) })
+  }
+
+  #openerWith({ privateKey }: CryptoKeyPair): Opener {
+    const { radio, clock } = this.#ports
+    return new Opener({ radio, clock, sign: (statement) => signEs256(privateKey, statement) })
+  }
+
+  #set(change: Partial<GuestState>): void {
+    this.state = { ...this.state, ...change }
+    for (const listener of this.#listeners) listener()
+  }
+}
+
+function without<K, V>(map: ReadonlyMap<K, V>, key: K): ReadonlyMap<K, V> {
+  return new Map([...map].filter(([each]) => each !== key))
+}

@@ -1,0 +1,103 @@
+/**
+ * What this phone keeps: its own key, which nobody can read out (WebCrypto, not extractable), and the bundles it was given.
+ *
+ * IndexedDB, because it is the only store of a browser that holds a CryptoKey without its bytes.
+ */
+import { newPhoneKey, type RefusalReason } from '@innkeeper/door'
+
+const NAME = 'innkeeper-guest'
+const VERSION = 1
+const KEY_STORE = 'key'
+const BUNDLE_STORE = 'bundles'
+const PHONE = 'phone'
+
+/** What a door last said of a grant that it refused for good. */
+export interface Said {
+  reason: RefusalReason
+  atMs: number
+}
+
+/** A bundle as it came, and what its doors have said since, by door. `id` is the grant's. */
+export interface KeptBundle {
+  id: string
+  document: unknown
+  said: Record<string, Said>
+}
+
+export interface Keyring {
+  /** The phone's key; made at the first call. */
+  phoneKey(): Promise<CryptoKeyPair>
+  bundles(): Promise<KeptBundle[]>
+  keep(bundle: KeptBundle): Promise<void>
+  drop(ids: readonly string[]): Promise<void>
+  /** Forget bundles and key. */
+  clear(): Promise<void>
+}
+
+/** This browser's keyring. Rejects with a DOMException where pages may keep nothing. */
+export async function openKeyring(databases: IDBFactory): Promise<Keyring> {
+  const opening = databases.open(NAME, VERSION)
+  opening.onupgradeneeded = () => {
+    opening.result.createObjectStore(KEY_STORE)
+    opening.result.createObjectStore(BUNDLE_STORE, { keyPath: 'id' })
+  }
+  return new IndexedKeyring(await done(opening))
+}
+
+class IndexedKeyring implements Keyring {
+  readonly #database: IDBDatabase
+
+  constructor(database: IDBDatabase) {
+    this.#database = database
+    database.onversionchange = () => database.close()
+  }
+
+  async phoneKey(): Promise<CryptoKeyPair> {
+    const kept = (await done(this.#store(KEY_STORE, 'readonly').get(PHONE))) as CryptoKeyPair | undefined
+    if (kept !== undefined) return kept
+    const made = await newPhoneKey()
+    const adding = this.#store(KEY_STORE, 'readwrite')
+    // Two tabs may be first at once: whoever adds first has made the key of both.
+    const added = await done(adding.add(made, PHONE)).then(() => true, (error: unknown) => { if (isTaken(error)) return false; throw error })
+    return added ? made : ((await done(this.#store(KEY_STORE, 'readonly').get(PHONE))) as CryptoKeyPair)
+  }
+
+  async bundles(): Promise<KeptBundle[]> {
+    return (await done(this.#store(BUNDLE_STORE, 'readonly').getAll())) as KeptBundle[]
+  }
+
+  async keep(bundle: KeptBundle): Promise<void> {
+    await done(this.#store(BUNDLE_STORE, 'readwrite').put(bundle))
+  }
+
+  async drop(ids: readonly string[]): Promise<void> {
+    for (const id of ids) await done(this.#store(BUNDLE_STORE, 'readwrite').delete(id))
+  }
+
+  async clear(): Promise<void> {
+    await done(this.#store(BUNDLE_STORE, 'readwrite').clear())
+    await done(this.#store(KEY_STORE, 'readwrite').clear())
+  }
+
+  #store(name: string, mode: IDBTransactionMode): IDBObjectStore {
+    return this.#database.transaction(name, mode, { durability: 'strict' }).objectStore(name)
+  }
+}
+
+/** The result once it is committed (of a write) or read. */
+function done<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const transaction = request.transaction
+    request.onerror = () => reject(request.error ?? new DOMException('the store failed', 'UnknownError'))
+    if (transaction === null || transaction.mode === 'readonly') {
+      request.onsuccess = () => resolve(request.result)
+    } else {
+      transaction.oncomplete = () => resolve(request.result)
+      transaction.onabort = () => reject(transaction.error ?? request.error ?? new DOMException('the store failed', 'AbortError'))
+    }
+  })
+}
+
+function isTaken(error: unknown): boolean {
+  return error instanceof DOMException && error.name === 'ConstraintError'
+}
