@@ -17,7 +17,7 @@ Rules that hold here and nowhere else:
 """
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,6 +77,7 @@ DROP TABLE record_1;
 {_HEAD};
 PRAGMA user_version = {SCHEMA_VERSION};
 """  # noqa: S608  # our own constants
+_REPLACED_ROWS: Final = 100
 
 
 class CorruptStoreError(StoreFailedError):
@@ -215,13 +216,23 @@ class LaneFile:
             return []
         return list(zip(map(int, seqs.split(",")), map(bytes.fromhex, rows.split(",")), strict=True))
 
+    def replace_rows(self, life: int, rows: Mapping[int, bytes]) -> None:
+        """Replace the rows at these positions: a step for every hundred."""
+        seqs = sorted(rows)
+        for at in range(0, len(seqs), _REPLACED_ROWS):
+            some = seqs[at : at + _REPLACED_ROWS]
+            self.db.execute(  # joined by place: quadratic, hence a hundred at a time
+                "REPLACE INTO record (life, seq, row) SELECT ?1, s.value, r.value "
+                "FROM carray(?2) AS s JOIN carray(?3) AS r ON r.rowid = s.rowid",
+                (life, _integers(some), apsw.carray(tuple(rows[seq] for seq in some))),
+            )
+
     def remove_rows(self, life: int, seqs: Iterable[int]) -> None:
         """Remove the rows at these positions: one step."""
-        listed = b"".join(seq.to_bytes(8, "little", signed=True) for seq in seqs)
+        listed = list(seqs)
         if listed:
             self.db.execute(
-                "DELETE FROM record WHERE life = ? AND seq IN (SELECT value FROM carray(?))",
-                (life, apsw.carray(listed, flags=apsw.SQLITE_CARRAY_INT64)),
+                "DELETE FROM record WHERE life = ? AND seq IN (SELECT value FROM carray(?))", (life, _integers(listed))
             )
 
     def translated(self, error: apsw.Error) -> StoreFailedError:
@@ -282,7 +293,12 @@ class LaneFile:
 
     def _row_from_1(self, *values: Any) -> bytes:  # noqa: ANN401  # as SQLite calls
         link, seq, record = values
-        return bytes(checked(record, seq) if link is None else link + record)
+        return (b"" if link is None else bytes(link)) + checked(record, seq)
+
+
+def _integers(values: Sequence[int]) -> Any:  # noqa: ANN401  # what apsw binds has no name in its types
+    data = b"".join(each.to_bytes(8, "little", signed=True) for each in values)
+    return apsw.carray(data, flags=apsw.SQLITE_CARRAY_INT64)
 
 
 class _Transaction:

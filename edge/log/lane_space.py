@@ -29,6 +29,10 @@ STEP_RECORDS: Final = 2_000
 """Records that one step looks at, at most."""
 STEPS_MAX: Final = 4
 """Steps before one append: an append waits for so much tidying at most."""
+THIN_RECORDS: Final = 100
+"""Records looked at in a step of thinning, or three for each that is appended: what comes faster than that is dropped
+where thinning does not keep up, rather than that thinning takes the processor from doors.
+"""
 FLOOR_PAGES: Final = 1_024
 """What a lane keeps of its room while the disk is full: 4 MiB."""
 GIVE_BACK_PAGES: Final = 256
@@ -100,23 +104,24 @@ class LaneSpace:
         self._since_counted += size
         if self._since_counted * 16 < (self._limit * 4096 - self._pages * 4096) and self._pages:
             return  # counted not long ago, and far from full even if all of it were new pages
+        self._relieve(life, count)
+
+    def _relieve(self, life: Life, count: int) -> None:
+        thinned = self._file.lane is not Lane.C
         for _ in range(STEPS_MAX):
             pages = self._count()
-            if pages < self._limit * THIN_FRACTION or not self._give_way(life, pages, count):
+            if pages < self._limit * THIN_FRACTION:
                 return
-
-    def _give_way(self, life: Life, pages: int, count: int) -> bool:
-        """Take one step; say whether another may help."""
-        upto = min(life.trimmed + max(4 * count, STEP_RECORDS), life.last)
-        if min(upto, life.acked) > life.trimmed:
-            self.remove_upto(life, min(upto, life.acked))
-            return True
-        if self._file.lane is Lane.C and self._thin_one(life):
-            return True
-        if self._file.lane is Lane.A or pages < self._limit * RELIEF_FRACTION or upto <= life.trimmed:
-            return False
-        self.remove_upto(life, upto)
-        return True
+            upto = min(life.trimmed + max(4 * count, STEP_RECORDS), life.last)
+            if min(upto, life.acked) > life.trimmed:
+                self.remove_upto(life, min(upto, life.acked))
+            elif not thinned:
+                thinned = True
+                self._thin_one(life, min(STEP_RECORDS, max(THIN_RECORDS, 3 * count)))
+            elif self._file.lane is Lane.A or pages < self._limit * RELIEF_FRACTION or upto <= life.trimmed:
+                return
+            else:
+                self.remove_upto(life, upto)
 
     # ------------------------------------------------------------------ a full disk
 
@@ -126,10 +131,7 @@ class LaneSpace:
         if self._file.lane is Lane.A:
             return 0
         self._limit = max(FLOOR_PAGES, min(self._limit, int(pages / THIN_FRACTION)) - GIVE_BACK_PAGES)
-        for _ in range(STEPS_MAX):
-            pages = self._count()
-            if pages < self._limit * THIN_FRACTION or not self._give_way(life, pages, STEP_RECORDS // 4):
-                break
+        self._relieve(life, STEP_RECORDS // 4)
         before = self._file.value("PRAGMA page_count")
         self._file.all(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
         self._file.all("PRAGMA wal_checkpoint(RESTART)")
@@ -199,22 +201,21 @@ class LaneSpace:
 
     # ------------------------------------------------------------------ thinning (lane C)
 
-    def _thin_one(self, life: Life) -> bool:
-        """Take one step of the pass that has most before it; False: neither has anything left."""
+    def _thin_one(self, life: Life, most: int) -> None:
+        """Take one step of the pass over minutes, or of the one over quarters while that has little before it."""
         start = max(life.trimmed, life.acked)
         minute_to, quarter_to = max(start, life.minute_to), max(start, life.quarter_to)
-        if minute_to < life.last:
-            life.minute_to = self._thin_step(life, self._minute, minute_to, life.last, "minute_to")
-            return True
-        if quarter_to < minute_to:
-            life.quarter_to = self._thin_step(life, self._quarter, quarter_to, minute_to, "quarter_to")
-            return True
-        return False
+        if life.last - minute_to >= most or quarter_to >= minute_to:
+            if minute_to < life.last:
+                life.minute_to = self._thin_step(life, "minute_to", minute_to, life.last, most)
+        else:
+            life.quarter_to = self._thin_step(life, "quarter_to", quarter_to, minute_to, most)
 
-    def _thin_step(self, life: Life, thinning: Thinning, after: int, upto: int, column: str) -> int:
+    def _thin_step(self, life: Life, column: str, after: int, upto: int, most: int) -> int:
+        thinning = self._minute if column == "minute_to" else self._quarter
         file = self._file
-        rows = file.rows(life.no, after, upto, STEP_RECORDS)
-        reached = rows[-1][0] if len(rows) == STEP_RECORDS else upto
+        rows = file.rows(life.no, after, upto, most)
+        reached = rows[-1][0] if len(rows) == most else upto
         openings = [
             before for (before,) in file.all("SELECT before FROM opening WHERE life = ? ORDER BY before", (life.no,))
         ]
@@ -225,10 +226,8 @@ class LaneSpace:
         )  # fmt: skip
         with file.transaction():
             if result.removed:
-                changed = sorted(result.changed)
-                file.remove_rows(life.no, [*result.removed, *changed])
-                for seq in changed:
-                    file.insert_rows(life.no, seq - 1, [checked(result.changed[seq], seq)])
+                file.remove_rows(life.no, result.removed)
+                file.replace_rows(life.no, {seq: checked(data, seq) for seq, data in result.changed.items()})
                 self._declare(life.no, min(result.removed), max(result.removed), HoleReason.THINNED)
             file.db.execute(
                 f"UPDATE life SET {column} = ?, thinned = thinned + ? WHERE no = ?",  # noqa: S608  # one of two names

@@ -181,14 +181,13 @@ class LaneStore:
         opening, end = self._opening_at(life, after_seq + 1)
         rows = self._file.rows(life.no, after_seq, end, most)
         last = rows[-1][0] if len(rows) == most else end
-        skip = check_bytes(self.lane)
         records = self._good(life, rows, after_seq)
         seqs = [seq for seq, _ in records]
         holes = [] if len(seqs) == last - after_seq else self._holes_between(life, after_seq + 1, last, seqs)
         if self.lane is not Lane.A:
             return Packed(after_seq + 1, last, seqs, [record for _, record in records], holes, opening=opening)
         held = set(seqs)
-        links = [row[:skip] for seq, row in rows if seq in held]
+        links = [row[: chain.CHAIN_BYTES] for seq, row in rows if seq in held]
         before = self._link_at(life, (seqs[0] if seqs else last + 1) - 1)
         return Packed(after_seq + 1, last, seqs, [record for _, record in records], holes, before, links, opening)
 
@@ -489,7 +488,7 @@ class LaneStore:
         while rows := self._file.rows(self._life.no, after, last, _CHUNK):
             for seq, row in rows:
                 link = chain.link(link, seq, row[skip:])
-                if seq != after + 1 or link != row[:skip]:
+                if seq != after + 1 or link != row[: chain.CHAIN_BYTES]:
                     raise CorruptStoreError(f"{self.path}: the hash chain breaks at record {seq}")
                 after = seq
         if after != last or link != self._life.link:

@@ -1,8 +1,8 @@
 """What stands before each record on disk, so that a flipped bit is found where SQLite finds nothing.
 
-Source of truth: SPEC.md section 4 (lane A); docs/decisions/0012. A row is a check and the record as encoded. Lane A's
-check is the hash chain's value after the record (32 bytes): it cannot be forged for one record alone. Lanes B and C
-carry a CRC-32 of the record that starts from its position (4 bytes): it finds damage and swapped rows, not malice.
+Source of truth: SPEC.md section 4 (lane A); docs/decisions/0012. A row is a check and the record as encoded. The check
+is a CRC-32 of the record that starts from its position (4 bytes): it finds damage and misplaced rows, not malice. On
+lane A the hash chain's value after the record (32 bytes) stands before it: it cannot be forged for one record alone.
 """
 
 import zlib
@@ -17,11 +17,11 @@ CRC_BYTES: Final = 4
 
 def check_bytes(lane: Lane) -> int:
     """Return how many bytes of a row of `lane` stand before the record."""
-    return chain.CHAIN_BYTES if lane is Lane.A else CRC_BYTES
+    return chain.CHAIN_BYTES + CRC_BYTES if lane is Lane.A else CRC_BYTES
 
 
 def checked(record: bytes, seq: int) -> bytes:
-    """Return the row of a record of lane B or C."""
+    """Return a record behind its CRC: the row of lanes B and C."""
     return zlib.crc32(record, seq & 0xFFFFFFFF).to_bytes(CRC_BYTES, "big") + record
 
 
@@ -39,7 +39,7 @@ def rows_of(lane: Lane, records: Iterable[bytes], last: int, link: bytes) -> tup
     rows: list[bytes] = []
     for seq, record in enumerate(records, start=last + 1):
         link = chain.link(link, seq, record)
-        rows.append(link + record)
+        rows.append(link + checked(record, seq))
     return rows, link
 
 
@@ -52,23 +52,21 @@ def sound(lane: Lane, rows: Sequence[tuple[int, bytes]], after: int, link: bytes
         after: position before the first one that is wanted.
         link: lane A: the chain's value after `after`; None where it is not known.
 
-    On lane A a record whose predecessor's value is not known is taken for sound if the value after it is borne out by
-    the next record.
+    A record of lane A must follow from the one before it too. Where that is missing, its CRC alone vouches for it;
+    where that is damaged, it must follow from what that said or should have said: rather a good record is declared lost
+    than an altered one told.
     """
     if lane is not Lane.A:
         return [checked(row[CRC_BYTES:], seq) == row for seq, row in rows]
-    verdicts: list[bool | None] = []
+    verdicts: list[bool] = []
     before: tuple[bytes, ...] = () if link is None else (link,)
     for seq, row in rows:
-        own, record = row[: chain.CHAIN_BYTES], row[chain.CHAIN_BYTES :]
+        own, record = row[: chain.CHAIN_BYTES], row[chain.CHAIN_BYTES + CRC_BYTES :]
         if seq != after + 1:
             before = ()
         after = seq
         links = [chain.link(each, seq, record) for each in before]
-        verdicts.append(own in links if links else None)
-        # where this row is damaged, the next is held against the value as it was and as it should have been
-        before = (own,) if own in links or not links else (own, links[0])
-    return [
-        verdict if verdict is not None else not (at + 1 < len(verdicts) and verdicts[at + 1] is False)
-        for at, verdict in enumerate(verdicts)
-    ]
+        follows = own in links or not links
+        verdicts.append(follows and checked(record, seq) == row[chain.CHAIN_BYTES :])
+        before = (own,) if follows else (own, links[0])
+    return verdicts

@@ -17,7 +17,7 @@ from typing import Any, Final
 import apsw
 
 from edge.log.lane_file import LaneFile
-from edge.log.row_check import check_bytes, sound
+from edge.log.row_check import sound
 from kit.dice import Dice
 from kit.files import Disk
 from protocols.errors import StoreFailedError
@@ -181,7 +181,7 @@ def _take_over(
             if hold and known_last:
                 good = [row for row in good if row[0] <= known_last]
             new.db.executemany("INSERT INTO record (life, seq, row) VALUES (?, ?, ?)", [(no, *row) for row in good])
-            held, link = rows[-1][0], rows[-1][1][: check_bytes(old.lane)]
+            held, link = rows[-1][0], rows[-1][1][: chain.CHAIN_BYTES]
             last = good[-1][0] if good else last
             taken += len(good)
         end = max(last, held, known_last)

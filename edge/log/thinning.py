@@ -13,13 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from protocols.errors import LocalProtocolError, PeerProtocolError
+from protocols.errors import PeerProtocolError
 from protocols.link.lanes import Lane
-from protocols.link.record import Record, decode_record, encode_record
+from protocols.link.record import RECORD_BYTES_MAX, Record, decode_record, encode_record
 from protocols.link.summary import SUMMARY_KEY, Summary, joined, summary_of
 
 MINUTE_MS: Final = 60_000
 QUARTER_MS: Final = 15 * MINUTE_MS
+ENCODED_BYTES_MAX: Final = RECORD_BYTES_MAX // 4
+"""Longer readings stay as they are: first and last value of a summary, beside its own, must fit into a record."""
 POINTS_MAX: Final = 20_000
 """Points remembered between two calls; beyond it windows are split."""
 
@@ -75,39 +77,27 @@ class Thinning:
                 summary = summary_of(record)
             except PeerProtocolError:  # not ours to judge: it goes as it is
                 continue
-            if summary is None:
+            if summary is None or len(encoded) > ENCODED_BYTES_MAX:
                 continue
             key = (record.kind, *(_hashable(record.body.get(name)) for name in _POINT))
             window = (opening, record.mono_ms // self._window_ms)
             known = self._open.get(key)
             if known is not None and known.window == window and known.seq > floor:
                 summary = joined(known.summary, summary)
-                if _encoded(record, summary) is None:
-                    continue
                 removed.append(known.seq)
                 changed.pop(known.seq, None)
                 changed[seq] = (record, summary)
             self._open[key] = _Open(window, seq, summary)
-        return Thinned(
-            removed,
-            {
-                seq: data
-                for seq, (record, summary) in changed.items()
-                if (data := _encoded(record, summary)) is not None
-            },
-        )
+        return Thinned(removed, {seq: _encoded(record, summary) for seq, (record, summary) in changed.items()})
 
 
-def _encoded(record: Record, summary: Summary) -> bytes | None:
-    """The newest record of its window with the summary in it; None: that would be too long for a record."""
+def _encoded(record: Record, summary: Summary) -> bytes:
+    """Return the newest record of its window with the summary in it."""
     body: dict[str, Any] = {**record.body, SUMMARY_KEY: summary.to_body()}
-    try:
-        return encode_record(
-            record.kind, body, device_at_ms=record.device_at_ms, edge_at_ms=record.edge_at_ms, mono_ms=record.mono_ms,
-            clock=record.clock,
-        )  # fmt: skip
-    except LocalProtocolError:
-        return None
+    return encode_record(
+        record.kind, body, device_at_ms=record.device_at_ms, edge_at_ms=record.edge_at_ms, mono_ms=record.mono_ms,
+        clock=record.clock,
+    )  # fmt: skip
 
 
 def _hashable(value: object) -> object:

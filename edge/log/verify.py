@@ -136,9 +136,10 @@ def _verify_life(db: apsw.Connection, lane: Lane, report: Report, stream: _Strea
             missing.append((after + 1, seq - 1))
             before = None
         if lane is Lane.A:
-            own, record = row[: chain.CHAIN_BYTES], row[chain.CHAIN_BYTES :]
-            if before is not None and chain.link(before, seq, record) != own:
-                altered[seq] = (before, own, record)
+            own, record = row[: chain.CHAIN_BYTES], row[chain.CHAIN_BYTES + CRC_BYTES :]
+            follows = before is None or chain.link(before, seq, record) == own
+            if not follows or checked(record, seq) != row[chain.CHAIN_BYTES :]:
+                altered[seq] = (before or b"", own, record)
             before = own
         elif checked(row[CRC_BYTES:], seq) != row:
             altered[seq] = (b"", b"", b"")
