@@ -6,6 +6,8 @@ No process is forked and no signal handler is installed: the server is one more 
 import asyncio
 import contextlib
 import socket
+import traceback
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
@@ -38,6 +40,7 @@ from protocols.errors import (
 PROBLEM_TYPE: Final = "application/problem+json"
 OPEN: Final = "open"
 """Route option of the routes that need no authentication: a guard that denies by default lets them pass."""
+RECURSION_RUNS_MAX: Final = 20
 START_WAIT_S: Final = 10.0
 STOP_WAIT_S: Final = 5.0
 START_POLL_S: Final = 0.01
@@ -94,7 +97,12 @@ def problem_handlers() -> ExceptionHandlersMap:
     Our own errors tell `retryable` and `may_have_taken_effect`; an unforeseen one is logged with its trace and
     answered with a bare 500, because its text may hold what the caller must not see.
     """
-    return {PlatformError: _on_platform, HTTPException: _on_http, Exception: _on_defect}
+    return {
+        PlatformError: _on_platform,
+        HTTPException: _on_http,
+        RecursionError: _on_recursion,
+        Exception: _on_defect,
+    }
 
 
 def _on_platform(request: Request[Any, Any, Any], error: PlatformError) -> Response[bytes]:
@@ -120,6 +128,17 @@ def _on_http(_request: Request[Any, Any, Any], error: HTTPException) -> Response
     answer = problem(error.status_code, error.detail, kind=kind, **members)
     answer.headers.update(error.headers or {})
     return answer
+
+
+def _on_recursion(request: Request[Any, Any, Any], error: RecursionError) -> Response[bytes]:
+    """Tell a body nested deeper than a decoder goes, the caller's doing, from code of ours that calls itself for ever.
+
+    The decoders recurse in C: no line of Python is run through again and again.
+    """
+    runs = Counter(frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    if max(runs.values(), default=0) > RECURSION_RUNS_MAX:
+        return _on_defect(request, error)
+    return problem(HTTPStatus.BAD_REQUEST, "the body is nested too deeply", kind="invalid-input")
 
 
 def _on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -9,7 +9,6 @@ from litestar.params import FromPath, JSONBody
 
 from edge.api.ports import Building
 from edge.api.token import guard
-from edge.checkin.desk import BY_CHARACTERS_MOST
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.rooms.commands import RoomCommand
 from kit.clock import Clock
@@ -19,14 +18,16 @@ from kit.http import ProblemError, application, operations_routes, problem
 from kit.metrics import Metrics
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Phase
-from protocols.device_model.identity import parse_room_id, parse_stay_id
+from protocols.device_model.identity import ACTOR_CHARACTERS_MAX, parse_room_id, parse_stay_id
+from protocols.link.record import TIME_MS_MAX
 
 BODY_BYTES_MAX: Final = 16 * 1024
 COMMAND_WAIT_MS: Final = 15_000  # a room command without a deadline of its own
 COMMAND_WAIT_MOST_MS: Final = 10 * 60_000
 
 _REFUSED_STATUS: Final = {CheckInRefusal.UNKNOWN_STAY: HTTPStatus.NOT_FOUND}
-_By = Annotated[str, msgspec.Meta(min_length=1, max_length=BY_CHARACTERS_MOST)]
+_By = Annotated[str, msgspec.Meta(min_length=1, max_length=ACTOR_CHARACTERS_MAX)]
+_AtMs = Annotated[int, msgspec.Meta(ge=0, le=TIME_MS_MAX)]
 
 
 class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,8 +36,8 @@ class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capability: Capability
     attribute: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
     value: bool | int | float | str
-    idempotency_key: Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")]
-    deadline_ms: int | None = None
+    idempotency_key: Annotated[str, msgspec.Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9._:-]+\Z")]
+    deadline_ms: _AtMs | None = None
     by: _By = "local"
 
 
@@ -112,7 +113,7 @@ def make_app(building: Building, *, token: str, health: Health, metrics: Metrics
     version_1 = Router(
         "/",
         route_handlers=[rooms, room_, devices, stays, link, command, check_in, check_out],
-        exception_handlers={CheckInRefusedError: _on_refused, RecursionError: _on_too_deep},
+        exception_handlers={CheckInRefusedError: _on_refused},
     )
     return application(
         [*operations_routes(health, metrics), version_1],
@@ -127,8 +128,3 @@ def _on_refused(_: Request[Any, Any, Any], error: CheckInRefusedError) -> Respon
         members["available_from_ms"] = error.available_from_ms
     status = _REFUSED_STATUS.get(error.reason, HTTPStatus.CONFLICT)
     return problem(status, str(error), kind="check-in-refused", **members)
-
-
-def _on_too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
-    """The decoder's bound on nesting: the one error of msgspec that is not its own, and would pass for a defect."""
-    return problem(HTTPStatus.BAD_REQUEST, "the body is nested too deeply", kind="invalid-input")

@@ -17,11 +17,10 @@ from edge.stays.document import DocumentStay, StayState
 from edge.stays.keeper import record_body
 from edge.stays.replica import Replica, Stay
 from kit.clock import Clock
-from protocols.device_model.identity import RoomId, StayId
+from protocols.device_model.identity import RoomId, StayId, parse_actor
 from protocols.errors import InvalidInputError
 
 PHONE_KEY_BYTES: Final = 33  # a compressed P-256 point
-BY_CHARACTERS_MOST: Final = 80
 
 
 class CheckInDesk:
@@ -69,7 +68,7 @@ class CheckInDesk:
             LinkLostError, ReplyTimeoutError, StoreFailedError: ask again, with the same key.
         """
         key = _phone_key(phone_public_key)
-        by = _who(by)
+        by = parse_actor(by)
         async with self._turn:
             stay = self._held(stay_id)
             room = self._admissible(stay)
@@ -100,7 +99,7 @@ class CheckInDesk:
             CheckInRefusedError: unknown here, or never in house.
             StoreFailedError: nothing happened; ask again.
         """
-        by = _who(by)
+        by = parse_actor(by)
         async with self._turn:
             stay = self._held(stay_id)
             if stay.state not in (StayState.IN_HOUSE, StayState.LEFT):
@@ -175,9 +174,3 @@ def _phone_key(text: str) -> bytes:
     if len(key) != PHONE_KEY_BYTES or key[0] not in (2, 3) or len(text) != 2 * PHONE_KEY_BYTES:
         raise InvalidInputError("phone_public_key", "is not 66 hex digits of a compressed P-256 point")
     return key
-
-
-def _who(by: str) -> str:
-    if not 0 < len(by) <= BY_CHARACTERS_MOST or not by.isprintable():
-        raise InvalidInputError("by", f"must be 1 to {BY_CHARACTERS_MOST} printable characters")
-    return by

@@ -10,12 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from edge.policy.document import SETPOINT_LEAST_C, SETPOINT_MOST_C
 from protocols.device_model.capability import Capability, Value, attribute, problem_with
 from protocols.device_model.command import FINAL_PHASES, Outcome, Phase
-from protocols.device_model.identity import RoomId
+from protocols.device_model.identity import RoomId, parse_actor
+from protocols.documents import shown
 from protocols.errors import InvalidInputError
+from protocols.link.record import body_problem
 
+BODY_BYTES_MOST: Final = 4 * 1024  # half of what a record holds: the other half is for what came of it
 REMEMBERED_MOST: Final = 2_000  # idempotency keys kept; oldest finished first
 RESTARTED: Final = "the edge restarted while the command was under way; it may have taken effect"
 
@@ -96,7 +101,7 @@ class CommandBook:
             raise InvalidInputError(
                 "idempotency_key",
                 f"{command.idempotency_key!r} was used for {before.capability} {before.attribute} = "
-                f"{before.value!r} in room {before.room}; use a new key for a new command",
+                f"{shown(before.value)} in room {before.room}; use a new key for a new command",
             )
         return outcome
 
@@ -120,11 +125,12 @@ class CommandBook:
 
 
 def refuse_unsafe(command: RoomCommand) -> None:
-    """Refuse what no room command may do, whatever a device would accept.
+    """Refuse what no room command may do, whatever a device would accept, and what could not be put on record.
 
     Raises:
-        InvalidInputError: a lock, an attribute that is not there or not written, a value it cannot have, or a
-            setpoint outside the band that keeps a guest safe.
+        InvalidInputError: a lock, an attribute that is not there or not written, a value it cannot have, a setpoint
+            outside the band that keeps a guest safe, or a command that no record can hold: what cannot be written
+            down must not be begun.
     """
     if command.capability is Capability.DOOR_LOCK:
         raise InvalidInputError("capability", "doors open for a grant, never for a room command")
@@ -135,5 +141,11 @@ def refuse_unsafe(command: RoomCommand) -> None:
         raise InvalidInputError("value", problem)
     if row.name.endswith("_setpoint") and not SETPOINT_LEAST_C <= float(command.value) <= SETPOINT_MOST_C:
         raise InvalidInputError(
-            "value", f"{command.value} is outside {SETPOINT_LEAST_C:g}..{SETPOINT_MOST_C:g} degrees Celsius"
+            "value", f"{shown(command.value)} is outside {SETPOINT_LEAST_C:g}..{SETPOINT_MOST_C:g} degrees Celsius"
         )
+    parse_actor(command.by, "command: by")
+    body = command.to_body(Outcome(Phase.ACCEPTED))
+    if (unfit := body_problem(body)) is not None:
+        raise InvalidInputError("command", unfit)
+    if (size := len(msgspec.json.encode(body))) > BODY_BYTES_MOST:
+        raise InvalidInputError("command", f"{size} bytes, at most {BODY_BYTES_MOST} are taken")

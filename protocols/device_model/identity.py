@@ -22,6 +22,7 @@ DescriptorId = NewType("DescriptorId", str)
 """`<family>/<model>`."""
 
 NAME_CHARACTERS_MAX: Final = 40
+ACTOR_CHARACTERS_MAX: Final = 80
 NAME: Final = r"[a-z0-9][a-z0-9-]{0,39}"
 _NAME: Final = re.compile(NAME)
 _LOCK: Final = re.compile(r"[0-9a-f]{16}")
@@ -40,6 +41,13 @@ def parse_name(text: object, place: str) -> str:
     """
     if not isinstance(text, str) or _NAME.fullmatch(text) is None:
         raise InvalidInputError(place, f"{shown(text)} is no name: 1 to 40 of a-z, 0-9 and '-', not starting with '-'")
+    return text
+
+
+def parse_actor(text: object, place: str = "by") -> str:
+    """Return who asked, as a record and a page show it: 1 to 80 printable characters. Raises InvalidInputError."""
+    if not isinstance(text, str) or not 0 < len(text) <= ACTOR_CHARACTERS_MAX or not text.isprintable():
+        raise InvalidInputError(place, f"{shown(text)} is not 1 to {ACTOR_CHARACTERS_MAX} printable characters")
     return text
 
 

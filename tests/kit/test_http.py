@@ -54,9 +54,18 @@ async def numbers(data: JSONBody[dict[str, int]]) -> dict[str, int]:
     return data
 
 
+@get("/for-ever")
+async def for_ever() -> str:
+    return again()
+
+
+def again() -> str:
+    return again()
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    app = application([fails, room, numbers])
+    app = application([fails, room, numbers, for_ever])
     async with serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as made:
         yield made
 
@@ -223,3 +232,12 @@ async def test_a_failing_start_up_hook_fails_the_server() -> None:
 
     with pytest.raises(Exception, match="startup"):
         await serve(application([], on_startup=[hook]), "127.0.0.1", 0)
+
+
+@pytest.mark.guarantee("G19")
+async def test_a_body_nested_too_deeply_is_the_callers_and_endless_recursion_is_ours(client: httpx.AsyncClient) -> None:
+    for body in (b"[" * 20_000, b'{"a":' * 20_000):
+        answer = await client.post("/numbers", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["detail"]) == (400, "the body is nested too deeply")
+    answer = await client.get("/for-ever")
+    assert (answer.status_code, answer.json()["detail"]) == (500, "an unforeseen error; it has been logged")
