@@ -232,7 +232,7 @@ class GrantDesk:
         """Return the bumps that end `generation` in these rooms and leave any later one, already handed out, alone."""
         bumps: list[PendingBump] = []
         for door in self._book.of_numbers(numbers):
-            highest = self._store.highest((door.number,))
+            highest = max(self._store.highest((door.number,)), generation)  # a store that lost its rooms knows less
             later = highest > generation
             # Without a later guest the next free number: one more than one that the lock takes, so no clock is asked.
             ends_with = generation + 1 if later else highest + 1

@@ -138,7 +138,7 @@ async def run(
     store = DoorStore(settings.store_path, epoch=dice.bytes(EPOCH_BYTES))
     try:
         if store.set_aside is not None:
-            log.error("doors_store_damaged", set_aside=str(store.set_aside))
+            log.error("doors_store_damaged", set_aside=str(store.set_aside), saved=store.saved)
         doors = Doors(book=book, ca=ca, store=store, settings=settings, clock=clock, dice=dice)
         stop = asyncio.Event()
         harm: list[str] = []

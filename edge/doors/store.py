@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import apsw
 
+from edge.doors.salvage import salvage
 from protocols.door.audit import AuditRecord, genesis
 from protocols.door.hardware import battery_byte, battery_of
 from protocols.errors import StoreFailedError
@@ -142,7 +143,8 @@ class _DamagedError(Exception):
 class DoorStore:
     """The open store. Every public call commits before it returns, or raises StoreFailedError and changed nothing.
 
-    A damaged file is set aside (`set_aside` names it) and a new life begins: doors must go on. Generations stay right
+    A damaged file is set aside (`set_aside` names it) and a new life begins with what could be read of it (`saved`):
+    doors must go on. Generations stay right
     because they hold the time of their issue (protocols/grant/generation.py).
     """
 
@@ -154,6 +156,8 @@ class DoorStore:
         """
         self._path, self._vfs = path, vfs
         self.set_aside: Path | None = None
+        self.saved: dict[str, int] = {}
+        """Rows that came over from the file set aside, by table."""
         self.damaged: Callable[[], None] = _nothing
         """Called when a read or write meets damage: the next opening will set the file aside. Whoever runs sets it."""
         try:
@@ -167,6 +171,8 @@ class DoorStore:
                 if wal.exists():  # what was committed last may be in there, for whoever looks later
                     wal.replace(path.with_name(f"{self.set_aside.name}-wal"))
                 self._open(epoch)
+                with self._transaction():
+                    self.saved = salvage(self.set_aside, self._db)
             except (_DamagedError, OSError) as error:
                 raise StoreFailedError(f"{path}: {damage}; and setting it aside: {error}") from error
 

@@ -99,3 +99,29 @@ def test_a_lock_whose_battery_nobody_measured_has_no_percentage(building: Buildi
     assert known.battery_percent is None
     building.store.keep_contact(known, 101)
     assert building.store.lock(lock.identity.lock_id) == known
+
+
+@pytest.mark.guarantee("G4", "G11", "G14")
+@pytest.mark.parametrize(
+    "sql", ["DROP TABLE lock", "DROP TABLE room", "UPDATE room SET highest = 16777215; DROP TABLE record"]
+)
+async def test_what_a_damaged_store_still_holds_goes_on_in_the_next_one(building: Building, sql: str) -> None:
+    anna, bert = building.phone("anna"), building.phone("bert")
+    bundle = anna.check_in("stay-1", "101")
+    bert.check_in("stay-2", "102")
+    anna.open("door-101")
+    await building.visit("door-101")  # its lock was told that it may forget
+    building.desk.end_stay("stay-2")
+    building.store._db.execute(sql)
+    building.store.close()
+    building.open()
+    assert building.store.set_aside is not None
+    assert building.store.saved["stay"] == 2
+    assert [event.body["event"] for event in building.store.events(0)] == ["promoted", "opened"]
+    assert len(building.store.pending_bumps()) == 1
+    assert building.phone("anna").check_in("stay-1", "101") == bundle
+    building.desk.end_stay("stay-1")
+    await building.visit("door-101")
+    assert anna.open("door-101").result.status is Status.SUPERSEDED
+    building.clock.advance(400_000)
+    building.phone("carl").check_in("stay-3", "101")
