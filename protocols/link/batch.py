@@ -16,9 +16,8 @@ from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocol
 from protocols.link import chain
 from protocols.link.lanes import Lane
 from protocols.link.record import BODY_DEPTH_MAX, RECORD_BYTES_MAX, SEQ_MAX, Record, record_from_fields
+from protocols.link.versions import VERSION, VERSIONS
 
-VERSION: Final = 1
-VERSIONS: Final = (VERSION,)
 INCARNATION_BYTES: Final = 16
 OPENING_BYTES: Final = 8
 """Names one opening of a store; a batch holds positions written in one opening alone."""

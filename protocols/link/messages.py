@@ -11,9 +11,8 @@ from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocol
 from protocols.link.batch import INCARNATION_BYTES, OPENING_BYTES
 from protocols.link.lanes import Lane
 from protocols.link.record import SEQ_MAX, TIME_MS_MAX, Body, body_problem
+from protocols.link.versions import VERSION, VERSIONS, agree
 
-VERSION: Final = 1
-VERSIONS: Final = (VERSION,)
 HELLO_BYTES_MAX: Final = 4 * 1024
 ACK_BYTES_MAX: Final = 16 * 1024
 LIVE_BYTES_MAX: Final = 512 * 1024
@@ -146,12 +145,12 @@ def decode_hello(payload: bytes) -> Hello:
             "streams": [*streams], "at": int() as at_ms,
         } if len(streams) <= STREAMS_MAX:  # fmt: skip
             pass
-        case {"v": [*versions]} if VERSION not in versions:
-            raise UnsupportedVersionError("link", versions, VERSIONS)
+        case {"v": [*versions]}:
+            agree(versions)  # of a version that we do not speak: say so, rather than that it is none
+            raise PeerProtocolError("not a hello")
         case _:
             raise PeerProtocolError("not a hello")
-    if VERSION not in versions:
-        raise UnsupportedVersionError("link", versions, VERSIONS)
+    agree(versions)
     try:
         return Hello(
             versions=tuple(each for each in versions if isinstance(each, int)),
