@@ -7,24 +7,14 @@ business: `asyncio.sleep` runs on the loop's time, which the simulation replaces
 import ctypes
 import time
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Final, Literal, Protocol
+
+from protocols.link.record import ClockQuality as ClockQuality  # noqa: PLC0414  # the record's word is the clock's
 
 STEP_LIMIT_MS: Final = 5 * 60_000  # guarantee G10: a larger step of the wall clock is not believed at once
 STEP_SETTLE_MS: Final = 10 * 60_000  # how long after such a step the wall clock stays uncertain
 HOLDOVER_MS: Final = 72 * 3_600_000  # at 200 ppm (10 x a poor crystal) 72 h drift by 52 s: below every leeway
 KERNEL_ASK_MS: Final = 1_000  # how old the kernel's answer may be
-
-
-class ClockQuality(StrEnum):
-    """How far the wall clock may be trusted."""
-
-    SYNCHRONISED = "synchronised"
-    """A time source disciplines it now."""
-    DRIFTING = "drifting"
-    """It was disciplined in this life of the process, at most `HOLDOVER_MS` ago: good to a minute."""
-    UNCERTAIN = "uncertain"
-    """Never disciplined, too long ago, or just stepped: verify with it, sign nothing."""
 
 
 class Clock(Protocol):
@@ -40,7 +30,12 @@ class Clock(Protocol):
 
     @property
     def quality(self) -> ClockQuality:
-        """How far `wall_ms` may be trusted now."""
+        """How far `wall_ms` may be trusted now.
+
+        synchronised: a time source disciplines it now. drifting: it was disciplined in this life of the process, at
+        most `HOLDOVER_MS` ago, and is good to a minute. uncertain: never disciplined, too long ago, or just stepped:
+        verify with it, sign nothing.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""`innkeeper-edge`: run the edge, run the doors, or check a configuration without running anything."""
+"""`innkeeper-edge`: run the edge, run the doors, ask how the doors are, or check a configuration without running it."""
 
 import argparse
 import asyncio
@@ -25,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from edge.app.doors import main as doors_main
 
             return doors_main(arguments.config, os.environ)
+        if command == "doors-status":
+            from edge.app.doors_status import main as doors_status
+
+            return doors_status(arguments.config, os.environ)
         return _run(arguments.config, os.environ)
     except KeyboardInterrupt:
         return FAILED
@@ -68,10 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     for name, says in (
         ("run", "run the edge: record log, rooms, check-in, API and the link to the cloud"),
         ("doors", "run the doors: issue grants, talk to locks; a process of its own"),
+        ("doors-status", "ask the running doors how they are; exit status 0: ready"),
         ("check-config", "print everything that is wrong with a configuration, and run nothing"),
     ):
         command = commands.add_parser(name, help=says, description=says)
-        command.add_argument("--config", type=Path, required=True, help="edge.toml, or doors.toml for doors")
+        command.add_argument("--config", type=Path, required=True, help="edge.toml; for doors, doors.toml")
     return parser
 
 

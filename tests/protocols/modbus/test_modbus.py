@@ -15,6 +15,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from edge.bridges.complaints import Complaints
 from edge.bridges.modbus.link import ModbusLink
 from firmware_bridges.catalogue import load_all
 from firmware_bridges.field_emulator.misbehaviour import GOOD, Misbehaviour
@@ -23,7 +24,7 @@ from firmware_bridges.field_emulator.physics import build
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.descriptors.descriptor import ModbusWire, Point, unreadable_register
-from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId, RoomId
 from protocols.errors import PeerProtocolError
 from protocols.modbus import frames, read_planner
 from protocols.modbus.frames import Frame, FrameReader, Read, Refused, Request, Words, WriteWords, Written
@@ -229,7 +230,8 @@ async def test_our_link_reads_and_writes_pymodbus() -> None:
                 await asyncio.sleep(0.01)
         port = server.transport.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        link = ModbusLink(reader, writer, Counter())
+        counts: Counter[str] = Counter()
+        link = ModbusLink(reader, writer, counts, Complaints(BusId("b"), counts, ManualClock()))
         listening = asyncio.create_task(link.listen())
         assert await link.ask(3, Read("holding", 4, 3), wait_ms=2_000) == Words((104, 105, 106))
         assert await link.ask(3, WriteWords("holding", 4, (7,)), wait_ms=2_000) == Written()
