@@ -42,9 +42,8 @@ def test_what_is_offered_may_be_anything(offered: list[object]) -> None:
 def hello(**changed: object) -> bytes:
     value = cbor.decode(encode_hello(HELLO), 4_096)
     assert isinstance(value, dict)
-    whole: dict[object, object] = dict(value)
-    whole.update(changed)
-    return cbor.encode(whole)
+    whole: dict[str, object] = {str(key): each for key, each in value.items()}
+    return cbor.encode(whole | changed)
 
 
 def test_a_hello_of_the_next_release_is_taken_with_all_that_is_new_in_it() -> None:
