@@ -1,21 +1,20 @@
-"""What others ask of the records: latest values, the state of a building's link, pages of the ledger, and proof
-of completeness.
+"""What others ask of the records: latest values, the state of a building's link, pages of the ledger.
 
-Completeness is told from sequence numbers, never from counts: every position of a stream up to its mark is a
-record, or a hole
-that the edge declared (with its reason), or missing. Missing, doubled and out-of-order positions must be none.
+Proof of completeness: cloud/telemetry/completeness.py, whose names are here too.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from cloud.kit.database import Connection, fetch_all, fetch_one
+from cloud.telemetry.completeness import Completeness as Completeness  # noqa: PLC0414 - told here too
+from cloud.telemetry.completeness import DeclaredHole as DeclaredHole  # noqa: PLC0414
+from cloud.telemetry.completeness import completeness as completeness  # noqa: PLC0414
+from cloud.telemetry.completeness import verify as verify  # noqa: PLC0414
 from protocols.link.lanes import Lane
 
 RECORDS_PAGE_MAX: Final = 1_000
-GAPS_SHOWN_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +74,6 @@ class LedgerRow:
     mono_ms: int
     clock: str
     received_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredHole:
-    """Positions the edge gave up and said so."""
-
-    first: int
-    last: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Completeness:
-    """One stream held against its mark. `gaps`: positions that nobody accounts for; must be empty."""
-
-    edge: str
-    incarnation: bytes
-    lane: Lane
-    first: int
-    hi: int
-    count: int
-    gaps: tuple[tuple[int, int], ...]
-    holes: tuple[DeclaredHole, ...]
-    duplicates: int
-    out_of_order: int
-    chain_breaks: int
-
-    @property
-    def holds(self) -> bool:
-        """Nothing lost, doubled, out of order or changed."""
-        return not (self.gaps or self.duplicates or self.out_of_order or self.chain_breaks)
 
 
 async def latest(connection: Connection, *, tenant: str, property_id: str) -> list[LatestValue]:
@@ -196,79 +164,3 @@ async def records_page(
         },
     )
     return [LedgerRow(**{**row, "lane": Lane(row["lane"])}) for row in rows]
-
-
-async def completeness(connection: Connection, *, tenant: str, property_id: str) -> list[Completeness]:
-    """Hold every stream of a property against its mark. Reads the whole ledger of the property."""
-    streams = await fetch_all(
-        connection,
-        """SELECT edge, incarnation, lane, hi, chain_breaks FROM telemetry.stream
-            WHERE tenant = %s AND property = %s ORDER BY edge, lane, ordinal""",
-        [tenant, property_id],
-    )
-    return [await _completeness(connection, row) for row in streams]
-
-
-async def verify(connection: Connection, *, tenant: str, property_id: str) -> bool:
-    """Return whether nothing of a property's records is lost, doubled, out of order or changed."""
-    return all(each.holds for each in await completeness(connection, tenant=tenant, property_id=property_id))
-
-
-async def _completeness(connection: Connection, stream: dict[str, Any]) -> Completeness:
-    key = [stream["edge"], stream["incarnation"], stream["lane"]]
-    totals = await fetch_one(
-        connection,
-        """SELECT count(*) AS count, count(*) - count(DISTINCT seq) AS duplicates, coalesce(min(seq), 0) AS first,
-                  count(*) FILTER (WHERE seq < before) AS out_of_order, count(*) FILTER (WHERE seq > %s) AS beyond
-             FROM (SELECT seq, lag(seq) OVER (ORDER BY id) AS before FROM telemetry.record
-                    WHERE edge = %s AND incarnation = %s AND lane = %s) AS one""",
-        [stream["hi"], *key],
-    )
-    holes = await fetch_all(
-        connection,
-        """SELECT first, last, reason FROM telemetry.hole WHERE edge = %s AND incarnation = %s AND lane = %s
-            ORDER BY first""",
-        key,
-    )
-    missing = await fetch_all(
-        connection,
-        """SELECT before + 1 AS first, seq - 1 AS last
-             FROM (SELECT seq, lag(seq, 1, 0::bigint) OVER (ORDER BY seq) AS before
-                     FROM (SELECT DISTINCT seq FROM telemetry.record WHERE edge = %s AND incarnation = %s AND lane = %s
-                           UNION SELECT %s::bigint + 1) AS held) AS steps
-            WHERE seq > before + 1 ORDER BY 1""",
-        [*key, stream["hi"]],
-    )
-    declared = tuple(DeclaredHole(row["first"], row["last"], row["reason"]) for row in holes)
-    gaps = unaccounted([(row["first"], row["last"]) for row in missing], declared)
-    counts = totals or {"count": 0, "duplicates": 0, "first": 0, "out_of_order": 0, "beyond": 0}
-    return Completeness(
-        edge=stream["edge"],
-        incarnation=bytes(stream["incarnation"]),
-        lane=Lane(stream["lane"]),
-        first=counts["first"],
-        hi=stream["hi"],
-        count=counts["count"],
-        gaps=tuple(gaps[:GAPS_SHOWN_MAX]),
-        holes=declared,
-        duplicates=counts["duplicates"],
-        # a record past the mark was never acknowledged in order
-        out_of_order=counts["out_of_order"] + counts["beyond"],
-        chain_breaks=stream["chain_breaks"],
-    )
-
-
-def unaccounted(missing: Sequence[tuple[int, int]], declared: Sequence[DeclaredHole]) -> list[tuple[int, int]]:
-    """Return what is missing and lies in no declared hole; both sorted, ends included."""
-    left: list[tuple[int, int]] = []
-    for first, last in missing:
-        at = first
-        for hole in declared:
-            if hole.last < at or hole.first > last:
-                continue
-            if hole.first > at:
-                left.append((at, hole.first - 1))
-            at = hole.last + 1
-        if at <= last:
-            left.append((at, last))
-    return left

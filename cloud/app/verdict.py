@@ -1,0 +1,34 @@
+"""What `innkeeper-cloud verify` prints of a stream."""
+
+from collections.abc import Iterator
+
+from cloud.telemetry.completeness import Completeness
+
+
+def verdict(each: Completeness) -> str:
+    """Return a line of totals, then one line a flaw or declared range, named by its positions."""
+    total = (
+        f"{each.edge} {each.incarnation.hex()} {each.lane.value}: hi {each.hi}, {each.count} records,"
+        f" {each.missing} missing, {each.duplicates} stored twice, {each.out_of_order} out of order,"
+        f" {each.chain_breaks} chain breaks, {each.holes_in_all} declared,"
+        f" {_days(each.days_read)} read, {_days(each.days_trusted)} by checkpoint:"
+        f" {'holds' if each.holds else 'BROKEN'}"
+    )
+    return "\n  ".join([total, *_named(each)]) + "\n"
+
+
+def _named(each: Completeness) -> Iterator[str]:
+    for what, ranges in (
+        ("missing", each.gaps),
+        ("stored twice", each.doubled),
+        ("out of order", each.disordered),
+    ):
+        yield from (f"{what} {first}-{last}" for first, last in ranges)
+    yield from (f"changed since it was proved: {day:%Y-%m-%d}" for day in each.changed_days)
+    yield from (f"{hole.reason} {hole.first}-{hole.last}" for hole in each.holes)
+    if each.holes_in_all > len(each.holes):
+        yield f"and {each.holes_in_all - len(each.holes)} more declared"
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"

@@ -1,0 +1,302 @@
+"""Proof that nothing of a property's records is lost, doubled, out of order or changed, read day by day.
+
+Completeness is told from sequence numbers, never from counts: every position of a stream up to its mark is a record, or
+lies in a hole that the edge declared with its reason, or is missing. The server folds each day of a stream into runs,
+so that what comes here, and what is in memory, is a thousand runs at a time, however long the ledger is.
+
+A day that is over is kept as a checkpoint (`telemetry.proof`): a later proof may trust it, or reads the day again and
+names it if it is not what it was. Where a day is no longer in the ledger, its checkpoint stands for it.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from psycopg.rows import tuple_row
+
+from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
+from cloud.kit.times import at
+from cloud.telemetry.proof import SHOWN_MOST, Range, Run, StreamProof
+from protocols.link.lanes import Lane
+
+RUNS_A_PIECE: Final = 1_000
+CHECKPOINT_RUNS_MOST: Final = 1_000
+"""A day in more pieces than this is read again each time."""
+SEAL_AFTER: Final = timedelta(hours=1)
+"""How long after its end a day is over: batches under way at midnight are stored by then."""
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredHole:
+    """Positions the edge gave up and said so."""
+
+    first: int
+    last: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """One stream held against its mark. `gaps`: positions that nobody accounts for; must be empty.
+
+    Of ranges of each kind the first SHOWN_MOST are named, the counts are of all. `duplicates`: positions stored more
+    than once; `out_of_order`: ranges that were stored before what precedes them, and records past the mark;
+    `changed_days`: days that are over and are no longer what they were when they were proved.
+    """
+
+    edge: str
+    incarnation: bytes
+    lane: Lane
+    first: int
+    hi: int
+    count: int
+    gaps: tuple[tuple[int, int], ...]
+    holes: tuple[DeclaredHole, ...]
+    duplicates: int
+    out_of_order: int
+    chain_breaks: int
+    missing: int = 0
+    holes_in_all: int = 0
+    doubled: tuple[tuple[int, int], ...] = ()
+    disordered: tuple[tuple[int, int], ...] = ()
+    changed_days: tuple[date, ...] = ()
+    days_read: int = 0
+    days_trusted: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Nothing lost, doubled, out of order or changed."""
+        return not (self.gaps or self.duplicates or self.out_of_order or self.chain_breaks or self.changed_days)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a day that is over holds of a stream."""
+
+    day: date
+    runs: tuple[Run, ...]
+
+
+@dataclass(slots=True)
+class _Stream:
+    edge: str
+    incarnation: bytes
+    lane: str
+    hi: int
+    chain_breaks: int
+    made: list[Checkpoint] = field(default_factory=list)
+
+    @property
+    def key(self) -> list[object]:
+        return [self.edge, self.incarnation, self.lane]
+
+
+async def completeness(connection: Connection, *, tenant: str, property_id: str) -> list[Completeness]:
+    """Hold every stream of a property against its mark, reading the whole ledger of the property.
+
+    Args:
+        connection: of a snapshot, or a batch that arrives meanwhile may be seen half.
+    """
+    streams = await _streams(connection, tenant, property_id)
+    return [await _prove(connection, each, sealed_before=None, trust=False) for each in streams]
+
+
+async def verify(connection: Connection, *, tenant: str, property_id: str) -> bool:
+    """Return whether nothing of a property's records is lost, doubled, out of order or changed."""
+    return all(each.holds for each in await completeness(connection, tenant=tenant, property_id=property_id))
+
+
+async def prove(
+    database: Database, *, tenant: str, property_id: str, now_ms: int, trust: bool = False
+) -> AsyncIterator[Completeness]:
+    """Yield the proof of each stream of a property, keeping checkpoints of days that are over.
+
+    Args:
+        trust: believe checkpoints instead of reading their days again.
+
+    Each stream is read in a snapshot of its own; cut off anywhere, what was yielded stands and its checkpoints too.
+    """
+    async with database.snapshot() as connection:
+        streams = await _streams(connection, tenant, property_id)
+    sealed_before = (at(now_ms) - SEAL_AFTER).astimezone(UTC).date()
+    for each in streams:
+        async with database.snapshot() as connection:
+            fresh = [one for one in await _streams(connection, tenant, property_id) if one.key == each.key]
+            if not fresh:
+                continue
+            [stream] = fresh
+            proved = await _prove(connection, stream, sealed_before=sealed_before, trust=trust)
+        async with database.transaction() as connection:
+            await _keep(connection, stream, now_ms)
+        yield proved
+
+
+async def _streams(connection: Connection, tenant: str, property_id: str) -> list[_Stream]:
+    rows = await fetch_all(
+        connection,
+        """SELECT edge, incarnation, lane, hi, chain_breaks FROM telemetry.stream
+            WHERE tenant = %s AND property = %s ORDER BY edge, lane, ordinal""",
+        [tenant, property_id],
+    )
+    return [_Stream(**{**row, "incarnation": bytes(row["incarnation"])}) for row in rows]
+
+
+async def _prove(connection: Connection, stream: _Stream, *, sealed_before: date | None, trust: bool) -> Completeness:
+    """Hold one stream against its mark.
+
+    Args:
+        sealed_before: days before this are over; None: checkpoints are neither used nor made.
+    """
+    proof = StreamProof(stream.hi)
+    known = {} if sealed_before is None else await _checkpoints(connection, stream)
+    held = await _days(connection)
+    changed: list[date] = []
+    read = trusted = 0
+    for day in sorted({*held, *known}):
+        checkpoint = known.get(day)
+        if checkpoint is not None and (trust or day not in held):
+            await _feed(connection, stream, proof, checkpoint.runs)
+            trusted += 1
+            continue
+        runs: list[Run] | None = []
+        async for piece in _runs(connection, stream, day):
+            await _feed(connection, stream, proof, piece)
+            if runs is not None:
+                runs = [*runs, *piece] if len(runs) + len(piece) <= CHECKPOINT_RUNS_MOST else None
+        read += 1
+        if checkpoint is not None:
+            if runs is None or tuple(runs) != checkpoint.runs:
+                changed.append(day)
+        elif runs and sealed_before is not None and day < sealed_before:
+            stream.made.append(Checkpoint(day, tuple(runs)))
+    if (rest := proof.end()) is not None:
+        await _declare(connection, stream, proof, rest)
+    proof.close()
+    holes = await fetch_all(
+        connection,
+        """SELECT first, last, reason, count(*) OVER () AS in_all FROM telemetry.hole
+            WHERE edge = %s AND incarnation = %s AND lane = %s ORDER BY first LIMIT %s""",
+        [*stream.key, SHOWN_MOST],
+    )
+    return Completeness(
+        edge=stream.edge,
+        incarnation=stream.incarnation,
+        lane=Lane(stream.lane),
+        first=proof.first,
+        hi=stream.hi,
+        count=proof.records,
+        gaps=tuple(proof.gaps.shown),
+        holes=tuple(DeclaredHole(row["first"], row["last"], row["reason"]) for row in holes),
+        duplicates=proof.doubled.positions,
+        # a record past the mark was never acknowledged in order
+        out_of_order=proof.disordered.ranges + proof.beyond.positions,
+        chain_breaks=stream.chain_breaks,
+        missing=proof.gaps.positions,
+        holes_in_all=holes[0]["in_all"] if holes else 0,
+        doubled=tuple(proof.doubled.shown),
+        disordered=(*proof.disordered.shown, *proof.beyond.shown),
+        changed_days=tuple(changed),
+        days_read=read,
+        days_trusted=trusted,
+    )
+
+
+async def _feed(connection: Connection, stream: _Stream, proof: StreamProof, runs: Sequence[Run]) -> None:
+    if (opened := proof.feed(runs)) is not None:
+        await _declare(connection, stream, proof, opened)
+
+
+async def _declare(connection: Connection, stream: _Stream, proof: StreamProof, span: Range) -> None:
+    """Tell the proof which positions of a span were declared, a thousand holes at a time, those that touch as one."""
+    first = span.first
+    while True:
+        rows = await fetch_all(
+            connection,
+            """
+            SELECT first, last FROM telemetry.hole
+             WHERE edge = %s AND incarnation = %s AND lane = %s AND last >= %s AND first <= %s ORDER BY first LIMIT %s
+            """,
+            [*stream.key, first, span.last, RUNS_A_PIECE],
+        )
+        proof.declare(Range(row["first"], row["last"]) for row in rows)
+        if len(rows) < RUNS_A_PIECE:
+            return
+        first = max(rows[-1]["last"], rows[-1]["first"]) + 1
+
+
+async def _days(connection: Connection) -> list[date]:
+    """Return the days that the ledger has partitions for."""
+    rows = await fetch_all(
+        connection,
+        """
+        SELECT (regexp_match(part.relname, '^record_([0-9]{8})$'))[1] AS day
+          FROM pg_inherits JOIN pg_class part ON part.oid = inhrelid
+         WHERE inhparent = 'telemetry.record'::regclass ORDER BY 1
+        """,
+    )
+    return [datetime.strptime(row["day"], "%Y%m%d").replace(tzinfo=UTC).date() for row in rows if row["day"]]
+
+
+async def _runs(connection: Connection, stream: _Stream, day: date) -> AsyncIterator[list[Run]]:
+    """Yield the runs of one day of a stream, from a cursor of the server."""
+    since = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    async with connection.cursor("runs", row_factory=tuple_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT min(seq), max(seq), min(id), max(id)
+              FROM (SELECT seq, id, sum(starts) OVER (ORDER BY seq, id) AS run
+                      FROM (SELECT seq, id,
+                                   CASE WHEN seq = lag(seq) OVER before + 1 AND id > lag(id) OVER before
+                                        THEN 0 ELSE 1 END AS starts
+                              FROM telemetry.record
+                             WHERE edge = %s AND incarnation = %s AND lane = %s
+                               AND received_at >= %s AND received_at < %s
+                            WINDOW before AS (ORDER BY seq, id)) AS marked) AS numbered
+             GROUP BY run ORDER BY min(seq), min(id)
+            """,
+            [*stream.key, since, since + _DAY],
+        )
+        while rows := await cursor.fetchmany(RUNS_A_PIECE):
+            yield [Run(*row) for row in rows]
+
+
+async def _checkpoints(connection: Connection, stream: _Stream) -> dict[date, Checkpoint]:
+    rows: list[dict[str, Any]] = await fetch_all(
+        connection,
+        "SELECT day, runs FROM telemetry.proof WHERE edge = %s AND incarnation = %s AND lane = %s ORDER BY day",
+        stream.key,
+    )
+    return {row["day"]: Checkpoint(row["day"], tuple(Run(*run) for run in row["runs"])) for row in rows}
+
+
+async def _keep(connection: Connection, stream: _Stream, now_ms: int) -> None:
+    """Keep checkpoints of days that have none; the first proof of a day stands."""
+    for each in stream.made:
+        await execute(
+            connection,
+            """
+            INSERT INTO telemetry.proof (edge, incarnation, lane, day, runs, records, proved_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+            """,
+            [
+                *stream.key,
+                each.day,
+                jsonb(each.runs),
+                sum(run.last - run.first + 1 for run in each.runs),
+                at(now_ms),
+            ],
+        )
+    stream.made.clear()
+
+
+async def checkpoints_of(connection: Connection, *, tenant: str, property_id: str) -> int:
+    """Return how many days of streams of a property have a checkpoint."""
+    row = await fetch_one(
+        connection,
+        """SELECT count(*) AS count FROM telemetry.proof JOIN telemetry.stream USING (edge, incarnation, lane)
+            WHERE tenant = %s AND property = %s""",
+        [tenant, property_id],
+    )
+    return 0 if row is None else int(row["count"])
