@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from bench import fan_in
+from bench import fan_in, log_append
 from bench.hot_path import figures
 from bench.rows import Row, row
 from edge.log.record_log import RecordLog
@@ -35,7 +35,12 @@ def rows() -> list[Row]:
 
 async def _rows() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="ik-bench-") as folder:
-        return [*await _append_rows(Path(folder)), *await figures.rows(), *await fan_in.measure(Path(folder))]
+        return [
+            *await _append_rows(Path(folder)),
+            *await log_append.log_rows(Path(folder)),
+            *await figures.rows(),
+            *await fan_in.measure(Path(folder)),
+        ]
 
 
 async def _append_rows(folder: Path) -> list[Row]:
