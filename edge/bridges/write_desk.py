@@ -46,7 +46,9 @@ class WriteDesk:
         self._tasks: OrderedDict[str, asyncio.Task[Outcome]] = OrderedDict()
         self._locks: dict[Key, asyncio.Lock] = {}
         self._newest: dict[Key, str] = {}
-        self._written_ms: dict[Key, int] = {}
+        self._sent: dict[Key, str] = {}
+        self._spent_ms: dict[Key, int] = {}
+        """For each point, the time at which all that was written will have been paid for by its interval."""
 
     async def write(self, command: Command, point: Point | None) -> Outcome:
         """Carry out a command; the same id asked twice is carried out once and answered twice.
@@ -91,9 +93,13 @@ class WriteDesk:
         """Whether a command's deadline has come. To be asked last thing before sending."""
         return self._clock.wall_ms() >= command.deadline_ms
 
-    def sending(self, command: Command) -> None:
-        """Take note that the command is sent now: its point's interval begins."""
-        self._written_ms[_key(command)] = self._clock.now_ms()
+    def sending(self, job: Job) -> None:
+        """Take note that the command is sent now: it costs its point one interval, however often it must be sent."""
+        key, now_ms = _key(job.command), self._clock.now_ms()
+        if self._sent.get(key) == job.command.id:
+            return
+        self._sent[key] = job.command.id
+        self._spent_ms[key] = max(self._spent_ms.get(key, now_ms), now_ms) + _interval_ms(job.point)
 
     async def _carry_out(self, command: Command, point: Point | None) -> Outcome:
         if point is None:
@@ -116,8 +122,9 @@ class WriteDesk:
 
     async def _turn(self, command: Command, key: Key, point: Point) -> Outcome | None:
         """Wait until the point may be written again; return why not, if not."""
-        interval_ms = round((point.write.min_interval_s if point.write else 0) * 1000)
-        wait_ms = self._written_ms.get(key, -interval_ms) + interval_ms - self._clock.now_ms()
+        lent_ms = ((point.write.burst if point.write else 1) - 1) * _interval_ms(point)
+        now_ms = self._clock.now_ms()
+        wait_ms = self._spent_ms.get(key, now_ms) - lent_ms - now_ms
         if wait_ms > 0:
             if self._clock.wall_ms() + wait_ms >= command.deadline_ms:
                 return Outcome(Phase.FAILED, None, f"written too often: next in {wait_ms / 1000:.1f} s, too late")
@@ -128,6 +135,10 @@ class WriteDesk:
 
 
 _EXPIRED: Final = Outcome(Phase.EXPIRED, None, "its deadline passed before it was sent")
+
+
+def _interval_ms(point: Point) -> int:
+    return round((point.write.min_interval_s if point.write else 0) * 1000)
 
 
 def _key(command: Command) -> Key:

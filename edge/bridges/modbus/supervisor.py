@@ -417,7 +417,7 @@ class ModbusSupervisor:
                 return Outcome(Phase.EXPIRED, None, "its deadline passed before the bus was free")
             if link is None:
                 return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
-            self._desk.sending(job.command)
+            self._desk.sending(job)
             self._counts["writes"] += 1
             reason: str | None = None
             try:

@@ -374,7 +374,7 @@ class Zigbee2MqttSupervisor:
         entry = (job.point, news)
         radio.waiting.append(entry)
         try:
-            self._desk.sending(job.command)
+            self._desk.sending(job)
             self._counts["writes"] += 1
             topic = zigbee2mqtt.set_topic(self._bus.base_topic, radio.name)
             try:

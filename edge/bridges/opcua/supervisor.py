@@ -292,7 +292,7 @@ class OpcUaSupervisor:
             raise TypeError(f"{job.point.attribute} is on no node")
         # Value alone: many servers refuse a write that brings its own status or time.
         variant = ua.Variant(write.value, ua.VariantType[write.type])
-        self._desk.sending(job.command)
+        self._desk.sending(job)
         self._counts["writes"] += 1
         reason: str | None = None
         try:
