@@ -9,11 +9,16 @@ from typing import Any, Final, Protocol
 
 from edge.app.house import House
 from kit.health import Health
+from kit.logs import logger
 from protocols.errors import InvalidInputError, PlatformError
 from protocols.grant.lock_time import TimeQuality
 
 PART: Final = "doors"
 """Health: whether the doors process can be reached."""
+REASON_CHARACTERS_MAX: Final = 200
+LOCK_SEQ_MOST: Final = 2**32 - 1
+
+_log = logger("edge.app.access_events")
 
 
 class DoorsEvent(Protocol):
@@ -81,8 +86,21 @@ async def _carry_one_life(doors: DoorsEvents, house: House, health: Health) -> N
     async for event in doors.events(mark):
         if event.epoch != epoch:
             return  # the doors' store was begun anew: count from its beginning
-        await house.access_happened(event.epoch, event.seq, as_record(event.body), device_at_ms=event.device_at_ms)
+        try:
+            await house.access_happened(event.epoch, event.seq, as_record(event.body), device_at_ms=event.device_at_ms)
+        except InvalidInputError as error:
+            # It is told as what it is, and takes its place: whatever waits behind it is somebody's door.
+            _log.error("access_event_unreadable", position=event.seq, problem=str(error))
+            await house.access_happened(event.epoch, event.seq, _unreadable(event.body, error), device_at_ms=None)
         await doors.ack(event.epoch, event.seq)
+
+
+def _unreadable(body: Mapping[str, Any], error: InvalidInputError) -> dict[str, Any]:
+    """Return the record that stands for an event that cannot be one: which door it was, and what was wrong."""
+    place = {name: body[name] for name in ("door", "room", "lock") if isinstance(body.get(name), str)}
+    number = body.get("lock_seq")
+    place |= {"lock_seq": number} if isinstance(number, int) and 0 <= number <= LOCK_SEQ_MOST else {}
+    return {**place, "event": "unreadable", "reason": str(error)[:REASON_CHARACTERS_MAX]}
 
 
 def as_record(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -177,6 +177,23 @@ def test_the_locks_byte_for_its_clock_becomes_a_word(byte: int, word: str) -> No
     assert as_record({"time_quality": byte})["time_quality"] == word
 
 
+@pytest.mark.guarantee("G19")
+async def test_an_event_that_cannot_be_read_is_told_as_such_and_holds_nobody_up(tmp_path: Path) -> None:
+    building = Building(ManualClock(wall_ms=T0), path=tmp_path / "edge.db")
+    doors = DoorsStore()
+    doors.happened(time_quality=9)
+    doors.happened()
+    task = asyncio.create_task(carry(doors, building.house, Health()))
+    await rested()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    first, second = building.log.records(Lane.A, "access")
+    assert (first.body["event"], first.body["lock_seq"], second.body["event"]) == ("unreadable", 1, "opened")
+    assert "time_quality" in first.body["reason"]
+    assert doors.kept == []
+    await building.store.close()
+
+
 def test_a_byte_that_no_lock_says_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="time_quality"):
         as_record({"time_quality": 9})
