@@ -111,6 +111,7 @@ class House:
             rooms=rooms,
             view=self.view,
             stays=self.keeper.in_room,
+            stays_known=lambda: self.keeper.replica.document_version > 0,
             policy=lambda: self.policy,
             writer=writer,
             records=records,

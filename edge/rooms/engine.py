@@ -16,6 +16,7 @@ from edge.rooms.capability_view import CapabilityView
 from edge.rooms.commands import RESTARTED, CommandBook, RoomCommand, refuse_unsafe
 from edge.rooms.intents import Intents, OpenIntent, Wish, Write
 from edge.rooms.modes import (
+    Began,
     BelievedEmpty,
     GuestEntered,
     Intent,
@@ -58,6 +59,7 @@ class RoomsEngine:
         rooms: The guest rooms; events for any other room change nothing.
         view: What devices report; shared with the local API and the live state.
         stays: The stays that the replica holds for a room, asked anew each time.
+        stays_known: Whether the replica holds any document, asked anew each time: before, vacant proves nothing.
         policy: The policy in force, asked anew each time.
         writer: The way to the devices.
         records: The record log.
@@ -70,6 +72,7 @@ class RoomsEngine:
         rooms: Sequence[RoomId],
         view: CapabilityView,
         stays: Callable[[RoomId], Sequence[Stay]],
+        stays_known: Callable[[], bool],
         policy: Callable[[], RoomPolicy],
         writer: DeviceWriter,
         records: RoomRecords,
@@ -78,6 +81,9 @@ class RoomsEngine:
         self.view = view
         self.commands = CommandBook()
         self._stays, self._policy, self._writer, self._records, self._clock = stays, policy, writer, records, clock
+        self._stays_known = stays_known
+        self._unstored = set(rooms)
+        """Rooms of which no life of the process has stored anything yet."""
         self._states: dict[RoomId, RoomState] = {room: RoomState(since_ms=clock.wall_ms()) for room in rooms}
         self._evidence: dict[RoomId, occupancy.Evidence] = {room: occupancy.Evidence() for room in rooms}
         self._intents = Intents()
@@ -95,6 +101,7 @@ class RoomsEngine:
             if each.room not in self._states:
                 continue  # the site plan no longer has it
             self._states[each.room] = each.state
+            self._unstored.discard(each.room)
             for intent, met in each.wishes:
                 if self._intents.want(each.room, intent, now_ms=now_ms, wall_ms=wall_ms):
                     self._open(each.room, intent).met.update(met)
@@ -207,6 +214,9 @@ class RoomsEngine:
                 if event is None:
                     break
                 self._happened(room, event, at_ms=wall_ms)
+            if room in self._unstored and self._stays_known():
+                self._unstored.discard(room)
+                self._happened(room, Began(), at_ms=wall_ms)
             belief = self.belief(room)
             if belief.occupied is True and belief.confidence >= policy.occupancy.vacant_confidence:
                 self._happened(room, PresenceFelt(), at_ms=wall_ms)

@@ -1,8 +1,8 @@
 """The modes of a room and every legal move between them: `(state, event, now) -> (state, intents)`.
 
-Source of truth: the table in docs/decisions/0022-room-modes.md. Pure. An intent is a wish about the room ("light
-on"), not about a device; rooms/intents.py carries it out. Who is a guest and which stay is in house was decided before
-an event is made (rooms/engine.py); here is only what the room makes of it.
+Source of truth: the table in docs/decisions/0022-room-modes.md, and 0024 for `Began`. Pure. An intent is a wish about
+the room ("light on"), not about a device; rooms/intents.py carries it out. Who is a guest and which stay is in house was
+decided before an event is made (rooms/engine.py); here is only what the room makes of it.
 """
 
 from dataclasses import dataclass
@@ -80,8 +80,21 @@ class StayEnded:
     heir: StayId | None
 
 
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The edge has come to know the room: nothing was stored of it, and its stays are known now."""
+
+
 RoomEvent = (
-    ArrivalDue | ArrivalGone | GuestCheckedIn | GuestEntered | StaffEntered | PresenceFelt | BelievedEmpty | StayEnded
+    Began
+    | ArrivalDue
+    | ArrivalGone
+    | GuestCheckedIn
+    | GuestEntered
+    | StaffEntered
+    | PresenceFelt
+    | BelievedEmpty
+    | StayEnded
 )
 
 
@@ -128,6 +141,8 @@ def step(
         return Intent(Capability.ON_OFF, "on_off", on, now_ms + (WELCOME_LIGHT_MS if on else LIGHT_OFF_MS))
 
     match event:
+        case Began() if state.mode is Mode.VACANT_SET_BACK:
+            return move(Mode.VACANT_SET_BACK, None, "began"), (warm(climate.set_back_c),)
         case ArrivalDue(stay) if state.mode is Mode.VACANT_SET_BACK:
             return move(Mode.EXPECTED, stay, "arrival_due"), (warm(climate.expected_c),)
         case ArrivalGone() if state.mode is Mode.EXPECTED:
