@@ -1,8 +1,8 @@
 """The modes of a room and every legal move between them: `(state, event, now) -> (state, intents)`.
 
 Source of truth: the table in docs/decisions/0022-room-modes.md, and 0024 for `Began`. Pure. An intent is a wish about
-the room ("light on"), not about a device; rooms/intents.py carries it out. Who is a guest and which stay is in house was
-decided before an event is made (rooms/engine.py); here is only what the room makes of it.
+the room ("light on"), not about a device; rooms/intents.py carries it out. Who is a guest and which stay is in house
+was decided before an event is made (rooms/engine.py); here is only what the room makes of it.
 """
 
 from dataclasses import dataclass

@@ -5,18 +5,23 @@ An inventory is what a person keeps: floors, what every guest room has, what sta
 expansion and for errors that name file, key and value; identities of locks are made elsewhere and handed in.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from protocols.errors import InvalidInputError
+from firmware_bridges.catalogue import check_plan, load_all
+from protocols.device_model import site_plan as plans
+from protocols.device_model.identity import NAME_CHARACTERS_MAX, parse_descriptor_id, parse_edge_id, parse_name
+from protocols.documents import explained, parse_toml, shown
+from protocols.errors import InvalidInputError, UnsupportedVersionError
 
 FORMAT: Final = 1
 MODBUS_UNITS_MOST: Final = 247  # Modbus application protocol 1.1b3: unit ids 1..247
+INVENTORY_BYTES_MAX: Final = 1024 * 1024
+FLOORS_MOST: Final = 500
 ROOM_NUMBER_MOST: Final = 0xFFFF  # a grant names private doors by uint16
 ZONES_MOST: Final = 64  # a grant names common doors by a 64-bit mask
 
@@ -40,9 +45,9 @@ class PropertyEntry(_Strict, frozen=True):
 class Floor(_Strict, frozen=True):
     """Guest rooms numbered in one run."""
 
-    level: int
-    first_room: int
-    rooms: int
+    level: Annotated[int, msgspec.Meta(ge=-100, le=500)]
+    first_room: Annotated[int, msgspec.Meta(ge=1, le=ROOM_NUMBER_MOST)]
+    rooms: Annotated[int, msgspec.Meta(ge=1, le=plans.ROOMS_MAX)]
     type: str
 
 
@@ -50,7 +55,7 @@ class Place(_Strict, frozen=True):
     """A room that is not for guests."""
 
     id: str
-    level: int
+    level: Annotated[int, msgspec.Meta(ge=-100, le=500)]
     kind: Literal["common", "plant"]
 
 
@@ -92,7 +97,7 @@ class Inventory(_Strict, frozen=True):
 
     format: int
     property: PropertyEntry
-    floors: tuple[Floor, ...]
+    floors: Annotated[tuple[Floor, ...], msgspec.Meta(max_length=FLOORS_MOST)]
     places: tuple[Place, ...] = ()
     buses: tuple[Bus, ...] = ()
     fittings: tuple[Fitting, ...] = ()
@@ -123,20 +128,23 @@ def load(path: Path) -> Inventory:
 
     Raises:
         InvalidInputError: the file is missing, not TOML, or says something impossible; names file, key and value.
+        UnsupportedVersionError: it is of a format that this release does not read.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(INVENTORY_BYTES_MAX + 1)
     except FileNotFoundError as error:
         raise InvalidInputError(str(path), "there is no such inventory file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError(str(path), f"is not TOML: {error}") from error
+    except OSError as error:
+        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
+    document = parse_toml(data, str(path), INVENTORY_BYTES_MAX)
     spoken = document.get("format")
-    if spoken != FORMAT:
-        raise InvalidInputError(f"{path}: format", f"{spoken!r} is not supported; this release reads format {FORMAT}")
+    if type(spoken) is not int or spoken != FORMAT:
+        raise UnsupportedVersionError(f"{path}: inventory format", spoken, (FORMAT,))
     try:
         inventory = msgspec.convert(document, Inventory)
     except msgspec.ValidationError as error:
-        raise InvalidInputError(str(path), str(error)) from error
+        raise InvalidInputError(str(path), explained(error, document)) from error
     _check(inventory, path)
     return inventory
 
@@ -222,10 +230,13 @@ def _room_numbers(inventory: Inventory) -> list[int]:
 
 
 def _check(inventory: Inventory, path: Path) -> None:
+    if (rooms_many := sum(floor.rooms for floor in inventory.floors)) > plans.ROOMS_MAX:
+        raise InvalidInputError(f"{path}: floors", f"{rooms_many} rooms; a property has at most {plans.ROOMS_MAX}")
+    for floor in inventory.floors:
+        if (last := floor.first_room + floor.rooms - 1) > ROOM_NUMBER_MOST:
+            raise InvalidInputError(f"{path}: floors", f"room number {last} is outside 1..{ROOM_NUMBER_MOST}")
     numbers = _room_numbers(inventory)
-    for number in numbers:
-        if not 0 < number <= ROOM_NUMBER_MOST:
-            raise InvalidInputError(f"{path}: floors", f"room number {number} is outside 1..{ROOM_NUMBER_MOST}")
+    _check_names(inventory, path)
     rooms = _unique([str(number) for number in numbers] + [place.id for place in inventory.places], f"{path}: rooms")
     buses = _unique([bus.id for bus in inventory.buses], f"{path}: buses")
     _unique([fitting.name for fitting in inventory.fittings], f"{path}: fittings")
@@ -234,16 +245,16 @@ def _check(inventory: Inventory, path: Path) -> None:
     hung += [(f"devices.{device.id}", device.bus) for device in inventory.devices]
     for place, bus_id in hung:
         if bus_id not in buses:
-            raise InvalidInputError(f"{path}: {place}.bus", f"{bus_id!r} is not one of the buses {sorted(buses)}")
+            raise InvalidInputError(f"{path}: {place}.bus", f"{shown(bus_id)} is not one of the buses {sorted(buses)}")
     for device in inventory.devices:
         if device.room not in rooms:
             raise InvalidInputError(
-                f"{path}: devices.{device.id}.room", f"{device.room!r} is not a room of this inventory"
+                f"{path}: devices.{device.id}.room", f"{shown(device.room)} is not a room of this inventory"
             )
     for door in inventory.common_doors:
         if door.room not in rooms:
             raise InvalidInputError(
-                f"{path}: common_doors.{door.id}.room", f"{door.room!r} is not a room of this inventory"
+                f"{path}: common_doors.{door.id}.room", f"{shown(door.room)} is not a room of this inventory"
             )
         if not 0 <= door.zone < ZONES_MOST:
             raise InvalidInputError(
@@ -256,6 +267,46 @@ def _check(inventory: Inventory, path: Path) -> None:
             raise InvalidInputError(
                 f"{path}: buses.{bus.id}", f"{hanging} units hang on it; a Modbus line carries {MODBUS_UNITS_MOST}"
             )
+    _check_expanded(inventory, path)
+
+
+def _check_names(inventory: Inventory, path: Path) -> None:
+    """See that every name fits where it will stand: in topics, records, certificates and file names."""
+    parse_name(inventory.property.id, f"{path}: property.id")
+    parse_name(inventory.property.tenant, f"{path}: property.tenant")
+    parse_edge_id(inventory.property.edge, f"{path}: property.edge")
+    named = [(f"places[{index}].id", each.id) for index, each in enumerate(inventory.places)]
+    named += [(f"buses[{index}].id", each.id) for index, each in enumerate(inventory.buses)]
+    named += [(f"devices[{index}].id", each.id) for index, each in enumerate(inventory.devices)]
+    named += [(f"common_doors[{index}].id", each.id) for index, each in enumerate(inventory.common_doors)]
+    longest = len(str(ROOM_NUMBER_MOST)) + 1
+    for index, fitting in enumerate(inventory.fittings):
+        spot = f"fittings[{index}].name"
+        named.append((spot, fitting.name))
+        if len(fitting.name) > NAME_CHARACTERS_MAX - longest:
+            most = NAME_CHARACTERS_MAX - longest
+            raise InvalidInputError(
+                f"{path}: {spot}", f"{shown(fitting.name)} leaves no room for '-<room>': {most} at most"
+            )
+        parse_descriptor_id(fitting.descriptor, f"{path}: fittings[{index}].descriptor")
+    for index, device in enumerate(inventory.devices):
+        parse_descriptor_id(device.descriptor, f"{path}: devices[{index}].descriptor")
+    for spot, name in named:
+        parse_name(name, f"{path}: {spot}")
+    for kind in ("modbus_tcp", "opcua"):
+        if len(found := [bus.id for bus in inventory.buses if bus.kind == kind]) > 1:
+            raise InvalidInputError(f"{path}: buses", f"{', '.join(found)} are all {kind}; a rehearsal reaches one")
+
+
+def _check_expanded(inventory: Inventory, path: Path) -> None:
+    """See that it becomes a site plan: what two entries make together is judged by the plan's own rules."""
+    locks = {
+        door.id: {"lock": f"{index:016x}", "s_lock": f"02{index:064x}"} for index, door in enumerate(doors(inventory))
+    }
+    addresses = Addresses(modbus=("127.0.0.1", 1), opcua_url="opc.tcp://127.0.0.1:1/")
+    place = f"{path}: expanded"
+    data = msgspec.json.encode(site_plan(inventory, addresses, locks))
+    check_plan(plans.parse(data, place), load_all(), place)
 
 
 def _unique(ids: list[str], place: str) -> set[str]:

@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from protocols.errors import InvalidInputError
+from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
 from provisioning.inventory import inventory as inventories
 
 AURORA = Path(__file__).resolve().parents[2] / "inventories" / "aurora.toml"
@@ -47,7 +49,30 @@ def test_every_guest_room_gets_every_fitting_at_an_address_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [
-        ("format = 1", "format = 2", "format"),
+        ("format = 1", "format = 2", "format version 2 is not supported"),
+        ("format = 1", "format = true", "format version True is not supported"),
+        ("rooms = 8", "rooms = 1000000000000", "it is 1000000000000"),
+        ("rooms = 8", "rooms = 0", "it is 0"),
+        ("rooms = 8", "rooms = -5", "it is -5"),
+        ("rooms = 8", "rooms = nan", "floors[0].rooms: nan is not a number"),
+        ("rooms = 8\ntype", "rooms = 4999\ntype", "5015 rooms; a property has at most 5000"),
+        ("level = 1", "level = 100000", "it is 100000"),
+        ("first_room = 101", "first_room = 0x" + "f" * 5_000, "an integer of 20000 bits"),
+        ('id = "aurora"', 'id = "Hotel Aurora"', "property.id: 'Hotel Aurora' is no name"),
+        ('zone = "Europe/Vienna"', 'zone = "Vienna time"', "'Vienna time' is no zone name"),
+        ('edge = "e-aurora0000000001"', 'edge = "../etc"', "property.edge: '../etc' is no name"),
+        ('name = "light"', 'name = "li+ght"', "fittings[1].name: 'li+ght' is no name"),
+        ('name = "light"', f'name = "{"l" * 36}"', "leaves no room"),
+        ('name = "light"', 'name = "contact"', "'contact' is there twice"),
+        ('id = "chiller"', 'id = "light-101"', "'light-101' is given twice"),
+        ('id = "door-lobby"', 'id = "door-101"', "'door-101' is given twice"),
+        ('id = "lobby"', 'id = "101"', "'101' is there twice"),
+        ('descriptor = "regin/rcf_230"', 'descriptor = "regin/none"', "'regin/none' is not described"),
+        ('descriptor = "regin/rcf_230"', 'descriptor = "reference/chiller_60"', "is a ModbusTcpBus, not a OpcUaBus"),
+        ('base_topic = "zigbee2mqtt"', 'base_topic = "a/#"', "'a/#' is no topic"),
+        ('id = "zigbee"\nkind = "mqtt"', 'id = "zigbee"\nkind = "modbus_tcp"', "a rehearsal reaches one"),
+        ('id = "climate"', 'id = "zigbee"', "'zigbee' is there twice"),
+        ("[property]", "[property]\n" + "x." * 3_000 + "y = 1", "nested too deeply"),
         ("format = 1", "formatt = 1", "format"),
         ('zone = "Europe/Vienna"', 'zone = "Europe/Vienna"\nstars = 4', "stars"),
         ("first_room = 201", "first_room = 101", "'101' is there twice"),
@@ -65,7 +90,7 @@ def test_a_mistake_is_named_with_its_place_and_value(tmp_path: Path, old: str, n
     text = AURORA.read_text()
     assert old in text
     broken.write_text(text.replace(old, new, 1))
-    with pytest.raises(InvalidInputError) as refused:
+    with pytest.raises((InvalidInputError, UnsupportedVersionError)) as refused:
         inventories.load(broken)
     assert str(broken) in str(refused.value)
     assert place in str(refused.value)
@@ -78,3 +103,32 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
 
 def test_the_shipped_inventory_holds_nothing_the_reader_ignores() -> None:
     assert set(tomllib.loads(AURORA.read_text())) == set(inventories.Inventory.__struct_fields__)
+
+
+def test_a_folder_or_another_encoding_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="Is a directory"):
+        inventories.load(tmp_path)
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_bytes(AURORA.read_text().encode("utf-16"))
+    with pytest.raises(InvalidInputError, match="is not TOML: 'utf-8' codec"):
+        inventories.load(wrong)
+
+
+@pytest.mark.guarantee("G19")
+@settings(max_examples=150, deadline=None)
+@given(
+    cut=st.integers(0, len(AURORA.read_text()) - 1),
+    noise=st.text(max_size=6) | st.sampled_from(["9" * 30, "-1", "nan", "[", '"', "true"]),
+    drop=st.integers(0, 40),
+)
+def test_a_damaged_inventory_is_refused_by_name_or_expands(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, noise: str, drop: int
+) -> None:
+    text, path, refused = AURORA.read_text(), tmp_path_factory.getbasetemp() / "damaged.toml", ""
+    path.write_bytes((text[:cut] + noise + text[cut + drop :]).encode("utf-8", "replace"))
+    try:
+        inventory = inventories.load(path)
+        assert inventories.doors(inventory)
+    except PlatformError as error:
+        refused = str(error)
+    assert not refused or refused.startswith(str(path))
