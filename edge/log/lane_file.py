@@ -18,6 +18,7 @@ Rules that hold here and nowhere else:
 
 import errno
 from collections.abc import Iterable, Mapping, Sequence
+from operator import lt
 from pathlib import Path
 from typing import Any, Final
 
@@ -214,7 +215,10 @@ class LaneFile:
         )
         if seqs is None:
             return []
-        return list(zip(map(int, seqs.split(",")), map(bytes.fromhex, rows.split(",")), strict=True))
+        positions = list(map(int, seqs.split(",")))
+        if not all(map(lt, positions, positions[1:])):  # a page in the place of another, which SQLite takes as it is
+            raise CorruptStoreError(f"{self.path}: positions behind {after} come twice or out of order")
+        return list(zip(positions, map(bytes.fromhex, rows.split(",")), strict=True))
 
     def replace_rows(self, life: int, rows: Mapping[int, bytes]) -> None:
         """Replace the rows at these positions: a step for every hundred."""

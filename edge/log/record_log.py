@@ -154,6 +154,7 @@ class RecordLog:
         for lane, writer in self._writers.items():
             self._marks[lane] = await writer.start()
         self._said = await self.usage()
+        await self._write_notices()
         await self._witness()
 
     def _make_folder(self) -> None:

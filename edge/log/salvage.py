@@ -9,7 +9,7 @@ The new file takes the old one's place in an order that any power cut may break 
 durable before the damaged file is renamed, and `finish` completes at the next start what was broken off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from typing import Any, Final
 import apsw
 
 from edge.log.lane_file import LaneFile
-from edge.log.row_check import sound
+from edge.log.row_check import CRC_BYTES, check_bytes, checked, sound
 from kit.dice import Dice
 from kit.files import Disk
 from protocols.errors import StoreFailedError
@@ -159,16 +159,19 @@ def _build(
 def _take_over(
     old: "_Old", new: LaneFile, *, dice: Dice, wall_ms: int, known: tuple[str, int] | None, hold: bool
 ) -> Saved:
-    lives = [row for row in old.table("life", _LIFE) if len(row[1]) == INCARNATION_BYTES]
+    lives = [row for row in old.table("life", _LIFE) if _is_life(row)]
     if not lives:
         return Saved(0, 0)
     new.db.execute("DELETE FROM life")
     places = ", ".join("?" * len(_LIFE))
-    new.db.executemany(f"INSERT INTO life ({', '.join(_LIFE)}) VALUES ({places})", lives)  # noqa: S608  # our own names
+    new.db.executemany(f"INSERT OR IGNORE INTO life ({', '.join(_LIFE)}) VALUES ({places})", lives)  # noqa: S608  # our own names
     for name, columns in _TABLES.items():
         places = ", ".join("?" * len(columns))
-        rows = list(old.table(name, columns))
-        new.db.executemany(f"INSERT OR IGNORE INTO {name} ({', '.join(columns)}) VALUES ({places})", rows)  # noqa: S608
+        for each in old.table(name, columns):
+            try:
+                new.db.execute(f"INSERT OR IGNORE INTO {name} ({', '.join(columns)}) VALUES ({places})", each)  # noqa: S608
+            except apsw.ConstraintError:  # not of the column's type: damaged
+                continue
     records = lost = 0
     for life in lives:
         no, incarnation, trimmed, link = life[0], life[1], life[5], life[6]
@@ -209,6 +212,18 @@ def _take_over(
         (incarnation, wall_ms, chain.genesis(incarnation)),
     )
     return Saved(records, lost)
+
+
+def _is_life(row: Sequence[Any]) -> bool:
+    no, incarnation, began_at_ms, reason, acked, trimmed, trimmed_link, *more = row
+    return (
+        isinstance(incarnation, bytes)
+        and len(incarnation) == INCARNATION_BYTES
+        and isinstance(trimmed_link, bytes)
+        and len(trimmed_link) == chain.CHAIN_BYTES
+        and isinstance(reason, str)
+        and all(isinstance(each, int) and each >= 0 for each in (no, began_at_ms, acked, trimmed, *more))
+    )
 
 
 class _Old:
@@ -257,7 +272,7 @@ class _Old:
                     width = max(1, width // 4)
                     continue
                 rows = []
-            found = [(seq, row) for seq, row in rows if isinstance(seq, int) and isinstance(row, bytes)]
+            found = self._sorted(rows, after, after + width)
             if found:
                 yield found
                 blind, end = 0, max(end, found[-1][0])
@@ -267,3 +282,14 @@ class _Old:
             width = min(_CHUNK, width * 2)
             if after > end and blind > _BLIND_MAX:
                 return
+
+    def _sorted(self, rows: list[Any], after: int, upto: int) -> list[tuple[int, bytes]]:
+        """What a damaged tree returns may come twice, in any order and from anywhere."""
+        skip = check_bytes(self.lane) - CRC_BYTES
+        found: dict[int, bytes] = {}
+        for seq, row in rows:
+            if isinstance(seq, int) and isinstance(row, bytes) and after < seq <= upto:
+                good = checked(row[skip + CRC_BYTES :], seq) == row[skip:]
+                if good or seq not in found:
+                    found[seq] = row
+        return sorted(found.items())
