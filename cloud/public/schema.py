@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 LinkWord = Literal["online", "silent", "offline", "never"]
-LockWord = Literal["locked", "unlocked", "unknown"]
+LockWord = Literal["locked", "unlocked", "not_fully_locked", "unknown"]
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -62,10 +62,11 @@ class LockEvent(msgspec.Struct, frozen=True):
 
 
 class Lock(msgspec.Struct, frozen=True):
-    """The lock of a room's first door."""
+    """The lock of a room's first door. `state` is where its bolt last said it was, `state_at` when that was."""
 
     door: str
     state: LockWord
+    state_at: str | None
     battery_percent: float | None
     last_event: LockEvent | None
 

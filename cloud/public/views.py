@@ -25,6 +25,7 @@ _LOCK_WORDS: Final[Mapping[str, schema.LockWord]] = {
     "locked": "locked",
     "unlocked": "unlocked",
     "unlatched": "unlocked",
+    "not_fully_locked": "not_fully_locked",
 }
 CELSIUS: Final = "°C"
 
@@ -113,13 +114,16 @@ def _lock(
         return None
     states = _of(latest, "door_lock", "lock_state")
     state: schema.LockWord = "unknown"
+    state_at = None
     if states and fresh:
         newest = max(states, key=lambda value: value.at)
         if newest.quality == "good":
             state = _LOCK_WORDS.get(str(newest.value), "unknown")
+            state_at = iso(newest.at) if state != "unknown" else None
     return schema.Lock(
         door=door_id,
         state=state,
+        state_at=state_at,
         battery_percent=None if door is None else door.battery,
         last_event=None
         if door is None

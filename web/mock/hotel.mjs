@@ -59,7 +59,7 @@ export class Hotel {
     const dead = this.rooms.get('304')
     Object.assign(dead.climate, { quality: 'stale', at: this.iso(now() - 3 * HOUR) })
     Object.assign(this.rooms.get('106').contact, { open: true, at: this.iso(now() - 26 * MINUTE) })
-    this.rooms.get('305').lock.state = 'unknown'
+    Object.assign(this.rooms.get('305').lock, { state: 'unknown', state_at: null })
   }
 
   iso(ms) { return new Date(ms).toISOString() }
@@ -73,7 +73,7 @@ export class Hotel {
     const setpoint = inHouse ? d.pick([20.5, 21, 21.5, 22]) : 18
     const room = {
       id, floor, kind: 'guest_room', type, mode: inHouse ? (occupied ? 'occupied_comfort' : 'away_set_back') : 'vacant_set_back',
-      lock: { door: `door-${id}`, state: 'locked', battery_percent: d.integer(38, 100), last_event: null },
+      lock: { door: `door-${id}`, state: 'locked', state_at: this.#ago(MINUTE, 9 * HOUR), battery_percent: d.integer(38, 100), last_event: null },
       light: { on: occupied && d.chance(0.7), at: this.#ago(MINUTE, 3 * HOUR), quality: 'good' },
       climate: { temperature: Math.round((setpoint + (d.next() - 0.5) * 1.6) * 10) / 10, setpoint, unit: '°C', at: this.#ago(2 * SECOND, 50 * SECOND), quality: 'good' },
       occupancy: { occupied, at: this.#ago(20 * SECOND, 2 * HOUR), quality: 'good' },
@@ -95,7 +95,7 @@ export class Hotel {
     const plant = kind === 'plant'
     return {
       id, floor, kind, type, mode: null,
-      lock: { door: `door-${id}`, state: 'locked', battery_percent: plant ? null : 91, last_event: null },
+      lock: { door: `door-${id}`, state: 'locked', state_at: this.#ago(MINUTE, 9 * HOUR), battery_percent: plant ? null : 91, last_event: null },
       light: plant ? null : { on: true, at: this.#ago(HOUR, 5 * HOUR), quality: 'good' },
       climate: { temperature: plant ? 27.4 : 21.8, setpoint: plant ? null : 21.5, unit: '°C', at: this.#ago(2 * SECOND, 40 * SECOND), quality: 'good' },
       occupancy: plant ? null : { occupied: true, at: this.#ago(10 * SECOND, MINUTE), quality: 'good' },
@@ -121,7 +121,7 @@ export class Hotel {
     const stale = (fact) => fact && { ...fact, quality: 'stale' }
     return {
       ...room, light: stale(room.light), climate: stale(room.climate), occupancy: stale(room.occupancy),
-      lock: room.lock && { ...room.lock, state: 'unknown' },
+      lock: room.lock && { ...room.lock, state: 'unknown', state_at: null },
     }
   }
 
@@ -135,7 +135,7 @@ export class Hotel {
     event.received_at = this.iso(this.now())
     this.events.unshift(this.events.pop())
     room.lock.last_event = { event: event.event, at: event.at, reason: event.reason }
-    if (kind === 'opened') room.lock.state = 'unlocked'
+    if (kind === 'opened') Object.assign(room.lock, { state: 'unlocked', state_at: event.at })
     this.records.A += 1
     return { event, room }
   }

@@ -130,7 +130,7 @@ async def test_a_room_says_what_is_known_and_null_for_what_is_not(site: Site) ->
         "kind": "guest_room",
         "type": "double",
         "mode": None,
-        "lock": {"door": "door-101", "state": "unknown", "battery_percent": None, "last_event": None},
+        "lock": {"door": "door-101", "state": "unknown", "state_at": None, "battery_percent": None, "last_event": None},
         "light": None,
         "climate": None,
         "occupancy": None,

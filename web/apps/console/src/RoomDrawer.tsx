@@ -120,7 +120,7 @@ function capabilities(room: Room): ReactNode[] {
   const rows: ReactNode[] = []
   if (lock) {
     const at = lock.last_event?.at ?? null
-    rows.push(<Row key="lock" icon={lock.state === 'unlocked' ? 'unlock' : lock.state === 'locked' ? 'lock' : 'question'} name="Lock" value={saidLock(lock.state)} at={at} />)
+    rows.push(<Row key="lock" icon={lock.state === 'locked' ? 'lock' : lock.state === 'unknown' ? 'question' : 'unlock'} name="Lock" value={saidLock(lock.state)} at={lock.state_at ?? at} />)
     if (lock.last_event !== null) rows.push(<Row key="event" icon="door" name="Last event" value={saidEvent(lock.last_event.event)} at={at} fact {...(lock.last_event.reason === null ? {} : { note: saidReason(lock.last_event.reason) })} />)
     rows.push(
       <Row key="battery" icon="battery" name="Lock battery" value={lock.battery_percent === null ? 'Unknown' : saidPercent(lock.battery_percent)} at={at}

@@ -50,7 +50,8 @@ export interface LockEvent {
 
 export interface RoomLock {
   door: string
-  state: 'locked' | 'unlocked' | 'unknown'
+  state: 'locked' | 'unlocked' | 'not_fully_locked' | 'unknown'
+  state_at: Instant | null
   battery_percent: number | null
   last_event: LockEvent | null
 }

@@ -100,7 +100,7 @@ export class HandSocket implements Socket {
 export function room(id: string, change: Partial<Room> = {}): Room {
   return {
     id, floor: 1, kind: 'guest_room', type: 'double', mode: 'comfort',
-    lock: { door: `door-${id}`, state: 'locked', battery_percent: 80, last_event: null },
+    lock: { door: `door-${id}`, state: 'locked', state_at: null, battery_percent: 80, last_event: null },
     light: { on: false, at: iso(START_MS), quality: 'good' },
     climate: { temperature: 21, setpoint: 21.5, unit: '°C', at: iso(START_MS), quality: 'good' },
     occupancy: { occupied: false, at: iso(START_MS), quality: 'good' },

@@ -167,7 +167,7 @@ function Cell({ icon, word, name, at, stale, glow = false, warn = false }: {
 }
 
 const LOCK_MUTE = 'This lock tells what happened at it, not whether it is locked now.'
-const lockTone = (state: string): string => (state === 'unlocked' ? (styles['unlocked'] ?? '') : '')
+const lockTone = (state: string): string => (state === 'unlocked' || state === 'not_fully_locked' ? (styles['unlocked'] ?? '') : '')
 
 function battery(percent: number | null): ReactNode {
   if (percent === null) return null

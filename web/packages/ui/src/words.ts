@@ -60,7 +60,12 @@ const LINKS: Record<LinkState, string> = { online: 'Online', silent: 'Silent', o
 
 const QUALITIES: Record<Quality, string> = { good: 'Good', uncertain: 'Uncertain', bad: 'Bad', stale: 'Old' }
 
-const LOCKS: Record<RoomLock['state'], string> = { locked: 'Locked', unlocked: 'Unlocked', unknown: 'State not told' }
+const LOCKS: Record<RoomLock['state'], string> = {
+  locked: 'Locked',
+  unlocked: 'Unlocked',
+  not_fully_locked: 'Not fully locked',
+  unknown: 'State not told',
+}
 
 export function humanise(word: string): string {
   const spaced = word.replaceAll(/[_-]+/g, ' ').trim()

@@ -32,7 +32,7 @@ describe('attention', () => {
   const NOON = Date.parse('2026-11-21T12:00:00Z')
   const ROOM: Room = {
     id: '101', floor: 1, kind: 'guest_room', type: null, mode: null, light: null, occupancy: null, stay: null,
-    lock: { door: 'door-101', state: 'locked', battery_percent: 80, last_event: null },
+    lock: { door: 'door-101', state: 'locked', state_at: null, battery_percent: 80, last_event: null },
     climate: { temperature: 21, setpoint: 21, unit: '°C', at: '2026-11-21T12:00:00Z', quality: 'good' },
     contact: { open: false, at: '2026-11-21T11:00:00Z', quality: 'good' },
   }
@@ -42,7 +42,7 @@ describe('attention', () => {
   })
 
   it.each<[string, Partial<Room>]>([
-    ['battery', { lock: { door: 'd', state: 'locked', battery_percent: 20, last_event: null } }],
+    ['battery', { lock: { door: 'd', state: 'locked', state_at: null, battery_percent: 20, last_event: null } }],
     ['Door contact not current', { contact: { open: true, at: '2026-11-21T11:00:00Z', quality: 'stale' } }],
     ['stood open', { contact: { open: true, at: '2026-11-21T11:50:00Z', quality: 'good' } }],
     ['Climate', { climate: { temperature: null, setpoint: null, unit: '°C', at: null, quality: 'stale' } }],
@@ -51,7 +51,7 @@ describe('attention', () => {
   })
 
   it('asks for none because a lock tells only events, nor for what a cut line made old', () => {
-    expect(attentionTo({ ...ROOM, lock: { door: 'd', state: 'unknown', battery_percent: null, last_event: null } }, NOON)).toEqual([])
+    expect(attentionTo({ ...ROOM, lock: { door: 'd', state: 'unknown', state_at: null, battery_percent: null, last_event: null } }, NOON)).toEqual([])
     const old: Room = { ...ROOM, climate: { temperature: 21, setpoint: 21, unit: '°C', at: '2026-11-21T12:00:00Z', quality: 'stale' } }
     expect(attentionTo(old, NOON, 'link')).toEqual([])
   })
