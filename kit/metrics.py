@@ -1,15 +1,39 @@
 """Numbers for Prometheus: one registry a process, handed in, so that tests and emulators never share counters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 PREFIX: Final = "innkeeper_"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _M = TypeVar("_M", Counter, Gauge, Histogram)
+
+
+class _Table(Collector):
+    """Asks for its rows each time it is rendered."""
+
+    def __init__(
+        self,
+        name: str,
+        help: str,  # noqa: A002
+        labels: tuple[str, ...],
+        read: Callable[[], Iterable[tuple[Sequence[str], float]]],
+    ) -> None:
+        self._name, self._help, self._labels, self._read = name, help, labels, read
+
+    def describe(self) -> Iterable[Metric]:
+        return [GaugeMetricFamily(self._name, self._help, labels=self._labels)]
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(self._name, self._help, labels=self._labels)
+        for values, number in self._read():
+            family.add_metric(values, number)
+        return [family]
 
 
 class Metrics:
@@ -50,6 +74,19 @@ class Metrics:
         made = Histogram(PREFIX + name, help, tuple(labels), registry=self.registry, buckets=tuple(buckets))
         self._known[name] = (tuple(labels), made)
         return made
+
+    def table(
+        self,
+        name: str,
+        help: str,  # noqa: A002
+        labels: Sequence[str],
+        read: Callable[[], Iterable[tuple[Sequence[str], float]]],
+    ) -> None:
+        """Show as the gauge `innkeeper_<name>` what `read` returns when asked: label values, in order, and a number.
+
+        For numbers that somebody else counts under names of his own; they too must come from a small closed set.
+        """
+        self.registry.register(_Table(PREFIX + name, help, tuple(labels), read))
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format (`CONTENT_TYPE`)."""

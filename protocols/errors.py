@@ -28,7 +28,7 @@ class UnsupportedVersionError(PeerProtocolError):
 
     def __init__(self, what: str, got: object, supported: tuple[int, ...]) -> None:
         spoken = ", ".join(str(version) for version in supported)
-        super().__init__(f"{what} version {got!r} is not supported here; supported: {spoken}")
+        super().__init__(f"{what} version {got!r:.40} is not supported here; supported: {spoken}")
         self.what, self.got, self.supported = what, got, supported
 
 

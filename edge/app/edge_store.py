@@ -18,6 +18,7 @@ import apsw
 import msgspec
 
 from edge.rooms.engine import RoomSnapshot
+from edge.stays.document import StaysDocument
 from edge.stays.replica import Decision
 from protocols.device_model.identity import StayId
 from protocols.errors import StoreFailedError
@@ -39,6 +40,12 @@ CREATE TABLE ended (stay TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 COMMANDS_MOST: Final = 2_000
 
 T = TypeVar("T")
+_DAMAGE: Final = (
+    *(apsw.CorruptError, apsw.NotADBError),
+    # SQLite keeps no checksum of a page: a flipped bit shows as a body that does not decode.
+    *(msgspec.MsgspecError, UnicodeDecodeError, RecursionError),
+)
+"""What a damaged file shows itself by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +100,17 @@ class EdgeStore:
         Raises:
             StoreFailedError: the disk refused.
         """
-        aside = None
         try:
-            connection = _connect(path)
-        except (apsw.CorruptError, apsw.NotADBError) as error:
+            connection, restored = _opened(path, None)
+        except _DAMAGE as error:
             if path is None:
                 raise StoreFailedError(f"edge store: {error}") from error
             aside = _set_aside(path)
             try:
-                connection = _connect(path)
-            except apsw.Error as again:
+                connection, restored = _opened(path, aside)
+            except _DAMAGE as again:
                 raise StoreFailedError(f"{path}: {again}") from again
-        except apsw.Error as error:
-            raise StoreFailedError(f"{path}: {error}") from error
         worker = ThreadPoolExecutor(1, thread_name_prefix="edge-store") if threaded else None
-        try:
-            restored = _restored(connection, aside)
-        except (apsw.Error, msgspec.MsgspecError) as error:
-            connection.close()
-            raise StoreFailedError(f"{path}: {error}") from error
         return cls(connection, worker), restored
 
     async def commit(self, progress: Progress) -> None:
@@ -200,6 +199,21 @@ class EdgeStore:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
 
+def _opened(path: Path | None, aside: Path | None) -> tuple[apsw.Connection, Restored]:
+    """Return the connection and all that the file holds, or close it. Raises one of `_DAMAGE`, or StoreFailedError."""
+    try:
+        connection = _connect(path)
+        try:
+            return connection, _restored(connection, aside)
+        except BaseException:
+            connection.close()
+            raise
+    except (apsw.CorruptError, apsw.NotADBError):
+        raise
+    except apsw.Error as error:
+        raise StoreFailedError(f"{path}: {error}") from error
+
+
 def _connect(path: Path | None) -> apsw.Connection:
     connection = apsw.Connection(":memory:" if path is None else str(path))
     try:
@@ -240,6 +254,8 @@ def _set_aside(path: Path) -> Path:
 def _restored(connection: apsw.Connection, aside: Path | None) -> Restored:
     documents = {name: (version, body) for name, version, body in connection.execute("SELECT * FROM document")}
     stays_version, stays_document = documents.get("stays", (0, None))
+    if stays_document is not None:
+        msgspec.json.decode(stays_document, type=StaysDocument)
     return Restored(
         cursors={name: Cursor(bytes(inc), seq) for name, inc, seq in connection.execute("SELECT * FROM cursor")},
         stays_version=stays_version,
@@ -253,6 +269,9 @@ def _restored(connection: apsw.Connection, aside: Path | None) -> Restored:
             msgspec.json.decode(body, type=RoomSnapshot)
             for (body,) in connection.execute("SELECT body FROM room ORDER BY room")
         ],
-        commands=[msgspec.json.decode(body) for (body,) in connection.execute("SELECT body FROM command ORDER BY seq")],
+        commands=[
+            msgspec.json.decode(body, type=dict[str, Any])
+            for (body,) in connection.execute("SELECT body FROM command ORDER BY seq")
+        ],
         set_aside=aside,
     )

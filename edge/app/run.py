@@ -46,7 +46,7 @@ from kit.logs import configure, logger
 from kit.metrics import Metrics
 from kit.supervision import Backoff, Supervisor
 from protocols.device_model.identity import parse_edge_id, parse_property_id
-from protocols.errors import InvalidInputError, StoreFailedError
+from protocols.errors import InvalidInputError, StoreFailedError, UnsupportedVersionError
 from protocols.link.lanes import LANES, Lane
 
 SERVICE: Final = "innkeeper-edge"
@@ -308,9 +308,10 @@ class Edge:
         for lane in LANES:
             heads.labels(lane.value).set_function(partial(self._head, lane))
             backlog.labels(lane.value).set_function(partial(self._backlog, lane))
-        counts = gauge("bus_counts", "What happened on a bus since the start", labels=("bus", "what"))
-        for bus in self.buses:
-            counts.labels(str(bus.bus), "refused").set_function(partial(_refused, bus))
+        gauge(
+            "devices_unknown_unlisted", "Unknown devices that are in the log and found no room in the list"
+        ).set_function(lambda: self.devices.unknown_unlisted)
+        self.metrics.table("bus_counts", "What happened on a bus since the start", ("bus", "what"), self._bus_counts)
         if self.northbound:
             waiting = gauge("northbound_backlog_records", "Records not told to a northern broker yet", labels=("name",))
             for north in self.northbound:
@@ -320,6 +321,9 @@ class Edge:
             gauge("link_connected", "1 while there is a connection to the cloud's broker").set_function(
                 lambda: float(uplink.state.connected)
             )
+
+    def _bus_counts(self) -> list[tuple[tuple[str, str], float]]:
+        return [((str(bus.bus), what), count) for bus in self.buses for what, count in sorted(bus.counts.items())]
 
     def _head(self, lane: Lane) -> float:
         return self.record_log.heads()[lane]
@@ -337,10 +341,6 @@ def _live(house: House, json_bus: JsonBus | None) -> list[dict[str, Any]]:
     return planned + [each for each in json_bus.live() if each["device"] not in ours]
 
 
-def _refused(bus: BusSupervisor) -> float:
-    return sum(count for word, count in bus.counts.items() if word.startswith(("refused", "malformed", "bad_")))
-
-
 def _waiting(north: NorthboundPublisher) -> float:
     return sum(north.backlog().values())
 
@@ -350,7 +350,14 @@ def _bus_task(bus: BusSupervisor) -> str:
 
 
 def _policy_in_force(stored: bytes | None) -> RoomPolicy:
-    return policy_document.default() if stored is None else policy_document.parse(stored, "edge.db: policy")
+    if stored is None:
+        return policy_document.default()
+    try:
+        return policy_document.parse(stored, "edge.db: policy")
+    except (InvalidInputError, UnsupportedVersionError) as error:
+        # Of another build, or damaged: rooms by the shipped policy are better than a house without an edge.
+        logger(SERVICE).error("stored_policy_refused", error=str(error))
+        return policy_document.default()
 
 
 def _read(path: Path) -> bytes:

@@ -11,9 +11,11 @@ from typing import Annotated, Final
 
 import msgspec
 
+from protocols.documents import explained_json
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 
 SUPPORTED_VERSIONS: Final = (1,)
+VERSION_MOST: Final = 2**53 - 1
 DOCUMENT_BYTES_MAX: Final = 16 * 1024
 
 # A wrong push must not freeze or cook a guest: no policy may leave this band (guarantees.md, "guest safety").
@@ -56,7 +58,7 @@ class RoomPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     v: int
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
-    version: Annotated[int, msgspec.Meta(ge=0)]
+    version: Annotated[int, msgspec.Meta(ge=0, le=VERSION_MOST)]
     climate: Climate
     light: Light
     occupancy: Occupancy
@@ -83,10 +85,12 @@ def parse(data: bytes, place: str) -> RoomPolicy:
     try:
         version = msgspec.json.decode(data, type=_Versioned).v
         if version not in SUPPORTED_VERSIONS:
-            raise UnsupportedVersionError("room policy", version, SUPPORTED_VERSIONS)
+            raise UnsupportedVersionError(f"{place}: room policy", version, SUPPORTED_VERSIONS)
         policy = msgspec.json.decode(data, type=RoomPolicy)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError(place, str(error)) from error
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(place, explained_json(error, data)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInputError(place, f"is no JSON that can be read: {error}") from error
     climate = policy.climate
     rising = (climate.set_back_c, climate.away_c, climate.expected_c, climate.comfort_c)
     if list(rising) != sorted(rising):

@@ -12,10 +12,12 @@ from typing import Annotated, Final
 import msgspec
 
 from protocols.device_model.identity import PropertyId, RoomId, StayId, parse_room_id, parse_stay_id
+from protocols.documents import explained, shown
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 
 SUPPORTED_VERSIONS: Final = (1,)
 STAYS_MOST: Final = 5_000  # 72 h of the largest hotels, several times over
+VERSION_MOST: Final = 2**53 - 1
 AT_MS_MOST: Final = 4_102_444_800_000  # 2100-01-01: later is a unit error, not a stay
 
 _AtMs = Annotated[int, msgspec.Meta(ge=0, le=AT_MS_MOST)]
@@ -42,7 +44,7 @@ class DocumentStay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expected_from_ms: _AtMs
     expected_until_ms: _AtMs
     reservation: _Text | dict[str, _Text | None] | None
-    version: Annotated[int, msgspec.Meta(ge=0)]
+    version: Annotated[int, msgspec.Meta(ge=0, le=VERSION_MOST)]
 
     @property
     def stay_id(self) -> StayId:
@@ -72,14 +74,16 @@ def parse(body: object, *, ours: PropertyId) -> StaysDocument:
         InvalidInputError: names the place and the offending value; nothing of the document may be used.
     """
     version = body.get("v") if isinstance(body, dict) else None
-    if version not in SUPPORTED_VERSIONS or isinstance(version, bool):
+    if type(version) is not int or version not in SUPPORTED_VERSIONS:
         raise UnsupportedVersionError("stays document", version, SUPPORTED_VERSIONS)
     try:
         document = msgspec.convert(body, type=StaysDocument, strict=True)
     except msgspec.ValidationError as error:
-        raise InvalidInputError("stays document", str(error)) from error
+        raise InvalidInputError("stays document", explained(error, body)) from error
     if document.property != ours:
-        raise InvalidInputError("stays document: property", f"is for {document.property!r}; this edge serves {ours!r}")
+        raise InvalidInputError(
+            "stays document: property", f"is for {shown(document.property)}; this edge serves {ours!r}"
+        )
     for index, stay in enumerate(document.stays):
         place = f"stays document: stays[{index}]"
         try:

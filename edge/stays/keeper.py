@@ -10,13 +10,12 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from edge.stays.document import DocumentStay, StaysDocument, StayState, parse
+from edge.stays.document import VERSION_MOST, DocumentStay, StaysDocument, StayState, parse
 from edge.stays.replica import Decision, Replica, Stay
 from protocols.device_model.identity import PropertyId, RoomId, StayId
 from protocols.errors import InvalidInputError
 
 NAME: Final = "stays"
-VERSION_MOST: Final = 2**53 - 1
 CHECKED_IN: Final = "checked_in"
 CHECKED_OUT: Final = "checked_out"
 

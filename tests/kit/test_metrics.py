@@ -35,3 +35,12 @@ def test_a_histogram_counts_in_its_buckets() -> None:
     metrics.histogram("unlock_seconds", "Unlock decision", buckets=(0.02, 0.1)).observe(0.05)
     assert b'innkeeper_unlock_seconds_bucket{le="0.02"} 0.0' in metrics.render()
     assert b'innkeeper_unlock_seconds_bucket{le="0.1"} 1.0' in metrics.render()
+
+
+def test_a_table_shows_what_it_is_told_when_it_is_asked() -> None:
+    metrics, counts = Metrics("edge"), {"requests": 1}
+    metrics.table("bus_counts", "Bus", ("bus", "what"), lambda: [(("b", what), n) for what, n in counts.items()])
+    assert b'innkeeper_bus_counts{bus="b",what="requests"} 1.0' in metrics.render()
+    counts |= {"requests": 2, 'odd "\n': 3}
+    assert b'innkeeper_bus_counts{bus="b",what="requests"} 2.0' in metrics.render()
+    assert b'what="odd \\"\\n"} 3.0' in metrics.render()

@@ -1,8 +1,10 @@
 """The small store: what was committed is found again; what is damaged is set aside and begun anew."""
 
 from pathlib import Path
+from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
 from edge.app.edge_store import ASIDE_MOST, COMMANDS_MOST, Cursor, EdgeStore, Progress
@@ -13,7 +15,7 @@ from edge.stays.replica import Decision
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import DeviceId, RoomId, StayId
 from protocols.errors import StoreFailedError
-from tests.edge.world import T0
+from tests.edge.world import T0, a_document
 
 STAY = DocumentStay("s-anna", "101", StayState.READY, "Anna", T0, T0 + 1, {"number": "7"}, 3)
 DECISION = Decision(STAY, StayState.IN_HOUSE, RoomId("101"), T0, "desk")
@@ -39,14 +41,15 @@ async def test_what_was_committed_is_found_again_exactly(tmp_path: Path, threade
     path = tmp_path / "edge.db"
     store, _ = EdgeStore.open(path, threaded=threaded)
     await store.commit(PROGRESS)
-    await store.save_stays(7, b"document", settled=[])
+    document = msgspec.json.encode(a_document())
+    await store.save_stays(7, document, settled=[])
     await store.save_policy(2, b"policy")
     await store.mark_ended(StayId("s-old"))
     await store.close()
     store, found = EdgeStore.open(path, threaded=threaded)
     assert found.cursors == PROGRESS.cursors
     assert (found.decisions, found.rooms, found.commands) == ([DECISION], [ROOM], list(PROGRESS.commands))
-    assert (found.stays_version, found.stays_document, found.policy) == (7, b"document", b"policy")
+    assert (found.stays_version, found.stays_document, found.policy) == (7, document, b"policy")
     assert await store.ended() == {"s-old"}
     assert found.set_aside is None
     await store.close()
@@ -87,6 +90,39 @@ async def test_a_damaged_file_is_set_aside_and_begun_anew_as_often_as_it_takes(t
         await store.commit(PROGRESS)
         await store.close()
     assert len(list(tmp_path.glob("*.damaged-*"))) == ASIDE_MOST
+
+
+@pytest.mark.guarantee("G11")
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("room", ("101", b'{"room":"101","state"')),
+        ("room", ("101", b"[" * 100_000)),
+        ("decision", ("s-1", b"\xff")),
+        ("command", (1, "k", b"5")),
+        ("document", ("stays", 7, b'{"v":1}')),
+    ],
+    ids=str,
+)
+async def test_a_row_that_does_not_decode_is_damage_like_any_other(
+    tmp_path: Path, table: str, row: tuple[Any, ...]
+) -> None:
+    path = tmp_path / "edge.db"
+    store, _ = EdgeStore.open(path)
+    await store.commit(PROGRESS)
+    await store.close()
+    connection = apsw.Connection(str(path))
+    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+    connection.close()
+    store, found = EdgeStore.open(path)
+    assert found.set_aside is not None
+    assert (found.cursors, found.rooms, found.policy) == ({}, [], None)
+    await store.commit(PROGRESS)
+    await store.close()
+    store, found = EdgeStore.open(path)
+    assert found.set_aside is None
+    assert found.cursors
+    await store.close()
 
 
 async def test_a_file_of_a_later_build_is_refused_by_name_and_left_alone(tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"occupancy__vacant_confidence": 0.5}, "vacant_confidence"),
     ({"climate__surprise": 1}, "surprise"),
     ({"name": ""}, "name"),
-    ({"version": -1}, "version"),
+    ({"version": -1}, r"version`; it is -1"),
+    ({"version": 10**30}, "version"),
+    ({"climate__comfort_c": 35}, r"comfort_c`; it is 35"),
 ]
 
 
@@ -53,6 +55,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_what_is_wrong_is_refused_with_its_place(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         parse(a_policy(**changes), "test")
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(
+    "data", [b"[" * 16_000, b'{"v":1,"climate":' + b"[" * 10_000, b'{"v":' + b"9" * 400 + b"}", b'{"v":1e400}']
+)
+def test_a_policy_nested_too_deeply_or_of_an_endless_version_is_refused(data: bytes) -> None:
+    with pytest.raises(PlatformError, match=r"^test") as caught:
+        parse(data, "test")
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.guarantee("G19")
