@@ -46,6 +46,10 @@ class LinkLog(Protocol):
         """Return each lane's current incarnation."""
         ...
 
+    def heads(self) -> Mapping[Lane, int]:
+        """Return the last committed position of each lane's current incarnation."""
+        ...
+
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` after each commit; return what ends that."""
         ...

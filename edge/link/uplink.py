@@ -26,7 +26,7 @@ from protocols.errors import (
     ReplyTimeoutError,
     StoreFailedError,
 )
-from protocols.link.batch import VERSIONS, pack_batch
+from protocols.link.batch import pack_batch
 from protocols.link.documents import CommandEnvelope, Resolve, open_command, open_desired
 from protocols.link.edge_link import (
     Acknowledged,
@@ -53,6 +53,7 @@ from protocols.link.messages import (
     encode_live,
 )
 from protocols.link.topics import Down, Up, down_filter, parse_down, up_topic
+from protocols.link.versions import VERSIONS
 
 STORE_WAIT_S: Final = 1.0
 """The log cannot be read now: look again after this."""
@@ -128,10 +129,11 @@ class Uplink:
 
     async def run(self) -> None:
         """Keep the link up until cancelled. Raises StoreFailedError if the log cannot be read at the start."""
-        self._link = EdgeLink(await self._log.streams(), times=self._times)
-        await self._commands.close_interrupted()
         unlisten = self._log.listen(self._committed)
         try:
+            self._link = EdgeLink(await self._log.streams(), times=self._times)
+            self._see_heads()
+            await self._commands.close_interrupted()
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._settings.commands_at_once_max):
                     tasks.create_task(self._obey())
@@ -226,7 +228,7 @@ class Uplink:
     async def _batch(self, step: SendBatch) -> tuple[str, bytes] | None:
         run = await self._log.run(step.incarnation, step.lane, step.after_seq, step.most_records)
         if run is None:  # forgotten meanwhile
-            self._link.heads(await self._log.streams())
+            await self._look_at_streams()
             return None
         payload, last = pack_batch(self._edge, step.incarnation, step.lane, run)
         self._link.batch_sent(step.incarnation, step.lane, last, now_ms=self._clock.now_ms())
@@ -245,6 +247,17 @@ class Uplink:
         state = tuple(dict(each) for each in self._live_state())[:LIVE_ITEMS_MAX]
         incarnation = self._log.incarnations()[Lane.A]
         return encode_live(Live(self._edge, incarnation, self._clock.wall_ms(), state, self._link.backlog()))
+
+    async def _look_at_streams(self) -> None:
+        self._link.heads(await self._log.streams())
+        self._see_heads()
+
+    def _see_heads(self) -> None:
+        """Take what was committed while the streams were read: its news found no stream, and may have been the last."""
+        heads = self._log.heads()
+        for lane, incarnation in self._log.incarnations().items():
+            self._link.appended(incarnation, lane, heads[lane])
+        self._wake.set()
 
     def _committed(self, lane: Lane, incarnation: bytes, last: int) -> None:
         if not self._link.appended(incarnation, lane, last, now_ms=self._clock.now_ms()):
@@ -292,7 +305,7 @@ class Uplink:
                 self._say.error("record_log_is_an_old_copy", lane=lane.value, cloud_hi=hi, cut=cut)
                 await self._log.begin_life(lane, cut=cut, reason=f"the cloud holds up to {hi}, this copy is older")
                 await self._log.acked(incarnation, lane, hi)
-                self._link.heads(await self._log.streams())
+                await self._look_at_streams()
             case refused:
                 self._refused += 1
                 self._say.error("cloud_refused", lane=str(refused.lane), error=refused.error)

@@ -1,0 +1,103 @@
+"""The uplink's shell: no commit escapes it, and how it comes back."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.link.settings import LinkSettings
+from edge.link.uplink import Uplink
+from edge.log.record_log import RecordLog
+from kit.clock import SystemClock
+from kit.dice import Dice, SeededDice, SystemDice
+from kit.net import Connection, Message
+from protocols.device_model.identity import EdgeId, PropertyId
+from protocols.errors import LinkLostError
+from protocols.link.documents import CommandEnvelope
+from protocols.link.edge_link import StreamHead
+from protocols.link.lanes import Lane
+
+WAIT_S = 10.0
+
+
+class NoWay:
+    """A transport that refuses, and counts when it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    @contextlib.asynccontextmanager
+    async def connect(self, *, subscribe: Sequence[str] = (), will: Message | None = None) -> AsyncIterator[Connection]:
+        self.asked += 1
+        raise LinkLostError("no way")
+        yield  # type: ignore[unreachable]
+
+
+class BusyLog(RecordLog):
+    """A log to which somebody appends while its streams are being read."""
+
+    async def streams(self) -> list[StreamHead]:
+        found = await super().streams()
+        await self.append(Lane.C, "reading", {"n": 1})
+        return found
+
+
+async def obey(command: CommandEnvelope) -> Mapping[str, Any]:
+    return {}
+
+
+async def desired(name: str, version: int, body: Mapping[str, Any]) -> None:
+    return None
+
+
+def uplink(log: RecordLog, way: NoWay, dice: Dice, settings: LinkSettings | None = None) -> Uplink:
+    return Uplink(
+        edge=EdgeId("e-aurora0000000001"), property_id=PropertyId("aurora"), log=log, transport=way,
+        clock=SystemClock("host"), dice=dice, command_key=lambda _kid: None, on_command=obey, on_desired=desired,
+        live_state=list, settings=settings,
+    )  # fmt: skip
+
+
+@pytest.mark.guarantee("G1", "G11")
+async def test_a_record_committed_while_the_streams_are_read_is_not_left_behind(tmp_path: Path) -> None:
+    """A bus whose broker delivers at once commits while the link starts; if nothing follows, nobody would tell."""
+    clock, dice = SystemClock("host"), SystemDice()
+    async with await BusyLog.open(tmp_path / "log", clock=clock, dice=dice) as log:
+        made = uplink(log, NoWay(), dice)
+        running = asyncio.create_task(made.run())
+        async with asyncio.timeout(WAIT_S):
+            while not made.state.backlog[Lane.C]:
+                await asyncio.sleep(0.005)
+        assert made.state.backlog[Lane.C] == 1
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+@pytest.mark.guarantee("G12")
+def test_a_thousand_edges_come_back_spread_over_the_whole_pause(tmp_path: Path) -> None:
+    """Full jitter: in any tenth of the longest pause at most twice the mean comes back, however long all were away."""
+    settings = LinkSettings(reconnect_most=timedelta(minutes=5))
+    edges = [uplink(None, NoWay(), SeededDice(seed), settings) for seed in range(1_000)]  # type: ignore[arg-type]
+    pauses: list[float] = []
+    for each in edges:
+        pauses = [*pauses, [each._pause_s() for _ in range(12)][-1]]
+    tenths = Counter(int(pause / 30) for pause in pauses)
+    assert set(tenths) == set(range(10))
+    assert max(tenths.values()) <= 2 * len(edges) / 10
+
+
+@pytest.mark.guarantee("G12")
+def test_the_pause_grows_from_the_first_to_the_longest_and_no_further() -> None:
+    settings = LinkSettings(reconnect_first=timedelta(seconds=1), reconnect_most=timedelta(seconds=30))
+    most = [0.0] * 8
+    for seed in range(300):
+        each = uplink(None, NoWay(), SeededDice(seed), settings)  # type: ignore[arg-type]
+        most = [max(before, each._pause_s()) for before in most]
+    for bound, seen in zip((1, 2, 4, 8, 16, 30, 30, 30), most, strict=True):
+        assert 0.9 * bound <= seen <= bound
