@@ -17,12 +17,14 @@ import pytest
 from edge.app.check_config import problems
 from kit.identity import tls_client_context
 from kit.mqtt_wire.transport import Broker, WireConnection, WireTransport
+from protocols.errors import LinkLostError
 from protocols.link.batch import parse_batch
 from protocols.link.lanes import Lane
 from protocols.link.messages import Ack, AckMark, AckStatus, decode_hello, encode_ack
 from protocols.link.record import Record
 from provisioning.pki.development_ca import DevelopmentAuthority
-from provisioning.rehearsal.nats import Nats, Tls, cloud_rights, edge_rights
+from provisioning.rehearsal.nats import Nats, Tls, cloud_rights, edge_rights, free_port
+from tests.conftest import find_program
 
 pytestmark = pytest.mark.tier("nats")
 
@@ -49,6 +51,27 @@ async def program(folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@contextlib.asynccontextmanager
+async def mosquitto(folder: Path) -> AsyncIterator[int]:
+    """A site broker that delivers again at once and in order, and drops nothing that waits for us."""
+    found, port = find_program("mosquitto"), free_port("127.0.0.1")
+    assert found is not None
+    config = folder / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
+    process = await asyncio.create_subprocess_exec(found, "-c", config, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                with contextlib.suppress(LinkLostError):
+                    async with WireTransport(Broker("127.0.0.1", port, client_id="probe-0001")).connect():
+                        break
+                await asyncio.sleep(0.02)
+        yield port
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 class Cloud:
@@ -164,6 +187,51 @@ async def test_it_runs_alone_between_a_site_broker_and_a_cloud_broker_with_mutua
     assert [each["value"] for each in published if each["device"] == "sensor-1"] == [*numbers, 88]
     refused = [each.body["detail"]["reason"] for each in received.records if each.kind == "device"]
     assert sorted(refused) == ["not_json", "oversized"]
+
+
+@pytest.mark.tier("mosquitto")
+@pytest.mark.guarantee("G1", "G2", "G11")
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+async def test_what_devices_say_while_the_edge_is_dead_waits_at_the_site_broker(version: str, tmp_path: Path) -> None:
+    """SIGKILL in the middle of traffic, messages in flight and more while it is down: each is told once, in order."""
+    async with mosquitto(tmp_path) as site_port, Nats(tmp_path / "cloud") as cloud:
+        (tmp_path / "edge.toml").write_text(
+            f'property = "aurora"\nedge = "{EDGE}"\ndata_dir = "data"\nclock_trust = "host"\n[api]\nport = 0\n'
+            f'[site_broker]\nhost = "127.0.0.1"\nport = {site_port}\nversion = "{version}"\n'
+            f'[uplink]\nhost = "127.0.0.1"\nport = {cloud.port}\n'
+            '[[json_devices.rules]]\ntopic = "site/{room}/{device}/state"\ntime_key = "t"\n'
+        )
+        there = WireTransport(Broker(cloud.host, cloud.port, client_id="cloud-ingest"))
+        here = WireTransport(Broker("127.0.0.1", site_port, client_id="device-0001"))
+        received, base_ms = Cloud(), 1_700_000_000_000
+        async with there.connect(subscribe=["up/#"]) as up, here.connect() as device:
+            serving = asyncio.create_task(received.serve(up))
+
+            async def say(first: int, last: int) -> None:
+                for n in range(first, last):
+                    said = json.dumps({"n": n, "t": base_ms + n}).encode()
+                    await device.publish(f"site/101/d-{n % 3}/state", said)
+
+            async with program(tmp_path) as edge:
+                await heard(device, received)
+                traffic = asyncio.create_task(say(0, 600))
+                await until(lambda: len(received.records) > 100)
+                edge.kill()
+                await edge.wait()
+            await traffic
+            await say(600, 700)
+            async with program(tmp_path):
+                await until(lambda: sum(each.body.get("attribute") == "n" for each in received.records) >= 700)
+                await say(700, 710)
+                await until(lambda: any(each.body.get("value") == 709 for each in received.records))
+            serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+    told = [each.body["value"] for each in received.records if each.body.get("attribute") == "n"]
+    assert sorted(told) == list(range(710))
+    for device_no in range(3):
+        own = [n for n in told if n % 3 == device_no]
+        assert own == sorted(own)
 
 
 @contextlib.asynccontextmanager
