@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from bench.hot_path import clients
 from bench.hot_path.line import Way
 from bench.hot_path.node_red import install, node_red
 from bench.hot_path.scenarios import (
@@ -33,6 +34,7 @@ class Sizes:
 
     rounds: int = 3
     peak_messages: int = 60_000
+    client_messages: int = 40_000
     steady_s: float = 12.0
     steady_rate: float = 500.0
     away_s: float = 60.0
@@ -50,6 +52,7 @@ async def rows(sizes: Sizes = FULL) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="ik-hot-") as name:
         folder = Path(name)
         return [
+            *await clients.rows(sizes.client_messages),
             *await _peak_rows(folder, sizes),
             *await _steady_rows(folder, sizes),
             *await _outage_rows(folder, sizes),
