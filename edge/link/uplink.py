@@ -7,7 +7,7 @@ connection (lost ones are made again after a full-jitter pause), the log's reads
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from edge.link.commands import Commands
 from edge.link.ports import LinkLog, LiveState, OnCommand, OnDesired
@@ -21,6 +21,7 @@ from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import (
     CredentialRefusedError,
     LinkLostError,
+    LocalProtocolError,
     PeerProtocolError,
     PlatformError,
     ReplyTimeoutError,
@@ -63,6 +64,8 @@ LIVES_TOLD_MAX: Final = 10
 """Incarnations of one lane that a hello names, the oldest unfinished first: more are told once those are done."""
 PUBLISHES_AT_ONCE_MAX: Final = 8
 """Messages handed to the broker and not answered by it."""
+LIVE_ITEMS_SURE: Final = 500
+"""So many items of live state always fit into one message."""
 NONCE_MOST: Final = 2**48
 """A hello's nonce starts below this."""
 
@@ -244,9 +247,19 @@ class Uplink:
         return encode_hello(Hello(VERSIONS, self._edge, self._property, nonce, tuple(streams), self._clock.wall_ms()))
 
     def _live(self) -> bytes:
-        state = tuple(dict(each) for each in self._live_state())[:LIVE_ITEMS_MAX]
-        incarnation = self._log.incarnations()[Lane.A]
-        return encode_live(Live(self._edge, incarnation, self._clock.wall_ms(), state, self._link.backlog()))
+        """Return the live state; of a house too large for one message the newest values, as many as fit."""
+        state = tuple(dict(each) for each in self._live_state())
+        incarnation, backlog = self._log.incarnations()[Lane.A], self._link.backlog()
+        most = min(len(state), LIVE_ITEMS_MAX)
+        if most < len(state):
+            state = _newest_first(state)
+        while True:
+            try:
+                return encode_live(Live(self._edge, incarnation, self._clock.wall_ms(), state[:most], backlog))
+            except LocalProtocolError:
+                if most <= LIVE_ITEMS_SURE:
+                    raise  # not for its size
+                state, most = _newest_first(state), most // 2
 
     async def _look_at_streams(self) -> None:
         self._link.heads(await self._log.streams())
@@ -354,3 +367,7 @@ class Uplink:
             await connection.publish(up_topic(self._edge, Up.ANSWER), encode_answer(answer))
         except (LinkLostError, ReplyTimeoutError) as error:
             self._say.info("answer_not_sent", id=answer.id, error=str(error))
+
+
+def _newest_first(state: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    return tuple(sorted(state, key=lambda each: -int(each["at_ms"])))

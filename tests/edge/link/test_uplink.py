@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from edge.link.ports import LiveState
 from edge.link.settings import LinkSettings
 from edge.link.uplink import Uplink
 from edge.log.record_log import RecordLog
@@ -21,6 +22,7 @@ from protocols.errors import LinkLostError
 from protocols.link.documents import CommandEnvelope
 from protocols.link.edge_link import StreamHead
 from protocols.link.lanes import Lane
+from protocols.link.messages import LIVE_BYTES_MAX, decode_live
 
 WAIT_S = 10.0
 
@@ -55,11 +57,13 @@ async def desired(name: str, version: int, body: Mapping[str, Any]) -> None:
     return None
 
 
-def uplink(log: RecordLog, way: NoWay, dice: Dice, settings: LinkSettings | None = None) -> Uplink:
+def uplink(
+    log: RecordLog, way: NoWay, dice: Dice, settings: LinkSettings | None = None, live_state: LiveState = list
+) -> Uplink:
     return Uplink(
         edge=EdgeId("e-aurora0000000001"), property_id=PropertyId("aurora"), log=log, transport=way,
         clock=SystemClock("host"), dice=dice, command_key=lambda _kid: None, on_command=obey, on_desired=desired,
-        live_state=list, settings=settings,
+        live_state=live_state, settings=settings,
     )  # fmt: skip
 
 
@@ -101,3 +105,19 @@ def test_the_pause_grows_from_the_first_to_the_longest_and_no_further() -> None:
         most = [max(before, each._pause_s()) for before in most]
     for bound, seen in zip((1, 2, 4, 8, 16, 30, 30, 30), most, strict=True):
         assert 0.9 * bound <= seen <= bound
+
+
+@pytest.mark.guarantee("G9", "G12")
+@pytest.mark.parametrize("items", [10, 5_000, 9_000])
+async def test_a_house_too_large_for_one_live_state_tells_its_newest_values(items: int, tmp_path: Path) -> None:
+    state = [
+        {"room": "r" * 40, "device": f"{n:040d}", "capability": "generic", "attribute": "a" * 64, "value": "v" * 150,
+         "unit": None, "quality": "good", "at_ms": 1_700_000_000_000 + n}
+        for n in range(items)
+    ]  # fmt: skip
+    async with await RecordLog.open(tmp_path / "log", clock=SystemClock("host"), dice=SystemDice()) as log:
+        payload = uplink(log, NoWay(), SystemDice(), live_state=lambda: state)._live()
+    told = [each["at_ms"] - 1_700_000_000_000 for each in decode_live(payload).state]
+    assert len(payload) <= LIVE_BYTES_MAX
+    assert len(told) >= min(items, 500)
+    assert sorted(told) == list(range(items - len(told), items))
