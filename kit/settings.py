@@ -5,6 +5,7 @@ A relative path in the file is relative to the file's folder; one in the environ
 Why msgspec and not pydantic-settings: docs/decisions/0004-settings-with-msgspec.md.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -13,13 +14,47 @@ from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from kit.logs import REDACTED, is_secret
+from protocols.device_model.identity import HOST
 from protocols.documents import parse_toml, shown, value_at
 from protocols.errors import InvalidInputError
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 LEVEL_SEPARATOR: Final = "__"
 
+KEEPALIVE_LEAST: Final = timedelta(seconds=1)
+KEEPALIVE_MOST: Final = timedelta(seconds=65_535)  # MQTT 3.1.1, 3.1.2.10: two bytes of seconds
+
 T = TypeVar("T", bound=msgspec.Struct)
+_HOST: Final = re.compile(HOST)
+
+
+def check_host(host: str) -> None:
+    """See that a host can be called: for a `__post_init__` of settings. Whether it is there is seen when it is called.
+
+    Raises:
+        ValueError: no host name and no address.
+    """
+    if _HOST.fullmatch(host) is None:
+        raise ValueError(f"host: {shown(host)} is no host name or address")
+
+
+def check_tls(ca_path: Path | None, cert_path: Path | None, key_path: Path | None) -> None:
+    """See that what was given of mutual TLS is used: for a `__post_init__` of settings.
+
+    Raises:
+        ValueError: a certificate without its key, a key without its certificate, or either without the authority that
+            the other side is verified by: the connection would be plain, and whoever wrote this meant it not to be.
+    """
+    if (cert_path is None) != (key_path is None):
+        raise ValueError("cert_path and key_path belong together, and one is missing")
+    if ca_path is None and cert_path is not None:
+        raise ValueError("cert_path without ca_path: the other side would not be verified")
+
+
+def check_span(name: str, span: timedelta, least: timedelta, most: timedelta) -> None:
+    """See that a duration is within its bounds: for a `__post_init__` of settings. Raises ValueError."""
+    if not least <= span <= most:
+        raise ValueError(f"{name} must be {least.total_seconds():g} to {most.total_seconds():g} s, not {span}")
 
 
 def load(cls: type[T], path: Path | None, env_prefix: str, environ: Mapping[str, str]) -> T:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from edge.api.token import read_or_make_token
 from edge.app.buses import read_descriptors, site_transport
 from edge.app.json_devices import check_northbound
 from edge.app.settings import EdgeSettings
@@ -13,6 +14,8 @@ from edge.app.site import read_site_plan
 from edge.app.uplink import missing_files, read_command_key
 from edge.bridges.mqtt.json_rules import compile_rules
 from edge.policy import document as policy_document
+from kit.dice import SystemDice
+from kit.files import SystemDisk
 from kit.identity import tls_client_context
 from kit.settings import load
 from protocols.device_model.identity import parse_edge_id, parse_property_id
@@ -50,6 +53,7 @@ def _edge_problems(config: Path, environ: Mapping[str, str]) -> list[str]:
         _tried(lambda: policy_document.parse(_read(policy), str(policy)), found)
     if settings.data_dir.exists() and not settings.data_dir.is_dir():
         found.append(f"{config}: data_dir: {settings.data_dir} is not a folder")
+    found += _api_problems(settings, config)
     found += _mqtt_problems(settings, config)
     if (uplink := settings.uplink) is not None:
         missing = missing_files(uplink)
@@ -59,6 +63,19 @@ def _edge_problems(config: Path, environ: Mapping[str, str]) -> list[str]:
             if uplink.ca_path is not None:
                 ca_path = uplink.ca_path
                 _tried(lambda: tls_client_context(ca_path, uplink.cert_path, uplink.key_path), found)
+    return found
+
+
+def _api_problems(settings: EdgeSettings, config: Path) -> list[str]:
+    """What is wrong with the files of [api]."""
+    found: list[str] = []
+    if (port_path := settings.api.port_path) is not None and not port_path.parent.is_dir():
+        found.append(f"{config}: api.port_path: {port_path.parent} is no folder")
+    token_path = settings.api.token_path or settings.data_dir / "api-token"
+    if token_path.exists():
+        _tried(lambda: read_or_make_token(SystemDisk(), token_path, SystemDice()), found)
+    elif settings.api.token_path is not None and not token_path.parent.is_dir():
+        found.append(f"{config}: api.token_path: {token_path.parent} is no folder")
     return found
 
 

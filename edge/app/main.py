@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from protocols.errors import PlatformError
+from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
 
 FAILED: Final = 1
 WRONG_CONFIGURATION: Final = 2
@@ -45,6 +45,8 @@ def _run(config: Path, environ: Mapping[str, str]) -> int:
         return _say(WRONG_CONFIGURATION, error)
     try:
         asyncio.run(run(settings))
+    except (InvalidInputError, UnsupportedVersionError) as error:
+        return _say(WRONG_CONFIGURATION, error)
     except PlatformError as error:
         return _say(FAILED, error)
     return 0

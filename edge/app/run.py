@@ -117,13 +117,16 @@ class Edge:
             StoreFailedError: the data folder cannot be used.
         """
         log = logger(SERVICE)
-        edge, property_id = parse_edge_id(settings.edge), parse_property_id(settings.property)
+        edge = parse_edge_id(settings.edge, "settings: edge")
+        property_id = parse_property_id(settings.property, "settings: property")
         plan = read_site_plan(settings)
         descriptors = read_descriptors(plan)
         try:
             settings.data_dir.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         except OSError as error:
             raise StoreFailedError(f"data_dir {settings.data_dir}: {error.strerror or error}") from error
+        if (port_path := settings.api.port_path) is not None and not port_path.parent.is_dir():
+            raise InvalidInputError("settings: api.port_path", f"{port_path.parent} is no folder")
         token_path = settings.api.token_path or settings.data_dir / "api-token"
         token = read_or_make_token(SystemDisk(), token_path, dice)
         store, restored = EdgeStore.open(settings.data_dir / "edge.db")

@@ -6,7 +6,7 @@ every key with its default. Read once, by main; each part goes to its one user.
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -15,7 +15,9 @@ from edge.bridges.settings import BridgesSettings
 from edge.link.settings import LinkSettings
 from edge.log.settings import LogSettings
 from edge.northbound.settings import NorthboundSettings
+from kit.settings import KEEPALIVE_LEAST, KEEPALIVE_MOST, check_host, check_span, check_tls
 
+SOCKET_PATH_BYTES_MOST: Final = 100  # sockaddr_un holds 108
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
@@ -30,6 +32,9 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Port = 8470
     token_path: Path | None = None
     port_path: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_host(self.host)
 
 
 class UplinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +58,11 @@ class UplinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keepalive: timedelta = timedelta(seconds=30)
     link: LinkSettings = LinkSettings()
 
+    def __post_init__(self) -> None:
+        check_host(self.host)
+        check_tls(self.ca_path, self.cert_path, self.key_path)
+        check_span("keepalive", self.keepalive, KEEPALIVE_LEAST, KEEPALIVE_MOST)
+
 
 class SiteBrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[site_broker]: the MQTT broker in the building; needed for [json_devices] and if the site plan has an mqtt bus.
@@ -69,11 +79,19 @@ class SiteBrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     key_path: Path | None = None
     version: Literal["3.1.1", "5"] = "3.1.1"
 
+    def __post_init__(self) -> None:
+        check_host(self.host)
+        check_tls(self.ca_path, self.cert_path, self.key_path)
+
 
 class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[doors]: where the doors process listens. Left out, this edge issues no grants."""
 
     socket_path: Path
+
+    def __post_init__(self) -> None:
+        if len(str(self.socket_path).encode()) > SOCKET_PATH_BYTES_MOST:
+            raise ValueError(f"socket_path is longer than {SOCKET_PATH_BYTES_MOST} bytes: {self.socket_path}")
 
 
 class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

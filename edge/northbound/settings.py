@@ -2,9 +2,14 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+
+from kit.settings import KEEPALIVE_LEAST, KEEPALIVE_MOST, check_host, check_span, check_tls
+
+SPAN_LEAST: Final = timedelta(milliseconds=10)
+SPAN_MOST: Final = timedelta(hours=1)
 
 
 class NorthboundSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -15,7 +20,7 @@ class NorthboundSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     `lanes`, `kinds`: which records; no kinds are all kinds. `in_flight`: messages sent and not answered.
     """
 
-    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}\Z")]
     host: str
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1883
     topic: Annotated[str, msgspec.Meta(min_length=1, max_length=400)] = (
@@ -35,3 +40,11 @@ class NorthboundSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     answer_wait: timedelta = timedelta(seconds=8)
     reconnect_first: timedelta = timedelta(milliseconds=500)
     reconnect_most: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        check_host(self.host)
+        check_tls(self.ca_path, self.cert_path, self.key_path)
+        check_span("keepalive", self.keepalive, KEEPALIVE_LEAST, KEEPALIVE_MOST)
+        check_span("answer_wait", self.answer_wait, SPAN_LEAST, SPAN_MOST)
+        check_span("reconnect_first", self.reconnect_first, SPAN_LEAST, self.reconnect_most)
+        check_span("reconnect_most", self.reconnect_most, self.reconnect_first, SPAN_MOST)

@@ -23,6 +23,11 @@ DescriptorId = NewType("DescriptorId", str)
 
 NAME_CHARACTERS_MAX: Final = 40
 ACTOR_CHARACTERS_MAX: Final = 80
+HOST: Final = (
+    r"^(?=.{1,253}\Z)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
+    r"|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9_.-]+)?)\Z"
+)
+"""A host name or address that a resolver takes without raising: labels of 1 to 63 between dots, or an IPv6 address."""
 NAME: Final = r"[a-z0-9][a-z0-9-]{0,39}"
 _NAME: Final = re.compile(NAME)
 _LOCK: Final = re.compile(r"[0-9a-f]{16}")

@@ -6,12 +6,12 @@ place and value, because a plan that is half understood opens the wrong door.
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
-from ipaddress import ip_address
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
 from protocols.device_model.identity import (
+    HOST,
     BusId,
     DescriptorId,
     DeviceId,
@@ -46,9 +46,7 @@ _NODE: Final = re.compile(r"(ns=\d{1,5};)?[sigb]=[^\x00]+")
 _IEEE: Final = re.compile(r"0x[0-9a-f]{16}")
 _TOPIC_LEVEL: Final = re.compile(r"[^+#\x00/]{1,64}")
 _BASE_TOPIC: Final = re.compile(r"[^+#\x00]{1,200}")
-_HOST: Final = re.compile(
-    r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
-)
+_HOST: Final = re.compile(HOST)
 _OPCUA_URL: Final = re.compile(
     r"opc\.tcp://(?P<host>\[[0-9A-Fa-f:.]+\]|[^/:@\[\]\s]+)(:(?P<port>[0-9]{1,5}))?(/[^\s?#\x00]*)?"
 )
@@ -293,7 +291,7 @@ def _check_bus(bus: Bus, place: str) -> None:
     parse_bus_id(bus.id, f"{place}.id")
     match bus:
         case ModbusTcpBus():
-            if not _is_host(bus.host):
+            if _HOST.fullmatch(bus.host) is None:
                 raise InvalidInputError(f"{place}.host", f"{shown(bus.host)} is no host name or address")
         case MqttBus():
             levels = bus.base_topic.split("/")
@@ -346,20 +344,9 @@ _ADDRESS_FIELDS: Final[dict[type[Bus], tuple[set[str], set[str]]]] = {
 """For each kind of bus: the fields that an address needs, and those that it may have."""
 
 
-def _is_host(text: str) -> bool:
-    """What a resolver takes without raising: dots between labels of 1 to 63, or an address."""
-    if len(text) > 253:
-        return False
-    try:
-        ip_address(text.partition("%")[0])
-    except ValueError:
-        return _HOST.fullmatch(text) is not None
-    return True
-
-
 def _is_opcua_url(text: str) -> bool:
     found = _OPCUA_URL.fullmatch(text)
-    if found is None or not _is_host(found["host"].strip("[]")):
+    if found is None or _HOST.fullmatch(found["host"].strip("[]")) is None:
         return False
     return found["port"] is None or 1 <= int(found["port"]) <= 65_535
 

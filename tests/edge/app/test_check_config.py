@@ -85,3 +85,47 @@ def test_a_doors_file_is_known_by_its_keys(tmp_path: Path) -> None:
     found = problems(path, {})
     assert any("site.json" in each for each in found)
     assert any("ca.json" in each for each in found)
+
+
+REACH = "[uplink]\nhost = {host}\nport = 1883\n{more}\n"
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.requirement("PLT-11")
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[api]\nhost = "a..b"\n', "api: host: 'a..b' is no host name or address"),
+        ('[api]\nhost = ""\n', "api: host: '' is no host name or address"),
+        ('[api]\nport_path = "nowhere/port"\n', "api.port_path: "),
+        ('[api]\ntoken_path = "."\n', "cannot be read as a token"),
+        ('[api]\ntoken_path = "nowhere/token"\n', "api.token_path: "),
+        (REACH.format(host=f'"{"x" * 64}.de"', more=""), "is no host name or address"),
+        (REACH.format(host='"ok"', more='keepalive = "-PT5S"'), "uplink: keepalive must be 1 to 65535 s, not -1 day"),
+        (REACH.format(host='"ok"', more='keepalive = "P100D"'), "uplink: keepalive must be 1 to 65535 s, not 100 days"),
+        (REACH.format(host='"ok"', more='cert_path = "c.pem"'), "uplink: cert_path and key_path belong together"),
+        (REACH.format(host='"ok"', more='cert_path = "c"\nkey_path = "k"'), "uplink: cert_path without ca_path"),
+        ('[site_broker]\nhost = "a b"\n', "site_broker: host: 'a b' is no host name or address"),
+        ('[site_broker]\nhost = "::1"\nkey_path = "k"\n', "site_broker: cert_path and key_path belong together"),
+        (f'[doors]\nsocket_path = "{"x" * 120}"\n', "doors: socket_path is longer than 100 bytes"),
+        ('[[northbound]]\nname = "n"\nhost = "%"\n', "northbound[0]: host: '%' is no host name or address"),
+        ('[[northbound]]\nname = "n\\n"\nhost = "h"\n', "northbound[0].name: "),
+        ('[[northbound]]\nname = "n"\nhost = "h"\nreconnect_most = "PT0S"\n', "northbound[0]: reconnect_first must be"),
+    ],
+    ids=range(16),
+)
+def test_a_setting_that_could_only_fail_later_is_named_now(tmp_path: Path, text: str, problem: str) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text('property = "aurora"\nedge = "e-1"\ndata_dir = "data"\n' + text)
+    found = problems(config, {})
+    assert len(found) == 1, found
+    assert problem in found[0]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "fe80::1%eth0", "broker", "a-b.example.com", "_mqtt._tcp.x", "1"])
+def test_a_host_that_can_be_called_is_taken(tmp_path: Path, host: str) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text(
+        'property = "aurora"\nedge = "e-1"\ndata_dir = "data"\n' + REACH.format(host=f'"{host}"', more="")
+    )
+    assert problems(config, {}) == []
