@@ -35,7 +35,7 @@ class Sizes:
     rounds: int = 3
     peak_messages: int = 60_000
     client_messages: int = 40_000
-    steady_s: float = 12.0
+    steady_s: float = 10.0
     steady_rate: float = 500.0
     away_s: float = 60.0
     black_hole_s: float = 45.0

@@ -14,11 +14,14 @@ import psutil
 from bench.hot_path.child import Child
 from bench.hot_path.edge import BASE_BACK_MS, EdgeProcess
 from bench.hot_path.line import Line, Way
-from edge.log.record_log import Entry, RecordLog
+from bench.hot_path.payload import RULE_TOPIC, payload_of, topic_of
+from edge.bridges.mqtt.json_readings import JsonReadings
+from edge.bridges.mqtt.json_rules import JsonDevicesSettings, KeySettings, RuleSettings, compile_rules
+from edge.log.record_log import RecordLog
 from kit.clock import SystemClock
 from kit.dice import SystemDice
 from protocols.link.lanes import Lane
-from protocols.link.record import ClockQuality, encode_record
+from protocols.link.record import ClockQuality
 
 WINDOW: Final = 1_000
 """Messages in flight to the program under test: what nats-server allows by default."""
@@ -26,6 +29,7 @@ SETTLE_S: Final = 1.0
 ARRIVE_WAIT_S: Final = 120.0
 BACKLOG_CHUNK: Final = 2_000
 DRAIN_WAIT_S: Final = 300.0
+TEMPERATURE: Final = KeySettings("temperature_measurement", "measured_value")
 ENDLESS: Final = 1_000_000_000
 EVENTS_EVERY: Final = 5
 """Of so many messages one tells an event, while a backlog drains."""
@@ -221,25 +225,20 @@ async def drain(folder: Path, *, backlog_s: float, live_rate: float, devices: in
 
 
 async def _fill(folder: Path, count: int, devices: int) -> None:
-    """Write a day's readings as the bus would have."""
+    """Write a day's readings as the bus writes them: the same bytes, by the same code, without a broker."""
     clock = SystemClock("host")
-    start_ms = clock.wall_ms() - 86_400_000
+    base_ms = clock.wall_ms() - 86_400_000
+    rule = RuleSettings(topic=RULE_TOPIC, time_key="t", other_keys="ignore", keys={"temperature": TEMPERATURE})
+    readings = JsonReadings(compile_rules(JsonDevicesSettings(rules=(rule,))), devices_max=devices)
+    topics = [topic_of(each) for each in range(devices)]
     async with await RecordLog.open(folder, clock=clock, dice=SystemDice()) as log:
         for start in range(0, count, BACKLOG_CHUNK):
-            records = [
-                encode_record(
-                    "reading",
-                    {
-                        "room": f"r{n % devices // 4:03d}", "device": f"t-{n % devices:04d}",
-                        "capability": "temperature_measurement", "attribute": "measured_value",
-                        "value": (1_500 + n * 11 % 1_000) / 100, "unit": "Cel", "quality": "good",
-                    },
-                    device_at_ms=start_ms + n, edge_at_ms=start_ms + n, mono_ms=n, clock=ClockQuality.SYNCHRONISED,
-                )
+            said = [
+                (topics[n % devices], payload_of(n % devices, n, base_ms), 1, 0x32)
                 for n in range(start, min(count, start + BACKLOG_CHUNK))
-            ]  # fmt: skip
-            await log.append_encoded(Lane.C, records, urgent=True)
-        await log.append_many(Lane.B, [Entry("device", {"device": "t-0000", "event": "online", "detail": {}})])
+            ]
+            taken = readings.take(said, wall_ms=base_ms + start, mono_ms=start, clock=ClockQuality.SYNCHRONISED)
+            await log.append_encoded(Lane.C, taken.telemetry, urgent=True)
 
 
 async def _ports(site: Child, cloud: Child) -> tuple[int, int]:
