@@ -363,6 +363,27 @@ class TelemetryStoreClaims:
         for resolution in (Resolution.QUARTER, Resolution.DAY):
             assert await self.all_buckets(database, store, prop, resolution) == oracle.buckets(stored, resolution)
 
+    @pytest.mark.guarantee("G1")
+    async def test_late_readings_survive_a_run_that_was_cut_off_before_it_added_them(
+        self, database: Database, store: TelemetryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prop = next(_properties)
+        await self.settle(store, NOW_MS)  # a floor stands
+        late = [row(prop, n, NOW_MS - 8 * DAY_MS + n * 30_000, n / 8) for n in range(20)]
+        await self.write(database, store, late)
+
+        async def cut_off(*_arguments: object) -> bool:
+            return False
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(store), "_fold_late", cut_off)
+            for days in range(4):  # the floor would rise meanwhile
+                await store.run_maintenance(NOW_MS + days * DAY_MS)
+        report = await self.settle(store, NOW_MS + 3 * DAY_MS)
+        assert report.folded == len(late)
+        for resolution in sql.ROLLUPS:
+            assert await self.all_buckets(database, store, prop, resolution) == oracle.buckets(late, resolution)
+
     async def test_one_runner_at_a_time(self, database: Database, store: TelemetryStore) -> None:
         prop = next(_properties)
         await self.write(database, store, [row(prop, 1, NOW_MS - HOUR_MS)])

@@ -54,12 +54,19 @@ class PlainStore(CommonStore):
             return
         async with self._database.transaction() as connection:
             await backlog.lock_partitions(connection)
-            for day in spans(Resolution.RAW, today.since - DAYS_BEHIND * DAY, today.since + DAYS_AHEAD * DAY):
+            days = spans(Resolution.RAW, today.since - DAYS_BEHIND * DAY, today.since + DAYS_AHEAD * DAY)
+            missing = await _missing(connection, Resolution.RAW, [day.since for day in days])
+            if missing and not await _locked(connection, "reading"):
+                return  # in use: readings go to the rest, and a later call gets through
+            for day in missing:
                 await _make_day(connection, day)
         self._today = today.since
 
     async def run_maintenance(self, now_ms: int) -> MaintenanceReport:
         """See `TelemetryStore.run_maintenance`."""
+        return await self._maintain(now_ms)
+
+    async def _maintain(self, now_ms: int) -> MaintenanceReport:
         report = MaintenanceReport()
         await self.ensure_partitions(now_ms)
         steps: list[Callable[[], Awaitable[bool]]] = [
@@ -162,6 +169,8 @@ class PlainStore(CommonStore):
             if row is None or row["at"] is None:
                 return False
             await backlog.lock_partitions(connection)
+            if not await _locked(connection, "reading"):
+                return False
             await _make_day(connection, span_of(Resolution.RAW, row["at"]))
         return True
 
@@ -173,32 +182,32 @@ class PlainStore(CommonStore):
         if wanted is None:
             return
         table = _table(resolution)
-        try:
-            async with self._database.transaction() as connection:
-                if not await backlog.runs_alone(connection):
-                    return
-                known = await backlog.floor_of(connection, resolution)
-                if known is not None and known >= wanted:
-                    return
-                old = [name for name, until in await _parts(connection, table) if until <= wanted]
-                await backlog.lock_partitions(connection)
-                await execute(connection, "SELECT set_config('lock_timeout', %s, true)", [LOCK_WAIT])
-                if resolution is Resolution.RAW:  # nobody writes while we look and let go
-                    await execute(connection, "LOCK TABLE telemetry.reading IN ACCESS EXCLUSIVE MODE")
-                if await backlog.unseen_before(connection, wanted):
-                    report.held_back.append(f"{table} before {wanted:%Y-%m-%d}")
-                    return
-                for name in old:
-                    await connection.execute(
-                        statements.SQL("DROP TABLE telemetry.{}").format(statements.Identifier(name))
-                    )
-                if resolution is Resolution.RAW:
-                    # rolled up already, or `unseen_before` had said so; what comes from now on is folded in
-                    await execute(connection, "DELETE FROM telemetry.reading_rest WHERE at < %s", [wanted])
-                await backlog.raise_floor(connection, resolution, wanted)
-        except psycopg.errors.LockNotAvailable:
-            report.held_back.append(f"{table} before {wanted:%Y-%m-%d}: in use")
-            return
+        async with self._database.transaction() as connection:
+            if not await backlog.runs_alone(connection):
+                return
+            known = await backlog.floor_of(connection, resolution)
+            if known is not None and known >= wanted:
+                return
+            old = [name for name, until in await _parts(connection, table) if until <= wanted]
+            await backlog.lock_partitions(connection)
+            if not await _locked(connection, table):
+                report.held_back.append(f"{table} before {wanted:%Y-%m-%d}: in use")
+                return
+            # nobody writes while we look and let go
+            if await backlog.unseen_before(connection, wanted):
+                report.held_back.append(f"{table} before {wanted:%Y-%m-%d}")
+                return
+            for name in old:
+                await connection.execute(statements.SQL("DROP TABLE telemetry.{}").format(statements.Identifier(name)))
+            if resolution is Resolution.RAW:
+                # rolled up already, or `unseen_before` had said so; what lies below the floor that was is still to be
+                # folded in, like all that comes from now on
+                await execute(
+                    connection,
+                    "DELETE FROM telemetry.reading_rest WHERE at >= coalesce(%s, '-infinity'::timestamptz) AND at < %s",
+                    [known, wanted],
+                )
+            await backlog.raise_floor(connection, resolution, wanted)
         report.dropped += old
 
 
@@ -257,6 +266,20 @@ async def _series_of_properties(connection: Connection, properties: set[str]) ->
     return {row["property"]: row["ids"] for row in rows}
 
 
+async def _locked(connection: Connection, table: str) -> bool:
+    """Lock a table of `telemetry` against everybody until the transaction ends; False: it was in use for LOCK_WAIT."""
+    await execute(connection, "SELECT set_config('lock_timeout', %s, true)", [LOCK_WAIT])
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                statements.SQL("LOCK TABLE telemetry.{} IN ACCESS EXCLUSIVE MODE").format(statements.Identifier(table))
+            )
+    except psycopg.errors.LockNotAvailable:
+        return False
+    await execute(connection, "SELECT set_config('lock_timeout', '0', true)")
+    return True
+
+
 async def _parts(connection: Connection, table: str) -> list[tuple[str, datetime]]:
     """Return (name, end) of the partitions of a table of `telemetry`, the default one left out."""
     rows = await fetch_all(
@@ -274,7 +297,11 @@ async def _parts(connection: Connection, table: str) -> list[tuple[str, datetime
 
 
 async def _make_day(connection: Connection, day: Span) -> None:
-    """Make the partition of a day and move into it what stood in the rest. Harmless if it is there."""
+    """Make the partition of a day and move into it what stood in the rest. Harmless if it is there.
+
+    The caller has `telemetry.reading` locked against writers: one that had chosen the rest for a reading of this day
+    would otherwise find it refused there once the day stands.
+    """
     name = _part(Resolution.RAW, day)
     found = await fetch_one(connection, "SELECT to_regclass('telemetry.' || %s) AS found", [name])
     if found is not None and found["found"] is not None:
@@ -284,9 +311,7 @@ async def _make_day(connection: Connection, day: Span) -> None:
         return  # retention let this day go
     names = {"part": statements.Identifier(name), "since": statements.Literal(day.since)}
     names["until"] = statements.Literal(day.until)
-    # made apart and attached: the parent is locked against other changes of its shape, not against writers
     await connection.execute(statements.SQL("CREATE TABLE telemetry.{part} (LIKE telemetry.reading)").format(**names))
-    await connection.execute("LOCK TABLE telemetry.reading_rest IN ACCESS EXCLUSIVE MODE")
     await connection.execute(
         statements.SQL(
             "WITH moved AS (DELETE FROM telemetry.reading_rest WHERE at >= {since} AND at < {until} RETURNING *)"

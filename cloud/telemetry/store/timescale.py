@@ -167,7 +167,9 @@ class TimescaleStore(CommonStore):
                 except psycopg.errors.LockNotAvailable:
                     report.held_back.append(f"{name} before {wanted:%Y-%m-%d}: in use")
                     raise psycopg.Rollback from None
-            if await backlog.unseen_before(connection, wanted):
+            if await backlog.unseen_before(connection, wanted) or (
+                resolution is Resolution.RAW and await self._unfolded(connection, known)
+            ):
                 report.held_back.append(f"{name} before {wanted:%Y-%m-%d}")
                 return
             rows = await fetch_all(
@@ -177,6 +179,11 @@ class TimescaleStore(CommonStore):
                 await execute(connection, "DELETE FROM " + _FOLDED[resolution] + " WHERE bucket < %s", [wanted])
             await backlog.raise_floor(connection, resolution, wanted)
             report.dropped += [row["chunk"] for row in rows]
+
+    async def _unfolded(self, connection: Connection, floor: datetime | None) -> bool:
+        """Tell whether late readings below the floor are still to be added to the roll-ups."""
+        row = await fetch_one(connection, "SELECT EXISTS (SELECT FROM telemetry.reading WHERE at < %s) AS any", [floor])
+        return row is None or row["any"]
 
     async def _compress(self, connection: Connection, now_ms: int, report: MaintenanceReport) -> None:
         """Compress days of readings to which little is still added; what is added later is taken up by Timescale."""
