@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final, LiteralString
 
 import psycopg
+from psycopg import sql as statements
 from psycopg.rows import dict_row
 
 from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
@@ -101,6 +102,7 @@ class TimescaleStore(CommonStore):
                 connection, "SELECT pg_try_advisory_lock(hashtextextended('telemetry/maintenance', 0)) AS ours"
             )
             ours = row is not None and row["ours"] is True
+            await _act_as_owner(connection)
             try:
                 yield connection if ours else None
             finally:
@@ -199,6 +201,15 @@ class TimescaleStore(CommonStore):
         for row in rows:
             await execute(connection, "SELECT compress_chunk(%s::regclass, if_not_compressed => true)", [row["chunk"]])
             report.compressed += 1
+
+
+async def _act_as_owner(connection: Connection) -> None:
+    """Act as whoever owns the hypertable for the rest of the session: nobody else may refresh, compress and drop."""
+    row = await fetch_one(
+        connection, "SELECT pg_get_userbyid(relowner) AS owner FROM pg_class WHERE oid = 'telemetry.reading'::regclass"
+    )
+    if row is not None:
+        await connection.execute(statements.SQL("SET ROLE {}").format(statements.Identifier(row["owner"])))
 
 
 def windows_of(dirty: Sequence[backlog.Dirty]) -> list[tuple[datetime, datetime]]:
