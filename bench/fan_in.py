@@ -14,6 +14,7 @@ import psycopg
 import structlog
 
 from bench.rows import Row, row
+from cloud.kit.acting import system
 from cloud.kit.database import Connection, Database
 from cloud.migrations.upgrade import upgrade
 from cloud.telemetry.fan_in.arrivals import Arrived, BatchItem, read
@@ -102,7 +103,7 @@ async def measure(folder: Path) -> list[Row]:
     """Measure, with the servers' files under `folder`."""
     async with EmbeddedPostgres(folder / "postgres") as server:
         await asyncio.to_thread(upgrade, server.dsn)
-        database = Database(server.dsn, most=6)
+        database = Database(server.dsn, most=6, actor=system("bench"))
         await database.open()
         try:
             return await _against_copy(database, server.dsn)

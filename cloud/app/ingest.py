@@ -11,7 +11,8 @@ from typing import Final
 
 from cloud.app import projections
 from cloud.app.settings import CloudSettings
-from cloud.app.transport import transport
+from cloud.app.transport import wire_transport
+from cloud.kit.acting import system
 from cloud.kit.database import Database
 from cloud.telemetry.fan_in.keeper import TICK
 from cloud.telemetry.fan_in.leases import Worker
@@ -49,7 +50,7 @@ async def make_ingest(
     me = Worker(ingest.name or f"w-{dice.bytes(6).hex()}", dice.bytes(6).hex())
     return IngestWorker(
         database,
-        transport(settings.broker, f"cloud-ingest-{me.name}"),
+        wire_transport(settings.broker, f"cloud-ingest-{me.name}"),
         owner_of=projections.owner_of,
         projections=projections.PROJECTIONS,
         clock=clock,
@@ -88,7 +89,7 @@ async def run_ingest(
         InvalidInputError: a setting names something that is not there.
     """
     health, metrics = Health(clock), Metrics("cloud-ingest")
-    database = Database(settings.database.dsn, most=settings.database.connections_most)
+    database = Database(settings.database.dsn, most=settings.database.connections_most, actor=system("ingest"))
     await database.open()
     try:
         ingest = await make_ingest(settings, database, clock=clock, dice=dice, metrics=metrics)

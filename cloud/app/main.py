@@ -85,6 +85,7 @@ def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
 
 async def _load_property(settings: CloudSettings, path: Path) -> int:
     from cloud.app.plan import load_property
+    from cloud.kit.acting import system
     from cloud.kit.database import Database
     from protocols.device_model.site_plan import SITE_PLAN_BYTES_MAX, parse
     from protocols.errors import InvalidInputError
@@ -95,7 +96,7 @@ async def _load_property(settings: CloudSettings, path: Path) -> int:
     except OSError as error:
         raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
     plan = parse(raw, str(path))
-    database = Database(settings.database.dsn, most=2)
+    database = Database(settings.database.dsn, most=2, actor=system("load-property"))
     await database.open()
     try:
         await load_property(database, plan, now_ms=SystemClock("host").wall_ms())
@@ -108,13 +109,14 @@ async def _load_property(settings: CloudSettings, path: Path) -> int:
 async def _verify(settings: CloudSettings, property_id: str, *, trust: bool) -> int:
     """Print what each stream adds up to, and every flaw by its positions; exit 1 if there is one."""
     from cloud.app.verdict import verdict
+    from cloud.kit.acting import system
     from cloud.kit.database import Database
     from cloud.platform.properties import property_by_id
     from cloud.telemetry.completeness import prove
     from protocols.errors import InvalidInputError
 
     holds = True
-    database = Database(settings.database.dsn, most=2)
+    database = Database(settings.database.dsn, most=2, actor=system("verify"))
     await database.open()
     try:
         async with database.snapshot() as connection:

@@ -18,6 +18,7 @@ from cloud.checkin import departures
 from cloud.checkin.desk import CheckInDesk
 from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
+from cloud.kit.acting import UPKEEP, acting, acting_as, system
 from cloud.kit.database import Database
 from cloud.kit.leadership import lead
 from cloud.kit.notify import NotificationHub
@@ -123,7 +124,10 @@ async def run(
     health.expect("database")
     await database.open()
     try:
-        store = await make_store(settings.telemetry, database)
+        with acting(system("start")):
+            store = await make_store(settings.telemetry, database)
+            if settings.ingest.inside_run:
+                ingest = await make_ingest(settings, database, clock=clock, dice=dice, metrics=metrics)
         app = build(
             gate,
             [
@@ -136,26 +140,24 @@ async def run(
             ],
         )
         upkeep = Upkeep(store, clock=clock, log=logger("cloud.telemetry"), metrics=metrics)
-        if settings.ingest.inside_run:
-            ingest = await make_ingest(settings, database, clock=clock, dice=dice, metrics=metrics)
         async with Supervisor(clock=clock, dice=dice, log=log, health=health) as supervisor:
-            supervisor.start("watch", lambda: _watch(database, health, metrics))
+            supervisor.start("watch", acting_as(system("watch"), lambda: _watch(database, health, metrics)))
             supervisor.start("notifications", hub.run, restart=LINE)
-            supervisor.start("outbox", relay.run)
-            supervisor.start("documents", publisher.run)
+            supervisor.start("outbox", acting_as(system("outbox"), relay.run))
+            supervisor.start("documents", acting_as(system("documents"), publisher.run))
             for each in partners:
                 job = f"pms-{each.hook.sync.property_id}"
-                supervisor.start(job, functools.partial(lead, settings.database.dsn, job, each.work(hub)))
+                work = acting_as(system(job), each.work(hub))
+                supervisor.start(job, functools.partial(lead, settings.database.dsn, job, work))
+            seeing_off = acting_as(system("departures"), functools.partial(leaving.run, hub))
+            supervisor.start("departures", lambda: lead(settings.database.dsn, "departures", seeing_off))
+            keeping = acting_as(UPKEEP, upkeep.run)
             supervisor.start(
-                "departures",
-                lambda: lead(settings.database.dsn, "departures", functools.partial(leaving.run, hub)),
-            )
-            supervisor.start(
-                "telemetry-upkeep", lambda: lead(settings.database.dsn, "telemetry-upkeep", upkeep.run), restart=LINE
+                "telemetry-upkeep", lambda: lead(settings.database.dsn, "telemetry-upkeep", keeping), restart=LINE
             )
             if ingest is not None:
                 health.expect("ingest")
-                supervisor.start("ingest", ingest.run, restart=LINE)
+                supervisor.start("ingest", acting_as(system("ingest"), ingest.run), restart=LINE)
             if downlink is not None:
                 supervisor.start("downlink", downlink.run, restart=LINE)
             supervisor.start(
@@ -164,7 +166,8 @@ async def run(
             await stop.wait()
             log.info("stopping")
             if ingest is not None:
-                await ingest.hand_over()
+                with acting(system("ingest")):
+                    await ingest.hand_over()
     finally:
         await database.close()
         await http.aclose()

@@ -1,6 +1,7 @@
 """The one PostgreSQL of the service: a bounded pool, transactions, and rows as dictionaries.
 
-Errors of the driver that a caller may act on are translated here; everything else is a defect and crashes.
+Every transaction acts for somebody (cloud/kit/acting.py) and never as the owner of the tables. Errors of the driver
+that a caller may act on are translated here; everything else is a defect and crashes.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from psycopg_pool import PoolClosed as PoolClosedError
 
+from cloud.kit.acting import TENANT_ROLE, UNSAID, Actor, NobodyActsError, acting, who_acts
 from protocols.errors import StoreFailedError
 
 POOL_WAIT_S: Final = 10.0  # longer than any healthy transaction of ours; beyond it the caller is told to retry
@@ -22,6 +24,8 @@ STATEMENT_MOST_MS: Final = 30_000  # a statement that runs longer is a defect, n
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
 
+_NOBODY: Final = Actor(TENANT_ROLE, "nobody")  # may connect and sees no row: no tenant has an empty name
+_SNAPSHOT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; "
 _json = msgspec.json.Encoder()
 
 
@@ -65,9 +69,16 @@ class CommitInDoubtError(StoreFailedError):
 class Database:
     """The pool. Open it once; hand it to every module that needs transactions."""
 
-    def __init__(self, dsn: str, *, most: int) -> None:
-        """Prepare a pool of at most `most` connections to `dsn` (libpq form); nothing connects yet."""
+    def __init__(self, dsn: str, *, most: int, actor: Actor | None = None) -> None:
+        """Prepare a pool of at most `most` connections to `dsn` (libpq form); nothing connects yet.
+
+        Args:
+            dsn: its user needs membership of the roles of cloud/kit/acting.py, no right of its own.
+            most: how many connections.
+            actor: who acts where `acting` says nothing; None, for whatever serves callers: nobody may.
+        """
         self.dsn = dsn
+        self._actor = actor
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
             dsn,
             open=False,
@@ -94,23 +105,12 @@ class Database:
         """Hand out a connection inside one transaction: committed on leaving, rolled back on any error.
 
         Raises:
+            NobodyActsError: nobody said on whose behalf.
             StoreFailedError: the pool is exhausted or closed, the server is gone or gave up on us. Nothing was
                 committed, unless the failure struck the commit itself: then it is a CommitInDoubtError.
         """
-        try:
-            connection = await self._pool.getconn()
-        except (PoolTimeout, PoolClosedError) as error:
-            raise StoreFailedError("the database is not reachable") from error
-        ending = False
-        try:
-            async with connection.transaction():
-                yield connection
-                ending = True
-        except psycopg.OperationalError as error:
-            kind = CommitInDoubtError if ending else StoreFailedError
-            raise kind(f"the database was lost: {type(error).__name__}") from error
-        finally:
-            await self._pool.putconn(connection)
+        async with self._transaction(b"") as connection:
+            yield connection
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
@@ -119,15 +119,37 @@ class Database:
         In a plain transaction each statement sees what was committed before it: a mark and the records below it,
         read one after the other while a batch arrives, would not agree.
         """
-        async with self.transaction() as connection:
-            await execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        async with self._transaction(_SNAPSHOT) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, mode: bytes) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+        said = who_acts()
+        actor = self._actor if said is UNSAID else said
+        if actor is None:
+            raise NobodyActsError("a transaction on nobody's behalf: wrap the work in cloud.kit.acting.acting(...)")
+        try:
+            connection = await self._pool.getconn()
+        except (PoolTimeout, PoolClosedError) as error:
+            raise StoreFailedError("the database is not reachable") from error
+        ending = False
+        try:
+            async with connection.transaction():
+                await connection.execute(mode + actor.statement)
+                yield connection
+                ending = True
+        except psycopg.OperationalError as error:
+            kind = CommitInDoubtError if ending else StoreFailedError
+            raise kind(f"the database was lost: {type(error).__name__}") from error
+        finally:
+            await self._pool.putconn(connection)
 
     async def answers(self) -> bool:
         """Tell whether the database answers a trivial question now."""
         try:
-            async with self.transaction() as connection:
-                await execute(connection, "SELECT 1")
+            with acting(_NOBODY):
+                async with self.transaction() as connection:
+                    await execute(connection, "SELECT 1")
         except StoreFailedError:
             return False
         return True

@@ -1,4 +1,4 @@
-"""Bring every module's schema to its head, in one transaction, one process at a time."""
+"""Bring every module's schema to its head and fence it, in one transaction, one process at a time."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
+
+from cloud.migrations.fence import fence
 
 VERSION_SCHEMA: Final = "schema_versions"
 _CLOUD: Final = Path(__file__).resolve().parent.parent
@@ -40,5 +42,6 @@ def upgrade(dsn: str) -> frozenset[str]:
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}"))
         config.attributes["connection"] = connection
         command.upgrade(config, "heads")
+        fence(connection)
     engine.dispose()
     return heads()

@@ -8,8 +8,9 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.types import ControllerRouterHandler, Message, Scope
+from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
 
+from cloud.kit.acting import acting
 from cloud.public.gate import SESSION_COOKIE, Gate
 from cloud.public.web import HEADERS
 from kit.http import application
@@ -37,7 +38,17 @@ def openapi() -> OpenAPIConfig:
 
 def build(gate: Gate, routes: Sequence[ControllerRouterHandler]) -> Litestar:
     """Return the application; a route without `open` in its options is closed to strangers."""
-    return application(routes, openapi=openapi(), guards=[gate.guard], before_send=[_harden])
+    return application(routes, openapi=openapi(), guards=[gate.guard], before_send=[_harden], middleware=[_as_nobody])
+
+
+def _as_nobody(app: ASGIApp) -> ASGIApp:
+    """Let every request begin as nobody, whoever asked before on the same connection."""
+
+    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
+        with acting(None):
+            await app(scope, receive, send)
+
+    return asked
 
 
 async def _harden(message: Message, _scope: Scope) -> None:

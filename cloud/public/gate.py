@@ -3,6 +3,9 @@
 A bearer token or a session cookie makes a principal. Missing: 401. A token that is none of ours: 403 (PLT-06).
 A cookie rides along with requests that other sites provoke, so with a cookie a changing request or a
 websocket must come from our own origin.
+
+From then on the request acts as the caller's tenant (cloud/kit/acting.py), and the database shows it no other's rows;
+a request that was not let in acts as nobody.
 """
 
 from typing import Any, Final
@@ -11,6 +14,7 @@ from urllib.parse import urlsplit
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from cloud.kit.acting import act_from_here, acting, system, tenant
 from cloud.kit.database import Connection, Database
 from cloud.platform.principals import Principal, Principals, Role
 from cloud.platform.properties import Property, property_of
@@ -18,6 +22,8 @@ from cloud.public.reader import WallClock
 from kit.http import OPEN, ProblemError
 from protocols.errors import InvalidInputError
 
+SIGNING_IN: Final = system("sign-in")
+"""Who looks sessions up: nobody is known before."""
 SESSION_COOKIE: Final = "innkeeper_session"
 ROLE: Final = "role"
 """Route option: the least role that may call the route; VIEWER where it says nothing."""
@@ -43,6 +49,7 @@ class Gate:
         if not principal.is_at_least(handler.opt.get(ROLE, Role.VIEWER)):
             raise ProblemError(403, f"the role {principal.role.value} may not do this", kind="role")
         caller.scope["user"] = principal
+        act_from_here(tenant(principal.tenant, principal.properties, name=principal.name))
         _judge_names(caller)
 
     async def may_stay(self, caller: Caller) -> bool:
@@ -50,8 +57,9 @@ class Gate:
         secret = caller.cookies.get(SESSION_COOKIE)
         if caller.headers.get("authorization") is not None or secret is None:
             return True  # tokens live as long as our settings do
-        async with self._database.transaction() as connection:
-            return await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms()) is not None
+        with acting(SIGNING_IN):
+            async with self._database.transaction() as connection:
+                return await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms()) is not None
 
     async def _principal(self, caller: Caller) -> Principal:
         authorization = caller.headers.get("authorization")
@@ -66,8 +74,9 @@ class Gate:
         secret = caller.cookies.get(SESSION_COOKIE)
         if secret is None:
             raise unauthenticated("sign in, or send `Authorization: Bearer <token>`")
-        async with self._database.transaction() as connection:
-            principal = await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms())
+        with acting(SIGNING_IN):
+            async with self._database.transaction() as connection:
+                principal = await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms())
         if principal is None:
             raise unauthenticated("the session has ended; sign in again")
         if str(caller.scope.get("method", "")) not in _SAFE_METHODS and not self._ours(caller):  # a websocket has none

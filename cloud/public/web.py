@@ -17,9 +17,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect
 
+from cloud.kit.acting import acting
 from cloud.kit.database import Database
 from cloud.platform.principals import SESSION_LIFE_MS, Principals
-from cloud.public.gate import SESSION_COOKIE, absent
+from cloud.public.gate import SESSION_COOKIE, SIGNING_IN, absent
 from cloud.public.reader import WallClock
 from kit.http import OPEN, ProblemError
 
@@ -99,8 +100,9 @@ def pages(
         known = principals.by_token(token)
         if known is None:
             raise ProblemError(403, "this sign-in link is not valid", kind="token")
-        async with database.transaction() as connection:
-            secret = await principals.open_session(connection, known, now_ms=clock.wall_ms())
+        with acting(SIGNING_IN):
+            async with database.transaction() as connection:
+                secret = await principals.open_session(connection, known, now_ms=clock.wall_ms())
         return Redirect(
             "/",
             status_code=303,
@@ -119,8 +121,9 @@ def pages(
 
     @post("/sign-out", include_in_schema=False, name="sign-out", status_code=204)
     async def sign_out(request: Request[Any, Any, Any]) -> Response[None]:
-        async with database.transaction() as connection:
-            await principals.close_session(connection, request.cookies.get(SESSION_COOKIE, ""))
+        with acting(SIGNING_IN):
+            async with database.transaction() as connection:
+                await principals.close_session(connection, request.cookies.get(SESSION_COOKIE, ""))
         answer: Response[None] = Response(None, status_code=204)
         answer.delete_cookie(SESSION_COOKIE)
         return answer

@@ -9,12 +9,14 @@ from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from cloud.kit.acting import acting, system
 from cloud.pms.engine import PmsSync
 from cloud.public.gate import absent
 from kit.http import OPEN
 from protocols.errors import InvalidInputError, PeerProtocolError
 
 PUSH_BYTES_MOST: Final = 256 * 1024
+_PUSHED: Final = system("pms-push")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,9 @@ def pms_webhook(hooks: Sequence[Hook]) -> HTTPRouteHandler:
         if found is None:
             raise absent()
         try:
-            await found.take_push(await request.body())
+            pushed = await request.body()
+            with acting(_PUSHED):
+                await found.take_push(pushed)
         except PeerProtocolError as error:
             raise InvalidInputError("body", str(error)) from error
         return Response(b"OK", media_type="text/plain")

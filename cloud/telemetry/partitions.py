@@ -5,6 +5,7 @@ from typing import Final
 
 from psycopg import sql
 
+from cloud.kit.acting import UPKEEP, acting
 from cloud.kit.database import Connection, Database, lock_for_transaction
 from cloud.kit.times import at
 
@@ -23,10 +24,11 @@ class Partitions:
         today = at(now_ms).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         if _name(today) in self._made:
             return
-        async with self._database.transaction() as connection:
-            await lock_for_transaction(connection, "telemetry", "partitions")
-            for ahead in range(DAYS_AHEAD + 1):
-                await _make(connection, today + timedelta(days=ahead))
+        with acting(UPKEEP):
+            async with self._database.transaction() as connection:
+                await lock_for_transaction(connection, "telemetry", "partitions")
+                for ahead in range(DAYS_AHEAD + 1):
+                    await _make(connection, today + timedelta(days=ahead))
         self._made = {_name(today)}
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from cloud.kit.acting import system
 from cloud.kit.database import Database
 from cloud.migrations.upgrade import upgrade
 from provisioning.rehearsal.embedded_postgres import EmbeddedPostgres
@@ -32,8 +33,8 @@ def dsn(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
-    """An open pool over a fresh database."""
-    pool = Database(dsn, most=8)
+    """An open pool over a fresh database; outside of requests a test acts as the service's own workers do."""
+    pool = Database(dsn, most=8, actor=system("test"))
     await pool.open()
     yield pool
     await pool.close()

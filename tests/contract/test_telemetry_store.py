@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from cloud.kit.acting import system
 from cloud.kit.database import Database, fetch_all
 from cloud.kit.times import at
 from cloud.migrations.upgrade import upgrade
@@ -57,10 +58,12 @@ class TestTimescale(TelemetryStoreClaims):
 
     @pytest.fixture
     async def database(self, timescale: str) -> AsyncIterator[Database]:
-        pool = Database(timescale, most=2)
+        pool = Database(timescale, most=2, actor=system("test"))
         await pool.open()
         async with pool.transaction() as connection:  # one database for all tests
-            await connection.execute("TRUNCATE telemetry.kept, telemetry.rollup_log, telemetry.rollup_due")
+            await connection.execute("DELETE FROM telemetry.kept")
+            await connection.execute("DELETE FROM telemetry.rollup_log")
+            await connection.execute("DELETE FROM telemetry.rollup_due")
         yield pool
         await pool.close()
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cloud.kit.acting import system
 from cloud.kit.database import Connection, Database
 from cloud.migrations.upgrade import upgrade
 from cloud.telemetry import service
@@ -102,7 +103,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         nats = await stack.enter_async_context(Nats(tmp_path / "nats"))
         postgres = await stack.enter_async_context(EmbeddedPostgres(tmp_path / "postgres"))
         await asyncio.to_thread(upgrade, postgres.dsn)
-        database = Database(postgres.dsn, most=8)
+        database = Database(postgres.dsn, most=8, actor=system("test"))
         await database.open()
         stack.push_async_callback(database.close)
         log = await stack.enter_async_context(await RecordLog.open(tmp_path / "log", clock=clock, dice=dice))

@@ -15,6 +15,7 @@ from typing import Final
 import psycopg
 from psycopg import sql as statements
 
+from cloud.kit.acting import UPKEEP, acting
 from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
 from cloud.kit.times import at
 from cloud.telemetry.store import backlog, sql
@@ -52,19 +53,21 @@ class PlainStore(CommonStore):
         today = span_of(Resolution.RAW, at(now_ms))
         if self._today == today.since:
             return
-        async with self._database.transaction() as connection:
-            await backlog.lock_partitions(connection)
-            days = spans(Resolution.RAW, today.since - DAYS_BEHIND * DAY, today.since + DAYS_AHEAD * DAY)
-            missing = await _missing(connection, Resolution.RAW, [day.since for day in days])
-            if missing and not await _locked(connection, "reading"):
-                return  # in use: readings go to the rest, and a later call gets through
-            for day in missing:
-                await _make_day(connection, day)
+        with acting(UPKEEP):
+            async with self._database.transaction() as connection:
+                await backlog.lock_partitions(connection)
+                days = spans(Resolution.RAW, today.since - DAYS_BEHIND * DAY, today.since + DAYS_AHEAD * DAY)
+                missing = await _missing(connection, Resolution.RAW, [day.since for day in days])
+                if missing and not await _locked(connection, "reading"):
+                    return  # in use: readings go to the rest, and a later call gets through
+                for day in missing:
+                    await _make_day(connection, day)
         self._today = today.since
 
     async def run_maintenance(self, now_ms: int) -> MaintenanceReport:
         """See `TelemetryStore.run_maintenance`."""
-        return await self._maintain(now_ms)
+        with acting(UPKEEP):
+            return await self._maintain(now_ms)
 
     async def _maintain(self, now_ms: int) -> MaintenanceReport:
         report = MaintenanceReport()

@@ -14,6 +14,7 @@ import pytest
 from cloud.app.service import run
 from cloud.app.settings import CloudSettings, TelemetrySettings
 from cloud.app.timeseries import make_store, retention
+from cloud.kit.acting import system
 from cloud.kit.database import Database, fetch_one
 from cloud.telemetry.store.port import ReadingRow, Retention, TimeSource
 from kit.clock import SystemClock
@@ -77,7 +78,7 @@ async def test_the_service_answers_questions_and_rolls_up(database: Database, ds
 @pytest.mark.tier("postgres")
 async def test_a_database_that_was_not_migrated_is_named(postgres: EmbeddedPostgres) -> None:
     dsn = fresh_database(postgres, "not_migrated")
-    database = Database(dsn, most=1)
+    database = Database(dsn, most=1, actor=system("test"))
     await database.open()
     try:
         with pytest.raises(StoreFailedError, match="innkeeper-cloud migrate"):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 import pytest
 
 from cloud.kit.database import Connection, Database, fetch_all
@@ -140,12 +141,13 @@ async def test_a_projection_that_refuses_one_record_loses_only_that_one_and_the_
 
     async def picky(connection: Connection, _context: BatchContext, records: Sequence[Record]) -> None:
         for each in records:
-            await connection.execute("CREATE TABLE IF NOT EXISTS seen (n int)")
             await connection.execute("INSERT INTO seen VALUES (%s)", [each.body["n"]])
             if each.body["n"] == 2:
                 raise PeerProtocolError("no thirteenth floor")
         seen.extend(each.seq for each in records)
 
+    async with await psycopg.AsyncConnection.connect(database.dsn) as owner:  # the service itself makes no tables
+        await owner.execute("CREATE TABLE seen (n int); GRANT SELECT, INSERT ON seen TO innkeeper_system")
     ingest = worker(database, access=[picky])
     ack = await send(ingest, run_of(1, [record(n) for n in range(1, 4)]))
     assert (ack.status, ack.marks[0].hi) == (AckStatus.STORED, 3)
