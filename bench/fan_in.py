@@ -13,7 +13,9 @@ from typing import Final
 import psycopg
 import structlog
 
+from bench import fan_in_edges
 from bench.rows import Row, row
+from cloud.app.ingest import collect_seldom
 from cloud.kit.acting import system
 from cloud.kit.database import Connection, Database
 from cloud.migrations.upgrade import upgrade
@@ -88,9 +90,14 @@ def payloads(incarnation: bytes) -> list[tuple[EdgeId, bytes]]:
     return made
 
 
+def _topics(incarnation: bytes) -> list[tuple[str, bytes]]:
+    return [(up_topic(edge, Lane.C), payload) for edge, payload in payloads(incarnation)]
+
+
 def rows() -> list[Row]:
     """Measure and return the rows."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    collect_seldom()
     return asyncio.run(_rows())
 
 
@@ -106,7 +113,10 @@ async def measure(folder: Path) -> list[Row]:
         database = Database(server.dsn, most=6, actor=system("bench"))
         await database.open()
         try:
-            return await _against_copy(database, server.dsn)
+            rows = await _against_copy(database, server.dsn)
+            total = EDGES * BATCHES_EACH * BATCH_RECORDS
+            rows += await fan_in_edges.from_mqtt(folder, server.dsn, _topics, total, ROUNDS)
+            return rows + await fan_in_edges.many_edges(folder, server.dsn)
         finally:
             await database.close()
 

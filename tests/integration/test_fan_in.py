@@ -5,12 +5,16 @@ INNKEEPER_FAN_IN_CHAOS_S makes the chaos longer (seconds; 12 by default).
 
 import asyncio
 import contextlib
+import json
 import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cloud.kit.acting import system
@@ -265,3 +269,45 @@ async def test_nothing_is_lost_or_doubled_while_database_broker_and_workers_are_
     await house.settled()
     assert await house.problems() == []
     assert sum(sum(each.last.values()) for each in house.edges) > 1_000
+
+
+@pytest.mark.guarantee("G11")
+async def test_a_worker_of_its_own_serves_hands_over_and_ends_when_told_to(house: House, tmp_path: Path) -> None:
+    config = tmp_path / "cloud.toml"
+    config.write_text(
+        f'database.dsn = "{house.postgres.dsn}"\n'
+        f'broker = {{host = "{house.broker.host}", port = {house.broker.port}}}\n'
+        'ingest = {name = "alone", lease = "PT3S"}\n'
+    )
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cloud.app.main", "ingest", "--config", str(config), "--operations-port", "0",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    assert program.stdout is not None
+    try:
+        async with asyncio.timeout(SETTLE_S):
+            while b'"event":"serving"' not in (line := (await program.stdout.readline()).replace(b'": ', b'":')):
+                assert line, "it ended"
+            port = json.loads(line)["port"]
+            async with httpx.AsyncClient() as client:
+                while (await client.get(f"http://127.0.0.1:{port}/ready")).status_code != 200:
+                    await asyncio.sleep(0.05)
+                assert "innkeeper_ingest_total" in (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+            while await owners(house) != ["alone"] * 64:
+                await asyncio.sleep(0.05)
+            house.start("w1")
+            while sorted(set(await owners(house))) != ["alone", "w1"]:
+                await asyncio.sleep(0.05)
+            program.send_signal(signal.SIGTERM)
+            assert await program.wait() == 0
+            assert await owners(house) == ["w1"] * 64
+    finally:
+        if program.returncode is None:
+            program.kill()
+            await program.wait()
+
+
+async def owners(house: House) -> list[str]:
+    async with house.database.transaction() as connection:
+        rows = await fetch_all(connection, "SELECT owner FROM telemetry.shard ORDER BY shard")
+    return [(row["owner"] or "").split("/")[0] for row in rows]

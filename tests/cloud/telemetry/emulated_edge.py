@@ -57,6 +57,11 @@ class EmulatedEdge:
     def connected(self) -> bool:
         return self._link.connected
 
+    @property
+    def answered_ms(self) -> int | None:
+        """When the cloud last answered, on the clock handed in."""
+        return self._link.last_ack_ms
+
     def append(self, lane: Lane, count: int) -> None:
         self.last[lane] += count
         self._link.appended(self.incarnation, lane, self.last[lane])

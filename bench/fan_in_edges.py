@@ -1,0 +1,314 @@
+"""The fan-in from MQTT: one worker against a raw program on the same wire, and a thousand edges on two workers.
+
+Every role is a process of its own, as in life; what they found comes back through a pipe.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import lru_cache
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any, Final
+
+import cbor2
+import psutil
+import psycopg
+import structlog
+
+from bench.rows import Row, quantile, row
+from cloud.app.ingest import collect_seldom
+from cloud.kit.acting import system
+from cloud.kit.database import Connection, Database
+from cloud.telemetry.fan_in.leases import Worker
+from cloud.telemetry.fan_in.ledger_rows import COPY_END, COPY_HEAD, COPY_RECORDS, RowFrame, copy_rows
+from cloud.telemetry.ingest import IngestWorker
+from cloud.telemetry.ports import EdgeOwner
+from kit.clock import SystemClock
+from kit.dice import SeededDice
+from kit.mqtt_wire.transport import Broker, WireTransport
+from protocols.device_model.identity import EdgeId
+from protocols.errors import LinkLostError
+from protocols.link.edge_link import LinkTimes
+from protocols.link.lanes import Lane
+from protocols.link.topics import parse_up
+from provisioning.rehearsal.nats import Nats
+from tests.cloud.telemetry.emulated_edge import EmulatedEdge
+from tests.cloud.telemetry.sending import edge
+
+EDGES: Final = int(os.environ.get("INNKEEPER_BENCH_EDGES", "1000"))
+EDGES_S: Final = float(os.environ.get("INNKEEPER_BENCH_EDGES_S", "20"))
+BATCH_RECORDS: Final = 40
+BATCHES_A_SECOND: Final = 600
+RAMP_S: Final = 15.0
+PUBLISHED_AT_ONCE: Final = 64
+
+Payloads = Sequence[tuple[str, bytes]]
+
+
+async def owner_of(_connection: Connection, who: EdgeId) -> EdgeOwner:
+    """Every edge has a property of its own."""
+    return EdgeOwner("northlight", f"hotel-{who[-6:]}")
+
+
+def _child(target: Callable[..., None], *arguments: object) -> tuple[Any, Pipe]:
+    """Start `target(pipe, *arguments)` in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
+    process.start()
+    return process, ours
+
+
+async def _hear(pipe: Pipe) -> Any:  # noqa: ANN401 - whatever the child said
+    return await asyncio.to_thread(pipe.recv)
+
+
+# ---------------------------------------------------------------------- roles
+
+
+def be_worker(pipe: Pipe, dsn: str, port: int, name: str) -> None:
+    """Ingest until told to end; then tell what was done."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    asyncio.run(_be_worker(pipe, dsn, port, name))
+
+
+async def _be_worker(pipe: Pipe, dsn: str, port: int, name: str) -> None:
+    collect_seldom()
+    database = Database(dsn, most=6, actor=system("ingest"))
+    await database.open()
+    worker = IngestWorker(
+        database, WireTransport(Broker("127.0.0.1", port, f"cloud-ingest-{name}")), owner_of=owner_of, projections={},
+        clock=SystemClock("host"), me=Worker(name, "1"), lease=timedelta(seconds=6),
+    )  # fmt: skip
+
+    async def keep() -> None:
+        while True:
+            try:
+                await worker.run()
+            except LinkLostError:
+                await asyncio.sleep(0.2)
+
+    running = asyncio.create_task(keep())
+    while not worker.shards:  # noqa: ASYNC110 - measured from outside
+        await asyncio.sleep(0.02)
+    pipe.send("ready")
+    process, rss = psutil.Process(), []
+    while not pipe.poll():
+        rss.append(process.memory_info().rss)
+        await asyncio.sleep(0.25)
+    used = time.process_time()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await database.close()
+    counts = worker.counts
+    pipe.send((counts.records, dict(counts.batches), counts.groups, used, rss))
+
+
+def be_raw(pipe: Pipe, dsn: str, port: int, records: int) -> None:
+    """The limit: the same messages into the same table, nothing checked, no marks, no newest values, no answers."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    asyncio.run(_be_raw(pipe, dsn, port, records))
+
+
+async def _be_raw(pipe: Pipe, dsn: str, port: int, records: int) -> None:
+    collect_seldom()
+    incarnation, now_ms, stored = os.urandom(16), SystemClock("host").wall_ms(), 0
+    async with (
+        await psycopg.AsyncConnection.connect(dsn) as database,
+        WireTransport(Broker("127.0.0.1", port, "raw-program")).connect(subscribe=["up/#"]) as link,
+    ):
+        pipe.send("ready")
+        while stored < records:
+            taken = await link.batch(40)
+            rows: list[bytes] = []
+            for _, payload, *_ in taken:
+                head = cbor2.loads(payload or b"")
+                inside = cbor2.loads(zlib.decompress(head["z"], -15))["r"]
+                frame = RowFrame.of(
+                    tenant="northlight", property_id="hotel", edge=head["edge"], incarnation=incarnation, lane="C",
+                    received_ms=now_ms,
+                )  # fmt: skip
+                rows += copy_rows(frame, range(head["first"], head["first"] + len(inside)), inside)
+            async with database.transaction(), database.cursor() as cursor, cursor.copy(COPY_RECORDS) as copy:
+                await copy.write(b"".join((COPY_HEAD, *rows, COPY_END)))
+            link.acknowledge(taken)
+            stored += len(rows)
+        pipe.send(("stored", time.process_time()))
+
+
+def be_publisher(pipe: Pipe, port: int, made: Payloads) -> None:
+    """Publish everything, as fast as the broker takes it, when told to."""
+    asyncio.run(_be_publisher(pipe, port, made))
+
+
+async def _be_publisher(pipe: Pipe, port: int, made: Payloads) -> None:
+    messages = [(topic.encode(), payload) for topic, payload in made]
+    async with WireTransport(Broker("127.0.0.1", port, "publisher-1")).connect() as link:
+        pipe.send("ready")
+        await _hear(pipe)
+        for start in range(0, len(messages), PUBLISHED_AT_ONCE):
+            await link.publish_many(messages[start : start + PUBLISHED_AT_ONCE])
+        pipe.send("done")
+
+
+def be_edges(pipe: Pipe, port: int, count: int, seconds: float) -> None:
+    """Be many edges for some seconds; then wait until all is acknowledged and tell how it went."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    asyncio.run(_be_edges(pipe, port, count, seconds))
+
+
+@lru_cache(maxsize=20_000)
+def _record(seq: int) -> bytes:
+    from bench.fan_in import records
+
+    return records(seq, 1)[0]
+
+
+async def _be_edges(pipe: Pipe, port: int, count: int, seconds: float) -> None:
+    collect_seldom()
+    clock, dice = SystemClock("host"), SeededDice(5)
+    edges = [
+        EmulatedEdge(
+            edge(n), WireTransport(Broker("127.0.0.1", port, edge(n))), clock=clock, dice=dice.fork(f"{n}"),
+            record=_record, times=LinkTimes(), reconnect_most_ms=20_000,
+        )
+        for n in range(count)
+    ]  # fmt: skip
+    running = []
+    for each in edges:
+        running.append(asyncio.create_task(each.run()))
+        await asyncio.sleep(RAMP_S / count / 2)
+    while not all(each.connected for each in edges):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    pipe.send("connected")
+    for each in edges:
+        each.ack_waits_ms.clear()
+    began, turn = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < seconds:
+        while turn < passed * BATCHES_A_SECOND:
+            edges[turn % count].append(Lane.C, BATCH_RECORDS)
+            turn += 1
+        await asyncio.sleep(0.01)
+    while not all(each.caught_up for each in edges):  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    took = time.perf_counter() - began
+    waits = [wait for each in edges for wait in each.ack_waits_ms]
+    pipe.send((turn, took, waits))
+    await _hear(pipe)  # the broker was killed and came back
+    seen_ms = clock.now_ms()
+    while not all(_answered_since(each, seen_ms) for each in edges):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    attempts = sorted(at for each in edges for at in each.attempts_ms if at > seen_ms - 5_000)
+    pipe.send(((clock.now_ms() - seen_ms) / 1000, attempts))
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def _answered_since(one: EmulatedEdge, since_ms: int) -> bool:
+    return one.connected and one.answered_ms is not None and one.answered_ms > since_ms
+
+
+# ---------------------------------------------------------------------- measurements
+
+
+async def from_mqtt(folder: Path, dsn: str, make: Callable[[bytes], Payloads], records: int, rounds: int) -> list[Row]:
+    """One worker and a raw program in turn, each with the same number of fresh batches."""
+    ours: list[float] = []
+    raw: list[float] = []
+    async with Nats(folder / "nats-rate") as broker:
+        for n in range(rounds):
+            for kind, rates in (("worker", ours), ("raw", raw)):
+                made = make(os.urandom(16))
+                assert all(parse_up(topic).lane is Lane.C for topic, _ in made[:1])
+                if kind == "worker":
+                    reader, heard = _child(be_worker, dsn, broker.port, f"rate-{n}")
+                else:
+                    reader, heard = _child(be_raw, dsn, broker.port, records)
+                publisher, told = _child(be_publisher, broker.port, made)
+                assert (await _hear(heard), await _hear(told)) == ("ready", "ready")
+                before = await _count(dsn)
+                began = time.perf_counter()
+                told.send("go")
+                while (done := await _count(dsn) - before) < records:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                rates.append(done / (time.perf_counter() - began))
+                await _hear(told)
+                if kind == "worker":
+                    heard.send("end")
+                await _hear(heard)
+                reader.join()
+                publisher.join()
+    name = "raw program: MQTT in bulk, unchecked, COPY into the same table"
+    return [
+        row(name, raw, "rows/s"),
+        row(
+            "one worker from MQTT to committed and acknowledged",
+            ours,
+            "rows/s",
+            ratio_to=name,
+            peer=quantile(raw, 0.5),
+            bar=">= 0.69 of a raw program (120 of 173 thousand)",
+            holds=lambda _rate, ratio: ratio is not None and ratio >= 0.69,
+        ),
+    ]
+
+
+async def _count(dsn: str) -> int:
+    """Rows ever copied: the sequence that numbers them, read without a scan."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        cursor = await connection.execute(
+            "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM telemetry.record_id"
+        )
+        found = await cursor.fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+async def many_edges(folder: Path, dsn: str) -> list[Row]:
+    """A thousand edges on two workers; then the broker is killed."""
+    async with Nats(folder / "nats-edges") as broker:
+        children = [_child(be_worker, dsn, broker.port, name) for name in ("edges-1", "edges-2")]
+        for _, pipe in children:
+            assert await _hear(pipe) == "ready"
+        edges, told = _child(be_edges, broker.port, EDGES, EDGES_S)
+        assert await _hear(told) == "connected"
+        turns, took, waits = await _hear(told)
+        await broker.kill()
+        await broker.start()
+        told.send("killed")
+        back_s, attempts = await _hear(told)
+        edges.join()
+        ends = []
+        for process, pipe in children:
+            pipe.send("end")
+            ends.append(await _hear(pipe))
+            process.join()
+    rss = [one for end in ends for one in end[4]]
+    half = [end[4] for end in ends]
+    growth = max((max(each[-4:]) - max(each[len(each) // 2 - 2 : len(each) // 2 + 2])) / 2**20 for each in half)
+    peak = _peak_a_second(attempts)
+    return [
+        row(f"{EDGES} edges, two workers: batches", [turns / took], "batches/s", bar=">= 500 batches/s",
+            holds=lambda rate, _: rate >= 500),
+        row(f"{EDGES} edges, two workers: readings", [turns * BATCH_RECORDS / took], "rows/s", bar=">= 20000 rows/s",
+            holds=lambda rate, _: rate >= 20_000),
+        row("append to acknowledged, p95", [float(quantile(waits, 0.95))], "ms", bar="<= 1000 ms",
+            holds=lambda wait, _: wait <= 1_000),
+        row("a worker's memory at its most", [max(rss) / 2**20], "MiB"),
+        row("a worker's growth in the second half", [growth], "MiB", bar="<= 16 MiB", holds=lambda mib, _: mib <= 16),
+        row("broker killed: until every edge was answered again", [back_s], "s"),
+        row("broker killed: connections tried in the busiest second", [float(peak)], "1/s"),
+    ]  # fmt: skip
+
+
+def _peak_a_second(attempts_ms: Sequence[int]) -> int:
+    counts: dict[int, int] = {}
+    for at in attempts_ms:
+        counts[at // 1_000] = counts.get(at // 1_000, 0) + 1
+    return max(counts.values(), default=0)
