@@ -1,10 +1,11 @@
 """The guest's page as a guest meets it, in Chromium, with emulated locks behind the browser's Bluetooth.
 
-`BrowserBluetooth` is the air between the two: Chromium emulates a Bluetooth adapter and asks over its debugging protocol
-what a peripheral would answer; each question goes through bleak's API to the emulated lock in the same event loop. It adds
-nothing of its own: services and properties are those the lock shows, values are the lock's. What it cannot do is pass on a
-notification (the debugging protocol has no such command), so the page reads the frame notified last, as SPEC.md 1 allows.
-Nor does the protocol tell when a page lets go of a device, which a real adapter would see: `RELEASED` has the tab tell it.
+`BrowserBluetooth` is the air between the two: Chromium emulates a Bluetooth adapter and asks over its debugging
+protocol what a peripheral would answer; each question goes through bleak's API to the emulated lock in the same event
+loop. It adds nothing of its own: services and properties are those the lock shows, values are the lock's. It cannot
+pass on a notification (the debugging protocol has no such command), so the page reads the frame notified last, as
+SPEC.md 1 allows. Nor does the protocol tell when a page lets go of a device, which a real adapter would see: `RELEASED`
+has the tab tell it.
 """
 
 import asyncio
@@ -75,7 +76,7 @@ async def served(dist: Path) -> AsyncIterator[str]:
 
 
 class BrowserBluetooth:
-    """One browser's emulated adapter. `chooses` is the door that the guest picks in the browser's list; None closes it."""
+    """One browser's emulated adapter. `chooses` is the door that the guest picks in the list; None closes the list."""
 
     def __init__(self, backend: BleBackend, doors: dict[str, DoorKeys], lock_time_s: Callable[[str], int]) -> None:
         self._backend, self._doors, self._lock_time_s = backend, doors, lock_time_s
@@ -89,21 +90,25 @@ class BrowserBluetooth:
         self.offered: list[list[str]] = []
         self.faults: list[str] = []
         self.before: Callable[[str, str, bytes], Awaitable[None]] | None = None
-        """Called with the door, what is asked of it (read, write, subscribe) and the frame, before it reaches the lock."""
+        """Called with the door, what is asked of it (read, write, subscribe) and the frame, before the lock hears."""
 
     @asynccontextmanager
-    async def plugged(self, browser: Browser) -> AsyncIterator["BrowserBluetooth"]:
-        """Switch the emulation on while inside."""
+    async def plugged(self, browser: Browser, address: str) -> AsyncIterator["BrowserBluetooth"]:
+        """Switch the emulation on while inside; `address` serves any page."""
         session = await browser.new_browser_cdp_session()
         self._say = cast(Say, session.send)
         await session.send("BluetoothEmulation.enable", {"state": "powered-on", "leSupported": True})
-        for address in self._addresses.values():
-            await self._show_device(address)
+        for device in self._addresses.values():
+            await self._show_device(device)
         self._hear(session, "BluetoothEmulation.gattOperationReceived", self._on_gatt)
         self._hear(session, "BluetoothEmulation.characteristicOperationReceived", self._on_characteristic)
         self._hear(session, "BluetoothEmulation.descriptorOperationReceived", self._on_descriptor)
         working = asyncio.create_task(self._work())
         try:
+            # The emulated adapter goes with the last page that uses it, a reload's too: one page more stays.
+            holder = await browser.new_page()
+            await holder.goto(f"{address}/guest/icon.svg")
+            await holder.evaluate("navigator.bluetooth.getAvailability()")
             yield self
         finally:
             working.cancel()
@@ -120,8 +125,8 @@ class BrowserBluetooth:
         return any(client.is_connected for client in self._clients.values())
 
     async def switch(self, *, on: bool) -> None:
-        """Turn the phone's Bluetooth on or off."""
-        state = {"state": "powered-on" if on else "powered-off"}
+        """Give the phone an adapter or take it away; one that is only switched off, Chromium calls available."""
+        state = {"state": "powered-on" if on else "absent"}
         await self._send("BluetoothEmulation.setSimulatedCentralState", state)
 
     async def in_tab(self, page: Page) -> None:
@@ -138,9 +143,7 @@ class BrowserBluetooth:
             if self.chooses is None:
                 await session.send("DeviceAccess.cancelPrompt", {"id": event["id"]})
             else:
-                await session.send(
-                    "DeviceAccess.selectPrompt", {"id": event["id"], "deviceId": devices[self.chooses]}
-                )
+                await session.send("DeviceAccess.selectPrompt", {"id": event["id"], "deviceId": devices[self.chooses]})
 
         def on_released() -> None:
             for address in list(self._clients):
@@ -151,9 +154,7 @@ class BrowserBluetooth:
         self._hear(session, "DeviceAccess.deviceRequestPrompted", on_prompt)
         await session.send("DeviceAccess.enable")
 
-    def _hear(
-        self, session: CDPSession, event: str, handler: Callable[[dict[str, Any]], Awaitable[None]]
-    ) -> None:
+    def _hear(self, session: CDPSession, event: str, handler: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         session.on(event, lambda said: self._asked.put_nowait(lambda: handler(said)))
 
     async def _send(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import { type Availability, type DoorDevice, type DoorLink, type DoorRadio, NotC
 /** Notifications that have not come for this long may not come at all: then we read. */
 const QUIET_MS = 400
 const POLL_MS = 60
+/** A write or read that has not ended by then will not: the link is gone, whatever the browser has noticed. */
+export const OPERATION_WAIT_MS = 2_000
 /** A message has at most 1024 bytes: 54 frames at the smallest MTU. */
 const FRAMES_WAITING_MOST = 64
 
@@ -156,10 +158,10 @@ class GattLink implements DoorLink {
   readonly #taken = new Set<string>()
   #waiting: Bytes[] = []
   #wake: (() => void) | null = null
-  #reading: Promise<void> | null = null
+  #reading: Promise<boolean> | null = null
   #isNotified = false
   #hasRead = false
-  #isLost = false
+  readonly #lost = new AbortController()
 
   constructor(device: WebDevice, server: WebServer, tx: WebCharacteristic, rx: WebCharacteristic) {
     this.#server = server
@@ -172,12 +174,13 @@ class GattLink implements DoorLink {
 
   async write(frame: Bytes): Promise<void> {
     await this.#reading // one operation at a time is all that GATT takes
-    if (this.#isLost) throw new LinkLostError('the link broke')
+    if (this.#lost.signal.aborted) throw new LinkLostError('the link broke')
     try {
-      await this.#tx.writeValueWithoutResponse(frame)
+      if (await this.#inTime(this.#tx.writeValueWithoutResponse(frame))) return
     } catch (error) {
       throw error instanceof DOMException ? new LinkLostError(`writing failed: ${error.message}`, { cause: error }) : error
     }
+    throw new LinkLostError('writing did not end')
   }
 
   async read(waitMs: number): Promise<Bytes | null> {
@@ -186,11 +189,11 @@ class GattLink implements DoorLink {
     for (;;) {
       const frame = this.#waiting.shift()
       if (frame !== undefined) return frame
-      if (this.#isLost) throw new LinkLostError('the link broke')
+      if (this.#lost.signal.aborted) throw new LinkLostError('the link broke')
       const leftMs = untilMs - performance.now()
       if (leftMs <= 0) return null
       if (quietMs <= 0) await this.#readOnce()
-      if (this.#waiting.length === 0 && !this.#isLost) await this.#quiet(Math.min(leftMs, quietMs > 0 ? quietMs : POLL_MS))
+      if (this.#waiting.length === 0 && !this.#lost.signal.aborted) await this.#quiet(Math.min(leftMs, quietMs > 0 ? quietMs : POLL_MS))
       quietMs = 0
     }
   }
@@ -218,12 +221,28 @@ class GattLink implements DoorLink {
 
   async #readOnce(): Promise<void> {
     this.#hasRead = true
-    this.#reading = this.#rx.readValue().then(
+    const read = this.#rx.readValue().then(
       (value) => this.#take(bytesOf(value)),
       () => {}, // refused, or the link broke: the one leaves us to notifications, the other is told by its own event
     )
+    this.#reading = this.#inTime(read)
     await this.#reading
     this.#reading = null
+  }
+
+  /** Whether `operation` ended before the link did; if neither ends, the link is taken for lost. */
+  async #inTime(operation: Promise<unknown>): Promise<boolean> {
+    let late: ReturnType<typeof setTimeout> | undefined
+    const { signal } = this.#lost
+    const ended = new Promise<false>((resolve) => {
+      late = setTimeout(() => { this.#onLost(); resolve(false) }, OPERATION_WAIT_MS)
+      signal.addEventListener('abort', () => resolve(false), { once: true })
+    })
+    try {
+      return await Promise.race([operation.then(() => true), ended])
+    } finally {
+      clearTimeout(late)
+    }
   }
 
   async #quiet(waitMs: number): Promise<void> {
@@ -238,7 +257,7 @@ class GattLink implements DoorLink {
   }
 
   #onLost(): void {
-    this.#isLost = true
+    this.#lost.abort()
     this.#wake?.()
   }
 }

@@ -122,7 +122,7 @@ class StageCharacteristic extends EventTarget {
   readsAsked = 0
   written: Bytes[] = []
   writeFails: DOMException | null = null
-  isBusy = false
+  hangs = false
   notifyFails: DOMException | null = null
 
   async startNotifications(): Promise<this> {
@@ -138,9 +138,7 @@ class StageCharacteristic extends EventTarget {
 
   async readValue(): Promise<DataView> {
     this.readsAsked += 1
-    this.isBusy = true
-    await Promise.resolve()
-    this.isBusy = false
+    if (this.hangs) await new Promise(() => {})
     if (this.reads.length === 0) throw new DOMException('not permitted', 'NotSupportedError')
     const frame = this.reads.length > 1 ? this.reads.shift()! : this.reads[0]!
     this.notify(frame) // a read fires the same event
@@ -148,6 +146,7 @@ class StageCharacteristic extends EventTarget {
   }
 
   async writeValueWithoutResponse(value: Bytes): Promise<void> {
+    if (this.hangs) await new Promise(() => {})
     if (this.writeFails !== null) throw this.writeFails
     this.written.push(value)
   }

@@ -115,6 +115,31 @@ describe('the link', () => {
     link.close()
   })
 
+  it('an operation that the browser never ends is a lost link', async () => {
+    vi.useFakeTimers()
+    const { link, tx, rx } = await linked()
+    tx.hangs = true
+    const writing = expect(link.write(FRAME)).rejects.toBeInstanceOf(LinkLostError)
+    await vi.advanceTimersByTimeAsync(2_000)
+    await writing
+    const other = await linked()
+    other.rx.hangs = true
+    const reading = expect(other.link.read(3_000)).rejects.toBeInstanceOf(LinkLostError)
+    await vi.advanceTimersByTimeAsync(2_400)
+    await reading
+    expect(rx.readsAsked).toBe(0)
+    vi.useRealTimers()
+  })
+
+  it('a read that the broken link swallowed ends with the link', async () => {
+    const { link, rx, bluetooth } = await linked()
+    rx.hangs = true
+    const reading = expect(link.read(60_000)).rejects.toBeInstanceOf(LinkLostError)
+    await vi.waitFor(() => expect(rx.readsAsked).toBe(1))
+    bluetooth.device.drop()
+    await reading
+  })
+
   it('a lock that floods is left', async () => {
     const { link, rx } = await linked()
     for (let at = 0; at < 200; at += 1) rx.notify(Uint8Array.of(0xc0, at))
