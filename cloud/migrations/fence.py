@@ -47,6 +47,9 @@ BY_PARENT: Final = {
     "telemetry.hole": _OF_EDGE,
     "telemetry.proof": _OF_EDGE,
     "telemetry.reading": _OF_SERIES,
+    "telemetry.reading_1m": _OF_SERIES,
+    "telemetry.reading_15m": _OF_SERIES,
+    "telemetry.reading_1d": _OF_SERIES,
     "telemetry.rollup_1m": _OF_SERIES,
     "telemetry.rollup_15m": _OF_SERIES,
     "telemetry.rollup_1d": _OF_SERIES,
@@ -58,7 +61,10 @@ BY_PARENT: Final = {
 """Tables whose owner is not told by a column `tenant` or `property`, and what tells it."""
 SYSTEM_ONLY: Final = frozenset(
     {
+        "platform.attempt_bucket",
+        "platform.password",
         "platform.session",  # looked up before anybody is known
+        "platform.token",
         "telemetry.refused",  # holds what strangers sent
         "telemetry.shard",
         "telemetry.worker",
@@ -164,18 +170,19 @@ def _tables(connection: Connection) -> list[tuple[str, str, frozenset[str]]]:
     return [(row.name, "timescale" if row.name in of_timescale else row.kind, frozenset(row.columns)) for row in rows]
 
 
-def _names_of_timescale(connection: Connection) -> frozenset[str]:
-    """Return hypertables and continuous aggregates, where there are any."""
+def _names_of_timescale(connection: Connection) -> dict[str, str]:
+    """Return hypertables and continuous aggregates with what ALTER calls them, where there are any."""
     if connection.execute(text("SELECT to_regclass('timescaledb_information.hypertables')")).scalar() is None:
-        return frozenset()
+        return {}
     rows = connection.execute(
         text(
-            "SELECT format('%I.%I', hypertable_schema, hypertable_name) FROM timescaledb_information.hypertables"
-            " UNION ALL SELECT format('%I.%I', view_schema, view_name)"
+            "SELECT format('%I.%I', hypertable_schema, hypertable_name), 'TABLE'"
+            " FROM timescaledb_information.hypertables"
+            " UNION ALL SELECT format('%I.%I', view_schema, view_name), 'MATERIALIZED VIEW'"
             " FROM timescaledb_information.continuous_aggregates"
         )
     )
-    return frozenset(row[0] for row in rows)
+    return {row[0]: row[1] for row in rows}
 
 
 def _hand_partitions_over(connection: Connection) -> None:
@@ -192,6 +199,8 @@ def _hand_partitions_over(connection: Connection) -> None:
     )
     for row in rows.all():
         connection.exec_driver_sql(f"ALTER TABLE {row[0]} OWNER TO {UPKEEP_ROLE}")
+    for name, kind in sorted(_names_of_timescale(connection).items()):  # upkeep refreshes, compresses and drops chunks
+        connection.exec_driver_sql(f"ALTER {kind} {name} OWNER TO {UPKEEP_ROLE}")
 
 
 def _schema_rights(schema: str) -> list[str]:

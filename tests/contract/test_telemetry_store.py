@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from cloud.kit.acting import system
+from cloud.kit.acting import acting, system, tenant
 from cloud.kit.database import Database, fetch_all
 from cloud.kit.times import at
 from cloud.migrations.upgrade import upgrade
 from cloud.telemetry.store import sql
 from cloud.telemetry.store.choice import choose
 from cloud.telemetry.store.plain import PlainStore
-from cloud.telemetry.store.port import TelemetryStore
+from cloud.telemetry.store.port import Resolution, TelemetryStore
 from cloud.telemetry.store.timescale import TimescaleStore
 from cloud.telemetry.store.writing import UnnestWriter
 from tests.cloud.conftest import database, dsn, postgres
@@ -98,3 +98,13 @@ class TestTimescale(TelemetryStoreClaims):
         for resolution in sql.ROLLUPS:
             found = await self.all_buckets(database, store, "compressed-house", resolution)
             assert found == oracle.buckets(rows, resolution)
+
+    @pytest.mark.guarantee("G8")
+    async def test_a_caller_asks_as_its_tenant(self, database: Database, store: TelemetryStore) -> None:
+        await self.write(database, store, [row("asked-house", 1, NOW_MS - DAY_MS)])
+        await self.settle(store)
+        with acting(tenant("northlight")):
+            assert len(await self.all_buckets(database, store, "asked-house", Resolution.MINUTE)) == 1
+            assert len(await self.all_points(database, store, "asked-house")) == 1
+        with acting(tenant("southwind")):
+            assert await self.all_points(database, store, "asked-house") == []
