@@ -9,6 +9,7 @@ from typing import TypeVar
 from edge.api.token import read_or_make_token
 from edge.app.buses import read_descriptors, site_transport
 from edge.app.json_devices import check_northbound
+from edge.app.keys import read_private_key
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
 from edge.app.uplink import missing_files, read_command_key
@@ -53,6 +54,8 @@ def _edge_problems(config: Path, environ: Mapping[str, str]) -> list[str]:
         _tried(lambda: policy_document.parse(_read(policy), str(policy)), found)
     if settings.data_dir.exists() and not settings.data_dir.is_dir():
         found.append(f"{config}: data_dir: {settings.data_dir} is not a folder")
+    if (head_key := settings.head_key_path) is not None:
+        _tried(lambda: read_private_key(head_key), found)
     found += _api_problems(settings, config)
     found += _mqtt_problems(settings, config)
     if (uplink := settings.uplink) is not None:

@@ -1,4 +1,4 @@
-"""`innkeeper-edge`: run the edge, run the doors, ask how the doors are, or check a configuration without running it."""
+"""`innkeeper-edge`: run the edge, run the doors, ask how the doors are, check a configuration, prove the log."""
 
 import argparse
 import asyncio
@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from edge.app.doors import main as doors_main
 
             return doors_main(arguments.config, os.environ)
+        if command == "verify-log":
+            return _verify_log(arguments)
         if command == "doors-status":
             from edge.app.doors_status import main as doors_status
 
@@ -50,6 +52,14 @@ def _run(config: Path, environ: Mapping[str, str]) -> int:
     except PlatformError as error:
         return _say(FAILED, error)
     return 0
+
+
+def _verify_log(arguments: argparse.Namespace) -> int:
+    from edge.log.verify import run
+
+    return run(
+        arguments.folder, keys=arguments.key, heads=arguments.head, say=lambda line: sys.stdout.write(f"{line}\n")
+    )
 
 
 def _check(config: Path, environ: Mapping[str, str]) -> int:
@@ -79,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=says, description=says)
         command.add_argument("--config", type=Path, required=True, help="edge.toml; for doors, doors.toml")
+    says = "prove that the record log is what was written; exit status 0: it is, 1: it is not, 2: it cannot be read"
+    verify = commands.add_parser("verify-log", help=says, description=says)
+    verify.add_argument("folder", type=Path, help="the folder `log` in `data_dir`; a running edge is not disturbed")
+    verify.add_argument("--key", type=Path, action="append", default=[], help="public key of the signed heads, PEM")
+    verify.add_argument("--head", type=Path, action="append", default=[], help="a signed head that was kept elsewhere")
     return parser
 
 

@@ -4,12 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from edge.app.house import House
 from edge.app.json_devices import read_secret
+from edge.app.keys import read_public_key
 from edge.app.settings import UplinkSettings
 from edge.link.ports import LiveState
 from edge.link.uplink import Uplink
@@ -37,15 +36,7 @@ def read_command_key(settings: UplinkSettings) -> Resolve:
     path = settings.command_public_key_path
     if path is None:
         return _nobody
-    try:
-        key = load_pem_public_key(path.read_bytes())
-    except OSError as error:
-        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise InvalidInputError(str(path), "is not a PEM public key") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise InvalidInputError(str(path), "is not a P-256 public key")
-    pinned, ours = settings.command_key_id.encode(), key
+    pinned, ours = settings.command_key_id.encode(), read_public_key(path)
 
     def resolve(kid: bytes) -> ec.EllipticCurvePublicKey | None:
         return ours if kid == pinned else None

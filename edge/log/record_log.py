@@ -37,6 +37,7 @@ READ_RECORDS_MAX: Final = 1_000
 APPEND_RECORDS_MAX: Final = 200
 ENCODED_RECORDS_MAX: Final = 5_000
 NOTICE_KIND: Final = "record_log"
+HEAD_KIND: Final = "log_head"
 NOTICES_MAX: Final = 100
 """What the log has to say and cannot write yet; beyond it the oldest is forgotten."""
 
@@ -446,6 +447,9 @@ class RecordLog:
             head = await self._writers[Lane.A].ask(sign)
             if head is not None:
                 await asyncio.get_running_loop().run_in_executor(None, write_head, self._disk, self._folder, head)
+                # A head counts where the one who would rewrite the log cannot reach: the cloud keeps it too.
+                if not self._closing:
+                    await self.append(Lane.B, HEAD_KIND, {"head": head.hex()})
         except StoreFailedError as error:
             self._log.warning("record_log_head_unsigned", error=str(error))
 

@@ -33,7 +33,7 @@ from provisioning.rehearsal.clients import CloudApi, EdgeApi
 from provisioning.rehearsal.control import ControlLine
 from provisioning.rehearsal.embedded_postgres import EmbeddedPostgres
 from provisioning.rehearsal.emulators import Field, Locks, PmsDesk
-from provisioning.rehearsal.identities import DoorIdentities, make_command_key, make_door_identities
+from provisioning.rehearsal.identities import DoorIdentities, make_door_identities, make_signing_key
 from provisioning.rehearsal.line import Line
 from provisioning.rehearsal.nats import Nats, Rights, Tls, cloud_rights, edge_rights, free_port
 from provisioning.rehearsal.phone import Guest
@@ -206,7 +206,7 @@ class Building:
         self.line = await stack.enter_async_context(Line(HOST, self.brokers["cloud"].port))
         observer = link.client(OBSERVER)
         say("starting the PMS, the cloud, the field devices, doors and the edge")
-        command_key, command_public = make_command_key(config)
+        command_key, command_public = make_signing_key(config, "command")
         await self._start_cloud(config, site_plan, link.client(CLOUD_IDENTITY), command_key)
         await self._start_field(site_plan, site.client(ZIGBEE_IDENTITY))
         await self._start_edge(
@@ -355,6 +355,7 @@ class Building:
             "data_dir": self.folder / "edge",
             "site_plan_path": site_plan,
             "policy_path": policy_path,
+            "head_key_path": make_signing_key(config, "head")[0],
             "clock_trust": "host",
             "api": {"host": HOST, "port": self.ports.edge, "token_path": config / "edge-api.token"},
             "uplink": {

@@ -48,10 +48,10 @@ def make_door_identities(property_id: str, doors: list[DoorEntry], dice: Dice) -
     )
 
 
-def make_command_key(folder: Path) -> tuple[Path, Path]:
-    """Make the key that signs the cloud's commands and documents; return private and public PEM files."""
+def make_signing_key(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a key that signs; return private and public PEM files, `name`.key.pem and `name`.pub.pem."""
     key = ec.generate_private_key(ec.SECP256R1())
-    private_path, public_path = folder / "command.key.pem", folder / "command.pub.pem"
+    private_path, public_path = folder / f"{name}.key.pem", folder / f"{name}.pub.pem"
     write_private(
         private_path,
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.log.heads import FILE_NAME, HeadSigner
-from edge.log.record_log import Entry, RecordLog
+from edge.log.record_log import HEAD_KIND, Entry, RecordLog
 from edge.log.row_check import check_bytes, checked
 from edge.log.settings import LaneSettings, LogSettings
 from edge.log.verify import Report, run, verify_folder
@@ -207,4 +207,7 @@ async def test_heads_are_signed_by_and_by_and_the_newest_can_be_handed_on(tmp_pa
         while not (tmp_path / FILE_NAME).exists():
             await asyncio.sleep(0.002)
         assert (tmp_path / FILE_NAME).read_bytes() == head[1]
+        while not (sent := [each for each in await log.read(Lane.B, 0) if each.kind == HEAD_KIND]):
+            await asyncio.sleep(0.002)
+        assert [bytes.fromhex(each.body["head"]) for each in sent] == [head[1]]  # and none because of itself
     assert verify_folder(tmp_path, keys=[KEY.public_key()]).heads_good == 1
