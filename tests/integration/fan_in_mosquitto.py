@@ -20,7 +20,10 @@ class Mosquitto:
         self.host, self.port = "127.0.0.1", free_port("127.0.0.1")
         self._config = folder / "mosquitto.conf"
         folder.mkdir(parents=True)
-        self._config.write_text(f"listener {self.port} {self.host}\nallow_anonymous true\npersistence false\n")
+        self._config.write_text(
+            f"listener {self.port} {self.host}\nallow_anonymous true\npersistence false\n"
+            "max_inflight_messages 1000\nmax_queued_messages 10000\nset_tcp_nodelay true\n"
+        )
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
