@@ -302,7 +302,8 @@ async def many_edges(folder: Path, dsn: str) -> list[Row]:
             holds=lambda rate, _: rate >= 500),
         row(f"{EDGES} edges, two workers: readings", [turns * BATCH_RECORDS / took], "rows/s", bar=">= 20000 rows/s",
             holds=lambda rate, _: rate >= 20_000),
-        row("two workers: CPU, start to end, a reading", [sum(end[3] for end in ends) / max(1, turns * BATCH_RECORDS) * 1e6],
+        row("two workers: CPU, start to end, a reading",
+            [sum(end[3] for end in ends) / max(1, turns * BATCH_RECORDS) * 1e6],
             "us/row"),
         row("two workers: messages a transaction", [sum(sum(end[1].values()) for end in ends)
             / max(1, sum(end[2] for end in ends))], "messages"),
