@@ -295,10 +295,12 @@ async def test_a_key_becomes_usable_while_the_page_is_open(house: House) -> None
 @pytest.mark.requirement("A4")
 async def test_bluetooth_that_is_off_is_said_to_be_and_noticed_when_it_comes_back(house: House) -> None:
     tab = await house.guest("door-101")
-    await expect(tab.page.get_by_text("Bluetooth is on.")).to_be_visible()
+    hint = tab.page.get_by_text("Switch Bluetooth on, stand at the door")
+    await expect(hint).to_be_visible()
     await house.bluetooth.switch(on=False)
     await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await expect(tab.notice("bluetooth-off")).to_contain_text("Bluetooth is off")
+    await expect(hint).to_have_count(0)
     assert await tab.tap("door-101") == "failed"
     await expect(tab.outcome("door-101")).to_contain_text("Bluetooth is off")
     await house.bluetooth.switch(on=True)
@@ -366,6 +368,15 @@ async def test_what_is_no_key_of_this_phone_is_not_taken(house: House) -> None:
     await expect(tab.page.locator("[data-holding]")).to_have_count(1)
     await tab.take(mine)
     await expect(tab.page.locator("[data-holding]")).to_have_count(1)
+
+
+async def test_a_link_written_without_its_slash_arrives_whole(house: House) -> None:
+    tab = await house.tab()
+    link = key_link(house.address, house.bundle(await tab.phone_key(), "door-101"))
+    await tab.page.goto("about:blank")
+    await tab.page.goto(link.replace("/guest/#", "/guest#"))
+    await expect(tab.page.locator("[data-holding]")).to_have_count(1)
+    assert tab.page.url == f"{house.address}/guest/"
 
 
 @pytest.mark.requirement("CHK-10", "A1")

@@ -150,7 +150,6 @@ function HoldingDoors({ guest, state, holding }: { guest: Guest; state: GuestSta
           <DoorCard key={door.door} guest={guest} state={state} holding={holding} door={door} isFirst={at === 0} isUsable={standing === 'valid'} />
         ))}
       </ul>
-      {standing === 'valid' && state.radio === 'ready' && <p className="hint">{words.ready}</p>}
     </section>
   )
 }

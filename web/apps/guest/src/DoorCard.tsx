@@ -31,15 +31,24 @@ export function DoorCard({ guest, state, holding, door, isFirst, isUsable }: { g
   const name = saidDoor(door.label, words)
   const isOpen = useIsFresh(opening)
   const mayTap = isUsable && state.radio !== 'unsupported'
+  const opens = opening === undefined ? words.open(name) : words.again(name)
+  const button = mayTap && (
+    <button type="button" className={isFirst ? 'open open-first' : 'open'} aria-label={opens} aria-disabled={state.doing !== null} aria-busy={doing !== null}
+      onClick={() => { if (state.doing === null) void guest.open(holding, door).then(felt) }}>
+      <Icon name="unlock" size={20} />
+      {isFirst ? opens : words.openWord}
+    </button>
+  )
   return (
     <li className={isFirst ? 'door door-first' : 'door'} data-door={door.door} data-ending={opening?.ending} data-cause={opening?.cause ?? undefined}>
       <div className="door-head">
         <span className={isOpen ? 'door-icon door-icon-open' : 'door-icon'}><Icon name={isOpen ? 'doorOpen' : 'door'} size={isFirst ? 30 : 24} /></span>
         <h2 className="door-name">{name}</h2>
+        {!isFirst && button}
       </div>
       {doing !== null && (
         <div className="progress" data-phase={doing}>
-          <p>{words.phases[doing]}<span className="dots" aria-hidden="true">…</span></p>
+          <p>{words.phases[doing]}<span aria-hidden="true"> …</span></p>
           <div className="progress-track" aria-hidden="true"><span className={`progress-fill progress-${doing}`} /></div>
         </div>
       )}
@@ -48,18 +57,13 @@ export function DoorCard({ guest, state, holding, door, isFirst, isUsable }: { g
         <div className="outcome outcome-bad" data-testid="last-said">
           <span className="outcome-icon"><Icon name="cross" size={22} /></span>
           <div>
-            <p className="outcome-text">{words.reasons[said.reason]}</p>
+            <p className="outcome-title">{words.reasons[said.reason]}</p>
             <p className="outcome-hint">{words.lastSaid(time(said.atMs, state.nowMs))}. {words.toDesk}</p>
           </div>
         </div>
       )}
-      {mayTap && (
-        <button type="button" className={isFirst ? 'open open-first' : 'open'} aria-disabled={state.doing !== null} aria-busy={doing !== null}
-          onClick={() => { if (state.doing === null) void guest.open(holding, door).then(felt) }}>
-          <Icon name="unlock" size={20} />
-          {opening === undefined ? words.open(name) : words.again(name)}
-        </button>
-      )}
+      {isFirst && button}
+      {isFirst && mayTap && state.radio === 'ready' && <p className="hint">{words.ready}</p>}
       {opening?.result?.batteryPercent != null && opening.result.batteryPercent <= LOW_BATTERY_PERCENT && (
         <p className="battery" data-testid="battery"><BatteryIcon percent={opening.result.batteryPercent} size={20} />{words.batteryLow(opening.result.batteryPercent)}</p>
       )}
@@ -74,9 +78,8 @@ function Outcome({ opening }: { opening: Opening }) {
     <div className={`outcome outcome-${tone}`} data-testid="outcome">
       <span className="outcome-icon"><Icon name={icon} size={22} /></span>
       <div>
-        <p className="outcome-title">{words.endings[opening.ending]}</p>
-        <p className="outcome-text">{opening.cause === null ? words.opened : saidCause(opening.cause, words)}</p>
-        {opening.cause === null && <p className="outcome-hint">{words.openedHint}</p>}
+        <p className="outcome-title">{opening.ending === 'opened' ? words.opened : words.endings[opening.ending]}</p>
+        <p className="outcome-text">{opening.cause === null ? words.openedHint : saidCause(opening.cause, words)}</p>
         {opening.cause !== null && FOR_THE_DESK.includes(opening.cause) && <p className="outcome-hint">{words.toDesk}</p>}
       </div>
     </div>

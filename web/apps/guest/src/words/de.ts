@@ -7,6 +7,7 @@ export const de: Words = {
   language: 'Sprache',
   colours: { auto: 'Farben: wie dieses Gerät', light: 'Farben: hell', dark: 'Farben: dunkel' },
   room: (number) => `Zimmer ${number}`,
+  openWord: 'Öffnen',
   open: (door) => `${door} öffnen`,
   again: (door) => `${door} noch einmal öffnen`,
   phases: {
@@ -15,7 +16,7 @@ export const de: Words = {
     asking: 'Das Schloss prüft',
     opening: 'Öffnet',
   },
-  endings: { opened: 'Offen', refused: 'Nicht geöffnet', failed: 'Nicht geöffnet', unknown: 'Keine Antwort' },
+  endings: { refused: 'Nicht geöffnet', failed: 'Nicht geöffnet', unknown: 'Keine Antwort' },
   opened: 'Die Tür ist offen.',
   openedHint: 'Drücken Sie in den nächsten Sekunden die Klinke.',
   reasons: {
@@ -54,7 +55,7 @@ export const de: Words = {
   endedHint: 'Bleiben Sie länger? Die Rezeption macht Ihnen einen neuen.',
   needsVerification: 'Dieser Schlüssel verlangt Gesicht, Finger oder Code; das kann diese Seite nicht prüfen. Die Rezeption gibt Ihnen eine Karte.',
   lastSaid: (time) => `Das sagte das Schloss ${time}`,
-  ready: 'Bluetooth ist an. Stellen Sie sich vor die Tür und berühren Sie die Klinke.',
+  ready: 'Bluetooth einschalten, vor die Tür stellen und die Klinke berühren.',
   bluetoothOff: 'Bluetooth ist aus',
   bluetoothOffHint: 'Schalten Sie es in den Einstellungen ein; diese Seite merkt es von selbst.',
   unsupported: 'Dieser Browser kann nicht mit Türen sprechen',

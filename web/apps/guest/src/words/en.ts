@@ -7,6 +7,7 @@ export const en: Words = {
   language: 'Language',
   colours: { auto: 'Colours: as this device', light: 'Colours: light', dark: 'Colours: dark' },
   room: (number) => `Room ${number}`,
+  openWord: 'Open',
   open: (door) => `Open ${door}`,
   again: (door) => `Open ${door} again`,
   phases: {
@@ -15,7 +16,7 @@ export const en: Words = {
     asking: 'The lock is checking',
     opening: 'Opening',
   },
-  endings: { opened: 'Open', refused: 'Not opened', failed: 'Not opened', unknown: 'No answer' },
+  endings: { refused: 'Not opened', failed: 'Not opened', unknown: 'No answer' },
   opened: 'The door is open.',
   openedHint: 'Press the handle within a few seconds.',
   reasons: {
@@ -54,7 +55,7 @@ export const en: Words = {
   endedHint: 'If you are staying longer, ask the front desk for a new one.',
   needsVerification: 'This key asks for your face, finger or code, which this page cannot check. The front desk can give you a card.',
   lastSaid: (time) => `The lock said this ${time}`,
-  ready: 'Bluetooth is on. Stand at the door and touch its handle.',
+  ready: 'Switch Bluetooth on, stand at the door and touch its handle.',
   bluetoothOff: 'Bluetooth is off',
   bluetoothOffHint: 'Switch it on in the settings of this phone; this page notices by itself.',
   unsupported: 'This browser cannot speak to doors',

@@ -7,6 +7,7 @@ export const es: Words = {
   language: 'Idioma',
   colours: { auto: 'Colores: como el dispositivo', light: 'Colores: claros', dark: 'Colores: oscuros' },
   room: (number) => `Habitación ${number}`,
+  openWord: 'Abrir',
   open: (door) => `Abrir ${door}`,
   again: (door) => `Abrir ${door} otra vez`,
   phases: {
@@ -15,7 +16,7 @@ export const es: Words = {
     asking: 'La cerradura está comprobando',
     opening: 'Abriendo',
   },
-  endings: { opened: 'Abierta', refused: 'No se abrió', failed: 'No se abrió', unknown: 'Sin respuesta' },
+  endings: { refused: 'No se abrió', failed: 'No se abrió', unknown: 'Sin respuesta' },
   opened: 'La puerta está abierta.',
   openedHint: 'Presione la manilla en los próximos segundos.',
   reasons: {
@@ -54,7 +55,7 @@ export const es: Words = {
   endedHint: '¿Se queda más tiempo? La recepción le hará una nueva.',
   needsVerification: 'Esta llave pide su cara, dedo o código, y esta página no puede comprobarlo. La recepción le dará una tarjeta.',
   lastSaid: (time) => `La cerradura lo dijo ${time}`,
-  ready: 'El Bluetooth está encendido. Póngase ante la puerta y toque la manilla.',
+  ready: 'Encienda el Bluetooth, póngase ante la puerta y toque la manilla.',
   bluetoothOff: 'El Bluetooth está apagado',
   bluetoothOffHint: 'Enciéndalo en los ajustes del teléfono; esta página lo notará sola.',
   unsupported: 'Este navegador no puede hablar con las puertas',

@@ -7,6 +7,7 @@ export const fr: Words = {
   language: 'Langue',
   colours: { auto: "Couleurs : comme l'appareil", light: 'Couleurs : claires', dark: 'Couleurs : sombres' },
   room: (number) => `Chambre ${number}`,
+  openWord: 'Ouvrir',
   open: (door) => `Ouvrir ${door}`,
   again: (door) => `Ouvrir encore ${door}`,
   phases: {
@@ -15,7 +16,7 @@ export const fr: Words = {
     asking: 'La serrure vérifie',
     opening: 'Ouverture',
   },
-  endings: { opened: 'Ouverte', refused: 'Pas ouverte', failed: 'Pas ouverte', unknown: 'Pas de réponse' },
+  endings: { refused: 'Pas ouverte', failed: 'Pas ouverte', unknown: 'Pas de réponse' },
   opened: 'La porte est ouverte.',
   openedHint: 'Appuyez sur la poignée dans les secondes qui viennent.',
   reasons: {
@@ -54,7 +55,7 @@ export const fr: Words = {
   endedHint: 'Vous restez plus longtemps ? La réception vous en fera une nouvelle.',
   needsVerification: 'Cette clé demande votre visage, votre doigt ou votre code, que cette page ne peut pas vérifier. La réception vous donnera une carte.',
   lastSaid: (time) => `La serrure l'a dit ${time}`,
-  ready: 'Le Bluetooth est activé. Placez-vous devant la porte et touchez la poignée.',
+  ready: 'Activez le Bluetooth, placez-vous devant la porte et touchez la poignée.',
   bluetoothOff: 'Le Bluetooth est coupé',
   bluetoothOffHint: 'Activez-le dans les réglages du téléphone ; cette page le remarquera.',
   unsupported: 'Ce navigateur ne sait pas parler aux portes',

@@ -21,10 +21,12 @@ export interface Words {
   /** "Room 101" as this language says it; a label that is no room number stays as the hotel wrote it. */
   room: (number: string) => string
 
+  /** On a button beside the door's name; `open` and `again` hold the same word. */
+  openWord: string
   open: (door: string) => string
   again: (door: string) => string
   phases: Record<Phase, string>
-  endings: Record<Ending, string>
+  endings: Record<Exclude<Ending, 'opened'>, string>
   opened: string
   openedHint: string
   reasons: Record<RefusalReason, string>
@@ -40,6 +42,7 @@ export interface Words {
   needsVerification: string
   lastSaid: (time: string) => string
 
+  /** How to stand at a door. Browsers call an adapter available that is only switched off: so it is not said to be on. */
   ready: string
   bluetoothOff: string
   bluetoothOffHint: string
