@@ -45,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("--operations-port", type=int, help="serve /health and /metrics here; 0 takes a free one")
     plan = commands.add_parser("load-property", parents=[common], help="create or renew a property from its site plan")
     plan.add_argument("file", type=Path, help="site plan (JSON)")
+    user = commands.add_parser("create-user", parents=[common], help="make an account; reads its password from stdin")
+    user.add_argument("--tenant", required=True)
+    user.add_argument("--email", required=True)
+    user.add_argument("--name", required=True)
+    user.add_argument("--role", choices=["viewer", "staff", "admin"], default="admin")
+    user.add_argument("--property", action="append", help="may be given again; by default every property of the tenant")
     verify = commands.add_parser("verify", parents=[common], help="prove that no record of a property is missing")
     verify.add_argument("--property", required=True)
     verify.add_argument(
@@ -73,6 +79,8 @@ def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
             return EXIT_OK
         case "load-property":
             return asyncio.run(_load_property(settings, asked.file))
+        case "create-user":
+            return asyncio.run(_create_user(settings, asked))
         case "emulate-pms":
             return asyncio.run(_emulate_pms(settings, asked))
         case "ingest":
@@ -103,6 +111,41 @@ async def _load_property(settings: CloudSettings, path: Path) -> int:
     finally:
         await database.close()
     sys.stdout.write(f"{plan.property.id}: {len(plan.rooms)} rooms, {len(plan.doors)} doors, edge {plan.edge}\n")
+    return EXIT_OK
+
+
+async def _create_user(settings: CloudSettings, asked: argparse.Namespace) -> int:
+    from getpass import getpass
+
+    from cloud.kit.acting import system
+    from cloud.kit.database import Database
+    from cloud.platform.accounts import create_account, email_of
+    from cloud.platform.passwords import Passwords, judged
+    from cloud.platform.principals import Role
+    from kit.dice import SystemDice
+
+    password = getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    email, dice = email_of(asked.email), SystemDice()
+    phc = await Passwords(dice=dice).hashed(judged(password, of=email))
+    database = Database(settings.database.dsn, most=2, actor=system("create-user"))
+    await database.open()
+    try:
+        async with database.transaction() as connection:
+            made = await create_account(
+                connection,
+                tenant=asked.tenant,
+                email=email,
+                name=asked.name,
+                role=Role(asked.role),
+                properties=None if asked.property is None else frozenset(asked.property),
+                phc=phc,
+                by="innkeeper-cloud create-user",
+                dice=dice,
+                now_ms=SystemClock("host").wall_ms(),
+            )
+    finally:
+        await database.close()
+    sys.stdout.write(f"{made.id} {made.email}: {made.role.value} of {made.tenant}\n")
     return EXIT_OK
 
 

@@ -23,7 +23,9 @@ from cloud.kit.database import Database
 from cloud.kit.leadership import lead
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
+from cloud.platform.passwords import Passwords
 from cloud.platform.principals import AccessToken, Principal, Principals
+from cloud.platform.sign_in import SignIn
 from cloud.pms import issues
 from cloud.pms.engine import HINT_CHANNEL, PmsSync, Rhythm
 from cloud.pms.intents import IntentWorker, IntentWriter
@@ -33,6 +35,7 @@ from cloud.public.gate import Gate
 from cloud.public.live import Feeds
 from cloud.public.reader import PropertyReader
 from cloud.public.routes import Services, api
+from cloud.public.sign_in_routes import SignInServices, sign_in_routes
 from cloud.public.stream import live
 from cloud.public.web import pages
 from cloud.public.webhooks import Hook, pms_webhook
@@ -120,7 +123,12 @@ async def run(
         hub=hub,
     )
     leaving = departures.DepartureWorker(database, commands, clock=clock)
-    gate = Gate(principals, database, clock=clock, origins=frozenset(settings.http.origins))
+    passwords = Passwords(dice=dice)
+    sign_in = SignIn(database, passwords=passwords, clock=clock, dice=dice)
+    gate = Gate(principals, database, clock=clock, origins=frozenset(settings.http.origins), sign_in=sign_in)
+    signing = SignInServices(
+        database, sign_in, passwords, clock, dice, settings.http.secure_cookie, settings.http.forwarded_hops
+    )
     health.expect("database")
     await database.open()
     try:
@@ -132,11 +140,19 @@ async def run(
             gate,
             [
                 api(services),
+                sign_in_routes(signing),
                 make_routes(store, database, hub, gate, clock=clock),
                 live(Feeds(reader, hub), database, clock, gate),
                 pms_webhook([each.hook for each in partners]),
                 *operations_routes(health, metrics),
-                *pages(settings.web.root, principals, database, clock=clock, secure_cookie=settings.http.secure_cookie),
+                *pages(
+                    settings.web.root,
+                    principals,
+                    database,
+                    clock=clock,
+                    secure_cookie=settings.http.secure_cookie,
+                    sign_in_desk=sign_in,
+                ),
             ],
         )
         upkeep = Upkeep(store, clock=clock, log=logger("cloud.telemetry"), metrics=metrics)

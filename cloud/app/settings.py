@@ -27,13 +27,15 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[http]: where to listen; `origins` are accepted from browsers besides the address they asked.
 
-    `secure_cookie` is for service behind TLS: the session cookie then never travels in the clear.
+    `secure_cookie` is for service behind TLS: the session cookie then never travels in the clear. `forwarded_hops` is
+    how many proxies of ours stand in front and add to X-Forwarded-For; 0 believes none.
     """
 
     host: str = "127.0.0.1"
     port: _Port = 8080
     origins: tuple[str, ...] = ()
     secure_cookie: bool = False
+    forwarded_hops: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
 
 
 class TlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -41,6 +41,9 @@ class Principal:
     role: Role
     properties: frozenset[str] | None
     by_session: bool = False
+    account: str | None = None
+    """Whose account or client it is, where it is one of the database's and not of the settings'."""
+    sign_in: str | None = None
 
     def may_name(self, property_id: str) -> bool:
         """Tell whether the caller may know of a property of its tenant."""

@@ -16,8 +16,10 @@ from litestar.handlers import BaseRouteHandler
 
 from cloud.kit.acting import act_from_here, acting, system, tenant
 from cloud.kit.database import Connection, Database
+from cloud.platform.accounts import CLIENT_PREFIX
 from cloud.platform.principals import Principal, Principals, Role
 from cloud.platform.properties import Property, property_of
+from cloud.platform.sign_in import ACCESS_PREFIX, COOKIE_PREFIX, SignIn
 from cloud.public.reader import WallClock
 from kit.http import OPEN, ProblemError
 from protocols.errors import InvalidInputError
@@ -36,10 +38,17 @@ class Gate:
     """The guard of the whole application."""
 
     def __init__(
-        self, principals: Principals, database: Database, *, clock: WallClock, origins: frozenset[str]
+        self,
+        principals: Principals,
+        database: Database,
+        *,
+        clock: WallClock,
+        origins: frozenset[str],
+        sign_in: SignIn | None = None,
     ) -> None:
-        """`origins` are accepted besides the one the request was sent to."""
+        """`origins` are accepted besides the one the request was sent to; without `sign_in` only settings' tokens."""
         self._principals, self._database, self._clock, self._origins = principals, database, clock, origins
+        self._sign_in = sign_in
 
     async def guard(self, caller: Caller, handler: BaseRouteHandler) -> None:
         """Let the caller pass as `caller.user`, or raise 401 or 403."""
@@ -53,13 +62,11 @@ class Gate:
         _judge_names(caller)
 
     async def may_stay(self, caller: Caller) -> bool:
-        """Tell whether a caller who was let in may still be: a session ends with its time, or when it signs out."""
-        secret = caller.cookies.get(SESSION_COOKIE)
-        if caller.headers.get("authorization") is not None or secret is None:
-            return True  # tokens live as long as our settings do
-        with acting(SIGNING_IN):
-            async with self._database.transaction() as connection:
-                return await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms()) is not None
+        """Tell whether a caller who was let in may still be: it is who it was, and nothing it had has ended."""
+        try:
+            return bool(await self._principal(caller) == caller.user)
+        except ProblemError:
+            return False
 
     async def _principal(self, caller: Caller) -> Principal:
         authorization = caller.headers.get("authorization")
@@ -67,21 +74,36 @@ class Gate:
             scheme, _, token = authorization.partition(" ")
             if scheme.lower() != "bearer" or not token:
                 raise unauthenticated("Authorization: want `Bearer <token>`")
-            found = self._principals.by_token(token.strip())
-            if found is None:
+            known = await self._by_token(token.strip())
+            if known is None and token.strip().startswith(ACCESS_PREFIX):
+                raise unauthenticated("this access token has ended; POST /api/v1/token gives another one")
+            if known is None:
                 raise ProblemError(403, "this token is not known here", kind="token")
-            return found.principal
+            return known
         secret = caller.cookies.get(SESSION_COOKIE)
         if secret is None:
             raise unauthenticated("sign in, or send `Authorization: Bearer <token>`")
-        with acting(SIGNING_IN):
-            async with self._database.transaction() as connection:
-                principal = await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms())
+        principal = await self._by_cookie(secret)
         if principal is None:
             raise unauthenticated("the session has ended; sign in again")
         if str(caller.scope.get("method", "")) not in _SAFE_METHODS and not self._ours(caller):  # a websocket has none
             raise ProblemError(403, "a session may only be used from its own site", kind="origin")
         return principal
+
+    async def _by_token(self, token: str) -> Principal | None:
+        found = self._principals.by_token(token)
+        if found is not None:
+            return found.principal
+        if self._sign_in is None or not token.startswith((ACCESS_PREFIX, CLIENT_PREFIX)):
+            return None
+        return await self._sign_in.who(token)
+
+    async def _by_cookie(self, secret: str) -> Principal | None:
+        if self._sign_in is not None and secret.startswith(COOKIE_PREFIX):
+            return await self._sign_in.who(secret)
+        with acting(SIGNING_IN):
+            async with self._database.transaction() as connection:
+                return await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms())
 
     def _ours(self, caller: Caller) -> bool:
         origin = caller.headers.get("origin")

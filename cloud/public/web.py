@@ -20,6 +20,7 @@ from litestar.response import Redirect
 from cloud.kit.acting import acting
 from cloud.kit.database import Database
 from cloud.platform.principals import SESSION_LIFE_MS, Principals
+from cloud.platform.sign_in import SignIn
 from cloud.public.gate import SESSION_COOKIE, SIGNING_IN, absent
 from cloud.public.reader import WallClock
 from kit.http import OPEN, ProblemError
@@ -64,7 +65,13 @@ _UNBUILT: Final = (
 
 
 def pages(
-    root: Path, principals: Principals, database: Database, *, clock: WallClock, secure_cookie: bool
+    root: Path,
+    principals: Principals,
+    database: Database,
+    *,
+    clock: WallClock,
+    secure_cookie: bool,
+    sign_in_desk: SignIn | None = None,
 ) -> list[HTTPRouteHandler]:
     """Return the routes of the page and of signing in and out."""
     root = root.resolve()
@@ -121,6 +128,8 @@ def pages(
 
     @post("/sign-out", include_in_schema=False, name="sign-out", status_code=204)
     async def sign_out(request: Request[Any, Any, Any]) -> Response[None]:
+        if sign_in_desk is not None and request.user.account is not None and request.user.sign_in is not None:
+            await sign_in_desk.end(request.user.account, request.user.sign_in, why="signed out")
         with acting(SIGNING_IN):
             async with database.transaction() as connection:
                 await principals.close_session(connection, request.cookies.get(SESSION_COOKIE, ""))

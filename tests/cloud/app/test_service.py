@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 from pathlib import Path
 
 import httpx
@@ -107,3 +108,35 @@ def test_a_secret_never_shows_in_an_error(tmp_path: Path) -> None:
     assert "do-not-show" not in str(error.value)
     path.write_text("  a-secret\n")
     assert read_secret(path) == "a-secret"
+
+
+@pytest.mark.tier("postgres")
+async def test_the_first_admin_is_made_by_the_command_and_signs_in(
+    database: Database, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await open_house(database)
+    config = written(tmp_path, dsn)
+    words = ["create-user", "--config", str(config), "--email", "Anna@Northlight.example", "--name", "Anna", "--tenant"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
+    assert await asyncio.to_thread(main, [*words, "northlight"]) == 0
+    assert "anna@northlight.example: admin of northlight" in capsys.readouterr().out
+    for again, named in (("northlight", "account already"), ("nowhere", "nowhere")):
+        monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
+        more = [*words[:-2], "Other", "--tenant"] if again == "nowhere" else words
+        more = [each.replace("Anna@", "other@") if again == "nowhere" else each for each in more]
+        assert await asyncio.to_thread(main, [*more, again]) == 1
+        assert named in capsys.readouterr().err
+    settings = load(CloudSettings, config, "INNKEEPER_CLOUD", {})
+    bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+    serving = asyncio.create_task(
+        run(settings, clock=SystemClock("host"), dice=SystemDice(), bound=bound.set_result, stop=stop)
+    )
+    async with asyncio.timeout(30), httpx.AsyncClient(base_url=f"http://127.0.0.1:{await bound}") as http:
+        body = {"email": "anna@northlight.example", "password": "correct horse battery"}
+        tokens = (await http.post("/api/v1/sign-in", json=body)).json()["tokens"]
+        answer = await http.get("/api/v1/properties", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+        assert [each["id"] for each in answer.json()["properties"]] == ["aurora"]
+    stop.set()
+    async with asyncio.timeout(30):
+        await serving
