@@ -1,14 +1,16 @@
 /**
  * One tap on a door, from the choice of a lock to how it ended, after firmware_bridges/guest_phone/phone.py.
  *
- * What cannot have reached the lock is tried again here, a few times and within a deadline. What may have opened the door
- * is not: the guest is told to try the handle, and may ask again (within 10 s the lock takes it for the same use).
+ * What cannot have reached the lock is tried again here, a few times and within a deadline. So is what may have opened the
+ * door, because to a lock that is the same use (protocols/door/SPEC.md 7); only where no try was answered is the guest
+ * asked to try the handle.
  */
 import {
   type Answer,
   ANSWER_WAIT_MS,
   type Bundle,
   type BundleDoor,
+  type Bytes,
   CredentialRefusedError,
   type Ephemeral,
   hex,
@@ -22,8 +24,8 @@ import {
   ReplyTimeoutError,
   type Request,
   type Result,
+  type Status,
 } from '@innkeeper/door'
-import type { Bytes } from '@innkeeper/door'
 import { type DoorDevice, type DoorLink, type DoorRadio, NotChosenError, OtherDoorError, RadioOffError } from './port'
 
 export const TRIES_MOST = 3
@@ -32,6 +34,9 @@ export const OPEN_WAIT_MS = 12_000
 export const CONNECT_WAIT_MS = 6_000
 /** A lock changes its address with its advert, each 512 s: one that was picked is found again only until then. */
 const ADDRESS_LIFE_S = 512
+
+/** Refusals that an own try whose answer was lost explains: they do not say that the door stayed shut. */
+const OWN_DOING: readonly Status[] = ['used_up', 'busy']
 
 /** Why nothing was opened, where the lock itself did not say so (then it is a RefusalReason). */
 export type Trouble = 'bluetooth_off' | 'not_chosen' | 'out_of_reach' | 'link_lost' | 'no_answer' | 'not_the_lock' | 'other_door'
@@ -100,8 +105,8 @@ export class Opener {
     }
     const beganMs = this.#clock.nowMs()
     let tries = 0
-    let cause: Trouble = 'out_of_reach'
-    let lost = ''
+    let last: Opening = ended('failed', 'out_of_reach')
+    let unanswered: ReplyTimeoutError | null = null
     while (tries < TRIES_MOST && this.#clock.nowMs() - beganMs < OPEN_WAIT_MS) {
       tries += 1
       onPhase('connecting')
@@ -113,19 +118,27 @@ export class Opener {
           return ended('opened', null, '', tries, result)
         }
         if (!isRefusal(result.status)) throw new PeerProtocolError(`the lock answered ${result.status} to UNLOCK`)
-        return ended('refused', result.status, '', tries, result)
+        last = ended('refused', result.status, '', tries, result)
+        if (unanswered === null || !OWN_DOING.includes(result.status)) return last
       } catch (error) {
-        if (error instanceof CredentialRefusedError) return ended('refused', error.reason, '', tries)
-        if (error instanceof ReplyTimeoutError) return ended('unknown', 'no_answer', error.message, tries)
         this.#picked.delete(door.door)
-        if (error instanceof OtherDoorError) return ended('failed', 'other_door', error.message, tries)
-        if (error instanceof PeerProtocolError) return ended('failed', 'not_the_lock', error.message, tries)
-        if (!(error instanceof LinkLostError)) throw error
-        cause = progress.connected ? 'link_lost' : 'out_of_reach'
-        lost = error.message
+        if (error instanceof ReplyTimeoutError) {
+          unanswered = error
+        } else if (error instanceof CredentialRefusedError) {
+          last = ended('refused', error.reason, '', tries)
+          if (unanswered === null || !OWN_DOING.includes(error.reason)) return last
+        } else if (error instanceof OtherDoorError || error instanceof PeerProtocolError) {
+          last = ended('failed', error instanceof OtherDoorError ? 'other_door' : 'not_the_lock', error.message, tries)
+          break
+        } else if (error instanceof LinkLostError) {
+          last = ended('failed', progress.connected ? 'link_lost' : 'out_of_reach', error.message, tries)
+        } else {
+          throw error
+        }
       }
     }
-    return ended('failed', cause, lost, tries)
+    // Whatever the later tries met: an earlier one may have opened the door.
+    return unanswered === null ? last : ended('unknown', 'no_answer', unanswered.message, tries)
   }
 
   async #find(door: BundleDoor, onPhase: (phase: Phase) => void): Promise<DoorDevice> {

@@ -93,18 +93,39 @@ describe('opening a door', () => {
     expect(lock.heard).toEqual([])
   })
 
-  it('a link that broke at the last frame may have opened: it is not tried again', async () => {
+  it('a link that broke at the last frame may have opened: it is asked again, and never called a failure', async () => {
     const { open, lock } = await stage('exchange_open_cold')
     lock.dieAtWrite = 7 // 441 bytes in frames of 65
-    expect(await open()).toMatchObject({ ending: 'unknown', cause: 'no_answer', tries: 1 })
-    expect(lock.connections).toBe(1)
+    expect(await open()).toMatchObject({ ending: 'unknown', cause: 'no_answer', tries: 3 })
+    expect(lock.connections).toBe(3)
   })
 
-  it('a lock that was asked and says nothing may have opened; one that never challenged was not asked', async () => {
+  it('a lock that was asked and says nothing may have opened; asked again it may answer', async () => {
     const mute = await stage('exchange_open_cold')
-    mute.lock.isMute = true
-    expect(await mute.open()).toMatchObject({ ending: 'unknown', cause: 'no_answer', tries: 1 })
-    expect(mute.clock.ms).toBe(3_000)
+    mute.lock.mute = 9
+    expect(await mute.open()).toMatchObject({ ending: 'unknown', cause: 'no_answer', tries: 3 })
+    expect(mute.clock.ms).toBe(9_000)
+    const once = await stage('exchange_open_cold')
+    once.lock.mute = 1
+    expect(await once.open()).toMatchObject({ ending: 'opened', tries: 2 })
+  })
+
+  it.each([
+    ['exchange_refused_used_up', 'unknown', 'no_answer'], // perhaps by the try whose answer was lost
+    ['exchange_refused_superseded', 'refused', 'superseded'],
+    ['exchange_refused_privacy', 'refused', 'privacy_on'],
+  ])('after a lost answer, %s is %s: %s', async (name, ending, cause) => {
+    const { open, lock } = await stage(name)
+    lock.mute = 1
+    expect(await open()).toMatchObject({ ending, cause })
+  })
+
+  it('after a lost answer, a lock that cannot be reached any more is no proof that it stayed shut', async () => {
+    const { open, lock } = await stage('exchange_open_cold')
+    lock.mute = 1
+    const connect = lock.connect.bind(lock)
+    lock.connect = (at) => { if (lock.connections === 1) lock.refusesLinks = 9; return connect(at) }
+    expect(await open()).toMatchObject({ ending: 'unknown', cause: 'no_answer', tries: 3 })
   })
 
   it('ends within its time, however slow the air', async () => {
