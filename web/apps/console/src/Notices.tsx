@@ -1,9 +1,10 @@
 /** What stands where there is nothing to show yet, or no more. */
 import type { ApiFailure } from '@innkeeper/api'
 import { Icon, type IconName } from '@innkeeper/ui'
-import { Button, PasswordInput, Skeleton } from '@mantine/core'
+import { Button, Skeleton } from '@mantine/core'
 import type { ReactNode } from 'react'
 import { Header } from './Header'
+import { SignIn } from './SignIn'
 import styles from './console.module.css'
 
 export function ColdPage() {
@@ -64,20 +65,5 @@ export function FailurePage({ failure, again }: { failure: Pick<ApiFailure, 'kin
         )}
       </main>
     </>
-  )
-}
-
-/** The cloud's own sign-in: it takes the token, sets the session cookie and comes back here. */
-export function SignIn({ said }: { said?: string }) {
-  return (
-    <Notice title={TITLES.signed_out} icon="lock">
-      {said !== undefined && <p>The cloud says: {said}</p>}
-      <p>Open the sign-in link that you were given, or paste its token.</p>
-      <form className={styles['signIn']} method="get" action="sign-in">
-        <PasswordInput name="token" label="Token" required withAsterisk={false} autoComplete="off" className={styles['token'] ?? ''}
-          visibilityToggleButtonProps={{ 'aria-label': 'Show or hide the token' }} />
-        <Button type="submit">Sign in</Button>
-      </form>
-    </Notice>
   )
 }
