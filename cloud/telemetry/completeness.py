@@ -246,7 +246,7 @@ async def _runs(connection: Connection, stream: _Stream, day: date) -> AsyncIter
         await cursor.execute(
             """
             SELECT min(seq), max(seq), min(id), max(id)
-              FROM (SELECT seq, id, sum(starts) OVER (ORDER BY seq, id) AS run
+              FROM (SELECT seq, id, sum(starts) OVER (ORDER BY seq, id ROWS UNBOUNDED PRECEDING) AS run
                       FROM (SELECT seq, id,
                                    CASE WHEN seq = lag(seq) OVER before + 1 AND id > lag(id) OVER before
                                         THEN 0 ELSE 1 END AS starts
