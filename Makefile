@@ -27,10 +27,10 @@ demo: setup web ## one small hotel, really running: plays the story, then stays 
 test: setup web ## every test, all tiers that this machine allows
 	@$(BOOTSTRAP) system chromium mosquitto
 	@$(RUN) web/build.py --test
-	@$(MAKE) --no-print-directory check
+	@INNKEEPER_THOROUGH=1 $(MAKE) --no-print-directory check
 	@$(RUN) -m pytest tests/integration tests/e2e -p no:randomly
 
-check: setup ## format, lint, types, arrows, unit, contract and simulation tests (under 3 minutes)
+check: setup ## format, lint, types, arrows, unit, contract and simulation tests; few seeds (under 3 minutes)
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/lint-imports

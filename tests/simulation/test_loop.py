@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from kit.simulation import SimLoop, SimulationForbidsError, SimulationStuckError, run_simulated
+from tests.seeds import seeds
 from tests.simulation.nights import DAY_S, READ_EVERY_S, night
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.guarantee("G2")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(few=2, many=4))
 def test_five_devices_lose_and_double_nothing_over_ten_days_on_a_bad_line(seed: int) -> None:
     world, _ = night(seed, days=10)
     assert len(world.said) == 5
