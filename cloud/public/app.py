@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.datastructures import MutableScopeHeaders
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -11,6 +11,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
 
 from cloud.kit.acting import acting
+from cloud.platform.access_policy import ACTION
 from cloud.public.gate import SESSION_COOKIE, Gate
 from cloud.public.web import HEADERS
 from kit.http import application
@@ -23,7 +24,7 @@ def openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Innkeeper cloud API",
         version="1",
-        path=OPENAPI_PATH,
+        openapi_router=Router(OPENAPI_PATH, route_handlers=[], opt={ACTION: "schema.read"}, include_in_schema=False),
         render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         use_handler_docstrings=True,
         security=[{"bearer": []}, {"session": []}],

@@ -1,4 +1,4 @@
-"""Who gets in: every route is closed unless it says `open`, and another tenant's thing does not exist.
+"""Who gets in: a route is closed unless it says `open` or the policies permit its action; what is foreign is absent.
 
 A bearer token or a session cookie makes a principal. Missing: 401. A token that is none of ours: 403 (PLT-06).
 A cookie rides along with requests that other sites provoke, so with a cookie a changing request or a
@@ -16,21 +16,22 @@ from litestar.handlers import BaseRouteHandler
 
 from cloud.kit.acting import act_from_here, acting, system, tenant
 from cloud.kit.database import Connection, Database
+from cloud.platform.access_policy import ACTION, may
 from cloud.platform.accounts import CLIENT_PREFIX
-from cloud.platform.principals import Principal, Principals, Role
+from cloud.platform.principals import Principal, Principals
 from cloud.platform.properties import Property, property_of
 from cloud.platform.sign_in import ACCESS_PREFIX, COOKIE_PREFIX, SignIn
 from cloud.public.reader import WallClock
 from kit.http import OPEN, ProblemError
+from kit.logs import logger
 from protocols.errors import InvalidInputError
 
 SIGNING_IN: Final = system("sign-in")
 """Who looks sessions up: nobody is known before."""
 SESSION_COOKIE: Final = "innkeeper_session"
-ROLE: Final = "role"
-"""Route option: the least role that may call the route; VIEWER where it says nothing."""
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NUL: Final = "\x00"
+_log = logger("cloud.gate")
 Caller = ASGIConnection[Any, Any, Any, Any]
 
 
@@ -55,8 +56,7 @@ class Gate:
         if handler.opt.get(OPEN):
             return
         principal = await self._principal(caller)
-        if not principal.is_at_least(handler.opt.get(ROLE, Role.VIEWER)):
-            raise ProblemError(403, f"the role {principal.role.value} may not do this", kind="role")
+        _judge(principal, handler.opt.get(ACTION), caller.path_params.get("property_id"))
         caller.scope["user"] = principal
         act_from_here(tenant(principal.tenant, principal.properties, name=principal.name))
         _judge_names(caller)
@@ -114,6 +114,21 @@ class Gate:
         except ValueError:  # no address at all, such as `http://[`
             return False
         return origin in self._origins or host == caller.headers.get("host")
+
+
+def _judge(principal: Principal, action: str | None, property_id: str | None) -> None:
+    """Let a caller pass whom the policies permit it; another's property is said not to exist, whatever was asked.
+
+    A property of the tenant that the caller may not see and one of another tenant are told apart nowhere.
+    """
+    if action is not None:
+        if may(principal, action, property_id).allowed:
+            return
+        own = None if principal.properties is None else min(principal.properties, default=None)
+        if property_id is not None and own is not None and may(principal, action, own).allowed:
+            raise absent()
+    _log.warning("denied", caller=principal.name, tenant=principal.tenant, action=action, property=property_id)
+    raise ProblemError(403, f"the role {principal.role.value} may not do this", kind="role")
 
 
 def _judge_names(caller: Caller) -> None:

@@ -13,11 +13,12 @@ from cloud.checkin.desk import CheckInDesk, NotAdmissibleError, Refusal
 from cloud.fleet.commands import Commands, KeyReusedError, command_by_id
 from cloud.kit.database import Database
 from cloud.kit.times import at, iso
-from cloud.platform.principals import Principal, Role
+from cloud.platform.access_policy import ACTION
+from cloud.platform.principals import Principal
 from cloud.platform.properties import Property, properties_of
 from cloud.pms.status import connection_states
 from cloud.public import schema
-from cloud.public.gate import ROLE, absent, property_for
+from cloud.public.gate import absent, property_for
 from cloud.public.reader import EVENTS_SHOWN, PropertyReader, WallClock
 from cloud.public.strict import strict_body
 from cloud.public.views import (
@@ -108,7 +109,7 @@ def refused(error: NotAdmissibleError) -> ProblemError:
 def api(services: Services) -> Router:
     """Return the routes."""
 
-    @get("/properties", summary="The hotels the caller may see")
+    @get("/properties", summary="The hotels the caller may see", opt={ACTION: "property.list"})
     async def properties(request: Call) -> schema.Properties:
         async with services.database.snapshot() as connection:
             found = [
@@ -118,20 +119,22 @@ def api(services: Services) -> Router:
             ]
             return schema.Properties([await services.reader.summary(connection, each) for each in found])
 
-    @get("/properties/{property_id:str}", summary="One hotel and its line")
+    @get("/properties/{property_id:str}", summary="One hotel and its line", opt={ACTION: "property.read"})
     async def one_property(request: Call, property_id: FromPath[str]) -> schema.Property:
         async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             return await services.reader.summary(connection, found)
 
-    @get("/properties/{property_id:str}/rooms", summary="Every room as last known")
+    @get("/properties/{property_id:str}/rooms", summary="Every room as last known", opt={ACTION: "property.read"})
     async def rooms(request: Call, property_id: FromPath[str]) -> schema.Rooms:
         async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
             read = await services.reader.rooms(connection, found)
         return schema.Rooms(as_of=iso(at(services.clock.wall_ms())), rooms=read)
 
-    @get("/properties/{property_id:str}/access-events", summary="Door events, newest first")
+    @get(
+        "/properties/{property_id:str}/access-events", summary="Door events, newest first", opt={ACTION: "access.read"}
+    )
     async def access_events(
         request: Call,
         property_id: FromPath[str],
@@ -151,7 +154,9 @@ def api(services: Services) -> Router:
             next=position_text(page[-1]) if len(page) == limit else None,
         )
 
-    @get("/properties/{property_id:str}/records", summary="The ledger as the edge wrote it", opt={ROLE: Role.ADMIN})
+    @get(
+        "/properties/{property_id:str}/records", summary="The ledger as the edge wrote it", opt={ACTION: "records.read"}
+    )
     async def records(  # noqa: PLR0917 - litestar calls it by name
         request: Call,
         property_id: FromPath[str],
@@ -185,7 +190,11 @@ def api(services: Services) -> Router:
             ]
         )
 
-    @get("/properties/{property_id:str}/completeness", summary="What of each stream is here and what is missing")
+    @get(
+        "/properties/{property_id:str}/completeness",
+        summary="What of each stream is here and what is missing",
+        opt={ACTION: "completeness.read"},
+    )
     async def completeness(request: Call, property_id: FromPath[str]) -> schema.Completeness:
         async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
@@ -210,7 +219,11 @@ def api(services: Services) -> Router:
             ]
         )
 
-    @get("/properties/{property_id:str}/stays", summary="Active stays and those of the last day")
+    @get(
+        "/properties/{property_id:str}/stays",
+        summary="Active stays and those of the last day",
+        opt={ACTION: "stay.read"},
+    )
     async def stays(request: Call, property_id: FromPath[str]) -> schema.Stays:
         async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
@@ -222,7 +235,7 @@ def api(services: Services) -> Router:
             )
         return schema.Stays([stay_view(stay) for stay in listed])
 
-    @get("/properties/{property_id:str}/stays/{stay_id:str}", summary="One stay")
+    @get("/properties/{property_id:str}/stays/{stay_id:str}", summary="One stay", opt={ACTION: "stay.read"})
     async def one_stay(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.Stay:
         _, view = await _stay(request.user, property_id, stay_id)
         return view
@@ -239,7 +252,7 @@ def api(services: Services) -> Router:
         "/properties/{property_id:str}/stays/{stay_id:str}/check-in",
         status_code=200,
         summary="Give a phone the keys of a stay",
-        opt={ROLE: Role.STAFF},
+        opt={ACTION: "stay.check_in"},
     )
     async def check_in(
         request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[CheckInRequest]
@@ -262,7 +275,7 @@ def api(services: Services) -> Router:
         "/properties/{property_id:str}/stays/{stay_id:str}/check-out",
         status_code=200,
         summary="End a stay",
-        opt={ROLE: Role.STAFF},
+        opt={ACTION: "stay.check_out"},
     )
     async def check_out(
         request: Call,
@@ -282,7 +295,7 @@ def api(services: Services) -> Router:
         "/properties/{property_id:str}/rooms/{room_id:str}/commands",
         status_code=200,
         summary="Command an attribute of a room",
-        opt={ROLE: Role.STAFF},
+        opt={ACTION: "room.command"},
     )
     async def command_room(
         request: Call, property_id: FromPath[str], room_id: FromPath[str], data: JSONBody[CommandRequest]
@@ -315,7 +328,11 @@ def api(services: Services) -> Router:
             raise ProblemError(409, str(error), kind="key_reused") from error
         return command_view(command)
 
-    @get("/properties/{property_id:str}/commands/{command_id:str}", summary="How far a command has come")
+    @get(
+        "/properties/{property_id:str}/commands/{command_id:str}",
+        summary="How far a command has come",
+        opt={ACTION: "command.read"},
+    )
     async def one_command(request: Call, property_id: FromPath[str], command_id: FromPath[str]) -> schema.CommandState:
         async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
@@ -324,7 +341,9 @@ def api(services: Services) -> Router:
             raise absent()
         return command_view(command)
 
-    @get("/properties/{property_id:str}/pms", summary="How fresh what we know from the PMS is")
+    @get(
+        "/properties/{property_id:str}/pms", summary="How fresh what we know from the PMS is", opt={ACTION: "pms.read"}
+    )
     async def pms(request: Call, property_id: FromPath[str]) -> schema.PmsStatuses:
         async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)

@@ -13,11 +13,12 @@ from cloud.kit.acting import acting, system
 from cloud.kit.database import Database
 from cloud.kit.times import at, iso, unix_ms
 from cloud.platform import accounts
+from cloud.platform.access_policy import ACTION
 from cloud.platform.attempts import TooManyAttemptsError
 from cloud.platform.passwords import CHARACTERS_MOST, Passwords, judged
 from cloud.platform.principals import Principal, Role
 from cloud.platform.sign_in import BROWSER_MS, SignIn, SignInRefusedError, TokenRefusedError, Tokens, Where
-from cloud.public.gate import ROLE, SESSION_COOKIE, absent
+from cloud.public.gate import SESSION_COOKIE, absent
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
 from kit.dice import Dice
@@ -213,12 +214,12 @@ def sign_in_routes(services: SignInServices) -> Router:
         except TokenRefusedError as error:
             raise ProblemError(401, str(error), kind="refresh-token") from error
 
-    @get("/me", summary="Who the caller is")
+    @get("/me", summary="Who the caller is", opt={ACTION: "self.read"})
     async def me(request: Call) -> Me:
         user = request.user
         return Me(user.name, user.tenant, user.role.value, None if user.properties is None else sorted(user.properties))
 
-    @get("/me/sign-ins", summary="Where the caller is signed in")
+    @get("/me/sign-ins", summary="Where the caller is signed in", opt={ACTION: "self.read"})
     async def sign_ins(request: Call) -> SignIns:
         account = _own(request.user)
         return SignIns(
@@ -237,12 +238,17 @@ def sign_in_routes(services: SignInServices) -> Router:
             ]
         )
 
-    @delete("/me/sign-ins/{sign_in_id:str}", summary="End one of the caller's sign-ins")
+    @delete("/me/sign-ins/{sign_in_id:str}", summary="End one of the caller's sign-ins", opt={ACTION: "self.change"})
     async def end_sign_in(request: Call, sign_in_id: FromPath[str]) -> None:
         if not await services.sign_in.end(_own(request.user), sign_in_id, why="ended by its owner"):
             raise absent()
 
-    @put("/me/password", status_code=204, summary="Change the caller's password; other sign-ins end")
+    @put(
+        "/me/password",
+        status_code=204,
+        summary="Change the caller's password; other sign-ins end",
+        opt={ACTION: "self.change"},
+    )
     async def change_password(request: Call, data: JSONBody[PasswordRequest]) -> None:
         try:
             await services.sign_in.change_password(
@@ -257,16 +263,14 @@ def sign_in_routes(services: SignInServices) -> Router:
         except TooManyAttemptsError as error:
             raise too_many(error) from error
 
-    @get("/accounts", summary="The accounts of the tenant", opt={ROLE: Role.ADMIN})
+    @get("/accounts", summary="The accounts of the tenant", opt={ACTION: "account.manage"})
     async def list_accounts(request: Call) -> Accounts:
-        administers(request.user)
         async with services.database.snapshot() as connection:
             found = await accounts.accounts_of(connection, tenant=request.user.tenant)
         return Accounts([_account_view(each) for each in found])
 
-    @post("/accounts", summary="Make an account", opt={ROLE: Role.ADMIN})
+    @post("/accounts", summary="Make an account", opt={ACTION: "account.manage"})
     async def create_account(request: Call, data: JSONBody[AccountRequest]) -> AccountView:
-        administers(request.user)
         email = accounts.email_of(data.email)
         phc = await services.passwords.hashed(judged(data.password, of=email))
         with acting(_ADMIN):
@@ -285,9 +289,10 @@ def sign_in_routes(services: SignInServices) -> Router:
                 )
         return _account_view(made)
 
-    @put("/accounts/{account_id:str}", status_code=204, summary="Set what an account may", opt={ROLE: Role.ADMIN})
+    @put(
+        "/accounts/{account_id:str}", status_code=204, summary="Set what an account may", opt={ACTION: "account.manage"}
+    )
     async def change_account(request: Call, account_id: FromPath[str], data: JSONBody[AccountChange]) -> None:
-        administers(request.user)
         async with services.database.transaction() as connection:
             there = await accounts.change_account(
                 connection,
@@ -301,16 +306,14 @@ def sign_in_routes(services: SignInServices) -> Router:
         if not there:
             raise absent()
 
-    @get("/api-clients", summary="The programs that ask in the tenant's name", opt={ROLE: Role.ADMIN})
+    @get("/api-clients", summary="The programs that ask in the tenant's name", opt={ACTION: "client.manage"})
     async def list_clients(request: Call) -> Clients:
-        administers(request.user)
         async with services.database.snapshot() as connection:
             found = await accounts.clients_of(connection, tenant=request.user.tenant)
         return Clients([_client_view(each) for each in found])
 
-    @post("/api-clients", summary="Make a client; its token is told this once", opt={ROLE: Role.ADMIN})
+    @post("/api-clients", summary="Make a client; its token is told this once", opt={ACTION: "client.manage"})
     async def create_client(request: Call, data: JSONBody[ClientRequest]) -> ClientView:
-        administers(request.user)
         now_ms = services.clock.wall_ms()
         if data.expires_at is not None and (data.expires_at.tzinfo is None or data.expires_at <= at(now_ms)):
             raise InvalidInputError("expires_at", "must have a zone and lie ahead")
@@ -328,9 +331,8 @@ def sign_in_routes(services: SignInServices) -> Router:
             )
         return _client_view(made, token)
 
-    @delete("/api-clients/{client_id:str}", summary="End a client's token", opt={ROLE: Role.ADMIN})
+    @delete("/api-clients/{client_id:str}", summary="End a client's token", opt={ACTION: "client.manage"})
     async def end_client(request: Call, client_id: FromPath[str]) -> None:
-        administers(request.user)
         async with services.database.transaction() as connection:
             there = await accounts.end_client(
                 connection, tenant=request.user.tenant, client=client_id, now_ms=services.clock.wall_ms()
@@ -363,12 +365,6 @@ def too_many(error: TooManyAttemptsError) -> ProblemError:
     answer = ProblemError(429, str(error), kind="too-many-attempts", retryable=True)
     answer.headers = {"Retry-After": str(error.retry_after_s)}
     return answer
-
-
-def administers(user: Principal) -> None:
-    """Refuse who is bound to some properties: whoever makes accounts could make one that is not."""
-    if user.properties is not None:
-        raise ProblemError(403, "only who may see every property administers accounts", kind="role")
 
 
 def _own(user: Principal) -> str:

@@ -10,6 +10,7 @@ from litestar.handlers import WebsocketRouteHandler
 from litestar.params import FromPath
 
 from cloud.kit.database import Database
+from cloud.platform.access_policy import ACTION
 from cloud.public.gate import Gate, property_for
 from cloud.public.live import Feeds, messages
 from cloud.public.reader import WallClock
@@ -26,7 +27,7 @@ REASON_BYTES_MOST: Final = 123  # RFC 6455, 5.5
 def live(feeds: Feeds, database: Database, clock: WallClock, gate: Gate) -> WebsocketRouteHandler:
     """Return the route; it sends only, and ends when the watcher hangs up, stops reading or is signed out."""
 
-    @websocket("/api/v1/properties/{property_id:str}/live")
+    @websocket("/api/v1/properties/{property_id:str}/live", opt={ACTION: "property.read"})
     async def stream(socket: WebSocket, property_id: FromPath[str]) -> None:  # type: ignore[type-arg]
         async with database.transaction() as connection:
             found = await property_for(connection, socket.user, property_id)

@@ -19,6 +19,7 @@ from litestar.response import Redirect
 
 from cloud.kit.acting import acting
 from cloud.kit.database import Database
+from cloud.platform.access_policy import ACTION
 from cloud.platform.principals import SESSION_LIFE_MS, Principals
 from cloud.platform.sign_in import SignIn
 from cloud.public.gate import SESSION_COOKIE, SIGNING_IN, absent
@@ -126,7 +127,7 @@ def pages(
             ],
         )
 
-    @post("/sign-out", include_in_schema=False, name="sign-out", status_code=204)
+    @post("/sign-out", include_in_schema=False, name="sign-out", status_code=204, opt={ACTION: "self.change"})
     async def sign_out(request: Request[Any, Any, Any]) -> Response[None]:
         if sign_in_desk is not None and request.user.account is not None and request.user.sign_in is not None:
             await sign_in_desk.end(request.user.account, request.user.sign_in, why="signed out")

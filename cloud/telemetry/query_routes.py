@@ -18,6 +18,7 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
 from cloud.kit.database import Connection, Database
+from cloud.platform.access_policy import ACTION
 from cloud.platform.properties import Property
 from cloud.telemetry import query
 from cloud.telemetry.query_live import LiveFeeds, Told
@@ -148,7 +149,9 @@ def telemetry_routes(
         await _tell(socket, feeds, found, selection, since=since, fence=fence, clock=clock)
 
     return Router(
-        "/api/v1/properties/{property_id:str}/telemetry", route_handlers=[latest, points, lines, aggregate, live]
+        "/api/v1/properties/{property_id:str}/telemetry",
+        route_handlers=[latest, points, lines, aggregate, live],
+        opt={ACTION: "telemetry.read"},
     )
 
 

@@ -1,0 +1,69 @@
+"""Who may do what: the policies of the API in Cedar, and the one place that asks them.
+
+A role includes the lesser ones: admin is in staff, staff is in viewer. What no policy permits is denied; a caller who
+is bound to some properties may do nothing with others, and nothing that concerns the tenant as a whole beyond itself.
+"""
+
+from typing import Final
+
+from cloud.platform.cedar import Decision, Entity, decide, parse
+from cloud.platform.principals import Principal, Role
+
+ACTION: Final = "action"
+"""Route option: what calling a route is called in the policies. A route that names none lets nobody in."""
+POLICIES: Final = """
+// reading, and what is the caller's own
+permit (
+    principal in Role::"viewer",
+    action in [
+        Action::"property.list", Action::"self.read", Action::"self.change", Action::"schema.read"
+    ],
+    resource is Tenant
+);
+permit (
+    principal in Role::"viewer",
+    action in [
+        Action::"property.read", Action::"stay.read", Action::"access.read", Action::"completeness.read",
+        Action::"command.read", Action::"pms.read", Action::"telemetry.read"
+    ],
+    resource is Property
+) when { principal.every_property || principal.properties.contains(resource.id) };
+
+// the desk's work
+permit (
+    principal in Role::"staff",
+    action in [Action::"stay.check_in", Action::"stay.check_out", Action::"room.command"],
+    resource is Property
+) when { principal.every_property || principal.properties.contains(resource.id) };
+
+// how the machine runs
+permit (principal in Role::"admin", action == Action::"records.read", resource is Property)
+    when { principal.every_property || principal.properties.contains(resource.id) };
+
+// whoever makes accounts could make one that is bound to nothing
+permit (
+    principal in Role::"admin",
+    action in [Action::"account.manage", Action::"client.manage", Action::"audit.read"],
+    resource is Tenant
+) when { principal.every_property };
+"""
+
+_ROLES: Final = {
+    Role.VIEWER: ("viewer",),
+    Role.STAFF: ("staff", "viewer"),
+    Role.ADMIN: ("admin", "staff", "viewer"),
+}
+_PARSED: Final = parse(POLICIES)
+
+
+def may(principal: Principal, action: str, property_id: str | None) -> Decision:
+    """Decide whether a caller may do `action` with a property of its tenant, or, None, with the tenant as a whole."""
+    who = Entity(
+        "Principal",
+        principal.name,
+        frozenset(("Role", name) for name in _ROLES[principal.role]),
+        {"every_property": principal.properties is None, "properties": principal.properties or frozenset()},
+    )
+    if property_id is None:
+        return decide(_PARSED, who, action, Entity("Tenant", principal.tenant))
+    return decide(_PARSED, who, action, Entity("Property", property_id, attributes={"id": property_id}))
