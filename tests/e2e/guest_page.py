@@ -326,6 +326,7 @@ class GuestPage:
 
     async def phone_key(self) -> str:
         """The code that the page shows: the phone's public key in hexadecimal."""
+        await expect(self.page.locator("h1")).to_be_visible(timeout=WAIT_MS)
         code = self.page.get_by_test_id("phone-code")
         if not await code.is_visible():
             await self.page.locator("details summary").click()
