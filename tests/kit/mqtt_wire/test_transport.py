@@ -297,3 +297,10 @@ async def test_a_killed_broker_is_noticed_and_a_new_link_works(nats: Nats) -> No
     async with transport.connect(subscribe=["a"]) as link:
         await link.publish("a", b"back")
         assert (await take(link, 1))[0].payload == b"back"
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".invalid"])
+async def test_a_host_that_no_name_server_takes_is_a_link_that_was_not_made(host: str) -> None:
+    with pytest.raises(LinkLostError, match="no connection"):
+        async with WireTransport(Broker(host, 1883, client_id="ann-00000001")).connect():
+            pass
