@@ -85,7 +85,7 @@ class WireTransport:
             async with asyncio.timeout(broker.answer_wait.total_seconds()):
                 await loop.create_connection(lambda: connection, broker.host, broker.port, ssl=broker.tls)
                 await connection.greeted()
-        except (PlatformError, OSError, TimeoutError, UnicodeError) as error:  # the last: a host that no name server takes
+        except (PlatformError, OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: no name server takes it
             connection.abandon()
             raise LinkLostError(f"{place}: no connection: {str(error) or type(error).__name__}") from error
         except BaseException:
