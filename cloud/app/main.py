@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     user.add_argument("--name", required=True)
     user.add_argument("--role", choices=["viewer", "staff", "admin"], default="admin")
     user.add_argument("--property", action="append", help="may be given again; by default every property of the tenant")
+    trail = commands.add_parser("verify-audit", parents=[common], help="prove that no entry of an audit trail changed")
+    trail.add_argument("--tenant", required=True)
+    trail.add_argument("--kept", action="append", default=[], metavar="SEQ:HASH", help="a head printed before")
     verify = commands.add_parser("verify", parents=[common], help="prove that no record of a property is missing")
     verify.add_argument("--property", required=True)
     verify.add_argument(
@@ -79,6 +82,8 @@ def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
             return EXIT_OK
         case "load-property":
             return asyncio.run(_load_property(settings, asked.file))
+        case "verify-audit":
+            return asyncio.run(_verify_audit(settings, asked.tenant, asked.kept))
         case "create-user":
             return asyncio.run(_create_user(settings, asked))
         case "emulate-pms":
@@ -112,6 +117,34 @@ async def _load_property(settings: CloudSettings, path: Path) -> int:
         await database.close()
     sys.stdout.write(f"{plan.property.id}: {len(plan.rooms)} rooms, {len(plan.doors)} doors, edge {plan.edge}\n")
     return EXIT_OK
+
+
+async def _verify_audit(settings: CloudSettings, tenant: str, kept: Sequence[str]) -> int:
+    """Print every flaw and the head; exit 1 if there is a flaw."""
+    from cloud.kit.acting import system
+    from cloud.kit.database import Database
+    from cloud.platform.audit import Head, verify
+    from protocols.errors import InvalidInputError
+
+    try:
+        parts = [each.partition(":") for each in kept]
+        heads = [Head(int(seq), bytes.fromhex(digest)) for seq, _, digest in parts]
+    except ValueError as error:
+        raise InvalidInputError("--kept", "want SEQ:HASH as this command prints it") from error
+    database = Database(settings.database.dsn, most=2, actor=system("verify-audit"))
+    await database.open()
+    try:
+        async with database.snapshot() as connection:
+            verdict = await verify(connection, tenant=tenant, kept=heads)
+    finally:
+        await database.close()
+    for flaw in verdict.flaws:
+        sys.stdout.write(f"{flaw}\n")
+    said = "BROKEN" if verdict.flaws else "holds"
+    sys.stdout.write(
+        f"{tenant}: {verdict.entries} entries, head {verdict.head.seq}:{verdict.head.hash.hex()}: {said}\n"
+    )
+    return EXIT_FAILED if verdict.flaws else EXIT_OK
 
 
 async def _create_user(settings: CloudSettings, asked: argparse.Namespace) -> int:

@@ -72,6 +72,8 @@ SYSTEM_ONLY: Final = frozenset(
 )
 """Tables that callers never touch."""
 READ_ONLY: Final = frozenset({"platform.tenant", "platform.property"})
+APPEND_ONLY: Final = frozenset({"platform.audit"})
+"""What nobody changes, not even the service's own workers."""
 READ_ONLY_SCHEMAS: Final = frozenset({"telemetry"})
 """What callers read and never change: the ledger and what was made of it, and who owns what."""
 PARTITIONED_BY_UPKEEP: Final = "telemetry"
@@ -227,12 +229,13 @@ def _table_rights(name: str, kind: str, columns: frozenset[str]) -> list[str]:
         ]
     schema = name.partition(".")[0]
     rule = rule_of(name, columns)
-    told = [f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {SYSTEM_ROLE}"]
+    writes = "INSERT" if name in APPEND_ONLY else "INSERT, UPDATE, DELETE"
+    told = [f"GRANT SELECT, {writes} ON {name} TO {SYSTEM_ROLE}"]
     if schema == PARTITIONED_BY_UPKEEP:
         told.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {UPKEEP_ROLE}")
     if rule is not None:
         reads = name in READ_ONLY or schema in READ_ONLY_SCHEMAS
-        told.append(f"GRANT SELECT{'' if reads else ', INSERT, UPDATE, DELETE'} ON {name} TO {TENANT_ROLE}")
+        told.append(f"GRANT SELECT{'' if reads else f', {writes}'} ON {name} TO {TENANT_ROLE}")
     if kind == "timescale":  # refuses policies where it compresses: docs/decisions/0050
         return told
     told += [

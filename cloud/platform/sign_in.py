@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from cloud.kit.acting import acting, system
 from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
 from cloud.kit.times import at
-from cloud.platform import attempts
+from cloud.platform import attempts, audit
 from cloud.platform.accounts import CLIENT_PREFIX, client_by_token, digest, set_password
 from cloud.platform.passwords import Passwords, judged
 from cloud.platform.principals import Principal, Role
@@ -249,6 +249,9 @@ class SignIn:
         with acting(_ACTOR):
             async with self._database.transaction() as connection:
                 await set_password(connection, account, phc, now_ms=now_ms)
+                await self._record(
+                    connection, account, action="password.change", subject=account, detail=where.address, now_ms=now_ms
+                )
                 await execute(
                     connection,
                     "UPDATE platform.sign_in SET ended_at = %s, ended_why = 'the password was changed'"
@@ -314,7 +317,31 @@ class SignIn:
                 at(now_ms), at(now_ms), at(now_ms + life_ms), account,
             ],
         )  # fmt: skip
+        await self._record(
+            connection,
+            account,
+            action="sign-in",
+            subject=sign_in,
+            detail=f"{channel.value} at {where.address}",
+            now_ms=now_ms,
+        )
         return sign_in
+
+    async def _record(
+        self, connection: Connection, account: str, *, action: str, subject: str, detail: str, now_ms: int
+    ) -> None:
+        row = await fetch_one(connection, "SELECT tenant, email FROM platform.account WHERE id = %s", [account])
+        if row is not None:
+            await audit.append(
+                connection,
+                tenant=row["tenant"],
+                actor=row["email"],
+                action=action,
+                subject=subject,
+                detail=detail,
+                outcome=audit.Outcome.DONE,
+                now_ms=now_ms,
+            )
 
     async def _pair(self, connection: Connection, sign_in: str, now_ms: int, ends_ms: int) -> Tokens:
         access_ms, refresh_ms = min(now_ms + ACCESS_MS, ends_ms), min(now_ms + REFRESH_MS, ends_ms)
@@ -340,12 +367,16 @@ class SignIn:
         return token
 
     async def _end(self, connection: Connection, sign_in: str, why: str, now_ms: int) -> None:
-        await execute(
+        row = await fetch_one(
             connection,
-            "UPDATE platform.sign_in SET ended_at = coalesce(ended_at, %s), ended_why = coalesce(ended_why, %s)"
-            " WHERE id = %s",
+            "UPDATE platform.sign_in SET ended_at = %s, ended_why = %s WHERE id = %s AND ended_at IS NULL"
+            " RETURNING account",
             [at(now_ms), why, sign_in],
         )
+        if row is not None:
+            await self._record(
+                connection, row["account"], action="sign-in.end", subject=sign_in, detail=why, now_ms=now_ms
+            )
 
 
 _REFUSED: Final = "e-mail address or password are wrong"

@@ -16,6 +16,7 @@ from litestar.handlers import BaseRouteHandler
 
 from cloud.kit.acting import act_from_here, acting, system, tenant
 from cloud.kit.database import Connection, Database
+from cloud.platform import audit
 from cloud.platform.access_policy import ACTION, may
 from cloud.platform.accounts import CLIENT_PREFIX
 from cloud.platform.principals import Principal, Principals
@@ -23,7 +24,6 @@ from cloud.platform.properties import Property, property_of
 from cloud.platform.sign_in import ACCESS_PREFIX, COOKIE_PREFIX, SignIn
 from cloud.public.reader import WallClock
 from kit.http import OPEN, ProblemError
-from kit.logs import logger
 from protocols.errors import InvalidInputError
 
 SIGNING_IN: Final = system("sign-in")
@@ -31,7 +31,7 @@ SIGNING_IN: Final = system("sign-in")
 SESSION_COOKIE: Final = "innkeeper_session"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NUL: Final = "\x00"
-_log = logger("cloud.gate")
+_AUDITOR: Final = system("audit")
 Caller = ASGIConnection[Any, Any, Any, Any]
 
 
@@ -56,7 +56,7 @@ class Gate:
         if handler.opt.get(OPEN):
             return
         principal = await self._principal(caller)
-        _judge(principal, handler.opt.get(ACTION), caller.path_params.get("property_id"))
+        await self._judge(caller, principal, handler.opt.get(ACTION))
         caller.scope["user"] = principal
         act_from_here(tenant(principal.tenant, principal.properties, name=principal.name))
         _judge_names(caller)
@@ -105,6 +105,39 @@ class Gate:
             async with self._database.transaction() as connection:
                 return await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms())
 
+    async def _judge(self, caller: Caller, principal: Principal, action: str | None) -> None:
+        """Let a caller pass whom the policies permit it; another's property is said not to exist, whatever was asked.
+
+        A property of the tenant that the caller may not see and one of another tenant are told apart nowhere. What
+        changes something, and what is denied, is in the audit trail before anything else happens.
+        """
+        property_id: str | None = caller.path_params.get("property_id")
+        if action is not None:
+            if may(principal, action, property_id).allowed:
+                if str(caller.scope.get("method", "GET")) not in _SAFE_METHODS:
+                    await self._record(caller, principal, action, audit.Outcome.ALLOWED)
+                return
+            own = None if principal.properties is None else min(principal.properties, default=None)
+            if property_id is not None and own is not None and may(principal, action, own).allowed:
+                raise absent()
+        await self._record(caller, principal, action or "", audit.Outcome.DENIED)
+        raise ProblemError(403, f"the role {principal.role.value} may not do this", kind="role")
+
+    async def _record(self, caller: Caller, principal: Principal, action: str, outcome: audit.Outcome) -> None:
+        with acting(_AUDITOR):
+            async with self._database.transaction() as connection:
+                await audit.append(
+                    connection,
+                    tenant=principal.tenant,
+                    actor=principal.name,
+                    action=action,
+                    property_id=str(caller.path_params.get("property_id", "")),
+                    subject=f"{caller.scope.get('method', 'WS')} {caller.url.path}",
+                    outcome=outcome,
+                    detail=f"role {principal.role.value}",
+                    now_ms=self._clock.wall_ms(),
+                )
+
     def _ours(self, caller: Caller) -> bool:
         origin = caller.headers.get("origin")
         if origin is None:  # browsers send it with every websocket and every changing request
@@ -114,21 +147,6 @@ class Gate:
         except ValueError:  # no address at all, such as `http://[`
             return False
         return origin in self._origins or host == caller.headers.get("host")
-
-
-def _judge(principal: Principal, action: str | None, property_id: str | None) -> None:
-    """Let a caller pass whom the policies permit it; another's property is said not to exist, whatever was asked.
-
-    A property of the tenant that the caller may not see and one of another tenant are told apart nowhere.
-    """
-    if action is not None:
-        if may(principal, action, property_id).allowed:
-            return
-        own = None if principal.properties is None else min(principal.properties, default=None)
-        if property_id is not None and own is not None and may(principal, action, own).allowed:
-            raise absent()
-    _log.warning("denied", caller=principal.name, tenant=principal.tenant, action=action, property=property_id)
-    raise ProblemError(403, f"the role {principal.role.value} may not do this", kind="role")
 
 
 def _judge_names(caller: Caller) -> None:

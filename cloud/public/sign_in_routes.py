@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Request, Response, Router, delete, get, post, put
 from litestar.datastructures import Cookie
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from cloud.kit.acting import acting, system
 from cloud.kit.database import Database
 from cloud.kit.times import at, iso, unix_ms
-from cloud.platform import accounts
+from cloud.platform import accounts, audit
 from cloud.platform.access_policy import ACTION
 from cloud.platform.attempts import TooManyAttemptsError
 from cloud.platform.passwords import CHARACTERS_MOST, Passwords, judged
@@ -157,6 +157,27 @@ class ClientView(msgspec.Struct, frozen=True):
     expires_at: str | None
     ended_at: str | None
     token: str | None = None
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """One entry of the audit trail; `hash` covers it and the entry before."""
+
+    seq: int
+    at: str
+    actor: str
+    action: str
+    property: str | None
+    subject: str
+    outcome: str
+    detail: str
+    hash: str
+
+
+class AuditTrail(msgspec.Struct, frozen=True):
+    """A page of the trail; `next` is the `before` of the next one."""
+
+    entries: list[AuditEntry]
+    next: int | None
 
 
 class Clients(msgspec.Struct, frozen=True):
@@ -340,9 +361,36 @@ def sign_in_routes(services: SignInServices) -> Router:
         if not there:
             raise absent()
 
+    @get("/audit", summary="Who did what and what was refused, newest first", opt={ACTION: "audit.read"})
+    async def audit_trail(
+        request: Call,
+        limit: Annotated[int, QueryParameter(ge=1, le=audit.PAGE)] = 100,
+        before: Annotated[int | None, QueryParameter(ge=1, le=2**63 - 1)] = None,
+    ) -> AuditTrail:
+        async with services.database.snapshot() as connection:
+            found = await audit.page(connection, tenant=request.user.tenant, before=before, most=limit)
+        return AuditTrail(
+            [
+                AuditEntry(
+                    each.seq,
+                    iso(each.at),
+                    each.actor,
+                    each.action,
+                    each.property or None,
+                    each.subject,
+                    each.outcome,
+                    each.detail,
+                    each.hash.hex(),
+                )
+                for each in found
+            ],
+            found[-1].seq if len(found) == limit and found[-1].seq > 1 else None,
+        )
+
     return Router(
         "/api/v1",
         route_handlers=[
+            audit_trail,
             sign_in, refresh, me, sign_ins, end_sign_in, change_password, list_accounts, create_account,
             change_account, list_clients, create_client, end_client,
         ],

@@ -140,3 +140,11 @@ async def test_the_first_admin_is_made_by_the_command_and_signs_in(
     stop.set()
     async with asyncio.timeout(30):
         await serving
+    judge = ["verify-audit", "--config", str(config), "--tenant", "northlight"]
+    assert await asyncio.to_thread(main, judge) == 0
+    head = capsys.readouterr().out.split()[4].rstrip(":")
+    assert head.startswith("1:")
+    assert await asyncio.to_thread(main, [*judge, "--kept", head]) == 0
+    assert await asyncio.to_thread(main, [*judge, "--kept", "1:" + "0" * 64]) == 1
+    assert await asyncio.to_thread(main, [*judge, "--kept", "nonsense"]) == 1
+    assert "--kept" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
 from cloud.kit.database import Database
 from cloud.kit.notify import NotificationHub
+from cloud.platform import audit
 from cloud.platform.access_policy import ACTION, may
 from cloud.platform.principals import Principal, Role
 from cloud.public.app import build
@@ -58,6 +59,7 @@ WRITTEN: Final = {
     ("GET", "/api/v1/schema"): ALL,
     ("GET", "/api/v1/schema/openapi.json"): ALL,
     ("GET", "/api/v1/schema/{path:str}"): ALL,
+    ("GET", "/api/v1/audit"): ADMIN,
     ("GET", "/api/v1/accounts"): ADMIN,
     ("POST", "/api/v1/accounts"): ADMIN,
     ("PUT", "/api/v1/accounts/{account_id:str}"): ADMIN,
@@ -69,7 +71,7 @@ OPEN_ONES: Final = {
     ("GET", "/"), ("GET", "/{path:path}"), ("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"),
     ("GET", "/sign-in"), ("POST", "/webhooks/pms/{secret:str}"), ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/token"),
 }  # fmt: skip
-BOUND: Final = {"/api/v1/accounts", "/api/v1/api-clients"}
+BOUND: Final = {"/api/v1/audit", "/api/v1/accounts", "/api/v1/api-clients"}
 """What an admin who is bound to some properties may not."""
 
 
@@ -169,3 +171,20 @@ async def test_a_route_that_names_no_action_lets_nobody_in(database: Database) -
     async with httpx.AsyncClient(transport=transport, base_url="http://cloud.test") as http:
         for path in ("/nameless", "/strange"):
             assert (await http.get(path, headers={"Authorization": f"Bearer {TOKEN}"})).status_code == 403
+
+
+@pytest.mark.requirement("SEC-06")
+async def test_what_changes_something_and_what_is_denied_is_in_the_trail(site: Site) -> None:
+    path = "/api/v1/properties/aurora/rooms/101/commands"
+    body = {"capability": "on_off", "attribute": "on", "value": True, "idempotency_key": "k"}
+    assert (await site.http.post(path, json=body, headers=site.as_("viewer"))).status_code == 403
+    await site.http.post(path, json=body, headers=site.as_("staff"))
+    await site.http.get("/api/v1/properties", headers=site.as_("staff"))
+    async with site.database.snapshot() as connection:
+        told = await audit.page(connection, tenant="northlight", before=None, most=10)
+        assert await audit.page(connection, tenant="southwind", before=None, most=10) == []
+        assert (await audit.verify(connection, tenant="northlight")).flaws == ()
+    assert [(each.actor, each.action, each.property, each.outcome, each.subject) for each in told] == [
+        ("staff", "room.command", "aurora", "allowed", f"POST {path}"),
+        ("viewer", "room.command", "aurora", "denied", f"POST {path}"),
+    ]
