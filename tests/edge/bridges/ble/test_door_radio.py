@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edge.bridges.ble.choice import RadioSettings, chosen_backend
+from edge.bridges.ble.choice import chosen_backend
 from edge.bridges.ble.door_radio import BleDoorRadio
-from edge.doors.radio import DoorSession
+from edge.doors.radio import DoorSession, RadioSettings
 from firmware_bridges.ble_radio.hci_port import HciPort
 from kit.dice import SeededDice
 from protocols.door.advert import Advert
