@@ -4,8 +4,8 @@
 protocol what a peripheral would answer; each question goes through bleak's API to the emulated lock in the same event
 loop. It adds nothing of its own: services and properties are those the lock shows, values are the lock's. It cannot
 pass on a notification (the debugging protocol has no such command), so the page reads the frame notified last, as
-SPEC.md 1 allows. Nor does the protocol tell when a page lets go of a device, which a real adapter would see: `RELEASED`
-has the tab tell it.
+SPEC.md 1 allows. Nor does the protocol tell when a page lets go of a device, which a real adapter sees before it
+connects again: `RELEASED` has the tab tell it.
 """
 
 import asyncio
@@ -48,8 +48,10 @@ LOCK_WAIT_S: Final = 1.0
 
 RELEASED: Final = """
 if ('BluetoothRemoteGATTServer' in self) {
-  const disconnect = BluetoothRemoteGATTServer.prototype.disconnect
-  BluetoothRemoteGATTServer.prototype.disconnect = function () { disconnect.call(this); self.tellReleased() }
+  const { connect, disconnect } = BluetoothRemoteGATTServer.prototype
+  let released = Promise.resolve()
+  BluetoothRemoteGATTServer.prototype.disconnect = function () { disconnect.call(this); released = self.tellReleased() }
+  BluetoothRemoteGATTServer.prototype.connect = async function () { await released; return connect.call(this) }
 }
 """
 
@@ -119,6 +121,12 @@ class BrowserBluetooth:
             await session.send("BluetoothEmulation.disable")
             await session.detach()
 
+    async def settled(self) -> None:
+        """Wait until no lock is connected and the browser knows all that it is to know."""
+        await until(lambda: not self.linked)
+        async with asyncio.timeout(WAIT_MS / 1_000):
+            await self._asked.join()
+
     @property
     def linked(self) -> bool:
         """Whether any lock is connected."""
@@ -145,9 +153,19 @@ class BrowserBluetooth:
             else:
                 await session.send("DeviceAccess.selectPrompt", {"id": event["id"], "deviceId": devices[self.chooses]})
 
-        def on_released() -> None:
-            for address in list(self._clients):
-                self._asked.put_nowait(lambda at=address: self._release(at))  # type: ignore[misc]
+        async def on_released() -> None:
+            done = asyncio.get_running_loop().create_future()
+
+            async def release() -> None:
+                try:
+                    for address in list(self._clients):
+                        await self._clients.pop(address).disconnect()
+                        await self._tell_lost(address)
+                finally:
+                    done.set_result(None)
+
+            self._asked.put_nowait(release)
+            await done
 
         await page.expose_function("tellReleased", on_released)
         await page.add_init_script(RELEASED)
@@ -168,6 +186,7 @@ class BrowserBluetooth:
                 await handler()
             except Exception as error:  # noqa: BLE001 - told by the test that looks, not lost in a task
                 self.faults.append(repr(error))
+            self._asked.task_done()
 
     # -- what the browser asks of a peripheral ------------------------------------------------------------------------
 
@@ -176,8 +195,10 @@ class BrowserBluetooth:
         code = GATT_OK
         if kind == "connection":
             code = await self._connect(address)
-        elif kind == "discovery":
-            await self._show_services(address)
+        elif (client := self._clients.get(address)) is None:
+            code = GATT_FAILED
+        else:
+            await self._show_services(address, client)
         await self._send(
             "BluetoothEmulation.simulateGATTOperationResponse", {"address": address, "type": kind, "code": code}
         )
@@ -212,10 +233,6 @@ class BrowserBluetooth:
                 return await found
         return None
 
-    async def _release(self, address: str) -> None:
-        if (client := self._clients.get(address)) is not None:
-            await client.disconnect()  # `_lost` tells the browser
-
     def _lost(self, address: str) -> None:
         if self._clients.pop(address, None) is not None:
             self._asked.put_nowait(lambda: self._tell_lost(address))
@@ -232,8 +249,7 @@ class BrowserBluetooth:
         with suppress(Exception):  # the browser may have let go first
             await self._send(method, arguments)
 
-    async def _show_services(self, address: str) -> None:
-        client = self._clients[address]
+    async def _show_services(self, address: str, client: BleakClient) -> None:
         for service in client.services:
             told = await self._send("BluetoothEmulation.addService", {"address": address, "serviceUuid": service.uuid})
             for characteristic in service.characteristics:
@@ -350,7 +366,7 @@ class GuestPage:
         await self.button(door).click()
         await expect(self.door(door)).to_have_attribute("data-ending", re.compile(r"\w+"), timeout=WAIT_MS)
         if self._bluetooth is not None:
-            await until(lambda: self._bluetooth is None or not self._bluetooth.linked)
+            await self._bluetooth.settled()
         return await self.door(door).get_attribute("data-ending") or ""
 
     def notice(self, name: str) -> Locator:
