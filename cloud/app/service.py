@@ -25,6 +25,7 @@ from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
 from cloud.platform.passwords import Passwords
 from cloud.platform.principals import AccessToken, Principal, Principals
+from cloud.platform.rates import RateLimits
 from cloud.platform.sign_in import SignIn
 from cloud.pms import issues
 from cloud.pms.engine import HINT_CHANNEL, PmsSync, Rhythm
@@ -125,7 +126,14 @@ async def run(
     leaving = departures.DepartureWorker(database, commands, clock=clock)
     passwords = Passwords(dice=dice)
     sign_in = SignIn(database, passwords=passwords, clock=clock, dice=dice)
-    gate = Gate(principals, database, clock=clock, origins=frozenset(settings.http.origins), sign_in=sign_in)
+    gate = Gate(
+        principals,
+        database,
+        clock=clock,
+        origins=frozenset(settings.http.origins),
+        sign_in=sign_in,
+        rates=RateLimits(database, clock=clock),
+    )
     signing = SignInServices(
         database, sign_in, passwords, clock, dice, settings.http.secure_cookie, settings.http.forwarded_hops
     )

@@ -71,7 +71,7 @@ SYSTEM_ONLY: Final = frozenset(
     }
 )
 """Tables that callers never touch."""
-READ_ONLY: Final = frozenset({"platform.tenant", "platform.property"})
+READ_ONLY: Final = frozenset({"platform.tenant", "platform.property", "platform.rate_rule"})
 APPEND_ONLY: Final = frozenset({"platform.audit"})
 """What nobody changes, not even the service's own workers."""
 READ_ONLY_SCHEMAS: Final = frozenset({"telemetry"})

@@ -21,6 +21,7 @@ from cloud.platform.access_policy import ACTION, may
 from cloud.platform.accounts import CLIENT_PREFIX
 from cloud.platform.principals import Principal, Principals
 from cloud.platform.properties import Property, property_of
+from cloud.platform.rates import Kind, RateExceededError, RateLimits
 from cloud.platform.sign_in import ACCESS_PREFIX, COOKIE_PREFIX, SignIn
 from cloud.public.reader import WallClock
 from kit.http import OPEN, ProblemError
@@ -46,16 +47,21 @@ class Gate:
         clock: WallClock,
         origins: frozenset[str],
         sign_in: SignIn | None = None,
+        rates: RateLimits | None = None,
     ) -> None:
-        """`origins` are accepted besides the one the request was sent to; without `sign_in` only settings' tokens."""
+        """`origins` are accepted besides the one the request was sent to; without `sign_in` only settings' tokens.
+
+        Without `rates` callers may ask as often as they like.
+        """
         self._principals, self._database, self._clock, self._origins = principals, database, clock, origins
-        self._sign_in = sign_in
+        self._sign_in, self._rates = sign_in, rates
 
     async def guard(self, caller: Caller, handler: BaseRouteHandler) -> None:
         """Let the caller pass as `caller.user`, or raise 401 or 403."""
         if handler.opt.get(OPEN):
             return
         principal = await self._principal(caller)
+        await self._count(caller, principal)
         await self._judge(caller, principal, handler.opt.get(ACTION))
         caller.scope["user"] = principal
         act_from_here(tenant(principal.tenant, principal.properties, name=principal.name))
@@ -104,6 +110,17 @@ class Gate:
         with acting(SIGNING_IN):
             async with self._database.transaction() as connection:
                 return await self._principals.by_session(connection, secret, now_ms=self._clock.wall_ms())
+
+    async def _count(self, caller: Caller, principal: Principal) -> None:
+        if self._rates is None:
+            return
+        kind = Kind.READ if str(caller.scope.get("method", "GET")) in _SAFE_METHODS else Kind.WRITE
+        try:
+            await self._rates.count(principal.tenant, principal.name, kind)
+        except RateExceededError as error:
+            answer = ProblemError(429, str(error), kind="too-many-requests", retryable=True)
+            answer.headers = {"Retry-After": str(error.retry_after_s)}
+            raise answer from error
 
     async def _judge(self, caller: Caller, principal: Principal, action: str | None) -> None:
         """Let a caller pass whom the policies permit it; another's property is said not to exist, whatever was asked.
