@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 BOOTSTRAP := $(PYTHON) provisioning/environment/bootstrap.py
-# Two cores is what we plan for; more are used where they are.
-WORKERS ?= auto
+# Two cores is what we plan for; more are used where they are. One more than cores: many a test waits for a wire.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 # Property-based tests draw the same examples on every run of these targets; plain pytest explores.
 export HYPOTHESIS_PROFILE ?= ci

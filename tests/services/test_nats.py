@@ -80,7 +80,8 @@ async def test_an_edge_can_neither_speak_for_another_nor_hear_what_another_is_to
 async def test_a_stranger_is_refused(house: House, tmp_path: Path) -> None:
     stranger = DevelopmentAuthority(tmp_path / "elsewhere", name="elsewhere", now=datetime.now(UTC)).client(EDGE)
     rogue = tls_client_context(tmp_path / "ca" / "authority.pem", stranger.certificate, stranger.private_key)
-    transport = MqttTransport(Broker(house.nats.host, house.nats.port, client_id=EDGE, tls=rogue))
+    broker = Broker(house.nats.host, house.nats.port, client_id=EDGE, tls=rogue, answer_wait=timedelta(seconds=2))
+    transport = MqttTransport(broker)
     with pytest.raises(LinkLostError):
         async with transport.connect():
             raise AssertionError("a stranger's certificate was taken")

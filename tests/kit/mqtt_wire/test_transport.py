@@ -158,8 +158,12 @@ async def false_broker(
         yield server.sockets[0].getsockname()[1]
 
 
-def briefly(port: int, **changed: object) -> WireTransport:
-    broker = Broker("127.0.0.1", port, "ann-00000001", answer_wait=timedelta(milliseconds=60))
+BRIEFLY = timedelta(milliseconds=250)
+"""For what never comes; what comes has the transport's own patience."""
+
+
+def patiently(port: int, **changed: object) -> WireTransport:
+    broker = Broker("127.0.0.1", port, "ann-00000001")
     return WireTransport(replace(broker, **changed))  # type: ignore[arg-type]
 
 
@@ -186,12 +190,12 @@ WELCOME = bytes((0x20, 2, 0, 0))
 async def test_no_greeting_a_refusal_and_no_mqtt_at_all_are_no_connection(greeting: bytes, says: str) -> None:
     async with false_broker(saying(greeting)) as port:
         with pytest.raises(LinkLostError, match=says):
-            async with briefly(port).connect():
+            async with patiently(port, answer_wait=BRIEFLY).connect():
                 pass
 
 
 async def test_an_unanswered_publish_may_have_arrived() -> None:
-    async with false_broker(saying(WELCOME)) as port, briefly(port).connect() as link:
+    async with false_broker(saying(WELCOME)) as port, patiently(port, answer_wait=BRIEFLY).connect() as link:
         with pytest.raises(ReplyTimeoutError, match="no answer"):
             await link.publish("a", b"")
 
@@ -216,7 +220,7 @@ async def test_a_full_window_waits_and_more_than_it_holds_goes_in_pieces(version
                 writer.write(packets.pubacks(unanswered))
                 unanswered.clear()
 
-    async with false_broker(slow) as port, briefly(port, version=version).connect() as link:
+    async with false_broker(slow) as port, patiently(port, version=version).connect() as link:
         await link.publish_many([(b"a", b"%d" % n) for n in range(9)])
     assert seen == [1, 2, 3] * 3
 
@@ -226,7 +230,7 @@ async def test_a_loss_ends_every_wait_with_the_right_question() -> None:
         writer.write(bytes((0x20, 2, 0, 0)))
         await reader.readuntil(b"payload")
 
-    async with false_broker(greet_and_go) as port, briefly(port, answer_wait=timedelta(seconds=5)).connect() as link:
+    async with false_broker(greet_and_go) as port, patiently(port).connect() as link:
         reading = asyncio.create_task(link.batch(10))
         with pytest.raises(ReplyTimeoutError):
             await link.publish("a", b"payload")
@@ -244,7 +248,7 @@ async def test_an_oversized_message_is_told_and_the_next_one_is_heard() -> None:
             packets.publish(b"small", b"1", 2, retain=False, v5=False),
         )
     )
-    async with false_broker(saying(WELCOME + data)) as port, briefly(port, packet_bytes_max=1_000).connect() as link:
+    async with false_broker(saying(WELCOME + data)) as port, patiently(port, packet_bytes_max=1_000).connect() as link:
         got: list[Publish] = []
         async with asyncio.timeout(WAIT_S):
             while len(got) < 2:
@@ -261,7 +265,7 @@ async def test_a_connect_that_is_cancelled_leaves_nothing_open() -> None:
         gone.set()
 
     async with false_broker(wait_for_the_end) as port:
-        connecting = briefly(port, answer_wait=timedelta(seconds=10)).connect()
+        connecting = patiently(port).connect()
         task = asyncio.ensure_future(connecting.__aenter__())
         await asyncio.sleep(0.02)
         task.cancel()
@@ -271,7 +275,7 @@ async def test_a_connect_that_is_cancelled_leaves_nothing_open() -> None:
 
 
 async def test_a_topic_that_is_none_is_our_defect() -> None:
-    async with false_broker(saying(WELCOME)) as port, briefly(port).connect() as link:
+    async with false_broker(saying(WELCOME)) as port, patiently(port).connect() as link:
         for topic in ("", "a/+", "a/#", "a\x00"):
             with pytest.raises(LocalProtocolError):
                 await link.publish(topic, b"")
