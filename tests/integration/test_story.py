@@ -52,6 +52,6 @@ def test_an_inventory_that_is_wrong_is_refused_in_one_line(tmp_path: Path) -> No
     )
     assert outcome.returncode == 1
     assert outcome.stderr.strip().splitlines() == [
-        f"innkeeper: {broken}: format: 9 is not supported; this release reads format 1"
+        f"innkeeper: {broken}: inventory format version 9 is not supported here; supported: 1"
     ]
     assert not (tmp_path / "state").exists()
