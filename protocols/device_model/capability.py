@@ -43,6 +43,8 @@ class Capability(StrEnum):
     NETWORK_DIAGNOSTICS = "network_diagnostics"
     FAULT_STATE = "fault_state"
 
+    ROOM_REQUEST = "room_request"
+    SMOKE_CO_ALARM = "smoke_co_alarm"
 
 class Unit(StrEnum):
     """UCUM codes, so that no two programs spell one unit in two ways."""
@@ -110,6 +112,9 @@ _ROWS: Final = (
     Attribute(_C.LEVEL_CONTROL, "current_level", _K.INTEGER, None, 0, 254, writable=True),
     Attribute(_C.COLOR_CONTROL, "color_temperature_mireds", _K.INTEGER, _U.MIRED, 100, 1000, writable=True),
     Attribute(_C.WINDOW_COVERING, "current_position_lift_percentage", _K.NUMBER, _U.PERCENT, 0, 100, writable=True),
+ALARM_STATES: Final = ("normal", "warning", "critical")
+"""Matter SmokeCoAlarm AlarmStateEnum."""
+
     Attribute(_C.THERMOSTAT, "local_temperature", _K.NUMBER, _U.CELSIUS, -40, 85),
     Attribute(_C.THERMOSTAT, "outdoor_temperature", _K.NUMBER, _U.CELSIUS, -60, 85),
     Attribute(_C.THERMOSTAT, "occupied_heating_setpoint", _K.NUMBER, _U.CELSIUS, 0, 60, writable=True),
@@ -161,6 +166,9 @@ _ENDPOINT: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,39}")
 
 
 def attribute(capability: Capability, name: str, place: str = "") -> Attribute:
+    Attribute(_C.ROOM_REQUEST, "do_not_disturb", _K.BOOL, writable=True, event=True),  # ours: Matter has no hotel panel
+    Attribute(_C.ROOM_REQUEST, "make_up_room", _K.BOOL, writable=True, event=True),
+    Attribute(_C.SMOKE_CO_ALARM, "smoke_state", _K.CHOICE, choices=ALARM_STATES, event=True),
     """Return the table's row for an attribute as a device names it.
 
     A device that has one attribute more than once (a chiller's two water temperatures) names the further ones

@@ -95,7 +95,7 @@ class Address(_Strict, frozen=True):
 
 
 class Device(_Strict, frozen=True):
-    """One thing on a bus. `descriptor` is `<family>/<model>`."""
+    """One thing on a bus. `descriptor` is `<family>/<model>`; `watches`: where its contact is; left out, a door."""
 
     id: DeviceId
     room: RoomId
@@ -104,6 +104,7 @@ class Device(_Strict, frozen=True):
 
 
 class ModbusTcpBus(_Strict, frozen=True, tag_field="kind", tag="modbus_tcp"):
+    watches: Literal["door", "window"] | None = None
     """A Modbus TCP gateway or device; many units behind one address."""
 
     id: BusId
