@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from protocols.descriptors.descriptor import RAW_RANGE, Descriptor, Point, Raw, Table
+from protocols.descriptors.descriptor import NAME, RAW_RANGE, Descriptor, Point, Raw, Table
 from protocols.device_model.capability import Kind, Value, is_finite
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
@@ -24,6 +24,10 @@ from protocols.errors import LocalProtocolError
 PAYLOAD_BYTES_MAX: Final = 64 * 1024
 """A device's JSON; longer is refused unread."""
 NUMBER_DIGITS_MAX: Final = 12
+EXPONENT_MOST: Final = 10
+"""SunSpec, sunssf: -10 to 10; anything else is not implemented."""
+TEXT_BYTES_MAX: Final = 200
+"""A bare value; longer is refused unread."""
 
 
 class Reason(StrEnum):
@@ -76,7 +80,15 @@ class NodeWrite:
     value: Raw
 
 
-Write = RegisterWrite | PayloadWrite | NodeWrite
+@dataclass(frozen=True, slots=True)
+class MessageWrite:
+    """A message for a plain MQTT device; `topic` still holds `{name}`."""
+
+    topic: str
+    payload: bytes
+
+
+Write = RegisterWrite | PayloadWrite | NodeWrite | MessageWrite
 
 
 def judge(point: Point, raw: object) -> Judged:
@@ -124,6 +136,12 @@ def raw_of_words(point: Point, words: Sequence[int]) -> bool | int | float | Non
         case "uint32" | "int32":
             unsigned = ordered[0] << 16 | ordered[1]
             return unsigned - 0x1_0000_0000 if point.type == "int32" and unsigned & 0x8000_0000 else unsigned
+        case "uint64" | "int64":
+            whole = int.from_bytes(struct.pack(">4H", *ordered), "big")
+            return whole - 2**64 if point.type == "int64" and whole >> 63 else whole
+        case "float64":
+            (double,) = struct.unpack(">d", struct.pack(">4H", *ordered))
+            return float(double) if isfinite(double) else None
         case _:
             (value,) = struct.unpack(">f", struct.pack(">HH", *ordered))
             # Seven digits are what a float32 holds: 7.2 must not become 7.199999809265137.
@@ -136,7 +154,9 @@ def words_of_raw(point: Point, raw: float) -> tuple[int, ...]:
     Raises:
         LocalProtocolError: it does not fit the type.
     """
-    if point.type == "float32":
+    if point.type == "float64":
+        words = struct.unpack(">4H", struct.pack(">d", raw))
+    elif point.type == "float32":
         try:
             words = struct.unpack(">HH", struct.pack(">f", raw))
         except OverflowError as error:
@@ -145,7 +165,7 @@ def words_of_raw(point: Point, raw: float) -> tuple[int, ...]:
         low, high = RAW_RANGE[point.type]
         if not isinstance(raw, int) or not low <= raw <= high:
             raise LocalProtocolError(f"{raw!r} does not fit {point.type}")
-        words = (raw >> 16 & 0xFFFF, raw & 0xFFFF) if point.words == 2 else (raw & 0xFFFF,)
+        words = tuple(raw >> 16 * each & 0xFFFF for each in reversed(range(point.words)))
     return words if point.word_order == "big" else tuple(reversed(words))
 
 
@@ -166,9 +186,30 @@ def readings_of_registers(
             continue
         words = [image.get((point.table, point.register + each)) for each in range(point.words)]
         whole = [word for word in words if word is not None]
-        if len(whole) == len(words):
-            readings.append(reading(point, device, judge(point, raw_of_words(point, whole))))
+        if len(whole) != len(words):
+            continue
+        if point.exponent is not None:
+            power = image.get((point.table, point.exponent))
+            if power is None:
+                continue
+            scaled = with_exponent(point, power)
+            judged = (
+                bad(Reason.NO_VALUE, f"exponent {power:#06x}")
+                if scaled is None
+                else judge(scaled, raw_of_words(point, whole))
+            )
+        else:
+            judged = judge(point, raw_of_words(point, whole))
+        readings.append(reading(point, device, judged))
     return readings
+
+
+def with_exponent(point: Point, word: int) -> Point | None:
+    """Return the point scaled by its exponent's register too, None if that holds no power of ten from -10 to 10."""
+    power = word - 0x1_0000 if word & 0x8000 else word
+    if not -EXPONENT_MOST <= power <= EXPONENT_MOST:
+        return None
+    return msgspec.structs.replace(point, scale=float(Decimal(repr(point.scale)).scaleb(power)), exponent=None)
 
 
 def readings_of_payload(
@@ -182,8 +223,63 @@ def readings_of_payload(
     document = json_object(payload)
     if isinstance(document, Reason):
         return [reading(point, device, _bad(document)) for point in descriptor.points]
+    return _readings_of_object(descriptor.points, device, document, device_at_ms)
+
+
+def readings_of_fields(descriptor: Descriptor, device: DeviceId, fields: Mapping[str, Any]) -> list[Reading]:
+    """Return a reading for each point that an advert's decoded fields speak of."""
+    return _readings_of_object(descriptor.points, device, fields)
+
+
+def readings_of_message(
+    descriptor: Descriptor, device: DeviceId, name: str, topic: str, payload: bytes
+) -> list[Reading]:
+    """Return a reading for each point of a plain MQTT device that a message speaks of.
+
+    Args:
+        descriptor: the model.
+        device: whose readings they are.
+        name: what stands for `{name}` in the model's topics.
+        topic: where the message came.
+        payload: what it holds: a bare value for points without a path, a JSON object for the others.
+    """
+    mine = [
+        point for point in descriptor.points if point.topic is not None and point.topic.replace(NAME, name) == topic
+    ]
+    found = [reading(point, device, judge_bare(point, payload)) for point in mine if point.path is None]
+    inner = [point for point in mine if point.path is not None]
+    if inner:
+        document = json_object(payload)
+        if isinstance(document, Reason):
+            return found + [reading(point, device, _bad(document)) for point in inner]
+        found += _readings_of_object(inner, device, document)
+    return found
+
+
+def judge_bare(point: Point, payload: bytes) -> Judged:
+    """Return what a payload that is one bare value means."""
+    if len(payload) > TEXT_BYTES_MAX:
+        return _bad(Reason.TOO_LONG)
+    try:
+        text = payload.decode().strip()
+    except UnicodeDecodeError:
+        return _bad(Reason.WRONG_TYPE, payload[:40])
+    if point.type == "text":
+        return judge(point, text) if text else _bad(Reason.NO_VALUE)
+    try:
+        raw = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        # ESPHome and others write nan, unknown or nothing where there is no value.
+        empty = text.lower() in ("", "nan", "unknown", "unavailable", "none")
+        return _bad(Reason.NO_VALUE) if empty else _bad(Reason.WRONG_TYPE, text)
+    return judge(point, raw)
+
+
+def _readings_of_object(
+    points: Sequence[Point], device: DeviceId, document: Mapping[str, Any], device_at_ms: int | None = None
+) -> list[Reading]:
     found = []
-    for point in descriptor.points:
+    for point in points:
         given, raw = _step_into(document, point.path or "")
         if given and raw is not None:
             found.append(reading(point, device, judge(point, raw), device_at_ms))
@@ -265,10 +361,18 @@ def encode(point: Point, value: Value) -> Write:
         if isinstance(raw, str):
             raise LocalProtocolError(f"{raw!r} in a register")
         return RegisterWrite(point.table, point.register, words_of_raw(point, raw))
+    if point.write is not None and point.write.topic is not None:
+        return MessageWrite(point.write.topic, _message(point.write.payload, raw))
     if point.path is not None:
         key = point.write.key if point.write is not None and point.write.key is not None else point.path
         return PayloadWrite({key: raw})
     return NodeWrite(point.node or "", point.type, raw)
+
+
+def _message(template: str | None, raw: Raw) -> bytes:
+    as_json = msgspec.json.encode(raw).decode()
+    as_text = raw if isinstance(raw, str) else as_json
+    return (template or "$text").replace("$json", as_json).replace("$text", as_text).encode()
 
 
 def raw_of_value(point: Point, value: Value) -> Raw:
@@ -285,7 +389,7 @@ def raw_of_value(point: Point, value: Value) -> Raw:
     if isinstance(value, bool | str):
         return int(value) if point.table is not None and isinstance(value, bool) else value
     exact = (Decimal(repr(value)) - Decimal(repr(point.offset))) / Decimal(repr(point.scale))
-    if point.type in ("float32", "Float", "Double", "number"):
+    if point.type in ("float32", "float64", "Float", "Double", "number"):
         return float(exact)
     raw = int(exact.to_integral_value())
     low, high = RAW_RANGE.get(point.type, (raw, raw))
@@ -298,7 +402,7 @@ def same(point: Point, wanted: Value, read_back: Value | None) -> bool:
     """Return whether a value read back is the one written, to half of the wire's resolution."""
     if read_back is None or isinstance(wanted, bool | str) or isinstance(read_back, bool | str):
         return wanted == read_back and isinstance(wanted, bool) == isinstance(read_back, bool)
-    resolution = 1e-4 if point.type in ("float32", "Float", "Double") else abs(point.scale)
+    resolution = 1e-4 if point.type in ("float32", "float64", "Float", "Double") else abs(point.scale)
     return abs(wanted - read_back) <= resolution * 0.5000001
 
 

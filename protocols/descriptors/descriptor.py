@@ -14,6 +14,12 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from protocols.descriptors.wires import BleAdvertWire as BleAdvertWire  # noqa: PLC0414  # a descriptor's words
+from protocols.descriptors.wires import ModbusWire as ModbusWire  # noqa: PLC0414
+from protocols.descriptors.wires import MqttWire as MqttWire  # noqa: PLC0414
+from protocols.descriptors.wires import OpcUaWire as OpcUaWire  # noqa: PLC0414
+from protocols.descriptors.wires import Wire as Wire  # noqa: PLC0414
+from protocols.descriptors.wires import Zigbee2MqttWire as Zigbee2MqttWire  # noqa: PLC0414
 from protocols.device_model.capability import Attribute, Capability, Kind, Unit, attribute, problem_with
 from protocols.device_model.identity import DescriptorId, parse_descriptor_id
 from protocols.documents import explained, parse_toml, shown
@@ -23,15 +29,18 @@ FORMAT: Final = 1
 DESCRIPTOR_BYTES_MAX: Final = 256 * 1024
 POINTS_MAX: Final = 500
 REGISTER_MAX: Final = 0xFFFF
-REGISTERS_A_READ_MAX: Final = 125  # Modbus application protocol 1.1b3, 6.3
 ROOT: Final = "{root}"
 """In a node template: the node id of the device's object."""
+NAME: Final = "{name}"
+"""In a topic: the device's name on the broker, from the site plan."""
+TOPIC_CHARACTERS_MAX: Final = 300
+JSON_TYPES: Final = frozenset(("bool", "integer", "number", "text"))
 NODE_ID: Final = re.compile(r"(ns=\d{1,5};)?[sigb]=.{1,400}", re.DOTALL)
 FLOAT32_MOST: Final = 3.4e38
 DOUBLE_MOST: Final = 1.7e308
 
 Table = Literal["coil", "discrete", "input", "holding"]
-RegisterType = Literal["bool", "int16", "uint16", "int32", "uint32", "float32"]
+RegisterType = Literal["bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 JsonType = Literal["bool", "integer", "number", "text"]
 NodeType = Literal["Boolean", "Int16", "UInt16", "Int32", "UInt32", "Float", "Double", "String"]
 Raw = bool | int | float | str
@@ -40,7 +49,11 @@ Raw = bool | int | float | str
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 86_400)]
 
-WORDS: Final[dict[str, int]] = {"bool": 1, "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2}
+WORDS: Final[dict[str, int]] = {
+    **dict.fromkeys(("bool", "int16", "uint16"), 1),
+    **dict.fromkeys(("int32", "uint32", "float32"), 2),
+    **dict.fromkeys(("int64", "uint64", "float64"), 4),
+}
 """Registers that a value of a type takes."""
 RAW_RANGE: Final[dict[str, tuple[int, int]]] = {
     "bool": (0, 1),
@@ -48,6 +61,8 @@ RAW_RANGE: Final[dict[str, tuple[int, int]]] = {
     "uint16": (0, 0xFFFF),
     "int32": (-0x8000_0000, 0x7FFF_FFFF),
     "uint32": (0, 0xFFFF_FFFF),
+    "int64": (-(2**63), 2**63 - 1),
+    "uint64": (0, 2**64 - 1),
     "Int16": (-0x8000, 0x7FFF),
     "UInt16": (0, 0xFFFF),
     "Int32": (-0x8000_0000, 0x7FFF_FFFF),
@@ -58,7 +73,7 @@ _NUMBERS: Final = ((int,), (int, float))
 _RAW_KINDS: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(RAW_RANGE, (int,)),
     **dict.fromkeys(("bool", "Boolean"), (bool,)),
-    **dict.fromkeys(("float32", "Float", "Double", "number"), (int, float)),
+    **dict.fromkeys(("float32", "float64", "Float", "Double", "number"), (int, float)),
     "integer": (int,),
     **dict.fromkeys(("text", "String"), (str,)),
 }
@@ -66,7 +81,7 @@ _RAW_KINDS: Final[dict[str, tuple[type, ...]]] = {
 _RAW_BOUNDS: Final[dict[str, tuple[float, float]]] = {
     **RAW_RANGE,
     **dict.fromkeys(("float32", "Float"), (-FLOAT32_MOST, FLOAT32_MOST)),
-    **dict.fromkeys(("Double", "number"), (-DOUBLE_MOST, DOUBLE_MOST)),
+    **dict.fromkeys(("float64", "Double", "number"), (-DOUBLE_MOST, DOUBLE_MOST)),
     "integer": (-(2.0**63), 2.0**63),
 }
 """Numbers that fit a type."""
@@ -98,46 +113,15 @@ class Proof(_Strict, frozen=True):
     on: _Text
 
 
-class ModbusWire(_Strict, frozen=True, tag_field="kind", tag="modbus"):
-    """How the unit wants to be asked.
-
-    `block_most` registers at most in one read, `gap_most` unasked ones may be read along to save a request;
-    `unreadable` names registers that answer an exception and must not be read along (`"holding:12"`).
-    """
-
-    answer_wait_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 500
-    pause_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
-    block_most: Annotated[int, msgspec.Meta(ge=1, le=REGISTERS_A_READ_MAX)] = 64
-    gap_most: Annotated[int, msgspec.Meta(ge=0, le=REGISTERS_A_READ_MAX)] = 8
-    unreadable: tuple[str, ...] = ()
-
-
-class Zigbee2MqttWire(_Strict, frozen=True, tag_field="kind", tag="zigbee2mqtt"):
-    """What Zigbee2MQTT calls the model, and how long the device may be silent and yet be well."""
-
-    model: _Text
-    silence_s: _Seconds
-    answer_wait_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 3_000
-
-
-class OpcUaWire(_Strict, frozen=True, tag_field="kind", tag="opcua"):
-    """The node id of the device's object; points' nodes start with `{root}`."""
-
-    root: _Text
-    publishing_ms: Annotated[int, msgspec.Meta(ge=10, le=600_000)] = 500
-    answer_wait_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 4_000
-
-
-Wire = ModbusWire | Zigbee2MqttWire | OpcUaWire
-
-
 class WriteRule(_Strict, frozen=True):
     """What may be written: the allow-list of guarantee G13.
 
     Numbers are clamped into [`least`, `most`] and rounded to `step`. Over time a point is written at most once in
     `min_interval_s` (memory cells wear out, compressors must not be switched like lamps); `burst` writes that nobody
     asked for lately may follow each other at once. `key` is the payload's key
-    where it is not the path (Zigbee2MQTT). `settle_ms` passes before the value is read back.
+    where it is not the path (Zigbee2MQTT). `settle_ms` passes before the value is read back. On plain MQTT, `topic`
+    takes the command, and `payload` is what is sent: `$json` and `$text` stand for the raw value; without it, the bare
+    value.
     """
 
     least: float | None = None
@@ -147,12 +131,16 @@ class WriteRule(_Strict, frozen=True):
     burst: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
     settle_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
     key: str | None = None
+    topic: str | None = None
+    payload: str | None = None
 
 
 class Point(_Strict, frozen=True):
     """One attribute on the wire.
 
-    Exactly one of `register` (with `table`), `path` (a key of the JSON payload, dots go deeper) and `node` says where.
+    Exactly one of `register` (with `table`), `path` (a key of the JSON payload, dots go deeper) and `node` says where;
+    on plain MQTT `topic` does, with a `path` if its payload is JSON and not the bare value. `exponent` is a register of
+    the same table that holds an int16 power of ten by which the raw value is multiplied besides (SunSpec).
     value = raw * `scale` + `offset`, in `unit`. `nan`: raw values that mean that there is no value. `values`: pairs of
     raw and value, for choices and switches; a raw value that is not among them is a bad reading. `least`, `most`
     narrow the table's plausible range. A change of at most `deadband` is not reported before `heartbeat_s`.
@@ -165,8 +153,10 @@ class Point(_Strict, frozen=True):
     register: Annotated[int, msgspec.Meta(ge=0, le=REGISTER_MAX)] | None = None
     bit: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
     word_order: Literal["big", "little"] = "big"
+    topic: str | None = None
     path: str | None = None
     node: str | None = None
+    exponent: Annotated[int, msgspec.Meta(ge=0, le=REGISTER_MAX)] | None = None
     scale: float = 1.0
     offset: float = 0.0
     unit: Unit | None = None
@@ -190,6 +180,14 @@ class Point(_Strict, frozen=True):
     def words(self) -> int:
         """Registers that it takes; 1 for a coil."""
         return WORDS[self.type]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First register and end of all that one reading needs: the value's, and its exponent's."""
+        first = self.register or 0
+        if self.exponent is None:
+            return first, first + self.words
+        return min(first, self.exponent), max(first + self.words, self.exponent + 1)
 
     @property
     def range(self) -> tuple[float | None, float | None]:
@@ -228,10 +226,17 @@ class EmulatedRegister(_Strict, frozen=True):
 class Emulation(_Strict, frozen=True):
     """What the emulator needs beyond the map. `model` names the physics (firmware_bridges/field_emulator)."""
 
-    model: Literal["fan_coil_thermostat", "dimmable_light", "contact", "motion", "chiller"]
+    model: Literal["fan_coil_thermostat", "dimmable_light", "contact", "motion", "chiller", "plain"]
     start: tuple[EmulatedStart, ...] = ()
     registers: tuple[EmulatedRegister, ...] = ()
     zigbee: dict[str, Any] = {}
+
+
+class Quirk(_Strict, frozen=True):
+    """What some firmware does otherwise, for the person who looks after it: `firmware` is the maker's spelling."""
+
+    firmware: _Text
+    says: _Text
 
 
 class Descriptor(_Strict, frozen=True):
@@ -243,6 +248,7 @@ class Descriptor(_Strict, frozen=True):
     wire: Wire
     points: Annotated[tuple[Point, ...], msgspec.Meta(min_length=1, max_length=POINTS_MAX)]
     identify: tuple[Identification, ...] = ()
+    quirks: tuple[Quirk, ...] = ()
     emulation: Emulation | None = None
 
     @property
@@ -292,6 +298,7 @@ def parse(data: bytes, place: str) -> Descriptor:
 
 def _check(descriptor: Descriptor, place: str) -> None:
     parse_descriptor_id(descriptor.id, f"{place}: identity.id")
+    _check_wire(descriptor.wire, place)
     seen: dict[Hashable, int] = {}
     for index, point in enumerate(descriptor.points):
         spot = f"{place}: points[{index}] ({point.capability}.{point.attribute})"
@@ -323,6 +330,11 @@ def _check_unreadable(descriptor: Descriptor, wire: ModbusWire, place: str) -> N
     names = {unreadable_register(name, f"{place}: wire.unreadable"): name for name in wire.unreadable}
     wanted: list[tuple[str, Table | None, int, int]] = [
         (f"points[{index}]", each.table, each.register or 0, each.words) for index, each in enumerate(descriptor.points)
+    ]
+    wanted += [
+        (f"points[{index}].exponent", each.table, each.exponent, 1)
+        for index, each in enumerate(descriptor.points)
+        if each.exponent is not None
     ]
     wanted += [
         (f"identify[{index}]", each.table, each.register or 0, 1) for index, each in enumerate(descriptor.identify)
@@ -382,16 +394,18 @@ def _check_point(point: Point, wire: Wire, place: str) -> None:
         raise InvalidInputError(f"{place}.unit", f"{point.unit!s} given, the device model has {row.unit!s}")
     if point.scale == 0:
         raise InvalidInputError(f"{place}.scale", "0 leaves nothing of the value")
-    given = (point.register is not None, point.path is not None, point.node is not None)
+    given = (point.register is not None, point.path is not None, point.node is not None, point.topic is not None)
     match wire:
         case ModbusWire():
-            wanted, types = (True, False, False), frozenset(WORDS)
-        case Zigbee2MqttWire():
-            wanted, types = (False, True, False), frozenset(("bool", "integer", "number", "text"))
+            wanted, types = (True, False, False, False), frozenset(WORDS)
+        case Zigbee2MqttWire() | BleAdvertWire():
+            wanted, types = (False, True, False, False), JSON_TYPES
+        case MqttWire():
+            wanted, types = (False, point.path is not None, False, True), JSON_TYPES
         case OpcUaWire():
-            wanted, types = (False, False, True), frozenset(NodeType.__args__)  # type: ignore[attr-defined]
+            wanted, types = (False, False, True, False), frozenset(NodeType.__args__)  # type: ignore[attr-defined]
     if given != wanted:
-        raise InvalidInputError(place, "needs exactly one of register, path and node: that of its wire")
+        raise InvalidInputError(place, "needs exactly one of register, path, node and topic: that of its wire")
     if point.type not in types:
         raise InvalidInputError(f"{place}.type", f"{point.type!r} is none of {', '.join(sorted(types))}")
     if point.path is not None and not all(point.path.split(".")):
@@ -400,11 +414,47 @@ def _check_point(point: Point, wire: Wire, place: str) -> None:
         _check_registers(point, wire, place)
     if isinstance(wire, OpcUaWire):
         _check_node(point.node or "", wire, f"{place}.node")
-    if point.write is not None and point.write.key is not None and not isinstance(wire, Zigbee2MqttWire):
-        raise InvalidInputError(f"{place}.write.key", f"{shown(point.write.key)}: only a JSON payload has keys")
+    if point.exponent is not None and not isinstance(wire, ModbusWire):
+        raise InvalidInputError(f"{place}.exponent", f"{point.exponent}: only registers have one")
+    if point.topic is not None:
+        _check_topic(point.topic, f"{place}.topic")
+    if point.write is not None:
+        _check_way_to_write(point.write, wire, place)
     _check_values(point, row, place)
     if point.write is not None:
         _check_write(point, row, point.write, place)
+
+
+def _check_wire(wire: Wire, place: str) -> None:
+    if isinstance(wire, MqttWire):
+        if wire.availability is not None:
+            _check_topic(wire.availability.topic, f"{place}: wire.availability.topic")
+            if wire.availability.online == wire.availability.offline:
+                raise InvalidInputError(f"{place}: wire.availability", "online and offline are the same word")
+        for index, each in enumerate(wire.ask):
+            _check_topic(each.topic, f"{place}: wire.ask[{index}].topic")
+
+
+def _check_topic(topic: str, place: str) -> None:
+    if topic.count(NAME) != 1 or any(each in topic for each in "+#\x00") or len(topic) > TOPIC_CHARACTERS_MAX:
+        raise InvalidInputError(place, f"{shown(topic)} is no topic with one {NAME} in it")
+
+
+def _check_way_to_write(rule: WriteRule, wire: Wire, place: str) -> None:
+    if rule.key is not None and not isinstance(wire, Zigbee2MqttWire):
+        raise InvalidInputError(f"{place}.write.key", f"{shown(rule.key)}: only a Zigbee2MQTT payload has keys")
+    if isinstance(wire, MqttWire) != (rule.topic is not None):
+        raise InvalidInputError(f"{place}.write.topic", "goes with plain MQTT, where every command needs one")
+    if rule.payload is not None and rule.topic is None:
+        raise InvalidInputError(f"{place}.write.payload", f"{shown(rule.payload)}: only plain MQTT has one")
+    if rule.topic is not None:
+        _check_topic(rule.topic, f"{place}.write.topic")
+    if rule.payload is not None and "$json" not in rule.payload and "$text" not in rule.payload:
+        raise InvalidInputError(
+            f"{place}.write.payload", f"{shown(rule.payload)} says nothing of the value: $json, $text"
+        )
+    if isinstance(wire, BleAdvertWire):
+        raise InvalidInputError(f"{place}.write", "an advert cannot be written to")
 
 
 def _check_registers(point: Point, wire: ModbusWire, place: str) -> None:
@@ -421,8 +471,23 @@ def _check_registers(point: Point, wire: ModbusWire, place: str) -> None:
         raise InvalidInputError(f"{place}.register", f"{point.register} with {point.words} words ends after 65535")
     if point.words > wire.block_most:
         raise InvalidInputError(f"{place}.type", f"{point.type!r} is wider than wire.block_most {wire.block_most}")
+    if point.exponent is not None:
+        _check_exponent(point, wire, place)
     if point.write is not None and (point.table in ("discrete", "input") or point.bit is not None):
         raise InvalidInputError(f"{place}.write", f"{point.table} register {point.register} cannot be written so")
+
+
+def _check_exponent(point: Point, wire: ModbusWire, place: str) -> None:
+    first, end = point.span
+    if end - first > wire.block_most:
+        raise InvalidInputError(
+            f"{place}.exponent",
+            f"{point.exponent} is read with the value: {end - first} registers, at most {wire.block_most}",
+        )
+    if point.type in ("bool", "float32", "float64") or point.values:
+        raise InvalidInputError(f"{place}.exponent", f"{point.exponent}: only a whole number has one")
+    if point.write is not None:
+        raise InvalidInputError(f"{place}.write", "a value whose scale the device tells cannot be written")
 
 
 def _check_values(point: Point, row: Attribute, place: str) -> None:

@@ -33,6 +33,7 @@ class Capability(StrEnum):
     RELATIVE_HUMIDITY_MEASUREMENT = "relative_humidity_measurement"
     ILLUMINANCE_MEASUREMENT = "illuminance_measurement"
     CARBON_DIOXIDE_CONCENTRATION_MEASUREMENT = "carbon_dioxide_concentration_measurement"
+    PM2_5_CONCENTRATION_MEASUREMENT = "pm2_5_concentration_measurement"
     PRESSURE_MEASUREMENT = "pressure_measurement"
     FLOW_MEASUREMENT = "flow_measurement"
     OCCUPANCY_SENSING = "occupancy_sensing"
@@ -42,9 +43,9 @@ class Capability(StrEnum):
     ELECTRICAL_MEASUREMENT = "electrical_measurement"
     NETWORK_DIAGNOSTICS = "network_diagnostics"
     FAULT_STATE = "fault_state"
-
     ROOM_REQUEST = "room_request"
     SMOKE_CO_ALARM = "smoke_co_alarm"
+
 
 class Unit(StrEnum):
     """UCUM codes, so that no two programs spell one unit in two ways."""
@@ -60,6 +61,11 @@ class Unit(StrEnum):
     KILOWATT_HOUR = "kW.h"
     VOLT = "V"
     AMPERE = "A"
+    VOLT_AMPERE = "V.A"
+    VAR = "var"
+    """Not in UCUM: reactive power, as every meter spells it."""
+    HERTZ = "Hz"
+    MICROGRAM_PER_CUBIC_METRE = "ug/m3"
     MIRED = "mired"
     """Not in UCUM: reciprocal megakelvin, as lamps speak it."""
 
@@ -106,15 +112,15 @@ LOCK_STATES: Final = ("not_fully_locked", "locked", "unlocked", "unlatched")
 CHARGE_LEVELS: Final = ("ok", "warning", "critical")
 """Matter PowerSource BatChargeLevelEnum."""
 
+ALARM_STATES: Final = ("normal", "warning", "critical")
+"""Matter SmokeCoAlarm AlarmStateEnum."""
+
 _C, _K, _U = Capability, Kind, Unit
 _ROWS: Final = (
     Attribute(_C.ON_OFF, "on_off", _K.BOOL, writable=True, event=True),
     Attribute(_C.LEVEL_CONTROL, "current_level", _K.INTEGER, None, 0, 254, writable=True),
     Attribute(_C.COLOR_CONTROL, "color_temperature_mireds", _K.INTEGER, _U.MIRED, 100, 1000, writable=True),
     Attribute(_C.WINDOW_COVERING, "current_position_lift_percentage", _K.NUMBER, _U.PERCENT, 0, 100, writable=True),
-ALARM_STATES: Final = ("normal", "warning", "critical")
-"""Matter SmokeCoAlarm AlarmStateEnum."""
-
     Attribute(_C.THERMOSTAT, "local_temperature", _K.NUMBER, _U.CELSIUS, -40, 85),
     Attribute(_C.THERMOSTAT, "outdoor_temperature", _K.NUMBER, _U.CELSIUS, -60, 85),
     Attribute(_C.THERMOSTAT, "occupied_heating_setpoint", _K.NUMBER, _U.CELSIUS, 0, 60, writable=True),
@@ -140,6 +146,7 @@ ALARM_STATES: Final = ("normal", "warning", "critical")
         0,
         40_000,
     ),
+    Attribute(_C.PM2_5_CONCENTRATION_MEASUREMENT, "measured_value", _K.NUMBER, _U.MICROGRAM_PER_CUBIC_METRE, 0, 10_000),
     Attribute(_C.PRESSURE_MEASUREMENT, "measured_value", _K.NUMBER, _U.KILOPASCAL, -200, 10_000),
     Attribute(_C.FLOW_MEASUREMENT, "measured_value", _K.NUMBER, _U.CUBIC_METRE_PER_HOUR, 0, 10_000),
     Attribute(_C.OCCUPANCY_SENSING, "occupancy", _K.BOOL, event=True),
@@ -150,10 +157,18 @@ ALARM_STATES: Final = ("normal", "warning", "critical")
     Attribute(_C.POWER_SOURCE, "bat_charge_level", _K.CHOICE, choices=CHARGE_LEVELS),
     Attribute(_C.ELECTRICAL_MEASUREMENT, "active_power", _K.NUMBER, _U.WATT, -10_000_000, 10_000_000),
     Attribute(_C.ELECTRICAL_MEASUREMENT, "cumulative_energy_imported", _K.NUMBER, _U.KILOWATT_HOUR, 0, 1e10),
+    Attribute(_C.ELECTRICAL_MEASUREMENT, "cumulative_energy_exported", _K.NUMBER, _U.KILOWATT_HOUR, 0, 1e10),
+    Attribute(_C.ELECTRICAL_MEASUREMENT, "apparent_power", _K.NUMBER, _U.VOLT_AMPERE, -10_000_000, 10_000_000),
+    Attribute(_C.ELECTRICAL_MEASUREMENT, "reactive_power", _K.NUMBER, _U.VAR, -10_000_000, 10_000_000),
+    Attribute(_C.ELECTRICAL_MEASUREMENT, "frequency", _K.NUMBER, _U.HERTZ, 0, 1_000),
+    Attribute(_C.ELECTRICAL_MEASUREMENT, "power_factor", _K.NUMBER, None, -1, 1),
     Attribute(_C.ELECTRICAL_MEASUREMENT, "rms_voltage", _K.NUMBER, _U.VOLT, 0, 100_000),
     Attribute(_C.ELECTRICAL_MEASUREMENT, "rms_current", _K.NUMBER, _U.AMPERE, 0, 100_000),
     Attribute(_C.NETWORK_DIAGNOSTICS, "link_quality", _K.INTEGER, None, 0, 255),
     Attribute(_C.FAULT_STATE, "active", _K.BOOL, event=True),  # ours: Matter has no general fault cluster
+    Attribute(_C.ROOM_REQUEST, "do_not_disturb", _K.BOOL, writable=True, event=True),  # ours: Matter has no hotel panel
+    Attribute(_C.ROOM_REQUEST, "make_up_room", _K.BOOL, writable=True, event=True),
+    Attribute(_C.SMOKE_CO_ALARM, "smoke_state", _K.CHOICE, choices=ALARM_STATES, event=True),
 )
 
 ATTRIBUTES: Final[Mapping[tuple[Capability, str], Attribute]] = MappingProxyType(
@@ -166,9 +181,6 @@ _ENDPOINT: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,39}")
 
 
 def attribute(capability: Capability, name: str, place: str = "") -> Attribute:
-    Attribute(_C.ROOM_REQUEST, "do_not_disturb", _K.BOOL, writable=True, event=True),  # ours: Matter has no hotel panel
-    Attribute(_C.ROOM_REQUEST, "make_up_room", _K.BOOL, writable=True, event=True),
-    Attribute(_C.SMOKE_CO_ALARM, "smoke_state", _K.CHOICE, choices=ALARM_STATES, event=True),
     """Return the table's row for an attribute as a device names it.
 
     A device that has one attribute more than once (a chiller's two water temperatures) names the further ones

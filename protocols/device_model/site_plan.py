@@ -44,6 +44,7 @@ ZONES_MAX: Final = 2**64 - 1  # a grant names common doors by a 64-bit mask
 _COMPRESSED_P256: Final = re.compile(r"0[23][0-9a-f]{64}")
 _NODE: Final = re.compile(r"(ns=\d{1,5};)?[sigb]=[^\x00]+")
 _IEEE: Final = re.compile(r"0x[0-9a-f]{16}")
+_MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _TOPIC_LEVEL: Final = re.compile(r"[^+#\x00/]{1,64}")
 _BASE_TOPIC: Final = re.compile(r"[^+#\x00]{1,200}")
 _HOST: Final = re.compile(HOST)
@@ -84,7 +85,8 @@ class Address(_Strict, frozen=True):
 
     modbus_tcp: `unit` 1..247. mqtt: the `friendly_name` under which Zigbee2MQTT publishes, and `ieee` (0x and 16 hex
     digits) where the very radio is meant: another one under that name is then unknown. opcua: `node`, the node id of
-    the object that the descriptor's nodes start from, where it is not the descriptor's own.
+    the object that the descriptor's nodes start from, where it is not the descriptor's own. mqtt_devices: the
+    `friendly_name` that stands for `{name}` in the descriptor's topics. ble_adverts: `mac`, six lower-case hex pairs.
     """
 
     bus: BusId
@@ -92,6 +94,7 @@ class Address(_Strict, frozen=True):
     ieee: str | None = None
     friendly_name: str | None = None
     node: str | None = None
+    mac: str | None = None
 
 
 class Device(_Strict, frozen=True):
@@ -101,10 +104,10 @@ class Device(_Strict, frozen=True):
     room: RoomId
     descriptor: DescriptorId
     address: Address
+    watches: Literal["door", "window"] | None = None
 
 
 class ModbusTcpBus(_Strict, frozen=True, tag_field="kind", tag="modbus_tcp"):
-    watches: Literal["door", "window"] | None = None
     """A Modbus TCP gateway or device; many units behind one address."""
 
     id: BusId
@@ -126,13 +129,26 @@ class OpcUaBus(_Strict, frozen=True, tag_field="kind", tag="opcua"):
     url: str
 
 
+class MqttDevicesBus(_Strict, frozen=True, tag_field="kind", tag="mqtt_devices"):
+    """Devices that speak on the site broker by themselves, each on topics of its own (Tasmota, Shelly, ESPHome)."""
+
+    id: BusId
+
+
+class BleAdvertBus(_Strict, frozen=True, tag_field="kind", tag="ble_adverts"):
+    """Sensors that advertise, heard by gateways that publish every advert under `base_topic` on the site broker."""
+
+    id: BusId
+    base_topic: str
+
+
 class BleBus(_Strict, frozen=True, tag_field="kind", tag="ble"):
     """The locks' radio: driven by the doors process, not by a bus supervisor."""
 
     id: BusId
 
 
-Bus = ModbusTcpBus | MqttBus | OpcUaBus | BleBus
+Bus = ModbusTcpBus | MqttBus | OpcUaBus | MqttDevicesBus | BleAdvertBus | BleBus
 
 
 class Door(_Strict, frozen=True):
@@ -294,14 +310,14 @@ def _check_bus(bus: Bus, place: str) -> None:
         case ModbusTcpBus():
             if _HOST.fullmatch(bus.host) is None:
                 raise InvalidInputError(f"{place}.host", f"{shown(bus.host)} is no host name or address")
-        case MqttBus():
+        case MqttBus() | BleAdvertBus():
             levels = bus.base_topic.split("/")
             if _BASE_TOPIC.fullmatch(bus.base_topic) is None or "" in levels or levels[0].startswith("$"):
                 raise InvalidInputError(f"{place}.base_topic", f"{shown(bus.base_topic)} is no topic to build on")
         case OpcUaBus():
             if len(bus.url) > 500 or not _is_opcua_url(bus.url):
                 raise InvalidInputError(f"{place}.url", f"{shown(bus.url)} is not opc.tcp://<host>[:<port>][/<path>]")
-        case BleBus():
+        case MqttDevicesBus() | BleBus():
             pass
 
 
@@ -309,8 +325,10 @@ def _place_of(bus: Bus) -> str:
     match bus:
         case ModbusTcpBus():
             return f"{bus.host}:{bus.port}"
-        case MqttBus():
+        case MqttBus() | BleAdvertBus():
             return bus.base_topic
+        case MqttDevicesBus():
+            return "mqtt_devices"
         case OpcUaBus():
             return bus.url
         case BleBus():
@@ -318,7 +336,7 @@ def _place_of(bus: Bus) -> str:
 
 
 def _check_address(address: Address, bus: Bus, place: str) -> None:
-    given = {name for name in ("unit", "ieee", "friendly_name", "node") if getattr(address, name) is not None}
+    given = {name for name in ("unit", "ieee", "friendly_name", "node", "mac") if getattr(address, name) is not None}
     needed, allowed = _ADDRESS_FIELDS[type(bus)]
     if missing := sorted(needed - given):
         raise InvalidInputError(f"{place}.{missing[0]}", f"missing: bus {bus.id!r} needs it")
@@ -332,6 +350,8 @@ def _check_address(address: Address, bus: Bus, place: str) -> None:
         raise InvalidInputError(f"{place}.ieee", f"{shown(address.ieee)} is not 0x and 16 of 0-9 and a-f")
     if address.friendly_name is not None and not _is_friendly_name(address.friendly_name):
         raise InvalidInputError(f"{place}.friendly_name", f"{shown(address.friendly_name)} cannot be a friendly name")
+    if address.mac is not None and _MAC.fullmatch(address.mac) is None:
+        raise InvalidInputError(f"{place}.mac", f"{shown(address.mac)} is not six pairs of 0-9 and a-f between ':'")
     if address.node is not None and (not 0 < len(address.node) <= 200 or _NODE.fullmatch(address.node) is None):
         raise InvalidInputError(f"{place}.node", f"{shown(address.node)} is no node id")
 
@@ -340,6 +360,8 @@ _ADDRESS_FIELDS: Final[dict[type[Bus], tuple[set[str], set[str]]]] = {
     ModbusTcpBus: ({"unit"}, {"unit"}),
     MqttBus: ({"friendly_name"}, {"friendly_name", "ieee"}),
     OpcUaBus: (set(), {"node"}),
+    MqttDevicesBus: ({"friendly_name"}, {"friendly_name"}),
+    BleAdvertBus: ({"mac"}, {"mac"}),
     BleBus: (set(), set()),
 }
 """For each kind of bus: the fields that an address needs, and those that it may have."""
@@ -364,7 +386,7 @@ def _is_friendly_name(name: str) -> bool:
 
 def _key(address: Address) -> str:
     """What must be unique on one bus."""
-    return str(address.unit or address.friendly_name or address.node)
+    return str(address.unit or address.friendly_name or address.mac or address.node)
 
 
 def _once(values: Iterable[T], place: str) -> None:

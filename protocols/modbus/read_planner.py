@@ -47,12 +47,12 @@ def plan(points: Iterable[Point], limits: Limits) -> list[Block]:
     for point in points:
         if point.table is None or point.register is None:
             raise LocalProtocolError(f"{point.capability}.{point.attribute} is on no register")
-        end = point.register + point.words
-        if point.words > limits.block_most:
+        first, end = point.span
+        if end - first > limits.block_most:
             raise LocalProtocolError(f"{point.capability}.{point.attribute} is wider than {limits.block_most}")
-        if any((point.table, each) in limits.unreadable for each in range(point.register, end)):
+        if any((point.table, each) in limits.unreadable for each in range(first, end) if each in _needed(point)):
             raise LocalProtocolError(f"{point.capability}.{point.attribute} lies on an unreadable register")
-        placed.append((point.table, point.register, end, point))
+        placed.append((point.table, first, end, point))
     placed.sort(key=lambda each: (each[0], each[1], each[2]))
     blocks: list[Block] = []
     table: Table | None = None
@@ -74,6 +74,11 @@ def plan(points: Iterable[Point], limits: Limits) -> list[Block]:
     if table is not None:
         blocks.append(Block(Read(table, start, reach - start), tuple(taken)))
     return blocks
+
+
+def _needed(point: Point) -> set[int]:
+    first = point.register or 0
+    return {*range(first, first + point.words), *(() if point.exponent is None else (point.exponent,))}
 
 
 def plan_by_interval(descriptor: Descriptor) -> dict[int, list[Block]]:

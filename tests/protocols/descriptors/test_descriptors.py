@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from firmware_bridges.catalogue import PACKAGE, descriptor_files, load_all
 from protocols.descriptors import codec, descriptor
-from protocols.descriptors.descriptor import Point, WriteRule
+from protocols.descriptors.descriptor import Point, Table, WriteRule
 from protocols.device_model.capability import problem_with
-from protocols.device_model.identity import DeviceId
+from protocols.device_model.identity import DescriptorId, DeviceId
 from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
 from protocols.modbus.read_planner import plan_by_interval
 from protocols.opcua.node_map import map_nodes
@@ -57,6 +57,46 @@ def test_a_write_is_what_the_vector_says(vector: dict[str, Any]) -> None:
     assert (allowed.value, allowed.clamped) == (vector["value"], vector["clamped"])
     write = codec.encode(point, allowed.value)
     assert write == codec.RegisterWrite("holding", 284, tuple(vector["words"]))
+
+
+@pytest.mark.parametrize("vector", VALUES["exponents"], ids=lambda vector: vector["name"])
+def test_a_value_with_an_exponent_means_what_the_vector_says(vector: dict[str, Any]) -> None:
+    point = msgspec.convert(vector["point"], Point)
+    model = msgspec.structs.replace(load_all()[DescriptorId("regin/rcf_230")], points=(point,))
+    image: dict[tuple[Table, int], int] = {("holding", int(place)): word for place, word in vector["words"].items()}
+    [reading] = codec.readings_of_registers(model, DeviceId("d"), image)
+    assert reading.value == vector["value"]
+    assert (reading.reason or "").startswith(vector.get("reason", ""))
+    image.pop(("holding", 4))
+    assert codec.readings_of_registers(model, DeviceId("d"), image) == []
+
+
+@pytest.mark.parametrize("vector", VALUES["messages"], ids=lambda vector: vector["name"])
+def test_a_message_means_what_the_vector_says(vector: dict[str, Any]) -> None:
+    point = msgspec.convert(vector["point"], Point)
+    model = msgspec.structs.replace(load_all()[DescriptorId("regin/rcf_230")], points=(point,))
+    [reading] = codec.readings_of_message(model, DeviceId("d"), "x/y", "a/x/y/t", vector["payload"].encode())
+    assert reading.value == vector["value"]
+    assert (reading.reason or "").startswith(vector.get("reason", ""))
+    assert codec.readings_of_message(model, DeviceId("d"), "x", "a/x/y/t", vector["payload"].encode()) == []
+
+
+@pytest.mark.guarantee("G19")
+@given(payload=st.binary(max_size=300))
+def test_any_bytes_as_a_bare_value_are_judged(payload: bytes) -> None:
+    for vector in VALUES["messages"]:
+        judged = codec.judge_bare(msgspec.convert(vector["point"], Point), payload)
+        assert (judged.value is None) == (judged.reason is not None)
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize("vector", VALUES["commands"], ids=lambda vector: vector["name"])
+def test_a_command_is_the_message_that_the_vector_says(vector: dict[str, Any]) -> None:
+    point = msgspec.convert({**vector["point"], "write": vector["rule"]}, Point)
+    allowed = codec.allow(point, vector["value"])
+    assert isinstance(allowed, codec.Allowed)
+    write = codec.encode(point, allowed.value)
+    assert write == codec.MessageWrite("c/{name}", vector["payload"].encode())
 
 
 WRONG: Final = {
