@@ -23,7 +23,7 @@ async function start(root: HTMLElement): Promise<void> {
   const brought = takeFragment()
   const view = createRoot(root)
   const radio = new WebRadio(webBluetooth(navigator))
-  const clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
+  const clock = { nowMs: () => performance.now(), wallMs: () => Date.now(), sleep: (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms)) }
   let guest: Guest
   try {
     const keyring = await openKeyring(indexedDB)

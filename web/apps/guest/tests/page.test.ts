@@ -147,7 +147,7 @@ function ports(nowMs = BEGINS_MS): Ports & { keyring: MemoryKeyring; nowMs: numb
     keyring: new MemoryKeyring(),
     radio: { availability: async () => 'ready' as const, onAvailability: () => () => {}, choose: () => Promise.reject(new TypeError('not in this test')) },
     nowMs,
-    clock: { nowMs: () => 0, wallMs: () => it.nowMs },
+    clock: { nowMs: () => 0, wallMs: () => it.nowMs, sleep: async () => {} },
     fetch: () => Promise.reject(new TypeError('Failed to fetch')),
     root: new URL('https://hotel.example/'),
   }

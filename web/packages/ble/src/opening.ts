@@ -32,6 +32,8 @@ export const TRIES_MOST = 3
 /** All tries together; the time in which the guest looks through the list is not counted. */
 export const OPEN_WAIT_MS = 12_000
 export const CONNECT_WAIT_MS = 6_000
+/** Before the second and the third try, where a link broke: a browser says at once that the lock is gone, until it hears it again. */
+const PAUSES_MS = [250, 1_000] as const
 /** A lock changes its address with its advert, each 512 s: one that was picked is found again only until then. */
 const ADDRESS_LIFE_S = 512
 
@@ -61,6 +63,7 @@ export interface Clock {
   nowMs(): number
   /** Unix milliseconds. */
   wallMs(): number
+  sleep(ms: number): Promise<void>
 }
 
 export interface OpenerOptions {
@@ -107,9 +110,12 @@ export class Opener {
     let tries = 0
     let last: Opening = ended('failed', 'out_of_reach')
     let unanswered: ReplyTimeoutError | null = null
+    let isLost = false
     while (tries < TRIES_MOST && this.#clock.nowMs() - beganMs < OPEN_WAIT_MS) {
       tries += 1
       onPhase('connecting')
+      if (isLost) await this.#clock.sleep(PAUSES_MS[tries - 2]!)
+      isLost = false
       const progress = { connected: false }
       try {
         const { result } = await this.#try(device, bundle, door, onPhase, progress)
@@ -122,6 +128,7 @@ export class Opener {
         if (unanswered === null || !OWN_DOING.includes(result.status)) return last
       } catch (error) {
         this.#picked.delete(door.door)
+        isLost = error instanceof LinkLostError || (error instanceof Error && error.cause instanceof LinkLostError)
         if (error instanceof ReplyTimeoutError) {
           unanswered = error
         } else if (error instanceof CredentialRefusedError) {

@@ -128,6 +128,16 @@ describe('opening a door', () => {
     expect(await open()).toMatchObject({ ending: 'unknown', cause: 'no_answer', tries: 3 })
   })
 
+  it('waits before it tries again: what was just lost is back a little later', async () => {
+    const { open, clock, lock } = await stage('exchange_open_cold')
+    const connect = lock.connect.bind(lock)
+    lock.connect = (at) => {
+      if (clock.ms < 1_200) lock.refusesLinks = 1
+      return connect(at)
+    }
+    expect(await open()).toMatchObject({ ending: 'opened', tries: 3 })
+  })
+
   it('ends within its time, however slow the air', async () => {
     const { open, clock, lock } = await stage('exchange_open_cold')
     lock.refusesLinks = 9

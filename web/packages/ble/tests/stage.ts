@@ -11,6 +11,7 @@ export class HandClock implements Clock {
   ms = 0
   nowMs(): number { return this.ms }
   wallMs(): number { return AT_S * 1_000 + this.ms }
+  async sleep(ms: number): Promise<void> { this.ms += ms }
 }
 
 /** The bundle and the door with which the vector `name` was made. */
