@@ -7,8 +7,10 @@ from typing import Final
 
 from cloud.app.secrets import read_secret
 from cloud.app.settings import CloudSettings, PmsSettings
-from cloud.pms.mews.adapter import http_client
-from cloud.pms.mews.emulator import TAME, Credentials, Emulator, Knobs, build, webhook
+from cloud.pms.emulation.face import TAME, Credentials, Knobs, webhook
+from cloud.pms.emulation.server import build
+from cloud.pms.exchange import http_client
+from cloud.pms.mews.emulator import Emulator
 from kit.clock import SystemClock
 from kit.dice import SeededDice
 from kit.http import serving

@@ -29,8 +29,9 @@ from cloud.platform.rates import RateLimits
 from cloud.platform.sign_in import SignIn
 from cloud.pms import issues
 from cloud.pms.engine import HINT_CHANNEL, PmsSync, Rhythm
+from cloud.pms.exchange import http_client
 from cloud.pms.intents import IntentWorker, IntentWriter
-from cloud.pms.mews.adapter import MewsAdapter, http_client
+from cloud.pms.mews.adapter import MewsAdapter
 from cloud.public.app import build
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds

@@ -5,10 +5,21 @@ Source of truth: design page pms.md B.0. A push is a hint and never data; every 
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar, Literal, Protocol
 
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PlatformError
+
+
+class PmsAction(StrEnum):
+    """What we may want of a PMS."""
+
+    CHECK_IN = "check_in"
+    CHECK_OUT = "check_out"
+    ASSIGN_ROOM = "assign_room"
+    SET_ROOM_STATUS = "set_room_status"
+
 
 HintKind = Literal["reservation", "resource"]
 ItemKind = Literal["reservation", "resource", "customer"]
@@ -37,6 +48,39 @@ class PmsFaultError(PlatformError):
 
     retryable = True
     may_have_taken_effect: ClassVar[bool] = True
+
+
+class PmsCannotError(PlatformError):
+    """This PMS has no interface for it: a person does it at the desk. Nothing was done."""
+
+    def __init__(self, system: str, what: str) -> None:
+        super().__init__(f"{system} has no interface for {what}: a person does it in the PMS itself")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What one PMS can do. The engine asks for nothing that is not here.
+
+    `pushes`: webhooks reach us. `changed_since`: `changed` lists by time of change; without it the neighbourhood of
+    now is listed again and again. `event_queue`: `pending` empties a queue of hints that the PMS keeps for us.
+    """
+
+    pushes: bool
+    changed_since: bool
+    event_queue: bool
+    writes: frozenset[PmsAction]
+    folio: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FolioLine:
+    """One posting of a reservation's bill: `minor` is in hundredths of `currency`; a payment is negative."""
+
+    external_id: str
+    text: str
+    minor: int
+    currency: str
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +165,7 @@ class PmsAdapter(Protocol):
     """
 
     system: str
+    capabilities: Capabilities
 
     def hints(self, raw: bytes) -> list[Hint]:
         """Read a push. Pure. Raises PeerProtocolError."""
@@ -160,4 +205,20 @@ class PmsAdapter(Protocol):
 
     async def check_out(self, external_id: str) -> None:
         """Move a reservation that is in house to left."""
+        ...
+
+    async def assign_room(self, external_id: str, room_external_id: str) -> None:
+        """Put a reservation into a room: assigned before arrival, moved after it. May raise PmsCannotError."""
+        ...
+
+    async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
+        """Tell how housekeeping left a room. May raise PmsCannotError."""
+        ...
+
+    async def folio(self, external_id: str) -> tuple[FolioLine, ...]:
+        """Return the postings of a reservation, oldest first. May raise PmsCannotError."""
+        ...
+
+    async def pending(self) -> list[Hint]:
+        """Take the hints that the PMS kept for us. They are gone there once this returns: store them."""
         ...

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.pms.emulation.face import TAME, Credentials, Knobs
+from cloud.pms.emulation.hotel import Hotel
+from cloud.pms.emulation.server import build
 from cloud.pms.mews import emulator as mews
 from cloud.pms.mews.adapter import MewsAdapter
-from cloud.pms.mews.hotel import Hotel
 from cloud.pms.port import (
     Hint,
     Page,
@@ -57,7 +59,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def mews_bench(knobs: mews.Knobs = mews.TAME) -> AsyncIterator[Bench]:
+async def mews_bench(knobs: Knobs = TAME) -> AsyncIterator[Bench]:
     clock, pushes = ManualClock(), list[bytes]()
 
     async def push(body: bytes) -> bool:
@@ -67,13 +69,13 @@ async def mews_bench(knobs: mews.Knobs = mews.TAME) -> AsyncIterator[Bench]:
     emulated = mews.Emulator(
         rooms=list(ROOMS),
         reservations=0,
-        credentials=mews.Credentials("client", "access"),
+        credentials=Credentials("client", "access"),
         clock=clock,
         dice=SeededDice(7),
         push=push,
         knobs=knobs,
     )
-    transport = in_process(mews.build(emulated))
+    transport = in_process(build(emulated))
     async with httpx.AsyncClient(transport=transport) as http:
         adapter = MewsAdapter(
             http, platform="http://mews.invalid/", client_token="client", access_token="access", clock=clock
@@ -181,7 +183,7 @@ async def test_a_rule_of_the_hotel_is_a_refusal_that_says_what_the_pms_said(benc
 
 
 async def test_bad_credentials_are_a_refusal(bench: Bench) -> None:
-    bench.emulator._credentials = mews.Credentials("client", "renewed")
+    bench.emulator.renew(Credentials("client", "renewed"))
     with pytest.raises(PmsRefusedError, match="401"):
         await bench.adapter.rooms()
 
@@ -215,10 +217,11 @@ def test_noise_instead_of_a_push_raises_nothing_but_a_peer_error(noise: bytes) -
 @pytest.mark.guarantee("G19")
 @pytest.mark.requirement("PMS-16")
 def test_an_item_of_any_shape_costs_only_itself(item: dict[str, Any]) -> None:
+    from cloud.pms import reading
     from cloud.pms.mews import wire
     from cloud.pms.port import ItemError
 
-    said = wire.item(msgspec.json.encode(item), wire.Reservation, "reservation")
+    said = reading.item(msgspec.json.encode(item), wire.Reservation, "reservation", "Id")
     assert isinstance(said if isinstance(said, ItemError) else wire.reservation(said, {}), ItemError)
 
 
@@ -234,7 +237,7 @@ async def test_the_budget_is_kept_so_that_the_partner_need_not_refuse(bench: Ben
 
 
 async def test_429_quiets_the_adapter_for_as_long_as_it_was_told() -> None:
-    knobs = msgspec.structs.replace(mews.TAME, limit_requests=1, limit_window_ms=4_000)
+    knobs = msgspec.structs.replace(TAME, limit_requests=1, limit_window_ms=4_000)
     async with mews_bench(knobs) as bench:
         await bench.adapter.rooms()
         with pytest.raises(PmsBusyError) as busy:

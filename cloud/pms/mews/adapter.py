@@ -5,43 +5,37 @@ three months. Every call is a POST with our tokens in its body.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol, TypeVar
 
 import httpx
 import msgspec
 
-from cloud.kit.times import unix_ms
-from cloud.pms.budget import RequestBudget
+from cloud.pms.exchange import Exchange
 from cloud.pms.mews import wire
 from cloud.pms.port import (
+    Capabilities,
+    FolioLine,
     Hint,
     ItemError,
     Page,
-    PmsBusyError,
-    PmsFaultError,
+    PmsAction,
     PmsGuest,
-    PmsRefusedError,
     PmsReservation,
     PmsRoom,
     Rooms,
 )
+from cloud.pms.reading import UnreadableError, display_name, item
+from cloud.stays.reservation import Housekeeping
 from kit.clock import Clock
-from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+from protocols.errors import PeerProtocolError
 
 CLIENT: Final = "Innkeeper 1.0"
 PAGE_ITEMS: Final = 200
 PAGES_MOST: Final = 500
-ANSWER_BYTES_MOST: Final = 32 * 1024 * 1024
-CONNECT_WAIT_S: Final = 5.0
-ANSWER_WAIT_S: Final = 30.0
 REQUESTS_MOST: Final = 150
 WINDOW_MS: Final = 30_000
-BUSY_DEFAULT_MS: Final = 5_000
-BUSY_MOST_MS: Final = 300_000
 INTERVAL_MOST: Final = timedelta(days=89)
 _ALL_STATES: Final = ("Inquired", "Confirmed", "Started", "Processed", "Canceled", "Optional", "Requested")
 
@@ -57,13 +51,6 @@ T = TypeVar("T")
 P = TypeVar("P", bound=_Listed)
 
 
-def http_client() -> httpx.AsyncClient:
-    """Return a client with our deadlines; the caller closes it."""
-    return httpx.AsyncClient(
-        timeout=httpx.Timeout(ANSWER_WAIT_S, connect=CONNECT_WAIT_S), follow_redirects=False, trust_env=False
-    )
-
-
 class MewsAdapter:
     """One property's connection to Mews.
 
@@ -74,6 +61,13 @@ class MewsAdapter:
     """
 
     system = "mews"
+    capabilities = Capabilities(
+        pushes=True,
+        changed_since=True,
+        event_queue=False,
+        writes=frozenset(PmsAction),
+        folio=True,
+    )
 
     def __init__(
         self,
@@ -85,10 +79,11 @@ class MewsAdapter:
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._http, self._clock, self._sleep = http, clock, sleep
         self._base = platform.rstrip("/") + wire.API
         self._tokens = {"ClientToken": client_token, "AccessToken": access_token, "Client": CLIENT}
-        self._budget = RequestBudget(REQUESTS_MOST, WINDOW_MS)
+        self._exchange = Exchange(
+            http, label="Mews", clock=clock, sleep=sleep, most=REQUESTS_MOST, window_ms=WINDOW_MS, said=_said
+        )
 
     def hints(self, raw: bytes) -> list[Hint]:
         """See the port."""
@@ -100,7 +95,7 @@ class MewsAdapter:
         errors: list[ItemError] = []
         async for answer in self._paged(wire.RESOURCES, {"Extent": {"Resources": True}}, wire.ResourcesAnswer):
             for raw in answer.Resources:
-                said = wire.item(raw, wire.Resource, "resource")
+                said = item(raw, wire.Resource, "resource", "Id")
                 if isinstance(said, wire.Resource) and not said.IsActive:
                     continue
                 one = said if isinstance(said, ItemError) else wire.room(said)
@@ -141,11 +136,14 @@ class MewsAdapter:
     async def search_guests(self, name: str) -> list[PmsGuest]:
         """See the port."""
         answer = await self._ask(wire.CUSTOMERS_SEARCH, {"Name": name, "Extent": {}}, wire.CustomersFound)
-        return [PmsGuest(each.Customer.Id, wire.display_name(each.Customer)) for each in answer.Customers]
+        return [
+            PmsGuest(each.Customer.Id, display_name(each.Customer.FirstName, each.Customer.LastName))
+            for each in answer.Customers
+        ]
 
     async def check_in(self, external_id: str) -> None:
         """See the port."""
-        await self._exchange(wire.START, {"ReservationId": external_id})
+        await self._call(wire.START, {"ReservationId": external_id})
 
     async def check_out(self, external_id: str) -> None:
         """See the port. The guest has left: an open balance stays open and is the desk's to settle."""
@@ -155,7 +153,34 @@ class MewsAdapter:
             "AllowOpenBalance": True,
             "Notes": "Checked out through Innkeeper.",
         }
-        await self._exchange(wire.PROCESS, body)
+        await self._call(wire.PROCESS, body)
+
+    async def assign_room(self, external_id: str, room_external_id: str) -> None:
+        """See the port."""
+        update = {"ReservationId": external_id, "AssignedResourceId": {"Value": room_external_id}}
+        body = {"ReservationUpdates": [update], "Reason": "Assigned through Innkeeper.", "CheckOverbooking": True}
+        await self._call(wire.UPDATE, body)
+
+    async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
+        """See the port. Mews has no word for a touch-up: it is dirty there."""
+        update = {"ResourceId": room_external_id, "State": {"Value": wire.STATE_OF[housekeeping]}}
+        await self._call(wire.UPDATE_RESOURCES, {"ResourceUpdates": [update]})
+
+    async def folio(self, external_id: str) -> tuple[FolioLine, ...]:
+        """See the port."""
+        lines: list[FolioLine] = []
+        try:
+            async for answer in self._paged(
+                wire.ORDER_ITEMS, {"ServiceOrderIds": [external_id]}, wire.OrderItemsAnswer
+            ):
+                lines.extend(wire.folio_line(each) for each in answer.OrderItems)
+        except UnreadableError as error:
+            raise PeerProtocolError(f"Mews {wire.ORDER_ITEMS}: {error}") from error
+        return tuple(lines)
+
+    async def pending(self) -> list[Hint]:
+        """See the port: Mews keeps no queue."""
+        return []
 
     async def _listed(self, interval: str, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
         step_ms = INTERVAL_MOST // timedelta(milliseconds=1)
@@ -170,7 +195,7 @@ class MewsAdapter:
 
     async def _pages(self, wanted: Mapping[str, Any]) -> AsyncIterator[Page]:
         async for answer in self._paged(wire.RESERVATIONS, wanted, wire.ReservationsAnswer):
-            items = [wire.item(raw, wire.Reservation, "reservation") for raw in answer.Reservations]
+            items = [item(raw, wire.Reservation, "reservation", "Id") for raw in answer.Reservations]
             errors = [each for each in items if isinstance(each, ItemError)]
             said = [each for each in items if isinstance(each, wire.Reservation)]
             names, nameless = await self._names(sorted({each.AccountId for each in said if each.AccountId}))
@@ -187,11 +212,11 @@ class MewsAdapter:
             asked = {"CustomerIds": ids, "Extent": {"Customers": True}}
             async for answer in self._paged(wire.CUSTOMERS, asked, wire.CustomersAnswer, patient=True):
                 for raw in answer.Customers:
-                    said = wire.item(raw, wire.Customer, "customer")
+                    said = item(raw, wire.Customer, "customer", "Id")
                     if isinstance(said, ItemError):
                         errors.append(said)
                     else:
-                        names[said.Id] = wire.display_name(said)
+                        names[said.Id] = display_name(said.FirstName, said.LastName)
         return names, errors
 
     async def _paged(
@@ -218,102 +243,28 @@ class MewsAdapter:
         raise PeerProtocolError(f"Mews {operation}: the list does not end after {PAGES_MOST} pages")
 
     async def _ask(self, operation: str, body: Mapping[str, Any], kind: type[T], *, patient: bool = False) -> T:
-        answer, content = await self._exchange(operation, body, patient=patient)
-        try:
-            try:
-                return msgspec.json.decode(content, type=kind)
-            except msgspec.ValidationError:
-                raise
-            except msgspec.DecodeError:
-                if (mended := _mended(content)) is None:
-                    raise
-                return msgspec.json.decode(mended, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            said = answer.headers.get("content-type", "no content type")[:64]
-            raise PeerProtocolError(f"Mews {operation}: {error} in {len(content)} bytes of {said}") from error
+        answer, content = await self._call(operation, body, patient=patient)
+        return self._exchange.decoded(operation, answer, content, kind)
 
-    async def _exchange(
+    async def _call(
         self, operation: str, body: Mapping[str, Any], *, patient: bool = False
     ) -> tuple[httpx.Response, bytes]:
-        """Ask once and return what was answered with 200, unread.
-
-        `patient`: in the middle of a list, wait for our own budget; to give up would lose the list.
-        """
-        while (wait_ms := self._budget.wait_ms(now_ms := self._clock.now_ms())) > 0:
-            if not patient or self._budget.is_quiet(now_ms):
-                raise PmsBusyError(wait_ms)
-            await self._sleep(wait_ms / 1000)
-        self._budget.spend(now_ms)
-        try:
-            async with (
-                asyncio.timeout(ANSWER_WAIT_S + CONNECT_WAIT_S),
-                self._http.stream(
-                    "POST",
-                    self._base + operation,
-                    content=msgspec.json.encode({**self._tokens, **body}),
-                    headers={"Content-Type": "application/json"},
-                ) as answer,
-            ):
-                content = await _bounded(operation, answer)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise LinkLostError(f"Mews {operation}: no connection") from error
-        except (httpx.TimeoutException, TimeoutError) as error:
-            raise ReplyTimeoutError(f"Mews {operation}: no answer") from error
-        except httpx.HTTPError as error:
-            raise PmsFaultError(f"Mews {operation}: {type(error).__name__}") from error
-        status = answer.status_code
-        if status == httpx.codes.TOO_MANY_REQUESTS:
-            wait_ms = self._patience_ms(answer.headers.get("retry-after"))
-            self._budget.quiet(self._clock.now_ms() + wait_ms)
-            raise PmsBusyError(wait_ms)
-        if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
-            raise PmsFaultError(f"Mews {operation}: {status}")
-        if status >= 400:
-            raise PmsRefusedError(status, _said(content))
-        if status != httpx.codes.OK:
-            raise PeerProtocolError(f"Mews {operation}: status {status}, not 200")
-        return answer, content
-
-    def _patience_ms(self, retry_after: str | None) -> int:
-        """Read Retry-After: seconds or a date; a sane default for anything else."""
-        if retry_after is None:
-            return BUSY_DEFAULT_MS
-        try:
-            wait_ms = int(float(retry_after) * 1000)
-        except (ValueError, OverflowError):
-            try:
-                wait_ms = unix_ms(parsedate_to_datetime(retry_after)) - self._clock.wall_ms()
-            except (ValueError, TypeError):
-                return BUSY_DEFAULT_MS
-        return min(max(wait_ms, 0), BUSY_MOST_MS)
+        return await self._exchange.send(
+            operation,
+            "POST",
+            self._base + operation,
+            headers={"Content-Type": "application/json"},
+            content=msgspec.json.encode({**self._tokens, **body}),
+            patient=patient,
+        )
 
 
 def _limited(cursor: str | None) -> dict[str, Any]:
     return {"Limitation": {"Count": PAGE_ITEMS} if cursor is None else {"Count": PAGE_ITEMS, "Cursor": cursor}}
 
 
-def _mended(content: bytes) -> bytes | None:
-    """Write JSON again with a question mark for each half of a surrogate pair: a name cut in its emoji is no reason
-    to lose a page of guests. None: something else is wrong with it.
-    """
-    try:
-        return json.dumps(json.loads(content), ensure_ascii=False).encode("utf-8", "replace")
-    except ValueError:
-        return None
-
-
-async def _bounded(operation: str, answer: httpx.Response) -> bytes:
-    """Read an answer as it comes, and no more of it than any answer has."""
-    content = bytearray()
-    async for chunk in answer.aiter_bytes():
-        content += chunk
-        if len(content) > ANSWER_BYTES_MOST:
-            raise PeerProtocolError(f"Mews {operation}: an answer of more than {ANSWER_BYTES_MOST} bytes")
-    return bytes(content)
-
-
 def _said(content: bytes) -> str:
     try:
-        return msgspec.json.decode(content, type=wire.ErrorAnswer).Message[:300] or "no message"
+        return msgspec.json.decode(content, type=wire.ErrorAnswer).Message
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return "no readable message"
+        return ""

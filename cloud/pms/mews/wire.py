@@ -3,15 +3,14 @@
 Source: docs.mews.com/connector-api (current 2026-08), as condensed in design page pms.md B.1. Pure.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from cloud.kit.times import unix_ms
-from cloud.pms.port import Hint, ItemError, ItemKind, PmsReservation, PmsRoom
+from cloud.pms.port import FolioLine, Hint, ItemError, PmsReservation, PmsRoom
+from cloud.pms.reading import EARLIEST_MS, LATEST_MS, Id, line, minor_units, utc_ms
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PeerProtocolError
 
@@ -22,17 +21,13 @@ CUSTOMERS_SEARCH: Final = "customers/search"
 RESOURCES: Final = "resources/getAll"
 START: Final = "reservations/start"
 PROCESS: Final = "reservations/process"
+UPDATE: Final = "reservations/update"
+UPDATE_RESOURCES: Final = "resources/update"
+ORDER_ITEMS: Final = "orderItems/getAll"
 
 IDS_MOST: Final = 1_000
 EVENTS_MOST: Final = 1_000
-NAME_CHARACTERS_MOST: Final = 80
-NO_ID: Final = "(no readable id)"
-EARLIEST_MS: Final = 946_684_800_000  # 2000-01-01
-LATEST_MS: Final = 7_258_118_400_000  # 2200-01-01; beyond lie placeholders such as 9999-12-31
-T = TypeVar("T")
-
-_Id = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,64}(?![\s\S])")]
-"""Mews writes UUIDs; anything that is one printable word is taken as an id."""
+_Id = Id
 _Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 State = Literal["Inquired", "Confirmed", "Started", "Processed", "Canceled", "Optional", "Requested"]
 ResourceState = Literal["Dirty", "Clean", "Inspected", "OutOfService", "OutOfOrder"]
@@ -46,6 +41,14 @@ _STATUS: Final[dict[str, PmsStatus]] = {
     "Processed": PmsStatus.LEFT,
     "Canceled": PmsStatus.CANCELLED,
 }
+STATE_OF: Final[dict[Housekeeping, ResourceState]] = {
+    Housekeeping.DIRTY: "Dirty",
+    Housekeeping.PICKUP: "Dirty",
+    Housekeeping.CLEAN: "Clean",
+    Housekeeping.INSPECTED: "Inspected",
+    Housekeeping.OUT_OF_SERVICE: "OutOfService",
+    Housekeeping.OUT_OF_ORDER: "OutOfOrder",
+}
 _HOUSEKEEPING: Final[dict[str, Housekeeping]] = {
     "Dirty": Housekeeping.DIRTY,
     "Clean": Housekeeping.CLEAN,
@@ -53,8 +56,6 @@ _HOUSEKEEPING: Final[dict[str, Housekeeping]] = {
     "OutOfService": Housekeeping.OUT_OF_SERVICE,
     "OutOfOrder": Housekeeping.OUT_OF_ORDER,
 }
-# joiners (U+200C, U+200D) stay: names in Persian or Hindi need them
-_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
 
 class _PersonCount(msgspec.Struct, frozen=True):
@@ -131,8 +132,25 @@ class ResourcesAnswer(msgspec.Struct, frozen=True):
     Cursor: _Cursor | None = None
 
 
-class _Identified(msgspec.Struct, frozen=True):
+class _Amount(msgspec.Struct, frozen=True):
+    Currency: Annotated[str, msgspec.Meta(min_length=3, max_length=3)]
+    GrossValue: float
+
+
+class OrderItem(msgspec.Struct, frozen=True):
+    """One posting."""
+
     Id: _Id
+    Amount: _Amount
+    ConsumedUtc: datetime
+    Name: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
+
+
+class OrderItemsAnswer(msgspec.Struct, frozen=True):
+    """Answer of orderItems/getAll."""
+
+    OrderItems: list[OrderItem]
+    Cursor: _Cursor | None = None
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
@@ -187,25 +205,10 @@ def hints(raw: bytes) -> list[Hint]:
     return list(dict.fromkeys(found))
 
 
-def item(raw: bytes | msgspec.Raw, kind: type[T], what: ItemKind) -> T | ItemError:
-    """Read one item of an answer; the error names the item, and the value and place in it."""
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return ItemError(_id_in(raw), str(error), what)
-
-
-def _id_in(raw: bytes | msgspec.Raw) -> str:
-    try:
-        return msgspec.json.decode(raw, type=_Identified).Id
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return NO_ID
-
-
 def reservation(said: Reservation, names: Mapping[str, str]) -> PmsReservation | ItemError:
     """Translate one reservation; `names` are display names by account id."""
     for field in ("ScheduledStartUtc", "ScheduledEndUtc", "UpdatedUtc"):
-        if not EARLIEST_MS <= _ms(getattr(said, field)) < LATEST_MS:
+        if not EARLIEST_MS <= utc_ms(getattr(said, field)) < LATEST_MS:
             return ItemError(said.Id, f"{field} {getattr(said, field).isoformat()} is outside the years 2000 to 2199")
     if said.ScheduledEndUtc <= said.ScheduledStartUtc:
         return ItemError(said.Id, f"ends {said.ScheduledEndUtc} before it starts {said.ScheduledStartUtc}")
@@ -214,21 +217,21 @@ def reservation(said: Reservation, names: Mapping[str, str]) -> PmsReservation |
         status = PmsStatus.NO_SHOW
     return PmsReservation(
         external_id=said.Id,
-        number=None if said.Number is None else _line(said.Number) or None,
+        number=None if said.Number is None else line(said.Number) or None,
         status=status,
         room_external_id=said.AssignedResourceId,
         guest_name="" if said.AccountId is None else names.get(said.AccountId),
-        arrival_ms=_ms(said.ScheduledStartUtc),
-        departure_ms=_ms(said.ScheduledEndUtc),
+        arrival_ms=utc_ms(said.ScheduledStartUtc),
+        departure_ms=utc_ms(said.ScheduledEndUtc),
         adults=sum(each.Count for each in said.PersonCounts) if said.PersonCounts else None,
         children=None,  # Mews counts by age categories of the property: who is a child is the property's word
-        updated_ms=_ms(said.UpdatedUtc),
+        updated_ms=utc_ms(said.UpdatedUtc),
     )
 
 
 def room(said: Resource) -> PmsRoom | ItemError:
     """Translate one room."""
-    name, updated_ms = _line(said.Name), _ms(said.UpdatedUtc)
+    name, updated_ms = line(said.Name), utc_ms(said.UpdatedUtc)
     if not EARLIEST_MS <= updated_ms < LATEST_MS:
         problem = f"UpdatedUtc {said.UpdatedUtc.isoformat()} is outside the years 2000 to 2199"
         return ItemError(said.Id, problem, "resource")
@@ -237,21 +240,13 @@ def room(said: Resource) -> PmsRoom | ItemError:
     return PmsRoom(said.Id, name, _HOUSEKEEPING[said.State], updated_ms)
 
 
-def display_name(said: Customer) -> str:
-    """Return a name fit for one line of a screen: no control or direction characters, at most 80 characters."""
-    whole = " ".join(part for part in (said.FirstName, said.LastName) if part)
-    return _line(whole)[:NAME_CHARACTERS_MOST]
-
-
-def _line(text: str) -> str:
-    return " ".join(_UNSEEN.sub(" ", text).split())
+def folio_line(said: OrderItem) -> FolioLine:
+    """Translate one posting. Raises UnreadableError."""
+    minor = minor_units("GrossValue", said.Amount.GrossValue)
+    return FolioLine(said.Id, line(said.Name or ""), minor, said.Amount.Currency, utc_ms(said.ConsumedUtc))
 
 
 def utc_text(when_ms: int) -> str:
     """Write a time as Mews wants it."""
     moment = datetime.fromtimestamp(when_ms / 1000, tz=UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _ms(when: datetime) -> int:
-    return unix_ms(when if when.tzinfo is not None else when.replace(tzinfo=UTC))

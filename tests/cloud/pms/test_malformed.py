@@ -9,16 +9,18 @@ import msgspec
 import pytest
 
 from cloud.kit.database import Database
+from cloud.pms import exchange
+from cloud.pms.emulation.face import TAME
 from cloud.pms.mews import adapter as mews_adapter
-from cloud.pms.mews import emulator as mews
 from cloud.pms.mews import wire
+from cloud.pms.reading import NO_ID
 from cloud.pms.status import ConnectionState, connection_states
 from tests.cloud.houses import AURORA, DAY_MS, HOUR_MS, NOW_MS
 from tests.cloud.pms.test_sync import World, world
 
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.guarantee("G19"), pytest.mark.requirement("PMS-16")]
 Item = dict[str, Any]
-NO_PUSH = msgspec.structs.replace(mews.TAME, push_dropped=1.0)
+NO_PUSH = msgspec.structs.replace(TAME, push_dropped=1.0)
 
 
 async def state_of(w: World) -> ConnectionState:
@@ -104,7 +106,7 @@ async def test_items_that_are_no_objects_or_have_no_id_are_still_told_of(
         bend_item(w, wire.RESERVATIONS, "Reservations", bad, change)
         await w.sync.step()
         assert await mirrored(w) == {good}
-        assert list(await issues(w)) == [("reservation", wire.NO_ID)]
+        assert list(await issues(w)) == [("reservation", NO_ID)]
 
 
 async def test_a_hinted_reservation_that_cannot_be_read_is_told_of_too(database: Database) -> None:
@@ -314,7 +316,7 @@ async def test_a_list_that_goes_in_circles_is_left_and_named(database: Database)
 async def test_an_answer_without_end_is_left_where_no_answer_of_theirs_reaches(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mews_adapter, "ANSWER_BYTES_MOST", 100_000)
+    monkeypatch.setattr(exchange, "ANSWER_BYTES_MOST", 100_000)
     taken: list[int] = []
 
     class Endless(httpx.AsyncByteStream):

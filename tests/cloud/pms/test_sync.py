@@ -14,11 +14,13 @@ import pytest
 from cloud.checkin import departures
 from cloud.kit.database import Database, fetch_all, fetch_one
 from cloud.kit.outbox import Relay
+from cloud.pms.emulation.face import TAME, Credentials, Knobs
+from cloud.pms.emulation.hotel import Hotel, Rules
+from cloud.pms.emulation.server import build
 from cloud.pms.engine import PmsSync, Rhythm
 from cloud.pms.intents import IntentWorker, IntentWriter
 from cloud.pms.mews import emulator as mews
 from cloud.pms.mews.adapter import MewsAdapter
-from cloud.pms.mews.hotel import Hotel, Rules
 from cloud.pms.status import connection_states
 from cloud.stays.life import EdgeState
 from cloud.stays.stays import STAY_CHANGED, EdgeFact, apply_edge_facts, stay_id
@@ -31,7 +33,7 @@ from tests.cloud.houses import AURORA, DAY_MS, HOUR_MS, NOW_MS, PLACE, ROOMS, op
 
 pytestmark = pytest.mark.tier("postgres")
 
-HARSH = mews.Knobs(
+HARSH = Knobs(
     push_delay_least_ms=0,
     push_delay_most_ms=20,
     push_twice=0.4,
@@ -135,7 +137,7 @@ class BentTransport(httpx.AsyncBaseTransport):
 
 
 @asynccontextmanager
-async def world(database: Database, *, knobs: mews.Knobs = mews.TAME, seed: int = 1) -> AsyncIterator[World]:
+async def world(database: Database, *, knobs: Knobs = TAME, seed: int = 1) -> AsyncIterator[World]:
     await open_house(database, clean=False)
     clock = ManualClock(wall_ms=NOW_MS)
     syncs: list[PmsSync] = []
@@ -147,13 +149,13 @@ async def world(database: Database, *, knobs: mews.Knobs = mews.TAME, seed: int 
     emulated = mews.Emulator(
         rooms=list(ROOMS),
         reservations=0,
-        credentials=mews.Credentials("client", "access"),
+        credentials=Credentials("client", "access"),
         clock=clock,
         dice=SeededDice(seed),
         push=push,
         knobs=knobs,
     )
-    bent = BentTransport(in_process(mews.build(emulated)))
+    bent = BentTransport(in_process(build(emulated)))
     async with httpx.AsyncClient(transport=bent) as http:
         adapter = MewsAdapter(
             http,
@@ -200,7 +202,7 @@ async def test_a_push_alone_is_enough_within_a_step(database: Database) -> None:
 
 @pytest.mark.requirement("PMS-09")
 async def test_where_every_push_is_dropped_the_poll_finds_it(database: Database) -> None:
-    async with world(database, knobs=msgspec.structs.replace(mews.TAME, push_dropped=1.0)) as w:
+    async with world(database, knobs=msgspec.structs.replace(TAME, push_dropped=1.0)) as w:
         await w.sync.step()
         w.book()
         await w.live(31)
@@ -208,7 +210,7 @@ async def test_where_every_push_is_dropped_the_poll_finds_it(database: Database)
 
 
 async def test_what_changed_while_we_were_down_is_asked_for_from_the_stored_cursor(database: Database) -> None:
-    async with world(database, knobs=msgspec.structs.replace(mews.TAME, push_dropped=1.0)) as w:
+    async with world(database, knobs=msgspec.structs.replace(TAME, push_dropped=1.0)) as w:
         await w.sync.step()
         w.book("101")
         w.clock.advance(5 * HOUR_MS)  # nobody runs
@@ -242,7 +244,7 @@ async def test_pushes_late_double_unordered_and_dropped_and_answers_broken_and_s
                 case _:
                     w.hotel.set_room_state(dice.choice(ROOMS), dice.choice(("Dirty", "Clean", "Inspected")))
             await w.live(dice.integer(0, 3))
-        w.emulator.knobs = mews.TAME  # the day ends, the weather clears
+        w.emulator.knobs = TAME  # the day ends, the weather clears
         await w.live(70)
         assert await w.in_step()
         held = await w.rows(
@@ -290,7 +292,7 @@ async def test_writes_survive_faults_limits_and_stale_reads_and_happen_once(data
         await w.live(40)
         await w.at_the_edge(made, EdgeState.CHECKED_IN, 1)
         await w.live(120)
-        w.emulator.knobs = mews.TAME
+        w.emulator.knobs = TAME
         await w.live(60)
         found = w.hotel.reservation(made)
         [intent] = await w.rows("SELECT state, attempts, last_read_back FROM pms.write_intent")
@@ -378,14 +380,14 @@ async def test_one_bad_item_is_counted_and_the_others_arrive(database: Database)
 @pytest.mark.requirement("PMS-04")
 async def test_a_connection_says_what_ails_it_and_that_it_is_well_again(database: Database) -> None:
     async with world(database) as w:
-        w.emulator.knobs = msgspec.structs.replace(mews.TAME, fault=1.0)
+        w.emulator.knobs = msgspec.structs.replace(TAME, fault=1.0)
         await w.sync.step()
         async with database.transaction() as connection:
             [state] = await connection_states(connection, tenant=AURORA.tenant, property_id=AURORA.id)
         assert state.last_ok_at is None
         assert state.last_error is not None
         assert "500" in state.last_error
-        w.emulator.knobs = mews.TAME
+        w.emulator.knobs = TAME
         await w.sync.step()
         async with database.transaction() as connection:
             [state] = await connection_states(connection, tenant=AURORA.tenant, property_id=AURORA.id)

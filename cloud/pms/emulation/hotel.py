@@ -1,18 +1,18 @@
-"""The hotel behind the emulator: rooms, guests and reservations as Mews keeps them, in memory.
+"""The hotel behind every emulator: rooms, guests and reservations, in memory; its words for states are Mews's.
 
 Its times come from a clock that can be moved ahead; its choices from seeded dice. What the wire does with it
-(limits, errors, late pushes) is emulator.py's business.
+(limits, errors, late pushes) is each face's business.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cloud.pms.mews.wire import utc_text
 from kit.dice import Dice
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
+CURRENCY: Final = "EUR"
 ARRIVAL_HOUR, DEPARTURE_HOUR = 15, 11
 NAMES: Final = (
     ("Anna", "Berger"),
@@ -39,6 +39,17 @@ class Rules:
     """A reservation may only start when its room is Inspected."""
 
 
+@dataclass(frozen=True)
+class FolioLine:
+    """One posting of a folio, in minor units of its currency; a payment is negative."""
+
+    id: str
+    text: str
+    minor: int
+    currency: str
+    at_ms: int
+
+
 @dataclass
 class Reservation:
     """One reservation, with the state before its last change for stale reads."""
@@ -54,6 +65,7 @@ class Reservation:
     updated_ms: int
     cancellation_reason: str | None = None
     adults: int = 2
+    folio: list[FolioLine] = field(default_factory=list)
     previous: "Reservation | None" = None
 
 
@@ -199,6 +211,12 @@ class Hotel:
             raise Forbidden("The end must be after the start.")
         return self._move(found, **changes)
 
+    def charge(self, reservation_id: str, text: str, minor: int) -> FolioLine:
+        """Post to a reservation's folio; a payment is negative. Raises Missing."""
+        line = FolioLine(self._id(), text, minor, CURRENCY, self.now_ms())
+        self.reservation(reservation_id).folio.append(line)
+        return line
+
     def set_room_state(self, name: str, state: str) -> Resource:
         """Housekeeping says how a room is. Raises Missing."""
         resource = self.room(name)
@@ -218,38 +236,6 @@ class Hotel:
             if resource.name == name:
                 return resource
         raise Missing(f"Space {name} not found.")
-
-    def reservation_json(self, found: Reservation) -> dict[str, Any]:
-        """Return a reservation as the wire has it."""
-        return {
-            "Id": found.id,
-            "ServiceId": "bd26d8db-86da-4f96-9efc-e5a4654a4a94",
-            "AccountId": found.account_id,
-            "AccountType": "Customer",
-            "Number": found.number,
-            "State": found.state,
-            "Origin": "Connector",
-            "AssignedResourceId": found.resource_id,
-            "AssignedResourceLocked": False,
-            "ScheduledStartUtc": utc_text(found.start_ms),
-            "ScheduledEndUtc": utc_text(found.end_ms),
-            "PersonCounts": [{"AgeCategoryId": "1f67644f-052d-4863-acdf-ae1600c60ca0", "Count": found.adults}],
-            "CancellationReason": found.cancellation_reason,
-            "CreatedUtc": utc_text(found.created_ms),
-            "UpdatedUtc": utc_text(found.updated_ms),
-        }
-
-    def resource_json(self, found: Resource) -> dict[str, Any]:
-        """Return a room as the wire has it."""
-        return {
-            "Id": found.id,
-            "Name": found.name,
-            "State": found.state,
-            "IsActive": True,
-            "ParentResourceId": None,
-            "Data": {"Discriminator": "Space", "Value": {"FloorNumber": found.name[:1], "LocationNotes": ""}},
-            "UpdatedUtc": utc_text(found.updated_ms),
-        }
 
     def _move(self, found: Reservation, **changes: Any) -> Reservation:  # noqa: ANN401 - fields of Reservation
         before = Reservation(**{**vars(found), "previous": None})
