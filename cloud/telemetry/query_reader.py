@@ -21,6 +21,7 @@ from cloud.telemetry.query_schema import (
     Range,
     ReadingPoint,
     SeriesNames,
+    Spread,
 )  # fmt: skip
 from cloud.telemetry.store.port import (
     Aggregate,
@@ -231,7 +232,12 @@ def position(row: Point | Bucket) -> Position:
 
 def reading_view(row: Point) -> ReadingPoint:
     """Return a reading as answers tell it."""
-    return ReadingPoint(row.series, query.iso_of(row.at_ms), row.value, row.quality, row.time_source.name.lower())
+    spread = row.spread
+    return ReadingPoint(
+        row.series, query.iso_of(row.at_ms), row.value, row.quality, row.time_source.name.lower(),
+        None if spread is None
+        else Spread(query.iso_of(spread.since_ms), spread.stands_for, spread.least, spread.most, spread.mean),
+    )  # fmt: skip
 
 
 def bucket_view(row: Bucket) -> BucketPoint:

@@ -40,14 +40,31 @@ class SeriesNames(msgspec.Struct, frozen=True):
     unit: str | None
 
 
+class Spread(msgspec.Struct, frozen=True):
+    """Between which values `stands_for` readings were that a building made one of, from `since` to the reading's `at`.
+
+    `least`, `most`, `mean`: null where none of them was a number.
+    """
+
+    since: str
+    stands_for: int
+    least: float | None
+    most: float | None
+    mean: float | None
+
+
 class ReadingPoint(msgspec.Struct, frozen=True):
-    """One reading. `clock`: whose `at` is: synchronised, drifting or uncertain (the building's), or arrival (ours)."""
+    """One reading. `clock`: whose `at` is: synchronised, drifting or uncertain (the building's), or arrival (ours).
+
+    `spread`: of a reading that stands for others, which gave way to it while the building was cut off; else null.
+    """
 
     series: int
     at: str
     value: Any
     quality: str
     clock: str
+    spread: Spread | None = None
 
 
 class BucketPoint(msgspec.Struct, frozen=True):

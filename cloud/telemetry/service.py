@@ -35,7 +35,7 @@ class LatestValue:
 
 @dataclass(frozen=True, slots=True)
 class LaneHealth:
-    """One stream's mark and what is stored below it."""
+    """One stream's mark and what is stored below it. `gaps`: positions without a record, every one declared."""
 
     lane: Lane
     incarnation: bytes
@@ -101,7 +101,7 @@ async def link_health(connection: Connection, *, tenant: str, property_id: str) 
     lanes = await fetch_all(
         connection,
         """SELECT s.lane, s.incarnation, s.hi, s.duplicates, s.chain_breaks,
-                  (s.hi - coalesce((SELECT sum(h.last - h.first + 1) FROM telemetry.hole h
+                  (s.hi - coalesce((SELECT sum(h.last - h.first + 1 - h.inside) FROM telemetry.hole h
                      WHERE (h.edge, h.incarnation, h.lane) = (s.edge, s.incarnation, s.lane)), 0))::bigint AS records
              FROM telemetry.stream s
             WHERE s.edge = %s AND s.tenant = %s AND s.property = %s ORDER BY s.lane, s.ordinal""",

@@ -20,7 +20,9 @@ from cloud.telemetry.store.port import (
     Retention,
     Scalar,
     Selection,
+    Spread,
     TelemetryStore,
+    Thinned,
     TimeSource,
 )  # fmt: skip
 from tests.contract import telemetry_store_oracle as oracle
@@ -43,6 +45,18 @@ def row(  # noqa: PLR0917 - short on purpose
     return ReadingRow(
         "northlight", prop, room, device, "electrical_measurement", "active_power", "W", at_ms, at_ms, value,
         quality, TimeSource.SYNCHRONISED, 7, seq,
+    )  # fmt: skip
+
+
+def thinned(rows: Sequence[ReadingRow]) -> ReadingRow:
+    """The newest of readings of one point as a building thins them: it stands for all."""
+    numbers = [float(each.value) for each in rows if isinstance(each.value, int | float)]
+    oldest, newest = rows[0], rows[-1]
+    return newest._replace(
+        thinned=Thinned(
+            oldest.at_ms, oldest.seq, len(rows), len(numbers), min(numbers, default=None), max(numbers, default=None),
+            sum(numbers) / len(numbers) if numbers else None, oldest.value,
+        )
     )  # fmt: skip
 
 
@@ -296,6 +310,51 @@ class TelemetryStoreClaims:
         assert not (await store.run_maintenance(NOW_MS + 80_000)).rolled_up
 
     # ------------------------------------------------------------------ letting go
+
+    @pytest.mark.guarantee("G1")
+    @pytest.mark.parametrize("ago_ms", [HOUR_MS, 9 * DAY_MS], ids=["now", "below what is kept raw"])
+    async def test_a_thinned_reading_shows_its_spread_and_rolls_up_as_all_that_it_stands_for(
+        self, database: Database, store: TelemetryStore, ago_ms: int
+    ) -> None:
+        prop = next(_properties)
+        since = NOW_MS - ago_ms
+        await self.settle(store)  # what is older than what is kept raw has been let go
+        whole = [row(prop, n, since + n * 500, (n * 37 % 16) / 8) for n in range(64)]  # 32 s: one minute
+        texts = [row(prop, 100 + n, since + n, word, device="meter-2") for n, word in enumerate(["on", "off", "idle"])]
+        flaws = [row(prop, 200 + n, since + n, None, "bad", device="meter-3") for n in range(2)]
+        alone = row(prop, 300, since + 40_000, 9.0)
+        await self.write(database, store, [thinned(whole), thinned(texts), thinned(flaws), alone])
+        if ago_ms == HOUR_MS:
+            points = await self.all_points(database, store, prop)
+            assert [each.spread for each in points] == [
+                Spread(since, 2, None, None, None), Spread(since, 3, None, None, None),
+                Spread(since, 64, 0.0, 15 / 8, sum(n % 16 for n in range(64)) / 64 / 8), None,
+            ]  # fmt: skip
+        await self.settle(store)
+        stored = [*whole, *texts, *flaws, alone]
+        for resolution in sql.ROLLUPS:
+            assert await self.all_buckets(database, store, prop, resolution) == oracle.buckets(stored, resolution)
+        names = await self.names(database, store, prop)
+        for resolution in (Resolution.MINUTE, Resolution.RAW) if ago_ms == HOUR_MS else (Resolution.MINUTE,):
+            question = RangeQuestion(list(names), 0, NOW_MS + 2 * DAY_MS, resolution)
+            async with database.transaction() as connection:
+                rows = await store.aggregate(connection, question)
+            assert {names[each.series]: oracle.told(each) for each in rows} == oracle.whole(stored)
+
+    async def test_what_a_thinned_reading_sums_up_and_is_stored_by_itself_counts_once(
+        self, database: Database, store: TelemetryStore
+    ) -> None:
+        """The building thinned what the cloud had received and not acknowledged yet; then it thinned the rest too."""
+        prop = next(_properties)
+        since = NOW_MS - HOUR_MS
+        whole = [row(prop, n, since + n * 1_000, n / 8) for n in range(1, 41)]
+        other = [row(prop, n, since + n * 1_000, 50.0, "uncertain") for n in range(41, 43)]  # another point of theirs
+        await self.write(database, store, [*whole[:8], *other])
+        await self.write(database, store, [thinned(whole[8:20])])
+        await self.write(database, store, [thinned(whole)._replace(seq=60)])
+        await self.settle(store)
+        [bucket] = (await self.all_buckets(database, store, prop, Resolution.MINUTE)).values()
+        assert bucket[:6] == (42, 0, 42, 1 / 8, 50.0, sum(n / 8 for n in range(1, 41)) + 100.0)
 
     @pytest.mark.guarantee("G1")
     async def test_nothing_is_let_go_before_the_roll_up_has_seen_it_and_what_comes_later_is_added(

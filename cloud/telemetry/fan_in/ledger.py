@@ -270,7 +270,7 @@ class PostgresLedger:
             except PeerProtocolError as wrong:
                 error, first = wrong, row.stream.hi + 1
                 status = row.stream.step_over(head).status
-                group.notes.holes.append((context, Hole(first, head.last, HoleReason.REFUSED)))
+                group.notes.holes.append((context, Hole(first, head.last, HoleReason.REFUSED), 0))
                 self._refuse(
                     group, context, (first, head.last), wrong, what=head.lane.value, payload=item.arrived.payload
                 )
@@ -291,7 +291,7 @@ class PostgresLedger:
         group.readings += opened.readings
         group.newest.take(opened.readings, context.lane.value)
         group.done["records"] += len(opened.rows)
-        group.notes.holes += [(context, hole) for hole in opened.holes]
+        group.notes.holes += [(context, hole, inside) for hole, inside in opened.holes]
         for seq, wrong in opened.refused:
             self._refuse(group, context, (seq, seq), wrong, what="projection of reading")
         if opened.verdict is ChainVerdict.BROKEN:

@@ -8,6 +8,7 @@ last word and the words for a refusal. tests/cloud/telemetry/test_ingest_opening
 
 import re
 import zlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NoReturn, TypeAlias, cast
@@ -79,7 +80,8 @@ class Opened:
     """Every sound reading, in order."""
     records: list[Record] = field(default_factory=list)
     """Records of the kinds that somebody projects."""
-    holes: tuple[Hole, ...] = ()
+    holes: tuple[tuple[Hole, int], ...] = ()
+    """Each with the number of records at its positions: a thinned one holds those that the others gave way to."""
     verdict: ChainVerdict = ChainVerdict.NONE
     refused: list[tuple[int, PeerProtocolError]] = field(default_factory=list)
     """Readings that are none, by position: kept in the ledger, taken no further."""
@@ -115,7 +117,11 @@ def _thoroughly(head: BatchHead, stream: CloudStream, place: Place, projected: f
         for each in offered.records
     ]
     opened = _opened([each.seq for each in offered.records], wire, place, projected)
-    opened.holes, opened.verdict = offered.holes, offered.verdict
+    seqs = [each.seq for each in offered.records]
+    opened.holes = tuple(
+        (hole, bisect_right(seqs, hole.last) - bisect_left(seqs, hole.first)) for hole in offered.holes
+    )
+    opened.verdict = offered.verdict
     stream.hi, stream.chain = trial.hi, trial.chain
     return opened
 

@@ -40,6 +40,7 @@ class _Body(msgspec.Struct, frozen=True, gc=False):
     room: _Text | None = None
     unit: _Text | None = None
     device_at_ms: Any = None
+    thinned: Any = msgspec.UNSET
 
 
 _BODIES: Final = list[_Body]
@@ -61,6 +62,8 @@ def reading_rows(
     tenant, property_id, received_ms = context.tenant, context.property, context.received_ms
     for (seq, (_, device_at_ms, edge_at_ms, _, clock, _)), body in zip(found, bodies, strict=True):
         if body.value is None and body.quality not in _VALUELESS:
+            return _one_by_one(context, ordinal, found)
+        if body.thinned is not msgspec.UNSET:  # seldom, and judged where all else is
             return _one_by_one(context, ordinal, found)
         if device_at_ms is None and type(body.device_at_ms) is int:
             device_at_ms = body.device_at_ms  # noqa: PLW2901

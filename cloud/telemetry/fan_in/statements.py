@@ -78,7 +78,8 @@ class Refused:
 class Notes:
     """What goes to the side tables."""
 
-    holes: list[tuple[BatchContext, Hole]] = field(default_factory=list)
+    holes: list[tuple[BatchContext, Hole, int]] = field(default_factory=list)
+    """Each with the number of records inside."""
     refused: list[Refused] = field(default_factory=list)
     heard: dict[EdgeId, Heard] = field(default_factory=dict)
     kinds: dict[str, set[str]] = field(default_factory=dict)
@@ -234,22 +235,23 @@ async def write_notes(connection: Connection, notes: Notes, now_ms: int) -> None
         await execute(connection, "SELECT pg_notify(%s, hint) FROM unnest(%s::text[]) AS hint", [LIVE_CHANNEL, hints])
 
 
-async def _write_holes(connection: Connection, holes: Sequence[tuple[BatchContext, Hole]]) -> None:
+async def _write_holes(connection: Connection, holes: Sequence[tuple[BatchContext, Hole, int]]) -> None:
     if not holes:
         return
     await execute(
         connection,
-        """INSERT INTO telemetry.hole (edge, incarnation, lane, first, last, reason, told_at)
+        """INSERT INTO telemetry.hole (edge, incarnation, lane, first, last, reason, inside, told_at)
            SELECT new.*, %(now)s FROM unnest(%(edge)s::text[], %(incarnation)s::bytea[], %(lane)s::text[],
-                  %(first)s::bigint[], %(last)s::bigint[], %(reason)s::text[]) AS new""",
+                  %(first)s::bigint[], %(last)s::bigint[], %(reason)s::text[], %(inside)s::bigint[]) AS new""",
         {
             "now": at(holes[0][0].received_ms),
-            "edge": [context.edge for context, _ in holes],
-            "incarnation": [context.incarnation for context, _ in holes],
-            "lane": [context.lane.value for context, _ in holes],
-            "first": [hole.first for _, hole in holes],
-            "last": [hole.last for _, hole in holes],
-            "reason": [hole.reason.name.lower() for _, hole in holes],
+            "edge": [context.edge for context, _, _ in holes],
+            "incarnation": [context.incarnation for context, _, _ in holes],
+            "lane": [context.lane.value for context, _, _ in holes],
+            "first": [hole.first for _, hole, _ in holes],
+            "last": [hole.last for _, hole, _ in holes],
+            "reason": [hole.reason.name.lower() for _, hole, _ in holes],
+            "inside": [inside for _, _, inside in holes],
         },
     )
 

@@ -22,13 +22,15 @@ from cloud.telemetry.store.port import (
     Resolution,
     Selection,
     Series,
+    Spread,
     TimeSource,
 )  # fmt: skip
 from cloud.telemetry.store.writing import QUALITIES
 
 _POINT: Final[LiteralString] = (
     "series, (extract(epoch FROM at) * 1000)::bigint, number, flag, text, quality, time_source,"
-    " (extract(epoch FROM edge_at) * 1000)::bigint, ordinal, seq"
+    " (extract(epoch FROM edge_at) * 1000)::bigint, ordinal, seq,"
+    " (extract(epoch FROM since) * 1000)::bigint, stands_for, least, most, mean"
 )
 _BUCKET: Final[LiteralString] = (
     "series, (extract(epoch FROM bucket) * 1000)::bigint, samples, flawed, numbers, least, most, total, first, last,"
@@ -37,9 +39,10 @@ _BUCKET: Final[LiteralString] = (
 
 
 def _point(row: Sequence[Any]) -> Point:
-    series, at_ms, number, flag, text, quality, source, edge_at_ms, ordinal, seq = row
+    series, at_ms, number, flag, text, quality, source, edge_at_ms, ordinal, seq, since_ms, *spread = row
     value = number if number is not None else flag if flag is not None else text
-    return Point(series, at_ms, value, QUALITIES[quality], TimeSource(source), edge_at_ms, ordinal, seq)
+    return Point(series, at_ms, value, QUALITIES[quality], TimeSource(source), edge_at_ms, ordinal, seq,
+                 None if since_ms is None else Spread(since_ms, *spread))  # fmt: skip
 
 
 async def series_of(connection: Connection, selection: Selection, *, most: int) -> list[Series]:

@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Final, LiteralString
 
-from cloud.kit.database import Connection, Database, fetch_one
+from cloud.kit.database import Connection, Database, execute, fetch_one
+from cloud.kit.times import at
 from cloud.telemetry.store import asking, backlog, sql
 from cloud.telemetry.store.port import (
     Aggregate,
@@ -19,7 +20,7 @@ from cloud.telemetry.store.port import (
     Selection,
     Series,
 )
-from cloud.telemetry.store.writing import RowWriter, SeriesIds, write_readings
+from cloud.telemetry.store.writing import Placed, RowWriter, SeriesIds, write_readings
 
 FOLD_MOST: Final = 5_000
 """Late readings folded in at a time."""
@@ -48,7 +49,30 @@ class CommonStore:
 
     async def write(self, connection: Connection, readings: Sequence[ReadingRow]) -> None:
         """See `TelemetryStore.write`."""
-        await write_readings(connection, self._ids, self._writer, readings)
+        thinned = await write_readings(connection, self._ids, self._writer, readings)
+        if thinned and self._split:
+            await self._add_rest(connection, thinned)
+
+    async def _add_rest(self, connection: Connection, thinned: Sequence[Placed]) -> None:
+        """Add what thinned readings stand for to the parts that this engine does not compute from readings."""
+        columns = {
+            "series": [series for series, _ in thinned],
+            "at": [at(row.at_ms) for _, row in thinned],
+            "ordinal": [row.ordinal for _, row in thinned],
+            "seq": [row.seq for _, row in thinned],
+        }
+        for resolution in sql.ROLLUPS:
+            rest = sql.rest_of_thinned(
+                "(SELECT r.* FROM unnest(%(series)s::int[], %(at)s::timestamptz[], %(ordinal)s::bigint[],"
+                " %(seq)s::bigint[]) AS new (series, at, ordinal, seq)"
+                " JOIN telemetry.reading r USING (series, at, ordinal, seq)"
+                " WHERE %(floor)s::timestamptz IS NULL OR r.at >= %(floor)s) AS kept"
+            )
+            rows: LiteralString = (
+                "SELECT * FROM (" + sql.combined(rest, sql.STEP[resolution]) + ") AS sorted ORDER BY 2, 1"
+            )
+            floor = await backlog.floor_of(connection, resolution)
+            await execute(connection, sql.add(self._folded[resolution], rows), {**columns, "floor": floor})
 
     async def series(self, connection: Connection, selection: Selection, *, most: int) -> list[Series]:
         """See `TelemetryStore.series`."""
@@ -91,7 +115,8 @@ class CommonStore:
         for resolution in sql.ROLLUPS:
             name: LiteralString = sql.NAME[resolution]
             partial = sql.partial_of_readings(
-                "(SELECT * FROM taken WHERE %(" + name + ")s::timestamptz IS NULL OR at >= %(" + name + ")s) AS kept"
+                "(SELECT * FROM taken WHERE %(" + name + ")s::timestamptz IS NULL OR at >= %(" + name + ")s) AS kept",
+                thinned=not self._split,  # else what a thinned one stands for was added as it was written
             )
             rows = sql.combined(partial, sql.STEP[resolution])
             adding += ", into_" + name + " AS (" + sql.add(self._folded[resolution], rows) + ")"

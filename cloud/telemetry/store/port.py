@@ -34,12 +34,29 @@ class TimeSource(IntEnum):
     """Ours, when it came: what the building said could not be."""
 
 
+class Thinned(NamedTuple):
+    """What a thinned reading stands for besides itself (protocols/link/SPEC.md 3.1).
+
+    `stands_for` readings, the oldest at position `from_seq` and `since_ms`, on the clock of the reading's `at_ms`;
+    `least`, `most`, `mean` over the `numbers` of them whose value is a number. `first`: the value of the oldest.
+    """
+
+    since_ms: int
+    from_seq: int
+    stands_for: int
+    numbers: int
+    least: float | None
+    most: float | None
+    mean: float | None
+    first: Scalar | None
+
+
 class ReadingRow(NamedTuple):
     """One reading, decoded, judged and not stored before. (`ordinal`, `seq`) is where it stands in its stream.
 
     `at_ms`, `time_source`: from `cloud.telemetry.store.times.when`. `edge_at_ms`: as the building said it, however
     wrong. `value` None exactly if there is none (quality bad, or stale with nothing known). `quality`: good,
-    uncertain, bad or stale.
+    uncertain, bad or stale. `thinned`: None of a reading that stands for itself alone.
     """
 
     tenant: str
@@ -56,6 +73,7 @@ class ReadingRow(NamedTuple):
     time_source: TimeSource
     ordinal: int
     seq: int
+    thinned: Thinned | None = None
 
 
 class Resolution(Enum):
@@ -128,8 +146,18 @@ class Series(NamedTuple):
     unit: str | None
 
 
+class Spread(NamedTuple):
+    """Between which values a thinned reading's `stands_for` readings were, from `since_ms` to its own time."""
+
+    since_ms: int
+    stands_for: int
+    least: float | None
+    most: float | None
+    mean: float | None
+
+
 class Point(NamedTuple):
-    """One reading as it was stored."""
+    """One reading as it was stored; `spread`: None of one that stands for itself alone."""
 
     series: int
     at_ms: int
@@ -139,13 +167,15 @@ class Point(NamedTuple):
     edge_at_ms: int
     ordinal: int
     seq: int
+    spread: Spread | None = None
 
 
 class Bucket(NamedTuple):
-    """One bucket of one series. Only good and uncertain values count; `flawed` tells how many others there were.
+    """One bucket of one series. A thinned reading counts as all that it stands for, at its own time.
 
-    `least`, `most`, `mean`, `first`, `last` are of numbers, a bool counting as 0 or 1; of text there are only
-    `first_text` and `last_text`. None: nothing of the kind in the bucket. First and last by (at, ordinal, seq).
+    Only good and uncertain values count; `flawed` tells how many others there were. `least`, `most`, `mean`, `first`,
+    `last` are of numbers, a bool counting as 0 or 1; of text there are only `first_text` and `last_text`. None:
+    nothing of the kind in the bucket. First and last by (at, ordinal, seq).
     """
 
     series: int

@@ -3,16 +3,21 @@
 from typing import Final
 
 from cloud.telemetry.ports import BatchContext
-from cloud.telemetry.store.port import ReadingRow
+from cloud.telemetry.store.port import ReadingRow, Thinned
 from cloud.telemetry.store.times import when
 from cloud.telemetry.store.writing import NUMBER_MOST, QUALITIES
 from protocols.errors import PeerProtocolError
 from protocols.link.record import Body, Record
+from protocols.link.summary import SUMMARY_KEY, summary_of
 
 TEXT_MAX: Final = 80
 """Characters in a name."""
 VALUE_TEXT_MAX: Final = 256
 """Characters in a value that is text."""
+THINNED_SPAN_MS_MOST: Final = 15 * 60_000
+"""The longest that one summary covers; a building's clock that was set meanwhile may say otherwise."""
+THINNED_MOST: Final = 10_000_000
+"""Readings that one may stand for: what is summed must stay a number."""
 _NUMBER_MOST: Final = int(NUMBER_MOST)
 
 
@@ -47,8 +52,24 @@ def reading_row(context: BatchContext, ordinal: int, record: Record) -> ReadingR
     )
     return ReadingRow(
         context.tenant, context.property, room, device, capability, attribute, unit, at_ms, record.edge_at_ms, value,
-        quality, source, ordinal, record.seq,
+        quality, source, ordinal, record.seq, _thinned(record, at_ms),
     )  # fmt: skip
+
+
+def _thinned(record: Record, at_ms: int) -> Thinned | None:
+    """Return what a thinned reading stands for, its span moved to the clock of `at_ms`; None: itself."""
+    if SUMMARY_KEY not in record.body:
+        return None
+    found = summary_of(record)
+    if found is None or found.count > THINNED_MOST:
+        raise PeerProtocolError(f"reading {record.seq}: thinned stands for more than {THINNED_MOST}, or for no value")
+    for value in (found.first, found.least, found.most, found.mean):
+        if (problem := _problem(value)) is not None:
+            raise PeerProtocolError(f"reading {record.seq}: thinned: {problem}")
+    span_ms = min(max(0, record.edge_at_ms - found.from_ms), THINNED_SPAN_MS_MOST)
+    return Thinned(
+        at_ms - span_ms, found.from_seq, found.count, found.numbers, found.least, found.most, found.mean, found.first
+    )
 
 
 def _name(body: Body, name: str) -> str:

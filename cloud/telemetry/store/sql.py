@@ -53,23 +53,51 @@ _SUMS: Final[LiteralString] = """
 """
 
 
-def partial_of_readings(source: LiteralString) -> LiteralString:
+def partial_of_readings(source: LiteralString, *, thinned: bool = True) -> LiteralString:
     """Return a SELECT of one partial row a reading of `source` (a FROM item with `telemetry.reading`'s columns).
 
     Values of quality good (0) and uncertain (1) are samples; all others are flawed. A bool counts as 0 or 1.
+
+    Args:
+        thinned: whether a thinned reading counts as what it stands for; False: as itself alone.
     """
+    if not thinned:
+        source = (
+            "(SELECT at, series, number, flag, text, quality, ordinal, seq, NULL::timestamptz AS since,"
+            " NULL::bigint AS samples, NULL::bigint AS numbers, NULL::float8 AS least, NULL::float8 AS most,"
+            " NULL::float8 AS total, NULL::float8 AS first, NULL::text AS first_text FROM " + source + ") AS alone"
+        )
     return (
-        "SELECT at AS bucket, series, (quality < 2)::int AS samples, (quality >= 2)::int AS flawed,"
-        " (quality < 2 AND value IS NOT NULL)::int AS numbers,"
-        " CASE WHEN quality < 2 THEN value END AS least, CASE WHEN quality < 2 THEN value END AS most,"
-        " CASE WHEN quality < 2 THEN coalesce(value, 0) ELSE 0 END AS total,"
-        " CASE WHEN quality < 2 THEN at END AS first_at, CASE WHEN quality < 2 THEN ordinal END AS first_ordinal,"
-        " CASE WHEN quality < 2 THEN seq END AS first_seq, CASE WHEN quality < 2 THEN value END AS first,"
-        " CASE WHEN quality < 2 THEN text END AS first_text,"
+        "SELECT at AS bucket, series, CASE WHEN quality < 2 THEN coalesce(samples, 1) ELSE 0 END AS samples,"
+        " CASE WHEN quality < 2 THEN 0 ELSE coalesce(samples, 1) END AS flawed,"
+        " CASE WHEN quality < 2 THEN coalesce(numbers, (value IS NOT NULL)::int) ELSE 0 END AS numbers,"
+        " CASE WHEN quality < 2 THEN coalesce(least, value) END AS least,"
+        " CASE WHEN quality < 2 THEN coalesce(most, value) END AS most,"
+        " CASE WHEN quality < 2 THEN coalesce(total, value, 0) ELSE 0 END AS total,"
+        " CASE WHEN quality < 2 THEN coalesce(since, at) END AS first_at,"
+        " CASE WHEN quality < 2 THEN ordinal END AS first_ordinal, CASE WHEN quality < 2 THEN seq END AS first_seq,"
+        " CASE WHEN quality < 2 THEN CASE WHEN since IS NULL THEN value ELSE first END END AS first,"
+        " CASE WHEN quality < 2 THEN CASE WHEN since IS NULL THEN text ELSE first_text END END AS first_text,"
         " CASE WHEN quality < 2 THEN at END AS last_at, CASE WHEN quality < 2 THEN ordinal END AS last_ordinal,"
         " CASE WHEN quality < 2 THEN seq END AS last_seq, CASE WHEN quality < 2 THEN value END AS last,"
         " CASE WHEN quality < 2 THEN text END AS last_text"
         " FROM (SELECT *, coalesce(number, flag::int) AS value FROM " + source + ") AS valued"
+    )
+
+
+def rest_of_thinned(source: LiteralString) -> LiteralString:
+    """Return a SELECT of one partial row a thinned reading of `source`: what it adds to itself alone."""
+    return (
+        "SELECT at AS bucket, series, CASE WHEN quality < 2 THEN samples - 1 ELSE 0 END AS samples,"
+        " CASE WHEN quality < 2 THEN 0 ELSE samples - 1 END AS flawed,"
+        " CASE WHEN quality < 2 THEN numbers - (value IS NOT NULL)::int ELSE 0 END AS numbers,"
+        " CASE WHEN quality < 2 THEN least END AS least, CASE WHEN quality < 2 THEN most END AS most,"
+        " CASE WHEN quality < 2 THEN total - coalesce(value, 0) ELSE 0 END AS total,"
+        " CASE WHEN quality < 2 THEN since END AS first_at, CASE WHEN quality < 2 THEN ordinal END AS first_ordinal,"
+        " CASE WHEN quality < 2 THEN seq END AS first_seq, CASE WHEN quality < 2 THEN first END AS first,"
+        " CASE WHEN quality < 2 THEN first_text END AS first_text,"
+        " NULL::timestamptz AS last_at, NULL::bigint AS last_ordinal, NULL::bigint AS last_seq, NULL::float8 AS last,"
+        " NULL::text AS last_text FROM (SELECT *, coalesce(number, flag::int) AS value FROM " + source + ") AS valued"
     )
 
 

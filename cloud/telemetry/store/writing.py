@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, LiteralString, Protocol
 
-from cloud.kit.database import Connection, fetch_all, fetch_one
+from cloud.kit.database import Connection, execute, fetch_all, fetch_one
 from cloud.kit.times import at
 from cloud.telemetry.store.port import ReadingRow
 from protocols.errors import LocalProtocolError
@@ -27,6 +27,8 @@ _HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 _POSTGRES_EPOCH_MS: Final = 946_684_800_000
 _COLUMNS: Final = "at, series, edge_at, number, flag, text, quality, time_source, ordinal, seq"
+HELD_MS: Final = 1_800_000
+"""How far by their time those lie apart that are stored by themselves and summed up in a thinned reading as well."""
 
 # field count, then (length, value) a column; -1 is NULL
 _NUMBER: Final = struct.Struct(">hiqiiiqidiiihihiqiq").pack
@@ -36,6 +38,8 @@ _TEXT: Final = struct.Struct(">hiqiiiqiii").pack
 _END: Final = struct.Struct(">ihihiqiq").pack
 
 SeriesKey = tuple[str, str, str, str, str, str, str]
+Placed = tuple[int, ReadingRow]
+"""A reading and the id of its series."""
 
 
 class RowWriter(Protocol):
@@ -227,15 +231,84 @@ def told(rows: Iterable[ReadingRow]) -> dict[tuple[str, int], tuple[int, int]]:
     return spans
 
 
+async def _write_summaries(connection: Connection, thinned: Sequence[Placed]) -> None:
+    """Give thinned readings, stored already, what they stand for; less what is stored by itself as well.
+
+    An edge may thin what the cloud has received and not yet acknowledged (protocols/link/SPEC.md 3.1): such readings
+    would count twice. They are those of the same series, stream and quality from `from_seq` on.
+    """
+    summaries = [row.thinned for _, row in thinned if row.thinned is not None]
+    firsts = [each.first for each in summaries]
+    await execute(
+        connection,
+        """
+        WITH told AS (
+            SELECT * FROM unnest(%(series)s::int[], %(at)s::timestamptz[], %(ordinal)s::bigint[], %(seq)s::bigint[],
+                   %(since)s::timestamptz[], %(from_seq)s::bigint[], %(stands_for)s::bigint[], %(numbers)s::bigint[],
+                   %(least)s::float8[], %(most)s::float8[], %(mean)s::float8[], %(first)s::float8[],
+                   %(first_text)s::text[])
+                AS told (series, at, ordinal, seq, since, from_seq, stands_for, numbers, least, most, mean, first,
+                         first_text)
+        ), judged AS (
+            SELECT told.*, own.value, own.quality, held.samples AS held, held.numbers AS held_numbers,
+                   held.total AS held_total
+              FROM told,
+                   LATERAL (SELECT coalesce(r.number, r.flag::int) AS value, r.quality FROM telemetry.reading r
+                             WHERE (r.series, r.at, r.ordinal, r.seq) = (told.series, told.at, told.ordinal, told.seq)
+                             LIMIT 1) AS own,
+                   LATERAL (SELECT coalesce(sum(coalesce(r.samples, 1)), 0) AS samples,
+                                   coalesce(sum(coalesce(r.numbers, (coalesce(r.number, r.flag::int) IS NOT NULL)::int)
+                                               ), 0) AS numbers,
+                                   coalesce(sum(coalesce(r.total, r.number, r.flag::int)), 0) AS total
+                              FROM telemetry.reading r
+                             WHERE r.series = told.series AND r.ordinal = told.ordinal AND r.quality = own.quality
+                               AND r.seq >= told.from_seq AND r.seq < told.seq
+                               AND r.at >= told.at - %(apart)s * interval '1 millisecond'
+                               AND r.at <= told.at + %(apart)s * interval '1 millisecond') AS held
+        )
+        UPDATE telemetry.reading r
+           SET since = j.since, stands_for = j.stands_for, mean = j.mean, first = j.first, first_text = j.first_text,
+               least = coalesce(j.least, least(j.value, j.first)), most = coalesce(j.most, greatest(j.value, j.first)),
+               samples = greatest(1, j.stands_for - j.held),
+               numbers = CASE WHEN j.numbers > 0 THEN greatest(1, j.numbers - j.held_numbers)
+                              ELSE (j.value IS NOT NULL)::int END,
+               total = CASE WHEN j.numbers > j.held_numbers THEN j.mean * j.numbers - j.held_total
+                            ELSE coalesce(j.value, 0) END
+          FROM judged j
+         WHERE (r.series, r.at, r.ordinal, r.seq) = (j.series, j.at, j.ordinal, j.seq)
+        """,
+        {
+            "series": [series for series, _ in thinned],
+            "at": [at(row.at_ms) for _, row in thinned],
+            "ordinal": [row.ordinal for _, row in thinned],
+            "seq": [row.seq for _, row in thinned],
+            "since": [at(each.since_ms) for each in summaries],
+            "from_seq": [each.from_seq for each in summaries],
+            "stands_for": [each.stands_for for each in summaries],
+            "numbers": [each.numbers for each in summaries],
+            "least": [each.least for each in summaries],
+            "most": [each.most for each in summaries],
+            "mean": [each.mean for each in summaries],
+            "first": [None if each is None or isinstance(each, str) else float(each) for each in firsts],
+            "first_text": [each if isinstance(each, str) else None for each in firsts],
+            "apart": HELD_MS,
+        },
+    )
+
+
 async def write_readings(
     connection: Connection, ids: SeriesIds, writer: RowWriter, readings: Sequence[ReadingRow]
-) -> None:
-    """Store readings and tell the roll-up, in the caller's transaction."""
+) -> list[Placed]:
+    """Store readings and tell the roll-up, in the caller's transaction; return those that are thinned."""
     if not readings:
-        return
+        return []
     keys = [key_of(row) for row in readings]
     series = await ids.of(connection, keys)
-    await writer.write(connection, [(series[key], row) for key, row in zip(keys, readings, strict=True)])
+    placed = [(series[key], row) for key, row in zip(keys, readings, strict=True)]
+    await writer.write(connection, placed)
+    thinned = [each for each in placed if each[1].thinned is not None]
+    if thinned:
+        await _write_summaries(connection, thinned)
     spans = told(readings)
     await connection.execute(
         """
@@ -248,3 +321,4 @@ async def write_readings(
             [at(high) for _, high in spans.values()],
         ],
     )
+    return thinned

@@ -16,7 +16,7 @@ from cloud.telemetry.store.plain import PlainStore
 from kit.clock import ManualClock
 from protocols import cbor
 from protocols.device_model.identity import EdgeId, PropertyId
-from protocols.link.batch import BatchHead
+from protocols.link.batch import BatchHead, Hole, HoleReason, Packed, pack_batch
 from protocols.link.cloud_stream import CloudStream
 from protocols.link.lanes import Lane
 from protocols.link.messages import AckStatus, Hello, Live, StreamMark, encode_hello, encode_live
@@ -187,6 +187,38 @@ async def test_readings_of_all_edges_reach_the_time_series_and_the_newest_is_sho
     assert (count["n"], count["total"]) == (15, 3 * (21 + 22 + 23 + 24 + 25))
 
 
+@pytest.mark.guarantee("G2")
+async def test_records_inside_a_thinned_hole_are_counted_and_their_spread_is_kept(database: Database) -> None:
+    """Positions 2 to 5 gave way to 3 and 6, which say so; the hole reaches over both batches."""
+    who = edge(1)
+
+    def stands(since: int, count: int, most: float) -> dict[str, object]:
+        return {"count": count, "first": 1, "last": 21.5, "min": 1, "max": most, "mean": 2.5, "numbers": count,
+                "from_seq": since, "from_ms": NOW_MS}  # fmt: skip
+
+    runs = [
+        Packed(1, 4, [1, 3], [reading(1), reading(3, thinned=stands(2, 2, 9))], holes=[Hole(2, 4, HoleReason.THINNED)]),
+        Packed(5, 8, [6, 8], [reading(6, thinned=stands(4, 3, 8)), note(8)],
+               holes=[Hole(5, 6, HoleReason.THINNED), Hole(7, 7, HoleReason.QUOTA)]),
+    ]  # fmt: skip
+    for run in runs:
+        payload, _ = pack_batch(who, INCARNATION, Lane.C, run)
+        await ledger_of(database).commit([arrived(who, payload)])
+    async with database.snapshot() as connection:
+        health = await service.link_health(connection, tenant="northlight", property_id=f"p-{who[-6:]}")
+        [held] = await service.completeness(connection, tenant="northlight", property_id=f"p-{who[-6:]}")
+    assert health is not None
+    [lane] = health.lanes
+    assert (lane.hi, lane.records, lane.gaps) == (8, 4, 4)  # 2, 4, 5 and 7 hold no record
+    assert (held.holds, held.count, held.missing) == (True, 4, 0)
+    assert await rows(
+        database, "SELECT seq, stands_for, least, most, mean FROM telemetry.reading WHERE since IS NOT NULL ORDER BY 1"
+    ) == [
+        {"seq": 3, "stands_for": 2, "least": 1.0, "most": 9.0, "mean": 2.5},
+        {"seq": 6, "stands_for": 3, "least": 1.0, "most": 8.0, "mean": 2.5},
+    ]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -197,8 +229,50 @@ async def test_readings_of_all_edges_reach_the_time_series_and_the_newest_is_sho
         reading(1, None),
         reading(1, 1.0, quality="perfect"),
         reading(1, 1.0, room=[1]),
+        reading(1, 1.0, thinned=None),
+        reading(
+            1,
+            1.0,
+            thinned={
+                "count": 2**62,
+                "first": 1,
+                "last": 1,
+                "min": 1,
+                "max": 1,
+                "mean": 1,
+                "numbers": 1,
+                "from_seq": 1,
+                "from_ms": 1,
+            },
+        ),
+        reading(
+            1,
+            1.0,
+            thinned={
+                "count": 2,
+                "first": 1,
+                "last": 1,
+                "min": 1,
+                "max": 1e250,
+                "mean": 1,
+                "numbers": 1,
+                "from_seq": 1,
+                "from_ms": 1,
+            },
+        ),
     ],
-    ids=["device", "map", "huge", "long", "nothing, but good", "quality", "room"],
+    ids=[
+        "device",
+        "map",
+        "huge",
+        "long",
+        "nothing, but good",
+        "quality",
+        "room",
+        "thinned by nothing",
+        "too many",
+        "spread beyond",
+    ],
 )
 async def test_a_reading_that_is_none_stays_in_the_ledger_and_goes_no_further(database: Database, wrong: bytes) -> None:
     ledger = ledger_of(database)

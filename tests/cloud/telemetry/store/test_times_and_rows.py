@@ -63,7 +63,7 @@ def test_a_reading_becomes_a_row() -> None:
     row = reading_row(CONTEXT, 3, record(BODY, NOW_MS - 500))
     assert row == (
         "northlight", "aurora", "101", "meter-1", "electrical_measurement", "active_power", "W", NOW_MS - 500,
-        NOW_MS - 10, 5.5, "good", TimeSource.DRIFTING, 3, 7,
+        NOW_MS - 10, 5.5, "good", TimeSource.DRIFTING, 3, 7, None,
     )  # fmt: skip
 
 
