@@ -39,6 +39,8 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"  # text where a number belongs
     NOT_JSON = "not_json"
     TOO_LONG = "too_long"
+    TOO_SHORT = "too_short"  # an advert cut off
+    ENCRYPTED = "encrypted"  # an advert under a key that this house does not have
     DEVICE_EXCEPTION = "device_exception"  # a Modbus exception reply
     BAD_STATUS = "bad_status"  # an OPC UA status code
     NO_ANSWER = "no_answer"  # silent for too long
