@@ -10,6 +10,7 @@ from protocols.device_model.identity import EdgeId, PropertyId, parse_edge_id, p
 from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocolError, UnsupportedVersionError
 from protocols.link.batch import INCARNATION_BYTES, OPENING_BYTES
 from protocols.link.lanes import Lane
+from protocols.link.reconnect import SPREAD_S_MAX
 from protocols.link.record import SEQ_MAX, TIME_MS_MAX, Body, body_problem
 from protocols.link.versions import VERSION, VERSIONS, agree
 
@@ -92,6 +93,8 @@ class Ack:
     """The cloud asks for this long without batches of lanes B and C."""
     lane: Lane | None = None
     """The lane that a refusal is about, where its head could not be read and no mark can be given."""
+    spread_s: int = 0
+    """Over so many seconds the cloud wants its edges to come back after a loss; 0: it says nothing about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,8 @@ def encode_ack(ack: Ack) -> bytes:
         value["error"] = ack.error[:_TEXT_MAX]
     if ack.slow_ms:
         value["slow_ms"] = ack.slow_ms
+    if ack.spread_s:
+        value["spread_s"] = ack.spread_s
     if ack.lane is not None:
         value["lane"] = ack.lane.value
     return cbor.encode(value)
@@ -200,6 +205,9 @@ def decode_ack(payload: bytes) -> Ack:
         raise PeerProtocolError("ack: re is not a number or error is not text")
     if not isinstance(slow_ms, int) or not 0 <= slow_ms <= SLOW_MS_MAX:
         raise PeerProtocolError(f"ack: slow_ms {slow_ms!r} is outside 0..{SLOW_MS_MAX}")
+    spread_s = value.get("spread_s", 0)
+    if type(spread_s) is not int or not 0 <= spread_s <= SPREAD_S_MAX:
+        raise PeerProtocolError(f"ack: spread_s {spread_s!r} is outside 0..{SPREAD_S_MAX}")
     lane = value.get("lane")
     if not (lane is None or isinstance(lane, str)):
         raise PeerProtocolError("ack: lane is not text")
@@ -211,6 +219,7 @@ def decode_ack(payload: bytes) -> Ack:
             error,
             slow_ms,
             None if lane is None else _lane(lane),
+            spread_s,
         )
     except ValueError as unknown:
         raise PeerProtocolError(f"ack: {unknown}") from unknown

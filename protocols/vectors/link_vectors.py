@@ -257,6 +257,7 @@ def messages_document() -> dict[str, Any]:
         "stored": Ack(AckStatus.STORED, (AckMark(INCARNATION, Lane.A, 9),)),
         "gap, and slower please": Ack(AckStatus.GAP, (AckMark(INCARNATION, Lane.C, 3),), slow_ms=5_000),
         "welcome": Ack(AckStatus.WELCOME, (AckMark(INCARNATION, Lane.A, 9, (OPENING,)),), re=77),
+        "come back over half a minute": Ack(AckStatus.STORED, (AckMark(INCARNATION, Lane.B, 4),), spread_s=30),
         "refused lane": Ack(AckStatus.REFUSED, (), error="UnsupportedVersionError: ...", lane=Lane.B),
     }
     live = Live(EDGE, INCARNATION, AT_MS, ({"device": "lamp-101", "value": True},), dict.fromkeys(LANES, 4))
@@ -275,6 +276,7 @@ def messages_document() -> dict[str, Any]:
                 "re": ack.re,
                 "error": ack.error,
                 "slow_ms": ack.slow_ms,
+                "spread_s": ack.spread_s,
                 "lane": ack.lane,
                 "payload": encode_ack(ack).hex(),
             }

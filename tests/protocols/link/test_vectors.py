@@ -91,8 +91,8 @@ def test_messages() -> None:
     for row in vector["acks"]:
         ack = decode_ack(bytes.fromhex(row["payload"]))
         assert encode_ack(ack).hex() == row["payload"]
-        assert (ack.status, ack.re, ack.error, ack.slow_ms, ack.lane) == (
-            row["status"], row["re"], row["error"], row["slow_ms"], row["lane"],
+        assert (ack.status, ack.re, ack.error, ack.slow_ms, ack.spread_s, ack.lane) == (
+            row["status"], row["re"], row["error"], row["slow_ms"], row["spread_s"], row["lane"],
         )  # fmt: skip
         marks = [[m.incarnation.hex(), m.lane, m.hi, [each.hex() for each in m.openings]] for m in ack.marks]
         assert marks == row["marks"]

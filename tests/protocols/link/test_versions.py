@@ -8,7 +8,8 @@ from protocols import cbor
 from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import PeerProtocolError, UnsupportedVersionError
 from protocols.link.batch import parse_batch
-from protocols.link.messages import Hello, decode_ack, decode_hello, encode_hello
+from protocols.link.lanes import Lane
+from protocols.link.messages import Ack, AckMark, AckStatus, Hello, decode_ack, decode_hello, encode_ack, encode_hello
 from protocols.link.versions import VERSION, agree
 
 HELLO = Hello((VERSION,), EdgeId("e-aurora0000000001"), PropertyId("aurora"), 7, (), 1_700_000_000_000)
@@ -62,6 +63,27 @@ def test_a_hello_that_shares_no_version_is_refused_by_name_whatever_else_it_is(o
 def test_what_is_no_hello_is_a_peer_error(payload: bytes) -> None:
     with pytest.raises(PeerProtocolError):
         decode_hello(payload)
+
+
+@pytest.mark.parametrize("key", ["colour", "spread_t", "zz"])
+def test_an_ack_of_the_next_release_is_taken_with_all_that_is_new_in_it(key: str) -> None:
+    """A cloud that says more than this edge knows, as one with `spread_s` did to edges before it."""
+    ack = Ack(AckStatus.STORED, (AckMark(bytes(16), Lane.B, 4),), spread_s=30)
+    value = cbor.decode(encode_ack(ack), 4_096)
+    assert isinstance(value, dict)
+    assert decode_ack(cbor.encode({str(name): each for name, each in value.items()} | {key: [1]})) == ack
+
+
+def test_a_cloud_that_knows_no_spread_says_none() -> None:
+    ack = Ack(AckStatus.STORED, (AckMark(bytes(16), Lane.B, 4),))
+    assert b"spread_s" not in encode_ack(ack)
+    assert decode_ack(encode_ack(ack)).spread_s == 0
+
+
+@pytest.mark.parametrize("spread", [-1, 301, True, "30", 2**63])
+def test_a_spread_that_is_none_is_refused(spread: object) -> None:
+    with pytest.raises(PeerProtocolError, match="spread_s"):
+        decode_ack(cbor.encode({"v": VERSION, "status": "stored", "marks": [], "spread_s": spread}))
 
 
 @pytest.mark.parametrize("version", [VERSION + 1, 0, True, "1", None, [1]])
