@@ -5,7 +5,7 @@ Nothing here sleeps, reads a clock, draws dice or touches a radio; judging is Lo
 """
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -22,6 +22,7 @@ from protocols.door.advert import (
     weekly_eik,
 )
 from protocols.door.audit import seal_chunk
+from protocols.door.fast import FAST_BYTES, ID_BYTES, fast_keys, found, proves
 from protocols.door.frames import Assembler, cut
 from protocols.door.identity import LockIdentity
 from protocols.door.lock_core import BATTERY_LOW_PERCENT, LockCore, Outcome, Sensed
@@ -32,6 +33,7 @@ from protocols.door.messages import (
     ErrorCode,
     FetchCommand,
     MessageKind,
+    ResumeCommand,
     StatusCommand,
     UnlockCommand,
     decode_command,
@@ -40,6 +42,8 @@ from protocols.door.messages import (
 from protocols.door.session import SessionKeys, session_keys, shared, transcript_of
 from protocols.door.status import Status
 from protocols.errors import LocalProtocolError, PeerProtocolError, UnsupportedVersionError
+from protocols.grant.certificate import IssuerCertificate
+from protocols.grant.grant import Grant
 from protocols.grant.keys import POINT_BYTES, Random, compressed, private_key, public_key
 from protocols.grant.lock_time import TimeQuality
 
@@ -50,9 +54,11 @@ SILENCE_MS: Final = 3_000
 NONCE_BYTES: Final = 16
 _GATE_TAG_BYTES: Final = 4
 
-State = Enum("State", ["IDLE", "CHALLENGED", "OPEN", "OVER"])
+State = Enum("State", ["IDLE", "CHALLENGED", "REFERRED", "OPEN", "OVER"])
 MOVES: Final = {  # every legal move, SPEC.md figure 1; all else is the peer's error
     (State.CHALLENGED, MessageKind.OPEN): State.OPEN,
+    (State.CHALLENGED, MessageKind.FAST): State.OPEN,  # or REFERRED: to the full exchange
+    (State.REFERRED, MessageKind.OPEN): State.OPEN,
     (State.OPEN, MessageKind.MORE): State.OPEN,
 }
 
@@ -62,12 +68,14 @@ class LockStep:
     """What one input did: the core to store first, whether the motor moves, what was answered.
 
     `fault` names what the peer did wrong; the state is then OVER and the link is to be dropped after draining.
+    `quick`: it took no public-key work.
     """
 
     core: LockCore
     motor: bool = False
     status: Status | None = None
     fault: str | None = None
+    quick: bool = False
 
 
 class LockExchange:
@@ -86,6 +94,7 @@ class LockExchange:
         self._outbox: list[bytes] = []
         self._keys: SessionKeys | None = None
         self._opened = False
+        self._opened_by: tuple[Grant, IssuerCertificate] | None = None
         self._challenged_until_ms = 0
         self.state = State.IDLE
         self.deadline_ms: int | None = None  # call on_time then, on the clock now_ms came from
@@ -122,7 +131,7 @@ class LockExchange:
                 raise PeerProtocolError("frame before CHAL")
             message = self._assembler.take(frame)
             self.deadline_ms = now_ms + SILENCE_MS
-            if self.state is State.CHALLENGED:
+            if self.state in (State.CHALLENGED, State.REFERRED):
                 self.deadline_ms = min(self.deadline_ms, self._challenged_until_ms)
             if message is None:
                 return LockStep(core)
@@ -131,7 +140,9 @@ class LockExchange:
         except PeerProtocolError as error:
             self._end(ErrorCode.MALFORMED)
             return LockStep(core, fault=str(error))
-        if self.state is State.CHALLENGED:
+        if message[0] == MessageKind.FAST:
+            return self._on_fast(message, core, sensed, now_ms)
+        if message[0] == MessageKind.OPEN:
             return self._on_open(message, core, sensed, now_ms)
         return self._on_command(message[:1], message[1:], core, sensed, now_ms)
 
@@ -146,6 +157,31 @@ class LockExchange:
         """Drain the frames that the caller must send, one notification each."""
         frames, self._outbox = self._outbox, []
         return frames
+
+    def _on_fast(self, message: bytes, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
+        """Open, or refer the phone to the full exchange. The throttle does not matter: it guards public-key work."""
+        head, tag = message[: 2 + ID_BYTES], message[2 + ID_BYTES :]
+        if len(message) != FAST_BYTES or head[-1] > 1:
+            self._end(ErrorCode.MALFORMED)
+            return LockStep(core, fault=f"FAST of {len(message)} bytes, or with flags {head[-1]:#04x}")
+        outcome = None
+        if (known := found(core.passes, head[1 : 1 + ID_BYTES])) is not None:
+            held, secret = known
+            identity = self._identity
+            keys = fast_keys(secret, identity.lock_id, identity.s_lock, self._challenge, head)
+            if proves(keys, tag):
+                outcome = core.opens_again(
+                    identity, held, secret, keys.following, sensed, now_ms=now_ms, user_verified=bool(head[-1])
+                )
+            else:
+                core = core.heard_noise()
+        if outcome is None:
+            self.state = State.REFERRED
+            self._outbox += cut(bytes([MessageKind.ERROR, ErrorCode.NEED_FULL, 0]), self._frame_bytes)
+            return LockStep(core)
+        self._keys, self._opened, self.state = keys.session, True, State.OPEN
+        self.deadline_ms = now_ms + SILENCE_MS
+        return replace(self._answer(outcome, sensed, now_ms), quick=True)
 
     def _on_open(self, message: bytes, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
         header = message[: 1 + POINT_BYTES + _GATE_TAG_BYTES]
@@ -191,7 +227,7 @@ class LockExchange:
         match command:
             case UnlockCommand():
                 outcome = self._unlock(command, counter, core, sensed, now_ms)
-                self._opened = outcome.motor
+                self._opened, self._opened_by = outcome.motor, outcome.opened
                 return self._answer(outcome, sensed, now_ms)
             case CarryCommand(signed, certificate, form):
                 whole = self._whole(certificate, form, core)
@@ -209,6 +245,11 @@ class LockExchange:
                 return self._answer(Outcome(core, Status.DONE), sensed, now_ms, sealed_chunk)
             case StatusCommand():
                 return self._answer(Outcome(core, Status.DONE), sensed, now_ms)
+            case ResumeCommand():
+                outcome = Outcome(core, Status.NOT_ALLOWED)
+                if self._opened_by is not None:
+                    outcome = core.resumes(self._identity, keys.resumption, *self._opened_by, sensed)
+                return replace(self._answer(outcome, sensed, now_ms), quick=True)
 
     def _unlock(self, command: UnlockCommand, counter: int, core: LockCore, sensed: Sensed, now_ms: int) -> Outcome:
         whole = self._whole(command.certificate, command.form, core)

@@ -20,15 +20,25 @@ from protocols.door.audit import (
     genesis,
     link,
 )
+from protocols.door.fast import (
+    PASSES_COMMON_MOST,
+    PASSES_ROOM_MOST,
+    Pass,
+    new_pass,
+    pass_of,
+    still_good,
+    with_pass,
+)
 from protocols.door.hardware import Bolt, bolt_of
 from protocols.door.identity import LockIdentity
 from protocols.door.messages import RECORDS_IN_CHUNK_MOST, Result
 from protocols.door.status import Status
+from protocols.door.throttle import Throttle
 from protocols.errors import CredentialRefusedError, PeerProtocolError, RefusalReason
 from protocols.grant import generation as generations
 from protocols.grant.certificate import IssuerCertificate, open_certificate
 from protocols.grant.grant import Grant, open_grant
-from protocols.grant.judge import ONE_USE_MS, USES_KEPT_MOST, DoorState, judge
+from protocols.grant.judge import ONE_USE_MS, USES_KEPT_MOST, DoorState, Verdict, judge
 from protocols.grant.lock_time import (
     DRIFT_PPM,
     FRESH_S,
@@ -52,10 +62,6 @@ LOST_AT_ONCE: Final = 16
 """A full log gives up that many unacknowledged records at a time, and says so in one record."""
 CERTIFICATES_KEPT_MOST: Final = 8
 BATTERY_LOW_PERCENT: Final = 15
-THROTTLE_FAILURES: Final = 5
-THROTTLE_WINDOW_MS: Final = 60_000
-THROTTLE_FIRST_MS: Final = 1_000
-THROTTLE_MOST_MS: Final = 10_000
 CORE_BYTES_MOST: Final = 256 * 1024
 
 
@@ -73,34 +79,14 @@ class Sensed:
 
 
 @dataclass(frozen=True, slots=True)
-class Throttle:
-    """Insiders' failures lately (monotonic ms). Volatile: a power cycle from inside the room forgets it."""
-
-    failures_ms: tuple[int, ...] = ()
-    pause_ms: int = 0
-    until_ms: int = 0
-
-    def wait_ms(self, now_ms: int) -> int:
-        """Return how long to refuse public-key work yet; never more than THROTTLE_MOST_MS."""
-        return min(max(self.until_ms - now_ms, 0), THROTTLE_MOST_MS)
-
-    def failed(self, now_ms: int) -> "Throttle":
-        """Return the throttle after a failure of somebody who holds the door's keys."""
-        recent = (*(at for at in self.failures_ms if now_ms - at < THROTTLE_WINDOW_MS), now_ms)
-        recent = recent[-THROTTLE_FAILURES:]
-        if len(recent) < THROTTLE_FAILURES:
-            return Throttle(recent)
-        pause_ms = min(max(2 * self.pause_ms, THROTTLE_FIRST_MS), THROTTLE_MOST_MS)
-        return Throttle(recent, pause_ms, now_ms + pause_ms)
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """The core after a transition, what to answer, and whether the motor moves."""
 
     core: "LockCore"
     status: Status
     motor: bool = False
+    opened: tuple[Grant, IssuerCertificate] | None = None
+    """By which grant, whose signature was verified in this very exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +110,8 @@ class LockCore:
     before_chain: bytes = bytes(CHAIN_BYTES)
     acked_seq: int = 0
     noise: int = 0
+    passes: tuple[Pass, ...] = ()
+    """What phones that met it before need no public-key work for; used last, last."""
     throttle: Throttle = field(default=Throttle(), compare=False)
     lately: tuple[tuple[bytes, int], ...] = field(default=(), compare=False)
     """(grant id, monotonic ms of its last use that counted). Volatile, as the throttle: no set clock renews it."""
@@ -142,10 +130,14 @@ class LockCore:
         )
 
     def encode(self) -> bytes:
-        """Return the bytes to keep across power cuts (deterministic CBOR, without throttle and `lately`)."""
+        """Return the bytes to keep across power cuts (deterministic CBOR, without throttle and `lately`).
+
+        Version 2 has passes in the end; without any it is version 1, which older firmware reads.
+        """
+        passes = [[each.to_value() for each in self.passes]] if self.passes else []
         return cbor.encode(
             [
-                1,
+                1 + len(passes),
                 self.generation,
                 [self.floor_s, self.offset_s, self.synced_at_s, self.certain],
                 [self.revocation_seq, [list(entry) for entry in self.revoked]],
@@ -153,6 +145,7 @@ class LockCore:
                 list(self.certificates),
                 b"".join(record.encode() for record in self.records),
                 [self.before_seq, self.before_chain, self.acked_seq, self.noise],
+                *passes,
             ]
         )
 
@@ -165,7 +158,7 @@ class LockCore:
         """
         match cbor.decode(data, CORE_BYTES_MOST):
             case [
-                1,
+                1 | 2 as version,
                 int() as generation,
                 [int() as floor_s, int() as offset_s, int() as synced_at_s, bool() as certain],
                 [int() as revocation_seq, [*revoked]],
@@ -173,10 +166,13 @@ class LockCore:
                 [*certificates],
                 bytes() as records,
                 [int() as before_seq, bytes() as before_chain, int() as acked_seq, int() as noise],
-            ]:
-                pass
+                *rest,
+            ] if len(rest) == version - 1:
+                passes = rest[0] if rest else []
             case _:
-                raise PeerProtocolError("not a lock's memory of version 1")
+                raise PeerProtocolError("not a lock's memory of version 1 or 2")
+        if not isinstance(passes, list):
+            raise PeerProtocolError("not a lock's memory of version 2: passes")
         step = 38
         return cls(
             generation=generation,
@@ -193,6 +189,7 @@ class LockCore:
             before_chain=before_chain,
             acked_seq=acked_seq,
             noise=noise,
+            passes=tuple(pass_of(each) for each in passes),
         )
 
     # -- what it knows ----------------------------------------------------------------------------------------------
@@ -315,6 +312,32 @@ class LockCore:
         except CredentialRefusedError as refused:
             status = Status.of(refused.reason)
             return Outcome(self.recorded(AuditEvent.REFUSED, sensed, status), status)
+        verdict = self._judged(identity, opened, issuer, sensed, now_ms, user_verified=user_verified)
+        core = self._at(verdict.time, sensed)
+        if verdict.reason is not None:
+            status = Status.of(verdict.reason)
+            return Outcome(
+                core.recorded(AuditEvent.REFUSED, sensed, status, opened.grant_id, opened.generation), status
+            )
+        core = core._remembering(issuer, identity)
+        if verdict.promotes_to is not None:
+            core = core._of_generation(verdict.promotes_to)
+            core = core.recorded(AuditEvent.PROMOTED, sensed, Status.DONE, opened.grant_id, opened.generation)
+        if verdict.counts_use:
+            core = core._having_used(opened, verdict.time, now_ms)
+        core = core.recorded(AuditEvent.OPENED, sensed, Status.OPENED, opened.grant_id, opened.generation)
+        return Outcome(core, Status.OPENED, motor=True, opened=(opened, issuer))
+
+    def _judged(
+        self,
+        identity: LockIdentity,
+        grant: Grant,
+        issuer: IssuerCertificate,
+        sensed: Sensed,
+        now_ms: int,
+        *,
+        user_verified: bool,
+    ) -> Verdict:
         now = self.time(sensed.rtc_s)
         door = DoorState(
             room=identity.room,
@@ -325,20 +348,46 @@ class LockCore:
             uses={grant_id: count for grant_id, count, _ in self._live_uses(now)},
             just_used=frozenset(grant_id for grant_id, at_ms in self.lately if now_ms - at_ms < ONE_USE_MS),
         )
-        verdict = judge(opened, issuer, door, now, user_verified=user_verified)
-        core = self._at(verdict.time, sensed)
-        if verdict.reason is not None:
-            status = Status.of(verdict.reason)
-            return Outcome(
-                core.recorded(AuditEvent.REFUSED, sensed, status, opened.grant_id, opened.generation), status
-            )
-        core = core._remembering(issuer, identity)
-        if verdict.promotes_to is not None:
-            core = replace(core, generation=verdict.promotes_to)
-            core = core.recorded(AuditEvent.PROMOTED, sensed, Status.DONE, opened.grant_id, opened.generation)
-        if verdict.counts_use:
-            core = core._having_used(opened, verdict.time, now_ms)
-        core = core.recorded(AuditEvent.OPENED, sensed, Status.OPENED, opened.grant_id, opened.generation)
+        return judge(grant, issuer, door, now, user_verified=user_verified)
+
+    def resumes(
+        self, identity: LockIdentity, secret: bytes, grant: Grant, issuer: IssuerCertificate, sensed: Sensed
+    ) -> Outcome:
+        """Keep the secret of the session in which `grant` opened; UNCHANGED where its kind, or the clock, forbids."""
+        now_s = self.time(sensed.rtc_s).now_s
+        room, zones = identity.room, identity.zones
+        added = new_pass(secret, grant, issuer, room=room, zones=zones, lock_id=identity.lock_id, at_s=now_s)
+        if added is None or not self.certain:
+            return Outcome(self, Status.UNCHANGED)
+        most = PASSES_ROOM_MOST if room else PASSES_COMMON_MOST
+        return Outcome(replace(self, passes=with_pass(self.passes, added, now_s=now_s, most=most)), Status.DONE)
+
+    def opens_again(
+        self,
+        identity: LockIdentity,
+        held: Pass,
+        spent: bytes,
+        following: bytes,
+        sensed: Sensed,
+        *,
+        now_ms: int,
+        user_verified: bool,
+    ) -> Outcome | None:
+        """A phone proved the secret `spent` of the pass `held`: the core that has opened, or None for whatever else.
+
+        The grant is judged as at the first visit, by the same rule. None says nothing and changes nothing: the full
+        exchange, which follows, tells and records why.
+        """
+        time = self.time(sensed.rtc_s)
+        if not self.certain or not held.lives(time.now_s):
+            return None
+        verdict = self._judged(identity, held.grant, held.issuer, sensed, now_ms, user_verified=user_verified)
+        if not verdict.opens or verdict.promotes_to is not None or verdict.counts_use:
+            return None
+        others = tuple(each for each in self.passes if each is not held)
+        core = replace(self, passes=(*others, held.used(spent, following, identity.lock_id)))
+        grant = held.grant
+        core = core.recorded(AuditEvent.OPENED, sensed, Status.OPENED, grant.grant_id, grant.generation)
         return Outcome(core, Status.OPENED, motor=True)
 
     def carried(
@@ -458,7 +507,7 @@ class LockCore:
                     raise CredentialRefusedError(RefusalReason.NOT_YET_VALID)
                 if generation <= self.generation:
                     return Outcome(self, Status.UNCHANGED)
-                core = replace(self, generation=generation)
+                core = self._of_generation(generation)
                 return Outcome(core.recorded(AuditEvent.BUMPED, sensed, Status.DONE), Status.DONE)
             case TimeBeacon():
                 ahead_s = found.issued_at_s - before.now_s
@@ -468,7 +517,8 @@ class LockCore:
             case Revocations(seq, entries):
                 if seq <= self.revocation_seq:
                     return Outcome(self, Status.UNCHANGED)
-                core = replace(self, revocation_seq=seq, revoked=entries)
+                passes = still_good(self.passes, generation=self.generation, revoked=(each for each, _ in entries))
+                core = replace(self, revocation_seq=seq, revoked=entries, passes=passes)
                 return Outcome(core.recorded(AuditEvent.REVOCATIONS_SET, sensed, Status.DONE), Status.DONE)
             case Acknowledgement(lock_id, seq, head):
                 if lock_id != identity.lock_id:
@@ -478,6 +528,10 @@ class LockCore:
                 if seq > self.audit_seq or self.records[seq - self.before_seq - 1].chain != head:
                     raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
                 return Outcome(replace(self, acked_seq=seq), Status.DONE)
+
+    def _of_generation(self, generation: int) -> "LockCore":
+        """Return it at a newer generation: what older guests resumed with is gone."""
+        return replace(self, generation=generation, passes=still_good(self.passes, generation=generation, revoked=()))
 
     def _remembering(self, issuer: IssuerCertificate, identity: LockIdentity) -> "LockCore":
         if issuer.encoded in self.certificates:

@@ -1,4 +1,4 @@
-"""Messages of the door, byte for byte: CHAL, OPEN, MORE, RESULT, ERROR and the commands inside them.
+"""Messages of the door, byte for byte: CHAL, OPEN, FAST, MORE, RESULT, ERROR and the commands inside them.
 
 Source of truth: SPEC.md section 4. Fixed layouts, big-endian; what is variable carries its length and is bounded by the
 1024-byte message. Nothing here encrypts: session.py does.
@@ -28,9 +28,10 @@ _UNLOCK_LABEL: Final = b"innkeeper/door/1 unlock\x00"
 
 
 class MessageKind(IntEnum):
-    """First byte of every message but CHAL. 0x02 is kept for FAST."""
+    """First byte of every message but CHAL."""
 
     OPEN = 0x01
+    FAST = 0x02
     MORE = 0x03
     RESULT = 0x81
     ERROR = 0x8F
@@ -42,15 +43,18 @@ class ErrorCode(IntEnum):
     MALFORMED = 2
     BUSY = 3
     """The third byte is how many seconds to wait."""
+    NEED_FULL = 4
+    """To FAST alone: send OPEN, to the same challenge."""
 
 
 class CommandCode(IntEnum):
-    """First byte inside the encryption. 0x05 to 0x3F are kept for later commands."""
+    """First byte inside the encryption. 0x06 to 0x3F are kept for later commands."""
 
     UNLOCK = 0x01
     CARRY = 0x02
     FETCH = 0x03
     STATUS = 0x04
+    RESUME = 0x05
 
 
 class CertificateForm(IntEnum):
@@ -191,7 +195,12 @@ class StatusCommand:
     """STATUS: tell how you are."""
 
 
-Command: TypeAlias = UnlockCommand | CarryCommand | FetchCommand | StatusCommand
+@dataclass(frozen=True, slots=True)
+class ResumeCommand:
+    """RESUME: after an UNLOCK that opened, keep this session's secret for FAST."""
+
+
+Command: TypeAlias = UnlockCommand | CarryCommand | FetchCommand | StatusCommand | ResumeCommand
 
 
 def encode_command(command: Command) -> bytes:
@@ -214,6 +223,8 @@ def encode_command(command: Command) -> bytes:
             return struct.pack(">BIB", CommandCode.FETCH, command.after_seq, command.most)
         case StatusCommand():
             return bytes([CommandCode.STATUS])
+        case ResumeCommand():
+            return bytes([CommandCode.RESUME])
 
 
 def decode_command(data: bytes) -> Command:
@@ -240,6 +251,8 @@ def decode_command(data: bytes) -> Command:
             raise PeerProtocolError(f"FETCH of {command.most} records, 1 to {RECORDS_IN_CHUNK_MOST} are allowed")
     elif code == CommandCode.STATUS:
         command = StatusCommand()
+    elif code == CommandCode.RESUME:
+        command = ResumeCommand()
     else:
         raise UnsupportedVersionError("door command", code, tuple(CommandCode))
     reader.end()

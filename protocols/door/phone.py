@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from protocols.door.advert import DoorKeys, gate_key, gate_tag, week_of
+from protocols.door.fast import FastKeys, Resumption, fast_id, fast_keys
 from protocols.door.frames import Assembler, cut
 from protocols.door.messages import (
     RESULT_BYTES,
@@ -22,12 +23,14 @@ from protocols.door.messages import (
     FetchCommand,
     MessageKind,
     Result,
+    ResumeCommand,
     StatusCommand,
     UnlockCommand,
     encode_command,
     unlock_statement,
 )
 from protocols.door.session import SessionKeys, session_keys, shared, transcript_of
+from protocols.door.status import Status
 from protocols.errors import (
     CredentialRefusedError,
     LinkLostError,
@@ -42,9 +45,11 @@ from protocols.grant.lock_time import TimeQuality
 CHALLENGE_WAIT_MS: Final = 3_000
 ANSWER_WAIT_MS: Final = 3_000
 
-State = Enum("State", ["WAITING", "ASKED", "READY", "OVER"])
+State = Enum("State", ["WAITING", "ASKED_FAST", "ASKED", "READY", "OVER"])
 MOVES: Final = {  # every legal move, SPEC.md figure 2; all else is the peer's error
-    (State.WAITING, None): State.ASKED,  # CHAL has no kind byte: it is the first message
+    (State.WAITING, None): State.ASKED,  # CHAL has no kind byte: it is the first message. Or ASKED_FAST
+    (State.ASKED_FAST, MessageKind.ERROR): State.ASKED,  # NEED_FULL alone
+    (State.ASKED_FAST, MessageKind.RESULT): State.READY,
     (State.ASKED, MessageKind.RESULT): State.READY,
 }
 
@@ -53,7 +58,8 @@ MOVES: Final = {  # every legal move, SPEC.md figure 2; all else is the peer's e
 class Unlock:
     """Open the door. `sign` is the phone key's ES256 over the given bytes, as 64 bytes r || s.
 
-    `certificate` is the issuer's, whole, or its 4-byte key id for a lock that has seen it.
+    `certificate` is the issuer's, whole, or its 4-byte key id for a lock that has seen it. With a `resumption` it is
+    asked by FAST, and in full on the same link where the lock wants that.
     """
 
     grant: bytes
@@ -61,6 +67,7 @@ class Unlock:
     sign: Callable[[bytes], bytes]
     form: CertificateForm = CertificateForm.WHOLE
     user_verified: bool = False
+    resumption: Resumption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +91,39 @@ class AskStatus:
     """Ask how the lock is."""
 
 
-Request: TypeAlias = Unlock | Carry | Fetch | AskStatus
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """After an Unlock that opened: let the next one be FAST. An older lock answers UNSUPPORTED_VERSION, no more."""
+
+
+Request: TypeAlias = Unlock | Carry | Fetch | AskStatus | Resume
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The lock's authenticated answer; `sealed` is the audit chunk after a Fetch, else empty."""
+    """The lock's authenticated answer; `sealed` is the audit chunk after a Fetch, else empty. `fast`: came by FAST."""
 
     result: Result
     sealed: bytes = b""
+    fast: bool = False
 
 
 class PhoneExchange:
     """One exchange, first byte to last. Make a new one for each connection; the first request goes with it.
 
-    After an `Answer`, `ask` sends another request on the same link.
+    After an `Answer`, `ask` sends another request on the same link. Whatever came of it, keep `resumption` for the next
+    visit to this lock and forget the one handed in: None means that there is none any more.
     """
 
     def __init__(self, door: DoorKeys, first: Request, *, random: Random, frame_bytes: int, now_ms: int) -> None:
         self._door, self._request, self._frame_bytes = door, first, frame_bytes
-        self._ephemeral = private_key(random)
+        self._random = random
         self._assembler = Assembler()
         self._outbox: list[bytes] = []
         self._keys: SessionKeys | None = None
+        self._fast: FastKeys | None = None
+        self._said = b""  # CHAL as it came
+        self.resumption = first.resumption if isinstance(first, Unlock) else None
         self.challenge: Challenge | None = None
         self.state = State.WAITING
         self.deadline_ms: int | None = now_ms + CHALLENGE_WAIT_MS
@@ -128,7 +145,8 @@ class PhoneExchange:
             if message is None:
                 return None
             if message[0] == MessageKind.ERROR:
-                raise _spoken_error(message)
+                self._on_error(message, now_ms)
+                return None
             if self.state is State.WAITING:
                 self._on_challenge(message, now_ms)
                 return None
@@ -136,15 +154,20 @@ class PhoneExchange:
                 raise PeerProtocolError(f"message {message[0]:#04x} while {self.state.name}")
             plaintext = self._session().to_phone.open(message[1:], message[:1])
             result = Result.decode(plaintext)
-        except (PeerProtocolError, CredentialRefusedError):
+        except (PeerProtocolError, CredentialRefusedError, ReplyTimeoutError):
             self.state, self.deadline_ms = State.OVER, None
             raise
+        fast = self.state is State.ASKED_FAST
+        if fast and self._fast is not None:
+            self.resumption = Resumption(self._fast.following)
+        elif isinstance(self._request, Resume):
+            self.resumption = Resumption(self._session().resumption) if result.status is Status.DONE else None
         self.state, self.deadline_ms = State.READY, None
         rest = plaintext[RESULT_BYTES:]
         if rest and not isinstance(self._request, Fetch):
             self.state = State.OVER
             raise PeerProtocolError(f"{len(rest)} bytes after a RESULT that has none")
-        return Answer(result, rest)
+        return Answer(result, rest, fast)
 
     def ask(self, request: Request, *, now_ms: int) -> None:
         """Send another request on the same link, after the answer to the last.
@@ -167,7 +190,7 @@ class PhoneExchange:
         """
         if self.deadline_ms is None or now_ms < self.deadline_ms:
             return
-        asked = self.state is State.ASKED
+        asked = self.state in (State.ASKED, State.ASKED_FAST)
         self.state, self.deadline_ms = State.OVER, None
         if asked:
             raise ReplyTimeoutError(f"lock {self._door.lock_id.hex()} did not answer within {ANSWER_WAIT_MS} ms")
@@ -180,6 +203,35 @@ class PhoneExchange:
 
     def _on_challenge(self, message: bytes, now_ms: int) -> None:
         challenge = Challenge.decode(message)
+        self._said = message
+        if self.resumption is None:
+            self._open(challenge, now_ms)
+        else:
+            self._ask_fast(self.resumption.secret, now_ms)
+        self.challenge = challenge
+
+    def _ask_fast(self, secret: bytes, now_ms: int) -> None:
+        door, request = self._door, self._request
+        user_verified = isinstance(request, Unlock) and request.user_verified
+        head = bytes([MessageKind.FAST]) + fast_id(secret, door.lock_id) + bytes([user_verified])
+        self._fast = fast_keys(secret, door.lock_id, door.s_lock, self._said, head)
+        self._keys = self._fast.session
+        self._outbox += cut(head + self._fast.tag, self._frame_bytes)
+        self.state, self.deadline_ms = State.ASKED_FAST, now_ms + ANSWER_WAIT_MS
+
+    def _on_error(self, message: bytes, now_ms: int) -> None:
+        """Take a hint that anybody can give: at worst it costs a full exchange."""
+        error = _spoken_error(message)
+        if self._fast is None or isinstance(error, CredentialRefusedError):
+            raise error
+        self.resumption = None
+        if self.state is State.ASKED_FAST and message[1:2] == bytes([ErrorCode.NEED_FULL]) and self.challenge:
+            self._open(self.challenge, now_ms)
+            return
+        # A lock with firmware from before FAST, or a hint from nobody knows whom: FAST may have opened.
+        raise ReplyTimeoutError(f"lock {self._door.lock_id.hex()} answered FAST with an error") from error
+
+    def _open(self, challenge: Challenge, now_ms: int) -> None:
         door = self._door
         if challenge.time_quality == TimeQuality.UNCERTAIN:
             advert_key = door.fallback
@@ -187,14 +239,14 @@ class PhoneExchange:
             advert_key = known
         else:
             raise CredentialRefusedError(RefusalReason.TIME_UNCERTAIN)
-        e_phone = compressed(self._ephemeral.public_key())
+        ephemeral = private_key(self._random)
+        e_phone = compressed(ephemeral.public_key())
         self._keys = session_keys(
-            shared(self._ephemeral, public_key(door.s_lock)),
-            shared(self._ephemeral, public_key(challenge.e_lock)),
-            transcript_of(door.lock_id, door.s_lock, message, e_phone),
+            shared(ephemeral, public_key(door.s_lock)),
+            shared(ephemeral, public_key(challenge.e_lock)),
+            transcript_of(door.lock_id, door.s_lock, self._said, e_phone),
         )
         gate = gate_key(advert_key, door.lock_id, challenge.time_s)
-        self.challenge = challenge
         self._send(bytes([MessageKind.OPEN]) + e_phone + gate_tag(gate, challenge.nonce, e_phone), now_ms)
 
     def _send(self, header: bytes, now_ms: int) -> None:
@@ -205,7 +257,7 @@ class PhoneExchange:
 
     def _command(self, keys: SessionKeys) -> Command:
         match self._request:
-            case Unlock(grant, certificate, sign, form, user_verified):
+            case Unlock(grant, certificate, sign, form, user_verified, _):
                 statement = unlock_statement(keys.transcript, keys.to_lock.counter, grant, user_verified=user_verified)
                 return UnlockCommand(grant, certificate, form, user_verified, sign(statement))
             case Carry(signed, certificate, form):
@@ -214,6 +266,8 @@ class PhoneExchange:
                 return FetchCommand(after_seq)
             case AskStatus():
                 return StatusCommand()
+            case Resume():
+                return ResumeCommand()
 
     def _session(self) -> SessionKeys:
         if self._keys is None:

@@ -59,17 +59,18 @@ class Direction:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SessionKeys:
-    """Both directions and the transcript that the phone signs."""
+    """Both directions, the transcript that the phone signs, and the secret that FAST may begin with (32 bytes)."""
 
     transcript: bytes
     to_lock: Direction
     to_phone: Direction
+    resumption: bytes
 
 
 def session_keys(static_shared: bytes, ephemeral_shared: bytes, transcript: bytes) -> SessionKeys:
-    """Return the session's keys. Bytes 64 to 95 of the HKDF output are kept for the resumption secret of FAST."""
+    """Return the session's keys."""
     stream = derive(static_shared + ephemeral_shared, transcript, b"keys", 96)
-    return SessionKeys(transcript, Direction(stream[:32]), Direction(stream[32:64]))
+    return SessionKeys(transcript, Direction(stream[:32]), Direction(stream[32:64]), stream[64:])
 
 
 def shared(private: ec.EllipticCurvePrivateKey, public: ec.EllipticCurvePublicKey) -> bytes:

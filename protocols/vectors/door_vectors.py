@@ -16,13 +16,14 @@ from protocols.door.advert import (
     weekly_eik,
 )
 from protocols.door.audit import AuditEvent, open_chunk
+from protocols.door.fast import LIFE_S, Resumption
 from protocols.door.frames import cut
 from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity
 from protocols.door.lock import LockExchange, advert
 from protocols.door.lock_core import LockCore, Sensed
 from protocols.door.messages import CertificateForm
-from protocols.door.phone import AskStatus, Carry, Fetch, Request
+from protocols.door.phone import AskStatus, Carry, Fetch, Request, Resume, Unlock
 from protocols.door.status import Status
 from protocols.errors import LocalProtocolError, PlatformError
 from protocols.grant.grant import GrantFlag
@@ -157,6 +158,7 @@ def _exchange(
             plain({**asdict(each.result), "status": each.result.status.name, "sealed": each.sealed}) for each in answers
         ],
         "motor": meeting.opened,
+        **({"resumption_after": meeting.kept.hex()} if _resumes(requests) else {}),
         "lock_memory_after": meeting.core.encode().hex(),
         "lock_state": meeting.lock_side.state.name if meeting.lock_side else "",
         "faults": [step.fault for step in meeting.steps if step.fault],
@@ -167,8 +169,14 @@ def _exchange(
     return document
 
 
+def _resumes(requests: Sequence[Request]) -> bool:
+    return any(isinstance(each, Resume) or (isinstance(each, Unlock) and each.resumption) for each in requests)
+
+
 def _request(request: Request) -> dict[str, Any]:
-    values = {key: value for key, value in vars_of(request).items() if key != "sign"}
+    values = {key: value for key, value in vars_of(request).items() if key not in ("sign", "resumption")}
+    if isinstance(request, Unlock) and request.resumption is not None:
+        values["resumption"] = request.resumption.secret
     return {"kind": type(request).__name__, **values}
 
 
@@ -200,6 +208,7 @@ def exchanges() -> dict[str, dict[str, Any]]:
     nonce = stream("time lock")(16)
     withdrawn = hotel.signed(Revocations(1, ((hotel.grant().grant_id, AT_S + DAY_S),)))
     return {
+        **fast_exchanges(hotel, used),
         "open_cold": _exchange(
             "open_cold", "First visit: the whole certificate goes along.", lock, fresh, [hotel.unlock()]
         ),
@@ -327,6 +336,87 @@ def exchanges() -> dict[str, dict[str, Any]]:
     }
 
 
+def fast_exchanges(hotel: FixedHotel, used: LockCore) -> dict[str, dict[str, Any]]:
+    """Exchanges about FAST: how it begins, how it goes on, and everything that leads to the full one."""
+    lock, soon = hotel.room_101, replace(PRESENT, rtc_s=RTC_S + 600)
+    met = Meeting(lock, used, PRESENT, seed="met")
+    met.run(hotel.unlock(), Resume())
+    core, first = met.core, Resumption(met.kept)
+    before = Meeting(lock, core, soon, seed="before the lost answer")
+    before.run(hotel.unlock(resumption=first))
+    verified = hotel.grant(flags=GrantFlag.NEEDS_USER_VERIFICATION)
+    unlock = hotel.unlock(resumption=first)
+    spent = replace(core, passes=(replace(core.passes[0], uses_left=0),))
+    old = replace(core, passes=(replace(core.passes[0], made_at_s=AT_S + 600 - LIFE_S),))
+    late = hotel.grant(not_after_s=AT_S + 7_200)
+    short = Meeting(lock, fresh_core(lock), PRESENT, seed="short")
+    short.run(hotel.unlock(late), Resume())
+    careful = Meeting(lock, fresh_core(lock), PRESENT, seed="careful")
+    careful.run(hotel.unlock(verified, user_verified=True), Resume())
+    cases: dict[str, tuple[str, LockCore, Sequence[Request], Sensed]] = {
+        "resume": (
+            "RESUME after the door opened: the next visit may be FAST.",
+            used,
+            [hotel.unlock(), Resume()],
+            PRESENT,
+        ),
+        "resume_unopened": ("RESUME where nothing opened.", used, [AskStatus(), Resume()], PRESENT),
+        "resume_limited": (
+            "A limited grant gets no pass: its uses are counted under its signature.",
+            used,
+            [hotel.unlock(hotel.grant(uses_most=5)), Resume()],
+            PRESENT,
+        ),
+        "resume_after_fast": ("FAST has replaced its secret itself.", core, [unlock, Resume()], soon),
+        "fast": ("FAST, and a further request on the same link.", core, [unlock, AskStatus()], soon),
+        "fast_second": (
+            "The next one, with the secret that the first left.",
+            before.core,
+            [hotel.unlock(resumption=Resumption(before.kept))],
+            soon,
+        ),
+        "fast_answer_lost": (
+            "The phone never heard the answer to its last FAST: the lock still knows the secret before.",
+            before.core,
+            [unlock],
+            soon,
+        ),
+        "fast_verified": (
+            "FAST with the user verified, where the grant wants that.",
+            careful.core,
+            [hotel.unlock(verified, user_verified=True, resumption=Resumption(careful.kept))],
+            soon,
+        ),
+        "fast_not_verified": (
+            "Without: referred to the full exchange, which tells why.",
+            careful.core,
+            [hotel.unlock(verified, resumption=Resumption(careful.kept))],
+            soon,
+        ),
+        "fast_unknown": ("A lock that has no such pass: the full exchange follows on this link.", used, [unlock], soon),
+        "fast_spent": ("After 50 uses.", spent, [unlock], soon),
+        "fast_old": ("After 7 days.", old, [unlock], soon),
+        "fast_privacy": ("Privacy is on.", core, [unlock], replace(soon, privacy=True)),
+        "fast_bumped": (
+            "A newer generation took the older guests' passes along.",
+            core._of_generation(TONIGHT + 1),
+            [unlock],
+            soon,
+        ),
+        "fast_expired": (
+            "The grant ended: FAST judges it as the full exchange does.",
+            short.core,
+            [hotel.unlock(late, resumption=Resumption(short.kept))],
+            replace(PRESENT, rtc_s=RTC_S + 7_860),
+        ),
+        "fast_clock_lost": ("The lock lost its clock.", core.restarted(Sensed(0)), [unlock], replace(PRESENT, rtc_s=9)),
+    }
+    return {
+        name: _exchange(name, about, lock, each, requests, sensed=sensed)
+        for name, (about, each, requests, sensed) in cases.items()
+    }
+
+
 def hostile() -> dict[str, Any]:
     """Inputs that a lock must survive: what it says, and that the motor stays still."""
     hotel = fixed_hotel()
@@ -338,19 +428,33 @@ def hostile() -> dict[str, Any]:
     flipped[-1] ^= 1
     wrong_gate = bytearray(recorded[0])
     wrong_gate[1 + 1 + 33] ^= 1
+    met = Meeting(lock, core, Sensed(RTC_S), seed="met")
+    met.run(hotel.unlock(), Resume())
+    core = met.core
+    again = Meeting(lock, core, Sensed(RTC_S), seed="recorded")
+    again.run(hotel.unlock(resumption=Resumption(met.kept)))
+    fast = [frame for side, frame in again.frames if side == "phone"]
+    flipped_fast = fast[0][:-1] + bytes([fast[0][-1] ^ 1])
     cases: dict[str, list[bytes]] = {
         "a recorded OPEN, replayed": recorded,
         "its last byte flipped": [*recorded[:-1], bytes(flipped)],
         "its gate tag flipped": [bytes(wrong_gate), *recorded[1:]],
         "MORE before OPEN": [b"\xc0\x03" + bytes(40)],
         "a message kind that does not exist": [b"\xc0\x7f"],
-        "FAST, which version 1 has not": [b"\xc0\x02" + bytes(26)],
+        "FAST, a byte too long": [b"\xc0\x02" + bytes(26)],
+        "FAST, a byte too short": [b"\xc0\x02" + bytes(24)],
+        "FAST with flags that do not exist": [b"\xc0\x02" + bytes(8) + b"\x02" + bytes(16)],
+        "a FAST that nobody can have made": [b"\xc0\x02" + bytes(25)],
+        "FAST twice": [b"\xc0\x02" + bytes(25)] * 2,
+        "a recorded FAST, replayed": fast,
+        "its tag flipped": [flipped_fast],
+        "RESULT from a phone": [b"\xc0\x81" + bytes(51)],
         "OPEN cut after its key": [b"\xc0" + recorded[0][1:35]],
         "a frame out of sequence": [b"\x05\x00"],
     }
     told: list[dict[str, Any]] = []
     for name, sent in cases.items():
-        same = name in ("its last byte flipped", "its gate tag flipped")
+        same = name in ("its last byte flipped", "its gate tag flipped", "its tag flipped")
         exchange = LockExchange(lock, random=stream(("recorded" if same else "hostile") + " lock"), frame_bytes=244)
         exchange.begin(core=core, sensed=Sensed(RTC_S), now_ms=0)
         exchange.data_to_send()

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocols import cose
 from protocols.door.bundle import Bundle, BundleDoor
+from protocols.door.fast import Resumption
 from protocols.door.identity import LockIdentity, generate_lock_for
 from protocols.door.lock import LockExchange, LockStep
 from protocols.door.lock_core import LockCore, Sensed
@@ -107,6 +108,7 @@ class FixedHotel:
         issuer: FixedIssuer | None = None,
         form: CertificateForm = CertificateForm.WHOLE,
         user_verified: bool = False,
+        resumption: Resumption | None = None,
     ) -> Unlock:
         """Return the request of a phone that holds `grant`."""
         issuer = issuer or self.guest
@@ -117,6 +119,7 @@ class FixedHotel:
             partial(cose.sign_raw, key or self.phone),
             form,
             user_verified,
+            resumption,
         )
 
     def signed(self, body: Body, at_s: int = AT_S) -> bytes:
@@ -199,6 +202,12 @@ class Meeting:
                 self.steps.append(step)
             if not from_lock and not from_phone:
                 return answers
+
+    @property
+    def kept(self) -> bytes:
+        """The secret that the phone keeps of the lock, empty for none."""
+        held = None if self.phone_side is None else self.phone_side.resumption
+        return b"" if held is None else held.secret
 
     @property
     def opened(self) -> int:

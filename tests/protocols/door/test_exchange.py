@@ -13,12 +13,8 @@ from protocols.door import phone as phone_side
 from protocols.door.advert import gate_key, gate_tag, week_of
 from protocols.door.lock import CHALLENGE_WAIT_MS, SILENCE_MS, LockExchange, State
 from protocols.door.lock_core import (
-    THROTTLE_FAILURES,
-    THROTTLE_MOST_MS,
-    THROTTLE_WINDOW_MS,
     LockCore,
     Sensed,
-    Throttle,
 )
 from protocols.door.messages import (
     Challenge,
@@ -31,6 +27,7 @@ from protocols.door.messages import (
 from protocols.door.phone import AskStatus, Carry, Fetch, PhoneExchange, Unlock
 from protocols.door.session import session_keys, shared, transcript_of
 from protocols.door.status import Status
+from protocols.door.throttle import THROTTLE_FAILURES, THROTTLE_MOST_MS, THROTTLE_WINDOW_MS, Throttle
 from protocols.errors import (
     CredentialRefusedError,
     LinkLostError,
@@ -415,5 +412,9 @@ def test_an_exchange_is_begun_once_and_asked_one_at_a_time() -> None:
 
 
 def test_every_state_but_the_first_and_last_has_a_move() -> None:
-    assert {state for state, _ in lock_side.MOVES} == {State.CHALLENGED, State.OPEN}
-    assert {state for state, _ in phone_side.MOVES} == {phone_side.State.WAITING, phone_side.State.ASKED}
+    assert {state for state, _ in lock_side.MOVES} == {State.CHALLENGED, State.REFERRED, State.OPEN}
+    assert {state for state, _ in phone_side.MOVES} == {
+        phone_side.State.WAITING,
+        phone_side.State.ASKED_FAST,
+        phone_side.State.ASKED,
+    }

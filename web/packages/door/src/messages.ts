@@ -9,9 +9,11 @@ export const RESULT_BYTES = 35
 export const RECORDS_IN_CHUNK_MOST = 20
 
 /** First byte of every message but CHAL. */
-export const KIND = { OPEN: 0x01, MORE: 0x03, RESULT: 0x81, ERROR: 0x8f } as const
+export const KIND = { OPEN: 0x01, FAST: 0x02, MORE: 0x03, RESULT: 0x81, ERROR: 0x8f } as const
 /** Second byte of ERROR: sent in the clear, a hint and never a fact. */
 export const ERROR_BUSY = 3
+/** To FAST alone: send OPEN, to the same challenge. */
+export const ERROR_NEED_FULL = 4
 export const QUALITY_UNCERTAIN = 2
 
 const UNLOCK_LABEL = utf8('innkeeper/door/1 unlock\0')
@@ -104,6 +106,10 @@ export function encodeFetch(afterSeq: number, most: number = RECORDS_IN_CHUNK_MO
 
 export function encodeStatus(): Bytes {
   return Uint8Array.of(0x04)
+}
+
+export function encodeResume(): Bytes {
+  return Uint8Array.of(0x05)
 }
 
 /** What the phone signs: this exchange, this message of it, this grant. */

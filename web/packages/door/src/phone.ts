@@ -7,6 +7,7 @@
 import { type DoorKeys, gateKey, gateTag, weekOf } from './advert'
 import { type Bytes, concat, hex } from './bytes'
 import { CredentialRefusedError, LinkLostError, LocalProtocolError, PeerProtocolError, ReplyTimeoutError } from './errors'
+import { type FastKeys, fastKeys } from './fast'
 import { Assembler, cut, FRAME_BYTES_LEAST } from './frames'
 import {
   type CertificateForm,
@@ -15,9 +16,11 @@ import {
   decodeResult,
   encodeCarry,
   encodeFetch,
+  encodeResume,
   encodeStatus,
   encodeUnlock,
   ERROR_BUSY,
+  ERROR_NEED_FULL,
   KIND,
   QUALITY_UNCERTAIN,
   type Result,
@@ -30,20 +33,33 @@ import { type SessionKeys, sessionKeys, transcriptOf } from './session'
 export const CHALLENGE_WAIT_MS = 3_000
 export const ANSWER_WAIT_MS = 3_000
 
-/** What the phone may ask. `sign` is the phone key's ES256, 64 bytes r || s. */
+/** Open the door. `sign` is the phone key's ES256, 64 bytes r || s. With the lock's `resumption` it is asked by FAST first. */
+export interface UnlockRequest {
+  kind: 'unlock'
+  grant: Bytes
+  certificate: Bytes
+  form: CertificateForm
+  userVerified: boolean
+  sign: (statement: Bytes) => Promise<Bytes>
+  resumption?: Bytes
+}
+
+/** What the phone may ask. `resume`, after an unlock that opened: let the next one be FAST. */
 export type Request =
-  | { kind: 'unlock'; grant: Bytes; certificate: Bytes; form: CertificateForm; userVerified: boolean; sign: (statement: Bytes) => Promise<Bytes> }
+  | UnlockRequest
   | { kind: 'carry'; signed: Bytes; certificate: Bytes; form: CertificateForm }
   | { kind: 'fetch'; afterSeq: number }
   | { kind: 'status' }
+  | { kind: 'resume' }
 
-/** The lock's authenticated answer; `sealed` is the audit chunk after a fetch, else empty. */
+/** The lock's authenticated answer; `sealed` is the audit chunk after a fetch, else empty. `fast`: it came by FAST. */
 export interface Answer {
   result: Result
   sealed: Bytes
+  fast: boolean
 }
 
-export type State = 'waiting' | 'asked' | 'ready' | 'over'
+export type State = 'waiting' | 'asked_fast' | 'asked' | 'ready' | 'over'
 
 export interface ExchangeOptions {
   ephemeral: Ephemeral
@@ -52,10 +68,14 @@ export interface ExchangeOptions {
   frameBytes?: number
 }
 
-/** One exchange, first byte to last. Make a new one for each connection; the first request goes with it. */
+/**
+ * One exchange, first byte to last. Make a new one for each connection; the first request goes with it. Whatever came of
+ * it, keep `resumption` for the next visit to this lock and forget the one handed in: null means that there is none.
+ */
 export class PhoneExchange {
   state: State = 'waiting'
   challenge: Challenge | null = null
+  resumption: Bytes | null
   /** Call `onTime` then, on the clock that `nowMs` came from. */
   deadlineMs: number | null
   readonly #door: DoorKeys
@@ -66,6 +86,8 @@ export class PhoneExchange {
   #assembler = new Assembler()
   #outbox: Bytes[] = []
   #keys: SessionKeys | null = null
+  #fast: FastKeys | null = null
+  #said: Bytes = new Uint8Array(0)
   #working = false
 
   constructor(door: DoorKeys, first: Request, options: ExchangeOptions) {
@@ -74,6 +96,7 @@ export class PhoneExchange {
     this.#ephemeral = options.ephemeral
     this.#frameBytes = options.frameBytes ?? null
     this.deadlineMs = options.nowMs + CHALLENGE_WAIT_MS
+    this.resumption = (first.kind === 'unlock' ? first.resumption : null) ?? null
   }
 
   /**
@@ -107,7 +130,7 @@ export class PhoneExchange {
   /** Learn the time; harmless to call early or twice. Throws LinkLostError (nothing was asked), ReplyTimeoutError (it was). */
   onTime(nowMs: number): void {
     if (this.deadlineMs === null || nowMs < this.deadlineMs) return
-    const asked = this.state === 'asked'
+    const asked = this.state === 'asked' || this.state === 'asked_fast'
     this.#end()
     const lock = hex(this.#door.lockId)
     if (asked) throw new ReplyTimeoutError(`lock ${lock} did not answer within ${ANSWER_WAIT_MS} ms`)
@@ -126,23 +149,55 @@ export class PhoneExchange {
     const message = this.#assembler.take(frame)
     this.#frameBytesHeard = Math.max(this.#frameBytesHeard, frame.length)
     if (message === null) return null
-    if (message[0] === KIND.ERROR) throw spokenError(message)
+    if (message[0] === KIND.ERROR) {
+      await this.#onError(message, nowMs)
+      return null
+    }
     if (this.state === 'waiting') {
       await this.#onChallenge(message, nowMs)
       return null
     }
-    if (message[0] !== KIND.RESULT || this.state !== 'asked') throw new PeerProtocolError(`message 0x${hex(message.subarray(0, 1))} while ${this.state}`)
+    const fast = this.state === 'asked_fast'
+    if (message[0] !== KIND.RESULT || !(fast || this.state === 'asked')) throw new PeerProtocolError(`message 0x${hex(message.subarray(0, 1))} while ${this.state}`)
     const plaintext = await this.#session().toPhone.open(message.slice(1), message.slice(0, 1))
     const result = decodeResult(plaintext)
     const sealed = plaintext.slice(RESULT_BYTES)
     if (sealed.length > 0 && this.#request.kind !== 'fetch') throw new PeerProtocolError(`${sealed.length} bytes after a RESULT that has none`)
+    if (fast) this.resumption = this.#fast?.following ?? null
+    else if (this.#request.kind === 'resume') this.resumption = result.status === 'done' ? this.#session().resumption : null
     this.state = 'ready'
     this.deadlineMs = null
-    return { result, sealed }
+    return { result, sealed, fast }
   }
 
   async #onChallenge(message: Bytes, nowMs: number): Promise<void> {
     const challenge = decodeChallenge(message)
+    this.#said = message
+    if (this.resumption === null) await this.#open(challenge, nowMs)
+    else await this.#askFast(this.resumption, nowMs)
+    this.challenge = challenge
+  }
+
+  async #askFast(secret: Bytes, nowMs: number): Promise<void> {
+    const userVerified = this.#request.kind === 'unlock' && this.#request.userVerified
+    this.#fast = await fastKeys(secret, this.#door.lockId, this.#door.sLock, this.#said, userVerified)
+    this.#keys = this.#fast.session
+    this.#outbox.push(this.#fast.message)
+    this.state = 'asked_fast'
+    this.deadlineMs = nowMs + ANSWER_WAIT_MS
+  }
+
+  /** A hint that anybody can give: at worst it costs a full exchange. */
+  async #onError(message: Bytes, nowMs: number): Promise<void> {
+    const error = spokenError(message)
+    if (this.#fast === null || error instanceof CredentialRefusedError) throw error
+    this.resumption = null
+    if (this.state === 'asked_fast' && this.challenge !== null && message[1] === ERROR_NEED_FULL) return this.#open(this.challenge, nowMs)
+    // A lock with firmware from before FAST, or a hint from nobody knows whom: FAST may have opened.
+    throw new ReplyTimeoutError(`lock ${hex(this.#door.lockId)} answered FAST with an error`)
+  }
+
+  async #open(challenge: Challenge, nowMs: number): Promise<void> {
     const { lockId, sLock, fallback, eikByWeek } = this.#door
     const advertKey = challenge.timeQuality === QUALITY_UNCERTAIN ? fallback : eikByWeek.get(weekOf(challenge.timeS))
     if (advertKey === undefined) throw new CredentialRefusedError('time_uncertain')
@@ -150,11 +205,10 @@ export class PhoneExchange {
     const [staticShared, ephemeralShared, transcript, gate] = await Promise.all([
       shared(privateKey, sLock),
       shared(privateKey, challenge.eLock),
-      transcriptOf(lockId, sLock, message, point),
+      transcriptOf(lockId, sLock, this.#said, point),
       gateKey(advertKey, lockId, challenge.timeS),
     ])
     this.#keys = await sessionKeys(staticShared, ephemeralShared, transcript)
-    this.challenge = challenge
     await this.#send(concat(Uint8Array.of(KIND.OPEN), point, await gateTag(gate, challenge.nonce, point)), nowMs)
   }
 
@@ -179,6 +233,8 @@ export class PhoneExchange {
         return encodeFetch(request.afterSeq)
       case 'status':
         return encodeStatus()
+      case 'resume':
+        return encodeResume()
     }
   }
 

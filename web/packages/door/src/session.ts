@@ -41,16 +41,16 @@ export class Direction {
   }
 }
 
-/** Both directions and the transcript that the phone signs. */
+/** Both directions, the transcript that the phone signs, and the secret that FAST may begin with. */
 export interface SessionKeys {
   transcript: Bytes
   toLock: Direction
   toPhone: Direction
+  resumption: Bytes
 }
 
-/** Bytes 64 to 95 of the HKDF output are kept for FAST. */
 export async function sessionKeys(staticShared: Bytes, ephemeralShared: Bytes, transcript: Bytes): Promise<SessionKeys> {
   const stream = await derive(concat(staticShared, ephemeralShared), transcript, utf8('keys'), 96)
   const [toLock, toPhone] = await Promise.all([gcmKey(stream.slice(0, 32)), gcmKey(stream.slice(32, 64))])
-  return { transcript, toLock: new Direction(toLock), toPhone: new Direction(toPhone) }
+  return { transcript, toLock: new Direction(toLock), toPhone: new Direction(toPhone), resumption: stream.slice(64, 96) }
 }

@@ -18,7 +18,7 @@ const framesFrom = (name: string, from: 'lock' | 'phone'): string[] =>
 
 describe('the exchange', () => {
   it('has vectors to be held against', () => {
-    expect(EXCHANGES.length).toBeGreaterThanOrEqual(17)
+    expect(EXCHANGES.length).toBeGreaterThanOrEqual(33)
   })
 
   it.each(EXCHANGES)('%s: the phone says what the vector says, byte for byte', async (name) => {
@@ -57,6 +57,7 @@ describe('the exchange', () => {
       })),
     ).toEqual(said['answers'])
     expect(phone.deadlineMs).toBeNull()
+    if (said['resumption_after'] !== undefined) expect(phone.resumption === null ? '' : hex(phone.resumption)).toBe(said['resumption_after'])
   })
 
   it('cuts its frames as the lock cut its own, where nobody told it the size', async () => {
@@ -143,6 +144,30 @@ describe('a lock that is not what it should be', () => {
     const late = await asked()
     await expect(late.receive(bytes(RESULT), 3_001)).rejects.toBeInstanceOf(ReplyTimeoutError)
     expect(new ReplyTimeoutError('').mayHaveTakenEffect && !new LinkLostError('').mayHaveTakenEffect && new LinkLostError('').retryable).toBe(true)
+  })
+
+  it.each(['c08f0000', 'c08f0200', 'c08fc800', 'c08f'])('an ERROR to FAST other than need full (%s) is no answer: the door may be open, and the secret is forgotten', async (frame) => {
+    const phone = await phoneOf('exchange_fast_second', 244)
+    expect(phone.resumption).not.toBeNull()
+    await phone.receive(bytes(framesFrom('exchange_fast_second', 'lock')[0]!), 1)
+    expect(phone.state).toBe('asked_fast')
+    await expect(phone.receive(bytes(frame), 2)).rejects.toBeInstanceOf(ReplyTimeoutError)
+    expect(phone.resumption).toBeNull()
+    expect(phone.state).toBe('over')
+  })
+
+  it('FAST unanswered: the door may be open, and the secret is kept, because the lock may not have heard', async () => {
+    const phone = await phoneOf('exchange_fast_second', 244)
+    const before = hex(phone.resumption!)
+    await phone.receive(bytes(framesFrom('exchange_fast_second', 'lock')[0]!), 1)
+    expect(() => phone.onTime(3_001)).toThrow(ReplyTimeoutError)
+    expect(hex(phone.resumption!)).toBe(before)
+  })
+
+  it('a RESULT to FAST with one bit flipped is not believed', async () => {
+    const phone = await phoneOf('exchange_fast_second', 244)
+    await phone.receive(bytes(framesFrom('exchange_fast_second', 'lock')[0]!), 1)
+    await expect(phone.receive(flipped(framesFrom('exchange_fast_second', 'lock')[1]!, -1), 2)).rejects.toBeInstanceOf(PeerProtocolError)
   })
 
   it('two frames at once are our own mistake, not the lock\'s', async () => {

@@ -48,13 +48,18 @@ export function requestOf(said: Json, phoneKey: string): Request {
         form,
         userVerified: said['user_verified'],
         sign: (statement) => sign(bytes(phoneKey), statement),
+        ...(said['resumption'] === undefined ? {} : { resumption: bytes(said['resumption']) }),
       }
     case 'Carry':
       return { kind: 'carry', signed: bytes(said['signed']), certificate: bytes(said['certificate']), form }
     case 'Fetch':
       return { kind: 'fetch', afterSeq: said['after_seq'] }
-    default:
+    case 'Resume':
+      return { kind: 'resume' }
+    case 'AskStatus':
       return { kind: 'status' }
+    default:
+      throw new Error(`no request ${said['kind']}`)
   }
 }
 

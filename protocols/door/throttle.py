@@ -1,0 +1,34 @@
+"""Slows down an insider who fails again and again, never so that a guest is locked out.
+
+Source of truth: SPEC.md section 7, "Throttle". Pure; the lock's monotonic time is handed in.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+THROTTLE_FAILURES: Final = 5
+THROTTLE_WINDOW_MS: Final = 60_000
+THROTTLE_FIRST_MS: Final = 1_000
+THROTTLE_MOST_MS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Insiders' failures lately (monotonic ms). Volatile: a power cycle from inside the room forgets it."""
+
+    failures_ms: tuple[int, ...] = ()
+    pause_ms: int = 0
+    until_ms: int = 0
+
+    def wait_ms(self, now_ms: int) -> int:
+        """Return how long to refuse public-key work yet; never more than THROTTLE_MOST_MS."""
+        return min(max(self.until_ms - now_ms, 0), THROTTLE_MOST_MS)
+
+    def failed(self, now_ms: int) -> "Throttle":
+        """Return the throttle after a failure of somebody who holds the door's keys."""
+        recent = (*(at for at in self.failures_ms if now_ms - at < THROTTLE_WINDOW_MS), now_ms)
+        recent = recent[-THROTTLE_FAILURES:]
+        if len(recent) < THROTTLE_FAILURES:
+            return Throttle(recent)
+        pause_ms = min(max(2 * self.pause_ms, THROTTLE_FIRST_MS), THROTTLE_MOST_MS)
+        return Throttle(recent, pause_ms, now_ms + pause_ms)
