@@ -55,8 +55,9 @@ class IngestWorker:
         self._count = _metrics(metrics)
         self._settings = settings or WorkerSettings()
         self._ledger = PostgresLedger(
-            database, owner_of=owner_of, projections=projections, clock=clock, store=store, count=self._count
-        )
+            database, owner_of=owner_of, projections=projections, clock=clock, store=store, count=self._count,
+            returns_a_second=self._settings.returns_a_second,
+        )  # fmt: skip
         self._keeper = ShardKeeper(
             PostgresLeases(database, lease=lease), me or Worker("ingest", "1"), clock=clock, lease=lease, tick=tick
         )

@@ -9,8 +9,8 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pauses between connections are full jitter: uniform from 0 to `reconnect_first` * 2^n, at most
     `reconnect_most`.
 
-    n counts connections on which the cloud answered nothing. A fleet of thousands behind one broker sets
-    `reconnect_most` to minutes; one building is back sooner with less.
+    n counts connections on which the cloud answered nothing. What the cloud asks of a fleet widens both
+    (protocols/link/SPEC.md 10.5); these are of a building that was never asked.
     """
 
     reconnect_first: timedelta = timedelta(seconds=1)

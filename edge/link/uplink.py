@@ -7,6 +7,7 @@ connection (lost ones are made again after a full-jitter pause), the log's reads
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from edge.link.commands import Commands
@@ -53,6 +54,7 @@ from protocols.link.messages import (
     encode_hello,
     encode_live,
 )
+from protocols.link.reconnect import pause_most_ms
 from protocols.link.topics import Down, Up, down_filter, parse_down, up_topic
 from protocols.link.versions import VERSIONS
 
@@ -158,10 +160,14 @@ class Uplink:
             await asyncio.sleep(self._pause_s())
 
     def _pause_s(self) -> float:
-        first, most = self._settings.reconnect_first, self._settings.reconnect_most
-        pause = min(most.total_seconds(), first.total_seconds() * 2 ** min(self._silent_connections, 16))
+        most_ms = pause_most_ms(
+            self._silent_connections,
+            first_ms=self._settings.reconnect_first // timedelta(milliseconds=1),
+            most_ms=self._settings.reconnect_most // timedelta(milliseconds=1),
+            spread_s=self._link.spread_s,
+        )
         self._silent_connections += 1
-        return self._dice.uniform(0, pause)
+        return self._dice.uniform(0, most_ms / 1000)
 
     async def _talk(self, connection: Connection) -> None:
         self._link.link_up(nonce=self._dice.integer(1, NONCE_MOST), now_ms=self._clock.now_ms())

@@ -179,6 +179,8 @@ class EdgeLink:
         self._held_until_ms: dict[Lane, int] = dict.fromkeys(LANES, 0)
         self.last_ack_ms: int | None = None
         """When the cloud last answered, on the clock that now_ms comes from."""
+        self.spread_s = 0
+        """Over how many seconds the cloud last asked its edges to come back after a loss; 0: it did not."""
         self.heads(heads)
 
     @property
@@ -249,6 +251,8 @@ class EdgeLink:
     def hear(self, ack: Ack, *, now_ms: int) -> list[Heard]:
         """Take an ack, in any order, as often as it comes."""
         self._heard_ms = self.last_ack_ms = now_ms
+        if ack.spread_s or ack.status is AckStatus.WELCOME:
+            self.spread_s = ack.spread_s
         answers_hello = ack.re == self._nonce
         of_this_link = ack.re is not None and self._nonce_base < ack.re <= self._nonce
         welcome = of_this_link and ack.status is AckStatus.WELCOME

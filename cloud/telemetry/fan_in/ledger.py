@@ -11,7 +11,7 @@ import asyncio
 import struct
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import psycopg
@@ -23,6 +23,7 @@ from cloud.telemetry.fan_in.lease_store import fence
 from cloud.telemetry.fan_in.leases import Worker
 from cloud.telemetry.fan_in.newest import NewestValues, store_newest
 from cloud.telemetry.fan_in.opening import Opened, Place, open_batch
+from cloud.telemetry.fan_in.returning import RETURNS_A_SECOND, Fleet
 from cloud.telemetry.fan_in.statements import Heard, Notes, Refused, StreamKey, StreamRow
 from cloud.telemetry.partitions import Partitions
 from cloud.telemetry.ports import REFUSALS, BatchContext, EdgeOwner, OwnerOf, Projection
@@ -100,6 +101,7 @@ class PostgresLedger:
         projections: what other modules make of records, by record kind, in the order they are to run.
         store: the time series that readings go to; None keeps them in the ledger alone.
         count: hears (what, by how many) of everything that is done.
+        returns_a_second: how many edges may come back a second after a loss.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class PostgresLedger:
         clock: Clock,
         store: TelemetryStore | None = None,
         count: Callable[[str, int], None] = lambda _what, _by: None,
+        returns_a_second: int = RETURNS_A_SECOND,
     ) -> None:
         self._database, self._owner_of, self._clock, self._store = database, owner_of, clock, store
         self._projections = {kind: tuple(each) for kind, each in projections.items()}
@@ -120,6 +123,7 @@ class PostgresLedger:
         self._kept: dict[str, deque[int]] = {}
         self._log = logger("cloud.telemetry")
         self._count = count
+        self._fleet = Fleet(returns_a_second)
         self.counts = Counts()
 
     async def commit(self, items: Sequence[Item], right: Right | None = None) -> list[Reply]:
@@ -190,6 +194,13 @@ class PostgresLedger:
                     case HelloItem() | UnreadableItem():
                         pass
             await self._take_hellos(connection, group, owned)
+            if (spread_s := await self._fleet.spread_s(connection, self._clock.now_ms(), now_ms)) > 1:
+                group.replies = [
+                    each
+                    if each.ack.status is AckStatus.REFUSED
+                    else Reply(each.edge, replace(each.ack, spread_s=spread_s))
+                    for each in group.replies
+                ]
             await statements.copy_records(connection, group.rows)
             if self._store is not None and group.readings:
                 await self._store.write(connection, group.readings)

@@ -19,6 +19,7 @@ from cloud.telemetry.fan_in.arrivals import Arrived, BatchItem, Item, Reply, rea
 from cloud.telemetry.fan_in.keeper import ShardKeeper
 from cloud.telemetry.fan_in.lease_store import ShardLostError
 from cloud.telemetry.fan_in.ledger import Right
+from cloud.telemetry.fan_in.returning import RETURNS_A_SECOND
 from kit.clock import Clock
 from kit.logs import logger
 from kit.net import Connection as Link
@@ -33,6 +34,7 @@ from protocols.link.topics import Up, ack_topic, parse_up
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a worker works.
 
+    A fleet that loses its broker is asked to come back at `returns_a_second`; few edges are back within a second.
     `parallel`: lanes of work, each with a database connection while it stores. `queue_messages_max`: how many messages
     may wait for each lane. A transaction takes at most `group_messages_max` of them and about `group_rows_max` records;
     while it is small it waits `linger` for company. `slow_after`: when a message waited longer than this, its edge is
@@ -46,6 +48,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     linger: timedelta = timedelta(milliseconds=5)
     slow_after: timedelta = timedelta(seconds=2)
     slow: timedelta = timedelta(seconds=5)
+    returns_a_second: int = RETURNS_A_SECOND
 
 
 class Ledger(Protocol):

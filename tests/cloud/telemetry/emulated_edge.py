@@ -14,6 +14,7 @@ from protocols.link.batch import Packed, pack_batch
 from protocols.link.edge_link import DropLink, EdgeLink, LinkTimes, SayHello, SendBatch, SendLive, StreamHead
 from protocols.link.lanes import LANES, Lane
 from protocols.link.messages import Hello, Live, StreamMark, decode_ack, encode_hello, encode_live
+from protocols.link.reconnect import pause_most_ms
 from protocols.link.topics import Up, down_filter, up_topic
 from tests.cloud.telemetry.sending import note
 
@@ -58,6 +59,11 @@ class EmulatedEdge:
         return self._link.connected
 
     @property
+    def spread_s(self) -> int:
+        """Over how many seconds the cloud wants the fleet to come back."""
+        return self._link.spread_s
+
+    @property
     def answered_ms(self) -> int | None:
         """When the cloud last answered, on the clock handed in."""
         return self._link.last_ack_ms
@@ -76,8 +82,10 @@ class EmulatedEdge:
                 async with self._transport.connect(subscribe=[down_filter(self.name)]) as connection:
                     await self._talk(connection)
             self._link.link_down()
-            tries = 1 if self._link.last_ack_ms != heard else tries + 1
-            ceiling_ms = min(self._reconnect_most_ms, RECONNECT_FIRST_MS * 2 ** min(tries, 20))
+            tries = 0 if self._link.last_ack_ms != heard else tries + 1
+            ceiling_ms = pause_most_ms(
+                tries, first_ms=RECONNECT_FIRST_MS, most_ms=self._reconnect_most_ms, spread_s=self.spread_s
+            )
             await asyncio.sleep(self._dice.uniform(0, ceiling_ms) / 1000)
 
     async def _talk(self, connection: Connection) -> None:

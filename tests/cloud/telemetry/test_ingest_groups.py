@@ -12,6 +12,7 @@ from cloud.telemetry.fan_in import ledger as ledgers
 from cloud.telemetry.fan_in.arrivals import Arrived, Item, Reply, read
 from cloud.telemetry.fan_in.ledger import PostgresLedger
 from cloud.telemetry.fan_in.opening import Opened, Place, open_batch
+from cloud.telemetry.fan_in.returning import spread_of
 from cloud.telemetry.store.plain import PlainStore
 from kit.clock import ManualClock
 from protocols import cbor
@@ -185,6 +186,29 @@ async def test_readings_of_all_edges_reach_the_time_series_and_the_newest_is_sho
     ]
     [count] = await rows(database, "SELECT count(*) AS n, sum(number) AS total FROM telemetry.reading")
     assert (count["n"], count["total"]) == (15, 3 * (21 + 22 + 23 + 24 + 25))
+
+
+@pytest.mark.guarantee("G12")
+async def test_a_large_fleet_is_asked_to_come_back_slowly_and_a_small_one_is_not(database: Database) -> None:
+    clock = ManualClock(wall_ms=NOW_MS)
+    ledger = PostgresLedger(database, owner_of=owner_of, projections={}, clock=clock, returns_a_second=2)
+
+    async def asked(seq: int) -> int:
+        [reply] = await ledger.commit([arrived(edge(1), packed(edge(1), seq, [note(seq)], Lane.B), Lane.B)])
+        return reply.ack.spread_s
+
+    assert await asked(1) == 0
+    async with database.transaction() as connection:
+        await connection.execute(
+            """INSERT INTO telemetry.edge (id, tenant, property, last_heard_at)
+               SELECT 'e-' || n, 'northlight', 'p', to_timestamp(%s) - (n > 100)::int * interval '11 minutes'
+                 FROM generate_series(1, 5000) AS n""",
+            [NOW_MS / 1000],
+        )
+    assert await asked(2) == 0  # counted now and then
+    clock.advance(10_000)
+    assert await asked(3) == 101 // 2  # those that were heard lately
+    assert [spread_of(edges, 33) for edges in (0, 32, 1_000, 10_000, 10**6)] == [0, 0, 30, 300, 300]
 
 
 @pytest.mark.guarantee("G2")

@@ -22,7 +22,7 @@ from protocols.errors import LinkLostError
 from protocols.link.documents import CommandEnvelope
 from protocols.link.edge_link import StreamHead
 from protocols.link.lanes import Lane
-from protocols.link.messages import LIVE_BYTES_MAX, decode_live
+from protocols.link.messages import LIVE_BYTES_MAX, Ack, AckStatus, decode_live
 
 WAIT_S = 10.0
 
@@ -105,6 +105,36 @@ def test_the_pause_grows_from_the_first_to_the_longest_and_no_further() -> None:
         most = [max(before, each._pause_s()) for before in most]
     for bound, seen in zip((1, 2, 4, 8, 16, 30, 30, 30), most, strict=True):
         assert 0.9 * bound <= seen <= bound
+
+
+@pytest.mark.guarantee("G12")
+@pytest.mark.parametrize("away_s", [0, 3, 20])
+def test_a_fleet_that_loses_its_broker_comes_back_over_the_spread_that_the_cloud_asked_for(away_s: float) -> None:
+    """No second of the spread sees more than twice the mean, whether the broker is back at once or in the middle."""
+    fleet, spread_s = 1_000, 30
+    tried: Counter[int] = Counter()
+    for seed in range(fleet):
+        each = uplink(None, NoWay(), SeededDice(seed))  # type: ignore[arg-type]
+        each._link.hear(Ack(AckStatus.STORED, (), spread_s=spread_s), now_ms=0)
+        at = each._pause_s()
+        tried[int(at)] += 1
+        while at < away_s:
+            at += each._pause_s()
+            tried[int(at)] += 1
+    assert max(tried.values()) <= 2 * fleet / spread_s
+
+
+@pytest.mark.guarantee("G12")
+def test_the_newest_word_on_the_spread_counts_and_a_welcome_without_one_ends_it() -> None:
+    each = uplink(None, NoWay(), SeededDice(1))  # type: ignore[arg-type]
+    told = []
+    for ack in (
+        Ack(AckStatus.STORED, (), spread_s=30), Ack(AckStatus.STORED, ()), Ack(AckStatus.DUPLICATE, (), spread_s=300),
+        Ack(AckStatus.WELCOME, (), re=1), Ack(AckStatus.WELCOME, (), re=1, spread_s=2),
+    ):  # fmt: skip
+        each._link.hear(ack, now_ms=0)
+        told.append(each._link.spread_s)
+    assert told == [30, 30, 300, 0, 2]
 
 
 @pytest.mark.guarantee("G9", "G12")

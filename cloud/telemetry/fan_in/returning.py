@@ -1,0 +1,45 @@
+"""Over how long a fleet is asked to come back after it lost its broker: as long as its size needs.
+
+Source of truth: protocols/link/SPEC.md 6.2 and 10.5. Every ack carries it, since an edge that loses its broker can be
+told nothing more.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from cloud.kit.database import Connection, fetch_one
+from cloud.kit.times import at
+from protocols.link.reconnect import SPREAD_S_MAX
+
+RETURNS_A_SECOND: Final = 33
+"""10,000 edges come back over 300 s; a TLS handshake and a hello are some milliseconds of a broker's core."""
+COUNTED_EVERY_MS: Final = 10_000
+ALIVE: Final = timedelta(minutes=10)
+"""An edge heard within this is one of the fleet."""
+
+
+def spread_of(edges: int, returns_a_second: int) -> int:
+    """Return over how many seconds `edges` are to come back; 0: there is nothing to ask of so few. Pure."""
+    return min(SPREAD_S_MAX, edges // returns_a_second)
+
+
+class Fleet:
+    """How many edges there are, asked of the database now and then: all workers' edges share one broker."""
+
+    def __init__(self, returns_a_second: int = RETURNS_A_SECOND) -> None:
+        if returns_a_second < 1:
+            raise ValueError(f"{returns_a_second} returns a second would let nobody come back")
+        self._rate, self._spread_s = returns_a_second, 0
+        self._counted_ms: int | None = None
+
+    async def spread_s(self, connection: Connection, now_ms: int, wall_ms: int) -> int:
+        """Return the spread to ask for; `now_ms`: monotonic, `wall_ms`: unix, both of the caller's clock."""
+        if self._counted_ms is None or now_ms - self._counted_ms >= COUNTED_EVERY_MS:
+            row = await fetch_one(
+                connection,
+                "SELECT count(*) AS edges FROM telemetry.edge WHERE last_heard_at > %s",
+                [at(wall_ms) - ALIVE],
+            )
+            self._spread_s = spread_of(0 if row is None else row["edges"], self._rate)
+            self._counted_ms = now_ms
+        return self._spread_s
