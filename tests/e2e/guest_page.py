@@ -45,6 +45,7 @@ GATT_OK: Final = 0
 GATT_FAILED: Final = 0x0E  # "unlikely error"
 SCAN_WAIT_S: Final = 5.0
 LOCK_WAIT_S: Final = 1.0
+ARRIVING_S: Final = 0.03  # a question that the browser has put meanwhile is here by then; it asks each 60 ms
 
 RELEASED: Final = """
 if ('BluetoothRemoteGATTServer' in self) {
@@ -235,7 +236,15 @@ class BrowserBluetooth:
 
     def _lost(self, address: str) -> None:
         if self._clients.pop(address, None) is not None:
-            self._asked.put_nowait(lambda: self._tell_lost(address))
+            self._asked.put_nowait(lambda: self._tell_lost_last(address))
+
+    async def _tell_lost_last(self, address: str) -> None:
+        """Tell it once nothing else is under way: the emulation forgets what was asked before, and the page waits."""
+        await asyncio.sleep(ARRIVING_S)
+        if self._asked.empty():
+            await self._tell_lost(address)
+        else:
+            self._asked.put_nowait(lambda: self._tell_lost_last(address))
 
     async def _tell_lost(self, address: str) -> None:
         await self._quietly("BluetoothEmulation.simulateGATTDisconnection", {"address": address})
