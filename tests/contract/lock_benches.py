@@ -1,0 +1,148 @@
+"""A bench for each foreign lock system: its adapter, the emulator on a loopback socket, and eyes behind the counter."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge.doors.vendors.http import tls
+from edge.doors.vendors.insist import insist
+from edge.doors.vendors.port import KeyMade, LockSystem, Medium, WantedKey
+from edge.doors.vendors.unifi_access import UnifiAccess
+from firmware_bridges.lock_systems.misbehaviour import Knobs, Misbehaving, served
+from firmware_bridges.unifi_access.emulator import UnifiEmulator, self_signed
+from kit.clock import ManualClock, SystemClock
+from kit.dice import SeededDice
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+DOORS = ("door-a", "door-b", "door-c")
+SECRET = "s3cret-never-shown"
+ANSWER_WAIT_S = 5.0
+
+
+class Eyes(Protocol):
+    """What stands behind the counter, and does not lie."""
+
+    @property
+    def misbehaving(self) -> Misbehaving: ...
+
+    def live(self, grant: str) -> list[tuple[tuple[str, ...], int, int]]:
+        """The keys of a grant that the vendor holds: doors, from and until in unix ms."""
+        ...
+
+    def works(self, door: str, made: KeyMade) -> bool:
+        """Use the key at the door."""
+        ...
+
+    def opened(self, door: str) -> int:
+        """How often it was opened from afar."""
+        ...
+
+
+@dataclass
+class Bench:
+    """One vendor."""
+
+    system: LockSystem
+    eyes: Eyes
+    clock: ManualClock
+    serial: int = 0
+
+    @property
+    def now_ms(self) -> int:
+        return self.clock.wall_ms()
+
+    def wanted(
+        self,
+        grant: str,
+        doors: tuple[str, ...] = DOORS[:1],
+        *,
+        from_ms: int = -HOUR_MS,
+        until_ms: int = DAY_MS,
+        join: bool = False,
+        medium: Medium | None = None,
+    ) -> WantedKey:
+        self.serial += 1
+        medium = medium or self.system.abilities.media[0]
+        return WantedKey(
+            grant,
+            doors,
+            self.now_ms + from_ms,
+            self.now_ms + until_ms,
+            medium,
+            join=join,
+            encoder="desk" if medium == "card" else None,
+            pin=f"{abs(hash_of(grant)) % 10**6:06d}" if medium == "pin" else None,
+        )
+
+    async def insist(self, wanted: WantedKey, *, attempts: int = 12) -> KeyMade:
+        return await insist(
+            lambda: self.system.issue(wanted),
+            what="issue",
+            deadline_s=30,
+            clock=SystemClock("host"),
+            dice=SeededDice(1),
+            attempts_most=attempts,
+            sleep=_soon,
+        )
+
+
+async def _soon(_seconds: float) -> None:
+    """Do not wait: the emulator has no patience to be tried."""
+
+
+def hash_of(grant: str) -> int:
+    return int.from_bytes(grant.encode()[-7:], "big")
+
+
+class MakesBench(Protocol):
+    def __call__(
+        self, knobs: Knobs, seed: int, *, answer_wait_s: float = ANSWER_WAIT_S
+    ) -> AbstractAsyncContextManager[Bench]: ...
+
+
+class UnifiEyes:
+    def __init__(self, emulator: UnifiEmulator) -> None:
+        self.emulator = emulator
+
+    @property
+    def misbehaving(self) -> Misbehaving:
+        return self.emulator.misbehaving
+
+    def live(self, grant: str) -> list[tuple[tuple[str, ...], int, int]]:
+        return [
+            (tuple(sorted(each.doors)), each.start_time * 1_000, each.end_time * 1_000)
+            for each in self.emulator.visitors.values()
+            if each.last_name == grant
+        ]
+
+    def works(self, door: str, made: KeyMade) -> bool:
+        assert made.code is not None
+        return self.emulator.opens(door, made.code)
+
+    def opened(self, door: str) -> int:
+        return self.emulator.doors[door].opened
+
+
+@asynccontextmanager
+async def unifi_bench(knobs: Knobs, seed: int, *, answer_wait_s: float = ANSWER_WAIT_S) -> AsyncIterator[Bench]:
+    clock = ManualClock()
+    emulator = UnifiEmulator(doors=list(DOORS), token=SECRET, clock=clock, dice=SeededDice(seed), knobs=knobs)
+    context, pin = self_signed(SystemClock("host"))
+    async with served(emulator.app(), context) as port:
+        system = UnifiAccess(
+            f"https://127.0.0.1:{port}",
+            token=SECRET,
+            clock=clock,
+            answer_wait_s=answer_wait_s,
+            verify=tls(None, pin),
+        )
+        try:
+            yield Bench(system, UnifiEyes(emulator), clock)
+        finally:
+            await system.close()
+            await emulator.misbehaving.settle()
+
+
+BENCHES: dict[str, MakesBench] = {"unifi_access": unifi_bench}
