@@ -60,5 +60,11 @@ def check_plan(plan: SitePlan, catalogue: Mapping[DescriptorId, Descriptor], pla
             )
 
 
-_BUS_OF: Final = {"ModbusWire": "ModbusTcpBus", "Zigbee2MqttWire": "MqttBus", "OpcUaWire": "OpcUaBus"}
+_BUS_OF: Final = {
+    "ModbusWire": "ModbusTcpBus",
+    "Zigbee2MqttWire": "MqttBus",
+    "OpcUaWire": "OpcUaBus",
+    "MqttWire": "MqttDevicesBus",
+    "BleAdvertWire": "BleAdvertBus",
+}
 """The kind of bus that each kind of wire hangs on."""

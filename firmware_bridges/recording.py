@@ -1,8 +1,8 @@
 """Recordings: what a device really said, and what the house makes of it. A new model is a descriptor and a recording.
 
 A recording is JSON: {"descriptor", "source", "on", "raw", "readings", and for writable models "writes"}. `raw` is one
-of {"registers": {"input:11": 216}}, {"payload": "<the JSON text>"} and {"nodes": {"{root}.Enable": [true, 0]}} (value,
-status). `source` says who recorded it, and where; `on` what it was recorded on.
+of {"registers": {"input:11": 216}}, {"payload": "<the JSON text>"}, {"messages": [["tele/x/SENSOR", "<payload>"]]} (the
+device being called x), {"adverts": ["<hexadecimal>"]} and {"nodes": {"{root}.Enable": [true, 0]}} (value, status). `source` says who recorded it, and where; `on` what it was recorded on.
 """
 
 import json
@@ -12,18 +12,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from firmware_bridges.catalogue import PACKAGE
+from protocols.descriptors import adverts
 from protocols.descriptors.codec import (
+    MessageWrite,
     NodeWrite,
     PayloadWrite,
+    Reason,
     RegisterWrite,
     Write,
     allow,
+    bad,
     encode,
     reading,
+    readings_of_fields,
+    readings_of_message,
     readings_of_payload,
     readings_of_registers,
 )
-from protocols.descriptors.descriptor import Descriptor, Table, unreadable_register
+from protocols.descriptors.descriptor import BleAdvertWire, Descriptor, Table, unreadable_register
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.identity import DescriptorId, DeviceId, parse_descriptor_id
 from protocols.device_model.reading import Reading
@@ -32,6 +38,8 @@ from protocols.opcua.node_map import judge_node
 
 RECORDING_BYTES_MAX: Final = 1024 * 1024
 DEVICE: Final = DeviceId("recorded")
+NAME_ON_BROKER: Final = "x"
+"""What a recorded device is called in its topics."""
 _KEYS: Final = frozenset({"descriptor", "source", "on", "raw", "readings", "writes"})
 
 
@@ -99,12 +107,29 @@ def replay(descriptor: Descriptor, raw: Mapping[str, Any]) -> list[Reading]:
         return readings_of_registers(descriptor, DEVICE, image)
     if "payload" in raw:
         return readings_of_payload(descriptor, DEVICE, str(raw["payload"]).encode())
+    if "messages" in raw:
+        return [
+            each
+            for topic, payload in raw["messages"]
+            for each in readings_of_message(descriptor, DEVICE, NAME_ON_BROKER, topic, payload.encode())
+        ]
+    if "adverts" in raw:
+        return [each for advert in raw["adverts"] for each in _of_advert(descriptor, bytes.fromhex(advert))]
     nodes = raw["nodes"]
     return [
         reading(point, DEVICE, judge_node(point, *nodes[point.node]))
         for point in descriptor.points
         if point.node in nodes
     ]
+
+
+def _of_advert(descriptor: Descriptor, advert: bytes) -> list[Reading]:
+    if not isinstance(descriptor.wire, BleAdvertWire):
+        raise InvalidInputError(descriptor.id, "does not advertise")
+    said = adverts.decode(descriptor.wire.encoding, advert)
+    if isinstance(said, Reason):
+        return [reading(point, DEVICE, bad(said)) for point in descriptor.points]
+    return readings_of_fields(descriptor, DEVICE, said or {})
 
 
 def replay_write(descriptor: Descriptor, write: RecordedWrite) -> tuple[Value, dict[str, Any]] | str:
@@ -123,6 +148,8 @@ def wire_of(write: Write) -> dict[str, Any]:
             return {"register": f"{write.table}:{write.register}", "words": list(write.words)}
         case PayloadWrite():
             return {"payload": write.payload}
+        case MessageWrite():
+            return {"topic": write.topic, "payload": write.payload.decode()}
         case NodeWrite():
             return {"node": write.node, "type": write.type, "value": write.value}
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edge.app.settings import EdgeSettings, SiteBrokerSettings
-from edge.bridges.assembly import build
+from edge.bridges.assembly import BrokerBuses, build
 from edge.bridges.ports import BusSupervisor, ReadingSink
 from firmware_bridges.catalogue import check_plan, load_all
 from kit.clock import Clock
@@ -14,7 +14,7 @@ from kit.net import Transport
 from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import DescriptorId, DeviceId
-from protocols.device_model.site_plan import MqttBus, SitePlan
+from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError
 
 SECRET_BYTES_MAX = 4 * 1024
@@ -58,9 +58,9 @@ def make_buses(
 ) -> list[BusSupervisor]:
     """Return the bus supervisors, none running yet. Raises InvalidInputError."""
 
-    def transport(bus: MqttBus) -> Transport:
+    def transport(bus: BrokerBuses) -> Transport:
         if settings.site_broker is None:
-            raise InvalidInputError("site_broker", f"is missing, and the site plan has the mqtt bus {bus.id}")
+            raise InvalidInputError("site_broker", f"is missing, and the site plan has the bus {bus.id} on it")
         return site_transport(settings.site_broker, client_id=f"{settings.edge}-{bus.id}"[:40])
 
     return build(plan, descriptors, clock, dice, sink, settings.bridges, transport)

@@ -13,6 +13,7 @@ from edge.app.keys import read_private_key
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
 from edge.app.uplink import missing_files, read_command_key
+from edge.bridges.assembly import BrokerBuses
 from edge.bridges.mqtt.json_rules import compile_rules
 from edge.policy import document as policy_document
 from kit.dice import SystemDice
@@ -20,7 +21,7 @@ from kit.files import SystemDisk
 from kit.identity import tls_client_context
 from kit.settings import load
 from protocols.device_model.identity import parse_edge_id, parse_property_id
-from protocols.device_model.site_plan import MqttBus, SitePlan
+from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError, PlatformError
 
 DOORS_KEYS = frozenset({"store_path", "property_ca_key_path", "door_secrets_path", "radio"})
@@ -98,7 +99,7 @@ def _mqtt_problems(settings: EdgeSettings, config: Path) -> list[str]:
 
 def _plan_problems(plan: SitePlan, settings: EdgeSettings, config: Path) -> list[str]:
     found = []
-    if settings.site_broker is None and any(isinstance(bus, MqttBus) for bus in plan.buses):
+    if settings.site_broker is None and any(isinstance(bus, BrokerBuses) for bus in plan.buses):
         found.append(f"{config}: site_broker: is missing, and the site plan has an mqtt bus")
     if settings.doors is None and plan.doors:
         found.append(f"{config}: doors: is missing, and the site plan has doors")

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from edge.bridges.modbus.supervisor import ModbusSupervisor
+from edge.bridges.mqtt.adverts import AdvertSupervisor
+from edge.bridges.mqtt.devices import MqttDevicesSupervisor
 from edge.bridges.mqtt.supervisor import Zigbee2MqttSupervisor
 from edge.bridges.ports import BusSupervisor, ReadingSink
 from edge.bridges.settings import BridgesSettings
@@ -13,11 +15,20 @@ from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DescriptorId, DeviceId
-from protocols.device_model.site_plan import BleBus, ModbusTcpBus, MqttBus, OpcUaBus, SitePlan
+from protocols.device_model.site_plan import (
+    BleAdvertBus,
+    BleBus,
+    ModbusTcpBus,
+    MqttBus,
+    MqttDevicesBus,
+    OpcUaBus,
+    SitePlan,
+)
 from protocols.errors import InvalidInputError
 
-TransportFactory = Callable[[MqttBus], Transport]
-"""The way to the site broker for an MQTT bus; each bus needs a client id of its own."""
+BrokerBuses = MqttBus | MqttDevicesBus | BleAdvertBus
+TransportFactory = Callable[[BrokerBuses], Transport]
+"""The way to the site broker for a bus on it; each bus needs a client id of its own."""
 
 
 def build(  # noqa: PLR0917  # the shape that edge/app was promised
@@ -61,6 +72,16 @@ def build(  # noqa: PLR0917  # the shape that edge/app was promised
                     supervisors.append(
                         Zigbee2MqttSupervisor(bus, radios, transport=transport, clock=clock, dice=dice, sink=sink)
                     )
+                case MqttDevicesBus():
+                    things = [(each.id, each.address, descriptor) for each, descriptor in devices]
+                    way = transport_factory(bus)
+                    supervisors.append(
+                        MqttDevicesSupervisor(bus, things, transport=way, clock=clock, dice=dice, sink=sink)
+                    )
+                case BleAdvertBus():
+                    sensors = [(each.id, each.address, descriptor) for each, descriptor in devices]
+                    way = transport_factory(bus)
+                    supervisors.append(AdvertSupervisor(bus, sensors, transport=way, clock=clock, dice=dice, sink=sink))
                 case OpcUaBus():
                     from edge.bridges.opcua.supervisor import OpcUaSupervisor  # 30 MB: only where there is a plant
 

@@ -21,7 +21,7 @@ from kit.dice import SeededDice, SystemDice
 from kit.identity import tls_client_context
 from kit.mqtt import Broker, MqttTransport
 from kit.net import Transport
-from protocols.device_model.site_plan import MqttBus, SitePlan
+from protocols.device_model.site_plan import BleAdvertBus, MqttBus, MqttDevicesBus, SitePlan
 from protocols.device_model.site_plan import parse as parse_plan
 from protocols.errors import PlatformError
 
@@ -79,13 +79,13 @@ async def _run(options: argparse.Namespace, plan: SitePlan) -> None:
         await asyncio.sleep(HANG_UP_S)  # the handlers of open control lines end by themselves, not by cancellation
 
 
-def _transport(options: argparse.Namespace, plan: SitePlan, bus: MqttBus) -> Transport:
+def _transport(options: argparse.Namespace, plan: SitePlan, bus: MqttBus | MqttDevicesBus | BleAdvertBus) -> Transport:
     tls = tls_client_context(options.mqtt_ca, options.mqtt_cert, options.mqtt_key) if options.mqtt_ca else None
     return MqttTransport(
         Broker(
             host=options.mqtt_host,
             port=options.mqtt_port,
-            client_id=f"zigbee2mqtt-{plan.property.id}-{bus.id}"[:40],
+            client_id=f"field-{plan.property.id}-{bus.id}"[:40],
             tls=tls,
             username=options.mqtt_user,
             password=options.mqtt_password_file.read_text().strip() if options.mqtt_password_file else None,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from firmware_bridges.catalogue import check_plan
+from firmware_bridges.field_emulator.broker_things import AdvertGateway, BrokerThings
 from firmware_bridges.field_emulator.misbehaviour import GOOD, Knobs, Misbehaviour
 from firmware_bridges.field_emulator.modbus_server import EmulatedUnit, ModbusServer
 from firmware_bridges.field_emulator.physics import EmulatedDevice, build
@@ -14,14 +15,22 @@ from kit.dice import Dice
 from kit.net import Transport
 from protocols.descriptors.descriptor import Descriptor, Table, unreadable_register
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId
-from protocols.device_model.site_plan import BleBus, ModbusTcpBus, MqttBus, OpcUaBus, SitePlan
+from protocols.device_model.site_plan import (
+    BleAdvertBus,
+    BleBus,
+    ModbusTcpBus,
+    MqttBus,
+    MqttDevicesBus,
+    OpcUaBus,
+    SitePlan,
+)
 from protocols.errors import InvalidInputError
 
 STEP_S: Final = 0.25
 EFFECTS_SHOWN: Final = 50
 RAW_PAYLOAD_BYTES_MAX: Final = 256 * 1024
 
-TransportOf = Callable[[MqttBus], Transport]
+TransportOf = Callable[[MqttBus | MqttDevicesBus | BleAdvertBus], Transport]
 
 
 class FieldEmulator:
@@ -30,7 +39,7 @@ class FieldEmulator:
     Args:
         plan: what there is and where.
         catalogue: the descriptors.
-        transport_of: the way to the site broker for an MQTT bus.
+        transport_of: the way to the site broker for a bus on it.
         clock: both clocks.
         dice: for every misfortune.
         knobs: how much of it; `GOOD` for none.
@@ -58,6 +67,7 @@ class FieldEmulator:
         self.things: dict[DeviceId, EmulatedDevice] = {}
         self.modbus: dict[BusId, ModbusServer] = {}
         self.zigbee: dict[BusId, ZigbeeBridge] = {}
+        self.talkers: dict[BusId, BrokerThings | AdvertGateway] = {}
         self._opcua: dict[BusId, Any] = {}
         self._radios: dict[DeviceId, tuple[ZigbeeBridge, EmulatedZigbee]] = {}
         self._units: dict[DeviceId, EmulatedUnit] = {}
@@ -69,6 +79,17 @@ class FieldEmulator:
                     self.modbus[bus.id] = self._modbus_bus(bus)
                 case MqttBus():
                     self.zigbee[bus.id] = self._zigbee_bus(bus, transport_of(bus))
+                case MqttDevicesBus():
+                    named = [
+                        (self.things[each.id], each.address.friendly_name or each.id)
+                        for each in plan.devices_on(bus.id)
+                    ]
+                    self.talkers[bus.id] = BrokerThings(named, transport_of(bus), self.misbehaviour, clock)
+                case BleAdvertBus():
+                    sensors = [(self.things[each.id], each.address.mac or "") for each in plan.devices_on(bus.id)]
+                    self.talkers[bus.id] = AdvertGateway(
+                        bus.base_topic, sensors, transport_of(bus), self.misbehaviour, clock
+                    )
                 case OpcUaBus() | BleBus():
                     pass  # the plant's server needs asyncua: made when it is started; locks are another emulator's
 
@@ -83,6 +104,8 @@ class FieldEmulator:
             async with asyncio.TaskGroup() as tasks:
                 for bridge in self.zigbee.values():
                     tasks.create_task(bridge.run())
+                for talker in self.talkers.values():
+                    tasks.create_task(talker.run())
                 tasks.create_task(self._live())
                 if started is not None:
                     started.set()
@@ -179,6 +202,8 @@ class FieldEmulator:
         if found is not None:
             bridge, radio = found
             bridge.told(radio)
+        for talker in self.talkers.values():
+            talker.told(thing)
 
     # --- the buses ------------------------------------------------------------------------------------------
 
@@ -252,10 +277,17 @@ class FieldEmulator:
         if thing.device in self._radios:
             bridge, radio = self._radios[thing.device]
             bridge.power(radio, on=on)
+        elif (talker := self._talker_of(thing)) is not None:
+            talker.power(thing, on=on)
         else:
             thing.powered = on
             await self._show()
         return {"powered": on}
+
+    def _talker_of(self, thing: EmulatedDevice) -> BrokerThings | None:
+        device = self.plan.device(thing.device)
+        talker = None if device is None else self.talkers.get(device.address.bus)
+        return talker if isinstance(talker, BrokerThings) else None
 
     def _set_registers(self, thing: EmulatedDevice, changes: object) -> dict[str, Any]:
         unit = self._units.get(thing.device)

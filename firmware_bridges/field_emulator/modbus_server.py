@@ -9,7 +9,7 @@ from typing import Final
 from firmware_bridges.field_emulator.misbehaviour import Misbehaviour
 from firmware_bridges.field_emulator.physics import EmulatedDevice
 from kit.clock import Clock
-from protocols.descriptors.codec import judge, raw_of_value, raw_of_words, words_of_raw
+from protocols.descriptors.codec import judge, raw_of_value, raw_of_words, with_exponent, words_of_raw
 from protocols.descriptors.descriptor import ModbusWire, Point, Table, unreadable_register
 from protocols.device_model.capability import Value
 from protocols.errors import LocalProtocolError, PeerProtocolError
@@ -101,6 +101,9 @@ class EmulatedUnit:
 
     def _words(self, point: Point) -> tuple[int, ...]:
         value: Value = self.thing.state[(point.capability, point.attribute)]
+        if point.exponent is not None and point.table is not None:
+            power = self.extra.get((point.table, point.exponent), 0)
+            point = with_exponent(point, power) or point
         try:
             raw = raw_of_value(point, value)
         except LocalProtocolError:  # a truth that the map has no code for: the device shows zero

@@ -277,12 +277,24 @@ class Chiller(EmulatedDevice):
         self.put(CONDENSER, (14.0 + self.load_kw / 20 if runs else 8.0) * 100)
 
 
+class Plain(EmulatedDevice):
+    """A thing that keeps what it was told and counts its energy: sensors, meters, plugs, curtains."""
+
+    def step(self, seconds: float) -> None:
+        """Count the energy of the power."""
+        for capability, name in self.state:
+            if capability is Capability.ELECTRICAL_MEASUREMENT and name == "cumulative_energy_imported":
+                power = max(0.0, self.number((capability, "active_power")))
+                self.state[(capability, name)] = self.number((capability, name)) + power * seconds / 3_600_000
+
+
 MODELS: Final[Mapping[str, type[EmulatedDevice]]] = {
     "fan_coil_thermostat": FanCoilThermostat,
     "dimmable_light": DimmableLight,
     "contact": Contact,
     "motion": Motion,
     "chiller": Chiller,
+    "plain": Plain,
 }
 
 

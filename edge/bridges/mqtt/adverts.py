@@ -1,0 +1,131 @@
+"""Hears sensors that advertise, through gateways that publish every advert on the site broker.
+
+Several gateways hear one advert: the second one changes nothing. An advert of another encoding on a planned address, or
+one under a key, is told once as a bad reading; sensors that no plan names are told once, with the gateway that hears
+them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edge.bridges.evidence import unknown_id
+from edge.bridges.mqtt.broker_bus import BrokerBus, Member
+from edge.bridges.ports import DeviceEvent, ReadingSink
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.net import Message, Transport
+from protocols.descriptors import adverts, gateway
+from protocols.descriptors.codec import Reason, bad, reading, readings_of_fields
+from protocols.descriptors.descriptor import BleAdvertWire, Descriptor
+from protocols.device_model.capability import Capability
+from protocols.device_model.command import Command, Outcome, Phase
+from protocols.device_model.identity import DeviceId
+from protocols.device_model.site_plan import Address, BleAdvertBus
+from protocols.errors import PeerProtocolError
+
+UNKNOWN_MAX: Final = 1_000
+KNOWN_ENCODINGS: Final = ("bthome_v2", "pvvx", "atc1441", "ruuvi_5", "govee_h5075", "mibeacon")
+
+
+@dataclass(slots=True)
+class _Sensor(Member):
+    encoding: str = ""
+    heard_at_s: int = 0
+
+
+class AdvertSupervisor(BrokerBus):
+    """See `BrokerBus`.
+
+    Args:
+        bus: its name, and where gateways publish.
+        devices: device, address and descriptor of everything on it.
+        transport: the way to the site broker.
+        clock: both clocks.
+        dice: for pauses.
+        sink: where readings and events go.
+    """
+
+    def __init__(
+        self,
+        bus: BleAdvertBus,
+        devices: Sequence[tuple[DeviceId, Address, Descriptor]],
+        *,
+        transport: Transport,
+        clock: Clock,
+        dice: Dice,
+        sink: ReadingSink,
+    ) -> None:
+        self._base = bus.base_topic
+        self._sensors: dict[str, _Sensor] = {}
+        for device, address, descriptor in devices:
+            wire = descriptor.wire
+            if not isinstance(wire, BleAdvertWire):
+                raise TypeError(f"{descriptor.id} does not advertise")
+            self._sensors[address.mac or ""] = _Sensor(device, descriptor, wire.silence_s, encoding=wire.encoding)
+        self._strangers: set[str] = set()
+        super().__init__(bus.id, self._sensors.values(), transport=transport, clock=clock, dice=dice, sink=sink)
+
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:  # noqa: ARG002
+        """No: a sensor that advertises does not listen."""
+        return False
+
+    async def write(self, command: Command) -> Outcome:
+        """Fail: nothing was sent."""
+        return Outcome(Phase.FAILED, None, f"{command.device} advertises and does not listen")
+
+    def _filters(self) -> list[str]:
+        return [f"{self._base}/+/+"]
+
+    def _take(self, message: Message) -> None:
+        try:
+            heard = gateway.read(self._base, message.topic, message.payload)
+        except PeerProtocolError as error:
+            self._complaints.refused("malformed_messages", message.topic, error)
+            return
+        if heard is None:
+            self._counts["foreign_topics"] += 1
+        elif message.retain:
+            self._counts["kept_adverts"] += 1  # of unknown age, and the next is seconds away
+        elif (sensor := self._sensors.get(heard.mac)) is None:
+            self._strange(heard)
+        else:
+            self._heard(sensor, heard)
+
+    def _heard(self, sensor: _Sensor, heard: gateway.Heard) -> None:
+        said = adverts.decode(sensor.encoding, heard.advert)
+        if said is None:
+            self._counts["adverts_of_another_kind"] += 1  # a name, a button: the same sensor says many things
+            return
+        late_s = 0 if heard.at_s is None else sensor.heard_at_s - heard.at_s
+        if 0 < late_s < sensor.silence_s:
+            self._counts["out_of_order"] += 1
+            return
+        sensor.heard_at_s = heard.at_s or 0
+        now_ms = sensor.heard_ms = self._clock.now_ms()
+        if isinstance(said, Reason):
+            found = [reading(point, sensor.device, bad(said)) for point in sensor.descriptor.points]
+        else:
+            found = readings_of_fields(sensor.descriptor, sensor.device, said)
+            self._online(sensor)
+        for each in found:
+            self._reporter.take(each, now_ms=now_ms)
+
+    def _strange(self, heard: gateway.Heard) -> None:
+        if heard.mac in self._strangers:
+            return
+        known = [each for each in KNOWN_ENCODINGS if isinstance(adverts.decode(each, heard.advert), dict)]
+        if not known:
+            return  # every telephone in the house advertises
+        if len(self._strangers) >= UNKNOWN_MAX:
+            self._complaints.refused("unknown_devices_untold", self._base, f"{heard.mac} is one too many")
+            return
+        self._strangers.add(heard.mac)
+        facts = {
+            "mac": heard.mac,
+            "encoding": known[0],
+            "gateway": heard.gateway,
+            "rssi_dbm": heard.rssi_dbm,
+            "advert": heard.advert.hex(),
+        }
+        self._event(unknown_id(self._name, heard.mac, None), DeviceEvent.UNKNOWN_DEVICE, facts)

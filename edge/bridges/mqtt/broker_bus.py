@@ -1,0 +1,191 @@
+"""What every bus on the site broker does alike: stay connected, notice that the broker is gone, tell what went stale.
+
+A bus brings what it subscribes to, what it makes of a message, and what it does on connecting and after silence.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from edge.bridges.complaints import Complaints
+from edge.bridges.evidence import evidence
+from edge.bridges.ports import DeviceEvent, ReadingSink
+from edge.bridges.reporter import Reporter
+from edge.bridges.write_desk import WriteDesk
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.net import Connection, Message, Transport
+from kit.supervision import Backoff
+from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.device_model.capability import Capability
+from protocols.device_model.command import Command, Outcome
+from protocols.device_model.identity import BusId, DeviceId
+from protocols.errors import LinkLostError, ReplyTimeoutError
+
+RECONNECT: Final = Backoff(first_ms=200, most_ms=10_000)
+DOWN_MS: Final = 3_000
+"""A broker that cannot be reached for so long takes its devices off line, and fails what waits to be written."""
+IDLE_MS: Final = 60_000
+
+
+@dataclass(slots=True)
+class Member:
+    """A device on the bus."""
+
+    device: DeviceId
+    descriptor: Descriptor
+    silence_s: float
+    online: bool | None = None
+    heard_ms: int = 0
+    """When it last spoke or was asked, monotonic."""
+
+
+class BrokerBus(ABC):
+    """`edge.bridges.ports.BusSupervisor` of one kind of device on the site broker; subclasses say which.
+
+    Args:
+        bus: its name.
+        members: everything on it.
+        transport: the way to the site broker.
+        clock: both clocks.
+        dice: for pauses.
+        sink: where readings and events go.
+    """
+
+    def __init__(
+        self,
+        bus: BusId,
+        members: Iterable[Member],
+        *,
+        transport: Transport,
+        clock: Clock,
+        dice: Dice,
+        sink: ReadingSink,
+    ) -> None:
+        self._name, self._transport, self._clock, self._dice, self._sink = bus, transport, clock, dice, sink
+        self._counts: Counter[str] = Counter()
+        self._complaints = Complaints(bus, self._counts, clock)
+        self._reporter = Reporter(sink, self._counts)
+        self._desk: WriteDesk | None = None
+        self._members = {each.device: each for each in members}
+        self._connection: Connection | None = None
+        self._connected = asyncio.Event()
+        self._down_since_ms: int | None = None
+        self._away = False
+
+    @property
+    def bus(self) -> BusId:
+        """See `BusSupervisor.bus`."""
+        return self._name
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """See `BusSupervisor.counts`."""
+        return self._counts
+
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
+        """See `BusSupervisor.can_write`."""
+        point = self._point(device, capability, attribute)
+        return point is not None and point.write is not None
+
+    @abstractmethod
+    async def write(self, command: Command) -> Outcome:
+        """See `BusSupervisor.write`."""
+
+    @abstractmethod
+    def _filters(self) -> list[str]:
+        """Return what to subscribe."""
+
+    @abstractmethod
+    def _take(self, message: Message) -> None:
+        """Make of a message what it says. Never raises for what a peer sent."""
+
+    async def _joined(self, connection: Connection) -> None:  # most have nothing to do
+        """Do what is to be done on every new connection. May raise LinkLostError and ReplyTimeoutError."""
+        return
+
+    async def _after_silence(self, connection: Connection, member: Member) -> None:
+        """Do something about a member that has said nothing for half its silence. May raise as `_joined` does."""
+        return
+
+    async def run(self) -> None:
+        """See `BusSupervisor.run`."""
+        now_ms = self._clock.now_ms()
+        self._down_since_ms = now_ms
+        for member in self._members.values():
+            member.heard_ms = now_ms
+            stale_ms = round(member.silence_s * 1000)
+            for point in member.descriptor.points:
+                self._reporter.expect(member.device, point, stale_ms=stale_ms, now_ms=now_ms)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_connected(), name=f"{self._name}: connection")
+                tasks.create_task(self._sweep(), name=f"{self._name}: stale")
+        finally:
+            if self._desk is not None:
+                await self._desk.close()
+
+    async def _keep_connected(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with self._transport.connect(subscribe=self._filters()) as connection:
+                    failures = 0
+                    self._counts["connections"] += 1
+                    self._connection, self._down_since_ms, self._away = connection, None, False
+                    self._connected.set()
+                    await self._joined(connection)
+                    async for message in connection.messages():
+                        self._counts["messages"] += 1
+                        self._take(message)
+            except (LinkLostError, ReplyTimeoutError):
+                self._counts["connections_lost"] += 1
+            finally:
+                self._connection = None
+                self._connected.clear()
+                if self._down_since_ms is None:
+                    self._down_since_ms = self._clock.now_ms()
+            failures += 1
+            await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
+
+    async def _sweep(self) -> None:
+        while True:
+            now_ms = self._clock.now_ms()
+            self._reporter.sweep(now_ms=now_ms)
+            if self._down_since_ms is not None and not self._away and now_ms - self._down_since_ms >= DOWN_MS:
+                self._away = True
+                for member in self._members.values():
+                    self._offline(member, "broker")
+            for member in self._members.values():
+                connection = self._connection
+                if connection is None or member.online is False:
+                    continue
+                if now_ms - member.heard_ms >= member.silence_s * 500:
+                    member.heard_ms = now_ms  # asked once now; again after as long again
+                    with suppress(LinkLostError, ReplyTimeoutError):
+                        await self._after_silence(connection, member)
+            wait_ms = min(self._reporter.sweep_in_ms(now_ms=now_ms) or IDLE_MS, DOWN_MS // 3)
+            await asyncio.sleep(max(50, wait_ms) / 1000)
+
+    def _point(self, device: DeviceId, capability: Capability, attribute: str) -> Point | None:
+        member = self._members.get(device)
+        return None if member is None else member.descriptor.point(capability, attribute)
+
+    def _online(self, member: Member) -> None:
+        if member.online is not True:
+            member.online = True
+            self._event(member.device, DeviceEvent.ONLINE, {})
+
+    def _offline(self, member: Member, cause: str) -> None:
+        if member.online is not False:
+            member.online = False
+            self._event(member.device, DeviceEvent.OFFLINE, {"cause": cause})
+            self._reporter.silent(member.device, now_ms=self._clock.now_ms())
+
+    def _event(self, device: DeviceId, event: DeviceEvent, detail: Mapping[str, object]) -> None:
+        self._counts[f"event_{event}"] += 1
+        self._sink.device_event(device, event, evidence({"bus": self._name, **detail}))

@@ -1,0 +1,189 @@
+"""Drives devices that speak on the site broker by themselves: Tasmota, Shelly, ESPHome and their like.
+
+Knows no device: topics, keys and words are the descriptor's. Topics are subscribed one by one, so what a stranger says
+under a name of his own is never heard. A message that the broker kept is of unknown age: its values are uncertain until
+the device speaks. A command is done when the device's own state says so.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from edge.bridges.mqtt.broker_bus import DOWN_MS, BrokerBus, Member
+from edge.bridges.ports import ReadingSink
+from edge.bridges.write_desk import Job, WriteDesk
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.net import Connection, Message, Transport
+from protocols.descriptors.codec import MessageWrite, Reason, encode, readings_of_message, same
+from protocols.descriptors.descriptor import NAME, Descriptor, MqttWire, Point
+from protocols.device_model.command import Command, Outcome, Phase
+from protocols.device_model.identity import DeviceId
+from protocols.device_model.reading import Quality, Reading
+from protocols.device_model.site_plan import Address, MqttDevicesBus
+from protocols.errors import LinkLostError, ReplyTimeoutError
+
+
+@dataclass(slots=True)
+class _Thing(Member):
+    name: str = ""
+    wire: MqttWire = field(default_factory=lambda: MqttWire(silence_s=1))
+    waiting: list[tuple[Point, "asyncio.Queue[Reading]"]] = field(default_factory=list)
+
+    def topic(self, template: str) -> str:
+        return template.replace(NAME, self.name)
+
+
+class MqttDevicesSupervisor(BrokerBus):
+    """See `BrokerBus`.
+
+    Args:
+        bus: its name.
+        devices: device, address and descriptor of everything on it.
+        transport: the way to the site broker.
+        clock: both clocks.
+        dice: for pauses.
+        sink: where readings and events go.
+    """
+
+    def __init__(
+        self,
+        bus: MqttDevicesBus,
+        devices: Sequence[tuple[DeviceId, Address, Descriptor]],
+        *,
+        transport: Transport,
+        clock: Clock,
+        dice: Dice,
+        sink: ReadingSink,
+    ) -> None:
+        self._things: dict[DeviceId, _Thing] = {}
+        self._of_topic: dict[str, list[_Thing]] = defaultdict(list)
+        self._availability: dict[str, list[_Thing]] = defaultdict(list)
+        for device, address, descriptor in devices:
+            if not isinstance(descriptor.wire, MqttWire):
+                raise TypeError(f"{descriptor.id} does not speak on the broker by itself")
+            wire = descriptor.wire
+            thing = _Thing(device, descriptor, wire.silence_s, name=address.friendly_name or device, wire=wire)
+            self._things[device] = thing
+            for topic in {thing.topic(point.topic or "") for point in descriptor.points}:
+                self._of_topic[topic].append(thing)
+            if wire.availability is not None:
+                self._availability[thing.topic(wire.availability.topic)].append(thing)
+        super().__init__(bus.id, self._things.values(), transport=transport, clock=clock, dice=dice, sink=sink)
+        self._desk: WriteDesk = WriteDesk(clock, self._perform)
+
+    async def write(self, command: Command) -> Outcome:
+        """See `BusSupervisor.write`."""
+        return await self._desk.write(command, self._point(command.device, command.capability, command.attribute))
+
+    def _filters(self) -> list[str]:
+        return sorted({*self._of_topic, *self._availability})
+
+    async def _joined(self, connection: Connection) -> None:
+        for thing in self._things.values():
+            await self._ask(connection, thing)
+
+    async def _after_silence(self, connection: Connection, member: Member) -> None:
+        self._counts["asked_after_silence"] += 1
+        await self._ask(connection, self._things[member.device])
+
+    async def _ask(self, connection: Connection, thing: _Thing) -> None:
+        for each in thing.wire.ask:
+            await connection.publish(thing.topic(each.topic), each.payload.encode())
+
+    # --- what is heard --------------------------------------------------------------------------------------
+
+    def _take(self, message: Message) -> None:
+        for thing in self._availability.get(message.topic, ()):
+            self._said_of_itself(thing, message)
+        now_ms = self._clock.now_ms()
+        for thing in self._of_topic.get(message.topic, ()):
+            if not message.retain:
+                thing.heard_ms = now_ms
+            readings = readings_of_message(thing.descriptor, thing.device, thing.name, message.topic, message.payload)
+            for each in readings:
+                told = each
+                if message.retain and each.quality is Quality.GOOD:
+                    told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
+                self._reporter.take(told, now_ms=now_ms)
+                if not message.retain:
+                    self._tell_waiting(thing, each)
+            if not message.retain:
+                self._online(thing)
+
+    def _said_of_itself(self, thing: _Thing, message: Message) -> None:
+        said, words = message.payload[:40].decode(errors="replace"), thing.wire.availability
+        if words is None:
+            return
+        if said == words.online:
+            self._online(thing)
+        elif said == words.offline:
+            self._offline(thing, "availability")
+        else:
+            problem = f"{said!r} is neither {words.online!r} nor {words.offline!r}"
+            self._complaints.refused("malformed_messages", message.topic, problem)
+
+    def _tell_waiting(self, thing: _Thing, heard: Reading) -> None:
+        for point, queue in thing.waiting:
+            if (point.capability, point.attribute) == (heard.capability, heard.attribute):
+                queue.put_nowait(heard)
+
+    # --- writes ---------------------------------------------------------------------------------------------
+
+    async def _perform(self, job: Job) -> Outcome:
+        thing = self._things[job.command.device]
+        if (refused := await self._ready(job, thing)) is not None:
+            return refused
+        connection, write = self._connection, encode(job.point, job.value)
+        if connection is None or not isinstance(write, MessageWrite):
+            return Outcome(Phase.FAILED, None, f"broker of {self._name} cannot be reached")
+        # Unbounded is bounded here: at most one entry a message, and the wait below ends in seconds.
+        news: asyncio.Queue[Reading] = asyncio.Queue()
+        entry = (job.point, news)
+        thing.waiting.append(entry)
+        try:
+            self._desk.sending(job)
+            self._counts["writes"] += 1
+            try:
+                await connection.publish(thing.topic(write.topic), write.payload)
+            except LinkLostError:
+                return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
+            except ReplyTimeoutError:
+                pass  # it may have reached the device: what it says next decides
+            found = await self._await_news(job, thing, news)
+            if (found is None or not same(job.point, job.value, found.value)) and thing.wire.ask:
+                with suppress(LinkLostError, ReplyTimeoutError):
+                    await self._ask(connection, thing)
+                    found = await self._await_news(job, thing, news) or found
+        finally:
+            thing.waiting.remove(entry)
+        if found is None or found.value is None:
+            return Outcome(Phase.UNKNOWN, None, "no word from the device")
+        if same(job.point, job.value, found.value):
+            return Outcome(Phase.DONE, found.value, None)
+        return Outcome(Phase.UNKNOWN, found.value, f"the device says {found.value!r}")
+
+    async def _ready(self, job: Job, thing: _Thing) -> Outcome | None:
+        """Wait for the broker as long as that makes sense; return why nothing can be sent."""
+        left_ms = min(job.command.deadline_ms - self._clock.wall_ms(), DOWN_MS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(1, left_ms) / 1000):
+                await self._connected.wait()
+        if self._desk.expired(job.command):
+            return Outcome(Phase.EXPIRED, None, "its deadline passed before the broker could be reached")
+        if self._connection is None:
+            return Outcome(Phase.FAILED, None, f"broker of {self._name} cannot be reached")
+        if thing.online is False:
+            return Outcome(Phase.FAILED, None, f"{thing.name} is off line")
+        return None
+
+    async def _await_news(self, job: Job, thing: _Thing, news: "asyncio.Queue[Reading]") -> Reading | None:
+        """Wait until the device says what was asked of it; the last thing that it said."""
+        last: Reading | None = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(thing.wire.answer_wait_ms / 1000):
+                while last is None or not same(job.point, job.value, last.value):
+                    last = await news.get()  # an older state may still have been on its way: wait on
+        return last
