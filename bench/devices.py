@@ -16,7 +16,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from bench.rows import Row, quantile, row
-from edge.bridges.assembly import build
+from edge.bridges.assembly import BrokerBuses, build
 from edge.bridges.ports import Detail, DeviceEvent
 from edge.bridges.settings import BridgesSettings
 from firmware_bridges.catalogue import load_all
@@ -207,7 +207,7 @@ class _Watched:
         self.supervisor = supervisor
 
 
-def _no_broker(bus: site_plan.MqttBus) -> Transport:
+def _no_broker(bus: BrokerBuses) -> Transport:
     raise AssertionError(f"this bench has no MQTT bus {bus.id}")
 
 

@@ -2,7 +2,8 @@
 
 A recording is JSON: {"descriptor", "source", "on", "raw", "readings", and for writable models "writes"}. `raw` is one
 of {"registers": {"input:11": 216}}, {"payload": "<the JSON text>"}, {"messages": [["tele/x/SENSOR", "<payload>"]]} (the
-device being called x), {"adverts": ["<hexadecimal>"]} and {"nodes": {"{root}.Enable": [true, 0]}} (value, status). `source` says who recorded it, and where; `on` what it was recorded on.
+device being called x), {"adverts": ["<hexadecimal>"]} and {"nodes": {"{root}.Enable": [true, 0]}} (value, status).
+`source` says who recorded it, and where; `on` what it was recorded on.
 """
 
 import json

@@ -229,7 +229,7 @@ def readings_of_payload(
 
 
 def readings_of_fields(descriptor: Descriptor, device: DeviceId, fields: Mapping[str, Any]) -> list[Reading]:
-    """Return a reading for each point that an advert's decoded fields speak of; None there means that it has no value."""
+    """Return a reading for each point that an advert's fields speak of; None there means that it has no value."""
     return [
         reading(point, device, judge(point, fields[point.path]))
         for point in descriptor.points
