@@ -70,6 +70,8 @@ class Capabilities:
     event_queue: bool
     writes: frozenset[PmsAction]
     folio: bool
+    early_ms: int = 0
+    """How long before the hour of arrival it starts a reservation: systems that know days alone do so all day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class FolioLine:
     external_id: str
     text: str
     minor: int
-    currency: str
+    currency: str | None
     at_ms: int
 
 
@@ -221,4 +223,8 @@ class PmsAdapter(Protocol):
 
     async def pending(self) -> list[Hint]:
         """Take the hints that the PMS kept for us. They are gone there once this returns: store them."""
+        ...
+
+    async def ensure_subscribed(self) -> int:
+        """See that the PMS pushes to us, where it lets us say so; return how many subscriptions had vanished."""
         ...

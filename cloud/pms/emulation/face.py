@@ -8,13 +8,15 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Required, TypedDict
 from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
 
 import httpx
 import msgspec
 
 from cloud.pms.emulation.hotel import Forbidden, Hotel, Missing, Reservation, Rules
+from cloud.pms.reading import HouseTime
 from kit.clock import Clock
 from kit.dice import Dice
 
@@ -115,11 +117,26 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class Parts(TypedDict, total=False):
+    """What a face is made of (see `Face.__init__`), for faces that add something."""
+
+    rooms: Required[list[str]]
+    reservations: Required[int]
+    credentials: Required[Credentials]
+    clock: Required[Clock]
+    dice: Required[Dice]
+    push: Required[Push | None]
+    knobs: Knobs | None
+    rules: Rules | None
+    zone: str
+
+
 class Face:
     """The wire around a hotel. A vendor says: `admit`, `operation`, `do`, `sorry`, `push_body`, `shown_json`."""
 
     LIMIT: ClassVar[tuple[int, int]] = (200, 30_000)
     """Requests, and the window in ms, of the vendor's own limit."""
+    NUMERIC_IDS: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -132,16 +149,22 @@ class Face:
         push: Push | None,
         knobs: Knobs | None = None,
         rules: Rules | None = None,
+        zone: str = "Europe/Vienna",
     ) -> None:
         self._clock, self._dice, self._push = clock, dice, push
         self._credentials = credentials
+        self.time = HouseTime(ZoneInfo(zone))
         self._ahead_ms = 0
         self._requests: deque[int] = deque()
         self._pushing: set[asyncio.Task[None]] = set()
         self.knobs = knobs or Knobs()
+        self.bend: Callable[[Reservation, dict[str, Any]], dict[str, Any]] = lambda _found, row: row
+        """What becomes of a reservation's row on its way out, for whoever wants nonsense."""
         self.calls: dict[str, int] = {}
         self.pushed = {"sent": 0, "dropped": 0, "doubled": 0, "failed": 0}
-        self.hotel = Hotel(dice=dice, now_ms=self.now_ms, rooms=rooms, rules=rules or Rules())
+        self.hotel = Hotel(
+            dice=dice, now_ms=self.now_ms, rooms=rooms, rules=rules or Rules(), numeric_ids=self.NUMERIC_IDS
+        )
         self.hotel.populate(reservations)
         self.hotel.changed = self._changed
 
@@ -195,6 +218,10 @@ class Face:
         """Return a reservation as the wire has it, for whoever watches a rehearsal."""
         raise NotImplementedError
 
+    def row(self, found: Reservation) -> dict[str, Any]:
+        """Return a reservation as it leaves."""
+        return self.bend(found, self.shown_json(found))
+
     # The wire
 
     async def answer(self, ask: Ask) -> Reply:
@@ -232,6 +259,19 @@ class Face:
         made.append(now_ms)
         if self._dice.uniform(0, 1) < self.knobs.limited:
             raise WireError(429, "Too many requests.", retry_after_s=self.knobs.retry_after_s)
+
+    def name_of(self, found: Reservation) -> str:
+        """Return the guest's whole name."""
+        guest = self.hotel.customers[found.account_id]
+        return " ".join(part for part in (guest["FirstName"], guest["LastName"]) if part)
+
+    def guests_named(self, name: str) -> list[dict[str, Any]]:
+        """Return the guests whose name holds a text, whatever its case; none for an empty text."""
+        wanted = name.casefold()
+        guests = self.hotel.customers.values()
+        return [
+            each for each in guests if wanted and wanted in f"{each['FirstName'] or ''} {each['LastName']}".casefold()
+        ]
 
     def shown(self, found: Reservation) -> Reservation:
         """Return what a read sees of a reservation: now and then what was before its last change."""

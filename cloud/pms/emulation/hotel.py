@@ -95,6 +95,8 @@ class Hotel:
     now_ms: Callable[[], int]
     rooms: Sequence[str]
     rules: Rules = field(default_factory=Rules)
+    numeric_ids: bool = False
+    """Ids are numbers in most systems, UUIDs in Mews."""
     changed: Callable[[str, str], None] = lambda _kind, _id: None
     reservations: dict[str, Reservation] = field(default_factory=dict)
     resources: dict[str, Resource] = field(default_factory=dict)
@@ -160,14 +162,14 @@ class Hotel:
         self.changed("ServiceOrderUpdated", made.id)
         return made
 
-    def start(self, reservation_id: str) -> Reservation:
-        """Check in. Raises Missing, Forbidden."""
+    def start(self, reservation_id: str, *, by_day: bool = False) -> Reservation:
+        """Check in; `by_day`: from the first hour of its day (UTC) on. Raises Missing, Forbidden."""
         found = self.reservation(reservation_id)
         if found.state != "Confirmed":
             raise Forbidden(f"Reservation {found.number} is {found.state}, not Confirmed.")
         if found.resource_id is None:
             raise Forbidden("No space is assigned.")
-        if found.start_ms > self.now_ms():
+        if (found.start_ms // DAY_MS * DAY_MS if by_day else found.start_ms) > self.now_ms():
             raise Forbidden("The reservation starts in the future.")
         if self.rules.require_inspected and self.resources[found.resource_id].state != "Inspected":
             raise Forbidden("The space is not inspected.")
@@ -247,6 +249,8 @@ class Hotel:
         return found
 
     def _id(self) -> str:
+        if self.numeric_ids:
+            return str(self.dice.integer(10**11, 10**12 - 1))
         raw = bytearray(self.dice.bytes(16))
         raw[6], raw[8] = raw[6] & 0x0F | 0x40, raw[8] & 0x3F | 0x80
         text = raw.hex()

@@ -182,6 +182,10 @@ class MewsAdapter:
         """See the port: Mews keeps no queue."""
         return []
 
+    async def ensure_subscribed(self) -> int:
+        """See the port: Mews is told of our address by a person."""
+        return 0
+
     async def _listed(self, interval: str, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
         step_ms = INTERVAL_MOST // timedelta(milliseconds=1)
         for start_ms in range(from_ms, until_ms, step_ms):

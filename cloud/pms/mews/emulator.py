@@ -22,6 +22,7 @@ class Emulator(Face):
     """Mews around a hotel."""
 
     LIMIT: ClassVar[tuple[int, int]] = (200, 30_000)
+    NUMERIC_IDS: ClassVar[bool] = False
 
     def operation(self, ask: Ask) -> str:
         """See Face."""
@@ -86,14 +87,8 @@ class Emulator(Face):
                 found = [each for key, each in self.hotel.customers.items() if key in ids]
                 return self._page("Customers", found, body)
             case "customers/search":
-                wanted = str(body.get("Name") or "").casefold()
-                return {
-                    "Customers": [
-                        {"Customer": each}
-                        for each in self.hotel.customers.values()
-                        if wanted and wanted in f"{each['FirstName'] or ''} {each['LastName']}".casefold()
-                    ][:100]
-                }
+                found = self.guests_named(str(body.get("Name") or ""))
+                return {"Customers": [{"Customer": each} for each in found[:100]]}
             case "resources/getAll":
                 rooms = sorted(self.hotel.resources.values(), key=lambda each: (-each.updated_ms, each.name))
                 return self._page("Resources", [_resource_json(each) for each in rooms], body)
@@ -134,7 +129,7 @@ class Emulator(Face):
         if (span := intervals["ScheduledStartUtc"]) is not None:
             shown = [each for each in shown if span[0] <= each.start_ms <= span[1]]
         shown.sort(key=lambda each: (-each.updated_ms, each.id))
-        return self._page("Reservations", [self.shown_json(each) for each in shown], body)
+        return self._page("Reservations", [self.row(each) for each in shown], body)
 
     def _update_resources(self, body: dict[str, Any]) -> dict[str, Any]:
         updates = body.get("ResourceUpdates")

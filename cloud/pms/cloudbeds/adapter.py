@@ -1,0 +1,331 @@
+"""The adapter to Cloudbeds: asks its API, answers in our words. Shell around wire.py.
+
+Limits of Cloudbeds: 5 requests a second for a property (we keep to 4), pages of at most 100. GET with a query, POST
+with a form, an api key in a header; an error may come as HTTP 200 with `success` false.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+import httpx
+import msgspec
+
+from cloud.pms.cloudbeds import wire
+from cloud.pms.exchange import Exchange
+from cloud.pms.port import (
+    Capabilities,
+    FolioLine,
+    Hint,
+    ItemError,
+    Page,
+    PmsAction,
+    PmsCannotError,
+    PmsGuest,
+    PmsRefusedError,
+    PmsReservation,
+    PmsRoom,
+    Rooms,
+)
+from cloud.pms.reading import HouseTime, UnreadableError, item
+from cloud.stays.reservation import Housekeeping
+from kit.clock import Clock
+from protocols.errors import PeerProtocolError
+
+REQUESTS_MOST: Final = 4
+WINDOW_MS: Final = 1_000
+PAGES_MOST: Final = 1_000
+T = TypeVar("T")
+
+
+class CloudbedsAdapter:
+    """One property's connection to Cloudbeds.
+
+    Args:
+        platform: address in front of /api/v1.3, such as https://api.cloudbeds.com.
+        api_key: of this property.
+        time: the property's wall clock; Cloudbeds writes every time in it.
+        callback: our own address for webhooks; None: somebody else subscribes.
+    """
+
+    system = "cloudbeds"
+    capabilities = Capabilities(
+        pushes=True,
+        changed_since=True,
+        event_queue=False,
+        writes=frozenset(PmsAction),
+        folio=True,
+        early_ms=15 * 3_600_000,
+    )
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        platform: str,
+        api_key: str,
+        time: HouseTime,
+        clock: Clock,
+        callback: str | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._base, self._time, self._clock, self._callback = platform.rstrip("/") + wire.API, time, clock, callback
+        self._headers = {"x-api-key": api_key}
+        self._exchange = Exchange(
+            http, label="Cloudbeds", clock=clock, sleep=sleep, most=REQUESTS_MOST, window_ms=WINDOW_MS, said=_said
+        )
+
+    def hints(self, raw: bytes) -> list[Hint]:
+        """See the port."""
+        return wire.hints(raw)
+
+    async def rooms(self) -> Rooms:
+        """See the port. A room without a condition is told of: guessing would call it ready."""
+        now_ms = self._clock.wall_ms()
+        conditions: dict[str, wire.RoomCondition] = {}
+        found: list[PmsRoom] = []
+        errors: list[ItemError] = []
+        rows = [each async for each in self._rows("getRooms", {})]
+        async for raw in self._rows("getHousekeepingStatus", {}, patient=True):
+            said = item(raw, wire.RoomCondition, "resource", "roomID", strict=False)
+            if isinstance(said, ItemError):
+                errors.append(said)
+            else:
+                conditions[said.roomID] = said
+        bad = {each.external_id for each in errors}
+        for raw in rows:
+            told = item(raw, wire.HotelRoom, "resource", "roomID", strict=False)
+            if isinstance(told, wire.HotelRoom) and told.roomID in bad:
+                continue
+            one = told if isinstance(told, ItemError) else wire.room(told, conditions.get(told.roomID), now_ms=now_ms)
+            errors.append(one) if isinstance(one, ItemError) else found.append(one)
+        return Rooms(tuple(found), tuple(errors))
+
+    async def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """See the port."""
+        since, until = self._time.span(since_ms, until_ms + 999)
+        async for page in self._pages({"modifiedFrom": since, "modifiedTo": until}):
+            yield page
+
+    async def colliding(self, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """See the port."""
+        asked = {"checkInTo": self._time.day(until_ms), "checkOutFrom": self._time.day(from_ms)}
+        async for page in self._pages(asked):
+            yield _kept(page, lambda each: each.arrival_ms < until_ms and each.departure_ms > from_ms)
+
+    async def arriving(self, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """See the port."""
+        asked = {"checkInFrom": self._time.day(from_ms), "checkInTo": self._time.day(until_ms)}
+        async for page in self._pages(asked):
+            yield _kept(page, lambda each: from_ms <= each.arrival_ms <= until_ms)
+
+    async def get(self, external_ids: Sequence[str]) -> Page:
+        """See the port. One call for each reservation: Cloudbeds takes no list of ids."""
+        pages = [
+            await self._read(each, patient=index > 0)
+            for index, each in enumerate(dict.fromkeys(wire.parent(each) for each in external_ids))
+        ]
+        return Page(
+            tuple(each for page in pages for each in page.reservations),
+            tuple(each for page in pages for each in page.errors),
+        )
+
+    async def guest(self, external_id: str) -> PmsGuest | None:
+        """See the port."""
+        try:
+            answer = await self._get("getGuest", {"guestID": external_id})
+        except PmsRefusedError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+        said = self._data("getGuest", answer, wire.Guest)
+        return PmsGuest(said.guestID, wire.guest_name(said))
+
+    async def search_guests(self, name: str) -> list[PmsGuest]:
+        """See the port."""
+        found = []
+        async for raw in self._rows("getGuestList", {"guestName": name}):
+            said = item(raw, wire.Guest, "customer", "guestID", strict=False)
+            if isinstance(said, wire.Guest):
+                found.append(PmsGuest(said.guestID, wire.guest_name(said)))
+        return found
+
+    async def check_in(self, external_id: str) -> None:
+        """See the port. One room of a reservation comes in; the others do so for themselves."""
+        await self._post("postRoomCheckIn", await self._placed(external_id))
+
+    async def check_out(self, external_id: str) -> None:
+        """See the port."""
+        await self._post("postRoomCheckOut", await self._placed(external_id))
+
+    async def assign_room(self, external_id: str, room_external_id: str) -> None:
+        """See the port."""
+        form = {
+            "reservationID": wire.parent(external_id),
+            "subReservationID": external_id,
+            "newRoomID": room_external_id,
+            "adjustPrice": "false",
+        }
+        if (old := await self._room_of(external_id)) is not None:
+            form["oldRoomID"] = old
+        await self._post("postRoomAssign", form)
+
+    async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
+        """See the port. Blocks are Cloudbeds' own affair."""
+        if (condition := wire.CONDITION_OF.get(housekeeping)) is None:
+            raise PmsCannotError("Cloudbeds", f"a room that is {housekeeping}")
+        form = {"roomID": room_external_id, "roomCondition": condition}
+        if housekeeping is Housekeeping.PICKUP:
+            form["vacantPickup"] = "true"
+        await self._post("postHousekeepingStatus", form)
+
+    async def folio(self, external_id: str) -> tuple[FolioLine, ...]:
+        """See the port. Sums of the whole reservation."""
+        said = self._data("getReservation", await self._reservation(external_id), wire.Reservation)
+        try:
+            return wire.folio(said, at_ms=self._clock.wall_ms())
+        except UnreadableError as error:
+            raise PeerProtocolError(f"Cloudbeds getReservation: {error}") from error
+
+    async def pending(self) -> list[Hint]:
+        """See the port: Cloudbeds keeps no queue."""
+        return []
+
+    async def ensure_subscribed(self) -> int:
+        """See the port: subscriptions vanish when somebody disconnects and reconnects the app."""
+        if self._callback is None:
+            return 0
+        held = set()
+        async for raw in self._rows("getWebhooks", {}, patient=True):
+            said = item(raw, wire.Subscription, "resource")
+            if isinstance(said, wire.Subscription) and said.named()[1] == self._callback:
+                held.add(said.named()[0])
+        gone = [each for each in wire.EVENTS if each not in held]
+        for thing, action in gone:
+            form = {"object": thing, "action": action, "endpointUrl": self._callback}
+            await self._post("postWebhook", form, patient=True)
+        return len(gone)
+
+    async def _placed(self, external_id: str) -> dict[str, str]:
+        if (room := await self._room_of(external_id)) is None:
+            raise PmsRefusedError(409, f"reservation {external_id} has no room yet")
+        return {"reservationID": wire.parent(external_id), "subReservationID": external_id, "roomID": room}
+
+    async def _room_of(self, external_id: str) -> str | None:
+        page = await self._read(external_id, must=True)
+        return next((each.room_external_id for each in page.reservations if each.external_id == external_id), None)
+
+    async def _read(self, external_id: str, *, patient: bool = False, must: bool = False) -> Page:
+        try:
+            answer = await self._reservation(external_id, patient=patient)
+        except PmsRefusedError as error:
+            if error.status == httpx.codes.NOT_FOUND and not must:
+                return Page(())
+            raise
+        return self._page(item(answer.data, wire.Reservation, "reservation", "reservationID", strict=False))
+
+    async def _reservation(self, external_id: str, *, patient: bool = False) -> wire.Answer:
+        return await self._get("getReservation", {"reservationID": wire.parent(external_id)}, patient=patient)
+
+    def _page(self, said: wire.Reservation | ItemError) -> Page:
+        if isinstance(said, ItemError):
+            return Page((), (said,))
+        told = wire.reservations(said, self._time, now_ms=self._clock.wall_ms())
+        return Page(
+            tuple(each for each in told if isinstance(each, PmsReservation)),
+            tuple(each for each in told if isinstance(each, ItemError)),
+            () if said.guestID is None else (said.guestID,),
+        )
+
+    async def _pages(self, asked: Mapping[str, str]) -> AsyncIterator[Page]:
+        wanted = {**asked, "includeGuestsDetails": "false", "includeAllRooms": "true"}
+        async for rows in self._lists("getReservations", wanted):
+            pages = []
+            for raw in rows:
+                said = item(raw, wire.Reservation, "reservation", "reservationID", strict=False)
+                if isinstance(said, wire.Reservation) and said.is_vague():
+                    pages.append(await self._read(said.reservationID, patient=True))
+                else:
+                    pages.append(self._page(said))
+            yield Page(
+                tuple(each for page in pages for each in page.reservations),
+                tuple(each for page in pages for each in page.errors),
+                tuple(each for page in pages for each in page.guests),
+            )
+
+    async def _rows(
+        self, method: str, asked: Mapping[str, str], *, patient: bool = False
+    ) -> AsyncIterator[msgspec.Raw]:
+        """Yield the rows of a list; where they stand under the property's own row, those."""
+        async for rows in self._lists(method, asked, patient=patient):
+            for raw in rows:
+                try:
+                    nested = msgspec.json.decode(raw, type=_Nested).rooms
+                except (msgspec.MsgspecError, RecursionError):
+                    nested = None
+                for each in [raw] if nested is None else nested:
+                    yield each
+
+    async def _lists(
+        self, method: str, asked: Mapping[str, str], *, patient: bool = False
+    ) -> AsyncIterator[list[msgspec.Raw]]:
+        """Yield the pages of a list. A page that comes twice would go round for ever: PeerProtocolError."""
+        seen: set[bytes] = set()
+        for number in range(1, PAGES_MOST + 1):
+            paged = {**asked, "pageNumber": str(number), "pageSize": str(wire.PAGE_MOST)}
+            answer = await self._get(method, paged, patient=patient or number > 1)
+            rows = self._data(method, answer, list[msgspec.Raw])
+            yield rows
+            if number * wire.PAGE_MOST >= (answer.total or 0) or not rows:
+                return
+            if (content := bytes(answer.data)) in seen:
+                raise PeerProtocolError(f"Cloudbeds {method}: page {number} came twice, the list goes in circles")
+            seen.add(content)
+        raise PeerProtocolError(f"Cloudbeds {method}: the list does not end after {PAGES_MOST} pages")
+
+    async def _get(self, method: str, asked: Mapping[str, str], *, patient: bool = False) -> wire.Answer:
+        url = f"{self._base}{method}?{urlencode(asked)}" if asked else self._base + method
+        answer, content = await self._exchange.send(method, "GET", url, headers=self._headers, patient=patient)
+        return self._checked(method, answer, content)
+
+    async def _post(self, method: str, form: Mapping[str, str], *, patient: bool = False) -> None:
+        answer, content = await self._exchange.send(
+            method,
+            "POST",
+            self._base + method,
+            headers={**self._headers, "Content-Type": "application/x-www-form-urlencoded"},
+            content=urlencode(form).encode(),
+            patient=patient,
+        )
+        self._checked(method, answer, content)
+
+    def _checked(self, method: str, answer: httpx.Response, content: bytes) -> wire.Answer:
+        """Read an answer, and raise what stands in one that is none."""
+        said = self._exchange.decoded(method, answer, content, wire.Answer)
+        if said.success:
+            return said
+        message = (said.message or "no message")[:300]
+        raise PmsRefusedError(404 if "not found" in message.casefold() else 422, message)
+
+    def _data(self, method: str, answer: wire.Answer, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(answer.data, type=kind, strict=False)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise PeerProtocolError(f"Cloudbeds {method}: data: {error}") from error
+
+
+class _Nested(msgspec.Struct, frozen=True):
+    rooms: list[msgspec.Raw]
+
+
+def _kept(page: Page, fits: Callable[[PmsReservation], bool]) -> Page:
+    """Return a page without what a list by days brought too much."""
+    return Page(tuple(each for each in page.reservations if fits(each)), page.errors, page.guests)
+
+
+def _said(content: bytes) -> str:
+    try:
+        return msgspec.json.decode(content, type=wire.Answer).message or ""
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""

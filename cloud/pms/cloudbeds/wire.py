@@ -1,0 +1,259 @@
+# ruff: noqa: N815 - names as Cloudbeds writes them
+"""The Cloudbeds API 1.3's JSON as far as we use it. Source: developers.cloudbeds.com, design page pms.md B.2. Pure.
+
+A reservation there may hold several rooms, each with a life of its own: each is a reservation of ours, named by its
+subReservationID (the reservation's own id, then with -1, -2 behind it).
+"""
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from cloud.pms.port import FolioLine, Hint, HintKind, ItemError, PmsReservation, PmsRoom
+from cloud.pms.reading import Count, HouseTime, Id, Text, UnreadableError, display_name, line, minor_units
+from cloud.stays.reservation import Housekeeping, PmsStatus
+from protocols.errors import PeerProtocolError
+
+API: Final = "/api/v1.3/"
+PAGE_MOST: Final = 100
+Status = Literal["not_confirmed", "confirmed", "canceled", "cancelled", "checked_in", "checked_out", "no_show"]
+RoomStatus = Literal["cancelled", "canceled", "in_house", "checked_out", "not_checked_in"]
+Condition = Literal["dirty", "clean", "inspected"]
+
+_STATUS: Final[dict[str, PmsStatus]] = {
+    "not_confirmed": PmsStatus.OPTION,
+    "confirmed": PmsStatus.BOOKED,
+    "canceled": PmsStatus.CANCELLED,
+    "cancelled": PmsStatus.CANCELLED,
+    "checked_in": PmsStatus.IN_HOUSE,
+    "checked_out": PmsStatus.LEFT,
+    "no_show": PmsStatus.NO_SHOW,
+}
+_ROOM_STATUS: Final[dict[str, PmsStatus]] = {
+    "cancelled": PmsStatus.CANCELLED,
+    "canceled": PmsStatus.CANCELLED,
+    "in_house": PmsStatus.IN_HOUSE,
+    "checked_out": PmsStatus.LEFT,
+}
+CONDITION_OF: Final[dict[Housekeeping, Condition]] = {
+    Housekeeping.DIRTY: "dirty",
+    Housekeeping.PICKUP: "dirty",
+    Housekeeping.CLEAN: "clean",
+    Housekeeping.INSPECTED: "inspected",
+}
+_SUB: Final = re.compile(r"-[0-9]{1,3}\Z")
+EVENTS: Final = (
+    *(("reservation", action) for action in ("created", "status_changed", "dates_changed", "deleted")),
+    *(("reservation", action) for action in ("accommodation_status_changed", "accommodation_type_changed")),
+    *(("reservation", action) for action in ("accommodation_changed", "accommodation_removed")),
+    ("guest", "details_changed"),
+    ("housekeeping", "room_condition_changed"),
+    *(("roomblock", action) for action in ("created", "removed", "details_changed")),
+)
+"""What we subscribe to: (object, action)."""
+
+
+class Room(msgspec.Struct, frozen=True):
+    """One room of a reservation."""
+
+    roomID: Id | None = None
+    subReservationID: Id | None = None
+    roomStatus: RoomStatus | None = None
+    startDate: str | None = None
+    endDate: str | None = None
+    adults: Count | None = None
+    children: Count | None = None
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """A row of getReservations, or what getReservation answers."""
+
+    reservationID: Id
+    status: Status
+    startDate: str
+    endDate: str
+    dateModified: str | None = None
+    guestID: Id | None = None
+    guestName: Text | None = None
+    subReservationID: Id | None = None
+    adults: Count | None = None
+    children: Count | None = None
+    rooms: list[Room] = []
+    assigned: list[Room] = []
+    unassigned: list[Room] = []
+    balanceDetailed: dict[str, Any] | None = None
+
+    def parts(self) -> list[Room]:
+        """Return its rooms, those without a number too."""
+        return self.rooms or [*self.assigned, *self.unassigned] or [Room()]
+
+    def is_vague(self) -> bool:
+        """Tell whether it has several rooms and does not say which is which."""
+        parts = self.parts()
+        return len(parts) > 1 and any(each.subReservationID is None for each in parts)
+
+
+class HotelRoom(msgspec.Struct, frozen=True):
+    """A row of getRooms."""
+
+    roomID: Id
+    roomName: Text
+    roomBlocked: bool = False
+
+
+class RoomCondition(msgspec.Struct, frozen=True):
+    """A row of getHousekeepingStatus."""
+
+    roomID: Id
+    roomCondition: Condition
+    vacantPickup: bool = False
+
+
+class Guest(msgspec.Struct, frozen=True):
+    """A guest's profile."""
+
+    guestID: Id
+    firstName: Text | None = None
+    lastName: Text | None = None
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """What getWebhooks answers of one."""
+
+    event: dict[str, Any] | str | None = None
+    subscriptionData: dict[str, Any] | None = None
+    endpointUrl: str | None = None
+    object: str | None = None
+    action: str | None = None
+
+    def named(self) -> tuple[tuple[str, str], str]:
+        """Return ((object, action), address); empty where it does not say."""
+        address = self.endpointUrl or str((self.subscriptionData or {}).get("endpoint_url") or "")
+        if isinstance(self.event, dict):
+            return (str(self.event.get("entity") or ""), str(self.event.get("action") or "")), address
+        if isinstance(self.event, str) and self.event.count("/") == 1:
+            thing, action = self.event.split("/")
+            return (thing, action), address
+        return (self.object or "", self.action or ""), address
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Every answer. `success` false is an error, whatever the HTTP status says."""
+
+    success: bool
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    total: int | None = None
+    message: str | None = None
+
+
+def parent(external_id: str) -> str:
+    """Return the reservation that a room's reservation belongs to."""
+    return _SUB.sub("", external_id)
+
+
+def reservations(said: Reservation, time: HouseTime, *, now_ms: int) -> list[PmsReservation | ItemError]:
+    """Translate a reservation: one of ours for each of its rooms."""
+    found: list[PmsReservation | ItemError] = []
+    for part in said.parts():
+        external_id = part.subReservationID or said.subReservationID or said.reservationID
+        try:
+            found.append(_one(said, part, external_id, time, now_ms))
+        except UnreadableError as error:
+            found.append(ItemError(external_id, str(error)))
+    return found
+
+
+def _one(said: Reservation, part: Room, external_id: str, time: HouseTime, now_ms: int) -> PmsReservation:
+    start, end = part.startDate or said.startDate, part.endDate or said.endDate
+    arrival_ms, departure_ms = time.arrival_ms("startDate", start), time.departure_ms("endDate", end)
+    if departure_ms <= arrival_ms:
+        if start[:10] > end[:10]:
+            raise UnreadableError(f"ends {end[:40]} before it starts {start[:40]}")
+        departure_ms = arrival_ms + 3_600_000 * 8  # a day's use
+    if said.dateModified is None:
+        raise UnreadableError("dateModified is missing")
+    status = _STATUS[said.status]
+    if status in (PmsStatus.BOOKED, PmsStatus.IN_HOUSE, PmsStatus.LEFT) and part.roomStatus is not None:
+        status = _ROOM_STATUS.get(part.roomStatus, PmsStatus.BOOKED)
+    return PmsReservation(
+        external_id=external_id,
+        number=said.reservationID,
+        status=status,
+        room_external_id=part.roomID,
+        guest_name=None if said.guestName is None else display_name(said.guestName),
+        arrival_ms=arrival_ms,
+        departure_ms=departure_ms,
+        adults=said.adults if part.adults is None else part.adults,
+        children=said.children if part.children is None else part.children,
+        updated_ms=time.read("dateModified", said.dateModified, now_ms=now_ms),
+    )
+
+
+def room(said: HotelRoom, condition: RoomCondition | None, *, now_ms: int) -> PmsRoom | ItemError:
+    """Translate one room; Cloudbeds does not say since when it is so."""
+    name = line(said.roomName)
+    if not name:
+        return ItemError(said.roomID, f"roomName {said.roomName!r} has nothing to read", "resource")
+    if said.roomBlocked:
+        return PmsRoom(said.roomID, name, Housekeeping.OUT_OF_SERVICE, now_ms)
+    if condition is None:
+        return ItemError(said.roomID, "roomCondition is not told", "resource")
+    housekeeping = Housekeeping(condition.roomCondition)
+    if condition.vacantPickup and housekeeping is Housekeeping.DIRTY:
+        housekeeping = Housekeeping.PICKUP
+    return PmsRoom(said.roomID, name, housekeeping, now_ms)
+
+
+def folio(said: Reservation, *, at_ms: int) -> tuple[FolioLine, ...]:
+    """Return what the balance is made of: the 1.3 interface tells sums, no postings. Raises UnreadableError."""
+    sums = said.balanceDetailed or {}
+    lines = []
+    for name, sign in (("subTotal", 1), ("taxesFees", 1), ("additionalItems", 1), ("paid", -1)):
+        if name in sums and (minor := minor_units(f"balanceDetailed.{name}", sums[name])):
+            lines.append(FolioLine(name, name, sign * minor, None, at_ms))
+    return tuple(lines)
+
+
+_ID_KEYS: Final = {
+    "reservation": ("reservationID", "reservationId", "reservationID_str", "reservationId_str"),
+    "resource": ("roomID", "roomId", "roomID_str", "roomId_str"),
+}
+
+
+def hints(raw: bytes) -> list[Hint]:
+    """Read a webhook, whichever way its event writes its ids; kinds we do not follow are left out.
+
+    Raises:
+        PeerProtocolError: not a webhook of Cloudbeds.
+    """
+    try:
+        push = msgspec.json.decode(raw, type=dict[str, Any])
+        event = msgspec.convert(push.get("event"), Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]+/[a-z_A-Z]+$")])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PeerProtocolError(f"not a Cloudbeds webhook: {error}") from error
+    thing = event.partition("/")[0]
+    if thing in ("housekeeping", "roomblock"):
+        return [Hint("resource", _named(push, "resource") or "*")]
+    if thing not in ("reservation", "guest"):
+        return []
+    if (found := _named(push, "reservation")) is None:
+        if thing == "guest":
+            return []
+        raise PeerProtocolError(f"not a Cloudbeds webhook: {event} names no reservation")
+    return [Hint("reservation", found)]
+
+
+def _named(push: dict[str, Any], kind: HintKind) -> str | None:
+    for key in _ID_KEYS[kind]:
+        if push.get(key) not in (None, ""):
+            try:
+                return msgspec.convert(str(push[key]), Id)
+            except msgspec.ValidationError as error:
+                raise PeerProtocolError(f"not a Cloudbeds webhook: {key}: {error}") from error
+    return None
+
+
+def guest_name(said: Guest) -> str:
+    """Return a guest's name for one line."""
+    return display_name(said.firstName, said.lastName)
