@@ -7,7 +7,7 @@ that is the same use; only where no try was answered is the guest asked to try t
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -23,9 +23,10 @@ from kit.dice import Dice
 from protocols import cose
 from protocols.door.advert import SERVICE_UUID, Advert
 from protocols.door.bundle import Bundle, BundleDoor
+from protocols.door.fast import Resumption
 from protocols.door.frames import frame_bytes_for
 from protocols.door.messages import CertificateForm, Result
-from protocols.door.phone import ANSWER_WAIT_MS, CHALLENGE_WAIT_MS, Answer, PhoneExchange, Unlock
+from protocols.door.phone import ANSWER_WAIT_MS, CHALLENGE_WAIT_MS, Answer, PhoneExchange, Resume, Unlock
 from protocols.door.status import Status
 from protocols.errors import (
     CredentialRefusedError,
@@ -89,6 +90,8 @@ class Opening:
     detail: str = ""
     """For the log: what went wrong technically."""
     result: Result | None = None
+    fast: bool = False
+    """Without public-key work, because the lock knew the phone."""
 
     @property
     def spoken(self) -> str:
@@ -104,6 +107,7 @@ class Opening:
             "spoken": self.spoken,
             "detail": self.detail,
             "tries": self.tries,
+            "fast": self.fast,
             "phases": asdict(self.phases),
             "battery_percent": self.result and self.result.battery_percent,
             "audit_seq": self.result and self.result.audit_seq,
@@ -118,14 +122,18 @@ class GuestPhone:
         backend: Its Bluetooth.
         clock: Its clock.
         dice: For its key and its ephemeral keys; must be fit for keys outside tests.
+        resumes: Whether it asks locks to let it come back by FAST.
     """
 
-    def __init__(self, backend: BleBackend, clock: Clock, dice: Dice) -> None:
-        self._backend, self._clock, self._dice = backend, clock, dice
+    def __init__(self, backend: BleBackend, clock: Clock, dice: Dice, *, resumes: bool = True) -> None:
+        self._backend, self._clock, self._dice, self._resumes = backend, clock, dice, resumes
         self._bundle: Bundle | None = None
         self._sign: Callable[[bytes], bytes] | None = None
         self.public_key = ""
         self._certificate_known: set[bytes] = set()
+        self._resumptions: dict[bytes, Resumption] = {}
+        self._no_fast: set[bytes] = set()
+        """Locks that know no RESUME, or keep no pass for this grant."""
 
     def new_key(self) -> str:
         """Make a key pair, forgetting the old one and its bundle. Returns the public point, 66 hex digits."""
@@ -133,14 +141,19 @@ class GuestPhone:
         self._sign = lambda message: cose.sign_raw(key, message)
         self.public_key = compressed(key.public_key()).hex()
         self._bundle = None
-        self._certificate_known.clear()
+        self._forget()
         return self.public_key
 
     def load_bundle(self, document: object) -> Bundle:
         """Take over a bundle (or its renewal). Raises InvalidInputError or UnsupportedVersionError."""
         self._bundle = Bundle.from_document(document)
-        self._certificate_known.clear()
+        self._forget()
         return self._bundle
+
+    def _forget(self) -> None:
+        """Another grant: what locks were told of the one before is worth nothing."""
+        for known in (self._certificate_known, self._resumptions, self._no_fast):
+            known.clear()
 
     def preflight(self, door: str) -> Cause | None:
         """Say what stands in the way before anything is sent; None: nothing that a phone can know."""
@@ -220,9 +233,10 @@ class GuestPhone:
                 phases.subscribe_ms = times.subscribed_ms - times.connected_ms
             talk = _Talk(link, clock, phases)
             known = lock_id in self._certificate_known
+            first = self._unlock(bundle, sign, user_verified, whole=not known)
             exchange = PhoneExchange(
                 wanted.keys,
-                self._unlock(bundle, sign, user_verified, whole=not known),
+                replace(first, resumption=self._resumptions.get(lock_id)),
                 random=self._dice.bytes,
                 frame_bytes=frame_bytes_for(link.mtu_bytes),
                 now_ms=clock.now_ms(),
@@ -235,15 +249,38 @@ class GuestPhone:
             except CredentialRefusedError as refused:
                 phases.total_ms = clock.now_ms() - began_ms
                 return Opening(Ending.REFUSED, wanted.door, phases, tries, refused.reason)
-        phases.total_ms = clock.now_ms() - began_ms
+            finally:
+                self._keep(lock_id, exchange)
+            phases.total_ms = clock.now_ms() - began_ms
+            if answer.result.status is Status.OPENED and not answer.fast:
+                await self._resume(lock_id, _Talk(link, clock, Phases()), exchange)
         result = answer.result
         if result.status is Status.OPENED:
             self._certificate_known.add(lock_id)
-            return Opening(Ending.OPENED, wanted.door, phases, tries, result=result)
+            return Opening(Ending.OPENED, wanted.door, phases, tries, result=result, fast=answer.fast)
         reason = result.status.reason
         if reason is None:
             raise PeerProtocolError(f"the lock answered {result.status.name} to UNLOCK")
         return Opening(Ending.REFUSED, wanted.door, phases, tries, reason, result=result)
+
+    def _keep(self, lock_id: bytes, exchange: PhoneExchange) -> None:
+        if exchange.resumption is None:
+            self._resumptions.pop(lock_id, None)
+        else:
+            self._resumptions[lock_id] = exchange.resumption
+
+    async def _resume(self, lock_id: bytes, talk: "_Talk", exchange: PhoneExchange) -> None:
+        """The door is open: ask the lock to know us the next time. Whatever comes of it, the door stays open."""
+        if not self._resumes or lock_id in self._no_fast:
+            return
+        try:
+            exchange.ask(Resume(), now_ms=self._clock.now_ms())
+            answer = await talk.until_answered(exchange)
+        except (LinkLostError, ReplyTimeoutError, PeerProtocolError, CredentialRefusedError):
+            return
+        if answer.result.status is not Status.DONE:
+            self._no_fast.add(lock_id)
+        self._keep(lock_id, exchange)
 
     def _unlock(self, bundle: Bundle, sign: Callable[[bytes], bytes], user_verified: bool, *, whole: bool) -> Unlock:
         if whole:

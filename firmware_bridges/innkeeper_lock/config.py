@@ -59,6 +59,8 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drift_ppm: Ppm = 20.0
     crypto_ms: WaitMs = 45
     """What the lock's own processor takes for the public-key work of one command (door.md 6: Cortex-M4, warm)."""
+    fast_ms: WaitMs = 5
+    """The same for FAST, which takes hashes alone."""
     motor_ms: WaitMs = 250
     relock_ms: WaitMs = 5_000
     """How long the bolt stays drawn."""

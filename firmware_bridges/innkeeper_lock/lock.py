@@ -367,9 +367,9 @@ class Conversation:
             lock.fact("fault", self, fault=step.fault)
         if step.status is None:
             return
-        await asyncio.sleep(lock.knobs.crypto_ms / 1_000)
+        await asyncio.sleep((lock.knobs.fast_ms if step.quick else lock.knobs.crypto_ms) / 1_000)
         reason = step.status.reason
-        lock.fact("answered", self, status=step.status.name.lower(), reason=reason and reason.value)
+        lock.fact("answered", self, status=step.status.name.lower(), reason=reason and reason.value, quick=step.quick)
         if step.motor:
             lock.draw_bolt(self)
         lock.refresh_advert()

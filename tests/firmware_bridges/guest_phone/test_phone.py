@@ -51,6 +51,47 @@ async def test_a_lock_that_forgot_the_certificate_asks_for_it_on_the_same_link(t
         assert (opening.ending, opening.tries) == (Ending.OPENED, 1)
 
 
+@pytest.mark.requirement("P2")
+async def test_who_was_let_in_once_comes_back_by_fast_and_so_after_the_locks_power_went(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101", "door-pool")
+        lock = hotel.emulator.locks["door-101"]
+        assert [(await phone.open("door-101")).fast for _ in range(3)] == [False, True, True]
+        assert [(await phone.open("door-pool")).fast for _ in range(2)] == [False, True]
+        assert len(lock.core.passes) == 1
+        kept = lock._file.read()
+        assert kept is not None
+        assert kept.core == lock.core  # durable: passes and all
+        await lock.lose_power()
+        no_clock = await phone.open("door-101")  # without certain time no pass is used: referred, on the same link
+        assert (no_clock.ending, no_clock.fast, no_clock.tries) == (Ending.OPENED, False, 1)
+        assert hotel.motors("door-101") == 4
+
+
+@pytest.mark.requirement("P5")
+async def test_a_pass_that_the_lock_has_no_more_costs_a_full_exchange_on_the_same_link(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        assert (await phone.open("door-101")).ending is Ending.OPENED
+        lock = hotel.emulator.locks["door-101"]
+        await lock._change(lambda memory: replace(memory, core=replace(memory.core, passes=())))
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.fast, opening.tries) == (Ending.OPENED, False, 1)
+        assert (await phone.open("door-101")).fast
+        await hotel.emulator._obey("set", {"do": "set", "door": "door-101", "privacy": True})
+        refused = await phone.open("door-101")
+        assert (refused.ending, refused.cause) == (Ending.REFUSED, RefusalReason.PRIVACY_ON)
+
+
+async def test_a_limited_grant_is_asked_about_once_and_then_goes_on_in_full(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101", uses_most=5)
+        for _ in range(3):
+            opening = await phone.open("door-101")
+            assert (opening.ending, opening.fast) == (Ending.OPENED, False)
+        assert hotel.emulator.locks["door-101"].core.passes == ()
+
+
 async def test_common_doors_open_by_zone(tmp_path: Path) -> None:
     async with world(tmp_path) as hotel:
         phone = await hotel.guest("door-101", "door-pool")
@@ -188,6 +229,16 @@ async def test_a_lost_answer_is_asked_for_again_in_the_same_tap_and_costs_one_us
         opening = await phone.open("door-101")
         assert (opening.ending, opening.cause, opening.tries) == (Ending.OPENED, None, 2)
         assert [count for _, count, _ in hotel.emulator.locks["door-101"].core.uses] == ([1] if flags else [])
+
+
+async def test_a_fast_answer_that_was_lost_is_asked_for_again_by_fast(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        assert (await phone.open("door-101")).ending is Ending.OPENED
+        for _ in range(2):
+            losing_answers(hotel, 1)
+            opening = await phone.open("door-101")
+            assert (opening.ending, opening.fast, opening.tries) == (Ending.OPENED, True, 2)
 
 
 @pytest.mark.requirement("P11")
