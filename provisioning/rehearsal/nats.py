@@ -29,6 +29,11 @@ POLL_S: Final = 0.02
 LOG_TAIL_LINES: Final = 15
 PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 STORE_BYTES_MAX: Final = 256 * 1024 * 1024
+ACK_WAIT: Final = "2s"
+"""What was in flight to a client that went away is sent again after this; by itself nats-server waits 30 s, and what
+is newer overtakes it."""
+CONSUMERS_MAX: Final = 100_000
+"""Of one stream: a QoS 1 subscription takes one, one that ends in `#` two; nats-server 2.15 itself stops at 1,000."""
 _FIRST_PORT: Final = 15_000
 _PORTS: Final = 17_000
 _calls = itertools.count()
@@ -133,13 +138,17 @@ class Nats:
 
     def configuration(self, client_port: int) -> str:
         """Return the server's configuration, in NATS' superset of JSON."""
-        mqtt: dict[str, object] = {"host": self.host, "port": self.port}
+        mqtt: dict[str, object] = {"host": self.host, "port": self.port, "ack_wait": ACK_WAIT}
         server: dict[str, object] = {
             "server_name": "innkeeper-cloud",
             "host": self.host,
             "port": client_port,
             "max_payload": PAYLOAD_BYTES_MAX,
-            "jetstream": {"store_dir": str(self._folder / "jetstream"), "max_file_store": STORE_BYTES_MAX},
+            "jetstream": {
+                "store_dir": str(self._folder / "jetstream"),
+                "max_file_store": STORE_BYTES_MAX,
+                "limits": {"default_max_consumers": CONSUMERS_MAX},
+            },
             "mqtt": mqtt,
         }
         if self._tls is not None:
