@@ -67,8 +67,9 @@ class Exchange:
         headers: Mapping[str, str],
         content: bytes | None = None,
         patient: bool = False,
+        empty: bool = False,
     ) -> tuple[httpx.Response, bytes]:
-        """Ask once and return what was answered with 200 or 201, unread; the bytes are empty for 204.
+        """Ask once and return what was answered with 200 or 201, unread. `empty`: 204 is as good.
 
         `patient`: in the middle of a list, wait for our own budget; to give up would lose the list.
         """
@@ -97,7 +98,7 @@ class Exchange:
             raise PmsFaultError(f"{name}: {status}")
         if status >= 400:
             raise PmsRefusedError(status, self._said(body)[:SAID_CHARACTERS_MOST] or "no readable message")
-        if status not in (httpx.codes.OK, httpx.codes.CREATED):
+        if status not in (httpx.codes.OK, httpx.codes.CREATED) and not (empty and status == httpx.codes.NO_CONTENT):
             raise PeerProtocolError(f"{name}: status {status}, not 200")
         return answer, body
 

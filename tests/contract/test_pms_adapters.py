@@ -23,6 +23,8 @@ from cloud.pms.emulation.server import build
 from cloud.pms.mews import emulator as mews
 from cloud.pms.mews import wire
 from cloud.pms.mews.adapter import MewsAdapter
+from cloud.pms.ohip import emulator as ohip
+from cloud.pms.ohip.adapter import OhipAdapter
 from cloud.pms.port import (
     Hint,
     ItemError,
@@ -94,7 +96,24 @@ def _cloudbeds(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapte
     )
 
 
+def _ohip(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
+    return OhipAdapter(
+        http,
+        platform="http://pms.invalid/",
+        client_id="client",
+        client_secret="access",
+        app_key=ohip.APP_KEY,
+        enterprise="NORTHLIGHT",
+        hotel=ohip.HOTEL,
+        external_system=ohip.EXTERNAL_SYSTEM,
+        time=VIENNA,
+        clock=clock,
+        sleep=sleep,
+    )
+
+
 VENDORS = {
+    "ohip": Vendor(ohip.Emulator, _ohip, True, "403: .*not Started", b"", rooms_at_once=39),
     "mews": Vendor(
         mews.Emulator, _mews, False, "403: .*not Started", b'{"Resources": [], "Cursor": "again"}', rooms_at_once=150
     ),

@@ -61,7 +61,7 @@ def build(emulator: Face) -> Litestar:
             )
         )
         return Response(
-            msgspec.json.encode(reply.body),
+            b"" if reply.status == 204 else msgspec.json.encode(reply.body),
             status_code=reply.status,
             headers=dict(reply.headers),
             media_type="application/json",

@@ -1,0 +1,340 @@
+"""The adapter to OPERA Cloud: asks the integration platform, answers in our words. Shell around wire.py.
+
+A bearer for an hour, an application key and the hotel in every call. There is no list by time of change: business
+events are taken from a queue that forgets them as it hands them over, and the neighbourhood of now is listed often.
+"""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import httpx
+import msgspec
+
+from cloud.pms.exchange import Exchange
+from cloud.pms.ohip import wire
+from cloud.pms.port import (
+    Capabilities,
+    FolioLine,
+    Hint,
+    ItemError,
+    Page,
+    PmsAction,
+    PmsCannotError,
+    PmsGuest,
+    PmsRefusedError,
+    PmsReservation,
+    PmsRoom,
+    Rooms,
+)
+from cloud.pms.reading import HouseTime, UnreadableError, display_name, item
+from cloud.pms.tokens import Bearer
+from cloud.stays.reservation import Housekeeping, PmsStatus
+from kit.clock import Clock
+from protocols.errors import PeerProtocolError
+
+REQUESTS_MOST: Final = 40
+WINDOW_MS: Final = 1_000
+PAGES_MOST: Final = 1_000
+EVENT_CALLS_MOST: Final = 50
+JSON: Final = "application/json"
+
+
+class OhipAdapter:
+    """One hotel's connection to OPERA Cloud.
+
+    Args:
+        platform: the environment's gateway, such as https://example.hospitality.oraclecloud.com.
+        client_id, client_secret, app_key: of our integration there.
+        enterprise: enterpriseId of the customer.
+        hotel: hotelId.
+        external_system: whose queue of business events is ours.
+        time: the property's wall clock.
+    """
+
+    system = "ohip"
+    capabilities = Capabilities(
+        pushes=False,
+        changed_since=False,
+        event_queue=True,
+        writes=frozenset(PmsAction),
+        folio=True,
+        early_ms=15 * 3_600_000,
+    )
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        platform: str,
+        client_id: str,
+        client_secret: str,
+        app_key: str,
+        enterprise: str,
+        hotel: str,
+        external_system: str,
+        time: HouseTime,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._base, self._hotel, self._system, self._time = platform.rstrip("/"), hotel, external_system, time
+        self._clock = clock
+        self._headers = {"x-app-key": app_key, "x-hotelid": hotel}
+        self._exchange = Exchange(
+            http, label="OHIP", clock=clock, sleep=sleep, most=REQUESTS_MOST, window_ms=WINDOW_MS, said=_said
+        )
+        basic = b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        self._bearer = Bearer(
+            self._exchange,
+            url=f"{self._base}/oauth/v1/tokens",
+            headers={"Authorization": f"Basic {basic}", "x-app-key": app_key, "enterpriseId": enterprise},
+            form=urlencode({"grant_type": "client_credentials", "scope": "urn:opc:hgbu:ws:__myscopes__"}).encode(),
+            clock=clock,
+        )
+
+    def hints(self, raw: bytes) -> list[Hint]:
+        """See the port. What reaches us is a message of the event stream."""
+        return wire.stream_hints(raw)
+
+    async def rooms(self) -> Rooms:
+        """See the port."""
+        now_ms = self._clock.wall_ms()
+        answer = await self._get("housekeepingOverview", f"hsk/v1/hotels/{self._h}/housekeepingOverview", {})
+        rows = wire.rows(answer, "room", "rooms", "housekeepingRooms")
+        if rows is None:
+            raise PeerProtocolError("OHIP housekeepingOverview: no list of rooms in the answer")
+        told = [wire.room(each, now_ms=now_ms) for each in rows]
+        return Rooms(
+            tuple(each for each in told if isinstance(each, PmsRoom)),
+            tuple(each for each in told if isinstance(each, ItemError)),
+        )
+
+    def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:  # noqa: ARG002
+        """See the port: OPERA Cloud has no such list. Raises PmsCannotError."""
+        raise PmsCannotError("OHIP", "reservations by time of change")
+
+    async def colliding(self, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """See the port."""
+        asked = {"arrivalEndDate": self._time.day(until_ms), "departureStartDate": self._time.day(from_ms)}
+        async for page in self._pages(asked):
+            yield _kept(page, lambda each: each.arrival_ms < until_ms and each.departure_ms > from_ms)
+
+    async def arriving(self, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """See the port."""
+        asked = {"arrivalStartDate": self._time.day(from_ms), "arrivalEndDate": self._time.day(until_ms)}
+        async for page in self._pages(asked):
+            yield _kept(page, lambda each: from_ms <= each.arrival_ms <= until_ms)
+
+    async def get(self, external_ids: Sequence[str]) -> Page:
+        """See the port. One call for each."""
+        pages = [await self._read(each, patient=index > 0) for index, each in enumerate(external_ids)]
+        return Page(
+            tuple(each for page in pages for each in page.reservations),
+            tuple(each for page in pages for each in page.errors),
+        )
+
+    async def guest(self, external_id: str) -> PmsGuest | None:
+        """See the port."""
+        try:
+            answer = await self._get("profiles", f"crm/v1/profiles/{quote(external_id, safe='')}", {})
+        except PmsRefusedError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+        return _guest(answer)
+
+    async def search_guests(self, name: str) -> list[PmsGuest]:
+        """See the port."""
+        answer = await self._get("profiles", "crm/v1/profiles", {"profileName": name, "limit": "50"})
+        rows = wire.rows(answer, "profileInfo") or []
+        found = [_guest(msgspec.json.decode(each)) for each in rows]
+        return [each for each in found if each is not None]
+
+    async def check_in(self, external_id: str) -> None:
+        """See the port."""
+        if (room := (await self._one(external_id)).room_external_id) is None:
+            raise PmsRefusedError(409, f"reservation {external_id} has no room yet")
+        body = {
+            "reservation": {
+                "roomId": room,
+                "ignoreWarnings": True,
+                "stopCheckin": False,
+                "printRegistration": False,
+            },
+            "fetchReservationInstruction": ["ReservationDetail"],
+        }
+        await self._write("checkIns", "POST", f"fof/v1/hotels/{self._h}/reservations/{_q(external_id)}/checkIns", body)
+
+    async def check_out(self, external_id: str) -> None:
+        """See the port."""
+        body = {
+            "reservation": {"eventType": "CheckOut", "checkoutInstr": {"ignoreWarnings": True}},
+            "verificationOnly": False,
+        }
+        path = f"csh/v1/hotels/{self._h}/reservations/{_q(external_id)}/checkOuts"
+        await self._write("checkOuts", "POST", path, body)
+
+    async def assign_room(self, external_id: str, room_external_id: str) -> None:
+        """See the port: two operations there, before and after the check-in."""
+        base = f"fof/v1/hotels/{self._h}/reservations/{_q(external_id)}"
+        criteria = {
+            "hotelId": self._hotel,
+            "reservationIdList": [{"id": external_id, "type": "Reservation"}],
+            "roomId": room_external_id,
+        }
+        if (await self._one(external_id)).status is PmsStatus.IN_HOUSE:
+            path = f"{base}/rooms/{_q(room_external_id)}/roomMoves"
+            await self._write("roomMoves", "PUT", path, {"criteria": criteria})
+            return
+        await self._write("roomAssignments", "POST", f"{base}/roomAssignments", {"criteria": criteria})
+
+    async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
+        """See the port."""
+        body = {"roomList": [room_external_id], "housekeepingRoomStatus": wire.CONDITION_OF[housekeeping]}
+        await self._write("rooms/status", "PUT", f"hsk/v1/hotels/{self._h}/rooms/status", body)
+
+    async def folio(self, external_id: str) -> tuple[FolioLine, ...]:
+        """See the port."""
+        path = f"csh/v1/hotels/{self._h}/reservations/{_q(external_id)}/folios"
+        answer = await self._get("folios", path, {"fetchInstructions": "Postings"})
+        try:
+            return wire.folio(answer, self._time, now_ms=self._clock.wall_ms())
+        except (UnreadableError, msgspec.ValidationError, TypeError) as error:
+            raise PeerProtocolError(f"OHIP folios: {error}") from error
+
+    async def pending(self) -> list[Hint]:
+        """See the port. An event that cannot be read is passed over: the list near now finds what it was about."""
+        found: dict[Hint, None] = {}
+        path = f"int/v1/externalSystem/{_q(self._system)}/hotels/{self._h}/businessEvents"
+        for _ in range(EVENT_CALLS_MOST):
+            answer = await self._get("businessEvents", path, {"limit": str(wire.EVENTS_A_CALL)}, patient=bool(found))
+            rows = wire.rows(answer, "businessEvents", "businessEvent") or []
+            for each in rows:
+                try:
+                    hint = wire.event_hint(each)
+                except PeerProtocolError:
+                    continue
+                if hint is not None:
+                    found[hint] = None
+            if len(rows) < wire.EVENTS_A_CALL:
+                break
+        return list(found)
+
+    async def ensure_subscribed(self) -> int:
+        """See the port: which events go to our queue is set up in OPERA Cloud."""
+        return 0
+
+    @property
+    def _h(self) -> str:
+        return _q(self._hotel)
+
+    async def _one(self, external_id: str) -> PmsReservation:
+        page = await self._read(external_id, must=True)
+        if not page.reservations:
+            raise PeerProtocolError(f"OHIP reservations/{external_id}: {page.errors[0].problem}")
+        return page.reservations[0]
+
+    async def _read(self, external_id: str, *, patient: bool = False, must: bool = False) -> Page:
+        path = f"rsv/v1/hotels/{self._h}/reservations/{_q(external_id)}"
+        try:
+            answer = await self._get("reservations", path, {"fetchInstructions": "Reservation"}, patient=patient)
+        except PmsRefusedError as error:
+            if error.status == httpx.codes.NOT_FOUND and not must:
+                return Page(())
+            raise
+        return self._page(answer)
+
+    def _page(self, answer: object) -> Page:
+        rows = wire.rows(answer, "reservationInfo", "reservation")
+        if rows is None:
+            raise PeerProtocolError("OHIP reservations: no reservationInfo in the answer")
+        now_ms = self._clock.wall_ms()
+        found: list[PmsReservation] = []
+        errors: list[ItemError] = []
+        for raw in rows:
+            said = item(raw, wire.Reservation, "reservation", strict=False)
+            if isinstance(said, ItemError):
+                errors.append(ItemError(wire.id_of_raw(raw), said.problem))
+                continue
+            one = wire.reservation(said, self._time, now_ms=now_ms)
+            errors.append(one) if isinstance(one, ItemError) else found.append(one)
+        return Page(tuple(found), tuple(errors))
+
+    async def _pages(self, asked: Mapping[str, str]) -> AsyncIterator[Page]:
+        path = f"rsv/v1/hotels/{self._h}/reservations"
+        offset = 0
+        for _ in range(PAGES_MOST):
+            paged = {**asked, "limit": str(wire.PAGE_ITEMS), "offset": str(offset)}
+            answer = await self._get("reservations", path, paged, patient=offset > 0)
+            page = self._page(answer)
+            yield page
+            count = len(page.reservations) + len(page.errors)
+            if not wire.flag(answer, "hasMore"):
+                return
+            if not count:
+                raise PeerProtocolError("OHIP reservations: an empty page says that there is more")
+            offset += count
+        raise PeerProtocolError(f"OHIP reservations: the list does not end after {PAGES_MOST} pages")
+
+    async def _get(self, name: str, path: str, asked: Mapping[str, str], *, patient: bool = False) -> Any:  # noqa: ANN401
+        url = f"{self._base}/{path}" + (f"?{urlencode(asked)}" if asked else "")
+        answer, content = await self._bearer.use(
+            lambda token: self._exchange.send(
+                name, "GET", url, headers={**self._headers, "Authorization": f"Bearer {token}"}, patient=patient
+            ),
+            patient=patient,
+        )
+        return self._exchange.decoded(name, answer, content, dict[str, Any])
+
+    async def _write(self, name: str, method: str, path: str, body: Mapping[str, Any]) -> None:
+        await self._bearer.use(
+            lambda token: self._exchange.send(
+                name,
+                method,
+                f"{self._base}/{path}",
+                headers={**self._headers, "Authorization": f"Bearer {token}", "Content-Type": JSON},
+                content=msgspec.json.encode(body),
+                empty=True,
+            ),
+            patient=False,
+        )
+
+
+def _q(part: str) -> str:
+    return quote(part, safe="")
+
+
+def _kept(page: Page, fits: Callable[[PmsReservation], bool]) -> Page:
+    """Return a page without what a list by days brought too much."""
+    return Page(tuple(each for each in page.reservations if fits(each)), page.errors, page.guests)
+
+
+class _ProfileName(msgspec.Struct, frozen=True):
+    givenName: str | None = None  # noqa: N815
+    surname: str | None = None
+
+
+def _guest(answer: object) -> PmsGuest | None:
+    ids = wire.rows(answer, "profileIdList") or []
+    names = wire.rows(answer, "personName") or []
+    try:
+        found = next(each for each in (msgspec.json.decode(raw, type=wire.UniqueId, strict=False) for raw in ids))
+        name = msgspec.json.decode(names[0], type=_ProfileName)
+    except (msgspec.MsgspecError, StopIteration, IndexError):
+        return None
+    return PmsGuest(found.id, display_name(name.givenName, name.surname))
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    title: str = ""
+    detail: str = ""
+
+
+def _said(content: bytes) -> str:
+    try:
+        told = msgspec.json.decode(content, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+    return told.detail or told.title

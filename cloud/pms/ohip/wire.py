@@ -1,0 +1,251 @@
+# ruff: noqa: N815 - names as Oracle writes them
+"""The Oracle Hospitality Integration Platform's JSON as far as we use it.
+
+Source: the Swagger documents of oracle/hospitality-api-docs and design page pms.md B.3. Pure. Some lists come one
+level deeper in one edition than in another; they are found by what they hold.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+import msgspec
+
+from cloud.pms.port import FolioLine, Hint, ItemError, PmsReservation, PmsRoom
+from cloud.pms.reading import Count, HouseTime, Id, Text, UnreadableError, display_name, line, minor_units
+from cloud.stays.reservation import Housekeeping, PmsStatus
+from protocols.errors import PeerProtocolError
+
+PAGE_ITEMS: Final = 100
+EVENTS_A_CALL: Final = 20
+DEPTH_MOST: Final = 6
+_STATUS: Final[dict[str, PmsStatus]] = {
+    "Requested": PmsStatus.OPTION,
+    "Waitlisted": PmsStatus.OPTION,
+    "Reserved": PmsStatus.BOOKED,
+    "DueIn": PmsStatus.BOOKED,
+    "InHouse": PmsStatus.IN_HOUSE,
+    "Walkin": PmsStatus.IN_HOUSE,
+    "DueOut": PmsStatus.IN_HOUSE,
+    "PendingCheckout": PmsStatus.IN_HOUSE,
+    "CheckedOut": PmsStatus.LEFT,
+    "Cancelled": PmsStatus.CANCELLED,
+    "NoShow": PmsStatus.NO_SHOW,
+}
+Status = Literal[
+    "Requested", "Waitlisted", "Reserved", "DueIn", "InHouse", "Walkin", "DueOut", "PendingCheckout", "CheckedOut",
+    "Cancelled", "NoShow",
+]  # fmt: skip
+Condition = Literal["Clean", "Dirty", "Pickup", "Inspected", "OutOfOrder", "OutOfService"]
+HOUSEKEEPING: Final[dict[Condition, Housekeeping]] = {
+    "Clean": Housekeeping.CLEAN,
+    "Dirty": Housekeeping.DIRTY,
+    "Pickup": Housekeeping.PICKUP,
+    "Inspected": Housekeeping.INSPECTED,
+    "OutOfOrder": Housekeeping.OUT_OF_ORDER,
+    "OutOfService": Housekeeping.OUT_OF_SERVICE,
+}
+CONDITION_OF: Final[dict[Housekeeping, Condition]] = {ours: theirs for theirs, ours in HOUSEKEEPING.items()}
+
+
+class UniqueId(msgspec.Struct, frozen=True):
+    """An id and what it is the id of."""
+
+    id: Id
+    type: str | None = None
+
+
+class RoomStay(msgspec.Struct, frozen=True):
+    """When and where."""
+
+    arrivalDate: str
+    departureDate: str
+    roomId: Id | None = None
+    adultCount: Count | None = None
+    childCount: Count | None = None
+
+
+class ReservationGuest(msgspec.Struct, frozen=True):
+    """Who."""
+
+    givenName: Text | None = None
+    surname: Text | None = None
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """An item of `reservations.reservationInfo`."""
+
+    reservationIdList: list[UniqueId]
+    roomStay: RoomStay
+    reservationStatus: Status
+    lastModifyDateTime: str
+    reservationGuest: ReservationGuest | None = None
+
+    def id_of(self, kind: str) -> str | None:
+        """Return its id of one kind."""
+        return next((each.id for each in self.reservationIdList if each.type == kind), None)
+
+
+class _Event(msgspec.Struct, frozen=True):
+    moduleName: str
+    primaryKey: Id | None = None
+
+
+_MODULES: Final[dict[str, Literal["reservation", "resource"]]] = {
+    "reservation": "reservation",
+    "housekeeping": "resource",
+    "room": "resource",
+    "rooms": "resource",
+}
+
+
+def rows(answer: object, *names: str) -> list[msgspec.Raw] | None:
+    """Find a list by its name, however deep it lies; None where it is not."""
+    for depth, found in _dicts(answer):
+        for name in names:
+            if depth <= DEPTH_MOST and isinstance(found.get(name), list):
+                return [msgspec.Raw(msgspec.json.encode(each)) for each in found[name]]
+    return None
+
+
+def flag(answer: object, name: str) -> bool:
+    """Find a truth by its name, wherever it stands; False where it does not."""
+    return any(found.get(name) is True for depth, found in _dicts(answer) if depth <= DEPTH_MOST)
+
+
+def _dicts(answer: object) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of an answer, the outer ones first."""
+    level: list[object] = [answer]
+    for depth in range(DEPTH_MOST + 1):
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                yield depth, each
+                inner.extend(each.values())
+        level = inner
+
+
+def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReservation | ItemError:
+    """Translate one reservation."""
+    external_id = said.id_of("Reservation")
+    if external_id is None:
+        return ItemError(
+            said.reservationIdList[0].id if said.reservationIdList else "(no readable id)",
+            "reservationIdList holds no id of type Reservation",
+        )
+    stay, guest = said.roomStay, said.reservationGuest
+    try:
+        arrival_ms = time.arrival_ms("arrivalDate", stay.arrivalDate)
+        departure_ms = time.departure_ms("departureDate", stay.departureDate)
+        if departure_ms <= arrival_ms:
+            if stay.arrivalDate[:10] > stay.departureDate[:10]:
+                raise UnreadableError(f"ends {stay.departureDate[:40]} before it starts {stay.arrivalDate[:40]}")
+            departure_ms = arrival_ms + 8 * 3_600_000  # a day's use
+        updated_ms = time.read("lastModifyDateTime", said.lastModifyDateTime, now_ms=now_ms)
+    except UnreadableError as error:
+        return ItemError(external_id, str(error))
+    return PmsReservation(
+        external_id=external_id,
+        number=said.id_of("Confirmation"),
+        status=_STATUS[said.reservationStatus],
+        room_external_id=stay.roomId,
+        guest_name=None if guest is None else display_name(guest.givenName, guest.surname),
+        arrival_ms=arrival_ms,
+        departure_ms=departure_ms,
+        adults=stay.adultCount,
+        children=stay.childCount,
+        updated_ms=updated_ms,
+    )
+
+
+def id_of_raw(raw: bytes | msgspec.Raw) -> str:
+    """Return what a reservation that cannot be read calls itself."""
+    try:
+        told = msgspec.json.decode(raw, type=dict[str, Any]).get("reservationIdList")
+        return next(str(each["id"])[:64] for each in told or () if each.get("type") == "Reservation")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, KeyError, TypeError):
+        return "(no readable id)"
+    except StopIteration:
+        return "(no readable id)"
+
+
+def room(raw: bytes | msgspec.Raw, *, now_ms: int) -> PmsRoom | ItemError:
+    """Translate one room of the housekeeping overview; its number is its id."""
+    try:
+        told = msgspec.json.decode(raw, type=dict[str, Any])
+        external_id = msgspec.convert(told.get("roomId"), Id, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return ItemError("(no readable id)", str(error), "resource")
+    for depth, found in _dicts(told):
+        status = found.get("housekeepingRoomStatus")
+        if depth <= DEPTH_MOST and isinstance(status, str):
+            housekeeping = HOUSEKEEPING.get(status)  # type: ignore[call-overload]
+            if housekeeping is None:
+                return ItemError(external_id, f"housekeepingRoomStatus {status[:40]!r} is not known", "resource")
+            return PmsRoom(external_id, line(external_id), housekeeping, now_ms)
+    return ItemError(external_id, "housekeepingRoomStatus is missing", "resource")
+
+
+class _Money(msgspec.Struct, frozen=True):
+    amount: float | str
+    currencyCode: str | None = None
+
+
+class _Posting(msgspec.Struct, frozen=True):
+    transactionNo: Id
+    postedAmount: _Money
+    transactionDate: str
+    transactionDescription: Text | None = None
+
+
+def folio(answer: object, time: HouseTime, *, now_ms: int) -> tuple[FolioLine, ...]:
+    """Return every posting of every window. Raises UnreadableError, msgspec.ValidationError."""
+    lines: dict[str, FolioLine] = {}
+    stack: list[object] = [answer]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, list):
+            stack.extend(each)
+        elif isinstance(each, dict):
+            for posting in each.get("postings") or ():
+                said = msgspec.convert(posting, _Posting, strict=False)
+                minor = minor_units("postedAmount", said.postedAmount.amount)
+                at_ms = time.read("transactionDate", said.transactionDate, now_ms=now_ms)
+                lines[said.transactionNo] = FolioLine(
+                    said.transactionNo,
+                    line(said.transactionDescription or ""),
+                    minor,
+                    said.postedAmount.currencyCode,
+                    at_ms,
+                )
+            stack.extend(value for key, value in each.items() if key != "postings")
+    return tuple(sorted(lines.values(), key=lambda each: (each.at_ms, each.external_id)))
+
+
+def event_hint(raw: bytes | msgspec.Raw) -> Hint | None:
+    """Read one business event; None for a module that we do not follow. Raises PeerProtocolError."""
+    try:
+        told = msgspec.json.decode(raw, type=dict[str, Any])
+        said = msgspec.convert(told.get("header", told), _Event, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PeerProtocolError(f"not a business event: {error}") from error
+    kind = _MODULES.get(said.moduleName.casefold())
+    if kind is None:
+        return None
+    if said.primaryKey is None and kind == "reservation":
+        raise PeerProtocolError("not a business event: a reservation's names no primaryKey")
+    return Hint(kind, said.primaryKey or "*")
+
+
+def stream_hints(raw: bytes) -> list[Hint]:
+    """Read one message of the event stream (graphql-transport-ws `next`). Raises PeerProtocolError."""
+    try:
+        told = msgspec.json.decode(raw, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PeerProtocolError(f"not a message of the event stream: {error}") from error
+    if told.get("type") != "next":
+        return []
+    for _, found in _dicts(told):
+        if isinstance(event := found.get("newEvent"), dict):
+            hint = event_hint(msgspec.json.encode(event))
+            return [] if hint is None else [hint]
+    raise PeerProtocolError("not a message of the event stream: `next` without newEvent")

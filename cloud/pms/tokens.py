@@ -1,0 +1,57 @@
+"""A bearer token that is asked for when it is needed, kept while it lives, and asked for anew when it is refused."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Final, TypeVar
+
+import httpx
+import msgspec
+
+from cloud.pms.exchange import Exchange
+from cloud.pms.port import PmsRefusedError
+from kit.clock import Clock
+
+SPARE_MS: Final = 60_000
+"""A token this close to its end is not used any more."""
+LIFE_DEFAULT_S: Final = 3_600
+T = TypeVar("T")
+
+
+class TokenAnswer(msgspec.Struct, frozen=True):
+    """RFC 6749, 5.1."""
+
+    access_token: Annotated[str, msgspec.Meta(min_length=1, max_length=8_192, pattern=r"^[\x21-\x7e]+$")]
+    expires_in: Annotated[float, msgspec.Meta(ge=0, le=10**9)] = LIFE_DEFAULT_S
+
+
+class Bearer:
+    """Keeps one token.
+
+    Args:
+        url: of the token end point.
+        headers, form: what the partner wants there.
+    """
+
+    def __init__(self, exchange: Exchange, *, url: str, headers: Mapping[str, str], form: bytes, clock: Clock) -> None:
+        self._exchange, self._url, self._form, self._clock = exchange, url, form, clock
+        self._headers = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+        self._token, self._until_ms = "", 0
+
+    async def use(self, ask: Callable[[str], Awaitable[T]], *, patient: bool) -> T:
+        """Ask with a token; one that the partner refuses (401) was taken back early: once more with a new one."""
+        held = self._token if self._clock.now_ms() < self._until_ms else ""
+        try:
+            return await ask(held or await self._new(patient=patient))
+        except PmsRefusedError as error:
+            if error.status != httpx.codes.UNAUTHORIZED or not held:
+                raise
+            self._token, self._until_ms = "", 0
+        return await ask(await self._new(patient=True))
+
+    async def _new(self, *, patient: bool) -> str:
+        answer, content = await self._exchange.send(
+            "token", "POST", self._url, headers=self._headers, content=self._form, patient=patient
+        )
+        said = self._exchange.decoded("token", answer, content, TokenAnswer)
+        self._token = said.access_token
+        self._until_ms = self._clock.now_ms() + max(0, round(said.expires_in * 1000) - SPARE_MS)
+        return self._token
