@@ -91,7 +91,8 @@ class Devices:
         return len(self._queue)
 
     def reading(self, reading: Reading) -> None:
-        """Take a reading; returns at once."""
+        """Take a reading; returns at once. Fire is heard here: it waits for no disk."""
+        self._house.fire.heard(reading)
         self._queue.offer(reading)
 
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:

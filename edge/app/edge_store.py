@@ -77,6 +77,7 @@ class Restored:
     decisions: Sequence[Decision] = ()
     rooms: Sequence[RoomSnapshot] = ()
     commands: Sequence[dict[str, Any]] = ()
+    documents: dict[str, bytes] = field(default_factory=dict)  # what `save_document` kept
     set_aside: Path | None = None  # a damaged file was found and moved here
 
 
@@ -150,6 +151,14 @@ class EdgeStore:
 
         def write() -> None:
             self._connection.execute("INSERT OR REPLACE INTO document VALUES ('policy', ?, ?)", (version, document))
+
+        await self._transaction(write)
+
+    async def save_document(self, name: str, body: bytes) -> None:
+        """Replace a document of the house's own, found again in `Restored.documents`. Raises StoreFailedError."""
+
+        def write() -> None:
+            self._connection.execute("INSERT OR REPLACE INTO document VALUES (?, 0, ?)", (name, body))
 
         await self._transaction(write)
 
@@ -261,6 +270,7 @@ def _restored(connection: apsw.Connection, aside: Path | None) -> Restored:
         stays_version=stays_version,
         stays_document=stays_document,
         policy=documents.get("policy", (0, None))[1],
+        documents={name: bytes(body) for name, (_, body) in documents.items()},
         decisions=[
             msgspec.json.decode(body, type=Decision)
             for (body,) in connection.execute("SELECT body FROM decision ORDER BY stay")

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from edge.app.edge_store import Cursor, EdgeStore, Progress, Restored
 from edge.app.lock_readings import lock_devices
 from edge.app.ports import Log
@@ -17,10 +19,12 @@ from edge.checkin.desk import CheckInDesk
 from edge.checkin.ports import Doors
 from edge.log.record_log import Entry
 from edge.policy import document as policy_document
+from edge.policy import local_hours
 from edge.policy.document import RoomPolicy
 from edge.rooms.capability_view import CapabilityView, Key
 from edge.rooms.commands import from_body
-from edge.rooms.engine import RoomsEngine
+from edge.rooms.engine import UTC, RoomsEngine
+from edge.rooms.fire import FireMode, FireState
 from edge.rooms.ports import DeviceWriter
 from edge.stays.keeper import StaysKeeper, decision_from
 from edge.stays.replica import Decision
@@ -37,6 +41,7 @@ from protocols.link.record import Record
 LOG_CURSOR: Final = "log.A"
 CURSOR_NAME: Final = "house"
 DOORS_CURSOR: Final = "doors"
+FIRE: Final = "fire"
 FOLLOW_MOST: Final = 500
 OPENED: Final = "opened"
 BELIEVED: Final = frozenset({TimeQuality.FRESH.name.lower(), TimeQuality.DRIFTING.name.lower()})
@@ -107,6 +112,11 @@ class House:
         serves = {} if plan is None else {each.id: each.room for each in plan.devices}
         self.view = CapabilityView(serves | lock_devices(plan), fresh_ms)
         self.keeper = StaysKeeper(ours=ours, store=store, records=records, changed=self._stays_changed)
+        self.where = UTC if plan is None else local_hours.zone(plan.property.zone, "site plan: property.zone")
+        devices = () if plan is None else plan.devices
+        self.fire = FireMode(
+            devices=[each.id for each in devices], writer=writer, clock=clock, changed=self._fire_changed
+        )
         self.rooms = RoomsEngine(
             rooms=rooms,
             view=self.view,
@@ -116,7 +126,14 @@ class House:
             writer=writer,
             records=records,
             clock=clock,
+            about={} if plan is None else {room.id: (room.floor, room.type) for room in plan.rooms},
+            windows=[each.id for each in devices if each.watches == "window"],
+            where=self.where,
+            held_back=lambda: self.fire.active,
         )
+        self.fire.ended = self.rooms.fire_over
+        if (burning := restored.documents.get(FIRE)) is not None:
+            self.fire.restore(_fire_from(burning))
         self.departures = Departures(replica=lambda: self.keeper.replica, doors=doors, store=store, log=logger)
         self.desk = CheckInDesk(
             replica=lambda: self.keeper.replica,
@@ -247,6 +264,7 @@ class House:
 
         None: it is of no device of ours, or an event that only repeats itself (a contact closed twice).
         """
+        self.fire.heard(reading)
         room = self.view.room_of(reading.device)
         if room is None:
             return None
@@ -287,6 +305,9 @@ class House:
         """Return every room's latest values, for the link."""
         return [each.to_body() for each in self.view.shown(now_ms=self._clock.now_ms())]
 
+    async def _fire_changed(self, state: FireState) -> None:
+        await self._store.save_document(FIRE, msgspec.json.encode(state))
+
     def _stays_changed(self) -> None:
         self.rooms.look_again()
         self.departures.look_again()
@@ -294,6 +315,13 @@ class House:
 
 def _nothing() -> None:
     """Nobody is told."""
+
+
+def _fire_from(body: bytes) -> FireState:
+    try:
+        return msgspec.json.decode(body, type=FireState)
+    except msgspec.MsgspecError:
+        return FireState()  # damaged: detectors speak for themselves, and a person may declare it again
 
 
 def _source(epoch: bytes) -> str:

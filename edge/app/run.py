@@ -224,6 +224,7 @@ class Edge:
         api = self._settings.api
         async with Supervisor(clock=self._clock, dice=self._dice, log=self._log, health=health) as supervisor:
             supervisor.start("watch", self._watch)
+            supervisor.start("fire", house.fire.run)
             supervisor.start("rooms", lambda: house.rooms.run(house.stored))
             supervisor.start("readings", self.devices.run)
             supervisor.start("api-server", lambda: serve(app, api.host, api.port, bound=self._bound))

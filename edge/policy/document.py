@@ -1,38 +1,47 @@
 """The room policy: comfort and set-back setpoints, how long silence means absence, when check-in opens.
 
-Source of truth: docs/decisions/0020-room-policy-document.md. The document is data: the one shipped beside this module
-(default_policy.json) is in force until a property's own is loaded. This module parses and compares; where
-a document comes from, and where the version in force is kept, is edge/app's business.
+Source of truth: protocols/device_model/SPEC.md section 6; why: docs/decisions/0020-room-policy-document.md. The
+document is data: default_policy.json beside this module is in force until a property's own is loaded. This module
+parses and compares; where a document comes from, and where the version in force is kept, is edge/app's business.
 """
 
 import datetime
 from importlib import resources
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
+from edge.policy.local_hours import Hours
+from edge.policy.rules import RULES_MOST, Act, Condition, Rule, check_acts
 from protocols.documents import explained_json
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 
-SUPPORTED_VERSIONS: Final = (1,)
+SUPPORTED_VERSIONS: Final = (1, 2)
 VERSION_MOST: Final = 2**53 - 1
-DOCUMENT_BYTES_MAX: Final = 16 * 1024
+DOCUMENT_BYTES_MAX: Final = 64 * 1024
+HOUR: Final = datetime.timedelta(hours=1)
 
 # A wrong push must not freeze or cook a guest: no policy may leave this band (guarantees.md, "guest safety").
 SETPOINT_LEAST_C: Final = 12.0
 SETPOINT_MOST_C: Final = 28.0
 
+SCENE_ACTS_MOST: Final = 16
 Setpoint = Annotated[float, msgspec.Meta(ge=SETPOINT_LEAST_C, le=SETPOINT_MOST_C)]
 
 
-class Climate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Heating setpoints in degrees Celsius, coldest first, and how early a room warms up for an arrival."""
+class Climate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Heating setpoints in degrees Celsius, coldest first, and how early a room warms up for an arrival.
+
+    `warm_up_before` holds for a room that has not shown yet how fast it warms up.
+    """
 
     set_back_c: Setpoint
     away_c: Setpoint
     expected_c: Setpoint
     comfort_c: Setpoint
     warm_up_before: datetime.timedelta
+    recover_within: datetime.timedelta = HOUR / 2
+    window_open_after: datetime.timedelta = HOUR / 30
 
 
 class Light(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,10 +50,11 @@ class Light(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     welcome: bool
 
 
-class Occupancy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How sure the edge must be that nobody is inside before it saves energy in a rented room."""
+class Occupancy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How sure the edge must be that nobody is inside before it saves energy in a rented room; when guests sleep."""
 
     vacant_confidence: Annotated[float, msgspec.Meta(ge=0.8, le=0.999)]
+    sleep: Hours = Hours(from_="22:00", until="09:00")
 
 
 class CheckIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +63,15 @@ class CheckIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     opens_before: datetime.timedelta
 
 
-class RoomPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Scenes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a room does besides light and warmth as its guest comes in, asks for the night, and is out."""
+
+    entry: tuple[Act, ...] = ()
+    sleep: tuple[Act, ...] = ()
+    leave: tuple[Act, ...] = ()
+
+
+class RoomPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One version of the policy, whole."""
 
     v: int
@@ -63,6 +81,8 @@ class RoomPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     light: Light
     occupancy: Occupancy
     check_in: CheckIn
+    scenes: Scenes = Scenes()
+    rules: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=RULES_MOST)] = ()
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -99,12 +119,43 @@ def parse(data: bytes, place: str) -> RoomPolicy:
             f"set_back_c <= away_c <= expected_c <= comfort_c must hold; got {', '.join(map(str, rising))}",
         )
     for key, span, most in (
-        ("climate.warm_up_before", climate.warm_up_before, datetime.timedelta(hours=12)),
-        ("check_in.opens_before", policy.check_in.opens_before, datetime.timedelta(hours=24)),
+        ("climate.warm_up_before", climate.warm_up_before, 12 * HOUR),
+        ("climate.recover_within", climate.recover_within, 12 * HOUR),
+        ("climate.window_open_after", climate.window_open_after, HOUR),
+        ("check_in.opens_before", policy.check_in.opens_before, 24 * HOUR),
     ):
         if not datetime.timedelta() <= span <= most:
             raise InvalidInputError(f"{place}: {key}", f"must be between PT0S and {most}; got {span}")
+    if policy.v == 1 and (later := _of_version_2(data)) is not None:
+        raise InvalidInputError(f"{place}: {later}", "is of version 2 of the room policy; this document says v = 1")
+    _check_rules(policy, place)
     return policy
+
+
+def _of_version_2(data: bytes) -> str | None:
+    found: dict[str, Any] = msgspec.json.decode(data)
+    for section, keys in (("climate", ("recover_within", "window_open_after")), ("occupancy", ("sleep",))):
+        for key in keys:
+            if key in found[section]:
+                return f"{section}.{key}"
+    return next((key for key in ("scenes", "rules") if key in found), None)
+
+
+def _check_rules(policy: RoomPolicy, place: str) -> None:
+    """Refuse a scene or a rule that cannot be obeyed whole. Raises InvalidInputError naming it."""
+    scenes = policy.scenes
+    for name, acts in (("entry", scenes.entry), ("sleep", scenes.sleep), ("leave", scenes.leave)):
+        if len(acts) > SCENE_ACTS_MOST:
+            raise InvalidInputError(f"{place}: scenes.{name}", f"{len(acts)} acts, at most {SCENE_ACTS_MOST} are taken")
+        check_acts(acts, f"{place}: scenes.{name}", least_c=SETPOINT_LEAST_C, most_c=SETPOINT_MOST_C)
+    names: set[str] = set()
+    for index, rule in enumerate(policy.rules):
+        spot = f"{place}: rules[{index}] {rule.name!r}"
+        if rule.name in names:
+            raise InvalidInputError(spot, "another rule has that name")
+        names.add(rule.name)
+        check_acts(rule.then, f"{spot}: then", least_c=SETPOINT_LEAST_C, most_c=SETPOINT_MOST_C)
+        Condition(rule.when, f"{spot}: when")
 
 
 def default() -> RoomPolicy:

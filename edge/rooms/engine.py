@@ -6,50 +6,65 @@ after SIGKILL either the entry is processed again or its wake is there, never ne
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
+from edge.policy import local_hours
 from edge.policy.document import RoomPolicy
-from edge.rooms import occupancy
 from edge.rooms.capability_view import CapabilityView
 from edge.rooms.commands import RESTARTED, CommandBook, RoomCommand, refuse_unsafe
+from edge.rooms.fire import HELD as FIRE_HELD
 from edge.rooms.intents import Intents, OpenIntent, Wish, Write
 from edge.rooms.modes import (
+    HEATING,
     Began,
     BelievedEmpty,
+    DialTurned,
     GuestEntered,
     Intent,
     Mode,
     PresenceFelt,
+    Restored,
     RoomEvent,
     RoomState,
+    SleepAsked,
     StaffEntered,
+    WindowOpened,
+    WindowShut,
     step,
 )
+from edge.rooms.occupancy import Belief
 from edge.rooms.ports import DeviceWriter, RoomRecords
+from edge.rooms.recovery import Recovery
+from edge.rooms.rule_runner import RuleRunner, inputs_of
 from edge.rooms.schedule import due_event
+from edge.rooms.senses import Sense
 from edge.stays.document import StayState
 from edge.stays.replica import Stay
 from kit.clock import Clock
-from protocols.device_model.capability import Capability
 from protocols.device_model.command import FINAL_PHASES, Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId, RoomId, StayId
-from protocols.device_model.reading import Quality, Reading
+from protocols.device_model.reading import Reading
 from protocols.errors import InvalidInputError, PlatformError, StoreFailedError
 
 TICK_MS: Final = 10_000  # how late a room may learn what only time tells it
 WRITE_WAIT_MS: Final = 15_000  # one attempt of a wish; the next one asks afresh
+UTC: Final = ZoneInfo("UTC")
 EVENTS_PER_TICK_MOST: Final = 4  # a room settles in two; more would be two rules in disagreement
 
 
 @dataclass(frozen=True, slots=True)
 class RoomSnapshot:
-    """What of a room survives a restart: its state, and its open wishes with the devices that met them."""
+    """What of a room survives a restart: its state, its open wishes with the devices that met them, what it has shown
+    of its warming up, and which rules held."""
 
     room: RoomId
     state: RoomState
     wishes: tuple[tuple[Intent, tuple[DeviceId, ...]], ...]
+    recovery: Recovery = field(default_factory=Recovery)
+    held: tuple[str, ...] = ()
 
 
 class RoomsEngine:
@@ -64,6 +79,10 @@ class RoomsEngine:
         writer: The way to the devices.
         records: The record log.
         clock: Both clocks.
+        about: Floor and type of each room, for rules.
+        windows: Devices whose contact is on a window.
+        where: The property's zone.
+        held_back: Whether fire mode holds the devices, asked anew each time: then rooms wish and do not write.
     """
 
     def __init__(
@@ -77,15 +96,29 @@ class RoomsEngine:
         writer: DeviceWriter,
         records: RoomRecords,
         clock: Clock,
+        about: Mapping[RoomId, tuple[int, str]] | None = None,
+        windows: Collection[DeviceId] = (),
+        where: ZoneInfo = UTC,
+        held_back: Callable[[], bool] = lambda: False,
     ) -> None:
         self.view = view
         self.commands = CommandBook()
+        self.rules = RuleRunner()
+        self._about, self._windows, self._where, self._held_back = (
+            dict(about or {}),
+            frozenset(windows),
+            where,
+            held_back,
+        )
         self._stays, self._policy, self._writer, self._records, self._clock = stays, policy, writer, records, clock
         self._stays_known = stays_known
         self._unstored = set(rooms)
         """Rooms of which no life of the process has stored anything yet."""
         self._states: dict[RoomId, RoomState] = {room: RoomState(since_ms=clock.wall_ms()) for room in rooms}
-        self._evidence: dict[RoomId, occupancy.Evidence] = {room: occupancy.Evidence() for room in rooms}
+        self._senses: dict[RoomId, Sense] = {room: Sense() for room in rooms}
+        self._stirred = set(rooms)
+        """Rooms of which something was heard since their rules were last judged."""
+        self._judged_ms: int | None = None
         self._intents = Intents()
         self._dirty: set[RoomId] = set()
         self._told: list[dict[str, Any]] = []
@@ -102,6 +135,8 @@ class RoomsEngine:
                 continue  # the site plan no longer has it
             self._states[each.room] = each.state
             self._unstored.discard(each.room)
+            self._senses[each.room].recovery = each.recovery.restarted()
+            self.rules.restore(each.room, each.held)
             for intent, met in each.wishes:
                 if self._intents.want(each.room, intent, now_ms=now_ms, wall_ms=wall_ms):
                     self._open(each.room, intent).met.update(met)
@@ -130,9 +165,10 @@ class RoomsEngine:
         ours = stay is not None and any(
             each.id == stay and each.state is StayState.IN_HOUSE for each in self._stays(room)
         )
-        evidence = self._evidence[room]
-        inside = evidence.inside or (evidence.closed is False and evidence.was_inside)
-        self._evidence[room] = evidence.unlocked(now_ms=self._clock.now_ms())
+        sense, now_ms = self._senses[room], self._clock.now_ms()
+        inside = sense.evidence.known_inside
+        happened_ms = now_ms - max(0, self._clock.wall_ms() - at_ms)
+        sense.evidence = sense.evidence.unlocked(now_ms=now_ms, happened_ms=happened_ms, staff=not ours)
         if stay is not None and ours:
             self._happened(room, GuestEntered(stay, known_inside=inside), at_ms=at_ms)
         else:
@@ -144,14 +180,17 @@ class RoomsEngine:
         now_ms = self._clock.now_ms()
         new = self.view.take(reading, now_ms=now_ms, wall_ms=self._clock.wall_ms())
         room = self.view.room_of(reading.device)
-        if room in self._evidence and reading.quality is Quality.GOOD and isinstance(reading.value, bool):
-            before = self._evidence[room]
-            if (reading.capability, reading.attribute) == (Capability.BOOLEAN_STATE, "state_value"):
-                self._evidence[room] = before.door(closed=reading.value, now_ms=now_ms)
-            elif (reading.capability, reading.attribute) == (Capability.OCCUPANCY_SENSING, "occupancy"):
-                self._evidence[room] = before.moved(motion=reading.value, now_ms=now_ms)
-                if reading.value and self._states[room].mode is Mode.AWAY_SET_BACK:
-                    self._woken.set()
+        sense = None if room is None else self._senses.get(room)
+        if room is not None and sense is not None:
+            before = sense.recovery.samples
+            awake = sense.heard(reading, window=reading.device in self._windows, now_ms=now_ms)
+            if sense.recovery.samples != before:
+                self._dirty.add(room)
+            if new:
+                self._stirred.add(room)
+                awake = awake or (self.rules.any and isinstance(reading.value, bool))
+            if new and awake:
+                self._woken.set()
         return new
 
     def look_again(self) -> None:
@@ -168,9 +207,13 @@ class RoomsEngine:
         """Return the guest rooms, by id."""
         return sorted(self._states)
 
-    def belief(self, room: RoomId) -> occupancy.Belief:
-        """Return whether somebody is believed to be inside. Raises KeyError for a room that is not ours."""
-        return occupancy.believe(self._evidence[room], now_ms=self._clock.now_ms())
+    def belief(self, room: RoomId) -> Belief:
+        """Return whether somebody is believed to be inside, by sensors and PMS. Raises KeyError: not ours."""
+        return self._senses[room].belief(now_ms=self._clock.now_ms(), rented=self._rented(room))
+
+    def sense(self, room: RoomId) -> Sense:
+        """Return what the room's devices told. Raises KeyError for a room that is not ours."""
+        return self._senses[room]
 
     def desired(self, room: RoomId) -> list[OpenIntent]:
         """Return the room's open wishes."""
@@ -205,23 +248,24 @@ class RoomsEngine:
                 await self._wait()
 
     def think(self) -> list[Write]:
-        """Move every room as far as time, stays and sensors take it; return the writes to start now."""
+        """Move every room as far as time, stays, sensors and rules take it; return the writes to start now."""
         now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
         policy = self._policy()
-        for room in self._states:
-            for _ in range(EVENTS_PER_TICK_MOST):
-                event = due_event(self._states[room], self._stays(room), wall_ms=wall_ms, policy=policy)
-                if event is None:
-                    break
-                self._happened(room, event, at_ms=wall_ms)
-            if room in self._unstored and self._stays_known():
-                self._unstored.discard(room)
-                self._happened(room, Began(), at_ms=wall_ms)
-            belief = self.belief(room)
-            if belief.occupied is True and belief.confidence >= policy.occupancy.vacant_confidence:
-                self._happened(room, PresenceFelt(), at_ms=wall_ms)
-            elif belief.occupied is False and belief.confidence >= policy.occupancy.vacant_confidence:
-                self._happened(room, BelievedEmpty(), at_ms=wall_ms)
+        self.rules.follow(policy)
+        night = local_hours.holds(policy.occupancy.sleep, wall_ms, self._where)
+        every = self._judged_ms is None or now_ms - self._judged_ms >= TICK_MS
+        for room, sense in self._senses.items():
+            if night:
+                sense.evidence = sense.evidence.asleep(now_ms=now_ms)
+            self._follow_stays(room, wall_ms=wall_ms, policy=policy)
+            self._follow_senses(room, now_ms=now_ms, wall_ms=wall_ms, policy=policy)
+            if self.rules.any and (every or room in self._stirred):
+                self._follow_rules(room, now_ms=now_ms, wall_ms=wall_ms)
+        if every:
+            self._judged_ms = now_ms
+        self._stirred.clear()
+        if self._held_back():
+            return []
         writes, ended = self._intents.due(self._able, now_ms=now_ms)
         for wish in ended:
             self._dirty.add(wish.room)
@@ -229,6 +273,17 @@ class RoomsEngine:
             if missed:
                 self._tell(wish.room, self._states[wish.room], unmet=wish, missed=missed)
         return writes
+
+    def sleep_asked(self, room: RoomId) -> None:
+        """Learn that somebody in the room asked for the night. Raises KeyError for a room that is not ours."""
+        self._happened(room, SleepAsked(), at_ms=self._clock.wall_ms())
+        self._woken.set()
+
+    def fire_over(self) -> None:
+        """Learn that fire mode has let go of the devices: every room wishes again what its mode says."""
+        for room in self._states:
+            self._happened(room, Restored(), at_ms=self._clock.wall_ms())
+        self._woken.set()
 
     async def command(self, command: RoomCommand, *, recorded: bool = True) -> Outcome:
         """Carry out a command at most once; the same idempotency key asks for the same answer again.
@@ -251,6 +306,8 @@ class RoomsEngine:
             if known is not None:
                 return Outcome(Phase.UNKNOWN, None, RESTARTED)
             refuse_unsafe(command)
+            if self._held_back() and (command.capability, command.attribute) in FIRE_HELD:
+                raise InvalidInputError("attribute", f"fire mode holds {command.capability} {command.attribute}")
             devices = self._able((command.room, command.capability, command.attribute))
             if not devices:
                 raise InvalidInputError(
@@ -269,9 +326,76 @@ class RoomsEngine:
 
     # --- within --------------------------------------------------------------------------------------------
 
+    def _follow_stays(self, room: RoomId, *, wall_ms: int, policy: RoomPolicy) -> None:
+        sense, stays = self._senses[room], self._stays(room)
+        otherwise_ms = int(policy.climate.warm_up_before.total_seconds() * 1000)
+        lead_ms = sense.recovery.lead_ms(
+            from_c=sense.celsius, to_c=policy.climate.expected_c, otherwise_ms=otherwise_ms
+        )  # fmt: skip
+        if self._states[room].mode is Mode.EXPECTED:
+            lead_ms = max(lead_ms, otherwise_ms)  # the warmer it gets the less it needs: no reason to stop
+        for _ in range(EVENTS_PER_TICK_MOST):
+            event = due_event(self._states[room], stays, wall_ms=wall_ms, policy=policy, lead_ms=lead_ms)
+            if event is None:
+                break
+            self._happened(room, event, at_ms=wall_ms)
+        if room in self._unstored and self._stays_known():
+            self._unstored.discard(room)
+            self._happened(room, Began(), at_ms=wall_ms)
+
+    def _follow_senses(self, room: RoomId, *, now_ms: int, wall_ms: int, policy: RoomPolicy) -> None:
+        sense = self._senses[room]
+        after_ms = int(policy.climate.window_open_after.total_seconds() * 1000)
+        opened = sense.window_open(now_ms=now_ms, after_ms=after_ms)
+        if opened != self._states[room].window_open:
+            self._happened(room, WindowOpened() if opened else WindowShut(), at_ms=wall_ms)
+        if (chosen_c := sense.take_dial()) is not None:
+            self._happened(room, DialTurned(chosen_c), at_ms=wall_ms)
+        belief = self.belief(room)
+        if belief.confidence < policy.occupancy.vacant_confidence:
+            return
+        if belief.occupied is True and not sense.evidence.visit(now_ms=now_ms):
+            self._happened(room, PresenceFelt(), at_ms=wall_ms)
+        elif belief.occupied is False:
+            self._happened(room, BelievedEmpty(), at_ms=wall_ms)
+
+    def _follow_rules(self, room: RoomId, *, now_ms: int, wall_ms: int) -> None:
+        floor, kind = self._about.get(room, (None, None))
+        sense = self._senses[room]
+        inputs = inputs_of(
+            room=room,
+            floor=floor,
+            kind=kind,
+            state=self._states[room],
+            belief=self.belief(room),
+            rented=self._rented(room),
+            do_not_disturb=sense.do_not_disturb,
+            make_up_room=sense.make_up_room,
+            values=self.view.shown([room], now_ms=now_ms),
+            here=local_hours.local(wall_ms, self._where),
+        )
+        wished, changed = self.rules.judge(
+            room, inputs, floor=floor, kind=kind, wall_ms=wall_ms, where=self._where
+        )  # fmt: skip
+        for _, intent in wished:
+            if self._states[room].window_open and (intent.capability, intent.attribute) == HEATING:
+                continue  # heating waits for the window, whoever wishes it
+            self._intents.want(room, intent, now_ms=now_ms, wall_ms=wall_ms)
+        if changed:
+            self._dirty.add(room)
+
+    def _rented(self, room: RoomId) -> bool:
+        return any(each.state is StayState.IN_HOUSE for each in self._stays(room))
+
     def _happened(self, room: RoomId, event: RoomEvent, *, at_ms: int) -> None:
         before = self._states[room]
-        after, intents = step(before, event, now_ms=at_ms, policy=self._policy())
+        policy, sense = self._policy(), self._senses[room]
+        away_c = sense.recovery.away_c(
+            comfort_c=before.preferred_c or policy.climate.comfort_c,
+            least_c=policy.climate.away_c,
+            within_ms=int(policy.climate.recover_within.total_seconds() * 1000),
+        )
+        after, intents = step(before, event, now_ms=at_ms, policy=policy, away_c=away_c)
         for intent in intents:
             self._intents.want(room, intent, now_ms=self._clock.now_ms(), wall_ms=self._clock.wall_ms())
         if after != before or intents:
@@ -279,6 +403,8 @@ class RoomsEngine:
             self._dirty.add(room)
         if after.mode is not before.mode or after.stay != before.stay:
             self._tell(room, after)
+        elif after.window_open != before.window_open:
+            self._tell(room, replace(after, cause="window_opened" if after.window_open else "window_shut"))
 
     def _able(self, wish: Wish) -> list[DeviceId]:
         room, capability, attribute = wish
@@ -289,7 +415,9 @@ class RoomsEngine:
 
     def _snapshot(self, room: RoomId) -> RoomSnapshot:
         wishes = tuple((each.intent, tuple(sorted(each.met))) for each in self.desired(room))
-        return RoomSnapshot(room, self._states[room], wishes)
+        return RoomSnapshot(
+            room, self._states[room], wishes, self._senses[room].recovery.restarted(), self.rules.held(room)
+        )
 
     def _tell(
         self, room: RoomId, state: RoomState, *, unmet: OpenIntent | None = None, missed: Sequence[DeviceId] = ()
@@ -342,6 +470,8 @@ class RoomsEngine:
         if outcome.phase is Phase.DONE and self._intents.holds(wish):
             wish.met.add(write.device)
             self._dirty.add(wish.room)
+            if (wish.intent.capability, wish.intent.attribute) == HEATING:
+                self._senses[wish.room].wrote(write.device, float(wish.intent.value), now_ms=self._clock.now_ms())
         self._woken.set()
 
     async def _carry_out(self, command: RoomCommand, devices: Sequence[DeviceId], *, recorded: bool) -> Outcome:

@@ -1,16 +1,19 @@
 """The modes of a room and every legal move between them: `(state, event, now) -> (state, intents)`.
 
-Source of truth: the table in docs/decisions/0022-room-modes.md, and 0024 for `Began`. Pure. An intent is a wish about
-the room ("light on"), not about a device; rooms/intents.py carries it out. Who is a guest and which stay is in house
-was decided before an event is made (rooms/engine.py); here is only what the room makes of it.
+Source of truth: the table in docs/decisions/0022-room-modes.md; 0024 for `Began`; 0027 for windows, scenes and taste.
+Pure. An intent is a wish about the room ("light on"), not about a device; rooms/intents.py carries it out. Who is a
+guest and which stay is in house was decided before an event is made (rooms/engine.py); here is only what the room
+makes of it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from edge.policy.document import RoomPolicy
-from protocols.device_model.capability import Capability
+from edge.policy.document import SETPOINT_LEAST_C, SETPOINT_MOST_C, RoomPolicy
+from edge.policy.rules import Act
+from protocols.device_model.capability import Capability, Value
 from protocols.device_model.identity import StayId
 
 MINUTE_MS: Final = 60_000
@@ -85,6 +88,33 @@ class Began:
     """The edge has come to know the room: nothing was stored of it, and its stays are known now."""
 
 
+@dataclass(frozen=True, slots=True)
+class WindowOpened:
+    """A window has been open for longer than airing takes: heating waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowShut:
+    """The last open window of the room was shut."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialTurned:
+    """The guest chose a temperature: what this stay means by comfort."""
+
+    celsius: float
+
+
+@dataclass(frozen=True, slots=True)
+class SleepAsked:
+    """Somebody in the room asked for the night."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Fire mode is over: the room is to be again what its mode says."""
+
+
 RoomEvent = (
     Began
     | ArrivalDue
@@ -95,6 +125,11 @@ RoomEvent = (
     | PresenceFelt
     | BelievedEmpty
     | StayEnded
+    | WindowOpened
+    | WindowShut
+    | DialTurned
+    | SleepAsked
+    | Restored
 )
 
 
@@ -106,6 +141,8 @@ class RoomState:
     stay: StayId | None = None
     since_ms: int = 0
     cause: str = "start"
+    window_open: bool = False
+    preferred_c: float | None = None  # what the guest of this stay chose by hand; ends with the stay
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +151,38 @@ class Intent:
 
     capability: Capability
     attribute: str
-    value: bool | float
+    value: Value
     deadline_ms: int
 
 
+HEATING: Final = (Capability.THERMOSTAT, "occupied_heating_setpoint")
+
+
+def target_c(state: RoomState, policy: RoomPolicy, *, away_c: float | None = None) -> float:
+    """Return what the room is to be heated to in its mode, degrees Celsius.
+
+    Args:
+        state: The room as it is; an open window does not count.
+        policy: Setpoints.
+        away_c: How far an absent guest's room may cool, where the room has shown how fast it warms up.
+    """
+    climate = policy.climate
+    comfort_c = climate.comfort_c if state.preferred_c is None else state.preferred_c
+    match state.mode:
+        case Mode.VACANT_SET_BACK:
+            return climate.set_back_c
+        case Mode.EXPECTED:
+            return climate.expected_c
+        case Mode.CHECKED_IN:
+            return climate.comfort_c
+        case Mode.OCCUPIED_COMFORT:
+            return comfort_c
+        case Mode.AWAY_SET_BACK:
+            return min(climate.away_c if away_c is None else away_c, comfort_c)
+
+
 def step(
-    state: RoomState, event: RoomEvent, *, now_ms: int, policy: RoomPolicy
+    state: RoomState, event: RoomEvent, *, now_ms: int, policy: RoomPolicy, away_c: float | None = None
 ) -> tuple[RoomState, tuple[Intent, ...]]:
     """Return the room's next state and what it now wishes. An event that means nothing here changes nothing.
 
@@ -127,44 +190,74 @@ def step(
         state: The room as it is.
         event: What happened, in terms of the room.
         now_ms: Unix ms; deadlines of intents count from here.
-        policy: Setpoints and lights.
+        policy: Setpoints, lights and scenes.
+        away_c: As `target_c` takes it.
     """
-    climate = policy.climate
 
-    def move(mode: Mode, stay: StayId | None, cause: str) -> RoomState:
-        return RoomState(mode, stay, now_ms, cause)
+    def moved(mode: Mode, stay: StayId | None, cause: str, *, taste: bool = True) -> RoomState:
+        return RoomState(mode, stay, now_ms, cause, state.window_open, state.preferred_c if taste else None)
 
-    def warm(celsius: float) -> Intent:
-        return Intent(Capability.THERMOSTAT, "occupied_heating_setpoint", celsius, now_ms + CLIMATE_MS)
+    def warm(after: RoomState) -> tuple[Intent, ...]:
+        if after.window_open:
+            return ()  # wished when the window is shut
+        return (Intent(*HEATING, target_c(after, policy, away_c=away_c), now_ms + CLIMATE_MS),)
 
     def light(*, on: bool) -> Intent:
         return Intent(Capability.ON_OFF, "on_off", on, now_ms + (WELCOME_LIGHT_MS if on else LIGHT_OFF_MS))
 
+    def scene(acts: Sequence[Act], within_ms: int) -> tuple[Intent, ...]:
+        return tuple(Intent(each.capability, each.attribute, each.value, now_ms + within_ms) for each in acts)
+
+    leave = (light(on=False), *scene(policy.scenes.leave, LIGHT_OFF_MS))
     match event:
         case Began() if state.mode is Mode.VACANT_SET_BACK:
-            return move(Mode.VACANT_SET_BACK, None, "began"), (warm(climate.set_back_c),)
+            after = moved(Mode.VACANT_SET_BACK, None, "began")
+            return after, warm(after)
         case ArrivalDue(stay) if state.mode is Mode.VACANT_SET_BACK:
-            return move(Mode.EXPECTED, stay, "arrival_due"), (warm(climate.expected_c),)
+            after = moved(Mode.EXPECTED, stay, "arrival_due", taste=False)
+            return after, warm(after)
         case ArrivalGone() if state.mode is Mode.EXPECTED:
-            return move(Mode.VACANT_SET_BACK, None, "arrival_gone"), (warm(climate.set_back_c),)
+            after = moved(Mode.VACANT_SET_BACK, None, "arrival_gone", taste=False)
+            return after, warm(after)
         case GuestCheckedIn(stay) if state.mode in (Mode.VACANT_SET_BACK, Mode.EXPECTED):
-            return move(Mode.CHECKED_IN, stay, "checked_in"), (warm(climate.comfort_c),)
+            after = moved(Mode.CHECKED_IN, stay, "checked_in", taste=False)
+            return after, warm(after)
         case GuestEntered(stay, known_inside):
             if state.mode is Mode.OCCUPIED_COMFORT and known_inside:
                 return state, ()  # the second guest comes home late: do not light up the sleeper
+            after = moved(Mode.OCCUPIED_COMFORT, stay, "guest_entered")
             welcome = (light(on=True),) if policy.light.welcome else ()
-            return move(Mode.OCCUPIED_COMFORT, stay, "guest_entered"), (*welcome, warm(climate.comfort_c))
+            return after, (*welcome, *scene(policy.scenes.entry, WELCOME_LIGHT_MS), *warm(after))
         case PresenceFelt() if state.mode is Mode.AWAY_SET_BACK:
-            return move(Mode.OCCUPIED_COMFORT, state.stay, "presence"), (warm(climate.comfort_c),)
+            after = moved(Mode.OCCUPIED_COMFORT, state.stay, "presence")
+            return after, warm(after)
         case BelievedEmpty() if state.mode is Mode.OCCUPIED_COMFORT:
-            intents = (light(on=False), warm(climate.away_c))
-            return move(Mode.AWAY_SET_BACK, state.stay, "believed_empty"), intents
+            after = moved(Mode.AWAY_SET_BACK, state.stay, "believed_empty")
+            return after, (*leave, *warm(after))
         case StayEnded(heir) if state.mode in HELD:
             if heir is not None:
-                return move(state.mode, heir, "shared_stay_ended"), ()
-            return move(Mode.VACANT_SET_BACK, None, "stay_ended"), (light(on=False), warm(climate.set_back_c))
+                return moved(state.mode, heir, "shared_stay_ended"), ()
+            after = moved(Mode.VACANT_SET_BACK, None, "stay_ended", taste=False)
+            return after, (*leave, *scene(REQUESTS_OVER, CLIMATE_MS), *warm(after))
+        case WindowOpened() if not state.window_open:
+            return replace(state, window_open=True), (Intent(*HEATING, policy.climate.set_back_c, now_ms + CLIMATE_MS),)
+        case WindowShut() if state.window_open:
+            after = replace(state, window_open=False)
+            return after, warm(after)
+        case DialTurned(celsius) if state.mode is Mode.OCCUPIED_COMFORT and not state.window_open:
+            taste_c = min(max(celsius, SETPOINT_LEAST_C), SETPOINT_MOST_C)
+            return replace(state, preferred_c=taste_c), ()
+        case SleepAsked() if state.mode in HELD:
+            return state, (light(on=False), *scene(policy.scenes.sleep, LIGHT_OFF_MS))
+        case Restored():
+            return state, warm(state)
         case _:
             return state, ()
 
 
 HELD: Final = frozenset({Mode.CHECKED_IN, Mode.OCCUPIED_COMFORT, Mode.AWAY_SET_BACK})  # a stay holds the room
+REQUESTS_OVER: Final = (
+    Act(Capability.ROOM_REQUEST, "do_not_disturb", False),
+    Act(Capability.ROOM_REQUEST, "make_up_room", False),
+)
+"""What the last guest asked of housekeeping ends with the stay."""

@@ -1,9 +1,16 @@
-"""Is somebody inside? A belief with a confidence, from the door contact and motion.
+"""Is somebody inside? A belief with a confidence, fused from the door contact, motion, unlocks and the PMS.
 
 The door-triggered motion check (iot.md C 18): nobody passes a closed door, so motion seen after the door last
 closed means somebody is inside until it opens again, however still they sleep. Only silence since the last
-closing speaks for an empty room, and the more slowly if somebody was known to be inside before that opening
-(one of two guests may have left the other asleep). Pure: readings and monotonic time in, belief out.
+closing speaks for an empty room, and only the silence of a sensor that has shown that it sees:
+
+- silence counts no further than `HEARTBEAT_MS` past the sensor's last word: a dead battery proves nothing;
+- after somebody unlocked, it counts only once the sensor saw them: a sensor that missed them would miss a sleeper;
+- where somebody was known inside before the door opened, or has unlocked it to come in, it takes two hours: one of two
+  may have left the other asleep. Hours of sleep do not count at all then (`night_ms`);
+- a contact that did not move for two unlocks is stuck, and "the door is closed" proves nothing any more.
+
+Pure: what was heard and monotonic time in, belief out. Decisions: docs/decisions/0025-silence-needs-a-witness.md.
 """
 
 import math
@@ -13,11 +20,18 @@ from typing import Final
 # A PIR sensor goes on saying "occupied" for its hold time after the last person walked out of the door, so
 # a level that was already high at closing only counts as somebody inside once it outlived this.
 MOTION_HOLD_MS: Final = 180_000
+# What a sensor saw before the closing may be told after it, by a radio that had to try again.
+LATE_REPORT_MS: Final = 30_000
 QUIET_TAU_MS: Final = 600_000  # room that was not known occupied: 95 % sure after 23 min of silence
-QUIET_TAU_AFTER_OCCUPIED_MS: Final = 1_800_000  # known occupied before the door opened: 69 min
-SENSOR_FRESH_MS: Final = 26 * 3_600_000  # battery motion sensors report in daily; silent longer, they prove nothing
+QUIET_TAU_AFTER_OCCUPIED_MS: Final = 3_000_000  # somebody may have stayed: 115 min
+HEARTBEAT_MS: Final = 65 * 60_000  # battery motion sensors say that they live about once an hour
+UNLOCK_OPENS_MS: Final = 60_000  # a door that was unlocked is opened within this, or was not opened
+UNOPENED_MOST: Final = 2  # unlocks in a row without the contact moving: it is stuck
+VISIT_MOST_MS: Final = 90 * 60_000  # presence after staff came into an empty room is theirs for so long
 CONFIDENCE_INSIDE: Final = 0.98
 CONFIDENCE_EVEN: Final = 0.5
+CONFIDENCE_OF_PMS: Final = 0.9
+"""That a room nobody is checked in to is empty, where no sensor says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +48,33 @@ class Evidence:
 
     closed: bool | None = None
     closed_at_ms: int | None = None
+    opened_at_ms: int | None = None
     motion: bool | None = None
     motion_said_at_ms: int | None = None
-    inside: bool = False  # motion proved somebody inside since the door last closed
+    motion_seen_at_ms: int | None = None
+    inside: bool = False  # somebody proved to be inside since the door last closed
     was_inside: bool = False  # ... or had, when the door opened
+    may_remain: bool = False  # nobody could say, when the door opened, that the room was empty
+    unlocked_at_ms: int | None = None
+    unopened: int = 0  # unlocks in a row that the contact did not notice
+    visited_at_ms: int | None = None  # staff came into a room believed empty, and nobody else since
+    night_ms: int | None = None  # when it was last an hour of sleep
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the door contact has stopped telling."""
+        return self.unopened >= UNOPENED_MOST
+
+    @property
+    def seeing(self) -> bool:
+        """Whether the motion sensor saw whoever last unlocked the door: silence of one that did not proves nothing."""
+        seen_ms, unlocked_ms = self.motion_seen_at_ms, self.unlocked_at_ms
+        return seen_ms is not None and (unlocked_ms is None or seen_ms >= unlocked_ms)
+
+    @property
+    def known_inside(self) -> bool:
+        """Whether somebody is inside for sure, or was when the door that now stands open was opened."""
+        return self.inside or (self.closed is False and self.was_inside)
 
     def door(self, *, closed: bool, now_ms: int) -> "Evidence":
         """Take what the door contact says; repeating itself, it changes nothing."""
@@ -46,46 +83,112 @@ class Evidence:
         if closed and self.closed is None:
             return replace(self, closed=True)  # found closed, not seen closing: a sleeper may be behind it
         if closed:
-            return replace(self, closed=True, closed_at_ms=now_ms, inside=False)
-        known = believe(self, now_ms=now_ms).occupied is True
-        return replace(self, closed=False, closed_at_ms=None, inside=False, was_inside=known)
+            return replace(self, closed=True, closed_at_ms=now_ms, inside=False, unopened=0)
+        remain = believe(self, now_ms=now_ms).occupied is not False
+        return replace(
+            self,
+            closed=False,
+            closed_at_ms=None,
+            opened_at_ms=now_ms,
+            inside=False,
+            was_inside=believe(self, now_ms=now_ms).occupied is True,
+            may_remain=self.may_remain if self._just_unlocked(now_ms) else remain,
+            unopened=0,
+        )
 
-    def unlocked(self, *, now_ms: int) -> "Evidence":
-        """Take that the lock opened: somebody came or went, whether or not the contact has said so yet."""
-        if self.closed is not True:
-            return self  # open or unknown: nothing rests on its being closed
-        known = believe(self, now_ms=now_ms).occupied is True
-        return replace(self, closed_at_ms=now_ms, inside=False, was_inside=known)
+    def unlocked(self, *, now_ms: int, happened_ms: int | None = None, staff: bool = False) -> "Evidence":
+        """Take that the lock opened from outside: somebody came, whether or not the contact has said so yet.
+
+        Args:
+            now_ms: Monotonic ms.
+            happened_ms: When the lock opened, on the same clock: a lock's log is read later. Left out, now.
+            staff: It opened for somebody who does not live here.
+        """
+        at_ms = now_ms if happened_ms is None else min(happened_ms, now_ms)
+        empty = believe(self, now_ms=now_ms).occupied is False
+        visited_at_ms = at_ms if staff and (empty or self.visited_at_ms is not None) else None
+        again = self.unlocked_at_ms is not None and at_ms - self.unlocked_at_ms <= UNLOCK_OPENS_MS
+        told = self.opened_at_ms is not None and self.opened_at_ms >= at_ms - UNLOCK_OPENS_MS
+        known = told or again or self.closed is not True
+        remain = not staff or (self.may_remain if known else not empty)
+        after = replace(self, unlocked_at_ms=at_ms, visited_at_ms=visited_at_ms, may_remain=remain)
+        if known:
+            return after  # this passage has been told of, and what was proved since stays proved
+        after = replace(after, unopened=self.unopened + 1)
+        return replace(after, inside=False, closed_at_ms=None, may_remain=True) if after.stuck else after
 
     def moved(self, *, motion: bool, now_ms: int) -> "Evidence":
         """Take what the motion sensor says, changed or repeated."""
         rising = motion and self.motion is not True
-        outlived = (
-            motion
-            and self.closed is True
-            and self.closed_at_ms is not None
-            and now_ms - self.closed_at_ms > MOTION_HOLD_MS
+        since_ms = None if self.closed_at_ms is None else now_ms - self.closed_at_ms
+        left = self.was_inside and not self._came_in()  # the last passage was somebody's leaving, as far as is known
+        late = left and since_ms is not None and since_ms <= LATE_REPORT_MS
+        outlived = motion and since_ms is not None and since_ms > MOTION_HOLD_MS
+        shut = self.closed is True and not self.stuck
+        return replace(
+            self,
+            motion=motion,
+            motion_said_at_ms=now_ms,
+            motion_seen_at_ms=now_ms if motion else self.motion_seen_at_ms,
+            inside=self.inside or (shut and ((rising and not late) or outlived)),
         )
-        inside = self.inside or (self.closed is True and (rising or outlived))
-        return replace(self, motion=motion, motion_said_at_ms=now_ms, inside=inside)
+
+    def asleep(self, *, now_ms: int) -> "Evidence":
+        """Take that it is an hour of sleep."""
+        return replace(self, night_ms=now_ms)
+
+    def touched(self) -> "Evidence":
+        """Take that somebody used a panel in the room: nobody does that from outside."""
+        return replace(self, inside=self.inside or (self.closed is True and not self.stuck))
+
+    def visit(self, *, now_ms: int) -> bool:
+        """Say whether whoever is inside is staff in a room whose guest is out."""
+        return self.visited_at_ms is not None and now_ms - self.visited_at_ms <= VISIT_MOST_MS
+
+    def _just_unlocked(self, now_ms: int) -> bool:
+        return self.unlocked_at_ms is not None and now_ms - self.unlocked_at_ms <= UNLOCK_OPENS_MS
+
+    def _came_in(self) -> bool:
+        """Whether the last passage began with an unlock: somebody came in by it."""
+        if self.unlocked_at_ms is None or self.opened_at_ms is None:
+            return False
+        return abs(self.opened_at_ms - self.unlocked_at_ms) <= UNLOCK_OPENS_MS
 
 
 def believe(evidence: Evidence, *, now_ms: int) -> Belief:
-    """Return what the evidence says now; harmless to ask at any time, any number of times."""
+    """Return what the sensors say now; harmless to ask at any time, any number of times."""
     said = evidence.motion_said_at_ms
-    sensed = said is not None and now_ms - said <= SENSOR_FRESH_MS
     if evidence.closed is False:
+        sensed = said is not None and now_ms - said <= HEARTBEAT_MS
         return Belief(True, 0.8) if sensed and evidence.motion else Belief(None, CONFIDENCE_EVEN)
     if evidence.inside:
         return Belief(True, CONFIDENCE_INSIDE)
-    if evidence.closed is None or evidence.closed_at_ms is None or not sensed:
+    closed_at_ms = evidence.closed_at_ms
+    if evidence.stuck or evidence.closed is None or closed_at_ms is None or said is None or not evidence.seeing:
         return Belief(None, CONFIDENCE_EVEN)
-    quiet_ms = now_ms - evidence.closed_at_ms
     if evidence.motion:
         # high since before the closing: the sensor's hold time, or somebody who never let it fall
-        if quiet_ms > MOTION_HOLD_MS:
+        if said - closed_at_ms > MOTION_HOLD_MS:
             return Belief(True, CONFIDENCE_INSIDE)
         return Belief(None, CONFIDENCE_EVEN)
-    tau_ms = QUIET_TAU_AFTER_OCCUPIED_MS if evidence.was_inside else QUIET_TAU_MS
+    since_ms, tau_ms = closed_at_ms, QUIET_TAU_MS
+    if evidence.may_remain:
+        tau_ms = QUIET_TAU_AFTER_OCCUPIED_MS
+        since_ms = closed_at_ms if evidence.night_ms is None else max(closed_at_ms, evidence.night_ms)
+    quiet_ms = min(now_ms, said + HEARTBEAT_MS) - since_ms
+    if quiet_ms <= 0:
+        return Belief(None, CONFIDENCE_EVEN)
     confidence = 1.0 - 0.5 * math.exp(-quiet_ms / tau_ms)
     return Belief(False, min(confidence, 0.999)) if confidence > 0.8 else Belief(None, confidence)
+
+
+def fused(sensed: Belief, *, rented: bool) -> Belief:
+    """Return what sensors and the PMS say together.
+
+    Args:
+        sensed: What `believe` says.
+        rented: Whether a stay is in house in this room.
+    """
+    if sensed.occupied is None and not rented:
+        return Belief(False, CONFIDENCE_OF_PMS)
+    return sensed

@@ -14,7 +14,9 @@ from edge.stays.replica import Stay
 COMING = frozenset({StayState.PLANNED, StayState.READY})
 
 
-def due_event(state: RoomState, stays: Sequence[Stay], *, wall_ms: int, policy: RoomPolicy) -> RoomEvent | None:
+def due_event(
+    state: RoomState, stays: Sequence[Stay], *, wall_ms: int, policy: RoomPolicy, lead_ms: int | None = None
+) -> RoomEvent | None:
     """Return the next thing the room has to learn from its stays, or None when it knows it all.
 
     Args:
@@ -22,6 +24,7 @@ def due_event(state: RoomState, stays: Sequence[Stay], *, wall_ms: int, policy: 
         stays: Every stay the replica holds for this room.
         wall_ms: Unix ms.
         policy: For the warm-up time.
+        lead_ms: How long this room takes to warm up, where it has shown it.
     """
     in_house = [stay.id for stay in stays if stay.state is StayState.IN_HOUSE]
     if state.mode in HELD:
@@ -30,7 +33,8 @@ def due_event(state: RoomState, stays: Sequence[Stay], *, wall_ms: int, policy: 
         return StayEnded(heir=in_house[0] if in_house else None)
     if in_house:
         return GuestCheckedIn(in_house[0])
-    lead_ms = int(policy.climate.warm_up_before.total_seconds() * 1000)
+    if lead_ms is None:
+        lead_ms = int(policy.climate.warm_up_before.total_seconds() * 1000)
     expected = [
         stay.id
         for stay in stays

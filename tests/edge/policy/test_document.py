@@ -28,8 +28,8 @@ def test_the_policy_shipped_is_a_policy_and_older_than_any() -> None:
 
 
 def test_an_unknown_version_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedVersionError, match="room policy version 2"):
-        parse(a_policy(v=2, surprise=True), "test")
+    with pytest.raises(UnsupportedVersionError, match="room policy version 3"):
+        parse(a_policy(v=3, surprise=True), "test")
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

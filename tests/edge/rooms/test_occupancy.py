@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.rooms.occupancy import MOTION_HOLD_MS, SENSOR_FRESH_MS, Evidence, believe
+from edge.rooms.occupancy import HEARTBEAT_MS, MOTION_HOLD_MS, UNLOCK_OPENS_MS, VISIT_MOST_MS, Evidence, believe, fused
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -13,7 +13,7 @@ SURE = 0.95
 
 def entered(now_ms: int, *, motion_after_ms: int | None) -> Evidence:
     """Somebody opened and closed the door around `now_ms`; motion seen some time after, if at all."""
-    evidence = Evidence().moved(motion=False, now_ms=now_ms - 1_000)
+    evidence = Evidence().moved(motion=True, now_ms=now_ms - HOUR_MS).moved(motion=False, now_ms=now_ms - 1_000)
     evidence = evidence.door(closed=False, now_ms=now_ms).door(closed=True, now_ms=now_ms + 4_000)
     if motion_after_ms is not None:
         evidence = evidence.moved(motion=True, now_ms=now_ms + 4_000 + motion_after_ms)
@@ -32,26 +32,115 @@ def test_who_moved_behind_a_closed_door_is_inside_however_still_they_sleep(still
     assert belief.confidence >= SURE
 
 
-def test_an_empty_room_is_believed_empty_after_half_an_hour_and_not_after_ten_minutes() -> None:
-    evidence = entered(0, motion_after_ms=None)
-    assert believe(evidence, now_ms=10 * MINUTE_MS).occupied is not False or (
-        believe(evidence, now_ms=10 * MINUTE_MS).confidence < SURE
-    )
-    late = believe(evidence, now_ms=30 * MINUTE_MS)
-    assert late.occupied is False
-    assert late.confidence >= SURE
+def still(evidence: Evidence, since_ms: int, until_ms: int) -> Evidence:
+    """The motion sensor goes on saying that it sees nobody, every 50 minutes."""
+    for now_ms in range(since_ms, until_ms, 50 * MINUTE_MS):
+        evidence = evidence.moved(motion=False, now_ms=now_ms)
+    return evidence
 
 
-def test_one_of_two_leaving_leaves_the_sleeper_a_longer_benefit_of_the_doubt() -> None:
-    both = entered(0, motion_after_ms=10_000).moved(motion=False, now_ms=5 * MINUTE_MS)
-    one_left = both.door(closed=False, now_ms=HOUR_MS).door(closed=True, now_ms=HOUR_MS + 5_000)
-    after_half_an_hour = believe(one_left, now_ms=HOUR_MS + 30 * MINUTE_MS)
-    assert not (after_half_an_hour.occupied is False and after_half_an_hour.confidence >= SURE)
-    turned_over = one_left.moved(motion=True, now_ms=HOUR_MS + 40 * MINUTE_MS)
-    assert believe(turned_over, now_ms=HOUR_MS + 8 * HOUR_MS).occupied is True
-    quiet = believe(one_left, now_ms=HOUR_MS + 2 * HOUR_MS)
-    assert quiet.occupied is False
-    assert quiet.confidence >= SURE
+def empty(evidence: Evidence, now_ms: int) -> bool:
+    belief = believe(evidence, now_ms=now_ms)
+    return belief.occupied is False and belief.confidence >= SURE
+
+
+def left_at(now_ms: int, *, night: bool = False) -> Evidence:
+    """Somebody known to be inside walked out; `night`: in an hour of sleep."""
+    evidence = Evidence().door(closed=False, now_ms=0).door(closed=True, now_ms=5_000)
+    evidence = evidence.moved(motion=True, now_ms=MINUTE_MS).moved(motion=False, now_ms=5 * MINUTE_MS)
+    if night:
+        evidence = evidence.asleep(now_ms=now_ms)
+    return evidence.door(closed=False, now_ms=now_ms).door(closed=True, now_ms=now_ms + 5_000)
+
+
+def test_a_room_that_may_have_kept_somebody_is_believed_empty_after_two_hours_and_not_before() -> None:
+    gone = still(left_at(HOUR_MS), HOUR_MS + MINUTE_MS, 4 * HOUR_MS)
+    assert not empty(gone, HOUR_MS + 110 * MINUTE_MS)
+    assert empty(gone, HOUR_MS + 120 * MINUTE_MS)
+
+
+def test_a_room_known_empty_is_so_again_half_an_hour_after_staff_were_in() -> None:
+    gone = still(left_at(HOUR_MS), HOUR_MS + MINUTE_MS, 4 * HOUR_MS)
+    at_ms = 4 * HOUR_MS
+    visited = gone.unlocked(now_ms=at_ms, staff=True).door(closed=False, now_ms=at_ms).moved(motion=True, now_ms=at_ms)
+    assert visited.visit(now_ms=at_ms + 40 * MINUTE_MS)
+    assert not visited.visit(now_ms=at_ms + VISIT_MOST_MS + 1)
+    closed = visited.moved(motion=False, now_ms=at_ms + MINUTE_MS).door(closed=True, now_ms=at_ms + MINUTE_MS)
+    assert not empty(closed, at_ms + 15 * MINUTE_MS)
+    assert empty(closed, at_ms + 30 * MINUTE_MS)
+
+
+@given(after_ms=st.integers(0, 9 * HOUR_MS))
+def test_hours_of_sleep_do_not_count_where_one_of_two_may_have_stayed(after_ms: int) -> None:
+    gone = still(left_at(HOUR_MS, night=True), HOUR_MS + MINUTE_MS, HOUR_MS + after_ms + MINUTE_MS)
+    assert not empty(gone.asleep(now_ms=HOUR_MS + after_ms), HOUR_MS + after_ms)
+
+
+@given(quiet_ms=st.integers(0, 20 * HOUR_MS), night=st.booleans())
+def test_a_sensor_that_missed_who_came_in_proves_no_absence(quiet_ms: int, night: bool) -> None:
+    before = still(left_at(HOUR_MS, night=night), HOUR_MS + MINUTE_MS, 6 * HOUR_MS)
+    at_ms = 6 * HOUR_MS
+    entered = before.unlocked(now_ms=at_ms).door(closed=False, now_ms=at_ms + 2_000)
+    asleep = still(entered.door(closed=True, now_ms=at_ms + 6_000), at_ms + MINUTE_MS, at_ms + quiet_ms + MINUTE_MS)
+    assert not empty(asleep, at_ms + quiet_ms)
+
+
+@given(quiet_ms=st.integers(0, 20 * HOUR_MS))
+def test_a_battery_that_died_after_they_came_in_proves_no_absence(quiet_ms: int) -> None:
+    assert not empty(left_at(HOUR_MS), HOUR_MS + quiet_ms)  # said nothing since the door closed
+
+
+def test_silence_counts_no_further_than_the_sensors_last_word() -> None:
+    gone = left_at(HOUR_MS).moved(motion=False, now_ms=HOUR_MS + 20 * MINUTE_MS)
+    assert 20 * MINUTE_MS + HEARTBEAT_MS < 115 * MINUTE_MS
+    assert not empty(gone, HOUR_MS + 20 * HOUR_MS)
+
+
+@given(late_ms=st.integers(0, HOUR_MS), still_ms=st.integers(0, 20 * HOUR_MS))
+def test_an_unlock_told_late_takes_back_nothing(late_ms: int, still_ms: int) -> None:
+    inside = entered(0, motion_after_ms=20_000).moved(motion=False, now_ms=100_000)
+    told = inside.unlocked(now_ms=100_000 + late_ms, happened_ms=-2_000)
+    assert believe(told, now_ms=100_000 + late_ms + still_ms).occupied is True
+
+
+@given(still_ms=st.integers(0, 20 * HOUR_MS), staff=st.booleans())
+def test_an_unlock_that_opened_no_door_lets_nobody_out(still_ms: int, staff: bool) -> None:
+    inside = entered(0, motion_after_ms=20_000).moved(motion=False, now_ms=200_000)
+    knocked = inside.unlocked(now_ms=HOUR_MS, staff=staff)
+    assert believe(knocked, now_ms=HOUR_MS + still_ms).occupied is True
+    assert not knocked.visit(now_ms=HOUR_MS)
+
+
+@given(quiet_ms=st.integers(0, 20 * HOUR_MS))
+def test_a_contact_that_two_unlocks_did_not_move_is_stuck_and_proves_nothing_either_way(quiet_ms: int) -> None:
+    evidence = entered(0, motion_after_ms=20_000)
+    for at_ms in (HOUR_MS, HOUR_MS + 10_000, 2 * HOUR_MS):  # twice in one minute is one attempt
+        assert not evidence.stuck
+        evidence = evidence.unlocked(now_ms=at_ms).moved(motion=False, now_ms=at_ms)
+    assert evidence.stuck
+    quiet = still(evidence, 2 * HOUR_MS, 2 * HOUR_MS + quiet_ms)
+    assert believe(quiet, now_ms=2 * HOUR_MS + quiet_ms).occupied is None
+    at_ms = 2 * HOUR_MS + quiet_ms + UNLOCK_OPENS_MS
+    assert not quiet.door(closed=False, now_ms=at_ms).stuck
+
+
+def test_a_report_that_came_late_seals_no_empty_room() -> None:
+    gone = left_at(HOUR_MS).moved(motion=True, now_ms=HOUR_MS + 15_000).moved(motion=False, now_ms=HOUR_MS + 100_000)
+    assert empty(still(gone, HOUR_MS + 2 * MINUTE_MS, 4 * HOUR_MS), HOUR_MS + 120 * MINUTE_MS)
+
+
+def test_a_panel_is_pressed_from_inside() -> None:
+    evidence = left_at(HOUR_MS).touched()
+    assert believe(evidence, now_ms=20 * HOUR_MS).occupied is True
+
+
+def test_the_pms_speaks_where_no_sensor_does_and_never_against_one() -> None:
+    unknown = believe(Evidence(), now_ms=0)
+    assert fused(unknown, rented=True) == unknown
+    vacant = fused(unknown, rented=False)
+    assert (vacant.occupied, vacant.confidence < SURE) == (False, True)
+    inside = believe(entered(0, motion_after_ms=20_000), now_ms=HOUR_MS)
+    assert fused(inside, rented=False) == inside
 
 
 def test_motion_that_only_lingers_after_the_door_closed_is_no_proof() -> None:
@@ -62,12 +151,6 @@ def test_motion_that_only_lingers_after_the_door_closed_is_no_proof() -> None:
     assert quiet.inside is False
     held = left.moved(motion=True, now_ms=HOUR_MS + 4_000 + MOTION_HOLD_MS + 1)
     assert believe(held, now_ms=HOUR_MS + 10 * MINUTE_MS).occupied is True
-
-
-@pytest.mark.guarantee("G17")
-def test_a_motion_sensor_that_fell_silent_proves_no_absence() -> None:
-    evidence = entered(0, motion_after_ms=None)
-    assert believe(evidence, now_ms=SENSOR_FRESH_MS + HOUR_MS).occupied is None
 
 
 def test_a_room_without_a_motion_sensor_is_never_believed_empty() -> None:
@@ -82,9 +165,20 @@ def test_a_door_found_closed_after_a_start_proves_no_absence(quiet_ms: int) -> N
     assert believe(evidence, now_ms=quiet_ms).occupied is None
 
 
-happenings = st.lists(
-    st.tuples(st.sampled_from(["open", "close", "motion", "still"]), st.integers(0, 2 * HOUR_MS)), max_size=30
-)
+WHAT = ["open", "close", "motion", "still", "unlock", "staff", "night", "panel"]
+happenings = st.lists(st.tuples(st.sampled_from(WHAT), st.integers(0, 2 * HOUR_MS)), max_size=30)
+
+
+def other(evidence: Evidence, what: str, now_ms: int) -> Evidence:
+    match what:
+        case "unlock" | "staff":
+            return evidence.unlocked(now_ms=now_ms, staff=what == "staff")
+        case "night":
+            return evidence.asleep(now_ms=now_ms)
+        case "panel":
+            return evidence.touched()
+        case _:
+            return evidence.moved(motion=what == "motion", now_ms=now_ms)
 
 
 @given(happenings=happenings, ask_after_ms=st.integers(0, 48 * HOUR_MS))
@@ -97,7 +191,7 @@ def test_a_belief_is_never_certain_and_confidence_stays_in_its_range(
         if what in ("open", "close"):
             evidence = evidence.door(closed=what == "close", now_ms=now_ms)
         else:
-            evidence = evidence.moved(motion=what == "motion", now_ms=now_ms)
+            evidence = other(evidence, what, now_ms)
         assert evidence.inside is False or evidence.closed is True  # an open door seals nobody in
     belief = believe(evidence, now_ms=now_ms + ask_after_ms)
     assert 0.5 <= belief.confidence < 1.0
@@ -115,4 +209,4 @@ def test_repeating_a_door_contact_changes_nothing(happenings: list[tuple[str, in
             evidence = evidence.door(closed=what == "close", now_ms=now_ms)
             assert evidence.door(closed=what == "close", now_ms=now_ms + 1_000) == evidence
         else:
-            evidence = evidence.moved(motion=what == "motion", now_ms=now_ms)
+            evidence = other(evidence, what, now_ms)

@@ -1,0 +1,189 @@
+"""Fire mode: lights on, ventilation and heating off, shades up, everywhere, until it is over. It outranks all else.
+
+It needs the buses and nothing else: no log, no store, no cloud, no policy, no stays. Detectors are heard before the
+queue that waits for the disk (edge/app/devices.py); writes go straight to the devices, each with its own retries;
+what must survive a restart is stored when it can be. Doors are not unlocked here: a way out needs no key (door.md).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge.rooms.ports import DeviceWriter
+from kit.clock import Clock
+from protocols.device_model.capability import Capability, Value
+from protocols.device_model.command import Command, Phase
+from protocols.device_model.identity import DeviceId
+from protocols.device_model.reading import Quality, Reading
+from protocols.errors import PlatformError
+
+ACTS: Final[tuple[tuple[Capability, str, Value], ...]] = (
+    (Capability.ON_OFF, "on_off", True),
+    (Capability.LEVEL_CONTROL, "current_level", 254),
+    (Capability.FAN_CONTROL, "fan_mode", "off"),
+    (Capability.THERMOSTAT, "system_mode", "off"),
+    (Capability.WINDOW_COVERING, "current_position_lift_percentage", 0.0),  # Matter: 0 is open
+)
+HELD: Final = frozenset((capability, attribute) for capability, attribute, _ in ACTS)
+"""What nobody else may write meanwhile."""
+WRITE_WAIT_MS: Final = 15_000
+RETRY_FIRST_S: Final = 2.0
+RETRY_MOST_S: Final = 30.0
+SMOKE: Final = (Capability.SMOKE_CO_ALARM, "smoke_state")
+
+
+@dataclass(frozen=True, slots=True)
+class FireState:
+    """What survives a restart: who declared it (None: detectors alone say so), and since when, unix ms."""
+
+    declared_by: str | None = None
+    since_ms: int | None = None
+
+
+class FireMode:
+    """The house's, one for all rooms.
+
+    Args:
+        devices: Every device of the plan.
+        writer: The way to the devices.
+        clock: Both clocks.
+        changed: Awaited with what is to survive a restart; asked again until it succeeds, and nothing waits for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        devices: Sequence[DeviceId],
+        writer: DeviceWriter,
+        clock: Clock,
+        changed: Callable[[FireState], Awaitable[None]],
+    ) -> None:
+        self._devices, self._writer, self._clock, self._changed = tuple(devices), writer, clock, changed
+        self._alarming: set[DeviceId] = set()
+        self._overruled: set[DeviceId] = set()
+        self._declared_by: str | None = None
+        self._since_ms: int | None = None
+        self._stirred, self._unsaved = asyncio.Event(), asyncio.Event()
+        self._done: dict[tuple[DeviceId, Capability, str], bool] = {}
+        self.ended: Callable[[], None] = _nothing
+        """Called when it is over: the rooms are to be what their modes say."""
+
+    @property
+    def active(self) -> bool:
+        """Whether there is fire."""
+        return self._since_ms is not None
+
+    def restore(self, state: FireState) -> None:
+        """Take up a fire that a person declared before the restart; detectors speak for themselves."""
+        if state.declared_by is not None:
+            self._declared_by, self._since_ms = state.declared_by, state.since_ms or self._clock.wall_ms()
+            self._stirred.set()
+
+    def heard(self, reading: Reading) -> None:
+        """Take any reading of the house; only a detector's good word counts, and its silence never ends a fire."""
+        if (reading.capability, reading.attribute) != SMOKE or reading.quality is not Quality.GOOD:
+            return
+        if reading.value == "critical":
+            if reading.device not in self._overruled:
+                self._alarming.add(reading.device)
+        else:
+            self._alarming.discard(reading.device)
+            self._overruled.discard(reading.device)
+        self._look()
+
+    def declare(self, by: str) -> None:
+        """A person says that there is fire."""
+        self._declared_by = by
+        self._look()
+
+    def clear(self) -> None:
+        """A person says that it is over. Detectors that still alarm are not believed until they have said normal."""
+        self._overruled |= self._alarming
+        self._alarming.clear()
+        self._declared_by = None
+        self._look()
+
+    def told(self) -> dict[str, Any]:
+        """Return the state for the local API: who says so, since when, and what has not obeyed yet."""
+        pending = sorted({device for (device, _, _), done in self._done.items() if not done})
+        return {
+            "active": self.active,
+            "since_ms": self._since_ms,
+            "declared_by": self._declared_by,
+            "detectors": sorted(self._alarming),
+            "overruled": sorted(self._overruled),
+            "pending": pending,
+        }
+
+    async def run(self) -> None:
+        """Carry it out whenever there is one, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._save())
+            while True:
+                self._stirred.clear()
+                if not self.active:
+                    await self._stirred.wait()
+                    continue
+                work = [tasks.create_task(self._obey(device, *act)) for device, act in self._writable()]
+                await self._over()
+                for each in work:
+                    each.cancel()
+                await asyncio.gather(*work, return_exceptions=True)
+                self._done.clear()
+                self.ended()
+
+    async def _over(self) -> None:
+        while self.active:
+            await self._stirred.wait()
+            self._stirred.clear()
+
+    def _look(self) -> None:
+        burning = bool(self._alarming) or self._declared_by is not None
+        if not burning:
+            self._since_ms = None
+        elif self._since_ms is None:
+            self._since_ms = self._clock.wall_ms()
+        self._stirred.set()
+        self._unsaved.set()
+
+    def _writable(self) -> list[tuple[DeviceId, tuple[Capability, str, Value]]]:
+        found = [
+            (device, act) for device in self._devices for act in ACTS if self._writer.can_write(device, act[0], act[1])
+        ]
+        self._done = {(device, act[0], act[1]): False for device, act in found}
+        return found
+
+    async def _obey(self, device: DeviceId, capability: Capability, attribute: str, value: Value) -> None:
+        """Write until the device has confirmed; a device that cannot be reached is asked for as long as it burns."""
+        wait_s, attempt = RETRY_FIRST_S, 0
+        while True:
+            attempt += 1
+            name = f"fire:{self._since_ms}:{device}:{attribute}:{attempt}"
+            deadline_ms = self._clock.wall_ms() + WRITE_WAIT_MS
+            try:
+                outcome = await self._writer.write(
+                    Command(name, device, capability, attribute, value, deadline_ms, name)
+                )  # fmt: skip
+            except PlatformError:
+                pass  # asked again below: nothing here may end the mode
+            else:
+                if outcome.phase is Phase.DONE:
+                    self._done[device, capability, attribute] = True
+                    return
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_MOST_S)
+
+    async def _save(self) -> None:
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            try:
+                await self._changed(FireState(self._declared_by, self._since_ms))
+            except PlatformError:
+                self._unsaved.set()
+                await asyncio.sleep(RETRY_MOST_S)
+
+
+def _nothing() -> None:
+    """Nobody waits for the end."""

@@ -1,0 +1,126 @@
+"""What a room's devices tell of people and warmth: who is in, what is open, what was asked for.
+
+One `Sense` a room, fed by readings; rooms/engine.py asks it and decides. Pure: readings and times come in.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from edge.rooms.occupancy import Belief, Evidence, believe, fused
+from edge.rooms.recovery import Recovery
+from protocols.device_model.capability import Capability
+from protocols.device_model.identity import DeviceId
+from protocols.device_model.reading import Quality, Reading
+
+CONTACT: Final = (Capability.BOOLEAN_STATE, "state_value")
+WINDOW: Final = (Capability.BOOLEAN_STATE, "state_value:window")
+LEAK: Final = (Capability.BOOLEAN_STATE, "state_value:leak")
+MOTION: Final = (Capability.OCCUPANCY_SENSING, "occupancy")
+DO_NOT_DISTURB: Final = (Capability.ROOM_REQUEST, "do_not_disturb")
+MAKE_UP: Final = (Capability.ROOM_REQUEST, "make_up_room")
+TEMPERATURES: Final = (
+    (Capability.THERMOSTAT, "local_temperature"),
+    (Capability.TEMPERATURE_MEASUREMENT, "measured_value"),
+)
+SETPOINT: Final = (Capability.THERMOSTAT, "occupied_heating_setpoint")
+OUTDOOR: Final = (Capability.THERMOSTAT, "outdoor_temperature")
+OURS_MS: Final = 60_000  # a setpoint that differs this soon after one of our writes may have been read before it
+
+
+@dataclass(slots=True)
+class Sense:
+    """One room. Times are monotonic ms."""
+
+    evidence: Evidence = field(default_factory=Evidence)
+    recovery: Recovery = field(default_factory=Recovery)
+    open_windows: set[DeviceId] = field(default_factory=set)
+    window_since_ms: int | None = None
+    do_not_disturb: bool = False
+    make_up_room: bool = False
+    celsius: float | None = None
+    setpoint_c: float | None = None
+    written_c: dict[DeviceId, float] = field(default_factory=dict)  # what the room itself last had its controllers hold
+    written_ms: int | None = None
+    dial_c: float | None = None  # a setpoint that nobody but the guest can have chosen, until it is taken
+    taken_c: float | None = None
+
+    def heard(self, reading: Reading, *, window: bool, now_ms: int) -> bool:
+        """Take one good reading of the room; True if the room should think about it at once.
+
+        Args:
+            reading: Of a device of this room.
+            window: Whether the device's contact is on a window.
+            now_ms: Monotonic ms.
+        """
+        if reading.quality is not Quality.GOOD:
+            return False
+        key, value = (reading.capability, reading.attribute), reading.value
+        if isinstance(value, bool):
+            return self._told(key, value, device=reading.device, window=window, now_ms=now_ms)
+        if isinstance(value, int | float):
+            return self._measured(key, float(value), device=reading.device, now_ms=now_ms)
+        return False
+
+    def wrote(self, device: DeviceId, celsius: float, *, now_ms: int) -> None:
+        """Learn that the room had a controller hold a setpoint: finding it there is no wish of the guest's."""
+        self.written_c[device], self.written_ms, self.dial_c, self.taken_c = celsius, now_ms, None, None
+
+    def window_open(self, *, now_ms: int, after_ms: int) -> bool:
+        """Say whether a window has been open for `after_ms`."""
+        return self.window_since_ms is not None and now_ms - self.window_since_ms >= after_ms
+
+    def belief(self, *, now_ms: int, rented: bool) -> Belief:
+        """Return whether somebody is believed to be inside, by sensors and PMS."""
+        return fused(believe(self.evidence, now_ms=now_ms), rented=rented)
+
+    def take_dial(self) -> float | None:
+        """Return a setpoint chosen by hand since the last call, or None."""
+        chosen, self.dial_c = self.dial_c, None
+        if chosen is not None:
+            self.taken_c = chosen
+        return chosen
+
+    def _told(
+        self, key: tuple[Capability, str], value: bool, *, device: DeviceId, window: bool, now_ms: int
+    ) -> bool:  # fmt: skip
+        if key == WINDOW or (window and key == CONTACT):
+            (self.open_windows.discard if value else self.open_windows.add)(device)
+            if not self.open_windows:
+                self.window_since_ms = None
+            elif self.window_since_ms is None:
+                self.window_since_ms = now_ms
+            return True
+        if key == CONTACT:
+            self.evidence = self.evidence.door(closed=value, now_ms=now_ms)
+        elif key == MOTION:
+            self.evidence = self.evidence.moved(motion=value, now_ms=now_ms)
+            return value
+        elif key == DO_NOT_DISTURB:
+            return self._asked("do_not_disturb", value)
+        elif key == MAKE_UP:
+            return self._asked("make_up_room", value)
+        return False
+
+    def _asked(self, what: str, value: bool) -> bool:
+        if getattr(self, what) == value:
+            return False
+        setattr(self, what, value)
+        if value:
+            self.evidence = self.evidence.touched()
+        return True
+
+    def _measured(self, key: tuple[Capability, str], value: float, *, device: DeviceId, now_ms: int) -> bool:
+        if key in TEMPERATURES:
+            self.celsius = value
+            disturbed = bool(self.open_windows)
+            self.recovery = self.recovery.felt(
+                value, setpoint_c=self.setpoint_c, disturbed=disturbed, now_ms=now_ms
+            )  # fmt: skip
+        elif key == SETPOINT:
+            self.setpoint_c = value
+            ours = self.written_c.get(device)
+            settled = self.written_ms is not None and now_ms - self.written_ms >= OURS_MS
+            if ours is not None and value not in (ours, self.taken_c) and settled:
+                self.dial_c = value
+                return True
+        return False
