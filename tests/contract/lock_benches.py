@@ -3,20 +3,27 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from edge.doors.vendors.http import tls
 from edge.doors.vendors.insist import insist
 from edge.doors.vendors.port import KeyMade, LockSystem, Medium, WantedKey
+from edge.doors.vendors.salto_ks import SaltoKs
 from edge.doors.vendors.unifi_access import UnifiAccess
+from edge.doors.vendors.visionline import Visionline
 from firmware_bridges.lock_systems.misbehaviour import Knobs, Misbehaving, served
+from firmware_bridges.salto.ks_emulator import SaltoKsEmulator, seed_text
 from firmware_bridges.unifi_access.emulator import UnifiEmulator, self_signed
+from firmware_bridges.visionline.emulator import STAMP, VisionlineEmulator
 from kit.clock import ManualClock, SystemClock
 from kit.dice import SeededDice
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 DOORS = ("door-a", "door-b", "door-c")
+ZONE = "Europe/Vienna"
 SECRET = "s3cret-never-shown"
 ANSWER_WAIT_S = 5.0
 
@@ -145,4 +152,130 @@ async def unifi_bench(knobs: Knobs, seed: int, *, answer_wait_s: float = ANSWER_
             await emulator.misbehaving.settle()
 
 
-BENCHES: dict[str, MakesBench] = {"unifi_access": unifi_bench}
+class VisionlineEyes:
+    def __init__(self, emulator: VisionlineEmulator) -> None:
+        self.emulator = emulator
+
+    @property
+    def misbehaving(self) -> Misbehaving:
+        return self.emulator.misbehaving
+
+    def live(self, grant: str) -> list[tuple[tuple[str, ...], int, int]]:
+        return [
+            (each.doors, _ms(each.start), _ms(each.expire))
+            for each in self.emulator.cards.values()
+            if each.holder == grant and not each.cancelled
+        ]
+
+    def works(self, door: str, made: KeyMade) -> bool:
+        return self.emulator.present(made.key, door)
+
+    def opened(self, door: str) -> int:
+        return self.emulator.locks[door].opened
+
+
+def _ms(stamp: str) -> int:
+    return round(datetime.strptime(stamp, STAMP).replace(tzinfo=ZoneInfo(ZONE)).timestamp() * 1_000)
+
+
+@asynccontextmanager
+async def visionline_bench(knobs: Knobs, seed: int, *, answer_wait_s: float = ANSWER_WAIT_S) -> AsyncIterator[Bench]:
+    clock = ManualClock()
+    emulator = VisionlineEmulator(
+        doors=list(DOORS),
+        online=[DOORS[0]],
+        encoders=["desk"],
+        username="innkeeper",
+        password=SECRET,
+        zone=ZONE,
+        clock=clock,
+        dice=SeededDice(seed),
+        knobs=knobs,
+    )
+    async with served(emulator.app()) as port:
+        system = Visionline(
+            f"http://127.0.0.1:{port}",
+            username="innkeeper",
+            password=SECRET,
+            zone=ZONE,
+            clock=clock,
+            answer_wait_s=answer_wait_s,
+        )
+        try:
+            yield Bench(system, VisionlineEyes(emulator), clock)
+        finally:
+            await system.close()
+            await emulator.misbehaving.settle()
+
+
+class SaltoKsEyes:
+    def __init__(self, emulator: SaltoKsEmulator) -> None:
+        self.emulator = emulator
+
+    @property
+    def misbehaving(self) -> Misbehaving:
+        return self.emulator.misbehaving
+
+    def live(self, grant: str) -> list[tuple[tuple[str, ...], int, int]]:
+        aliases = {each.user_id: each.alias for each in self.emulator.users.values()}
+        return [
+            (tuple(sorted(each.locks)), _iso_ms(each.begins), _iso_ms(each.ends))
+            for each in self.emulator.groups.values()
+            if any(aliases.get(user) == grant for user in each.users)
+        ]
+
+    def works(self, door: str, made: KeyMade) -> bool:
+        assert made.code is not None
+        return self.emulator.opens(door, made.code)
+
+    def opened(self, door: str) -> int:
+        return self.emulator.opened[door]
+
+
+def _iso_ms(stamp: str | None) -> int:
+    return 0 if stamp is None else round(datetime.fromisoformat(stamp).timestamp() * 1_000)
+
+
+SEED = b"0123456789abcdefghij"
+
+
+@asynccontextmanager
+async def salto_ks_bench(knobs: Knobs, seed: int, *, answer_wait_s: float = ANSWER_WAIT_S) -> AsyncIterator[Bench]:
+    clock = ManualClock()
+    emulator = SaltoKsEmulator(
+        site="site-1",
+        locks=list(DOORS),
+        client="innkeeper",
+        client_secret=SECRET,
+        refresh_token=SECRET,
+        otp_seed=SEED,
+        clock=clock,
+        dice=SeededDice(seed),
+        knobs=knobs,
+    )
+    kept: list[str] = []
+    async with served(emulator.app()) as port:
+        system = SaltoKs(
+            f"http://127.0.0.1:{port}",
+            identity_url=f"http://127.0.0.1:{port}",
+            site="site-1",
+            client_id="innkeeper",
+            client_secret=SECRET,
+            refresh_token=SECRET,
+            keep_refresh_token=kept.append,
+            otp_seed=seed_text(SEED),
+            clock=clock,
+            answer_wait_s=answer_wait_s,
+        )
+        try:
+            yield Bench(system, SaltoKsEyes(emulator), clock)
+        finally:
+            await system.close()
+            await emulator.misbehaving.settle()
+
+
+BENCHES: dict[str, MakesBench] = {
+    "unifi_access": unifi_bench,
+    "visionline": visionline_bench,
+    "salto_ks": salto_ks_bench,
+}

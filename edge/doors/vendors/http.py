@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
+import yarl
 
 from edge.doors.vendors.port import VendorBusyError, VendorFaultError, VendorRefusedError
 from kit.clock import Clock
@@ -95,9 +96,8 @@ class VendorHttp:
         *,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Ask once and return the answer, whatever its status below 500 but 408 and 429.
+        """Ask once and return the answer, whatever its status below 500 but 408 and 429. `path` is quoted already.
 
         Raises:
             LinkLostError: not connected, nothing left. ReplyTimeoutError: it left, nothing came back in time.
@@ -110,9 +110,8 @@ class VendorHttp:
         try:
             async with self._session.request(
                 method,
-                self._base + path,
+                yarl.URL(self._base + path, encoded=True),  # as it was signed, byte for byte
                 data=body,
-                params=query,
                 headers=headers,
                 allow_redirects=False,
             ) as answer:
