@@ -15,6 +15,7 @@ import msgspec
 from cloud.kit.times import unix_ms
 from cloud.pms.budget import RequestBudget
 from cloud.pms.port import PmsBusyError, PmsFaultError, PmsRefusedError
+from cloud.pms.reading import decode
 from kit.clock import Clock
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 
@@ -108,17 +109,19 @@ class Exchange:
         self._budget.quiet(self._clock.now_ms() + wait_ms)
         return PmsBusyError(wait_ms)
 
-    def decoded(self, operation: str, answer: httpx.Response, content: bytes, kind: type[T]) -> T:
+    def decoded(
+        self, operation: str, answer: httpx.Response, content: bytes, kind: type[T], *, strict: bool = True
+    ) -> T:
         """Read an answer as JSON of one shape. Raises PeerProtocolError."""
         try:
             try:
-                return msgspec.json.decode(content, type=kind)
+                return decode(content, kind, strict=strict)
             except msgspec.ValidationError:
                 raise
             except msgspec.DecodeError:
                 if (mended := _mended(content)) is None:
                     raise
-                return msgspec.json.decode(mended, type=kind)
+                return decode(mended, kind, strict=strict)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             said = answer.headers.get("content-type", "no content type")[:64]
             raise PeerProtocolError(f"{self._label} {operation}: {error} in {len(content)} bytes of {said}") from error

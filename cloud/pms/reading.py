@@ -26,8 +26,22 @@ Id = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,64}(?![\s\S])")]
 """Anything that is one printable word is taken as an id."""
 Text = Annotated[str, msgspec.Meta(max_length=1_000)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+_WORD: Final = re.compile(r"[\x21-\x7e]{1,64}")
 # joiners (U+200C, U+200D) stay: names in Persian or Hindi need them
 _UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
+
+
+class _AnyText(type):
+    """Lets plain text pass for what msgspec was asked for: an id leaves here as str, which everybody can encode."""
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, str)
+
+
+class ExternalId(str, metaclass=_AnyText):
+    """An id of a partner that writes ids as text here and as numbers there: one printable word. Read as str."""
+
+    __slots__ = ()
 
 
 class UnreadableError(ValueError):
@@ -37,9 +51,29 @@ class UnreadableError(ValueError):
 def item(raw: bytes | msgspec.Raw, kind: type[T], what: ItemKind, *ids: str, strict: bool = True) -> T | ItemError:
     """Read one item of an answer; the error names the item by the first of the fields `ids`, and what is wrong."""
     try:
-        return msgspec.json.decode(raw, type=kind, strict=strict)
+        return decode(raw, kind, strict=strict)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return ItemError(id_in(raw, *ids), str(error), what)
+
+
+def decode(raw: bytes | msgspec.Raw, kind: type[T], *, strict: bool = False) -> T:
+    """Read JSON as one shape. Raises msgspec.MsgspecError, UnicodeDecodeError, RecursionError."""
+    return msgspec.json.decode(raw, type=kind, strict=strict, dec_hook=_read_id)
+
+
+def convert(told: object, kind: type[T]) -> T:
+    """Read what was decoded already as one shape. Raises msgspec.ValidationError."""
+    return msgspec.convert(told, type=kind, strict=False, dec_hook=_read_id)
+
+
+def _read_id(kind: type, value: object) -> object:
+    if kind is not ExternalId:
+        raise NotImplementedError(f"{kind} is none of our types")
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**18:
+        return str(value)
+    if isinstance(value, str) and _WORD.fullmatch(value) is not None:
+        return str(value)
+    raise ValueError(f"{str(value)[:40]!r} is no id")
 
 
 def id_in(raw: bytes | msgspec.Raw, *ids: str) -> str:
@@ -50,7 +84,7 @@ def id_in(raw: bytes | msgspec.Raw, *ids: str) -> str:
         return NO_ID
     for name in ids:
         try:
-            return msgspec.convert(told.get(name), Id, strict=False)
+            return convert(told.get(name), ExternalId)
         except msgspec.ValidationError:
             continue
     return NO_ID

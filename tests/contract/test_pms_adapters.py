@@ -38,6 +38,8 @@ from cloud.pms.port import (
     PmsReservation,
 )
 from cloud.pms.reading import HouseTime
+from cloud.pms.stayntouch import emulator as stayntouch
+from cloud.pms.stayntouch.adapter import StayNTouchAdapter
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from kit.clock import Clock, ManualClock
 from kit.dice import SeededDice
@@ -112,7 +114,29 @@ def _ohip(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
     )
 
 
+def _stayntouch(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
+    return StayNTouchAdapter(
+        http,
+        platform="http://pms.invalid/",
+        auth="http://pms.invalid",
+        client_id="client",
+        client_secret="access",
+        hotel=stayntouch.HOTEL,
+        time=VIENNA,
+        clock=clock,
+        sleep=sleep,
+    )
+
+
 VENDORS = {
+    "stayntouch": Vendor(
+        stayntouch.Emulator,
+        _stayntouch,
+        True,
+        "403: .*not Started",
+        b'{"results": [{"id": 1, "number": "1", "status": "CLEAN"}], "total_count": 99999, "access_token": "t"}',
+        rooms_at_once=4,
+    ),
     "ohip": Vendor(ohip.Emulator, _ohip, True, "403: .*not Started", b"", rooms_at_once=39),
     "mews": Vendor(
         mews.Emulator, _mews, False, "403: .*not Started", b'{"Resources": [], "Cursor": "again"}', rooms_at_once=150

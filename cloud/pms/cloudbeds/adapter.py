@@ -28,7 +28,7 @@ from cloud.pms.port import (
     PmsRoom,
     Rooms,
 )
-from cloud.pms.reading import HouseTime, UnreadableError, item
+from cloud.pms.reading import HouseTime, UnreadableError, decode, item
 from cloud.stays.reservation import Housekeeping
 from kit.clock import Clock
 from protocols.errors import PeerProtocolError
@@ -310,7 +310,7 @@ class CloudbedsAdapter:
 
     def _data(self, method: str, answer: wire.Answer, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(answer.data, type=kind, strict=False)
+            return decode(answer.data, kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise PeerProtocolError(f"Cloudbeds {method}: data: {error}") from error
 

@@ -11,7 +11,17 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from cloud.pms.port import FolioLine, Hint, HintKind, ItemError, PmsReservation, PmsRoom
-from cloud.pms.reading import Count, HouseTime, Id, Text, UnreadableError, display_name, line, minor_units
+from cloud.pms.reading import (
+    Count,
+    ExternalId,
+    HouseTime,
+    Text,
+    UnreadableError,
+    convert,
+    display_name,
+    line,
+    minor_units,
+)
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PeerProtocolError
 
@@ -57,8 +67,8 @@ EVENTS: Final = (
 class Room(msgspec.Struct, frozen=True):
     """One room of a reservation."""
 
-    roomID: Id | None = None
-    subReservationID: Id | None = None
+    roomID: ExternalId | None = None
+    subReservationID: ExternalId | None = None
     roomStatus: RoomStatus | None = None
     startDate: str | None = None
     endDate: str | None = None
@@ -69,14 +79,14 @@ class Room(msgspec.Struct, frozen=True):
 class Reservation(msgspec.Struct, frozen=True):
     """A row of getReservations, or what getReservation answers."""
 
-    reservationID: Id
+    reservationID: ExternalId
     status: Status
     startDate: str
     endDate: str
     dateModified: str | None = None
-    guestID: Id | None = None
+    guestID: ExternalId | None = None
     guestName: Text | None = None
-    subReservationID: Id | None = None
+    subReservationID: ExternalId | None = None
     adults: Count | None = None
     children: Count | None = None
     rooms: list[Room] = []
@@ -97,7 +107,7 @@ class Reservation(msgspec.Struct, frozen=True):
 class HotelRoom(msgspec.Struct, frozen=True):
     """A row of getRooms."""
 
-    roomID: Id
+    roomID: ExternalId
     roomName: Text
     roomBlocked: bool = False
 
@@ -105,7 +115,7 @@ class HotelRoom(msgspec.Struct, frozen=True):
 class RoomCondition(msgspec.Struct, frozen=True):
     """A row of getHousekeepingStatus."""
 
-    roomID: Id
+    roomID: ExternalId
     roomCondition: Condition
     vacantPickup: bool = False
 
@@ -113,7 +123,7 @@ class RoomCondition(msgspec.Struct, frozen=True):
 class Guest(msgspec.Struct, frozen=True):
     """A guest's profile."""
 
-    guestID: Id
+    guestID: ExternalId
     firstName: Text | None = None
     lastName: Text | None = None
 
@@ -248,7 +258,7 @@ def _named(push: dict[str, Any], kind: HintKind) -> str | None:
     for key in _ID_KEYS[kind]:
         if push.get(key) not in (None, ""):
             try:
-                return msgspec.convert(str(push[key]), Id)
+                return convert(push[key], ExternalId)
             except msgspec.ValidationError as error:
                 raise PeerProtocolError(f"not a Cloudbeds webhook: {key}: {error}") from error
     return None

@@ -29,7 +29,7 @@ from cloud.pms.port import (
     PmsRoom,
     Rooms,
 )
-from cloud.pms.reading import HouseTime, UnreadableError, display_name, item
+from cloud.pms.reading import HouseTime, UnreadableError, decode, display_name, item
 from cloud.pms.tokens import Bearer
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from kit.clock import Clock
@@ -320,7 +320,7 @@ def _guest(answer: object) -> PmsGuest | None:
     ids = wire.rows(answer, "profileIdList") or []
     names = wire.rows(answer, "personName") or []
     try:
-        found = next(each for each in (msgspec.json.decode(raw, type=wire.UniqueId, strict=False) for raw in ids))
+        found = next(each for each in (decode(raw, wire.UniqueId) for raw in ids))
         name = msgspec.json.decode(names[0], type=_ProfileName)
     except (msgspec.MsgspecError, StopIteration, IndexError):
         return None

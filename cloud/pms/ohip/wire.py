@@ -11,7 +11,17 @@ from typing import Any, Final, Literal
 import msgspec
 
 from cloud.pms.port import FolioLine, Hint, ItemError, PmsReservation, PmsRoom
-from cloud.pms.reading import Count, HouseTime, Id, Text, UnreadableError, display_name, line, minor_units
+from cloud.pms.reading import (
+    Count,
+    ExternalId,
+    HouseTime,
+    Text,
+    UnreadableError,
+    convert,
+    display_name,
+    line,
+    minor_units,
+)
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PeerProtocolError
 
@@ -50,7 +60,7 @@ CONDITION_OF: Final[dict[Housekeeping, Condition]] = {ours: theirs for theirs, o
 class UniqueId(msgspec.Struct, frozen=True):
     """An id and what it is the id of."""
 
-    id: Id
+    id: ExternalId
     type: str | None = None
 
 
@@ -59,7 +69,7 @@ class RoomStay(msgspec.Struct, frozen=True):
 
     arrivalDate: str
     departureDate: str
-    roomId: Id | None = None
+    roomId: ExternalId | None = None
     adultCount: Count | None = None
     childCount: Count | None = None
 
@@ -87,7 +97,7 @@ class Reservation(msgspec.Struct, frozen=True):
 
 class _Event(msgspec.Struct, frozen=True):
     moduleName: str
-    primaryKey: Id | None = None
+    primaryKey: ExternalId | None = None
 
 
 _MODULES: Final[dict[str, Literal["reservation", "resource"]]] = {
@@ -172,7 +182,7 @@ def room(raw: bytes | msgspec.Raw, *, now_ms: int) -> PmsRoom | ItemError:
     """Translate one room of the housekeeping overview; its number is its id."""
     try:
         told = msgspec.json.decode(raw, type=dict[str, Any])
-        external_id = msgspec.convert(told.get("roomId"), Id, strict=False)
+        external_id = convert(told.get("roomId"), ExternalId)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return ItemError("(no readable id)", str(error), "resource")
     for depth, found in _dicts(told):
@@ -191,7 +201,7 @@ class _Money(msgspec.Struct, frozen=True):
 
 
 class _Posting(msgspec.Struct, frozen=True):
-    transactionNo: Id
+    transactionNo: ExternalId
     postedAmount: _Money
     transactionDate: str
     transactionDescription: Text | None = None
@@ -207,7 +217,7 @@ def folio(answer: object, time: HouseTime, *, now_ms: int) -> tuple[FolioLine, .
             stack.extend(each)
         elif isinstance(each, dict):
             for posting in each.get("postings") or ():
-                said = msgspec.convert(posting, _Posting, strict=False)
+                said = convert(posting, _Posting)
                 minor = minor_units("postedAmount", said.postedAmount.amount)
                 at_ms = time.read("transactionDate", said.transactionDate, now_ms=now_ms)
                 lines[said.transactionNo] = FolioLine(
@@ -225,7 +235,7 @@ def event_hint(raw: bytes | msgspec.Raw) -> Hint | None:
     """Read one business event; None for a module that we do not follow. Raises PeerProtocolError."""
     try:
         told = msgspec.json.decode(raw, type=dict[str, Any])
-        said = msgspec.convert(told.get("header", told), _Event, strict=False)
+        said = convert(told.get("header", told), _Event)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PeerProtocolError(f"not a business event: {error}") from error
     kind = _MODULES.get(said.moduleName.casefold())

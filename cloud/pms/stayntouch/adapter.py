@@ -1,0 +1,287 @@
+"""The adapter to StayNTouch: asks Connect 2.0, answers in our words. Shell around wire.py.
+
+Every list is of days: what is asked for by time of change comes for whole days and is filtered here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
+
+import httpx
+import msgspec
+
+from cloud.pms.exchange import Exchange
+from cloud.pms.port import (
+    Capabilities,
+    FolioLine,
+    Hint,
+    ItemError,
+    Page,
+    PmsAction,
+    PmsCannotError,
+    PmsGuest,
+    PmsRefusedError,
+    PmsReservation,
+    PmsRoom,
+    Rooms,
+)
+from cloud.pms.reading import HouseTime, UnreadableError, decode, display_name, item
+from cloud.pms.stayntouch import wire
+from cloud.pms.tokens import Bearer
+from cloud.stays.reservation import Housekeeping
+from kit.clock import Clock
+from protocols.errors import PeerProtocolError
+
+REQUESTS_MOST: Final = 5
+WINDOW_MS: Final = 1_000
+PAGES_MOST: Final = 1_000
+T = TypeVar("T")
+
+
+class StayNTouchAdapter:
+    """One hotel's connection to StayNTouch.
+
+    Args:
+        platform: address in front of /connect; `auth` that in front of /oauth/token.
+        client_id, client_secret: of our integration.
+        hotel: hotel_id.
+        time: the property's wall clock.
+    """
+
+    system = "stayntouch"
+    capabilities = Capabilities(
+        pushes=True,
+        changed_since=True,
+        event_queue=False,
+        writes=frozenset(PmsAction),
+        folio=True,
+        early_ms=15 * 3_600_000,
+    )
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        platform: str,
+        auth: str,
+        client_id: str,
+        client_secret: str,
+        hotel: str,
+        time: HouseTime,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._base, self._hotel, self._time, self._clock = f"{platform.rstrip('/')}/connect/", hotel, time, clock
+        self._headers = {"API-Version": "2.0"}
+        self._exchange = Exchange(
+            http, label="StayNTouch", clock=clock, sleep=sleep, most=REQUESTS_MOST, window_ms=WINDOW_MS, said=_said
+        )
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+        self._bearer = Bearer(
+            self._exchange,
+            url=f"{auth.rstrip('/')}/oauth/token",
+            headers={},
+            form=urlencode(form).encode(),
+            clock=clock,
+        )
+
+    def hints(self, raw: bytes) -> list[Hint]:
+        """See the port."""
+        return wire.hints(raw)
+
+    async def rooms(self) -> Rooms:
+        """See the port."""
+        now_ms = self._clock.wall_ms()
+        found: list[PmsRoom] = []
+        errors: list[ItemError] = []
+        async for rows in self._lists("rooms", {}):
+            for raw in rows:
+                said = item(raw, wire.Room, "resource", "id", strict=False)
+                one = said if isinstance(said, ItemError) else wire.room(said, now_ms=now_ms)
+                errors.append(one) if isinstance(one, ItemError) else found.append(one)
+        return Rooms(tuple(found), tuple(errors))
+
+    async def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """See the port."""
+        async for page in self._pages(self._days("updated", since_ms, until_ms)):
+            yield _kept(page, lambda each: since_ms - 1_000 < each.updated_ms <= until_ms + 1_000)
+
+    async def colliding(self, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """See the port. Listed by departure, which every stay that touches the interval has after its beginning."""
+        asked = self._days("departure", from_ms, until_ms + LONGEST_STAY_MS)
+        async for page in self._pages(asked):
+            yield _kept(page, lambda each: each.arrival_ms < until_ms and each.departure_ms > from_ms)
+
+    async def arriving(self, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
+        """See the port."""
+        async for page in self._pages(self._days("arrival", from_ms, until_ms)):
+            yield _kept(page, lambda each: from_ms <= each.arrival_ms <= until_ms)
+
+    async def get(self, external_ids: Sequence[str]) -> Page:
+        """See the port. One call for each."""
+        pages = [await self._read(each, patient=index > 0) for index, each in enumerate(external_ids)]
+        return Page(
+            tuple(each for page in pages for each in page.reservations),
+            tuple(each for page in pages for each in page.errors),
+            tuple(each for page in pages for each in page.guests),
+        )
+
+    async def guest(self, external_id: str) -> PmsGuest | None:
+        """See the port."""
+        try:
+            said = await self._one(f"guests/{_q(external_id)}", wire.GuestOf)
+        except PmsRefusedError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+        return PmsGuest(said.id, display_name(said.first_name, said.last_name))
+
+    async def search_guests(self, name: str) -> list[PmsGuest]:
+        """See the port."""
+        found = []
+        async for rows in self._lists("guests", {"last_name": name}):
+            for raw in rows:
+                said = item(raw, wire.GuestOf, "customer", "id", strict=False)
+                if isinstance(said, wire.GuestOf):
+                    found.append(PmsGuest(said.id, display_name(said.first_name, said.last_name)))
+        return found
+
+    async def check_in(self, external_id: str) -> None:
+        """See the port."""
+        await self._write("check_in", "POST", f"reservations/{_q(external_id)}/check_in", {})
+
+    async def check_out(self, external_id: str) -> None:
+        """See the port."""
+        await self._write("check_out", "POST", f"reservations/{_q(external_id)}/check_out", {})
+
+    async def assign_room(self, external_id: str, room_external_id: str) -> None:
+        """See the port."""
+        body = {"room_id": int(room_external_id) if room_external_id.isdigit() else room_external_id}
+        await self._write("assign_room", "PUT", f"reservations/{_q(external_id)}/assign_room", body)
+
+    async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
+        """See the port. Out of order and out of service have dates there, which nobody gave us."""
+        if (word := wire.CONDITION_OF.get(housekeeping)) is None:
+            raise PmsCannotError("StayNTouch", f"a room that is {housekeeping}")
+        await self._write("room status", "PUT", f"rooms/{_q(room_external_id)}", {"status": word})
+
+    async def folio(self, external_id: str) -> tuple[FolioLine, ...]:
+        """See the port."""
+        bills = await self._one(f"reservations/{_q(external_id)}", wire.BillsOf)
+        now_ms = self._clock.wall_ms()
+        lines: list[FolioLine] = []
+        try:
+            for bill in bills.bills:
+                async for rows in self._lists(f"bills/{_q(bill.id)}/transactions", {}, patient=True):
+                    for raw in rows:
+                        said = decode(raw, wire.Transaction)
+                        lines.append(wire.folio_line(said, bills.currency_code, self._time, now_ms=now_ms))
+        except (UnreadableError, msgspec.ValidationError) as error:
+            raise PeerProtocolError(f"StayNTouch transactions: {error}") from error
+        return tuple(sorted(lines, key=lambda each: (each.at_ms, each.external_id)))
+
+    async def pending(self) -> list[Hint]:
+        """See the port: StayNTouch keeps no queue."""
+        return []
+
+    async def ensure_subscribed(self) -> int:
+        """See the port: StayNTouch is told of our address by a person."""
+        return 0
+
+    def _days(self, by: str, from_ms: int, until_ms: int) -> dict[str, str]:
+        return {"date_filter": by, "from_date": self._time.day(from_ms), "to_date": self._time.day(until_ms)}
+
+    async def _read(self, external_id: str, *, patient: bool) -> Page:
+        try:
+            raw = await self._one(f"reservations/{_q(external_id)}", msgspec.Raw, patient=patient)
+        except PmsRefusedError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return Page(())
+            raise
+        return self._page([raw])
+
+    def _page(self, rows: Sequence[msgspec.Raw]) -> Page:
+        now_ms = self._clock.wall_ms()
+        found: list[PmsReservation] = []
+        errors: list[ItemError] = []
+        guests: list[str] = []
+        for raw in rows:
+            said = item(raw, wire.Reservation, "reservation", "id", strict=False)
+            one = said if isinstance(said, ItemError) else wire.reservation(said, self._time, now_ms=now_ms)
+            errors.append(one) if isinstance(one, ItemError) else found.append(one)
+            if isinstance(said, wire.Reservation):
+                guests += [each.id for each in said.guests]
+        return Page(tuple(found), tuple(errors), tuple(guests))
+
+    async def _pages(self, asked: Mapping[str, str]) -> AsyncIterator[Page]:
+        async for rows in self._lists("reservations", asked):
+            yield self._page(rows)
+
+    async def _lists(
+        self, path: str, asked: Mapping[str, str], *, patient: bool = False
+    ) -> AsyncIterator[list[msgspec.Raw]]:
+        """Yield the pages of a list. A page that comes twice would go round for ever: PeerProtocolError."""
+        seen: set[bytes] = set()
+        for number in range(1, PAGES_MOST + 1):
+            paged = {**asked, "page": str(number), "per_page": str(wire.PAGE_MOST)}
+            answer = await self._one(path, wire.Listed, paged, patient=patient or number > 1)
+            yield answer.results
+            if number * wire.PAGE_MOST >= answer.total_count or not answer.results:
+                return
+            if (content := b"".join(map(bytes, answer.results))) in seen:
+                raise PeerProtocolError(f"StayNTouch {path}: page {number} came twice, the list goes in circles")
+            seen.add(content)
+        raise PeerProtocolError(f"StayNTouch {path}: the list does not end after {PAGES_MOST} pages")
+
+    async def _one(
+        self, path: str, kind: type[T], asked: Mapping[str, str] | None = None, *, patient: bool = False
+    ) -> T:
+        url = f"{self._base}{path}?{urlencode({'hotel_id': self._hotel, **(asked or {})})}"
+        answer, content = await self._bearer.use(
+            lambda token: self._exchange.send(
+                path, "GET", url, headers={**self._headers, "Authorization": f"Bearer {token}"}, patient=patient
+            ),
+            patient=patient,
+        )
+        return self._exchange.decoded(path, answer, content, kind, strict=False)
+
+    async def _write(self, name: str, method: str, path: str, body: Mapping[str, Any]) -> None:
+        url = f"{self._base}{path}?{urlencode({'hotel_id': self._hotel})}"
+        await self._bearer.use(
+            lambda token: self._exchange.send(
+                name,
+                method,
+                url,
+                headers={**self._headers, "Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                content=msgspec.json.encode(body),
+                empty=True,
+            ),
+            patient=False,
+        )
+
+
+LONGEST_STAY_MS: Final = 120 * 24 * 3_600_000
+"""How far after an interval the departures are looked for of those who came before its end."""
+
+
+def _q(part: str) -> str:
+    return quote(part, safe="")
+
+
+def _kept(page: Page, fits: Callable[[PmsReservation], bool]) -> Page:
+    """Return a page without what a list by days brought too much."""
+    return Page(tuple(each for each in page.reservations if fits(each)), page.errors, page.guests)
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    message: str = ""
+    errors: Any = None
+
+
+def _said(content: bytes) -> str:
+    try:
+        told = msgspec.json.decode(content, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+    return told.message or str(told.errors or "")

@@ -1,0 +1,213 @@
+"""The StayNTouch Connect API 2.0's JSON as far as we use it. Source: design page pms.md B.4. Pure.
+
+The words for a reservation's status and a room's condition are told by field reports, not by a specification: both
+are read whatever their case and whichever way their words are joined.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from cloud.pms.port import FolioLine, Hint, ItemError, PmsReservation, PmsRoom
+from cloud.pms.reading import (
+    Count,
+    ExternalId,
+    HouseTime,
+    Text,
+    UnreadableError,
+    convert,
+    display_name,
+    line,
+    minor_units,
+    possible,
+)
+from cloud.stays.reservation import Housekeeping, PmsStatus
+from protocols.errors import PeerProtocolError
+
+PAGE_MOST: Final = 50
+_STATUS: Final[dict[str, PmsStatus]] = {
+    "waitlist": PmsStatus.OPTION,
+    "waitlisted": PmsStatus.OPTION,
+    "reserved": PmsStatus.BOOKED,
+    "booked": PmsStatus.BOOKED,
+    "checking_in": PmsStatus.BOOKED,
+    "checkedin": PmsStatus.IN_HOUSE,
+    "checked_in": PmsStatus.IN_HOUSE,
+    "inhouse": PmsStatus.IN_HOUSE,
+    "in_house": PmsStatus.IN_HOUSE,
+    "checking_out": PmsStatus.IN_HOUSE,
+    "checkedout": PmsStatus.LEFT,
+    "checked_out": PmsStatus.LEFT,
+    "canceled": PmsStatus.CANCELLED,
+    "cancelled": PmsStatus.CANCELLED,
+    "cancel": PmsStatus.CANCELLED,
+    "noshow": PmsStatus.NO_SHOW,
+    "no_show": PmsStatus.NO_SHOW,
+}
+_CONDITION: Final[dict[str, Housekeeping]] = {
+    "dirty": Housekeeping.DIRTY,
+    "pickup": Housekeeping.PICKUP,
+    "clean": Housekeeping.CLEAN,
+    "inspected": Housekeeping.INSPECTED,
+}
+_SERVICE: Final[dict[str, Housekeeping]] = {
+    "out_of_service": Housekeeping.OUT_OF_SERVICE,
+    "out_of_order": Housekeeping.OUT_OF_ORDER,
+}
+CONDITION_OF: Final[dict[Housekeeping, str]] = {
+    Housekeeping.DIRTY: "DIRTY",
+    Housekeeping.PICKUP: "PICKUP",
+    Housekeeping.CLEAN: "CLEAN",
+    Housekeeping.INSPECTED: "INSPECTED",
+}
+
+
+class RoomOf(msgspec.Struct, frozen=True):
+    """The room of a reservation."""
+
+    id: ExternalId | None = None
+    number: Text | None = None
+
+
+class GuestOf(msgspec.Struct, frozen=True):
+    """A guest, of a reservation or alone."""
+
+    id: ExternalId
+    first_name: Text | None = None
+    last_name: Text | None = None
+    is_primary: bool = False
+
+
+class StayDate(msgspec.Struct, frozen=True):
+    """One night."""
+
+    adults: Count | None = None
+    children: Count | None = None
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """One reservation."""
+
+    id: ExternalId
+    status: str
+    arrival_date: str
+    departure_date: str
+    updated_time: str
+    confirmation_number: Text | None = None
+    room: RoomOf | None = None
+    guests: list[GuestOf] = []
+    stay_dates: list[StayDate] = []
+
+
+class Room(msgspec.Struct, frozen=True):
+    """One room."""
+
+    id: ExternalId
+    number: Text
+    status: str
+    service_status: str | None = None
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """Every list."""
+
+    results: list[msgspec.Raw]
+    total_count: int = 0
+
+
+class _Bill(msgspec.Struct, frozen=True):
+    id: ExternalId
+
+
+class BillsOf(msgspec.Struct, frozen=True):
+    """The bills of a reservation."""
+
+    bills: list[_Bill] = []
+    currency_code: str | None = None
+
+
+class Transaction(msgspec.Struct, frozen=True):
+    """One posting of a bill."""
+
+    id: ExternalId
+    amount: float | str
+    date: str
+    description: Text | None = None
+    is_credit: bool = False
+
+
+def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReservation | ItemError:
+    """Translate one reservation."""
+    try:
+        status = _STATUS.get(_word(said.status))
+        if status is None:
+            raise UnreadableError(f"status {said.status[:40]!r} is not known")
+        arrival_ms = time.arrival_ms("arrival_date", said.arrival_date)
+        departure_ms = time.departure_ms("departure_date", said.departure_date)
+        if departure_ms <= arrival_ms:
+            if said.arrival_date[:10] > said.departure_date[:10]:
+                raise UnreadableError(f"ends {said.departure_date[:40]} before it starts {said.arrival_date[:40]}")
+            departure_ms = arrival_ms + 8 * 3_600_000  # a day's use
+        updated_ms = time.read("updated_time", said.updated_time, now_ms=now_ms)
+    except UnreadableError as error:
+        return ItemError(said.id, str(error))
+    guest = next((each for each in said.guests if each.is_primary), said.guests[0] if said.guests else None)
+    nights = said.stay_dates
+    return PmsReservation(
+        external_id=said.id,
+        number=None if said.confirmation_number is None else line(said.confirmation_number) or None,
+        status=status,
+        room_external_id=None if said.room is None else said.room.id,
+        guest_name=None if guest is None else display_name(guest.first_name, guest.last_name),
+        arrival_ms=arrival_ms,
+        departure_ms=departure_ms,
+        adults=nights[0].adults if nights else None,
+        children=nights[0].children if nights else None,
+        updated_ms=updated_ms,
+    )
+
+
+def room(said: Room, *, now_ms: int) -> PmsRoom | ItemError:
+    """Translate one room."""
+    name = line(said.number)
+    housekeeping = _SERVICE.get(_word(said.service_status or "")) or _CONDITION.get(_word(said.status))
+    if not name:
+        return ItemError(said.id, f"number {said.number!r} has nothing to read", "resource")
+    if housekeeping is None:
+        return ItemError(said.id, f"status {said.status[:40]!r} is not known", "resource")
+    return PmsRoom(said.id, name, housekeeping, possible("now", now_ms))
+
+
+def folio_line(said: Transaction, currency: str | None, time: HouseTime, *, now_ms: int) -> FolioLine:
+    """Translate one posting. Raises UnreadableError."""
+    minor = minor_units("amount", said.amount)
+    sign = -1 if said.is_credit and minor > 0 else 1
+    at_ms = time.read("date", said.date, now_ms=now_ms)
+    return FolioLine(said.id, line(said.description or ""), sign * minor, currency, at_ms)
+
+
+class _Data(msgspec.Struct, frozen=True):
+    object: str
+    id: ExternalId
+    reservation_id: ExternalId | None = None
+
+
+def hints(raw: bytes) -> list[Hint]:
+    """Read a webhook. Raises PeerProtocolError."""
+    try:
+        push = msgspec.json.decode(raw, type=dict[str, Any])
+        if push.get("object") != "event" or not isinstance(push.get("event"), str):
+            raise PeerProtocolError("not a StayNTouch webhook: `object` is not event, or it names none")
+        data = convert(push.get("data"), _Data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PeerProtocolError(f"not a StayNTouch webhook: {error}") from error
+    thing = _word(data.object)
+    if thing == "reservation":
+        return [Hint("reservation", data.id)]
+    if thing == "room":
+        return [Hint("resource", data.id)]
+    return [] if data.reservation_id is None else [Hint("reservation", data.reservation_id)]
+
+
+def _word(text: str) -> str:
+    return text.strip().casefold().replace("-", "_").replace(" ", "_")
