@@ -10,12 +10,13 @@ import httpx
 
 from cloud.app.down import EdgeLine, read_command_key
 from cloud.app.ingest import LINE, make_ingest
-from cloud.app.secrets import read_secret
+from cloud.app.secrets import file_keys, read_secret
 from cloud.app.settings import CloudSettings, PmsSettings
 from cloud.app.timeseries import make_routes, make_store
 from cloud.app.transport import transport
 from cloud.checkin import departures
 from cloud.checkin.desk import CheckInDesk
+from cloud.checkin.sessions import FORGET_MOST, Sessions
 from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
 from cloud.kit.acting import UPKEEP, acting, acting_as, system
@@ -24,7 +25,7 @@ from cloud.kit.leadership import lead
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
 from cloud.platform.passwords import Passwords
-from cloud.platform.principals import AccessToken, Principal, Principals
+from cloud.platform.principals import AccessToken, Principal, Principals, Role
 from cloud.platform.rates import RateLimits
 from cloud.platform.sign_in import SignIn
 from cloud.pms import issues
@@ -32,7 +33,9 @@ from cloud.pms.engine import HINT_CHANNEL, PmsSync, Rhythm
 from cloud.pms.exchange import http_client
 from cloud.pms.intents import IntentWorker, IntentWriter
 from cloud.pms.mews.adapter import MewsAdapter
+from cloud.privacy.sealing import Sealer
 from cloud.public.app import build
+from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
 from cloud.public.reader import PropertyReader
@@ -55,6 +58,7 @@ from kit.supervision import Supervisor
 from protocols.errors import StoreFailedError
 
 WATCH_S: Final = 2.0
+SWEEP_S: Final = 60.0
 
 
 def access_tokens(settings: CloudSettings) -> list[AccessToken]:
@@ -65,7 +69,7 @@ def access_tokens(settings: CloudSettings) -> list[AccessToken]:
             principal=Principal(
                 name=each.name,
                 tenant=each.tenant,
-                role=each.role,
+                role=Role(each.role),
                 properties=frozenset(each.properties) or None,
             ),
         )
@@ -107,11 +111,14 @@ async def run(
     reader = PropertyReader(
         database, clock=clock, patience=Patience(settings.link.silent_after, settings.link.offline_after)
     )
+    sealer = Sealer(None if settings.privacy is None else file_keys(settings.privacy, dice=dice), dice=dice)
+    sessions = Sessions(database, sealer, clock=clock, dice=dice)
     services = Services(
         database=database,
         reader=reader,
         commands=commands,
         desk=CheckInDesk(database, commands, clock=clock),
+        sessions=sessions,
         clock=clock,
     )
     publisher = DocumentPublisher(database, line.publish, clock=clock, hub=hub)
@@ -149,6 +156,7 @@ async def run(
             gate,
             [
                 api(services),
+                checkin_routes(CheckInServices(database, sessions, clock, dice)),
                 sign_in_routes(signing),
                 make_routes(store, database, hub, gate, clock=clock),
                 live(Feeds(reader, hub), database, clock, gate),
@@ -176,6 +184,8 @@ async def run(
                 supervisor.start(job, functools.partial(lead, settings.database.dsn, job, work))
             seeing_off = acting_as(system("departures"), functools.partial(leaving.run, hub))
             supervisor.start("departures", lambda: lead(settings.database.dsn, "departures", seeing_off))
+            forgetting = acting_as(system("checkin-sweep"), functools.partial(_sweep, sessions))
+            supervisor.start("checkin-sweep", lambda: lead(settings.database.dsn, "checkin-sweep", forgetting))
             keeping = acting_as(UPKEEP, upkeep.run)
             supervisor.start(
                 "telemetry-upkeep", lambda: lead(settings.database.dsn, "telemetry-upkeep", keeping), restart=LINE
@@ -238,6 +248,13 @@ def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: h
     )
     hook = Hook(read_secret(settings.webhook_secret_path), sync)
     return _Partner(hook, IntentWorker(database, adapter, sync, clock=clock, log=log))
+
+
+async def _sweep(sessions: Sessions) -> None:
+    """End check-ins whose day is over and forget who came, when it is time."""
+    while True:
+        if await sessions.sweep() < FORGET_MOST:
+            await asyncio.sleep(SWEEP_S)
 
 
 async def _watch(database: Database, health: Health, metrics: Metrics) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from cloud.platform.principals import Role
+from cloud.platform.principals import StaffRole
 from cloud.telemetry.fan_in.worker import WorkerSettings
 
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -106,7 +106,7 @@ class AccessTokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     name: _Name
     tenant: _Name
     sha256: _Digest
-    role: Role = Role.VIEWER
+    role: StaffRole = "viewer"
     properties: tuple[str, ...] = ()
 
 
@@ -128,6 +128,17 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlap: timedelta = timedelta(minutes=10)
     full: timedelta = timedelta(hours=24)
     two_way: bool = True
+
+
+class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[privacy]: the keys that wrap the tenants' data keys: by name, a file of 32 bytes in hex each.
+
+    The one called `key` wraps; `older` still unwrap until `innkeeper-cloud rotate-keys` has gone through. Absent:
+    nothing personal of a guest is taken, and such steps of a check-in are the front desk's.
+    """
+
+    key: _Name
+    paths: dict[_Name, Path]
 
 
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,5 +166,6 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     telemetry: TelemetrySettings = TelemetrySettings()
     access_tokens: tuple[AccessTokenSettings, ...] = ()
     pms: tuple[PmsSettings, ...] = ()
+    privacy: PrivacySettings | None = None
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

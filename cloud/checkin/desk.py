@@ -35,6 +35,9 @@ class Refusal(StrEnum):
     UNANSWERED = "unanswered"
     TOO_LATE = "too_late"
     KEY_REUSED = "key_reused"
+    STEPS_OPEN = "steps_open"
+    NO_SESSION = "no_session"
+    LINK_USED = "link_used"
 
 
 class NotAdmissibleError(PlatformError):
@@ -149,7 +152,7 @@ class CheckInDesk:
         async with self._database.transaction() as connection:
             await execute(
                 connection,
-                """INSERT INTO checkin.session (tenant, property, stay, channel, idempotency_key, phone_key_hash,
+                """INSERT INTO checkin.key_request (tenant, property, stay, channel, idempotency_key, phone_key_hash,
                                                 asked_by, state, began_at)
                    VALUES (%s, %s, %s, 'remote', %s, %s, %s, 'initiated', %s)
                    ON CONFLICT (property, idempotency_key) DO NOTHING""",
@@ -157,7 +160,7 @@ class CheckInDesk:
             )
             known = await fetch_one(
                 connection,
-                "SELECT phone_key_hash FROM checkin.session WHERE property = %s AND idempotency_key = %s",
+                "SELECT phone_key_hash FROM checkin.key_request WHERE property = %s AND idempotency_key = %s",
                 [at_property.id, key],
             )
         if known is None or bytes(known["phone_key_hash"]) != key_hash:
@@ -170,7 +173,7 @@ class CheckInDesk:
         async with self._database.transaction() as connection:
             await execute(
                 connection,
-                """UPDATE checkin.session SET state = %s, command = %s, reason = %s, ended_at = %s
+                """UPDATE checkin.key_request SET state = %s, command = %s, reason = %s, ended_at = %s
                     WHERE property = %s AND idempotency_key = %s AND state <> 'completed'""",
                 [
                     state,

@@ -1,7 +1,8 @@
 """Who may do what: the policies of the API in Cedar, and the one place that asks them.
 
-A role includes the lesser ones: admin is in staff, staff is in viewer. What no policy permits is denied; a caller who
-is bound to some properties may do nothing with others, and nothing that concerns the tenant as a whole beyond itself.
+A role includes the lesser ones: admin is in staff, staff in viewer; a guest is in none. What no policy permits is
+denied; a caller who is bound to some properties may do nothing with others, and nothing that concerns the tenant as a
+whole beyond itself.
 """
 
 from dataclasses import dataclass
@@ -38,6 +39,24 @@ permit (
     resource is Property
 ) when { principal.every_property || principal.properties.contains(resource.id) };
 
+permit (
+    principal in Role::"staff",
+    action in [
+        Action::"checkin.use", Action::"checkin.assist", Action::"checkin.people", Action::"stay.invite"
+    ],
+    resource is Property
+) when { principal.every_property || principal.properties.contains(resource.id) };
+
+// a guest's own way to the keys of the one stay that the link is for
+permit (
+    principal in Role::"guest",
+    action in [Action::"checkin.use", Action::"stay.check_in"],
+    resource is Property
+) when {
+    principal.properties.contains(resource.id) && principal has stay && context has stay
+    && principal.stay == context.stay
+};
+
 // how the machine runs
 permit (principal in Role::"admin", action == Action::"records.read", resource is Property)
     when { principal.every_property || principal.properties.contains(resource.id) };
@@ -51,6 +70,7 @@ permit (
 """
 
 _ROLES: Final = {
+    Role.GUEST: ("guest",),
     Role.VIEWER: ("viewer",),
     Role.STAFF: ("staff", "viewer"),
     Role.ADMIN: ("admin", "staff", "viewer"),
@@ -66,21 +86,31 @@ class Decision:
     because: tuple[str, ...]
 
 
-def may(principal: Principal, action: str, property_id: str | None) -> Decision:
-    """Decide whether a caller may do `action` with a property of its tenant, or, None, with the tenant as a whole."""
+def may(principal: Principal, action: str, property_id: str | None, stay: str | None = None) -> Decision:
+    """Decide whether a caller may do `action` with a property of its tenant, or, None, with the tenant as a whole.
+
+    `stay` is the one that the request is about, where it is about one.
+    """
     who = {"type": "Principal", "id": principal.name}
     if property_id is None:
         what, known = {"type": "Tenant", "id": principal.tenant}, {}
     else:
         what, known = {"type": "Property", "id": property_id}, {"id": property_id}
+    attributes: dict[str, object] = {
+        "every_property": principal.properties is None,
+        "properties": sorted(principal.properties or ()),
+    }
+    if principal.stay is not None:
+        attributes["stay"] = principal.stay
     entities: list[dict[str, object]] = [
         {
             "uid": who,
-            "attrs": {"every_property": principal.properties is None, "properties": sorted(principal.properties or ())},
+            "attrs": attributes,
             "parents": [{"type": "Role", "id": name} for name in _ROLES[principal.role]],
         },
         {"uid": what, "attrs": known, "parents": []},
     ]
-    request = {"principal": who, "action": {"type": "Action", "id": action}, "resource": what, "context": {}}
+    context = {} if stay is None else {"stay": stay}
+    request = {"principal": who, "action": {"type": "Action", "id": action}, "resource": what, "context": context}
     answer = is_authorized(request, _PARSED, entities)
     return Decision(answer.allowed, tuple(answer.diagnostics.reasons))

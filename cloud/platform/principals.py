@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
 from cloud.kit.database import Connection, execute, fetch_one
 from cloud.kit.times import at
@@ -21,15 +21,23 @@ SESSION_LIFE_MS: Final = 12 * 3_600_000  # a shift; then the link is opened agai
 SESSION_SECRET_BYTES: Final = 32
 
 
-class Role(StrEnum):
-    """What a principal may do: a viewer reads, staff also acts, an admin also sees how the machine runs."""
+StaffRole: TypeAlias = Literal["viewer", "staff", "admin"]
+"""The roles that an account, a client or a token of the settings may have."""
 
+
+class Role(StrEnum):
+    """What a principal may do: a viewer reads, staff also acts, an admin also sees how the machine runs.
+
+    A guest holds a link to one stay, may check in to that one, and is no viewer; no account or client is one.
+    """
+
+    GUEST = "guest"
     VIEWER = "viewer"
     STAFF = "staff"
     ADMIN = "admin"
 
 
-_RANK: Final = {Role.VIEWER: 0, Role.STAFF: 1, Role.ADMIN: 2}
+_RANK: Final = {Role.GUEST: -1, Role.VIEWER: 0, Role.STAFF: 1, Role.ADMIN: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,8 @@ class Principal:
     account: str | None = None
     """Whose account or client it is, where it is one of the database's and not of the settings'."""
     sign_in: str | None = None
+    stay: str | None = None
+    """The one stay that a guest's link is for; None for everybody else."""
 
     def may_name(self, property_id: str) -> bool:
         """Tell whether the caller may know of a property of its tenant."""

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from cloud.checkin import links
 from cloud.kit.acting import act_from_here, acting, system, tenant
 from cloud.kit.database import Connection, Database
 from cloud.platform import audit
 from cloud.platform.access_policy import ACTION, may
 from cloud.platform.accounts import CLIENT_PREFIX
-from cloud.platform.principals import Principal, Principals
+from cloud.platform.principals import Principal, Principals, Role
 from cloud.platform.properties import Property, property_of
 from cloud.platform.rates import Kind, RateExceededError, RateLimits
 from cloud.platform.sign_in import ACCESS_PREFIX, COOKIE_PREFIX, SignIn
@@ -100,9 +101,26 @@ class Gate:
         found = self._principals.by_token(token)
         if found is not None:
             return found.principal
+        if token.startswith(links.PREFIX):
+            return await self._by_link(token)
         if self._sign_in is None or not token.startswith((ACCESS_PREFIX, CLIENT_PREFIX)):
             return None
         return await self._sign_in.who(token)
+
+    async def _by_link(self, token: str) -> Principal | None:
+        with acting(SIGNING_IN):
+            async with self._database.transaction() as connection:
+                found = await links.who(connection, token, now_ms=self._clock.wall_ms())
+        if found is None:
+            return None
+        return Principal(
+            f"guest:{found.stay}",
+            found.tenant,
+            Role.GUEST,
+            frozenset({found.property}),
+            account=found.id,
+            stay=found.stay,
+        )
 
     async def _by_cookie(self, secret: str) -> Principal | None:
         if self._sign_in is not None and secret.startswith(COOKIE_PREFIX):
@@ -130,12 +148,12 @@ class Gate:
         """
         property_id: str | None = caller.path_params.get("property_id")
         if action is not None:
-            if may(principal, action, property_id).allowed:
+            if may(principal, action, property_id, caller.path_params.get("stay_id")).allowed:
                 if str(caller.scope.get("method", "GET")) not in _SAFE_METHODS:
                     await self._record(caller, principal, action, audit.Outcome.ALLOWED)
                 return
             own = None if principal.properties is None else min(principal.properties, default=None)
-            if property_id is not None and own is not None and may(principal, action, own).allowed:
+            if property_id is not None and own is not None and may(principal, action, own, principal.stay).allowed:
                 raise absent()
         await self._record(caller, principal, action or "", audit.Outcome.DENIED)
         raise ProblemError(403, f"the role {principal.role.value} may not do this", kind="role")

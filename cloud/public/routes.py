@@ -9,15 +9,19 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from cloud.access.doors import EVENTS_MOST, events_before
+from cloud.checkin import links
 from cloud.checkin.desk import CheckInDesk, NotAdmissibleError, Refusal
+from cloud.checkin.links import LinkRefusedError
+from cloud.checkin.sessions import Sessions
 from cloud.fleet.commands import Commands, KeyReusedError, command_by_id
 from cloud.kit.database import Database
 from cloud.kit.times import at, iso
 from cloud.platform.access_policy import ACTION
-from cloud.platform.principals import Principal
+from cloud.platform.principals import Principal, Role
 from cloud.platform.properties import Property, properties_of
 from cloud.pms.status import connection_states
 from cloud.public import schema
+from cloud.public.checkin_routes import by_of, refused
 from cloud.public.gate import absent, property_for
 from cloud.public.reader import EVENTS_SHOWN, PropertyReader, WallClock
 from cloud.public.strict import strict_body
@@ -78,32 +82,8 @@ class Services:
     reader: PropertyReader
     commands: Commands
     desk: CheckInDesk
+    sessions: Sessions
     clock: WallClock
-
-
-_REFUSAL_STATUS: Final = {
-    Refusal.TOO_EARLY: 409,
-    Refusal.NOT_READY: 409,
-    Refusal.ENDED: 409,
-    Refusal.NOT_IN_HOUSE: 409,
-    Refusal.EDGE_REFUSED: 409,
-    Refusal.EDGE_AWAY: 503,
-    Refusal.UNANSWERED: 504,
-    Refusal.TOO_LATE: 504,
-    Refusal.KEY_REUSED: 409,
-}
-
-
-def refused(error: NotAdmissibleError) -> ProblemError:
-    """Return a refusal of the desk as a problem."""
-    members: dict[str, object] = {
-        "reason": error.refusal.value,
-        "retryable": error.may_be_retried,
-        "may_have_taken_effect": error.refusal is Refusal.UNANSWERED,
-    }
-    if error.available_from_ms is not None:
-        members["available_from"] = iso(at(error.available_from_ms))
-    return ProblemError(_REFUSAL_STATUS[error.refusal], str(error), kind=error.refusal.value, **members)
 
 
 def api(services: Services) -> Router:
@@ -258,7 +238,17 @@ def api(services: Services) -> Router:
         request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[CheckInRequest]
     ) -> schema.CheckedIn:
         found, _ = await _stay(request.user, property_id, stay_id)
+        by = by_of(request.user)
         try:
+            if request.user.role is Role.GUEST and request.user.account is not None:
+                await services.sessions.before_keys(found, stay_id, by=by)
+                async with services.database.transaction() as connection:
+                    await links.bind(
+                        connection,
+                        request.user.account,
+                        phone_public_key=data.phone_public_key,
+                        now_ms=services.clock.wall_ms(),
+                    )
             bundle = await services.desk.check_in(
                 found,
                 stay_id,
@@ -266,8 +256,11 @@ def api(services: Services) -> Router:
                 idempotency_key=data.idempotency_key,
                 by=request.user.name,
             )
+        except LinkRefusedError as error:
+            raise refused(NotAdmissibleError(Refusal.LINK_USED, str(error))) from error
         except NotAdmissibleError as error:
             raise refused(error) from error
+        await services.sessions.keys_given(found, stay_id, by=by)
         _, view = await _stay(request.user, property_id, stay_id)
         return schema.CheckedIn(bundle=bundle, stay=view)
 

@@ -16,7 +16,7 @@ from cloud.platform import accounts, audit
 from cloud.platform.access_policy import ACTION
 from cloud.platform.attempts import TooManyAttemptsError
 from cloud.platform.passwords import CHARACTERS_MOST, Passwords, judged
-from cloud.platform.principals import Principal, Role
+from cloud.platform.principals import Principal, Role, StaffRole
 from cloud.platform.sign_in import BROWSER_MS, SignIn, SignInRefusedError, TokenRefusedError, Tokens, Where
 from cloud.public.gate import SESSION_COOKIE, absent
 from cloud.public.reader import WallClock
@@ -63,7 +63,7 @@ class AccountRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     email: _Email
     name: _Name
-    role: Role
+    role: StaffRole
     password: _Password
     properties: _Properties | None = None
 
@@ -71,7 +71,7 @@ class AccountRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AccountChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an account may from now on."""
 
-    role: Role
+    role: StaffRole
     properties: _Properties | None
     disabled: bool
 
@@ -80,7 +80,7 @@ class ClientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new client of the API. Without `expires_at`: until it is ended."""
 
     name: _Name
-    role: Role
+    role: StaffRole
     properties: _Properties | None = None
     expires_at: datetime | None = None
 
@@ -301,7 +301,7 @@ def sign_in_routes(services: SignInServices) -> Router:
                     tenant=request.user.tenant,
                     email=email,
                     name=data.name,
-                    role=data.role,
+                    role=Role(data.role),
                     properties=None if data.properties is None else frozenset(data.properties),
                     phc=phc,
                     by=request.user.name,
@@ -319,7 +319,7 @@ def sign_in_routes(services: SignInServices) -> Router:
                 connection,
                 tenant=request.user.tenant,
                 account=account_id,
-                role=data.role,
+                role=Role(data.role),
                 properties=None if data.properties is None else frozenset(data.properties),
                 disabled=data.disabled,
                 now_ms=services.clock.wall_ms(),
@@ -343,7 +343,7 @@ def sign_in_routes(services: SignInServices) -> Router:
                 connection,
                 tenant=request.user.tenant,
                 name=data.name,
-                role=data.role,
+                role=Role(data.role),
                 properties=None if data.properties is None else frozenset(data.properties),
                 expires_at_ms=unix_ms(data.expires_at),
                 by=request.user.name,

@@ -93,9 +93,9 @@ async def test_a_ready_stay_gets_its_keys_and_nobody_keeps_them(hotel: Hotel) ->
     assert await hotel.check_in() == BUNDLE
     assert await hotel.check_in() == BUNDLE, "asked again with the same key"
     assert hotel.edges.effects == [("check_in", {"stay": STAY, "phone_public_key": PHONE, "by": "cloud:ops"})]
-    [session] = await hotel.rows("checkin.session")
+    [session] = await hotel.rows("checkin.key_request")
     assert session["state"] == "completed"
-    kept = repr(await hotel.rows("checkin.session")) + repr(await hotel.rows("fleet.command"))
+    kept = repr(await hotel.rows("checkin.key_request")) + repr(await hotel.rows("fleet.command"))
     assert "secret-grant" not in kept
     assert PHONE not in kept
 
@@ -162,7 +162,7 @@ async def test_an_edge_that_is_silent_away_or_unwilling_is_told_apart(hotel: Hot
         Refusal.TOO_LATE,
     ]
     assert await hotel.check_in("k2") == BUNDLE, "the unanswered one had been done"
-    assert {row["state"] for row in await hotel.rows("checkin.session")} == {"refused", "completed"}
+    assert {row["state"] for row in await hotel.rows("checkin.key_request")} == {"refused", "completed"}
 
 
 async def test_the_stay_is_in_house_when_the_edge_says_so_and_not_when_it_answered(hotel: Hotel) -> None:

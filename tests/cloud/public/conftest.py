@@ -11,6 +11,7 @@ import pytest
 from litestar import Litestar
 
 from cloud.checkin.desk import CheckInDesk
+from cloud.checkin.sessions import Sessions
 from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
 from cloud.kit.database import Database
@@ -18,7 +19,10 @@ from cloud.kit.notify import NotificationHub
 from cloud.platform.principals import AccessToken, Principal, Principals, Role
 from cloud.pms.engine import PmsSync, Rhythm
 from cloud.pms.mews.adapter import MewsAdapter
+from cloud.privacy.sealing import Sealer
+from cloud.privacy.wrapping import FileKeys
 from cloud.public.app import build
+from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
 from cloud.public.reader import PropertyReader
@@ -55,6 +59,7 @@ class Site:
     edges: FakeEdges
     clock: ManualClock
     web: Path
+    sessions: Sessions
 
     def as_(self, name: str) -> dict[str, str]:
         """Return the headers of a principal: viewer, staff, admin (of Northlight), other (of Southwind), narrow."""
@@ -83,7 +88,9 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
     commands = Commands(database, edges, clock=clock, dice=SeededDice(1))
     patience = Patience(timedelta(seconds=30), timedelta(minutes=5))
     reader = PropertyReader(database, clock=clock, patience=patience)
-    services = Services(database, reader, commands, CheckInDesk(database, commands, clock=clock), clock)
+    sealer = Sealer(FileKeys({"test": bytes(32)}, dice=SystemDice()), dice=SystemDice())
+    sessions = Sessions(database, sealer, clock=clock, dice=SystemDice())
+    services = Services(database, reader, commands, CheckInDesk(database, commands, clock=clock), sessions, clock)
     async with httpx.AsyncClient() as partner:
         adapter = MewsAdapter(partner, platform="http://mews.invalid", client_token="c", access_token="a", clock=clock)
         rhythm = Rhythm(timedelta(seconds=30), timedelta(minutes=10), timedelta(hours=24))
@@ -93,6 +100,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
             gate,
             [
                 api(services),
+                checkin_routes(CheckInServices(database, sessions, clock, SystemDice())),
                 live(Feeds(reader, hub), database, clock, gate),
                 pms_webhook([Hook(HOOK, sync)]),
                 *operations_routes(Health(clock), Metrics("test")),
@@ -101,4 +109,4 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
         )
         transport = in_process(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://cloud.test") as http:
-            yield Site(app, http, database, hub, edges, clock, tmp_path / "dist")
+            yield Site(app, http, database, hub, edges, clock, tmp_path / "dist", sessions)

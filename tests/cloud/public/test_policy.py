@@ -30,7 +30,8 @@ from tests.cloud.public.conftest import Site
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.guarantee("G8"), pytest.mark.requirement("PLT-08")]
 
 P: Final = "/api/v1/properties/{property_id:str}"
-ALL, STAFF, ADMIN = "viewer staff admin", "staff admin", "admin"
+ALL, STAFF, ADMIN, GUEST = "viewer staff admin", "staff admin", "admin", "guest staff admin"
+"""`guest`: with a link to the one stay that is asked about."""
 WRITTEN: Final = {
     ("GET", "/api/v1/properties"): ALL,
     ("GET", P): ALL,
@@ -47,7 +48,19 @@ WRITTEN: Final = {
     ("GET", f"{P}/telemetry/lines"): ALL,
     ("GET", f"{P}/telemetry/aggregate"): ALL,
     ("WS", f"{P}/telemetry/live"): ALL,
-    ("POST", f"{P}/stays/{{stay_id:str}}/check-in"): STAFF,
+    ("POST", f"{P}/stays/{{stay_id:str}}/check-in"): GUEST,
+    ("POST", f"{P}/stays/{{stay_id:str}}/guest-links"): STAFF,
+    ("DELETE", f"{P}/stays/{{stay_id:str}}/guest-links"): STAFF,
+    ("POST", f"{P}/stays/{{stay_id:str}}/session"): GUEST,
+    ("GET", f"{P}/stays/{{stay_id:str}}/session"): GUEST,
+    ("PUT", f"{P}/stays/{{stay_id:str}}/session/guests/{{slot:str}}"): GUEST,
+    ("POST", f"{P}/stays/{{stay_id:str}}/session/guests/{{slot:str}}/document"): GUEST,
+    ("POST", f"{P}/stays/{{stay_id:str}}/session/guests/{{slot:str}}/signature"): GUEST,
+    ("POST", f"{P}/stays/{{stay_id:str}}/session/terms"): GUEST,
+    ("POST", f"{P}/stays/{{stay_id:str}}/session/help"): GUEST,
+    ("POST", f"{P}/stays/{{stay_id:str}}/session/stays"): STAFF,
+    ("POST", f"{P}/stays/{{stay_id:str}}/session/waivers"): STAFF,
+    ("GET", f"{P}/stays/{{stay_id:str}}/session/people"): STAFF,
     ("POST", f"{P}/stays/{{stay_id:str}}/check-out"): STAFF,
     ("POST", f"{P}/rooms/{{room_id:str}}/commands"): STAFF,
     ("GET", f"{P}/records"): ADMIN,
@@ -71,6 +84,7 @@ OPEN_ONES: Final = {
     ("GET", "/"), ("GET", "/{path:path}"), ("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"),
     ("GET", "/sign-in"), ("POST", "/webhooks/pms/{secret:str}"), ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/token"),
 }  # fmt: skip
+STAFF_ROLES: Final = (Role.VIEWER, Role.STAFF, Role.ADMIN)
 BOUND: Final = {"/api/v1/audit", "/api/v1/accounts", "/api/v1/api-clients"}
 """What an admin who is bound to some properties may not."""
 
@@ -114,7 +128,12 @@ async def test_every_route_lets_in_whom_the_table_says(site: Site) -> None:
         action = handler.opt.get(ACTION)
         assert isinstance(action, str), f"{method} {path} names no action"
         target = "aurora" if "{property_id" in path else None
-        for role in Role:
+        stay = "s" if "{stay_id" in path else None
+        for stays_link, allowed in (("s", "guest" in WRITTEN[method, path].split()), ("other", False)):
+            guest = Principal("g", "northlight", Role.GUEST, frozenset({"aurora"}), stay=stays_link)
+            if may(guest, action, target, stay).allowed is not allowed:
+                wrong.append(f"{method} {path} as a guest of stay {stays_link}: not {allowed}")
+        for role in STAFF_ROLES:
             expected = role.value in WRITTEN[method, path].split()
             everywhere = Principal("x", "northlight", role, None)
             if may(everywhere, action, target).allowed is not expected:
@@ -135,9 +154,15 @@ async def test_the_gate_asks_the_policies(site: Site) -> None:
         if (method, path) not in routes_of(site.app) or method == "WS" or path == "/sign-out":
             continue
         asked = path
-        for name, value in (("property_id", "aurora"), ("stay_id", "s"), ("room_id", "101"), ("command_id", "c")):
+        for name, value in (
+            ("property_id", "aurora"),
+            ("stay_id", "s"),
+            ("room_id", "101"),
+            ("command_id", "c"),
+            ("slot", "g1"),
+        ):
             asked = asked.replace(f"{{{name}:str}}", value)
-        for role in Role:
+        for role in STAFF_ROLES:
             answer = await site.http.request(method, asked, headers=site.as_(role.value))
             refused = answer.status_code == 403 and answer.json()["type"] == "urn:innkeeper:problem:role"
             if refused is (role.value in roles.split()):

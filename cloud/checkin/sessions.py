@@ -1,0 +1,484 @@
+"""The check-in session: one guest's way to the keys, begun anywhere and gone on with anywhere, for 24 hours.
+
+Which steps there are is the property's signed policy, copied when the session begins: a policy pushed meanwhile changes
+sessions to come, not this one. Each answer is judged (judgement.py) and kept with who gave it, where and when. What
+the guest told is sealed under a key of the session; when it is no longer to be kept, the key goes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any, Final, Protocol
+from zoneinfo import ZoneInfo
+
+from cloud.checkin import session_rows as rows
+from cloud.checkin.desk import NotAdmissibleError, Refusal
+from cloud.checkin.judgement import Verdict, judge_document, judge_identity, judge_signature, read_document
+from cloud.checkin.people import DocumentFacts, GuestFacts, document_of, guest_of, sealed_form
+from cloud.checkin.screening import NoScreening, Person, Screening
+from cloud.checkin.session_rows import Row
+from cloud.checkin.steps import (
+    LEAD,
+    PARTY,
+    PARTY_MOST,
+    Fact,
+    Guest,
+    Party,
+    Step,
+    StepState,
+    finished,
+    open_before_grant,
+    standing,
+)
+from cloud.kit import outbox
+from cloud.kit.database import Connection, Database, execute, fetch_all, lock_for_transaction
+from cloud.kit.times import at, unix_ms
+from cloud.platform.properties import Property
+from cloud.policy.in_force import body_in_force
+from cloud.privacy.sealing import Sealer, SubjectKey
+from cloud.stays.life import StayState
+from cloud.stays.listing import Stay, stay_by_id
+from kit.dice import Dice
+from protocols.errors import InvalidInputError
+from protocols.policy import check_in
+from protocols.policy.check_in import StepKind
+
+LIFE_MS: Final = 24 * 3_600_000
+FORGET_MOST: Final = 500
+DAY_MS: Final = 24 * 3_600_000
+STARTED, STEP_DONE, NEEDS_STAFF, COMPLETED = (
+    "checkin.started",
+    "checkin.step_completed",
+    "checkin.needs_staff",
+    "checkin.completed",
+)
+"""Outbox events; their bodies name session, stay, step and reason, never a person."""
+
+
+class WallClock(Protocol):
+    """What sessions need of a clock."""
+
+    def wall_ms(self) -> int:
+        """Unix milliseconds, UTC."""
+        ...
+
+
+class Deposits(Protocol):
+    """What sessions need of payments."""
+
+    async def held(self, connection: Connection, place: Property, *, purpose: str, currency: str, minor: int) -> bool:
+        """Tell whether at least so much is held, or was taken, for a purpose."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who answers, and where: `channel` is web, kiosk or desk."""
+
+    actor: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A session and its steps as they stand now."""
+
+    session: Row
+    steps: tuple[Step, ...]
+    told: frozenset[str]
+    """The slots whose guest has said who he is."""
+    slots: tuple[str, ...]
+
+    @property
+    def waits_for_room(self) -> bool:
+        """True if nothing but the room is missing."""
+        missing = open_before_grant(self.steps)
+        return bool(missing) and all(step.kind is StepKind.ROOM for step in missing)
+
+
+class Sessions:
+    """Check-in sessions. Each call is one transaction on behalf of who acts."""
+
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        *,
+        clock: WallClock,
+        dice: Dice,
+        screening: Screening | None = None,
+        deposits: Deposits | None = None,
+    ) -> None:
+        """Seal with `sealer`, screen with `screening`; without `deposits` a deposit is for staff to take."""
+        self._database, self._sealer, self._clock, self._dice = database, sealer, clock, dice
+        self._screening, self._deposits = screening or NoScreening(), deposits
+
+    async def begin(self, place: Property, stay_id: str, *, by: By, language: str) -> Standing:
+        """Begin a session for a stay, or go on with the one that is open; asking twice begins one.
+
+        Raises:
+            NotAdmissibleError: the stay is over, or it is too early (says from when).
+        """
+        now_ms = self._clock.wall_ms()
+        async with self._database.transaction() as connection:
+            await lock_for_transaction(connection, "checkin", place.id, stay_id)
+            stay = await self._stay(connection, place, stay_id)
+            row = await rows.of_stay(connection, place, stay_id, lock=True)
+            if row is not None and row.state == "open" and unix_ms(row.expires_at) > now_ms:
+                await rows.touch(connection, row, channel=by.channel, now_ms=now_ms)
+                return await self._standing(connection, place, replace(row, channel=by.channel))
+            if row is not None and row.state == "open":
+                await rows.end(connection, row.id, state="expired", now_ms=now_ms, keep_until_ms=now_ms)
+            held = await body_in_force(connection, tenant=place.tenant, property_id=place.id, kind=check_in.KIND)
+            policy = check_in.DEFAULT if held is None else check_in.parse(held[1])
+            opens_ms = unix_ms(stay.expected_from) - policy.opens_before_minutes * 60_000
+            if stay.state is not StayState.IN_HOUSE and now_ms < opens_ms:
+                raise NotAdmissibleError(
+                    Refusal.TOO_EARLY, "Check-in for this stay is not open yet.", available_from_ms=opens_ms
+                )
+            await rows.insert(
+                connection,
+                place,
+                {
+                    "id": f"ci-{self._dice.bytes(12).hex()}",
+                    "stays": [stay_id],
+                    "party": min(await rows.party_booked(connection, place, (stay_id,)), PARTY_MOST),
+                    "policy_version": 0 if held is None else held[0],
+                    "policy": check_in.encode(policy),
+                    "channel": by.channel,
+                    "language": language,
+                    "by": by.actor,
+                    "now": at(now_ms),
+                    "expires": at(now_ms + LIFE_MS),
+                },
+            )
+            row = await self._open(connection, place, stay_id)
+            await self._tell(connection, row, STARTED, {"channel": by.channel, "policy_version": row.policy_version})
+            return await self._standing(connection, place, row)
+
+    async def read(self, place: Property, stay_id: str) -> Standing | None:
+        """Return the newest session of a stay; None: there was none."""
+        async with self._database.transaction() as connection:
+            row = await rows.of_stay(connection, place, stay_id)
+            return None if row is None else await self._standing(connection, place, row)
+
+    async def add_stay(self, place: Property, stay_id: str, other: str, *, by: By) -> Standing:
+        """Take another room of the same party into the session.
+
+        Raises:
+            InvalidInputError: no such stay, over, or part of another open session.
+        """
+        async with self._database.transaction() as connection:
+            for each in sorted({stay_id, other}):
+                await lock_for_transaction(connection, "checkin", place.id, each)
+            row = await self._open(connection, place, stay_id)
+            if other in row.stays:
+                return await self._standing(connection, place, row)
+            stay = await stay_by_id(connection, tenant=place.tenant, property_id=place.id, stay=other)
+            if stay is None or stay.state in (StayState.LEFT, StayState.VOID):
+                raise InvalidInputError("stay", "is no stay of this house that can be checked in")
+            busy = await rows.of_stay(connection, place, other)
+            if busy is not None and busy.state == "open" and unix_ms(busy.expires_at) > self._clock.wall_ms():
+                raise InvalidInputError("stay", "has a session of its own; end that one first")
+            stays = (*row.stays, other)
+            party = min(await rows.party_booked(connection, place, stays), PARTY_MOST)
+            await execute(
+                connection,
+                "UPDATE checkin.session SET stays = %s, party = %s WHERE id = %s",
+                [list(stays), party, row.id],
+            )
+            await rows.touch(connection, row, channel=by.channel, now_ms=self._clock.wall_ms())
+            return await self._standing(connection, place, await self._open(connection, place, stay_id))
+
+    async def tell_guest(self, place: Property, stay_id: str, slot: str, facts: GuestFacts, *, by: By) -> Standing:
+        """Take who one of the party is. The same again changes nothing; another answer undoes what followed from it.
+
+        Raises:
+            NoKeysError: nothing personal can be kept here.
+            InvalidInputError: the slot is not one of the party's.
+        """
+        async with self._database.transaction() as connection:
+            row = await self._open(connection, place, stay_id)
+            stay = await self._stay(connection, place, row.stays[0])
+            key = await self._key(connection, row, make=True)
+            before = (await self._guests(connection, row)).get(slot)
+            if slot not in {f"g{n}" for n in range(1, PARTY_MOST + 1)}:
+                raise InvalidInputError("guest", f"want g1 to g{PARTY_MOST}")
+            today = self._today(place)
+            if facts.birth_date is not None and facts.birth_date > today:
+                raise InvalidInputError("birth_date", "is in the future")
+            if before is not None and before[0] != facts:
+                for kind in (StepKind.IDENTITY, StepKind.DOCUMENT, StepKind.REGISTRATION_CARD):
+                    await rows.undo(connection, row, kind, slot)
+            keeps = before is not None and before[0] == facts
+            await execute(
+                connection,
+                """INSERT INTO checkin.guest (session, slot, tenant, property, sealed) VALUES (%s, %s, %s, %s, %s)
+                   ON CONFLICT (session, slot) DO UPDATE SET sealed = excluded.sealed,
+                       document = CASE WHEN %s THEN guest.document END""",
+                [row.id, slot, place.tenant, place.id, key.seal(sealed_form(facts), place=_facts(row, slot)), keeps],
+            )
+            verdict = judge_identity(
+                facts, slot=slot, booked_as=stay.guest_name, hits=list(self._screening.screen(facts.person))
+            )
+            return await self._settle(connection, row, StepKind.IDENTITY, slot, verdict, place=place, by=by)
+
+    async def show_document(self, place: Property, stay_id: str, slot: str, mrz: str, *, by: By) -> Standing:
+        """Take the zone of a guest's document, typed or read elsewhere; never a picture.
+
+        Raises:
+            UnreadableZoneError, InvalidInputError: nothing of it was kept; read it again.
+        """
+        async with self._database.transaction() as connection:
+            row = await self._open(connection, place, stay_id)
+            key, facts = await self._told(connection, row, slot)
+            today = self._today(place)
+            document = read_document(mrz, today=today)
+            who = Person(document.surname, document.given_names, document.birth_date, document.nationality)
+            verdict = judge_document(
+                document, facts, policy=row.policy, today=today, hits=list(self._screening.screen(who))
+            )
+            await execute(
+                connection,
+                "UPDATE checkin.guest SET document = %s WHERE session = %s AND slot = %s",
+                [key.seal(sealed_form(document), place=_document(row, slot)), row.id, slot],
+            )
+            await rows.undo(connection, row, StepKind.REGISTRATION_CARD, slot)
+            return await self._settle(connection, row, StepKind.DOCUMENT, slot, verdict, place=place, by=by)
+
+    async def sign_card(self, place: Property, stay_id: str, slot: str, signed_as: str, *, by: By) -> Standing:
+        """Take a guest's signature under his card. Raises InvalidInputError: not his name, or not enough was told."""
+        async with self._database.transaction() as connection:
+            row = await self._open(connection, place, stay_id)
+            _, facts = await self._told(connection, row, slot)
+            verdict = judge_signature(signed_as, facts)
+            return await self._settle(connection, row, StepKind.REGISTRATION_CARD, slot, verdict, place=place, by=by)
+
+    async def accept_terms(self, place: Property, stay_id: str, version: str, *, by: By) -> Standing:
+        """Take the party's consent to the terms of the policy's version. Raises InvalidInputError: to another one."""
+        async with self._database.transaction() as connection:
+            row = await self._open(connection, place, stay_id)
+            if version != row.policy.terms:
+                raise InvalidInputError("version", "is not the version of the terms that this session asks for")
+            verdict = Verdict(StepState.DONE, None, {"version": version})
+            return await self._settle(connection, row, StepKind.TERMS, PARTY, verdict, place=place, by=by)
+
+    async def waive(
+        self, place: Property, stay_id: str, kind: StepKind, subject: str, *, reason: str, by: By
+    ) -> Standing:
+        """Let staff do, or let go, a step in the guest's place.
+
+        Raises:
+            InvalidInputError: there is no such step here, or it is the house's own: the room, the keys.
+        """
+        async with self._database.transaction() as connection:
+            row = await self._open(connection, place, stay_id)
+            known = await self._standing(connection, place, row)
+            if kind in check_in.LAST or (kind, subject) not in {(step.kind, step.subject) for step in known.steps}:
+                raise InvalidInputError("step", f"{kind.value} of {subject!r:.40} is none that staff can do here")
+            return await self._settle(
+                connection, row, kind, subject, Verdict(StepState.WAIVED, reason), place=place, by=by
+            )
+
+    async def ask_help(self, place: Property, stay_id: str, reason: str, *, by: By) -> Standing:
+        """Hand the session to staff: whoever takes it over goes on where the guest is."""
+        async with self._database.transaction() as connection:
+            row = await self._open(connection, place, stay_id)
+            await execute(
+                connection,
+                "UPDATE checkin.session SET help_asked_at = %s, help_reason = %s WHERE id = %s",
+                [at(self._clock.wall_ms()), reason, row.id],
+            )
+            await self._tell(connection, row, NEEDS_STAFF, {"step": None, "subject": None, "reason": "guest_asks"})
+            await rows.touch(connection, row, channel=by.channel, now_ms=self._clock.wall_ms())
+            return await self._standing(connection, place, await self._open(connection, place, stay_id))
+
+    async def before_keys(self, place: Property, stay_id: str, *, by: By) -> None:
+        """See that a guest has done all that comes before the keys; begins a session where there is none.
+
+        Raises:
+            NotAdmissibleError: STEPS_OPEN, or why no session can begin.
+        """
+        known = await self.begin(place, stay_id, by=by, language="en")
+        missing = open_before_grant(known.steps)
+        if any(step.kind is not StepKind.ROOM for step in missing):
+            first = next(step for step in missing if step.kind is not StepKind.ROOM)
+            raise NotAdmissibleError(
+                Refusal.STEPS_OPEN,
+                "Please see the front desk to finish your check-in."
+                if first.state is StepState.NEEDS_STAFF
+                else f"Check-in is not finished: {first.kind.value.replace('_', ' ')} is still to be done.",
+            )
+
+    async def keys_given(self, place: Property, stay_id: str, *, by: By) -> None:
+        """Note that the building has issued the keys of a stay; ends the session when they were the last."""
+        now_ms = self._clock.wall_ms()
+        async with self._database.transaction() as connection:
+            row = await rows.of_stay(connection, place, stay_id, lock=True)
+            if row is None or row.state != "open":
+                return
+            verdict = Verdict(StepState.DONE, None, {"issued": True})
+            known = await self._settle(connection, row, StepKind.GRANT, stay_id, verdict, place=place, by=by)
+            granted = all(step.state in (StepState.DONE, StepState.WAIVED) for step in known.steps
+                          if step.kind is StepKind.GRANT)  # fmt: skip
+            if granted and (finished(known.steps) or by.channel == "desk"):
+                keep_ms = now_ms + row.policy.keep_days * DAY_MS
+                await rows.end(connection, row.id, state="completed", now_ms=now_ms, keep_until_ms=keep_ms)
+                await self._tell(connection, row, COMPLETED, {"steps_open": len(open_before_grant(known.steps))})
+
+    async def people(
+        self, place: Property, stay_id: str
+    ) -> tuple[Row, dict[str, tuple[GuestFacts, DocumentFacts | None]]] | None:
+        """Return who the guests of a stay's newest session are, by slot. None: no session, or it was forgotten."""
+        async with self._database.transaction() as connection:
+            row = await rows.of_stay(connection, place, stay_id)
+            if row is None or row.subject_key is None:
+                return None
+            return row, await self._guests(connection, row)
+
+    async def evidence(self, place: Property, stay_id: str) -> list[dict[str, Any]]:
+        """Return the stored steps of a stay's newest session with actor, channel, time and evidence."""
+        async with self._database.transaction() as connection:
+            row = await rows.of_stay(connection, place, stay_id)
+            return [] if row is None else await rows.step_rows(connection, row.id)
+
+    async def sweep(self) -> int:
+        """End sessions whose time is over and forget what is no longer to be kept; return how many were forgotten."""
+        now = at(self._clock.wall_ms())
+        async with self._database.transaction() as connection:
+            await execute(
+                connection,
+                "UPDATE checkin.session SET state = 'expired', ended_at = %s, keep_until = %s"
+                " WHERE state = 'open' AND expires_at <= %s",
+                [now, now, now],
+            )
+            gone = await fetch_all(
+                connection,
+                """UPDATE checkin.session SET subject_key = NULL WHERE id IN (
+                       SELECT id FROM checkin.session WHERE subject_key IS NOT NULL AND keep_until <= %s
+                          AND state <> 'open' ORDER BY keep_until LIMIT %s) RETURNING id""",
+                [now, FORGET_MOST],
+            )
+            await execute(
+                connection, "DELETE FROM checkin.guest WHERE session = ANY(%s)", [[row["id"] for row in gone]]
+            )
+        return len(gone)
+
+    async def _settle(
+        self,
+        connection: Connection,
+        row: Row,
+        kind: StepKind,
+        subject: str,
+        verdict: Verdict,
+        *,
+        place: Property,
+        by: By,
+    ) -> Standing:
+        now_ms = self._clock.wall_ms()
+        known = await rows.facts_of(connection, row.id)
+        kept = await rows.store(
+            connection, row, kind, subject, verdict, actor=by.actor, channel=by.channel, now_ms=now_ms
+        )
+        await rows.touch(connection, row, channel=by.channel, now_ms=now_ms)
+        if kept and known.get((kind, subject)) != Fact(verdict.state, verdict.reason):
+            event = NEEDS_STAFF if verdict.state is StepState.NEEDS_STAFF else STEP_DONE
+            await self._tell(connection, row, event, {"step": kind.value, "subject": subject, "reason": verdict.reason})
+        return await self._standing(connection, place, row)
+
+    async def _tell(self, connection: Connection, row: Row, kind: str, body: dict[str, object]) -> None:
+        await outbox.append(
+            connection,
+            kind=kind,
+            tenant=row.tenant,
+            property_id=row.property,
+            subject=row.stays[0],
+            body={"session": row.id, "stays": list(row.stays), **body},
+            occurred_at_ms=self._clock.wall_ms(),
+        )
+
+    async def _standing(self, connection: Connection, place: Property, row: Row) -> Standing:
+        facts = await rows.facts_of(connection, row.id)
+        guests: dict[str, Guest] = {}
+        for slot, (told, document) in (await self._guests(connection, row)).items():
+            # a document that was read says it better than the guest
+            born = (document.birth_date if document else None) or told.birth_date
+            guests[slot] = Guest(slot, born, told.nationality)
+        stays: Sequence[Stay] = [
+            stay
+            for each in row.stays
+            if (stay := await stay_by_id(connection, tenant=place.tenant, property_id=place.id, stay=each)) is not None
+        ]
+        deposit = row.policy.deposit
+        if deposit is not None and self._deposits is not None:
+            held = await self._deposits.held(
+                connection, place, purpose=row.id, currency=deposit.currency, minor=deposit.minor
+            )
+            if held:
+                facts.setdefault((StepKind.PAYMENT, PARTY), Fact(StepState.DONE))
+        arrives = min((stay.expected_from for stay in stays), default=row.began_at)
+        party = Party(row.stays, row.party, guests, arrives.astimezone(ZoneInfo(place.zone)).date())
+        ready = frozenset(
+            stay.id for stay in stays if stay.room is not None and stay.state in (StayState.READY, StayState.IN_HOUSE)
+        )
+        steps = standing(row.policy, party, facts, ready=ready)
+        return Standing(row, tuple(steps), frozenset(guests), tuple(party.slots()))
+
+    async def _stay(self, connection: Connection, place: Property, stay_id: str) -> Stay:
+        stay = await stay_by_id(connection, tenant=place.tenant, property_id=place.id, stay=stay_id)
+        if stay is None or stay.state in (StayState.LEFT, StayState.VOID):
+            raise NotAdmissibleError(Refusal.ENDED, "This stay has ended.")
+        if self._clock.wall_ms() >= unix_ms(stay.expected_until):
+            raise NotAdmissibleError(Refusal.ENDED, "This stay was to end before now; please ask the front desk.")
+        return stay
+
+    async def _open(self, connection: Connection, place: Property, stay_id: str) -> Row:
+        row = await rows.of_stay(connection, place, stay_id, lock=True)
+        if row is None or row.state != "open" or unix_ms(row.expires_at) <= self._clock.wall_ms():
+            raise NotAdmissibleError(Refusal.NO_SESSION, "There is no open check-in for this stay; begin one.")
+        return row
+
+    async def _told(self, connection: Connection, row: Row, slot: str) -> tuple[SubjectKey, GuestFacts]:
+        key = await self._key(connection, row, make=True)
+        found = (await self._guests(connection, row)).get(slot)
+        if found is None:
+            raise InvalidInputError("guest", f"{slot!r:.40} has not said who he is; tell that first")
+        return key, found[0]
+
+    async def _key(self, connection: Connection, row: Row, *, make: bool) -> SubjectKey:
+        current = await fetch_all(connection, "SELECT subject_key FROM checkin.session WHERE id = %s", [row.id])
+        sealed = current[0]["subject_key"] if current else None
+        if sealed is not None:
+            return await self._sealer.subject(connection, bytes(sealed), tenant=row.tenant, place=row.id)
+        if not make:
+            raise NotAdmissibleError(Refusal.NO_SESSION, "What was told here has been forgotten.")
+        key, kept = await self._sealer.new_subject(
+            connection, tenant=row.tenant, place=row.id, now_ms=self._clock.wall_ms()
+        )
+        await execute(connection, "UPDATE checkin.session SET subject_key = %s WHERE id = %s", [kept, row.id])
+        return key
+
+    async def _guests(self, connection: Connection, row: Row) -> dict[str, tuple[GuestFacts, DocumentFacts | None]]:
+        sealed = await rows.guests_of(connection, row.id)
+        if not sealed:
+            return {}
+        key = await self._key(connection, row, make=False)
+        told = {}
+        for slot, (facts, document) in sealed.items():
+            read = None if document is None else document_of(key.open(document, place=_document(row, slot)))
+            told[slot] = (guest_of(key.open(facts, place=_facts(row, slot))), read)
+        return told
+
+    def _today(self, place: Property) -> date:
+        return at(self._clock.wall_ms()).astimezone(ZoneInfo(place.zone)).date()
+
+
+def _facts(row: Row, slot: str) -> str:
+    return f"checkin.guest/{row.id}/{slot}/facts"
+
+
+def _document(row: Row, slot: str) -> str:
+    return f"checkin.guest/{row.id}/{slot}/document"
+
+
+__all__ = ["LEAD", "By", "Deposits", "Sessions", "Standing"]

@@ -1,0 +1,1 @@
+"""Policies of properties: authored here, signed, brought to the edges by rings, and taken back where they do harm."""

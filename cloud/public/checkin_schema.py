@@ -1,0 +1,136 @@
+"""What the check-in routes take and answer. Times as in schema.py; nothing personal is answered to a guest's link."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from cloud.checkin.steps import StepState
+from protocols.policy.check_in import StepKind
+
+Slot = Annotated[str, msgspec.Meta(pattern=r"^g([1-9]|1[0-9]|20)(?![\s\S])")]
+Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}(?![\s\S])")]
+Reason = Annotated[str, msgspec.Meta(min_length=3, max_length=300)]
+
+
+class BeginRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Begin a session, or go on with it: where the guest is, and in which language."""
+
+    channel: Literal["web", "kiosk", "desk"] = "web"
+    language: Language = "en"
+
+
+class DocumentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The machine readable zone of a travel document, typed or read elsewhere; lines may be divided by line feeds."""
+
+    mrz: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+
+
+class SignatureRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The guest's full name, typed, under the registration card."""
+
+    signed_as: Annotated[str, msgspec.Meta(min_length=1, max_length=161)]
+
+
+class TermsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which version of the terms is accepted."""
+
+    version: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+
+
+class HelpRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the guest needs staff for."""
+
+    reason: Reason
+
+
+class StayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One more room of the same party."""
+
+    stay: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+
+
+class WaiverRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A step that staff does, or lets go, in the guest's place; `subject` is a guest's slot or `party`."""
+
+    step: StepKind
+    subject: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+    reason: Reason
+
+
+class GuestLink(msgspec.Struct, frozen=True):
+    """A link for one guest to one stay. The token is shown this once; `path` is the guest's page with it."""
+
+    token: str
+    path: str
+    expires_at: str
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step; `subject` is a guest's slot, a stay, or `party`."""
+
+    step: StepKind
+    subject: str
+    state: StepState
+    reason: str | None
+
+
+class GuestSlot(msgspec.Struct, frozen=True):
+    """One of the party, and whether he has said who he is."""
+
+    slot: str
+    told: bool
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A check-in session as it stands; `state`: open, completed or expired. `next` is what the guest does next.
+
+    `waits_for` says what the guest can only wait for: `room` until it is ready, `staff` while a step needs them.
+    """
+
+    id: str
+    state: str
+    stays: list[str]
+    channel: str
+    language: str
+    policy_version: int
+    terms: str | None
+    deposit: dict[str, Any] | None
+    steps: list[Step]
+    guests: list[GuestSlot]
+    next: Step | None
+    waits_for: Literal["room", "staff"] | None
+    help_asked_at: str | None
+    began_at: str
+    expires_at: str
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Who did a step, where, when, and what was found."""
+
+    step: str
+    subject: str
+    state: str
+    actor: str
+    channel: str
+    at: str
+    evidence: dict[str, Any]
+    reason: str | None
+
+
+class Person(msgspec.Struct, frozen=True):
+    """A guest as staff may see him while the record is kept; `document` null: none was read."""
+
+    slot: str
+    surname: str
+    given_names: str
+    birth_date: str | None
+    nationality: str | None
+    address: str | None
+    document: dict[str, Any] | None
+
+
+class People(msgspec.Struct, frozen=True):
+    """Everybody of a session, and its evidence."""
+
+    people: list[Person]
+    evidence: list[Evidence]

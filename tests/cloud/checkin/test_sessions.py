@@ -1,0 +1,339 @@
+"""The check-in session over HTTP: a guest with a link, staff who take over, and what neither can get around."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from cloud.kit.database import execute, fetch_all
+from cloud.kit.times import at
+from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation, RoomCondition
+from cloud.stays.stays import set_conditions, stay_id, upsert_reservations
+from protocols.device_model.command import Phase
+from protocols.policy import check_in
+from protocols.policy.check_in import CheckInPolicy, Deposit, StepKind
+from tests.cloud.checkin.zones import passport
+from tests.cloud.edges import done
+from tests.cloud.houses import AURORA, DAY_MS, HOUR_MS, NOW_MS, PLACE, reservation
+from tests.cloud.public.conftest import Site
+from tests.cloud.public.conftest import site as site
+
+pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("CHK-02")]
+STAY, OTHER = stay_id(AURORA.id, "mews", "r1"), stay_id(AURORA.id, "mews", "r2")
+HERE, THERE = f"/api/v1/properties/aurora/stays/{STAY}", f"/api/v1/properties/aurora/stays/{OTHER}"
+PHONE, THIEF = "02" + "ab" * 32, "03" + "cd" * 32
+ANNA = {"surname": "Berger", "given_names": "Anna", "birth_date": "1980-05-01", "nationality": "AUT"}
+POLICY = CheckInPolicy(
+    v=1,
+    jurisdiction="AUT",
+    steps=(StepKind.IDENTITY, StepKind.DOCUMENT, StepKind.REGISTRATION_CARD, StepKind.TERMS, *check_in.LAST),
+    terms="2026-1",
+)
+
+
+class Desk:
+    """A house with one stay that can be checked in."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        site.edges.obey = lambda _kind, _args: done({"bundle": {"v": 1, "doors": []}})
+
+    async def book(self, *items: Reservation) -> None:
+        async with self.site.database.transaction() as connection:
+            await upsert_reservations(connection, PLACE, items or [single()], now_ms=NOW_MS)
+
+    async def policy(self, policy: CheckInPolicy = POLICY, version: int = 1) -> None:
+        async with self.site.database.transaction() as connection:
+            await execute(
+                connection,
+                """INSERT INTO policy.wanted (property, kind, tenant, edge, version, body, signed, wanted_at)
+                   VALUES ('aurora', 'check_in', 'northlight', %s, %s, %s, '', %s)
+                   ON CONFLICT (property, kind) DO UPDATE SET version = excluded.version, body = excluded.body""",
+                [AURORA.edge, version, check_in.encode(policy), at(NOW_MS)],
+            )
+
+    async def link(self, path: str = HERE) -> dict[str, str]:
+        answer = await self.site.http.post(f"{path}/guest-links", headers=self.site.as_("staff"))
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["path"] == f"/guest/#check-in=aurora/{path.rpartition('/')[2]}/{answer.json()['token']}"
+        return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+    async def post(self, path: str, body: object, who: dict[str, str]) -> httpx.Response:
+        return await self.site.http.post(path, json=body, headers=who)
+
+    async def keys(self, who: dict[str, str], phone: str = PHONE, key: str = "k", path: str = HERE) -> httpx.Response:
+        return await self.post(f"{path}/check-in", {"phone_public_key": phone, "idempotency_key": key}, who)
+
+    async def anna(self, who: dict[str, str], facts: dict[str, str] | None = None, slot: str = "g1") -> httpx.Response:
+        return await self.site.http.put(f"{HERE}/session/guests/{slot}", json=facts or ANNA, headers=who)
+
+    async def rows(self, query: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+        async with self.site.database.transaction() as connection:
+            return await fetch_all(connection, query)
+
+
+def single(external_id: str = "r1", *, room: str = "101", **changes: Any) -> Reservation:  # noqa: ANN401
+    booked = reservation(external_id, room=room, **changes)
+    return Reservation(**{name: getattr(booked, name) for name in booked.__slots__} | {"adults": 1})
+
+
+def states(answer: httpx.Response) -> dict[tuple[str, str], str]:
+    assert answer.status_code == 200, answer.text
+    return {(each["step"], each["subject"]): each["state"] for each in answer.json()["steps"]}
+
+
+@pytest.fixture
+async def desk(site: Site) -> Desk:
+    house = Desk(site)
+    await house.book()
+    return house
+
+
+@pytest.mark.requirement("CHK-05")
+@pytest.mark.requirement("CHK-10")
+async def test_a_guest_does_every_step_and_gets_the_keys(desk: Desk) -> None:
+    await desk.policy()
+    guest = await desk.link()
+    begun = await desk.post(f"{HERE}/session", {"language": "de"}, guest)
+    assert begun.json()["next"] == {"step": "identity", "subject": "g1", "state": "open", "reason": None}
+    early = await desk.keys(guest)
+    assert (early.status_code, early.json()["reason"]) == (409, "steps_open")
+    assert desk.site.edges.sent == []
+    assert states(await desk.anna(guest))["identity", "g1"] == "done"
+    shown = await desk.post(f"{HERE}/session/guests/g1/document", {"mrz": passport()}, guest)
+    assert states(shown)["document", "g1"] == "done"
+    signed = await desk.post(f"{HERE}/session/guests/g1/signature", {"signed_as": "Anna Berger"}, guest)
+    assert signed.json()["next"]["step"] == "terms"
+    agreed = await desk.post(f"{HERE}/session/terms", {"version": "2026-1"}, guest)
+    assert agreed.json()["next"]["step"] == "grant"
+    assert (await desk.keys(guest)).json()["bundle"] == {"v": 1, "doors": []}
+    over = await desk.site.http.get(f"{HERE}/session", headers=guest)
+    assert (over.json()["state"], set(states(over).values())) == ("completed", {"done"})
+    told = await desk.rows("SELECT type FROM outbox.event ORDER BY id")
+    kinds = [row["type"] for row in told if row["type"].startswith("checkin.")]
+    assert kinds == ["checkin.started", *["checkin.step_completed"] * 5, "checkin.completed"]
+
+
+@pytest.mark.requirement("SEC-23")
+async def test_a_link_is_the_first_phones_and_asking_again_changes_nothing(desk: Desk) -> None:
+    guest = await desk.link()
+    desk.site.edges.lost = True
+    assert (await desk.keys(guest)).json()["reason"] == "edge_away"
+    desk.site.edges.lost = False
+    assert (await desk.keys(guest)).status_code == 200
+    assert (await desk.keys(guest)).status_code == 200
+    stolen = await desk.keys(guest, THIEF, "other")
+    assert (stolen.status_code, stolen.json()["reason"]) == (409, "link_used")
+    assert [args["phone_public_key"] for _, args in desk.site.edges.effects] == [PHONE]
+
+
+@pytest.mark.guarantee("G8")
+async def test_a_link_opens_one_stay_and_nothing_beside_it(desk: Desk) -> None:
+    await desk.book(single(), single("r2", room="102"))
+    guest = await desk.link()
+    absent = await desk.site.http.get("/api/v1/properties/nowhere/stays/s/session", headers=desk.site.as_("staff"))
+    for path in (THERE, HERE.replace("aurora", "borealis"), HERE + "x"):
+        answer = await desk.keys(guest, path=path)
+        assert (answer.status_code, answer.content) == (404, absent.content), path
+    for path in ("", f"/stays/{STAY}", "/stays", "/rooms", "/access-events"):
+        assert (await desk.site.http.get(f"/api/v1/properties/aurora{path}", headers=guest)).status_code == 403, path
+    for method, path in (("POST", "check-out"), ("POST", "guest-links"), ("GET", "session/people")):
+        answer = await desk.site.http.request(method, f"{HERE}/{path}", headers=guest)
+        assert answer.status_code == 403, path
+    assert desk.site.edges.sent == []
+
+
+async def test_a_link_ends_with_the_stay_with_its_time_and_when_staff_ends_it(desk: Desk) -> None:
+    one, two = await desk.link(), await desk.link()
+    assert (await desk.site.http.delete(f"{HERE}/guest-links", headers=desk.site.as_("staff"))).status_code == 204
+    assert {(await desk.keys(each)).status_code for each in (one, two)} == {403}
+    three = await desk.link()
+    await desk.book(single(), single("r2", room="102", departure_ms=NOW_MS + 4 * DAY_MS))
+    four = await desk.link(THERE)
+    desk.site.clock.advance(2 * DAY_MS)
+    assert (await desk.keys(three)).status_code == 403
+    assert (await desk.keys(four, path=THERE)).status_code == 200
+    await desk.book(single("r2", room="102", status=PmsStatus.CANCELLED, updated_ms=NOW_MS + 1))
+    assert (await desk.keys(four, path=THERE)).status_code == 403
+    over = await desk.site.http.post(f"{HERE}/guest-links", headers=desk.site.as_("staff"))
+    assert over.status_code == 409
+
+
+async def test_only_so_many_links_are_open_and_no_token_is_kept(desk: Desk) -> None:
+    tokens = [(await desk.link())["Authorization"].partition(" ")[2] for _ in range(10)]
+    assert len(set(tokens)) == 10
+    more = await desk.site.http.post(f"{HERE}/guest-links", headers=desk.site.as_("staff"))
+    assert more.status_code == 409
+    kept = repr(await desk.rows("SELECT * FROM checkin.guest_link")) + repr(
+        await desk.rows("SELECT * FROM platform.audit")
+    )
+    assert not any(token in kept or token[4:] in kept for token in tokens)
+
+
+async def test_what_began_on_the_web_goes_on_at_the_kiosk_and_ends_at_the_desk(desk: Desk) -> None:
+    await desk.policy()
+    guest, staff = await desk.link(), desk.site.as_("staff")
+    web = (await desk.post(f"{HERE}/session", {}, guest)).json()
+    await desk.anna(guest)
+    kiosk = (await desk.post(f"{HERE}/session", {"channel": "kiosk"}, guest)).json()
+    assert (kiosk["id"], kiosk["channel"]) == (web["id"], "kiosk")
+    await desk.post(f"{HERE}/session/help", {"reason": "my passport is at the embassy"}, guest)
+    at_desk = (await desk.post(f"{HERE}/session", {"channel": "desk"}, staff)).json()
+    assert (at_desk["id"], at_desk["help_asked_at"]) == (web["id"], "2026-11-18T11:06:40.000Z")
+    for step, subject in (("document", "g1"), ("registration_card", "g1"), ("terms", "party")):
+        body = {"step": step, "subject": subject, "reason": "seen at the desk"}
+        assert (await desk.post(f"{HERE}/session/waivers", body, staff)).status_code == 200
+    assert (await desk.keys(guest)).status_code == 200
+    seen = (await desk.site.http.get(f"{HERE}/session/people", headers=staff)).json()
+    told = {(each["step"], each["actor"], each["channel"], each["reason"]) for each in seen["evidence"]}
+    assert ("document", "staff", "desk", "seen at the desk") in told
+    assert ("identity", f"guest:{STAY}", "web", None) in told
+    assert [(each["surname"], each["birth_date"]) for each in seen["people"]] == [("Berger", "1980-05-01")]
+
+
+@pytest.mark.parametrize("step", ["room", "grant", "payment"])
+async def test_staff_cannot_wave_through_the_room_the_keys_or_what_is_not_asked(desk: Desk, step: str) -> None:
+    await desk.policy()
+    staff = desk.site.as_("staff")
+    await desk.post(f"{HERE}/session", {}, staff)
+    body = {"step": step, "subject": STAY if step != "payment" else "party", "reason": "the guest is in a hurry"}
+    assert (await desk.post(f"{HERE}/session/waivers", body, staff)).status_code == 400
+
+
+async def test_a_party_of_three_is_asked_for_three(desk: Desk) -> None:
+    await desk.policy()
+    booked = reservation()
+    family = Reservation(
+        **{name: getattr(booked, name) for name in booked.__slots__} | {"children": 1, "updated_ms": NOW_MS + 1}
+    )
+    await desk.book(family)
+    guest = await desk.link()
+    begun = await desk.post(f"{HERE}/session", {}, guest)
+    assert [each["slot"] for each in begun.json()["guests"]] == ["g1", "g2", "g3"]
+    child = {"surname": "Berger", "given_names": "Mia", "birth_date": "2019-02-01", "nationality": "AUT"}
+    after = await desk.anna(guest, child, "g3")
+    cards = [subject for step, subject in states(after) if step == "registration_card"]
+    assert cards == ["g1", "g2"]
+    assert (await desk.anna(guest, child, "g21")).status_code == 404
+
+
+async def test_another_answer_undoes_what_followed_from_the_first(desk: Desk) -> None:
+    await desk.policy()
+    guest = await desk.link()
+    await desk.post(f"{HERE}/session", {}, guest)
+    await desk.anna(guest)
+    await desk.post(f"{HERE}/session/guests/g1/document", {"mrz": passport()}, guest)
+    assert states(await desk.anna(guest))["document", "g1"] == "done", "the same again"
+    changed = states(await desk.anna(guest, {**ANNA, "surname": "Huber"}))
+    assert (changed["identity", "g1"], changed["document", "g1"]) == ("needs_staff", "open")
+    back = states(await desk.anna(guest))
+    assert (back["identity", "g1"], back["document", "g1"]) == ("done", "open")
+
+
+async def test_a_session_lives_a_day_and_then_begins_anew_by_the_policy_of_then(desk: Desk) -> None:
+    await desk.book(single(arrival_ms=NOW_MS + 20 * HOUR_MS, departure_ms=NOW_MS + 5 * DAY_MS, updated_ms=NOW_MS + 1))
+    await desk.policy()
+    guest = await desk.link()
+    first = (await desk.post(f"{HERE}/session", {}, guest)).json()
+    await desk.anna(guest)
+    await desk.policy(check_in.DEFAULT, version=2)
+    desk.site.clock.advance(DAY_MS - 1)
+    kept = (await desk.post(f"{HERE}/session", {}, guest)).json()
+    assert (kept["id"], kept["policy_version"]) == (first["id"], 1)
+    desk.site.clock.advance(1)
+    late = await desk.anna(guest)
+    assert (late.status_code, late.json()["reason"]) == (409, "no_session")
+    again = (await desk.post(f"{HERE}/session", {}, guest)).json()
+    assert again["id"] != first["id"]
+    assert (again["policy_version"], [each["step"] for each in again["steps"]]) == (2, ["room", "grant"])
+
+
+async def test_too_early_says_from_when(desk: Desk) -> None:
+    await desk.book(single(arrival_ms=NOW_MS + 30 * HOUR_MS, departure_ms=NOW_MS + 60 * HOUR_MS, updated_ms=NOW_MS + 1))
+    answer = await desk.post(f"{HERE}/session", {}, await desk.link())
+    assert (answer.status_code, answer.json()["available_from"]) == (409, "2026-11-18T17:06:40.000Z")
+
+
+async def test_who_is_done_before_the_room_is_waits_for_it_and_goes_on(desk: Desk) -> None:
+    async with desk.site.database.transaction() as connection:
+        dirty = RoomCondition("101", Housekeeping.DIRTY, NOW_MS + 1)
+        await set_conditions(connection, PLACE, [dirty], now_ms=NOW_MS + 1)
+    guest = await desk.link()
+    waiting = await desk.post(f"{HERE}/session", {}, guest)
+    assert (waiting.json()["waits_for"], waiting.json()["next"]) == ("room", None)
+    assert (await desk.keys(guest)).json()["reason"] == "not_ready"
+    async with desk.site.database.transaction() as connection:
+        clean = RoomCondition("101", Housekeeping.INSPECTED, NOW_MS + 2)
+        await set_conditions(connection, PLACE, [clean], now_ms=NOW_MS + 2)
+    assert (await desk.site.http.get(f"{HERE}/session", headers=guest)).json()["next"]["step"] == "grant"
+    assert (await desk.keys(guest)).status_code == 200
+
+
+async def test_two_rooms_are_one_check_in_and_each_gets_its_keys(desk: Desk) -> None:
+    await desk.book(single(), single("r2", room="102"))
+    staff = desk.site.as_("staff")
+    await desk.post(f"{HERE}/session", {}, staff)
+    both = await desk.post(f"{HERE}/session/stays", {"stay": OTHER}, staff)
+    assert both.json()["stays"] == [STAY, OTHER]
+    assert (await desk.post(f"{THERE}/session", {}, staff)).json()["id"] == both.json()["id"]
+    mother, son = await desk.link(), await desk.link(THERE)
+    assert (await desk.keys(mother)).status_code == 200
+    assert (await desk.site.http.get(f"{HERE}/session", headers=mother)).json()["state"] == "open"
+    assert (await desk.keys(son, THIEF, "k2", THERE)).status_code == 200
+    assert (await desk.site.http.get(f"{HERE}/session", headers=mother)).json()["state"] == "completed"
+    assert (await desk.post(f"{HERE}/session/stays", {"stay": "s-none"}, staff)).status_code == 409
+
+
+@pytest.mark.requirement("SEC-01")
+@pytest.mark.requirement("SEC-12")
+async def test_nothing_personal_lies_open_and_all_of_it_is_forgotten_in_time(desk: Desk) -> None:
+    await desk.policy()
+    guest = await desk.link()
+    await desk.post(f"{HERE}/session", {}, guest)
+    await desk.anna(guest, {**ANNA, "address": "Musterweg 1"})
+    shown = await desk.post(f"{HERE}/session/guests/g1/document", {"mrz": passport()}, guest)
+    tables = ("checkin.session", "checkin.guest", "checkin.step", "outbox.event", "platform.audit")
+    kept = "".join([repr(await desk.rows(f"SELECT * FROM {table}")) for table in tables])  # noqa: S608
+    for secret in ("Berger", "Musterweg", "L898902C3", "1980"):
+        assert secret not in kept, secret
+        assert secret not in shown.text, secret
+    desk.site.clock.advance(DAY_MS + 1)
+    assert await desk.site.sessions.sweep() == 1
+    assert await desk.site.sessions.sweep() == 0
+    seen = (await desk.site.http.get(f"{HERE}/session/people", headers=desk.site.as_("staff"))).json()
+    assert seen["people"] == []
+    assert await desk.rows("SELECT * FROM checkin.guest") == []
+    assert [row["state"] for row in await desk.rows("SELECT state FROM checkin.session")] == ["expired"]
+
+
+async def test_the_desk_gives_keys_itself_and_says_so_in_the_session(desk: Desk) -> None:
+    await desk.policy()
+    staff = desk.site.as_("staff")
+    await desk.post(f"{HERE}/session", {"channel": "desk"}, staff)
+    assert (await desk.keys(staff)).status_code == 200
+    assert (await desk.site.http.get(f"{HERE}/session", headers=staff)).json()["state"] == "completed"
+    [event] = await desk.rows("SELECT body FROM outbox.event WHERE type = 'checkin.completed'")
+    assert event["body"]["steps_open"] == 4
+
+
+@pytest.mark.guarantee("G17")
+async def test_keys_that_the_house_refused_are_not_called_given(desk: Desk) -> None:
+    from cloud.fleet.commands import CommandResult
+
+    guest = await desk.link()
+    desk.site.edges.obey = lambda _kind, _args: CommandResult(Phase.FAILED, None, "Room 101 is still held.")
+    assert (await desk.keys(guest)).json()["reason"] == "edge_refused"
+    known = (await desk.site.http.get(f"{HERE}/session", headers=guest)).json()
+    assert (known["state"], known["steps"][-1]["state"]) == ("open", "open")
+
+
+async def test_a_deposit_without_a_payment_provider_is_the_desks(desk: Desk) -> None:
+    await desk.policy(CheckInPolicy(v=1, jurisdiction="AUT", steps=(StepKind.PAYMENT, *check_in.LAST),
+                                    deposit=Deposit("EUR", 5_000)))  # fmt: skip
+    guest = await desk.link()
+    begun = await desk.post(f"{HERE}/session", {}, guest)
+    assert begun.json()["deposit"] == {"currency": "EUR", "minor": 5_000}
+    assert (await desk.keys(guest)).json()["reason"] == "steps_open"
+    body = {"step": "payment", "subject": "party", "reason": "cash at the desk"}
+    await desk.post(f"{HERE}/session/waivers", body, desk.site.as_("staff"))
+    assert (await desk.keys(guest)).status_code == 200
