@@ -51,6 +51,8 @@ class AuditEvent(IntEnum):
     THROTTLED = 9
     BOLT = 10
     """The bolt came to rest elsewhere than an opening says by itself; the actor field holds its state."""
+    EMERGENCY = 11
+    """What follows is an opening that two officers approved, privacy or not."""
 
 
 class AuditBrokenError(PeerProtocolError):

@@ -39,6 +39,7 @@ from protocols.grant import generation as generations
 from protocols.grant.certificate import IssuerCertificate, open_certificate
 from protocols.grant.grant import Grant, open_grant
 from protocols.grant.judge import ONE_USE_MS, USES_KEPT_MOST, DoorState, Verdict, judge
+from protocols.grant.keys import IssuerClass
 from protocols.grant.lock_time import (
     DRIFT_PPM,
     FRESH_S,
@@ -325,6 +326,8 @@ class LockCore:
             core = core.recorded(AuditEvent.PROMOTED, sensed, Status.DONE, opened.grant_id, opened.generation)
         if verdict.counts_use:
             core = core._having_used(opened, verdict.time, now_ms)
+        if issuer.issuer_class is IssuerClass.EMERGENCY:
+            core = core.recorded(AuditEvent.EMERGENCY, sensed, Status.DONE, opened.grant_id)
         core = core.recorded(AuditEvent.OPENED, sensed, Status.OPENED, opened.grant_id, opened.generation)
         return Outcome(core, Status.OPENED, motor=True, opened=(opened, issuer))
 

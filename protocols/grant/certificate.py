@@ -4,13 +4,14 @@ Source of truth: SPEC.md section 4. A COSE_Sign1 by the CA over CWT claims; 24 h
 and a longer time in which what was signed still verifies. Time is handed in; judging it is `judge.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocols import cbor, cose
+from protocols.cbor import Value
 from protocols.errors import CredentialRefusedError, LocalProtocolError, PeerProtocolError, RefusalReason
 from protocols.grant.claims import (
     EXP,
@@ -41,7 +42,10 @@ from protocols.grant.keys import (
 _CLASS: Final = 1
 _SIGNS_UNTIL: Final = 2
 _PUBLIC: Final = 3
-_FIELDS: Final = frozenset({_CLASS, _SIGNS_UNTIL, _PUBLIC})
+_OFFICERS: Final = 4
+_FIELDS: Final = frozenset({_CLASS, _SIGNS_UNTIL, _PUBLIC, _OFFICERS})
+OFFICERS_LEAST: Final = 2
+OFFICERS_MOST: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class IssuerCertificate:
     not_after_s: int
     point: bytes
     encoded: bytes
+    officers: tuple[bytes, ...] = ()
+    """Emergency class alone: the compressed keys of those of whom two must approve each grant, in rising order."""
 
     @property
     def public_key(self) -> ec.EllipticCurvePublicKey:
@@ -71,14 +77,28 @@ class IssuerCertificate:
 
 
 def certify(
-    ca: PropertyCa, key: ec.EllipticCurvePublicKey, issuer_class: IssuerClass, issued_at_s: int
+    ca: PropertyCa,
+    key: ec.EllipticCurvePublicKey,
+    issuer_class: IssuerClass,
+    issued_at_s: int,
+    *,
+    officers: Collection[bytes] = (),
 ) -> IssuerCertificate:
-    """Certify `key` for one signing window that begins at `issued_at_s` (unix seconds)."""
+    """Certify `key` for one signing window that begins at `issued_at_s` (unix seconds).
+
+    Raises:
+        LocalProtocolError: times beyond the calendar, or officers where none belong, too few, too many or no points.
+    """
     signs_until_s = issued_at_s + SIGNS_S + OVERLAP_S
     not_after_s = signs_until_s + VERIFY_S[issuer_class]
     if not 0 < issued_at_s <= not_after_s <= SECONDS_MOST:
         raise LocalProtocolError(f"certificate at {issued_at_s} s does not fit the calendar")
-    point = compressed(key)
+    point, listed = compressed(key), tuple(sorted(officers))
+    try:
+        if _officers([*listed] if listed else None, issuer_class) != listed:
+            raise LocalProtocolError("officers do not read as they were written")
+    except CredentialRefusedError as error:
+        raise LocalProtocolError(f"{len(listed)} officers of class {issuer_class.name}: {error.reason}") from error
     payload = cbor.encode(
         {
             EXP: not_after_s,
@@ -89,6 +109,7 @@ def certify(
                 _CLASS: int(issuer_class),
                 _SIGNS_UNTIL: signs_until_s,
                 _PUBLIC: point,
+                **({_OFFICERS: list(listed)} if listed else {}),
             },
         }
     )
@@ -100,6 +121,7 @@ def certify(
         not_after_s=not_after_s,
         point=point,
         encoded=cose.sign1(payload, ca.ca, ca.kid),
+        officers=listed,
     )
 
 
@@ -129,9 +151,28 @@ def open_certificate(encoded: bytes, ca_keys: Mapping[bytes, ec.EllipticCurvePub
         not_after_s=whole(found, EXP, SECONDS_MOST),
         point=point,
         encoded=encoded,
+        officers=_officers(found.get(field(_OFFICERS)), issuer_class),
     )
     signs_s = certificate.signs_until_s - certificate.not_before_s
     verifies_s = certificate.not_after_s - certificate.signs_until_s
     if not 0 < signs_s <= SIGNS_S + OVERLAP_S or not 0 <= verifies_s <= VERIFY_S[issuer_class]:
         raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
     return certificate
+
+
+def _officers(value: Value, issuer_class: IssuerClass) -> tuple[bytes, ...]:
+    """Read the officers of an emergency certificate: 2 to 8 points, rising, whose key ids differ. Others have none."""
+    if issuer_class is not IssuerClass.EMERGENCY:
+        if value is not None:
+            raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
+        return ()
+    if not isinstance(value, list) or not OFFICERS_LEAST <= len(value) <= OFFICERS_MOST:
+        raise CredentialRefusedError(RefusalReason.MALFORMED)
+    officers = tuple(each for each in value if isinstance(each, bytes))
+    try:
+        kids = {kid_of(public_key(each)) for each in officers}
+    except PeerProtocolError as error:
+        raise CredentialRefusedError(RefusalReason.MALFORMED) from error
+    if len(kids) != len(value) or list(officers) != sorted(officers):
+        raise CredentialRefusedError(RefusalReason.MALFORMED)
+    return officers

@@ -4,8 +4,9 @@ Source of truth: SPEC.md section 5. Reading one proves its signature and shape; 
 `judge.py`'s question.
 """
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 from typing import Final
 
@@ -31,7 +32,7 @@ from protocols.grant.claims import (
     whole,
 )
 from protocols.grant.generation import GENERATION_MOST, NONE
-from protocols.grant.keys import POINT_BYTES, kid_of, public_key
+from protocols.grant.keys import KID_BYTES, POINT_BYTES, kid_of, public_key
 
 GRANT_ID_BYTES: Final = 8
 ROOMS_MOST: Final = 40
@@ -47,7 +48,10 @@ _FLAGS: Final = 5
 _PHONE: Final = 6
 _SCHEDULE: Final = 7
 _USES: Final = 8
-_FIELDS: Final = frozenset({_ROOMS, _RANGES, _ZONES, _GENERATION, _FLAGS, _PHONE, _SCHEDULE, _USES})
+_APPROVALS: Final = 9
+_FIELDS: Final = frozenset({_ROOMS, _RANGES, _ZONES, _GENERATION, _FLAGS, _PHONE, _SCHEDULE, _USES, _APPROVALS})
+_APPROVE_LABEL: Final = b"innkeeper/grant/1 approve\x00"
+APPROVALS: Final = 2
 
 
 class GrantFlag(IntFlag):
@@ -55,12 +59,14 @@ class GrantFlag(IntFlag):
 
     JOIN = 1
     ONE_SHOT = 2
+    PRIVACY_OVERRIDE = 4
     NEEDS_USER_VERIFICATION = 16
+    EMERGENCY = 32
     STAFF = 128
 
 
 NO_FLAGS: Final = GrantFlag(0)
-_KNOWN_FLAGS: Final = int(GrantFlag.JOIN | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION | GrantFlag.STAFF)
+_KNOWN_FLAGS: Final = sum(GrantFlag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,14 @@ class Shift:
     days: int
     from_minute: int
     to_minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An officer's signature under an emergency grant: his key's id, 4 bytes, and ES256 over `approval_statement`."""
+
+    kid: bytes
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,7 @@ class Grant:
     flags: GrantFlag = NO_FLAGS
     shift: Shift | None = None
     uses_most: int | None = None
+    approvals: tuple[Approval, ...] = ()
 
     def names(self, room: int) -> bool:
         """Whether the private door of `room` is among its rooms or ranges."""
@@ -114,6 +129,8 @@ class Grant:
             private[_SCHEDULE] = [self.shift.days, self.shift.from_minute, self.shift.to_minute]
         if self.uses_most is not None:
             private[_USES] = self.uses_most
+        if self.approvals:
+            private[_APPROVALS] = [[each.kid, each.signature] for each in self.approvals]
         return cbor.encode(
             {
                 EXP: self.not_after_s,
@@ -123,6 +140,11 @@ class Grant:
                 PRIVATE: private,
             }
         )
+
+
+def approval_statement(grant: Grant) -> bytes:
+    """Return what an officer signs: every claim of the grant, without anybody's approval."""
+    return _APPROVE_LABEL + hashlib.sha256(replace(grant, approvals=()).payload()).digest()
 
 
 def sign_grant(grant: Grant, key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -152,7 +174,25 @@ def open_grant(encoded: bytes, certificate: IssuerCertificate) -> Grant:
         payload = cose.verify1(encoded, keys.get, most_bytes=SIGNED_BYTES_MOST)
     except PeerProtocolError as error:
         raise CredentialRefusedError(RefusalReason.MALFORMED) from error
-    return _read(payload)
+    grant = _read(payload)
+    if certificate.officers:
+        _check_approved(grant, certificate)
+    return grant
+
+
+def _check_approved(grant: Grant, certificate: IssuerCertificate) -> None:
+    """Refuse what two different officers of the certificate did not sign.
+
+    Raises:
+        CredentialRefusedError: NOT_ALLOWED (too few, the same twice, no officer), BAD_SIGNATURE.
+    """
+    officers = {kid_of(public_key(point)): public_key(point) for point in certificate.officers}
+    kids = [each.kid for each in grant.approvals]
+    if len(kids) != APPROVALS or len(set(kids)) != APPROVALS or not set(kids) <= set(officers):
+        raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
+    statement = approval_statement(grant)
+    if not all(cose.verify_raw(officers[each.kid], each.signature, statement) for each in grant.approvals):
+        raise CredentialRefusedError(RefusalReason.BAD_SIGNATURE)
 
 
 def issuer_kid(encoded: bytes) -> bytes:
@@ -191,6 +231,7 @@ def _read(payload: bytes) -> Grant:
         flags=GrantFlag(flags),
         shift=_shift(found.get(field(_SCHEDULE))),
         uses_most=uses,
+        approvals=_approvals(found.get(field(_APPROVALS))),
     )
     if grant.not_after_s <= grant.not_before_s or grant.payload() != payload:
         raise CredentialRefusedError(RefusalReason.MALFORMED)  # said in a longer way than it needs
@@ -229,6 +270,26 @@ def _shift(value: Value) -> Shift | None:
     if not (1 <= days <= 127 and 0 <= start <= MINUTES_MOST and 0 <= end <= MINUTES_MOST):
         raise CredentialRefusedError(RefusalReason.MALFORMED)
     return Shift(days, start, end)
+
+
+def _approvals(value: Value) -> tuple[Approval, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > APPROVALS:
+        raise CredentialRefusedError(RefusalReason.MALFORMED)
+    approvals: list[Approval] = []
+    for each in value:
+        match each:
+            case [bytes() as kid, bytes() as signature] if (len(kid), len(signature)) == (
+                KID_BYTES,
+                cose.SIGNATURE_BYTES,
+            ):
+                approvals.append(Approval(kid, signature))
+            case _:
+                raise CredentialRefusedError(RefusalReason.MALFORMED)
+    if [each.kid for each in approvals] != sorted(each.kid for each in approvals):
+        raise CredentialRefusedError(RefusalReason.MALFORMED)
+    return tuple(approvals)
 
 
 def _whole_numbers(value: Value, count: int) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Final
 from protocols.errors import CredentialRefusedError, RefusalReason
 from protocols.grant.certificate import IssuerCertificate
 from protocols.grant.generation import DAYS_AHEAD_MOST, NONE, day_in, day_of
-from protocols.grant.grant import Grant, GrantFlag, Shift
+from protocols.grant.grant import NO_FLAGS, Grant, GrantFlag, Shift
 from protocols.grant.keys import DAY_S, VERIFY_S, IssuerClass
 from protocols.grant.lock_time import LockTime, TimeQuality, check_signed_in_window, check_still_verifies
 
@@ -26,7 +26,18 @@ the bolt may still be drawn. Measured from the use that counted, so it cannot be
 _ALLOWED_FLAGS: Final[dict[IssuerClass, GrantFlag]] = {
     IssuerClass.GUEST: GrantFlag.JOIN | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION,
     IssuerClass.STAFF: GrantFlag.STAFF | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION,
+    IssuerClass.EMERGENCY: (
+        GrantFlag.EMERGENCY | GrantFlag.PRIVACY_OVERRIDE | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION
+    ),
 }
+_MUST_FLAGS: Final[dict[IssuerClass, GrantFlag]] = {
+    IssuerClass.GUEST: NO_FLAGS,
+    IssuerClass.STAFF: GrantFlag.STAFF,
+    IssuerClass.EMERGENCY: GrantFlag.EMERGENCY,
+}
+
+EMERGENCY_MOST_S: Final = 900
+"""An emergency grant ends that long after it was issued, whatever else it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ def judge(
         return Verdict(reason, time)
     if promotes and day_in(grant.generation) > day_of(time.now_s) + DAYS_AHEAD_MOST:
         return Verdict(RefusalReason.NOT_YET_VALID, time)
-    if door.privacy:
+    if door.privacy and not grant.flags & GrantFlag.PRIVACY_OVERRIDE:
         return Verdict(RefusalReason.PRIVACY_ON, time)
     if grant.flags & GrantFlag.NEEDS_USER_VERIFICATION and not user_verified:
         return Verdict(RefusalReason.NEEDS_USER_VERIFICATION, time)
@@ -116,18 +127,18 @@ def check_class(grant: Grant, certificate: IssuerCertificate) -> None:
     """Refuse a grant that claims more than its issuer's class may give (SPEC.md 9.1).
 
     Raises:
-        CredentialRefusedError: NOT_ALLOWED; UNSUPPORTED_VERSION for emergency grants, which need two signatures.
+        CredentialRefusedError: NOT_ALLOWED.
     """
     issuer_class = certificate.issuer_class
-    if issuer_class is IssuerClass.EMERGENCY:
-        raise CredentialRefusedError(RefusalReason.UNSUPPORTED_VERSION)
     if issuer_class not in _ALLOWED_FLAGS:
         raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
-    staff = issuer_class is IssuerClass.STAFF
+    emergency = issuer_class is IssuerClass.EMERGENCY
     if (
         grant.flags & ~_ALLOWED_FLAGS[issuer_class]
-        or staff != bool(grant.flags & GrantFlag.STAFF)
-        or (staff and grant.generation != NONE)
+        or (grant.flags & _MUST_FLAGS[issuer_class]) != _MUST_FLAGS[issuer_class]
+        or (issuer_class is not IssuerClass.GUEST and grant.generation != NONE)
+        or emergency != bool(grant.approvals)
+        or (emergency and grant.not_after_s > grant.issued_at_s + EMERGENCY_MOST_S)
         or grant.not_after_s - grant.not_before_s > VERIFY_S[issuer_class]
         or grant.not_after_s > certificate.not_after_s
     ):

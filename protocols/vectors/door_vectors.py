@@ -27,7 +27,7 @@ from protocols.door.phone import AskStatus, Carry, Fetch, Request, Resume, Unloc
 from protocols.door.status import Status
 from protocols.errors import LocalProtocolError, PlatformError
 from protocols.grant.grant import GrantFlag
-from protocols.grant.keys import private_key, private_key_hex
+from protocols.grant.keys import IssuerClass, private_key, private_key_hex
 from protocols.grant.revocation import Acknowledgement, Bump, Revocations, TimeBeacon
 from protocols.vectors.fixed import (
     AT_S,
@@ -202,6 +202,7 @@ def exchanges() -> dict[str, dict[str, Any]]:
     """Every exchange, by file name."""
     hotel = fixed_hotel()
     lock, fresh, used = hotel.room_101, fresh_core(hotel.room_101), _used(hotel)
+    alarm = hotel.issuers[IssuerClass.EMERGENCY]
     newer = hotel.grant(generation=TONIGHT + 1, grant_id=bytes.fromhex("b1b2b3b4b5b6b7b8"))
     bump, certificate = hotel.signed(Bump(101, TONIGHT + 1)), hotel.revocation.certificate.encoded
     lost = used.restarted(Sensed(10))
@@ -259,6 +260,21 @@ def exchanges() -> dict[str, dict[str, Any]]:
         ),
         "refused_privacy": _exchange(
             "refused_privacy", "Privacy is on.", lock, used, [hotel.unlock()], sensed=Sensed(RTC_S, True)
+        ),
+        "open_emergency": _exchange(
+            "open_emergency",
+            "Two officers approved it: it opens over privacy, leaves a record of its own, and gets no pass.",
+            lock,
+            used,
+            [hotel.unlock(hotel.emergency(), issuer=alarm), Resume()],
+            sensed=Sensed(RTC_S, True, 87, Bolt.LOCKED),
+        ),
+        "refused_emergency_alone": _exchange(
+            "refused_emergency_alone",
+            "One officer is not two.",
+            lock,
+            used,
+            [hotel.unlock(hotel.emergency(hotel.officers[0]), issuer=alarm)],
         ),
         "refused_not_yet": _exchange(
             "refused_not_yet",

@@ -4,7 +4,7 @@ The stream is SHA-256(seed | 4-byte counter), block after block; each draw begin
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -20,13 +20,14 @@ from protocols.door.messages import CertificateForm
 from protocols.door.phone import Answer, PhoneExchange, Request, Unlock
 from protocols.grant.certificate import IssuerCertificate, certify
 from protocols.grant.generation import day_of
-from protocols.grant.grant import Grant, sign_grant
+from protocols.grant.grant import Approval, Grant, GrantFlag, approval_statement, sign_grant
 from protocols.grant.keys import (
     IssuerClass,
     PropertyCa,
     Random,
     compressed,
     generate_property_ca,
+    kid_of,
     private_key,
 )
 from protocols.grant.revocation import Body, sign_object
@@ -75,6 +76,8 @@ class FixedHotel:
     pool: LockIdentity
     phone: ec.EllipticCurvePrivateKey
     stranger: ec.EllipticCurvePrivateKey
+    officers: tuple[ec.EllipticCurvePrivateKey, ...]
+    """Three; any two approve an emergency grant."""
 
     @property
     def guest(self) -> FixedIssuer:
@@ -122,18 +125,40 @@ class FixedHotel:
             resumption,
         )
 
+    def emergency(self, *signers: ec.EllipticCurvePrivateKey, **changes: object) -> Grant:
+        """Return an emergency grant for room 101, approved by `signers`: the first two officers by default."""
+        values: dict[str, object] = {
+            "zones": 0,
+            "generation": 0,
+            "flags": GrantFlag.EMERGENCY | GrantFlag.PRIVACY_OVERRIDE,
+            "not_after_s": AT_S + 900,
+            "grant_id": bytes.fromhex("e1e2e3e4e5e6e7e8"),
+        }
+        draft = self.grant(**{**values, **changes})
+        return approved(draft, *(signers or self.officers[:2]))
+
     def signed(self, body: Body, at_s: int = AT_S) -> bytes:
         """Return `body` signed by the revocation class."""
         return sign_object(body, self.revocation.key, at_s)
 
 
+def approved(draft: Grant, *signers: ec.EllipticCurvePrivateKey) -> Grant:
+    """Return `draft` with the approvals of `signers`."""
+    statement = approval_statement(draft)
+    approvals = [Approval(kid_of(key.public_key()), cose.sign_raw(key, statement)) for key in signers]
+    return replace(draft, approvals=tuple(sorted(approvals, key=lambda each: each.kid)))
+
+
 def fixed_hotel(at_s: int = AT_S) -> FixedHotel:
     """Make the hotel; always the same. Its issuers began to sign at `at_s`."""
     ca = generate_property_ca("aurora", stream("property ca"))
+    officers = tuple(private_key(stream(f"officer {number}")) for number in range(3))
+    points = [compressed(key.public_key()) for key in officers]
     issuers: dict[IssuerClass, FixedIssuer] = {}
     for issuer_class in IssuerClass:
         key = private_key(stream(f"issuer {issuer_class.name}"))
-        issuers[issuer_class] = FixedIssuer(key, certify(ca, key.public_key(), issuer_class, at_s))
+        listed = points if issuer_class is IssuerClass.EMERGENCY else ()
+        issuers[issuer_class] = FixedIssuer(key, certify(ca, key.public_key(), issuer_class, at_s, officers=listed))
     return FixedHotel(
         ca=ca,
         issuers=issuers,
@@ -142,6 +167,7 @@ def fixed_hotel(at_s: int = AT_S) -> FixedHotel:
         pool=generate_lock_for(ca, stream("lock pool"), zones=POOL_ZONE),
         phone=private_key(stream("phone")),
         stranger=private_key(stream("stranger")),
+        officers=officers,
     )
 
 

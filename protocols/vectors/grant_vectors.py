@@ -1,7 +1,7 @@
 """Vectors of protocols/grant: certificates, grants, signed objects, generations, and a table of judgements."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from protocols import cbor, cose
@@ -21,7 +21,7 @@ from protocols.grant.revocation import (
     TimeBeacon,
     open_object,
 )
-from protocols.vectors.fixed import AT_S, DAY_S, POOL_ZONE, TONIGHT, FixedHotel, fixed_hotel
+from protocols.vectors.fixed import AT_S, DAY_S, POOL_ZONE, TONIGHT, FixedHotel, approved, fixed_hotel
 
 HOUR_S: Final = 3_600
 
@@ -56,6 +56,7 @@ def keys_document(hotel: FixedHotel) -> dict[str, Any]:
         **{f"issuer_{each.name.lower()}": issuer.key for each, issuer in hotel.issuers.items()},
         "phone": hotel.phone,
         "stranger": hotel.stranger,
+        **{f"officer_{number}": key for number, key in enumerate(hotel.officers)},
     }
     return {
         name: {
@@ -80,6 +81,7 @@ def certificates() -> dict[str, Any]:
         values.update(changes.pop("claims", {}))  # type: ignore[call-overload]
         return cose.sign1(cbor.encode(values), hotel.ca.ca, hotel.ca.kid)
 
+    officers = [*hotel.issuers[IssuerClass.EMERGENCY].certificate.officers]
     flipped = bytearray(good.encoded)
     flipped[-1] ^= 1
     refused = {
@@ -92,6 +94,13 @@ def certificates() -> dict[str, Any]:
         "a signing window of 26 hours": claims(private={2: AT_S + 26 * HOUR_S}),
         "verifies a second too long": claims(claims={EXP: good.not_after_s + 1}),
         "a claim more": claims(claims={1: 7}),
+        "officers of a guest issuer": claims(private={4: officers}),
+        "an emergency issuer without officers": claims(private={1: 3}),
+        "one officer": claims(private={1: 3, 4: officers[:1]}),
+        "nine officers": claims(private={1: 3, 4: officers * 3}),
+        "an officer twice": claims(private={1: 3, 4: [officers[0], officers[0]]}),
+        "officers out of order": claims(private={1: 3, 4: officers[::-1]}),
+        "an officer off the curve": claims(private={1: 3, 4: [officers[0], b"\x03" + b"\xff" * 32]}),
         "a byte after it": good.encoded + b"\x00",
         "not CBOR": b"\xff",
     }
@@ -107,6 +116,7 @@ def certificates() -> dict[str, Any]:
                 "not_before_s": issuer.certificate.not_before_s,
                 "signs_until_s": issuer.certificate.signs_until_s,
                 "not_after_s": issuer.certificate.not_after_s,
+                "officers": plain(issuer.certificate.officers),
                 "encoded": issuer.certificate.encoded.hex(),
             }
             for each, issuer in hotel.issuers.items()
@@ -125,7 +135,7 @@ def certificates() -> dict[str, Any]:
 def grants() -> dict[str, Any]:
     """Grants of several shapes, byte for byte, and what is refused before any judging."""
     hotel = fixed_hotel()
-    guest, staff = hotel.guest, hotel.issuers[IssuerClass.STAFF]
+    guest = hotel.guest
     shapes: dict[str, tuple[Grant, IssuerClass]] = {
         "a room and the pool": (hotel.grant(), IssuerClass.GUEST),
         "a suite of three rooms": (hotel.grant(rooms=(101, 102, 103)), IssuerClass.GUEST),
@@ -150,6 +160,7 @@ def grants() -> dict[str, Any]:
             ),
             IssuerClass.STAFF,
         ),
+        "emergency: room 101, two of three officers": (hotel.emergency(), IssuerClass.EMERGENCY),
     }
     good = sign_grant(hotel.grant(), guest.key)
     grant = hotel.grant()
@@ -168,8 +179,9 @@ def grants() -> dict[str, Any]:
         "signed by another class's key": sign_grant(hotel.grant(), hotel.revocation.key),
         "the issuer's key id, another key": cose.sign1(grant.payload(), hotel.stranger, guest.certificate.kid),
         "version 2": changed(f0=2),
-        "an unknown field": changed(f9=1),
-        "a reserved flag": changed(f5=4),
+        "an unknown field": changed(f10=1),
+        "a reserved flag: passage": changed(f5=8),
+        "a reserved flag: delegation": changed(f5=64),
         "cut short": good[:-1],
         "rooms out of order": changed(f1=[102, 101]),
         "a room twice": changed(f1=[101, 101]),
@@ -182,6 +194,22 @@ def grants() -> dict[str, Any]:
         "no phone key": changed(f6=None),
         "a shift on no day": changed(f7=[0, 0, 60]),
         "zero uses": changed(f8=0),
+        "three approvals": changed(f9=[[bytes([n] * 4), bytes(64)] for n in range(3)]),
+        "approvals out of order": changed(f9=[[bytes([n] * 4), bytes(64)] for n in (1, 0)]),
+        "an approval of 63 bytes": changed(f9=[[bytes(4), bytes(63)]]),
+        "an approval that is none": changed(f9=[1]),
+    }
+    officers, alarm = hotel.officers, hotel.issuers[IssuerClass.EMERGENCY]
+    both = hotel.emergency()
+    not_approved = {
+        "emergency, nobody approved": approved(both),
+        "emergency, one officer": hotel.emergency(officers[0]),
+        "emergency, one officer twice": hotel.emergency(officers[1], officers[1]),
+        "emergency, an officer and a stranger": hotel.emergency(officers[0], hotel.stranger),
+        "emergency, other rooms than were approved": replace(both, rooms=(102,)),
+        "emergency, a longer time than was approved": replace(both, not_after_s=both.not_after_s - 1),
+        "emergency, another phone than was approved": replace(both, phone=alarm.certificate.point),
+        "emergency, approvals of another grant": replace(both, approvals=hotel.emergency(grant_id=bytes(8)).approvals),
     }
     return {
         "about": "Grants (protocols/grant/SPEC.md 5). ECDSA as RFC 6979, so that the bytes are reproducible.",
@@ -192,9 +220,7 @@ def grants() -> dict[str, Any]:
                 "issuer": hotel.issuers[issuer_class].certificate.encoded.hex(),
                 "says": plain(asdict(each)),
                 "payload": each.payload().hex(),
-                "encoded": (
-                    encoded := sign_grant(each, (guest if issuer_class is IssuerClass.GUEST else staff).key)
-                ).hex(),
+                "encoded": (encoded := sign_grant(each, hotel.issuers[issuer_class].key)).hex(),
                 "bytes": len(encoded),
             }
             for name, (each, issuer_class) in shapes.items()
@@ -207,6 +233,15 @@ def grants() -> dict[str, Any]:
                 "reason": refusal(lambda encoded=encoded: open_grant(encoded, guest.certificate)),  # type: ignore[misc]
             }
             for name, encoded in refused.items()
+        ]
+        + [
+            {
+                "name": name,
+                "issuer": alarm.certificate.encoded.hex(),
+                "encoded": (encoded := sign_grant(each, alarm.key)).hex(),
+                "reason": refusal(lambda encoded=encoded: open_grant(encoded, alarm.certificate)),  # type: ignore[misc]
+            }
+            for name, each in not_approved.items()
         ],
     }
 
@@ -291,6 +326,8 @@ def judgements() -> dict[str, Any]:
     hotel = fixed_hotel()
     guest = hotel.guest.certificate
     staff = hotel.issuers[IssuerClass.STAFF].certificate
+    alarm = hotel.issuers[IssuerClass.EMERGENCY].certificate
+    at_once = LockTime(AT_S + 60, AT_S, TimeQuality.FRESH)
     at_101 = DoorState(room=101, generation=TONIGHT)
     now = LockTime(AT_S + HOUR_S, AT_S, TimeQuality.FRESH)
     drifted = LockTime(AT_S + 3 * DAY_S, AT_S, TimeQuality.DRIFTING, drift_s=300)
@@ -444,13 +481,95 @@ def judgements() -> dict[str, Any]:
             now,
             False,
         ),
-        "an emergency grant with one signature": (
-            hotel.grant(),
-            hotel.issuers[IssuerClass.EMERGENCY].certificate,
+        "emergency opens, whatever the generation": (hotel.emergency(), alarm, at_101, at_once, False),
+        "emergency opens over privacy": (
+            hotel.emergency(),
+            alarm,
+            DoorState(101, generation=TONIGHT, privacy=True),
+            at_once,
+            False,
+        ),
+        "emergency without override respects privacy": (
+            hotel.emergency(flags=GrantFlag.EMERGENCY),
+            alarm,
+            DoorState(101, privacy=True),
+            at_once,
+            False,
+        ),
+        "emergency, its last second": (
+            hotel.emergency(),
+            alarm,
+            at_101,
+            LockTime(AT_S + 900, AT_S, TimeQuality.FRESH),
+            False,
+        ),
+        "emergency, a second later: no leeway": (
+            hotel.emergency(),
+            alarm,
+            at_101,
+            LockTime(AT_S + 901, AT_S, TimeQuality.FRESH),
+            False,
+        ),
+        "emergency of a lock whose clock is behind: its own iat is enough": (
+            hotel.emergency(),
+            alarm,
+            at_101,
+            LockTime(AT_S - 50, AT_S - 50, TimeQuality.DRIFTING, drift_s=52),
+            False,
+        ),
+        "emergency, no time": (hotel.emergency(), alarm, at_101, lost, False),
+        "emergency for more than 15 minutes": (
+            hotel.emergency(not_after_s=AT_S + 901),
+            alarm,
+            at_101,
+            at_once,
+            False,
+        ),
+        "emergency without its flag": (
+            hotel.emergency(flags=GrantFlag.PRIVACY_OVERRIDE),
+            alarm,
+            at_101,
+            at_once,
+            False,
+        ),
+        "emergency with a generation": (hotel.emergency(generation=TONIGHT), alarm, at_101, at_once, False),
+        "emergency, another room": (hotel.emergency(), alarm, DoorState(room=102), at_once, False),
+        "emergency, withdrawn": (
+            hotel.emergency(),
+            alarm,
+            DoorState(101, revoked=frozenset({hotel.emergency().grant_id})),
+            at_once,
+            False,
+        ),
+        "approvals under a guest grant": (
+            hotel.grant(approvals=hotel.emergency().approvals),
+            guest,
             at_101,
             now,
             False,
         ),
+        "privacy override under a guest issuer": (
+            hotel.grant(flags=GrantFlag.PRIVACY_OVERRIDE),
+            guest,
+            DoorState(101, generation=TONIGHT, privacy=True),
+            now,
+            False,
+        ),
+        "privacy override under a staff issuer": (
+            replace(on_staff, flags=GrantFlag.STAFF | GrantFlag.PRIVACY_OVERRIDE),
+            staff,
+            DoorState(room=101, privacy=True),
+            now,
+            False,
+        ),
+        "emergency flag under a staff issuer": (
+            replace(on_staff, flags=GrantFlag.STAFF | GrantFlag.EMERGENCY),
+            staff,
+            DoorState(room=101),
+            now,
+            False,
+        ),
+        "staff respect privacy": (on_staff, staff, DoorState(room=101, privacy=True), now, False),
         "issued outside its issuer's window": (
             hotel.grant(issued_at_s=AT_S + 26 * HOUR_S),
             guest,

@@ -4,12 +4,12 @@
  * A phone has no CA key, so it believes nobody more for this; it learns early what the lock would say later (a grant of
  * another phone, a damaged link, a version from the future). The lock alone judges.
  */
-import { type Bytes, equal, hex } from './bytes'
-import { decode, type Value, type ValueMap } from './cbor'
-import { parse1, type Sign1, verify1 } from './cose'
+import { type Bytes, concat, equal, hex, utf8 } from './bytes'
+import { decode, encode, type Value, type ValueMap } from './cbor'
+import { parse1, SIGNATURE_BYTES, type Sign1, verify1 } from './cose'
 import { CredentialRefusedError, PeerProtocolError } from './errors'
 import { POINT_BYTES, uncompressed } from './point'
-import { sha256 } from './primitives'
+import { sha256, verifyEs256 } from './primitives'
 
 /** No certificate, grant or signed object is longer. */
 export const SIGNED_BYTES_MOST = 896
@@ -23,10 +23,16 @@ const SECONDS_MOST = 2 ** 32 - 1
 const ZONES_MOST = 2n ** 64n - 1n
 
 const CLAIM = { EXP: 4, NBF: 5, IAT: 6, CTI: 7, PRIVATE: -65_537 } as const
-const FIELD = { VERSION: 0, ROOMS: 1, RANGES: 2, ZONES: 3, GENERATION: 4, FLAGS: 5, PHONE: 6, SHIFT: 7, USES: 8 } as const
-const CERTIFICATE_FIELD = { CLASS: 1, SIGNS_UNTIL: 2, POINT: 3 } as const
-const FLAG = { JOIN: 1, ONE_SHOT: 2, NEEDS_USER_VERIFICATION: 16, STAFF: 128 } as const
-const KNOWN_FLAGS = FLAG.JOIN | FLAG.ONE_SHOT | FLAG.NEEDS_USER_VERIFICATION | FLAG.STAFF
+const FIELD = { VERSION: 0, ROOMS: 1, RANGES: 2, ZONES: 3, GENERATION: 4, FLAGS: 5, PHONE: 6, SHIFT: 7, USES: 8, APPROVALS: 9 } as const
+const CERTIFICATE_FIELD = { CLASS: 1, SIGNS_UNTIL: 2, POINT: 3, OFFICERS: 4 } as const
+const FLAG = { JOIN: 1, ONE_SHOT: 2, PRIVACY_OVERRIDE: 4, NEEDS_USER_VERIFICATION: 16, EMERGENCY: 32, STAFF: 128 } as const
+const KNOWN_FLAGS = Object.values(FLAG).reduce((all, flag) => all | flag, 0)
+const EMERGENCY_CLASS = 3
+const OFFICERS_LEAST = 2
+const OFFICERS_MOST = 8
+const APPROVALS = 2
+const KID_BYTES = 4
+const APPROVE_LABEL = utf8('innkeeper/grant/1 approve\0')
 
 /** Working hours in UTC; bit 0 of `days` is Monday. */
 export interface Shift {
@@ -49,16 +55,27 @@ export interface Grant {
   isJoiner: boolean
   isOneShot: boolean
   needsUserVerification: boolean
+  overridesPrivacy: boolean
+  isEmergency: boolean
   isStaff: boolean
   shift: Shift | null
   usesMost: number | null
+  /** Emergency: the two officers who approved it; their signatures are verified. */
+  approvals: Approval[]
 }
 
-/** An issuer's certificate, unverified: its key and the id by which grants name it. */
+/** An officer's signature under every claim of an emergency grant. */
+export interface Approval {
+  kid: Bytes
+  signature: Bytes
+}
+
+/** An issuer's certificate, unverified: its key, the id by which grants name it, and an emergency issuer's officers. */
 export interface Issuer {
   point: Bytes
   kid: Bytes
   issuerClass: number
+  officers: Bytes[]
 }
 
 /** Read an issuer certificate. Throws CredentialRefusedError: malformed, unsupported_version. */
@@ -69,8 +86,25 @@ export async function readIssuer(encoded: Uint8Array): Promise<Issuer> {
   const point = octets(found.private.get(CERTIFICATE_FIELD.POINT), POINT_BYTES)
   onCurve(point)
   whole(found.private.get(CERTIFICATE_FIELD.SIGNS_UNTIL), SECONDS_MOST)
-  return { point, kid: (await sha256(point)).slice(0, 4), issuerClass: whole(found.private.get(CERTIFICATE_FIELD.CLASS), 4, 1) }
+  const issuerClass = whole(found.private.get(CERTIFICATE_FIELD.CLASS), 4, 1)
+  return { point, kid: await kidOf(point), issuerClass, officers: await officersOf(found.private.get(CERTIFICATE_FIELD.OFFICERS), issuerClass) }
 }
+
+const kidOf = async (point: Bytes): Promise<Bytes> => (await sha256(point)).slice(0, KID_BYTES)
+
+async function officersOf(value: Value | undefined, issuerClass: number): Promise<Bytes[]> {
+  if (issuerClass !== EMERGENCY_CLASS) {
+    if (value !== undefined) throw new CredentialRefusedError('not_allowed')
+    return []
+  }
+  const officers = listOf(value ?? [], OFFICERS_MOST).map((each) => octets(each, POINT_BYTES))
+  officers.forEach(onCurve)
+  const kids = new Set((await Promise.all(officers.map(kidOf))).map(hex))
+  if (officers.length < OFFICERS_LEAST || kids.size !== officers.length || !isRising(officers)) throw malformed()
+  return officers
+}
+
+const isRising = (list: Bytes[]): boolean => list.every((each, at) => at === 0 || hex(list[at - 1]!) <= hex(each))
 
 /** The key id that a signed object names, unverified. Throws CredentialRefusedError: malformed. */
 export function issuerKid(encoded: Uint8Array): Bytes {
@@ -106,12 +140,28 @@ export async function readGrant(encoded: Uint8Array, issuer: Issuer): Promise<Gr
     isJoiner: (flags & FLAG.JOIN) !== 0,
     isOneShot: (flags & FLAG.ONE_SHOT) !== 0,
     needsUserVerification: (flags & FLAG.NEEDS_USER_VERIFICATION) !== 0,
+    overridesPrivacy: (flags & FLAG.PRIVACY_OVERRIDE) !== 0,
+    isEmergency: (flags & FLAG.EMERGENCY) !== 0,
     isStaff: (flags & FLAG.STAFF) !== 0,
     shift: absentOr(field.get(FIELD.SHIFT), shiftOf) ?? null,
     usesMost: absentOr(field.get(FIELD.USES), (value) => whole(value, 0xffff, 1)) ?? null,
+    approvals: absentOr(field.get(FIELD.APPROVALS), approvalsOf) ?? [],
   }
   if (grant.notAfterS <= grant.notBeforeS) throw malformed()
+  if (issuer.issuerClass === EMERGENCY_CLASS) await approved(grant, issuer, found)
   return grant
+}
+
+/** Throws CredentialRefusedError: not_allowed (not two different officers), bad_signature. */
+async function approved(grant: Grant, issuer: Issuer, found: Claims): Promise<void> {
+  const officers = new Map(await Promise.all(issuer.officers.map(async (point) => [hex(await kidOf(point)), point] as const)))
+  const kids = new Set(grant.approvals.map(({ kid }) => hex(kid)))
+  if (grant.approvals.length !== APPROVALS || kids.size !== APPROVALS || ![...kids].every((kid) => officers.has(kid))) throw new CredentialRefusedError('not_allowed')
+  const draft = new Map([...found.private].filter(([key]) => key !== FIELD.APPROVALS))
+  const statement = concat(APPROVE_LABEL, await sha256(encode(new Map([...found.claims, [CLAIM.PRIVATE, draft]]))))
+  for (const { kid, signature } of grant.approvals) {
+    if (!(await verifyEs256(officers.get(hex(kid))!, signature, statement))) throw new CredentialRefusedError('bad_signature')
+  }
 }
 
 interface Claims {
@@ -188,6 +238,15 @@ function shiftOf(value: Value): Shift {
   const [days, fromMinute, toMinute] = numbers(value, 3)
   if (!(days! >= 1 && days! <= 127 && fromMinute! <= MINUTES_MOST && toMinute! <= MINUTES_MOST)) throw malformed()
   return { days: days!, fromMinute: fromMinute!, toMinute: toMinute! }
+}
+
+function approvalsOf(value: Value): Approval[] {
+  const approvals = listOf(value, APPROVALS).map((pair): Approval => {
+    if (!Array.isArray(pair) || pair.length !== 2) throw malformed()
+    return { kid: octets(pair[0], KID_BYTES), signature: octets(pair[1], SIGNATURE_BYTES) }
+  })
+  if (!isRising(approvals.map(({ kid }) => kid))) throw malformed()
+  return approvals
 }
 
 function numbers(value: Value, count: number): number[] {

@@ -69,13 +69,14 @@ describe('adverts', () => {
 describe('grants', () => {
   it.each(cases('grant/grants', 'grants'))('$name', async ({ issuer, says, encoded }) => {
     const grant = await readGrant(bytes(encoded), await readIssuer(bytes(issuer)))
-    const flags = Number(grant.isJoiner) + 2 * Number(grant.isOneShot) + 16 * Number(grant.needsUserVerification) + 128 * Number(grant.isStaff)
+    const flags = Number(grant.isJoiner) + 2 * Number(grant.isOneShot) + 4 * Number(grant.overridesPrivacy) + 16 * Number(grant.needsUserVerification) + 32 * Number(grant.isEmergency) + 128 * Number(grant.isStaff)
     expect(says).toMatchObject({
       grant_id: grant.grantId, issued_at_s: grant.issuedAtS, not_before_s: grant.notBeforeS, not_after_s: grant.notAfterS,
       phone: hex(grant.phone), rooms: grant.rooms, ranges: grant.ranges, generation: grant.generation, uses_most: grant.usesMost,
       shift: grant.shift && { days: grant.shift.days, from_minute: grant.shift.fromMinute, to_minute: grant.shift.toMinute },
     })
     expect(flags).toBe(says.flags)
+    expect(grant.approvals.map(({ kid, signature }) => ({ kid: hex(kid), signature: hex(signature) }))).toEqual(says.approvals)
     expect(Number(grant.zones)).toBe(Number(says.zones))
     expect(hex(issuerKid(bytes(encoded)))).toBe(hex((await readIssuer(bytes(issuer))).kid))
   })
@@ -88,6 +89,7 @@ describe('grants', () => {
   it.each(cases('grant/certificates', 'certificates'))('the certificate of $name names its key', async ({ encoded, kid, ...told }) => {
     const issuer = await readIssuer(bytes(encoded))
     expect([hex(issuer.kid), hex(issuer.point), issuer.issuerClass]).toEqual([kid, told.public, told.class])
+    expect(issuer.officers.map(hex)).toEqual(told.officers)
   })
 
   it.each(cases('grant/certificates', 'refused').filter(({ reason }) => ['malformed', 'unsupported_version'].includes(reason)))('a certificate with $name is refused', async ({ encoded, reason }) => {
