@@ -93,7 +93,7 @@ def test_any_words_in_the_registers_give_one_reading_a_point(descriptor: Descrip
     registers = {
         f"{point.table}:{(point.register or 0) + each}": data.draw(word)
         for point in descriptor.points
-        for each in range(point.words)
+        for each in range(point.span[0] - (point.register or 0), point.span[1] - (point.register or 0))
     }
     readings = replay(descriptor, {"registers": registers})
     assert [(each.capability, each.attribute) for each in readings] == [

@@ -1,0 +1,1 @@
+"""ABB energy meters, Modbus."""

@@ -1,0 +1,1 @@
+"""Carlo Gavazzi energy analysers, Modbus."""

@@ -1,0 +1,1 @@
+"""Domat fan-coil controllers, Modbus."""

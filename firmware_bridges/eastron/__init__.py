@@ -1,0 +1,1 @@
+"""Eastron energy meters, Modbus. The descriptors say all there is to say."""

@@ -1,0 +1,1 @@
+"""ESPHome nodes, as they speak MQTT."""

@@ -1,0 +1,1 @@
+"""Govee thermometers, heard by their adverts."""

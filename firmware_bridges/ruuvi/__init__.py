@@ -1,0 +1,1 @@
+"""Ruuvi sensors, heard by their adverts."""

@@ -1,0 +1,1 @@
+"""Schneider Electric energy meters, Modbus."""

@@ -1,0 +1,1 @@
+"""Shelly devices, as they speak MQTT."""

@@ -1,0 +1,1 @@
+"""Siemens room thermostats, Modbus."""

@@ -1,0 +1,1 @@
+"""Xiaomi thermometers, heard by their adverts."""
