@@ -5,27 +5,24 @@ lies in a hole that the edge declared with its reason, or is missing. The server
 so that what comes here, and what is in memory, is a thousand runs at a time, however long the ledger is.
 
 A day that is over is kept as a checkpoint (`telemetry.proof`): a later proof may trust it, or reads the day again and
-names it if it is not what it was. Where a day is no longer in the ledger, its checkpoint stands for it.
+names it if its rows are not what they were. Where retention let a day's rows go, its checkpoint stands for them.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date
 from typing import Any, Final
-
-from psycopg.rows import tuple_row
 
 from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
 from cloud.kit.times import at
+from cloud.telemetry.ledger_days import days_held, digest_of, runs_of
+from cloud.telemetry.ledger_keeping import SEAL_AFTER
 from cloud.telemetry.proof import SHOWN_MOST, Range, Run, StreamProof
 from protocols.link.lanes import Lane
 
 RUNS_A_PIECE: Final = 1_000
 CHECKPOINT_RUNS_MOST: Final = 1_000
 """A day in more pieces than this is read again each time."""
-SEAL_AFTER: Final = timedelta(hours=1)
-"""How long after its end a day is over: batches under way at midnight are stored by then."""
-_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +70,12 @@ class Completeness:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a day that is over holds of a stream."""
+    """What a day that is over holds of a stream; `let_go`: its rows need not be there any more."""
 
     day: date
     runs: tuple[Run, ...]
+    digest: bytes | None = None
+    let_go: bool = False
 
 
 @dataclass(slots=True)
@@ -93,14 +92,17 @@ class _Stream:
         return [self.edge, self.incarnation, self.lane]
 
 
-async def completeness(connection: Connection, *, tenant: str, property_id: str) -> list[Completeness]:
-    """Hold every stream of a property against its mark, reading the whole ledger of the property.
+async def completeness(
+    connection: Connection, *, tenant: str, property_id: str, trust: bool = True
+) -> list[Completeness]:
+    """Hold every stream of a property against its mark.
 
     Args:
         connection: of a snapshot, or a batch that arrives meanwhile may be seen half.
+        trust: believe the checkpoints of days that are over, so that the days since are all that is read.
     """
     streams = await _streams(connection, tenant, property_id)
-    return [await _prove(connection, each, sealed_before=None, trust=False) for each in streams]
+    return [await _prove(connection, each, sealed_before=None, trust=trust) for each in streams]
 
 
 async def verify(connection: Connection, *, tenant: str, property_id: str) -> bool:
@@ -147,30 +149,32 @@ async def _prove(connection: Connection, stream: _Stream, *, sealed_before: date
     """Hold one stream against its mark.
 
     Args:
-        sealed_before: days before this are over; None: checkpoints are neither used nor made.
+        sealed_before: days before this are over; None: no checkpoints are made.
     """
     proof = StreamProof(stream.hi)
-    known = {} if sealed_before is None else await _checkpoints(connection, stream)
-    held = await _days(connection)
+    known = await _checkpoints(connection, stream)
+    held = set(await days_held(connection))
     changed: list[date] = []
     read = trusted = 0
     for day in sorted({*held, *known}):
         checkpoint = known.get(day)
-        if checkpoint is not None and (trust or day not in held):
+        if checkpoint is not None and (trust or checkpoint.let_go or day not in held):
             await _feed(connection, stream, proof, checkpoint.runs)
             trusted += 1
-            continue
+            if not checkpoint.let_go or trust or day not in held:
+                continue
+            checkpoint = Checkpoint(day, ())  # what came into that day afterwards, with a clock that was wrong
         runs: list[Run] | None = []
-        async for piece in _runs(connection, stream, day):
+        async for piece in runs_of(connection, stream.key, day, at_a_time=RUNS_A_PIECE):
             await _feed(connection, stream, proof, piece)
             if runs is not None:
                 runs = [*runs, *piece] if len(runs) + len(piece) <= CHECKPOINT_RUNS_MOST else None
         read += 1
         if checkpoint is not None:
-            if runs is None or tuple(runs) != checkpoint.runs:
+            if runs is None or tuple(runs) != checkpoint.runs or await _rewritten(connection, stream, checkpoint):
                 changed.append(day)
         elif runs and sealed_before is not None and day < sealed_before:
-            stream.made.append(Checkpoint(day, tuple(runs)))
+            stream.made.append(Checkpoint(day, tuple(runs), await digest_of(connection, stream.key, day)))
     if (rest := proof.end()) is not None:
         await _declare(connection, stream, proof, rest)
     proof.close()
@@ -203,6 +207,13 @@ async def _prove(connection: Connection, stream: _Stream, *, sealed_before: date
     )
 
 
+async def _rewritten(connection: Connection, stream: _Stream, checkpoint: Checkpoint) -> bool:
+    """Tell whether the rows of a day say something else than when it was sealed."""
+    return checkpoint.digest is not None and checkpoint.digest != await digest_of(
+        connection, stream.key, checkpoint.day
+    )
+
+
 async def _feed(connection: Connection, stream: _Stream, proof: StreamProof, runs: Sequence[Run]) -> None:
     if (opened := proof.feed(runs)) is not None:
         await _declare(connection, stream, proof, opened)
@@ -226,49 +237,22 @@ async def _declare(connection: Connection, stream: _Stream, proof: StreamProof, 
         first = max(rows[-1]["last"], rows[-1]["first"]) + 1
 
 
-async def _days(connection: Connection) -> list[date]:
-    """Return the days that the ledger has partitions for."""
-    rows = await fetch_all(
-        connection,
-        """
-        SELECT (regexp_match(part.relname, '^record_([0-9]{8})$'))[1] AS day
-          FROM pg_inherits JOIN pg_class part ON part.oid = inhrelid
-         WHERE inhparent = 'telemetry.record'::regclass ORDER BY 1
-        """,
-    )
-    return [datetime.strptime(row["day"], "%Y%m%d").replace(tzinfo=UTC).date() for row in rows if row["day"]]
-
-
-async def _runs(connection: Connection, stream: _Stream, day: date) -> AsyncIterator[list[Run]]:
-    """Yield the runs of one day of a stream, from a cursor of the server."""
-    since = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    async with connection.cursor("runs", row_factory=tuple_row) as cursor:
-        await cursor.execute(
-            """
-            SELECT min(seq), max(seq), min(id), max(id)
-              FROM (SELECT seq, id, sum(starts) OVER (ORDER BY seq, id ROWS UNBOUNDED PRECEDING) AS run
-                      FROM (SELECT seq, id,
-                                   CASE WHEN seq = lag(seq) OVER before + 1 AND id > lag(id) OVER before
-                                        THEN 0 ELSE 1 END AS starts
-                              FROM telemetry.record
-                             WHERE edge = %s AND incarnation = %s AND lane = %s
-                               AND received_at >= %s AND received_at < %s
-                            WINDOW before AS (ORDER BY seq, id)) AS marked) AS numbered
-             GROUP BY run ORDER BY min(seq), min(id)
-            """,
-            [*stream.key, since, since + _DAY],
-        )
-        while rows := await cursor.fetchmany(RUNS_A_PIECE):
-            yield [Run(*row) for row in rows]
-
-
 async def _checkpoints(connection: Connection, stream: _Stream) -> dict[date, Checkpoint]:
     rows: list[dict[str, Any]] = await fetch_all(
         connection,
-        "SELECT day, runs FROM telemetry.proof WHERE edge = %s AND incarnation = %s AND lane = %s ORDER BY day",
+        """SELECT day, runs, digest, let_go_at FROM telemetry.proof
+            WHERE edge = %s AND incarnation = %s AND lane = %s ORDER BY day""",
         stream.key,
     )
-    return {row["day"]: Checkpoint(row["day"], tuple(Run(*run) for run in row["runs"])) for row in rows}
+    return {
+        row["day"]: Checkpoint(
+            row["day"],
+            tuple(Run(*run) for run in row["runs"]),
+            None if row["digest"] is None else bytes(row["digest"]),
+            row["let_go_at"] is not None,
+        )
+        for row in rows
+    }
 
 
 async def _keep(connection: Connection, stream: _Stream, now_ms: int) -> None:
@@ -277,14 +261,15 @@ async def _keep(connection: Connection, stream: _Stream, now_ms: int) -> None:
         await execute(
             connection,
             """
-            INSERT INTO telemetry.proof (edge, incarnation, lane, day, runs, records, proved_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+            INSERT INTO telemetry.proof (edge, incarnation, lane, day, runs, records, digest, proved_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
             """,
             [
                 *stream.key,
                 each.day,
                 jsonb(each.runs),
                 sum(run.last - run.first + 1 for run in each.runs),
+                each.digest,
                 at(now_ms),
             ],
         )

@@ -8,10 +8,12 @@ from typing import Final, LiteralString
 
 from cloud.kit.database import Connection, Database, execute, fetch_one
 from cloud.kit.times import at
+from cloud.telemetry.ledger_keeping import LedgerKeeping
 from cloud.telemetry.store import asking, backlog, sql
 from cloud.telemetry.store.port import (
     Aggregate,
     Bucket,
+    MaintenanceReport,
     Point,
     RangeQuestion,
     ReadingRow,
@@ -46,6 +48,16 @@ class CommonStore:
         self._database, self._retention, self._writer = database, retention, writer
         self._split, self._folded = split, folded
         self._ids = SeriesIds()
+        self._ledger = LedgerKeeping(database, retention.ledger)
+
+    async def _keep_ledger(self, now_ms: int, report: MaintenanceReport) -> MaintenanceReport:
+        """Seal days of the ledger and let them go; return `report` with what was done."""
+        done = await self._ledger.run(now_ms)
+        report.sealed += done.sealed
+        report.dropped += done.dropped
+        report.held_back += done.held_back
+        report.more |= done.more
+        return report
 
     async def write(self, connection: Connection, readings: Sequence[ReadingRow]) -> None:
         """See `TelemetryStore.write`."""

@@ -67,7 +67,7 @@ class PlainStore(CommonStore):
     async def run_maintenance(self, now_ms: int) -> MaintenanceReport:
         """See `TelemetryStore.run_maintenance`."""
         with acting(UPKEEP):
-            return await self._maintain(now_ms)
+            return await self._keep_ledger(now_ms, await self._maintain(now_ms))
 
     async def _maintain(self, now_ms: int) -> MaintenanceReport:
         report = MaintenanceReport()

@@ -16,6 +16,7 @@ from enum import Enum, IntEnum
 from typing import NamedTuple, Protocol, TypeAlias
 
 from cloud.kit.database import Connection
+from cloud.telemetry.ledger_keeping import LedgerRetention
 from protocols.errors import InvalidInputError
 
 Scalar: TypeAlias = bool | int | float | str
@@ -95,7 +96,7 @@ _STEP_MS = {Resolution.RAW: 0, Resolution.MINUTE: 60_000, Resolution.QUARTER: 90
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long each resolution is kept at least; None: for ever. Whole UTC days go at a time.
+    """How long each resolution is kept at least; None: for ever. Whole UTC days go at a time. `ledger`: see there.
 
     Raises:
         InvalidInputError: a coarser resolution is kept for less time than a finer one, or raw for less than 2 days.
@@ -105,6 +106,7 @@ class Retention:
     minute: timedelta | None = timedelta(days=100)
     quarter: timedelta | None = timedelta(days=800)
     day: timedelta | None = None
+    ledger: LedgerRetention = field(default_factory=LedgerRetention)
 
     def __post_init__(self) -> None:
         kept = [timedelta.max if each is None else each for each in (self.raw, self.minute, self.quarter, self.day)]
@@ -241,6 +243,8 @@ class MaintenanceReport:
     held_back: list[str] = field(default_factory=list)
     """What retention would have let go, had the roll-up seen all of it."""
     compressed: int = 0
+    sealed: int = 0
+    """Days of streams of the ledger that got their checkpoint."""
     more: bool = False
 
 
@@ -264,6 +268,8 @@ class TelemetryStore(Protocol):
 
     async def run_maintenance(self, now_ms: int) -> MaintenanceReport:
         """Roll up what changed, bounded; let go what retention says, never what the roll-up has not seen.
+
+        The ledger beside it is sealed and let go by `cloud.telemetry.ledger_keeping`.
 
         One runner at a time, whoever calls; a call that finds another at work returns an empty report. May be cut
         off anywhere: the next call goes on.

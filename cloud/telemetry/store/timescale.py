@@ -86,7 +86,7 @@ class TimescaleStore(CommonStore):
             for resolution in (*reversed(sql.ROLLUPS), Resolution.RAW):
                 await self._let_go(connection, resolution, now_ms, report)
             await self._compress(connection, now_ms, report)
-        return report
+        return await self._keep_ledger(now_ms, report)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[Connection | None]:

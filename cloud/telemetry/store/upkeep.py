@@ -56,6 +56,6 @@ class Upkeep:
             self._counts.labels(what=f"rolled_up_{resolution.value}").inc(count)
         for what, count in (
             ("folded", report.folded), ("dropped", len(report.dropped)), ("held_back", len(report.held_back)),
-            ("compressed", report.compressed),
+            ("compressed", report.compressed), ("sealed", report.sealed),
         ):  # fmt: skip
             self._counts.labels(what=what).inc(count)

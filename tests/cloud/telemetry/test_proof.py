@@ -137,6 +137,11 @@ async def put(database: Database, day: int, *seqs: int, lane: str = "A") -> None
                 sql.Literal(f"{at(NOW_MS - (day - 1) * DAY_MS):%Y-%m-%d}+00"),
             )
         )
+        await owner.execute(  # as if upkeep had made it
+            sql.SQL("ALTER TABLE telemetry.{} OWNER TO innkeeper_upkeep").format(
+                sql.Identifier(f"record_{received:%Y%m%d}")
+            )
+        )
     async with database.transaction() as connection:
         for seq in seqs:
             await connection.execute(
