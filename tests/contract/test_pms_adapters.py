@@ -20,6 +20,8 @@ from cloud.pms.cloudbeds.adapter import CloudbedsAdapter
 from cloud.pms.emulation.face import TAME, Credentials, Face, Knobs
 from cloud.pms.emulation.hotel import Hotel
 from cloud.pms.emulation.server import build
+from cloud.pms.ezee import emulator as ezee
+from cloud.pms.ezee.adapter import EzeeAdapter
 from cloud.pms.mews import emulator as mews
 from cloud.pms.mews import wire
 from cloud.pms.mews.adapter import MewsAdapter
@@ -128,7 +130,20 @@ def _stayntouch(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapt
     )
 
 
+def _ezee(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
+    return EzeeAdapter(
+        http,
+        platform="http://pms.invalid/",
+        hotel="client",
+        auth_code="access",
+        time=VIENNA,
+        clock=clock,
+        sleep=sleep,
+    )
+
+
 VENDORS = {
+    "ezee": Vendor(ezee.Emulator, _ezee, True, "", b"", rooms_at_once=60),
     "stayntouch": Vendor(
         stayntouch.Emulator,
         _stayntouch,
@@ -456,7 +471,7 @@ async def test_the_budget_is_kept_so_that_the_partner_need_not_refuse(bench: Ben
     asked = sum(bench.emulator.calls.values())
     with pytest.raises(PmsBusyError) as busy:
         await bench.adapter.rooms()
-    assert 0 < busy.value.wait_ms <= 30_000
+    assert 0 < busy.value.wait_ms <= 60_000
     assert sum(bench.emulator.calls.values()) <= asked + 1
     bench.clock.advance(busy.value.wait_ms)
     await bench.adapter.rooms()
