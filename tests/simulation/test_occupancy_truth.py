@@ -1,0 +1,41 @@
+"""Whole weeks of guests and erring sensors through the real engine, held against who was really inside."""
+
+import asyncio
+
+import pytest
+
+from bench.rooms import Tally, lives, play
+from bench.rooms_guests import Fault
+from tests.seeds import seeds
+
+ROOMS, DAYS = 30, 5
+
+
+@pytest.fixture(scope="module", params=seeds(2, 12))
+def tally(request: pytest.FixtureRequest) -> Tally:
+    return asyncio.run(play(lives(ROOMS, DAYS, request.param), DAYS))
+
+
+@pytest.mark.requirement("DEV-07", "DEV-10")
+def test_a_sleeping_guest_is_never_set_back(tally: Tally) -> None:
+    assert tally.nights_slept > ROOMS
+    assert tally.cooled_asleep == []
+
+
+@pytest.mark.requirement("DEV-04", "DEV-10")
+def test_an_empty_room_whose_sensors_tell_is_set_back_in_the_stated_time(tally: Tally) -> None:
+    telling = (Fault.NONE, Fault.LATE, Fault.BLIND, Fault.LATE_LOCK)
+    empty, in_time = (sum(counts[each] for each in telling) for counts in (tally.empty, tally.in_time))
+    assert empty > ROOMS
+    assert in_time / empty >= 0.98
+    assert tally.share_in_time >= 95  # the dead and the stuck among them
+
+
+@pytest.mark.requirement("DEV-10")
+def test_who_is_set_back_awake_is_one_whom_no_lock_has_named_yet(tally: Tally) -> None:
+    assert {fault for _, fault, _ in tally.cooled_awake} <= {Fault.LATE_LOCK}
+
+
+@pytest.mark.requirement("DEV-04")
+def test_a_stay_that_ends_sets_the_room_back(tally: Tally) -> None:
+    assert tally.stays_ended == tally.set_back_at_end > 0
