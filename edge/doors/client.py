@@ -18,6 +18,8 @@ from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 REPLY_WAIT_S: Final = 10.0
 EVENTS_WAIT_MS: Final = 20_000
 LOCKS_WAIT_MS: Final = 5_000
+KEYS_WAIT_S: Final = 25.0
+"""Longer than any deadline of a foreign lock system."""
 
 
 class _Line:
@@ -84,6 +86,7 @@ class DoorsClient:
 
     def __init__(self, path: Path) -> None:
         self._line, self._events_line, self._locks_line = _Line(path), _Line(path), _Line(path)
+        self._keys_line, self._key_events_line = _Line(path), _Line(path)  # no grant of ours waits behind a vendor
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,6 +99,8 @@ class DoorsClient:
         await self._line.close()
         await self._events_line.close()
         await self._locks_line.close()
+        await self._keys_line.close()
+        await self._key_events_line.close()
 
     async def issue(
         self,
@@ -141,6 +146,55 @@ class DoorsClient:
             },
         )
         return bundle
+
+    async def issue_keys(
+        self,
+        stay: StayId,
+        rooms: Sequence[RoomId],
+        *,
+        not_before_ms: int,
+        not_after_ms: int,
+        holder: str = "main",
+        join: bool = False,
+        medium: str | None = None,
+        encoder: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return how the stay's keys in foreign lock systems stand (edge/doors/vendors/desk.py, `document`).
+
+        Answered within the systems' deadlines, good or bad; `code` opens doors and is secret. Raises as `issue`.
+        """
+        args = {
+            "stay": stay,
+            "rooms": list(rooms),
+            "not_before_ms": not_before_ms,
+            "not_after_ms": not_after_ms,
+            "holder": holder,
+            "join": join,
+            "medium": medium,
+            "encoder": encoder,
+        }
+        answer = await self._keys_line.ask("issue_keys", args, wait_s=KEYS_WAIT_S)
+        return list(answer["keys"])
+
+    async def keys(self, stay: StayId) -> list[dict[str, Any]]:
+        """Return how the stay's keys in foreign lock systems stand now."""
+        return list((await self._line.ask("keys", {"stay": stay}))["keys"])
+
+    async def open_door(self, room: RoomId, *, actor: str) -> list[dict[str, Any]]:
+        """Open a room's foreign doors from afar, once. ReplyTimeoutError: they may have opened; do not ask again."""
+        answer = await self._keys_line.ask("open_door", {"room": room, "actor": actor}, wait_s=KEYS_WAIT_S)
+        return list(answer["opened"])
+
+    async def key_events(self, after: int, *, wait_ms: int = 0) -> list[dict[str, Any]]:
+        """Return what foreign lock systems told after `after`: seq, body, device_at_ms; each once."""
+        answer = await self._key_events_line.ask(
+            "key_events", {"after": after, "wait_ms": wait_ms}, wait_s=wait_ms / 1_000 + REPLY_WAIT_S
+        )
+        return list(answer["events"])
+
+    async def ack_key_events(self, up_to: int) -> None:
+        """Say that the key events up to here are durable elsewhere."""
+        await self._line.ask("ack_key_events", {"up_to": up_to})
 
     async def end_stay(self, stay: StayId) -> None:
         """End every right of the stay: durable when this returns, at the locks as `status` tells. Raises as `issue`."""

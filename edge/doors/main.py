@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -20,6 +21,8 @@ from edge.doors.server import DoorsServer
 from edge.doors.settings import DoorsSettings
 from edge.doors.store import DoorStore
 from edge.doors.sync import LockSync
+from edge.doors.vendors.desk import ForeignSystem, KeyDesk
+from edge.doors.vendors.ledger import KeyLedger
 from kit.clock import Clock, SystemClock
 from kit.dice import Dice, SystemDice
 from kit.health import Health
@@ -33,6 +36,7 @@ from protocols.grant.keys import PropertyCa
 
 SETTLE_AFTER_S: Final = 5.0
 WATCH_EVERY_S: Final = 60.0
+VENDOR_BACKOFF: Final = Backoff(first_ms=5_000, most_ms=300_000)
 RADIO_BACKOFF: Final = Backoff(first_ms=500, most_ms=15_000)
 EPOCH_BYTES: Final = 16
 FAILED: Final = 1
@@ -45,7 +49,16 @@ class Doors:
     """All parts of the process but the radio, which comes and goes."""
 
     def __init__(
-        self, *, book: DoorBook, ca: PropertyCa, store: DoorStore, settings: DoorsSettings, clock: Clock, dice: Dice
+        self,
+        *,
+        book: DoorBook,
+        ca: PropertyCa,
+        store: DoorStore,
+        settings: DoorsSettings,
+        clock: Clock,
+        dice: Dice,
+        foreign: Sequence[ForeignSystem] = (),
+        ledger: KeyLedger | None = None,
     ) -> None:
         if ca.property_id != book.property_id:
             raise InvalidInputError(
@@ -78,6 +91,11 @@ class Doors:
             dice=dice,
             metrics=self.metrics,
         )
+        self.keys: KeyDesk | None = None
+        if ledger is not None:
+            self.keys = KeyDesk(
+                foreign, property_id=book.property_id, ledger=ledger, clock=clock, dice=dice, metrics=self.metrics
+            )
         self.server = DoorsServer(
             settings.socket_path,
             book=book,
@@ -89,6 +107,7 @@ class Doors:
             clock=clock,
             health=self.health,
             metrics=self.metrics,
+            keys=self.keys,
         )
 
     def _bumped(self, locks: Sequence[bytes]) -> None:
@@ -136,10 +155,30 @@ async def run(
     path = settings.property_ca_key_path
     ca = PropertyCa.from_document(read_secret_json(path), str(path))
     store = DoorStore(settings.store_path, epoch=dice.bytes(EPOCH_BYTES))
+    ledger: KeyLedger | None = None
+    keys: KeyDesk | None = None
     try:
         if store.set_aside is not None:
             log.error("doors_store_damaged", set_aside=str(store.set_aside), saved=store.saved)
-        doors = Doors(book=book, ca=ca, store=store, settings=settings, clock=clock, dice=dice)
+        foreign: list[ForeignSystem] = []
+        if settings.lock_systems:
+            from edge.doors.vendors.choice import foreign_systems  # aiohttp and the vendors' libraries: only here
+
+            foreign = foreign_systems(settings.lock_systems, clock)
+            ledger = KeyLedger(settings.vendor_keys_path or settings.store_path.with_name("vendor-keys.db"))
+            if ledger.set_aside is not None:
+                log.error("vendor_keys_damaged", set_aside=str(ledger.set_aside))
+        doors = Doors(
+            book=book,
+            ca=ca,
+            store=store,
+            settings=settings,
+            clock=clock,
+            dice=dice,
+            foreign=foreign,
+            ledger=ledger,
+        )
+        keys = doors.keys
         stop = asyncio.Event()
         harm: list[str] = []
 
@@ -156,6 +195,11 @@ async def run(
                 supervisor.start("socket", doors.server.run)
                 supervisor.start("watch", doors.watch)
                 supervisor.start("radio", lambda: doors.listen(radio), restart=RADIO_BACKOFF)
+                if keys is not None:
+                    supervisor.start("vendor-keys", keys.heal, restart=RADIO_BACKOFF)
+                    for each in foreign:
+                        watch = partial(keys.watch, each.name)
+                        supervisor.start(f"vendor-{each.name}", watch, restart=VENDOR_BACKOFF)
                 settling = loop.call_later(SETTLE_AFTER_S, settle)
                 log.info("doors_started", property=book.property_id, doors=len(book.doors))
                 await stop.wait()
@@ -167,6 +211,10 @@ async def run(
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
     finally:
+        if keys is not None:
+            await keys.close()
+        if ledger is not None:
+            ledger.close()
         store.close()
 
 

@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from prometheus_client import Counter, Histogram
@@ -20,6 +20,7 @@ from edge.doors.grant_desk import GrantDesk
 from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.store import EVENTS_READ_MOST, DoorStore
 from edge.doors.sync import LockSync
+from edge.doors.vendors.desk import KeyDesk, document
 from edge.doors.wire import VERSION, Failure, Reply, Request, failure_of, pack, read_body
 from kit.clock import Clock
 from kit.health import Health
@@ -38,6 +39,8 @@ CONNECTIONS_MOST: Final = 16
 """One more takes the place of the one that has asked nothing for longest; where all are at work it is refused."""
 PEER_WAIT_S: Final = 10.0
 """A message once begun is here by then, and an answer taken."""
+VENDORS_WAIT_S: Final = 2.0
+"""So long an answer with a grant of ours waits for foreign lock systems; `keys` tells what became of them later."""
 MILLISECONDS_MOST: Final = 2**53
 SEQ_MOST: Final = 2**63 - 1
 EVENTS_WAIT_MOST_MS: Final = 30_000
@@ -54,6 +57,40 @@ class IssueArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     zones: int | None = None
     join: bool = False
     replaces: bool = True
+
+
+class KeysArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `issue_keys`: keys in foreign lock systems. `holder` tells one stay's keys apart."""
+
+    stay: str
+    rooms: Annotated[list[str], msgspec.Meta(min_length=1, max_length=40)]
+    not_before_ms: Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
+    not_after_ms: Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
+    holder: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] = "main"
+    join: bool = False
+    medium: Literal["pin", "card", "mobile"] | None = None
+    encoder: Annotated[str, msgspec.Meta(max_length=80)] | None = None
+
+
+class OpenArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `open_door`: `actor` is who asked, for the vendor's own log."""
+
+    room: str
+    actor: str
+
+
+class KeyEventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `key_events`: answered at once if there are any, else after `wait_ms` with none."""
+
+    after: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MOST)]
+    most: Annotated[int, msgspec.Meta(ge=1, le=EVENTS_READ_MOST)] = 100
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
+
+
+class TakenArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `ack_key_events`."""
+
+    up_to: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MOST)]
 
 
 class StayArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,7 +141,9 @@ class DoorsServer:
         clock: Clock,
         health: Health,
         metrics: Metrics,
+        keys: KeyDesk | None = None,
     ) -> None:
+        self._keys = keys
         self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
         self._log = logger("edge.doors.server")
@@ -121,6 +160,14 @@ class DoorsServer:
             "ack": self._ack,
             "metrics": self._render,
         }
+        if keys is not None:
+            self._methods |= {
+                "issue_keys": self._issue_keys,
+                "keys": self._stay_keys,
+                "open_door": self._open_door,
+                "key_events": self._key_events,
+                "ack_key_events": self._ack_key_events,
+            }
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -237,9 +284,15 @@ class DoorsServer:
             phone = bytes.fromhex(asked.phone_public_key)
         except ValueError:
             raise InvalidInputError("phone_public_key", "not hexadecimal") from None
+        stay = parse_name(asked.stay, "stay")
+        rooms = [RoomId(parse_name(room, "rooms")) for room in asked.rooms]
+        foreign = [room for room in rooms if self._keys is not None and self._keys.has(room)]
+        own = [room for room in rooms if room not in foreign or self._book.of_room(room)]
+        if not own:
+            raise InvalidInputError("rooms", "only doors of foreign lock systems: ask issue_keys")
         bundle = self._desk.issue(
-            parse_name(asked.stay, "stay"),
-            [RoomId(parse_name(room, "rooms")) for room in asked.rooms],
+            stay,
+            own,
             phone,
             not_before_ms=asked.not_before_ms,
             not_after_ms=asked.not_after_ms,
@@ -248,11 +301,73 @@ class DoorsServer:
             replaces=asked.replaces,
         )
         self._seconds.observe((self._clock.now_ms() - began_ms) / 1_000)
-        return bundle.to_document()
+        if self._keys is None or not foreign:
+            return bundle.to_document()
+        # ours is durable by now and waits for nobody; what a vendor does not give in time is said, and tried again
+        keys = await self._keys.issue(
+            stay,
+            foreign,
+            not_before_ms=asked.not_before_ms,
+            not_after_ms=asked.not_after_ms,
+            holder=phone.hex()[:16] if asked.join else "main",
+            join=asked.join,
+            within_s=VENDORS_WAIT_S,
+        )
+        return {**bundle.to_document(), "vendor_keys": [document(each) for each in keys]}
+
+    def _foreign(self) -> KeyDesk:
+        if self._keys is None:
+            raise InvalidInputError("method", "there is no foreign lock system")
+        return self._keys
+
+    async def _issue_keys(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        asked = msgspec.convert(args, KeysArgs)
+        keys = await self._foreign().issue(
+            parse_name(asked.stay, "stay"),
+            [RoomId(parse_name(room, "rooms")) for room in asked.rooms],
+            not_before_ms=asked.not_before_ms,
+            not_after_ms=asked.not_after_ms,
+            holder=asked.holder,
+            join=asked.join,
+            medium=asked.medium,
+            encoder=asked.encoder,
+        )
+        return {"keys": [document(each) for each in keys]}
+
+    async def _stay_keys(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
+        return {"keys": [document(each) for each in self._foreign().of_stay(stay)]}
+
+    async def _open_door(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        asked = msgspec.convert(args, OpenArgs)
+        opened = await self._foreign().open_door(
+            RoomId(parse_name(asked.room, "room")), actor=parse_name(asked.actor, "actor")
+        )
+        return {"opened": [{"door": each.door, "truth": each.truth.value} for each in opened]}
+
+    async def _key_events(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        asked, keys = msgspec.convert(args, KeyEventsArgs), self._foreign()
+        events = keys.events(asked.after, asked.most)
+        if not events and asked.wait_ms:
+            keys.told.clear()
+            try:
+                async with asyncio.timeout(asked.wait_ms / 1_000):
+                    await keys.told.wait()
+            except TimeoutError:
+                pass
+            events = keys.events(asked.after, asked.most)
+        return {"events": [{"seq": seq, "body": body, "device_at_ms": at_ms} for seq, body, at_ms in events]}
+
+    async def _ack_key_events(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        self._foreign().take_events(msgspec.convert(args, TakenArgs).up_to)
 
     async def _end_stay(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
-        ended = self._desk.end_stay(parse_name(msgspec.convert(args, StayArgs).stay, "stay"))
-        return {"generation": ended.generation, "doors": list(ended.doors)}
+        stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
+        ended = self._desk.end_stay(stay)
+        if self._keys is None:
+            return {"generation": ended.generation, "doors": list(ended.doors)}
+        rooms = await self._keys.end_stay(stay)
+        return {"generation": ended.generation, "doors": list(ended.doors), "vendor_rooms": rooms}
 
     async def _events(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
         asked = msgspec.convert(args, EventsArgs)
@@ -308,6 +423,7 @@ class DoorsServer:
                 for each in self._issuers.held()
             ],
             **self._store.counts(),
+            **({} if self._keys is None else {"lock_systems": self._keys.status()}),
             "doors": [
                 {
                     "door": door.door,

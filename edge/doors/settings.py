@@ -7,6 +7,7 @@ import msgspec
 
 from edge.doors.grant_desk import GrantPolicy
 from edge.doors.radio import RadioSettings
+from edge.doors.vendors.settings import LockSystemSettings, check_names
 
 _NO_RADIO = RadioSettings()
 _STANDARD = GrantPolicy()
@@ -19,6 +20,7 @@ class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `socket_path`: where the node asks; at most 100 bytes.
     `site_plan_path`: the site plan, JSON. `door_secrets_path`: doors.secrets.json, mode 0600.
     `property_ca_key_path`: the property CA file, mode 0600.
+    `lock_systems`: foreign lock systems of the house; `vendor_keys_path`: what is known of their keys, made if absent.
     `clock_trust`: "ntp" asks the kernel whether its clock is disciplined; "host" takes the host's word.
     """
 
@@ -32,3 +34,10 @@ class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock_trust: Literal["ntp", "host"] = "ntp"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = True
+    lock_systems: tuple[LockSystemSettings, ...] = ()
+    vendor_keys_path: Path | None = None
+    """None: `vendor-keys.db` beside the store."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: two systems of one name."""
+        check_names(self.lock_systems)

@@ -4,6 +4,7 @@ Facts of the wire and how far they are known: firmware_bridges/salto/SPEC.md. A 
 reference, and a user whose alias, is our grant id; it is told as made only once all its parts are there.
 """
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -150,6 +151,7 @@ class SaltoKs:
         self._refresh_token, self._keep = refresh_token, keep_refresh_token
         self._seed = None if otp_seed is None else _seed(otp_seed)
         self._token: tuple[str, int] | None = None
+        self._signing_in = asyncio.Lock()
         self._used_step = -1
         self._code_refused = False
         self.abilities = Abilities(
@@ -311,8 +313,12 @@ class SaltoKs:
         raise PeerProtocolError(f"{what}: a fresh token was refused")
 
     async def _signed_in(self) -> str:
-        if self._token is not None and self._clock.now_ms() < self._token[1]:
-            return self._token[0]
+        async with self._signing_in:  # a refresh token is good once: two must not be sent
+            if self._token is not None and self._clock.now_ms() < self._token[1]:
+                return self._token[0]
+            return await self._sign_in()
+
+    async def _sign_in(self) -> str:
         form = {"grant_type": "refresh_token", "refresh_token": self._refresh_token, **self._client}
         answer = await self._identity.ask(
             "POST",

@@ -1,0 +1,280 @@
+"""Which keys a stay has in foreign lock systems, durable before any vendor is asked; and what the vendors told.
+
+A file of its own beside the doors' store: a vendor's trouble touches no grant of ours. SQLite, one writer, WAL,
+synchronous=FULL: what a call returned from is on disk. The PINs that guests have are in here: mode 0600.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from edge.doors.vendors.port import VendorEvent
+from protocols.errors import StoreFailedError
+
+SCHEMA_VERSION: Final = 1
+EVENTS_READ_MOST: Final = 500
+EVENTS_KEPT_MOST: Final = 100_000
+"""Of those already taken; each keeps a doubled event from counting again."""
+ENDED_KEPT_MS: Final = 30 * 86_400_000
+_SCHEMA: Final = """
+CREATE TABLE key (
+    grant_id TEXT PRIMARY KEY, stay TEXT NOT NULL, holder TEXT NOT NULL, system TEXT NOT NULL, rooms TEXT NOT NULL,
+    doors TEXT NOT NULL, not_before_ms INTEGER NOT NULL, not_after_ms INTEGER NOT NULL, joins INTEGER NOT NULL,
+    medium TEXT NOT NULL, encoder TEXT, pin TEXT, state TEXT NOT NULL, truth TEXT, key TEXT, code TEXT, problem TEXT,
+    may_have INTEGER NOT NULL, changed_at_ms INTEGER NOT NULL, version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX key_of_stay ON key (stay);
+CREATE INDEX key_open ON key (state);
+CREATE TABLE ended_stay (stay TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE cursor (system TEXT PRIMARY KEY, cursor TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, system TEXT NOT NULL, event TEXT NOT NULL, body TEXT,
+    device_at_ms INTEGER, UNIQUE (system, event)
+) STRICT;
+"""
+
+
+class KeyState(StrEnum):
+    """Where the key of a grant stands between us and the vendor."""
+
+    WANTED = "wanted"
+    """Durable here; the vendor has not said yes yet."""
+    MADE = "made"
+    REFUSED = "refused"
+    """The vendor said no: somebody has to act."""
+    ENDING = "ending"
+    """Ended here; the vendor may still have it."""
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKey:
+    """The key of one grant. `version` rises with each change of what is wanted; `problem`: what the vendor said."""
+
+    grant: str
+    stay: str
+    holder: str
+    system: str
+    rooms: tuple[str, ...]
+    doors: tuple[str, ...]
+    not_before_ms: int
+    not_after_ms: int
+    join: bool
+    medium: str
+    encoder: str | None
+    pin: str | None = field(repr=False)
+    state: KeyState
+    truth: str | None
+    key: str | None
+    code: str | None = field(repr=False)
+    problem: str | None
+    may_have: bool
+    changed_at_ms: int
+    version: int
+
+
+class KeyLedger:
+    """The open file. Every public call commits before it returns, or raises StoreFailedError and changed nothing.
+
+    A damaged file is set aside (`set_aside` names it) and a new one begun: doors must go on. Keys are found again at
+    the vendors when they are next asked for, because their names are derived; those of nobody end with their time.
+    """
+
+    def __init__(self, path: Path, *, set_aside_as: str = "damaged") -> None:
+        """Open or make the file at `path`.
+
+        Raises:
+            StoreFailedError: the disk refuses, or the file is of a later build.
+        """
+        self._path = path
+        self.set_aside: Path | None = None
+        try:
+            self._open()
+        except _DAMAGE:
+            self.set_aside = path.with_name(f"{path.name}.{set_aside_as}")
+            try:
+                path.replace(self.set_aside)
+                for tail in ("-wal", "-shm"):
+                    path.with_name(path.name + tail).unlink(missing_ok=True)
+                self._open()
+            except (apsw.Error, OSError) as error:
+                raise StoreFailedError(f"{path}: {error}") from error
+        except (apsw.Error, OSError) as error:
+            raise StoreFailedError(f"{path}: {error}") from error
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch(mode=0o600)
+        self._db = apsw.Connection(str(self._path))
+        try:
+            self._prepare()
+        except (apsw.Error, StoreFailedError):
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        run = self._db.execute
+        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+            run(f"PRAGMA {pragma}")
+        [(version,)] = run("PRAGMA user_version")
+        if version not in (0, SCHEMA_VERSION):
+            raise StoreFailedError(f"{self._path}: schema version {version}, this build reads {SCHEMA_VERSION}")
+        if version == 0:
+            with self._transaction():
+                run(_SCHEMA)
+                run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        """Close; harmless to call twice."""
+        self._db.close()
+
+    # -- keys -------------------------------------------------------------------------------------------------------
+
+    def key(self, grant: str) -> KeptKey | None:
+        """Return the key of a grant."""
+        found = self._rows("SELECT * FROM key WHERE grant_id = ?", (grant,))
+        return _kept(found[0]) if found else None
+
+    def of_stay(self, stay: str) -> list[KeptKey]:
+        """Return every key of a stay."""
+        return [_kept(row) for row in self._rows("SELECT * FROM key WHERE stay = ? ORDER BY grant_id", (stay,))]
+
+    def open_keys(self) -> list[KeptKey]:
+        """Return the keys of which the vendor has yet to be told something, longest waiting first."""
+        rows = self._rows("SELECT * FROM key WHERE state IN ('wanted', 'ending') ORDER BY changed_at_ms, grant_id")
+        return [_kept(row) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many keys are in each state."""
+        return {str(state): int(count) for state, count in self._rows("SELECT state, count(*) FROM key GROUP BY state")}
+
+    def has_ended(self, stay: str) -> bool:
+        """Whether the stay was ended here."""
+        return bool(self._rows("SELECT 1 FROM ended_stay WHERE stay = ?", (stay,)))
+
+    def keep(self, keys: Sequence[KeptKey]) -> None:
+        """Make keys durable as they are now, all or none."""
+        with self._transaction():
+            for each in keys:
+                self._put(each)
+
+    def settle(self, key: KeptKey) -> bool:
+        """Keep what the vendor said of a key, unless something else is wanted of it meanwhile: then False."""
+        with self._transaction():
+            found = self._db.execute("SELECT version FROM key WHERE grant_id = ?", (key.grant,)).fetchone()
+            if found is None or found[0] != key.version:
+                return False
+            self._put(key)
+            return True
+
+    def end_stay(self, stay: str, at_ms: int) -> list[KeptKey]:
+        """Make durable that a stay is over; return its keys that the vendors have to be told of."""
+        with self._transaction():
+            self._db.execute("INSERT OR IGNORE INTO ended_stay VALUES (?, ?)", (stay, at_ms))
+            self._end("stay = ? AND state NOT IN ('ending', 'ended')", (stay,), at_ms)
+        return [each for each in self.of_stay(stay) if each.state is KeyState.ENDING]
+
+    def end_key(self, grant: str, at_ms: int) -> None:
+        """Make durable that one key is over."""
+        with self._transaction():
+            self._end("grant_id = ? AND state NOT IN ('ending', 'ended')", (grant,), at_ms)
+
+    def end_expired(self, before_ms: int, at_ms: int) -> int:
+        """End the keys whose time was over before `before_ms`; forget those ended long ago. Return how many ended."""
+        with self._transaction():
+            self._end("not_after_ms < ? AND state NOT IN ('ending', 'ended')", (before_ms,), at_ms)
+            count = self._db.changes()
+            self._db.execute("DELETE FROM key WHERE state = 'ended' AND changed_at_ms < ?", (at_ms - ENDED_KEPT_MS,))
+            self._db.execute("DELETE FROM ended_stay WHERE at_ms < ?", (at_ms - ENDED_KEPT_MS,))
+        return count
+
+    def _end(self, which: str, values: tuple[Any, ...], at_ms: int) -> None:
+        self._db.execute(
+            "UPDATE key SET state = 'ending', version = version + 1, code = NULL, pin = NULL, problem = NULL,"  # noqa: S608
+            f" changed_at_ms = ? WHERE {which}",
+            (at_ms, *values),
+        )
+
+    def _put(self, key: KeptKey) -> None:
+        marks = ",".join("?" * len(_COLUMNS))
+        values = [getattr(key, name) for name in _COLUMNS]
+        row = tuple(json.dumps(each) if isinstance(each, tuple) else each for each in values)
+        self._db.execute(f"INSERT OR REPLACE INTO key VALUES ({marks})", row)  # noqa: S608
+
+    # -- what the vendors told --------------------------------------------------------------------------------------
+
+    def cursor(self, system: str) -> str:
+        """Return where a system's events go on; "" at first."""
+        found = self._rows("SELECT cursor FROM cursor WHERE system = ?", (system,))
+        return str(found[0][0]) if found else ""
+
+    def keep_events(self, system: str, cursor: str, events: Sequence[tuple[VendorEvent, Mapping[str, Any]]]) -> int:
+        """Keep events and the cursor behind them in one commit, each event once. Return how many are new."""
+        new = 0
+        with self._transaction():
+            for event, body in events:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO event (system, event, body, device_at_ms) VALUES (?, ?, ?, ?)",
+                    (system, event.event, json.dumps(body), event.at_ms),
+                )
+                new += self._db.changes()
+            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (system, cursor))
+        return new
+
+    def events(self, after: int, most: int) -> list[tuple[int, Mapping[str, Any], int | None]]:
+        """Return the events after `after` that nobody has taken: seq, body and the vendor's time."""
+        rows = self._rows(
+            "SELECT seq, body, device_at_ms FROM event WHERE seq > ? AND body IS NOT NULL ORDER BY seq LIMIT ?",
+            (after, min(most, EVENTS_READ_MOST)),
+        )
+        return [(seq, json.loads(body), at_ms) for seq, body, at_ms in rows]
+
+    def take_events(self, up_to: int) -> None:
+        """The rest of the house holds the events up to here; their names stay, for one may come again."""
+        with self._transaction():
+            self._db.execute("UPDATE event SET body = NULL WHERE seq <= ? AND body IS NOT NULL", (up_to,))
+            self._db.execute(
+                "DELETE FROM event WHERE body IS NULL AND seq <= (SELECT max(seq) FROM event) - ?", (EVENTS_KEPT_MOST,)
+            )
+
+    # -- ground -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except apsw.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise StoreFailedError(f"{self._path}: {error}") from error
+
+    def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return list(self._db.execute(sql, values))
+        except apsw.Error as error:
+            raise StoreFailedError(f"{self._path}: {error}") from error
+
+
+_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)
+_COLUMNS: Final = tuple(each.name for each in fields(KeptKey))
+
+
+def _kept(row: tuple[Any, ...]) -> KeptKey:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["rooms"], values["doors"] = tuple(json.loads(values["rooms"])), tuple(json.loads(values["doors"]))
+    values["join"], values["may_have"] = bool(values["join"]), bool(values["may_have"])
+    values["state"] = KeyState(values["state"])
+    return KeptKey(**values)

@@ -1,0 +1,101 @@
+"""[[lock_systems]] of doors.toml: which foreign lock systems the house has, and which doors of theirs each room has.
+
+Imports no vendor's library: what is wrong with the settings is known before anything is loaded. Which keys a kind
+needs and may have is a table, in docs/operating/edge-settings.md for people.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from kit.settings import check_span
+
+Kind = Literal["unifi_access", "visionline", "salto_ks"]
+DEADLINE_MOST: Final = timedelta(seconds=20)
+"""A PMS waits no longer for a key; most callers of ours less."""
+_KEYS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
+    "unifi_access": (frozenset({"token_path"}), frozenset({"certificate_sha256"})),
+    "visionline": (frozenset({"username", "password_path", "zone"}), frozenset({"certificate_sha256", "encoder"})),
+    "salto_ks": (
+        frozenset({"identity_url", "site", "client_id", "client_secret_path", "refresh_token_path"}),
+        frozenset({"otp_seed_path"}),
+    ),
+}
+"""For each kind: the keys that it needs, and those that it may have besides `ca_path` and the common ones."""
+_OWN: Final = frozenset[str]().union(*(needed | allowed for needed, allowed in _KEYS.values()))
+_MEDIA: Final[dict[str, tuple[str, ...]]] = {
+    "unifi_access": ("pin",),
+    "visionline": ("card", "mobile"),
+    "salto_ks": ("pin",),
+}
+
+
+class LockSystemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[[lock_systems]]`.
+
+    `name`: ours, for keys, logs and status; renaming it forgets its keys. `url`: where its server is. `doors`: for each
+    room the vendor's names of its doors. `deadline`: a key request is answered within it. `answer_wait`: for one
+    request of it. `poll`: how often it is asked what happened. `medium`: what a key is, where a request does not say.
+    Secrets are files that only their owner may read.
+    """
+
+    name: str
+    kind: Kind
+    url: str
+    doors: dict[str, list[str]]
+    deadline: timedelta = timedelta(seconds=8)
+    answer_wait: timedelta = timedelta(seconds=4)
+    poll: timedelta = timedelta(seconds=10)
+    medium: Literal["pin", "card", "mobile"] | None = None
+    ca_path: Path | None = None
+    certificate_sha256: str | None = None
+    token_path: Path | None = None
+    username: str | None = None
+    password_path: Path | None = None
+    zone: str | None = None
+    encoder: str | None = None
+    identity_url: str | None = None
+    site: str | None = None
+    client_id: str | None = None
+    client_secret_path: Path | None = None
+    refresh_token_path: Path | None = None
+    otp_seed_path: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant. Raises ValueError."""
+        needed, allowed = _KEYS[self.kind]
+        given = {key for key in _OWN if getattr(self, key) is not None}
+        if missing := sorted(needed - given):
+            raise ValueError(f"lock system {self.name!r}: kind {self.kind!r} needs {missing[0]}")
+        if extra := sorted(given - needed - allowed):
+            raise ValueError(f"lock system {self.name!r}: {extra[0]} has no meaning for kind {self.kind!r}")
+        if self.ca_path is not None and self.certificate_sha256 is not None:
+            raise ValueError(f"lock system {self.name!r}: ca_path and certificate_sha256 exclude each other")
+        if self.medium is not None and self.medium not in _MEDIA[self.kind]:
+            raise ValueError(f"lock system {self.name!r}: medium is one of {', '.join(_MEDIA[self.kind])}")
+        for url in (self.url, self.identity_url):
+            if url is not None and not _is_safe(url):
+                raise ValueError(f"lock system {self.name!r}: {url[:80]!r} is not https://")
+        if not self.doors or any(not doors or not all(doors) for doors in self.doors.values()):
+            raise ValueError(f"lock system {self.name!r}: every room in doors names at least one door of the vendor's")
+        check_span("deadline", self.deadline, timedelta(seconds=1), DEADLINE_MOST)
+        check_span("answer_wait", self.answer_wait, timedelta(milliseconds=100), self.deadline)
+        check_span("poll", self.poll, timedelta(seconds=1), timedelta(hours=1))
+
+    @property
+    def key_medium(self) -> str:
+        """What a key is, where a request does not say."""
+        return self.medium or _MEDIA[self.kind][0]
+
+
+def _is_safe(url: str) -> bool:
+    return url.startswith("https://") or url.startswith(("http://127.0.0.1", "http://[::1]", "http://localhost"))
+
+
+def check_names(systems: tuple[LockSystemSettings, ...]) -> None:
+    """See that no name is used twice: for a `__post_init__` of settings. Raises ValueError."""
+    names = [each.name for each in systems]
+    if twice := sorted({each for each in names if names.count(each) > 1}):
+        raise ValueError(f"lock_systems: the name {twice[0]!r} is given twice")

@@ -1,0 +1,1 @@
+"""Foreign lock systems: the desk, the ledger, the settings and mixed estates."""
