@@ -1,9 +1,10 @@
 """Edges by hand: records, batches and their arrival, for tests of the fan-in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cloud.kit.database import Connection
 from cloud.telemetry.fan_in.arrivals import Arrived, Item, read
+from cloud.telemetry.fan_in.newest import NewestValues, store_newest
 from cloud.telemetry.ports import EdgeOwner
 from protocols.device_model.identity import EdgeId
 from protocols.link.batch import Packed, pack_batch
@@ -13,6 +14,7 @@ from protocols.link.topics import parse_up, up_topic
 
 INCARNATION = bytes(range(16))
 NOW_MS = 1_767_225_600_000
+AURORA = EdgeOwner("northlight", "aurora")
 
 
 def edge(n: int) -> EdgeId:
@@ -38,6 +40,15 @@ def reading(n: int, value: object = 21.5, **other: object) -> bytes:
     return encode_record(
         "reading", body, device_at_ms=None, edge_at_ms=NOW_MS + n, mono_ms=n, clock=ClockQuality.SYNCHRONISED
     )
+
+
+async def show_live(
+    connection: Connection, body: Mapping[str, object], *, at_ms: int, received_ms: int, owner: EdgeOwner = AURORA
+) -> None:
+    """Make `body` what a building last said of one attribute."""
+    values = NewestValues(received_ms, {})
+    values.take_live(owner.tenant, owner.property, body, at_ms)
+    await store_newest(connection, values)
 
 
 def packed(who: EdgeId, first: int, records: Sequence[bytes], lane: Lane = Lane.C) -> bytes:

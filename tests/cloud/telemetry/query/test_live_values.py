@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from cloud.kit.notify import ANYTHING
 from cloud.telemetry import query_live, query_routes
-from cloud.telemetry.latest import store_latest, value_of
 from cloud.telemetry.query_latest import Newest
 from cloud.telemetry.query_live import LiveValues, Resumed, Told, Watcher
 from cloud.telemetry.store.port import Selection
 from protocols.errors import InvalidInputError
 from tests.cloud.houses import NOW_MS
 from tests.cloud.telemetry.query.conftest import Desk
+from tests.cloud.telemetry.sending import show_live
 
 WAIT_S = 5
 HOUSE = Selection("northlight", "aurora")
@@ -205,10 +205,7 @@ async def tell(desk: Desk, device: str, value: float, n: int = 0) -> None:
         "unit": "°C", "quality": "good",
     }  # fmt: skip
     async with desk.database.transaction() as connection:
-        await store_latest(
-            connection, tenant="northlight", property_id="aurora", values=[value_of(body, at_ms=NOW_MS + n)],
-            received_ms=NOW_MS + n,
-        )  # fmt: skip
+        await show_live(connection, body, at_ms=NOW_MS + n, received_ms=NOW_MS + n)
     desk.hub.mark("aurora", (ANYTHING,))
 
 

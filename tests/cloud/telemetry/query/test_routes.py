@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from cloud.telemetry import query_reader, query_routes
-from cloud.telemetry.latest import store_latest, value_of
 from cloud.telemetry.query import iso_of
 from kit.http import ProblemError
 from tests.cloud.houses import BOREALIS, DAY_MS, HOUR_MS, NOW_MS
 from tests.cloud.telemetry.query.conftest import Desk
+from tests.cloud.telemetry.sending import show_live
 
 pytestmark = pytest.mark.tier("postgres")
 MINUTE_MS = 60_000
@@ -23,10 +23,7 @@ async def tell_newest(desk: Desk, device: str, value: object, *, at_ms: int, rec
         "unit": "°C", "quality": "good",
     }  # fmt: skip
     async with desk.database.transaction() as connection:
-        await store_latest(
-            connection, tenant="northlight", property_id="aurora", values=[value_of(body, at_ms=at_ms)],
-            received_ms=received_ms,
-        )  # fmt: skip
+        await show_live(connection, body, at_ms=at_ms, received_ms=received_ms)
 
 
 @pytest.mark.guarantee("G8")
