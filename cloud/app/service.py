@@ -16,6 +16,7 @@ from cloud.app.timeseries import make_routes, make_store
 from cloud.app.transport import transport
 from cloud.checkin import departures
 from cloud.checkin.desk import CheckInDesk
+from cloud.checkin.registrations import Registrations
 from cloud.checkin.sessions import FORGET_MOST, Sessions
 from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
@@ -113,6 +114,7 @@ async def run(
     )
     sealer = Sealer(None if settings.privacy is None else file_keys(settings.privacy, dice=dice), dice=dice)
     sessions = Sessions(database, sealer, clock=clock, dice=dice)
+    registrations = Registrations(database, sessions, clock=clock, states=settings.registration.states())
     services = Services(
         database=database,
         reader=reader,
@@ -156,7 +158,7 @@ async def run(
             gate,
             [
                 api(services),
-                checkin_routes(CheckInServices(database, sessions, clock, dice)),
+                checkin_routes(CheckInServices(database, sessions, registrations, clock, dice)),
                 sign_in_routes(signing),
                 make_routes(store, database, hub, gate, clock=clock),
                 live(Feeds(reader, hub), database, clock, gate),

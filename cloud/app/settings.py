@@ -11,6 +11,7 @@ import msgspec
 
 from cloud.platform.principals import StaffRole
 from cloud.telemetry.fan_in.worker import WorkerSettings
+from protocols.errors import InvalidInputError
 
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -141,6 +142,21 @@ class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     paths: dict[_Name, Path]
 
 
+class RegistrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[registration]: `states_path` is a JSON object with the authority's nine-digit code of each state, by alpha-3."""
+
+    states_path: Path | None = None
+
+    def states(self) -> dict[str, str]:
+        """Read the table; empty without one. Raises InvalidInputError: missing, or of another form."""
+        if self.states_path is None:
+            return {}
+        try:
+            return msgspec.json.decode(self.states_path.read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.DecodeError) as error:
+            raise InvalidInputError(str(self.states_path), f"no table of states: {error}") from error
+
+
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[web]: the folder of the built web files; by default the one in the package."""
 
@@ -167,5 +183,6 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_tokens: tuple[AccessTokenSettings, ...] = ()
     pms: tuple[PmsSettings, ...] = ()
     privacy: PrivacySettings | None = None
+    registration: RegistrationSettings = RegistrationSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

@@ -18,6 +18,7 @@ class GuestFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     given_names: Name
     birth_date: date | None = None
     nationality: State | None = None
+    birth_state: State | None = None
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=300)] | None = None
 
     @property

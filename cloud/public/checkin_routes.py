@@ -1,11 +1,13 @@
 """The routes of the check-in session: a guest's page with a link, a kiosk, or the desk; the same session for all."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 import msgspec
-from litestar import Request, Router, delete, get, post, put
+from litestar import Request, Response, Router, delete, get, post, put
 from litestar.params import FromPath, JSONBody
 
 from cloud.checkin import links
@@ -13,6 +15,8 @@ from cloud.checkin.desk import NotAdmissibleError, Refusal
 from cloud.checkin.judgement import UnreadableZoneError
 from cloud.checkin.links import LinkRefusedError
 from cloud.checkin.people import GuestFacts
+from cloud.checkin.registration_card import card_pdf
+from cloud.checkin.registrations import Registrations
 from cloud.checkin.sessions import By, Sessions, Standing
 from cloud.checkin.steps import FINISHED, StepState
 from cloud.checkin.steps import Step as SessionStep
@@ -73,6 +77,7 @@ class CheckInServices:
 
     database: Database
     sessions: Sessions
+    registrations: Registrations
     clock: WallClock
     dice: Dice
 
@@ -223,6 +228,7 @@ def checkin_routes(services: CheckInServices) -> Router:
                     given_names=facts.given_names,
                     birth_date=None if facts.birth_date is None else facts.birth_date.isoformat(),
                     nationality=facts.nationality,
+                    birth_state=facts.birth_state,
                     address=facts.address,
                     document=None if document is None else msgspec.to_builtins(document),
                 )
@@ -243,8 +249,49 @@ def checkin_routes(services: CheckInServices) -> Router:
             ],
         )
 
+    @get(
+        _GUEST + "/card",
+        summary="A guest's registration card",
+        opt={ACTION: "checkin.people"},
+        media_type="application/pdf",
+    )
+    async def card(
+        request: Call, property_id: FromPath[str], stay_id: FromPath[str], slot: FromPath[str]
+    ) -> Response[bytes]:
+        found, stay = await place_of(request.user, property_id, stay_id)
+        made = await services.registrations.card(found, stay, _slot(slot))
+        if made is None:
+            raise absent()
+        return Response(await asyncio.to_thread(card_pdf, made), media_type="application/pdf")
+
+    @get(
+        "/properties/{property_id:str}/registrations/{day:str}",
+        summary="The arrivals of a day for the authority",
+        opt={ACTION: "checkin.people"},
+    )
+    async def registrations(request: Call, property_id: FromPath[str], day: FromPath[str]) -> schema.DayReport:
+        try:
+            asked = date.fromisoformat(day)
+        except ValueError as error:
+            raise absent() from error
+        if not date(2000, 1, 1) <= asked <= date(2100, 1, 1):
+            raise absent()
+        async with services.database.snapshot() as connection:
+            found = await property_for(connection, request.user, property_id)
+        told = await services.registrations.day(found, asked)
+        return schema.DayReport(
+            reporter=told.reporter,
+            day=asked.isoformat(),
+            due_at=iso(told.due_at),
+            guests=told.report.guests,
+            file=told.report.text,
+            missing=[schema.NotReported(each.stay, each.slot, each.problem) for each in told.report.missing],
+            unknown=list(told.unknown),
+        )
+
     handlers: Sequence[Any] = (
-        make_link, end_links, begin, read, tell, show, sign, terms, ask_help, add_stay, waive, people,
+        make_link, end_links, begin, read, tell, show, sign, terms, ask_help, add_stay, waive, people, card,
+        registrations,
     )  # fmt: skip
     return Router("/api/v1", route_handlers=handlers, request_max_body_size=BODY_BYTES_MOST, before_request=strict_body)
 

@@ -125,6 +125,7 @@ class Person(msgspec.Struct, frozen=True):
     given_names: str
     birth_date: str | None
     nationality: str | None
+    birth_state: str | None
     address: str | None
     document: dict[str, Any] | None
 
@@ -134,3 +135,23 @@ class People(msgspec.Struct, frozen=True):
 
     people: list[Person]
     evidence: list[Evidence]
+
+
+class NotReported(msgspec.Struct, frozen=True):
+    """A guest who is not in the file, and what to do about it."""
+
+    stay: str
+    slot: str
+    problem: str
+
+
+class DayReport(msgspec.Struct, frozen=True):
+    """The report of one day's arrivals for the authority. `unknown`: stays of whose guests nothing is kept here."""
+
+    reporter: str
+    day: str
+    due_at: str | None
+    guests: int
+    file: str
+    missing: list[NotReported]
+    unknown: list[str]

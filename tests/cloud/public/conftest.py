@@ -11,6 +11,7 @@ import pytest
 from litestar import Litestar
 
 from cloud.checkin.desk import CheckInDesk
+from cloud.checkin.registrations import Registrations
 from cloud.checkin.sessions import Sessions
 from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
@@ -90,6 +91,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
     reader = PropertyReader(database, clock=clock, patience=patience)
     sealer = Sealer(FileKeys({"test": bytes(32)}, dice=SystemDice()), dice=SystemDice())
     sessions = Sessions(database, sealer, clock=clock, dice=SystemDice())
+    registrations = Registrations(database, sessions, clock=clock, states={"AUT": "1" * 9, "DEU": "2" * 9})
     services = Services(database, reader, commands, CheckInDesk(database, commands, clock=clock), sessions, clock)
     async with httpx.AsyncClient() as partner:
         adapter = MewsAdapter(partner, platform="http://mews.invalid", client_token="c", access_token="a", clock=clock)
@@ -100,7 +102,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
             gate,
             [
                 api(services),
-                checkin_routes(CheckInServices(database, sessions, clock, SystemDice())),
+                checkin_routes(CheckInServices(database, sessions, registrations, clock, SystemDice())),
                 live(Feeds(reader, hub), database, clock, gate),
                 pms_webhook([Hook(HOOK, sync)]),
                 *operations_routes(Health(clock), Metrics("test")),

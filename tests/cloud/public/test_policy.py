@@ -61,6 +61,8 @@ WRITTEN: Final = {
     ("POST", f"{P}/stays/{{stay_id:str}}/session/stays"): STAFF,
     ("POST", f"{P}/stays/{{stay_id:str}}/session/waivers"): STAFF,
     ("GET", f"{P}/stays/{{stay_id:str}}/session/people"): STAFF,
+    ("GET", f"{P}/stays/{{stay_id:str}}/session/guests/{{slot:str}}/card"): STAFF,
+    ("GET", f"{P}/registrations/{{day:str}}"): STAFF,
     ("POST", f"{P}/stays/{{stay_id:str}}/check-out"): STAFF,
     ("POST", f"{P}/rooms/{{room_id:str}}/commands"): STAFF,
     ("GET", f"{P}/records"): ADMIN,
@@ -160,6 +162,7 @@ async def test_the_gate_asks_the_policies(site: Site) -> None:
             ("room_id", "101"),
             ("command_id", "c"),
             ("slot", "g1"),
+            ("day", "2026-11-18"),
         ):
             asked = asked.replace(f"{{{name}:str}}", value)
         for role in STAFF_ROLES:
