@@ -16,7 +16,7 @@ from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_o
 from cloud.kit.notify import NotificationHub, notify
 from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property, property_by_id
-from cloud.pms import issues
+from cloud.pms import drift, issues
 from cloud.pms.port import (
     Hint,
     ItemError,
@@ -28,6 +28,7 @@ from cloud.pms.port import (
     PmsReservation,
     PmsRoom,
 )
+from cloud.stays.mirror import mirrored
 from cloud.stays.reservation import Reservation, RoomCondition
 from cloud.stays.rooms import room_ids
 from cloud.stays.stays import Place, Upserted, set_conditions, upsert_reservations
@@ -46,6 +47,10 @@ LOOK_BACK: Final = timedelta(hours=24)
 """What a first question about changes reaches back to (PMS-15)."""
 FULL_BACK: Final = timedelta(days=2)
 FULL_AHEAD: Final = timedelta(days=87)
+NEAR_EVERY: Final = timedelta(minutes=5)
+NEAR_AHEAD: Final = timedelta(days=3)
+UNLISTED_MOST: Final = 200
+"""Asked for by id after one comparison; the others wait for the next."""
 ERRORS_KEPT: Final = 50
 ROOM_HINT: Final = "*"
 _ABOUT_THE_ASKED: Final = frozenset({400, 404, 422})
@@ -159,16 +164,69 @@ class PmsSync:
     async def full(self, found: Property) -> Run:
         """Compare rooms, and every reservation near now."""
         now_ms = self._clock.wall_ms()
+        state = await self._state(found)
+        if renewed := await self._adapter.ensure_subscribed():
+            self._log.warning("pms_subscriptions_renewed", property=found.id, system=self.system, count=renewed)
         await self.read_rooms(found)
-        pages = self._adapter.colliding(_back(now_ms, FULL_BACK), now_ms + FULL_AHEAD // timedelta(milliseconds=1))
+        from_ms, until_ms = _back(now_ms, FULL_BACK), now_ms + FULL_AHEAD // timedelta(milliseconds=1)
+        async with self._database.transaction() as connection:
+            here = await mirrored(
+                connection, property_id=found.id, system=self.system, from_ms=from_ms, until_ms=until_ms
+            )
+        told: dict[str, PmsReservation] = {}
+        pages = _heard(self._adapter.colliding(from_ms, until_ms), told)
         run = await self._take_pages(found, "full", pages, began_ms=now_ms)
-        await self._succeeded(cursor_ms=now_ms, full_ms=now_ms)
+        if state["full_at"] is not None:  # before the first comparison nothing could have been known
+            cursor_ms = unix_ms(state["cursor_at"]) or now_ms
+            await self._reconcile(found, here, told, run, known_until_ms=_back(cursor_ms, self._rhythm.overlap))
+        await self._succeeded(cursor_ms=now_ms, full_ms=now_ms, near_ms=now_ms)
         return run
 
+    async def _reconcile(
+        self,
+        found: Property,
+        here: Mapping[str, Reservation],
+        told: Mapping[str, PmsReservation],
+        run: Run,
+        *,
+        known_until_ms: int,
+    ) -> None:
+        """Keep what had drifted apart, and ask by id for what the PMS no longer lists."""
+        now_ms = self._clock.wall_ms()
+        rooms = await self._room_map()
+        drifts = drift.compare(here, [self._ours(each, rooms) for each in told.values()], known_until_ms=known_until_ms)
+        held_back = {each.external_id for each in run.errors}
+        asked = [each for each in drift.unlisted(here, told) if each not in held_back][:UNLISTED_MOST]
+        page = await self._get(asked) if asked else Page(())
+        await self._take_page(found, page)
+        answered = {each.external_id for each in page.reservations} | {each.external_id for each in page.errors}
+        gone = [each for each in asked if each not in answered]
+        drifts += [drift.Drift(each, "gone", "the PMS neither lists nor knows it") for each in gone]
+        async with self._database.transaction() as connection:
+            times = await drift.note(connection, property_id=found.id, system=self.system, found=drifts, now_ms=now_ms)
+        await self._upsert(found, drift.cancelled(here, {each: times.get(each, 0) for each in gone}, now_ms=now_ms))
+        if drifts:
+            self._log.warning("pms_drift", property=found.id, system=self.system, count=len(drifts))
+
     async def poll(self, found: Property) -> Run:
-        """Ask for what changed since the cursor, less the overlap."""
+        """Ask for what changed since the cursor, less the overlap; where the PMS keeps a queue for us, empty it.
+
+        A PMS that cannot list by time of change has the neighbourhood of now listed every `NEAR_EVERY`.
+        """
         now_ms = self._clock.wall_ms()
         state = await self._state(found)
+        if self._adapter.capabilities.event_queue and (hints := await self._adapter.pending()):
+            async with self._database.transaction() as connection:
+                await self._store_hints(connection, hints)
+        if not self._adapter.capabilities.changed_since:
+            near_ms = unix_ms(state["near_at"])
+            if near_ms is not None and now_ms - near_ms < NEAR_EVERY // timedelta(milliseconds=1):
+                return Run("queue", 0, 0, 0, ())
+            await self.read_rooms(found)
+            pages = self._adapter.colliding(_back(now_ms, FULL_BACK), now_ms + NEAR_AHEAD // timedelta(milliseconds=1))
+            run = await self._take_pages(found, "near", pages, began_ms=now_ms)
+            await self._succeeded(cursor_ms=now_ms, full_ms=None, near_ms=now_ms)
+            return run
         cursor_ms = unix_ms(state["cursor_at"])
         since_ms = _back(now_ms, LOOK_BACK) if cursor_ms is None else _back(cursor_ms, self._rhythm.overlap)
         await self.read_rooms(found)
@@ -176,8 +234,8 @@ class PmsSync:
         await self._succeeded(cursor_ms=now_ms, full_ms=None)
         return run
 
-    async def read_rooms(self, found: Property) -> None:
-        """Take over the PMS's rooms: which of ours each is, by name, and its condition."""
+    async def read_rooms(self, found: Property) -> dict[str, PmsRoom]:
+        """Take over the PMS's rooms: which of ours each is, by name, and its condition; return them by their id."""
         told = await self._adapter.rooms()
         rooms, twice = _each_name_once(told.rooms)
         now_ms = self._clock.wall_ms()
@@ -220,6 +278,7 @@ class PmsSync:
                 now_ms=now_ms,
             )
         self._tell(new)
+        return {each.external_id: each for each in told.rooms}
 
     async def take_hints(self, found: Property) -> int:
         """Re-read what is hinted at; return how many hints were settled."""
@@ -252,6 +311,10 @@ class PmsSync:
                 )
             await self._ok(connection)
         return len(due)
+
+    async def read_room(self, found: Property, external_id: str) -> PmsRoom | None:
+        """Read the rooms now, take them over, and return one; None if the PMS does not know it."""
+        return (await self.read_rooms(found)).get(external_id)
 
     async def read_again(self, found: Property, external_id: str) -> PmsReservation | None:
         """Read one reservation now and mirror it; None if the PMS does not know it."""
@@ -398,18 +461,25 @@ class PmsSync:
             )
             row = await fetch_one(
                 connection,
-                "SELECT cursor_at, full_at FROM pms.connection WHERE property = %s AND system = %s",
+                "SELECT cursor_at, full_at, near_at FROM pms.connection WHERE property = %s AND system = %s",
                 [self.property_id, self.system],
             )
-        return row or {"cursor_at": None, "full_at": None}
+        return row or {"cursor_at": None, "full_at": None, "near_at": None}
 
-    async def _succeeded(self, *, cursor_ms: int, full_ms: int | None) -> None:
+    async def _succeeded(self, *, cursor_ms: int, full_ms: int | None, near_ms: int | None = None) -> None:
         async with self._database.transaction() as connection:
             await execute(
                 connection,
                 """UPDATE pms.connection SET cursor_at = greatest(cursor_at, %s),
-                          full_at = coalesce(%s, full_at) WHERE property = %s AND system = %s""",
-                [at(cursor_ms), None if full_ms is None else at(full_ms), self.property_id, self.system],
+                          full_at = coalesce(%s, full_at), near_at = coalesce(%s, near_at)
+                    WHERE property = %s AND system = %s""",
+                [
+                    at(cursor_ms),
+                    None if full_ms is None else at(full_ms),
+                    None if near_ms is None else at(near_ms),
+                    self.property_id,
+                    self.system,
+                ],
             )
             await self._ok(connection)
 
@@ -474,6 +544,13 @@ class PmsSync:
                     " AND kind = %s AND external_id = %s AND times = %s",
                     [attempts, at(now_ms + wait_ms), *key],
                 )
+
+
+async def _heard(pages: AsyncIterator[Page], told: dict[str, PmsReservation]) -> AsyncIterator[Page]:
+    """Yield the pages and keep what they said in `told`."""
+    async for page in pages:
+        told.update({each.external_id: each for each in page.reservations})
+        yield page
 
 
 def _each_name_once(rooms: Iterable[PmsRoom]) -> tuple[list[PmsRoom], list[ItemError]]:

@@ -6,17 +6,18 @@ write that may have taken effect we look for a while before writing again.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from cloud.kit.database import Connection, Database, execute, fetch_all
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Event
-from cloud.kit.times import at
+from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property, property_by_id
 from cloud.pms.engine import PmsSync
-from cloud.pms.port import PmsAdapter, PmsBusyError, PmsRefusedError
+from cloud.pms.port import PmsAction, PmsAdapter, PmsBusyError, PmsCannotError, PmsRefusedError, PmsReservation, PmsRoom
 from cloud.stays.life import StayState
-from cloud.stays.reservation import PmsStatus
+from cloud.stays.reservation import Housekeeping, PmsStatus
 from kit.clock import Clock
 from protocols.errors import PlatformError
 
@@ -29,23 +30,87 @@ PATIENCE_MS: Final = 24 * 3_600_000
 """A wish that could not even be tried for this long is given up: the line was down, not the rule against us."""
 LOOK_S: Final = 1.0
 
-CHECK_IN: Final = "check_in"
-CHECK_OUT: Final = "check_out"
+HAND_LOOK_MS: Final = 5 * 60_000
+BY_HAND: Final = "by_hand"
 _GRANTED: Final = {
-    CHECK_IN: frozenset({PmsStatus.IN_HOUSE, PmsStatus.LEFT}),
-    CHECK_OUT: frozenset({PmsStatus.LEFT}),
+    PmsAction.CHECK_IN: frozenset({PmsStatus.IN_HOUSE, PmsStatus.LEFT}),
+    PmsAction.CHECK_OUT: frozenset({PmsStatus.LEFT}),
 }
+_ALIKE: Final = (
+    frozenset({Housekeeping.DIRTY, Housekeeping.PICKUP}),
+    frozenset({Housekeeping.CLEAN, Housekeeping.INSPECTED}),
+)
+"""Conditions that a PMS without the finer word tells as one."""
 _OVERTAKEN: Final = frozenset({PmsStatus.CANCELLED, PmsStatus.NO_SHOW})
 
 
-def wish(event: Mapping[str, Any]) -> str | None:
+def wish(event: Mapping[str, Any]) -> PmsAction | None:
     """Return what a changed stay makes us want of the PMS, None if it agrees already. Pure."""
     status = PmsStatus(event["pms_status"])
     if event["state"] == StayState.IN_HOUSE and status in (PmsStatus.BOOKED, PmsStatus.OPTION):
-        return CHECK_IN
+        return PmsAction.CHECK_IN
     if event["state"] == StayState.LEFT and status in (PmsStatus.BOOKED, PmsStatus.OPTION, PmsStatus.IN_HOUSE):
-        return CHECK_OUT
+        return PmsAction.CHECK_OUT
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What reading the PMS says of a wish. `starts_ms`: before then the PMS will not hear of it."""
+
+    granted: bool
+    overtaken: bool
+    said: str | None
+    starts_ms: int | None = None
+
+
+def look_at(action: PmsAction, read: PmsReservation | None, target: str | None, *, early_ms: int) -> Look:
+    """Judge a wish about a reservation by what was read; None: the PMS does not know it. Pure."""
+    if read is None or read.status in _OVERTAKEN:
+        return Look(False, True, None if read is None else read.status.value)
+    if action is PmsAction.ASSIGN_ROOM:
+        return Look(read.room_external_id == target, read.status is PmsStatus.LEFT, read.room_external_id)
+    starts_ms = read.arrival_ms - early_ms if read.status is PmsStatus.BOOKED else None
+    return Look(read.status in _GRANTED[action], False, read.status.value, starts_ms)
+
+
+def room_look(room: PmsRoom | None, wanted: Housekeeping, conditions: frozenset[Housekeeping]) -> Look:
+    """Judge a wish about a room; a PMS without a word for `wanted` grants it by the word nearest to it. Pure."""
+    if room is None:
+        return Look(False, True, None)
+    alike = wanted not in conditions and any({wanted, room.housekeeping} <= each for each in _ALIKE)
+    return Look(room.housekeeping is wanted or alike, False, room.housekeeping.value)
+
+
+async def want(
+    connection: Connection,
+    *,
+    tenant: str,
+    property_id: str,
+    system: str,
+    action: PmsAction,
+    external_id: str,
+    target: str | None,
+    cause: int,
+    now_ms: int,
+    stay: str | None = None,
+) -> bool:
+    """Write a wish down, in the transaction that has the cause for it; False: that cause had it written already.
+
+    Args:
+        external_id: the reservation, or the room for SET_ROOM_STATUS, by its id in the PMS.
+        target: the room's id in the PMS for ASSIGN_ROOM, a `Housekeeping` for SET_ROOM_STATUS, else None.
+        cause: the outbox event, or whatever number makes asking twice the same wish.
+    """
+    count = await execute(
+        connection,
+        """INSERT INTO pms.write_intent (property, system, tenant, action, external_id, target, stay, cause_event,
+                                         state, not_before, created_at)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s, %s)
+           ON CONFLICT (property, system, cause_event, action) DO NOTHING""",
+        [property_id, system, tenant, action.value, external_id, target, stay, cause, at(now_ms), at(now_ms)],
+    )
+    return count > 0
 
 
 class IntentWriter:
@@ -61,23 +126,17 @@ class IntentWriter:
         action = wish(body)
         if action is None or (event.property, body["system"]) not in self._writable:
             return
-        await execute(
+        await want(
             connection,
-            """INSERT INTO pms.write_intent (property, system, tenant, action, external_id, stay, cause_event, state,
-                                             not_before, created_at)
-               VALUES (%s, %s, %s, %s, %s, %s, %s, 'pending', %s, %s)
-               ON CONFLICT (property, system, cause_event, action) DO NOTHING""",
-            [
-                event.property,
-                body["system"],
-                event.tenant,
-                action,
-                body["external_id"],
-                body["stay"],
-                event.id,
-                event.occurred_at,
-                event.occurred_at,
-            ],
+            tenant=event.tenant,
+            property_id=event.property,
+            system=body["system"],
+            action=action,
+            external_id=body["external_id"],
+            target=None,
+            cause=event.id,
+            now_ms=unix_ms(event.occurred_at),
+            stay=body["stay"],
         )
 
 
@@ -110,11 +169,13 @@ class IntentWorker:
             found = await property_by_id(connection, self._sync.property_id)
             due = await fetch_all(
                 connection,
-                """SELECT id, action, external_id, attempts, sent, looks, created_at FROM pms.write_intent w
-                    WHERE property = %s AND system = %s AND state = 'pending' AND not_before <= %s
+                """SELECT id, action, external_id, target, state, attempts, sent, looks, created_at
+                     FROM pms.write_intent w
+                    WHERE property = %s AND system = %s AND state IN ('pending', 'by_hand') AND not_before <= %s
                       AND NOT EXISTS (SELECT 1 FROM pms.write_intent p
                                        WHERE p.property = w.property AND p.system = w.system
-                                         AND p.external_id = w.external_id AND p.state = 'pending' AND p.id < w.id)
+                                         AND p.external_id = w.external_id AND p.state IN ('pending', 'by_hand')
+                                         AND p.id < w.id)
                     ORDER BY id LIMIT 50""",
                 [self._sync.property_id, self._sync.system, at(now_ms)],
             )
@@ -130,42 +191,59 @@ class IntentWorker:
         return len(due)
 
     async def _step(self, found: Property, row: Mapping[str, Any]) -> None:
-        action: str = row["action"]
-        read = await self._sync.read_again(found, row["external_id"])
-        status = None if read is None else read.status
-        if status in _GRANTED[action]:
-            await self._end(row, "done", read_back=status, error=None)
+        action = PmsAction(row["action"])
+        look = await self._look(found, action, row)
+        if look.granted:
+            await self._end(row, "done", read_back=look.said, error=None)
             return
-        if status is None or status in _OVERTAKEN:
-            await self._end(row, "overtaken", read_back=status, error="the PMS no longer has it so")
+        if look.overtaken:
+            await self._end(row, "overtaken", read_back=look.said, error="the PMS no longer has it so")
+            return
+        if action not in self._adapter.capabilities.writes:
+            if row["state"] != BY_HAND:
+                self._log.warning("pms_write_by_hand", property=found.id, action=action, id=row["external_id"])
+            await self._leave_by_hand(row, look.said)
             return
         if row["sent"] and row["looks"] < LOOKS_MOST:
-            await self._look_later(row, status)
+            await self._look_later(row, look.said)
             return
-        if status is PmsStatus.BOOKED and read is not None and read.arrival_ms > self._clock.wall_ms():
-            await self._wait_for_arrival(row, read.arrival_ms)  # no PMS starts a reservation before its time
+        if look.starts_ms is not None and look.starts_ms > self._clock.wall_ms():
+            await self._wait_for_arrival(row, look.starts_ms)  # no PMS starts a reservation before its time
             return
         if row["attempts"] >= ATTEMPTS_MOST:
             self._log.warning(
-                "pms_write_failed", property=found.id, action=action, reservation=row["external_id"], status=status
+                "pms_write_failed", property=found.id, action=action, id=row["external_id"], status=look.said
             )
-            await self._end(row, "failed", read_back=status, error=None)
+            await self._end(row, "failed", read_back=look.said, error=None)
             return
-        await self._write(row, status)
+        await self._write(action, row, look.said)
 
-    async def _write(self, row: Mapping[str, Any], status: PmsStatus) -> None:
+    async def _look(self, found: Property, action: PmsAction, row: Mapping[str, Any]) -> Look:
+        if action is PmsAction.SET_ROOM_STATUS:
+            room = await self._sync.read_room(found, row["external_id"])
+            return room_look(room, Housekeeping(row["target"]), self._adapter.capabilities.conditions)
+        read = await self._sync.read_again(found, row["external_id"])
+        return look_at(action, read, row["target"], early_ms=self._adapter.capabilities.early_ms)
+
+    async def _write(self, action: PmsAction, row: Mapping[str, Any], said: str | None) -> None:
         """Write once. PmsBusyError passes through: nothing was done and nothing counts."""
         sent, error_text = True, None
+        external_id = row["external_id"]
         try:
-            if row["action"] == CHECK_OUT and status is not PmsStatus.IN_HOUSE:
-                await self._adapter.check_in(row["external_id"])  # came and left before the PMS heard of either
-            if row["action"] == CHECK_IN:
-                await self._adapter.check_in(row["external_id"])
-            else:
-                await self._adapter.check_out(row["external_id"])
+            match action:
+                case PmsAction.CHECK_IN:
+                    await self._adapter.check_in(external_id)
+                case PmsAction.CHECK_OUT:
+                    if said != PmsStatus.IN_HOUSE:
+                        await self._adapter.check_in(external_id)  # came and left before the PMS heard of either
+                    await self._adapter.check_out(external_id)
+                case PmsAction.ASSIGN_ROOM:
+                    await self._adapter.assign_room(external_id, row["target"])
+                case PmsAction.SET_ROOM_STATUS:
+                    await self._adapter.set_room_status(external_id, Housekeeping(row["target"]))
         except PmsBusyError:
             raise
-        except PmsRefusedError as error:
+        except (PmsRefusedError, PmsCannotError) as error:
             sent, error_text = False, str(error)
         except PlatformError as error:
             sent, error_text = error.may_have_taken_effect, str(error)
@@ -181,25 +259,41 @@ class IntentWorker:
                     sent,
                     at(self._clock.wall_ms() + (0 if sent and error_text is None else wait_ms)),
                     error_text,
-                    status.value,
+                    said,
                     row["id"],
                 ],
             )
 
-    async def _wait_for_arrival(self, row: Mapping[str, Any], arrival_ms: int) -> None:
+    async def _leave_by_hand(self, row: Mapping[str, Any], said: str | None) -> None:
+        """A person grants it in the PMS; we look now and then whether it was done."""
+        async with self._database.transaction() as connection:
+            await execute(
+                connection,
+                "UPDATE pms.write_intent SET state = %s, not_before = %s, last_read_back = %s, last_error = %s"
+                " WHERE id = %s",
+                [
+                    BY_HAND,
+                    at(self._clock.wall_ms() + HAND_LOOK_MS),
+                    said,
+                    "has to be done in the PMS itself",
+                    row["id"],
+                ],
+            )
+
+    async def _wait_for_arrival(self, row: Mapping[str, Any], starts_ms: int) -> None:
         async with self._database.transaction() as connection:
             await execute(
                 connection,
                 "UPDATE pms.write_intent SET not_before = %s, last_read_back = %s, last_error = %s WHERE id = %s",
-                [at(arrival_ms), PmsStatus.BOOKED.value, "waits for the hour of arrival", row["id"]],
+                [at(starts_ms), PmsStatus.BOOKED.value, "waits for the hour of arrival", row["id"]],
             )
 
-    async def _look_later(self, row: Mapping[str, Any], status: PmsStatus) -> None:
+    async def _look_later(self, row: Mapping[str, Any], said: str | None) -> None:
         async with self._database.transaction() as connection:
             await execute(
                 connection,
                 "UPDATE pms.write_intent SET looks = looks + 1, not_before = %s, last_read_back = %s WHERE id = %s",
-                [at(self._clock.wall_ms() + LOOK_AGAIN_MS), status.value, row["id"]],
+                [at(self._clock.wall_ms() + LOOK_AGAIN_MS), said, row["id"]],
             )
 
     async def _put_off(self, row: Mapping[str, Any], error: PlatformError, *, wait_ms: int) -> None:
@@ -214,7 +308,7 @@ class IntentWorker:
                 [at(now_ms + wait_ms), str(error)[:500], row["id"]],
             )
 
-    async def _end(self, row: Mapping[str, Any], state: str, *, read_back: PmsStatus | None, error: str | None) -> None:
+    async def _end(self, row: Mapping[str, Any], state: str, *, read_back: str | None, error: str | None) -> None:
         async with self._database.transaction() as connection:
             await execute(
                 connection,
@@ -223,7 +317,7 @@ class IntentWorker:
                 [
                     state,
                     at(self._clock.wall_ms()),
-                    None if read_back is None else read_back.value,
+                    read_back,
                     error,
                     row["id"],
                 ],

@@ -72,6 +72,8 @@ class Capabilities:
     folio: bool
     early_ms: int = 0
     """How long before the hour of arrival it starts a reservation: systems that know days alone do so all day."""
+    conditions: frozenset[Housekeeping] = frozenset(Housekeeping)
+    """What it can tell apart of a room's condition."""
 
 
 @dataclass(frozen=True, slots=True)

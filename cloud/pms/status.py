@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloud.kit.database import Connection, fetch_all
+from cloud.pms.drift import KnownDrift, report
 from cloud.pms.issues import Issue, issues_of
 
 
@@ -18,8 +19,12 @@ class ConnectionState:
     hints_waiting: int
     writes_pending: int
     writes_failed: int
+    writes_by_hand: int
+    """What a person has to do in a PMS that has no interface for it."""
     issues: tuple[Issue, ...]
     """What is wrong with single items."""
+    drift: tuple[KnownDrift, ...] = ()
+    """Where mirror and PMS had come apart at the last full comparison, which repaired it."""
 
 
 async def connection_states(connection: Connection, *, tenant: str, property_id: str) -> list[ConnectionState]:
@@ -32,11 +37,17 @@ async def connection_states(connection: Connection, *, tenant: str, property_id:
                   (SELECT count(*) FROM pms.write_intent w
                     WHERE w.property = c.property AND w.system = c.system AND w.state = 'pending') AS writes_pending,
                   (SELECT count(*) FROM pms.write_intent w
-                    WHERE w.property = c.property AND w.system = c.system AND w.state = 'failed') AS writes_failed
+                    WHERE w.property = c.property AND w.system = c.system AND w.state = 'failed') AS writes_failed,
+                  (SELECT count(*) FROM pms.write_intent w
+                    WHERE w.property = c.property AND w.system = c.system AND w.state = 'by_hand') AS writes_by_hand
              FROM pms.connection c WHERE c.tenant = %s AND c.property = %s ORDER BY c.system""",
         [tenant, property_id],
     )
     return [
-        ConnectionState(**row, issues=tuple(await issues_of(connection, property_id=property_id, system=row["system"])))
+        ConnectionState(
+            **row,
+            issues=tuple(await issues_of(connection, property_id=property_id, system=row["system"])),
+            drift=tuple(await report(connection, property_id=property_id, system=row["system"])),
+        )
         for row in rows
     ]

@@ -2,11 +2,10 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import httpx
 import msgspec
@@ -15,18 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.pms import reading
-from cloud.pms.cloudbeds import emulator as cloudbeds
-from cloud.pms.cloudbeds.adapter import CloudbedsAdapter
 from cloud.pms.emulation.face import TAME, Credentials, Face, Knobs
 from cloud.pms.emulation.hotel import Hotel
 from cloud.pms.emulation.server import build
-from cloud.pms.ezee import emulator as ezee
-from cloud.pms.ezee.adapter import EzeeAdapter
-from cloud.pms.mews import emulator as mews
 from cloud.pms.mews import wire
-from cloud.pms.mews.adapter import MewsAdapter
-from cloud.pms.ohip import emulator as ohip
-from cloud.pms.ohip.adapter import OhipAdapter
 from cloud.pms.port import (
     Hint,
     ItemError,
@@ -39,14 +30,12 @@ from cloud.pms.port import (
     PmsRefusedError,
     PmsReservation,
 )
-from cloud.pms.reading import HouseTime
-from cloud.pms.stayntouch import emulator as stayntouch
-from cloud.pms.stayntouch.adapter import StayNTouchAdapter
 from cloud.stays.reservation import Housekeeping, PmsStatus
-from kit.clock import Clock, ManualClock
+from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from tests.cloud.asgi import in_process
+from tests.cloud.pms.vendors import VENDORS, Vendor
 
 JSON_LEAF = (
     st.none()
@@ -68,103 +57,6 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 NOON_MS = 1_795_003_200_000  # 2026-11-18T12:00Z
 ROOMS = ("101", "102", "201")
-VIENNA = HouseTime(ZoneInfo("Europe/Vienna"))
-Sleep = Callable[[float], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Vendor:
-    """How one vendor's adapter and emulator are made, and what it does its own way."""
-
-    face: type[Face]
-    adapter: Callable[[httpx.AsyncClient, Clock, Sleep], PmsAdapter]
-    by_day: bool
-    """It knows days of arrival and departure, no hours."""
-    refused: str
-    """What a check-out before the check-in is answered with."""
-    empty: bytes
-    """An answer without items that always goes on, where its lists can."""
-    rooms_at_once: int
-    """Calls of `rooms()` that its budget lets through at once."""
-
-
-def _mews(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
-    return MewsAdapter(
-        http, platform="http://pms.invalid/", client_token="client", access_token="access", clock=clock, sleep=sleep
-    )
-
-
-def _cloudbeds(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
-    return CloudbedsAdapter(
-        http, platform="http://pms.invalid/", api_key="access", time=VIENNA, clock=clock, sleep=sleep
-    )
-
-
-def _ohip(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
-    return OhipAdapter(
-        http,
-        platform="http://pms.invalid/",
-        client_id="client",
-        client_secret="access",
-        app_key=ohip.APP_KEY,
-        enterprise="NORTHLIGHT",
-        hotel=ohip.HOTEL,
-        external_system=ohip.EXTERNAL_SYSTEM,
-        time=VIENNA,
-        clock=clock,
-        sleep=sleep,
-    )
-
-
-def _stayntouch(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
-    return StayNTouchAdapter(
-        http,
-        platform="http://pms.invalid/",
-        auth="http://pms.invalid",
-        client_id="client",
-        client_secret="access",
-        hotel=stayntouch.HOTEL,
-        time=VIENNA,
-        clock=clock,
-        sleep=sleep,
-    )
-
-
-def _ezee(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
-    return EzeeAdapter(
-        http,
-        platform="http://pms.invalid/",
-        hotel="client",
-        auth_code="access",
-        time=VIENNA,
-        clock=clock,
-        sleep=sleep,
-    )
-
-
-VENDORS = {
-    "ezee": Vendor(ezee.Emulator, _ezee, True, "", b"", rooms_at_once=60),
-    "stayntouch": Vendor(
-        stayntouch.Emulator,
-        _stayntouch,
-        True,
-        "403: .*not Started",
-        b'{"results": [{"id": 1, "number": "1", "status": "CLEAN"}], "total_count": 99999, "access_token": "t"}',
-        rooms_at_once=4,
-    ),
-    "ohip": Vendor(ohip.Emulator, _ohip, True, "403: .*not Started", b"", rooms_at_once=39),
-    "mews": Vendor(
-        mews.Emulator, _mews, False, "403: .*not Started", b'{"Resources": [], "Cursor": "again"}', rooms_at_once=150
-    ),
-    "cloudbeds": Vendor(
-        cloudbeds.Emulator,
-        _cloudbeds,
-        True,
-        "422: .*not Started",
-        b'{"success": true, "total": 999999, "data": [{"roomID": "1", "roomName": "1"}]}',
-        rooms_at_once=2,
-    ),
-}
 
 
 @dataclass

@@ -232,6 +232,16 @@ class Hotel:
             raise Missing(f"Reservation {reservation_id} not found.")
         return found
 
+    def history(self, reservation_id: str) -> list[Reservation]:
+        """Return the states a reservation went through, one each time its state changed. Raises Missing."""
+        states: list[Reservation] = []
+        each: Reservation | None = self.reservation(reservation_id)
+        while each is not None:
+            if not states or states[-1].state != each.state:
+                states.append(each)
+            each = each.previous
+        return states[::-1]
+
     def room(self, name: str) -> Resource:
         """Return one by its name. Raises Missing."""
         for resource in self.resources.values():
@@ -240,7 +250,7 @@ class Hotel:
         raise Missing(f"Space {name} not found.")
 
     def _move(self, found: Reservation, **changes: Any) -> Reservation:  # noqa: ANN401 - fields of Reservation
-        before = Reservation(**{**vars(found), "previous": None})
+        before = Reservation(**{**vars(found), "previous": found.previous})
         for name, value in changes.items():
             setattr(found, name, value)
         found.previous = before

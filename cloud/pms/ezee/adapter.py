@@ -58,6 +58,7 @@ class EzeeAdapter:
         writes=frozenset({PmsAction.SET_ROOM_STATUS}),
         folio=False,
         early_ms=15 * 3_600_000,
+        conditions=frozenset({Housekeeping.CLEAN, Housekeeping.DIRTY}),
     )
 
     def __init__(

@@ -67,6 +67,7 @@ class MewsAdapter:
         event_queue=False,
         writes=frozenset(PmsAction),
         folio=True,
+        conditions=frozenset(Housekeeping) - {Housekeeping.PICKUP},
     )
 
     def __init__(
