@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 
 from protocols.errors import PlatformError
+from provisioning.cli.descriptor import descriptor_app
 
 ROOT = Path(__file__).resolve().parents[2]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Innkeeper: provision and rehearse a property.")
 inventory_app = typer.Typer(no_args_is_help=True, help="Check what was written down about a building.")
 app.add_typer(inventory_app, name="inventory")
+app.add_typer(descriptor_app, name="descriptor")
 
 
 @app.command()

@@ -1,0 +1,108 @@
+"""`innkeeper descriptor`: check, new, doc, emulate and import, for whoever brings a new model of device."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from protocols.errors import InvalidInputError
+
+descriptor_app: Final = typer.Typer(no_args_is_help=True, help="Descriptors: one file a model of device.")
+import_app: Final = typer.Typer(no_args_is_help=True, help="Make a descriptor of somebody else's description.")
+descriptor_app.add_typer(import_app, name="import")
+
+_File = Annotated[Path, typer.Argument(help="A descriptor, <family>/descriptors/<model>.toml.")]
+_Out = Annotated[Path | None, typer.Option("--out", help="Where to write it; standard output if not given.")]
+
+
+@descriptor_app.command("check")
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Descriptors.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Advice counts as a fault.")] = False,
+) -> None:
+    """Say whether descriptors are right; if not what is wrong, where, and what to write instead."""
+    from provisioning.descriptors import checking
+
+    wrong = False
+    for file in files:
+        verdict = checking.check(file)
+        if verdict.descriptor is None:
+            wrong = True
+            typer.echo(f"{verdict.problem}\n  fix: {verdict.fix}", err=True)
+            continue
+        typer.echo(f"{file}: right: {checking.summary(verdict.descriptor)}")
+        for each in verdict.advice:
+            typer.echo(f"  advice: {each}")
+        wrong = wrong or (strict and bool(verdict.advice))
+    raise typer.Exit(1 if wrong else 0)
+
+
+@descriptor_app.command("new")
+def new(  # noqa: PLR0917  # options
+    id: Annotated[str, typer.Option(prompt="Id, <family>/<model>")],  # noqa: A002  # the option's name
+    vendor: Annotated[str, typer.Option(prompt="Who makes it")],
+    model: Annotated[str, typer.Option(prompt="What the maker calls it")],
+    title: Annotated[str, typer.Option(prompt="What it is, in a few words")],
+    source: Annotated[str, typer.Option(prompt="Where the map is from (document, revision, table)")],
+    wire: Annotated[str, typer.Option(prompt="Wire (modbus, zigbee2mqtt, mqtt, ble_advert, opcua)")],
+    point: Annotated[list[str] | None, typer.Option(help="<capability>.<attribute>=<where>,<type>[,<scale>]")] = None,
+    more: Annotated[str | None, typer.Option(help="What the wire needs: model, encoding or object node.")] = None,
+    out: _Out = None,
+) -> None:
+    """Begin a descriptor from a few answers; what is not given is asked for."""
+    from provisioning.descriptors.beginning import Answers, begin, question_about
+    from provisioning.descriptors.text import descriptor_text
+
+    question = question_about(wire)
+    if more is None and question is not None:
+        more = typer.prompt(question)
+    points = list(point or ())
+    while not point:
+        answer = typer.prompt(
+            "A point, <capability>.<attribute>=<where>,<type>[,<scale>] (nothing: no more)",
+            default="",
+            show_default=False,
+        )
+        if not answer:
+            break
+        points.append(answer)
+    document = begin(Answers(id, vendor, model, title, source, wire, points, more or ""))
+    text, _ = descriptor_text(
+        document, [f"{vendor} {model}: {title}. Begun from a few answers: hold it against the source."]
+    )
+    _put(text, out)
+
+
+@descriptor_app.command("doc")
+def doc(file: _File, out: _Out = None) -> None:
+    """Write a model's page of documentation, in Markdown."""
+    from protocols.descriptors.descriptor import load
+    from provisioning.descriptors.page import page
+
+    _put(page(load(file)), out)
+
+
+@descriptor_app.command("emulate")
+def emulate(  # noqa: PLR0917  # options
+    file: _File,
+    port: Annotated[int | None, typer.Option(help="Modbus TCP or OPC UA port; any free one if not given.")] = None,
+    broker: Annotated[str | None, typer.Option(help="<host>:<port> of a broker to join; else one is started.")] = None,
+    name: Annotated[str, typer.Option(help="The thing's name on the broker.")] = "emulated",
+    well_behaved: Annotated[bool, typer.Option("--well-behaved", help="Nothing goes wrong.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Makes every misfortune repeatable.")] = None,
+) -> None:
+    """Run a model as a thing on a real socket, until interrupted."""
+    from provisioning.descriptors.emulation import run_emulator
+
+    raise typer.Exit(run_emulator(file, port=port, broker=broker, name=name, well_behaved=well_behaved, seed=seed))
+
+
+def _put(text: str, out: Path | None) -> None:
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    if out.exists():
+        raise InvalidInputError(str(out), "is there already: nothing is overwritten")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    typer.echo(f"{out}: written")
