@@ -10,7 +10,7 @@ from cloud.app.settings import CloudSettings, PmsSettings
 from cloud.pms.emulation.face import TAME, Credentials, Knobs, webhook
 from cloud.pms.emulation.server import build
 from cloud.pms.exchange import http_client
-from cloud.pms.mews.emulator import Emulator
+from cloud.pms.vendors import EMULATORS
 from kit.clock import SystemClock
 from kit.dice import SeededDice
 from kit.http import serving
@@ -32,7 +32,7 @@ async def emulate_pms(
     tame: bool,
     stop: asyncio.Event,
 ) -> None:
-    """Serve the Connector API until `stop` is set; says its port on standard output once it answers.
+    """Serve the wire of the connection's system until `stop` is set; says its port on standard output once it answers.
 
     Args:
         property_id: which [[pms]] connection's tokens to accept; None takes the first.
@@ -49,10 +49,14 @@ async def emulate_pms(
         push = None
         if push_to is not None:
             push = webhook(http, f"{push_to.rstrip('/')}/webhooks/pms/{read_secret(found.webhook_secret_path)}")
-        emulator = Emulator(
+        credentials = Credentials(
+            "" if found.client_token_path is None else read_secret(found.client_token_path),
+            read_secret(found.access_token_path),
+        )
+        emulator = EMULATORS[found.system](
             rooms=list(ROOMS_DEFAULT) if site_plan is None else _rooms(site_plan),
             reservations=reservations,
-            credentials=Credentials(read_secret(found.client_token_path), read_secret(found.access_token_path)),
+            credentials=credentials,
             clock=clock,
             dice=SeededDice(seed),
             push=push,

@@ -10,6 +10,7 @@ import httpx
 
 from cloud.app.down import EdgeLine, read_command_key
 from cloud.app.ingest import LINE, make_ingest
+from cloud.app.partners import pms_access
 from cloud.app.secrets import file_keys, read_secret
 from cloud.app.settings import CloudSettings, PmsSettings
 from cloud.app.timeseries import make_routes, make_store
@@ -33,7 +34,7 @@ from cloud.pms import issues
 from cloud.pms.engine import HINT_CHANNEL, PmsSync, Rhythm
 from cloud.pms.exchange import http_client
 from cloud.pms.intents import IntentWorker, IntentWriter
-from cloud.pms.mews.adapter import MewsAdapter
+from cloud.pms.vendors import make_adapter
 from cloud.privacy.sealing import Sealer
 from cloud.public.app import build
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
@@ -233,13 +234,7 @@ class _Partner:
 
 def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: httpx.AsyncClient) -> _Partner:
     log = logger("cloud.pms")
-    adapter = MewsAdapter(
-        http,
-        platform=settings.platform,
-        client_token=read_secret(settings.client_token_path),
-        access_token=read_secret(settings.access_token_path),
-        clock=clock,
-    )
+    adapter = make_adapter(settings.system, http, pms_access(settings), clock=clock)
     sync = PmsSync(
         database,
         adapter,

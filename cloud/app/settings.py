@@ -3,13 +3,14 @@
 See docs/operating/cloud.md for the whole file; every key is described here.
 """
 
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from cloud.platform.principals import StaffRole
+from cloud.pms.port import System
 from cloud.telemetry.fan_in.worker import WorkerSettings
 from protocols.errors import InvalidInputError
 
@@ -114,17 +115,29 @@ class AccessTokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[[pms]]: the PMS of one property.
 
-    `platform` is the address in front of /api/connector/v1. `poll` is how often changes are asked for whatever
-    the hints say; `overlap` how far each question reaches back before the last one; `full` how often everything
-    near now is compared. `two_way` false: we read and never write.
+    `platform` is the partner's host (what stands in front of /api/connector/v1 of Mews). `access_token_path`: the
+    property's token, api key, client secret or authentication code; `client_token_path`: our integration's token or
+    client id; `hotel`: what the partner calls the property. Which of the others a system needs, says
+    cloud/pms/vendors.py. `poll` is how often changes are asked for whatever the hints say; `overlap` how far each
+    question reaches back before the last one; `full` how often everything near now is compared. `two_way` false: we
+    read and never write.
     """
 
     property: _Name
-    system: Literal["mews"]
+    system: System
     platform: str
-    client_token_path: Path
     access_token_path: Path
     webhook_secret_path: Path
+    client_token_path: Path | None = None
+    app_key_path: Path | None = None
+    hotel: str | None = None
+    auth: str | None = None
+    enterprise: str | None = None
+    external_system: str | None = None
+    callback: str | None = None
+    zone: str | None = None
+    arrival: time = time(15)
+    departure: time = time(11)
     poll: timedelta = timedelta(seconds=30)
     overlap: timedelta = timedelta(minutes=10)
     full: timedelta = timedelta(hours=24)

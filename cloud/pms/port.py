@@ -21,6 +21,7 @@ class PmsAction(StrEnum):
     SET_ROOM_STATUS = "set_room_status"
 
 
+System = Literal["mews", "cloudbeds", "ohip", "stayntouch", "ezee"]
 HintKind = Literal["reservation", "resource"]
 ItemKind = Literal["reservation", "resource", "customer"]
 
