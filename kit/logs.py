@@ -85,6 +85,7 @@ def configure(service: str, level: str = "info", json: bool = True, stream: Text
     root.setLevel(level.upper())
     for name in TALKATIVE:
         logging.getLogger(name).setLevel("DEBUG" if level == "debug" else "WARNING")
+    logging.captureWarnings(capture=False)  # whoever replaced what shows warnings since: without this it stays replaced
     logging.captureWarnings(capture=True)
 
 

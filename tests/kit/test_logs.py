@@ -94,6 +94,17 @@ def test_the_libraries_log_through_the_same_chain() -> None:
     assert lines[0]["service"] == "edge"
 
 
+def test_warnings_are_captured_again_where_something_else_showed_them_since() -> None:
+    configure("edge", stream=io.StringIO())
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda *_args, **_words: None  # as pytest does around each test
+        stream = io.StringIO()
+        configure("edge", stream=stream)
+        warnings.simplefilter("always")
+        warnings.warn("old habit", stacklevel=1)
+    assert [line["logger"] for line in _lines(stream)] == ["py.warnings"]
+
+
 def test_an_exception_is_told_with_its_trace_and_without_its_locals() -> None:
     stream = io.StringIO()
     configure("edge", stream=stream)
