@@ -1,11 +1,14 @@
 """`innkeeper descriptor`: check, new, doc, emulate and import, for whoever brings a new model of device."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from protocols.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from provisioning.descriptors.imported import Imported
 
 descriptor_app: Final = typer.Typer(no_args_is_help=True, help="Descriptors: one file a model of device.")
 import_app: Final = typer.Typer(no_args_is_help=True, help="Make a descriptor of somebody else's description.")
@@ -95,6 +98,55 @@ def emulate(  # noqa: PLR0917  # options
     from provisioning.descriptors.emulation import run_emulator
 
     raise typer.Exit(run_emulator(file, port=port, broker=broker, name=name, well_behaved=well_behaved, seed=seed))
+
+
+@import_app.command("sunspec")
+def from_sunspec(
+    file: Annotated[Path, typer.Argument(help="A SunSpec model, model_<number>.json.")],
+    base: Annotated[int, typer.Option(help="Register of the model's ID, counted from 0, such as 40069.")],
+    vendor: Annotated[str, typer.Option(help="Who makes the thing.")] = "SunSpec Alliance",
+    out: _Out = None,
+) -> None:
+    """A SunSpec information model; what has no word here is named in the file's head."""
+    from provisioning.descriptors.sources import read_json
+    from provisioning.descriptors.sunspec import import_sunspec
+
+    _put_imported(import_sunspec(read_json(file), base=base, vendor=vendor), f"Imported from {file.name}.", out)
+
+
+@import_app.command("edgex")
+def from_edgex(
+    file: Annotated[Path, typer.Argument(help="An EdgeX device profile for Modbus, YAML or JSON.")],
+    out: _Out = None,
+) -> None:
+    """An EdgeX device profile; what could not be told is named in the file's head."""
+    from provisioning.descriptors.edgex import import_edgex
+    from provisioning.descriptors.sources import read_yaml
+
+    _put_imported(import_edgex(read_yaml(file)), f"Imported from {file.name}.", out)
+
+
+@import_app.command("exposes")
+def from_exposes(
+    file: Annotated[Path, typer.Argument(help="JSON: an entry of bridge/devices, its definition, or the whole list.")],
+    model: Annotated[str | None, typer.Option(help="Which model of the list.")] = None,
+    out: _Out = None,
+) -> None:
+    """What Zigbee2MQTT exposes; what has no word here is named in the file's head."""
+    from provisioning.descriptors.exposes import import_exposes
+    from provisioning.descriptors.sources import one_of, read_json_any
+
+    _put_imported(import_exposes(one_of(read_json_any(file), model)), f"Imported from {file.name}.", out)
+
+
+def _put_imported(found: "Imported", head: str, out: Path | None) -> None:
+    from provisioning.descriptors.text import descriptor_text
+
+    text, descriptor = descriptor_text(found.document, found.comments(head))
+    _put(text, out)
+    for each in found.left_out:
+        typer.echo(f"  left out: {each}", err=True)
+    typer.echo(f"  {len(descriptor.points)} points imported, {len(found.left_out)} notes", err=True)
 
 
 def _put(text: str, out: Path | None) -> None:

@@ -146,7 +146,7 @@ _HINTS: Final = (
     ("missing: a choice needs", "add values = [[raw, \"word\"], ...] with the device model's words"),
     ("is no bool by itself", "add values = [[raw, true], [raw, false]]"),
     ("leaves nothing of the value", "leave `scale` out for 1, or write what one raw step is worth in the unit"),
-    ("needs exactly one of register, path, node and topic", "say where the value is on the wire that [wire] names, once"),
+    ("needs exactly one of register, path, node and topic", "say once where the value is, on the wire of [wire]"),
     ("leaves the plausible range", "narrow the write rule, or widen the point's own least and most"),
     ("a number needs least and most", "add least and most to the write rule: what is never passed, whoever commands"),
     ("is no multiple of the scale", "make `step` a multiple of `scale`"),

@@ -1,0 +1,75 @@
+"""What an importer hands over: the document of a descriptor, and what could not be mapped, in words."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from protocols.device_model.capability import Capability as Capability  # noqa: PLC0414  # importers' word
+from protocols.device_model.capability import Unit, attribute
+
+_NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
+NAME_MAX: Final = 40
+
+UNITS: Final[dict[str, tuple[Unit | None, float]]] = {
+    "w": (Unit.WATT, 1), "kw": (Unit.WATT, 1000), "wh": (Unit.KILOWATT_HOUR, 0.001), "kwh": (Unit.KILOWATT_HOUR, 1),
+    "va": (Unit.VOLT_AMPERE, 1), "kva": (Unit.VOLT_AMPERE, 1000), "var": (Unit.VAR, 1), "kvar": (Unit.VAR, 1000),
+    "v": (Unit.VOLT, 1), "mv": (Unit.VOLT, 0.001), "a": (Unit.AMPERE, 1), "ma": (Unit.AMPERE, 0.001),
+    "hz": (Unit.HERTZ, 1), "pct": (Unit.PERCENT, 1), "%": (Unit.PERCENT, 1), "c": (Unit.CELSIUS, 1),
+    "°c": (Unit.CELSIUS, 1), "degc": (Unit.CELSIUS, 1), "degrees celsius": (Unit.CELSIUS, 1),
+    "celsius": (Unit.CELSIUS, 1),
+    "hpa": (Unit.KILOPASCAL, 0.1), "mbar": (Unit.KILOPASCAL, 0.1), "kpa": (Unit.KILOPASCAL, 1),
+    "pa": (Unit.KILOPASCAL, 0.001),
+    "bar": (Unit.KILOPASCAL, 100), "lx": (Unit.LUX, 1), "ppm": (Unit.PARTS_PER_MILLION, 1),
+    "µg/m³": (Unit.MICROGRAM_PER_CUBIC_METRE, 1), "mired": (Unit.MIRED, 1), "m3/h": (Unit.CUBIC_METRE_PER_HOUR, 1),
+}  # fmt: skip
+"""Units as others spell them, and what one of them is in the device model's."""
+
+
+@dataclass(slots=True)
+class Imported:
+    """A descriptor on its way. `left_out` names each thing that could not be mapped, and why."""
+
+    document: dict[str, Any]
+    left_out: list[str] = field(default_factory=list)
+    taken: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, capability: Capability, name: str, point: dict[str, Any], spelt: str) -> None:
+        """Add a point; the second of a kind gets an endpoint made of what it was called (`spelt`)."""
+        wanted = name
+        if (capability.value, wanted) in self.taken:
+            wanted = f"{name.partition(':')[0]}:{endpoint(spelt)}"
+        if (capability.value, wanted) in self.taken:
+            self.left_out.append(f"{spelt}: {capability.value}.{wanted} is there already")
+            return
+        row = attribute(capability, wanted)
+        self.taken.add((capability.value, wanted))
+        whole = {"capability": capability.value, "attribute": wanted, **point}
+        if row.unit is not None:
+            whole["unit"] = row.unit.value
+        self.document["points"].append(whole)
+
+    def comments(self, head: str) -> list[str]:
+        """Return the head of the file: where it came from, and what was left out."""
+        said = [head, "Imported, not proven: hold it against the thing, record it, then raise quality.level."]
+        if self.left_out:
+            said.append(f"Left out, {len(self.left_out)}:")
+            said += [f"- {each}" for each in self.left_out]
+        return said
+
+
+def endpoint(text: str) -> str:
+    """Return `text` as what may stand after an attribute's colon."""
+    return _NOT_IN_A_NAME.sub("_", text.lower()).strip("_")[:NAME_MAX] or "x"
+
+
+def descriptor_id(family: str, model: str) -> str:
+    """Return an id made of what a maker calls his thing."""
+    return f"{endpoint(family)}/{endpoint(model)}"
+
+
+def factor(spelt: str, wanted: Unit | None) -> float | None:
+    """Return what one `spelt` unit is in the wanted one; None if it is another quantity."""
+    unit, scale = UNITS.get(spelt.strip().lower(), (None, 1.0))
+    if wanted is None:
+        return 1.0
+    return scale if unit is wanted else None
