@@ -211,8 +211,8 @@ ANY_JSON: Final = st.recursive(
 )
 _KEYS: Final = st.sampled_from(["property", "access", "type", "unit", "features", "value_min", "value_max", "values",
     "value_on", "name", "size", "sf", "units", "attributes", "properties", "primaryTable", "valueType"])  # fmt: skip
-_WORDS: Final = st.sampled_from(["state", "temperature", "voltage", "numeric", "binary", "enum", "climate", "W", "int16",
-    "HOLDING_REGISTERS", "Int16", "brightness", "system_mode", "occupied_heating_setpoint", "V"])  # fmt: skip
+_WORDS: Final = st.sampled_from(["state", "temperature", "voltage", "numeric", "binary", "enum", "climate", "W", "V",
+    "int16", "HOLDING_REGISTERS", "Int16", "brightness", "system_mode", "occupied_heating_setpoint"])  # fmt: skip
 ALMOST: Final = st.lists(st.dictionaries(_KEYS, ANY_JSON | _WORDS | st.just(1), max_size=8) | ANY_JSON, max_size=4)
 
 
