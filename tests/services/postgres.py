@@ -50,7 +50,7 @@ def _running(folder: Path, *, durable: bool) -> Iterator[EmbeddedPostgres]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="postgres-for-tests", daemon=True)
     thread.start()
-    server = EmbeddedPostgres(folder, durable=durable, settings={"max_connections": "200"})
+    server = EmbeddedPostgres(folder, durable=durable, settings={"max_connections": "200", "max_wal_size": "256MB"})
     try:
         asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result()
         try:
