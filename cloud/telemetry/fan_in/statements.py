@@ -14,7 +14,7 @@ from cloud.telemetry.fan_in.ledger_rows import COPY_END, COPY_HEAD, COPY_RECORDS
 from cloud.telemetry.ports import BatchContext, EdgeOwner
 from protocols.device_model.identity import EdgeId
 from protocols.errors import StoreFailedError
-from protocols.link.batch import Hole
+from protocols.link.batch import OPENING_BYTES, Hole
 from protocols.link.cloud_stream import CloudStream
 from protocols.link.lanes import Lane
 from protocols.link.messages import OPENINGS_MAX, StreamMark
@@ -204,13 +204,26 @@ async def move_marks(connection: Connection, rows: Mapping[StreamKey, StreamRow]
             "chain_breaks": [each.chain_breaks for each in values],
         },
     )
-    for key, row in rows.items():
-        if row.opened:  # once in the life of an edge process
-            await execute(
-                connection,
-                "UPDATE telemetry.stream SET openings = %s WHERE (edge, incarnation, lane) = (%s, %s, %s)",
-                [list(row.openings), key[0], key[1], key[2].value],
-            )
+    # as one text of bytes each, cut by their one length: PostgreSQL has no arrays of arrays of different lengths
+    opened = [(key, row) for key, row in rows.items() if row.opened]
+    if opened:  # once in the life of an edge process; of many when a fleet comes back
+        edges, incarnations, lanes = _columns([key for key, _ in opened])
+        await execute(
+            connection,
+            """UPDATE telemetry.stream AS s
+                  SET openings = ARRAY(SELECT substring(new.openings FROM n FOR %(bytes)s)
+                                         FROM generate_series(1, length(new.openings), %(bytes)s) AS n ORDER BY n)
+                 FROM unnest(%(edge)s::text[], %(incarnation)s::bytea[], %(lane)s::text[], %(openings)s::bytea[])
+                   AS new (edge, incarnation, lane, openings)
+                WHERE (s.edge, s.incarnation, s.lane) = (new.edge, new.incarnation, new.lane)""",
+            {
+                "edge": edges,
+                "incarnation": incarnations,
+                "lane": lanes,
+                "openings": [b"".join(row.openings) for _, row in opened],
+                "bytes": OPENING_BYTES,
+            },
+        )
 
 
 async def write_notes(connection: Connection, notes: Notes, now_ms: int) -> None:
