@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edge.api.token import read_or_make_token
 from edge.app.buses import read_descriptors, site_transport
@@ -16,6 +16,7 @@ from edge.app.uplink import missing_files, read_command_key
 from edge.bridges.assembly import BrokerBuses
 from edge.bridges.mqtt.json_rules import compile_rules
 from edge.policy import document as policy_document
+from kit.clock import SystemClock
 from kit.dice import SystemDice
 from kit.files import SystemDisk
 from kit.identity import tls_client_context
@@ -23,6 +24,9 @@ from kit.settings import load
 from protocols.device_model.identity import parse_edge_id, parse_property_id
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError, PlatformError
+
+if TYPE_CHECKING:
+    from edge.doors.settings import DoorsSettings
 
 DOORS_KEYS = frozenset({"store_path", "property_ca_key_path", "door_secrets_path", "radio"})
 """doors.toml has one of these, edge.toml never."""
@@ -118,9 +122,20 @@ def _doors_problems(config: Path, environ: Mapping[str, str]) -> list[str]:
     book = _tried(lambda: DoorBook.read(settings.site_plan_path, settings.door_secrets_path), found)
     path = settings.property_ca_key_path
     ca = _tried(lambda: PropertyCa.from_document(read_secret_json(path), str(path)), found)
+    if settings.lock_systems:
+        _tried(lambda: _lock_systems(settings), found)
     if book is not None and ca is not None and ca.property_id != book.property_id:
         found.append(f"{path}: is of property {ca.property_id!r}, the site plan of {book.property_id!r}")
     return found
+
+
+def _lock_systems(settings: "DoorsSettings") -> None:
+    """Make the adapters, which connect to nothing. Raises InvalidInputError."""
+    try:
+        from edge.doors.vendors.choice import foreign_systems
+    except ModuleNotFoundError as error:
+        raise InvalidInputError("lock_systems", f"{error}: install innkeeper[locks]") from error
+    foreign_systems(settings.lock_systems, SystemClock(settings.clock_trust))
 
 
 def _tried(attempt: Callable[[], T], found: list[str]) -> T | None:

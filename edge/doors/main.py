@@ -162,8 +162,10 @@ async def run(
             log.error("doors_store_damaged", set_aside=str(store.set_aside), saved=store.saved)
         foreign: list[ForeignSystem] = []
         if settings.lock_systems:
-            from edge.doors.vendors.choice import foreign_systems  # aiohttp and the vendors' libraries: only here
-
+            try:  # aiohttp and the vendors' libraries: only here
+                from edge.doors.vendors.choice import foreign_systems
+            except ModuleNotFoundError as error:
+                raise InvalidInputError("lock_systems", f"{error}: install innkeeper[locks]") from error
             foreign = foreign_systems(settings.lock_systems, clock)
             ledger = KeyLedger(settings.vendor_keys_path or settings.store_path.with_name("vendor-keys.db"))
             if ledger.set_aside is not None:

@@ -7,14 +7,18 @@ from datetime import datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from edge.doors.vendors.august import August
 from edge.doors.vendors.http import tls
 from edge.doors.vendors.insist import insist
 from edge.doors.vendors.port import KeyMade, LockSystem, Medium, WantedKey
 from edge.doors.vendors.salto_ks import SaltoKs
+from edge.doors.vendors.salto_space import SaltoSpace
 from edge.doors.vendors.unifi_access import UnifiAccess
 from edge.doors.vendors.visionline import Visionline
+from firmware_bridges.august.emulator import AugustEmulator
 from firmware_bridges.lock_systems.misbehaviour import Knobs, Misbehaving, served
 from firmware_bridges.salto.ks_emulator import SaltoKsEmulator, seed_text
+from firmware_bridges.salto.space_emulator import SaltoSpaceEmulator
 from firmware_bridges.unifi_access.emulator import UnifiEmulator, self_signed
 from firmware_bridges.visionline.emulator import STAMP, VisionlineEmulator
 from kit.clock import ManualClock, SystemClock
@@ -274,8 +278,104 @@ async def salto_ks_bench(knobs: Knobs, seed: int, *, answer_wait_s: float = ANSW
             await emulator.misbehaving.settle()
 
 
+class SaltoSpaceEyes:
+    def __init__(self, emulator: SaltoSpaceEmulator) -> None:
+        self.emulator = emulator
+
+    @property
+    def misbehaving(self) -> Misbehaving:
+        return self.emulator.misbehaving
+
+    def live(self, grant: str) -> list[tuple[tuple[str, ...], int, int]]:
+        """A key a room: those of one window are one key; two for one room are two."""
+        windows: dict[tuple[str, str], list[str]] = {}
+        for each in self.emulator.keys.values():
+            if each.reference == grant:
+                windows.setdefault((each.start, each.end), []).append(each.room)
+        return [(tuple(sorted(rooms)), _iso_ms(start), _iso_ms(end)) for (start, end), rooms in windows.items()]
+
+    def works(self, door: str, made: KeyMade) -> bool:
+        return any(self.emulator.opens(door, each) for each in made.key.split(","))
+
+    def opened(self, door: str) -> int:
+        return 0
+
+
+@asynccontextmanager
+async def salto_space_bench(knobs: Knobs, seed: int, *, answer_wait_s: float = ANSWER_WAIT_S) -> AsyncIterator[Bench]:
+    clock = ManualClock()
+    emulator = SaltoSpaceEmulator(rooms=list(DOORS), token=SECRET, clock=clock, dice=SeededDice(seed), knobs=knobs)
+    async with served(emulator.app()) as port:
+        system = SaltoSpace(f"http://127.0.0.1:{port}", token=SECRET, clock=clock, answer_wait_s=answer_wait_s)
+        try:
+            yield Bench(system, SaltoSpaceEyes(emulator), clock)
+        finally:
+            await system.close()
+            await emulator.misbehaving.settle()
+
+
+def _keep_nothing(_token: str) -> None:
+    """The bench is shorter than any token's life."""
+
+
+class AugustEyes:
+    def __init__(self, emulator: AugustEmulator) -> None:
+        self.emulator = emulator
+
+    @property
+    def misbehaving(self) -> Misbehaving:
+        return self.emulator.misbehaving
+
+    def live(self, grant: str) -> list[tuple[tuple[str, ...], int, int]]:
+        """A PIN a lock: those of one window are one key; two at one lock are two."""
+        windows: dict[tuple[str, str], list[str]] = {}
+        for each in self.emulator.pins.values():
+            if each.last_name == grant:
+                windows.setdefault((each.start, each.end), []).append(each.lock)
+        return [(tuple(sorted(locks)), _iso_ms(start), _iso_ms(end)) for (start, end), locks in windows.items()]
+
+    def works(self, door: str, made: KeyMade) -> bool:
+        assert made.code is not None
+        return self.emulator.opens(door, made.code)
+
+    def opened(self, door: str) -> int:
+        return self.emulator.opened[door]
+
+
+@asynccontextmanager
+async def august_bench(knobs: Knobs, seed: int, *, answer_wait_s: float = ANSWER_WAIT_S) -> AsyncIterator[Bench]:
+    clock = ManualClock()
+    emulator = AugustEmulator(
+        house="house-1",
+        locks=list(DOORS),
+        api_key="brand-key",
+        token=SECRET,
+        clock=clock,
+        dice=SeededDice(seed),
+        knobs=knobs,
+    )
+    async with served(emulator.app()) as port:
+        system = August(
+            f"http://127.0.0.1:{port}",
+            house="house-1",
+            locks=DOORS,
+            api_key="brand-key",
+            token=SECRET,
+            keep_token=_keep_nothing,
+            clock=clock,
+            answer_wait_s=answer_wait_s,
+        )
+        try:
+            yield Bench(system, AugustEyes(emulator), clock)
+        finally:
+            await system.close()
+            await emulator.misbehaving.settle()
+
+
 BENCHES: dict[str, MakesBench] = {
     "unifi_access": unifi_bench,
     "visionline": visionline_bench,
     "salto_ks": salto_ks_bench,
+    "salto_space": salto_space_bench,
+    "august": august_bench,
 }

@@ -51,7 +51,8 @@ async def test_a_key_is_made_once_however_often_it_is_asked_for(bench: Bench) ->
     made = await bench.system.issue(wanted)
     again = await bench.system.issue(wanted)
     assert (made.found, again.found) == (False, True)
-    assert (made.key, made.truth) == (again.key, bench.system.abilities.issue)
+    assert made.key == again.key
+    assert {made.truth, again.truth} <= {bench.system.abilities.issue, Truth.CONFIRMED}
     assert is_as(bench, "grant-0001", (A, B), wanted.not_before_ms, wanted.not_after_ms)
     assert bench.eyes.works(A, made)
     assert bench.eyes.works(B, made)
@@ -73,7 +74,7 @@ async def test_a_longer_stay_and_another_room_change_the_one_key(bench: Bench) -
     await bench.system.issue(bench.wanted("grant-0001", (A,), until_ms=2 * HOUR_MS))
     longer = bench.wanted("grant-0001", (A,), until_ms=2 * DAY_MS)
     made = await bench.system.issue(longer)
-    assert made.found
+    assert made.found or not bench.system.abilities.changes
     assert is_as(bench, "grant-0001", (A,), longer.not_before_ms, longer.not_after_ms)
     bench.clock.advance(DAY_MS)
     assert bench.eyes.works(A, made)

@@ -76,6 +76,26 @@ def adapter(settings: LockSystemSettings, clock: Clock) -> LockSystem:
                 verify=verify,
             )
 
+        case "salto_space":
+            from edge.doors.vendors.salto_space import SaltoSpace
+
+            token = read_secret(settings.token_path)
+            return SaltoSpace(settings.url, token=token, clock=clock, answer_wait_s=wait_s, verify=verify)
+        case "august":
+            from edge.doors.vendors.august import August
+
+            return August(
+                settings.url,
+                house=settings.site or "",
+                locks=tuple(door for doors in settings.doors.values() for door in doors),
+                api_key=read_secret(settings.api_key_path),
+                token=read_secret(settings.token_path),
+                keep_token=_keeper(settings.token_path),
+                clock=clock,
+                answer_wait_s=wait_s,
+                verify=verify,
+            )
+
 
 def _medium(settings: LockSystemSettings) -> Medium:
     match settings.key_medium:
@@ -113,7 +133,7 @@ def read_secret(path: Path | None) -> str:
 
 
 def _keeper(path: Path | None) -> Callable[[str], None]:
-    """Return what keeps a newer refresh token: durable and whole, or the old one stays.
+    """Return what keeps a newer token: durable and whole, or the old one stays.
 
     Raises (when called):
         StoreFailedError: the disk refuses; the newer token must not be used.

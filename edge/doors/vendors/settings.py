@@ -12,7 +12,7 @@ import msgspec
 
 from kit.settings import check_span
 
-Kind = Literal["unifi_access", "visionline", "salto_ks"]
+Kind = Literal["unifi_access", "visionline", "salto_ks", "salto_space", "august"]
 DEADLINE_MOST: Final = timedelta(seconds=20)
 """A PMS waits no longer for a key; most callers of ours less."""
 _KEYS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
@@ -22,6 +22,8 @@ _KEYS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
         frozenset({"identity_url", "site", "client_id", "client_secret_path", "refresh_token_path"}),
         frozenset({"otp_seed_path"}),
     ),
+    "salto_space": (frozenset({"token_path"}), frozenset({"certificate_sha256"})),
+    "august": (frozenset({"site", "api_key_path", "token_path"}), frozenset()),
 }
 """For each kind: the keys that it needs, and those that it may have besides `ca_path` and the common ones."""
 _OWN: Final = frozenset[str]().union(*(needed | allowed for needed, allowed in _KEYS.values()))
@@ -29,6 +31,8 @@ _MEDIA: Final[dict[str, tuple[str, ...]]] = {
     "unifi_access": ("pin",),
     "visionline": ("card", "mobile"),
     "salto_ks": ("pin",),
+    "salto_space": ("mobile",),
+    "august": ("pin",),
 }
 
 
@@ -62,6 +66,7 @@ class LockSystemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     client_secret_path: Path | None = None
     refresh_token_path: Path | None = None
     otp_seed_path: Path | None = None
+    api_key_path: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant. Raises ValueError."""

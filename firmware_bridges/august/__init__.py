@@ -1,0 +1,1 @@
+"""August and Yale Access in the cloud, emulated: locks behind a bridge that is slow, busy or away."""
