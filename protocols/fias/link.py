@@ -95,6 +95,19 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomTold:
+    """RE from the PMS: what it says of a room's equipment. None: not said this time.
+
+    `rights`: CS, 0 barred to 3 free. `message_lamp`: ML. `do_not_disturb`: DN.
+    """
+
+    room: str
+    rights: int | None
+    do_not_disturb: bool | None
+    message_lamp: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A record that could not be taken: counted, told, and nothing else affected."""
 
@@ -102,7 +115,7 @@ class Refused:
     problem: str
 
 
-Fact = house.Fact | Came | Ended | Ordered | Overdue | NightAudit | Resynchronised | Configured | Refused
+Fact = house.Fact | Came | Ended | Ordered | Overdue | NightAudit | Resynchronised | RoomTold | Configured | Refused
 
 
 @dataclass(slots=True)
@@ -237,6 +250,8 @@ class FiasLink:
                 return [NightAudit(record.id == "NS")]
         if record.id in _GUESTS:
             return [*self.house.take(record, now_ms=now_ms)]
+        if record.id == "RE":
+            return [_room_told(record)]
         if record.id in _ORDERS:
             return self._order(record, now_ms, at)
         self.ignored += 1
@@ -296,6 +311,16 @@ class FiasLink:
         orders = tuple(each.order for each in self._orders.values())
         self._orders.clear()
         return Ended(reason, orders)
+
+
+def _room_told(record: Record) -> RoomTold:
+    """Read RE. Raises PeerProtocolError naming the field."""
+    return RoomTold(
+        record.need("RN"),
+        record.number("CS", most=3) if record.get("CS") else None,
+        record.flag("DN") if record.get("DN") else None,
+        record.flag("ML") if record.get("ML") else None,
+    )
 
 
 def _key_answer(asked: Record, status: Status, at: datetime, text: str) -> Record:

@@ -25,6 +25,7 @@ from protocols.fias.link import (
     Overdue,
     Refused,
     Resynchronised,
+    RoomTold,
     State,
 )
 from protocols.fias.orders import KeyEnd, KeyKind, KeyOrder, Status
@@ -298,3 +299,22 @@ def test_after_a_resynchronisation_we_know_what_the_pms_knows(dice: Random) -> N
     link.on_time(now_ms=2 * 10**6, at=AT)
     held = {(guest.number, room) for room in link.house.occupied() for guest in link.house.guests(room)}
     assert held == set(truth.items())
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"RN": "0412", "CS": "0", "DN": "Y"}, RoomTold("0412", 0, True, None)),
+        ({"RN": "0412", "ML": "N"}, RoomTold("0412", None, None, False)),
+    ],
+)
+def test_the_pms_tells_of_a_rooms_equipment(fields: dict[str, str], told: RoomTold) -> None:
+    link = _alive()
+    assert link.receive(Record("RE", fields), now_ms=0, at=AT) == [told]
+
+
+@pytest.mark.parametrize("fields", [{"CS": "1"}, {"RN": "1", "CS": "4"}, {"RN": "1", "DN": "maybe"}])
+def test_equipment_that_cannot_be_is_refused_by_name(fields: dict[str, str]) -> None:
+    link = _alive()
+    [fact] = link.receive(Record("RE", fields), now_ms=0, at=AT)
+    assert isinstance(fact, Refused)
