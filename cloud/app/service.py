@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,8 +26,11 @@ from cloud.kit.database import Database
 from cloud.kit.leadership import lead
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
+from cloud.payments.payments import Payments
+from cloud.payments.stripe.adapter import StripePayments
 from cloud.platform.passwords import Passwords
 from cloud.platform.principals import AccessToken, Principal, Principals, Role
+from cloud.platform.properties import property_by_id
 from cloud.platform.rates import RateLimits
 from cloud.platform.sign_in import SignIn
 from cloud.pms import issues
@@ -40,6 +43,7 @@ from cloud.public.app import build
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
+from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
 from cloud.public.reader import PropertyReader
 from cloud.public.routes import Services, api
 from cloud.public.sign_in_routes import SignInServices, sign_in_routes
@@ -61,6 +65,7 @@ from protocols.errors import StoreFailedError
 
 WATCH_S: Final = 2.0
 SWEEP_S: Final = 60.0
+SETTLE_S: Final = 15.0
 
 
 def access_tokens(settings: CloudSettings) -> list[AccessToken]:
@@ -114,7 +119,23 @@ async def run(
         database, clock=clock, patience=Patience(settings.link.silent_after, settings.link.offline_after)
     )
     sealer = Sealer(None if settings.privacy is None else file_keys(settings.privacy, dice=dice), dice=dice)
-    sessions = Sessions(database, sealer, clock=clock, dice=dice)
+    payments = Payments(
+        database,
+        {
+            each.property: StripePayments(http, platform=each.platform, secret_key=read_secret(each.secret_key_path))
+            for each in settings.payments
+        },
+        clock=clock,
+        dice=dice,
+    )
+    sessions = Sessions(database, sealer, clock=clock, dice=dice, deposits=payments)
+    paying = PaymentServices(
+        database,
+        payments,
+        sessions,
+        {each.property: read_secret(each.webhook_secret_path) for each in settings.payments},
+        clock,
+    )
     registrations = Registrations(database, sessions, clock=clock, states=settings.registration.states())
     services = Services(
         database=database,
@@ -162,6 +183,8 @@ async def run(
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, dice)),
                 sign_in_routes(signing),
                 make_routes(store, database, hub, gate, clock=clock),
+                payment_routes(paying),
+                payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),
                 pms_webhook([each.hook for each in partners]),
                 *operations_routes(health, metrics),
@@ -187,6 +210,10 @@ async def run(
                 supervisor.start(job, functools.partial(lead, settings.database.dsn, job, work))
             seeing_off = acting_as(system("departures"), functools.partial(leaving.run, hub))
             supervisor.start("departures", lambda: lead(settings.database.dsn, "departures", seeing_off))
+            if settings.payments:
+                settling = functools.partial(_settle, payments, database, [each.property for each in settings.payments])
+                looking = acting_as(system("payments"), settling)
+                supervisor.start("payments", lambda: lead(settings.database.dsn, "payments", looking))
             forgetting = acting_as(system("checkin-sweep"), functools.partial(_sweep, sessions))
             supervisor.start("checkin-sweep", lambda: lead(settings.database.dsn, "checkin-sweep", forgetting))
             keeping = acting_as(UPKEEP, upkeep.run)
@@ -245,6 +272,15 @@ def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: h
     )
     hook = Hook(read_secret(settings.webhook_secret_path), sync)
     return _Partner(hook, IntentWorker(database, adapter, sync, clock=clock, log=log))
+
+
+async def _settle(payments: Payments, database: Database, properties: Sequence[str]) -> None:
+    """Learn what became of payments that nobody was told of."""
+    while True:
+        async with database.transaction() as connection:
+            found = [await property_by_id(connection, each) for each in properties]
+        await payments.settle_due({each.id: each for each in found if each is not None})
+        await asyncio.sleep(SETTLE_S)
 
 
 async def _sweep(sessions: Sessions) -> None:

@@ -155,6 +155,18 @@ class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     paths: dict[_Name, Path]
 
 
+class PaymentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[[payments]]: the Stripe account of one property: its secret key, and the secret of its webhook endpoint.
+
+    The endpoint is POST /webhooks/payments/<property>; `platform` is another address only for an emulator.
+    """
+
+    property: _Name
+    secret_key_path: Path
+    webhook_secret_path: Path
+    platform: str = "https://api.stripe.com"
+
+
 class RegistrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[registration]: `states_path` is a JSON object with the authority's nine-digit code of each state, by alpha-3."""
 
@@ -196,6 +208,7 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_tokens: tuple[AccessTokenSettings, ...] = ()
     pms: tuple[PmsSettings, ...] = ()
     privacy: PrivacySettings | None = None
+    payments: tuple[PaymentSettings, ...] = ()
     registration: RegistrationSettings = RegistrationSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

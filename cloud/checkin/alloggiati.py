@@ -2,8 +2,9 @@
 
 Source: the service's published record layout ("tracciato record"), 168 characters a row: type 2, arrival 10, days 2,
 surname 50, given names 30, sex 1, birth 10, place of birth 9, its province 2, state of birth 9, citizenship 9, kind of
-document 5, its number 20, place of issue 9. Rows are divided by CR LF. States and places are codes of the service's own tables, which
-change: the operator hands them in. Who cannot be reported is named with the reason, never filled in by guessing.
+document 5, its number 20, place of issue 9. Rows are divided by CR LF. States and places are codes of the service's
+own tables, which change: the operator hands them in. Who cannot be reported is named with
+the reason, never filled in by guessing.
 """
 
 from collections.abc import Mapping, Sequence

@@ -42,7 +42,8 @@ permit (
 permit (
     principal in Role::"staff",
     action in [
-        Action::"checkin.use", Action::"checkin.assist", Action::"checkin.people", Action::"stay.invite"
+        Action::"checkin.use", Action::"checkin.assist", Action::"checkin.people", Action::"stay.invite",
+        Action::"payment.manage"
     ],
     resource is Property
 ) when { principal.every_property || principal.properties.contains(resource.id) };

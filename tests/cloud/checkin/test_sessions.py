@@ -1,5 +1,6 @@
 """The check-in session over HTTP: a guest with a link, staff who take over, and what neither can get around."""
 
+import json
 from typing import Any
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 
 from cloud.kit.database import execute, fetch_all
 from cloud.kit.times import at
+from cloud.payments.stripe.signature import sign
 from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation, RoomCondition
 from cloud.stays.stays import set_conditions, stay_id, upsert_reservations
 from protocols.device_model.command import Phase
@@ -15,7 +17,7 @@ from protocols.policy.check_in import CheckInPolicy, Deposit, StepKind
 from tests.cloud.checkin.zones import passport
 from tests.cloud.edges import done
 from tests.cloud.houses import AURORA, DAY_MS, HOUR_MS, NOW_MS, PLACE, reservation
-from tests.cloud.public.conftest import Site
+from tests.cloud.public.conftest import WEBHOOK_SECRET, Site
 from tests.cloud.public.conftest import site as site
 
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("CHK-02")]
@@ -327,9 +329,11 @@ async def test_keys_that_the_house_refused_are_not_called_given(desk: Desk) -> N
     assert (known["state"], known["steps"][-1]["state"]) == ("open", "open")
 
 
-async def test_a_deposit_without_a_payment_provider_is_the_desks(desk: Desk) -> None:
-    await desk.policy(CheckInPolicy(v=1, jurisdiction="AUT", steps=(StepKind.PAYMENT, *check_in.LAST),
-                                    deposit=Deposit("EUR", 5_000)))  # fmt: skip
+PAID = CheckInPolicy(v=1, jurisdiction="AUT", steps=(StepKind.PAYMENT, *check_in.LAST), deposit=Deposit("EUR", 5_000))
+
+
+async def test_a_deposit_may_be_taken_at_the_desk(desk: Desk) -> None:
+    await desk.policy(PAID)
     guest = await desk.link()
     begun = await desk.post(f"{HERE}/session", {}, guest)
     assert begun.json()["deposit"] == {"currency": "EUR", "minor": 5_000}
@@ -337,3 +341,36 @@ async def test_a_deposit_without_a_payment_provider_is_the_desks(desk: Desk) -> 
     body = {"step": "payment", "subject": "party", "reason": "cash at the desk"}
     await desk.post(f"{HERE}/session/waivers", body, desk.site.as_("staff"))
     assert (await desk.keys(guest)).status_code == 200
+
+
+@pytest.mark.requirement("PAY-01")
+@pytest.mark.requirement("CHK-08")
+async def test_a_deposit_by_card_with_the_bank_asking_and_its_event_signed(desk: Desk) -> None:
+    await desk.policy(PAID)
+    guest, staff, stripe = await desk.link(), desk.site.as_("staff"), desk.site.stripe
+    asks = {"payment_method": "pm_card_threeDSecure2Required", "idempotency_key": "a"}
+    assert (await desk.post(f"{HERE}/session/payment", asks, guest)).json()["reason"] == "no_deposit"
+    await desk.post(f"{HERE}/session", {}, guest)
+    number = await desk.post(f"{HERE}/session/payment", {**asks, "payment_method": "4242424242424242"}, guest)
+    assert number.status_code == 400
+    asked = (await desk.post(f"{HERE}/session/payment", asks, guest)).json()
+    assert (asked["state"], asked["client_secret"] is not None) == ("needs_guest", True)
+    [intent] = stripe.intents
+    stripe.guest_confirms(intent)
+    event = json.dumps({"data": {"object": {"object": "payment_intent", "id": intent}}}).encode()
+    where = "/webhooks/payments/aurora"
+    forged = {"Stripe-Signature": sign(event, "whsec_wrong", at_s=NOW_MS // 1_000)}
+    assert (await desk.site.http.post(where, content=event, headers=forged)).status_code == 400
+    assert (await desk.site.http.post("/webhooks/payments/nowhere", content=event)).status_code == 404
+    assert states(await desk.site.http.get(f"{HERE}/session", headers=guest))["payment", "party"] == "open"
+    signed = {"Stripe-Signature": sign(event, WEBHOOK_SECRET, at_s=NOW_MS // 1_000)}
+    for _ in range(2):
+        assert (await desk.site.http.post(where, content=event, headers=signed)).status_code == 200
+    assert states(await desk.site.http.get(f"{HERE}/session", headers=guest))["payment", "party"] == "done"
+    assert (await desk.keys(guest)).status_code == 200
+    [payment] = (await desk.site.http.get(f"{HERE}/payments", headers=staff)).json()["payments"]
+    took = await desk.post(f"{HERE}/payments/{payment['id']}/capture", {"minor": 900, "idempotency_key": "m"}, staff)
+    assert (took.json()["state"], took.json()["captured"]) == ("captured", 900)
+    more = await desk.post(f"{HERE}/payments/{payment['id']}/refund", {"minor": 901, "idempotency_key": "m"}, staff)
+    assert (more.status_code, more.json()["reason"]) == (409, "amount_too_large")
+    assert (await desk.post(f"{HERE}/payments/p-x/release", {"idempotency_key": "m"}, staff)).status_code == 404

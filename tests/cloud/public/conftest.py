@@ -17,6 +17,9 @@ from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
 from cloud.kit.database import Database
 from cloud.kit.notify import NotificationHub
+from cloud.payments.payments import Payments
+from cloud.payments.stripe.adapter import StripePayments
+from cloud.payments.stripe.emulator import TAME, StripeEmulator
 from cloud.platform.principals import AccessToken, Principal, Principals, Role
 from cloud.pms.engine import PmsSync, Rhythm
 from cloud.pms.mews.adapter import MewsAdapter
@@ -26,6 +29,7 @@ from cloud.public.app import build
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
+from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
 from cloud.public.reader import PropertyReader
 from cloud.public.routes import Services, api
 from cloud.public.stream import live
@@ -41,6 +45,7 @@ from tests.cloud.asgi import in_process
 from tests.cloud.edges import FakeEdges
 from tests.cloud.houses import AURORA, BOREALIS, NOW_MS, open_house
 
+WEBHOOK_SECRET = "whsec_test"
 HOOK = "hook-secret-0123456789abcdef0123"
 
 
@@ -61,6 +66,7 @@ class Site:
     clock: ManualClock
     web: Path
     sessions: Sessions
+    stripe: StripeEmulator
 
     def as_(self, name: str) -> dict[str, str]:
         """Return the headers of a principal: viewer, staff, admin (of Northlight), other (of Southwind), narrow."""
@@ -90,7 +96,12 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
     patience = Patience(timedelta(seconds=30), timedelta(minutes=5))
     reader = PropertyReader(database, clock=clock, patience=patience)
     sealer = Sealer(FileKeys({"test": bytes(32)}, dice=SystemDice()), dice=SystemDice())
-    sessions = Sessions(database, sealer, clock=clock, dice=SystemDice())
+    stripe = StripeEmulator("sk_test", SeededDice(1), TAME)
+    till = httpx.AsyncClient(transport=stripe.transport())
+    provider = StripePayments(till, platform="http://stripe.invalid", secret_key="sk_test")
+    payments = Payments(database, {AURORA.id: provider}, clock=clock, dice=SeededDice(2))
+    sessions = Sessions(database, sealer, clock=clock, dice=SystemDice(), deposits=payments)
+    paying = PaymentServices(database, payments, sessions, {AURORA.id: WEBHOOK_SECRET}, clock)
     registrations = Registrations(database, sessions, clock=clock, states={"AUT": "1" * 9, "DEU": "2" * 9})
     services = Services(database, reader, commands, CheckInDesk(database, commands, clock=clock), sessions, clock)
     async with httpx.AsyncClient() as partner:
@@ -103,6 +114,8 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
             [
                 api(services),
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, SystemDice())),
+                payment_routes(paying),
+                payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),
                 pms_webhook([Hook(HOOK, sync)]),
                 *operations_routes(Health(clock), Metrics("test")),
@@ -111,4 +124,4 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
         )
         transport = in_process(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://cloud.test") as http:
-            yield Site(app, http, database, hub, edges, clock, tmp_path / "dist", sessions)
+            yield Site(app, http, database, hub, edges, clock, tmp_path / "dist", sessions, stripe)

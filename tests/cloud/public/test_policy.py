@@ -63,6 +63,11 @@ WRITTEN: Final = {
     ("GET", f"{P}/stays/{{stay_id:str}}/session/people"): STAFF,
     ("GET", f"{P}/stays/{{stay_id:str}}/session/guests/{{slot:str}}/card"): STAFF,
     ("GET", f"{P}/registrations/{{day:str}}"): STAFF,
+    ("POST", f"{P}/stays/{{stay_id:str}}/session/payment"): GUEST,
+    ("GET", f"{P}/stays/{{stay_id:str}}/payments"): STAFF,
+    ("POST", f"{P}/stays/{{stay_id:str}}/payments/{{payment_id:str}}/capture"): STAFF,
+    ("POST", f"{P}/stays/{{stay_id:str}}/payments/{{payment_id:str}}/release"): STAFF,
+    ("POST", f"{P}/stays/{{stay_id:str}}/payments/{{payment_id:str}}/refund"): STAFF,
     ("POST", f"{P}/stays/{{stay_id:str}}/check-out"): STAFF,
     ("POST", f"{P}/rooms/{{room_id:str}}/commands"): STAFF,
     ("GET", f"{P}/records"): ADMIN,
@@ -84,7 +89,8 @@ WRITTEN: Final = {
 }
 OPEN_ONES: Final = {
     ("GET", "/"), ("GET", "/{path:path}"), ("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"),
-    ("GET", "/sign-in"), ("POST", "/webhooks/pms/{secret:str}"), ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/token"),
+    ("GET", "/sign-in"), ("POST", "/webhooks/pms/{secret:str}"), ("POST", "/webhooks/payments/{hotel:str}"),
+    ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/token"),
 }  # fmt: skip
 STAFF_ROLES: Final = (Role.VIEWER, Role.STAFF, Role.ADMIN)
 BOUND: Final = {"/api/v1/audit", "/api/v1/accounts", "/api/v1/api-clients"}
@@ -163,6 +169,7 @@ async def test_the_gate_asks_the_policies(site: Site) -> None:
             ("command_id", "c"),
             ("slot", "g1"),
             ("day", "2026-11-18"),
+            ("payment_id", "p-1"),
         ):
             asked = asked.replace(f"{{{name}:str}}", value)
         for role in STAFF_ROLES:

@@ -1,0 +1,1 @@
+"""Stripe: an adapter on its wire, its webhook signature, and an emulator that misbehaves."""

@@ -1,0 +1,249 @@
+"""The routes of payments: a guest's deposit by the provider's token, what staff does with it, the provider's hints."""
+
+import json
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Request, Response, Router, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, JSONBody
+
+from cloud.checkin.sessions import Sessions
+from cloud.kit.acting import acting, system
+from cloud.kit.database import Database
+from cloud.payments.payments import Payment, Payments
+from cloud.payments.port import PaymentRefusedError
+from cloud.payments.stripe.signature import verify
+from cloud.platform.access_policy import ACTION
+from cloud.platform.principals import Principal
+from cloud.platform.properties import Property, property_by_id
+from cloud.public.gate import absent, property_for
+from cloud.public.reader import WallClock
+from cloud.public.strict import strict_body
+from cloud.stays.listing import stay_by_id
+from kit.http import OPEN, ProblemError
+from protocols.errors import InvalidInputError, LinkLostError, PeerProtocolError, ReplyTimeoutError
+
+BODY_BYTES_MOST: Final = 8 * 1024
+EVENT_BYTES_MOST: Final = 256 * 1024
+_HEARD: Final = system("payment-event")
+_STAY: Final = "/properties/{property_id:str}/stays/{stay_id:str}"
+_ONE: Final = _STAY + "/payments/{payment_id:str}"
+_MANAGE: Final = {ACTION: "payment.manage"}
+_Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,80}(?![\s\S])")]
+_Minor = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+
+Call = Request[Principal, Any, Any]
+
+
+class DepositRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The guest's card as a token of the payment provider; never the card itself."""
+
+    payment_method: Annotated[str, msgspec.Meta(min_length=4, max_length=100)]
+    idempotency_key: _Key
+
+
+class AmountRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """So much, in minor units of the payment's currency."""
+
+    minor: _Minor
+    idempotency_key: _Key
+
+
+class ReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Let go all that is held."""
+
+    idempotency_key: _Key
+
+
+class PaymentState(msgspec.Struct, frozen=True):
+    """A payment; amounts in minor units. `client_secret` is for the provider's own script, while the bank asks."""
+
+    id: str
+    state: str
+    currency: str
+    minor: int
+    captured: int
+    refunded: int
+    failure: str | None
+    client_secret: str | None
+
+
+class PaymentStates(msgspec.Struct, frozen=True):
+    """The payments of a stay."""
+
+    payments: list[PaymentState]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentServices:
+    """What the routes stand on; `secrets` are the webhook secrets by property."""
+
+    database: Database
+    payments: Payments
+    sessions: Sessions
+    secrets: Mapping[str, str]
+    clock: WallClock
+
+
+def payment_routes(services: PaymentServices) -> Router:
+    """Return the routes for callers."""
+
+    async def place_of(caller: Principal, property_id: str, stay_id: str) -> Property:
+        async with services.database.snapshot() as connection:
+            found = await property_for(connection, caller, property_id)
+            stay = await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id)
+        if stay is None:
+            raise absent()
+        return found
+
+    async def own(caller: Principal, property_id: str, stay_id: str, payment_id: str) -> Property:
+        found = await place_of(caller, property_id, stay_id)
+        if payment_id not in {each.id for each in await services.payments.of_stay(found, stay_id)}:
+            raise absent()
+        return found
+
+    @post(
+        _STAY + "/session/payment",
+        status_code=200,
+        summary="Hold the deposit of a check-in",
+        opt={ACTION: "checkin.use"},
+    )
+    async def deposit(
+        request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[DepositRequest]
+    ) -> PaymentState:
+        found = await place_of(request.user, property_id, stay_id)
+        known = await services.sessions.read(found, stay_id)
+        if known is None or known.session.state != "open" or known.session.policy.deposit is None:
+            raise ProblemError(409, "No deposit is asked for here.", kind="no_deposit", reason="no_deposit")
+        wanted = known.session.policy.deposit
+        return await _answered(
+            services.payments.hold(
+                found,
+                stay=stay_id,
+                purpose=known.session.id,
+                currency=wanted.currency,
+                minor=wanted.minor,
+                method=data.payment_method,
+                key=f"{known.session.id}:{data.idempotency_key}",
+                by=request.user.name,
+            )
+        )
+
+    @get(_STAY + "/payments", summary="The payments of a stay", opt=_MANAGE)
+    async def listed(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> PaymentStates:
+        found = await place_of(request.user, property_id, stay_id)
+        return PaymentStates([_view(each) for each in await services.payments.of_stay(found, stay_id)])
+
+    @post(_ONE + "/capture", status_code=200, summary="Take what is held, or part of it", opt=_MANAGE)
+    async def capture(
+        request: Call,
+        property_id: FromPath[str],
+        stay_id: FromPath[str],
+        payment_id: FromPath[str],
+        data: JSONBody[AmountRequest],
+    ) -> PaymentState:
+        found = await own(request.user, property_id, stay_id, payment_id)
+        return await _answered(services.payments.capture(found, payment_id, minor=data.minor, key=data.idempotency_key))
+
+    @post(_ONE + "/release", status_code=200, summary="Let go what is held", opt=_MANAGE)
+    async def release(
+        request: Call,
+        property_id: FromPath[str],
+        stay_id: FromPath[str],
+        payment_id: FromPath[str],
+        data: JSONBody[ReleaseRequest],
+    ) -> PaymentState:
+        found = await own(request.user, property_id, stay_id, payment_id)
+        return await _answered(services.payments.release(found, payment_id, key=data.idempotency_key))
+
+    @post(_ONE + "/refund", status_code=200, summary="Give back of what was taken", opt=_MANAGE)
+    async def refund(
+        request: Call,
+        property_id: FromPath[str],
+        stay_id: FromPath[str],
+        payment_id: FromPath[str],
+        data: JSONBody[AmountRequest],
+    ) -> PaymentState:
+        found = await own(request.user, property_id, stay_id, payment_id)
+        return await _answered(services.payments.refund(found, payment_id, minor=data.minor, key=data.idempotency_key))
+
+    return Router(
+        "/api/v1",
+        route_handlers=[deposit, listed, capture, release, refund],
+        request_max_body_size=BODY_BYTES_MOST,
+        before_request=strict_body,
+    )
+
+
+def payment_webhook(services: PaymentServices) -> HTTPRouteHandler:
+    """Return where the provider pushes its events: a signature tells them from inventions, and they are hints."""
+
+    @post(
+        "/webhooks/payments/{hotel:str}",
+        opt={OPEN: True},
+        status_code=200,
+        request_max_body_size=EVENT_BYTES_MOST,
+        include_in_schema=False,
+        name="payment-webhook",
+    )
+    async def heard(request: Request[Any, Any, Any], hotel: FromPath[str]) -> Response[bytes]:
+        secret = services.secrets.get(hotel)
+        if secret is None:
+            raise absent()
+        body = await request.body()
+        signed = request.headers.get("stripe-signature", "")
+        try:
+            verify(body, signed, secret, now_s=services.clock.wall_ms() // 1_000)
+        except PeerProtocolError as error:
+            raise InvalidInputError("Stripe-Signature", str(error)) from error
+        charge = _named(body)
+        if charge is not None:
+            with acting(_HEARD):
+                async with services.database.transaction() as connection:
+                    place = await property_by_id(connection, hotel)
+                if place is not None:
+                    try:
+                        await services.payments.heard(place, charge)
+                    except (LinkLostError, ReplyTimeoutError, PeerProtocolError) as error:
+                        raise ProblemError(503, "come again: the payment cannot be read now", retryable=True) from error
+        return Response(b"OK", media_type="text/plain")
+
+    return heard
+
+
+def _named(body: bytes) -> str | None:
+    """Return the payment that an event is about; None: about something else."""
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError("body", "is no JSON") from error
+    match event:
+        case {"data": {"object": {"object": "payment_intent", "id": str() as id_}}}:
+            return id_
+        case {"data": {"object": {"payment_intent": str() as id_}}}:
+            return id_
+        case _:
+            return None
+
+
+async def _answered(asked: Awaitable[Payment]) -> PaymentState:
+    try:
+        return _view(await asked)
+    except PaymentRefusedError as error:
+        raise ProblemError(409, str(error), kind="payment_refused", reason=error.code) from error
+    except (LinkLostError, PeerProtocolError) as error:
+        detail = "The payment provider cannot be asked at the moment; nothing was done."
+        raise ProblemError(503, detail, kind="provider_away", retryable=True) from error
+    except ReplyTimeoutError as error:
+        detail = "The payment provider has not answered; ask again with the same key."
+        raise ProblemError(504, detail, kind="unanswered", retryable=True, may_have_taken_effect=True) from error
+
+
+def _view(payment: Payment) -> PaymentState:
+    return PaymentState(
+        payment.id, payment.state.value, payment.currency, payment.minor, payment.captured, payment.refunded,
+        payment.failure, payment.client_secret,
+    )  # fmt: skip
