@@ -25,12 +25,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             from edge.app.doors import main as doors_main
 
             return doors_main(arguments.config, os.environ)
+        if command == "rules-dry-run":
+            return _rules_dry_run(arguments, os.environ)
         if command == "verify-log":
             return _verify_log(arguments)
         if command == "doors-status":
             from edge.app.doors_status import main as doors_status
 
             return doors_status(arguments.config, os.environ)
+        if command == "doors-reset-clock":
+            from edge.app.doors_reset_clock import main as reset_clock
+
+            return reset_clock(arguments.config, os.environ, by=arguments.by, reason=arguments.reason)
         return _run(arguments.config, os.environ)
     except KeyboardInterrupt:
         return FAILED
@@ -62,6 +68,29 @@ def _verify_log(arguments: argparse.Namespace) -> int:
     )
 
 
+def _rules_dry_run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from edge.app.rules_dry_run import run
+    from kit.clock import SystemClock
+    from kit.dice import SystemDice
+
+    try:
+        run(
+            arguments.config,
+            arguments.policy,
+            arguments.begins,
+            arguments.ends,
+            environ,
+            clock=SystemClock(trust="host"),
+            dice=SystemDice(),
+            say=lambda line: sys.stdout.write(f"{line}\n"),
+        )
+    except (InvalidInputError, UnsupportedVersionError) as error:
+        return _say(WRONG_CONFIGURATION, error)
+    except PlatformError as error:
+        return _say(FAILED, error)
+    return 0
+
+
 def _check(config: Path, environ: Mapping[str, str]) -> int:
     from edge.app.check_config import problems
 
@@ -89,11 +118,22 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=says, description=says)
         command.add_argument("--config", type=Path, required=True, help="edge.toml; for doors, doors.toml")
+    says = "undo what the doors signed while the host's clock was far ahead; the clock must be right again"
+    reset = commands.add_parser("doors-reset-clock", help=says, description=says)
+    reset.add_argument("--config", type=Path, required=True, help="doors.toml")
+    reset.add_argument("--by", required=True, help="your name, for the record")
+    reset.add_argument("--reason", required=True, help="what happened, for the record")
     says = "prove that the record log is what was written; exit status 0: it is, 1: it is not, 2: it cannot be read"
     verify = commands.add_parser("verify-log", help=says, description=says)
     verify.add_argument("folder", type=Path, help="the folder `log` in `data_dir`; a running edge is not disturbed")
     verify.add_argument("--key", type=Path, action="append", default=[], help="public key of the signed heads, PEM")
     verify.add_argument("--head", type=Path, action="append", default=[], help="a signed head that was kept elsewhere")
+    says = "live the recorded days under another room policy, and tell what would have been otherwise"
+    dry_run = commands.add_parser("rules-dry-run", help=says, description=says)
+    dry_run.add_argument("--config", type=Path, required=True, help="edge.toml; a running edge is not disturbed")
+    dry_run.add_argument("--policy", type=Path, required=True, help="the room policy to try")
+    dry_run.add_argument("--from", dest="begins", required=True, help="date, or date and time, in the property's zone")
+    dry_run.add_argument("--to", dest="ends", required=True, help="likewise; not part of it")
     return parser
 
 

@@ -205,6 +205,15 @@ class DoorsClient:
         status: dict[str, Any] = await self._line.ask("status", {})
         return status
 
+    async def reset_clock(self, by: str, reason: str) -> dict[str, Any]:
+        """Undo what a clock years ahead has signed (edge/doors/clock_reset.py); return what that was.
+
+        Raises:
+            InvalidInputError: nothing to undo. ClockUnsoundError: the clock is not mended. Else as `issue`.
+        """
+        done: dict[str, Any] = await self._line.ask("reset_clock", {"by": by, "reason": reason})
+        return done
+
     async def metrics(self) -> str:
         """Return the doors' metrics in Prometheus' text form."""
         text: str = await self._line.ask("metrics", {})

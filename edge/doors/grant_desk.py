@@ -14,7 +14,7 @@ import msgspec
 from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.errors import ClockUnsoundError, StayEndedError
 from edge.doors.issuers import Issuer, Issuers, SoundTime
-from edge.doors.store import DoorStore, IssuedGrant, PendingBump
+from edge.doors.store import DoorStore, IssuedGrant, PendingBump, StoredStay
 from kit.clock import Clock
 from kit.dice import Dice
 from protocols.device_model.identity import RoomId
@@ -117,18 +117,19 @@ class GrantDesk:
         if known is not None and known.ended_at_ms is not None:
             raise StayEndedError(f"stay {stay} has ended at the doors")
         earlier = self._store.latest_grant(stay, phone)
+        overtaken = known is not None and self._overtaken(known, numbers, at_s)
         flags = GrantFlag.JOIN if join else NO_FLAGS
         if earlier is not None and known is not None and earlier.generation == known.generation:
             flags = earlier.flags  # the same phone asks again: it stays what it was
             same = (earlier.rooms, earlier.zones, earlier.wanted_until_s) == (numbers, zones, wanted_until_s)
-            if same and earlier.not_before_s <= begins_s and self._lasts(earlier, at_s):
+            if same and not overtaken and earlier.not_before_s <= begins_s and self._lasts(earlier, at_s):
                 return self._bundle(earlier)
         joins = known is not None and bool(flags & GrantFlag.JOIN)
         if known is not None and joins and not set(numbers) <= set(known.rooms):
             raise InvalidInputError("rooms", f"{list(rooms)}: a joiner gets rooms of the stay, no others")
         stays_put = known is not None and known.rooms == numbers
         ousts = replaces and (earlier is None or known is None or earlier.generation != known.generation)
-        if known is not None and (joins or (stays_put and not ousts)):
+        if known is not None and not overtaken and (joins or (stays_put and not ousts)):
             generation = known.generation
         else:
             generation = generations.following(self._store.highest(numbers), at_s)
@@ -221,6 +222,16 @@ class GrantDesk:
         if len({door.number for door in doors}) > ROOMS_MOST:
             raise InvalidInputError("rooms", f"more than {ROOMS_MOST} doors in one grant")
         return doors
+
+    def _overtaken(self, known: StoredStay, numbers: tuple[int, ...], at_s: int) -> bool:
+        """Whether a lock has gone on to a later generation though nobody else is in the room now.
+
+        A guest put into a taken room by mistake and moved on, or a store restored from a copy, leaves the guest in
+        house with a generation that no lock takes any more, and asking again must help him. While somebody else is in
+        the room it does not: a silent renewal must not put him out.
+        """
+        reached = max(self._store.lock(door.lock_id).generation for door in self._book.of_numbers(frozenset(numbers)))
+        return reached > known.generation and not self._store.is_taken(numbers, known, at_s)
 
     def _lasts(self, earlier: IssuedGrant, at_s: int) -> bool:
         """Whether a grant reaches to the end of its stay, or far enough for a phone that goes off line now."""

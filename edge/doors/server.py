@@ -9,12 +9,14 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from prometheus_client import Counter, Histogram
 
+from edge.doors.clock_reset import reset_clock
 from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.issuers import Issuers, SoundTime
@@ -121,6 +123,13 @@ class LocksArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
 
 
+class ResetClockArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `reset_clock`: who says so, and why."""
+
+    by: str
+    reason: str
+
+
 class NoArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No arguments."""
 
@@ -158,6 +167,7 @@ class DoorsServer:
             "locks": self._locks,
             "events": self._events,
             "ack": self._ack,
+            "reset_clock": self._reset_clock,
             "metrics": self._render,
         }
         if keys is not None:
@@ -402,6 +412,13 @@ class DoorsServer:
         if asked.epoch != self._store.epoch.hex():
             raise InvalidInputError("epoch", f"{asked.epoch[:40]!r} is not the life of this store")
         self._store.forget_events(asked.up_to)
+
+    async def _reset_clock(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        asked = msgspec.convert(args, ResetClockArgs)
+        done = reset_clock(store=self._store, book=self._book, clock=self._clock, by=asked.by, reason=asked.reason)
+        self._log.error("doors_clock_reset", by=asked.by, reason=asked.reason, **asdict(done))
+        self._sync.changed.set()
+        return asdict(done)
 
     async def _status(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
         msgspec.convert(args, NoArgs)

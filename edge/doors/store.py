@@ -233,6 +233,52 @@ class DoorStore:
         """The latest wall time at which anything was signed."""
         return int(self._one("SELECT high_water_ms FROM life")[0])
 
+    def lower_marks(
+        self, at_ms: int, latest: int, events: Sequence[tuple[Mapping[str, Any], int | None]]
+    ) -> tuple[int, int, int]:
+        """Undo what a clock years ahead left behind: the one call that lets marks fall.
+
+        Rooms beyond the generation `latest` fall to what is left here, grants dated beyond `at_ms` are forgotten and
+        their open stays are as if new, bumps waiting there become the one after what the lock and the stay had.
+
+        Returns:
+            How many rooms, stays and bumps that were.
+        """
+        with self._transaction():
+            run = self._db.execute
+            run("UPDATE lock SET generation = 0 WHERE generation > ?", (latest,))
+            run("UPDATE life SET high_water_ms = ?", (at_ms,))
+            run("DELETE FROM grant_issued WHERE issued_at_ms > ? OR generation > ?", (at_ms, latest))
+            run("UPDATE stay SET generation = 0 WHERE generation > ? AND ended_at_ms IS NULL", (latest,))
+            stays = self._db.changes()
+            bumps = self._all(
+                "SELECT no, lock, stay, generation FROM bump"
+                " WHERE delivered_at_ms IS NULL AND (generation > ? OR signed_at_s > ?)",
+                (latest, at_ms // 1_000),
+            )
+            for no, lock_id, stay, generation in bumps:
+                given = self._one("SELECT max(generation) FROM grant_issued WHERE stay = ?", (stay,))[0] or 0
+                ends_with = generation if generation <= latest else max(self.lock(lock_id).generation, given) + 1
+                run(
+                    "UPDATE bump SET generation = ?, signed = NULL, certificate = NULL, signed_at_s = NULL"
+                    " WHERE no = ?",
+                    (ends_with, no),
+                )
+            rooms = [number for (number,) in run("SELECT number FROM room WHERE highest > ?", (latest,))]
+            run("DELETE FROM room WHERE highest > ?", (latest,))
+            for number in rooms:
+                self._raise_rooms((number,), self._kept_of(number))
+            self._add_events(events)
+        return len(rooms), stays, len(bumps)
+
+    def _kept_of(self, number: int) -> int:
+        """Return the highest generation that grants and bumps still here gave a room."""
+        given = self._all("SELECT generation, rooms FROM grant_issued")
+        bumped = self._all("SELECT generation FROM bump WHERE number = ? AND delivered_at_ms IS NULL", (number,))
+        kept: list[int] = [generation for generation, rooms in given if number in json.loads(rooms)]
+        kept += [generation for (generation,) in bumped]
+        return max(kept, default=0)
+
     # -- grants and stays -------------------------------------------------------------------------------------------
 
     def stay(self, stay: str) -> StoredStay | None:
@@ -262,6 +308,17 @@ class DoorStore:
             tuple(rooms),
         )
         return int(row[0])
+
+    def is_taken(self, rooms: Sequence[int], by_other_than: StoredStay, at_s: int) -> bool:
+        """Return whether another open stay of a later generation has a grant for one of the rooms at `at_s`."""
+        rows = self._all(
+            "SELECT stay.rooms FROM stay JOIN grant_issued AS given"
+            " ON given.stay = stay.stay AND given.generation = stay.generation"
+            " WHERE stay.ended_at_ms IS NULL AND stay.stay <> ? AND stay.generation > ?"
+            " AND given.not_before_s <= ? AND given.wanted_until_s > ?",
+            (by_other_than.stay, by_other_than.generation, at_s, at_s),
+        )
+        return any(not set(rooms).isdisjoint(json.loads(row[0])) for row in rows)
 
     def keep_grant(self, grant: IssuedGrant, stay_rooms: Sequence[int], bumps: Sequence[PendingBump] = ()) -> None:
         """Make a grant durable, with its stay, its rooms' generation, and bumps for rooms the stay moved out of."""
@@ -373,10 +430,7 @@ class DoorStore:
                 "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?)",
                 [(lock.lock_id, each.seq, each.encode(), lock.contact_at_ms) for each in records],
             )
-            self._db.executemany(
-                "INSERT INTO event (body, device_at_ms) VALUES (?, ?)",
-                [(json.dumps(body), device_at_ms) for body, device_at_ms in events],
-            )
+            self._add_events(events)
             if self._one("SELECT count(*) FROM record")[0] > RECORDS_KEPT_MOST:
                 self._db.execute(
                     "DELETE FROM record WHERE (lock, seq) IN"
@@ -437,6 +491,12 @@ class DoorStore:
         return dict(zip(("events_waiting", "bumps_pending", "stays_open", "grants_issued"), row, strict=True))
 
     # -- ground -----------------------------------------------------------------------------------------------------
+
+    def _add_events(self, events: Sequence[tuple[Mapping[str, Any], int | None]]) -> None:
+        self._db.executemany(
+            "INSERT INTO event (body, device_at_ms) VALUES (?, ?)",
+            [(json.dumps(body), device_at_ms) for body, device_at_ms in events],
+        )
 
     def _raise_rooms(self, rooms: Sequence[int], generation: int) -> None:
         self._db.executemany(

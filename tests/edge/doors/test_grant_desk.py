@@ -266,3 +266,23 @@ def test_every_life_and_grace_of_the_policy_bounds_the_grant(tmp_path: Path) -> 
     )
     assert short.not_after_ms == (AT_S + 5_400) * 1_000
     building.store.close()
+
+
+@pytest.mark.guarantee("G3")
+@pytest.mark.requirement("P5", "P18")
+async def test_a_guest_overtaken_by_one_who_was_moved_on_is_helped_by_asking_again(building: Building) -> None:
+    anna, bert = building.phone("anna"), building.phone("bert")
+    first = anna.check_in("stay-anna", "101")
+    assert opens(anna, "door-101") is Status.OPENED
+    bert.check_in("stay-bert", "101")  # the desk's mistake
+    assert opens(bert, "door-101") is Status.OPENED
+    assert opens(anna, "door-101") is Status.SUPERSEDED
+    await building.visit("door-101")
+    assert anna.check_in("stay-anna", "101") == first  # a silent renewal does not put Bert out
+    bert.check_in("stay-bert", "102")
+    await building.visit("door-101")
+    anna.check_in("stay-anna", "101")
+    assert opens(anna, "door-101") is Status.OPENED
+    assert opens(bert, "door-102") is Status.OPENED
+    again = anna.bundle
+    assert anna.check_in("stay-anna", "101") == again  # and then it is stable
