@@ -90,6 +90,11 @@ class Devices:
         """How many wait to be made durable."""
         return len(self._queue)
 
+    def reached(self, device: DeviceId) -> bool:
+        """Say whether a planned device answers, as far as its bus has told."""
+        state = self._states.get(device)
+        return state is not None and state.event not in _SILENT
+
     def reading(self, reading: Reading) -> None:
         """Take a reading; returns at once. Fire is heard here: it waits for no disk."""
         self._house.fire.heard(reading)

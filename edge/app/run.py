@@ -22,7 +22,9 @@ from edge.app.building import HouseBuilding
 from edge.app.buses import fresh_ms, make_buses, read_descriptors
 from edge.app.devices import BusWriter, Devices
 from edge.app.edge_store import EdgeStore
+from edge.app.fias import make_fias
 from edge.app.granting import GrantingDoors
+from edge.app.home_assistant import make_home_assistant
 from edge.app.house import House
 from edge.app.json_devices import make_json_bus, make_northbound
 from edge.app.keys import read_private_key
@@ -30,12 +32,15 @@ from edge.app.lock_readings import LockReadings
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
 from edge.app.uplink import make_uplink, read_command_key, recover_documents
+from edge.bridges.fias.session import FiasSession
+from edge.bridges.fias.settings import FiasSettings
 from edge.bridges.mqtt.json_bus import JsonBus
 from edge.bridges.ports import BusSupervisor
 from edge.doors.client import DoorsClient
 from edge.link.uplink import Uplink
 from edge.log.heads import HeadSigner
 from edge.log.record_log import RecordLog
+from edge.northbound.home_assistant_facade import HomeAssistantFacade
 from edge.northbound.publisher import NorthboundPublisher
 from edge.policy import document as policy_document
 from edge.policy.document import RoomPolicy
@@ -97,6 +102,7 @@ class Edge:
         buses: list[BusSupervisor],
         json_bus: JsonBus | None,
         northbound: list[NorthboundPublisher],
+        home_assistant: HomeAssistantFacade | None,
         uplink: Uplink | None,
         doors: DoorsClient | None,
         token: str,
@@ -107,7 +113,7 @@ class Edge:
         self._log = logger(SERVICE)
         self._began_ms = clock.now_ms()
         self.house, self.record_log, self.devices, self.buses = house, record_log, devices, buses
-        self.json_bus, self.northbound = json_bus, northbound
+        self.json_bus, self.northbound, self.home_assistant = json_bus, northbound, home_assistant
         self.uplink, self.doors, self._token = uplink, doors, token
         self.health, self.metrics = Health(clock), Metrics(SERVICE)
         for part in ("log", "rooms", "readings", "api", *(_bus_task(bus) for bus in buses)):
@@ -177,6 +183,9 @@ class Edge:
             buses.append(json_bus)
         writer.buses = buses
         northbound = make_northbound(settings, edge=edge, property_id=property_id, log=record_log, dice=dice)
+        home_assistant = make_home_assistant(
+            settings, descriptors, house=house, devices=devices, writer=writer, log=record_log, clock=clock, dice=dice
+        )
         uplink = None
         if settings.uplink is not None:
             resolve = read_command_key(settings.uplink)
@@ -200,6 +209,7 @@ class Edge:
             buses=buses,
             json_bus=json_bus,
             northbound=northbound,
+            home_assistant=home_assistant,
             uplink=uplink,
             doors=doors,
             token=token,
@@ -236,8 +246,12 @@ class Edge:
                 supervisor.start("doors-locks", locks.run, restart=DOORS_BACKOFF)
             for bus in self.buses:
                 supervisor.start(_bus_task(bus), bus.run)
+            if self._settings.fias is not None:
+                supervisor.start("fias", self._fias(self._settings.fias).run)
             if self.uplink is not None:
                 supervisor.start("uplink", self.uplink.run)
+            if self.home_assistant is not None:
+                supervisor.start("home-assistant", self.home_assistant.run)
             for north in self.northbound:
                 supervisor.start(f"northbound {north.name}", north.run)
             await stop.wait()
@@ -282,6 +296,25 @@ class Edge:
                 "refused": state.refused,
             }
         return told
+
+    def _fias(self, settings: FiasSettings) -> FiasSession:
+        """Join the PMS on the hotel's own network to the house, and show how it fares."""
+        session, desk = make_fias(
+            settings,
+            self.house,
+            log=self.record_log,
+            doors=self.doors,
+            clock=self._clock,
+            dice=self._dice,
+            logger=self._log,
+        )
+        gauge = self.metrics.gauge
+        gauge("fias_alive", "1 while the PMS interface has accepted us").set_function(lambda: float(session.alive))
+        gauge("fias_doubts", "Guests in house whom somebody has to place").set_function(lambda: len(desk.doubts))
+        gauge("fias_orders_lost", "Key orders whose link was lost before the answer").set_function(
+            lambda: session.counts["orders_lost"]
+        )
+        return session
 
     def _bound(self, port: int) -> None:
         self.health.report("api", ok=True)

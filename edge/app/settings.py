@@ -10,11 +10,12 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from edge.bridges.fias.settings import FiasSettings
 from edge.bridges.mqtt.json_rules import JsonDevicesSettings
 from edge.bridges.settings import BridgesSettings
 from edge.link.settings import LinkSettings
 from edge.log.settings import LogSettings
-from edge.northbound.settings import NorthboundSettings
+from edge.northbound.settings import HomeAssistantSettings, NorthboundSettings
 from kit.settings import KEEPALIVE_LEAST, KEEPALIVE_MOST, check_host, check_span, check_tls
 
 SOCKET_PATH_BYTES_MOST: Final = 100  # sockaddr_un holds 108
@@ -120,6 +121,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site_broker: SiteBrokerSettings | None = None
     json_devices: JsonDevicesSettings | None = None
     northbound: tuple[NorthboundSettings, ...] = ()
+    fias: FiasSettings | None = None
+    home_assistant: HomeAssistantSettings | None = None
     doors: DoorsSettings | None = None
     bridges: BridgesSettings = BridgesSettings()
     log: LogSettings = LogSettings()

@@ -10,6 +10,7 @@ from kit.settings import KEEPALIVE_LEAST, KEEPALIVE_MOST, check_host, check_span
 
 SPAN_LEAST: Final = timedelta(milliseconds=10)
 SPAN_MOST: Final = timedelta(hours=1)
+_BASE: Final = r"^[A-Za-z0-9_-]{1,40}(/[A-Za-z0-9_-]{1,40}){0,4}\Z"
 
 
 class NorthboundSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,3 +49,20 @@ class NorthboundSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         check_span("answer_wait", self.answer_wait, SPAN_LEAST, SPAN_MOST)
         check_span("reconnect_first", self.reconnect_first, SPAN_LEAST, self.reconnect_most)
         check_span("reconnect_most", self.reconnect_most, self.reconnect_first, SPAN_MOST)
+
+
+class HomeAssistantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[home_assistant]: the house's devices announced on the site broker.
+
+    `prefix`: Home Assistant's discovery prefix. `base`: values and commands go under `<base>/<property>`. `discovery`:
+    "device" for Home Assistant 2024.11 and newer, "entity" for any. `command_wait`: a command that could not be carried
+    out by then never has an effect.
+    """
+
+    prefix: Annotated[str, msgspec.Meta(pattern=_BASE)] = "homeassistant"
+    base: Annotated[str, msgspec.Meta(pattern=_BASE)] = "innkeeper"
+    discovery: Literal["device", "entity"] = "device"
+    command_wait: timedelta = timedelta(seconds=10)
+
+    def __post_init__(self) -> None:
+        check_span("command_wait", self.command_wait, SPAN_LEAST, SPAN_MOST)

@@ -1,0 +1,183 @@
+"""Keeps somebody else's platform told what the house is now, and carries its commands in: the shell.
+
+Values are taken from the live state whenever the log has grown, at most once in `GATHER_S`: a slow broker gets the
+newest
+of each value and never an old one. Commands have a deadline from the moment they arrive; a command on its way when the
+link is lost is carried out and not answered. What a message means is the form's.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from edge.northbound.home_assistant import ONLINE, Asked, HomeAssistant, Refused
+from kit.clock import Clock
+from kit.dice import Dice
+from kit.logs import logger
+from kit.net import Connection, Message, Transport
+from protocols.device_model.capability import Capability, Value
+from protocols.device_model.command import Command, Outcome
+from protocols.device_model.identity import DeviceId, RoomId
+from protocols.errors import LinkLostError, PlatformError, ReplyTimeoutError
+from protocols.link.lanes import Lane
+
+GATHER_S: Final = 0.2
+COMMANDS_MAX: Final = 64
+Live = Callable[[], Sequence[Mapping[str, Any]]]
+"""Every value now: {"device", "capability", "attribute", "value", "quality"}."""
+Carry = Callable[[RoomId, Command], Awaitable[Outcome]]
+"""Carry out a command of a room's device. May raise PlatformError: nothing was done."""
+Listen = Callable[[Callable[[Lane, bytes, int], None]], Callable[[], None]]
+Reached = Callable[[DeviceId], bool]
+
+
+class HomeAssistantFacade:
+    """The façade, for the life of the process.
+
+    Args:
+        form: what the house is called there.
+        transport: the way to the broker.
+        live: what every value is now.
+        reached: whether a device answers.
+        listen: to be called after each commit of the log.
+        carry: carries out a command.
+        command_wait_s: how long a command may wait before it must not have an effect any more.
+        pause_s: (first, most) pause between connections: full jitter.
+        clock: wall time, for deadlines.
+        dice: for pauses and names.
+    """
+
+    def __init__(
+        self,
+        form: HomeAssistant,
+        *,
+        transport: Transport,
+        live: Live,
+        reached: Reached,
+        listen: Listen,
+        carry: Carry,
+        command_wait_s: float,
+        pause_s: tuple[float, float],
+        clock: Clock,
+        dice: Dice,
+    ) -> None:
+        self._form, self._transport, self._live, self._reached = form, transport, live, reached
+        self._listen, self._carry, self._wait_ms = listen, carry, round(command_wait_s * 1000)
+        self._pause_s, self._clock, self._dice = pause_s, clock, dice
+        self._log = logger("edge.northbound")
+        self._news = asyncio.Event()
+        self._said: dict[str, bytes] = {}
+        self._commands: set[asyncio.Task[None]] = set()
+        self.connected = False
+        self.published = 0
+        self.refused = 0
+        """Commands that made no sense, since the start."""
+
+    async def run(self) -> None:
+        """Keep telling until cancelled."""
+        unlisten = self._listen(lambda *_: self._news.set())
+        tries = 0
+        try:
+            while True:
+                try:
+                    async with self._transport.connect(
+                        subscribe=self._form.filters(), will=self._form.will
+                    ) as connection:
+                        tries, self.connected = 0, True
+                        await self._serve(connection)
+                except* (LinkLostError, ReplyTimeoutError) as lost:
+                    if tries & (tries - 1) == 0:
+                        self._log.info("home_assistant_lost", error=str(lost.exceptions[0]), tries=tries)
+                self.connected = False
+                first, most = self._pause_s
+                await asyncio.sleep(self._dice.uniform(0, min(most, first * 2 ** min(tries, 16))))
+                tries += 1
+        finally:
+            unlisten()
+            for task in self._commands:
+                task.cancel()
+            await asyncio.gather(*self._commands, return_exceptions=True)
+
+    async def _serve(self, connection: Connection) -> None:
+        await self._announce(connection)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hear(connection), name="home assistant: hear")
+            tasks.create_task(self._tell(connection), name="home assistant: tell")
+
+    async def _announce(self, connection: Connection) -> None:
+        self._said.clear()
+        for message in self._form.announcements():
+            await connection.publish(message.topic, message.payload, retain=message.retain)
+        await self._tell_changes(connection)
+
+    async def _tell(self, connection: Connection) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self._tell_changes(connection)
+            await asyncio.sleep(GATHER_S)
+
+    async def _tell_changes(self, connection: Connection) -> None:
+        values = [each for each in self._live() if DeviceId(str(each.get("device"))) in self._form.devices]
+        devices = sorted({DeviceId(str(each["device"])) for each in values})
+        messages = [self._form.availability(each, online=self._reached(each)) for each in devices]
+        messages += [
+            self._form.value(
+                DeviceId(str(each["device"])),
+                Capability(str(each["capability"])),
+                str(each["attribute"]),
+                each["value"],
+                str(each["quality"]),
+            )
+            for each in values
+        ]
+        for message in messages:
+            if self._said.get(message.topic) == message.payload:
+                continue
+            await connection.publish(message.topic, message.payload, retain=message.retain)
+            self._said[message.topic] = message.payload
+            self.published += 1
+
+    async def _hear(self, connection: Connection) -> None:
+        async for message in connection.messages():
+            if message.topic == self._form.birth_topic:
+                if message.payload == ONLINE and not message.retain:
+                    await self._announce(connection)
+                continue
+            asked = self._form.command(message)
+            if asked is None:
+                continue
+            if isinstance(asked, Refused):
+                self.refused += 1
+                await self._answer(connection, message.topic, "failed", asked.reason)
+            elif len(self._commands) >= COMMANDS_MAX:
+                self.refused += 1
+                await self._answer(connection, message.topic, "failed", "too many commands wait")
+            else:
+                task = asyncio.create_task(self._carry_out(connection, message, asked), name="home assistant: command")
+                self._commands.add(task)
+                task.add_done_callback(self._commands.discard)
+        raise LinkLostError("the connection was closed")
+
+    async def _carry_out(self, connection: Connection, message: Message, asked: Asked) -> None:
+        name = f"ha-{self._dice.bytes(8).hex()}"
+        deadline_ms = self._clock.wall_ms() + self._wait_ms
+        command = Command(name, asked.device, asked.capability, asked.attribute, asked.value, deadline_ms, name)
+        try:
+            outcome = await self._carry(asked.room, command)
+        except PlatformError as error:
+            await self._answer(connection, message.topic, "failed", str(error)[:200])
+        else:
+            await self._answer(connection, message.topic, outcome.phase.value, outcome.reason, outcome.read_back)
+        # Home Assistant shows what it asked for until it is told otherwise: tell what is.
+        self._said.pop(message.topic.removesuffix("/set"), None)
+        self._news.set()
+
+    async def _answer(
+        self, connection: Connection, topic: str, phase: str, reason: str | None, value: Value | None = None
+    ) -> None:
+        answer = self._form.result(topic, phase, reason, value)
+        try:
+            await connection.publish(answer.topic, answer.payload)
+        except (LinkLostError, ReplyTimeoutError):
+            self._log.info("home_assistant_not_answered", topic=topic, phase=phase)

@@ -1,0 +1,186 @@
+"""Home Assistant's side of the house: what is announced is whole, commands are bounded, old ones have no effect."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.northbound.home_assistant import Asked, HomeAssistant, Refused
+from edge.northbound.home_assistant_facade import HomeAssistantFacade
+from kit.dice import SeededDice
+from kit.mqtt import Broker, MqttTransport
+from kit.net import Message
+from protocols.device_model.capability import Capability, Kind
+from protocols.device_model.command import Command, Outcome
+from protocols.device_model.identity import DeviceId, RoomId
+from provisioning.descriptors.emulation import plan_of
+from provisioning.rehearsal.nats import Nats
+from tests.edge.bridges.field import CATALOGUE, Field, field, plan
+
+MODELS: Final = sorted(CATALOGUE)
+COMPONENTS: Final = {"climate", "light", "cover", "switch", "binary_sensor", "sensor", "select", "number"}
+LAMP: Final = (DeviceId("light-101"), Capability.ON_OFF, "on_off")
+LEVEL: Final = (DeviceId("light-101"), Capability.LEVEL_CONTROL, "current_level")
+
+
+def _form(model: str, **options: Any) -> HomeAssistant:  # noqa: ANN401
+    descriptor = next(each for name, each in CATALOGUE.items() if name == model)
+    return HomeAssistant(plan_of(descriptor, port=50_000, name="thing")[0], CATALOGUE, **options)
+
+
+@pytest.mark.requirement("DEV-02")
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_is_announced_whole_in_both_ways(model: str) -> None:
+    [whole, here] = _form(model).announcements()
+    assert (here.payload, here.retain) == (b"online", True)
+    body = json.loads(whole.payload)
+    assert whole.retain
+    assert whole.topic == "homeassistant/device/innkeeper_emulated_emulated/config"
+    assert body["o"]["name"] == "innkeeper"
+    assert body["avty_mode"] == "all"
+    assert len(body["cmps"]) >= 1
+    apart = {
+        message.topic: json.loads(message.payload) for message in _form(model, discovery="entity").announcements()[:-1]
+    }
+    assert len(apart) == len(body["cmps"])
+    told: set[str] = set()
+    for name, entity in body["cmps"].items():
+        assert entity["p"] in COMPONENTS
+        other = apart[f"homeassistant/{entity['p']}/innkeeper_emulated_emulated/{name}/config"]
+        assert other["uniq_id"] == entity["uniq_id"]
+        told |= {value for key, value in entity.items() if key.endswith("_t") and not str(value).endswith("/set")}
+    points = next(each for each in CATALOGUE.values() if each.id == model).points
+    for point in points:
+        assert any(topic.endswith(f"/{point.capability.value}.{point.attribute}") for topic in told), point.attribute
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=15)
+@given(payload=st.one_of(st.binary(max_size=60), st.sampled_from([b"ON", b"OFF", b"21.5", b"-1e9", b"1e999", b"auto"])))
+def test_whatever_is_commanded_is_refused_or_within_the_write_rule(model: str, payload: bytes) -> None:
+    form = _form(model)
+    descriptor = next(each for each in CATALOGUE.values() if each.id == model)
+    for point in descriptor.points:
+        topic = form.command_topic(DeviceId("emulated"), point.capability, point.attribute)
+        asked = form.command(Message(topic, payload))
+        assert asked is not None
+        if point.write is None:
+            assert isinstance(asked, Refused)
+        if isinstance(asked, Asked) and point.write is not None and point.row.kind is Kind.NUMBER:
+            assert isinstance(asked.value, int | float)
+            assert point.write.least is not None
+            assert point.write.most is not None
+            assert point.write.least <= asked.value <= point.write.most
+        assert isinstance(form.command(Message(topic, payload, retain=True)), Refused)
+
+
+def test_a_contact_that_is_closed_is_off_there_and_a_leak_that_is_wet_is_on() -> None:
+    def template(model: str, ends: str) -> dict[str, Any]:
+        body = json.loads(_form(model).announcements()[0].payload)
+        found: dict[str, Any] = next(each for name, each in body["cmps"].items() if name.endswith(ends))
+        return found
+
+    contact = template("zigbee2mqtt/aqara_mccgq11lm", "state_value")
+    assert (contact["dev_cla"], "'OFF' if value_json.value" in contact["val_tpl"]) == ("opening", True)
+    leak = template("zigbee2mqtt/aqara_sjcgq11lm", "leak")
+    assert (leak["dev_cla"], "'ON' if value_json.value" in leak["val_tpl"]) == ("moisture", True)
+
+
+@pytest.mark.guarantee("G17")
+def test_an_old_value_is_none_there() -> None:
+    form = _form("ruuvi/ruuvitag")
+    key = (DeviceId("emulated"), Capability.TEMPERATURE_MEASUREMENT, "measured_value")
+    assert json.loads(form.value(*key, 21.5, "good").payload)["value"] == 21.5
+    for quality in ("stale", "bad"):
+        assert json.loads(form.value(*key, 21.5, quality).payload) == {"value": None, "quality": quality}
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[tuple[str, int]]:
+    async with Nats(tmp_path / "nats") as nats:
+        yield nats.host, nats.port
+
+
+class _Commits:
+    """The log's word that it has grown."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Any] = []
+
+    def listen(self, listener: Any) -> Any:  # noqa: ANN401
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    async def grow(self) -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            for each in self.listeners:
+                each(None, b"", 0)
+
+
+def _live(it: Field) -> list[dict[str, Any]]:
+    last = {(each.device, each.capability, each.attribute): each for each in it.heard.readings}
+    return [each.to_body() for each in last.values()]
+
+
+async def _until(inbox: asyncio.Queue[Message], topic: str, **wanted: object) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while True:
+            message = await inbox.get()
+            if message.topic == topic:
+                body: dict[str, Any] = json.loads(message.payload)
+                if all(body.get(key) == value for key, value in wanted.items()):
+                    return body
+
+
+@pytest.mark.tier("nats")
+@pytest.mark.requirement("DEV-06")
+@pytest.mark.guarantee("G13")
+async def test_a_lamp_is_switched_from_home_assistant_and_says_so_there(broker: tuple[str, int]) -> None:
+    commits, inbox = _Commits(), asyncio.Queue[Message]()
+    async with field(plan(zigbee=True), broker=broker) as it:
+        form = HomeAssistant(it.plan, CATALOGUE)
+
+        async def carry(_: RoomId, command: Command) -> Outcome:
+            return await it.devices.write(command)
+
+        facade = HomeAssistantFacade(
+            form,
+            transport=MqttTransport(Broker(*broker, client_id="edge-ha")),
+            live=lambda: _live(it),
+            reached=lambda _: True,
+            listen=commits.listen,
+            carry=carry,
+            command_wait_s=10,
+            pause_s=(0.05, 0.2),
+            clock=it.clock,
+            dice=SeededDice(1),
+        )
+        away = MqttTransport(Broker(*broker, client_id="home-assistant"))
+        async with away.connect(subscribe=["homeassistant/#", "innkeeper/#"]) as there, asyncio.TaskGroup() as tasks:
+
+            async def hear() -> None:
+                async for message in there.messages():
+                    inbox.put_nowait(message)
+
+            running = [tasks.create_task(each) for each in (facade.run(), commits.grow(), hear())]
+            base = "innkeeper/aurora/light-101"
+            await _until(inbox, f"{base}/on_off.on_off", value=False, quality="good")
+            await there.publish(form.command_topic(*LAMP), b"ON")
+            await _until(inbox, f"{base}/on_off.on_off/result", phase="done", value=True)
+            await there.publish(form.command_topic(*LEVEL), b"9999")
+            assert (await _until(inbox, f"{base}/level_control.current_level/result", phase="done"))["value"] == 254
+            await there.publish(form.command_topic(*LAMP), b"MAYBE")
+            await _until(inbox, f"{base}/on_off.on_off/result", phase="failed")
+            await there.publish("homeassistant/status", b"online")  # it was restarted: everything again
+            config = "homeassistant/device/innkeeper_aurora_light-101/config"
+            assert (await _until(inbox, config))["cmps"]["light"]["p"] == "light"
+            await _until(inbox, f"{base}/on_off.on_off", value=True, quality="good")
+            for task in running:
+                task.cancel()
