@@ -112,9 +112,9 @@ async def play(lives: Iterable[Life], days: int) -> Tally:
         _until(clock, now_s)
         began = time.perf_counter()
         for write in engine.think():
-            await engine._write(write)
+            await engine.carry_out(write)
         engine.take_dirty()
-        engine._told.clear()
+        engine.forget_told()
         tally.thinks_s += time.perf_counter() - began
         for room, each in rooms.items():
             mode = engine.state(room).mode

@@ -49,7 +49,7 @@ MENDED_AFTER: Final = 1.5 * DAY
 
 @dataclass(frozen=True, slots=True, order=True)
 class Told:
-    """One thing that reaches the edge at `at`: motion, contact (true closed), unlock (guest or staff), check_in, check_out.
+    """One thing that reaches the edge at `at`: motion, contact (true closed), unlock, check_in, check_out.
 
     `happened` is when it was so; `value` is the level, or whether it was a guest.
     """

@@ -83,6 +83,7 @@ class RoomsEngine:
         windows: Devices whose contact is on a window.
         where: The property's zone.
         held_back: Whether fire mode holds the devices, asked anew each time: then rooms wish and do not write.
+        wished: Told of every wish and what it came of, as it is made.
     """
 
     def __init__(
@@ -100,10 +101,12 @@ class RoomsEngine:
         windows: Collection[DeviceId] = (),
         where: ZoneInfo = UTC,
         held_back: Callable[[], bool] = lambda: False,
+        wished: Callable[[RoomId, Intent, str], None] = lambda *_: None,
     ) -> None:
         self.view = view
         self.commands = CommandBook()
         self.rules = RuleRunner()
+        self._wished = wished
         self._about, self._windows, self._where, self._held_back = (
             dict(about or {}),
             frozenset(windows),
@@ -145,6 +148,10 @@ class RoomsEngine:
         """Return the rooms that changed since the last call, to be stored now; `not_stored` gives them back."""
         rooms, self._dirty = sorted(self._dirty), set()
         return [self._snapshot(room) for room in rooms]
+
+    def forget_told(self) -> None:
+        """Drop what is still to be recorded: nobody records a life that is only tried (dry_run.py)."""
+        self._told.clear()
 
     def not_stored(self, snapshots: Sequence[RoomSnapshot]) -> None:
         """Learn that storing failed: these rooms are still to be stored."""
@@ -241,7 +248,7 @@ class RoomsEngine:
             while True:
                 self._woken.clear()
                 for write in self.think():
-                    writes.create_task(self._write(write))
+                    writes.create_task(self.carry_out(write))
                 if self._dirty:
                     await stored()
                 await self._flush()
@@ -352,6 +359,8 @@ class RoomsEngine:
         if (chosen_c := sense.take_dial()) is not None:
             self._happened(room, DialTurned(chosen_c), at_ms=wall_ms)
         belief = self.belief(room)
+        if belief.occupied is None and sense.evidence.somebody_came(now_ms=now_ms):
+            self._happened(room, PresenceFelt(), at_ms=wall_ms)  # who it was may be told late: a guest comes first
         if belief.confidence < policy.occupancy.vacant_confidence:
             return
         if belief.occupied is True and not sense.evidence.visit(now_ms=now_ms):
@@ -377,10 +386,10 @@ class RoomsEngine:
         wished, changed = self.rules.judge(
             room, inputs, floor=floor, kind=kind, wall_ms=wall_ms, where=self._where
         )  # fmt: skip
-        for _, intent in wished:
+        for rule, intent in wished:
             if self._states[room].window_open and (intent.capability, intent.attribute) == HEATING:
                 continue  # heating waits for the window, whoever wishes it
-            self._intents.want(room, intent, now_ms=now_ms, wall_ms=wall_ms)
+            self._want(room, intent, f"rule {rule}")
         if changed:
             self._dirty.add(room)
 
@@ -397,7 +406,7 @@ class RoomsEngine:
         )
         after, intents = step(before, event, now_ms=at_ms, policy=policy, away_c=away_c)
         for intent in intents:
-            self._intents.want(room, intent, now_ms=self._clock.now_ms(), wall_ms=self._clock.wall_ms())
+            self._want(room, intent, type(event).__name__)
         if after != before or intents:
             self._states[room] = after
             self._dirty.add(room)
@@ -405,6 +414,10 @@ class RoomsEngine:
             self._tell(room, after)
         elif after.window_open != before.window_open:
             self._tell(room, replace(after, cause="window_opened" if after.window_open else "window_shut"))
+
+    def _want(self, room: RoomId, intent: Intent, why: str) -> None:
+        self._intents.want(room, intent, now_ms=self._clock.now_ms(), wall_ms=self._clock.wall_ms())
+        self._wished(room, intent, why)
 
     def _able(self, wish: Wish) -> list[DeviceId]:
         room, capability, attribute = wish
@@ -448,7 +461,7 @@ class RoomsEngine:
         except TimeoutError:
             return
 
-    async def _write(self, write: Write) -> None:
+    async def carry_out(self, write: Write) -> None:
         """Try once to fulfil a wish at one device; absolute values only, so a doubtful write may be repeated."""
         wish, wall_ms = write.open, self._clock.wall_ms()
         left_ms = min(WRITE_WAIT_MS, wish.expires_ms - self._clock.now_ms())

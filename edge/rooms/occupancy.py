@@ -55,6 +55,7 @@ class Evidence:
     inside: bool = False  # somebody proved to be inside since the door last closed
     was_inside: bool = False  # ... or had, when the door opened
     may_remain: bool = False  # nobody could say, when the door opened, that the room was empty
+    unnamed: bool = False  # the door of a room believed empty opened, and no lock has said for whom
     unlocked_at_ms: int | None = None
     unopened: int = 0  # unlocks in a row that the contact did not notice
     visited_at_ms: int | None = None  # staff came into a room believed empty, and nobody else since
@@ -93,6 +94,7 @@ class Evidence:
             inside=False,
             was_inside=believe(self, now_ms=now_ms).occupied is True,
             may_remain=self.may_remain if self._just_unlocked(now_ms) else remain,
+            unnamed=not remain and not self._just_unlocked(now_ms),
             unopened=0,
         )
 
@@ -111,7 +113,7 @@ class Evidence:
         told = self.opened_at_ms is not None and self.opened_at_ms >= at_ms - UNLOCK_OPENS_MS
         known = told or again or self.closed is not True
         remain = not staff or (self.may_remain if known else not empty)
-        after = replace(self, unlocked_at_ms=at_ms, visited_at_ms=visited_at_ms, may_remain=remain)
+        after = replace(self, unlocked_at_ms=at_ms, visited_at_ms=visited_at_ms, may_remain=remain, unnamed=False)
         if known:
             return after  # this passage has been told of, and what was proved since stays proved
         after = replace(after, unopened=self.unopened + 1)
@@ -145,6 +147,13 @@ class Evidence:
         """Say whether whoever is inside is staff in a room whose guest is out."""
         return self.visited_at_ms is not None and now_ms - self.visited_at_ms <= VISIT_MOST_MS
 
+    def somebody_came(self, *, now_ms: int) -> bool:
+        """Say whether somebody was seen to come into a room believed empty whom no lock has named for a minute."""
+        opened_ms, seen_ms = self.opened_at_ms, self.motion_seen_at_ms
+        if not self.unnamed or opened_ms is None or seen_ms is None:
+            return False
+        return seen_ms >= opened_ms and now_ms - opened_ms >= UNLOCK_OPENS_MS
+
     def _just_unlocked(self, now_ms: int) -> bool:
         return self.unlocked_at_ms is not None and now_ms - self.unlocked_at_ms <= UNLOCK_OPENS_MS
 
@@ -172,7 +181,7 @@ def believe(evidence: Evidence, *, now_ms: int) -> Belief:
             return Belief(True, CONFIDENCE_INSIDE)
         return Belief(None, CONFIDENCE_EVEN)
     since_ms, tau_ms = closed_at_ms, QUIET_TAU_MS
-    if evidence.may_remain:
+    if evidence.may_remain or evidence.unnamed:
         tau_ms = QUIET_TAU_AFTER_OCCUPIED_MS
         since_ms = closed_at_ms if evidence.night_ms is None else max(closed_at_ms, evidence.night_ms)
     quiet_ms = min(now_ms, said + HEARTBEAT_MS) - since_ms

@@ -312,7 +312,7 @@ class Building:
         for _ in range(20):
             writes = self.house.rooms.think()
             for write in writes:
-                await self.house.rooms._write(write)
+                await self.house.rooms.carry_out(write)
             if not writes:
                 break
         await self.house.stored()

@@ -124,6 +124,18 @@ def test_a_contact_that_two_unlocks_did_not_move_is_stuck_and_proves_nothing_eit
     assert not quiet.door(closed=False, now_ms=at_ms).stuck
 
 
+def test_somebody_whom_no_lock_names_counts_as_come_and_gets_the_longer_doubt() -> None:
+    gone = still(left_at(HOUR_MS), HOUR_MS + MINUTE_MS, 4 * HOUR_MS)
+    at_ms = 4 * HOUR_MS
+    seen = gone.door(closed=False, now_ms=at_ms).moved(motion=True, now_ms=at_ms + 2_000)
+    shut = seen.door(closed=True, now_ms=at_ms + 5_000).moved(motion=False, now_ms=at_ms + 90_000)
+    assert not shut.somebody_came(now_ms=at_ms + 30_000)  # the lock may still say
+    assert shut.somebody_came(now_ms=at_ms + 90_000)
+    assert not empty(still(shut, at_ms + 100_000, at_ms + 2 * HOUR_MS), at_ms + HOUR_MS)
+    named = shut.unlocked(now_ms=at_ms + 95_000, happened_ms=at_ms - 2_000, staff=True)
+    assert not named.somebody_came(now_ms=at_ms + 100_000)
+
+
 def test_a_report_that_came_late_seals_no_empty_room() -> None:
     gone = left_at(HOUR_MS).moved(motion=True, now_ms=HOUR_MS + 15_000).moved(motion=False, now_ms=HOUR_MS + 100_000)
     assert empty(still(gone, HOUR_MS + 2 * MINUTE_MS, 4 * HOUR_MS), HOUR_MS + 120 * MINUTE_MS)
