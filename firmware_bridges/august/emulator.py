@@ -57,9 +57,9 @@ class AugustEmulator:
     def __init__(
         self, *, house: str, locks: list[str], api_key: str, token: str, clock: Clock, dice: Dice, knobs: Knobs = TAME
     ) -> None:
-        self._house, self._api_key, self._token = house, api_key, token
-        self._old = token
-        """The one before: it holds until the new one is used, for an answer may be lost."""
+        self._house, self._api_key = house, api_key
+        self._tokens = [token]
+        """The one last used, and those told since: an older one is good until a newer one is used."""
         self._clock, self._dice = clock, dice
         self.misbehaving = Misbehaving(dice, knobs)
         self.pins: dict[str, Pin] = {}
@@ -106,12 +106,13 @@ class AugustEmulator:
     def _answering(self, do: Do) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(request: web.Request) -> web.Response:
             try:
-                given = (request.headers.get("x-august-api-key"), request.headers.get("x-august-access-token"))
-                if given[0] != self._api_key or given[1] not in {self._token, self._old}:
+                token = request.headers.get("x-august-access-token", "")
+                if request.headers.get("x-august-api-key") != self._api_key or token not in self._tokens:
                     raise AnswerError(401, "InvalidCredentials")
+                self._tokens = self._tokens[self._tokens.index(token) :]
                 if self.misbehaving.chance(self.misbehaving.knobs.token_dies):
-                    self._old, self._token = self._token, self._dice.bytes(12).hex()
-                return web.json_response(await do(request), headers={"x-august-access-token": self._token})
+                    self._tokens.append(self._dice.bytes(12).hex())
+                return web.json_response(await do(request), headers={"x-august-access-token": self._tokens[-1]})
             except AnswerError as error:
                 return web.json_response({"code": error.code, "message": "refused"}, status=error.status)
             except (ValueError, KeyError, TypeError):

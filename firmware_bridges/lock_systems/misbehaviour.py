@@ -107,6 +107,8 @@ class Misbehaving:
         """Method and path of every request."""
         self.answers_with: Handler | None = None
         """Answers everything, in the place of the emulator."""
+        self.mangles: Callable[[bytes], bytes] | None = None
+        """Changes the body of every answer, the head being as it was."""
         self._late: set[asyncio.Task[web.StreamResponse]] = set()
 
     def chance(self, share: float) -> bool:
@@ -135,7 +137,12 @@ class Misbehaving:
             await request.read()
             if self.answers_with is not None:
                 return await self.answers_with(request)
-            return await self._with(self._drawn(), request, handler)
+            answer = await self._with(self._drawn(), request, handler)
+            if self.mangles is not None and isinstance(answer, web.Response) and isinstance(answer.body, bytes):
+                return web.Response(
+                    status=answer.status, body=self.mangles(answer.body), content_type="application/json"
+                )
+            return answer
 
         return misbehave
 

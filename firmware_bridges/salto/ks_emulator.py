@@ -79,7 +79,8 @@ class SaltoKsEmulator:
         self._site, self._client, self._client_secret = site, client, client_secret
         self._seed, self._clock, self._dice, self._rotates = otp_seed, clock, dice, rotates
         self.misbehaving = Misbehaving(dice, knobs)
-        self.refresh_tokens = {refresh_token}
+        self.refresh_tokens: dict[str, str | None] = {refresh_token: None}
+        """Each that is good > the one that it was given for."""
         self.tokens: dict[str, int] = {}
         self.users: dict[str, User] = {}
         self.groups: dict[str, Group] = {}
@@ -166,8 +167,9 @@ class SaltoKsEmulator:
         self.tokens[token] = self._clock.now_ms() + TOKEN_MS
         answer = {"access_token": token, "expires_in": TOKEN_MS // 1_000, "token_type": "Bearer"}
         if self._rotates:
-            # the one before is kept until the new one is used: an answer that is lost must not lock the client out
-            self.refresh_tokens = {given, fresh := self._dice.bytes(16).hex()}
+            # the one before is good until a new one is used: an answer that is lost must not lock the client out
+            mine = {each: parent for each, parent in self.refresh_tokens.items() if given in (each, parent)}
+            self.refresh_tokens = {**mine, (fresh := self._dice.bytes(16).hex()): given}
             answer["refresh_token"] = fresh
         return answer
 

@@ -6,7 +6,7 @@ Two truths are kept apart, as in a hotel: what the server has on record, and wha
 import base64
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -35,9 +35,8 @@ class Card:
     doors: tuple[str, ...]
     start: str
     expire: str
-    serial: int
-    joins: int
-    """The serial of the guest it belongs to: its own, if it overrides."""
+    guests: dict[str, int]
+    """Door > the number of the guest as whom it opens there: one of its own where it overrides."""
     mobile: bool
     cancelled: bool = False
 
@@ -119,11 +118,11 @@ class VisionlineEmulator:
         """Show a card to a lock: whether it opens. This is how an off-line lock learns of a newer guest."""
         card, lock = self.cards[card_id], self.locks[door]
         now = self._stamp(self._clock.wall_ms())
-        ok = door in card.doors and card.start <= now < card.expire and card.joins >= lock.guest
+        ok = door in card.doors and card.start <= now < card.expire and card.guests[door] >= lock.guest
         if lock.online and card.cancelled:
             ok = False
         if ok:
-            lock.guest = card.joins
+            lock.guest = card.guests[door]
         if lock.online:
             self._happened("opened" if ok else "refused", door, card.holder)
         return ok
@@ -210,31 +209,30 @@ class VisionlineEmulator:
     async def _make(self, request: web.Request) -> Any:  # noqa: ANN401
         body, query = await request.json(), request.query
         doors, start, expire = self._read(body)
-        now = self._stamp(self._clock.wall_ms())
-        current = [
-            each
-            for each in self.cards.values()
-            if set(each.doors) & set(doors) and not each.cancelled and each.expire > now
-        ]
-        override, joiner = query.get("override") == "true", query.get("joiner") == "true"
-        if current and not (override or joiner):
-            raise AnswerError(409, "overrideOrJoinerNeeded")
+        guests = self._guests(doors, query)
         mobile = query.get("action") == "mobileAccess"
         if not mobile:
             self._write(query["encoder"])
-        self._serial += 1
-        card = Card(
-            self._dice.bytes(8).hex(),
-            str(body["cardHolder"]),
-            doors,
-            start,
-            expire,
-            self._serial,
-            max((each.joins for each in current), default=self._serial) if joiner else self._serial,
-            mobile,
-        )
+        card = Card(self._dice.bytes(8).hex(), str(body["cardHolder"]), doors, start, expire, guests, mobile)
         self.cards[card.card_id] = card
         return card.document()
+
+    def _guests(self, doors: tuple[str, ...], query: Mapping[str, str]) -> dict[str, int]:
+        """Return as whom a card opens each door: as a new guest, or as the one who is there."""
+        now = self._stamp(self._clock.wall_ms())
+        override, joiner = query.get("override") == "true", query.get("joiner") == "true"
+        there = {
+            door: [
+                each.guests[door]
+                for each in self.cards.values()
+                if door in each.doors and not each.cancelled and each.expire > now
+            ]
+            for door in doors
+        }
+        if not (override or joiner) and any(there.values()):
+            raise AnswerError(409, "overrideOrJoinerNeeded")
+        self._serial += 1
+        return {door: max(there[door]) if joiner and there[door] else self._serial for door in doors}
 
     def _known(self, request: web.Request) -> Card:
         card = self.cards.get(request.match_info["id"])
@@ -245,9 +243,10 @@ class VisionlineEmulator:
     async def _change(self, request: web.Request) -> Any:  # noqa: ANN401
         card, body = self._known(request), await request.json()
         doors, start, expire = self._read(body)
+        guests = self._guests(doors, request.query)
         if not card.mobile:
             self._write(request.query["encoder"])
-        card.doors, card.start, card.expire = doors, start, expire
+        card.doors, card.start, card.expire, card.guests = doors, start, expire, guests
         return card.document()
 
     async def _cancel(self, request: web.Request) -> Any:  # noqa: ANN401

@@ -293,6 +293,61 @@ def test_nonsense_raises_nothing_but_a_peer_error(vendor: str) -> None:
         talk()
 
 
+ODD: st.SearchStrategy[object] = (
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=6)
+    | st.sampled_from(["", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "../../x", "a\nb", [], {}, [[]], 2**63])
+)  # fmt: skip
+
+
+def places(node: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the way to every value of a document."""
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [path, *(each for key, value in inner for each in places(value, (*path, key)))]
+
+
+def put(node: Any, path: tuple[Any, ...], value: object) -> object:  # noqa: ANN401 - JSON
+    """Return the document with another value there."""
+    if not path:
+        return value
+    copy = node.copy()
+    copy[path[0]] = put(node[path[0]], path[1:], value)
+    return copy
+
+
+@pytest.mark.guarantee("G19")
+def test_a_good_answer_with_one_odd_value_in_it_raises_nothing_but_a_peer_error(vendor: str) -> None:
+    """Deeper than nonsense gets: everything is as it should be but for one value, anywhere."""
+    with asyncio.Runner() as runner, _served(vendor, runner) as bench:
+        wanted = bench.wanted("grant-0001", (A, B))
+        runner.run(_with_history(bench))
+
+        @settings(max_examples=80, deadline=None, database=None)
+        @given(at=st.integers(0, 10**6), odd=ODD, spared=st.integers(0, 3))
+        def talk(at: int, odd: object, spared: int) -> None:
+            left = [spared]
+
+            def mangled(body: bytes) -> bytes:
+                left[0] -= 1
+                if left[0] >= 0:
+                    return body
+                document = msgspec.json.decode(body)
+                ways = places(document)
+                return msgspec.json.encode(put(document, ways[at % len(ways)], odd))
+
+            bench.eyes.misbehaving.mangles = mangled
+            runner.run(_all_calls(bench))
+            bench.eyes.misbehaving.mangles = None
+            runner.run(bench.system.issue(wanted))  # and the next good day is one
+
+        talk()
+
+
+async def _with_history(bench: Bench) -> None:
+    made = await bench.system.issue(bench.wanted("grant-0001", (A, B)))
+    for door in (A, B, C):
+        bench.eyes.works(door, made)
+
+
 async def _all_calls(bench: Bench) -> None:
     wanted = bench.wanted("grant-0001")
     calls: tuple[Callable[[], Awaitable[object]], ...] = (
@@ -307,6 +362,17 @@ async def _all_calls(bench: Bench) -> None:
             await call()
         except PlatformError:
             continue
+
+
+@contextmanager
+def _served(vendor: str, runner: asyncio.Runner) -> Iterator[Bench]:
+    """Give the vendor's bench inside a runner."""
+    stack = BENCHES[vendor](TAME, 1)
+    bench = runner.run(stack.__aenter__())
+    try:
+        yield bench
+    finally:
+        runner.run(stack.__aexit__(None, None, None))
 
 
 @contextmanager
