@@ -12,19 +12,22 @@ from protocols import cbor, cose
 from protocols.door.advert import Advert, derive
 from protocols.door.audit import _CHECKPOINT, _SIGNATURE_LABEL, RECORD_BYTES, check_follows, open_chunk
 from protocols.door.bundle import Bundle
+from protocols.door.fast import Resumption
 from protocols.door.frames import cut
-from protocols.door.identity import LockIdentity
+from protocols.door.identity import LockIdentity, with_next_ca
+from protocols.door.lock import LockExchange, State
 from protocols.door.lock_core import LockCore, Sensed
 from protocols.door.messages import Challenge, MessageKind, Result
-from protocols.door.phone import AskStatus, Fetch, PhoneExchange
+from protocols.door.phone import AskStatus, Fetch, PhoneExchange, Resume
 from protocols.door.session import session_keys, shared, transcript_of
 from protocols.errors import CredentialRefusedError, InvalidInputError, PeerProtocolError, PlatformError
-from protocols.grant.certificate import open_certificate
+from protocols.grant.certificate import certify, open_certificate
 from protocols.grant.claims import CTI, EXP, IAT, NBF, PRIVATE
-from protocols.grant.grant import open_grant
-from protocols.grant.keys import compressed, kid_of, private_key, public_key
+from protocols.grant.grant import open_grant, sign_grant
+from protocols.grant.keys import IssuerClass, compressed, generate_property_ca, kid_of, private_key, public_key
 from protocols.grant.revocation import open_object
-from protocols.vectors.fixed import AT_S, RTC_S, bundle_of, fixed_hotel, fresh_core, stream
+from protocols.vectors.fixed import AT_S, RTC_S, Meeting, bundle_of, fixed_hotel, fresh_core, stream
+from tests.seeds import THOROUGH
 
 HOTEL = fixed_hotel()
 LOCK = HOTEL.room_101
@@ -168,3 +171,129 @@ def test_a_bundle_or_identity_with_a_changed_value_is_refused_by_place(data: st.
 def test_an_advert_is_itself_or_refused(data: bytes) -> None:
     with suppress(PeerProtocolError):
         assert Advert.decode(data).encode()[:9] == data[:9]
+
+
+# -- behind a seal that is right --------------------------------------------------------------------------------------
+
+COMMANDS = st.binary(max_size=80) | st.builds(
+    lambda code, rest: bytes([code]) + rest, st.integers(0, 6), st.binary(max_size=400)
+)
+
+
+def insider(resumption: bytes, core: LockCore) -> tuple[LockExchange, PhoneExchange]:
+    """Return both ends of a link on which somebody with the door's keys may say what he likes."""
+    lock = LockExchange(LOCK, random=stream("insider lock"), frame_bytes=244)
+    held = Resumption(resumption) if resumption else None
+    first = HOTEL.unlock(resumption=held) if held else AskStatus()
+    phone = PhoneExchange(LOCK.door_keys(AT_S, AT_S), first, random=stream("insider"), frame_bytes=244, now_ms=0)
+    lock.begin(core=core, sensed=NOW, now_ms=0)
+    for frame in lock.data_to_send():
+        phone.receive_data(frame, now_ms=0)
+    return lock, phone
+
+
+def met() -> tuple[LockCore, bytes]:
+    first = Meeting(LOCK, fresh_core(LOCK), NOW, seed="met by an insider")
+    first.run(HOTEL.unlock(), Resume())
+    return first.core, first.kept
+
+
+MET, SECRET = met()
+
+
+@pytest.mark.guarantee("G5", "G19")
+@pytest.mark.requirement("P19")
+@given(said=st.lists(COMMANDS, min_size=1, max_size=4), fast=st.booleans())
+@settings(parent=MANY, max_examples=1_000 if THOROUGH else 250)
+def test_whatever_an_insider_says_under_the_right_seal_opens_nothing_and_ends_or_is_answered(
+    said: list[bytes], fast: bool
+) -> None:
+    core = MET
+    lock, phone = insider(SECRET if fast else b"", core)
+    motor = 0
+    for frame in phone.data_to_send():
+        step = lock.receive_data(frame, core=core, sensed=NOW, now_ms=1)
+        core, motor = step.core, motor + step.motor
+    assert motor == fast
+    lock.data_to_send()
+    header = bytes([MessageKind.MORE])
+    for plaintext in said:
+        for frame in cut(header + phone._session().to_lock.seal(plaintext, header), 244):
+            step = lock.receive_data(frame, core=core, sensed=NOW, now_ms=1)
+            assert not step.motor
+            core = step.core
+        answered = bool(lock.data_to_send())
+        assert answered == (lock.state is State.OPEN)
+    assert core.generation == MET.generation
+    assert LockCore.decode(core.encode()) == core
+
+
+@pytest.mark.guarantee("G5", "G19")
+@given(frame=st.binary(max_size=60), flips=st.lists(st.tuples(st.integers(0, 26), st.integers(0, 7)), max_size=4))
+@settings(parent=MANY, max_examples=2_000 if THOROUGH else 300)
+def test_a_changed_fast_opens_nothing(frame: bytes, flips: list[tuple[int, int]]) -> None:
+    lock, phone = insider(SECRET, MET)
+    [good] = phone.data_to_send()
+    mutant = bytearray(good)
+    for at, bit in flips:
+        mutant[at] ^= 1 << bit
+    for sent in (bytes([0xC0, MessageKind.FAST]) + frame, bytes(mutant)):
+        step = lock.receive_data(sent, core=MET, sensed=NOW, now_ms=1)
+        if step.motor:
+            assert sent == good
+
+
+@pytest.mark.guarantee("G19")
+@given(plaintext=st.binary(max_size=120))
+@MANY
+def test_a_lock_that_answers_fast_with_nonsense_under_its_own_keys_is_a_peer_error(plaintext: bytes) -> None:
+    _, phone = insider(SECRET, MET)
+    header = bytes([MessageKind.RESULT])
+    sealed = phone._session().to_phone.seal(plaintext, header)
+    phone._session().to_phone.counter = 0
+    try:
+        for frame in cut(header + sealed, 244):
+            phone.receive_data(frame, now_ms=1)
+    except PeerProtocolError:
+        return
+    Result.decode(plaintext)
+
+
+@pytest.mark.guarantee("G19")
+@given(data=st.data())
+@MANY
+def test_a_memory_with_a_changed_pass_is_a_memory_or_refused(data: st.DataObject) -> None:
+    document = cbor.decode(MET.encode(), 10_000)
+    assert isinstance(document, list)
+    passes = document[8]
+    assert isinstance(passes, list)
+    one = passes[0]
+    assert isinstance(one, list)
+    one[data.draw(st.integers(0, len(one) - 1))] = data.draw(st.lists(VALUES, max_size=5) | VALUES)  # type: ignore[assignment]
+    with suppress(PeerProtocolError):
+        read = LockCore.decode(cbor.encode(document, depth=12))
+        lock, phone = insider(SECRET, read)
+        for frame in phone.data_to_send():
+            lock.receive_data(frame, core=read, sensed=NOW, now_ms=1)
+
+
+@pytest.mark.requirement("P6")
+def test_a_lock_believes_two_generations_of_the_property_ca_and_no_third() -> None:
+    """R8: the next CA is made known door by door while the current one goes on; then the oldest is let go."""
+    cas = [HOTEL.ca, *(generate_property_ca("aurora", stream(f"CA {number}")) for number in (2, 3))]
+    lock, opened = LOCK, []
+    for newest in range(3):
+        if newest:
+            lock = with_next_ca(lock, cas[newest].ca.public_key())
+        statuses = []
+        for ca in cas:
+            key = private_key(stream("issuer of " + ca.kid.hex()))
+            certificate = certify(ca, key.public_key(), IssuerClass.GUEST, AT_S).encoded
+            grant = sign_grant(HOTEL.grant(), key)
+            told = fresh_core(lock).present(lock, grant, certificate, lambda _: True, NOW, now_ms=0)
+            statuses.append(told.status.name)
+        opened.append(statuses)
+    opens, stranger = "OPENED", "UNKNOWN_ISSUER"
+    assert opened == [[opens, stranger, stranger], [opens, opens, stranger], [stranger, opens, opens]]
+    document = lock.to_document()
+    assert LockIdentity.from_document(document, "lock").ca_points == lock.ca_points
