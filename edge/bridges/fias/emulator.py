@@ -1,0 +1,226 @@
+"""An interface program in a box: the PMS's side of FIAS over TCP, misbehaving by default on seeded dice.
+
+It takes one client at a time (a new one displaces the old), sends LS first, lives once a record it needs is described
+and LA came, sends only the fields that were asked for in an order of its own, and cuts its bytes where it likes. While
+nobody is connected, what happens is buffered and sent later, unless the buffer is told to forget.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Final
+
+import msgspec
+
+from kit.dice import Dice
+from protocols.errors import PeerProtocolError
+from protocols.fias.framing import TcpDeframer, framed
+from protocols.fias.record import Record, decode, description, stamped
+
+READ_BYTES: Final = 4_096
+NEEDED: Final = frozenset({"GI", "GO", "GC"})
+_Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How badly it behaves; shares are probabilities."""
+
+    noise: _Share = 0.2
+    """Bytes between frames."""
+    cut: _Share = 0.5
+    """A frame in pieces."""
+    twice: _Share = 0.2
+    """A guest record again."""
+    live_in_resync: _Share = 0.3
+    """A record without SF among those of a resynchronisation."""
+    forget: bool = False
+    """What happens while nobody is connected is never sent: only a resynchronisation tells it."""
+    deaf_to_resync: bool = False
+    """DR is not answered: seen where the interface licence lacks it."""
+
+
+TAME: Final = Knobs(noise=0.0, cut=0.0, twice=0.0, live_in_resync=0.0)
+
+
+@dataclass
+class Guest:
+    """One guest in house."""
+
+    number: str
+    room: str
+    name: str
+    departure: str
+
+
+@dataclass
+class InterfaceProgram:
+    """The server; `start` listens on loopback.
+
+    Attributes:
+        answers: every KA, in order.
+        rooms: the last RS told of each room.
+    """
+
+    dice: Dice
+    now: datetime
+    knobs: Knobs = field(default_factory=Knobs)
+    guests: dict[str, Guest] = field(default_factory=dict)
+    answers: list[Record] = field(default_factory=list)
+    rooms: dict[str, str] = field(default_factory=dict)
+    heard: list[Record] = field(default_factory=list)
+    connections: int = 0
+
+    def __post_init__(self) -> None:
+        self._server: asyncio.Server | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._asked: dict[str, tuple[str, ...]] = {}
+        self._alive = False
+        self._buffer: deque[Record] = deque(maxlen=1_000)
+
+    @property
+    def alive(self) -> bool:
+        """True once the client described itself and said LA."""
+        return self._alive
+
+    async def start(self) -> int:
+        """Listen; return the port."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def stop(self) -> None:
+        """Hang up and listen no more."""
+        self.drop()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    def drop(self) -> None:
+        """Lose the link."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        self._writer, self._alive = None, False
+
+    # What happens in the hotel
+
+    def check_in(self, number: str, room: str, name: str, departure: str) -> None:
+        """A guest is checked in at the desk."""
+        self.guests[number] = Guest(number, room, name, departure)
+        self._tell(self._came("GI", self.guests[number]))
+
+    def move(self, number: str, room: str, *, as_pair: bool = False) -> None:
+        """A guest moves: one GC with the old room, or GO and GI."""
+        guest = self.guests[number]
+        old, guest.room = guest.room, room
+        if as_pair:
+            self._tell(Record("GO", {"RN": old, "G#": number, "GS": "N"}))
+            self._tell(self._came("GI", guest))
+            return
+        record = self._came("GC", guest)
+        self._tell(Record("GC", {**record.fields, "RO": old}))
+
+    def check_out(self, number: str) -> None:
+        """A guest is checked out at the desk."""
+        guest = self.guests.pop(number)
+        self._tell(Record("GO", {"RN": guest.room, "G#": number, "GS": "N"}))
+
+    def order_key(self, room: str, number: str | None, *, record: str = "KR", **more: str) -> None:
+        """Order a key, or its end."""
+        fields = {"KC": "1", "RN": room, "WS": "FRONT", **({"KT": "N"} if record == "KR" else {}), **more}
+        self._say(Record(record, fields | ({"G#": number} if number else {})))
+
+    def say(self, record: Record) -> None:
+        """Send anything, described or not."""
+        self._say(record)
+
+    def restart(self) -> None:
+        """Ask for the description again, as after a start of its own."""
+        self._alive = False
+        self._say(stamped("LS", self.now))
+
+    # The wire
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.drop()
+        self._writer, self._asked = writer, {}
+        self.connections += 1
+        self._say(stamped("LS", self.now))
+        deframer = TcpDeframer()
+        try:
+            while data := await reader.read(READ_BYTES):
+                for raw in deframer.feed(data):
+                    if self._writer is writer:
+                        self._take(decode(raw))
+                await writer.drain()
+        except (OSError, PeerProtocolError):
+            pass
+        finally:
+            if self._writer is writer:
+                self._writer, self._alive = None, False
+            writer.close()
+
+    def _take(self, record: Record) -> None:
+        self.heard.append(record)
+        match record.id:
+            case "LD":
+                self._asked = {}
+                self._say(Record("LC", {"PH": "1", "A1": "emulator"}))
+            case "LR":
+                told = description(record)
+                self._asked[told.record] = told.fields
+            case "LA" if not self._alive:
+                if not self._asked.keys() >= NEEDED:
+                    self._say(stamped("LS", self.now))  # an LR was lost: describe yourself again
+                    return
+                self._alive = True
+                self._say(stamped("LA", self.now))
+                while self._buffer:
+                    self._tell(self._buffer.popleft())
+            case "DR" if not self.knobs.deaf_to_resync:
+                self._resync()
+            case "KA":
+                self.answers.append(record)
+            case "RE":
+                self.rooms[record.need("RN")] = record.need("RS")
+
+    def _resync(self) -> None:
+        self._say(stamped("DS", self.now))
+        for guest in list(self.guests.values()):
+            record = self._came("GI", guest)
+            live = self.dice.uniform(0, 1) < self.knobs.live_in_resync
+            self._tell(record if live else Record("GI", {**record.fields, "SF": ""}))
+        self._say(stamped("DE", self.now))
+
+    def _came(self, record_id: str, guest: Guest) -> Record:
+        return Record(
+            record_id,
+            {"RN": guest.room, "G#": guest.number, "GS": "N", "GN": guest.name, "GD": guest.departure, "GL": "EA"},
+        )
+
+    def _tell(self, record: Record) -> None:
+        """Send what the client asked for of a record; buffer it while nobody is there."""
+        if not self._alive:
+            if not self.knobs.forget:
+                self._buffer.append(record)
+            return
+        asked = self._asked.get(record.id)
+        if asked is None:
+            return
+        names = [each for each in record.fields if each in asked]
+        shuffled = sorted(names, key=lambda _: self.dice.uniform(0, 1))
+        for _ in range(2 if self.dice.uniform(0, 1) < self.knobs.twice else 1):
+            self._say(Record(record.id, {each: record.fields[each] for each in shuffled}))
+
+    def _say(self, record: Record) -> None:
+        if self._writer is None or self._writer.is_closing():
+            return
+        data = framed(record.encode())
+        if self.dice.uniform(0, 1) < self.knobs.noise:
+            data = b"\r\n" + data
+        if self.dice.uniform(0, 1) < self.knobs.cut:
+            at = self.dice.integer(1, len(data) - 1)
+            self._writer.write(data[:at])
+            self._writer.write(data[at:])
+            return
+        self._writer.write(data)

@@ -1,0 +1,217 @@
+"""What a word of the PMS about a guest in house means for our stays. Pure: a fact and the replica in, steps out.
+
+Presence is the PMS's to tell, reservations are the cloud's: a guest is matched to a stay by number, then by room;
+where neither settles it, a person looks. Nothing here is lost by a crash: everything is told again by the next
+resynchronisation, and a step that was taken already is none.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from edge.stays.document import DocumentStay, StayState
+from edge.stays.replica import Replica, Stay
+from protocols.device_model.identity import RoomId
+from protocols.fias.house import CameIn, Guest, House, Moved, WentOut
+from protocols.fias.link import Fact
+
+BY: Final = "pms"
+"""Who decided, in the record."""
+SOON_MS: Final = 24 * 3_600_000
+"""A guest may come this long before the stay was to begin."""
+_NUMBER: Final = re.compile(r"[0-9a-z]{1,12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrive:
+    """Record that the stay is in house."""
+
+    stay: DocumentStay
+    room: RoomId
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Record that the stay has left."""
+
+    stay: DocumentStay
+    room: RoomId
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Somebody has to look: nothing was done."""
+
+    room: str
+    number: str
+    reason: str
+
+
+Step = Arrive | Leave | Doubt
+
+
+@dataclass(frozen=True, slots=True)
+class RoomNames:
+    """Our rooms, by what the PMS calls them."""
+
+    ours: frozenset[RoomId]
+    told: Mapping[str, str]
+
+    def find(self, theirs: str) -> RoomId | None:
+        """Return our room, None where we have none of that name."""
+        for name in (self.told.get(theirs), theirs.lower(), theirs.lower().lstrip("0")):
+            if name is not None and RoomId(name) in self.ours:
+                return RoomId(name)
+        return None
+
+
+class Presence:
+    """Judges facts.
+
+    Args:
+        rooms: which rooms there are.
+        walk_ins: whether a guest without a stay gets one.
+        until_ms: the end of a stay whose guest leaves on a day (YYMMDD, or None: not told), after now (unix ms).
+    """
+
+    def __init__(self, rooms: RoomNames, *, walk_ins: bool, until_ms: Callable[[str | None, int], int]) -> None:
+        self._rooms, self._walk_ins, self._until_ms = rooms, walk_ins, until_ms
+
+    def judge(self, fact: Fact, replica: Replica, *, now_ms: int) -> list[Step]:
+        """Return what follows from one fact."""
+        match fact:
+            case CameIn(theirs, guest):
+                return self._came(theirs, guest, replica, now_ms)
+            case Moved(guest, old_room, theirs):
+                moved = Doubt(old_room, guest.number, f"moved to {theirs}: the stay stays with {old_room} until told")
+                return [moved, *self._came(theirs, guest, replica, now_ms, moved=True)]
+            case WentOut(theirs, guest, vacant):
+                return self._went(theirs, guest, vacant, replica)
+            case _:
+                return []
+
+    def swept(self, house: House, replica: Replica) -> list[Step]:
+        """Return who has left meanwhile: whom the PMS brought in and a whole resynchronisation did not name."""
+        occupied = {self._rooms.find(each) for each in house.occupied()}
+        return [
+            Leave(said(replica, each), each.room)
+            for each in replica.all()
+            if each.state is StayState.IN_HOUSE
+            and each.decided_by == BY
+            and each.room is not None
+            and each.room not in occupied
+        ]
+
+    def stay_for(self, theirs: str, number: str | None, replica: Replica, *, now_ms: int) -> Stay | None:
+        """Return the stay that the PMS means by a room and a guest number, in house or about to come."""
+        room = self._rooms.find(theirs)
+        if room is None:
+            return None
+        guest = Guest(number or "")
+        return self._known(room, guest, replica) or self._expected(room, guest, replica, now_ms)
+
+    def room(self, theirs: str) -> RoomId | None:
+        """Return our room for one of theirs."""
+        return self._rooms.find(theirs)
+
+    def _came(self, theirs: str, guest: Guest, replica: Replica, now_ms: int, *, moved: bool = False) -> list[Step]:
+        room = self._rooms.find(theirs)
+        if room is None:
+            return [Doubt(theirs, guest.number, "no room of ours has this name")]
+        if self._known(room, guest, replica) is not None:
+            return []
+        stay = None if moved else self._expected(room, guest, replica, now_ms)
+        if stay is not None:
+            return [Arrive(said(replica, stay), room)]
+        number = guest.number.lower()
+        if not self._walk_ins or _NUMBER.fullmatch(number) is None:
+            return [Doubt(theirs, guest.number, "in house, and no stay of ours is theirs")]
+        made = DocumentStay(
+            id=f"{_prefix(number, room)}{guest.departure or 'open'}"[:40].rstrip("-").lower(),
+            room=room,
+            state=StayState.READY,
+            guest_name=None,
+            expected_from_ms=now_ms,
+            expected_until_ms=self._until_ms(guest.departure, now_ms),
+            reservation=None,
+            version=0,
+        )
+        held = replica.get(made.stay_id)
+        if held is not None and held.state is not StayState.READY:
+            return [Doubt(theirs, guest.number, f"in house again, and stay {made.id} is {held.state}")]
+        return [Arrive(made, room)]
+
+    def _went(self, theirs: str, guest: Guest, vacant: bool, replica: Replica) -> list[Step]:
+        room = self._rooms.find(theirs)
+        if room is None:
+            return [Doubt(theirs, guest.number, "no room of ours has this name")]
+        here = [each for each in _in_house(replica) if each.room == room]
+        mine = [each for each in here if _is_of(each, guest)]
+        if not mine and vacant and len(here) == 1:
+            mine = here
+        if not mine and vacant and here:
+            return [Doubt(theirs, guest.number, f"left, and {len(here)} stays are in the room: none has this number")]
+        return [Leave(said(replica, each), room) for each in mine]
+
+    def _known(self, room: RoomId, guest: Guest, replica: Replica) -> Stay | None:
+        """Return the stay in house in this room that is the guest's; without numbers, any that is alone there."""
+        here = [each for each in _in_house(replica) if each.room == room]
+        mine = [each for each in here if _is_of(each, guest)]
+        if mine:
+            return mine[0]
+        unnumbered = [each for each in here if not _numbers(each) and not each.id.startswith("fias-")]
+        if not guest.number and here:
+            return here[0]
+        return unnumbered[0] if len(unnumbered) == len(here) == 1 else None
+
+    def _expected(self, room: RoomId, guest: Guest, replica: Replica, now_ms: int) -> Stay | None:
+        coming = [
+            each
+            for each in replica.all()
+            if each.state in (StayState.PLANNED, StayState.READY)
+            and each.room == room
+            and each.expected_from_ms - SOON_MS <= now_ms < each.expected_until_ms
+        ]
+        mine = [each for each in coming if _is_of(each, guest)]
+        if mine:
+            return mine[0]
+        others = [each for each in coming if not (guest.number and _numbers(each) and not _is_of(each, guest))]
+        named = [each for each in others or coming if _same_name(each, guest)]
+        if len(named) == 1:
+            return named[0]
+        return coming[0] if len(coming) == 1 and (guest.name is None or coming[0].guest_name is None) else None
+
+
+def said(replica: Replica, stay: Stay) -> DocumentStay:
+    """Return a stay as it was told, for the record about it."""
+    return replica.documents.get(stay.id) or replica.decisions[stay.id].stay
+
+
+def _in_house(replica: Replica) -> list[Stay]:
+    return [each for each in replica.all() if each.state is StayState.IN_HOUSE]
+
+
+def _prefix(number: str, room: RoomId) -> str:
+    return f"fias-{number}-{room}-"
+
+
+def _numbers(stay: Stay) -> set[str]:
+    """Return what a stay's reservation is called: its number, and its id in the PMS."""
+    told = stay.reservation
+    values = told.values() if isinstance(told, dict) else [told]
+    return {each.lower() for each in values if each}
+
+
+def _is_of(stay: Stay, guest: Guest) -> bool:
+    number = guest.number.lower()
+    if not number:
+        return False
+    return number in _numbers(stay) or (stay.room is not None and stay.id.startswith(_prefix(number, stay.room)))
+
+
+def _same_name(stay: Stay, guest: Guest) -> bool:
+    """Tell whether the surname that the PMS told is a word of the name that we know."""
+    if not stay.guest_name or not guest.name:
+        return False
+    return guest.name.casefold() in stay.guest_name.casefold()

@@ -1,0 +1,283 @@
+"""Keeps one link to the PMS's interface program: connect, drive the protocol, hand facts over, try again for ever.
+
+Moves bytes and time for protocols/fias, and decides nothing. A fact that could not be made durable is owed and ends
+the connection: the next one asks for everybody in house again, so that nothing the PMS said is lost here.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+from zoneinfo import ZoneInfo
+
+from edge.bridges.fias.settings import FiasSettings
+from kit.clock import Clock
+from kit.dice import Dice
+from protocols.errors import LocalProtocolError, PeerProtocolError, PlatformError
+from protocols.fias.framing import TcpDeframer, framed
+from protocols.fias.house import House
+from protocols.fias.link import (
+    Came,
+    Ended,
+    Fact,
+    FiasLink,
+    Ordered,
+    Overdue,
+    Refused,
+    Resynchronised,
+    State,
+)
+from protocols.fias.orders import KeyEnd, KeyOrder, Status
+from protocols.fias.record import Description, Record, decode
+
+VERSION: Final = "IK1"
+READ_BYTES: Final = 4_096
+CONNECT_WAIT_S: Final = 10.0
+CLOSE_WAIT_S: Final = 1.0
+ROOMS_WAITING_MOST: Final = 2_000
+_GUEST: Final = ("RN", "G#", "GS", "GN", "GF", "GL", "GA", "GD", "SF")
+_ROOM: Final = ("RN", "GS", "SF")
+
+
+def descriptions(*, guest_based: bool) -> tuple[Description, ...]:
+    """Return what we ask the PMS for, and what we send."""
+    number = ("G#",) if guest_based else ()
+    guest = _GUEST if guest_based else _ROOM
+    return (
+        Description("GI", guest),
+        Description("GO", ("RN", *number, "GS", "SF")),
+        Description("GC", (*guest, "RO")),
+        Description("KR", ("KC", "KT", "RN", "WS", *number, "GA", "GD", "DT", "GN", "SI", "ID")),
+        Description("KD", ("KC", "RN", "WS", *number, "SI", "ID")),
+        Description("KM", ("KC", "RN", "RO", "WS", "G#", "GA", "GD", "DT", "SI", "ID")),
+        Description("KA", ("AS", "CT", "KC", "WS", *number)),
+        Description("RE", ("RN", "RS", "CS", "DN", "ML")),
+    )
+
+
+class Desk(Protocol):
+    """Who takes what is heard (edge/bridges/fias/desk.py)."""
+
+    async def take(self, fact: Fact, house: House) -> None:
+        """Do what follows from a fact. Raises PlatformError: it did not count."""
+        ...
+
+    async def order(self, order: KeyOrder | KeyEnd) -> tuple[Status, str]:
+        """Meet a key order and return its answer."""
+        ...
+
+
+class FiasSession:
+    """One property's link.
+
+    Args:
+        desk: what takes facts and orders.
+        log: a structlog logger.
+    """
+
+    def __init__(
+        self,
+        settings: FiasSettings,
+        desk: Desk,
+        *,
+        clock: Clock,
+        dice: Dice,
+        log: Any,  # noqa: ANN401 - structlog's lazy logger
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._settings, self._desk, self._clock, self._dice, self._log = settings, desk, clock, dice, log
+        self._sleep, self._zone = sleep, ZoneInfo(settings.zone)
+        self.link = FiasLink(settings.family, VERSION, descriptions(guest_based=settings.guest_based), configuration=5)
+        self.counts: Counter[str] = Counter()
+        self._wake = asyncio.Event()
+        self._inbox = bytearray()
+        self._closed = False
+        self._rooms: dict[str, int] = {}
+        self._owed: list[Fact] = []
+        """Heard and not durable yet, in order: taken again before anything else."""
+        self._resync, self._lost_ms = True, 0
+
+    @property
+    def alive(self) -> bool:
+        """True while the PMS has accepted us."""
+        return self.link.state is State.ALIVE
+
+    def tell_room(self, room: str, condition: int) -> None:
+        """Tell the PMS how a room is (RS, 1 to 6), as soon as it hears: the newest word on each room is kept.
+
+        Raises:
+            LocalProtocolError: no such condition, or more rooms wait than any hotel has.
+        """
+        if not 1 <= condition <= 6:
+            raise LocalProtocolError(f"RS {condition}: 1 to 6 can be told of a room")
+        if room not in self._rooms and len(self._rooms) >= ROOMS_WAITING_MOST:
+            raise LocalProtocolError(f"{ROOMS_WAITING_MOST} rooms wait to be told of already")
+        self._rooms[room] = condition
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the link until cancelled."""
+        failures = 0
+        while True:
+            try:
+                async with asyncio.timeout(CONNECT_WAIT_S):
+                    reader, writer = await asyncio.open_connection(self._settings.host, self._settings.port)
+            except (OSError, TimeoutError, UnicodeError):
+                failures += 1
+                self.counts["refused_connections"] += 1
+            else:
+                failures = 0 if await self._serve(reader, writer) else failures + 1
+            await self._sleep(self._pause_s(failures))
+
+    def _pause_s(self, failures: int) -> float:
+        first, most = self._settings.reconnect_first, self._settings.reconnect_most
+        longest: timedelta = min(first * 2 ** min(failures, 12), most)
+        return self._dice.uniform(0.5, 1.0) * longest.total_seconds()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Drive one connection to its end; return whether the link ever lived."""
+        now_ms = self._clock.now_ms()
+        gap_ms = now_ms - self._lost_ms
+        resync = self._resync or gap_ms > self._settings.resync_after // timedelta(milliseconds=1)
+        self._inbox.clear()
+        self._closed, lived, why = False, False, "the connection ended"
+        self.counts["connections"] += 1
+        self.link.connected(now_ms=now_ms, resync=resync)
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(self._listen(reader))
+            orders: set[asyncio.Task[None]] = set()
+            deframer = TcpDeframer()
+            try:
+                while not self._closed or self._inbox:
+                    lived = await self._step(deframer, writer, tasks, orders) or lived
+                    await self._rest()
+            except (OSError, PlatformError) as error:
+                why = str(error)
+                self._log.warning("fias_dropped", error=why)
+            finally:
+                listening.cancel()
+                for each in tuple(orders):
+                    each.cancel()
+                for fact in self.link.disconnected(why):
+                    if isinstance(fact, Ended) and fact.orders:
+                        self.counts["orders_lost"] += len(fact.orders)
+                        self._log.warning("fias_orders_lost", rooms=[each.rooms[0] for each in fact.orders])
+                self.counts["skipped_bytes"] += deframer.skipped_bytes
+                await _hang_up(writer)
+        self._lost_ms = self._clock.now_ms()
+        return lived
+
+    async def _step(
+        self,
+        deframer: TcpDeframer,
+        writer: asyncio.StreamWriter,
+        tasks: asyncio.TaskGroup,
+        orders: set[asyncio.Task[None]],
+    ) -> bool:
+        """Take what came and what is due, send what follows; return whether the link lives."""
+        data = bytes(self._inbox)
+        self._inbox.clear()
+        for raw in deframer.feed(data):
+            try:
+                record = decode(raw, self._settings.code_page)
+            except PeerProtocolError as error:
+                self.counts["unreadable"] += 1
+                self._log.warning("fias_unreadable", error=str(error))
+                continue
+            self.counts["records"] += 1
+            facts = self.link.receive(record, now_ms=self._clock.now_ms(), at=self._at())
+            await self._take(facts, tasks, orders)
+            await self._send(writer)  # an answer waits for no other record's effect
+        await self._take(self.link.on_time(now_ms=self._clock.now_ms(), at=self._at()), tasks, orders)
+        self._send_rooms()
+        await self._send(writer)
+        return self.alive
+
+    async def _take(self, facts: list[Fact], tasks: asyncio.TaskGroup, orders: set[asyncio.Task[None]]) -> None:
+        for fact in facts:
+            match fact:
+                case Ordered(number, order):
+                    task = tasks.create_task(self._meet(number, order))
+                    orders.add(task)
+                    task.add_done_callback(orders.discard)
+                case Overdue():
+                    self.counts["orders_overdue"] += 1
+                case Refused(record, problem):
+                    self.counts["refused_records"] += 1
+                    self._log.warning("fias_refused", record=record, problem=problem)
+                case Came():
+                    self._log.info("fias_alive", resync=fact.wants_resync)
+                case Resynchronised() if any(isinstance(each, Resynchronised) for each in self._owed):
+                    pass  # one is owed already, and it will look at everybody
+                case _:
+                    self._owed.append(fact)
+        while self._owed:
+            fact = self._owed[0]
+            try:
+                await self._desk.take(fact, self.link.house)
+            except PlatformError:
+                self._resync = True
+                raise
+            del self._owed[0]
+            if isinstance(fact, Resynchronised):
+                self._resync = False
+
+    async def _meet(self, number: int, order: KeyOrder | KeyEnd) -> None:
+        status, text = await self._desk.order(order)
+        self.counts[f"orders_{status.name.lower()}"] += 1
+        try:
+            self.link.answer(number, status, at=self._at(), text=text)
+        except LocalProtocolError:
+            return  # overdue: the PMS was told so
+        self._wake.set()
+
+    def _send_rooms(self) -> None:
+        while self._rooms:
+            room = next(iter(self._rooms))
+            try:
+                self.link.send(Record("RE", {"RN": room, "RS": str(self._rooms[room])}))
+            except LocalProtocolError:
+                return  # not now: the link is down, or a resynchronisation runs
+            del self._rooms[room]
+            self.counts["rooms_told"] += 1
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        for record in self.link.data_to_send():
+            writer.write(framed(record.encode(self._settings.code_page)))
+        await writer.drain()
+
+    async def _rest(self) -> None:
+        """Wait until something comes, is to be sent, or is due."""
+        deadline_ms = self.link.deadline_ms
+        wait_s = None if deadline_ms is None else max(0, deadline_ms - self._clock.now_ms()) / 1000
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while data := await reader.read(READ_BYTES):
+                self._inbox += data
+                self._wake.set()
+        except OSError:
+            pass  # reset by the peer: the same end as a clean one
+        finally:
+            self._closed = True
+            self._wake.set()
+
+    def _at(self) -> datetime:
+        moment = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC)
+        return moment.astimezone(self._zone).replace(tzinfo=None)
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    try:
+        async with asyncio.timeout(CLOSE_WAIT_S):
+            await writer.wait_closed()
+    except (TimeoutError, OSError):
+        pass  # it is gone either way

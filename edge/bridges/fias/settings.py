@@ -1,0 +1,44 @@
+"""[fias]: the PMS interface on the hotel's own network."""
+
+from datetime import time, timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from kit.settings import check_host, check_span
+
+_LEAST, _MOST = timedelta(milliseconds=100), timedelta(hours=1)
+
+
+class FiasSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where it listens and how it is spoken to.
+
+    `family`: IF, two letters; DL serves keys. `guest_based` false: the interface tells rooms only, no guest numbers.
+    `resync_after`: a longer gap asks for everybody in house again. `walk_ins`: a guest in house whose stay nobody
+    told us of gets one here. `departure`: until when on the day of departure such a stay lasts. `rooms`: our room for
+    a room of theirs, where lower case and leading zeros do not explain the difference.
+    """
+
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    zone: str
+    family: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")] = "DL"
+    code_page: str = "cp1252"
+    guest_based: bool = True
+    walk_ins: bool = True
+    departure: time = time(11)
+    resync_after: timedelta = timedelta(minutes=5)
+    reconnect_first: timedelta = timedelta(seconds=1)
+    reconnect_most: timedelta = timedelta(seconds=30)
+    rooms: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        check_host(self.host)
+        check_span("reconnect_first", self.reconnect_first, _LEAST, _MOST)
+        check_span("reconnect_most", self.reconnect_most, _LEAST, _MOST)
+        try:
+            "".encode(self.code_page)
+            ZoneInfo(self.zone)
+        except (LookupError, ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"code_page {self.code_page!r} or zone {self.zone!r} is not known: {error}") from error

@@ -1,0 +1,1 @@
+"""The session to the PMS on the hotel's own network."""
