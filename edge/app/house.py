@@ -20,6 +20,8 @@ from edge.checkin.ports import Doors
 from edge.log.record_log import Entry
 from edge.policy import document as policy_document
 from edge.policy import local_hours
+from edge.policy.acceptance import NAME_PREFIX as POLICY_PREFIX
+from edge.policy.acceptance import SignedPolicies
 from edge.policy.document import RoomPolicy
 from edge.rooms.capability_view import CapabilityView, Key
 from edge.rooms.commands import from_body
@@ -37,6 +39,7 @@ from protocols.errors import InvalidInputError, StoreFailedError
 from protocols.grant.lock_time import TimeQuality
 from protocols.link.lanes import Lane
 from protocols.link.record import Record
+from protocols.policy import check_in
 
 LOG_CURSOR: Final = "log.A"
 CURSOR_NAME: Final = "house"
@@ -134,10 +137,15 @@ class House:
         self.fire.ended = self.rooms.fire_over
         if (burning := restored.documents.get(FIRE)) is not None:
             self.fire.restore(_fire_from(burning))
+        self.policies = SignedPolicies(
+            ours=ours, kinds={check_in.KIND: check_in.parse}, store=store, records=records, clock=clock
+        )
+        for kind in self.policies.restore(restored.documents):
+            logger.error("stored_policy_refused", kind=kind)
         self.departures = Departures(replica=lambda: self.keeper.replica, doors=doors, store=store, log=logger)
         self.desk = CheckInDesk(
             replica=lambda: self.keeper.replica,
-            policy=lambda: self.policy,
+            opens_before_ms=self._opens_before_ms,
             rooms_with_doors=frozenset() if plan is None else frozenset(door.room for door in plan.doors),
             doors=doors,
             records=records,
@@ -295,10 +303,14 @@ class House:
 
         Raises:
             InvalidInputError: a document of a name that this build does not know, or one that is refused.
+            PolicyRefusedError: a signed policy that may not be taken up.
             UnsupportedVersionError: a format that this build does not know.
         """
+        if name.startswith(POLICY_PREFIX):
+            await self.policies.take(name, version, body)
+            return
         if name != "stays":
-            raise InvalidInputError("desired document", f"{name!r} is not known here; known: stays")
+            raise InvalidInputError("desired document", f"{name!r} is not known here; known: stays, policy_*")
         await self.keeper.apply(version, body)
 
     def live_state(self) -> list[dict[str, Any]]:
@@ -307,6 +319,13 @@ class House:
 
     async def _fire_changed(self, state: FireState) -> None:
         await self._store.save_document(FIRE, msgspec.json.encode(state))
+
+    def _opens_before_ms(self) -> int:
+        """How long before arrival check-in opens: as a signed policy says, else as the room policy does."""
+        signed = self.policies.in_force(check_in.KIND)
+        if isinstance(signed, check_in.CheckInPolicy):
+            return signed.opens_before_minutes * 60_000
+        return round(self.policy.check_in.opens_before.total_seconds() * 1000)
 
     def _stays_changed(self) -> None:
         self.rooms.look_again()

@@ -78,6 +78,8 @@ def make_uplink(
     live_state: LiveState,
 ) -> Uplink:
     """Return the uplink, not yet running. Raises InvalidInputError."""
+    resolve = read_command_key(settings)
+    house.policies.pin(resolve)
     return Uplink(
         edge=edge,
         property_id=property_id,
@@ -85,7 +87,7 @@ def make_uplink(
         transport=make_transport(settings, edge),
         clock=clock,
         dice=dice,
-        command_key=read_command_key(settings),
+        command_key=resolve,
         on_command=obeying(house),
         on_desired=house.desired,
         live_state=live_state,

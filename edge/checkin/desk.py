@@ -12,7 +12,6 @@ from typing import Any, Final
 from edge.checkin.departures import Departures
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.checkin.ports import CheckInRecords, Doors
-from edge.policy.document import RoomPolicy
 from edge.stays.document import DocumentStay, StayState
 from edge.stays.keeper import record_body
 from edge.stays.replica import Replica, Stay
@@ -28,7 +27,7 @@ class CheckInDesk:
 
     Args:
         replica: The stays held true, asked anew each time.
-        policy: The policy in force, asked anew each time.
+        opens_before_ms: How long before arrival check-in opens, asked anew each time.
         rooms_with_doors: Rooms that a grant can be issued for.
         doors: The doors process.
         records: The record log.
@@ -40,14 +39,15 @@ class CheckInDesk:
         self,
         *,
         replica: Callable[[], Replica],
-        policy: Callable[[], RoomPolicy],
+        opens_before_ms: Callable[[], int],
         rooms_with_doors: frozenset[RoomId],
         doors: Doors,
         records: CheckInRecords,
         departures: Departures,
         clock: Clock,
     ) -> None:
-        self._replica, self._policy, self._rooms, self._clock = replica, policy, rooms_with_doors, clock
+        self._replica, self._rooms, self._clock = replica, rooms_with_doors, clock
+        self._opens_before_ms = opens_before_ms
         self._doors, self._records, self._departures = doors, records, departures
         self._turn = asyncio.Lock()
 
@@ -128,7 +128,7 @@ class CheckInDesk:
         wall_ms = self._clock.wall_ms()
         if wall_ms >= stay.expected_until_ms:
             raise CheckInRefusedError(CheckInRefusal.OVER, f"Stay {stay.id} was to end before now; ask the front desk.")
-        opens_ms = stay.expected_from_ms - round(self._policy().check_in.opens_before.total_seconds() * 1000)
+        opens_ms = stay.expected_from_ms - self._opens_before_ms()
         if stay.state is not StayState.IN_HOUSE and wall_ms < opens_ms:
             raise CheckInRefusedError(
                 CheckInRefusal.TOO_EARLY, f"Check-in for stay {stay.id} is not open yet.", available_from_ms=opens_ms
