@@ -1,11 +1,13 @@
 """The way down, as the modules' ports want it, over the record path's downlink."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cloud.app.settings import DownlinkSettings
 from cloud.fleet.commands import CommandResult
 from cloud.telemetry.downlink import Downlink
 from kit.clock import Clock
@@ -13,6 +15,7 @@ from protocols.device_model.command import Phase
 from protocols.device_model.identity import EdgeId
 from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError
 from protocols.link.documents import DesiredDocument
+from protocols.policy.envelope import Policy, sign
 
 KEY_BYTES_MOST: Final = 64 * 1024
 _NO_BROKER: Final = "no broker is configured: nothing can be sent to an edge"
@@ -50,6 +53,17 @@ class EdgeLine:
         if self._downlink is None:
             raise LinkLostError(_NO_BROKER)
         await self._downlink.desire(DesiredDocument(EdgeId(edge), name, version, body, self._clock.wall_ms()))
+
+
+def policy_signer(settings: DownlinkSettings) -> Callable[[Policy], bytes]:
+    """Return what signs policies: the command key, for this use alone. Raises as `read_command_key`."""
+    key, kid = read_command_key(settings.command_key_path), settings.key_id.encode()
+    return lambda policy: sign(policy, key, kid)
+
+
+def unsigned(_policy: Policy) -> bytes:
+    """Stand for the signer where no key is configured."""
+    raise InvalidInputError("downlink.command_key_path", "is not configured: no policy can be signed")
 
 
 def read_command_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -14,6 +14,7 @@ from cloud.fleet import commands
 from cloud.kit.database import Connection
 from cloud.kit.notify import notify_live
 from cloud.platform.properties import property_by_edge
+from cloud.policy import releases
 from cloud.stays import document, rooms, stays
 from cloud.stays.life import EdgeState
 from cloud.telemetry.ports import BatchContext, EdgeOwner, Projection
@@ -64,6 +65,7 @@ class _Desired(msgspec.Struct, frozen=True):
     name: _Name
     version: _Count
     applied: bool = True
+    reason: Annotated[str, msgspec.Meta(max_length=80)] | None = None
 
 
 class _Room(msgspec.Struct, frozen=True):
@@ -162,6 +164,16 @@ async def take_desired(connection: Connection, context: BatchContext, records: S
                 connection, property_id=context.property, version=body.version, at_ms=context.received_ms
             )
             await notify_live(connection, context.property, (stays.LIVE_KIND,))
+        elif body.name.startswith(releases.PREFIX):
+            await releases.heard(
+                connection,
+                property_id=context.property,
+                name=body.name,
+                version=body.version,
+                applied=body.applied,
+                detail=body.reason,
+                now_ms=context.received_ms,
+            )
 
 
 async def take_rooms(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from cloud.app.down import EdgeLine, read_command_key
+from cloud.app.down import EdgeLine, policy_signer, read_command_key, unsigned
 from cloud.app.ingest import LINE, make_ingest
 from cloud.app.partners import pms_access
 from cloud.app.secrets import file_keys, read_secret
@@ -17,6 +17,7 @@ from cloud.app.timeseries import make_routes, make_store
 from cloud.app.transport import transport
 from cloud.checkin import departures
 from cloud.checkin.desk import CheckInDesk
+from cloud.checkin.policy_outcomes import outcomes
 from cloud.checkin.registrations import Registrations
 from cloud.checkin.sessions import FORGET_MOST, Sessions
 from cloud.fleet.commands import Commands
@@ -38,12 +39,14 @@ from cloud.pms.engine import HINT_CHANNEL, PmsSync, Rhythm
 from cloud.pms.exchange import http_client
 from cloud.pms.intents import IntentWorker, IntentWriter
 from cloud.pms.vendors import make_adapter
+from cloud.policy.releases import Kind, Releases, Sign
 from cloud.privacy.sealing import Sealer
 from cloud.public.app import build
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
 from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
+from cloud.public.policy_routes import PolicyServices, policy_routes
 from cloud.public.reader import PropertyReader
 from cloud.public.routes import Services, api
 from cloud.public.sign_in_routes import SignInServices, sign_in_routes
@@ -62,10 +65,12 @@ from kit.logs import logger
 from kit.metrics import Metrics
 from kit.supervision import Supervisor
 from protocols.errors import StoreFailedError
+from protocols.policy import check_in
 
 WATCH_S: Final = 2.0
 SWEEP_S: Final = 60.0
 SETTLE_S: Final = 15.0
+ROLL_S: Final = 2.0
 
 
 def access_tokens(settings: CloudSettings) -> list[AccessToken]:
@@ -106,6 +111,7 @@ async def run(
     http = http_client()
     instance = dice.bytes(6).hex()
     downlink = ingest = None
+    sign_policy: Sign = unsigned
     if settings.broker is not None and settings.downlink is not None:
         downlink = Downlink(
             transport(settings.broker, f"cloud-down-{instance}"),
@@ -113,7 +119,10 @@ async def run(
             kid=settings.downlink.key_id.encode(),
             clock=clock,
         )
+        sign_policy = policy_signer(settings.downlink)
     line = EdgeLine(downlink, clock=clock)
+    kinds = {check_in.KIND: Kind(check_in.parse, check_in.encode(check_in.DEFAULT), outcomes)}
+    releases = Releases(database, kinds, sign=sign_policy, clock=clock, dice=dice)
     commands = Commands(database, line, clock=clock, dice=dice)
     reader = PropertyReader(
         database, clock=clock, patience=Patience(settings.link.silent_after, settings.link.offline_after)
@@ -183,6 +192,7 @@ async def run(
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, dice)),
                 sign_in_routes(signing),
                 make_routes(store, database, hub, gate, clock=clock),
+                policy_routes(PolicyServices(database, releases, clock)),
                 payment_routes(paying),
                 payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),
@@ -214,6 +224,8 @@ async def run(
                 settling = functools.partial(_settle, payments, database, [each.property for each in settings.payments])
                 looking = acting_as(system("payments"), settling)
                 supervisor.start("payments", lambda: lead(settings.database.dsn, "payments", looking))
+            rolling = acting_as(system("policies"), functools.partial(_roll, releases, line))
+            supervisor.start("policies", lambda: lead(settings.database.dsn, "policies", rolling))
             forgetting = acting_as(system("checkin-sweep"), functools.partial(_sweep, sessions))
             supervisor.start("checkin-sweep", lambda: lead(settings.database.dsn, "checkin-sweep", forgetting))
             keeping = acting_as(UPKEEP, upkeep.run)
@@ -281,6 +293,14 @@ async def _settle(payments: Payments, database: Database, properties: Sequence[s
             found = [await property_by_id(connection, each) for each in properties]
         await payments.settle_due({each.id: each for each in found if each is not None})
         await asyncio.sleep(SETTLE_S)
+
+
+async def _roll(releases: Releases, line: EdgeLine) -> None:
+    """Bring policies to edges, and watch what they do there."""
+    while True:
+        await releases.work()
+        await releases.publish_due(line.publish)
+        await asyncio.sleep(ROLL_S)
 
 
 async def _sweep(sessions: Sessions) -> None:

@@ -374,3 +374,33 @@ async def test_a_deposit_by_card_with_the_bank_asking_and_its_event_signed(desk:
     more = await desk.post(f"{HERE}/payments/{payment['id']}/refund", {"minor": 901, "idempotency_key": "m"}, staff)
     assert (more.status_code, more.json()["reason"]) == (409, "amount_too_large")
     assert (await desk.post(f"{HERE}/payments/p-x/release", {"idempotency_key": "m"}, staff)).status_code == 404
+
+
+@pytest.mark.guarantee("G6")
+async def test_a_policy_is_held_against_what_was_and_then_rolled_out(desk: Desk) -> None:
+    admin = desk.site.as_("admin")
+    await desk.post(f"{HERE}/session", {}, desk.site.as_("staff"))
+    policy = {
+        "v": 1,
+        "jurisdiction": "AUT",
+        "steps": ["terms", "room", "grant"],
+        "terms": "1",
+        "opens_before_minutes": 0,
+    }
+    asked = {"policy": policy, "properties": ["aurora", "borealis"]}
+    told = (await desk.post("/api/v1/policies/dry-run", asked, admin)).json()
+    assert told == {
+        "sessions": 1, "too_early": 0, "steps_asked": {"terms": 1, "room": 1, "grant": 1},
+        "steps_then": {"room": 1, "grant": 1},
+    }  # fmt: skip
+    assert (await desk.post("/api/v1/policies/dry-run", asked, desk.site.as_("other"))).json()["sessions"] == 0
+    made = await desk.post("/api/v1/policies/releases", {"policy": policy, "rings": [["aurora"]]}, admin)
+    assert (made.status_code, made.json()["state"]) == (201, "rolling")
+    assert made.json()["properties"] == [{"property": "aurora", "version": 1, "verdict": None, "detail": None}]
+    where = f"/api/v1/policies/releases/{made.json()['id']}"
+    assert (await desk.site.http.get(where, headers=desk.site.as_("other"))).status_code == 404
+    for wrong in ({"steps": ["grant", "room"]}, {"steps": ["room", "grant"], "v": 2}, {"terms": None}):
+        body = {"policy": {**policy, **wrong}, "rings": [["aurora"]]}
+        assert (await desk.post("/api/v1/policies/releases", body, admin)).status_code == 400, wrong
+    theirs = {"policy": policy, "rings": [["borealis"]]}
+    assert (await desk.post("/api/v1/policies/releases", theirs, admin)).status_code == 400

@@ -11,6 +11,7 @@ import pytest
 from litestar import Litestar
 
 from cloud.checkin.desk import CheckInDesk
+from cloud.checkin.policy_outcomes import outcomes
 from cloud.checkin.registrations import Registrations
 from cloud.checkin.sessions import Sessions
 from cloud.fleet.commands import Commands
@@ -23,6 +24,7 @@ from cloud.payments.stripe.emulator import TAME, StripeEmulator
 from cloud.platform.principals import AccessToken, Principal, Principals, Role
 from cloud.pms.engine import PmsSync, Rhythm
 from cloud.pms.mews.adapter import MewsAdapter
+from cloud.policy.releases import Kind, Releases
 from cloud.privacy.sealing import Sealer
 from cloud.privacy.wrapping import FileKeys
 from cloud.public.app import build
@@ -30,6 +32,7 @@ from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
 from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
+from cloud.public.policy_routes import PolicyServices, policy_routes
 from cloud.public.reader import PropertyReader
 from cloud.public.routes import Services, api
 from cloud.public.stream import live
@@ -41,10 +44,15 @@ from kit.health import Health
 from kit.http import operations_routes
 from kit.logs import logger
 from kit.metrics import Metrics
+from protocols.grant.keys import private_key
+from protocols.policy import check_in
+from protocols.policy.envelope import sign
+from protocols.vectors.fixed import stream
 from tests.cloud.asgi import in_process
 from tests.cloud.edges import FakeEdges
 from tests.cloud.houses import AURORA, BOREALIS, NOW_MS, open_house
 
+SIGNER = private_key(stream("command key"))
 WEBHOOK_SECRET = "whsec_test"
 HOOK = "hook-secret-0123456789abcdef0123"
 
@@ -103,6 +111,10 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
     sessions = Sessions(database, sealer, clock=clock, dice=SystemDice(), deposits=payments)
     paying = PaymentServices(database, payments, sessions, {AURORA.id: WEBHOOK_SECRET}, clock)
     registrations = Registrations(database, sessions, clock=clock, states={"AUT": "1" * 9, "DEU": "2" * 9})
+    kinds = {check_in.KIND: Kind(check_in.parse, check_in.encode(check_in.DEFAULT), outcomes)}
+    releases = Releases(
+        database, kinds, sign=lambda policy: sign(policy, SIGNER, b"command"), clock=clock, dice=SeededDice(3)
+    )
     services = Services(database, reader, commands, CheckInDesk(database, commands, clock=clock), sessions, clock)
     async with httpx.AsyncClient() as partner:
         adapter = MewsAdapter(partner, platform="http://mews.invalid", client_token="c", access_token="a", clock=clock)
@@ -114,6 +126,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
             [
                 api(services),
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, SystemDice())),
+                policy_routes(PolicyServices(database, releases, clock)),
                 payment_routes(paying),
                 payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),

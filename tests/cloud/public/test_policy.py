@@ -71,6 +71,9 @@ WRITTEN: Final = {
     ("POST", f"{P}/stays/{{stay_id:str}}/check-out"): STAFF,
     ("POST", f"{P}/rooms/{{room_id:str}}/commands"): STAFF,
     ("GET", f"{P}/records"): ADMIN,
+    ("POST", "/api/v1/policies/dry-run"): ADMIN,
+    ("POST", "/api/v1/policies/releases"): ADMIN,
+    ("GET", "/api/v1/policies/releases/{release_id:str}"): ADMIN,
     ("GET", "/api/v1/me"): ALL,
     ("GET", "/api/v1/me/sign-ins"): ALL,
     ("DELETE", "/api/v1/me/sign-ins/{sign_in_id:str}"): ALL,
@@ -93,7 +96,7 @@ OPEN_ONES: Final = {
     ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/token"),
 }  # fmt: skip
 STAFF_ROLES: Final = (Role.VIEWER, Role.STAFF, Role.ADMIN)
-BOUND: Final = {"/api/v1/audit", "/api/v1/accounts", "/api/v1/api-clients"}
+BOUND: Final = {"/api/v1/policies", "/api/v1/audit", "/api/v1/accounts", "/api/v1/api-clients"}
 """What an admin who is bound to some properties may not."""
 
 
@@ -170,6 +173,7 @@ async def test_the_gate_asks_the_policies(site: Site) -> None:
             ("slot", "g1"),
             ("day", "2026-11-18"),
             ("payment_id", "p-1"),
+            ("release_id", "r"),
         ):
             asked = asked.replace(f"{{{name}:str}}", value)
         for role in STAFF_ROLES:
