@@ -4,6 +4,7 @@ The doors keep an event until it is acknowledged; the log takes a position of th
 with the record. So a kill on either side at any moment repeats the carrying and never the record.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Protocol
 
@@ -15,6 +16,7 @@ from protocols.grant.lock_time import TimeQuality
 
 PART: Final = "doors"
 """Health: whether the doors process can be reached."""
+NO_VENDORS_REST_S: Final = 60.0
 REASON_CHARACTERS_MAX: Final = 200
 LOCK_SEQ_MOST: Final = 2**32 - 1
 
@@ -74,6 +76,21 @@ async def carry(doors: DoorsEvents, house: House, health: Health) -> None:
     except PlatformError as error:
         health.report(PART, ok=False, detail=str(error))
         raise
+
+
+async def carry_vendors(vendors: DoorsEvents, house: House, health: Health) -> None:
+    """Carry what foreign lock systems tell, where the house has any; ask again now and then where it has none.
+
+    Raises:
+        LinkLostError, ReplyTimeoutError, StoreFailedError: as `carry`.
+    """
+    while True:
+        try:
+            await vendors.epoch()
+        except InvalidInputError:
+            await asyncio.sleep(NO_VENDORS_REST_S)
+            continue
+        await carry(vendors, house, health)
 
 
 async def _carry_one_life(doors: DoorsEvents, house: House, health: Health) -> None:

@@ -17,7 +17,7 @@ from edge.api.routes import make_app
 from edge.api.token import read_or_make_token
 from edge.app.absent import AbsentDoors
 from edge.app.access_events import PART as DOORS_PART
-from edge.app.access_events import carry
+from edge.app.access_events import carry, carry_vendors
 from edge.app.building import HouseBuilding
 from edge.app.buses import fresh_ms, make_buses, read_descriptors
 from edge.app.devices import BusWriter, Devices
@@ -242,6 +242,8 @@ class Edge:
             if self.doors is not None:
                 doors = self.doors
                 supervisor.start("doors-events", lambda: carry(doors, house, health), restart=DOORS_BACKOFF)
+                vendors = doors.vendor_events()
+                supervisor.start("vendor-events", lambda: carry_vendors(vendors, house, health), restart=DOORS_BACKOFF)
                 locks = LockReadings(doors, self.devices, plan=house.plan, clock=self._clock)
                 supervisor.start("doors-locks", locks.run, restart=DOORS_BACKOFF)
             for bus in self.buses:

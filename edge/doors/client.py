@@ -185,16 +185,9 @@ class DoorsClient:
         answer = await self._keys_line.ask("open_door", {"room": room, "actor": actor}, wait_s=KEYS_WAIT_S)
         return list(answer["opened"])
 
-    async def key_events(self, after: int, *, wait_ms: int = 0) -> list[dict[str, Any]]:
-        """Return what foreign lock systems told after `after`: seq, body, device_at_ms; each once."""
-        answer = await self._key_events_line.ask(
-            "key_events", {"after": after, "wait_ms": wait_ms}, wait_s=wait_ms / 1_000 + REPLY_WAIT_S
-        )
-        return list(answer["events"])
-
-    async def ack_key_events(self, up_to: int) -> None:
-        """Say that the key events up to here are durable elsewhere."""
-        await self._line.ask("ack_key_events", {"up_to": up_to})
+    def vendor_events(self) -> "VendorEvents":
+        """Return what foreign lock systems tell, as a source of its own beside `events`."""
+        return VendorEvents(self._key_events_line)
 
     async def end_stay(self, stay: StayId) -> None:
         """End every right of the stay: durable when this returns, at the locks as `status` tells. Raises as `issue`."""
@@ -254,3 +247,36 @@ class DoorsClient:
     async def ack(self, epoch: bytes, up_to: int) -> None:
         """Say that the events up to here are durable elsewhere: the doors forget them."""
         await self._line.ask("ack", {"epoch": epoch.hex(), "up_to": up_to})
+
+
+class VendorEvents:
+    """Events of foreign lock systems: numbered and acknowledged like the doors' own, in a life of their own."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    async def epoch(self) -> bytes:
+        """Return the life of the file that they are kept in. InvalidInputError: there is no foreign lock system."""
+        answer = await self._line.ask("key_events", {"after": 0, "most": 1})
+        return bytes.fromhex(answer["epoch"])
+
+    async def events(self, after: int) -> AsyncIterator[AccessEvent]:
+        """Yield the events after `after`, waiting for more without end.
+
+        Raises:
+            LinkLostError, ReplyTimeoutError: begin again after the last one kept.
+        """
+        while True:
+            answer = await self._line.ask(
+                "key_events",
+                {"after": after, "wait_ms": EVENTS_WAIT_MS},
+                wait_s=EVENTS_WAIT_MS / 1_000 + REPLY_WAIT_S,
+            )
+            epoch = bytes.fromhex(answer["epoch"])
+            for each in answer["events"]:
+                after = each["seq"]
+                yield AccessEvent(epoch, after, each["body"], each["device_at_ms"])
+
+    async def ack(self, epoch: bytes, up_to: int) -> None:
+        """Say that the events up to here are durable elsewhere."""
+        await self._line.ask("ack_key_events", {"epoch": epoch.hex(), "up_to": up_to})

@@ -167,7 +167,8 @@ async def run(
             except ModuleNotFoundError as error:
                 raise InvalidInputError("lock_systems", f"{error}: install innkeeper[locks]") from error
             foreign = foreign_systems(settings.lock_systems, clock)
-            ledger = KeyLedger(settings.vendor_keys_path or settings.store_path.with_name("vendor-keys.db"))
+            path = settings.vendor_keys_path or settings.store_path.with_name("vendor-keys.db")
+            ledger = KeyLedger(path, epoch=dice.bytes(EPOCH_BYTES))
             if ledger.set_aside is not None:
                 log.error("vendor_keys_damaged", set_aside=str(ledger.set_aside))
         doors = Doors(

@@ -89,12 +89,6 @@ class KeyEventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
 
 
-class TakenArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of `ack_key_events`."""
-
-    up_to: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MOST)]
-
-
 class StayArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of `end_stay`."""
 
@@ -366,10 +360,16 @@ class DoorsServer:
             except TimeoutError:
                 pass
             events = keys.events(asked.after, asked.most)
-        return {"events": [{"seq": seq, "body": body, "device_at_ms": at_ms} for seq, body, at_ms in events]}
+        return {
+            "epoch": keys.epoch.hex(),
+            "events": [{"seq": seq, "body": body, "device_at_ms": at_ms} for seq, body, at_ms in events],
+        }
 
     async def _ack_key_events(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
-        self._foreign().take_events(msgspec.convert(args, TakenArgs).up_to)
+        asked, keys = msgspec.convert(args, AckArgs), self._foreign()
+        if asked.epoch != keys.epoch.hex():
+            raise InvalidInputError("epoch", f"{asked.epoch[:40]!r} is not the life of the vendors' keys")
+        keys.take_events(asked.up_to)
 
     async def _end_stay(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
         stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")

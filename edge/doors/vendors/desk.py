@@ -192,6 +192,11 @@ class KeyDesk:
                 raise ReplyTimeoutError(f"{foreign.name}: no answer in time; the door may have opened") from error
         return opened
 
+    @property
+    def epoch(self) -> bytes:
+        """The life of the file that events are kept in: their numbers count in it."""
+        return self._ledger.epoch
+
     def events(self, after: int, most: int) -> list[tuple[int, Mapping[str, Any], int | None]]:
         """Return what the vendors told after `after`: seq, body, the vendor's time."""
         return self._ledger.events(after, most)
@@ -286,15 +291,22 @@ class KeyDesk:
         return new
 
     def _body(self, foreign: ForeignSystem, event: VendorEvent) -> dict[str, Any]:
+        """Return the event as an access record says it: the door by a name of ours, the time as far as it is worth."""
         room = next((room for room, doors in foreign.doors.items() if event.door in doors), None)
         known = None if event.grant is None else self._ledger.key(event.grant)
+        door = f"{foreign.name}-{'unknown' if room is None else room}"
+        if room is not None and (place := foreign.doors[room].index(event.door or "")):
+            door = f"{door}-{place + 1}"
         return {
             "event": event.kind,
-            "system": foreign.name,
-            "door": event.door,
+            "door": door,
             "room": room,
             "stay": None if known is None else known.stay,
-            "detail": event.detail,
+            "at_ms": event.at_ms,
+            "time_quality": "uncertain",  # the vendor's clock: data, and no more
+            "system": foreign.name,
+            "vendor_door": event.door,
+            "reason": event.detail or None,
         }
 
     # -- one key ----------------------------------------------------------------------------------------------------

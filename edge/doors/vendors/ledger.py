@@ -23,6 +23,7 @@ EVENTS_KEPT_MOST: Final = 100_000
 """Of those already taken; each keeps a doubled event from counting again."""
 ENDED_KEPT_MS: Final = 30 * 86_400_000
 _SCHEMA: Final = """
+CREATE TABLE life (no INTEGER PRIMARY KEY CHECK (no = 1), epoch BLOB NOT NULL) STRICT;
 CREATE TABLE key (
     grant_id TEXT PRIMARY KEY, stay TEXT NOT NULL, holder TEXT NOT NULL, system TEXT NOT NULL, rooms TEXT NOT NULL,
     doors TEXT NOT NULL, not_before_ms INTEGER NOT NULL, not_after_ms INTEGER NOT NULL, joins INTEGER NOT NULL,
@@ -86,8 +87,8 @@ class KeyLedger:
     the vendors when they are next asked for, because their names are derived; those of nobody end with their time.
     """
 
-    def __init__(self, path: Path, *, set_aside_as: str = "damaged") -> None:
-        """Open or make the file at `path`.
+    def __init__(self, path: Path, *, epoch: bytes) -> None:
+        """Open or make the file at `path`; `epoch` (16 bytes) names its life if it is made now.
 
         Raises:
             StoreFailedError: the disk refuses, or the file is of a later build.
@@ -95,30 +96,32 @@ class KeyLedger:
         self._path = path
         self.set_aside: Path | None = None
         try:
-            self._open()
+            self._open(epoch)
         except _DAMAGE:
-            self.set_aside = path.with_name(f"{path.name}.{set_aside_as}")
+            self.set_aside = path.with_name(f"{path.name}.damaged-{epoch.hex()[:8]}")
             try:
                 path.replace(self.set_aside)
                 for tail in ("-wal", "-shm"):
                     path.with_name(path.name + tail).unlink(missing_ok=True)
-                self._open()
+                self._open(epoch)
             except (apsw.Error, OSError) as error:
                 raise StoreFailedError(f"{path}: {error}") from error
         except (apsw.Error, OSError) as error:
             raise StoreFailedError(f"{path}: {error}") from error
 
-    def _open(self) -> None:
+    def _open(self, epoch: bytes) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.touch(mode=0o600)
         self._db = apsw.Connection(str(self._path))
         try:
-            self._prepare()
+            self._prepare(epoch)
+            [(life,)] = self._db.execute("SELECT epoch FROM life")
+            self.epoch = bytes(life)
         except (apsw.Error, StoreFailedError):
             self._db.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, epoch: bytes) -> None:
         run = self._db.execute
         for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
             run(f"PRAGMA {pragma}")
@@ -128,6 +131,7 @@ class KeyLedger:
         if version == 0:
             with self._transaction():
                 run(_SCHEMA)
+                run("INSERT INTO life VALUES (1, ?)", (epoch,))
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[KeyLedger]:
-    made = KeyLedger(tmp_path / "vendor-keys.db")
+    made = KeyLedger(tmp_path / "vendor-keys.db", epoch=bytes(16))
     yield made
     made.close()
 
@@ -254,7 +254,7 @@ async def test_events_told_again_count_once_and_go_on_after_a_restart(
 def test_a_damaged_file_is_set_aside_and_the_doors_go_on(tmp_path: Path) -> None:
     path = tmp_path / "vendor-keys.db"
     path.write_bytes(b"not a database at all" * 500)
-    ledger = KeyLedger(path)
+    ledger = KeyLedger(path, epoch=bytes(16))
     assert ledger.set_aside is not None
     assert ledger.set_aside.exists()
     assert ledger.open_keys() == []

@@ -11,6 +11,7 @@ import pytest
 
 from edge.doors.client import DoorsClient
 from edge.doors.errors import StayEndedError
+from edge.doors.store import AccessEvent
 from firmware_bridges.lock_systems.misbehaviour import TAME, Knobs, served
 from firmware_bridges.unifi_access.emulator import UnifiEmulator, self_signed
 from firmware_bridges.visionline.emulator import VisionlineEmulator
@@ -186,15 +187,28 @@ async def test_what_happened_at_foreign_doors_is_told_once_with_its_stay(house: 
         for _ in range(3):
             assert house.unifi.opens("annex-door", key["code"])
         assert not house.unifi.opens("annex-door", "000000")
-        seen: list[dict[str, object]] = []
+        vendors = client.vendor_events()
+        epoch = await vendors.epoch()
+        seen: list[AccessEvent] = []
         async with asyncio.timeout(20):
-            while len(seen) < 4:
-                seen += await client.key_events(len(seen), wait_ms=200)
-        bodies = [each["body"] for each in seen]
-        assert [each["stay"] for each in bodies] == [STAY, STAY, STAY, None]  # type: ignore[index]
-        assert {each["room"] for each in bodies} == {ANNEX}  # type: ignore[index]
-        await client.ack_key_events(4)
-        assert await client.key_events(0) == []
+            async for event in vendors.events(0):
+                seen.append(event)
+                if len(seen) == 4:
+                    break
+        assert [each.seq for each in seen] == [1, 2, 3, 4]
+        assert {each.epoch for each in seen} == {epoch}
+        assert [(each.body["event"], each.body["stay"]) for each in seen] == [("opened", STAY)] * 3 + [
+            ("refused", None)
+        ]
+        assert {(each.body["door"], each.body["room"]) for each in seen} == {("annex-a1", ANNEX)}
+        with pytest.raises(InvalidInputError, match="epoch"):
+            await vendors.ack(bytes(16), 4)
+        await vendors.ack(epoch, 3)
+    async with house.running() as client:
+        async with asyncio.timeout(20):
+            async for event in client.vendor_events().events(0):
+                assert (event.epoch, event.seq) == (epoch, 4)
+                break
 
 
 @pytest.mark.requirement("ACC-21")

@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from edge.doors.vendors.port import Truth, VendorBusyError, VendorRefusedError
 from edge.doors.vendors.unifi_access import UnifiAccess
@@ -16,6 +17,7 @@ from tests.contract.lock_benches import (
     DOORS,
     HOUR_MS,
     AugustEyes,
+    MakesBench,
     SaltoKsEyes,
     SaltoSpaceEyes,
     UnifiEyes,
@@ -66,6 +68,21 @@ async def test_unifi_the_log_is_read_in_both_of_its_shapes() -> None:
         bench.eyes.emulator.log[-1]["_source"] = {"event": {"published": bench.now_ms}, "target": "x"}
         page = await bench.system.events("")
         assert (len(page.events), page.refused) == (1, 1)
+
+
+@pytest.mark.parametrize("makes", [unifi_bench, visionline_bench, salto_ks_bench, salto_space_bench, august_bench])
+async def test_nobody_is_followed_elsewhere_with_a_secret_in_hand(makes: MakesBench) -> None:
+    async with makes(TAME, 1) as bench, salto_space_bench(TAME, 2) as elsewhere:
+        await bench.system.health()
+        to = elsewhere.system._http._base  # type: ignore[attr-defined]
+
+        async def away(_request: web.Request) -> web.Response:
+            return web.Response(status=307, headers={"Location": f"{to}/rooms"})
+
+        bench.eyes.misbehaving.answers_with = away
+        with pytest.raises(PlatformError):
+            await bench.system.health()
+        assert elsewhere.eyes.misbehaving.requests == 0
 
 
 @pytest.mark.requirement("P11")
