@@ -22,9 +22,9 @@ from edge.app.building import HouseBuilding
 from edge.app.buses import fresh_ms, make_buses, read_descriptors
 from edge.app.devices import BusWriter, Devices
 from edge.app.edge_store import EdgeStore
+from edge.app.facades import Facade, make_facades
 from edge.app.fias import make_fias
 from edge.app.granting import GrantingDoors
-from edge.app.home_assistant import make_home_assistant
 from edge.app.house import House
 from edge.app.json_devices import make_json_bus, make_northbound
 from edge.app.keys import read_private_key
@@ -40,7 +40,6 @@ from edge.doors.client import DoorsClient
 from edge.link.uplink import Uplink
 from edge.log.heads import HeadSigner
 from edge.log.record_log import RecordLog
-from edge.northbound.home_assistant_facade import HomeAssistantFacade
 from edge.northbound.publisher import NorthboundPublisher
 from edge.policy import document as policy_document
 from edge.policy.document import RoomPolicy
@@ -102,7 +101,7 @@ class Edge:
         buses: list[BusSupervisor],
         json_bus: JsonBus | None,
         northbound: list[NorthboundPublisher],
-        home_assistant: HomeAssistantFacade | None,
+        facades: dict[str, Facade],
         uplink: Uplink | None,
         doors: DoorsClient | None,
         token: str,
@@ -113,7 +112,7 @@ class Edge:
         self._log = logger(SERVICE)
         self._began_ms = clock.now_ms()
         self.house, self.record_log, self.devices, self.buses = house, record_log, devices, buses
-        self.json_bus, self.northbound, self.home_assistant = json_bus, northbound, home_assistant
+        self.json_bus, self.northbound, self.facades = json_bus, northbound, facades
         self.uplink, self.doors, self._token = uplink, doors, token
         self.health, self.metrics = Health(clock), Metrics(SERVICE)
         for part in ("log", "rooms", "readings", "api", *(_bus_task(bus) for bus in buses)):
@@ -183,7 +182,7 @@ class Edge:
             buses.append(json_bus)
         writer.buses = buses
         northbound = make_northbound(settings, edge=edge, property_id=property_id, log=record_log, dice=dice)
-        home_assistant = make_home_assistant(
+        facades = make_facades(
             settings, descriptors, house=house, devices=devices, writer=writer, log=record_log, clock=clock, dice=dice
         )
         uplink = None
@@ -209,7 +208,7 @@ class Edge:
             buses=buses,
             json_bus=json_bus,
             northbound=northbound,
-            home_assistant=home_assistant,
+            facades=facades,
             uplink=uplink,
             doors=doors,
             token=token,
@@ -235,6 +234,7 @@ class Edge:
         async with Supervisor(clock=self._clock, dice=self._dice, log=self._log, health=health) as supervisor:
             supervisor.start("watch", self._watch)
             supervisor.start("fire", house.fire.run)
+            supervisor.start("rooms-watch", house.watch.run)
             supervisor.start("rooms", lambda: house.rooms.run(house.stored))
             supervisor.start("readings", self.devices.run)
             supervisor.start("api-server", lambda: serve(app, api.host, api.port, bound=self._bound))
@@ -252,8 +252,8 @@ class Edge:
                 supervisor.start("fias", self._fias(self._settings.fias).run)
             if self.uplink is not None:
                 supervisor.start("uplink", self.uplink.run)
-            if self.home_assistant is not None:
-                supervisor.start("home-assistant", self.home_assistant.run)
+            for name, facade in self.facades.items():
+                supervisor.start(name, facade.run)
             for north in self.northbound:
                 supervisor.start(f"northbound {north.name}", north.run)
             await stop.wait()

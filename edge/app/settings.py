@@ -15,7 +15,7 @@ from edge.bridges.mqtt.json_rules import JsonDevicesSettings
 from edge.bridges.settings import BridgesSettings
 from edge.link.settings import LinkSettings
 from edge.log.settings import LogSettings
-from edge.northbound.settings import HomeAssistantSettings, NorthboundSettings
+from edge.northbound.settings import HomeAssistantSettings, NorthboundSettings, SparkplugSettings
 from kit.settings import KEEPALIVE_LEAST, KEEPALIVE_MOST, check_host, check_span, check_tls
 
 SOCKET_PATH_BYTES_MOST: Final = 100  # sockaddr_un holds 108
@@ -123,6 +123,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     northbound: tuple[NorthboundSettings, ...] = ()
     fias: FiasSettings | None = None
     home_assistant: HomeAssistantSettings | None = None
+    sparkplug: SparkplugSettings | None = None
     doors: DoorsSettings | None = None
     bridges: BridgesSettings = BridgesSettings()
     log: LogSettings = LogSettings()

@@ -66,3 +66,31 @@ class HomeAssistantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=T
 
     def __post_init__(self) -> None:
         check_span("command_wait", self.command_wait, SPAN_LEAST, SPAN_MOST)
+
+
+class SparkplugSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[sparkplug]: this edge as a Sparkplug B edge node on a plant's broker; the property is the group.
+
+    `command_wait`: a command that could not be carried out by then never has an effect.
+    """
+
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1883
+    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    username: str | None = None
+    password_path: Path | None = None
+    ca_path: Path | None = None
+    cert_path: Path | None = None
+    key_path: Path | None = None
+    keepalive: timedelta = timedelta(seconds=30)
+    command_wait: timedelta = timedelta(seconds=10)
+    reconnect_first: timedelta = timedelta(milliseconds=500)
+    reconnect_most: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        check_host(self.host)
+        check_tls(self.ca_path, self.cert_path, self.key_path)
+        check_span("keepalive", self.keepalive, KEEPALIVE_LEAST, KEEPALIVE_MOST)
+        check_span("command_wait", self.command_wait, SPAN_LEAST, SPAN_MOST)
+        check_span("reconnect_first", self.reconnect_first, SPAN_LEAST, self.reconnect_most)
+        check_span("reconnect_most", self.reconnect_most, self.reconnect_first, SPAN_MOST)
