@@ -47,9 +47,9 @@ coverage-map: setup ## guarantee and requirement -> tests
 	@$(RUN) -m tests.coverage_map
 
 lock: setup ## compile requirements/*.txt from pyproject.toml, hashed, without index addresses
-	@for name in edge cloud dev; do \
+	@for extras in edge,locks cloud dev; do name=$${extras%%,*}; \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header --extra $$name pyproject.toml -o requirements/$$name.txt || exit 1; done
+	    --no-header $$(echo --extra $$extras | sed 's/,/ --extra /g') pyproject.toml -o requirements/$$name.txt || exit 1; done
 
 clean: ## remove what was built (not the virtual environment)
 	@rm -rf build cloud/web/dist .mypy_cache .ruff_cache .hypothesis
