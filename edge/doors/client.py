@@ -198,6 +198,66 @@ class DoorsClient:
         status: dict[str, Any] = await self._line.ask("status", {})
         return status
 
+    async def issue_staff(
+        self,
+        person: str,
+        rooms: Sequence[RoomId],
+        phone_public_key: bytes,
+        *,
+        not_after_ms: int,
+        zones: int = 0,
+        shift: tuple[int, int, int] | None = None,
+        user_verified: bool = True,
+    ) -> dict[str, Any]:
+        """Return the bundle of a shift key (edge/doors/staff_desk.py); raises as `issue`.
+
+        Args:
+            person: A name `[a-z0-9-]`, kept at the doors alone.
+            rooms: The section.
+            phone_public_key: 33 bytes.
+            not_after_ms: Unix ms; a day from now at most.
+            zones: Mask of common doors.
+            shift: Days (bit 0 = Monday), from minute, to minute; UTC.
+            user_verified: Whether the phone asks for face, finger or code at each door.
+        """
+        bundle: dict[str, Any] = await self._line.ask(
+            "issue_staff",
+            {
+                "person": person,
+                "rooms": list(rooms),
+                "phone_public_key": phone_public_key.hex(),
+                "not_after_ms": not_after_ms,
+                "zones": zones,
+                "shift": shift,
+                "user_verified": user_verified,
+            },
+        )
+        return bundle
+
+    async def draft_emergency(
+        self, person: str, rooms: Sequence[RoomId], phone_public_key: bytes, *, reason: str, over_privacy: bool
+    ) -> dict[str, Any]:
+        """Return what two officers are to sign: `grant`, `statement` (hex), `until_ms`, `officers`, `doors`."""
+        draft: dict[str, Any] = await self._line.ask(
+            "draft_emergency",
+            {
+                "person": person,
+                "rooms": list(rooms),
+                "phone_public_key": phone_public_key.hex(),
+                "reason": reason,
+                "over_privacy": over_privacy,
+            },
+        )
+        return draft
+
+    async def issue_emergency(self, grant: str, approvals: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
+        """Return the bundle of a draft that two officers approved: (key id, signature) of each. Raises as `issue`."""
+        bundle: dict[str, Any] = await self._line.ask(
+            "issue_emergency",
+            {"grant": grant, "approvals": [(kid.hex(), signature.hex()) for kid, signature in approvals]},
+        )
+        return bundle
+
     async def reset_clock(self, by: str, reason: str) -> dict[str, Any]:
         """Undo what a clock years ahead has signed (edge/doors/clock_reset.py); return what that was.
 

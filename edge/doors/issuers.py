@@ -4,6 +4,7 @@ Source of truth: protocols/grant/SPEC.md 4. A restart makes new keys: certifying
 that never held a private key has none to steal. Nothing is signed while the clock is unsound (door.md 3.6).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,8 +79,10 @@ class SoundTime:
 class Issuers:
     """One issuer per class, renewed every 24 hours."""
 
-    def __init__(self, ca: PropertyCa, dice: Dice) -> None:
+    def __init__(self, ca: PropertyCa, dice: Dice, *, officers: Collection[bytes] = ()) -> None:
+        """Certify under `ca`; `officers` are the compressed keys of those of whom two approve an emergency grant."""
         self._ca, self._dice = ca, dice
+        self.officers = tuple(officers)
         self._held: dict[IssuerClass, list[Issuer]] = {}
 
     def current(self, issuer_class: IssuerClass, at_s: int) -> Issuer:
@@ -88,8 +91,15 @@ class Issuers:
         held = self._held.setdefault(issuer_class, [])
         if not held or not 0 <= at_s - held[-1].certificate.not_before_s < SIGNS_S:
             key = private_key(self._dice.bytes)
-            held.append(Issuer(key, certify(self._ca, key.public_key(), issuer_class, at_s)))
+            officers = self.officers if issuer_class is IssuerClass.EMERGENCY else ()
+            certificate = certify(self._ca, key.public_key(), issuer_class, at_s, officers=officers)
+            held.append(Issuer(key, certificate))
         return held[-1]
+
+    @property
+    def ca_keys(self) -> dict[bytes, ec.EllipticCurvePublicKey]:
+        """The key under which certificates verify, by its id."""
+        return {self._ca.kid: self._ca.ca.public_key()}
 
     def expire(self, at_s: int) -> int:
         """Let go of the keys whose window has passed; return how many."""

@@ -19,6 +19,7 @@ from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.radio import DoorRadio
 from edge.doors.server import DoorsServer
 from edge.doors.settings import DoorsSettings
+from edge.doors.staff_desk import StaffDesk
 from edge.doors.store import DoorStore
 from edge.doors.sync import LockSync
 from edge.doors.vendors.desk import ForeignSystem, KeyDesk
@@ -70,7 +71,8 @@ class Doors:
         damaged = store.set_aside
         self.health.report("store", damaged is None, "" if damaged is None else f"damaged, set aside as {damaged.name}")
         self.time = SoundTime(clock, store)
-        self.issuers = Issuers(ca, dice)
+        self.issuers = Issuers(ca, dice, officers=settings.officer_points())
+        self.staff = StaffDesk(book=book, store=store, issuers=self.issuers, time=self.time, dice=dice)
         self.desk = GrantDesk(
             book=book,
             store=store,
@@ -100,6 +102,7 @@ class Doors:
             settings.socket_path,
             book=book,
             desk=self.desk,
+            staff=self.staff,
             store=store,
             sync=self.sync,
             issuers=self.issuers,

@@ -20,6 +20,7 @@ from edge.doors.clock_reset import reset_clock
 from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.issuers import Issuers, SoundTime
+from edge.doors.staff_desk import StaffDesk
 from edge.doors.store import EVENTS_READ_MOST, DoorStore
 from edge.doors.sync import LockSync
 from edge.doors.vendors.desk import KeyDesk, document
@@ -36,6 +37,7 @@ from protocols.errors import (
     PlatformError,
     UnsupportedVersionError,
 )
+from protocols.grant.grant import Approval, Shift
 
 CONNECTIONS_MOST: Final = 16
 """One more takes the place of the one that has asked nothing for longest; where all are at work it is refused."""
@@ -117,6 +119,43 @@ class LocksArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
 
 
+class StaffArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `issue_staff`. `shift`: [days, from minute, to minute], UTC, bit 0 of days = Monday."""
+
+    person: str
+    rooms: Annotated[list[str], msgspec.Meta(max_length=64)]
+    phone_public_key: str
+    not_after_ms: Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
+    zones: int = 0
+    shift: (
+        tuple[
+            Annotated[int, msgspec.Meta(ge=1, le=127)],
+            Annotated[int, msgspec.Meta(ge=0, le=1439)],
+            Annotated[int, msgspec.Meta(ge=0, le=1439)],
+        ]
+        | None
+    ) = None
+    user_verified: bool = True
+
+
+class DraftArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `draft_emergency`."""
+
+    person: str
+    rooms: Annotated[list[str], msgspec.Meta(max_length=64)]
+    phone_public_key: str
+    reason: str
+    over_privacy: bool
+    zones: int = 0
+
+
+class EmergencyArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `issue_emergency`: [key id, signature], both hexadecimal, of each officer."""
+
+    grant: str
+    approvals: Annotated[list[tuple[str, str]], msgspec.Meta(min_length=1, max_length=4)]
+
+
 class ResetClockArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of `reset_clock`: who says so, and why."""
 
@@ -137,6 +176,7 @@ class DoorsServer:
         *,
         book: DoorBook,
         desk: GrantDesk,
+        staff: StaffDesk,
         store: DoorStore,
         sync: LockSync,
         issuers: Issuers,
@@ -149,6 +189,7 @@ class DoorsServer:
         self._keys = keys
         self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
+        self._staff = staff
         self._log = logger("edge.doors.server")
         self._serving: set[asyncio.Task[None]] = set()
         self._idle: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # longest first
@@ -162,6 +203,9 @@ class DoorsServer:
             "events": self._events,
             "ack": self._ack,
             "reset_clock": self._reset_clock,
+            "issue_staff": self._issue_staff,
+            "draft_emergency": self._draft_emergency,
+            "issue_emergency": self._issue_emergency,
             "metrics": self._render,
         }
         if keys is not None:
@@ -413,6 +457,47 @@ class DoorsServer:
             raise InvalidInputError("epoch", f"{asked.epoch[:40]!r} is not the life of this store")
         self._store.forget_events(asked.up_to)
 
+    async def _issue_staff(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        asked = msgspec.convert(args, StaffArgs)
+        bundle = self._staff.issue(
+            parse_name(asked.person, "person"),
+            [RoomId(parse_name(room, "rooms")) for room in asked.rooms],
+            _octets(asked.phone_public_key, "phone_public_key"),
+            not_after_ms=asked.not_after_ms,
+            zones=asked.zones,
+            shift=None if asked.shift is None else Shift(*asked.shift),
+            user_verified=asked.user_verified,
+        )
+        return bundle.to_document()
+
+    async def _draft_emergency(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        asked = msgspec.convert(args, DraftArgs)
+        draft = self._staff.draft_emergency(
+            parse_name(asked.person, "person"),
+            [RoomId(parse_name(room, "rooms")) for room in asked.rooms],
+            _octets(asked.phone_public_key, "phone_public_key"),
+            reason=asked.reason,
+            over_privacy=asked.over_privacy,
+            zones=asked.zones,
+        )
+        return {
+            "grant": draft.grant_id.hex(),
+            "statement": draft.statement.hex(),
+            "until_ms": draft.until_s * 1_000,
+            "officers": [kid.hex() for kid in draft.officers],
+            "doors": list(draft.doors),
+        }
+
+    async def _issue_emergency(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+        asked = msgspec.convert(args, EmergencyArgs)
+        bundle = self._staff.issue_emergency(
+            _octets(asked.grant, "grant"),
+            [Approval(_octets(kid, "approvals"), _octets(signed, "approvals")) for kid, signed in asked.approvals],
+        )
+        self._log.warning("emergency_key_issued", grant=asked.grant, doors=[each.door for each in bundle.doors])
+        self._sync.changed.set()
+        return bundle.to_document()
+
     async def _reset_clock(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
         asked = msgspec.convert(args, ResetClockArgs)
         done = reset_clock(store=self._store, book=self._book, clock=self._clock, by=asked.by, reason=asked.reason)
@@ -467,6 +552,14 @@ class DoorsServer:
     async def _render(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
         msgspec.convert(args, NoArgs)
         return self._metrics.render().decode()
+
+
+def _octets(text: str, place: str) -> bytes:
+    """Return the bytes that hexadecimal `text` spells. Raises InvalidInputError naming `place`."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise InvalidInputError(place, "not hexadecimal") from None
 
 
 async def _say(writer: asyncio.StreamWriter, reply: Reply) -> None:

@@ -8,6 +8,9 @@ import msgspec
 from edge.doors.grant_desk import GrantPolicy
 from edge.doors.radio import RadioSettings
 from edge.doors.vendors.settings import LockSystemSettings, check_names
+from protocols.door.identity import point
+from protocols.errors import InvalidInputError
+from protocols.grant.certificate import OFFICERS_LEAST, OFFICERS_MOST
 
 _NO_RADIO = RadioSettings()
 _STANDARD = GrantPolicy()
@@ -21,6 +24,8 @@ class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `site_plan_path`: the site plan, JSON. `door_secrets_path`: doors.secrets.json, mode 0600.
     `property_ca_key_path`: the property CA file, mode 0600.
     `lock_systems`: foreign lock systems of the house; `vendor_keys_path`: what is known of their keys, made if absent.
+    `officers`: compressed P-256 keys, hexadecimal, of 2 to 8 people of whom two approve an emergency key; none: there
+    are no emergency keys. A change counts from the next start.
     `clock_trust`: "ntp" asks the kernel whether its clock is disciplined; "host" takes the host's word.
     """
 
@@ -31,6 +36,7 @@ class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     property_ca_key_path: Path
     radio: RadioSettings = _NO_RADIO
     grants: GrantPolicy = _STANDARD
+    officers: tuple[str, ...] = ()
     clock_trust: Literal["ntp", "host"] = "ntp"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = True
@@ -41,3 +47,16 @@ class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Raises ValueError: two systems of one name."""
         check_names(self.lock_systems)
+
+    def officer_points(self) -> tuple[bytes, ...]:
+        """Return the officers' keys.
+
+        Raises:
+            InvalidInputError: one alone, more than 8, one twice, or no point of the curve.
+        """
+        points = tuple(point(each, f"officers[{at}]") for at, each in enumerate(self.officers))
+        if points and not OFFICERS_LEAST <= len(set(points)) == len(points) <= OFFICERS_MOST:
+            raise InvalidInputError(
+                "officers", f"{len(points)}, not {OFFICERS_LEAST} to {OFFICERS_MOST} different ones"
+            )
+        return points

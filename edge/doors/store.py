@@ -329,26 +329,36 @@ class DoorStore:
                 " generation = excluded.generation, rooms = excluded.rooms",
                 (grant.stay, grant.generation, json.dumps(stay_rooms)),
             )
-            self._db.execute(
-                f"INSERT INTO grant_issued ({_GRANT}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
-                (
-                    grant.grant_id,
-                    grant.stay,
-                    grant.phone,
-                    grant.generation,
-                    grant.issued_at_ms,
-                    grant.not_before_s,
-                    grant.not_after_s,
-                    grant.wanted_until_s,
-                    json.dumps(grant.rooms),
-                    _signed64(grant.zones),
-                    int(grant.flags),
-                    grant.signed,
-                    grant.certificate,
-                ),
-            )
+            self._add_grant(grant)
             self._queue(bumps, grant.stay, grant.issued_at_ms)
             self._mark(grant.issued_at_ms)
+
+    def keep_staff_grant(self, grant: IssuedGrant, events: Sequence[tuple[Mapping[str, Any], int | None]]) -> None:
+        """Make a grant durable that belongs to no stay, and the events that tell of it."""
+        with self._transaction():
+            self._add_grant(grant)
+            self._add_events(events)
+            self._mark(grant.issued_at_ms)
+
+    def _add_grant(self, grant: IssuedGrant) -> None:
+        self._db.execute(
+            f"INSERT INTO grant_issued ({_GRANT}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+            (
+                grant.grant_id,
+                grant.stay,
+                grant.phone,
+                grant.generation,
+                grant.issued_at_ms,
+                grant.not_before_s,
+                grant.not_after_s,
+                grant.wanted_until_s,
+                json.dumps(grant.rooms),
+                _signed64(grant.zones),
+                int(grant.flags),
+                grant.signed,
+                grant.certificate,
+            ),
+        )
 
     def end_stay(self, stay: str, bumps: Sequence[PendingBump], at_ms: int) -> None:
         """Make durable that a stay is over and which bumps are on their way."""

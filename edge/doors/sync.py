@@ -18,6 +18,7 @@ from edge.doors.grant_desk import GrantDesk
 from edge.doors.issuers import SoundTime
 from edge.doors.lock_states import LockStates
 from edge.doors.radio import DoorRadio, Sighting
+from edge.doors.staff_desk import NOT_STAYS
 from edge.doors.store import DoorStore, KnownLock
 from kit.clock import Clock
 from kit.dice import Dice
@@ -321,7 +322,7 @@ class LockSync:
             body["lost"] = int.from_bytes(record.actor, "big")
         elif record.actor != NOBODY:
             body["grant"] = record.actor.hex()
-        if issued is not None:
+        if issued is not None and not issued.stay.startswith(NOT_STAYS):
             body["stay"] = issued.stay
         if record.status >= STATUS_FROM_REFUSED:
             body["reason"] = Status(record.status).name.lower() if record.status in set(Status) else "unknown"
