@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from bench import stays_sync
 from bench.rows import Row, row
 from kit.clock import SystemClock
 from kit.dice import SystemDice
@@ -24,8 +25,8 @@ PLAIN_READS: Final = 20
 
 
 def rows() -> list[Row]:
-    """Measure on a building of its own."""
-    return asyncio.run(_measure())
+    """Measure on a building of its own, and a whole hotel read from its PMS."""
+    return [*asyncio.run(_measure()), *stays_sync.rows()]
 
 
 async def _measure() -> list[Row]:

@@ -17,6 +17,7 @@ from cloud.pms import reading
 from cloud.pms.emulation.face import TAME, Credentials, Face, Knobs
 from cloud.pms.emulation.hotel import Hotel
 from cloud.pms.emulation.server import build
+from cloud.pms.mews import adapter as mews_adapter
 from cloud.pms.mews import wire
 from cloud.pms.port import (
     Hint,
@@ -155,7 +156,8 @@ async def test_lists_answer_by_time_of_change_by_presence_and_by_arrival(bench: 
     assert [each.external_id for each in arriving] == [later]
 
 
-async def test_a_list_longer_than_a_page_comes_whole_and_once(bench: Bench) -> None:
+async def test_a_list_longer_than_a_page_comes_whole_and_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mews_adapter, "PAGE_ITEMS", 200)
     made = [bench.add(room=None) for _ in range(450)]
     now_ms = bench.clock.wall_ms()
     got = [each.external_id for each in await all_of(bench.adapter.colliding(now_ms - DAY_MS, now_ms + DAY_MS))]

@@ -32,7 +32,8 @@ from kit.clock import Clock
 from protocols.errors import PeerProtocolError
 
 CLIENT: Final = "Innkeeper 1.0"
-PAGE_ITEMS: Final = 200
+PAGE_ITEMS: Final = 1_000
+"""The most that Mews gives: each page is one transaction, and settles the whole property once."""
 PAGES_MOST: Final = 500
 REQUESTS_MOST: Final = 150
 WINDOW_MS: Final = 30_000
