@@ -68,6 +68,8 @@ class Claim:
     until_ms: int
     in_ms: int | None
     """When the guest actually moved in, if known."""
+    share: str | None = None
+    """Stays with one word here have the room together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Settled:
 def settle(
     claims: Iterable[Claim], housekeeping: Mapping[str, Housekeeping | None], *, now_ms: int
 ) -> dict[str, Settled]:
-    """Give each room to at most one stay at a time, and say which stays are ready.
+    """Give each room to at most one stay at a time, or to those who share it, and say which stays are ready.
 
     A guest who is inside comes before every plan, the one who moved in last before earlier ones (his key
     replaced theirs); plans go by arrival. Ties break by stay id, so the answer depends on the set alone.
@@ -105,14 +107,14 @@ def settle(
                 settled[claim.stay] = Settled(_unready(claim.state), None)
             else:
                 holders.append(claim)
-        occupied = any(holder.state is StayState.IN_HOUSE for holder in holders)
+        inside = [holder for holder in holders if holder.state is StayState.IN_HOUSE]
         first = min(holders, key=lambda holder: (holder.from_ms, holder.stay))
         for holder in holders:
             ready = (
                 holder.state is not StayState.IN_HOUSE
-                and holder is first
-                and not occupied
-                and housekeeping[room] in ENTERABLE
+                and (holder is first or _together(holder, first))
+                and all(_together(holder, other) for other in inside)
+                and (inside != [] or housekeeping[room] in ENTERABLE)
                 and holder.from_ms - READY_BEFORE_ARRIVAL_MS <= now_ms < holder.until_ms
             )
             settled[holder.stay] = Settled(StayState.READY if ready else _unready(holder.state), room)
@@ -129,7 +131,13 @@ def _precedence(claim: Claim) -> tuple[int, int, str]:
     return (1, claim.from_ms, claim.stay)
 
 
+def _together(one: Claim, other: Claim) -> bool:
+    return one.share is not None and one.share == other.share
+
+
 def _collide(one: Claim, other: Claim) -> bool:
+    if _together(one, other):
+        return False
     if one.state is StayState.IN_HOUSE and other.state is StayState.IN_HOUSE:
         return True
     return one.from_ms < other.until_ms and other.from_ms < one.until_ms

@@ -230,8 +230,8 @@ async def settle_property(
     await lock_for_transaction(connection, "stays", place.property)
     rows = await fetch_all(
         connection,
-        """SELECT s.id, s.system, s.external_id, s.state, s.room, s.room_asked, s.expected_from, s.expected_until,
-                  s.actual_in, s.edge_state, r.status
+        """SELECT s.id, s.system, s.external_id, s.state, s.room, coalesce(s.room_asked, s.room_given) AS room_asked,
+                  s.share, s.expected_from, s.expected_until, s.actual_in, s.edge_state, r.status
              FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
             WHERE s.property = %s AND (s.state IN ('planned', 'ready', 'in_house') OR s.id = ANY(%s))
             ORDER BY s.id""",
@@ -305,6 +305,7 @@ def _claim(row: Mapping[str, Any]) -> Claim:
         from_ms=unix_ms(row["expected_from"]),
         until_ms=unix_ms(row["expected_until"]),
         in_ms=unix_ms(row["actual_in"]),
+        share=row["share"],
     )
 
 
