@@ -14,6 +14,7 @@ from cloud.telemetry.fan_in.keeper import TICK, ShardKeeper
 from cloud.telemetry.fan_in.lease_store import LEASE, PostgresLeases
 from cloud.telemetry.fan_in.leases import Worker
 from cloud.telemetry.fan_in.ledger import LOST, Counts, PostgresLedger
+from cloud.telemetry.fan_in.returning import hold_ms
 from cloud.telemetry.fan_in.worker import FanInWorker, WorkerSettings
 from cloud.telemetry.ports import OwnerOf, Projection
 from cloud.telemetry.store.port import TelemetryStore
@@ -108,7 +109,8 @@ class IngestWorker:
             return None
         ack = replies[0].ack if replies else None
         if ack is not None and timedelta(milliseconds=waited_ms) > self._settings.slow_after:
-            ack = replace(ack, slow_ms=self._settings.slow // timedelta(milliseconds=1))
+            most_ms = self._settings.slow // timedelta(milliseconds=1)
+            ack = replace(ack, slow_ms=hold_ms(topic.edge, waited_ms, most_ms))
         return ack
 
     def _dropped(self, messages: int) -> None:

@@ -1,14 +1,16 @@
-"""Over how long a fleet is asked to come back after it lost its broker: as long as its size needs.
+"""How edges are kept from coming all at once: after their broker was lost, and when the cloud cannot keep up.
 
-Source of truth: protocols/link/SPEC.md 6.2 and 10.5. Every ack carries it, since an edge that loses its broker can be
-told nothing more.
+Source of truth: protocols/link/SPEC.md 6.2 and 10.5. Every ack says over how long the fleet is to come back, since an
+edge that loses its broker can be told nothing more; it is as long as the fleet's size needs.
 """
 
+import zlib
 from datetime import timedelta
 from typing import Final
 
 from cloud.kit.database import Connection, fetch_one
 from cloud.kit.times import at
+from protocols.device_model.identity import EdgeId
 from protocols.link.reconnect import SPREAD_S_MAX
 
 RETURNS_A_SECOND: Final = 33
@@ -21,6 +23,17 @@ ALIVE: Final = timedelta(minutes=10)
 def spread_of(edges: int, returns_a_second: int) -> int:
     """Return over how many seconds `edges` are to come back; 0: there is nothing to ask of so few. Pure."""
     return min(SPREAD_S_MAX, edges // returns_a_second)
+
+
+def hold_ms(edge: EdgeId, waited_ms: int, most_ms: int) -> int:
+    """Return how long an edge is to hold lanes B and C whose message waited `waited_ms`. Pure.
+
+    As long as messages wait now, for that is how much there is to work off; a constant hold lets the queue run dry and
+    then everybody back at once. So that they do not come back together, each has between a quarter and the whole
+    of it, another share each time.
+    """
+    share = 256 + 3 * (zlib.crc32(f"{edge}/{waited_ms}".encode()) & 0xFF)
+    return min(most_ms, waited_ms) * share // 1024
 
 
 class Fleet:

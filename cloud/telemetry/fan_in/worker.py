@@ -19,7 +19,7 @@ from cloud.telemetry.fan_in.arrivals import Arrived, BatchItem, Item, Reply, rea
 from cloud.telemetry.fan_in.keeper import ShardKeeper
 from cloud.telemetry.fan_in.lease_store import ShardLostError
 from cloud.telemetry.fan_in.ledger import Right
-from cloud.telemetry.fan_in.returning import RETURNS_A_SECOND
+from cloud.telemetry.fan_in.returning import RETURNS_A_SECOND, hold_ms
 from kit.clock import Clock
 from kit.logs import logger
 from kit.net import Connection as Link
@@ -38,7 +38,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `parallel`: lanes of work, each with a database connection while it stores. `queue_messages_max`: how many messages
     may wait for each lane. A transaction takes at most `group_messages_max` of them and about `group_rows_max` records;
     while it is small it waits `linger` for company. `slow_after`: when a message waited longer than this, its edge is
-    asked to hold lanes B and C for `slow`.
+    asked to hold lanes B and C about as long, `slow` at most.
     """
 
     parallel: int = 2
@@ -184,8 +184,10 @@ class FanInWorker:
         now_ms = self._clock.now_ms()
         waited_ms = max((now_ms - each.arrived.at_ms for each in items), default=0)
         if timedelta(milliseconds=waited_ms) > self._settings.slow_after:
-            slow_ms = self._settings.slow // timedelta(milliseconds=1)
-            replies = [Reply(each.edge, replace(each.ack, slow_ms=slow_ms)) for each in replies]
+            most_ms = self._settings.slow // timedelta(milliseconds=1)
+            replies = [
+                Reply(each.edge, replace(each.ack, slow_ms=hold_ms(each.edge, waited_ms, most_ms))) for each in replies
+            ]
         for start in range(0, len(replies), ANSWERS_AT_ONCE):
             await asyncio.gather(*(self._answer(link, each) for each in replies[start : start + ANSWERS_AT_ONCE]))
         return rest

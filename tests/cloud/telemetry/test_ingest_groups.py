@@ -1,6 +1,7 @@
 """Groups: many edges in one transaction, answered after it; what one batch does wrong costs its neighbours nothing."""
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, LiteralString
 
@@ -12,7 +13,8 @@ from cloud.telemetry.fan_in import ledger as ledgers
 from cloud.telemetry.fan_in.arrivals import Arrived, Item, Reply, read
 from cloud.telemetry.fan_in.ledger import PostgresLedger
 from cloud.telemetry.fan_in.opening import Opened, Place, open_batch
-from cloud.telemetry.fan_in.returning import spread_of
+from cloud.telemetry.fan_in.returning import hold_ms, spread_of
+from cloud.telemetry.ingest import IngestWorker
 from cloud.telemetry.store.plain import PlainStore
 from kit.clock import ManualClock
 from protocols import cbor
@@ -24,6 +26,7 @@ from protocols.link.messages import AckStatus, Hello, Live, StreamMark, encode_h
 from protocols.link.record import ClockQuality, encode_record
 from protocols.link.topics import Up, parse_up, up_topic
 from tests.cloud.telemetry.sending import INCARNATION, NOW_MS, arrived, edge, note, owner_of, packed, reading
+from tests.cloud.telemetry.transport import NoTransport
 
 pytestmark = pytest.mark.tier("postgres")
 
@@ -209,6 +212,31 @@ async def test_a_large_fleet_is_asked_to_come_back_slowly_and_a_small_one_is_not
     clock.advance(10_000)
     assert await asked(3) == 101 // 2  # those that were heard lately
     assert [spread_of(edges, 33) for edges in (0, 32, 1_000, 10_000, 10**6)] == [0, 0, 30, 300, 300]
+
+
+@pytest.mark.guarantee("G12")
+def test_edges_that_are_held_back_do_not_come_back_together() -> None:
+    """In any tenth of the hold at most twice their share returns, none is held longer than messages wait."""
+    held = [hold_ms(edge(n), 3_000, 5_000) for n in range(1_000)]
+    assert 750 <= min(held) <= max(held) <= 3_000
+    tenths = Counter(each * 10 // 3_000 for each in held)
+    assert max(tenths.values()) <= 2 * 1_000 / 7.5
+    assert max(hold_ms(edge(n), 60_000, 5_000) for n in range(1_000)) <= 5_000
+    assert len({hold_ms(edge(1), waited, 5_000) for waited in range(20_000, 20_050)}) > 25  # not always the same one
+
+
+@pytest.mark.guarantee("G12")
+async def test_an_edge_whose_message_waited_long_is_asked_to_hold_back_and_no_other(database: Database) -> None:
+    worker = IngestWorker(database, NoTransport(), owner_of=owner_of, projections={}, clock=ManualClock(wall_ms=NOW_MS))
+    asked = []
+    for seq, waited_ms in ((1, 1_900), (2, 2_100), (3, 90_000)):
+        payload = packed(edge(1), seq, [note(seq)], Lane.B)
+        ack = await worker.take(parse_up(up_topic(edge(1), Lane.B)), payload, waited_ms=waited_ms)
+        assert ack is not None
+        asked.append(ack.slow_ms)
+    assert asked[0] == 0
+    assert 2_100 // 4 <= asked[1] <= 2_100
+    assert 5_000 // 4 <= asked[2] <= 5_000
 
 
 @pytest.mark.guarantee("G2")
