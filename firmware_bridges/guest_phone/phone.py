@@ -37,6 +37,7 @@ from protocols.errors import (
 )
 from protocols.grant.grant import issuer_kid
 from protocols.grant.keys import compressed, private_key
+from protocols.grant.lock_time import TimeQuality
 
 SCAN_WAIT_MS: Final = 4_000  # a sleeping lock adverts at least each second
 OPEN_WAIT_MS: Final = 12_000  # after that the guest is told; all tries together
@@ -278,8 +279,9 @@ class GuestPhone:
             answer = await talk.until_answered(exchange)
         except (LinkLostError, ReplyTimeoutError, PeerProtocolError, CredentialRefusedError):
             return
-        if answer.result.status is not Status.DONE:
-            self._no_fast.add(lock_id)
+        result = answer.result
+        if result.status is not Status.DONE and result.time_quality != TimeQuality.UNCERTAIN:
+            self._no_fast.add(lock_id)  # a lock that lost its clock keeps no pass now, and will once it is set
         self._keep(lock_id, exchange)
 
     def _unlock(self, bundle: Bundle, sign: Callable[[bytes], bytes], user_verified: bool, *, whole: bool) -> Unlock:

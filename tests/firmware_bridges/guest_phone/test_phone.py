@@ -83,6 +83,20 @@ async def test_a_pass_that_the_lock_has_no_more_costs_a_full_exchange_on_the_sam
         assert (refused.ending, refused.cause) == (Ending.REFUSED, RefusalReason.PRIVACY_ON)
 
 
+async def test_a_lock_that_has_lost_its_clock_keeps_no_pass_now_and_is_asked_again(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        lock = hotel.emulator.locks["door-101"]
+        await lock.lose_power()
+        for _ in range(2):
+            assert not (await phone.open("door-101")).fast
+        assert lock.core.passes == ()
+        at_s = lock.core.floor_s
+        sound = replace(lock.core, certain=True, offset_s=at_s - lock.sensed.rtc_s, synced_at_s=at_s)
+        await lock._change(lambda memory: replace(memory, core=sound))
+        assert [(await phone.open("door-101")).fast for _ in range(2)] == [False, True]
+
+
 async def test_a_limited_grant_is_asked_about_once_and_then_goes_on_in_full(tmp_path: Path) -> None:
     async with world(tmp_path) as hotel:
         phone = await hotel.guest("door-101", uses_most=5)
