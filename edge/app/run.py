@@ -40,6 +40,7 @@ from edge.doors.client import DoorsClient
 from edge.link.uplink import Uplink
 from edge.log.heads import HeadSigner
 from edge.log.record_log import RecordLog
+from edge.northbound import prometheus_values
 from edge.northbound.publisher import NorthboundPublisher
 from edge.policy import document as policy_document
 from edge.policy.document import RoomPolicy
@@ -363,6 +364,13 @@ class Edge:
         gauge(
             "devices_unknown_unlisted", "Unknown devices that are in the log and found no room in the list"
         ).set_function(lambda: self.devices.unknown_unlisted)
+        live = self.house.live_state
+        self.metrics.table(
+            prometheus_values.NAME,
+            prometheus_values.HELP,
+            prometheus_values.LABELS,
+            lambda: prometheus_values.rows(live()),
+        )
         self.metrics.table("bus_counts", "What happened on a bus since the start", ("bus", "what"), self._bus_counts)
         if self.northbound:
             waiting = gauge("northbound_backlog_records", "Records not told to a northern broker yet", labels=("name",))
