@@ -42,6 +42,7 @@ from cloud.pms.vendors import make_adapter
 from cloud.policy.releases import Kind, Releases, Sign
 from cloud.privacy.sealing import Sealer
 from cloud.public.app import build
+from cloud.public.assignment_routes import assignment_routes
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
@@ -193,6 +194,7 @@ async def run(
                 sign_in_routes(signing),
                 make_routes(store, database, hub, gate, clock=clock),
                 policy_routes(PolicyServices(database, releases, clock)),
+                assignment_routes(database, clock=clock),
                 payment_routes(paying),
                 payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),

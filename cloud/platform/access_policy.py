@@ -43,7 +43,7 @@ permit (
     principal in Role::"staff",
     action in [
         Action::"checkin.use", Action::"checkin.assist", Action::"checkin.people", Action::"stay.invite",
-        Action::"payment.manage"
+        Action::"payment.manage", Action::"room.assign"
     ],
     resource is Property
 ) when { principal.every_property || principal.properties.contains(resource.id) };

@@ -28,6 +28,7 @@ from cloud.policy.releases import Kind, Releases
 from cloud.privacy.sealing import Sealer
 from cloud.privacy.wrapping import FileKeys
 from cloud.public.app import build
+from cloud.public.assignment_routes import assignment_routes
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
@@ -127,6 +128,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
                 api(services),
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, SystemDice())),
                 policy_routes(PolicyServices(database, releases, clock)),
+                assignment_routes(database, clock=clock),
                 payment_routes(paying),
                 payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),

@@ -34,6 +34,7 @@ BODIES: dict[str, object] = {
     "capture": {"minor": 1, "idempotency_key": "k1"},
     "release": {"idempotency_key": "k1"},
     "refund": {"minor": 1, "idempotency_key": "k1"},
+    "room-assignments": {"arrivals": [{"stay": "s-other", "type": "double"}]},
     "help": {"reason": "two suitcases"},
     "stays": {"stay": "s-other"},
     "waivers": {"step": "terms", "subject": "party", "reason": "on paper"},

@@ -70,6 +70,7 @@ WRITTEN: Final = {
     ("POST", f"{P}/stays/{{stay_id:str}}/payments/{{payment_id:str}}/refund"): STAFF,
     ("POST", f"{P}/stays/{{stay_id:str}}/check-out"): STAFF,
     ("POST", f"{P}/rooms/{{room_id:str}}/commands"): STAFF,
+    ("POST", f"{P}/room-assignments"): STAFF,
     ("GET", f"{P}/records"): ADMIN,
     ("POST", "/api/v1/policies/dry-run"): ADMIN,
     ("POST", "/api/v1/policies/releases"): ADMIN,
