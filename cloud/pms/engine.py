@@ -93,6 +93,7 @@ class PmsSync:
         self._clock, self._log = clock, log
         self.property_id, self.system = property_id, adapter.system
         self._polled_ms: int | None = None
+        self._subscribed_ms: int | None = None
         self._failures, self._again_ms, self._ailment = 0, 0, ""
 
     async def take_push(self, raw: bytes) -> int:
@@ -135,6 +136,7 @@ class PmsSync:
                 await self.poll(found)
                 self._polled_ms = self._clock.now_ms()
             await self.take_hints(found)
+            await self._subscribe(found)  # last: pushes that do not come keep nobody from reading
             self._failures, self._ailment = 0, ""
         except PmsBusyError as error:
             await self._ail(error)  # hints and cursor are where they were
@@ -147,6 +149,16 @@ class PmsSync:
                 self._ailment = str(error)
                 self._log.warning("pms_sync_failed", property=self.property_id, system=self.system, error=self._ailment)
             await self._ail(error)
+
+    async def _subscribe(self, found: Property) -> None:
+        """See once every `full` that the PMS still pushes to us."""
+        now_ms = self._clock.now_ms()
+        every_ms = self._rhythm.full // timedelta(milliseconds=1)
+        if self._subscribed_ms is not None and now_ms - self._subscribed_ms < every_ms:
+            return
+        if renewed := await self._adapter.ensure_subscribed():
+            self._log.warning("pms_subscriptions_renewed", property=found.id, system=self.system, count=renewed)
+        self._subscribed_ms = now_ms
 
     async def _ail(self, error: PlatformError) -> None:
         async with self._database.transaction() as connection:
@@ -165,8 +177,6 @@ class PmsSync:
         """Compare rooms, and every reservation near now."""
         now_ms = self._clock.wall_ms()
         state = await self._state(found)
-        if renewed := await self._adapter.ensure_subscribed():
-            self._log.warning("pms_subscriptions_renewed", property=found.id, system=self.system, count=renewed)
         await self.read_rooms(found)
         from_ms, until_ms = _back(now_ms, FULL_BACK), now_ms + FULL_AHEAD // timedelta(milliseconds=1)
         async with self._database.transaction() as connection:

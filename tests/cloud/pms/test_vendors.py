@@ -205,6 +205,8 @@ async def test_a_bad_day_at_any_vendor_loses_and_doubles_nothing(database: Datab
                 case _:
                     w.hotel.set_room_state(dice.choice(ROOMS), dice.choice(("Dirty", "Clean", "Inspected")))
             await w.live(dice.integer(0, 2))
+        while came not in {row["external_id"] for row in await w.rows("SELECT external_id FROM stays.stay")}:
+            await w.live(1)  # no edge checks in whom it has not heard of
         await w.at_the_edge(came, EdgeState.CHECKED_IN, 1)
         await w.live(5)
         await until_in_step(w)
