@@ -1,8 +1,13 @@
 """How the uplink comes back."""
 
 from datetime import timedelta
+from typing import Final
 
 import msgspec
+
+from kit.settings import check_span
+
+GATHER_MOST: Final = timedelta(seconds=60)
 
 
 class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -11,9 +16,19 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     n counts connections on which the cloud answered nothing. What the cloud asks of a fleet widens both
     (protocols/link/SPEC.md 10.5); these are of a building that was never asked.
+
+    `gather_telemetry`: so long a reading waits for company before its batch goes, 60 s at most. Seconds of it save a
+    cloud of thousands of buildings most of its work (docs/operating/scale.md); events never wait for it.
+
+    Raises:
+        ValueError: `gather_telemetry` is out of range.
     """
 
     reconnect_first: timedelta = timedelta(seconds=1)
     reconnect_most: timedelta = timedelta(seconds=30)
     commands_at_once_max: int = 16
     commands_waiting_max: int = 64
+    gather_telemetry: timedelta = timedelta(milliseconds=200)
+
+    def __post_init__(self) -> None:
+        check_span("gather_telemetry", self.gather_telemetry, timedelta(0), GATHER_MOST)

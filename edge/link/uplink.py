@@ -112,7 +112,9 @@ class Uplink:
         self._edge, self._property, self._log, self._transport = edge, property_id, log, transport
         self._clock, self._dice, self._command_key = clock, dice, command_key
         self._on_desired, self._live_state = on_desired, live_state
-        self._settings, self._times = settings or LinkSettings(), times or LinkTimes()
+        self._settings = settings or LinkSettings()
+        gather_ms = self._settings.gather_telemetry // timedelta(milliseconds=1)
+        self._times = times or LinkTimes(telemetry_age_ms=gather_ms)
         self._commands = Commands(edge=edge, log=log, clock=clock, on_command=on_command)
         self._waiting: BoundedQueue[CommandEnvelope] = BoundedQueue(self._settings.commands_waiting_max, "commands")
         self._link = EdgeLink((), times=self._times)

@@ -41,6 +41,8 @@ class LinkTimes:
     batch_records: int = RECORDS_MAX
     batch_age_ms: int = 200
     """A record of lane B or C waits so long for company before a batch that is not full goes."""
+    telemetry_age_ms: int | None = None
+    """The same of lane C alone; None: as lane B."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,7 +431,8 @@ class EdgeLink:
     def _gathers(self, stream: _Stream, now_ms: int) -> bool:
         if stream.gathering_since_ms is None:
             return False
-        due_ms = stream.gathering_since_ms + self._times.batch_age_ms
+        age_ms = self._times.telemetry_age_ms if stream.lane is Lane.C else None
+        due_ms = stream.gathering_since_ms + (self._times.batch_age_ms if age_ms is None else age_ms)
         if now_ms >= due_ms:
             return False
         self._gathered_ms = due_ms if self._gathered_ms is None else min(self._gathered_ms, due_ms)

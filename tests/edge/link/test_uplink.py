@@ -137,6 +137,15 @@ def test_the_newest_word_on_the_spread_counts_and_a_welcome_without_one_ends_it(
     assert told == [30, 30, 300, 0, 2]
 
 
+def test_how_long_telemetry_gathers_is_the_settings_and_is_bounded() -> None:
+    link = uplink(None, NoWay(), SeededDice(1), LinkSettings(gather_telemetry=timedelta(seconds=10)))  # type: ignore[arg-type]
+    assert link._times.telemetry_age_ms == 10_000
+    assert uplink(None, NoWay(), SeededDice(1))._times.telemetry_age_ms == 200  # type: ignore[arg-type]
+    for wrong in (timedelta(seconds=61), timedelta(seconds=-1)):
+        with pytest.raises(ValueError, match="gather_telemetry"):
+            LinkSettings(gather_telemetry=wrong)
+
+
 @pytest.mark.guarantee("G9", "G12")
 @pytest.mark.parametrize("items", [10, 5_000, 9_000])
 async def test_a_house_too_large_for_one_live_state_tells_its_newest_values(items: int, tmp_path: Path) -> None:

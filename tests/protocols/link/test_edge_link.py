@@ -1,5 +1,7 @@
 """The edge's state machine: what goes next, given what was heard and how much time went by."""
 
+from dataclasses import replace
+
 import pytest
 
 from protocols.link.edge_link import (
@@ -279,6 +281,28 @@ def test_an_older_incarnation_is_finished_before_the_next_begins() -> None:
     assert link.next_step(now_ms=1) is None
     link.hear(Ack(AckStatus.STORED, (AckMark(old, Lane.A, 5),)), now_ms=2)
     assert link.next_step(now_ms=2) == SendBatch(new, Lane.A, 0, 10)
+
+
+def test_telemetry_may_gather_for_longer_and_events_do_not_wait_for_it() -> None:
+    lanes = (Lane.B, Lane.C)
+    times = replace(T, telemetry_age_ms=10_000)
+    link = EdgeLink([StreamHead(INC[lane], lane, 1, 0, 0) for lane in lanes], times=times)
+    link.link_up(nonce=100, now_ms=0)
+    hello = link.next_step(now_ms=0)
+    assert isinstance(hello, SayHello)
+    link.next_step(now_ms=0)  # the live state
+    marks = tuple(AckMark(INC[lane], lane, 0) for lane in lanes)
+    link.hear(Ack(AckStatus.WELCOME, marks, re=hello.nonce), now_ms=1)
+    link.appended(INC[Lane.C], Lane.C, 1, now_ms=1_000)
+    link.appended(INC[Lane.B], Lane.B, 1, now_ms=1_000)
+    sent: list[tuple[Lane, int]] = []
+    for now_ms in range(1_000, 12_000, 10):
+        while (step := link.next_step(now_ms=now_ms)) is not None:
+            if isinstance(step, SendBatch):
+                sent.append((step.lane, now_ms))
+                link.batch_sent(step.incarnation, step.lane, 1, now_ms=now_ms)
+                link.hear(Ack(AckStatus.STORED, (AckMark(INC[step.lane], step.lane, 1),)), now_ms=now_ms)
+    assert sent == [(Lane.B, 1_000 + T.batch_age_ms), (Lane.C, 11_000)]
 
 
 def test_a_trickle_of_telemetry_gathers_company_and_lane_a_never_waits() -> None:
