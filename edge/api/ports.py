@@ -31,6 +31,34 @@ class Building(Protocol):
         """Return how the way to the cloud stands."""
         ...
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that are up, oldest first."""
+        ...
+
+    def batteries(self) -> list[dict[str, Any]]:
+        """Return every battery's forecast."""
+        ...
+
+    def energy(self) -> dict[str, Any]:
+        """Return what each room used and saved, with the arithmetic."""
+        ...
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Return the rules in force and where they hold."""
+        ...
+
+    def fire(self) -> dict[str, Any]:
+        """Return whether there is fire."""
+        ...
+
+    def set_fire(self, *, active: bool, by: str) -> dict[str, Any]:
+        """Declare fire, or say that it is over."""
+        ...
+
+    def sleep_scene(self, room: RoomId) -> None:
+        """Let a room make ready for the night."""
+        ...
+
     async def command(self, command: RoomCommand) -> Outcome:
         """Carry out a room command at most once."""
         ...

@@ -54,6 +54,13 @@ class CheckOutBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: _By
 
 
+class FireBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST fire: a person says that there is fire, or that it is over."""
+
+    active: bool
+    by: _By
+
+
 def make_app(building: Building, *, token: str, health: Health, metrics: Metrics, clock: Clock, dice: Dice) -> Litestar:
     """Return the application; nothing listens yet."""
 
@@ -102,6 +109,38 @@ def make_app(building: Building, *, token: str, health: Health, metrics: Metrics
         outcome = await building.command(asked)
         return {**outcome.to_body(), "may_have_taken_effect": outcome.phase in (Phase.DONE, Phase.UNKNOWN)}
 
+    @get("/api/v1/alerts", name="alerts")
+    async def alerts() -> dict[str, Any]:
+        return {"as_of_ms": clock.wall_ms(), "alerts": building.alerts()}
+
+    @get("/api/v1/batteries", name="batteries")
+    async def batteries() -> dict[str, Any]:
+        return {"as_of_ms": clock.wall_ms(), "batteries": building.batteries()}
+
+    @get("/api/v1/energy", name="energy")
+    async def energy() -> dict[str, Any]:
+        return {"as_of_ms": clock.wall_ms(), **building.energy()}
+
+    @get("/api/v1/rules", name="rules")
+    async def rules() -> dict[str, Any]:
+        return {"as_of_ms": clock.wall_ms(), "rules": building.rules()}
+
+    @get("/api/v1/fire", name="fire")
+    async def fire() -> dict[str, Any]:
+        return building.fire()
+
+    @post("/api/v1/fire", status_code=200, name="set-fire")
+    async def set_fire(data: JSONBody[FireBody]) -> dict[str, Any]:
+        return building.set_fire(active=data.active, by=data.by)
+
+    @post("/api/v1/rooms/{room:str}/scenes/sleep", status_code=200, name="sleep-scene")
+    async def sleep_scene(room: FromPath[str]) -> dict[str, Any]:
+        room_id = parse_room_id(room)
+        if building.room(room_id) is None:
+            raise ProblemError(404, f"there is no guest room {room!r} here", kind="unknown-room")
+        building.sleep_scene(room_id)
+        return {"as_of_ms": clock.wall_ms(), "room": room}
+
     @post("/api/v1/stays/{stay:str}/check-in", status_code=200, name="check-in")
     async def check_in(stay: FromPath[str], data: JSONBody[CheckInBody]) -> dict[str, Any]:
         return dict(await building.check_in(parse_stay_id(stay), data.phone_public_key, by=data.by))
@@ -112,7 +151,10 @@ def make_app(building: Building, *, token: str, health: Health, metrics: Metrics
 
     version_1 = Router(
         "/",
-        route_handlers=[rooms, room_, devices, stays, link, command, check_in, check_out],
+        route_handlers=[
+            *(rooms, room_, devices, stays, link, command, check_in, check_out),
+            *(alerts, batteries, energy, rules, fire, set_fire, sleep_scene),
+        ],
         exception_handlers={CheckInRefusedError: _on_refused},
     )
     return application(

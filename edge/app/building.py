@@ -75,6 +75,38 @@ class HouseBuilding:
         """Return how the way to the cloud stands."""
         return self._link()
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that are up, oldest first."""
+        return self._house.watch.alerts()
+
+    def batteries(self) -> list[dict[str, Any]]:
+        """Return every battery's forecast."""
+        return self._house.watch.batteries()
+
+    def energy(self) -> dict[str, Any]:
+        """Return what each room used and saved, with the arithmetic."""
+        return self._house.watch.energy()
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Return the rules in force, in how many rooms each holds, and why one cannot be told."""
+        return self._house.rooms.rules.told()
+
+    def fire(self) -> dict[str, Any]:
+        """Return whether there is fire, who says so, and which devices have not obeyed yet."""
+        return self._house.fire.told()
+
+    def set_fire(self, *, active: bool, by: str) -> dict[str, Any]:
+        """Declare fire, or say that it is over."""
+        if active:
+            self._house.fire.declare(by)
+        else:
+            self._house.fire.clear()
+        return self._house.fire.told()
+
+    def sleep_scene(self, room: RoomId) -> None:
+        """Let a room make ready for the night, because somebody in it asks."""
+        self._house.rooms.sleep_asked(room)
+
     async def command(self, command: RoomCommand) -> Outcome:
         """Carry out a room command at most once."""
         return await self._house.rooms.command(command)
@@ -99,6 +131,15 @@ class HouseBuilding:
             "cause": state.cause,
             "since_ms": state.since_ms,
             "stay": state.stay,
+            "window_open": state.window_open,
+            "preferred_c": state.preferred_c,
+            "do_not_disturb": engine.sense(room).do_not_disturb,
+            "make_up_room": engine.sense(room).make_up_room,
+            "recovery": {
+                "kelvin_per_hour": engine.sense(room).recovery.rate_k_h,
+                "samples": engine.sense(room).recovery.samples,
+            },
+            "rules_held": list(engine.rules.held(room)),
             "occupancy": {"occupied": belief.occupied, "confidence": round(belief.confidence, 3)},
             "reported": [
                 {**each.to_body(), "age_ms": each.age_ms}

@@ -14,6 +14,7 @@ import msgspec
 from edge.app.edge_store import Cursor, EdgeStore, Progress, Restored
 from edge.app.lock_readings import lock_devices
 from edge.app.ports import Log
+from edge.app.watch import Watch
 from edge.checkin.departures import Departures
 from edge.checkin.desk import CheckInDesk
 from edge.checkin.ports import Doors
@@ -142,6 +143,17 @@ class House:
         )
         for kind in self.policies.restore(restored.documents):
             logger.error("stored_policy_refused", kind=kind)
+        self.watch = Watch(
+            rooms=self.rooms,
+            view=self.view,
+            fire=self.fire,
+            policy=lambda: self.policy,
+            log=log,
+            store=store,
+            documents=restored.documents,
+            where=self.where,
+            clock=clock,
+        )
         self.departures = Departures(replica=lambda: self.keeper.replica, doors=doors, store=store, log=logger)
         self.desk = CheckInDesk(
             replica=lambda: self.keeper.replica,
@@ -273,6 +285,7 @@ class House:
         None: it is of no device of ours, or an event that only repeats itself (a contact closed twice).
         """
         self.fire.heard(reading)
+        self.watch.heard(reading)
         room = self.view.room_of(reading.device)
         if room is None:
             return None

@@ -174,6 +174,8 @@ class RoomsEngine:
         )
         sense, now_ms = self._senses[room], self._clock.now_ms()
         inside = sense.evidence.known_inside
+        if not ours and sense.do_not_disturb:
+            sense.disturbed_ms = now_ms
         happened_ms = now_ms - max(0, self._clock.wall_ms() - at_ms)
         sense.evidence = sense.evidence.unlocked(now_ms=now_ms, happened_ms=happened_ms, staff=not ours)
         if stay is not None and ours:

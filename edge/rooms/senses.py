@@ -37,6 +37,7 @@ class Sense:
     window_since_ms: int | None = None
     do_not_disturb: bool = False
     make_up_room: bool = False
+    disturbed_ms: int | None = None  # when staff last came in against a wish not to be disturbed
     celsius: float | None = None
     setpoint_c: float | None = None
     written_c: dict[DeviceId, float] = field(default_factory=dict)  # what the room itself last had its controllers hold

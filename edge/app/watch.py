@@ -1,0 +1,229 @@
+"""Watches the house: alerts raised and cleared, batteries, energy; every half minute, stored and told.
+
+The cores are edge/rooms/{alerts,battery,energy}.py; here is what they are fed with. Order of every alert: the book into
+edge.db, then the record on lane B by its number (`append_once`): a kill in between repeats it without doubling it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from edge.app.edge_store import EdgeStore
+from edge.app.ports import Log
+from edge.log.record_log import Entry
+from edge.policy import local_hours
+from edge.policy.document import RoomPolicy
+from edge.rooms.alerts import Alert, AlertBook, AlertKind, Subject
+from edge.rooms.battery import Battery, forecast
+from edge.rooms.capability_view import CapabilityView
+from edge.rooms.energy import BASELINE, RoomEnergy
+from edge.rooms.engine import RoomsEngine
+from edge.rooms.fire import FireMode
+from edge.rooms.modes import Mode, target_c
+from edge.rooms.senses import LEAK, OUTDOOR
+from kit.clock import Clock
+from protocols.device_model.capability import Capability
+from protocols.device_model.identity import DeviceId, RoomId
+from protocols.device_model.reading import Quality, Reading
+from protocols.errors import StoreFailedError
+from protocols.link.lanes import Lane
+
+LOOK_EVERY_MS: Final = 30_000
+KEEP_EVERY_MS: Final = 15 * 60_000
+SOURCE: Final = "alerts"
+BATTERY: Final = (Capability.POWER_SOURCE, "bat_percent_remaining")
+ENERGY: Final = (Capability.ELECTRICAL_MEASUREMENT, "cumulative_energy_imported")
+BATTERY_DAYS: Final = 14
+BREACH_K: Final = 2.0
+DISTURBED_MS: Final = 10 * 60_000
+OUTDOOR_FRESH_MS: Final = 2 * 3_600_000
+T = TypeVar("T")
+
+
+class Watch:
+    """Alerts, batteries and energy of one house.
+
+    Args:
+        rooms: The rooms.
+        view: What devices report.
+        fire: Fire mode.
+        policy: The policy in force, asked anew each time.
+        log: The record log.
+        store: Where the books survive.
+        documents: What `store` held of them.
+        where: The property's zone.
+        clock: Both clocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        rooms: RoomsEngine,
+        view: CapabilityView,
+        fire: FireMode,
+        policy: Callable[[], RoomPolicy],
+        log: Log,
+        store: EdgeStore,
+        documents: dict[str, bytes],
+        where: ZoneInfo,
+        clock: Clock,
+    ) -> None:
+        self._rooms, self._view, self._fire, self._policy = rooms, view, fire, policy
+        self._log, self._store, self._where, self._clock = log, store, where, clock
+        self._book = AlertBook(_kept(documents.get("alerts"), list[Alert], []))
+        self._numbered = False
+        self._batteries = _kept(documents.get("batteries"), dict[str, Battery], {})
+        self._energy = _kept(documents.get("energy"), dict[str, RoomEnergy], {})
+        self._outdoor: tuple[float, int] | None = None
+        self._looked_ms: int | None = None
+        self._kept_ms = clock.now_ms()
+        self.failures = 0
+        """How often the disk refused."""
+
+    def heard(self, reading: Reading) -> None:
+        """Take any reading of the house."""
+        if reading.quality is not Quality.GOOD or isinstance(reading.value, bool | str) or reading.value is None:
+            return
+        key, value = (reading.capability, reading.attribute), float(reading.value)
+        if key == BATTERY:
+            before = self._batteries.get(reading.device, Battery())
+            self._batteries[reading.device] = before.said(value, wall_ms=self._clock.wall_ms())
+        elif key == OUTDOOR:
+            self._outdoor = (value, self._clock.now_ms())
+        elif key == ENERGY and (room := self._view.room_of(reading.device)) is not None:
+            known = self._energy.get(room, RoomEnergy())
+            self._energy[room] = known.metered(self._month(), reading.device, value)
+
+    async def run(self) -> None:
+        """Look every half minute, for ever."""
+        while True:
+            try:
+                await self.look()
+            except StoreFailedError:
+                self.failures += 1  # the log's own health says so; the book keeps what is untold
+            await asyncio.sleep(LOOK_EVERY_MS / 1000)
+
+    async def look(self) -> None:
+        """Look once. Raises StoreFailedError: what is untold stays so."""
+        now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
+        if not self._numbered:  # edge.db may have been set aside: the log knows the last number it took
+            mark = await self._log.source_mark(SOURCE, Lane.B)
+            self._book = AlertBook(self._book.standing(), number=mark)
+            self._numbered = True
+        self._pass_time(now_ms)
+        changed = self._book.look(self._so(now_ms), now_ms=now_ms, wall_ms=wall_ms)
+        if changed:
+            await self._keep("alerts", self._book.standing())
+        for alert in self._book.untold():
+            await self._log.append_once(SOURCE, alert.number, Lane.B, Entry("alert", alert.to_body()))
+            self._book.told(alert)
+            changed = True
+        if changed:
+            await self._keep("alerts", self._book.standing())
+        if now_ms - self._kept_ms >= KEEP_EVERY_MS:
+            self._kept_ms = now_ms
+            await self._keep("batteries", self._batteries)
+            await self._keep("energy", self._energy)
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that are up, oldest first."""
+        return [each.to_body() for each in self._book.up()]
+
+    def batteries(self) -> list[dict[str, Any]]:
+        """Return every battery's forecast."""
+        found = []
+        for device, battery in sorted(self._batteries.items()):
+            told = forecast(battery)
+            found.append(
+                {
+                    "device": device,
+                    "percent": battery.days[-1][1] if battery.days else None,
+                    "days_left": told.days_left,
+                    "confidence": told.confidence,
+                    "why": told.why,
+                    "lies": battery.lies,
+                }
+            )
+        return found
+
+    def energy(self) -> dict[str, Any]:
+        """Return what each room used and saved, month by month, with the arithmetic."""
+        return {
+            "baseline": BASELINE,
+            "baseline_c": self._policy().climate.comfort_c,
+            "rooms": [
+                {"room": room, "months": each.told(), "meter_resets": each.resets}
+                for room, each in sorted(self._energy.items())
+            ],
+        }
+
+    def _so(self, now_ms: int) -> dict[Subject, str]:
+        so: dict[Subject, str] = {}
+        if self._fire.active:
+            so[Subject(AlertKind.FIRE)] = "fire mode is on"
+        fresh: dict[str, bool] = {}
+        room_of: dict[str, str] = {}
+        for each in self._view.shown(now_ms=now_ms):
+            room_of[each.device] = each.room
+            fresh[each.device] = fresh.get(each.device, False) or each.quality is not Quality.STALE
+            if (each.capability, each.attribute) == LEAK and each.value is True:
+                so[Subject(AlertKind.LEAK, each.room, each.device)] = "water"
+        for device, heard in fresh.items():
+            if not heard:
+                so[Subject(AlertKind.STALE, room_of[device], device)] = "nothing it said is fresh"
+        for device, battery in self._batteries.items():
+            told = forecast(battery)
+            if told.days_left is not None and told.days_left <= BATTERY_DAYS and told.confidence >= 0.5:
+                room = self._view.room_of(DeviceId(device))
+                so[Subject(AlertKind.BATTERY_LOW, room or "", device)] = (
+                    f"{told.days_left} days left, confidence {told.confidence:g}"
+                )
+        for room in self._rooms.rooms():
+            so |= self._of_room(room, now_ms)
+        return so
+
+    def _of_room(self, room: RoomId, now_ms: int) -> dict[Subject, str]:
+        sense, state = self._rooms.sense(room), self._rooms.state(room)
+        so: dict[Subject, str] = {}
+        if sense.evidence.closed is False:
+            so[Subject(AlertKind.DOOR_PROPPED, room)] = "the door stands open"
+        if sense.evidence.stuck:
+            so[Subject(AlertKind.CONTACT_STUCK, room)] = "the lock opened and the door contact did not move"
+        if sense.disturbed_ms is not None and now_ms - sense.disturbed_ms < DISTURBED_MS:
+            so[Subject(AlertKind.ENTERED_WHILE_DND, room)] = "staff came in against do not disturb"
+        if state.mode is Mode.OCCUPIED_COMFORT and sense.celsius is not None and not state.window_open:
+            wanted_c = target_c(state, self._policy())
+            if sense.celsius < wanted_c - BREACH_K:
+                so[Subject(AlertKind.COMFORT_BREACH, room)] = f"{sense.celsius:g} instead of {wanted_c:g} Cel"
+        return so
+
+    def _pass_time(self, now_ms: int) -> None:
+        before_ms, self._looked_ms = self._looked_ms, now_ms
+        if before_ms is None:
+            return
+        hours = min(now_ms - before_ms, 2 * LOOK_EVERY_MS) / 3_600_000
+        outdoor = self._outdoor
+        outdoor_c = None if outdoor is None or now_ms - outdoor[1] > OUTDOOR_FRESH_MS else outdoor[0]
+        baseline_c, month = self._policy().climate.comfort_c, self._month()
+        for room in self._rooms.rooms():
+            known = self._energy.get(room, RoomEnergy())
+            room_c = self._rooms.sense(room).celsius
+            self._energy[room] = known.passed(month, hours, room_c=room_c, outdoor_c=outdoor_c, baseline_c=baseline_c)
+
+    def _month(self) -> str:
+        return local_hours.local(self._clock.wall_ms(), self._where).strftime("%Y-%m")
+
+    async def _keep(self, name: str, what: object) -> None:
+        await self._store.save_document(name, msgspec.json.encode(what))
+
+
+def _kept(body: bytes | None, kind: type[T], otherwise: T) -> T:
+    if body is None:
+        return otherwise
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError:
+        return otherwise  # of another build, or damaged: it comes again from what is so

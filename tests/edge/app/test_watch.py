@@ -1,0 +1,131 @@
+"""Alerts through the house: a record on lane B, once each way, whatever is killed; energy and batteries survive."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kit.clock import ManualClock
+from protocols.device_model.capability import Capability, Unit
+from protocols.errors import StoreFailedError
+from protocols.link.lanes import Lane
+from tests.edge.world import HOUR_MS, T0, Building, contact, said
+
+MINUTE_MS = 60_000
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(now_ms=1_000_000, wall_ms=T0)
+
+
+@pytest.fixture
+async def building(clock: ManualClock, tmp_path: Path) -> AsyncIterator[Building]:
+    building = Building(clock, path=tmp_path / "edge.db")
+    yield building
+    await building.store.close()
+
+
+async def pass_time(building: Building, clock: ManualClock, minutes: int) -> None:
+    for _ in range(minutes * 2):
+        clock.advance(MINUTE_MS // 2)
+        await building.house.watch.look()
+
+
+def told(building: Building) -> list[tuple[str, str, str]]:
+    records = building.log.records(Lane.B, "alert")
+    return [(each.body["alert"], each.body["state"], each.body["room"]) for each in records]
+
+
+@pytest.mark.guarantee("G11")
+@pytest.mark.requirement("DEV-08")
+async def test_a_propped_door_is_told_once_and_its_closing_once_through_restarts(
+    building: Building, clock: ManualClock
+) -> None:
+    await building.heard(contact("101", closed=True), contact("101", closed=False))
+    await pass_time(building, clock, 15)
+    assert told(building) == [("door_propped", "raised", "101")]
+    [shown] = building.house.watch.alerts()
+    assert (shown["alert"], shown["state"], shown["room"]) == ("door_propped", "raised", "101")
+    await building.restart()
+    await building.heard(contact("101", closed=False))
+    await pass_time(building, clock, 15)
+    assert told(building) == [("door_propped", "raised", "101")]
+    await building.heard(contact("101", closed=True))
+    await pass_time(building, clock, 4)
+    await building.restart()
+    await building.heard(contact("101", closed=True))
+    await pass_time(building, clock, 10)
+    assert told(building) == [("door_propped", "raised", "101"), ("door_propped", "cleared", "101")]
+    assert building.house.watch.alerts() == []
+
+
+@pytest.mark.guarantee("G11")
+async def test_what_the_log_refused_is_told_when_it_takes_it_again_and_once(
+    building: Building, clock: ManualClock
+) -> None:
+    building.log.fail = True
+    leak = said("contact-101", Capability.BOOLEAN_STATE, "state_value:leak", True)
+    building.house.noted(leak)
+    with pytest.raises(StoreFailedError):
+        await building.house.watch.look()
+    await building.restart()  # the book is kept, the log has nothing
+    building.log.fail = False
+    building.house.noted(leak)
+    await pass_time(building, clock, 2)
+    assert told(building) == [("leak", "raised", "101")]
+
+
+async def test_fire_is_an_alert_and_a_store_set_aside_gives_no_number_twice(
+    building: Building, clock: ManualClock
+) -> None:
+    building.house.fire.declare("desk:anna")
+    await pass_time(building, clock, 1)
+    building.house.fire.clear()
+    await pass_time(building, clock, 6)
+    await building.store.close()
+    assert building.path is not None
+    for name in (building.path, *building.path.parent.glob("edge.db-*")):
+        name.unlink()
+    building.house = building._new()
+    building.house.fire.declare("desk:anna")
+    await pass_time(building, clock, 1)
+    records = building.log.records(Lane.B, "alert")
+    assert [each.body["number"] for each in records] == [1, 2, 3]
+    assert [each.body["state"] for each in records] == ["raised", "cleared", "raised"]
+
+
+@pytest.mark.requirement("DEV-04")
+async def test_energy_and_batteries_survive_a_restart(building: Building, clock: ManualClock) -> None:
+    def at(celsius: float, outdoor_c: float, percent: float) -> None:
+        thermostat, cel = "thermostat-101", Unit.CELSIUS
+        building.house.noted(said(thermostat, Capability.THERMOSTAT, "local_temperature", celsius, cel))
+        building.house.noted(said(thermostat, Capability.THERMOSTAT, "outdoor_temperature", outdoor_c, cel))
+        building.house.noted(
+            said("motion-101", Capability.POWER_SOURCE, "bat_percent_remaining", percent, Unit.PERCENT)
+        )  # fmt: skip
+
+    at(19.0, 5.0, 80.0)
+    await pass_time(building, clock, 61)
+    await building.restart()
+    energy = building.house.watch.energy()
+    [room] = [each for each in energy["rooms"] if each["room"] == "101"]
+    [month] = room["months"]
+    assert month["month"] == "2026-01"
+    assert month["saved_share"] == pytest.approx(1 - 14.0 / 16.5, abs=1e-4)
+    [battery] = building.house.watch.batteries()
+    assert (battery["device"], battery["percent"], battery["days_left"]) == ("motion-101", 80.0, None)
+
+
+async def test_a_guest_in_a_cold_room_is_a_breach_after_an_hour(building: Building, clock: ManualClock) -> None:
+    from tests.edge.world import a_document, a_stay
+
+    await building.house.desired("stays", 1, a_document(a_stay(state="in_house")))
+    await building.opened()
+    await building.work()
+    for _ in range(7):
+        cold = said("thermostat-101", Capability.THERMOSTAT, "local_temperature", 17.0, Unit.CELSIUS)
+        building.house.noted(cold)
+        await pass_time(building, clock, 10)
+    assert told(building) == [("comfort_breach", "raised", "101")]
+    assert clock.wall_ms() - T0 < 2 * HOUR_MS

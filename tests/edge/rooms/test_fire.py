@@ -1,0 +1,142 @@
+"""Fire mode outranks everything and needs nothing but the buses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from edge.app.devices import Devices
+from edge.rooms.commands import RoomCommand
+from edge.rooms.fire import FireMode, FireState
+from kit.clock import ManualClock
+from kit.simulation import SimClock, SimLoop, run_simulated
+from protocols.device_model.capability import Capability
+from protocols.device_model.identity import DeviceId, RoomId
+from protocols.device_model.reading import Quality, Reading
+from protocols.errors import InvalidInputError, StoreFailedError
+from tests.edge.world import HEATING, T0, Building, FakeDevices, contact, said
+
+ROOM = RoomId("101")
+
+
+def smoke(state: str, quality: Quality = Quality.GOOD, device: str = "panel") -> Reading:
+    value = None if quality is Quality.BAD else state
+    return Reading(DeviceId(device), Capability.SMOKE_CO_ALARM, "smoke_state", value, None, quality)
+
+
+@pytest.fixture
+async def building(tmp_path: Path) -> AsyncIterator[Building]:
+    building = Building(ManualClock(now_ms=1_000_000, wall_ms=T0), path=tmp_path / "edge.db")
+    yield building
+    await building.store.close()
+
+
+@pytest.mark.requirement("DEV-05")
+def test_every_light_is_on_with_log_store_cloud_and_rooms_down_and_devices_that_fail() -> None:
+    async def night(loop: SimLoop) -> FakeDevices:
+        devices = FakeDevices(SimClock(loop))
+        devices.outcomes = ["lost", "refused", "deaf", "deaf", "refused", "lost", "deaf"]
+
+        async def refuse(_: FireState) -> None:
+            raise StoreFailedError("the disk refused")
+
+        names = [DeviceId(f"light-{n}") for n in (101, 102, 103)]
+        fire = FireMode(devices=names, writer=devices, clock=SimClock(loop), changed=refuse)
+        running = asyncio.ensure_future(fire.run())
+        fire.heard(smoke("critical"))
+        await asyncio.sleep(120)
+        assert fire.told()["pending"] == []
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return devices
+
+    devices = run_simulated(night, 1, 600).value
+    assert {device: value for (device, _), value in devices.values.items()} == dict.fromkeys(
+        ("light-101", "light-102", "light-103"), True
+    )
+
+
+async def test_it_is_heard_while_readings_wait_for_the_disk(building: Building) -> None:
+    building.log.fail = True
+    devices = Devices(building.house, plan=building.plan, clock=building.clock)
+    running = asyncio.create_task(devices.run())
+    devices.reading(contact("101", closed=False))
+    await asyncio.sleep(0.04)  # now it waits for the disk
+    devices.reading(smoke("critical"))
+    assert building.house.fire.active
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_rooms_and_commands_leave_the_devices_alone_while_it_burns(building: Building) -> None:
+    building.house.fire.heard(smoke("critical"))
+    building.house.rooms.entered(ROOM, None, at_ms=T0)
+    assert building.house.rooms.think() == []
+    off = RoomCommand("c", ROOM, Capability.ON_OFF, "on_off", False, T0 + 10_000, "key-fire-1", "desk")
+    with pytest.raises(InvalidInputError, match="fire mode holds"):
+        await building.house.rooms.command(off)
+    assert building.devices.effects == []
+
+
+async def test_afterwards_the_rooms_are_what_their_modes_say(building: Building) -> None:
+    house = building.house
+    house.fire.heard(smoke("critical"))
+    running = asyncio.create_task(house.fire.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert building.light() is True
+    house.fire.heard(smoke("normal"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not house.fire.active
+    await building.work()
+    assert building.heating() == 17.0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def test_silence_and_nonsense_never_end_a_fire_and_warnings_never_begin_one(building: Building) -> None:
+    fire = building.house.fire
+    for reading in (
+        smoke("warning"),
+        smoke("critical", Quality.UNCERTAIN),
+        said("light-101", Capability.ON_OFF, "on_off", True),
+    ):
+        fire.heard(reading)
+        assert not fire.active
+    fire.heard(smoke("critical"))
+    for quality in (Quality.STALE, Quality.BAD, Quality.UNCERTAIN):
+        fire.heard(smoke("normal", quality))
+        assert fire.active
+    fire.heard(smoke("normal", device="another"))
+    assert fire.active
+
+
+def test_a_person_overrules_a_detector_until_it_has_said_normal(building: Building) -> None:
+    fire = building.house.fire
+    fire.heard(smoke("critical"))
+    fire.clear()
+    fire.heard(smoke("critical"))
+    assert not fire.active
+    fire.heard(smoke("normal"))
+    fire.heard(smoke("critical"))
+    assert fire.active
+
+
+@pytest.mark.guarantee("G11")
+async def test_a_declared_fire_survives_a_restart_and_its_end_too(building: Building) -> None:
+    for declared in (True, False):
+        fire = building.house.fire
+        running = asyncio.create_task(fire.run())
+        if declared:
+            fire.declare("desk:anna")
+        else:
+            fire.clear()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await building.restart()
+        assert building.house.fire.active is declared
+    assert building.devices.values.get(("thermostat-101", HEATING)) is None
