@@ -6,7 +6,7 @@ import type { CheckInTrouble } from './words'
 /** The cloud waits for the hotel within its own deadline, which is shorter. */
 export const CHECK_IN_WAIT_MS = 30_000
 
-const REFUSALS: readonly CheckInTrouble[] = ['too_early', 'not_ready', 'ended', 'not_in_house', 'edge_refused', 'edge_away', 'unanswered', 'too_late', 'key_reused']
+const REFUSALS: readonly CheckInTrouble[] = ['too_early', 'not_ready', 'ended', 'not_in_house', 'edge_refused', 'edge_away', 'unanswered', 'too_late', 'key_reused', 'steps_open', 'link_used']
 
 export type CheckedIn = { kind: 'bundle'; document: unknown } | { kind: 'refused'; trouble: CheckInTrouble; fromMs: number | null }
 

@@ -104,6 +104,8 @@ export const de: Words = {
     unanswered: 'Das Hotel hat noch nicht geantwortet. Versuchen Sie es noch einmal: Es wird kein zweiter Schlüssel gemacht.',
     too_late: 'Das Hotel hat zu spät geantwortet. Versuchen Sie es noch einmal.',
     key_reused: 'Dieses Telefon hat schon mit anderen Angaben gefragt. Die Rezeption hilft Ihnen.',
+    steps_open: 'Ihr Check-in ist noch nicht abgeschlossen. Die Rezeption schließt ihn mit Ihnen ab.',
+    link_used: 'Ein anderes Telefon hat diesen Link schon benutzt. Bitten Sie die Rezeption um einen neuen.',
     signed_out: 'Dieser Link gilt nicht mehr. Bitten Sie das Hotel um einen neuen.',
     offline: 'Kein Internet. Das Einchecken braucht es einmal, das Öffnen von Türen nicht.',
     strange: 'Das Hotel hat etwas geantwortet, das diese Seite nicht versteht. Versuchen Sie es später.',

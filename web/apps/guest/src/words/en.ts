@@ -104,6 +104,8 @@ export const en: Words = {
     unanswered: 'The hotel has not answered yet. Try again: no second key is made.',
     too_late: 'The hotel answered too late. Try again.',
     key_reused: 'This phone has asked before with other particulars. The front desk can help.',
+    steps_open: 'Your check-in is not finished yet. The front desk can finish it with you.',
+    link_used: 'Another phone has already used this link. Ask the front desk for a new one.',
     signed_out: 'This link is not valid any more. Ask the hotel for a new one.',
     offline: 'There is no internet. Checking in needs it once; opening doors does not.',
     strange: 'The hotel answered something that this page does not understand. Try again later.',

@@ -104,6 +104,8 @@ export const es: Words = {
     unanswered: 'El hotel no ha respondido todavía. Inténtelo de nuevo: no se hará una segunda llave.',
     too_late: 'El hotel respondió demasiado tarde. Inténtelo de nuevo.',
     key_reused: 'Este teléfono ya preguntó con otros datos. La recepción puede ayudarle.',
+    steps_open: 'Su registro aún no está completo. La recepción lo terminará con usted.',
+    link_used: 'Otro teléfono ya usó este enlace. Pida uno nuevo en la recepción.',
     signed_out: 'Este enlace ya no es válido. Pida otro al hotel.',
     offline: 'No hay internet. Para registrarse hace falta una vez; para abrir puertas, no.',
     strange: 'El hotel respondió algo que esta página no entiende. Inténtelo más tarde.',

@@ -104,6 +104,8 @@ export const fr: Words = {
     unanswered: "L'hôtel n'a pas encore répondu. Réessayez : aucune deuxième clé ne sera faite.",
     too_late: "L'hôtel a répondu trop tard. Réessayez.",
     key_reused: "Ce téléphone a déjà demandé avec d'autres données. La réception peut vous aider.",
+    steps_open: "Votre enregistrement n'est pas encore terminé. La réception le terminera avec vous.",
+    link_used: 'Un autre téléphone a déjà utilisé ce lien. Demandez-en un nouveau à la réception.',
     signed_out: "Ce lien n'est plus valable. Demandez-en un autre à l'hôtel.",
     offline: "Pas d'internet. L'enregistrement en a besoin une fois ; ouvrir les portes, non.",
     strange: "L'hôtel a répondu quelque chose que cette page ne comprend pas. Réessayez plus tard.",

@@ -4,7 +4,7 @@ import type { RefusalReason } from '@innkeeper/door'
 
 /** Why a check-in over the network did not give a key; after `Refusal` in cloud/checkin/desk.py, and what the line does. */
 export type CheckInTrouble =
-  | 'too_early' | 'not_ready' | 'ended' | 'not_in_house' | 'edge_refused' | 'edge_away' | 'unanswered' | 'too_late' | 'key_reused'
+  | 'too_early' | 'not_ready' | 'ended' | 'not_in_house' | 'edge_refused' | 'edge_away' | 'unanswered' | 'too_late' | 'key_reused' | 'steps_open' | 'link_used'
   | 'signed_out' | 'offline' | 'strange'
 
 /** Why a link or document was not taken. */
