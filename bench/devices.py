@@ -15,6 +15,7 @@ import msgspec
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
+from bench import device_scale
 from bench.rows import Row, quantile, row
 from edge.bridges.assembly import BrokerBuses, build
 from edge.bridges.ports import Detail, DeviceEvent
@@ -48,7 +49,7 @@ SETPOINT: Final = (Capability.THERMOSTAT, "occupied_heating_setpoint")
 
 def rows() -> list[Row]:
     """Measure and return the rows."""
-    return asyncio.run(_rows())
+    return asyncio.run(_rows()) + device_scale.rows()
 
 
 async def _rows() -> list[Row]:
