@@ -168,12 +168,13 @@ async def world(database: Database, name: str, *, knobs: Knobs = TAME, seed: int
 
 
 async def until_in_step(w: World) -> None:
-    """Let the weather clear and the slowest of the lists come round."""
+    """Let the weather clear, the slowest of the lists come round and every wish end."""
     w.emulator.knobs = TAME
-    for _ in range(3):
+    for _ in range(4):
         await w.live(12)
         w.clock.advance(150_000)
-        if not await w.out_of_step():
+        pending = await w.rows("SELECT id FROM pms.write_intent WHERE state = 'pending'")
+        if not pending and not await w.out_of_step():
             return
     w.clock.advance(DAY_MS)
     await w.live(3)
