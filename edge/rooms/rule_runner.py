@@ -87,6 +87,8 @@ class RuleRunner:
             verdict = condition.judge(inputs)
             if verdict.cannot is not None:
                 self._cannot[rule.name] = (room, verdict.cannot)
+            elif self._cannot.get(rule.name, (None,))[0] == room:
+                del self._cannot[rule.name]
             if not verdict.holds:
                 held.discard(rule.name)
             elif rule.name not in held:
