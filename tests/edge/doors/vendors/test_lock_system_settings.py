@@ -90,6 +90,25 @@ def test_what_cannot_be_meant_is_refused_by_name(tmp_path: Path, change: tuple[s
         loaded(tmp_path, UNIFI.replace(*change))
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.2",
+        "http://127.0.0.1.example.invalid",
+        "http://localhost@example.invalid",
+        "https://user:word@example.invalid",
+        "https://",
+        "https://x:99999",
+        "ftp://127.0.0.1",
+        "https://x.invalid?token=1",
+    ],
+)
+def test_an_address_that_somebody_could_listen_at_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InvalidInputError, match="is not https") as refused:
+        loaded(tmp_path, UNIFI.replace("https://10.0.0.2:12445", url))
+    assert "word" not in str(refused.value)
+
+
 def test_two_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="given twice"):
         loaded(tmp_path, UNIFI + UNIFI)
