@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     user.add_argument("--name", required=True)
     user.add_argument("--role", choices=["viewer", "staff", "admin"], default="admin")
     user.add_argument("--property", action="append", help="may be given again; by default every property of the tenant")
+    keys = commands.add_parser("rotate-keys", parents=[common], help="wrap every data key with the key of [privacy]")
+    keys.add_argument("--tenant", help="also begin a new data key of this tenant and seal all of it anew")
     trail = commands.add_parser("verify-audit", parents=[common], help="prove that no entry of an audit trail changed")
     trail.add_argument("--tenant", required=True)
     trail.add_argument("--kept", action="append", default=[], metavar="SEQ:HASH", help="a head printed before")
@@ -84,6 +86,8 @@ def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
             return asyncio.run(_load_property(settings, asked.file))
         case "verify-audit":
             return asyncio.run(_verify_audit(settings, asked.tenant, asked.kept))
+        case "rotate-keys":
+            return asyncio.run(_rotate_keys(settings, asked.tenant))
         case "create-user":
             return asyncio.run(_create_user(settings, asked))
         case "emulate-pms":
@@ -145,6 +149,15 @@ async def _verify_audit(settings: CloudSettings, tenant: str, kept: Sequence[str
         f"{tenant}: {verdict.entries} entries, head {verdict.head.seq}:{verdict.head.hash.hex()}: {said}\n"
     )
     return EXIT_FAILED if verdict.flaws else EXIT_OK
+
+
+async def _rotate_keys(settings: CloudSettings, tenant: str | None) -> int:
+    from cloud.app.rotate import rotate_keys
+    from kit.dice import SystemDice
+
+    wrapped, renewed = await rotate_keys(settings, tenant=tenant, clock=SystemClock("host"), dice=SystemDice())
+    sys.stdout.write(f"{wrapped} data keys wrapped anew, {renewed} sessions sealed anew\n")
+    return EXIT_OK
 
 
 async def _create_user(settings: CloudSettings, asked: argparse.Namespace) -> int:

@@ -147,7 +147,7 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[privacy]: the keys that wrap the tenants' data keys: by name, a file of 32 bytes in hex each.
 
-    The one called `key` wraps; `older` still unwrap until `innkeeper-cloud rotate-keys` has gone through. Absent:
+    The one called `key` wraps; the others unwrap until `innkeeper-cloud rotate-keys` has gone through. Absent:
     nothing personal of a guest is taken, and such steps of a check-in are the front desk's.
     """
 

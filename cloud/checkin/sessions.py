@@ -364,6 +364,28 @@ class Sessions:
             )
         return len(gone)
 
+    async def renew_keys(self, tenant: str) -> int:
+        """Seal some sessions' keys under the tenant's data key in use; return how many. Call until it returns 0."""
+        now_ms = self._clock.wall_ms()
+        async with self._database.transaction() as connection:
+            number = await self._sealer.number_in_use(connection, tenant=tenant)
+            found = await fetch_all(
+                connection,
+                """SELECT id, subject_key FROM checkin.session WHERE tenant = %s AND subject_key IS NOT NULL
+                      AND substring(subject_key FROM 2 FOR 4) <> %s ORDER BY id LIMIT %s FOR UPDATE""",
+                [tenant, number.to_bytes(4, "big"), FORGET_MOST],
+            )
+            for row in found:
+                sealed = await self._sealer.renewed(
+                    connection, bytes(row["subject_key"]), tenant=tenant, place=row["id"], now_ms=now_ms
+                )
+                await execute(
+                    connection,
+                    "UPDATE checkin.session SET subject_key = coalesce(%s, subject_key) WHERE id = %s",
+                    [sealed, row["id"]],
+                )
+        return len(found)
+
     async def _settle(
         self,
         connection: Connection,

@@ -94,6 +94,11 @@ class Sealer:
         number, _ = await self._current(connection, tenant, now_ms)
         return number
 
+    async def number_in_use(self, connection: Connection, *, tenant: str) -> int:
+        """Return the number of a tenant's data key in use, 0 without one; it stands in what that key sealed."""
+        row = await self._in_use(connection, tenant)
+        return 0 if row is None else row[0]
+
     async def rewrap(self, connection: Connection) -> int:
         """Wrap again, with the key in use, every data key that another one wrapped; return how many."""
         wrapper = self._ready()
