@@ -1,6 +1,8 @@
 """The room policy: read strictly, never out of the safe band, never older again."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,3 +95,11 @@ def test_a_newer_policy_succeeds_and_an_older_or_forged_one_is_refused() -> None
         succeed(fourth, third)
     with pytest.raises(InvalidInputError, match="something else"):
         succeed(fourth, parse(a_policy(version=4, climate__comfort_c=22.5), "test"))
+
+
+def test_the_policy_in_the_operators_handbook_is_one() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operating" / "rooms.md").read_text()
+    [example] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    policy = parse(example.encode(), "rooms.md")
+    assert policy.rules[0].name in example
+    assert parse(encode(policy), "again") == policy
