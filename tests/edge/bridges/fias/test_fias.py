@@ -91,12 +91,13 @@ async def until(true: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def at_work(
-    pms: InterfaceProgram, building: Building, clock: ManualClock, port: int, keys: Keys
+    pms: InterfaceProgram, building: Building, clock: ManualClock, port: int, keys: Keys, *, guest_based: bool = True
 ) -> AsyncIterator[World]:
     settings = FiasSettings(
         host="127.0.0.1",
         port=port,
         zone="Europe/Vienna",
+        guest_based=guest_based,
         reconnect_first=timedelta(milliseconds=100),
         reconnect_most=timedelta(milliseconds=100),
     )
@@ -122,7 +123,7 @@ async def at_work(
 
 @asynccontextmanager
 async def world(
-    *stays: dict[str, Any], knobs: Knobs = TAME, path: Path | None = None, seed: int = 7
+    *stays: dict[str, Any], knobs: Knobs = TAME, path: Path | None = None, seed: int = 7, guest_based: bool = True
 ) -> AsyncIterator[World]:
     clock = ManualClock(wall_ms=T0)
     building = Building(clock, path=path)
@@ -130,7 +131,7 @@ async def world(
     pms = InterfaceProgram(SeededDice(seed), NOW, knobs)
     port = await pms.start()
     try:
-        async with at_work(pms, building, clock, port, Keys()) as made:
+        async with at_work(pms, building, clock, port, Keys(), guest_based=guest_based) as made:
             await until(lambda: pms.alive and made.session.alive)
             yield made
     finally:
@@ -165,6 +166,18 @@ async def test_a_guest_nobody_told_us_of_has_a_stay_and_one_we_cannot_place_is_a
         w.pms.check_in("9003", "101", "Stranger", "260104")
         await until(lambda: len(w.in_room("101")) == 1)
         assert w.state("s-anna") == "ready", "a stranger in her room is not Anna"
+
+
+async def test_an_interface_that_tells_rooms_alone_is_understood_by_room() -> None:
+    async with world(ANNA, BEN, guest_based=False) as w:
+        w.pms.check_in("88120", "101", "Muster", "260102")
+        w.pms.check_in("88121", "101", "Muster", "260102")
+        await until(lambda: w.state("s-anna") == "in_house")
+        w.pms.order_key("101", None)
+        await until(lambda: [each.get("AS") for each in w.pms.answers] == ["OK"])
+        w.pms.check_out("88121")
+        await until(lambda: w.state("s-anna") == "left")
+        assert w.state("s-ben") == "ready"
 
 
 async def test_a_move_gives_the_new_room_at_once_and_is_shown_to_somebody() -> None:
@@ -223,8 +236,9 @@ async def test_a_disk_that_refuses_makes_the_pms_tell_it_again() -> None:
         w.building.log.fail = True
         w.pms.check_out("88120")
         await until(lambda: not w.session.link.house.occupied())
-        await w.pass_time(MOVE_WAIT_MS)
         connections = w.pms.connections
+        w.clock.advance(MOVE_WAIT_MS)
+        w.pms.say(Record("LA", {"DA": "260101", "TI": "090000"}))
         await until(lambda: w.pms.connections > connections)
         assert w.state("s-anna") == "in_house"
         w.building.log.fail = False
