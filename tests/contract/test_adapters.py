@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridges.catalogue import descriptor_files, load_all
@@ -68,6 +68,7 @@ def test_every_writable_point_has_a_recorded_write(descriptor: Descriptor) -> No
 
 @pytest.mark.guarantee("G19")
 @every_model
+@settings(max_examples=25)
 @given(data=st.data())
 def test_noise_of_any_type_gives_a_reading_with_its_reason_and_raises_nothing(
     descriptor: Descriptor, data: st.DataObject
@@ -87,6 +88,7 @@ def test_noise_of_any_type_gives_a_reading_with_its_reason_and_raises_nothing(
     [each for each in DESCRIPTORS if isinstance(each.wire, ModbusWire)],
     ids=attrgetter("id"),
 )
+@settings(max_examples=25)
 @given(data=st.data())
 def test_any_words_in_the_registers_give_one_reading_a_point(descriptor: Descriptor, data: st.DataObject) -> None:
     word = st.integers(0, 0xFFFF)
@@ -109,6 +111,7 @@ def test_any_words_in_the_registers_give_one_reading_a_point(descriptor: Descrip
     [each for each in DESCRIPTORS if isinstance(each.wire, Zigbee2MqttWire)],
     ids=attrgetter("id"),
 )
+@settings(max_examples=25)
 @given(payload=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)))
 def test_any_bytes_as_a_payload_give_readings_or_nothing(descriptor: Descriptor, payload: bytes) -> None:
     for each in replay(descriptor, {"payload": payload.decode(errors="replace")}):
@@ -121,6 +124,7 @@ def test_any_bytes_as_a_payload_give_readings_or_nothing(descriptor: Descriptor,
     [each for each in DESCRIPTORS if isinstance(each.wire, OpcUaWire)],
     ids=attrgetter("id"),
 )
+@settings(max_examples=25)
 @given(raw=RAWS, status=st.integers(0, 0xFFFF_FFFF), index=st.integers(0, 100))
 def test_any_value_under_any_status_gives_a_reading(
     descriptor: Descriptor, raw: object, status: int, index: int
@@ -135,6 +139,7 @@ def test_any_value_under_any_status_gives_a_reading(
 
 @pytest.mark.guarantee("G13")
 @every_model
+@settings(max_examples=25)
 @given(data=st.data())
 def test_what_is_allowed_is_in_range_and_comes_back_as_itself(descriptor: Descriptor, data: st.DataObject) -> None:
     writable = [point for point in descriptor.points if point.write is not None]

@@ -334,4 +334,7 @@ def test_a_descriptor_that_is_accepted_never_fails_later(
                 [raw] = payload.values()
             case codec.NodeWrite(_, _, value):
                 raw = value
+            case codec.MessageWrite(_, payload):
+                assert payload
+                raw = codec.raw_of_value(point, allowed.value)
         assert codec.same(point, allowed.value, codec.judge(point, raw).value)
