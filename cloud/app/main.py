@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     user.add_argument("--role", choices=["viewer", "staff", "admin"], default="admin")
     user.add_argument("--property", action="append", help="may be given again; by default every property of the tenant")
     keys = commands.add_parser("rotate-keys", parents=[common], help="wrap every data key with the key of [privacy]")
-    keys.add_argument("--tenant", help="also begin a new data key of this tenant and seal all of it anew")
+    keys.add_argument("--tenant", help="also begin a new data key of this tenant and seal its sessions anew")
     trail = commands.add_parser("verify-audit", parents=[common], help="prove that no entry of an audit trail changed")
     trail.add_argument("--tenant", required=True)
     trail.add_argument("--kept", action="append", default=[], metavar="SEQ:HASH", help="a head printed before")

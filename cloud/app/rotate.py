@@ -1,4 +1,4 @@
-"""Changes keys: the outer one for every tenant, and, asked to, a tenant's data key with all that it sealed."""
+"""Changes keys: the outer one for every tenant, and, asked to, a tenant's data key with its sessions."""
 
 from cloud.app.secrets import file_keys
 from cloud.app.settings import CloudSettings

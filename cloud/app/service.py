@@ -53,11 +53,13 @@ from cloud.public.routes import Services, api
 from cloud.public.sign_in_routes import SignInServices, sign_in_routes
 from cloud.public.stream import live
 from cloud.public.web import pages
+from cloud.public.webhook_routes import webhook_routes
 from cloud.public.webhooks import Hook, pms_webhook
 from cloud.stays.publisher import DocumentPublisher
 from cloud.stays.stays import STAY_CHANGED
 from cloud.telemetry.downlink import Downlink
 from cloud.telemetry.store.upkeep import Upkeep
+from cloud.webhooks.webhooks import KINDS, Webhooks
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.health import Health
@@ -72,6 +74,7 @@ WATCH_S: Final = 2.0
 SWEEP_S: Final = 60.0
 SETTLE_S: Final = 15.0
 ROLL_S: Final = 2.0
+PUSH_S: Final = 1.0
 
 
 def access_tokens(settings: CloudSettings) -> list[AccessToken]:
@@ -129,6 +132,7 @@ async def run(
         database, clock=clock, patience=Patience(settings.link.silent_after, settings.link.offline_after)
     )
     sealer = Sealer(None if settings.privacy is None else file_keys(settings.privacy, dice=dice), dice=dice)
+    webhooks = Webhooks(database, sealer, http, clock=clock, dice=dice)
     payments = Payments(
         database,
         {
@@ -160,7 +164,10 @@ async def run(
     intents = IntentWriter(frozenset((each.property, each.system) for each in settings.pms if each.two_way))
     relay = Relay(
         database,
-        subscribers={STAY_CHANGED: (intents.on_stay_changed, departures.on_stay_changed)},
+        subscribers={
+            **dict.fromkeys(KINDS, (webhooks.on_event,)),
+            STAY_CHANGED: (intents.on_stay_changed, departures.on_stay_changed, webhooks.on_event),
+        },
         clock=clock,
         log=log,
         hub=hub,
@@ -195,6 +202,7 @@ async def run(
                 make_routes(store, database, hub, gate, clock=clock),
                 policy_routes(PolicyServices(database, releases, clock)),
                 assignment_routes(database, clock=clock),
+                webhook_routes(webhooks),
                 payment_routes(paying),
                 payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),
@@ -228,6 +236,8 @@ async def run(
                 supervisor.start("payments", lambda: lead(settings.database.dsn, "payments", looking))
             rolling = acting_as(system("policies"), functools.partial(_roll, releases, line))
             supervisor.start("policies", lambda: lead(settings.database.dsn, "policies", rolling))
+            pushing = acting_as(system("webhooks"), functools.partial(_push, webhooks))
+            supervisor.start("webhooks", lambda: lead(settings.database.dsn, "webhooks", pushing))
             forgetting = acting_as(system("checkin-sweep"), functools.partial(_sweep, sessions))
             supervisor.start("checkin-sweep", lambda: lead(settings.database.dsn, "checkin-sweep", forgetting))
             keeping = acting_as(UPKEEP, upkeep.run)
@@ -303,6 +313,13 @@ async def _roll(releases: Releases, line: EdgeLine) -> None:
         await releases.work()
         await releases.publish_due(line.publish)
         await asyncio.sleep(ROLL_S)
+
+
+async def _push(webhooks: Webhooks) -> None:
+    """Push events to tenants' addresses."""
+    while True:
+        if not await webhooks.work_due():
+            await asyncio.sleep(PUSH_S)
 
 
 async def _sweep(sessions: Sessions) -> None:

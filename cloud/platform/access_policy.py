@@ -65,7 +65,9 @@ permit (principal in Role::"admin", action == Action::"records.read", resource i
 // whoever makes accounts could make one that is bound to nothing
 permit (
     principal in Role::"admin",
-    action in [Action::"account.manage", Action::"client.manage", Action::"audit.read", Action::"policy.manage"],
+    action in [Action::"account.manage", Action::"client.manage", Action::"audit.read", Action::"policy.manage",
+        Action::"webhook.manage"
+    ],
     resource is Tenant
 ) when { principal.every_property };
 """

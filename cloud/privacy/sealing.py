@@ -72,6 +72,15 @@ class Sealer:
         data_key = await self._numbered(connection, tenant, _number(sealed))
         return SubjectKey(_opened(data_key, sealed, _of(tenant, place)), dice=self._dice)
 
+    async def seal(self, connection: Connection, plain: bytes, *, tenant: str, place: str, now_ms: int) -> bytes:
+        """Return a tenant's own value sealed under its data key. Raises NoKeysError."""
+        number, key = await self._current(connection, tenant, now_ms)
+        return _sealed(key, number, self._dice.bytes(NONCE_BYTES), plain, _of(tenant, place))
+
+    async def open(self, connection: Connection, sealed: bytes, *, tenant: str, place: str) -> bytes:
+        """Return what `seal` was given. Raises NoKeysError, UnreadableError."""
+        return _opened(await self._numbered(connection, tenant, _number(sealed)), sealed, _of(tenant, place))
+
     async def renewed(
         self, connection: Connection, sealed: bytes, *, tenant: str, place: str, now_ms: int
     ) -> bytes | None:

@@ -38,7 +38,9 @@ from cloud.public.reader import PropertyReader
 from cloud.public.routes import Services, api
 from cloud.public.stream import live
 from cloud.public.web import pages
+from cloud.public.webhook_routes import webhook_routes
 from cloud.public.webhooks import Hook, pms_webhook
+from cloud.webhooks.webhooks import Webhooks
 from kit.clock import ManualClock
 from kit.dice import SeededDice, SystemDice
 from kit.health import Health
@@ -129,6 +131,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, SystemDice())),
                 policy_routes(PolicyServices(database, releases, clock)),
                 assignment_routes(database, clock=clock),
+                webhook_routes(Webhooks(database, sealer, till, clock=clock, dice=SystemDice())),
                 payment_routes(paying),
                 payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),

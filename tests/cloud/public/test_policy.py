@@ -72,6 +72,9 @@ WRITTEN: Final = {
     ("POST", f"{P}/rooms/{{room_id:str}}/commands"): STAFF,
     ("POST", f"{P}/room-assignments"): STAFF,
     ("GET", f"{P}/records"): ADMIN,
+    ("GET", "/api/v1/webhooks"): ADMIN,
+    ("POST", "/api/v1/webhooks"): ADMIN,
+    ("DELETE", "/api/v1/webhooks/{endpoint_id:str}"): ADMIN,
     ("POST", "/api/v1/policies/dry-run"): ADMIN,
     ("POST", "/api/v1/policies/releases"): ADMIN,
     ("GET", "/api/v1/policies/releases/{release_id:str}"): ADMIN,
@@ -97,7 +100,7 @@ OPEN_ONES: Final = {
     ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/token"),
 }  # fmt: skip
 STAFF_ROLES: Final = (Role.VIEWER, Role.STAFF, Role.ADMIN)
-BOUND: Final = {"/api/v1/policies", "/api/v1/audit", "/api/v1/accounts", "/api/v1/api-clients"}
+BOUND: Final = {"/api/v1/policies", "/api/v1/webhooks", "/api/v1/audit", "/api/v1/accounts", "/api/v1/api-clients"}
 """What an admin who is bound to some properties may not."""
 
 
@@ -175,6 +178,7 @@ async def test_the_gate_asks_the_policies(site: Site) -> None:
             ("day", "2026-11-18"),
             ("payment_id", "p-1"),
             ("release_id", "r"),
+            ("endpoint_id", "e"),
         ):
             asked = asked.replace(f"{{{name}:str}}", value)
         for role in STAFF_ROLES:

@@ -1,0 +1,1 @@
+"""Events out: what happens in a tenant, pushed to its own addresses as Standard Webhooks say."""

@@ -1,0 +1,224 @@
+"""Pushes events to tenants' addresses: written down with the event, sent until answered with 2xx, given up after a day.
+
+A delivery is made in the relay's transaction, so none is lost; an answer that is lost makes one be sent again, under
+the same id, by which a receiver knows it. One address that fails holds up no other.
+"""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from cloud.kit.database import Connection, Database, execute, fetch_all
+from cloud.kit.outbox import Event
+from cloud.kit.times import at, iso
+from cloud.privacy.sealing import Sealer
+from cloud.webhooks.signature import SECRET_BYTES, headers, shown
+from kit.dice import Dice
+from protocols.errors import InvalidInputError, PlatformError
+
+KINDS: Final = frozenset(
+    {
+        "stay.changed", "checkin.started", "checkin.step_completed", "checkin.needs_staff", "checkin.completed",
+        "payment.changed",
+    }
+)  # fmt: skip
+"""What can be asked for. None names a person."""
+ENDPOINTS_MOST: Final = 20
+URL_CHARACTERS_MOST: Final = 500
+AT_A_TIME: Final = 50
+BACKOFF_FIRST_MS, BACKOFF_MOST_MS = 5_000, 4 * 3_600_000
+TRIES_MOST: Final = 14
+WAIT_S: Final = 10.0
+
+
+class WallClock(Protocol):
+    """What pushing needs of a clock."""
+
+    def wall_ms(self) -> int:
+        """Unix milliseconds, UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a tenant wants events of some kinds; `secret` is shown once, when it is made."""
+
+    id: str
+    url: str
+    kinds: tuple[str, ...]
+    made_at: datetime
+    secret: str | None = None
+
+
+def parse_url(text: str) -> str:
+    """Return an address that may be pushed to.
+
+    Only https to a public name on its usual port: an address of a tenant's choice must not reach what is ours. What a
+    name resolves to is the network's to bound: let the service out through a proxy or a rule that ends at our border.
+
+    Raises:
+        InvalidInputError: says what is wrong with it.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidInputError("url", "is no address") from error
+    host = parts.hostname or ""
+    if len(text) > URL_CHARACTERS_MOST or not text.isascii() or not text.isprintable() or " " in text:
+        raise InvalidInputError("url", f"want at most {URL_CHARACTERS_MOST} plain characters")
+    if parts.scheme != "https" or parts.username is not None or parts.fragment or port not in (None, 443):
+        raise InvalidInputError("url", "want https://name/path, without a user, a fragment or another port")
+    labels = host.rstrip(".").split(".")
+    if len(labels) < 2 or not all(labels) or labels[-1].isdigit() or labels[-1] in ("local", "localhost", "internal"):
+        raise InvalidInputError("url", "want a public name")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return text
+    raise InvalidInputError("url", "want a name, not a number")
+
+
+class Webhooks:
+    """Endpoints and deliveries."""
+
+    def __init__(
+        self, database: Database, sealer: Sealer, http: httpx.AsyncClient, *, clock: WallClock, dice: Dice
+    ) -> None:
+        """Push over `http`, which must follow no redirects."""
+        self._database, self._sealer, self._http = database, sealer, http
+        self._clock, self._dice = clock, dice
+
+    async def add(self, *, tenant: str, url: str, kinds: Sequence[str], by: str) -> Endpoint:
+        """Make an endpoint; its secret is in the answer and never again.
+
+        Raises:
+            InvalidInputError: an address or kind that is not taken, or too many endpoints.
+            NoKeysError: no secret can be kept here.
+        """
+        url = parse_url(url)
+        if unknown := sorted(set(kinds) - KINDS):
+            raise InvalidInputError("kinds", f"{unknown[0]!r:.60} is none; known: {', '.join(sorted(KINDS))}")
+        if not kinds:
+            raise InvalidInputError("kinds", "want at least one")
+        id_, now_ms, secret = f"wh-{self._dice.bytes(10).hex()}", self._clock.wall_ms(), self._dice.bytes(SECRET_BYTES)
+        async with self._database.transaction() as connection:
+            known = await self._of(connection, tenant)
+            if len(known) >= ENDPOINTS_MOST:
+                raise InvalidInputError("url", f"there are {ENDPOINTS_MOST} endpoints; end one first")
+            sealed = await self._sealer.seal(connection, secret, tenant=tenant, place=id_, now_ms=now_ms)
+            await execute(
+                connection,
+                "INSERT INTO webhooks.endpoint (id, tenant, url, kinds, secret, made_by, made_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                [id_, tenant, url, sorted(set(kinds)), sealed, by, at(now_ms)],
+            )
+        return Endpoint(id_, url, tuple(sorted(set(kinds))), at(now_ms), shown(secret))
+
+    async def listed(self, *, tenant: str) -> list[Endpoint]:
+        """Return the endpoints of a tenant, without their secrets."""
+        async with self._database.transaction() as connection:
+            return await self._of(connection, tenant)
+
+    async def end(self, *, tenant: str, endpoint: str) -> bool:
+        """End an endpoint; False: there is none of that id."""
+        async with self._database.transaction() as connection:
+            return bool(
+                await execute(
+                    connection,
+                    "UPDATE webhooks.endpoint SET ended_at = %s, ended_why = 'asked'"
+                    " WHERE tenant = %s AND id = %s AND ended_at IS NULL",
+                    [at(self._clock.wall_ms()), tenant, endpoint],
+                )
+            )
+
+    async def on_event(self, connection: Connection, event: Event) -> None:
+        """Outbox subscriber: note what is to be sent, in the relay's transaction."""
+        message = {
+            "type": event.type,
+            "timestamp": iso(event.occurred_at),
+            "data": {"property": event.property, "subject": event.subject, **event.body},
+        }
+        await execute(
+            connection,
+            """INSERT INTO webhooks.delivery (endpoint, event, tenant, body, state, not_before, made_at)
+               SELECT id, %s, tenant, %s, 'waiting', %s, %s FROM webhooks.endpoint
+                WHERE tenant = %s AND ended_at IS NULL AND %s = ANY (kinds) ON CONFLICT DO NOTHING""",
+            [
+                event.id,
+                msgspec.json.encode(message).decode(),
+                event.occurred_at,
+                at(self._clock.wall_ms()),
+                event.tenant,
+                event.type,
+            ],
+        )
+
+    async def work_due(self) -> int:
+        """Send each delivery that is due once; return how many."""
+        async with self._database.transaction() as connection:
+            due = await fetch_all(
+                connection,
+                """SELECT d.endpoint, d.event, d.tenant, d.body, d.tries, e.url, e.secret
+                     FROM webhooks.delivery d JOIN webhooks.endpoint e ON e.id = d.endpoint
+                    WHERE d.state = 'waiting' AND d.not_before <= %s AND e.ended_at IS NULL
+                    ORDER BY d.not_before, d.event LIMIT %s""",
+                [at(self._clock.wall_ms()), AT_A_TIME],
+            )
+        for row in due:
+            await self._send(row)
+        return len(due)
+
+    async def _send(self, row: Mapping[str, Any]) -> None:
+        now_ms, body = self._clock.wall_ms(), str(row["body"]).encode()
+        try:
+            async with self._database.transaction() as connection:
+                secret = await self._sealer.open(
+                    connection, bytes(row["secret"]), tenant=row["tenant"], place=row["endpoint"]
+                )
+            signed = headers(f"msg-{row['endpoint']}-{row['event']}", body, [secret], at_s=now_ms // 1_000)
+            answer = await self._http.post(
+                row["url"],
+                content=body,
+                headers={**signed, "content-type": "application/json"},
+                timeout=WAIT_S,
+                follow_redirects=False,
+            )
+            said, sent = str(answer.status_code), answer.is_success
+        except httpx.HTTPError as error:
+            said, sent = type(error).__name__, False
+        except PlatformError as error:
+            said, sent = str(error)[:100], False
+        tries = row["tries"] + 1
+        over = sent or tries >= TRIES_MOST
+        wait_ms = min(BACKOFF_FIRST_MS * 2 ** min(tries - 1, 20), BACKOFF_MOST_MS)
+        async with self._database.transaction() as connection:
+            await execute(
+                connection,
+                "UPDATE webhooks.delivery SET state = %s, tries = %s, not_before = %s, last_answer = %s, ended_at = %s"
+                " WHERE endpoint = %s AND event = %s",
+                [
+                    "sent" if sent else "given_up" if over else "waiting",
+                    tries,
+                    at(now_ms + wait_ms),
+                    said,
+                    at(now_ms) if over else None,
+                    row["endpoint"],
+                    row["event"],
+                ],
+            )
+
+    async def _of(self, connection: Connection, tenant: str) -> list[Endpoint]:
+        rows = await fetch_all(
+            connection,
+            "SELECT id, url, kinds, made_at FROM webhooks.endpoint WHERE tenant = %s AND ended_at IS NULL"
+            " ORDER BY made_at, id",
+            [tenant],
+        )
+        return [Endpoint(row["id"], row["url"], tuple(row["kinds"]), row["made_at"]) for row in rows]

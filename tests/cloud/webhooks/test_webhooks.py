@@ -1,0 +1,157 @@
+"""Events out: signed as Standard Webhooks say, sent until they were taken, and never to what is ours."""
+
+import base64
+import json
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud.kit import outbox
+from cloud.kit.database import Database, fetch_all
+from cloud.kit.outbox import Relay
+from cloud.privacy.sealing import Sealer
+from cloud.privacy.wrapping import FileKeys
+from cloud.webhooks.signature import headers
+from cloud.webhooks.webhooks import BACKOFF_MOST_MS, KINDS, TRIES_MOST, Webhooks, parse_url
+from kit.clock import ManualClock
+from kit.dice import SeededDice
+from kit.logs import logger
+from protocols.errors import InvalidInputError
+from tests.cloud.houses import NOW_MS
+
+URL = "https://hooks.example.com/innkeeper"
+
+
+def test_the_specifications_own_example_is_signed_as_it_says() -> None:
+    secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    told = headers("msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}', [secret], at_s=1_614_265_330)
+    assert told == {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example.com/", "https://localhost/", "https://127.0.0.1/", "https://[::1]/", "https://10.0.0.1/",
+        "https://hooks.example.com:8443/", "https://a:b@hooks.example.com/", "https://printer.local/", "https://x/",
+        "https://2130706433/", "https://0x7f.1/", "ftp://hooks.example.com/", "https://", "https://[", "nonsense",
+        "https://hooks.example.com/ x", "https://hooks.example.com/#x", "https://metadata.google.internal/",
+        "https://hooks..example.com/", "https://hooks.example.com/" + "a" * 500,
+    ],
+)  # fmt: skip
+def test_what_is_ours_is_not_pushed_to(url: str) -> None:
+    with pytest.raises(InvalidInputError):
+        parse_url(url)
+
+
+@pytest.mark.guarantee("G19")
+@given(st.text(max_size=60))
+def test_no_address_raises_anything_else(text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        parse_url(text)
+
+
+class Receiver:
+    """A tenant's address."""
+
+    def __init__(self, database: Database) -> None:
+        self.database, self.clock = database, ManualClock(wall_ms=NOW_MS)
+        self.answers: list[int | None] = []
+        self.heard: list[httpx.Request] = []
+        dice = SeededDice(1)
+        http = httpx.AsyncClient(transport=httpx.MockTransport(self._take))
+        sealer = Sealer(FileKeys({"k": bytes(32)}, dice=dice), dice=dice)
+        self.webhooks = Webhooks(database, sealer, http, clock=self.clock, dice=dice)
+        subscribers = dict.fromkeys(KINDS, (self.webhooks.on_event,))
+        self.relay = Relay(database, subscribers=subscribers, clock=self.clock, log=logger("test"))
+
+    def _take(self, request: httpx.Request) -> httpx.Response:
+        self.heard.append(request)
+        answer = self.answers.pop(0) if self.answers else 204
+        if answer is None:
+            raise httpx.ReadTimeout("no answer", request=request)
+        return httpx.Response(answer, headers={"location": "https://127.0.0.1/"} if answer == 302 else {})
+
+    async def happens(self, kind: str = "checkin.completed", tenant: str = "northlight") -> None:
+        async with self.database.transaction() as connection:
+            await outbox.append(
+                connection, kind=kind, tenant=tenant, property_id="aurora", subject="s-1",
+                body={"session": "ci-1"}, occurred_at_ms=self.clock.wall_ms(),
+            )  # fmt: skip
+        await self.relay.drain()
+        await self.webhooks.work_due()
+
+    async def states(self) -> list[tuple[str, int]]:
+        async with self.database.transaction() as connection:
+            rows = await fetch_all(connection, "SELECT state, tries FROM webhooks.delivery ORDER BY event, endpoint")
+        return [(row["state"], row["tries"]) for row in rows]
+
+
+@pytest.fixture
+def receiver(database: Database) -> Receiver:
+    return Receiver(database)
+
+
+@pytest.mark.tier("postgres")
+async def test_an_event_arrives_signed_with_the_secret_that_was_told_once(receiver: Receiver) -> None:
+    made = await receiver.webhooks.add(tenant="northlight", url=URL, kinds=["checkin.completed"], by="anna")
+    assert made.secret is not None
+    await receiver.happens()
+    await receiver.happens("payment.changed")
+    await receiver.happens(tenant="southwind")
+    [request] = receiver.heard
+    assert json.loads(request.content) == {
+        "type": "checkin.completed", "timestamp": "2026-11-18T11:06:40.000Z",
+        "data": {"property": "aurora", "subject": "s-1", "session": "ci-1"},
+    }  # fmt: skip
+    secret = base64.b64decode(made.secret.removeprefix("whsec_"))
+    wanted = headers(request.headers["webhook-id"], request.content, [secret], at_s=NOW_MS // 1_000)
+    assert request.headers["webhook-signature"] == wanted["webhook-signature"]
+    assert [each.secret for each in await receiver.webhooks.listed(tenant="northlight")] == [None]
+    async with receiver.database.transaction() as connection:
+        assert secret not in [bytes(row["secret"]) for row in await fetch_all(connection, "TABLE webhooks.endpoint")]
+
+
+@pytest.mark.tier("postgres")
+async def test_it_is_sent_again_under_its_id_until_it_is_taken_and_no_redirect_is_followed(receiver: Receiver) -> None:
+    await receiver.webhooks.add(tenant="northlight", url=URL, kinds=["checkin.completed"], by="anna")
+    receiver.answers = [500, None, 302]
+    await receiver.happens()
+    for _ in range(6):
+        receiver.clock.advance(BACKOFF_MOST_MS)
+        await receiver.webhooks.work_due()
+    assert await receiver.states() == [("sent", 4)]
+    assert len({each.headers["webhook-id"] for each in receiver.heard}) == 1
+    assert {str(each.url) for each in receiver.heard} == {URL}
+
+
+@pytest.mark.tier("postgres")
+async def test_an_address_that_never_answers_is_given_up_and_holds_nobody_up(receiver: Receiver) -> None:
+    await receiver.webhooks.add(tenant="northlight", url=URL, kinds=["checkin.completed"], by="anna")
+    receiver.answers = [500] * TRIES_MOST
+    await receiver.happens()
+    for _ in range(TRIES_MOST + 2):
+        receiver.clock.advance(BACKOFF_MOST_MS)
+        await receiver.webhooks.work_due()
+    assert await receiver.states() == [("given_up", TRIES_MOST)]
+    assert len(receiver.heard) == TRIES_MOST
+
+
+@pytest.mark.tier("postgres")
+@pytest.mark.guarantee("G8")
+async def test_an_endpoint_is_its_tenants_and_ends_when_asked(receiver: Receiver) -> None:
+    made = await receiver.webhooks.add(tenant="northlight", url=URL, kinds=sorted(KINDS), by="anna")
+    assert await receiver.webhooks.listed(tenant="southwind") == []
+    assert not await receiver.webhooks.end(tenant="southwind", endpoint=made.id)
+    assert await receiver.webhooks.end(tenant="northlight", endpoint=made.id)
+    assert not await receiver.webhooks.end(tenant="northlight", endpoint=made.id)
+    await receiver.happens()
+    assert receiver.heard == []
+    for kinds in ([], ["stay.stolen"]):
+        with pytest.raises(InvalidInputError):
+            await receiver.webhooks.add(tenant="northlight", url=URL, kinds=kinds, by="anna")
