@@ -117,7 +117,8 @@ async def test_a_viewer_reads_and_does_not_act(site: Site) -> None:
     for method, path in await operations(site):
         status, _ = await ask(site, method, filled(path, house="aurora"), site.as_("viewer"))
         staffs = (
-            "/records", "/session", "/people", "/card", "/registrations/{day}", "/payments", "{release_id}", "/webhooks",
+            "/records", "/session", "/people", "/card", "/registrations/{day}", "/payments", "{release_id}",
+            "/webhooks",
         )  # fmt: skip
         closed = method in {"post", "put", "delete"} or path.endswith(staffs)
         assert (status == 403) == closed, path
