@@ -173,7 +173,9 @@ async def test_two_gateways_that_hear_one_advert_tell_it_once_and_a_late_one_is_
         await it.say(topic.replace("11:22/", "11:23/"), payload)
         assert len(it.heard.readings) == told
         await it.say(
-            *_advert(TAG_MAC, bytes.fromhex("1bff9904057ffffffefffe7fff7fff7fffffdefefffecbb8334c884f"), T0 // 1000 - 30)
+            *_advert(
+                TAG_MAC, bytes.fromhex("1bff9904057ffffffefffe7fff7fff7fffffdefefffecbb8334c884f"), T0 // 1000 - 30
+            )
         )
         assert len(it.heard.readings) == told
         assert it.supervisor.counts["out_of_order"] == 1
