@@ -10,14 +10,10 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, Final, TextIO
 
-_RICH_WAS_ABSENT: Final = "rich" not in sys.modules
-if _RICH_WAS_ABSENT:
-    sys.modules["rich"] = None  # type: ignore[assignment]  # documented: makes `import rich` fail
-try:
+from kit.lean_import import absent
+
+with absent("rich"):
     import structlog
-finally:
-    if _RICH_WAS_ABSENT:
-        del sys.modules["rich"]
 
 REDACTED: Final = "[redacted]"
 SECRET_KEY: Final = re.compile(

@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-import cel
 import msgspec
 
 from edge.policy.local_hours import Schedule
+from kit.lean_import import hollow
 from protocols.device_model.capability import Capability, attribute, problem_with
 from protocols.documents import shown
 from protocols.errors import InvalidInputError
+
+with hollow("cel.cli"):  # a command line with colours and history: 16 MB of each edge
+    import cel
 
 CHARACTERS_MOST: Final = 500
 TOKENS_MOST: Final = 100
