@@ -5,15 +5,19 @@ See docs/operating/cloud.md for the whole file; every key is described here.
 
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from cloud.platform.principals import StaffRole
 from cloud.pms.port import System
 from cloud.telemetry.fan_in.worker import WorkerSettings
+from kit.settings import check_span
 from protocols.errors import InvalidInputError
 
+_DAY: Final = timedelta(days=1)
+_SECOND: Final = timedelta(seconds=1)
+_KEPT_MOST: Final = timedelta(days=36_500)
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
@@ -71,6 +75,10 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     silent_after: timedelta = timedelta(seconds=30)
     offline_after: timedelta = timedelta(minutes=5)
 
+    def __post_init__(self) -> None:
+        check_span("silent_after", self.silent_after, _SECOND, _DAY)
+        check_span("offline_after", self.offline_after, self.silent_after, 30 * _DAY)
+
 
 class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[ingest]: the worker that takes what buildings publish; see docs/operating/cloud.md, "Ingest workers".
@@ -86,6 +94,9 @@ class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lease: timedelta = timedelta(seconds=6)
     work: WorkerSettings = WorkerSettings()
 
+    def __post_init__(self) -> None:
+        check_span("lease", self.lease, timedelta(seconds=3), timedelta(hours=1))
+
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[telemetry]: how long the time series is kept at least, by resolution; whole days go. PT0S: for ever.
@@ -97,6 +108,10 @@ class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     keep_minutes: timedelta = timedelta(days=100)
     keep_quarters: timedelta = timedelta(days=800)
     keep_days: timedelta = timedelta(0)
+
+    def __post_init__(self) -> None:
+        for name in ("keep_readings", "keep_minutes", "keep_quarters", "keep_days"):
+            check_span(name, getattr(self, name), timedelta(0), _KEPT_MOST)
 
 
 class AccessTokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,6 +157,11 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlap: timedelta = timedelta(minutes=10)
     full: timedelta = timedelta(hours=24)
     two_way: bool = True
+
+    def __post_init__(self) -> None:
+        check_span("poll", self.poll, _SECOND, _DAY)
+        check_span("overlap", self.overlap, timedelta(0), 30 * _DAY)
+        check_span("full", self.full, self.poll, 30 * _DAY)
 
 
 class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

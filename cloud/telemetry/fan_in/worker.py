@@ -25,6 +25,7 @@ from kit.logs import logger
 from kit.net import Connection as Link
 from kit.net import Transport
 from kit.queues import BoundedQueue
+from kit.settings import check_span
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.link.batch import RECORDS_MAX
 from protocols.link.messages import encode_ack
@@ -49,6 +50,11 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slow_after: timedelta = timedelta(seconds=2)
     slow: timedelta = timedelta(seconds=5)
     returns_a_second: int = RETURNS_A_SECOND
+
+    def __post_init__(self) -> None:
+        check_span("linger", self.linger, timedelta(0), timedelta(seconds=1))
+        check_span("slow_after", self.slow_after, timedelta(milliseconds=1), timedelta(hours=1))
+        check_span("slow", self.slow, timedelta(0), timedelta(hours=1))
 
 
 class Ledger(Protocol):

@@ -35,8 +35,9 @@ class FiasSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         check_host(self.host)
-        check_span("reconnect_first", self.reconnect_first, _LEAST, _MOST)
+        check_span("resync_after", self.resync_after, timedelta(seconds=1), timedelta(days=1))
         check_span("reconnect_most", self.reconnect_most, _LEAST, _MOST)
+        check_span("reconnect_first", self.reconnect_first, _LEAST, self.reconnect_most)
         try:
             "".encode(self.code_page)
             ZoneInfo(self.zone)

@@ -12,12 +12,14 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from kit.settings import check_span
 from protocols.device_model.capability import Attribute, Capability, attribute
 from protocols.device_model.identity import DeviceId, RoomId, parse_device_id, parse_room_id
 from protocols.errors import InvalidInputError
 
 RULES_MAX: Final = 100
 NAME_CHARACTERS_MAX: Final = 40
+SESSION_MOST: Final = timedelta(seconds=2**32 - 1)  # MQTT 5.0, 3.1.2.11.2: four bytes of seconds
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
 _PLACEHOLDERS: Final = ("{device}", "{room}", "{attribute}")
 
@@ -64,6 +66,11 @@ class JsonDevicesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     payload_bytes_max: Annotated[int, msgspec.Meta(ge=64, le=1024 * 1024)] = 16 * 1024
     devices_max: Annotated[int, msgspec.Meta(ge=1, le=50_000)] = 10_000
     silent_after: timedelta = timedelta(minutes=15)
+
+    def __post_init__(self) -> None:
+        check_span("session", self.session, timedelta(0), SESSION_MOST)
+        check_span("rest", self.rest, timedelta(0), timedelta(seconds=1))
+        check_span("silent_after", self.silent_after, timedelta(seconds=1), timedelta(days=365))
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,15 @@ def test_the_command_migrates_loads_and_verifies(dsn: str, tmp_path: Path, capsy
     assert "nowhere" in capsys.readouterr().err
 
 
+PMS = """[[pms]]
+property = "aurora"
+system = "mews"
+platform = "https://pms.example"
+access_token_path = "a"
+webhook_secret_path = "b"
+"""
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [
@@ -77,6 +86,12 @@ def test_the_command_migrates_loads_and_verifies(dsn: str, tmp_path: Path, capsy
         ('[http]\nport = "x"', "http.port"),
         ("[surprise]", "surprise"),
         ('[link]\nsilent_after = "soon"', "link.silent_after"),
+        ('[link]\nsilent_after = "-PT3S"', "link: silent_after must be"),
+        ('[link]\noffline_after = "PT1S"', "link: offline_after must be"),
+        ('[ingest]\nlease = "PT0S"', "ingest: lease must be"),
+        ('[ingest.work]\nslow = "P99999D"', "ingest.work: slow must be"),
+        ('[telemetry]\nkeep_days = "-P1D"', "telemetry: keep_days must be"),
+        (PMS + 'poll = "PT0S"', "pms[0]: poll must be"),
     ],
 )
 @pytest.mark.requirement("PLT-11")

@@ -87,6 +87,23 @@ def test_a_doors_file_is_known_by_its_keys(tmp_path: Path) -> None:
     assert any("ca.json" in each for each in found)
 
 
+@pytest.mark.guarantee("G19")
+@pytest.mark.requirement("PLT-11")
+@pytest.mark.parametrize("span", ["-PT3S", "PT0S", "P99999D"])
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("[uplink]\nhost = 'h'\nport = 1\n[uplink.link]\n", "reconnect_most"),
+        ("[uplink]\nhost = 'h'\nport = 1\n[uplink.link]\n", "reconnect_first"),
+        ("[fias]\nhost = 'h'\nport = 1\nzone = 'Europe/Vienna'\n", "resync_after"),
+        ("[site_broker]\nhost = 'h'\n[json_devices]\nrules = [{topic = '{device}/x'}]\n", "silent_after"),
+    ],
+)
+def test_no_span_is_negative_nothing_or_for_ever(tmp_path: Path, table: str, key: str, span: str) -> None:
+    [found] = problems(config(tmp_path, f'{table}{key} = "{span}"\n'), {})
+    assert f"{key} must be " in found
+
+
 REACH = "[uplink]\nhost = {host}\nport = 1883\n{more}\n"
 
 
