@@ -388,8 +388,8 @@ class Building:
         await self._until("edge", self.edge.ready)
 
     async def _connect_hands(self, stack: AsyncExitStack) -> None:
-        radio = await ControlLine.connect("the radio", HOST, self.ports.radio_control)
-        field = await ControlLine.connect("the field devices", HOST, self.ports.field_control)
+        radio = ControlLine("the radio", HOST, self.ports.radio_control)
+        field = ControlLine("the field devices", HOST, self.ports.field_control)
         self.pms = PmsDesk("the PMS", f"http://{HOST}:{self.ports.pms}")
         self.locks = Locks(radio)
         rooms = [door.room for door in inventories.doors(self.inventory) if door.number]

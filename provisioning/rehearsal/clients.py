@@ -1,13 +1,18 @@
 """The public APIs as a rehearsal uses them: the edge's local API and the cloud's, over HTTP with a token.
 
-Thin on purpose: whatever is asserted here is what any integrator could see.
+Thin on purpose: whatever is asserted here is what any integrator could see. A program that is down for a moment is
+asked again; what may have happened is asked for twice only where it carries an idempotency key.
 """
 
+import contextlib
+import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 import httpx
 
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+from provisioning.rehearsal.patience import NotNowError, PerhapsDoneError, ask_again
 
 ANSWER_WAIT_S: Final = 15.0
 RECORDS_A_PAGE: Final = 1_000
@@ -26,17 +31,19 @@ class JsonApi:
         await self._http.aclose()
 
     async def get(self, path: str, **query: str | int) -> Any:  # noqa: ANN401 - JSON
-        """GET a resource.
+        """GET a resource; ask again for some seconds while it is down.
 
         Raises:
             LinkLostError, ReplyTimeoutError: it did not answer.
-            PeerProtocolError: it answered with a problem; quotes it.
+            NotNowError: it answered with a problem that asking later may help; quotes it.
+            PeerProtocolError: it answered with any other problem; quotes it.
         """
-        return await self._ask("GET", path, params=query)
+        return await ask_again(lambda: self._ask("GET", path, params=query), harmless_twice=True)
 
     async def post(self, path: str, body: object) -> Any:  # noqa: ANN401 - JSON
-        """POST a body. Raises as `get` does."""
-        return await self._ask("POST", path, json=body)
+        """POST a body; one that may have happened is repeated only with an `idempotency_key`. Raises as `get` does."""
+        keyed = isinstance(body, dict) and "idempotency_key" in body
+        return await ask_again(lambda: self._ask("POST", path, json=body), harmless_twice=keyed)
 
     async def answers(self, path: str) -> bool:
         """Return whether `path` answers with success right now."""
@@ -48,12 +55,12 @@ class JsonApi:
     async def _ask(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - httpx's own
         try:
             response = await self._http.request(method, path, **arguments)
-        except httpx.ConnectError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise LinkLostError(f"{self._name}: {method} {path}: {error}") from error
         except httpx.HTTPError as error:
             raise ReplyTimeoutError(f"{self._name}: {method} {path}: {error!r}") from error
         if not response.is_success:
-            raise PeerProtocolError(f"{self._name}: {method} {path} answered {response.status_code}: {response.text}")
+            raise _refusal(response)(f"{self._name}: {method} {path} answered {response.status_code}: {response.text}")
         return response.json()
 
 
@@ -108,7 +115,7 @@ class CloudApi(JsonApi):
 
     async def stay(self, stay: str) -> dict[str, Any]:
         """Return one stay."""
-        return next(each for each in await self.stays() if each["id"] == stay)
+        return the_one(await self.stays(), "id", stay, "a current stay of the cloud")
 
     async def check_in(self, stay: str, phone_public_key: str) -> dict[str, Any]:
         """Check in remotely, as a guest's phone does."""
@@ -118,7 +125,7 @@ class CloudApi(JsonApi):
     async def room(self, room: str) -> dict[str, Any]:
         """Return one room as last known."""
         rooms = (await self.get(f"{self._at}/rooms"))["rooms"]
-        return next(each for each in rooms if each["id"] == room)
+        return the_one(rooms, "id", room, "a room of the cloud")
 
     async def access_events(self) -> list[dict[str, Any]]:
         """Return the door log, newest first."""
@@ -142,3 +149,19 @@ class CloudApi(JsonApi):
             rows += page
             if len(page) < RECORDS_A_PAGE:
                 return rows
+
+
+def the_one(found: Iterable[dict[str, Any]], key: str, value: str, what: str) -> dict[str, Any]:
+    """Return the entry whose `key` is `value`; PeerProtocolError if there is none."""
+    for each in found:
+        if each[key] == value:
+            return each
+    raise PeerProtocolError(f"{value} is not {what}")
+
+
+def _refusal(response: httpx.Response) -> type[PeerProtocolError]:
+    with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+        problem = response.json()
+        if isinstance(problem, dict) and problem.get("retryable") is True:
+            return PerhapsDoneError if problem.get("may_have_taken_effect") is True else NotNowError
+    return PeerProtocolError

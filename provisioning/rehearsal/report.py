@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from kit.clock import Clock
 from protocols.errors import PlatformError
+from provisioning.rehearsal.patience import passes
 
 POLL_S = 0.05
 T = TypeVar("T")
@@ -82,13 +83,28 @@ class Report:
         self._narrate(f"     {claim}")
 
     async def eventually(self, claim: str, within_s: float, probe: Callable[[], Awaitable[tuple[bool, T]]]) -> T:
-        """Poll `probe` until its first value is true, state the claim with its second, and return that."""
+        """Poll `probe` until its first value is true, state the claim with its second, and return that.
+
+        A probe that could not ask, because a program is down or says "later", means "not yet"; the last such error is
+        quoted if the time passes.
+
+        Raises:
+            StoryFailedError: the time passed.
+            PlatformError: the probe was refused for good.
+        """
         deadline_ms = self._clock.now_ms() + int(within_s * 1000)
         while True:
-            held, observed = await probe()
-            if held or self._clock.now_ms() >= deadline_ms:
-                self.claim(claim, held, observed)
-                return observed
+            try:
+                held, observed = await probe()
+            except PlatformError as error:
+                if not passes(error):
+                    raise
+                if self._clock.now_ms() >= deadline_ms:
+                    self.claim(claim, held=False, observed=str(error))
+            else:
+                if held or self._clock.now_ms() >= deadline_ms:
+                    self.claim(claim, held, observed)
+                    return observed
             await asyncio.sleep(POLL_S)
 
     @property

@@ -19,13 +19,14 @@ ROOM: Final = "204"
 NEIGHBOUR: Final = "205"
 SECOND_ROOM: Final = "301"
 HOUR_MS: Final = 3_600_000
-SOON_S: Final = 10.0
+SOON_S: Final = 30.0
+"""Patience, not a promise of speed (that is measured in bench/): a program may be killed and come back meanwhile."""
 PMS_WAIT_S: Final = 30.0
 """Hints may be late, doubled or dropped and calls refused, by default: then it takes a poll, or two."""
 OUTAGE_REFUSED_S: Final = 3.0
 OUTAGE_SILENT_S: Final = 4.0
-DRAIN_WAIT_S: Final = 20.0
-RESTART_WAIT_S: Final = 15.0
+DRAIN_WAIT_S: Final = 30.0
+RESTART_WAIT_S: Final = 30.0
 BUSTLE_S: Final = 4.0
 BUSTLE_BEFORE_S: Final = 1.0
 LANES: Final = ("a", "b", "c")
