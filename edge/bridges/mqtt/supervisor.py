@@ -310,6 +310,8 @@ class Zigbee2MqttSupervisor:
                 for point in radio.descriptor.points:
                     verdict = bad(Reason.NOT_THIS_MODEL, each.model or "unsupported")
                     self._reporter.take(reading(point, radio.device, verdict), now_ms=self._clock.now_ms())
+        if found.malformed:
+            return  # any of the torn entries may have been any of ours: absence from this list proves nothing
         names = {each.friendly_name for each in found.devices}
         for radio in self._radios.values():
             if radio.name not in names and radio.online is not False:

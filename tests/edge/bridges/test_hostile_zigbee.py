@@ -17,6 +17,7 @@ from edge.bridges.mqtt.supervisor import UNKNOWN_MAX, Zigbee2MqttSupervisor
 from edge.bridges.ports import DeviceEvent
 from kit.clock import ManualClock
 from kit.dice import SeededDice
+from protocols.descriptors.descriptor import Zigbee2MqttWire
 from protocols.device_model.capability import Capability, problem_with
 from protocols.device_model.identity import DeviceId, parse_device_id
 from protocols.device_model.reading import Quality, Reading
@@ -258,6 +259,34 @@ async def test_a_malformed_entry_of_the_bridges_list_costs_only_itself() -> None
         assert "light-101" in it.unknown()  # of another model than the plan says
         await it.neighbour_is_heard()
         keepable(it.heard)
+
+
+@pytest.mark.guarantee("G19")
+async def test_a_torn_list_takes_nobody_off_line_and_a_whole_one_does() -> None:
+    lamp_wire = CATALOGUE[LIGHT].wire
+    assert isinstance(lamp_wire, Zigbee2MqttWire)
+    lamp = {
+        "friendly_name": "light-101",
+        "ieee_address": LAMP_IEEE,
+        "type": "Router",
+        "definition": {"model": lamp_wire.model, "vendor": "IKEA"},
+    }
+
+    def events(it: Bus) -> list[tuple[str, DeviceEvent]]:
+        return [(device, event) for device, event, _ in it.heard.events]
+
+    async with bus() as it:
+        for name in ("light-101", "contact-101"):
+            await it.say(f"{name}/availability", {"state": "online"})
+        before = events(it)
+        await it.say("bridge/devices", [{"friendly_name": 5}, {"ieee_address": None}])
+        await it.say("bridge/devices", [lamp, {"friendly_name": 5}])
+        assert events(it) == before
+        assert it.supervisor.counts["event_offline"] == 0
+        assert it.supervisor.counts["malformed_entries"] == 3
+        await it.neighbour_is_heard()
+        await it.say("bridge/devices", [lamp])
+        assert events(it)[len(before) :] == [("contact-101", DeviceEvent.OFFLINE)]
 
 
 @pytest.mark.guarantee("G19")
