@@ -6,7 +6,7 @@ Why msgspec and not pydantic-settings: docs/decisions/0004-settings-with-msgspec
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
@@ -15,7 +15,7 @@ import msgspec
 
 from kit.logs import REDACTED, is_secret
 from protocols.device_model.identity import HOST
-from protocols.documents import parse_toml, shown, value_at
+from protocols.documents import DEPTH_MAX, SHOWN_CHARACTERS_MAX, parse_toml, shown, value_at
 from protocols.errors import InvalidInputError
 
 FILE_BYTES_MAX: Final = 1024 * 1024
@@ -26,6 +26,15 @@ KEEPALIVE_MOST: Final = timedelta(seconds=65_535)  # MQTT 3.1.1, 3.1.2.10: two b
 
 T = TypeVar("T", bound=msgspec.Struct)
 _HOST: Final = re.compile(HOST)
+_OF_KEY: Final = re.compile(r"([a-z0-9_]+): (.*)", re.DOTALL)
+
+
+class InvalidSettingsError(InvalidInputError):
+    """Settings with at least one fault; `faults` are all that could be told apart, the error's text a line each."""
+
+    def __init__(self, faults: Sequence[InvalidInputError]) -> None:
+        super().__init__(faults[0].place, "\n".join([faults[0].problem, *map(str, faults[1:])]))
+        self.faults: Final = tuple(faults)
 
 
 def check_host(host: str) -> None:
@@ -68,7 +77,9 @@ def load(cls: type[T], path: Path | None, env_prefix: str, environ: Mapping[str,
         environ: `os.environ`, handed in by main.
 
     Raises:
-        InvalidInputError: names the file or variable, the key and the offending value (blanked if secret).
+        InvalidSettingsError: every fault names the file or variable, the key and the offending value (blanked if
+            secret). What a table's own check refuses is told once no single key of that table is at fault.
+        InvalidInputError: the file cannot be read, or is no TOML.
     """
     tree: dict[str, Any] = {} if path is None else _read(path)
     from_file = Path.cwd() if path is None else path.parent
@@ -76,15 +87,26 @@ def load(cls: type[T], path: Path | None, env_prefix: str, environ: Mapping[str,
     tree = _with_paths(tree, from_file, cls)
     prefix = env_prefix.rstrip("_") + "_"
     variables: dict[tuple[str, ...], str] = {}
+    faults: list[InvalidInputError] = []
     for name in sorted(environ):
         if name.startswith(prefix):
             key = tuple(name.removeprefix(prefix).lower().split(LEVEL_SEPARATOR))
-            _put(tree, key, _from_variable(cls, key, name, environ[name]), name)
-            variables[key] = name
+            try:
+                _put(tree, key, _from_variable(cls, key, name, environ[name]), name)
+            except InvalidInputError as error:
+                faults.append(error)
+            else:
+                variables[key] = name
+    cause: Exception | None = None
     try:
-        return msgspec.convert(tree, cls, dec_hook=_decode)
+        settings = msgspec.convert(tree, cls, dec_hook=_decode)
     except (msgspec.ValidationError, ValueError) as error:
-        raise _explained(error, tree, source, variables) from error
+        cause = error
+        told = _faults(tree, cls, "$") or [str(error)]
+        faults += [_explained(each, tree, source, variables) for each in told]
+    if faults:
+        raise InvalidSettingsError(faults) from cause
+    return settings
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -131,7 +153,8 @@ def _from_variable(cls: type[msgspec.Struct], key: tuple[str, ...], name: str, t
             return msgspec.json.decode(text)
         value = msgspec.convert(text, kind, strict=timedelta in alternatives, dec_hook=_decode)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        problem = "is not of the right form" if any(map(is_secret, key)) else str(error)
+        problem = _choice(kind) if str(error).startswith("Invalid enum value") else None
+        problem = "is not of the right form" if is_secret(key[-1]) else problem or str(error)
         raise InvalidInputError(name, f"{problem}; got {_shown(key, text)}") from error
     return msgspec.to_builtins(value)
 
@@ -165,25 +188,83 @@ def _decode(kind: type, value: object) -> object:
     raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")
 
 
+def _faults(node: Any, kind: object, place: str) -> list[str]:  # noqa: ANN401  # walks untyped TOML
+    """Return every independent fault as msgspec words its one: `Expected int, got str - at `$.uplink.port``.
+
+    A table is judged key by key and, when no key is at fault, as a whole; so is a list.
+    """
+    found: list[str] = []
+    for each in _alternatives(kind):
+        if isinstance(each, type) and issubclass(each, msgspec.Struct) and isinstance(node, dict):
+            fields = {field.encode_name: field for field in msgspec.structs.fields(each)}
+            for name in node:
+                if (field := fields.get(name)) is not None:
+                    found += _faults(node[name], field.type, f"{place}.{name}")
+                else:
+                    found.append(_at(f"Object contains unknown field `{name:.{SHOWN_CHARACTERS_MAX}}`", place))
+            missing = [name for name, field in fields.items() if field.required and name not in node]
+            found += [_at(f"Object missing required field `{name}`", place) for name in missing]
+        elif get_origin(each) in (list, tuple) and isinstance(node, list):
+            for index, item in enumerate(node):
+                found += _faults(item, get_args(each)[0], f"{place}[{index}]")
+    if found:
+        return found
+    try:
+        msgspec.convert(node, kind, dec_hook=_decode)
+    except (msgspec.ValidationError, ValueError) as error:
+        problem, _, rest = str(error).partition(" - at `$")
+        if problem.startswith("Invalid enum value"):
+            problem = _choice(kind) or problem
+        return [_at(problem, place + rest.rstrip("`"))]
+    return []
+
+
+def _at(problem: str, place: str) -> str:
+    return problem if place == "$" else f"{problem} - at `{place}`"
+
+
+def _choice(kind: object) -> str | None:
+    """Return which values a Literal allows, as a problem; None: `kind` is none."""
+    allowed = [shown(each) for each in _alternatives(kind) if isinstance(each, str | int)]
+    return f"must be one of {', '.join(allowed)}" if allowed else None
+
+
 def _explained(
-    error: Exception, tree: dict[str, Any], source: str, variables: Mapping[tuple[str, ...], str]
+    error: str, tree: dict[str, Any], source: str, variables: Mapping[tuple[str, ...], str]
 ) -> InvalidInputError:
     """Turn `Expected int, got str - at $.uplink.port` into the variable or file, key and value."""
-    problem, _, place = str(error).partition(" - at `$")
+    problem, _, place = error.partition(" - at `$")
     key = tuple(level for level in place.rstrip("`").split(".") if level)
     plain = tuple(level.partition("[")[0] for level in key)
     where = next((variables[plain[:n]] for n in range(len(plain), 0, -1) if plain[:n] in variables), source)
     if not key:
         return InvalidInputError(where, problem)
-    found = value_at(tree, str(error))
+    spot = ".".join(key)
+    if (own := _OF_KEY.fullmatch(problem)) is not None:  # a table's own check that names the key it is about
+        spot, problem = f"{spot}.{own[1]}", own[2]
+    found = value_at(tree, error)
+    if found is None and any(map(is_secret, plain)):
+        return InvalidInputError(where, f"{spot}: is not of the right form")  # msgspec's words may hold the value
     if found is None or isinstance(found[0], dict):
-        return InvalidInputError(where, f"{'.'.join(key)}: {problem}")
-    if any(map(is_secret, plain)):
+        return InvalidInputError(where, f"{spot}: {problem}")
+    if is_secret(plain[-1]):
         problem = "is not of the right form"
-    return InvalidInputError(where, f"{'.'.join(key)}: {problem}; got {_shown(plain, found[0])}")
+    return InvalidInputError(where, f"{spot}: {problem}; got {_shown(plain, found[0])}")
 
 
 def _shown(key: tuple[str, ...], value: object) -> str:
-    if any(map(is_secret, key)):
+    """Return a value for an error: blanked if the last key, or a key within the value, says that it is secret."""
+    if is_secret(key[-1]):
         return REDACTED
-    return shown(value)
+    return shown(_blanked(value, DEPTH_MAX))
+
+
+def _blanked(value: object, depth: int) -> object:
+    if isinstance(value, dict):
+        return {
+            key: REDACTED if depth == 0 or is_secret(str(key)) else _blanked(each, depth - 1)
+            for key, each in value.items()
+        }
+    if isinstance(value, list):
+        return [REDACTED if depth == 0 else _blanked(each, depth - 1) for each in value]
+    return value

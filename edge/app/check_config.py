@@ -20,7 +20,7 @@ from kit.clock import SystemClock
 from kit.dice import SystemDice
 from kit.files import SystemDisk
 from kit.identity import tls_client_context
-from kit.settings import load
+from kit.settings import InvalidSettingsError, load
 from protocols.device_model.identity import parse_edge_id, parse_property_id
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError, PlatformError
@@ -141,6 +141,9 @@ def _lock_systems(settings: "DoorsSettings") -> None:
 def _tried(attempt: Callable[[], T], found: list[str]) -> T | None:
     try:
         return attempt()
+    except InvalidSettingsError as error:
+        found += map(str, error.faults)
+        return None
     except PlatformError as error:
         found.append(str(error))
         return None

@@ -87,6 +87,31 @@ def test_a_doors_file_is_known_by_its_keys(tmp_path: Path) -> None:
     assert any("ca.json" in each for each in found)
 
 
+@pytest.mark.requirement("PLT-11")
+def test_every_fault_of_one_file_is_told_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        'clock_trust = "moon"\nsurprise = 1\n[api]\nport = 99999\n[uplink]\nhost = "a b"\nport = 1\n'
+        '[[northbound]]\nname = "ok"\nhost = "h"\n[[northbound]]\nname = "A"\nlanes = ["B", "D"]\n'
+    )
+    path = config(tmp_path, text)
+    places = (
+        "clock_trust: must be one of 'ntp', 'host'; got 'moon'",
+        "`surprise`",
+        "api.port: Expected `int` <= 65535; got 99999",
+        "uplink.host: 'a b' is no host name or address",
+        "northbound[1].name: ",
+        "northbound[1].lanes[1]: must be one of 'A', 'B', 'C'; got 'D'",
+        "northbound[1]: Object missing required field `host`",
+        "EDGE_LOG_LEVEL: must be one of 'debug', 'info', 'warning', 'error'; got 'loud'",
+    )
+    found = problems(path, {"EDGE_LOG_LEVEL": "loud"})
+    assert len(found) == len(places)
+    for place in places:
+        assert any(place in each for each in found), (place, found)
+    assert main(["run", "--config", str(path)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == len(places) - 1
+
+
 @pytest.mark.guarantee("G19")
 @pytest.mark.requirement("PLT-11")
 @pytest.mark.parametrize("span", ["-PT3S", "PT0S", "P99999D"])
@@ -112,8 +137,8 @@ REACH = "[uplink]\nhost = {host}\nport = 1883\n{more}\n"
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('[api]\nhost = "a..b"\n', "api: host: 'a..b' is no host name or address"),
-        ('[api]\nhost = ""\n', "api: host: '' is no host name or address"),
+        ('[api]\nhost = "a..b"\n', "api.host: 'a..b' is no host name or address"),
+        ('[api]\nhost = ""\n', "api.host: '' is no host name or address"),
         ('[api]\nport_path = "nowhere/port"\n', "api.port_path: "),
         ('[api]\ntoken_path = "."\n', "cannot be read as a token"),
         ('[api]\ntoken_path = "nowhere/token"\n', "api.token_path: "),
@@ -122,10 +147,10 @@ REACH = "[uplink]\nhost = {host}\nport = 1883\n{more}\n"
         (REACH.format(host='"ok"', more='keepalive = "P100D"'), "uplink: keepalive must be 1 to 65535 s, not 100 days"),
         (REACH.format(host='"ok"', more='cert_path = "c.pem"'), "uplink: cert_path and key_path belong together"),
         (REACH.format(host='"ok"', more='cert_path = "c"\nkey_path = "k"'), "uplink: cert_path without ca_path"),
-        ('[site_broker]\nhost = "a b"\n', "site_broker: host: 'a b' is no host name or address"),
+        ('[site_broker]\nhost = "a b"\n', "site_broker.host: 'a b' is no host name or address"),
         ('[site_broker]\nhost = "::1"\nkey_path = "k"\n', "site_broker: cert_path and key_path belong together"),
         (f'[doors]\nsocket_path = "{"x" * 120}"\n', "doors: socket_path is longer than 100 bytes"),
-        ('[[northbound]]\nname = "n"\nhost = "%"\n', "northbound[0]: host: '%' is no host name or address"),
+        ('[[northbound]]\nname = "n"\nhost = "%"\n', "northbound[0].host: '%' is no host name or address"),
         ('[[northbound]]\nname = "n\\n"\nhost = "h"\n', "northbound[0].name: "),
         ('[[northbound]]\nname = "n"\nhost = "h"\nreconnect_most = "PT0S"\n', "northbound[0]: reconnect_first must be"),
     ],
