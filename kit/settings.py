@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -64,6 +65,14 @@ def check_span(name: str, span: timedelta, least: timedelta, most: timedelta) ->
     """See that a duration is within its bounds: for a `__post_init__` of settings. Raises ValueError."""
     if not least <= span <= most:
         raise ValueError(f"{name} must be {least.total_seconds():g} to {most.total_seconds():g} s, not {span}")
+
+
+def check_zone(name: str, zone: str) -> None:
+    """See that a time zone is known to this machine: for a `__post_init__` of settings. Raises ValueError."""
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{name}: {shown(zone)} is no zone that this machine knows") from error
 
 
 def load(cls: type[T], path: Path | None, env_prefix: str, environ: Mapping[str, str]) -> T:

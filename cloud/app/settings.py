@@ -12,7 +12,7 @@ import msgspec
 from cloud.platform.principals import StaffRole
 from cloud.pms.port import System
 from cloud.telemetry.fan_in.worker import WorkerSettings
-from kit.settings import check_span
+from kit.settings import check_span, check_zone
 from protocols.errors import InvalidInputError
 
 _DAY: Final = timedelta(days=1)
@@ -159,6 +159,8 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     two_way: bool = True
 
     def __post_init__(self) -> None:
+        if self.zone is not None:
+            check_zone("zone", self.zone)
         check_span("poll", self.poll, _SECOND, _DAY)
         check_span("overlap", self.overlap, timedelta(0), 30 * _DAY)
         check_span("full", self.full, self.poll, 30 * _DAY)

@@ -7,6 +7,7 @@ place and value, because a plan that is half understood opens the wrong door.
 import re
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Annotated, Final, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -248,6 +249,12 @@ def _check(plan: SitePlan, place: str) -> None:
     parse_edge_id(plan.edge, f"{place}: edge")
     if _ZONE_NAME.fullmatch(plan.property.zone) is None:
         raise InvalidInputError(f"{place}: property.zone", f"{shown(plan.property.zone)} is no zone name")
+    try:
+        ZoneInfo(plan.property.zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInputError(
+            f"{place}: property.zone", f"{shown(plan.property.zone)} is no zone that this machine knows"
+        ) from error
     for index, room in enumerate(plan.rooms):
         parse_room_id(room.id, f"{place}: rooms[{index}].id")
     _once((each.id for each in plan.rooms), f"{place}: rooms[{{}}].id")

@@ -60,6 +60,8 @@ def test_every_guest_room_gets_every_fitting_at_an_address_of_its_own() -> None:
         ("first_room = 101", "first_room = 0x" + "f" * 5_000, "an integer of 20000 bits"),
         ('id = "aurora"', 'id = "Hotel Aurora"', "property.id: 'Hotel Aurora' is no name"),
         ('zone = "Europe/Vienna"', 'zone = "Vienna time"', "'Vienna time' is no zone name"),
+        ('zone = "Europe/Vienna"', 'zone = "Europe/Nowhere"', "'Europe/Nowhere' is no zone that this machine knows"),
+        ('zone = "Europe/Vienna"', 'zone = "Europe"', "'Europe' is no zone that this machine knows"),
         ('edge = "e-aurora0000000001"', 'edge = "../etc"', "property.edge: '../etc' is no name"),
         ('name = "light"', 'name = "li+ght"', "fittings[1].name: 'li+ght' is no name"),
         ('name = "light"', f'name = "{"l" * 36}"', "leaves no room"),

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kit.settings import check_span
+from kit.settings import check_span, check_zone
 
 Kind = Literal["unifi_access", "visionline", "salto_ks", "salto_space", "august"]
 DEADLINE_MOST: Final = timedelta(seconds=20)
@@ -86,6 +86,8 @@ class LockSystemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
                 raise ValueError(f"lock system {self.name!r}: its address is not https://host[:port][/path]")
         if not self.doors or any(not doors or not all(doors) for doors in self.doors.values()):
             raise ValueError(f"lock system {self.name!r}: every room in doors names at least one door of the vendor's")
+        if self.zone is not None:
+            check_zone("zone", self.zone)
         check_span("deadline", self.deadline, timedelta(seconds=1), DEADLINE_MOST)
         check_span("answer_wait", self.answer_wait, timedelta(milliseconds=100), self.deadline)
         check_span("poll", self.poll, timedelta(seconds=1), timedelta(hours=1))

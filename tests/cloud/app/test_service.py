@@ -91,6 +91,7 @@ webhook_secret_path = "b"
         ('[ingest]\nlease = "PT0S"', "ingest: lease must be"),
         ('[ingest.work]\nslow = "P99999D"', "ingest.work: slow must be"),
         ('[telemetry]\nkeep_days = "-P1D"', "telemetry: keep_days must be"),
+        (PMS + 'zone = "Europe/Nowhere"', "pms[0].zone: 'Europe/Nowhere' is no zone"),
         (PMS + 'poll = "PT0S"', "pms[0]: poll must be"),
     ],
 )

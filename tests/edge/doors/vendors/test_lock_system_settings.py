@@ -90,6 +90,13 @@ def test_what_cannot_be_meant_is_refused_by_name(tmp_path: Path, change: tuple[s
         loaded(tmp_path, UNIFI.replace(*change))
 
 
+def test_a_zone_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    keys = 'kind = "visionline"\nusername = "u"\npassword_path = "p"\nzone = "Europe/Nowhere"'
+    text = UNIFI.replace('kind = "unifi_access"', keys).replace('token_path = "unifi.token"\n', "")
+    with pytest.raises(InvalidInputError, match="zone: 'Europe/Nowhere' is no zone"):
+        loaded(tmp_path, text)
+
+
 @pytest.mark.parametrize(
     "url",
     [
