@@ -31,6 +31,8 @@ INFLATED_BYTES_MAX: Final = 1024 * 1024
 """What a cloud inflates at most."""
 BATCH_BYTES_MAX: Final = 256 * 1024
 """What a cloud reads at most, as it comes from the broker."""
+POSITIONS_MAX: Final = 2**36
+"""Positions that one batch covers, holes included: a thousand a second for two years. A longer hole goes in pieces."""
 
 _DEFLATE_LEVEL: Final = 6
 _RAW_DEFLATE: Final = -15
@@ -198,10 +200,15 @@ def pack_batch(edge: EdgeId, incarnation: bytes, lane: Lane, run: Packed) -> tup
     Raises:
         LocalProtocolError: the run is empty or starts with a record over `RECORD_BYTES_MAX`.
     """
+    most = run.first + POSITIONS_MAX - 1
     pieces: list[tuple[int, int, bytes | None, Hole | None]] = sorted(
         [
-            *((seq, seq, record, None) for seq, record in zip(run.seqs, run.records, strict=True)),
-            *((hole.first, hole.last, None, hole) for hole in run.holes),
+            *((seq, seq, record, None) for seq, record in zip(run.seqs, run.records, strict=True) if seq <= most),
+            *(
+                (hole.first, min(hole.last, most), None, Hole(hole.first, min(hole.last, most), hole.reason))
+                for hole in run.holes
+                if hole.first <= most
+            ),
         ],
         key=lambda each: (each[0], each[2] is not None),
     )
@@ -266,7 +273,7 @@ def parse_batch(payload: bytes) -> BatchHead:
         len(incarnation) != INCARNATION_BYTES
         or len(opening) != OPENING_BYTES
         or first < 1
-        or n < 1
+        or not 1 <= n <= POSITIONS_MAX
         or first + n - 1 > SEQ_MAX
     ):
         raise PeerProtocolError(f"batch of {edge}: incarnation, first {first} or n {n} out of range")

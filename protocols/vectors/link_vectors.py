@@ -10,7 +10,7 @@ from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import LocalProtocolError, PlatformError
 from protocols.grant.keys import private_key, private_key_hex
 from protocols.link import chain, topics
-from protocols.link.batch import Hole, HoleReason, Packed, pack_batch, parse_batch
+from protocols.link.batch import POSITIONS_MAX, Hole, HoleReason, Packed, pack_batch, parse_batch
 from protocols.link.cloud_stream import CloudStream
 from protocols.link.documents import (
     CommandEnvelope,
@@ -159,6 +159,10 @@ def batches_document() -> dict[str, Any]:
         "one record in the middle of lane A": (Lane.A, run(1, first=3)),
         "two records of lane C": (Lane.C, run(2, lane=Lane.C)),
         "a hole, and a thinned range with a record in it": (Lane.C, holed),
+        "the longest hole": (
+            Lane.C,
+            Packed(1, POSITIONS_MAX, (), (), holes=[Hole(1, POSITIONS_MAX, HoleReason.QUOTA)], opening=OPENING),
+        ),
         "nothing but a hole": (Lane.B, Packed(1, 40, (), (), holes=[Hole(1, 40, HoleReason.QUOTA)], opening=OPENING)),
     }
     taken: list[dict[str, Any]] = []
@@ -193,6 +197,11 @@ def refused_batches() -> list[dict[str, Any]]:
         "an unknown lane": repacked(good, lane="D"),
         "an edge that is no name": repacked(good, edge="E 1"),
         "position zero": repacked(good, first=0),
+        "no positions": repacked(good, n=0),
+        "less than no positions": repacked(good, n=-1),
+        "more positions than a batch covers": repacked(good, n=POSITIONS_MAX + 1),
+        "as many positions as a batch covers, and two records": repacked(good, n=POSITIONS_MAX),
+        "positions past the last there is": repacked(good, first=2**63 - 2, n=3),
         "fewer positions than records": repacked(good, n=1),
         "more positions than records": repacked(good, n=3),
         "an incarnation too short": repacked(good, inc=bytes(15)),

@@ -15,6 +15,7 @@ from protocols.link.batch import (
     BATCH_BYTES_MAX,
     INFLATED_BYTES_MAX,
     PACKED_BYTES_MAX,
+    POSITIONS_MAX,
     RECORDS_MAX,
     Hole,
     HoleReason,
@@ -106,6 +107,20 @@ def test_bounds_of_one_batch() -> None:
         record({"x": "y" * 8_200})
     with pytest.raises(LocalProtocolError):
         pack_batch(EDGE, INCARNATION, Lane.B, Packed(1, 0, (), ()))
+
+
+def test_a_hole_longer_than_a_batch_covers_goes_in_pieces_and_none_of_it_is_left_out() -> None:
+    last = 2 * POSITIONS_MAX + 7
+    after, told = 0, []
+    while after < last:
+        rest = Packed(after + 1, last, [last], [record({})], holes=[Hole(after + 1, last - 1, HoleReason.QUOTA)])
+        batch = parse_batch(pack_batch(EDGE, INCARNATION, Lane.B, rest)[0]).open()
+        told += [(hole.first, hole.last) for hole in batch.holes]
+        after = batch.last
+    assert told == [
+        (1, POSITIONS_MAX), (POSITIONS_MAX + 1, 2 * POSITIONS_MAX), (2 * POSITIONS_MAX + 1, last - 1),
+    ]  # fmt: skip
+    assert [each.seq for each in batch.records] == [last]
 
 
 @pytest.mark.guarantee("G19")
