@@ -15,10 +15,11 @@ from kit.clock import SystemClock
 from kit.dice import SystemDice
 from kit.logs import configure, logger
 from kit.settings import load
-from protocols.errors import PlatformError
+from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
 
 ENV_PREFIX: Final = "INNKEEPER_CLOUD"
-EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_OK, EXIT_FAILED, EXIT_WRONG = 0, 1, 2
+"""Done; failed, or not proved; what it was given is wrong: the configuration, a file or an argument."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure("cloud", settings.log.level, settings.log.json)
         logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # six lines about itself
         return _run(asked, settings)
+    except (InvalidInputError, UnsupportedVersionError) as error:
+        sys.stderr.write(f"innkeeper-cloud: {error}\n")
+        return EXIT_WRONG
     except PlatformError as error:
         sys.stderr.write(f"innkeeper-cloud: {error}\n")
         return EXIT_FAILED
@@ -105,7 +109,6 @@ async def _load_property(settings: CloudSettings, path: Path) -> int:
     from cloud.kit.acting import system
     from cloud.kit.database import Database
     from protocols.device_model.site_plan import SITE_PLAN_BYTES_MAX, parse
-    from protocols.errors import InvalidInputError
 
     try:
         with path.open("rb") as file:
@@ -128,7 +131,6 @@ async def _verify_audit(settings: CloudSettings, tenant: str, kept: Sequence[str
     from cloud.kit.acting import system
     from cloud.kit.database import Database
     from cloud.platform.audit import Head, verify
-    from protocols.errors import InvalidInputError
 
     try:
         parts = [each.partition(":") for each in kept]
@@ -202,7 +204,6 @@ async def _verify(settings: CloudSettings, property_id: str, *, trust: bool) -> 
     from cloud.kit.database import Database
     from cloud.platform.properties import property_by_id
     from cloud.telemetry.completeness import prove
-    from protocols.errors import InvalidInputError
 
     holds = True
     database = Database(settings.database.dsn, most=2, actor=system("verify"))

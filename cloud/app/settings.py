@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from cloud.platform.principals import StaffRole
 from cloud.pms.port import System
@@ -28,6 +30,21 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     dsn: str
     connections_most: Annotated[int, msgspec.Meta(ge=4, le=200)] = 16
+
+    def __post_init__(self) -> None:
+        """See that libpq would take `dsn`.
+
+        Raises:
+            ValueError: it would not. Nothing of it is shown: a password may be in it.
+        """
+        try:
+            ports = str(conninfo_to_dict(self.dsn).get("port") or "").split(",")
+        except (ProgrammingError, ValueError):  # ValueError: a NUL, or no Unicode
+            raise ValueError(
+                "dsn: is no connection string of libpq: keywords as in 'host=... dbname=... user=...', or postgresql://..."
+            ) from None
+        if not all(port == "" or (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535) for port in ports):
+            raise ValueError("dsn: its port is not 1 to 65535")
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -37,7 +37,7 @@ def check(
         for each in verdict.advice:
             typer.echo(f"  advice: {each}")
         wrong = wrong or (strict and bool(verdict.advice))
-    raise typer.Exit(1 if wrong else 0)
+    raise typer.Exit(2 if wrong else 0)
 
 
 @descriptor_app.command("new")

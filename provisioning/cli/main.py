@@ -5,14 +5,21 @@ Thin: reads arguments, says errors in one line, leaves the work to the rooms bes
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from protocols.errors import PlatformError
+from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
 from provisioning.cli.descriptor import descriptor_app
 
+FAILED: Final = 1
+WRONG_INPUT: Final = 2
+"""As `innkeeper-edge` and `innkeeper-cloud` say it: an inventory, a descriptor, a setting or an argument is wrong."""
 ROOT = Path(__file__).resolve().parents[2]
+_STATE_HELP = (
+    "Where the run keeps its state, logs and report. Its folder run/ is emptied first, if a rehearsal made it (any "
+    "other is refused). One rehearsal at a time: a second on the same folder is refused."
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Innkeeper: provision and rehearse a property.")
 inventory_app = typer.Typer(no_args_is_help=True, help="Check what was written down about a building.")
@@ -23,7 +30,7 @@ app.add_typer(descriptor_app, name="descriptor")
 @app.command()
 def rehearse(
     name: Annotated[str, typer.Argument(help="An inventory: a name in inventories/, or a path to a .toml file.")],
-    state: Annotated[Path, typer.Option(help="Where the run keeps its state, logs and report.")] = Path("build/demo"),
+    state: Annotated[Path, typer.Option(help=_STATE_HELP)] = Path("build/demo"),
     once: Annotated[bool, typer.Option("--once", help="Play the story and end.")] = False,
     story: Annotated[bool, typer.Option(help="Play the story at all, or only bring the property up.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of every emulator's misbehaviour.")] = 1,
@@ -50,12 +57,13 @@ def check(file: Annotated[Path, typer.Argument(help="An inventory file.")]) -> N
 
 
 def main() -> None:
-    """Entry point. An error of ours is one line on standard error and exit status 1, never a traceback."""
+    """Entry point. An error of ours is one line on standard error, never a traceback; see WRONG_INPUT and FAILED."""
     try:
         app()
     except PlatformError as error:
         print(f"innkeeper: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        wrong = isinstance(error, InvalidInputError | UnsupportedVersionError)
+        raise SystemExit(WRONG_INPUT if wrong else FAILED) from None
 
 
 if __name__ == "__main__":

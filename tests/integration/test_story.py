@@ -50,7 +50,7 @@ def test_an_inventory_that_is_wrong_is_refused_in_one_line(tmp_path: Path) -> No
         timeout=60,
         check=False,
     )
-    assert outcome.returncode == 1
+    assert outcome.returncode == 2
     assert outcome.stderr.strip().splitlines() == [
         f"innkeeper: {broken}: inventory format version 9 is not supported here; supported: 1"
     ]

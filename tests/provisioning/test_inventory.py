@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
+from provisioning.cli.main import main
 from provisioning.inventory import inventory as inventories
 
 AURORA = Path(__file__).resolve().parents[2] / "inventories" / "aurora.toml"
@@ -134,3 +135,16 @@ def test_a_damaged_inventory_is_refused_by_name_or_expands(
     except PlatformError as error:
         refused = str(error)
     assert not refused or refused.startswith(str(path))
+
+
+def test_the_command_tells_what_is_wrong_and_exits_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text(AURORA.read_text().replace("Europe/Vienna", "Europe/Nowhere"))
+    monkeypatch.setattr("sys.argv", ["innkeeper", "inventory", "check", str(broken)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"innkeeper: {broken}: ")

@@ -66,7 +66,7 @@ def test_the_command_migrates_loads_and_verifies(dsn: str, tmp_path: Path, capsy
         assert main(["load-property", "--config", str(config), str(plan)]) == 0
     assert "aurora: 3 rooms, 3 doors" in capsys.readouterr().out
     assert main(["verify", "--config", str(config), "--property", "aurora"]) == 0
-    assert main(["verify", "--config", str(config), "--property", "nowhere"]) == 1
+    assert main(["verify", "--config", str(config), "--property", "nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err
 
 
@@ -83,6 +83,16 @@ webhook_secret_path = "b"
     ("line", "named"),
     [
         ("[database]\ndsn = 5", "database.dsn"),
+        ('[database]\ndsn = "zz=do-not-show"', "database.dsn: is no connection string of libpq"),
+        (
+            '[database]\ndsn = "host=h password=do-not-show but=spaces"',
+            "database.dsn: is no connection string of libpq",
+        ),
+        ('[database]\ndsn = "postgresql://u:do-not-show@h:x/db"', "database.dsn: its port is not 1 to 65535"),
+        (
+            "[[access_tokens]]\nname='n'\ntenant='t'\nsha256='" + "0" * 64 + "'\nrole='king'",
+            "access_tokens[0].role: must be one of 'viewer', 'staff', 'admin'; got 'king'",
+        ),
         ('[http]\nport = "x"', "http.port"),
         ("[surprise]", "surprise"),
         ('[link]\nsilent_after = "soon"', "link.silent_after"),
@@ -101,15 +111,16 @@ def test_a_wrong_setting_is_named_before_anything_starts(
 ) -> None:
     config = tmp_path / "cloud.toml"
     config.write_text(line if line.startswith("[database]") else f'[database]\ndsn = "host=/nowhere"\n{line}')
-    assert main(["run", "--config", str(config)]) == 1
+    assert main(["run", "--config", str(config)]) == 2
     said = capsys.readouterr().err
     assert named in said
     assert "cloud.toml" in said
+    assert "do-not-show" not in said
 
 
 def test_a_plan_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = written(tmp_path, "host=/nowhere")
-    assert main(["load-property", "--config", str(config), str(tmp_path / "none.json")]) == 1
+    assert main(["load-property", "--config", str(config), str(tmp_path / "none.json")]) == 2
     assert "none.json" in capsys.readouterr().err
 
 
@@ -140,7 +151,7 @@ async def test_the_first_admin_is_made_by_the_command_and_signs_in(
         monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
         more = [*words[:-2], "Other", "--tenant"] if again == "nowhere" else words
         more = [each.replace("Anna@", "other@") if again == "nowhere" else each for each in more]
-        assert await asyncio.to_thread(main, [*more, again]) == 1
+        assert await asyncio.to_thread(main, [*more, again]) == 2
         assert named in capsys.readouterr().err
     settings = load(CloudSettings, config, "INNKEEPER_CLOUD", {})
     bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -162,5 +173,5 @@ async def test_the_first_admin_is_made_by_the_command_and_signs_in(
     assert head.startswith("1:")
     assert await asyncio.to_thread(main, [*judge, "--kept", head]) == 0
     assert await asyncio.to_thread(main, [*judge, "--kept", "1:" + "0" * 64]) == 1
-    assert await asyncio.to_thread(main, [*judge, "--kept", "nonsense"]) == 1
+    assert await asyncio.to_thread(main, [*judge, "--kept", "nonsense"]) == 2
     assert "--kept" in capsys.readouterr().err

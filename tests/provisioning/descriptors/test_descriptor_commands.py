@@ -44,7 +44,7 @@ def test_what_is_wrong_is_named_with_its_place_and_its_mending(old: str, new: st
     assert old in text
     file.write_text(text.replace(old, new, 1))
     result = CliRunner().invoke(app, ["descriptor", "check", str(file)])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert str(file) in result.stderr
     assert fix in result.stderr.partition("fix: ")[2]
 
