@@ -121,6 +121,8 @@ class Devices:
             for each in batch:
                 if isinstance(each, _Event):
                     self._house.view.silent(each.device, silent=each.event in _SILENT)
+                    if each.event is not DeviceEvent.UNKNOWN_DEVICE:
+                        self._house.rooms.reached(each.device, reached=each.event is DeviceEvent.ONLINE)
                     body = {"device": each.device, "event": each.event.value, "detail": dict(each.detail)}
                     entries[Lane.B].append(Entry("device", body))
                 elif (taken := self._house.noted(each)) is not None:

@@ -18,6 +18,7 @@ from edge.rooms.commands import RESTARTED, CommandBook, RoomCommand, refuse_unsa
 from edge.rooms.fire import HELD as FIRE_HELD
 from edge.rooms.intents import Intents, OpenIntent, Wish, Write
 from edge.rooms.modes import (
+    CLIMATE_MS,
     HEATING,
     Began,
     BelievedEmpty,
@@ -34,10 +35,12 @@ from edge.rooms.modes import (
     WindowOpened,
     WindowShut,
     step,
+    target_c,
 )
 from edge.rooms.occupancy import Belief
 from edge.rooms.ports import DeviceWriter, RoomRecords
 from edge.rooms.recovery import Recovery
+from edge.rooms.returns import Returns
 from edge.rooms.rule_runner import RuleRunner, inputs_of
 from edge.rooms.schedule import due_event
 from edge.rooms.senses import Sense
@@ -123,6 +126,7 @@ class RoomsEngine:
         """Rooms of which something was heard since their rules were last judged."""
         self._judged_ms: int | None = None
         self._intents = Intents()
+        self._returns = Returns()
         self._dirty: set[RoomId] = set()
         self._told: list[dict[str, Any]] = []
         self._woken = asyncio.Event()
@@ -192,7 +196,8 @@ class RoomsEngine:
         sense = None if room is None else self._senses.get(room)
         if room is not None and sense is not None:
             before = sense.recovery.samples
-            awake = sense.heard(reading, window=reading.device in self._windows, now_ms=now_ms)
+            window, forgot = reading.device in self._windows, self._returns.heard(reading)
+            awake = sense.heard(reading, window=window, forgot=forgot, now_ms=now_ms)
             if sense.recovery.samples != before:
                 self._dirty.add(room)
             if new:
@@ -201,6 +206,15 @@ class RoomsEngine:
             if new and awake:
                 self._woken.set()
         return new
+
+    def reached(self, device: DeviceId, *, reached: bool) -> None:
+        """Learn that a device can no longer be heard, or can again: it may have lost its setpoint with its power."""
+        if self.view.room_of(device) not in self._states:
+            return
+        if reached:
+            self._returns.back(device, now_ms=self._clock.now_ms())
+        else:
+            self._returns.gone(device)
 
     def look_again(self) -> None:
         """Learn that stays or policy changed: think about every room now rather than at the next tick."""
@@ -270,6 +284,7 @@ class RoomsEngine:
             self._follow_senses(room, now_ms=now_ms, wall_ms=wall_ms, policy=policy)
             if self.rules.any and (every or room in self._stirred):
                 self._follow_rules(room, now_ms=now_ms, wall_ms=wall_ms)
+        self._follow_returns(now_ms=now_ms, wall_ms=wall_ms)
         if every:
             self._judged_ms = now_ms
         self._stirred.clear()
@@ -395,18 +410,45 @@ class RoomsEngine:
         if changed:
             self._dirty.add(room)
 
+    def _follow_returns(self, *, now_ms: int, wall_ms: int) -> None:
+        """Wish again for controllers that came back without the setpoint they held, and for them alone."""
+        for device in self._returns.due(now_ms=now_ms):
+            room = self.view.room_of(device)
+            wish = None if room is None else (room, *HEATING)
+            if room is None or wish is None or device not in (able := self._able(wish)):
+                continue
+            before = next((each for each in self._intents if each.wish == wish), None)
+            if before is not None and device not in before.met:
+                continue  # on its way already
+            value = self._again_c(room, device) if before is None else before.intent.value
+            intent = Intent(*HEATING, value, wall_ms + CLIMATE_MS)
+            self._intents.want(room, intent, now_ms=now_ms, wall_ms=wall_ms)
+            self._open(room, intent).met.update((set(able) if before is None else before.met) - {device})
+            self._wished(room, intent, f"{device} is back")
+            self._dirty.add(room)
+
+    def _again_c(self, room: RoomId, device: DeviceId) -> float:
+        held_c, state, policy = self._returns.held_c(device), self._states[room], self._policy()
+        if held_c is not None:
+            return held_c
+        if state.window_open:
+            return policy.climate.set_back_c
+        return target_c(state, policy, away_c=self._away_c(room))
+
+    def _away_c(self, room: RoomId) -> float | None:
+        climate = self._policy().climate
+        return self._senses[room].recovery.away_c(
+            comfort_c=self._states[room].preferred_c or climate.comfort_c,
+            least_c=climate.away_c,
+            within_ms=int(climate.recover_within.total_seconds() * 1000),
+        )
+
     def _rented(self, room: RoomId) -> bool:
         return any(each.state is StayState.IN_HOUSE for each in self._stays(room))
 
     def _happened(self, room: RoomId, event: RoomEvent, *, at_ms: int) -> None:
         before = self._states[room]
-        policy, sense = self._policy(), self._senses[room]
-        away_c = sense.recovery.away_c(
-            comfort_c=before.preferred_c or policy.climate.comfort_c,
-            least_c=policy.climate.away_c,
-            within_ms=int(policy.climate.recover_within.total_seconds() * 1000),
-        )
-        after, intents = step(before, event, now_ms=at_ms, policy=policy, away_c=away_c)
+        after, intents = step(before, event, now_ms=at_ms, policy=self._policy(), away_c=self._away_c(room))
         for intent in intents:
             self._want(room, intent, type(event).__name__)
         if after != before or intents:
@@ -419,6 +461,9 @@ class RoomsEngine:
 
     def _want(self, room: RoomId, intent: Intent, why: str) -> None:
         self._intents.want(room, intent, now_ms=self._clock.now_ms(), wall_ms=self._clock.wall_ms())
+        if (intent.capability, intent.attribute) == HEATING:
+            for device in self.view.devices(room):
+                self._returns.wished(device)
         self._wished(room, intent, why)
 
     def _able(self, wish: Wish) -> list[DeviceId]:
@@ -487,6 +532,7 @@ class RoomsEngine:
             self._dirty.add(wish.room)
             if (wish.intent.capability, wish.intent.attribute) == HEATING:
                 self._senses[wish.room].wrote(write.device, float(wish.intent.value), now_ms=self._clock.now_ms())
+                self._returns.wrote(write.device, float(wish.intent.value))
         self._woken.set()
 
     async def _carry_out(self, command: RoomCommand, devices: Sequence[DeviceId], *, recorded: bool) -> Outcome:

@@ -45,13 +45,14 @@ class Sense:
     dial_c: float | None = None  # a setpoint that nobody but the guest can have chosen, until it is taken
     taken_c: float | None = None
 
-    def heard(self, reading: Reading, *, window: bool, now_ms: int) -> bool:
+    def heard(self, reading: Reading, *, window: bool, now_ms: int, forgot: bool = False) -> bool:
         """Take one good reading of the room; True if the room should think about it at once.
 
         Args:
             reading: Of a device of this room.
             window: Whether the device's contact is on a window.
             now_ms: Monotonic ms.
+            forgot: Whether a setpoint is what a controller restarted with (returns.py): no hand chose it.
         """
         if reading.quality is not Quality.GOOD:
             return False
@@ -59,7 +60,7 @@ class Sense:
         if isinstance(value, bool):
             return self._told(key, value, device=reading.device, window=window, now_ms=now_ms)
         if isinstance(value, int | float):
-            return self._measured(key, float(value), device=reading.device, now_ms=now_ms)
+            return self._measured(key, float(value), device=reading.device, now_ms=now_ms, forgot=forgot)
         return False
 
     def wrote(self, device: DeviceId, celsius: float, *, now_ms: int) -> None:
@@ -110,7 +111,9 @@ class Sense:
             self.evidence = self.evidence.touched()
         return True
 
-    def _measured(self, key: tuple[Capability, str], value: float, *, device: DeviceId, now_ms: int) -> bool:
+    def _measured(
+        self, key: tuple[Capability, str], value: float, *, device: DeviceId, now_ms: int, forgot: bool
+    ) -> bool:  # fmt: skip
         if key in TEMPERATURES:
             self.celsius = value
             disturbed = bool(self.open_windows)
@@ -121,7 +124,7 @@ class Sense:
             self.setpoint_c = value
             ours = self.written_c.get(device)
             settled = self.written_ms is not None and now_ms - self.written_ms >= OURS_MS
-            if ours is not None and value not in (ours, self.taken_c) and settled:
+            if ours is not None and value not in (ours, self.taken_c) and settled and not forgot:
                 self.dial_c = value
                 return True
         return False
