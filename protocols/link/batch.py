@@ -14,6 +14,7 @@ from protocols import cbor
 from protocols.device_model.identity import EdgeId, parse_edge_id
 from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocolError, UnsupportedVersionError
 from protocols.link import chain
+from protocols.link.extent import described_last
 from protocols.link.lanes import Lane
 from protocols.link.record import BODY_DEPTH_MAX, RECORD_BYTES_MAX, SEQ_MAX, Record, record_from_fields
 from protocols.link.versions import VERSION, VERSIONS
@@ -142,6 +143,22 @@ class BatchHead:
             self.edge, self.incarnation, self.lane, self.opening, self.first, self.last, tuple(records), encoded,
             holes, self.chain,
         )  # fmt: skip
+
+    def credible_last(self) -> int:
+        """Return how far the head is to be believed though `open` refuses what is inside; `first` - 1: not at all.
+
+        A head that records alone can fill is believed where the inside says nothing; one of more positions only where
+        the inside reaches exactly as far: no number in a head alone may carry a stream's mark away.
+        """
+        try:
+            described = described_last(_inflate(self.inside), self.first)
+        except PeerProtocolError:
+            described = None
+        if described == self.last:
+            return self.last
+        if self.last - self.first >= RECORDS_MAX:
+            return self.first - 1
+        return self.last if described is None else min(described, self.last)
 
     def _holes(self, value: cbor.Value) -> tuple[Hole, ...]:
         if not isinstance(value, list) or len(value) > HOLES_MAX:

@@ -72,12 +72,17 @@ class CloudStream:
         return Offered(status, self.hi, records, holes, chain, verdict)
 
     def step_over(self, head: BatchHead) -> Offered:
-        """Move the mark past a batch whose inside cannot be read; the caller keeps its bytes."""
+        """Move the mark past a batch whose inside cannot be read, as far as its head is credible (`Offered.hi`).
+
+        The caller keeps its bytes. Where the head is not credible at all the mark stays.
+        """
         status = self.judge(head)
         if status is not AckStatus.STORED:
             return self.answer(head)
-        self.hi = head.last
-        self.chain = None if head.chain is None else head.chain[1]
+        last = head.credible_last()
+        if last > self.hi:
+            self.hi = last
+            self.chain = head.chain[1] if head.chain is not None and last == head.last else None
         return Offered(AckStatus.REFUSED, self.hi, chain=self.chain)
 
     def _follow(self, batch: Batch) -> tuple[bytes | None, ChainVerdict]:

@@ -10,7 +10,7 @@ from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import LocalProtocolError, PlatformError
 from protocols.grant.keys import private_key, private_key_hex
 from protocols.link import chain, topics
-from protocols.link.batch import POSITIONS_MAX, Hole, HoleReason, Packed, pack_batch, parse_batch
+from protocols.link.batch import POSITIONS_MAX, RECORDS_MAX, Hole, HoleReason, Packed, pack_batch, parse_batch
 from protocols.link.cloud_stream import CloudStream
 from protocols.link.documents import (
     CommandEnvelope,
@@ -184,7 +184,7 @@ def batches_document() -> dict[str, Any]:
                 "chain": None if batch.chain is None else [each.hex() for each in batch.chain],
             }
         )
-    return {"taken": taken, "refused": refused_batches(), "stream": stream_vector()}
+    return {"taken": taken, "refused": refused_batches(), "stream": stream_vector(), "stepped": stepped_batches()}
 
 
 def refused_batches() -> list[dict[str, Any]]:
@@ -214,6 +214,34 @@ def refused_batches() -> list[dict[str, Any]]:
         "holes that overlap": repacked(good, z=stored(cbor.encode({"h": [[1, 2, 1], [2, 2, 1]], "r": [], "s": []}))),
     }
     return [{"name": name, "payload": data.hex(), "error": refusal(data)} for name, data in cases.items()]
+
+
+def stepped_batches() -> list[dict[str, Any]]:
+    """Return batches whose inside is refused, each offered to a stream at 0, and how far the mark moves."""
+    two = pack_batch(EDGE, INCARNATION, Lane.C, run(2, lane=Lane.C))[0]
+    hole = [2, 1_000, int(HoleReason.THINNED)]
+    spoilt = stored(cbor.encode({"h": [hole], "r": [[], [{"a": {"b": {"c": {"d": {}}}}}]], "s": [0, 998]}, depth=9))
+    cases: dict[str, bytes] = {
+        "not deflate, two positions": repacked(two, z=b"\xff\xff"),
+        "not deflate, as many positions as records": repacked(two, z=b"\xff\xff", n=RECORDS_MAX),
+        "not deflate, one more": repacked(two, z=b"\xff\xff", n=RECORDS_MAX + 1),
+        "two records in seven positions": repacked(two, n=7),
+        "two records in one position": repacked(two, n=1),
+        "two records in a long head": repacked(two, n=RECORDS_MAX + 1),
+        "two records in the longest head": repacked(two, n=POSITIONS_MAX),
+        "no record in five positions": repacked(two, n=5, z=stored(cbor.encode({"r": []}))),
+        "records that say nothing, and a long hole": repacked(two, n=1_000, z=spoilt),
+        "the same, and the head reaches further": repacked(two, n=1_001, z=spoilt),
+        "a hole for no known reason that fills the head": repacked(
+            two, n=90_000, z=stored(cbor.encode({"h": [[1, 90_000, 99]], "r": [], "s": []}))
+        ),
+    }
+    rows: list[dict[str, Any]] = []
+    for name, payload in cases.items():
+        refusal(payload)
+        offered = CloudStream(INCARNATION, Lane.C).step_over(parse_batch(payload))
+        rows.append({"name": name, "payload": payload.hex(), "status": offered.status.value, "hi": offered.hi})
+    return rows
 
 
 def refusal(payload: bytes) -> str:

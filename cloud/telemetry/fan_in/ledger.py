@@ -279,15 +279,12 @@ class PostgresLedger:
                     raise PeerProtocolError(f"the database refused it: {said(item.error)}") from item.error
                 opened = open_batch(head, row.stream, Place.of(context, row.ordinal), self._projected)
             except PeerProtocolError as wrong:
-                error, first = wrong, row.stream.hi + 1
-                status = row.stream.step_over(head).status
-                group.notes.holes.append((context, Hole(first, head.last, HoleReason.REFUSED), 0))
-                self._refuse(
-                    group, context, (first, head.last), wrong, what=head.lane.value, payload=item.arrived.payload
-                )
-            row.stored += 1
-            row.heard_of(head.opening)
-            self._add(group, context, item, opened)
+                error = wrong
+                status = self._step_over(group, context, item, wrong)
+            else:
+                row.stored += 1
+                row.heard_of(head.opening)
+                self._add(group, context, item, opened)
         row.duplicates += status is AckStatus.DUPLICATE
         row.gaps += status is AckStatus.GAP
         group.done[status.value] += 1
@@ -296,6 +293,23 @@ class PostgresLedger:
         told = None if error is None else said(error)
         _answer(group.replies, Reply(head.edge, Ack(status, (mark,), error=told)))
         return opened.records
+
+    def _step_over(self, group: _Group, context: BatchContext, item: BatchItem, wrong: PeerProtocolError) -> AckStatus:
+        """Pass a batch that cannot be read, as far as its head is credible, and keep its bytes."""
+        head, row = item.head, group.streams[item.head.edge, item.head.incarnation, item.head.lane]
+        first, payload = row.stream.hi + 1, item.arrived.payload
+        offered = row.stream.step_over(head)
+        if offered.hi < first:  # nothing moved: the same may come for ever
+            kept = payload if self._has_room(head.edge) else None
+            group.notes.refused.append(Refused(head.edge, head.incarnation, head.lane, None, None, wrong, kept))
+            group.refused.append((head.lane.value, wrong, head.edge))
+            return offered.status
+        group.notes.holes.append((context, Hole(first, offered.hi, HoleReason.REFUSED), 0))
+        self._refuse(group, context, (first, offered.hi), wrong, what=head.lane.value, payload=payload)
+        row.stored += 1
+        row.heard_of(head.opening)
+        group.notes.kinds.setdefault(context.property, set()).add(LINK_KIND)
+        return offered.status
 
     def _add(self, group: _Group, context: BatchContext, item: BatchItem, opened: Opened) -> None:
         group.rows += opened.rows

@@ -97,6 +97,10 @@ def poisons() -> dict[str, bytes]:
         "inside is noise": cbor.encode({**head, "z": b"noise"}),
         "inside is a bomb": cbor.encode({**head, "z": _bomb()}),
         "says more than it holds": cbor.encode({**head, "n": 7}),
+        "says far more than it holds": cbor.encode({**head, "n": 2**60}),
+        "says a long hole that is not inside": cbor.encode({**head, "n": 2**36}),
+        "noise in a long head": cbor.encode({**head, "n": 501, "z": b"noise"}),
+        "nothing at all": cbor.encode({**head, "n": 0}),
         "from the future": cbor.encode({**head, "v": 2}),
         "of another edge": packed(edge(3), 1, [note(1)]),
         "negative": cbor.encode({**head, "first": -4}),
@@ -152,6 +156,28 @@ async def test_what_the_database_refuses_is_found_by_halving(
     assert bytes(row["payload"]) == packed(edge(5), 1, [note(1), note(2)])
     assert [await holds(database, edge(n)) for n in range(11)] == [True] * 11
     assert ledger.counts.records == 20
+
+
+@pytest.mark.guarantee("G1", "G19")
+async def test_a_head_that_is_not_borne_out_is_answered_and_declares_nothing(database: Database) -> None:
+    ledger = ledger_of(database)
+    good = packed(edge(1), 3, [note(3), note(4), note(5)])
+    head = cbor.decode(good, len(good))
+    assert isinstance(head, dict)
+    wild = cbor.encode({**head, "open": b"stranger", "n": 2**36})
+    told = [arrived(edge(1), packed(edge(1), 1, [note(1), note(2)])), *[arrived(edge(1), wild)] * 100]
+    replies = await ledger.commit(told)
+    assert answers(replies) == [(edge(1), "stored", [2])] + [(edge(1), "refused", [2])] * 100
+    assert "position 6 is neither record nor hole" in (replies[1].ack.error or "")
+    assert await rows(database, "SELECT FROM telemetry.hole") == []
+    assert await rows(database, "SELECT batches, openings FROM telemetry.stream") == [
+        {"batches": 1, "openings": [bytes(8)]}
+    ]
+    kept = await rows(database, "SELECT first, last, payload FROM telemetry.refused")
+    assert {(row["first"], row["last"]) for row in kept} == {(None, None)}
+    assert sum(row["payload"] is not None for row in kept) == ledgers.REFUSED_KEPT_MAX
+    assert answers(await ledger.commit([arrived(edge(1), good)])) == [(edge(1), "stored", [5])]
+    assert await holds(database, edge(1))
 
 
 async def test_a_building_gone_mad_does_not_fill_the_disk(database: Database) -> None:

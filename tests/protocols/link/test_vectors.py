@@ -75,6 +75,16 @@ def test_batches_that_are_refused_by_name(row: dict[str, Any]) -> None:
     assert type(caught.value).__name__ == row["error"]
 
 
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize("row", read("batches.json")["stepped"], ids=lambda row: row["name"])
+def test_how_far_a_refused_batch_moves_the_mark(row: dict[str, Any]) -> None:
+    head = parse_batch(bytes.fromhex(row["payload"]))
+    with pytest.raises(PlatformError):
+        head.open()
+    offered = CloudStream(link_vectors.INCARNATION, Lane.C).step_over(head)
+    assert (offered.status, offered.hi) == (row["status"], row["hi"])
+
+
 def test_a_streams_answers() -> None:
     cloud = CloudStream(link_vectors.INCARNATION, Lane.A)
     for step in read("batches.json")["stream"]:
