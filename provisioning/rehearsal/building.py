@@ -29,6 +29,7 @@ from protocols.grant.grant import open_grant
 from provisioning.inventory import inventory as inventories
 from provisioning.inventory.inventory import Inventory
 from provisioning.pki.development_ca import DevelopmentAuthority, IdentityFiles, write_private
+from provisioning.rehearsal import state_folder
 from provisioning.rehearsal.clients import CloudApi, EdgeApi
 from provisioning.rehearsal.control import ControlLine
 from provisioning.rehearsal.embedded_postgres import EmbeddedPostgres
@@ -451,8 +452,9 @@ async def raise_building(
 
     Raises:
         NotUpError, ProgramEndedError: a program did not come up; names it and quotes its last words.
+        InvalidInputError: `state` holds what no rehearsal left there.
     """
-    await asyncio.to_thread(_emptied, state)
+    await asyncio.to_thread(state_folder.emptied, state)
     # A unix socket's path holds 107 bytes at most, so it cannot live under a deep state folder.
     sockets = Path(tempfile.mkdtemp(prefix="ik-"))
     try:
@@ -464,12 +466,6 @@ async def raise_building(
             yield building
     finally:
         await asyncio.to_thread(shutil.rmtree, sockets, ignore_errors=True)
-
-
-def _emptied(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, mode=0o700)
 
 
 async def _keep(server: _Server) -> None:

@@ -58,7 +58,7 @@ class Report:
 
     @asynccontextmanager
     async def step(self, number: int, name: str) -> AsyncIterator[Step]:
-        """Run one step; a claim that fails inside it ends the story with the step's name."""
+        """Run one step; whatever fails inside it, foreseen or not, ends the story with the step's name."""
         step = Step(number, name, self._clock.wall_ms())
         self.steps.append(step)
         began_ms = self._clock.now_ms()
@@ -66,8 +66,8 @@ class Report:
         try:
             yield step
             step.ok = True
-        except PlatformError as error:
-            self.failure = f"step {number} ({name}): {error}"
+        except Exception as error:  # a defect of the story, too, is said with the step that it spoiled
+            self.failure = f"step {number} ({name}): {said(error)}"
             raise StoryFailedError(self.failure) from error
         finally:
             step.seconds = (self._clock.now_ms() - began_ms) / 1000
@@ -127,3 +127,14 @@ class Report:
         fresh = self._path.with_suffix(".fresh")
         fresh.write_text(json.dumps(document, indent=2, default=str) + "\n")
         fresh.replace(self._path)
+
+
+def said(error: Exception) -> str:
+    """Return an error in one line: ours in its own words, another with its kind; of a group, the first of ours."""
+    if isinstance(error, ExceptionGroup):
+        ours, others = error.split(PlatformError)
+        first: Exception | None = ours or others
+        while isinstance(first, ExceptionGroup):
+            first = first.exceptions[0]
+        return said(first) if first is not None else repr(error)
+    return str(error) if isinstance(error, PlatformError) else f"unforeseen, {type(error).__name__}: {error}"
