@@ -5,6 +5,7 @@ breaks later, far from the file: numbers that are none (`nan`, `inf`), integers 
 here, with file and key.
 """
 
+import json
 import tomllib
 from math import isfinite
 from reprlib import Repr
@@ -87,6 +88,27 @@ def explained_json(error: Exception, data: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return str(error)  # it is broken further on too: the error came first
     return explained(error, document)
+
+
+def check_keys_once(data: bytes, place: str) -> None:
+    """See that no object of the JSON document in `data` has a key twice: which of the two was meant is anybody's guess.
+
+    For documents that were decoded already: what is no JSON is not told here.
+
+    Raises:
+        InvalidInputError: names the first key that stands twice.
+    """
+
+    def pairs(found: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in found]
+        if len(names) != len(set(names)):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidInputError(place, f"the key {shown(twice)} stands twice in one object")
+
+    try:
+        json.loads(data, object_pairs_hook=pairs)
+    except (ValueError, RecursionError) as error:  # beyond what msgspec takes there is little: integers without end
+        raise InvalidInputError(place, f"is no JSON that can be read: {error!s:.200}") from error
 
 
 def value_at(document: object, error: str) -> tuple[object] | None:

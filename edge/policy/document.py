@@ -13,7 +13,7 @@ import msgspec
 
 from edge.policy.local_hours import Hours
 from edge.policy.rules import RULES_MOST, Act, Condition, Rule, check_acts
-from protocols.documents import explained_json
+from protocols.documents import check_keys_once, explained_json
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 
 SUPPORTED_VERSIONS: Final = (1, 2)
@@ -111,6 +111,7 @@ def parse(data: bytes, place: str) -> RoomPolicy:
         raise InvalidInputError(place, explained_json(error, data)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInputError(place, f"is no JSON that can be read: {error}") from error
+    check_keys_once(data, place)
     climate = policy.climate
     rising = (climate.set_back_c, climate.away_c, climate.expected_c, climate.comfort_c)
     if list(rising) != sorted(rising):

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocols.device_model.identity import (
     HOST,
@@ -30,7 +31,7 @@ from protocols.device_model.identity import (
     parse_property_id,
     parse_room_id,
 )
-from protocols.documents import explained_json, shown
+from protocols.documents import check_keys_once, explained_json, shown
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 
 SITE_PLAN_VERSION: Final = 1
@@ -234,8 +235,18 @@ def parse(data: bytes, place: str = "site plan") -> SitePlan:
         raise InvalidInputError(place, explained_json(error, data)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInputError(place, f"is no JSON that can be read: {error}") from error
+    check_keys_once(data, place)
     _check(plan, place)
     return plan
+
+
+def is_point(s_lock: str) -> bool:
+    """Return whether 66 hex digits are a compressed point of P-256: for half of all numbers there is none."""
+    try:
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), bytes.fromhex(s_lock))
+    except ValueError:
+        return False
+    return True
 
 
 def encode(plan: SitePlan) -> bytes:
@@ -292,6 +303,8 @@ def _check_doors(doors: Sequence[Door], rooms: set[RoomId], place: str) -> None:
             raise InvalidInputError(
                 f"{spot}.s_lock", f"{shown(door.s_lock)} is no compressed P-256 key: 66 hex digits from 02 or 03"
             )
+        if not is_point(door.s_lock):
+            raise InvalidInputError(f"{spot}.s_lock", f"{shown(door.s_lock)} is not a point of P-256")
         if not 0 <= door.zones <= ZONES_MAX:
             raise InvalidInputError(f"{spot}.zones", f"{shown(door.zones)} is outside 0..{ZONES_MAX}")
         if (door.number == 0) != (door.zones != 0):

@@ -7,6 +7,7 @@ expansion and for errors that name file, key and value; identities of locks are 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -300,9 +301,8 @@ def _check_names(inventory: Inventory, path: Path) -> None:
 
 def _check_expanded(inventory: Inventory, path: Path) -> None:
     """See that it becomes a site plan: what two entries make together is judged by the plan's own rules."""
-    locks = {
-        door.id: {"lock": f"{index:016x}", "s_lock": f"02{index:064x}"} for index, door in enumerate(doors(inventory))
-    }
+    points = filter(plans.is_point, (f"02{x:064x}" for x in count()))
+    locks = {door.id: {"lock": f"{index:016x}", "s_lock": next(points)} for index, door in enumerate(doors(inventory))}
     addresses = Addresses(modbus=("127.0.0.1", 1), opcua_url="opc.tcp://127.0.0.1:1/")
     place = f"{path}: expanded"
     data = msgspec.json.encode(site_plan(inventory, addresses, locks))

@@ -179,6 +179,11 @@ class FakeDevices:
         return Outcome(Phase.DONE, command.value)
 
 
+def _point(n: int) -> str:
+    """Return a compressed point of P-256 of room `n`'s own."""
+    return next(each for x in range(1_000 * n, 1_000 * (n + 1)) if site_plan.is_point(each := f"02{x:064x}"))
+
+
 def plan(rooms: int = 2) -> SitePlan:
     """A small property: rooms 101.. with a light, a thermostat, a contact and a motion sensor, one lobby."""
     numbers = [101 + each for each in range(rooms)]
@@ -201,8 +206,7 @@ def plan(rooms: int = 2) -> SitePlan:
             for thing in things
         ],
         "doors": [
-            {"id": f"door-{n}", "room": str(n), "number": n, "lock": f"{n:016x}", "s_lock": "02" + f"{n:064x}"}
-            for n in numbers
+            {"id": f"door-{n}", "room": str(n), "number": n, "lock": f"{n:016x}", "s_lock": _point(n)} for n in numbers
         ],
     }
     import msgspec

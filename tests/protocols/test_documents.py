@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.documents import SHOWN_CHARACTERS_MAX, explained, parse_toml, shown, value_at
+from protocols.documents import SHOWN_CHARACTERS_MAX, check_keys_once, explained, parse_toml, shown, value_at
 from protocols.errors import InvalidInputError
 
 ANYTHING = st.recursive(
@@ -77,3 +77,11 @@ def test_a_path_of_msgspec_leads_to_the_value() -> None:
     for nowhere in ("no path", "at `$.points[9].register`", "at `$.points[...]`", "at `$.points.register`"):
         assert value_at(document, nowhere) is None
         assert explained(ValueError(nowhere), document) == nowhere
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize("text", [b'{"v": 1, "v": 2}', b'[{"a": {"v": 1, "b": 2, "v": 1}}]', b'{"v": 1, "\\u0076": 1}'])
+def test_a_key_that_stands_twice_is_refused_by_name(text: bytes) -> None:
+    check_keys_once(text.replace(b"v", b"w", 1).replace(b"\\u0076", b"v"), "f.json")
+    with pytest.raises(InvalidInputError, match=r"f\.json: the key 'v' stands twice"):
+        check_keys_once(text, "f.json")

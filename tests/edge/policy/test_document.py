@@ -103,3 +103,10 @@ def test_the_policy_in_the_operators_handbook_is_one() -> None:
     policy = parse(example.encode(), "rooms.md")
     assert policy.rules[0].name in example
     assert parse(encode(policy), "again") == policy
+
+
+@pytest.mark.guarantee("G19")
+def test_a_policy_with_a_key_twice_is_refused_by_name() -> None:
+    data = encode(default()).replace(b'"set_back_c"', b'"comfort_c": 12.5, "set_back_c"', 1)
+    with pytest.raises(InvalidInputError, match="policy: the key 'comfort_c' stands twice"):
+        parse(data, "policy")

@@ -133,3 +133,10 @@ def test_problem_with_says_no_or_nothing(value: object) -> None:
 def test_phases_end() -> None:
     assert {phase for phase, moves in MOVES.items() if not moves} == FINAL_PHASES
     assert set(MOVES) == set(Phase)
+
+
+@pytest.mark.guarantee("G19")
+def test_a_plan_with_a_key_twice_is_refused() -> None:
+    data = json.dumps(PLAN["plan"]).encode().replace(b'"number": 101', b'"number": 102, "number": 101', 1)
+    with pytest.raises(InvalidInputError, match="the key 'number' stands twice"):
+        site_plan.parse(data)
