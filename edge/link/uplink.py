@@ -37,6 +37,7 @@ from protocols.link.edge_link import (
     EdgeLink,
     Heard,
     LinkTimes,
+    MarkBeyondReason,
     SayHello,
     SendBatch,
     SendLive,
@@ -327,6 +328,9 @@ class Uplink:
                 await self._log.begin_life(lane, cut=cut, reason=f"the cloud holds up to {hi}, this copy is older")
                 await self._log.acked(incarnation, lane, hi)
                 await self._look_at_streams()
+            case MarkBeyondReason(_, lane, hi, last):
+                self._refused += 1
+                self._say.error("mark_beyond_reason", lane=lane.value, cloud_hi=hi, last=last)
             case refused:
                 self._refused += 1
                 self._say.error("cloud_refused", lane=str(refused.lane), error=refused.error)

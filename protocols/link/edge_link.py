@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from protocols.link.batch import RECORDS_MAX
+from protocols.link.batch import POSITIONS_MAX, RECORDS_MAX
 from protocols.link.lanes import LANES, Lane
 from protocols.link.messages import Ack, AckMark, AckStatus
 
@@ -140,7 +140,17 @@ class Refused:
     error: str
 
 
-Heard = Acknowledged | CloudWentBack | StoreWentBack | Refused
+@dataclass(frozen=True, slots=True)
+class MarkBeyondReason:
+    """A mark so far past what this log wrote that no newer copy of it could have: not believed, nothing changes."""
+
+    incarnation: bytes
+    lane: Lane
+    hi: int
+    last: int
+
+
+Heard = Acknowledged | CloudWentBack | StoreWentBack | Refused | MarkBeyondReason
 
 
 @dataclass(slots=True)
@@ -156,6 +166,7 @@ class _Stream:
     welcome: bool = False
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)  # (last position, sent_at_ms)
     rewound: tuple[int, int] | None = None  # (mark, when)
+    refused_until_ms: int | None = None  # held since a batch was refused
     gathering_since_ms: int | None = (
         None  # the first record not sent was appended then; None: nothing waits for company
     )
@@ -271,6 +282,13 @@ class EdgeLink:
             if stream is None:
                 continue
             hi = min(mark.hi, stream.last) if stream.closed else mark.hi
+            if not stream.closed and hi > stream.last:
+                if hi - stream.last > POSITIONS_MAX:
+                    heard.append(MarkBeyondReason(mark.incarnation, mark.lane, hi, stream.last))
+                    continue
+                if not welcome:  # which of its openings the cloud holds, a welcome says
+                    self._ask_for_marks(now_ms)
+                    continue
             if (cut := _parted_at(stream, mark)) is not None:
                 heard.append(StoreWentBack(mark.incarnation, mark.lane, hi, cut))
                 continue
@@ -287,8 +305,8 @@ class EdgeLink:
             if ack.status is AckStatus.GAP:
                 self._rewind_on_gap(stream, hi, now_ms)
             elif ack.status is AckStatus.REFUSED:
-                if not moved and hi == stream.acked:
-                    self._held_until_ms[stream.lane] = now_ms + self._times.refused_hold_ms
+                if not moved and hi == stream.acked and stream.in_flight:  # else nothing of ours was refused
+                    self._held_until_ms[stream.lane] = stream.refused_until_ms = now_ms + self._times.refused_hold_ms
                     stream.in_flight.clear()
                     stream.sent = stream.acked
                 heard.append(Refused(stream.lane, ack.error or "refused"))
@@ -383,14 +401,15 @@ class EdgeLink:
     def _move(self, stream: _Stream, hi: int) -> None:
         stream.acked = hi
         stream.sent = max(stream.sent, hi)
+        if stream.refused_until_ms == self._held_until_ms[stream.lane]:  # ours is stored: another's was refused
+            self._held_until_ms[stream.lane], stream.refused_until_ms = 0, None
         while stream.in_flight and stream.in_flight[0][0] <= hi:
             stream.in_flight.popleft()
 
     def _rewind_on_gap(self, stream: _Stream, hi: int, now_ms: int) -> None:
         if hi < stream.acked:
             # an old answer, overtaken; or the cloud was restored from a backup under a link that stands: a hello tells
-            if self._hello_at_ms is None and now_ms - self._said_hello_ms >= self._times.ack_wait_ms:
-                self._hello_due = True
+            self._ask_for_marks(now_ms)
             return
         if stream.sent == hi:
             return
@@ -401,6 +420,10 @@ class EdgeLink:
         stream.rewound = (hi, now_ms)
         stream.sent = hi
         stream.in_flight.clear()
+
+    def _ask_for_marks(self, now_ms: int) -> None:
+        if self._hello_at_ms is None and now_ms - self._said_hello_ms >= self._times.ack_wait_ms:
+            self._hello_due = True
 
     def _send_again(self, now_ms: int) -> None:
         for stream in self._streams.values():

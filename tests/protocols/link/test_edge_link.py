@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from protocols.link.batch import POSITIONS_MAX
 from protocols.link.edge_link import (
     Acknowledged,
     CloudWentBack,
     DropLink,
     EdgeLink,
     LinkTimes,
+    MarkBeyondReason,
     Refused,
     SayHello,
     SendBatch,
@@ -261,6 +263,62 @@ def test_a_store_put_back_from_a_backup_is_recognised(
         assert heard == Acknowledged(INC[Lane.A], Lane.A, cloud_hi)
     else:
         assert heard == StoreWentBack(INC[Lane.A], Lane.A, cloud_hi, cut)
+
+
+@pytest.mark.guarantee("G1", "G19")
+@pytest.mark.parametrize("hi", [76 + POSITIONS_MAX, 2**60, 2**63 - 1])
+@pytest.mark.parametrize("openings", [(), (b"opening1",), (b"stranger",)], ids=["unnamed", "ours", "stranger"])
+def test_a_mark_that_no_newer_copy_could_have_reached_changes_nothing(hi: int, openings: tuple[bytes, ...]) -> None:
+    link = EdgeLink(heads(b=75, c=75), times=T)
+    link.link_up(nonce=100, now_ms=0)
+    link.next_step(now_ms=0)
+    link.next_step(now_ms=0)
+    beyond = AckMark(INC[Lane.B], Lane.B, hi, openings)
+    others = tuple(mark for mark in marks() if mark.lane is not Lane.B)
+    heard = link.hear(Ack(AckStatus.WELCOME, (beyond, *others), re=101), now_ms=1)
+    assert heard == [MarkBeyondReason(INC[Lane.B], Lane.B, hi, 75)]
+    assert {lane for lane, _ in send_all(link, 1)} == {Lane.C}  # nothing goes where the cloud would drop it
+    assert link.backlog()[Lane.B] == 75
+    link.hear(Ack(AckStatus.WELCOME, marks(b=40), re=101), now_ms=2)  # the cloud was put right
+    assert link.backlog()[Lane.B] == 35
+
+
+@pytest.mark.guarantee("G1", "G19")
+@pytest.mark.parametrize("status", [AckStatus.STORED, AckStatus.DUPLICATE, AckStatus.GAP, AckStatus.REFUSED])
+@pytest.mark.parametrize("past", [1, 3, POSITIONS_MAX, POSITIONS_MAX + 1, 2**62])
+def test_outside_a_welcome_a_mark_past_the_log_moves_nothing(status: AckStatus, past: int) -> None:
+    link = welcomed(EdgeLink(heads(b=75), times=T), at=(0, 75, 0))
+    now_ms = T.ack_wait_ms
+    heard = link.hear(stored(Lane.B, 75 + past, status), now_ms=now_ms)
+    assert not any(isinstance(each, StoreWentBack | Acknowledged) for each in heard)
+    assert link.backlog()[Lane.B] == 0
+    link.appended(INC[Lane.B], Lane.B, 85)
+    if past > POSITIONS_MAX:
+        assert heard == [MarkBeyondReason(INC[Lane.B], Lane.B, 75 + past, 75)]
+    else:
+        assert heard == []
+        assert link.next_step(now_ms=now_ms) == SayHello(102)  # the welcome tells what is so
+        welcome = Ack(AckStatus.WELCOME, marks(b=75), re=102)
+        assert link.hear(welcome, now_ms=now_ms + 1) == []
+    assert send_all(link, now_ms + 1) == [(Lane.B, 75)]
+    assert link.hear(stored(Lane.B, 85), now_ms=now_ms + 2) == [Acknowledged(INC[Lane.B], Lane.B, 85)]
+
+
+def test_a_refusal_of_what_another_sent_does_not_hold_the_lane() -> None:
+    refusal = replace(stored(Lane.B, 0, AckStatus.REFUSED), error="PeerProtocolError")
+    link = welcomed(EdgeLink(heads(), times=T))
+    assert link.hear(refusal, now_ms=1) == [Refused(Lane.B, "PeerProtocolError")]
+    link.appended(INC[Lane.B], Lane.B, 10)
+    assert send_all(link, 1) == [(Lane.B, 0)]  # nothing was in flight: nothing of ours was refused
+    link.hear(refusal, now_ms=2)
+    assert send_all(link, 2) == []  # it may have been ours ...
+    link.hear(stored(Lane.B, 10), now_ms=3)
+    link.appended(INC[Lane.B], Lane.B, 20)
+    assert send_all(link, 3) == [(Lane.B, 10)]  # ... and was not
+    link.hear(replace(refusal, marks=stored(Lane.B, 10).marks), now_ms=4)
+    link.hear(replace(stored(Lane.B, 10), slow_ms=90_000), now_ms=5)
+    link.hear(stored(Lane.B, 15), now_ms=6)
+    assert send_all(link, 6) == []  # asked to slow down: that stands
 
 
 def test_an_older_incarnation_is_finished_before_the_next_begins() -> None:
