@@ -11,8 +11,8 @@ ALLOWED: Final[dict[tuple[str, str], str]] = {
     ("kit/dice.py", "dice"): "the Dice port's implementation",
     ("kit/supervision.py", "catch-all"): "logs, counts and restarts whatever a task raised",
     ("kit/simulation/loop.py", "catch-all"): "hands what a function raised to its caller, as an executor does",
-    ("provisioning/rehearsal/report.py", "catch-all"): "names the step that any fault, also one of the story's, spoiled",
-    ("provisioning/rehearsal/rehearsal.py", "catch-all"): "a program's last resort: one line, a report, the trace logged",
+    ("provisioning/rehearsal/report.py", "catch-all"): "names the step that any fault spoiled, also its own",
+    ("provisioning/rehearsal/rehearsal.py", "catch-all"): "last resort: one line, a report, the trace logged",
 }
 """(file, kind of finding) -> why. The one place: a line here is a decision, and shows in review."""
 
