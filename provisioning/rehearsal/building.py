@@ -6,7 +6,6 @@ sockets; everything that dies is brought back, as systemd would. What happens in
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import json
 import shutil
@@ -38,12 +37,14 @@ from provisioning.rehearsal.identities import DoorIdentities, make_door_identiti
 from provisioning.rehearsal.line import Line
 from provisioning.rehearsal.nats import Nats, Rights, Tls, cloud_rights, edge_rights, free_port
 from provisioning.rehearsal.phone import Guest
-from provisioning.rehearsal.programs import Programs
+from provisioning.rehearsal.programs import ProgramEndedError, Programs
+from provisioning.rehearsal.restarts import Restarts
 from provisioning.rehearsal.uplink_watch import UplinkWatch
 
 HOST: Final = "127.0.0.1"
 UP_WAIT_S: Final = 60.0
 POLL_S: Final = 0.05
+CHECK_S: Final = 0.5
 COMFORT_C: Final = 22.0
 SET_BACK_C: Final = 18.0
 POLICY: Final[dict[str, Any]] = {
@@ -131,6 +132,7 @@ class Building:
         )
         self.console_token = dice.bytes(24).hex()
         self._guests: list[Guest] = []
+        self._keepers: list[asyncio.Task[None]] = []
         # Set while the building is raised, in this order.
         self.programs: Programs
         self.line: Line
@@ -147,6 +149,19 @@ class Building:
     def console_address(self) -> str:
         """Where a person looks at the building; the link signs in."""
         return f"http://{HOST}:{self.ports.cloud}/sign-in?token={self.console_token}"
+
+    def check(self) -> None:
+        """Raise ProgramEndedError, naming it, if a program or server could not be kept up."""
+        self.programs.check()
+        for keeper in self._keepers:
+            if keeper.done() and not keeper.cancelled() and (error := keeper.exception()) is not None:
+                raise error
+
+    async def stay_up(self) -> None:
+        """Stay until cancelled; raise ProgramEndedError as soon as a program or server could not be kept up."""
+        while True:
+            self.check()
+            await asyncio.sleep(CHECK_S)
 
     async def new_guest(self, name: str) -> Guest:
         """Give a new guest a phone."""
@@ -202,7 +217,8 @@ class Building:
             starting.create_task(self._start_radio(config))
         servers: dict[str, _Server] = {"postgres": self.postgres, **self.brokers}
         for name, server in servers.items():
-            keeper = asyncio.create_task(_keep(server), name=f"keep {name}")
+            keeper = asyncio.create_task(_keep(name, server, self.clock), name=f"keep {name}")
+            self._keepers.append(keeper)
             stack.push_async_callback(_end, keeper)
         self.line = await stack.enter_async_context(Line(HOST, self.brokers["cloud"].port))
         observer = link.client(OBSERVER)
@@ -468,19 +484,26 @@ async def raise_building(
         await asyncio.to_thread(shutil.rmtree, sockets, ignore_errors=True)
 
 
-async def _keep(server: _Server) -> None:
-    """Start a server again whenever it is found dead, as its unit file would."""
+async def _keep(name: str, server: _Server, clock: Clock) -> None:
+    """Start a server again whenever it is found dead, as its unit file would; ProgramEndedError once that is vain."""
+    restarts = Restarts()
+    trouble = "it ends again and again"
     while True:
         await asyncio.sleep(POLL_S)
         if server.pid is None:
-            with contextlib.suppress(PlatformError):
+            wait_s = restarts.next_wait_s(clock.now_ms())
+            if wait_s is None:
+                raise ProgramEndedError(f"{name} cannot be kept up: {trouble}")
+            await asyncio.sleep(wait_s)
+            try:
                 await server.start()
+            except (PlatformError, OSError) as error:
+                trouble = str(error)
 
 
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def toml(tables: dict[str, Any], lists: list[tuple[str, dict[str, Any]]]) -> str:

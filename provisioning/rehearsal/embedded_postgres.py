@@ -23,6 +23,7 @@ from typing import Final, Self
 import psycopg
 
 from protocols.errors import InvalidInputError, PlatformError
+from provisioning.rehearsal.leash import leashed
 
 USER: Final = "innkeeper"
 DATABASE: Final = "innkeeper"
@@ -155,15 +156,12 @@ class EmbeddedPostgres:
         program = [*self._wrapping.prefix, str(self._wrapping.installation / "bin" / argv[0]), *argv[1:]]
         with self.log_path.open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                *program,
+                *leashed(program, user=self._wrapping.user),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
                 start_new_session=True,
-                user=self._wrapping.user,
-                group=self._wrapping.user,
-                extra_groups=None if self._wrapping.user is None else [],
             )
 
     async def _clean_up(self) -> None:

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from protocols.errors import InvalidInputError, PlatformError
+from provisioning.rehearsal.leash import leashed
 
 START_WAIT_S: Final = 20.0
 STOP_WAIT_S: Final = 10.0
@@ -115,9 +116,12 @@ class Nats:
         config.write_text(self.configuration(free_port(self.host)))
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                str(_program()), "-c", str(config), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                *leashed([str(_program()), "-c", str(config)]),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         try:
             async with asyncio.timeout(START_WAIT_S):
                 while not await self._answers():

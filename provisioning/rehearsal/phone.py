@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+from provisioning.rehearsal.leash import leashed
 
 ANSWER_WAIT_S: Final = 30.0
 STOP_WAIT_S: Final = 5.0
@@ -31,8 +32,7 @@ class Guest:
         """Start a phone on the emulated radio and make its key."""
         with (log_folder / f"phone-{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "firmware_bridges.guest_phone", "--hci", hci),
+                *leashed([sys.executable, "-m", "firmware_bridges.guest_phone", "--hci", hci]),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,

@@ -1,7 +1,7 @@
 """Runs the programs of a rehearsal as systemd would: starts them, brings them back when they die, ends them in order.
 
 Answers for processes and their log files only. Every program gets its own session so that a signal meant for one
-never reaches another; only process ids that were started here are ever signalled.
+never reaches another; only process ids that were started here are ever signalled. All end with us, however we end.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from kit.clock import Clock
 from protocols.errors import PlatformError
+from provisioning.rehearsal.leash import leashed
+from provisioning.rehearsal.restarts import Restarts
 
 STOP_WAIT_S = 8.0
-RESTART_WAIT_S = 0.1  # what RestartSec says in the shipped unit files
-RESTARTS_MOST = 20
 LOG_TAIL_LINES = 15
 
 
@@ -39,6 +39,9 @@ class Program:
     wanted: bool = True
     started_ms: list[int] = field(default_factory=list)
     watcher: asyncio.Task[None] | None = None
+    recent: Restarts = field(default_factory=Restarts)
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def pid(self) -> int | None:
@@ -105,7 +108,7 @@ class Programs:
     async def _spawn(self, program: Program) -> None:
         with program.log_path.open("ab") as log:
             program.process = await asyncio.create_subprocess_exec(
-                *program.argv,
+                *leashed(program.argv),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -117,16 +120,22 @@ class Programs:
     async def _watch(self, program: Program) -> None:
         while program.process is not None:
             await program.process.wait()
-            if not program.wanted or not program.restart or program.restarts >= RESTARTS_MOST:
+            wait_s = program.recent.next_wait_s(self._clock.now_ms()) if program.wanted and program.restart else None
+            if wait_s is None:
                 return
             program.restarts += 1
-            await asyncio.sleep(RESTART_WAIT_S)
-            if program.wanted:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(program.leaving.wait(), wait_s)
+            async with program.starting:  # so that whoever ends the program finds the process that runs
+                if not program.wanted:
+                    return
                 await self._spawn(program)
 
     async def _end(self, program: Program) -> None:
         program.wanted = False
-        process = program.process
+        program.leaving.set()
+        async with program.starting:
+            process = program.process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
@@ -137,7 +146,7 @@ class Programs:
                     process.kill()
                 await process.wait()
         if program.watcher is not None:
-            await program.watcher
+            await asyncio.gather(program.watcher, return_exceptions=True)  # one that failed was told by `check`
 
     @staticmethod
     def _last_words(program: Program) -> str:

@@ -72,7 +72,7 @@ async def _run(inventory: Inventory, state: Path, *, once: bool, story: bool, se
             if not once:
                 _say(f"\nThe console: {building.console_address}")
                 _say(f"Logs and configuration: {building.folder}\nCtrl-C ends everything.")
-                await asyncio.Event().wait()
+                await building.stay_up()
             doing = "ending"
     except StoryFailedError as error:
         status = FAILED
@@ -97,12 +97,13 @@ def _end_politely() -> None:
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
 
     def end() -> None:
-        for number in POLITE:  # once: a terminal that closes says it twice, and ending must not be ended
+        for number in heard:  # once: a terminal that closes says it twice, and ending must not be ended
             loop.add_signal_handler(number, lambda: None)
         if task is not None:
             task.cancel()
 
-    for number in POLITE:
+    heard = [number for number in POLITE if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores one
+    for number in heard:
         loop.add_signal_handler(number, end)
 
 
