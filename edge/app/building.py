@@ -142,7 +142,7 @@ class HouseBuilding:
             "rules_held": list(engine.rules.held(room)),
             "occupancy": {"occupied": belief.occupied, "confidence": round(belief.confidence, 3)},
             "reported": [
-                {**each.to_body(), "age_ms": each.age_ms}
+                {**each.to_body(), "reason": each.reason, "age_ms": each.age_ms}
                 for each in self._house.view.shown([room], now_ms=self._clock.now_ms())
             ],
             "desired": [

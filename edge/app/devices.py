@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge.app.house import House
-from edge.bridges.ports import BusSupervisor, Detail, DeviceEvent
+from edge.bridges.ports import UNKNOWN_UNTOLD, BusSupervisor, Detail, DeviceEvent
 from edge.log.record_log import APPEND_RECORDS_MAX, Entry
 from kit.clock import Clock
 from kit.logs import logger
@@ -169,6 +169,14 @@ class Devices:
             for device, state in sorted(self._unknown.items())
         ]
         return known + unknown
+
+
+def unknown_unlisted(devices: Devices, buses: Sequence[BusSupervisor]) -> int:
+    """Return how many unknown things found no room: a bus bounds what it tells, the list what it takes.
+
+    Whichever bound was met first, it is counted here.
+    """
+    return devices.unknown_unlisted + sum(bus.counts.get(UNKNOWN_UNTOLD, 0) for bus in buses)
 
 
 def _told(state: _State | None) -> dict[str, Any]:

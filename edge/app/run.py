@@ -20,7 +20,7 @@ from edge.app.access_events import PART as DOORS_PART
 from edge.app.access_events import carry, carry_vendors
 from edge.app.building import HouseBuilding
 from edge.app.buses import fresh_ms, make_buses, read_descriptors
-from edge.app.devices import BusWriter, Devices
+from edge.app.devices import BusWriter, Devices, unknown_unlisted
 from edge.app.edge_store import EdgeStore
 from edge.app.facades import Facade, make_facades
 from edge.app.fias import make_fias
@@ -362,8 +362,8 @@ class Edge:
             heads.labels(lane.value).set_function(partial(self._head, lane))
             backlog.labels(lane.value).set_function(partial(self._backlog, lane))
         gauge(
-            "devices_unknown_unlisted", "Unknown devices that are in the log and found no room in the list"
-        ).set_function(lambda: self.devices.unknown_unlisted)
+            "devices_unknown_unlisted", "Unknown devices heard that found no room in the list, on all buses together"
+        ).set_function(lambda: unknown_unlisted(self.devices, self.buses))
         live = self.house.live_state
         self.metrics.table(
             prometheus_values.NAME,

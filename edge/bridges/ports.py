@@ -5,12 +5,15 @@ Implementations: edge/app, and the supervisors.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome
 from protocols.device_model.identity import BusId, DeviceId
 from protocols.device_model.reading import Reading
+
+UNKNOWN_UNTOLD: Final = "unknown_devices_untold"
+"""The word of a bus's counts for unplanned things beyond what it remembers: neither logged nor listed."""
 
 Detail = Mapping[str, str | int | float | bool | None]
 """Evidence of an event: flat and JSON-safe."""

@@ -3,6 +3,9 @@
 A reading goes on if its value moved by more than the point's deadband, its quality or reason changed, or the point's
 heartbeat is due. What has not been heard for the time its bus gives is told as stale, with the last value: an old
 number must never look like a new one (guarantee G17).
+
+Bad readings are counted by reason as `bad_<reason>`, one a point: a message that cannot be read at all counts once for
+each point it should have told of, and once, as a message, as `undecodable_messages` with whoever heard it.
 """
 
 from collections import Counter
@@ -10,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from edge.bridges.complaints import Complaints
 from edge.bridges.ports import ReadingSink
 from protocols.descriptors.codec import Reason
 from protocols.descriptors.descriptor import Point
@@ -18,6 +22,9 @@ from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 
 DEADBAND_TOLERANCE: Final = 1e-9
+
+UNTOLD: Final = frozenset({Reason.NO_VALUE, Reason.NOT_JSON, Reason.NOT_THIS_MODEL})
+"""Bad, and no news: the device says that it has no value; told with the whole message; told as an event."""
 
 Key = tuple[DeviceId, Capability, str]
 
@@ -33,18 +40,21 @@ class _Known:
 
 
 class Reporter:
-    """Remembers one reading a point. `counts` is the supervisor's."""
+    """Remembers one reading a point. `counts` and `complaints` are the supervisor's."""
 
-    def __init__(self, sink: ReadingSink, counts: Counter[str]) -> None:
-        self._sink, self._counts = sink, counts
+    def __init__(self, sink: ReadingSink, counts: Counter[str], complaints: Complaints) -> None:
+        self._sink, self._counts, self._complaints = sink, counts, complaints
         self._known: dict[Key, _Known] = {}
 
     def expect(self, device: DeviceId, point: Point, *, stale_ms: int, now_ms: int) -> None:
         """Expect a point to be heard at least every `stale_ms` milliseconds from now on."""
         self._known[(device, point.capability, point.attribute)] = _Known(point, stale_ms, now_ms)
 
-    def take(self, reading: Reading, *, now_ms: int, age_ms: int = 0) -> None:
-        """Take a reading as it was heard, `age_ms` after the device said it. One that nobody expects is dropped."""
+    def take(self, reading: Reading, *, now_ms: int, age_ms: int = 0, place: str = "") -> None:
+        """Take a reading as it was heard, `age_ms` after the device said it. One that nobody expects is dropped.
+
+        `place` is the topic it came on; where there is none, a log line names device and register.
+        """
         known = self._known.get((reading.device, reading.capability, reading.attribute))
         if known is None:
             self._counts["unexpected_readings"] += 1
@@ -52,6 +62,8 @@ class Reporter:
         if reading.quality is Quality.BAD:
             word = (reading.reason or "").partition(":")[0]
             self._counts[f"bad_{word or 'reading'}"] += 1
+            if word not in UNTOLD:
+                self._complaints.bad(place or reading.device, _where(known.point), reading)
         known.heard_ms = max(known.heard_ms, now_ms - age_ms)
         if reading.value is not None:
             known.last = reading
@@ -94,6 +106,12 @@ class Reporter:
         known.told, known.told_ms = reading, now_ms
         self._counts["readings"] += 1
         self._sink.reading(reading)
+
+
+def _where(point: Point) -> str:
+    if point.register is not None:
+        return f"{point.table} register {point.register}"
+    return point.path or point.node or ""
 
 
 def _worth(known: _Known, reading: Reading, now_ms: int) -> bool:

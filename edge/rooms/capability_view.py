@@ -29,6 +29,7 @@ class Reported:
     quality: Quality
     at_ms: int
     heard_ms: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Shown:
     quality: Quality
     at_ms: int
     age_ms: int
+    reason: str | None = None
+    """Why the value is not good, as whoever heard it says; for the local API, not part of the live state."""
 
     def to_body(self) -> dict[str, Any]:
         """Return the plain form of the live state and of the local API."""
@@ -90,10 +93,11 @@ class CapabilityView:
         if before is None and len(values) >= ATTRIBUTES_MOST:
             return False
         if reading.quality is Quality.STALE and before is not None:
-            values[key] = replace(before, quality=Quality.STALE)  # no new value, and no younger for being told
+            # No new value, and no younger for being told.
+            values[key] = replace(before, quality=Quality.STALE, reason=_plain(reading.reason))
             return before.quality is not Quality.STALE
         unit = None if reading.unit is None else str(reading.unit.value)
-        values[key] = Reported(reading.value, unit, reading.quality, wall_ms, now_ms)
+        values[key] = Reported(reading.value, unit, reading.quality, wall_ms, now_ms, _plain(reading.reason))
         if reading.quality is not Quality.BAD:
             self._silent.discard(reading.device)
         return before is None or (before.value, before.quality) != (reading.value, reading.quality)
@@ -125,7 +129,10 @@ class CapabilityView:
                 age_ms = now_ms - each.heard_ms
                 stale = device in self._silent or age_ms > self._fresh_ms.get((device, capability, attribute), FRESH_MS)
                 quality = Quality.STALE if stale and each.quality is not Quality.BAD else each.quality
-                found.append(
-                    Shown(room, device, capability, attribute, each.value, each.unit, quality, each.at_ms, age_ms)
-                )
+                told = (each.value, each.unit, quality, each.at_ms, age_ms, each.reason)
+                found.append(Shown(room, device, capability, attribute, *told))
         return sorted(found, key=lambda each: (each.room, each.device, each.capability.value, each.attribute))
+
+
+def _plain(reason: str | None) -> str | None:
+    return None if reason is None else str(reason)  # may be an enumeration's member, which is not plain text

@@ -98,7 +98,7 @@ class ModbusSupervisor:
         self._bus, self._clock, self._dice, self._sink, self._dial = bus, clock, dice, sink, dial
         self._counts: Counter[str] = Counter()
         self._complaints = Complaints(bus.id, self._counts, clock)
-        self._reporter = Reporter(sink, self._counts)
+        self._reporter = Reporter(sink, self._counts, self._complaints)
         self._desk = WriteDesk(clock, self._perform)
         self._places = Places(settings.modbus_in_flight_max, settings.modbus_probes_max)
         self._units = {

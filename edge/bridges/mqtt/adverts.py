@@ -11,7 +11,7 @@ from typing import Final
 
 from edge.bridges.evidence import unknown_id
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member
-from edge.bridges.ports import DeviceEvent, ReadingSink
+from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.net import Message, Transport
@@ -118,7 +118,7 @@ class AdvertSupervisor(BrokerBus):
         if not known:
             return  # every telephone in the house advertises
         if len(self._strangers) >= UNKNOWN_MAX:
-            self._complaints.refused("unknown_devices_untold", self._base, f"{heard.mac} is one too many")
+            self._complaints.refused(UNKNOWN_UNTOLD, self._base, f"{heard.mac} is one too many")
             return
         self._strangers.add(heard.mac)
         facts = {

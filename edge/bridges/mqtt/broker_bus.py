@@ -69,7 +69,7 @@ class BrokerBus(ABC):
         self._name, self._transport, self._clock, self._dice, self._sink = bus, transport, clock, dice, sink
         self._counts: Counter[str] = Counter()
         self._complaints = Complaints(bus, self._counts, clock)
-        self._reporter = Reporter(sink, self._counts)
+        self._reporter = Reporter(sink, self._counts, self._complaints)
         self._desk: WriteDesk | None = None
         self._members = {each.device: each for each in members}
         self._connection: Connection | None = None

@@ -23,6 +23,7 @@ from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 from protocols.device_model.site_plan import Address, MqttDevicesBus
+from protocols.documents import shown
 from protocols.errors import LinkLostError, ReplyTimeoutError
 
 
@@ -103,11 +104,14 @@ class MqttDevicesSupervisor(BrokerBus):
             if not message.retain:
                 thing.heard_ms = now_ms
             readings = readings_of_message(thing.descriptor, thing.device, thing.name, message.topic, message.payload)
+            if any(each.reason == Reason.NOT_JSON for each in readings):
+                problem = f"{Reason.NOT_JSON}: {shown(message.payload)}"
+                self._complaints.refused("undecodable_messages", message.topic, problem)
             for each in readings:
                 told = each
                 if message.retain and each.quality is Quality.GOOD:
                     told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
-                self._reporter.take(told, now_ms=now_ms)
+                self._reporter.take(told, now_ms=now_ms, place=message.topic)
                 if not message.retain:
                     self._tell_waiting(thing, each)
             if not message.retain:

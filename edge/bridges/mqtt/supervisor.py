@@ -15,7 +15,7 @@ import msgspec
 
 from edge.bridges.complaints import Complaints
 from edge.bridges.evidence import EVIDENCE_BYTES_MAX, evidence, unknown_id
-from edge.bridges.ports import DeviceEvent, ReadingSink
+from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.reporter import Reporter
 from edge.bridges.write_desk import Job, WriteDesk
 from kit.clock import Clock
@@ -38,6 +38,7 @@ from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import BusId, DeviceId
 from protocols.device_model.reading import Quality, Reading
 from protocols.device_model.site_plan import Address, MqttBus
+from protocols.documents import shown
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.mqtt import zigbee2mqtt
 from protocols.mqtt.zigbee2mqtt import About, DeviceList
@@ -95,7 +96,7 @@ class Zigbee2MqttSupervisor:
         self._bus, self._transport, self._clock, self._dice, self._sink = bus, transport, clock, dice, sink
         self._counts: Counter[str] = Counter()
         self._complaints = Complaints(bus.id, self._counts, clock)
-        self._reporter = Reporter(sink, self._counts)
+        self._reporter = Reporter(sink, self._counts, self._complaints)
         self._desk = WriteDesk(clock, self._perform)
         self._radios: dict[str, _Radio] = {}
         for device, address, descriptor in devices:
@@ -235,6 +236,8 @@ class Zigbee2MqttSupervisor:
         if not message.retain:
             radio.heard_ms = now_ms
         document = json_object(message.payload)
+        if isinstance(document, Reason):
+            self._complaints.refused("undecodable_messages", message.topic, f"{document}: {shown(message.payload)}")
         at_ms = None if isinstance(document, Reason) else zigbee2mqtt.last_seen_ms(document)
         if at_ms is not None and at_ms > wall_ms + AHEAD_MS:
             self._complaints.refused(
@@ -249,7 +252,8 @@ class Zigbee2MqttSupervisor:
             told = each
             if message.retain and at_ms is None and each.quality is Quality.GOOD:
                 told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
-            self._reporter.take(told, now_ms=now_ms, age_ms=0 if at_ms is None else max(0, wall_ms - at_ms))
+            age_ms = 0 if at_ms is None else max(0, wall_ms - at_ms)
+            self._reporter.take(told, now_ms=now_ms, age_ms=age_ms, place=message.topic)
             if not message.retain:
                 self._tell_waiting(radio, each)
         if radio.online is None and not message.retain:
@@ -331,7 +335,7 @@ class Zigbee2MqttSupervisor:
         if before is not None and (ieee is None or before == ieee):
             return
         if before is None and len(self._unknown) >= UNKNOWN_MAX:
-            self._complaints.refused("unknown_devices_untold", self._bus.base_topic, f"{name!r:.80} is one too many")
+            self._complaints.refused(UNKNOWN_UNTOLD, self._bus.base_topic, f"{name!r:.80} is one too many")
             return
         self._unknown[nameless] = (ieee or "")[:EVIDENCE_BYTES_MAX]
         self._event(unknown_id(self._bus.id, name, ieee), DeviceEvent.UNKNOWN_DEVICE, facts)

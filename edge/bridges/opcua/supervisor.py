@@ -86,7 +86,7 @@ class OpcUaSupervisor:
         self._every_ms = round(min((each.point.every_s for each in self._nodes.values()), default=30.0) * 1000)
         self._counts: Counter[str] = Counter()
         self._complaints = Complaints(bus.id, self._counts, clock)
-        self._reporter = Reporter(sink, self._counts)
+        self._reporter = Reporter(sink, self._counts, self._complaints)
         self._desk = WriteDesk(clock, self._perform)
         self._client: Client | None = None
         self._connected = asyncio.Event()

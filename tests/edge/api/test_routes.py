@@ -1,7 +1,7 @@
 """The local API over HTTP: what it tells, what it refuses, and in which words."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -14,6 +14,7 @@ from kit.dice import SeededDice
 from kit.health import Health
 from kit.http import PROBLEM_TYPE, serving
 from kit.metrics import Metrics
+from protocols.device_model.reading import Quality
 from tests.edge.world import HEATING, PHONE, T0, Building, a_document, a_stay, contact
 
 TOKEN = "a" * 64
@@ -93,6 +94,15 @@ async def test_a_room_is_told_with_its_mode_its_stay_and_the_age_of_what_it_repo
     [reported] = (await site.http.get("/api/v1/rooms/101")).json()["reported"]
     assert (reported["value"], reported["quality"], reported["age_ms"]) == (True, "stale", 3_600_000)
     assert [each["id"] for each in (await site.http.get("/api/v1/rooms")).json()["rooms"]] == ["101", "102"]
+
+
+async def test_a_bad_value_is_told_with_its_reason(site: Site) -> None:
+    good = contact("101", closed=True)
+    for reading in (good, replace(good, value=None, quality=Quality.BAD, reason="wrong_type: 'MAYBE'")):
+        site.building.house.noted(reading)
+        [reported] = (await site.http.get("/api/v1/rooms/101")).json()["reported"]
+        assert (reported["value"], reported["quality"]) == (reading.value, reading.quality)
+        assert reported["reason"] == reading.reason
 
 
 @pytest.mark.requirement("CHK-10")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.app.devices import UNKNOWN_MOST, WAITING_MAX, BusWriter, Devices
+from edge.app.devices import UNKNOWN_MOST, WAITING_MAX, BusWriter, Devices, unknown_unlisted
 from edge.bridges.ports import DeviceEvent
 from kit.clock import ManualClock
 from protocols.device_model.capability import Capability, Unit
@@ -111,6 +111,7 @@ async def test_a_flood_of_unknown_names_fills_only_its_own_list(site: Site) -> N
         site.devices.device_event(DeviceId(f"stranger-{number}"), DeviceEvent.UNKNOWN_DEVICE, {"address": number})
     told = site.devices.told()
     assert len([each for each in told if not each["planned"]]) == UNKNOWN_MOST
+    assert unknown_unlisted(site.devices, []) == 50
     assert len([each for each in told if each["planned"]]) == len(site.building.plan.devices)
 
 

@@ -6,9 +6,11 @@ from typing import Final
 
 import msgspec
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.bridges.complaints import Complaints
 from edge.bridges.modbus.places import Class, Places
 from edge.bridges.modbus.unit import Unit
 from edge.bridges.ports import Detail, DeviceEvent
@@ -22,7 +24,7 @@ from protocols.descriptors.descriptor import Point
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.capability import Unit as Measure
 from protocols.device_model.command import Command, Outcome, Phase
-from protocols.device_model.identity import DescriptorId, DeviceId
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId
 from protocols.device_model.reading import Quality, Reading
 
 DEVICE: Final = DeviceId("t-1")
@@ -135,7 +137,7 @@ async def test_a_place_is_never_lost_even_if_who_waits_goes_away(kinds: list[Cla
 
 def reporter() -> tuple[Reporter, Sink, Counter[str]]:
     sink, counts = Sink(), Counter[str]()
-    made = Reporter(sink, counts)
+    made = Reporter(sink, counts, Complaints(BusId("b"), counts, ManualClock()))
     assert ROOM is not None
     made.expect(DEVICE, ROOM, stale_ms=10_000, now_ms=0)
     return made, sink, counts
@@ -156,6 +158,18 @@ def test_a_change_of_quality_is_told_at_once_and_counted_by_reason() -> None:
     made.take(said(20.0), now_ms=3)
     assert [each.quality for each in sink.readings] == [Quality.GOOD, Quality.BAD, Quality.GOOD]
     assert counts["bad_out_of_range"] == 2
+
+
+def test_a_bad_value_of_a_register_is_logged_with_its_place() -> None:
+    made, _, _ = reporter()
+    assert ROOM is not None
+    with structlog.testing.capture_logs() as lines:
+        for at in range(3):
+            made.take(said(None, Quality.BAD, "out_of_range: -32768"), now_ms=at)
+            made.take(said(None, Quality.BAD, "no_value"), now_ms=at)  # a sensor that is not fitted is no news
+    [line] = lines
+    assert (line["event"], line["bus"], line["place"]) == ("bus_input_refused", "b", DEVICE)
+    assert (line["key"], line["problem"]) == (f"{ROOM.table} register {ROOM.register}", "out_of_range: -32768")
 
 
 @pytest.mark.guarantee("G17")

@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.app.devices import Devices
+from edge.app.devices import Devices, unknown_unlisted
+from edge.bridges.complaints import AGAIN_MS, LINES_MAX, PLACES_MAX, Complaints
 from edge.bridges.evidence import EVIDENCE_BYTES_MAX
 from edge.bridges.mqtt.supervisor import UNKNOWN_MAX, Zigbee2MqttSupervisor
 from edge.bridges.ports import DeviceEvent
@@ -302,6 +305,44 @@ async def test_junk_from_the_bridge_is_counted_and_changes_nothing(topic: str, p
 
 
 @pytest.mark.guarantee("G19")
+async def test_every_bad_value_is_named_in_the_log_once_an_hour_and_a_message_counts_once() -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with bus() as it:
+            for _ in range(3):
+                await it.say("light-101", {"brightness": -5, "state": "MAYBE"})
+                await it.say("contact-101", {"battery": 300})
+                await it.say("light-101", "not JSON" + "x" * 10_000)
+            counts = it.supervisor.counts
+            assert counts["undecodable_messages"] == 3
+            assert counts["bad_not_json"] == 3 * len(CATALOGUE[LIGHT].points)  # points, as every bad_<reason>
+            assert counts["complaints_unlogged"] == 0
+    told = [each for each in lines if each["event"] == "bus_input_refused"]
+    assert {each["bus"] for each in told} == {ZIGBEE}
+    found = {(each["place"], each.get("key"), each["problem"][:60]) for each in told}
+    lamp = f"{BASE}/light-101"
+    assert (lamp, "state", "unknown_code: 'MAYBE'") in found
+    assert (lamp, "brightness", "out_of_range: -5") in found
+    assert (f"{BASE}/contact-101", "battery", "out_of_range: 300") in found
+    assert any(place == lamp and problem.startswith("not_json: b'not JSON") for place, _, problem in found)
+    assert len(told) == 4
+    assert all(len(str(each["problem"])) <= EVIDENCE_BYTES_MAX for each in told)
+
+
+def test_a_bus_full_of_nonsense_fills_no_log() -> None:
+    clock, counts = ManualClock(wall_ms=T0), Counter[str]()
+    complaints = Complaints(ZIGBEE, counts, clock)
+    with structlog.testing.capture_logs() as lines:
+        for number in range(3 * PLACES_MAX):
+            complaints.refused("malformed_messages", f"topic-{number}", "nonsense")
+    assert len(lines) == LINES_MAX
+    assert counts == {"malformed_messages": 3 * PLACES_MAX, "complaints_unlogged": 3 * PLACES_MAX - LINES_MAX}
+    clock.advance(AGAIN_MS)
+    with structlog.testing.capture_logs() as lines:
+        complaints.refused("malformed_messages", "topic-0", "nonsense")
+    assert len(lines) == 1
+
+
+@pytest.mark.guarantee("G19")
 async def test_a_flood_of_names_fills_a_bounded_list_and_is_counted() -> None:
     clock = ManualClock(wall_ms=T0)
     building = Building(clock)
@@ -317,6 +358,7 @@ async def test_a_flood_of_names_fills_a_bounded_list_and_is_counted() -> None:
             devices.device_event(device, event, detail)
         listed = [each for each in devices.told() if not each["planned"]]
         assert len(listed) == UNKNOWN_MAX
+        assert unknown_unlisted(devices, [it.supervisor]) == 500
         assert all(len(json.dumps(each["detail"])) < 4 * EVIDENCE_BYTES_MAX for each in listed)
         await it.neighbour_is_heard()
     await building.store.close()
