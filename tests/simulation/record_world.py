@@ -20,20 +20,23 @@ from kit.dice import SeededDice
 from kit.simulation.clock import SimClock
 from kit.simulation.loop import SimLoop
 from kit.simulation.net import Faults, SimNet
+from protocols import cbor
 from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
-from protocols.link.batch import parse_batch
+from protocols.link.batch import Packed, pack_batch, parse_batch
 from protocols.link.cloud_stream import ChainVerdict, CloudStream
 from protocols.link.documents import CommandEnvelope
 from protocols.link.edge_link import LinkTimes
 from protocols.link.lanes import LANES, Lane
 from protocols.link.messages import Ack, AckMark, AckStatus, decode_hello, decode_live, encode_ack
-from protocols.link.topics import Up, ack_topic, parse_up, up_filter
+from protocols.link.topics import Up, ack_topic, parse_up, up_filter, up_topic
+from protocols.vectors.link_vectors import encoded
 from tests.edge.log.inline_log import InlineLog
 
 EDGE, PROPERTY = EdgeId("e-aurora0000000001"), PropertyId("aurora")
 TIMES = LinkTimes(live_most_ms=600_000, probe_every_ms=300_000)
 Key = tuple[bytes, Lane]
+RECORD = encoded(0)
 
 
 @dataclass
@@ -45,6 +48,7 @@ class CloudStore:
     rows: list[tuple[Key, int, int]] = field(default_factory=list)  # stream, position, the id in the body
     holes: list[tuple[Key, int, int]] = field(default_factory=list)
     broken_chains: int = 0
+    refused: int = 0
     live_at_ms: int | None = None
     a_delay_ms: list[int] = field(default_factory=list)
 
@@ -52,7 +56,11 @@ class CloudStore:
         head = parse_batch(payload)
         key = (head.incarnation, head.lane)
         stream = self.streams.setdefault(key, CloudStream(head.incarnation, head.lane))
-        offered = stream.offer(head.open()) if stream.judge(head) is AckStatus.STORED else stream.answer(head)
+        try:
+            offered = stream.offer(head.open()) if stream.judge(head) is AckStatus.STORED else stream.answer(head)
+        except PeerProtocolError:
+            offered = stream.step_over(head)
+            self.refused += 1
         self.rows += [(key, record.seq, record.body["id"]) for record in offered.records]
         self.holes += [(key, hole.first, hole.last) for hole in offered.holes]
         self.broken_chains += offered.verdict is ChainVerdict.BROKEN
@@ -100,6 +108,7 @@ class World:
         self.kept: dict[int, tuple[Lane, bytes, int]] = {}  # id -> where it was appended
         self.uncertain: set[int] = set()  # ids that went down with a disk: may or may not have arrived
         self.restores = 0
+        self.forged = 0
         self._ids = 0
         self._keep = keep_acked_records
         self._edge_dice = SeededDice(f"{loop.seed}/edge")
@@ -182,11 +191,29 @@ class World:
                         if topic.what is Up.HELLO:
                             ack = self.cloud.welcome(message.payload)
                         else:
-                            ack = self.cloud.commit(message.payload, self.clock.now_ms())
+                            try:
+                                ack = self.cloud.commit(message.payload, self.clock.now_ms())
+                            except PeerProtocolError:
+                                continue  # what is no batch is not answered
                         await asyncio.sleep(dice.uniform(0, 0.02))  # killed here: committed, not acknowledged
                         await connection.publish(ack_topic(topic.edge), encode_ack(ack))
             except (LinkLostError, ReplyTimeoutError, PeerProtocolError):
                 await asyncio.sleep(dice.uniform(0, 2))
+
+    async def forge(self, lane: Lane, n: int, *, ahead: int = 1) -> None:
+        """Somebody with the building's certificate sends three records under a head of `n` positions."""
+        if self.log is None:
+            return
+        incarnation, last = self.log.incarnations()[lane], self.log.heads()[lane]
+        records = [RECORD] * 3
+        packed = Packed(last + ahead, last + ahead + 2, range(last + ahead, last + ahead + 3), records)
+        payload, _ = pack_batch(EDGE, incarnation, lane, packed)
+        head = cbor.decode(payload, len(payload))
+        assert isinstance(head, dict)
+        with contextlib.suppress(LinkLostError, ReplyTimeoutError):
+            async with self.net.transport("cloud-1").connect() as connection:
+                await connection.publish(up_topic(EDGE, lane), cbor.encode({**head, "n": n}))
+                self.forged += 1
 
     async def _end(self, name: str) -> None:
         task = self._tasks.pop(name, None)

@@ -135,6 +135,31 @@ def test_an_old_backup_put_back_reuses_no_position_and_loses_nothing_written_sin
     simulate(seed, run, faults=BAD_LINE, days=3)
 
 
+@pytest.mark.guarantee("G1")
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize("seed", seeds(few=2, many=10))
+def test_forged_heads_end_no_incarnation_and_lose_nothing(seed: int) -> None:
+    async def run(world: World) -> None:
+        dice = world.loop.dice("forger")
+        house = world.loop.create_task(living(world), name="house")
+        await asyncio.sleep(HOUR_S)
+        assert world.log is not None
+        began = dict(world.log.incarnations())
+        for _ in range(60):
+            await asyncio.sleep(dice.uniform(1, 600))
+            n = dice.choice([2**60, 2**36, 2**36 + 1, 2**63 - 1, 501, 10_000, 0, -1, 2**40])
+            await world.forge(dice.choice(LANES_BY_WEIGHT), n, ahead=dice.choice([1, 1, 1, 0, 5, 2**40]))
+        house.cancel()
+        await settle(world)
+        assert world.problems() == []
+        assert world.forged == 60
+        assert world.cloud.refused > 0
+        assert world.log.incarnations() == began
+        assert {key for key, _, _ in world.cloud.rows} == {(each, lane) for lane, each in began.items()}
+
+    simulate(seed, run, faults=BAD_LINE, days=1)
+
+
 @pytest.mark.guarantee("G12")
 @pytest.mark.parametrize("seed", seeds(few=2, many=5))
 def test_a_day_of_backlog_delays_neither_live_state_nor_doors(seed: int) -> None:
