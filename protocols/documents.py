@@ -20,6 +20,7 @@ DEPTH_MAX: Final = 32
 INTEGER_LEAST: Final = -(2**63)
 INTEGER_MOST: Final = 2**63 - 1
 SHOWN_CHARACTERS_MAX: Final = 80
+_KEY_ENDS: Final = (b'":', b" :", b"\t:", b"\n:", b"\r:")
 _DIGITS_SHOWN_BITS: Final = 256
 
 _CONTAINERS: Final = Repr()
@@ -98,17 +99,57 @@ def check_keys_once(data: bytes, place: str) -> None:
     Raises:
         InvalidInputError: names the first key that stands twice.
     """
-
-    def pairs(found: list[tuple[str, Any]]) -> None:
-        names = [name for name, _ in found]
-        if len(names) != len(set(names)):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise InvalidInputError(place, f"the key {shown(twice)} stands twice in one object")
-
     try:
-        json.loads(data, object_pairs_hook=pairs)
+        twice = key_twice(data)
     except (ValueError, RecursionError) as error:  # beyond what msgspec takes there is little: integers without end
         raise InvalidInputError(place, f"is no JSON that can be read: {error!s:.200}") from error
+    if twice is not None:
+        raise InvalidInputError(place, f"the key {shown(twice)} stands twice in one object")
+
+
+def members_most(data: bytes) -> int:
+    """Return how many members the objects of the JSON document in `data` have at most: keys that stand twice included.
+
+    Cheap. It is the number itself unless a text holds what looks like the end of a key.
+    """
+    return sum(map(data.count, _KEY_ENDS))
+
+
+def key_twice(data: bytes, decoded: object = None) -> str | None:
+    """Return a key that stands twice in one object of the JSON document in `data`; None: there is none.
+
+    Args:
+        data: The document.
+        decoded: What a decoder that keeps the last of two made of it, if it is at hand: most documents that have as
+            many keys as members are then not parsed again.
+
+    Raises:
+        ValueError: no JSON.
+        RecursionError: nested beyond reading.
+    """
+    if members_most(data) == _keys(decoded):
+        return None
+    found: list[str] = []
+
+    def pairs(members: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in members]
+        if len(names) != len(set(names)):
+            found.append(next(name for name in names if names.count(name) > 1))
+
+    json.loads(data, object_pairs_hook=pairs)
+    return found[0] if found else None
+
+
+def _keys(decoded: object) -> int:
+    many, stack = 0, [decoded]
+    while stack:
+        value = stack.pop()
+        if type(value) is dict:
+            many += len(value)
+            stack.extend(value.values())
+        elif type(value) is list:
+            stack.extend(value)
+    return many
 
 
 def value_at(document: object, error: str) -> tuple[object] | None:

@@ -18,7 +18,7 @@ from protocols.descriptors.descriptor import NAME, RAW_RANGE, Descriptor, Point,
 from protocols.device_model.capability import Kind, Value, is_finite
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
-from protocols.documents import shown
+from protocols.documents import key_twice, shown
 from protocols.errors import LocalProtocolError
 
 PAYLOAD_BYTES_MAX: Final = 64 * 1024
@@ -293,14 +293,19 @@ def _readings_of_object(
 
 
 def json_object(payload: bytes) -> dict[str, Any] | Reason:
-    """Return the JSON object in a payload, or why there is none."""
+    """Return the JSON object in a payload, or why there is none; with a key twice it is none."""
     if len(payload) > PAYLOAD_BYTES_MAX:
         return Reason.TOO_LONG
     try:
         document = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Reason.NOT_JSON
-    return document if isinstance(document, dict) else Reason.NOT_JSON
+    if not isinstance(document, dict):
+        return Reason.NOT_JSON
+    try:  # a key twice has no one meaning (RFC 8259, 4)
+        return document if key_twice(payload, document) is None else Reason.NOT_JSON
+    except (ValueError, RecursionError):  # msgspec took it: beyond what is worth reading twice
+        return Reason.NOT_JSON
 
 
 def reading(point: Point, device: DeviceId, judged: Judged, device_at_ms: int | None = None) -> Reading:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from protocols.documents import explained_json
+from protocols.documents import explained_json, key_twice, shown
 from protocols.errors import PeerProtocolError
 
 BRIDGE_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
@@ -229,6 +229,10 @@ def logged_failure(payload: bytes) -> str | None:
 
 def _decode(payload: bytes) -> object:
     try:
-        return msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        document = msgspec.json.decode(payload)
+        twice = key_twice(payload, document)
+    except (ValueError, RecursionError) as error:  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
         raise PeerProtocolError(f"no JSON: {error}") from error
+    if twice is not None:
+        raise PeerProtocolError(f"the key {shown(twice)} stands twice in one object")
+    return document

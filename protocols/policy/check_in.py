@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from protocols.documents import explained_json
+from protocols.documents import check_keys_once, explained_json
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 from protocols.policy.envelope import body_bytes
 
@@ -79,6 +79,7 @@ def parse(body: str) -> CheckInPolicy:
         raise InvalidInputError("check-in policy", explained_json(error, data)) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidInputError("check-in policy", f"is no JSON that can be read: {error}") from error
+    check_keys_once(data, "check-in policy")
     if len(set(policy.steps)) != len(policy.steps):
         raise InvalidInputError("check-in policy: steps", "a step is there twice")
     if policy.steps[-2:] != LAST:

@@ -1,10 +1,12 @@
 """What people write is read within bounds, and every error shows the value and stays short."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.documents import SHOWN_CHARACTERS_MAX, check_keys_once, explained, parse_toml, shown, value_at
+from protocols.documents import SHOWN_CHARACTERS_MAX, check_keys_once, explained, key_twice, parse_toml, shown, value_at
 from protocols.errors import InvalidInputError
 
 ANYTHING = st.recursive(
@@ -85,3 +87,14 @@ def test_a_key_that_stands_twice_is_refused_by_name(text: bytes) -> None:
     check_keys_once(text.replace(b"v", b"w", 1).replace(b"\\u0076", b"v"), "f.json")
     with pytest.raises(InvalidInputError, match=r"f\.json: the key 'v' stands twice"):
         check_keys_once(text, "f.json")
+
+
+@pytest.mark.parametrize("text", ['{"a" :1,"b":1,"b":2}', '{"a"\n:{"b":1,"b"\t:2}}', '[{"a":"\\":"},{"b":1,"b":2}]'])
+def test_no_spelling_hides_a_key_that_stands_twice(text: str) -> None:
+    assert key_twice(text.encode(), json.loads(text)) == "b"
+
+
+@given(document=st.recursive(st.none() | st.text(), lambda each: st.lists(each) | st.dictionaries(st.text(), each)))
+def test_a_document_whose_keys_stand_once_is_never_refused(document: object) -> None:
+    for indent in (None, 1):
+        assert key_twice(json.dumps(document, indent=indent).encode(), document) is None

@@ -24,6 +24,7 @@ from protocols.descriptors.codec import Reason
 from protocols.device_model.capability import Kind, Unit, Value, problem_with
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.device_model.reading import REASON_CHARACTERS_MAX, Quality, Reading
+from protocols.documents import members_most
 from protocols.link.record import ClockQuality
 
 KEYS_MAX: Final = 64
@@ -271,7 +272,7 @@ class JsonReadings:
             return {source.scalar or "value": document}
         if not document:
             raise _RefusedError(Refusal.NO_VALUES, "{}")
-        if payload.count(b'":') != len(document):  # nested, spaced, or a key that stands twice
+        if members_most(payload) != len(document):  # nested, or a key that stands twice
             _refuse_duplicates(payload)
         if len(document) > KEYS_MAX:
             raise _RefusedError(Refusal.TOO_MANY_KEYS, f"{len(document)} keys, at most {KEYS_MAX} are read")

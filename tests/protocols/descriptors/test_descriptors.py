@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from firmware_bridges.catalogue import PACKAGE, descriptor_files, load_all
 from protocols.descriptors import codec, descriptor
+from protocols.descriptors.codec import Reason, json_object
 from protocols.descriptors.descriptor import Point, Table, WriteRule
 from protocols.device_model.capability import problem_with
 from protocols.device_model.identity import DescriptorId, DeviceId
@@ -338,3 +339,15 @@ def test_a_descriptor_that_is_accepted_never_fails_later(
                 assert payload
                 raw = codec.raw_of_value(point, allowed.value)
         assert codec.same(point, allowed.value, codec.judge(point, raw).value)
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(
+    "payload", [b'{"contact":true,"contact":false}', b'{"a":{"x":1,"x":2}}', b'{"a" :1,"b":1,"b":2}']
+)
+def test_a_payload_with_a_key_twice_tells_nothing(payload: bytes) -> None:
+    assert json_object(payload) is Reason.NOT_JSON
+
+
+def test_a_payload_with_a_key_in_two_objects_is_one() -> None:
+    assert json_object(b'{"a": {"x": ":"}, "b": {"x": "\\":"}}') == {"a": {"x": ":"}, "b": {"x": '":'}}

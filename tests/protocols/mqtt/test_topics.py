@@ -35,6 +35,11 @@ def test_a_state_is_online_offline_or_refused(vector: dict[str, Any]) -> None:
         assert zigbee2mqtt.parse_state(vector["payload"].encode()) is vector["online"]
 
 
+def test_a_state_told_twice_in_one_payload_is_refused() -> None:
+    with pytest.raises(PeerProtocolError, match="the key 'state' stands twice"):
+        zigbee2mqtt.parse_state(b'{"state":"online","state":"offline"}')
+
+
 @pytest.mark.parametrize("vector", Z2M["last_seen"], ids=lambda vector: str(vector["document"]))
 def test_last_seen_is_a_time_or_nothing(vector: dict[str, Any]) -> None:
     assert zigbee2mqtt.last_seen_ms(vector["document"]) == vector["ms"]

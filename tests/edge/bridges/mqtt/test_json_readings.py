@@ -117,6 +117,7 @@ def test_nested_objects_and_bare_values_are_read_too() -> None:
         (b"9" * 10_000, Refusal.NOT_JSON),
         (b'{"temperature":1,"temperature":2}', Refusal.DUPLICATE_KEY),
         (b'{"a":{"b":1,"b":2}}', Refusal.DUPLICATE_KEY),
+        (b'{"a" :1,"b":1,"b":2}', Refusal.DUPLICATE_KEY),
         (b'{"a":{"b":1},"a.b":2}', Refusal.DUPLICATE_KEY),
         (b'{"a":{"b":{"c":{"d":1}}}}', Refusal.TOO_DEEP),
         (b"{}", Refusal.NO_VALUES),
