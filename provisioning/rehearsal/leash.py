@@ -13,7 +13,7 @@ from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _SHIM: Final = (
-    "import ctypes,os,sys;"
+    "import ctypes,os,sys,warnings;"  # os imports warnings when it looks for the program, as a user who may not read it
     "user=int(sys.argv[2]);"
     "user<0 or (os.setgroups([]),os.setgid(user),os.setuid(user));"  # before: a change of user undoes the setting
     f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG},{int(signal.SIGKILL)});"

@@ -98,6 +98,12 @@ def test_a_leashed_program_whose_parent_is_gone_does_not_begin(tmp_path: Path) -
     assert subprocess.run(leashed(["echo", "a b"]), capture_output=True, text=True, check=True).stdout == "a b\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may become somebody else")
+def test_a_leashed_program_runs_as_the_user_it_is_given() -> None:
+    outcome = subprocess.run(leashed(["id", "-u"], user=65534), capture_output=True, text=True, cwd="/", check=False)
+    assert (outcome.stdout, outcome.stderr) == ("65534\n", "")
+
+
 def test_a_closed_terminal_ends_everything_and_says_so_only_once(tmp_path: Path) -> None:
     outcome = subprocess.run(
         [sys.executable, "-c", POLITE, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
