@@ -121,3 +121,9 @@ def test_no_body_raises_anything_else(body: str) -> None:
 
 def test_what_is_encoded_is_read_again() -> None:
     assert check_in.encode(check_in.parse(policy_vectors.BODY)) == policy_vectors.BODY
+
+
+def test_a_check_in_policy_with_a_key_twice_is_refused() -> None:
+    body = policy_vectors.BODY.replace('"steps":', '"steps":["room","grant"],"steps":', 1)
+    with pytest.raises(InvalidInputError, match="check-in policy: the key 'steps' stands twice"):
+        check_in.parse(body)
