@@ -149,7 +149,7 @@ async def test_a_number_that_is_none_gives_one_bad_reading_with_its_value_and_pl
         (b"", "not_json"),
         (b'{"state":"\\u0000"}', "unknown_code"),
         (b'{"state":' + b"[" * 60 + b"]" * 60 + b"}", "unknown_code"),
-        (b'{"state":1,"state":"OFF","state":"BLINK"}', "unknown_code: 'BLINK'"),
+        (b'{"state":1,"state":"OFF","state":"BLINK"}', "not_json"),
     ],
     ids=range(12),
 )
