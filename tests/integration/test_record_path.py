@@ -133,6 +133,18 @@ def entry(n: int) -> Entry:
     return Entry("access", {"door": "door-101", "event": "opened", "n": n})
 
 
+async def shown(world: World) -> service.LatestValue:
+    """Return the one latest value once it is there: the live state has a way of its own, beside the batches."""
+    async with asyncio.timeout(20):
+        while True:
+            async with world.database.transaction() as connection:
+                values = await service.latest(connection, tenant="northlight", property_id=PROPERTY)
+            if values:
+                [value] = values
+                return value
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.guarantee("G1")
 @pytest.mark.guarantee("G2")
 async def test_everything_arrives_once_and_in_order(world: World) -> None:
@@ -148,7 +160,7 @@ async def test_everything_arrives_once_and_in_order(world: World) -> None:
         page = await service.records_page(
             connection, tenant="northlight", property_id=PROPERTY, lane=Lane.A, most=1_000
         )
-        [value] = await service.latest(connection, tenant="northlight", property_id=PROPERTY)
+    value = await shown(world)
     assert [row.body["n"] for row in page] == list(range(1_000))
     assert (value.value, value.source) == (21.5, "live")
 
