@@ -26,7 +26,8 @@ from firmware_bridges.field_emulator.misbehaviour import GOOD
 from kit.clock import SystemClock
 from kit.dice import SeededDice
 from kit.net import Transport
-from protocols.descriptors.descriptor import Descriptor, ModbusWire, Point
+from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.descriptors.wires import ModbusWire
 from protocols.device_model import site_plan
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Phase
@@ -256,9 +257,9 @@ async def _interval_p95(*, silent: bool) -> float:
         def noted(request: object, *, at_ms: int) -> object:
             if getattr(request, "table", "") == "holding" and getattr(request, "start", 0) == 284:
                 times.append(time.perf_counter())
-            return answer(request, at_ms=at_ms)  # type: ignore[arg-type]
+            return answer(request, at_ms=at_ms)  # type: ignore[arg-type]  # wrapped to count
 
-        watched.answer = noted  # type: ignore[method-assign, assignment]
+        watched.answer = noted  # type: ignore[method-assign, assignment]  # wrapped to count
         await asyncio.sleep(3.0)  # the silent one is found out
         times.clear()
         await asyncio.sleep(RUN_S)

@@ -134,7 +134,7 @@ async def _unlocks(phone: GuestPhone, control: ControlClient, setting: Setting, 
             if opening.ending is not Ending.OPENED or opening.fast != fast:
                 continue  # on a lossy air a link may break: it is then no sample, and the count in the name shows it
             async with asyncio.timeout(WAIT_S):
-                while len(motors) == before:  # noqa: ASYNC110 - the fact may come after the answer
+                while len(motors) == before:
                     await asyncio.sleep(0.005)
             taps.append(float(opening.phases.total_ms))
     finally:
@@ -213,7 +213,7 @@ def _host_cost() -> list[Row]:
             step = it.receive_data(frame, core=core, sensed=sensed, now_ms=0)
             core, motor = step.core, motor or step.motor
         answers = [phone.receive_data(frame, now_ms=0) for frame in it.data_to_send()]
-        assert motor and answers[-1] is not None  # noqa: PT018
+        assert motor and answers[-1] is not None  # noqa: PT018 - one fact: it opened, and said so
 
     return [*_against_primitives(exchange), *_fast_cost(one, dice.bytes)]
 

@@ -99,7 +99,7 @@ async def _be_worker(pipe: Pipe, dsn: str, port: int, name: str) -> None:
                 await asyncio.sleep(0.2)
 
     running = asyncio.create_task(keep())
-    while not worker.shards:  # noqa: ASYNC110 - measured from outside
+    while not worker.shards:
         await asyncio.sleep(0.02)
     pipe.send("ready")
     process, rss = psutil.Process(), []
@@ -188,7 +188,7 @@ async def _be_edges(pipe: Pipe, port: int, count: int, seconds: float) -> None:
     for each in edges:
         running.append(asyncio.create_task(each.run()))
         await asyncio.sleep(RAMP_S / count)
-    while not all(each.connected for each in edges):  # noqa: ASYNC110
+    while not all(each.connected for each in edges):
         await asyncio.sleep(0.05)
     pipe.send("connected")
     for each in edges:
@@ -199,7 +199,7 @@ async def _be_edges(pipe: Pipe, port: int, count: int, seconds: float) -> None:
             edges[turn % count].append(Lane.C, BATCH_RECORDS)
             turn += 1
         await asyncio.sleep(0.01)
-    while not all(each.caught_up for each in edges) and time.perf_counter() - began < seconds + DRAIN_MOST_S:  # noqa: ASYNC110
+    while not all(each.caught_up for each in edges) and time.perf_counter() - began < seconds + DRAIN_MOST_S:
         await asyncio.sleep(0.02)
     took = time.perf_counter() - began
     left = sum(not each.caught_up for each in edges)
@@ -247,7 +247,7 @@ async def from_mqtt(folder: Path, dsn: str, make: Callable[[bytes], Payloads], r
                 carried = _cpu_s(broker.pid)
                 began = time.perf_counter()
                 told.send("go")
-                while (done := await _count(dsn) - before) < records:  # noqa: ASYNC110
+                while (done := await _count(dsn) - before) < records:
                     await asyncio.sleep(0.02)
                 rates.append(done / (time.perf_counter() - began))
                 if kind == "worker":

@@ -30,7 +30,8 @@ from protocols.descriptors.codec import (
     readings_of_payload,
     readings_of_registers,
 )
-from protocols.descriptors.descriptor import BleAdvertWire, Descriptor, Table, unreadable_register
+from protocols.descriptors.descriptor import Descriptor, Table, unreadable_register
+from protocols.descriptors.wires import BleAdvertWire
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.identity import DescriptorId, DeviceId, parse_descriptor_id
 from protocols.device_model.reading import Reading

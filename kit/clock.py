@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
-from protocols.link.record import ClockQuality as ClockQuality  # noqa: PLC0414  # the record's word is the clock's
+from protocols.link.record import ClockQuality as ClockQuality  # noqa: PLC0414 - the record's word is the clock's
 
 STEP_LIMIT_MS: Final = 5 * 60_000  # guarantee G10: a larger step of the wall clock is not believed at once
 STEP_SETTLE_MS: Final = 10 * 60_000  # how long after such a step the wall clock stays uncertain

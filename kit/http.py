@@ -173,7 +173,7 @@ def application(
     routes: Sequence[ControllerRouterHandler],
     *,
     openapi: OpenAPIConfig | None = None,
-    **settings: Any,  # noqa: ANN401  # handed through to Litestar, which judges them
+    **settings: Any,  # handed through to Litestar, which judges them
 ) -> Litestar:
     """Return a litestar app with our problems for errors, and logging left to `kit.logs`.
 
@@ -203,7 +203,7 @@ class _Draining:
         self._open: dict[asyncio.Task[Any], str] = {}
         self._draining = False
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  # ASGI is untyped here
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI is untyped here
         task = asyncio.current_task()
         if scope["type"] == "lifespan" or task is None:
             await self._app(scope, receive, send)
@@ -222,7 +222,7 @@ class _Draining:
     def _in_time(self, receive: Receive) -> Receive:
         until_s, whole = asyncio.get_running_loop().time() + self._body_wait_s, False
 
-        async def received() -> Any:  # noqa: ANN401  # ASGI is untyped here
+        async def received() -> Any:  # noqa: ANN401 - ASGI is untyped here
             nonlocal whole
             if whole:  # what may still come is the news that the client left
                 return await receive()
@@ -301,11 +301,11 @@ async def serve(
     finally:
         if not running.done():
             await draining.drain()
-            server.stop()  # type: ignore[no-untyped-call]
+            server.stop()  # type: ignore[no-untyped-call]  # the library is untyped there
             _, deaf = await asyncio.wait({running}, timeout=STOP_WAIT_S)
             if deaf:
                 for worker in server.wrks:
-                    worker.kill()  # type: ignore[no-untyped-call]
+                    worker.kill()  # type: ignore[no-untyped-call]  # the library is untyped there
                 running.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await running

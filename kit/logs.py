@@ -85,7 +85,7 @@ def configure(service: str, level: str = "info", json: bool = True, stream: Text
     logging.captureWarnings(capture=True)
 
 
-def logger(name: str) -> Any:  # noqa: ANN401  # structlog's own type for a lazily bound logger
+def logger(name: str) -> Any:  # noqa: ANN401 - structlog's own type for a lazily bound logger
     """Return a logger; `log.info("door_opened", door=door)`: an event name, then facts by key."""
     return structlog.stdlib.get_logger(name)
 

@@ -20,7 +20,7 @@ class _Table(Collector):
     def __init__(
         self,
         name: str,
-        help: str,  # noqa: A002
+        help: str,  # noqa: A002 - prometheus_client's word
         labels: tuple[str, ...],
         read: Callable[[], Iterable[tuple[Sequence[str], float]]],
     ) -> None:
@@ -52,18 +52,18 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.gauge("up", "1 while the process serves", labels=("service",)).labels(service).set(1)
 
-    def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:  # noqa: A002  # Prometheus' word
+    def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:  # noqa: A002 - Prometheus' word
         """Return the counter `innkeeper_<name>_total`; asking again gives the same one."""
         return self._made(Counter, name, help, labels)
 
-    def gauge(self, name: str, help: str, labels: Sequence[str] = ()) -> Gauge:  # noqa: A002
+    def gauge(self, name: str, help: str, labels: Sequence[str] = ()) -> Gauge:  # noqa: A002 - prometheus_client's word
         """Return the gauge `innkeeper_<name>`."""
         return self._made(Gauge, name, help, labels)
 
     def histogram(
         self,
         name: str,
-        help: str,  # noqa: A002
+        help: str,  # noqa: A002 - prometheus_client's word
         labels: Sequence[str] = (),
         buckets: Sequence[float] = SECONDS,
     ) -> Histogram:
@@ -78,7 +78,7 @@ class Metrics:
     def table(
         self,
         name: str,
-        help: str,  # noqa: A002
+        help: str,  # noqa: A002 - prometheus_client's word
         labels: Sequence[str],
         read: Callable[[], Iterable[tuple[Sequence[str], float]]],
     ) -> None:

@@ -225,7 +225,7 @@ def _abandon(client: aiomqtt.Client) -> None:
         task.cancel()
 
 
-def _refuse_socket(_client: object, _userdata: object, socket: Any) -> None:  # noqa: ANN401  # paho's union
+def _refuse_socket(_client: object, _userdata: object, socket: Any) -> None:  # noqa: ANN401 - paho's union
     socket.close()
 
 

@@ -127,7 +127,7 @@ def _read(path: Path) -> dict[str, Any]:
     return parse_toml(raw, str(path), FILE_BYTES_MAX)
 
 
-def _with_paths(node: Any, folder: Path, kind: object) -> Any:  # noqa: ANN401  # walks untyped TOML
+def _with_paths(node: Any, folder: Path, kind: object) -> Any:  # noqa: ANN401 - walks untyped TOML
     """Return `node` with the strings that are to be paths made absolute from `folder`."""
     for each in _alternatives(kind):
         if each is Path and isinstance(node, str) and node:
@@ -197,7 +197,7 @@ def _decode(kind: type, value: object) -> object:
     raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")
 
 
-def _faults(node: Any, kind: object, place: str) -> list[str]:  # noqa: ANN401  # walks untyped TOML
+def _faults(node: Any, kind: object, place: str) -> list[str]:  # noqa: ANN401 - walks untyped TOML
     """Return every independent fault as msgspec words its one: `Expected int, got str - at `$.uplink.port``.
 
     A table is judged key by key and, when no key is at fault, as a whole; so is a list.

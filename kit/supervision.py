@@ -48,7 +48,7 @@ class Supervisor:
             it has run for a while without one.
     """
 
-    def __init__(self, *, clock: Clock, dice: Dice, log: Any, health: Health | None = None) -> None:  # noqa: ANN401
+    def __init__(self, *, clock: Clock, dice: Dice, log: Any, health: Health | None = None) -> None:  # noqa: ANN401 - structlog's lazy logger
         self._clock, self._dice, self._log, self._health = clock, dice, log, health
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
@@ -129,7 +129,7 @@ class Supervisor:
                 if self._stopping or (task is not None and task.cancelling()):
                     raise
                 crash: BaseException = error  # something it awaited was cancelled: a crash like any other
-            except Exception as error:  # noqa: BLE001  # the one place: see the head of this module
+            except Exception as error:  # noqa: BLE001 - the one place: see the head of this module
                 crash = error
             else:
                 return

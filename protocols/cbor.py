@@ -88,12 +88,12 @@ def _problem(value: object, *, floats: bool, depth: int) -> str | None:
         if kind is str or kind is bytes or kind is bool or item is None:
             continue
         if kind is int:
-            if not _INTEGER_LEAST <= item <= _INTEGER_MOST:  # type: ignore[operator]
+            if not _INTEGER_LEAST <= item <= _INTEGER_MOST:  # type: ignore[operator]  # its `kind` was just asked
                 return f"integer {item} does not fit a head"
         elif kind is float:
             if not floats:
                 return f"float {item} where none is allowed"
-            if not math.isfinite(item):  # type: ignore[arg-type]
+            if not math.isfinite(item):  # type: ignore[arg-type]  # its `kind` was just asked
                 return f"float {item} is not a number"
         elif isinstance(item, list | tuple):
             if level >= depth:

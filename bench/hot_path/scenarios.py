@@ -98,7 +98,7 @@ def raw_limit(linger_ms: float) -> Start:
 
 async def forward(start: Start, folder: Path, *, devices: int, count: int, rate: float) -> Forwarded:
     """Send `count` messages of `devices` through a program, at `rate` a second or (0) as fast as it answers."""
-    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  # nothing else runs yet
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     async with Child("bench.hot_path.site") as site, Child("bench.hot_path.cloud") as cloud:
         site_port, cloud_port = await _ports(site, cloud)
         async with start(site_port, cloud_port, folder) as program:

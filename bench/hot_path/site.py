@@ -189,7 +189,7 @@ class Subscriber(asyncio.Protocol):
         if acknowledged:
             self._site.acknowledged(acknowledged)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's shape
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's shape
         self._socket = None
         if self._site.link is self:
             self._site.link = None

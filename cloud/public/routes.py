@@ -36,6 +36,7 @@ from cloud.public.views import (
 from cloud.stays.listing import current_stays, stay_by_id
 from cloud.stays.rooms import rooms_of
 from cloud.telemetry import service as telemetry
+from cloud.telemetry.completeness import completeness as completeness_of
 from kit.http import ProblemError
 from kit.http import problem as problem_answer
 from protocols.device_model.capability import Capability, attribute, problem_with
@@ -178,7 +179,7 @@ def api(services: Services) -> Router:
     async def completeness(request: Call, property_id: FromPath[str]) -> schema.Completeness:
         async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
-            streams = await telemetry.completeness(connection, tenant=found.tenant, property_id=found.id)
+            streams = await completeness_of(connection, tenant=found.tenant, property_id=found.id)
         return schema.Completeness(
             [
                 schema.StreamCompleteness(

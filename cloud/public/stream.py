@@ -28,7 +28,7 @@ def live(feeds: Feeds, database: Database, clock: WallClock, gate: Gate) -> Webs
     """Return the route; it sends only, and ends when the watcher hangs up, stops reading or is signed out."""
 
     @websocket("/api/v1/properties/{property_id:str}/live", opt={ACTION: "property.read"})
-    async def stream(socket: WebSocket, property_id: FromPath[str]) -> None:  # type: ignore[type-arg]
+    async def stream(socket: WebSocket, property_id: FromPath[str]) -> None:  # type: ignore[type-arg]  # its three parameters are the framework's own business
         async with database.transaction() as connection:
             found = await property_for(connection, socket.user, property_id)
         await socket.accept()
@@ -64,7 +64,7 @@ def live(feeds: Feeds, database: Database, clock: WallClock, gate: Gate) -> Webs
     return stream
 
 
-async def _until_hung_up(socket: WebSocket) -> None:  # type: ignore[type-arg]
+async def _until_hung_up(socket: WebSocket) -> None:  # type: ignore[type-arg]  # its three parameters are the framework's own business
     """Read and drop what a watcher sends until it is gone; nothing it says means anything."""
     with contextlib.suppress(WebSocketDisconnect):
         while True:

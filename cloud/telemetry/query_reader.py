@@ -326,7 +326,7 @@ def _said(error: StoreFailedError | psycopg.OperationalError) -> str:
     return str(error) if isinstance(error, StoreFailedError) else "the database ended the question; go on from `next`"
 
 
-def _line(**members: Any) -> bytes:  # noqa: ANN401 - JSON
+def _line(**members: Any) -> bytes:
     return _encode(members) + b"\n"
 
 

@@ -1,6 +1,6 @@
 """What others ask of the records: latest values, the state of a building's link, pages of the ledger.
 
-Proof of completeness: cloud/telemetry/completeness.py, whose names are here too.
+Proof of completeness: cloud/telemetry/completeness.py.
 """
 
 from dataclasses import dataclass
@@ -8,10 +8,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from cloud.kit.database import Connection, fetch_all, fetch_one
-from cloud.telemetry.completeness import Completeness as Completeness  # noqa: PLC0414 - told here too
-from cloud.telemetry.completeness import DeclaredHole as DeclaredHole  # noqa: PLC0414
-from cloud.telemetry.completeness import completeness as completeness  # noqa: PLC0414
-from cloud.telemetry.completeness import verify as verify  # noqa: PLC0414
 from protocols.link.lanes import Lane
 
 RECORDS_PAGE_MAX: Final = 1_000

@@ -14,13 +14,13 @@ class AbsentDoors:
 
     async def issue(
         self,
-        stay: StayId,  # noqa: ARG002  # the port's shape
-        room: RoomId,  # noqa: ARG002
-        phone_public_key: bytes,  # noqa: ARG002
+        stay: StayId,  # the port's shape
+        room: RoomId,
+        phone_public_key: bytes,
         *,
-        not_before_ms: int,  # noqa: ARG002
-        not_after_ms: int,  # noqa: ARG002
-        join: bool,  # noqa: ARG002
+        not_before_ms: int,
+        not_after_ms: int,
+        join: bool,
     ) -> Mapping[str, Any]:
         """Refuse."""
         raise InvalidInputError("[doors]", "is not configured: this edge issues no grants")
@@ -32,10 +32,10 @@ class AbsentDoors:
 class AbsentDevices:
     """For an edge without buses: no device takes a command."""
 
-    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:  # noqa: ARG002
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
         """No."""
         return False
 
-    async def write(self, command: Command) -> Outcome:  # noqa: ARG002
+    async def write(self, command: Command) -> Outcome:
         """Fail: nothing was sent."""
         return Outcome(Phase.FAILED, None, "no bus is configured")

@@ -54,7 +54,7 @@ def make_facades(
     return found
 
 
-def _home_assistant(  # noqa: PLR0917  # the parts of the house
+def _home_assistant(  # noqa: PLR0917 - the parts of the house
     wanted: HomeAssistantSettings,
     settings: EdgeSettings,
     descriptors: Mapping[DescriptorId, Descriptor],
@@ -84,7 +84,7 @@ def _home_assistant(  # noqa: PLR0917  # the parts of the house
     )
 
 
-def _sparkplug(  # noqa: PLR0917  # the parts of the house
+def _sparkplug(  # noqa: PLR0917 - the parts of the house
     wanted: SparkplugSettings,
     settings: EdgeSettings,
     descriptors: Mapping[DescriptorId, Descriptor],

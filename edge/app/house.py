@@ -101,7 +101,7 @@ class House:
         doors: Doors,
         writer: DeviceWriter,
         clock: Clock,
-        logger: Any,  # noqa: ANN401
+        logger: Any,  # noqa: ANN401 - structlog's lazy logger
         fresh_ms: Mapping[Key, int] | None = None,
     ) -> None:
         self.policy = policy

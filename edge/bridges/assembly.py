@@ -31,7 +31,7 @@ TransportFactory = Callable[[BrokerBuses], Transport]
 """The way to the site broker for a bus on it; each bus needs a client id of its own."""
 
 
-def build(  # noqa: PLR0917  # the shape that edge/app was promised
+def build(  # noqa: PLR0917 - the shape that edge/app was promised
     site_plan: SitePlan,
     descriptors: Mapping[DescriptorId, Descriptor],
     clock: Clock,

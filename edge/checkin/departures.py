@@ -28,7 +28,7 @@ class Departures:
         log: A structlog logger.
     """
 
-    def __init__(self, *, replica: Callable[[], Replica], doors: Doors, store: EndedStays, log: Any) -> None:  # noqa: ANN401
+    def __init__(self, *, replica: Callable[[], Replica], doors: Doors, store: EndedStays, log: Any) -> None:  # noqa: ANN401 - structlog's lazy logger
         self._replica, self._doors, self._store, self._log = replica, doors, store, log
         self._changed = asyncio.Event()
 

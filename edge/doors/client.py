@@ -30,7 +30,7 @@ class _Line:
         self._turn = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, method: str, args: Mapping[str, Any], *, wait_s: float = REPLY_WAIT_S) -> Any:  # noqa: ANN401
+    async def ask(self, method: str, args: Mapping[str, Any], *, wait_s: float = REPLY_WAIT_S) -> Any:  # noqa: ANN401 - JSON
         message = pack(Request(method, dict(args)))
         async with self._turn:
             reader, writer = await self._connected()

@@ -325,7 +325,7 @@ class DoorsServer:
         self._requests.labels(request.method, "done").inc()
         return Reply(result=result), True
 
-    async def _issue(self, args: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    async def _issue(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, IssueArgs)
         began_ms = self._clock.now_ms()
         try:
@@ -368,7 +368,7 @@ class DoorsServer:
             raise InvalidInputError("method", "there is no foreign lock system")
         return self._keys
 
-    async def _issue_keys(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _issue_keys(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, KeysArgs)
         keys = await self._foreign().issue(
             parse_name(asked.stay, "stay"),
@@ -382,18 +382,18 @@ class DoorsServer:
         )
         return {"keys": [document(each) for each in keys]}
 
-    async def _stay_keys(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _stay_keys(self, args: dict[str, Any]) -> object:
         stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
         return {"keys": [document(each) for each in self._foreign().of_stay(stay)]}
 
-    async def _open_door(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _open_door(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, OpenArgs)
         opened = await self._foreign().open_door(
             RoomId(parse_name(asked.room, "room")), actor=parse_name(asked.actor, "actor")
         )
         return {"opened": [{"door": each.door, "truth": each.truth.value} for each in opened]}
 
-    async def _key_events(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _key_events(self, args: dict[str, Any]) -> object:
         asked, keys = msgspec.convert(args, KeyEventsArgs), self._foreign()
         events = keys.events(asked.after, asked.most)
         if not events and asked.wait_ms:
@@ -409,13 +409,13 @@ class DoorsServer:
             "events": [{"seq": seq, "body": body, "device_at_ms": at_ms} for seq, body, at_ms in events],
         }
 
-    async def _ack_key_events(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _ack_key_events(self, args: dict[str, Any]) -> None:
         asked, keys = msgspec.convert(args, AckArgs), self._foreign()
         if asked.epoch != keys.epoch.hex():
             raise InvalidInputError("epoch", f"{asked.epoch[:40]!r} is not the life of the vendors' keys")
         keys.take_events(asked.up_to)
 
-    async def _end_stay(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _end_stay(self, args: dict[str, Any]) -> object:
         stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
         ended = self._desk.end_stay(stay)
         if self._keys is None:
@@ -423,7 +423,7 @@ class DoorsServer:
         rooms = await self._keys.end_stay(stay)
         return {"generation": ended.generation, "doors": list(ended.doors), "vendor_rooms": rooms}
 
-    async def _events(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _events(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, EventsArgs)
         events = self._store.events(asked.after, asked.most)
         if not events and asked.wait_ms:
@@ -440,7 +440,7 @@ class DoorsServer:
             "events": [{"seq": each.seq, "body": each.body, "device_at_ms": each.device_at_ms} for each in events],
         }
 
-    async def _locks(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _locks(self, args: dict[str, Any]) -> object:
         asked, states = msgspec.convert(args, LocksArgs), self._sync.states
         if asked.seen == states.version and asked.wait_ms:
             states.changed.clear()
@@ -451,13 +451,13 @@ class DoorsServer:
                 pass
         return {"version": states.version, "locks": states.snapshot()}
 
-    async def _ack(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _ack(self, args: dict[str, Any]) -> None:
         asked = msgspec.convert(args, AckArgs)
         if asked.epoch != self._store.epoch.hex():
             raise InvalidInputError("epoch", f"{asked.epoch[:40]!r} is not the life of this store")
         self._store.forget_events(asked.up_to)
 
-    async def _issue_staff(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _issue_staff(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, StaffArgs)
         bundle = self._staff.issue(
             parse_name(asked.person, "person"),
@@ -470,7 +470,7 @@ class DoorsServer:
         )
         return bundle.to_document()
 
-    async def _draft_emergency(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _draft_emergency(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, DraftArgs)
         draft = self._staff.draft_emergency(
             parse_name(asked.person, "person"),
@@ -488,7 +488,7 @@ class DoorsServer:
             "doors": list(draft.doors),
         }
 
-    async def _issue_emergency(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _issue_emergency(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, EmergencyArgs)
         bundle = self._staff.issue_emergency(
             _octets(asked.grant, "grant"),
@@ -498,14 +498,14 @@ class DoorsServer:
         self._sync.changed.set()
         return bundle.to_document()
 
-    async def _reset_clock(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _reset_clock(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, ResetClockArgs)
         done = reset_clock(store=self._store, book=self._book, clock=self._clock, by=asked.by, reason=asked.reason)
         self._log.error("doors_clock_reset", by=asked.by, reason=asked.reason, **asdict(done))
         self._sync.changed.set()
         return asdict(done)
 
-    async def _status(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _status(self, args: dict[str, Any]) -> object:
         msgspec.convert(args, NoArgs)
         ready, parts = self._health.ready()
         locks = {each.lock_id: each for each in self._store.locks()}
@@ -549,7 +549,7 @@ class DoorsServer:
             ],
         }
 
-    async def _render(self, args: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _render(self, args: dict[str, Any]) -> object:
         msgspec.convert(args, NoArgs)
         return self._metrics.render().decode()
 

@@ -77,7 +77,7 @@ INSERT INTO record SELECT life, seq, row_from_1(link, seq, record) FROM record_1
 DROP TABLE record_1;
 {_HEAD};
 PRAGMA user_version = {SCHEMA_VERSION};
-"""  # noqa: S608  # our own constants
+"""  # noqa: S608 - our own constants
 _REPLACED_ROWS: Final = 100
 
 
@@ -192,7 +192,7 @@ class LaneFile:
         except apsw.Error as error:
             raise self.translated(error) from error
 
-    def value(self, statement: str, values: Sequence[Any] = ()) -> Any:  # noqa: ANN401  # one SQL value
+    def value(self, statement: str, values: Sequence[Any] = ()) -> Any:  # noqa: ANN401 - one SQL value
         """Return the first column of the first row, None if there is none."""
         try:
             return self.db.execute(statement, values).get
@@ -295,12 +295,12 @@ class LaneFile:
         except apsw.Error:  # it cannot even be asked: then it is no matter of quota
             return False
 
-    def _row_from_1(self, *values: Any) -> bytes:  # noqa: ANN401  # as SQLite calls
+    def _row_from_1(self, *values: Any) -> bytes:  # as SQLite calls
         link, seq, record = values
         return (b"" if link is None else bytes(link)) + checked(record, seq)
 
 
-def _integers(values: Sequence[int]) -> Any:  # noqa: ANN401  # what apsw binds has no name in its types
+def _integers(values: Sequence[int]) -> Any:  # noqa: ANN401 - what apsw binds has no name in its types
     data = b"".join(each.to_bytes(8, "little", signed=True) for each in values)
     return apsw.carray(data, flags=apsw.SQLITE_CARRAY_INT64)
 

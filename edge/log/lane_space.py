@@ -230,7 +230,7 @@ class LaneSpace:
                 file.replace_rows(life.no, {seq: checked(data, seq) for seq, data in result.changed.items()})
                 self._declare(life.no, min(result.removed), max(result.removed), HoleReason.THINNED)
             file.db.execute(
-                f"UPDATE life SET {column} = ?, thinned = thinned + ? WHERE no = ?",  # noqa: S608  # one of two names
+                f"UPDATE life SET {column} = ?, thinned = thinned + ? WHERE no = ?",  # noqa: S608 - one of two names
                 (reached, len(result.removed), life.no),
             )
         self._thinned += len(result.removed)

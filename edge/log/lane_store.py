@@ -312,7 +312,7 @@ class LaneStore:
                 )
                 if life.no != self._life.no and hi >= life.last:
                     for table in ("record", "hole", "opening", "cursor"):
-                        self._file.db.execute(f"DELETE FROM {table} WHERE life = ?", (life.no,))  # noqa: S608  # these
+                        self._file.db.execute(f"DELETE FROM {table} WHERE life = ?", (life.no,))  # noqa: S608 - these
         except apsw.Error as error:
             raise self._file.translated(error) from error
         if life.no == self._life.no:
@@ -379,7 +379,7 @@ class LaneStore:
                         file.insert_rows(no, count, rows)
                     count, after = count + len(rows), chunk[-1][0]
                 for table, column in (("record", "seq"), ("hole", "first"), ("signed_head", "seq")):
-                    file.db.execute(f"DELETE FROM {table} WHERE life = ? AND {column} > ?", (old.no, cut))  # noqa: S608
+                    file.db.execute(f"DELETE FROM {table} WHERE life = ? AND {column} > ?", (old.no, cut))  # noqa: S608 - names from this module, values are bound
                 file.db.execute("UPDATE hole SET last = ?2 WHERE life = ?1 AND last > ?2", (old.no, cut))
                 if lost_to > cut:
                     file.db.execute(

@@ -142,7 +142,7 @@ class LaneWriter:
         `urgent`: the group that this goes into closes at once.
         """
         answer = await self._append(records, None, urgent=urgent)
-        assert isinstance(answer, int)  # noqa: S101  # no sources: none was skipped
+        assert isinstance(answer, int)  # noqa: S101 - no sources: none was skipped
         return answer
 
     async def _append(
@@ -268,7 +268,7 @@ class LaneWriter:
         except PlatformError as error:
             self._refuse(group, error)
             return
-        assert self._store is not None  # noqa: S101  # it has just committed
+        assert self._store is not None  # noqa: S101 - it has just committed
         done = [(each.done, answer, None) for each, answer in zip(group, answers, strict=True)]
         self._tell(done, self._known_now(self._store), sum(len(each.records) for each in group))
 

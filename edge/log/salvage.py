@@ -164,12 +164,12 @@ def _take_over(
         return Saved(0, 0)
     new.db.execute("DELETE FROM life")
     places = ", ".join("?" * len(_LIFE))
-    new.db.executemany(f"INSERT OR IGNORE INTO life ({', '.join(_LIFE)}) VALUES ({places})", lives)  # noqa: S608  # our own names
+    new.db.executemany(f"INSERT OR IGNORE INTO life ({', '.join(_LIFE)}) VALUES ({places})", lives)  # noqa: S608 - our own names
     for name, columns in _TABLES.items():
         places = ", ".join("?" * len(columns))
         for each in old.table(name, columns):
             try:
-                new.db.execute(f"INSERT OR IGNORE INTO {name} ({', '.join(columns)}) VALUES ({places})", each)  # noqa: S608
+                new.db.execute(f"INSERT OR IGNORE INTO {name} ({', '.join(columns)}) VALUES ({places})", each)  # noqa: S608 - names out of our own schema
             except apsw.ConstraintError:  # not of the column's type: damaged
                 continue
     records = lost = 0
@@ -250,7 +250,7 @@ class _Old:
         if self._db is None:
             return
         try:
-            yield from self._db.execute(f"SELECT {', '.join(columns)} FROM {name}")  # noqa: S608  # our own names
+            yield from self._db.execute(f"SELECT {', '.join(columns)} FROM {name}")  # noqa: S608 - our own names
         except apsw.Error:
             return
 

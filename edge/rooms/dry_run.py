@@ -78,7 +78,7 @@ async def lived(
     from_ms: int,
     until_ms: int,
     writable: Writable,
-    **settings: Any,  # noqa: ANN401  # the engine's own: zone, windows, rooms' floors
+    **settings: Any,  # the engine's own: zone, windows, rooms' floors
 ) -> list[Wished]:
     """Return what the rooms would have wished from `from_ms` to `until_ms` (unix ms) under a policy.
 

@@ -126,10 +126,10 @@ class AugustEmulator:
             raise AnswerError(404, "ResourceNotFound")
         return lock
 
-    async def _locks(self, _request: web.Request) -> Any:  # noqa: ANN401 - JSON
+    async def _locks(self, _request: web.Request) -> object:
         return {each: {"LockName": each, "UserType": "superuser", "HouseID": self._house} for each in self.opened}
 
-    async def _lock(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _lock(self, request: web.Request) -> object:
         lock = self._named(request)
         return {
             "LockID": lock,
@@ -138,7 +138,7 @@ class AugustEmulator:
             "Bridge": {"operative": True, "status": {"current": "offline" if self.bridge_away else "online"}},
         }
 
-    async def _list(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _list(self, request: web.Request) -> object:
         lock = self._named(request)
         there = [each for each in self.pins.values() if each.lock == lock]
         return {
@@ -146,7 +146,7 @@ class AugustEmulator:
             "created": [each.document() for each in there if not each.loaded],
         }
 
-    async def _make(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _make(self, request: web.Request) -> object:
         lock, body = self._named(request), await request.json()
         there = [each for each in self.pins.values() if each.lock == lock]
         if len(there) >= SLOTS:
@@ -175,17 +175,17 @@ class AugustEmulator:
             raise AnswerError(404, "PinNotFound")
         return pin
 
-    async def _change(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _change(self, request: web.Request) -> object:
         pin, body = self._pin(request), await request.json()
         pin.start, pin.end = str(body["accessStartTime"]), str(body["accessEndTime"])
         pin.loaded = self.programs_at_once
         return pin.document()
 
-    async def _drop(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _drop(self, request: web.Request) -> object:
         del self.pins[self._pin(request).pin_id]
         return {}
 
-    async def _unlock(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _unlock(self, request: web.Request) -> object:
         lock = self._named(request)
         if self.bridge_away:
             raise AnswerError(422, "BridgeOffline")
@@ -195,7 +195,7 @@ class AugustEmulator:
         self._activity("unlock", lock, "", "")
         return {"status": "kAugLockState_Unlocked", "info": {"action": "unlock", "lockID": lock}}
 
-    async def _list_activities(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _list_activities(self, request: web.Request) -> object:
         page = self.activities[::-1][: int(request.query.get("limit", 8))]
         if page and self.misbehaving.chance(self.misbehaving.knobs.event_twice):
             page = [*page, page[0]]

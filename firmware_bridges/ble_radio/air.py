@@ -53,7 +53,7 @@ class Air(link.LocalLink):
     controllers: "set[Controller]"
 
     def __init__(self, *, dice: Dice, conditions: Conditions | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # the library is untyped there
         self.conditions = conditions or Conditions()
         self.dropped_links = 0
         self._dice = dice

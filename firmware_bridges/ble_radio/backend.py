@@ -27,7 +27,7 @@ class BleBackend:
         services: list[str] | None = None,
         on_disconnected: Callable[[BleakClient], None] | None = None,
         timeout_s: float = 10.0,
-        **options: Any,  # noqa: ANN401
+        **options: Any,
     ) -> BleakClient:
         """Make a `BleakClient` for `device` (what a scan found, or an address). Connects nothing yet."""
         return BleakClient(device, on_disconnected, services, timeout=timeout_s, backend=self.client_class, **options)

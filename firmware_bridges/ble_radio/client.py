@@ -52,7 +52,7 @@ class BumbleClient(BaseBleakClient):
         disconnected_callback: Callable[[], None] | None = None,
         timeout: float = 10.0,
         services: set[str] | None = None,
-        **_: Any,  # noqa: ANN401 - bleak hands every platform's options to every backend
+        **_: Any,
     ) -> None:
         super().__init__(address_or_ble_device, disconnected_callback=disconnected_callback, timeout=timeout)
         self._wanted = services
@@ -76,7 +76,7 @@ class BumbleClient(BaseBleakClient):
         """Whether the link is up."""
         return self._connection is not None
 
-    async def connect(self, pair: bool, **_: Any) -> None:  # noqa: ANN401
+    async def connect(self, pair: bool, **_: Any) -> None:
         """Connect, discover, agree on the MTU unless the peer did so meanwhile.
 
         Raises:
@@ -116,7 +116,7 @@ class BumbleClient(BaseBleakClient):
             finally:
                 self._on_disconnection(0)
 
-    async def pair(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
+    async def pair(self, *_: Any, **__: Any) -> None:
         """Pair and encrypt (LE Secure Connections). Raises BleakError when the peer refuses."""
         connection = self._connected()
         if not connection.is_encrypted:
@@ -136,7 +136,7 @@ class BumbleClient(BaseBleakClient):
         characteristic: BleakGATTCharacteristic,
         *,
         use_cached: bool = False,
-        **_: Any,  # noqa: ANN401
+        **_: Any,
     ) -> bytearray:
         """Read a value; `use_cached` answers with the last one read or notified, if there is one."""
         return await self._read(characteristic.handle, use_cached)
@@ -146,7 +146,7 @@ class BumbleClient(BaseBleakClient):
         descriptor: BleakGATTDescriptor,
         *,
         use_cached: bool = False,
-        **_: Any,  # noqa: ANN401
+        **_: Any,
     ) -> bytearray:
         """Read a descriptor's value."""
         return await self._read(descriptor.handle, use_cached)
@@ -180,7 +180,7 @@ class BumbleClient(BaseBleakClient):
         self,
         characteristic: BleakGATTCharacteristic,
         callback: NotifyCallback,
-        **_: Any,  # noqa: ANN401
+        **_: Any,
     ) -> None:
         """Subscribe, to notifications where the characteristic has both. Raises BleakError when subscribed already."""
         client, handle = self._connected().gatt_client, characteristic.handle
@@ -288,7 +288,7 @@ async def _first_service(client: Client, uuid: UUID) -> list[ServiceProxy]:
             return []
         raise att.ATT_Error(error_code=response.error_code)
     handle, end = response.handles_information[0]
-    return [ServiceProxy(client, handle, end, uuid, True)]  # type: ignore[no-untyped-call]
+    return [ServiceProxy(client, handle, end, uuid, True)]  # type: ignore[no-untyped-call]  # the library is untyped there
 
 
 async def _characteristics(client: Client, service: ServiceProxy) -> "list[CharacteristicProxy[bytes]]":

@@ -116,7 +116,7 @@ class Radio:
         with suppress(core.BaseBumbleError, TimeoutError):
             async with asyncio.timeout(DISCONNECT_WAIT_S):
                 if not self.lost.is_set():
-                    await self.device.cancel_connection()  # type: ignore[no-untyped-call]
+                    await self.device.cancel_connection()  # type: ignore[no-untyped-call]  # the library is untyped there
                     await asyncio.wait({attempt}, timeout=DISCONNECT_WAIT_S)
         attempt.cancel()
         with suppress(core.BaseBumbleError, asyncio.CancelledError):

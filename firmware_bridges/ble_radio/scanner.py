@@ -20,7 +20,7 @@ class BumbleScanner(BaseBleakScanner):
         detection_callback: AdvertisementDataCallback | None,
         service_uuids: list[str] | None,
         scanning_mode: str = "active",
-        **_: Any,  # noqa: ANN401 - bleak hands every platform's options to every backend
+        **_: Any,
     ) -> None:
         super().__init__(detection_callback, service_uuids)
         self.scanning_mode = scanning_mode

@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = parse_plan(path.read_bytes(), str(path))
         asyncio.run(_run(options, plan))
     except PlatformError as error:
-        print(error, file=sys.stderr)  # noqa: T201  # a command's last words
+        print(error, file=sys.stderr)  # noqa: T201 - a command's last words
         return 2
     except OSError as error:
-        print(f"cannot start: {error}", file=sys.stderr)  # noqa: T201
+        print(f"cannot start: {error}", file=sys.stderr)  # noqa: T201 - its parent reads it
         return 1
     return 0
 
@@ -67,7 +67,7 @@ async def _run(options: argparse.Namespace, plan: SitePlan) -> None:
         await asyncio.wait({running, stopping, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if started.is_set():
             ports = {bus: server.port for bus, server in emulator.modbus.items()}
-            print(json.dumps({"ready": True, "control": control.address, "modbus": ports}), flush=True)  # noqa: T201
+            print(json.dumps({"ready": True, "control": control.address, "modbus": ports}), flush=True)  # noqa: T201 - its parent reads it
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         for task in (running, stopping, waiting):
             task.cancel()

@@ -19,7 +19,8 @@ from kit.clock import Clock
 from kit.net import Connection, Message, Transport
 from protocols.descriptors import gateway
 from protocols.descriptors.codec import Judged, allow, judge, judge_bare, raw_of_value
-from protocols.descriptors.descriptor import NAME, BleAdvertWire, MqttWire, Point
+from protocols.descriptors.descriptor import NAME, Point
+from protocols.descriptors.wires import BleAdvertWire, MqttWire
 from protocols.device_model.capability import Value
 from protocols.errors import InvalidInputError, LinkLostError, LocalProtocolError, ReplyTimeoutError
 

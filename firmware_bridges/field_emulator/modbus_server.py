@@ -10,7 +10,8 @@ from firmware_bridges.field_emulator.misbehaviour import Misbehaviour
 from firmware_bridges.field_emulator.physics import EmulatedDevice
 from kit.clock import Clock
 from protocols.descriptors.codec import judge, raw_of_value, raw_of_words, with_exponent, words_of_raw
-from protocols.descriptors.descriptor import ModbusWire, Point, Table, unreadable_register
+from protocols.descriptors.descriptor import Point, Table, unreadable_register
+from protocols.descriptors.wires import ModbusWire
 from protocols.device_model.capability import Value
 from protocols.errors import LocalProtocolError, PeerProtocolError
 from protocols.modbus.frames import (

@@ -119,7 +119,7 @@ class OpcUaServer:
                 ua.NodeId.from_string(name), ua.QualifiedName(name.rpartition(".")[2], 2), each.equals[0]
             )
 
-    async def _post_write(self, event: Any, _service: object) -> None:  # noqa: ANN401  # asyncua has no type for it
+    async def _post_write(self, event: Any, _service: object) -> None:  # noqa: ANN401 - asyncua has no type for it
         if not event.is_external:
             return
         for wanted, result in zip(event.request_params.NodesToWrite, event.response_params, strict=True):

@@ -136,12 +136,12 @@ class FanCoilThermostat(EmulatedDevice):
     SLEEP_SETBACK: Final = 3.0
     DIAL_MOST: Final = 3.0
 
-    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401  # the base's
+    def __init__(self, *arguments: Any) -> None:  # the base's
         super().__init__(*arguments)
         self.put(WINDOW, True)
         self.step(0.0)
 
-    def after_write(self, key: Key) -> None:  # noqa: ARG002
+    def after_write(self, key: Key) -> None:  # noqa: ARG002 - the port's parameter
         """The controller takes the new setpoint at once."""
         self.step(0.0)
 
@@ -189,7 +189,7 @@ class DimmableLight(EmulatedDevice):
 
     EVENTS: ClassVar = {"switch": "on: bool; somebody switches it by hand"}
 
-    def happen(self, event: str, arguments: Mapping[str, Any]) -> None:  # noqa: ARG002
+    def happen(self, event: str, arguments: Mapping[str, Any]) -> None:  # noqa: ARG002 - the port's parameter
         """See `EVENTS`."""
         self.put(ON_OFF, arguments.get("on") is True)
         self.changed(self)
@@ -200,7 +200,7 @@ class Contact(EmulatedDevice):
 
     EVENTS: ClassVar = {"open": "the door opens", "close": "the door closes"}
 
-    def happen(self, event: str, arguments: Mapping[str, Any]) -> None:  # noqa: ARG002
+    def happen(self, event: str, arguments: Mapping[str, Any]) -> None:  # noqa: ARG002 - the port's parameter
         """See `EVENTS`."""
         self.put(CONTACT, event == "close")
         self.changed(self)
@@ -212,7 +212,7 @@ class Motion(EmulatedDevice):
     EVENTS: ClassVar = {"motion": "somebody moves", "light": "value: lux"}
     CLEARS_S: ClassVar[float] = 90.0
 
-    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401  # the base's
+    def __init__(self, *arguments: Any) -> None:  # the base's
         super().__init__(*arguments)
         self._clears_in_s = 0.0
 
@@ -243,7 +243,7 @@ class Chiller(EmulatedDevice):
         "load": "value: kilowatt taken by the building",
     }
 
-    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401  # the base's
+    def __init__(self, *arguments: Any) -> None:  # the base's
         super().__init__(*arguments)
         self.load_kw = 30.0
         self.bad_nodes: dict[Key, int] = {}

@@ -17,7 +17,8 @@ from firmware_bridges.field_emulator.physics import LEVEL, ON_OFF, EmulatedDevic
 from kit.clock import Clock
 from kit.net import Connection, Message, Transport
 from protocols.descriptors.codec import allow, judge, raw_of_value
-from protocols.descriptors.descriptor import Descriptor, Point, Zigbee2MqttWire
+from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.descriptors.wires import Zigbee2MqttWire
 from protocols.device_model.capability import Capability, Value
 from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError
 

@@ -135,7 +135,7 @@ class ControlClient:
         except OSError as error:
             raise LinkLostError(f"no emulator at {address}: {error}") from error
 
-    async def call(self, do: str, **arguments: Any) -> Fact:  # noqa: ANN401
+    async def call(self, do: str, **arguments: Any) -> Fact:
         """Ask and await the answer.
 
         Raises:

@@ -278,11 +278,11 @@ class EmulatedLock:
         """Show what has changed, soon."""
         self.peripheral.show_soon(self._advert())
 
-    def fact(self, event: str, link: "Conversation", **more: Any) -> None:  # noqa: ANN401
+    def fact(self, event: str, link: "Conversation", **more: Any) -> None:
         """Tell a fact about one link."""
         self._fact(event, link=link.number, at_ms=self.clock.now_ms(), **more)
 
-    def _fact(self, event: str, **more: Any) -> None:  # noqa: ANN401
+    def _fact(self, event: str, **more: Any) -> None:
         self._tell(event, {"door": self.door, "lock": self.identity.lock_id.hex(), **more})
 
     def _answer(self, link: LockLink) -> "Conversation":

@@ -156,7 +156,7 @@ class SaltoKsEmulator:
         if self._clock.now_ms() >= self.tokens.get(token, 0):
             raise AnswerError(401, "invalid_token")
 
-    async def _token(self, request: web.Request) -> Any:  # noqa: ANN401 - JSON
+    async def _token(self, request: web.Request) -> object:
         form = await request.post()
         if (form.get("client_id"), form.get("client_secret")) != (self._client, self._client_secret):
             raise AnswerError(400, "invalid_client")
@@ -173,13 +173,13 @@ class SaltoKsEmulator:
             answer["refresh_token"] = fresh
         return answer
 
-    async def _list_users(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _list_users(self, request: web.Request) -> object:
         wanted = request.query.get("alias")
         found = [each for each in self.users.values() if wanted in (None, each.alias)]
         items = [{"id": each.user_id, "alias": each.alias, "has_pin": each.pin is not None} for each in found]
         return {"items": items}
 
-    async def _make_user(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _make_user(self, request: web.Request) -> object:
         user = User(self._dice.bytes(8).hex(), str((await request.json())["alias"]))
         self.users[user.user_id] = user
         return {"id": user.user_id, "alias": user.alias, "has_pin": False}
@@ -189,28 +189,28 @@ class SaltoKsEmulator:
             raise AnswerError(404, "not_found")
         return user
 
-    async def _drop_user(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _drop_user(self, request: web.Request) -> object:
         user = self._user(request)
         del self.users[user.user_id]
         for group in self.groups.values():
             group.users = [each for each in group.users if each != user.user_id]
         return {}
 
-    async def _make_pin(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _make_pin(self, request: web.Request) -> object:
         user = self._user(request)
         user.pin = f"{self._dice.integer(0, 999_999):06d}"
         return {"pin": user.pin}
 
-    async def _read_pin(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _read_pin(self, request: web.Request) -> object:
         if (pin := self._user(request).pin) is None:
             raise AnswerError(404, "not_found")
         return {"pin": pin}
 
-    async def _list_groups(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _list_groups(self, request: web.Request) -> object:
         wanted = request.query.get("customer_reference")
         return {"items": [each.document() for each in self.groups.values() if wanted in (None, each.reference)]}
 
-    async def _make_group(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _make_group(self, request: web.Request) -> object:
         group = Group(self._dice.bytes(8).hex(), str((await request.json())["customer_reference"]))
         self.groups[group.group_id] = group
         return group.document()
@@ -220,11 +220,11 @@ class SaltoKsEmulator:
             raise AnswerError(404, "not_found")
         return group
 
-    async def _drop_group(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _drop_group(self, request: web.Request) -> object:
         del self.groups[self._group(request).group_id]
         return {}
 
-    async def _put_part(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _put_part(self, request: web.Request) -> object:
         group, body = self._group(request), await request.json()
         match request.match_info["part"]:
             case "locks":
@@ -246,11 +246,11 @@ class SaltoKsEmulator:
                 raise AnswerError(404, "not_found")
         return group.document()
 
-    async def _list_locks(self, _request: web.Request) -> Any:  # noqa: ANN401
+    async def _list_locks(self, _request: web.Request) -> object:
         items = [{"id": each, "online": True, "battery_level": 64, "locked_state": "locked"} for each in self.opened]
         return {"items": items}
 
-    async def _list_entries(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _list_entries(self, request: web.Request) -> object:
         since, number = request.query.get("from", ""), int(request.query.get("page", 1))
         found = [each for each in self.entries if each["at"] >= since]
         page = found[(number - 1) * PAGE : number * PAGE]
@@ -260,7 +260,7 @@ class SaltoKsEmulator:
             page = page[::-1]
         return {"items": page, "total_count": len(found)}
 
-    async def _open(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _open(self, request: web.Request) -> object:
         lock, body = request.match_info["id"], await request.json()
         if lock not in self.opened:
             raise AnswerError(404, "lock_not_found")

@@ -95,7 +95,7 @@ class SaltoSpaceEmulator:
 
         return answer
 
-    async def _rooms(self, _request: web.Request) -> Any:  # noqa: ANN401 - JSON
+    async def _rooms(self, _request: web.Request) -> object:
         return {"rooms": [{"id": each} for each in self.periods]}
 
     def _named(self, request: web.Request) -> str:
@@ -104,7 +104,7 @@ class SaltoSpaceEmulator:
             raise AnswerError(404, "roomNotFound")
         return room
 
-    async def _room(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _room(self, request: web.Request) -> object:
         room = self._named(request)
         period = self.periods[room]
         shown = (
@@ -121,14 +121,14 @@ class SaltoSpaceEmulator:
             raise ValueError(end)
         return str(body["reference"]), start, end
 
-    async def _check_in(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _check_in(self, request: web.Request) -> object:
         room, window = self._named(request), await self._window(request)
         self._kill(room)
         self.periods[room] = Period(*window)
         self.check_ins += 1
         return {}
 
-    async def _check_out(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _check_out(self, request: web.Request) -> object:
         room = self._named(request)
         self._kill(room)
         self.periods[room] = None
@@ -137,11 +137,11 @@ class SaltoSpaceEmulator:
     def _kill(self, room: str) -> None:
         self.keys = {name: each for name, each in self.keys.items() if each.room != room}
 
-    async def _list(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _list(self, request: web.Request) -> object:
         wanted = request.query.get("reference")
         return {"keys": [each.document() for each in self.keys.values() if wanted in (None, each.reference)]}
 
-    async def _make(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _make(self, request: web.Request) -> object:
         room, (reference, start, end) = self._named(request), await self._window(request)
         period = self.periods[room]
         if period is None or start < period.start or end > period.end:
@@ -150,12 +150,12 @@ class SaltoSpaceEmulator:
         self.keys[key.key_id] = key
         return key.document()
 
-    async def _drop(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _drop(self, request: web.Request) -> object:
         if self.keys.pop(request.match_info["id"], None) is None:
             raise AnswerError(404, "keyNotFound")
         return {}
 
-    async def _provision(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _provision(self, request: web.Request) -> object:
         if request.match_info["id"] not in self.keys:
             raise AnswerError(404, "keyNotFound")
         return {"token": self._dice.bytes(12).hex(), "expiresIn": 600}

@@ -152,7 +152,7 @@ class UnifiEmulator:
             return web.json_response({"code": "SUCCESS", "msg": "success", "data": data[0], "pagination": data[1]})
         return web.json_response({"code": "SUCCESS", "msg": "success", "data": data})
 
-    async def _list(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _list(self, request: web.Request) -> Any:  # noqa: ANN401 - JSON; the envelope is the middleware's
         keyword = request.query.get("keyword", "")
         found = [
             each.document()
@@ -171,7 +171,7 @@ class UnifiEmulator:
             raise RefusalError("CODE_RESOURCE_NOT_FOUND")
         return doors
 
-    async def _create(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _create(self, request: web.Request) -> Any:  # noqa: ANN401 - JSON; the envelope is the middleware's
         body = await request.json()
         start, end = int(body["start_time"]), int(body["end_time"])
         if end <= start:
@@ -193,7 +193,7 @@ class UnifiEmulator:
             raise RefusalError("CODE_NOT_EXISTS")
         return found
 
-    async def _update(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _update(self, request: web.Request) -> Any:  # noqa: ANN401 - JSON; the envelope is the middleware's
         found, body = self._known(request), await request.json()
         found.start_time = int(body.get("start_time", found.start_time))
         found.end_time = int(body.get("end_time", found.end_time))
@@ -201,10 +201,10 @@ class UnifiEmulator:
             found.doors = self._resources(body)
         return found.document()
 
-    async def _delete(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _delete(self, request: web.Request) -> Any:  # noqa: ANN401 - JSON; the envelope is the middleware's
         del self.visitors[self._known(request).visitor_id]
 
-    async def _pin(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _pin(self, request: web.Request) -> Any:  # noqa: ANN401 - JSON; the envelope is the middleware's
         found, pin = self._known(request), str((await request.json())["pin_code"])
         if not (pin.isdecimal() and 4 <= len(pin) <= 8):
             raise RefusalError("CODE_CREDS_PIN_CODE_CREDS_LENGTH_INVALID")
@@ -213,7 +213,7 @@ class UnifiEmulator:
         found.pin = pin
         return "success"
 
-    async def _doors(self, _request: web.Request) -> Any:  # noqa: ANN401
+    async def _doors(self, _request: web.Request) -> Any:  # noqa: ANN401 - JSON; the envelope is the middleware's
         now_ms = self._clock.now_ms()
         return [
             {
@@ -228,7 +228,7 @@ class UnifiEmulator:
             for name, door in self.doors.items()
         ]
 
-    async def _unlock(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _unlock(self, request: web.Request) -> Any:  # noqa: ANN401 - JSON; the envelope is the middleware's
         name = request.match_info["id"]
         if (door := self.doors.get(name)) is None:
             raise RefusalError("CODE_RESOURCE_NOT_FOUND")
@@ -240,7 +240,7 @@ class UnifiEmulator:
         self.happened("access.door.unlock", name, str(body.get("actor_name", "")), "ACCESS")
         return "success"
 
-    async def _logs(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _logs(self, request: web.Request) -> Any:  # noqa: ANN401 - JSON; the envelope is the middleware's
         body = await request.json()
         since, until = int(body.get("since", 0)), int(body.get("until", 2**40))
         hits = [each for each in self.log if since * 1_000 <= each["_source"]["event"]["published"] <= until * 1_000]

@@ -152,7 +152,7 @@ class VisionlineEmulator:
 
         return answer
 
-    async def _sign_in(self, request: web.Request) -> Any:  # noqa: ANN401 - JSON
+    async def _sign_in(self, request: web.Request) -> object:
         body = await request.json()
         if (body["username"], body["password"]) != (self._username, self._password):
             raise AnswerError(401, "badCredentials")
@@ -180,7 +180,7 @@ class VisionlineEmulator:
         if not hmac.compare_digest(right, given):
             raise AnswerError(401, "badSignature")
 
-    async def _list(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _list(self, request: web.Request) -> object:
         holder = request.query.get("cardHolder")
         return {"cards": [each.document() for each in self.cards.values() if holder in (None, each.holder)]}
 
@@ -191,7 +191,7 @@ class VisionlineEmulator:
         if operation["operation"] != "guest" or not doors or len(doors) > ROOMS_MOST or expire <= start:
             raise ValueError(doors)
         datetime.strptime(start, STAMP)  # noqa: DTZ007 - only its form is looked at
-        datetime.strptime(expire, STAMP)  # noqa: DTZ007
+        datetime.strptime(expire, STAMP)  # noqa: DTZ007 - only its form is looked at
         if any(each not in self.locks for each in doors):
             raise AnswerError(404, "doorNotFound")
         return doors, start, expire
@@ -206,7 +206,7 @@ class VisionlineEmulator:
             raise AnswerError(409, "noCard")
         self.written += 1
 
-    async def _make(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _make(self, request: web.Request) -> object:
         body, query = await request.json(), request.query
         doors, start, expire = self._read(body)
         guests = self._guests(doors, query)
@@ -240,7 +240,7 @@ class VisionlineEmulator:
             raise AnswerError(404, "cardNotFound")
         return card
 
-    async def _change(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _change(self, request: web.Request) -> object:
         card, body = self._known(request), await request.json()
         doors, start, expire = self._read(body)
         guests = self._guests(doors, request.query)
@@ -249,12 +249,12 @@ class VisionlineEmulator:
         card.doors, card.start, card.expire, card.guests = doors, start, expire, guests
         return card.document()
 
-    async def _cancel(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _cancel(self, request: web.Request) -> object:
         card = self._known(request)
         card.cancelled = True
         return {}
 
-    async def _doors(self, _request: web.Request) -> Any:  # noqa: ANN401
+    async def _doors(self, _request: web.Request) -> object:
         return {
             "doors": [
                 {"id": name, "online": lock.online, "battery": 71 if lock.online else None}
@@ -262,7 +262,7 @@ class VisionlineEmulator:
             ]
         }
 
-    async def _open(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _open(self, request: web.Request) -> object:
         name = request.match_info["id"]
         lock = self.locks.get(name)
         if lock is None:
@@ -273,7 +273,7 @@ class VisionlineEmulator:
         self._happened("opened", name, "")
         return {"status": "opened"}
 
-    async def _events(self, request: web.Request) -> Any:  # noqa: ANN401
+    async def _events(self, request: web.Request) -> object:
         page = self.log[int(request.query.get("after", 0)) :][:10]
         if page and self.misbehaving.chance(self.misbehaving.knobs.event_twice):
             page = [*page, page[0]]

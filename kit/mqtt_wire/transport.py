@@ -277,7 +277,7 @@ class WireConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the broker."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # create_connection gives no other
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection gives no other
         self._socket = transport
         if self._closing:
             transport.abort()

@@ -74,7 +74,7 @@ class SimDisk:
         """Return the whole content, as programs see it."""
         return self._find(path).now
 
-    def write(self, path: Path, data: bytes, *, mode: int = OWNER_ONLY) -> None:  # noqa: ARG002  # the port has it
+    def write(self, path: Path, data: bytes, *, mode: int = OWNER_ONLY) -> None:  # noqa: ARG002 - the port has it
         """Make or overwrite a file; neither content nor name is durable."""
         self._begin()
         names = self._names.setdefault(path.parent, {})

@@ -105,7 +105,7 @@ class _SimFuture(_Numbered, asyncio.Future[Any]):
 
 
 class _SimTask(_Numbered, asyncio.Task[Any]):
-    def __init__(self, number: int, coro: Coroutine[Any, Any, Any], loop: "SimLoop", **settings: Any) -> None:  # noqa: ANN401
+    def __init__(self, number: int, coro: Coroutine[Any, Any, Any], loop: "SimLoop", **settings: Any) -> None:
         self._number = number
         super().__init__(coro, loop=loop, **settings)
 
@@ -161,15 +161,15 @@ class SimLoop(asyncio.BaseEventLoop):
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001  # handed to the caller, as an executor does
+        except Exception as error:  # noqa: BLE001 - handed to the caller, as an executor does
             future.set_exception(error)
         return future
 
     def _make_task(
         self,
         _loop: asyncio.AbstractEventLoop,
-        coro: Any,  # noqa: ANN401  # asyncio's protocol
-        **settings: Any,  # noqa: ANN401
+        coro: Any,  # noqa: ANN401 - asyncio's protocol
+        **settings: Any,
     ) -> "_SimTask":
         number = next(self._numbers)
         settings["name"] = settings.get("name") or f"sim-task-{number}"
@@ -186,7 +186,7 @@ class SimLoop(asyncio.BaseEventLoop):
             heapq.heappop(scheduled)._scheduled = False
         if not ready:
             if not scheduled:
-                if self._stopping:  # type: ignore[attr-defined]
+                if self._stopping:  # type: ignore[attr-defined]  # the base class's own
                     return
                 raise SimulationStuckError(f"nothing can happen any more: {self._waiting()}")
             if scheduled[0]._when > self.limit_s:
@@ -337,7 +337,7 @@ _wall_stands = False
 @contextmanager
 def _walled(loop: SimLoop) -> Iterator[None]:
     """Refuse the real world to everything that runs meanwhile, also to code that never asks the loop."""
-    global _wall_stands  # noqa: PLW0603  # audit hooks are a process's and cannot be taken down
+    global _wall_stands  # noqa: PLW0603 - audit hooks are a process's and cannot be taken down
     if not _wall_stands:
         sys.addaudithook(_watch)
         _wall_stands = True

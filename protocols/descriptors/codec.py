@@ -349,8 +349,8 @@ def allow(point: Point, value: object) -> Allowed | str:
     if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
         return f"{shown(value, 40)} is not a number"
     least, most = rule.least, rule.most
-    assert least is not None  # noqa: S101  # the loader has seen to it
-    assert most is not None  # noqa: S101
+    assert least is not None  # noqa: S101 - the loader has seen to it
+    assert most is not None  # noqa: S101 - the loader has seen to it
     wanted = min(max(value, least), most)
     if rule.step is not None:
         step, base = Decimal(repr(rule.step)), Decimal(repr(least))

@@ -14,12 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from protocols.descriptors.wires import BleAdvertWire as BleAdvertWire  # noqa: PLC0414  # a descriptor's words
-from protocols.descriptors.wires import ModbusWire as ModbusWire  # noqa: PLC0414
-from protocols.descriptors.wires import MqttWire as MqttWire  # noqa: PLC0414
-from protocols.descriptors.wires import OpcUaWire as OpcUaWire  # noqa: PLC0414
-from protocols.descriptors.wires import Wire as Wire  # noqa: PLC0414
-from protocols.descriptors.wires import Zigbee2MqttWire as Zigbee2MqttWire  # noqa: PLC0414
+from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, Wire, Zigbee2MqttWire
 from protocols.device_model.capability import Attribute, Capability, Kind, Unit, attribute, problem_with
 from protocols.device_model.identity import DescriptorId, parse_descriptor_id
 from protocols.documents import explained, parse_toml, shown
@@ -403,7 +398,7 @@ def _check_point(point: Point, wire: Wire, place: str) -> None:
         case MqttWire():
             wanted, types = (False, point.path is not None, False, True), JSON_TYPES
         case OpcUaWire():
-            wanted, types = (False, False, True, False), frozenset(NodeType.__args__)  # type: ignore[attr-defined]
+            wanted, types = (False, False, True, False), frozenset(NodeType.__args__)  # type: ignore[attr-defined]  # what a Literal holds
     if given != wanted:
         raise InvalidInputError(place, "needs exactly one of register, path, node and topic: that of its wire")
     if point.type not in types:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from protocols.device_model.capability import Capability, Unit, attribute, problem_with
-from protocols.device_model.capability import Value as Value  # noqa: PLC0414  # a reading's word too
+from protocols.device_model.capability import Value as Value  # noqa: PLC0414 - a reading's word too
 from protocols.device_model.identity import DeviceId, parse_device_id
 from protocols.errors import InvalidInputError, PeerProtocolError
 

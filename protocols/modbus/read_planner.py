@@ -7,7 +7,8 @@ register in every best plan, and taking the next wanted register whenever it sti
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from protocols.descriptors.descriptor import Descriptor, ModbusWire, Point, Table, unreadable_register
+from protocols.descriptors.descriptor import Descriptor, Point, Table, unreadable_register
+from protocols.descriptors.wires import ModbusWire
 from protocols.errors import LocalProtocolError
 from protocols.modbus.frames import Read
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocols.descriptors.codec import Judged, Reason, bad, judge
-from protocols.descriptors.descriptor import NODE_ID, ROOT, Descriptor, OpcUaWire, Point
+from protocols.descriptors.descriptor import NODE_ID, ROOT, Descriptor, Point
+from protocols.descriptors.wires import OpcUaWire
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality
 from protocols.errors import InvalidInputError

@@ -101,7 +101,7 @@ class FixedHotel:
             "zones": POOL_ZONE,
             "generation": TONIGHT,
         }
-        return Grant(**{**values, **changes})  # type: ignore[arg-type]
+        return Grant(**{**values, **changes})  # type: ignore[arg-type]  # changes by name
 
     def unlock(
         self,

@@ -76,9 +76,9 @@ def certificates() -> dict[str, Any]:
 
     def claims(**changes: object) -> bytes:
         private = {0: 1, 1: 1, 2: good.signs_until_s, 3: good.point}
-        private.update(changes.pop("private", {}))  # type: ignore[call-overload]
+        private.update(changes.pop("private", {}))  # type: ignore[call-overload]  # the caller gives a dict
         values: dict[int, object] = {EXP: good.not_after_s, NBF: AT_S, IAT: AT_S, PRIVATE: private}
-        values.update(changes.pop("claims", {}))  # type: ignore[call-overload]
+        values.update(changes.pop("claims", {}))  # type: ignore[call-overload]  # the caller gives a dict
         return cose.sign1(cbor.encode(values), hotel.ca.ca, hotel.ca.kid)
 
     officers = [*hotel.issuers[IssuerClass.EMERGENCY].certificate.officers]
@@ -125,7 +125,7 @@ def certificates() -> dict[str, Any]:
             {
                 "name": name,
                 "encoded": encoded.hex(),
-                "reason": refusal(lambda encoded=encoded: open_certificate(encoded, ca_keys)),  # type: ignore[misc]
+                "reason": refusal(lambda encoded=encoded: open_certificate(encoded, ca_keys)),  # type: ignore[misc]  # mypy infers no lambda with a default
             }
             for name, encoded in refused.items()
         ],
@@ -230,7 +230,7 @@ def grants() -> dict[str, Any]:
                 "name": name,
                 "issuer": guest.certificate.encoded.hex(),
                 "encoded": encoded.hex(),
-                "reason": refusal(lambda encoded=encoded: open_grant(encoded, guest.certificate)),  # type: ignore[misc]
+                "reason": refusal(lambda encoded=encoded: open_grant(encoded, guest.certificate)),  # type: ignore[misc]  # mypy infers no lambda with a default
             }
             for name, encoded in refused.items()
         ]
@@ -239,7 +239,7 @@ def grants() -> dict[str, Any]:
                 "name": name,
                 "issuer": alarm.certificate.encoded.hex(),
                 "encoded": (encoded := sign_grant(each, alarm.key)).hex(),
-                "reason": refusal(lambda encoded=encoded: open_grant(encoded, alarm.certificate)),  # type: ignore[misc]
+                "reason": refusal(lambda encoded=encoded: open_grant(encoded, alarm.certificate)),  # type: ignore[misc]  # mypy infers no lambda with a default
             }
             for name, each in not_approved.items()
         ],
@@ -288,7 +288,7 @@ def objects() -> dict[str, Any]:
             {
                 "name": name,
                 "encoded": encoded.hex(),
-                "reason": refusal(lambda encoded=encoded: open_object(encoded, issuer.certificate)),  # type: ignore[misc]
+                "reason": refusal(lambda encoded=encoded: open_object(encoded, issuer.certificate)),  # type: ignore[misc]  # mypy infers no lambda with a default
             }
             for name, encoded in refused.items()
         ],

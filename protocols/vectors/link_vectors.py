@@ -331,7 +331,7 @@ def documents_document() -> dict[str, Any]:
     command = CommandEnvelope(EDGE, "c-1", "k-1", "check_in", {"stay": "stay-1"}, AT_MS + 10_000, AT_MS)
     desired, ordered = sign_desired(document, key, KID), sign_command(command, key, KID)
 
-    def ours(kid: bytes) -> Any:  # noqa: ANN401
+    def ours(kid: bytes) -> Any:  # noqa: ANN401 - JSON
         return key.public_key() if kid == KID else None
 
     refused: dict[str, Callable[[], object]] = {

@@ -41,8 +41,8 @@ def check(
 
 
 @descriptor_app.command("new")
-def new(  # noqa: PLR0917  # options
-    id: Annotated[str, typer.Option(prompt="Id, <family>/<model>")],  # noqa: A002  # the option's name
+def new(  # noqa: PLR0917 - options
+    id: Annotated[str, typer.Option(prompt="Id, <family>/<model>")],  # noqa: A002 - the option's name
     vendor: Annotated[str, typer.Option(prompt="Who makes it")],
     model: Annotated[str, typer.Option(prompt="What the maker calls it")],
     title: Annotated[str, typer.Option(prompt="What it is, in a few words")],
@@ -86,7 +86,7 @@ def doc(file: _File, out: _Out = None) -> None:
 
 
 @descriptor_app.command("emulate")
-def emulate(  # noqa: PLR0917  # options
+def emulate(  # noqa: PLR0917 - options
     file: _File,
     port: Annotated[int | None, typer.Option(help="Modbus TCP or OPC UA port; any free one if not given.")] = None,
     broker: Annotated[str | None, typer.Option(help="<host>:<port> of a broker to join; else one is started.")] = None,

@@ -12,7 +12,8 @@ from typing import Final
 
 from firmware_bridges.recording import Recording, replay, replay_write
 from firmware_bridges.recording import load as load_recording
-from protocols.descriptors.descriptor import Descriptor, ModbusWire, MqttWire, OpcUaWire, Point, load
+from protocols.descriptors.descriptor import Descriptor, Point, load
+from protocols.descriptors.wires import ModbusWire, MqttWire, OpcUaWire
 from protocols.device_model.capability import ATTRIBUTES, Capability, Kind
 from protocols.errors import InvalidInputError, PlatformError
 from protocols.modbus.read_planner import plan_by_interval

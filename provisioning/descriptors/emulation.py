@@ -21,15 +21,8 @@ from firmware_bridges.field_emulator.misbehaviour import GOOD, Knobs
 from kit.clock import SystemClock
 from kit.dice import SeededDice, SystemDice
 from kit.mqtt import Broker, MqttTransport
-from protocols.descriptors.descriptor import (
-    BleAdvertWire,
-    Descriptor,
-    Emulation,
-    ModbusWire,
-    MqttWire,
-    OpcUaWire,
-    load,
-)
+from protocols.descriptors.descriptor import Descriptor, Emulation, load
+from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire
 from protocols.device_model import site_plan
 from protocols.device_model.identity import BusId, DeviceId, EdgeId, PropertyId, RoomId
 from protocols.errors import InvalidInputError

@@ -166,7 +166,7 @@ def _codes_of_enum(
     return None
 
 
-def _number(point: dict[str, Any], each: Mapping[str, Any], kind: str, unit: Any) -> str | None:  # noqa: ANN401
+def _number(point: dict[str, Any], each: Mapping[str, Any], kind: str, unit: Any) -> str | None:  # noqa: ANN401 - JSON
     if kind != "numeric":
         return f"type {kind!r} holds no number"
     spelt = str(each.get("unit", ""))

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from protocols.device_model.capability import Capability as Capability  # noqa: PLC0414  # importers' word
+from protocols.device_model.capability import Capability as Capability  # noqa: PLC0414 - importers' word
 from protocols.device_model.capability import Unit, attribute
 
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")

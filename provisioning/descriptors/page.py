@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from protocols.descriptors.descriptor import Descriptor, MqttWire, Point, WriteRule
+from protocols.descriptors.descriptor import Descriptor, Point, WriteRule
+from protocols.descriptors.wires import MqttWire
 
 LEVELS = {
     "emulator": "proven on our emulator alone",
@@ -102,7 +103,7 @@ def _write_row(point: Point, rule: WriteRule) -> str:
     return f"| {point.capability}.{point.attribute} | {_cell(allowed)} | {pace} | {_cell(how)} |"
 
 
-def _settings(wire: Any) -> dict[str, str]:  # noqa: ANN401  # any of the wires
+def _settings(wire: Any) -> dict[str, str]:  # noqa: ANN401 - any of the wires
     settings: dict[str, str] = {}
     for key, value in msgspec.to_builtins(wire).items():
         if key == "kind" or value in (None, [], (), ""):

@@ -12,7 +12,7 @@ from protocols.errors import InvalidInputError
 SOURCE_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
-def read_json_any(path: Path) -> Any:  # noqa: ANN401  # whatever stands in it
+def read_json_any(path: Path) -> Any:  # noqa: ANN401 - whatever stands in it
     """Return the JSON in a file. Raises InvalidInputError."""
     try:
         return json.loads(_bytes(path))
@@ -36,7 +36,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
         raise InvalidInputError(str(path), f"is no YAML: {str(error)[:200]}") from error
 
 
-def one_of(document: Any, model: str | None) -> Mapping[str, Any]:  # noqa: ANN401  # just read
+def one_of(document: Any, model: str | None) -> Mapping[str, Any]:  # noqa: ANN401 - just read
     """Return one entry of `bridge/devices`, or the document itself if it is one. Raises InvalidInputError."""
     if isinstance(document, Mapping):
         return document

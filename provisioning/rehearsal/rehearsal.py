@@ -77,7 +77,7 @@ async def _run(inventory: Inventory, state: Path, *, once: bool, story: bool, se
     except StoryFailedError as error:
         status = FAILED
         _complain(f"FAILED at {error}", error, state)
-    except Exception as error:  # noqa: BLE001  # last resort: one line for a person, the trace in the log
+    except Exception as error:  # noqa: BLE001 - last resort: one line for a person, the trace in the log
         status = FAILED
         report.failure = f"{doing}: {said(error)}"
         _complain(f"FAILED while {report.failure}", error, state)

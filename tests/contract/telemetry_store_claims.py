@@ -275,7 +275,7 @@ class TelemetryStoreClaims:
         @settings(max_examples=self.examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(arrivals)
         def run(batches: list[list[tuple[int, tuple[Scalar | None, str], str, str | None]]]) -> None:
-            asyncio.run_coroutine_threadsafe(example(batches), loop).result()  # type: ignore[operator]
+            asyncio.run_coroutine_threadsafe(example(batches), loop).result()  # type: ignore[operator]  # a number, by the case
 
         await asyncio.to_thread(run)
 

@@ -13,7 +13,8 @@ from firmware_bridges.field_emulator.modbus_server import EmulatedUnit
 from firmware_bridges.field_emulator.physics import build
 from firmware_bridges.recording import RecordedWrite, Recording, load, recording_files, replay, replay_write
 from protocols.descriptors.codec import allow, encode, judge, raw_of_value, same
-from protocols.descriptors.descriptor import Descriptor, ModbusWire, OpcUaWire, Table, Zigbee2MqttWire
+from protocols.descriptors.descriptor import Descriptor, Table
+from protocols.descriptors.wires import ModbusWire, OpcUaWire, Zigbee2MqttWire
 from protocols.device_model.capability import Kind, problem_with
 from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading
@@ -153,7 +154,7 @@ def test_what_is_allowed_is_in_range_and_comes_back_as_itself(descriptor: Descri
     assert problem_with(point.row, allowed.value) is None
     rule = point.write
     if point.row.kind in (Kind.NUMBER, Kind.INTEGER) and rule is not None:
-        assert rule.least <= allowed.value <= rule.most  # type: ignore[operator]
+        assert rule.least <= allowed.value <= rule.most  # type: ignore[operator]  # a number, by the case
     encode(point, allowed.value)
     back = judge(point, raw_of_value(point, allowed.value))
     assert same(point, allowed.value, back.value)

@@ -11,15 +11,8 @@ import pytest
 from firmware_bridges.catalogue import load_all
 from firmware_bridges.recording import RecordedWrite, load, recording_files
 from protocols.descriptors.codec import same
-from protocols.descriptors.descriptor import (
-    BleAdvertWire,
-    Descriptor,
-    ModbusWire,
-    MqttWire,
-    OpcUaWire,
-    Point,
-    Zigbee2MqttWire,
-)
+from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, Zigbee2MqttWire
 from protocols.device_model import site_plan
 from protocols.device_model.command import Phase
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId, EdgeId, PropertyId, RoomId

@@ -305,7 +305,7 @@ def places(node: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(each for key, value in inner for each in places(value, (*path, key)))]
 
 
-def put(node: Any, path: tuple[Any, ...], value: object) -> object:  # noqa: ANN401 - JSON
+def put(node: Any, path: tuple[Any, ...], value: object) -> object:
     """Return the document with another value there."""
     if not path:
         return value

@@ -60,23 +60,23 @@ class House:
     def property(self) -> OneProperty:
         return self.world.property
 
-    async def context(self, **options: Any) -> BrowserContext:  # noqa: ANN401
+    async def context(self, **options: Any) -> BrowserContext:
         settings = {"viewport": {"width": PHONE[0], "height": PHONE[1]}, "locale": "en-GB", "reduced_motion": "reduce"}
         return await self.browser.new_context(**{**settings, **options})
 
-    async def tab(self, context: BrowserContext | None = None, **options: Any) -> GuestPage:  # noqa: ANN401
+    async def tab(self, context: BrowserContext | None = None, **options: Any) -> GuestPage:
         tab = await new_tab(context or await self.context(**options), self.address, self.bluetooth)
         self.open_tabs.append(tab)
         return await tab.open()
 
-    def bundle(self, phone: str, *doors: str, issuer: OneProperty | None = None, **terms: Any) -> dict[str, Any]:  # noqa: ANN401
+    def bundle(self, phone: str, *doors: str, issuer: OneProperty | None = None, **terms: Any) -> dict[str, Any]:
         """A bundle as the hotel hands it over, with the labels that guests read."""
         document = (issuer or self.property).bundle(doors, phone, **terms).to_document()
         for door in document["doors"]:
             door["label"] = LABELS[door["door"]]
         return document
 
-    async def guest(self, *doors: str, tab: GuestPage | None = None, **terms: Any) -> GuestPage:  # noqa: ANN401
+    async def guest(self, *doors: str, tab: GuestPage | None = None, **terms: Any) -> GuestPage:
         """A tab that holds a key, at the first of its doors."""
         tab = tab or await self.tab()
         await tab.take(self.bundle(await tab.phone_key(), *doors, **terms))

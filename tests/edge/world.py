@@ -214,7 +214,7 @@ def plan(rooms: int = 2) -> SitePlan:
     return site_plan.parse(msgspec.json.encode(document))
 
 
-def a_stay(stay: str = "s-anna", room: str | None = "101", **changes: Any) -> dict[str, Any]:  # noqa: ANN401
+def a_stay(stay: str = "s-anna", room: str | None = "101", **changes: Any) -> dict[str, Any]:
     """One stay of a document: due now, for a day."""
     return {
         "id": stay,
@@ -234,7 +234,7 @@ def a_document(*stays: dict[str, Any], as_of_ms: int = T0, **changes: object) ->
     return {"v": 1, "property": "aurora", "as_of_ms": as_of_ms, "stays": list(stays), **changes}
 
 
-def an_opening(room: str = "101", stay: str | None = "s-anna", *, at_ms: int = T0, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
+def an_opening(room: str = "101", stay: str | None = "s-anna", *, at_ms: int = T0, **changes: Any) -> dict[str, Any]:
     """The body of an access record before the house adds where it came from."""
     return {
         "door": f"door-{room}",
@@ -305,7 +305,7 @@ class Building:
             if (taken := self.house.noted(reading)) is not None:
                 await self.house.keep(taken[0], [taken[1]])
 
-    async def opened(self, room: str = "101", stay: str | None = "s-anna", **changes: Any) -> bool:  # noqa: ANN401
+    async def opened(self, room: str = "101", stay: str | None = "s-anna", **changes: Any) -> bool:
         """The lock of a room opened, as the doors report it."""
         self._events += 1
         body = an_opening(room, stay, **{"at_ms": self.clock.wall_ms(), "lock_seq": self._events, **changes})

@@ -103,7 +103,7 @@ class Cloud:
                 await link.publish(f"down/{EDGE}/ack", encode_ack(Ack(AckStatus.STORED, (mark,))))
 
 
-async def until(holds: Any) -> None:  # noqa: ANN401
+async def until(holds: Any) -> None:
     async with asyncio.timeout(WAIT_S):
         while not holds():
             await asyncio.sleep(0.02)

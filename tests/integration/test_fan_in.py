@@ -102,7 +102,7 @@ class House:
         async def silent() -> None:
             return
 
-        self.workers[name]._keeper.leave = silent  # type: ignore[method-assign]
+        self.workers[name]._keeper.leave = silent  # type: ignore[method-assign]  # replaced to look first
 
     def add_edge(self, n: int) -> None:
         name = edge(n)

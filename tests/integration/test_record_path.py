@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cloud.kit.acting import system
 from cloud.kit.database import Connection, Database
 from cloud.migrations.upgrade import upgrade
-from cloud.telemetry import service
+from cloud.telemetry import completeness, service
 from cloud.telemetry.downlink import Downlink
 from cloud.telemetry.ingest import IngestWorker
 from cloud.telemetry.ports import EdgeOwner
@@ -60,9 +60,9 @@ class World:
     effects: list[str] = field(default_factory=list)
     documents: list[tuple[str, int, dict[str, Any]]] = field(default_factory=list)
 
-    async def proof(self) -> dict[Lane, service.Completeness]:
+    async def proof(self) -> dict[Lane, completeness.Completeness]:
         async with self.database.transaction() as connection:
-            held = await service.completeness(connection, tenant="northlight", property_id=PROPERTY)
+            held = await completeness.completeness(connection, tenant="northlight", property_id=PROPERTY)
         return {each.lane: each for each in held}
 
     async def until(self, holds: Callable[[], bool]) -> None:

@@ -54,7 +54,7 @@ class Process:
         said: dict[str, Any] = json.loads(line)
         return said
 
-    async def ask(self, **request: Any) -> dict[str, Any]:  # noqa: ANN401
+    async def ask(self, **request: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         await self._process.stdin.drain()
@@ -200,7 +200,7 @@ async def a_hotel(folder: Path) -> AsyncIterator[Hotel]:
 
 @pytest.fixture
 async def folder(tmp_path: Path) -> Path:
-    os.chmod(tmp_path, 0o700)  # noqa: PTH101
+    os.chmod(tmp_path, 0o700)  # noqa: PTH101 - tmp_path may be a link
     assert len(str(tmp_path / "doors.sock")) <= 100, "a unix socket's path is short"
     return tmp_path
 

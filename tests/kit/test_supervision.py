@@ -138,7 +138,7 @@ def test_leaving_cancels_all_and_waits_for_their_ends() -> None:
 
         async with _supervisor(loop, _Log()) as supervisor:
             for name in ("a", "b"):
-                supervisor.start(name, lambda name=name: part(name))  # type: ignore[misc]
+                supervisor.start(name, lambda name=name: part(name))  # type: ignore[misc]  # mypy infers no lambda with a default
             await asyncio.sleep(1)
         assert sorted(ended) == ["a", "b"]
         with pytest.raises(ValueError, match="is stopping"):

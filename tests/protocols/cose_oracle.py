@@ -22,7 +22,7 @@ TAG_18 = b"\xd2"
 
 def make() -> None:
     """Print messages signed by cwt."""
-    from cwt import COSE, COSEKey  # type: ignore[import-not-found]
+    from cwt import COSE, COSEKey  # type: ignore[import-not-found]  # in an environment of its own
 
     cases = []
     for kid, payload, external in (
@@ -90,7 +90,7 @@ def kid_of(signed: bytes) -> bytes:
     return signed[7:11]
 
 
-def key_of(point: bytes, kid: bytes) -> Any:  # noqa: ANN401 - cwt has no types
+def key_of(point: bytes, kid: bytes) -> Any:
     """Return cwt's key of a compressed point."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cwt import COSEKey

@@ -32,7 +32,7 @@ def test_what_is_signed_verifies_and_nothing_else_does(payload: bytes, kid: byte
     assert cose.sign1(payload, KEY, kid, external=external) == message  # RFC 6979
     for key, use in ((OTHER, external), (KEY, external + b"x")):
         with pytest.raises(CredentialRefusedError) as refused:
-            cose.verify1(message, lambda _, key=key: key.public_key(), external=use)  # type: ignore[misc]
+            cose.verify1(message, lambda _, key=key: key.public_key(), external=use)  # type: ignore[misc]  # mypy infers no lambda with a default
         assert refused.value.reason is RefusalReason.BAD_SIGNATURE
 
 

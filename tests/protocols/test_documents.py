@@ -69,7 +69,7 @@ def test_huge_things_are_shown_without_being_spelt_out() -> None:
         deep = [deep]
     assert shown(deep) == "[[[[...]]]]"
     while deep:  # taken apart by hand: freeing so deep a list in one go is CPython's own trouble
-        deep = deep[0]  # type: ignore[assignment]
+        deep = deep[0]  # type: ignore[assignment]  # any value is meant
 
 
 def test_a_path_of_msgspec_leads_to_the_value() -> None:

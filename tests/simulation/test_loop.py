@@ -98,7 +98,7 @@ def test_task_groups_cancel_in_the_same_order_every_time() -> None:
             finally:
                 order.append(number)
 
-        with pytest.raises(ExceptionGroup):  # noqa: PT012  # the group raises as it is left
+        with pytest.raises(ExceptionGroup):  # noqa: PT012 - the group raises as it is left
             async with asyncio.TaskGroup() as group:
                 for number in range(40):
                     group.create_task(child(number))

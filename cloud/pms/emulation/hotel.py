@@ -83,7 +83,7 @@ class Forbidden(Exception):  # noqa: N818 - what Mews calls it
     """A rule of the property says no (403)."""
 
 
-class Missing(Exception):  # noqa: N818
+class Missing(Exception):  # noqa: N818 - what Mews calls it
     """There is no such thing (404)."""
 
 
@@ -249,7 +249,7 @@ class Hotel:
                 return resource
         raise Missing(f"Space {name} not found.")
 
-    def _move(self, found: Reservation, **changes: Any) -> Reservation:  # noqa: ANN401 - fields of Reservation
+    def _move(self, found: Reservation, **changes: Any) -> Reservation:
         before = Reservation(**{**vars(found), "previous": found.previous})
         for name, value in changes.items():
             setattr(found, name, value)

@@ -142,11 +142,11 @@ class EzeeAdapter:
         """See the port. Raises PmsCannotError."""
         raise PmsCannotError("eZee", "a check-in")
 
-    async def check_out(self, external_id: str) -> None:  # noqa: ARG002
+    async def check_out(self, external_id: str) -> None:  # noqa: ARG002 - the port's parameter
         """See the port. Raises PmsCannotError."""
         raise PmsCannotError("eZee", "a check-out")
 
-    async def assign_room(self, external_id: str, room_external_id: str) -> None:  # noqa: ARG002
+    async def assign_room(self, external_id: str, room_external_id: str) -> None:  # noqa: ARG002 - the port's parameter
         """See the port. Raises PmsCannotError."""
         raise PmsCannotError("eZee", "the assignment of a room")
 
@@ -161,7 +161,7 @@ class EzeeAdapter:
             patient=False,
         )
 
-    async def folio(self, external_id: str) -> tuple[FolioLine, ...]:  # noqa: ARG002
+    async def folio(self, external_id: str) -> tuple[FolioLine, ...]:  # noqa: ARG002 - the port's parameter
         """See the port. Raises PmsCannotError."""
         raise PmsCannotError("eZee", "a folio")
 

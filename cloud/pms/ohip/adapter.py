@@ -111,7 +111,7 @@ class OhipAdapter:
             tuple(each for each in told if isinstance(each, ItemError)),
         )
 
-    def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:  # noqa: ARG002
+    def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:  # noqa: ARG002 - the port's parameter
         """See the port: OPERA Cloud has no such list. Raises PmsCannotError."""
         raise PmsCannotError("OHIP", "reservations by time of change")
 
@@ -278,7 +278,7 @@ class OhipAdapter:
             offset += count
         raise PeerProtocolError(f"OHIP reservations: the list does not end after {PAGES_MOST} pages")
 
-    async def _get(self, name: str, path: str, asked: Mapping[str, str], *, patient: bool = False) -> Any:  # noqa: ANN401
+    async def _get(self, name: str, path: str, asked: Mapping[str, str], *, patient: bool = False) -> Any:  # noqa: ANN401 - JSON
         url = f"{self._base}/{path}" + (f"?{urlencode(asked)}" if asked else "")
         answer, content = await self._bearer.use(
             lambda token: self._exchange.send(
@@ -312,7 +312,7 @@ def _kept(page: Page, fits: Callable[[PmsReservation], bool]) -> Page:
 
 
 class _ProfileName(msgspec.Struct, frozen=True):
-    givenName: str | None = None  # noqa: N815
+    givenName: str | None = None  # noqa: N815 - OHIP's own word
     surname: str | None = None
 
 

@@ -188,7 +188,7 @@ def room(raw: bytes | msgspec.Raw, *, now_ms: int) -> PmsRoom | ItemError:
     for depth, found in _dicts(told):
         status = found.get("housekeepingRoomStatus")
         if depth <= DEPTH_MOST and isinstance(status, str):
-            housekeeping = HOUSEKEEPING.get(status)  # type: ignore[call-overload]
+            housekeeping = HOUSEKEEPING.get(status)  # type: ignore[call-overload]  # any text may be asked for
             if housekeeping is None:
                 return ItemError(external_id, f"housekeepingRoomStatus {status[:40]!r} is not known", "resource")
             return PmsRoom(external_id, line(external_id), housekeeping, now_ms)

@@ -70,7 +70,7 @@ def reading_rows(
         if body.thinned is not msgspec.UNSET:  # seldom, and judged where all else is
             return _one_by_one(context, ordinal, found)
         if device_at_ms is None and type(body.device_at_ms) is int:
-            device_at_ms = body.device_at_ms  # noqa: PLW2901
+            device_at_ms = body.device_at_ms  # noqa: PLW2901 - the record's own time, where its head has none
         if clock == 0 and device_at_ms is None and edge_at_ms in believed:  # what `when` says of nearly every reading
             at_ms, source = edge_at_ms, synchronised
         else:

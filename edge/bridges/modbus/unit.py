@@ -7,7 +7,8 @@ from typing import Final
 
 from edge.bridges.quarantine import Quarantine
 from edge.bridges.write_desk import Job
-from protocols.descriptors.descriptor import Descriptor, ModbusWire, Table
+from protocols.descriptors.descriptor import Descriptor, Table
+from protocols.descriptors.wires import ModbusWire
 from protocols.device_model.command import Outcome
 from protocols.device_model.identity import DeviceId
 from protocols.modbus.frames import Read

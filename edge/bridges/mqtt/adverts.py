@@ -17,7 +17,8 @@ from kit.dice import Dice
 from kit.net import Message, Transport
 from protocols.descriptors import adverts, gateway
 from protocols.descriptors.codec import Reason, bad, reading, readings_of_fields
-from protocols.descriptors.descriptor import BleAdvertWire, Descriptor
+from protocols.descriptors.descriptor import Descriptor
+from protocols.descriptors.wires import BleAdvertWire
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId
@@ -66,7 +67,7 @@ class AdvertSupervisor(BrokerBus):
         self._strangers: set[str] = set()
         super().__init__(bus.id, self._sensors.values(), transport=transport, clock=clock, dice=dice, sink=sink)
 
-    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:  # noqa: ARG002
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:  # noqa: ARG002 - the port's parameter
         """No: a sensor that advertises does not listen."""
         return False
 

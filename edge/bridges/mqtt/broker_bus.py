@@ -104,11 +104,11 @@ class BrokerBus(ABC):
     def _take(self, message: Message) -> None:
         """Make of a message what it says. Never raises for what a peer sent."""
 
-    async def _joined(self, connection: Connection) -> None:  # noqa: ARG002
+    async def _joined(self, connection: Connection) -> None:  # noqa: ARG002 - the port's parameter
         """Do what is to be done on every new connection. May raise LinkLostError and ReplyTimeoutError."""
         return
 
-    async def _after_silence(self, connection: Connection, member: Member) -> None:  # noqa: ARG002
+    async def _after_silence(self, connection: Connection, member: Member) -> None:  # noqa: ARG002 - the port's parameter
         """Do something about a member that has said nothing for half its silence. May raise as `_joined` does."""
         return
 

@@ -18,7 +18,8 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.net import Connection, Message, Transport
 from protocols.descriptors.codec import MessageWrite, Reason, encode, readings_of_message, same
-from protocols.descriptors.descriptor import NAME, Descriptor, MqttWire, Point
+from protocols.descriptors.descriptor import NAME, Descriptor, Point
+from protocols.descriptors.wires import MqttWire
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading

@@ -148,7 +148,7 @@ class JsonBus:
         """messages, records, repeated, connections, connections_lost, refused_<reason>, untold."""
         return self._counts
 
-    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:  # noqa: ARG002
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:  # noqa: ARG002 - the port's parameter
         """No: a rule says how to read."""
         return False
 

@@ -420,19 +420,19 @@ def _value_of(point: Point, value: object) -> "Value | _RefusedError":
 def _generic(value: object) -> "Value | _RefusedError":
     kind = type(value)
     if kind is bool:
-        return value  # type: ignore[return-value]
+        return value  # type: ignore[return-value]  # its `kind` was just asked
     if kind is int:
-        if _INTEGER_LEAST <= value <= _INTEGER_MOST:  # type: ignore[operator]
-            return value  # type: ignore[return-value]
+        if _INTEGER_LEAST <= value <= _INTEGER_MOST:  # type: ignore[operator]  # its `kind` was just asked
+            return value  # type: ignore[return-value]  # its `kind` was just asked
         return _RefusedError(Refusal.OUT_OF_RANGE, f"{_shown(value)} does not fit 64 bits")
     if kind is float:
-        if value - value == 0.0:  # type: ignore[operator]
-            return value  # type: ignore[return-value]
+        if value - value == 0.0:  # type: ignore[operator]  # its `kind` was just asked
+            return value  # type: ignore[return-value]  # its `kind` was just asked
         return _RefusedError(Refusal.OUT_OF_RANGE, f"{value} is not finite")
     if kind is str:
-        if len(value) <= TEXT_CHARACTERS_MAX and "\x00" not in value and _encodes(value):  # type: ignore[arg-type,operator]
-            return value  # type: ignore[return-value]
-        return _RefusedError(Refusal.WRONG_TYPE, f"text of {len(value)} characters, or none")  # type: ignore[arg-type]
+        if len(value) <= TEXT_CHARACTERS_MAX and "\x00" not in value and _encodes(value):  # type: ignore[arg-type,operator]  # its `kind` was just asked
+            return value  # type: ignore[return-value]  # its `kind` was just asked
+        return _RefusedError(Refusal.WRONG_TYPE, f"text of {len(value)} characters, or none")  # type: ignore[arg-type]  # its `kind` was just asked
     return _RefusedError(Refusal.WRONG_TYPE, f"{_shown(value)} is no single value")
 
 

@@ -32,7 +32,8 @@ from protocols.descriptors.codec import (
     readings_of_payload,
     same,
 )
-from protocols.descriptors.descriptor import Descriptor, Point, Zigbee2MqttWire
+from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.descriptors.wires import Zigbee2MqttWire
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import BusId, DeviceId

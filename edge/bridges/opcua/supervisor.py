@@ -25,7 +25,8 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.supervision import Backoff
 from protocols.descriptors.codec import NodeWrite, Reason, bad, encode, reading, same
-from protocols.descriptors.descriptor import Descriptor, OpcUaWire
+from protocols.descriptors.descriptor import Descriptor
+from protocols.descriptors.wires import OpcUaWire
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import BusId, DeviceId

@@ -385,7 +385,7 @@ class KeyDesk:
     async def _make(self, foreign: ForeignSystem, key: KeptKey) -> KeptKey:
         for _ in range(PINS_TRIED_MOST):
             try:
-                made = await self._insist(foreign, key, lambda key=key: foreign.system.issue(_as_wanted(key)))  # type: ignore[misc]
+                made = await self._insist(foreign, key, lambda key=key: foreign.system.issue(_as_wanted(key)))  # type: ignore[misc]  # mypy infers no lambda with a default
             except VendorRefusedError as error:
                 if error.code != PIN_TAKEN:
                     raise

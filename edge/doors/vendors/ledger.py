@@ -200,7 +200,7 @@ class KeyLedger:
 
     def _end(self, which: str, values: tuple[Any, ...], at_ms: int) -> None:
         self._db.execute(
-            "UPDATE key SET state = 'ending', version = version + 1, code = NULL, pin = NULL, problem = NULL,"  # noqa: S608
+            "UPDATE key SET state = 'ending', version = version + 1, code = NULL, pin = NULL, problem = NULL,"  # noqa: S608 - names from this module, values are bound
             f" changed_at_ms = ? WHERE {which}",
             (at_ms, *values),
         )
@@ -209,7 +209,7 @@ class KeyLedger:
         marks = ",".join("?" * len(_COLUMNS))
         values = [getattr(key, name) for name in _COLUMNS]
         row = tuple(json.dumps(each) if isinstance(each, tuple) else each for each in values)
-        self._db.execute(f"INSERT OR REPLACE INTO key VALUES ({marks})", row)  # noqa: S608
+        self._db.execute(f"INSERT OR REPLACE INTO key VALUES ({marks})", row)  # noqa: S608 - names from this module, values are bound
 
     # -- what the vendors told --------------------------------------------------------------------------------------
 

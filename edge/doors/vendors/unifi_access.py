@@ -276,7 +276,7 @@ class UnifiAccess:
         found: list[Visitor] = []
         for number in range(1, PAGES_MOST + 1):
             page, told = await _asked(
-                lambda number=number: self._visitors.list(page_num=number, page_size=PAGE_ITEMS, keyword=grant)  # type: ignore[misc]
+                lambda number=number: self._visitors.list(page_num=number, page_size=PAGE_ITEMS, keyword=grant)  # type: ignore[misc]  # mypy infers no lambda with a default
             )
             found += [each for each in page if each.last_name == grant and each.status not in _ENDED]
             if len(page) < PAGE_ITEMS or number * PAGE_ITEMS >= told.pagination.total:

@@ -37,7 +37,7 @@ async def take(database: Database, *records: Record) -> None:
                 await project(connection, CONTEXT, [each])
 
 
-async def rows(database: Database, query: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a literal in each test
+async def rows(database: Database, query: Any) -> list[dict[str, Any]]:
     async with database.transaction() as connection:
         return await fetch_all(connection, query)
 

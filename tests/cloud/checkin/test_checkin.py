@@ -58,7 +58,7 @@ class Hotel:
 
     async def rows(self, table: LiteralString) -> list[dict[str, Any]]:
         async with self.database.transaction() as connection:
-            return await fetch_all(connection, f"SELECT * FROM {table}")  # noqa: S608
+            return await fetch_all(connection, f"SELECT * FROM {table}")  # noqa: S608 - table names of the schema
 
 
 @pytest.fixture

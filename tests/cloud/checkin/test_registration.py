@@ -124,7 +124,7 @@ def test_letters_outside_latin_1_are_transcribed() -> None:
 )
 @pytest.mark.requirement("CHK-07")
 def test_a_document_that_does_not_fit_is_for_staff(changes: dict[str, object], reason: str | None) -> None:
-    document = read_document(passport(**{k: v for k, v in changes.items() if k != "code"}), today=TODAY)  # type: ignore[arg-type]
+    document = read_document(passport(**{k: v for k, v in changes.items() if k != "code"}), today=TODAY)  # type: ignore[arg-type]  # changes by name
     if "code" in changes:
         document = msgspec.structs.replace(document, code=str(changes["code"]))
     verdict = judge_document(document, FACTS, policy=check_in.DEFAULT, today=TODAY, hits=[])

@@ -69,12 +69,12 @@ class Desk:
     async def anna(self, who: dict[str, str], facts: dict[str, str] | None = None, slot: str = "g1") -> httpx.Response:
         return await self.site.http.put(f"{HERE}/session/guests/{slot}", json=facts or ANNA, headers=who)
 
-    async def rows(self, query: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    async def rows(self, query: Any) -> list[dict[str, Any]]:
         async with self.site.database.transaction() as connection:
             return await fetch_all(connection, query)
 
 
-def single(external_id: str = "r1", *, room: str = "101", **changes: Any) -> Reservation:  # noqa: ANN401
+def single(external_id: str = "r1", *, room: str = "101", **changes: Any) -> Reservation:
     booked = reservation(external_id, room=room, **changes)
     return Reservation(**{name: getattr(booked, name) for name in booked.__slots__} | {"adults": 1})
 
@@ -295,7 +295,7 @@ async def test_nothing_personal_lies_open_and_all_of_it_is_forgotten_in_time(des
     await desk.anna(guest, {**ANNA, "address": "Musterweg 1"})
     shown = await desk.post(f"{HERE}/session/guests/g1/document", {"mrz": passport()}, guest)
     tables = ("checkin.session", "checkin.guest", "checkin.step", "outbox.event", "platform.audit")
-    kept = "".join([repr(await desk.rows(f"SELECT * FROM {table}")) for table in tables])  # noqa: S608
+    kept = "".join([repr(await desk.rows(f"SELECT * FROM {table}")) for table in tables])  # noqa: S608 - table names of the schema
     for secret in ("Berger", "Musterweg", "L898902C3", "1980"):
         assert secret not in kept, secret
         assert secret not in shown.text, secret

@@ -62,7 +62,7 @@ async def test_each_tenant_has_a_chain_of_its_own_without_holes(database: Databa
         ("DELETE FROM platform.audit; DELETE FROM platform.audit_head", "whose hash was kept, is gone"),
     ],
 )
-async def test_whatever_is_changed_shows(database: Database, damage: Any, named: str) -> None:  # noqa: ANN401
+async def test_whatever_is_changed_shows(database: Database, damage: Any, named: str) -> None:
     for n in range(5):
         await add(database, str(n))
     head = (await judged(database)).head
@@ -88,7 +88,7 @@ async def test_a_chain_written_anew_shows_against_a_head_kept_elsewhere(database
 async def test_no_role_of_the_service_may_change_it(database: Database) -> None:
     await add(database)
 
-    async def run(statement: Any) -> None:  # noqa: ANN401
+    async def run(statement: Any) -> None:
         async with database.transaction() as connection:
             await execute(connection, statement)
 

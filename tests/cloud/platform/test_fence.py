@@ -130,7 +130,7 @@ class Undone(Exception):  # noqa: N818 - it is no error
     """Nothing of the attempt shall stay."""
 
 
-async def attempt(database: Database, statement: sql.SQL | sql.Composed, values: Any = ()) -> int | None:  # noqa: ANN401
+async def attempt(database: Database, statement: sql.SQL | sql.Composed, values: Any = ()) -> int | None:
     """Return how many rows a statement touched, None if it was refused; then undo it."""
     touched: int | None = None
     try:

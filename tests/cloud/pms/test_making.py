@@ -35,5 +35,5 @@ async def test_each_system_is_made_and_misses_what_it_needs_by_name(system: Syst
         assert made.system == system
         for name in NEEDS[system]:
             with pytest.raises(InvalidInputError, match="zone" if name == "time" else name):
-                make_adapter(system, http, replace(WHOLE, **{name: None}), clock=ManualClock())  # type: ignore[arg-type]
+                make_adapter(system, http, replace(WHOLE, **{name: None}), clock=ManualClock())  # type: ignore[arg-type]  # changes by name
         assert issubclass(EMULATORS[system], Face)

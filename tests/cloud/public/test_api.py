@@ -41,7 +41,7 @@ BODIES: dict[str, object] = {
 }
 
 
-async def get(site: Site, path: str, name: str = "admin") -> Any:  # noqa: ANN401
+async def get(site: Site, path: str, name: str = "admin") -> Any:
     answer = await site.http.get(path, headers=site.as_(name))
     assert answer.status_code == 200, answer.text
     return answer.json()

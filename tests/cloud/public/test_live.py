@@ -33,9 +33,9 @@ class Watcher:
             "client": ("127.0.0.1", 1), "server": ("cloud.test", 80), "extensions": {},
         }  # fmt: skip
         self._to_app.put_nowait({"type": "websocket.connect"})
-        self.task = asyncio.create_task(site.app(scope, self._to_app.get, self._take))  # type: ignore[arg-type]
+        self.task = asyncio.create_task(site.app(scope, self._to_app.get, self._take))  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
 
-    async def _take(self, message: Any) -> None:  # noqa: ANN401 - ASGI
+    async def _take(self, message: Any) -> None:
         await self.reading.wait()  # the line is as slow as its reader
         await self.told.put(message)
 

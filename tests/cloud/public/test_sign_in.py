@@ -33,7 +33,7 @@ ORIGIN = {"Origin": "http://cloud.test"}
 class Desk:
     """The application with three accounts, asked from any address."""
 
-    def __init__(self, database: Database, tmp_path: Any) -> None:  # noqa: ANN401 - pytest's
+    def __init__(self, database: Database, tmp_path: Any) -> None:
         self.clock, self.dice = ManualClock(wall_ms=NOW_MS), SeededDice(7)
         self.database, self.passwords = database, Passwords(dice=self.dice, cost=CHEAP)
         self.sign_in = SignIn(database, passwords=self.passwords, clock=self.clock, dice=self.dice)
@@ -46,7 +46,7 @@ class Desk:
         app = build(gate, [sign_in_routes(services), *web])
         self.http = httpx.AsyncClient(transport=in_process(app), base_url="http://cloud.test")
 
-    async def account(self, email: str, role: Role = Role.ADMIN, tenant: str = "northlight", **more: Any) -> str:  # noqa: ANN401
+    async def account(self, email: str, role: Role = Role.ADMIN, tenant: str = "northlight", **more: Any) -> str:
         phc = await self.passwords.hashed(PASSWORD)
         with acting(system("test")):
             async with self.database.transaction() as connection:
@@ -63,7 +63,7 @@ class Desk:
         *,
         token: str | None = None,
         address: str = "10.0.0.1",
-        **more: Any,  # noqa: ANN401
+        **more: Any,
     ) -> httpx.Response:
         self.http.cookies.clear()
         headers = {"X-Forwarded-For": f"1.2.3.4, {address}", **more.pop("headers", {})}
@@ -87,7 +87,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database: Database, tmp_path: Any) -> AsyncIterator[Desk]:  # noqa: ANN401 - pytest's
+async def desk(database: Database, tmp_path: Any) -> AsyncIterator[Desk]:
     for house in (AURORA, BOREALIS):
         await open_house(database, house)
     made = Desk(database, tmp_path)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from cloud.kit.database import Connection, Database, fetch_all
-from cloud.telemetry import service
+from cloud.telemetry import completeness, service
 from cloud.telemetry.ingest import IngestWorker
 from cloud.telemetry.ports import BatchContext, EdgeOwner, Projection
 from kit.clock import ManualClock
@@ -76,9 +76,9 @@ async def stored(database: Database, lane: Lane = Lane.A) -> list[int]:
     return [row.seq for row in page]
 
 
-async def proof(database: Database) -> dict[Lane, service.Completeness]:
+async def proof(database: Database) -> dict[Lane, completeness.Completeness]:
     async with database.transaction() as connection:
-        held = await service.completeness(connection, tenant="northlight", property_id="aurora")
+        held = await completeness.completeness(connection, tenant="northlight", property_id="aurora")
     return {each.lane: each for each in held}
 
 
@@ -174,7 +174,7 @@ async def test_a_batch_with_a_broken_inside_is_kept_named_and_stepped_over(datab
     assert (await send(ingest, run_of(3, [record(3)], Lane.B), Lane.B)).marks[0].hi == 3
     held = (await proof(database))[Lane.B]
     assert held.gaps == ()
-    assert held.holes == (service.DeclaredHole(1, 2, "refused"),)
+    assert held.holes == (completeness.DeclaredHole(1, 2, "refused"),)
     async with database.transaction() as connection:
         [row] = await fetch_all(connection, "SELECT payload FROM telemetry.refused")
     assert bytes(row["payload"]) == poison
@@ -221,7 +221,7 @@ async def test_declared_holes_are_shown_and_are_no_gaps(database: Database) -> N
     assert (await send(ingest, run, Lane.C)).marks[0].hi == 9
     held = (await proof(database))[Lane.C]
     assert (held.count, held.gaps, held.holds) == (3, (), True)
-    assert held.holes == (service.DeclaredHole(3, 7, "quota"), service.DeclaredHole(9, 9, "quota"))
+    assert held.holes == (completeness.DeclaredHole(3, 7, "quota"), completeness.DeclaredHole(9, 9, "quota"))
 
 
 @pytest.mark.guarantee("G2")

@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 import pytest
 
 from cloud.kit.database import Database, fetch_all
-from cloud.telemetry import service
+from cloud.telemetry import completeness, service
 from cloud.telemetry.fan_in import ledger as ledgers
 from cloud.telemetry.fan_in.arrivals import Arrived, Item, Reply, read
 from cloud.telemetry.fan_in.ledger import PostgresLedger
@@ -47,7 +47,7 @@ async def rows(database: Database, query: LiteralString) -> list[dict[str, Any]]
 
 async def holds(database: Database, who: EdgeId) -> bool:
     async with database.transaction() as connection:
-        return await service.verify(connection, tenant="northlight", property_id=f"p-{who[-6:]}")
+        return await completeness.verify(connection, tenant="northlight", property_id=f"p-{who[-6:]}")
 
 
 @pytest.mark.guarantee("G2")
@@ -284,7 +284,7 @@ async def test_records_inside_a_thinned_hole_are_counted_and_their_spread_is_kep
         await ledger_of(database).commit([arrived(who, payload)])
     async with database.snapshot() as connection:
         health = await service.link_health(connection, tenant="northlight", property_id=f"p-{who[-6:]}")
-        [held] = await service.completeness(connection, tenant="northlight", property_id=f"p-{who[-6:]}")
+        [held] = await completeness.completeness(connection, tenant="northlight", property_id=f"p-{who[-6:]}")
     assert health is not None
     [lane] = health.lanes
     assert (lane.hi, lane.records, lane.gaps) == (8, 4, 4)  # 2, 4, 5 and 7 hold no record

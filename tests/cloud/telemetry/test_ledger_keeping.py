@@ -9,7 +9,7 @@ import pytest
 
 from cloud.kit.database import Database, fetch_all
 from cloud.kit.times import at
-from cloud.telemetry import completeness, ledger_keeping, service
+from cloud.telemetry import completeness, ledger_keeping
 from cloud.telemetry.ledger_keeping import LedgerKeeping, LedgerReport, LedgerRetention
 from protocols.errors import InvalidInputError
 from protocols.link.lanes import Lane
@@ -94,7 +94,7 @@ class TestOverALedger:
                 lane: (True, each.count, 60, 1) for lane, each in before.items()
             }
         async with database.snapshot() as connection:
-            told = await service.completeness(connection, tenant="northlight", property_id="aurora")
+            told = await completeness.completeness(connection, tenant="northlight", property_id="aurora")
         assert [(each.holds, each.count) for each in told] == [(True, 60), (True, 60), (True, 55)]
 
     async def test_sealing_is_done_in_bites_by_whoever_comes(
@@ -115,7 +115,7 @@ class TestOverALedger:
         await self.fill(database)
         await self.keep(database)
         async with database.snapshot() as connection:
-            [_, _, lane_c] = await service.completeness(connection, tenant="northlight", property_id="aurora")
+            [_, _, lane_c] = await completeness.completeness(connection, tenant="northlight", property_id="aurora")
         assert (lane_c.days_trusted, lane_c.days_read) == (5, 1)
 
     @pytest.mark.guarantee("G1", "G14")

@@ -38,7 +38,7 @@ class DoorsStore:
     lose_acks: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def happened(self, **changes: Any) -> None:  # noqa: ANN401
+    def happened(self, **changes: Any) -> None:
         self.last += 1
         body = an_opening(lock_seq=self.last, **{"time_quality": 0, **changes})
         self.kept.append(Event(self.life, self.last, body, T0))

@@ -112,7 +112,7 @@ async def test_a_row_that_does_not_decode_is_damage_like_any_other(
     await store.commit(PROGRESS)
     await store.close()
     connection = apsw.Connection(str(path))
-    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - table names of the schema
     connection.close()
     store, found = EdgeStore.open(path)
     assert found.set_aside is not None

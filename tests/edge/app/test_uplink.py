@@ -23,7 +23,7 @@ from tests.edge.world import HEATING, PHONE, T0, Building, a_document, a_stay
 EDGE = EdgeId("e-aurora0000000001")
 
 
-def ordered(kind: str, **args: Any) -> CommandEnvelope:  # noqa: ANN401
+def ordered(kind: str, **args: Any) -> CommandEnvelope:
     return CommandEnvelope(EDGE, "c-1", "key-1", kind, args, T0 + 10_000, T0)
 
 
@@ -89,7 +89,7 @@ async def test_a_refused_check_in_says_why(building: Building) -> None:
         await obeying(building.house)(ordered("check_in", stay="s-nobody", phone_public_key=PHONE))
 
 
-def key_file(path: Path, key: Any) -> UplinkSettings:  # noqa: ANN401
+def key_file(path: Path, key: Any) -> UplinkSettings:
     path.write_bytes(key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
     return UplinkSettings(host="127.0.0.1", port=1, command_public_key_path=path, command_key_id="cloud-1")
 

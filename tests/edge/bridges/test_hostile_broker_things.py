@@ -68,13 +68,13 @@ async def bus(kind: BusId) -> AsyncIterator[Bus]:
             (DeviceId("plug"), Address(TALKERS, friendly_name="101/plug"), CATALOGUE[PLUG]),
             (DeviceId("ht"), Address(TALKERS, friendly_name="ht"), CATALOGUE[HT]),
         ]
-        supervisor = MqttDevicesSupervisor(MqttDevicesBus(TALKERS), things, **shared)  # type: ignore[arg-type]
+        supervisor = MqttDevicesSupervisor(MqttDevicesBus(TALKERS), things, **shared)  # type: ignore[arg-type]  # changes by name
     else:
         sensors = [
             (DeviceId("tag"), Address(ADVERTS, mac=TAG_MAC), CATALOGUE[TAG]),
             (DeviceId("govee"), Address(ADVERTS, mac=GOVEE_MAC), CATALOGUE[GOVEE]),
         ]
-        supervisor = AdvertSupervisor(BleAdvertBus(ADVERTS, "ruuvi"), sensors, **shared)  # type: ignore[arg-type]
+        supervisor = AdvertSupervisor(BleAdvertBus(ADVERTS, "ruuvi"), sensors, **shared)  # type: ignore[arg-type]  # changes by name
     running = asyncio.create_task(supervisor.run())
     try:
         await air.heard()

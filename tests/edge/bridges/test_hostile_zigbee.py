@@ -20,7 +20,7 @@ from edge.bridges.mqtt.supervisor import UNKNOWN_MAX, Zigbee2MqttSupervisor
 from edge.bridges.ports import DeviceEvent
 from kit.clock import ManualClock
 from kit.dice import SeededDice
-from protocols.descriptors.descriptor import Zigbee2MqttWire
+from protocols.descriptors.wires import Zigbee2MqttWire
 from protocols.device_model.capability import Capability, problem_with
 from protocols.device_model.identity import DeviceId, parse_device_id
 from protocols.device_model.reading import Quality, Reading
@@ -93,7 +93,7 @@ def keepable(heard: Heard) -> None:
         _record("device", {"device": device, "event": event.value, "detail": dict(detail)})
 
 
-def _row(reading: Reading) -> Any:  # noqa: ANN401
+def _row(reading: Reading) -> Any:
     point = next(
         point
         for model in (LIGHT, CONTACT)

@@ -32,7 +32,7 @@ async def test_a_plant_is_told_commanded_and_its_bad_node_stands_alone() -> None
         await it.heard.until(it.heard.says(*FAULT, True))
 
         await it.cause("chiller", "bad_node", capability="flow_measurement", attribute="measured_value")
-        await it.heard.until(lambda: it.heard.last(*FLOW).quality is Quality.BAD)  # type: ignore[union-attr]
+        await it.heard.until(lambda: it.heard.last(*FLOW).quality is Quality.BAD)  # type: ignore[union-attr]  # None fails the test
         bad = it.heard.last(*FLOW)
         assert bad is not None
         assert (bad.value, bad.reason) == (None, "bad_status: 0x808c0000")
@@ -44,7 +44,7 @@ async def test_a_plant_is_told_commanded_and_its_bad_node_stands_alone() -> None
 
         uncertain = {"capability": "flow_measurement", "attribute": "measured_value", "status": 0x40900000}
         await it.cause("chiller", "bad_node", **uncertain)
-        await it.heard.until(lambda: it.heard.last(*FLOW).quality is Quality.UNCERTAIN)  # type: ignore[union-attr]
+        await it.heard.until(lambda: it.heard.last(*FLOW).quality is Quality.UNCERTAIN)  # type: ignore[union-attr]  # None fails the test
 
         outcome = await it.devices.write(it.command(*SETPOINT, 9.5))
         truth = await it.truth("chiller")

@@ -36,7 +36,7 @@ class DurableLock(MemoryLock):
 
     folder: Path
 
-    def took(self, step: Any) -> None:  # noqa: ANN401
+    def took(self, step: Any) -> None:
         super().took(step)
         keep(self.folder / self.identity.lock_id.hex(), self.core.encode())
 

@@ -228,7 +228,7 @@ def test_what_is_wrong_is_named_and_nothing_is_issued(
     }
     rooms, phone = values.pop("rooms"), values.pop("phone")
     with pytest.raises(InvalidInputError) as refused:
-        building.desk.issue("stay-1", rooms, phone, **values)  # type: ignore[arg-type]
+        building.desk.issue("stay-1", rooms, phone, **values)  # type: ignore[arg-type]  # changes by name
     assert refused.value.place == place
     assert building.store.counts()["grants_issued"] == 0
 

@@ -37,7 +37,7 @@ class NoWay:
     async def connect(self, *, subscribe: Sequence[str] = (), will: Message | None = None) -> AsyncIterator[Connection]:
         self.asked += 1
         raise LinkLostError("no way")
-        yield  # type: ignore[unreachable]
+        yield  # type: ignore[unreachable]  # makes it a generator
 
 
 class BusyLog(RecordLog):
@@ -87,7 +87,7 @@ async def test_a_record_committed_while_the_streams_are_read_is_not_left_behind(
 def test_a_thousand_edges_come_back_spread_over_the_whole_pause(tmp_path: Path) -> None:
     """Full jitter: in any tenth of the longest pause at most twice the mean comes back, however long all were away."""
     settings = LinkSettings(reconnect_most=timedelta(minutes=5))
-    edges = [uplink(None, NoWay(), SeededDice(seed), settings) for seed in range(1_000)]  # type: ignore[arg-type]
+    edges = [uplink(None, NoWay(), SeededDice(seed), settings) for seed in range(1_000)]  # type: ignore[arg-type]  # no log is asked
     pauses: list[float] = []
     for each in edges:
         pauses = [*pauses, [each._pause_s() for _ in range(12)][-1]]
@@ -101,7 +101,7 @@ def test_the_pause_grows_from_the_first_to_the_longest_and_no_further() -> None:
     settings = LinkSettings(reconnect_first=timedelta(seconds=1), reconnect_most=timedelta(seconds=30))
     most = [0.0] * 8
     for seed in range(300):
-        each = uplink(None, NoWay(), SeededDice(seed), settings)  # type: ignore[arg-type]
+        each = uplink(None, NoWay(), SeededDice(seed), settings)  # type: ignore[arg-type]  # no log is asked
         most = [max(before, each._pause_s()) for before in most]
     for bound, seen in zip((1, 2, 4, 8, 16, 30, 30, 30), most, strict=True):
         assert 0.9 * bound <= seen <= bound
@@ -114,7 +114,7 @@ def test_a_fleet_that_loses_its_broker_comes_back_over_the_spread_that_the_cloud
     fleet, spread_s = 1_000, 30
     tried: Counter[int] = Counter()
     for seed in range(fleet):
-        each = uplink(None, NoWay(), SeededDice(seed))  # type: ignore[arg-type]
+        each = uplink(None, NoWay(), SeededDice(seed))  # type: ignore[arg-type]  # no log is asked
         each._link.hear(Ack(AckStatus.STORED, (), spread_s=spread_s), now_ms=0)
         at = each._pause_s()
         tried[int(at)] += 1
@@ -126,7 +126,7 @@ def test_a_fleet_that_loses_its_broker_comes_back_over_the_spread_that_the_cloud
 
 @pytest.mark.guarantee("G12")
 def test_the_newest_word_on_the_spread_counts_and_a_welcome_without_one_ends_it() -> None:
-    each = uplink(None, NoWay(), SeededDice(1))  # type: ignore[arg-type]
+    each = uplink(None, NoWay(), SeededDice(1))  # type: ignore[arg-type]  # no log is asked
     told = []
     for ack in (
         Ack(AckStatus.STORED, (), spread_s=30), Ack(AckStatus.STORED, ()), Ack(AckStatus.DUPLICATE, (), spread_s=300),
@@ -138,9 +138,9 @@ def test_the_newest_word_on_the_spread_counts_and_a_welcome_without_one_ends_it(
 
 
 def test_how_long_telemetry_gathers_is_the_settings_and_is_bounded() -> None:
-    link = uplink(None, NoWay(), SeededDice(1), LinkSettings(gather_telemetry=timedelta(seconds=10)))  # type: ignore[arg-type]
+    link = uplink(None, NoWay(), SeededDice(1), LinkSettings(gather_telemetry=timedelta(seconds=10)))  # type: ignore[arg-type]  # no log is asked
     assert link._times.telemetry_age_ms == 10_000
-    assert uplink(None, NoWay(), SeededDice(1))._times.telemetry_age_ms == 200  # type: ignore[arg-type]
+    assert uplink(None, NoWay(), SeededDice(1))._times.telemetry_age_ms == 200  # type: ignore[arg-type]  # no log is asked
     for wrong in (timedelta(seconds=61), timedelta(seconds=-1)):
         with pytest.raises(ValueError, match="gather_telemetry"):
             LinkSettings(gather_telemetry=wrong)

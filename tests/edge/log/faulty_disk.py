@@ -45,19 +45,19 @@ class _Vfs(apsw.VFS):
         self._disk = disk
         super().__init__(disk.name, "")
 
-    def xOpen(self, name: Any, flags: list[int]) -> "_File":  # noqa: ANN401, N802  # SQLite's names
+    def xOpen(self, name: Any, flags: list[int]) -> "_File":  # SQLite's names
         return _File(self._disk, name, flags)
 
 
 class _File(apsw.VFSFile):
-    def __init__(self, disk: FaultyDisk, name: Any, flags: list[int]) -> None:  # noqa: ANN401
+    def __init__(self, disk: FaultyDisk, name: Any, flags: list[int]) -> None:
         self._disk = disk
         super().__init__("", name, flags)
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+    def xWrite(self, data: bytes, offset: int) -> None:
         self._disk.refuse("write")
         super().xWrite(data, offset)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:
         self._disk.refuse("sync")
         super().xSync(flags)

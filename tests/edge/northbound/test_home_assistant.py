@@ -28,7 +28,7 @@ LAMP: Final = (DeviceId("light-101"), Capability.ON_OFF, "on_off")
 LEVEL: Final = (DeviceId("light-101"), Capability.LEVEL_CONTROL, "current_level")
 
 
-def _form(model: str, **options: Any) -> HomeAssistant:  # noqa: ANN401
+def _form(model: str, **options: Any) -> HomeAssistant:
     descriptor = next(each for name, each in CATALOGUE.items() if name == model)
     return HomeAssistant(plan_of(descriptor, port=50_000, name="thing")[0], CATALOGUE, **options)
 
@@ -113,7 +113,7 @@ class _Commits:
     def __init__(self) -> None:
         self.listeners: list[Any] = []
 
-    def listen(self, listener: Any) -> Any:  # noqa: ANN401
+    def listen(self, listener: Any) -> Any:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 

@@ -76,7 +76,7 @@ async def publishing(log: RecordLog, broker: Broker, kinds: Sequence[str] = ("re
             await task
 
 
-async def until(holds: Any) -> None:  # noqa: ANN401
+async def until(holds: Any) -> None:
     async with asyncio.timeout(WAIT_S):
         while not holds():
             await asyncio.sleep(0.005)

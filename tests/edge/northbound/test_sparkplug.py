@@ -103,7 +103,7 @@ store and forward, and several brokers; they are not built."""
 def sparkplug(*ids: str) -> Callable[[Any], Any]:
     """Mark a test with the assertions that it holds."""
 
-    def mark(test: Any) -> Any:  # noqa: ANN401
+    def mark(test: Any) -> Any:
         for each in ids:
             assert f"tck-id-{each}" in HELD, each
             CITED.add(f"tck-id-{each}")
@@ -116,7 +116,7 @@ def sparkplug(*ids: str) -> Callable[[Any], Any]:
 CITED: Final[set[str]] = set()
 
 
-def _node(**more: Any) -> SparkplugNode:  # noqa: ANN401
+def _node(**more: Any) -> SparkplugNode:
     return SparkplugNode(plan(zigbee=True), CATALOGUE, **more)
 
 
@@ -250,7 +250,7 @@ def test_names_of_a_site_plan_are_sparkplug_identifiers(name: str) -> None:
     value=st.one_of(st.booleans(), st.integers(-(2**62), 2**62), st.floats(), st.text(max_size=9)),
     name=st.sampled_from(["level_control/current_level", "on_off/on_off", "network_diagnostics/link_quality", "x"]),
 )
-def test_a_device_command_is_refused_or_within_the_write_rule(value: Any, name: str) -> None:  # noqa: ANN401
+def test_a_device_command_is_refused_or_within_the_write_rule(value: Any, name: str) -> None:
     kinds = {bool: DataType.BOOLEAN, int: DataType.INT64, float: DataType.DOUBLE, str: DataType.STRING}
     command = encode(Payload(3, None, (Metric(name, kinds[type(value)], value),)))
     [asked] = _node().take(NODE.format("DCMD") + f"/{LAMP}", command, retain=False)
@@ -270,7 +270,7 @@ def test_noise_on_a_command_topic_asks_for_nothing(payload: bytes, level: str) -
         assert isinstance(each, NotUnderstood | RebirthWanted | Wanted)
 
 
-def _schema() -> Any:  # noqa: ANN401
+def _schema() -> Any:
     """sparkplug_b.proto, as much of it as an edge node uses, written down from chapter 6."""
     file = descriptor_pb2.FileDescriptorProto(name="sparkplug_b.proto", package="tahu", syntax="proto2")
     kinds = descriptor_pb2.FieldDescriptorProto
@@ -313,7 +313,7 @@ def _schema() -> Any:  # noqa: ANN401
 THEIRS: Final = _schema()
 
 
-def _theirs(data: bytes) -> Any:  # noqa: ANN401
+def _theirs(data: bytes) -> Any:
     message = THEIRS()
     message.ParseFromString(data)
     return message
@@ -379,7 +379,7 @@ async def test_a_host_hears_the_birth_switches_a_lamp_and_hears_the_death(broker
 
         listeners: list[Any] = []
 
-        def listen(listener: Any) -> Callable[[], None]:  # noqa: ANN401
+        def listen(listener: Any) -> Callable[[], None]:
             listeners.append(listener)
             return listeners.clear
 

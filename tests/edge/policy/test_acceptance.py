@@ -29,7 +29,7 @@ def body(minutes: int = 60) -> str:
     )
 
 
-def signed(version: int = 1, minutes: int = 60, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
+def signed(version: int = 1, minutes: int = 60, **changes: Any) -> dict[str, Any]:
     policy = Policy("aurora", "check_in", version, NOW_MS - DAY_MS, NOW_MS + DAY_MS, body(minutes))
     return {"signed": sign(replace(policy, **changes), KEY, b"command")}
 

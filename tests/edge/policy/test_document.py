@@ -13,7 +13,7 @@ from edge.policy.document import SETPOINT_LEAST_C, SETPOINT_MOST_C, default, enc
 from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
 
 
-def a_policy(**changes: Any) -> bytes:  # noqa: ANN401
+def a_policy(**changes: Any) -> bytes:
     document = json.loads(encode(default()))
     for path, value in changes.items():
         node = document

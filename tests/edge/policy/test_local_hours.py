@@ -56,7 +56,7 @@ def test_away_from_the_changes_it_is_what_the_wall_shows(minute: int, days: set[
     here = local(now_ms, VIENNA)
     if here.month in (3, 10):
         return
-    wanted = Schedule(from_="22:15", until="06:45", days=None if days is None else tuple(sorted(days)))  # type: ignore[arg-type]
+    wanted = Schedule(from_="22:15", until="06:45", days=None if days is None else tuple(sorted(days)))  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
     time = f"{here:%H:%M}"
     began = here.date() if time >= "22:15" else here.date() - datetime.timedelta(days=1)
     expected = (time >= "22:15" or time < "06:45") and (days is None or DAYS[began.weekday()] in days)

@@ -129,7 +129,7 @@ RULE = {
 }
 
 
-def a_policy(*rules: dict[str, Any], **changes: Any) -> bytes:  # noqa: ANN401
+def a_policy(*rules: dict[str, Any], **changes: Any) -> bytes:
     return json.dumps({**json.loads(encode(default())), "v": 2, "version": 1, "rules": list(rules), **changes}).encode()
 
 

@@ -71,11 +71,11 @@ async def pass_time(building: Building, clock: ManualClock, minutes: int) -> Non
         await building.work()
 
 
-def temperature(celsius: float) -> Any:  # noqa: ANN401
+def temperature(celsius: float) -> Any:
     return said("thermostat-101", Capability.THERMOSTAT, "local_temperature", celsius, Unit.CELSIUS)
 
 
-def dial(celsius: float) -> Any:  # noqa: ANN401
+def dial(celsius: float) -> Any:
     return said("thermostat-101", Capability.THERMOSTAT, HEATING, celsius, Unit.CELSIUS)
 
 

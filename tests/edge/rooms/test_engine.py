@@ -240,7 +240,7 @@ def a_command(key: str = "key-1", value: float = 22.0, **changes: object) -> Roo
         "by": "test",
         **changes,
     }
-    return RoomCommand(**fields)  # type: ignore[arg-type]
+    return RoomCommand(**fields)  # type: ignore[arg-type]  # changes by name
 
 
 @pytest.mark.guarantee("G13")
@@ -342,7 +342,7 @@ async def test_what_no_room_command_may_do_is_refused_and_nothing_happens(
     building: Building, changes: dict[str, object]
 ) -> None:
     with pytest.raises(InvalidInputError):
-        await building.house.rooms.command(a_command(**changes))  # type: ignore[arg-type]
+        await building.house.rooms.command(a_command(**changes))  # type: ignore[arg-type]  # changes by name
     assert building.devices.effects == []
     assert building.log.records(Lane.A, "command") == []
 

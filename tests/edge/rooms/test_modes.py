@@ -139,7 +139,7 @@ def test_a_policy_without_a_welcome_light_leaves_the_light_alone() -> None:
 # --- windows, taste, scenes (docs/decisions/0027-windows-scenes-and-taste.md) -----------------------------------
 
 
-def in_room(**changes: Any) -> RoomState:  # noqa: ANN401
+def in_room(**changes: Any) -> RoomState:
     return replace(RoomState(Mode.OCCUPIED_COMFORT, ANNA, T0, "test"), **changes)
 
 

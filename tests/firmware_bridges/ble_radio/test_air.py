@@ -211,9 +211,9 @@ async def test_a_central_back_before_its_goodbye_arrives_gets_a_clean_link(echo:
         async with backend.client(echo.address, services=[SERVICE]) as client:
             echo.air.conditions.late = 0.0
             heard: list[bytes] = []
-            await client.start_notify(OUT, lambda _, value: heard.append(bytes(value)))  # noqa: B023
+            await client.start_notify(OUT, lambda _, value: heard.append(bytes(value)))  # noqa: B023 - awaited before the next round
             await asyncio.sleep(0.065)  # the old goodbye is through by now
             await client.write_gatt_char(IN, b"x", response=False)
-            await until(lambda: heard)  # noqa: B023
+            await until(lambda: heard)  # noqa: B023 - awaited before the next round
         await until(lambda: not echo.device.connections)
     await asyncio.gather(*tasks)

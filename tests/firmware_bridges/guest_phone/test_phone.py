@@ -224,12 +224,12 @@ def losing_answers(hotel: World, times: int) -> None:
     left = [times]
 
     def draw_and_die(link: object) -> None:
-        draw(link)  # type: ignore[arg-type]
+        draw(link)  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
         if left[0]:
             left[0] -= 1
             cut()
 
-    lock.draw_bolt = draw_and_die  # type: ignore[method-assign]
+    lock.draw_bolt = draw_and_die  # type: ignore[method-assign]  # replaced to look first
 
 
 @pytest.mark.requirement("P11")

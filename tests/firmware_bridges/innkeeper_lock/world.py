@@ -61,13 +61,13 @@ class World:
         phone.new_key()
         return phone
 
-    async def guest(self, *doors: str, **terms: Any) -> GuestPhone:  # noqa: ANN401
+    async def guest(self, *doors: str, **terms: Any) -> GuestPhone:
         """A phone with a key, a grant and a bundle."""
         phone = await self.phone()
         phone.load_bundle(self.bundle(phone, *doors, **terms).to_document())
         return phone
 
-    def bundle(self, phone: GuestPhone, *doors: str, **terms: Any) -> Bundle:  # noqa: ANN401
+    def bundle(self, phone: GuestPhone, *doors: str, **terms: Any) -> Bundle:
         return self.property.bundle(doors, phone.public_key, **terms)
 
     def truth(self, door: str) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class World:
         return sum(fact["event"] == "motor" and fact["door"] == door for fact in self.facts)
 
 
-def config(property_: OneProperty, folder: Path, **changes: Any) -> EmulatorConfig:  # noqa: ANN401
+def config(property_: OneProperty, folder: Path, **changes: Any) -> EmulatorConfig:
     document = {
         "v": 1,
         "state_dir": str(folder / "locks"),
@@ -99,7 +99,7 @@ def a_property() -> OneProperty:
 
 
 @asynccontextmanager
-async def world(folder: Path, **changes: Any) -> AsyncIterator[World]:  # noqa: ANN401
+async def world(folder: Path, **changes: Any) -> AsyncIterator[World]:
     clock, one = TestClock(), a_property()
     async with running(clock, one, config(one, folder, **changes)) as it:
         yield it
@@ -109,7 +109,7 @@ async def world(folder: Path, **changes: Any) -> AsyncIterator[World]:  # noqa: 
 async def running(clock: TestClock, one: OneProperty, settings: EmulatorConfig) -> AsyncIterator[World]:
     emulator = Emulator(settings, clock=clock, key_dice=SeededDice("locks"))
     facts: list[dict[str, Any]] = []
-    emulator.control.tell = lambda event, fact: facts.append({"event": event, **fact})  # type: ignore[method-assign]
+    emulator.control.tell = lambda event, fact: facts.append({"event": event, **fact})  # type: ignore[method-assign]  # replaced to look first
     async with emulator:
         it = World(emulator, one, clock, facts)
         try:

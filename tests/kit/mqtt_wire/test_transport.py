@@ -164,7 +164,7 @@ BRIEFLY = timedelta(milliseconds=250)
 
 def patiently(port: int, **changed: object) -> WireTransport:
     broker = Broker("127.0.0.1", port, "ann-00000001")
-    return WireTransport(replace(broker, **changed))  # type: ignore[arg-type]
+    return WireTransport(replace(broker, **changed))  # type: ignore[arg-type]  # changes by name
 
 
 def saying(data: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:

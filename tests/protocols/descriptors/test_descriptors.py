@@ -14,6 +14,7 @@ from firmware_bridges.catalogue import PACKAGE, descriptor_files, load_all
 from protocols.descriptors import codec, descriptor
 from protocols.descriptors.codec import Reason, json_object
 from protocols.descriptors.descriptor import Point, Table, WriteRule
+from protocols.descriptors.wires import ModbusWire, OpcUaWire
 from protocols.device_model.capability import problem_with
 from protocols.device_model.identity import DescriptorId, DeviceId
 from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
@@ -316,9 +317,9 @@ def test_a_descriptor_that_is_accepted_never_fails_later(
         assert refused.startswith("x.toml")
         assert len(refused) < 1_000
         return
-    if isinstance(made.wire, descriptor.ModbusWire):
+    if isinstance(made.wire, ModbusWire):
         assert plan_by_interval(made)
-    elif isinstance(made.wire, descriptor.OpcUaWire):
+    elif isinstance(made.wire, OpcUaWire):
         assert map_nodes([(DeviceId("d"), made, None)])
     for point in made.points:
         judged = codec.judge(point, noise)

@@ -34,7 +34,7 @@ def test_what_is_no_name_is_refused_with_its_place(name: str) -> None:
 
 
 @pytest.mark.parametrize(("parse", "kind"), [(parse_lock_id, "lock_ids"), (parse_descriptor_id, "descriptor_ids")])
-def test_lock_and_descriptor_ids(parse: Any, kind: str) -> None:  # noqa: ANN401
+def test_lock_and_descriptor_ids(parse: Any, kind: str) -> None:
     for text in NAMES[kind]["valid"]:
         assert parse(text) == text
     for text in NAMES[kind]["invalid"]:

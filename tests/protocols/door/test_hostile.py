@@ -45,7 +45,7 @@ CLAIMS = st.dictionaries(
 )
 
 
-def signed(payload: bytes, issuer: Any) -> bytes:  # noqa: ANN401
+def signed(payload: bytes, issuer: Any) -> bytes:
     return cose.sign1(payload, issuer.key, kid_of(issuer.key.public_key()))
 
 
@@ -139,7 +139,7 @@ def test_a_lock_memory_with_a_changed_value_is_a_memory_or_refused(data: st.Data
     document = cbor.decode(fresh_core(LOCK).encode(), 10_000)
     assert isinstance(document, list)
     at = data.draw(st.integers(0, len(document) - 1))
-    document[at] = data.draw(VALUES)  # type: ignore[assignment]
+    document[at] = data.draw(VALUES)  # type: ignore[assignment]  # any value is meant
     with suppress(PeerProtocolError):
         LockCore.decode(cbor.encode(document, depth=12)).time(0)
 
@@ -269,7 +269,7 @@ def test_a_memory_with_a_changed_pass_is_a_memory_or_refused(data: st.DataObject
     assert isinstance(passes, list)
     one = passes[0]
     assert isinstance(one, list)
-    one[data.draw(st.integers(0, len(one) - 1))] = data.draw(st.lists(VALUES, max_size=5) | VALUES)  # type: ignore[assignment]
+    one[data.draw(st.integers(0, len(one) - 1))] = data.draw(st.lists(VALUES, max_size=5) | VALUES)  # type: ignore[assignment]  # any value is meant
     with suppress(PeerProtocolError):
         read = LockCore.decode(cbor.encode(document, depth=12))
         lock, phone = insider(SECRET, read)

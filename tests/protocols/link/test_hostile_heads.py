@@ -126,7 +126,7 @@ def spoilt(head: BatchHead, place: int) -> bytes:
     if rows:
         rows[place % len(rows)] = ["note", None, 0, 0, 0, {"a": {"b": {"c": {"d": {"e": "\x00"}}}}}]
     else:
-        inside["h"] = [[*hole[:2], 99] for hole in inside["h"]]  # type: ignore[union-attr,misc,index]
+        inside["h"] = [[*hole[:2], 99] for hole in inside["h"]]  # type: ignore[union-attr,misc,index]  # connected, or the test fails
     return stored(cbor.encode(inside, floats=True, depth=9))
 
 

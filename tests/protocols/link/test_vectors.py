@@ -22,7 +22,7 @@ from protocols.vectors.fixed import stream
 FOLDER = generate.FOLDER / "link"
 
 
-def read(name: str) -> Any:  # noqa: ANN401
+def read(name: str) -> Any:
     return json.loads((FOLDER / name).read_text())
 
 

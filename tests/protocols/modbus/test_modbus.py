@@ -23,7 +23,8 @@ from firmware_bridges.field_emulator.modbus_server import EmulatedUnit, ModbusSe
 from firmware_bridges.field_emulator.physics import build
 from kit.clock import ManualClock
 from kit.dice import SeededDice
-from protocols.descriptors.descriptor import ModbusWire, Point, unreadable_register
+from protocols.descriptors.descriptor import Point, unreadable_register
+from protocols.descriptors.wires import ModbusWire
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId, RoomId
 from protocols.errors import PeerProtocolError
 from protocols.modbus import frames, read_planner
@@ -148,7 +149,7 @@ def test_a_plan_reads_every_point_whole_once_within_the_limits(
     wanted = {(table, start + each) for table, start, words in places for each in range(words)}
     unreadable = frozenset(("holding", each) for each in holes) - wanted
     points = [point_of(*each) for each in places]
-    blocks = plan(points, Limits(block_most, gap_most, unreadable))  # type: ignore[arg-type]
+    blocks = plan(points, Limits(block_most, gap_most, unreadable))  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
     assert sorted(map(id, (point for block in blocks for point in block.points))) == sorted(map(id, points))
     for block in blocks:
         covered = [(block.read.table, block.read.start + each) for each in range(block.read.count)]
@@ -184,7 +185,7 @@ def test_no_plan_has_fewer_reads(places: list[tuple[str, int, int]], block_most:
 
 
 @pytest.mark.parametrize("descriptor", [d for d in CATALOGUE.values() if isinstance(d.wire, ModbusWire)], ids=str)
-def test_every_point_of_a_model_is_read_at_least_as_often_as_it_asks(descriptor: Any) -> None:  # noqa: ANN401
+def test_every_point_of_a_model_is_read_at_least_as_often_as_it_asks(descriptor: Any) -> None:
     due = plan_by_interval(descriptor)
     found = {id(point): every for every, blocks in due.items() for block in blocks for point in block.points}
     assert set(found) == {id(point) for point in descriptor.points}

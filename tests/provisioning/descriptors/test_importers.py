@@ -46,7 +46,7 @@ def _meter_203() -> dict[str, Any]:
     return {"id": 203, "group": {"name": "ac_meter", "label": "wye-connect meter", "points": points}}
 
 
-def _made(found: Any) -> Descriptor:  # noqa: ANN401
+def _made(found: Any) -> Descriptor:
     return descriptor_text(found.document, found.comments("Imported."))[1]
 
 

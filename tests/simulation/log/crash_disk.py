@@ -218,7 +218,7 @@ class _Vfs(apsw.VFS):
         self._disk = disk
         super().__init__(disk.name, "")
 
-    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: ANN401, N802  # SQLite's names
+    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # SQLite's names
         text = name.filename() if isinstance(name, apsw.URIFilename) else name
         if text is None:
             raise apsw.CantOpenError("no temporary files here")
@@ -230,7 +230,7 @@ class _Vfs(apsw.VFS):
         flags[1] = flags[0]
         return cast(apsw.VFSFile, _Open(self._disk, self._disk.files[text]))
 
-    def xDelete(self, name: str, syncdir: bool) -> None:  # noqa: N802
+    def xDelete(self, name: str, syncdir: bool) -> None:
         self._disk.operation()
         file = self._disk.files.pop(name, None)
         if file is None:
@@ -238,10 +238,10 @@ class _Vfs(apsw.VFS):
         if not syncdir and file.named:
             self._disk.removed[name] = file
 
-    def xAccess(self, name: str, flags: int) -> bool:  # noqa: N802
+    def xAccess(self, name: str, flags: int) -> bool:
         return name in self._disk.files
 
-    def xFullPathname(self, name: str) -> str:  # noqa: N802
+    def xFullPathname(self, name: str) -> str:
         return name
 
 
@@ -255,13 +255,13 @@ class _Open:
         if self._epoch != self._disk.epoch:
             raise apsw.IOError("a program of before the power cut")
 
-    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
+    def xRead(self, amount: int, offset: int) -> bytes:
         self._alive()
         if self._disk.dead:
             raise apsw.IOError("the power is off")
         return bytes(self._file.seen[offset : offset + amount])
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+    def xWrite(self, data: bytes, offset: int) -> None:
         self._alive()
         self._disk.operation()
         if self._disk.full and offset + len(data) > len(self._file.seen):
@@ -269,38 +269,38 @@ class _Open:
         _put(self._file.seen, offset, data)
         self._file.pending.append(Pending(offset, bytes(data)))
 
-    def xTruncate(self, size: int) -> None:  # noqa: N802
+    def xTruncate(self, size: int) -> None:
         self._alive()
         self._disk.operation()
         _resize(self._file.seen, size)
         self._file.pending.append(Pending(size, None))
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:
         self._alive()
         self._disk.operation()
         self._disk.sync_file(self._file)
 
-    def xFileSize(self) -> int:  # noqa: N802
+    def xFileSize(self) -> int:
         self._alive()
         return len(self._file.seen)
 
-    def xLock(self, level: int) -> None:  # noqa: N802
+    def xLock(self, level: int) -> None:
         return
 
-    def xUnlock(self, level: int) -> None:  # noqa: N802
+    def xUnlock(self, level: int) -> None:
         return
 
-    def xCheckReservedLock(self) -> bool:  # noqa: N802
+    def xCheckReservedLock(self) -> bool:
         return False
 
-    def xFileControl(self, op: int, pointer: int) -> bool:  # noqa: N802
+    def xFileControl(self, op: int, pointer: int) -> bool:
         return False
 
-    def xSectorSize(self) -> int:  # noqa: N802
+    def xSectorSize(self) -> int:
         return SECTOR
 
-    def xDeviceCharacteristics(self) -> int:  # noqa: N802
+    def xDeviceCharacteristics(self) -> int:
         return int(apsw.SQLITE_IOCAP_POWERSAFE_OVERWRITE)  # as SQLite takes every Unix disk to be
 
-    def xClose(self) -> None:  # noqa: N802
+    def xClose(self) -> None:
         return

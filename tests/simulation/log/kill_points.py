@@ -79,28 +79,28 @@ class CountingVfs(apsw.VFS):
         self._counter = counter
         super().__init__("counting", "")
 
-    def xOpen(self, name: Any, flags: list[int]) -> "CountingFile":  # noqa: ANN401, N802  # SQLite's names
+    def xOpen(self, name: Any, flags: list[int]) -> "CountingFile":  # SQLite's names
         return CountingFile(self._counter, name, flags)
 
-    def xDelete(self, name: str, syncdir: bool) -> None:  # noqa: N802
+    def xDelete(self, name: str, syncdir: bool) -> None:
         self._counter.count()
         super().xDelete(name, syncdir)
 
 
 class CountingFile(apsw.VFSFile):
-    def __init__(self, counter: Counter, name: Any, flags: list[int]) -> None:  # noqa: ANN401
+    def __init__(self, counter: Counter, name: Any, flags: list[int]) -> None:
         self._counter = counter
         super().__init__("", name, flags)
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+    def xWrite(self, data: bytes, offset: int) -> None:
         self._counter.count()
         super().xWrite(data, offset)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:
         self._counter.count()
         super().xSync(flags)
 
-    def xTruncate(self, size: int) -> None:  # noqa: N802
+    def xTruncate(self, size: int) -> None:
         self._counter.count()
         super().xTruncate(size)
 

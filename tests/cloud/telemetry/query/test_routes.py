@@ -199,7 +199,7 @@ async def test_a_stream_that_takes_too_long_says_where_to_go_on(desk: Desk, monk
 async def test_too_many_streams_are_told_to_come_back_and_places_are_given_back(desk: Desk) -> None:
     places = query_routes.Places(2)
 
-    async def lines() -> Any:  # noqa: ANN401 - an asynchronous iterator
+    async def lines() -> Any:
         yield b"one\n"
         yield b"two\n"
 

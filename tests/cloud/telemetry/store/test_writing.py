@@ -19,7 +19,7 @@ T0 = datetime(2026, 11, 18, tzinfo=UTC)
 
 
 def row(at_ms: int, value: object = 1.0, prop: str = "p") -> ReadingRow:
-    return ReadingRow("t", prop, None, "d", "c", "a", None, at_ms, 0, value, "good", TimeSource.DRIFTING, 1, 1)  # type: ignore[arg-type]
+    return ReadingRow("t", prop, None, "d", "c", "a", None, at_ms, 0, value, "good", TimeSource.DRIFTING, 1, 1)  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200, -1e200, 10**400, b"x", [1]])

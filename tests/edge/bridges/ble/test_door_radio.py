@@ -58,7 +58,7 @@ async def ask(hotel: World, session: DoorSession, door: str, *requests: Request)
 
 
 @asynccontextmanager
-async def an_edge(folder: Path, **changes: Any) -> AsyncIterator[tuple[World, BleDoorRadio]]:  # noqa: ANN401
+async def an_edge(folder: Path, **changes: Any) -> AsyncIterator[tuple[World, BleDoorRadio]]:
     async with world(folder) as hotel:
         yield hotel, BleDoorRadio(await hotel.backend(), hotel.clock, **changes)
 

@@ -311,7 +311,7 @@ async def test_nonsense_costs_itself_and_the_link_lives() -> None:
     async with world(ANNA) as w:
         for record in (Record("GI", {}), Record("KR", {"RN": "1"}), Record("ZZ", {"A1": "?"}), Record("RE", {})):
             w.pms.say(record)
-        w.pms._writer.write(b"\x02no record\x03\x03\x02\xff|\x03" + b"\x02" + b"x" * 3_000)  # type: ignore[union-attr]
+        w.pms._writer.write(b"\x02no record\x03\x03\x02\xff|\x03" + b"\x02" + b"x" * 3_000)  # type: ignore[union-attr]  # connected, or the test fails
         w.pms.check_in("88120", "101", "Muster", "260102")
         await until(lambda: w.state("s-anna") == "in_house")
         assert (w.pms.connections, w.session.counts["unreadable"]) == (1, 2)

@@ -103,7 +103,7 @@ def say(n: int, device: int = 1, head: int = 0x32) -> Publish:
 
 @contextlib.asynccontextmanager
 async def running(line: Line, log: object) -> AsyncIterator[JsonBus]:
-    bus = JsonBus(SETTINGS, transport=line, log=log, clock=SystemClock("host"), dice=SystemDice())  # type: ignore[arg-type]
+    bus = JsonBus(SETTINGS, transport=line, log=log, clock=SystemClock("host"), dice=SystemDice())  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
     task = asyncio.create_task(bus.run())
     try:
         yield bus
@@ -115,7 +115,7 @@ async def running(line: Line, log: object) -> AsyncIterator[JsonBus]:
 
 async def until(holds: object) -> None:
     async with asyncio.timeout(WAIT_S):
-        while not holds():  # type: ignore[operator]
+        while not holds():  # type: ignore[operator]  # a number, by the case
             await asyncio.sleep(0.005)
 
 

@@ -28,11 +28,11 @@ RULE = RuleSettings(topic="site/{room}/{device}/state", keys=KEYS, time_key="t")
 TOPIC = b"site/101/th-1/state"
 
 
-def readings(*rules: RuleSettings, **more: Any) -> JsonReadings:  # noqa: ANN401
+def readings(*rules: RuleSettings, **more: Any) -> JsonReadings:
     return JsonReadings(compile_rules(JsonDevicesSettings(rules=rules or (RULE,))), **more)
 
 
-def take(made: JsonReadings, *messages: Publish, **more: Any) -> Taken:  # noqa: ANN401
+def take(made: JsonReadings, *messages: Publish, **more: Any) -> Taken:
     return made.take(messages, wall_ms=WALL_MS, mono_ms=MONO_MS, clock=ClockQuality.DRIFTING, **more)
 
 

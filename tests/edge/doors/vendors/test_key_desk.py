@@ -219,7 +219,7 @@ async def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(
         ([A1], now, now + DAY_MS, "card"),
     ):
         with pytest.raises(InvalidInputError):
-            await desk.issue("s", rooms, not_before_ms=begins, not_after_ms=ends, medium=medium)  # type: ignore[arg-type]
+            await desk.issue("s", rooms, not_before_ms=begins, not_after_ms=ends, medium=medium)  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
     assert annex.asked == []
     assert desk.of_stay("s") == []
 

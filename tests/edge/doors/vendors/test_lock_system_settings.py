@@ -156,7 +156,7 @@ def test_a_renewed_token_is_kept_whole_and_secret(tmp_path: Path) -> None:
         'refresh_token_path = "rt"\n',
     )
     system = adapter(settings.lock_systems[0], ManualClock())
-    system._keep("second")  # type: ignore[attr-defined]
+    system._keep("second")  # type: ignore[attr-defined]  # an inner part, looked at on purpose
     assert read_secret(tmp_path / "rt") == "second"
     assert (tmp_path / "rt").stat().st_mode & 0o077 == 0
 

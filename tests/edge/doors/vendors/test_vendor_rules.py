@@ -49,7 +49,7 @@ async def test_unifi_a_push_is_a_hint_only_if_signed_and_fresh() -> None:
 
 async def test_unifi_another_certificate_than_the_pinned_one_is_told_nothing() -> None:
     async with unifi_bench(TAME, 1) as bench, unifi_bench(TAME, 2) as other:
-        bench.system._session.base_url = other.system._session.base_url  # type: ignore[attr-defined]
+        bench.system._session.base_url = other.system._session.base_url  # type: ignore[attr-defined]  # an inner part, looked at on purpose
         with pytest.raises(LinkLostError, match="certificate"):
             await bench.system.issue(bench.wanted("grant-0001"))
         assert isinstance(other.eyes, UnifiEyes)
@@ -74,7 +74,7 @@ async def test_unifi_the_log_is_read_in_both_of_its_shapes() -> None:
 async def test_nobody_is_followed_elsewhere_with_a_secret_in_hand(makes: MakesBench) -> None:
     async with makes(TAME, 1) as bench, salto_space_bench(TAME, 2) as elsewhere:
         await bench.system.health()
-        to = elsewhere.system._http._base  # type: ignore[attr-defined]
+        to = elsewhere.system._http._base  # type: ignore[attr-defined]  # an inner part, looked at on purpose
 
         async def away(_request: web.Request) -> web.Response:
             return web.Response(status=307, headers={"Location": f"{to}/rooms"})
