@@ -1,7 +1,7 @@
 """The routes of the check-in session: a guest's page with a link, a kiosk, or the desk; the same session for all."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -84,6 +84,7 @@ class CheckInServices:
 
 def checkin_routes(services: CheckInServices) -> Router:
     """Return the routes."""
+    sessions = services.sessions
 
     async def place_of(caller: Principal, property_id: str, stay_id: str) -> tuple[Property, Stay]:
         async with services.database.snapshot() as connection:
@@ -116,6 +117,14 @@ def checkin_routes(services: CheckInServices) -> Router:
         async with services.database.transaction() as connection:
             await links.end_all(connection, found, stay.id, now_ms=services.clock.wall_ms())
 
+    async def acted(
+        request: Call, property_id: str, stay_id: str, act: Callable[[Property, str, By], Awaitable[Standing]]
+    ) -> schema.Session:
+        """Let the caller act on the session of a stay that is his to act on; answer how it stands then."""
+        found, stay = await place_of(request.user, property_id, stay_id)
+        with _problems():
+            return _view(found, stay, await act(found, stay.id, by_of(request.user)))
+
     @post(_SESSION, status_code=200, summary="Begin a check-in, or go on with it", opt=_USE)
     async def begin(
         request: Call,
@@ -123,21 +132,21 @@ def checkin_routes(services: CheckInServices) -> Router:
         stay_id: FromPath[str],
         data: JSONBody[schema.BeginRequest],
     ) -> schema.Session:
-        found, stay = await place_of(request.user, property_id, stay_id)
-        with _problems():
-            return _view(
-                await services.sessions.begin(
-                    found, stay.id, by=by_of(request.user, data.channel), language=data.language
-                )
-            )
+        by = by_of(request.user, data.channel)
+        return await acted(
+            request,
+            property_id,
+            stay_id,
+            lambda place, stay, _: sessions.begin(place, stay, by=by, language=data.language),
+        )
 
     @get(_SESSION, summary="How far a check-in is", opt=_USE)
     async def read(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.Session:
         found, stay = await place_of(request.user, property_id, stay_id)
-        known = await services.sessions.read(found, stay.id)
+        known = await sessions.read(found, stay.id)
         if known is None:
             raise absent()
-        return _view(known)
+        return _view(found, stay, known)
 
     @put(_GUEST, summary="Say who one of the party is", opt=_USE)
     async def tell(
@@ -147,9 +156,12 @@ def checkin_routes(services: CheckInServices) -> Router:
         slot: FromPath[str],
         data: JSONBody[GuestFacts],
     ) -> schema.Session:
-        found, stay = await place_of(request.user, property_id, stay_id)
-        with _problems():
-            return _view(await services.sessions.tell_guest(found, stay.id, _slot(slot), data, by=by_of(request.user)))
+        return await acted(
+            request,
+            property_id,
+            stay_id,
+            lambda place, stay, by: sessions.tell_guest(place, stay, _slot(slot), data, by=by),
+        )
 
     @post(_GUEST + "/document", status_code=200, summary="Show the zone of a travel document", opt=_USE)
     async def show(
@@ -159,11 +171,12 @@ def checkin_routes(services: CheckInServices) -> Router:
         slot: FromPath[str],
         data: JSONBody[schema.DocumentRequest],
     ) -> schema.Session:
-        found, stay = await place_of(request.user, property_id, stay_id)
-        with _problems():
-            return _view(
-                await services.sessions.show_document(found, stay.id, _slot(slot), data.mrz, by=by_of(request.user))
-            )
+        return await acted(
+            request,
+            property_id,
+            stay_id,
+            lambda place, stay, by: sessions.show_document(place, stay, _slot(slot), data.mrz, by=by),
+        )
 
     @post(_GUEST + "/signature", status_code=200, summary="Sign a registration card", opt=_USE)
     async def sign(
@@ -173,52 +186,55 @@ def checkin_routes(services: CheckInServices) -> Router:
         slot: FromPath[str],
         data: JSONBody[schema.SignatureRequest],
     ) -> schema.Session:
-        found, stay = await place_of(request.user, property_id, stay_id)
-        with _problems():
-            return _view(
-                await services.sessions.sign_card(found, stay.id, _slot(slot), data.signed_as, by=by_of(request.user))
-            )
+        return await acted(
+            request,
+            property_id,
+            stay_id,
+            lambda place, stay, by: sessions.sign_card(place, stay, _slot(slot), data.signed_as, by=by),
+        )
 
     @post(_SESSION + "/terms", status_code=200, summary="Accept the terms of the house", opt=_USE)
     async def terms(
         request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[schema.TermsRequest]
     ) -> schema.Session:
-        found, stay = await place_of(request.user, property_id, stay_id)
-        with _problems():
-            return _view(await services.sessions.accept_terms(found, stay.id, data.version, by=by_of(request.user)))
+        return await acted(
+            request,
+            property_id,
+            stay_id,
+            lambda place, stay, by: sessions.accept_terms(place, stay, data.version, by=by),
+        )
 
     @post(_SESSION + "/help", status_code=200, summary="Hand the check-in to staff", opt=_USE)
     async def ask_help(
         request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[schema.HelpRequest]
     ) -> schema.Session:
-        found, stay = await place_of(request.user, property_id, stay_id)
-        with _problems():
-            return _view(await services.sessions.ask_help(found, stay.id, data.reason, by=by_of(request.user)))
+        return await acted(
+            request, property_id, stay_id, lambda place, stay, by: sessions.ask_help(place, stay, data.reason, by=by)
+        )
 
     @post(_SESSION + "/stays", status_code=200, summary="Take another room into the check-in", opt=_ASSIST)
     async def add_stay(
         request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[schema.StayRequest]
     ) -> schema.Session:
-        found, stay = await place_of(request.user, property_id, stay_id)
-        with _problems():
-            return _view(await services.sessions.add_stay(found, stay.id, data.stay, by=by_of(request.user)))
+        return await acted(
+            request, property_id, stay_id, lambda place, stay, by: sessions.add_stay(place, stay, data.stay, by=by)
+        )
 
     @post(_SESSION + "/waivers", status_code=200, summary="Do a step in the guest's place", opt=_ASSIST)
     async def waive(
         request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[schema.WaiverRequest]
     ) -> schema.Session:
-        found, stay = await place_of(request.user, property_id, stay_id)
-        with _problems():
-            return _view(
-                await services.sessions.waive(
-                    found, stay.id, data.step, data.subject, reason=data.reason, by=by_of(request.user)
-                )
-            )
+        return await acted(
+            request,
+            property_id,
+            stay_id,
+            lambda place, stay, by: sessions.waive(place, stay, data.step, data.subject, reason=data.reason, by=by),
+        )
 
     @get(_SESSION + "/people", summary="Who a check-in is for, with its evidence", opt={ACTION: "checkin.people"})
     async def people(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.People:
         found, stay = await place_of(request.user, property_id, stay_id)
-        known = await services.sessions.people(found, stay.id)
+        known = await sessions.people(found, stay.id)
         told = {} if known is None else known[1]
         return schema.People(
             people=[
@@ -245,7 +261,7 @@ def checkin_routes(services: CheckInServices) -> Router:
                     evidence=row["evidence"],
                     reason=row["reason"],
                 )
-                for row in await services.sessions.evidence(found, stay.id)
+                for row in await sessions.evidence(found, stay.id)
             ],
         )
 
@@ -326,7 +342,7 @@ def _step(step: SessionStep) -> schema.Step:
     return schema.Step(step.kind, step.subject, step.state, step.reason)
 
 
-def _view(known: Standing) -> schema.Session:
+def _view(place: Property, stay: Stay, known: Standing) -> schema.Session:
     row = known.session
     guests_turn = next(
         (step for step in known.steps if step.state is StepState.OPEN and step.kind is not StepKind.ROOM), None
@@ -337,6 +353,10 @@ def _view(known: Standing) -> schema.Session:
         guests_turn = None
     return schema.Session(
         id=row.id,
+        house=place.name,
+        zone=place.zone,
+        arrives_at=iso(stay.expected_from),
+        leaves_at=iso(stay.expected_until),
         state=row.state,
         stays=list(row.stays),
         channel=row.channel,

@@ -84,10 +84,16 @@ class GuestSlot(msgspec.Struct, frozen=True):
 class Session(msgspec.Struct, frozen=True):
     """A check-in session as it stands; `state`: open, completed or expired. `next` is what the guest does next.
 
-    `waits_for` says what the guest can only wait for: `room` until it is ready, `staff` while a step needs them.
+    `house`, `arrives_at` and `leaves_at` (of the stay asked for, to be shown in `zone`) say which booking this is; it
+    names nobody. `waits_for` says what the guest can only wait for: `room` until it is ready, `staff` while a step
+    needs them.
     """
 
     id: str
+    house: str
+    zone: str
+    arrives_at: str
+    leaves_at: str
     state: str
     stays: list[str]
     channel: str
