@@ -37,6 +37,22 @@ class Backoff:
 STANDARD: Final = Backoff()
 
 
+def _asked_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def heed_cancellation() -> None:
+    """Raise CancelledError if this task was asked to end. Every loop that survives errors calls it once a round.
+
+    A cancellation can be lost on its way up: a clean-up that fails puts its own error in its place, a task group with a
+    failed child raises the group instead, and `asyncio.wait_for` of Python 3.11 returns a result that came in the same
+    moment. Such a loop would then go round for ever, and the program would never end.
+    """
+    if _asked_to_end():
+        raise asyncio.CancelledError
+
+
 class Supervisor:
     """Owns tasks by name; leaving the `async with` cancels them all and waits for their ends.
 
@@ -125,8 +141,7 @@ class Supervisor:
             try:
                 await make()
             except asyncio.CancelledError as error:
-                task = asyncio.current_task()
-                if self._stopping or (task is not None and task.cancelling()):
+                if self._stopping or _asked_to_end():
                     raise
                 crash: BaseException = error  # something it awaited was cancelled: a crash like any other
             except Exception as error:  # noqa: BLE001 - the one place: see the head of this module
@@ -136,6 +151,8 @@ class Supervisor:
             finally:
                 if settled is not None:
                     settled.cancel()
+            if self._stopping or _asked_to_end():
+                return  # an error in the moment of the end took the cancellation's place: the end is meant all the same
             ran_ms = self._clock.now_ms() - began_ms
             self._failures[name] += 1
             if self._health is not None:

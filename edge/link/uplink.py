@@ -18,6 +18,7 @@ from kit.dice import Dice
 from kit.logs import logger
 from kit.net import Connection, Transport
 from kit.queues import BoundedQueue
+from kit.supervision import heed_cancellation
 from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import (
     CredentialRefusedError,
@@ -160,6 +161,7 @@ class Uplink:
                 tries = self._silent_connections
                 if tries & (tries - 1) == 0:  # a month off line must not fill the journal: 0, 1, 2, 4, 8 ...
                     self._say.info("link_lost", error=str(error), tries=tries)
+            heed_cancellation()
             await asyncio.sleep(self._pause_s())
 
     def _pause_s(self) -> float:

@@ -15,6 +15,7 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
 from kit.net import Connection, Message, Transport
+from kit.supervision import heed_cancellation
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Outcome
 from protocols.device_model.identity import DeviceId, RoomId
@@ -89,6 +90,7 @@ class HomeAssistantFacade:
                     if tries & (tries - 1) == 0:
                         self._log.info("home_assistant_lost", error=str(lost.exceptions[0]), tries=tries)
                 self.connected = False
+                heed_cancellation()
                 first, most = self._pause_s
                 await asyncio.sleep(self._dice.uniform(0, min(most, first * 2 ** min(tries, 16))))
                 tries += 1

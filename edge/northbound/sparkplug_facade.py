@@ -1,13 +1,13 @@
 """Runs a Sparkplug B edge node on a broker: session by session, births first, QoS 0 and nothing retained.
 
 What is said is `sparkplug.SparkplugNode`'s; this connects with its will, publishes in its order, hears commands and
-hands
-them on with a deadline. A client of its own, because Sparkplug asks for QoS 0, which `kit.net` does not speak.
+hands them on with a deadline. A client of its own, because Sparkplug asks for QoS 0, which `kit.net` does not speak.
 """
 
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from edge.northbound.sparkplug import NotUnderstood, Out, RebirthWanted, Sparkpl
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
+from kit.supervision import heed_cancellation
 from protocols.device_model.command import Command, Outcome
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.errors import PlatformError
@@ -26,6 +27,7 @@ GATHER_S: Final = 0.2
 COMMANDS_MAX: Final = 64
 REBIRTHS_APART_S: Final = 1.0
 """Hosts that ask for a rebirth in a chorus get one."""
+GOODBYE_WAIT_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class SparkplugFacade:
                 tries = 0 if self.connected else tries + 1
                 self.connected = False
                 self._node.ended()
+                heed_cancellation()
                 first, most = self._pause_s
                 await asyncio.sleep(self._dice.uniform(0, min(most, first * 2 ** min(tries, 16))))
         finally:
@@ -127,9 +130,8 @@ class SparkplugFacade:
                     tasks.create_task(self._tell(client), name="sparkplug: tell")
             except asyncio.CancelledError:
                 death = self._node.death(now_ms=self._clock.wall_ms())
-                await client.publish(
-                    death.topic, death.payload, qos=death.qos
-                )  # a broker sends no will after a goodbye
+                with suppress(aiomqtt.MqttError):  # a broker sends no will after a goodbye, but it may be gone itself
+                    await client.publish(death.topic, death.payload, qos=death.qos, timeout=GOODBYE_WAIT_S)
                 raise
 
     def _births(self) -> list[Out]:
@@ -153,6 +155,7 @@ class SparkplugFacade:
     async def _say(self, client: aiomqtt.Client, messages: Sequence[Out]) -> None:
         for each in messages:
             await client.publish(each.topic, each.payload, qos=each.qos, retain=False)
+            heed_cancellation()  # aiomqtt waits by `asyncio.wait_for`
             self.published += 1
 
     async def _hear(self, client: aiomqtt.Client) -> None:

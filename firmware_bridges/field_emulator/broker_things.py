@@ -17,6 +17,7 @@ from firmware_bridges.field_emulator.misbehaviour import Misbehaviour
 from firmware_bridges.field_emulator.physics import EmulatedDevice
 from kit.clock import Clock
 from kit.net import Connection, Message, Transport
+from kit.supervision import heed_cancellation
 from protocols.descriptors import gateway
 from protocols.descriptors.codec import Judged, allow, judge, judge_bare, raw_of_value
 from protocols.descriptors.descriptor import NAME, Point
@@ -59,6 +60,7 @@ class _Talker:
             except* (LinkLostError, ReplyTimeoutError):
                 self.counts["links_lost"] += 1
             self.online.clear()
+            heed_cancellation()
             await asyncio.sleep(RECONNECT_S)
 
     def told(self, thing: EmulatedDevice) -> None:

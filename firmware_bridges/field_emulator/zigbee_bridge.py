@@ -16,6 +16,7 @@ from firmware_bridges.field_emulator.misbehaviour import Misbehaviour
 from firmware_bridges.field_emulator.physics import LEVEL, ON_OFF, EmulatedDevice
 from kit.clock import Clock
 from kit.net import Connection, Message, Transport
+from kit.supervision import heed_cancellation
 from protocols.descriptors.codec import allow, judge, raw_of_value
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.descriptors.wires import Zigbee2MqttWire
@@ -140,6 +141,7 @@ class ZigbeeBridge:
                 except* (LinkLostError, ReplyTimeoutError):
                     self.counts["links_lost"] += 1
                 self.online.clear()
+                heed_cancellation()
                 await asyncio.sleep(RECONNECT_S)
         finally:
             for task in list(self._commands):

@@ -11,7 +11,7 @@ from kit.clock import ManualClock
 from kit.dice import SeededDice
 from kit.health import Health
 from kit.simulation import SimClock, SimLoop, run_simulated
-from kit.supervision import Backoff, Supervisor
+from kit.supervision import Backoff, Supervisor, heed_cancellation
 from protocols.errors import LinkLostError
 
 
@@ -145,6 +145,57 @@ def test_leaving_cancels_all_and_waits_for_their_ends() -> None:
             supervisor.start("c", lambda: part("c"))
 
     run_simulated(main, seed=1, until_s=60)
+
+
+def test_an_error_in_the_moment_of_the_end_does_not_begin_a_task_anew() -> None:
+    """A clean-up that fails puts its error in the cancellation's place."""
+    log, runs = _Log(), list[int]()
+
+    async def main(loop: SimLoop) -> float:
+        async def part() -> None:
+            runs.append(1)
+            try:
+                await asyncio.sleep(1_000)
+            finally:
+                raise LinkLostError("could not say goodbye")
+
+        supervisor = _supervisor(loop, log)
+        supervisor.start("part", part)
+        await asyncio.sleep(1)
+        await supervisor.stop()
+        return loop.time()
+
+    assert run_simulated(main, seed=1, until_s=60).value == 1.0
+    assert runs == [1]
+    assert log.lines == []
+
+
+def test_a_loop_that_survives_errors_heeds_a_cancellation_that_an_error_hid() -> None:
+    rounds = list[int]()
+
+    async def main(_: SimLoop) -> None:
+        async def keep_connected() -> None:
+            while True:
+                rounds.append(1)
+                try:
+                    try:
+                        await asyncio.sleep(1_000)
+                    finally:
+                        raise LinkLostError("could not say goodbye")
+                except LinkLostError:
+                    pass
+                heed_cancellation()
+                await asyncio.sleep(1)
+
+        task = asyncio.create_task(keep_connected())
+        await asyncio.sleep(1)
+        heed_cancellation()  # nobody asked this one to end
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run_simulated(main, seed=1, until_s=10)
+    assert rounds == [1]
 
 
 def test_a_task_deaf_to_cancellation_is_named_and_left() -> None:

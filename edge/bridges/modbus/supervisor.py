@@ -5,25 +5,22 @@ back; clamped and rate-limited (write_desk.py). Knows no device: what a register
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Final
 
-from edge.bridges.complaints import Complaints
-from edge.bridges.evidence import evidence
 from edge.bridges.modbus.link import ModbusLink
 from edge.bridges.modbus.places import Class, Places
 from edge.bridges.modbus.unit import JOBS_MAX, DueBlock, Unit, WaitingJob
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.quarantine import Quarantine
-from edge.bridges.reporter import Reporter
 from edge.bridges.settings import BridgesSettings
-from edge.bridges.write_desk import Job, WriteDesk
+from edge.bridges.supervision import SupervisedBus
+from edge.bridges.write_desk import Job
 from kit.clock import Clock
 from kit.dice import Dice
-from kit.supervision import Backoff
+from kit.supervision import Backoff, heed_cancellation
 from protocols.descriptors.codec import (
     Reason,
     RegisterWrite,
@@ -37,8 +34,8 @@ from protocols.descriptors.codec import (
 )
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.device_model.capability import Capability, Value
-from protocols.device_model.command import Command, Outcome, Phase
-from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.command import Outcome, Phase
+from protocols.device_model.identity import DeviceId
 from protocols.device_model.site_plan import ModbusTcpBus
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.modbus.frames import ExceptionCode, Read, Refused, Reply, Request, Words, WriteWords
@@ -71,7 +68,7 @@ class Known(Enum):
     STRANGER = auto()
 
 
-class ModbusSupervisor:
+class ModbusSupervisor(SupervisedBus):
     """`edge.bridges.ports.BusSupervisor` for a Modbus TCP bus.
 
     Args:
@@ -95,54 +92,24 @@ class ModbusSupervisor:
         settings: BridgesSettings,
         dial: Dial = asyncio.open_connection,
     ) -> None:
-        self._bus, self._clock, self._dice, self._sink, self._dial = bus, clock, dice, sink, dial
-        self._counts: Counter[str] = Counter()
-        self._complaints = Complaints(bus.id, self._counts, clock)
-        self._reporter = Reporter(sink, self._counts, self._complaints)
-        self._desk = WriteDesk(clock, self._perform)
+        super().__init__(bus.id, clock=clock, dice=dice, sink=sink)
+        self._bus, self._dial = bus, dial
         self._places = Places(settings.modbus_in_flight_max, settings.modbus_probes_max)
         self._units = {
             device: Unit.of(device, number, descriptor, Quarantine(dice)) for device, number, descriptor in devices
         }
         self._link: ModbusLink | None = None
         self._link_changed = asyncio.Event()
-        self._down_since_ms: int | None = None
         self._reachable = True
-
-    @property
-    def bus(self) -> BusId:
-        """See `BusSupervisor.bus`."""
-        return self._bus.id
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """See `BusSupervisor.counts`."""
-        return self._counts
-
-    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
-        """See `BusSupervisor.can_write`."""
-        point = self._point(device, capability, attribute)
-        return point is not None and point.write is not None
-
-    async def write(self, command: Command) -> Outcome:
-        """See `BusSupervisor.write`."""
-        return await self._desk.write(command, self._point(command.device, command.capability, command.attribute))
 
     async def run(self) -> None:
         """See `BusSupervisor.run`."""
         now_ms = self._clock.now_ms()
-        self._down_since_ms = now_ms
         for unit in self._units.values():
             for point in unit.descriptor.points:
                 self._reporter.expect(unit.device, point, stale_ms=2 * interval_ms(point), now_ms=now_ms)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep_connected(), name=f"{self._bus.id}: connection")
-                tasks.create_task(self._sweep(), name=f"{self._bus.id}: stale")
-                for unit in self._units.values():
-                    tasks.create_task(self._serve(unit), name=f"{self._bus.id}: unit {unit.number}")
-        finally:
-            await self._desk.close()
+        units = {f"unit {unit.number}": self._serve(unit) for unit in self._units.values()}
+        await self._attend(connection=self._keep_connected(), stale=self._sweep(), **units)
 
     # --- the connection ------------------------------------------------------------------------------------
 
@@ -156,6 +123,7 @@ class ModbusSupervisor:
                     await self._while_connected(link)
                 finally:
                     await link.close()
+            heed_cancellation()
             failures += 1
             await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
 
@@ -209,7 +177,9 @@ class ModbusSupervisor:
                 self._reporter.silent(unit.device, now_ms=now_ms)
             unit.quarantine.forget()
             unit.identified = not unit.descriptor.identify
-            self._event(unit, DeviceEvent.OFFLINE, cause="bus", host=self._bus.host, port=self._bus.port)
+            self._event(
+                unit.device, DeviceEvent.OFFLINE, {"cause": "bus", "host": self._bus.host, "port": self._bus.port}
+            )
             unit.wake.set()
 
     # --- one unit -------------------------------------------------------------------------------------------
@@ -279,21 +249,15 @@ class ModbusSupervisor:
         word = reply.words[0] if isinstance(reply, Words) else None
         if word is not None and unit.is_model(read.table, read.start, word):
             unit.identified, unit.stranger = True, False
-            self._event(unit, DeviceEvent.ONLINE, unit=unit.number)
+            self._event(unit.device, DeviceEvent.ONLINE, {"unit": unit.number})
             return Known.YES
         unit.quarantine.next_try_ms = now_ms + STRANGER_RETRY_MS
         if not unit.stranger:
             unit.stranger = True
-            self._event(
-                unit,
-                DeviceEvent.UNKNOWN_DEVICE,
-                unit=unit.number,
-                expected=unit.descriptor.id,
-                table=read.table,
-                register=read.start,
-                word=word,
-                refused=reply.name if isinstance(reply, Refused) else None,
-            )
+            found = {"table": read.table, "register": read.start, "word": word}
+            refused = reply.name if isinstance(reply, Refused) else None
+            facts = {"unit": unit.number, "expected": unit.descriptor.id, **found, "refused": refused}
+            self._event(unit.device, DeviceEvent.UNKNOWN_DEVICE, facts)
         for point in unit.descriptor.points:
             self._reporter.take(reading(point, unit.device, bad(Reason.NOT_THIS_MODEL)), now_ms=now_ms)
         return Known.STRANGER
@@ -333,17 +297,13 @@ class ModbusSupervisor:
     def _failed(self, unit: Unit, cause: str) -> None:
         now_ms = self._clock.now_ms()
         if unit.quarantine.failed(now_ms):
-            self._event(unit, DeviceEvent.QUARANTINED, unit=unit.number, cause=cause)
+            self._event(unit.device, DeviceEvent.QUARANTINED, {"unit": unit.number, "cause": cause})
             self._reporter.silent(unit.device, now_ms=now_ms)
             unit.identified = not unit.descriptor.identify  # whoever comes back may be another
 
     def _answered(self, unit: Unit) -> None:
         if unit.quarantine.answered() and unit.identified:
-            self._event(unit, DeviceEvent.ONLINE, unit=unit.number)
-
-    def _event(self, of: Unit, event: DeviceEvent, /, **detail: str | int | None) -> None:
-        self._counts[f"event_{event}"] += 1
-        self._sink.device_event(of.device, event, evidence({"bus": self._bus.id, **detail}))
+            self._event(unit.device, DeviceEvent.ONLINE, {"unit": unit.number})
 
     # --- writes ---------------------------------------------------------------------------------------------
 

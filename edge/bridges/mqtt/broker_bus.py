@@ -4,25 +4,20 @@ A bus brings what it subscribes to, what it makes of a message, and what it does
 """
 
 import asyncio
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from edge.bridges.complaints import Complaints
-from edge.bridges.evidence import evidence
 from edge.bridges.ports import DeviceEvent, ReadingSink
-from edge.bridges.reporter import Reporter
-from edge.bridges.write_desk import WriteDesk
+from edge.bridges.supervision import SupervisedBus
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.net import Connection, Message, Transport
-from kit.supervision import Backoff
+from kit.supervision import Backoff, heed_cancellation
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.device_model.capability import Capability
-from protocols.device_model.command import Command, Outcome
 from protocols.device_model.identity import BusId, DeviceId
 from protocols.errors import LinkLostError, ReplyTimeoutError
 
@@ -44,7 +39,7 @@ class Member:
     """When it last spoke or was asked, monotonic."""
 
 
-class BrokerBus(ABC):
+class BrokerBus(SupervisedBus):
     """`edge.bridges.ports.BusSupervisor` of one kind of device on the site broker; subclasses say which.
 
     Args:
@@ -66,35 +61,12 @@ class BrokerBus(ABC):
         dice: Dice,
         sink: ReadingSink,
     ) -> None:
-        self._name, self._transport, self._clock, self._dice, self._sink = bus, transport, clock, dice, sink
-        self._counts: Counter[str] = Counter()
-        self._complaints = Complaints(bus, self._counts, clock)
-        self._reporter = Reporter(sink, self._counts, self._complaints)
-        self._desk: WriteDesk | None = None
+        super().__init__(bus, clock=clock, dice=dice, sink=sink)
+        self._transport = transport
         self._members = {each.device: each for each in members}
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
-        self._down_since_ms: int | None = None
         self._away = False
-
-    @property
-    def bus(self) -> BusId:
-        """See `BusSupervisor.bus`."""
-        return self._name
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """See `BusSupervisor.counts`."""
-        return self._counts
-
-    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
-        """See `BusSupervisor.can_write`."""
-        point = self._point(device, capability, attribute)
-        return point is not None and point.write is not None
-
-    @abstractmethod
-    async def write(self, command: Command) -> Outcome:
-        """See `BusSupervisor.write`."""
 
     @abstractmethod
     def _filters(self) -> list[str]:
@@ -115,19 +87,12 @@ class BrokerBus(ABC):
     async def run(self) -> None:
         """See `BusSupervisor.run`."""
         now_ms = self._clock.now_ms()
-        self._down_since_ms = now_ms
         for member in self._members.values():
             member.heard_ms = now_ms
             stale_ms = round(member.silence_s * 1000)
             for point in member.descriptor.points:
                 self._reporter.expect(member.device, point, stale_ms=stale_ms, now_ms=now_ms)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep_connected(), name=f"{self._name}: connection")
-                tasks.create_task(self._sweep(), name=f"{self._name}: stale")
-        finally:
-            if self._desk is not None:
-                await self._desk.close()
+        await self._attend(connection=self._keep_connected(), stale=self._sweep())
 
     async def _keep_connected(self) -> None:
         failures = 0
@@ -147,8 +112,8 @@ class BrokerBus(ABC):
             finally:
                 self._connection = None
                 self._connected.clear()
-                if self._down_since_ms is None:
-                    self._down_since_ms = self._clock.now_ms()
+                self._note_down()
+            heed_cancellation()
             failures += 1
             await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
 
@@ -185,7 +150,3 @@ class BrokerBus(ABC):
             member.online = False
             self._event(member.device, DeviceEvent.OFFLINE, {"cause": cause})
             self._reporter.silent(member.device, now_ms=self._clock.now_ms())
-
-    def _event(self, device: DeviceId, event: DeviceEvent, detail: Mapping[str, object]) -> None:
-        self._counts[f"event_{event}"] += 1
-        self._sink.device_event(device, event, evidence({"bus": self._name, **detail}))

@@ -5,23 +5,19 @@ order, and what is torn gives bad readings of that one device and nothing else.
 """
 
 import asyncio
-import contextlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from edge.bridges.complaints import Complaints
-from edge.bridges.evidence import EVIDENCE_BYTES_MAX, evidence, unknown_id
+from edge.bridges.evidence import EVIDENCE_BYTES_MAX, unknown_id
+from edge.bridges.mqtt.broker_bus import DOWN_MS, BrokerBus, Member
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
-from edge.bridges.reporter import Reporter
-from edge.bridges.write_desk import Job, WriteDesk
+from edge.bridges.write_desk import Job
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.net import Connection, Message, Transport
-from kit.supervision import Backoff
 from protocols.descriptors.codec import (
     PayloadWrite,
     Reason,
@@ -34,9 +30,8 @@ from protocols.descriptors.codec import (
 )
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.descriptors.wires import Zigbee2MqttWire
-from protocols.device_model.capability import Capability
-from protocols.device_model.command import Command, Outcome, Phase
-from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.command import Outcome, Phase
+from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 from protocols.device_model.site_plan import Address, MqttBus
 from protocols.documents import shown
@@ -44,35 +39,26 @@ from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.mqtt import zigbee2mqtt
 from protocols.mqtt.zigbee2mqtt import About, DeviceList
 
-RECONNECT: Final = Backoff(first_ms=200, most_ms=10_000)
-DOWN_MS: Final = 3_000
-"""A broker that cannot be reached for so long takes its devices off line, and fails what waits to be written."""
 REORDER_MS: Final = 600_000
 """A message at most so much older than the newest is a late one; older still, and a clock has been set."""
 AHEAD_MS: Final = 300_000
 """A `last_seen` further ahead of our clock orders nothing."""
 UNKNOWN_MAX: Final = 1_000
-IDLE_MS: Final = 60_000
 
 
-@dataclass(slots=True)
-class _Radio:
-    device: DeviceId
-    descriptor: Descriptor
+@dataclass(slots=True, kw_only=True)
+class _Radio(Member):
     wire: Zigbee2MqttWire
     name: str
     ieee: str | None
-    online: bool | None = None
     stranger: bool = False
     newest_ms: int = 0
     payload: bytes = b""
-    heard_ms: int = 0
-    """When it last spoke or was asked, monotonic."""
     waiting: list[tuple[Point, "asyncio.Queue[Reading | None]"]] = field(default_factory=list)
     """Who waits for news of a point; None on the queue: the bridge says that it failed."""
 
 
-class Zigbee2MqttSupervisor:
+class Zigbee2MqttSupervisor(BrokerBus):
     """`edge.bridges.ports.BusSupervisor` for a Zigbee2MQTT base topic.
 
     Args:
@@ -94,113 +80,32 @@ class Zigbee2MqttSupervisor:
         dice: Dice,
         sink: ReadingSink,
     ) -> None:
-        self._bus, self._transport, self._clock, self._dice, self._sink = bus, transport, clock, dice, sink
-        self._counts: Counter[str] = Counter()
-        self._complaints = Complaints(bus.id, self._counts, clock)
-        self._reporter = Reporter(sink, self._counts, self._complaints)
-        self._desk = WriteDesk(clock, self._perform)
+        self._bus = bus
         self._radios: dict[str, _Radio] = {}
         for device, address, descriptor in devices:
             if not isinstance(descriptor.wire, Zigbee2MqttWire):
                 raise TypeError(f"{descriptor.id} is no Zigbee2MQTT model")
             name = address.friendly_name or device
-            self._radios[name] = _Radio(device, descriptor, descriptor.wire, name, address.ieee)
+            silence_s, wire = descriptor.wire.silence_s, descriptor.wire
+            self._radios[name] = _Radio(device, descriptor, silence_s, wire=wire, name=name, ieee=address.ieee)
         self._of_device = {each.device: each for each in self._radios.values()}
+        super().__init__(bus.id, self._radios.values(), transport=transport, clock=clock, dice=dice, sink=sink)
         self._unknown: dict[DeviceId, str] = {}
         """Radio address by id: of a name however long, only the id is kept."""
-        self._connection: Connection | None = None
-        self._connected = asyncio.Event()
-        self._down_since_ms: int | None = None
-        self._away = False
         self._bridge_online: bool | None = None
-
-    @property
-    def bus(self) -> BusId:
-        """See `BusSupervisor.bus`."""
-        return self._bus.id
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """See `BusSupervisor.counts`."""
-        return self._counts
-
-    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
-        """See `BusSupervisor.can_write`."""
-        point = self._point(device, capability, attribute)
-        return point is not None and point.write is not None
-
-    async def write(self, command: Command) -> Outcome:
-        """See `BusSupervisor.write`."""
-        return await self._desk.write(command, self._point(command.device, command.capability, command.attribute))
-
-    async def run(self) -> None:
-        """See `BusSupervisor.run`."""
-        now_ms = self._clock.now_ms()
-        self._down_since_ms = now_ms
-        for radio in self._radios.values():
-            radio.heard_ms = now_ms
-            for point in radio.descriptor.points:
-                stale_ms = round(radio.wire.silence_s * 1000)
-                self._reporter.expect(radio.device, point, stale_ms=stale_ms, now_ms=now_ms)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep_connected(), name=f"{self._bus.id}: connection")
-                tasks.create_task(self._sweep(), name=f"{self._bus.id}: stale")
-        finally:
-            await self._desk.close()
 
     # --- the connection ------------------------------------------------------------------------------------
 
-    async def _keep_connected(self) -> None:
-        failures = 0
-        while True:
-            try:
-                async with self._transport.connect(subscribe=[f"{self._bus.base_topic}/#"]) as connection:
-                    failures = 0
-                    self._counts["connections"] += 1
-                    self._connection, self._down_since_ms, self._away = connection, None, False
-                    self._connected.set()
-                    async for message in connection.messages():
-                        self._take(message)
-            except (LinkLostError, ReplyTimeoutError):
-                self._counts["connections_lost"] += 1
-            finally:
-                self._connection = None
-                self._connected.clear()
-                if self._down_since_ms is None:
-                    self._down_since_ms = self._clock.now_ms()
-            failures += 1
-            await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
+    def _filters(self) -> list[str]:
+        return [f"{self._bus.base_topic}/#"]
 
-    async def _sweep(self) -> None:
-        while True:
-            now_ms = self._clock.now_ms()
-            self._reporter.sweep(now_ms=now_ms)
-            if self._down_since_ms is not None and not self._away and now_ms - self._down_since_ms >= DOWN_MS:
-                self._away = True
-                for radio in self._radios.values():
-                    self._offline(radio, "broker")
-            await self._ask_the_silent(now_ms)
-            wait_ms = min(self._reporter.sweep_in_ms(now_ms=now_ms) or IDLE_MS, DOWN_MS // 3)
-            await asyncio.sleep(max(50, wait_ms) / 1000)
-
-    async def _ask_the_silent(self, now_ms: int) -> None:
-        """Have mains-powered devices read that said nothing for half the time after which they would be stale.
-
-        A lamp that nobody switches says nothing for days, and is well.
-        """
-        for radio in self._radios.values():
-            connection = self._connection
-            if connection is None or now_ms - radio.heard_ms < radio.wire.silence_s * 500 or radio.online is False:
-                continue
-            paths = [point.path for point in radio.descriptor.points if point.readable and point.path is not None]
-            if not paths:
-                continue
-            radio.heard_ms = now_ms  # asked once now; again after as long again
+    async def _after_silence(self, connection: Connection, member: Member) -> None:
+        """Have a mains-powered device read: a lamp that nobody switches says nothing for days, and is well."""
+        paths = [point.path for point in member.descriptor.points if point.readable and point.path is not None]
+        if paths:
             self._counts["asked_after_silence"] += 1
-            topic = zigbee2mqtt.get_topic(self._bus.base_topic, radio.name)
-            with contextlib.suppress(LinkLostError, ReplyTimeoutError):
-                await connection.publish(topic, zigbee2mqtt.get_payload(*paths))
+            topic = zigbee2mqtt.get_topic(self._bus.base_topic, self._of_device[member.device].name)
+            await connection.publish(topic, zigbee2mqtt.get_payload(*paths))
 
     # --- what is heard --------------------------------------------------------------------------------------
 
@@ -209,7 +114,6 @@ class Zigbee2MqttSupervisor:
         if topic is None:
             self._counts["foreign_topics"] += 1
             return
-        self._counts["messages"] += 1
         try:
             match topic.about:
                 case About.STATE:
@@ -341,20 +245,10 @@ class Zigbee2MqttSupervisor:
         self._unknown[nameless] = (ieee or "")[:EVIDENCE_BYTES_MAX]
         self._event(unknown_id(self._bus.id, name, ieee), DeviceEvent.UNKNOWN_DEVICE, facts)
 
-    def _online(self, radio: _Radio) -> None:
-        if radio.online is not True:
-            radio.online = True
-            self._event(radio.device, DeviceEvent.ONLINE, {})
-
-    def _offline(self, radio: _Radio, cause: str) -> None:
-        if radio.online is not False:
-            radio.online, radio.payload = False, b""  # what it says next is news, even if it is the same
-            self._event(radio.device, DeviceEvent.OFFLINE, {"cause": cause})
-            self._reporter.silent(radio.device, now_ms=self._clock.now_ms())
-
-    def _event(self, device: DeviceId, event: DeviceEvent, detail: Mapping[str, Any]) -> None:
-        self._counts[f"event_{event}"] += 1
-        self._sink.device_event(device, event, evidence({"bus": self._bus.id, **detail}))
+    def _offline(self, member: Member, cause: str) -> None:
+        if member.online is not False:
+            self._of_device[member.device].payload = b""  # what it says next is news, even if it is the same
+        super()._offline(member, cause)
 
     def _tell_waiting(self, radio: _Radio, heard: Reading) -> None:
         for point, queue in radio.waiting:
@@ -362,10 +256,6 @@ class Zigbee2MqttSupervisor:
                 queue.put_nowait(heard)
 
     # --- writes ---------------------------------------------------------------------------------------------
-
-    def _point(self, device: DeviceId, capability: Capability, attribute: str) -> Point | None:
-        radio = self._of_device.get(device)
-        return None if radio is None else radio.descriptor.point(capability, attribute)
 
     async def _perform(self, job: Job) -> Outcome:
         radio = self._of_device[job.command.device]

@@ -6,9 +6,8 @@ anew: session, subscription, monitored items. Knows no device: what a node means
 
 import asyncio
 import struct
-from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Sequence
+from typing import Final, TypeVar
 
 from asyncua import ua
 from asyncua.client.client import Client
@@ -16,20 +15,18 @@ from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent, Subs
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.uaerrors import UaError
 
-from edge.bridges.complaints import Complaints
-from edge.bridges.evidence import evidence
 from edge.bridges.ports import DeviceEvent, ReadingSink
-from edge.bridges.reporter import Reporter
-from edge.bridges.write_desk import Job, WriteDesk
+from edge.bridges.supervision import SupervisedBus
+from edge.bridges.write_desk import Job
 from kit.clock import Clock
 from kit.dice import Dice
-from kit.supervision import Backoff
+from kit.supervision import Backoff, heed_cancellation
 from protocols.descriptors.codec import NodeWrite, Reason, bad, encode, reading, same
-from protocols.descriptors.descriptor import Descriptor
+from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.descriptors.wires import OpcUaWire
 from protocols.device_model.capability import Capability, Value
-from protocols.device_model.command import Command, Outcome, Phase
-from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.command import Outcome, Phase
+from protocols.device_model.identity import DeviceId
 from protocols.device_model.site_plan import OpcUaBus
 from protocols.errors import PeerProtocolError
 from protocols.opcua.node_map import NODES_A_READ_MAX, MappedNode, judge_node, map_nodes, node_of, root_of
@@ -52,7 +49,7 @@ _LOST: Final = (UaError, OSError, TimeoutError, EOFError, PeerProtocolError)
 T = TypeVar("T")
 
 
-class OpcUaSupervisor:
+class OpcUaSupervisor(SupervisedBus):
     """`edge.bridges.ports.BusSupervisor` for an OPC UA server.
 
     Args:
@@ -75,7 +72,8 @@ class OpcUaSupervisor:
         dice: Dice,
         sink: ReadingSink,
     ) -> None:
-        self._bus, self._clock, self._dice, self._sink = bus, clock, dice, sink
+        super().__init__(bus.id, clock=clock, dice=dice, sink=sink)
+        self._bus = bus
         self._devices = {device: (address, descriptor) for device, address, descriptor in devices}
         self._nodes = map_nodes((device, descriptor, address) for device, address, descriptor in devices)
         self._node_of = {
@@ -85,50 +83,19 @@ class OpcUaSupervisor:
         self._publishing_ms = min((wire.publishing_ms for wire in wires), default=500)
         self._wait_ms = max((wire.answer_wait_ms for wire in wires), default=4_000)
         self._every_ms = round(min((each.point.every_s for each in self._nodes.values()), default=30.0) * 1000)
-        self._counts: Counter[str] = Counter()
-        self._complaints = Complaints(bus.id, self._counts, clock)
-        self._reporter = Reporter(sink, self._counts, self._complaints)
-        self._desk = WriteDesk(clock, self._perform)
         self._client: Client | None = None
         self._connected = asyncio.Event()
-        self._down_since_ms: int | None = None
         self._online: dict[DeviceId, bool | None] = dict.fromkeys(self._devices)
         self._strangers: set[DeviceId] = set()
         self._told_strangers: set[DeviceId] = set()
 
-    @property
-    def bus(self) -> BusId:
-        """See `BusSupervisor.bus`."""
-        return self._bus.id
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """See `BusSupervisor.counts`."""
-        return self._counts
-
-    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
-        """See `BusSupervisor.can_write`."""
-        mapped = self._node_of.get((device, capability, attribute))
-        return mapped is not None and mapped.point.write is not None
-
-    async def write(self, command: Command) -> Outcome:
-        """See `BusSupervisor.write`."""
-        mapped = self._node_of.get((command.device, command.capability, command.attribute))
-        return await self._desk.write(command, None if mapped is None else mapped.point)
-
     async def run(self) -> None:
         """See `BusSupervisor.run`."""
         now_ms = self._clock.now_ms()
-        self._down_since_ms = now_ms
         for each in self._nodes.values():
             stale_ms = round(2 * each.point.every_s * 1000)
             self._reporter.expect(each.device, each.point, stale_ms=stale_ms, now_ms=now_ms)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep_connected(), name=f"{self._bus.id}: session")
-                tasks.create_task(self._sweep(), name=f"{self._bus.id}: stale")
-        finally:
-            await self._desk.close()
+        await self._attend(session=self._keep_connected(), stale=self._sweep())
 
     # --- the session ----------------------------------------------------------------------------------------
 
@@ -148,12 +115,9 @@ class OpcUaSupervisor:
             finally:
                 self._client = None
                 self._connected.clear()
-                if self._down_since_ms is None:
-                    self._down_since_ms = self._clock.now_ms()
+                self._note_down()
                 await self._hang_up(client)
-            # asyncua waits for tasks that it cancels, and takes our own cancellation for theirs.
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError
+            heed_cancellation()  # asyncua waits for tasks that it cancels, and takes our own cancellation for theirs
             failures += 1
             await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
 
@@ -266,11 +230,11 @@ class OpcUaSupervisor:
             wait_ms = min(self._reporter.sweep_in_ms(now_ms=now_ms) or IDLE_MS, DOWN_MS // 5)
             await asyncio.sleep(max(50, wait_ms) / 1000)
 
-    def _event(self, device: DeviceId, event: DeviceEvent, detail: Mapping[str, Any]) -> None:
-        self._counts[f"event_{event}"] += 1
-        self._sink.device_event(device, event, evidence({"bus": self._bus.id, **detail}))
-
     # --- writes ---------------------------------------------------------------------------------------------
+
+    def _point(self, device: DeviceId, capability: Capability, attribute: str) -> Point | None:
+        mapped = self._node_of.get((device, capability, attribute))
+        return None if mapped is None else mapped.point
 
     async def _perform(self, job: Job) -> Outcome:
         mapped = self._node_of[(job.command.device, job.command.capability, job.command.attribute)]

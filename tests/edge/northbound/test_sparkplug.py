@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from edge.northbound.sparkplug import NotUnderstood, Out, RebirthWanted, SparkplugNode, Wanted
 from edge.northbound.sparkplug_facade import SparkplugBroker, SparkplugFacade
 from edge.northbound.sparkplug_payload import DataType, Metric, Payload, QualityCode, decode, encode
+from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome
@@ -418,6 +419,60 @@ async def test_a_host_hears_the_birth_switches_a_lamp_and_hears_the_death(broker
             assert heard.index("NBIRTH") < heard.index("DBIRTH") < heard.index("DDATA")
             with pytest.raises(asyncio.CancelledError):
                 await running
+
+
+class _Forgetful:
+    """A client that answers a cancellation with its result, as `asyncio.wait_for` of Python 3.11 may."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.messages = self._none()
+
+    async def __aenter__(self) -> "_Forgetful":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        raise aiomqtt.MqttError("Operation timed out")
+
+    async def subscribe(self, topic: str, *, qos: int) -> None:
+        assert topic
+        assert qos == 1
+
+    async def publish(self, *_: object, **__: object) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.02)
+
+    async def _none(self) -> AsyncIterator[aiomqtt.Message]:
+        await asyncio.Event().wait()
+        yield aiomqtt.Message("", b"", 0, False, 0, None)
+
+
+@pytest.mark.parametrize("after_s", [0.01, 0.03, 0.3])
+async def test_the_facade_ends_when_it_is_told_to_even_if_its_client_swallows_that(
+    after_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aiomqtt, "Client", _Forgetful)
+    facade = SparkplugFacade(
+        SparkplugNode(plan(zigbee=True), CATALOGUE),
+        SparkplugBroker("127.0.0.1", 1, client_id="edge-spb"),
+        live=list,
+        online=lambda: [LAMP],
+        listen=lambda _: lambda: None,
+        carry=_never,
+        command_wait_s=10,
+        pause_s=(0.01, 0.02),
+        clock=ManualClock(),
+        dice=SeededDice(1),
+    )
+    running = asyncio.create_task(facade.run())
+    await asyncio.sleep(after_s)
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=10)
+    assert done == {running}
+    assert running.cancelled()
+
+
+async def _never(_: RoomId, command: Command) -> Outcome:
+    raise AssertionError(f"nobody asked for {command}")
 
 
 def test_every_assertion_that_is_said_to_be_held_is_cited_by_a_test() -> None:
