@@ -12,6 +12,7 @@ from typing import Final
 from edge.bridges.evidence import unknown_id
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
+from edge.bridges.write_desk import Job
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.net import Message, Transport
@@ -74,6 +75,10 @@ class AdvertSupervisor(BrokerBus):
     async def write(self, command: Command) -> Outcome:
         """Fail: nothing was sent."""
         return Outcome(Phase.FAILED, None, f"{command.device} advertises and does not listen")
+
+    async def _perform(self, job: Job) -> Outcome:
+        """Fail: no point of an advert can be written."""
+        return await self.write(job.command)
 
     def _filters(self) -> list[str]:
         return [f"{self._base}/+/+"]

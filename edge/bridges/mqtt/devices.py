@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from edge.bridges.mqtt.broker_bus import DOWN_MS, BrokerBus, Member
 from edge.bridges.ports import ReadingSink
-from edge.bridges.write_desk import Job, WriteDesk
+from edge.bridges.write_desk import Job
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.net import Connection, Message, Transport
 from protocols.descriptors.codec import MessageWrite, Reason, encode, readings_of_message, same
 from protocols.descriptors.descriptor import NAME, Descriptor, Point
 from protocols.descriptors.wires import MqttWire
-from protocols.device_model.command import Command, Outcome, Phase
+from protocols.device_model.command import Outcome, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 from protocols.device_model.site_plan import Address, MqttDevicesBus
@@ -74,11 +74,6 @@ class MqttDevicesSupervisor(BrokerBus):
             if wire.availability is not None:
                 self._availability[thing.topic(wire.availability.topic)].append(thing)
         super().__init__(bus.id, self._things.values(), transport=transport, clock=clock, dice=dice, sink=sink)
-        self._desk: WriteDesk = WriteDesk(clock, self._perform)
-
-    async def write(self, command: Command) -> Outcome:
-        """See `BusSupervisor.write`."""
-        return await self._desk.write(command, self._point(command.device, command.capability, command.attribute))
 
     def _filters(self) -> list[str]:
         return sorted({*self._of_topic, *self._availability})

@@ -1,0 +1,86 @@
+"""What every supervised bus has alike: name, counts, complaints, reporter, write desk, events, and the way it ends.
+
+A bus brings the connection and what is said on it; `edge.bridges.ports.BusSupervisor` is what the house sees.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+
+from edge.bridges.complaints import Complaints
+from edge.bridges.evidence import evidence
+from edge.bridges.ports import DeviceEvent, ReadingSink
+from edge.bridges.reporter import Reporter
+from edge.bridges.write_desk import Job, WriteDesk
+from kit.clock import Clock
+from kit.dice import Dice
+from protocols.descriptors.descriptor import Point
+from protocols.device_model.capability import Capability
+from protocols.device_model.command import Command, Outcome
+from protocols.device_model.identity import BusId, DeviceId
+
+
+class SupervisedBus(ABC):
+    """`edge.bridges.ports.BusSupervisor`, but for `run`; subclasses say what is on it and how it is spoken to.
+
+    Args:
+        bus: its name.
+        clock: both clocks.
+        dice: for pauses and jitter.
+        sink: where readings and events go.
+    """
+
+    def __init__(self, bus: BusId, *, clock: Clock, dice: Dice, sink: ReadingSink) -> None:
+        self._name, self._clock, self._dice, self._sink = bus, clock, dice, sink
+        self._counts: Counter[str] = Counter()
+        self._complaints = Complaints(bus, self._counts, clock)
+        self._reporter = Reporter(sink, self._counts, self._complaints)
+        self._desk = WriteDesk(clock, self._perform)
+        self._down_since_ms: int | None = None
+
+    @property
+    def bus(self) -> BusId:
+        """See `BusSupervisor.bus`."""
+        return self._name
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """See `BusSupervisor.counts`."""
+        return self._counts
+
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
+        """See `BusSupervisor.can_write`."""
+        point = self._point(device, capability, attribute)
+        return point is not None and point.write is not None
+
+    async def write(self, command: Command) -> Outcome:
+        """See `BusSupervisor.write`."""
+        return await self._desk.write(command, self._point(command.device, command.capability, command.attribute))
+
+    @abstractmethod
+    def _point(self, device: DeviceId, capability: Capability, attribute: str) -> Point | None:
+        """Return the point of a device's attribute; None if there is none on this bus."""
+
+    @abstractmethod
+    async def _perform(self, job: Job) -> Outcome:
+        """Carry out what passed the write desk."""
+
+    async def _attend(self, **loops: Coroutine[object, object, None]) -> None:
+        """Run the bus's loops, by name, until cancelled or until one fails; then give up what waits to be written."""
+        self._down_since_ms = self._clock.now_ms()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name, loop in loops.items():
+                    tasks.create_task(loop, name=f"{self._name}: {name}")
+        finally:
+            await self._desk.close()
+
+    def _event(self, device: DeviceId, event: DeviceEvent, detail: Mapping[str, object]) -> None:
+        self._counts[f"event_{event}"] += 1
+        self._sink.device_event(device, event, evidence({"bus": self._name, **detail}))
+
+    def _note_down(self) -> None:
+        """Take note that the connection is gone, unless that is known."""
+        if self._down_since_ms is None:
+            self._down_since_ms = self._clock.now_ms()
