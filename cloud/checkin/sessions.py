@@ -116,6 +116,8 @@ class Sessions:
     async def begin(self, place: Property, stay_id: str, *, by: By, language: str) -> Standing:
         """Begin a session for a stay, or go on with the one that is open; asking twice begins one.
 
+        One in which everything was done stays the stay's: who asks for his keys again is not asked who he is again.
+
         Raises:
             NotAdmissibleError: the stay is over, or it is too early (says from when).
         """
@@ -127,6 +129,10 @@ class Sessions:
             if row is not None and row.state == "open" and unix_ms(row.expires_at) > now_ms:
                 await rows.touch(connection, row, channel=by.channel, now_ms=now_ms)
                 return await self._standing(connection, place, replace(row, channel=by.channel))
+            if row is not None and row.state == "completed":
+                known = await self._standing(connection, place, row)
+                if finished(known.steps):
+                    return known
             if row is not None and row.state == "open":
                 await rows.end(connection, row.id, state="expired", now_ms=now_ms, keep_until_ms=now_ms)
             held = await body_in_force(connection, tenant=place.tenant, property_id=place.id, kind=check_in.KIND)

@@ -33,6 +33,7 @@ from cloud.public.strict import strict_body
 from cloud.stays.listing import Stay, stay_by_id
 from kit.dice import Dice
 from kit.http import ProblemError
+from protocols.errors import InvalidInputError
 from protocols.policy.check_in import StepKind
 
 BODY_BYTES_MOST: Final = 16 * 1024
@@ -324,6 +325,9 @@ class _problems:  # noqa: N801 - reads as a block
                 raise refused(error) from error
             case UnreadableZoneError():
                 raise ProblemError(422, str(error), kind="unreadable_zone", findings=error.findings) from error
+            case InvalidInputError():
+                members = {"field": error.place, "retryable": False, "may_have_taken_effect": False}
+                raise ProblemError(400, str(error), kind="invalid-input", **members) from error
             case NoKeysError():
                 detail = "This house takes no personal data here; please see the front desk."
                 raise ProblemError(409, detail, kind="front_desk", reason="front_desk") from error

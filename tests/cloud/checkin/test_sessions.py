@@ -111,6 +111,13 @@ async def test_a_guest_does_every_step_and_gets_the_keys(desk: Desk) -> None:
     assert (await desk.keys(guest)).json()["bundle"] == {"v": 1, "doors": []}
     over = await desk.site.http.get(f"{HERE}/session", headers=guest)
     assert (over.json()["state"], set(states(over).values())) == ("completed", {"done"})
+    assert (await desk.keys(guest)).json()["bundle"] == {"v": 1, "doors": []}, (
+        "an answer was lost: the phone asks again"
+    )
+    again = await desk.post(f"{HERE}/session", {"language": "fr"}, guest)
+    assert (again.json()["id"], again.json()["state"]) == (begun.json()["id"], "completed")
+    other = await desk.keys(guest, THIEF, "other")
+    assert (other.status_code, other.json()["reason"]) == (409, "link_used")
     told = await desk.rows("SELECT type FROM outbox.event ORDER BY id")
     kinds = [row["type"] for row in told if row["type"].startswith("checkin.")]
     assert kinds == ["checkin.started", *["checkin.step_completed"] * 5, "checkin.completed"]
