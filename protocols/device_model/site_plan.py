@@ -284,7 +284,7 @@ def _check(plan: SitePlan, place: str) -> None:
             raise InvalidInputError(f"{spot}.room", f"{shown(device.room)} is none of the plan's rooms")
         if device.address.bus not in buses:
             raise InvalidInputError(f"{spot}.address.bus", f"{shown(device.address.bus)} is none of the plan's buses")
-        _check_address(device.address, buses[device.address.bus], f"{spot}.address")
+        check_address(device.address, buses[device.address.bus], f"{spot}.address")
     _once((each.id for each in plan.devices), f"{place}: devices[{{}}].id")
     # Two units of one make may share an address field by mistake: the second would answer for the first.
     _once(((each.address.bus, _key(each.address)) for each in plan.devices), f"{place}: devices[{{}}].address")
@@ -355,9 +355,10 @@ def _place_of(bus: Bus) -> str:
             return f"ble {bus.id}"
 
 
-def _check_address(address: Address, bus: Bus, place: str) -> None:
+def check_address(address: Address, bus: Bus, place: str) -> None:
+    """See that an address says what its kind of bus understands, and no more. Raises InvalidInputError."""
     given = {name for name in ("unit", "ieee", "friendly_name", "node", "mac") if getattr(address, name) is not None}
-    needed, allowed = _ADDRESS_FIELDS[type(bus)]
+    needed, allowed = ADDRESS_FIELDS[type(bus)]
     if missing := sorted(needed - given):
         raise InvalidInputError(f"{place}.{missing[0]}", f"missing: bus {bus.id!r} needs it")
     if extra := sorted(given - allowed):
@@ -376,7 +377,7 @@ def _check_address(address: Address, bus: Bus, place: str) -> None:
         raise InvalidInputError(f"{place}.node", f"{shown(address.node)} is no node id")
 
 
-_ADDRESS_FIELDS: Final[dict[type[Bus], tuple[set[str], set[str]]]] = {
+ADDRESS_FIELDS: Final[dict[type[Bus], tuple[set[str], set[str]]]] = {
     ModbusTcpBus: ({"unit"}, {"unit"}),
     MqttBus: ({"friendly_name"}, {"friendly_name", "ieee"}),
     OpcUaBus: (set(), {"node"}),
