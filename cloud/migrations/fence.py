@@ -62,7 +62,12 @@ BY_PARENT: Final = {
 SYSTEM_ONLY: Final = frozenset(
     {
         "platform.attempt_bucket",
+        "platform.challenge",
+        "platform.company_attempt",
+        "platform.company_identity",  # whoever writes one signs in as another
+        "platform.passkey",
         "platform.password",
+        "platform.recovery",
         "platform.session",  # looked up before anybody is known
         "platform.token",
         "telemetry.refused",  # holds what strangers sent
