@@ -29,10 +29,12 @@ from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
 from cloud.payments.payments import Payments
 from cloud.payments.stripe.adapter import StripePayments
+from cloud.platform.passkeys import Passkeys
 from cloud.platform.passwords import Passwords
 from cloud.platform.principals import AccessToken, Principal, Principals, Role
 from cloud.platform.properties import property_by_id
 from cloud.platform.rates import RateLimits
+from cloud.platform.recovery import Recovery
 from cloud.platform.sign_in import SignIn
 from cloud.pms import issues
 from cloud.pms.engine import HINT_CHANNEL, PmsSync, Rhythm
@@ -46,6 +48,7 @@ from cloud.public.assignment_routes import assignment_routes
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
+from cloud.public.passkey_routes import PasskeyServices, passkey_routes
 from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
 from cloud.public.policy_routes import PolicyServices, policy_routes
 from cloud.public.reader import PropertyReader
@@ -186,6 +189,11 @@ async def run(
     signing = SignInServices(
         database, sign_in, passwords, clock, dice, settings.http.secure_cookie, settings.http.forwarded_hops
     )
+    passkeys = None
+    if settings.passkeys is not None:
+        passkeys = Passkeys(database, settings.passkeys.party(), clock=clock, dice=dice)
+    recovery = Recovery(database, passwords=passwords, clock=clock, dice=dice)
+    ways = PasskeyServices(passkeys, recovery, sign_in, settings.http.secure_cookie, settings.http.forwarded_hops)
     health.expect("database")
     await database.open()
     try:
@@ -199,6 +207,7 @@ async def run(
                 api(services),
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, dice)),
                 sign_in_routes(signing),
+                passkey_routes(ways),
                 make_routes(store, database, hub, gate, clock=clock),
                 policy_routes(PolicyServices(database, releases, clock)),
                 assignment_routes(database, clock=clock),

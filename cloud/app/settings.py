@@ -12,6 +12,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from cloud.platform.principals import StaffRole
+from cloud.platform.relying_party import RelyingParty
 from cloud.pms.port import System
 from cloud.telemetry.fan_in.worker import WorkerSettings
 from kit.settings import check_span, check_zone
@@ -183,6 +184,25 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_span("full", self.full, self.poll, 30 * _DAY)
 
 
+class PasskeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[passkeys]: for whom passkeys are made. Absent: there are none.
+
+    `domain` stands in every passkey and cannot be changed without losing all of them; `origins` are our own pages in
+    it (https, or http://localhost), `name` is what an authenticator shows.
+    """
+
+    domain: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    origins: tuple[str, ...]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "Innkeeper"
+
+    def __post_init__(self) -> None:
+        self.party()
+
+    def party(self) -> RelyingParty:
+        """Return it as the passkeys take it. Raises ValueError: an origin that is none, or of another domain."""
+        return RelyingParty(self.domain, self.name, self.origins)
+
+
 class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[privacy]: the keys that wrap the tenants' data keys: by name, a file of 32 bytes in hex each.
 
@@ -246,6 +266,7 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     telemetry: TelemetrySettings = TelemetrySettings()
     access_tokens: tuple[AccessTokenSettings, ...] = ()
     pms: tuple[PmsSettings, ...] = ()
+    passkeys: PasskeySettings | None = None
     privacy: PrivacySettings | None = None
     payments: tuple[PaymentSettings, ...] = ()
     registration: RegistrationSettings = RegistrationSettings()

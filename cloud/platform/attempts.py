@@ -27,6 +27,8 @@ class Bucket:
 ADDRESS: Final = Bucket(30, 10.0)
 ACCOUNT: Final = Bucket(50, 20.0)
 PAIR: Final = Bucket(8, 30.0)
+ASKED: Final = Bucket(60, 2.0)
+"""What a stranger may make us write down: challenges, and trips to a company's provider."""
 KNOWN_FOR: Final = timedelta(days=90)
 FORGET_AFTER: Final = timedelta(days=1)  # longer than any bucket takes to run dry
 
@@ -57,6 +59,11 @@ async def count_attempt(connection: Connection, *, email: str, address: str, kno
     await execute(connection, "DELETE FROM platform.attempt_bucket WHERE at < %s", [at(now_ms) - FORGET_AFTER])
     waits = [await _pour(connection, key, bucket, now_ms) for key, bucket in sorted(buckets.items(), key=_by_key)]
     return math.ceil(max(waits))
+
+
+async def count_asked(connection: Connection, *, address: str, now_ms: int) -> int:
+    """Count what a stranger asks that is no attempt yet; return 0 if it may be, else after how many seconds."""
+    return math.ceil(await _pour(connection, _key("asked", address), ASKED, now_ms))
 
 
 async def forgive(connection: Connection, *, email: str, address: str) -> None:

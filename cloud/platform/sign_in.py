@@ -32,6 +32,8 @@ ACCESS_MS: Final = 15 * 60_000
 REFRESH_MS: Final = 7 * 24 * 3_600_000
 CLIENT_MS: Final = 30 * 24 * 3_600_000
 BROWSER_MS: Final = 12 * 3_600_000  # a shift
+FRESH_MS: Final = 10 * 60_000
+BY_PASSWORD: Final = "password"  # noqa: S105 - the name of a means
 NOTED_EVERY_MS: Final = 60_000
 """How precisely `used_at` is kept: not every request writes."""
 AGENT_CHARACTERS_MOST: Final = 200
@@ -98,6 +100,7 @@ class SignedIn:
     began_at: datetime
     used_at: datetime
     expires_at: datetime
+    means: str
 
 
 class SignIn:
@@ -109,21 +112,39 @@ class SignIn:
 
     async def to_browser(self, email: str, password: str, where: Where) -> str:
         """Return the value of a cookie. Raises SignInRefusedError, TooManyAttemptsError."""
-        account = await self._judge(email, password, where)
-        now_ms = self._clock.wall_ms()
-        with acting(_ACTOR):
-            async with self._database.transaction() as connection:
-                sign_in = await self._begin(connection, account, Channel.BROWSER, where, now_ms)
-                return await self._token(connection, sign_in, "cookie", COOKIE_PREFIX, now_ms + BROWSER_MS)
+        return await self.cookie(await self._judge(email, password, where), where)
 
     async def to_client(self, email: str, password: str, where: Where) -> Tokens:
         """Return the tokens of a program. Raises SignInRefusedError, TooManyAttemptsError."""
-        account = await self._judge(email, password, where)
+        return await self.tokens(await self._judge(email, password, where), where)
+
+    async def cookie(self, account: str, where: Where, *, means: str = BY_PASSWORD) -> str:
+        """Return a browser's cookie for whoever has proved by `means` to own the account. Raises SignInRefusedError."""
         now_ms = self._clock.wall_ms()
         with acting(_ACTOR):
             async with self._database.transaction() as connection:
-                sign_in = await self._begin(connection, account, Channel.CLIENT, where, now_ms)
+                sign_in = await self._begin(connection, account, Channel.BROWSER, where, now_ms=now_ms, means=means)
+                return await self._token(connection, sign_in, "cookie", COOKIE_PREFIX, now_ms + BROWSER_MS)
+
+    async def tokens(self, account: str, where: Where, *, means: str = BY_PASSWORD) -> Tokens:
+        """Return a program's tokens for whoever has proved by `means` to own the account. Raises SignInRefusedError."""
+        now_ms = self._clock.wall_ms()
+        with acting(_ACTOR):
+            async with self._database.transaction() as connection:
+                sign_in = await self._begin(connection, account, Channel.CLIENT, where, now_ms=now_ms, means=means)
                 return await self._pair(connection, sign_in, now_ms, now_ms + CLIENT_MS)
+
+    async def is_fresh(self, account: str, sign_in: str) -> bool:
+        """Tell whether a sign-in began at most FRESH_MS ago: who adds a way in has just shown who it is."""
+        with acting(_ACTOR):
+            async with self._database.transaction() as connection:
+                row = await fetch_one(
+                    connection,
+                    "SELECT 1 FROM platform.sign_in WHERE id = %s AND account = %s AND ended_at IS NULL"
+                    " AND began_at > %s",
+                    [sign_in, account, at(self._clock.wall_ms() - FRESH_MS)],
+                )
+        return row is not None
 
     async def refreshed(self, refresh: str) -> Tokens:
         """Return a new pair for a refresh token, which is used up.
@@ -212,7 +233,7 @@ class SignIn:
             async with self._database.transaction() as connection:
                 rows = await fetch_all(
                     connection,
-                    "SELECT id, channel, address, agent, began_at, used_at, expires_at FROM platform.sign_in"
+                    "SELECT id, channel, address, agent, began_at, used_at, expires_at, means FROM platform.sign_in"
                     " WHERE account = %s AND ended_at IS NULL AND expires_at > %s ORDER BY began_at DESC, id",
                     [account, now],
                 )
@@ -300,7 +321,9 @@ class SignIn:
             raise SignInRefusedError(_REFUSED)
         return account
 
-    async def _begin(self, connection: Connection, account: str, channel: Channel, where: Where, now_ms: int) -> str:
+    async def _begin(
+        self, connection: Connection, account: str, channel: Channel, where: Where, *, now_ms: int, means: str
+    ) -> str:
         sign_in = f"s-{self._dice.bytes(SIGN_IN_ID_BYTES).hex()}"
         life_ms = BROWSER_MS if channel is Channel.BROWSER else CLIENT_MS
         await execute(
@@ -308,21 +331,24 @@ class SignIn:
             "DELETE FROM platform.sign_in WHERE account = %s AND expires_at < %s",
             [account, at(now_ms) - attempts.KNOWN_FOR],
         )
-        await execute(
+        begun = await execute(
             connection,
-            "INSERT INTO platform.sign_in (id, tenant, account, channel, address, agent, began_at, used_at, expires_at)"
-            " SELECT %s, tenant, id, %s, %s, %s, %s, %s, %s FROM platform.account WHERE id = %s",
+            "INSERT INTO platform.sign_in (id, tenant, account, channel, address, agent, began_at, used_at, expires_at,"
+            " means) SELECT %s, tenant, id, %s, %s, %s, %s, %s, %s, %s FROM platform.account"
+            " WHERE id = %s AND disabled_at IS NULL",
             [
                 sign_in, channel.value, where.address, where.agent[:AGENT_CHARACTERS_MOST].replace("\x00", ""),
-                at(now_ms), at(now_ms), at(now_ms + life_ms), account,
+                at(now_ms), at(now_ms), at(now_ms + life_ms), means, account,
             ],
         )  # fmt: skip
+        if not begun:
+            raise SignInRefusedError(_REFUSED)
         await self._record(
             connection,
             account,
             action="sign-in",
             subject=sign_in,
-            detail=f"{channel.value} at {where.address}",
+            detail=f"{channel.value} at {where.address} by {means}",
             now_ms=now_ms,
         )
         return sign_in

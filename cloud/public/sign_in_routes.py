@@ -119,6 +119,7 @@ class SignInView(msgspec.Struct, frozen=True):
     began_at: str
     used_at: str
     expires_at: str
+    means: str
     this: bool
 
 
@@ -208,25 +209,13 @@ def sign_in_routes(services: SignInServices) -> Router:
         try:
             if not data.browser:
                 tokens = await services.sign_in.to_client(data.email, data.password, where)
-                return Response(Signed(_pair(tokens)))
+                return Response(signed(tokens))
             cookie = await services.sign_in.to_browser(data.email, data.password, where)
         except SignInRefusedError as error:
             raise ProblemError(401, str(error), kind="sign-in") from error
         except TooManyAttemptsError as error:
             raise too_many(error) from error
-        return Response(
-            Signed(None),
-            cookies=[
-                Cookie(
-                    SESSION_COOKIE,
-                    value=cookie,
-                    max_age=BROWSER_MS // 1_000,
-                    httponly=True,
-                    samesite="strict",
-                    secure=services.secure_cookie,
-                )
-            ],
-        )
+        return Response(Signed(None), cookies=[session_cookie(cookie, secure=services.secure_cookie)])
 
     @post("/token", status_code=200, summary="A new pair of tokens for a refresh token", opt={OPEN: True})
     async def refresh(data: JSONBody[RefreshRequest]) -> TokenPair:
@@ -242,7 +231,7 @@ def sign_in_routes(services: SignInServices) -> Router:
 
     @get("/me/sign-ins", summary="Where the caller is signed in", opt={ACTION: "self.read"})
     async def sign_ins(request: Call) -> SignIns:
-        account = _own(request.user)
+        account = own_account(request.user)
         return SignIns(
             [
                 SignInView(
@@ -253,6 +242,7 @@ def sign_in_routes(services: SignInServices) -> Router:
                     iso(each.began_at),
                     iso(each.used_at),
                     iso(each.expires_at),
+                    each.means,
                     each.id == request.user.sign_in,
                 )
                 for each in await services.sign_in.of_account(account)
@@ -261,7 +251,7 @@ def sign_in_routes(services: SignInServices) -> Router:
 
     @delete("/me/sign-ins/{sign_in_id:str}", summary="End one of the caller's sign-ins", opt={ACTION: "self.change"})
     async def end_sign_in(request: Call, sign_in_id: FromPath[str]) -> None:
-        if not await services.sign_in.end(_own(request.user), sign_in_id, why="ended by its owner"):
+        if not await services.sign_in.end(own_account(request.user), sign_in_id, why="ended by its owner"):
             raise absent()
 
     @put(
@@ -273,7 +263,7 @@ def sign_in_routes(services: SignInServices) -> Router:
     async def change_password(request: Call, data: JSONBody[PasswordRequest]) -> None:
         try:
             await services.sign_in.change_password(
-                _own(request.user),
+                own_account(request.user),
                 old=data.old,
                 new=data.new,
                 keep=request.user.sign_in,
@@ -415,7 +405,20 @@ def too_many(error: TooManyAttemptsError) -> ProblemError:
     return answer
 
 
-def _own(user: Principal) -> str:
+def session_cookie(value: str, *, secure: bool) -> Cookie:
+    """Return the cookie of a browser's sign-in."""
+    return Cookie(
+        SESSION_COOKIE, value=value, max_age=BROWSER_MS // 1_000, httponly=True, samesite="strict", secure=secure
+    )
+
+
+def signed(tokens: Tokens | None) -> Signed:
+    """Return the answer to who has signed in; None: its cookie goes beside."""
+    return Signed(None if tokens is None else _pair(tokens))
+
+
+def own_account(user: Principal) -> str:
+    """Return the account that a caller has signed in to. Raises ProblemError: 409, it has none."""
     if user.account is None or user.sign_in is None:
         raise ProblemError(409, "a token of the settings or of a client has no sign-ins", kind="no-account")
     return user.account

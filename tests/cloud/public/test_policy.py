@@ -14,6 +14,7 @@ from cloud.platform.access_policy import ACTION, may
 from cloud.platform.principals import Principal, Role
 from cloud.public.app import build
 from cloud.public.gate import Gate
+from cloud.public.passkey_routes import PasskeyServices, passkey_routes
 from cloud.public.sign_in_routes import SignInServices, sign_in_routes
 from cloud.telemetry.query_live import LiveFeeds
 from cloud.telemetry.query_reader import QueryReader
@@ -82,6 +83,11 @@ WRITTEN: Final = {
     ("GET", "/api/v1/me/sign-ins"): ALL,
     ("DELETE", "/api/v1/me/sign-ins/{sign_in_id:str}"): ALL,
     ("PUT", "/api/v1/me/password"): ALL,
+    ("GET", "/api/v1/me/passkeys"): ALL,
+    ("POST", "/api/v1/me/passkeys"): ALL,
+    ("POST", "/api/v1/me/passkeys/options"): ALL,
+    ("DELETE", "/api/v1/me/passkeys/{passkey_id:str}"): ALL,
+    ("POST", "/api/v1/accounts/{account_id:str}/recovery"): ADMIN,
     ("POST", "/sign-out"): ALL,
     ("GET", "/api/v1/schema"): ALL,
     ("GET", "/api/v1/schema/openapi.json"): ALL,
@@ -97,7 +103,8 @@ WRITTEN: Final = {
 OPEN_ONES: Final = {
     ("GET", "/"), ("GET", "/{path:path}"), ("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"),
     ("GET", "/sign-in"), ("POST", "/webhooks/pms/{secret:str}"), ("POST", "/webhooks/payments/{hotel:str}"),
-    ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/token"),
+    ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/token"), ("POST", "/api/v1/sign-in/passkey"),
+    ("POST", "/api/v1/sign-in/passkey/options"), ("POST", "/api/v1/sign-in/recovery"),
 }  # fmt: skip
 STAFF_ROLES: Final = (Role.VIEWER, Role.STAFF, Role.ADMIN)
 BOUND: Final = {"/api/v1/policies", "/api/v1/webhooks", "/api/v1/audit", "/api/v1/accounts", "/api/v1/api-clients"}
@@ -129,6 +136,7 @@ def extra(database: Database) -> list[Router]:
     reader = QueryReader(database, store, clock=clock)
     return [
         sign_in_routes(services),
+        passkey_routes(PasskeyServices(None, None, None, secure_cookie=True)),  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
         telemetry_routes(reader, feeds, database, fence=None, clock=clock),  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
     ]
 
