@@ -92,6 +92,13 @@ class PasskeyList(msgspec.Struct, frozen=True):
     passkeys: list[Passkey]
 
 
+class Ways(msgspec.Struct, frozen=True):
+    """What one can sign in with here besides a password."""
+
+    passkeys: bool
+    companies: bool
+
+
 class RecoveryCode(msgspec.Struct, frozen=True):
     """A code, told this once."""
 
@@ -108,6 +115,7 @@ class PasskeyServices:
     sign_in: SignIn
     secure_cookie: bool
     forwarded_hops: int = 0
+    companies: bool = False
 
 
 def passkey_routes(services: PasskeyServices) -> Router:
@@ -134,6 +142,10 @@ def passkey_routes(services: PasskeyServices) -> Router:
                 403, "sign in again first: who adds a way in has signed in within ten minutes", kind="sign-in-again"
             )
         return account
+
+    @get("/sign-in/ways", summary="What one can sign in with besides a password", opt={OPEN: True})
+    async def ways() -> Ways:
+        return Ways(services.passkeys is not None, services.companies)
 
     @post("/sign-in/passkey/options", status_code=200, summary="Begin to sign in with a passkey", opt={OPEN: True})
     async def options(request: Request[Any, Any, Any]) -> Options:
@@ -199,7 +211,7 @@ def passkey_routes(services: PasskeyServices) -> Router:
 
     return Router(
         "/api/v1",
-        route_handlers=[options, sign_in, recover, listed, options_to_add, added, removed, code],
+        route_handlers=[ways, options, sign_in, recover, listed, options_to_add, added, removed, code],
         request_max_body_size=BODY_BYTES_MOST,
         before_request=strict_body,
     )

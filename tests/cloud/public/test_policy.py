@@ -104,7 +104,7 @@ OPEN_ONES: Final = {
     ("GET", "/"), ("GET", "/{path:path}"), ("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"),
     ("GET", "/sign-in"), ("POST", "/webhooks/pms/{secret:str}"), ("POST", "/webhooks/payments/{hotel:str}"),
     ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/token"), ("POST", "/api/v1/sign-in/passkey"),
-    ("POST", "/api/v1/sign-in/passkey/options"), ("POST", "/api/v1/sign-in/recovery"),
+    ("POST", "/api/v1/sign-in/passkey/options"), ("POST", "/api/v1/sign-in/recovery"), ("GET", "/api/v1/sign-in/ways"),
 }  # fmt: skip
 STAFF_ROLES: Final = (Role.VIEWER, Role.STAFF, Role.ADMIN)
 BOUND: Final = {"/api/v1/policies", "/api/v1/webhooks", "/api/v1/audit", "/api/v1/accounts", "/api/v1/api-clients"}

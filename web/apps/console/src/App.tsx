@@ -1,12 +1,17 @@
 import { Client } from '@innkeeper/api'
 import { useEffect, useMemo } from 'react'
+import { AccountPage } from './Account'
 import { ColdPage, FailurePage } from './Notices'
 import { PropertiesPage } from './PropertiesPage'
 import { PropertyPage } from './PropertyPage'
-import { replaceRoute, useRoute } from './route'
+import { replaceRoute, useAccountShown, useRoute } from './route'
 import { useProperties } from './useProperties'
 
 export function App() {
+  return useAccountShown() ? <AccountPage /> : <Hotels />
+}
+
+function Hotels() {
   const client = useMemo(() => new Client(), [])
   const route = useRoute()
   const properties = useProperties(client, route.property === null)

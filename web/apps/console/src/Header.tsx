@@ -3,7 +3,7 @@ import { type MantineColorScheme, useMantineColorScheme } from '@mantine/core'
 import type { ReactNode } from 'react'
 import styles from './Header.module.css'
 import mark from './mark.svg'
-import { routeTo } from './route'
+import { ACCOUNT, routeTo } from './route'
 
 export function Header({ title, detail, back = false, children }: { title?: ReactNode; detail?: ReactNode; back?: boolean; children?: ReactNode }) {
   return (
@@ -20,6 +20,7 @@ export function Header({ title, detail, back = false, children }: { title?: Reac
       )}
       <div className={styles['right']}>
         {children}
+        <a className={styles['scheme']} href={ACCOUNT} aria-label="Your account" title="Your account"><Icon name="person" size={18} /></a>
         <SchemeSwitch />
       </div>
     </header>

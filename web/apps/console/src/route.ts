@@ -46,3 +46,8 @@ export function useRoute(): Route {
   const hash = useSyncExternalStore(subscribe, () => window.location.hash)
   return parseRoute(hash)
 }
+
+/** The reader's own account has an address of its own. */
+export const ACCOUNT = '#/account'
+
+export const useAccountShown = (): boolean => useSyncExternalStore(subscribe, () => window.location.hash === ACCOUNT)
