@@ -1,5 +1,6 @@
 """The routes of the local API, version 1. Every answer is JSON, every error a problem (RFC 9457)."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -61,8 +62,17 @@ class FireBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: _By
 
 
-def make_app(building: Building, *, token: str, health: Health, metrics: Metrics, clock: Clock, dice: Dice) -> Litestar:
-    """Return the application; nothing listens yet."""
+def make_app(
+    building: Building,
+    *,
+    token: str,
+    health: Health,
+    metrics: Metrics,
+    clock: Clock,
+    dice: Dice,
+    routes: Sequence[Router] = (),
+) -> Litestar:
+    """Return the application with further `routes`; nothing listens yet."""
 
     @get("/api/v1/rooms", name="rooms")
     async def rooms() -> dict[str, Any]:
@@ -158,7 +168,7 @@ def make_app(building: Building, *, token: str, health: Health, metrics: Metrics
         exception_handlers={CheckInRefusedError: _on_refused},
     )
     return application(
-        [*operations_routes(health, metrics), version_1],
+        [*operations_routes(health, metrics), version_1, *routes],
         guards=[guard(token)],
         request_max_body_size=BODY_BYTES_MAX,
     )

@@ -1,7 +1,11 @@
 """Joins the field buses: descriptors for every device of the plan, and the way to the site broker."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec import structs
+
+from edge.app.live_buses import LiveBuses
 from edge.app.settings import EdgeSettings, SiteBrokerSettings
 from edge.bridges.assembly import BrokerBuses, build
 from edge.bridges.ports import BusSupervisor, ReadingSink
@@ -13,29 +17,28 @@ from kit.mqtt import Broker, MqttTransport
 from kit.net import Transport
 from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.capability import Capability
-from protocols.device_model.identity import DescriptorId, DeviceId
-from protocols.device_model.site_plan import SitePlan
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId
+from protocols.device_model.site_plan import BleBus, SitePlan
 from protocols.errors import InvalidInputError
 
 SECRET_BYTES_MAX = 4 * 1024
 
 
 def read_descriptors(plan: SitePlan | None) -> dict[DescriptorId, Descriptor]:
-    """Return the descriptors of the models that the plan names.
+    """Return every model of this release: whatever is found may be bound while the edge runs.
 
     Raises:
         InvalidInputError: a device is not described, or hangs on the wrong kind of bus.
     """
-    if plan is None or not plan.devices:
+    if plan is None:
         return {}
     every = load_all()
     check_plan(plan, every)
-    named = {device.descriptor for device in plan.devices}
-    return {each: descriptor for each, descriptor in every.items() if each in named}
+    return every
 
 
 def fresh_ms(
-    plan: SitePlan | None, descriptors: dict[DescriptorId, Descriptor]
+    plan: SitePlan | None, descriptors: Mapping[DescriptorId, Descriptor]
 ) -> dict[tuple[DeviceId, Capability, str], int]:
     """Return how long each planned value stays fresh without being repeated: twice its heartbeat (G17)."""
     if plan is None:
@@ -50,20 +53,31 @@ def fresh_ms(
 def make_buses(
     settings: EdgeSettings,
     plan: SitePlan,
-    descriptors: dict[DescriptorId, Descriptor],
+    descriptors: Mapping[DescriptorId, Descriptor],
     *,
     clock: Clock,
     dice: Dice,
     sink: ReadingSink,
-) -> list[BusSupervisor]:
-    """Return the bus supervisors, none running yet. Raises InvalidInputError."""
+) -> LiveBuses:
+    """Return the buses, none running yet; they can be given other devices while they run. Raises InvalidInputError.
+
+    A bus on the site broker is heard even if nothing hangs on it yet: what is to be bound is found there.
+    """
 
     def transport(bus: BrokerBuses) -> Transport:
         if settings.site_broker is None:
             raise InvalidInputError("site_broker", f"is missing, and the site plan has the bus {bus.id} on it")
         return site_transport(settings.site_broker, client_id=f"{settings.edge}-{bus.id}"[:40])
 
-    return build(plan, descriptors, clock, dice, sink, settings.bridges, transport)
+    def make(of: SitePlan, bus: BusId) -> BusSupervisor | None:
+        one = tuple(each for each in of.buses if each.id == bus)
+        if settings.site_broker is None and not of.devices_on(bus):
+            one = tuple(each for each in one if not isinstance(each, BrokerBuses))
+        alone = structs.replace(of, buses=one, devices=of.devices_on(bus) if one else ())
+        return next(iter(build(alone, descriptors, clock, dice, sink, settings.bridges, transport)), None)
+
+    driven = [each.id for each in plan.buses if not isinstance(each, BleBus)]
+    return LiveBuses(driven, plan, make)
 
 
 def site_transport(broker: SiteBrokerSettings, *, client_id: str) -> MqttTransport:

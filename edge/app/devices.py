@@ -95,6 +95,43 @@ class Devices:
         state = self._states.get(device)
         return state is not None and state.event not in _SILENT
 
+    def serve(self, plan: SitePlan, *, renewed: DeviceId | None = None) -> None:
+        """Take the devices of the house from now on. `renewed` is another thing now: nothing was heard of it yet."""
+        self._plan, self._planned = plan, frozenset(each.id for each in plan.devices)
+        for gone in self._states.keys() - self._planned:
+            del self._states[gone]
+        for known in self._unknown.keys() & self._planned:
+            del self._unknown[known]
+        if renewed is not None:
+            self._states.pop(renewed, None)
+
+    def forget_unknown(self, device: DeviceId) -> None:
+        """Forget a found thing that stands behind a name now; its bus tells it again if it ever is unknown again."""
+        self._unknown.pop(device, None)
+
+    def met(self) -> list[tuple[DeviceId, Detail, int, bool]]:
+        """Return what stands behind no name: its id, the evidence, since when, whether the id is a planned device's.
+
+        A planned device is among them if another thing answers at its address.
+        """
+        strange = [
+            (device, state.detail, state.since_ms, True)
+            for device, state in sorted(self._states.items())
+            if state.event is DeviceEvent.UNKNOWN_DEVICE
+        ]
+        return [
+            *strange,
+            *((device, each.detail, each.since_ms, False) for device, each in sorted(self._unknown.items())),
+        ]
+
+    def silent(self) -> set[DeviceId]:
+        """Return the planned devices that do not answer, or never did."""
+        return {each for each in self._planned if not self.reached(each)}
+
+    def state(self, device: DeviceId) -> dict[str, Any]:
+        """Return how a device stands on its bus."""
+        return _told(self._states.get(device) or self._unknown.get(device))
+
     def reading(self, reading: Reading) -> None:
         """Take a reading; returns at once. Fire is heard here: it waits for no disk."""
         self._house.fire.heard(reading)

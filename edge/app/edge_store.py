@@ -8,7 +8,7 @@ One connection, one thread, `synchronous=FULL` (guarantees.md 0: NORMAL loses ac
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +64,7 @@ class Progress:
     decisions: Sequence[Decision] = ()
     rooms: Sequence[RoomSnapshot] = ()
     commands: Sequence[dict[str, Any]] = ()
+    documents: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ class EdgeStore:
                     "ON CONFLICT (idempotency_key) DO UPDATE SET body = excluded.body",
                     (command["idempotency_key"], msgspec.json.encode(command)),
                 )
+            for name, document in progress.documents.items():
+                execute("INSERT OR REPLACE INTO document VALUES (?, 0, ?)", (name, document))
             if progress.commands:
                 execute("DELETE FROM command WHERE seq <= (SELECT max(seq) FROM command) - ?", (COMMANDS_MOST,))
 

@@ -15,6 +15,7 @@ from edge.app.edge_store import Cursor, EdgeStore, Progress, Restored
 from edge.app.lock_readings import lock_devices
 from edge.app.ports import Log
 from edge.app.watch import Watch
+from edge.binding.book import Book
 from edge.checkin.departures import Departures
 from edge.checkin.desk import CheckInDesk
 from edge.checkin.ports import Doors
@@ -32,6 +33,7 @@ from edge.rooms.ports import DeviceWriter
 from edge.stays.keeper import StaysKeeper, decision_from
 from edge.stays.replica import Decision
 from kit.clock import Clock
+from protocols.device_model import binding
 from protocols.device_model.capability import attribute
 from protocols.device_model.identity import PropertyId, RoomId, StayId
 from protocols.device_model.reading import Reading
@@ -46,6 +48,7 @@ LOG_CURSOR: Final = "log.A"
 CURSOR_NAME: Final = "house"
 DOORS_CURSOR: Final = "doors"
 FIRE: Final = "fire"
+BOOK: Final = "bindings"
 FOLLOW_MOST: Final = 500
 OPENED: Final = "opened"
 BELIEVED: Final = frozenset({TimeQuality.FRESH.name.lower(), TimeQuality.DRIFTING.name.lower()})
@@ -111,6 +114,8 @@ class House:
         self._log, self._store, self._clock, self._logger = log, store, clock, logger
         self._cursors = dict(restored.cursors)
         self._following = asyncio.Lock()
+        self.book = restored_book(restored.documents, logger)
+        """Who changed which device of the plan; `serve` puts what follows from it in force."""
         records = _Records(log, self)
         rooms = [] if plan is None else [room.id for room in plan.rooms if room.kind == "guest_room"]
         serves = {} if plan is None else {each.id: each.room for each in plan.devices}
@@ -118,6 +123,7 @@ class House:
         self.keeper = StaysKeeper(ours=ours, store=store, records=records, changed=self._stays_changed)
         self.where = UTC if plan is None else local_hours.zone(plan.property.zone, "site plan: property.zone")
         devices = () if plan is None else plan.devices
+        self._windows = {each.id for each in devices if each.watches == "window"}
         self.fire = FireMode(
             devices=[each.id for each in devices], writer=writer, clock=clock, changed=self._fire_changed
         )
@@ -131,7 +137,7 @@ class House:
             records=records,
             clock=clock,
             about={} if plan is None else {room.id: (room.floor, room.type) for room in plan.rooms},
-            windows=[each.id for each in devices if each.watches == "window"],
+            windows=self._windows,
             where=self.where,
             held_back=lambda: self.fire.active,
         )
@@ -192,6 +198,7 @@ class House:
         cursors = dict(self._cursors)
         decisions: list[Decision] = []
         commands: list[dict[str, Any]] = []
+        documents: dict[str, bytes] = {}
         for record in records:
             if record.kind == "stay":
                 decision = self._replay_stay(record)
@@ -200,9 +207,18 @@ class House:
                 self._replay_access(record, cursors)
             elif record.kind == "command" and self._replay_command(record.body):
                 commands.append(record.body)
+            elif record.kind == binding.KIND:
+                self.book.take(binding.from_body(record.body))
+                documents[BOOK] = self.book.to_bytes()
         cursors[LOG_CURSOR] = Cursor(incarnation, records[-1].seq)
         await self._commit(
-            Progress(cursors=cursors, decisions=decisions, rooms=self.rooms.take_dirty(), commands=commands)
+            Progress(
+                cursors=cursors,
+                decisions=decisions,
+                rooms=self.rooms.take_dirty(),
+                commands=commands,
+                documents=documents,
+            )
         )
         self._cursors = cursors
         await self._log.advance(CURSOR_NAME, Lane.A, records[-1].seq)
@@ -303,6 +319,20 @@ class House:
         if entries:
             await self._log.append_many(lane, entries)
 
+    def serve(self, plan: SitePlan, fresh_ms: Mapping[Key, int]) -> None:
+        """Take which devices serve which rooms from now on. A name that stays keeps all that is known under it."""
+        serves = {each.id: each.room for each in plan.devices}
+        for device in [] if self.plan is None else self.plan.devices:
+            if serves.get(device.id) != device.room and device.room in self.rooms.rooms():
+                self.rooms.sense(device.room).forget(device.id)
+        self.plan = plan
+        self.view.serve(serves | lock_devices(plan), fresh_ms)
+        self.fire.serve([each.id for each in plan.devices])
+        self._windows.clear()
+        self._windows |= {each.id for each in plan.devices if each.watches == "window"}
+        self.rooms.look_again()
+        self.live_changed()
+
     async def new_policy(self, data: bytes, place: str) -> None:
         """Put a policy document in force, whole, or refuse it. Raises InvalidInputError, StoreFailedError."""
         offered = policy_document.succeed(self.policy, policy_document.parse(data, place))
@@ -347,6 +377,17 @@ class House:
 
 def _nothing() -> None:
     """Nobody is told."""
+
+
+def restored_book(documents: Mapping[str, bytes], logger: Any) -> Book:  # noqa: ANN401 - structlog's lazy logger
+    """Return the stored book; an empty one if there is none that can be read: lane A is followed anew then."""
+    if (stored := documents.get(BOOK)) is None:
+        return Book()
+    try:
+        return Book.from_bytes(stored)
+    except msgspec.MsgspecError as error:
+        logger.error("stored_bindings_refused", error=str(error))
+        return Book()
 
 
 def _fire_from(body: bytes) -> FireState:

@@ -13,11 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from edge.api.device_routes import device_routes
 from edge.api.routes import make_app
 from edge.api.token import read_or_make_token
 from edge.app.absent import AbsentDoors
 from edge.app.access_events import PART as DOORS_PART
 from edge.app.access_events import carry, carry_vendors
+from edge.app.binding_desk import BindingDesk
 from edge.app.building import HouseBuilding
 from edge.app.buses import fresh_ms, make_buses, read_descriptors
 from edge.app.devices import BusWriter, Devices, unknown_unlisted
@@ -100,6 +102,7 @@ class Edge:
         record_log: RecordLog,
         devices: Devices,
         buses: list[BusSupervisor],
+        desk: BindingDesk | None,
         json_bus: JsonBus | None,
         northbound: list[NorthboundPublisher],
         facades: dict[str, Facade],
@@ -113,7 +116,7 @@ class Edge:
         self._log = logger(SERVICE)
         self._began_ms = clock.now_ms()
         self.house, self.record_log, self.devices, self.buses = house, record_log, devices, buses
-        self.json_bus, self.northbound, self.facades = json_bus, northbound, facades
+        self.desk, self.json_bus, self.northbound, self.facades = desk, json_bus, northbound, facades
         self.uplink, self.doors, self._token = uplink, doors, token
         self.health, self.metrics = Health(clock), Metrics(SERVICE)
         for part in ("log", "rooms", "readings", "api", *(_bus_task(bus) for bus in buses)):
@@ -176,8 +179,25 @@ class Edge:
         await house.catch_up()
         devices = Devices(house, plan=plan, clock=clock)
         buses: list[BusSupervisor] = []
+        desk: BindingDesk | None = None
         if plan is not None:
-            buses = make_buses(settings, plan, descriptors, clock=clock, dice=dice, sink=devices)
+            desk = BindingDesk(
+                plan,
+                descriptors,
+                house=house,
+                devices=devices,
+                writer=writer,
+                log=record_log,
+                disk=SystemDisk(),
+                folder=settings.data_dir,
+                fresh_ms=fresh_ms,
+                clock=clock,
+                dice=dice,
+                logger=log,
+            )
+            plan = await desk.begin()
+            live = make_buses(settings, plan, descriptors, clock=clock, dice=dice, sink=devices)
+            buses, desk.buses = list(live), live
         json_bus = make_json_bus(settings, plan=plan, log=record_log, clock=clock, dice=dice, heard=house.noted)
         if json_bus is not None:
             buses.append(json_bus)
@@ -186,6 +206,8 @@ class Edge:
         facades = make_facades(
             settings, descriptors, house=house, devices=devices, writer=writer, log=record_log, clock=clock, dice=dice
         )
+        if desk is not None:
+            desk.told_at_start = (*facades, *(["json-devices"] if json_bus is not None else []))
         uplink = None
         if settings.uplink is not None:
             resolve = read_command_key(settings.uplink)
@@ -207,6 +229,7 @@ class Edge:
             record_log=record_log,
             devices=devices,
             buses=buses,
+            desk=desk,
             json_bus=json_bus,
             northbound=northbound,
             facades=facades,
@@ -230,6 +253,7 @@ class Edge:
             metrics=self.metrics,
             clock=self._clock,
             dice=self._dice,
+            routes=device_routes(self.desk, clock=self._clock),
         )
         api = self._settings.api
         async with Supervisor(clock=self._clock, dice=self._dice, log=self._log, health=health) as supervisor:
@@ -263,7 +287,9 @@ class Edge:
 
     def devices_told(self) -> list[dict[str, Any]]:
         """Return what is known of every device, planned or met."""
-        return self.devices.told() + ([] if self.json_bus is None else self.json_bus.told())
+        listed = {} if self.desk is None else self.desk.listed()
+        planned = [{**each, **listed.get(each["id"], {})} for each in self.devices.told()]
+        return planned + ([] if self.json_bus is None else self.json_bus.told())
 
     def link_state(self) -> dict[str, Any]:
         """Return how the way to the cloud stands, and how far each lane is written."""

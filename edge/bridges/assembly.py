@@ -57,8 +57,8 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
     supervisors: list[BusSupervisor] = []
     for bus in site_plan.buses:
         devices = [(each, _descriptor(descriptors, each.descriptor, each.id)) for each in site_plan.devices_on(bus.id)]
-        if isinstance(bus, BleBus) or not devices:
-            continue  # the locks' radio is driven by the doors process
+        if isinstance(bus, BleBus) or (not devices and not isinstance(bus, MqttBus | BleAdvertBus)):
+            continue  # the locks' radio is driven by the doors process; where nobody is asked, nobody is found
         try:
             match bus:
                 case ModbusTcpBus():

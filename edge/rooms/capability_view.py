@@ -76,6 +76,12 @@ class CapabilityView:
         self._reported: dict[DeviceId, dict[tuple[Capability, str], Reported]] = {each: {} for each in rooms}
         self._silent: set[DeviceId] = set()
 
+    def serve(self, rooms: Mapping[DeviceId, RoomId], fresh_ms: Mapping[Key, int]) -> None:
+        """Take which device serves which room from now on; what stays keeps all that it said."""
+        self._rooms, self._fresh_ms = dict(rooms), dict(fresh_ms)
+        self._reported = {each: self._reported.get(each, {}) for each in rooms}
+        self._silent &= rooms.keys()
+
     def room_of(self, device: DeviceId) -> RoomId | None:
         """Return the room a device serves, or None for a device that is in no room of ours."""
         return self._rooms.get(device)

@@ -112,7 +112,7 @@ class RoomsEngine:
         self._wished = wished
         self._about, self._windows, self._where, self._held_back = (
             dict(about or {}),
-            frozenset(windows),
+            windows,
             where,
             held_back,
         )

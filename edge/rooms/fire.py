@@ -69,6 +69,15 @@ class FireMode:
         self.ended: Callable[[], None] = _nothing
         """Called when it is over: the rooms are to be what their modes say."""
 
+    def serve(self, devices: Sequence[DeviceId]) -> None:
+        """Take the devices of the house from now on; a detector that is none of them any more does not alarm."""
+        self._devices = tuple(devices)
+        gone = self._alarming - set(devices)
+        self._alarming -= gone
+        self._overruled &= set(devices)
+        if gone:
+            self._look()
+
     @property
     def active(self) -> bool:
         """Whether there is fire."""

@@ -67,6 +67,13 @@ class Sense:
         """Learn that the room had a controller hold a setpoint: finding it there is no wish of the guest's."""
         self.written_c[device], self.written_ms, self.dial_c, self.taken_c = celsius, now_ms, None, None
 
+    def forget(self, device: DeviceId) -> None:
+        """Forget what a device that is no longer of this room holds up: an open window, a setpoint of ours."""
+        self.open_windows.discard(device)
+        if not self.open_windows:
+            self.window_since_ms = None
+        self.written_c.pop(device, None)
+
     def window_open(self, *, now_ms: int, after_ms: int) -> bool:
         """Say whether a window has been open for `after_ms`."""
         return self.window_since_ms is not None and now_ms - self.window_since_ms >= after_ms

@@ -1,0 +1,1 @@
+"""Which thing stands behind which name: found, proposed, bound, tested, swapped, unbound."""
