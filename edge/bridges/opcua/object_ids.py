@@ -6,59 +6,65 @@ and numbers are asyncua's: its file is read, not run. Source: OPC 10000-6 annex 
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 MODULE: Final = "asyncua.ua.object_ids"
-_ENTRY: Final = re.compile(rb"^    (\w+) = (\d+)$", re.MULTILINE)
-_INVERSE: Final = re.compile(rb"^ObjectIdNames\[(\d+)\] = '(\w+)'$", re.MULTILINE)
-_FRAME: Final = (b"class ObjectIds:", b"ObjectIdNames = {}")
+_ENTRY: Final = re.compile(rb"    (\w+) = (\d+)\n")
+_INVERSE: Final = re.compile(rb"ObjectIdNames\[(\d+)\] = '(\w+)'\n")
+_NUMBER: Final = re.compile(rb"=(\d+)")
+_FRAME: Final = (b"class ObjectIds:\n", b"ObjectIdNames = {}\n")
 
 
 class IdTable:
     """Names and numbers, both ways.
 
     Args:
-        source: The text of asyncua's module.
+        source: The lines of asyncua's module, with their ends.
 
     Raises:
         ValueError: it is not what it was: anything but one class of numbers and the same numbers by name.
     """
 
-    def __init__(self, source: bytes) -> None:
-        by_name = [name + b"=" + number for name, number in _ENTRY.findall(source)]
-        by_number = [name + b"=" + number for number, name in _INVERSE.findall(source)]
-        said = sum(bool(line.strip()) and not line.startswith((b"#", *_FRAME)) for line in source.splitlines())
-        if not by_name or said != len(by_name) + len(by_number) or not set(by_number) <= set(by_name):
-            raise ValueError(f"{MODULE} is not written as it was")
-        self._names = b"\n" + b"\n".join(by_name) + b"\n"
-        self._numbers = b"\n" + b"\n".join(by_number) + b"\n"
+    def __init__(self, source: Iterable[bytes]) -> None:
+        names, numbers = bytearray(b"\n"), bytearray(b"\n")
+        self.count = 0
+        for line in source:  # one at a time: 30,000 small things at once would leave their holes in the heap
+            if found := _ENTRY.fullmatch(line):
+                names += b"%b=%b\n" % found.group(1, 2)
+                self.count += 1
+            elif found := _INVERSE.fullmatch(line):
+                numbers += b"%b=%b\n" % found.group(2, 1)
+            elif line.strip() and not line.startswith(b"#") and line not in _FRAME:
+                raise ValueError(f"{MODULE} is not written as it was: {line[:80]!r}")
+        if not self.count or names != numbers:
+            raise ValueError(f"{MODULE} is not written as it was: {self.count} ids, and names of others")
+        self._entries = bytes(names)
         self._last = 0
-        self.count = len(by_number)
 
     def number(self, name: str) -> int | None:
         """Return the id of a name, or None."""
         sought = b"\n" + name.encode() + b"="
-        at = self._names.find(sought, self._last)  # asyncua asks in nearly the order in which they stand
-        if at < 0 and (at := self._names.find(sought, 0, self._last + len(sought))) < 0:
+        at = self._entries.find(sought, self._last)  # asyncua asks in nearly the order in which they stand
+        if at < 0 and (at := self._entries.find(sought, 0, self._last + len(sought))) < 0:
             return None
         self._last = at
         began = at + len(sought)
-        return int(self._names[began : self._names.index(b"\n", began)])
+        return int(self._entries[began : self._entries.index(b"\n", began)])
 
     def name(self, number: object) -> str | None:
         """Return the name of an id, or None."""
-        if not isinstance(number, int) or (at := self._numbers.find(b"=%d\n" % number)) < 0:
+        if not isinstance(number, int) or (at := self._entries.find(b"=%d\n" % number)) < 0:
             return None
-        return self._numbers[self._numbers.rindex(b"\n", 0, at) + 1 : at].decode()
+        return self._entries[self._entries.rindex(b"\n", 0, at) + 1 : at].decode()
 
     def numbers(self) -> Iterator[int]:
         """Yield every id that has a name."""
-        for each in self._numbers.split():
-            yield int(each.partition(b"=")[2])
+        for found in _NUMBER.finditer(self._entries):
+            yield int(found[1])
 
 
 class Names(Mapping[int, str]):
@@ -105,7 +111,8 @@ def install() -> bool:
     if MODULE in sys.modules or found is None or found.origin is None:
         return MODULE in sys.modules and isinstance(getattr(sys.modules[MODULE], "ObjectIdNames", None), Names)
     try:
-        table = IdTable(Path(found.origin).with_name("ua").joinpath("object_ids.py").read_bytes())
+        with Path(found.origin).with_name("ua").joinpath("object_ids.py").open("rb") as source:
+            table = IdTable(source)
     except (OSError, ValueError):
         return False
     sys.modules[MODULE] = stand_in(table)

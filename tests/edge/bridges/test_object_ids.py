@@ -20,7 +20,7 @@ def _source() -> Path:
 
 def test_every_name_and_number_is_asyncuas_own() -> None:
     theirs = runpy.run_path(str(_source()))
-    ours = stand_in(IdTable(_source().read_bytes()))
+    ours = stand_in(IdTable(_source().read_bytes().splitlines(keepends=True)))
     numbers = {name: value for name, value in vars(theirs["ObjectIds"]).items() if not name.startswith("_")}
     assert len(numbers) > 10_000
     some = dict(list(numbers.items())[::50] + list(numbers.items())[-1:])
@@ -34,7 +34,7 @@ def test_every_name_and_number_is_asyncuas_own() -> None:
 
 
 def test_what_there_is_not_is_refused_as_asyncua_refuses_it() -> None:
-    ours = stand_in(IdTable(_source().read_bytes()))
+    ours = stand_in(IdTable(_source().read_bytes().splitlines(keepends=True)))
     for name in ("Rootfolder", "RootFolde", "ootFolder", "RootFolder=84", "", "Größe"):
         assert not hasattr(ours.ObjectIds, name)
     for number in (-1, 8, 10**9, "84", None, 84.0):
@@ -54,7 +54,7 @@ def test_what_there_is_not_is_refused_as_asyncua_refuses_it() -> None:
 )
 def test_a_module_of_another_shape_is_left_alone(source: bytes) -> None:
     with pytest.raises(ValueError, match="not written as it was"):
-        IdTable(source)
+        IdTable(source.splitlines(keepends=True))
 
 
 def test_an_edge_has_it_before_asyncua_comes() -> None:
