@@ -6,10 +6,12 @@ Live state is the building's word on now and wins. A record from the backlog win
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from cloud.kit.arrays import bigints, texts, timestamptzs
 from cloud.kit.database import Connection, execute
 from cloud.kit.times import at
 from cloud.telemetry.latest import value_of
@@ -17,9 +19,11 @@ from cloud.telemetry.store.port import ReadingRow, Scalar, TimeSource
 from cloud.telemetry.store.times import when
 
 _encode: Final = msgspec.json.Encoder().encode
+_ARRIVAL: Final = TimeSource.ARRIVAL
+_POINT: Final = itemgetter(0, 1, 2, 3)
 
 
-class Newest(msgspec.Struct, frozen=True, gc=False):
+class Newest(NamedTuple):
     """One point's value, as the statement takes it. `lane`, `ordinal`, `seq`: None of a live value."""
 
     property: str
@@ -51,14 +55,24 @@ class NewestValues:
     def take(self, readings: Iterable[ReadingRow], lane: str) -> None:
         """Add the readings of one batch, in order: the last of each point counts."""
         last = {(row[1], row[3], row[4], row[5]): row for row in readings}
+        points, make = self.points, tuple.__new__  # a named tuple's own way costs as much as the rest
         for point, row in last.items():
-            known = self.points.get(point)
-            new = Newest(
-                row.property, row.device, row.capability, row.attribute, row.tenant, row.room or None, row.value,
-                row.unit, shown_quality(row.quality, row.time_source), row.at_ms, "backlog", lane, row.ordinal, row.seq,
+            (
+                tenant, property_id, room, device, capability, attribute, unit, at_ms, _, value, quality, source,
+                ordinal, seq, _,
+            ) = row  # fmt: skip
+            if source is _ARRIVAL:
+                quality = shown_quality(quality, source)
+            new = make(
+                Newest,
+                (
+                    property_id, device, capability, attribute, tenant, room or None, value, unit, quality, at_ms,
+                    "backlog", lane, ordinal, seq,
+                ),
             )  # fmt: skip
+            known = points.get(point)
             if known is None or _wins(new, known):
-                self.points[point] = new
+                points[point] = new
 
     def take_live(self, tenant: str, property_id: str, body: Mapping[str, Any], live_at_ms: int) -> None:
         """Add an item of a live state.
@@ -91,27 +105,47 @@ async def store_newest(connection: Connection, values: NewestValues) -> None:
     """Store each value where it is newer than what is known, in one order of locks for all writers."""
     if not values.points:
         return
-    # one JSON text instead of an array a column: the driver quotes arrays element by element
-    rows = [values.points[point] for point in sorted(values.points)]
+    rows = sorted(values.points.values(), key=_POINT)
+    (
+        properties, devices, capabilities, attributes, tenants, rooms, scalars, units, qualities, ats_ms, sources,
+        lanes, ordinals, seqs,
+    ) = zip(*rows, strict=True)  # fmt: skip
     await execute(
         connection,
         """
         INSERT INTO telemetry.latest AS known (property, device, capability, attribute, tenant, room, value, unit,
-                                               quality, at, source, lane, ordinal, seq, received_at)
-        SELECT new.property, new.device, new.capability, new.attribute, new.tenant, new.room,
-               coalesce(new.value, 'null'), new.unit, new.quality,
-               timestamptz 'epoch' + new.at_ms * interval '1 millisecond', new.source, new.lane, new.ordinal, new.seq,
-               %(received)s
-          FROM json_to_recordset(%(rows)s::json)
-            AS new (property text, device text, capability text, attribute text, tenant text, room text, value jsonb,
-                    unit text, quality text, at_ms bigint, source text, lane text, ordinal bigint, seq bigint)
+                                               quality, at, source, lane, ordinal, seq, received_at, changed)
+        SELECT new.property, new.device, new.capability, new.attribute, new.tenant, new.room, new.value::jsonb,
+               new.unit, new.quality, new.at, new.source, new.lane, new.ordinal, new.seq, %(received)s,
+               (SELECT pg_current_xact_id()::text::bigint)
+          FROM unnest(%(property)s, %(device)s, %(capability)s, %(attribute)s, %(tenant)s, %(room)s, %(value)s,
+                      %(unit)s, %(quality)s, %(at)s, %(source)s, %(lane)s, %(ordinal)s, %(seq)s)
+            AS new (property, device, capability, attribute, tenant, room, value, unit, quality, at, source, lane,
+                    ordinal, seq)
         ON CONFLICT (property, device, capability, attribute) DO UPDATE SET
             tenant = excluded.tenant, room = excluded.room, value = excluded.value, unit = excluded.unit,
             quality = excluded.quality, at = excluded.at, source = excluded.source, lane = excluded.lane,
-            ordinal = excluded.ordinal, seq = excluded.seq, received_at = excluded.received_at
+            ordinal = excluded.ordinal, seq = excluded.seq, received_at = excluded.received_at,
+            changed = excluded.changed, writes = known.writes + 1
         WHERE excluded.source = 'live'
            OR (known.lane = excluded.lane AND (excluded.ordinal, excluded.seq) > (known.ordinal, known.seq))
            OR (known.lane IS DISTINCT FROM excluded.lane AND excluded.at >= known.at)
         """,
-        {"rows": _encode(rows).decode(), "received": at(values.received_ms)},
+        {
+            "property": texts(properties),
+            "device": texts(devices),
+            "capability": texts(capabilities),
+            "attribute": texts(attributes),
+            "tenant": texts(tenants),
+            "room": texts(rooms),
+            "value": texts([_encode(each).decode() for each in scalars]),
+            "unit": texts(units),
+            "quality": texts(qualities),
+            "at": timestamptzs(ats_ms),
+            "source": texts(sources),
+            "lane": texts(lanes),
+            "ordinal": bigints(ordinals),
+            "seq": bigints(seqs),
+            "received": at(values.received_ms),
+        },
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from cloud.kit.arrays import ByteaArray, TextArray, bigints, byteas, texts, timestamptzs
 from cloud.kit.database import Connection, execute, fetch_all
 from cloud.kit.notify import KINDS_MOST, LIVE_CHANNEL, LiveHint
 from cloud.kit.times import at
@@ -99,19 +100,19 @@ async def lock_streams(connection: Connection, wanted: Mapping[StreamKey, BatchC
     rows = await _locked(connection, list(wanted))
     if missing := sorted(wanted.keys() - rows.keys()):
         contexts = [wanted[key] for key in missing]
+        edges, incarnations, lanes = _columns(missing)
         await execute(
             connection,
             """INSERT INTO telemetry.stream (edge, incarnation, lane, tenant, property, began_at, moved_at)
                SELECT new.*, %(now)s, %(now)s
-                 FROM unnest(%(edge)s::text[], %(incarnation)s::bytea[], %(lane)s::text[], %(tenant)s::text[],
-                             %(property)s::text[]) AS new
+                 FROM unnest(%(edge)s, %(incarnation)s, %(lane)s, %(tenant)s, %(property)s) AS new
                ON CONFLICT DO NOTHING""",
             {
-                "edge": [each.edge for each in contexts],
-                "incarnation": [each.incarnation for each in contexts],
-                "lane": [each.lane.value for each in contexts],
-                "tenant": [each.tenant for each in contexts],
-                "property": [each.property for each in contexts],
+                "edge": edges,
+                "incarnation": incarnations,
+                "lane": lanes,
+                "tenant": texts([each.tenant for each in contexts]),
+                "property": texts([each.property for each in contexts]),
                 "now": at(contexts[0].received_ms),
             },
         )
@@ -125,7 +126,7 @@ async def _locked(connection: Connection, keys: Sequence[StreamKey]) -> dict[Str
     rows = await fetch_all(
         connection,
         """SELECT s.edge, s.incarnation, s.lane, s.ordinal, s.hi, s.chain, s.openings
-             FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS mine (edge, incarnation, lane)
+             FROM unnest(%s, %s, %s) AS mine (edge, incarnation, lane)
              JOIN telemetry.stream s USING (edge, incarnation, lane)
             ORDER BY s.edge, s.incarnation, s.lane FOR UPDATE OF s""",
         _columns(keys),
@@ -150,7 +151,7 @@ async def marks_of(
     rows = await fetch_all(
         connection,
         """SELECT s.edge, s.incarnation, s.lane, s.hi, s.openings
-             FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS mine (edge, incarnation, lane)
+             FROM unnest(%s, %s, %s) AS mine (edge, incarnation, lane)
              JOIN telemetry.stream s USING (edge, incarnation, lane)""",
         _columns(keys),
     )
@@ -186,9 +187,8 @@ async def move_marks(connection: Connection, rows: Mapping[StreamKey, StreamRow]
               SET hi = new.hi, chain = new.chain, moved_at = %(now)s, batches = s.batches + new.stored,
                   duplicates = s.duplicates + new.duplicates, gap_answers = s.gap_answers + new.gaps,
                   chain_breaks = s.chain_breaks + new.chain_breaks
-             FROM unnest(%(edge)s::text[], %(incarnation)s::bytea[], %(lane)s::text[], %(hi)s::bigint[],
-                         %(chain)s::bytea[], %(stored)s::bigint[], %(duplicates)s::bigint[], %(gaps)s::bigint[],
-                         %(chain_breaks)s::bigint[])
+             FROM unnest(%(edge)s, %(incarnation)s, %(lane)s, %(hi)s, %(chain)s, %(stored)s, %(duplicates)s, %(gaps)s,
+                         %(chain_breaks)s)
                AS new (edge, incarnation, lane, hi, chain, stored, duplicates, gaps, chain_breaks)
             WHERE (s.edge, s.incarnation, s.lane) = (new.edge, new.incarnation, new.lane)""",
         {
@@ -196,12 +196,12 @@ async def move_marks(connection: Connection, rows: Mapping[StreamKey, StreamRow]
             "edge": edges,
             "incarnation": incarnations,
             "lane": lanes,
-            "hi": [each.stream.hi for each in values],
-            "chain": [each.stream.chain for each in values],
-            "stored": [each.stored for each in values],
-            "duplicates": [each.duplicates for each in values],
-            "gaps": [each.gaps for each in values],
-            "chain_breaks": [each.chain_breaks for each in values],
+            "hi": bigints([each.stream.hi for each in values]),
+            "chain": byteas([each.stream.chain for each in values]),
+            "stored": bigints([each.stored for each in values]),
+            "duplicates": bigints([each.duplicates for each in values]),
+            "gaps": bigints([each.gaps for each in values]),
+            "chain_breaks": bigints([each.chain_breaks for each in values]),
         },
     )
     # as one text of bytes each, cut by their one length: PostgreSQL has no arrays of arrays of different lengths
@@ -213,14 +213,14 @@ async def move_marks(connection: Connection, rows: Mapping[StreamKey, StreamRow]
             """UPDATE telemetry.stream AS s
                   SET openings = ARRAY(SELECT substring(new.openings FROM n FOR %(bytes)s)
                                          FROM generate_series(1, length(new.openings), %(bytes)s) AS n ORDER BY n)
-                 FROM unnest(%(edge)s::text[], %(incarnation)s::bytea[], %(lane)s::text[], %(openings)s::bytea[])
+                 FROM unnest(%(edge)s, %(incarnation)s, %(lane)s, %(openings)s)
                    AS new (edge, incarnation, lane, openings)
                 WHERE (s.edge, s.incarnation, s.lane) = (new.edge, new.incarnation, new.lane)""",
             {
                 "edge": edges,
                 "incarnation": incarnations,
                 "lane": lanes,
-                "openings": [b"".join(row.openings) for _, row in opened],
+                "openings": byteas([b"".join(row.openings) for _, row in opened]),
                 "bytes": OPENING_BYTES,
             },
         )
@@ -245,7 +245,7 @@ async def write_notes(connection: Connection, notes: Notes, now_ms: int) -> None
         for property_id, kinds in notes.kinds.items()
     ]
     if hints:
-        await execute(connection, "SELECT pg_notify(%s, hint) FROM unnest(%s::text[]) AS hint", [LIVE_CHANNEL, hints])
+        await execute(connection, "SELECT pg_notify(%s, hint) FROM unnest(%s) AS hint", [LIVE_CHANNEL, texts(hints)])
 
 
 async def _write_holes(connection: Connection, holes: Sequence[tuple[BatchContext, Hole, int]]) -> None:
@@ -281,8 +281,7 @@ async def _write_heard(connection: Connection, heard: Mapping[EdgeId, Heard], no
                                              last_ack_at, live_at, backlog)
         SELECT new.id, new.tenant, new.property, new.incarnation, %(now)s, new.hello, new.ack, new.live,
                new.backlog::jsonb
-          FROM unnest(%(edge)s::text[], %(tenant)s::text[], %(property)s::text[], %(incarnation)s::bytea[],
-                      %(hello)s::timestamptz[], %(ack)s::timestamptz[], %(live)s::timestamptz[], %(backlog)s::text[])
+          FROM unnest(%(edge)s, %(tenant)s, %(property)s, %(incarnation)s, %(hello)s, %(ack)s, %(live)s, %(backlog)s)
             AS new (id, tenant, property, incarnation, hello, ack, live, backlog)
         ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, property = excluded.property,
             incarnation = coalesce(excluded.incarnation, known.incarnation),
@@ -293,17 +292,17 @@ async def _write_heard(connection: Connection, heard: Mapping[EdgeId, Heard], no
         """,
         {
             "now": at(now_ms),
-            "edge": edges,
-            "tenant": [one.owner.tenant for one in each],
-            "property": [one.owner.property for one in each],
-            "incarnation": [one.incarnation for one in each],
-            "hello": [None if one.hello_ms is None else at(one.hello_ms) for one in each],
-            "ack": [None if one.ack_ms is None else at(one.ack_ms) for one in each],
-            "live": [None if one.live_ms is None else at(one.live_ms) for one in each],
-            "backlog": [None if one.backlog is None else _json.encode(one.backlog).decode() for one in each],
+            "edge": texts(edges),
+            "tenant": texts([one.owner.tenant for one in each]),
+            "property": texts([one.owner.property for one in each]),
+            "incarnation": byteas([one.incarnation for one in each]),
+            "hello": timestamptzs([one.hello_ms for one in each]),
+            "ack": timestamptzs([one.ack_ms for one in each]),
+            "live": timestamptzs([one.live_ms for one in each]),
+            "backlog": texts([None if one.backlog is None else _json.encode(one.backlog).decode() for one in each]),
         },
     )
 
 
-def _columns(keys: Sequence[StreamKey]) -> list[list[object]]:
-    return [[key[0] for key in keys], [key[1] for key in keys], [key[2].value for key in keys]]
+def _columns(keys: Sequence[StreamKey]) -> tuple[TextArray, ByteaArray, TextArray]:
+    return texts([key[0] for key in keys]), byteas([key[1] for key in keys]), texts([key[2].value for key in keys])

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, LiteralString, Protocol
 
+from cloud.kit.arrays import texts, timestamptzs
 from cloud.kit.database import Connection, execute, fetch_all, fetch_one
 from cloud.kit.times import at
 from cloud.telemetry.store.port import ReadingRow
@@ -165,12 +166,12 @@ class SeriesIds:
         return found
 
     async def _look_up(self, connection: Connection, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
-        columns = [list(column) for column in zip(*keys, strict=True)]
+        columns = [texts(column) for column in zip(*keys, strict=True)]
         made = await fetch_all(
             connection,
             """
             INSERT INTO telemetry.series (tenant, property, device, capability, attribute, room, unit)
-            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+            SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT DO NOTHING
             RETURNING id, tenant, property, device, capability, attribute, room, unit,
                       pg_current_xact_id()::text::bigint AS made_by
@@ -192,9 +193,9 @@ class SeriesIds:
                 """
                 SELECT id, tenant, property, device, capability, attribute, room, unit FROM telemetry.series
                  WHERE (tenant, property, device, capability, attribute, room, unit) IN (SELECT * FROM
-                        unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]))
+                        unnest(%s, %s, %s, %s, %s, %s, %s))
                 """,
-                [list(column) for column in zip(*missing, strict=True)],
+                [texts(column) for column in zip(*missing, strict=True)],
             ):
                 key = _key(row)
                 found[key] = row["id"]
@@ -313,12 +314,12 @@ async def write_readings(
     await connection.execute(
         """
         INSERT INTO telemetry.rollup_log (property, low, high, told_at)
-        SELECT each.*, clock_timestamp() FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS each
+        SELECT each.*, clock_timestamp() FROM unnest(%s, %s, %s) AS each
         """,
         [
-            [name for name, _ in spans],
-            [at(low) for low, _ in spans.values()],
-            [at(high) for _, high in spans.values()],
+            texts([name for name, _ in spans]),
+            timestamptzs([low for low, _ in spans.values()]),
+            timestamptzs([high for _, high in spans.values()]),
         ],
     )
     return thinned
