@@ -1,7 +1,7 @@
 """The test of a device: prove by its own word that the thing behind a name is the one that a person is looking at.
 
 Three ways, the strongest that its model allows: `blink` switches it the other way, reads that back and puts it as it
-was; `echo` writes the value that it holds already and reads it back (a thermostat shall not be turned in a test);
+was; `echo` writes the value that it holds already and reads it back (no thermostat is turned and no chiller stopped);
 `heard` waits for the next word of a thing that only speaks (open the contact, wave at the sensor). The result is what
 was read back: true, false, or None where nobody can say.
 """
@@ -14,6 +14,7 @@ from typing import Final, Literal, Protocol
 from edge.binding.errors import BindingRefusedError
 from kit.clock import Clock
 from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.descriptors.wires import ModbusWire, OpcUaWire
 from protocols.device_model.binding import WHY_CHARACTERS_MAX, Trial
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Outcome, Phase
@@ -28,7 +29,8 @@ SHINE_MS: Final = 1_000
 POLL_MS: Final = 50
 RESTORE_TRIES: Final = 3
 SWITCHED: Final = (Capability.ON_OFF, "on_off")
-CALM: Final = frozenset({Capability.THERMOSTAT, Capability.LEVEL_CONTROL, Capability.FAN_CONTROL})
+MACHINES: Final = frozenset({Capability.THERMOSTAT, Capability.FAN_CONTROL, Capability.WINDOW_COVERING})
+CALM: Final = frozenset({Capability.THERMOSTAT, Capability.LEVEL_CONTROL, Capability.FAN_CONTROL, Capability.ON_OFF})
 """Written with what they hold already, nothing in the room changes."""
 
 
@@ -87,8 +89,12 @@ class Blink:
         return await self._heard()
 
     def _switch(self) -> Point | None:
+        """Return what may be switched for a second: a lamp or a socket, never a machine that heats, cools or turns."""
         point = self._descriptor.point(*SWITCHED)
-        return point if point is not None and point.write is not None else None
+        machine = isinstance(self._descriptor.wire, ModbusWire | OpcUaWire) or any(
+            each.capability in MACHINES for each in self._descriptor.points
+        )
+        return point if point is not None and point.write is not None and not machine else None
 
     def _calm(self) -> tuple[Point, Value] | None:
         for point in self._writable():

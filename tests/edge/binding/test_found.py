@@ -1,0 +1,126 @@
+"""What was met: what the evidence makes of it, and where it may belong."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.binding.found import found
+from edge.bridges.ports import DeviceEvent
+from protocols.device_model.identity import DeviceId
+from protocols.device_model.site_plan import BleAdvertBus, ModbusTcpBus, SitePlan
+from tests.edge.binding.desk import CATALOGUE, CONTACT, LAMP, Life, ana, lamp, real
+from tests.edge.world import plan
+
+
+def site() -> SitePlan:
+    import msgspec
+
+    base = real(plan(rooms=4))
+    more = (ModbusTcpBus("climate", "127.0.0.1", 502), BleAdvertBus("air", "gw"))  # type: ignore[arg-type]  # names
+    return msgspec.structs.replace(base, buses=(*base.buses, *more))
+
+
+def seen(**detail: Any) -> Any:
+    return found(DeviceId("x"), detail, since_ms=1, site=site(), catalogue=CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("detail", "address", "likely"),
+    [
+        ({"bus": "zigbee", "friendly_name": "a", "model": "LED1545G12"}, {"friendly_name": "a"}, str(LAMP)),
+        ({"bus": "zigbee", "friendly_name": "a", "ieee": "0x00158d0001"}, {"friendly_name": "a"}, None),
+        ({"bus": "climate", "unit": 7, "descriptor": "regin/rcf_230", "confidence": 0.9}, {"unit": 7}, "regin/rcf_230"),
+        ({"bus": "climate", "unit": 9, "vendor": "Eastron", "model": "SDM 630"}, {"unit": 9}, "eastron/sdm630"),
+        (
+            {"bus": "air", "mac": "aa:bb:cc:dd:ee:ff", "encoding": "ruuvi_5"},
+            {"mac": "aa:bb:cc:dd:ee:ff"},
+            "ruuvi/ruuvitag",
+        ),
+        ({"bus": "climate", "unit": 300}, None, None),
+        ({"bus": "air", "mac": "AA:BB"}, None, None),
+        ({"bus": "zigbee", "friendly_name": "bridge/info"}, None, None),
+    ],
+)
+def test_evidence_gives_an_address_and_the_likely_model_or_neither(
+    detail: dict[str, Any], address: dict[str, Any] | None, likely: str | None
+) -> None:
+    thing = seen(**detail)
+    told = None if thing.address is None else {k: getattr(thing.address, k) for k in (address or {})}
+    assert told == address
+    assert (thing.candidates[0].descriptor if thing.candidates else None) == likely
+
+
+def test_of_adverts_that_fit_two_models_both_are_told_and_neither_is_sure() -> None:
+    likely = seen(bus="air", mac="aa:bb:cc:dd:ee:ff", encoding="bthome_v2").candidates
+    assert len(likely) > 1
+    assert likely[0].confidence == likely[1].confidence
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["bus", "unit", "ieee", "friendly_name", "node", "mac", "model", "vendor", "confidence", "descriptor"]
+        ),
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(),
+            st.floats(),
+            st.text(max_size=20),
+            st.sampled_from(["zigbee", "climate", "air"]),
+        ),
+    )
+)
+def test_any_evidence_is_told_and_raises_nothing(detail: dict[str, Any]) -> None:
+    thing = seen(**detail)
+    assert thing.address is None or thing.address.bus == detail["bus"]
+
+
+async def test_a_name_that_holds_a_room_and_the_only_silent_lamp_there_propose_a_swap(tmp_path: Path) -> None:
+    life = await Life.begin(tmp_path)
+    for each in life.ids():
+        if each != "light-102":
+            life.devices.device_event(DeviceId(each), DeviceEvent.ONLINE, {})
+    life.met("lamp/102")
+    [told] = life.desk.found()
+    first = told["proposals"][0]
+    assert (first["act"], first["device"], first["room"], first["descriptor"]) == ("swap", "light-102", "102", LAMP)
+    assert any("light-102" in each for each in first["reasons"])
+    assert 0.8 <= first["confidence"] < 1
+    await life.end()
+
+
+async def test_a_radio_that_stood_there_before_is_proposed_its_old_name(tmp_path: Path) -> None:
+    life = await Life.begin(tmp_path)
+    place = lamp("101", "spare", ieee="0x00158d00000000aa")
+    await life.desk.bind(DeviceId("spare-lamp"), place, ana(), found_id=None)
+    await life.desk.unbind(DeviceId("spare-lamp"), ana(1))
+    life.met("0x00158d00000000aa", ieee="0x00158d00000000aa")
+    proposals = life.desk.found()[0]["proposals"]
+    assert (proposals[0]["act"], proposals[0]["device"], proposals[0]["version"]) == ("bind", "spare-lamp", 2)
+    await life.desk.bind(DeviceId("spare-lamp"), place, ana(2), found_id=DeviceId("0x00158d00000000aa"))
+    assert life.desk.found() == []  # it stands behind a name
+    assert [each["act"] for each in life.desk.device(DeviceId("spare-lamp"))["facts"]] == ["bound", "unbound", "bound"]
+    await life.end()
+
+
+async def test_another_model_in_a_device_s_place_is_found_there(tmp_path: Path) -> None:
+    life = await Life.begin(tmp_path)
+    detail = {"bus": "zigbee", "friendly_name": "light-101", "model": "MCCGQ11LM", "expected": "LED1545G12"}
+    life.devices.device_event(DeviceId("light-101"), DeviceEvent.UNKNOWN_DEVICE, detail)
+    [told] = life.desk.found()
+    assert (told["stands_at"], told["candidates"][0]["descriptor"]) == ("light-101", CONTACT)
+    assert told["proposals"][0]["device"] == "light-101"
+    await life.end()
+
+
+async def test_what_speaks_for_no_room_is_proposed_nowhere(tmp_path: Path) -> None:
+    life = await Life.begin(tmp_path)
+    for each in life.ids():
+        life.devices.device_event(DeviceId(each), DeviceEvent.ONLINE, {})
+    life.met("0x00158d00000000aa")
+    assert life.desk.found()[0]["proposals"] == []
+    await life.end()
