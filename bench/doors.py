@@ -32,7 +32,8 @@ from kit.dice import SystemDice
 from protocols import cose
 from protocols.door.fast import Resumption
 from protocols.door.lock import LockExchange
-from protocols.door.lock_core import LockCore, Sensed
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import Sensed
 from protocols.door.phone import PhoneExchange, Resume, Unlock
 from protocols.grant.keys import Random, compressed, private_key
 

@@ -77,6 +77,7 @@ class RefusalReason(StrEnum):
     OUT_OF_HOURS = "out_of_hours"
     USED_UP = "used_up"
     NEEDS_USER_VERIFICATION = "needs_user_verification"
+    LOCKED_OUT = "locked_out"
 
     @property
     def spoken(self) -> str:
@@ -101,6 +102,7 @@ _SPOKEN: dict[RefusalReason, str] = {
     RefusalReason.OUT_OF_HOURS: "This key is outside its working hours.",
     RefusalReason.USED_UP: "This key has been used as often as it may be.",
     RefusalReason.NEEDS_USER_VERIFICATION: "Unlock the phone with your face, finger or code first.",
+    RefusalReason.LOCKED_OUT: "The room is sealed; ask the front desk.",
 }
 
 

@@ -25,7 +25,8 @@ from protocols.door.advert import SLOT_S, Advert
 from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity
 from protocols.door.lock import SILENCE_MS, LockExchange, LockStep, State, advert
-from protocols.door.lock_core import LockCore, Sensed
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import Sensed
 
 FRAMES_WAITING_MAX: Final = 128
 MEASURE_EVERY_MS: Final = 600_000

@@ -10,7 +10,8 @@ from typing import Final
 from firmware_bridges.innkeeper_lock.battery import Battery
 from kit.files import Disk, write_atomic
 from protocols import cbor
-from protocols.door.lock_core import CORE_BYTES_MOST, LockCore
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import CORE_BYTES_MOST
 from protocols.errors import PeerProtocolError
 
 FILE_BYTES_MOST: Final = CORE_BYTES_MOST + 256

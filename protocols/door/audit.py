@@ -53,6 +53,11 @@ class AuditEvent(IntEnum):
     """The bolt came to rest elsewhere than an opening says by itself; the actor field holds its state."""
     EMERGENCY = 11
     """What follows is an opening that two officers approved, privacy or not."""
+    PASSAGE = 12
+    """The door is held open from now on."""
+    PASSAGE_ENDED = 13
+    LOCKOUT = 14
+    """Sealed for all but emergency keys, or no longer; the actor field holds 1 or 0."""
 
 
 class AuditBrokenError(PeerProtocolError):

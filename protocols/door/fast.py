@@ -125,9 +125,14 @@ def new_pass(
 ) -> Pass | None:
     """Return the pass of a grant that has just opened the door of `room` or `zones`; None: its kind gets none.
 
-    A limited grant gets none, because its uses are counted under its signature; an emergency grant none either.
+    A limited or failsafe grant gets none, because its uses or hours are judged under its signature; an emergency grant
+    none either.
     """
-    if uses_allowed(grant) is not None or issuer.issuer_class not in (IssuerClass.GUEST, IssuerClass.STAFF):
+    if (
+        grant.life_hours is not None
+        or uses_allowed(grant) is not None
+        or issuer.issuer_class not in (IssuerClass.GUEST, IssuerClass.STAFF)
+    ):
         return None
     return Pass(
         secret=secret,

@@ -25,18 +25,21 @@ from protocols.door.audit import seal_chunk
 from protocols.door.fast import FAST_BYTES, ID_BYTES, fast_keys, found, proves
 from protocols.door.frames import Assembler, cut
 from protocols.door.identity import LockIdentity
-from protocols.door.lock_core import BATTERY_LOW_PERCENT, LockCore, Outcome, Sensed
+from protocols.door.lock_core import BATTERY_LOW_PERCENT, LockCore, Outcome
+from protocols.door.lock_memory import Sensed
 from protocols.door.messages import (
     CarryCommand,
     CertificateForm,
     Challenge,
     ErrorCode,
     FetchCommand,
+    LatchCommand,
     MessageKind,
     ResumeCommand,
     StatusCommand,
     UnlockCommand,
     decode_command,
+    latch_statement,
     unlock_statement,
 )
 from protocols.door.session import SessionKeys, session_keys, shared, transcript_of
@@ -67,6 +70,8 @@ MOVES: Final = {  # every legal move, SPEC.md figure 1; all else is the peer's e
 class LockStep:
     """What one input did: the core to store first, whether the motor moves, what was answered.
 
+    `latch` True: the motor draws the bolt and it is held drawn; False: it is let go; None: as ever.
+
     `fault` names what the peer did wrong; the state is then OVER and the link is to be dropped after draining.
     `quick`: it took no public-key work.
     """
@@ -76,6 +81,7 @@ class LockStep:
     status: Status | None = None
     fault: str | None = None
     quick: bool = False
+    latch: bool | None = None
 
 
 class LockExchange:
@@ -217,17 +223,19 @@ class LockExchange:
         self.deadline_ms = now_ms + SILENCE_MS
         try:
             command = decode_command(plaintext)
-            if isinstance(command, UnlockCommand) and self._opened:
-                raise PeerProtocolError("a second UNLOCK after the door was opened")
+            opens = isinstance(command, UnlockCommand) or (isinstance(command, LatchCommand) and command.hold)
+            if opens and self._opened:
+                raise PeerProtocolError("a second UNLOCK or LATCH after the door was opened")
         except UnsupportedVersionError:
             return self._answer(Outcome(core, Status.UNSUPPORTED_VERSION), sensed, now_ms)
         except PeerProtocolError as error:
             self._end(None)
             return LockStep(core.failed(now_ms, sensed), fault=str(error))
         match command:
-            case UnlockCommand():
-                outcome = self._unlock(command, counter, core, sensed, now_ms)
-                self._opened, self._opened_by = outcome.motor, outcome.opened
+            case UnlockCommand() | LatchCommand():
+                outcome = self._presented(command, counter, core, sensed, now_ms)
+                if outcome.motor:
+                    self._opened, self._opened_by = True, outcome.opened
                 return self._answer(outcome, sensed, now_ms)
             case CarryCommand(signed, certificate, form):
                 whole = self._whole(certificate, form, core)
@@ -251,13 +259,18 @@ class LockExchange:
                     outcome = core.resumes(self._identity, keys.resumption, *self._opened_by, sensed)
                 return replace(self._answer(outcome, sensed, now_ms), quick=True)
 
-    def _unlock(self, command: UnlockCommand, counter: int, core: LockCore, sensed: Sensed, now_ms: int) -> Outcome:
+    def _presented(
+        self, command: UnlockCommand | LatchCommand, counter: int, core: LockCore, sensed: Sensed, now_ms: int
+    ) -> Outcome:
         whole = self._whole(command.certificate, command.form, core)
         if whole is None:
             return Outcome(core, Status.NEED_CERTIFICATE)
-        statement = unlock_statement(
-            self._session().transcript, counter, command.grant, user_verified=command.user_verified
-        )
+        transcript, verified = self._session().transcript, command.user_verified
+        hold = command.hold if isinstance(command, LatchCommand) else None
+        if hold is None:
+            statement = unlock_statement(transcript, counter, command.grant, user_verified=verified)
+        else:
+            statement = latch_statement(transcript, counter, command.grant, hold=hold, user_verified=verified)
         return core.present(
             self._identity,
             command.grant,
@@ -265,7 +278,8 @@ class LockExchange:
             lambda point: cose.verify_raw(public_key(point), command.signature, statement),
             sensed,
             now_ms=now_ms,
-            user_verified=command.user_verified,
+            user_verified=verified,
+            latch=hold,
         )
 
     def _answer(self, outcome: Outcome, sensed: Sensed, now_ms: int, rest: bytes = b"") -> LockStep:
@@ -276,7 +290,7 @@ class LockExchange:
         header = bytes([MessageKind.RESULT])
         sealed = self._session().to_phone.seal(plaintext, header)
         self._outbox += cut(header + sealed, self._frame_bytes)
-        return LockStep(core, motor=outcome.motor, status=outcome.status)
+        return LockStep(core, motor=outcome.motor, status=outcome.status, latch=outcome.latch)
 
     def _whole(self, certificate: bytes, form: CertificateForm, core: LockCore) -> bytes | None:
         return certificate if form is CertificateForm.WHOLE else core.certificate_of(self._identity, certificate)

@@ -25,6 +25,7 @@ RECORDS_IN_CHUNK_MOST: Final = 20
 _CHALLENGE: Final = struct.Struct(">BBIBII16s33s")
 _RESULT: Final = struct.Struct(">BIIBBBI3s16s")
 _UNLOCK_LABEL: Final = b"innkeeper/door/1 unlock\x00"
+_LATCH_LABEL: Final = b"innkeeper/door/1 latch\x00"
 
 
 class MessageKind(IntEnum):
@@ -48,13 +49,14 @@ class ErrorCode(IntEnum):
 
 
 class CommandCode(IntEnum):
-    """First byte inside the encryption. 0x06 to 0x3F are kept for later commands."""
+    """First byte inside the encryption. 0x07 to 0x3F are kept for later commands."""
 
     UNLOCK = 0x01
     CARRY = 0x02
     FETCH = 0x03
     STATUS = 0x04
     RESUME = 0x05
+    LATCH = 0x06
 
 
 class CertificateForm(IntEnum):
@@ -200,7 +202,19 @@ class ResumeCommand:
     """RESUME: after an UNLOCK that opened, keep this session's secret for FAST."""
 
 
-Command: TypeAlias = UnlockCommand | CarryCommand | FetchCommand | StatusCommand | ResumeCommand
+@dataclass(frozen=True, slots=True)
+class LatchCommand:
+    """LATCH: hold a common door open for the window of a passage grant, or (`hold` false) end that before its time."""
+
+    hold: bool
+    grant: bytes
+    certificate: bytes
+    form: CertificateForm
+    user_verified: bool
+    signature: bytes
+
+
+Command: TypeAlias = UnlockCommand | CarryCommand | FetchCommand | StatusCommand | ResumeCommand | LatchCommand
 
 
 def encode_command(command: Command) -> bytes:
@@ -225,6 +239,13 @@ def encode_command(command: Command) -> bytes:
             return bytes([CommandCode.STATUS])
         case ResumeCommand():
             return bytes([CommandCode.RESUME])
+        case LatchCommand():
+            return (
+                bytes([CommandCode.LATCH, int(command.hold), int(command.user_verified), command.form])
+                + _sized(command.grant)
+                + _certificate(command.form, command.certificate)
+                + command.signature
+            )
 
 
 def decode_command(data: bytes) -> Command:
@@ -253,6 +274,12 @@ def decode_command(data: bytes) -> Command:
         command = StatusCommand()
     elif code == CommandCode.RESUME:
         command = ResumeCommand()
+    elif code == CommandCode.LATCH:
+        hold, flags, form = reader.byte(), reader.byte(), reader.form()
+        if hold > 1 or flags > 1:
+            raise PeerProtocolError(f"LATCH with hold {hold:#04x} and flags {flags:#04x}")
+        grant, certificate = reader.sized(), reader.certificate(form)
+        command = LatchCommand(bool(hold), grant, certificate, form, bool(flags), reader.take(64))
     else:
         raise UnsupportedVersionError("door command", code, tuple(CommandCode))
     reader.end()
@@ -266,6 +293,17 @@ def unlock_statement(transcript: bytes, counter: int, grant: bytes, *, user_veri
         + transcript
         + counter.to_bytes(4, "big")
         + bytes([user_verified])
+        + hashlib.sha256(grant).digest()
+    )
+
+
+def latch_statement(transcript: bytes, counter: int, grant: bytes, *, hold: bool, user_verified: bool) -> bytes:
+    """Return what the phone signs to hold a door open or to end that."""
+    return (
+        _LATCH_LABEL
+        + transcript
+        + counter.to_bytes(4, "big")
+        + bytes([hold, user_verified])
         + hashlib.sha256(grant).digest()
     )
 

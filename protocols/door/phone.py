@@ -21,12 +21,14 @@ from protocols.door.messages import (
     Command,
     ErrorCode,
     FetchCommand,
+    LatchCommand,
     MessageKind,
     Result,
     ResumeCommand,
     StatusCommand,
     UnlockCommand,
     encode_command,
+    latch_statement,
     unlock_statement,
 )
 from protocols.door.session import SessionKeys, session_keys, shared, transcript_of
@@ -96,7 +98,22 @@ class Resume:
     """After an Unlock that opened: let the next one be FAST. An older lock answers UNSUPPORTED_VERSION, no more."""
 
 
-Request: TypeAlias = Unlock | Carry | Fetch | AskStatus | Resume
+@dataclass(frozen=True, slots=True)
+class Latch:
+    """Hold a common door open for the window of a passage grant, or end that. As `Unlock` otherwise; never by FAST.
+
+    An older lock answers UNSUPPORTED_VERSION and does nothing.
+    """
+
+    hold: bool
+    grant: bytes
+    certificate: bytes
+    sign: Callable[[bytes], bytes]
+    form: CertificateForm = CertificateForm.WHOLE
+    user_verified: bool = False
+
+
+Request: TypeAlias = Unlock | Carry | Fetch | AskStatus | Resume | Latch
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +277,10 @@ class PhoneExchange:
             case Unlock(grant, certificate, sign, form, user_verified, _):
                 statement = unlock_statement(keys.transcript, keys.to_lock.counter, grant, user_verified=user_verified)
                 return UnlockCommand(grant, certificate, form, user_verified, sign(statement))
+            case Latch(hold, grant, certificate, sign, form, verified):
+                counter = keys.to_lock.counter
+                statement = latch_statement(keys.transcript, counter, grant, hold=hold, user_verified=verified)
+                return LatchCommand(hold, grant, certificate, form, verified, sign(statement))
             case Carry(signed, certificate, form):
                 return CarryCommand(signed, certificate, form)
             case Fetch(after_seq):

@@ -35,6 +35,7 @@ class Status(IntEnum):
     OUT_OF_HOURS = 0x1D
     USED_UP = 0x1E
     NEEDS_USER_VERIFICATION = 0x1F
+    LOCKED_OUT = 0x20
 
     @property
     def reason(self) -> RefusalReason | None:

@@ -39,6 +39,7 @@ ROOMS_MOST: Final = 40
 RANGES_MOST: Final = 16
 ROOM_MOST: Final = 0xFFFF
 MINUTES_MOST: Final = 24 * 60 - 1
+LIFE_HOURS_MOST: Final = 72
 
 _ROOMS: Final = 1
 _RANGES: Final = 2
@@ -49,7 +50,8 @@ _PHONE: Final = 6
 _SCHEDULE: Final = 7
 _USES: Final = 8
 _APPROVALS: Final = 9
-_FIELDS: Final = frozenset({_ROOMS, _RANGES, _ZONES, _GENERATION, _FLAGS, _PHONE, _SCHEDULE, _USES, _APPROVALS})
+_LIFE: Final = 10
+_FIELDS: Final = frozenset(range(_ROOMS, _LIFE + 1))
 _APPROVE_LABEL: Final = b"innkeeper/grant/1 approve\x00"
 APPROVALS: Final = 2
 
@@ -60,6 +62,8 @@ class GrantFlag(IntFlag):
     JOIN = 1
     ONE_SHOT = 2
     PRIVACY_OVERRIDE = 4
+    PASSAGE = 8
+    """May latch a common door open for a while (protocols/door LATCH)."""
     NEEDS_USER_VERIFICATION = 16
     EMERGENCY = 32
     STAFF = 128
@@ -106,6 +110,8 @@ class Grant:
     shift: Shift | None = None
     uses_most: int | None = None
     approvals: tuple[Approval, ...] = ()
+    life_hours: int | None = None
+    """A failsafe key: so long from its first opening of a door, and no longer, whatever `not_after_s` leaves."""
 
     def names(self, room: int) -> bool:
         """Whether the private door of `room` is among its rooms or ranges."""
@@ -131,6 +137,8 @@ class Grant:
             private[_USES] = self.uses_most
         if self.approvals:
             private[_APPROVALS] = [[each.kid, each.signature] for each in self.approvals]
+        if self.life_hours is not None:
+            private[_LIFE] = self.life_hours
         return cbor.encode(
             {
                 EXP: self.not_after_s,
@@ -218,6 +226,7 @@ def _read(payload: bytes) -> Grant:
     except PeerProtocolError as error:
         raise CredentialRefusedError(RefusalReason.MALFORMED) from error
     uses = whole(found, field(_USES), 0xFFFF, least=1) if field(_USES) in found else None
+    life = whole(found, field(_LIFE), LIFE_HOURS_MOST, least=1) if field(_LIFE) in found else None
     grant = Grant(
         grant_id=octets(found, CTI, GRANT_ID_BYTES),
         issued_at_s=whole(found, IAT, SECONDS_MOST),
@@ -232,6 +241,7 @@ def _read(payload: bytes) -> Grant:
         shift=_shift(found.get(field(_SCHEDULE))),
         uses_most=uses,
         approvals=_approvals(found.get(field(_APPROVALS))),
+        life_hours=life,
     )
     if grant.not_after_s <= grant.not_before_s or grant.payload() != payload:
         raise CredentialRefusedError(RefusalReason.MALFORMED)  # said in a longer way than it needs

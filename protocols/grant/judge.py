@@ -13,11 +13,14 @@ from protocols.errors import CredentialRefusedError, RefusalReason
 from protocols.grant.certificate import IssuerCertificate
 from protocols.grant.generation import DAYS_AHEAD_MOST, NONE, day_in, day_of
 from protocols.grant.grant import NO_FLAGS, Grant, GrantFlag, Shift
-from protocols.grant.keys import DAY_S, VERIFY_S, IssuerClass
+from protocols.grant.keys import DAY_S, HOUR_S, VERIFY_S, IssuerClass
 from protocols.grant.lock_time import LockTime, TimeQuality, check_signed_in_window, check_still_verifies
 
 USES_KEPT_MOST: Final = 64
 """A lock remembers that many limited grants; when all are still valid, one more is refused as BUSY."""
+
+BEGUN_KEPT_MOST: Final = 16
+"""A lock remembers when that many failsafe keys began; when all may still open, one more is refused as BUSY."""
 
 ONE_USE_MS: Final = 10_000
 """What a phone asks again within this time of a use that counted is the same use: its answer may have been lost, and
@@ -25,7 +28,7 @@ the bolt may still be drawn. Measured from the use that counted, so it cannot be
 
 _ALLOWED_FLAGS: Final[dict[IssuerClass, GrantFlag]] = {
     IssuerClass.GUEST: GrantFlag.JOIN | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION,
-    IssuerClass.STAFF: GrantFlag.STAFF | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION,
+    IssuerClass.STAFF: GrantFlag.STAFF | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION | GrantFlag.PASSAGE,
     IssuerClass.EMERGENCY: (
         GrantFlag.EMERGENCY | GrantFlag.PRIVACY_OVERRIDE | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION
     ),
@@ -55,6 +58,12 @@ class DoorState:
     uses: Mapping[bytes, int] = field(default_factory=dict)
     just_used: frozenset[bytes] = frozenset()
     """Grants whose last counted use is less than ONE_USE_MS ago."""
+    withdrawn: frozenset[bytes] = frozenset()
+    """Key ids of issuers whose certificates were withdrawn."""
+    locked_out: bool = False
+    """Sealed: nobody but the emergency class opens it."""
+    begun: Mapping[bytes, int] = field(default_factory=dict)
+    """When the failsafe keys known here opened first, unix seconds by grant id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,8 @@ class Verdict:
     time: LockTime
     promotes_to: int | None = None
     counts_use: bool = False
+    begins: bool = False
+    """A failsafe key opens for the first time: note when."""
 
     @property
     def opens(self) -> bool:
@@ -79,6 +90,7 @@ def judge(
     time: LockTime,
     *,
     user_verified: bool = False,
+    latch: bool = False,
 ) -> Verdict:
     """Judge a grant whose signature and holder are already proved.
 
@@ -88,9 +100,14 @@ def judge(
         door: The lock's state.
         time: The lock's time.
         user_verified: Whether the phone asserts that its user unlocked it for this.
+        latch: Whether it asks to hold the door open, or to end that, rather than to open it once.
     """
+    if door.withdrawn and certificate.point and certificate.kid in door.withdrawn:
+        return Verdict(RefusalReason.REVOKED, time)  # not even its iat is believed
     try:
         check_class(grant, certificate)
+        if latch and not grant.flags & GrantFlag.PASSAGE:
+            raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
         check_signed_in_window(certificate, grant.issued_at_s)
         time = time.having_seen(certificate.issued_at_s).having_seen(grant.issued_at_s)
         check_still_verifies(certificate, time)
@@ -101,12 +118,16 @@ def judge(
         return Verdict(RefusalReason.WRONG_DOOR, time)
     if grant.grant_id in door.revoked:
         return Verdict(RefusalReason.REVOKED, time)
+    if door.locked_out and certificate.issuer_class is not IssuerClass.EMERGENCY:
+        return Verdict(RefusalReason.LOCKED_OUT, time)
     generation_counts = private and certificate.issuer_class is IssuerClass.GUEST
     if generation_counts and grant.generation < max(door.generation, NONE + 1):
         return Verdict(RefusalReason.SUPERSEDED, time)
     promotes = generation_counts and grant.generation > door.generation
     if (reason := _out_of_time(grant, certificate.issuer_class, time, promotes=promotes, private=private)) is not None:
         return Verdict(reason, time)
+    if _outlived(grant, door.begun.get(grant.grant_id), time):
+        return Verdict(RefusalReason.EXPIRED, time)
     if promotes and day_in(grant.generation) > day_of(time.now_s) + DAYS_AHEAD_MOST:
         return Verdict(RefusalReason.NOT_YET_VALID, time)
     if door.privacy and not grant.flags & GrantFlag.PRIVACY_OVERRIDE:
@@ -120,7 +141,10 @@ def judge(
         return Verdict(RefusalReason.USED_UP, time)
     if uses_most is not None and grant.grant_id not in door.uses and len(door.uses) >= USES_KEPT_MOST:
         return Verdict(RefusalReason.BUSY, time)
-    return Verdict(None, time, grant.generation if promotes else None, uses_most is not None)
+    begins = grant.life_hours is not None and grant.grant_id not in door.begun
+    if begins and len(door.begun) >= BEGUN_KEPT_MOST:
+        return Verdict(RefusalReason.BUSY, time)
+    return Verdict(None, time, grant.generation if promotes else None, uses_most is not None, begins)
 
 
 def check_class(grant: Grant, certificate: IssuerCertificate) -> None:
@@ -141,13 +165,37 @@ def check_class(grant: Grant, certificate: IssuerCertificate) -> None:
         or (emergency and grant.not_after_s > grant.issued_at_s + EMERGENCY_MOST_S)
         or grant.not_after_s - grant.not_before_s > VERIFY_S[issuer_class]
         or grant.not_after_s > certificate.not_after_s
+        or (grant.flags & GrantFlag.PASSAGE and not _may_latch(grant))
+        or (grant.life_hours is not None and issuer_class is not IssuerClass.GUEST)
     ):
         raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
+
+
+def _may_latch(grant: Grant) -> bool:
+    """Whether a passage grant keeps to common doors, and has no limit that ending a passage could run into."""
+    return not grant.rooms and not grant.ranges and uses_allowed(grant) is None
 
 
 def uses_allowed(grant: Grant) -> int | None:
     """Return how often `grant` may open one door, None without a limit."""
     return 1 if grant.flags & GrantFlag.ONE_SHOT else grant.uses_most
+
+
+def _outlived(grant: Grant, began_s: int | None, time: LockTime) -> bool:
+    """Whether a failsafe key's hours since its first opening here are over."""
+    if grant.life_hours is None or began_s is None:
+        return False
+    leeway_s = 0 if time.quality is TimeQuality.UNCERTAIN else time.leeway_s(IssuerClass.GUEST)
+    return time.now_s > began_s + grant.life_hours * HOUR_S + leeway_s
+
+
+def latched_until_s(grant: Grant, at_s: int) -> int:
+    """Return when a passage that begins at `at_s` ends by itself: with the grant, or with the shift it lies in."""
+    if grant.shift is None:
+        return grant.not_after_s
+    into_day_s = at_s % DAY_S
+    ends_s = at_s - into_day_s + grant.shift.to_minute * 60
+    return min(grant.not_after_s, ends_s if into_day_s < grant.shift.to_minute * 60 else ends_s + DAY_S)
 
 
 def _out_of_time(

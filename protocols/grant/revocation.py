@@ -1,4 +1,4 @@
-"""Objects that the revocation class signs and anybody may carry to a lock: bump, time, revocations, acknowledgement.
+"""What the revocation class signs and anybody may carry to a lock: bump, time, revocations, lockout, acknowledgement.
 
 Source of truth: SPEC.md section 7. The carrier is not trusted: each object is judged by its signature and by the lock's
 own state, so that carrying one late, twice or to the wrong door changes nothing.
@@ -28,9 +28,12 @@ from protocols.grant.claims import (
 )
 from protocols.grant.generation import GENERATION_MOST
 from protocols.grant.grant import GRANT_ID_BYTES, ROOM_MOST
-from protocols.grant.keys import IssuerClass, kid_of
+from protocols.grant.keys import DAY_S, KID_BYTES, IssuerClass, kid_of
 
 REVOCATIONS_MOST: Final = 32
+ISSUERS_MOST: Final = 8
+SEQ_AHEAD_MOST_S: Final = DAY_S
+"""A list or lockout is numbered at most this much beyond its own iat: nobody can spend the numbers."""
 LOCK_ID_BYTES: Final = 8
 CHAIN_BYTES: Final = 16
 NONCE_BYTES: Final = 16
@@ -44,6 +47,7 @@ class Kind(IntEnum):
     TIME = 2
     REVOCATIONS = 3
     ACKNOWLEDGEMENT = 4
+    LOCKOUT = 5
 
 
 _KIND: Final = 1
@@ -54,7 +58,9 @@ _SEQ: Final = 5
 _ENTRIES: Final = 6
 _LOCK: Final = 7
 _HEAD: Final = 8
-_FIELDS: Final = frozenset({_KIND, _ROOM, _GENERATION, _NONCE, _SEQ, _ENTRIES, _LOCK, _HEAD})
+_ISSUERS: Final = 9
+_SEALED: Final = 10
+_FIELDS: Final = frozenset(range(_KIND, _SEALED + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +80,23 @@ class TimeBeacon:
 
 @dataclass(frozen=True, slots=True)
 class Revocations:
-    """All single grants withdrawn before their time, as of sequence number `seq`: (grant id, its not_after_s)."""
+    """All that is withdrawn before its time, as of sequence number `seq`.
+
+    `entries`: single grants, (grant id, its not_after_s). `issuers`: certificates, (key id, its not_after_s).
+    """
 
     seq: int
     entries: tuple[tuple[bytes, int], ...]
+    issuers: tuple[tuple[bytes, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lockout:
+    """The door of `lock_id` is sealed for all but the emergency class, or no longer; `seq` says which word is newer."""
+
+    lock_id: bytes
+    seq: int
+    sealed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +108,7 @@ class Acknowledgement:
     head: bytes
 
 
-Body: TypeAlias = Bump | TimeBeacon | Revocations | Acknowledgement
+Body: TypeAlias = Bump | TimeBeacon | Revocations | Acknowledgement | Lockout
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +165,14 @@ def _fields(body: Body) -> dict[int, object]:
                 _KIND: int(Kind.REVOCATIONS),
                 _SEQ: body.seq,
                 _ENTRIES: [[grant_id, not_after_s] for grant_id, not_after_s in body.entries],
+                **({_ISSUERS: [[kid, not_after_s] for kid, not_after_s in body.issuers]} if body.issuers else {}),
+            }
+        case Lockout():
+            return {
+                _KIND: int(Kind.LOCKOUT),
+                _SEQ: body.seq,
+                _LOCK: body.lock_id,
+                _SEALED: int(body.sealed),
             }
         case Acknowledgement():
             return {
@@ -169,8 +196,18 @@ def _read(payload: bytes) -> tuple[Body, int]:
         )
     elif kind == Kind.TIME and given <= {_NONCE}:
         body = TimeBeacon(octets(found, field(_NONCE), NONCE_BYTES) if given else None)
-    elif kind == Kind.REVOCATIONS and given == {_SEQ, _ENTRIES}:
-        body = Revocations(whole(found, field(_SEQ), SEQ_MOST, least=1), _entries(found[field(_ENTRIES)]))
+    elif kind == Kind.REVOCATIONS and {_SEQ, _ENTRIES} <= given <= {_SEQ, _ENTRIES, _ISSUERS}:
+        body = Revocations(
+            whole(found, field(_SEQ), SEQ_MOST, least=1),
+            _entries(found[field(_ENTRIES)], GRANT_ID_BYTES, REVOCATIONS_MOST),
+            _entries(found[field(_ISSUERS)], KID_BYTES, ISSUERS_MOST, least=1) if _ISSUERS in given else (),
+        )
+    elif kind == Kind.LOCKOUT and given == {_SEQ, _LOCK, _SEALED}:
+        body = Lockout(
+            octets(found, field(_LOCK), LOCK_ID_BYTES),
+            whole(found, field(_SEQ), SEQ_MOST, least=1),
+            bool(whole(found, field(_SEALED), 1)),
+        )
     elif kind == Kind.ACKNOWLEDGEMENT and given == {_SEQ, _LOCK, _HEAD}:
         body = Acknowledgement(
             octets(found, field(_LOCK), LOCK_ID_BYTES),
@@ -184,16 +221,16 @@ def _read(payload: bytes) -> tuple[Body, int]:
     return body, issued_at_s
 
 
-def _entries(value: Value) -> tuple[tuple[bytes, int], ...]:
-    if not isinstance(value, list) or len(value) > REVOCATIONS_MOST:
+def _entries(value: Value, id_bytes: int, most: int, *, least: int = 0) -> tuple[tuple[bytes, int], ...]:
+    if not isinstance(value, list) or not least <= len(value) <= most:
         raise CredentialRefusedError(RefusalReason.MALFORMED)
     entries: list[tuple[bytes, int]] = []
     for pair in value:
         match pair:
-            case [bytes() as grant_id, int() as not_after_s] if (
-                len(grant_id) == GRANT_ID_BYTES and type(not_after_s) is int and 0 <= not_after_s <= SECONDS_MOST
+            case [bytes() as withdrawn, int() as not_after_s] if (
+                len(withdrawn) == id_bytes and type(not_after_s) is int and 0 <= not_after_s <= SECONDS_MOST
             ):
-                entries.append((grant_id, not_after_s))
+                entries.append((withdrawn, not_after_s))
             case _:
                 raise CredentialRefusedError(RefusalReason.MALFORMED)
     return tuple(entries)

@@ -21,7 +21,8 @@ from protocols.door.frames import cut
 from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity
 from protocols.door.lock import LockExchange, advert
-from protocols.door.lock_core import LockCore, Sensed
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import Sensed
 from protocols.door.messages import CertificateForm
 from protocols.door.phone import AskStatus, Carry, Fetch, Request, Resume, Unlock
 from protocols.door.status import Status
@@ -114,7 +115,7 @@ def frames() -> dict[str, Any]:
     }
 
 
-def _exchange(
+def exchange(
     name: str,
     about: str,
     lock: LockIdentity,
@@ -158,6 +159,7 @@ def _exchange(
             plain({**asdict(each.result), "status": each.result.status.name, "sealed": each.sealed}) for each in answers
         ],
         "motor": meeting.opened,
+        **({"latches": latches} if (latches := _latches(meeting)) else {}),
         **({"resumption_after": meeting.kept.hex()} if _resumes(requests) else {}),
         "lock_memory_after": meeting.core.encode().hex(),
         "lock_state": meeting.lock_side.state.name if meeting.lock_side else "",
@@ -167,6 +169,10 @@ def _exchange(
     if "seal" in document.get("opens_with", ()):
         document["records"] = _records(lock, answers[-1].sealed)
     return document
+
+
+def _latches(meeting: Meeting) -> list[bool]:
+    return [step.latch for step in meeting.steps if step.latch is not None]
 
 
 def _resumes(requests: Sequence[Request]) -> bool:
@@ -190,7 +196,7 @@ def _records(lock: LockIdentity, sealed: bytes) -> list[dict[str, Any]]:
     return [{**plain(asdict(each)), "encoded": each.encode().hex()} for each in chunk.records]
 
 
-def _used(hotel: FixedHotel) -> LockCore:
+def used_core(hotel: FixedHotel) -> LockCore:
     """Return the memory of room 101's lock after its guest opened it twice."""
     meeting = Meeting(hotel.room_101, fresh_core(hotel.room_101), seed="before")
     meeting.run(hotel.unlock())
@@ -201,7 +207,7 @@ def _used(hotel: FixedHotel) -> LockCore:
 def exchanges() -> dict[str, dict[str, Any]]:
     """Every exchange, by file name."""
     hotel = fixed_hotel()
-    lock, fresh, used = hotel.room_101, fresh_core(hotel.room_101), _used(hotel)
+    lock, fresh, used = hotel.room_101, fresh_core(hotel.room_101), used_core(hotel)
     alarm = hotel.issuers[IssuerClass.EMERGENCY]
     newer = hotel.grant(generation=TONIGHT + 1, grant_id=bytes.fromhex("b1b2b3b4b5b6b7b8"))
     bump, certificate = hotel.signed(Bump(101, TONIGHT + 1)), hotel.revocation.certificate.encoded
@@ -210,47 +216,47 @@ def exchanges() -> dict[str, dict[str, Any]]:
     withdrawn = hotel.signed(Revocations(1, ((hotel.grant().grant_id, AT_S + DAY_S),)))
     return {
         **fast_exchanges(hotel, used),
-        "open_cold": _exchange(
+        "open_cold": exchange(
             "open_cold", "First visit: the whole certificate goes along.", lock, fresh, [hotel.unlock()]
         ),
-        "open_warm": _exchange(
+        "open_warm": exchange(
             "open_warm",
             "Later visit: the issuer's 4-byte key id is enough.",
             lock,
             used,
             [hotel.unlock(form=CertificateForm.ID)],
         ),
-        "open_warm_unknown": _exchange(
+        "open_warm_unknown": exchange(
             "open_warm_unknown",
             "A lock that has not seen the issuer asks for the certificate; asked again on the same link it opens.",
             lock,
             fresh,
             [hotel.unlock(form=CertificateForm.ID), hotel.unlock()],
         ),
-        "open_mtu_23": _exchange(
+        "open_mtu_23": exchange(
             "open_mtu_23", "The same at the smallest MTU.", lock, fresh, [hotel.unlock()], frame_bytes=20
         ),
-        "open_promotes": _exchange(
+        "open_promotes": exchange(
             "open_promotes", "The next guest replaces the one before.", lock, used, [hotel.unlock(newer)]
         ),
-        "open_pool": _exchange(
+        "open_pool": exchange(
             "open_pool", "A common door by its zone.", hotel.pool, fresh_core(hotel.pool), [hotel.unlock()]
         ),
-        "refused_superseded": _exchange(
+        "refused_superseded": exchange(
             "refused_superseded",
             "After a bump the guest's generation is too old.",
             lock,
             replace(used, generation=TONIGHT + 1),
             [hotel.unlock()],
         ),
-        "refused_wrong_door": _exchange(
+        "refused_wrong_door": exchange(
             "refused_wrong_door",
             "The neighbour's door, by a phone that even holds its keys.",
             hotel.room_102,
             fresh_core(hotel.room_102),
             [hotel.unlock()],
         ),
-        "refused_stranger": _exchange(
+        "refused_stranger": exchange(
             "refused_stranger",
             "The grant of one phone, shown by another.",
             lock,
@@ -258,10 +264,10 @@ def exchanges() -> dict[str, dict[str, Any]]:
             [hotel.unlock(key=hotel.stranger)],
             signer=hotel.stranger,
         ),
-        "refused_privacy": _exchange(
+        "refused_privacy": exchange(
             "refused_privacy", "Privacy is on.", lock, used, [hotel.unlock()], sensed=Sensed(RTC_S, True)
         ),
-        "open_emergency": _exchange(
+        "open_emergency": exchange(
             "open_emergency",
             "Two officers approved it: it opens over privacy, leaves a record of its own, and gets no pass.",
             lock,
@@ -269,21 +275,21 @@ def exchanges() -> dict[str, dict[str, Any]]:
             [hotel.unlock(hotel.emergency(), issuer=alarm), Resume()],
             sensed=Sensed(RTC_S, True, 87, Bolt.LOCKED),
         ),
-        "refused_emergency_alone": _exchange(
+        "refused_emergency_alone": exchange(
             "refused_emergency_alone",
             "One officer is not two.",
             lock,
             used,
             [hotel.unlock(hotel.emergency(hotel.officers[0]), issuer=alarm)],
         ),
-        "refused_not_yet": _exchange(
+        "refused_not_yet": exchange(
             "refused_not_yet",
             "Tomorrow's guest cannot evict tonight's.",
             lock,
             used,
             [hotel.unlock(hotel.grant(generation=TONIGHT + 1, not_before_s=AT_S + DAY_S))],
         ),
-        "refused_expired": _exchange(
+        "refused_expired": exchange(
             "refused_expired",
             "A grant of two hours, two hours and eleven minutes later.",
             lock,
@@ -291,42 +297,42 @@ def exchanges() -> dict[str, dict[str, Any]]:
             [hotel.unlock(hotel.grant(not_after_s=AT_S + 7_200))],
             sensed=Sensed(RTC_S + 7_860),
         ),
-        "refused_used_up": _exchange(
+        "refused_used_up": exchange(
             "refused_used_up",
             "Once means once.",
             lock,
             replace(used, uses=((hotel.grant().grant_id, 1, AT_S + 3 * DAY_S),)),
             [hotel.unlock(hotel.grant(flags=GrantFlag.ONE_SHOT))],
         ),
-        "carry_bump": _exchange(
+        "carry_bump": exchange(
             "carry_bump",
             "Anybody delivers the signed bump; the second time it is old news.",
             lock,
             used,
             [Carry(bump, certificate), Carry(bump, certificate)],
         ),
-        "carry_bump_elsewhere": _exchange(
+        "carry_bump_elsewhere": exchange(
             "carry_bump_elsewhere",
             "A bump for room 101 at the door of 102.",
             hotel.room_102,
             fresh_core(hotel.room_102),
             [Carry(bump, certificate)],
         ),
-        "carry_revocations": _exchange(
+        "carry_revocations": exchange(
             "carry_revocations",
             "A withdrawn grant is refused on the same link.",
             lock,
             used,
             [Carry(withdrawn, certificate), hotel.unlock()],
         ),
-        "carry_acknowledgement": _exchange(
+        "carry_acknowledgement": exchange(
             "carry_acknowledgement",
             "The edge holds the records up to here.",
             lock,
             used,
             [Carry(hotel.signed(Acknowledgement(lock.lock_id, used.audit_seq, used.audit_head)), certificate)],
         ),
-        "time": _exchange(
+        "time": exchange(
             "time",
             "A lock that lost its clock gets it back in answer to its own nonce.",
             lock,
@@ -334,7 +340,7 @@ def exchanges() -> dict[str, dict[str, Any]]:
             [AskStatus(), Carry(hotel.signed(TimeBeacon(nonce), AT_S + 60), certificate)],
             sensed=Sensed(20),
         ),
-        "fetch": _exchange(
+        "fetch": exchange(
             "fetch",
             "Records after 1, sealed to the edge. `records` is what the edge reads with the key named seal.",
             lock,
@@ -342,7 +348,7 @@ def exchanges() -> dict[str, dict[str, Any]]:
             [Fetch(1)],
             notes={"opens_with": ["seal"]},
         ),
-        "status": _exchange(
+        "status": exchange(
             "status",
             "STATUS needs no grant.",
             lock,
@@ -428,7 +434,7 @@ def fast_exchanges(hotel: FixedHotel, used: LockCore) -> dict[str, dict[str, Any
         "fast_clock_lost": ("The lock lost its clock.", core.restarted(Sensed(0)), [unlock], replace(PRESENT, rtc_s=9)),
     }
     return {
-        name: _exchange(name, about, lock, each, requests, sensed=sensed)
+        name: exchange(name, about, lock, each, requests, sensed=sensed)
         for name, (about, each, requests, sensed) in cases.items()
     }
 
@@ -436,7 +442,7 @@ def fast_exchanges(hotel: FixedHotel, used: LockCore) -> dict[str, dict[str, Any
 def hostile() -> dict[str, Any]:
     """Inputs that a lock must survive: what it says, and that the motor stays still."""
     hotel = fixed_hotel()
-    lock, core = hotel.room_101, _used(hotel)
+    lock, core = hotel.room_101, used_core(hotel)
     meeting = Meeting(lock, core, seed="recorded")
     meeting.run(hotel.unlock())
     recorded = [frame for side, frame in meeting.frames if side == "phone"]

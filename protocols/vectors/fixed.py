@@ -15,12 +15,13 @@ from protocols.door.bundle import Bundle, BundleDoor
 from protocols.door.fast import Resumption
 from protocols.door.identity import LockIdentity, generate_lock_for
 from protocols.door.lock import LockExchange, LockStep
-from protocols.door.lock_core import LockCore, Sensed
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import Sensed
 from protocols.door.messages import CertificateForm
-from protocols.door.phone import Answer, PhoneExchange, Request, Unlock
+from protocols.door.phone import Answer, Latch, PhoneExchange, Request, Unlock
 from protocols.grant.certificate import IssuerCertificate, certify
 from protocols.grant.generation import day_of
-from protocols.grant.grant import Approval, Grant, GrantFlag, approval_statement, sign_grant
+from protocols.grant.grant import Approval, Grant, GrantFlag, Shift, approval_statement, sign_grant
 from protocols.grant.keys import (
     IssuerClass,
     PropertyCa,
@@ -124,6 +125,24 @@ class FixedHotel:
             user_verified,
             resumption,
         )
+
+    def latch(self, grant: Grant, *, hold: bool = True, issuer: FixedIssuer | None = None) -> Latch:
+        """Return the request of a phone that wants a common door held open, or let go."""
+        issuer = issuer or self.issuers[IssuerClass.STAFF]
+        sign = partial(cose.sign_raw, self.phone)
+        return Latch(hold, sign_grant(grant, issuer.key), issuer.certificate.encoded, sign)
+
+    def porter(self, **changes: object) -> Grant:
+        """Return a porter's grant: the pool, which he may latch open until two in the afternoon."""
+        values: dict[str, object] = {
+            "rooms": (),
+            "generation": 0,
+            "flags": GrantFlag.STAFF | GrantFlag.PASSAGE,
+            "shift": Shift(0b1111111, 360, 840),
+            "not_after_s": AT_S + 12 * 3_600,
+            "grant_id": bytes.fromhex("c1c2c3c4c5c6c7c8"),
+        }
+        return self.grant(**{**values, **changes})
 
     def emergency(self, *signers: ec.EllipticCurvePrivateKey, **changes: object) -> Grant:
         """Return an emergency grant for room 101, approved by `signers`: the first two officers by default."""

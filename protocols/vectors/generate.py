@@ -9,7 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from protocols.vectors import door_vectors, grant_vectors, judgement_vectors, link_vectors, policy_vectors
+from protocols.vectors import (
+    closing_vectors,
+    door_vectors,
+    grant_vectors,
+    judgement_vectors,
+    link_vectors,
+    policy_vectors,
+)
 
 FOLDER: Final = Path(__file__).parent
 OWNED: Final = ("grant", "door", "link", "policy")
@@ -20,7 +27,7 @@ def documents() -> dict[str, str]:
     """Return every vector file's text, by its path under protocols/vectors."""
     made: dict[str, dict[str, Any]] = {
         **grant_vectors.files(), **judgement_vectors.files(), **door_vectors.files(),
-        **link_vectors.files(), **policy_vectors.files(),
+        **closing_vectors.files(),        **link_vectors.files(), **policy_vectors.files(),
     }  # fmt: skip
     return {name: json.dumps({"v": 1, **document}, indent=1) + "\n" for name, document in made.items()}
 

@@ -15,6 +15,7 @@ from protocols.grant.revocation import (
     Acknowledgement,
     Body,
     Bump,
+    Lockout,
     Revocations,
     TimeBeacon,
     open_object,
@@ -158,6 +159,17 @@ def grants() -> dict[str, Any]:
             ),
             IssuerClass.STAFF,
         ),
+        "staff: the pool, latched open on shift": (
+            hotel.grant(
+                rooms=(),
+                generation=0,
+                flags=GrantFlag.STAFF | GrantFlag.PASSAGE,
+                shift=Shift(0b1111111, 360, 1320),
+                not_after_s=AT_S + 12 * HOUR_S,
+            ),
+            IssuerClass.STAFF,
+        ),
+        "failsafe: 24 hours from its first opening": (hotel.grant(life_hours=24), IssuerClass.GUEST),
         "emergency: room 101, two of three officers": (hotel.emergency(), IssuerClass.EMERGENCY),
     }
     good = sign_grant(hotel.grant(), guest.key)
@@ -177,8 +189,8 @@ def grants() -> dict[str, Any]:
         "signed by another class's key": sign_grant(hotel.grant(), hotel.revocation.key),
         "the issuer's key id, another key": cose.sign1(grant.payload(), hotel.stranger, guest.certificate.kid),
         "version 2": changed(f0=2),
-        "an unknown field": changed(f10=1),
-        "a reserved flag: passage": changed(f5=8),
+        "an unknown field": changed(f11=1),
+        "a flag beyond all": changed(f5=256),
         "a reserved flag: delegation": changed(f5=64),
         "cut short": good[:-1],
         "rooms out of order": changed(f1=[102, 101]),
@@ -192,6 +204,8 @@ def grants() -> dict[str, Any]:
         "no phone key": changed(f6=None),
         "a shift on no day": changed(f7=[0, 0, 60]),
         "zero uses": changed(f8=0),
+        "zero hours": changed(f10=0),
+        "73 hours": changed(f10=73),
         "three approvals": changed(f9=[[bytes([n] * 4), bytes(64)] for n in range(3)]),
         "approvals out of order": changed(f9=[[bytes([n] * 4), bytes(64)] for n in (1, 0)]),
         "an approval of 63 bytes": changed(f9=[[bytes(4), bytes(63)]]),
@@ -245,7 +259,7 @@ def grants() -> dict[str, Any]:
 
 
 def objects() -> dict[str, Any]:
-    """Bump, time, revocations, acknowledgement."""
+    """Bump, time, revocations, lockout, acknowledgement."""
     hotel = fixed_hotel()
     issuer = hotel.revocation
     bodies: dict[str, Body] = {
@@ -253,6 +267,14 @@ def objects() -> dict[str, Any]:
         "time, broadcast": TimeBeacon(),
         "time, in answer to a lock's nonce": TimeBeacon(bytes(range(16))),
         "two grants withdrawn": Revocations(7, ((bytes.fromhex("a1a2a3a4a5a6a7a8"), AT_S + DAY_S), (bytes(8), AT_S))),
+        "a grant and an issuer withdrawn": Revocations(
+            AT_S,
+            ((bytes.fromhex("a1a2a3a4a5a6a7a8"), AT_S + DAY_S),),
+            ((hotel.guest.certificate.kid, hotel.guest.certificate.not_after_s),),
+        ),
+        "nothing is withdrawn any more": Revocations(AT_S + 1, ()),
+        "room 101 is sealed": Lockout(hotel.room_101.lock_id, AT_S, True),
+        "room 101 is sealed no longer": Lockout(hotel.room_101.lock_id, AT_S + 1, False),
         "records up to 42 are held": Acknowledgement(hotel.room_101.lock_id, 42, bytes(range(16))),
     }
     bump = hotel.signed(Bump(101, TONIGHT + 1))
@@ -263,10 +285,19 @@ def objects() -> dict[str, Any]:
 
     refused = {
         "an unknown kind": changed({1: 9}),
+        "an unknown field": changed({1: 2, 11: 1}),
         "a bump without a room": changed({1: 1, 3: TONIGHT}),
         "a bump that also answers a nonce": changed({1: 1, 2: 101, 3: TONIGHT, 4: bytes(16)}),
         "a nonce of 15 bytes": changed({1: 2, 4: bytes(15)}),
         "33 revocations": changed({1: 3, 5: 1, 6: [[bytes(8), 0]] * 33}),
+        "nine issuers": changed({1: 3, 5: 1, 6: [], 9: [[bytes([n] * 4), 0] for n in range(9)]}),
+        "no issuers, written out": changed({1: 3, 5: 1, 6: [], 9: []}),
+        "an issuer of 8 bytes": changed({1: 3, 5: 1, 6: [], 9: [[bytes(8), 0]]}),
+        "issuers without grants": changed({1: 3, 5: 1, 9: [[bytes(4), 0]]}),
+        "a list numbered 0": changed({1: 3, 5: 0, 6: []}),
+        "a lockout of no lock": changed({1: 5, 5: 1, 10: 1}),
+        "a lockout that is neither": changed({1: 5, 5: 1, 7: hotel.room_101.lock_id, 10: 2}),
+        "a lockout without a number": changed({1: 5, 7: hotel.room_101.lock_id, 10: 1}),
         "cut short": bump[:-1],
     }
     return {

@@ -33,6 +33,15 @@ def judgements() -> dict[str, Any]:
         shift=Shift(0b0010000, 480, 840),  # AT_S is a Friday, 08:00
     )
     grant_id = hotel.grant().grant_id
+    sealed = DoorState(101, generation=TONIGHT, locked_out=True)
+    pool = DoorState(zones=POOL_ZONE)
+    porter = replace(on_staff, ranges=(), zones=POOL_ZONE, flags=GrantFlag.STAFF | GrantFlag.PASSAGE)
+    failsafe = hotel.grant(not_before_s=AT_S - DAY_S, life_hours=24)
+    drifted_not = LockTime(now.now_s + 60, AT_S, TimeQuality.FRESH)
+
+    def began(at_s: int) -> DoorState:
+        return DoorState(101, generation=TONIGHT, begun={grant_id: at_s})
+
     cases: dict[str, tuple[Grant, IssuerCertificate, DoorState, LockTime, bool]] = {
         "same generation opens": (hotel.grant(), guest, at_101, now, False),
         "older generation is superseded": (hotel.grant(), guest, DoorState(101, generation=TONIGHT + 1), now, False),
@@ -290,12 +299,102 @@ def judgements() -> dict[str, Any]:
             now,
             False,
         ),
+        "its issuer withdrawn: refused before anything else is believed": (
+            hotel.grant(rooms=(102,), zones=0),
+            guest,
+            DoorState(101, generation=TONIGHT, withdrawn=frozenset({guest.kid})),
+            lost,
+            False,
+        ),
+        "another issuer withdrawn": (
+            hotel.grant(),
+            guest,
+            DoorState(101, generation=TONIGHT, withdrawn=frozenset({staff.kid})),
+            now,
+            False,
+        ),
+        "locked out: a guest": (hotel.grant(), guest, sealed, now, False),
+        "locked out: even one who was replaced": (hotel.grant(generation=TONIGHT - 1), guest, sealed, now, False),
+        "locked out: a newer guest does not promote": (newer, guest, sealed, now, False),
+        "locked out: staff": (on_staff, staff, sealed, now, False),
+        "locked out: emergency opens": (hotel.emergency(), alarm, sealed, at_once, False),
+        "locked out: the wrong door is told first": (hotel.grant(rooms=(102,), zones=0), guest, sealed, now, False),
+        "locked out: a withdrawn grant is told first": (
+            hotel.grant(),
+            guest,
+            DoorState(101, generation=TONIGHT, locked_out=True, revoked=frozenset({grant_id})),
+            now,
+            False,
+        ),
+        "failsafe: the first time": (failsafe, guest, at_101, now, False),
+        "failsafe: within its hours": (failsafe, guest, began(now.now_s - 24 * HOUR_S), drifted_not, False),
+        "failsafe: over, beyond leeway": (failsafe, guest, began(now.now_s - 24 * HOUR_S - 61), now, False),
+        "failsafe: never used, but the grant itself is over": (
+            replace(failsafe, not_after_s=now.now_s - 61),
+            guest,
+            at_101,
+            now,
+            False,
+        ),
+        "failsafe: the lock remembers sixteen others": (
+            failsafe,
+            guest,
+            DoorState(101, generation=TONIGHT, begun={bytes([n] * 8): AT_S for n in range(16)}),
+            now,
+            False,
+        ),
+        "failsafe: no time, within its hours by the floor": (
+            failsafe,
+            guest,
+            began(AT_S - HOUR_S),
+            LockTime(AT_S, AT_S, TimeQuality.UNCERTAIN),
+            False,
+        ),
+        "failsafe hours under a staff issuer": (
+            replace(on_staff, life_hours=24),
+            staff,
+            DoorState(room=101),
+            now,
+            False,
+        ),
+        "passage: the pool is latched": (porter, staff, pool, now, False),
+        "passage: the same key opens it once": (porter, staff, pool, now, False),
+        "passage: a key without the flag": (replace(porter, flags=GrantFlag.STAFF), staff, pool, now, False),
+        "passage: the guest's own key": (hotel.grant(), guest, pool, now, False),
+        "passage: after the shift": (
+            porter,
+            staff,
+            pool,
+            LockTime(AT_S + 6 * HOUR_S, AT_S, TimeQuality.FRESH),
+            False,
+        ),
+        "passage: locked out": (porter, staff, replace(pool, locked_out=True), now, False),
+        "passage: no time": (porter, staff, pool, lost, False),
+        "passage flag with a private room": (replace(porter, rooms=(101,)), staff, pool, now, False),
+        "passage flag with a range of rooms": (replace(porter, ranges=((101, 199),)), staff, pool, now, False),
+        "passage flag with a use limit": (replace(porter, uses_most=5), staff, pool, now, False),
+        "passage flag, once": (replace(porter, flags=porter.flags | GrantFlag.ONE_SHOT), staff, pool, now, False),
+        "passage flag under a guest issuer": (
+            hotel.grant(rooms=(), generation=0, flags=GrantFlag.PASSAGE),
+            guest,
+            pool,
+            now,
+            False,
+        ),
+        "passage flag under an emergency issuer": (
+            hotel.emergency(rooms=(), zones=POOL_ZONE, flags=GrantFlag.EMERGENCY | GrantFlag.PASSAGE),
+            alarm,
+            pool,
+            at_once,
+            False,
+        ),
         "user not verified": (hotel.grant(flags=GrantFlag.NEEDS_USER_VERIFICATION), guest, at_101, now, False),
         "user verified": (hotel.grant(flags=GrantFlag.NEEDS_USER_VERIFICATION), guest, at_101, now, True),
     }
     table: list[dict[str, Any]] = []
     for name, (grant, certificate, door, time, user_verified) in cases.items():
-        verdict = judge(grant, certificate, door, time, user_verified=user_verified)
+        latch = name.startswith("passage:") and "once" not in name
+        verdict = judge(grant, certificate, door, time, user_verified=user_verified, latch=latch)
         table.append(
             {
                 "name": name,
@@ -304,10 +403,12 @@ def judgements() -> dict[str, Any]:
                 "door": plain(asdict(door)),
                 "time": plain(asdict(time)),
                 "user_verified": user_verified,
+                "latch": latch,
                 "verdict": {
                     "reason": plain(verdict.reason),
                     "promotes_to": verdict.promotes_to,
                     "counts_use": verdict.counts_use,
+                    "begins": verdict.begins,
                     "floor_s": verdict.time.floor_s,
                 },
             }

@@ -25,7 +25,8 @@ from protocols.door.bundle import Bundle
 from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity, generate_lock_for, secrets_of
 from protocols.door.lock import LINKS_MOST, LockExchange, LockStep, advert
-from protocols.door.lock_core import LockCore, Sensed
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import Sensed
 from protocols.door.phone import Answer, PhoneExchange, Request, Unlock
 from protocols.errors import LinkLostError
 from protocols.grant.keys import PropertyCa, compressed, generate_property_ca, private_key

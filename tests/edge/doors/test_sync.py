@@ -261,7 +261,7 @@ async def test_a_full_log_says_how_much_it_lost(building: Building) -> None:
     anna.open("door-101")
     core: LockCore = lock.core
     from protocols.door.audit import AuditEvent
-    from protocols.door.lock_core import RECORDS_MOST
+    from protocols.door.lock_memory import RECORDS_MOST
 
     for _ in range(RECORDS_MOST):
         core = core.recorded(AuditEvent.OPENED, lock.sensed, Status.OPENED)

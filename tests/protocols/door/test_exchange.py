@@ -12,10 +12,8 @@ from protocols.door import lock as lock_side
 from protocols.door import phone as phone_side
 from protocols.door.advert import gate_key, gate_tag, week_of
 from protocols.door.lock import CHALLENGE_WAIT_MS, SILENCE_MS, LockExchange, State
-from protocols.door.lock_core import (
-    LockCore,
-    Sensed,
-)
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import Sensed
 from protocols.door.messages import (
     Challenge,
     MessageKind,

@@ -20,7 +20,8 @@ from protocols.door.fast import (
 from protocols.door.frames import cut
 from protocols.door.hardware import Bolt
 from protocols.door.lock import LockExchange, State
-from protocols.door.lock_core import LockCore, Sensed
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import Sensed
 from protocols.door.messages import ErrorCode, MessageKind
 from protocols.door.phone import PhoneExchange, Resume
 from protocols.door.status import Status
@@ -275,7 +276,7 @@ def test_an_older_lock_refuses_resume_by_name_and_keeps_the_link() -> None:
     assert lock is not None
     assert phone is not None
     header = bytes([MessageKind.MORE])
-    sealed = phone._session().to_lock.seal(b"\x06", header)
+    sealed = phone._session().to_lock.seal(b"\x07", header)
     step = lock.receive_data(cut(header + sealed, 244)[0], core=unheard_of.core, sensed=NOW, now_ms=1_000)
     assert (step.status, step.fault, lock.state) == (Status.UNSUPPORTED_VERSION, None, State.OPEN)
     phone._request, phone.state = Resume(), phone.state.__class__["ASKED"]

@@ -16,7 +16,8 @@ from protocols.door.fast import Resumption
 from protocols.door.frames import cut
 from protocols.door.identity import LockIdentity, with_next_ca
 from protocols.door.lock import LockExchange, State
-from protocols.door.lock_core import LockCore, Sensed
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import Sensed
 from protocols.door.messages import Challenge, MessageKind, Result
 from protocols.door.phone import AskStatus, Fetch, PhoneExchange, Resume
 from protocols.door.session import session_keys, shared, transcript_of

@@ -22,7 +22,8 @@ from protocols.door.audit import (
 from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity, generate_lock_for
 from protocols.door.lock import advert
-from protocols.door.lock_core import LOST_AT_ONCE, RECORDS_MOST, LockCore, Outcome, Sensed
+from protocols.door.lock_core import LockCore, Outcome
+from protocols.door.lock_memory import LOST_AT_ONCE, RECORDS_MOST, Sensed
 from protocols.door.messages import RECORDS_IN_CHUNK_MOST, Result
 from protocols.door.status import Status
 from protocols.errors import PeerProtocolError, RefusalReason

@@ -18,7 +18,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from protocols.door.lock_core import LockCore, Sensed
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import Sensed
 from protocols.door.status import Status
 from protocols.grant.certificate import certify
 from protocols.grant.generation import following

@@ -18,9 +18,10 @@ from protocols.door.frames import Assembler, cut
 from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity
 from protocols.door.lock import LockExchange, State
-from protocols.door.lock_core import LockCore, Sensed
+from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import Sensed
 from protocols.door.messages import CHALLENGE_BYTES, CertificateForm
-from protocols.door.phone import Answer, AskStatus, Carry, Fetch, PhoneExchange, Request, Resume, Unlock
+from protocols.door.phone import Answer, AskStatus, Carry, Fetch, Latch, PhoneExchange, Request, Resume, Unlock
 from protocols.errors import PeerProtocolError
 from protocols.grant.keys import PropertyCa, Random, private_key_from_hex
 from protocols.vectors.fixed import stream
@@ -80,6 +81,15 @@ def request_of(said: dict[str, Any], phone_key: str) -> Request:
             return Fetch(said["after_seq"])
         case "Resume":
             return Resume()
+        case "Latch":
+            return Latch(
+                said["hold"],
+                bytes.fromhex(said["grant"]),
+                bytes.fromhex(said["certificate"]),
+                partial(cose.sign_raw, private_key_from_hex(phone_key, "phone")),
+                CertificateForm(said["form"]),
+                said["user_verified"],
+            )
         case "AskStatus":
             return AskStatus()
         case unknown:
@@ -104,17 +114,20 @@ def test_the_lock_says_what_the_vector_says(path: Path) -> None:
     core, sensed = LockCore.decode(bytes.fromhex(vector["lock_memory_before"])), sensed_of(vector["sensed"])
     lock.begin(core=core, sensed=sensed, now_ms=0)
     said, motor, outbox = iter(vector["frames"]), 0, lock.data_to_send()
+    latches: list[bool] = []
     for line in said:
         frame = bytes.fromhex(line["frame"])
         if line["from"] == "phone":
             step = lock.receive_data(frame, core=core, sensed=sensed, now_ms=1)
             core, motor = step.core, motor + step.motor
+            latches += [] if step.latch is None else [step.latch]
             assert step.fault is None
             outbox += lock.data_to_send()
         else:
             assert outbox.pop(0).hex() == line["frame"]
     assert outbox == []
     assert motor == vector["motor"]
+    assert latches == vector.get("latches", [])
     assert core.encode().hex() == vector["lock_memory_after"]
     assert lock.state.name == vector["lock_state"]
 

@@ -53,6 +53,7 @@ def grant_of(says: dict[str, Any]) -> Grant:
         approvals=tuple(
             Approval(bytes.fromhex(each["kid"]), bytes.fromhex(each["signature"])) for each in says["approvals"]
         ),
+        life_hours=says["life_hours"],
     )
 
 
@@ -111,9 +112,12 @@ def test_a_signed_object_says_what_the_vector_says(case: dict[str, Any]) -> None
     assert type(found.body).__name__ == case["says"]["kind"]
     assert found.issued_at_s == case["issued_at_s"]
     for name, value in case["says"].items():
-        if name not in ("kind", "entries"):
+        if name not in ("kind", "entries", "issuers"):
             told = getattr(found.body, name)
             assert (told.hex() if isinstance(told, bytes) else told) == value
+    for name in {"entries", "issuers"} & set(case["says"]):
+        told = [[withdrawn.hex(), until_s] for withdrawn, until_s in getattr(found.body, name)]
+        assert told == case["says"][name]
 
 
 @pytest.mark.requirement("P9")
@@ -155,11 +159,16 @@ def test_a_door_judges_as_the_vector_says(case: dict[str, Any]) -> None:
             revoked=frozenset(bytes.fromhex(each) for each in door["revoked"]),
             uses={bytes.fromhex(grant_id): count for grant_id, count in door["uses"].items()},
             just_used=frozenset(bytes.fromhex(each) for each in door["just_used"]),
+            withdrawn=frozenset(bytes.fromhex(each) for each in door["withdrawn"]),
+            locked_out=door["locked_out"],
+            begun={bytes.fromhex(grant_id): at_s for grant_id, at_s in door["begun"].items()},
         ),
         LockTime(time["now_s"], time["floor_s"], TimeQuality(time["quality"]), time["drift_s"]),
         user_verified=case["user_verified"],
+        latch=case["latch"],
     )
     assert verdict.reason == said["reason"]
     assert verdict.opens is (said["reason"] is None)
-    assert (verdict.promotes_to, verdict.counts_use) == (said["promotes_to"], said["counts_use"])
+    changes = (verdict.promotes_to, verdict.counts_use, verdict.begins)
+    assert changes == (said["promotes_to"], said["counts_use"], said["begins"])
     assert verdict.time.floor_s == said["floor_s"]

@@ -13,7 +13,7 @@ import { saidDoor } from './words'
 const OPEN_SHOWN_MS = 8_000
 
 /** What the front desk can mend, and another try cannot. */
-const FOR_THE_DESK: readonly string[] = ['unknown_issuer', 'bad_signature', 'superseded', 'revoked', 'expired', 'malformed', 'unsupported_version', 'not_allowed', 'out_of_hours', 'used_up', 'needs_user_verification', 'time_uncertain', 'wrong_door', 'not_the_lock']
+const FOR_THE_DESK: readonly string[] = ['unknown_issuer', 'bad_signature', 'superseded', 'revoked', 'expired', 'malformed', 'unsupported_version', 'not_allowed', 'out_of_hours', 'used_up', 'needs_user_verification', 'time_uncertain', 'wrong_door', 'locked_out', 'not_the_lock']
 
 const LOOKS: Record<Ending, { tone: 'good' | 'warn' | 'bad'; icon: IconName }> = {
   opened: { tone: 'good', icon: 'check' },

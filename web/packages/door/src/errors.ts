@@ -21,6 +21,7 @@ export const REFUSAL_REASONS = [
   'out_of_hours',
   'used_up',
   'needs_user_verification',
+  'locked_out',
 ] as const
 export type RefusalReason = (typeof REFUSAL_REASONS)[number]
 

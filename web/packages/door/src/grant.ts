@@ -19,13 +19,14 @@ const RANGES_MOST = 16
 const ROOM_MOST = 0xffff
 const GENERATION_MOST = 0xff_ffff
 const MINUTES_MOST = 24 * 60 - 1
+const LIFE_HOURS_MOST = 72
 const SECONDS_MOST = 2 ** 32 - 1
 const ZONES_MOST = 2n ** 64n - 1n
 
 const CLAIM = { EXP: 4, NBF: 5, IAT: 6, CTI: 7, PRIVATE: -65_537 } as const
-const FIELD = { VERSION: 0, ROOMS: 1, RANGES: 2, ZONES: 3, GENERATION: 4, FLAGS: 5, PHONE: 6, SHIFT: 7, USES: 8, APPROVALS: 9 } as const
+const FIELD = { VERSION: 0, ROOMS: 1, RANGES: 2, ZONES: 3, GENERATION: 4, FLAGS: 5, PHONE: 6, SHIFT: 7, USES: 8, APPROVALS: 9, LIFE: 10 } as const
 const CERTIFICATE_FIELD = { CLASS: 1, SIGNS_UNTIL: 2, POINT: 3, OFFICERS: 4 } as const
-const FLAG = { JOIN: 1, ONE_SHOT: 2, PRIVACY_OVERRIDE: 4, NEEDS_USER_VERIFICATION: 16, EMERGENCY: 32, STAFF: 128 } as const
+const FLAG = { JOIN: 1, ONE_SHOT: 2, PRIVACY_OVERRIDE: 4, PASSAGE: 8, NEEDS_USER_VERIFICATION: 16, EMERGENCY: 32, STAFF: 128 } as const
 const KNOWN_FLAGS = Object.values(FLAG).reduce((all, flag) => all | flag, 0)
 const EMERGENCY_CLASS = 3
 const OFFICERS_LEAST = 2
@@ -56,10 +57,14 @@ export interface Grant {
   isOneShot: boolean
   needsUserVerification: boolean
   overridesPrivacy: boolean
+  /** May latch a common door open for a while. */
+  mayLatch: boolean
   isEmergency: boolean
   isStaff: boolean
   shift: Shift | null
   usesMost: number | null
+  /** A failsafe key: so many hours from its first opening of a door. */
+  lifeHours: number | null
   /** Emergency: the two officers who approved it; their signatures are verified. */
   approvals: Approval[]
 }
@@ -141,10 +146,12 @@ export async function readGrant(encoded: Uint8Array, issuer: Issuer): Promise<Gr
     isOneShot: (flags & FLAG.ONE_SHOT) !== 0,
     needsUserVerification: (flags & FLAG.NEEDS_USER_VERIFICATION) !== 0,
     overridesPrivacy: (flags & FLAG.PRIVACY_OVERRIDE) !== 0,
+    mayLatch: (flags & FLAG.PASSAGE) !== 0,
     isEmergency: (flags & FLAG.EMERGENCY) !== 0,
     isStaff: (flags & FLAG.STAFF) !== 0,
     shift: absentOr(field.get(FIELD.SHIFT), shiftOf) ?? null,
     usesMost: absentOr(field.get(FIELD.USES), (value) => whole(value, 0xffff, 1)) ?? null,
+    lifeHours: absentOr(field.get(FIELD.LIFE), (value) => whole(value, LIFE_HOURS_MOST, 1)) ?? null,
     approvals: absentOr(field.get(FIELD.APPROVALS), approvalsOf) ?? [],
   }
   if (grant.notAfterS <= grant.notBeforeS) throw malformed()

@@ -17,6 +17,7 @@ export const ERROR_NEED_FULL = 4
 export const QUALITY_UNCERTAIN = 2
 
 const UNLOCK_LABEL = utf8('innkeeper/door/1 unlock\0')
+const LATCH_LABEL = utf8('innkeeper/door/1 latch\0')
 const QUALITY_MOST = 2
 const NOT_MEASURED = 255
 const BOLTS = ['unknown', 'locked', 'unlocked', 'not_fully_locked'] as const
@@ -115,6 +116,16 @@ export function encodeResume(): Bytes {
 /** What the phone signs: this exchange, this message of it, this grant. */
 export async function unlockStatement(transcript: Bytes, counter: number, grant: Bytes, userVerified: boolean): Promise<Bytes> {
   return concat(UNLOCK_LABEL, transcript, bigEndian(counter, 4), Uint8Array.of(userVerified ? 1 : 0), await sha256(grant))
+}
+
+/** Hold a common door open, or let it go. */
+export function encodeLatch(hold: boolean, grant: Bytes, certificate: Bytes, form: CertificateForm, userVerified: boolean, signature: Bytes): Bytes {
+  return concat(Uint8Array.of(0x06, hold ? 1 : 0, userVerified ? 1 : 0, formByte(form)), sized(grant), inForm(certificate, form), signature)
+}
+
+/** What the phone signs to hold a door open, or to let it go. */
+export async function latchStatement(transcript: Bytes, counter: number, grant: Bytes, hold: boolean, userVerified: boolean): Promise<Bytes> {
+  return concat(LATCH_LABEL, transcript, bigEndian(counter, 4), Uint8Array.of(hold ? 1 : 0, userVerified ? 1 : 0), await sha256(grant))
 }
 
 const formByte = (form: CertificateForm): number => (form === 'whole' ? 0 : 1)

@@ -16,12 +16,14 @@ import {
   decodeResult,
   encodeCarry,
   encodeFetch,
+  encodeLatch,
   encodeResume,
   encodeStatus,
   encodeUnlock,
   ERROR_BUSY,
   ERROR_NEED_FULL,
   KIND,
+  latchStatement,
   QUALITY_UNCERTAIN,
   type Result,
   RESULT_BYTES,
@@ -44,6 +46,17 @@ export interface UnlockRequest {
   resumption?: Bytes
 }
 
+/** Hold a common door open for the window of a passage grant, or let it go. Never by FAST. */
+export interface LatchRequest {
+  kind: 'latch'
+  hold: boolean
+  grant: Bytes
+  certificate: Bytes
+  form: CertificateForm
+  userVerified: boolean
+  sign: (statement: Bytes) => Promise<Bytes>
+}
+
 /** What the phone may ask. `resume`, after an unlock that opened: let the next one be FAST. */
 export type Request =
   | UnlockRequest
@@ -51,6 +64,7 @@ export type Request =
   | { kind: 'fetch'; afterSeq: number }
   | { kind: 'status' }
   | { kind: 'resume' }
+  | LatchRequest
 
 /** The lock's authenticated answer; `sealed` is the audit chunk after a fetch, else empty. `fast`: it came by FAST. */
 export interface Answer {
@@ -235,6 +249,10 @@ export class PhoneExchange {
         return encodeStatus()
       case 'resume':
         return encodeResume()
+      case 'latch': {
+        const statement = await latchStatement(keys.transcript, keys.toLock.counter, request.grant, request.hold, request.userVerified)
+        return encodeLatch(request.hold, request.grant, request.certificate, request.form, request.userVerified, await request.sign(statement))
+      }
     }
   }
 

@@ -69,10 +69,10 @@ describe('adverts', () => {
 describe('grants', () => {
   it.each(cases('grant/grants', 'grants'))('$name', async ({ issuer, says, encoded }) => {
     const grant = await readGrant(bytes(encoded), await readIssuer(bytes(issuer)))
-    const flags = Number(grant.isJoiner) + 2 * Number(grant.isOneShot) + 4 * Number(grant.overridesPrivacy) + 16 * Number(grant.needsUserVerification) + 32 * Number(grant.isEmergency) + 128 * Number(grant.isStaff)
+    const flags = Number(grant.isJoiner) + 2 * Number(grant.isOneShot) + 4 * Number(grant.overridesPrivacy) + 8 * Number(grant.mayLatch) + 16 * Number(grant.needsUserVerification) + 32 * Number(grant.isEmergency) + 128 * Number(grant.isStaff)
     expect(says).toMatchObject({
       grant_id: grant.grantId, issued_at_s: grant.issuedAtS, not_before_s: grant.notBeforeS, not_after_s: grant.notAfterS,
-      phone: hex(grant.phone), rooms: grant.rooms, ranges: grant.ranges, generation: grant.generation, uses_most: grant.usesMost,
+      phone: hex(grant.phone), rooms: grant.rooms, ranges: grant.ranges, generation: grant.generation, uses_most: grant.usesMost, life_hours: grant.lifeHours,
       shift: grant.shift && { days: grant.shift.days, from_minute: grant.shift.fromMinute, to_minute: grant.shift.toMinute },
     })
     expect(flags).toBe(says.flags)
@@ -219,12 +219,12 @@ describe('bytes and bounds', () => {
   it('every refusal has its byte, in the order of SPEC.md 6', () => {
     expect(REFUSAL_REASONS.map((_, at) => statusOf(0x10 + at))).toEqual(REFUSAL_REASONS)
     expect([0, 1, 2, 3].map(statusOf)).toEqual(['opened', 'done', 'unchanged', 'need_certificate'])
-    expect([4, 0x0f, 0x20, 0xff].map(statusOf)).toEqual([undefined, undefined, undefined, undefined])
+    expect([4, 0x0f, 0x21, 0xff].map(statusOf)).toEqual([undefined, undefined, undefined, undefined])
     expect(isRefusal('opened')).toBe(false)
     expect(isRefusal('superseded')).toBe(true)
   })
 
-  it.each([[0, 0x20], [9, 3], [10, 101], [10, 254], [11, 4]])('a RESULT whose byte %i says %i breaks the protocol', (at, value) => {
+  it.each([[0, 0x21], [9, 3], [10, 101], [10, 254], [11, 4]])('a RESULT whose byte %i says %i breaks the protocol', (at, value) => {
     const result = new Uint8Array(35)
     expect(decodeResult(result).batteryPercent).toBe(0)
     result[at] = value

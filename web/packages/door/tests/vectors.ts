@@ -54,6 +54,16 @@ export function requestOf(said: Json, phoneKey: string): Request {
       return { kind: 'carry', signed: bytes(said['signed']), certificate: bytes(said['certificate']), form }
     case 'Fetch':
       return { kind: 'fetch', afterSeq: said['after_seq'] }
+    case 'Latch':
+      return {
+        kind: 'latch',
+        hold: said['hold'],
+        grant: bytes(said['grant']),
+        certificate: bytes(said['certificate']),
+        form,
+        userVerified: said['user_verified'],
+        sign: (statement) => sign(bytes(phoneKey), statement),
+      }
     case 'Resume':
       return { kind: 'resume' }
     case 'AskStatus':

@@ -19,6 +19,7 @@ const REASONS: Record<string, string> = {
   out_of_hours: 'This key is outside its working hours.',
   used_up: 'This key has been used as often as it may be.',
   needs_user_verification: 'Unlock the phone with your face, finger or code first.',
+  locked_out: 'The room is sealed; ask the front desk.',
 }
 
 const EVENTS: Record<string, string> = {
@@ -31,6 +32,9 @@ const EVENTS: Record<string, string> = {
   lost: 'Records lost in the lock',
   restarted: 'Lock restarted',
   throttled: 'Too many tries',
+  passage: 'Held open',
+  passage_ended: 'Held open no longer',
+  lockout: 'Sealed, or no longer',
   log_broken: 'Lock log does not add up',
   locked: 'Locked',
   unlocked: 'Unlocked',

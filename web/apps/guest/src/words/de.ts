@@ -36,6 +36,7 @@ export const de: Words = {
     out_of_hours: 'Dieser Schlüssel gilt zu dieser Stunde nicht.',
     used_up: 'Dieser Schlüssel wurde so oft benutzt, wie er darf.',
     needs_user_verification: 'Diese Tür verlangt Gesicht, Finger oder Code; das kann diese Seite nicht prüfen.',
+    locked_out: 'Dieses Zimmer ist versiegelt. Bitte fragen Sie am Empfang.',
   },
   troubles: {
     bluetooth_off: 'Bluetooth ist aus, oder diese Seite darf es nicht benutzen. Schalten Sie es ein, erlauben Sie es und versuchen Sie es noch einmal.',

@@ -36,6 +36,7 @@ export const en: Words = {
     out_of_hours: 'This key is outside its hours.',
     used_up: 'This key has been used as often as it may be.',
     needs_user_verification: 'This door asks for your face, finger or code, which this page cannot check.',
+    locked_out: 'This room is sealed. Please ask the front desk.',
   },
   troubles: {
     bluetooth_off: 'Bluetooth is off, or this page may not use it. Switch it on, allow it, and try again.',

@@ -36,6 +36,7 @@ export const es: Words = {
     out_of_hours: 'Esta llave no vale a esta hora.',
     used_up: 'Esta llave se ha usado tantas veces como se podía.',
     needs_user_verification: 'Esta puerta pide su cara, dedo o código, y esta página no puede comprobarlo.',
+    locked_out: 'Esta habitación está precintada. Pregunte en recepción.',
   },
   troubles: {
     bluetooth_off: 'El Bluetooth está apagado o esta página no puede usarlo. Enciéndalo, permítalo e inténtelo de nuevo.',

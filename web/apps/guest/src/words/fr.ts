@@ -36,6 +36,7 @@ export const fr: Words = {
     out_of_hours: "Cette clé n'est pas valable à cette heure.",
     used_up: 'Cette clé a été utilisée autant de fois que permis.',
     needs_user_verification: 'Cette porte demande votre visage, votre doigt ou votre code, que cette page ne peut pas vérifier.',
+    locked_out: 'Cette chambre est scellée. Demandez à la réception.',
   },
   troubles: {
     bluetooth_off: "Le Bluetooth est coupé, ou cette page n'y a pas droit. Activez-le, autorisez-le et réessayez.",
