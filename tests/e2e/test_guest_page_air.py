@@ -122,6 +122,55 @@ async def test_the_wrong_lock_of_the_list_opens_nothing_and_the_guest_is_told_to
     assert await tab.tap("door-101") == "opened"
 
 
+# -- coming back ------------------------------------------------------------------------------------------------------
+
+
+class Writing:
+    """Hears what the page writes to a lock, by the message's first byte: 1 OPEN, 2 FAST, 3 what follows."""
+
+    def __init__(self, house: House) -> None:
+        self.said: list[tuple[int, int]] = []
+        house.bluetooth.before = self
+
+    async def __call__(self, _door: str, asked: str, frame: bytes) -> None:
+        if asked == "write" and frame[0] & 0x80:
+            self.said.append((frame[1], len(frame) - 1))
+
+    def of_one_tap(self) -> list[int]:
+        said, self.said = self.said, []
+        return [kind for kind, _ in said]
+
+
+@pytest.mark.requirement("P2", "A13", "ACC-04")
+async def test_a_phone_that_was_here_before_opens_with_26_bytes(house: House) -> None:
+    tab = await house.guest("door-101")
+    writing = Writing(house)
+    assert await tab.tap("door-101") == "opened"
+    assert writing.of_one_tap() == [1, 3], "in full, and then asked to be known"
+    assert await tab.tap("door-101") == "opened"
+    assert writing.said == [(2, 26)]
+    writing.said.clear()
+    await tab.page.reload()
+    assert await tab.tap("door-101") == "opened"
+    assert writing.said == [(2, 26)], "it outlives the page"
+    writing.said.clear()
+    assert house.world.motors("door-101") == 3
+    await house.set("door-101", privacy=True)
+    assert await tab.tap("door-101") == "refused"
+    await expect(tab.door("door-101")).to_have_attribute("data-cause", "privacy_on")
+    assert writing.of_one_tap() == [2, 1], "in full on the same link: there the lock says why"
+    await house.set("door-101", privacy=False)
+    assert await tab.tap("door-101") == "opened"
+    assert writing.of_one_tap() == [1, 3]
+    following = await house.guest("door-101", generation=9)
+    assert await following.tap("door-101") == "opened"
+    writing.said.clear()
+    tab = await house.tab(tab.page.context)
+    assert await tab.tap("door-101") == "refused"
+    assert writing.of_one_tap() == [2, 1], "what came after ends it, as it ends the key"
+    assert house.world.motors("door-101") == 5
+
+
 # -- without internet -------------------------------------------------------------------------------------------------
 
 

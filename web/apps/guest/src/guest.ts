@@ -83,7 +83,7 @@ export class Guest {
     const at = placeOf(holding, door)
     this.#set({ doing: { at, phase: 'connecting' }, openings: without(this.state.openings, at), taking: { kind: 'idle' } })
     try {
-      const opening = await this.#opener.open(holding.bundle, door, (phase) => this.#set({ doing: { at, phase } }))
+      const opening = await this.#opener.open(holding.bundle, door, (phase) => this.#set({ doing: { at, phase } }), this.#ports.keyring.passesOf(holding.id))
       this.#set({ openings: new Map([...this.state.openings, [at, opening]]) })
       await this.#learn(holding, door, opening)
       return opening
@@ -106,6 +106,7 @@ export class Guest {
 
   /** Forget every key, and the phone's own: the next one is another phone to every hotel. */
   async forget(): Promise<void> {
+    await this.#opener.leave()
     await this.#ports.keyring.clear()
     const key = await this.#ports.keyring.phoneKey()
     this.#point = await pointOf(key.publicKey)

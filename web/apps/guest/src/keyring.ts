@@ -1,14 +1,17 @@
 /**
- * What this phone keeps: its own key, which nobody can read out (WebCrypto, not extractable), and the bundles it was given.
+ * What this phone keeps: its own key, which nobody can read out (WebCrypto, not extractable), the bundles it was given, and of
+ * each lock that knows it a secret for the next visit, which nobody can read out either.
  *
  * IndexedDB, because it is the only store of a browser that holds a CryptoKey without its bytes.
  */
+import type { Passes } from '@innkeeper/ble'
 import { newPhoneKey, type RefusalReason } from '@innkeeper/door'
 
 const NAME = 'innkeeper-guest'
-const VERSION = 1
+const VERSION = 2
 const KEY_STORE = 'key'
 const BUNDLE_STORE = 'bundles'
+const PASS_STORE = 'passes'
 const PHONE = 'phone'
 
 /** What a door last said of a grant that it refused for good. */
@@ -29,17 +32,23 @@ export interface Keyring {
   phoneKey(): Promise<CryptoKeyPair>
   bundles(): Promise<KeptBundle[]>
   keep(bundle: KeptBundle): Promise<void>
+  /** Forget bundles, and what their locks were told. */
   drop(ids: readonly string[]): Promise<void>
-  /** Forget bundles and key. */
+  /** What the locks of a bundle know this phone by. */
+  passesOf(id: string): Passes
+  /** Forget bundles, passes and key. */
   clear(): Promise<void>
 }
 
 /** This browser's keyring. Rejects with a DOMException where pages may keep nothing. */
 export async function openKeyring(databases: IDBFactory): Promise<Keyring> {
   const opening = databases.open(NAME, VERSION)
-  opening.onupgradeneeded = () => {
-    opening.result.createObjectStore(KEY_STORE)
-    opening.result.createObjectStore(BUNDLE_STORE, { keyPath: 'id' })
+  opening.onupgradeneeded = ({ oldVersion }) => {
+    if (oldVersion < 1) {
+      opening.result.createObjectStore(KEY_STORE)
+      opening.result.createObjectStore(BUNDLE_STORE, { keyPath: 'id' })
+    }
+    opening.result.createObjectStore(PASS_STORE)
   }
   return new IndexedKeyring(await done(opening))
 }
@@ -71,10 +80,30 @@ class IndexedKeyring implements Keyring {
   }
 
   async drop(ids: readonly string[]): Promise<void> {
-    for (const id of ids) await done(this.#store(BUNDLE_STORE, 'readwrite').delete(id))
+    for (const id of ids) {
+      await done(this.#store(BUNDLE_STORE, 'readwrite').delete(id))
+      await done(this.#store(PASS_STORE, 'readwrite').delete(IDBKeyRange.bound([id], [id, []])))
+    }
+  }
+
+  passesOf(id: string): Passes {
+    return {
+      get: async (lock) => {
+        const pass: unknown = await unlessFailed(() => done(this.#store(PASS_STORE, 'readonly').get([id, lock])))
+        return pass instanceof CryptoKey ? pass : null
+      },
+      keep: async (lock, pass) => {
+        await unlessFailed(async () => {
+          const store = this.#store(PASS_STORE, 'readwrite')
+          if (pass === null) await done(store.delete([id, lock]))
+          else await done(store.put(pass, [id, lock]))
+        })
+      },
+    }
   }
 
   async clear(): Promise<void> {
+    await done(this.#store(PASS_STORE, 'readwrite').clear())
     await done(this.#store(BUNDLE_STORE, 'readwrite').clear())
     await done(this.#store(KEY_STORE, 'readwrite').clear())
   }
@@ -96,6 +125,16 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
       transaction.onabort = () => reject(transaction.error ?? request.error ?? new DOMException('the store failed', 'AbortError'))
     }
   })
+}
+
+/** A pass is a shortcut: a store that fails (full, closed by another tab) costs the long way round and no door. */
+async function unlessFailed(work: () => Promise<unknown>): Promise<unknown> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof DOMException) return null
+    throw error
+  }
 }
 
 function isTaken(error: unknown): boolean {

@@ -139,6 +139,7 @@ class MemoryKeyring implements Keyring {
   async bundles(): Promise<KeptBundle[]> { return [...this.kept.values()] }
   async keep(bundle: KeptBundle): Promise<void> { this.kept.set(bundle.id, structuredClone(bundle)) }
   async drop(ids: readonly string[]): Promise<void> { for (const id of ids) this.kept.delete(id) }
+  passesOf() { return { get: async () => null, keep: async () => {} } }
   async clear(): Promise<void> { this.kept.clear(); this.#pair = null }
 }
 

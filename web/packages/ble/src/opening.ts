@@ -4,6 +4,9 @@
  * What cannot have reached the lock is tried again here, a few times and within a deadline. So is what may have opened the
  * door, because to a lock that is the same use (protocols/door/SPEC.md 7); only where no try was answered is the guest
  * asked to try the handle.
+ *
+ * A lock that has let this phone in is asked to know it the next time (RESUME): then a visit takes no public-key work (FAST,
+ * SPEC.md 10). That happens after the guest has been told that the door is open, and whatever comes of it, the door stays open.
  */
 import {
   type Answer,
@@ -12,6 +15,8 @@ import {
   type BundleDoor,
   type Bytes,
   CredentialRefusedError,
+  deriving,
+  DoorError,
   type Ephemeral,
   hex,
   isRefusal,
@@ -20,6 +25,7 @@ import {
   newEphemeral,
   PeerProtocolError,
   PhoneExchange,
+  QUALITY_UNCERTAIN,
   type RefusalReason,
   ReplyTimeoutError,
   type Request,
@@ -56,6 +62,15 @@ export interface Opening {
   cause: RefusalReason | Trouble | null
   detail: string
   result: Result | null
+  /** Without public-key work, because the lock knew the phone. */
+  fast: boolean
+}
+
+/** What is kept of the locks that one key has opened, by lock id in hexadecimal: secrets that stand for the key at one lock each. */
+export interface Passes {
+  get(lock: string): Promise<CryptoKey | null>
+  /** null: forget it. A pass that cannot be kept costs a full exchange the next time, and nothing else: never throws for a store. */
+  keep(lock: string, pass: CryptoKey | null): Promise<void>
 }
 
 export interface Clock {
@@ -87,6 +102,9 @@ export class Opener {
   readonly #ephemeral: () => Promise<Ephemeral>
   readonly #certificateKnown = new Set<string>()
   readonly #picked = new Map<string, Picked>()
+  /** Locks that know no RESUME, or keep no pass for this key. */
+  readonly #withoutFast = new Set<string>()
+  #finishing: { link: DoorLink; done: Promise<void> } | null = null
 
   constructor(options: OpenerOptions) {
     this.#radio = options.radio
@@ -95,9 +113,9 @@ export class Opener {
     this.#ephemeral = options.ephemeral ?? newEphemeral
   }
 
-  /** Open `door`, as after a tap. Never throws for what the guest, the air or the lock does. */
-  async open(bundle: Bundle, door: BundleDoor, onPhase: (phase: Phase) => void = () => {}): Promise<Opening> {
-    const ended = (ending: Ending, cause: Opening['cause'], detail = '', tries = 0, result: Result | null = null): Opening => ({ ending, door: door.door, tries, cause, detail, result })
+  /** Open `door`, as after a tap. Never throws for what the guest, the air or the lock does. Without `passes` always in full. */
+  async open(bundle: Bundle, door: BundleDoor, onPhase: (phase: Phase) => void = () => {}, passes: Passes | null = null): Promise<Opening> {
+    const ended = (ending: Ending, cause: Opening['cause'], detail = '', tries = 0, result: Result | null = null): Opening => ({ ending, door: door.door, tries, cause, detail, result, fast: false })
     let device: DoorDevice
     try {
       device = await this.#find(door, onPhase)
@@ -106,6 +124,7 @@ export class Opener {
       if (error instanceof RadioOffError) return ended('failed', 'bluetooth_off', error.message)
       throw error
     }
+    await this.leave()
     const beganMs = this.#clock.nowMs()
     let tries = 0
     let last: Opening = ended('failed', 'out_of_reach')
@@ -118,10 +137,10 @@ export class Opener {
       isLost = false
       const progress = { connected: false }
       try {
-        const { result } = await this.#try(device, bundle, door, onPhase, progress)
+        const { result, fast } = await this.#try(device, bundle, door, onPhase, passes, progress)
         if (result.status === 'opened') {
           this.#remember(bundle, door, device)
-          return ended('opened', null, '', tries, result)
+          return { ...ended('opened', null, '', tries, result), fast }
         }
         if (!isRefusal(result.status)) throw new PeerProtocolError(`the lock answered ${result.status} to UNLOCK`)
         last = ended('refused', result.status, '', tries, result)
@@ -148,6 +167,12 @@ export class Opener {
     return unanswered === null ? last : ended('unknown', 'no_answer', unanswered.message, tries)
   }
 
+  /** Leave the lock that was opened last, if anything is still said to it; harmless to call at any time. */
+  async leave(): Promise<void> {
+    this.#finishing?.link.close()
+    await this.#finishing?.done
+  }
+
   async #find(door: BundleDoor, onPhase: (phase: Phase) => void): Promise<DoorDevice> {
     const before = this.#picked.get(door.door)
     if (before !== undefined && before.slot === this.#slot()) return before.device
@@ -155,20 +180,56 @@ export class Opener {
     return this.#radio.choose(door.keys, Math.floor(this.#clock.wallMs() / 1_000))
   }
 
-  async #try(device: DoorDevice, bundle: Bundle, door: BundleDoor, onPhase: (phase: Phase) => void, progress: { connected: boolean }): Promise<Answer> {
+  async #try(device: DoorDevice, bundle: Bundle, door: BundleDoor, onPhase: (phase: Phase) => void, passes: Passes | null, progress: { connected: boolean }): Promise<Answer> {
+    const lock = hex(door.keys.lockId)
+    const pass = (await passes?.get(lock)) ?? null
     const link = await device.connect(CONNECT_WAIT_MS)
     progress.connected = true
+    let isFinished = true
     try {
       onPhase('asking')
       const whole = !this.#certificateKnown.has(certificateAt(bundle, door))
-      const exchange = new PhoneExchange(door.keys, this.#unlock(bundle, whole), { ephemeral: await this.#ephemeral(), nowMs: this.#clock.nowMs() })
-      const answer = await this.#talk(link, exchange, onPhase)
-      if (answer.result.status !== 'need_certificate') return answer
-      await exchange.ask(this.#unlock(bundle, true), this.#clock.nowMs())
-      return await this.#talk(link, exchange, onPhase)
+      const first = { ...this.#unlock(bundle, whole), ...(pass === null ? {} : { resumption: pass }) }
+      const exchange = new PhoneExchange(door.keys, first, { ephemeral: await this.#ephemeral(), nowMs: this.#clock.nowMs() })
+      let answer: Answer
+      try {
+        answer = await this.#talk(link, exchange, onPhase)
+        if (answer.result.status === 'need_certificate') {
+          await exchange.ask(this.#unlock(bundle, true), this.#clock.nowMs())
+          answer = await this.#talk(link, exchange, onPhase)
+        }
+      } finally {
+        if (exchange.resumption !== pass) await this.#keep(passes, lock, exchange)
+      }
+      if (answer.result.status === 'opened' && !answer.fast && passes !== null && !this.#withoutFast.has(keyAt(bundle, door))) {
+        isFinished = false
+        const done = this.#resume(link, exchange, keyAt(bundle, door), (gained) => this.#keep(passes, lock, gained))
+        this.#finishing = { link, done }
+      }
+      return answer
+    } finally {
+      if (isFinished) link.close()
+    }
+  }
+
+  /** The door is open, and the guest has been told: ask the lock to know this phone the next time. */
+  async #resume(link: DoorLink, exchange: PhoneExchange, key: string, keep: (gained: PhoneExchange) => Promise<void>): Promise<void> {
+    try {
+      await exchange.ask({ kind: 'resume' }, this.#clock.nowMs())
+      const { result } = await this.#talk(link, exchange, () => {})
+      // A lock that has lost its clock keeps no pass now, and will once it is set.
+      if (result.status !== 'done' && result.timeQuality !== QUALITY_UNCERTAIN) this.#withoutFast.add(key)
+      await keep(exchange)
+    } catch (error) {
+      if (!(error instanceof DoorError)) throw error // the air, or a lock that says what it should not: no pass
     } finally {
       link.close()
+      this.#finishing = null
     }
+  }
+
+  async #keep(passes: Passes | null, lock: string, { resumption }: PhoneExchange): Promise<void> {
+    await passes?.keep(lock, resumption instanceof Uint8Array ? await deriving(resumption) : resumption)
   }
 
   /** Send and hear until the lock's answer is whole. */
@@ -206,6 +267,7 @@ export class Opener {
   }
 }
 
+const keyAt = (bundle: Bundle, door: BundleDoor): string => `${hex(door.keys.lockId)} ${hex(bundle.grant)}`
 const certificateAt = (bundle: Bundle, door: BundleDoor): string => `${hex(door.keys.lockId)} ${hex(issuerKid(bundle.grant))}`
 
 function asUnknown(error: unknown): unknown {

@@ -200,6 +200,7 @@ class GattLink implements DoorLink {
 
   close(): void {
     this.#ended.abort()
+    this.#onLost() // whoever still reads is told at once
     this.#server.disconnect()
   }
 
@@ -214,7 +215,8 @@ class GattLink implements DoorLink {
     // A read brings the last frame again, and a notification may come after the read that overtook it.
     if (frame.length === 0 || (this.#hasRead && this.#taken.has(name))) return
     this.#taken.add(name)
-    if (this.#taken.size > FRAMES_WAITING_MOST) this.#onLost()
+    if (this.#taken.size > FRAMES_WAITING_MOST) this.#taken.delete(this.#taken.values().next().value!)
+    if (this.#waiting.length >= FRAMES_WAITING_MOST) this.#onLost()
     else this.#waiting.push(frame)
     this.#wake?.()
   }

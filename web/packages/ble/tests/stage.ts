@@ -3,7 +3,7 @@ import { type Bundle, type BundleDoor, bundleOf, type Bytes, LinkLostError } fro
 import { Assembler, cut } from '../../door/src/frames'
 import { hex } from '../../door/src/bytes'
 import { bytes, doorKeysOf, type Json, vector } from '../../door/tests/vectors'
-import type { Clock, DoorDevice, DoorLink, DoorRadio, RequestOptions, WebBluetooth, WebDevice } from '../src'
+import type { Clock, DoorDevice, DoorLink, DoorRadio, Passes, RequestOptions, WebBluetooth, WebDevice } from '../src'
 
 export const AT_S = 1_800_000_000
 
@@ -62,6 +62,7 @@ export class ScriptedLock {
         const message = phone.take(frame)
         if (message === null) return
         this.heard.push(hex(message))
+        if (lines.length === 0) { isLost = true; throw new LinkLostError('the lock has gone') }
         let due: Bytes | null = null
         while (due === null) due = expected.take(bytes(lines.shift()!.frame))
         if (hex(message) !== hex(due)) throw new Error('the phone does not say what the vector says')
@@ -76,6 +77,20 @@ export class ScriptedLock {
       },
       close: () => { isLost = true },
     }
+  }
+}
+
+/** Passes in memory. */
+export class StagePasses implements Passes {
+  readonly kept = new Map<string, CryptoKey>()
+  readonly told: (CryptoKey | null)[] = []
+
+  async get(lock: string): Promise<CryptoKey | null> { return this.kept.get(lock) ?? null }
+
+  async keep(lock: string, pass: CryptoKey | null): Promise<void> {
+    this.told.push(pass)
+    if (pass === null) this.kept.delete(lock)
+    else this.kept.set(lock, pass)
   }
 }
 

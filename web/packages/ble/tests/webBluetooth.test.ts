@@ -154,7 +154,14 @@ describe('the link', () => {
     link.close()
     expect(bluetooth.device.disconnects).toBe(1)
     rx.notify(FRAME)
-    expect(await link.read(0)).toBeNull()
+    await expect(link.read(0)).rejects.toBeInstanceOf(LinkLostError)
+  })
+
+  it('whoever still reads is told at once that it was closed', async () => {
+    const { link } = await linked()
+    const reading = link.read(60_000)
+    link.close()
+    await expect(reading).rejects.toBeInstanceOf(LinkLostError)
   })
 })
 

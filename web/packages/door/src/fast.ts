@@ -1,6 +1,7 @@
 /**
  * FAST (SPEC.md 10): what the phone keeps of a lock that let it in, so that the next visit takes no public-key work.
- * Each use replaces the secret. It opens this one lock, 50 times in 7 days at most: keep it as the bundle is kept.
+ * Each use replaces the secret. It opens this one lock, 50 times in 7 days at most: keep it as the bundle is kept, and by
+ * `deriving` where it outlives the page, so that no script can carry it off.
  */
 import { type Bytes, concat, utf8 } from './bytes'
 import { KIND } from './messages'
@@ -19,8 +20,11 @@ export interface FastKeys {
   following: Bytes
 }
 
+/** What is kept of a lock: 32 bytes, or the same as WebCrypto holds them. */
+export type Resumption = Bytes | CryptoKey
+
 /** Everything of a FAST exchange that `secret` (32 bytes) yields for one challenge. */
-export async function fastKeys(secret: Bytes, lockId: Bytes, sLock: Bytes, challenge: Bytes, userVerified: boolean): Promise<FastKeys> {
+export async function fastKeys(secret: Resumption, lockId: Bytes, sLock: Bytes, challenge: Bytes, userVerified: boolean): Promise<FastKeys> {
   const id = await derive(secret, lockId, utf8('fast id'), ID_BYTES)
   const head = concat(Uint8Array.of(KIND.FAST), id, Uint8Array.of(userVerified ? 1 : 0))
   const transcript = await sha256(concat(TRANSCRIPT_LABEL, lockId, sLock, challenge, head))

@@ -7,7 +7,7 @@
 import { type DoorKeys, gateKey, gateTag, weekOf } from './advert'
 import { type Bytes, concat, hex } from './bytes'
 import { CredentialRefusedError, LinkLostError, LocalProtocolError, PeerProtocolError, ReplyTimeoutError } from './errors'
-import { type FastKeys, fastKeys } from './fast'
+import { type FastKeys, fastKeys, type Resumption } from './fast'
 import { Assembler, cut, FRAME_BYTES_LEAST } from './frames'
 import {
   type CertificateForm,
@@ -43,7 +43,7 @@ export interface UnlockRequest {
   form: CertificateForm
   userVerified: boolean
   sign: (statement: Bytes) => Promise<Bytes>
-  resumption?: Bytes
+  resumption?: Resumption
 }
 
 /** Hold a common door open for the window of a passage grant, or let it go. Never by FAST. */
@@ -89,7 +89,7 @@ export interface ExchangeOptions {
 export class PhoneExchange {
   state: State = 'waiting'
   challenge: Challenge | null = null
-  resumption: Bytes | null
+  resumption: Resumption | null
   /** Call `onTime` then, on the clock that `nowMs` came from. */
   deadlineMs: number | null
   readonly #door: DoorKeys
@@ -192,7 +192,7 @@ export class PhoneExchange {
     this.challenge = challenge
   }
 
-  async #askFast(secret: Bytes, nowMs: number): Promise<void> {
+  async #askFast(secret: Resumption, nowMs: number): Promise<void> {
     const userVerified = this.#request.kind === 'unlock' && this.#request.userVerified
     this.#fast = await fastKeys(secret, this.#door.lockId, this.#door.sLock, this.#said, userVerified)
     this.#keys = this.#fast.session

@@ -18,9 +18,14 @@ export async function hmac(key: Bytes, data: Bytes): Promise<Bytes> {
   return new Uint8Array(await crypto.subtle.sign('HMAC', imported, data))
 }
 
+/** A secret to derive from, as WebCrypto holds it: it can be kept (IndexedDB) and used, and nobody can read it out. */
+export async function deriving(secret: Bytes): Promise<CryptoKey> {
+  return crypto.subtle.importKey('raw', secret, 'HKDF', false, ['deriveBits'])
+}
+
 /** `size` bytes of HKDF-SHA256 over `secret`, for the named purpose (SPEC.md 3). */
-export async function derive(secret: Bytes, salt: Bytes, purpose: Uint8Array, size: number): Promise<Bytes> {
-  const imported = await crypto.subtle.importKey('raw', secret, 'HKDF', false, ['deriveBits'])
+export async function derive(secret: Bytes | CryptoKey, salt: Bytes, purpose: Uint8Array, size: number): Promise<Bytes> {
+  const imported = secret instanceof Uint8Array ? await deriving(secret) : secret
   const algorithm = { name: 'HKDF', hash: 'SHA-256', salt, info: concat(LABEL, purpose) }
   return new Uint8Array(await crypto.subtle.deriveBits(algorithm, imported, size * 8))
 }
