@@ -37,7 +37,13 @@ _Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=TIME_MS_MAX)]
 _Clock: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=len(ClockQuality) - 1)]
 _Body: TypeAlias = dict[str, _Second]
 _Record: TypeAlias = tuple[str, _Time | None, _Time, _Time, _Clock, _Body]
-_RECORDS: Final = Annotated[list[_Record], msgspec.Meta(max_length=RECORDS_MAX)]
+
+
+class _Inside(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The map {"r": records}. A class of its own: msgspec reads a type made of others anew at every call."""
+
+    r: Annotated[list[_Record], msgspec.Meta(max_length=RECORDS_MAX)]
+
 
 _KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _RAW_DEFLATE: Final = -15
@@ -166,10 +172,10 @@ def _quickly(head: BatchHead) -> list[Fields] | None:
             allow_indefinite=False,
             allow_duplicate_keys=False,
         )
-        if not isinstance(value, dict) or value.keys() != {"r"}:
+        if not isinstance(value, dict):
             return None
+        msgspec.convert(value, _Inside)
         records = value["r"]
-        msgspec.convert(records, _RECORDS)
         size = _sizes.of_inside(records)
         if size != len(data) if size is not None else cbor2.dumps(value, canonical=True) != data:
             return None

@@ -43,7 +43,12 @@ class _Body(msgspec.Struct, frozen=True, gc=False):
     thinned: Any = msgspec.UNSET
 
 
-_BODIES: Final = list[_Body]
+class _Bodies(msgspec.Struct, frozen=True, gc=False):
+    """A class of its own: msgspec reads a type made of others anew at every call."""
+
+    bodies: list[_Body]
+
+
 EDGE_BELIEVED_MS: Final = 86_400_000
 """A synchronised building's word on a time no older than this is taken as it is, as `when` would."""
 
@@ -57,7 +62,7 @@ def reading_rows(
         found: (seq, record) of kind "reading", as decoded from the wire and within its specification.
     """
     try:
-        bodies = msgspec.convert([record[5] for _, record in found], _BODIES)
+        bodies = msgspec.convert({"bodies": [record[5] for _, record in found]}, _Bodies).bodies
     except msgspec.ValidationError:
         return _one_by_one(context, ordinal, found)
     rows: list[ReadingRow] = []
