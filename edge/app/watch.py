@@ -74,7 +74,7 @@ class Watch:
         self._rooms, self._view, self._fire, self._policy = rooms, view, fire, policy
         self._log, self._store, self._where, self._clock = log, store, where, clock
         self._book = AlertBook(_kept(documents.get("alerts"), list[Alert], []))
-        self._numbered = False
+        self._numbered = self._standing_told = False
         self._batteries = _kept(documents.get("batteries"), dict[str, Battery], {})
         self._energy = _kept(documents.get("energy"), dict[str, RoomEnergy], {})
         self._outdoor: tuple[float, int] | None = None
@@ -123,6 +123,10 @@ class Watch:
             changed = True
         if changed:
             await self._keep("alerts", self._book.standing())
+        if not self._standing_told:  # whoever follows us may hold what a store set aside no longer knows
+            numbers = [each.number for each in self._book.up()]
+            await self._log.append(Lane.B, "alert", {"state": "standing", "standing": numbers})
+            self._standing_told = True
         if now_ms - self._kept_ms >= KEEP_EVERY_MS:
             self._kept_ms = now_ms
             await self._keep("batteries", self._batteries)
