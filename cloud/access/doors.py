@@ -51,6 +51,11 @@ class AccessEvent:
     lock_seq: int | None
     received_at: datetime
 
+    @property
+    def stood_at(self) -> datetime:
+        """When it happened, as far as that can be so: it had when we heard of it, however far ahead its clock is."""
+        return min(self.at, self.received_at)
+
 
 @dataclass(frozen=True, slots=True)
 class DoorState:
@@ -62,6 +67,7 @@ class DoorState:
     last_event: str
     last_reason: str | None
     last_at: datetime
+    last_received_at: datetime
 
 
 async def apply_facts(
@@ -125,35 +131,37 @@ async def apply_facts(
             )
         await execute(
             connection,
-            """INSERT INTO access.lock (property, door, tenant, battery, battery_at, last_event, last_reason, last_at)
-               VALUES (%(property)s, %(door)s, %(tenant)s, %(battery)s,
-                       CASE WHEN %(battery)s::float8 IS NOT NULL THEN %(at)s::timestamptz END,
-                       %(event)s, %(reason)s, %(at)s)
+            """INSERT INTO access.lock (property, door, tenant, last_event, last_reason, last_at, last_received_at)
+               VALUES (%(property)s, %(door)s, %(tenant)s, %(event)s, %(reason)s, %(at)s, %(now)s)
                ON CONFLICT (property, door) DO UPDATE SET
-                   battery = CASE WHEN excluded.battery_at >= coalesce(lock.battery_at, '-infinity')
-                                  THEN excluded.battery ELSE lock.battery END,
-                   battery_at = greatest(lock.battery_at, excluded.battery_at),
-                   last_event = CASE WHEN excluded.last_at >= lock.last_at
-                                     THEN excluded.last_event ELSE lock.last_event END,
-                   last_reason = CASE WHEN excluded.last_at >= lock.last_at
-                                      THEN excluded.last_reason ELSE lock.last_reason END,
-                   last_at = greatest(lock.last_at, excluded.last_at)""",
+                   last_event = excluded.last_event, last_reason = excluded.last_reason,
+                   last_at = excluded.last_at, last_received_at = excluded.last_received_at
+               WHERE (least(excluded.last_at, excluded.last_received_at), excluded.last_at)
+                     >= (least(lock.last_at, lock.last_received_at), lock.last_at)""",
             values,
         )
+        if fact.battery is not None:
+            await execute(
+                connection,
+                """UPDATE access.lock SET battery = %(battery)s, battery_at = %(at)s
+                    WHERE (property, door) = (%(property)s, %(door)s)
+                      AND (battery_at IS NULL OR battery_at <= %(at)s OR battery_at > %(now)s + interval '1 minute')""",
+                values,
+            )
     return added
 
 
 async def events_before(
     connection: Connection, *, tenant: str, property_id: str, most: int, before: tuple[datetime, int] | None
 ) -> list[AccessEvent]:
-    """Return up to `most` events, newest first, older than the position `before` (its `at` and `id`)."""
+    """Return up to `most` events, newest first, older than the position `before` (its `stood_at` and `id`)."""
     rows = await fetch_all(
         connection,
         """SELECT id, door, room, at, event, reason, stay, grant_id, lock_seq, received_at
              FROM access.event
             WHERE tenant = %(tenant)s AND property = %(property)s
-              AND (%(at)s::timestamptz IS NULL OR (at, id) < (%(at)s::timestamptz, %(id)s::bigint))
-            ORDER BY at DESC, id DESC LIMIT %(most)s""",
+              AND (%(at)s::timestamptz IS NULL OR (stood_at, id) < (%(at)s::timestamptz, %(id)s::bigint))
+            ORDER BY stood_at DESC, id DESC LIMIT %(most)s""",
         {
             "tenant": tenant,
             "property": property_id,
@@ -182,7 +190,7 @@ async def door_states(connection: Connection, *, tenant: str, property_id: str) 
     """Return what each door last told, by door id; a door that never told anything is absent."""
     rows = await fetch_all(
         connection,
-        "SELECT door, battery, battery_at, last_event, last_reason, last_at FROM access.lock"
+        "SELECT door, battery, battery_at, last_event, last_reason, last_at, last_received_at FROM access.lock"
         " WHERE tenant = %s AND property = %s",
         [tenant, property_id],
     )

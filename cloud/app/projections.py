@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from cloud.access import doors
+from cloud.alerts import alerts
 from cloud.fleet import commands
 from cloud.kit.database import Connection
 from cloud.kit.notify import notify_live
@@ -66,6 +67,21 @@ class _Desired(msgspec.Struct, frozen=True):
     version: _Count
     applied: bool = True
     reason: Annotated[str, msgspec.Meta(max_length=80)] | None = None
+
+
+class _Alert(msgspec.Struct, frozen=True):
+    alert: _Name
+    state: Literal["raised", "cleared"]
+    number: _Count
+    raised_at_ms: _AtMs
+    room: _Name | None = None
+    device: _Name | None = None
+    cleared_at_ms: _AtMs | None = None
+    detail: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    standing: Annotated[frozenset[_Count], msgspec.Meta(max_length=10_000)]
 
 
 class _Room(msgspec.Struct, frozen=True):
@@ -194,11 +210,44 @@ async def take_rooms(connection: Connection, context: BatchContext, records: Seq
     await rooms.apply_modes(connection, context.property, facts)
 
 
+async def take_alerts(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
+    """What somebody should look at, and, from an edge that starts, which of it still stands."""
+    facts: list[alerts.AlertFact | alerts.StandingFact] = []
+    for record in records:
+        if record.body.get("state") == "standing":
+            facts.append(alerts.StandingFact(_body(record, _Standing).standing))
+            continue
+        body = _body(record, _Alert)
+        if (body.state == "cleared") != (body.cleared_at_ms is not None):
+            raise PeerProtocolError(f"alert record {record.lane}/{record.seq}: {body.state}, but cleared_at_ms is not")
+        facts.append(
+            alerts.AlertFact(
+                kind=body.alert,
+                room=body.room,
+                device=body.device,
+                number=body.number,
+                raised_at_ms=body.raised_at_ms,
+                cleared_at_ms=body.cleared_at_ms,
+                detail=body.detail,
+            )
+        )
+    for fact in facts:
+        await alerts.apply_fact(
+            connection,
+            tenant=context.tenant,
+            property_id=context.property,
+            edge=context.edge,
+            fact=fact,
+            now_ms=context.received_ms,
+        )
+
+
 PROJECTIONS: Final[Mapping[str, Sequence[Projection]]] = {
     "access": (take_access,),
     "stay": (take_stays,),
     "command": (take_commands,),
     "desired": (take_desired,),
     "room": (take_rooms,),
+    "alert": (take_alerts,),
 }
 """Every projection by record kind."""

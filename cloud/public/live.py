@@ -134,6 +134,7 @@ def changes(seen: Moment | None, moment: Moment, *, as_of: str) -> list[dict[str
                 "rooms": moment.rooms,
                 "link": moment.link,
                 "access_events": newest_first[:EVENTS_SHOWN],
+                "alerts": moment.alerts,
             }
         ]
     told: list[dict[str, Any]] = []
@@ -147,6 +148,8 @@ def changes(seen: Moment | None, moment: Moment, *, as_of: str) -> list[dict[str
     events = [access_event_view(event) for event in reversed(moment.events) if event.id > last]
     if events:
         told.append({"type": "access", "events": events})
+    if seen.alerts != moment.alerts:
+        told.append({"type": "alerts", "as_of": as_of, "alerts": moment.alerts})
     if seen.link != moment.link:
         told.append({"type": "link", "link": moment.link, "as_of": as_of})
     return told

@@ -17,7 +17,7 @@ from cloud.platform.principals import Principal
 from cloud.platform.recovery import Recovery
 from cloud.platform.sign_in import SignIn, SignInRefusedError, Where
 from cloud.public.gate import absent
-from cloud.public.sign_in_routes import Signed, own_account, session_cookie, signed, too_many, where_of
+from cloud.public.sign_in_routes import Signed, fresh_account, own_account, session_cookie, signed, too_many, where_of
 from cloud.public.strict import strict_body
 from kit.http import OPEN, ProblemError
 
@@ -136,12 +136,7 @@ def passkey_routes(services: PasskeyServices) -> Router:
         return Response(signed(await services.sign_in.tokens(account, where(request), means=means)))
 
     async def fresh(user: Principal) -> str:
-        account = own_account(user)
-        if user.sign_in is None or not await services.sign_in.is_fresh(account, user.sign_in):
-            raise ProblemError(
-                403, "sign in again first: who adds a way in has signed in within ten minutes", kind="sign-in-again"
-            )
-        return account
+        return await fresh_account(user, services.sign_in)
 
     @get("/sign-in/ways", summary="What one can sign in with besides a password", opt={OPEN: True})
     async def ways() -> Ways:

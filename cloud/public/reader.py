@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cloud.access.doors import AccessEvent, door_states, events_after
+from cloud.alerts import alerts
 from cloud.fleet.link_state import LinkState, Patience, link_state
 from cloud.kit.database import Connection, Database
 from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property
 from cloud.public import schema
-from cloud.public.views import link_view, property_view, rooms_view
+from cloud.public.views import alert_view, link_view, property_view, rooms_view
 from cloud.stays.listing import stays_in_rooms
 from cloud.stays.rooms import rooms_of
 from cloud.telemetry.service import latest, link_health
@@ -33,6 +34,8 @@ class Moment:
     link: schema.Link
     events: tuple[AccessEvent, ...]
     """The newest ones, in order of arrival."""
+    alerts: tuple[schema.Alert, ...] = ()
+    """Those that are up, the last to arrive first."""
 
 
 class PropertyReader:
@@ -61,7 +64,10 @@ class PropertyReader:
             events = await events_after(
                 connection, tenant=found.tenant, property_id=found.id, after_id=0, most=EVENTS_SHOWN
             )
-        return Moment(rooms=tuple(rooms), link=link, events=tuple(events))
+            up = await alerts.standing(connection, tenant=found.tenant, property_id=found.id)
+        return Moment(
+            rooms=tuple(rooms), link=link, events=tuple(events), alerts=tuple(alert_view(each) for each in up)
+        )
 
     async def _link(self, connection: Connection, found: Property) -> tuple[schema.Link, LinkState]:
         health = await link_health(connection, tenant=found.tenant, property_id=found.id)

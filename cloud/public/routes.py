@@ -9,6 +9,7 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from cloud.access.doors import EVENTS_MOST, events_before
+from cloud.alerts import alerts
 from cloud.checkin import links
 from cloud.checkin.desk import CheckInDesk, NotAdmissibleError, Refusal
 from cloud.checkin.links import LinkRefusedError
@@ -27,6 +28,7 @@ from cloud.public.reader import EVENTS_SHOWN, PropertyReader, WallClock
 from cloud.public.strict import strict_body
 from cloud.public.views import (
     access_event_view,
+    alert_view,
     command_view,
     pms_issue_view,
     position_of,
@@ -133,6 +135,32 @@ def api(services: Services) -> Router:
         return schema.AccessEvents(
             events=[access_event_view(event) for event in page],
             next=position_text(page[-1]) if len(page) == limit else None,
+        )
+
+    @get(
+        "/properties/{property_id:str}/alerts",
+        summary="What somebody should look at: what is up, or, with `which=all`, what was too",
+        opt={ACTION: "property.read"},
+    )
+    async def alerts_of(
+        request: Call,
+        property_id: FromPath[str],
+        which: FromQuery[Literal["up", "all"]] = "up",
+        limit: Annotated[int, QueryParameter(ge=1, le=alerts.ALERTS_MOST)] = EVENTS_SHOWN,
+        before: Annotated[int | None, QueryParameter(ge=0, le=2**63 - 1)] = None,
+    ) -> schema.Alerts:
+        async with services.database.snapshot() as connection:
+            found = await property_for(connection, request.user, property_id)
+            page = await alerts.listed(
+                connection,
+                tenant=found.tenant,
+                property_id=found.id,
+                only_up=which == "up",
+                before_id=before,
+                most=limit,
+            )
+        return schema.Alerts(
+            alerts=[alert_view(each) for each in page], next=str(page[-1].id) if len(page) == limit else None
         )
 
     @get(
@@ -363,6 +391,7 @@ def api(services: Services) -> Router:
         one_property,
         rooms,
         access_events,
+        alerts_of,
         records,
         completeness,
         stays,

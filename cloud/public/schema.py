@@ -6,6 +6,7 @@ import msgspec
 
 LinkWord = Literal["online", "silent", "offline", "never"]
 LockWord = Literal["locked", "unlocked", "not_fully_locked", "unknown"]
+AlertWord = Literal["raised", "cleared", "lapsed"]
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -59,6 +60,7 @@ class LockEvent(msgspec.Struct, frozen=True):
     event: str
     at: str
     reason: str | None
+    received_at: str
 
 
 class Lock(msgspec.Struct, frozen=True):
@@ -150,6 +152,27 @@ class AccessEvent(msgspec.Struct, frozen=True):
     grant: str | None
     lock_seq: int | None
     received_at: str
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """Something that somebody should look at. `detail`: what the building saw; `ended_at`: None while it is up."""
+
+    id: str
+    kind: str
+    state: AlertWord
+    room: str | None
+    device: str | None
+    raised_at: str
+    ended_at: str | None
+    detail: str
+    received_at: str
+
+
+class Alerts(msgspec.Struct, frozen=True):
+    """A page of alerts, the last to arrive first."""
+
+    alerts: list[Alert]
+    next: str | None
 
 
 class AccessEvents(msgspec.Struct, frozen=True):

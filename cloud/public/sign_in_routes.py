@@ -424,6 +424,16 @@ def own_account(user: Principal) -> str:
     return user.account
 
 
+async def fresh_account(user: Principal, sign_in: SignIn) -> str:
+    """Return the account of a caller who has just signed in to it. Raises ProblemError: 409, 403."""
+    account = own_account(user)
+    if user.sign_in is None or not await sign_in.is_fresh(account, user.sign_in):
+        raise ProblemError(
+            403, "sign in again first: who adds a way in has signed in within ten minutes", kind="sign-in-again"
+        )
+    return account
+
+
 def _pair(tokens: Tokens) -> TokenPair:
     return TokenPair(
         tokens.access, iso(at(tokens.access_expires_ms)), tokens.refresh, iso(at(tokens.refresh_expires_ms))

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cloud.access.doors import AccessEvent, DoorState
+from cloud.alerts.alerts import Alert
 from cloud.fleet.commands import Command
 from cloud.fleet.link_state import LinkState
 from cloud.kit.times import iso
@@ -119,7 +120,7 @@ def _lock(
         newest = max(states, key=lambda value: value.at)
         if newest.quality == "good":
             state = _LOCK_WORDS.get(str(newest.value), "unknown")
-            state_at = iso(newest.at) if state != "unknown" else None
+            state_at = iso(min(newest.at, newest.received_at)) if state != "unknown" else None
     return schema.Lock(
         door=door_id,
         state=state,
@@ -127,7 +128,12 @@ def _lock(
         battery_percent=None if door is None else door.battery,
         last_event=None
         if door is None
-        else schema.LockEvent(event=door.last_event, at=iso(door.last_at), reason=door.last_reason),
+        else schema.LockEvent(
+            event=door.last_event,
+            at=iso(door.last_at),
+            reason=door.last_reason,
+            received_at=iso(door.last_received_at),
+        ),
     )
 
 
@@ -174,7 +180,8 @@ def _number(values: Sequence[LatestValue]) -> float | None:
 
 
 def _newest(values: Sequence[LatestValue]) -> str:
-    return iso(max(value.at for value in values))
+    """Say since when it is so: never later than we heard it, whatever the building's clock says."""
+    return iso(max(min(value.at, value.received_at) for value in values))
 
 
 def _quality(values: Sequence[LatestValue], *, fresh: bool) -> str:
@@ -198,6 +205,21 @@ def access_event_view(event: AccessEvent) -> schema.AccessEvent:
         grant=event.grant_id,
         lock_seq=event.lock_seq,
         received_at=iso(event.received_at),
+    )
+
+
+def alert_view(alert: Alert) -> schema.Alert:
+    """Return an alert as the API says it."""
+    return schema.Alert(
+        id=str(alert.id),
+        kind=alert.kind,
+        state=alert.state.value,
+        room=alert.room,
+        device=alert.device,
+        raised_at=iso(alert.raised_at),
+        ended_at=iso(alert.ended_at),
+        detail=alert.detail,
+        received_at=iso(alert.received_at),
     )
 
 
@@ -255,4 +277,4 @@ def position_of(text: str) -> tuple[datetime, int] | None:
 
 def position_text(event: AccessEvent) -> str:
     """Write the cursor that continues after `event`; the time keeps its microseconds."""
-    return f"{event.at.isoformat().replace('+00:00', 'Z')}~{event.id}"
+    return f"{event.stood_at.isoformat().replace('+00:00', 'Z')}~{event.id}"

@@ -87,7 +87,7 @@ async def test_pages_meet_without_gap_or_overlap_even_where_times_are_equal(data
             connection, tenant=AURORA.tenant, property_id=AURORA.id, most=3, before=before
         ):
             seen.extend(each.lock_seq for each in page)
-            before = (page[-1].at, page[-1].id)
+            before = (page[-1].stood_at, page[-1].id)
     assert seen == list(range(20, 0, -1))
 
 
@@ -101,3 +101,26 @@ async def test_another_tenant_sees_none_of_it(database: Database) -> None:
         assert await events_after(connection, after_id=0, most=10, **asked) == []
         assert await door_states(connection, **asked) == {}
         assert await grant_of(connection, grant="aa" * 8, **asked) is None
+
+
+@pytest.mark.guarantee("G10")
+@pytest.mark.guarantee("G17")
+async def test_a_clock_that_was_ahead_holds_no_place_in_front_for_ever(database: Database) -> None:
+    async def at_(now_ms: int, each: AccessFact) -> None:
+        async with database.transaction() as connection:
+            await apply_facts(
+                connection, tenant=AURORA.tenant, property_id=AURORA.id, edge=AURORA.edge, facts=[each], now_ms=now_ms
+            )
+
+    far_ms = NOW_MS + 365 * 86_400_000
+    await at_(NOW_MS + 1_000, fact(1, event="refused", at_ms=far_ms, battery=40.0))
+    await at_(NOW_MS + 61_000, fact(2, at_ms=NOW_MS + 60_000, battery=39.0))
+    async with database.transaction() as connection:
+        door = (await door_states(connection, tenant=AURORA.tenant, property_id=AURORA.id))["door-101"]
+        page = await events_before(connection, tenant=AURORA.tenant, property_id=AURORA.id, most=1, before=None)
+        older = await events_before(
+            connection, tenant=AURORA.tenant, property_id=AURORA.id, most=5, before=(page[0].stood_at, page[0].id)
+        )
+    assert (door.last_event, door.last_at, door.battery) == ("opened", at(NOW_MS + 60_000), 39.0)
+    assert [each.lock_seq for each in page] == [2]
+    assert [(each.lock_seq, each.at, each.stood_at) for each in older] == [(1, at(far_ms), at(NOW_MS + 1_000))]

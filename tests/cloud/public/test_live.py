@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cloud.access.doors import AccessFact, apply_facts
+from cloud.alerts.alerts import AlertFact, apply_fact
 from cloud.public import live, stream
 from cloud.stays.stays import upsert_reservations
 from tests.cloud.houses import AURORA, NOW_MS, PLACE, reservation
@@ -215,3 +216,35 @@ async def test_more_watchers_than_memory_is_kept_for_are_told_to_come_later(
 async def test_nobody_watches_a_house_that_no_database_could_hold(site: Site) -> None:
     async with watching(site, house="aurora\0") as watcher:
         assert (await watcher.next())["type"] == "websocket.close"
+
+
+async def test_an_alert_shows_at_once_and_goes_when_it_is_over(site: Site) -> None:
+    async def say(number: int, cleared_ms: int | None) -> None:
+        told = AlertFact("leak", "101", "leak-101", number, NOW_MS - 60_000, cleared_ms, "water")
+        async with site.database.transaction() as connection:
+            await apply_fact(
+                connection, tenant="northlight", property_id="aurora", edge=AURORA.edge, fact=told, now_ms=NOW_MS
+            )
+        site.hub.mark("aurora", ["alert"])
+
+    async with watching(site) as watcher:
+        await watcher.next()
+        assert (await watcher.next())["alerts"] == []
+        await say(1, None)
+        told = await watcher.next()
+        assert (told["type"], [(each["kind"], each["room"]) for each in told["alerts"]]) == (
+            "alerts",
+            [("leak", "101")],
+        )
+        assert told["alerts"][0]["raised_at"] == "2026-11-18T11:05:40.000Z"
+        async with watching(site) as later:
+            await later.next()
+            assert (await later.next())["alerts"] == told["alerts"]
+        await say(2, NOW_MS)
+        assert (await watcher.next())["alerts"] == []
+    at = "/api/v1/properties/aurora/alerts"
+    assert (await site.http.get(at, headers=site.as_("viewer"))).json() == {"alerts": [], "next": None}
+    [was] = (await site.http.get(f"{at}?which=all", headers=site.as_("viewer"))).json()["alerts"]
+    assert (was["state"], was["ended_at"], was["detail"]) == ("cleared", "2026-11-18T11:06:40.000Z", "water")
+    assert (await site.http.get(at, headers=site.as_("other"))).status_code == 404
+    assert (await site.http.get(f"{at}?before=x", headers=site.as_("viewer"))).status_code == 400

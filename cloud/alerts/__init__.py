@@ -1,0 +1,1 @@
+"""What somebody should look at in the buildings, as their edges say it."""
