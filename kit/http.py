@@ -25,6 +25,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMap, Receive
 
 from kit.health import Health
+from kit.lean_import import absent
 from kit.logs import logger
 from kit.metrics import CONTENT_TYPE, Metrics
 from protocols.errors import (
@@ -182,14 +183,15 @@ def application(
         openapi: None serves no schema.
         settings: anything else that `Litestar` takes (middleware, guards, lifespan ...).
     """
-    return Litestar(
-        [*routes],
-        openapi_config=openapi,
-        exception_handlers=problem_handlers(),
-        logging_config=None,  # litestar's own would replace the root handler
-        debug=False,
-        **settings,
-    )
+    with absent("pydantic"), absent("attrs"):  # other packages bring them; litestar would load both to offer them
+        return Litestar(
+            [*routes],
+            openapi_config=openapi,
+            exception_handlers=problem_handlers(),
+            logging_config=None,  # litestar's own would replace the root handler
+            debug=False,
+            **settings,
+        )
 
 
 class _Draining:
