@@ -20,7 +20,6 @@ from protocols.modbus.frames import (
     FrameReader,
     Read,
     Refused,
-    Reply,
     Words,
     WriteWords,
     Written,
@@ -28,7 +27,10 @@ from protocols.modbus.frames import (
     encode_frame,
     encode_reply,
 )
+from protocols.modbus.identification import Identify, encode_identification
 
+FIRMWARE: Final = b"1.0"
+_CONFORMITY: Final = 0x81  # basic identification, by stream and one by one
 REQUESTS_MAX: Final = 256
 """Requests at once on one connection; more are not read until some are answered."""
 TORN_PAUSE_S: Final = 0.005
@@ -58,9 +60,22 @@ class EmulatedUnit:
         for table, register in self.extra:
             self._widen(table, register, register)
 
-    def answer(self, request: Read | WriteWords, *, at_ms: int) -> Reply:
+    def answer(self, request: Read | WriteWords, *, at_ms: int) -> Words | Written | Refused:
         """Carry out a request."""
         return self._read(request) if isinstance(request, Read) else self._write(request, at_ms)
+
+    def respond(self, pdu: bytes, *, busy: bool, at_ms: int) -> bytes:
+        """Return the PDU that answers a request's; `busy`: the unit has no time for it."""
+        request = decode_request(pdu)
+        if isinstance(request, Refused):
+            return encode_reply(pdu, request)
+        if busy:
+            return encode_reply(pdu, Refused(ExceptionCode.DEVICE_BUSY))
+        if isinstance(request, Identify):
+            identity = self.thing.descriptor.identity
+            told = {0: identity.vendor.encode(), 1: identity.model.encode(), 2: FIRMWARE}
+            return encode_identification(request, told, _CONFORMITY)
+        return encode_reply(pdu, self.answer(request, at_ms=at_ms))
 
     def registers(self) -> dict[str, int]:
         """Return every register that has a meaning, by `<table>:<register>`."""
@@ -83,7 +98,7 @@ class EmulatedUnit:
         low, high = self._span.get(table, (first, last))
         self._span[table] = (min(low, first), max(high, last))
 
-    def _read(self, request: Read) -> Reply:
+    def _read(self, request: Read) -> Words | Refused:
         low, high = self._span.get(request.table, (1, 0))
         end = request.start + request.count
         if request.start < low or end - 1 > high:
@@ -114,7 +129,7 @@ class EmulatedUnit:
         words = words_of_raw(point, raw)
         return (words[0] << (point.bit or 0),) if point.bit is not None else words
 
-    def _write(self, request: WriteWords, at_ms: int) -> Reply:
+    def _write(self, request: WriteWords, at_ms: int) -> Written | Refused:
         taken: list[tuple[Point, Value]] = []
         plain: list[tuple[tuple[Table, int], int]] = []
         index = 0
@@ -140,6 +155,11 @@ class EmulatedUnit:
         for point, value in taken:
             self.thing.written(point, value, at_ms=at_ms)
         return Written()
+
+
+def is_carried_out_write(request_pdu: bytes, pdu: bytes) -> bool:
+    """Say whether an exchange was a write that the unit carried out."""
+    return isinstance(decode_request(request_pdu), WriteWords) and pdu[:1] == request_pdu[:1]
 
 
 class ModbusServer:
@@ -213,7 +233,6 @@ class ModbusServer:
             self.counts["unanswered"] += 1
             return
         luck, knobs = self._misbehaviour, self._misbehaviour.knobs
-        request = decode_request(frame.pdu)
         if luck.happens(knobs.silent):
             return
         if luck.happens(knobs.hang_up):
@@ -222,17 +241,12 @@ class ModbusServer:
         delay_ms = luck.answer_delay_ms()
         if delay_ms:
             await asyncio.sleep(delay_ms / 1000)
-        if isinstance(request, Refused):
-            reply: Reply = request
-        elif luck.happens(knobs.busy):
-            reply = Refused(ExceptionCode.DEVICE_BUSY)
-        else:
-            reply = unit.answer(request, at_ms=self._clock.wall_ms())
-            if isinstance(request, WriteWords):
-                self.counts["writes"] += 1
-                if luck.happens(knobs.forgetful):
-                    return
-        data = encode_frame(Frame(frame.transaction, frame.unit, encode_reply(frame.pdu, reply)))
+        pdu = unit.respond(frame.pdu, busy=luck.happens(knobs.busy), at_ms=self._clock.wall_ms())
+        if is_carried_out_write(frame.pdu, pdu):
+            self.counts["writes"] += 1
+            if luck.happens(knobs.forgetful):
+                return
+        data = encode_frame(Frame(frame.transaction, frame.unit, pdu))
         if writer.is_closing():
             return
         async with whole:  # answers may come in pieces and in any order, but never inside each other

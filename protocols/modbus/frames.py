@@ -1,4 +1,4 @@
-"""Modbus TCP frames in both roles: bytes in, requests and replies out.
+"""Modbus TCP frames, and the PDUs of every Modbus, in both roles: bytes in, requests and replies out.
 
 Source of truth: SPEC.md sections 1 and 2; MODBUS Application Protocol 1.1b3; MODBUS Messaging on TCP/IP 1.0b. Own, and
 not a library's: a client library waits for one answer before it asks the next unit, so that a silent unit behind
@@ -13,6 +13,16 @@ from typing import Final
 
 from protocols.descriptors.descriptor import Table
 from protocols.errors import LocalProtocolError, PeerProtocolError
+from protocols.modbus.identification import (
+    FUNCTION as IDENTIFY,
+)
+from protocols.modbus.identification import (
+    Identification,
+    Identify,
+    decode_identification,
+    decode_identify,
+    encode_identify,
+)
 
 ADU_BYTES_MAX: Final = 260
 PDU_BYTES_MAX: Final = 253
@@ -76,7 +86,7 @@ class WriteWords:
     words: tuple[int, ...]
 
 
-Request = Read | WriteWords
+Request = Read | WriteWords | Identify
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,7 @@ class Refused:
         return ExceptionCode(self.code).name.lower() if known else f"exception_{self.code}"
 
 
-Reply = Words | Written | Refused
+Reply = Words | Written | Refused | Identification
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +165,8 @@ def encode_request(request: Request) -> bytes:
     Raises:
         LocalProtocolError: it asks for what the specification forbids.
     """
+    if isinstance(request, Identify):
+        return encode_identify(request)
     if isinstance(request, Read):
         most = BITS_A_READ_MAX if request.table in ("coil", "discrete") else REGISTERS_A_READ_MAX
         if not 1 <= request.count <= most or not 0 <= request.start <= 0x1_0000 - request.count:
@@ -205,11 +217,13 @@ def decode_request(pdu: bytes) -> Request | Refused:
         if start + count > 0x1_0000:
             return Refused(ExceptionCode.ILLEGAL_DATA_ADDRESS)
         return WriteWords("holding", start, struct.unpack(f">{count}H", pdu[6:]))
+    if function == IDENTIFY:
+        return decode_identify(pdu) or Refused(ExceptionCode.ILLEGAL_FUNCTION)
     return Refused(ExceptionCode.ILLEGAL_FUNCTION)
 
 
-def encode_reply(request_pdu: bytes, reply: Reply) -> bytes:
-    """Return the PDU that answers `request_pdu` (the emulator's side)."""
+def encode_reply(request_pdu: bytes, reply: Words | Written | Refused) -> bytes:
+    """Return the PDU that answers `request_pdu` (the emulator's side; an identification has a writer of its own)."""
     function = request_pdu[0] if request_pdu else 0
     if isinstance(reply, Refused):
         return bytes((function | EXCEPTION_BIT, reply.code))
@@ -235,6 +249,8 @@ def decode_reply(request: Request, pdu: bytes) -> Reply:
         return Refused(pdu[1])
     if not pdu or pdu[0] != function:
         raise PeerProtocolError(f"Modbus: answer {pdu[:8].hex()} to function {function}")
+    if isinstance(request, Identify):
+        return decode_identification(request, pdu)
     if isinstance(request, WriteWords):
         if pdu != asked[:5]:
             raise PeerProtocolError(f"Modbus: echo {pdu[:8].hex()} of a write {asked[:8].hex()}")
