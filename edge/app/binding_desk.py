@@ -37,6 +37,7 @@ from edge.binding.proposals import Proposal, propose
 from edge.bridges.ports import BusSupervisor
 from edge.log.record_log import Entry
 from edge.rooms.ports import DeviceWriter
+from edge.stays.document import StayState
 from firmware_bridges.catalogue import check_plan
 from kit.clock import Clock
 from kit.dice import Dice
@@ -224,7 +225,7 @@ class BindingDesk:
         if blink.disturbs and not disturb and self._occupied(planned.room):
             raise BindingRefusedError(
                 device,
-                f"somebody is in room {planned.room}, who would notice: say disturb if that is meant",
+                f"somebody may be in room {planned.room}, and would notice: say disturb if that is meant",
                 kind="occupied",
             )
         return await self._kept(self._test(device, blink, asked))
@@ -333,8 +334,12 @@ class BindingDesk:
         return None if reported is None else Said(reported.value, reported.quality, reported.heard_ms)
 
     def _occupied(self, room: RoomId) -> bool:
-        rooms = self._house.rooms
-        return room in rooms.rooms() and rooms.belief(room).occupied is True
+        """Say whether a guest may be there: believed to be, or living in it and not known to be out."""
+        if room not in self._house.rooms.rooms():
+            return False
+        occupied = self._house.rooms.belief(room).occupied
+        rented = any(each.state is StayState.IN_HOUSE for each in self._house.keeper.in_room(room))
+        return occupied is True or (rented and occupied is None)
 
     async def _kept(self, work: Awaitable[T]) -> T:
         """Carry work to its end, whoever stops waiting for it."""

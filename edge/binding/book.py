@@ -196,6 +196,8 @@ class Desk:
                 f"the name is taken: it stands for {taken.descriptor} in room {taken.room}; swap it, or choose another",
                 kind="name-taken",
             )
+        if any(str(device) in (door.id, door.lock) for door in self._site.doors):
+            raise BindingRefusedError(device, "a door or its lock has that name: choose another", kind="name-taken")
         return self._judged(self._fact(device, Act.BOUND, asked, place=place))
 
     def swap(
