@@ -29,6 +29,8 @@ from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
 from cloud.payments.payments import Payments
 from cloud.payments.stripe.adapter import StripePayments
+from cloud.platform.companies import Companies
+from cloud.platform.oidc.client import OidcClient
 from cloud.platform.passkeys import Passkeys
 from cloud.platform.passwords import Passwords
 from cloud.platform.principals import AccessToken, Principal, Principals, Role
@@ -46,6 +48,7 @@ from cloud.privacy.sealing import Sealer
 from cloud.public.app import build
 from cloud.public.assignment_routes import assignment_routes
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
+from cloud.public.company_routes import CALLBACK, CompanyServices, company_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
 from cloud.public.passkey_routes import PasskeyServices, passkey_routes
@@ -193,7 +196,24 @@ async def run(
     if settings.passkeys is not None:
         passkeys = Passkeys(database, settings.passkeys.party(), clock=clock, dice=dice)
     recovery = Recovery(database, passwords=passwords, clock=clock, dice=dice)
-    ways = PasskeyServices(passkeys, recovery, sign_in, settings.http.secure_cookie, settings.http.forwarded_hops)
+    companies = None
+    if settings.companies is not None:
+        provider = OidcClient(
+            http,
+            clock=clock,
+            redirect_uri=settings.companies.address + CALLBACK,
+            private=frozenset(settings.companies.private_issuers),
+        )
+        companies = Companies(database, provider, sealer, clock=clock, dice=dice)
+    entering = CompanyServices(companies, sign_in, settings.http.secure_cookie, settings.http.forwarded_hops)
+    ways = PasskeyServices(
+        passkeys,
+        recovery,
+        sign_in,
+        settings.http.secure_cookie,
+        settings.http.forwarded_hops,
+        companies=companies is not None,
+    )
     health.expect("database")
     await database.open()
     try:
@@ -208,6 +228,7 @@ async def run(
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, dice)),
                 sign_in_routes(signing),
                 passkey_routes(ways),
+                company_routes(entering),
                 make_routes(store, database, hub, gate, clock=clock),
                 policy_routes(PolicyServices(database, releases, clock)),
                 assignment_routes(database, clock=clock),

@@ -6,6 +6,7 @@ See docs/operating/cloud.md for the whole file; every key is described here.
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from psycopg import ProgrammingError
@@ -203,6 +204,26 @@ class PasskeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return RelyingParty(self.domain, self.name, self.origins)
 
 
+class CompanySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[companies]: sign-in with a tenant's own OpenID Connect provider. Absent: there is none.
+
+    `address` is ours as browsers know it (https://host); providers send them back to its
+    /api/v1/sign-in/company/callback. `private_issuers` are origins that tenants may name though they are not public,
+    such as a provider in the company's own network; whatever stands there can be asked in our name.
+    """
+
+    address: str
+    private_issuers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for each in (self.address, *self.private_issuers):
+            parts = urlsplit(each)
+            if parts.scheme not in ("http", "https") or each != f"{parts.scheme}://{parts.netloc}" or "@" in each:
+                raise ValueError(f"{each!r}: want https://host or https://host:port and nothing more")
+        if not self.address.startswith("https://") and urlsplit(self.address).hostname != "localhost":
+            raise ValueError("address: want https, or codes travel in the clear")
+
+
 class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[privacy]: the keys that wrap the tenants' data keys: by name, a file of 32 bytes in hex each.
 
@@ -267,6 +288,7 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_tokens: tuple[AccessTokenSettings, ...] = ()
     pms: tuple[PmsSettings, ...] = ()
     passkeys: PasskeySettings | None = None
+    companies: CompanySettings | None = None
     privacy: PrivacySettings | None = None
     payments: tuple[PaymentSettings, ...] = ()
     registration: RegistrationSettings = RegistrationSettings()

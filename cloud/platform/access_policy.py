@@ -66,7 +66,7 @@ permit (principal in Role::"admin", action == Action::"records.read", resource i
 permit (
     principal in Role::"admin",
     action in [Action::"account.manage", Action::"client.manage", Action::"audit.read", Action::"policy.manage",
-        Action::"webhook.manage"
+        Action::"webhook.manage", Action::"company.manage"
     ],
     resource is Tenant
 ) when { principal.every_property };

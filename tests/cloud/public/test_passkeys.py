@@ -159,11 +159,11 @@ LIES = {
 
 
 @pytest.mark.requirement("SEC-23")
-@pytest.mark.parametrize("lies", LIES.values(), ids=LIES.keys())
-async def test_no_lie_adds_a_passkey(desk: Desk, lies: Lies) -> None:
+async def test_no_lie_adds_a_passkey(desk: Desk) -> None:
     token, device = await desk.token(), Authenticator(ORIGIN, RP)
-    answer = await desk.add(token, device.create(await desk.options_to_add(token), lies))
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    for name, lies in LIES.items():
+        answer = await desk.add(token, device.create(await desk.options_to_add(token), lies))
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), name
     assert (await desk.ask("GET", "/me/passkeys", token)).json() == {"passkeys": []}
 
 
@@ -179,12 +179,12 @@ MORE_LIES = LIES | {
 
 
 @pytest.mark.requirement("SEC-23")
-@pytest.mark.parametrize("lies", MORE_LIES.values(), ids=MORE_LIES.keys())
-async def test_no_lie_signs_in(desk: Desk, lies: Lies) -> None:
+async def test_no_lie_signs_in(desk: Desk) -> None:
     device = await desk.with_passkey(count=5)
-    answer = await desk.enter(device.get(await desk.options(), lies))
-    assert (answer.status_code, answer.json()["type"]) == (401, "urn:innkeeper:problem:passkey"), answer.text
-    assert await desk.who(await desk.tokens_of(device)) == BERT  # and none of them spoils the passkey
+    for name, lies in MORE_LIES.items():
+        answer = await desk.enter(device.get(await desk.options(), lies))
+        assert (answer.status_code, answer.json()["type"]) == (401, "urn:innkeeper:problem:passkey"), name
+        assert await desk.who(await desk.tokens_of(device)) == BERT, f"{name} spoils the passkey"
 
 
 async def test_a_challenge_is_good_once_for_its_purpose_and_its_time(desk: Desk) -> None:
@@ -329,7 +329,7 @@ async def test_without_settings_there_are_no_passkeys_and_it_is_said(database: D
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:innkeeper:problem:no-passkeys")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_a_spoilt_answer_is_refused_and_never_crashes(desk: Desk, data: st.DataObject) -> None:
     """One byte changed, or a piece cut out, anywhere in what an authenticator says."""

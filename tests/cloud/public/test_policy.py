@@ -13,6 +13,7 @@ from cloud.platform import audit
 from cloud.platform.access_policy import ACTION, may
 from cloud.platform.principals import Principal, Role
 from cloud.public.app import build
+from cloud.public.company_routes import CompanyServices, company_routes
 from cloud.public.gate import Gate
 from cloud.public.passkey_routes import PasskeyServices, passkey_routes
 from cloud.public.sign_in_routes import SignInServices, sign_in_routes
@@ -88,6 +89,12 @@ WRITTEN: Final = {
     ("POST", "/api/v1/me/passkeys/options"): ALL,
     ("DELETE", "/api/v1/me/passkeys/{passkey_id:str}"): ALL,
     ("POST", "/api/v1/accounts/{account_id:str}/recovery"): ADMIN,
+    ("GET", "/api/v1/me/companies"): ALL,
+    ("POST", "/api/v1/me/companies"): ALL,
+    ("DELETE", "/api/v1/me/companies/{company:str}"): ALL,
+    ("GET", "/api/v1/companies"): ADMIN,
+    ("POST", "/api/v1/companies"): ADMIN,
+    ("DELETE", "/api/v1/companies/{company:str}"): ADMIN,
     ("POST", "/sign-out"): ALL,
     ("GET", "/api/v1/schema"): ALL,
     ("GET", "/api/v1/schema/openapi.json"): ALL,
@@ -105,9 +112,17 @@ OPEN_ONES: Final = {
     ("GET", "/sign-in"), ("POST", "/webhooks/pms/{secret:str}"), ("POST", "/webhooks/payments/{hotel:str}"),
     ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/token"), ("POST", "/api/v1/sign-in/passkey"),
     ("POST", "/api/v1/sign-in/passkey/options"), ("POST", "/api/v1/sign-in/recovery"), ("GET", "/api/v1/sign-in/ways"),
+    ("POST", "/api/v1/sign-in/company"), ("GET", "/api/v1/sign-in/company/callback"),
 }  # fmt: skip
 STAFF_ROLES: Final = (Role.VIEWER, Role.STAFF, Role.ADMIN)
-BOUND: Final = {"/api/v1/policies", "/api/v1/webhooks", "/api/v1/audit", "/api/v1/accounts", "/api/v1/api-clients"}
+BOUND: Final = {
+    "/api/v1/companies",
+    "/api/v1/policies",
+    "/api/v1/webhooks",
+    "/api/v1/audit",
+    "/api/v1/accounts",
+    "/api/v1/api-clients",
+}
 """What an admin who is bound to some properties may not."""
 
 
@@ -137,6 +152,7 @@ def extra(database: Database) -> list[Router]:
     return [
         sign_in_routes(services),
         passkey_routes(PasskeyServices(None, None, None, secure_cookie=True)),  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
+        company_routes(CompanyServices(None, None, secure_cookie=True)),  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
         telemetry_routes(reader, feeds, database, fence=None, clock=clock),  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
     ]
 

@@ -1,0 +1,1 @@
+"""OpenID Connect as a relying party: the client, and an emulated provider that misbehaves."""
