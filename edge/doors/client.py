@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -257,6 +258,27 @@ class DoorsClient:
             {"grant": grant, "approvals": [(kid.hex(), signature.hex()) for kid, signature in approvals]},
         )
         return bundle
+
+    async def bring(
+        self, chunks: Sequence[tuple[str, bytes]], locks: Sequence[str]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Hand over what a phone brings (edge/doors/intake.py); return what became of it, and how the locks stand.
+
+        Args:
+            chunks: (lock id in hexadecimal, sealed chunk), 8 at most.
+            locks: Lock ids in hexadecimal, 16 at most; those of this building are answered for.
+
+        Raises:
+            LinkLostError, ReplyTimeoutError, StoreFailedError: bring it again, in full. InvalidInputError: too much.
+        """
+        answer = await self._line.ask(
+            "bring",
+            {
+                "chunks": [{"lock": lock, "sealed": b64encode(sealed).decode()} for lock, sealed in chunks],
+                "locks": list(locks),
+            },
+        )
+        return list(answer["taken"]), list(answer["locks"])
 
     async def reset_clock(self, by: str, reason: str) -> dict[str, Any]:
         """Undo what a clock years ahead has signed (edge/doors/clock_reset.py); return what that was.

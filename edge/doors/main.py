@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from edge.doors.door_book import DoorBook, read_secret_json
 from edge.doors.grant_desk import GrantDesk
+from edge.doors.intake import Intake
 from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.radio import DoorRadio
 from edge.doors.server import DoorsServer
@@ -98,6 +99,15 @@ class Doors:
             self.keys = KeyDesk(
                 foreign, property_id=book.property_id, ledger=ledger, clock=clock, dice=dice, metrics=self.metrics
             )
+        self.intake = Intake(
+            book=book,
+            store=store,
+            desk=self.desk,
+            sync=self.sync,
+            ca=ca,
+            time=self.time,
+            metrics=self.metrics,
+        )
         self.server = DoorsServer(
             settings.socket_path,
             book=book,
@@ -110,6 +120,7 @@ class Doors:
             clock=clock,
             health=self.health,
             metrics=self.metrics,
+            intake=self.intake,
             keys=self.keys,
         )
 

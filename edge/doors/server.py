@@ -19,6 +19,7 @@ from prometheus_client import Counter, Histogram
 from edge.doors.clock_reset import reset_clock
 from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk
+from edge.doors.intake import Intake
 from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.staff_desk import StaffDesk
 from edge.doors.store import EVENTS_READ_MOST, DoorStore
@@ -184,9 +185,10 @@ class DoorsServer:
         clock: Clock,
         health: Health,
         metrics: Metrics,
+        intake: Intake,
         keys: KeyDesk | None = None,
     ) -> None:
-        self._keys = keys
+        self._keys, self._intake = keys, intake
         self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
         self._staff = staff
@@ -206,6 +208,7 @@ class DoorsServer:
             "issue_staff": self._issue_staff,
             "draft_emergency": self._draft_emergency,
             "issue_emergency": self._issue_emergency,
+            "bring": self._bring,
             "metrics": self._render,
         }
         if keys is not None:
@@ -497,6 +500,9 @@ class DoorsServer:
         self._log.warning("emergency_key_issued", grant=asked.grant, doors=[each.door for each in bundle.doors])
         self._sync.changed.set()
         return bundle.to_document()
+
+    async def _bring(self, args: dict[str, Any]) -> object:
+        return self._intake.answer(args)
 
     async def _reset_clock(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, ResetClockArgs)

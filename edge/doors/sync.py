@@ -114,6 +114,11 @@ class LockSync:
             if not turn.visiting:
                 turn.due_ms = self._clock.now_ms()
 
+    def is_visiting(self, lock_id: bytes) -> bool:
+        """Whether this lock is being visited: its records are in one hand at a time."""
+        turn = self._turns.get(lock_id)
+        return turn is not None and turn.visiting
+
     async def run(self, radio: DoorRadio) -> None:
         """Listen until cancelled; each visit is a task of its own. Raises LinkLostError when the adapter fails."""
         for turn in self._turns.values():
@@ -176,7 +181,7 @@ class LockSync:
             self._log.info("visit_failed", door=door.door, error=str(error) or type(error).__name__)
         except AuditBrokenError as error:
             outcome, pause_ms = "audit_broken", BROKEN_RETRY_MS
-            self._alarm(door, str(error))
+            self.alarm(door, str(error))
         except PeerProtocolError as error:
             outcome, pause_ms = "protocol_error", self._retry_ms(turn)
             self._log.warning("lock_breaks_protocol", door=door.door, error=str(error))
@@ -262,14 +267,14 @@ class LockSync:
             known,
             seq=checkpoint.seq,
             head=checkpoint.head,
-            generation=self._believable(door, checkpoint.generation),
+            generation=self.believable(door, checkpoint.generation),
             battery_percent=checkpoint.battery_percent,
             time_quality=checkpoint.time_quality,
             noise=checkpoint.noise,
             contact_at_ms=self._time.estimate_ms(),
             broken=None,
         )
-        events = [self._event(door, record, kept) for record in chunk.records if record.event != AuditEvent.BOLT]
+        events = [self.event_of(door, record, kept) for record in chunk.records if record.event != AuditEvent.BOLT]
         if lost:
             self._log.warning("lock_log_overwritten", door=door.door, records=lost)
         self._store.keep_records(kept, door.number, chunk.records, events)
@@ -279,7 +284,7 @@ class LockSync:
         return kept
 
     def _heard(self, door: BookedDoor, result: Result) -> None:
-        generation = self._believable(door, result.generation)
+        generation = self.believable(door, result.generation)
         known = replace(
             self._store.lock(door.lock_id),
             generation=generation,
@@ -293,7 +298,7 @@ class LockSync:
         if not self._store.pending_bumps(door.lock_id):
             self._bumps.discard(door.lock_id)
 
-    def _believable(self, door: BookedDoor, generation: int) -> int:
+    def believable(self, door: BookedDoor, generation: int) -> int:
         """A lock may only be at a generation that somebody could have issued: else it would spend its room's numbers.
 
         Raises:
@@ -303,7 +308,8 @@ class LockSync:
             raise AuditBrokenError(f"lock {door.lock_id.hex()} claims generation {generation}, of a day to come")
         return generation
 
-    def _event(self, door: BookedDoor, record: AuditRecord, lock: KnownLock) -> tuple[Mapping[str, Any], int | None]:
+    def event_of(self, door: BookedDoor, record: AuditRecord, lock: KnownLock) -> tuple[Mapping[str, Any], int | None]:
+        """Return what the rest of the house is told of a record, and when the lock says that it was (unix ms)."""
         issued = None if record.actor == NOBODY else self._store.grant(record.actor)
         name = AuditEvent(record.event).name.lower() if record.event in set(AuditEvent) else f"event_{record.event}"
         body: dict[str, Any] = {
@@ -328,7 +334,7 @@ class LockSync:
             body["reason"] = Status(record.status).name.lower() if record.status in set(Status) else "unknown"
         return body, record.time_s * 1_000
 
-    def _alarm(self, door: BookedDoor, problem: str) -> None:
+    def alarm(self, door: BookedDoor, problem: str) -> None:
         """A lock's log was changed: say so once, keep what is here, and go on serving the door."""
         known = self._store.lock(door.lock_id)
         self._log.error("lock_log_broken", door=door.door, problem=problem)
