@@ -25,7 +25,7 @@ from cloud.stays.life import EdgeState
 from cloud.stays.stays import EdgeFact, apply_edge_facts
 from protocols.errors import InvalidInputError
 from protocols.policy import check_in
-from tests.cloud.checkin.test_sessions import ANNA, HERE, STAY, Desk
+from tests.cloud.checkin.front_desk import ANNA, HERE, STAY, Desk
 from tests.cloud.checkin.test_sessions import desk as desk
 from tests.cloud.checkin.zones import passport
 from tests.cloud.houses import NOW_MS, PLACE

@@ -1,82 +1,22 @@
 """The check-in session over HTTP: a guest with a link, staff who take over, and what neither can get around."""
 
 import json
-from typing import Any
 
 import httpx
 import pytest
 
-from cloud.kit.database import execute, fetch_all
-from cloud.kit.times import at
 from cloud.payments.stripe.signature import sign
-from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation, RoomCondition
-from cloud.stays.stays import set_conditions, stay_id, upsert_reservations
+from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation
 from protocols.device_model.command import Phase
 from protocols.policy import check_in
 from protocols.policy.check_in import CheckInPolicy, Deposit, StepKind
+from tests.cloud.checkin.front_desk import ANNA, HERE, OTHER, PHONE, STAY, THERE, THIEF, Desk, single
 from tests.cloud.checkin.zones import passport
-from tests.cloud.edges import done
-from tests.cloud.houses import AURORA, DAY_MS, HOUR_MS, NOW_MS, PLACE, reservation
+from tests.cloud.houses import DAY_MS, HOUR_MS, NOW_MS, reservation
 from tests.cloud.public.conftest import WEBHOOK_SECRET, Site
 from tests.cloud.public.conftest import site as site
 
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("CHK-02")]
-STAY, OTHER = stay_id(AURORA.id, "mews", "r1"), stay_id(AURORA.id, "mews", "r2")
-HERE, THERE = f"/api/v1/properties/aurora/stays/{STAY}", f"/api/v1/properties/aurora/stays/{OTHER}"
-PHONE, THIEF = "02" + "ab" * 32, "03" + "cd" * 32
-ANNA = {"surname": "Berger", "given_names": "Anna", "birth_date": "1980-05-01", "nationality": "AUT"}
-POLICY = CheckInPolicy(
-    v=1,
-    jurisdiction="AUT",
-    steps=(StepKind.IDENTITY, StepKind.DOCUMENT, StepKind.REGISTRATION_CARD, StepKind.TERMS, *check_in.LAST),
-    terms="2026-1",
-)
-
-
-class Desk:
-    """A house with one stay that can be checked in."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        site.edges.obey = lambda _kind, _args: done({"bundle": {"v": 1, "doors": []}})
-
-    async def book(self, *items: Reservation) -> None:
-        async with self.site.database.transaction() as connection:
-            await upsert_reservations(connection, PLACE, items or [single()], now_ms=NOW_MS)
-
-    async def policy(self, policy: CheckInPolicy = POLICY, version: int = 1) -> None:
-        async with self.site.database.transaction() as connection:
-            await execute(
-                connection,
-                """INSERT INTO policy.wanted (property, kind, tenant, edge, version, body, signed, wanted_at)
-                   VALUES ('aurora', 'check_in', 'northlight', %s, %s, %s, '', %s)
-                   ON CONFLICT (property, kind) DO UPDATE SET version = excluded.version, body = excluded.body""",
-                [AURORA.edge, version, check_in.encode(policy), at(NOW_MS)],
-            )
-
-    async def link(self, path: str = HERE) -> dict[str, str]:
-        answer = await self.site.http.post(f"{path}/guest-links", headers=self.site.as_("staff"))
-        assert answer.status_code == 201, answer.text
-        assert answer.json()["path"] == f"/guest/#check-in=aurora/{path.rpartition('/')[2]}/{answer.json()['token']}"
-        return {"Authorization": f"Bearer {answer.json()['token']}"}
-
-    async def post(self, path: str, body: object, who: dict[str, str]) -> httpx.Response:
-        return await self.site.http.post(path, json=body, headers=who)
-
-    async def keys(self, who: dict[str, str], phone: str = PHONE, key: str = "k", path: str = HERE) -> httpx.Response:
-        return await self.post(f"{path}/check-in", {"phone_public_key": phone, "idempotency_key": key}, who)
-
-    async def anna(self, who: dict[str, str], facts: dict[str, str] | None = None, slot: str = "g1") -> httpx.Response:
-        return await self.site.http.put(f"{HERE}/session/guests/{slot}", json=facts or ANNA, headers=who)
-
-    async def rows(self, query: Any) -> list[dict[str, Any]]:
-        async with self.site.database.transaction() as connection:
-            return await fetch_all(connection, query)
-
-
-def single(external_id: str = "r1", *, room: str = "101", **changes: Any) -> Reservation:
-    booked = reservation(external_id, room=room, **changes)
-    return Reservation(**{name: getattr(booked, name) for name in booked.__slots__} | {"adults": 1})
 
 
 def states(answer: httpx.Response) -> dict[tuple[str, str], str]:
@@ -264,16 +204,12 @@ async def test_too_early_says_from_when(desk: Desk) -> None:
 
 
 async def test_who_is_done_before_the_room_is_waits_for_it_and_goes_on(desk: Desk) -> None:
-    async with desk.site.database.transaction() as connection:
-        dirty = RoomCondition("101", Housekeeping.DIRTY, NOW_MS + 1)
-        await set_conditions(connection, PLACE, [dirty], now_ms=NOW_MS + 1)
+    await desk.condition(Housekeeping.DIRTY, NOW_MS + 1)
     guest = await desk.link()
     waiting = await desk.post(f"{HERE}/session", {}, guest)
     assert (waiting.json()["waits_for"], waiting.json()["next"]) == ("room", None)
     assert (await desk.keys(guest)).json()["reason"] == "not_ready"
-    async with desk.site.database.transaction() as connection:
-        clean = RoomCondition("101", Housekeeping.INSPECTED, NOW_MS + 2)
-        await set_conditions(connection, PLACE, [clean], now_ms=NOW_MS + 2)
+    await desk.condition(Housekeeping.INSPECTED, NOW_MS + 2)
     assert (await desk.site.http.get(f"{HERE}/session", headers=guest)).json()["next"]["step"] == "grant"
     assert (await desk.keys(guest)).status_code == 200
 

@@ -1,11 +1,12 @@
 /** Beside the doors: whether it works without internet, another key, the phone's code, and how to be rid of all. */
 import { Icon } from '@innkeeper/ui/icons'
 import { type FormEvent, useEffect, useId, useRef, useState, useSyncExternalStore } from 'react'
+import type { OnArrival } from './App'
 import { pastedArrival } from './arrival'
 import type { Guest, GuestState } from './guest'
 import { useSurroundings } from './surroundings'
 
-export function About({ guest, state }: { guest: Guest; state: GuestState }) {
+export function About({ guest, state, onArrival }: { guest: Guest; state: GuestState; onArrival: OnArrival }) {
   const { words } = useSurroundings()
   const isOnline = useIsOnline()
   const isKept = useIsKept()
@@ -20,7 +21,7 @@ export function About({ guest, state }: { guest: Guest; state: GuestState }) {
       <details className="more">
         <summary>{words.newKey}</summary>
         <p className="dim">{words.newKeyHint}</p>
-        <Paste guest={guest} />
+        <Paste onArrival={onArrival} />
         <Code code={state.phoneCode} />
       </details>
       <Forget guest={guest} />
@@ -29,13 +30,13 @@ export function About({ guest, state }: { guest: Guest; state: GuestState }) {
 }
 
 /** The two ways in which a first key comes. */
-export function Arrive({ guest, state }: { guest: Guest; state: GuestState }) {
+export function Arrive({ state, onArrival }: { state: GuestState; onArrival: OnArrival }) {
   const { words } = useSurroundings()
   return (
     <ol className="steps">
       <li>
         <p className="step">{words.stepLink}</p>
-        <Paste guest={guest} />
+        <Paste onArrival={onArrival} />
       </li>
       <li>
         <p className="step">{words.stepDesk}</p>
@@ -45,14 +46,14 @@ export function Arrive({ guest, state }: { guest: Guest; state: GuestState }) {
   )
 }
 
-function Paste({ guest }: { guest: Guest }) {
+function Paste({ onArrival }: { onArrival: OnArrival }) {
   const { words } = useSurroundings()
   const id = useId()
   const [text, setText] = useState('')
   const taken = (event: FormEvent): void => {
     event.preventDefault()
     if (text.trim() === '') return
-    void guest.take(pastedArrival(text))
+    onArrival(pastedArrival(text))
     setText('')
   }
   return (

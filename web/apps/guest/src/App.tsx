@@ -3,37 +3,86 @@ import { Icon, type IconName } from '@innkeeper/ui/icons'
 import { type ReactNode, useEffect, useId, useState, useSyncExternalStore } from 'react'
 import { About, Arrive } from './About'
 import { DoorCard } from './DoorCard'
+import type { Arrival, CheckInInvitation } from './arrival'
 import type { Guest, GuestState } from './guest'
 import { beginsMs, endsMs, type Holding, standingOf } from './holdings'
+import { CheckIn } from './session/CheckIn'
+import type { Walk } from './session/walk'
+import type { Problem } from './session/wire'
+import { sessionWords } from './session/words'
 import { useSurroundings } from './surroundings'
 import { LANGUAGES, saidDoor } from './words'
 
-export function App({ guest }: { guest: Guest }) {
+export type OnArrival = (arrival: Arrival) => void
+
+export function App({ guest, walk, onArrival }: { guest: Guest; walk: Walk; onArrival: OnArrival }) {
   const state = useSyncExternalStore(guest.subscribe, () => guest.state)
+  const { session, isBeginning, problem } = useSyncExternalStore(walk.subscribe, () => walk.state)
   const { words } = useSurroundings()
   const isWelcome = state.holdings.length === 0
+  const doors = state.holdings.map((holding) => <HoldingDoors key={holding.id} guest={guest} state={state} holding={holding} />)
+  const notices = (
+    <>
+      <WalkNotice walk={walk} isBeginning={isBeginning} problem={session === null ? problem : null} onArrival={onArrival} />
+      <TakingNotice state={state} onArrival={onArrival} />
+    </>
+  )
+  useEffect(() => { if (session === null) document.title = words.title }, [session, words])
+  if (session !== null) {
+    return (
+      <>
+        <TopBar />
+        <CheckIn walk={walk} onKeys={() => { if (walk.invitation !== null) void keysOf(guest, walk, walk.invitation) }} notices={notices} doors={doors} />
+        <Announcer state={state} />
+      </>
+    )
+  }
   return (
     <>
       <TopBar />
       <main className={isWelcome ? 'page page-narrow' : 'page'}>
         {isWelcome ? (
-          <Welcome guest={guest} state={state} />
+          <Welcome state={state} notices={notices} onArrival={onArrival} />
         ) : (
           <>
             <div className="column">
               <h1 className="title">{words.title}</h1>
-              <TakingNotice guest={guest} state={state} />
+              {notices}
               <RadioNotice state={state} />
-              {state.holdings.map((holding) => (
-                <HoldingDoors key={holding.id} guest={guest} state={state} holding={holding} />
-              ))}
+              {doors}
             </div>
-            <About guest={guest} state={state} />
+            <About guest={guest} state={state} onArrival={onArrival} />
           </>
         )}
       </main>
       <Announcer state={state} />
     </>
+  )
+}
+
+/** The last step: the keys for this phone. With them the check-in is over; without, it may have more to ask. */
+async function keysOf(guest: Guest, walk: Walk, invitation: CheckInInvitation): Promise<void> {
+  await guest.take({ kind: 'check-in', invitation })
+  if (guest.state.taking.kind === 'taken') walk.leave()
+  else await walk.look()
+}
+
+/** What keeps a link's check-in from opening, and how to try again. */
+function WalkNotice({ walk, isBeginning, problem, onArrival }: { walk: Walk; isBeginning: boolean; problem: Problem | null; onArrival: OnArrival }) {
+  const { words, time } = useSurroundings()
+  const said = sessionWords(words.tag)
+  const { invitation } = walk
+  if (isBeginning) return <div role="status"><Notice tone="info" icon="clock" title={said.beginning} name="beginning" /></div>
+  if (problem === null || invitation === null) return null
+  if (problem.kind === 'front_desk') return <div role="status"><Notice tone="warn" icon="person" title={said.frontDesk} name="front-desk" /></div>
+  const trouble = problem.kind === 'line' ? problem.trouble : 'strange'
+  return (
+    <div role="status">
+      <Notice tone="warn" icon="warning" title={words.checkIn[trouble]} name={`refused-${trouble}`}>
+        {problem.kind === 'line' && problem.fromMs !== null && <p>{words.checkInFrom(time(problem.fromMs, Date.now()))}</p>}
+        <button type="button" className="quiet" onClick={() => onArrival({ kind: 'check-in', invitation })}>{words.tryAgain}</button>
+      </Notice>
+    </div>
   )
 }
 
@@ -82,7 +131,7 @@ export function Notice({ tone, icon, title, children, name }: { tone: 'good' | '
   )
 }
 
-function Welcome({ guest, state }: { guest: Guest; state: GuestState }) {
+function Welcome({ state, notices, onArrival }: { state: GuestState; notices: ReactNode; onArrival: OnArrival }) {
   const { words } = useSurroundings()
   return (
     <>
@@ -91,9 +140,9 @@ function Welcome({ guest, state }: { guest: Guest; state: GuestState }) {
         <h1 className="title">{words.welcome}</h1>
         <p className="lead">{words.welcomeHint}</p>
       </div>
-      <TakingNotice guest={guest} state={state} />
+      {notices}
       {state.radio === 'unsupported' && <RadioNotice state={state} />}
-      <Arrive guest={guest} state={state} />
+      <Arrive state={state} onArrival={onArrival} />
     </>
   )
 }
@@ -111,7 +160,7 @@ function RadioNotice({ state }: { state: GuestState }) {
   )
 }
 
-function TakingNotice({ guest, state }: { guest: Guest; state: GuestState }) {
+function TakingNotice({ state, onArrival }: { state: GuestState; onArrival: OnArrival }) {
   const { words, time } = useSurroundings()
   const { taking } = state
   switch (taking.kind) {
@@ -127,7 +176,7 @@ function TakingNotice({ guest, state }: { guest: Guest; state: GuestState }) {
       return (
         <Notice tone="warn" icon="warning" title={words.checkIn[taking.trouble]} name={`refused-${taking.trouble}`}>
           {taking.fromMs !== null && <p>{words.checkInFrom(time(taking.fromMs, state.nowMs))}</p>}
-          <button type="button" className="quiet" onClick={() => void guest.take({ kind: 'check-in', invitation: taking.invitation })}>{words.tryAgain}</button>
+          <button type="button" className="quiet" onClick={() => onArrival({ kind: 'check-in', invitation: taking.invitation })}>{words.tryAgain}</button>
         </Notice>
       )
   }

@@ -1,6 +1,7 @@
 import '@fontsource-variable/inter/wght.css'
 import '@innkeeper/ui/tokens.css'
 import './guest.css'
+import './session/check-in.css'
 import { webBluetooth, WebRadio } from '@innkeeper/ble'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
@@ -8,6 +9,7 @@ import { App, NoStorePage } from './App'
 import { type Arrival, arrivalOf } from './arrival'
 import { Guest } from './guest'
 import { openKeyring } from './keyring'
+import { type Memory, Walk } from './session/walk'
 import { SurroundingsProvider } from './surroundings'
 
 const LOOK_EACH_MS = 15_000
@@ -19,29 +21,59 @@ function takeFragment(): Arrival | null {
   return arrival
 }
 
+const CHECK_IN_ITEM = 'innkeeper-check-in'
+
+/** What this tab remembers of its check-in; a browser that lets pages keep nothing needs the link again after a reload. */
+const memory: Memory = {
+  get: () => quietly(() => sessionStorage.getItem(CHECK_IN_ITEM)) ?? null,
+  set: (text) => quietly(() => sessionStorage.setItem(CHECK_IN_ITEM, text)),
+  clear: () => quietly(() => sessionStorage.removeItem(CHECK_IN_ITEM)),
+}
+
+function quietly<T>(use: () => T): T | undefined {
+  try {
+    return use()
+  } catch (error) {
+    if (error instanceof DOMException) return undefined
+    throw error
+  }
+}
+
 async function start(root: HTMLElement): Promise<void> {
   const brought = takeFragment()
   const view = createRoot(root)
   const radio = new WebRadio(webBluetooth(navigator))
   const clock = { nowMs: () => performance.now(), wallMs: () => Date.now(), sleep: (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms)) }
+  const [fetching, cloud] = [(address: URL, init: RequestInit) => fetch(address, init), new URL('../', document.baseURI)]
+  const walk = new Walk({ fetch: fetching, root: cloud, memory, language: () => document.documentElement.lang || 'en' })
   let guest: Guest
   try {
     const keyring = await openKeyring(indexedDB)
-    guest = await Guest.start({ keyring, radio, clock, fetch: (address, init) => fetch(address, init), root: new URL('../', document.baseURI) })
+    guest = await Guest.start({ keyring, radio, clock, fetch: fetching, root: cloud })
   } catch (error) {
     view.render(<StrictMode><SurroundingsProvider><NoStorePage /></SurroundingsProvider></StrictMode>)
     throw error
   }
-  view.render(<StrictMode><SurroundingsProvider><App guest={guest} /></SurroundingsProvider></StrictMode>)
+  /** A link to a stay leads through its check-in first; whatever else comes is a key. */
+  const arrive = async (arrival: Arrival): Promise<void> => {
+    if (arrival.kind !== 'check-in') return guest.take(arrival)
+    const { invitation } = arrival
+    if ((await walk.follow(invitation)) === 'keys') return guest.take(arrival)
+    // Whoever has the key and opens his link once more wants his doors.
+    if (walk.state.session?.isOver === true && guest.state.holdings.some(({ bundle }) => bundle.stay === invitation.stay)) walk.leave()
+  }
+  view.render(<StrictMode><SurroundingsProvider><App guest={guest} walk={walk} onArrival={(arrival) => void arrive(arrival)} /></SurroundingsProvider></StrictMode>)
 
   void guest.look()
   setInterval(() => void guest.look(), LOOK_EACH_MS)
   document.addEventListener('visibilitychange', () => { if (!document.hidden) void guest.look() })
   window.addEventListener('hashchange', () => {
     const arrival = takeFragment()
-    if (arrival !== null) void guest.take(arrival)
+    if (arrival !== null) void arrive(arrival)
   })
-  if (brought !== null) await guest.take(brought)
+  const kept = walk.remembered()
+  if (brought !== null) await arrive(brought)
+  else if (kept !== null) await arrive({ kind: 'check-in', invitation: kept })
   await navigator.storage?.persist?.()
 }
 

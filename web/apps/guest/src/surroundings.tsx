@@ -1,6 +1,6 @@
 /** What every part of the page reads: the words, how times are said, and how the reader changes language and colours. */
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from 'react'
-import { LANGUAGES, localeOf, saidTime, spoken, type Words } from './words'
+import { directionOf, LANGUAGES, localeOf, saidTime, spoken, type Words } from './words'
 
 export type Scheme = 'auto' | 'light' | 'dark'
 
@@ -10,6 +10,8 @@ const SCHEME_ITEM = 'innkeeper-colours'
 
 export interface Surroundings {
   words: Words
+  /** The language with the reader's own region: for names of countries, dates and money. */
+  locale: string
   time: (atMs: number, nowMs: number) => string
   speak: (tag: string) => void
   scheme: Scheme
@@ -32,6 +34,7 @@ export function SurroundingsProvider({ children }: { children: ReactNode }) {
 
   useEffect(() => {
     document.documentElement.lang = words.tag
+    document.documentElement.dir = directionOf(words)
     document.title = words.title
   }, [words])
   useEffect(() => {
@@ -43,6 +46,7 @@ export function SurroundingsProvider({ children }: { children: ReactNode }) {
     const locale = localeOf(words, navigator.languages)
     return {
       words,
+      locale,
       time: (atMs, nowMs) => saidTime(atMs, nowMs, locale),
       speak: (next) => { remember(LANGUAGE_ITEM, next); setTag(next) },
       scheme,

@@ -1,4 +1,5 @@
 /** Which language, and times in it. */
+import { ar } from './ar'
 import { de } from './de'
 import { en } from './en'
 import { es } from './es'
@@ -7,7 +8,7 @@ import type { Words } from './words'
 
 export type { ArrivalTrouble, CheckInTrouble, Words } from './words'
 
-export const LANGUAGES: readonly Words[] = [en, de, fr, es]
+export const LANGUAGES: readonly Words[] = [en, de, fr, es, ar]
 
 /** The first of the reader's languages that we speak; English otherwise. */
 export function spoken(wanted: readonly string[]): Words {
@@ -22,6 +23,9 @@ export function spoken(wanted: readonly string[]): Words {
 export function localeOf(words: Words, wanted: readonly string[]): string {
   return wanted.find((tag) => tag.toLowerCase().split('-')[0] === words.tag) ?? words.tag
 }
+
+/** Which way a language is written. */
+export const directionOf = (words: Words): 'ltr' | 'rtl' => (words.tag === 'ar' ? 'rtl' : 'ltr')
 
 /** "15:00" today, "Sat, 22 Nov, 15:00" otherwise, in the phone's own zone, as a guest in the building reads it. */
 export function saidTime(atMs: number, nowMs: number, locale: string): string {

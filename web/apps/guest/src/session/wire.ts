@@ -1,0 +1,215 @@
+/** The check-in session as the cloud tells it (cloud/public/checkin_schema.py), read with suspicion; and its calls. */
+import type { CheckInInvitation } from '../arrival'
+import type { Fetch } from '../checkIn'
+import type { CheckInTrouble } from '../words'
+
+export const ANSWER_WAIT_MS = 15_000
+export const SLOTS_MOST = 20
+
+const KINDS = ['identity', 'document', 'registration_card', 'terms', 'payment', 'room', 'grant'] as const
+const STATES = ['open', 'needs_staff', 'done', 'waived'] as const
+
+export type StepKind = (typeof KINDS)[number]
+export type StepState = (typeof STATES)[number]
+
+/** `subject`: a guest's slot (g1 the lead guest), a stay, or `party`. */
+export interface Step {
+  step: StepKind
+  subject: string
+  state: StepState
+  reason: string | null
+}
+
+export interface Session {
+  id: string
+  house: string
+  zone: string
+  arrivesMs: number
+  leavesMs: number
+  isOver: boolean
+  terms: string | null
+  deposit: { currency: string; minor: number } | null
+  steps: Step[]
+  next: Step | null
+  waitsFor: 'room' | 'staff' | null
+  helpAskedMs: number | null
+}
+
+/** What one of the party tells of himself; the cloud's GuestFacts. */
+export interface GuestFacts {
+  surname: string
+  given_names: string
+  birth_date?: string
+  nationality?: string
+  birth_state?: string
+  address?: string
+}
+
+/** Where a typed zone does not hold; line and columns count from 1. */
+export interface Finding {
+  field: string
+  line: number
+  first: number
+  last: number
+}
+
+export type Problem =
+  | { kind: 'line'; trouble: CheckInTrouble; fromMs: number | null }
+  | { kind: 'field'; field: string }
+  | { kind: 'zone'; findings: Finding[] }
+  | { kind: 'front_desk' }
+  | { kind: 'gone' }
+
+export type Answer = { kind: 'session'; session: Session } | Problem
+
+const TROUBLES: readonly CheckInTrouble[] = ['too_early', 'ended', 'not_in_house', 'not_ready', 'key_reused']
+
+/** The calls of one guest's link. Never throws for what the line or the cloud does. */
+export class SessionLine {
+  readonly #root: URL
+  readonly #token: string
+  readonly #fetch: Fetch
+
+  constructor({ property, stay, token }: CheckInInvitation, root: URL, fetch: Fetch) {
+    this.#root = new URL(`api/v1/properties/${encodeURIComponent(property)}/stays/${encodeURIComponent(stay)}/session`, root)
+    this.#token = token
+    this.#fetch = fetch
+  }
+
+  begin(language: string): Promise<Answer> {
+    return this.#ask('POST', '', { channel: 'web', language })
+  }
+
+  read(): Promise<Answer> {
+    return this.#ask('GET', '')
+  }
+
+  tell(slot: string, facts: GuestFacts): Promise<Answer> {
+    return this.#ask('PUT', `/guests/${slot}`, facts)
+  }
+
+  show(slot: string, mrz: string): Promise<Answer> {
+    return this.#ask('POST', `/guests/${slot}/document`, { mrz })
+  }
+
+  sign(slot: string, signedAs: string): Promise<Answer> {
+    return this.#ask('POST', `/guests/${slot}/signature`, { signed_as: signedAs })
+  }
+
+  accept(version: string): Promise<Answer> {
+    return this.#ask('POST', '/terms', { version })
+  }
+
+  help(reason: string): Promise<Answer> {
+    return this.#ask('POST', '/help', { reason })
+  }
+
+  async #ask(method: string, path: string, body?: object): Promise<Answer> {
+    const headers: Record<string, string> = { Authorization: `Bearer ${this.#token}` }
+    if (body !== undefined) headers['Content-Type'] = 'application/json'
+    let status: number
+    let said: unknown
+    try {
+      const answer = await this.#fetch(new URL(this.#root.href + path), {
+        method,
+        headers,
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        credentials: 'omit',
+        cache: 'no-store',
+        signal: AbortSignal.timeout(ANSWER_WAIT_MS),
+      })
+      status = answer.status
+      said = await answer.json()
+    } catch (error) {
+      if (error instanceof SyntaxError) return line('strange')
+      if (error instanceof TypeError) return line('offline')
+      if (error instanceof DOMException) return line('unanswered')
+      throw error
+    }
+    if (status === 200) {
+      const session = sessionOf(said)
+      return session === null ? line('strange') : { kind: 'session', session }
+    }
+    return problemOf(status, isRecord(said) ? said : {})
+  }
+}
+
+export function problemOf(status: number, said: Record<string, unknown>): Problem {
+  if (status === 401 || status === 403 || status === 404) return line('signed_out')
+  if (status === 422) return { kind: 'zone', findings: findingsOf(said['findings']) }
+  if (status === 400) return { kind: 'field', field: fieldOf(said) }
+  const reason = said['reason']
+  if (reason === 'front_desk') return { kind: 'front_desk' }
+  if (reason === 'no_session') return { kind: 'gone' }
+  const from = typeof said['available_from'] === 'string' ? Date.parse(said['available_from']) : Number.NaN
+  const trouble = TROUBLES.find((each) => each === reason)
+  return line(trouble ?? (status === 429 || status >= 500 ? 'edge_away' : 'strange'), Number.isNaN(from) ? null : from)
+}
+
+/** A session; null for what is none. Steps of a kind that this page does not know are refused whole: none may be skipped. */
+export function sessionOf(said: unknown): Session | null {
+  if (!isRecord(said)) return null
+  const { id, house, zone, state, terms, deposit, steps, next, waits_for: waits, help_asked_at: helped } = said
+  const [arrivesMs, leavesMs] = [timeOf(said['arrives_at']), timeOf(said['leaves_at'])]
+  if (typeof id !== 'string' || typeof house !== 'string' || typeof zone !== 'string' || typeof state !== 'string') return null
+  if (arrivesMs === null || leavesMs === null || !Array.isArray(steps)) return null
+  const read = steps.map(stepOf)
+  if (!read.every((step) => step !== null)) return null
+  const following = next === null ? null : stepOf(next)
+  if (next !== null && following === null) return null
+  return {
+    id, house, zone, arrivesMs, leavesMs,
+    isOver: state !== 'open',
+    terms: typeof terms === 'string' ? terms : null,
+    deposit: depositOf(deposit),
+    steps: read,
+    next: following,
+    waitsFor: waits === 'room' || waits === 'staff' ? waits : null,
+    helpAskedMs: timeOf(helped),
+  }
+}
+
+function stepOf(said: unknown): Step | null {
+  if (!isRecord(said)) return null
+  const [step, state] = [KINDS.find((each) => each === said['step']), STATES.find((each) => each === said['state'])]
+  const { subject, reason } = said
+  if (step === undefined || state === undefined || typeof subject !== 'string') return null
+  return { step, subject, state, reason: typeof reason === 'string' ? reason : null }
+}
+
+function depositOf(said: unknown): Session['deposit'] {
+  if (!isRecord(said) || typeof said['currency'] !== 'string' || typeof said['minor'] !== 'number') return null
+  return { currency: said['currency'], minor: said['minor'] }
+}
+
+function findingsOf(said: unknown): Finding[] {
+  if (!Array.isArray(said)) return []
+  const found = said.flatMap((each: unknown) => {
+    if (!isRecord(each)) return []
+    const { field, line: at, first, last } = each
+    return typeof field === 'string' && typeof at === 'number' && typeof first === 'number' && typeof last === 'number' ? [{ field, line: at, first, last }] : []
+  })
+  // The check digit of the whole is wrong wherever a part is: the part is what to look at.
+  const parts = found.filter(({ field }) => field !== 'composite')
+  return parts.length > 0 ? parts : found
+}
+
+/** Which field a 400 is about: ours is named; the framework's list names a key. */
+function fieldOf(said: Record<string, unknown>): string {
+  if (typeof said['field'] === 'string') return said['field']
+  const detail = typeof said['detail'] === 'string' ? said['detail'] : ''
+  return /\$\.([a-z_]+)/u.exec(detail + JSON.stringify(said['errors'] ?? ''))?.[1] ?? ''
+}
+
+function timeOf(said: unknown): number | null {
+  const ms = typeof said === 'string' ? Date.parse(said) : Number.NaN
+  return Number.isNaN(ms) ? null : ms
+}
+
+function line(trouble: CheckInTrouble, fromMs: number | null = null): Problem {
+  return { kind: 'line', trouble, fromMs }
+}
+
+function isRecord(said: unknown): said is Record<string, unknown> {
+  return typeof said === 'object' && said !== null && !Array.isArray(said)
+}
