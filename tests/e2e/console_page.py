@@ -208,6 +208,18 @@ class ConsolePage:
         self.page.get_by_role("button", name="Close room").click()
         expect(self.detail).to_have_count(0)
 
+    # What needs a look
+
+    @property
+    def looks(self) -> Locator:
+        """The hotel's list of what needs a look."""
+        return self.page.get_by_test_id("looks")
+
+    @property
+    def looks_count(self) -> int:
+        """How many things that is; 0 where the list is not there."""
+        return int(self.looks.get_attribute("data-count") or -1) if self.looks.count() else 0
+
     # Doors
 
     @property

@@ -314,6 +314,8 @@ def test_the_page_keeps_the_rules_of_access(
         assert console.violations(axe) == [], "one room"
         console.close_room()
         cloud.turn("event", room="202", event="refused", reason="expired", late_s=600)
+        cloud.turn("event", room="203", late_s=-86_400)
+        cloud.turn("alert", kind="leak", room="203", device="leak-203", detail="water", ahead_s=600)
         cloud.turn("lane", lane="A", gaps=2)
         cloud.turn("link", state="silent", ago_s=400)
         console.wait_link("silent")
@@ -425,3 +427,69 @@ def test_a_hotel_of_three_hundred_rooms_is_shown_whole_and_one_change_draws_one_
         console.find("1520")
         expect(console.rooms).to_have_count(1)
         assert not console.is_wider_than_screen()
+
+
+@pytest.mark.guarantee("G17")
+def test_an_event_of_a_clock_that_is_ahead_grows_old_and_says_whose_clock_it_was(
+    console: ConsolePage, cloud: MockCloud
+) -> None:
+    cloud.turn("event", room="201", late_s=-11_100)  # the clock at the door is 3 h 05 min ahead
+    row = console.wait_door_event("opened", "Room 201", "the clock there is 3 h 05 ahead")
+    expect(row).to_have_attribute("data-ahead", "true")
+    expect(row.get_by_test_id("clock-ahead")).to_contain_text("Dated ")
+    expect(row.get_by_test_id("age")).to_contain_text("2 s")
+    tile = console.fact("201", "event").get_by_test_id("age")
+    expect(tile).to_have_attribute("data-ahead", "true")
+    expect(tile).to_contain_text("3 s")
+    assert "3 h 05 ahead" in (tile.get_attribute("title") or "")
+    cloud.turn("event", room="202")
+    expect(console.door_events.first).to_contain_text("Room 202")  # what came later stands above it
+
+
+@pytest.mark.guarantee("G17")
+def test_what_needs_a_look_counts_the_line_the_gaps_and_the_rooms_that_are_old(
+    browser: Browser, cloud: MockCloud
+) -> None:
+    with tab(browser, cloud.address) as console:
+        console.open().wait_live()
+        assert console.looks_count == 3, "106, 207 and 304"
+        cloud.turn("lane", lane="A", gaps=3)
+        cloud.turn("lane", lane="C", gaps=1)
+        expect(console.looks).to_contain_text("3 gaps in doors and stays")
+        expect(console.looks).to_contain_text("1 gap in readings")
+        assert console.looks_count == 5
+        cloud.turn("link", state="offline", ago_s=900)
+        expect(console.looks).to_contain_text("The hotel is off line")
+        expect(console.looks).to_contain_text("nothing heard for 15 min")
+        expect(console.looks).to_contain_text(f"{len(MOCK_ROOMS)} rooms are not current")
+        assert console.looks_count == len(MOCK_ROOMS) + 3
+        expect(console.page.locator("[data-filter=attention]")).to_contain_text(str(len(MOCK_ROOMS) + 3))
+        console.show_only("attention")
+        assert console.room_ids() == MOCK_ROOMS
+        cloud.turn("link", state="online")
+        expect(console.looks).not_to_contain_text("off line")
+        assert console.looks_count == 5
+
+
+def test_what_the_building_itself_says_is_shown_opened_and_gone_when_it_is_over(
+    browser: Browser, cloud: MockCloud
+) -> None:
+    with tab(browser, cloud.address) as console:
+        console.open().wait_live()
+        cloud.turn("alert", kind="leak", room="203", device="leak-203", detail="water")
+        cloud.turn("alert", kind="fire", detail="fire%20mode%20is%20on", ahead_s=7_200)
+        expect(console.looks).to_contain_text("Water leak")
+        expect(console.looks).to_contain_text("Fire mode is on")
+        assert console.looks_count == 5
+        expect(console.room("203")).to_have_attribute("data-attention", "Water leak")
+        fire = console.looks.locator("li", has_text="Fire mode").get_by_test_id("age")
+        expect(fire).to_have_attribute("data-ahead", "true")
+        console.looks.get_by_role("button", name="Room 203").click()
+        expect(console.detail.get_by_test_id("room-alerts")).to_contain_text("leak-203: water")
+        console.close_room()
+        console.page.reload()
+        console.wait_live()
+        expect(console.looks).to_contain_text("Water leak")
+        cloud.turn("alert", kind="leak", room="203", cleared="true")
+        expect(console.looks).not_to_contain_text("Water leak")
+        assert console.looks_count == 4

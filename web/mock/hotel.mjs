@@ -36,6 +36,8 @@ export class Hotel {
     this.records = { A: 12_480, B: 48_310, C: 1_204_776 }
     this.backlog = { a: 0, b: 0, c: 3 }
     this.gaps = { A: 0, B: 0, C: 0 }
+    this.alerts = []
+    this.alertCount = 0
     this.heardAt = now() - 2 * SECOND
     this.ackAt = now() - 3 * SECOND
     this.rooms = new Map()
@@ -52,7 +54,7 @@ export class Hotel {
     this.events.sort((a, b) => (a.at < b.at ? 1 : -1))
     for (const event of [...this.events].reverse()) {
       const lock = this.rooms.get(event.room)?.lock
-      if (lock) lock.last_event = { event: event.event, at: event.at, reason: event.reason }
+      if (lock) lock.last_event = { event: event.event, at: event.at, reason: event.reason, received_at: event.received_at }
     }
     const odd = this.rooms.get('207')
     if (odd.lock) odd.lock.battery_percent = 14
@@ -134,11 +136,21 @@ export class Hotel {
     const event = this.#event(room, this.now() - late_ms, kind === 'refused', kind, reason)
     event.received_at = this.iso(this.now())
     this.events.unshift(this.events.pop())
-    room.lock.last_event = { event: event.event, at: event.at, reason: event.reason }
+    room.lock.last_event = { event: event.event, at: event.at, reason: event.reason, received_at: event.received_at }
     if (kind === 'opened') Object.assign(room.lock, { state: 'unlocked', state_at: event.at })
     this.records.A += 1
     return { event, room }
   }
+
+  /** The building raises an alert. `ahead_ms`: how far its clock is ahead. */
+  raise({ kind, room = null, device = null, detail = '', ahead_ms = 0 }) {
+    this.alerts = [{
+      id: String(++this.alertCount), kind, state: 'raised', room, device, detail,
+      raised_at: this.iso(this.now() + ahead_ms), ended_at: null, received_at: this.iso(this.now()),
+    }, ...this.alerts]
+  }
+
+  clear(kind, room) { this.alerts = this.alerts.filter((alert) => alert.kind !== kind || alert.room !== room) }
 
   relock(id) {
     const room = this.rooms.get(id)

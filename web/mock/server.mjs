@@ -5,7 +5,8 @@
 // Prints {"port":N} on its first line. --still: nothing changes by itself but the ticks (for tests).
 // Knobs, each a GET or POST on /mock/... (answers {"ok":true}); property defaults to the first:
 //   /mock/link?state=silent|online|offline|never[&ago_s=240]   the edge's link changes state
-//   /mock/event?room=101[&event=opened|refused][&reason=expired][&late_s=0]   somebody at a door
+//   /mock/event?room=101[&event=opened|refused][&reason=expired][&late_s=0]   somebody (late_s below 0: by a clock that is ahead) at a door
+//   /mock/alert?kind=leak[&room=101][&device=d][&detail=words][&cleared=true][&ahead_s=0]   the building raises or clears an alert
 //   /mock/room?room=101&light=true|false&temperature=22.4       a value changes
 //   /mock/lane?lane=A&gaps=2&backlog=120                         a gap is published, a backlog grows
 //   /mock/outage?on=true|false   sockets fall, HTTP is refused   /mock/freeze?on=true|false   sockets stay open, mute
@@ -98,6 +99,12 @@ const KNOBS = {
   event(hotel, query) {
     return openDoor(hotel, query.get('room') ?? '101', query.get('event') ?? 'opened', query.get('reason'), Number(query.get('late_s') ?? 0) * 1_000)
   },
+  alert(hotel, query) {
+    const kind = query.get('kind'), room = query.get('room')
+    if (query.get('cleared') === 'true') hotel.clear(kind, room)
+    else hotel.raise({ kind, room, device: query.get('device'), detail: query.get('detail') ?? '', ahead_ms: Number(query.get('ahead_s') ?? 0) * 1_000 })
+    tell(hotel, { type: 'alerts', as_of: iso(), alerts: hotel.alerts })
+  },
   room(hotel, query) {
     const room = hotel.rooms.get(query.get('room'))
     if (!room) return false
@@ -129,6 +136,7 @@ function json(response, status, body) {
 }
 
 function api(path, query, response) {
+  if (path === '/api/v1/sign-in/ways') return json(response, 200, { passkeys: false, companies: false })
   if (mode.signedOut) return json(response, 401, { type: 'about:blank', title: 'Sign in first', status: 401 })
   if (path === '/api/v1/properties') return json(response, 200, { properties: hotels.map((hotel) => hotel.property()) })
   const [, id, rest] = /^\/api\/v1\/properties\/([^/]+)(\/.*)?$/.exec(path) ?? []
@@ -136,6 +144,7 @@ function api(path, query, response) {
   if (hotel === undefined) return json(response, 404, { type: 'about:blank', title: 'No such property', status: 404, detail: `There is no property ${id}.` })
   if (rest === undefined) return json(response, 200, hotel.property())
   if (rest === '/rooms') return json(response, 200, { as_of: iso(), rooms: hotel.told() })
+  if (rest === '/alerts') return json(response, 200, { alerts: hotel.alerts, next: null })
   if (rest === '/access-events') {
     const limit = Math.min(200, Number(query.get('limit') ?? PAGE_OF_EVENTS))
     const from = query.has('before') ? hotel.events.findIndex((event) => event.id === query.get('before')) + 1 : 0
@@ -186,7 +195,7 @@ server.on('upgrade', (request, socket) => {
   viewers.get(hotel.id).add(viewer)
   if (!mode.frozen) {
     viewer.send(JSON.stringify({
-      type: 'snapshot', as_of: iso(), rooms: hotel.told(), link: hotel.link(), access_events: hotel.events.slice(0, PAGE_OF_EVENTS),
+      type: 'snapshot', as_of: iso(), rooms: hotel.told(), link: hotel.link(), access_events: hotel.events.slice(0, PAGE_OF_EVENTS), alerts: hotel.alerts,
     }))
   }
 })

@@ -1,4 +1,4 @@
-import { type AccessEvent, ageMs, ApiFailure, type Client, type LiveStore, type Room } from '@innkeeper/api'
+import { type AccessEvent, ageMs, aheadMs, ApiFailure, type Client, type LiveStore, type Room, stoodAt } from '@innkeeper/api'
 import { Age, EventBadge, formatAge, formatClock, formatDay, isRefusal, saidReason, saidRoom, useSurroundings } from '@innkeeper/ui'
 import { Button } from '@mantine/core'
 import { useMemo, useRef, useState } from 'react'
@@ -44,11 +44,11 @@ export function DoorLog({ client, property, store, events, rooms, onOpen }: Door
         ) : (
           <ol className={styles['list']} aria-label="Door events, newest first">
             {shown.map((event, index) => {
-              const day = formatDay(event.at, zone)
+              const day = formatDay(stoodAt(event.at, event.received_at), zone)
               const before = shown[index - 1]
               return (
                 <li key={event.id}>
-                  {before !== undefined && formatDay(before.at, zone) !== day && <div className={styles['day']}>{day}</div>}
+                  {before !== undefined && formatDay(stoodAt(before.at, before.received_at), zone) !== day && <div className={styles['day']}>{day}</div>}
                   <Entry event={event} zone={zone} onOpen={event.room !== null && rooms.has(event.room) ? onOpen : null} />
                 </li>
               )
@@ -75,10 +75,11 @@ export function DoorLog({ client, property, store, events, rooms, onOpen }: Door
 function Entry({ event, zone, onOpen }: { event: AccessEvent; zone: string; onOpen: ((room: string) => void) | null }) {
   const refused = isRefusal(event)
   const late_ms = event.received_at === null ? 0 : (ageMs(event.at, Date.parse(event.received_at)) ?? 0)
+  const ahead_ms = aheadMs(event.at, event.received_at)
   const place = event.room === null ? event.door : saidRoom(event.room)
   return (
-    <div className={styles['entry']} data-testid="door-event" data-event={event.event} data-event-id={event.id} data-refused={refused || undefined}>
-      <span className={styles['time']}>{formatClock(event.at, zone)}</span>
+    <div className={styles['entry']} data-testid="door-event" data-event={event.event} data-event-id={event.id} data-ahead={ahead_ms > 0 || undefined} data-refused={refused || undefined}>
+      <span className={styles['time']}>{formatClock(stoodAt(event.at, event.received_at), zone)}</span>
       <div className={styles['what']}>
         <span className={styles['line']}>
           {onOpen !== null && event.room !== null ? (
@@ -95,8 +96,13 @@ function Entry({ event, zone, onOpen }: { event: AccessEvent; zone: string; onOp
           {event.stay === null ? (event.grant === null || event.event === 'bolt' ? 'No key involved' : 'No stay of ours') : `Stay ${event.stay}`}
           {late_ms > LATE_AFTER_MS && <span className={styles['late']}> · reached us {formatAge(late_ms)} later</span>}
         </span>
+        {ahead_ms > 0 && (
+          <span className={styles['ahead']} data-testid="clock-ahead">
+            Dated {formatDay(event.at, zone)}, {formatClock(event.at, zone)}: the clock there is {formatAge(ahead_ms)} ahead
+          </span>
+        )}
       </div>
-      <Age at={event.at} fact />
+      <Age at={event.at} receivedAt={event.received_at} fact />
     </div>
   )
 }

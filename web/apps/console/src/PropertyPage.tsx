@@ -10,6 +10,7 @@ import { Header } from './Header'
 import { LinkStrip } from './LinkStrip'
 import { ColdGrid, FailurePage } from './Notices'
 import { SignIn } from './SignIn'
+import { Looks, useLooks } from './Looks'
 import { RoomDrawer } from './RoomDrawer'
 import { RoomGrid } from './RoomGrid'
 import { go, replaceRoute } from './route'
@@ -80,15 +81,25 @@ export function PropertyPage({ client, property, room, alone }: PropertyPageProp
                 />
               )}
               <div className={styles['columns']}>
-                {(!narrow || tab === 'rooms') && <RoomGrid rooms={now.rooms} order={now.order} opened={room} onOpen={open} />}
+                {(!narrow || tab === 'rooms') && <RoomsAndLooks now={now} opened={room} onOpen={open} />}
                 {(!narrow || tab === 'doors') && <DoorLog client={client} property={property.id} store={store} events={now.events} onOpen={open} rooms={now.rooms} />}
               </div>
             </>
           )}
         </main>
-        <RoomDrawer room={shown ?? null} events={now.events} onClose={close} />
+        <RoomDrawer room={shown ?? null} events={now.events} alerts={now.alerts} onClose={close} />
       </SurroundingsProvider>
     </TickerProvider>
+  )
+}
+
+function RoomsAndLooks({ now, opened, onOpen }: { now: LiveSnapshot; opened: string | null; onOpen: (id: string) => void }) {
+  const looks = useLooks(now)
+  return (
+    <div>
+      <Looks looks={looks} onOpen={onOpen} />
+      <RoomGrid rooms={now.rooms} order={now.order} looks={looks} opened={opened} onOpen={onOpen} />
+    </div>
   )
 }
 

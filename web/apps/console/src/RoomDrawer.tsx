@@ -1,7 +1,7 @@
-import type { AccessEvent, Quality, Room } from '@innkeeper/api'
+import type { AccessEvent, Alert, Quality, Room } from '@innkeeper/api'
 import {
   Age, CLIMATE_STALE_AFTER_MS, degrees, EventBadge, formatClock, formatFull, humanise, Icon, type IconName, isBatteryLow, isDoubtful,
-  saidEvent, saidFloor, saidLock, saidMode, saidPercent, saidQuality, saidReason, saidRoom, saidStay, useSurroundings, yesNo,
+  saidAlert, saidEvent, saidFloor, saidLock, saidMode, saidPercent, saidQuality, saidReason, saidRoom, saidStay, useSurroundings, yesNo,
 } from '@innkeeper/ui'
 import { Drawer } from '@mantine/core'
 import { type ReactNode, useEffect, useState } from 'react'
@@ -10,7 +10,7 @@ import styles from './RoomDrawer.module.css'
 const EVENTS_MOST = 12
 
 /** One room in full: who, each capability with its quality and age, and what happened at its door. */
-export function RoomDrawer({ room, events, onClose }: { room: Room | null; events: readonly AccessEvent[]; onClose: () => void }) {
+export function RoomDrawer({ room, events, alerts, onClose }: { room: Room | null; events: readonly AccessEvent[]; alerts: readonly Alert[]; onClose: () => void }) {
   const held = useLast(room)
   return (
     <Drawer.Root opened={room !== null} onClose={onClose} position="right" size={460} padding={0} transitionProps={{ duration: 140 }}
@@ -21,7 +21,7 @@ export function RoomDrawer({ room, events, onClose }: { room: Room | null; event
           <Drawer.Title>{held === null ? '' : saidRoom(held.id)}</Drawer.Title>
           <Drawer.CloseButton aria-label="Close room" size="lg" />
         </div>
-        <Drawer.Body>{held !== null && <Detail room={held} events={events} />}</Drawer.Body>
+        <Drawer.Body>{held !== null && <Detail room={held} events={events} alerts={alerts} />}</Drawer.Body>
       </Drawer.Content>
     </Drawer.Root>
   )
@@ -36,9 +36,10 @@ function useLast(room: Room | null): Room | null {
   return room ?? last
 }
 
-function Detail({ room, events }: { room: Room; events: readonly AccessEvent[] }) {
+function Detail({ room, events, alerts }: { room: Room; events: readonly AccessEvent[]; alerts: readonly Alert[] }) {
   const { source, zone } = useSurroundings()
   const here = events.filter((event) => event.room === room.id).slice(0, EVENTS_MOST)
+  const up = alerts.filter((alert) => alert.room === room.id)
   return (
     <div data-testid="room-detail" data-room-detail={room.id}>
       <p className={styles['what']}>
@@ -49,6 +50,23 @@ function Detail({ room, events }: { room: Room; events: readonly AccessEvent[] }
           <Icon name="clock" />
           {source === 'link' ? 'Last known: the hotel’s link is silent.' : 'Last known: this page is not live.'}
         </p>
+      )}
+      {up.length > 0 && (
+        <section className={styles['section']} data-testid="room-alerts">
+          <h3>Needs a look</h3>
+          <ul className={`${styles['events']} ${styles['alerts']}`}>
+            {up.map((alert) => (
+              <li key={alert.id}>
+                <Icon name="warning" />
+                <span>
+                  {saidAlert(alert.kind)}
+                  <span className={styles['reason']}>{[alert.device, alert.detail].filter(Boolean).join(': ')}</span>
+                </span>
+                <Age at={alert.raised_at} receivedAt={alert.received_at} fact />
+              </li>
+            ))}
+          </ul>
+        </section>
       )}
       {room.kind === 'guest_room' && (
         <section className={styles['section']}>
@@ -95,7 +113,7 @@ function Detail({ room, events }: { room: Room; events: readonly AccessEvent[] }
                     <EventBadge event={event.event} />
                     {event.reason !== null && <span className={styles['reason']}>{saidReason(event.reason)}</span>}
                   </span>
-                  <Age at={event.at} fact />
+                  <Age at={event.at} receivedAt={event.received_at} fact />
                 </li>
               ))}
             </ol>
@@ -120,10 +138,10 @@ function capabilities(room: Room): ReactNode[] {
   const rows: ReactNode[] = []
   if (lock) {
     const at = lock.last_event?.at ?? null
-    rows.push(<Row key="lock" icon={lock.state === 'locked' ? 'lock' : lock.state === 'unknown' ? 'question' : 'unlock'} name="Lock" value={saidLock(lock.state)} at={lock.state_at ?? at} />)
-    if (lock.last_event !== null) rows.push(<Row key="event" icon="door" name="Last event" value={saidEvent(lock.last_event.event)} at={at} fact {...(lock.last_event.reason === null ? {} : { note: saidReason(lock.last_event.reason) })} />)
+    rows.push(<Row key="lock" icon={lock.state === 'locked' ? 'lock' : lock.state === 'unknown' ? 'question' : 'unlock'} name="Lock" value={saidLock(lock.state)} at={lock.state_at ?? at} {...(lock.state_at === null && lock.last_event !== null ? { receivedAt: lock.last_event.received_at } : {})} />)
+    if (lock.last_event !== null) rows.push(<Row key="event" icon="door" name="Last event" value={saidEvent(lock.last_event.event)} at={at} receivedAt={lock.last_event.received_at} fact {...(lock.last_event.reason === null ? {} : { note: saidReason(lock.last_event.reason) })} />)
     rows.push(
-      <Row key="battery" icon="battery" name="Lock battery" value={lock.battery_percent === null ? 'Unknown' : saidPercent(lock.battery_percent)} at={at}
+      <Row key="battery" icon="battery" name="Lock battery" value={lock.battery_percent === null ? 'Unknown' : saidPercent(lock.battery_percent)} at={at} receivedAt={lock.last_event?.received_at ?? null}
         warn={isBatteryLow(lock.battery_percent)} note={isBatteryLow(lock.battery_percent) ? 'low' : 'by its last event'} />,
     )
   }
@@ -153,8 +171,8 @@ function capabilities(room: Room): ReactNode[] {
   return rows
 }
 
-function Row({ icon, name, value, quality, at, staleAfterMs, warn = false, fact = false, note }: {
-  icon: IconName; name: string; value: string; quality?: Quality; at: string | null; staleAfterMs?: number; warn?: boolean; fact?: boolean; note?: string
+function Row({ icon, name, value, quality, at, receivedAt = null, staleAfterMs, warn = false, fact = false, note }: {
+  icon: IconName; name: string; value: string; quality?: Quality; at: string | null; receivedAt?: string | null; staleAfterMs?: number; warn?: boolean; fact?: boolean; note?: string
 }) {
   return (
     <tr>
@@ -167,7 +185,7 @@ function Row({ icon, name, value, quality, at, staleAfterMs, warn = false, fact 
       </td>
       <td className={isDoubtful(quality) ? styles['warn'] : styles['quality']}>{quality === undefined ? '–' : saidQuality(quality)}</td>
       <td>
-        <Age at={at} fact={fact} stale={isDoubtful(quality)} {...(staleAfterMs === undefined ? {} : { staleAfterMs })} />
+        <Age at={at} receivedAt={receivedAt} fact={fact} stale={isDoubtful(quality)} {...(staleAfterMs === undefined ? {} : { staleAfterMs })} />
       </td>
     </tr>
   )

@@ -1,5 +1,5 @@
 import type { Room } from '@innkeeper/api'
-import { attentionTo, Icon, type IconName, isInHouse, RoomTile, saidFloor, type Source, useSurroundings, useTime } from '@innkeeper/ui'
+import { countLooks, Icon, type IconName, isInHouse, type Look, needsOf, RoomTile, saidFloor } from '@innkeeper/ui'
 import { TextInput } from '@mantine/core'
 import { type KeyboardEvent, useMemo, useRef, useState } from 'react'
 import { step } from './gridSteps'
@@ -8,6 +8,7 @@ import styles from './RoomGrid.module.css'
 interface RoomGridProps {
   rooms: ReadonlyMap<string, Room>
   order: readonly string[]
+  looks: readonly Look[]
   opened: string | null
   onOpen: (id: string) => void
 }
@@ -23,20 +24,19 @@ const FILTERS: { id: Filter; word: string; icon?: IconName }[] = [
 ]
 
 /** Every room by floor. Tab enters at one tile, the arrows walk as the eye does, Enter opens. */
-export function RoomGrid({ rooms, order, opened, onOpen }: RoomGridProps) {
+export function RoomGrid({ rooms, order, looks, opened, onOpen }: RoomGridProps) {
   const [filter, setFilter] = useState<Filter>('all')
   const [sought, setSought] = useState('')
   const [stood, setStood] = useState<string | null>(null)
   const ground = useRef<HTMLDivElement>(null)
-  // Rooms that need a look can change by time alone, so the answer is asked each beat and compared as text.
-  const { source } = useSurroundings()
-  const looks = useTime((now_ms) => order.filter((id) => needsLook(rooms.get(id), now_ms, source)).join('\n'))
-  const attention = useMemo(() => new Set(looks === '' ? [] : looks.split('\n')), [looks])
+  const needs = useMemo(() => needsOf(looks), [looks])
+  const attention = useMemo(() => new Set(looks.flatMap((look) => look.rooms)), [looks])
 
   const counts = useMemo(() => {
     const count = (which: Filter): number => order.filter((id) => passes(rooms.get(id), which, attention)).length
-    return Object.fromEntries(FILTERS.map(({ id }) => [id, count(id)])) as Record<Filter, number>
-  }, [rooms, order, attention])
+    const counted = Object.fromEntries(FILTERS.map(({ id }) => [id, count(id)])) as Record<Filter, number>
+    return { ...counted, attention: countLooks(looks) } // the house's own needs a look too
+  }, [rooms, order, attention, looks])
 
   const shown = useMemo(() => {
     const words = sought.trim().toLocaleLowerCase()
@@ -97,7 +97,7 @@ export function RoomGrid({ rooms, order, opened, onOpen }: RoomGridProps) {
                 return (
                   room !== undefined && (
                     <li key={id}>
-                      <RoomTile room={room} selected={opened === id} tabIndex={entry === id ? 0 : -1} onOpen={onOpen} onFocus={setStood} />
+                      <RoomTile room={room} attention={needs.get(id) ?? ''} selected={opened === id} tabIndex={entry === id ? 0 : -1} onOpen={onOpen} onFocus={setStood} />
                     </li>
                   )
                 )
@@ -110,7 +110,7 @@ export function RoomGrid({ rooms, order, opened, onOpen }: RoomGridProps) {
             {order.length === 0
               ? 'This property has told of no rooms yet.'
               : filter === 'attention' && sought === ''
-                ? 'Nothing needs a look. Batteries, locks, doors and sensors are as they should be.'
+                ? looks.length > 0 ? 'No room needs a look; what does is the house’s own, above.' : 'Nothing needs a look. The line, batteries, locks, doors and sensors are as they should be.'
                 : 'No room fits.'}
           </p>
         )}
@@ -118,9 +118,6 @@ export function RoomGrid({ rooms, order, opened, onOpen }: RoomGridProps) {
     </section>
   )
 }
-
-const needsLook = (room: Room | undefined, now_ms: number, source: Source): boolean =>
-  room !== undefined && attentionTo(room, now_ms, source).length > 0
 
 function passes(room: Room | undefined, filter: Filter, attention: ReadonlySet<string>): boolean {
   if (room === undefined) return false

@@ -32,3 +32,18 @@ export function ageMs(at: string | null | undefined, now_ms: number): number | n
   const at_ms = Date.parse(at)
   return Number.isNaN(at_ms) ? null : Math.max(0, now_ms - at_ms)
 }
+
+/** A clock this far ahead of ours is wrong; less is how clocks are. */
+export const AHEAD_FROM_MS = 5_000
+
+/** How far the clock that wrote `at` was ahead of ours at least: what has reached us has happened. 0: not worth a word. */
+export function aheadMs(at: string | null | undefined, received_at: string | null | undefined): number {
+  if (at == null || received_at == null) return 0
+  const ahead_ms = Date.parse(at) - Date.parse(received_at)
+  return ahead_ms >= AHEAD_FROM_MS ? ahead_ms : 0
+}
+
+/** When it was so, as far as that can be: when it says, but no later than it reached us. */
+export function stoodAt<T extends string | null>(at: T, received_at: string | null | undefined): T | string {
+  return at !== null && received_at != null && Date.parse(at) > Date.parse(received_at) ? received_at : at
+}

@@ -4,7 +4,7 @@
  * The cloud is ours, so this checks what would break a page (is it a list? has it an id?), not every field.
  * Unknown types give null: a newer cloud may say more than this page understands.
  */
-import type { AccessEvent, Link, LiveMessage, Room } from './types'
+import type { AccessEvent, Alert, Link, LiveMessage, Room } from './types'
 
 /** What came is not what the API says. Carries the offending part. */
 export class PeerSaidNonsense extends Error {}
@@ -50,6 +50,12 @@ function accessEvent(value: unknown, place: string): AccessEvent {
   return value as AccessEvent
 }
 
+function alert(value: unknown, place: string): Alert {
+  const from = fields(value, place)
+  for (const key of ['id', 'kind', 'raised_at', 'detail']) text(from, key, place)
+  return value as Alert
+}
+
 export function decodeLiveMessage(data: unknown): LiveMessage | null {
   if (typeof data !== 'string') throw new PeerSaidNonsense('the live stream sent bytes where text is agreed')
   let value: unknown
@@ -67,6 +73,7 @@ export function decodeLiveMessage(data: unknown): LiveMessage | null {
         rooms: list(from, 'rooms', 'snapshot', room),
         link: link(from['link'], 'snapshot.link'),
         access_events: list(from, 'access_events', 'snapshot', accessEvent),
+        alerts: list(from, 'alerts', 'snapshot', alert),
       }
     case 'rooms':
       return { type: 'rooms', as_of: text(from, 'as_of', 'rooms'), rooms: list(from, 'rooms', 'rooms', room) }
@@ -74,6 +81,8 @@ export function decodeLiveMessage(data: unknown): LiveMessage | null {
       const events = list(from, 'events', 'access', accessEvent)
       return typeof from['as_of'] === 'string' ? { type: 'access', as_of: from['as_of'], events } : { type: 'access', events }
     }
+    case 'alerts':
+      return { type: 'alerts', as_of: text(from, 'as_of', 'alerts'), alerts: list(from, 'alerts', 'alerts', alert) }
     case 'link':
       return { type: 'link', as_of: text(from, 'as_of', 'link'), link: link(from['link'], 'link.link') }
     case 'tick':

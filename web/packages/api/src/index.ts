@@ -1,6 +1,6 @@
 export * from './types'
 export { type Backoff, fullJitterMs } from './backoff'
-export { ageMs, CloudClock } from './clock'
+export { ageMs, AHEAD_FROM_MS, aheadMs, CloudClock, stoodAt } from './clock'
 export { ApiFailure, Client, type ClientOptions, type FailureKind } from './client'
 export { decodeLiveMessage, PeerSaidNonsense } from './decode'
 export * from './live'

@@ -10,10 +10,10 @@
  * are handed in, so tests run without waiting.
  */
 import { type Backoff, fullJitterMs } from './backoff'
-import { CloudClock } from './clock'
+import { CloudClock, stoodAt } from './clock'
 import { decodeLiveMessage, PeerSaidNonsense } from './decode'
 import type { FailureKind } from './client'
-import type { AccessEvent, Link, LiveMessage, Room } from './types'
+import type { AccessEvent, Alert, Link, LiveMessage, Room } from './types'
 
 /** The cloud ticks every 5 s; two missed ticks and the stream is dead (G17: stale within twice the period). */
 export const TICK_EVERY_MS = 5_000
@@ -49,6 +49,8 @@ export interface LiveSnapshot {
   link: Link | null
   /** Newest first. */
   events: readonly AccessEvent[]
+  /** What is up, the last to arrive first. */
+  alerts: readonly Alert[]
   /** Messages that were not understood since the page was opened. */
   nonsense: number
 }
@@ -84,6 +86,7 @@ const NOTHING: LiveSnapshot = {
   order: [],
   link: null,
   events: [],
+  alerts: [],
   nonsense: 0,
 }
 
@@ -214,6 +217,7 @@ export class LiveStore {
         order: orderOf(rooms),
         link: message.link,
         events: joinAfterCut(this.#next.events, message.access_events),
+        alerts: message.alerts,
       })
       return
     }
@@ -231,6 +235,9 @@ export class LiveStore {
       }
       case 'access':
         this.#change({ as_of, events: mergeEvents(this.#next.events, message.events, this.#heldMost()) })
+        return
+      case 'alerts':
+        this.#change({ as_of, alerts: message.alerts })
         return
       case 'link':
         this.#change({ as_of, link: message.link })
@@ -328,8 +335,9 @@ function orderOf(rooms: ReadonlyMap<string, Room>): string[] {
   return [...rooms.values()].sort((a, b) => a.floor - b.floor || asPeopleCount.compare(a.id, b.id)).map((room) => room.id)
 }
 
+/** An event of a clock that is ahead stands where it reached us, or it would stand on top for as long as it is ahead. */
 function newestFirst(a: AccessEvent, b: AccessEvent): number {
-  return Date.parse(b.at) - Date.parse(a.at) || (b.lock_seq ?? 0) - (a.lock_seq ?? 0) || (a.id < b.id ? 1 : -1)
+  return Date.parse(stoodAt(b.at, b.received_at)) - Date.parse(stoodAt(a.at, a.received_at)) || (b.lock_seq ?? 0) - (a.lock_seq ?? 0) || (a.id < b.id ? 1 : -1)
 }
 
 /** Each event once, newest first, at most `most` of them. */

@@ -46,6 +46,7 @@ export interface LockEvent {
   event: string
   at: Instant
   reason: string | null
+  received_at: Instant | null
 }
 
 export interface RoomLock {
@@ -117,6 +118,21 @@ export interface AccessEvent {
   received_at: Instant | null
 }
 
+/** Something that somebody should look at, as the building's edge says it. */
+export interface Alert {
+  id: string
+  kind: string
+  state: 'raised' | 'cleared' | 'lapsed'
+  room: string | null
+  device: string | null
+  raised_at: Instant
+  /** null while it is up */
+  ended_at: Instant | null
+  /** What the building saw. */
+  detail: string
+  received_at: Instant | null
+}
+
 export interface AccessEventPage {
   events: AccessEvent[]
   next: string | null
@@ -124,9 +140,10 @@ export interface AccessEventPage {
 
 /** What the live socket sends, one JSON document a message. Types that we do not know are passed over. */
 export type LiveMessage =
-  | { type: 'snapshot'; as_of: Instant; rooms: Room[]; link: Link; access_events: AccessEvent[] }
+  | { type: 'snapshot'; as_of: Instant; rooms: Room[]; link: Link; access_events: AccessEvent[]; alerts: Alert[] }
   | { type: 'rooms'; as_of: Instant; rooms: Room[] }
   | { type: 'access'; as_of?: Instant; events: AccessEvent[] }
+  | { type: 'alerts'; as_of: Instant; alerts: Alert[] }
   | { type: 'link'; as_of: Instant; link: Link }
   | { type: 'tick'; as_of: Instant }
 

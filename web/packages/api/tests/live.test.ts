@@ -44,6 +44,26 @@ describe('a stream that speaks', () => {
     expect(now().rooms.get('102')).not.toBe(before.get('102'))
   })
 
+  it('puts an event of a clock that is ahead where it reached us', () => {
+    const ahead = event(2, { at: iso(START_MS + 86_400_000), received_at: iso(START_MS + 2_000) })
+    stage.live(undefined, [event(1), ahead])
+    stage.says({ type: 'access', events: [event(3)] })
+    stage.pass(BEAT_MS)
+    expect(now().events.map((each) => each.lock_seq)).toEqual([3, 2, 1])
+  })
+
+  it('holds the alerts that are up, as last told', () => {
+    const alert = { id: '7', kind: 'leak', state: 'raised', room: '101', device: null, raised_at: iso(START_MS), ended_at: null, detail: 'water', received_at: null }
+    stage.live()
+    expect(now().alerts).toEqual([])
+    stage.says({ type: 'alerts', alerts: [alert] })
+    stage.pass(BEAT_MS)
+    expect(now().alerts).toEqual([alert])
+    stage.says({ type: 'alerts', alerts: [] })
+    stage.pass(BEAT_MS)
+    expect(now().alerts).toEqual([])
+  })
+
   it('passes over types that a newer cloud may say', () => {
     stage.live()
     stage.says({ type: 'weather', sky: 'clear' })
@@ -142,7 +162,7 @@ describe('a stream that dies', () => {
     const old = stage.socket
     const speak = old.onmessage
     old.falls()
-    speak?.({ data: JSON.stringify({ type: 'snapshot', as_of: iso(START_MS), rooms: [], link: { state: 'online', lanes: [] }, access_events: [] }) })
+    speak?.({ data: JSON.stringify({ type: 'snapshot', as_of: iso(START_MS), rooms: [], link: { state: 'online', lanes: [] }, access_events: [], alerts: [] }) })
     expect(now().phase).toBe('lost')
   })
 })

@@ -62,7 +62,7 @@ export class Stage {
   }
 
   snapshot(rooms: Room[] = [room('101')], events: AccessEvent[] = [], state: Link['state'] = 'online'): void {
-    this.says({ type: 'snapshot', rooms, link: link(state), access_events: events })
+    this.says({ type: 'snapshot', rooms, link: link(state), access_events: events, alerts: [] })
   }
 
   live(rooms?: Room[], events?: AccessEvent[]): void {

@@ -2,7 +2,7 @@ import type { Room } from '@innkeeper/api'
 import { VisuallyHidden } from '@mantine/core'
 import { memo, type ReactNode, useEffect, useRef, useState } from 'react'
 import { Age } from './Age'
-import { attentionTo, isBatteryLow, isOpenLong } from './attention'
+import { isBatteryLow, isOpenLong } from './attention'
 import { CLIMATE_STALE_AFTER_MS, isDoubtful } from './freshness'
 import { BatteryIcon, Icon, type IconName } from './icons'
 import styles from './RoomTile.module.css'
@@ -14,6 +14,8 @@ import { humanise, isInHouse, saidEvent, saidLock, saidMode, saidPercent, saidSt
 
 export interface RoomTileProps {
   room: Room
+  /** Why it needs a look, in words; empty: it needs none. */
+  attention?: string
   selected?: boolean
   /** 0 for the one tile that Tab reaches; the arrows reach the others. */
   tabIndex?: 0 | -1
@@ -22,9 +24,8 @@ export interface RoomTileProps {
 }
 
 /** One room at a glance: who, door, climate, light, presence; each with its age. */
-export const RoomTile = memo(function RoomTile({ room, selected = false, tabIndex = 0, onOpen, onFocus }: RoomTileProps) {
+export const RoomTile = memo(function RoomTile({ room, attention = '', selected = false, tabIndex = 0, onOpen, onFocus }: RoomTileProps) {
   const { source, zone } = useSurroundings()
-  const attention = useTime((now_ms) => attentionTo(room, now_ms, source).join('; '))
   const openLong = useTime((now_ms) => isOpenLong(room, now_ms))
   const changed = useChangeMark(room)
   const held = source !== 'live'
@@ -102,7 +103,7 @@ export const RoomTile = memo(function RoomTile({ room, selected = false, tabInde
                     {saidEvent(room.lock.last_event.event)}
                   </span>
                   <span className={room.lock.state === 'unknown' ? '' : styles['push']}>
-                    <Age at={room.lock.last_event.at} ago={room.lock.state === 'unknown' && room.lock.battery_percent === null} fact />
+                    <Age at={room.lock.last_event.at} receivedAt={room.lock.last_event.received_at} ago={room.lock.state === 'unknown' && room.lock.battery_percent === null} fact />
                   </span>
                 </>
               )}

@@ -41,6 +41,18 @@ const EVENTS: Record<string, string> = {
   bolt: 'Bolt moved',
 }
 
+/** After `AlertKind` in edge/rooms/alerts.py. */
+const ALERTS: Record<string, string> = {
+  fire: 'Fire mode is on',
+  leak: 'Water leak',
+  door_propped: 'Door propped open',
+  contact_stuck: 'Door contact stuck',
+  comfort_breach: 'Comfort not kept',
+  battery_low: 'Battery low',
+  stale: 'Device silent',
+  entered_while_dnd: 'Entered against do not disturb',
+}
+
 /** After `Mode` in edge/rooms/modes.py. */
 const MODES: Record<string, string> = {
   vacant_set_back: 'Set back',
@@ -77,6 +89,7 @@ export function humanise(word: string): string {
 }
 
 export const saidReason = (reason: string): string => REASONS[reason] ?? `${humanise(reason)}.`
+export const saidAlert = (kind: string): string => ALERTS[kind] ?? humanise(kind)
 export const saidEvent = (event: string): string => EVENTS[event] ?? humanise(event)
 export const saidMode = (mode: string): string => MODES[mode] ?? humanise(mode)
 export const saidStay = (state: string): string => STAYS[state] ?? humanise(state)

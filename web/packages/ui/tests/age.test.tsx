@@ -88,4 +88,22 @@ describe('an age', () => {
     show(null)
     expect(vi.getTimerCount()).toBe(0)
   })
+
+  it('of a clock that is ahead counts from when it reached us, and says so', () => {
+    const tomorrow = new Date(START_MS + 86_400_000).toISOString()
+    show(<Age at={tomorrow} receivedAt={AT} fact />)
+    pass(7_000)
+    expect(age().textContent).toBe('7 s ago, its clock is 1 d ahead')
+    expect(age().title).toBe('Sun, 22 Nov 2026, 13:00:00 (Europe/Vienna) by its own clock, 1 d ahead; reached us Sat, 21 Nov 2026, 13:00:00 (Europe/Vienna)')
+    expect(age().dataset['ahead']).toBe('true')
+  })
+
+  it('says nothing of a clock that is a breath ahead, or late', () => {
+    show(<Age at={new Date(START_MS + 4_999).toISOString()} receivedAt={AT} fact />)
+    expect(age().dataset['ahead']).toBeUndefined()
+    expect(age().textContent).toBe('0 s ago')
+    show(<Age at={AT} receivedAt={new Date(START_MS + 60_000).toISOString()} fact />)
+    pass(61_000)
+    expect(age().textContent).toBe('1 min ago')
+  })
 })

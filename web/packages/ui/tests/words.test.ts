@@ -1,7 +1,7 @@
 import source from '../../../../protocols/errors.py?raw'
 import { describe, expect, it } from 'vitest'
-import type { Room } from '@innkeeper/api'
-import { attentionTo } from '../src/attention'
+import type { Alert, Link, Room } from '@innkeeper/api'
+import { attentionTo, countLooks, type Look, looksAt, needsOf } from '../src/attention'
 import { formatAge } from '../src/time'
 import { saidEvent, saidReason, saidFloor, saidRoom } from '../src/words'
 
@@ -58,5 +58,61 @@ describe('attention', () => {
 
   it('asks for an open door only after a while', () => {
     expect(attentionTo({ ...ROOM, contact: { open: true, at: '2026-11-21T11:50:01Z', quality: 'good' } }, NOON)).toEqual([])
+  })
+})
+
+describe('what a hotel needs a look at', () => {
+  const NOON = Date.parse('2026-11-21T12:00:00Z')
+  const fact = { at: '2026-11-21T12:00:00Z', quality: 'good' } as const
+  const room = (id: string, change: Partial<Room> = {}): Room => ({
+    id, floor: 1, kind: 'guest_room', type: null, mode: null, lock: null, light: null, occupancy: null, stay: null, contact: null,
+    climate: { temperature: 21, setpoint: 21, unit: '°C', ...fact }, ...change,
+  })
+  const link = (state: Link['state'], gaps = 0): Link => ({
+    state, edge: 'e', incarnation: null, last_heard_at: '2026-11-21T11:48:00Z', last_ack_at: null, backlog: null,
+    lanes: [{ lane: 'A', hi: 9, records: 9 - gaps, gaps }, { lane: 'C', hi: 9, records: 9, gaps: 0 }],
+  })
+  const alert = (id: string, kind: string, where: string | null): Alert => ({
+    id, kind, state: 'raised', room: where, device: null, raised_at: '2026-11-21T11:00:00Z', ended_at: null, detail: 'seen', received_at: '2026-11-21T11:00:01Z',
+  })
+  const hotel = (rooms: Room[], line: Link, alerts: Alert[] = []) => ({
+    link: line, alerts, rooms: new Map(rooms.map((each) => [each.id, each])), order: rooms.map((each) => each.id),
+  })
+  const words = (found: readonly Look[]): string[] => found.map((look) => look.what)
+
+  it('is nothing where all is well', () => {
+    expect(looksAt(hotel([room('101')], link('online')), NOON, 'live')).toEqual([])
+  })
+
+  it('is the line, the gaps and every room that shows old values while a hotel is off line', () => {
+    const found = looksAt(hotel([room('101'), room('102'), room('store', { climate: null })], link('offline', 3)), NOON, 'link')
+    expect(words(found)).toEqual(['The hotel is off line', '2 rooms are not current', '3 gaps in doors and stays'])
+    expect(found[0]?.detail).toBe('nothing heard for 12 min')
+    expect(countLooks(found)).toBe(4)
+    expect([...needsOf(found)]).toEqual([])
+  })
+
+  it('is old rooms too when the page itself hears nothing, and then the line is not blamed', () => {
+    const found = looksAt(hotel([room('101')], link('online')), NOON, 'stream')
+    expect(words(found)).toEqual(['1 room is not current'])
+    expect(found[0]?.detail).toContain('this page')
+  })
+
+  it('counts a room once however much is wrong with it, and the house beside it', () => {
+    const low: Room = room('101', { lock: { door: 'd', state: 'locked', state_at: null, battery_percent: 9, last_event: null } })
+    const found = looksAt(hotel([low, room('102')], link('online'), [alert('2', 'leak', '101'), alert('1', 'fire', null)]), NOON, 'live')
+    expect(words(found)).toEqual(['Fire mode is on', 'Water leak', 'Lock battery at 9 %'])
+    expect(countLooks(found)).toBe(2)
+    expect(needsOf(found).get('101')).toBe('Water leak; Lock battery at 9 %')
+  })
+
+  it('does not say twice what the building has said', () => {
+    const open: Room = room('101', { contact: { open: true, at: '2026-11-21T11:00:00Z', quality: 'good' } })
+    expect(words(looksAt(hotel([open], link('online'), [alert('1', 'door_propped', '101')]), NOON, 'live'))).toEqual(['Door propped open'])
+    expect(words(looksAt(hotel([open], link('online'), [alert('1', 'door_propped', '102')]), NOON, 'live'))).toEqual(['Door propped open', 'Door has stood open'])
+  })
+
+  it('says an alert that it has no words for as it came', () => {
+    expect(words(looksAt(hotel([], link('online'), [alert('1', 'lift_stuck', null)]), NOON, 'live'))).toEqual(['Lift stuck'])
   })
 })
