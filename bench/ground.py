@@ -1,7 +1,8 @@
 """Ground: how fast the edge starts, what it keeps in memory when idle, how fast the simulation passes time.
 
 Start-up is measured from fork to the first 200 of /ready, as a process, and beside the same interpreter starting the
-same HTTP stack with one empty route: what is left between them is ours.
+same HTTP stack with one empty route: what is left between them is ours. The doors program is measured to the first
+grant that it signs. Memory is that of Hotel Aurora as it is rehearsed, with every bus, every lock and its cloud.
 """
 
 import asyncio
@@ -19,19 +20,24 @@ from pathlib import Path
 from typing import Final
 
 from bench.rows import Row, row
+from edge.doors.client import DoorsClient
 from kit.clock import SystemClock
 from kit.dice import SystemDice
 from kit.memory import pss_kib
 from kit.simulation import SimLoop, run_simulated
 from protocols.device_model import site_plan
-from protocols.device_model.identity import DoorId, EdgeId, LockId, PropertyId, RoomId
+from protocols.device_model.identity import DoorId, EdgeId, LockId, PropertyId, RoomId, StayId
 from protocols.device_model.site_plan import Door, Property, Room, SitePlan
 from protocols.door.identity import generate_lock_for, secrets_document, secrets_of
-from protocols.grant.keys import generate_property_ca
+from protocols.errors import LinkLostError
+from protocols.grant.keys import compressed, generate_property_ca, private_key
+from provisioning.inventory import inventory
+from provisioning.rehearsal.building import raise_building
 
 STARTS: Final = 5
 START_BAR_MS: Final = 2_000.0
-MEMORY_BAR_MIB: Final = 120.0
+GRANT_BAR_MS: Final = 5_000.0
+MEMORY_BAR_MIB: Final = 120e6 / 2**20  # 120 MB, taken at its strictest
 IDLE_S: Final = 8.0  # both programs have given memory back by then (kit.memory.settle)
 WAIT_S: Final = 30.0
 SIMULATED_DAYS: Final = 5
@@ -54,9 +60,11 @@ def rows() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="ik-bench-") as name:
         folder = Path(name)
         empty = [_empty_start() for _ in range(STARTS)]
-        minimal = _write_edge(folder / "minimal", None)
+        minimal = _write_edge(folder / "minimal")
         starts = [_edge_start(minimal) for _ in range(STARTS)]
-        memory = _idle(folder / "aurora")
+        _write_aurora(folder / "locks")
+        grants = [asyncio.run(_first_grant(folder / "locks")) for _ in range(STARTS)]
+        memory = asyncio.run(_rehearsed(folder / "rehearsed"))
     peer = sorted(empty)[len(empty) // 2]
     found = [
         row("an empty HTTP service, start to ready", empty, "ms"),
@@ -69,15 +77,22 @@ def rows() -> list[Row]:
             bar="< 2 000 ms",
             holds=lambda middle, _: middle < START_BAR_MS,
         ),
+        row(
+            f"doors of {ROOMS} rooms, start to the first grant signed",
+            grants,
+            "ms",
+            bar="< 5 000 ms",
+            holds=lambda middle, _: middle < GRANT_BAR_MS,
+        ),
     ]
     for part, samples in memory.items():
         together = part.startswith("edge and doors")
         found.append(
             row(
-                f"idle PSS of {part}",
+                f"Hotel Aurora as rehearsed, idle: PSS of {part}",
                 samples,
                 "MiB",
-                bar="< 120 MiB for all edge processes" if together else None,
+                bar="< 120 MB (114.4 MiB) for all edge processes" if together else None,
                 holds=(lambda middle, _: middle < MEMORY_BAR_MIB) if together else None,
             )
         )
@@ -146,46 +161,58 @@ def _still_waiting(began: float, log: Path) -> None:
     time.sleep(0.002)
 
 
-def _write_edge(folder: Path, plan: SitePlan | None) -> Path:
+def _write_edge(folder: Path) -> Path:
     folder.mkdir(parents=True)
-    text = (
-        'property = "aurora"\nedge = "e-aurora0000000001"\ndata_dir = "data"\nclock_trust = "host"\n'
-        + ('site_plan_path = "site.json"\n' if plan is not None else "")
-        + '[api]\nport = 0\nport_path = "port"\n'
-        + ('[doors]\nsocket_path = "doors.sock"\n' if plan is not None else "")
-    )
     config = folder / "edge.toml"
-    config.write_text(text)
+    config.write_text(
+        'property = "aurora"\nedge = "e-aurora0000000001"\ndata_dir = "data"\nclock_trust = "host"\n'
+        '[api]\nport = 0\nport_path = "port"\n'
+    )
     return config
 
 
-def _idle(folder: Path) -> dict[str, list[float]]:
-    """Start edge and doors of a house without field buses; return each one's PSS in MiB, and the sum."""
-    plan = _write_aurora(folder)
-    _write_edge(folder / "edge", plan)
-    for name in ("site.json", "doors.toml", "property_ca.json", "doors.secrets.json"):
-        (folder / name).replace(folder / "edge" / name)
-    base = folder / "edge"
-    with (
-        _running(["-m", "edge.app.main", "doors", "--config", str(base / "doors.toml")], base / "doors.log") as doors,
-        _running(["-m", "edge.app.main", "run", "--config", str(base / "edge.toml")], base / "edge.log") as edge,
-    ):
-        began = time.perf_counter()
-        while not (base / "port").exists() or not (base / "port").read_text():
-            _still_waiting(began, base / "edge.log")
-        _until_ready(int((base / "port").read_text()), began, base / "edge.log")
-        time.sleep(IDLE_S)
-        samples: dict[str, list[float]] = {"edge": [], "doors": [], "edge and doors together": []}
+async def _rehearsed(state: Path) -> dict[str, list[float]]:
+    """Raise Hotel Aurora with all that is emulated around it; return the PSS of its edge programs and the sum, in MiB."""
+    aurora = inventory.load(Path("inventories/aurora.toml"))
+    samples: dict[str, list[float]] = {"edge": [], "doors": [], "edge and doors together": []}
+    async with raise_building(
+        aurora, state, clock=SystemClock("host"), dice=SystemDice(), seed=1, say=lambda _: None
+    ) as building:
+        await asyncio.sleep(IDLE_S)
         for _ in range(3):
-            one, other = pss_kib(edge.pid) / 1024, pss_kib(doors.pid) / 1024
+            pids = building.programs.pids()
+            one, other = pss_kib(pids["edge"]) / 1024, pss_kib(pids["doors"]) / 1024
             samples["edge"].append(one)
             samples["doors"].append(other)
             samples["edge and doors together"].append(one + other)
-            time.sleep(0.5)
+            await asyncio.sleep(1)
     return samples
 
 
-def _write_aurora(folder: Path) -> SitePlan:
+async def _first_grant(folder: Path) -> float:
+    """Start the doors of a house with 26 locks; return the milliseconds to the first grant that a phone could use."""
+    phone = compressed(private_key(SystemDice().bytes).public_key())
+    (folder / "doors.sock").unlink(missing_ok=True)
+    now_ms = SystemClock("host").wall_ms()
+    began = time.perf_counter()
+    with _running(["-m", "edge.app.main", "doors", "--config", str(folder / "doors.toml")], folder / "doors.log"):
+        async with DoorsClient(folder / "doors.sock") as doors:
+            while True:
+                try:
+                    await doors.issue(
+                        StayId("s-bench"),
+                        RoomId("101"),
+                        phone,
+                        not_before_ms=now_ms,
+                        not_after_ms=now_ms + 86_400_000,
+                    )
+                except LinkLostError:
+                    await asyncio.to_thread(_still_waiting, began, folder / "doors.log")
+                else:
+                    return (time.perf_counter() - began) * 1000
+
+
+def _write_aurora(folder: Path) -> None:
     folder.mkdir(parents=True)
     dice = SystemDice()
     ca = generate_property_ca("aurora", dice.bytes)
@@ -217,7 +244,6 @@ def _write_aurora(folder: Path) -> SitePlan:
         'store_path = "doors.db"\nsocket_path = "doors.sock"\nsite_plan_path = "site.json"\nclock_trust = "host"\n'
         'door_secrets_path = "doors.secrets.json"\nproperty_ca_key_path = "property_ca.json"\n'
     )
-    return plan
 
 
 # --- simulation -------------------------------------------------------------------------------------------------
