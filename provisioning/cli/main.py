@@ -11,6 +11,7 @@ import typer
 
 from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
 from provisioning.cli.descriptor import descriptor_app
+from provisioning.cli.devices import devices_app
 
 FAILED: Final = 1
 WRONG_INPUT: Final = 2
@@ -25,6 +26,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Innkeeper: p
 inventory_app = typer.Typer(no_args_is_help=True, help="Check what was written down about a building.")
 app.add_typer(inventory_app, name="inventory")
 app.add_typer(descriptor_app, name="descriptor")
+app.add_typer(devices_app, name="devices")
 
 
 @app.command()
