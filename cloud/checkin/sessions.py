@@ -19,6 +19,7 @@ from cloud.checkin.screening import NoScreening, Person, Screening
 from cloud.checkin.session_rows import Row
 from cloud.checkin.steps import (
     LEAD,
+    MINOR_ALONE,
     PARTY,
     PARTY_MOST,
     Fact,
@@ -27,6 +28,7 @@ from cloud.checkin.steps import (
     Step,
     StepState,
     finished,
+    is_minor,
     open_before_grant,
     standing,
 )
@@ -227,6 +229,9 @@ class Sessions:
             verdict = judge_identity(
                 facts, slot=slot, booked_as=stay.guest_name, hits=list(self._screening.screen(facts.person))
             )
+            arrives = stay.expected_from.astimezone(ZoneInfo(place.zone)).date()
+            if slot == LEAD and verdict.state is StepState.DONE and is_minor(row.policy, facts.birth_date, on=arrives):
+                verdict = Verdict(StepState.NEEDS_STAFF, MINOR_ALONE, verdict.evidence)
             return await self._settle(connection, row, StepKind.IDENTITY, slot, verdict, place=place, by=by)
 
     async def show_document(self, place: Property, stay_id: str, slot: str, mrz: str, *, by: By) -> Standing:

@@ -15,6 +15,8 @@ from protocols.policy.check_in import CheckInPolicy, StepKind
 LEAD: Final = "g1"
 PARTY: Final = "party"
 PARTY_MOST: Final = 20
+MINOR_ALONE: Final = "minor_alone"
+"""Why staff looks: who answers for the party is not of age."""
 
 
 class StepState(StrEnum):
@@ -40,10 +42,17 @@ class Guest:
 
     def age(self, on: date) -> int | None:
         """Return the full years on a day, None if the date of birth was not told."""
-        if self.birth_date is None:
-            return None
-        born = self.birth_date
-        return max(on.year - born.year - int((on.month, on.day) < (born.month, born.day)), 0)
+        return None if self.birth_date is None else age_of(self.birth_date, on)
+
+
+def age_of(born: date, on: date) -> int:
+    """Return the full years on a day of who was born on another."""
+    return max(on.year - born.year - int((on.month, on.day) < (born.month, born.day)), 0)
+
+
+def is_minor(policy: CheckInPolicy, born: date | None, *, on: date) -> bool:
+    """Tell whether somebody is known to be below the policy's adult age on a day."""
+    return born is not None and age_of(born, on) < policy.adult_age
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,5 +157,4 @@ def _exempt(policy: CheckInPolicy, guest: Guest | None) -> bool:
 
 def _minor_alone(policy: CheckInPolicy, party: Party) -> str | None:
     lead = party.guests.get(LEAD)
-    age = None if lead is None else lead.age(party.arrives)
-    return None if age is None or age >= policy.adult_age else "minor_alone"
+    return MINOR_ALONE if lead is not None and is_minor(policy, lead.birth_date, on=party.arrives) else None

@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody
 
 from cloud.checkin import links
 from cloud.checkin.desk import NotAdmissibleError, Refusal
+from cloud.checkin.hand_overs import hand_overs
 from cloud.checkin.judgement import UnreadableZoneError
 from cloud.checkin.links import LinkRefusedError
 from cloud.checkin.people import GuestFacts
@@ -232,6 +233,29 @@ def checkin_routes(services: CheckInServices) -> Router:
             lambda place, stay, by: sessions.waive(place, stay, data.step, data.subject, reason=data.reason, by=by),
         )
 
+    @get("/properties/{property_id:str}/hand-overs", summary="The check-ins that wait for staff", opt=_ASSIST)
+    async def waiting(request: Call, property_id: FromPath[str]) -> schema.HandOvers:
+        async with services.database.snapshot() as connection:
+            found = await property_for(connection, request.user, property_id)
+            queue = await hand_overs(connection, found, now_ms=services.clock.wall_ms())
+        return schema.HandOvers(
+            [
+                schema.HandOver(
+                    session=each.session,
+                    stay=each.stay,
+                    guest_name=each.guest_name,
+                    room=each.room,
+                    channel=each.channel,
+                    since=iso(each.since),
+                    asked=each.asked,
+                    steps=[
+                        schema.Step(step.kind, step.subject, StepState.NEEDS_STAFF, step.reason) for step in each.steps
+                    ],
+                )
+                for each in queue
+            ]
+        )
+
     @get(_SESSION + "/people", summary="Who a check-in is for, with its evidence", opt={ACTION: "checkin.people"})
     async def people(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.People:
         found, stay = await place_of(request.user, property_id, stay_id)
@@ -307,7 +331,7 @@ def checkin_routes(services: CheckInServices) -> Router:
         )
 
     handlers: Sequence[Any] = (
-        make_link, end_links, begin, read, tell, show, sign, terms, ask_help, add_stay, waive, people, card,
+        make_link, end_links, begin, read, tell, show, sign, terms, ask_help, add_stay, waive, waiting, people, card,
         registrations,
     )  # fmt: skip
     return Router("/api/v1", route_handlers=handlers, request_max_body_size=BODY_BYTES_MOST, before_request=strict_body)

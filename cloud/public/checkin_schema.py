@@ -110,6 +110,25 @@ class Session(msgspec.Struct, frozen=True):
     expires_at: str
 
 
+class HandOver(msgspec.Struct, frozen=True):
+    """A check-in that waits for staff since then; `asked` is what the guest wrote, null if he did not ask."""
+
+    session: str
+    stay: str
+    guest_name: str
+    room: str | None
+    channel: str
+    since: str
+    asked: str | None
+    steps: list[Step]
+
+
+class HandOvers(msgspec.Struct, frozen=True):
+    """The desk's queue, who waits longest first; at most 200."""
+
+    hand_overs: list[HandOver]
+
+
 class Evidence(msgspec.Struct, frozen=True):
     """Who did a step, where, when, and what was found."""
 

@@ -347,3 +347,31 @@ async def test_a_policy_is_held_against_what_was_and_then_rolled_out(desk: Desk)
         assert (await desk.post("/api/v1/policies/releases", body, admin)).status_code == 400, wrong
     theirs = {"policy": policy, "rings": [["borealis"]]}
     assert (await desk.post("/api/v1/policies/releases", theirs, admin)).status_code == 400
+
+
+async def test_the_desk_sees_who_waits_for_it_and_for_how_long(desk: Desk) -> None:
+    await desk.policy()
+    await desk.book(single(), single("r2", room="102"))
+    queue, staff = "/api/v1/properties/aurora/hand-overs", desk.site.as_("staff")
+
+    async def waiting() -> list[tuple[str, str | None, list[tuple[str, str]]]]:
+        answer = await desk.site.http.get(queue, headers=staff)
+        assert answer.status_code == 200, answer.text
+        told = answer.json()["hand_overs"]
+        assert [each["since"] for each in told] == sorted(each["since"] for each in told)
+        return [(one["stay"], one["asked"], [(step["step"], step["reason"]) for step in one["steps"]]) for one in told]
+
+    first, second = await desk.link(THERE), await desk.link()
+    await desk.post(f"{HERE}/session", {}, second)
+    await desk.post(f"{THERE}/session", {}, first)
+    assert await waiting() == []
+    await desk.anna(second, {**ANNA, "birth_date": "2015-05-01"})
+    desk.site.clock.advance(60_000)
+    await desk.post(f"{THERE}/session/help", {"reason": "the lift is stuck"}, first)
+    assert await waiting() == [(STAY, None, [("identity", "minor_alone")]), (OTHER, "the lift is stuck", [])]
+    for who, status in ((second, 403), (desk.site.as_("viewer"), 403), (desk.site.as_("other"), 404)):
+        assert (await desk.site.http.get(queue, headers=who)).status_code == status
+    await desk.anna(second, ANNA)
+    assert await waiting() == [(OTHER, "the lift is stuck", [])]
+    assert (await desk.keys(staff, path=THERE)).status_code == 200
+    assert await waiting() == []
