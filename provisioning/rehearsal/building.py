@@ -68,6 +68,8 @@ PMS_POLL: Final = "PT5S"  # the emulated PMS drops hints; a story cannot wait th
 RECONNECT_MOST: Final = "PT3S"  # one building behind one broker may come back sooner than a fleet
 OBSERVER: Final = "rehearsal-observer"
 CLOUD_IDENTITY: Final = "cloud-ingest"
+CHECK_IN_STEPS: Final = ("identity", "document", "registration_card", "terms", "room", "grant")
+"""What a guest with a link is asked here; the desk gives keys without."""
 EDGE_SITE_IDENTITY: Final = "edge-site"
 ZIGBEE_IDENTITY: Final = "zigbee2mqtt"
 
@@ -306,6 +308,8 @@ class Building:
             },
             "downlink": {"command_key_path": command_key},
             "link": {"silent_after": self.patience.silent_after, "offline_after": self.patience.offline_after},
+            # what guests tell at their check-in is sealed under it; it goes with the folder, as the database does
+            "privacy": {"key": "rehearsal", "paths": {"rehearsal": config / "privacy.key"}},
         }
         tables: list[tuple[str, dict[str, Any]]] = [
             (
@@ -327,6 +331,7 @@ class Building:
         ]
         for name in ("client", "access", "webhook"):
             write_private(config / f"pms-{name}.token", self.dice.bytes(24).hex().encode())
+        write_private(config / "privacy.key", self.dice.bytes(32).hex().encode())
         path = config / "cloud.toml"
         write_private(path, toml(settings, tables).encode())
         await self._start_pms(path, site_plan)
@@ -337,6 +342,7 @@ class Building:
             f"http://{HOST}:{self.ports.cloud}", token=self.console_token, property_id=self.inventory.property.id
         )
         await self._until("cloud", lambda: self.cloud.answers("/ready"))
+        await self.cloud.ask_guests(CHECK_IN_STEPS)
 
     async def _start_field(self, site_plan: Path, identity: IdentityFiles) -> None:
         await self.programs.start(
