@@ -7,29 +7,30 @@ database cannot take it or the shard went to another worker: its edge still has 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Protocol
 
 import msgspec
 
-from cloud.telemetry.fan_in.arrivals import Arrived, BatchItem, Item, Reply, read
+from cloud.telemetry.fan_in.arrivals import Arrived, Item, Reply, read
 from cloud.telemetry.fan_in.keeper import ShardKeeper
 from cloud.telemetry.fan_in.lease_store import ShardLostError
 from cloud.telemetry.fan_in.ledger import Right
 from cloud.telemetry.fan_in.returning import RETURNS_A_SECOND, hold_ms
+from cloud.telemetry.fan_in.waiting import MESSAGE_WEIGHS, Pace, Waiting, weight_of
 from kit.clock import Clock
 from kit.logs import logger
+from kit.mqtt_wire.transport import WireConnection
 from kit.net import Connection as Link
 from kit.net import Transport
-from kit.queues import BoundedQueue
 from kit.settings import check_span
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.link.batch import RECORDS_MAX
 from protocols.link.messages import encode_ack
-from protocols.link.topics import Up, ack_topic, parse_up
+from protocols.link.topics import Up, UpTopic, ack_topic, parse_up
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,22 +38,25 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     A fleet that loses its broker is asked to come back at `returns_a_second`; few edges are back within a second.
     `parallel`: lanes of work, each with a database connection while it stores. `queue_messages_max`: how many messages
-    may wait for each lane. A transaction takes at most `group_messages_max` of them and about `group_rows_max` records;
-    while it is small it waits `linger` for company. `slow_after`: when a message waited longer than this, its edge is
-    asked to hold lanes B and C about as long, `slow` at most.
+    may wait for each lane, at most QUEUE_BYTES_MAX of them. A transaction takes at most `group_messages_max` messages
+    and about `group_rows_max` records, and fewer where it would take longer than `group_takes`; while it is small it
+    waits `linger` for company. `slow_after`: when a message waited longer than this, its edge is asked to hold lanes B
+    and C about as long, `slow` at most.
     """
 
     parallel: int = 2
-    queue_messages_max: int = 256
+    queue_messages_max: int = 1_024
     group_messages_max: int = 128
     group_rows_max: int = 10_000
+    group_takes: timedelta = timedelta(milliseconds=200)
     linger: timedelta = timedelta(milliseconds=5)
-    slow_after: timedelta = timedelta(seconds=2)
+    slow_after: timedelta = timedelta(seconds=1)
     slow: timedelta = timedelta(seconds=5)
     returns_a_second: int = RETURNS_A_SECOND
 
     def __post_init__(self) -> None:
         check_span("linger", self.linger, timedelta(0), timedelta(seconds=1))
+        check_span("group_takes", self.group_takes, timedelta(milliseconds=10), timedelta(seconds=10))
         check_span("slow_after", self.slow_after, timedelta(milliseconds=1), timedelta(hours=1))
         check_span("slow", self.slow, timedelta(0), timedelta(hours=1))
 
@@ -66,6 +70,11 @@ class Ledger(Protocol):
 
 
 ANSWERS_AT_ONCE: Final = 64
+"""Of a transport that sends one message at a time."""
+RECEIVED_AT_ONCE: Final = 256
+TOPICS_KNOWN_MOST: Final = 100_000
+QUEUE_BYTES_MAX: Final = 16 * 1024 * 1024
+GROUP_WEIGHT_LEAST: Final = RECORDS_MAX + MESSAGE_WEIGHS
 EVERYTHING: Final = "up/+/+/+"
 SINGLE_FILTERS_MAX: Final = 32
 """Above so many shards one filter hears all and what is not ours is dropped. nats-server counts 1024 unacknowledged
@@ -102,9 +111,11 @@ class FanInWorker:
     ) -> None:
         self._transport, self._ledger, self._keeper, self._clock = transport, ledger, keeper, clock
         self._settings, self._lost, self._refused, self._dropped = settings, lost, refused, dropped
-        self._queues = [
-            BoundedQueue[Arrived](settings.queue_messages_max, f"ingest-{n}") for n in range(settings.parallel)
-        ]
+        self._queues = [Waiting(settings.queue_messages_max, QUEUE_BYTES_MAX) for _ in range(settings.parallel)]
+        self._pace = Pace(
+            settings.group_takes // timedelta(milliseconds=1), least=GROUP_WEIGHT_LEAST, most=settings.group_rows_max
+        )
+        self._topics: dict[bytes, UpTopic] = {}
         self._busy = 0
         self._log = logger("cloud.telemetry")
         self.connected = False
@@ -118,7 +129,7 @@ class FanInWorker:
         """Connect, serve shards, ingest. Raises LinkLostError when the broker is lost: supervision starts it again."""
         # all is heard before anything is claimed, so that what a building says meanwhile waits here and is not lost
         async with self._transport.connect(subscribe=[EVERYTHING]) as link:
-            self.connected = True
+            self.connected, self._busy = True, 0
             try:
                 async with asyncio.TaskGroup() as tasks:
                     jobs = [tasks.create_task(self._work(queue, link)) for queue in self._queues]
@@ -160,57 +171,95 @@ class FanInWorker:
 
     async def _receive(self, link: Link) -> None:
         await self._keeper.wait_standing()
-        async for message in link.messages():
-            try:
-                topic = parse_up(message.topic)
-            except PeerProtocolError as error:
-                self._refused("topic", error)
-                continue
-            if topic.what is not Up.ANSWER:  # the downlink that sent the command listens for itself
-                queue = self._queues[topic.shard % len(self._queues)]
-                await queue.put(Arrived(topic, message.payload, self._clock.now_ms()))
+        if isinstance(link, WireConnection):
+            await self._receive_many(link)
+        else:
+            async for message in link.messages():
+                await self._hear(message.topic.encode(), message.payload, self._clock.now_ms())
         raise LinkLostError("ingest: the connection was closed")
 
-    async def _work(self, queue: BoundedQueue[Arrived], link: Link) -> None:
+    async def _receive_many(self, link: WireConnection) -> None:
+        """Take what one read brought, answer the broker for it in one write."""
+        drained_ms = self._clock.now_ms()
+        while True:
+            asked_ms = self._clock.now_ms()
+            taken = await link.batch(RECEIVED_AT_ONCE)
+            if not taken:
+                return
+            # what was there already came after the inbox was last empty: it has waited since then at most
+            came_ms = now_ms = self._clock.now_ms()
+            if now_ms == asked_ms:
+                came_ms = drained_ms
+            if len(taken) < RECEIVED_AT_ONCE:
+                drained_ms = now_ms
+            for topic, payload, _, _ in taken:
+                await self._hear(topic, payload, came_ms)
+            link.acknowledge(taken)
+
+    async def _hear(self, name: bytes, payload: bytes | None, at_ms: int) -> None:
+        """Let a message wait for its lane of work. `payload` None: too long to be read."""
+        topic = self._topics.get(name)
+        try:
+            if topic is None:
+                topic = parse_up(name.decode(errors="replace"))
+                if len(self._topics) >= TOPICS_KNOWN_MOST:
+                    self._topics.clear()
+                self._topics[name] = topic
+            if payload is None:
+                raise PeerProtocolError(f"a message of {topic.edge} that is longer than any batch")
+        except PeerProtocolError as error:
+            self._refused("topic" if topic is None else topic.what.value, error)
+            return
+        if topic.what is Up.ANSWER:  # the downlink that sent the command listens for itself
+            return
+        item = read(Arrived(topic, payload, at_ms))
+        if item is not None:
+            await self._queues[topic.shard % len(self._queues)].put(item)
+
+    async def _work(self, queue: Waiting, link: Link) -> None:
         settings = self._settings
         linger_ms = settings.linger // timedelta(milliseconds=1)
-        left: list[Arrived] = []
-        while True:
-            arrived = left or await queue.get_batch(settings.group_messages_max, linger_ms)
-            self._busy += 1
-            try:
-                left = await self._group(arrived, link)
-            finally:
-                self._busy -= 1
+        async with asyncio.TaskGroup() as tasks:
+            answering: asyncio.Task[None] | None = None
+            while True:
+                items = await queue.take(settings.group_messages_max, self._pace.most_weight, linger_ms)
+                self._busy += 1
+                try:
+                    replies = await self._group(items)
+                    if answering is not None:
+                        await answering  # an edge's answers keep their order; the broker's slowness is felt here
+                finally:
+                    self._busy -= 1
+                self._busy += 1
+                answering = tasks.create_task(self._tell(link, replies))
 
-    async def _group(self, arrived: Sequence[Arrived], link: Link) -> list[Arrived]:
-        """Store as much of `arrived` as one transaction takes, answer it, and return the rest."""
-        items, rest = self._cut(arrived)
+    async def _group(self, items: Sequence[Item]) -> list[Reply]:
+        """Store a group in one transaction and return what to answer."""
+        began_ms = self._clock.now_ms()
         replies = await self._store(items)
         now_ms = self._clock.now_ms()
+        if replies:
+            self._pace.took(sum(map(weight_of, items)), now_ms - began_ms)
         waited_ms = max((now_ms - each.arrived.at_ms for each in items), default=0)
         if timedelta(milliseconds=waited_ms) > self._settings.slow_after:
             most_ms = self._settings.slow // timedelta(milliseconds=1)
             replies = [
                 Reply(each.edge, replace(each.ack, slow_ms=hold_ms(each.edge, waited_ms, most_ms))) for each in replies
             ]
-        for start in range(0, len(replies), ANSWERS_AT_ONCE):
-            await asyncio.gather(*(self._answer(link, each) for each in replies[start : start + ANSWERS_AT_ONCE]))
-        return rest
+        return replies
 
-    def _cut(self, arrived: Sequence[Arrived]) -> tuple[list[Item], list[Arrived]]:
-        items: list[Item] = []
-        rows = 0
-        for place, each in enumerate(arrived):
-            item = read(each)
-            if item is None:
-                continue
-            if isinstance(item, BatchItem):
-                rows += min(RECORDS_MAX, item.head.last - item.head.first + 1)
-                if rows > self._settings.group_rows_max and items:
-                    return items, list(arrived[place:])
-            items.append(item)
-        return items, []
+    async def _tell(self, link: Link, replies: Sequence[Reply]) -> None:
+        """Send answers; the next group is stored meanwhile."""
+        try:
+            if isinstance(link, WireConnection):
+                messages = [(ack_topic(each.edge).encode(), encode_ack(each.ack)) for each in replies]
+                with self._unsent(len(messages)):
+                    await link.publish_many(messages)
+                return
+            for start in range(0, len(replies), ANSWERS_AT_ONCE):
+                await asyncio.gather(*(self._answer(link, each) for each in replies[start : start + ANSWERS_AT_ONCE]))
+        finally:
+            self._busy -= 1
 
     async def _store(self, items: Sequence[Item]) -> list[Reply]:
         """Have stored what is ours to store; what is not, or cannot be now, is dropped unanswered."""
@@ -232,7 +281,13 @@ class FanInWorker:
                 return []
 
     async def _answer(self, link: Link, reply: Reply) -> None:
-        try:
+        with self._unsent(1):
             await link.publish(ack_topic(reply.edge), encode_ack(reply.ack))
-        except (LinkLostError, ReplyTimeoutError) as error:  # the edge will ask again
-            self._log.info("ack_not_sent", edge=reply.edge, error=str(error))
+
+    @contextmanager
+    def _unsent(self, acks: int) -> Iterator[None]:
+        """An answer that does not arrive is asked for again."""
+        try:
+            yield
+        except (LinkLostError, ReplyTimeoutError) as error:
+            self._log.info("ack_not_sent", acks=acks, error=str(error))

@@ -1,0 +1,129 @@
+"""Messages that wait for a lane of work, and whose turn it is.
+
+A queue in order of arrival lets one building's backlog stand before everybody's present: batches of 500 records, four
+at a time. Here lane A goes first, and among the rest edges take turns: each turn brings RECORDS_MAX records of one edge
+at most, so a quiet building waits for as many turns as there are edges waiting, never for what one of them has to tell.
+What one edge sent on one lane keeps its order; so do its hello, its live state and its lanes B and C among themselves.
+"""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from cloud.telemetry.fan_in.arrivals import BatchItem, Item
+from kit.queues import BoundedQueue
+from protocols.device_model.identity import EdgeId
+from protocols.link.batch import RECORDS_MAX
+from protocols.link.lanes import Lane
+
+MESSAGE_WEIGHS: Final = 8
+"""What a message costs besides its records, in records: measured, docs/operating/scale.md."""
+FIRST_SHARE: Final = 0.75
+"""How much of a group lane A may take while others wait: both progress."""
+_SPEED_KEPT: Final = 0.7
+
+
+def weight_of(item: Item) -> int:
+    """Return what storing a message costs, in records."""
+    if isinstance(item, BatchItem):
+        return MESSAGE_WEIGHS + min(RECORDS_MAX, item.head.last - item.head.first + 1)
+    return MESSAGE_WEIGHS
+
+
+class Line:
+    """Who waits, and who is next. Pure."""
+
+    def __init__(self) -> None:
+        self._first: deque[Item] = deque()
+        self._edges: dict[EdgeId, deque[Item]] = {}
+        self._left: dict[EdgeId, int] = {}
+        self._count, self.bytes = 0, 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, item: Item) -> None:
+        """Let a message wait."""
+        self._count += 1
+        self.bytes += len(item.arrived.payload)
+        if isinstance(item, BatchItem) and item.head.lane is Lane.A:
+            self._first.append(item)
+        else:
+            self._edges.setdefault(item.arrived.topic.edge, deque()).append(item)
+
+    def take(self, most_messages: int, most_weight: int) -> list[Item]:
+        """Return the next group: at least one message if any waits, else as many as both bounds allow."""
+        taken: list[Item] = []
+        share = FIRST_SHARE if self._edges else 1.0
+        weight = self._take_first(taken, max(1, int(most_messages * share)), int(most_weight * share))
+        while self._edges and len(taken) < most_messages and weight < most_weight:
+            edge, line = next(iter(self._edges.items()))
+            left = self._left.pop(edge, 0) + RECORDS_MAX + MESSAGE_WEIGHS
+            while line and len(taken) < most_messages and weight < most_weight and (own := weight_of(line[0])) <= left:
+                left -= own
+                weight += own
+                taken.append(line.popleft())
+            del self._edges[edge]
+            if line:
+                self._edges[edge] = line  # behind everybody else
+                self._left[edge] = min(left, RECORDS_MAX)
+        self._count -= len(taken)
+        self.bytes -= sum(len(each.arrived.payload) for each in taken)
+        return taken
+
+    def _take_first(self, taken: list[Item], most_messages: int, most_weight: int) -> int:
+        weight = 0
+        while self._first and len(taken) < most_messages and (weight < most_weight or not taken):
+            weight += weight_of(self._first[0])
+            taken.append(self._first.popleft())
+        return weight
+
+
+class Waiting:
+    """A `Line` with an end: whoever comes waits while it is full."""
+
+    def __init__(self, most_messages: int, most_bytes: int) -> None:
+        self._line, self._most, self._bytes_most = Line(), most_messages, most_bytes
+        self._news = BoundedQueue[None](1, "ingest-news")
+        self._room = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    async def put(self, item: Item) -> None:
+        """Let a message wait, once there is room."""
+        while len(self._line) >= self._most or self._line.bytes >= self._bytes_most:
+            self._room.clear()
+            await self._room.wait()
+        self._line.add(item)
+        if not len(self._news):
+            self._news.offer(None)
+
+    async def take(self, most_messages: int, most_weight: int, linger_ms: int) -> list[Item]:
+        """Return the next group: wait for a first message, and while there are few `linger_ms` for company."""
+        while not len(self._line):
+            await self._news.get()
+        if linger_ms > 0 and len(self._line) < most_messages:
+            await asyncio.sleep(linger_ms / 1000)
+        taken = self._line.take(most_messages, most_weight)
+        self._room.set()
+        return taken
+
+
+class Pace:
+    """How much one transaction takes, so that it takes about `target_ms`. Pure.
+
+    A message waits for the transaction that is under way and then for its own: their length is most of what an
+    acknowledgement takes. What a transaction costs besides its messages is a fortieth of the default.
+    """
+
+    def __init__(self, target_ms: int, *, least: int, most: int) -> None:
+        self._target_ms, self._least, self.most_weight = target_ms, least, most
+        self._most = most
+        self._speed: float | None = None
+
+    def took(self, weight: int, milliseconds: int) -> None:
+        """Learn that a transaction over so much took so long."""
+        speed = weight / max(1, milliseconds)
+        self._speed = speed if self._speed is None else _SPEED_KEPT * self._speed + (1 - _SPEED_KEPT) * speed
+        self.most_weight = max(self._least, min(self._most, int(self._speed * self._target_ms)))
