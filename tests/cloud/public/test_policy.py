@@ -65,6 +65,7 @@ WRITTEN: Final = {
     ("GET", f"{P}/stays/{{stay_id:str}}/session/people"): STAFF,
     ("GET", f"{P}/stays/{{stay_id:str}}/session/guests/{{slot:str}}/card"): STAFF,
     ("GET", f"{P}/registrations/{{day:str}}"): STAFF,
+    ("GET", f"{P}/hand-overs"): STAFF,
     ("POST", f"{P}/stays/{{stay_id:str}}/session/payment"): GUEST,
     ("GET", f"{P}/stays/{{stay_id:str}}/payments"): STAFF,
     ("POST", f"{P}/stays/{{stay_id:str}}/payments/{{payment_id:str}}/capture"): STAFF,
