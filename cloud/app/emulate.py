@@ -7,17 +7,21 @@ from typing import Final
 
 from cloud.app.secrets import read_secret
 from cloud.app.settings import CloudSettings, PmsSettings
+from cloud.pms.emulation.book import Book
 from cloud.pms.emulation.face import TAME, Credentials, Knobs, webhook
 from cloud.pms.emulation.server import build
 from cloud.pms.exchange import http_client
 from cloud.pms.vendors import EMULATORS
 from kit.clock import SystemClock
 from kit.dice import SeededDice
+from kit.files import SystemDisk
 from kit.http import serving
 from protocols.device_model.site_plan import SITE_PLAN_BYTES_MAX, parse
 from protocols.errors import InvalidInputError
 
 ROOMS_DEFAULT: Final = tuple(str(floor * 100 + number) for floor in (1, 2) for number in range(1, 14))
+LIFE_SEEDS: Final = 1_000_003
+"""Between the seeds of one emulator's lives: ids that were given once do not come again."""
 
 
 async def emulate_pms(
@@ -30,6 +34,7 @@ async def emulate_pms(
     reservations: int,
     push_to: str | None,
     tame: bool,
+    book: Path | None,
     stop: asyncio.Event,
 ) -> None:
     """Serve the wire of the connection's system until `stop` is set; says its port on standard output once it answers.
@@ -39,12 +44,15 @@ async def emulate_pms(
         port: on loopback; 0 takes a free one.
         site_plan: whose guest rooms to have; None: 101 to 113 and 201 to 213.
         push_to: address of the cloud service; None pushes nothing.
+        book: file that keeps the hotel over restarts; None: it lives as long as the process.
 
     Raises:
-        InvalidInputError: no such connection, or an unreadable plan or secret.
+        InvalidInputError: no such connection, or an unreadable plan, secret or book.
     """
     found = _connection(settings, property_id)
     clock = SystemClock("host")
+    memory = None if book is None else Book(SystemDisk(), book)
+    lives = 0 if memory is None else memory.lives
     async with http_client() as http:
         push = None
         if push_to is not None:
@@ -55,13 +63,15 @@ async def emulate_pms(
         )
         emulator = EMULATORS[found.system](
             rooms=list(ROOMS_DEFAULT) if site_plan is None else _rooms(site_plan),
-            reservations=reservations,
+            reservations=0 if lives else reservations,
             credentials=credentials,
             clock=clock,
-            dice=SeededDice(seed),
+            dice=SeededDice(seed + lives * LIFE_SEEDS),
             push=push,
             knobs=TAME if tame else Knobs(),
         )
+        if memory is not None:
+            memory.keep(emulator.hotel)
         async with serving(build(emulator), port=port) as bound:
             sys.stdout.write(f"http://127.0.0.1:{bound}\n")
             sys.stdout.flush()

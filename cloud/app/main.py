@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     emulate.add_argument("--site-plan", type=Path, help="take the guest rooms of this plan")
     emulate.add_argument("--reservations", type=int, default=20, help="how many to begin with")
     emulate.add_argument("--push-to", help="address of the cloud service that hears the pushes")
+    emulate.add_argument("--book", type=Path, help="file that keeps the hotel when the emulator ends or is killed")
     emulate.add_argument("--tame", action="store_true", help="behave as documented")
     return parser
 
@@ -250,6 +251,7 @@ async def _emulate_pms(settings: CloudSettings, asked: argparse.Namespace) -> in
         reservations=asked.reservations,
         push_to=asked.push_to,
         tame=asked.tame,
+        book=asked.book,
         stop=_stopped(),
     )
     return EXIT_OK

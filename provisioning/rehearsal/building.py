@@ -288,6 +288,7 @@ class Building:
             "cloud.app.main",
             *("emulate-pms", "--config", cloud_config, "--port", self.ports.pms, "--seed", self.seed),
             *("--site-plan", site_plan, "--reservations", 0, "--push-to", f"http://{HOST}:{self.ports.cloud}"),
+            *("--book", self.folder / "pms.json"),
         )
         await self.programs.start("pms", program, restart=True)
         await self._listening("pms", self.ports.pms)

@@ -98,6 +98,8 @@ class Hotel:
     numeric_ids: bool = False
     """Ids are numbers in most systems, UUIDs in Mews."""
     changed: Callable[[str, str], None] = lambda _kind, _id: None
+    kept: Callable[[], None] = lambda: None
+    """Called after each change, before anybody is told of it (book.py)."""
     reservations: dict[str, Reservation] = field(default_factory=dict)
     resources: dict[str, Resource] = field(default_factory=dict)
     customers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -159,7 +161,7 @@ class Hotel:
             updated_ms=self.now_ms(),
         )
         self.reservations[made.id] = made
-        self.changed("ServiceOrderUpdated", made.id)
+        self._tell("ServiceOrderUpdated", made.id)
         return made
 
     def start(self, reservation_id: str, *, by_day: bool = False) -> Reservation:
@@ -217,13 +219,14 @@ class Hotel:
         """Post to a reservation's folio; a payment is negative. Raises Missing."""
         line = FolioLine(self._id(), text, minor, CURRENCY, self.now_ms())
         self.reservation(reservation_id).folio.append(line)
+        self.kept()
         return line
 
     def set_room_state(self, name: str, state: str) -> Resource:
         """Housekeeping says how a room is. Raises Missing."""
         resource = self.room(name)
         resource.state, resource.updated_ms = state, self.now_ms()
-        self.changed("ResourceUpdated", resource.id)
+        self._tell("ResourceUpdated", resource.id)
         return resource
 
     def reservation(self, reservation_id: str) -> Reservation:
@@ -255,8 +258,12 @@ class Hotel:
             setattr(found, name, value)
         found.previous = before
         found.updated_ms = max(self.now_ms(), before.updated_ms + 1)
-        self.changed("ServiceOrderUpdated", found.id)
+        self._tell("ServiceOrderUpdated", found.id)
         return found
+
+    def _tell(self, kind: str, changed_id: str) -> None:
+        self.kept()
+        self.changed(kind, changed_id)
 
     def _id(self) -> str:
         if self.numeric_ids:
