@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.api.device_routes import device_routes
+from edge.api.door_routes import door_routes
 from edge.api.routes import make_app
 from edge.api.token import read_or_make_token
 from edge.app.absent import AbsentDoors
@@ -221,6 +222,7 @@ class Edge:
                 clock=clock,
                 dice=dice,
                 live_state=partial(_live, house, json_bus),
+                doors=doors,
             )
             house.live_changed = uplink.live_changed
         return cls(
@@ -253,7 +255,7 @@ class Edge:
             metrics=self.metrics,
             clock=self._clock,
             dice=self._dice,
-            routes=device_routes(self.desk, clock=self._clock),
+            routes=[*device_routes(self.desk, clock=self._clock), *door_routes(self.doors, clock=self._clock)],
         )
         api = self._settings.api
         async with Supervisor(clock=self._clock, dice=self._dice, log=self._log, health=health) as supervisor:

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from edge.api.door_routes import KeyedDoors
+from edge.app import door_commands
 from edge.app.house import House
 from edge.app.json_devices import read_secret
 from edge.app.keys import read_public_key
@@ -76,6 +78,7 @@ def make_uplink(
     clock: Clock,
     dice: Dice,
     live_state: LiveState,
+    doors: KeyedDoors | None = None,
 ) -> Uplink:
     """Return the uplink, not yet running. Raises InvalidInputError."""
     resolve = read_command_key(settings)
@@ -88,7 +91,7 @@ def make_uplink(
         clock=clock,
         dice=dice,
         command_key=resolve,
-        on_command=obeying(house),
+        on_command=obeying(house, doors),
         on_desired=house.desired,
         live_state=live_state,
         settings=settings.link,
@@ -111,11 +114,11 @@ async def recover_documents(log: RecordLog, house: House, resolve: Resolve, edge
     await house.desired(document.name, document.version, document.body)
 
 
-def obeying(house: House) -> Callable[[CommandEnvelope], Awaitable[Mapping[str, Any]]]:
+def obeying(house: House, doors: KeyedDoors | None = None) -> Callable[[CommandEnvelope], Awaitable[Mapping[str, Any]]]:
     """Return what obeys the cloud's commands; the link judges signature, deadline and repetition beforehand.
 
     Kinds: `check_in` {stay, phone_public_key, by?}, `check_out` {stay, by?}, `room` {room, capability, attribute,
-    value}. An unknown kind or argument is refused by name and nothing happens.
+    value}, and those of edge/app/door_commands.py. An unknown kind or argument is refused by name and nothing happens.
     """
 
     async def obey(command: CommandEnvelope) -> Mapping[str, Any]:
@@ -133,7 +136,10 @@ def obeying(house: House) -> Callable[[CommandEnvelope], Awaitable[Mapping[str, 
             case "room" | "room_command":
                 outcome = await house.rooms.command(_room_command(command), recorded=False)
                 return outcome.to_body()
-        raise InvalidInputError("command kind", f"{command.kind!r} is not known here; known: check_in, check_out, room")
+            case kind if kind in door_commands.KINDS:
+                return await door_commands.obey(doors, command)
+        known = ", ".join(("check_in", "check_out", "room", *door_commands.KINDS))
+        raise InvalidInputError("command kind", f"{command.kind!r} is not known here; known: {known}")
 
     return obey
 

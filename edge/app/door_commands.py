@@ -1,0 +1,77 @@
+"""The cloud's commands to the doors process: what phones brought, shift keys, emergency keys.
+
+Kinds and arguments are those of edge/api/door_routes.py. The link has judged the cloud's signature, deadline and
+repetition; a bundle passes through and is in no record (edge/link/commands.py keeps phases alone).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from edge.api.door_routes import (
+    CarriedBody,
+    EmergencyDraftBody,
+    EmergencyKeyBody,
+    KeyedDoors,
+    StaffKeyBody,
+    two_approvals,
+)
+from protocols.device_model.identity import parse_name, parse_room_id
+from protocols.errors import InvalidInputError
+from protocols.link.documents import CommandEnvelope
+
+KINDS: Final = ("doors_carried", "staff_key", "emergency_draft", "emergency_key")
+
+_Body = TypeVar("_Body")
+
+
+async def obey(doors: KeyedDoors | None, command: CommandEnvelope) -> Mapping[str, Any]:
+    """Obey one of `KINDS`.
+
+    Raises:
+        InvalidInputError: an argument is not of its form, or there is no doors process; nothing happened.
+        PlatformError: as the doors' client.
+    """
+    if doors is None:
+        raise InvalidInputError(f"command {command.kind}", "this edge has no doors process")
+    match command.kind:
+        case "doors_carried":
+            carried = _args(command, CarriedBody)
+            taken, locks = await doors.bring([(each.lock, each.sealed) for each in carried.chunks], carried.locks)
+            return {"taken": taken, "locks": locks}
+        case "staff_key":
+            staff = _args(command, StaffKeyBody)
+            shift = staff.shift
+            return {
+                "bundle": await doors.issue_staff(
+                    parse_name(staff.person, "person"),
+                    [parse_room_id(room) for room in staff.rooms],
+                    bytes.fromhex(staff.phone_public_key),
+                    not_after_ms=staff.not_after_ms,
+                    zones=staff.zones,
+                    shift=None if shift is None else (shift.days, shift.from_minute, shift.to_minute),
+                    user_verified=staff.user_verified,
+                )
+            }
+        case "emergency_draft":
+            draft = _args(command, EmergencyDraftBody)
+            return await doors.draft_emergency(
+                parse_name(draft.person, "person"),
+                [parse_room_id(room) for room in draft.rooms],
+                bytes.fromhex(draft.phone_public_key),
+                reason=draft.reason,
+                over_privacy=draft.over_privacy,
+            )
+        case "emergency_key":
+            approved = _args(command, EmergencyKeyBody)
+            approvals = two_approvals([(each.officer, each.signature) for each in approved.approvals])
+            return {"bundle": await doors.issue_emergency(approved.grant, approvals)}
+    raise InvalidInputError("command kind", f"{command.kind!r} is none of the doors': {', '.join(KINDS)}")
+
+
+def _args(command: CommandEnvelope, kind: type[_Body]) -> _Body:
+    try:
+        return msgspec.convert(command.args, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(f"command {command.kind}", str(error)) from error
