@@ -15,17 +15,18 @@ import msgspec
 from litestar import Request, Response, Router, post
 from litestar.params import JSONBody
 
-from edge.doors.errors import ClockUnsoundError
-from edge.doors.intake import CHUNKS_MOST, LOCKS_MOST, BroughtChunk
 from kit.clock import Clock
 from kit.http import OPEN, ProblemError, problem
 from kit.logs import logger
 from protocols.device_model.identity import ACTOR_CHARACTERS_MAX, RoomId, parse_actor, parse_name, parse_room_id
-from protocols.errors import InvalidInputError
+from protocols.errors import InvalidInputError, PlatformError
 
 CARRIED_AT_ONCE: Final = 30
 CARRIED_EACH_S: Final = 10
 """Requests of strangers: so many at once, and so many a second in the long run."""
+CHUNKS_MOST: Final = 8
+LOCKS_MOST: Final = 16
+"""At once; what the doors process takes."""
 MILLISECONDS_MOST: Final = 2**53
 ROOMS_MOST: Final = 64
 
@@ -69,6 +70,13 @@ class KeyedDoors(Protocol):
     async def issue_emergency(self, grant: str, approvals: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
         """Return the bundle of an approved draft."""
         ...
+
+
+class BroughtChunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One sealed chunk, base64, of the lock in hexadecimal."""
+
+    lock: str
+    sealed: bytes
 
 
 class CarriedBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,8 +151,11 @@ class Throttle:
         return True
 
 
-def door_routes(doors: KeyedDoors | None, *, clock: Clock) -> list[Router]:
-    """Return the routes; without a doors process each answers that there is none."""
+def door_routes(doors: KeyedDoors | None, *, clock: Clock, not_now: Sequence[type[PlatformError]] = ()) -> list[Router]:
+    """Return the routes; without a doors process each answers that there is none.
+
+    `not_now` are refusals of the doors that pass by themselves, such as a clock that is not sound.
+    """
     throttle = Throttle(clock)
     log = logger("edge.api.doors")
 
@@ -206,7 +217,7 @@ def door_routes(doors: KeyedDoors | None, *, clock: Clock) -> list[Router]:
         Router(
             "/",
             route_handlers=[carried, staff_key, emergency_draft, emergency_key],
-            exception_handlers={ClockUnsoundError: _on_unsound},
+            exception_handlers=dict.fromkeys(not_now, _on_not_now),
         )
     ]
 
@@ -221,6 +232,6 @@ def two_approvals(given: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]
         raise InvalidInputError("approvals", "not hexadecimal") from None
 
 
-def _on_unsound(_: Request[Any, Any, Any], error: ClockUnsoundError) -> Response[bytes]:
+def _on_not_now(_: Request[Any, Any, Any], error: PlatformError) -> Response[bytes]:
     members: dict[str, object] = {"retryable": True, "may_have_taken_effect": False}
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), kind="clock-unsound", **members)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), kind="not-now", **members)

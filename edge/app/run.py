@@ -40,6 +40,7 @@ from edge.bridges.fias.settings import FiasSettings
 from edge.bridges.mqtt.json_bus import JsonBus
 from edge.bridges.ports import BusSupervisor
 from edge.doors.client import DoorsClient
+from edge.doors.errors import ClockUnsoundError
 from edge.link.uplink import Uplink
 from edge.log.heads import HeadSigner
 from edge.log.record_log import RecordLog
@@ -255,7 +256,10 @@ class Edge:
             metrics=self.metrics,
             clock=self._clock,
             dice=self._dice,
-            routes=[*device_routes(self.desk, clock=self._clock), *door_routes(self.doors, clock=self._clock)],
+            routes=[
+                *device_routes(self.desk, clock=self._clock),
+                *door_routes(self.doors, clock=self._clock, not_now=[ClockUnsoundError]),
+            ],
         )
         api = self._settings.api
         async with Supervisor(clock=self._clock, dice=self._dice, log=self._log, health=health) as supervisor:

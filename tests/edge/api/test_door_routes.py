@@ -156,7 +156,7 @@ async def test_an_unsound_clock_is_said_as_such_and_may_be_tried_again(tmp_path:
             raise ClockUnsoundError("the clock is not sound")
 
     doors: Any = Unsound()
-    app = application(door_routes(doors, clock=ManualClock()), guards=[guard(TOKEN)])
+    app = application(door_routes(doors, clock=ManualClock(), not_now=[ClockUnsoundError]), guards=[guard(TOKEN)])
     body = {"person": "maria", "rooms": ["101"], "phone_public_key": OTHER, "not_after_ms": 1, "by": "clerk"}
     async with serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         answer = await http.post("/api/v1/doors/staff-keys", json=body, headers={"authorization": f"Bearer {TOKEN}"})
