@@ -17,6 +17,7 @@ import msgspec
 
 from edge.app.devices import Devices
 from edge.app.house import House
+from edge.app.live_buses import Served
 from edge.app.ports import Log
 from edge.binding.blink import Blink, Said
 from edge.binding.book import (
@@ -34,7 +35,6 @@ from edge.binding.book import (
 from edge.binding.errors import BindingRefusedError, UnknownDeviceError
 from edge.binding.found import Found, found
 from edge.binding.proposals import Proposal, propose
-from edge.bridges.ports import BusSupervisor
 from edge.log.record_log import Entry
 from edge.rooms.ports import DeviceWriter
 from edge.stays.document import StayState
@@ -63,11 +63,11 @@ Fresh = Callable[[SitePlan, Mapping[DescriptorId, Descriptor]], Mapping[tuple[De
 class Buses(Protocol):
     """The buses, as far as a change of their devices needs them."""
 
-    def made(self, plan: SitePlan, bus: BusId) -> BusSupervisor | None:
+    def made(self, plan: SitePlan, bus: BusId) -> Served:
         """Return a supervisor for the bus as the plan has it, not yet running. Raises InvalidInputError."""
         ...
 
-    def replace(self, bus: BusId, inner: BusSupervisor | None) -> None:
+    def replace(self, bus: BusId, served: Served) -> None:
         """Serve the bus with that supervisor from now on."""
         ...
 
@@ -279,9 +279,7 @@ class BindingDesk:
         await self._keep_copy()
         return fact
 
-    def _apply(
-        self, fact: Fact, plan: SitePlan, made: Mapping[BusId, BusSupervisor | None], found_id: DeviceId | None
-    ) -> None:
+    def _apply(self, fact: Fact, plan: SitePlan, made: Mapping[BusId, Served], found_id: DeviceId | None) -> None:
         """Change over; nothing here waits, so nobody sees half of it."""
         self._conflicts = {name: why for name, why in self._conflicts.items() if name != fact.device}
         if fact.act is Act.SWAPPED:
@@ -292,8 +290,8 @@ class BindingDesk:
         if found_id is not None:
             self._devices.forget_unknown(found_id)
         if self.buses is not None:
-            for bus, inner in made.items():
-                self.buses.replace(bus, inner)
+            for bus, served in made.items():
+                self.buses.replace(bus, served)
         self._logger.info("binding", act=fact.act.value, device=fact.device, by=fact.by, version=fact.version)
 
     # --- what it stands on ---------------------------------------------------------------------------------
@@ -330,8 +328,12 @@ class BindingDesk:
         }
 
     def _said(self, device: DeviceId, capability: Capability, attribute: str) -> Said | None:
-        reported = self._house.view.get(device, capability, attribute)
-        return None if reported is None else Said(reported.value, reported.quality, reported.heard_ms)
+        view, now_ms = self._house.view, self._clock.now_ms()
+        room = view.room_of(device)
+        for each in [] if room is None else view.shown([room], now_ms=now_ms):
+            if (each.device, each.capability, each.attribute) == (device, capability, attribute):
+                return Said(each.value, each.quality, now_ms - each.age_ms)
+        return None
 
     def _occupied(self, room: RoomId) -> bool:
         """Say whether a guest may be there: believed to be, or living in it and not known to be out."""

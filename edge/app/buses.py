@@ -69,15 +69,15 @@ def make_buses(
             raise InvalidInputError("site_broker", f"is missing, and the site plan has the bus {bus.id} on it")
         return site_transport(settings.site_broker, client_id=f"{settings.edge}-{bus.id}"[:40])
 
-    def make(of: SitePlan, bus: BusId) -> BusSupervisor | None:
+    def make(of: SitePlan, bus: BusId, heard: ReadingSink) -> BusSupervisor | None:
         one = tuple(each for each in of.buses if each.id == bus)
         if settings.site_broker is None and not of.devices_on(bus):
             one = tuple(each for each in one if not isinstance(each, BrokerBuses))
         alone = structs.replace(of, buses=one, devices=of.devices_on(bus) if one else ())
-        return next(iter(build(alone, descriptors, clock, dice, sink, settings.bridges, transport)), None)
+        return next(iter(build(alone, descriptors, clock, dice, heard, settings.bridges, transport)), None)
 
     driven = [each.id for each in plan.buses if not isinstance(each, BleBus)]
-    return LiveBuses(driven, plan, make)
+    return LiveBuses(driven, plan, make, sink=sink)
 
 
 def site_transport(broker: SiteBrokerSettings, *, client_id: str) -> MqttTransport:

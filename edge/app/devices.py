@@ -75,6 +75,9 @@ class Devices:
         self._states: dict[DeviceId, _State] = {}
         self._unknown: dict[DeviceId, _State] = {}
         self._log = logger("edge.devices")
+        self._taken = 0
+        self._until: dict[DeviceId, int] = {}
+        """By renewed device, how many were queued in all when it changed: what was said before is another thing's."""
         self.unfit = 0
         """Readings and events that no record can hold, since the start: a defect of an adapter each."""
         self.unknown_unlisted = 0
@@ -104,6 +107,7 @@ class Devices:
             del self._unknown[known]
         if renewed is not None:
             self._states.pop(renewed, None)
+            self._until[renewed] = self._taken + len(self._queue)
 
     def forget_unknown(self, device: DeviceId) -> None:
         """Forget a found thing that stands behind a name now; its bus tells it again if it ever is unknown again."""
@@ -156,6 +160,9 @@ class Devices:
             batch = await self._queue.get_batch(BATCH_MOST, BATCH_LINGER_MS)
             entries: dict[Lane, list[Entry]] = {Lane.B: [], Lane.C: []}
             for each in batch:
+                self._taken += 1
+                if self._taken <= self._until.get(each.device, 0):
+                    continue  # another thing said so, which stood behind that name when it was said
                 if isinstance(each, _Event):
                     self._house.view.silent(each.device, silent=each.event in _SILENT)
                     if each.event is not DeviceEvent.UNKNOWN_DEVICE:

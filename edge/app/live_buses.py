@@ -7,19 +7,50 @@ that is under way on it is answered with unknown, as at any stop of a bus.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
-from edge.bridges.ports import BusSupervisor
+from edge.bridges.ports import BusSupervisor, Detail, DeviceEvent, ReadingSink
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.reading import Reading
 from protocols.device_model.site_plan import SitePlan
 
 
-class LiveBus:
-    """`edge.bridges.ports.BusSupervisor` over whichever supervisor serves the bus now; None: nothing hangs on it."""
+class Gate:
+    """`edge.bridges.ports.ReadingSink` of one supervisor, shut once another has taken its place."""
 
-    def __init__(self, bus: BusId, inner: BusSupervisor | None) -> None:
-        self._bus, self._inner = bus, inner
+    def __init__(self, sink: ReadingSink) -> None:
+        self._sink, self._open = sink, True
+
+    def shut(self) -> None:
+        """Let nothing through any more: what the old supervisor still says is of things that stood there before."""
+        self._open = False
+
+    def reading(self, reading: Reading) -> None:
+        """See `ReadingSink.reading`."""
+        if self._open:
+            self._sink.reading(reading)
+
+    def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
+        """See `ReadingSink.device_event`."""
+        if self._open:
+            self._sink.device_event(device, event, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A supervisor with the gate that it speaks through; `inner` None: nothing hangs on the bus."""
+
+    inner: BusSupervisor | None
+    gate: Gate
+
+
+class LiveBus:
+    """`edge.bridges.ports.BusSupervisor` over whichever supervisor serves the bus now."""
+
+    def __init__(self, bus: BusId, served: Served) -> None:
+        self._bus, self._served = bus, served
         self._before: Counter[str] = Counter()
         self._changed = asyncio.Event()
 
@@ -31,20 +62,22 @@ class LiveBus:
     @property
     def counts(self) -> Mapping[str, int]:
         """See `BusSupervisor.counts`; over all supervisors that the bus has had."""
-        return self._before if self._inner is None else self._before + Counter(self._inner.counts)
+        inner = self._served.inner
+        return self._before if inner is None else self._before + Counter(inner.counts)
 
-    def replace(self, inner: BusSupervisor | None) -> None:
+    def replace(self, served: Served) -> None:
         """Serve the bus with another supervisor from now on; returns at once, `run` changes over."""
-        if self._inner is not None:
-            self._before.update(self._inner.counts)
-        self._inner = inner
+        self._served.gate.shut()
+        if self._served.inner is not None:
+            self._before.update(self._served.inner.counts)
+        self._served = served
         self._changed.set()
 
     async def run(self) -> None:
         """See `BusSupervisor.run`."""
         while True:
             self._changed.clear()
-            inner = self._inner
+            inner = self._served.inner
             if inner is None:
                 await self._changed.wait()
                 continue
@@ -64,16 +97,18 @@ class LiveBus:
 
     def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
         """See `BusSupervisor.can_write`."""
-        return self._inner is not None and self._inner.can_write(device, capability, attribute)
+        inner = self._served.inner
+        return inner is not None and inner.can_write(device, capability, attribute)
 
     async def write(self, command: Command) -> Outcome:
         """See `BusSupervisor.write`."""
-        if self._inner is None:
+        inner = self._served.inner
+        if inner is None:
             return Outcome(Phase.FAILED, None, f"nothing hangs on {self._bus}")
-        return await self._inner.write(command)
+        return await inner.write(command)
 
 
-Make = Callable[[SitePlan, BusId], BusSupervisor | None]
+Make = Callable[[SitePlan, BusId, ReadingSink], BusSupervisor | None]
 """Makes a supervisor for a bus as a plan has it; None: nothing to serve. Raises InvalidInputError."""
 
 
@@ -84,23 +119,25 @@ class LiveBuses:
         buses: Every bus that the edge drives.
         plan: The devices to begin with.
         make: See `Make`.
+        sink: Where readings and events go.
 
     Raises:
         InvalidInputError: as `make`.
     """
 
-    def __init__(self, buses: list[BusId], plan: SitePlan, make: Make) -> None:
-        self._make = make
-        self._buses = {bus: LiveBus(bus, make(plan, bus)) for bus in buses}
+    def __init__(self, buses: list[BusId], plan: SitePlan, make: Make, *, sink: ReadingSink) -> None:
+        self._make, self._sink = make, sink
+        self._buses = {bus: LiveBus(bus, self.made(plan, bus)) for bus in buses}
 
     def __iter__(self) -> Iterator[LiveBus]:
         return iter(self._buses.values())
 
-    def made(self, plan: SitePlan, bus: BusId) -> BusSupervisor | None:
+    def made(self, plan: SitePlan, bus: BusId) -> Served:
         """Return a supervisor for the bus as the plan has it, not yet running. Raises InvalidInputError."""
-        return self._make(plan, bus) if bus in self._buses else None
+        gate = Gate(self._sink)
+        return Served(self._make(plan, bus, gate), gate)
 
-    def replace(self, bus: BusId, inner: BusSupervisor | None) -> None:
-        """Serve the bus with that supervisor from now on."""
+    def replace(self, bus: BusId, served: Served) -> None:
+        """Serve the bus with that supervisor from now on; a bus that the edge does not drive stays as it is."""
         if (live := self._buses.get(bus)) is not None:
-            live.replace(inner)
+            live.replace(served)

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from edge.app.binding_desk import BindingDesk
 from edge.app.buses import fresh_ms
 from edge.app.devices import Devices
+from edge.app.live_buses import Gate, Served
 from edge.binding.book import Asked
-from edge.bridges.ports import BusSupervisor, DeviceEvent
+from edge.bridges.ports import DeviceEvent
 from edge.rooms.ports import DeviceWriter
 from firmware_bridges.catalogue import load_all
 from kit.clock import ManualClock
@@ -20,6 +21,7 @@ from kit.files import SystemDisk
 from protocols.device_model.binding import Place
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId, RoomId
 from protocols.device_model.site_plan import Address, SitePlan
+from tests.edge.bridges.field import Heard
 from tests.edge.world import T0, Building
 
 CATALOGUE = load_all()
@@ -48,11 +50,11 @@ class SeenBuses:
 
     plans: list[tuple[BusId, list[str]]] = field(default_factory=list)
 
-    def made(self, plan: SitePlan, bus: BusId) -> BusSupervisor | None:
+    def made(self, plan: SitePlan, bus: BusId) -> Served:
         self.plans.append((bus, [each.id for each in plan.devices_on(bus)]))
-        return None
+        return Served(None, Gate(Heard()))
 
-    def replace(self, bus: BusId, inner: BusSupervisor | None) -> None:
+    def replace(self, bus: BusId, served: Served) -> None:
         return
 
 
