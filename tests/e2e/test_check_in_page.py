@@ -274,3 +274,31 @@ async def test_a_house_that_keeps_nothing_personal_sends_its_guests_to_the_desk(
     await tab.tell(me, **ANNA)
     await tab.go_on(me)
     await expect(me.get_by_role("alert")).to_contain_text("Please see the front desk.")
+
+
+async def test_the_desk_makes_the_link_sees_who_waits_and_lets_him_pass(lobby: Lobby) -> None:
+    """The console's page, as staff uses it beside the guest's."""
+    await lobby.desk.policy(msgspec.structs.replace(POLICY, steps=(StepKind.IDENTITY, *check_in.LAST)))
+    staff = await lobby.tab("about:blank", size=DESK, extra_http_headers=lobby.desk.site.as_("staff"))
+    await staff.page.goto(f"{lobby.address}/#/p/aurora/arrivals")
+    stay = staff.page.locator(f"[data-stay='{STAY}']")
+    await stay.get_by_role("button", name="Make a check-in link").click()
+    link = await staff.page.get_by_test_id("guest-link").inner_text()
+    guest = await lobby.tab(link)
+    await guest.tell(await guest.at("identity-g1"), given_names="Anna", surname="Bergmann")
+    await guest.go_on(guest.screen("identity-g1"))
+    await guest.at("wait-staff")
+    waiting = staff.page.locator(f"[data-hand-over='{STAY}']")
+    await expect(waiting).to_contain_text("the name is not the booking’s", timeout=WAIT_MS)
+    await waiting.get_by_label("What you saw").fill("x")
+    await waiting.get_by_role("button", name="Let it pass").click()
+    await expect(waiting.get_by_role("alert")).to_contain_text("a few words")
+    assert await staff.violations(AXE.read_text(encoding="utf-8")) == []
+    await waiting.get_by_label("What you saw").fill("married last week, certificate seen")
+    await waiting.get_by_role("button", name="Let it pass").click()
+    await expect(waiting).to_have_count(0)
+    await guest.at(f"grant-{STAY}")
+    await stay.get_by_role("button", name="End its links").click()
+    await expect(stay.get_by_role("status")).to_contain_text("No link of this stay works any more.")
+    await guest.screen(f"grant-{STAY}").get_by_role("button").click()
+    await expect(guest.notice("refused-signed_out")).to_be_visible()

@@ -3,7 +3,7 @@ import { type MantineColorScheme, useMantineColorScheme } from '@mantine/core'
 import type { ReactNode } from 'react'
 import styles from './Header.module.css'
 import mark from './mark.svg'
-import { ACCOUNT, routeTo } from './route'
+import { ACCOUNT, arrivalsOf, routeTo, useArrivalsShown, useRoute } from './route'
 
 export function Header({ title, detail, back = false, children }: { title?: ReactNode; detail?: ReactNode; back?: boolean; children?: ReactNode }) {
   return (
@@ -20,10 +20,24 @@ export function Header({ title, detail, back = false, children }: { title?: Reac
       )}
       <div className={styles['right']}>
         {children}
+        <ArrivalsLink />
         <a className={styles['scheme']} href={ACCOUNT} aria-label="Your account" title="Your account"><Icon name="person" size={18} /></a>
         <SchemeSwitch />
       </div>
     </header>
+  )
+}
+
+/** From a hotel to its arrivals, and back to its rooms. */
+function ArrivalsLink() {
+  const { property } = useRoute()
+  const isThere = useArrivalsShown()
+  if (property === null) return null
+  const said = isThere ? 'Rooms and doors' : 'Arrivals and check-in'
+  return (
+    <a className={styles['scheme']} href={isThere ? routeTo({ property, room: null }) : arrivalsOf(property)} aria-label={said} title={said}>
+      <Icon name={isThere ? 'door' : 'bed'} size={18} />
+    </a>
   )
 }
 

@@ -51,3 +51,8 @@ export function useRoute(): Route {
 export const ACCOUNT = '#/account'
 
 export const useAccountShown = (): boolean => useSyncExternalStore(subscribe, () => window.location.hash === ACCOUNT)
+
+/** The desk's page of a property: arrivals, links for guests, check-ins that wait. */
+export const arrivalsOf = (property: string): string => `#/p/${encodeURIComponent(property)}/arrivals`
+
+export const useArrivalsShown = (): boolean => useSyncExternalStore(subscribe, () => /^#\/p\/[^/]+\/arrivals$/u.test(window.location.hash))

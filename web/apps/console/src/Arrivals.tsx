@@ -1,0 +1,193 @@
+/** The desk's page of a hotel: the check-ins that wait for staff, and a link for the guest of each stay. */
+import type { Property } from '@innkeeper/api'
+import { Icon } from '@innkeeper/ui'
+import { Button, TextInput } from '@mantine/core'
+import { type FormEvent, useCallback, useEffect, useState } from 'react'
+import styles from './Arrivals.module.css'
+import consoleStyles from './console.module.css'
+import { Header } from './Header'
+import { Notice } from './Notices'
+import { SignIn } from './SignIn'
+import { asked, inWords, Refused } from './passkeys'
+
+const ASK_EACH_MS = 5_000
+const ACTIVE = ['planned', 'ready', 'in_house']
+
+interface Stay {
+  id: string
+  state: string
+  room: string | null
+  guest_name: string
+  expected_from: string
+  expected_until: string
+}
+
+interface WaitingStep {
+  step: string
+  subject: string
+  reason: string | null
+}
+
+interface HandOver {
+  session: string
+  stay: string
+  guest_name: string
+  room: string | null
+  channel: string
+  since: string
+  asked: string | null
+  steps: WaitingStep[]
+}
+
+const STEPS: Record<string, string> = {
+  identity: 'Identity', document: 'Travel document', registration_card: 'Registration card', terms: 'Terms', payment: 'Deposit',
+}
+const REASONS: Record<string, string> = {
+  name_similar: 'the name is nearly the booking’s', name_different: 'the name is not the booking’s', minor_alone: 'the lead guest is a minor',
+  review: 'a watchlist entry agrees: compare before you decide', specimen: 'the specimen of a document', document_not_accepted: 'a kind of document that the policy does not take',
+  document_expired: 'the document has expired', birth_date_differs: 'the date of birth differs from what was told', nationality_differs: 'the nationality differs from what was told',
+}
+const STATES: Record<string, string> = { planned: 'expected', ready: 'room ready', in_house: 'in house' }
+
+const at = (property: string, stay: string): string => `api/v1/properties/${encodeURIComponent(property)}/stays/${encodeURIComponent(stay)}`
+
+export function ArrivalsPage({ property }: { property: Property }) {
+  const [stays, setStays] = useState<Stay[] | null>(null)
+  const [queue, setQueue] = useState<HandOver[]>([])
+  const [refused, setRefused] = useState<Refused | null>(null)
+  const [wanted, setWanted] = useState('')
+
+  const read = useCallback(async () => {
+    const here = `api/v1/properties/${encodeURIComponent(property.id)}`
+    try {
+      const [listed, waiting] = await Promise.all([
+        asked<{ stays: Stay[] }>('GET', `${here}/stays`),
+        asked<{ hand_overs: HandOver[] }>('GET', `${here}/hand-overs`),
+      ])
+      setStays(listed.stays.filter(({ state }) => ACTIVE.includes(state)))
+      setQueue(waiting.hand_overs)
+      setRefused(null)
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      setRefused(error)
+    }
+  }, [property.id])
+  useEffect(() => {
+    void read()
+    const timer = setInterval(() => { if (!document.hidden) void read() }, ASK_EACH_MS)
+    return () => clearInterval(timer)
+  }, [read])
+
+  const day = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', timeZone: property.zone })
+  const found = (stays ?? []).filter(({ guest_name, room }) => `${guest_name} ${room ?? ''}`.toLowerCase().includes(wanted.trim().toLowerCase()))
+  if (refused?.status === 401) return <><Header title={property.name} back /><main className={consoleStyles['main']}><SignIn /></main></>
+  return (
+    <>
+      <Header title={property.name} detail="Arrivals and check-in" back />
+      <main className={consoleStyles['main']}>
+        {refused !== null && (stays === null ? (
+          <Notice title="No arrivals here" icon="lock"><p>{refused.message}</p></Notice>
+        ) : (
+          <p className={consoleStyles['streamLost']} role="alert"><Icon name="warning" /> {refused.message} What is below is what was last received.</p>
+        ))}
+        {stays !== null && (
+          <div className={styles['columns']}>
+            <section aria-labelledby="waiting" data-testid="waiting">
+              <h2 id="waiting" className={styles['heading']}>Waiting for the desk <span className={styles['count']}>{queue.length}</span></h2>
+              {queue.length === 0 && <p className={styles['empty']}>No check-in waits for you.</p>}
+              <ul className={styles['list']}>
+                {queue.map((each) => <Waiting key={each.session} property={property.id} handOver={each} since={day.format(new Date(each.since))} onDone={() => void read()} />)}
+              </ul>
+            </section>
+            <section aria-labelledby="stays">
+              <h2 id="stays" className={styles['heading']}>Stays <span className={styles['count']}>{stays.length}</span></h2>
+              <TextInput label="Find by name or room" value={wanted} onChange={(event) => setWanted(event.currentTarget.value)} />
+              {found.length === 0 && <p className={styles['empty']}>No stay of that name or room.</p>}
+              <ul className={styles['list']}>
+                {found.map((stay) => (
+                  <li key={stay.id} className={styles['card']} data-stay={stay.id}>
+                    <div className={styles['line']}>
+                      <strong>{stay.guest_name}</strong>
+                      <span>{stay.room === null ? 'no room yet' : `Room ${stay.room}`} · {STATES[stay.state] ?? stay.state}</span>
+                    </div>
+                    <p className={styles['dim']}>{day.format(new Date(stay.expected_from))} to {day.format(new Date(stay.expected_until))}</p>
+                    <Link property={property.id} stay={stay} />
+                  </li>
+                ))}
+              </ul>
+            </section>
+          </div>
+        )}
+      </main>
+    </>
+  )
+}
+
+/** One check-in: what is to be looked at, and letting it pass with a reason that is kept as evidence. */
+function Waiting({ property, handOver, since, onDone }: { property: string; handOver: HandOver; since: string; onDone: () => void }) {
+  const [problem, setProblem] = useState<string | null>(null)
+  const [isAsking, setAsking] = useState(false)
+
+  async function pass(event: FormEvent<HTMLFormElement>, { step, subject }: WaitingStep): Promise<void> {
+    event.preventDefault()
+    const reason = String(new FormData(event.currentTarget).get('reason')).trim()
+    if (reason.length < 3) return setProblem('Say in a few words what you saw; it is kept with the check-in.')
+    setAsking(true)
+    setProblem(await asked('POST', `${at(property, handOver.stay)}/session/waivers`, { step, subject, reason }).then(() => null, inWords))
+    setAsking(false)
+    onDone()
+  }
+
+  return (
+    <li className={styles['card']} data-hand-over={handOver.stay}>
+      <div className={styles['line']}>
+        <strong>{handOver.guest_name}</strong>
+        <span>{handOver.room === null ? 'no room yet' : `Room ${handOver.room}`} · {handOver.channel} · since {since}</span>
+      </div>
+      {handOver.asked !== null && <p className={styles['asked']}><Icon name="person" /> “{handOver.asked}”</p>}
+      {handOver.steps.map((each) => (
+        <form key={`${each.step}-${each.subject}`} className={styles['step']} onSubmit={(event) => void pass(event, each)}>
+          <p><strong>{STEPS[each.step] ?? each.step}{/^g[0-9]+$/u.test(each.subject) ? `, guest ${each.subject.slice(1)}` : ''}</strong>: {REASONS[each.reason ?? ''] ?? each.reason ?? 'to be looked at'}</p>
+          <TextInput name="reason" label="What you saw" maxLength={300} />
+          <Button type="submit" variant="default" loading={isAsking}>Let it pass</Button>
+        </form>
+      ))}
+      {problem !== null && <p className={styles['problem']} role="alert">{problem}</p>}
+    </li>
+  )
+}
+
+/** A link for the guest: check-in and key in one. It is shown once, because the cloud keeps only its digest. */
+function Link({ property, stay }: { property: string; stay: Stay }) {
+  const [link, setLink] = useState<string | null>(null)
+  const [said, setSaid] = useState<string | null>(null)
+  const [isAsking, setAsking] = useState(false)
+  const path = `${at(property, stay.id)}/guest-links`
+
+  async function change(work: () => Promise<string | null>): Promise<void> {
+    setAsking(true)
+    setSaid(await work())
+    setAsking(false)
+  }
+
+  const make = () => change(() => asked<{ path: string }>('POST', path).then((made) => { setLink(new URL(made.path, document.baseURI).href); return null }, inWords))
+  const end = () => change(() => asked('DELETE', path).then(() => { setLink(null); return 'No link of this stay works any more. A key on a phone stays until it is withdrawn.' }, inWords))
+  const copy = (text: string) => change(() => navigator.clipboard.writeText(text).then(() => 'Copied.', () => 'This browser does not let the page copy: select the link and copy it.'))
+
+  return (
+    <div className={styles['link']}>
+      <div className={styles['actions']}>
+        <Button size="xs" variant="default" loading={isAsking} onClick={() => void make()}>{stay.state === 'in_house' ? 'Make a key link' : 'Make a check-in link'}</Button>
+        <Button size="xs" variant="subtle" loading={isAsking} onClick={() => void end()}>End its links</Button>
+      </div>
+      {link !== null && (
+        <div className={styles['made']}>
+          <p>Send this to the guest. It is shown this once, and becomes the first phone’s that asks for the key.</p>
+          <output data-testid="guest-link" className={styles['address']}>{link}</output>
+          <Button size="xs" variant="default" onClick={() => void copy(link)}>Copy</Button>
+        </div>
+      )}
+      {said !== null && <p role="status" className={styles['dim']}>{said}</p>}
+    </div>
+  )
+}
