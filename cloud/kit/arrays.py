@@ -57,18 +57,18 @@ class TimestamptzArray(BinaryArray):
     __slots__ = ()
 
 
+class _Fields(dict[str | None, bytes]):
+    """Texts as elements of an array. Columns repeat themselves: most are encoded once."""
+
+    def __missing__(self, text: str) -> bytes:
+        data = text.encode()
+        field = self[text] = _length(len(data)) + data
+        return field
+
+
 def texts(values: Iterable[str | None]) -> TextArray:
     """Return a text[]. A NUL in it is refused by the server (psycopg.DataError)."""
-    # columns repeat themselves: most texts are encoded once
-    known: dict[str | None, bytes] = {None: _NULL}
-    fields: list[bytes] = []
-    for value in values:
-        field = known.get(value)
-        if field is None:
-            data = (value or "").encode()
-            field = known[value] = _length(len(data)) + data
-        fields.append(field)
-    return TextArray(_array(_TEXT, fields))
+    return TextArray(_array(_TEXT, list(map(_Fields({None: _NULL}).__getitem__, values))))
 
 
 def byteas(values: Iterable[bytes | None]) -> ByteaArray:
