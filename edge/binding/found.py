@@ -16,11 +16,12 @@ from protocols.device_model.site_plan import Address, Bus, SitePlan
 from protocols.errors import InvalidInputError
 
 CANDIDATES_MOST: Final = 5
-_FIELDS: Final = ("unit", "friendly_name", "ieee", "node", "mac")
+_FIELDS: Final = {"unit": int, "friendly_name": str, "ieee": str, "node": str, "mac": str}
 _WIRES: Final[dict[str, type[object]]] = {
     "modbus_tcp": ModbusWire,
     "modbus_tls": ModbusWire,
     "modbus_rtu": ModbusWire,
+    "modbus_rtu_tcp": ModbusWire,
     "mqtt": Zigbee2MqttWire,
     "opcua": OpcUaWire,
     "mqtt_devices": MqttWire,
@@ -126,7 +127,7 @@ def _fits(descriptor: Descriptor, detail: Mapping[str, Any]) -> Iterable[Candida
 
 def _address(bus: Bus, detail: Mapping[str, Any], site: SitePlan) -> Address | None:
     """Return the address that the evidence holds, if the site plan's rules take it on that bus."""
-    given = {name: detail[name] for name in _FIELDS if detail.get(name) is not None}
+    given = {name: detail[name] for name, kind in _FIELDS.items() if type(detail.get(name)) is kind}
     needed, allowed = plans.ADDRESS_FIELDS[type(bus)]
     for name in set(given) - allowed:
         del given[name]
@@ -135,7 +136,7 @@ def _address(bus: Bus, detail: Mapping[str, Any], site: SitePlan) -> Address | N
     address = Address(bus.id, **given)
     try:
         plans.check_address(address, bus, "found")
-    except (InvalidInputError, TypeError):
+    except InvalidInputError:
         if "ieee" not in given:
             return None
         del given["ieee"]  # a bridge may list a thing without a radio's address
