@@ -118,18 +118,23 @@ class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[telemetry]: how long the time series is kept at least, by resolution; whole days go. PT0S: for ever.
+    """[telemetry]: how long things are kept at least; whole days go. PT0S: for ever.
 
-    What was not rolled up yet is never let go, whatever its age.
+    `keep_readings` to `keep_days`: the time series, by resolution; what was not rolled up yet is never let go,
+    whatever its age. `keep_ledger_a` to `_c`: every record as it came, by lane; a day goes once it is sealed
+    (docs/decisions/0053).
     """
 
     keep_readings: timedelta = timedelta(days=35)
     keep_minutes: timedelta = timedelta(days=100)
     keep_quarters: timedelta = timedelta(days=800)
     keep_days: timedelta = timedelta(0)
+    keep_ledger_a: timedelta = timedelta(days=1_100)
+    keep_ledger_b: timedelta = timedelta(days=100)
+    keep_ledger_c: timedelta = timedelta(days=14)
 
     def __post_init__(self) -> None:
-        for name in ("keep_readings", "keep_minutes", "keep_quarters", "keep_days"):
+        for name in self.__struct_fields__:
             check_span(name, getattr(self, name), timedelta(0), _KEPT_MOST)
 
 

@@ -9,6 +9,7 @@ from cloud.kit.database import Connection, Database
 from cloud.kit.notify import NotificationHub
 from cloud.platform.properties import Property
 from cloud.public.gate import Gate, property_for
+from cloud.telemetry.ledger_keeping import LedgerRetention
 from cloud.telemetry.query_live import LiveFeeds
 from cloud.telemetry.query_reader import QueryReader
 from cloud.telemetry.query_routes import Caller, telemetry_routes
@@ -18,16 +19,22 @@ from kit.clock import Clock
 
 
 def retention(settings: TelemetrySettings) -> Retention:
-    """Return how long each resolution is kept.
+    """Return how long each resolution is kept, and each lane of the ledger.
 
     Raises:
-        InvalidInputError: a coarser resolution is kept for less time than a finer one.
+        InvalidInputError: a coarser resolution is kept for less time than a finer one, lane B for less than C, or A for
+            less than B; or anything for less than 2 days.
     """
     return Retention(
         raw=_unless_for_ever(settings.keep_readings),
         minute=_unless_for_ever(settings.keep_minutes),
         quarter=_unless_for_ever(settings.keep_quarters),
         day=_unless_for_ever(settings.keep_days),
+        ledger=LedgerRetention(
+            a=_unless_for_ever(settings.keep_ledger_a),
+            b=_unless_for_ever(settings.keep_ledger_b),
+            c=_unless_for_ever(settings.keep_ledger_c),
+        ),
     )
 
 

@@ -118,7 +118,7 @@ class Pace:
     """
 
     def __init__(self, target_ms: int, *, least: int, most: int) -> None:
-        self._target_ms, self._least, self.most_weight = target_ms, least, most
+        self._target_ms, self._least, self.most_weight = target_ms, min(least, most), most
         self._most = most
         self._speed: float | None = None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -32,6 +32,8 @@ from protocols.link.batch import RECORDS_MAX
 from protocols.link.messages import encode_ack
 from protocols.link.topics import Up, UpTopic, ack_topic, parse_up
 
+_Messages: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
 
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a worker works.
@@ -44,15 +46,15 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     and C about as long, `slow` at most.
     """
 
-    parallel: int = 2
-    queue_messages_max: int = 1_024
-    group_messages_max: int = 128
-    group_rows_max: int = 10_000
+    parallel: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
+    queue_messages_max: _Messages = 1_024
+    group_messages_max: _Messages = 128
+    group_rows_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
     group_takes: timedelta = timedelta(milliseconds=200)
     linger: timedelta = timedelta(milliseconds=5)
     slow_after: timedelta = timedelta(seconds=1)
     slow: timedelta = timedelta(seconds=5)
-    returns_a_second: int = RETURNS_A_SECOND
+    returns_a_second: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = RETURNS_A_SECOND
 
     def __post_init__(self) -> None:
         check_span("linger", self.linger, timedelta(0), timedelta(seconds=1))

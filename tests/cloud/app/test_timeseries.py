@@ -16,6 +16,7 @@ from cloud.app.settings import CloudSettings, TelemetrySettings
 from cloud.app.timeseries import make_store, retention
 from cloud.kit.acting import system
 from cloud.kit.database import Database, fetch_one
+from cloud.telemetry.ledger_keeping import LedgerRetention
 from cloud.telemetry.store.port import ReadingRow, Retention, TimeSource
 from kit.clock import SystemClock
 from kit.dice import SystemDice
@@ -97,6 +98,28 @@ def test_retention_is_what_the_settings_say_and_zero_is_for_ever() -> None:
         retention(TelemetrySettings(keep_readings=timedelta(hours=47)))
     with pytest.raises(InvalidInputError, match="at least as long as a finer one"):
         retention(TelemetrySettings(keep_minutes=timedelta(0)))
+
+
+def test_the_ledger_is_kept_lane_by_lane_as_the_settings_say() -> None:
+    told = retention(TelemetrySettings(keep_ledger_a=timedelta(0), keep_ledger_b=timedelta(days=30),
+                                       keep_ledger_c=timedelta(days=3)))  # fmt: skip
+    assert told.ledger == LedgerRetention(a=None, b=timedelta(days=30), c=timedelta(days=3))
+    with pytest.raises(InvalidInputError, match="lane A is kept longest"):
+        retention(TelemetrySettings(keep_ledger_c=timedelta(0)))
+    with pytest.raises(InvalidInputError, match="less than 2 days"):
+        retention(TelemetrySettings(keep_ledger_c=timedelta(days=1)))
+    with pytest.raises(ValueError, match="keep_ledger_b"):
+        TelemetrySettings(keep_ledger_b=timedelta(days=-1))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("parallel", 0), ("group_messages_max", 0), ("queue_messages_max", 0), ("group_takes", "PT0S"),
+     ("returns_a_second", 0)],
+)  # fmt: skip
+def test_a_worker_that_could_not_work_is_refused_by_name(key: str, value: object) -> None:
+    with pytest.raises(msgspec.ValidationError, match=key):
+        msgspec.convert({"database": {"dsn": "dbname=x"}, "ingest": {"work": {key: value}}}, CloudSettings)
 
 
 @pytest.mark.tier("postgres")
