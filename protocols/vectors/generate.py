@@ -16,10 +16,11 @@ from protocols.vectors import (
     judgement_vectors,
     link_vectors,
     policy_vectors,
+    stays_vectors,
 )
 
 FOLDER: Final = Path(__file__).parent
-OWNED: Final = ("grant", "door", "link", "policy")
+OWNED: Final = ("grant", "door", "link", "policy", "stays")
 """Folders in which every file is generated here: one more or one less is a finding."""
 
 
@@ -28,6 +29,7 @@ def documents() -> dict[str, str]:
     made: dict[str, dict[str, Any]] = {
         **grant_vectors.files(), **judgement_vectors.files(), **door_vectors.files(),
         **closing_vectors.files(),        **link_vectors.files(), **policy_vectors.files(),
+        **stays_vectors.files(),
     }  # fmt: skip
     return {name: json.dumps({"v": 1, **document}, indent=1) + "\n" for name, document in made.items()}
 
