@@ -54,17 +54,17 @@ def check_plan(plan: SitePlan, catalogue: Mapping[DescriptorId, Descriptor], pla
             known = ", ".join(sorted(catalogue))
             raise InvalidInputError(f"{spot}.descriptor", f"{device.descriptor!r} is not described; known: {known}")
         wanted = _BUS_OF[type(descriptor.wire).__name__]
-        if kinds[device.address.bus] != wanted:
+        if kinds[device.address.bus] not in wanted:
             raise InvalidInputError(
-                f"{spot}.address.bus", f"{device.address.bus!r} is a {kinds[device.address.bus]}, not a {wanted}"
+                f"{spot}.address.bus", f"{device.address.bus!r} is a {kinds[device.address.bus]}, not a {wanted[0]}"
             )
 
 
-_BUS_OF: Final = {
-    "ModbusWire": "ModbusTcpBus",
-    "Zigbee2MqttWire": "MqttBus",
-    "OpcUaWire": "OpcUaBus",
-    "MqttWire": "MqttDevicesBus",
-    "BleAdvertWire": "BleAdvertBus",
+_BUS_OF: Final[dict[str, tuple[str, ...]]] = {
+    "ModbusWire": ("ModbusTcpBus", "ModbusTlsBus", "ModbusRtuBus", "ModbusRtuTcpBus"),
+    "Zigbee2MqttWire": ("MqttBus",),
+    "OpcUaWire": ("OpcUaBus",),
+    "MqttWire": ("MqttDevicesBus",),
+    "BleAdvertWire": ("BleAdvertBus",),
 }
-"""The kind of bus that each kind of wire hangs on."""
+"""The kinds of bus that each kind of wire hangs on."""

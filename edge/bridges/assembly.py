@@ -18,7 +18,10 @@ from protocols.device_model.identity import DescriptorId, DeviceId
 from protocols.device_model.site_plan import (
     BleAdvertBus,
     BleBus,
+    ModbusRtuBus,
+    ModbusRtuTcpBus,
     ModbusTcpBus,
+    ModbusTlsBus,
     MqttBus,
     MqttDevicesBus,
     OpcUaBus,
@@ -61,7 +64,7 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
             continue  # the locks' radio is driven by the doors process; where nobody is asked, nobody is found
         try:
             match bus:
-                case ModbusTcpBus():
+                case ModbusTcpBus() | ModbusTlsBus() | ModbusRtuBus() | ModbusRtuTcpBus():
                     units = [(each.id, each.address.unit or 0, descriptor) for each, descriptor in devices]
                     supervisors.append(
                         ModbusSupervisor(bus, units, clock=clock, dice=dice, sink=sink, settings=settings)

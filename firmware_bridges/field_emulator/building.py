@@ -1,6 +1,7 @@
 """Everything on the buses of one property, and the control line through which the truth is read and life is caused."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from firmware_bridges.field_emulator.broker_things import AdvertGateway, BrokerT
 from firmware_bridges.field_emulator.misbehaviour import GOOD, Knobs, Misbehaviour
 from firmware_bridges.field_emulator.modbus_server import EmulatedUnit, ModbusServer
 from firmware_bridges.field_emulator.physics import EmulatedDevice, build
+from firmware_bridges.field_emulator.serial_line import SerialLine
 from firmware_bridges.field_emulator.zigbee_bridge import EmulatedZigbee, ZigbeeBridge, zigbee_of
 from kit.clock import Clock
 from kit.dice import Dice
@@ -18,7 +20,11 @@ from protocols.device_model.identity import BusId, DescriptorId, DeviceId
 from protocols.device_model.site_plan import (
     BleAdvertBus,
     BleBus,
+    ModbusBus,
+    ModbusRtuBus,
+    ModbusRtuTcpBus,
     ModbusTcpBus,
+    ModbusTlsBus,
     MqttBus,
     MqttDevicesBus,
     OpcUaBus,
@@ -44,6 +50,7 @@ class FieldEmulator:
         dice: for every misfortune.
         knobs: how much of it; `GOOD` for none.
         speed: how much faster than real time the physics run.
+        modbus_tls: what a bus of MODBUS/TCP Security shows and asks for; needed where there is one.
 
     Raises:
         InvalidInputError: a device of the plan is not described, or cannot be emulated.
@@ -59,13 +66,15 @@ class FieldEmulator:
         dice: Dice,
         knobs: Knobs | None = None,
         speed: float = 1.0,
+        modbus_tls: ssl.SSLContext | None = None,
     ) -> None:
         check_plan(plan, catalogue)
         self.plan, self.speed = plan, speed
-        self._clock = clock
+        self._clock, self._modbus_tls = clock, modbus_tls
         self.misbehaviour = Misbehaviour(Knobs() if knobs is None else knobs, dice)
         self.things: dict[DeviceId, EmulatedDevice] = {}
         self.modbus: dict[BusId, ModbusServer] = {}
+        self.lines: dict[BusId, SerialLine] = {}
         self.zigbee: dict[BusId, ZigbeeBridge] = {}
         self.talkers: dict[BusId, BrokerThings | AdvertGateway] = {}
         self._opcua: dict[BusId, Any] = {}
@@ -75,8 +84,11 @@ class FieldEmulator:
             self.things[device.id] = build(device.id, device.room, catalogue[device.descriptor], self._changed)
         for bus in plan.buses:
             match bus:
-                case ModbusTcpBus():
-                    self.modbus[bus.id] = self._modbus_bus(bus)
+                case ModbusTcpBus() | ModbusTlsBus() | ModbusRtuTcpBus():
+                    rtu = isinstance(bus, ModbusRtuTcpBus)
+                    self.modbus[bus.id] = ModbusServer(self._units_on(bus), self.misbehaviour, clock, rtu=rtu)
+                case ModbusRtuBus():
+                    self.lines[bus.id] = SerialLine(bus, self._units_on(bus), self.misbehaviour, clock)
                 case MqttBus():
                     self.zigbee[bus.id] = self._zigbee_bus(bus, transport_of(bus))
                 case MqttDevicesBus():
@@ -97,8 +109,11 @@ class FieldEmulator:
         """Serve every bus until cancelled. Raises OSError if a port is taken."""
         try:
             for bus in self.plan.buses:
-                if isinstance(bus, ModbusTcpBus):
-                    await self.modbus[bus.id].start(bus.host, bus.port)
+                if isinstance(bus, ModbusTcpBus | ModbusTlsBus | ModbusRtuTcpBus):
+                    tls = self._modbus_tls if isinstance(bus, ModbusTlsBus) else None
+                    await self.modbus[bus.id].start(bus.host, bus.port, tls=tls)
+                elif isinstance(bus, ModbusRtuBus):
+                    self.lines[bus.id].start()
                 elif isinstance(bus, OpcUaBus):
                     await self._start_opcua(bus)
             async with asyncio.TaskGroup() as tasks:
@@ -112,6 +127,8 @@ class FieldEmulator:
         finally:
             for server in self.modbus.values():
                 await server.stop()
+            for line in self.lines.values():
+                await line.stop()
             for plant in self._opcua.values():
                 await plant.stop()
 
@@ -170,8 +187,10 @@ class FieldEmulator:
                 self.speed = float(speed)
                 return {"speed": self.speed}
             case "counts":
+                modbus = {bus: server.counts for bus, server in self.modbus.items()}
+                modbus |= {bus: line.counts for bus, line in self.lines.items()}
                 return {
-                    "modbus": {bus: dict(server.counts) for bus, server in self.modbus.items()},
+                    "modbus": {bus: dict(counts) for bus, counts in modbus.items()},
                     "mqtt": {bus: dict(bridge.counts) for bus, bridge in self.zigbee.items()},
                     "opcua": {bus: dict(server.counts) for bus, server in self._opcua.items()},
                 }
@@ -207,12 +226,12 @@ class FieldEmulator:
 
     # --- the buses ------------------------------------------------------------------------------------------
 
-    def _modbus_bus(self, bus: ModbusTcpBus) -> ModbusServer:
+    def _units_on(self, bus: ModbusBus) -> dict[int, EmulatedUnit]:
         units: dict[int, EmulatedUnit] = {}
         for device in self.plan.devices_on(bus.id):
             unit = self._units[device.id] = EmulatedUnit(self.things[device.id])
             units[device.address.unit or 0] = unit
-        return ModbusServer(units, self.misbehaviour, self._clock)
+        return units
 
     def _zigbee_bus(self, bus: MqttBus, transport: Transport) -> ZigbeeBridge:
         radios = [

@@ -21,7 +21,8 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Modbus: `answer_ms_most` (an ordinary answer takes 0 to so many ms), `late` (it takes `late_ms_least` to
     `late_ms_most`), `silent` (no answer, the request was not carried out), `forgetful` (a write is carried out and not
     answered), `busy` (exception 6), `twice` (the answer comes twice), `torn` (the answer comes in two pieces),
-    `hang_up` (the connection ends), `refuse_band` (a setpoint outside the device's own band is refused).
+    `hang_up` (the connection ends), on serial lines `noise` (bytes that nobody asked for precede an answer) and
+    `garbled` (a bit of it is wrong), `refuse_band` (a setpoint outside the device's own band is refused).
     MQTT: `duplicate`, `reorder` (a message is held back until after the next), `garbage` (a torn payload precedes a
     message), `radio_loss` (a command does not reach the device). OPC UA: `bad_status` (a node goes bad for a while).
     """
@@ -36,6 +37,8 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     twice: _Chance = 0.005
     torn: _Chance = 0.05
     hang_up: _Chance = 0.0005
+    noise: _Chance = 0.02
+    garbled: _Chance = 0.01
     duplicate: _Chance = 0.05
     reorder: _Chance = 0.03
     garbage: _Chance = 0.005
@@ -44,7 +47,7 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 GOOD = Knobs(
-    answer_ms_most=0, late=0, silent=0, forgetful=0, busy=0, twice=0, torn=0, hang_up=0,
+    answer_ms_most=0, late=0, silent=0, forgetful=0, busy=0, twice=0, torn=0, hang_up=0, noise=0, garbled=0,
     duplicate=0, reorder=0, garbage=0, radio_loss=0, bad_status=0,
 )  # fmt: skip
 """Everything works."""

@@ -1,6 +1,7 @@
 """A Modbus TCP gateway with many units behind it: the real wire, and every way in which units disappoint."""
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,9 +28,12 @@ from protocols.modbus.frames import (
     encode_frame,
     encode_reply,
 )
+from protocols.modbus.identification import FUNCTION as IDENTIFY
 from protocols.modbus.identification import Identify, encode_identification
+from protocols.modbus.rtu import ADU_BYTES_MAX, decode_adu, encode_adu
 
 FIRMWARE: Final = b"1.0"
+_WRITE_MANY: Final = 16
 _CONFORMITY: Final = 0x81  # basic identification, by stream and one by one
 REQUESTS_MAX: Final = 256
 """Requests at once on one connection; more are not read until some are answered."""
@@ -162,6 +166,35 @@ def is_carried_out_write(request_pdu: bytes, pdu: bytes) -> bool:
     return isinstance(decode_request(request_pdu), WriteWords) and pdu[:1] == request_pdu[:1]
 
 
+class RtuFrames:
+    """Cuts what a master says into requests, by length and sum; what is none is stepped over."""
+
+    def __init__(self) -> None:
+        self._inbox = bytearray()
+
+    def receive_data(self, data: bytes) -> list[Frame]:
+        """Take bytes as they come and return the whole requests, without transactions."""
+        self._inbox += data
+        found: list[Frame] = []
+        while len(self._inbox) >= 2:
+            size = self._size()
+            if size is None or (0 < size <= ADU_BYTES_MAX and len(self._inbox) < size):
+                break
+            request = decode_adu(bytes(self._inbox[:size])) if size <= ADU_BYTES_MAX else None
+            if request is None:
+                del self._inbox[0]
+                continue
+            found.append(Frame(0, *request))
+            del self._inbox[:size]
+        return found
+
+    def _size(self) -> int | None:
+        function = self._inbox[1]
+        if function == _WRITE_MANY:
+            return None if len(self._inbox) < 7 else 9 + self._inbox[6]
+        return 7 if function == IDENTIFY else 8
+
+
 class ModbusServer:
     """A TCP server for the units of one bus.
 
@@ -169,9 +202,13 @@ class ModbusServer:
         units: by unit id. A unit that is not here, or not powered, does not answer.
         misbehaviour: shared with the other buses.
         clock: for the times of effects.
+        rtu: RTU frames on TCP, as a serial server passes them on.
     """
 
-    def __init__(self, units: Mapping[int, EmulatedUnit], misbehaviour: Misbehaviour, clock: Clock) -> None:
+    def __init__(
+        self, units: Mapping[int, EmulatedUnit], misbehaviour: Misbehaviour, clock: Clock, *, rtu: bool = False
+    ) -> None:
+        self._rtu = rtu
         self.units, self._misbehaviour, self._clock = dict(units), misbehaviour, clock
         self.counts: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
@@ -179,9 +216,9 @@ class ModbusServer:
         self._serving: set[asyncio.Task[None]] = set()
         self.port = 0
 
-    async def start(self, host: str, port: int) -> None:
+    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         """Listen; port 0 takes any, see `port`. Raises OSError."""
-        self._server = await asyncio.start_server(self._serve, host, port)
+        self._server = await asyncio.start_server(self._serve, host, port, ssl=tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -205,7 +242,8 @@ class ModbusServer:
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
         self.counts["connections"] += 1
-        frames, room, whole = FrameReader(), asyncio.Semaphore(REQUESTS_MAX), asyncio.Lock()
+        frames: FrameReader | RtuFrames = RtuFrames() if self._rtu else FrameReader()
+        room, whole = asyncio.Semaphore(REQUESTS_MAX), asyncio.Lock()
         try:
             async with asyncio.TaskGroup() as tasks:
                 answers: set[asyncio.Task[None]] = set()
@@ -246,7 +284,8 @@ class ModbusServer:
             self.counts["writes"] += 1
             if luck.happens(knobs.forgetful):
                 return
-        data = encode_frame(Frame(frame.transaction, frame.unit, pdu))
+        answer = Frame(frame.transaction, frame.unit, pdu)
+        data = encode_adu(frame.unit, pdu) if self._rtu else encode_frame(answer)
         if writer.is_closing():
             return
         async with whole:  # answers may come in pieces and in any order, but never inside each other

@@ -53,6 +53,7 @@ _HOST: Final = re.compile(HOST)
 _OPCUA_URL: Final = re.compile(
     r"opc\.tcp://(?P<host>\[[0-9A-Fa-f:.]+\]|[^/:@\[\]\s]+)(:(?P<port>[0-9]{1,5}))?(/[^\s?#\x00]*)?"
 )
+_SERIAL_PATH: Final = re.compile(r"/[A-Za-z0-9._:@/-]{1,200}")
 _ZONE_NAME: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
 
 RoomKind = Literal["guest_room", "common", "plant"]
@@ -85,9 +86,9 @@ class Room(_Strict, frozen=True):
 class Address(_Strict, frozen=True):
     """Where a device is on its bus; which field it needs depends on the kind of the bus.
 
-    modbus_tcp: `unit` 1..247. mqtt: the `friendly_name` under which Zigbee2MQTT publishes, and `ieee` (0x and 16 hex
-    digits) where the very radio is meant: another one under that name is then unknown. opcua: `node`, the node id of
-    the object that the descriptor's nodes start from, where it is not the descriptor's own. mqtt_devices: the
+    Every modbus kind: `unit` 1..247. mqtt: the `friendly_name` under which Zigbee2MQTT publishes, and `ieee` (0x and
+    16 hex digits) where the very radio is meant: another one under that name is then unknown. opcua: `node`, the node
+    id of the object that the descriptor's nodes start from, where it is not the descriptor's own. mqtt_devices: the
     `friendly_name` that stands for `{name}` in the descriptor's topics. ble_adverts: `mac`, six lower-case hex pairs.
     """
 
@@ -111,6 +112,32 @@ class Device(_Strict, frozen=True):
 
 class ModbusTcpBus(_Strict, frozen=True, tag_field="kind", tag="modbus_tcp"):
     """A Modbus TCP gateway or device; many units behind one address."""
+
+    id: BusId
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+
+class ModbusTlsBus(_Strict, frozen=True, tag_field="kind", tag="modbus_tls"):
+    """A gateway or device that speaks MODBUS/TCP Security; the certificates are the edge's settings."""
+
+    id: BusId
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 802
+
+
+class ModbusRtuBus(_Strict, frozen=True, tag_field="kind", tag="modbus_rtu"):
+    """A serial line of the edge's machine: RTU frames, eight data bits."""
+
+    id: BusId
+    path: str
+    baud: Literal[1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200] = 19_200
+    parity: Literal["even", "odd", "none"] = "even"
+    stop_bits: Literal[1, 2] = 1
+
+
+class ModbusRtuTcpBus(_Strict, frozen=True, tag_field="kind", tag="modbus_rtu_tcp"):
+    """A serial line behind a serial server that passes RTU frames on over TCP as they are."""
 
     id: BusId
     host: str
@@ -150,7 +177,19 @@ class BleBus(_Strict, frozen=True, tag_field="kind", tag="ble"):
     id: BusId
 
 
-Bus = ModbusTcpBus | MqttBus | OpcUaBus | MqttDevicesBus | BleAdvertBus | BleBus
+ModbusBus = ModbusTcpBus | ModbusTlsBus | ModbusRtuBus | ModbusRtuTcpBus
+"""What units hang on."""
+Bus = (
+    ModbusTcpBus
+    | ModbusTlsBus
+    | ModbusRtuBus
+    | ModbusRtuTcpBus
+    | MqttBus
+    | OpcUaBus
+    | MqttDevicesBus
+    | BleAdvertBus
+    | BleBus
+)
 
 
 class Door(_Strict, frozen=True):
@@ -327,7 +366,10 @@ def _check_doors(doors: Sequence[Door], rooms: set[RoomId], place: str) -> None:
 def _check_bus(bus: Bus, place: str) -> None:
     parse_bus_id(bus.id, f"{place}.id")
     match bus:
-        case ModbusTcpBus():
+        case ModbusRtuBus():
+            if _SERIAL_PATH.fullmatch(bus.path) is None or ".." in bus.path:
+                raise InvalidInputError(f"{place}.path", f"{shown(bus.path)} is not the absolute path of a serial line")
+        case ModbusTcpBus() | ModbusTlsBus() | ModbusRtuTcpBus():
             if _HOST.fullmatch(bus.host) is None:
                 raise InvalidInputError(f"{place}.host", f"{shown(bus.host)} is no host name or address")
         case MqttBus() | BleAdvertBus():
@@ -343,8 +385,10 @@ def _check_bus(bus: Bus, place: str) -> None:
 
 def _place_of(bus: Bus) -> str:
     match bus:
-        case ModbusTcpBus():
+        case ModbusTcpBus() | ModbusTlsBus() | ModbusRtuTcpBus():
             return f"{bus.host}:{bus.port}"
+        case ModbusRtuBus():
+            return bus.path
         case MqttBus() | BleAdvertBus():
             return bus.base_topic
         case MqttDevicesBus():
@@ -378,7 +422,7 @@ def check_address(address: Address, bus: Bus, place: str) -> None:
 
 
 ADDRESS_FIELDS: Final[dict[type[Bus], tuple[set[str], set[str]]]] = {
-    ModbusTcpBus: ({"unit"}, {"unit"}),
+    **dict.fromkeys((ModbusTcpBus, ModbusTlsBus, ModbusRtuBus, ModbusRtuTcpBus), ({"unit"}, {"unit"})),
     MqttBus: ({"friendly_name"}, {"friendly_name", "ieee"}),
     OpcUaBus: (set(), {"node"}),
     MqttDevicesBus: ({"friendly_name"}, {"friendly_name"}),

@@ -77,11 +77,9 @@ def answer_bytes_most(request: Request) -> int:
     return 8 if isinstance(request, WriteWords) else ADU_BYTES_MAX
 
 
-def same_shape(one: Request, other: Request) -> bool:
-    """Say whether the answer to one could pass for the answer to the other. A write's echo names what was written."""
-    if isinstance(one, Read) and isinstance(other, Read):
-        return one.table == other.table and answer_bytes_most(one) == answer_bytes_most(other)
-    return type(one) is type(other) and (not isinstance(one, WriteWords) or one == other)
+def could_pass(one: Request, other: Request) -> bool:
+    """Say whether an answer to one could pass for an answer to the other: an exception names the function alone."""
+    return encode_request(one)[0] == encode_request(other)[0]
 
 
 class AnswerFinder:

@@ -1,18 +1,20 @@
-"""Drives one Modbus TCP bus: reads what is due, writes what is asked, and waits for nobody who does not answer.
+"""Drives one Modbus bus, whatever carries it: reads what is due, writes what is asked, and waits for nobody silent.
 
 Holds: a silent unit costs its neighbours nothing (places.py, quarantine.py); writes before reads; written, then read
 back; clamped and rate-limited (write_desk.py). Knows no device: what a register means is the descriptor's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Final
 
-from edge.bridges.modbus.link import ModbusLink
+from edge.bridges.evidence import unknown_id
 from edge.bridges.modbus.places import Class, Places
+from edge.bridges.modbus.ports import Link
 from edge.bridges.modbus.unit import JOBS_MAX, DueBlock, Unit, WaitingJob
+from edge.bridges.modbus.ways import way_to
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.quarantine import Quarantine
 from edge.bridges.settings import BridgesSettings
@@ -36,9 +38,11 @@ from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Outcome, Phase
 from protocols.device_model.identity import DeviceId
-from protocols.device_model.site_plan import ModbusTcpBus
+from protocols.device_model.probe import Found
+from protocols.device_model.site_plan import ModbusBus
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.modbus.frames import ExceptionCode, Read, Refused, Reply, Request, Words, WriteWords
+from protocols.modbus.probe import probe_unit
 from protocols.modbus.read_planner import interval_ms
 
 CONNECT_WAIT_S: Final = 5.0
@@ -52,12 +56,10 @@ READ_BACK_TRIES: Final = 4
 READ_BACK_PAUSE_MS: Final = 150
 STRANGER_RETRY_MS: Final = 60_000
 IDLE_MS: Final = 60_000
+PROBE_WAIT_MS: Final = 500
 _SILENT: Final = frozenset({ExceptionCode.GATEWAY_PATH_UNAVAILABLE, ExceptionCode.GATEWAY_TARGET_SILENT})
 """Exceptions by which a gateway says that the unit behind it did not answer."""
 _NOT_NOW: Final = frozenset({ExceptionCode.ACKNOWLEDGE, ExceptionCode.DEVICE_BUSY})
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Dial = Callable[[str, int], Awaitable[Streams]]
 
 
 class Known(Enum):
@@ -69,7 +71,7 @@ class Known(Enum):
 
 
 class ModbusSupervisor(SupervisedBus):
-    """`edge.bridges.ports.BusSupervisor` for a Modbus TCP bus.
+    """`edge.bridges.ports.BusSupervisor` for a Modbus bus.
 
     Args:
         bus: where it is.
@@ -78,27 +80,28 @@ class ModbusSupervisor(SupervisedBus):
         dice: for pauses and jitter.
         sink: where readings and events go.
         settings: bounds.
-        dial: opens the connection; asyncio's by default.
+
+    Raises:
+        InvalidInputError: its certificates are not named, or cannot be used.
     """
 
     def __init__(
         self,
-        bus: ModbusTcpBus,
+        bus: ModbusBus,
         devices: Sequence[tuple[DeviceId, int, Descriptor]],
         *,
         clock: Clock,
         dice: Dice,
         sink: ReadingSink,
         settings: BridgesSettings,
-        dial: Dial = asyncio.open_connection,
     ) -> None:
         super().__init__(bus.id, clock=clock, dice=dice, sink=sink)
-        self._bus, self._dial = bus, dial
-        self._places = Places(settings.modbus_in_flight_max, settings.modbus_probes_max)
+        self._way = way_to(bus, settings, clock)
+        self._places = Places(self._way.in_flight_max, self._way.probes_max)
         self._units = {
             device: Unit.of(device, number, descriptor, Quarantine(dice)) for device, number, descriptor in devices
         }
-        self._link: ModbusLink | None = None
+        self._link: Link | None = None
         self._link_changed = asyncio.Event()
         self._reachable = True
 
@@ -127,20 +130,18 @@ class ModbusSupervisor(SupervisedBus):
             failures += 1
             await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
 
-    async def _connect(self) -> ModbusLink | None:
+    async def _connect(self) -> Link | None:
         try:
             async with asyncio.timeout(CONNECT_WAIT_S):
-                reader, writer = await self._dial(self._bus.host, self._bus.port)
-        except (
-            OSError,
-            UnicodeError,
-        ):  # refused, unreachable, too late, or no name
-            self._counts["connections_failed"] += 1
+                link = await self._way.dial(self._counts, self._complaints)
+        except (OSError, UnicodeError) as error:  # refused, unreachable, too late, no name, not our line
+            place = ":".join(map(str, self._way.where.values()))
+            self._complaints.refused("connections_failed", place, str(error) or type(error).__name__)
             return None
         self._counts["connections"] += 1
-        return ModbusLink(reader, writer, self._counts, self._complaints)
+        return link
 
-    async def _while_connected(self, link: ModbusLink) -> None:
+    async def _while_connected(self, link: Link) -> None:
         self._link, self._down_since_ms = link, None
         if not self._reachable:
             self._reachable = True  # the units' own answers say who is on line again
@@ -177,9 +178,7 @@ class ModbusSupervisor(SupervisedBus):
                 self._reporter.silent(unit.device, now_ms=now_ms)
             unit.quarantine.forget()
             unit.identified = not unit.descriptor.identify
-            self._event(
-                unit.device, DeviceEvent.OFFLINE, {"cause": "bus", "host": self._bus.host, "port": self._bus.port}
-            )
+            self._event(unit.device, DeviceEvent.OFFLINE, {"cause": "bus", **self._way.where})
             unit.wake.set()
 
     # --- one unit -------------------------------------------------------------------------------------------
@@ -265,6 +264,9 @@ class ModbusSupervisor(SupervisedBus):
     async def _ask(self, unit: Unit, request: Request) -> Reply | None:
         """Ask for a read in a place of its class; None if there was no answer, which the quarantine has noted."""
         kind = Class.READ if unit.quarantine.trusted else Class.PROBE
+        if self._link is not None and (owed_ms := self._link.owed_ms(unit.number, request)):
+            unit.quarantine.next_try_ms = max(unit.quarantine.next_try_ms, self._clock.now_ms() + owed_ms)
+            return None
         async with self._places.take(kind):
             link = self._link
             if link is None:
@@ -342,7 +344,7 @@ class ModbusSupervisor(SupervisedBus):
             down_ms = self._clock.now_ms() - (self._down_since_ms or 0)
             if self._down_since_ms is None or down_ms < DOWN_MS:
                 return False
-            outcome = Outcome(Phase.FAILED, None, f"bus {self._bus.id} cannot be reached")
+            outcome = Outcome(Phase.FAILED, None, f"bus {self._name} cannot be reached")
         elif not unit.identified:
             # A write to a register of another model could do anything: first see who it is.
             if await self._identify(unit) is not Known.SILENT:
@@ -371,6 +373,7 @@ class ModbusSupervisor(SupervisedBus):
     async def _write_once(self, unit: Unit, job: Job, request: WriteWords) -> Outcome | None:
         """Send the write at most once and look what came of it; None if the unit certainly did not take it: busy."""
         sent = True
+        await self._let_pay(unit, request)
         async with self._places.take(Class.WRITE):
             link = self._link
             if self._desk.expired(job.command):  # asked last, with the place in hand
@@ -423,11 +426,12 @@ class ModbusSupervisor(SupervisedBus):
     async def _read_point(self, unit: Unit, point: Point) -> Value | None:
         if point.table is None or point.register is None:
             return None
+        request = Read(point.table, point.register, point.words)
+        await self._let_pay(unit, request)
         async with self._places.take(Class.WRITE):
             link = self._link
             if link is None:
                 return None
-            request = Read(point.table, point.register, point.words)
             try:
                 reply = await link.ask(unit.number, request, wait_ms=unit.wire.answer_wait_ms)
             except (LinkLostError, ReplyTimeoutError, PeerProtocolError):
@@ -438,3 +442,37 @@ class ModbusSupervisor(SupervisedBus):
         found = reading(point, unit.device, judge(point, raw_of_words(point, reply.words)))
         self._reporter.take(found, now_ms=self._clock.now_ms())
         return found.value
+
+    async def _let_pay(self, unit: Unit, request: Request) -> None:
+        """Wait, off the bus, until a late answer of the unit can no longer pass for the answer to this request."""
+        if self._link is not None and (owed_ms := self._link.owed_ms(unit.number, request)):
+            await asyncio.sleep(owed_ms / 1000)
+
+    # --- who else is there ----------------------------------------------------------------------------------
+
+    async def probe(self, number: int, descriptors: Iterable[Descriptor]) -> Found | None:
+        """Ask whoever answers on a unit id who it is; None if nobody does, or the bus is away. Writes nothing.
+
+        A probe takes a prober's place, so it costs neighbours no more than a silent unit does. A unit that the plan
+        does not name is told as an unknown device.
+        """
+
+        async def ask(request: Request) -> Reply | None:
+            async with self._places.take(Class.PROBE):
+                link = self._link
+                if link is None or link.owed_ms(number, request):
+                    return None
+                try:
+                    return await link.ask(number, request, wait_ms=PROBE_WAIT_MS)
+                except (LinkLostError, ReplyTimeoutError, PeerProtocolError):
+                    return None
+
+        found = await probe_unit(ask, descriptors)
+        if found is not None and all(each.number != number for each in self._units.values()):
+            likeliest = found.candidates[0] if found.candidates else None
+            guess = (
+                {} if likeliest is None else {"descriptor": likeliest.descriptor, "confidence": likeliest.confidence}
+            )
+            unknown = unknown_id(self._name, f"unit-{number}", None)
+            self._event(unknown, DeviceEvent.UNKNOWN_DEVICE, {"unit": number, **guess, **found.evidence})
+        return found
