@@ -1,5 +1,6 @@
 """Vectors of protocols/policy: envelopes an edge takes up, and those it refuses with the reason."""
 
+import json
 from dataclasses import replace
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ POLICY: Final = Policy(PROPERTY, check_in.KIND, 7, NOW_MS - DAY_MS, NOW_MS + 30 
 
 def files() -> dict[str, dict[str, Any]]:
     """Return every vector document by its path."""
-    return {"policy/envelopes.json": envelopes_document()}
+    return {"policy/envelopes.json": envelopes_document(), "policy/room_bodies.json": room_bodies_document()}
 
 
 def envelopes_document() -> dict[str, Any]:
@@ -73,6 +74,44 @@ def envelopes_document() -> dict[str, Any]:
         "held": {check_in.KIND: {"version": 5, "body": OTHER_BODY}},
         "cases": [{"name": name, "data": data.hex(), "says": says(data)} for name, data in cases.items()],
     }
+
+
+def room_bodies_document() -> dict[str, Any]:
+    """Return bodies of kind `room`: whether a cloud signs them, and whether an edge of today takes them up."""
+    climate = {"set_back_c": 17.0, "away_c": 19.0, "expected_c": 21.5, "comfort_c": 21.5, "warm_up_before": "PT1H"}
+    whole: dict[str, Any] = {
+        "v": 1, "name": "winter", "version": 3, "climate": climate, "light": {"welcome": True},
+        "occupancy": {"vacant_confidence": 0.95}, "check_in": {"opens_before": "PT6H"},
+    }  # fmt: skip
+    rule = {"name": "r", "when": "occupied &&", "then": []}
+    cases: dict[str, tuple[str, bool, bool]] = {
+        "a whole document": (_json(whole), True, True),
+        "the signed one taken back": ("null", True, True),
+        "a room that freezes": (_json({**whole, "climate": {**climate, "set_back_c": 11.9}}), False, False),
+        "a room that cooks": (_json({**whole, "climate": {**climate, "comfort_c": 28.1}}), False, False),
+        "warmer away than at home": (_json({**whole, "climate": {**climate, "away_c": 22.0}}), False, False),
+        "a setpoint in words": (_json({**whole, "climate": {**climate, "away_c": "19"}}), False, False),
+        "no setpoint": (_json({**whole, "climate": {"warm_up_before": "PT1H"}}), False, False),
+        "no name": (_json({key: value for key, value in whole.items() if key != "name"}), False, False),
+        "a key twice": (_json(whole)[:-1] + ',"name":"summer"}', False, False),
+        "no object": ("[1]", False, False),
+        "no JSON": ('{"v":1', False, False),
+        "null and more": ("null ", False, False),
+        "a format of tomorrow": (_json({**whole, "v": 99}), True, False),
+        "a part of tomorrow": (_json({**whole, "sauna": {}}), True, False),
+        "a rule that does not compile": (_json({**whole, "v": 2, "rules": [rule]}), True, False),
+        "a warm-up of a week": (_json({**whole, "climate": {**climate, "warm_up_before": "P7D"}}), True, False),
+    }
+    return {
+        "v": 1,
+        "cases": [
+            {"name": name, "body": body, "cloud": cloud, "edge": edge} for name, (body, cloud, edge) in cases.items()
+        ],
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def says(data: bytes) -> dict[str, Any]:
