@@ -6,13 +6,13 @@ from typing import Final
 from litestar import Litestar, Router
 from litestar.datastructures import MutableScopeHeaders
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
 
 from cloud.kit.acting import acting
 from cloud.platform.access_policy import ACTION
 from cloud.public.gate import SESSION_COOKIE, Gate
+from cloud.public.openapi import DescribedPlugin
 from cloud.public.web import HEADERS
 from kit.http import application
 
@@ -25,7 +25,7 @@ def openapi() -> OpenAPIConfig:
         title="Innkeeper cloud API",
         version="1",
         openapi_router=Router(OPENAPI_PATH, route_handlers=[], opt={ACTION: "schema.read"}, include_in_schema=False),
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        render_plugins=[DescribedPlugin(path="/openapi.json")],
         use_handler_docstrings=True,
         security=[{"bearer": []}, {"session": []}],
         components=Components(

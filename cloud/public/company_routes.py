@@ -138,7 +138,12 @@ def company_routes(services: CompanyServices) -> Router:
     async def begin(request: Request[Any, Any, Any], data: JSONBody[BeginRequest]) -> Response[BegunAnswer]:
         return await begun(request, data, None)
 
-    @get("/sign-in/company/callback", summary="Where a provider leads the browser back to", opt={OPEN: True})
+    @get(
+        "/sign-in/company/callback",
+        status_code=303,
+        summary="Where a provider leads the browser back to",
+        opt={OPEN: True},
+    )
     async def callback(
         request: Request[Any, Any, Any],
         returned: Annotated[str, QueryParameter(max_length=200, name="state")] = "",
