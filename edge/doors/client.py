@@ -115,6 +115,7 @@ class DoorsClient:
         more_rooms: Sequence[RoomId] = (),
         zones: int | None = None,
         replaces: bool = True,
+        beside: StayId | None = None,
     ) -> dict[str, Any]:
         """Return the bundle for a phone of a stay (protocols/door/bundle.py, JSON object).
 
@@ -128,6 +129,7 @@ class DoorsClient:
             more_rooms: Further rooms.
             zones: Mask of common doors, None for all.
             replaces: Without `join`: the stay's other phones lose their rights once this one is used.
+            beside: Another stay that has these rooms, with whom this one shares them: nobody's rights end.
 
         Raises:
             LinkLostError: not reached, nothing happened. ReplyTimeoutError: may have happened, ask again.
@@ -144,6 +146,7 @@ class DoorsClient:
                 "zones": zones,
                 "join": join,
                 "replaces": replaces,
+                **({} if beside is None else {"beside": beside}),
             },
         )
         return bundle
@@ -209,6 +212,7 @@ class DoorsClient:
         zones: int = 0,
         shift: tuple[int, int, int] | None = None,
         user_verified: bool = True,
+        passage: bool = False,
     ) -> dict[str, Any]:
         """Return the bundle of a shift key (edge/doors/staff_desk.py); raises as `issue`.
 
@@ -220,6 +224,7 @@ class DoorsClient:
             zones: Mask of common doors.
             shift: Days (bit 0 = Monday), from minute, to minute; UTC.
             user_verified: Whether the phone asks for face, finger or code at each door.
+            passage: Whether it may hold its common doors open; then it names no rooms.
         """
         bundle: dict[str, Any] = await self._line.ask(
             "issue_staff",
@@ -231,6 +236,7 @@ class DoorsClient:
                 "zones": zones,
                 "shift": shift,
                 "user_verified": user_verified,
+                "passage": passage,
             },
         )
         return bundle
@@ -279,6 +285,69 @@ class DoorsClient:
             },
         )
         return list(answer["taken"]), list(answer["locks"])
+
+    async def withdraw_key(
+        self,
+        *,
+        by: str,
+        reason: str,
+        grant: str | None = None,
+        stay: StayId | None = None,
+        person: str | None = None,
+        phone_public_key: bytes | None = None,
+    ) -> dict[str, Any]:
+        """Withdraw a phone's keys: by one of its grants (hex), or all of a stay or person, or that one phone of theirs.
+
+        Returns `grants` withdrawn and, as `revocations` does, which doors have confirmed it: none has yet. Raises as
+        `issue`.
+        """
+        args: dict[str, Any] = {"by": by, "reason": reason, "grant": grant, "stay": stay, "person": person}
+        args["phone_public_key"] = None if phone_public_key is None else phone_public_key.hex()
+        answer: dict[str, Any] = await self._line.ask("withdraw_key", args)
+        return answer
+
+    async def withdraw_issuer(
+        self, *, by: str, reason: str, kid: str | None = None, issuer_class: str | None = None
+    ) -> dict[str, Any]:
+        """Withdraw an issuer, by its key id or as that which signs for a class now: all that it signed is void."""
+        args = {"by": by, "reason": reason, "kid": kid, "issuer_class": issuer_class}
+        answer: dict[str, Any] = await self._line.ask("withdraw_issuer", args)
+        return answer
+
+    async def lock_out(self, room: RoomId, *, sealed: bool, by: str, reason: str) -> list[str]:
+        """Seal a room for all but emergency keys, or lift that; return its doors. Done when `revocations` says so."""
+        args = {"room": room, "sealed": sealed, "by": by, "reason": reason}
+        return list((await self._line.ask("lock_out", args))["doors"])
+
+    async def inhibit(self, room: RoomId, *, by: str, reason: str) -> list[str]:
+        """End every key ever handed out for a room; return its doors. Who is in house asks again."""
+        return list((await self._line.ask("inhibit", {"room": room, "by": by, "reason": reason}))["doors"])
+
+    async def issue_failsafe(
+        self, room: RoomId, phone_public_key: bytes, *, not_after_ms: int, life_hours: int = 24
+    ) -> dict[str, Any]:
+        """Return the bundle of a key for an outage: `life_hours` from its first opening, for a room nobody is in."""
+        args = {
+            "room": room,
+            "phone_public_key": phone_public_key.hex(),
+            "not_after_ms": not_after_ms,
+            "life_hours": life_hours,
+        }
+        bundle: dict[str, Any] = await self._line.ask("issue_failsafe", args)
+        return bundle
+
+    async def revocations(self) -> dict[str, Any]:
+        """Return what is withdrawn and sealed, and per door whether it has confirmed that (closing_desk.py)."""
+        status: dict[str, Any] = await self._line.ask("revocations", {})
+        return status
+
+    async def phones(self, stay: StayId) -> list[dict[str, Any]]:
+        """Return the phones that hold keys of a stay: what its main guest may see."""
+        return list((await self._line.ask("phones", {"stay": stay}))["phones"])
+
+    async def news(self) -> list[dict[str, Any]]:
+        """Return what any phone may carry to the locks: `lock` (None: every lock), `signed`, `certificate`, hex."""
+        return list((await self._line.ask("news", {}))["carry"])
 
     async def reset_clock(self, by: str, reason: str) -> dict[str, Any]:
         """Undo what a clock years ahead has signed (edge/doors/clock_reset.py); return what that was.

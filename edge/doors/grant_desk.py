@@ -14,6 +14,7 @@ import msgspec
 from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.errors import ClockUnsoundError, StayEndedError
 from edge.doors.issuers import Issuer, Issuers, SoundTime
+from edge.doors.staff_desk import FAILSAFE
 from edge.doors.store import DoorStore, IssuedGrant, PendingBump, StoredStay
 from kit.clock import Clock
 from kit.dice import Dice
@@ -21,10 +22,12 @@ from protocols.device_model.identity import RoomId
 from protocols.door.bundle import Bundle, BundleDoor
 from protocols.errors import InvalidInputError, PeerProtocolError
 from protocols.grant import generation as generations
-from protocols.grant.grant import GRANT_ID_BYTES, NO_FLAGS, ROOMS_MOST, Grant, GrantFlag, sign_grant
+from protocols.grant.grant import GRANT_ID_BYTES, LIFE_HOURS_MOST, NO_FLAGS, ROOMS_MOST, Grant, GrantFlag, sign_grant
 from protocols.grant.keys import POINT_BYTES, IssuerClass, public_key
 from protocols.grant.revocation import Bump, sign_object
 
+FAILSAFE_MOST_S: Final = 7 * 86_400
+"""The longest a failsafe key may lie ready."""
 ISSUE_AHEAD_MOST_S: Final = 10 * 86_400
 """A stay may begin this far ahead: the certificate verifies for 14 days, the grant has to end within them."""
 
@@ -77,6 +80,7 @@ class GrantDesk:
         zones: int | None = None,
         join: bool = False,
         replaces: bool = True,
+        beside: str | None = None,
     ) -> Bundle:
         """Give a phone of a stay its rights.
 
@@ -89,17 +93,13 @@ class GrantDesk:
             zones: Mask of common doors; None: all of the property's.
             join: One more phone beside the others of the stay; else it is the stay's phone.
             replaces: Without `join`: the stay's other phones lose their rights once this one is used.
+            beside: Another stay that has these rooms, with whom this one shares them: nobody's rights end.
 
         Raises:
             InvalidInputError: an unknown room, a bad key, a window that is over or too far ahead.
             ClockUnsoundError, StayEndedError, StoreFailedError: nothing was issued.
         """
-        if len(phone) != POINT_BYTES:
-            raise InvalidInputError("phone_public_key", "not a compressed P-256 point of 33 bytes")
-        try:
-            public_key(phone)
-        except PeerProtocolError as error:
-            raise InvalidInputError("phone_public_key", "not a point of P-256") from error
+        check_phone(phone)
         doors = self._doors(rooms)
         numbers = tuple(sorted({door.number for door in doors}))
         zones = self._book.all_zones if zones is None else zones
@@ -116,12 +116,19 @@ class GrantDesk:
         known = self._store.stay(stay)
         if known is not None and known.ended_at_ms is not None:
             raise StayEndedError(f"stay {stay} has ended at the doors")
+        if self._store.read("SELECT 1 FROM withdrawn WHERE holder = ? AND phone = ?", (stay, phone)):
+            raise InvalidInputError(
+                "phone_public_key", "this phone's key was withdrawn: it needs a key of its own anew"
+            )
         earlier = self._store.latest_grant(stay, phone)
         overtaken = known is not None and self._overtaken(known, numbers, at_s)
-        flags = GrantFlag.JOIN if join else NO_FLAGS
+        host = None if beside is None else self._host(beside, numbers, at_s)
+        flags = GrantFlag.JOIN if join or host is not None else NO_FLAGS
         if earlier is not None and known is not None and earlier.generation == known.generation:
             flags = earlier.flags  # the same phone asks again: it stays what it was
             same = (earlier.rooms, earlier.zones, earlier.wanted_until_s) == (numbers, zones, wanted_until_s)
+            same = same and not self._issuers.has_withdrawn(earlier.signed)
+            same = same and (host is None or host.generation == known.generation)
             if same and not overtaken and earlier.not_before_s <= begins_s and self._lasts(earlier, at_s):
                 return self._bundle(earlier)
         joins = known is not None and bool(flags & GrantFlag.JOIN)
@@ -129,7 +136,9 @@ class GrantDesk:
             raise InvalidInputError("rooms", f"{list(rooms)}: a joiner gets rooms of the stay, no others")
         stays_put = known is not None and known.rooms == numbers
         ousts = replaces and (earlier is None or known is None or earlier.generation != known.generation)
-        if known is not None and not overtaken and (joins or (stays_put and not ousts)):
+        if host is not None:
+            generation = host.generation
+        elif known is not None and not overtaken and (joins or (stays_put and not ousts)):
             generation = known.generation
         else:
             generation = generations.following(self._store.highest(numbers), at_s)
@@ -170,8 +179,22 @@ class GrantDesk:
         self._told(bumps)
         return self._bundle(issued)
 
-    def end_stay(self, stay: str) -> StayEnded:
+    def shared_rooms(self, stay: str) -> frozenset[int]:
+        """Return the numbers of a stay's rooms that other open stays have together with it, by one generation."""
+        known = self._store.stay(stay)
+        if known is None or known.ended_at_ms is not None:
+            return frozenset()
+        rows = self._store.read(
+            "SELECT rooms FROM stay WHERE stay <> ? AND generation = ? AND ended_at_ms IS NULL",
+            (stay, known.generation),
+        )
+        others = {number for row in rows for number in msgspec.json.decode(row[0], type=list[int])}
+        return frozenset(known.rooms) & others
+
+    def end_stay(self, stay: str, *, spare: frozenset[int] = frozenset()) -> StayEnded:
         """End every right of a stay; ending it again, or one that never had any, changes nothing.
+
+        Rooms of `spare` go on by their generation: others share them, and the stay's keys there were withdrawn.
 
         Works with an unsound clock: the bumps are then signed once it is sound.
 
@@ -181,7 +204,7 @@ class GrantDesk:
         known = self._store.stay(stay)
         if known is None or known.ended_at_ms is not None:
             return StayEnded(0 if known is None else known.generation, ())
-        bumps = self._bumps(frozenset(known.rooms), known.generation)
+        bumps = self._bumps(frozenset(known.rooms) - spare, known.generation)
         self._store.end_stay(stay, bumps, self._clock.wall_ms())
         self._told(bumps)
         doors = {each.lock_id: each.door for each in self._book.doors}
@@ -190,6 +213,79 @@ class GrantDesk:
             tuple(doors[bump.lock_id] for bump in bumps),
         )
 
+    def inhibit(self, room: RoomId) -> StayEnded:
+        """End every key that was ever handed out for a room; whoever is in house there asks the desk again.
+
+        Works with an unsound clock, as `end_stay`. Raises InvalidInputError: no such room. StoreFailedError: nothing
+        happened.
+        """
+        doors = self._doors([room])
+        bumps = [
+            bump
+            for number in {door.number for door in doors}
+            for bump in self._bumps(frozenset({number}), self._store.highest((number,)))
+        ]
+        self._store.end_stay(f"inhibit/{room}", bumps, self._clock.wall_ms())
+        self._told(bumps)
+        return StayEnded(max(bump.generation for bump in bumps), tuple(door.door for door in doors))
+
+    def issue_failsafe(self, room: RoomId, phone: bytes, *, life_hours: int, not_after_ms: int) -> Bundle:
+        """Make a key for an outage: for a phone or token in the hotel's safe, for a room that nobody is in.
+
+        Its hours begin with its first opening; until then it lies there. A guest who checks in meanwhile has a later
+        generation, and it opens no more: make the keys of all free rooms anew, daily.
+
+        Args:
+            room: The room; all its private doors are meant, no common ones.
+            phone: The token's compressed P-256 key.
+            life_hours: 1 to 72, from the first opening of each door.
+            not_after_ms: Unix ms, after which it opens nothing; 7 days from now at most.
+
+        Raises:
+            InvalidInputError: a bad key or room, somebody is in it, hours or end out of bounds.
+            ClockUnsoundError, StoreFailedError: nothing was issued.
+        """
+        check_phone(phone)
+        doors = self._doors([room])
+        numbers = tuple(sorted({door.number for door in doors}))
+        at_ms = self._time.at_ms()
+        at_s, until_s = at_ms // 1_000, not_after_ms // 1_000
+        if not 1 <= life_hours <= LIFE_HOURS_MOST:
+            raise InvalidInputError("life_hours", f"{life_hours}: 1 to {LIFE_HOURS_MOST}")
+        if not at_s < until_s <= at_s + FAILSAFE_MOST_S:
+            raise InvalidInputError("not_after_ms", f"{not_after_ms} is past, or more than 7 days ahead")
+        holder = FAILSAFE + str(room)
+        if self._store.is_taken(numbers, StoredStay(holder, -1, (), None), at_s):
+            raise InvalidInputError("room", f"somebody is in room {room!r}: its failsafe key would put them out")
+        issuer = self._issuers.current(IssuerClass.GUEST, at_s)
+        grant = Grant(
+            grant_id=self._dice.bytes(GRANT_ID_BYTES),
+            issued_at_s=at_s,
+            not_before_s=at_s,
+            not_after_s=until_s,
+            phone=phone,
+            rooms=numbers,
+            generation=generations.following(self._store.highest(numbers), at_s),
+            life_hours=life_hours,
+        )
+        issued = IssuedGrant(
+            grant_id=grant.grant_id,
+            stay=holder,
+            phone=phone,
+            generation=grant.generation,
+            issued_at_ms=at_ms,
+            not_before_s=at_s,
+            not_after_s=until_s,
+            wanted_until_s=until_s,
+            rooms=numbers,
+            zones=0,
+            flags=NO_FLAGS,
+            signed=sign_grant(grant, issuer.key),
+            certificate=issuer.certificate.encoded,
+        )
+        self._store.keep_staff_grant(issued, ())
+        return self._bundle(issued)
+
     def signed_bump(self, bump: PendingBump) -> tuple[bytes, bytes] | None:
         """Return a pending bump's signed form and its certificate, signing it if that is due and the clock allows."""
         try:
@@ -197,6 +293,8 @@ class GrantDesk:
         except ClockUnsoundError:
             at_s = None
         fresh = bump.signed_at_s is not None and (at_s is None or 0 <= at_s - bump.signed_at_s < BUMP_FRESH_S)
+        if fresh and bump.signed is not None and self._issuers.has_withdrawn(bump.signed):
+            fresh = False
         if fresh and bump.signed is not None and bump.certificate is not None:
             return bump.signed, bump.certificate
         if at_s is None:
@@ -222,6 +320,13 @@ class GrantDesk:
         if len({door.number for door in doors}) > ROOMS_MOST:
             raise InvalidInputError("rooms", f"more than {ROOMS_MOST} doors in one grant")
         return doors
+
+    def _host(self, stay: str, numbers: tuple[int, ...], at_s: int) -> StoredStay | None:
+        """Return the stay whose generation a sharer gets; None: it is no longer there, or no lock takes it any more."""
+        known = self._store.stay(stay)
+        if known is None or known.ended_at_ms is not None or not set(numbers) <= set(known.rooms):
+            return None
+        return None if self._overtaken(known, numbers, at_s) else known
 
     def _overtaken(self, known: StoredStay, numbers: tuple[int, ...], at_s: int) -> bool:
         """Whether a lock has gone on to a later generation though nobody else is in the room now.
@@ -271,6 +376,16 @@ class GrantDesk:
                 BundleDoor(each.door, each.label, each.keys(issued.not_before_s, issued.not_after_s)) for each in doors
             ),
         )
+
+
+def check_phone(phone: bytes) -> None:
+    """Refuse what is no compressed point of P-256. Raises InvalidInputError."""
+    if len(phone) != POINT_BYTES:
+        raise InvalidInputError("phone_public_key", "not a compressed P-256 point of 33 bytes")
+    try:
+        public_key(phone)
+    except PeerProtocolError as error:
+        raise InvalidInputError("phone_public_key", "not a point of P-256") from error
 
 
 BUMP_FRESH_S: Final = 7 * 86_400

@@ -15,6 +15,7 @@ from edge.doors.store import DoorStore
 from kit.clock import Clock, ClockQuality
 from kit.dice import Dice
 from protocols.grant.certificate import IssuerCertificate, certify
+from protocols.grant.grant import issuer_kid
 from protocols.grant.keys import SIGNS_S, IssuerClass, PropertyCa, private_key
 
 BACKWARD_MOST_MS: Final = 5 * 60_000
@@ -84,6 +85,7 @@ class Issuers:
         self._ca, self._dice = ca, dice
         self.officers = tuple(officers)
         self._held: dict[IssuerClass, list[Issuer]] = {}
+        self._withdrawn: frozenset[bytes] = frozenset()
 
     def current(self, issuer_class: IssuerClass, at_s: int) -> Issuer:
         """Return the issuer that signs at `at_s` (sound time, unix seconds), making it when its turn has come."""
@@ -100,6 +102,16 @@ class Issuers:
     def ca_keys(self) -> dict[bytes, ec.EllipticCurvePublicKey]:
         """The key under which certificates verify, by its id."""
         return {self._ca.kid: self._ca.ca.public_key()}
+
+    def withdraw(self, kids: Collection[bytes]) -> None:
+        """Forget the private keys with these ids, and never take what they signed for good again."""
+        self._withdrawn = self._withdrawn | frozenset(kids)
+        for issuer_class, held in self._held.items():
+            self._held[issuer_class] = [each for each in held if each.certificate.kid not in self._withdrawn]
+
+    def has_withdrawn(self, signed: bytes) -> bool:
+        """Whether the issuer that `signed` names was withdrawn."""
+        return bool(self._withdrawn) and issuer_kid(signed) in self._withdrawn
 
     def expire(self, at_s: int) -> int:
         """Let go of the keys whose window has passed; return how many."""

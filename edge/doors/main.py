@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from edge.doors.closing_desk import ClosingDesk
 from edge.doors.door_book import DoorBook, read_secret_json
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.intake import Intake
@@ -84,10 +85,12 @@ class Doors:
             policy=settings.grants,
             bumped=self._bumped,
         )
+        self.closing = ClosingDesk(book=book, store=store, issuers=self.issuers, time=self.time, news=self._bumped)
         self.sync = LockSync(
             book=book,
             store=store,
             desk=self.desk,
+            closing=self.closing,
             ca=ca,
             time=self.time,
             clock=clock,
@@ -113,6 +116,7 @@ class Doors:
             book=book,
             desk=self.desk,
             staff=self.staff,
+            closing=self.closing,
             store=store,
             sync=self.sync,
             issuers=self.issuers,
@@ -134,6 +138,7 @@ class Doors:
             self.health.report("clock", sound, "" if sound else "unsound: verifies, signs nothing")
             if sound:
                 self.issuers.expire(self.time.at_ms() // 1_000)
+                self.closing.settle()
             await asyncio.sleep(WATCH_EVERY_S)
 
     async def listen(self, radio: OpensRadio) -> None:

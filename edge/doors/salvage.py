@@ -11,7 +11,16 @@ import apsw
 
 from protocols.grant.generation import DAYS_AHEAD_MOST, day_in, day_of
 
-_COPIED: Final[dict[str, int]] = {"stay": 4, "grant_issued": 13, "bump": 10, "lock": 9, "record": 4}
+_COPIED: Final[dict[str, int]] = {
+    "stay": 4,
+    "grant_issued": 13,
+    "bump": 10,
+    "lock": 9,
+    "record": 4,
+    "withdrawn": 6,
+    "withdrawn_issuer": 3,
+    "lockout": 4,
+}
 """Table and number of columns."""
 
 
@@ -36,6 +45,10 @@ def salvage(damaged: Path, into: apsw.Connection) -> dict[str, int]:
                 _put(into, f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608 - constants
                 for row in _rows(old, f"SELECT * FROM {table}")  # noqa: S608 - names from this module, values are bound
             )
+        # one number more than any lock was told, made anew: what came over of the list may not be all of it
+        told = max((row[0] for row in _rows(old, "SELECT seq FROM revocation_list")), default=0)
+        if told or saved["withdrawn"] or saved["withdrawn_issuer"]:
+            into.execute("UPDATE revocation_list SET seq = ?, due = 1", (told,))
         rooms = [row for row in _rows(old, "SELECT number, highest FROM room") if _true(row[1], latest_day)]
         saved["room"] = sum(_put(into, "INSERT OR IGNORE INTO room VALUES (?, ?)", row) for row in rooms)
         events = _rows(old, "SELECT body, device_at_ms FROM event ORDER BY seq")

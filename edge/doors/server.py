@@ -17,6 +17,8 @@ import msgspec
 from prometheus_client import Counter, Histogram
 
 from edge.doors.clock_reset import reset_clock
+from edge.doors.closing_desk import ClosingDesk
+from edge.doors.closing_methods import ClosingMethods, octets
 from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.intake import Intake
@@ -62,6 +64,7 @@ class IssueArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     zones: int | None = None
     join: bool = False
     replaces: bool = True
+    beside: str | None = None
 
 
 class KeysArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,6 +140,7 @@ class StaffArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         | None
     ) = None
     user_verified: bool = True
+    passage: bool = False
 
 
 class DraftArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,6 +182,7 @@ class DoorsServer:
         book: DoorBook,
         desk: GrantDesk,
         staff: StaffDesk,
+        closing: ClosingDesk,
         store: DoorStore,
         sync: LockSync,
         issuers: Issuers,
@@ -210,6 +215,7 @@ class DoorsServer:
             "issue_emergency": self._issue_emergency,
             "bring": self._bring,
             "metrics": self._render,
+            **ClosingMethods(closing, desk, told=sync.changed.set).methods(),
         }
         if keys is not None:
             self._methods |= {
@@ -350,6 +356,7 @@ class DoorsServer:
             zones=asked.zones,
             join=asked.join,
             replaces=asked.replaces,
+            beside=asked.beside,
         )
         self._seconds.observe((self._clock.now_ms() - began_ms) / 1_000)
         if self._keys is None or not foreign:
@@ -361,7 +368,7 @@ class DoorsServer:
             not_before_ms=asked.not_before_ms,
             not_after_ms=asked.not_after_ms,
             holder=phone.hex()[:16] if asked.join else "main",
-            join=asked.join,
+            join=asked.join or asked.beside is not None,
             within_s=VENDORS_WAIT_S,
         )
         return {**bundle.to_document(), "vendor_keys": [document(each) for each in keys]}
@@ -420,11 +427,26 @@ class DoorsServer:
 
     async def _end_stay(self, args: dict[str, Any]) -> object:
         stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
-        ended = self._desk.end_stay(stay)
+        ended = self._desk.end_stay(stay, spare=self._withdrawn_beside_others(stay))
         if self._keys is None:
             return {"generation": ended.generation, "doors": list(ended.doors)}
         rooms = await self._keys.end_stay(stay)
         return {"generation": ended.generation, "doors": list(ended.doors), "vendor_rooms": rooms}
+
+    def _withdrawn_beside_others(self, stay: str) -> frozenset[int]:
+        """Withdraw the keys of a stay whose rooms others share; return those rooms, whose generation may stay.
+
+        Where that cannot be, none: then the rooms go on to a new generation, and those who stay ask for new keys.
+        """
+        shared = self._desk.shared_rooms(stay)
+        if not shared:
+            return shared
+        try:
+            self._closing.withdraw_keys(Order("check-out", "has left others in the room"), holder=stay)
+        except InvalidInputError as error:
+            logger("doors").warning("sharers_need_new_keys", stay=stay, error=str(error))
+            return frozenset()
+        return shared
 
     async def _events(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, EventsArgs)
@@ -465,11 +487,12 @@ class DoorsServer:
         bundle = self._staff.issue(
             parse_name(asked.person, "person"),
             [RoomId(parse_name(room, "rooms")) for room in asked.rooms],
-            _octets(asked.phone_public_key, "phone_public_key"),
+            octets(asked.phone_public_key, "phone_public_key"),
             not_after_ms=asked.not_after_ms,
             zones=asked.zones,
             shift=None if asked.shift is None else Shift(*asked.shift),
             user_verified=asked.user_verified,
+            passage=asked.passage,
         )
         return bundle.to_document()
 
@@ -478,7 +501,7 @@ class DoorsServer:
         draft = self._staff.draft_emergency(
             parse_name(asked.person, "person"),
             [RoomId(parse_name(room, "rooms")) for room in asked.rooms],
-            _octets(asked.phone_public_key, "phone_public_key"),
+            octets(asked.phone_public_key, "phone_public_key"),
             reason=asked.reason,
             over_privacy=asked.over_privacy,
             zones=asked.zones,
@@ -494,8 +517,8 @@ class DoorsServer:
     async def _issue_emergency(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, EmergencyArgs)
         bundle = self._staff.issue_emergency(
-            _octets(asked.grant, "grant"),
-            [Approval(_octets(kid, "approvals"), _octets(signed, "approvals")) for kid, signed in asked.approvals],
+            octets(asked.grant, "grant"),
+            [Approval(octets(kid, "approvals"), octets(signed, "approvals")) for kid, signed in asked.approvals],
         )
         self._log.warning("emergency_key_issued", grant=asked.grant, doors=[each.door for each in bundle.doors])
         self._sync.changed.set()
@@ -558,14 +581,6 @@ class DoorsServer:
     async def _render(self, args: dict[str, Any]) -> object:
         msgspec.convert(args, NoArgs)
         return self._metrics.render().decode()
-
-
-def _octets(text: str, place: str) -> bytes:
-    """Return the bytes that hexadecimal `text` spells. Raises InvalidInputError naming `place`."""
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise InvalidInputError(place, "not hexadecimal") from None
 
 
 async def _say(writer: asyncio.StreamWriter, reply: Reply) -> None:

@@ -39,7 +39,8 @@ EMERGENCY_ROOMS_MOST: Final = 16
 REASON_MOST: Final = 200
 _RUN_LEAST: Final = 3
 _STAFF, _EMERGENCY = "staff/", "emergency/"
-NOT_STAYS: Final = (_STAFF, _EMERGENCY)
+FAILSAFE: Final = "failsafe/"
+NOT_STAYS: Final = (_STAFF, _EMERGENCY, FAILSAFE)
 """What stands before the holder's name where a guest's grant has its stay; no stay's name has a slash."""
 
 
@@ -80,6 +81,7 @@ class StaffDesk:
         zones: int = 0,
         shift: Shift | None = None,
         user_verified: bool = True,
+        passage: bool = False,
     ) -> Bundle:
         """Give a person's phone the keys of one shift.
 
@@ -91,6 +93,7 @@ class StaffDesk:
             zones: Mask of common doors.
             shift: Working hours, UTC.
             user_verified: Whether the phone must ask for face, finger or code at each door.
+            passage: Whether it may hold the common doors open until the shift ends; then it names no rooms.
 
         Returns:
             The bundle; the same one to who asks again with the same terms before it ends.
@@ -107,13 +110,22 @@ class StaffDesk:
         until_s = min(not_after_ms // 1_000, at_s + DAY_S, issuer.certificate.not_after_s)
         if until_s <= at_s:
             raise InvalidInputError("not_after_ms", f"{not_after_ms} is past")
+        if passage and rooms:
+            raise InvalidInputError("rooms", "a passage key is for common doors alone: no room is held open")
         numbers, ranges = _in_ranges({door.number for door in doors if door.number})
         if len(numbers) > ROOMS_MOST or len(ranges) > RANGES_MOST:
             raise InvalidInputError("rooms", "too scattered for one key: at most 40 rooms and 16 runs of rooms")
         flags = GrantFlag.STAFF | (GrantFlag.NEEDS_USER_VERIFICATION if user_verified else GrantFlag(0))
+        flags |= GrantFlag.PASSAGE if passage else GrantFlag(0)
         terms = (numbers, ranges, zones, flags, shift)
         holder = _STAFF + person
+        if self._store.read("SELECT 1 FROM withdrawn WHERE holder = ? AND phone = ?", (holder, phone)):
+            raise InvalidInputError(
+                "phone_public_key", "this phone's key was withdrawn: it needs a key of its own anew"
+            )
         earlier = self._store.latest_grant(holder, phone)
+        if earlier is not None and self._issuers.has_withdrawn(earlier.signed):
+            earlier = None
         if earlier is not None and earlier.wanted_until_s == not_after_ms // 1_000 and earlier.not_after_s > at_s:
             held = open_grant(earlier.signed, open_certificate(earlier.certificate, self._issuers.ca_keys))
             if (held.rooms, held.ranges, held.zones, held.flags, held.shift) == terms:
@@ -191,6 +203,9 @@ class StaffDesk:
         signed = sorted(approvals, key=lambda each: each.kid)
         if len(signed) != APPROVALS or any((len(each.kid), len(each.signature)) != (4, 64) for each in signed):
             raise InvalidInputError("approvals", "two, each of a key id of 4 bytes and a signature of 64")
+        if draft.issuer not in self._issuers.held():
+            del self._drafts[grant_id]
+            raise InvalidInputError("grant", "the key that drafted it was withdrawn: draft it anew")
         grant = replace(draft.grant, approvals=tuple(signed))
         issued = _issued(grant, draft.issuer, draft.holder, at_ms, grant.not_after_s)
         try:

@@ -15,54 +15,17 @@ from typing import Any, Final
 import apsw
 
 from edge.doors.salvage import salvage
+from edge.doors.store_schema import ADDED_IN_2, SCHEMA, SCHEMA_VERSION, TABLES
 from protocols.door.audit import AuditRecord, genesis
 from protocols.door.hardware import battery_byte, battery_of
 from protocols.errors import StoreFailedError
 from protocols.grant.grant import GrantFlag
 
-SCHEMA_VERSION: Final = 1
 STORE_BYTES_MOST: Final = 512 * 1024 * 1024
 PAGE_BYTES: Final = 4096
 RECORDS_KEPT_MOST: Final = 200_000
 TRIM_AT_ONCE: Final = 1_000
 EVENTS_READ_MOST: Final = 500
-
-_SCHEMA: Final = """
-CREATE TABLE life (
-    no INTEGER PRIMARY KEY CHECK (no = 1), epoch BLOB NOT NULL, high_water_ms INTEGER NOT NULL
-) STRICT;
-CREATE TABLE room (number INTEGER PRIMARY KEY, highest INTEGER NOT NULL) STRICT;
-CREATE TABLE stay (
-    stay TEXT PRIMARY KEY, generation INTEGER NOT NULL, rooms TEXT NOT NULL, ended_at_ms INTEGER
-) STRICT, WITHOUT ROWID;
-CREATE TABLE grant_issued (
-    grant_id BLOB PRIMARY KEY, stay TEXT NOT NULL, phone BLOB NOT NULL, generation INTEGER NOT NULL,
-    issued_at_ms INTEGER NOT NULL, not_before_s INTEGER NOT NULL, not_after_s INTEGER NOT NULL,
-    wanted_until_s INTEGER NOT NULL, rooms TEXT NOT NULL, zones INTEGER NOT NULL, flags INTEGER NOT NULL,
-    signed BLOB NOT NULL, certificate BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX grant_of_stay ON grant_issued (stay, phone, issued_at_ms);
-CREATE TABLE bump (
-    no INTEGER PRIMARY KEY, lock BLOB NOT NULL, number INTEGER NOT NULL, generation INTEGER NOT NULL,
-    stay TEXT NOT NULL, queued_at_ms INTEGER NOT NULL, signed BLOB, certificate BLOB, signed_at_s INTEGER,
-    delivered_at_ms INTEGER
-) STRICT;
-CREATE INDEX bump_pending ON bump (lock) WHERE delivered_at_ms IS NULL;
-CREATE TABLE lock (
-    lock BLOB PRIMARY KEY, seq INTEGER NOT NULL, head BLOB NOT NULL, generation INTEGER NOT NULL,
-    battery_percent INTEGER NOT NULL, time_quality INTEGER NOT NULL, noise INTEGER NOT NULL,
-    contact_at_ms INTEGER NOT NULL, broken TEXT
-) STRICT, WITHOUT ROWID;
-CREATE TABLE record (
-    lock BLOB NOT NULL, seq INTEGER NOT NULL, record BLOB NOT NULL, received_at_ms INTEGER NOT NULL,
-    PRIMARY KEY (lock, seq)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX record_age ON record (received_at_ms);
-CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, device_at_ms INTEGER) STRICT;
-"""
-
-
-_TABLES: Final = frozenset({"life", "room", "stay", "grant_issued", "bump", "lock", "record", "event"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,17 +176,19 @@ class DoorStore:
         run("PRAGMA journal_size_limit = 8388608")
         run(f"PRAGMA max_page_count = {STORE_BYTES_MOST // PAGE_BYTES}")
         version = self._one("PRAGMA user_version")[0]
-        if version not in (0, SCHEMA_VERSION):
+        if version not in range(SCHEMA_VERSION + 1):
             raise StoreFailedError(f"schema version {version}, this build reads {SCHEMA_VERSION}")
         if self._one("PRAGMA quick_check(1)")[0] != "ok":
             raise _DamagedError("quick_check found damage")
-        if version == 0:
+        if version < SCHEMA_VERSION:
             with self._transaction():
-                run(_SCHEMA)
-                run("INSERT INTO life VALUES (1, ?, 0)", (epoch,))
+                if version == 0:
+                    run(SCHEMA)
+                    run("INSERT INTO life VALUES (1, ?, 0)", (epoch,))
+                run(ADDED_IN_2)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
         there = {row[0] for row in self._all("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        if missing := sorted(_TABLES - there):
+        if missing := sorted(TABLES - there):
             raise _DamagedError(f"no table {', '.join(missing)}")
 
     # -- clock ------------------------------------------------------------------------------------------------------
@@ -264,6 +229,9 @@ class DoorStore:
                     " WHERE no = ?",
                     (ends_with, no),
                 )
+            run("UPDATE revocation_list SET seq = min(seq, ?1), due = seq > 0, signed = NULL", (at_ms // 1_000,))
+            run("UPDATE lockout SET seq = min(seq, ?)", (at_ms // 1_000,))
+            run("DELETE FROM told")
             rooms = [number for (number,) in run("SELECT number FROM room WHERE highest > ?", (latest,))]
             run("DELETE FROM room WHERE highest > ?", (latest,))
             for number in rooms:
@@ -336,6 +304,8 @@ class DoorStore:
     def keep_staff_grant(self, grant: IssuedGrant, events: Sequence[tuple[Mapping[str, Any], int | None]]) -> None:
         """Make a grant durable that belongs to no stay, and the events that tell of it."""
         with self._transaction():
+            if grant.generation:
+                self._raise_rooms(grant.rooms, grant.generation)
             self._add_grant(grant)
             self._add_events(events)
             self._mark(grant.issued_at_ms)
@@ -501,6 +471,17 @@ class DoorStore:
         return dict(zip(("events_waiting", "bumps_pending", "stays_open", "grants_issued"), row, strict=True))
 
     # -- ground -----------------------------------------------------------------------------------------------------
+
+    def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a constant SELECT: for the parts of this store that have a module of their own."""
+        return self._all(sql, values)
+
+    @contextmanager
+    def written(self, events: Sequence[tuple[Mapping[str, Any], int | None]] = ()) -> Iterator[apsw.Connection]:
+        """Yield the connection inside one transaction, committed with `events` when the block ends; as `read`."""
+        with self._transaction():
+            yield self._db
+            self._add_events(events)
 
     def _add_events(self, events: Sequence[tuple[Mapping[str, Any], int | None]]) -> None:
         self._db.executemany(

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from prometheus_client import Counter
 
+from edge.doors.closing_desk import ClosingDesk
 from edge.doors.conversation import Conversation
 from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.errors import ClockUnsoundError
@@ -83,17 +84,19 @@ class LockSync:
         book: DoorBook,
         store: DoorStore,
         desk: GrantDesk,
+        closing: ClosingDesk,
         ca: PropertyCa,
         time: SoundTime,
         clock: Clock,
         dice: Dice,
         metrics: Metrics,
     ) -> None:
-        self._book, self._store, self._desk, self._ca = book, store, desk, ca
+        self._book, self._store, self._desk, self._closing, self._ca = book, store, desk, closing, ca
         self._time, self._clock, self._dice = time, clock, dice
         self._log = logger("edge.doors.sync")
         self._turns: dict[bytes, _Turn] = {}
         self._bumps: set[bytes] = {each.lock_id for each in store.pending_bumps()}
+        self._bumps |= {each.lock_id for each in book.doors if closing.waits_for(each.lock_id)}
         self._ids: dict[bytes, BookedDoor] = {}
         self._ids_slot = -1
         self.states = LockStates(clock)
@@ -107,7 +110,7 @@ class LockSync:
         return self._changed
 
     def bumped(self, locks: Sequence[bytes]) -> None:
-        """These locks have a bump waiting: visit them as soon as they are heard, whatever their turn was."""
+        """These locks have news waiting: visit them as soon as they are heard, whatever their turn was."""
         self._bumps.update(locks)
         for lock_id in locks:
             turn = self._turns.setdefault(lock_id, _Turn())
@@ -207,6 +210,7 @@ class LockSync:
             answer = await talk.ask(AskStatus())
             await self._set_time(door, talk, answer.result)  # first: a lock without time may doubt all the rest
             answer = await self._carry_bumps(door, talk) or answer
+            answer = await self._carry_closing(door, talk, answer)
             self._heard(door, answer.result)
             await self._fetch(door, talk)
         finally:
@@ -223,6 +227,20 @@ class LockSync:
                 self._log.warning(
                     "bump_refused", door=door.door, generation=bump.generation, status=answer.result.status.name
                 )
+        return answer
+
+    async def _carry_closing(self, door: BookedDoor, talk: Conversation, answer: Answer) -> Answer:
+        """Deliver the list of what is withdrawn and a lockout, each as far as the lock knows such things."""
+        for carried in self._closing.for_lock(door.lock_id, revocation_seq=answer.result.revocation_seq):
+            answer = await talk.ask(Carry(carried.signed, carried.certificate))
+            status = answer.result.status
+            self._closing.answered(door.lock_id, carried, status)
+            if status in (Status.DONE, Status.UNCHANGED):
+                continue
+            self._log.warning("closing_refused", door=door.door, lockout=carried.lockout, status=status.name)
+            plain = self._closing.without_issuers()
+            if status is Status.UNSUPPORTED_VERSION and not carried.lockout and plain is not None:
+                answer = await talk.ask(Carry(plain.signed, plain.certificate))
         return answer
 
     async def _set_time(self, door: BookedDoor, talk: Conversation, result: Result) -> None:
@@ -280,6 +298,7 @@ class LockSync:
         self._store.keep_records(kept, door.number, chunk.records, events)
         if events:
             self._changed.set()
+        self._closing.heard(door.lock_id, checkpoint.revocation_seq)
         self.states.told(door.door, door.room, checkpoint.bolt, checkpoint.battery_percent, kept.contact_at_ms)
         return kept
 
@@ -295,7 +314,8 @@ class LockSync:
         self.states.told(door.door, door.room, result.bolt, result.battery_percent, known.contact_at_ms)
         self._store.keep_contact(known, door.number)
         self._store.bumps_confirmed(door.lock_id, generation, known.contact_at_ms)
-        if not self._store.pending_bumps(door.lock_id):
+        self._closing.heard(door.lock_id, result.revocation_seq)
+        if not self._store.pending_bumps(door.lock_id) and not self._closing.waits_for(door.lock_id):
             self._bumps.discard(door.lock_id)
 
     def believable(self, door: BookedDoor, generation: int) -> int:

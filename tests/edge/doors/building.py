@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from edge.doors.closing_desk import ClosingDesk
 from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk, GrantPolicy
 from edge.doors.issuers import Issuers, SoundTime
@@ -27,7 +28,7 @@ from protocols.door.identity import LockIdentity, generate_lock_for, secrets_of
 from protocols.door.lock import LINKS_MOST, LockExchange, LockStep, advert
 from protocols.door.lock_core import LockCore
 from protocols.door.lock_memory import Sensed
-from protocols.door.phone import Answer, PhoneExchange, Request, Unlock
+from protocols.door.phone import Answer, Latch, PhoneExchange, Request, Unlock
 from protocols.errors import LinkLostError
 from protocols.grant.keys import PropertyCa, compressed, generate_property_ca, private_key
 from protocols.vectors.fixed import AT_S, POOL_ZONE, RTC_S
@@ -188,10 +189,14 @@ class Building:
             policy=self.policy,
             bumped=self.told.extend,
         )
+        self.closing = ClosingDesk(
+            book=self.book, store=self.store, issuers=self.issuers, time=self.time, news=self.told.extend
+        )
         self.sync = LockSync(
             book=self.book,
             store=self.store,
             desk=self.desk,
+            closing=self.closing,
             ca=self.ca,
             time=self.time,
             clock=self.clock,
@@ -248,6 +253,13 @@ class MemoryPhone:
         return self.ask(
             keys, Unlock(self.bundle.grant, self.bundle.certificate, partial(cose.sign_raw, self.key)), lock
         )
+
+    def latch(self, door: str, *, hold: bool = True) -> Answer:
+        """Hold a door open, or let it go."""
+        assert self.bundle is not None
+        [keys] = [each.keys for each in self.bundle.doors if each.door == door]
+        sign = partial(cose.sign_raw, self.key)
+        return self.ask(keys, Latch(hold, self.bundle.grant, self.bundle.certificate, sign), self.building.locks[door])
 
     def ask(self, keys: DoorKeys, request: Request, lock: MemoryLock) -> Answer:
         now_ms = self.building.clock.now_ms()

@@ -5,7 +5,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from edge.doors.closing_desk import Order
 from edge.doors.store import DoorStore
+from protocols.device_model.identity import RoomId
 from protocols.door.status import Status
 from protocols.errors import StoreFailedError
 from tests.edge.doors.building import Building
@@ -125,3 +127,38 @@ async def test_what_a_damaged_store_still_holds_goes_on_in_the_next_one(building
     assert anna.open("door-101").result.status is Status.SUPERSEDED
     building.clock.advance(400_000)
     building.phone("carl").check_in("stay-3", "101")
+
+
+@pytest.mark.guarantee("G1", "G11")
+def test_a_store_of_the_build_before_gets_its_new_tables_and_keeps_all_it_had(building: Building) -> None:
+    bundle = building.phone("anna").check_in("stay-1", "101")
+    building.store.close()
+    with apsw.Connection(str(building.folder / "doors.db")) as db:
+        for table in ("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told"):
+            db.execute(f"DROP TABLE {table}")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    building.open()
+    assert building.store.set_aside is None
+    assert building.phone("anna").check_in("stay-1", "101") == bundle
+    assert building.closing.withdraw_keys(Order("anna", "lost"), holder="stay-1")
+
+
+@pytest.mark.guarantee("G4", "G11")
+async def test_what_was_withdrawn_comes_over_from_a_damaged_store_under_a_later_number(building: Building) -> None:
+    anna = building.phone("anna")
+    anna.check_in("stay-1", "101")
+    building.closing.withdraw_keys(Order("anna", "lost"), holder="stay-1")
+    building.closing.lock_out(Order("police", "scene"), RoomId("102"), sealed=True)
+    await building.visit("pool")
+    before = building.closing.status()["seq"]
+    building.store._db.execute("DROP TABLE bump")
+    building.store.close()
+    building.open()
+    assert building.store.set_aside is not None
+    building.closing.settle()
+    assert building.closing.status()["seq"] > before
+    for door in ("door-101", "door-102"):
+        await building.visit(door)
+    assert anna.open("door-101").result.status is Status.REVOKED
+    assert building.locks["door-102"].core.locked_out

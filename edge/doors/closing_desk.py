@@ -1,0 +1,374 @@
+"""Taking rights away before their time: single keys, whole issuers, whole rooms; and what each door has confirmed.
+
+Source of truth: protocols/grant/SPEC.md 7; docs/decisions/0080 and 0082; guarantee G4. Nothing here opens a door.
+What is ordered is durable before it is answered, is signed as soon as the clock allows, and is told to the locks by
+whoever comes by: the edge's own visits, or any phone that carries it. An order is never shown as done before its door
+said so.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from edge.doors.closing_store import ClosingStore, HeldKey, ListState, OrderedLockout, Told
+from edge.doors.door_book import BookedDoor, DoorBook
+from edge.doors.errors import ClockUnsoundError
+from edge.doors.issuers import Issuers, SoundTime
+from edge.doors.store import DoorStore
+from protocols.device_model.identity import RoomId
+from protocols.door.status import Status
+from protocols.errors import InvalidInputError
+from protocols.grant.certificate import open_certificate
+from protocols.grant.grant import GrantFlag, issuer_kid, open_grant
+from protocols.grant.keys import DAY_S, KID_BYTES, OVERLAP_S, SIGNS_S, VERIFY_S, IssuerClass
+from protocols.grant.revocation import (
+    ISSUERS_MOST,
+    REVOCATIONS_MOST,
+    SEQ_AHEAD_MOST_S,
+    Lockout,
+    Revocations,
+    sign_object,
+)
+
+SIGNED_FRESH_S: Final = 7 * DAY_S
+"""A signed list older than this is signed anew before it is carried, well before its certificate ends."""
+WORDS_MOST: Final = 200
+LIVES_MOST_S: Final = SIGNS_S + OVERLAP_S + max(VERIFY_S.values())
+"""No certificate is believed longer than this after it was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Who wants it, and why: for the record."""
+
+    by: str
+    reason: str
+
+    def checked(self) -> "Order":
+        """Return it tidied. Raises InvalidInputError: nobody, or no reason."""
+        for place, words in (("by", self.by), ("reason", self.reason)):
+            if not 1 <= len(words.strip()) <= WORDS_MOST or not words.isprintable():
+                raise InvalidInputError(place, f"say it in 1 to {WORDS_MOST} printable characters")
+        return Order(self.by.strip(), self.reason.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Something for a lock, with its certificate. `lock_id` None: for every lock."""
+
+    lock_id: bytes | None
+    signed: bytes
+    certificate: bytes
+    seq: int
+    lockout: bool = False
+    plain: bool = False
+    """Leaves issuers out, for a lock that did not understand the whole list."""
+
+
+class ClosingDesk:
+    """Withdraws, seals, knows which door was told. `news` is called with the lock ids that have something coming."""
+
+    def __init__(
+        self,
+        *,
+        book: DoorBook,
+        store: DoorStore,
+        issuers: Issuers,
+        time: SoundTime,
+        news: Callable[[Sequence[bytes]], None],
+    ) -> None:
+        self._book, self._doors, self._issuers, self._time, self._news = book, store, issuers, time, news
+        self._store = ClosingStore(store)
+        self._told = self._store.told()
+        self._lockouts = self._store.lockouts()
+        self._issuers.withdraw([kid for kid, _ in self._store.issuers(0)])
+        self._list = self._store.list_state()
+
+    # -- orders ------------------------------------------------------------------------------------------------------
+
+    def withdraw_keys(
+        self, order: Order, *, grant_id: bytes = b"", holder: str = "", phone: bytes = b""
+    ) -> tuple[bytes, ...]:
+        """Withdraw a phone's keys: every grant of its holder and phone that is not over, not the one named alone.
+
+        Args:
+            order: Who and why.
+            grant_id: One of the phone's grants, as events name it; or
+            holder: whose (a stay's name, staff/ or emergency/ and a person's), all of that holder's phones, or
+            phone: that one alone, its compressed point.
+
+        Returns:
+            The grants that are withdrawn now, also those that were already. The phone gets no key of that holder again.
+
+        Raises:
+            InvalidInputError: no such key, or the list is full. StoreFailedError: nothing happened.
+        """
+        order = order.checked()
+        found = self._store.keys_of(grant_id=grant_id, holder=holder, phone=phone)
+        if grant_id and found:
+            found = self._store.keys_of(holder=found[0].holder, phone=found[0].phone)
+        if not found:
+            raise InvalidInputError("grant", "no key of that grant, holder or phone was handed out here")
+        at_s = self._time.estimate_ms() // 1_000
+        alive = [each for each in found if each.not_after_s > at_s]
+        ended = [each for each in found if each.not_after_s <= at_s][:1]  # so that the phone gets none again
+        listed = {withdrawn for withdrawn, _ in self._store.withdrawn(at_s)} | {each.grant_id for each in alive}
+        if len(listed) > REVOCATIONS_MOST:
+            raise InvalidInputError("grant", self._full(at_s))
+        events = [
+            self._event(door, "key_withdrawn", order, grant=each.grant_id.hex())
+            for each in alive
+            for door in self._doors_of(each)
+        ]
+        keys = [(each, issuer_kid(each.signed)) for each in alive or ended]
+        self._store.withdraw(keys, self._time.estimate_ms(), events)
+        self._list = self._store.list_state()
+        self._tell_all()
+        return tuple(each.grant_id for each in alive)
+
+    def withdraw_issuer(self, order: Order, *, kid: bytes = b"", issuer_class: IssuerClass | None = None) -> bytes:
+        """Withdraw an issuer's certificate, and with it everything that it signed or will be found to have signed.
+
+        Its private key is forgotten here; the next key of its class signs from now on, and every phone asks anew.
+
+        Args:
+            order: Who and why.
+            kid: Its key id; or
+            issuer_class: the one that signs for this class now.
+
+        Returns:
+            The key id.
+
+        Raises:
+            InvalidInputError: no key id, no such issuer in memory, or eight are withdrawn already.
+            StoreFailedError: nothing happened.
+        """
+        order = order.checked()
+        at_s = self._time.estimate_ms() // 1_000
+        known = {each.certificate.kid: each.certificate for each in self._issuers.held()}
+        if issuer_class is not None:
+            of_class = [kid for kid, each in known.items() if each.issuer_class is issuer_class]
+            if not of_class:
+                raise InvalidInputError("class", f"no {issuer_class.name.lower()} key is in memory: name it by its id")
+            kid = of_class[-1]
+        if len(kid) != KID_BYTES:
+            raise InvalidInputError("kid", f"not a key id of {2 * KID_BYTES} hex digits")
+        listed = {each for each, _ in self._store.issuers(at_s)}
+        if kid not in listed and len(listed) >= ISSUERS_MOST:
+            raise InvalidInputError("kid", f"{ISSUERS_MOST} issuers are withdrawn already: roll the property's CA")
+        for encoded in self._store.certificates_since(at_s):
+            certificate = open_certificate(encoded, self._issuers.ca_keys)
+            known.setdefault(certificate.kid, certificate)
+        until_s = known[kid].not_after_s if kid in known else at_s + LIVES_MOST_S
+        events = [self._event(door, "issuer_withdrawn", order, kid=kid.hex()) for door in self._book.doors]
+        self._store.withdraw_issuer(kid, until_s, self._time.estimate_ms(), events)
+        self._issuers.withdraw([kid])
+        self._list = self._store.list_state()
+        self._tell_all()
+        return kid
+
+    def lock_out(self, order: Order, room: RoomId, *, sealed: bool) -> tuple[str, ...]:
+        """Seal a room's doors for all but emergency keys, or lift that; return the doors. Nothing is opened by it.
+
+        Raises:
+            InvalidInputError: no such room. ClockUnsoundError, StoreFailedError: nothing happened.
+        """
+        order = order.checked()
+        doors = self._book.of_room(room) or tuple(each for each in self._book.doors if each.room == room)
+        if not doors:
+            raise InvalidInputError("room", f"room {room!r} has no door in the site plan")
+        at_ms = self._time.at_ms()
+        last = max((self._lockouts[each.lock_id].seq for each in doors if each.lock_id in self._lockouts), default=0)
+        ordered = OrderedLockout(max(last + 1, at_ms // 1_000), sealed, at_ms)
+        event = "lockout_ordered" if sealed else "lockout_lifted"
+        self._store.order_lockouts(
+            {each.lock_id: ordered for each in doors}, [self._event(each, event, order) for each in doors]
+        )
+        self._lockouts = self._store.lockouts()
+        self._news([each.lock_id for each in doors])
+        return tuple(each.door for each in doors)
+
+    # -- what is under way -------------------------------------------------------------------------------------------
+
+    def waits_for(self, lock_id: bytes) -> bool:
+        """Whether a lock has something coming that it has neither confirmed nor said it does not know."""
+        told = self._told.get(lock_id, Told())
+        ordered = self._lockouts.get(lock_id)
+        lockout = ordered is not None and told.lockout_seq < ordered.seq and told.unable_lockout < ordered.seq
+        seq = self._list.seq if not self._list.due else 0  # one that cannot be signed yet is `settle`'s
+        return lockout or max(told.revocation_seq, told.unable_list) < seq
+
+    def settle(self) -> None:
+        """Sign what was ordered while the clock was unsound; call now and then."""
+        if self._list.due and self._sound_s() is not None:
+            self._tell_all()
+
+    def for_lock(self, lock_id: bytes, *, revocation_seq: int) -> list[Carried]:
+        """Return what to carry to a lock whose list is numbered `revocation_seq`, signing it if the clock allows."""
+        told = self._told.get(lock_id, Told())
+        return [
+            each
+            for each in self.news()
+            if (each.lockout and each.lock_id == lock_id)
+            or (not each.lockout and not each.plain and max(revocation_seq, told.unable_list) < each.seq)
+        ]
+
+    def without_issuers(self) -> Carried | None:
+        """Return the list for a lock that did not understand the whole one."""
+        return next((each for each in self.news() if each.plain), None)
+
+    def news(self) -> list[Carried]:
+        """Return everything that any phone may carry: the list, and the lockouts that their doors did not confirm."""
+        state = self._signed_list()
+        found: list[Carried] = []
+        if state.certificate is not None and state.plain is not None:
+            found.append(Carried(None, state.plain, state.certificate, state.seq - 1, plain=True))
+        if state.certificate is not None and state.signed is not None:
+            found.append(Carried(None, state.signed, state.certificate, state.seq))
+        at_s = self._sound_s()
+        for lock_id, ordered in self._lockouts.items():
+            told = self._told.get(lock_id, Told())
+            if at_s is None or max(told.lockout_seq, told.unable_lockout) >= ordered.seq:
+                continue
+            issuer = self._issuers.current(IssuerClass.REVOCATION, at_s)
+            signed = sign_object(Lockout(lock_id, ordered.seq, ordered.sealed), issuer.key, at_s)
+            found.append(Carried(lock_id, signed, issuer.certificate.encoded, ordered.seq, lockout=True))
+        return found
+
+    def answered(self, lock_id: bytes, carried: Carried, status: Status) -> None:
+        """A lock answered to what was carried to it."""
+        told = self._told.get(lock_id, Told())
+        if status in (Status.DONE, Status.UNCHANGED):
+            if carried.lockout:
+                told = replace(told, lockout_seq=max(told.lockout_seq, carried.seq))
+            else:
+                told = replace(told, revocation_seq=max(told.revocation_seq, carried.seq))
+        elif status is Status.UNSUPPORTED_VERSION:
+            part = "unable_lockout" if carried.lockout else "unable_list"
+            told = replace(told, **{part: carried.seq})
+        self._keep(lock_id, told)
+
+    def heard(self, lock_id: bytes, revocation_seq: int) -> None:
+        """A lock said, sealed or signed, which list it has: whoever brought it."""
+        told = self._told.get(lock_id, Told())
+        self._keep(lock_id, replace(told, revocation_seq=revocation_seq))
+
+    def status(self) -> dict[str, Any]:
+        """Return what is withdrawn and sealed, and for each door whether it has confirmed that."""
+        at_s, state = self._time.estimate_ms() // 1_000, self._list
+        known = {each.lock_id: each.contact_at_ms for each in self._doors.locks()}
+        doors: list[dict[str, Any]] = []
+        for door in self._book.doors:
+            told = self._told.get(door.lock_id, Told())
+            ordered = self._lockouts.get(door.lock_id)
+            shown: dict[str, Any] = {
+                "door": door.door,
+                "room": door.room,
+                "confirmed": not state.due and told.revocation_seq >= state.seq,
+                "contact_at_ms": known.get(door.lock_id),
+            }
+            if state.seq and told.unable_list == state.seq:
+                shown["unable"] = "its firmware does not know withdrawn issuers"
+            if told.revocation_seq > state.seq:
+                shown["ahead"] = True  # our store was restored: withdraw again what was withdrawn since its copy
+            if ordered is not None:
+                shown["sealed"] = ordered.sealed
+                shown["sealed_confirmed"] = told.lockout_seq >= ordered.seq
+                if told.unable_lockout == ordered.seq:
+                    shown["unable"] = "its firmware does not know lockouts"
+            doors.append(shown)
+        return {
+            "seq": state.seq,
+            "signed": not state.due and state.signed is not None,
+            "withdrawn": [[each.hex(), until_s * 1_000] for each, until_s in self._store.withdrawn(at_s)],
+            "issuers": [[kid.hex(), until_s * 1_000] for kid, until_s in self._store.issuers(at_s)],
+            "doors": doors,
+        }
+
+    def phones_of(self, stay: str) -> list[dict[str, Any]]:
+        """Return the phones that hold keys of a stay, each with its newest: what its main guest may see."""
+        gone = self._store.withdrawn_ids()
+        newest: dict[bytes, HeldKey] = {}
+        for each in self._store.keys_of(holder=stay):
+            newest.setdefault(each.phone, each)
+        return [
+            {
+                "phone": phone.hex(),
+                "grant": each.grant_id.hex(),
+                "join": bool(each.flags & GrantFlag.JOIN),
+                "not_before_ms": each.not_before_s * 1_000,
+                "not_after_ms": each.not_after_s * 1_000,
+                "withdrawn": each.grant_id in gone,
+            }
+            for phone, each in newest.items()
+        ]
+
+    # -- ground ------------------------------------------------------------------------------------------------------
+
+    def _signed_list(self) -> ListState:
+        """Return the newest list, made and signed if that is due and the clock allows."""
+        state, at_s = self._list, self._sound_s()
+        if at_s is None or (not state.due and not state.seq):
+            return state
+        fresh = state.signed_at_s is not None and 0 <= at_s - state.signed_at_s < SIGNED_FRESH_S
+        usable = state.signed is not None and not self._issuers.has_withdrawn(state.signed)
+        if not state.due and fresh and usable:
+            return state
+        if state.due:
+            ahead = [each.revocation_seq for each in self._told.values()]
+            believed = [each for each in ahead if each < at_s + SEQ_AHEAD_MOST_S - 1]
+            grants, issuers = self._store.withdrawn(at_s), self._store.issuers(at_s)
+            seq = max(state.seq + 1, at_s, *(each + 1 for each in believed)) + bool(issuers)
+            state = replace(state, seq=seq, due=False, grants=grants, issuers=issuers)
+        issuer = self._issuers.current(IssuerClass.REVOCATION, at_s)
+        signed = sign_object(Revocations(state.seq, state.grants, state.issuers), issuer.key, at_s)
+        plain = None
+        if state.issuers:  # a lock that cannot take issuers keeps what it can
+            grants = self._store.withdrawn(at_s, of_withdrawn_issuers=True)[-REVOCATIONS_MOST:]
+            plain = sign_object(Revocations(state.seq - 1, grants), issuer.key, at_s)
+        state = replace(
+            state, signed=signed, plain=plain, certificate=issuer.certificate.encoded, signed_at_s=at_s, due=False
+        )
+        self._store.keep_list(state)
+        self._list = state
+        return state
+
+    def _sound_s(self) -> int | None:
+        try:
+            return self._time.at_ms() // 1_000
+        except ClockUnsoundError:
+            return None
+
+    def _tell_all(self) -> None:
+        self._signed_list()
+        self._news([each.lock_id for each in self._book.doors])
+
+    def _keep(self, lock_id: bytes, told: Told) -> None:
+        if told != self._told.get(lock_id, Told()):
+            self._store.keep_told(lock_id, told)
+            self._told[lock_id] = told
+
+    def _full(self, at_s: int) -> str:
+        first = min(until_s for _, until_s in self._store.withdrawn(at_s)) if self._store.withdrawn(at_s) else at_s
+        return (
+            f"a list holds {REVOCATIONS_MOST} keys; the first is over in {max(first - at_s, 0)} s."
+            " Withdraw their issuer, or end the stay"
+        )
+
+    def _doors_of(self, key: HeldKey) -> tuple[BookedDoor, ...]:
+        grant = open_grant(key.signed, open_certificate(key.certificate, self._issuers.ca_keys))
+        return tuple(each for each in self._book.doors if grant.names(each.number) or each.zones & grant.zones)
+
+    def _event(self, door: BookedDoor, name: str, order: Order, **more: str) -> tuple[Mapping[str, Any], int | None]:
+        at_ms = self._time.estimate_ms()
+        body = {
+            "door": door.door,
+            "room": door.room,
+            "lock": door.lock_id.hex(),
+            "lock_seq": self._doors.lock(door.lock_id).seq,
+            "at_ms": at_ms,
+            "event": name,
+            "reason": f"{order.by}: {order.reason}",
+            **more,
+        }
+        return body, at_ms

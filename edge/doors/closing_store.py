@@ -1,0 +1,190 @@
+"""What was withdrawn and sealed, and what each lock was told of it: rows of the doors' own store.
+
+Source of truth: protocols/grant/SPEC.md 7. The list that locks get is made of these rows; it is kept signed, so that it
+is carried even while the clock is unsound.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge.doors.store import DoorStore
+
+LEAVES_AFTER_S: Final = 600
+"""A grant or certificate stays on the list this long after its end: the most leeway that a lock gives."""
+Event = tuple[Mapping[str, Any], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A grant that was handed out. `holder`: the stay, or staff/ or emergency/ and a name."""
+
+    grant_id: bytes
+    holder: str
+    phone: bytes
+    not_before_s: int
+    not_after_s: int
+    flags: int
+    signed: bytes
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ListState:
+    """The newest list: its number, whether the rows have gone on since, and its signed forms.
+
+    `plain` (numbered one less) has no issuers, for locks that do not know them; None where there are none anyway.
+    """
+
+    seq: int
+    due: bool
+    grants: tuple[tuple[bytes, int], ...]
+    issuers: tuple[tuple[bytes, int], ...]
+    signed: bytes | None
+    plain: bytes | None
+    certificate: bytes | None
+    signed_at_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a lock confirmed, and what it said that it does not know (the number it was asked with)."""
+
+    revocation_seq: int = 0
+    lockout_seq: int = 0
+    unable_list: int = 0
+    unable_lockout: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedLockout:
+    """The last word about one door."""
+
+    seq: int
+    sealed: bool
+    at_ms: int
+
+
+class ClosingStore:
+    """These rows. Every public call commits before it returns, or raises StoreFailedError and changed nothing."""
+
+    def __init__(self, store: DoorStore) -> None:
+        self._store = store
+
+    # -- what was handed out -----------------------------------------------------------------------------------------
+
+    def keys_of(self, *, grant_id: bytes = b"", holder: str = "", phone: bytes = b"") -> list[HeldKey]:
+        """Return the grants of this id, or of this holder (and phone, if given), newest first."""
+        rows = self._store.read(
+            "SELECT grant_id, stay, phone, not_before_s, not_after_s, flags, signed, certificate FROM grant_issued"
+            " WHERE (?1 <> x'' AND grant_id = ?1) OR (?2 <> '' AND stay = ?2 AND (?3 = x'' OR phone = ?3))"
+            " ORDER BY issued_at_ms DESC, not_after_s DESC",
+            (grant_id, holder, phone),
+        )
+        return [HeldKey(*row) for row in rows]
+
+    def certificates_since(self, not_after_s: int) -> list[bytes]:
+        """Return the certificates of grants that end after `not_after_s`."""
+        rows = self._store.read("SELECT DISTINCT certificate FROM grant_issued WHERE not_after_s > ?", (not_after_s,))
+        return [row[0] for row in rows]
+
+    # -- withdrawals -------------------------------------------------------------------------------------------------
+
+    def withdrawn(self, at_s: int, *, of_withdrawn_issuers: bool = False) -> tuple[tuple[bytes, int], ...]:
+        """Return the withdrawn grants that a list at `at_s` names: not over, and (unless asked) not their issuer's."""
+        rows = self._store.read(
+            "SELECT grant_id, until_s FROM withdrawn WHERE until_s + ? > ?"
+            " AND (? OR kid NOT IN (SELECT kid FROM withdrawn_issuer)) ORDER BY until_s, grant_id",
+            (LEAVES_AFTER_S, at_s, of_withdrawn_issuers),
+        )
+        return tuple((row[0], row[1]) for row in rows)
+
+    def issuers(self, at_s: int) -> tuple[tuple[bytes, int], ...]:
+        """Return the withdrawn issuers that a list at `at_s` names."""
+        rows = self._store.read(
+            "SELECT kid, until_s FROM withdrawn_issuer WHERE until_s + ? > ? ORDER BY until_s, kid",
+            (LEAVES_AFTER_S, at_s),
+        )
+        return tuple((row[0], row[1]) for row in rows)
+
+    def withdrawn_ids(self) -> frozenset[bytes]:
+        """Return the ids of every grant withdrawn, over or not."""
+        return frozenset(row[0] for row in self._store.read("SELECT grant_id FROM withdrawn"))
+
+    def withdraw(self, keys: Sequence[tuple[HeldKey, bytes]], at_ms: int, events: Sequence[Event]) -> None:
+        """Make durable that these keys, each with its issuer's id, are withdrawn: the list is due."""
+        with self._store.written(events) as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO withdrawn VALUES (?, ?, ?, ?, ?, ?)",
+                [(key.grant_id, key.holder, key.phone, kid, key.not_after_s, at_ms) for key, kid in keys],
+            )
+            db.execute("UPDATE revocation_list SET due = 1")
+
+    def withdraw_issuer(self, kid: bytes, until_s: int, at_ms: int, events: Sequence[Event]) -> None:
+        """Make durable that an issuer's certificate is withdrawn: the list is due."""
+        with self._store.written(events) as db:
+            db.execute(
+                "INSERT INTO withdrawn_issuer VALUES (?, ?, ?)"
+                " ON CONFLICT (kid) DO UPDATE SET until_s = max(until_s, excluded.until_s)",
+                (kid, until_s, at_ms),
+            )
+            db.execute("UPDATE revocation_list SET due = 1, signed = NULL")
+
+    def list_state(self) -> ListState:
+        """Return the newest list."""
+        [(seq, due, body, signed, plain, certificate, signed_at_s)] = self._store.read(
+            "SELECT seq, due, body, signed, plain, certificate, signed_at_s FROM revocation_list"
+        )
+        named = json.loads(body)
+        grants, issuers = (
+            tuple((bytes.fromhex(withdrawn), until_s) for withdrawn, until_s in named[part])
+            for part in ("grants", "issuers")
+        )
+        return ListState(seq, bool(due), grants, issuers, signed, plain, certificate, signed_at_s)
+
+    def keep_list(self, made: ListState) -> None:
+        """Keep a list, signed."""
+        body = {
+            part: [[withdrawn.hex(), until_s] for withdrawn, until_s in named]
+            for part, named in (("grants", made.grants), ("issuers", made.issuers))
+        }
+        with self._store.written() as db:
+            db.execute(
+                "UPDATE revocation_list SET seq = ?, due = ?, body = ?, signed = ?, plain = ?, certificate = ?,"
+                " signed_at_s = ?",
+                (
+                    *(made.seq, int(made.due), json.dumps(body)),
+                    *(made.signed, made.plain, made.certificate, made.signed_at_s),
+                ),
+            )
+
+    # -- lockouts ----------------------------------------------------------------------------------------------------
+
+    def lockouts(self) -> dict[bytes, OrderedLockout]:
+        """Return the last word about each door about which there was one, by lock."""
+        rows = self._store.read("SELECT lock, seq, sealed, at_ms FROM lockout")
+        return {row[0]: OrderedLockout(row[1], bool(row[2]), row[3]) for row in rows}
+
+    def order_lockouts(self, ordered: Mapping[bytes, OrderedLockout], events: Sequence[Event]) -> None:
+        """Make lockouts durable."""
+        with self._store.written(events) as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO lockout VALUES (?, ?, ?, ?)",
+                [(lock, each.seq, int(each.sealed), each.at_ms) for lock, each in ordered.items()],
+            )
+
+    # -- what locks said ---------------------------------------------------------------------------------------------
+
+    def told(self) -> dict[bytes, Told]:
+        """Return what each lock ever told confirmed."""
+        rows = self._store.read("SELECT lock, revocation_seq, lockout_seq, unable_list, unable_lockout FROM told")
+        return {row[0]: Told(*row[1:]) for row in rows}
+
+    def keep_told(self, lock_id: bytes, told: Told) -> None:
+        """Make durable what a lock said."""
+        with self._store.written() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?, ?)",
+                (lock_id, told.revocation_seq, told.lockout_seq, told.unable_list, told.unable_lockout),
+            )
