@@ -49,6 +49,7 @@ from cloud.public.app import build
 from cloud.public.assignment_routes import assignment_routes
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.company_routes import CALLBACK, CompanyServices, company_routes
+from cloud.public.door_routes import DoorServices, door_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
 from cloud.public.passkey_routes import PasskeyServices, passkey_routes
@@ -232,6 +233,7 @@ async def run(
                 make_routes(store, database, hub, gate, clock=clock),
                 policy_routes(PolicyServices(database, releases, clock)),
                 assignment_routes(database, clock=clock),
+                door_routes(DoorServices(database, commands, clock)),
                 webhook_routes(webhooks),
                 payment_routes(paying),
                 payment_webhook(paying),

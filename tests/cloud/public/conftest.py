@@ -30,6 +30,7 @@ from cloud.privacy.wrapping import FileKeys
 from cloud.public.app import build
 from cloud.public.assignment_routes import assignment_routes
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
+from cloud.public.door_routes import DoorServices, door_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
 from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
@@ -97,6 +98,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
         [
             _known("viewer", "northlight", Role.VIEWER),
             _known("staff", "northlight", Role.STAFF),
+            _known("colleague", "northlight", Role.STAFF),
             _known("admin", "northlight", Role.ADMIN),
             _known("other", "southwind", Role.ADMIN),
             _known("narrow", "northlight", Role.ADMIN, frozenset({"elsewhere"})),
@@ -131,6 +133,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, SystemDice())),
                 policy_routes(PolicyServices(database, releases, clock)),
                 assignment_routes(database, clock=clock),
+                door_routes(DoorServices(database, commands, clock)),
                 webhook_routes(Webhooks(database, sealer, till, clock=clock, dice=SystemDice())),
                 payment_routes(paying),
                 payment_webhook(paying),
