@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
+from provisioning.cli.acl import acl
 from provisioning.cli.descriptor import descriptor_app
 from provisioning.cli.devices import devices_app
 
@@ -27,6 +28,7 @@ inventory_app = typer.Typer(no_args_is_help=True, help="Check what was written d
 app.add_typer(inventory_app, name="inventory")
 app.add_typer(descriptor_app, name="descriptor")
 app.add_typer(devices_app, name="devices")
+inventory_app.command("acl")(acl)
 
 
 @app.command()

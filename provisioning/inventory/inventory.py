@@ -26,7 +26,20 @@ FLOORS_MOST: Final = 500
 ROOM_NUMBER_MOST: Final = 0xFFFF  # a grant names private doors by uint16
 ZONES_MOST: Final = 64  # a grant names common doors by a 64-bit mask
 
-BusKind = Literal["modbus_tcp", "mqtt", "opcua", "ble"]
+BusKind = Literal[
+    "modbus_tcp", "modbus_tls", "modbus_rtu", "modbus_rtu_tcp", "mqtt", "mqtt_devices", "ble_adverts", "opcua", "ble"
+]
+MODBUS: Final = frozenset({"modbus_tcp", "modbus_tls", "modbus_rtu", "modbus_rtu_tcp"})
+BASE_TOPICS: Final = {"mqtt": "zigbee2mqtt", "ble_adverts": "ruuvi"}
+"""Where a bridge or a gateway publishes if the inventory does not say."""
+_FIELDS: Final = {
+    "modbus_tls": ({"host"}, {"host", "port"}),
+    "modbus_rtu": ({"path"}, {"path", "baud", "parity", "stop_bits"}),
+    "modbus_rtu_tcp": ({"host", "port"}, {"host", "port"}),
+    "mqtt": (set(), {"base_topic"}),
+    "ble_adverts": (set(), {"base_topic"}),
+}
+"""For each kind of bus: what its entry needs beside id and kind, and what it may have. Others have nothing."""
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,7 +78,16 @@ class Bus(_Strict, frozen=True):
 
     id: str
     kind: BusKind
-    base_topic: str = "zigbee2mqtt"
+    base_topic: str | None = None
+    """mqtt, ble_adverts; see `BASE_TOPICS`."""
+    host: str | None = None
+    """modbus_tls, modbus_rtu_tcp: of the gateway. (A rehearsal chooses its own for modbus_tcp.)"""
+    port: int | None = None
+    path: str | None = None
+    """modbus_rtu: the serial port, such as /dev/ttyUSB0."""
+    baud: int | None = None
+    parity: str | None = None
+    stop_bits: int | None = None
 
 
 class Fitting(_Strict, frozen=True):
@@ -74,6 +96,10 @@ class Fitting(_Strict, frozen=True):
     name: str
     descriptor: str
     bus: str
+    friendly_name: str = ""
+    """What it is called on the broker, with `{room}` in it; left out: `<name>-<room>`."""
+    macs: dict[str, str] = {}
+    """ble_adverts: the address of each room's sensor, by room."""
 
 
 class Device(_Strict, frozen=True):
@@ -83,6 +109,10 @@ class Device(_Strict, frozen=True):
     room: str
     descriptor: str
     bus: str
+    friendly_name: str = ""
+    """What it is called on the broker; left out: its id."""
+    mac: str | None = None
+    """ble_adverts: its address."""
 
 
 class CommonDoor(_Strict, frozen=True):
@@ -176,20 +206,25 @@ def site_plan(inventory: Inventory, addresses: Addresses, locks: Mapping[str, Ma
     devices: list[dict[str, Any]] = []
     units: dict[str, int] = {}
 
-    def add(device_id: str, room: str, descriptor: str, bus: str) -> None:
+    def add(  # noqa: PLR0917 - an entry's fields
+        device_id: str, room: str, descriptor: str, bus: str, friendly_name: str, mac: str | None
+    ) -> None:
         address: dict[str, Any] = {"bus": bus}
-        if kinds[bus] == "modbus_tcp":
+        if kinds[bus] in MODBUS:
             units[bus] = units.get(bus, 0) + 1
             address["unit"] = units[bus]
-        elif kinds[bus] == "mqtt":
-            address["friendly_name"] = device_id
+        elif kinds[bus] in ("mqtt", "mqtt_devices"):
+            address["friendly_name"] = friendly_name or device_id
+        elif mac is not None:
+            address["mac"] = mac
         devices.append({"id": device_id, "room": room, "descriptor": descriptor, "address": address})
 
     for number in _room_numbers(inventory):
         for fitting in inventory.fittings:
-            add(f"{fitting.name}-{number}", str(number), fitting.descriptor, fitting.bus)
+            name, mac = fitting.friendly_name.replace("{room}", str(number)), fitting.macs.get(str(number))
+            add(f"{fitting.name}-{number}", str(number), fitting.descriptor, fitting.bus, name, mac)
     for device in inventory.devices:
-        add(device.id, device.room, device.descriptor, device.bus)
+        add(device.id, device.room, device.descriptor, device.bus, device.friendly_name, device.mac)
     return {
         "v": 1,
         "property": {
@@ -219,11 +254,12 @@ def site_plan(inventory: Inventory, addresses: Addresses, locks: Mapping[str, Ma
 def _bus(bus: Bus, addresses: Addresses) -> dict[str, Any]:
     if bus.kind == "modbus_tcp":
         return {"id": bus.id, "kind": bus.kind, "host": addresses.modbus[0], "port": addresses.modbus[1]}
-    if bus.kind == "mqtt":
-        return {"id": bus.id, "kind": bus.kind, "base_topic": bus.base_topic}
+    if bus.kind in BASE_TOPICS:
+        return {"id": bus.id, "kind": bus.kind, "base_topic": bus.base_topic or BASE_TOPICS[bus.kind]}
     if bus.kind == "opcua":
         return {"id": bus.id, "kind": bus.kind, "url": addresses.opcua_url}
-    return {"id": bus.id, "kind": bus.kind}
+    given = {name: getattr(bus, name) for name in ("host", "port", "path", "baud", "parity", "stop_bits")}
+    return {"id": bus.id, "kind": bus.kind, **{name: each for name, each in given.items() if each is not None}}
 
 
 def _room_numbers(inventory: Inventory) -> list[int]:
@@ -264,11 +300,46 @@ def _check(inventory: Inventory, path: Path) -> None:
     for bus in inventory.buses:
         hanging = sum(len(numbers) for fitting in inventory.fittings if fitting.bus == bus.id)
         hanging += sum(1 for device in inventory.devices if device.bus == bus.id)
-        if bus.kind == "modbus_tcp" and hanging > MODBUS_UNITS_MOST:
+        if bus.kind in MODBUS and hanging > MODBUS_UNITS_MOST:
             raise InvalidInputError(
                 f"{path}: buses.{bus.id}", f"{hanging} units hang on it; a Modbus line carries {MODBUS_UNITS_MOST}"
             )
+    _check_lines(inventory, path, [str(number) for number in numbers])
     _check_expanded(inventory, path)
+
+
+def _check_lines(inventory: Inventory, path: Path, rooms: list[str]) -> None:
+    """See that a bus has what its kind needs and no more, and that every sensor that advertises has an address."""
+    for bus in inventory.buses:
+        needed, allowed = _FIELDS.get(bus.kind, (set(), set()))
+        given = {name for name in ("base_topic", "host", "port", "path", "baud", "parity", "stop_bits")
+                 if getattr(bus, name) is not None}  # fmt: skip
+        if missing := sorted(needed - given):
+            raise InvalidInputError(f"{path}: buses.{bus.id}.{missing[0]}", f"is missing: a {bus.kind} bus needs it")
+        if extra := sorted(given - allowed):
+            raise InvalidInputError(f"{path}: buses.{bus.id}.{extra[0]}", f"has no meaning on a {bus.kind} bus")
+    kinds = {bus.id: bus.kind for bus in inventory.buses}
+    for fitting in inventory.fittings:
+        place, adverts = f"{path}: fittings.{fitting.name}", kinds[fitting.bus] == "ble_adverts"
+        if not adverts and fitting.macs:
+            raise InvalidInputError(f"{place}.macs", f"have no meaning on the {kinds[fitting.bus]} bus {fitting.bus!r}")
+        if adverts and (missing_rooms := [room for room in rooms if room not in fitting.macs]):
+            raise InvalidInputError(
+                f"{place}.macs",
+                f"has none for {len(missing_rooms)} rooms, the first {missing_rooms[0]!r}: read it off its back",
+            )
+        if strange := sorted(fitting.macs.keys() - set(rooms)):
+            raise InvalidInputError(f"{place}.macs", f"{shown(strange[0])} is no guest room of this inventory")
+        if fitting.friendly_name and "{room}" not in fitting.friendly_name:
+            raise InvalidInputError(
+                f"{place}.friendly_name",
+                f"{shown(fitting.friendly_name)} is the same in every room: put {{room}} in it",
+            )
+    for device in inventory.devices:
+        place, adverts = f"{path}: devices.{device.id}", kinds[device.bus] == "ble_adverts"
+        if adverts != (device.mac is not None):
+            problem = "is missing: a sensor that advertises is known by it" if adverts else "has no meaning on its bus"
+            raise InvalidInputError(f"{place}.mac", problem)
 
 
 def _check_names(inventory: Inventory, path: Path) -> None:
@@ -301,12 +372,23 @@ def _check_names(inventory: Inventory, path: Path) -> None:
 
 def _check_expanded(inventory: Inventory, path: Path) -> None:
     """See that it becomes a site plan: what two entries make together is judged by the plan's own rules."""
+    expanded(inventory, path)
+
+
+def expanded(inventory: Inventory, path: Path) -> plans.SitePlan:
+    """Return the site plan with made-up locks and ports: for whoever needs its rooms, devices and topics.
+
+    Raises:
+        InvalidInputError: it becomes no site plan; names entry and value.
+    """
     points = filter(plans.is_point, (f"02{x:064x}" for x in count()))
     locks = {door.id: {"lock": f"{index:016x}", "s_lock": next(points)} for index, door in enumerate(doors(inventory))}
     addresses = Addresses(modbus=("127.0.0.1", 1), opcua_url="opc.tcp://127.0.0.1:1/")
     place = f"{path}: expanded"
     data = msgspec.json.encode(site_plan(inventory, addresses, locks))
-    check_plan(plans.parse(data, place), load_all(), place)
+    plan = plans.parse(data, place)
+    check_plan(plan, load_all(), place)
+    return plan
 
 
 def _unique(ids: list[str], place: str) -> set[str]:

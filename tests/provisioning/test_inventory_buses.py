@@ -1,0 +1,143 @@
+"""Every kind of bus in an inventory, and what it becomes in the site plan."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from protocols.device_model.site_plan import BleAdvertBus, ModbusRtuBus, ModbusTlsBus, MqttBus, MqttDevicesBus
+from protocols.errors import InvalidInputError
+from provisioning.cli.main import app
+from provisioning.inventory.inventory import expanded, load
+
+BOREAL = """
+format = 1
+[property]
+id = "boreal"
+name = "Boreal"
+tenant = "northlight"
+zone = "Europe/Vienna"
+edge = "e-boreal"
+[[floors]]
+level = 1
+first_room = 1
+rooms = 2
+type = "double"
+[[places]]
+id = "plant"
+level = 0
+kind = "plant"
+[[buses]]
+id = "zigbee"
+kind = "mqtt"
+[[buses]]
+id = "broker"
+kind = "mqtt_devices"
+[[buses]]
+id = "air"
+kind = "ble_adverts"
+[[buses]]
+id = "line"
+kind = "modbus_rtu"
+path = "/dev/ttyUSB0"
+baud = 9600
+[[buses]]
+id = "meters"
+kind = "modbus_tls"
+host = "meters.example"
+[[fittings]]
+name = "plug"
+descriptor = "tasmota/pow_r2"
+bus = "broker"
+friendly_name = "tasmota_{room}"
+[[fittings]]
+name = "thermo"
+descriptor = "ruuvi/ruuvitag"
+bus = "air"
+macs = { 1 = "aa:bb:cc:dd:ee:01", 2 = "aa:bb:cc:dd:ee:02" }
+[[fittings]]
+name = "fancoil"
+descriptor = "regin/rcf_230"
+bus = "line"
+[[devices]]
+id = "meter"
+room = "plant"
+descriptor = "eastron/sdm630"
+bus = "meters"
+[[devices]]
+id = "switch"
+room = "plant"
+descriptor = "shelly/plus_1pm"
+bus = "broker"
+friendly_name = "shellyplus1pm-a8032ab1"
+"""
+
+
+def write(folder: Path, text: str = BOREAL) -> Path:
+    path = folder / "boreal.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.requirement("DEV-01")
+def test_every_kind_of_bus_becomes_one_of_the_plan_with_its_addresses(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    plan = expanded(load(path), path)
+    kinds = {str(bus.id): bus for bus in plan.buses}
+    assert kinds["zigbee"] == MqttBus("zigbee", "zigbee2mqtt")  # type: ignore[arg-type]  # names
+    assert kinds["air"] == BleAdvertBus("air", "ruuvi")  # type: ignore[arg-type]  # names
+    assert kinds["line"] == ModbusRtuBus("line", "/dev/ttyUSB0", 9600)  # type: ignore[arg-type]  # names
+    assert kinds["meters"] == ModbusTlsBus("meters", "meters.example")  # type: ignore[arg-type]  # names
+    assert isinstance(kinds["broker"], MqttDevicesBus)
+    at = {str(each.id): each.address for each in plan.devices}
+    assert (at["plug-1"].friendly_name, at["plug-2"].friendly_name) == ("tasmota_1", "tasmota_2")
+    assert (at["thermo-2"].mac, at["fancoil-2"].unit, at["meter"].unit) == ("aa:bb:cc:dd:ee:02", 2, 1)
+    assert at["switch"].friendly_name == "shellyplus1pm-a8032ab1"
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "word"),
+    [
+        (('path = "/dev/ttyUSB0"\n', ""), "buses.line.path", "is missing"),
+        (("baud = 9600", "baud = 9601"), "buses[3].baud", "9601"),
+        (('kind = "mqtt_devices"', 'kind = "mqtt_devices"\nbase_topic = "x"'), "buses.broker.base_topic", "no meaning"),
+        ((', 2 = "aa:bb:cc:dd:ee:02"', ""), "fittings.thermo.macs", "first '2'"),
+        (('2 = "aa:bb:cc:dd:ee:02"', '2 = "aa:bb:cc:dd:ee:01"'), "address", "given twice"),
+        (('2 = "aa:bb:cc:dd:ee:02"', '2 = "aa:bb:cc:dd:ee:02", 9 = "aa:bb:cc:dd:ee:09"'), "macs", "no guest room"),
+        (('2 = "aa:bb:cc:dd:ee:02"', '2 = "AA-02"'), "address.mac", "six pairs"),
+        (('"tasmota_{room}"', '"tasmota"'), "fittings.plug.friendly_name", "the same in every room"),
+        (('id = "switch"', 'id = "switch"\nmac = "aa:bb:cc:dd:ee:09"'), "devices.switch.mac", "no meaning"),
+        (('descriptor = "regin/rcf_230"', 'descriptor = "ruuvi/ruuvitag"'), "address.bus", "not a"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, change: tuple[str, str], place: str, word: str) -> None:
+    assert change[0] in BOREAL
+    with pytest.raises(InvalidInputError) as refused:
+        load(write(tmp_path, BOREAL.replace(*change)))
+    assert place in str(refused.value)
+    assert word in str(refused.value)
+
+
+@pytest.mark.guarantee("G8")
+def test_the_command_writes_an_access_list_of_inventory_and_plan_alike(tmp_path: Path) -> None:
+    from protocols.device_model import site_plan
+
+    path = write(tmp_path)
+    of_inventory = CliRunner().invoke(app, ["inventory", "acl", str(path), "--home-assistant"])
+    assert of_inventory.exit_code == 0, of_inventory.output
+    (tmp_path / "plan.json").write_bytes(site_plan.encode(expanded(load(path), path)))
+    of_plan = CliRunner().invoke(app, ["inventory", "acl", str(tmp_path / "plan.json"), "--home-assistant"])
+    assert of_plan.stdout == of_inventory.stdout
+    blocks = {block.partition("\n")[0]: block for block in of_plan.stdout.split("user ")[1:]}
+    assert set(blocks) == {
+        *("edge-site", "zigbee2mqtt", "ble-gateway-air", "home-assistant", "switch", "plug-1", "plug-2"),
+    }
+    assert blocks["plug-1"].split("\n")[1:] == [
+        "topic read cmnd/tasmota_1/#",
+        "topic write stat/tasmota_1/#",
+        "topic write tele/tasmota_1/#",
+        "",
+        "",
+    ]
+    assert "topic readwrite shellyplus1pm-a8032ab1/#" in blocks["switch"]
+    assert " #\n" not in of_plan.stdout
