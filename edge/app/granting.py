@@ -24,11 +24,18 @@ class GrantingDoors:
         not_before_ms: int,
         not_after_ms: int,
         join: bool,
+        beside: StayId | None = None,
     ) -> Mapping[str, Any]:
         """See the port. Raises CheckInRefusedError where the doors refuse this stay or cannot tell the time."""
         try:
             return await self._doors.issue(
-                stay, room, phone_public_key, not_before_ms=not_before_ms, not_after_ms=not_after_ms, join=join
+                stay,
+                room,
+                phone_public_key,
+                not_before_ms=not_before_ms,
+                not_after_ms=not_after_ms,
+                join=join,
+                beside=beside,
             )
         except StayEndedError as error:
             raise CheckInRefusedError(

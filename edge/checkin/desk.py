@@ -83,6 +83,7 @@ class CheckInDesk:
                 not_before_ms=min(self._clock.wall_ms(), stay.expected_from_ms),
                 not_after_ms=stay.expected_until_ms,
                 join=join,
+                beside=self._beside(room, stay),
             )
             if not join:
                 body = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=self._clock.wall_ms(), by=by)
@@ -136,24 +137,31 @@ class CheckInDesk:
         return stay.room
 
     def _others_in(self, room: RoomId, stay: Stay) -> list[Stay]:
-        """Return overdue stays that the newcomer supersedes.
+        """Return overdue stays that the newcomer supersedes; one with whom he shares the room is none of them.
 
-        A stay that is not overdue holds its room against a newcomer: two guests sold the same bed are the front
+        Any other stay that is not overdue holds its room against a newcomer: two guests sold the same bed are the front
         desk's to part, not ours to guess.
         """
         if stay.state is StayState.IN_HOUSE:
             return []
-        others = [
-            each
-            for each in self._replica().all()
-            if each.room == room and each.id != stay.id and each.state is StayState.IN_HOUSE
-        ]
+        others = [each for each in self._in_house(room, stay) if not each.shares_with(stay)]
         for each in others:
             if each.expected_until_ms > self._clock.wall_ms():
                 raise CheckInRefusedError(
                     CheckInRefusal.ROOM_TAKEN, f"Room {room} is still held by stay {each.id}; ask the front desk."
                 )
         return others
+
+    def _beside(self, room: RoomId, stay: Stay) -> StayId | None:
+        """Return a stay in house with whom the newcomer shares the room: the same one, however often he asks."""
+        return next((each.id for each in self._in_house(room, stay) if each.shares_with(stay)), None)
+
+    def _in_house(self, room: RoomId, stay: Stay) -> list[Stay]:
+        return [
+            each
+            for each in self._replica().all()
+            if each.room == room and each.id != stay.id and each.state is StayState.IN_HOUSE
+        ]
 
     async def _leave(self, stay: Stay, *, by: str) -> None:
         if stay.room is None:  # in house through a document without a room: no door, no record to tell

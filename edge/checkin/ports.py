@@ -18,10 +18,12 @@ class Doors(Protocol):
         not_before_ms: int,
         not_after_ms: int,
         join: bool,
+        beside: StayId | None = None,
     ) -> Mapping[str, Any]:
         """Return the bundle for a phone of this stay; the same stay and phone key give the same right again.
 
-        `join` False: the first phone of a new stay, whose use ends every earlier guest's right to the room.
+        `join` False: the first phone of a new stay, whose use ends every earlier guest's right to the room; but not
+        the rights of `beside`, a stay in house in this room, with whom this one shares it.
 
         Raises:
             LinkLostError: the doors process was not reached; nothing happened.
@@ -31,7 +33,7 @@ class Doors(Protocol):
         ...
 
     async def end_stay(self, stay: StayId) -> None:
-        """End every right of the stay; ending it again, or ending a stay without grants, changes nothing."""
+        """End every right of the stay, and of no stay beside it; ending it again, or one without grants, is nothing."""
         ...
 
 

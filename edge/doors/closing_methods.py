@@ -185,3 +185,19 @@ def octets(text: str, place: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise InvalidInputError(place, "not hexadecimal") from None
+
+
+def withdrawn_beside_others(stay: str, desk: GrantDesk, closing: ClosingDesk) -> frozenset[int]:
+    """Withdraw the keys of a stay whose rooms others share; return those rooms, whose generation may stay.
+
+    Where that cannot be, none: then the rooms go on to a new generation, and those who stay ask for new keys.
+    """
+    shared = desk.shared_rooms(stay)
+    if not shared:
+        return shared
+    try:
+        closing.withdraw_keys(Order("check-out", "has left others in the room"), holder=stay)
+    except InvalidInputError as error:
+        logger("edge.doors.closing").warning("sharers_need_new_keys", stay=stay, error=str(error))
+        return frozenset()
+    return shared

@@ -18,7 +18,7 @@ from prometheus_client import Counter, Histogram
 
 from edge.doors.clock_reset import reset_clock
 from edge.doors.closing_desk import ClosingDesk
-from edge.doors.closing_methods import ClosingMethods, octets
+from edge.doors.closing_methods import ClosingMethods, octets, withdrawn_beside_others
 from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.intake import Intake
@@ -196,7 +196,7 @@ class DoorsServer:
         self._keys, self._intake = keys, intake
         self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
-        self._staff = staff
+        self._staff, self._closing = staff, closing
         self._log = logger("edge.doors.server")
         self._serving: set[asyncio.Task[None]] = set()
         self._idle: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # longest first
@@ -427,26 +427,11 @@ class DoorsServer:
 
     async def _end_stay(self, args: dict[str, Any]) -> object:
         stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
-        ended = self._desk.end_stay(stay, spare=self._withdrawn_beside_others(stay))
+        ended = self._desk.end_stay(stay, spare=withdrawn_beside_others(stay, self._desk, self._closing))
         if self._keys is None:
             return {"generation": ended.generation, "doors": list(ended.doors)}
         rooms = await self._keys.end_stay(stay)
         return {"generation": ended.generation, "doors": list(ended.doors), "vendor_rooms": rooms}
-
-    def _withdrawn_beside_others(self, stay: str) -> frozenset[int]:
-        """Withdraw the keys of a stay whose rooms others share; return those rooms, whose generation may stay.
-
-        Where that cannot be, none: then the rooms go on to a new generation, and those who stay ask for new keys.
-        """
-        shared = self._desk.shared_rooms(stay)
-        if not shared:
-            return shared
-        try:
-            self._closing.withdraw_keys(Order("check-out", "has left others in the room"), holder=stay)
-        except InvalidInputError as error:
-            logger("doors").warning("sharers_need_new_keys", stay=stay, error=str(error))
-            return frozenset()
-        return shared
 
     async def _events(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, EventsArgs)

@@ -1,8 +1,7 @@
-"""The `stays` desired document, version 1: what the cloud last said about this property's stays.
+"""The `stays` desired document: what the cloud last said about this property's stays.
 
-Shape (CBOR or JSON, already decoded): `{v: 1, property, as_of_ms, stays: [{id, room, state, guest_name,
-expected_from_ms, expected_until_ms, reservation, version}]}`; times are unix ms UTC. Parsed whole or refused
-whole. The version of the document itself travels in its signed envelope (protocols/link).
+Source of truth: protocols/stays/SPEC.md. Both formats are taken, the second names who shares a room; a document is
+parsed whole or refused whole. The version of the document itself travels in its signed envelope (protocols/link).
 """
 
 from collections import Counter
@@ -15,13 +14,16 @@ from protocols.device_model.identity import PropertyId, RoomId, StayId, parse_ro
 from protocols.documents import explained, shown
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 
-SUPPORTED_VERSIONS: Final = (1,)
+SUPPORTED_VERSIONS: Final = (1, 2)
+SHARING: Final = 2
+"""The format from which stays may share."""
 STAYS_MOST: Final = 5_000  # 72 h of the largest hotels, several times over
 VERSION_MOST: Final = 2**53 - 1
 AT_MS_MOST: Final = 4_102_444_800_000  # 2100-01-01: later is a unit error, not a stay
 
 _AtMs = Annotated[int, msgspec.Meta(ge=0, le=AT_MS_MOST)]
 _Text = Annotated[str, msgspec.Meta(max_length=200)]
+_Share = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
 
 class StayState(StrEnum):
@@ -35,7 +37,10 @@ class StayState(StrEnum):
 
 
 class DocumentStay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One stay as the cloud sees it. `guest_name` is None once the guest asked to be forgotten."""
+    """One stay as the cloud sees it. `guest_name` is None once the guest asked to be forgotten.
+
+    Stays with one `share` have their room together; unset: nobody is to be in it besides.
+    """
 
     id: str
     room: str | None
@@ -45,6 +50,7 @@ class DocumentStay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expected_until_ms: _AtMs
     reservation: _Text | dict[str, _Text | None] | None
     version: Annotated[int, msgspec.Meta(ge=0, le=VERSION_MOST)]
+    share: _Share | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def stay_id(self) -> StayId:
@@ -92,6 +98,8 @@ def parse(body: object, *, ours: PropertyId) -> StaysDocument:
                 parse_room_id(stay.room)
         except InvalidInputError as error:
             raise InvalidInputError(place, str(error)) from error
+        if stay.share is not msgspec.UNSET and version < SHARING:
+            raise InvalidInputError(place, f"format {version} has no `share`")
         if stay.expected_until_ms <= stay.expected_from_ms:
             raise InvalidInputError(
                 place, f"expected_until_ms {stay.expected_until_ms} is not after {stay.expected_from_ms}"

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import msgspec
+
 from edge.stays.document import DocumentStay, StaysDocument, StayState
 from protocols.device_model.identity import RoomId, StayId
 from protocols.errors import InvalidInputError
@@ -46,6 +48,11 @@ class Stay:
     reservation: str | dict[str, str | None] | None
     version: int
     decided_by: str | None  # None: as the document says
+    share: str | None = None
+
+    def shares_with(self, other: "Stay") -> bool:
+        """Tell whether two stays have a room together."""
+        return self.share is not None and self.share == other.share and self.room == other.room
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,7 @@ def _as_documented(document: DocumentStay) -> Stay:
         document.reservation,
         document.version,
         decided_by=None,
+        share=None if document.share is msgspec.UNSET else document.share,
     )
 
 

@@ -103,6 +103,7 @@ class FakeDoors:
     away: bool = False
     silent: bool = False  # takes effect, and the answer is lost
     issued: int = 0
+    beside: list[str | None] = field(default_factory=list)
 
     async def issue(
         self,
@@ -113,6 +114,7 @@ class FakeDoors:
         not_before_ms: int,
         not_after_ms: int,
         join: bool,
+        beside: StayId | None = None,
     ) -> Mapping[str, Any]:
         await asyncio.sleep(0)
         if self.away:
@@ -120,6 +122,8 @@ class FakeDoors:
         known = self.grants.get((stay, phone_public_key))
         if known is None:
             if not join:
+                self.beside.append(beside)
+            if not join and beside is None:
                 self.generation[room] = self.generation.get(room, 0) + 1
             self.issued += 1
             known = {

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
@@ -38,6 +39,62 @@ def state_of(building: Building, stay: StayId = ANNA) -> StayState | None:
 
 def stay_records(building: Building) -> list[tuple[str, str, str]]:
     return [(each.body["stay"], each.body["state"], each.body["by"]) for each in building.log.records(Lane.A, "stay")]
+
+
+SHARED = {"share": "family"}
+
+
+async def sharers(building: Building, *, room: str = "101", **bens: Any) -> None:
+    await building.house.desired("stays", 2, a_document(a_stay(**SHARED), a_stay("s-ben", room, **SHARED | bens), v=2))
+
+
+@pytest.mark.guarantee("G3", "G4")
+@pytest.mark.requirement("STY-08")
+async def test_who_shares_a_room_comes_beside_the_other_and_leaves_without_him(building: Building) -> None:
+    await sharers(building)
+    anna = await building.house.desk.check_in(ANNA, PHONE, by="kiosk")
+    ben = await building.house.desk.check_in(BEN, PHONE_2, by="kiosk")
+    assert anna["bundle"]["generation"] == ben["bundle"]["generation"], "nobody's key ends another's"
+    assert building.doors.beside == [None, ANNA]
+    assert (state_of(building), state_of(building, BEN)) == (StayState.IN_HOUSE, StayState.IN_HOUSE)
+    await building.house.desk.check_out(ANNA, by="desk")
+    assert building.doors.ended == [ANNA]
+    assert (state_of(building), state_of(building, BEN)) == (StayState.LEFT, StayState.IN_HOUSE)
+    again = await building.house.desk.check_in(BEN, PHONE_2, by="kiosk")
+    assert again["bundle"] == ben["bundle"]
+
+
+async def test_a_sharer_whose_time_ran_out_is_not_put_out_by_the_other(building: Building, clock: ManualClock) -> None:
+    await sharers(building, expected_until_ms=T0 + 72 * HOUR_MS)
+    await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    clock.advance(30 * HOUR_MS)
+    await building.house.desk.check_in(BEN, PHONE_2, by="desk")
+    assert (state_of(building), building.doors.ended) == (StayState.IN_HOUSE, [])
+
+
+@pytest.mark.parametrize("bens", [{"share": "others"}, {"share": msgspec.UNSET}], ids=["another word", "no word"])
+async def test_a_stay_of_another_party_is_held_off_by_sharers(building: Building, bens: dict[str, Any]) -> None:
+    ben = {key: value for key, value in {**a_stay("s-ben"), **bens}.items() if value is not msgspec.UNSET}
+    await building.house.desired("stays", 2, a_document(a_stay(**SHARED), ben, v=2))
+    await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    with pytest.raises(CheckInRefusedError) as refused:
+        await building.house.desk.check_in(BEN, PHONE_2, by="desk")
+    assert refused.value.reason is CheckInRefusal.ROOM_TAKEN
+
+
+async def test_one_word_in_two_rooms_is_two_rooms(building: Building) -> None:
+    await sharers(building, room="102")
+    await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    await building.house.desk.check_in(BEN, PHONE_2, by="desk")
+    assert building.doors.beside == [None, None]
+
+
+async def test_sharers_are_known_again_after_a_restart_with_nobody_to_ask(building: Building) -> None:
+    await sharers(building)
+    await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    await building.restart()
+    await building.house.desk.check_in(BEN, PHONE_2, by="desk")
+    assert building.doors.beside[-1] == ANNA
 
 
 @pytest.mark.requirement("CHK-01")

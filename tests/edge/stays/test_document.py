@@ -1,11 +1,15 @@
 """The stays document: taken whole, or refused with the place and the value."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import protocols
 from edge.stays.document import parse
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 from tests.edge.world import AURORA, T0, a_document, a_stay
@@ -17,7 +21,7 @@ def test_a_document_is_read_whole() -> None:
     assert [each.id for each in document.stays] == ["s-anna", "s-ben"]
 
 
-@pytest.mark.parametrize("version", [0, 2, 99, None, "1", True, 1.5])
+@pytest.mark.parametrize("version", [0, 3, 99, None, "1", True, 1.5])
 def test_an_unknown_version_is_refused_by_name(version: object) -> None:
     with pytest.raises(UnsupportedVersionError, match="stays document version"):
         parse(a_document(v=version, surprise=1), ours=AURORA)
@@ -46,6 +50,24 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_what_is_wrong_is_refused_with_its_place(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         parse({**a_document(a_stay()), **changes}, ours=AURORA)
+
+
+VECTORS = json.loads((Path(protocols.__file__).parent / "vectors" / "stays" / "documents.json").read_bytes())
+
+
+@pytest.mark.requirement("STY-08")
+@pytest.mark.parametrize("each", VECTORS["taken"], ids=lambda each: each["name"])
+def test_the_vectors_are_taken_and_kept_as_they_were(each: dict[str, Any]) -> None:
+    document = parse(each["body"], ours=AURORA)
+    kept = msgspec.json.decode(msgspec.json.encode(document))
+    assert kept == each["body"], "what does not share has no word for it: an older reader takes it"
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize("each", VECTORS["refused"], ids=lambda each: each["name"])
+def test_the_vectors_are_refused(each: dict[str, Any]) -> None:
+    with pytest.raises((InvalidInputError, UnsupportedVersionError)):
+        parse(each["body"], ours=AURORA)
 
 
 anything = st.recursive(

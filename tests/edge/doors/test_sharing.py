@@ -1,0 +1,106 @@
+"""Two stays in one room: one generation for both, and the one who leaves goes alone. Real locks, real keys."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.doors.closing_desk import Order
+from edge.doors.closing_methods import withdrawn_beside_others
+from protocols.device_model.identity import RoomId
+from protocols.door.status import Status
+from protocols.grant.revocation import REVOCATIONS_MOST
+from tests.edge.doors.building import Building, MemoryPhone
+
+pytestmark = [pytest.mark.requirement("STY-08"), pytest.mark.guarantee("G4")]
+ANNA, BEN = "s-anna", "s-ben"
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def building(tmp_path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    made = Building(tmp_path)
+    yield made
+    made.store.close()
+
+
+def opens(phone: MemoryPhone) -> Status:
+    return phone.open("door-101").result.status
+
+
+def share(building: Building, phone: MemoryPhone, stay: str, beside: str | None = None) -> int:
+    """Give a phone of a stay its key of room 101 beside another stay's; return the generation that the stay has."""
+    now_ms = building.clock.wall_ms()
+    phone.bundle = building.desk.issue(
+        stay, [RoomId("101")], phone.public, not_before_ms=now_ms, not_after_ms=now_ms + 2 * DAY_MS, beside=beside
+    )
+    known = building.store.stay(stay)
+    assert known is not None
+    return known.generation
+
+
+def leave(building: Building, stay: str) -> None:
+    """End a stay as the doors' socket does."""
+    building.desk.end_stay(stay, spare=withdrawn_beside_others(stay, building.desk, building.closing))
+
+
+async def test_sharers_have_one_generation_and_who_leaves_goes_alone(building: Building) -> None:
+    anna, ben = building.phone("anna"), building.phone("ben")
+    first = share(building, anna, ANNA)
+    assert opens(anna) is Status.OPENED
+    assert share(building, ben, BEN, beside=ANNA) == first
+    assert [opens(each) for each in (ben, anna, ben)] == [Status.OPENED] * 3
+    leave(building, ANNA)
+    assert building.store.pending_bumps() == []
+    await building.visit("door-101")
+    assert (opens(anna), opens(ben)) == (Status.REVOKED, Status.OPENED)
+    leave(building, BEN)
+    await building.visit("door-101")
+    assert (opens(anna), opens(ben)) == (Status.REVOKED, Status.SUPERSEDED)
+
+
+async def test_the_next_guest_supersedes_both(building: Building) -> None:
+    anna, ben, next_guest = (building.phone(name) for name in ("anna", "ben", "next"))
+    share(building, anna, ANNA)
+    share(building, ben, BEN, beside=ANNA)
+    assert [opens(each) for each in (anna, ben)] == [Status.OPENED] * 2
+    share(building, next_guest, "s-next")
+    assert opens(next_guest) is Status.OPENED
+    assert [opens(each) for each in (anna, ben)] == [Status.SUPERSEDED] * 2
+
+
+def test_a_sharer_who_asks_again_gets_the_same_and_another_phone_of_his_ends_nobody(building: Building) -> None:
+    anna, ben, tablet = (building.phone(name) for name in ("anna", "ben", "tablet"))
+    first = share(building, anna, ANNA)
+    share(building, ben, BEN, beside=ANNA)
+    one = ben.bundle
+    share(building, ben, BEN, beside=ANNA)
+    assert (ben.bundle, one is None) == (one, False)
+    assert share(building, tablet, BEN, beside=ANNA) == first, "his answer was lost, and he asks by another phone"
+    assert share(building, anna, ANNA, beside=BEN) == first
+    assert [opens(each) for each in (anna, ben, tablet)] == [Status.OPENED] * 3
+
+
+def test_beside_whom_nobody_is_any_more_is_a_guest_like_any_other(building: Building) -> None:
+    anna, ben = building.phone("anna"), building.phone("ben")
+    first = share(building, anna, ANNA)
+    leave(building, ANNA)
+    assert share(building, ben, BEN, beside=ANNA) > first
+    assert share(building, building.phone("cleo"), "s-cleo", beside="s-never-was") > first
+
+
+async def test_where_no_more_can_be_withdrawn_the_room_goes_on_and_who_stays_asks_again(building: Building) -> None:
+    """Rights end when they are to end, whatever it costs those who stay: a walk to the desk, or a tap on the link."""
+    others = [building.phone(f"other-{number}") for number in range(REVOCATIONS_MOST)]
+    for phone in others:
+        phone.check_in("s-others", "102", join=True)
+    for phone in others:
+        building.closing.withdraw_keys(Order("desk", "a school class"), holder="s-others", phone=phone.public)
+    anna, ben = building.phone("anna"), building.phone("ben")
+    first = share(building, anna, ANNA)
+    share(building, ben, BEN, beside=ANNA)
+    assert [opens(each) for each in (anna, ben)] == [Status.OPENED] * 2
+    leave(building, ANNA)
+    await building.visit("door-101")
+    assert [opens(each) for each in (anna, ben)] == [Status.SUPERSEDED] * 2
+    assert share(building, ben, BEN) > first
+    assert opens(ben) is Status.OPENED
