@@ -25,6 +25,7 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
 from kit.metrics import Metrics
+from kit.task_groups import TaskGroup
 from protocols.door.advert import SLOT_S, Advert, AdvertBit
 from protocols.door.audit import (
     NOBODY,
@@ -127,7 +128,7 @@ class LockSync:
         for turn in self._turns.values():
             turn.visiting = False  # a visit cancelled before its first step could not say so itself
         lost: LinkLostError | None = None
-        async with asyncio.TaskGroup() as visits:
+        async with TaskGroup() as visits:
             try:
                 async for sighting in radio.sightings():
                     door = self.wanted(sighting)
@@ -346,6 +347,8 @@ class LockSync:
             body["battery"] = lock.battery_percent
         if record.event == AuditEvent.LOST:
             body["lost"] = int.from_bytes(record.actor, "big")
+        elif record.event == AuditEvent.LOCKOUT:
+            body["sealed"] = record.actor != NOBODY
         elif record.actor != NOBODY:
             body["grant"] = record.actor.hex()
         if issued is not None and not issued.stay.startswith(NOT_STAYS):

@@ -28,6 +28,7 @@ class EmulatedBolt:
         self.drawn = False
         self._rests = Bolt.LOCKED
         self._moving = False
+        self._held = False
         self._told = told
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -42,14 +43,21 @@ class EmulatedBolt:
         """The lock has power: what its log does not tell yet is told soon."""
         self._rest(self._rests)
 
-    def draw(self) -> None:
-        """The motor starts; the opening's own record tells it. Thrown again after `relock_ms`."""
+    def draw(self, *, hold: bool = False) -> None:
+        """The motor starts; the opening's own record tells it. Thrown again after `relock_ms`, unless it is held."""
         self._stop()
+        self._held = hold
         knobs = self._knobs()
         self._drawn(drawn=True)
         self._moving, self._told = True, Bolt.UNLOCKED
         self._later(knobs.motor_ms, lambda: self._rest(Bolt.UNLOCKED))
-        self._later(knobs.motor_ms + knobs.relock_ms, self.throw)
+        if not hold:
+            self._later(knobs.motor_ms + knobs.relock_ms, self.throw)
+
+    def let_go(self) -> None:
+        """A bolt that is held is thrown; any other goes its own way."""
+        if self._held:
+            self.throw()
 
     def by_hand(self, *, drawn: bool) -> None:
         """Somebody turns the knob inside: at once, and it stays so."""
@@ -60,6 +68,7 @@ class EmulatedBolt:
     def throw(self) -> None:
         """The bolt is let go; it takes as long as the motor, and may stick half-way."""
         self._stop()
+        self._held = False
         self._moving = True
         jammed = self._knobs().jams
         self._drawn(drawn=jammed)
@@ -68,6 +77,7 @@ class EmulatedBolt:
     def stop(self) -> None:
         """The lock is switched off with its bolt thrown."""
         self._stop()
+        self._held = False
         self._drawn(drawn=False)
         self._moving, self._rests = False, Bolt.LOCKED
 

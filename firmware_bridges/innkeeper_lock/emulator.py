@@ -28,6 +28,7 @@ from kit.dice import Dice, SeededDice, SystemDice
 from kit.files import SystemDisk
 from kit.logs import configure
 from kit.memory import settle
+from kit.task_groups import TaskGroup
 from protocols.door.identity import LockIdentity
 from protocols.errors import InvalidInputError, PlatformError
 
@@ -67,7 +68,7 @@ class Emulator:
     async def _start(self) -> None:
         config = self._config
         state_dir = _made(Path(config.state_dir))
-        tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        tasks = await self._stack.enter_async_context(TaskGroup())
         for number, each in enumerate(config.locks):
             device = device_on(self.air, each.door, address=self._dice.bytes(6))
             identity = LockIdentity.from_document(each.identity, f"locks[{number}].identity")

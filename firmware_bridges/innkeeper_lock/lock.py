@@ -88,7 +88,11 @@ class EmulatedLock:
 
     def _recall(self) -> Memory:
         if (kept := self._file.read()) is not None:
-            return kept
+            rtc_s = kept.quartz.rtc_ms_at(self.clock.wall_ms()) // 1_000
+            woken = replace(kept, core=kept.core.woken(Sensed(rtc_s)))
+            if woken != kept:
+                self._file.keep(woken)
+            return woken
         wall_ms = self.clock.wall_ms()
         quartz = Quartz(wall_ms, 0, self.knobs.drift_ppm)
         fresh = Memory(LockCore.fresh(self.identity, wall_ms // 1_000, 0), quartz)
@@ -157,7 +161,8 @@ class EmulatedLock:
         await self.peripheral.stop()
 
     async def tick(self) -> None:
-        """Call about once a second: shows the next advert id in its time, measures the battery now and then."""
+        """Call about once a second: ends a passage, shows the next advert id, measures the battery now and then."""
+        await self._settle()
         if self.clock.now_ms() - self._measured_ms >= MEASURE_EVERY_MS:
             self._measure()
         if self.core.time(self.sensed.rtc_s).now_s // SLOT_S != self._slot:
@@ -187,6 +192,7 @@ class EmulatedLock:
         if knobs.drift_ppm != before.drift_ppm:
             await self._change(lambda memory: _with_drift(memory, knobs.drift_ppm, self.clock.wall_ms()))
         if before.powered and not knobs.powered:
+            self.bolt.let_go()
             await self.peripheral.be_silent()
             self._fact("power", on=False)
         elif knobs.powered and not before.powered:
@@ -198,6 +204,7 @@ class EmulatedLock:
             self._measure()
         if knobs.door_closed != before.door_closed:
             self._fact("contact", door_closed=knobs.door_closed)
+        await self._settle()
         await self.peripheral.show(self._advert())
 
     async def lose_power(self) -> None:
@@ -215,6 +222,17 @@ class EmulatedLock:
         quartz = memory.quartz.stopped(self.clock.wall_ms())
         return replace(memory, core=memory.core.restarted(replace(self.sensed, rtc_s=0)), quartz=quartz)
 
+    async def _settle(self) -> None:
+        """A passage whose time is up, or that somebody inside does not want, ends now."""
+        held = self.core.passage
+        if held is None or not self.knobs.powered:
+            return
+        await self._change(
+            lambda memory: replace(memory, core=memory.core.settled(self.sensed, now_ms=self.clock.now_ms()))
+        )
+        if self.core.passage is None:
+            self.latch(hold=False, grant=held.grant_id)
+
     async def _change(self, change: Callable[[Memory], Memory]) -> None:
         async with self._changing:
             await self._keep(change(self._memory))
@@ -231,6 +249,7 @@ class EmulatedLock:
 
     async def hear(self, exchange: LockExchange, frame: bytes) -> LockStep:
         """Feed one frame; when this returns, what it changed is stored."""
+        await self._settle()
         async with self._changing:
             step = exchange.receive_data(frame, core=self.core, sensed=self.sensed, now_ms=self.clock.now_ms())
             await self._keep(replace(self._memory, core=step.core))
@@ -239,7 +258,7 @@ class EmulatedLock:
     def draw_bolt(self, link: "Conversation") -> None:
         """The motor starts now."""
         self.motor_runs += 1
-        self.bolt.draw()
+        self.bolt.draw(hold=self.core.passage is not None)
         self._measure(used_nah=motor_nah(2 * self.knobs.motor_ms) + LINK_NAH)  # out and back again
         at_ms = self.clock.now_ms()
         self._fact(
@@ -252,6 +271,12 @@ class EmulatedLock:
             grant=self.core.records[-1].actor.hex(),
             generation=self.core.generation,
         )
+
+    def latch(self, *, hold: bool, grant: bytes) -> None:
+        """The bolt is held drawn from now on (the motor has run), or is let go."""
+        if not hold:
+            self.bolt.let_go()
+        self._fact("passage", hold=hold, grant=grant.hex(), at_ms=self.clock.now_ms())
 
     def work_bolt(self, *, drawn: bool) -> None:
         """Somebody turns the knob inside."""
@@ -373,6 +398,8 @@ class Conversation:
         lock.fact("answered", self, status=step.status.name.lower(), reason=reason and reason.value, quick=step.quick)
         if step.motor:
             lock.draw_bolt(self)
+        if step.latch is not None:
+            lock.latch(hold=step.latch, grant=lock.core.records[-1].actor)
         lock.refresh_advert()
 
     async def _send(self, exchange: LockExchange) -> None:

@@ -15,7 +15,7 @@ from protocols.grant.certificate import IssuerCertificate, certify
 from protocols.grant.generation import day_of
 from protocols.grant.grant import NO_FLAGS, Grant, GrantFlag, sign_grant
 from protocols.grant.keys import IssuerClass, PropertyCa, Random, generate_property_ca, private_key
-from protocols.grant.revocation import Acknowledgement, Bump, Revocations, TimeBeacon, sign_object
+from protocols.grant.revocation import Body, sign_object
 
 HOUR_S: Final = 3_600
 
@@ -103,7 +103,7 @@ class OneProperty:
             ),
         )
 
-    def carry(self, body: Bump | TimeBeacon | Revocations | Acknowledgement, at_s: int | None = None) -> Carry:
+    def carry(self, body: Body, at_s: int | None = None) -> Carry:
         """Sign what anybody may carry to a lock."""
         return Carry(sign_object(body, self._revocation, self.at_s if at_s is None else at_s), self.revocation.encoded)
 

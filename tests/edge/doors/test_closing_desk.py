@@ -226,6 +226,8 @@ async def test_a_sealed_room_opens_for_nobody_and_again_when_that_is_lifted(buil
     assert [opens(each, "door-101") for each in (anna, maid)] == [Status.OPENED] * 2
     names = [each.body["event"] for each in building.store.events(0)]
     assert [name for name in names if "lockout" in name] == ["lockout_ordered", "lockout", "lockout_lifted", "lockout"]
+    sealed = [each.body["sealed"] for each in building.store.events(0) if each.body["event"] == "lockout"]
+    assert sealed == [True, False]
     building.clock.quality = ClockQuality.UNCERTAIN
     with pytest.raises(ClockUnsoundError):
         building.closing.lock_out(ORDER, ROOM, sealed=True)
