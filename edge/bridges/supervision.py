@@ -3,7 +3,6 @@
 A bus brings the connection and what is said on it; `edge.bridges.ports.BusSupervisor` is what the house sees.
 """
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Coroutine, Mapping
@@ -15,6 +14,7 @@ from edge.bridges.reporter import Reporter
 from edge.bridges.write_desk import Job, WriteDesk
 from kit.clock import Clock
 from kit.dice import Dice
+from kit.task_groups import TaskGroup
 from protocols.descriptors.descriptor import Point
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome
@@ -70,7 +70,7 @@ class SupervisedBus(ABC):
         """Run the bus's loops, by name, until cancelled or until one fails; then give up what waits to be written."""
         self._down_since_ms = self._clock.now_ms()
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 for name, loop in loops.items():
                     tasks.create_task(loop, name=f"{self._name}: {name}")
         finally:

@@ -19,6 +19,7 @@ from kit.logs import logger
 from kit.net import Connection, Transport
 from kit.queues import BoundedQueue
 from kit.supervision import heed_cancellation
+from kit.task_groups import TaskGroup
 from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import (
     CredentialRefusedError,
@@ -143,7 +144,7 @@ class Uplink:
             self._link = EdgeLink(await self._log.streams(), times=self._times)
             self._see_heads()
             await self._commands.close_interrupted()
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 for _ in range(self._settings.commands_at_once_max):
                     tasks.create_task(self._obey())
                 tasks.create_task(self._keep_connected())
@@ -178,7 +179,7 @@ class Uplink:
         self._link.link_up(nonce=self._dice.integer(1, NONCE_MOST), now_ms=self._clock.now_ms())
         self._connection = connection
         try:
-            async with asyncio.TaskGroup() as both:
+            async with TaskGroup() as both:
                 both.create_task(self._hear(connection))
                 both.create_task(self._send(connection, both))
         except* (LinkLostError, ReplyTimeoutError) as lost:
@@ -189,7 +190,7 @@ class Uplink:
 
     # ------------------------------------------------------------------ up
 
-    async def _send(self, connection: Connection, tasks: asyncio.TaskGroup) -> None:
+    async def _send(self, connection: Connection, tasks: TaskGroup) -> None:
         """Do what is next. The broker's answers are awaited aside: the window, not its round trip, sets the pace."""
         unanswered = asyncio.Semaphore(PUBLISHES_AT_ONCE_MAX)
         while True:

@@ -16,6 +16,7 @@ from kit.dice import Dice
 from kit.logs import logger
 from kit.net import Connection, Message, Transport
 from kit.supervision import heed_cancellation
+from kit.task_groups import TaskGroup
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Outcome
 from protocols.device_model.identity import DeviceId, RoomId
@@ -102,7 +103,7 @@ class HomeAssistantFacade:
 
     async def _serve(self, connection: Connection) -> None:
         await self._announce(connection)
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             tasks.create_task(self._hear(connection), name="home assistant: hear")
             tasks.create_task(self._tell(connection), name="home assistant: tell")
 

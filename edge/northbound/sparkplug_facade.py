@@ -18,6 +18,7 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
 from kit.supervision import heed_cancellation
+from kit.task_groups import TaskGroup
 from protocols.device_model.command import Command, Outcome
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.errors import PlatformError
@@ -125,7 +126,7 @@ class SparkplugFacade:
             try:
                 self.connected = True
                 await self._say(client, self._births())
-                async with asyncio.TaskGroup() as tasks:
+                async with TaskGroup() as tasks:
                     tasks.create_task(self._hear(client), name="sparkplug: hear")
                     tasks.create_task(self._tell(client), name="sparkplug: tell")
             except asyncio.CancelledError:

@@ -47,6 +47,7 @@ from edge.rooms.senses import Sense
 from edge.stays.document import StayState
 from edge.stays.replica import Stay
 from kit.clock import Clock
+from kit.task_groups import TaskGroup
 from protocols.device_model.command import FINAL_PHASES, Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId, RoomId, StayId
 from protocols.device_model.reading import Reading
@@ -259,7 +260,7 @@ class RoomsEngine:
             each.in_flight.clear()  # a crash of this task took its writes along; they are absolute, so ask again
         for room, state in sorted(self._states.items()):
             self._tell(room, state)  # the cloud may have missed the last words of the life before
-        async with asyncio.TaskGroup() as writes:
+        async with TaskGroup() as writes:
             await self._close_unfinished()
             while True:
                 self._woken.clear()

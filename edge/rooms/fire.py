@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from edge.rooms.ports import DeviceWriter
 from kit.clock import Clock
+from kit.task_groups import TaskGroup
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Phase
 from protocols.device_model.identity import DeviceId
@@ -127,7 +128,7 @@ class FireMode:
 
     async def run(self) -> None:
         """Carry it out whenever there is one, for ever."""
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             tasks.create_task(self._save())
             while True:
                 self._stirred.clear()

@@ -18,6 +18,7 @@ from firmware_bridges.field_emulator.physics import EmulatedDevice
 from kit.clock import Clock
 from kit.net import Connection, Message, Transport
 from kit.supervision import heed_cancellation
+from kit.task_groups import TaskGroup
 from protocols.descriptors import gateway
 from protocols.descriptors.codec import Judged, allow, judge, judge_bare, raw_of_value
 from protocols.descriptors.descriptor import NAME, Point
@@ -53,7 +54,7 @@ class _Talker:
                         self._outbox.get_nowait()  # what was said while nobody could hear is gone
                     self._begin()
                     self.online.set()
-                    async with asyncio.TaskGroup() as tasks:
+                    async with TaskGroup() as tasks:
                         tasks.create_task(self._write(connection))
                         tasks.create_task(self._read(connection))
                         tasks.create_task(self._talk())

@@ -15,6 +15,7 @@ from firmware_bridges.field_emulator.zigbee_bridge import EmulatedZigbee, Zigbee
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.net import Transport
+from kit.task_groups import TaskGroup
 from protocols.descriptors.descriptor import Descriptor, Table, unreadable_register
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId
 from protocols.device_model.site_plan import (
@@ -116,7 +117,7 @@ class FieldEmulator:
                     self.lines[bus.id].start()
                 elif isinstance(bus, OpcUaBus):
                     await self._start_opcua(bus)
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 for bridge in self.zigbee.values():
                     tasks.create_task(bridge.run())
                 for talker in self.talkers.values():

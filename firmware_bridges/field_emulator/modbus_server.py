@@ -10,6 +10,7 @@ from typing import Final
 from firmware_bridges.field_emulator.misbehaviour import Misbehaviour
 from firmware_bridges.field_emulator.physics import EmulatedDevice
 from kit.clock import Clock
+from kit.task_groups import TaskGroup
 from protocols.descriptors.codec import judge, raw_of_value, raw_of_words, with_exponent, words_of_raw
 from protocols.descriptors.descriptor import Point, Table, unreadable_register
 from protocols.descriptors.wires import ModbusWire
@@ -245,7 +246,7 @@ class ModbusServer:
         frames: FrameReader | RtuFrames = RtuFrames() if self._rtu else FrameReader()
         room, whole = asyncio.Semaphore(REQUESTS_MAX), asyncio.Lock()
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 answers: set[asyncio.Task[None]] = set()
                 while data := await reader.read(4096):
                     for frame in frames.receive_data(data):

@@ -17,6 +17,7 @@ from firmware_bridges.field_emulator.physics import LEVEL, ON_OFF, EmulatedDevic
 from kit.clock import Clock
 from kit.net import Connection, Message, Transport
 from kit.supervision import heed_cancellation
+from kit.task_groups import TaskGroup
 from protocols.descriptors.codec import allow, judge, raw_of_value
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.descriptors.wires import Zigbee2MqttWire
@@ -220,7 +221,7 @@ class ZigbeeBridge:
         if self._running:
             self._announce()
         self.online.set()
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             tasks.create_task(self._write(connection))
             tasks.create_task(self._read(connection))
 

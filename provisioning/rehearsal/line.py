@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 from enum import Enum
 
+from kit.task_groups import TaskGroup
+
 CHUNK_BYTES = 64 * 1024
 Condition = Enum("Condition", ["UP", "REFUSED", "SILENT"])
 
@@ -62,7 +64,7 @@ class Line:
         far: asyncio.StreamWriter | None = None
         try:
             far_reader, far = await asyncio.open_connection(self._host, self._far_port)
-            async with asyncio.TaskGroup() as both:
+            async with TaskGroup() as both:
                 both.create_task(self._pump(reader, far))
                 both.create_task(self._pump(far_reader, writer))
         except (OSError, BaseExceptionGroup):

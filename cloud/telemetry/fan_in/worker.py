@@ -27,6 +27,7 @@ from kit.mqtt_wire.transport import WireConnection
 from kit.net import Connection as Link
 from kit.net import Transport
 from kit.settings import check_span
+from kit.task_groups import TaskGroup
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.link.batch import RECORDS_MAX
 from protocols.link.messages import encode_ack
@@ -133,7 +134,7 @@ class FanInWorker:
         async with self._transport.connect(subscribe=[EVERYTHING]) as link:
             self.connected, self._busy = True, 0
             try:
-                async with asyncio.TaskGroup() as tasks:
+                async with TaskGroup() as tasks:
                     jobs = [tasks.create_task(self._work(queue, link)) for queue in self._queues]
                     jobs.append(tasks.create_task(self._serve(link)))
                     try:
@@ -221,7 +222,7 @@ class FanInWorker:
     async def _work(self, queue: Waiting, link: Link) -> None:
         settings = self._settings
         linger_ms = settings.linger // timedelta(milliseconds=1)
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             answering: asyncio.Task[None] | None = None
             while True:
                 items = await queue.take(settings.group_messages_max, self._pace.most_weight, linger_ms)

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from edge.bridges.fias.settings import FiasSettings
 from kit.clock import Clock
 from kit.dice import Dice
+from kit.task_groups import TaskGroup
 from protocols.errors import LocalProtocolError, PeerProtocolError, PlatformError
 from protocols.fias.framing import TcpDeframer, framed
 from protocols.fias.house import House
@@ -144,7 +145,7 @@ class FiasSession:
         self._closed, lived, why = False, False, "the connection ended"
         self.counts["connections"] += 1
         self.link.connected(now_ms=now_ms, resync=resync)
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             listening = tasks.create_task(self._listen(reader))
             orders: set[asyncio.Task[None]] = set()
             deframer = TcpDeframer()
@@ -172,7 +173,7 @@ class FiasSession:
         self,
         deframer: TcpDeframer,
         writer: asyncio.StreamWriter,
-        tasks: asyncio.TaskGroup,
+        tasks: TaskGroup,
         orders: set[asyncio.Task[None]],
     ) -> bool:
         """Take what came and what is due, send what follows; return whether the link lives."""
@@ -194,7 +195,7 @@ class FiasSession:
         await self._send(writer)
         return self.alive
 
-    async def _take(self, facts: list[Fact], tasks: asyncio.TaskGroup, orders: set[asyncio.Task[None]]) -> None:
+    async def _take(self, facts: list[Fact], tasks: TaskGroup, orders: set[asyncio.Task[None]]) -> None:
         for fact in facts:
             match fact:
                 case Ordered(number, order):

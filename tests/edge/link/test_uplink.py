@@ -40,6 +40,29 @@ class NoWay:
         yield  # type: ignore[unreachable]  # makes it a generator
 
 
+class Lost:
+    """A connection that is lost while somebody listens to it."""
+
+    closed = False
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        return None
+
+    async def messages(self) -> AsyncIterator[Message]:
+        await asyncio.sleep(0)
+        raise LinkLostError("gone")
+        yield  # type: ignore[unreachable]  # makes it a generator
+
+
+class LossyWay(NoWay):
+    """A transport whose every connection is lost."""
+
+    @contextlib.asynccontextmanager
+    async def connect(self, *, subscribe: Sequence[str] = (), will: Message | None = None) -> AsyncIterator[Any]:
+        self.asked += 1
+        yield Lost()
+
+
 class BusyLog(RecordLog):
     """A log to which somebody appends while its streams are being read."""
 
@@ -84,6 +107,22 @@ async def test_a_record_committed_while_the_streams_are_read_is_not_left_behind(
 
 
 @pytest.mark.guarantee("G12")
+@pytest.mark.guarantee("G11")
+async def test_every_lost_link_is_followed_by_another(tmp_path: Path) -> None:
+    """A task group that failed leaves a mark on its task in CPython 3.11 and 3.12: it must not end the uplink."""
+    clock, dice = SystemClock("host"), SystemDice()
+    quick = LinkSettings(reconnect_first=timedelta(milliseconds=10), reconnect_most=timedelta(milliseconds=10))
+    async with await RecordLog.open(tmp_path / "log", clock=clock, dice=dice) as log:
+        way = LossyWay()
+        running = asyncio.create_task(uplink(log, way, dice, quick).run())
+        async with asyncio.timeout(WAIT_S):
+            while way.asked < 4:
+                await asyncio.sleep(0.005)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
 def test_a_thousand_edges_come_back_spread_over_the_whole_pause(tmp_path: Path) -> None:
     """Full jitter: in any tenth of the longest pause at most twice the mean comes back, however long all were away."""
     settings = LinkSettings(reconnect_most=timedelta(minutes=5))
