@@ -64,6 +64,7 @@ from cloud.public.webhook_routes import webhook_routes
 from cloud.public.webhooks import Hook, pms_webhook
 from cloud.stays.publisher import DocumentPublisher
 from cloud.stays.stays import STAY_CHANGED
+from cloud.telemetry import room_outcomes
 from cloud.telemetry.downlink import Downlink
 from cloud.telemetry.store.upkeep import Upkeep
 from cloud.webhooks.webhooks import KINDS, Webhooks
@@ -75,7 +76,7 @@ from kit.logs import logger
 from kit.metrics import Metrics
 from kit.supervision import Supervisor
 from protocols.errors import StoreFailedError
-from protocols.policy import check_in
+from protocols.policy import check_in, room
 
 WATCH_S: Final = 2.0
 SWEEP_S: Final = 60.0
@@ -132,7 +133,10 @@ async def run(
         )
         sign_policy = policy_signer(settings.downlink)
     line = EdgeLine(downlink, clock=clock)
-    kinds = {check_in.KIND: Kind(check_in.parse, check_in.encode(check_in.DEFAULT), outcomes)}
+    kinds = {
+        check_in.KIND: Kind(check_in.parse, check_in.encode(check_in.DEFAULT), outcomes),
+        room.KIND: Kind(room.parse, room.NONE, room_outcomes.outcomes),
+    }
     releases = Releases(database, kinds, sign=sign_policy, clock=clock, dice=dice)
     commands = Commands(database, line, clock=clock, dice=dice)
     reader = PropertyReader(

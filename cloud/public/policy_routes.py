@@ -16,7 +16,7 @@ from cloud.policy.releases import PROPERTIES_MOST, RINGS_MOST, Releases, release
 from cloud.public.gate import absent
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
-from protocols.policy import check_in
+from protocols.policy import check_in, room
 from protocols.policy.check_in import CheckInPolicy
 from protocols.policy.envelope import BODY_BYTES_MAX
 
@@ -51,6 +51,14 @@ class ReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: CheckInPolicy
     rings: Annotated[list[_Ring], msgspec.Meta(min_length=1, max_length=RINGS_MOST)]
     soak_minutes: Annotated[int, msgspec.Meta(ge=0, le=14 * 24 * 60)] = 60
+
+
+class RoomReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A room policy document, null to take the signed one back; the properties ring by ring, and how long to watch."""
+
+    policy: dict[str, Any] | None
+    rings: Annotated[list[_Ring], msgspec.Meta(min_length=1, max_length=RINGS_MOST)]
+    soak_minutes: Annotated[int, msgspec.Meta(ge=0, le=14 * 24 * 60)] = 24 * 60
 
 
 class PropertyVerdict(msgspec.Struct, frozen=True):
@@ -113,6 +121,18 @@ def policy_routes(services: PolicyServices) -> Router:
         )
         return await view(request.user, made)
 
+    @post("/policies/rooms/releases", summary="Roll a room policy out by rings", opt=_MANAGE)
+    async def rooms_released(request: Call, data: JSONBody[RoomReleaseRequest]) -> Release:
+        made = await services.releases.release(
+            tenant=request.user.tenant,
+            kind=room.KIND,
+            body=msgspec.json.encode(data.policy).decode(),
+            rings=data.rings,
+            soak_ms=data.soak_minutes * 60_000,
+            by=request.user.name,
+        )
+        return await view(request.user, made)
+
     @get("/policies/releases/{release_id:str}", summary="How far a rollout is", opt=_MANAGE)
     async def one(request: Call, release_id: FromPath[str]) -> Release:
         return await view(request.user, release_id)
@@ -127,7 +147,7 @@ def policy_routes(services: PolicyServices) -> Router:
 
     return Router(
         "/api/v1",
-        route_handlers=[held_against, released, one],
+        route_handlers=[held_against, released, rooms_released, one],
         request_max_body_size=BODY_BYTES_MAX,
         before_request=strict_body,
     )

@@ -43,6 +43,7 @@ from protocols.grant.lock_time import TimeQuality
 from protocols.link.lanes import Lane
 from protocols.link.record import Record
 from protocols.policy import check_in
+from protocols.policy import room as room_policy
 
 LOG_CURSOR: Final = "log.A"
 CURSOR_NAME: Final = "house"
@@ -107,7 +108,7 @@ class House:
         logger: Any,  # noqa: ANN401 - structlog's lazy logger
         fresh_ms: Mapping[Key, int] | None = None,
     ) -> None:
-        self.policy = policy
+        self._local_policy = policy
         self.live_changed: Callable[[], None] = _nothing
         """Called whenever the live state is not what it was; whoever tells the cloud sets it."""
         self.plan = plan
@@ -127,6 +128,10 @@ class House:
         self.fire = FireMode(
             devices=[each.id for each in devices], writer=writer, clock=clock, changed=self._fire_changed
         )
+        kinds = {check_in.KIND: check_in.parse, room_policy.KIND: policy_document.signed_body}
+        self.policies = SignedPolicies(ours=ours, kinds=kinds, store=store, records=records, clock=clock)
+        for kind in self.policies.restore(restored.documents):
+            logger.error("stored_policy_refused", kind=kind)
         self.rooms = RoomsEngine(
             rooms=rooms,
             view=self.view,
@@ -144,11 +149,6 @@ class House:
         self.fire.ended = self.rooms.fire_over
         if (burning := restored.documents.get(FIRE)) is not None:
             self.fire.restore(_fire_from(burning))
-        self.policies = SignedPolicies(
-            ours=ours, kinds={check_in.KIND: check_in.parse}, store=store, records=records, clock=clock
-        )
-        for kind in self.policies.restore(restored.documents):
-            logger.error("stored_policy_refused", kind=kind)
         self.watch = Watch(
             rooms=self.rooms,
             view=self.view,
@@ -333,12 +333,23 @@ class House:
         self.rooms.look_again()
         self.live_changed()
 
+    @property
+    def policy(self) -> RoomPolicy:
+        """The room policy in force: the signed one, else the node's own (protocols/policy/SPEC.md section 5)."""
+        signed = self.policies.in_force(room_policy.KIND)
+        return signed if isinstance(signed, RoomPolicy) else self._local_policy
+
     async def new_policy(self, data: bytes, place: str) -> None:
-        """Put a policy document in force, whole, or refuse it. Raises InvalidInputError, StoreFailedError."""
-        offered = policy_document.succeed(self.policy, policy_document.parse(data, place))
-        if offered != self.policy:
+        """Take the node's own policy document, whole, or refuse it; it is in force while none is signed.
+
+        Raises:
+            InvalidInputError: it is none, or older than the node's own of before.
+            StoreFailedError: what was in force still is.
+        """
+        offered = policy_document.succeed(self._local_policy, policy_document.parse(data, place))
+        if offered != self._local_policy:
             await self._store.save_policy(offered.version, policy_document.encode(offered))
-            self.policy = offered
+            self._local_policy = offered
             self.rooms.look_again()
 
     async def desired(self, name: str, version: int, body: object) -> None:
@@ -350,7 +361,10 @@ class House:
             UnsupportedVersionError: a format that this build does not know.
         """
         if name.startswith(POLICY_PREFIX):
+            before = self.policy
             await self.policies.take(name, version, body)
+            if self.policy != before:
+                self.rooms.look_again()
             return
         if name != "stays":
             raise InvalidInputError("desired document", f"{name!r} is not known here; known: stays, policy_*")

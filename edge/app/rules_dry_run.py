@@ -21,6 +21,7 @@ from edge.app.site import read_site_plan
 from edge.log.record_log import READ_RECORDS_MAX, RecordLog
 from edge.policy import document as policy_document
 from edge.policy import local_hours
+from edge.policy.acceptance import NAME_PREFIX, kept_body
 from edge.policy.document import RoomPolicy
 from edge.rooms.dry_run import Difference, Wished, difference, in_order, lived
 from kit.clock import Clock
@@ -32,6 +33,7 @@ from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError, StoreFailedError, UnsupportedVersionError
 from protocols.link.lanes import LANES, Lane
 from protocols.link.record import Record
+from protocols.policy import room
 
 DAY_MS: Final = 24 * 3_600_000
 WARM_UP_DAYS: Final = 7  # recorded days before `from` from which the rooms learn where they stood
@@ -153,7 +155,7 @@ async def _lane(log: RecordLog, lane: Lane, from_ms: int, until_ms: int) -> list
 
 
 def _in_force(settings: EdgeSettings) -> RoomPolicy:
-    """Return the policy that edge.db holds, else the shipped one; from a copy."""
+    """Return the policy that edge.db holds, the signed one before the node's own, else the shipped; from a copy."""
     path = settings.data_dir / "edge.db"
     if not path.exists():
         return policy_document.default()
@@ -163,9 +165,12 @@ def _in_force(settings: EdgeSettings) -> RoomPolicy:
                 shutil.copyfile(source, Path(copy) / source.name)
         store, restored = EdgeStore.open(Path(copy) / path.name, threaded=False)
         asyncio.run(store.close())
-    if restored.policy is None:
-        return policy_document.default()
+    signed = restored.documents.get(NAME_PREFIX + room.KIND)
     try:
+        if signed is not None and (found := policy_document.signed_body(kept_body(signed))) is not None:
+            return found
+        if restored.policy is None:
+            return policy_document.default()
         return policy_document.parse(restored.policy, "edge.db: policy")
     except (InvalidInputError, UnsupportedVersionError):
         return policy_document.default()  # as the edge itself does

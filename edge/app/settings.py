@@ -101,7 +101,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `property`, `edge`: who we are; must agree with the site plan if there is one.
     `data_dir`: the record log, edge.db and the API token live here; made if it is not there.
     `site_plan_path`: rooms, devices, buses and doors; left out, there are none.
-    `policy_path`: the property's room policy; left out, the one last loaded, else the one shipped.
+    `policy_path`: the node's own room policy, in force while the cloud has signed none; left out, the one last
+    loaded, else the one shipped.
     `head_key_path`: a P-256 private key (PEM) that signs how far lane A of the log has come, for the cloud to keep;
     left out, the log can be rewritten unnoticed by whoever holds this machine.
     `clock_trust`: "ntp" asks the kernel whether its clock is disciplined; "host" takes the host's word.

@@ -132,5 +132,13 @@ class SignedPolicies:
             await self._records.desired({"name": name, "version": version, "applied": True})
 
 
+def kept_body(stored: bytes) -> str:
+    """Return the body of a policy as `SignedPolicies` stored it. Raises InvalidInputError: it cannot be read."""
+    try:
+        return msgspec.json.decode(stored, type=_Kept).body
+    except msgspec.MsgspecError as error:
+        raise InvalidInputError("edge.db: signed policy", f"cannot be read: {error}") from error
+
+
 def _nobody(_kid: bytes) -> None:
     return None

@@ -15,17 +15,17 @@ from edge.policy.local_hours import Hours
 from edge.policy.rules import RULES_MOST, Act, Condition, Rule, check_acts
 from protocols.documents import check_keys_once, explained_json
 from protocols.errors import InvalidInputError, UnsupportedVersionError
+from protocols.policy import room
+from protocols.policy.envelope import body_bytes
+from protocols.policy.room import SETPOINT_LEAST_C, SETPOINT_MOST_C
 
 SUPPORTED_VERSIONS: Final = (1, 2)
 VERSION_MOST: Final = 2**53 - 1
 DOCUMENT_BYTES_MAX: Final = 64 * 1024
 HOUR: Final = datetime.timedelta(hours=1)
 
-# A wrong push must not freeze or cook a guest: no policy may leave this band (guarantees.md, "guest safety").
-SETPOINT_LEAST_C: Final = 12.0
-SETPOINT_MOST_C: Final = 28.0
-
 SCENE_ACTS_MOST: Final = 16
+# A wrong push must not freeze or cook a guest: no policy may leave the band (guarantees.md, "guest safety").
 Setpoint = Annotated[float, msgspec.Meta(ge=SETPOINT_LEAST_C, le=SETPOINT_MOST_C)]
 
 
@@ -157,6 +157,11 @@ def _check_rules(policy: RoomPolicy, place: str) -> None:
         names.add(rule.name)
         check_acts(rule.then, f"{spot}: then", least_c=SETPOINT_LEAST_C, most_c=SETPOINT_MOST_C)
         Condition(rule.when, f"{spot}: when")
+
+
+def signed_body(body: str) -> RoomPolicy | None:
+    """Read the body of a signed policy of kind `room`; None: the signed one is taken back. Raises as `parse`."""
+    return None if body == room.NONE else parse(body_bytes(body), "signed room policy")
 
 
 def default() -> RoomPolicy:

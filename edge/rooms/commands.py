@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
-from edge.policy.document import SETPOINT_LEAST_C, SETPOINT_MOST_C
 from protocols.device_model.capability import Capability, Value, attribute, problem_with
 from protocols.device_model.command import FINAL_PHASES, Outcome, Phase
 from protocols.device_model.identity import RoomId, parse_actor
 from protocols.documents import shown
 from protocols.errors import InvalidInputError
 from protocols.link.record import body_problem
+from protocols.policy.room import SETPOINT_LEAST_C, SETPOINT_MOST_C
 
 BODY_BYTES_MOST: Final = 4 * 1024  # half of what a record holds: the other half is for what came of it
 REMEMBERED_MOST: Final = 2_000  # idempotency keys kept; oldest finished first

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from edge.policy.document import SETPOINT_LEAST_C, SETPOINT_MOST_C, RoomPolicy
+from edge.policy.document import RoomPolicy
 from edge.policy.rules import Act
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.identity import StayId
+from protocols.policy.room import SETPOINT_LEAST_C, SETPOINT_MOST_C
 
 MINUTE_MS: Final = 60_000
 # How long a wish stays worth fulfilling. A light that comes on an hour late frightens a sleeper; a set-back that comes

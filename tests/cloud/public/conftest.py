@@ -41,6 +41,7 @@ from cloud.public.stream import live
 from cloud.public.web import pages
 from cloud.public.webhook_routes import webhook_routes
 from cloud.public.webhooks import Hook, pms_webhook
+from cloud.telemetry import room_outcomes
 from cloud.webhooks.webhooks import Webhooks
 from kit.clock import ManualClock
 from kit.dice import SeededDice, SystemDice
@@ -49,7 +50,7 @@ from kit.http import operations_routes
 from kit.logs import logger
 from kit.metrics import Metrics
 from protocols.grant.keys import private_key
-from protocols.policy import check_in
+from protocols.policy import check_in, room
 from protocols.policy.envelope import sign
 from protocols.vectors.fixed import stream
 from tests.cloud.asgi import in_process
@@ -116,7 +117,10 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
     sessions = Sessions(database, sealer, clock=clock, dice=SystemDice(), deposits=payments)
     paying = PaymentServices(database, payments, sessions, {AURORA.id: WEBHOOK_SECRET}, clock)
     registrations = Registrations(database, sessions, clock=clock, states={"AUT": "1" * 9, "DEU": "2" * 9})
-    kinds = {check_in.KIND: Kind(check_in.parse, check_in.encode(check_in.DEFAULT), outcomes)}
+    kinds = {
+        check_in.KIND: Kind(check_in.parse, check_in.encode(check_in.DEFAULT), outcomes),
+        room.KIND: Kind(room.parse, room.NONE, room_outcomes.outcomes),
+    }
     releases = Releases(
         database, kinds, sign=lambda policy: sign(policy, SIGNER, b"command"), clock=clock, dice=SeededDice(3)
     )

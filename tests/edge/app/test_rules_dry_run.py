@@ -1,11 +1,14 @@
 """A policy tried on recorded days: what it would have changed, and nothing touched."""
 
+import asyncio
 import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from edge.app.edge_store import EdgeStore
 from edge.app.main import FAILED, WRONG_CONFIGURATION, main
 from edge.log.record_log import Entry, RecordLog
 from edge.policy.document import default, encode
@@ -115,6 +118,17 @@ def test_what_would_have_changed_is_told_with_room_moment_and_rule(
     assert changes == ["+ 2026-01-01 23:00 room 101: on_off.on_off = False (rule lights-out)"]
     assert told[-1].startswith("1 differences in 1 of 2 rooms; ")
     assert prints(tmp_path) == before  # nothing was touched
+
+
+async def test_it_is_held_against_the_signed_policy_if_there_is_one(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = encode(msgspec.structs.replace(default(), name="signed in the cloud"))
+    store, _ = EdgeStore.open(tmp_path / "data" / "edge.db", threaded=False)
+    await store.save_document("policy_room", json.dumps({"version": 4, "body": document.decode()}).encode())
+    await store.close()
+    assert await asyncio.to_thread(try_it, config, a_policy(tmp_path)) == 0
+    assert "in force: 'signed in the cloud'" in capsys.readouterr().out
 
 
 def test_the_same_policy_changes_nothing(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

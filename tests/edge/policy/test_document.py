@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.policy.document import SETPOINT_LEAST_C, SETPOINT_MOST_C, default, encode, parse, succeed
+from edge.policy.document import default, encode, parse, succeed
 from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
+from protocols.policy.room import SETPOINT_LEAST_C, SETPOINT_MOST_C
 
 
 def a_policy(**changes: Any) -> bytes:

@@ -176,11 +176,10 @@ async def test_staff_who_come_in_against_a_wish_are_an_alert(building: Building,
     assert [each["alert"] for each in building.house.watch.alerts()] == ["entered_while_dnd"]
 
 
-def with_rules(building: Building, *rules: dict[str, Any]) -> None:
+async def with_rules(building: Building, *rules: dict[str, Any]) -> None:
     document = {**json.loads(encode(default())), "v": 2, "version": 5, "rules": list(rules)}
-    from edge.policy.document import parse
 
-    building.house.policy = parse(msgspec.json.encode(document), "test")
+    await building.house.new_policy(msgspec.json.encode(document), "test")
 
 
 HOT = {
@@ -195,7 +194,7 @@ async def test_a_rule_speaks_once_when_it_begins_to_hold_and_a_restart_repeats_n
     building: Building, clock: ManualClock
 ) -> None:
     await moved_in(building, clock)
-    with_rules(building, HOT)
+    await with_rules(building, HOT)
     building.policy = building.house.policy
     await pass_time(building, clock, 2)
     assert building.heating() == 21.5
@@ -220,7 +219,7 @@ async def test_a_rule_speaks_once_when_it_begins_to_hold_and_a_restart_repeats_n
 async def test_a_rule_is_for_its_rooms_and_its_hours(building: Building, clock: ManualClock) -> None:
     lights = [{"capability": "on_off", "attribute": "on_off", "value": True}]
     evening = {"from": "17:00", "until": "18:00"}
-    with_rules(
+    await with_rules(
         building,
         {"name": "suites", "when": "true", "then": lights, "rooms": {"types": ["suite"]}},
         {"name": "evening", "when": "room.id == '102'", "then": lights, "schedule": evening, "rooms": {"floors": [1]}},
