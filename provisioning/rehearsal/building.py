@@ -18,15 +18,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from firmware_bridges.catalogue import load_all
 from kit.clock import Clock
 from kit.dice import Dice, SeededDice
 from protocols.door.bundle import BundleDoor
 from protocols.door.identity import LockIdentity
-from protocols.errors import PlatformError
+from protocols.errors import InvalidInputError, PlatformError
 from protocols.grant.certificate import open_certificate
 from protocols.grant.grant import open_grant
 from provisioning.inventory import inventory as inventories
 from provisioning.inventory.inventory import Inventory
+from provisioning.inventory.site_rights import EDGE, site_clients
 from provisioning.pki.development_ca import DevelopmentAuthority, IdentityFiles, write_private
 from provisioning.rehearsal import state_folder
 from provisioning.rehearsal.clients import CloudApi, EdgeApi
@@ -70,7 +72,8 @@ OBSERVER: Final = "rehearsal-observer"
 CLOUD_IDENTITY: Final = "cloud-ingest"
 CHECK_IN_STEPS: Final = ("identity", "document", "registration_card", "terms", "room", "grant")
 """What a guest with a link is asked here; the desk gives keys without."""
-EDGE_SITE_IDENTITY: Final = "edge-site"
+EDGE_SITE_IDENTITY: Final = EDGE
+UNREHEARSED: Final = frozenset({"modbus_tls", "modbus_rtu", "modbus_rtu_tcp"})
 ZIGBEE_IDENTITY: Final = "zigbee2mqtt"
 
 
@@ -201,6 +204,11 @@ class Building:
         config = self.folder / "config"
         config.mkdir(parents=True, exist_ok=True, mode=0o700)
         say("making certificates, lock identities and the site plan")
+        for bus in self.inventory.buses:
+            if bus.kind in UNREHEARSED:
+                raise InvalidInputError(
+                    f"buses.{bus.id}", f"is {bus.kind}, which no rehearsal emulates: rehearse it as modbus_tcp"
+                )
         site_plan = self._write_plan(config)
         now = datetime.fromtimestamp(self.clock.wall_ms() / 1000, UTC)
         link = DevelopmentAuthority(config / "link-pki", name="innkeeper development link authority", now=now)
@@ -264,8 +272,15 @@ class Building:
 
     def _site_broker_tls(self, authority: DevelopmentAuthority) -> Tls:
         files = authority.server("site-broker")
-        topics = [f"{bus.base_topic}/#" for bus in self.inventory.buses if bus.kind == "mqtt"]
-        rights = [Rights(EDGE_SITE_IDENTITY, topics, topics), Rights(ZIGBEE_IDENTITY, topics, topics)]
+        plan = inventories.expanded(self.inventory, Path(self.inventory.property.id))
+        edge, *others = site_clients(plan, load_all())
+        # One process stands for everything on the broker that is not the edge.
+        says = dict.fromkeys(topic for each in others for topic in each.publish)
+        hears = dict.fromkeys(topic for each in others for topic in each.subscribe)
+        rights = [
+            Rights(EDGE_SITE_IDENTITY, list(edge.publish), list(edge.subscribe)),
+            Rights(ZIGBEE_IDENTITY, list(says), list(hears)),
+        ]
         return Tls(files.authority, files.certificate, files.private_key, rights)
 
     async def _start_radio(self, config: Path) -> None:
