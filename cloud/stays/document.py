@@ -14,6 +14,8 @@ from cloud.kit.times import at, unix_ms
 
 NAME: Final = "stays"
 FORMAT: Final = 1
+FORMAT_SHARED: Final = 2
+"""protocols/stays/SPEC.md: only a document in which somebody shares is of the second format."""
 AHEAD_MS: Final = 72 * 3_600_000
 ENDED_SHOWN_MS: Final = 24 * 3_600_000
 """A stay that ended stays in the document this long, and in any case until the edge holds a version that says so:
@@ -27,7 +29,7 @@ async def renew(connection: Connection, *, tenant: str, property_id: str, edge: 
     rows = await fetch_all(
         connection,
         """SELECT s.id, s.room, s.state, s.guest_name, s.expected_from, s.expected_until, s.version,
-                  coalesce(r.number, r.external_id) AS reservation
+                  s.share, coalesce(r.number, r.external_id) AS reservation
              FROM stays.stay s
              JOIN stays.reservation r USING (property, system, external_id)
              LEFT JOIN stays.document d ON d.property = s.property
@@ -57,6 +59,7 @@ async def renew(connection: Connection, *, tenant: str, property_id: str, edge: 
             "expected_until_ms": unix_ms(row["expected_until"]),
             "reservation": row["reservation"],
             "version": row["version"],
+            **({} if row["share"] is None else {"share": row["share"]}),
         }
         for row in rows
     ]
@@ -68,7 +71,8 @@ async def renew(connection: Connection, *, tenant: str, property_id: str, edge: 
     if known is not None and known["digest"] == digest and known["edge"] == edge:
         return None
     version: int = 1 if known is None else known["version"] + 1
-    body = {"v": FORMAT, "property": property_id, "as_of_ms": now_ms, "stays": stays}
+    shared = any("share" in stay for stay in stays)
+    body = {"v": FORMAT_SHARED if shared else FORMAT, "property": property_id, "as_of_ms": now_ms, "stays": stays}
     await execute(
         connection,
         """INSERT INTO stays.document (property, tenant, edge, version, digest, body, made_at)
