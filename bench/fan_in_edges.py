@@ -28,16 +28,18 @@ from cloud.telemetry.fan_in.leases import Worker
 from cloud.telemetry.fan_in.ledger_rows import COPY_END, COPY_HEAD, COPY_RECORDS, RowFrame, copy_rows
 from cloud.telemetry.ingest import IngestWorker
 from cloud.telemetry.ports import EdgeOwner
+from cloud.telemetry.store.plain import PlainStore
 from kit.clock import SystemClock
 from kit.dice import SeededDice
 from kit.mqtt_wire.transport import Broker, WireTransport
 from protocols.device_model.identity import EdgeId
 from protocols.errors import LinkLostError
+from protocols.link.batch import Packed, pack_batch
 from protocols.link.edge_link import LinkTimes
 from protocols.link.lanes import Lane
 from protocols.link.topics import parse_up
 from provisioning.rehearsal.nats import Nats
-from tests.cloud.telemetry.emulated_edge import EmulatedEdge
+from tests.cloud.telemetry.emulated_edge import OPENING, EmulatedEdge
 from tests.cloud.telemetry.sending import edge
 from tests.conftest import find_program
 from tests.integration.fan_in_mosquitto import Mosquitto
@@ -51,6 +53,8 @@ DRAIN_MOST_S: Final = 90.0
 """What is not acknowledged so long after the last append is told as such."""
 RETURN_MOST_S: Final = 120.0
 PUBLISHED_AT_ONCE: Final = 64
+_ANYBODY: Final = edge(99_999)
+_ANY_LIFE: Final = b"\xa5any life of any"
 
 Payloads = Sequence[tuple[str, bytes]]
 
@@ -76,19 +80,20 @@ async def _hear(pipe: Pipe) -> Any:  # noqa: ANN401 - whatever the child said
 # ---------------------------------------------------------------------- roles
 
 
-def be_worker(pipe: Pipe, dsn: str, port: int, name: str) -> None:
-    """Ingest until told to end; then tell what was done."""
+def be_worker(pipe: Pipe, dsn: str, port: int, name: str, whole: bool) -> None:
+    """Ingest until told to end; then tell what was done. `whole`: into the time series as well as the ledger."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    asyncio.run(_be_worker(pipe, dsn, port, name))
+    asyncio.run(_be_worker(pipe, dsn, port, name, whole=whole))
 
 
-async def _be_worker(pipe: Pipe, dsn: str, port: int, name: str) -> None:
+async def _be_worker(pipe: Pipe, dsn: str, port: int, name: str, *, whole: bool) -> None:
     collect_seldom()
     database = Database(dsn, most=6, actor=system("ingest"))
     await database.open()
     worker = IngestWorker(
         database, WireTransport(Broker("127.0.0.1", port, f"cloud-ingest-{name}")), owner_of=owner_of, projections={},
         clock=SystemClock("host"), me=Worker(name, "1"), lease=timedelta(seconds=6),
+        store=PlainStore(database) if whole else None,
     )  # fmt: skip
 
     async def keep() -> None:
@@ -174,13 +179,25 @@ def _record(seq: int) -> bytes:
     return records(seq, 1)[0]
 
 
+def _pack(who: EdgeId, incarnation: bytes, lane: Lane, run: Packed) -> tuple[bytes, int]:
+    """Pack as an edge does; deflate what all of them tell alike once: the generator is not what is measured."""
+    template, last = _template(lane, run.first, run.last)
+    return template.replace(_ANYBODY.encode(), who.encode(), 1).replace(_ANY_LIFE, incarnation, 1), last
+
+
+@lru_cache(maxsize=5_000)
+def _template(lane: Lane, first: int, last: int) -> tuple[bytes, int]:
+    seqs = range(first, last + 1)
+    return pack_batch(_ANYBODY, _ANY_LIFE, lane, Packed(first, last, seqs, list(map(_record, seqs)), opening=OPENING))
+
+
 async def _be_edges(pipe: Pipe, port: int, count: int, seconds: float) -> None:
     collect_seldom()
     clock, dice = SystemClock("host"), SeededDice(5)
     edges = [
         EmulatedEdge(
             edge(n), WireTransport(Broker("127.0.0.1", port, edge(n))), clock=clock, dice=dice.fork(f"{n}"),
-            record=_record, times=LinkTimes(), reconnect_most_ms=20_000,
+            record=_record, pack=_pack, times=LinkTimes(), reconnect_most_ms=20_000,
         )
         for n in range(count)
     ]  # fmt: skip
@@ -193,6 +210,7 @@ async def _be_edges(pipe: Pipe, port: int, count: int, seconds: float) -> None:
     pipe.send("connected")
     for each in edges:
         each.ack_waits_ms.clear()
+        each.append_waits_ms.clear()
     began, cpu, turn = time.perf_counter(), time.process_time(), 0
     while (passed := time.perf_counter() - began) < seconds:
         while turn < passed * BATCHES_A_SECOND:
@@ -203,8 +221,9 @@ async def _be_edges(pipe: Pipe, port: int, count: int, seconds: float) -> None:
         await asyncio.sleep(0.02)
     took = time.perf_counter() - began
     left = sum(not each.caught_up for each in edges)
-    waits = [wait for each in edges for wait in each.ack_waits_ms]
-    pipe.send((turn, took, waits, time.process_time() - cpu, left))
+    sent = [wait for each in edges for wait in each.ack_waits_ms]
+    appended = [wait for each in edges for wait in each.append_waits_ms]
+    pipe.send((turn, took, sent, appended, time.process_time() - cpu, left))
     await _hear(pipe)  # the broker was killed and came back
     seen_ms = clock.now_ms()
     while not all(_answered_since(each, seen_ms) for each in edges):
@@ -238,7 +257,7 @@ async def from_mqtt(folder: Path, dsn: str, make: Callable[[bytes], Payloads], r
                 made = make(os.urandom(16))
                 assert all(parse_up(topic).lane is Lane.C for topic, _ in made[:1])
                 if kind == "worker":
-                    reader, heard = _child(be_worker, dsn, broker.port, f"rate-{n}")
+                    reader, heard = _child(be_worker, dsn, broker.port, f"rate-{n}", False)
                 else:
                     reader, heard = _child(be_raw, dsn, broker.port, records)
                 publisher, told = _child(be_publisher, broker.port, made)
@@ -295,12 +314,12 @@ async def many_edges(folder: Path, dsn: str) -> list[Row]:
     if find_program("mosquitto") is None:
         return []  # nats-server as rehearsed grants some 480 durable subscriptions, one an edge
     async with Mosquitto(folder / "mosquitto-edges") as broker:
-        children = [_child(be_worker, dsn, broker.port, name) for name in ("edges-1", "edges-2")]
+        children = [_child(be_worker, dsn, broker.port, name, True) for name in ("edges-1", "edges-2")]
         for _, pipe in children:
             assert await _hear(pipe) == "ready"
         edges, told = _child(be_edges, broker.port, EDGES, EDGES_S)
         assert await _hear(told) == "connected"
-        turns, took, waits, edges_cpu, left = await _hear(told)
+        turns, took, sent, appended, edges_cpu, left = await _hear(told)
         await broker.kill()
         await broker.start()
         told.send("killed")
@@ -326,8 +345,11 @@ async def many_edges(folder: Path, dsn: str) -> list[Row]:
         row("two workers: messages a transaction", [sum(sum(end[1].values()) for end in ends)
             / max(1, sum(end[2] for end in ends))], "messages"),
         row("the emulated edges' own CPU", [100 * edges_cpu / took], "% core"),
-        row("append to acknowledged, p95", [float(quantile(waits, 0.95))], "ms", bar="<= 1000 ms",
+        row("sent to acknowledged, p95", [float(quantile(sent, 0.95))], "ms", bar="<= 1000 ms",
             holds=lambda wait, _: wait <= 1_000),
+        row("sent to acknowledged, p50", [float(quantile(sent, 0.5))], "ms"),
+        row("appended to acknowledged, p95, the 200 ms of company and what the edge was held included",
+            [float(quantile(appended, 0.95))], "ms"),
         row("a worker's memory at its most", [max(rss) / 2**20], "MiB"),
         row("a worker's growth in the second half", [growth], "MiB", bar="<= 16 MiB", holds=lambda mib, _: mib <= 16),
         row("edges with something unacknowledged at the end", [float(left)], "edges", bar="0",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,16 @@ from protocols.link.topics import Up, down_filter, up_topic
 from tests.cloud.telemetry.sending import note
 
 OPENING = b"opening1"
+Pack = Callable[[EdgeId, bytes, Lane, Packed], tuple[bytes, int]]
 RECONNECT_FIRST_MS, RECONNECT_MOST_MS = 500, 60_000
 
 
 class EmulatedEdge:
-    """One edge with one life and lanes B and C. `record` encodes the record of a position."""
+    """One edge with one life and lanes B and C.
+
+    `record` encodes the record of a position, `pack` a run of them. `ack_waits_ms`: from a batch's first sending to its
+    acknowledgement; `append_waits_ms`: the same from `append`.
+    """
 
     def __init__(
         self,
@@ -34,15 +40,19 @@ class EmulatedEdge:
         dice: Dice,
         times: LinkTimes | None = None,
         record: Callable[[int], bytes] = note,
+        pack: Pack = pack_batch,
         reconnect_most_ms: int = RECONNECT_MOST_MS,
     ) -> None:
         self.name, self._transport, self._clock, self._dice, self._record = name, transport, clock, dice, record
+        self._pack = pack
         self._times, self._reconnect_most_ms = times or LinkTimes(), reconnect_most_ms
         self.incarnation = dice.bytes(16)
         self.last: dict[Lane, int] = {Lane.B: 0, Lane.C: 0}
         self.acked: dict[Lane, int] = {Lane.B: 0, Lane.C: 0}
         self.attempts_ms: list[int] = []
         self.ack_waits_ms: list[int] = []
+        self.append_waits_ms: list[int] = []
+        self._appended: dict[Lane, deque[tuple[int, int]]] = {lane: deque() for lane in self.last}
         self.sent = 0
         self._sent_ms: dict[tuple[Lane, int], int] = {}
         self._link = EdgeLink(
@@ -70,6 +80,7 @@ class EmulatedEdge:
 
     def append(self, lane: Lane, count: int) -> None:
         self.last[lane] += count
+        self._appended[lane].append((self.last[lane], self._clock.now_ms()))
         self._link.appended(self.incarnation, lane, self.last[lane])
         self._woken.set()
 
@@ -131,7 +142,7 @@ class EmulatedEdge:
             case SendBatch(incarnation, lane, after, most):
                 seqs = range(after + 1, min(self.last[lane], after + most) + 1)
                 run = Packed(seqs[0], seqs[-1], seqs, [self._record(seq) for seq in seqs], opening=OPENING)
-                payload, last = pack_batch(self.name, incarnation, lane, run)
+                payload, last = self._pack(self.name, incarnation, lane, run)
                 self._link.batch_sent(incarnation, lane, last, now_ms=now_ms)
                 self._sent_ms.setdefault((lane, last), now_ms)
                 self.sent += 1
@@ -153,3 +164,6 @@ class EmulatedEdge:
         self.acked[lane] = hi
         for key in [key for key in self._sent_ms if key[0] is lane and key[1] <= hi]:
             self.ack_waits_ms.append(now_ms - self._sent_ms.pop(key))
+        appended = self._appended[lane]
+        while appended and appended[0][0] <= hi:
+            self.append_waits_ms.append(now_ms - appended.popleft()[1])
