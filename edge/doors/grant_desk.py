@@ -22,7 +22,16 @@ from protocols.device_model.identity import RoomId
 from protocols.door.bundle import Bundle, BundleDoor
 from protocols.errors import InvalidInputError, PeerProtocolError
 from protocols.grant import generation as generations
-from protocols.grant.grant import GRANT_ID_BYTES, LIFE_HOURS_MOST, NO_FLAGS, ROOMS_MOST, Grant, GrantFlag, sign_grant
+from protocols.grant.grant import (
+    GRANT_ID_BYTES,
+    LIFE_HOURS_MOST,
+    NO_FLAGS,
+    ROOMS_MOST,
+    Grant,
+    GrantFlag,
+    issuer_kid,
+    sign_grant,
+)
 from protocols.grant.keys import POINT_BYTES, IssuerClass, public_key
 from protocols.grant.revocation import Bump, sign_object
 
@@ -127,7 +136,7 @@ class GrantDesk:
         if earlier is not None and known is not None and earlier.generation == known.generation:
             flags = earlier.flags  # the same phone asks again: it stays what it was
             same = (earlier.rooms, earlier.zones, earlier.wanted_until_s) == (numbers, zones, wanted_until_s)
-            same = same and not self._issuers.has_withdrawn(earlier.signed)
+            same = same and not self._issuers.has_withdrawn(earlier.signed) and not self._forgotten(earlier)
             same = same and (host is None or host.generation == known.generation)
             if same and not overtaken and earlier.not_before_s <= begins_s and self._lasts(earlier, at_s):
                 return self._bundle(earlier)
@@ -337,6 +346,22 @@ class GrantDesk:
         """
         reached = max(self._store.lock(door.lock_id).generation for door in self._book.of_numbers(frozenset(numbers)))
         return reached > known.generation and not self._store.is_taken(numbers, known, at_s)
+
+    def _forgotten(self, earlier: IssuedGrant) -> bool:
+        """Whether a lock has a list of a later number than this store ever made, so that it may know worse of a grant.
+
+        A store restored from a copy: what was withdrawn since is forgotten here, and known there. A grant of a key that
+        this process itself made is younger than that.
+        """
+        named = issuer_kid(earlier.signed)
+        if any(each.certificate.kid == named for each in self._issuers.held()):
+            return False
+        ahead = self._store.read(
+            "SELECT lock FROM told WHERE revocation_seq > (SELECT seq FROM revocation_list WHERE no = 1)"
+        )
+        locks = {lock_id for (lock_id,) in ahead}
+        doors = (*self._book.of_numbers(frozenset(earlier.rooms)), *self._book.of_zones(earlier.zones))
+        return any(door.lock_id in locks for door in doors)
 
     def _lasts(self, earlier: IssuedGrant, at_s: int) -> bool:
         """Whether a grant reaches to the end of its stay, or far enough for a phone that goes off line now."""

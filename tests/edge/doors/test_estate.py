@@ -7,6 +7,7 @@ What must hold:
 
 * a door's generation never falls, and nothing opens that is older than what has opened it;
 * nothing opens before it begins, after it ends (with leeway), over privacy, or for a phone that does not hold the key;
+* nothing opens that is on the list whose number the lock shows, or at a sealed door; a whole visit brings both;
 * what is none of that opens, by FAST or in full: nobody is locked out by an order of events;
 * a guest in house whom nobody else in house has replaced opens after asking the desk again, whatever went before.
 """
@@ -25,6 +26,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from edge.doors.closing_desk import Order
 from edge.doors.errors import StayEndedError
 from protocols import cose
 from protocols.device_model.identity import RoomId
@@ -35,8 +37,8 @@ from protocols.door.status import Status
 from protocols.errors import InvalidInputError, LinkLostError
 from protocols.grant.certificate import open_certificate
 from protocols.grant.generation import DAYS_AHEAD_MOST, day_in, day_of
-from protocols.grant.grant import Grant, open_grant
-from protocols.grant.keys import private_key
+from protocols.grant.grant import Grant, issuer_kid, open_grant
+from protocols.grant.keys import IssuerClass, private_key
 from protocols.vectors.fixed import stream
 from tests.edge.doors.building import Building, MemoryLock, MemoryPhone, MemorySession
 from tests.seeds import THOROUGH
@@ -46,6 +48,7 @@ DAY_MS = 24 * HOUR_MS
 LEEWAY_S = 600
 ROOMS = {"door-101": "101", "door-102": "102"}
 DOORS = [*ROOMS, "pool"]
+ORDER = Order("the desk", "a long night")
 
 
 @dataclass
@@ -83,6 +86,10 @@ class Estate(RuleBasedStateMachine):
         self.keys: list[Key] = []
         self.reached = dict.fromkeys(DOORS, 0)
         self.copy: Path | None = None
+        self.lists: dict[int, frozenset[bytes]] = {0: frozenset()}
+        self.listed = dict.fromkeys(DOORS, 0)
+        self.sealed: dict[str, bool] = {}
+        self.lost: set[tuple[str, bytes]] = set()
         self.count = 0
 
     def teardown(self) -> None:
@@ -106,9 +113,11 @@ class Estate(RuleBasedStateMachine):
                 join=join,
             )
         except (StayEndedError, InvalidInputError):
-            assert stay.ended or self.now_ms() >= stay.ends_ms or join
+            lost = (stay.name, phone.public) in self.lost
+            assert stay.ended or self.now_ms() >= stay.ends_ms or join or lost
             return None
         ca = self.building.ca
+        assert (stay.name, phone.public) not in self.lost
         issuer = open_certificate(bundle.certificate, {ca.kid: ca.ca.public_key()})
         held = next((each for each in self.keys if each.genuine and each.bundle == bundle), None)
         if held is None:
@@ -174,6 +183,37 @@ class Estate(RuleBasedStateMachine):
             self.building.desk.end_stay(stay.name)
             stay.ended = True
 
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(["phone", "phone", "seal", "lift", "lift", "issuer", "inhibit"]),
+        door=st.sampled_from(sorted(ROOMS)),
+    )
+    def the_desk_takes_away(self, data: st.DataObject, what: str, door: str) -> None:
+        closing = self.building.closing
+        if what == "phone" and self.keys:
+            key = data.draw(st.sampled_from(self.keys))
+            if self.building.store.grant(key.grant.grant_id) is None:
+                return  # a restored store never heard of it
+            with suppress(InvalidInputError):  # the list is full
+                closing.withdraw_keys(ORDER, grant_id=key.grant.grant_id)
+                self.lost.add((key.bundle.stay, key.grant.phone))
+        elif what in ("seal", "lift"):
+            closing.lock_out(ORDER, RoomId(ROOMS[door]), sealed=what == "seal")
+            self.sealed[door] = what == "seal"
+        elif what == "issuer":
+            with suppress(InvalidInputError):  # none is in memory, or eight are withdrawn
+                closing.withdraw_issuer(ORDER, issuer_class=IssuerClass.GUEST)
+        elif what == "inhibit":
+            self.building.desk.inhibit(RoomId(ROOMS[door]))
+        self.note_list()
+
+    def note_list(self) -> None:
+        state = self.building.closing._signed_list()
+        gone = frozenset(withdrawn for withdrawn, _ in (*state.grants, *state.issuers))
+        assert self.lists.setdefault(state.seq, gone) == gone, "two lists of one number"
+        if state.issuers:  # its pair is one less, and never reaches locks that know issuers by our visits
+            assert state.seq - 1 not in self.lists
+
     @rule()
     def the_desk_dies_and_comes_back(self) -> None:
         self.building.restart()
@@ -200,9 +240,15 @@ class Estate(RuleBasedStateMachine):
         shutil.copyfile(self.copy, self.folder / "doors.db")
         self.building.open()
         self.building.clock.advance(max(10 * 60_000, -(-(spent + 1) * DAY_MS // 256) - self.now_ms()))
+        self.sealed.clear()  # and what was taken away since the copy, which only the locks know (decision 0080)
+        self.lost = {each for each in self.lost if self.is_lost(*each)}
         for stay in self.stays:
             if stay.ended:
                 self.building.desk.end_stay(stay.name)
+
+    def is_lost(self, stay: str, phone: bytes) -> bool:
+        found = self.building.store.read("SELECT 1 FROM withdrawn WHERE holder = ? AND phone = ?", (stay, phone))
+        return bool(found)
 
     # -- the doors ----------------------------------------------------------------------------------------------------
 
@@ -225,7 +271,15 @@ class Estate(RuleBasedStateMachine):
         with suppress(LinkLostError):
             asyncio.run(self.building.visit(door))
         self.building.radio.cut_after = None
+        if cut_after is None and self.heard_all(door):
+            core, state = self.building.locks[door].core, self.building.closing._list
+            self.note_list()
+            assert core.revocation_seq >= state.seq
+            assert core.locked_out == self.sealed.get(door, core.locked_out)
         self.reached[door] = max(self.reached[door], self.building.locks[door].core.generation)
+
+    def heard_all(self, door: str) -> bool:
+        return self.building.locks[door].core.certain
 
     @rule(data=st.data(), door=st.sampled_from(DOORS), resume=st.booleans())
     def somebody_presents_what_he_has(self, data: st.DataObject, door: str, resume: bool) -> None:
@@ -250,7 +304,15 @@ class Estate(RuleBasedStateMachine):
             for each in self.open_stays()
             if each is not stay and each.room == stay.room and each.begins_ms <= now_ms < each.ends_ms + HOUR_MS
         ]
-        if rivals or lock.privacy or not stay.begins_ms <= now_ms < stay.ends_ms:
+        if (stay.name, stay.main.public) in self.lost:
+            return
+        if (
+            rivals
+            or lock.privacy
+            or lock.core.locked_out
+            or self.sealed.get(door)
+            or not stay.begins_ms <= now_ms < stay.ends_ms
+        ):
             return
         self.the_edge_visits(door, None)
         key = self.issue(stay, stay.main)
@@ -261,6 +323,9 @@ class Estate(RuleBasedStateMachine):
         lock, grant, now_s = self.building.locks[door], key.grant, self.now_ms() // 1_000
         certain = lock.core.certain
         private = door in ROOMS and grant.names(int(ROOMS[door]))
+        gone = self.lists[lock.core.revocation_seq]
+        withdrawn = not gone.isdisjoint({grant.grant_id, issuer_kid(key.bundle.grant)})
+        sealed = lock.core.locked_out
         named = private or bool(lock.identity.zones & grant.zones)
         held = key.kept.get(door)
         answers, kept = asked(self.building, key, lock, held, resume=resume)
@@ -274,6 +339,8 @@ class Estate(RuleBasedStateMachine):
         if status is Status.OPENED:
             assert named
             assert key.genuine
+            assert not withdrawn
+            assert not sealed
             assert newest
             assert not lock.privacy
             assert grant.not_before_s <= now_s + LEEWAY_S
@@ -285,7 +352,7 @@ class Estate(RuleBasedStateMachine):
         else:
             tomorrow = private and day_in(grant.generation) > day_of(now_s) + DAYS_AHEAD_MOST
             may = named and key.genuine and newest and begun and not over and not lock.privacy and not tomorrow
-            assert not (may and certain), (status, grant)
+            assert not (may and certain and not withdrawn and not sealed), (status, grant)
         return status
 
     @invariant()
@@ -293,6 +360,8 @@ class Estate(RuleBasedStateMachine):
         if hasattr(self, "building"):
             for door, lock in self.building.locks.items():
                 assert lock.core.generation >= self.reached[door]
+                assert lock.core.revocation_seq >= self.listed[door]
+                self.listed[door] = lock.core.revocation_seq
 
 
 def asked(
