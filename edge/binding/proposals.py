@@ -13,12 +13,13 @@ from typing import Final
 from edge.binding.book import Book
 from edge.binding.found import Found
 from protocols.device_model.identity import NAME_CHARACTERS_MAX, DescriptorId, DeviceId, RoomId
-from protocols.device_model.site_plan import Device, SitePlan
+from protocols.device_model.site_plan import Address, Device, SitePlan
 
 PROPOSALS_MOST: Final = 5
 NAMED: Final = 0.7  # its own name holds the room's
 STOOD_THERE: Final = 0.9  # the same radio was bound there before
 STANDS_AT: Final = 0.85  # it answers at the address of a device of that room
+SAME_PLACE: Final = 0.6  # it answers at the address of a name that stands for nothing now
 REPLACES: Final = 0.5  # a device of that model is silent there
 HEARD_BY: Final = 0.4  # the gateway that hears it is named after the room
 MISSING: Final = 0.45  # the only room of its type without one
@@ -103,21 +104,23 @@ def _by_model(
 
 
 def _by_history(found: Found, site: SitePlan, book: Book, at: _At) -> None:
-    """The same radio stood somewhere before, and that name is free now."""
+    """The same radio stood somewhere before, or it answers where somebody did; and that name is free now."""
     mark = _mark(found.evidence)
-    if mark is None:
-        return
     bound = {each.id for each in site.devices}
     for device, entry in book.entries.items():
         if device in bound:
             continue
         for fact in reversed(entry.facts):
             before = fact.before
-            if before is not None and mark in (before.address.ieee, before.address.mac):
-                if site.room(before.room) is not None:
-                    proposal = at(before.room, None)
-                    proposal.device = device  # the name is free, and its history is this radio's
-                    proposal.because(STOOD_THERE, f"the same radio was {device}")
+            if before is None:
+                continue
+            same = mark is not None and mark in (before.address.ieee, before.address.mac)
+            there = found.address is not None and _where(before.address) == _where(found.address)
+            if (same or there) and site.room(before.room) is not None:
+                proposal = at(before.room, None)
+                proposal.device = device  # the name is free, and its history is this thing's
+                weight, reason = (STOOD_THERE, "the same radio was") if same else (SAME_PLACE, "it answers where was")
+                proposal.because(weight, f"{reason} {device}")
                 break
 
 
@@ -179,6 +182,10 @@ def _free_name(found: Found, room: RoomId, site: SitePlan, book: Book) -> Device
         if name not in taken:
             return name
     return DeviceId(str(found.id)[:NAME_CHARACTERS_MAX])
+
+
+def _where(address: Address) -> tuple[object, ...]:
+    return (address.bus, address.unit, address.friendly_name, address.mac, address.node)
 
 
 def _mark(evidence: Mapping[str, object]) -> str | None:

@@ -103,7 +103,7 @@ def when(at_ms: object) -> str:
 def _table(*heads: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for each in heads:
-        table.add_column(each, overflow="fold")
+        table.add_column(each, overflow="fold", no_wrap=each in ("Since", "When", "Version", "State"))
     return table
 
 

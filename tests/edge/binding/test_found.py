@@ -107,6 +107,16 @@ async def test_a_radio_that_stood_there_before_is_proposed_its_old_name(tmp_path
     await life.end()
 
 
+async def test_what_answers_where_a_name_stood_is_proposed_that_name(tmp_path: Path) -> None:
+    life = await Life.begin(tmp_path)
+    await life.desk.unbind(DeviceId("light-102"), ana())
+    life.met("light-102", ieee=None, model=None)
+    first = life.desk.found()[0]["proposals"][0]
+    assert (first["device"], first["room"], first["version"]) == ("light-102", "102", 1)
+    assert "it answers where was light-102" in first["reasons"]
+    await life.end()
+
+
 async def test_another_model_in_a_device_s_place_is_found_there(tmp_path: Path) -> None:
     life = await Life.begin(tmp_path)
     detail = {"bus": "zigbee", "friendly_name": "light-101", "model": "MCCGQ11LM", "expected": "LED1545G12"}
