@@ -5,6 +5,7 @@ edge.db, then the record on lane B by its number (`append_once`): a kill in betw
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
@@ -75,6 +76,7 @@ class Watch:
         self._log, self._store, self._where, self._clock = log, store, where, clock
         self._book = AlertBook(_kept(documents.get("alerts"), list[Alert], []))
         self._numbered = self._standing_told = False
+        self._urgent = asyncio.Event()
         self._batteries = _kept(documents.get("batteries"), dict[str, Battery], {})
         self._energy = _kept(documents.get("energy"), dict[str, RoomEnergy], {})
         self._outdoor: tuple[float, int] | None = None
@@ -84,7 +86,9 @@ class Watch:
         """How often the disk refused."""
 
     def heard(self, reading: Reading) -> None:
-        """Take any reading of the house."""
+        """Take any reading of the house. Water is looked at at once: whoever tells of it may not say it again."""
+        if (reading.capability, reading.attribute) == LEAK and reading.value is True:
+            self._urgent.set()
         if reading.quality is not Quality.GOOD or isinstance(reading.value, bool | str) or reading.value is None:
             return
         key, value = (reading.capability, reading.attribute), float(reading.value)
@@ -98,13 +102,15 @@ class Watch:
             self._energy[room] = known.metered(self._month(), reading.device, value)
 
     async def run(self) -> None:
-        """Look every half minute, for ever."""
+        """Look every half minute and when water is told of, for ever."""
         while True:
             try:
                 await self.look()
             except StoreFailedError:
                 self.failures += 1  # the log's own health says so; the book keeps what is untold
-            await asyncio.sleep(LOOK_EVERY_MS / 1000)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), LOOK_EVERY_MS / 1000)
+            self._urgent.clear()
 
     async def look(self) -> None:
         """Look once. Raises StoreFailedError: what is untold stays so."""
@@ -170,11 +176,14 @@ class Watch:
             so[Subject(AlertKind.FIRE)] = "fire mode is on"
         fresh: dict[str, bool] = {}
         room_of: dict[str, str] = {}
+        leak_told: set[str] = set()
         for each in self._view.shown(now_ms=now_ms):
             room_of[each.device] = each.room
             fresh[each.device] = fresh.get(each.device, False) or each.quality is not Quality.STALE
-            if (each.capability, each.attribute) == LEAK and each.value is True:
-                so[Subject(AlertKind.LEAK, each.room, each.device)] = "water"
+            if (each.capability, each.attribute) == LEAK:
+                leak_told.add(each.device)
+                if each.value is True:
+                    so[Subject(AlertKind.LEAK, each.room, each.device)] = "water"
         for device, heard in fresh.items():
             if not heard:
                 so[Subject(AlertKind.STALE, room_of[device], device)] = "nothing it said is fresh"
@@ -187,7 +196,22 @@ class Watch:
                 )
         for room in self._rooms.rooms():
             so |= self._of_room(room, now_ms)
-        return so
+        return so | self._not_heard_again(leak_told)
+
+    def _not_heard_again(self, leak_told: set[str]) -> dict[Subject, str]:
+        """Return what was so before a restart and of which nothing has been heard since: silence ends no alert."""
+        still: dict[Subject, str] = {}
+        for alert in self._book.up():
+            subject = alert.subject
+            if subject.kind is AlertKind.LEAK:
+                silent = subject.device not in leak_told and self._view.room_of(DeviceId(subject.device)) is not None
+            elif subject.kind is AlertKind.DOOR_PROPPED and subject.room in self._rooms.rooms():
+                silent = self._rooms.sense(RoomId(subject.room)).evidence.closed is None
+            else:
+                continue
+            if silent:
+                still[subject] = alert.detail
+        return still
 
     def _of_room(self, room: RoomId, now_ms: int) -> dict[Subject, str]:
         sense, state = self._rooms.sense(room), self._rooms.state(room)

@@ -1,5 +1,6 @@
 """Alerts through the house: a record on lane B, once each way, whatever is killed; energy and batteries survive."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from kit.clock import ManualClock
 from protocols.device_model.capability import Capability, Unit
+from protocols.device_model.reading import Reading
 from protocols.errors import StoreFailedError
 from protocols.link.lanes import Lane
 from tests.edge.world import HOUR_MS, T0, Building, contact, said
@@ -93,6 +95,39 @@ async def test_fire_is_an_alert_and_a_store_set_aside_gives_no_number_twice(
     records = [each for each in building.log.records(Lane.B, "alert") if each.body["state"] != "standing"]
     assert [each.body["number"] for each in records] == [1, 2, 3]
     assert [each.body["state"] for each in records] == ["raised", "cleared", "raised"]
+
+
+@pytest.mark.guarantee("G11")
+async def test_silence_after_a_restart_ends_no_alert(building: Building, clock: ManualClock) -> None:
+    def leak(wet: bool) -> Reading:
+        return said("contact-101", Capability.BOOLEAN_STATE, "state_value:leak", wet)
+
+    building.house.noted(leak(True))
+    await building.heard(contact("101", closed=True), contact("101", closed=False))
+    await pass_time(building, clock, 15)
+    both = [("leak", "raised", "101"), ("door_propped", "raised", "101")]
+    assert told(building) == both
+    await building.restart()  # the sensors say nothing: there was no change
+    await pass_time(building, clock, 30)
+    assert told(building) == both
+    building.house.noted(leak(False))
+    await building.heard(contact("101", closed=True))
+    await pass_time(building, clock, 6)
+    assert sorted(told(building)[2:]) == [("door_propped", "cleared", "101"), ("leak", "cleared", "101")]
+
+
+async def test_water_is_raised_at_once_and_not_at_the_next_half_minute(building: Building) -> None:
+    watching = asyncio.create_task(building.house.watch.run())
+    try:
+        await asyncio.sleep(0)
+        building.house.noted(said("contact-101", Capability.BOOLEAN_STATE, "state_value:leak", True))
+        async with asyncio.timeout(10):
+            while not told(building):
+                await asyncio.sleep(0.005)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert told(building) == [("leak", "raised", "101")]
 
 
 async def test_every_start_tells_once_which_alerts_stand(building: Building, clock: ManualClock) -> None:
