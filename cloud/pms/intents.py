@@ -1,4 +1,5 @@
-"""Our wishes to change a PMS: a guest who came or left at the edge shall have come or left in the PMS too.
+"""Our wishes to change a PMS: who came or left at the edge shall have come or left in the PMS, and a room that we gave
+an arrival shall be his there.
 
 A wish is written with the event that caused it, and granted when reading the PMS says so, never because a
 write was answered. Before each write the PMS is read: what is so already is not asked for again, and after a
@@ -9,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cloud.kit.database import Connection, Database, execute, fetch_all
+from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Event
 from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property, property_by_id
 from cloud.pms.engine import PmsSync
 from cloud.pms.port import PmsAction, PmsAdapter, PmsBusyError, PmsCannotError, PmsRefusedError, PmsReservation, PmsRoom
+from cloud.stays.assigning import given_room
 from cloud.stays.life import StayState
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from kit.clock import Clock
@@ -54,6 +56,12 @@ def wish(event: Mapping[str, Any]) -> PmsAction | None:
     return None
 
 
+def gained_room(event: Mapping[str, Any]) -> bool:
+    """Tell whether a changed stay is to come and has a room that it did not have. Pure."""
+    to_come = event["state"] in (StayState.PLANNED, StayState.READY)
+    return to_come and event["room"] is not None and event["room"] != event["from_room"]
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What reading the PMS says of a wish. `starts_ms`: before then the PMS will not hear of it."""
@@ -65,11 +73,15 @@ class Look:
 
 
 def look_at(action: PmsAction, read: PmsReservation | None, target: str | None, *, early_ms: int) -> Look:
-    """Judge a wish about a reservation by what was read; None: the PMS does not know it. Pure."""
+    """Judge a wish about a reservation by what was read; None: the PMS does not know it. Pure.
+
+    A room that the PMS has given an arrival itself meanwhile goes before ours.
+    """
     if read is None or read.status in _OVERTAKEN:
         return Look(False, True, None if read is None else read.status.value)
     if action is PmsAction.ASSIGN_ROOM:
-        return Look(read.room_external_id == target, read.status is PmsStatus.LEFT, read.room_external_id)
+        elsewhere = read.room_external_id not in (None, target) and read.status is PmsStatus.BOOKED
+        return Look(read.room_external_id == target, elsewhere or read.status is PmsStatus.LEFT, read.room_external_id)
     starts_ms = read.arrival_ms - early_ms if read.status is PmsStatus.BOOKED else None
     return Look(read.status in _GRANTED[action], False, read.status.value, starts_ms)
 
@@ -123,8 +135,13 @@ class IntentWriter:
     async def on_stay_changed(self, connection: Connection, event: Event) -> None:
         """Write the wish in the relay's transaction."""
         body = event.body
-        action = wish(body)
-        if action is None or (event.property, body["system"]) not in self._writable:
+        if (event.property, body["system"]) not in self._writable:
+            return
+        action, target = wish(body), None
+        if action is None and gained_room(body):
+            target = await self._room_of_ours(connection, event)
+            action = None if target is None else PmsAction.ASSIGN_ROOM
+        if action is None:
             return
         await want(
             connection,
@@ -133,11 +150,24 @@ class IntentWriter:
             system=body["system"],
             action=action,
             external_id=body["external_id"],
-            target=None,
+            target=target,
             cause=event.id,
             now_ms=unix_ms(event.occurred_at),
             stay=body["stay"],
         )
+
+    async def _room_of_ours(self, connection: Connection, event: Event) -> str | None:
+        """Return the PMS's id of the room that we gave a stay; None: it asked for it itself, or has no such room."""
+        body = event.body
+        if await given_room(connection, property_id=event.property, stay=body["stay"]) != body["room"]:
+            return None
+        row = await fetch_one(
+            connection,
+            "SELECT external_id FROM pms.room_map WHERE property = %s AND system = %s AND room = %s"
+            " ORDER BY external_id LIMIT 1",
+            [event.property, body["system"], body["room"]],
+        )
+        return None if row is None else str(row["external_id"])
 
 
 class IntentWorker:

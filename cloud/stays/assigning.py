@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cloud.kit.database import Connection, Database, execute, fetch_all, lock_for_transaction
+from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, lock_for_transaction
 from cloud.kit.times import at, unix_ms
 from cloud.stays.assignment import WISHES_MOST, Candidate, Floor, Wish, assign
 from cloud.stays.life import ENTERABLE
@@ -124,3 +124,13 @@ async def _rooms(connection: Connection, place: Place) -> list[Candidate]:
         ready = condition in ENTERABLE and row["id"] not in occupied
         candidates.append(Candidate(row["id"], row["type"], row["floor"], ready, taken=tuple(spans.get(row["id"], ()))))
     return candidates
+
+
+async def given_room(connection: Connection, *, property_id: str, stay: str) -> str | None:
+    """Return the room that we gave a stay, None where the PMS has asked for one itself, or nobody gave any."""
+    row = await fetch_one(
+        connection,
+        "SELECT room_given FROM stays.stay WHERE property = %s AND id = %s AND room_asked IS NULL",
+        [property_id, stay],
+    )
+    return None if row is None else row["room_given"]

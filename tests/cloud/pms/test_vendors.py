@@ -22,6 +22,7 @@ from cloud.pms.engine import PmsSync, Rhythm
 from cloud.pms.intents import IntentWorker, IntentWriter, want
 from cloud.pms.port import PmsAction, PmsAdapter
 from cloud.pms.status import ConnectionState, connection_states
+from cloud.stays.assigning import Asked, give_rooms
 from cloud.stays.life import EdgeState
 from cloud.stays.stays import STAY_CHANGED, EdgeFact, apply_edge_facts, stay_id
 from kit.clock import ManualClock
@@ -260,6 +261,54 @@ async def test_rooms_and_their_condition_are_written_and_read_back(database: Dat
             ("assign_room", "done", target),
             ("set_room_status", "done", "clean"),
         ]
+
+
+@pytest.mark.requirement("PMS-12")
+@pytest.mark.parametrize(
+    ("name", "knobs"), [*((name, TAME) for name in sorted(VENDORS)), ("mews", HARSH)], ids=lambda each: str(each)[:6]
+)
+async def test_a_room_that_we_gave_is_given_in_the_pms_too(database: Database, name: str, knobs: Knobs) -> None:
+    async with world(database, name, knobs=knobs) as w:
+        made = w.book(None)
+        for _ in range(20):
+            await w.live(1)
+            if await w.rows("SELECT 1 AS one FROM stays.stay, pms.room_map"):
+                break
+            w.clock.advance(20_000)
+        stay = stay_id(AURORA.id, w.sync.system, made)
+        given, _ = await give_rooms(database, PLACE, {stay: Asked("double")}, now_ms=w.clock.wall_ms())
+        ends = "by_hand" if name == "ezee" else "done"
+        for _ in range(60):
+            await w.live(1)
+            if await w.rows("SELECT 1 AS one FROM pms.write_intent WHERE state <> 'pending'"):
+                break
+        [intent] = await w.rows(
+            "SELECT w.action, w.state, w.attempts, w.last_read_back, w.target, m.room FROM pms.write_intent w"
+            " JOIN pms.room_map m ON m.external_id = w.target"
+        )
+        assert (intent["action"], intent["state"], intent["room"]) == ("assign_room", ends, given[stay])
+        rooms = [w.hotel.reservation(made).resource_id]
+        if ends == "done":
+            assert intent["last_read_back"] == intent["target"]
+            assert rooms == [w.hotel.room(given[stay]).id]
+        else:
+            assert (intent["attempts"], rooms) == (0, [None])
+        [kept] = await w.rows("SELECT room FROM stays.stay")
+        assert kept["room"] == given[stay]
+
+
+async def test_a_room_that_the_pms_gave_meanwhile_goes_before_ours(database: Database) -> None:
+    async with world(database, "mews") as w:
+        made = w.book(None)
+        await w.live(2)
+        w.hotel.update(made, room="103")
+        async with database.transaction() as connection:
+            row = await fetch_all(connection, "SELECT external_id FROM pms.room_map WHERE name = '101'")
+        await w.want(PmsAction.ASSIGN_ROOM, made, row[0]["external_id"], 1)
+        await w.live(4)
+        [intent] = await w.rows("SELECT state, attempts FROM pms.write_intent")
+        assert (intent["state"], intent["attempts"]) == ("overtaken", 0)
+        assert w.hotel.reservation(made).resource_id == w.hotel.room("103").id
 
 
 async def test_what_a_person_has_to_do_in_the_pms_is_shown_and_done_once_they_did(database: Database) -> None:
