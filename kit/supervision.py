@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
+from kit.cancellation import asked_to_end
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.health import Health
@@ -37,22 +38,6 @@ class Backoff:
 STANDARD: Final = Backoff()
 
 
-def _asked_to_end() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def heed_cancellation() -> None:
-    """Raise CancelledError if this task was asked to end. Every loop that survives errors calls it once a round.
-
-    A cancellation can be lost on its way up: a clean-up that fails puts its own error in its place, a task group with a
-    failed child raises the group instead, and `asyncio.wait_for` of Python 3.11 returns a result that came in the same
-    moment. Such a loop would then go round for ever, and the program would never end.
-    """
-    if _asked_to_end():
-        raise asyncio.CancelledError
-
-
 class Supervisor:
     """Owns tasks by name; leaving the `async with` cancels them all and waits for their ends.
 
@@ -69,6 +54,7 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
         self._stopping = False
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,23 +111,25 @@ class Supervisor:
         await self._end(tasks)
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        self._ending.update(tasks)
         for task in tasks:
             task.cancel()
         if not tasks:
             return
-        _, deaf = await asyncio.wait(tasks, timeout=STOP_WAIT_S)
+        ended, deaf = await asyncio.wait(tasks, timeout=STOP_WAIT_S)
+        self._ending.difference_update(ended)
         for task in sorted(deaf, key=asyncio.Task.get_name):
             self._log.error("task_ignores_cancellation", task=task.get_name(), waited_s=STOP_WAIT_S)
 
     async def _keep(self, name: str, make: Callable[[], Awaitable[None]], restart: Backoff | None) -> None:
         in_a_row = 0
         while True:
-            began_ms = self._clock.now_ms()
+            began_ms, asked = self._clock.now_ms(), asked_to_end()
             settled = self._settle_later(name, restart)
             try:
                 await make()
             except asyncio.CancelledError as error:
-                if self._stopping or _asked_to_end():
+                if asyncio.current_task() in self._ending or asked_to_end() > asked:
                     raise
                 crash: BaseException = error  # something it awaited was cancelled: a crash like any other
             except Exception as error:  # noqa: BLE001 - the one place: see the head of this module
@@ -151,7 +139,7 @@ class Supervisor:
             finally:
                 if settled is not None:
                     settled.cancel()
-            if self._stopping or _asked_to_end():
+            if asyncio.current_task() in self._ending:
                 return  # an error in the moment of the end took the cancellation's place: the end is meant all the same
             ran_ms = self._clock.now_ms() - began_ms
             self._failures[name] += 1

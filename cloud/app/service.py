@@ -75,6 +75,7 @@ from kit.http import operations_routes, serve
 from kit.logs import logger
 from kit.metrics import Metrics
 from kit.supervision import Supervisor
+from kit.task_groups import TaskGroup
 from protocols.errors import StoreFailedError
 from protocols.policy import check_in, room
 
@@ -310,7 +311,7 @@ class _Partner:
 
         async def both() -> None:
             try:
-                async with asyncio.TaskGroup() as tasks:
+                async with TaskGroup() as tasks:
                     tasks.create_task(self.hook.sync.run(hub))
                     tasks.create_task(self.intents.run(hub))
             except* StoreFailedError as lost:

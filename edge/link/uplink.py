@@ -13,12 +13,12 @@ from typing import Any, Final
 from edge.link.commands import Commands
 from edge.link.ports import LinkLog, LiveState, OnCommand, OnDesired
 from edge.link.settings import LinkSettings
+from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
 from kit.net import Connection, Transport
 from kit.queues import BoundedQueue
-from kit.supervision import heed_cancellation
 from kit.task_groups import TaskGroup
 from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import (

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from edge.northbound.home_assistant import ONLINE, Asked, HomeAssistant, Refused
+from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
 from kit.net import Connection, Message, Transport
-from kit.supervision import heed_cancellation
 from kit.task_groups import TaskGroup
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Outcome

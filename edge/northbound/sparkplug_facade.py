@@ -14,10 +14,10 @@ from typing import Any, Final
 import aiomqtt
 
 from edge.northbound.sparkplug import NotUnderstood, Out, RebirthWanted, SparkplugNode, Wanted
+from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
-from kit.supervision import heed_cancellation
 from kit.task_groups import TaskGroup
 from protocols.device_model.command import Command, Outcome
 from protocols.device_model.identity import DeviceId, RoomId

@@ -15,9 +15,9 @@ import msgspec
 from firmware_bridges.field_emulator import advert_writer
 from firmware_bridges.field_emulator.misbehaviour import Misbehaviour
 from firmware_bridges.field_emulator.physics import EmulatedDevice
+from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.net import Connection, Message, Transport
-from kit.supervision import heed_cancellation
 from kit.task_groups import TaskGroup
 from protocols.descriptors import gateway
 from protocols.descriptors.codec import Judged, allow, judge, judge_bare, raw_of_value

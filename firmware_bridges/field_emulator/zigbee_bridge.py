@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from firmware_bridges.field_emulator.misbehaviour import Misbehaviour
 from firmware_bridges.field_emulator.physics import LEVEL, ON_OFF, EmulatedDevice
+from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.net import Connection, Message, Transport
-from kit.supervision import heed_cancellation
 from kit.task_groups import TaskGroup
 from protocols.descriptors.codec import allow, judge, raw_of_value
 from protocols.descriptors.descriptor import Descriptor, Point

@@ -21,6 +21,7 @@ from firmware_bridges.innkeeper_lock.peripheral import LockLink, Peripheral
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.queues import BoundedQueue
+from kit.task_groups import TaskGroup
 from protocols.door.advert import SLOT_S, Advert
 from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity
@@ -62,7 +63,7 @@ class EmulatedLock:
         key_dice: Dice,
         dice: Dice,
         tell: Tell,
-        tasks: asyncio.TaskGroup,
+        tasks: TaskGroup,
     ) -> None:
         self.door, self.identity = door, identity
         self.knobs = knobs

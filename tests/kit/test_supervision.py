@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import structlog
 
+from kit.cancellation import heed_cancellation
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from kit.health import Health
 from kit.simulation import SimClock, SimLoop, run_simulated
-from kit.supervision import Backoff, Supervisor, heed_cancellation
+from kit.supervision import Backoff, Supervisor
 from protocols.errors import LinkLostError
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kit.supervision import heed_cancellation
+from kit.cancellation import heed_cancellation
 from kit.task_groups import TaskGroup
 
 

@@ -20,9 +20,10 @@ from edge.bridges.quarantine import Quarantine
 from edge.bridges.settings import BridgesSettings
 from edge.bridges.supervision import SupervisedBus
 from edge.bridges.write_desk import Job
+from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.dice import Dice
-from kit.supervision import Backoff, heed_cancellation
+from kit.supervision import Backoff
 from protocols.descriptors.codec import (
     Reason,
     RegisterWrite,

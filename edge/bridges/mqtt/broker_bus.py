@@ -12,10 +12,11 @@ from typing import Final
 
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.supervision import SupervisedBus
+from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.net import Connection, Message, Transport
-from kit.supervision import Backoff, heed_cancellation
+from kit.supervision import Backoff
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import BusId, DeviceId

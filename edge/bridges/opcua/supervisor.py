@@ -18,9 +18,10 @@ from asyncua.ua.uaerrors import UaError
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.supervision import SupervisedBus
 from edge.bridges.write_desk import Job
+from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.dice import Dice
-from kit.supervision import Backoff, heed_cancellation
+from kit.supervision import Backoff
 from protocols.descriptors.codec import NodeWrite, Reason, bad, encode, reading, same
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.descriptors.wires import OpcUaWire
