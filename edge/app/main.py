@@ -37,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from edge.app.doors_reset_clock import main as reset_clock
 
             return reset_clock(arguments.config, os.environ, by=arguments.by, reason=arguments.reason)
+        if command == "doors-take-away":
+            from edge.app.doors_take_away import main as take_away
+
+            return take_away(arguments, os.environ)
         return _run(arguments.config, os.environ)
     except KeyboardInterrupt:
         return FAILED
@@ -128,6 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     reset.add_argument("--config", type=Path, required=True, help="doors.toml")
     reset.add_argument("--by", required=True, help="your name, for the record")
     reset.add_argument("--reason", required=True, help="what happened, for the record")
+    from edge.app.doors_take_away import add_parser
+
+    add_parser(commands)
     says = "prove that the record log is what was written; exit status 0: it is, 1: it is not, 2: it cannot be read"
     verify = commands.add_parser("verify-log", help=says, description=says)
     verify.add_argument("folder", type=Path, help="the folder `log` in `data_dir`; a running edge is not disturbed")
