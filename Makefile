@@ -37,7 +37,7 @@ check: setup ## format, lint, types, arrows, unit, contract and simulation tests
 	@$(VENV)/bin/mypy
 	@$(RUN) -m pytest -n $(WORKERS) --ignore tests/integration --ignore tests/e2e
 
-bench: setup ## measure; ONLY=ground|record_path|doors|devices|stays for one; writes build/bench/<name>.json
+bench: setup ## measure; ONLY=ground|record_path|doors|devices|stays|rooms|api for one; writes build/bench/<name>.json
 	@$(RUN) -m bench $(ONLY)
 
 format: setup ## format and fix what can be fixed
