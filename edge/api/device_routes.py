@@ -4,7 +4,7 @@ Whoever changes a device names the version that he saw: of two engineers at one 
 `changed-meanwhile`) and nothing is done. A question asked again after a lost answer is answered as the first time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -19,9 +19,11 @@ from kit.http import ProblemError, problem
 from protocols.device_model.binding import WHY_CHARACTERS_MAX, Place
 from protocols.device_model.identity import (
     ACTOR_CHARACTERS_MAX,
+    BusId,
     DescriptorId,
     DeviceId,
     parse_actor,
+    parse_bus_id,
     parse_descriptor_id,
     parse_device_id,
     parse_room_id,
@@ -33,6 +35,8 @@ _Why = Annotated[str, msgspec.Meta(max_length=WHY_CHARACTERS_MAX)]
 _Version = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
 
+PROBED_MOST: Final = 16
+"""Unit numbers a request: one that nobody has costs a second or two."""
 NO_PLAN: Final = "this edge has no site plan: there are no buses and no rooms to bind anything to"
 
 
@@ -45,6 +49,10 @@ class DeviceBook(Protocol):
 
     def found(self) -> list[dict[str, Any]]:
         """Return what was met and stands behind no name."""
+        ...
+
+    async def probe(self, bus: BusId, numbers: Sequence[int]) -> dict[str, Any]:
+        """Ask unit numbers of a bus who is there."""
         ...
 
     async def bind(self, device: DeviceId, place: Place, asked: Asked, *, found_id: DeviceId | None) -> dict[str, Any]:
@@ -124,6 +132,13 @@ class TestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disturb: bool = False
 
 
+class ProbeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST buses/{bus}/probe: unit numbers `first` to `last`, at most `PROBED_MOST` of them."""
+
+    first: Annotated[int, msgspec.Meta(ge=1, le=247)]
+    last: Annotated[int, msgspec.Meta(ge=1, le=247)]
+
+
 def device_routes(book: DeviceBook | None, *, clock: Clock) -> list[Router]:
     """Return the routes; `book` None: there is no site plan, and every one of them says so."""
 
@@ -171,10 +186,17 @@ def device_routes(book: DeviceBook | None, *, clock: Clock) -> list[Router]:
     async def test(device: FromPath[str], data: JSONBody[TestBody]) -> dict[str, Any]:
         return await open_book().test(parse_device_id(device), asked(data.by, 0, data.why), disturb=data.disturb)
 
+    @post("/api/v1/buses/{bus:str}/probe", status_code=200, name="probe-bus")
+    async def probe(bus: FromPath[str], data: JSONBody[ProbeBody]) -> dict[str, Any]:
+        numbers = range(data.first, data.last + 1)
+        if not 0 < len(numbers) <= PROBED_MOST:
+            raise ProblemError(400, f"ask 1 to {PROBED_MOST} unit numbers at a time", kind="invalid-input")
+        return {"as_of_ms": clock.wall_ms(), **await open_book().probe(parse_bus_id(bus), numbers)}
+
     return [
         Router(
             "/",
-            route_handlers=[found, device_, bind, swap, unbind, test],
+            route_handlers=[found, device_, probe, bind, swap, unbind, test],
             exception_handlers={
                 ChangedMeanwhileError: _on_changed,
                 BindingRefusedError: _on_refused,

@@ -7,7 +7,7 @@ undone, or durable and carried out at the next start. Nobody who goes away in th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from edge.binding.book import (
 )
 from edge.binding.errors import BindingRefusedError, UnknownDeviceError
 from edge.binding.found import Found, found
-from edge.binding.proposals import Proposal, propose
+from edge.binding.proposals import Proposal, propose, where
 from edge.log.record_log import Entry
 from edge.rooms.ports import DeviceWriter
 from edge.stays.document import StayState
@@ -47,6 +47,7 @@ from protocols.device_model import binding
 from protocols.device_model.binding import Act, Fact, Place
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId, RoomId
+from protocols.device_model.probe import Found as Probed
 from protocols.device_model.site_plan import Address, SitePlan
 from protocols.errors import StoreFailedError
 from protocols.link.lanes import Lane
@@ -65,6 +66,10 @@ class Buses(Protocol):
 
     def made(self, plan: SitePlan, bus: BusId) -> Served:
         """Return a supervisor for the bus as the plan has it, not yet running. Raises InvalidInputError."""
+        ...
+
+    async def probe(self, bus: BusId, number: int, descriptors: Iterable[Descriptor]) -> Probed | None:
+        """Ask a unit number of a bus who is there. Raises InvalidInputError."""
         ...
 
     def replace(self, bus: BusId, served: Served) -> None:
@@ -175,10 +180,26 @@ class BindingDesk:
         """Return everything that was met and stands behind no name, with where it may belong."""
         silent, plan = self._devices.silent(), self._plan()
         shown = []
+        named = {where(each.address) for each in plan.devices}
         for each in self._met():
+            if each.stands_at is None and each.address is not None and where(each.address) in named:
+                continue  # told before it was given a name
             proposals = propose(each, site=plan, book=self._book, silent=silent)
             shown.append(_found_told(each, [self._proposal_told(proposal) for proposal in proposals]))
         return shown
+
+    async def probe(self, bus: BusId, numbers: Sequence[int]) -> dict[str, Any]:
+        """Ask unit numbers of a Modbus bus who is there, one after the other; what answers is found from then on.
+
+        Raises InvalidInputError: no such bus, or one whose devices tell of themselves.
+        """
+        taken = {each.address.unit for each in self._plan().devices_on(bus)}
+        asked = [each for each in numbers if each not in taken]
+        answered: list[int] = []
+        if (buses := self.buses) is not None:
+            models = self._catalogue.values()
+            answered = [each for each in asked if await buses.probe(bus, each, models) is not None]
+        return {"bus": bus, "asked": asked, "answered": answered}
 
     # --- what is asked -------------------------------------------------------------------------------------
 

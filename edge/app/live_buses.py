@@ -6,15 +6,28 @@ that is under way on it is answered with unknown, as at any stop of a bus.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from edge.bridges.ports import BusSupervisor, Detail, DeviceEvent, ReadingSink
+from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.probe import Found
 from protocols.device_model.reading import Reading
 from protocols.device_model.site_plan import SitePlan
+from protocols.errors import InvalidInputError
+
+
+@runtime_checkable
+class Prober(Protocol):
+    """A supervisor that can ask an address of its bus who is there (Modbus). Writes nothing."""
+
+    async def probe(self, number: int, descriptors: Iterable[Descriptor]) -> Found | None:
+        """Return who answers there, and which models it may be; None: nobody, or the bus is away."""
+        ...
 
 
 class Gate:
@@ -95,6 +108,13 @@ class LiveBus:
             if ended and not self._changed.is_set():
                 return  # it ended by itself
 
+    async def probe(self, number: int, descriptors: Iterable[Descriptor]) -> Found | None:
+        """Ask a unit number who is there. Raises InvalidInputError: devices of this bus tell of themselves."""
+        inner = self._served.inner
+        if not isinstance(inner, Prober):
+            raise InvalidInputError(f"bus {self._bus}", "is not asked by numbers: what is on it tells of itself")
+        return await inner.probe(number, descriptors)
+
     def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
         """See `BusSupervisor.can_write`."""
         inner = self._served.inner
@@ -131,6 +151,12 @@ class LiveBuses:
 
     def __iter__(self) -> Iterator[LiveBus]:
         return iter(self._buses.values())
+
+    async def probe(self, bus: BusId, number: int, descriptors: Iterable[Descriptor]) -> Found | None:
+        """Ask a unit number of a bus who is there. Raises InvalidInputError: no such bus, or none that is asked."""
+        if bus not in self._buses:
+            raise InvalidInputError(f"bus {bus}", f"is none that the edge drives: {', '.join(self._buses) or 'none'}")
+        return await self._buses[bus].probe(number, descriptors)
 
     def made(self, plan: SitePlan, bus: BusId) -> Served:
         """Return a supervisor for the bus as the plan has it, not yet running. Raises InvalidInputError."""

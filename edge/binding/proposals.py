@@ -115,7 +115,7 @@ def _by_history(found: Found, site: SitePlan, book: Book, at: _At) -> None:
             if before is None:
                 continue
             same = mark is not None and mark in (before.address.ieee, before.address.mac)
-            there = found.address is not None and _where(before.address) == _where(found.address)
+            there = found.address is not None and where(before.address) == where(found.address)
             if (same or there) and site.room(before.room) is not None:
                 proposal = at(before.room, None)
                 proposal.device = device  # the name is free, and its history is this thing's
@@ -184,7 +184,8 @@ def _free_name(found: Found, room: RoomId, site: SitePlan, book: Book) -> Device
     return DeviceId(str(found.id)[:NAME_CHARACTERS_MAX])
 
 
-def _where(address: Address) -> tuple[object, ...]:
+def where(address: Address) -> tuple[object, ...]:
+    """Return what two addresses of one place have in common: all but the very radio."""
     return (address.bus, address.unit, address.friendly_name, address.mac, address.node)
 
 

@@ -18,6 +18,7 @@ from protocols.device_model.identity import DescriptorId, DeviceId
 from protocols.device_model.site_plan import (
     BleAdvertBus,
     BleBus,
+    ModbusBus,
     ModbusRtuBus,
     ModbusRtuTcpBus,
     ModbusTcpBus,
@@ -60,7 +61,7 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
     supervisors: list[BusSupervisor] = []
     for bus in site_plan.buses:
         devices = [(each, _descriptor(descriptors, each.descriptor, each.id)) for each in site_plan.devices_on(bus.id)]
-        if isinstance(bus, BleBus) or (not devices and not isinstance(bus, MqttBus | BleAdvertBus)):
+        if isinstance(bus, BleBus) or (not devices and not isinstance(bus, MqttBus | BleAdvertBus | ModbusBus)):
             continue  # the locks' radio is driven by the doors process; where nobody is asked, nobody is found
         try:
             match bus:

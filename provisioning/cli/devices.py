@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 devices_app: Final = typer.Typer(no_args_is_help=True, help="Find, bind, test, swap and unbind the devices of an edge.")
 CONFIG: Final = Path("/etc/innkeeper/edge.toml")
 UNKNOWN_RESULT: Final = 3
+PROBED_AT_ONCE: Final = 16
 
 _Config = Annotated[
     Path, typer.Option("--config", envvar="INNKEEPER_EDGE_CONFIG", help="The edge's edge.toml, for address and token.")
@@ -106,6 +107,32 @@ def propose(
         raise InvalidInputError(thing, "nothing is found under that name now; see `innkeeper devices found`")
     with_some = [each for each in things if each["proposals"]]
     _show(proposals_table(with_some), things, as_json=as_json, nothing="Nothing speaks for any room.", any_of=with_some)
+
+
+@devices_app.command("probe")
+def probe(  # noqa: PLR0917 - options
+    bus: Annotated[str, typer.Argument(help="A Modbus bus of the site plan.")],
+    units: Annotated[str, typer.Option("--units", help="Unit numbers, such as 1-32 or 7.")] = "1-247",
+    config: _Config = CONFIG,
+    edge: _Edge = None,
+    token_file: _TokenFile = None,
+    as_json: _Json = False,
+) -> None:
+    """Ask unit numbers of a Modbus bus who is there; nothing is written, and its devices are served meanwhile."""
+    first, last = _read_units(units)
+    asked: list[int] = []
+    answered: list[int] = []
+    with _desk(config, edge, token_file) as desk:
+        for begin in range(first, last + 1, PROBED_AT_ONCE):
+            told = desk.probe(bus, begin, min(last, begin + PROBED_AT_ONCE - 1))
+            asked += told["asked"]
+            answered += told["answered"]
+            if not as_json and told["answered"]:
+                typer.echo(f"{bus}: somebody answers on unit {', '.join(map(str, told['answered']))}")
+    if as_json:
+        typer.echo(json.dumps({"bus": bus, "asked": asked, "answered": answered}, indent=1))
+        return
+    typer.echo(f"{bus}: {len(answered)} of {len(asked)} unit numbers answered; see `innkeeper devices found`")
 
 
 @devices_app.command("bind")
@@ -240,6 +267,14 @@ def _read_address(text: str) -> dict[str, Any]:
         else:
             fields[key] = value
     return fields
+
+
+def _read_units(text: str) -> tuple[int, int]:
+    first, mark, last = text.partition("-")
+    numbers = [int(each) for each in (first, last if mark else first) if each.isascii() and each.isdecimal()]
+    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1] <= 247:
+        raise InvalidInputError("--units", f"{text!r} is no run of unit numbers between 1 and 247, such as 1-32")
+    return numbers[0], numbers[1]
 
 
 def _user() -> str:

@@ -92,6 +92,10 @@ class EdgeDesk:
         """Return what was found and stands behind no name. Raises as `ask`."""
         return list(self.ask("GET", "/api/v1/found-devices")["found"])
 
+    def probe(self, bus: str, first: int, last: int) -> dict[str, Any]:
+        """Ask unit numbers of a bus who is there. Raises as `ask`."""
+        return self.ask("POST", f"/api/v1/buses/{quote(bus, safe='')}/probe", {"first": first, "last": last})
+
     def change(self, device: str, act: str, body: dict[str, Any]) -> dict[str, Any]:
         """Bind, swap, unbind or test a device. Raises as `ask`."""
         return self.ask("POST", f"/api/v1/devices/{quote(device, safe='')}/{act}", body)

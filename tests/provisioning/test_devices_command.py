@@ -100,6 +100,21 @@ async def test_an_engineer_finds_binds_tests_swaps_and_unbinds_from_the_command_
     assert name not in (await site.typed("list")).stdout
 
 
+async def test_a_modbus_bus_is_asked_number_by_number_in_pieces(site: Site) -> None:
+    asked = await site.typed("probe", "climate", "--units", "1-20")
+    assert asked.stdout.splitlines() == [
+        "climate: somebody answers on unit 7",
+        "climate: 1 of 20 unit numbers answered; see `innkeeper devices found`",
+    ]
+    assert site.life.buses.probed == list(range(1, 21))
+    assert (await site.told("probe", "climate", "--units", "7"))["answered"] == [7]
+    with pytest.raises(RefusedError, match="is not asked by numbers"):
+        await site.typed("probe", "zigbee", "--units", "1")
+    for wrong in ("0-3", "9-2", "1-248", "x", "1-2-3", ""):
+        with pytest.raises(InvalidInputError, match="no run of unit numbers"):
+            await site.typed("probe", "climate", "--units", wrong)
+
+
 async def test_a_refusal_is_said_in_the_edge_s_words(site: Site) -> None:
     with pytest.raises(RefusedError, match="you saw version 7, and it is at 0") as refused:
         await site.typed("unbind", "light-101", "--version", "7", "--by", "ana")

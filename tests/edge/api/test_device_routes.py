@@ -60,6 +60,8 @@ async def test_a_thing_is_found_bound_tested_swapped_and_unbound_and_lane_a_says
     assert bound.json()["fact"]["place"]["address"]["ieee"] == "0x00158d00000000aa"
     assert site.life.buses.plans[-1][1].count("desk-lamp-101") == 1
     assert (await site.http.get("/api/v1/found-devices")).json()["found"] == []
+    site.life.met("lamp-101-new")  # its bridge's list comes again
+    assert (await site.http.get("/api/v1/found-devices")).json()["found"] == []
     address = {"bus": "zigbee", "friendly_name": "another"}
     swapped = await site.post("desk-lamp-101/swap", version=1, descriptor=proposal["descriptor"], address=address)
     assert swapped.json()["fact"]["before"] == bound.json()["fact"]["place"]

@@ -1,5 +1,6 @@
 """A desk over a house in memory, that can be killed and started again."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from firmware_bridges.catalogue import load_all
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from kit.files import SystemDisk
+from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.binding import Place
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId, RoomId
+from protocols.device_model.probe import Found
 from protocols.device_model.site_plan import Address, SitePlan
+from protocols.errors import InvalidInputError
 from tests.edge.bridges.field import Heard
 from tests.edge.world import T0, Building
 
@@ -49,10 +53,17 @@ class SeenBuses:
     """Buses that only remember what plan they were given."""
 
     plans: list[tuple[BusId, list[str]]] = field(default_factory=list)
+    probed: list[int] = field(default_factory=list)
 
     def made(self, plan: SitePlan, bus: BusId) -> Served:
         self.plans.append((bus, [each.id for each in plan.devices_on(bus)]))
         return Served(None, Gate(Heard()))
+
+    async def probe(self, bus: BusId, number: int, _: Iterable[Descriptor]) -> Found | None:
+        if bus != "climate":
+            raise InvalidInputError(f"bus {bus}", "is not asked by numbers")
+        self.probed.append(number)
+        return Found({}, ()) if number == 7 else None
 
     def replace(self, bus: BusId, served: Served) -> None:
         return

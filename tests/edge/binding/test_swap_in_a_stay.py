@@ -180,11 +180,14 @@ async def test_a_thermostat_and_a_lamp_are_swapped_while_a_guest_lives_in_the_ro
         mode = it.house.rooms.state(ROOM).mode
 
         # The thermostat dies; the spare is on unit 2, at a setpoint of its own.
+        assert (await it.desk.probe(CLIMATE, range(1, 4))) == {"bus": CLIMATE, "asked": [2, 3], "answered": [2]}
+        [met] = [each for each in it.desk.found() if each["bus"] == CLIMATE]
+        assert met["address"] == {"bus": CLIMATE, "unit": 2}
         assert (await it.truth("spare-thermostat"))["writes"] == 0
         await it.emulator.answer("power", {"device": "thermostat-101", "on": False})
         spare = Address(CLIMATE, unit=2)
         name = DeviceId("thermostat-101")
-        answer = await it.desk.swap(name, THERMOSTAT, spare, ana(why="dead"), accept_less=False, found_id=None)
+        answer = await it.desk.swap(name, THERMOSTAT, spare, ana(why="dead"), accept_less=False, found_id=met["id"])
         assert answer["fact"]["version"] == 1
         assert it.held("thermostat-101") == (23.5, "stale")  # what was known is kept, and told as old
         await until(lambda: it.held("thermostat-101") == (23.5, "good"))
@@ -192,8 +195,8 @@ async def test_a_thermostat_and_a_lamp_are_swapped_while_a_guest_lives_in_the_ro
         assert (await it.desk.test(name, ana(), disturb=False))["fact"]["test"]["result"] is True
 
         # The lamp is found on the air by its bridge, proposed for the room that its name holds, and swapped.
-        await until(it.desk.found)
-        [thing] = it.desk.found()
+        await until(lambda: [each for each in it.desk.found() if each["bus"] == ZIGBEE])
+        [thing] = [each for each in it.desk.found() if each["bus"] == ZIGBEE]
         assert thing["evidence"]["friendly_name"] == "spare-lamp-101"
         assert thing["candidates"][0]["descriptor"] == LIGHT
         lamp = DeviceId("light-101")
