@@ -52,7 +52,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group_messages_max: _Messages = 128
     group_rows_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
     group_takes: timedelta = timedelta(milliseconds=200)
-    linger: timedelta = timedelta(milliseconds=5)
+    linger: timedelta = timedelta(milliseconds=25)
     slow_after: timedelta = timedelta(seconds=1)
     slow: timedelta = timedelta(seconds=5)
     returns_a_second: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = RETURNS_A_SECOND
