@@ -172,7 +172,7 @@ def _write_edge(folder: Path) -> Path:
 
 
 async def _rehearsed(state: Path) -> dict[str, list[float]]:
-    """Raise Hotel Aurora with all that is emulated around it; return the PSS of its edge programs and the sum, in MiB."""
+    """Raise Hotel Aurora with all that is emulated around it; return the PSS of its edge programs, in MiB."""
     aurora = inventory.load(Path("inventories/aurora.toml"))
     samples: dict[str, list[float]] = {"edge": [], "doors": [], "edge and doors together": []}
     async with raise_building(
