@@ -4,6 +4,7 @@
 import { type Availability, type Clock, Opener, type Opening, type Phase, type WebRadio } from '@innkeeper/ble'
 import { type BundleDoor, type Bytes, hex, isRefusal, pointOf, signEs256 } from '@innkeeper/door'
 import type { Arrival, CheckInInvitation } from './arrival'
+import { Carrier } from './carrier'
 import { checkIn, type Fetch } from './checkIn'
 import { arrived, FINAL_REASONS, heldOf, type Holding, HOLDINGS_MOST, longEnded, withNewest } from './holdings'
 import type { Keyring } from './keyring'
@@ -48,11 +49,13 @@ export class Guest {
   readonly #listeners = new Set<() => void>()
   #point: Bytes
   #opener: Opener
+  readonly #carrier: Carrier
 
   private constructor(ports: Ports, key: CryptoKeyPair, point: Bytes, holdings: Holding[]) {
     this.#ports = ports
     this.#point = point
     this.#opener = this.#openerWith(key)
+    this.#carrier = new Carrier(ports.keyring.carriage, ports.fetch, ports.root, () => ports.clock.wallMs())
     this.state = { phoneCode: hex(point), holdings, radio: 'asking', doing: null, openings: new Map(), taking: { kind: 'idle' }, nowMs: ports.clock.wallMs() }
     ports.radio.onAvailability(() => void this.look())
   }
@@ -75,6 +78,7 @@ export class Guest {
   look = async (): Promise<void> => {
     this.#set({ nowMs: this.#ports.clock.wallMs() })
     this.#set({ radio: await this.#ports.radio.availability() })
+    await this.#carrier.turn(this.state.holdings)
   }
 
   /** Open a door, as after a tap; must be called within one. */
@@ -83,7 +87,7 @@ export class Guest {
     const at = placeOf(holding, door)
     this.#set({ doing: { at, phase: 'connecting' }, openings: without(this.state.openings, at), taking: { kind: 'idle' } })
     try {
-      const opening = await this.#opener.open(holding.bundle, door, (phase) => this.#set({ doing: { at, phase } }), this.#ports.keyring.passesOf(holding.id))
+      const opening = await this.#opener.open(holding.bundle, door, (phase) => this.#set({ doing: { at, phase } }), this.#ports.keyring.passesOf(holding.id), this.#carrier.errandsOf(holding))
       this.#set({ openings: new Map([...this.state.openings, [at, opening]]) })
       await this.#learn(holding, door, opening)
       return opening
@@ -100,7 +104,7 @@ export class Guest {
     if (arrival.kind === 'bundle') return this.#takeBundle(arrival.document)
     const { invitation } = arrival
     const answer = await checkIn(invitation, this.state.phoneCode, this.#ports.root, this.#ports.fetch)
-    if (answer.kind === 'bundle') return this.#takeBundle(answer.document)
+    if (answer.kind === 'bundle') return this.#takeBundle(answer.document, invitation)
     this.#set({ taking: { kind: 'refused', trouble: answer.trouble, fromMs: answer.fromMs, invitation } })
   }
 
@@ -114,12 +118,12 @@ export class Guest {
     this.#set({ phoneCode: hex(this.#point), holdings: [], openings: new Map(), taking: { kind: 'idle' } })
   }
 
-  async #takeBundle(document: unknown): Promise<void> {
-    const newest = await arrived(document, this.#point)
+  async #takeBundle(document: unknown, from: CheckInInvitation | null = null): Promise<void> {
+    const newest = await arrived(document, this.#point, from)
     if (typeof newest === 'string') return this.#set({ taking: { kind: 'failed', trouble: newest } })
     const { holdings, replaced } = withNewest(this.state.holdings, newest)
     if (holdings.length > HOLDINGS_MOST) return this.#set({ taking: { kind: 'failed', trouble: 'too_many' } })
-    await this.#ports.keyring.keep({ id: newest.id, document, said: {} })
+    await this.#ports.keyring.keep({ id: newest.id, document, said: {}, from })
     await this.#ports.keyring.drop(replaced)
     this.#set({ holdings, taking: { kind: 'taken' }, nowMs: this.#ports.clock.wallMs() })
   }
@@ -132,7 +136,7 @@ export class Guest {
     if (isFinal) said[door.door] = { reason: status, atMs: this.#ports.clock.wallMs() }
     if (!isFinal && (before === undefined || opening.ending !== 'opened')) return
     const learned = { ...holding, said }
-    await this.#ports.keyring.keep({ id: learned.id, document: learned.document, said })
+    await this.#ports.keyring.keep({ id: learned.id, document: learned.document, said, from: learned.from })
     this.#set({ holdings: this.state.holdings.map((held) => (held.id === learned.id ? learned : held)) })
   }
 

@@ -1,5 +1,6 @@
 /** What a kept bundle is worth now, before any door is asked: the page's pre-flight check. Pure. */
 import { type Bundle, bundleOf, CredentialRefusedError, equal, type Bytes, type Grant, InvalidInputError, readGrant, readIssuer, type RefusalReason, UnsupportedVersionError } from '@innkeeper/door'
+import type { CheckInInvitation } from './arrival'
 import type { KeptBundle, Said } from './keyring'
 import type { ArrivalTrouble } from './words'
 
@@ -16,6 +17,8 @@ export interface Holding {
   grant: Grant
   said: Record<string, Said>
   document: unknown
+  /** The invitation that it came by; null: it was handed over whole. */
+  from: CheckInInvitation | null
 }
 
 export type Standing = 'valid' | 'pending' | 'ended' | 'needs_verification'
@@ -34,16 +37,16 @@ export function standingOf(holding: Holding, nowMs: number): Standing {
 }
 
 /** Read what was kept or has just come. Rejects with the errors of `@innkeeper/door`. */
-export async function holdingOf(document: unknown, said: Record<string, Said> = {}): Promise<Holding> {
+export async function holdingOf(document: unknown, said: Record<string, Said> = {}, from: CheckInInvitation | null = null): Promise<Holding> {
   const bundle = bundleOf(document)
   const grant = await readGrant(bundle.grant, await readIssuer(bundle.certificate))
-  return { id: grant.grantId, bundle, grant, said, document }
+  return { id: grant.grantId, bundle, grant, said, document, from }
 }
 
 /** As `holdingOf`, for this phone: a trouble in place of an error. */
-export async function arrived(document: unknown, phone: Bytes): Promise<Holding | ArrivalTrouble> {
+export async function arrived(document: unknown, phone: Bytes, from: CheckInInvitation | null = null): Promise<Holding | ArrivalTrouble> {
   try {
-    const holding = await holdingOf(document)
+    const holding = await holdingOf(document, {}, from)
     return equal(holding.grant.phone, phone) ? holding : 'other_phone'
   } catch (error) {
     return troubleOf(error)
@@ -53,8 +56,8 @@ export async function arrived(document: unknown, phone: Bytes): Promise<Holding 
 /** Those of the kept bundles that can still be read; one from a future version of this page stays kept, unseen. */
 export async function heldOf(kept: readonly KeptBundle[]): Promise<Holding[]> {
   const read = await Promise.all(
-    kept.map(({ document, said }) =>
-      holdingOf(document, said).catch((error: unknown) => {
+    kept.map(({ document, said, from }) =>
+      holdingOf(document, said, from ?? null).catch((error: unknown) => {
         troubleOf(error)
         return null
       }),

@@ -5,13 +5,17 @@
  * IndexedDB, because it is the only store of a browser that holds a CryptoKey without its bytes.
  */
 import type { Passes } from '@innkeeper/ble'
+import type { CheckInInvitation } from './arrival'
+import type { CarriedChunk, Carriage, LockStanding } from './carrier'
 import { newPhoneKey, type RefusalReason } from '@innkeeper/door'
 
 const NAME = 'innkeeper-guest'
-const VERSION = 2
+const VERSION = 3
 const KEY_STORE = 'key'
 const BUNDLE_STORE = 'bundles'
 const PASS_STORE = 'passes'
+const CHUNK_STORE = 'chunks'
+const STANDING_STORE = 'standings'
 const PHONE = 'phone'
 
 /** What a door last said of a grant that it refused for good. */
@@ -25,6 +29,8 @@ export interface KeptBundle {
   id: string
   document: unknown
   said: Record<string, Said>
+  /** The invitation that it came by, if it did: the way to the house while the stay lasts. */
+  from?: CheckInInvitation | null
 }
 
 export interface Keyring {
@@ -36,6 +42,8 @@ export interface Keyring {
   drop(ids: readonly string[]): Promise<void>
   /** What the locks of a bundle know this phone by. */
   passesOf(id: string): Passes
+  /** What is on its way between the house and its locks. */
+  readonly carriage: Carriage
   /** Forget bundles, passes and key. */
   clear(): Promise<void>
 }
@@ -48,7 +56,9 @@ export async function openKeyring(databases: IDBFactory): Promise<Keyring> {
       opening.result.createObjectStore(KEY_STORE)
       opening.result.createObjectStore(BUNDLE_STORE, { keyPath: 'id' })
     }
-    opening.result.createObjectStore(PASS_STORE)
+    if (oldVersion < 2) opening.result.createObjectStore(PASS_STORE)
+    opening.result.createObjectStore(CHUNK_STORE, { keyPath: 'no', autoIncrement: true })
+    opening.result.createObjectStore(STANDING_STORE, { keyPath: ['holding', 'lock'] })
   }
   return new IndexedKeyring(await done(opening))
 }
@@ -82,7 +92,8 @@ class IndexedKeyring implements Keyring {
   async drop(ids: readonly string[]): Promise<void> {
     for (const id of ids) {
       await done(this.#store(BUNDLE_STORE, 'readwrite').delete(id))
-      await done(this.#store(PASS_STORE, 'readwrite').delete(IDBKeyRange.bound([id], [id, []])))
+      await this.carriage.dropChunks((await this.carriage.chunks()).filter(({ holding }) => holding === id).map(({ no }) => no))
+      for (const name of [PASS_STORE, STANDING_STORE]) await done(this.#store(name, 'readwrite').delete(IDBKeyRange.bound([id], [id, []])))
     }
   }
 
@@ -102,8 +113,16 @@ class IndexedKeyring implements Keyring {
     }
   }
 
+  readonly carriage: Carriage = {
+    chunks: async () => ((await unlessFailed(() => done(this.#store(CHUNK_STORE, 'readonly').getAll()))) ?? []) as (CarriedChunk & { no: number })[],
+    keepChunk: async (chunk) => { await unlessFailed(() => done(this.#store(CHUNK_STORE, 'readwrite').add(chunk))) },
+    dropChunks: async (nos) => { for (const no of nos) await unlessFailed(() => done(this.#store(CHUNK_STORE, 'readwrite').delete(no))) },
+    standing: async (holding, lock) => ((await unlessFailed(() => done(this.#store(STANDING_STORE, 'readonly').get([holding, lock])))) ?? null) as LockStanding | null,
+    keepStanding: async (standing) => { await unlessFailed(() => done(this.#store(STANDING_STORE, 'readwrite').put(standing))) },
+  }
+
   async clear(): Promise<void> {
-    await done(this.#store(PASS_STORE, 'readwrite').clear())
+    for (const name of [PASS_STORE, STANDING_STORE, CHUNK_STORE]) await done(this.#store(name, 'readwrite').clear())
     await done(this.#store(BUNDLE_STORE, 'readwrite').clear())
     await done(this.#store(KEY_STORE, 'readwrite').clear())
   }
@@ -127,7 +146,7 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
   })
 }
 
-/** A pass is a shortcut: a store that fails (full, closed by another tab) costs the long way round and no door. */
+/** Passes are shortcuts, and what is carried is the house's: a store that fails (full, closed by another tab) costs no door. */
 async function unlessFailed(work: () => Promise<unknown>): Promise<unknown> {
   try {
     return await work()

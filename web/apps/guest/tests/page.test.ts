@@ -6,6 +6,7 @@ import { checkIn } from '../src/checkIn'
 import { Guest, type Ports } from '../src/guest'
 import { arrived, heldOf, holdingOf, longEnded, standingOf, withNewest } from '../src/holdings'
 import type { Keyring, KeptBundle } from '../src/keyring'
+import { MemoryCarriage } from './carriage'
 import { LANGUAGES, localeOf, saidDoor, saidTime, spoken, type Words } from '../src/words'
 
 const document = (): Record<string, any> => structuredClone(vector('door/bundle')['bundle'])
@@ -139,6 +140,7 @@ class MemoryKeyring implements Keyring {
   async bundles(): Promise<KeptBundle[]> { return [...this.kept.values()] }
   async keep(bundle: KeptBundle): Promise<void> { this.kept.set(bundle.id, structuredClone(bundle)) }
   async drop(ids: readonly string[]): Promise<void> { for (const id of ids) this.kept.delete(id) }
+  readonly carriage = new MemoryCarriage()
   passesOf() { return { get: async () => null, keep: async () => {} } }
   async clear(): Promise<void> { this.kept.clear(); this.#pair = null }
 }

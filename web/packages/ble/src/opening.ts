@@ -32,6 +32,7 @@ import {
   type Result,
   type Status,
 } from '@innkeeper/door'
+import { type Errands, run } from './errands'
 import { type DoorDevice, type DoorLink, type DoorRadio, NotChosenError, OtherDoorError, RadioOffError } from './port'
 
 export const TRIES_MOST = 3
@@ -113,8 +114,8 @@ export class Opener {
     this.#ephemeral = options.ephemeral ?? newEphemeral
   }
 
-  /** Open `door`, as after a tap. Never throws for what the guest, the air or the lock does. Without `passes` always in full. */
-  async open(bundle: Bundle, door: BundleDoor, onPhase: (phase: Phase) => void = () => {}, passes: Passes | null = null): Promise<Opening> {
+  /** Open `door`, as after a tap. Never throws for what the guest, the air or the lock does. Without `passes` always in full; `errands` are run once it is open. */
+  async open(bundle: Bundle, door: BundleDoor, onPhase: (phase: Phase) => void = () => {}, passes: Passes | null = null, errands: Errands | null = null): Promise<Opening> {
     const ended = (ending: Ending, cause: Opening['cause'], detail = '', tries = 0, result: Result | null = null): Opening => ({ ending, door: door.door, tries, cause, detail, result, fast: false })
     let device: DoorDevice
     try {
@@ -137,7 +138,7 @@ export class Opener {
       isLost = false
       const progress = { connected: false }
       try {
-        const { result, fast } = await this.#try(device, bundle, door, onPhase, passes, progress)
+        const { result, fast } = await this.#try(device, bundle, door, onPhase, { passes, errands }, progress)
         if (result.status === 'opened') {
           this.#remember(bundle, door, device)
           return { ...ended('opened', null, '', tries, result), fast }
@@ -180,7 +181,7 @@ export class Opener {
     return this.#radio.choose(door.keys, Math.floor(this.#clock.wallMs() / 1_000))
   }
 
-  async #try(device: DoorDevice, bundle: Bundle, door: BundleDoor, onPhase: (phase: Phase) => void, passes: Passes | null, progress: { connected: boolean }): Promise<Answer> {
+  async #try(device: DoorDevice, bundle: Bundle, door: BundleDoor, onPhase: (phase: Phase) => void, { passes, errands }: { passes: Passes | null; errands: Errands | null }, progress: { connected: boolean }): Promise<Answer> {
     const lock = hex(door.keys.lockId)
     const pass = (await passes?.get(lock)) ?? null
     const link = await device.connect(CONNECT_WAIT_MS)
@@ -201,10 +202,11 @@ export class Opener {
       } finally {
         if (exchange.resumption !== pass) await this.#keep(passes, lock, exchange)
       }
-      if (answer.result.status === 'opened' && !answer.fast && passes !== null && !this.#withoutFast.has(keyAt(bundle, door))) {
+      const resumes = passes !== null && !answer.fast && !this.#withoutFast.has(keyAt(bundle, door))
+      if (answer.result.status === 'opened' && (resumes || errands !== null)) {
         isFinished = false
-        const done = this.#resume(link, exchange, keyAt(bundle, door), (gained) => this.#keep(passes, lock, gained))
-        this.#finishing = { link, done }
+        const resume = resumes ? () => this.#resume(link, exchange, keyAt(bundle, door), () => this.#keep(passes, lock, exchange)) : null
+        this.#finishing = { link, done: this.#finish(link, resume, () => (errands === null ? Promise.resolve() : run(errands, lock, (request) => this.#ask(link, exchange, request)))) }
       }
       return answer
     } finally {
@@ -212,20 +214,30 @@ export class Opener {
     }
   }
 
-  /** The door is open, and the guest has been told: ask the lock to know this phone the next time. */
-  async #resume(link: DoorLink, exchange: PhoneExchange, key: string, keep: (gained: PhoneExchange) => Promise<void>): Promise<void> {
+  /** The door is open, and the guest has been told: what else there is to say to the lock. */
+  async #finish(link: DoorLink, resume: (() => Promise<void>) | null, errand: () => Promise<void>): Promise<void> {
     try {
-      await exchange.ask({ kind: 'resume' }, this.#clock.nowMs())
-      const { result } = await this.#talk(link, exchange, () => {})
-      // A lock that has lost its clock keeps no pass now, and will once it is set.
-      if (result.status !== 'done' && result.timeQuality !== QUALITY_UNCERTAIN) this.#withoutFast.add(key)
-      await keep(exchange)
+      await resume?.()
+      await errand()
     } catch (error) {
       if (!(error instanceof DoorError)) throw error // the air, or a lock that says what it should not: no pass
     } finally {
       link.close()
       this.#finishing = null
     }
+  }
+
+  /** Ask the lock to know this phone the next time. */
+  async #resume(link: DoorLink, exchange: PhoneExchange, key: string, keep: () => Promise<void>): Promise<void> {
+    const { result } = await this.#ask(link, exchange, { kind: 'resume' })
+    // A lock that has lost its clock keeps no pass now, and will once it is set.
+    if (result.status !== 'done' && result.timeQuality !== QUALITY_UNCERTAIN) this.#withoutFast.add(key)
+    await keep()
+  }
+
+  async #ask(link: DoorLink, exchange: PhoneExchange, request: Request): Promise<Answer> {
+    await exchange.ask(request, this.#clock.nowMs())
+    return this.#talk(link, exchange, () => {})
   }
 
   async #keep(passes: Passes | null, lock: string, { resumption }: PhoneExchange): Promise<void> {
