@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 from protocols.errors import PeerProtocolError, PlatformError
 
 T = TypeVar("T")
-PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2)
-"""Between one attempt and the next: together about what a killed program needs to come back on a busy machine."""
+PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6, *(7 * (3.2,)))
+"""Between one attempt and the next: together what a program that is killed several times needs on a busy machine."""
 
 
 class NotNowError(PeerProtocolError):
