@@ -127,6 +127,7 @@ class FanCoilThermostat(EmulatedDevice):
         "turn_knob": "delta: kelvin, -10..10; the guest turns the dial",
         "window": "open: bool",
         "room_temperature": "value: degrees Celsius",
+        "weather": "value: degrees Celsius outside",
     }
     OUTSIDE: Final = 4.0
     HEAT_KELVIN_PER_H: Final = 10.0
@@ -138,6 +139,7 @@ class FanCoilThermostat(EmulatedDevice):
 
     def __init__(self, *arguments: Any) -> None:  # the base's
         super().__init__(*arguments)
+        self.outside_c = self.OUTSIDE
         self.put(WINDOW, True)
         self.step(0.0)
 
@@ -152,6 +154,8 @@ class FanCoilThermostat(EmulatedDevice):
             self.put(OFFSET, round(max(-self.DIAL_MOST, min(self.DIAL_MOST, offset)), 1))
         elif event == "window":
             self.put(WINDOW, arguments.get("open") is not True)
+        elif event == "weather":
+            self.outside_c = max(-40.0, min(50.0, _number(arguments, "value", self.device)))
         else:
             self.put(LOCAL, _number(arguments, "value", self.device))
         self.step(0.0)
@@ -169,7 +173,7 @@ class FanCoilThermostat(EmulatedDevice):
         for _ in range(max(1, min(1_000, int(seconds // 30)))):
             hours = seconds / max(1, min(1_000, int(seconds // 30))) / 3600
             heat = heating / 100 * self.HEAT_KELVIN_PER_H - cooling / 100 * self.COOL_KELVIN_PER_H
-            now += hours * (heat - leak * (now - self.OUTSIDE))
+            now += hours * (heat - leak * (now - self.outside_c))
             heating = 0.0 if mode == "off" else max(0.0, min(100.0, (wanted - now) * 50)) * (0.2 if fan_off else 1)
             cooling = 0.0 if mode == "off" or fan_off else max(0.0, min(100.0, (now - wanted - 1.0) * 50))
         self.put(LOCAL, max(0.0, min(50.0, now)))

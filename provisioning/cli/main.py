@@ -22,6 +22,12 @@ _STATE_HELP = (
     "Where the run keeps its state, logs and report. Its folder run/ is emptied first, if a rehearsal made it (any "
     "other is refused). One rehearsal at a time: a second on the same folder is refused."
 )
+GRAND: Final = "grand"
+GRAND_MINUTES: Final = 5.0
+_MINUTES_HELP = (
+    "Instead of the story: guests, weather and faults for so long, then what was believed is held against what was so. "
+    f"`{GRAND}` does so for {GRAND_MINUTES:g} minutes unless told otherwise."
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Innkeeper: provision and rehearse a property.")
 inventory_app = typer.Typer(no_args_is_help=True, help="Check what was written down about a building.")
@@ -32,18 +38,22 @@ inventory_app.command("acl")(acl)
 
 
 @app.command()
-def rehearse(
+def rehearse(  # noqa: PLR0917 - typer reads the options of the command from here
     name: Annotated[str, typer.Argument(help="An inventory: a name in inventories/, or a path to a .toml file.")],
     state: Annotated[Path, typer.Option(help=_STATE_HELP)] = Path("build/demo"),
     once: Annotated[bool, typer.Option("--once", help="Play the story and end.")] = False,
     story: Annotated[bool, typer.Option(help="Play the story at all, or only bring the property up.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of every emulator's misbehaviour.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of every emulator's misbehaviour, guests, weather and faults.")] = 1,
+    minutes: Annotated[float | None, typer.Option(help=_MINUTES_HELP)] = None,
+    rooms: Annotated[int | None, typer.Option(help="Only the first so many guest rooms; with --minutes.")] = None,
 ) -> None:
     """Run a whole property on this machine, everything outside Innkeeper emulated, and play its story."""
     from provisioning.rehearsal.rehearsal import run_rehearsal
 
     path = Path(name) if name.endswith(".toml") else ROOT / "inventories" / f"{name}.toml"
-    raise SystemExit(run_rehearsal(path, state, once=once, story=story, seed=seed))
+    if minutes is None and name == GRAND:
+        minutes = GRAND_MINUTES
+    raise SystemExit(run_rehearsal(path, state, once=once, story=story, seed=seed, minutes=minutes, rooms=rooms))
 
 
 @inventory_app.command("check")

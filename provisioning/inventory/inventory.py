@@ -63,6 +63,8 @@ class Floor(_Strict, frozen=True):
     first_room: Annotated[int, msgspec.Meta(ge=1, le=ROOM_NUMBER_MOST)]
     rooms: Annotated[int, msgspec.Meta(ge=1, le=plans.ROOMS_MAX)]
     type: str
+    lines: dict[str, str] = {}
+    """On which bus this floor's fittings hang instead of the one that they name: a gateway of its own."""
 
 
 class Place(_Strict, frozen=True):
@@ -140,7 +142,8 @@ class Inventory(_Strict, frozen=True):
 class Addresses:
     """Where the buses of this run are reached; ports are chosen when the property starts."""
 
-    modbus: tuple[str, int]
+    modbus: Mapping[str, tuple[str, int]]
+    """By the id of the bus."""
     opcua_url: str
 
 
@@ -219,10 +222,12 @@ def site_plan(inventory: Inventory, addresses: Addresses, locks: Mapping[str, Ma
             address["mac"] = mac
         devices.append({"id": device_id, "room": room, "descriptor": descriptor, "address": address})
 
-    for number in _room_numbers(inventory):
-        for fitting in inventory.fittings:
-            name, mac = fitting.friendly_name.replace("{room}", str(number)), fitting.macs.get(str(number))
-            add(f"{fitting.name}-{number}", str(number), fitting.descriptor, fitting.bus, name, mac)
+    for floor in inventory.floors:
+        for number in range(floor.first_room, floor.first_room + floor.rooms):
+            for fitting in inventory.fittings:
+                bus = floor.lines.get(fitting.bus, fitting.bus)
+                name, mac = fitting.friendly_name.replace("{room}", str(number)), fitting.macs.get(str(number))
+                add(f"{fitting.name}-{number}", str(number), fitting.descriptor, bus, name, mac)
     for device in inventory.devices:
         add(device.id, device.room, device.descriptor, device.bus, device.friendly_name, device.mac)
     return {
@@ -253,7 +258,8 @@ def site_plan(inventory: Inventory, addresses: Addresses, locks: Mapping[str, Ma
 
 def _bus(bus: Bus, addresses: Addresses) -> dict[str, Any]:
     if bus.kind == "modbus_tcp":
-        return {"id": bus.id, "kind": bus.kind, "host": addresses.modbus[0], "port": addresses.modbus[1]}
+        host, port = addresses.modbus[bus.id]
+        return {"id": bus.id, "kind": bus.kind, "host": host, "port": port}
     if bus.kind in BASE_TOPICS:
         return {"id": bus.id, "kind": bus.kind, "base_topic": bus.base_topic or BASE_TOPICS[bus.kind]}
     if bus.kind == "opcua":
@@ -280,9 +286,20 @@ def _check(inventory: Inventory, path: Path) -> None:
     _unique([device.id for device in inventory.devices], f"{path}: devices")
     hung = [(f"fittings.{fitting.name}", fitting.bus) for fitting in inventory.fittings]
     hung += [(f"devices.{device.id}", device.bus) for device in inventory.devices]
+    for index, floor in enumerate(inventory.floors):
+        hung += [(f"floors[{index}].lines.{own}", own) for own in floor.lines]
+        hung += [(f"floors[{index}].lines.{own}", line) for own, line in floor.lines.items()]
     for place, bus_id in hung:
         if bus_id not in buses:
-            raise InvalidInputError(f"{path}: {place}.bus", f"{shown(bus_id)} is not one of the buses {sorted(buses)}")
+            spot = place if ".lines." in place else f"{place}.bus"
+            raise InvalidInputError(f"{path}: {spot}", f"{shown(bus_id)} is not one of the buses {sorted(buses)}")
+    kinds = {bus.id: bus.kind for bus in inventory.buses}
+    for index, floor in enumerate(inventory.floors):
+        for own, line in floor.lines.items():
+            if kinds[own] != kinds[line]:
+                raise InvalidInputError(
+                    f"{path}: floors[{index}].lines.{own}", f"{shown(line)} is {kinds[line]}, not {kinds[own]}"
+                )
     for device in inventory.devices:
         if device.room not in rooms:
             raise InvalidInputError(
@@ -298,7 +315,12 @@ def _check(inventory: Inventory, path: Path) -> None:
                 f"{path}: common_doors.{door.id}.zone", f"{door.zone} is outside 0..{ZONES_MOST - 1}"
             )
     for bus in inventory.buses:
-        hanging = sum(len(numbers) for fitting in inventory.fittings if fitting.bus == bus.id)
+        hanging = sum(
+            floor.rooms
+            for floor in inventory.floors
+            for fitting in inventory.fittings
+            if floor.lines.get(fitting.bus, fitting.bus) == bus.id
+        )
         hanging += sum(1 for device in inventory.devices if device.bus == bus.id)
         if bus.kind in MODBUS and hanging > MODBUS_UNITS_MOST:
             raise InvalidInputError(
@@ -365,9 +387,8 @@ def _check_names(inventory: Inventory, path: Path) -> None:
         parse_descriptor_id(device.descriptor, f"{path}: devices[{index}].descriptor")
     for spot, name in named:
         parse_name(name, f"{path}: {spot}")
-    for kind in ("modbus_tcp", "opcua"):
-        if len(found := [bus.id for bus in inventory.buses if bus.kind == kind]) > 1:
-            raise InvalidInputError(f"{path}: buses", f"{', '.join(found)} are all {kind}; a rehearsal reaches one")
+    if len(found := [bus.id for bus in inventory.buses if bus.kind == "opcua"]) > 1:
+        raise InvalidInputError(f"{path}: buses", f"{', '.join(found)} are all opcua; a rehearsal reaches one")
 
 
 def _check_expanded(inventory: Inventory, path: Path) -> None:
@@ -383,7 +404,10 @@ def expanded(inventory: Inventory, path: Path) -> plans.SitePlan:
     """
     points = filter(plans.is_point, (f"02{x:064x}" for x in count()))
     locks = {door.id: {"lock": f"{index:016x}", "s_lock": next(points)} for index, door in enumerate(doors(inventory))}
-    addresses = Addresses(modbus=("127.0.0.1", 1), opcua_url="opc.tcp://127.0.0.1:1/")
+    addresses = Addresses(
+        modbus={bus.id: ("127.0.0.1", port) for port, bus in enumerate(inventory.buses, 1)},
+        opcua_url="opc.tcp://127.0.0.1:65535/",
+    )
     place = f"{path}: expanded"
     data = msgspec.json.encode(site_plan(inventory, addresses, locks))
     plan = plans.parse(data, place)
@@ -398,3 +422,20 @@ def _unique(ids: list[str], place: str) -> set[str]:
             raise InvalidInputError(place, f"{each!r} is there twice")
         seen.add(each)
     return seen
+
+
+def with_rooms(inventory: Inventory, rooms: int) -> Inventory:
+    """Return the building with its first `rooms` guest rooms only: whole floors from below, then a part of one.
+
+    Raises:
+        InvalidInputError: it has fewer rooms, or none are asked for.
+    """
+    most = sum(floor.rooms for floor in inventory.floors)
+    if not 1 <= rooms <= most:
+        raise InvalidInputError("rooms", f"{rooms} is outside 1..{most}, the rooms of {inventory.property.name}")
+    floors: list[Floor] = []
+    for floor in inventory.floors:
+        if rooms > 0:
+            floors.append(msgspec.structs.replace(floor, rooms=min(floor.rooms, rooms)))
+            rooms -= floors[-1].rooms
+    return msgspec.structs.replace(inventory, floors=tuple(floors))

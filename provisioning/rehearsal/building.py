@@ -93,7 +93,6 @@ class _Server(Protocol):
 class Ports:
     """Loopback ports of one run, taken before anything starts so that a program comes back where it was."""
 
-    modbus: int
     opcua: int
     radio_control: int
     hci: int
@@ -257,7 +256,8 @@ class Building:
 
     def _write_plan(self, config: Path) -> Path:
         addresses = inventories.Addresses(
-            modbus=(HOST, self.ports.modbus), opcua_url=f"opc.tcp://{HOST}:{self.ports.opcua}/plant"
+            modbus={bus.id: (HOST, free_port(HOST)) for bus in self.inventory.buses if bus.kind == "modbus_tcp"},
+            opcua_url=f"opc.tcp://{HOST}:{self.ports.opcua}/plant",
         )
         plan = inventories.site_plan(self.inventory, addresses, self.identities.public_parts())
         path = config / "site_plan.json"

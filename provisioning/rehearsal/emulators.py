@@ -48,6 +48,10 @@ class Locks:
         """Return how often the motor of a door's lock has really run."""
         return int((await self._status(door))["motor_runs"])
 
+    async def all_openings(self) -> dict[str, int]:
+        """Return by door how often its lock's motor has really run."""
+        return {str(lock["door"]): int(lock["motor_runs"]) for lock in (await self._line.read(do="status"))["locks"]}
+
     async def generation(self, door: str) -> int:
         """Return the generation that a door's lock holds now."""
         return int((await self._status(door))["generation"])
@@ -73,6 +77,10 @@ class Field:
     async def cause(self, device: str, event: str, **arguments: object) -> None:
         """Let something happen at a device."""
         await self._line.ask(**{"do": "cause", "device": device, "event": event, "with": arguments})
+
+    async def power(self, device: str, *, on: bool) -> None:
+        """Take a device's power away, or give it back."""
+        await self._line.ask(do="power", device=device, on=on)
 
     async def bustle(self, *, seconds: float) -> int:
         """Fill the house with life: doors move, people walk. Returns how many things surely happened."""

@@ -13,10 +13,12 @@ from typing import Final
 
 from kit.clock import SystemClock
 from kit.dice import SystemDice
+from protocols.errors import InvalidInputError
 from provisioning.inventory import inventory as inventories
 from provisioning.inventory.inventory import Inventory
 from provisioning.rehearsal import state_folder
 from provisioning.rehearsal.building import raise_building
+from provisioning.rehearsal.grand import lived
 from provisioning.rehearsal.report import Report, StoryFailedError, said
 from provisioning.rehearsal.story import tell
 
@@ -26,7 +28,16 @@ INTERRUPTED: Final = 130
 POLITE: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
-def run_rehearsal(inventory_path: Path, state: Path, *, once: bool, story: bool, seed: int) -> int:
+def run_rehearsal(
+    inventory_path: Path,
+    state: Path,
+    *,
+    once: bool,
+    story: bool,
+    seed: int,
+    minutes: float | None = None,
+    rooms: int | None = None,
+) -> int:
     """Run a rehearsal; return the exit status: 0, 1 with the failed step named, 130 when interrupted.
 
     Args:
@@ -35,22 +46,30 @@ def run_rehearsal(inventory_path: Path, state: Path, *, once: bool, story: bool,
             Held for the length of the run.
         once: End after the story instead of staying up.
         story: Play it at all.
-        seed: Of every emulator's misbehaviour.
+        seed: Of every emulator's misbehaviour, and of guests, weather and faults.
+        minutes: Instead of the story, let guests live in it for so long and hold what was believed against the truth.
+        rooms: Only the first so many guest rooms. Needs `minutes`: the story happens in certain rooms.
 
     Raises:
         InvalidInputError: the inventory is wrong; the state folder is in use, unusable, or holds what is not ours.
     """
     inventory = inventories.load(inventory_path)
+    if rooms is not None:
+        if minutes is None:
+            raise InvalidInputError("rooms", "the story needs the whole building; a part of it needs --minutes")
+        inventory = inventories.with_rooms(inventory, rooms)
+    if minutes is not None:
+        lived.check(inventory, minutes * 60)
     state = state.absolute()
     with state_folder.taken(state):
         state_folder.emptied(state / "run")
         try:
-            return asyncio.run(_run(inventory, state, once=once, story=story, seed=seed))
+            return asyncio.run(_run(inventory, state, once=once, story=story, seed=seed, minutes=minutes))
         except KeyboardInterrupt:
             return INTERRUPTED
 
 
-async def _run(inventory: Inventory, state: Path, *, once: bool, story: bool, seed: int) -> int:
+async def _run(inventory: Inventory, state: Path, *, once: bool, story: bool, seed: int, minutes: float | None) -> int:
     clock = SystemClock(trust="host")
     report = Report(state / "report.json", clock, property_name=inventory.property.name, narrate=_say)
     status, doing = OK, "setting up"
@@ -63,7 +82,11 @@ async def _run(inventory: Inventory, state: Path, *, once: bool, story: bool, se
             report.figures["set_up_s"] = (clock.now_ms() - began_ms) / 1000
             _say(f"{inventory.property.name} is up after {report.figures['set_up_s']:.1f} s")
             doing = "playing the story"
-            if story:
+            if story and minutes is not None:
+                await lived.live(building, report, seconds=minutes * 60, seed=seed)
+                _say(f"What was believed is what was so: {summary(report)}")
+                report.write()
+            elif story:
                 await tell(building, report)
                 report.figures["story_s"] = round(sum(step.seconds for step in report.steps), 3)
                 _say(f"The story holds: {len(report.steps)} steps in {report.figures['story_s']:.1f} s.")
@@ -90,6 +113,16 @@ async def _run(inventory: Inventory, state: Path, *, once: bool, story: bool, se
     if story and status != INTERRUPTED:
         _say(f"Report: {state / 'report.json'}")
     return status
+
+
+def summary(report: Report) -> str:
+    """Return what a run came to, in a line: what was judged, and what it cost."""
+    verdicts, cost = report.figures["verdicts"], report.figures["footprint"]
+    right = ", ".join(f"{name} {each['right']}/{each['judged']}" for name, each in verdicts.items())
+    return (
+        f"{right}; edge and doors took {cost['cpu_percent_of_a_core']:g} % of a core"
+        f" and {cost['pss_mb_most']:g} MB for {cost['rooms']} rooms"
+    )
 
 
 def _end_politely() -> None:

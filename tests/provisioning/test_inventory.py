@@ -1,6 +1,8 @@
 """An inventory is read strictly and expanded completely."""
 
+import json
 import tomllib
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.device_model.identity import BusId
+from protocols.device_model.site_plan import SitePlan, is_point, parse
 from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
 from provisioning.cli.main import main
 from provisioning.inventory import inventory as inventories
 
 AURORA = Path(__file__).resolve().parents[2] / "inventories" / "aurora.toml"
-ADDRESSES = inventories.Addresses(modbus=("127.0.0.1", 5020), opcua_url="opc.tcp://127.0.0.1:4840/")
+ADDRESSES = inventories.Addresses(modbus={"climate": ("127.0.0.1", 5020)}, opcua_url="opc.tcp://127.0.0.1:4840/")
 
 
 def _plan() -> dict[str, Any]:
@@ -73,7 +77,7 @@ def test_every_guest_room_gets_every_fitting_at_an_address_of_its_own() -> None:
         ('descriptor = "regin/rcf_230"', 'descriptor = "regin/none"', "'regin/none' is not described"),
         ('descriptor = "regin/rcf_230"', 'descriptor = "reference/chiller_60"', "is a ModbusTcpBus, not a OpcUaBus"),
         ('base_topic = "zigbee2mqtt"', 'base_topic = "a/#"', "'a/#' is no topic"),
-        ('id = "zigbee"\nkind = "mqtt"', 'id = "zigbee"\nkind = "modbus_tcp"', "a rehearsal reaches one"),
+        ('id = "zigbee"\nkind = "mqtt"', 'id = "zigbee"\nkind = "opcua"', "a rehearsal reaches one"),
         ('id = "climate"', 'id = "zigbee"', "'zigbee' is there twice"),
         ("[property]", "[property]\n" + "x." * 3_000 + "y = 1", "nested too deeply"),
         ("format = 1", "formatt = 1", "format"),
@@ -148,3 +152,50 @@ def test_the_command_tells_what_is_wrong_and_exits_2(
     assert ended.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"innkeeper: {broken}: ")
+
+
+GRAND = AURORA.with_name("grand.toml")
+
+
+def test_the_grand_hotel_has_300_rooms_a_gateway_a_floor_and_can_be_cut_to_fewer() -> None:
+    grand = inventories.load(GRAND)
+    addresses = inventories.Addresses(
+        modbus={bus.id: ("127.0.0.1", 5020 + index) for index, bus in enumerate(grand.buses)},
+        opcua_url="opc.tcp://127.0.0.1:4840/",
+    )
+
+    def plan(inventory: inventories.Inventory) -> SitePlan:
+        points = filter(is_point, (f"02{x:064x}" for x in count()))
+        locks = {
+            door.id: {"lock": f"{index:016x}", "s_lock": public}
+            for index, (door, public) in enumerate(zip(inventories.doors(inventory), points, strict=False))
+        }
+        return parse(json.dumps(inventories.site_plan(inventory, addresses, locks)).encode())
+
+    whole = plan(grand)
+    assert sum(1 for room in whole.rooms if room.kind == "guest_room") == 300
+    for bus in (each.id for each in grand.buses if each.kind in ("modbus_tcp", "mqtt")):
+        assert len(list(whole.devices_on(BusId(bus)))) == (30 if bus.startswith("climate") else 120)
+    few = plan(inventories.with_rooms(grand, 35))
+    assert [room.id for room in few.rooms if room.kind == "guest_room"][-6:] == [
+        "130", "201", "202", "203", "204", "205",
+    ]  # fmt: skip
+    for wrong in (0, 301, -1):
+        with pytest.raises(InvalidInputError, match="rooms"):
+            inventories.with_rooms(grand, wrong)
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        ('climate = "attic"', "floors[5].lines.climate: 'attic'"),
+        ('cellar = "climate"', "floors[5].lines.cellar: 'cellar'"),
+        ('climate = "zigbee"', "floors[5].lines.climate: 'zigbee' is mqtt"),
+    ],
+)
+def test_a_floor_on_no_such_line_is_named(tmp_path: Path, lines: str, place: str) -> None:
+    broken = tmp_path / "grand.toml"
+    broken.write_text(GRAND.read_text().replace('climate = "climate-6"', lines, 1))
+    with pytest.raises(InvalidInputError) as refused:
+        inventories.load(broken)
+    assert place in str(refused.value).replace('"', "'")

@@ -1,0 +1,1 @@
+"""A big hotel with guests, weather and faults, held against the truth: `innkeeper rehearse grand`."""
