@@ -96,6 +96,8 @@ def effective(plan: SitePlan, book: Book, check: Check) -> Effective:
     word stands for that device, the others are bound as ever, and the contradiction is told until somebody ends it.
     """
     changed = {device: entry.place for device, entry in book.entries.items() if entry.version > 0}
+    if not changed:
+        return Effective(plan)  # judged when it was read
     whole = laid_over(plan, changed)
     try:
         check(whole)
