@@ -248,6 +248,10 @@ class ClosingDesk:
             told = replace(told, **{part: carried.seq})
         self._keep(lock_id, told)
 
+    def refused(self, grant_id: bytes) -> None:
+        """A lock's log says that it refused this grant as withdrawn: a store restored from a copy may not know why."""
+        self._store.doubt(grant_id)
+
     def heard(self, lock_id: bytes, revocation_seq: int) -> None:
         """A lock said, sealed or signed, which list it has: whoever brought it."""
         told = self._told.get(lock_id, Told())

@@ -108,6 +108,15 @@ class ClosingStore:
         )
         return tuple((row[0], row[1]) for row in rows)
 
+    def doubt(self, grant_id: bytes) -> None:
+        """A lock refused a grant as withdrawn that is not so here: when its phone asks again it gets another."""
+        with self._store.written() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO doubted SELECT grant_id FROM grant_issued WHERE grant_id = ?1"
+                " AND grant_id NOT IN (SELECT grant_id FROM withdrawn)",
+                (grant_id,),
+            )
+
     def withdrawn_ids(self) -> frozenset[bytes]:
         """Return the ids of every grant withdrawn, over or not."""
         return frozenset(row[0] for row in self._store.read("SELECT grant_id FROM withdrawn"))

@@ -348,11 +348,13 @@ class GrantDesk:
         return reached > known.generation and not self._store.is_taken(numbers, known, at_s)
 
     def _forgotten(self, earlier: IssuedGrant) -> bool:
-        """Whether a lock has a list of a later number than this store ever made, so that it may know worse of a grant.
+        """Whether a lock refused it as withdrawn, or has a later list than this store made and may know worse of it.
 
         A store restored from a copy: what was withdrawn since is forgotten here, and known there. A grant of a key that
         this process itself made is younger than that.
         """
+        if self._store.read("SELECT 1 FROM doubted WHERE grant_id = ?", (earlier.grant_id,)):
+            return True
         named = issuer_kid(earlier.signed)
         if any(each.certificate.kid == named for each in self._issuers.held()):
             return False

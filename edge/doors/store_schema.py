@@ -62,12 +62,13 @@ CREATE TABLE told (
     lock BLOB PRIMARY KEY, revocation_seq INTEGER NOT NULL, lockout_seq INTEGER NOT NULL,
     unable_list INTEGER NOT NULL, unable_lockout INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE doubted (grant_id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 """
-"""What was withdrawn and sealed, and which lock has been told."""
+"""What was withdrawn and sealed, which lock was told, which grants a lock refused as withdrawn though not so here."""
 
 TABLES: Final = frozenset(
     {
         *("life", "room", "stay", "grant_issued", "bump", "lock", "record", "event"),
-        *("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told"),
+        *("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told", "doubted"),
     }
 )

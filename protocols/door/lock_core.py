@@ -401,9 +401,10 @@ class LockCore(LockMemory):
     def _having_withdrawn(self, told: Revocations, sensed: Sensed) -> Outcome:
         """Take over a newer list: passes and a passage that it ends are gone."""
         passes = still_good(self.passes, generation=self.generation, revoked=(each for each, _ in told.entries))
-        if not {kid for kid, _ in told.issuers} <= {kid for kid, _ in self.issuers}:
+        issuers = told.issuers or self.issuers  # a list without any leaves them: it may be the plain one of a pair
+        if not {kid for kid, _ in issuers} <= {kid for kid, _ in self.issuers}:
             passes = ()  # a pass does not know its issuer's key: each phone proves itself in full once more
-        core = replace(self, revocation_seq=told.seq, revoked=told.entries, issuers=told.issuers, passes=passes)
+        core = replace(self, revocation_seq=told.seq, revoked=told.entries, issuers=issuers, passes=passes)
         core = core.recorded(AuditEvent.REVOCATIONS_SET, sensed, Status.DONE)
         gone = {withdrawn for withdrawn, _ in (*told.entries, *told.issuers)}
         ends = self.passage is not None and not gone.isdisjoint({self.passage.grant_id, self.passage.kid})

@@ -54,6 +54,13 @@ def exchanges() -> dict[str, dict[str, Any]]:
             [resumed],
             PRESENT,
         ),
+        "carry_issuer_not_freed": (
+            "A later list without issuers, such as the plain one of a pair, takes none of them back.",
+            lock,
+            replace(used, revocation_seq=AT_S, issuers=((guest.certificate.kid, AT_S + DAY_S),)),
+            [carry(Revocations(AT_S + 1, ())), hotel.unlock()],
+            PRESENT,
+        ),
         "carry_own_issuer_withdrawn": (
             "A list that withdraws its own signer counts; nothing signed by it is taken afterwards.",
             lock,

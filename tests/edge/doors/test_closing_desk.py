@@ -322,6 +322,41 @@ async def test_a_restored_store_says_that_a_lock_knows_more_and_goes_past_it(bui
     assert opens(anna, "door-101") is Status.REVOKED
 
 
+@pytest.mark.guarantee("G3")
+@pytest.mark.requirement("P18")
+async def test_a_guest_of_an_issuer_that_a_restored_store_forgot_to_be_withdrawn_gets_a_key_that_opens(
+    building: Building,
+) -> None:
+    anna, bert = building.phone("anna"), building.phone("bert")
+    from_ms, until_ms = building.clock.wall_ms(), building.clock.wall_ms() + 2 * DAY_MS
+
+    def asks() -> bytes:
+        anna.bundle = building.desk.issue("stay-1", [ROOM], anna.public, not_before_ms=from_ms, not_after_ms=until_ms)
+        return anna.bundle.grant
+
+    first = asks()
+    building.store.close()
+    copy = (building.folder / "doors.db").read_bytes()
+    building.open()
+    building.closing.withdraw_issuer(ORDER, kid=issuer_kid(first))
+    await building.visit("door-101")
+    building.store.close()
+    (building.folder / "doors.db").write_bytes(copy)
+    for end in ("-wal", "-shm"):
+        (building.folder / f"doors.db{end}").unlink(missing_ok=True)
+    building.open()
+    building.clock.advance(600_000)
+    bert.check_in("stay-2", "102")
+    building.closing.withdraw_keys(ORDER, holder="stay-2")  # a later list, which knows nothing of that issuer
+    await building.visit("door-101")
+    assert asks() == first
+    assert opens(anna, "door-101") is Status.REVOKED
+    await building.visit("door-101")  # the lock's log tells
+    building.clock.advance(1_000)
+    assert asks() != first
+    assert opens(anna, "door-101") is Status.OPENED
+
+
 @pytest.mark.parametrize(
     ("by", "reason", "place"),
     [("", "why", "by"), ("me", " ", "reason"), ("a\nb", "why", "by"), ("me", "x" * 201, "reason")],

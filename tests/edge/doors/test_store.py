@@ -134,7 +134,7 @@ def test_a_store_of_the_build_before_gets_its_new_tables_and_keeps_all_it_had(bu
     bundle = building.phone("anna").check_in("stay-1", "101")
     building.store.close()
     with apsw.Connection(str(building.folder / "doors.db")) as db:
-        for table in ("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told"):
+        for table in ("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told", "doubted"):
             db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 1")
     db.close()

@@ -60,7 +60,7 @@ def test_the_memory_says_the_lowest_version_that_can_hold_it() -> None:
         core = meeting.core
         versions.append(version(core))
         assert LockCore.decode(core.encode()) == core
-    assert versions == [3, 1, 3]
+    assert versions == [3, 3, 3]
 
 
 @pytest.mark.parametrize("later", [{}, {1: 5}, {4: []}, {2: [1]}, {2: [True, 1]}, {3: [[b"", 1]]}, {"x": []}, []])
@@ -209,7 +209,7 @@ def test_a_withdrawn_issuer_is_refused_though_the_phone_names_it_by_its_id_alone
         carry(Revocations(AT_S + 1, ())),
         HOTEL.unlock(form=CertificateForm.ID),
     )
-    assert [each.result.status for each in answers] == [Status.DONE, Status.REVOKED, Status.DONE, Status.OPENED]
+    assert [each.result.status for each in answers] == [Status.DONE, Status.REVOKED] * 2  # the plain list frees nobody
 
 
 def test_the_flag_that_was_kept_for_passage_gives_a_guest_nothing() -> None:
