@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from prometheus_client import Counter
 
+from edge.doors.closing_desk import ClosingDesk
 from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.errors import ClockUnsoundError
 from edge.doors.grant_desk import GrantDesk
@@ -25,7 +26,7 @@ from edge.doors.store import DoorStore, KnownLock
 from edge.doors.sync import EVENTS_WAITING_MOST, LockSync
 from kit.logs import logger
 from kit.metrics import Metrics
-from protocols.door.audit import AuditBrokenError, AuditChunk, AuditEvent, AuditRecord, open_chunk
+from protocols.door.audit import AuditBrokenError, AuditChunk, AuditEvent, AuditRecord, Checkpoint, open_chunk
 from protocols.errors import InvalidInputError, PeerProtocolError
 from protocols.grant.keys import PropertyCa, public_key
 from protocols.grant.lock_time import TimeQuality
@@ -90,12 +91,14 @@ class Intake:
         store: DoorStore,
         desk: GrantDesk,
         sync: LockSync,
+        closing: ClosingDesk,
         ca: PropertyCa,
         time: SoundTime,
         metrics: Metrics,
     ) -> None:
         self._doors = {each.lock_id: each for each in book.doors}
         self._store, self._desk, self._sync, self._ca, self._time = store, desk, sync, ca, time
+        self._closing = closing
         self._acknowledgements: dict[bytes, tuple[int, int, tuple[bytes, bytes]]] = {}
         self._log = logger("edge.doors.intake")
         self._taken: Counter = metrics.counter("door_chunks_brought", "audit chunks that phones brought", ("outcome",))
@@ -161,7 +164,9 @@ class Intake:
         except AuditBrokenError as error:  # the lock's own signature is under two histories
             self._sync.alarm(door, str(error))
             return Taking.REFUSED
-        self._keep(door, chunk, kept, after_seq=known.seq)
+        # An old chunk says nothing of which list the lock has by now.
+        told_now = self._told_at_ms(known, checkpoint) is not None
+        self._keep(door, chunk, kept, after_seq=known.seq, told_now=told_now)
         return Taking.STORED
 
     def _check_history(self, chunk: AuditChunk, known: KnownLock) -> None:
@@ -185,9 +190,8 @@ class Intake:
         checkpoint = chunk.checkpoint
         generation = max(known.generation, self._sync.believable(door, checkpoint.generation))
         kept = replace(known, seq=checkpoint.seq, head=checkpoint.head, generation=generation, broken=None)
-        told_at_ms = min(checkpoint.time_s * 1_000, self._time.estimate_ms())
-        if checkpoint.time_quality == TimeQuality.UNCERTAIN or told_at_ms < known.contact_at_ms:
-            return kept  # how the lock was then; it was heard since, or does not know when that was
+        if (told_at_ms := self._told_at_ms(known, checkpoint)) is None:
+            return kept
         return replace(
             kept,
             battery_percent=checkpoint.battery_percent,
@@ -196,18 +200,30 @@ class Intake:
             contact_at_ms=told_at_ms,
         )
 
-    def _keep(self, door: BookedDoor, chunk: AuditChunk, kept: KnownLock, *, after_seq: int) -> None:
+    def _told_at_ms(self, known: KnownLock, checkpoint: Checkpoint) -> int | None:
+        """Return when the lock was as the checkpoint says; None: it was heard since, or does not know when that was."""
+        told_at_ms = min(checkpoint.time_s * 1_000, self._time.estimate_ms())
+        if checkpoint.time_quality == TimeQuality.UNCERTAIN or told_at_ms < known.contact_at_ms:
+            return None
+        return told_at_ms
+
+    def _keep(self, door: BookedDoor, chunk: AuditChunk, kept: KnownLock, *, after_seq: int, told_now: bool) -> None:
         new: list[AuditRecord] = [each for each in chunk.records if each.seq > after_seq]
         events = [self._sync.event_of(door, each, kept) for each in new if each.event != AuditEvent.BOLT]
         self._store.keep_records(kept, door.number, new, events)
         self._store.bumps_confirmed(door.lock_id, kept.generation, kept.contact_at_ms)
+        if told_now:
+            self._closing.heard(door.lock_id, chunk.checkpoint.revocation_seq)
         if events:
             self._sync.changed.set()
 
     def _for(self, door: BookedDoor) -> tuple[tuple[bytes, bytes], ...]:
-        """Return what a phone may bring to this lock: bumps it has not confirmed, and up to where it may forget."""
+        """Return what a phone may bring to this lock: what it has not confirmed, and up to where it may forget."""
         bumps = self._store.pending_bumps(door.lock_id)[-BUMPS_MOST:]
         signed = [found for bump in bumps if (found := self._desk.signed_bump(bump)) is not None]
+        if self._closing.waits_for(door.lock_id):
+            closing = self._closing.for_lock(door.lock_id, revocation_seq=0)
+            signed.extend((each.signed, each.certificate) for each in closing)
         acknowledgement = self._acknowledgement(door.lock_id)
         return (*signed, *(() if acknowledgement is None else (acknowledgement,)))
 

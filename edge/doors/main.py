@@ -107,6 +107,7 @@ class Doors:
             store=store,
             desk=self.desk,
             sync=self.sync,
+            closing=self.closing,
             ca=ca,
             time=self.time,
             metrics=self.metrics,

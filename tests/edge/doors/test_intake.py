@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.doors.closing_desk import Order
 from edge.doors.intake import CHUNKS_MOST, LOCKS_MOST, Intake, Taking
 from edge.doors.sync import EVENTS_WAITING_MOST
 from kit.clock import ClockQuality
@@ -40,6 +41,7 @@ def intake(building: Building, *, ca: PropertyCa | None = None) -> Intake:
         store=building.store,
         desk=building.desk,
         sync=building.sync,
+        closing=building.closing,
         ca=ca or building.ca,
         time=building.time,
         metrics=Metrics("intake"),
@@ -299,3 +301,20 @@ def test_over_the_socket_it_is_bounded_and_of_its_form(building: Building) -> No
             taking.answer(wrong)
     with pytest.raises(InvalidInputError):
         taking.answer({"locks": ["door-101"]})
+
+
+@pytest.mark.requirement("P9")
+def test_a_phone_takes_the_list_of_withdrawn_keys_to_the_door_and_its_log_confirms_it(building: Building) -> None:
+    anna, mule = openings(building, 1), building.phone("mule")
+    keys, lock = keys_at(building, "door-101")
+    taking = intake(building)
+    building.closing.withdraw_keys(Order("clerk", "phone lost"), holder="stay-1", phone=anna.public)
+    assert building.closing.waits_for(keys.lock_id)
+    [standing] = taking.standings([keys.lock_id])
+    assert [mule.ask(keys, Carry(*each), lock).result.status for each in standing.carry] == [Status.DONE]
+    assert anna.open("door-101").result.status is Status.REVOKED
+    assert building.closing.waits_for(keys.lock_id), "until the lock itself says so"
+    building.clock.advance(1_000)
+    assert taking.take(keys.lock_id, fetched(building, mule, 0)) is Taking.STORED
+    assert not building.closing.waits_for(keys.lock_id)
+    assert all(signed != b"" for signed, _ in taking.standings([keys.lock_id])[0].carry)
