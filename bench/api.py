@@ -9,11 +9,12 @@ same guests in the same run: the cloud's empty handler, and a bare litestar that
 import asyncio
 import contextlib
 import json
+import os
 import random
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +41,7 @@ GUESTS: Final = 1_000
 THINK_S: Final = (5.0, 15.0)
 RUN_S: Final = 30.0
 UP_S: Final = 60.0
+IDLE_S: Final = 5.0
 HOUR_MS: Final = 3_600_000
 ANSWER_S: Final = 20.0
 BAR_MS: Final = 200.0
@@ -60,6 +62,14 @@ class Figures:
         """The share of requests that had no good answer."""
         bad = sum(self.errors.values())
         return bad / max(1, bad + len(self.took_ms))
+
+
+@dataclass(frozen=True)
+class Spent:
+    """How long something took, and which share of a core the cloud and PostgreSQL had meanwhile."""
+
+    took_s: float
+    rates: tuple[float, float]
 
 
 Ask = Callable[["Line", int], Any]
@@ -155,17 +165,19 @@ async def _runs(
     await _guests(port, tokens, nothing)
     await _guests(bare, tokens, one_row)
     await _guests(port, tokens, begin, once=True)
-    before = _cpu_s(process), _cpu_s(database)
-    await _guests(port, tokens, check_in)
-    used = _cpu_s(process) - before[0], _cpu_s(database) - before[1]
+    idle = await _spent(process, database, asyncio.sleep(IDLE_S))
+    busy = await _spent(process, database, _guests(port, tokens, check_in))
+    used = [spent - rest for spent, rest in zip(busy.rates, idle.rates, strict=True)]
     asked = len(reads.took_ms) + len(writes.took_ms)
     bare_ms, empty_ms = quantile(plain.took_ms, 0.5), quantile(empty.took_ms, 0.5)
     return [
         *_told("begin a check-in", begins, plain, bare_ms),
         *_told("read a check-in", reads, plain, bare_ms),
         *_told("say who comes", writes, plain, bare_ms),
-        row("the cloud's CPU, a request", [used[0] / asked * 1_000], "ms"),
-        row("PostgreSQL's CPU, a request", [used[1] / asked * 1_000], "ms"),
+        row("the cloud's CPU, a request, without what it spends idle", [used[0] * busy.took_s / asked * 1_000], "ms"),
+        row("PostgreSQL's CPU, a request, without what it spends idle", [used[1] * busy.took_s / asked * 1_000], "ms"),
+        row("the cloud's CPU with nobody asking", [idle.rates[0] * 100], "% of a core"),
+        row("load average of the machine meanwhile", [os.getloadavg()[0]], ""),
         row("empty handler, p50", [empty_ms], "ms"),
         row("empty handler, p95", [quantile(empty.took_ms, 0.95)], "ms"),
         row("bare litestar and psycopg, one row, p50", [bare_ms], "ms", ratio_to="the empty handler", peer=empty_ms),
@@ -210,6 +222,14 @@ async def _guests(port: int, tokens: list[str], ask: Ask, *, once: bool = False)
     async with asyncio.TaskGroup() as tasks:
         for number in range(len(tokens)):
             tasks.create_task(guest(number))
+
+
+async def _spent(process: psutil.Process, database: psutil.Process, work: Coroutine[Any, Any, None]) -> Spent:
+    loop = asyncio.get_running_loop()
+    began_s, before = loop.time(), (_cpu_s(process), _cpu_s(database))
+    await work
+    took_s = loop.time() - began_s
+    return Spent(took_s, ((_cpu_s(process) - before[0]) / took_s, (_cpu_s(database) - before[1]) / took_s))
 
 
 def _cpu_s(process: psutil.Process) -> float:
