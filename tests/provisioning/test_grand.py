@@ -153,6 +153,8 @@ def test_comfort_is_what_the_controller_holds() -> None:
 
     assert wrong(r101=22.0, r102=18.0, r103=18.0, r104=5.0) == 0
     assert wrong(r101=18.0, r102=22.0, r103=22.0, r104=22.0) == 3
+    at.edge_back_ms = NOW_MS - 1_000
+    assert wrong(r103=22.0) == 0, "its two minutes begin again with the edge"
 
 
 def test_a_building_or_a_span_that_cannot_be_lived_in_is_refused_by_name() -> None:

@@ -175,7 +175,8 @@ def comfort(
             verdict.not_due += 1  # a guest who is out for less than a few minutes is owed nothing
             continue
         if each.window_ms is not None:
-            if now_ms - each.window_ms < WINDOW_AFTER_MS:
+            # an edge that was killed meanwhile waits afresh: it has not seen the window stand open for so long
+            if now_ms - max(each.window_ms, truth.edge_back_ms or 0) < WINDOW_AFTER_MS:
                 verdict.not_due += 1
                 continue
             wanted = set_back_c
