@@ -330,6 +330,7 @@ def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: h
         rhythm=Rhythm(settings.poll, settings.overlap, settings.full),
         clock=clock,
         log=log,
+        room_types=settings.room_types,
     )
     hook = Hook(read_secret(settings.webhook_secret_path), sync)
     return _Partner(hook, IntentWorker(database, adapter, sync, clock=clock, log=log))

@@ -151,6 +151,9 @@ class AccessTokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     properties: tuple[str, ...] = ()
 
 
+_RoomType = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+
+
 class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[[pms]]: the PMS of one property.
 
@@ -159,7 +162,8 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client id; `hotel`: what the partner calls the property. Which of the others a system needs, says
     cloud/pms/vendors.py. `poll` is how often changes are asked for whatever the hints say; `overlap` how far each
     question reaches back before the last one; `full` how often everything near now is compared. `two_way` false: we
-    read and never write.
+    read and never write. `room_types`: the site plan's word for each of the partner's codes of room types; a code that
+    is not there is taken as it is.
     """
 
     property: _Name
@@ -181,6 +185,7 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlap: timedelta = timedelta(minutes=10)
     full: timedelta = timedelta(hours=24)
     two_way: bool = True
+    room_types: dict[_RoomType, _RoomType] = {}
 
     def __post_init__(self) -> None:
         if self.zone is not None:

@@ -8,6 +8,7 @@ is asked for again; upserts are idempotent. One runner at a time (cloud/kit/lead
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 import psycopg
@@ -88,8 +89,11 @@ class PmsSync:
         rhythm: Rhythm,
         clock: Clock,
         log: Any,  # noqa: ANN401 - structlog's lazy logger
+        room_types: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """Keep `property_id` in step with the PMS of `adapter`; `room_types`: our word for the PMS's code of a type."""
         self._database, self._adapter, self._rhythm = database, adapter, rhythm
+        self._room_types = room_types
         self._clock, self._log = clock, log
         self.property_id, self.system = property_id, adapter.system
         self._polled_ms: int | None = None
@@ -447,6 +451,7 @@ class PmsSync:
             adults=said.adults,
             children=said.children,
             updated_ms=said.updated_ms,
+            room_type=None if said.room_type is None else self._room_types.get(said.room_type, said.room_type),
         )
 
     async def _room_map(self) -> dict[str, str]:

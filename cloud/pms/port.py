@@ -111,6 +111,8 @@ class PmsReservation:
     adults: int | None
     children: int | None
     updated_ms: int
+    room_type: str | None = None
+    """The PMS's own code of the type that was booked, whatever room it has; None: not told."""
 
 
 @dataclass(frozen=True, slots=True)

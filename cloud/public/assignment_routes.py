@@ -27,10 +27,10 @@ Call = Request[Principal, Any, Any]
 
 
 class Arrival(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A stay that wants a room of a type, and where in the house it would like to be."""
+    """A stay that wants a room of a type (the one that was booked, if none is named), and where in the house."""
 
     stay: _Name
-    type: _Name
+    type: _Name | None = None
     floor: Floor | None = None
 
 

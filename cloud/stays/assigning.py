@@ -16,14 +16,15 @@ from protocols.errors import InvalidInputError
 SOON_MS: Final = 24 * 3_600_000
 BY: Final = "assignment"
 GUEST_ROOM: Final = "guest_room"
+UNTOLD: Final = "the PMS does not tell which type was booked: name one"
 NEVER: Final = frozenset({Housekeeping.OUT_OF_ORDER, Housekeeping.OUT_OF_SERVICE})
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a stay is to have: the type that was booked, and wishes."""
+    """What a stay is to have: a type, None for the one that was booked, and wishes."""
 
-    type: str
+    type: str | None = None
     floor: Floor | None = None
 
 
@@ -79,24 +80,27 @@ async def _wishes(
 ) -> tuple[list[Wish], dict[str, str]]:
     rows = await fetch_all(
         connection,
-        """SELECT id, expected_from, expected_until FROM stays.stay
-            WHERE tenant = %s AND property = %s AND id = ANY(%s) AND room IS NULL AND room_asked IS NULL
-              AND state IN ('planned', 'ready') AND expected_until > %s""",
+        """SELECT s.id, s.expected_from, s.expected_until, r.room_type
+             FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
+            WHERE s.tenant = %s AND s.property = %s AND s.id = ANY(%s) AND s.room IS NULL AND s.room_asked IS NULL
+              AND s.state IN ('planned', 'ready') AND s.expected_until > %s""",
         [place.tenant, place.property, list(asked), at(now_ms)],
     )
+    types = {row["id"]: asked[row["id"]].type or row["room_type"] for row in rows}
     wishes = [
         Wish(
             stay=row["id"],
-            type=asked[row["id"]].type,
+            type=type_,
             from_ms=unix_ms(row["expected_from"]),
             until_ms=unix_ms(row["expected_until"]),
             soon=unix_ms(row["expected_from"]) <= now_ms + SOON_MS,
             floor=asked[row["id"]].floor,
         )
         for row in rows
+        if (type_ := types[row["id"]]) is not None
     ]
-    known = {wish.stay for wish in wishes}
-    return wishes, {stay: "is no arrival without a room" for stay in asked if stay not in known}
+    why_not = {stay: "is no arrival without a room" for stay in asked if stay not in types}
+    return wishes, why_not | {stay: UNTOLD for stay, type_ in types.items() if type_ is None}
 
 
 async def _rooms(connection: Connection, place: Place) -> list[Candidate]:

@@ -13,7 +13,8 @@ async def mirrored(
     """Return the reservations whose stay touches a time interval (unix ms), by their id in the PMS."""
     rows = await fetch_all(
         connection,
-        """SELECT external_id, number, status, room, guest_name, arrival_at, departure_at, adults, children, updated_at
+        """SELECT external_id, number, status, room, guest_name, arrival_at, departure_at, adults, children, updated_at,
+                  room_type
              FROM stays.reservation
             WHERE property = %s AND system = %s AND arrival_at < %s AND departure_at > %s""",
         [property_id, system, at(until_ms), at(from_ms)],
@@ -31,6 +32,7 @@ async def mirrored(
             adults=row["adults"],
             children=row["children"],
             updated_ms=unix_ms(row["updated_at"]),
+            room_type=row["room_type"],
         )
         for row in rows
     }

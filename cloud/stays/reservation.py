@@ -47,6 +47,8 @@ class Reservation:
     children: int | None
     updated_ms: int
     """The PMS's own time of its last change; an older one never overwrites a newer one."""
+    room_type: str | None = None
+    """The type that was booked: our word where the connection's settings know one for the PMS's, else the PMS's."""
 
 
 @dataclass(frozen=True, slots=True)

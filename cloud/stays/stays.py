@@ -73,7 +73,7 @@ async def upsert_reservations(
     for reservation in reservations:
         row = await fetch_one(
             connection,
-            "SELECT number, status, room, guest_name, arrival_at, departure_at, adults, children, updated_at"
+            "SELECT number, status, room, guest_name, arrival_at, departure_at, adults, children, updated_at, room_type"
             " FROM stays.reservation WHERE property = %s AND system = %s AND external_id = %s",
             [place.property, reservation.system, reservation.external_id],
         )
@@ -105,6 +105,7 @@ def _mirrored(reservation: Reservation, *, known_name: str) -> dict[str, Any]:
         "adults": reservation.adults,
         "children": reservation.children,
         "updated_at": at(reservation.updated_ms),
+        "room_type": reservation.room_type,
     }
 
 
@@ -124,15 +125,17 @@ async def _write(
     await execute(
         connection,
         """INSERT INTO stays.reservation (property, system, external_id, tenant, number, status, room, guest_name,
-                                          arrival_at, departure_at, adults, children, updated_at, freshness_at)
+                                          arrival_at, departure_at, adults, children, updated_at, freshness_at,
+                                          room_type)
            VALUES (%(property)s, %(system)s, %(external_id)s, %(tenant)s, %(number)s, %(status)s, %(room)s,
                    %(guest_name)s, %(arrival_at)s, %(departure_at)s, %(adults)s, %(children)s, %(updated_at)s,
-                   %(now)s)
+                   %(now)s, %(room_type)s)
            ON CONFLICT (property, system, external_id) DO UPDATE SET
                number = excluded.number, status = excluded.status, room = excluded.room,
                guest_name = excluded.guest_name, arrival_at = excluded.arrival_at,
                departure_at = excluded.departure_at, adults = excluded.adults, children = excluded.children,
-               updated_at = excluded.updated_at, freshness_at = excluded.freshness_at""",
+               updated_at = excluded.updated_at, freshness_at = excluded.freshness_at,
+               room_type = excluded.room_type""",
         facts,
     )
     # The room is let go here and given again by settle: moved dates must not trip over the constraint between.

@@ -165,7 +165,7 @@ class Emulator(Face):
         room = self.hotel.resources.get(found.resource_id or "")
         status = "no_show" if found.cancellation_reason == "NoShow" else _STATUS[found.state]
         part = {
-            "roomTypeID": "1",
+            "roomTypeID": found.room_type,
             "roomID": None if room is None else room.id,
             "roomName": None if room is None else room.name,
             "roomStatus": _ROOM_STATUS.get(found.state, "not_checked_in"),

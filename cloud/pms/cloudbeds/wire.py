@@ -68,6 +68,7 @@ class Room(msgspec.Struct, frozen=True):
     """One room of a reservation."""
 
     roomID: ExternalId | None = None
+    roomTypeID: ExternalId | None = None
     subReservationID: ExternalId | None = None
     roomStatus: RoomStatus | None = None
     startDate: str | None = None
@@ -197,6 +198,7 @@ def _one(said: Reservation, part: Room, external_id: str, time: HouseTime, now_m
         adults=said.adults if part.adults is None else part.adults,
         children=said.children if part.children is None else part.children,
         updated_ms=time.read("dateModified", said.dateModified, now_ms=now_ms),
+        room_type=part.roomTypeID,
     )
 
 

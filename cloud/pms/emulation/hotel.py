@@ -65,6 +65,8 @@ class Reservation:
     updated_ms: int
     cancellation_reason: str | None = None
     adults: int = 2
+    room_type: str = "1"
+    """The category that was booked, whatever room it has."""
     folio: list[FolioLine] = field(default_factory=list)
     previous: "Reservation | None" = None
 
@@ -143,6 +145,7 @@ class Hotel:
         first_name: str | None,
         last_name: str,
         state: str = "Confirmed",
+        room_type: str = "1",
     ) -> Reservation:
         """Take a reservation. Raises Missing: no such room; Forbidden: ends before it starts."""
         if end_ms <= start_ms:
@@ -159,6 +162,7 @@ class Hotel:
             end_ms=end_ms,
             created_ms=self.now_ms(),
             updated_ms=self.now_ms(),
+            room_type=room_type,
         )
         self.reservations[made.id] = made
         self._tell("ServiceOrderUpdated", made.id)

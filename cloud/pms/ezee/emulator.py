@@ -112,7 +112,7 @@ class Emulator(Face):
             "TransactionId": f"7{found.id}",
             "Status": status,
             "CurrentStatus": "No Show" if found.cancellation_reason == "NoShow" else current,
-            "RoomTypeID": "1",
+            "RoomTypeID": found.room_type,
             "RoomID": None if room is None else room.id,
             "RoomName": None if room is None else room.name,
             "Start": self.time.day(found.start_ms),

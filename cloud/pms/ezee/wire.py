@@ -59,6 +59,7 @@ class Transaction(msgspec.Struct, frozen=True):
     Status: str | None = None
     TransactionId: ExternalId | None = None
     RoomID: ExternalId | None = None
+    RoomTypeID: ExternalId | None = None
     ArrivalTime: str | None = None
     FirstName: Text | None = None
     LastName: Text | None = None
@@ -151,6 +152,7 @@ def _one(booking: _Booking, said: Transaction, time: HouseTime, now_ms: int) -> 
         adults=None,
         children=None,
         updated_ms=time.read("Modifydatetime", touched, now_ms=now_ms),
+        room_type=said.RoomTypeID,
     )
 
 

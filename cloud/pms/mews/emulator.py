@@ -69,6 +69,7 @@ class Emulator(Face):
             "State": found.state,
             "Origin": "Connector",
             "AssignedResourceId": found.resource_id,
+            "RequestedResourceCategoryId": found.room_type,
             "AssignedResourceLocked": False,
             "ScheduledStartUtc": utc_text(found.start_ms),
             "ScheduledEndUtc": utc_text(found.end_ms),

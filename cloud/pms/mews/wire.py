@@ -75,6 +75,7 @@ class Reservation(msgspec.Struct, frozen=True):
     AccountType: str | None = None
     Number: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     AssignedResourceId: _Id | None = None
+    RequestedResourceCategoryId: _Id | None = None
     CancellationReason: str | None = None
     PersonCounts: list[_PersonCount] = []
 
@@ -226,6 +227,7 @@ def reservation(said: Reservation, names: Mapping[str, str]) -> PmsReservation |
         adults=sum(each.Count for each in said.PersonCounts) if said.PersonCounts else None,
         children=None,  # Mews counts by age categories of the property: who is a child is the property's word
         updated_ms=utc_ms(said.UpdatedUtc),
+        room_type=said.RequestedResourceCategoryId,
     )
 
 

@@ -154,7 +154,7 @@ class Emulator(Face):
         stay: dict[str, Any] = {
             "arrivalDate": self.time.day(found.start_ms),
             "departureDate": self.time.day(found.end_ms),
-            "roomType": "DLX",
+            "roomType": found.room_type,
             "ratePlanCode": "BAR",
             "adultCount": found.adults,
             "childCount": 0,

@@ -70,6 +70,7 @@ class RoomStay(msgspec.Struct, frozen=True):
     arrivalDate: str
     departureDate: str
     roomId: ExternalId | None = None
+    roomType: ExternalId | None = None
     adultCount: Count | None = None
     childCount: Count | None = None
 
@@ -164,6 +165,7 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
         adults=stay.adultCount,
         children=stay.childCount,
         updated_ms=updated_ms,
+        room_type=stay.roomType,
     )
 
 

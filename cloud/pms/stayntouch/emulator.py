@@ -146,7 +146,14 @@ class Emulator(Face):
             "departure_date": self.time.day(found.end_ms),
             "room": None if room is None else _room_json(room),
             "guests": [guest],
-            "stay_dates": [{"date": self.time.day(found.start_ms), "adults": found.adults, "children": 0}],
+            "stay_dates": [
+                {
+                    "date": self.time.day(found.start_ms),
+                    "adults": found.adults,
+                    "children": 0,
+                    "room_type_id": found.room_type,
+                }
+            ],
             "bills": [{"id": int(found.id), "bill_number": 1}],
             "created_time": self.time.text(found.created_ms),
             "updated_time": self.time.text(found.updated_ms),

@@ -81,6 +81,7 @@ class GuestOf(msgspec.Struct, frozen=True):
 class StayDate(msgspec.Struct, frozen=True):
     """One night."""
 
+    room_type_id: ExternalId | None = None
     adults: Count | None = None
     children: Count | None = None
 
@@ -164,6 +165,7 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
         adults=nights[0].adults if nights else None,
         children=nights[0].children if nights else None,
         updated_ms=updated_ms,
+        room_type=nights[0].room_type_id if nights else None,
     )
 
 

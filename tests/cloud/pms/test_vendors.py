@@ -159,7 +159,15 @@ async def world(database: Database, name: str, *, knobs: Knobs = TAME, seed: int
         adapter = vendor.adapter(http, clock, passing)
         rhythm = Rhythm(timedelta(seconds=30), timedelta(minutes=10), timedelta(hours=24))
         log = logger("test")
-        sync = PmsSync(database, adapter, property_id=AURORA.id, rhythm=rhythm, clock=clock, log=log)
+        sync = PmsSync(
+            database,
+            adapter,
+            property_id=AURORA.id,
+            rhythm=rhythm,
+            clock=clock,
+            log=log,
+            room_types={"1": "double"},
+        )
         syncs.append(sync)
         writer = IntentWriter(frozenset({(AURORA.id, adapter.system)}))
         relay = Relay(database, subscribers={STAY_CHANGED: (writer.on_stay_changed,)}, clock=clock, log=log)
@@ -276,7 +284,7 @@ async def test_a_room_that_we_gave_is_given_in_the_pms_too(database: Database, n
                 break
             w.clock.advance(20_000)
         stay = stay_id(AURORA.id, w.sync.system, made)
-        given, _ = await give_rooms(database, PLACE, {stay: Asked("double")}, now_ms=w.clock.wall_ms())
+        given, _ = await give_rooms(database, PLACE, {stay: Asked()}, now_ms=w.clock.wall_ms())
         ends = "by_hand" if name == "ezee" else "done"
         for _ in range(60):
             await w.live(1)
@@ -295,6 +303,26 @@ async def test_a_room_that_we_gave_is_given_in_the_pms_too(database: Database, n
             assert (intent["attempts"], rooms) == (0, [None])
         [kept] = await w.rows("SELECT room FROM stays.stay")
         assert kept["room"] == given[stay]
+
+
+@pytest.mark.requirement("PMS-03")
+@pytest.mark.parametrize("name", sorted(VENDORS))
+async def test_the_type_that_was_booked_is_mirrored_and_rooms_are_given_by_it(database: Database, name: str) -> None:
+    async with world(database, name) as w:
+        twin = w.hotel.add(
+            room=None, start_ms=w.clock.wall_ms() - HOUR_MS, end_ms=w.clock.wall_ms() + DAY_MS, first_name="Ben",
+            last_name="Ito", room_type="77",
+        ).id  # fmt: skip
+        double = w.book(None)
+        w.clock.advance(20_000)
+        await w.live(3)
+        rows = await w.rows("SELECT external_id, room_type FROM stays.reservation")
+        assert {row["external_id"]: row["room_type"] for row in rows} == {twin: "77", double: "double"}
+        stays = {each: stay_id(AURORA.id, w.sync.system, each) for each in (twin, double)}
+        asked = {stay: Asked() for stay in stays.values()}
+        given, why_not = await give_rooms(database, PLACE, asked, now_ms=w.clock.wall_ms())
+        assert list(given) == [stays[double]], "no room here is of the type that the twin's guest booked"
+        assert "type" in why_not[stays[twin]]
 
 
 async def test_a_room_that_the_pms_gave_meanwhile_goes_before_ours(database: Database) -> None:
