@@ -15,7 +15,7 @@ import msgspec
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-from bench import device_scale
+from bench import device_scale, footprint
 from bench.rows import Row, quantile, row
 from edge.bridges.assembly import BrokerBuses, build
 from edge.bridges.ports import Detail, DeviceEvent
@@ -50,7 +50,7 @@ SETPOINT: Final = (Capability.THERMOSTAT, "occupied_heating_setpoint")
 
 def rows() -> list[Row]:
     """Measure and return the rows."""
-    return asyncio.run(_rows()) + device_scale.rows()
+    return asyncio.run(_rows()) + device_scale.rows() + footprint.rows()
 
 
 async def _rows() -> list[Row]:
