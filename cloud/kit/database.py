@@ -5,7 +5,7 @@ that a caller may act on are translated here; everything else is a defect and cr
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, LiteralString, TypeAlias
 
 import msgspec
@@ -25,6 +25,7 @@ Connection: TypeAlias = psycopg.AsyncConnection[Any]
 Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
 
 _NOBODY: Final = Actor(TENANT_ROLE, "nobody")  # may connect and sees no row: no tenant has an empty name
+_BEGIN: Final = b"BEGIN; "
 _SNAPSHOT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; "
 _json = msgspec.json.Encoder()
 
@@ -85,7 +86,11 @@ class Database:
             min_size=1,
             max_size=most,
             timeout=POOL_WAIT_S,
-            kwargs={"row_factory": dict_row, "options": f"-c statement_timeout={STATEMENT_MOST_MS}"},
+            kwargs={
+                "row_factory": dict_row,
+                "options": f"-c statement_timeout={STATEMENT_MOST_MS}",
+                "autocommit": True,  # we begin transactions ourselves, together with who acts in them
+            },
         )
 
     async def open(self) -> None:
@@ -134,10 +139,15 @@ class Database:
             raise StoreFailedError("the database is not reachable") from error
         ending = False
         try:
-            async with connection.transaction():
-                await connection.execute(mode + actor.statement)
+            await connection.execute(_BEGIN + mode + actor.statement)  # in one trip: half of all there is to wait for
+            try:
                 yield connection
-                ending = True
+            except BaseException:
+                with suppress(psycopg.Error):  # what broke is told; the pool throws away what cannot be rolled back
+                    await connection.rollback()
+                raise
+            ending = True
+            await connection.commit()
         except psycopg.OperationalError as error:
             kind = CommitInDoubtError if ending else StoreFailedError
             raise kind(f"the database was lost: {type(error).__name__}") from error
