@@ -7,7 +7,7 @@ from edge.bridges.mqtt.adverts import AdvertSupervisor
 from edge.bridges.mqtt.devices import MqttDevicesSupervisor
 from edge.bridges.mqtt.supervisor import Zigbee2MqttSupervisor
 from edge.bridges.ports import BusSupervisor, ReadingSink
-from edge.bridges.settings import BridgesSettings
+from edge.bridges.settings import BridgesSettings, opcua_settings
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.net import Transport
@@ -87,10 +87,14 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
                     way = transport_factory(bus)
                     supervisors.append(AdvertSupervisor(bus, sensors, transport=way, clock=clock, dice=dice, sink=sink))
                 case OpcUaBus():
+                    from edge.bridges.opcua.security import OpcUaSecurity
                     from edge.bridges.opcua.supervisor import OpcUaSupervisor  # 30 MB: only where there is a plant
 
                     plants = [(each.id, each.address.node, descriptor) for each, descriptor in devices]
-                    supervisors.append(OpcUaSupervisor(bus, plants, clock=clock, dice=dice, sink=sink))
+                    security = OpcUaSecurity(opcua_settings(settings.opcua, bus.id))
+                    supervisors.append(
+                        OpcUaSupervisor(bus, plants, clock=clock, dice=dice, sink=sink, security=security)
+                    )
         except TypeError as error:
             raise InvalidInputError(f"site plan: bus {bus.id}", str(error)) from error
     return supervisors

@@ -5,17 +5,17 @@ Source of truth: protocols/modbus/SPEC.md section 7. Apart from kit.identity bec
 
 import ssl
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 
+from edge.bridges.certificate_life import life_warning
 from protocols.errors import InvalidInputError
 
 ROLE_OID: Final = x509.ObjectIdentifier("1.3.6.1.4.1.50316.802.1")
 CERTIFICATE_BYTES_MAX: Final = 256 * 1024
-WARN_BEFORE: Final = timedelta(days=30)
 _UTF8_STRING: Final = 0x0C
 
 
@@ -29,13 +29,7 @@ class OurCertificate:
 
     def warning(self, now: datetime) -> str | None:
         """Return what a person should know of its life; None while all is well."""
-        if now < self.not_before:
-            return f"the certificate is valid only from {self.not_before:%Y-%m-%d %H:%M} UTC"
-        if now >= self.not_after:
-            return f"the certificate ended {self.not_after:%Y-%m-%d %H:%M} UTC: no server takes it"
-        if now >= self.not_after - WARN_BEFORE:
-            return f"the certificate ends {self.not_after:%Y-%m-%d %H:%M} UTC, in {(self.not_after - now).days} days"
-        return None
+        return life_warning(self.not_before, self.not_after, now)
 
 
 def tls_context(ca: Path, cert: Path, key: Path) -> ssl.SSLContext:

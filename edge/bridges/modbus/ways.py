@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -12,10 +11,9 @@ from edge.bridges.modbus.ports import Dial, Link, Way
 from edge.bridges.modbus.rtu_link import RtuLink, StreamWire
 from edge.bridges.modbus.security import read_our_certificate, tls_context
 from edge.bridges.modbus.serial_port import SerialPort
-from edge.bridges.settings import BridgesSettings, ModbusTlsSettings
+from edge.bridges.settings import BridgesSettings, ModbusTlsSettings, modbus_tls_settings
 from kit.clock import Clock
 from kit.logs import logger
-from protocols.device_model.identity import BusId
 from protocols.device_model.site_plan import ModbusBus, ModbusRtuBus, ModbusRtuTcpBus, ModbusTcpBus, ModbusTlsBus
 from protocols.errors import InvalidInputError
 
@@ -31,7 +29,7 @@ def way_to(bus: ModbusBus, settings: BridgesSettings, clock: Clock) -> Way:
         case ModbusTcpBus():
             return Way(_tcp(bus), most, probes, {"host": bus.host, "port": bus.port})
         case ModbusTlsBus():
-            own = tls_settings(settings.modbus_tls, bus.id)
+            own = modbus_tls_settings(settings.modbus_tls, bus.id)
             return Way(_tls(bus, own, clock), most, probes, {"host": bus.host, "port": bus.port})
         case ModbusRtuTcpBus():
             return Way(_rtu_over_tcp(bus, clock), 1, 1, {"host": bus.host, "port": bus.port})
@@ -39,16 +37,6 @@ def way_to(bus: ModbusBus, settings: BridgesSettings, clock: Clock) -> Way:
             return Way(_serial(bus, clock), 1, 1, {"path": bus.path})
         case _:
             assert_never(bus)
-
-
-def tls_settings(tables: Sequence[ModbusTlsSettings], bus: BusId) -> ModbusTlsSettings:
-    """Return the table of a bus. Raises InvalidInputError: there is none."""
-    found = next((each for each in tables if each.bus == bus), None)
-    if found is None:
-        raise InvalidInputError(
-            f"bridges.modbus_tls: bus {bus!r}", "has no [[bridges.modbus_tls]] that names its certificates"
-        )
-    return found
 
 
 def _tcp(bus: ModbusTcpBus) -> Dial:

@@ -15,6 +15,7 @@ from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent, Subs
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.uaerrors import UaError
 
+from edge.bridges.opcua.security import OpcUaSecurity, ServerNotTrustedError, now_of
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.supervision import SupervisedBus
 from edge.bridges.write_desk import Job
@@ -29,7 +30,7 @@ from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Outcome, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.site_plan import OpcUaBus
-from protocols.errors import PeerProtocolError
+from protocols.errors import InvalidInputError, PeerProtocolError
 from protocols.opcua.node_map import NODES_A_READ_MAX, MappedNode, judge_node, map_nodes, node_of, root_of
 
 RECONNECT: Final = Backoff(first_ms=500, most_ms=30_000)
@@ -59,6 +60,7 @@ class OpcUaSupervisor(SupervisedBus):
         clock: both clocks.
         dice: for pauses.
         sink: where readings and events go.
+        security: how the server is spoken to, and which one it is.
 
     Raises:
         InvalidInputError: two points claim one node.
@@ -72,9 +74,11 @@ class OpcUaSupervisor(SupervisedBus):
         clock: Clock,
         dice: Dice,
         sink: ReadingSink,
+        security: OpcUaSecurity,
     ) -> None:
         super().__init__(bus.id, clock=clock, dice=dice, sink=sink)
-        self._bus = bus
+        self._bus, self._security = bus, security
+        self._cause = "server"
         self._devices = {device: (address, descriptor) for device, address, descriptor in devices}
         self._nodes = map_nodes((device, descriptor, address) for device, address, descriptor in devices)
         self._node_of = {
@@ -105,10 +109,17 @@ class OpcUaSupervisor(SupervisedBus):
         while True:
             client = Client(self._bus.url, timeout=self._wait_ms / 1000)
             try:
+                await self._secure(client)
                 await _asked(client.connect())
                 self._counts["connections"] += 1
-                failures = 0
+                failures, self._cause = 0, "server"
                 await self._while_connected(client)
+            except ServerNotTrustedError as error:
+                self._cause = error.word
+                self._complaints.refused(error.word, self._bus.url, error)
+            except InvalidInputError as error:  # a file that was there at the start: whoever renews it is at it
+                self._cause = "certificate_files"
+                self._complaints.refused("certificate_files", error.place, error.problem)
             except PeerProtocolError as error:
                 self._complaints.refused("garbled_answers", self._bus.url, error)
             except _LOST:
@@ -122,12 +133,26 @@ class OpcUaSupervisor(SupervisedBus):
             failures += 1
             await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
 
+    async def _secure(self, client: Client) -> None:
+        for warning in self._security.warnings(now_of(self._clock.wall_ms())):
+            self._complaints.refused("certificate_warnings", self._bus.url, warning)
+        await _asked(self._security.secure(client, self._bus.url, wait_s=self._wait_ms / 1000))
+
     async def _hang_up(self, client: Client) -> None:
+        """Leave politely, for so long as that takes no longer than `CLOSE_WAIT_S`.
+
+        In a task of its own: asyncua takes a cancellation for that of tasks that it waits for, and would wait on.
+        """
+        leaving = asyncio.create_task(_asked(client.disconnect()), name=f"{self._name}: leaving")
         try:
-            async with asyncio.timeout(CLOSE_WAIT_S):
-                await _asked(client.disconnect())
-        except _LOST:
-            client.disconnect_socket()
+            await asyncio.wait({leaving}, timeout=CLOSE_WAIT_S)
+        finally:
+            if not leaving.done():
+                self._counts["leavings_unfinished"] += 1
+                leaving.cancel()
+                client.disconnect_socket()
+            elif not leaving.cancelled() and isinstance(leaving.exception(), _LOST):
+                client.disconnect_socket()
 
     async def _while_connected(self, client: Client) -> None:
         for device in self._devices:
@@ -140,6 +165,7 @@ class OpcUaSupervisor(SupervisedBus):
             await self._watch(client, subscription)
             next_read_ms = self._clock.now_ms() + self._every_ms
             while True:
+                heed_cancellation()  # a change that came in the very moment of the end hides it (asyncio.wait_for)
                 wait_ms = next_read_ms - self._clock.now_ms()
                 if wait_ms <= 0:
                     # Also the proof that the server is still there: a dead one sends no changes either.
@@ -226,7 +252,7 @@ class OpcUaSupervisor(SupervisedBus):
                 for device, online in self._online.items():
                     if online is not False:
                         self._online[device] = False
-                        self._event(device, DeviceEvent.OFFLINE, {"cause": "server", "url": self._bus.url})
+                        self._event(device, DeviceEvent.OFFLINE, {"cause": self._cause, "url": self._bus.url})
                         self._reporter.silent(device, now_ms=now_ms)
             wait_ms = min(self._reporter.sweep_in_ms(now_ms=now_ms) or IDLE_MS, DOWN_MS // 5)
             await asyncio.sleep(max(50, wait_ms) / 1000)

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from edge.bridges.assembly import Devices, build
 from edge.bridges.ports import Detail, DeviceEvent
-from edge.bridges.settings import BridgesSettings
+from edge.bridges.settings import BridgesSettings, OpcUaSettings
 from firmware_bridges.catalogue import load_all
 from firmware_bridges.field_emulator.building import FieldEmulator
 from firmware_bridges.field_emulator.misbehaviour import GOOD, Knobs
@@ -38,6 +39,8 @@ CONTACT: Final = DescriptorId("zigbee2mqtt/aqara_mccgq11lm")
 MOTION: Final = DescriptorId("zigbee2mqtt/aqara_rtcgq11lm")
 CHILLER: Final = DescriptorId("reference/chiller_60")
 MODBUS, ZIGBEE, PLANT = BusId("modbus-1"), BusId("zigbee"), BusId("plant")
+
+PLAIN: Final = BridgesSettings(opcua=(OpcUaSettings(PLANT, "none"),))
 
 
 def free_port() -> int:
@@ -129,6 +132,8 @@ class Field:
         knobs: Knobs,
         seed: int,
         catalogue: Mapping[DescriptorId, Descriptor],
+        settings: BridgesSettings = PLAIN,
+        modbus_tls: ssl.SSLContext | None = None,
     ) -> None:
         self.plan, self.heard, self.clock = made, Heard(), SystemClock("host")
 
@@ -143,6 +148,7 @@ class Field:
             clock=self.clock,
             dice=SeededDice(seed),
             knobs=knobs,
+            modbus_tls=modbus_tls,
         )
         self.buses = build(
             made,
@@ -150,7 +156,7 @@ class Field:
             self.clock,
             SeededDice(seed + 1),
             self.heard,
-            BridgesSettings(),
+            settings,
             lambda bus: transport(f"edge-{bus.id}"),
         )
         self.devices = Devices(made, self.buses)
@@ -179,9 +185,13 @@ async def field(
     knobs: Knobs = GOOD,
     seed: int = 1,
     catalogue: Mapping[DescriptorId, Descriptor] = CATALOGUE,
+    settings: BridgesSettings = PLAIN,
+    modbus_tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Field]:
     """Run emulator and supervisors for the length of the block; a crash of either fails the test."""
-    it = Field(made, broker=broker, knobs=knobs, seed=seed, catalogue=catalogue)
+    it = Field(
+        made, broker=broker, knobs=knobs, seed=seed, catalogue=catalogue, settings=settings, modbus_tls=modbus_tls
+    )
     started = asyncio.Event()
     tasks = [asyncio.create_task(it.emulator.run(started))]
     try:

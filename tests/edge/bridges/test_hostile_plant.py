@@ -10,8 +10,10 @@ import pytest
 from asyncua import ua
 
 from edge.bridges.opcua import supervisor as opcua
+from edge.bridges.opcua.security import OpcUaSecurity
 from edge.bridges.opcua.supervisor import OpcUaSupervisor
 from edge.bridges.ports import DeviceEvent
+from edge.bridges.settings import OpcUaSettings
 from kit.clock import SystemClock
 from kit.dice import SeededDice
 from protocols.device_model.identity import DeviceId
@@ -81,6 +83,7 @@ async def test_what_does_not_decode_ends_the_session_and_not_the_bus(
         clock=SystemClock("host"),
         dice=SeededDice(1),
         sink=heard,
+        security=OpcUaSecurity(OpcUaSettings(PLANT, "none")),
     )
     running = asyncio.create_task(supervisor.run())
     try:
