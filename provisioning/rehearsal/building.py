@@ -419,9 +419,15 @@ class Building:
         (self.folder / "doors").mkdir(mode=0o700, exist_ok=True)
         token = self.dice.bytes(24).hex()
         write_private(config / "edge-api.token", token.encode())
+        # The emulated plant speaks plain text on loopback; the edge wants to be told that this is meant.
+        plants = [
+            ("bridges.opcua", {"bus": each.id, "policy": "none"})
+            for each in self.inventory.buses
+            if each.kind == "opcua"
+        ]
         for name, command, document in (("doors", "doors", doors), ("edge", "run", edge)):
             path = config / f"{name}.toml"
-            path.write_text(toml(document, []))
+            path.write_text(toml(document, plants if name == "edge" else []))
             await self.programs.start(name, self._program("edge.app.main", command, "--config", path), restart=True)
         self.edge = EdgeApi("edge", f"http://{HOST}:{self.ports.edge}", token=token)
         await self._until("edge", self.edge.ready)
