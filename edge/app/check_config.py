@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +15,9 @@ from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
 from edge.app.uplink import missing_files, read_command_key
 from edge.bridges.assembly import BrokerBuses
+from edge.bridges.mdns.listener import BUS as MDNS
 from edge.bridges.mqtt.json_rules import compile_rules
+from edge.bridges.security_check import security_problems
 from edge.policy import document as policy_document
 from kit.clock import SystemClock
 from kit.dice import SystemDice
@@ -107,7 +110,13 @@ def _plan_problems(plan: SitePlan, settings: EdgeSettings, config: Path) -> list
         found.append(f"{config}: site_broker: is missing, and the site plan has an mqtt bus")
     if settings.doors is None and plan.doors:
         found.append(f"{config}: doors: is missing, and the site plan has doors")
-    return found
+    if settings.mdns is not None and any(bus.id == MDNS for bus in plan.buses):
+        found.append(f"{config}: mdns: the site plan has a bus {MDNS!r}, which is what found devices are told under")
+    return found + [f"{config}: {each}" for each in security_problems(plan, settings.bridges, _now())]
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(SystemClock("host").wall_ms() / 1000, UTC)
 
 
 def _doors_problems(config: Path, environ: Mapping[str, str]) -> list[str]:

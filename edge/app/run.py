@@ -37,6 +37,7 @@ from edge.app.site import read_site_plan
 from edge.app.uplink import make_uplink, read_command_key, recover_documents
 from edge.bridges.fias.session import FiasSession
 from edge.bridges.fias.settings import FiasSettings
+from edge.bridges.mdns.listener import MdnsListener
 from edge.bridges.mqtt.json_bus import JsonBus
 from edge.bridges.ports import BusSupervisor
 from edge.doors.client import DoorsClient
@@ -203,6 +204,8 @@ class Edge:
         json_bus = make_json_bus(settings, plan=plan, log=record_log, clock=clock, dice=dice, heard=house.noted)
         if json_bus is not None:
             buses.append(json_bus)
+        if settings.mdns is not None:
+            buses.append(MdnsListener(settings.mdns, clock=clock, dice=dice, sink=devices))
         writer.buses = buses
         northbound = make_northbound(settings, edge=edge, property_id=property_id, log=record_log, dice=dice)
         facades = make_facades(

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from edge.bridges.fias.settings import FiasSettings
+from edge.bridges.mdns.settings import MdnsSettings
 from edge.bridges.mqtt.json_rules import JsonDevicesSettings
 from edge.bridges.settings import BridgesSettings
 from edge.link.settings import LinkSettings
@@ -127,4 +128,5 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sparkplug: SparkplugSettings | None = None
     doors: DoorsSettings | None = None
     bridges: BridgesSettings = BridgesSettings()
+    mdns: MdnsSettings | None = None
     log: LogSettings = LogSettings()

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from edge.app.check_config import problems
 from edge.app.main import main
 from edge.policy.document import default, encode
 from protocols.device_model import site_plan
+from protocols.device_model.identity import BusId
 from tests.edge.world import plan
 
 MINIMAL = 'property = "aurora"\nedge = "e-aurora0000000001"\ndata_dir = "data"\n'
@@ -171,3 +173,33 @@ def test_a_host_that_can_be_called_is_taken(tmp_path: Path, host: str) -> None:
         'property = "aurora"\nedge = "e-1"\ndata_dir = "data"\n' + REACH.format(host=f'"{host}"', more="")
     )
     assert problems(config, {}) == []
+
+
+def test_a_plan_asks_for_the_security_of_its_buses_and_nothing_beside(tmp_path: Path) -> None:
+    secured = (
+        site_plan.ModbusTlsBus(BusId("meters"), "10.0.0.7"),
+        site_plan.OpcUaBus(BusId("plant"), "opc.tcp://10.0.0.8:4840"),
+        site_plan.OpcUaBus(BusId("attic"), "opc.tcp://10.0.0.9:4840"),
+    )
+    made = structs.replace(plan(), devices=(), doors=(), buses=secured)
+    (tmp_path / "site.json").write_bytes(site_plan.encode(made))
+    text = (
+        'site_plan_path = "site.json"\n[[bridges.opcua]]\nbus = "plant"\npolicy = "none"\n'
+        '[[bridges.opcua]]\nbus = "cellar"\npolicy = "none"\n'
+    )
+    found = "\n".join(problems(config(tmp_path, text), {}))
+    assert "'cellar' is no such bus of the site plan; buses of that kind: attic, plant" in found
+    assert "bus 'attic': has no [[bridges.opcua]] that says its security" in found
+    assert "bus 'meters': has no [[bridges.modbus_tls]]" in found
+    assert "'plant': has" not in found
+    tls = '[[bridges.modbus_tls]]\nbus = "meters"\nca_path = "ca.pem"\ncert_path = "c.pem"\nkey_path = "c.key"\n'
+    found = "\n".join(problems(config(tmp_path, text + tls), {}))
+    assert f"{tmp_path}/ca.pem: no authority to trust" in found
+
+
+def test_a_bus_may_not_have_the_name_under_which_found_devices_are_told(tmp_path: Path) -> None:
+    made = structs.replace(plan(), devices=(), doors=(), buses=(site_plan.MqttDevicesBus(BusId("mdns")),))
+    (tmp_path / "site.json").write_bytes(site_plan.encode(made))
+    text = 'site_plan_path = "site.json"\n[site_broker]\nhost = "127.0.0.1"\n[mdns]\ninterface = "10.0.0.2"\n'
+    [found] = problems(config(tmp_path, text), {})
+    assert "mdns: the site plan has a bus 'mdns'" in found
