@@ -27,7 +27,8 @@ FITTINGS: Final = frozenset({"thermostat", "contact", "motion", "leak"})
 HOUR_MS: Final = 3_600_000
 FILL_WAIT_S: Final = 120.0
 DRAIN_WAIT_S: Final = 120.0
-SETTLE_WAIT_S: Final = 60.0
+SETTLE_WAIT_S: Final = 240.0
+"""A lock that could not be reached is visited again later and later: what it holds is late then, not lost."""
 PAGE: Final = 200
 METER_EVERY_S: Final = 2.0
 MEASURED: Final = ("edge", "doors")
