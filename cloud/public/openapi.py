@@ -90,6 +90,8 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "jurisdiction": "AUT",
     "kinds": ["stay.changed"],
     "language": "de",
+    "lock": "0f1e2d3c4b5a6978",
+    "locks": ["0f1e2d3c4b5a6978"],
     "mrz": "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10",
     "name": "northlight",
     "nationality": "AUT",
@@ -125,6 +127,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
 """What stands for a value in an example, by the name of its field or parameter, where it fits the schema there."""
 
 
+_HEX: Final = re.compile(r"\^\[0-9a-f\]\{(\d+)\}\$")
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,), "array": (list,), "boolean": (bool,), "integer": (int,), "number": (int, float),
     "object": (dict,), "unknown": (),
@@ -251,6 +254,8 @@ def _text(schema: Document, name: str) -> str:
             return "15:00:00"
         case "duration":
             return "PT30S"
+    if (digits := _HEX.fullmatch(schema.get("pattern", ""))) is not None:
+        return "a1" * (int(digits[1]) // 2)
     said = name.replace("_", "-") or "text"
     if not _fits(said, schema):
         said = "x" * max(1, schema.get("minLength", 1))
