@@ -86,6 +86,8 @@ class FieldEmulator:
         for bus in plan.buses:
             match bus:
                 case ModbusTcpBus() | ModbusTlsBus() | ModbusRtuTcpBus():
+                    if isinstance(bus, ModbusTlsBus) and modbus_tls is None:
+                        raise InvalidInputError(f"site plan: bus {bus.id}", "needs TLS, and no certificates are given")
                     rtu = isinstance(bus, ModbusRtuTcpBus)
                     self.modbus[bus.id] = ModbusServer(self._units_on(bus), self.misbehaviour, clock, rtu=rtu)
                 case ModbusRtuBus():

@@ -92,4 +92,12 @@ def test_what_our_certificate_says_is_read_and_its_end_told(tmp_path: Path) -> N
 
 def test_a_bus_without_certificates_is_refused_by_name() -> None:
     with pytest.raises(InvalidInputError, match=r"modbus-1.*has no .*modbus_tls"):
+        Field(
+            secured(), broker=None, knobs=GOOD, seed=1, catalogue=CATALOGUE,
+            modbus_tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        )  # fmt: skip
+
+
+def test_no_emulator_speaks_plain_text_where_the_plan_says_tls() -> None:
+    with pytest.raises(InvalidInputError, match="needs TLS"):
         Field(secured(), broker=None, knobs=GOOD, seed=1, catalogue=CATALOGUE)
