@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN_WAIT_S = 300
+RUN_WAIT_S = 480
 
 
 @pytest.mark.tier("postgres")
