@@ -27,6 +27,7 @@ from protocols.errors import InvalidInputError
 from protocols.opcua.probe import probe_server
 from tests.edge.bridges.credentials import write
 from tests.edge.bridges.field import CATALOGUE, PLANT, Field, plan
+from tests.seeds import THOROUGH
 
 SETPOINT: Final = ("chiller", Capability.THERMOSTAT, "occupied_cooling_setpoint")
 SERVER_URI: Final = "urn:freeopcua:python:server"
@@ -107,6 +108,7 @@ async def test_a_plant_is_spoken_to_over_the_channel_that_is_wanted_or_not_at_al
 
 
 @pytest.mark.guarantee("G17")
+@pytest.mark.skipif(not THOROUGH, reason="two starts of a server, seconds each: `make test` has the time")
 async def test_a_secured_plant_with_a_password_is_subscribed_to_again_after_a_loss(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("keep-it-cool\n")
     (tmp_path / "wrong").write_text("let-me-in")
