@@ -110,7 +110,7 @@ class LiveBus:
 
     async def probe(self, number: int, descriptors: Iterable[Descriptor]) -> Found | None:
         """Ask a unit number who is there. Raises InvalidInputError: devices of this bus tell of themselves."""
-        inner = self._served.inner
+        inner: object = self._served.inner
         if not isinstance(inner, Prober):
             raise InvalidInputError(f"bus {self._bus}", "is not asked by numbers: what is on it tells of itself")
         return await inner.probe(number, descriptors)
