@@ -142,6 +142,9 @@ class Database:
             await connection.execute(_BEGIN + mode + actor.statement)  # in one trip: half of all there is to wait for
             try:
                 yield connection
+            except psycopg.Rollback:  # asked for: nothing happened, and nothing is wrong
+                await connection.rollback()
+                return
             except BaseException:
                 with suppress(psycopg.Error):  # what broke is told; the pool throws away what cannot be rolled back
                     await connection.rollback()
