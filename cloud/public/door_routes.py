@@ -24,6 +24,7 @@ from cloud.platform.properties import Property
 from cloud.public.gate import absent, property_for
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
+from cloud.stays.listing import stay_by_id
 from kit.http import ProblemError
 from protocols.device_model.command import Phase
 
@@ -209,10 +210,13 @@ def door_routes(services: DoorServices) -> Router:
     async def carried(
         request: Call,
         property_id: FromPath[str],
-        stay_id: FromPath[str],  # noqa: ARG001 - whose stay it is, the gate has judged
+        stay_id: FromPath[str],
         data: JSONBody[CarriedRequest],
     ) -> Carried:
-        found = await house(request.user, property_id)
+        async with database.snapshot() as connection:
+            found = await property_for(connection, request.user, property_id)
+            if await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id) is None:
+                raise absent()
         body = msgspec.json.encode(data, order="sorted")
         digest = hashlib.sha256(body).hexdigest()[:32]
         key = f"carried:{digest}:{clock.wall_ms() // SAME_WITHIN_MS}"

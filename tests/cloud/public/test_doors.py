@@ -10,16 +10,17 @@ from cloud.fleet.commands import CommandResult
 from cloud.kit.database import fetch_all
 from cloud.platform.access_policy import may
 from cloud.platform.principals import Principal, Role
+from cloud.stays.stays import stay_id, upsert_reservations
 from protocols.device_model.command import Phase
 from tests.cloud.edges import done
-from tests.cloud.houses import AURORA, NOW_MS
+from tests.cloud.houses import AURORA, NOW_MS, PLACE, reservation
 from tests.cloud.public.conftest import Site
 
 pytestmark = pytest.mark.tier("postgres")
 
 LOCK = "7733b6bf78f85549"
 SEALED = b64encode(bytes(900)).decode()
-STAY = "s-1"
+STAY = stay_id(AURORA.id, "mews", "r1")
 HOUSE = "/api/v1/properties/aurora"
 CARRIED = f"{HOUSE}/stays/{STAY}/carried"
 STANDING = {"lock": LOCK, "have": 20, "carry": [{"signed": "AAAA", "certificate": "BBBB"}]}
@@ -65,9 +66,18 @@ def answers(kind: str, args: dict[str, Any]) -> CommandResult:
 
 
 @pytest.fixture
-def site(site: Site) -> Site:
+async def site(site: Site) -> Site:
     site.edges.obey = answers
+    async with site.database.transaction() as connection:
+        await upsert_reservations(connection, PLACE, [reservation()], now_ms=NOW_MS)
     return site
+
+
+async def test_a_stay_that_there_is_not_brings_nothing(site: Site) -> None:
+    body = {"chunks": [{"lock": LOCK, "sealed": SEALED}], "locks": [LOCK]}
+    answer = await site.http.post(f"{HOUSE}/stays/s-other/carried", headers=site.as_("staff"), json=body)
+    assert answer.status_code == 404
+    assert site.edges.sent == []
 
 
 @pytest.mark.requirement("P9", "P10", "P17")
