@@ -1,15 +1,20 @@
 """The places of a bus: how many requests may be in flight, and who goes first.
 
 Writes before reads before probes; probes have few places of their own count, so that units that do not answer can
-never hold all of them.
+never hold all of them. A bus that cannot carry all that is asked of it would put probes off for ever, and a unit that
+fell silent once would never be heard again: so every `PATIENCE_MS` the probe that has waited so long goes first. It
+costs the neighbours one answer's time in that many.
 """
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from itertools import count
+from typing import Final
+
+PATIENCE_MS: Final = 10_000
 
 
 class Class(IntEnum):
@@ -21,13 +26,20 @@ class Class(IntEnum):
 
 
 class Places:
-    """A semaphore with classes."""
+    """A semaphore with classes.
 
-    def __init__(self, most: int, probes_most: int) -> None:
+    Args:
+        most: requests in flight.
+        probes_most: probes among them; at least one place is not theirs.
+        now_ms: monotonic.
+    """
+
+    def __init__(self, most: int, probes_most: int, now_ms: Callable[[], int]) -> None:
+        self._now_ms, self._overtook_ms = now_ms, now_ms()
         self._most, self._probes_most = most, min(probes_most, max(1, most - 1))
         self._taken = self._probing = 0
         self._order = count()
-        self._queues: dict[Class, list[tuple[int, asyncio.Future[None]]]] = {each: [] for each in Class}
+        self._queues: dict[Class, list[tuple[int, int, asyncio.Future[None]]]] = {each: [] for each in Class}
 
     @asynccontextmanager
     async def take(self, kind: Class) -> AsyncIterator[None]:
@@ -36,7 +48,7 @@ class Places:
             self._enter(kind)
         else:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._queues[kind], (next(self._order), future))
+            heapq.heappush(self._queues[kind], (next(self._order), self._now_ms(), future))
             try:
                 await future
             except asyncio.CancelledError:
@@ -58,10 +70,21 @@ class Places:
     def _leave(self, kind: Class) -> None:
         self._taken -= 1
         self._probing -= kind is Class.PROBE
+        if self._owes_a_probe():
+            self._overtook_ms = self._now_ms()
+            self._give(Class.PROBE)
         for each in Class:
-            queue = self._queues[each]
-            while queue and self._free_for(each):
-                _, future = heapq.heappop(queue)
-                if not future.done():
-                    self._enter(each)
-                    future.set_result(None)
+            while self._queues[each] and self._free_for(each):
+                self._give(each)
+
+    def _owes_a_probe(self) -> bool:
+        queue, since_ms = self._queues[Class.PROBE], self._now_ms() - PATIENCE_MS
+        while queue and queue[0][2].done():
+            heapq.heappop(queue)  # it went away
+        return bool(queue) and self._free_for(Class.PROBE) and max(queue[0][1], self._overtook_ms) <= since_ms
+
+    def _give(self, kind: Class) -> None:
+        _, _, future = heapq.heappop(self._queues[kind])
+        if not future.done():
+            self._enter(kind)
+            future.set_result(None)

@@ -98,7 +98,7 @@ class ModbusSupervisor(SupervisedBus):
     ) -> None:
         super().__init__(bus.id, clock=clock, dice=dice, sink=sink)
         self._way = way_to(bus, settings, clock)
-        self._places = Places(self._way.in_flight_max, self._way.probes_max)
+        self._places = Places(self._way.in_flight_max, self._way.probes_max, clock.now_ms)
         self._units = {
             device: Unit.of(device, number, descriptor, Quarantine(dice)) for device, number, descriptor in devices
         }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.bridges.complaints import Complaints
-from edge.bridges.modbus.places import Class, Places
+from edge.bridges.modbus.places import PATIENCE_MS, Class, Places
 from edge.bridges.modbus.unit import Unit
 from edge.bridges.ports import Detail, DeviceEvent
 from edge.bridges.quarantine import FAILURES_MAX, PROBE_MOST_MS, Quarantine, Standing
@@ -83,7 +84,7 @@ def test_a_quarantined_unit_has_nothing_due_before_its_probe() -> None:
 
 
 async def test_units_that_do_not_answer_never_hold_all_places() -> None:
-    places, inside = Places(4, 1), Counter[Class]()
+    places, inside = Places(4, 1, ManualClock().now_ms), Counter[Class]()
     leave = asyncio.Event()
 
     async def stay(kind: Class) -> None:
@@ -101,7 +102,7 @@ async def test_units_that_do_not_answer_never_hold_all_places() -> None:
 
 
 async def test_writes_go_before_reads_before_probes() -> None:
-    places, order = Places(1, 1), list[Class]()
+    places, order = Places(1, 1, ManualClock().now_ms), list[Class]()
 
     async def pass_through(kind: Class) -> None:
         async with places.take(kind):
@@ -114,9 +115,40 @@ async def test_writes_go_before_reads_before_probes() -> None:
     assert order == [Class.WRITE, Class.READ, Class.PROBE]
 
 
+async def test_a_bus_that_cannot_carry_its_load_still_probes_now_and_then() -> None:
+    """Reads never cease to wait; each takes 10 ms; three units that fell silent want to be probed, for 500 ms each."""
+    clock, probed_ms = ManualClock(), list[int]()
+    places, stopped = Places(1, 1, clock.now_ms), asyncio.Event()
+
+    async def read() -> None:
+        while not stopped.is_set():
+            async with places.take(Class.READ):
+                clock.advance(10)
+                await asyncio.sleep(0)
+
+    async def probe() -> None:
+        async with places.take(Class.PROBE):
+            probed_ms.append(clock.now_ms())
+            clock.advance(500)
+            await asyncio.sleep(0)
+
+    began_ms = clock.now_ms()
+    reads = [asyncio.create_task(read()) for _ in range(3)]
+    await asyncio.sleep(0)
+    probes = [asyncio.create_task(probe()) for _ in range(4)]
+    await asyncio.sleep(0)
+    probes.pop().cancel()  # one goes away: nobody waits for its turn
+    async with asyncio.timeout(20):
+        await asyncio.gather(*probes)
+    stopped.set()
+    await asyncio.gather(*reads)
+    apart = [later - earlier for earlier, later in pairwise([began_ms, *probed_ms])]
+    assert all(PATIENCE_MS <= each <= PATIENCE_MS + 600 for each in apart), apart
+
+
 @given(kinds=st.lists(st.sampled_from(list(Class)), max_size=20), cancelled=st.sets(st.integers(0, 19)))
 async def test_a_place_is_never_lost_even_if_who_waits_goes_away(kinds: list[Class], cancelled: set[int]) -> None:
-    places = Places(2, 1)
+    places = Places(2, 1, ManualClock().now_ms)
 
     async def pass_through(kind: Class) -> None:
         async with places.take(kind):
