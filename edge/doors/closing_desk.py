@@ -16,6 +16,7 @@ from edge.doors.errors import ClockUnsoundError
 from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.store import DoorStore
 from protocols.device_model.identity import RoomId
+from protocols.door.audit import NOBODY, AuditRecord
 from protocols.door.status import Status
 from protocols.errors import InvalidInputError
 from protocols.grant.certificate import open_certificate
@@ -248,9 +249,11 @@ class ClosingDesk:
             told = replace(told, **{part: carried.seq})
         self._keep(lock_id, told)
 
-    def refused(self, grant_id: bytes) -> None:
-        """A lock's log says that it refused this grant as withdrawn: a store restored from a copy may not know why."""
-        self._store.doubt(grant_id)
+    def read(self, records: Sequence[AuditRecord]) -> None:
+        """Take note of grants that a lock refused as withdrawn: a store restored from a copy may not know why."""
+        for record in records:
+            if record.status == Status.REVOKED and record.actor != NOBODY:
+                self._store.doubt(record.actor)
 
     def heard(self, lock_id: bytes, revocation_seq: int) -> None:
         """A lock said, sealed or signed, which list it has: whoever brought it."""

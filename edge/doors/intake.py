@@ -210,6 +210,7 @@ class Intake:
     def _keep(self, door: BookedDoor, chunk: AuditChunk, kept: KnownLock, *, after_seq: int, told_now: bool) -> None:
         new: list[AuditRecord] = [each for each in chunk.records if each.seq > after_seq]
         events = [self._sync.event_of(door, each, kept) for each in new if each.event != AuditEvent.BOLT]
+        self._closing.read(new)
         self._store.keep_records(kept, door.number, new, events)
         self._store.bumps_confirmed(door.lock_id, kept.generation, kept.contact_at_ms)
         if told_now:

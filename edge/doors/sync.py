@@ -294,9 +294,7 @@ class LockSync:
             broken=None,
         )
         events = [self.event_of(door, record, kept) for record in chunk.records if record.event != AuditEvent.BOLT]
-        for record in chunk.records:
-            if record.status == Status.REVOKED and record.actor != NOBODY:
-                self._closing.refused(record.actor)
+        self._closing.read(chunk.records)
         if lost:
             self._log.warning("lock_log_overwritten", door=door.door, records=lost)
         self._store.keep_records(kept, door.number, chunk.records, events)

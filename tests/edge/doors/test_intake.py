@@ -318,3 +318,21 @@ def test_a_phone_takes_the_list_of_withdrawn_keys_to_the_door_and_its_log_confir
     assert taking.take(keys.lock_id, fetched(building, mule, 0)) is Taking.STORED
     assert not building.closing.waits_for(keys.lock_id)
     assert all(signed != b"" for signed, _ in taking.standings([keys.lock_id])[0].carry)
+
+
+@pytest.mark.guarantee("G4")
+def test_a_store_that_forgot_a_withdrawal_learns_by_a_phone_which_key_the_lock_refuses(building: Building) -> None:
+    """As after a restore from a copy: when that phone asks again it gets another key."""
+    anna, mule = openings(building, 1), building.phone("mule")
+    keys, lock = keys_at(building, "door-101")
+    taking = intake(building)
+    building.closing.withdraw_keys(Order("clerk", "phone lost"), holder="stay-1", phone=anna.public)
+    [standing] = taking.standings([keys.lock_id])
+    for each in standing.carry:
+        mule.ask(keys, Carry(*each), lock)
+    assert anna.open("door-101").result.status is Status.REVOKED
+    [(withdrawn,)] = building.store.read("SELECT grant_id FROM withdrawn")
+    with building.store.written() as db:
+        db.execute("DELETE FROM withdrawn")
+    assert taking.take(keys.lock_id, fetched(building, mule, 0)) is Taking.STORED
+    assert building.store.read("SELECT grant_id FROM doubted") == [(withdrawn,)]
