@@ -366,6 +366,11 @@ class ClosingDesk:
         grant = open_grant(key.signed, open_certificate(key.certificate, self._issuers.ca_keys))
         return tuple(each for each in self._book.doors if grant.names(each.number) or each.zones & grant.zones)
 
+    def inhibited(self, order: Order, room: RoomId) -> list[tuple[Mapping[str, Any], int | None]]:
+        """Return what is told of a room whose keys all end (`GrantDesk.inhibit`). Raises InvalidInputError."""
+        order = order.checked()
+        return [self._event(door, "inhibited", order) for door in self._book.doors if door.room == room]
+
     def _event(self, door: BookedDoor, name: str, order: Order, **more: str) -> tuple[Mapping[str, Any], int | None]:
         at_ms = self._time.estimate_ms()
         body = {

@@ -142,9 +142,10 @@ class ClosingMethods:
 
     async def _inhibit(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, InhibitArgs)
-        Order(asked.by, asked.reason).checked()
-        done = self._desk.inhibit(RoomId(parse_name(asked.room, "room")))
+        room = RoomId(parse_name(asked.room, "room"))
+        done = self._desk.inhibit(room, self._closing.inhibited(Order(asked.by, asked.reason), room))
         self._log.warning("inhibited", by=asked.by, reason=asked.reason, doors=done.doors, generation=done.generation)
+        self._told()
         return {"generation": done.generation, "doors": list(done.doors)}
 
     async def _issue_failsafe(self, args: dict[str, Any]) -> object:

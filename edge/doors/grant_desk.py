@@ -4,10 +4,10 @@ Source of truth: protocols/grant/SPEC.md 5 and 6; guarantees G3, G4. A grant is 
 again with the same stay and phone key gives the same bytes until they need renewing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -222,11 +222,15 @@ class GrantDesk:
             tuple(doors[bump.lock_id] for bump in bumps),
         )
 
-    def inhibit(self, room: RoomId) -> StayEnded:
+    def inhibit(self, room: RoomId, events: Sequence[tuple[Mapping[str, Any], int | None]] = ()) -> StayEnded:
         """End every key that was ever handed out for a room; whoever is in house there asks the desk again.
 
         Works with an unsound clock, as `end_stay`. Raises InvalidInputError: no such room. StoreFailedError: nothing
         happened.
+
+        Args:
+            room: Its private doors are meant.
+            events: What is told of it (`ClosingDesk.inhibited`), durable with it.
         """
         doors = self._doors([room])
         bumps = [
@@ -234,7 +238,7 @@ class GrantDesk:
             for number in {door.number for door in doors}
             for bump in self._bumps(frozenset({number}), self._store.highest((number,)))
         ]
-        self._store.end_stay(f"inhibit/{room}", bumps, self._clock.wall_ms())
+        self._store.end_stay(f"inhibit/{room}", bumps, self._clock.wall_ms(), events)
         self._told(bumps)
         return StayEnded(max(bump.generation for bump in bumps), tuple(door.door for door in doors))
 

@@ -330,11 +330,18 @@ class DoorStore:
             ),
         )
 
-    def end_stay(self, stay: str, bumps: Sequence[PendingBump], at_ms: int) -> None:
-        """Make durable that a stay is over and which bumps are on their way."""
+    def end_stay(
+        self,
+        stay: str,
+        bumps: Sequence[PendingBump],
+        at_ms: int,
+        events: Sequence[tuple[Mapping[str, Any], int | None]] = (),
+    ) -> None:
+        """Make durable that a stay is over and which bumps are on their way, with what is to be told of it."""
         with self._transaction():
             self._db.execute("UPDATE stay SET ended_at_ms = ? WHERE stay = ?", (at_ms, stay))
             self._queue(bumps, stay, at_ms)
+            self._add_events(events)
 
     def _queue(self, bumps: Sequence[PendingBump], stay: str, at_ms: int) -> None:
         for bump in bumps:

@@ -79,6 +79,11 @@ async def test_inhibit_failsafe_and_passage_keys(tmp_path: Path, building: Build
         )
         assert token.open("door-101").result.status is Status.OPENED
         assert await client.inhibit(ROOM, **WHO) == ["door-101"]
+        async for told in client.events(0):
+            if told.body["event"] == "inhibited":
+                assert told.body["door"] == "door-101"
+                assert told.body["reason"] == f"{WHO['by']}: {WHO['reason']}"
+                break
         porter.bundle = Bundle.from_document(
             await client.issue_staff(
                 "piotr",
