@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 BOOTSTRAP := $(PYTHON) provisioning/environment/bootstrap.py
+# What needs a service or a system package of its own comes with `make test`.
+TIERS ?= -m "not tier"
 # Two cores is what we plan for; more are used where they are. One more than cores: many a test waits for a wire.
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
@@ -27,15 +29,15 @@ demo: setup web ## one small hotel, really running: plays the story, then stays 
 test: setup web ## every test, all tiers that this machine allows
 	@$(BOOTSTRAP) system chromium mosquitto
 	@$(RUN) web/build.py --test
-	@INNKEEPER_THOROUGH=1 $(MAKE) --no-print-directory check
+	@INNKEEPER_THOROUGH=1 $(MAKE) --no-print-directory check TIERS=
 	@$(RUN) -m pytest tests/integration tests/e2e -p no:randomly
 
-check: setup ## format, lint, types, arrows, unit, contract and simulation tests; few seeds (under 3 minutes)
+check: setup ## format, lint, types, arrows, unit, contract and simulation tests; few seeds, no service (under 3 minutes)
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/mypy
-	@$(RUN) -m pytest -n $(WORKERS) --ignore tests/integration --ignore tests/e2e
+	@$(RUN) -m pytest -n $(WORKERS) --ignore tests/integration --ignore tests/e2e $(TIERS)
 
 bench: setup ## measure; ONLY=ground|record_path|doors|devices|stays|rooms|api for one; writes build/bench/<name>.json
 	@$(RUN) -m bench $(ONLY)

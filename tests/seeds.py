@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
+
 THOROUGH = os.environ.get("INNKEEPER_THOROUGH") == "1"
+LONG = pytest.mark.skipif(not THOROUGH, reason="many seconds of a processor: `make test` has the time")
 
 
 def seeds(few: int, many: int) -> range:

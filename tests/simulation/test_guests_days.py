@@ -19,12 +19,17 @@ from protocols.device_model.reading import Reading
 from protocols.errors import PlatformError
 from protocols.link.lanes import Lane
 from tests.edge.world import HOUR_MS, PHONE, T0, Building, a_document, a_stay, contact, motion
+from tests.seeds import LONG
 
 MINUTE_S = 60.0
 HOUR_S = 60 * MINUTE_S
 ROOMS = 3
 COMFORT, SET_BACK = 21.5, 17.0
-SEEDS = (0, 3, 5)  # a seed that ever failed is added by number, and stays
+SEEDS = (
+    0,
+    pytest.param(3, marks=LONG),
+    pytest.param(5, marks=LONG),
+)  # a seed that ever failed is added by number, and stays
 
 
 @dataclass
@@ -194,6 +199,7 @@ def test_no_guest_is_cooled_and_no_room_left_warm_whatever_is_killed(seed: int, 
     assert house.kills == 12
 
 
+@LONG
 @pytest.mark.parametrize("seed", [1])
 def test_the_same_seed_is_the_same_days(seed: int, tmp_path: Path) -> None:
     def once(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kit.simulation import SimLoop, SimulationForbidsError, SimulationStuckError, run_simulated
-from tests.seeds import seeds
+from tests.seeds import LONG, seeds
 from tests.simulation.nights import DAY_S, READ_EVERY_S, night
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,6 +29,7 @@ def test_five_devices_lose_and_double_nothing_over_ten_days_on_a_bad_line(seed: 
     assert world.heard == world.said
 
 
+@LONG
 def test_thirty_days_of_five_devices_fit_in_a_test() -> None:
     world, ended = night(seed=30, days=30)
     assert world.heard == world.said

@@ -23,9 +23,10 @@ from protocols.link.lanes import Lane
 from tests.cloud.telemetry.emulated_edge import EmulatedEdge
 from tests.cloud.telemetry.memory_fan_in import MemoryLeases, MemoryLedger, MemoryStreams
 from tests.cloud.telemetry.sending import edge
+from tests.seeds import THOROUGH
 
 HOUR_S = 3_600
-SEEDS = range(int(os.environ.get("INNKEEPER_FAN_IN_SEEDS", "4")))
+SEEDS = range(int(os.environ.get("INNKEEPER_FAN_IN_SEEDS", "4" if THOROUGH else "2")))
 HOURS = float(os.environ.get("INNKEEPER_FAN_IN_HOURS", "1.5"))
 EDGES = 6
 NAMES = ("w0", "w1", "w2")

@@ -13,6 +13,7 @@ from protocols.device_model.capability import Capability
 from protocols.device_model.command import Phase
 from protocols.device_model.reading import Quality
 from tests.edge.bridges.field import CATALOGUE, Field, field, plan
+from tests.seeds import LONG
 
 SETPOINT: Final = ("chiller", Capability.THERMOSTAT, "occupied_cooling_setpoint")
 LEAVING: Final = ("chiller", Capability.THERMOSTAT, "local_temperature")
@@ -57,6 +58,7 @@ async def test_a_plant_is_told_commanded_and_its_bad_node_stands_alone() -> None
         assert (await it.truth("chiller"))["writes"] == 1
 
 
+@LONG
 @pytest.mark.guarantee("G17")
 async def test_a_server_that_goes_and_comes_back_is_subscribed_to_again() -> None:
     made = plan(chiller=True)

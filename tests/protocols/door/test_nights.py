@@ -28,6 +28,7 @@ from protocols.grant.keys import SIGNS_S, IssuerClass, private_key
 from protocols.grant.lock_time import TimeQuality
 from protocols.grant.revocation import Bump, TimeBeacon, sign_object
 from protocols.vectors.fixed import AT_S, DAY_S, FixedIssuer, fixed_hotel, stream
+from tests.seeds import THOROUGH
 
 HOTEL = fixed_hotel()
 LOCK = HOTEL.room_101
@@ -216,4 +217,4 @@ class Nights(RuleBasedStateMachine):
 
 
 TestNights = pytest.mark.guarantee("G4")(pytest.mark.requirement("P5", "P8", "ACC-02")(Nights.TestCase))
-TestNights.settings = settings(max_examples=250, stateful_step_count=50, deadline=None)
+TestNights.settings = settings(max_examples=250 if THOROUGH else 80, stateful_step_count=50, deadline=None)
