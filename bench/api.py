@@ -93,6 +93,8 @@ class Line:
         began_s = loop.time()
         try:
             async with asyncio.timeout(ANSWER_S):
+                if self._reader is not None and self._reader.at_eof():
+                    self.close()  # the service ends what has been idle for five seconds, as any HTTP client knows
                 if self._writer is None or self._reader is None:
                     self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
                 self._writer.write(head.encode() + body)
