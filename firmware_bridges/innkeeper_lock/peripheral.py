@@ -199,8 +199,19 @@ class Peripheral:
 
     async def _agree_on_mtu(self, connection: Connection) -> None:
         """Ask for a large MTU: ATT lets both sides ask, so it costs the phone's discovery no round trip of its own."""
+        client = connection.gatt_client
+        hear = client.on_gatt_pdu
+
+        def heard(att_pdu: att.ATT_PDU) -> None:
+            # bumble would set it when the task that asked has its turn again, which is after whatever came in the same
+            # connection event was answered in frames of 23 bytes: four more round trips where an event had been lost.
+            if isinstance(att_pdu, att.ATT_Exchange_MTU_Response) and client.pending_request is not None:
+                client.mtu = max(att.ATT_DEFAULT_MTU, min(ATT_MTU_BYTES, att_pdu.server_rx_mtu))
+            hear(att_pdu)
+
+        client.on_gatt_pdu = heard  # type: ignore[method-assign]  # there is no event for it
         with suppress(core.BaseBumbleError, att.ATT_Error, asyncio.CancelledError):  # without it frames are small
-            await connection.gatt_client.request_mtu(ATT_MTU_BYTES)
+            await client.request_mtu(ATT_MTU_BYTES)
 
     def _soon_refresh(self) -> None:
         self._soon(self._refresh())
