@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bumble import att
+from bumble.gatt_client import Client
 
 from firmware_bridges.guest_phone.phone import Ending, GuestPhone
 from firmware_bridges.guest_phone.sentences import Cause
 from protocols.errors import InvalidInputError, RefusalReason, UnsupportedVersionError
 from protocols.grant.grant import NO_FLAGS, GrantFlag
-from tests.firmware_bridges.innkeeper_lock.world import START_S, World, until, world
+from tests.firmware_bridges.innkeeper_lock.world import IDEAL_AIR, START_S, World, until, world
 
 DAY_S = 86_400
 
@@ -324,3 +326,25 @@ async def test_a_new_key_forgets_the_old_ones_bundle(tmp_path: Path) -> None:
 async def test_the_clock_of_the_test_is_the_locks(tmp_path: Path) -> None:
     async with world(tmp_path) as hotel:
         assert hotel.truth("door-101")["time_s"] == START_S
+
+
+@pytest.mark.requirement("P2")
+async def test_lost_events_cost_the_phone_no_further_round_trips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The MTU's answer then comes with the next question, which must be answered at that MTU already."""
+    asked: list[str] = []
+    request = Client.send_request
+
+    async def counted(self: Client, pdu: att.ATT_PDU) -> att.ATT_PDU:
+        asked.append(type(pdu).__name__)
+        return await request(self, pdu)
+
+    monkeypatch.setattr(Client, "send_request", counted)
+    air = {**IDEAL_AIR, "connection_interval_ms": 8, "packet_loss": 0.3}
+    async with world(tmp_path, air=air) as hotel:
+        phone = await hotel.guest("door-101")
+        for _ in range(8):
+            assert (await phone.open("door-101")).ending is Ending.OPENED
+    assert asked.count("ATT_Exchange_MTU_Request") == asked.count("ATT_Find_By_Type_Value_Request") >= 8
+    assert "ATT_Find_Information_Request" not in asked
