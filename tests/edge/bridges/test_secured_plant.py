@@ -27,7 +27,7 @@ from protocols.errors import InvalidInputError
 from protocols.opcua.probe import probe_server
 from tests.edge.bridges.credentials import write
 from tests.edge.bridges.field import CATALOGUE, PLANT, Field, plan
-from tests.seeds import THOROUGH
+from tests.seeds import LONG, THOROUGH
 
 SETPOINT: Final = ("chiller", Capability.THERMOSTAT, "occupied_cooling_setpoint")
 SERVER_URI: Final = "urn:freeopcua:python:server"
@@ -74,6 +74,7 @@ async def refused(it: Field, word: str) -> None:
     assert (await it.devices.write(it.command(*SETPOINT, 9.0, within_ms=300))).phase is not Phase.DONE
 
 
+@LONG
 @pytest.mark.requirement("DEV-02")
 async def test_a_plant_is_spoken_to_over_the_channel_that_is_wanted_or_not_at_all(tmp_path: Path) -> None:
     made = plan(chiller=True)

@@ -217,4 +217,4 @@ class Nights(RuleBasedStateMachine):
 
 
 TestNights = pytest.mark.guarantee("G4")(pytest.mark.requirement("P5", "P8", "ACC-02")(Nights.TestCase))
-TestNights.settings = settings(max_examples=250 if THOROUGH else 80, stateful_step_count=50, deadline=None)
+TestNights.settings = settings(max_examples=250 if THOROUGH else 40, stateful_step_count=50, deadline=None)
