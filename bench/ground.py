@@ -158,7 +158,7 @@ def _until_ready(port: int, began: float, log: Path) -> None:
 def _still_waiting(began: float, log: Path) -> None:
     if time.perf_counter() - began > WAIT_S:
         raise TimeoutError(f"not ready in {WAIT_S} s: {log.read_text(errors='replace')[-1000:]}")
-    time.sleep(0.002)
+    time.sleep(0.002)  # asked again soon, and the program that is timed keeps its core
 
 
 def _write_edge(folder: Path) -> Path:

@@ -217,11 +217,9 @@ def door_routes(services: DoorServices) -> Router:
             found = await property_for(connection, request.user, property_id)
             if await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id) is None:
                 raise absent()
-        body = msgspec.json.encode(data, order="sorted")
-        digest = hashlib.sha256(body).hexdigest()[:32]
-        key = f"carried:{digest}:{clock.wall_ms() // SAME_WITHIN_MS}"
-        answer = await ask(request.user, found, "doors_carried", msgspec.to_builtins(data), key)
-        return _of_edge(answer, Carried)
+        args = msgspec.to_builtins(data)
+        key = f"carried:{_digest(args)}:{clock.wall_ms() // SAME_WITHIN_MS}"
+        return _of_edge(await ask(request.user, found, "doors_carried", args, key), Carried)
 
     @post(
         _HOUSE + "/staff-keys",
