@@ -47,10 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(config: Path, environ: Mapping[str, str]) -> int:
-    from edge.bridges.opcua import object_ids
     from kit.lean_import import hollow
 
-    object_ids.install()
     with hollow("yaml"), hollow("pdb"):  # litestar's, for a schema that we do not serve and a debugger
         from edge.app.run import run
     from edge.app.settings import EdgeSettings

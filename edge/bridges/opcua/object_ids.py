@@ -102,7 +102,7 @@ def stand_in(table: IdTable) -> ModuleType:
 
 
 def install() -> bool:
-    """Put the table where asyncua will look for it; call it before asyncua is imported.
+    """Put the table where asyncua will look for it; called by the package before asyncua is imported.
 
     Returns whether it stands there. Without asyncua, after its own module was loaded, or with one that is written in
     another way, nothing is changed.
