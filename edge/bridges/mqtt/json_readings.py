@@ -24,7 +24,7 @@ from protocols.descriptors.codec import Reason
 from protocols.device_model.capability import Kind, Unit, Value, problem_with
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.device_model.reading import REASON_CHARACTERS_MAX, Quality, Reading
-from protocols.documents import members_most
+from protocols.documents import members_most, shown
 from protocols.link.record import ClockQuality
 
 KEYS_MAX: Final = 64
@@ -37,7 +37,9 @@ TEXT_CHARACTERS_MAX: Final = 200
 TIME_LEAST_MS: Final = 946_684_800_000
 """2000-01-01: a device that says less has no clock."""
 TIME_AHEAD_MS: Final = 300_000
-"""A device's time further ahead of ours is none."""
+"""A device's time further ahead of ours is none, unless ours is not believed itself."""
+TIME_MOST_MS: Final = 253_402_300_799_999
+"""SPEC.md 3: what a record can hold."""
 TOPICS_MAX_FACTOR: Final = 4
 """Topics remembered, for each device allowed."""
 GENERIC: Final = "generic"
@@ -98,6 +100,8 @@ class _Now:
     stamp: bytes
     """The encoded times and clock quality of every record of this batch."""
     wall_ms: int
+    ahead_ms: int
+    """No device's time is later than this."""
 
 
 class Point:
@@ -202,7 +206,7 @@ class JsonReadings:
             known: fingerprints of records in the log, to tell a second delivery by; None where there was no break.
         """
         taken = Taken()
-        now = _Now(cbor.encode(wall_ms) + cbor.encode(mono_ms) + bytes((_CLOCK_CODES.index(clock),)), wall_ms)
+        now = _now(wall_ms, mono_ms, clock)
         sources = self._sources
         for message in messages:
             source = sources.get(message[0])
@@ -226,7 +230,7 @@ class JsonReadings:
             document = self._document(payload, source)
             time, doubt = _NULL, None
             if source.time_key is not None:
-                time, doubt = self._time(document, source, wall_ms)
+                time, doubt = self._time(document, source, now.ahead_ms)
             if message[3] & packets.RETAIN and time is _NULL:
                 doubt = Reason.RETAINED.value
         except _RefusedError as error:
@@ -281,15 +285,16 @@ class JsonReadings:
                 return _flat(document)
         return document
 
-    def _time(self, document: dict[str, Any], source: Source, wall_ms: int) -> tuple[bytes, str | None]:
+    @staticmethod
+    def _time(document: dict[str, Any], source: Source, ahead_ms: int) -> tuple[bytes, str | None]:
         """Return the encoded device time and, where it is none, what is to be doubted for that."""
         told = document.get(source.time_key or "")
         if told is None:
             return _NULL, None
         kind = type(told)
-        if kind is int or kind is float:
+        if (kind is int or kind is float) and 0 < told <= TIME_MOST_MS:  # what is more may not even be calculated with
             at_ms = round(told * source.rule.time_ms)
-            if TIME_LEAST_MS <= at_ms <= wall_ms + TIME_AHEAD_MS:
+            if TIME_LEAST_MS <= at_ms <= ahead_ms:
                 return _LONG.pack(0x1B, at_ms), None
         return _NULL, f"device_time: {_shown(told)}"[:REASON_CHARACTERS_MAX]
 
@@ -339,25 +344,25 @@ class JsonReadings:
         return found
 
     def _new_source(self, topic: bytes) -> "Source | Refused":
-        shown = topic[:EVIDENCE_CHARACTERS_MAX].decode(errors="replace")
+        name = topic[:EVIDENCE_CHARACTERS_MAX].decode(errors="replace")
         if len(self._sources) >= TOPICS_MAX_FACTOR * self._devices_max:
-            return Refused("*", Refusal.TOO_MANY_TOPICS, shown)
+            return Refused("*", Refusal.TOO_MANY_TOPICS, name)
         try:
             matched = match(self._rules, topic.decode())
         except UnicodeDecodeError:
-            return Refused(shown, Refusal.TOPIC, "not UTF-8")
+            return Refused(name, Refusal.TOPIC, "not UTF-8")
         except NoNameError as error:
-            return Refused(shown, Refusal.NO_NAME, str(error))
+            return Refused(name, Refusal.NO_NAME, str(error))
         if matched is None:
-            return Refused(shown, Refusal.TOPIC, "fits no rule")
+            return Refused(name, Refusal.TOPIC, "fits no rule")
         device = matched.device
         known_as = self._names.get(device)
         if known_as is None:
             if len(self._names) >= self._devices_max:
-                return Refused("*", Refusal.TOO_MANY_DEVICES, f"{shown}; {self._devices_max} are known")
+                return Refused("*", Refusal.TOO_MANY_DEVICES, f"{name}; {self._devices_max} are known")
             self._names[device] = matched.raw
         elif known_as != matched.raw:
-            return Refused(shown, Refusal.NAME_CLASH, f"{device} is {known_as!r} already")
+            return Refused(name, Refusal.NAME_CLASH, f"{device} is {known_as!r} already")
         room = self._rooms.get(device, matched.room)
         return Source(device, room, matched.rule, matched.attribute, wanted=device in self._wanted)
 
@@ -386,6 +391,12 @@ class JsonReadings:
         return point
 
 
+def _now(wall_ms: int, mono_ms: int, clock: ClockQuality) -> _Now:
+    stamp = cbor.encode(wall_ms) + cbor.encode(mono_ms) + bytes((_CLOCK_CODES.index(clock),))
+    ahead_ms = TIME_MOST_MS if clock is ClockQuality.UNCERTAIN else wall_ms + TIME_AHEAD_MS
+    return _Now(stamp, wall_ms, ahead_ms)
+
+
 def fingerprint(device_at_ms: int | None, body: bytes) -> int:
     """Return what tells a reading from every other: its device's time and its whole body."""
     return hash((device_at_ms, body))
@@ -407,9 +418,12 @@ def _value_of(point: Point, value: object) -> "Value | _RefusedError":
         return _RefusedError(Refusal.WRONG_TYPE, "null")
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and (mapped.scale != 1 or mapped.offset):
-        value = value * mapped.scale + mapped.offset  # type: ignore[operator]  # just asked
-        if mapped.row.kind is Kind.INTEGER and value == round(value):
-            value = round(value)
+        try:
+            value = value * mapped.scale + mapped.offset  # type: ignore[operator]  # just asked
+            if mapped.row.kind is Kind.INTEGER and value == round(value):
+                value = round(value)
+        except OverflowError as error:
+            return _RefusedError(Refusal.OUT_OF_RANGE, f"{error}: {shown(value)}"[:EVIDENCE_CHARACTERS_MAX])
     elif isinstance(value, str) and mapped.row.kind is Kind.CHOICE:
         value = value.lower()
     if (problem := problem_with(mapped.row, value)) is not None:

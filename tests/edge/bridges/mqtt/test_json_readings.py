@@ -174,6 +174,43 @@ def test_an_absurd_device_time_is_no_time_and_makes_the_reading_uncertain(told: 
     assert record.body["reason"].startswith("device_time: ")
 
 
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"t":1e308,"deci":215}', b'{"t":-1e308,"deci":215}', b'{"deci":' + b"9" * 400 + b"}",
+        b'{"tens":1e308}', b'{"tens":-1e308}', b'{"next":' + b"9" * 4_000 + b"}",
+    ],
+)  # fmt: skip
+def test_a_number_beyond_calculating_stops_nobody(payload: bytes) -> None:
+    """Poison: what raises here is never acknowledged, so the broker would bring it again after every start."""
+    keys = {
+        "deci": KEYS["deci"],
+        "tens": KeySettings("level_control", "current_level", scale=10),
+        "next": KeySettings("level_control", "current_level", offset=1),
+    }
+    made = readings(RuleSettings(topic="site/{room}/{device}/state", keys=keys, time_key="t", time_unit="s"))
+    taken = take(made, (TOPIC, payload, 1, 0x32), say({"deci": 215, "t": WALL_MS // 1_000}))
+    *odd, good = records(taken)
+    assert (good.body["value"], good.body["quality"], good.device_at_ms) == (21.5, "good", WALL_MS)
+    assert [(each.body["quality"], each.device_at_ms) for each in odd] in ([("uncertain", None)], [("bad", None)])
+
+
+def test_a_clock_that_is_not_believed_judges_no_other() -> None:
+    """After a power cut an edge without a battery clock is years behind its devices until it hears a time source."""
+    made, ahead_ms = readings(), WALL_MS + 86_400_000
+    message = say({"temperature": 20.5, "t": ahead_ms})
+    [doubted] = records(take(made, message))
+    assert (doubted.device_at_ms, doubted.body["quality"]) == (None, "uncertain")
+    lost = made.take([message], wall_ms=WALL_MS, mono_ms=MONO_MS, clock=ClockQuality.UNCERTAIN)
+    [kept] = records(lost)
+    assert (kept.device_at_ms, kept.body["quality"], kept.clock) == (ahead_ms, "good", ClockQuality.UNCERTAIN)
+    never = made.take(
+        [say({"temperature": 20.5, "t": 10**15})], wall_ms=WALL_MS, mono_ms=MONO_MS, clock=ClockQuality.UNCERTAIN
+    )
+    assert records(never)[0].device_at_ms is None
+
+
 def test_a_retained_message_without_a_time_is_uncertain() -> None:
     [old] = records(take(readings(), say({"temperature": 21.0}, head=0x33)))
     [timed] = records(take(readings(), say({"temperature": 21.0, "t": WALL_MS}, head=0x33)))
