@@ -17,6 +17,7 @@ from protocols.vectors import (
     link_vectors,
     policy_vectors,
     stays_vectors,
+    vendor_key_vectors,
 )
 
 FOLDER: Final = Path(__file__).parent
@@ -27,7 +28,7 @@ OWNED: Final = ("grant", "door", "link", "policy", "stays")
 def documents() -> dict[str, str]:
     """Return every vector file's text, by its path under protocols/vectors."""
     made: dict[str, dict[str, Any]] = {
-        **grant_vectors.files(), **judgement_vectors.files(), **door_vectors.files(),
+        **grant_vectors.files(), **judgement_vectors.files(), **door_vectors.files(), **vendor_key_vectors.files(),
         **closing_vectors.files(),        **link_vectors.files(), **policy_vectors.files(),
         **stays_vectors.files(),
     }  # fmt: skip
