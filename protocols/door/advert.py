@@ -36,7 +36,7 @@ _LABEL: Final = b"innkeeper/door/1 "
 
 
 class AdvertBit(IntFlag):
-    """Status bits of the advert. Bits 4 to 7 are reserved for the L2CAP port offset and sent as 0."""
+    """Status bits of the advert: the lower half of their byte."""
 
     BATTERY_LOW = 1
     TIME_UNCERTAIN = 2
@@ -46,18 +46,19 @@ class AdvertBit(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Advert:
-    """The service data of one advert."""
+    """The service data of one advert. `channel` is the offset of the lock's L2CAP port, 0 to 15; 0: it has none."""
 
     eid: bytes
     bits: AdvertBit
+    channel: int = 0
 
     def encode(self) -> bytes:
-        """Return the 10 bytes of service data: version, id, status bits."""
-        return bytes([VERSION]) + self.eid + bytes([self.bits])
+        """Return the 10 bytes of service data: version, id, status bits and port offset."""
+        return bytes([VERSION]) + self.eid + bytes([self.bits | self.channel << 4])
 
     @classmethod
     def decode(cls, data: bytes) -> "Advert":
-        """Read service data; reserved status bits are ignored.
+        """Read service data.
 
         Raises:
             PeerProtocolError: wrong length. UnsupportedVersionError: another version.
@@ -68,7 +69,7 @@ class Advert:
             raise UnsupportedVersionError("door advert", data[0], (VERSION,))
         if len(data) != ADVERT_BYTES:
             raise PeerProtocolError(f"door advert of {len(data)} bytes, not {ADVERT_BYTES}")
-        return cls(data[1:9], AdvertBit(data[9] & 0x0F))
+        return cls(data[1:9], AdvertBit(data[9] & 0x0F), data[9] >> 4)
 
 
 def derive(secret: bytes, salt: bytes, purpose: bytes, size: int) -> bytes:

@@ -1,5 +1,6 @@
 """Lock side of the door exchange: frames and time in, frames and one step of the lock's memory out.
 
+In the L2CAP channel what is called a frame here is a piece of its stream, cut anywhere (channel.py).
 Source of truth: SPEC.md sections 4 (messages) and 7 (states); vectors in protocols/vectors/door.
 Nothing here sleeps, reads a clock, draws dice or touches a radio; judging is LockCore's and protocols/grant's work.
 """
@@ -22,6 +23,7 @@ from protocols.door.advert import (
     weekly_eik,
 )
 from protocols.door.audit import seal_chunk
+from protocols.door.channel import StreamAssembler, prefixed
 from protocols.door.fast import FAST_BYTES, ID_BYTES, fast_keys, found, proves
 from protocols.door.frames import Assembler, cut
 from protocols.door.identity import LockIdentity
@@ -54,6 +56,8 @@ LINKS_MOST: Final = 2
 """At once; a third is refused by whoever holds the radio."""
 CHALLENGE_WAIT_MS: Final = 5_000
 SILENCE_MS: Final = 3_000
+MESSAGE_WAIT_MS: Final = 5_000
+"""In the channel, from a message's first byte to its last: there a piece may be as small as a byte."""
 NONCE_BYTES: Final = 16
 _GATE_TAG_BYTES: Final = 4
 
@@ -88,15 +92,21 @@ class LockExchange:
     """One exchange, first byte to last. Make a new one for each connection; the core is handed in each time.
 
     The core is not kept here, because two links may be open at once and both must see one memory.
+
+    Args:
+        identity: The lock's keys and place.
+        random: Dice fit for keys, n -> n bytes.
+        frame_bytes: How long a frame may be in GATT; None: the exchange is in the L2CAP channel.
     """
 
-    def __init__(self, identity: LockIdentity, *, random: Random, frame_bytes: int) -> None:
+    def __init__(self, identity: LockIdentity, *, random: Random, frame_bytes: int | None) -> None:
         self._identity, self._random, self._frame_bytes = identity, random, frame_bytes
         self._nonce = random(NONCE_BYTES)
         self._ephemeral = private_key(random)
         self._challenge = b""
         self._gate = b""
-        self._assembler = Assembler()
+        self._assembler = Assembler() if frame_bytes is not None else StreamAssembler()
+        self._part_until_ms: int | None = None
         self._outbox: list[bytes] = []
         self._keys: SessionKeys | None = None
         self._opened = False
@@ -123,22 +133,20 @@ class LockExchange:
             nonce=self._nonce,
             e_lock=compressed(self._ephemeral.public_key()),
         ).encode()
-        self._outbox += cut(self._challenge, self._frame_bytes)
+        self._say(self._challenge)
         self.state = State.CHALLENGED
         self._challenged_until_ms = now_ms + CHALLENGE_WAIT_MS
         self.deadline_ms = now_ms + SILENCE_MS
 
     def receive_data(self, frame: bytes, *, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
-        """Take one frame (one ATT write). Whatever the peer sends, this answers or ends; it never raises for it."""
+        """Take one frame: one ATT write, or what one SDU brought. Answers or ends, whatever it is; never raises."""
         if self.on_time(now_ms=now_ms) or self.state is State.OVER:
             return LockStep(core)  # what comes after the end changes nothing
         try:
             if self.state is State.IDLE:
                 raise PeerProtocolError("frame before CHAL")
             message = self._assembler.take(frame)
-            self.deadline_ms = now_ms + SILENCE_MS
-            if self.state in (State.CHALLENGED, State.REFERRED):
-                self.deadline_ms = min(self.deadline_ms, self._challenged_until_ms)
+            self._heard(now_ms, whole=message is not None)
             if message is None:
                 return LockStep(core)
             if message[0] not in set(MessageKind) or (self.state, MessageKind(message[0])) not in MOVES:
@@ -160,9 +168,24 @@ class LockExchange:
         return True
 
     def data_to_send(self) -> list[bytes]:
-        """Drain the frames that the caller must send, one notification each."""
+        """Drain the frames that the caller must send: one notification each, or the stream's next bytes."""
         frames, self._outbox = self._outbox, []
         return frames
+
+    def _heard(self, now_ms: int, *, whole: bool) -> None:
+        """Put the deadline off, as far as the state and a message that is not whole yet allow."""
+        self.deadline_ms = now_ms + SILENCE_MS
+        if self.state in (State.CHALLENGED, State.REFERRED):
+            self.deadline_ms = min(self.deadline_ms, self._challenged_until_ms)
+        if whole or self._frame_bytes is not None:
+            self._part_until_ms = None
+            return
+        if self._part_until_ms is None:
+            self._part_until_ms = now_ms + MESSAGE_WAIT_MS
+        self.deadline_ms = min(self.deadline_ms, self._part_until_ms)
+
+    def _say(self, message: bytes) -> None:
+        self._outbox += [prefixed(message)] if self._frame_bytes is None else cut(message, self._frame_bytes)
 
     def _on_fast(self, message: bytes, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
         """Open, or refer the phone to the full exchange. The throttle does not matter: it guards public-key work."""
@@ -183,7 +206,7 @@ class LockExchange:
                 core = core.heard_noise()
         if outcome is None:
             self.state = State.REFERRED
-            self._outbox += cut(bytes([MessageKind.ERROR, ErrorCode.NEED_FULL, 0]), self._frame_bytes)
+            self._say(bytes([MessageKind.ERROR, ErrorCode.NEED_FULL, 0]))
             return LockStep(core)
         self._keys, self._opened, self.state = keys.session, True, State.OPEN
         self.deadline_ms = now_ms + SILENCE_MS
@@ -289,7 +312,7 @@ class LockExchange:
         plaintext = core.result(outcome.status, sensed).encode() + rest
         header = bytes([MessageKind.RESULT])
         sealed = self._session().to_phone.seal(plaintext, header)
-        self._outbox += cut(header + sealed, self._frame_bytes)
+        self._say(header + sealed)
         return LockStep(core, motor=outcome.motor, status=outcome.status, latch=outcome.latch)
 
     def _whole(self, certificate: bytes, form: CertificateForm, core: LockCore) -> bytes | None:
@@ -303,11 +326,14 @@ class LockExchange:
     def _end(self, code: ErrorCode | None, detail: int = 0) -> None:
         self.state, self.deadline_ms = State.OVER, None
         if code is not None:
-            self._outbox += cut(bytes([MessageKind.ERROR, code, min(detail, 255)]), self._frame_bytes)
+            self._say(bytes([MessageKind.ERROR, code, min(detail, 255)]))
 
 
-def advert(identity: LockIdentity, core: LockCore, sensed: Sensed) -> Advert:
-    """Return what the lock shows now: its rotating id, or the fallback id while its time is uncertain."""
+def advert(identity: LockIdentity, core: LockCore, sensed: Sensed, *, channel: int = 0) -> Advert:
+    """Return what the lock shows now: its rotating id, or the fallback id while its time is uncertain.
+
+    `channel` is the offset of its L2CAP port, 0 for none: the same at all locks of one firmware.
+    """
     time = core.time(sensed.rtc_s)
     uncertain = time.quality is TimeQuality.UNCERTAIN
     key = _advert_key(identity, core, sensed)
@@ -320,7 +346,7 @@ def advert(identity: LockIdentity, core: LockCore, sensed: Sensed) -> Advert:
         bits |= AdvertBit.WANTS_SYNC
     if sensed.privacy:
         bits |= AdvertBit.PRIVACY_ON
-    return Advert(fallback_id(key) if uncertain else eid(key, time.now_s), bits)
+    return Advert(fallback_id(key) if uncertain else eid(key, time.now_s), bits, channel)
 
 
 def _advert_key(identity: LockIdentity, core: LockCore, sensed: Sensed) -> bytes:

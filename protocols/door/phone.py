@@ -2,7 +2,8 @@
 
 Source of truth: SPEC.md sections 4 (messages) and 7 (states); vectors in protocols/vectors/door.
 The edge visits a lock with the same class: what it carries is signed and what it fetches is sealed, so it needs no
-credential of its own. Randomness and the phone's signing key are handed in.
+credential of its own. Randomness and the phone's signing key are handed in. In the L2CAP channel what is called a frame
+here is a piece of its stream, cut anywhere (channel.py).
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from protocols.door.advert import DoorKeys, gate_key, gate_tag, week_of
+from protocols.door.channel import StreamAssembler, prefixed
 from protocols.door.fast import FastKeys, Resumption, fast_id, fast_keys
 from protocols.door.frames import Assembler, cut
 from protocols.door.messages import (
@@ -130,12 +132,19 @@ class PhoneExchange:
 
     After an `Answer`, `ask` sends another request on the same link. Whatever came of it, keep `resumption` for the next
     visit to this lock and forget the one handed in: None means that there is none any more.
+
+    Args:
+        door: What is known of the lock.
+        first: What is asked first.
+        random: Dice fit for keys, n -> n bytes.
+        frame_bytes: How long a frame may be in GATT; None: the exchange is in the L2CAP channel.
+        now_ms: Monotonic.
     """
 
-    def __init__(self, door: DoorKeys, first: Request, *, random: Random, frame_bytes: int, now_ms: int) -> None:
+    def __init__(self, door: DoorKeys, first: Request, *, random: Random, frame_bytes: int | None, now_ms: int) -> None:
         self._door, self._request, self._frame_bytes = door, first, frame_bytes
         self._random = random
-        self._assembler = Assembler()
+        self._assembler = Assembler() if frame_bytes is not None else StreamAssembler()
         self._outbox: list[bytes] = []
         self._keys: SessionKeys | None = None
         self._fast: FastKeys | None = None
@@ -146,7 +155,7 @@ class PhoneExchange:
         self.deadline_ms: int | None = now_ms + CHALLENGE_WAIT_MS
 
     def receive_data(self, frame: bytes, *, now_ms: int) -> Answer | None:
-        """Take one frame (one notification); return the answer it completes.
+        """Take one frame: one notification, or what one SDU brought. Return the answer it completes.
 
         Raises:
             PeerProtocolError: not the lock we hold keys of, or not the protocol. Drop the link.
@@ -214,7 +223,7 @@ class PhoneExchange:
         raise LinkLostError(f"lock {self._door.lock_id.hex()} sent no challenge within {CHALLENGE_WAIT_MS} ms")
 
     def data_to_send(self) -> list[bytes]:
-        """Drain the frames that the caller must send, one ATT write each."""
+        """Drain the frames that the caller must send: one ATT write each, or the stream's next bytes."""
         frames, self._outbox = self._outbox, []
         return frames
 
@@ -233,7 +242,7 @@ class PhoneExchange:
         head = bytes([MessageKind.FAST]) + fast_id(secret, door.lock_id) + bytes([user_verified])
         self._fast = fast_keys(secret, door.lock_id, door.s_lock, self._said, head)
         self._keys = self._fast.session
-        self._outbox += cut(head + self._fast.tag, self._frame_bytes)
+        self._say(head + self._fast.tag)
         self.state, self.deadline_ms = State.ASKED_FAST, now_ms + ANSWER_WAIT_MS
 
     def _on_error(self, message: bytes, now_ms: int) -> None:
@@ -269,8 +278,11 @@ class PhoneExchange:
     def _send(self, header: bytes, now_ms: int) -> None:
         keys = self._session()
         plaintext = encode_command(self._command(keys))
-        self._outbox += cut(header + keys.to_lock.seal(plaintext, header), self._frame_bytes)
+        self._say(header + keys.to_lock.seal(plaintext, header))
         self.state, self.deadline_ms = State.ASKED, now_ms + ANSWER_WAIT_MS
+
+    def _say(self, message: bytes) -> None:
+        self._outbox += [prefixed(message)] if self._frame_bytes is None else cut(message, self._frame_bytes)
 
     def _command(self, keys: SessionKeys) -> Command:
         match self._request:

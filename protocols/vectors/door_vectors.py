@@ -16,6 +16,7 @@ from protocols.door.advert import (
     weekly_eik,
 )
 from protocols.door.audit import AuditEvent, open_chunk
+from protocols.door.channel import PSM_OFFSET_MOST, Heard, LockWays, Then, Way, prefixed, psm_of
 from protocols.door.fast import LIFE_S, Resumption
 from protocols.door.frames import cut
 from protocols.door.hardware import Bolt
@@ -115,6 +116,53 @@ def frames() -> dict[str, Any]:
     }
 
 
+def channel() -> dict[str, Any]:
+    """The L2CAP channel: ports, streams, which way an exchange goes, and an exchange that goes that way."""
+    hotel = fixed_hotel()
+    lock, core = hotel.room_101, fresh_core(hotel.room_101)
+    message = bytes(range(64))
+    return {
+        "about": "The L2CAP channel (protocols/door/SPEC.md 1.1). Streams are given whole and may be cut anywhere.",
+        "ports": [{"offset": offset, "psm": psm_of(offset)} for offset in range(PSM_OFFSET_MOST + 1)],
+        "adverts": [
+            {"service_data": advert(lock, core, sensed, channel=offset).encode().hex(), "bits": bits, "offset": offset}
+            for offset, sensed, bits in ((0, PRESENT, 0), (1, PRESENT, 0), (15, Sensed(RTC_S, True, 15), 9))
+        ],
+        "streams": [
+            {"message": each.hex(), "stream": prefixed(each).hex()} for each in (message, b"\x04", bytes(1024))
+        ],
+        "refused": [
+            {"name": "an SDU without a byte", "sdus": [""]},
+            {"name": "an SDU without a byte, within a message", "sdus": ["0002aa", ""]},
+            {"name": "a message of no bytes", "sdus": ["0000"]},
+            {"name": "a message of no bytes, cut in its length", "sdus": ["00", "00"]},
+            {"name": "longer than 1024 bytes", "sdus": ["0401"]},
+            {"name": "a byte behind a message", "sdus": ["0001aabb"]},
+            {"name": "a second message behind the first", "sdus": ["0002aa", "bb0001cc"]},
+        ],
+        "ways": [
+            {"way": way.value, "heard": heard.value, "then": then.value, "next": after.value}
+            for way in Way
+            for heard in Heard
+            for then, after in (_then(way, heard),)
+        ],
+        "exchange": exchange(
+            "open_channel",
+            "A guest opens a door in the channel and asks to be known the next time. A frame is an SDU here.",
+            lock,
+            core,
+            [hotel.unlock(), Resume()],
+            frame_bytes=None,
+        ),
+    }
+
+
+def _then(way: Way, heard: Heard) -> tuple[Then, Way]:
+    ways = LockWays()
+    ways.way = way
+    return ways.on(heard), ways.way
+
+
 def exchange(
     name: str,
     about: str,
@@ -123,7 +171,7 @@ def exchange(
     requests: Sequence[Request],
     *,
     sensed: Sensed = PRESENT,
-    frame_bytes: int = 244,
+    frame_bytes: int | None = 244,
     knows: LockIdentity | None = None,
     notes: dict[str, Any] | None = None,
     signer: ec.EllipticCurvePrivateKey | None = None,
@@ -531,6 +579,7 @@ def files() -> dict[str, dict[str, Any]]:
         "door/adverts.json": adverts(),
         "door/frames.json": frames(),
         "door/hostile.json": hostile(),
+        "door/channel.json": channel(),
         "door/bundle.json": bundles(),
         **{f"door/exchange_{name}.json": document for name, document in exchanges().items()},
     }

@@ -202,7 +202,8 @@ class Meeting:
     lock: LockIdentity
     core: LockCore
     sensed: Sensed = Sensed(RTC_S)  # noqa: RUF009 - frozen
-    frame_bytes: int = 244
+    frame_bytes: int | None = 244
+    """None: in the L2CAP channel."""
     seed: str = "exchange"
     now_ms: int = 1_000
     frames: list[tuple[str, bytes]] = field(default_factory=list)
