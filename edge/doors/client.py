@@ -117,7 +117,9 @@ class DoorsClient:
         replaces: bool = True,
         beside: StayId | None = None,
     ) -> dict[str, Any]:
-        """Return the bundle for a phone of a stay (protocols/door/bundle.py, JSON object).
+        """Return the bundle for a phone of a stay (protocols/door/SPEC.md 9.3, JSON object).
+
+        With a room behind a foreign lock it tells of the vendors' keys; without any door of ours it holds no grant.
 
         Args:
             stay: Names the stay.
@@ -158,14 +160,15 @@ class DoorsClient:
         *,
         not_before_ms: int,
         not_after_ms: int,
-        holder: str = "main",
+        holder: str | None = None,
         join: bool = False,
         medium: str | None = None,
         encoder: str | None = None,
     ) -> list[dict[str, Any]]:
         """Return how the stay's keys in foreign lock systems stand (edge/doors/vendors/desk.py, `document`).
 
-        Answered within the systems' deadlines, good or bad; `code` opens doors and is secret. Raises as `issue`.
+        Answered within the systems' deadlines, good or bad; `code` opens doors and is secret. `holder` None: the
+        stay's own key. Raises as `issue`.
         """
         args = {
             "stay": stay,
@@ -179,6 +182,16 @@ class DoorsClient:
         }
         answer = await self._keys_line.ask("issue_keys", args, wait_s=KEYS_WAIT_S)
         return list(answer["keys"])
+
+    async def serves(self, room: RoomId) -> bool:
+        """Return whether a room has a door that keys are made for here, ours or of a foreign lock system."""
+        answer = await self._line.ask("serves", {"room": room})
+        return bool(answer["own"] or answer["foreign"])
+
+    async def key_cards(self, stay: StayId, *, encoder: str | None = None) -> list[dict[str, Any]]:
+        """Write the first card of a stay that waits for one on the encoder; return how all its cards stand."""
+        args = {"stay": stay, "encoder": encoder}
+        return list((await self._keys_line.ask("key_cards", args, wait_s=KEYS_WAIT_S))["keys"])
 
     async def keys(self, stay: StayId) -> list[dict[str, Any]]:
         """Return how the stay's keys in foreign lock systems stand now."""

@@ -88,7 +88,7 @@ class ClosingDesk:
     # -- orders ------------------------------------------------------------------------------------------------------
 
     def withdraw_keys(
-        self, order: Order, *, grant_id: bytes = b"", holder: str = "", phone: bytes = b""
+        self, order: Order, *, grant_id: bytes = b"", holder: str = "", phone: bytes = b"", leaving: int = 0
     ) -> tuple[bytes, ...]:
         """Withdraw a phone's keys: every grant of its holder and phone that is not over, not the one named alone.
 
@@ -97,6 +97,7 @@ class ClosingDesk:
             grant_id: One of the phone's grants, as events name it; or
             holder: whose (a stay's name, staff/ or emergency/ and a person's), all of that holder's phones, or
             phone: that one alone, its compressed point.
+            leaving: So many places of the list stay free, for those whose keys are lost.
 
         Returns:
             The grants that are withdrawn now, also those that were already. The phone gets no key of that holder again.
@@ -114,7 +115,7 @@ class ClosingDesk:
         alive = [each for each in found if each.not_after_s > at_s]
         ended = [each for each in found if each.not_after_s <= at_s][:1]  # so that the phone gets none again
         listed = {withdrawn for withdrawn, _ in self._store.withdrawn(at_s)} | {each.grant_id for each in alive}
-        if len(listed) > REVOCATIONS_MOST:
+        if len(listed) > REVOCATIONS_MOST - leaving:
             raise InvalidInputError("grant", self._full(at_s))
         events = [
             self._event(door, "key_withdrawn", order, grant=each.grant_id.hex())
@@ -291,6 +292,11 @@ class ClosingDesk:
             "issuers": [[kid.hex(), until_s * 1_000] for kid, until_s in self._store.issuers(at_s)],
             "doors": doors,
         }
+
+    def holder_of(self, grant_id: bytes) -> tuple[str, bytes] | None:
+        """Return whose grant this is: the stay or person, and the phone."""
+        found = self._store.keys_of(grant_id=grant_id)
+        return (found[0].holder, found[0].phone) if found else None
 
     def phones_of(self, stay: str) -> list[dict[str, Any]]:
         """Return the phones that hold keys of a stay, each with its newest: what its main guest may see."""

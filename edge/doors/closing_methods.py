@@ -11,6 +11,9 @@ import msgspec
 from edge.doors.closing_desk import ClosingDesk, Order
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.staff_desk import NOT_STAYS
+from edge.doors.vendor_methods import holder_of
+from edge.doors.vendors.desk import KeyDesk
+from edge.doors.vendors.ledger import KeptKey
 from kit.logs import logger
 from protocols.device_model.identity import RoomId, parse_name
 from protocols.errors import InvalidInputError
@@ -80,8 +83,10 @@ class NoArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ClosingMethods:
     """Serves them; `told` is called when events were written."""
 
-    def __init__(self, closing: ClosingDesk, desk: GrantDesk, *, told: Callable[[], None]) -> None:
-        self._closing, self._desk, self._told = closing, desk, told
+    def __init__(
+        self, closing: ClosingDesk, desk: GrantDesk, *, told: Callable[[], None], keys: KeyDesk | None = None
+    ) -> None:
+        self._closing, self._desk, self._told, self._keys = closing, desk, told, keys
         self._log = logger("edge.doors.closing")
 
     def methods(self) -> dict[str, Method]:
@@ -103,11 +108,20 @@ class ClosingMethods:
             raise InvalidInputError("withdraw_key", "name one of grant, stay and person")
         phone = octets(asked.phone_public_key or "", "phone_public_key")
         order, gone = Order(asked.by, asked.reason), set[bytes]()
+        elsewhere: list[KeptKey] = []
         if asked.grant is not None:
-            gone.update(self._closing.withdraw_keys(order, grant_id=octets(asked.grant, "grant")))
+            grant = octets(asked.grant, "grant")
+            gone.update(self._closing.withdraw_keys(order, grant_id=grant))
+            if (whose := self._closing.holder_of(grant)) is not None:
+                elsewhere = self._withdraw_elsewhere(*whose)
         elif asked.stay is not None:
             stay = parse_name(asked.stay, "stay")
-            gone.update(self._closing.withdraw_keys(order, holder=stay, phone=phone))
+            elsewhere = self._withdraw_elsewhere(stay, phone)
+            try:
+                gone.update(self._closing.withdraw_keys(order, holder=stay, phone=phone))
+            except InvalidInputError:
+                if not elsewhere:
+                    raise  # else all that it had was behind locks of other makers
         else:
             person = parse_name(asked.person or "", "person")
             holders = [prefix + person for prefix in NOT_STAYS[:2]]
@@ -117,9 +131,16 @@ class ClosingMethods:
             for holder in known:
                 gone.update(self._closing.withdraw_keys(order, holder=holder, phone=phone))
         named = sorted(each.hex() for each in gone)
-        self._log.warning("keys_withdrawn", by=asked.by, reason=asked.reason, grants=named)
+        systems = sorted({each.system for each in elsewhere})
+        self._log.warning("keys_withdrawn", by=asked.by, reason=asked.reason, grants=named, systems=systems)
         self._told()
-        return {"grants": named, **self._closing.status()}
+        return {"grants": named, "lock_systems": systems, **self._closing.status()}
+
+    def _withdraw_elsewhere(self, stay: str, phone: bytes) -> list[KeptKey]:
+        """End the keys that a stay's phone (all of its phones) has in foreign lock systems."""
+        if self._keys is None or "/" in stay:
+            return []
+        return self._keys.withdraw(stay, holder_of(phone) if phone else None)
 
     async def _withdraw_issuer(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, WithdrawIssuerArgs)
@@ -143,7 +164,13 @@ class ClosingMethods:
     async def _inhibit(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, InhibitArgs)
         room = RoomId(parse_name(asked.room, "room"))
-        done = self._desk.inhibit(room, self._closing.inhibited(Order(asked.by, asked.reason), room))
+        order = Order(asked.by, asked.reason).checked()
+        if self._keys is not None and self._keys.has(room):
+            systems = sorted({each.system for each in self._keys.end_room(room)})
+            self._log.warning("inhibited_elsewhere", by=order.by, reason=order.reason, room=room, systems=systems)
+            if not self._desk.serves(room):
+                return {"generation": 0, "doors": [], "lock_systems": systems}
+        done = self._desk.inhibit(room, self._closing.inhibited(order, room))
         self._log.warning("inhibited", by=asked.by, reason=asked.reason, doors=done.doors, generation=done.generation)
         self._told()
         return {"generation": done.generation, "doors": list(done.doors)}

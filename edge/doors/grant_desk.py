@@ -116,19 +116,11 @@ class GrantDesk:
             raise InvalidInputError("zones", f"{zones} is not a 64-bit mask")
         at_ms = self._time.at_ms()
         at_s = at_ms // 1_000
-        wanted_until_s = not_after_ms // 1_000 + round(self._policy.grace.total_seconds())
-        begins_s = max(not_before_ms // 1_000, at_s)
-        if wanted_until_s <= begins_s:
-            raise InvalidInputError("not_after_ms", f"{not_after_ms}: the stay is over")
-        if begins_s > at_s + ISSUE_AHEAD_MOST_S:
-            raise InvalidInputError("not_before_ms", f"{not_before_ms} is more than 10 days ahead")
+        begins_s, wanted_until_s = self._window(not_before_ms, not_after_ms, at_s)
         known = self._store.stay(stay)
         if known is not None and known.ended_at_ms is not None:
             raise StayEndedError(f"stay {stay} has ended at the doors")
-        if self._store.read("SELECT 1 FROM withdrawn WHERE holder = ? AND phone = ?", (stay, phone)):
-            raise InvalidInputError(
-                "phone_public_key", "this phone's key was withdrawn: it needs a key of its own anew"
-            )
+        self._check_not_withdrawn(stay, phone)
         earlier = self._store.latest_grant(stay, phone)
         overtaken = known is not None and self._overtaken(known, numbers, at_s)
         host = None if beside is None else self._host(beside, numbers, at_s)
@@ -187,6 +179,85 @@ class GrantDesk:
         self._store.keep_grant(issued, stay_rooms, bumps)
         self._told(bumps)
         return self._bundle(issued)
+
+    def issue_common(
+        self, stay: str, phone: bytes, *, not_before_ms: int, not_after_ms: int, zones: int | None = None
+    ) -> Bundle | None:
+        """Give a phone of a stay, whose rooms are all behind locks of other makers, the property's common doors.
+
+        Rooms of ours that the stay had before go on to a new generation: it has moved out of them. Asking again gives
+        the same bytes, as `issue` does. None: the property has no common door.
+
+        Raises: as `issue`.
+        """
+        check_phone(phone)
+        zones = self._book.all_zones if zones is None else zones & self._book.all_zones
+        known = self._store.stay(stay)
+        if known is not None and known.ended_at_ms is not None:
+            raise StayEndedError(f"stay {stay} has ended at the doors")
+        self._check_not_withdrawn(stay, phone)
+        if known is not None and known.rooms:
+            self._move_out(known)
+        if not zones:
+            return None
+        at_ms = self._time.at_ms()
+        begins_s, wanted_until_s = self._window(not_before_ms, not_after_ms, at_ms // 1_000)
+        earlier = self._store.latest_grant(stay, phone)
+        if (
+            earlier is not None
+            and (earlier.rooms, earlier.zones, earlier.wanted_until_s) == ((), zones, wanted_until_s)
+            and not self._issuers.has_withdrawn(earlier.signed)
+            and not self._forgotten(earlier)
+            and earlier.not_before_s <= begins_s
+            and self._lasts(earlier, at_ms // 1_000)
+        ):
+            return self._bundle(earlier)
+        issuer = self._issuers.current(IssuerClass.GUEST, at_ms // 1_000)
+        until_s = min(
+            wanted_until_s, begins_s + round(self._policy.life.total_seconds()), issuer.certificate.not_after_s
+        )
+        grant = Grant(
+            grant_id=self._dice.bytes(GRANT_ID_BYTES),
+            issued_at_s=at_ms // 1_000,
+            not_before_s=begins_s,
+            not_after_s=until_s,
+            phone=phone,
+            zones=zones,
+        )
+        issued = IssuedGrant(
+            grant_id=grant.grant_id,
+            stay=stay,
+            phone=phone,
+            generation=grant.generation,
+            issued_at_ms=at_ms,
+            not_before_s=begins_s,
+            not_after_s=until_s,
+            wanted_until_s=wanted_until_s,
+            rooms=(),
+            zones=zones,
+            flags=NO_FLAGS,
+            signed=sign_grant(grant, issuer.key),
+            certificate=issuer.certificate.encoded,
+        )
+        self._store.keep_grant(issued, ())
+        return self._bundle(issued)
+
+    def serves(self, room: RoomId) -> bool:
+        """Return whether a room has a private door of ours."""
+        return bool(self._book.of_room(room))
+
+    def has_only_common(self, stay: str) -> bool:
+        """Return whether an open stay's grants name common doors alone: no new generation ends those."""
+        known = self._store.stay(stay)
+        return known is not None and known.ended_at_ms is None and not known.rooms
+
+    def _move_out(self, known: StoredStay) -> None:
+        """End a stay's rights to its rooms, and leave the stay open: the bumps first, so that a crash repeats them."""
+        bumps = self._bumps(frozenset(known.rooms), known.generation)
+        with self._store.written() as db:
+            self._store.queue(bumps, known.stay, self._clock.wall_ms())
+            db.execute("UPDATE stay SET rooms = '[]', generation = 0 WHERE stay = ?", (known.stay,))
+        self._told(bumps)
 
     def shared_rooms(self, stay: str) -> frozenset[int]:
         """Return the numbers of a stay's rooms that other open stays have together with it, by one generation."""
@@ -320,6 +391,22 @@ class GrantDesk:
     def revocation_issuer(self, at_s: int) -> Issuer:
         """Return the issuer of bumps, time and acknowledgements at `at_s`, sound time."""
         return self._issuers.current(IssuerClass.REVOCATION, at_s)
+
+    def _window(self, not_before_ms: int, not_after_ms: int, at_s: int) -> tuple[int, int]:
+        """Return when a stay's rights begin and end, in seconds. Raises InvalidInputError: over, or too far ahead."""
+        wanted_until_s = not_after_ms // 1_000 + round(self._policy.grace.total_seconds())
+        begins_s = max(not_before_ms // 1_000, at_s)
+        if wanted_until_s <= begins_s:
+            raise InvalidInputError("not_after_ms", f"{not_after_ms}: the stay is over")
+        if begins_s > at_s + ISSUE_AHEAD_MOST_S:
+            raise InvalidInputError("not_before_ms", f"{not_before_ms} is more than 10 days ahead")
+        return begins_s, wanted_until_s
+
+    def _check_not_withdrawn(self, stay: str, phone: bytes) -> None:
+        if self._store.read("SELECT 1 FROM withdrawn WHERE holder = ? AND phone = ?", (stay, phone)):
+            raise InvalidInputError(
+                "phone_public_key", "this phone's key was withdrawn: it needs a key of its own anew"
+            )
 
     def _doors(self, rooms: Sequence[RoomId]) -> list[BookedDoor]:
         if not rooms:

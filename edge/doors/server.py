@@ -10,8 +10,9 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from prometheus_client import Counter, Histogram
@@ -26,7 +27,8 @@ from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.staff_desk import StaffDesk
 from edge.doors.store import EVENTS_READ_MOST, DoorStore
 from edge.doors.sync import LockSync
-from edge.doors.vendors.desk import KeyDesk, document
+from edge.doors.vendor_methods import AckArgs, StayArgs, VendorMethods
+from edge.doors.vendors.desk import KeyDesk
 from edge.doors.wire import VERSION, Failure, Reply, Request, failure_of, pack, read_body
 from kit.clock import Clock
 from kit.health import Health
@@ -46,59 +48,9 @@ CONNECTIONS_MOST: Final = 16
 """One more takes the place of the one that has asked nothing for longest; where all are at work it is refused."""
 PEER_WAIT_S: Final = 10.0
 """A message once begun is here by then, and an answer taken."""
-VENDORS_WAIT_S: Final = 2.0
-"""So long an answer with a grant of ours waits for foreign lock systems; `keys` tells what became of them later."""
 MILLISECONDS_MOST: Final = 2**53
 SEQ_MOST: Final = 2**63 - 1
 EVENTS_WAIT_MOST_MS: Final = 30_000
-
-
-class IssueArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of `issue`."""
-
-    stay: str
-    rooms: Annotated[list[str], msgspec.Meta(min_length=1, max_length=40)]
-    phone_public_key: str
-    not_before_ms: Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
-    not_after_ms: Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
-    zones: int | None = None
-    join: bool = False
-    replaces: bool = True
-    beside: str | None = None
-
-
-class KeysArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of `issue_keys`: keys in foreign lock systems. `holder` tells one stay's keys apart."""
-
-    stay: str
-    rooms: Annotated[list[str], msgspec.Meta(min_length=1, max_length=40)]
-    not_before_ms: Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
-    not_after_ms: Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
-    holder: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] = "main"
-    join: bool = False
-    medium: Literal["pin", "card", "mobile"] | None = None
-    encoder: Annotated[str, msgspec.Meta(max_length=80)] | None = None
-
-
-class OpenArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of `open_door`: `actor` is who asked, for the vendor's own log."""
-
-    room: str
-    actor: str
-
-
-class KeyEventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of `key_events`: answered at once if there are any, else after `wait_ms` with none."""
-
-    after: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MOST)]
-    most: Annotated[int, msgspec.Meta(ge=1, le=EVENTS_READ_MOST)] = 100
-    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
-
-
-class StayArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of `end_stay`."""
-
-    stay: str
 
 
 class EventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,13 +59,6 @@ class EventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MOST)]
     most: Annotated[int, msgspec.Meta(ge=1, le=EVENTS_READ_MOST)] = 100
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
-
-
-class AckArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of `ack`: `epoch` guards against acknowledging another store's events."""
-
-    epoch: str
-    up_to: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MOST)]
 
 
 class LocksArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -197,6 +142,7 @@ class DoorsServer:
         self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
         self._staff, self._closing = staff, closing
+        self._vendors = VendorMethods(keys, book=book, desk=desk, closing=closing)
         self._log = logger("edge.doors.server")
         self._serving: set[asyncio.Task[None]] = set()
         self._idle: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # longest first
@@ -215,16 +161,9 @@ class DoorsServer:
             "issue_emergency": self._issue_emergency,
             "bring": self._bring,
             "metrics": self._render,
-            **ClosingMethods(closing, desk, told=sync.changed.set).methods(),
+            **self._vendors.methods(),
+            **ClosingMethods(closing, desk, keys=keys, told=sync.changed.set).methods(),
         }
-        if keys is not None:
-            self._methods |= {
-                "issue_keys": self._issue_keys,
-                "keys": self._stay_keys,
-                "open_door": self._open_door,
-                "key_events": self._key_events,
-                "ack_key_events": self._ack_key_events,
-            }
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -335,103 +274,18 @@ class DoorsServer:
         return Reply(result=result), True
 
     async def _issue(self, args: dict[str, Any]) -> object:
-        asked = msgspec.convert(args, IssueArgs)
         began_ms = self._clock.now_ms()
-        try:
-            phone = bytes.fromhex(asked.phone_public_key)
-        except ValueError:
-            raise InvalidInputError("phone_public_key", "not hexadecimal") from None
-        stay = parse_name(asked.stay, "stay")
-        rooms = [RoomId(parse_name(room, "rooms")) for room in asked.rooms]
-        foreign = [room for room in rooms if self._keys is not None and self._keys.has(room)]
-        own = [room for room in rooms if room not in foreign or self._book.of_room(room)]
-        if not own:
-            raise InvalidInputError("rooms", "only doors of foreign lock systems: ask issue_keys")
-        bundle = self._desk.issue(
-            stay,
-            own,
-            phone,
-            not_before_ms=asked.not_before_ms,
-            not_after_ms=asked.not_after_ms,
-            zones=asked.zones,
-            join=asked.join,
-            replaces=asked.replaces,
-            beside=asked.beside,
-        )
+        issued = partial(self._issued, began_ms)
+        return await self._vendors.issue(args, issued=issued)
+
+    def _issued(self, began_ms: int) -> None:
         self._seconds.observe((self._clock.now_ms() - began_ms) / 1_000)
-        if self._keys is None or not foreign:
-            return bundle.to_document()
-        # ours is durable by now and waits for nobody; what a vendor does not give in time is said, and tried again
-        keys = await self._keys.issue(
-            stay,
-            foreign,
-            not_before_ms=asked.not_before_ms,
-            not_after_ms=asked.not_after_ms,
-            holder=phone.hex()[:16] if asked.join else "main",
-            join=asked.join or asked.beside is not None,
-            within_s=VENDORS_WAIT_S,
-        )
-        return {**bundle.to_document(), "vendor_keys": [document(each) for each in keys]}
-
-    def _foreign(self) -> KeyDesk:
-        if self._keys is None:
-            raise InvalidInputError("method", "there is no foreign lock system")
-        return self._keys
-
-    async def _issue_keys(self, args: dict[str, Any]) -> object:
-        asked = msgspec.convert(args, KeysArgs)
-        keys = await self._foreign().issue(
-            parse_name(asked.stay, "stay"),
-            [RoomId(parse_name(room, "rooms")) for room in asked.rooms],
-            not_before_ms=asked.not_before_ms,
-            not_after_ms=asked.not_after_ms,
-            holder=asked.holder,
-            join=asked.join,
-            medium=asked.medium,
-            encoder=asked.encoder,
-        )
-        return {"keys": [document(each) for each in keys]}
-
-    async def _stay_keys(self, args: dict[str, Any]) -> object:
-        stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
-        return {"keys": [document(each) for each in self._foreign().of_stay(stay)]}
-
-    async def _open_door(self, args: dict[str, Any]) -> object:
-        asked = msgspec.convert(args, OpenArgs)
-        opened = await self._foreign().open_door(
-            RoomId(parse_name(asked.room, "room")), actor=parse_name(asked.actor, "actor")
-        )
-        return {"opened": [{"door": each.door, "truth": each.truth.value} for each in opened]}
-
-    async def _key_events(self, args: dict[str, Any]) -> object:
-        asked, keys = msgspec.convert(args, KeyEventsArgs), self._foreign()
-        events = keys.events(asked.after, asked.most)
-        if not events and asked.wait_ms:
-            keys.told.clear()
-            try:
-                async with asyncio.timeout(asked.wait_ms / 1_000):
-                    await keys.told.wait()
-            except TimeoutError:
-                pass
-            events = keys.events(asked.after, asked.most)
-        return {
-            "epoch": keys.epoch.hex(),
-            "events": [{"seq": seq, "body": body, "device_at_ms": at_ms} for seq, body, at_ms in events],
-        }
-
-    async def _ack_key_events(self, args: dict[str, Any]) -> None:
-        asked, keys = msgspec.convert(args, AckArgs), self._foreign()
-        if asked.epoch != keys.epoch.hex():
-            raise InvalidInputError("epoch", f"{asked.epoch[:40]!r} is not the life of the vendors' keys")
-        keys.take_events(asked.up_to)
 
     async def _end_stay(self, args: dict[str, Any]) -> object:
         stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
+        self._vendors.withdraw_common(stay)
         ended = self._desk.end_stay(stay, spare=withdrawn_beside_others(stay, self._desk, self._closing))
-        if self._keys is None:
-            return {"generation": ended.generation, "doors": list(ended.doors)}
-        rooms = await self._keys.end_stay(stay)
-        return {"generation": ended.generation, "doors": list(ended.doors), "vendor_rooms": rooms}
+        return {"generation": ended.generation, "doors": list(ended.doors), **await self._vendors.end_stay(stay)}
 
     async def _events(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, EventsArgs)

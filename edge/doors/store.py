@@ -298,7 +298,7 @@ class DoorStore:
                 (grant.stay, grant.generation, json.dumps(stay_rooms)),
             )
             self._add_grant(grant)
-            self._queue(bumps, grant.stay, grant.issued_at_ms)
+            self.queue(bumps, grant.stay, grant.issued_at_ms)
             self._mark(grant.issued_at_ms)
 
     def keep_staff_grant(self, grant: IssuedGrant, events: Sequence[tuple[Mapping[str, Any], int | None]]) -> None:
@@ -340,10 +340,11 @@ class DoorStore:
         """Make durable that a stay is over and which bumps are on their way, with what is to be told of it."""
         with self._transaction():
             self._db.execute("UPDATE stay SET ended_at_ms = ? WHERE stay = ?", (at_ms, stay))
-            self._queue(bumps, stay, at_ms)
+            self.queue(bumps, stay, at_ms)
             self._add_events(events)
 
-    def _queue(self, bumps: Sequence[PendingBump], stay: str, at_ms: int) -> None:
+    def queue(self, bumps: Sequence[PendingBump], stay: str, at_ms: int) -> None:
+        """Queue bumps inside a transaction that is open (`written`)."""
         for bump in bumps:
             self._raise_rooms((bump.number,), bump.generation)
             self._db.execute(

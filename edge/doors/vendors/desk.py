@@ -31,8 +31,10 @@ from kit.dice import Dice
 from kit.logs import logger
 from kit.metrics import Metrics
 from protocols.device_model.identity import PropertyId, RoomId
+from protocols.door.vendor_keys import VendorKey, VendorMedium, VendorState
 from protocols.errors import InvalidInputError, PlatformError, ReplyTimeoutError, StoreFailedError
 
+MAIN: Final = "main"
 PIN_DIGITS: Final = 6
 PINS_TRIED_MOST: Final = 5
 PROBLEM_CHARACTERS_MOST: Final = 300
@@ -104,17 +106,20 @@ class KeyDesk:
         *,
         not_before_ms: int,
         not_after_ms: int,
-        holder: str = "main",
+        holder: str = MAIN,
         join: bool = False,
         medium: Medium | None = None,
         encoder: str | None = None,
         within_s: float | None = None,
+        cards_wait: bool = False,
     ) -> list[KeptKey]:
         """See that a stay's holder has keys for these rooms' doors, and for no others, in every system.
 
         Durable first; then every system is asked at once, each within its deadline. The answer is how each stands:
         `made`, or `wanted` with a problem (tried again in the background), or `refused`. Asking again is safe.
-        `within_s`: the caller's own limit, where it is shorter than the systems'.
+        `within_s`: the caller's own limit, where it is shorter than the systems'. `cards_wait`: nobody stands at an
+        encoder: a card that is not written as wanted stays `wanted` until `encode`. A holder stays what he was, the
+        one who replaces the last guest or one more beside others, however he asks again.
 
         Raises:
             InvalidInputError, StayEndedError, StoreFailedError: nothing was wanted.
@@ -125,6 +130,10 @@ class KeyDesk:
             raise InvalidInputError("rooms", f"room {unknown[0]!r} has no door in a foreign lock system")
         if self._ledger.has_ended(stay):
             raise StayEndedError(f"stay {stay} has ended at the doors")
+        if self._ledger.is_withdrawn(stay, holder):
+            raise InvalidInputError(
+                "phone_public_key", "this phone's key was withdrawn: it needs a key of its own anew"
+            )
         wanted: list[KeptKey] = []
         for name, foreign in self._systems.items():
             there = tuple(sorted({room for room in rooms if room in foreign.doors}))
@@ -147,28 +156,78 @@ class KeyDesk:
         limit_s = max((self._systems[each.system].deadline_s for each in wanted), default=0.0)
         try:
             async with asyncio.timeout(limit_s if within_s is None else min(limit_s, within_s)):
-                await asyncio.gather(*(self._attend(each.grant, asked=True) for each in wanted))
+                at_once = [each.grant for each in wanted if not (cards_wait and each.medium == "card")]
+                await asyncio.gather(*(self._attend(grant, asked=True) for grant in at_once))
         except TimeoutError:
             self._log.warning("lock_systems_late", keys=[each.grant for each in wanted])
         self._work.set()
         found = [each for key in wanted if (each := self._ledger.key(key.grant)) is not None]
-        return [each if each.state is not KeyState.WANTED or each.problem else self._late(each) for each in found]
+        return [each if self._is_told(each, cards_wait=cards_wait) else self._late(each) for each in found]
+
+    def _is_told(self, key: KeptKey, *, cards_wait: bool) -> bool:
+        return key.state is not KeyState.WANTED or bool(key.problem) or (cards_wait and key.medium == "card")
 
     def _late(self, key: KeptKey) -> KeptKey:
         late = replace(key, problem=f"{key.system}: no answer in time", may_have=True)
         self._ledger.settle(late)
         return late
 
+    async def encode(self, stay: str, *, encoder: str | None = None) -> list[KeptKey]:
+        """Write the first card of a stay that waits for somebody to lay one on the encoder; return all its cards.
+
+        One card a call, because somebody has to change them; a card that is written as wanted is not written again.
+        `encoder`: where; None: where the settings say.
+
+        Raises:
+            InvalidInputError: the stay has no card. StayEndedError, StoreFailedError: nothing was asked.
+        """
+        if self._ledger.has_ended(stay):
+            raise StayEndedError(f"stay {stay} has ended at the doors")
+        over = {KeyState.ENDING, KeyState.ENDED}
+        cards = [each for each in self._ledger.of_stay(stay) if each.medium == "card" and each.state not in over]
+        if not cards:
+            raise InvalidInputError("stay", f"stay {stay} has no key that is a card")
+        waiting = sorted((each for each in cards if each.state is not KeyState.MADE), key=lambda each: each.join)
+        for key in waiting[:1]:
+            asked = replace(
+                key, state=KeyState.WANTED, encoder=encoder or key.encoder, problem=None, version=key.version + 1
+            )
+            self._ledger.keep([asked])
+            try:
+                async with asyncio.timeout(self._systems[key.system].deadline_s):
+                    await self._attend(key.grant, asked=True)
+            except TimeoutError:
+                if (now := self._ledger.key(key.grant)) is not None and now.state is KeyState.WANTED:
+                    self._late(now)
+        return [each for card in cards if (each := self._ledger.key(card.grant)) is not None]
+
+    def withdraw(self, stay: str, holder: str | None) -> list[KeptKey]:
+        """End a holder's keys of a stay (None: everybody's), so that he gets none of it again; as `end_stay`."""
+        return self._ending_now(self._ledger.withdraw(stay, holder, self._clock.wall_ms()))
+
+    def end_room(self, room: RoomId) -> list[KeptKey]:
+        """End every key ever handed out for a room; who is in house asks again. As `end_stay`."""
+        return self._ending_now(self._ledger.end_room(room, self._clock.wall_ms()))
+
+    def _ending_now(self, ending: list[KeptKey]) -> list[KeptKey]:
+        for each in ending:
+            self._pauses.pop(each.grant, None)
+        self._work.set()
+        return ending
+
     async def end_stay(self, stay: str) -> list[str]:
         """End every key of a stay: durable when this returns; the vendors are told at once, and until they know.
 
         Returns the rooms concerned. Ending again changes nothing. Raises StoreFailedError.
         """
-        ending = self._ledger.end_stay(stay, self._clock.wall_ms())
-        for each in ending:
-            self._pauses.pop(each.grant, None)
-        self._work.set()
+        ending = self._ending_now(self._ledger.end_stay(stay, self._clock.wall_ms()))
         return sorted({room for each in ending for room in each.rooms})
+
+    def main_holder(self, stay: str) -> str:
+        """Return who has the stay's own key, beside which others join; `main` where nobody has one yet."""
+        over = {KeyState.ENDING, KeyState.ENDED}
+        first = [each for each in self._ledger.of_stay(stay) if not each.join and each.state not in over]
+        return min(first, key=lambda each: each.changed_at_ms).holder if first else MAIN
 
     def of_stay(self, stay: str) -> list[KeptKey]:
         """Return how the keys of a stay stand."""
@@ -464,8 +523,14 @@ def _changed(known: KeptKey | None, key: KeptKey) -> KeptKey:
     """Return the key as it shall be now: with the digits it has, and a higher version, whatever was known of it."""
     if known is None:
         return key
+    stands = known.state not in {KeyState.ENDING, KeyState.ENDED}
+    terms = ("doors", "not_before_ms", "not_after_ms", "medium")
+    same = known.state is KeyState.MADE and all(getattr(known, each) == getattr(key, each) for each in terms)
+    if same:  # as wanted already: what the vendor says now may only make it surer
+        return replace(known, encoder=key.encoder, problem=None, version=known.version + 1)
     return replace(
         key,
+        join=known.join if stands else key.join,
         pin=known.pin or key.pin,
         code=known.code,
         key=known.key,
@@ -480,17 +545,22 @@ def _ending(known: KeptKey, at_ms: int) -> KeptKey:
     )
 
 
+def shown(key: KeptKey) -> VendorKey:
+    """Return how a key stands, for whoever asked for it (protocols/door/SPEC.md 9.3)."""
+    return VendorKey(
+        system=key.system,
+        rooms=key.rooms,
+        medium=VendorMedium(key.medium),
+        state=VendorState(key.state.value),
+        truth=key.truth,
+        code=key.code,
+        not_before_ms=key.not_before_ms,
+        not_after_ms=key.not_after_ms,
+        problem=key.problem,
+        may_have_taken_effect=key.may_have,
+    )
+
+
 def document(key: KeptKey) -> dict[str, Any]:
-    """Return how a key stands, for whoever asked for it. `code` is secret: it opens doors."""
-    return {
-        "system": key.system,
-        "rooms": list(key.rooms),
-        "medium": key.medium,
-        "state": key.state.value,
-        "truth": key.truth,
-        "code": key.code,
-        "not_before_ms": key.not_before_ms,
-        "not_after_ms": key.not_after_ms,
-        "problem": key.problem,
-        "may_have_taken_effect": key.may_have,
-    }
+    """Return the same as JSON. `code` is secret: it opens doors."""
+    return shown(key).to_document()

@@ -17,7 +17,7 @@ import apsw
 from edge.doors.vendors.port import VendorEvent
 from protocols.errors import StoreFailedError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 EVENTS_READ_MOST: Final = 500
 EVENTS_KEPT_MOST: Final = 100_000
 """Of those already taken; each keeps a doubled event from counting again."""
@@ -39,6 +39,12 @@ CREATE TABLE event (
     device_at_ms INTEGER, UNIQUE (system, event)
 ) STRICT;
 """
+_ADDED_IN_2: Final = """
+CREATE TABLE withdrawn (
+    stay TEXT NOT NULL, holder TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (stay, holder)
+) STRICT, WITHOUT ROWID;
+"""
+"""Holders (a lost phone) who get no key of their stay again. A version only adds tables."""
 
 
 class KeyState(StrEnum):
@@ -126,12 +132,14 @@ class KeyLedger:
         for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
             run(f"PRAGMA {pragma}")
         [(version,)] = run("PRAGMA user_version")
-        if version not in (0, SCHEMA_VERSION):
+        if not 0 <= version <= SCHEMA_VERSION:
             raise StoreFailedError(f"{self._path}: schema version {version}, this build reads {SCHEMA_VERSION}")
-        if version == 0:
+        if version < SCHEMA_VERSION:
             with self._transaction():
-                run(_SCHEMA)
-                run("INSERT INTO life VALUES (1, ?)", (epoch,))
+                if version == 0:
+                    run(_SCHEMA)
+                    run("INSERT INTO life VALUES (1, ?)", (epoch,))
+                run(_ADDED_IN_2)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:
@@ -184,6 +192,38 @@ class KeyLedger:
             self._end("stay = ? AND state NOT IN ('ending', 'ended')", (stay,), at_ms)
         return [each for each in self.of_stay(stay) if each.state is KeyState.ENDING]
 
+    def withdraw(self, stay: str, holder: str | None, at_ms: int) -> list[KeptKey]:
+        """Make durable that a holder's keys of a stay (None: everybody's) are over and he gets none again.
+
+        Returns the keys that the vendors have to be told of.
+        """
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO withdrawn SELECT DISTINCT stay, holder, ?3 FROM key"
+                " WHERE stay = ?1 AND (?2 IS NULL OR holder = ?2)",
+                (stay, holder, at_ms),
+            )
+            whose, values = ("stay = ?", (stay,)) if holder is None else ("stay = ? AND holder = ?", (stay, holder))
+            self._end(f"{whose} AND state NOT IN ('ending', 'ended')", values, at_ms)
+        return [
+            each
+            for each in self.of_stay(stay)
+            if each.state is KeyState.ENDING and (holder is None or each.holder == holder)
+        ]
+
+    def is_withdrawn(self, stay: str, holder: str) -> bool:
+        """Return whether this holder gets no key of the stay again."""
+        return bool(self._rows("SELECT 1 FROM withdrawn WHERE stay = ? AND holder = ?", (stay, holder)))
+
+    def end_room(self, room: str, at_ms: int) -> list[KeptKey]:
+        """Make durable that every key of a room is over; who is in house may ask anew. Returns the keys concerned."""
+        open_keys = self._rows("SELECT grant_id, rooms FROM key WHERE state NOT IN ('ending', 'ended')")
+        named = [grant for grant, rooms in open_keys if room in json.loads(rooms)]
+        with self._transaction():
+            for grant in named:
+                self._end("grant_id = ? AND state NOT IN ('ending', 'ended')", (grant,), at_ms)
+        return [each for grant in named if (each := self.key(grant)) is not None]
+
     def end_key(self, grant: str, at_ms: int) -> None:
         """Make durable that one key is over."""
         with self._transaction():
@@ -196,6 +236,10 @@ class KeyLedger:
             count = self._db.changes()
             self._db.execute("DELETE FROM key WHERE state = 'ended' AND changed_at_ms < ?", (at_ms - ENDED_KEPT_MS,))
             self._db.execute("DELETE FROM ended_stay WHERE at_ms < ?", (at_ms - ENDED_KEPT_MS,))
+            self._db.execute(
+                "DELETE FROM withdrawn WHERE at_ms < ? AND stay NOT IN (SELECT stay FROM key)",
+                (at_ms - ENDED_KEPT_MS,),
+            )
         return count
 
     def _end(self, which: str, values: tuple[Any, ...], at_ms: int) -> None:

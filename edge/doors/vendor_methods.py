@@ -1,0 +1,255 @@
+"""The socket's methods of foreign lock systems: keys, cards, opening from afar, and what the vendors told.
+
+Split from server.py, which serves them. Where the house has no foreign lock system each says so by name.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from edge.doors.closing_desk import ClosingDesk, Order
+from edge.doors.door_book import DoorBook
+from edge.doors.grant_desk import GrantDesk, check_phone
+from edge.doors.store import EVENTS_READ_MOST
+from edge.doors.vendors.desk import KeyDesk, document, shown
+from kit.logs import logger
+from protocols.device_model.identity import RoomId, parse_name
+from protocols.door.vendor_keys import keys_alone
+from protocols.errors import InvalidInputError
+
+MILLISECONDS_MOST: Final = 2**53
+SEQ_MOST: Final = 2**63 - 1
+EVENTS_WAIT_MOST_MS: Final = 30_000
+VENDORS_WAIT_S: Final = 2.0
+"""So long an answer with a grant of ours waits for foreign lock systems; asking again tells what became of them."""
+LIST_LEFT: Final = 8
+"""Places of the list of withdrawn keys that departures leave free for keys that are lost."""
+HOLDER_CHARACTERS: Final = 16
+Method = Callable[[dict[str, Any]], Awaitable[Any]]
+_Words = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+_Ms = Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
+
+
+class IssueArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `issue`."""
+
+    stay: str
+    rooms: Annotated[list[str], msgspec.Meta(min_length=1, max_length=40)]
+    phone_public_key: str
+    not_before_ms: _Ms
+    not_after_ms: _Ms
+    zones: int | None = None
+    join: bool = False
+    replaces: bool = True
+    beside: str | None = None
+
+
+class KeysArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `issue_keys`. `holder` tells one stay's keys apart; None: the stay's own key."""
+
+    stay: str
+    rooms: Annotated[list[str], msgspec.Meta(min_length=1, max_length=40)]
+    not_before_ms: _Ms
+    not_after_ms: _Ms
+    holder: _Words | None = None
+    join: bool = False
+    medium: Literal["pin", "card", "mobile"] | None = None
+    encoder: Annotated[str, msgspec.Meta(max_length=80)] | None = None
+
+
+class CardsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `key_cards`: the encoder where a card lies, if not the one of the settings."""
+
+    stay: str
+    encoder: _Words | None = None
+
+
+class ServesArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `serves`."""
+
+    room: str
+
+
+class OpenArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `open_door`: `actor` is who asked, for the vendor's own log."""
+
+    room: str
+    actor: str
+
+
+class KeyEventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `key_events`: answered at once if there are any, else after `wait_ms` with none."""
+
+    after: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MOST)]
+    most: Annotated[int, msgspec.Meta(ge=1, le=EVENTS_READ_MOST)] = 100
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
+
+
+class StayArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `keys` and `end_stay`."""
+
+    stay: str
+
+
+class AckArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `ack_key_events`: `epoch` guards against acknowledging another file's events."""
+
+    epoch: str
+    up_to: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MOST)]
+
+
+def holder_of(phone: bytes) -> str:
+    """Return what a phone's keys in foreign systems are told apart by: however it asks, it is the same holder."""
+    return phone.hex()[:HOLDER_CHARACTERS]
+
+
+class VendorMethods:
+    """Serves them, and the parts of `issue` and `end_stay` that concern both kinds of locks."""
+
+    def __init__(self, keys: KeyDesk | None, *, book: DoorBook, desk: GrantDesk, closing: ClosingDesk) -> None:
+        self._keys, self._book, self._desk, self._closing = keys, book, desk, closing
+
+    def methods(self) -> dict[str, Method]:
+        """Return the methods by name."""
+        served: dict[str, Method] = {"serves": self._serves}
+        if self._keys is not None:
+            served |= {
+                "issue_keys": self._issue_keys,
+                "keys": self._stay_keys,
+                "key_cards": self._key_cards,
+                "open_door": self._open_door,
+                "key_events": self._key_events,
+                "ack_key_events": self._ack_key_events,
+            }
+        return served
+
+    async def issue(self, args: dict[str, Any], *, issued: Callable[[], None]) -> object:
+        """Give a phone the rights of a stay: a grant for our doors, keys for those of others, or both.
+
+        `issued` is called once what is ours is durable. Where every room is behind a foreign lock, the grant is for
+        the property's common doors, if it has any. A card is not written here: nobody stands at an encoder.
+        """
+        asked = msgspec.convert(args, IssueArgs)
+        try:
+            phone = bytes.fromhex(asked.phone_public_key)
+        except ValueError:
+            raise InvalidInputError("phone_public_key", "not hexadecimal") from None
+        check_phone(phone)
+        stay = parse_name(asked.stay, "stay")
+        rooms = [RoomId(parse_name(room, "rooms")) for room in asked.rooms]
+        foreign = [room for room in rooms if self._keys is not None and self._keys.has(room)]
+        own = [room for room in rooms if room not in foreign or self._book.of_room(room)]
+        begins_ms, ends_ms = asked.not_before_ms, asked.not_after_ms
+        bundle = (
+            self._desk.issue(
+                stay,
+                own,
+                phone,
+                not_before_ms=begins_ms,
+                not_after_ms=ends_ms,
+                zones=asked.zones,
+                join=asked.join,
+                replaces=asked.replaces,
+                beside=asked.beside,
+            )
+            if own
+            else self._desk.issue_common(stay, phone, not_before_ms=begins_ms, not_after_ms=ends_ms, zones=asked.zones)
+        )
+        issued()
+        if self._keys is None or not foreign:
+            return None if bundle is None else bundle.to_document()
+        # ours is durable by now and waits for nobody; what a vendor does not give in time is said, and tried again
+        keys = await self._keys.issue(
+            stay,
+            foreign,
+            not_before_ms=begins_ms,
+            not_after_ms=ends_ms,
+            holder=holder_of(phone),
+            join=asked.join or asked.beside is not None,
+            within_s=VENDORS_WAIT_S,
+            cards_wait=True,
+        )
+        if bundle is None:
+            return keys_alone(stay, [shown(each) for each in keys], not_before_ms=begins_ms, not_after_ms=ends_ms)
+        return {**bundle.to_document(), "vendor_keys": [document(each) for each in keys]}
+
+    async def end_stay(self, stay: str) -> dict[str, Any]:
+        """Return what is told of a stay whose keys in foreign systems are ended now."""
+        return {} if self._keys is None else {"vendor_rooms": await self._keys.end_stay(stay)}
+
+    def withdraw_common(self, stay: str) -> None:
+        """Withdraw the grants of a stay that has common doors alone: no new guest's generation ends those.
+
+        Where the list has no place to spare they end with their time, the grace after the stay's end or 72 hours.
+        """
+        if not self._desk.has_only_common(stay):
+            return
+        try:
+            self._closing.withdraw_keys(Order("check-out", "has left"), holder=stay, leaving=LIST_LEFT)
+        except InvalidInputError as error:
+            logger("edge.doors.vendors").warning("common_doors_end_with_their_time", stay=stay, error=str(error))
+
+    def _foreign(self) -> KeyDesk:
+        if self._keys is None:
+            raise InvalidInputError("method", "there is no foreign lock system")
+        return self._keys
+
+    async def _serves(self, args: dict[str, Any]) -> object:
+        room = RoomId(parse_name(msgspec.convert(args, ServesArgs).room, "room"))
+        foreign = self._keys is not None and self._keys.has(room)
+        return {"own": bool(self._book.of_room(room)), "foreign": foreign}
+
+    async def _issue_keys(self, args: dict[str, Any]) -> object:
+        asked, keys = msgspec.convert(args, KeysArgs), self._foreign()
+        stay = parse_name(asked.stay, "stay")
+        kept = await keys.issue(
+            stay,
+            [RoomId(parse_name(room, "rooms")) for room in asked.rooms],
+            not_before_ms=asked.not_before_ms,
+            not_after_ms=asked.not_after_ms,
+            holder=keys.main_holder(stay) if asked.holder is None else asked.holder,
+            join=asked.join,
+            medium=asked.medium,
+            encoder=asked.encoder,
+        )
+        return {"keys": [document(each) for each in kept]}
+
+    async def _stay_keys(self, args: dict[str, Any]) -> object:
+        stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
+        return {"keys": [document(each) for each in self._foreign().of_stay(stay)]}
+
+    async def _key_cards(self, args: dict[str, Any]) -> object:
+        asked = msgspec.convert(args, CardsArgs)
+        cards = await self._foreign().encode(parse_name(asked.stay, "stay"), encoder=asked.encoder)
+        return {"keys": [document(each) for each in cards]}
+
+    async def _open_door(self, args: dict[str, Any]) -> object:
+        asked = msgspec.convert(args, OpenArgs)
+        opened = await self._foreign().open_door(
+            RoomId(parse_name(asked.room, "room")), actor=parse_name(asked.actor, "actor")
+        )
+        return {"opened": [{"door": each.door, "truth": each.truth.value} for each in opened]}
+
+    async def _key_events(self, args: dict[str, Any]) -> object:
+        asked, keys = msgspec.convert(args, KeyEventsArgs), self._foreign()
+        events = keys.events(asked.after, asked.most)
+        if not events and asked.wait_ms:
+            keys.told.clear()
+            try:
+                async with asyncio.timeout(asked.wait_ms / 1_000):
+                    await keys.told.wait()
+            except TimeoutError:
+                pass
+            events = keys.events(asked.after, asked.most)
+        return {
+            "epoch": keys.epoch.hex(),
+            "events": [{"seq": seq, "body": body, "device_at_ms": at_ms} for seq, body, at_ms in events],
+        }
+
+    async def _ack_key_events(self, args: dict[str, Any]) -> None:
+        asked, keys = msgspec.convert(args, AckArgs), self._foreign()
+        if asked.epoch != keys.epoch.hex():
+            raise InvalidInputError("epoch", f"{asked.epoch[:40]!r} is not the life of the vendors' keys")
+        keys.take_events(asked.up_to)

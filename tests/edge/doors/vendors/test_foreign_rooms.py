@@ -1,0 +1,267 @@
+"""A stay whose rooms are all behind locks of other makers: its keys, our common doors, and their end."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from edge.doors.closing_methods import ClosingMethods
+from edge.doors.errors import StayEndedError
+from edge.doors.vendor_methods import LIST_LEFT, VendorMethods
+from edge.doors.vendors.ledger import KeyLedger, KeyState
+from edge.doors.vendors.port import VendorBusyError, VendorFaultError, VendorRefusedError
+from protocols.door.bundle import Bundle
+from protocols.door.status import Status
+from protocols.door.vendor_keys import VendorKey, vendor_keys_of
+from protocols.errors import InvalidInputError
+from protocols.grant.revocation import REVOCATIONS_MOST
+from tests.edge.doors.building import Building, MemoryPhone
+from tests.edge.doors.vendors.fakes import MemorySystem, desk_of
+
+pytestmark = pytest.mark.requirement("A15")
+A1, T1, M1 = "a1", "t1", "101"
+DAY_MS = 86_400_000
+
+
+class Site:
+    """The building, an annex with PINs (and on room 101's inner door), a tower with cards."""
+
+    def __init__(self, folder: Path) -> None:
+        self.building = Building(folder)
+        self.annex, self.tower = MemorySystem(), MemorySystem(media=("card", "mobile"))
+        self.path = folder / "vendor-keys.db"
+        self.ledger = KeyLedger(self.path, epoch=bytes(16))
+        self.join()
+
+    def join(self) -> None:
+        building = self.building
+        self.keys = desk_of(
+            self.ledger, building.clock, ("annex", self.annex, (A1, M1)), ("tower", self.tower, (T1,)), deadline_s=0.5
+        )
+        self.methods = VendorMethods(self.keys, book=building.book, desk=building.desk, closing=building.closing)
+        closing = ClosingMethods(building.closing, building.desk, told=lambda: None, keys=self.keys)
+        self.orders = closing.methods()
+
+    async def ask(
+        self, stay: str, phone: MemoryPhone, *rooms: str, days: int = 2, **more: Any
+    ) -> tuple[dict[str, Any], tuple[VendorKey, ...]]:
+        now_ms = self.building.clock.wall_ms()
+        args = {
+            "stay": stay,
+            "rooms": list(rooms),
+            "phone_public_key": phone.public.hex(),
+            "not_before_ms": now_ms,
+            "not_after_ms": now_ms // DAY_MS * DAY_MS + days * DAY_MS,
+            **more,
+        }
+        told: Any = await self.methods.issue(args, issued=lambda: None)
+        phone.bundle = Bundle.from_document(told) if "grant" in told else None
+        return told, vendor_keys_of(told)
+
+    async def leave(self, stay: str, *, visited: bool = True) -> None:
+        """End a stay as the socket does, and let vendors and locks hear of it."""
+        self.methods.withdraw_common(stay)
+        self.building.desk.end_stay(stay)
+        await self.methods.end_stay(stay)
+        await self.keys.heal_once()
+        for door in self.building.locks if visited else ():
+            await self.building.visit(door)
+
+    async def close(self) -> None:
+        await self.keys.close()
+        self.ledger.close()
+        self.building.store.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.ledger.close()
+    made.building.store.close()
+
+
+def pool(phone: MemoryPhone) -> Status:
+    return phone.open("pool").result.status
+
+
+@pytest.mark.guarantee("G3", "G4")
+async def test_a_room_of_another_maker_and_a_pool_of_ours_are_one_stay(site: Site) -> None:
+    anna = site.building.phone("anna")
+    told, [key] = await site.ask("s-anna", anna, A1)
+    assert [each["door"] for each in told["doors"]] == ["pool"]
+    assert (key.state, key.truth, key.rooms) == ("made", "accepted-by-vendor", (A1,))
+    assert pool(anna) is Status.OPENED
+    again, [same] = await site.ask("s-anna", anna, A1, join=True)
+    assert (again["grant"], same.code) == (told["grant"], key.code), "the same phone asks again, in house by now"
+    assert len(site.annex.keys) == 1
+    ben = site.building.phone("ben")
+    _, [joined] = await site.ask("s-anna", ben, A1, join=True)
+    assert joined.code != key.code
+    assert [each.join for each in site.annex.keys.values()] == [False, True]
+    await site.leave("s-anna")
+    assert site.annex.keys == {}
+    assert [pool(each) for each in (anna, ben)] == [Status.REVOKED] * 2
+    with pytest.raises(StayEndedError):
+        await site.ask("s-anna", anna, A1)
+
+
+async def test_where_no_door_is_ours_the_document_holds_keys_alone_and_needs_no_clock_of_locks(site: Site) -> None:
+    anna = site.building.phone("anna")
+    told, [key] = await site.ask("s-anna", anna, A1, zones=0)
+    assert (told["doors"], "grant" in told, "issuer_certificate" in told) == ([], False, False)
+    assert key.code is not None
+    assert site.building.store.counts()["grants_issued"] == 0
+    await site.leave("s-anna")
+    assert site.annex.keys == {}
+
+
+@pytest.mark.guarantee("G17")
+async def test_a_vendor_that_is_away_is_said_and_healed_and_asking_again_tells(site: Site) -> None:
+    anna = site.building.phone("anna")
+    site.annex.errors = [VendorFaultError("annex: down")] * 30
+    _, [key] = await site.ask("s-anna", anna, A1)
+    assert (key.state, key.truth, key.may_have_taken_effect) == ("wanted", None, True)
+    assert pool(anna) is Status.OPENED, "what is ours waits for nobody"
+    site.annex.errors = []
+    site.building.clock.advance(10_000)
+    await site.keys.heal_once()
+    _, [key] = await site.ask("s-anna", anna, A1, join=True)
+    assert (key.state, key.problem) == ("made", None)
+    site.annex.errors = [VendorFaultError("annex: down")] * 30
+    _, [still] = await site.ask("s-anna", anna, A1, join=True)
+    assert (still.state, still.code) == ("made", key.code), "what was made is not called undone"
+    site.annex.errors = [VendorRefusedError("annex: no such door")]
+    _, [refused] = await site.ask("s-ben", site.building.phone("ben"), A1)
+    assert refused.is_for_the_desk
+
+
+async def test_a_card_is_written_at_the_desk_and_nowhere_else(site: Site) -> None:
+    anna = site.building.phone("anna")
+    _, [key] = await site.ask("s-anna", anna, T1)
+    assert (key.medium, key.state, key.problem, key.is_for_the_desk) == ("card", "wanted", None, True)
+    await site.keys.heal_once()
+    assert site.tower.asked == []
+    site.tower.errors = [VendorBusyError("encoder at work", 1)] * 30
+    [card] = await site.keys.encode("s-anna")
+    assert (card.state, "encoder" in (card.problem or "")) == (KeyState.WANTED, True)
+    site.tower.errors = []
+    [card] = await site.keys.encode("s-anna", encoder="lobby")
+    assert (card.state, card.encoder) == (KeyState.MADE, "lobby")
+    asked = len(site.tower.asked)
+    await site.keys.encode("s-anna")
+    _, [key] = await site.ask("s-anna", anna, T1, join=True)
+    assert (key.state, len(site.tower.asked)) == ("made", asked), "a card that is as wanted is not written again"
+    _, [key] = await site.ask("s-anna", anna, T1, days=3, join=True)
+    assert key.is_for_the_desk, "a longer stay takes a new card"
+    _, [other] = await site.ask("s-anna", site.building.phone("ben"), T1, days=3, join=True)
+    assert other.is_for_the_desk
+    states = [[each.state for each in await site.keys.encode("s-anna")].count(KeyState.MADE) for _ in range(2)]
+    assert states == [1, 2], "one card a call: somebody has to change them"
+    with pytest.raises(InvalidInputError, match="no key that is a card"):
+        await site.keys.encode("s-nobody")
+    await site.leave("s-anna")
+    with pytest.raises(StayEndedError):
+        await site.keys.encode("s-anna")
+
+
+@pytest.mark.guarantee("G4")
+async def test_a_lost_phones_pin_and_grant_go_and_the_other_phone_stays(site: Site) -> None:
+    anna, ben = site.building.phone("anna"), site.building.phone("ben")
+    await site.ask("s-anna", anna, A1)
+    await site.ask("s-anna", ben, A1, join=True)
+    order = {"by": "clerk-7", "reason": "lost", "stay": "s-anna", "phone_public_key": anna.public.hex()}
+    told: Any = await site.orders["withdraw_key"](order)
+    assert (len(told["grants"]), told["lock_systems"]) == (1, ["annex"])
+    await site.keys.heal_once()
+    await site.building.visit("pool")
+    assert [each.join for each in site.annex.keys.values()] == [True]
+    assert (pool(anna), pool(ben)) == (Status.REVOKED, Status.OPENED)
+    for zones in (None, 0):
+        with pytest.raises(InvalidInputError, match="withdrawn"):
+            await site.ask("s-anna", anna, A1, zones=zones)
+    carl = site.building.phone("carl")
+    await site.ask("s-carl", carl, T1, zones=0)
+    told = await site.orders["withdraw_key"]({"by": "clerk-7", "reason": "lost", "stay": "s-carl"})
+    assert (told["grants"], told["lock_systems"]) == ([], ["tower"])
+    with pytest.raises(InvalidInputError, match="withdrawn"):
+        await site.ask("s-carl", carl, T1, zones=0)
+    with pytest.raises(InvalidInputError, match="no key"):
+        await site.orders["withdraw_key"]({"by": "clerk-7", "reason": "lost", "stay": "s-nobody"})
+
+
+async def test_an_inhibited_room_ends_every_key_of_it_and_the_guest_in_house_asks_again(site: Site) -> None:
+    anna = site.building.phone("anna")
+    _, [key] = await site.ask("s-anna", anna, A1)
+    told: Any = await site.orders["inhibit"]({"by": "clerk-7", "reason": "a key too many", "room": A1})
+    assert told == {"generation": 0, "doors": [], "lock_systems": ["annex"]}
+    await site.keys.heal_once()
+    assert site.annex.keys == {}
+    _, [again] = await site.ask("s-anna", anna, A1, join=True)
+    assert again.state == "made"
+    assert again.code != key.code
+
+
+@pytest.mark.requirement("P11")
+async def test_who_moves_behind_another_makers_lock_and_back_leaves_each_room_behind(site: Site) -> None:
+    anna = site.building.phone("anna")
+    await site.ask("s-anna", anna, "102")
+    before = anna.bundle
+    assert anna.open("door-102").result.status is Status.OPENED
+    await site.ask("s-anna", anna, A1, join=True)
+    await site.building.visit("door-102")
+    now, anna.bundle = anna.bundle, before
+    assert anna.open("door-102").result.status is Status.SUPERSEDED
+    anna.bundle = now
+    assert pool(anna) is Status.OPENED
+    site.building.clock.advance(60_000)
+    await site.ask("s-anna", anna, "102", join=True)
+    assert anna.open("door-102").result.status is Status.OPENED
+
+
+async def test_departures_leave_room_in_the_list_for_keys_that_are_lost(site: Site) -> None:
+    phones = {f"s-{n}": site.building.phone(f"guest {n}") for n in range(REVOCATIONS_MOST)}
+    for stay, phone in phones.items():
+        await site.ask(stay, phone, A1)
+    for stay in phones:
+        await site.leave(stay, visited=False)
+    listed = site.building.closing.status()["withdrawn"]
+    assert len(listed) == REVOCATIONS_MOST - LIST_LEFT
+    late = list(phones)[-1]
+    with pytest.raises(StayEndedError):
+        await site.ask(late, phones[late], A1)
+    site.building.clock.advance(3 * DAY_MS)
+    assert pool(phones[late]) is Status.EXPIRED, "what the list had no place for ends with its time"
+
+
+@pytest.mark.guarantee("G11")
+async def test_all_of_it_outlives_a_restart(site: Site) -> None:
+    anna = site.building.phone("anna")
+    told, [key] = await site.ask("s-anna", anna, A1)
+    site.ledger.close()
+    site.building.restart()
+    site.ledger = KeyLedger(site.path, epoch=bytes(16))
+    site.join()
+    again, [same] = await site.ask("s-anna", anna, A1, join=True)
+    assert (again["grant"], same.code) == (told["grant"], key.code)
+    await site.leave("s-anna")
+    assert pool(anna) is Status.REVOKED
+
+
+def test_a_file_of_the_build_before_is_taken_over(site: Site) -> None:
+    site.ledger.close()
+    with apsw.Connection(str(site.path)) as db:
+        db.execute("DROP TABLE withdrawn; PRAGMA user_version = 1")
+    db.close()
+    site.ledger = KeyLedger(site.path, epoch=bytes(16))
+    assert site.ledger.set_aside is None
+    assert not site.ledger.is_withdrawn("s-anna", "main")
+
+
+async def test_whose_rooms_are_served_is_told(site: Site) -> None:
+    ask = partial(site.methods.methods()["serves"])
+    for room, own, foreign in (("102", True, False), (A1, False, True), (M1, True, True), ("pool", False, False)):
+        assert await ask({"room": room}) == {"own": own, "foreign": foreign}
