@@ -137,30 +137,37 @@ class IntentWriter:
         body = event.body
         if (event.property, body["system"]) not in self._writable:
             return
-        action, target = wish(body), None
-        if action is None and gained_room(body):
-            target = await self._room_of_ours(connection, event)
-            action = None if target is None else PmsAction.ASSIGN_ROOM
-        if action is None:
-            return
-        await want(
-            connection,
-            tenant=event.tenant,
-            property_id=event.property,
-            system=body["system"],
-            action=action,
-            external_id=body["external_id"],
-            target=target,
-            cause=event.id,
-            now_ms=unix_ms(event.occurred_at),
-            stay=body["stay"],
-        )
+        wishes: list[tuple[PmsAction, str | None]] = []
+        if (action := wish(body)) is not None:
+            wishes.append((action, None))  # first: a PMS that still has him booked knows his room better than we do
+        if body.get("elsewhere") or (action is None and await self._is_ours(connection, event)):
+            target = await self._room_in_pms(connection, event)
+            wishes += [] if target is None else [(PmsAction.ASSIGN_ROOM, target)]
+        for action, target in wishes:
+            await want(
+                connection,
+                tenant=event.tenant,
+                property_id=event.property,
+                system=body["system"],
+                action=action,
+                external_id=body["external_id"],
+                target=target,
+                cause=event.id,
+                now_ms=unix_ms(event.occurred_at),
+                stay=body["stay"],
+            )
 
-    async def _room_of_ours(self, connection: Connection, event: Event) -> str | None:
-        """Return the PMS's id of the room that we gave a stay; None: it asked for it itself, or has no such room."""
+    @staticmethod
+    async def _is_ours(connection: Connection, event: Event) -> bool:
+        """Tell whether a stay to come gained a room, and we gave it."""
         body = event.body
-        if await given_room(connection, property_id=event.property, stay=body["stay"]) != body["room"]:
-            return None
+        given = await given_room(connection, property_id=event.property, stay=body["stay"])
+        return gained_room(body) and given == body["room"]
+
+    @staticmethod
+    async def _room_in_pms(connection: Connection, event: Event) -> str | None:
+        """Return the PMS's id of a changed stay's room; None: it has no such room."""
+        body = event.body
         row = await fetch_one(
             connection,
             "SELECT external_id FROM pms.room_map WHERE property = %s AND system = %s AND room = %s"

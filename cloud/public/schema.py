@@ -245,12 +245,17 @@ class EdgeHolds(msgspec.Struct, frozen=True):
 
 
 class Stay(msgspec.Struct, frozen=True):
-    """One stay. `room_asked` differs from `room` while another stay holds the room the PMS wants."""
+    """One stay. `room_asked` is the room the PMS wants; `conflict` says why it is not `room`, or what else is amiss.
+
+    double_sale: another stay holds it. other_room: the guest's key opens `room`. ended_in_pms: in house, and in the PMS
+    cancelled or a no-show.
+    """
 
     id: str
     state: str
     room: str | None
     room_asked: str | None
+    conflict: Literal["double_sale", "other_room", "ended_in_pms"] | None
     guest_name: str
     expected_from: str
     expected_until: str

@@ -230,6 +230,7 @@ def stay_view(stay: Stay) -> schema.Stay:
         state=stay.state.value,
         room=stay.room,
         room_asked=stay.room_asked,
+        conflict=None if stay.conflict is None else stay.conflict.value,
         guest_name=stay.guest_name,
         expected_from=iso(stay.expected_from),
         expected_until=iso(stay.expected_until),

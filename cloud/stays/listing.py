@@ -2,12 +2,25 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final, LiteralString
 
 from cloud.kit.database import Connection, fetch_all
-from cloud.stays.life import EdgeState, StayState
+from cloud.stays.life import ACTIVE, EdgeState, StayState
+from cloud.stays.reservation import PmsStatus
 
 STAYS_MOST: Final = 2_000
+
+
+class Conflict(StrEnum):
+    """Where the PMS and the house do not agree of a stay, and a person has to look (docs/decisions/0079)."""
+
+    DOUBLE_SALE = "double_sale"
+    """The PMS wants a room that another stay holds."""
+    OTHER_ROOM = "other_room"
+    """The guest's key opens one room, the PMS has him in another."""
+    ENDED_IN_PMS = "ended_in_pms"
+    """The guest is in house; in the PMS the reservation was cancelled, or nobody came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +39,32 @@ class Stay:
     actual_out: datetime | None
     edge_state: EdgeState | None
     """What the edge itself last said it did."""
+    edge_room: str | None
+    """The room of that: whose door the guest's key opens."""
+    pms_status: PmsStatus
     external_id: str
     number: str | None
     edge_held: bool
     document_version: int | None
     freshness_at: datetime
 
+    @property
+    def conflict(self) -> Conflict | None:
+        """What PMS and house do not agree on, None if they do; the gravest, where there are several."""
+        inside = self.edge_state is EdgeState.CHECKED_IN and self.state is StayState.IN_HOUSE
+        if inside and self.pms_status in (PmsStatus.CANCELLED, PmsStatus.NO_SHOW):
+            return Conflict.ENDED_IN_PMS
+        if self.state not in ACTIVE or self.room_asked is None:
+            return None
+        if inside and self.edge_room is not None and self.edge_room != self.room_asked:
+            return Conflict.OTHER_ROOM
+        return Conflict.DOUBLE_SALE if self.room is None else None
+
 
 _SELECT: Final[LiteralString] = """
     SELECT s.id, s.state, s.room, s.room_asked, s.guest_name, s.expected_from, s.expected_until, s.actual_in,
-           s.actual_out, s.edge_state, s.external_id, r.number, r.freshness_at, s.document_version,
+           s.actual_out, s.edge_state, s.edge_room, s.external_id, r.number, r.freshness_at, s.document_version,
+           r.status AS pms_status,
            coalesce(s.document_version <= d.held_version, false) AS edge_held
       FROM stays.stay s
       JOIN stays.reservation r USING (property, system, external_id)
@@ -74,4 +103,5 @@ async def stays_in_rooms(connection: Connection, *, tenant: str, property_id: st
 
 def _stay(row: dict[str, Any]) -> Stay:
     edge = None if row["edge_state"] is None else EdgeState(row["edge_state"])
-    return Stay(**{**row, "state": StayState(row["state"]), "edge_state": edge})
+    status = PmsStatus(row["pms_status"])
+    return Stay(**{**row, "state": StayState(row["state"]), "edge_state": edge, "pms_status": status})

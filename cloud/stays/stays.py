@@ -18,9 +18,11 @@ from cloud.stays.life import ACTIVE, Claim, EdgeState, Settled, StayState, settl
 from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation, RoomCondition
 
 STAY_CHANGED: Final = "stay.changed"
-"""Outbox event: {stay, system, external_id, edge, from_state, state, from_room, room, pms_status, edge_state, by}."""
+"""Outbox event: {stay, system, external_id, edge, from_state, state, from_room, room, pms_status, pms_room,
+elsewhere, edge_state, by}. `elsewhere`: in house by his key in `room`; the PMS named another without knowing."""
 
 LIVE_KIND: Final = "stays"
+BY_EDGE: Final = "edge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ async def upsert_reservations(
     await lock_for_transaction(connection, "stays", place.property)
     created = updated = unchanged = 0
     touched: list[str] = []
+    surprised: set[str] = set()
     for reservation in reservations:
         row = await fetch_one(
             connection,
@@ -89,8 +92,12 @@ async def upsert_reservations(
             continue
         created, updated = (created + 1, updated) if row is None else (created, updated + 1)
         touched.append(await _write(connection, place, reservation, new, now_ms=now_ms))
+        if row is not None and row["status"] == PmsStatus.BOOKED and row["room"] != new["room"]:
+            surprised.add(touched[-1])
     if touched:
-        await settle_property(connection, place, touched=touched, by="pms", now_ms=now_ms)
+        await settle_property(
+            connection, place, touched=touched, by="pms", now_ms=now_ms, surprised=frozenset(surprised)
+        )
     return Upserted(created, updated, unchanged)
 
 
@@ -174,6 +181,7 @@ async def apply_edge_facts(connection: Connection, place: Place, facts: Sequence
             connection,
             """UPDATE stays.stay SET
                    edge_state = %(state)s, edge_at = %(at)s, edge_by = %(by)s,
+                   edge_room = coalesce(%(room)s, edge_room),
                    edge_incarnation = %(incarnation)s, edge_seq = %(seq)s,
                    actual_in = CASE WHEN %(moved_in)s THEN %(at)s ELSE actual_in END,
                    actual_out = CASE WHEN %(moved_in)s THEN NULL ELSE %(at)s END
@@ -183,6 +191,7 @@ async def apply_edge_facts(connection: Connection, place: Place, facts: Sequence
                 "state": fact.state.value,
                 "at": at(fact.at_ms),
                 "by": fact.by,
+                "room": fact.room,
                 "incarnation": fact.incarnation,
                 "seq": fact.seq,
                 "moved_in": moved_in,
@@ -193,7 +202,7 @@ async def apply_edge_facts(connection: Connection, place: Place, facts: Sequence
         if count:
             touched.append(fact.stay)
     if touched:
-        await settle_property(connection, place, touched=touched, by="edge", now_ms=now_ms)
+        await settle_property(connection, place, touched=touched, by=BY_EDGE, now_ms=now_ms)
 
 
 async def set_conditions(
@@ -224,16 +233,31 @@ async def set_conditions(
 
 
 async def settle_property(
-    connection: Connection, place: Place, *, touched: Sequence[str], by: str, now_ms: int
+    connection: Connection,
+    place: Place,
+    *,
+    touched: Sequence[str],
+    by: str,
+    now_ms: int,
+    surprised: frozenset[str] = frozenset(),
 ) -> None:
     """Derive every active or touched stay of a property from its facts; tell what changed.
 
-    The caller's transaction holds the property's lock or takes it here; it may be taken twice.
+    The caller's transaction holds the property's lock or takes it here; it may be taken twice. A guest whom the edge
+    took in has the room that his key opens, whatever the PMS asks for (docs/decisions/0079).
+
+    Args:
+        touched: Stays whose facts changed.
+        surprised: Those whose room the PMS changed while it had not heard of a check-in.
+        by: Who brought the facts.
+        now_ms: Unix milliseconds.
     """
     await lock_for_transaction(connection, "stays", place.property)
     rows = await fetch_all(
         connection,
-        """SELECT s.id, s.system, s.external_id, s.state, s.room, coalesce(s.room_asked, s.room_given) AS room_asked,
+        """SELECT s.id, s.system, s.external_id, s.state, s.room, s.room_asked AS pms_room,
+                  CASE WHEN s.edge_state = 'checked_in' AND s.edge_room IS NOT NULL THEN s.edge_room
+                       ELSE coalesce(s.room_asked, s.room_given) END AS claimed,
                   s.share, s.expected_from, s.expected_until, s.actual_in, s.edge_state, r.status
              FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
             WHERE s.property = %s AND (s.state IN ('planned', 'ready', 'in_house') OR s.id = ANY(%s))
@@ -251,13 +275,28 @@ async def settle_property(
         now_ms=now_ms,
     )
     changed = [(row, settled[row["id"]]) for row in rows if _differs(row, settled[row["id"]])]
+    unheard = surprised | frozenset(touched if by == BY_EDGE else ())  # the PMS named its room without knowing of him
     await execute(
         connection,  # first let go, then give: two stays may swap rooms
         "UPDATE stays.stay SET room = NULL WHERE property = %s AND id = ANY(%s)",
         [place.property, [row["id"] for row, _ in changed]],
     )
     for row, new in changed:
-        await _give(connection, place, row, new, by=by, now_ms=now_ms)
+        # the room a guest has left stays in the books; when he came and went is told by the edge alone, never guessed
+        room = row["room"] if new.state is StayState.LEFT else new.room
+        await execute(
+            connection,
+            "UPDATE stays.stay SET state = %s, room = %s, version = version + 1, updated_at = %s"
+            " WHERE property = %s AND id = %s",
+            [new.state.value, room, at(now_ms), place.property, row["id"]],
+        )
+        elsewhere = row["id"] in unheard and _is_elsewhere(row, new.state, room)
+        await _tell(connection, place, row, Settled(new.state, room), elsewhere=elsewhere, by=by, now_ms=now_ms)
+    told = {row["id"] for row, _ in changed}
+    for row in rows:
+        new = settled[row["id"]]
+        if row["id"] in unheard - told and _is_elsewhere(row, new.state, new.room):
+            await _tell(connection, place, row, new, elsewhere=True, by=by, now_ms=now_ms)
     renewed = await document.renew(
         connection, tenant=place.tenant, property_id=place.property, edge=place.edge, now_ms=now_ms
     )
@@ -265,17 +304,16 @@ async def settle_property(
         await notify_live(connection, place.property, (LIVE_KIND,))
 
 
-async def _give(
-    connection: Connection, place: Place, row: Mapping[str, Any], new: Settled, *, by: str, now_ms: int
+async def _tell(
+    connection: Connection,
+    place: Place,
+    row: Mapping[str, Any],
+    new: Settled,
+    *,
+    elsewhere: bool,
+    by: str,
+    now_ms: int,
 ) -> None:
-    # the room a guest has left stays in the books; when he came and went is told by the edge alone, never guessed
-    room = row["room"] if new.state is StayState.LEFT else new.room
-    await execute(
-        connection,
-        "UPDATE stays.stay SET state = %s, room = %s, version = version + 1, updated_at = %s"
-        " WHERE property = %s AND id = %s",
-        [new.state.value, room, at(now_ms), place.property, row["id"]],
-    )
     await outbox.append(
         connection,
         kind=STAY_CHANGED,
@@ -290,8 +328,10 @@ async def _give(
             "from_state": row["state"],
             "state": new.state.value,
             "from_room": row["room"],
-            "room": room,
+            "room": new.room,
             "pms_status": row["status"],
+            "pms_room": row["pms_room"],
+            "elsewhere": elsewhere,
             "edge_state": row["edge_state"],
             "by": by,
         },
@@ -304,12 +344,18 @@ def _claim(row: Mapping[str, Any]) -> Claim:
     return Claim(
         stay=row["id"],
         state=state_of(PmsStatus(row["status"]), edge),
-        room=row["room_asked"],
+        room=row["claimed"],
         from_ms=unix_ms(row["expected_from"]),
         until_ms=unix_ms(row["expected_until"]),
         in_ms=unix_ms(row["actual_in"]),
         share=row["share"],
     )
+
+
+def _is_elsewhere(row: Mapping[str, Any], state: StayState, room: str | None) -> bool:
+    inside = state is StayState.IN_HOUSE and row["edge_state"] == EdgeState.CHECKED_IN
+    alive = row["status"] not in (PmsStatus.CANCELLED, PmsStatus.NO_SHOW)
+    return inside and alive and room is not None and row["pms_room"] not in (None, room)
 
 
 def _housekeeping(value: str | None) -> Housekeeping | None:
