@@ -10,7 +10,7 @@ def verdict(each: Completeness) -> str:
     total = (
         f"{each.edge} {each.incarnation.hex()} {each.lane.value}: hi {each.hi}, {each.count} records,"
         f" {each.missing} missing, {each.duplicates} stored twice, {each.out_of_order} out of order,"
-        f" {each.chain_breaks} chain breaks, {each.holes_in_all} declared,"
+        f" {each.chain_breaks} chain breaks, {_followed(each)}{each.holes_in_all} declared,"
         f" {_days(each.days_read)} read, {_days(each.days_trusted)} by checkpoint:"
         f" {'holds' if each.holds else 'BROKEN'}"
     )
@@ -18,16 +18,24 @@ def verdict(each: Completeness) -> str:
 
 
 def _named(each: Completeness) -> Iterator[str]:
+    if each.stray:
+        yield "there is no mark of this stream"
     for what, ranges in (
         ("missing", each.gaps),
         ("stored twice", each.doubled),
         ("out of order", each.disordered),
+        ("not what the building's chain says", each.rewritten),
     ):
         yield from (f"{what} {first}-{last}" for first, last in ranges)
     yield from (f"changed since it was proved: {day:%Y-%m-%d}" for day in each.changed_days)
+    yield from (f"gone, and not by retention: {day:%Y-%m-%d}" for day in each.vanished_days)
     yield from (f"{hole.reason} {hole.first}-{hole.last}" for hole in each.holes)
     if each.holes_in_all > len(each.holes):
         yield f"and {each.holes_in_all - len(each.holes)} more declared"
+
+
+def _followed(each: Completeness) -> str:
+    return f"chain followed over {each.chain_followed}, " if each.chain_followed else ""
 
 
 def _days(count: int) -> str:

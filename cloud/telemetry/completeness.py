@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
 from cloud.kit.times import at
+from cloud.telemetry.chain_proof import walk
 from cloud.telemetry.ledger_days import days_held, digest_of, runs_of
 from cloud.telemetry.ledger_keeping import SEAL_AFTER
 from cloud.telemetry.proof import SHOWN_MOST, Range, Run, StreamProof
@@ -40,7 +41,10 @@ class Completeness:
 
     Of ranges of each kind the first SHOWN_MOST are named, the counts are of all. `duplicates`: positions stored more
     than once; `out_of_order`: ranges that were stored before what precedes them, and records past the mark;
-    `changed_days`: days that are over and are no longer what they were when they were proved.
+    `changed_days`: days that are over and are no longer what they were when they were proved; `vanished_days`: days
+    that were proved, that retention did not let go, and that are not there. `rewritten`: of lane A, where what is kept
+    does not lead to what the building said of its chain; `chain_followed`: records of which it does. `stray`: there are
+    records of this stream, or seals, and no mark of it.
     """
 
     edge: str
@@ -61,11 +65,18 @@ class Completeness:
     changed_days: tuple[date, ...] = ()
     days_read: int = 0
     days_trusted: int = 0
+    vanished_days: tuple[date, ...] = ()
+    rewritten: tuple[tuple[int, int], ...] = ()
+    chain_followed: int = 0
+    stray: bool = False
 
     @property
     def holds(self) -> bool:
         """Nothing lost, doubled, out of order or changed."""
-        return not (self.gaps or self.duplicates or self.out_of_order or self.chain_breaks or self.changed_days)
+        return not (
+            self.gaps or self.duplicates or self.out_of_order or self.chain_breaks or self.changed_days
+            or self.vanished_days or self.rewritten or self.stray
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,9 @@ class _Stream:
     incarnation: bytes
     lane: str
     hi: int
+    chain: bytes | None
     chain_breaks: int
+    stray: bool = False
     made: list[Checkpoint] = field(default_factory=list)
 
     @property
@@ -121,28 +134,66 @@ async def prove(
     Each stream is read in a snapshot of its own; cut off anywhere, what was yielded stands and its checkpoints too.
     """
     async with database.snapshot() as connection:
-        streams = await _streams(connection, tenant, property_id)
+        streams = await _streams(connection, tenant, property_id, strays=not trust)
     sealed_before = (at(now_ms) - SEAL_AFTER).astimezone(UTC).date()
     for each in streams:
         async with database.snapshot() as connection:
             fresh = [one for one in await _streams(connection, tenant, property_id) if one.key == each.key]
-            if not fresh:
+            if not fresh and not each.stray:
                 continue
-            [stream] = fresh
+            [stream] = fresh or [each]
             proved = await _prove(connection, stream, sealed_before=sealed_before, trust=trust)
         async with database.transaction() as connection:
             await _keep(connection, stream, now_ms)
         yield proved
 
 
-async def _streams(connection: Connection, tenant: str, property_id: str) -> list[_Stream]:
+async def _streams(connection: Connection, tenant: str, property_id: str, *, strays: bool = False) -> list[_Stream]:
+    """Return the streams of a property.
+
+    Args:
+        strays: and what its edges have in the ledger beside every stream; costs a look into each day.
+    """
     rows = await fetch_all(
         connection,
-        """SELECT edge, incarnation, lane, hi, chain_breaks FROM telemetry.stream
+        """SELECT edge, incarnation, lane, hi, chain, chain_breaks FROM telemetry.stream
             WHERE tenant = %s AND property = %s ORDER BY edge, lane, ordinal""",
         [tenant, property_id],
     )
-    return [_Stream(**{**row, "incarnation": bytes(row["incarnation"])}) for row in rows]
+    if strays:
+        rows += await fetch_all(
+            connection,
+            """
+            WITH RECURSIVE houses AS (
+                SELECT id AS edge FROM telemetry.edge WHERE tenant = %(tenant)s AND property = %(property)s
+                UNION SELECT edge FROM telemetry.stream WHERE tenant = %(tenant)s AND property = %(property)s
+            ), held AS (
+                SELECT one.* FROM houses, LATERAL (
+                    SELECT r.edge, r.incarnation, r.lane FROM telemetry.record r WHERE r.edge = houses.edge
+                     ORDER BY r.edge, r.incarnation, r.lane LIMIT 1) AS one
+                UNION ALL
+                SELECT following.* FROM held, LATERAL (
+                    SELECT r.edge, r.incarnation, r.lane FROM telemetry.record r
+                     WHERE r.edge = held.edge AND (r.incarnation, r.lane) > (held.incarnation, held.lane)
+                     ORDER BY r.edge, r.incarnation, r.lane LIMIT 1) AS following
+            ), kept AS (
+                SELECT edge, incarnation, lane FROM held
+                UNION SELECT p.edge, p.incarnation, p.lane FROM telemetry.proof p JOIN houses USING (edge)
+            )
+            SELECT edge, incarnation, lane, 0::bigint AS hi, NULL::bytea AS chain, 0::bigint AS chain_breaks,
+                   true AS stray
+              FROM kept WHERE NOT EXISTS (SELECT FROM telemetry.stream s
+                                           WHERE (s.edge, s.incarnation, s.lane)
+                                               = (kept.edge, kept.incarnation, kept.lane))
+             ORDER BY edge, incarnation, lane
+            """,
+            {"tenant": tenant, "property": property_id},
+        )
+    return [_Stream(**{**row, **{name: _plain(row[name]) for name in ("incarnation", "chain")}}) for row in rows]
+
+
+def _plain(value: bytes | memoryview | None) -> bytes | None:
+    return None if value is None else bytes(value)
 
 
 async def _prove(connection: Connection, stream: _Stream, *, sealed_before: date | None, trust: bool) -> Completeness:
@@ -155,12 +206,15 @@ async def _prove(connection: Connection, stream: _Stream, *, sealed_before: date
     known = await _checkpoints(connection, stream)
     held = set(await days_held(connection))
     changed: list[date] = []
+    vanished: list[date] = []
     read = trusted = 0
     for day in sorted({*held, *known}):
         checkpoint = known.get(day)
         if checkpoint is not None and (trust or checkpoint.let_go or day not in held):
             await _feed(connection, stream, proof, checkpoint.runs)
             trusted += 1
+            if day not in held and not checkpoint.let_go:
+                vanished.append(day)
             if not checkpoint.let_go or trust or day not in held:
                 continue
             checkpoint = Checkpoint(day, ())  # what came into that day afterwards, with a clock that was wrong
@@ -178,6 +232,9 @@ async def _prove(connection: Connection, stream: _Stream, *, sealed_before: date
     if (rest := proof.end()) is not None:
         await _declare(connection, stream, proof, rest)
     proof.close()
+    walked = None
+    if stream.lane == Lane.A.value and not trust:
+        walked = await walk(connection, stream.edge, stream.incarnation, hi=stream.hi, value=stream.chain)
     holes = await fetch_all(
         connection,
         """SELECT first, last, reason, count(*) OVER () AS in_all FROM telemetry.hole
@@ -204,6 +261,10 @@ async def _prove(connection: Connection, stream: _Stream, *, sealed_before: date
         changed_days=tuple(changed),
         days_read=read,
         days_trusted=trusted,
+        vanished_days=tuple(vanished),
+        rewritten=() if walked is None else tuple(walked.broken.shown),
+        chain_followed=0 if walked is None else walked.confirmed,
+        stray=stream.stray,
     )
 
 

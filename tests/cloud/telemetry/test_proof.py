@@ -208,13 +208,19 @@ class TestLedger:
         assert (await proofs(database, trust=True))[Lane.A].holds
         changed = (await proofs(database))[Lane.A]
         assert (changed.gaps, changed.changed_days) == (((20, 20),), (at(NOW_MS - 2 * DAY_MS).date(),))
-        # a day that is no longer in the ledger is what its checkpoint says
+        # a day that is no longer in the ledger is what its checkpoint says, and is named unless retention let it go
         async with await psycopg.AsyncConnection.connect(database.dsn) as owner:
             await owner.execute(
                 sql.SQL("DROP TABLE telemetry.{}").format(sql.Identifier(f"record_{at(NOW_MS - 2 * DAY_MS):%Y%m%d}"))
             )
         gone = (await proofs(database))[Lane.A]
-        assert (gone.holds, gone.count, gone.days_trusted) == (True, 50, 1)
+        assert (gone.missing, gone.count, gone.days_trusted) == (0, 50, 1)
+        assert (gone.holds, gone.vanished_days) == (False, (at(NOW_MS - 2 * DAY_MS).date(),))
+        async with database.transaction() as connection:
+            await connection.execute(
+                "UPDATE telemetry.proof SET let_go_at = now() WHERE day = %s", [at(NOW_MS - 2 * DAY_MS).date()]
+            )
+        assert (await proofs(database))[Lane.A].holds
 
     async def test_a_long_stream_is_folded_by_the_server(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
