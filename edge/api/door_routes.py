@@ -1,4 +1,4 @@
-"""The routes of the doors, version 1: what phones bring from locks, shift keys, emergency keys.
+"""The routes of the doors, version 1: what phones bring from locks, shift keys, emergency keys, closing_routes.py.
 
 `carried` needs no token: a guest's phone on the house's own network has none, and what it brings is judged by the
 lock's signature alone (edge/doors/intake.py). It is bounded and throttled instead. Everything else asks for the token.
@@ -15,6 +15,7 @@ import msgspec
 from litestar import Request, Response, Router, post
 from litestar.params import JSONBody
 
+from edge.api.closing_routes import ClosingDoors, closing_handlers
 from kit.clock import Clock
 from kit.http import OPEN, ProblemError, problem
 from kit.logs import logger
@@ -38,7 +39,7 @@ _Ms = Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
 _Minute = Annotated[int, msgspec.Meta(ge=0, le=1_439)]
 
 
-class KeyedDoors(Protocol):
+class KeyedDoors(ClosingDoors, Protocol):
     """The doors process, as these routes ask it (edge/doors/client.py in production)."""
 
     async def bring(
@@ -216,7 +217,7 @@ def door_routes(doors: KeyedDoors | None, *, clock: Clock, not_now: Sequence[typ
     return [
         Router(
             "/",
-            route_handlers=[carried, staff_key, emergency_draft, emergency_key],
+            route_handlers=[carried, staff_key, emergency_draft, emergency_key, *closing_handlers(there)],
             exception_handlers=dict.fromkeys(not_now, _on_not_now),
         )
     ]

@@ -26,6 +26,10 @@ class AbsentDoors:
         """Refuse."""
         raise InvalidInputError("[doors]", "is not configured: this edge issues no grants")
 
+    async def serves(self, room: RoomId) -> bool:
+        """No."""
+        return False
+
     async def end_stay(self, stay: StayId) -> None:
         """There never was a grant."""
 

@@ -1,7 +1,7 @@
-"""The cloud's commands to the doors process: what phones brought, shift keys, emergency keys.
+"""The cloud's commands to the doors process: what phones brought, keys given, taken away and written on cards.
 
-Kinds and arguments are those of edge/api/door_routes.py. The link has judged the cloud's signature, deadline and
-repetition; a bundle passes through and is in no record (edge/link/commands.py keeps phases alone).
+Kinds and arguments are those of edge/api/door_routes.py and closing_routes.py. The link has judged the cloud's
+signature, deadline and repetition; a bundle passes through and is in no record (edge/link/commands.py keeps phases).
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from edge.api import closing_routes as closing
 from edge.api.door_routes import (
     CarriedBody,
     EmergencyDraftBody,
@@ -21,7 +22,10 @@ from protocols.device_model.identity import parse_name, parse_room_id
 from protocols.errors import InvalidInputError
 from protocols.link.documents import CommandEnvelope
 
-KINDS: Final = ("doors_carried", "staff_key", "emergency_draft", "emergency_key")
+KINDS: Final = (
+    *("doors_carried", "staff_key", "emergency_draft", "emergency_key"),
+    *("key_cards", "withdraw_key", "lock_out", "inhibit", "failsafe_key", "door_closings", "stay_phones"),
+)
 
 _Body = TypeVar("_Body")
 
@@ -67,6 +71,21 @@ async def obey(doors: KeyedDoors | None, command: CommandEnvelope) -> Mapping[st
             approved = _args(command, EmergencyKeyBody)
             approvals = two_approvals([(each.officer, each.signature) for each in approved.approvals])
             return {"bundle": await doors.issue_emergency(approved.grant, approvals)}
+        case "key_cards":
+            return await closing.write_card(doors, _args(command, closing.KeyCardsBody))
+        case "withdraw_key":
+            return await closing.withdraw(doors, _args(command, closing.WithdrawnKeyBody))
+        case "lock_out":
+            return await closing.lock_out(doors, _args(command, closing.LockoutBody))
+        case "inhibit":
+            return await closing.inhibit(doors, _args(command, closing.InhibitionBody))
+        case "failsafe_key":
+            return await closing.failsafe(doors, _args(command, closing.FailsafeBody))
+        case "door_closings":
+            _args(command, closing.NoBody)
+            return await closing.closings(doors)
+        case "stay_phones":
+            return await closing.phones(doors, _args(command, closing.StayBody))
     raise InvalidInputError("command kind", f"{command.kind!r} is none of the doors': {', '.join(KINDS)}")
 
 

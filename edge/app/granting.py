@@ -47,6 +47,10 @@ class GrantingDoors:
                 "The building's clock is not sound, so no key can be dated; try again soon.",
             ) from error
 
+    async def serves(self, room: RoomId) -> bool:
+        """See the port."""
+        return await self._doors.serves(room)
+
     async def end_stay(self, stay: StayId) -> None:
         """See the port."""
         await self._doors.end_stay(stay)

@@ -28,7 +28,7 @@ class CheckInDesk:
     Args:
         replica: The stays held true, asked anew each time.
         opens_before_ms: How long before arrival check-in opens, asked anew each time.
-        rooms_with_doors: Rooms that a grant can be issued for.
+        rooms_with_doors: Rooms with doors of ours; whether another has a foreign lock, the doors are asked.
         doors: The doors process.
         records: The record log.
         departures: Tells the doors who has left.
@@ -60,7 +60,8 @@ class CheckInDesk:
             by: Who did it, for the record: "cloud", "kiosk", a clerk's name.
 
         Returns:
-            `{stay, room, state, bundle}`.
+            `{stay, room, state, bundle}`. Keys of foreign lock systems in the bundle say each how far it is made:
+            checked in is who has been given what there is, and the rest is made, or written on a card, after.
 
         Raises:
             InvalidInputError: the key or `by` is not of its form.
@@ -72,6 +73,10 @@ class CheckInDesk:
         async with self._turn:
             stay = self._held(stay_id)
             room = self._admissible(stay)
+            if room not in self._rooms and not await self._doors.serves(room):
+                raise CheckInRefusedError(
+                    CheckInRefusal.NO_DOOR, f"Room {room} has no door that this house makes keys for."
+                )
             join = stay.state is StayState.IN_HOUSE
             for other in self._others_in(room, stay):
                 await self._leave(other, by=f"superseded by {stay.id}")
@@ -124,8 +129,6 @@ class CheckInDesk:
             raise CheckInRefusedError(CheckInRefusal.ENDED, f"Stay {stay.id} is {stay.state}; it cannot be checked in.")
         if stay.room is None:
             raise CheckInRefusedError(CheckInRefusal.NO_ROOM, f"Stay {stay.id} has no room yet; ask the front desk.")
-        if stay.room not in self._rooms:
-            raise CheckInRefusedError(CheckInRefusal.NO_DOOR, f"Room {stay.room} has no door that this edge serves.")
         wall_ms = self._clock.wall_ms()
         if wall_ms >= stay.expected_until_ms:
             raise CheckInRefusedError(CheckInRefusal.OVER, f"Stay {stay.id} was to end before now; ask the front desk.")

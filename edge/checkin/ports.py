@@ -22,6 +22,8 @@ class Doors(Protocol):
     ) -> Mapping[str, Any]:
         """Return the bundle for a phone of this stay; the same stay and phone key give the same right again.
 
+        A room behind a foreign lock comes with that vendor's key, as far as it is made (protocols/door/SPEC.md 9.3).
+
         `join` False: the first phone of a new stay, whose use ends every earlier guest's right to the room; but not
         the rights of `beside`, a stay in house in this room, with whom this one shares it.
 
@@ -29,6 +31,13 @@ class Doors(Protocol):
             LinkLostError: the doors process was not reached; nothing happened.
             ReplyTimeoutError: it may have issued; asking again is safe.
             PlatformError: it refused, and says why.
+        """
+        ...
+
+    async def serves(self, room: RoomId) -> bool:
+        """Return whether keys are made for a room's doors here, ours or those of a foreign lock system.
+
+        Raises: as `issue`.
         """
         ...
 

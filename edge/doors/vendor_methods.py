@@ -113,17 +113,15 @@ class VendorMethods:
 
     def methods(self) -> dict[str, Method]:
         """Return the methods by name."""
-        served: dict[str, Method] = {"serves": self._serves}
-        if self._keys is not None:
-            served |= {
-                "issue_keys": self._issue_keys,
-                "keys": self._stay_keys,
-                "key_cards": self._key_cards,
-                "open_door": self._open_door,
-                "key_events": self._key_events,
-                "ack_key_events": self._ack_key_events,
-            }
-        return served
+        return {
+            "serves": self._serves,
+            "issue_keys": self._issue_keys,
+            "keys": self._stay_keys,
+            "key_cards": self._key_cards,
+            "open_door": self._open_door,
+            "key_events": self._key_events,
+            "ack_key_events": self._ack_key_events,
+        }
 
     async def issue(self, args: dict[str, Any], *, issued: Callable[[], None]) -> object:
         """Give a phone the rights of a stay: a grant for our doors, keys for those of others, or both.
@@ -193,7 +191,7 @@ class VendorMethods:
 
     def _foreign(self) -> KeyDesk:
         if self._keys is None:
-            raise InvalidInputError("method", "there is no foreign lock system")
+            raise InvalidInputError("lock_systems", "this house has no foreign lock system")
         return self._keys
 
     async def _serves(self, args: dict[str, Any]) -> object:

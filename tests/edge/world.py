@@ -104,6 +104,8 @@ class FakeDoors:
     silent: bool = False  # takes effect, and the answer is lost
     issued: int = 0
     beside: list[str | None] = field(default_factory=list)
+    foreign: set[str] = field(default_factory=set)
+    """Rooms behind a foreign lock."""
 
     async def issue(
         self,
@@ -139,6 +141,12 @@ class FakeDoors:
         if self.silent:
             raise ReplyTimeoutError("the doors process did not answer")
         return dict(known)
+
+    async def serves(self, room: RoomId) -> bool:
+        await asyncio.sleep(0)
+        if self.away:
+            raise LinkLostError("the doors process is away")
+        return room in self.foreign
 
     async def end_stay(self, stay: StayId) -> None:
         await asyncio.sleep(0)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from edge.api.closing_routes import WAITING_SHOWN_MOST, shown
 from edge.api.door_routes import CARRIED_AT_ONCE, KeyedDoors, Throttle, door_routes
 from edge.api.token import guard
 from edge.app import door_commands
@@ -150,6 +151,76 @@ async def test_shift_and_emergency_keys_need_the_token_and_an_emergency_two_offi
             told(await http.post("/api/v1/doors/staff-keys", json={**shift, "more": 1}), 400)
 
 
+@pytest.mark.guarantee("G4")
+@pytest.mark.requirement("P8", "P11", "P12")
+async def test_what_takes_rights_away_needs_the_token_a_name_and_a_reason(tmp_path: Path) -> None:
+    async with site(tmp_path) as (building, doors, stranger):
+        anna, ben, token = building.phone("anna"), building.phone("ben"), building.phone("token in the safe")
+        now_ms = building.clock.wall_ms()
+        issue: Any = doors
+        for phone, join in ((anna, False), (ben, True)):
+            window = {"not_before_ms": now_ms, "not_after_ms": now_ms + 86_400_000}
+            phone.bundle = Bundle.from_document(await issue.issue("stay-1", "101", phone.public, join=join, **window))
+        said = {"by": "clerk-7", "reason": "lost"}
+        one = {"stay": "stay-1", "phone_public_key": anna.public.hex(), **said}
+        spare = {
+            "room": "102",
+            "phone_public_key": token.public.hex(),
+            "not_after_ms": now_ms + 86_400_000,
+            "by": "clerk-7",
+        }
+        orders: dict[str, dict[str, Any]] = {
+            "withdrawn-keys": one,
+            "lockouts": {"room": "101", "sealed": True, **said},
+            "inhibitions": {"room": "102", **said},
+            "failsafe-keys": spare,
+            "key-cards": {"stay": "stay-1", "by": "clerk-7"},
+        }
+        for path, body in orders.items():
+            told(await stranger.post(f"/api/v1/doors/{path}", json=body), 401)
+        for path in ("doors/closings", "stays/stay-1/phones"):
+            told(await stranger.get(f"/api/v1/{path}"), 401)
+        http = httpx.AsyncClient(base_url=stranger.base_url, headers={"authorization": f"Bearer {TOKEN}"})
+        async with http:
+            clean = told(await http.get("/api/v1/doors/closings"))
+            assert (clean["signed"], clean["doors"], clean["waiting"], clean["sealed"]) == (True, 3, 0, [])
+            for path, body in orders.items():
+                for wrong in ({**body, "by": ""}, {**body, "more": 1}, {**body, "reason": "two\nlines"}):
+                    told(await http.post(f"/api/v1/doors/{path}", json=wrong), 400)
+            both = {**one, "person": "maria"}
+            told(await http.post("/api/v1/doors/withdrawn-keys", json=both), 400)
+            assert told(await http.get("/api/v1/doors/closings")) == clean, "nothing was done"
+            done = told(await http.post("/api/v1/doors/withdrawn-keys", json=one))
+            assert (len(done["grants"]), done["doors"], done["confirmed"]) == (1, 3, 0)
+            phones = {each["phone"]: each for each in told(await http.get("/api/v1/stays/stay-1/phones"))["phones"]}
+            assert [phones[each.public.hex()]["withdrawn"] for each in (anna, ben)] == [True, False]
+            assert told(await http.post("/api/v1/doors/lockouts", json=orders["lockouts"])) == {"doors": ["door-101"]}
+            standing = told(await http.get("/api/v1/doors/closings"))
+            assert [each["grant"] for each in standing["withdrawn"]] == done["grants"]
+            assert standing["waiting"] == 3
+            [sealed] = standing["sealed"]
+            assert (sealed["door"], sealed["sealed"], sealed["confirmed"]) == ("door-101", True, False)
+            await http.post("/api/v1/doors/lockouts", json={**orders["lockouts"], "sealed": False})
+            assert told(await http.post("/api/v1/doors/inhibitions", json=orders["inhibitions"]))["doors"] == [
+                "door-102"
+            ]
+            made = Bundle.from_document(told(await http.post("/api/v1/doors/failsafe-keys", json=spare))["bundle"])
+            assert [each.door for each in made.doors] == ["door-102"]
+            taken = {**spare, "room": "101"}
+            assert "somebody is in" in told(await http.post("/api/v1/doors/failsafe-keys", json=taken), 400)["detail"]
+            no_cards = told(await http.post("/api/v1/doors/key-cards", json=orders["key-cards"]), 400)
+            assert "no foreign" in no_cards["detail"]
+
+
+def test_what_doors_have_still_to_hear_is_cut_to_what_one_answer_holds() -> None:
+    door = {"room": "1", "contact_at_ms": None, "confirmed": False}
+    told_doors = [{**door, "door": f"door-{n}"} for n in range(500)]
+    quiet = {"signed": False, "withdrawn": [], "issuers": [], "doors": told_doors}
+    assert (shown(quiet)["signed"], shown(quiet)["waiting"], shown(quiet)["waiting_doors"]) == (True, 0, [])
+    busy = shown({**quiet, "withdrawn": [["aa", 5]]})
+    assert (busy["signed"], busy["waiting"], len(busy["waiting_doors"])) == (False, 500, WAITING_SHOWN_MOST)
+
+
 async def test_an_unsound_clock_is_said_as_such_and_may_be_tried_again(tmp_path: Path) -> None:
     class Unsound:
         async def issue_staff(self, *_: object, **__: object) -> dict[str, Any]:
@@ -217,6 +288,25 @@ async def test_the_clouds_commands_reach_the_same_doors(tmp_path: Path) -> None:
         order = ordered("emergency_key", grant=draft["grant"], approvals=approvals, by="cloud:ann")
         fireman.bundle = Bundle.from_document((await door_commands.obey(doors, order))["bundle"])
         assert opens(fireman, "door-101") is Status.OPENED
-        for kind, wrong in (("staff_key", {"person": "x"}), ("doors_carried", {"more": 1}), ("nothing", {})):
+        why = {"by": "cloud:ann", "reason": "lost"}
+        gone = await door_commands.obey(doors, ordered("withdraw_key", person="maria", **why))
+        assert len(gone["grants"]) == 1
+        assert (await door_commands.obey(doors, ordered("lock_out", room="102", sealed=True, **why)))["doors"]
+        assert (await door_commands.obey(doors, ordered("inhibit", room="102", **why)))["doors"] == ["door-102"]
+        standing = await door_commands.obey(doors, ordered("door_closings"))
+        assert [each["grant"] for each in standing["withdrawn"]] == gone["grants"]
+        assert await door_commands.obey(doors, ordered("stay_phones", stay="stay-9")) == {"phones": []}
+        for kind, wrong in (
+            ("staff_key", {"person": "x"}),
+            ("doors_carried", {"more": 1}),
+            ("nothing", {}),
+            ("key_cards", {"stay": "stay-9", "by": "cloud:ann"}),
+            ("withdraw_key", why),
+            ("lock_out", {"room": "999", "sealed": True, **why}),
+            ("inhibit", {"room": "999", **why}),
+            ("failsafe_key", {"room": "102"}),
+            ("door_closings", {"more": 1}),
+            ("stay_phones", {"stay": "no stay"}),
+        ):
             with pytest.raises(InvalidInputError):
                 await door_commands.obey(doors, ordered(kind, **wrong))

@@ -109,6 +109,26 @@ async def test_a_guest_who_is_due_is_checked_in_with_a_grant_for_their_room(buil
     assert stay_records(building) == [("s-anna", "checked_in", "desk")]
 
 
+@pytest.mark.guarantee("G3", "G11")
+@pytest.mark.requirement("A15", "CHK-10")
+async def test_a_room_behind_another_makers_lock_is_checked_into_and_out_of_with_nobody_to_ask(
+    building: Building,
+) -> None:
+    building.doors.foreign = {"lobby"}  # a room without a door in the site plan
+    await building.house.desired("stays", 2, a_document(a_stay(room="lobby"), v=1))
+    building.doors.away = True
+    with pytest.raises(LinkLostError):
+        await building.house.desk.check_in(ANNA, PHONE, by="kiosk")
+    assert stay_records(building) == []
+    building.doors.away = False
+    answers = [await building.house.desk.check_in(ANNA, PHONE, by="kiosk") for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert answers[0]["room"] == "lobby"
+    await building.house.desk.check_out(ANNA, by="kiosk")
+    assert building.doors.ended == [ANNA]
+    assert [each[1] for each in stay_records(building)] == ["checked_in", "checked_out"]
+
+
 async def test_no_record_holds_a_guests_name(building: Building) -> None:
     await building.house.desk.check_in(ANNA, PHONE, by="desk")
     await building.house.desk.check_out(ANNA, by="desk")
