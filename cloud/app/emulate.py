@@ -1,4 +1,4 @@
-"""`innkeeper-cloud emulate-pms`: the PMS of a property as a process of its own, for rehearsals."""
+"""`innkeeper-cloud emulate-pms` and `emulate-payments`: a partner as a process of its own, for rehearsals."""
 
 import asyncio
 import sys
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from cloud.app.secrets import read_secret
-from cloud.app.settings import CloudSettings, PmsSettings
+from cloud.app.settings import CloudSettings, PaymentSettings, PmsSettings
+from cloud.payments.stripe import server as stripe_server
+from cloud.payments.stripe.emulator import StripeEmulator
 from cloud.pms.emulation.book import Book
 from cloud.pms.emulation.face import TAME, Credentials, Knobs, webhook
 from cloud.pms.emulation.server import build
@@ -76,6 +78,58 @@ async def emulate_pms(
             sys.stdout.write(f"http://127.0.0.1:{bound}\n")
             sys.stdout.flush()
             await stop.wait()
+
+
+async def emulate_payments(
+    settings: CloudSettings,
+    *,
+    property_id: str | None,
+    port: int,
+    seed: int,
+    push_to: str | None,
+    tame: bool,
+    stop: asyncio.Event,
+) -> None:
+    """Serve the wire of a property's payment provider until `stop` is set; says its address once it answers.
+
+    Its memory is the process's: what was held is gone with it.
+
+    Args:
+        property_id: which [[payments]] account's secrets to use; None takes the first.
+        port: on loopback; 0 takes a free one.
+        seed: of its bad manners.
+        push_to: address of the cloud service; None pushes nothing.
+        tame: behave as documented.
+
+    Raises:
+        InvalidInputError: no such account, or an unreadable secret.
+    """
+    found = _account(settings, property_id)
+    hook = None
+    if push_to is not None:
+        address = f"{push_to.rstrip('/')}/webhooks/payments/{found.property}"
+        hook = stripe_server.Hook(address, read_secret(found.webhook_secret_path))
+    dice = SeededDice(seed)
+    async with http_client() as http:
+        account = stripe_server.Account(
+            StripeEmulator(read_secret(found.secret_key_path), dice.fork("ids")),
+            hook,
+            http=http,
+            clock=SystemClock("host"),
+            dice=dice.fork("manners"),
+            knobs=stripe_server.TAME if tame else stripe_server.Knobs(),
+        )
+        async with serving(stripe_server.build(account), port=port) as bound:
+            sys.stdout.write(f"http://127.0.0.1:{bound}\n")
+            sys.stdout.flush()
+            await stop.wait()
+
+
+def _account(settings: CloudSettings, property_id: str | None) -> PaymentSettings:
+    for each in settings.payments:
+        if property_id is None or each.property == property_id:
+            return each
+    raise InvalidInputError("payments", f"no [[payments]] account for {property_id or 'any property'} in the settings")
 
 
 def _connection(settings: CloudSettings, property_id: str | None) -> PmsSettings:

@@ -76,6 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     emulate.add_argument("--push-to", help="address of the cloud service that hears the pushes")
     emulate.add_argument("--book", type=Path, help="file that keeps the hotel when the emulator ends or is killed")
     emulate.add_argument("--tame", action="store_true", help="behave as documented")
+    till = commands.add_parser(
+        "emulate-payments", parents=[common], help="be the payment provider of a property, misbehaving by default"
+    )
+    till.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    till.add_argument("--seed", type=int, default=1)
+    till.add_argument("--property", help="which of the [[payments]] accounts; by default the first")
+    till.add_argument("--push-to", help="address of the cloud service that hears the events")
+    till.add_argument("--tame", action="store_true", help="behave as documented")
     return parser
 
 
@@ -97,6 +105,8 @@ def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
             return asyncio.run(_create_user(settings, asked))
         case "emulate-pms":
             return asyncio.run(_emulate_pms(settings, asked))
+        case "emulate-payments":
+            return asyncio.run(_emulate_payments(settings, asked))
         case "ingest":
             return asyncio.run(_ingest(settings, asked.operations_port))
         case "verify":
@@ -252,6 +262,21 @@ async def _emulate_pms(settings: CloudSettings, asked: argparse.Namespace) -> in
         push_to=asked.push_to,
         tame=asked.tame,
         book=asked.book,
+        stop=_stopped(),
+    )
+    return EXIT_OK
+
+
+async def _emulate_payments(settings: CloudSettings, asked: argparse.Namespace) -> int:
+    from cloud.app.emulate import emulate_payments
+
+    await emulate_payments(
+        settings,
+        property_id=asked.property,
+        port=asked.port,
+        seed=asked.seed,
+        push_to=asked.push_to,
+        tame=asked.tame,
         stop=_stopped(),
     )
     return EXIT_OK
