@@ -14,20 +14,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from edge.bridges.mqtt.json_readings import (
-    RECORD_KIND,
-    JsonReadings,
-    Refused,
-    Taken,
-    fingerprint,
-)
+from edge.bridges.mqtt.json_again import Again
+from edge.bridges.mqtt.json_readings import JsonReadings, Refused, Taken
 from edge.bridges.mqtt.json_rules import JsonDevicesSettings, compile_rules, filters
+from edge.bridges.mqtt.log_end import LogEnd
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
+from kit.mqtt_wire import packets
 from kit.mqtt_wire.parser import Publish
 from kit.supervision import Backoff
-from protocols import cbor
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import BusId, DeviceId, RoomId
@@ -42,10 +38,17 @@ COMMIT_RECORDS_MAX: Final = 2_000
 TAIL_RECORDS: Final = 20_000
 """Records looked through for what is delivered again: more than any broker keeps in flight."""
 TAIL_PAGE_RECORDS: Final = 1_000
+REPLAY_MESSAGES_MAX: Final = 10_000
+"""Messages held together to see how many of them the log has; of what comes again beyond them each is held against it.
+"""
 REFUSED_KINDS_MAX: Final = 1_000
 """(device, reason) pairs listed; what comes after is counted under one name."""
 STORE_RETRY_S: Final = 1.0
 RECONNECT: Final = Backoff(first_ms=200, most_ms=10_000)
+STEADY_MS: Final = 10_000
+"""A connection that lasted so long was one: the next loss is a first one. A broker that lets us in and throws us out,
+or somebody else of our name, must not keep both of us busy.
+"""
 
 
 class JsonLog(Protocol):
@@ -160,14 +163,17 @@ class JsonBus:
         """See `BusSupervisor.run`."""
         failures = 0
         while True:
+            began_ms: int | None = None
             try:
                 async with self._transport.connect() as connection:
-                    failures = 0
                     self._counts["connections"] += 1
+                    began_ms = self._clock.now_ms()
                     await self._serve(connection)
             except (LinkLostError, ReplyTimeoutError) as error:
                 self._counts["connections_lost"] += 1
-                if failures & (failures - 1) == 0:
+                if began_ms is not None and self._clock.now_ms() - began_ms >= STEADY_MS:
+                    failures = 0
+                if failures & (failures - 1) == 0:  # 0, 1, 2, 4, 8 ...: it must not fill the journal
                     self._say.info("site_broker_lost", error=str(error), tries=failures)
             failures += 1
             await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
@@ -231,26 +237,51 @@ class JsonBus:
     # ------------------------------------------------------------------ one connection
 
     async def _serve(self, connection: JsonConnection) -> None:
-        known = await self._fingerprints() if connection.session_present else None
+        again = Again(self._readings, await self._log_end())
         # Aside, because a kept session may deliver more than an inbox holds before it answers a SUBSCRIBE.
         asking = asyncio.create_task(connection.subscribe(*filters(self._rules)), name="json: subscribe")
         try:
+            await self._begin(connection, again, asking)
             while batch := await connection.batch(BATCH_MESSAGES_MAX):
-                await self._take(batch, known)
+                await self._take(batch, again.take)
                 connection.acknowledge(batch)
-                if asking.done():
-                    asking.result()
         finally:
             asking.cancel()
             with contextlib.suppress(asyncio.CancelledError, LinkLostError, ReplyTimeoutError):
                 await asking
 
-    async def _take(self, batch: Sequence[Publish], known: frozenset[int] | None) -> None:
+    async def _begin(self, connection: JsonConnection, again: Again, asking: "asyncio.Task[None]") -> None:
+        """Serve until the broker has answered the SUBSCRIBE.
+
+        What was in flight when the last connection ended a broker delivers before that, and first. It is taken
+        together: how much of it the log holds is told by where it ends.
+
+        Raises:
+            LinkLostError: the broker lets us subscribe nothing, or is gone.
+        """
+        replayed: list[Publish] | None = [] if connection.session_present else None
+        full = True
+        while full or not asking.done():
+            batch = await _batch_or_answer(connection, asking)
+            full = len(batch) >= BATCH_MESSAGES_MAX
+            if replayed is not None:
+                count = next((n for n, each in enumerate(batch) if not each[3] & packets.DUP), len(batch))
+                replayed += batch[:count]
+                batch = batch[count:]
+                if batch or (asking.done() and not full) or len(replayed) >= REPLAY_MESSAGES_MAX:
+                    await self._take(replayed, again.replay)
+                    connection.acknowledge(replayed)
+                    replayed = None
+            if batch:
+                await self._take(batch, again.take)
+                connection.acknowledge(batch)
+        asking.result()
+        again.settle()
+
+    async def _take(self, batch: Sequence[Publish], read: Callable[..., Taken]) -> None:
         clock = self._clock
         wall_ms = clock.wall_ms()
-        taken = self._readings.take(
-            batch, wall_ms=wall_ms, mono_ms=clock.now_ms(), clock=ClockQuality(clock.quality.value), known=known
-        )
+        taken = read(batch, wall_ms=wall_ms, mono_ms=clock.now_ms(), clock=ClockQuality(clock.quality.value))
         self._counts["messages"] += len(batch)
         self._counts["repeated"] += taken.repeated
         if taken.refused:
@@ -303,9 +334,9 @@ class JsonBus:
                 )
             )
 
-    async def _fingerprints(self) -> frozenset[int]:
-        """Return what the ends of lanes B and C hold, to tell by what is delivered a second time."""
-        found: set[int] = set()
+    async def _log_end(self) -> LogEnd:
+        """Read the ends of lanes B and C, to tell by what comes a second time."""
+        end = LogEnd()
         for lane in (Lane.B, Lane.C):
             head = self._log.heads()[lane]
             after = max(0, head - TAIL_RECORDS)
@@ -318,10 +349,18 @@ class JsonBus:
                     continue
                 if not page:
                     break
-                found.update(
-                    fingerprint(each.device_at_ms, cbor.encode(each.body, floats=True))
-                    for each in page
-                    if each.kind == RECORD_KIND
-                )
+                end.add(lane, page)
                 after = page[-1].seq
-        return frozenset(found)
+        return end
+
+
+async def _batch_or_answer(connection: JsonConnection, asking: "asyncio.Task[None]") -> list[Publish]:
+    """Return what arrived; [] if nothing has when the SUBSCRIBE is answered."""
+    reading = asyncio.create_task(connection.batch(BATCH_MESSAGES_MAX), name="json: read")
+    try:
+        await asyncio.sleep(0)  # what is there already is read first
+        await asyncio.wait({reading, asking}, return_when=asyncio.FIRST_COMPLETED)
+        return reading.result() if reading.done() else []
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})  # one reader a connection

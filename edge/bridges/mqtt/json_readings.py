@@ -92,7 +92,15 @@ class Taken:
     told: list[Reading] = field(default_factory=list)
     """Readings of devices that somebody wants to hear of (`JsonReadings.wanted`)."""
     repeated: int = 0
-    """Messages delivered again that are in the log already."""
+    """Messages that came again, or were kept by the broker, and are in the log already."""
+
+    def add(self, other: "Taken") -> None:
+        """Take what another came to, behind one's own."""
+        self.events += other.events
+        self.telemetry += other.telemetry
+        self.refused += other.refused
+        self.told += other.told
+        self.repeated += other.repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +195,14 @@ class JsonReadings:
         """Every topic that is some device's."""
         return [each for each in self._sources.values() if isinstance(each, Source)]
 
+    def heard_on(self, topic: bytes) -> dict[tuple[str, str], Value]:
+        """Return what a topic last said since the start: (capability, attribute) to value."""
+        source = self._sources.get(topic)
+        if not isinstance(source, Source):
+            return {}
+        points = [each for each in source.points.values() if each is not None]
+        return {(each.capability, each.name): each.value for each in points if each.value is not None}
+
     def take(
         self,
         messages: Sequence[Publish],
@@ -194,16 +210,14 @@ class JsonReadings:
         wall_ms: int,
         mono_ms: int,
         clock: ClockQuality,
-        known: Collection[int] | None = None,
     ) -> Taken:
-        """Read a batch.
+        """Read a batch of messages that never came before; what may have is `json_again`'s.
 
         Args:
             messages: as they came, in order.
             wall_ms: the edge's wall clock, Unix ms.
             mono_ms: its monotonic clock.
             clock: how far the wall clock is to be believed.
-            known: fingerprints of records in the log, to tell a second delivery by; None where there was no break.
         """
         taken = Taken()
         now = _now(wall_ms, mono_ms, clock)
@@ -214,8 +228,6 @@ class JsonReadings:
                 source = self._source(message[0])
             if isinstance(source, Refused):
                 taken.refused.append(source)
-            elif known is not None and message[3] & packets.DUP:
-                self._again(source, message, now, taken, known)
             else:
                 self._message(source, message, now, taken)
         return taken
@@ -322,19 +334,6 @@ class JsonReadings:
         prefix, suffix = (point.prefix, point.suffix) if doubt is None else point.around(quality, doubt)
         return prefix + cbor2.dumps(judged, canonical=True), suffix
 
-    def _again(self, source: Source, message: Publish, now: "_Now", taken: Taken, known: Collection[int]) -> None:
-        """Take a message that may have been taken before: what the log has is not taken a second time."""
-        alone = Taken()
-        self._message(source, message, now, alone)
-        records = [*alone.events, *alone.telemetry]
-        if records and all(fingerprint(*_parts(record, now.stamp)) in known for record in records):
-            taken.repeated += 1
-            return
-        taken.events += alone.events
-        taken.telemetry += alone.telemetry
-        taken.refused += alone.refused
-        taken.told += alone.told
-
     # ------------------------------------------------------------------ what is met for the first time
 
     def _source(self, topic: bytes) -> "Source | Refused":
@@ -395,11 +394,6 @@ def _now(wall_ms: int, mono_ms: int, clock: ClockQuality) -> _Now:
     stamp = cbor.encode(wall_ms) + cbor.encode(mono_ms) + bytes((_CLOCK_CODES.index(clock),))
     ahead_ms = TIME_MOST_MS if clock is ClockQuality.UNCERTAIN else wall_ms + TIME_AHEAD_MS
     return _Now(stamp, wall_ms, ahead_ms)
-
-
-def fingerprint(device_at_ms: int | None, body: bytes) -> int:
-    """Return what tells a reading from every other: its device's time and its whole body."""
-    return hash((device_at_ms, body))
 
 
 class _RefusedError(Exception):
@@ -489,14 +483,6 @@ def _refuse_duplicates(payload: bytes) -> None:
         json.loads(payload, object_pairs_hook=pairs)
     except (ValueError, RecursionError) as error:  # msgspec took it: beyond what is worth reading twice
         raise _RefusedError(Refusal.NOT_JSON, f"{error}"[:EVIDENCE_CHARACTERS_MAX]) from error
-
-
-def _parts(record: bytes, stamp: bytes) -> tuple[int | None, bytes]:
-    """Take a record of ours apart again: device time and body."""
-    at = len(_HEAD)
-    if record[at : at + 1] == _NULL:
-        return None, record[at + 1 + len(stamp) :]
-    return int.from_bytes(record[at + 1 : at + 9], "big"), record[at + 9 + len(stamp) :]
 
 
 def _reading(point: Point, mapped: Mapped, time: bytes) -> Reading:

@@ -44,6 +44,10 @@ class Line:
         self.subscribed: list[str] = []
         self.present = False
         self.connections = 0
+        self.granting: list[bool] = []
+        """Whether the next SUBSCRIBEs are granted; then all are."""
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     @property
     def session_present(self) -> bool:
@@ -55,6 +59,9 @@ class Line:
         yield self
 
     async def subscribe(self, *filters: str) -> None:
+        await self.answering.wait()
+        if self.granting and not self.granting.pop(0):
+            raise LinkLostError("could not subscribe: not authorised")
         self.subscribed = list(filters)
 
     async def batch(self, most: int) -> list[Publish]:
@@ -208,3 +215,53 @@ async def test_after_a_kill_what_the_log_has_is_not_taken_again(tmp_path: Path) 
             assert bus.counts["repeated"] == 100
         times = [each.device_at_ms for each in await log.read(Lane.C, 0)]
     assert times == [1_600_000_000_000 + n for n in range(410)]
+
+
+@pytest.mark.guarantee("G1", "G2")
+async def test_what_was_in_flight_is_held_against_the_end_of_the_log_together(tmp_path: Path) -> None:
+    """Without a time in it only the order says how much of it was durable: one read is not all of it."""
+    clock, dice = SystemClock("host"), SystemDice()
+
+    def contact(open_: bool, id_: int, head: int = 0x32) -> Publish:
+        return (b"site/101/t-1/state", b'{"contact":%s}' % (b"false" if open_ else b"true"), id_, head)
+
+    async with await RecordLog.open(tmp_path / "log", clock=clock, dice=dice) as log:
+        line = Line()
+        async with running(line, log):
+            await line.coming.put([contact(n % 2 == 0, n + 1) for n in range(4)])
+            await until(lambda: len(line.acknowledged) == 4)
+        line = Line()
+        line.present = True
+        line.answering.clear()
+        async with running(line, log) as bus:
+            await line.coming.put([contact(n % 2 == 0, n + 1, 0x3A) for n in range(2, 4)])
+            await line.coming.put([contact(True, 5, 0x3A)])
+            await until(line.coming.empty)
+            line.answering.set()
+            await until(lambda: len(line.acknowledged) == 3)
+            assert bus.counts["repeated"] == 2
+            await line.coming.put([contact(False, 6)])
+            await until(lambda: len(line.acknowledged) == 4)
+        assert [each.body["value"] for each in await log.read(Lane.B, 0)] == [False, True] * 3
+
+
+async def test_a_broker_that_lets_us_subscribe_nothing_is_tried_again_and_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Connected and deaf for ever would look like a quiet house."""
+    asked: list[int] = []
+
+    class Pauses:
+        def pause_ms(self, failures: int, _dice: object) -> int:
+            asked.append(failures)
+            return 1
+
+    monkeypatch.setattr("edge.bridges.mqtt.json_bus.RECONNECT", Pauses())
+    line, log = Line(), Log()
+    line.granting = [False, False, False]
+    async with running(line, log):
+        await line.coming.put([say(0)])
+        await until(lambda: len(line.acknowledged) == 1)
+        await until(lambda: line.subscribed)
+    assert line.connections == 4
+    assert asked == [1, 2, 3]

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.bridges.mqtt.json_readings import KEYS_MAX, TIME_AHEAD_MS, JsonReadings, Refusal, Taken, fingerprint
+from edge.bridges.mqtt.json_readings import KEYS_MAX, TIME_AHEAD_MS, JsonReadings, Refusal, Taken
 from edge.bridges.mqtt.json_rules import JsonDevicesSettings, KeySettings, RuleSettings, compile_rules
 from kit.mqtt_wire.parser import Publish
-from protocols import cbor
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.link.lanes import Lane
 from protocols.link.record import ClockQuality, Record, decode_record, encode_record
@@ -259,26 +258,11 @@ def test_a_planned_device_has_its_room_from_the_plan_and_is_told() -> None:
     assert (told.device, told.value, told.device_at_ms) == (device, 20.5, WALL_MS)
 
 
-@pytest.mark.guarantee("G1", "G2")
-def test_what_is_delivered_again_is_taken_once_and_what_only_looks_so_is_taken() -> None:
-    made = readings()
-    first = take(made, *(say({"temperature": 20 + n, "t": WALL_MS - n}) for n in range(3)))
-    in_log = {fingerprint(each.device_at_ms, cbor.encode(each.body, floats=True)) for each in records(first)}
-    again = take(
-        made, *(say({"temperature": 20 + n, "t": WALL_MS - n}, head=0x3A) for n in range(5)),
-        say({"temperature": 20, "t": WALL_MS}), known=in_log,
-    )  # fmt: skip
-    assert again.repeated == 3
-    assert [(each.body["value"], each.device_at_ms) for each in records(again)] == [
-        (23, WALL_MS - 3), (24, WALL_MS - 4), (20, WALL_MS),  # the last without DUP: the device said it twice
-    ]  # fmt: skip
-
-
 @pytest.mark.guarantee("G19")
 @given(st.binary(max_size=200), st.binary(max_size=30), st.sampled_from([0x30, 0x32, 0x33, 0x3A]))
 def test_noise_raises_nothing_and_only_true_records_come_of_it(payload: bytes, topic: bytes, head: int) -> None:
     made = readings()
-    taken = take(made, (TOPIC, payload, 1, head), (topic, payload, 2, head), known=frozenset())
+    taken = take(made, (TOPIC, payload, 1, head), (topic, payload, 2, head))
     for lane in (taken.telemetry, taken.events):
         for record in lane:
             decode_record(record, lane=Lane.C, seq=1)
