@@ -3,7 +3,7 @@
 Run by path, before anything of ours is importable, so it uses the standard library alone:
 
     python3 provisioning/environment/bootstrap.py environment     # .venv from requirements/dev.txt, hashes checked
-    python3 provisioning/environment/bootstrap.py system chromium mosquitto
+    python3 provisioning/environment/bootstrap.py system chromium mosquitto dbus-daemon
 
 `environment` does nothing when the lock files have not changed since it last ran. `system` installs the named
 Debian packages where it may (root, or sudo without a password) and otherwise says in one line that the test tier
@@ -23,7 +23,11 @@ VENV = Path(os.environ.get("INNKEEPER_VENV", ROOT / ".venv"))
 LOCK = ROOT / "requirements" / "dev.txt"
 STAMP = VENV / ".innkeeper-stamp"
 OLDEST, NEWEST = (3, 11), (3, 13)
-SYSTEM_BINARIES = {"chromium": ("chromium", "chromium-browser", "google-chrome"), "mosquitto": ("mosquitto",)}
+SYSTEM_BINARIES = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "mosquitto": ("mosquitto",),
+    "dbus-daemon": ("dbus-daemon",),
+}
 INSTALL_WAIT_S = 600
 
 
@@ -101,7 +105,7 @@ def install_system_packages(names: list[str]) -> None:
         why = "no apt-get here" if shutil.which("apt-get") is None else "neither root nor sudo without a password"
         say(f"{', '.join(missing)} not installed ({why}): the test tiers that need them will be skipped")
         return
-    say(f"installing {', '.join(missing)} for the browser and broker test tiers")
+    say(f"installing {', '.join(missing)} for the test tiers that need them")
     quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
     try:
         run(*prefix, *quiet, "update", wait_s=INSTALL_WAIT_S)
