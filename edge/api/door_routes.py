@@ -68,6 +68,10 @@ class KeyedDoors(ClosingDoors, Protocol):
         """Return what two officers are to sign."""
         ...
 
+    async def drop_emergency(self, grant: str, *, by: str) -> bool:
+        """Take a draft back; False: there was none."""
+        ...
+
     async def issue_emergency(self, grant: str, approvals: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
         """Return the bundle of an approved draft."""
         ...
@@ -131,6 +135,13 @@ class EmergencyKeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     grant: _Grant
     approvals: Annotated[list[ApprovalBody], msgspec.Meta(min_length=2, max_length=2)]
+    by: _By
+
+
+class DroppedDraftBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST doors/dropped-drafts: the draft is taken back."""
+
+    grant: _Grant
     by: _By
 
 
@@ -214,10 +225,21 @@ def door_routes(doors: KeyedDoors | None, *, clock: Clock, not_now: Sequence[typ
         )
         return {"bundle": bundle}
 
+    @post("/api/v1/doors/dropped-drafts", status_code=200, name="dropped-draft")
+    async def dropped_draft(data: JSONBody[DroppedDraftBody]) -> dict[str, Any]:
+        return {"dropped": await there().drop_emergency(data.grant, by=parse_actor(data.by))}
+
     return [
         Router(
             "/",
-            route_handlers=[carried, staff_key, emergency_draft, emergency_key, *closing_handlers(there)],
+            route_handlers=[
+                carried,
+                staff_key,
+                emergency_draft,
+                emergency_key,
+                dropped_draft,
+                *closing_handlers(there),
+            ],
             exception_handlers=dict.fromkeys(not_now, _on_not_now),
         )
     ]

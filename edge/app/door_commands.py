@@ -12,6 +12,7 @@ import msgspec
 from edge.api import closing_routes as closing
 from edge.api.door_routes import (
     CarriedBody,
+    DroppedDraftBody,
     EmergencyDraftBody,
     EmergencyKeyBody,
     KeyedDoors,
@@ -23,7 +24,7 @@ from protocols.errors import InvalidInputError
 from protocols.link.documents import CommandEnvelope
 
 KINDS: Final = (
-    *("doors_carried", "staff_key", "emergency_draft", "emergency_key"),
+    *("doors_carried", "staff_key", "emergency_draft", "emergency_key", "emergency_drop"),
     *("key_cards", "withdraw_key", "lock_out", "inhibit", "failsafe_key", "door_closings", "stay_phones"),
 )
 
@@ -71,6 +72,9 @@ async def obey(doors: KeyedDoors | None, command: CommandEnvelope) -> Mapping[st
             approved = _args(command, EmergencyKeyBody)
             approvals = two_approvals([(each.officer, each.signature) for each in approved.approvals])
             return {"bundle": await doors.issue_emergency(approved.grant, approvals)}
+        case "emergency_drop":
+            drop = _args(command, DroppedDraftBody)
+            return {"dropped": await doors.drop_emergency(drop.grant, by=drop.by)}
         case "key_cards":
             return await closing.write_card(doors, _args(command, closing.KeyCardsBody))
         case "withdraw_key":

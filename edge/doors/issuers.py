@@ -98,6 +98,27 @@ class Issuers:
             held.append(Issuer(key, certificate))
         return held[-1]
 
+    def since(self, issuer_class: IssuerClass, begun_s: int, at_s: int) -> Issuer:
+        """Return the issuer for what was begun at `begun_s` and is signed now, `at_s`: its window holds both.
+
+        Where the one of then is gone (the process was restarted) a new one is certified from then on: what it signs
+        says the time at which it was begun, and a certificate that began later would not cover it.
+        """
+        self.expire(at_s)
+        held = self._held.setdefault(issuer_class, [])
+        for each in reversed(held):
+            if each.certificate.not_before_s <= begun_s <= each.certificate.signs_until_s:
+                return each
+        key = private_key(self._dice.bytes)
+        officers = self.officers if issuer_class is IssuerClass.EMERGENCY else ()
+        issuer = Issuer(key, certify(self._ca, key.public_key(), issuer_class, begun_s, officers=officers))
+        held.insert(0, issuer)
+        return issuer
+
+    def is_withdrawn(self, kid: bytes) -> bool:
+        """Whether the issuer of this key id was withdrawn."""
+        return kid in self._withdrawn
+
     @property
     def ca_keys(self) -> dict[bytes, ec.EllipticCurvePublicKey]:
         """The key under which certificates verify, by its id."""

@@ -106,6 +106,13 @@ class EmergencyArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approvals: Annotated[list[tuple[str, str]], msgspec.Meta(min_length=1, max_length=4)]
 
 
+class DropArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `drop_emergency`: who takes the draft back."""
+
+    grant: str
+    by: str
+
+
 class ResetClockArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of `reset_clock`: who says so, and why."""
 
@@ -159,6 +166,7 @@ class DoorsServer:
             "issue_staff": self._issue_staff,
             "draft_emergency": self._draft_emergency,
             "issue_emergency": self._issue_emergency,
+            "drop_emergency": self._drop_emergency,
             "bring": self._bring,
             "metrics": self._render,
             **self._vendors.methods(),
@@ -362,6 +370,12 @@ class DoorsServer:
         self._log.warning("emergency_key_issued", grant=asked.grant, doors=[each.door for each in bundle.doors])
         self._sync.changed.set()
         return bundle.to_document()
+
+    async def _drop_emergency(self, args: dict[str, Any]) -> object:
+        asked = msgspec.convert(args, DropArgs)
+        dropped = self._staff.drop_draft(octets(asked.grant, "grant"))
+        self._log.warning("emergency_draft_dropped", grant=asked.grant, by=asked.by, found=dropped)
+        return {"dropped": dropped}
 
     async def _bring(self, args: dict[str, Any]) -> object:
         return self._intake.answer(args)

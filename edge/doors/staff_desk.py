@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from edge.doors.door_book import BookedDoor, DoorBook
+from edge.doors.drafts import Draft, Drafts
 from edge.doors.issuers import Issuer, Issuers, SoundTime
 from edge.doors.store import DoorStore, IssuedGrant
 from kit.dice import Dice
@@ -33,7 +34,6 @@ from protocols.grant.grant import (
 from protocols.grant.judge import EMERGENCY_MOST_S
 from protocols.grant.keys import DAY_S, POINT_BYTES, IssuerClass, kid_of, public_key
 
-DRAFTS_MOST: Final = 8
 EMERGENCY_ROOMS_MOST: Final = 16
 """So that the grant with two approvals, the certificate with its officers and the proof fit one message."""
 REASON_MOST: Final = 200
@@ -56,20 +56,12 @@ class EmergencyDraft:
     doors: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    grant: Grant
-    issuer: Issuer
-    holder: str
-    reason: str
-
-
 class StaffDesk:
     """Issues shift keys and emergency keys."""
 
     def __init__(self, *, book: DoorBook, store: DoorStore, issuers: Issuers, time: SoundTime, dice: Dice) -> None:
         self._book, self._store, self._issuers, self._time, self._dice = book, store, issuers, time, dice
-        self._drafts: dict[bytes, _Draft] = {}
+        self._drafts = Drafts(store)
 
     def issue(
         self,
@@ -149,11 +141,11 @@ class StaffDesk:
     def draft_emergency(
         self, person: str, rooms: Sequence[RoomId], phone: bytes, *, reason: str, over_privacy: bool, zones: int = 0
     ) -> EmergencyDraft:
-        """Write down what two officers are to approve. Nothing opens by it.
+        """Write down, durably, what two officers are to approve. Nothing opens by it.
 
         Raises:
             InvalidInputError: as `issue`, no reason, or fewer than two officers are named in doors.toml.
-            ClockUnsoundError: nothing can be signed now.
+            ClockUnsoundError: nothing can be signed now. StoreFailedError: there is no draft.
         """
         _check_phone(phone)
         if not 1 <= len(reason.strip()) <= REASON_MOST or not reason.isprintable():
@@ -176,9 +168,7 @@ class StaffDesk:
             zones=zones,
             flags=GrantFlag.EMERGENCY | (GrantFlag.PRIVACY_OVERRIDE if over_privacy else GrantFlag(0)),
         )
-        self._drafts[grant.grant_id] = _Draft(grant, issuer, _EMERGENCY + person, reason.strip())
-        while len(self._drafts) > DRAFTS_MOST:
-            del self._drafts[next(iter(self._drafts))]
+        self._drafts.keep(Draft(grant, issuer.certificate.kid, _EMERGENCY + person, reason.strip()))
         return EmergencyDraft(
             grant_id=grant.grant_id,
             statement=approval_statement(grant),
@@ -190,26 +180,33 @@ class StaffDesk:
     def issue_emergency(self, grant_id: bytes, approvals: Iterable[Approval]) -> Bundle:
         """Issue what two officers approved; every door concerned gets an event that says so, with the reason.
 
+        Who asks again with the same approvals, because the answer was lost, gets the same key.
+
         Raises:
             InvalidInputError: no such draft, or not approved by two different officers: nothing was issued.
             ClockUnsoundError, StoreFailedError: nothing was issued; the draft stands.
         """
-        if (draft := self._drafts.get(grant_id)) is None:
+        signed = sorted(approvals, key=lambda each: each.kid)
+        if (draft := self._drafts.of(grant_id)) is None:
+            if (known := self._issued_before(grant_id, signed)) is not None:
+                return known
             raise InvalidInputError("grant", "no such draft: it was issued, or has made room for newer ones")
         at_ms = self._time.at_ms()
         if at_ms // 1_000 >= draft.grant.not_after_s:
-            del self._drafts[grant_id]
+            self._drafts.drop(grant_id)
             raise InvalidInputError("grant", "its 15 minutes are over: draft it anew")
-        signed = sorted(approvals, key=lambda each: each.kid)
         if len(signed) != APPROVALS or any((len(each.kid), len(each.signature)) != (4, 64) for each in signed):
             raise InvalidInputError("approvals", "two, each of a key id of 4 bytes and a signature of 64")
-        if draft.issuer not in self._issuers.held():
-            del self._drafts[grant_id]
+        if self._issuers.is_withdrawn(draft.kid):
+            self._drafts.drop(grant_id)
             raise InvalidInputError("grant", "the key that drafted it was withdrawn: draft it anew")
+        if len(self._issuers.officers) < OFFICERS_LEAST:  # doors.toml says so since the draft
+            raise InvalidInputError("officers", f"doors.toml names {len(self._issuers.officers)}, two must approve")
+        issuer = self._issuers.since(IssuerClass.EMERGENCY, draft.grant.issued_at_s, at_ms // 1_000)
         grant = replace(draft.grant, approvals=tuple(signed))
-        issued = _issued(grant, draft.issuer, draft.holder, at_ms, grant.not_after_s)
+        issued = _issued(grant, issuer, draft.holder, at_ms, grant.not_after_s)
         try:
-            open_grant(issued.signed, draft.issuer.certificate)
+            open_grant(issued.signed, issuer.certificate)
         except CredentialRefusedError as refused:
             raise InvalidInputError("approvals", "not two different officers' over this very draft") from refused
         doors = (*self._book.of_numbers(frozenset(grant.rooms)), *self._book.of_zones(grant.zones))
@@ -229,9 +226,22 @@ class StaffDesk:
             )
             for door in doors
         ]
-        self._store.keep_staff_grant(issued, events)
-        del self._drafts[grant_id]
+        self._store.keep_staff_grant(issued, events)  # and the draft is gone with it
         return _bundle(issued, doors)
+
+    def drop_draft(self, grant_id: bytes) -> bool:
+        """Take a draft back: nobody's approval makes a key of it any more. Return whether there was one."""
+        return self._drafts.drop(grant_id)
+
+    def _issued_before(self, grant_id: bytes, approvals: Sequence[Approval]) -> Bundle | None:
+        """Return the key that exactly these approvals made, while it is not over."""
+        known = self._store.grant(grant_id)
+        if known is None or not known.stay.startswith(_EMERGENCY) or self._issuers.has_withdrawn(known.signed):
+            return None
+        held = open_grant(known.signed, open_certificate(known.certificate, self._issuers.ca_keys))
+        if held.approvals != tuple(approvals) or self._time.at_ms() // 1_000 >= held.not_after_s:
+            return None
+        return _bundle(known, (*self._book.of_numbers(frozenset(held.rooms)), *self._book.of_zones(held.zones)))
 
     def _doors(self, rooms: Sequence[RoomId], zones: int) -> tuple[BookedDoor, ...]:
         doors: list[BookedDoor] = []

@@ -15,7 +15,7 @@ from typing import Any, Final
 import apsw
 
 from edge.doors.salvage import salvage
-from edge.doors.store_schema import ADDED_IN_2, SCHEMA, SCHEMA_VERSION, TABLES
+from edge.doors.store_schema import ADDED_IN_2, ADDED_IN_3, SCHEMA, SCHEMA_VERSION, TABLES
 from protocols.door.audit import AuditRecord, genesis
 from protocols.door.hardware import battery_byte, battery_of
 from protocols.errors import StoreFailedError
@@ -185,7 +185,9 @@ class DoorStore:
                 if version == 0:
                     run(SCHEMA)
                     run("INSERT INTO life VALUES (1, ?, 0)", (epoch,))
-                run(ADDED_IN_2)
+                if version < 2:
+                    run(ADDED_IN_2)
+                run(ADDED_IN_3)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
         there = {row[0] for row in self._all("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if missing := sorted(TABLES - there):
@@ -307,6 +309,7 @@ class DoorStore:
             if grant.generation:
                 self._raise_rooms(grant.rooms, grant.generation)
             self._add_grant(grant)
+            self._db.execute("DELETE FROM draft WHERE grant_id = ?", (grant.grant_id,))
             self._add_events(events)
             self._mark(grant.issued_at_ms)
 

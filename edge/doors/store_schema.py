@@ -5,7 +5,7 @@ A version only ever adds tables: a store of an earlier build is brought here in 
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 SCHEMA: Final = """
 CREATE TABLE life (
@@ -66,9 +66,18 @@ CREATE TABLE doubted (grant_id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 """
 """What was withdrawn and sealed, which lock was told, which grants a lock refused as withdrawn though not so here."""
 
+ADDED_IN_3: Final = """
+CREATE TABLE draft (
+    no INTEGER PRIMARY KEY AUTOINCREMENT, grant_id BLOB NOT NULL UNIQUE, kid BLOB NOT NULL, holder TEXT NOT NULL,
+    reason TEXT NOT NULL, phone BLOB NOT NULL, issued_at_s INTEGER NOT NULL, until_s INTEGER NOT NULL,
+    terms TEXT NOT NULL
+) STRICT;
+"""
+"""Emergency keys that officers have still to approve (drafts.py)."""
+
 TABLES: Final = frozenset(
     {
         *("life", "room", "stay", "grant_issued", "bump", "lock", "record", "event"),
-        *("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told", "doubted"),
+        *("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told", "doubted", "draft"),
     }
 )

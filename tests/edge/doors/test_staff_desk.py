@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.doors.drafts import DRAFTS_MOST
 from edge.doors.errors import ClockUnsoundError
 from edge.doors.issuers import Issuers
-from edge.doors.staff_desk import DRAFTS_MOST, EmergencyDraft, StaffDesk
+from edge.doors.staff_desk import EmergencyDraft, StaffDesk
 from kit.clock import ClockQuality
 from protocols import cose
 from protocols.device_model.identity import RoomId
@@ -181,6 +182,70 @@ def test_what_two_different_officers_did_not_sign_is_not_issued(building: Buildi
     building.clock.advance(900_000)
     with pytest.raises(InvalidInputError, match="15 minutes are over"):
         desk.issue_emergency(other.grant_id, approvals(other, 0, 1))
+
+
+@pytest.mark.guarantee("G4", "G11")
+@pytest.mark.requirement("P12")
+def test_a_draft_outlives_the_process_and_its_key_is_signed_by_an_issuer_made_anew(building: Building) -> None:
+    fireman = building.phone("fireman")
+    draft = desk_of(building).draft_emergency("anton", ROOMS, fireman.public, reason="smoke", over_privacy=True)
+    first = approvals(draft, 0)
+    building.clock.advance(300_000)
+    building.restart()
+    desk = desk_of(building)  # a private key of before is nowhere
+    both = [*first, *approvals(draft, 1)]
+    with pytest.raises(InvalidInputError, match="two"):
+        desk.issue_emergency(draft.grant_id, first)
+    fireman.bundle = desk.issue_emergency(draft.grant_id, both)
+    building.locks["door-101"].privacy = True
+    assert opens(fireman, "door-101") is Status.OPENED
+    assert [each.body["event"] for each in building.store.events(0)] == ["emergency_issued"] * 2
+    building.restart()
+    assert desk_of(building).issue_emergency(draft.grant_id, both) == fireman.bundle, "the answer was lost"
+    assert len(building.store.events(0)) == 2
+    building.clock.advance(601_000)
+    assert opens(fireman, "door-101") is Status.EXPIRED, "15 minutes from the draft, not from the restart"
+    with pytest.raises(InvalidInputError, match="no such draft"):
+        desk_of(building).issue_emergency(draft.grant_id, both)
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.requirement("P12")
+def test_a_draft_that_is_over_taken_back_or_of_a_withdrawn_issuer_makes_no_key_after_a_restart(
+    building: Building,
+) -> None:
+    desk, phone = desk_of(building), building.phone("fireman")
+    drafts = [desk.draft_emergency("anton", ROOMS[:1], phone.public, reason="smoke", over_privacy=True) for _ in "123"]
+    over, back, withdrawn = drafts
+    assert desk.drop_draft(back.grant_id)
+    assert not desk.drop_draft(back.grant_id)
+    kid = desk._issuers.held()[0].certificate.kid
+    building.restart()
+    desk = desk_of(building)
+    desk._issuers.withdraw([kid])
+    with pytest.raises(InvalidInputError, match="withdrawn"):
+        desk.issue_emergency(withdrawn.grant_id, approvals(withdrawn, 0, 1))
+    with pytest.raises(InvalidInputError, match="no such draft"):
+        desk.issue_emergency(back.grant_id, approvals(back, 0, 1))
+    building.clock.advance(900_000)
+    building.restart()
+    with pytest.raises(InvalidInputError, match="15 minutes are over"):
+        desk_of(building).issue_emergency(over.grant_id, approvals(over, 0, 1))
+    desk_of(building).draft_emergency("anton", ROOMS[:1], phone.public, reason="water", over_privacy=True)
+    [(left,)] = building.store.read("SELECT count(*) FROM draft")
+    assert left == 1
+
+
+@pytest.mark.guarantee("G4")
+def test_an_officer_who_is_none_any_more_after_the_restart_approves_nothing(building: Building) -> None:
+    fireman = building.phone("fireman")
+    draft = desk_of(building).draft_emergency("anton", ROOMS, fireman.public, reason="smoke", over_privacy=True)
+    building.restart()
+    with pytest.raises(InvalidInputError, match="approvals"):
+        desk_of(building, officers=2).issue_emergency(draft.grant_id, approvals(draft, 1, 2))
+    with pytest.raises(InvalidInputError, match="names 1, two must approve"):
+        desk_of(building, officers=1).issue_emergency(draft.grant_id, approvals(draft, 0, 1))
+    desk_of(building, officers=2).issue_emergency(draft.grant_id, approvals(draft, 0, 1))
 
 
 def test_what_cannot_be_is_refused_by_name(building: Building) -> None:
