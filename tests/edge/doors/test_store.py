@@ -129,14 +129,18 @@ async def test_what_a_damaged_store_still_holds_goes_on_in_the_next_one(building
     building.phone("carl").check_in("stay-3", "101")
 
 
+_SINCE = {1: ("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told", "doubted", "draft"), 2: ("draft",)}
+
+
 @pytest.mark.guarantee("G1", "G11")
-def test_a_store_of_the_build_before_gets_its_new_tables_and_keeps_all_it_had(building: Building) -> None:
+@pytest.mark.parametrize("version", _SINCE)
+def test_a_store_of_an_earlier_build_gets_its_new_tables_and_keeps_all_it_had(building: Building, version: int) -> None:
     bundle = building.phone("anna").check_in("stay-1", "101")
     building.store.close()
     with apsw.Connection(str(building.folder / "doors.db")) as db:
-        for table in ("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told", "doubted"):
+        for table in _SINCE[version]:
             db.execute(f"DROP TABLE {table}")
-        db.execute("PRAGMA user_version = 1")
+        db.execute(f"PRAGMA user_version = {version}")
     db.close()
     building.open()
     assert building.store.set_aside is None
