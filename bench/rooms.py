@@ -2,28 +2,32 @@
 
 The guests and the faults of their sensors are bench/rooms_guests.py's; the engine is real, its devices obey at once.
 Stated time for an empty rented room: two hours after the last one left, hours of sleep (22:00 to 09:00) not counted.
+Where the edge was away meanwhile, silence begins anew: two hours from when the room's contact may first have spoken.
 """
 
 import asyncio
 import heapq
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from bench.rooms_guests import DAY, HOUR, Fault, Life, Told, life
+import msgspec
+
+from bench.rooms_guests import DAY, HEARTBEAT, HOUR, Fault, Life, Told, life
 from bench.rows import Row, quantile, row
 from edge.policy.document import default
 from edge.policy.rules import Condition
 from edge.rooms.capability_view import CapabilityView
 from edge.rooms.engine import RoomsEngine
-from edge.rooms.modes import HEATING, Mode
+from edge.rooms.memory import RoomSnapshot
+from edge.rooms.modes import HEATING, Intent, Mode
 from edge.stays.document import StayState
 from edge.stays.replica import Stay
 from kit.clock import ManualClock
-from kit.dice import SeededDice
+from kit.dice import Dice, SeededDice
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId, RoomId, StayId
@@ -34,6 +38,7 @@ TICK_S: Final = 300.0
 STATED_S: Final = 2 * HOUR
 SLEEP_FROM_S, SLEEP_UNTIL_S = 22 * HOUR, 9 * HOUR
 GRACE_S: Final = 180.0  # a guest this shortly inside is still being told of
+UNSTORED_S: Final = 10.0  # what the rooms may have in memory alone: edge/rooms/engine.py, TICK_MS
 MIDNIGHT_MS: Final = 1_767_222_000_000  # 2026-01-01T00:00 in Vienna
 MS: Final = 1000
 
@@ -51,11 +56,21 @@ class Tally:
     stays_ended: int = 0
     set_back_at_end: int = 0
     thinks_s: float = 0.0
+    lit_asleep: set[tuple[str, int]] = field(default_factory=set)  # (room, six hours) whose light came on at a sleeper
 
     @property
     def share_in_time(self) -> float:
         """How many of the rooms empty for longer than the stated time were set back within it, per cent."""
         return 100 * self.in_time.total() / max(1, self.empty.total())
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The edge is killed at `at`, seconds, and back at `until`; then every sensor says its level, or none does."""
+
+    at: float
+    until: float
+    told_again: bool
 
 
 class Obedient:
@@ -80,53 +95,141 @@ class Unrecorded:
         """Take a record."""
 
 
-async def play(lives: Iterable[Life], days: int) -> Tally:
+async def play(lives: Iterable[Life], days: int, cuts: Sequence[Cut] = ()) -> Tally:
     """Live them all, and hold what the engine does against what is true."""
-    rooms = {RoomId(each.room): each for each in lives}
-    clock = ManualClock(now_ms=1_000_000, wall_ms=MIDNIGHT_MS)
-    stays: dict[RoomId, Stay] = {}
-    policy = default()
-    devices = {DeviceId(f"{kind}-{room}"): room for room in rooms for kind in ("contact", "motion", "thermostat")}
-    engine = RoomsEngine(
-        rooms=list(rooms),
-        view=CapabilityView(devices),
-        stays=lambda room: [stays[room]] if room in stays else [],
-        stays_known=lambda: True,
-        policy=lambda: policy,
-        writer=Obedient(),
-        records=Unrecorded(),
-        clock=clock,
-        where=ZoneInfo("Europe/Vienna"),
-    )
-    tally = Tally(nights_slept=sum(len(each.asleep) for each in rooms.values()))
-    told = list(heapq.merge(*([(each.at, room, each) for each in rooms[room].told] for room in rooms)))
-    modes: dict[RoomId, list[tuple[float, Mode]]] = defaultdict(list)
-    now_s, at = 0.0, 0
+    played = _Play({RoomId(each.room): each for each in lives}, cuts)
+    now_s = 0.0
     while now_s < days * DAY:
         now_s += TICK_S
-        while at < len(told) and told[at][0] <= now_s:
-            due_s, room, what = told[at]
-            at += 1
-            _until(clock, due_s)
-            _tell(engine, stays, room, what)
-        _until(clock, now_s)
+        await played.until(now_s)
+    return played.judged()
+
+
+class _Play:
+    """The engine among the guests, killed now and then."""
+
+    def __init__(self, rooms: dict[RoomId, Life], cuts: Sequence[Cut]) -> None:
+        self.rooms, self.cuts, self.waiting = rooms, cuts, list(cuts)
+        self.clock = ManualClock(now_ms=1_000_000, wall_ms=MIDNIGHT_MS)
+        self.stays: dict[RoomId, Stay] = {}
+        self.tally = Tally(nights_slept=sum(len(each.asleep) for each in rooms.values()))
+        self.modes: dict[RoomId, list[tuple[float, Mode]]] = defaultdict(list)
+        self.stored: dict[RoomId, bytes] = {}
+        self.lived_ms: int | None = None
+        self.policy = default()
+        self.told = list(heapq.merge(*([(each.at, room, each) for each in rooms[room].told] for room in rooms)))
+        self.at = 0
+        self.engine = self._engine()
+
+    async def until(self, now_s: float) -> None:
+        """Live up to a moment, and think then."""
+        while self.waiting and self.waiting[0].at < now_s:
+            cut = self.waiting[0]
+            if self.clock.wall_ms() < MIDNIGHT_MS + cut.at * MS:
+                self._hear(cut.at)
+            if cut.until > now_s:
+                return  # nobody thinks
+            self._miss(self.waiting.pop(0))
+        self._hear(now_s)
+        _until(self.clock, now_s)
         began = time.perf_counter()
-        for write in engine.think():
-            await engine.carry_out(write)
-        engine.take_dirty()
-        engine.forget_told()
-        tally.thinks_s += time.perf_counter() - began
-        for room, each in rooms.items():
-            mode = engine.state(room).mode
-            modes[room].append((now_s, mode))
+        for write in self.engine.think():
+            await self.engine.carry_out(write)
+        self._store()
+        self.engine.forget_told()
+        self.tally.thinks_s += time.perf_counter() - began
+        for room, each in self.rooms.items():
+            mode = self.engine.state(room).mode
+            self.modes[room].append((now_s, mode))
             if mode is Mode.AWAY_SET_BACK:
                 if any(begins <= now_s < ends for begins, ends in each.asleep):
-                    tally.cooled_asleep.append((room, each.fault, now_s))
+                    self.tally.cooled_asleep.append((room, each.fault, now_s))
                 elif any(begins + GRACE_S <= now_s < ends for begins, ends in each.inside):
-                    tally.cooled_awake.append((room, each.fault, now_s))
-    for room, each in rooms.items():
-        _judge(each, modes[room], tally)
-    return tally
+                    self.tally.cooled_awake.append((room, each.fault, now_s))
+
+    def judged(self) -> Tally:
+        """Return what came out."""
+        for room, each in self.rooms.items():
+            _judge(each, self.modes[room], self.tally, self.cuts)
+        return self.tally
+
+    def _hear(self, until_s: float) -> None:
+        while self.at < len(self.told) and self.told[self.at][0] <= until_s:
+            due_s, room, what = self.told[self.at]
+            self.at += 1
+            _until(self.clock, due_s)
+            _tell(self.engine, self.stays, room, what)
+            dies_s = self.waiting[0].at if self.waiting else float("inf")
+            if due_s < dies_s - UNSTORED_S or what.what == "unlock" or (what.what, what.value) == ("motion", True):
+                self._store()
+
+    def _miss(self, cut: Cut) -> None:
+        """Let what happens meanwhile pass unheard, but for what locks keep and the PMS; then begin anew."""
+        late: list[tuple[RoomId, Told]] = []
+        while self.at < len(self.told) and self.told[self.at][0] <= cut.until:
+            _, room, what = self.told[self.at]
+            self.at += 1
+            if what.what == "unlock":
+                late.append((room, what))
+            elif what.what.startswith("check"):
+                _tell(self.engine, self.stays, room, what)
+        _until(self.clock, cut.until)
+        self.engine = self._engine()
+        snapshots = [msgspec.json.decode(self.stored[room], type=RoomSnapshot) for room in sorted(self.stored)]
+        self.engine.restore(snapshots, lived_ms=self.lived_ms)
+        if cut.told_again:
+            levels: dict[tuple[RoomId, str], Told] = {}
+            for _, room, what in self.told[: self.at]:
+                if what.what in ("contact", "motion"):
+                    levels[room, what.what] = what
+            for (room, _), what in sorted(levels.items()):
+                _tell(self.engine, self.stays, room, what)
+        for room, what in late:
+            _tell(self.engine, self.stays, room, what)
+
+    def _store(self) -> None:
+        for each in self.engine.take_dirty():
+            self.stored[each.room] = msgspec.json.encode(each)
+        self.lived_ms = self.clock.wall_ms()
+
+    def _engine(self) -> RoomsEngine:
+        devices = {
+            DeviceId(f"{kind}-{room}"): room for room in self.rooms for kind in ("contact", "motion", "thermostat")
+        }
+        return RoomsEngine(
+            rooms=list(self.rooms),
+            view=CapabilityView(devices),
+            stays=lambda room: [self.stays[room]] if room in self.stays else [],
+            stays_known=lambda: True,
+            policy=lambda: self.policy,
+            writer=Obedient(),
+            records=Unrecorded(),
+            clock=self.clock,
+            where=ZoneInfo("Europe/Vienna"),
+            wished=self._wished,
+        )
+
+    def _wished(self, room: RoomId, intent: Intent, _: str) -> None:
+        now_s = (self.clock.wall_ms() - MIDNIGHT_MS) / MS
+        lit = (intent.capability, intent.value) == (
+            Capability.ON_OFF,
+            True,
+        ) and intent.deadline_ms > self.clock.wall_ms()
+        if lit and any(begins <= now_s < ends for begins, ends in self.rooms[room].asleep):
+            self.tally.lit_asleep.add((room, int(now_s // (6 * HOUR))))
+
+
+def random_cuts(days: int, dice: Dice) -> list[Cut]:
+    """Return about five deaths of the edge a day: most of seconds, some of hours; one in the dead of each night."""
+    found: list[Cut] = []
+    moments = sorted(
+        [dice.uniform(0, days) * DAY for _ in range(4 * days)] + [(day + 3 / 24) * DAY for day in range(days)]
+    )
+    for at in moments:
+        down_s = dice.choice([dice.uniform(1, 30), dice.uniform(60, 900), dice.uniform(900, 4 * HOUR)])
+        if not found or at > found[-1].until + 60:
+            found.append(Cut(at, at + down_s, dice.uniform(0, 1) < 0.5))
+    return found
 
 
 def lives(rooms: int, days: int, seed: int) -> list[Life]:
@@ -151,12 +254,17 @@ def deadline(left_s: float) -> float:
             at += SLEEP_FROM_S - of_day
 
 
-def _judge(each: Life, modes: list[tuple[float, Mode]], tally: Tally) -> None:
+def _judge(each: Life, modes: list[tuple[float, Mode]], tally: Tally, cuts: Sequence[Cut]) -> None:
     for out_s, back_s in each.empty():
+        if any(cut.at - UNSTORED_S <= out_s < cut.until for cut in cuts):
+            continue  # nobody has seen them leave: believed inside until the door moves
         left_s = out_s
         for comes_s, goes_s in each.staff:
             if left_s < comes_s < min(deadline(left_s), back_s):
                 left_s = goes_s  # somebody was inside: not the guest, but not nobody
+        for cut in cuts:
+            if left_s - UNSTORED_S < cut.until and cut.at < deadline(left_s):
+                left_s = max(left_s, cut.until) + (0.0 if cut.told_again else HEARTBEAT)
         due_s = deadline(left_s)
         if back_s < due_s + TICK_S:
             continue

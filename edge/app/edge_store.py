@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import apsw
 import msgspec
 
-from edge.rooms.engine import RoomSnapshot
+from edge.rooms.memory import RoomSnapshot
 from edge.stays.document import StaysDocument
 from edge.stays.replica import Decision
 from protocols.device_model.identity import StayId

@@ -50,6 +50,8 @@ CURSOR_NAME: Final = "house"
 DOORS_CURSOR: Final = "doors"
 FIRE: Final = "fire"
 BOOK: Final = "bindings"
+LIVED: Final = "lived"
+"""When the house is known to have listened, unix ms in digits."""
 FOLLOW_MOST: Final = 500
 OPENED: Final = "opened"
 BELIEVED: Final = frozenset({TimeQuality.FRESH.name.lower(), TimeQuality.DRIFTING.name.lower()})
@@ -171,7 +173,7 @@ class House:
             clock=clock,
         )
         self.keeper.restore(restored.stays_version, restored.stays_document, restored.decisions)
-        self.rooms.restore(restored.rooms)
+        self.rooms.restore(restored.rooms, lived_ms=_lived_ms(restored.documents))
         for body in restored.commands:
             self._replay_command(body)
 
@@ -186,7 +188,8 @@ class House:
     async def stored(self) -> None:
         """Store the rooms that changed by themselves. Raises StoreFailedError."""
         async with self._following:
-            await self._commit(Progress(cursors={}, rooms=self.rooms.take_dirty()))
+            lived = {LIVED: str(self._clock.wall_ms()).encode()}
+            await self._commit(Progress(cursors={}, rooms=self.rooms.take_dirty(), documents=lived))
 
     async def _follow_once(self) -> bool:
         incarnation = self._log.incarnation
@@ -402,6 +405,11 @@ def restored_book(documents: Mapping[str, bytes], logger: Any) -> Book:  # noqa:
     except msgspec.MsgspecError as error:
         logger.error("stored_bindings_refused", error=str(error))
         return Book()
+
+
+def _lived_ms(documents: Mapping[str, bytes]) -> int | None:
+    digits = documents.get(LIVED, b"")
+    return int(digits) if digits.isdigit() and len(digits) < 20 else None  # else of a page that was damaged
 
 
 def _fire_from(body: bytes) -> FireState:

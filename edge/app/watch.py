@@ -206,7 +206,8 @@ class Watch:
             if subject.kind is AlertKind.LEAK:
                 silent = subject.device not in leak_told and self._view.room_of(DeviceId(subject.device)) is not None
             elif subject.kind is AlertKind.DOOR_PROPPED and subject.room in self._rooms.rooms():
-                silent = self._rooms.sense(RoomId(subject.room)).evidence.closed is None
+                evidence = self._rooms.sense(RoomId(subject.room)).evidence
+                silent = evidence.closed is None or evidence.unsure
             else:
                 continue
             if silent:
@@ -216,7 +217,7 @@ class Watch:
     def _of_room(self, room: RoomId, now_ms: int) -> dict[Subject, str]:
         sense, state = self._rooms.sense(room), self._rooms.state(room)
         so: dict[Subject, str] = {}
-        if sense.evidence.closed is False:
+        if sense.evidence.closed is False and not sense.evidence.unsure:
             so[Subject(AlertKind.DOOR_PROPPED, room)] = "the door stands open"
         if sense.evidence.stuck:
             so[Subject(AlertKind.CONTACT_STUCK, room)] = "the lock opened and the door contact did not move"

@@ -6,17 +6,18 @@ after SIGKILL either the entry is processed again or its wake is there, never ne
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from edge.policy import local_hours
 from edge.policy.document import RoomPolicy
 from edge.rooms.capability_view import CapabilityView
-from edge.rooms.commands import RESTARTED, CommandBook, RoomCommand, refuse_unsafe
-from edge.rooms.fire import HELD as FIRE_HELD
+from edge.rooms.command_desk import CommandDesk, sent
+from edge.rooms.commands import CommandBook, RoomCommand
 from edge.rooms.intents import Intents, OpenIntent, Wish, Write
+from edge.rooms.memory import RoomSnapshot, gap, lasting, resume, sensed
 from edge.rooms.modes import (
     CLIMATE_MS,
     HEATING,
@@ -39,36 +40,23 @@ from edge.rooms.modes import (
 )
 from edge.rooms.occupancy import Belief
 from edge.rooms.ports import DeviceWriter, RoomRecords
-from edge.rooms.recovery import Recovery
 from edge.rooms.returns import Returns
 from edge.rooms.rule_runner import RuleRunner, inputs_of
 from edge.rooms.schedule import due_event
-from edge.rooms.senses import Sense
+from edge.rooms.senses import SETPOINT, Sense
 from edge.stays.document import StayState
 from edge.stays.replica import Stay
-from kit.clock import Clock
+from kit.clock import Clock, ClockQuality
 from kit.task_groups import TaskGroup
-from protocols.device_model.command import FINAL_PHASES, Command, Outcome, Phase
+from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId, RoomId, StayId
 from protocols.device_model.reading import Reading
-from protocols.errors import InvalidInputError, PlatformError, StoreFailedError
 
 TICK_MS: Final = 10_000  # how late a room may learn what only time tells it
 WRITE_WAIT_MS: Final = 15_000  # one attempt of a wish; the next one asks afresh
 UTC: Final = ZoneInfo("UTC")
+LIVED_EVERY_MS: Final = 300_000  # how much longer than it was a gap between two lives may seem
 EVENTS_PER_TICK_MOST: Final = 4  # a room settles in two; more would be two rules in disagreement
-
-
-@dataclass(frozen=True, slots=True)
-class RoomSnapshot:
-    """What of a room survives a restart: its state, its open wishes with the devices that met them, what it has shown
-    of its warming up, and which rules held."""
-
-    room: RoomId
-    state: RoomState
-    wishes: tuple[tuple[Intent, tuple[DeviceId, ...]], ...]
-    recovery: Recovery = field(default_factory=Recovery)
-    held: tuple[str, ...] = ()
 
 
 class RoomsEngine:
@@ -108,7 +96,6 @@ class RoomsEngine:
         wished: Callable[[RoomId, Intent, str], None] = lambda *_: None,
     ) -> None:
         self.view = view
-        self.commands = CommandBook()
         self.rules = RuleRunner()
         self._wished = wished
         self._about, self._windows, self._where, self._held_back = (
@@ -131,19 +118,44 @@ class RoomsEngine:
         self._dirty: set[RoomId] = set()
         self._told: list[dict[str, Any]] = []
         self._woken = asyncio.Event()
-        self._running: dict[str, asyncio.Task[Outcome]] = {}
+        self._stored_ms = clock.now_ms()
+        self._desk = CommandDesk(
+            rooms=self._states.keys(),
+            able=self._able,
+            writer=writer,
+            records=records,
+            clock=clock,
+            held_back=held_back,
+            outranked=self._outranked,
+        )
 
     # --- what survives -------------------------------------------------------------------------------------
 
-    def restore(self, snapshots: Sequence[RoomSnapshot]) -> None:
-        """Take up where the last life of the process stopped; call before anything else."""
+    def restore(self, snapshots: Sequence[RoomSnapshot], *, lived_ms: int | None = None) -> None:
+        """Take up where the last life of the process stopped; call before anything else.
+
+        Args:
+            snapshots: What it had stored.
+            lived_ms: Unix ms at which it is known to have listened; None: not known.
+        """
         now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
+        gap_ms = gap(lived_ms, wall_ms=wall_ms, believed=self._clock.quality is not ClockQuality.UNCERTAIN)
         for each in snapshots:
             if each.room not in self._states:
                 continue  # the site plan no longer has it
             self._states[each.room] = each.state
             self._unstored.discard(each.room)
-            self._senses[each.room].recovery = each.recovery.restarted()
+            sense = self._senses[each.room]
+            sense.recovery = each.recovery.restarted()
+            if each.sensed is not None:
+                set_back = each.state.mode is Mode.AWAY_SET_BACK
+                resume(sense, each.sensed, set_back=set_back, now_ms=now_ms, wall_ms=wall_ms, gap_ms=gap_ms)
+                for device in {*sense.unheard_windows, *sense.written_c}:
+                    if self.view.room_of(device) != each.room:
+                        sense.forget(device)  # moved or taken out while nobody listened
+            for device, held_c in each.held_c:
+                if self.view.room_of(device) == each.room:
+                    self._returns.restore(device, held_c)
             self.rules.restore(each.room, each.held)
             for intent, met in each.wishes:
                 if self._intents.want(each.room, intent, now_ms=now_ms, wall_ms=wall_ms):
@@ -183,6 +195,7 @@ class RoomsEngine:
             sense.disturbed_ms = now_ms
         happened_ms = now_ms - max(0, self._clock.wall_ms() - at_ms)
         sense.evidence = sense.evidence.unlocked(now_ms=now_ms, happened_ms=happened_ms, staff=not ours)
+        self._dirty.add(room)
         if stay is not None and ours:
             self._happened(room, GuestEntered(stay, known_inside=inside), at_ms=at_ms)
         else:
@@ -196,10 +209,10 @@ class RoomsEngine:
         room = self.view.room_of(reading.device)
         sense = None if room is None else self._senses.get(room)
         if room is not None and sense is not None:
-            before = sense.recovery.samples
+            before = self._lasting(sense, reading)
             window, forgot = reading.device in self._windows, self._returns.heard(reading)
             awake = sense.heard(reading, window=window, forgot=forgot, now_ms=now_ms)
-            if sense.recovery.samples != before:
+            if self._lasting(sense, reading) != before:
                 self._dirty.add(room)
             if new:
                 self._stirred.add(room)
@@ -244,6 +257,11 @@ class RoomsEngine:
         return [each for each in self._intents if each.room == room]
 
     @property
+    def commands(self) -> CommandBook:
+        """The commands taken, and how they ended."""
+        return self._desk.book
+
+    @property
     def open_intents(self) -> int:
         """How many wishes no device has confirmed yet, over all rooms."""
         return len(self._intents)
@@ -261,12 +279,13 @@ class RoomsEngine:
         for room, state in sorted(self._states.items()):
             self._tell(room, state)  # the cloud may have missed the last words of the life before
         async with TaskGroup() as writes:
-            await self._close_unfinished()
+            await self._desk.close_unfinished()
             while True:
                 self._woken.clear()
                 for write in self.think():
                     writes.create_task(self.carry_out(write))
-                if self._dirty:
+                if self._dirty or self._clock.now_ms() - self._stored_ms >= LIVED_EVERY_MS:
+                    self._stored_ms = self._clock.now_ms()
                     await stored()
                 await self._flush()
                 await self._wait()
@@ -321,33 +340,11 @@ class RoomsEngine:
             InvalidInputError: the room, value, device or key makes no sense; nothing was done.
             StoreFailedError: could not be made durable; nothing was done.
         """
-        if command.room not in self._states:
-            raise InvalidInputError("room", f"{command.room!r} is not a guest room of this property")
-        known = self.commands.known(command)
-        if known is not None and known.phase in FINAL_PHASES:
-            return known
-        task = self._running.get(command.idempotency_key)
-        if task is None:
-            if known is not None:
-                return Outcome(Phase.UNKNOWN, None, RESTARTED)
-            refuse_unsafe(command)
-            if self._held_back() and (command.capability, command.attribute) in FIRE_HELD:
-                raise InvalidInputError("attribute", f"fire mode holds {command.capability} {command.attribute}")
-            devices = self._able((command.room, command.capability, command.attribute))
-            if not devices:
-                raise InvalidInputError(
-                    "attribute", f"no device in room {command.room} takes {command.capability} {command.attribute}"
-                )
-            self.commands.write_down(command, Outcome(Phase.ACCEPTED))
-            task = asyncio.get_running_loop().create_task(self._carry_out(command, devices, recorded=recorded))
-            self._running[command.idempotency_key] = task
-            task.add_done_callback(lambda _: self._running.pop(command.idempotency_key, None))
-        return await asyncio.shield(task)  # a caller who hangs up does not stop half a write
+        return await self._desk.take(command, recorded=recorded)
 
     async def settle(self) -> None:
         """Wait for the commands under way; call at shutdown, before the log closes."""
-        if self._running:
-            await asyncio.wait(list(self._running.values()), timeout=WRITE_WAIT_MS / 1000)
+        await self._desk.settle()
 
     # --- within --------------------------------------------------------------------------------------------
 
@@ -372,7 +369,7 @@ class RoomsEngine:
         sense = self._senses[room]
         after_ms = int(policy.climate.window_open_after.total_seconds() * 1000)
         opened = sense.window_open(now_ms=now_ms, after_ms=after_ms)
-        if opened != self._states[room].window_open:
+        if opened is not None and opened != self._states[room].window_open:
             self._happened(room, WindowOpened() if opened else WindowShut(), at_ms=wall_ms)
         if (chosen_c := sense.take_dial()) is not None:
             self._happened(room, DialTurned(chosen_c), at_ms=wall_ms)
@@ -475,10 +472,29 @@ class RoomsEngine:
         return next(each for each in self._intents if each.wish == (room, intent.capability, intent.attribute))
 
     def _snapshot(self, room: RoomId) -> RoomSnapshot:
-        wishes = tuple((each.intent, tuple(sorted(each.met))) for each in self.desired(room))
+        sense = self._senses[room]
+        held_c = [(device, self._returns.held_c(device)) for device in self.view.devices(room)]
         return RoomSnapshot(
-            room, self._states[room], wishes, self._senses[room].recovery.restarted(), self.rules.held(room)
+            room,
+            self._states[room],
+            wishes=tuple((each.intent, tuple(sorted(each.met))) for each in self.desired(room)),
+            recovery=sense.recovery.restarted(),
+            held=self.rules.held(room),
+            sensed=sensed(sense, now_ms=self._clock.now_ms(), wall_ms=self._clock.wall_ms()),
+            held_c=tuple((device, celsius) for device, celsius in held_c if celsius is not None),
         )
+
+    def _lasting(self, sense: Sense, reading: Reading) -> Hashable:
+        """Return what a reading may change of what is stored, to be compared."""
+        if isinstance(reading.value, bool):
+            return lasting(sense)
+        if (reading.capability, reading.attribute) == SETPOINT:
+            return self._returns.held_c(reading.device)
+        return sense.recovery.samples
+
+    def _outranked(self, wish: Wish) -> None:
+        if self._intents.withdraw(wish):
+            self._dirty.add(wish[0])  # a person outranks the scene
 
     def _tell(
         self, room: RoomId, state: RoomState, *, unmet: OpenIntent | None = None, missed: Sequence[DeviceId] = ()
@@ -515,7 +531,8 @@ class RoomsEngine:
         left_ms = min(WRITE_WAIT_MS, wish.expires_ms - self._clock.now_ms())
         name = f"intent:{wish.room}:{wish.intent.attribute}:{wish.intent.deadline_ms}:{write.device}:{wish.attempts}"
         try:
-            outcome = await self._send(
+            outcome = await sent(
+                self._writer,
                 Command(
                     id=name,
                     device=write.device,
@@ -524,7 +541,7 @@ class RoomsEngine:
                     value=wish.intent.value,
                     deadline_ms=wall_ms + left_ms,
                     idempotency_key=name,
-                )
+                ),
             )
         finally:
             wish.in_flight.discard(write.device)
@@ -535,65 +552,3 @@ class RoomsEngine:
                 self._senses[wish.room].wrote(write.device, float(wish.intent.value), now_ms=self._clock.now_ms())
                 self._returns.wrote(write.device, float(wish.intent.value))
         self._woken.set()
-
-    async def _carry_out(self, command: RoomCommand, devices: Sequence[DeviceId], *, recorded: bool) -> Outcome:
-        if command.deadline_ms <= self._clock.wall_ms():
-            return await self._finish(
-                command, Outcome(Phase.EXPIRED, None, "the deadline had passed"), recorded=recorded
-            )
-        if recorded:
-            try:
-                await self._records.command(command.to_body(Outcome(Phase.ACCEPTED)))
-            except StoreFailedError:
-                self.commands.forget(command)
-                raise
-            if command.deadline_ms <= self._clock.wall_ms():
-                late = Outcome(Phase.EXPIRED, None, "the deadline passed before the device was asked")
-                return await self._finish(command, late, recorded=recorded)
-        if self._intents.withdraw((command.room, command.capability, command.attribute)):
-            self._dirty.add(command.room)  # a person outranks the scene
-        outcomes = await asyncio.gather(
-            *(
-                self._send(
-                    Command(
-                        id=f"{command.id}:{device}",
-                        device=device,
-                        capability=command.capability,
-                        attribute=command.attribute,
-                        value=command.value,
-                        deadline_ms=command.deadline_ms,
-                        idempotency_key=f"{command.idempotency_key}:{device}",
-                    )
-                )
-                for device in devices
-            )
-        )
-        return await self._finish(command, joined(outcomes), recorded=recorded)
-
-    async def _send(self, command: Command) -> Outcome:
-        try:
-            return await self._writer.write(command)
-        except PlatformError as error:
-            phase = Phase.UNKNOWN if error.may_have_taken_effect else Phase.FAILED
-            return Outcome(phase, None, str(error))
-
-    async def _finish(self, command: RoomCommand, outcome: Outcome, *, recorded: bool) -> Outcome:
-        if recorded:
-            await self._records.command(command.to_body(outcome))
-        self.commands.write_down(command, outcome)
-        return outcome
-
-    async def _close_unfinished(self) -> None:
-        """Call the commands that the last life left under way unknown, durably."""
-        for command in self.commands.unfinished():
-            if command.idempotency_key not in self._running:
-                await self._finish(command, Outcome(Phase.UNKNOWN, None, RESTARTED), recorded=True)
-
-
-def joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return what several devices' outcomes say together: done only if all are, unknown if any is."""
-    for phase in (Phase.UNKNOWN, Phase.FAILED, Phase.EXPIRED):
-        for each in outcomes:
-            if each.phase is phase:
-                return each
-    return outcomes[0]

@@ -8,9 +8,11 @@ closing speaks for an empty room, and only the silence of a sensor that has show
 - after somebody unlocked, it counts only once the sensor saw them: a sensor that missed them would miss a sleeper;
 - where somebody was known inside before the door opened, or has unlocked it to come in, it takes two hours: one of two
   may have left the other asleep. Hours of sleep do not count at all then (`night_ms`);
-- a contact that did not move for two unlocks is stuck, and "the door is closed" proves nothing any more.
+- a contact that did not move for two unlocks is stuck, and "the door is closed" proves nothing any more;
+- silence while the edge was away counts nothing, and who was inside before may still be (memory.py).
 
-Pure: what was heard and monotonic time in, belief out. Decisions: docs/decisions/0025-silence-needs-a-witness.md.
+Pure: what was heard and monotonic time in, belief out. Decisions: docs/decisions/0025-silence-needs-a-witness.md,
+0076-what-a-room-remembers.md.
 """
 
 import math
@@ -28,8 +30,10 @@ HEARTBEAT_MS: Final = 65 * 60_000  # battery motion sensors say that they live a
 UNLOCK_OPENS_MS: Final = 60_000  # a door that was unlocked is opened within this, or was not opened
 UNOPENED_MOST: Final = 2  # unlocks in a row without the contact moving: it is stuck
 VISIT_MOST_MS: Final = 90 * 60_000  # presence after staff came into an empty room is theirs for so long
+OUT_TAU_MS: Final = 2 * 3_600_000  # somebody inside goes out, by day: in so long two of three have
 CONFIDENCE_INSIDE: Final = 0.98
 CONFIDENCE_EVEN: Final = 0.5
+CONFIDENCE_LEAST: Final = 0.8  # less than that is no belief
 CONFIDENCE_OF_PMS: Final = 0.9
 """That a room nobody is checked in to is empty, where no sensor says anything."""
 
@@ -60,11 +64,21 @@ class Evidence:
     unopened: int = 0  # unlocks in a row that the contact did not notice
     visited_at_ms: int | None = None  # staff came into a room believed empty, and nobody else since
     night_ms: int | None = None  # when it was last an hour of sleep
+    resumed_ms: int | None = None  # when this life of the edge took up what the last one had proved
+    unsure: bool = False  # what the contact last said, it said to the last life
+    shut_before: bool = False  # ... which had seen the door closing, or standing open
+    carried: float | None = None  # how sure it is that who was inside then is inside still
+    empty_before: bool = False  # the room was believed empty then, and nothing has spoken against it since
 
     @property
     def stuck(self) -> bool:
         """Whether the door contact has stopped telling."""
         return self.unopened >= UNOPENED_MOST
+
+    @property
+    def closing_seen(self) -> bool:
+        """Whether the door was seen closing, or stands open: nobody is behind it whom no sensor could have seen."""
+        return self.closed is False or self.closed_at_ms is not None or (self.unsure and self.shut_before)
 
     @property
     def seeing(self) -> bool:
@@ -80,22 +94,30 @@ class Evidence:
     def door(self, *, closed: bool, now_ms: int) -> "Evidence":
         """Take what the door contact says; repeating itself, it changes nothing."""
         if closed == self.closed:
-            return self
+            if not self.unsure:
+                return self
+            # Its first word to this life: as it was before. What happened in between, silence from here on has to say.
+            heard_ms = now_ms if closed and self.closing_seen and not self.stuck else None
+            return replace(self, unsure=False, closed_at_ms=heard_ms)
         if closed and self.closed is None:
             return replace(self, closed=True)  # found closed, not seen closing: a sleeper may be behind it
         if closed:
-            return replace(self, closed=True, closed_at_ms=now_ms, inside=False, unopened=0)
-        remain = believe(self, now_ms=now_ms).occupied is not False
+            shut = replace(self, closed=True, closed_at_ms=now_ms, inside=False, unopened=0)
+            return replace(shut, unsure=False, carried=None, empty_before=False)
+        remain = not self._empty(now_ms)
         return replace(
             self,
             closed=False,
             closed_at_ms=None,
             opened_at_ms=now_ms,
             inside=False,
-            was_inside=believe(self, now_ms=now_ms).occupied is True,
+            was_inside=self.inside or believe(self, now_ms=now_ms).occupied is True,
             may_remain=self.may_remain if self._just_unlocked(now_ms) else remain,
             unnamed=not remain and not self._just_unlocked(now_ms),
             unopened=0,
+            unsure=False,
+            carried=None,
+            empty_before=False,
         )
 
     def unlocked(self, *, now_ms: int, happened_ms: int | None = None, staff: bool = False) -> "Evidence":
@@ -107,13 +129,16 @@ class Evidence:
             staff: It opened for somebody who does not live here.
         """
         at_ms = now_ms if happened_ms is None else min(happened_ms, now_ms)
-        empty = believe(self, now_ms=now_ms).occupied is False
+        empty = self._empty(now_ms)
         visited_at_ms = at_ms if staff and (empty or self.visited_at_ms is not None) else None
         again = self.unlocked_at_ms is not None and at_ms - self.unlocked_at_ms <= UNLOCK_OPENS_MS
         told = self.opened_at_ms is not None and self.opened_at_ms >= at_ms - UNLOCK_OPENS_MS
-        known = told or again or self.closed is not True
+        known = told or again or self.closed is not True or self._contact_unheard(at_ms)
         remain = not staff or (self.may_remain if known else not empty)
         after = replace(self, unlocked_at_ms=at_ms, visited_at_ms=visited_at_ms, may_remain=remain, unnamed=False)
+        after = replace(after, empty_before=self.empty_before and staff)
+        if not staff and (unseen_ms := self._came_unseen_ms(at_ms)) is not None:
+            return replace(after, inside=True, carried=max(self.carried or 0.0, inside_still(unseen_ms)))
         if known:
             return after  # this passage has been told of, and what was proved since stays proved
         after = replace(after, unopened=self.unopened + 1)
@@ -127,13 +152,13 @@ class Evidence:
         late = left and since_ms is not None and since_ms <= LATE_REPORT_MS
         outlived = motion and since_ms is not None and since_ms > MOTION_HOLD_MS
         shut = self.closed is True and not self.stuck
-        return replace(
+        after = replace(
             self,
             motion=motion,
             motion_said_at_ms=now_ms,
             motion_seen_at_ms=now_ms if motion else self.motion_seen_at_ms,
-            inside=self.inside or (shut and ((rising and not late) or outlived)),
         )
+        return after._proved() if shut and ((rising and not late) or outlived) else after
 
     def asleep(self, *, now_ms: int) -> "Evidence":
         """Take that it is an hour of sleep."""
@@ -141,7 +166,7 @@ class Evidence:
 
     def touched(self) -> "Evidence":
         """Take that somebody used a panel in the room: nobody does that from outside."""
-        return replace(self, inside=self.inside or (self.closed is True and not self.stuck))
+        return self._proved() if self.closed is True and not self.stuck else self
 
     def visit(self, *, now_ms: int) -> bool:
         """Say whether whoever is inside is staff in a room whose guest is out."""
@@ -153,6 +178,23 @@ class Evidence:
         if not self.unnamed or opened_ms is None or seen_ms is None:
             return False
         return seen_ms >= opened_ms and now_ms - opened_ms >= UNLOCK_OPENS_MS
+
+    def _proved(self) -> "Evidence":
+        return replace(self, inside=True, carried=None, empty_before=False)
+
+    def _empty(self, now_ms: int) -> bool:
+        return self.empty_before or believe(self, now_ms=now_ms).occupied is False
+
+    def _came_unseen_ms(self, at_ms: int) -> int | None:
+        """Return for how long nobody listened after somebody came in; None: somebody did, or the door moved since."""
+        if self.resumed_ms is None or at_ms > self.resumed_ms or self.closed is not True:
+            return None
+        moved = self.opened_at_ms is not None and self.opened_at_ms > self.resumed_ms
+        return None if moved or (self.inside and self.carried is None) else self.resumed_ms - at_ms
+
+    def _contact_unheard(self, at_ms: int) -> bool:
+        """Whether a door that was opened then may have moved while nobody listened."""
+        return self.resumed_ms is not None and (self.unsure or at_ms <= self.resumed_ms + LATE_REPORT_MS)
 
     def _just_unlocked(self, now_ms: int) -> bool:
         return self.unlocked_at_ms is not None and now_ms - self.unlocked_at_ms <= UNLOCK_OPENS_MS
@@ -169,9 +211,10 @@ def believe(evidence: Evidence, *, now_ms: int) -> Belief:
     said = evidence.motion_said_at_ms
     if evidence.closed is False:
         sensed = said is not None and now_ms - said <= HEARTBEAT_MS
-        return Belief(True, 0.8) if sensed and evidence.motion else Belief(None, CONFIDENCE_EVEN)
+        return Belief(True, CONFIDENCE_LEAST) if sensed and evidence.motion else Belief(None, CONFIDENCE_EVEN)
     if evidence.inside:
-        return Belief(True, CONFIDENCE_INSIDE)
+        sure = CONFIDENCE_INSIDE if evidence.carried is None else evidence.carried
+        return Belief(True, sure) if sure > CONFIDENCE_LEAST else Belief(None, CONFIDENCE_EVEN)
     closed_at_ms = evidence.closed_at_ms
     if evidence.stuck or evidence.closed is None or closed_at_ms is None or said is None or not evidence.seeing:
         return Belief(None, CONFIDENCE_EVEN)
@@ -188,7 +231,18 @@ def believe(evidence: Evidence, *, now_ms: int) -> Belief:
     if quiet_ms <= 0:
         return Belief(None, CONFIDENCE_EVEN)
     confidence = 1.0 - 0.5 * math.exp(-quiet_ms / tau_ms)
-    return Belief(False, min(confidence, 0.999)) if confidence > 0.8 else Belief(None, confidence)
+    return Belief(False, min(confidence, 0.999)) if confidence > CONFIDENCE_LEAST else Belief(None, confidence)
+
+
+def inside_still(gap_ms: int | None) -> float:
+    """Return how sure it is that who was inside when nobody listened any more still is, 0.5 to below 1.
+
+    Args:
+        gap_ms: For how long nobody listened; None: nobody knows.
+    """
+    if gap_ms is None:
+        return CONFIDENCE_EVEN
+    return max(CONFIDENCE_EVEN, CONFIDENCE_INSIDE * math.exp(-gap_ms / OUT_TAU_MS))
 
 
 def fused(sensed: Belief, *, rented: bool) -> Belief:

@@ -5,6 +5,9 @@ repeated (intents.py): the room would stay wrong for good. So the setpoint that 
 line is remembered; what it says first after its return is compared with that. The same: nothing was lost, and nothing
 is written, whoever chose it. Another: it forgot, and is told again.
 
+An edge that was away itself could hear none of them: each is then a controller that comes back, held against what it
+held in the last life (memory.py). So mains that fail for the house and its edge together end as they should.
+
 A guest who turned the dial before the outage is kept to, because theirs is the setpoint that was held. A dial turned
 while nobody could hear it looks exactly like a restart, and is taken for one: the guest turns it once more.
 
@@ -44,6 +47,11 @@ class Returns:
 
     _controllers: dict[DeviceId, _Controller] = field(default_factory=dict)
     _released_ms: int | None = None
+
+    def restore(self, device: DeviceId, held_c: float) -> None:
+        """Learn what a controller held when the last life of the edge ended."""
+        each = self._of(device)
+        each.held_c, each.away = held_c, True
 
     def gone(self, device: DeviceId) -> None:
         """Learn that a device can no longer be heard."""

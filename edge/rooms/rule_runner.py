@@ -1,7 +1,7 @@
 """Which of a property's rules hold in which room now, and what a room wishes because one began to.
 
 Pure: what is so comes in, intents come out. A rule speaks once each time it turns from not held to held; which ones
-hold is kept across restarts (RoomSnapshot), so that a restart repeats nothing.
+hold is kept across restarts (memory.RoomSnapshot), so that a restart repeats nothing.
 """
 
 import datetime

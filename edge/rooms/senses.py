@@ -34,6 +34,7 @@ class Sense:
     evidence: Evidence = field(default_factory=Evidence)
     recovery: Recovery = field(default_factory=Recovery)
     open_windows: set[DeviceId] = field(default_factory=set)
+    unheard_windows: set[DeviceId] = field(default_factory=set)  # open when the last life of the edge ended
     window_since_ms: int | None = None
     do_not_disturb: bool = False
     make_up_room: bool = False
@@ -69,14 +70,14 @@ class Sense:
 
     def forget(self, device: DeviceId) -> None:
         """Forget what a device that is no longer of this room holds up: an open window, a setpoint of ours."""
-        self.open_windows.discard(device)
-        if not self.open_windows:
-            self.window_since_ms = None
+        self._window(device, shut=True, now_ms=None)
         self.written_c.pop(device, None)
 
-    def window_open(self, *, now_ms: int, after_ms: int) -> bool:
-        """Say whether a window has been open for `after_ms`."""
-        return self.window_since_ms is not None and now_ms - self.window_since_ms >= after_ms
+    def window_open(self, *, now_ms: int, after_ms: int) -> bool | None:
+        """Say whether a window has been open for `after_ms`; None: those that were open have not spoken since."""
+        if self.open_windows and self.window_since_ms is not None:
+            return now_ms - self.window_since_ms >= after_ms
+        return None if self.unheard_windows else False
 
     def belief(self, *, now_ms: int, rented: bool) -> Belief:
         """Return whether somebody is believed to be inside, by sensors and PMS."""
@@ -93,11 +94,7 @@ class Sense:
         self, key: tuple[Capability, str], value: bool, *, device: DeviceId, window: bool, now_ms: int
     ) -> bool:  # fmt: skip
         if key == WINDOW or (window and key == CONTACT):
-            (self.open_windows.discard if value else self.open_windows.add)(device)
-            if not self.open_windows:
-                self.window_since_ms = None
-            elif self.window_since_ms is None:
-                self.window_since_ms = now_ms
+            self._window(device, shut=value, now_ms=now_ms)
             return True
         if key == CONTACT:
             self.evidence = self.evidence.door(closed=value, now_ms=now_ms)
@@ -109,6 +106,14 @@ class Sense:
         elif key == MAKE_UP:
             return self._asked("make_up_room", value)
         return False
+
+    def _window(self, device: DeviceId, *, shut: bool, now_ms: int | None) -> None:
+        self.unheard_windows.discard(device)
+        (self.open_windows.discard if shut else self.open_windows.add)(device)
+        if not self.open_windows and not self.unheard_windows:
+            self.window_since_ms = None
+        elif self.window_since_ms is None:
+            self.window_since_ms = now_ms
 
     def _asked(self, what: str, value: bool) -> bool:
         if getattr(self, what) == value:
@@ -123,7 +128,7 @@ class Sense:
     ) -> bool:  # fmt: skip
         if key in TEMPERATURES:
             self.celsius = value
-            disturbed = bool(self.open_windows)
+            disturbed = bool(self.open_windows or self.unheard_windows)
             self.recovery = self.recovery.felt(
                 value, setpoint_c=self.setpoint_c, disturbed=disturbed, now_ms=now_ms
             )  # fmt: skip

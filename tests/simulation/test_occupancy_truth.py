@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from bench.rooms import Tally, lives, play
+from bench.rooms import Tally, lives, play, random_cuts
 from bench.rooms_guests import Fault
+from kit.dice import SeededDice
 from tests.seeds import seeds
 
 ROOMS, DAYS = 30, 5
@@ -39,3 +40,29 @@ def test_who_is_set_back_awake_is_one_whom_no_lock_has_named_yet(tally: Tally) -
 @pytest.mark.requirement("DEV-04")
 def test_a_stay_that_ends_sets_the_room_back(tally: Tally) -> None:
     assert tally.stays_ended == tally.set_back_at_end > 0
+
+
+@pytest.fixture(scope="module", params=seeds(2, 24))
+def interrupted(request: pytest.FixtureRequest) -> tuple[Tally, Tally]:
+    seed: int = request.param
+    cuts = random_cuts(DAYS, SeededDice(seed))
+    return asyncio.run(play(lives(ROOMS, DAYS, seed), DAYS, cuts)), asyncio.run(play(lives(ROOMS, DAYS, seed), DAYS))
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.requirement("DEV-07", "DEV-09", "DEV-10")
+def test_a_sleeping_guest_is_neither_set_back_nor_lit_up_whenever_the_edge_is_killed(
+    interrupted: tuple[Tally, Tally],
+) -> None:
+    killed, unharmed = interrupted
+    assert killed.nights_slept > ROOMS
+    assert killed.cooled_asleep == []
+    assert killed.lit_asleep <= unharmed.lit_asleep  # no kill lights up anybody
+
+
+@pytest.mark.requirement("DEV-04", "DEV-10")
+def test_empty_rooms_are_set_back_whenever_the_edge_is_killed(interrupted: tuple[Tally, Tally]) -> None:
+    killed, _ = interrupted
+    assert killed.empty.total() > ROOMS / 2
+    assert killed.share_in_time >= 85
+    assert killed.stays_ended == killed.set_back_at_end > 0

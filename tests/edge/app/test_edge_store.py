@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edge.app.edge_store import ASIDE_MOST, COMMANDS_MOST, Cursor, EdgeStore, Progress
-from edge.rooms.engine import RoomSnapshot
+from edge.rooms.memory import RoomSnapshot
 from edge.rooms.modes import Intent, Mode, RoomState
 from edge.stays.document import DocumentStay, StayState
 from edge.stays.replica import Decision

@@ -296,7 +296,7 @@ async def test_a_kill_while_a_command_is_under_way_leaves_it_unknown_and_never_r
     task = asyncio.create_task(building.house.rooms.command(command))
     while not building.log.records(Lane.A, "command"):
         await asyncio.sleep(0)
-    for each in [task, *building.house.rooms._running.values()]:
+    for each in [task, *building.house.rooms._desk._running.values()]:
         each.cancel()
     await asyncio.gather(task, return_exceptions=True)
     if device_heard:
@@ -305,7 +305,7 @@ async def test_a_kill_while_a_command_is_under_way_leaves_it_unknown_and_never_r
     building.devices.slow_s = 0.0
     await building.restart()
     assert (await building.house.rooms.command(command)).phase is Phase.UNKNOWN
-    await building.house.rooms._close_unfinished()
+    await building.house.rooms._desk.close_unfinished()
     assert (await building.house.rooms.command(command)).phase is Phase.UNKNOWN
     assert building.devices.effects == effects
     assert [each.body["phase"] for each in building.log.records(Lane.A, "command")] == ["accepted", "unknown"]
