@@ -19,6 +19,8 @@ from protocols.device_model.capability import Value
 from protocols.link.lanes import Lane
 from protocols.link.record import ClockQuality
 
+WINDOW_LEAST: Final = 10
+"""No broker delivers fewer at once, if it has more: with fewer in flight all of them are seen, and their end tells."""
 _BEFORE: Final = packets.DUP | packets.RETAIN
 
 
@@ -60,17 +62,32 @@ class Again:
         Of each topic the beginning that is the end of what the log holds of it is not taken a second time.
         """
         topics: dict[bytes, list[tuple[Taken, _Said]]] = {}
-        every: list[Taken] = []
+        every: list[tuple[Taken, _Said]] = []
         for each in messages:
             alone = self._readings.take([each], wall_ms=wall_ms, mono_ms=mono_ms, clock=clock)
-            every.append(alone)
-            topics.setdefault(each[0], []).append((alone, _Said(alone)))
-        for some in topics.values():
-            self._leave_out_beginning(some)
+            every.append((alone, _Said(alone)))
+            topics.setdefault(each[0], []).append(every[-1])
+        if len(messages) >= WINDOW_LEAST and self._has_all([said for _, said in every]):
+            for alone, said in every:
+                _leave_out(alone, [[True] * len(ones) for ones in said.lanes])
+        else:
+            for some in topics.values():
+                self._leave_out_beginning(some)
         taken = Taken()
-        for alone in every:
+        for alone, _ in every:
             taken.add(alone)
         return taken
+
+    def _has_all(self, every: Sequence["_Said"]) -> bool:
+        """Say whether all of it, as it stands, is in the log, be it before the end.
+
+        So it is where more was durable than a broker delivers at once: what follows comes when this is acknowledged.
+        """
+        for n, lane in enumerate(_LANES):
+            ones = [one for said in every for one in said.lanes[n]]
+            if ones and not self._end.contains(lane, {one.place for one in ones}, [one.mark for one in ones]):
+                return False
+        return any(ones for said in every for ones in said.lanes)
 
     def settle(self) -> None:
         """The broker has delivered again what was in flight: what is left of the log's end are fingerprints."""

@@ -45,6 +45,10 @@ REFUSED_KINDS_MAX: Final = 1_000
 """(device, reason) pairs listed; what comes after is counted under one name."""
 STORE_RETRY_S: Final = 1.0
 RECONNECT: Final = Backoff(first_ms=200, most_ms=10_000)
+COMPANY_MESSAGES: Final = 8
+"""A batch of fewer has room for company: the next is taken `COMPANY_MS` after it began, and not sooner."""
+COMPANY_MS: Final = 6
+"""A commit costs the processor 0.3 ms whatever it holds; at 500 messages a second it would hold one or two."""
 STEADY_MS: Final = 10_000
 """A connection that lasted so long was one: the next loss is a first one. A broker that lets us in and throws us out,
 or somebody else of our name, must not keep both of us busy.
@@ -243,8 +247,12 @@ class JsonBus:
         try:
             await self._begin(connection, again, asking)
             while batch := await connection.batch(BATCH_MESSAGES_MAX):
+                began_ms = self._clock.now_ms()
                 await self._take(batch, again.take)
                 connection.acknowledge(batch)
+                rest_ms = began_ms + COMPANY_MS - self._clock.now_ms()
+                if len(batch) < COMPANY_MESSAGES and rest_ms > 0:
+                    await asyncio.sleep(rest_ms / 1000)
         finally:
             asking.cancel()
             with contextlib.suppress(asyncio.CancelledError, LinkLostError, ReplyTimeoutError):

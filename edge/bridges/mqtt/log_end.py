@@ -29,7 +29,8 @@ class LogEnd:
 
     def __init__(self) -> None:
         self._all: set[int] = set()
-        self._order: dict[tuple[Lane, str], list[tuple[Place, int]]] = {}
+        self._order: dict[Lane, list[tuple[Place, int]]] = {}
+        self._of_device: dict[tuple[Lane, str], list[tuple[Place, int]]] = {}
         self._newest: dict[Place, Value | None] = {}
         self._places: dict[Place, Place] = {}
 
@@ -43,12 +44,15 @@ class LogEnd:
             place = self._places.setdefault(place, place)  # one of each, however many records
             mark = fingerprint(each.device_at_ms, cbor.encode(body, floats=True))
             self._all.add(mark)
-            self._order.setdefault((lane, place[0]), []).append((place, mark))
+            one = (place, mark)
+            self._order.setdefault(lane, []).append(one)
+            self._of_device.setdefault((lane, place[0]), []).append(one)
             self._newest[place] = body.get("value")
 
     def settle(self) -> None:
         """Forget the order: all that was in flight has come again."""
         self._order.clear()
+        self._of_device.clear()
         self._places.clear()
 
     def holds(self, mark: int) -> bool:
@@ -61,12 +65,20 @@ class LogEnd:
 
     def kept(self, lane: Lane, device: str, places: Collection[Place], marks: Sequence[int]) -> int:
         """Return how many of `marks`, in order, are the end of what the lane holds of these points of a device."""
-        tail = [mark for place, mark in self._order.get((lane, device), ()) if place in places]
+        tail = [mark for place, mark in self._of_device.get((lane, device), ()) if place in places]
         return _longest_beginning(marks, tail[-len(marks) :] if marks else ())
 
+    def contains(self, lane: Lane, places: Collection[Place], marks: Sequence[int]) -> bool:
+        """Say whether `marks` stand somewhere, one after the other, in what the lane holds of these points."""
+        tail = [mark for place, mark in self._order.get(lane, ()) if place in places]
+        return _longest_beginning(marks, tail, anywhere=True) == len(marks)
 
-def _longest_beginning(marks: Sequence[int], tail: Sequence[int]) -> int:
-    """Return the length of the longest beginning of `marks` that is an end of `tail` (Knuth, Morris and Pratt)."""
+
+def _longest_beginning(marks: Sequence[int], tail: Sequence[int], *, anywhere: bool = False) -> int:
+    """Return the length of the longest beginning of `marks` that is an end of `tail` (Knuth, Morris and Pratt).
+
+    `anywhere`: all of `marks` may also stand before the end.
+    """
     if not marks:
         return 0
     falls = [0]
@@ -78,6 +90,8 @@ def _longest_beginning(marks: Sequence[int], tail: Sequence[int]) -> int:
     length = 0
     for mark in tail:
         if length == len(marks):
+            if anywhere:
+                return length
             length = falls[length - 1]
         while length and marks[length] != mark:
             length = falls[length - 1]

@@ -124,6 +124,22 @@ def test_wherever_the_cut_falls_each_message_is_told_once_in_order(timed: bool, 
 
 
 @pytest.mark.guarantee("G1", "G2")
+@pytest.mark.parametrize("window", [10, 20, 21])
+def test_a_broker_that_delivers_again_a_window_at_a_time_doubles_nothing(window: int) -> None:
+    """Mosquitto resends `max_inflight_messages` and the rest, still as DUP, once those are acknowledged."""
+    edge = Edge()
+    said = [say({"temperature": 20, "contact": True, "n": n}, device=f"d-{n % 7}") for n in range(40)]
+    edge.hear(*said[:22])
+    edge.begin()
+    again = [(topic, payload, id_, AGAIN) for topic, payload, id_, _ in said]
+    edge.replay(*again[:window])
+    edge.hear(*again[window:22])
+    edge.hear(*said[22:])
+    assert edge.values(Lane.C, "n") == list(range(40))
+    assert len(edge.lanes[Lane.B]) == 40
+
+
+@pytest.mark.guarantee("G1", "G2")
 def test_what_a_broker_delivers_again_late_is_told_by_its_time() -> None:
     edge = Edge()
     edge.hear(*(say({"temperature": 20 + n, "t": WALL_MS - n}) for n in range(3)))
