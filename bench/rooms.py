@@ -274,7 +274,9 @@ def _judge(each: Life, modes: list[tuple[float, Mode]], tally: Tally, cuts: Sequ
             tally.after_s.append(cooled[0] - left_s)
             if cooled[0] <= due_s + TICK_S:
                 tally.in_time[each.fault] += 1
-    for _, ends_s in each.stays:
+    for (_, ends_s), (next_s, _) in zip(each.stays, [*each.stays[1:], (float("inf"), 0.0)], strict=True):
+        if any(cut.at < ends_s and next_s < cut.until + TICK_S for cut in cuts):
+            continue  # the next guest came in the same gap
         after = next(mode for at, mode in modes if at >= ends_s)
         tally.stays_ended += 1
         tally.set_back_at_end += after in (Mode.VACANT_SET_BACK, Mode.EXPECTED)
@@ -285,15 +287,16 @@ def _until(clock: ManualClock, at_s: float) -> None:
 
 
 def _tell(engine: RoomsEngine, stays: dict[RoomId, Stay], room: RoomId, what: Told) -> None:
-    stay = StayId(f"s-{room}")
     match what.what:
         case "check_in":
+            stay = StayId(f"s-{room}-{int(what.at)}")
             stays[room] = Stay(stay, room, StayState.IN_HOUSE, None, 0, 2**52, None, 1, None)
         case "check_out":
             stays.pop(room, None)
         case "unlock":
             happened_ms = MIDNIGHT_MS + int(what.happened * MS)
-            engine.entered(room, stay if what.value else None, at_ms=happened_ms)
+            guest = stays[room].id if room in stays else StayId("s-gone")
+            engine.entered(room, guest if what.value else None, at_ms=happened_ms)
         case "contact":
             key = (Capability.BOOLEAN_STATE, "state_value")
             engine.heard(Reading(DeviceId(f"contact-{room}"), *key, what.value, None, Quality.GOOD))
