@@ -3,12 +3,22 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from bleak import BleakClient, BleakScanner
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementDataCallback, BaseBleakScanner
+from bleak.exc import BleakError
+
+
+TROUBLE: Final = (BleakError, EOFError, OSError)
+"""What bleak lets out when a link, an adapter or what it speaks to fails. EOFError and OSError: the system bus broke;
+TimeoutError is an OSError."""
+
+
+def _gone() -> str:
+    return "the Bluetooth adapter is gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +28,9 @@ class BleBackend:
     client_class: type[BaseBleakClient] | None = None
     scanner_class: type[BaseBleakScanner] | None = None
     lost: asyncio.Event | None = None
-    """Set when the adapter has gone for good, where the backend can tell; bleak itself has no word for it."""
+    """Set when the adapter serves no more, where somebody can tell; bleak itself has no word for it."""
+    why_lost: Callable[[], str] = _gone
+    """What to say of it then."""
 
     def client(
         self,

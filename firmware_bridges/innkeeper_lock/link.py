@@ -15,9 +15,8 @@ from typing import Final, Self
 from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
-from bleak.exc import BleakError
 
-from firmware_bridges.ble_radio.backend import BleBackend
+from firmware_bridges.ble_radio.backend import TROUBLE, BleBackend
 from kit.clock import Clock
 from kit.queues import BoundedQueue
 from protocols.door.advert import RX_UUID, SERVICE_UUID, TX_UUID
@@ -28,6 +27,7 @@ SUBSCRIBE_WAIT_MS: Final = 2_000
 DISCONNECT_WAIT_MS: Final = 2_000
 VALUES_WAITING_MAX: Final = 64  # a message has at most 1024 bytes: 54 fragments at the smallest MTU
 MTU_BYTES_MIN: Final = 23
+WRITE_HEADER_BYTES: Final = 3
 
 
 @dataclass(slots=True)
@@ -99,13 +99,16 @@ class DoorLink:
             self.times.subscribed_ms = self._clock.now_ms()
         except TimeoutError as error:
             raise LinkLostError(f"{self._client.address}: {step} took too long") from error
-        except BleakError as error:
+        except TROUBLE as error:
             raise LinkLostError(f"{self._client.address}: {step} failed: {error}") from error
 
     @property
     def mtu_bytes(self) -> int:
-        """The ATT MTU agreed on."""
-        return max(self._client.mtu_size, MTU_BYTES_MIN)
+        """The ATT MTU agreed on, as far as it is known: BlueZ may learn of it after the link stands.
+
+        Asked of the characteristic, because bleak's client does not know it on BlueZ.
+        """
+        return MTU_BYTES_MIN if self._tx is None else self._tx.max_write_without_response_size + WRITE_HEADER_BYTES
 
     @property
     def is_up(self) -> bool:
@@ -125,7 +128,7 @@ class DoorLink:
         try:
             async with asyncio.timeout(wait_ms / 1000):
                 await self._client.write_gatt_char(self._tx, value, response=False)
-        except (BleakError, TimeoutError) as error:
+        except TROUBLE as error:
             raise self._broken(f"writing failed: {error!r}") from error
 
     async def read(self, *, wait_ms: int) -> bytes:
@@ -164,6 +167,6 @@ class DoorLink:
             self.on_lost()
 
     async def _disconnect(self) -> None:
-        with suppress(BleakError, TimeoutError):
+        with suppress(*TROUBLE):
             async with asyncio.timeout(DISCONNECT_WAIT_MS / 1000):
                 await self._client.disconnect()

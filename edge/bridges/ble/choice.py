@@ -1,7 +1,9 @@
 """Which Bluetooth the edge uses, by its settings. Imports nothing heavy until it is chosen."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge.doors.radio import RadioSettings
@@ -17,14 +19,20 @@ async def chosen_backend(settings: RadioSettings) -> AsyncIterator["BleBackend"]
 
     Raises:
         InvalidInputError: the settings contradict themselves.
-        LinkLostError: the emulated controller does not answer; safe to try again.
+        LinkLostError: BlueZ cannot serve now, or the emulated controller does not answer; safe to try again.
     """
     from firmware_bridges.ble_radio.backend import PLATFORM  # bleak: 15 MB, so only where Bluetooth is used
 
     if settings.kind == "bluez":
         if settings.hci is not None:
             raise InvalidInputError("radio.hci", 'is for kind = "emulated"; BlueZ finds its adapter itself')
-        yield PLATFORM
+        if sys.platform != "linux":
+            yield PLATFORM
+            return
+        from edge.bridges.ble.bluez import watched
+
+        async with watched() as watch:
+            yield replace(PLATFORM, lost=watch.lost, why_lost=lambda: watch.why)
         return
     if not settings.hci:
         raise InvalidInputError("radio.hci", 'kind = "emulated" needs one, such as "tcp-client:127.0.0.1:9001"')

@@ -11,10 +11,9 @@ from typing import Final, cast
 from bleak import BleakScanner
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
-from bleak.exc import BleakError
 
 from edge.doors.radio import Sighting
-from firmware_bridges.ble_radio.backend import BleBackend
+from firmware_bridges.ble_radio.backend import TROUBLE, BleBackend
 from kit.clock import Clock
 from kit.queues import BoundedQueue
 from protocols.errors import LinkLostError
@@ -70,8 +69,9 @@ class Sightings:
                     await scanner.start()
                 while (sighting := await self._next()) is not None:
                     yield sighting
-            except (BleakError, TimeoutError) as error:
-                raise LinkLostError(f"scanning failed: {error!r}") from error
+            except TROUBLE as error:
+                why = self._backend.why_lost() if self._is_lost() else f"{error!r}"
+                raise LinkLostError(f"scanning failed: {why}") from error
             finally:
                 await _stop(scanner)
             self.restarts += 1
@@ -88,12 +88,15 @@ class Sightings:
             await asyncio.wait(waits, timeout=self._silence_ms / 1_000, return_when=asyncio.FIRST_COMPLETED)
             if heard.done():
                 return heard.result()
-            if self._backend.lost is not None and self._backend.lost.is_set():
-                raise LinkLostError("scanning failed: the Bluetooth adapter is gone")
+            if self._is_lost():
+                raise LinkLostError(f"scanning failed: {self._backend.why_lost()}")
             return None
         finally:
             for each in waits:
                 each.cancel()
+
+    def _is_lost(self) -> bool:
+        return self._backend.lost is not None and self._backend.lost.is_set()
 
     def _on_advertisement(self, device: BLEDevice, advert: AdvertisementData) -> None:
         data = advert.service_data.get(self._service_uuid)
@@ -113,6 +116,6 @@ class Sightings:
 
 
 async def _stop(scanner: BleakScanner) -> None:
-    with suppress(BleakError, TimeoutError):  # the adapter may be what failed
+    with suppress(*TROUBLE, AssertionError):  # the adapter may be what failed; bleak asserts that its bus stands
         async with asyncio.timeout(STOP_WAIT_S):
             await scanner.stop()

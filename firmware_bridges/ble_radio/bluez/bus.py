@@ -60,14 +60,19 @@ async def private_bus() -> AsyncIterator[PrivateBus]:
             raise LinkLostError(f"no program {PROGRAM} here (Debian: package dbus-daemon)") from error
         bus = PrivateBus("", process)
         try:
-            assert process.stdout is not None  # noqa: S101 - asked for above
-            async with asyncio.timeout(START_WAIT_S):
-                line = await process.stdout.readline()
-            if not line:
-                raise LinkLostError(f"{PROGRAM} ended at once: status {await process.wait()}")
-            bus.address = line.decode().strip()
+            bus.address = await _address(process)
             yield bus
-        except TimeoutError as error:
-            raise LinkLostError(f"{PROGRAM} did not start within {START_WAIT_S} s") from error
         finally:
             await bus.end()
+
+
+async def _address(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None  # noqa: S101 - asked for above
+    try:
+        async with asyncio.timeout(START_WAIT_S):
+            line = await process.stdout.readline()
+    except TimeoutError as error:
+        raise LinkLostError(f"{PROGRAM} did not start within {START_WAIT_S} s") from error
+    if not line:
+        raise LinkLostError(f"{PROGRAM} ended at once: status {await process.wait()}")
+    return line.decode().strip()

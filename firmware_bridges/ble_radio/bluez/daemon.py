@@ -48,6 +48,10 @@ class Bluetoothd:
     def __init__(self, radio: Radio, dice: Dice, *, manners: Manners | None = None) -> None:
         self.manners = manners or Manners()
         self.calls: Counter[str] = Counter()
+        self.deaf = False
+        """True: what is asked is never answered, as of a process that hangs."""
+        self.written: list[int] = []
+        """Bytes of each value written."""
         self._radio, self._dice = radio, dice
         self._client_class = type("BumbleClient", (BumbleClient,), {"radio": radio})
         self._bus: MessageBus | None = None
@@ -215,6 +219,8 @@ class Bluetoothd:
     async def _serve(self, message: Message) -> None:
         member = message.member or ""
         self.calls[member] += 1
+        if self.deaf:
+            return
         try:
             if member in {"AcquireNotify", "AcquireWrite"} and message.interface == CHARACTERISTIC:
                 await self._acquire(message)
@@ -332,6 +338,7 @@ class Bluetoothd:
 
     async def _write(self, message: Message) -> Answer:
         value, options = message.body
+        self.written.append(len(value))
         kind = options.get("type")
         response = kind is None or kind.value != "command"
         await self._of(message).write(message.path or "", bytes(value), response=response)
