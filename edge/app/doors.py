@@ -25,7 +25,7 @@ def bluetooth(settings: DoorsSettings, clock: Clock) -> OpensRadio:
         from edge.bridges.ble.door_radio import BleDoorRadio
 
         async with chosen_backend(settings.radio) as backend:
-            yield BleDoorRadio(backend, clock, slots=settings.radio.connections_max)
+            yield BleDoorRadio(backend, clock, slots=settings.radio.connections_max, channels=settings.radio.channels)
 
     def opens() -> AbstractAsyncContextManager[DoorRadio]:
         return opened()

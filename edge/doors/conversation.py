@@ -9,7 +9,6 @@ from edge.doors.radio import DoorSession
 from kit.clock import Clock
 from kit.dice import Dice
 from protocols.door.advert import DoorKeys
-from protocols.door.frames import frame_bytes_for
 from protocols.door.messages import Challenge
 from protocols.door.phone import Answer, PhoneExchange, Request
 from protocols.errors import LocalProtocolError, PeerProtocolError
@@ -43,7 +42,7 @@ class Conversation:
                 self._keys,
                 request,
                 random=self._dice.bytes,
-                frame_bytes=frame_bytes_for(self._session.mtu),
+                frame_bytes=self._session.frame_bytes,
                 now_ms=self._clock.now_ms(),
             )
         else:

@@ -1,7 +1,7 @@
 """The port to the air: adverts heard, and one link to one lock. edge/bridges/ble implements it on bleak.
 
-The radio decides nothing: it moves frames whole, one ATT write or one notification each; what they mean is
-protocols/door's business.
+The radio decides nothing: it moves frames whole, one ATT write or one notification each, or a stream's bytes in the
+lock's L2CAP channel; what they mean is protocols/door's business.
 """
 
 from collections.abc import AsyncIterator
@@ -17,6 +17,9 @@ class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["bluez", "emulated"] = "bluez"
     hci: str | None = None
     """Emulated only: where the controller is, such as `tcp-client:127.0.0.1:9001`."""
+    channels: bool = True
+    """Whether locks are asked for their L2CAP channel (protocols/door/SPEC.md 1.1) where this Bluetooth can open one:
+    the emulated one can, BlueZ through bleak cannot."""
     connections_max: int = 3
     """At once. A common adapter holds 5 to 7; phones' scans and the air want some."""
 
@@ -32,11 +35,11 @@ class Sighting:
 
 
 class DoorSession(Protocol):
-    """One link to one lock, notifications already enabled."""
+    """One link to one lock: notifications already enabled, or its L2CAP channel open."""
 
     @property
-    def mtu(self) -> int:
-        """The ATT MTU agreed on; frames are at most 3 bytes smaller."""
+    def frame_bytes(self) -> int | None:
+        """What an exchange on this link is made with: bytes of a frame in GATT, None in the channel."""
         ...
 
     async def send(self, frame: bytes) -> None:
@@ -62,8 +65,12 @@ class DoorRadio(Protocol):
         """
         ...
 
-    async def open_session(self, address: str) -> DoorSession:
-        """Connect, find the service, enable notifications.
+    async def open_session(self, address: str, *, channel: int = 0) -> DoorSession:
+        """Connect; open the L2CAP channel, or find the service and enable notifications.
+
+        Args:
+            address: A sighting's.
+            channel: The advert's offset of the L2CAP port; 0: do not ask for it. What comes of it, `frame_bytes` says.
 
         Raises:
             LinkLostError: not reached, or not one of our locks.

@@ -64,6 +64,8 @@ EVENTS_WAITING_MOST: Final = 100_000
 RETRY_FIRST_MS: Final = 1_000
 RETRY_MOST_MS: Final = 60_000
 BROKEN_RETRY_MS: Final = 300_000
+CHANNEL_REST_MS: Final = 3_600_000
+"""After a visit in a lock's L2CAP channel failed, or the channel did, it is visited by GATT for so long."""
 STATUS_FROM_REFUSED: Final = 0x10
 
 
@@ -74,6 +76,8 @@ class _Turn:
     due_ms: int = 0
     failures: int = 0
     visiting: bool = False
+    channel_due_ms: int = 0
+    """When its L2CAP channel may be asked for again; until then GATT."""
 
 
 class LockSync:
@@ -134,7 +138,7 @@ class LockSync:
                     door = self.wanted(sighting)
                     if door is not None:
                         self._turns[door.lock_id].visiting = True
-                        visits.create_task(self._visited(door, radio, sighting.address), name=f"visit {door.door}")
+                        visits.create_task(self._heard_of(door, radio, sighting), name=f"visit {door.door}")
             except LinkLostError as error:
                 lost = error  # visits under way end by themselves, within VISIT_MOST_S
         if lost is not None:
@@ -172,14 +176,21 @@ class LockSync:
             self._ids = {shown: door for door in self._book.doors for shown in door.keys(at_s, at_s).ids_around(at_s)}
         return self._ids.get(advert.eid)
 
-    async def _visited(self, door: BookedDoor, radio: DoorRadio, address: str) -> None:
+    async def _heard_of(self, door: BookedDoor, radio: DoorRadio, sighting: Sighting) -> None:
+        rests = self._clock.now_ms() < self._turns[door.lock_id].channel_due_ms
+        channel = 0 if rests else Advert.decode(sighting.service_data).channel
+        await self._visited(door, radio, sighting.address, channel=channel)
+
+    async def _visited(self, door: BookedDoor, radio: DoorRadio, address: str, *, channel: int = 0) -> None:
         """Visit, and note how it went; no failure of one lock reaches another."""
         turn = self._turns[door.lock_id]
         outcome, pause_ms = "done", REST_MS
         try:
             async with asyncio.timeout(VISIT_MOST_S):
-                await self.visit(door, radio, address)
+                by_channel = await self.visit(door, radio, address, channel=channel)
             turn.failures = 0
+            if channel and not by_channel:
+                self._rest_channel(door, turn)
         except (LinkLostError, ReplyTimeoutError, CredentialRefusedError, TimeoutError) as error:
             outcome, pause_ms = "unreached", self._retry_ms(turn)
             self._log.info("visit_failed", door=door.door, error=str(error) or type(error).__name__)
@@ -195,17 +206,33 @@ class LockSync:
         finally:
             turn.visiting = False
             turn.due_ms = self._clock.now_ms() + pause_ms
+        if channel and outcome in ("unreached", "protocol_error"):
+            self._rest_channel(door, turn)
         self._visits.labels(outcome).inc()
 
-    async def visit(self, door: BookedDoor, radio: DoorRadio, address: str) -> None:
+    def _rest_channel(self, door: BookedDoor, turn: _Turn) -> None:
+        """GATT is there at every lock: a channel that does not work is not tried at each visit."""
+        turn.channel_due_ms = self._clock.now_ms() + CHANNEL_REST_MS
+        self._log.info("lock_channel_rests", door=door.door, rest_ms=CHANNEL_REST_MS)
+
+    async def visit(self, door: BookedDoor, radio: DoorRadio, address: str, *, channel: int = 0) -> bool:
         """One visit: the clock if it is due, then bumps, then records until the lock has no more.
+
+        Args:
+            door: Whose lock it is.
+            radio: Reaches it.
+            address: Of its advert.
+            channel: The advert's offset of its L2CAP port, 0 for GATT.
+
+        Returns:
+            Whether it went by the L2CAP channel.
 
         Raises:
             LinkLostError, ReplyTimeoutError, CredentialRefusedError, PeerProtocolError, AuditBrokenError,
             StoreFailedError: what was durable before stays so.
         """
         at_s = self._time.estimate_ms() // 1_000
-        session = await radio.open_session(address)
+        session = await radio.open_session(address, channel=channel)
         try:
             talk = Conversation(session, door.keys(at_s, at_s), clock=self._clock, dice=self._dice)
             answer = await talk.ask(AskStatus())
@@ -214,6 +241,7 @@ class LockSync:
             answer = await self._carry_closing(door, talk, answer)
             self._heard(door, answer.result)
             await self._fetch(door, talk)
+            return session.frame_bytes is None
         finally:
             await session.close()
 

@@ -3,13 +3,47 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bleak import BleakClient, BleakScanner
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementDataCallback, BaseBleakScanner
 from bleak.exc import BleakError
+
+
+class SendsBytes(Protocol):
+    """A channel that stands."""
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes, as the peer takes them. Raises BleakError when it is closed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTerms:
+    """What one side of an L2CAP channel announces: bytes of an SDU and of a packet at most, packets at once."""
+
+    mtu: int
+    mps: int
+    credits: int
+
+
+@dataclass(slots=True)
+class ChannelWish:
+    """An L2CAP channel that a client is to open before anything else, where `BleBackend.channels` says that it can.
+
+    `connect` sets `channel` once it stands and has been heard from, and then asks nothing of GATT. If it does not come
+    to that within `wait_ms`, `failed` says why and `connect` goes on in GATT, on the same connection.
+    """
+
+    psm: int
+    terms: ChannelTerms
+    wait_ms: int
+    on_data: Callable[[bytes], None]
+    on_closed: Callable[[], None]
+    channel: SendsBytes | None = None
+    failed: str = ""
 
 
 TROUBLE: Final = (BleakError, EOFError, OSError)
@@ -31,6 +65,8 @@ class BleBackend:
     """Set when the adapter serves no more, where somebody can tell; bleak itself has no word for it."""
     why_lost: Callable[[], str] = _gone
     """What to say of it then."""
+    channels: bool = False
+    """Whether `client` takes a `channel=ChannelWish(...)`; bleak has no L2CAP channels."""
 
     def client(
         self,

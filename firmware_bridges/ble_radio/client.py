@@ -30,6 +30,8 @@ from bumble.gatt import (
 from bumble.gatt_client import CharacteristicProxy, Client, DescriptorProxy, ServiceProxy
 
 from firmware_bridges.ble_radio.advertisement import uuid_text
+from firmware_bridges.ble_radio.backend import ChannelWish
+from firmware_bridges.ble_radio.channel import open_channel
 from firmware_bridges.ble_radio.radio import Radio
 
 T = TypeVar("T")
@@ -52,10 +54,12 @@ class BumbleClient(BaseBleakClient):
         disconnected_callback: Callable[[], None] | None = None,
         timeout: float = 10.0,
         services: set[str] | None = None,
+        channel: ChannelWish | None = None,
         **_: Any,
     ) -> None:
         super().__init__(address_or_ble_device, disconnected_callback=disconnected_callback, timeout=timeout)
         self._wanted = services
+        self._wish = channel
         self._name = address_or_ble_device.name if isinstance(address_or_ble_device, BLEDevice) else None
         self._connection: Connection | None = None
         self._gone: asyncio.Future[None] | None = None
@@ -77,7 +81,7 @@ class BumbleClient(BaseBleakClient):
         return self._connection is not None
 
     async def connect(self, pair: bool, **_: Any) -> None:
-        """Connect, discover, agree on the MTU unless the peer did so meanwhile.
+        """Connect, discover, agree on the MTU unless the peer did so meanwhile; none of this where a channel stands.
 
         Raises:
             BleakDeviceNotFoundError: nobody advertised under this address in time.
@@ -100,6 +104,9 @@ class BumbleClient(BaseBleakClient):
             async with asyncio.timeout(self._timeout):
                 if pair:
                     await self.pair()
+                if self._wish is not None and await self._channel(connection, self._wish):
+                    self.services = BleakGATTServiceCollection()
+                    return
                 self.services = await self._ask(self._discover(connection))
                 if connection.att_mtu == att.ATT_DEFAULT_MTU:  # else the peer asked, beside our discovery
                     await self._ask(connection.gatt_client.request_mtu(ATT_MTU_BYTES))
@@ -107,6 +114,25 @@ class BumbleClient(BaseBleakClient):
             with suppress(BleakError):
                 await self.disconnect()
             raise
+
+    async def _channel(self, connection: Connection, wish: ChannelWish) -> bool:
+        """Open the channel wished for; False: GATT it is. Raises BleakError when the link breaks over it."""
+        try:
+            wish.channel = await self._ask(
+                open_channel(
+                    self.radio.device,
+                    connection,
+                    wish.psm,
+                    wish.terms,
+                    on_data=wish.on_data,
+                    on_closed=wish.on_closed,
+                    wait_s=wish.wait_ms / 1_000,
+                )
+            )
+        except BleakError as error:
+            self._connected()
+            wish.failed = str(error)
+        return wish.channel is not None
 
     async def disconnect(self) -> None:
         """End the connection; harmless when there is none."""

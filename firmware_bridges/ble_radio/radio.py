@@ -173,7 +173,7 @@ def use_radio(radio: Radio) -> BleBackend:
     # bleak takes classes, not instances: these two carry their radio as a class attribute
     client = type("BumbleClient", (BumbleClient,), {"radio": radio})
     scanner = type("BumbleScanner", (BumbleScanner,), {"radio": radio})
-    return BleBackend(client, scanner, radio.lost)
+    return BleBackend(client, scanner, radio.lost, channels=True)
 
 
 def _no_bluetooth(message: str) -> BleakBluetoothNotAvailableError:

@@ -15,16 +15,16 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakBluetoothNotAvailableError, BleakError
 
-from firmware_bridges.ble_radio.backend import BleBackend
+from firmware_bridges.ble_radio.backend import BleBackend, ChannelTerms
 from firmware_bridges.guest_phone.sentences import Cause
-from firmware_bridges.innkeeper_lock.link import DoorLink
+from firmware_bridges.innkeeper_lock.link import TERMS, DoorLink
 from kit.clock import Clock
 from kit.dice import Dice
 from protocols import cose
 from protocols.door.advert import SERVICE_UUID, Advert
 from protocols.door.bundle import Bundle, BundleDoor
+from protocols.door.channel import CHANNEL_REST_MS
 from protocols.door.fast import Resumption
-from protocols.door.frames import frame_bytes_for
 from protocols.door.messages import CertificateForm, Result
 from protocols.door.phone import ANSWER_WAIT_MS, CHALLENGE_WAIT_MS, Answer, PhoneExchange, Resume, Unlock
 from protocols.door.status import Status
@@ -69,10 +69,11 @@ class Phases:
 
     scan_ms: int | None = None
     connect_ms: int | None = None
-    """Link, MTU and discovery: bleak reports them as one."""
+    """Link, MTU and discovery: bleak reports them as one. Or link and channel, until CHAL begins in it."""
     subscribe_ms: int | None = None
+    """0 in the channel."""
     challenge_ms: int | None = None
-    """From the subscription to the lock's CHAL."""
+    """From the subscription, or the channel's first bytes, to the lock's CHAL."""
     answer_ms: int | None = None
     """From CHAL to the lock's RESULT: our own work, the lock's, and the motor's start."""
     total_ms: int = 0
@@ -93,6 +94,8 @@ class Opening:
     result: Result | None = None
     fast: bool = False
     """Without public-key work, because the lock knew the phone."""
+    channel: bool = False
+    """In the lock's L2CAP channel, not by GATT."""
 
     @property
     def spoken(self) -> str:
@@ -109,6 +112,7 @@ class Opening:
             "detail": self.detail,
             "tries": self.tries,
             "fast": self.fast,
+            "channel": self.channel,
             "phases": asdict(self.phases),
             "battery_percent": self.result and self.result.battery_percent,
             "audit_seq": self.result and self.result.audit_seq,
@@ -124,10 +128,24 @@ class GuestPhone:
         clock: Its clock.
         dice: For its key and its ephemeral keys; must be fit for keys outside tests.
         resumes: Whether it asks locks to let it come back by FAST.
+        channels: Whether it asks locks for their L2CAP channel, where its Bluetooth can open one.
+        terms: What it announces there.
     """
 
-    def __init__(self, backend: BleBackend, clock: Clock, dice: Dice, *, resumes: bool = True) -> None:
+    def __init__(
+        self,
+        backend: BleBackend,
+        clock: Clock,
+        dice: Dice,
+        *,
+        resumes: bool = True,
+        channels: bool = True,
+        terms: ChannelTerms = TERMS,
+    ) -> None:
         self._backend, self._clock, self._dice, self._resumes = backend, clock, dice, resumes
+        self._channels, self._terms = channels, terms
+        self._channel_due_ms: dict[bytes, int] = {}
+        """When a lock whose channel failed may be asked for it again."""
         self._bundle: Bundle | None = None
         self._sign: Callable[[bytes], bytes] | None = None
         self.public_key = ""
@@ -224,10 +242,14 @@ class GuestPhone:
     ) -> Opening:
         clock, lock_id = self._clock, wanted.keys.lock_id
         start_ms = clock.now_ms()
-        device = await self._find(wanted)
+        device, offset = await self._find(wanted)
         found_ms = clock.now_ms()
         phases.scan_ms = found_ms - start_ms
-        async with DoorLink(self._backend, device, clock) as link:
+        if not self._channels or found_ms < self._channel_due_ms.get(lock_id, found_ms):
+            offset = 0
+        if offset:  # taken back where it did work: whatever else happens, the next try goes by GATT
+            self._channel_due_ms[lock_id] = found_ms + CHANNEL_REST_MS
+        async with DoorLink(self._backend, device, clock, channel=offset, terms=self._terms) as link:
             times = link.times
             if times.connected_ms is not None and times.subscribed_ms is not None:
                 phases.connect_ms = times.connected_ms - found_ms
@@ -239,7 +261,7 @@ class GuestPhone:
                 wanted.keys,
                 replace(first, resumption=self._resumptions.get(lock_id)),
                 random=self._dice.bytes,
-                frame_bytes=frame_bytes_for(link.mtu_bytes),
+                frame_bytes=link.frame_bytes,
                 now_ms=clock.now_ms(),
             )
             try:
@@ -249,20 +271,24 @@ class GuestPhone:
                     answer = await talk.until_answered(exchange)
             except CredentialRefusedError as refused:
                 phases.total_ms = clock.now_ms() - began_ms
-                return Opening(Ending.REFUSED, wanted.door, phases, tries, refused.reason)
+                return Opening(Ending.REFUSED, wanted.door, phases, tries, refused.reason, channel=link.in_channel)
             finally:
                 self._keep(lock_id, exchange)
             phases.total_ms = clock.now_ms() - began_ms
+            if link.in_channel:
+                self._channel_due_ms.pop(lock_id, None)
             if answer.result.status is Status.OPENED and not answer.fast:
                 await self._resume(lock_id, _Talk(link, clock, Phases()), exchange)
         result = answer.result
         if result.status is Status.OPENED:
             self._certificate_known.add(lock_id)
-            return Opening(Ending.OPENED, wanted.door, phases, tries, result=result, fast=answer.fast)
+            return Opening(
+                Ending.OPENED, wanted.door, phases, tries, result=result, fast=answer.fast, channel=link.in_channel
+            )
         reason = result.status.reason
         if reason is None:
             raise PeerProtocolError(f"the lock answered {result.status.name} to UNLOCK")
-        return Opening(Ending.REFUSED, wanted.door, phases, tries, reason, result=result)
+        return Opening(Ending.REFUSED, wanted.door, phases, tries, reason, result=result, channel=link.in_channel)
 
     def _keep(self, lock_id: bytes, exchange: PhoneExchange) -> None:
         if exchange.resumption is None:
@@ -290,17 +316,18 @@ class GuestPhone:
         kid = issuer_kid(bundle.grant)
         return Unlock(bundle.grant, kid, sign, CertificateForm.ID, user_verified)
 
-    async def _find(self, wanted: BundleDoor) -> BLEDevice:
-        """Return the device that shows one of the door's ids. Raises LinkLostError."""
+    async def _find(self, wanted: BundleDoor) -> tuple[BLEDevice, int]:
+        """Return the device that shows one of the door's ids, and its L2CAP port's offset. Raises LinkLostError."""
         ids = wanted.keys.ids_around(self._clock.wall_ms() // 1_000)
-        found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
+        found: asyncio.Future[tuple[BLEDevice, int]] = asyncio.get_running_loop().create_future()
 
         def on_advertisement(device: BLEDevice, data: AdvertisementData) -> None:
             if (shown := data.service_data.get(SERVICE_UUID)) is None or found.done():
                 return
             try:
-                if Advert.decode(shown).eid in ids:
-                    found.set_result(device)
+                advert = Advert.decode(shown)
+                if advert.eid in ids:
+                    found.set_result((device, advert.channel))
             except PeerProtocolError:
                 return  # somebody else's, or noise: anybody may advert anything
 

@@ -4,10 +4,11 @@ JSON, read once. The file holds the locks' secrets, as their flash does: owner-o
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from protocols.door.channel import CHANNEL_CREDITS, CHANNEL_MPS
 from protocols.errors import InvalidInputError
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -16,6 +17,11 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 WaitMs = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
 IntervalMs = Annotated[int, msgspec.Meta(ge=20, le=10_240)]  # Vol 4 Part E 7.8.5
 Ppm = Annotated[float, msgspec.Meta(ge=-100_000, le=100_000)]
+
+
+ChannelManner = Literal["works", "none", "refuses", "unanswered", "mute", "drops"]
+"""What a lock does about its L2CAP channel: it works; it has none; it refuses; it does not answer the request; it opens
+and says nothing; it closes in the middle of its first answer."""
 
 
 class Advertising(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +76,12 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jams: bool = False
     """The bolt sticks half-way when it is thrown."""
     powered: bool = True
+    channel: ChannelManner = "works"
+    channel_mps: Annotated[int, msgspec.Meta(ge=23, le=65_533)] = CHANNEL_MPS
+    """How long a packet to it may be, and how many it takes at once: 23 and 1 are the least."""
+    channel_credits: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = CHANNEL_CREDITS
+    att_mtu: Annotated[int, msgspec.Meta(ge=23, le=517)] = 517
+    """The largest ATT MTU it agrees to; 23 is the one that nobody agreed on."""
 
 
 class LockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,30 +6,33 @@ moves the motor and answers. What really happened goes to `tell`, so that a test
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
+from bleak.exc import BleakError
 from bumble.device import Device
 
+from firmware_bridges.ble_radio.channel import ByteChannel
 from firmware_bridges.innkeeper_lock.battery import LINK_NAH, Battery, motor_nah
 from firmware_bridges.innkeeper_lock.bolt import EmulatedBolt
 from firmware_bridges.innkeeper_lock.config import Advertising, Knobs
 from firmware_bridges.innkeeper_lock.memory import Memory, MemoryFile, Quartz
-from firmware_bridges.innkeeper_lock.peripheral import LockLink, Peripheral
+from firmware_bridges.innkeeper_lock.peripheral import CHANNEL_OFFSET, LockLink, Peripheral
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.queues import BoundedQueue
 from kit.task_groups import TaskGroup
 from protocols.door.advert import SLOT_S, Advert
+from protocols.door.channel import CHANNEL_MTU, Heard, LockWays, Then, Way
 from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity
 from protocols.door.lock import SILENCE_MS, LockExchange, LockStep, State, advert
 from protocols.door.lock_core import LockCore
 from protocols.door.lock_memory import Sensed
 
-FRAMES_WAITING_MAX: Final = 128
+FRAMES_WAITING_MAX: Final = CHANNEL_MTU + 64  # in the channel a phone may send a message byte by byte
 MEASURE_EVERY_MS: Final = 600_000
 
 Tell = Callable[[str, dict[str, Any]], None]
@@ -70,7 +73,7 @@ class EmulatedLock:
         self.clock, self.key_dice = clock, key_dice
         self.tasks = tasks
         self.motor_runs = 0
-        self.peripheral = Peripheral(device, advertising, self._answer, cut, dice)
+        self.peripheral = Peripheral(device, advertising, self._answer, cut, dice=dice, knobs=lambda: self.knobs)
         self._file = file
         self._tell = tell
         self._changing = asyncio.Lock()
@@ -172,7 +175,8 @@ class EmulatedLock:
     def _advert(self) -> Advert:
         sensed = self.sensed
         self._slot = self.core.time(sensed.rtc_s).now_s // SLOT_S
-        return advert(self.identity, self.core, sensed)
+        offset = CHANNEL_OFFSET if self.knobs.channel != "none" else 0
+        return advert(self.identity, self.core, sensed, channel=offset)
 
     # -- hands on it --------------------------------------------------------------------------------------------------
 
@@ -317,11 +321,22 @@ class EmulatedLock:
         return Conversation(self, link, self._links_seen)
 
 
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """An exchange begins: in this channel, or in GATT."""
+
+    channel: ByteChannel | None
+
+
 class Signal(Enum):
     """What happens to a link besides frames."""
 
-    SUBSCRIBED = auto()
+    CHANNEL_SPENT = auto()
+    """It closed, and nothing was heard in it: GATT may still come."""
     ENDED = auto()
+
+
+Event: TypeAlias = bytes | Begin | Signal
 
 
 class Conversation:
@@ -332,19 +347,30 @@ class Conversation:
 
     def __init__(self, lock: EmulatedLock, link: LockLink, number: int) -> None:
         self._lock, self._link, self.number = lock, link, number
-        self._heard: BoundedQueue[bytes | Signal] = BoundedQueue(FRAMES_WAITING_MAX, f"{lock.door} link {number}")
+        self._heard: BoundedQueue[Event] = BoundedQueue(FRAMES_WAITING_MAX, f"{lock.door} link {number}")
+        self._ways = LockWays()
         self._ended = False
         self.connected_at_ms = lock.clock.now_ms()
         lock.fact("connected", self)
         lock.tasks.create_task(self._run(), name=f"{lock.door} link {number}")
 
     def subscribed(self) -> None:
-        """The phone hears us: CHAL may go."""
-        self._take(Signal.SUBSCRIBED)
+        """The phone hears us: CHAL may go, unless it went into a channel."""
+        self._on(Heard.SUBSCRIBED)
 
     def heard(self, frame: bytes) -> None:
         """One ATT write."""
-        self._take(frame)
+        self._on(Heard.FRAME, frame)
+
+    def channel_asked(self) -> bool:
+        """Whether the phone gets the channel that it asks for."""
+        return self._ways.on(Heard.CHANNEL_ASKED) is Then.BEGIN_CHANNEL
+
+    def channel_opened(self, channel: ByteChannel) -> None:
+        """The channel that was asked for stands: CHAL goes into it."""
+        channel.on_data = lambda data: self._on(Heard.CHUNK, data)
+        channel.on_closed = lambda: self._on(Heard.CHANNEL_CLOSED)
+        self._take(Begin(channel))
 
     def ended(self) -> None:
         """The link is gone."""
@@ -352,11 +378,26 @@ class Conversation:
         self._ended = True
         self._take(Signal.ENDED)
 
-    def _take(self, heard: bytes | Signal) -> None:
+    def _on(self, heard: Heard, data: bytes = b"") -> None:
+        where = self._ways.way
+        match self._ways.on(heard):
+            case Then.FEED:
+                self._take(data)
+            case Then.BEGIN_GATT:
+                self._take(Begin(None))
+            case Then.WAIT:
+                self._take(Signal.CHANNEL_SPENT)
+            case Then.END:
+                if not self._ended:
+                    self._lock.fact("fault", self, fault=f"{heard.value}, in state {where.value}")
+                self._ended = True
+                self._take(Signal.ENDED)
+
+    def _take(self, heard: Event) -> None:
         if not self._heard.offer(heard):
             self._ended = True  # a flood, or its end: what waits is dealt with, then we hang up
 
-    async def _next(self, wait_ms: float) -> bytes | Signal | None:
+    async def _next(self, wait_ms: float) -> Event | None:
         """Return what is heard next, ENDED for ever after the end, or None for silence."""
         if self._ended and not len(self._heard):
             return Signal.ENDED
@@ -368,25 +409,33 @@ class Conversation:
 
     async def _run(self) -> None:
         try:
-            if await self._next(SILENCE_MS) is Signal.SUBSCRIBED:
-                await self._talk()
+            heard = await self._next(SILENCE_MS)
+            while isinstance(heard, Begin):
+                heard = await self._talk(heard.channel)
+                if heard is Signal.CHANNEL_SPENT:
+                    heard = await self._next(SILENCE_MS)
         finally:
             await self._link.hang_up()
 
-    async def _talk(self) -> None:
+    async def _talk(self, channel: ByteChannel | None) -> Event | None:
+        """Hold one exchange; return what ended it, if that was not the exchange itself."""
         lock, clock = self._lock, self._lock.clock
-        exchange = LockExchange(lock.identity, random=lock.key_dice.bytes, frame_bytes=self._link.frame_bytes)
+        frame_bytes = self._link.frame_bytes if channel is None else None
+        exchange = LockExchange(lock.identity, random=lock.key_dice.bytes, frame_bytes=frame_bytes)
         exchange.begin(core=lock.core, sensed=lock.sensed, now_ms=clock.now_ms())
-        await self._send(exchange)
+        if channel is not None and lock.knobs.channel == "mute":
+            exchange.data_to_send()
+        await self._send(exchange, channel)
         while exchange.state is not State.OVER and exchange.deadline_ms is not None:
             heard = await self._next(exchange.deadline_ms - clock.now_ms())
-            if heard is Signal.ENDED:
-                return
             if heard is None:
                 exchange.on_time(now_ms=clock.now_ms())
             elif isinstance(heard, bytes):
                 await self._act(await lock.hear(exchange, heard))
-                await self._send(exchange)
+                await self._send(exchange, channel)
+            else:
+                return heard
+        return None
 
     async def _act(self, step: LockStep) -> None:
         lock = self._lock
@@ -403,9 +452,26 @@ class Conversation:
             lock.latch(hold=step.latch, grant=lock.core.records[-1].actor)
         lock.refresh_advert()
 
-    async def _send(self, exchange: LockExchange) -> None:
+    async def _send(self, exchange: LockExchange, channel: ByteChannel | None) -> None:
         for frame in exchange.data_to_send():
-            await self._link.notify(frame)
+            if channel is None:
+                await self._link.notify(frame)
+            elif self._lock.knobs.channel == "drops" and self._ways.way is Way.CHANNEL:
+                await channel.break_off(frame)
+            else:
+                await self._send_in(channel, frame)
+
+    async def _send_in(self, channel: ByteChannel, piece: bytes) -> None:
+        """Lost without a word when the channel is gone, as radio is; a peer that takes nothing is hung up on."""
+        try:
+            async with asyncio.timeout(SILENCE_MS / 1_000):
+                await channel.send(piece)
+        except BleakError:
+            return
+        except TimeoutError:
+            self._lock.fact("fault", self, fault=f"the phone took no answer for {SILENCE_MS} ms")
+            self._ended = True
+            self._take(Signal.ENDED)
 
 
 def _with_drift(memory: Memory, drift_ppm: float, wall_ms: int) -> Memory:

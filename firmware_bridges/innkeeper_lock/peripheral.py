@@ -14,16 +14,21 @@ from bumble import att, core, hci
 from bumble.device import Connection, Device
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 
-from firmware_bridges.innkeeper_lock.config import Advertising
+from firmware_bridges.ble_radio.backend import ChannelTerms
+from firmware_bridges.ble_radio.channel import ByteChannel, Reply, serve_channels
+from firmware_bridges.innkeeper_lock.config import Advertising, Knobs
 from kit.dice import Dice
 from protocols.door.advert import RX_UUID, SERVICE_UUID, TX_UUID, Advert
+from protocols.door.channel import CHANNEL_MTU, PSM_BASE
 from protocols.door.frames import frame_bytes_for
 from protocols.door.lock import LINKS_MOST
 
 AD_FLAGS: Final = bytes.fromhex("020106")  # LE general discoverable, no BR/EDR
 AD_SERVICE_DATA_128: Final = 0x21
 HANG_UP_WAIT_S: Final = 2.0
-ATT_MTU_BYTES: Final = 517  # an attribute value has at most 512
+CHANNEL_OFFSET: Final = 5
+"""Of this lock's L2CAP port, the same at all of them."""
+CHANNEL_PSM: Final = PSM_BASE + CHANNEL_OFFSET
 
 
 class Hearer(Protocol):
@@ -35,6 +40,14 @@ class Hearer(Protocol):
 
     def heard(self, frame: bytes) -> None:
         """One ATT write."""
+        ...
+
+    def channel_asked(self) -> bool:
+        """The central asks for the L2CAP channel; whether it gets it."""
+        ...
+
+    def channel_opened(self, channel: ByteChannel) -> None:
+        """It stands, and nothing was said in it yet."""
         ...
 
     def ended(self) -> None:
@@ -76,6 +89,7 @@ class Peripheral:
         answer: Called for every new link; returns its hearer.
         cut: Breaks every link of the device as loss of power would.
         dice: For addresses.
+        knobs: The lock's, as they stand when asked.
     """
 
     def __init__(
@@ -84,9 +98,11 @@ class Peripheral:
         advertising: Advertising,
         answer: Callable[[LockLink], Hearer],
         cut: Callable[[], object],
+        *,
         dice: Dice,
+        knobs: Callable[[], Knobs],
     ) -> None:
-        self.device = device
+        self.device, self._knobs = device, knobs
         self._advertising, self._answer, self._dice = advertising, answer, dice
         self.cut = cut
         self._links: dict[Connection, tuple[LockLink, Hearer]] = {}
@@ -111,6 +127,7 @@ class Peripheral:
         )
         device.add_service(Service(SERVICE_UUID, [tx, self._rx]))
         device.on(Device.EVENT_CONNECTION, self._on_connection)
+        serve_channels(device, CHANNEL_PSM, self._channel_terms, self._on_channel_asked, self._on_channel)
         self._rx.on(Characteristic.EVENT_SUBSCRIPTION, self._on_subscription)
 
     @property
@@ -199,6 +216,9 @@ class Peripheral:
 
     async def _agree_on_mtu(self, connection: Connection) -> None:
         """Ask for a large MTU: ATT lets both sides ask, so it costs the phone's discovery no round trip of its own."""
+        most = self.device.gatt_server.max_mtu = self._knobs().att_mtu
+        if most == att.ATT_DEFAULT_MTU:
+            return
         client = connection.gatt_client
         hear = client.on_gatt_pdu
 
@@ -206,12 +226,12 @@ class Peripheral:
             # bumble would set it when the task that asked has its turn again, which is after whatever came in the same
             # connection event was answered in frames of 23 bytes: four more round trips where an event had been lost.
             if isinstance(att_pdu, att.ATT_Exchange_MTU_Response) and client.pending_request is not None:
-                client.mtu = max(att.ATT_DEFAULT_MTU, min(ATT_MTU_BYTES, att_pdu.server_rx_mtu))
+                client.mtu = max(att.ATT_DEFAULT_MTU, min(most, att_pdu.server_rx_mtu))
             hear(att_pdu)
 
         client.on_gatt_pdu = heard  # type: ignore[method-assign]  # there is no event for it
         with suppress(core.BaseBumbleError, att.ATT_Error, asyncio.CancelledError):  # without it frames are small
-            await client.request_mtu(ATT_MTU_BYTES)
+            await client.request_mtu(most)
 
     def _soon_refresh(self) -> None:
         self._soon(self._refresh())
@@ -255,6 +275,22 @@ class Peripheral:
     def _on_subscription(self, connection: Connection, notify: bool, _indicate: bool) -> None:
         if notify and (found := self._links.get(connection)) is not None:
             found[1].subscribed()
+
+    def _channel_terms(self) -> ChannelTerms:
+        knobs = self._knobs()
+        return ChannelTerms(CHANNEL_MTU, knobs.channel_mps, knobs.channel_credits)
+
+    def _on_channel_asked(self, connection: Connection) -> Reply:
+        manner, found = self._knobs().channel, self._links.get(connection)
+        if manner == "unanswered":
+            return Reply.SAY_NOTHING
+        if manner in ("none", "refuses") or found is None or not found[1].channel_asked():
+            return Reply.REFUSE
+        return Reply.ACCEPT
+
+    def _on_channel(self, connection: Connection, channel: ByteChannel) -> None:
+        if (found := self._links.get(connection)) is not None:
+            found[1].channel_opened(channel)
 
     def _on_write(self, connection: Connection, frame: bytes) -> None:
         if (found := self._links.get(connection)) is not None:

@@ -35,6 +35,7 @@ class BleDoorRadio:
         backend: The choice of bleak backend (choice.py).
         clock: Monotonic time of sightings.
         slots: Connections at once.
+        channels: Whether to ask locks for their L2CAP channel, where the backend can open one.
         sightings: What listens; made here unless handed in.
     """
 
@@ -44,12 +45,13 @@ class BleDoorRadio:
         clock: Clock,
         *,
         slots: int = DEFAULT_SLOTS,
+        channels: bool = True,
         sightings: Sightings | None = None,
         connect_wait_ms: int = CONNECT_WAIT_MS,
         slot_wait_ms: int = SLOT_WAIT_MS,
         session_most_ms: int = SESSION_MOST_MS,
     ) -> None:
-        self._backend, self._clock = backend, clock
+        self._backend, self._clock, self._channels = backend, clock, channels
         self._connect_wait_ms, self._slot_wait_ms = connect_wait_ms, slot_wait_ms
         self._session_most_ms = session_most_ms
         self._sightings = sightings or Sightings(backend, clock, service_uuid=SERVICE_UUID)
@@ -59,8 +61,8 @@ class BleDoorRadio:
         """Listen without end. Raises LinkLostError when the adapter fails."""
         return self._sightings.listen()
 
-    async def open_session(self, address: str) -> DoorSession:
-        """Connect, discover, subscribe.
+    async def open_session(self, address: str, *, channel: int = 0) -> DoorSession:
+        """Connect, and open the channel that the lock's advert names; else discover and subscribe.
 
         Raises:
             LinkLostError: never heard, no slot in time, not reached, or not one of our locks.
@@ -74,6 +76,7 @@ class BleDoorRadio:
                 self._backend,
                 device,
                 self._clock,
+                channel=channel if self._channels else 0,
                 connect_wait_ms=self._connect_wait_ms,
                 subscribe_wait_ms=SUBSCRIBE_WAIT_MS,
             )
@@ -94,12 +97,12 @@ class BleDoorSession:
         link.on_lost = self._close_soon
 
     @property
-    def mtu(self) -> int:
-        """The ATT MTU agreed on."""
-        return self._link.mtu_bytes
+    def frame_bytes(self) -> int | None:
+        """Bytes of a frame in GATT; None in the L2CAP channel."""
+        return self._link.frame_bytes
 
     async def send(self, frame: bytes) -> None:
-        """Write one frame. Raises LinkLostError."""
+        """Write one frame, or a piece of the channel's stream. Raises LinkLostError."""
         try:
             await self._link.write(frame, wait_ms=SEND_WAIT_MS)
         except ReplyTimeoutError as error:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -21,7 +22,7 @@ from kit.metrics import Metrics
 from protocols import cose
 from protocols.device_model.identity import DoorId, EdgeId, LockId, PropertyId, RoomId
 from protocols.device_model.site_plan import Door, Property, Room, SitePlan
-from protocols.door.advert import DoorKeys
+from protocols.door.advert import Advert, DoorKeys
 from protocols.door.bundle import Bundle
 from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity, generate_lock_for, secrets_of
@@ -48,6 +49,8 @@ class MemoryLock:
     opened: int = 0
     born_ms: int = 0
     tamper: Callable[[LockCore], LockCore] | None = None
+    channel: int = 0
+    """The offset of the L2CAP port that it adverts."""
 
     @property
     def sensed(self) -> Sensed:
@@ -55,7 +58,10 @@ class MemoryLock:
         return Sensed(rtc_s, self.privacy, self.battery_percent, self.bolt)
 
     def sighting(self) -> Sighting:
-        return Sighting(self.identity.lock_id.hex(), advert(self.identity, self.core, self.sensed).encode(), -60)
+        return Sighting(self.identity.lock_id.hex(), self.advert().encode(), -60)
+
+    def advert(self) -> Advert:
+        return advert(self.identity, self.core, self.sensed, channel=self.channel)
 
     def took(self, step: LockStep) -> None:
         self.core = step.core if self.tamper is None else self.tamper(step.core)
@@ -68,7 +74,7 @@ class MemorySession:
 
     lock: MemoryLock
     dice: SeededDice
-    mtu: int = 247
+    frame_bytes: int | None = 244
     cut_after: int | None = None
     lost: bool = False
     sent: int = 0
@@ -76,7 +82,7 @@ class MemorySession:
     inbox: "asyncio.Queue[bytes]" = field(default_factory=asyncio.Queue)
 
     def __post_init__(self) -> None:
-        self.exchange = LockExchange(self.lock.identity, random=self.dice.bytes, frame_bytes=self.mtu - 3)
+        self.exchange = LockExchange(self.lock.identity, random=self.dice.bytes, frame_bytes=self.frame_bytes)
         self.exchange.begin(core=self.lock.core, sensed=self.lock.sensed, now_ms=self.lock.clock.now_ms())
         self.drain()
 
@@ -115,19 +121,25 @@ class MemoryRadio:
     out_of_reach: set[str] = field(default_factory=set)
     cut_after: int | None = None
     sessions: int = 0
+    channel: Literal["works", "refused", "breaks"] = "works"
+    ways: list[str] = field(default_factory=list)
+    """How each session was asked for and how it went: gatt, channel, refused."""
     heard: "asyncio.Queue[Sighting]" = field(default_factory=asyncio.Queue)
 
     async def sightings(self) -> AsyncIterator[Sighting]:
         while True:
             yield await self.heard.get()
 
-    async def open_session(self, address: str) -> DoorSession:
+    async def open_session(self, address: str, *, channel: int = 0) -> DoorSession:
         lock = self.locks.get(address)
         if lock is None or address in self.out_of_reach or lock.links >= LINKS_MOST:
             raise LinkLostError(f"{address} is out of reach")
         lock.links += 1
         self.sessions += 1
-        return MemorySession(lock, self.dice, cut_after=self.cut_after)
+        by_channel = channel > 0 and self.channel != "refused"
+        self.ways.append("gatt" if not channel else "channel" if by_channel else "refused")
+        cut_after = 0 if by_channel and self.channel == "breaks" else self.cut_after
+        return MemorySession(lock, self.dice, frame_bytes=None if by_channel else 244, cut_after=cut_after)
 
 
 class Building:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -403,3 +404,39 @@ async def test_a_lock_that_signs_nonsense_is_its_own_problem(building: Building)
     await building.visit("door-102")
     told = [(e.body["door"], e.body["event"], e.body.get("time_quality")) for e in building.store.events(0)]
     assert told == [("door-101", "log_broken", None), ("door-102", "promoted", 0), ("door-102", "opened", 0)]
+
+
+@pytest.mark.requirement("P9", "P10")
+@pytest.mark.parametrize("channel", ["works", "refused", "breaks"])
+async def test_a_lock_is_visited_in_its_channel_and_by_gatt_for_an_hour_once_that_failed(
+    building: Building, channel: Literal["works", "refused", "breaks"]
+) -> None:
+    lock, radio = building.locks["door-101"], building.radio
+    lock.channel, radio.channel = 5, channel
+    anna = building.phone("anna")
+    anna.check_in("s-1", "101")
+
+    async def passes(hours: float) -> None:
+        building.clock.advance(round(hours * 3_600_000))
+        anna.open("door-101")  # it wants a sync
+        sighting = lock.sighting()
+        booked = building.sync.wanted(sighting)
+        assert booked is not None
+        await building.sync._heard_of(booked, radio, sighting)
+
+    for hours in (0, 0.1, 0.5, 0.5):
+        await passes(hours)
+    assert (
+        radio.ways
+        == {
+            "works": ["channel"] * 4,
+            "refused": ["refused", "gatt", "gatt", "refused"],
+            "breaks": ["channel", "gatt", "gatt", "channel"],
+        }[channel]
+    )
+    lock.channel = 0
+    await passes(1)
+    assert radio.ways[-1] == "gatt"
+    seqs = [each.body["lock_seq"] for each in building.store.events(0)]
+    assert seqs == sorted(set(seqs))
+    assert len(seqs) == 5 + 1, "five openings and a promotion: nothing was lost by the way it went"

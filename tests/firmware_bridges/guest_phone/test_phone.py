@@ -287,10 +287,13 @@ async def test_a_door_that_never_answers_leaves_the_guest_to_try_the_handle(tmp_
         assert hotel.motors("door-101") == 3
 
 
+@pytest.mark.parametrize("channel", ["none", "works"])
 @pytest.mark.parametrize("seed", range(4))
-async def test_on_a_mildly_bad_air_what_the_phone_says_is_what_happened(tmp_path: Path, seed: int) -> None:
+async def test_on_a_mildly_bad_air_what_the_phone_says_is_what_happened(
+    tmp_path: Path, seed: int, channel: str
+) -> None:
     bad = {"connection_interval_ms": 8, "advert_loss": 0.2, "packet_loss": 0.1, "late": 0.2, "late_ms": 30, "drop": 0.2}
-    async with world(tmp_path, air=bad, seed=seed) as hotel:
+    async with world(tmp_path, air=bad, seed=seed, knobs={"channel": channel}) as hotel:
         phone = await hotel.guest("door-101")
         certain = possible = 0
         for _ in range(5):

@@ -10,7 +10,6 @@ from firmware_bridges.innkeeper_lock.link import DoorLink
 from protocols import cose
 from protocols.door.audit import AuditEvent
 from protocols.door.bundle import BundleDoor
-from protocols.door.frames import frame_bytes_for
 from protocols.door.phone import Answer, Latch, PhoneExchange, Request
 from protocols.door.status import Status
 from protocols.grant.certificate import certify
@@ -49,13 +48,13 @@ async def asked(hotel: World, backend: BleBackend, request: Request) -> Answer:
     """One link over the air."""
     phone = await hotel.phone(seed="finder")
     keys = hotel.property.locks[DOOR].door_keys(START_S, START_S + HOURS_S)
-    device = await phone._find(BundleDoor(DOOR, DOOR, keys))
+    device, _ = await phone._find(BundleDoor(DOOR, DOOR, keys))
     async with DoorLink(backend, device, hotel.clock) as link:
         exchange = PhoneExchange(
             keys,
             request,
             random=stream(f"asked {hotel.clock.now_ms()}"),
-            frame_bytes=frame_bytes_for(link.mtu_bytes),
+            frame_bytes=link.frame_bytes,
             now_ms=hotel.clock.now_ms(),
         )
         return await _Talk(link, hotel.clock, Phases()).until_answered(exchange)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,8 @@ from protocols.door.bundle import Bundle
 
 START_S = 1_767_225_600  # 2026-01-01T00:00:00Z, the ManualClock's
 WAIT_S = 10.0
-FAST_LOCK = {"crypto_ms": 0, "motor_ms": 10, "relock_ms": 200, "settle_ms": 20}
+FAST_LOCK = {"crypto_ms": 0, "motor_ms": 10, "relock_ms": 200, "settle_ms": 20, "channel": "none"}
+"""By GATT, which every phone has; `knobs={"channel": "works"}` where the L2CAP channel is meant."""
 IDEAL_AIR = {"connection_interval_ms": 0, "advert_loss": 0, "packet_loss": 0, "late": 0, "drop": 0}
 
 
@@ -77,11 +78,13 @@ class World:
         return sum(fact["event"] == "motor" and fact["door"] == door for fact in self.facts)
 
 
-def config(property_: OneProperty, folder: Path, **changes: Any) -> EmulatorConfig:
+def config(
+    property_: OneProperty, folder: Path, knobs: Mapping[str, Any] | None = None, **changes: Any
+) -> EmulatorConfig:
     document = {
         "v": 1,
         "state_dir": str(folder / "locks"),
-        "locks": [{**each, "knobs": FAST_LOCK} for each in property_.lock_configs()],
+        "locks": [{**each, "knobs": {**FAST_LOCK, **(knobs or {})}} for each in property_.lock_configs()],
         "advertising": {"idle_ms": 20, "woken_ms": 20},
         "air": IDEAL_AIR,
         "hci": {"ports": []},

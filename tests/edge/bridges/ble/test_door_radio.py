@@ -14,7 +14,6 @@ from edge.doors.radio import DoorSession, RadioSettings
 from firmware_bridges.ble_radio.hci_port import HciPort
 from kit.dice import SeededDice
 from protocols.door.advert import Advert
-from protocols.door.frames import frame_bytes_for
 from protocols.door.messages import Result
 from protocols.door.phone import AskStatus, PhoneExchange, Request
 from protocols.door.status import Status
@@ -26,12 +25,16 @@ WAIT_S = 10.0
 
 
 async def address_of(radio: BleDoorRadio, hotel: World, door: str) -> str:
+    return (await heard(radio, hotel, door))[0]
+
+
+async def heard(radio: BleDoorRadio, hotel: World, door: str) -> tuple[str, int]:
     lock = hotel.property.locks[door]
     ids = lock.door_keys(START_S, START_S).ids_around(START_S)
     async with asyncio.timeout(WAIT_S), aclosing(radio.sightings()) as sightings:
         async for sighting in sightings:
-            if Advert.decode(sighting.service_data).eid in ids:
-                return sighting.address
+            if (advert := Advert.decode(sighting.service_data)).eid in ids:
+                return sighting.address, advert.channel
     raise AssertionError("sightings end only by an error")
 
 
@@ -42,7 +45,7 @@ async def ask(hotel: World, session: DoorSession, door: str, *requests: Request)
         keys,
         requests[0],
         random=SeededDice("edge").bytes,
-        frame_bytes=frame_bytes_for(session.mtu),
+        frame_bytes=session.frame_bytes,
         now_ms=hotel.clock.now_ms(),
     )
     results: list[Result] = []
@@ -75,6 +78,32 @@ async def test_a_visit_bumps_the_door_and_the_old_phone_is_refused(tmp_path: Pat
         assert results[-1].generation == hotel.property.generation(2)
         assert radio.slots.held == frozenset()
         assert (await phone.open("door-101")).cause == "superseded"
+
+
+@pytest.mark.requirement("P9")
+async def test_a_visit_goes_by_the_locks_channel_where_that_is_wanted_and_else_by_gatt(tmp_path: Path) -> None:
+    bump_me = "door-101"
+    async with world(tmp_path, knobs={"channel": "works"}) as hotel:
+        for channels in (True, False):
+            radio = BleDoorRadio(await hotel.backend(), hotel.clock, channels=channels)
+            address, channel = await heard(radio, hotel, bump_me)
+            session = await radio.open_session(address, channel=channel)
+            assert (session.frame_bytes is None) == channels
+            bump = hotel.property.carry(Bump(101, hotel.property.generation(2)))
+            results = await ask(hotel, session, bump_me, AskStatus(), bump, AskStatus())
+            assert [each.generation for each in results][-1] == hotel.property.generation(2)
+            await session.close()
+            assert radio.slots.held == frozenset()
+
+
+async def test_a_channel_that_breaks_gives_its_slot_back_though_nobody_closes_the_session(tmp_path: Path) -> None:
+    async with world(tmp_path, knobs={"channel": "drops"}) as hotel:
+        radio = BleDoorRadio(await hotel.backend(), hotel.clock)
+        address, channel = await heard(radio, hotel, "door-101")
+        session = await radio.open_session(address, channel=channel)
+        with pytest.raises(LinkLostError):
+            await ask(hotel, session, "door-101", AskStatus())
+        await until(lambda: not radio.slots.held)
 
 
 async def test_an_address_never_heard_is_not_connected_to(tmp_path: Path) -> None:
