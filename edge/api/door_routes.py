@@ -68,8 +68,8 @@ class KeyedDoors(ClosingDoors, Protocol):
         """Return what two officers are to sign."""
         ...
 
-    async def drop_emergency(self, grant: str, *, by: str) -> bool:
-        """Take a draft back; False: there was none."""
+    async def drop_emergency(self, grant: str, *, by: str) -> dict[str, bool]:
+        """Take a draft back; return whether there was one (`dropped`), and whether it is a key by now (`issued`)."""
         ...
 
     async def issue_emergency(self, grant: str, approvals: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def door_routes(doors: KeyedDoors | None, *, clock: Clock, not_now: Sequence[typ
 
     @post("/api/v1/doors/dropped-drafts", status_code=200, name="dropped-draft")
     async def dropped_draft(data: JSONBody[DroppedDraftBody]) -> dict[str, Any]:
-        return {"dropped": await there().drop_emergency(data.grant, by=parse_actor(data.by))}
+        return await there().drop_emergency(data.grant, by=parse_actor(data.by))
 
     return [
         Router(

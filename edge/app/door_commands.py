@@ -74,7 +74,7 @@ async def obey(doors: KeyedDoors | None, command: CommandEnvelope) -> Mapping[st
             return {"bundle": await doors.issue_emergency(approved.grant, approvals)}
         case "emergency_drop":
             drop = _args(command, DroppedDraftBody)
-            return {"dropped": await doors.drop_emergency(drop.grant, by=drop.by)}
+            return await doors.drop_emergency(drop.grant, by=drop.by)
         case "key_cards":
             return await closing.write_card(doors, _args(command, closing.KeyCardsBody))
         case "withdraw_key":

@@ -278,9 +278,10 @@ class DoorsClient:
         )
         return bundle
 
-    async def drop_emergency(self, grant: str, *, by: str) -> bool:
-        """Take a draft back: no approval makes a key of it any more. False: there was none, or a key was made of it."""
-        return bool((await self._line.ask("drop_emergency", {"grant": grant, "by": by}))["dropped"])
+    async def drop_emergency(self, grant: str, *, by: str) -> dict[str, bool]:
+        """Take a draft back: no approval makes a key of it. `dropped`: there was one; `issued`: it is a key by now."""
+        told = await self._line.ask("drop_emergency", {"grant": grant, "by": by})
+        return {"dropped": bool(told["dropped"]), "issued": bool(told["issued"])}
 
     async def bring(
         self, chunks: Sequence[tuple[str, bytes]], locks: Sequence[str]

@@ -375,7 +375,7 @@ class DoorsServer:
         asked = msgspec.convert(args, DropArgs)
         dropped = self._staff.drop_draft(octets(asked.grant, "grant"))
         self._log.warning("emergency_draft_dropped", grant=asked.grant, by=asked.by, found=dropped)
-        return {"dropped": dropped}
+        return {"dropped": dropped, "issued": self._store.grant(octets(asked.grant, "grant")) is not None}
 
     async def _bring(self, args: dict[str, Any]) -> object:
         return self._intake.answer(args)

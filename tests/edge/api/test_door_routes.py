@@ -285,9 +285,26 @@ async def test_the_clouds_commands_reach_the_same_doors(tmp_path: Path) -> None:
         twice = ordered("emergency_key", grant=draft["grant"], approvals=approvals[:1] * 2, by="cloud:ann")
         with pytest.raises(InvalidInputError, match="two different"):
             await door_commands.obey(doors, twice)
+        other = await door_commands.obey(
+            doors,
+            ordered(
+                "emergency_draft",
+                person="anton",
+                rooms=["102"],
+                phone_public_key=fireman.public.hex(),
+                reason="smoke",
+                over_privacy=False,
+                by="cloud:ann",
+            ),
+        )
+        drop = ordered("emergency_drop", grant=other["grant"], by="cloud:ann")
+        told_back = [await door_commands.obey(doors, drop) for _ in range(2)]
+        assert told_back == [{"dropped": True, "issued": False}, {"dropped": False, "issued": False}]
         order = ordered("emergency_key", grant=draft["grant"], approvals=approvals, by="cloud:ann")
         fireman.bundle = Bundle.from_document((await door_commands.obey(doors, order))["bundle"])
         assert opens(fireman, "door-101") is Status.OPENED
+        drop = ordered("emergency_drop", grant=draft["grant"], by="cloud:ann")
+        assert await door_commands.obey(doors, drop) == {"dropped": False, "issued": True}
         why = {"by": "cloud:ann", "reason": "lost"}
         gone = await door_commands.obey(doors, ordered("withdraw_key", person="maria", **why))
         assert len(gone["grants"]) == 1
