@@ -8,8 +8,9 @@ One request a line on standard input, one answer a line on standard output, in o
     {"do": "open", "door": "door-101"}         -> {"ok": true, "ending": "opened", "phases": {...}, ...}
     {"do": "quit"}
 
-`ok` is false, with `error`, only when the request itself made no sense. An `id` comes back as it was given. Without
-`--hci` the machine's own Bluetooth is used.
+With `"as": "anna"` a request is for another phone of that name, with keys of its own, on the same radio. `ok` is
+false, with `error`, only when the request itself made no sense. An `id` comes back as it was given. Without `--hci`
+the machine's own Bluetooth is used.
 """
 
 import argparse
@@ -51,7 +52,7 @@ async def answer(phone: GuestPhone, request: dict[str, Any]) -> dict[str, Any]:
 
 async def converse(backend: BleBackend) -> None:
     """Answer standard input until it ends or says quit."""
-    phone = GuestPhone(backend, SystemClock("host"), SystemDice())
+    phones: dict[str, GuestPhone] = {}
     reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
     loop = asyncio.get_running_loop()
     pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -64,6 +65,8 @@ async def converse(backend: BleBackend) -> None:
                     raise InvalidInputError("request", "is not an object")
                 if request.get("do") == "quit":
                     return
+                name = str(request.pop("as", ""))
+                phone = phones.setdefault(name, GuestPhone(backend, SystemClock("host"), SystemDice()))
                 said = {"ok": True, **await answer(phone, request)}
             except (PlatformError, ValueError, RecursionError) as error:
                 said = {"ok": False, "error": str(error)}

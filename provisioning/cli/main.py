@@ -28,6 +28,13 @@ _MINUTES_HELP = (
     "Instead of the story: guests, weather and faults for so long, then what was believed is held against what was so. "
     f"`{GRAND}` does so for {GRAND_MINUTES:g} minutes unless told otherwise."
 )
+DAY: Final = "day"
+DAY_MINUTES: Final = 4.0
+DAY_ARRIVALS: Final = 60
+_ARRIVALS_HELP = (
+    "Instead of the story: a full day of so many arrivals, the line cut from 16:00 to 19:00, money and conflicts "
+    f"included. `{DAY}` does so for {DAY_ARRIVALS} in {DAY_MINUTES:g} minutes unless told otherwise."
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Innkeeper: provision and rehearse a property.")
 inventory_app = typer.Typer(no_args_is_help=True, help="Check what was written down about a building.")
@@ -46,6 +53,7 @@ def rehearse(  # noqa: PLR0917 - typer reads the options of the command from her
     seed: Annotated[int, typer.Option(help="Seed of every emulator's misbehaviour, guests, weather and faults.")] = 1,
     minutes: Annotated[float | None, typer.Option(help=_MINUTES_HELP)] = None,
     rooms: Annotated[int | None, typer.Option(help="Only the first so many guest rooms; with --minutes.")] = None,
+    arrivals: Annotated[int | None, typer.Option(help=_ARRIVALS_HELP)] = None,
 ) -> None:
     """Run a whole property on this machine, everything outside Innkeeper emulated, and play its story."""
     from provisioning.rehearsal.rehearsal import run_rehearsal
@@ -53,7 +61,13 @@ def rehearse(  # noqa: PLR0917 - typer reads the options of the command from her
     path = Path(name) if name.endswith(".toml") else ROOT / "inventories" / f"{name}.toml"
     if minutes is None and name == GRAND:
         minutes = GRAND_MINUTES
-    raise SystemExit(run_rehearsal(path, state, once=once, story=story, seed=seed, minutes=minutes, rooms=rooms))
+    if arrivals is None and name == DAY:
+        arrivals = DAY_ARRIVALS
+    if arrivals is not None and minutes is None:
+        minutes = DAY_MINUTES
+    raise SystemExit(
+        run_rehearsal(path, state, once=once, story=story, seed=seed, minutes=minutes, rooms=rooms, arrivals=arrivals)
+    )
 
 
 @inventory_app.command("check")

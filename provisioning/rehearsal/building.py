@@ -34,7 +34,7 @@ from provisioning.rehearsal import state_folder
 from provisioning.rehearsal.clients import CloudApi, EdgeApi
 from provisioning.rehearsal.control import ControlLine
 from provisioning.rehearsal.embedded_postgres import EmbeddedPostgres
-from provisioning.rehearsal.emulators import Field, Locks, PmsDesk
+from provisioning.rehearsal.emulators import Field, Locks, PmsDesk, Till
 from provisioning.rehearsal.identities import DoorIdentities, make_door_identities, make_signing_key
 from provisioning.rehearsal.line import Line
 from provisioning.rehearsal.nats import Nats, Rights, Tls, cloud_rights, edge_rights, free_port
@@ -98,6 +98,7 @@ class Ports:
     hci: int
     field_control: int
     pms: int
+    payments: int
     cloud: int
     edge: int
 
@@ -126,8 +127,9 @@ class Building:
         dice: Dice,
         seed: int,
         patience: LinkPatience,
+        payments: bool,
     ) -> None:
-        self.patience = patience
+        self.patience, self._payments = patience, payments
         self.inventory, self.clock, self.dice, self.seed = inventory, clock, dice, seed
         self.folder, self._sockets = state, sockets
         self.ports = Ports(*(free_port(HOST) for _ in Ports.__slots__))
@@ -143,6 +145,7 @@ class Building:
         self.postgres: EmbeddedPostgres
         self.brokers: dict[str, Nats]
         self.pms: PmsDesk
+        self.till: Till
         self.locks: Locks
         self.field: Field
         self.cloud: CloudApi
@@ -308,6 +311,16 @@ class Building:
         await self.programs.start("pms", program, restart=True)
         await self._listening("pms", self.ports.pms)
 
+    async def _start_payments(self, cloud_config: Path) -> None:
+        """Start the payment provider; never again once it died: what it held is gone with it."""
+        program = self._program(
+            "cloud.app.main",
+            *("emulate-payments", "--config", cloud_config, "--port", self.ports.payments, "--seed", self.seed),
+            *("--push-to", f"http://{HOST}:{self.ports.cloud}"),
+        )
+        await self.programs.start("payments", program)
+        await self._listening("payments", self.ports.payments)
+
     async def _start_cloud(self, config: Path, site_plan: Path, identity: IdentityFiles, command_key: Path) -> None:
         digest = hashlib.sha256(self.console_token.encode()).hexdigest()
         settings = {
@@ -345,12 +358,28 @@ class Building:
                 },
             ),
         ]
+        if self._payments:
+            tables.append(
+                (
+                    "payments",
+                    {
+                        "property": self.inventory.property.id,
+                        "secret_key_path": config / "payments-secret.token",
+                        "webhook_secret_path": config / "payments-webhook.token",
+                        "platform": f"http://{HOST}:{self.ports.payments}",
+                    },
+                )
+            )
+            for name in ("secret", "webhook"):
+                write_private(config / f"payments-{name}.token", self.dice.bytes(24).hex().encode())
         for name in ("client", "access", "webhook"):
             write_private(config / f"pms-{name}.token", self.dice.bytes(24).hex().encode())
         write_private(config / "privacy.key", self.dice.bytes(32).hex().encode())
         path = config / "cloud.toml"
         write_private(path, toml(settings, tables).encode())
         await self._start_pms(path, site_plan)
+        if self._payments:
+            await self._start_payments(path)
         for command in (["migrate"], ["load-property", str(site_plan)]):
             await self._once("cloud-" + command[0], self._program("cloud.app.main", *command, "--config", path))
         await self.programs.start("cloud", self._program("cloud.app.main", "run", "--config", path), restart=True)
@@ -358,7 +387,8 @@ class Building:
             f"http://{HOST}:{self.ports.cloud}", token=self.console_token, property_id=self.inventory.property.id
         )
         await self._until("cloud", lambda: self.cloud.answers("/ready"))
-        await self.cloud.ask_guests(CHECK_IN_STEPS)
+        if not self._payments:  # whoever rehearses deposits says which
+            await self.cloud.ask_guests(CHECK_IN_STEPS)
 
     async def _start_field(self, site_plan: Path, identity: IdentityFiles) -> None:
         await self.programs.start(
@@ -436,10 +466,11 @@ class Building:
         radio = ControlLine("the radio", HOST, self.ports.radio_control)
         field = ControlLine("the field devices", HOST, self.ports.field_control)
         self.pms = PmsDesk("the PMS", f"http://{HOST}:{self.ports.pms}")
+        self.till = Till("the payment provider", f"http://{HOST}:{self.ports.payments}")
         self.locks = Locks(radio)
         rooms = [door.room for door in inventories.doors(self.inventory) if door.number]
         self.field = Field(field, self.clock, SeededDice(self.seed), rooms)
-        for each in (radio, field, self.pms, self.cloud, self.edge):
+        for each in (radio, field, self.pms, self.till, self.cloud, self.edge):
             stack.push_async_callback(each.close)
 
     async def _guests_leave(self) -> None:
@@ -491,8 +522,11 @@ async def raise_building(
     seed: int,
     say: Callable[[str], None],
     patience: LinkPatience | None = None,
+    payments: bool = False,
 ) -> AsyncIterator[Building]:
     """Bring a building up for the length of the block, with a state folder of its own, emptied first.
+
+    With `payments` it has a payment provider too, emulated, and takes deposits through it.
 
     Raises:
         NotUpError, ProgramEndedError: a program did not come up; names it and quotes its last words.
@@ -504,7 +538,14 @@ async def raise_building(
     try:
         async with AsyncExitStack() as stack:
             building = Building(
-                inventory, state, sockets, clock=clock, dice=dice, seed=seed, patience=patience or LinkPatience()
+                inventory,
+                state,
+                sockets,
+                clock=clock,
+                dice=dice,
+                seed=seed,
+                patience=patience or LinkPatience(),
+                payments=payments,
             )
             await building._raise(stack, say)
             yield building

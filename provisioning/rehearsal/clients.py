@@ -45,6 +45,10 @@ class JsonApi:
         keyed = isinstance(body, dict) and "idempotency_key" in body
         return await ask_again(lambda: self._ask("POST", path, json=body), harmless_twice=keyed)
 
+    async def put(self, path: str, body: object) -> Any:  # noqa: ANN401 - JSON
+        """PUT a body, again while it is down: it says how a thing shall be. Raises as `get` does."""
+        return await ask_again(lambda: self._ask("PUT", path, json=body), harmless_twice=True)
+
     async def answers(self, path: str) -> bool:
         """Return whether `path` answers with success right now."""
         try:
@@ -107,11 +111,17 @@ class CloudApi(JsonApi):
 
     def __init__(self, address: str, *, token: str, property_id: str) -> None:
         super().__init__("cloud", address, token=token)
+        self._address = address
         self._property, self._at = property_id, f"/api/v1/properties/{property_id}"
 
-    async def ask_guests(self, steps: Sequence[str]) -> None:
-        """Release a check-in policy of these steps to the property, by Austria's rules."""
+    def as_guest(self, token: str) -> "CloudApi":
+        """Return the API as a guest's page with the token of a link uses it; the caller closes it."""
+        return CloudApi(self._address, token=token, property_id=self._property)
+
+    async def ask_guests(self, steps: Sequence[str], *, deposit: dict[str, Any] | None = None) -> None:
+        """Release a check-in policy of these steps to the property, by Austria's rules; `deposit` {currency, minor}."""
         policy = {"v": 1, "jurisdiction": "AUT", "steps": list(steps), "terms": "2026-1", "keep_days": 30}
+        policy |= {} if deposit is None else {"deposit": deposit}
         await self.post("/api/v1/policies/releases", {"policy": policy, "rings": [[self._property]]})
 
     async def stays(self) -> list[dict[str, Any]]:
@@ -127,10 +137,56 @@ class CloudApi(JsonApi):
         body = {"phone_public_key": phone_public_key, "idempotency_key": f"check-in:{stay}:{phone_public_key[-16:]}"}
         return dict(await self.post(f"{self._at}/stays/{stay}/check-in", body))
 
+    async def share(self, stay: str, other: str) -> None:
+        """Say that a stay has its room together with another."""
+        await self.put(f"{self._at}/stays/{stay}/share", {"with": other})
+
+    async def check_out(self, stay: str) -> None:
+        """Ask the building to end a stay."""
+        await self.post(f"{self._at}/stays/{stay}/check-out", {})
+
+    async def guest_link(self, stay: str) -> str:
+        """Return the token of a new link for a guest of a stay."""
+        return str((await self.post(f"{self._at}/stays/{stay}/guest-links", {}))["token"])
+
+    async def session(self, stay: str) -> dict[str, Any]:
+        """Return how far a check-in is, having begun it if need be."""
+        return dict(await self.post(f"{self._at}/stays/{stay}/session", {"channel": "web"}))
+
+    async def pay(self, stay: str, method: str, *, key: str) -> dict[str, Any]:
+        """Have the deposit of a check-in held by a token; the answer is the payment."""
+        body = {"payment_method": method, "idempotency_key": key}
+        return dict(await self.post(f"{self._at}/stays/{stay}/session/payment", body))
+
+    async def payments(self, stay: str) -> list[dict[str, Any]]:
+        """Return the payments of a stay."""
+        return list((await self.get(f"{self._at}/stays/{stay}/payments"))["payments"])
+
+    async def capture(self, stay: str, payment: str, minor: int) -> dict[str, Any]:
+        """Take part of what is held; the rest is released."""
+        body = {"minor": minor, "idempotency_key": "departure"}
+        return dict(await self.post(f"{self._at}/stays/{stay}/payments/{payment}/capture", body))
+
+    async def release(self, stay: str, payment: str) -> dict[str, Any]:
+        """Let go what is held."""
+        body = {"idempotency_key": "departure"}
+        return dict(await self.post(f"{self._at}/stays/{stay}/payments/{payment}/release", body))
+
     async def room(self, room: str) -> dict[str, Any]:
         """Return one room as last known."""
         rooms = (await self.get(f"{self._at}/rooms"))["rooms"]
         return the_one(rooms, "id", room, "a room of the cloud")
+
+    async def all_access_events(self) -> list[dict[str, Any]]:
+        """Return the whole door log, newest first."""
+        events: list[dict[str, Any]] = []
+        query: dict[str, str | int] = {"limit": 200}
+        while True:
+            page = await self.get(f"{self._at}/access-events", **query)
+            events += page["events"]
+            if page["next"] is None:
+                return events
+            query["before"] = page["next"]
 
     async def access_events(self) -> list[dict[str, Any]]:
         """Return the door log, newest first."""

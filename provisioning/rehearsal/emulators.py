@@ -37,6 +37,48 @@ class PmsDesk(JsonApi):
         """Close a reservation at the desk."""
         await self.post(f"/emulator/reservations/{reservation}/process", {})
 
+    async def add(self, *, name: str, room: str, start_ms: int, end_ms: int) -> str:
+        """Book a room for a guest of one name; return the PMS's own id of the reservation."""
+        return await self.add_reservation(
+            first_name="Guest", last_name=name, room=room, start_ms=start_ms, end_ms=end_ms
+        )
+
+    async def move(self, reservation: str, room: str) -> None:
+        """Give a reservation another room."""
+        await self.post(f"/emulator/reservations/{reservation}/update", {"room": room})
+
+    async def extend(self, reservation: str, end_ms: int) -> None:
+        """Let a reservation end later."""
+        await self.post(f"/emulator/reservations/{reservation}/update", {"end": _iso(end_ms)})
+
+    async def check_in(self, reservation: str) -> None:
+        """Check a guest in at the desk, in the PMS alone."""
+        await self.post(f"/emulator/reservations/{reservation}/start", {})
+
+    async def cancel(self, reservation: str, *, no_show: bool = False) -> None:
+        """Cancel a reservation, or say that nobody came."""
+        await self.post(f"/emulator/reservations/{reservation}/{'no-show' if no_show else 'cancel'}", {})
+
+    async def set_room(self, room: str, state: str) -> None:
+        """Housekeeping says how a room is, in the PMS's words: Dirty, Clean, Inspected, ..."""
+        await self.post(f"/emulator/rooms/{room}", {"state": state})
+
+    async def state(self) -> dict[str, Any]:
+        """Return everything that the PMS holds."""
+        return dict(await self.get("/emulator/state"))
+
+
+class Till(JsonApi):
+    """The truth at the payment provider, and the guests' hands at their banks."""
+
+    async def confirm(self, intent: str, *, well: bool = True) -> None:
+        """Let a guest answer his bank (3-D Secure)."""
+        await self.post(f"/emulator/intents/{intent}/confirm", {"well": well})
+
+    async def state(self) -> dict[str, Any]:
+        """Return all intents, each time that money moved, and what became of answers and events."""
+        return dict(await self.get("/emulator/state"))
+
 
 class Locks:
     """The truth at the locks."""

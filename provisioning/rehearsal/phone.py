@@ -21,8 +21,10 @@ TAPS_MOST: Final = 4
 class Guest:
     """A guest, the phone in their hand, and the bundle it was given."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, turn: asyncio.Lock | None = None) -> None:
         self.name, self._process = name, process
+        self._turn = turn or asyncio.Lock()
+        self._companion = turn is not None
         self.public_key = ""
         self.issued: dict[str, Any] = {}
         """The bundle as the property gave it."""
@@ -43,14 +45,20 @@ class Guest:
         guest.public_key = (await guest._ask(do="new_key"))["public_key"]
         return guest
 
-    async def receive(self, bundle: dict[str, Any]) -> None:
-        """Take over the bundle that the property issued to this guest."""
-        self.issued = copy.deepcopy(bundle)
-        await self.load(bundle)
+    async def companion(self, name: str) -> "Guest":
+        """Return another guest, whose phone has keys of its own and is emulated by the same process, on its radio."""
+        guest = Guest(name, self._process, self._turn)
+        guest.public_key = (await guest._ask(do="new_key"))["public_key"]
+        return guest
 
-    async def load(self, bundle: dict[str, Any]) -> None:
-        """Load any bundle into the phone, also one that is not this guest's."""
-        await self._ask(do="load_bundle", bundle=bundle)
+    async def receive(self, bundle: dict[str, Any]) -> int:
+        """Take over the bundle that the property issued to this guest; return when it ends, unix ms."""
+        self.issued = copy.deepcopy(bundle)
+        return await self.load(bundle)
+
+    async def load(self, bundle: dict[str, Any]) -> int:
+        """Load any bundle into the phone, also one that is not this guest's; return when it ends, unix ms."""
+        return int((await self._ask(do="load_bundle", bundle=bundle))["not_after_ms"])
 
     async def open(self, door: str) -> dict[str, Any]:
         """Tap a door once: `ending` is opened, refused, failed or unknown; `reason` says why not."""
@@ -79,6 +87,10 @@ class Guest:
             await self._process.wait()
 
     async def _ask(self, **request: object) -> dict[str, Any]:
+        async with self._turn:  # answers come in the order of the requests
+            return await self._once({**request, "as": self.name} if self._companion else request)
+
+    async def _once(self, request: dict[str, object]) -> dict[str, Any]:
         if self._process.stdin is None or self._process.stdout is None or self._process.returncode is not None:
             raise LinkLostError(f"the phone of {self.name} is off")
         try:

@@ -18,6 +18,8 @@ from provisioning.inventory import inventory as inventories
 from provisioning.inventory.inventory import Inventory
 from provisioning.rehearsal import state_folder
 from provisioning.rehearsal.building import raise_building
+from provisioning.rehearsal.day import day
+from provisioning.rehearsal.day.programme import Booking
 from provisioning.rehearsal.grand import lived
 from provisioning.rehearsal.report import Report, StoryFailedError, said
 from provisioning.rehearsal.story import tell
@@ -37,6 +39,7 @@ def run_rehearsal(
     seed: int,
     minutes: float | None = None,
     rooms: int | None = None,
+    arrivals: int | None = None,
 ) -> int:
     """Run a rehearsal; return the exit status: 0, 1 with the failed step named, 130 when interrupted.
 
@@ -49,6 +52,7 @@ def run_rehearsal(
         seed: Of every emulator's misbehaviour, and of guests, weather and faults.
         minutes: Instead of the story, let guests live in it for so long and hold what was believed against the truth.
         rooms: Only the first so many guest rooms. Needs `minutes`: the story happens in certain rooms.
+        arrivals: Instead of both, a full day of so many, `minutes` long, with a payment provider.
 
     Raises:
         InvalidInputError: the inventory is wrong; the state folder is in use, unusable, or holds what is not ours.
@@ -58,18 +62,34 @@ def run_rehearsal(
         if minutes is None:
             raise InvalidInputError("rooms", "the story needs the whole building; a part of it needs --minutes")
         inventory = inventories.with_rooms(inventory, rooms)
-    if minutes is not None:
+    bookings = None
+    if arrivals is not None:
+        if minutes is None:
+            raise InvalidInputError("arrivals", "a day needs --minutes, how long it shall take")
+        bookings = day.programme(inventory, arrivals, minutes * 60, seed)
+    elif minutes is not None:
         lived.check(inventory, minutes * 60)
     state = state.absolute()
     with state_folder.taken(state):
         state_folder.emptied(state / "run")
         try:
-            return asyncio.run(_run(inventory, state, once=once, story=story, seed=seed, minutes=minutes))
+            return asyncio.run(
+                _run(inventory, state, once=once, story=story, seed=seed, minutes=minutes, bookings=bookings)
+            )
         except KeyboardInterrupt:
             return INTERRUPTED
 
 
-async def _run(inventory: Inventory, state: Path, *, once: bool, story: bool, seed: int, minutes: float | None) -> int:
+async def _run(
+    inventory: Inventory,
+    state: Path,
+    *,
+    once: bool,
+    story: bool,
+    seed: int,
+    minutes: float | None,
+    bookings: tuple[Booking, ...] | None,
+) -> int:
     clock = SystemClock(trust="host")
     report = Report(state / "report.json", clock, property_name=inventory.property.name, narrate=_say)
     status, doing = OK, "setting up"
@@ -77,12 +97,22 @@ async def _run(inventory: Inventory, state: Path, *, once: bool, story: bool, se
     _end_politely()
     try:
         async with raise_building(
-            inventory, state / "run", clock=clock, dice=SystemDice(), seed=seed, say=_say
+            inventory,
+            state / "run",
+            clock=clock,
+            dice=SystemDice(),
+            seed=seed,
+            say=_say,
+            payments=bookings is not None,
         ) as building:
             report.figures["set_up_s"] = (clock.now_ms() - began_ms) / 1000
             _say(f"{inventory.property.name} is up after {report.figures['set_up_s']:.1f} s")
             doing = "playing the story"
-            if story and minutes is not None:
+            if story and minutes is not None and bookings is not None:
+                await day.live(building, report, bookings, seconds=minutes * 60, seed=seed)
+                _say(f"The day holds: {day_summary(report)}")
+                report.write()
+            elif story and minutes is not None:
                 await lived.live(building, report, seconds=minutes * 60, seed=seed)
                 _say(f"What was believed is what was so: {summary(report)}")
                 report.write()
@@ -122,6 +152,16 @@ def summary(report: Report) -> str:
     return (
         f"{right}; edge and doors took {cost['cpu_percent_of_a_core']:g} % of a core"
         f" and {cost['pss_mb_most']:g} MB for {cost['rooms']} rooms"
+    )
+
+
+def day_summary(report: Report) -> str:
+    """Return what a day came to, in a line."""
+    told, money = report.figures["lived"], report.figures["money"]
+    return (
+        f"{told['checked_in']} of {told['bookings']} came, {told['let_in_while_cut']} of them while the line was cut;"
+        f" {len(report.figures['conflicts_shown'])} conflicts shown; held {money['held']}, taken {money['captured']},"
+        f" let go {money['released']}, still held {money['still_held']} (minor units)"
     )
 
 

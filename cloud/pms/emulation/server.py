@@ -120,6 +120,10 @@ def build(emulator: Face) -> Litestar:
     async def cancel(reservation_id: FromPath[str]) -> Response[bytes]:
         return _told(emulator, lambda: emulator.hotel.cancel(reservation_id, "Other"))
 
+    @post("/reservations/{reservation_id:str}/no-show", status_code=200)
+    async def no_show(reservation_id: FromPath[str]) -> Response[bytes]:
+        return _told(emulator, lambda: emulator.hotel.cancel(reservation_id, "NoShow"))
+
     @post("/rooms/{name:str}", status_code=200)
     async def set_room(name: FromPath[str], data: JSONBody[RoomState]) -> dict[str, Any]:
         found = emulator.hotel.set_room_state(name, data.state)
@@ -136,7 +140,7 @@ def build(emulator: Face) -> Litestar:
 
     admin = Router(
         "/emulator",
-        route_handlers=[state, knobs, set_knobs, add, update, start, process, cancel, set_room, clock, health],
+        route_handlers=[state, knobs, set_knobs, add, update, start, process, cancel, no_show, set_room, clock, health],
     )
     return application([wire, admin], on_shutdown=[emulator.close])
 
