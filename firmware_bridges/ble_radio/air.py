@@ -9,6 +9,7 @@ Source: Bluetooth Core 5.4, Vol 6 Part B 4.5 (connection events, supervision), V
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ ACL_BYTES: Final = 251  # with data length extension; bumble's 27 would only mak
 RSSI_DBM: Final = -50
 HCI_UNIT_MS: Final = 0.625
 ADV_DELAY_MS_MOST: Final = 10.0
+PACKET_BYTES_MORE: Final = (
+    10  # preamble, access address, header, CRC (Vol 6 Part B 2.1); an empty packet is these alone
+)
+GAP_US: Final = 150  # between two packets, T_IFS (Vol 6 Part B 4.1)
+CONTROL_BYTES: Final = 27
 
 
 @dataclass(slots=True)
@@ -45,6 +51,18 @@ class Conditions:
     late_ms: int = 120
     drop: float = 0.0
     """Per connection: lost within its first `DROP_WITHIN_MS`."""
+    us_per_byte: int = 0
+    """8 on the 1M PHY, 4 on 2M: then a connection event carries the packets that fit into the interval, and the rest waits
+    for the next. 0: it carries any number."""
+
+    @property
+    def event_us(self) -> float:
+        """How long a connection event may last, in microseconds."""
+        return self.connection_interval_ms * 1_000 if self.us_per_byte and self.connection_interval_ms else math.inf
+
+    def packet_us(self, size: int) -> int:
+        """How long a packet of `size` bytes takes with the empty one that acknowledges it, in microseconds."""
+        return self.us_per_byte * (size + 2 * PACKET_BYTES_MORE) + 2 * GAP_US
 
 
 class Air(link.LocalLink):
@@ -114,7 +132,7 @@ class Air(link.LocalLink):
         source = connection.self_address
         lane = self._lanes.get((source, destination_address))
         if lane is not None:
-            lane.put(lambda: lane.receiver.on_link_acl_data(source, transport, data))
+            lane.put(lambda: lane.receiver.on_link_acl_data(source, transport, data), len(data))
 
     def send_ll_control_pdu(
         self, sender_address: hci.Address, receiver_address: hci.Address, packet: ll.ControlPdu
@@ -122,7 +140,7 @@ class Air(link.LocalLink):
         """Control packets keep their place behind the data that was sent before them."""
         lane = self._lanes.get((sender_address, receiver_address))
         if lane is not None:
-            lane.put(lambda: lane.receiver.on_ll_control_pdu(sender_address, packet))
+            lane.put(lambda: lane.receiver.on_ll_control_pdu(sender_address, packet), CONTROL_BYTES)
 
     def hold_ms(self) -> float:
         """How long to hold a packet back beyond its event, in milliseconds."""
@@ -166,13 +184,13 @@ class _Lane:
         self.way: tuple[hci.Address, hci.Address] = (hci.Address.ANY, hci.Address.ANY)
         self.other: _Lane | None = None
         self._air, self._began_s = air, began_s
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[tuple[Callable[[], None], int]] = deque()
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._lost_ms = 0.0
 
-    def put(self, deliver: Callable[[], None]) -> None:
-        """Queue one packet."""
-        self._waiting.append(deliver)
+    def put(self, deliver: Callable[[], None], size: int) -> None:
+        """Queue one packet of `size` bytes."""
+        self._waiting.append((deliver, size))
         if self._timer is None:
             self._arm(self._air.hold_ms())
 
@@ -197,8 +215,15 @@ class _Lane:
                 self._arm(0.0 if conditions.connection_interval_ms else REPEAT_MS)
             return
         self._lost_ms = 0.0
+        left_us = conditions.event_us
         while self._waiting and self.other is not None and self._air.stands(self.other):
-            self._waiting.popleft()()
+            deliver, size = self._waiting[0]
+            left_us -= conditions.packet_us(size)
+            if left_us < 0:
+                self._arm(0.0)
+                return
+            self._waiting.popleft()
+            deliver()
         self._waiting.clear()  # the receiver has left this link
 
 

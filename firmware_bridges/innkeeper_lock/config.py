@@ -41,6 +41,7 @@ class AirConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     late: Probability = 0.02
     late_ms: WaitMs = 120
     drop: Probability = 0.01
+    us_per_byte: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
 
 
 BEHAVED = AirConfig(advert_loss=0, packet_loss=0, late=0, drop=0)
@@ -115,7 +116,10 @@ class EmulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The air as asked for."""
         if self.misbehaves:
             return self.air
-        return msgspec.structs.replace(BEHAVED, connection_interval_ms=self.air.connection_interval_ms)
+        air = self.air
+        return msgspec.structs.replace(
+            BEHAVED, connection_interval_ms=air.connection_interval_ms, us_per_byte=air.us_per_byte
+        )
 
 
 def load(path: Path) -> EmulatorConfig:

@@ -163,6 +163,7 @@ class Emulator:
             late=now.late,
             late_ms=now.late_ms,
             drop=now.drop,
+            us_per_byte=now.us_per_byte,
         )
 
     def _lock(self, arguments: dict[str, Any]) -> EmulatedLock:

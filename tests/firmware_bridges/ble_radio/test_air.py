@@ -9,7 +9,7 @@ from bleak.exc import BleakError
 from bumble.device import Connection, Device
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 
-from firmware_bridges.ble_radio.air import Air, Conditions, device_on
+from firmware_bridges.ble_radio.air import Air, Conditions, _Lane, device_on
 from firmware_bridges.ble_radio.hci_port import HciPort
 from firmware_bridges.ble_radio.radio import Radio, use_radio
 from kit.dice import SeededDice
@@ -108,6 +108,35 @@ async def test_packets_wait_for_the_next_connection_event(echo: Echo, radio: Rad
         await heard.wait()
         # out at one event, back at the next: never less than one whole interval
         assert loop.time() - began >= 0.020
+
+
+@pytest.mark.parametrize(("size", "in_one"), [(20, 5), (244, 2)])
+async def test_an_event_carries_what_fits_into_the_interval(
+    echo: Echo, radio: Radio, monkeypatch: pytest.MonkeyPatch, size: int, in_one: int
+) -> None:
+    """LE 1M, Vol 6 Part B 2.1 and 4.1: 27 bytes take 676 us with their acknowledgement, 251 bytes 2468 us."""
+    conditions = echo.air.conditions
+    conditions.us_per_byte = 8
+    assert (conditions.packet_us(27), conditions.packet_us(251)) == (676, 2_468)
+    fitted: list[int] = []
+    event = _Lane._event
+
+    def counted(lane: _Lane) -> None:
+        before = len(lane._waiting)
+        event(lane)
+        fitted.append(before - len(lane._waiting))
+
+    async with use_radio(radio).client(echo.address, services=[SERVICE]) as client:
+        heard: list[bytes] = []
+        await client.start_notify(OUT, lambda _, value: heard.append(bytes(value)))
+        conditions.connection_interval_ms = 5 if size > 20 else 4
+        monkeypatch.setattr(_Lane, "_event", counted)
+        sent = [bytes([number]) * size for number in range(3 * in_one)]
+        for each in sent:
+            await client.write_gatt_char(IN, each, response=False)
+        await until(lambda: len(heard) == len(sent))
+    assert heard == sent
+    assert max(fitted) == in_one
 
 
 async def test_a_jammed_link_ends_for_both_sides(echo: Echo, radio: Radio, monkeypatch: pytest.MonkeyPatch) -> None:
