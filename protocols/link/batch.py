@@ -39,6 +39,7 @@ _DEFLATE_LEVEL: Final = 6
 _RAW_DEFLATE: Final = -15
 _INSIDE_DEPTH: Final = 3 + BODY_DEPTH_MAX
 _HOLE_BYTES: Final = 20  # two sequence numbers, a reason and their heads, at most
+_RECORD_HEAD_BYTES: Final = 9  # its sequence number, at most
 _HEAD_KEYS: Final = frozenset({"v", "edge", "inc", "lane", "open", "first", "n", "z"})
 
 
@@ -217,6 +218,36 @@ def pack_batch(edge: EdgeId, incarnation: bytes, lane: Lane, run: Packed) -> tup
     Raises:
         LocalProtocolError: the run is empty or starts with a record over `RECORD_BYTES_MAX`.
     """
+    seqs, rows, holes, last = _all_of(run) or _as_much_as_fits(run, lane)
+    if last < run.first:
+        raise LocalProtocolError(f"nothing to pack at {lane}/{run.first}")
+    after = run.links[len(rows) - 1] if rows and run.links else run.before
+    head: dict[str, object] = {
+        "v": VERSION, "edge": edge, "inc": incarnation, "lane": lane.value, "open": run.opening,
+        "first": run.first, "n": last - run.first + 1,
+        "z": _deflate(_inside(rows, holes, seqs, run.first)),
+    }  # fmt: skip
+    if run.before is not None and after is not None:
+        head["chain"] = [run.before, after]
+    return cbor.encode(head), last
+
+
+def _all_of(run: Packed) -> "tuple[Sequence[int], Sequence[bytes], list[Hole], int] | None":
+    """Return (positions, records, holes, last position) of a run without holes that fits a batch; None of any other."""
+    count = len(run.records)
+    if (
+        not 0 < count <= RECORDS_MAX
+        or run.holes
+        or list(run.seqs) != list(range(run.first, run.first + count))
+        or max(sizes := list(map(len, run.records))) > RECORD_BYTES_MAX
+        or sum(sizes) + count * _RECORD_HEAD_BYTES > PACKED_BYTES_MAX
+    ):
+        return None
+    return run.seqs, run.records, [], run.first + count - 1
+
+
+def _as_much_as_fits(run: Packed, lane: Lane) -> tuple[list[int], list[bytes], list[Hole], int]:
+    """Return the beginning of a run that fits a batch, as `_all_of` does. Raises LocalProtocolError."""
     most = run.first + POSITIONS_MAX - 1
     pieces: list[tuple[int, int, bytes | None, Hole | None]] = sorted(
         [
@@ -234,7 +265,7 @@ def pack_batch(edge: EdgeId, incarnation: bytes, lane: Lane, run: Packed) -> tup
     holes: list[Hole] = []
     size, last, cut = 0, run.first - 1, False
     for first, end, record, hole in pieces:
-        cost = _HOLE_BYTES if record is None else len(record) + 9
+        cost = _HOLE_BYTES if record is None else len(record) + _RECORD_HEAD_BYTES
         if record is not None and len(record) > RECORD_BYTES_MAX:
             raise LocalProtocolError(f"record {lane}/{first} of {len(record)} bytes cannot be packed")
         if size + cost > PACKED_BYTES_MAX or len(rows) == RECORDS_MAX or len(holes) == HOLES_MAX:
@@ -253,17 +284,7 @@ def pack_batch(edge: EdgeId, incarnation: bytes, lane: Lane, run: Packed) -> tup
         hole, last = holes.pop(), end_of_batch
         if hole.first <= end_of_batch:
             holes.append(Hole(hole.first, end_of_batch, hole.reason))
-    if last < run.first:
-        raise LocalProtocolError(f"nothing to pack at {lane}/{run.first}")
-    after = run.links[len(rows) - 1] if rows and run.links else run.before
-    head: dict[str, object] = {
-        "v": VERSION, "edge": edge, "inc": incarnation, "lane": lane.value, "open": run.opening,
-        "first": run.first, "n": last - run.first + 1,
-        "z": _deflate(_inside(rows, holes, seqs, run.first)),
-    }  # fmt: skip
-    if run.before is not None and after is not None:
-        head["chain"] = [run.before, after]
-    return cbor.encode(head), last
+    return seqs, rows, holes, last
 
 
 def parse_batch(payload: bytes) -> BatchHead:
