@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from edge.app.take_away_orders import add_take_away
 from protocols.errors import InvalidInputError, PlatformError, UnsupportedVersionError
 
 FAILED: Final = 1
@@ -130,9 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     reset.add_argument("--config", type=Path, required=True, help="doors.toml")
     reset.add_argument("--by", required=True, help="your name, for the record")
     reset.add_argument("--reason", required=True, help="what happened, for the record")
-    from edge.app.doors_take_away import add_parser
-
-    add_parser(commands)
+    add_take_away(commands)
     says = "prove that the record log is what was written; exit status 0: it is, 1: it is not, 2: it cannot be read"
     verify = commands.add_parser("verify-log", help=says, description=says)
     verify.add_argument("folder", type=Path, help="the folder `log` in `data_dir`; a running edge is not disturbed")
