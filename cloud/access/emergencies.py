@@ -13,6 +13,11 @@ from cloud.kit.times import at
 from protocols.errors import PlatformError
 
 APPROVALS: Final = 2
+RECENT_MOST: Final = 50
+_DRAFT: Final = (
+    "grant_id, person, reason, doors, statement, officers, drafted_by, drafted_at, until_at, issued_at, withdrawn_at,"
+    " withdrawn_by"
+)
 
 
 class NotApprovableError(PlatformError):
@@ -43,6 +48,8 @@ class Draft:
     drafted_at: datetime
     until_at: datetime
     issued_at: datetime | None
+    withdrawn_at: datetime | None = None
+    withdrawn_by: str | None = None
 
 
 async def keep(connection: Connection, draft: Draft, *, tenant: str, property_id: str) -> None:
@@ -72,11 +79,34 @@ async def draft_of(connection: Connection, *, tenant: str, property_id: str, gra
     """Return a draft."""
     row = await fetch_one(
         connection,
-        """SELECT grant_id, person, reason, doors, statement, officers, drafted_by, drafted_at, until_at, issued_at
-             FROM access.emergency_draft WHERE tenant = %s AND property = %s AND grant_id = %s""",
+        f"SELECT {_DRAFT} FROM access.emergency_draft WHERE tenant = %s AND property = %s AND grant_id = %s",  # noqa: S608 - a constant
         [tenant, property_id, grant_id],
     )
     return None if row is None else Draft(**row)
+
+
+async def recent(connection: Connection, *, tenant: str, property_id: str, since: datetime) -> list[Draft]:
+    """Return the drafts of a property since then, newest first; at most `RECENT_MOST`."""
+    rows = await fetch_all(
+        connection,
+        f"SELECT {_DRAFT} FROM access.emergency_draft WHERE tenant = %s AND property = %s AND drafted_at >= %s"  # noqa: S608 - a constant
+        " ORDER BY drafted_at DESC, grant_id LIMIT %s",
+        [tenant, property_id, since, RECENT_MOST],
+    )
+    return [Draft(**row) for row in rows]
+
+
+async def take_back(
+    connection: Connection, draft: Draft, *, tenant: str, property_id: str, by: str, now_ms: int
+) -> None:
+    """Note that somebody took a draft, or the key made of it, back; the first who did stays the one."""
+    await execute(
+        connection,
+        """UPDATE access.emergency_draft
+              SET withdrawn_at = coalesce(withdrawn_at, %s), withdrawn_by = coalesce(withdrawn_by, %s)
+            WHERE tenant = %s AND property = %s AND grant_id = %s""",
+        [at(now_ms), by, tenant, property_id, draft.grant_id],
+    )
 
 
 async def approvals_of(connection: Connection, *, tenant: str, property_id: str, grant_id: str) -> list[Approval]:
@@ -100,6 +130,8 @@ async def approve(
     """
     if draft.issued_at is not None:
         raise NotApprovableError("this key has been issued")
+    if draft.withdrawn_at is not None:
+        raise NotApprovableError("this draft was taken back")
     if at(now_ms) >= draft.until_at:
         raise NotApprovableError("its 15 minutes are over: draft it anew")
     if approval.officer not in draft.officers:

@@ -48,8 +48,9 @@ from cloud.privacy.sealing import Sealer
 from cloud.public.app import build
 from cloud.public.assignment_routes import assignment_routes
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
+from cloud.public.closing_routes import DoorServices
 from cloud.public.company_routes import CALLBACK, CompanyServices, company_routes
-from cloud.public.door_routes import DoorServices, door_routes
+from cloud.public.door_routes import door_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
 from cloud.public.passkey_routes import PasskeyServices, passkey_routes
@@ -238,7 +239,7 @@ async def run(
                 make_routes(store, database, hub, gate, clock=clock),
                 policy_routes(PolicyServices(database, releases, clock)),
                 assignment_routes(database, clock=clock),
-                door_routes(DoorServices(database, commands, clock)),
+                door_routes(DoorServices(database, commands, clock, sessions)),
                 webhook_routes(webhooks),
                 payment_routes(paying),
                 payment_webhook(paying),

@@ -32,6 +32,7 @@ from cloud.checkin.steps import (
     open_before_grant,
     standing,
 )
+from cloud.checkin.vendor_keys import verdict_of
 from cloud.kit import outbox
 from cloud.kit.database import Connection, Database, execute, fetch_all, lock_for_transaction
 from cloud.kit.times import at, unix_ms
@@ -41,6 +42,7 @@ from cloud.privacy.sealing import Sealer, SubjectKey
 from cloud.stays.life import StayState
 from cloud.stays.listing import Stay, stay_by_id
 from kit.dice import Dice
+from protocols.door.vendor_keys import VendorKey
 from protocols.errors import InvalidInputError
 from protocols.policy import check_in
 from protocols.policy.check_in import StepKind
@@ -321,14 +323,19 @@ class Sessions:
                 else f"Check-in is not finished: {first.kind.value.replace('_', ' ')} is still to be done.",
             )
 
-    async def keys_given(self, place: Property, stay_id: str, *, by: By) -> None:
-        """Note that the building has issued the keys of a stay; ends the session when they were the last."""
+    async def keys_given(self, place: Property, stay_id: str, *, by: By, keys: Sequence[VendorKey] = ()) -> None:
+        """Note that the building has issued the keys of a stay; ends the session when they were the last.
+
+        `keys` are those in foreign lock systems. One that its vendor has not made yet leaves the step open: asking the
+        building again tells. A card to be written, or a key that was refused, hands it to staff.
+        """
+        if (verdict := verdict_of(keys)) is None:
+            return
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             row = await rows.of_stay(connection, place, stay_id, lock=True)
             if row is None or row.state != "open":
                 return
-            verdict = Verdict(StepState.DONE, None, {"issued": True})
             known = await self._settle(connection, row, StepKind.GRANT, stay_id, verdict, place=place, by=by)
             granted = all(step.state in (StepState.DONE, StepState.WAIVED) for step in known.steps
                           if step.kind is StepKind.GRANT)  # fmt: skip

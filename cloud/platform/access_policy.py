@@ -65,8 +65,19 @@ permit (
     resource is Property
 ) when { principal.every_property || principal.properties.contains(resource.id) };
 
-// who gives out the keys of whole sections
-permit (principal in Role::"admin", action == Action::"staff_key.issue", resource is Property)
+// taking keys away, and writing cards, is the desk's; what shuts a room to everybody is not
+permit (
+    principal in Role::"staff",
+    action in [Action::"key.read", Action::"key.withdraw", Action::"key.card", Action::"room.inhibit"],
+    resource is Property
+) when { principal.every_property || principal.properties.contains(resource.id) };
+
+// who gives out the keys of whole sections, and takes them back; seals rooms; fills the safe
+permit (
+    principal in Role::"admin",
+    action in [Action::"staff_key.issue", Action::"room.seal", Action::"failsafe_key.issue"],
+    resource is Property
+)
     when { principal.every_property || principal.properties.contains(resource.id) };
 
 // how the machine runs

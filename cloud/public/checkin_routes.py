@@ -28,10 +28,10 @@ from cloud.platform.principals import Principal, Role
 from cloud.platform.properties import Property
 from cloud.privacy.sealing import NoKeysError
 from cloud.public import checkin_schema as schema
-from cloud.public.gate import absent, property_for
+from cloud.public.gate import absent, property_for, stay_for
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
-from cloud.stays.listing import Stay, stay_by_id
+from cloud.stays.listing import Stay
 from kit.dice import Dice
 from kit.http import ProblemError
 from protocols.errors import InvalidInputError
@@ -90,11 +90,7 @@ def checkin_routes(services: CheckInServices) -> Router:
 
     async def place_of(caller: Principal, property_id: str, stay_id: str) -> tuple[Property, Stay]:
         async with services.database.snapshot() as connection:
-            found = await property_for(connection, caller, property_id)
-            stay = await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id)
-        if stay is None:
-            raise absent()
-        return found, stay
+            return await stay_for(connection, caller, property_id, stay_id)
 
     @post(_STAY + "/guest-links", summary="Make a link for a guest of a stay", opt={ACTION: "stay.invite"})
     async def make_link(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.GuestLink:

@@ -5,31 +5,35 @@ that the building signed to whoever asked, keeping neither: the commands that ca
 and results (cloud/fleet/commands.py, `secret_result`).
 """
 
-import hashlib
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from functools import partial
+from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Request, Router, get, post
+from litestar import Request, Router, delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from cloud.access import emergencies
 from cloud.access.emergencies import APPROVALS, Approval, Draft, NotApprovableError
-from cloud.fleet.commands import Command, Commands
-from cloud.kit.database import Database
 from cloud.kit.times import at, iso
 from cloud.platform.access_policy import ACTION
 from cloud.platform.principals import Principal
 from cloud.platform.properties import Property
-from cloud.public.gate import absent, property_for
-from cloud.public.reader import WallClock
+from cloud.public.closing_routes import (
+    DoorServices,
+    Key,
+    KeyBundle,
+    Name,
+    Point,
+    RoomName,
+    Withdrawn,
+    closing_handlers,
+)
+from cloud.public.edge_answers import ask_edge, by_cloud, digest, person, refusal
+from cloud.public.gate import absent, property_for, stay_for
 from cloud.public.strict import strict_body
-from cloud.stays.listing import stay_by_id
-from kit.http import ProblemError
-from protocols.device_model.command import Phase
 
 BODY_BYTES_MOST: Final = 16 * 1024
-ANSWER_WAIT_MS: Final = 15_000
+DRAFTS_SINCE_MS: Final = 24 * 3_600_000
 SAME_WITHIN_MS: Final = 60_000
 """The same bytes within a minute are the same question: the building is asked once."""
 CHUNKS_MOST: Final = 8
@@ -39,15 +43,10 @@ _DRAFT: Final = _HOUSE + "/emergency-drafts/{grant_id:str}"
 
 _LockId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z", examples=["7733b6bf78f85549"])]
 _Sealed = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{4,1368}={0,2}\Z", examples=["AqF3c2VhbGVk"])]
-_Point = Annotated[str, msgspec.Meta(pattern=r"^0[23][0-9a-f]{64}\Z", examples=["03cf" + "ab" * 31])]
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}\Z", examples=["maria"])]
-_Room = Annotated[str, msgspec.Meta(min_length=1, max_length=40, examples=["101"])]
-_Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{8,80}\Z", examples=["shift-2026-11-21-maria"])]
 _Minute = Annotated[int, msgspec.Meta(ge=0, le=1_439)]
 _Grant = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z", examples=["a1a2a3a4a5a6a7a8"])]
 
 Call = Request[Principal, Any, Any]
-_Answer = TypeVar("_Answer")
 
 
 class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,11 +103,11 @@ class Shift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class StaffKeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of one shift for one phone; they end by themselves, after a day at the latest."""
 
-    person: _Name
-    phone_public_key: _Point
+    person: Name
+    phone_public_key: Point
     not_after_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-    idempotency_key: _Key
-    rooms: Annotated[list[_Room], msgspec.Meta(max_length=64)] = []
+    idempotency_key: Key
+    rooms: Annotated[list[RoomName], msgspec.Meta(max_length=64)] = []
     zones: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     shift: Shift | None = None
     user_verified: bool = True
@@ -117,12 +116,12 @@ class StaffKeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EmergencyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What two officers shall approve: these doors, for this phone, for 15 minutes."""
 
-    person: _Name
-    phone_public_key: _Point
+    person: Name
+    phone_public_key: Point
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["Smoke in 101, nobody answers"])]
     over_privacy: bool
-    rooms: Annotated[list[_Room], msgspec.Meta(min_length=1, max_length=64)]
-    idempotency_key: _Key
+    rooms: Annotated[list[RoomName], msgspec.Meta(min_length=1, max_length=64)]
+    idempotency_key: Key
 
 
 class ApprovalRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,12 +129,6 @@ class ApprovalRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     officer: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}\Z", examples=["4a5691a0"])]
     signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}\Z", examples=["ab" * 64])]
-
-
-class KeyBundle(msgspec.Struct, frozen=True):
-    """The bundle for the phone that the key was made for (protocols/door/SPEC.md 9.3). Secret."""
-
-    bundle: dict[str, Any]
 
 
 class ApprovedBy(msgspec.Struct, frozen=True):
@@ -159,15 +152,14 @@ class EmergencyDraft(msgspec.Struct, frozen=True):
     until: str | None
     approvals: list[ApprovedBy]
     issued: bool
+    withdrawn_at: str | None
+    withdrawn_by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class DoorServices:
-    """What the routes need."""
+class EmergencyDrafts(msgspec.Struct, frozen=True):
+    """Drafts and keys, newest first."""
 
-    database: Database
-    commands: Commands
-    clock: WallClock
+    drafts: list[EmergencyDraft]
 
 
 def door_routes(services: DoorServices) -> Router:
@@ -178,18 +170,7 @@ def door_routes(services: DoorServices) -> Router:
         async with database.snapshot() as connection:
             return await property_for(connection, caller, property_id)
 
-    async def ask(caller: Principal, found: Property, kind: str, args: dict[str, Any], key: str) -> dict[str, Any]:
-        return _result(
-            await services.commands.run(
-                found,
-                kind=kind,
-                args=args,
-                idempotency_key=key,
-                within_ms=ANSWER_WAIT_MS,
-                asked_by=caller.name,
-                secret_result=True,
-            )
-        )
+    ask = partial(ask_edge, services.commands)
 
     async def draft_for(caller: Principal, property_id: str, grant_id: str) -> tuple[Property, Draft, list[Approval]]:
         async with database.snapshot() as connection:
@@ -214,12 +195,10 @@ def door_routes(services: DoorServices) -> Router:
         data: JSONBody[CarriedRequest],
     ) -> Carried:
         async with database.snapshot() as connection:
-            found = await property_for(connection, request.user, property_id)
-            if await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id) is None:
-                raise absent()
+            found, _ = await stay_for(connection, request.user, property_id, stay_id)
         args = msgspec.to_builtins(data)
-        key = f"carried:{_digest(args)}:{clock.wall_ms() // SAME_WITHIN_MS}"
-        return _of_edge(await ask(request.user, found, "doors_carried", args, key), Carried)
+        key = f"carried:{digest(args)}:{clock.wall_ms() // SAME_WITHIN_MS}"
+        return await ask(request.user, found, "doors_carried", args, key=key, answer=Carried)
 
     @post(
         _HOUSE + "/staff-keys",
@@ -229,10 +208,10 @@ def door_routes(services: DoorServices) -> Router:
     )
     async def staff_key(request: Call, property_id: FromPath[str], data: JSONBody[StaffKeyRequest]) -> KeyBundle:
         found = await house(request.user, property_id)
-        args = msgspec.to_builtins(data) | {"by": f"cloud:{request.user.name}"[:80]}
+        args = msgspec.to_builtins(data) | {"by": by_cloud(request.user)}
         # A key names its question: with another one it is another key, and never answered with this bundle.
-        key = f"staff-key:{args.pop('idempotency_key')}:{_digest(args)}"
-        return _of_edge(await ask(request.user, found, "staff_key", args, key), KeyBundle)
+        key = f"staff-key:{args.pop('idempotency_key')}:{digest(args)}"
+        return await ask(request.user, found, "staff_key", args, key=key, answer=KeyBundle)
 
     @post(
         _HOUSE + "/emergency-drafts",
@@ -244,11 +223,11 @@ def door_routes(services: DoorServices) -> Router:
         request: Call, property_id: FromPath[str], data: JSONBody[EmergencyRequest]
     ) -> EmergencyDraft:
         found = await house(request.user, property_id)
-        args = msgspec.to_builtins(data) | {"by": f"cloud:{request.user.name}"[:80]}
-        key = f"emergency-draft:{args.pop('idempotency_key')}:{_digest(args)}"
-        said = _of_edge(await ask(request.user, found, "emergency_draft", args, key), _Drafted)
+        args = msgspec.to_builtins(data) | {"by": by_cloud(request.user)}
+        key = f"emergency-draft:{args.pop('idempotency_key')}:{digest(args)}"
+        said = await ask(request.user, found, "emergency_draft", args, key=key, answer=_Drafted)
         draft = Draft(
-            said.grant, data.person, data.reason, said.doors, said.statement, said.officers, _person(request.user),
+            said.grant, data.person, data.reason, said.doors, said.statement, said.officers, person(request.user),
             at(clock.wall_ms()), at(said.until_ms), None,
         )  # fmt: skip
         async with database.transaction() as connection:
@@ -272,14 +251,14 @@ def door_routes(services: DoorServices) -> Router:
     ) -> EmergencyDraft:
         found, draft, _ = await draft_for(request.user, property_id, grant_id)
         now_ms = clock.wall_ms()
-        given = Approval(_person(request.user), data.officer, data.signature, at(now_ms))
+        given = Approval(person(request.user), data.officer, data.signature, at(now_ms))
         try:
             async with database.transaction() as connection:
                 await emergencies.approve(
                     connection, draft, given, tenant=found.tenant, property_id=found.id, now_ms=now_ms
                 )
         except NotApprovableError as error:
-            raise _refused(409, str(error), "not_approvable") from error
+            raise refusal(409, str(error), "not_approvable") from error
         _, draft, approvals = await draft_for(request.user, property_id, grant_id)
         return _view(draft, approvals)
 
@@ -291,20 +270,76 @@ def door_routes(services: DoorServices) -> Router:
     )
     async def emergency_key(request: Call, property_id: FromPath[str], grant_id: FromPath[str]) -> KeyBundle:
         found, draft, approvals = await draft_for(request.user, property_id, grant_id)
-        if draft.drafted_by != _person(request.user):
-            raise _refused(403, "only who drafted it may fetch it", "not_yours")
+        if draft.drafted_by != person(request.user):
+            raise refusal(403, "only who drafted it may fetch it", "not_yours")
+        if draft.withdrawn_at is not None:
+            raise refusal(409, "it was taken back", "withdrawn")
         if len(approvals) < APPROVALS:
-            raise _refused(409, f"{len(approvals)} of {APPROVALS} people have approved it", "not_approved")
+            raise refusal(409, f"{len(approvals)} of {APPROVALS} people have approved it", "not_approved")
         signed = [{"officer": each.officer, "signature": each.signature} for each in approvals[-APPROVALS:]]
-        args = {"grant": grant_id, "approvals": signed, "by": f"cloud:{request.user.name}"[:80]}
-        key = f"emergency-key:{grant_id}:{_digest(args)}"
-        bundle = _of_edge(await ask(request.user, found, "emergency_key", args, key), KeyBundle)
+        args = {"grant": grant_id, "approvals": signed, "by": by_cloud(request.user)}
+        key = f"emergency-key:{grant_id}:{digest(args)}"
+        bundle = await ask(request.user, found, "emergency_key", args, key=key, answer=KeyBundle)
         async with database.transaction() as connection:
             await emergencies.issued(connection, property_id=found.id, grant_id=grant_id, now_ms=clock.wall_ms())
         return bundle
 
-    handlers = [carried, staff_key, draft_emergency, read_draft, approve, emergency_key]
+    @get(
+        _HOUSE + "/emergency-drafts",
+        summary="The emergency keys of the last day, drafted and issued",
+        opt={ACTION: "emergency.approve"},
+    )
+    async def list_drafts(request: Call, property_id: FromPath[str]) -> EmergencyDrafts:
+        async with database.snapshot() as connection:
+            found = await property_for(connection, request.user, property_id)
+            named = {"tenant": found.tenant, "property_id": found.id}
+            drafts = await emergencies.recent(connection, **named, since=at(clock.wall_ms() - DRAFTS_SINCE_MS))
+            return EmergencyDrafts(
+                [
+                    _view(each, await emergencies.approvals_of(connection, **named, grant_id=each.grant_id))
+                    for each in drafts
+                ]
+            )
+
+    @delete(
+        _DRAFT,
+        status_code=200,
+        summary="Take back an emergency key, or the draft of one",
+        opt={ACTION: "emergency.approve"},
+    )
+    async def take_back(request: Call, property_id: FromPath[str], grant_id: FromPath[str]) -> EmergencyDraft:
+        found, draft, _ = await draft_for(request.user, property_id, grant_id)
+        by = by_cloud(request.user)
+        # the building says which it was: a key that was issued while its answer was lost is no draft any more
+        args = {"grant": grant_id, "by": by}
+        key = f"emergency-drop:{grant_id}"
+        said = await ask(request.user, found, "emergency_drop", args, key=key, answer=_Dropped)
+        if said.issued and at(clock.wall_ms()) < draft.until_at:
+            args["reason"] = "emergency key taken back"
+            key = f"emergency-withdraw:{grant_id}"
+            await ask(request.user, found, "withdraw_key", args, key=key, answer=Withdrawn)
+        async with database.transaction() as connection:
+            await emergencies.take_back(
+                connection,
+                draft,
+                tenant=found.tenant,
+                property_id=found.id,
+                by=person(request.user),
+                now_ms=clock.wall_ms(),
+            )
+        _, draft, approvals = await draft_for(request.user, property_id, grant_id)
+        return _view(draft, approvals)
+
+    handlers = [
+        *(carried, staff_key, draft_emergency, list_drafts, read_draft, approve, emergency_key, take_back),
+        *closing_handlers(services),
+    ]
     return Router("/api/v1", route_handlers=handlers, request_max_body_size=BODY_BYTES_MOST, before_request=strict_body)
+
+
+class _Dropped(msgspec.Struct, frozen=True):
+    dropped: bool
+    issued: bool
 
 
 class _Drafted(msgspec.Struct, frozen=True):
@@ -315,15 +350,6 @@ class _Drafted(msgspec.Struct, frozen=True):
     until_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     officers: list[str]
     doors: list[str]
-
-
-def _person(caller: Principal) -> str:
-    """Who somebody is, whatever he signed in with this time."""
-    return caller.name if caller.account is None else caller.account
-
-
-def _digest(args: dict[str, Any]) -> str:
-    return hashlib.sha256(msgspec.json.encode(args, order="sorted")).hexdigest()[:32]
 
 
 def _view(draft: Draft, approvals: list[Approval]) -> EmergencyDraft:
@@ -338,31 +364,6 @@ def _view(draft: Draft, approvals: list[Approval]) -> EmergencyDraft:
         until=iso(draft.until_at),
         approvals=[ApprovedBy(each.by, each.officer, iso(each.at)) for each in approvals],
         issued=draft.issued_at is not None,
-    )
-
-
-def _of_edge(answer: dict[str, Any], kind: type[_Answer]) -> _Answer:
-    try:
-        return msgspec.convert(answer, kind)
-    except msgspec.ValidationError as error:
-        raise _refused(502, f"the building's answer is not of its form: {error}", "strange") from error
-
-
-def _result(command: Command) -> dict[str, Any]:
-    if command.phase is Phase.DONE and command.result is not None:
-        return command.result
-    if command.link_lost:
-        raise _refused(503, "The hotel cannot be reached from here at the moment.", "edge_away", retryable=True)
-    if command.phase is Phase.FAILED:
-        raise _refused(409, command.reason or "The hotel refused.", "edge_refused")
-    if command.phase is Phase.EXPIRED:
-        raise _refused(504, "It reached the hotel too late; nothing was done.", "too_late", retryable=True)
-    raise _refused(
-        504, "The hotel has not answered; it may have been done. Ask again.", "unanswered", retryable=True, may=True
-    )
-
-
-def _refused(status: int, detail: str, reason: str, *, retryable: bool = False, may: bool = False) -> ProblemError:
-    return ProblemError(
-        status, detail, kind=reason.replace("_", "-"), reason=reason, retryable=retryable, may_have_taken_effect=may
+        withdrawn_at=iso(draft.withdrawn_at),
+        withdrawn_by=draft.withdrawn_by,
     )

@@ -25,6 +25,7 @@ from cloud.platform.properties import Property, property_of
 from cloud.platform.rates import Kind, RateExceededError, RateLimits
 from cloud.platform.sign_in import ACCESS_PREFIX, COOKIE_PREFIX, SignIn
 from cloud.public.reader import WallClock
+from cloud.stays.listing import Stay, stay_by_id
 from kit.http import OPEN, ProblemError
 from protocols.errors import InvalidInputError
 
@@ -211,3 +212,12 @@ async def property_for(connection: Connection, caller: Principal, property_id: s
     if found is None or not caller.may_name(property_id):
         raise absent()
     return found
+
+
+async def stay_for(connection: Connection, caller: Principal, property_id: str, stay_id: str) -> tuple[Property, Stay]:
+    """Return the property and one of its stays, if the caller may know of them; 404 otherwise."""
+    found = await property_for(connection, caller, property_id)
+    stay = await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id)
+    if stay is None:
+        raise absent()
+    return found, stay

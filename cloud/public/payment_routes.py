@@ -19,10 +19,9 @@ from cloud.payments.stripe.signature import verify
 from cloud.platform.access_policy import ACTION
 from cloud.platform.principals import Principal
 from cloud.platform.properties import Property, property_by_id
-from cloud.public.gate import absent, property_for
+from cloud.public.gate import absent, stay_for
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
-from cloud.stays.listing import stay_by_id
 from kit.http import OPEN, ProblemError
 from protocols.errors import InvalidInputError, LinkLostError, PeerProtocolError, ReplyTimeoutError
 
@@ -93,11 +92,7 @@ def payment_routes(services: PaymentServices) -> Router:
 
     async def place_of(caller: Principal, property_id: str, stay_id: str) -> Property:
         async with services.database.snapshot() as connection:
-            found = await property_for(connection, caller, property_id)
-            stay = await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id)
-        if stay is None:
-            raise absent()
-        return found
+            return (await stay_for(connection, caller, property_id, stay_id))[0]
 
     async def own(caller: Principal, property_id: str, stay_id: str, payment_id: str) -> Property:
         found = await place_of(caller, property_id, stay_id)

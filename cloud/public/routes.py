@@ -14,6 +14,7 @@ from cloud.checkin import links
 from cloud.checkin.desk import CheckInDesk, NotAdmissibleError, Refusal
 from cloud.checkin.links import LinkRefusedError
 from cloud.checkin.sessions import Sessions
+from cloud.checkin.vendor_keys import keys_in
 from cloud.fleet.commands import Commands, KeyReusedError, command_by_id
 from cloud.kit.database import Database
 from cloud.kit.times import at, iso
@@ -289,7 +290,7 @@ def api(services: Services) -> Router:
             raise refused(NotAdmissibleError(Refusal.LINK_USED, str(error))) from error
         except NotAdmissibleError as error:
             raise refused(error) from error
-        await services.sessions.keys_given(found, stay_id, by=by)
+        await services.sessions.keys_given(found, stay_id, by=by, keys=keys_in(bundle))
         _, view = await _stay(request.user, property_id, stay_id)
         return schema.CheckedIn(bundle=bundle, stay=view)
 

@@ -30,7 +30,8 @@ from cloud.privacy.wrapping import FileKeys
 from cloud.public.app import build
 from cloud.public.assignment_routes import assignment_routes
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
-from cloud.public.door_routes import DoorServices, door_routes
+from cloud.public.closing_routes import DoorServices
+from cloud.public.door_routes import door_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
 from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
@@ -137,7 +138,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, SystemDice())),
                 policy_routes(PolicyServices(database, releases, clock)),
                 assignment_routes(database, clock=clock),
-                door_routes(DoorServices(database, commands, clock)),
+                door_routes(DoorServices(database, commands, clock, sessions)),
                 webhook_routes(Webhooks(database, sealer, till, clock=clock, dice=SystemDice())),
                 payment_routes(paying),
                 payment_webhook(paying),
