@@ -8,7 +8,7 @@ import contextlib
 import socket
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,7 +22,8 @@ from litestar import Litestar, Request, Response, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMap, Receive
+from litestar.response import Stream
+from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMap, Receive, Scope, Send
 
 from kit.health import Health
 from kit.lean_import import absent
@@ -51,6 +52,8 @@ HEADERS_WAIT_MS: Final = 5_000
 """For a request's head: who opens connections and says nothing holds one of them no longer than this."""
 BODY_WAIT: Final = timedelta(seconds=30)
 """For a request's whole body, however it dribbles in."""
+SEND_WAIT: Final = timedelta(seconds=30)
+"""For a client to take one piece of a streamed answer: who takes none in this time is not reading."""
 
 _log = logger("kit.http")
 
@@ -194,14 +197,37 @@ def application(
         )
 
 
+class ClosingStream(Stream):
+    """A streamed answer whose generator is closed when the answer ends, however it ends.
+
+    Litestar leaves that to the garbage collector: what the generator holds, a transaction, would stay open.
+    """
+
+    def to_asgi_response(self, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as litestar's, handed through
+        """See `Stream.to_asgi_response`."""
+        answer = super().to_asgi_response(*arguments, **named)
+        generator = self.iterator
+
+        async def closing(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await answer(scope, receive, send)
+            finally:
+                if isinstance(generator, AsyncGenerator):
+                    await generator.aclose()
+
+        return closing
+
+
 class _Draining:
     """Knows the open requests, so that stopping can end them: granian itself forgets them and runs on.
 
-    Also bounds how long a body may take, which granian does not.
+    Also bounds how long a body may take, and a client may take for a piece of a streamed answer, which granian does
+    not.
     """
 
-    def __init__(self, app: ASGIApp, body_wait: timedelta) -> None:
+    def __init__(self, app: ASGIApp, body_wait: timedelta, send_wait: timedelta) -> None:
         self._app, self._body_wait_s = app, body_wait.total_seconds()
+        self._send_wait_s = send_wait.total_seconds()
         self._open: dict[asyncio.Task[Any], str] = {}
         self._draining = False
 
@@ -217,9 +243,35 @@ class _Draining:
             return
         self._open[task] = scope["type"]
         try:
-            await self._app(scope, self._in_time(receive) if scope["type"] == "http" else receive, send)
+            if scope["type"] == "http":
+                await self._answer(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
         finally:
             del self._open[task]
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI is untyped here
+        given_up = False
+
+        async def sent(message: Any) -> None:  # noqa: ANN401 - ASGI is untyped here
+            nonlocal given_up
+            if not message.get("more_body", False):
+                await send(message)
+                return
+            # a task that waits for granian's own future and is cancelled never wakes: this one waits for ours
+            sending = asyncio.ensure_future(send(message))
+            taken, _ = await asyncio.wait({sending}, timeout=self._send_wait_s)
+            if not taken:
+                given_up = True
+                raise TimeoutError(f"the client took nothing for {self._send_wait_s:g} s")
+            sending.result()
+
+        try:
+            await self._app(scope, self._in_time(receive), sent)
+        except Exception:
+            if not given_up:
+                raise
+            _log.info("client_does_not_read", path=scope["path"])
 
     def _in_time(self, receive: Receive) -> Receive:
         until_s, whole = asyncio.get_running_loop().time() + self._body_wait_s, False
@@ -263,6 +315,7 @@ async def serve(
     *,
     bound: Callable[[int], None] | None = None,
     body_wait: timedelta = BODY_WAIT,
+    send_wait: timedelta = SEND_WAIT,
 ) -> None:
     """Serve `app` until cancelled; then stop taking connections and let open requests end (`STOP_WAIT_S`).
 
@@ -272,13 +325,14 @@ async def serve(
         port: 0 takes a free one.
         bound: called with the port once connections are taken.
         body_wait: a request whose body takes longer is answered with 408.
+        send_wait: a streamed answer of which nothing is taken for so long is given up.
 
     Raises:
         InvalidInputError: the address is taken or not ours.
         RuntimeError: the server did not start, or ended by itself.
     """
     hold, port = _hold(host, port)
-    draining = _Draining(app, body_wait)
+    draining = _Draining(app, body_wait, send_wait)
     server = Server(
         target=draining,
         address=host,
@@ -315,12 +369,19 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Litestar, host: str = "127.0.0.1", port: int = 0, *, body_wait: timedelta = BODY_WAIT
+    app: Litestar,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    body_wait: timedelta = BODY_WAIT,
+    send_wait: timedelta = SEND_WAIT,
 ) -> AsyncIterator[int]:
     """Serve for the length of an `async with`; gives the port. Raises what `serve` raises."""
     loop = asyncio.get_running_loop()
     taken: asyncio.Future[int] = loop.create_future()
-    task = loop.create_task(serve(app, host, port, bound=taken.set_result, body_wait=body_wait), name="http")
+    task = loop.create_task(
+        serve(app, host, port, bound=taken.set_result, body_wait=body_wait, send_wait=send_wait), name="http"
+    )
     try:
         either: set[asyncio.Future[Any]] = {task, taken}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

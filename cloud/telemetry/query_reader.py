@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
@@ -108,7 +109,7 @@ class QueryReader:
             next=query.cursor_after(question, resolution, position(rows[-1])) if more else None,
         )
 
-    async def lines(self, question: query.Question) -> AsyncIterator[bytes]:
+    async def lines(self, question: query.Question) -> AsyncGenerator[bytes]:
         """Yield a span as lines of JSON: `start`, then `series`, `point` or `bucket`, at last `end` or it is cut off.
 
         Memory is bounded by PIECE points and the names of the series. Each day is asked for by itself, so that no
@@ -133,19 +134,21 @@ class QueryReader:
                 unsettled_since=_within(unsettled, since_ms, until_ms),
             )
             if series:
-                async for piece in self._pieces(list(series), question, resolution, (since_ms, until_ms)):
-                    lines = []
-                    for row in piece:
-                        if row.series not in told:
-                            told.add(row.series)
-                            lines.append(_line(type="series", **series[row.series]._asdict()))
-                        view = reading_view(row) if isinstance(row, Point) else bucket_view(row)
-                        kind = "point" if isinstance(row, Point) else "bucket"
-                        lines.append(_line(type=kind, **msgspec.structs.asdict(view)))
-                    count, last = count + len(piece), position(piece[-1])
-                    yield b"".join(lines)
-                    if self._clock.now_ms() - began_ms > STREAM_MS_MOST:
-                        raise StoreFailedError(f"the stream took longer than {STREAM_MS_MOST // 1000} s")
+                found = self._pieces(list(series), question, resolution, (since_ms, until_ms))
+                async with aclosing(found) as pieces:
+                    async for piece in pieces:
+                        lines = []
+                        for row in piece:
+                            if row.series not in told:
+                                told.add(row.series)
+                                lines.append(_line(type="series", **series[row.series]._asdict()))
+                            view = reading_view(row) if isinstance(row, Point) else bucket_view(row)
+                            kind = "point" if isinstance(row, Point) else "bucket"
+                            lines.append(_line(type=kind, **msgspec.structs.asdict(view)))
+                        count, last = count + len(piece), position(piece[-1])
+                        yield b"".join(lines)
+                        if self._clock.now_ms() - began_ms > STREAM_MS_MOST:
+                            raise StoreFailedError(f"the stream took longer than {STREAM_MS_MOST // 1000} s")
         except (StoreFailedError, psycopg.OperationalError) as error:
             go_on = None if last is None else query.cursor_after(question, resolution, last)
             yield _line(type="error", detail=_said(error), points=count, next=go_on)
@@ -154,7 +157,7 @@ class QueryReader:
 
     async def _pieces(
         self, series: list[int], question: query.Question, resolution: Resolution, span: tuple[int, int]
-    ) -> AsyncIterator[Sequence[Point | Bucket]]:
+    ) -> AsyncGenerator[Sequence[Point | Bucket]]:
         after = question.after
         for since_ms, until_ms in query.windows(*span, resolution):
             if after is not None and until_ms <= after[0]:

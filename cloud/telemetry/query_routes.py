@@ -7,7 +7,8 @@ argument.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import weakref
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
@@ -15,7 +16,6 @@ from litestar import Request, Router, WebSocket, get, websocket
 from litestar.connection import ASGIConnection
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath, QueryParameter
-from litestar.response import Stream
 
 from cloud.kit.database import Connection, Database
 from cloud.platform.access_policy import ACTION
@@ -26,7 +26,7 @@ from cloud.telemetry.query_reader import QueryReader, newest_view
 from cloud.telemetry.query_schema import Amounts, NewestValues, Range
 from cloud.telemetry.store.port import Selection
 from kit.clock import Clock
-from kit.http import ProblemError
+from kit.http import ClosingStream, ProblemError
 from protocols.errors import InvalidInputError, StoreFailedError
 
 STREAMS_MOST: Final = 4
@@ -114,12 +114,12 @@ def telemetry_routes(
         capability: _Text = None,
         attribute: _Text = None,
         cursor: _Text = None,
-    ) -> Stream:
+    ) -> ClosingStream:
         allowed = (*query.FILTERS, *_SPAN, "cursor")
         _, selection = await selected(request, property_id, allowed)
         question = query.question_of(selection, _arguments(request, allowed), now_ms=clock.wall_ms())
         streams.take()
-        return Stream(streams.held(reader.lines(question)), media_type=LINES_TYPE)
+        return ClosingStream(streams.held(reader.lines(question)), media_type=LINES_TYPE)
 
     @get("/aggregate", summary="What readings of a span amount to, by series, device, room, capability or property")
     async def aggregate(  # noqa: PLR0917 - litestar calls it by name
@@ -241,10 +241,34 @@ class Places:
             raise error
         self._free -= 1
 
-    async def held(self, lines: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-        """Yield lines, giving the place back at the end, however it comes."""
-        try:
+    def held(self, lines: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        """Return what yields the same lines and gives the place back at the end, however it comes."""
+        place = _Place(self)
+        streamed = _until_end(lines, place)
+        weakref.finalize(streamed, place.give_back)  # a client that left before the first line: nobody began it
+        return streamed
+
+    def give_back(self) -> None:
+        """Let another take the place."""
+        self._free += 1
+
+
+class _Place:
+    """One place, given back once."""
+
+    def __init__(self, places: Places) -> None:
+        self._places: Places | None = places
+
+    def give_back(self) -> None:
+        if self._places is not None:
+            self._places.give_back()
+        self._places = None
+
+
+async def _until_end(lines: AsyncGenerator[bytes], place: _Place) -> AsyncGenerator[bytes]:
+    try:
+        async with contextlib.aclosing(lines):
             async for each in lines:
                 yield each
-        finally:
-            self._free += 1
+    finally:
+        place.give_back()

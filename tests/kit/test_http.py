@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from litestar.connection import WebSocket
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from kit.health import Health
-from kit.http import OPEN, ProblemError, application, operations_routes, serve, serving
+from kit.http import OPEN, ClosingStream, ProblemError, application, operations_routes, serve, serving
 from kit.metrics import CONTENT_TYPE, Metrics
 from protocols.errors import (
     CredentialRefusedError,
@@ -176,6 +177,36 @@ async def test_a_body_that_dribbles_is_given_up_with_a_reason() -> None:
         writer.close()
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"].endswith("body-timeout")
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize("leaves", [True, False], ids=["leaves in the middle", "never reads"])
+async def test_a_streamed_answer_ends_with_whoever_asked_for_it(*, leaves: bool) -> None:
+    """More than all buffers on the way hold; its generator must be closed by the answer, not by the garbage."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        try:
+            for _ in range(10_000):
+                yield bytes(64 * 1024)
+                begun.set()
+        finally:
+            ended.set()
+
+    @get("/pieces")
+    async def streamed() -> ClosingStream:
+        return ClosingStream(pieces(), media_type="application/octet-stream")
+
+    wait = timedelta(seconds=100) if leaves else timedelta(milliseconds=50)
+    async with serving(application([streamed]), send_wait=wait) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\n")
+            await asyncio.wait_for(begun.wait(), 10)
+            if not leaves:
+                await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 10)
+        async with httpx.AsyncClient() as other:
+            assert (await other.get(f"http://127.0.0.1:{port}/nothing")).status_code == 404
 
 
 @pytest.mark.guarantee("G11")

@@ -214,6 +214,17 @@ async def test_too_many_streams_are_told_to_come_back_and_places_are_given_back(
     places.take()
 
 
+async def test_a_client_that_leaves_before_the_first_line_leaves_its_place() -> None:
+    places = query_routes.Places(1)
+
+    async def lines() -> Any:
+        yield b"one\n"
+
+    places.take()
+    places.held(lines())  # the answer's head could not be sent: nobody asks for a line
+    places.take()
+
+
 async def test_the_api_describes_itself(desk: Desk) -> None:
     told = (await desk.http.get("/api/v1/schema/openapi.json", headers=desk.as_("viewer"))).json()
     known = {path.rpartition("/")[2]: item["get"] for path, item in told["paths"].items()}
