@@ -35,9 +35,10 @@ class Health:
         known.ok, known.detail, known.fatal = ok, detail, fatal and not ok
 
     def live(self) -> tuple[bool, dict[str, Any]]:
-        """Return whether a restart is not called for, and the parts that say otherwise."""
-        dead = {name: part for name, part in self._parts.items() if part.fatal}
-        return not dead, {"status": "dead" if dead else "alive", "parts": self._told(dead)}
+        """Return whether a restart is not called for, and the parts that do not do their work, fatal or not."""
+        ailing = {name: part for name, part in self._parts.items() if part.ok is False}
+        dead = any(part.fatal for part in ailing.values())
+        return not dead, {"status": "dead" if dead else "alive", "parts": self._told(ailing)}
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Return whether every expected part is ok, and all parts."""

@@ -69,7 +69,7 @@ SWITCH_INTERVAL_S: Final = 0.0005
 took 158 ms instead of 6 (docs/decisions/0011-few-steps-of-sqlite.md)."""
 FOLDER_MODE: Final = 0o700
 SETTLE_AFTER_S: Final = 1.0
-WATCH_EVERY_S: Final = 15.0
+WATCH_EVERY_S: Final = 2.0
 DOORS_BACKOFF: Final = Backoff(first_ms=200, most_ms=5_000)  # a process on this machine: it is back in a moment
 
 
@@ -374,7 +374,10 @@ class Edge:
             except StoreFailedError as error:
                 self.health.report("log", ok=False, detail=str(error))
             else:
-                self.health.report("log", ok=True, detail=f"lane A {usage[Lane.A].fraction:.0%} full")
+                refusals = self.record_log.refusals()
+                told = [f"lane {lane.value} keeps nothing: {why}" for lane, why in refusals.items()]
+                told.append(f"lane A {usage[Lane.A].fraction:.0%} full")
+                self.health.report("log", ok=not refusals, detail="; ".join(told))
             await asyncio.sleep(WATCH_EVERY_S)
 
     def _measure(self) -> None:

@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 REOPEN_EVERY_MS: Final = 250
 """After an I/O error the store is opened again, at most so often; in between callers are refused at once."""
+REFUSAL_FRESH_MS: Final = 60_000
+"""A refused append says nothing about the disk after this."""
 STOP_WAIT_S: Final = 10.0
 
 Committed = Callable[[Lane, bytes, int], None]
@@ -111,6 +113,7 @@ class LaneWriter:
         self._thread = threading.Thread(target=self._run, name=f"record-log-{lane}", daemon=True)
         self.failures = 0
         """How often the store had to be opened again since the start."""
+        self._refused: tuple[int, PlatformError] | None = None  # when, and why, the last append was
         self.quarantined: list[Path] = []
         """Files set aside since the start."""
 
@@ -128,6 +131,13 @@ class LaneWriter:
             self._wake.notify_all()
         if self._thread.ident is not None:  # an earlier lane was refused: this one's thread never began
             await self._loop.run_in_executor(None, self._thread.join, STOP_WAIT_S)
+
+    def refusal(self) -> PlatformError | None:
+        """Return why the last append was refused; None if it was not, or nobody has tried for a while."""
+        refused = self._refused
+        if refused is None or self._clock.now_ms() - refused[0] > REFUSAL_FRESH_MS:
+            return None
+        return refused[1]
 
     async def append(self, records: Sequence[NewRecord]) -> list[int | None]:
         """Append in one commit; see `LaneStore.append`. Waits for room when the queue is full."""
@@ -269,6 +279,7 @@ class LaneWriter:
             self._refuse(group, error)
             return
         assert self._store is not None  # noqa: S101 - it has just committed
+        self._refused = None
         done = [(each.done, answer, None) for each, answer in zip(group, answers, strict=True)]
         self._tell(done, self._known_now(self._store), sum(len(each.records) for each in group))
 
@@ -297,6 +308,7 @@ class LaneWriter:
 
     def _refuse(self, group: list[_Append], error: PlatformError) -> None:
         self._note(error)
+        self._refused = (self._clock.now_ms(), error)
         self._tell([(each.done, None, error) for each in group], None, sum(len(each.records) for each in group))
 
     def _known_now(self, store: LaneStore) -> tuple[bytes, int]:

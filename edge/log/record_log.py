@@ -208,6 +208,11 @@ class RecordLog:
         """Return how often each lane's file had to be opened again since the start."""
         return {lane: writer.failures for lane, writer in self._writers.items()}
 
+    def refusals(self) -> dict[Lane, str]:
+        """Return why appends are refused now, of each lane where they are: nothing is durable there."""
+        found = {lane: writer.refusal() for lane, writer in self._writers.items()}
+        return {lane: str(error) for lane, error in found.items() if error is not None}
+
     def quarantined(self) -> list[Path]:
         """Return the damaged files set aside since the start."""
         return [path for writer in self._writers.values() for path in writer.quarantined]

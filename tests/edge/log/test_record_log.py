@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from edge.log.lane_store import CorruptStoreError
-from edge.log.lane_writer import REOPEN_EVERY_MS
+from edge.log.lane_writer import REFUSAL_FRESH_MS, REOPEN_EVERY_MS
 from edge.log.record_log import Entry, RecordLog
 from edge.log.settings import LaneSettings, LogSettings
 from kit.clock import ManualClock
@@ -65,9 +65,16 @@ async def test_nothing_is_acknowledged_while_the_disk_fails_and_all_goes_on_afte
             await log.append(Lane.A, "access", {"n": n})
         clock.advance(REOPEN_EVERY_MS)
     assert disk.refusals > 0
+    assert Lane.A in log.refusals()
+    clock.advance(REFUSAL_FRESH_MS)
+    assert Lane.A not in log.refusals()  # nobody has asked the disk since
+    with pytest.raises(StoreFailedError):
+        await log.append(Lane.A, "access", {"n": 30})
+    assert Lane.A in log.refusals()
     disk.failing = None
     clock.advance(REOPEN_EVERY_MS)
     acked.append(await log.append(Lane.A, "access", {"n": 30}))
+    assert Lane.A not in log.refusals()
     records = await log.read(Lane.A, 0)
     assert [record.seq for record in records] == acked == list(range(1, 22))
     assert [record.body["n"] for record in records] == [*range(20), 30]  # what was refused is not there later
