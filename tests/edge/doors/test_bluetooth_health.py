@@ -1,7 +1,7 @@
 """The doors process says by name what is wrong with Bluetooth, goes on without it, and notices when it is back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from tests.edge.doors.test_process import ROOM, STAY, UNTIL_MS, write_files
 
 pytestmark = pytest.mark.tier("dbus")
 WAIT_S = 20.0
-Told = Callable[[], Awaitable[dict[str, Any]]]
 
 
 @asynccontextmanager
@@ -59,7 +58,7 @@ async def doors_on_bluez(folder: Path) -> AsyncIterator[tuple[DoorsClient, Bluet
 
 
 async def radio_says(client: DoorsClient, *, ok: bool, detail: str) -> None:
-    said: object = None
+    said: dict[str, Any] | None = None
     try:
         async with asyncio.timeout(WAIT_S):
             while True:
