@@ -30,10 +30,7 @@ ACL_BYTES: Final = 251  # with data length extension; bumble's 27 would only mak
 RSSI_DBM: Final = -50
 HCI_UNIT_MS: Final = 0.625
 ADV_DELAY_MS_MOST: Final = 10.0
-PACKET_BYTES_MORE: Final = (
-    10  # preamble, access address, header, CRC (Vol 6 Part B 2.1); an empty packet is these alone
-)
-GAP_US: Final = 150  # between two packets, T_IFS (Vol 6 Part B 4.1)
+PACKET_BYTES_MORE: Final = 10  # preamble, access address, header, CRC (Vol 6 Part B 2.1): all of an empty packet
 CONTROL_BYTES: Final = 27
 
 
@@ -52,8 +49,8 @@ class Conditions:
     drop: float = 0.0
     """Per connection: lost within its first `DROP_WITHIN_MS`."""
     us_per_byte: int = 0
-    """8 on the 1M PHY, 4 on 2M: then a connection event carries the packets that fit into the interval, and the rest waits
-    for the next. 0: it carries any number."""
+    """8 on the 1M PHY, 4 on 2M: then a connection event carries the packets that fit into the interval, one at least,
+    and the rest waits for the next. 0: it carries any number."""
 
     @property
     def event_us(self) -> float:
@@ -215,13 +212,14 @@ class _Lane:
                 self._arm(0.0 if conditions.connection_interval_ms else REPEAT_MS)
             return
         self._lost_ms = 0.0
-        left_us = conditions.event_us
+        left_us, first = conditions.event_us, True
         while self._waiting and self.other is not None and self._air.stands(self.other):
             deliver, size = self._waiting[0]
             left_us -= conditions.packet_us(size)
-            if left_us < 0:
+            if left_us < 0 and not first:
                 self._arm(0.0)
                 return
+            first = False
             self._waiting.popleft()
             deliver()
         self._waiting.clear()  # the receiver has left this link
