@@ -47,6 +47,7 @@ from protocols.errors import InvalidInputError
 from protocols.link.lanes import Lane
 
 RECORDS_MOST: Final = 1_000
+RECORDS_CURSOR: Final = "^[0-9]{1,18}-[0-9]{1,18}$"
 COMMAND_S_DEFAULT: Final = 10
 COMMAND_S_MOST: Final = 60
 STAYS_SINCE_MS: Final = 24 * 3_600_000
@@ -172,18 +173,23 @@ def api(services: Services) -> Router:
         property_id: FromPath[str],
         lane: FromQuery[Literal["A", "B", "C"]] = "A",
         edge: Annotated[str | None, QueryParameter(max_length=64)] = None,
+        incarnation: Annotated[str | None, QueryParameter(pattern="^[0-9a-f]{32}$")] = None,
         after_seq: Annotated[int, QueryParameter(ge=0, le=2**63 - 1)] = 0,
+        cursor: Annotated[str | None, QueryParameter(pattern=RECORDS_CURSOR)] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=RECORDS_MOST)] = 100,
     ) -> schema.LedgerRows:
+        stream, _, seq = (cursor or "0-0").partition("-")
         async with services.database.snapshot() as connection:
             found = await property_for(connection, request.user, property_id)
-            rows = await telemetry.records_page(
+            page = await telemetry.records_page(
                 connection,
                 tenant=found.tenant,
                 property_id=found.id,
                 lane=Lane(lane),
                 edge=edge or found.edge,
+                incarnation=None if incarnation is None else bytes.fromhex(incarnation),
                 after_seq=after_seq,
+                after=(int(stream), int(seq)),
                 most=limit,
             )
         return schema.LedgerRows(
@@ -196,8 +202,9 @@ def api(services: Services) -> Router:
                     body=row.body,
                     edge_at=iso(at(row.edge_at_ms)),
                 )
-                for row in rows
-            ]
+                for row in page.rows
+            ],
+            next=None if page.following is None else f"{page.following[0]}-{page.following[1]}",
         )
 
     @get(

@@ -194,9 +194,10 @@ class LedgerRow(msgspec.Struct, frozen=True):
 
 
 class LedgerRows(msgspec.Struct, frozen=True):
-    """A page of records in order."""
+    """A page of records in order; `next` is the cursor of the page behind it, null where there is none yet."""
 
     records: list[LedgerRow]
+    next: str | None = None
 
 
 class Declared(msgspec.Struct, frozen=True):

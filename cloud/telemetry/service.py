@@ -125,6 +125,14 @@ async def link_health(connection: Connection, *, tenant: str, property_id: str) 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class RecordsPage:
+    """Ledger rows in order; `following`: where the next page begins, None: there is nothing behind yet."""
+
+    rows: list[LedgerRow]
+    following: tuple[int, int] | None
+
+
 async def records_page(
     connection: Connection,
     *,
@@ -134,29 +142,51 @@ async def records_page(
     edge: str | None = None,
     incarnation: bytes | None = None,
     after_seq: int = 0,
+    after: tuple[int, int] = (0, 0),
     most: int = 200,
-) -> list[LedgerRow]:
-    """Return up to `most` ledger rows of a lane after `after_seq`, in order of incarnation and position."""
-    rows = await fetch_all(
+) -> RecordsPage:
+    """Return up to `most` ledger rows of a lane, stream by stream as they began, each in order of position.
+
+    Args:
+        after_seq: in every stream, only what lies behind this position.
+        after: number of a stream and position in it, behind which to go on: positions alone begin again with each
+            incarnation.
+    """
+    most = min(most, RECORDS_PAGE_MAX)
+    streams = await fetch_all(
         connection,
-        """SELECT r.edge, r.incarnation, r.lane, r.seq, r.kind, r.body, r.device_at_ms, r.edge_at_ms, r.mono_ms,
-                  r.clock, r.received_at
-             FROM telemetry.stream s JOIN telemetry.record r
-               ON (r.edge, r.incarnation, r.lane) = (s.edge, s.incarnation, s.lane)
-            WHERE s.tenant = %(tenant)s AND s.property = %(property)s AND s.lane = %(lane)s
-              AND r.tenant = %(tenant)s AND r.property = %(property)s
-              AND (%(edge)s::text IS NULL OR s.edge = %(edge)s)
-              AND (%(incarnation)s::bytea IS NULL OR s.incarnation = %(incarnation)s)
-              AND r.seq > %(after)s
-            ORDER BY s.ordinal, r.seq LIMIT %(most)s""",
+        """SELECT edge, incarnation, lane, ordinal FROM telemetry.stream
+            WHERE tenant = %(tenant)s AND property = %(property)s AND lane = %(lane)s AND ordinal >= %(ordinal)s
+              AND (%(edge)s::text IS NULL OR edge = %(edge)s)
+              AND (%(incarnation)s::bytea IS NULL OR incarnation = %(incarnation)s)
+            ORDER BY ordinal""",
         {
             "tenant": tenant,
             "property": property_id,
             "lane": lane.value,
             "edge": edge,
             "incarnation": incarnation,
-            "after": after_seq,
-            "most": min(most, RECORDS_PAGE_MAX),
+            "ordinal": after[0],
         },
     )
-    return [LedgerRow(**{**row, "lane": Lane(row["lane"])}) for row in rows]
+    rows: list[LedgerRow] = []
+    last = after
+    for stream in streams:
+        found = await fetch_all(
+            connection,
+            """SELECT edge, incarnation, lane, seq, kind, body, device_at_ms, edge_at_ms, mono_ms, clock, received_at
+                 FROM telemetry.record
+                WHERE edge = %s AND incarnation = %s AND lane = %s AND seq > %s AND tenant = %s AND property = %s
+                ORDER BY seq, id LIMIT %s""",
+            [
+                stream["edge"], stream["incarnation"], stream["lane"],
+                max(after_seq, after[1] if stream["ordinal"] == after[0] else 0), tenant, property_id,
+                most - len(rows) + 1,
+            ],
+        )  # fmt: skip
+        for row in found:
+            if len(rows) == most:
+                return RecordsPage(rows, last)
+            rows.append(LedgerRow(**{**row, "lane": Lane(row["lane"])}))
+            last = stream["ordinal"], row["seq"]
+    return RecordsPage(rows, None)

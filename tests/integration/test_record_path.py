@@ -161,7 +161,7 @@ async def test_everything_arrives_once_and_in_order(world: World) -> None:
             connection, tenant="northlight", property_id=PROPERTY, lane=Lane.A, most=1_000
         )
     value = await shown(world)
-    assert [row.body["n"] for row in page] == list(range(1_000))
+    assert [row.body["n"] for row in page.rows] == list(range(1_000))
     assert (value.value, value.source) == (21.5, "live")
 
 

@@ -73,7 +73,7 @@ async def send(to: IngestWorker, run: Packed, lane: Lane = Lane.A) -> Ack:
 async def stored(database: Database, lane: Lane = Lane.A) -> list[int]:
     async with database.transaction() as connection:
         page = await service.records_page(connection, tenant="northlight", property_id="aurora", lane=lane, most=1000)
-    return [row.seq for row in page]
+    return [row.seq for row in page.rows]
 
 
 async def proof(database: Database) -> dict[Lane, completeness.Completeness]:
