@@ -31,6 +31,7 @@ RSSI_DBM: Final = -50
 HCI_UNIT_MS: Final = 0.625
 ADV_DELAY_MS_MOST: Final = 10.0
 PACKET_BYTES_MORE: Final = 10  # preamble, access address, header, CRC (Vol 6 Part B 2.1): all of an empty packet
+GAP_US: Final = 150  # between two packets, T_IFS (Vol 6 Part B 4.1)
 CONTROL_BYTES: Final = 27
 
 
