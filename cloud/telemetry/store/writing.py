@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, LiteralString, Protocol
 
-from cloud.kit.arrays import texts, timestamptzs
+from cloud.kit.arrays import TextArray, texts, timestamptzs
 from cloud.kit.database import Connection, execute, fetch_all, fetch_one
 from cloud.kit.times import at
 from cloud.telemetry.store.port import ReadingRow
@@ -166,8 +166,40 @@ class SeriesIds:
         return found
 
     async def _look_up(self, connection: Connection, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
-        columns = [texts(column) for column in zip(*keys, strict=True)]
-        made = await fetch_all(
+        found = await self._find(connection, keys)
+        if missing := [key for key in keys if key not in found]:
+            found.update(await self._make(connection, missing))
+        if missing := [key for key in missing if key not in found]:
+            found.update(await self._find(connection, missing))  # somebody else made them meanwhile
+        return found
+
+    async def _find(self, connection: Connection, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
+        rows = await fetch_all(
+            connection,
+            """
+            SELECT id, tenant, property, device, capability, attribute, room, unit FROM telemetry.series
+             WHERE (tenant, property, device, capability, attribute, room, unit) IN (SELECT * FROM
+                    unnest(%s, %s, %s, %s, %s, %s, %s))
+            """,
+            _columns(keys),
+        )
+        found = {_key(row): row["id"] for row in rows}
+        ours = None
+        if any(key in self._made_by for key in found):
+            here = await fetch_one(connection, "SELECT pg_current_xact_id()::text::bigint AS id")
+            ours = None if here is None else here["id"]
+        if len(self._known) + len(found) > KNOWN_MOST:
+            self._known.clear()
+        for key, number in found.items():
+            made_by = self._made_by.get(key)
+            if made_by is None or made_by != ours:  # made by another transaction, which has committed: we could see it
+                self._made_by.pop(key, None)
+                self._known[key] = number
+        return found
+
+    async def _make(self, connection: Connection, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
+        """Make series that nobody was seen to have made: each takes a number, whether it is made or there already."""
+        rows = await fetch_all(
             connection,
             """
             INSERT INTO telemetry.series (tenant, property, device, capability, attribute, room, unit)
@@ -176,33 +208,18 @@ class SeriesIds:
             RETURNING id, tenant, property, device, capability, attribute, room, unit,
                       pg_current_xact_id()::text::bigint AS made_by
             """,
-            columns,
+            _columns(keys),
         )
-        found = {_key(row): row["id"] for row in made}
-        if len(self._known) + len(self._made_by) > KNOWN_MOST:
-            self._known.clear()
-            self._made_by.clear()
-        for row in made:
+        if rows and len(self._made_by) + len(rows) > KNOWN_MOST:  # what may yet be rolled back is not forgotten
+            ours = rows[0]["made_by"]
+            self._made_by = {key: made_by for key, made_by in self._made_by.items() if made_by == ours}
+        for row in rows:
             self._made_by[_key(row)] = row["made_by"]
-        missing = [key for key in keys if key not in found]
-        if missing:
-            here = await fetch_one(connection, "SELECT pg_current_xact_id()::text::bigint AS id")
-            ours = None if here is None else here["id"]
-            for row in await fetch_all(
-                connection,
-                """
-                SELECT id, tenant, property, device, capability, attribute, room, unit FROM telemetry.series
-                 WHERE (tenant, property, device, capability, attribute, room, unit) IN (SELECT * FROM
-                        unnest(%s, %s, %s, %s, %s, %s, %s))
-                """,
-                [texts(column) for column in zip(*missing, strict=True)],
-            ):
-                key = _key(row)
-                found[key] = row["id"]
-                if self._made_by.get(key) != ours:  # made by another transaction, which has committed: we could see it
-                    self._made_by.pop(key, None)
-                    self._known[key] = row["id"]
-        return found
+        return {_key(row): row["id"] for row in rows}
+
+
+def _columns(keys: Sequence[SeriesKey]) -> list[TextArray]:
+    return [texts(column) for column in zip(*keys, strict=True)]
 
 
 def _key(row: dict[str, Any]) -> SeriesKey:

@@ -1,18 +1,21 @@
 """Rows encoded, spans told, and what is computed in one bite."""
 
+import asyncio
 import itertools
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.kit.database import Database, fetch_one
 from cloud.kit.times import at, unix_ms
 from cloud.telemetry.store.backlog import Dirty, above, merged, wanted_floor
 from cloud.telemetry.store.days import span_of, spans
 from cloud.telemetry.store.port import ReadingRow, Resolution, Retention, TimeSource
 from cloud.telemetry.store.timescale import windows_of
-from cloud.telemetry.store.writing import TELL_MS, copy_bytes, told
+from cloud.telemetry.store.writing import TELL_MS, SeriesIds, SeriesKey, copy_bytes, told
 from protocols.errors import LocalProtocolError
 
 T0 = datetime(2026, 11, 18, tzinfo=UTC)
@@ -67,6 +70,51 @@ def test_partitions_follow_one_another_and_hold_their_moment(second: int, resolu
     assert row_of[-1].until > when + timedelta(days=days)
     assert all(one.until == other.since for one, other in itertools.pairwise(row_of))
     assert len({each.name for each in row_of}) == len(row_of)
+
+
+SERIES = [("t", "p", f"device-{n}", "c", "a", "", "") for n in range(40)]
+
+
+@pytest.mark.tier("postgres")
+async def test_looking_series_up_takes_no_numbers(database: Database) -> None:
+    """Numbers are 31 bits: of 20 million series, workers that start anew would have used all of them in 107 starts."""
+
+    async def last() -> int:
+        async with database.transaction() as connection:
+            row = await fetch_one(connection, "SELECT max(id) AS id FROM telemetry.series")
+            assert row is not None
+            await connection.execute("INSERT INTO telemetry.series (tenant, property, device, capability, attribute)"
+                                     " VALUES ('t', 'other', gen_random_uuid()::text, 'c', 'a')")  # fmt: skip
+            after = await fetch_one(connection, "SELECT max(id) AS id FROM telemetry.series")
+            assert after is not None
+            return int(after["id"])
+
+    async with database.transaction() as connection:
+        made = await SeriesIds().of(connection, SERIES)
+    assert len(set(made.values())) == len(SERIES)
+    before = await last()
+    for _ in range(3):  # workers that know nothing yet
+        async with database.transaction() as connection:
+            assert await SeriesIds().of(connection, SERIES) == made
+    assert await last() == before + 1
+
+
+@pytest.mark.tier("postgres")
+async def test_series_that_two_workers_make_at_a_time_are_the_same(database: Database) -> None:
+    one, other = SeriesIds(), SeriesIds()
+    async with database.transaction() as connection:
+        made = await one.of(connection, SERIES[:20])
+        assert await one.of(connection, SERIES[:20]) == made  # not remembered yet: it may be rolled back
+        waiting = asyncio.create_task(_of(database, other, SERIES))
+        await asyncio.sleep(0.02)
+    found = await waiting
+    assert {key: found[key] for key in SERIES[:20]} == made
+    assert len(set(found.values())) == len(SERIES)
+
+
+async def _of(database: Database, ids: SeriesIds, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
+    async with database.transaction() as connection:
+        return await ids.of(connection, keys)
 
 
 def test_a_floor_is_a_midnight_that_leaves_at_least_what_is_to_be_kept() -> None:
