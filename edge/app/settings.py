@@ -57,6 +57,7 @@ class UplinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_path: Path | None = None
     username: str | None = None
     password_path: Path | None = None
+    version: Literal["3.1.1", "5"] = "3.1.1"
     keepalive: timedelta = timedelta(seconds=30)
     link: LinkSettings = LinkSettings()
 

@@ -63,6 +63,7 @@ def make_transport(settings: UplinkSettings, edge: EdgeId) -> WireTransport:
             tls=tls,
             username=settings.username,
             password=None if settings.password_path is None else read_secret(settings.password_path),
+            version=settings.version,
             keepalive=settings.keepalive,
         )
     )

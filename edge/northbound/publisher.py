@@ -107,6 +107,7 @@ class NorthboundPublisher:
         self._say = logger("edge.northbound")
         self._wake = asyncio.Event()
         self._sent_to: dict[Lane, int] = {}
+        self._answered = 0  # stretches that a broker took
         self.connected = False
         self.published = 0
         """Messages answered by the broker since the start."""
@@ -122,12 +123,14 @@ class NorthboundPublisher:
         silent = 0
         try:
             while True:
+                answered = self._answered
                 try:
                     async with self._transport.connect() as connection:
-                        silent = 0
                         self.connected = True
                         await self._publish(connection)
                 except (LinkLostError, ReplyTimeoutError) as error:
+                    if self._answered > answered:
+                        silent = 0  # a broker that lets us in and takes nothing is no broker
                     if silent & (silent - 1) == 0:  # 0, 1, 2, 4, 8 ...: a month off line must not fill the journal
                         self._say.info("northbound_lost", name=self.name, error=str(error), tries=silent)
                 finally:
@@ -179,6 +182,8 @@ class NorthboundPublisher:
             await connection.publish_many(messages)
         except LocalProtocolError:
             await self._one_by_one(connection, messages)
+        if messages:
+            self._answered += 1
         await self._log.advance(self._cursor, lane, run.last)
         self._sent_to[lane] = run.last
         self.published += len(messages)

@@ -126,6 +126,32 @@ async def test_a_broker_that_fails_is_tried_again_without_a_gap_and_repeats_carr
     assert first_time == sorted(first_time)
 
 
+async def test_a_broker_that_takes_nothing_is_asked_ever_more_seldom(tmp_path: Path) -> None:
+    """MQTT 5 refuses a publish by name: every connection would bring the same records, at once and for ever."""
+    asked: list[float] = []
+
+    class Pauses(SystemDice):
+        def uniform(self, least: float, most: float) -> float:
+            asked.append(most)
+            return 0.0
+
+    broker = Broker()
+    broker.fail_before = 4
+    async with opened(tmp_path) as log:
+        await log.append_many(Lane.C, [entry(n) for n in range(10)])
+        publisher = NorthboundPublisher(
+            "test", log=log, transport=broker, form=PlainJson("x", property_id=PROPERTY, edge=EDGE),
+            lanes=[Lane.C], kinds=(), in_flight=50, pause_s=(1.0, 5.0), dice=Pauses(),
+        )  # fmt: skip
+        task = asyncio.create_task(publisher.run())
+        await until(lambda: len(broker.taken) == 10)
+        broker.lost.set()
+        await until(lambda: len(asked) == 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert asked == [1.0, 2.0, 4.0, 5.0, 1.0]
+
+
 async def test_one_record_that_this_broker_never_takes_holds_up_no_other(tmp_path: Path) -> None:
     broker = Broker()
     broker.refuses = b'"value":13,'
