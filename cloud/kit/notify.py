@@ -21,10 +21,19 @@ ANYTHING: Final = "*"
 
 
 class LiveHint(msgspec.Struct, frozen=True):
-    """Payload of LIVE_CHANNEL: in this property, records of these kinds arrived."""
+    """Payload of LIVE_CHANNEL: in this property, records of these kinds arrived.
+
+    `devices`: whose newest values changed; None: too many to name, or nobody said.
+    """
 
     property: str
     kinds: list[str]
+    devices: list[str] | None = None
+
+
+def values_of(property_id: str) -> str:
+    """Return the subject of a property's newest values: hints are the ids of devices."""
+    return f"values/{property_id}"
 
 
 class Subscription:
@@ -55,7 +64,7 @@ class Subscription:
 
 
 class NotificationHub:
-    """One LISTEN connection for the process; subscriptions by subject (a property id, or a channel name).
+    """One LISTEN connection for the process; subscriptions by subject (a property id, `values_of` one, a channel).
 
     Whoever subscribes to LIVE_CHANNEL itself hears of every property, by its id.
     """
@@ -114,6 +123,8 @@ class NotificationHub:
             self.mark_all()  # a hint we cannot read still means that something changed
             return
         self.mark(hint.property, hint.kinds)
+        if hint.devices != []:
+            self.mark(values_of(hint.property), hint.devices or (ANYTHING,))
         self.mark(LIVE_CHANNEL, (hint.property,))
 
 
@@ -124,6 +135,6 @@ async def notify(connection: psycopg.AsyncConnection[object], channel: str, payl
 
 
 async def notify_live(connection: psycopg.AsyncConnection[object], property_id: str, kinds: Iterable[str]) -> None:
-    """Hint, on commit, that records of `kinds` changed in a property."""
-    hint = LiveHint(property=property_id, kinds=sorted(set(kinds))[:KINDS_MOST])
+    """Hint, on commit, that records of `kinds` changed in a property, and no newest value."""
+    hint = LiveHint(property=property_id, kinds=sorted(set(kinds))[:KINDS_MOST], devices=[])
     await notify(connection, LIVE_CHANNEL, msgspec.json.encode(hint).decode())

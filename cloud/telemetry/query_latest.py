@@ -1,5 +1,6 @@
 """The newest values of a property: pages of them, and what changed since a mark."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -95,3 +96,19 @@ async def changed_since(connection: Connection, tenant: str, property_id: str, m
         [tenant, property_id, mark, SERIES_MOST],
     )
     return next_mark, [Newest(**row) for row in rows]
+
+
+async def values_of_devices(
+    connection: Connection, tenant: str, property_id: str, devices: Sequence[str]
+) -> list[Newest]:
+    """Return the newest values of some devices, changed or not: `changed_since` alone says up to which mark."""
+    rows = await fetch_all(
+        connection,
+        """
+        SELECT room, device, capability, attribute, value, unit, quality, at, source, received_at, writes
+          FROM telemetry.latest WHERE tenant = %s AND property = %s AND device = ANY(%s)
+         ORDER BY device, capability, attribute LIMIT %s
+        """,
+        [tenant, property_id, list(devices), SERIES_MOST],
+    )
+    return [Newest(**row) for row in rows]

@@ -14,15 +14,17 @@ from typing import Any, Final
 import psycopg
 
 from cloud.kit.database import Database
-from cloud.kit.notify import NotificationHub
+from cloud.kit.notify import ANYTHING, NotificationHub, values_of
 from cloud.platform.properties import Property
-from cloud.telemetry.query_latest import Newest, changed_since
+from cloud.telemetry.query_latest import Newest, changed_since, values_of_devices
 from cloud.telemetry.store.port import Selection
 from protocols.errors import StoreFailedError
 
 COALESCE_S: Final = 0.1
 LOOK_S: Final = 2.0
 """How long a change may go unnoticed whose notification was lost."""
+NAMED_LOOKS_MOST: Final = 20
+"""Looks at named devices alone before the next at all of them, COALESCE_S apart: about LOOK_S."""
 TICK_S: Final = 5.0
 VALUES_A_MESSAGE: Final = 500
 
@@ -146,14 +148,16 @@ class LiveFeed:
 
     async def run(self) -> None:
         """Read and read on until cancelled."""
-        with self._hub.subscribe(self._property.id) as hints:
+        named = 0
+        with self._hub.subscribe(values_of(self._property.id)) as hints:
             while True:
-                await hints.wait(LOOK_S)
+                devices = await hints.wait(LOOK_S)
+                if not devices or ANYTHING in devices or named >= NAMED_LOOKS_MOST:
+                    devices, named = frozenset(), 0
+                else:
+                    named += 1
                 try:
-                    async with self._database.transaction() as connection:
-                        mark, values = await changed_since(
-                            connection, self._property.tenant, self._property.id, self.live.mark
-                        )
+                    mark, values = await self._look(devices)
                 except psycopg.OperationalError as error:
                     raise StoreFailedError("the database went away") from error
                 if self.live.take(mark, values) or not self.ready.is_set():
@@ -161,6 +165,17 @@ class LiveFeed:
                     async with self._changed:
                         self._changed.notify_all()
                 await asyncio.sleep(COALESCE_S)
+
+    async def _look(self, devices: frozenset[str]) -> tuple[int, list[Newest]]:
+        """Return (mark, values): of `devices`, or if empty of all that changed since the mark.
+
+        A look at devices that were named leaves the mark where it is: the name of another's change may be on its way.
+        """
+        where = (self._property.tenant, self._property.id)
+        async with self._database.transaction() as connection:
+            if devices:
+                return self.live.mark, await values_of_devices(connection, *where, sorted(devices))
+            return await changed_since(connection, *where, self.live.mark)
 
     async def other_than(self, version: int) -> None:
         """Wait until something changed since `version`."""

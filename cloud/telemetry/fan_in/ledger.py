@@ -208,6 +208,8 @@ class PostgresLedger:
             for context, records in projected:
                 await self._project(connection, group, context, records)
             await statements.move_marks(connection, group.streams, now_ms)
+            for property_id, device, *_ in group.newest.points:
+                group.notes.devices.setdefault(property_id, set()).add(device)
             await statements.write_notes(connection, group.notes, now_ms)
             if right is not None:
                 await fence(connection, right.worker, right.tokens)

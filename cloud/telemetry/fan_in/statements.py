@@ -24,6 +24,8 @@ IDLE_MOST: Final = timedelta(seconds=5)
 """A worker that falls asleep inside its transaction loses it, and with it every lock, after this."""
 DETAIL_MAX: Final = 500
 COPY_PIECE_ROWS: Final = 4_000
+HINT_DEVICES_MOST: Final = 32
+"""Devices that a hint names: a payload is 8,000 bytes at most, and looking at all costs as much as at so many."""
 
 StreamKey = tuple[EdgeId, bytes, Lane]
 
@@ -85,6 +87,8 @@ class Notes:
     heard: dict[EdgeId, Heard] = field(default_factory=dict)
     kinds: dict[str, set[str]] = field(default_factory=dict)
     """Kinds of what changed, by property."""
+    devices: dict[str, set[str]] = field(default_factory=dict)
+    """Whose newest values may have changed, by property."""
 
 
 async def wake_if_asleep(connection: Connection) -> None:
@@ -241,11 +245,16 @@ async def write_notes(connection: Connection, notes: Notes, now_ms: int) -> None
         )  # fmt: skip
     await _write_heard(connection, notes.heard, now_ms)
     hints = [
-        _json.encode(LiveHint(property=property_id, kinds=sorted(kinds)[:KINDS_MOST])).decode()
+        _json.encode(_hint(property_id, kinds, notes.devices.get(property_id, set()))).decode()
         for property_id, kinds in notes.kinds.items()
     ]
     if hints:
         await execute(connection, "SELECT pg_notify(%s, hint) FROM unnest(%s) AS hint", [LIVE_CHANNEL, texts(hints)])
+
+
+def _hint(property_id: str, kinds: set[str], devices: set[str]) -> LiveHint:
+    named = sorted(devices) if len(devices) <= HINT_DEVICES_MOST else None
+    return LiveHint(property=property_id, kinds=sorted(kinds)[:KINDS_MOST], devices=named)
 
 
 async def _write_holes(connection: Connection, holes: Sequence[tuple[BatchContext, Hole, int]]) -> None:

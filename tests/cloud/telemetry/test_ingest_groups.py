@@ -1,5 +1,6 @@
 """Groups: many edges in one transaction, answered after it; what one batch does wrong costs its neighbours nothing."""
 
+import asyncio
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -8,12 +9,14 @@ from typing import Any, LiteralString
 import pytest
 
 from cloud.kit.database import Database, fetch_all
+from cloud.kit.notify import ANYTHING, NotificationHub, values_of
 from cloud.telemetry import completeness, service
 from cloud.telemetry.fan_in import ledger as ledgers
 from cloud.telemetry.fan_in.arrivals import Arrived, Item, Reply, read
 from cloud.telemetry.fan_in.ledger import PostgresLedger
 from cloud.telemetry.fan_in.opening import Opened, Place, open_batch
 from cloud.telemetry.fan_in.returning import hold_ms, spread_of
+from cloud.telemetry.fan_in.statements import HINT_DEVICES_MOST
 from cloud.telemetry.ingest import IngestWorker
 from cloud.telemetry.store.plain import PlainStore
 from kit.clock import ManualClock
@@ -401,3 +404,27 @@ async def test_hello_live_and_batches_of_one_group_are_one_story(database: Datab
         "SELECT backlog, last_hello_at IS NOT NULL AS hello, last_ack_at IS NOT NULL AS ack FROM telemetry.edge",
     )
     assert known == {"backlog": {"a": 0, "b": 0, "c": 6}, "hello": True, "ack": True}
+
+
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize(("devices", "named"), [(3, True), (HINT_DEVICES_MOST + 1, False)])
+async def test_a_commit_names_the_devices_whose_values_changed_if_they_are_few(
+    database: Database, dsn: str, devices: int, named: bool
+) -> None:
+    hub = NotificationHub(dsn)
+    listening = asyncio.create_task(hub.run())
+    names = [f"thermostat-{n}" for n in range(devices)]
+    try:
+        with hub.subscribe(values_of("p-000001")) as values, hub.subscribe(values_of("p-000002")) as neighbours:
+            while ANYTHING not in await values.wait(0.01):  # it listens
+                await asyncio.sleep(0.01)
+            while await values.wait(0.05) or await neighbours.wait(0.01):
+                pass
+            told = packed(edge(1), 1, [reading(n, device=each) for n, each in enumerate(names)])
+            silent = packed(edge(2), 1, [note(1)])
+            await ledger_of(database).commit([arrived(edge(1), told), arrived(edge(2), silent)])
+            assert await values.wait(10) == (set(names) if named else {ANYTHING})
+            assert await neighbours.wait(0.01) == frozenset()  # a note is no value
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)

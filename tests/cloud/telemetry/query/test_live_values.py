@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.kit.notify import ANYTHING
+from cloud.kit.notify import ANYTHING, values_of
 from cloud.telemetry import query_live, query_routes
 from cloud.telemetry.query_latest import Newest
 from cloud.telemetry.query_live import LiveValues, Resumed, Told, Watcher
@@ -206,7 +206,7 @@ async def tell(desk: Desk, device: str, value: float, n: int = 0) -> None:
     }  # fmt: skip
     async with desk.database.transaction() as connection:
         await show_live(connection, body, at_ms=NOW_MS + n, received_ms=NOW_MS + n)
-    desk.hub.mark("aurora", (ANYTHING,))
+    desk.hub.mark(values_of("aurora"), (device,))
 
 
 @pytest.mark.tier("postgres")
@@ -289,6 +289,44 @@ class TestSocket:
             await client.next()
             told = await client.next()
             assert 99 in [each["value"] for each in told["values"]]
+
+    @pytest.mark.guarantee("G1")
+    async def test_a_write_that_commits_after_others_were_looked_at_by_name_is_not_missed(self, desk: Desk) -> None:
+        """A look at devices that were named says nothing of what else was committed before it."""
+        for n in range(2):
+            await tell(desk, f"thermostat-{n}", n)
+        async with watching(desk) as client:
+            await client.next()
+            await client.next()
+            async with desk.database.transaction() as slow:
+                await slow.execute("UPDATE telemetry.latest SET value = '99' WHERE device = 'thermostat-0'")
+                await tell(desk, "thermostat-1", 5, 1)
+                told = await client.next()
+                assert [(each["device"], each["value"]) for each in told["values"]] == [("thermostat-1", 5)]
+            desk.hub.mark(values_of("aurora"), (ANYTHING,))
+            told = await client.next()
+            assert [(each["device"], each["value"]) for each in told["values"]] == [("thermostat-0", 99)]
+
+    async def test_a_change_that_nobody_named_is_found_however_busy_others_are(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(query_live, "NAMED_LOOKS_MOST", 3)
+        for n in range(2):
+            await tell(desk, f"thermostat-{n}", n)
+        async with watching(desk) as client:
+            await client.next()
+            await client.next()
+            async with desk.database.transaction() as silent:
+                await silent.execute("UPDATE telemetry.latest SET value = '99' WHERE device = 'thermostat-0'")
+            seen: list[str] = []
+            for n in range(1, 50):
+                await tell(desk, "thermostat-1", n, n)
+                told = await client.next()
+                seen += [each["device"] for each in told.get("values", ())]
+                if "thermostat-0" in seen:
+                    break
+            assert "thermostat-0" in seen
+            assert len(seen) <= 8
 
     async def test_strangers_and_bad_arguments_are_refused_before_the_socket_opens(self, desk: Desk) -> None:
         for query, name in (("", "other"), ("", "narrow"), ("resume=x", "viewer"), ("rom=1", "viewer")):
