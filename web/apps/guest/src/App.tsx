@@ -6,6 +6,7 @@ import { DoorCard } from './DoorCard'
 import type { Arrival, CheckInInvitation } from './arrival'
 import type { Guest, GuestState } from './guest'
 import { beginsMs, endsMs, type Holding, standingOf } from './holdings'
+import { OtherDoors } from './OtherDoors'
 import { CheckIn } from './session/CheckIn'
 import type { Walk } from './session/walk'
 import type { Problem } from './session/wire'
@@ -19,8 +20,11 @@ export function App({ guest, walk, onArrival }: { guest: Guest; walk: Walk; onAr
   const state = useSyncExternalStore(guest.subscribe, () => guest.state)
   const { session, isBeginning, problem } = useSyncExternalStore(walk.subscribe, () => walk.state)
   const { words } = useSurroundings()
-  const isWelcome = state.holdings.length === 0
-  const doors = state.holdings.map((holding) => <HoldingDoors key={holding.id} guest={guest} state={state} holding={holding} />)
+  const isWelcome = state.holdings.length === 0 && state.others.length === 0
+  const doors = [
+    ...state.others.map((others) => <OtherDoors key={others.id} guest={guest} state={state} others={others} />),
+    ...state.holdings.map((holding) => <HoldingDoors key={holding.id} guest={guest} state={state} holding={holding} />),
+  ]
   const notices = (
     <>
       <WalkNotice walk={walk} isBeginning={isBeginning} problem={session === null ? problem : null} onArrival={onArrival} />
@@ -48,7 +52,7 @@ export function App({ guest, walk, onArrival }: { guest: Guest; walk: Walk; onAr
             <div className="column">
               <h1 className="title">{words.title}</h1>
               {notices}
-              <RadioNotice state={state} />
+              {state.holdings.length > 0 && <RadioNotice state={state} />}
               {doors}
             </div>
             <About guest={guest} state={state} onArrival={onArrival} />

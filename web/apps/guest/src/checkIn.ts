@@ -12,12 +12,15 @@ export type CheckedIn = { kind: 'bundle'; document: unknown } | { kind: 'refused
 
 export type Fetch = (address: URL, init: RequestInit) => Promise<Response>
 
-/** `root`: where the cloud is served, with a slash at its end. Never throws for what the line or the cloud does. */
-export async function checkIn(invitation: CheckInInvitation, phoneKey: string, root: URL, fetch: Fetch): Promise<CheckedIn> {
+/**
+ * `root`: where the cloud is served, with a slash at its end. `question` tells one question from the next: whoever got no answer
+ * asks the same again. Never throws for what the line or the cloud does.
+ */
+export async function checkIn(invitation: CheckInInvitation, phoneKey: string, root: URL, fetch: Fetch, question = ''): Promise<CheckedIn> {
   const { property, stay, token } = invitation
   const address = new URL(`api/v1/properties/${encodeURIComponent(property)}/stays/${encodeURIComponent(stay)}/check-in`, root)
-  // The same stay asked for by the same phone is the same question, however often a bad line makes it ask.
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', utf8(`${property}/${stay}/${phoneKey}`)))
+  // However often a bad line makes it ask; and however often it asks, the house makes one key for one phone of a stay.
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', utf8(`${property}/${stay}/${phoneKey}${question && `/${question}`}`)))
   let answer: Response
   let body: unknown
   try {

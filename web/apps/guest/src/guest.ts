@@ -5,12 +5,15 @@ import { type Availability, type Clock, Opener, type Opening, type Phase, type W
 import { type BundleDoor, type Bytes, hex, isRefusal, pointOf, signEs256 } from '@innkeeper/door'
 import type { Arrival, CheckInInvitation } from './arrival'
 import { Carrier } from './carrier'
-import { checkIn, type Fetch } from './checkIn'
+import { checkIn, type CheckedIn, type Fetch } from './checkIn'
+import { idOf, isAlone, isUnderWay, longOver, type OtherKeys, othersOf, withOthers } from './others'
 import { arrived, FINAL_REASONS, heldOf, type Holding, HOLDINGS_MOST, longEnded, withNewest } from './holdings'
 import type { Keyring } from './keyring'
 import type { ArrivalTrouble, CheckInTrouble } from './words'
 
 export const LOW_BATTERY_PERCENT = 15
+/** Troubles after which the same question may still be answered. */
+const UNANSWERED: readonly CheckInTrouble[] = ['offline', 'unanswered', 'edge_away']
 
 export type Taking =
   | { kind: 'idle' }
@@ -23,6 +26,10 @@ export interface GuestState {
   /** The phone's public key, 66 hexadecimal digits: what the desk makes a key for. */
   phoneCode: string
   holdings: readonly Holding[]
+  /** What the guest has at doors with locks of other makers. */
+  others: readonly OtherKeys[]
+  /** The hotel is being asked how those stand. */
+  isLookingAgain: boolean
   radio: Availability | 'asking'
   doing: { at: string; phase: Phase } | null
   /** What came of the last tap on each door, by `placeOf`. */
@@ -50,23 +57,27 @@ export class Guest {
   #point: Bytes
   #opener: Opener
   readonly #carrier: Carrier
+  /** The question that is open at the hotel, by stay: answered, the next is another. */
+  readonly #questions = new Map<string, string>()
 
-  private constructor(ports: Ports, key: CryptoKeyPair, point: Bytes, holdings: Holding[]) {
+  private constructor(ports: Ports, key: CryptoKeyPair, point: Bytes, holdings: Holding[], others: OtherKeys[]) {
     this.#ports = ports
     this.#point = point
     this.#opener = this.#openerWith(key)
     this.#carrier = new Carrier(ports.keyring.carriage, ports.fetch, ports.root, () => ports.clock.wallMs())
-    this.state = { phoneCode: hex(point), holdings, radio: 'asking', doing: null, openings: new Map(), taking: { kind: 'idle' }, nowMs: ports.clock.wallMs() }
+    this.state = { phoneCode: hex(point), holdings, others, isLookingAgain: false, radio: 'asking', doing: null, openings: new Map(), taking: { kind: 'idle' }, nowMs: ports.clock.wallMs() }
     ports.radio.onAvailability(() => void this.look())
   }
 
   /** Read the keyring, drop what ended long ago. Rejects where the browser keeps nothing. */
   static async start(ports: Ports): Promise<Guest> {
     const key = await ports.keyring.phoneKey()
-    const held = await heldOf(await ports.keyring.bundles())
-    const gone = longEnded(held, ports.clock.wallMs())
+    const kept = await ports.keyring.bundles()
+    const held = await heldOf(kept)
+    const gone = [...longEnded(held, ports.clock.wallMs()), ...longOver(kept, ports.clock.wallMs())]
     await ports.keyring.drop(gone)
-    return new Guest(ports, key, await pointOf(key.publicKey), held.filter(({ id }) => !gone.includes(id)))
+    const others = kept.filter(({ id }) => !gone.includes(id)).map(othersOf).filter((each) => each !== null)
+    return new Guest(ports, key, await pointOf(key.publicKey), held.filter(({ id }) => !gone.includes(id)), others)
   }
 
   subscribe = (listener: () => void): (() => void) => {
@@ -79,6 +90,20 @@ export class Guest {
     this.#set({ nowMs: this.#ports.clock.wallMs() })
     this.#set({ radio: await this.#ports.radio.availability() })
     await this.#carrier.turn(this.state.holdings)
+    for (const others of this.state.others) if (others.keys.some(isUnderWay)) await this.lookAgain(others)
+  }
+
+  /** Ask the hotel how keys of other makers stand now; a line that is down meanwhile is not news. */
+  async lookAgain(others: OtherKeys): Promise<void> {
+    const { from } = others
+    if (from === null || this.state.isLookingAgain) return
+    this.#set({ isLookingAgain: true })
+    try {
+      const answer = await this.#ask(from)
+      if (answer.kind === 'bundle') await this.#takeBundle(answer.document, from, 'quietly')
+    } finally {
+      this.#set({ isLookingAgain: false })
+    }
   }
 
   /** Open a door, as after a tap; must be called within one. */
@@ -103,7 +128,7 @@ export class Guest {
     if (arrival.kind === 'nonsense') return this.#set({ taking: { kind: 'failed', trouble: 'nonsense' } })
     if (arrival.kind === 'bundle') return this.#takeBundle(arrival.document)
     const { invitation } = arrival
-    const answer = await checkIn(invitation, this.state.phoneCode, this.#ports.root, this.#ports.fetch)
+    const answer = await this.#ask(invitation)
     if (answer.kind === 'bundle') return this.#takeBundle(answer.document, invitation)
     this.#set({ taking: { kind: 'refused', trouble: answer.trouble, fromMs: answer.fromMs, invitation } })
   }
@@ -115,17 +140,46 @@ export class Guest {
     const key = await this.#ports.keyring.phoneKey()
     this.#point = await pointOf(key.publicKey)
     this.#opener = this.#openerWith(key)
-    this.#set({ phoneCode: hex(this.#point), holdings: [], openings: new Map(), taking: { kind: 'idle' } })
+    this.#set({ phoneCode: hex(this.#point), holdings: [], others: [], openings: new Map(), taking: { kind: 'idle' } })
   }
 
-  async #takeBundle(document: unknown, from: CheckInInvitation | null = null): Promise<void> {
+  /** The house answers one question once: a new one is asked as soon as the last has an answer, whatever that was. */
+  async #ask(invitation: CheckInInvitation): Promise<CheckedIn> {
+    const place = `${invitation.property}/${invitation.stay}`
+    const question = this.#questions.get(place) ?? crypto.randomUUID()
+    this.#questions.set(place, question)
+    const answer = await checkIn(invitation, this.state.phoneCode, this.#ports.root, this.#ports.fetch, question)
+    if (answer.kind === 'bundle' || !UNANSWERED.includes(answer.trouble)) this.#questions.delete(place)
+    return answer
+  }
+
+  async #takeAlone(document: unknown, from: CheckInInvitation | null, taking: Taking): Promise<void> {
+    const { stay } = document as { stay: string }
+    const kept = { id: idOf(stay), document, said: {}, from }
+    await this.#ports.keyring.keep(kept)
+    const gone = this.state.holdings.filter(({ bundle }) => bundle.stay === stay).map(({ id }) => id) // it has moved out of them
+    await this.#ports.keyring.drop(gone)
+    this.#set({
+      holdings: this.state.holdings.filter(({ id }) => !gone.includes(id)),
+      others: withOthers(this.state.others, stay, othersOf(kept)),
+      taking,
+      nowMs: this.#ports.clock.wallMs(),
+    })
+  }
+
+  async #takeBundle(document: unknown, from: CheckInInvitation | null = null, manner: 'said' | 'quietly' = 'said'): Promise<void> {
+    const taking: Taking = manner === 'said' ? { kind: 'taken' } : this.state.taking
+    if (isAlone(document)) return this.#takeAlone(document, from, taking)
     const newest = await arrived(document, this.#point, from)
     if (typeof newest === 'string') return this.#set({ taking: { kind: 'failed', trouble: newest } })
     const { holdings, replaced } = withNewest(this.state.holdings, newest)
     if (holdings.length > HOLDINGS_MOST) return this.#set({ taking: { kind: 'failed', trouble: 'too_many' } })
-    await this.#ports.keyring.keep({ id: newest.id, document, said: {}, from })
-    await this.#ports.keyring.drop(replaced)
-    this.#set({ holdings, taking: { kind: 'taken' }, nowMs: this.#ports.clock.wallMs() })
+    const said = this.state.holdings.find(({ id }) => id === newest.id)?.said ?? {}
+    const kept = { id: newest.id, document, said, from }
+    await this.#ports.keyring.keep(kept)
+    const others = withOthers(this.state.others, newest.bundle.stay, othersOf(kept))
+    await this.#ports.keyring.drop([...replaced, idOf(newest.bundle.stay)])
+    this.#set({ holdings, others, taking, nowMs: this.#ports.clock.wallMs() })
   }
 
   /** Keep what a door said for good, forget it when the door opens. */

@@ -7,7 +7,7 @@ import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { App, NoStorePage } from './App'
 import { type Arrival, arrivalOf } from './arrival'
-import { Guest } from './guest'
+import { Guest, type GuestState } from './guest'
 import { openKeyring } from './keyring'
 import { type Memory, Walk } from './session/walk'
 import { SurroundingsProvider } from './surroundings'
@@ -39,6 +39,9 @@ function quietly<T>(use: () => T): T | undefined {
   }
 }
 
+const holds = ({ holdings, others }: GuestState, stay: string): boolean =>
+  holdings.some(({ bundle }) => bundle.stay === stay) || others.some((each) => each.stay === stay)
+
 async function start(root: HTMLElement): Promise<void> {
   const brought = takeFragment()
   const view = createRoot(root)
@@ -60,7 +63,7 @@ async function start(root: HTMLElement): Promise<void> {
     const { invitation } = arrival
     if ((await walk.follow(invitation)) === 'keys') return guest.take(arrival)
     // Whoever has the key and opens his link once more wants his doors.
-    if (walk.state.session?.isOver === true && guest.state.holdings.some(({ bundle }) => bundle.stay === invitation.stay)) walk.leave()
+    if (walk.state.session?.isOver === true && holds(guest.state, invitation.stay)) walk.leave()
   }
   view.render(<StrictMode><SurroundingsProvider><App guest={guest} walk={walk} onArrival={(arrival) => void arrive(arrival)} /></SurroundingsProvider></StrictMode>)
 

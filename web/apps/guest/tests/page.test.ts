@@ -3,18 +3,14 @@ import { describe, expect, it, vi } from 'vitest'
 import { vector } from '../../../packages/door/tests/vectors'
 import { arrivalOf, pastedArrival } from '../src/arrival'
 import { checkIn } from '../src/checkIn'
-import { Guest, type Ports } from '../src/guest'
+import { Guest } from '../src/guest'
 import { arrived, heldOf, holdingOf, longEnded, standingOf, withNewest } from '../src/holdings'
-import type { Keyring, KeptBundle } from '../src/keyring'
-import { MemoryCarriage } from './carriage'
+import { BEGINS_MS, ENDS_MS, MINUTE_MS, ports } from './stage'
 import { LANGUAGES, localeOf, saidDoor, saidTime, spoken, type Words } from '../src/words'
 
 const document = (): Record<string, any> => structuredClone(vector('door/bundle')['bundle'])
 const PHONE = fromHex(vector('door/keys')['keys'].phone.public)!
 const STRANGER = fromHex(vector('door/keys')['keys'].stranger.public)!
-const BEGINS_MS = 1_800_000_000_000
-const ENDS_MS = 1_800_259_200_000
-const MINUTE_MS = 60_000
 
 describe('what a link brings', () => {
   const link = `https://hotel.example/guest/#key=${base64Url(utf8(JSON.stringify(document())))}`
@@ -132,30 +128,6 @@ describe('checking in over the network', () => {
     expect(await ask(answer)).toMatchObject(outcome)
   })
 })
-
-class MemoryKeyring implements Keyring {
-  kept = new Map<string, KeptBundle>()
-  #pair: Promise<CryptoKeyPair> | null = null
-  phoneKey(): Promise<CryptoKeyPair> { return (this.#pair ??= crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign', 'verify'])) }
-  async bundles(): Promise<KeptBundle[]> { return [...this.kept.values()] }
-  async keep(bundle: KeptBundle): Promise<void> { this.kept.set(bundle.id, structuredClone(bundle)) }
-  async drop(ids: readonly string[]): Promise<void> { for (const id of ids) this.kept.delete(id) }
-  readonly carriage = new MemoryCarriage()
-  passesOf() { return { get: async () => null, keep: async () => {} } }
-  async clear(): Promise<void> { this.kept.clear(); this.#pair = null }
-}
-
-function ports(nowMs = BEGINS_MS): Ports & { keyring: MemoryKeyring; nowMs: number } {
-  const it = {
-    keyring: new MemoryKeyring(),
-    radio: { availability: async () => 'ready' as const, onAvailability: () => () => {}, choose: () => Promise.reject(new TypeError('not in this test')) },
-    nowMs,
-    clock: { nowMs: () => 0, wallMs: () => it.nowMs, sleep: async () => {} },
-    fetch: () => Promise.reject(new TypeError('Failed to fetch')),
-    root: new URL('https://hotel.example/'),
-  }
-  return it
-}
 
 describe('the page without its looks', () => {
   it('keeps its key, tells its listeners, and drops what ended long ago', async () => {

@@ -1,6 +1,7 @@
 /** Everything the page says, once a language. A language that lacks a sentence does not compile. */
 import type { Ending, Phase, Trouble } from '@innkeeper/ble'
-import type { RefusalReason } from '@innkeeper/door'
+import type { RefusalReason, VendorKey } from '@innkeeper/door'
+import type { OtherStanding } from '../others'
 
 /** Why a check-in over the network did not give a key; after `Refusal` in cloud/checkin/desk.py, and what the line does. */
 export type CheckInTrouble =
@@ -50,6 +51,17 @@ export interface Words {
   unsupportedHint: string
   noRemote: string
   asking: string
+
+  /** Doors with locks of other makers: what the guest has, what he does, how sure it is. */
+  others: {
+    title: string
+    pin: string
+    has: Record<OtherStanding, string>
+    does: Record<OtherStanding, string>
+    truths: Record<NonNullable<VendorKey['truth']>, string>
+    lookAgain: string
+    looking: string
+  }
 
   doors: string
   about: string

@@ -68,6 +68,8 @@ export const ar: SessionWords = {
     document_expired: 'انتهت صلاحية هذه الوثيقة.',
     birth_date_differs: 'يختلف تاريخ الميلاد عما ذكرته.',
     nationality_differs: 'تختلف الجنسية عما ذكرته.',
+    card_at_desk: 'تُكتب بطاقة مفتاحك في الاستقبال.',
+    key_refused: 'رفض نظام الأقفال إعداد مفتاحك.',
     other: 'يجب أن ينظر شخص في هذا.',
   },
   correct: 'تصحيح',

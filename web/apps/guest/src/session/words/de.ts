@@ -68,6 +68,8 @@ export const de: SessionWords = {
     document_expired: 'Dieses Dokument ist abgelaufen.',
     birth_date_differs: 'Das Geburtsdatum weicht von Ihrer Angabe ab.',
     nationality_differs: 'Die Staatsangehörigkeit weicht von Ihrer Angabe ab.',
+    card_at_desk: 'Ihre Schlüsselkarte wird an der Rezeption geschrieben.',
+    key_refused: 'Das Schließsystem hat abgelehnt, Ihren Schlüssel zu machen.',
     other: 'Das muss sich ein Mensch ansehen.',
   },
   correct: 'Berichtigen',

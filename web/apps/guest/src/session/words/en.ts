@@ -68,6 +68,8 @@ export const en: SessionWords = {
     document_expired: 'This document has expired.',
     birth_date_differs: 'The date of birth differs from the one you told.',
     nationality_differs: 'The nationality differs from the one you told.',
+    card_at_desk: 'Your key card is written at the desk.',
+    key_refused: 'The lock system refused to make your key.',
     other: 'A person has to look at this.',
   },
   correct: 'Correct it',

@@ -68,6 +68,8 @@ export const es: SessionWords = {
     document_expired: 'Este documento ha caducado.',
     birth_date_differs: 'La fecha de nacimiento no es la que indicó.',
     nationality_differs: 'La nacionalidad no es la que indicó.',
+    card_at_desk: 'Su tarjeta llave se graba en recepción.',
+    key_refused: 'El sistema de cerraduras se negó a hacer su llave.',
     other: 'Una persona tiene que mirarlo.',
   },
   correct: 'Corregir',

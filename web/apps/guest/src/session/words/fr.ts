@@ -68,6 +68,8 @@ export const fr: SessionWords = {
     document_expired: 'Ce document a expiré.',
     birth_date_differs: 'La date de naissance diffère de celle que vous avez indiquée.',
     nationality_differs: 'La nationalité diffère de celle que vous avez indiquée.',
+    card_at_desk: 'Votre carte-clé est préparée à la réception.',
+    key_refused: 'Le système de serrures a refusé de faire votre clé.',
     other: 'Une personne doit regarder cela.',
   },
   correct: 'Corriger',
