@@ -20,6 +20,7 @@ from protocols.errors import LinkLostError
 
 REPEAT_MS: Final = 1_000  # an unchanged advert is told again after so long
 SILENCE_MS: Final = 60_000  # no lock heard for so long: adapters do fall deaf, scan anew
+GATHER_S: Final = 0.05  # adverts come by the hundred a second: a reader wakes for all of so long at once
 SIGHTINGS_WAITING_MAX: Final = 1_024  # a reader this far behind loses the next ones; they will be repeated
 DEVICES_MAX: Final = 2_048
 START_WAIT_S: Final = 10.0
@@ -78,6 +79,8 @@ class Sightings:
 
     async def _next(self) -> Sighting | None:
         """Return the next sighting, or None after silence. Raises LinkLostError when the adapter says it is gone."""
+        if not len(self._waiting):
+            await asyncio.sleep(GATHER_S)
         if len(self._waiting):
             return await self._waiting.get()
         heard = asyncio.ensure_future(self._waiting.get())
