@@ -33,7 +33,7 @@ class Sizes:
     """How long everything takes; the default is the full run (about 8 minutes on two idle cores)."""
 
     rounds: int = 3
-    peak_messages: int = 60_000
+    peak_messages: int = 150_000
     client_messages: int = 40_000
     steady_s: float = 10.0
     steady_rate: float = 500.0
