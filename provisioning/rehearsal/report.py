@@ -82,6 +82,10 @@ class Report:
             raise StoryFailedError(f"{claim}; observed: {observed!r}")
         self._narrate(f"     {claim}")
 
+    def note(self, line: str) -> None:
+        """Say how far a long step is."""
+        self._narrate(f"     {line}")
+
     async def eventually(self, claim: str, within_s: float, probe: Callable[[], Awaitable[tuple[bool, T]]]) -> T:
         """Poll `probe` until its first value is true, state the claim with its second, and return that.
 

@@ -43,13 +43,16 @@ async def live(building: Building, report: Report, bookings: tuple[Booking, ...]
     async with report.step(1, f"07:00, {len(bookings)} arrivals are expected; cloud and building hold them"):
         await _book(building, report, day)
     async with report.step(2, f"the day, {seconds / HOURS:g} s an hour; the line is cut from 16:00 to 19:00"):
-        play = Play(building, day, seconds=seconds, dice=SeededDice(seed).fork("play"))
+        play = Play(building, day, seconds=seconds, dice=SeededDice(seed).fork("play"), note=report.note)
         report.figures["seconds_an_hour"] = seconds / HOURS
         try:
             await play.run()
         finally:
             report.figures["lived"] = day.told()
-        report.claim("everybody who came is in", True, day.told()["checked_in"])
+        missing = [
+            life.booking.name for life in day.lives if life.in_at_ms is None and life.booking.fate is not Fate.NO_SHOW
+        ]
+        report.claim("everybody who came is in", not missing, missing[:SHOWN_MOST] or day.told()["checked_in"])
         report.claim("at no look two strangers had one room", not play.crowded, play.crowded[:SHOWN_MOST] or day.looks)
     async with report.step(3, "23:00, guests go to bed, and those who have left try their keys"):
         await _evening(building, report, day)

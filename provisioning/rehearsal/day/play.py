@@ -80,10 +80,13 @@ class HotelClock:
 
 
 class Play:
-    """One day. `day.lives` hold what was booked; reservations are in the PMS already."""
+    """One day. `day.lives` hold what was booked; reservations are in the PMS already. `note` is told of each hour."""
 
-    def __init__(self, building: Building, day: Day, *, seconds: float, dice: Dice) -> None:
-        self._building, self.day, self._dice = building, day, dice
+    def __init__(
+        self, building: Building, day: Day, *, seconds: float, dice: Dice, note: Callable[[str], None]
+    ) -> None:
+        self._building, self.day, self._dice, self._note = building, day, dice, note
+        self._settled = 0
         self._hotel = HotelClock(building.clock, seconds)
         self._phones: list[Guest] = []
         self._entered = {life.booking.name: asyncio.Event() for life in day.lives}
@@ -97,6 +100,7 @@ class Play:
         for number in range(PHONES):
             self._phones.append(await self._building.new_guest(f"radio-{number}"))
         looking = asyncio.create_task(self._look(), name="look")
+        telling = asyncio.create_task(self._tell_hours(), name="tell hours")
         try:
             async with TaskGroup() as everybody:
                 everybody.create_task(self._line())
@@ -104,8 +108,17 @@ class Play:
                     everybody.create_task(self._arrive(index, life))
                     everybody.create_task(self._happen(life))
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            for each in (looking, telling):
+                each.cancel()
+            await asyncio.gather(looking, telling, return_exceptions=True)
+
+    async def _tell_hours(self) -> None:
+        for hour in range(int(OPENS) + 1, int(OPENS + HOURS) + 1):
+            await self._hotel.until(hour)
+            lives = self.day.lives
+            inside, gone = sum(each.inside for each in lives), sum(each.out_at_ms is not None for each in lives)
+            line = "the line is cut" if self._cut.is_set() and not self._back.is_set() else "on line"
+            self._note(f"{hour:02}:00  {inside} in house, {gone} have left; {line}")
 
     # --- the line -------------------------------------------------------------------------------------------
 
@@ -118,6 +131,7 @@ class Play:
                     await self._entered[life.booking.name].wait()
                     await self._until(f"{life.booking.name} is in house in the PMS", partial(self._started, life))
             await building.line.cut(silent=True)
+            self._note("16:00  the line goes silent")
             self.day.cut_at_ms = building.clock.wall_ms()
             self._cut.set()
         with self._hotel.held_at(CUT_UNTIL):
@@ -127,6 +141,7 @@ class Play:
             heads = await building.edge.heads()
             self.day.back_at_ms = building.clock.wall_ms()
             await building.line.restore()
+            self._note(f"19:00  the line is back; {sum(heads.values())} records in the building's log")
 
             async def drained() -> bool:
                 held = await building.cloud.heads()
@@ -345,7 +360,8 @@ class Play:
     async def _settle_deposit(self, life: Life) -> None:
         if not life.payment:
             return
-        if self._dice.integer(0, 2):
+        self._settled += 1
+        if self._settled % 2:
             await self._again(lambda: self._building.cloud.release(life.stay, life.payment))
         else:
             minor = self._dice.integer(1, MINOR)

@@ -41,6 +41,8 @@ class Fate(StrEnum):
 
 BEHIND: Final = (Fate.DOUBLE_SOLD, Fate.MOVED_BEHIND, Fate.CANCELLED_BEHIND)
 """Let in at the desk while the line is cut, and changed in the PMS meanwhile."""
+MOVES: Final = (Fate.WALKS_IN, Fate.MOVED, Fate.MOVED_BEHIND)
+"""These end in another room than the one that was booked, or are to."""
 INSIDE_BEFORE_THE_CUT: Final = (Fate.OUT_BEHIND, Fate.EXTENDED_BEHIND)
 ENDS: Final = frozenset({Fate.LEAVES_EARLY, Fate.SHARES_AND_LEAVES, Fate.OUT_BEHIND})
 OF_EACH: Final = (
@@ -105,8 +107,10 @@ def draw(rooms: Sequence[str], arrivals: int, dice: Dice) -> tuple[Booking, ...]
     made: list[Booking] = []
     while len(made) < arrivals:
         fate = OF_EACH[len(made)] if len(made) < len(OF_EACH) else _drawn(dice)
+        if len(made) >= len(OF_EACH) and fate in MOVES and len(left) <= arrivals - len(made):
+            fate = Fate.STAYS  # a full house moves nobody
         beside = len(made) - 1 if fate in (Fate.WALKS_IN, Fate.SHARES_AND_LEAVES) else None
-        moves = fate in (Fate.WALKS_IN, Fate.MOVED, Fate.MOVED_BEHIND)
+        moves = fate in MOVES
         arrives, happens = _hours(fate, dice)
         by_phone = fate not in (*BEHIND, Fate.WALKS_IN, Fate.BOOKED_BEHIND) and not CUT_FROM - 0.5 < arrives < CUT_UNTIL
         made.append(
