@@ -19,7 +19,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 from litestar import Litestar, Request, Response, get
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, LitestarException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.response import Stream
@@ -268,7 +268,7 @@ class _Draining:
 
         try:
             await self._app(scope, self._in_time(receive), sent)
-        except Exception:
+        except LitestarException:  # as it tells of what went wrong in the middle of an answer
             if not given_up:
                 raise
             _log.info("client_does_not_read", path=scope["path"])
