@@ -17,6 +17,7 @@ from cloud.kit.acting import UPKEEP, acting
 from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
 from cloud.kit.times import at
 from cloud.telemetry.ledger_days import DAY, day_of, days_held, digest_of, runs_of
+from cloud.telemetry.refused_keeping import let_refused_go
 from protocols.errors import InvalidInputError
 from protocols.link.lanes import LANES, Lane
 
@@ -24,6 +25,8 @@ SEAL_AFTER: Final = timedelta(hours=1)
 """How long after its end a day is over: batches under way at midnight are stored by then."""
 SEALED_AT_ONCE: Final = 200
 """Days of streams sealed in one run: each reads a day of rows."""
+REFUSED_EVERY_MS: Final = 60_000
+"""How often what was refused is looked at."""
 LOCK_WAIT: Final = "2s"
 """How long the exchange of two partitions may make writers wait; then another run tries again."""
 
@@ -47,10 +50,14 @@ class LedgerRetention:
         if kept != sorted(kept, reverse=True):
             raise InvalidInputError("ledger", "lane A is kept longest, then B, then C")
 
+    @property
+    def by_lane(self) -> dict[Lane, timedelta | None]:
+        """How long the rows of each lane are kept."""
+        return dict(zip(LANES, (self.a, self.b, self.c), strict=True))
+
     def let_go(self, day: date, today: date) -> tuple[Lane, ...]:
         """Return the lanes whose rows of `day` have been kept long enough."""
-        kept = dict(zip(LANES, (self.a, self.b, self.c), strict=True))
-        return tuple(lane for lane, span in kept.items() if span is not None and day + DAY + span <= today)
+        return tuple(lane for lane, span in self.by_lane.items() if span is not None and day + DAY + span <= today)
 
 
 @dataclass(slots=True)
@@ -71,6 +78,7 @@ class LedgerKeeping:
     def __init__(self, database: Database, retention: LedgerRetention | None = None) -> None:
         self._database, self._retention = database, retention or LedgerRetention()
         self._sealed: set[date] = set()
+        self._refused_ms: int | None = None
 
     async def run(self, now_ms: int) -> LedgerReport:
         """Seal some of what is over, let go what was kept long enough. Cut off anywhere, the next run goes on."""
@@ -89,6 +97,11 @@ class LedgerKeeping:
             for day in days:
                 if lanes := self._retention.let_go(day, at(now_ms).astimezone(UTC).date()):
                     await self._let_go(day, lanes, now_ms, report)
+            if self._refused_ms is None or not 0 <= now_ms - self._refused_ms < REFUSED_EVERY_MS:
+                async with self._database.transaction() as connection:
+                    if await _alone(connection):
+                        report.dropped += await let_refused_go(connection, self._retention.by_lane, now_ms)
+                self._refused_ms = now_ms
         return report
 
     async def _seal(self, day: date, now_ms: int, report: LedgerReport) -> None:
