@@ -133,9 +133,10 @@ class Uplink:
         return UplinkState(self._connection is not None, self._link.last_ack_ms, self._link.backlog(), self._refused)
 
     def live_changed(self) -> None:
-        """The house is not as the live state last told: tell it again soon."""
-        self._link.live_changed()
-        self._wake.set()
+        """The house is not as the live state last told: while a backlog drains, tell it again soon (SPEC.md 10)."""
+        if sum(self._link.backlog().values()) > LIVE_BACKLOG:
+            self._link.live_changed()
+            self._wake.set()
 
     async def run(self) -> None:
         """Keep the link up until cancelled. Raises StoreFailedError if the log cannot be read at the start."""

@@ -12,15 +12,15 @@ import pytest
 
 from edge.link.ports import LiveState
 from edge.link.settings import LinkSettings
-from edge.link.uplink import Uplink
-from edge.log.record_log import RecordLog
+from edge.link.uplink import LIVE_BACKLOG, Uplink
+from edge.log.record_log import Entry, RecordLog
 from kit.clock import SystemClock
 from kit.dice import Dice, SeededDice, SystemDice
 from kit.net import Connection, Message
 from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import LinkLostError
 from protocols.link.documents import CommandEnvelope
-from protocols.link.edge_link import StreamHead
+from protocols.link.edge_link import LinkTimes, SayHello, SendLive, StreamHead
 from protocols.link.lanes import Lane
 from protocols.link.messages import LIVE_BYTES_MAX, Ack, AckStatus, decode_live
 
@@ -199,3 +199,23 @@ async def test_a_house_too_large_for_one_live_state_tells_its_newest_values(item
     assert len(payload) <= LIVE_BYTES_MAX
     assert len(told) >= min(items, 500)
     assert sorted(told) == list(range(items - len(told), items))
+
+
+@pytest.mark.guarantee("G12")
+@pytest.mark.parametrize("waiting", [LIVE_BACKLOG, LIVE_BACKLOG + 1])
+async def test_a_changed_house_is_told_whole_only_while_a_backlog_drains(waiting: int, tmp_path: Path) -> None:
+    """Without one its records say it as soon: a large house changes all the time, and is half a megabyte."""
+    clock, dice = SystemClock("host"), SystemDice()
+    async with await RecordLog.open(tmp_path / "log", clock=clock, dice=dice) as log:
+        entries = [Entry("reading", {"n": number}, None) for number in range(waiting)]
+        await log.append_many(Lane.C, entries[:100])
+        await log.append_many(Lane.C, entries[100:])
+        made = uplink(log, NoWay(), dice)
+        await made._look_at_streams()
+        link, times = made._link, LinkTimes()
+        link.link_up(nonce=1, now_ms=0)
+        steps = [link.next_step(now_ms=0), link.next_step(now_ms=0)]
+        assert [type(each) for each in steps] == [SayHello, SendLive]
+        made.live_changed()
+        soon = link.next_step(now_ms=times.live_least_ms)
+        assert isinstance(soon, SendLive) == (waiting > LIVE_BACKLOG)
