@@ -4,10 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from bleak.backends.scanner import AdvertisementData, AdvertisementDataCallback, BaseBleakScanner
-from bumble.device import Advertisement
 
 from firmware_bridges.ble_radio.advertisement import decode
-from firmware_bridges.ble_radio.radio import Radio
+from firmware_bridges.ble_radio.radio import Heard, Radio
 
 
 class BumbleScanner(BaseBleakScanner):
@@ -38,8 +37,8 @@ class BumbleScanner(BaseBleakScanner):
         if stop is not None:
             await stop()
 
-    def _on_advertisement(self, advertisement: Advertisement) -> None:
-        seen = decode(advertisement.data_bytes)
+    def _on_advertisement(self, heard: Heard) -> None:
+        seen = decode(heard.data_bytes)
         if not self.is_allowed_uuid(seen.service_uuids):
             return
         data = AdvertisementData(
@@ -48,9 +47,8 @@ class BumbleScanner(BaseBleakScanner):
             service_data=seen.service_data,
             service_uuids=seen.service_uuids,
             tx_power=seen.tx_power_dbm,
-            rssi=advertisement.rssi,
-            platform_data=(advertisement,),
+            rssi=heard.rssi,
+            platform_data=(heard,),
         )
-        address = advertisement.address.to_string(with_type_qualifier=False)
-        device = self.create_or_update_device(address, address, seen.local_name, advertisement.address, data)
+        device = self.create_or_update_device(heard.address, heard.address, seen.local_name, heard, data)
         self.call_detection_callbacks(device, data)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import Any, Final
 
 from bleak.exc import BleakError, BleakGATTProtocolError
-from bumble.device import Advertisement
 from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
@@ -28,7 +27,7 @@ from firmware_bridges.ble_radio.bluez.tree import (
     Tree,
 )
 from firmware_bridges.ble_radio.client import BumbleClient
-from firmware_bridges.ble_radio.radio import Radio
+from firmware_bridges.ble_radio.radio import Heard, Radio
 from kit.dice import Dice
 
 NAME: Final = "org.bluez"
@@ -172,13 +171,13 @@ class Bluetoothd:
                 for device in self._known.values():
                     self._tree.change(device.path, DEVICE, {}, ("RSSI",))
 
-    def _on_advert(self, advertisement: Advertisement) -> None:
-        seen = decode(advertisement.data_bytes)
+    def _on_advert(self, heard: Heard) -> None:
+        seen = decode(heard.data_bytes)
         if HCI0 not in self._tree or not any(_lets_through(each, seen) for each in self._sessions.values()):
             return
-        address = advertisement.address.to_string(with_type_qualifier=False)
+        address = heard.address
         sway = self.manners.rssi_sway_dbm
-        rssi = max(-127, min(20, round(advertisement.rssi + self._dice.uniform(-sway, sway))))
+        rssi = max(-127, min(20, round(heard.rssi + self._dice.uniform(-sway, sway))))
         facts = _facts(seen)
         device = self._known.get(address)
         if device is None:
