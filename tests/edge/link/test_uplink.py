@@ -217,5 +217,5 @@ async def test_a_changed_house_is_told_whole_only_while_a_backlog_drains(waiting
         steps = [link.next_step(now_ms=0), link.next_step(now_ms=0)]
         assert [type(each) for each in steps] == [SayHello, SendLive]
         made.live_changed()
-        soon = link.next_step(now_ms=times.live_least_ms)
-        assert isinstance(soon, SendLive) == (waiting > LIVE_BACKLOG)
+        soon = [link.next_step(now_ms=times.live_least_ms) for _ in range(3)]
+        assert any(isinstance(each, SendLive) for each in soon) == (waiting > LIVE_BACKLOG)
