@@ -7,9 +7,12 @@ from typing import Any, Final
 
 from cloud.kit.database import Connection, fetch_all, fetch_one
 from cloud.telemetry.store.port import Selection
+from protocols.errors import StoreFailedError
 
-SERIES_MOST: Final = 20_000
+VALUES_MOST: Final = 100_000
 """Values of one property that a live stream keeps; a hotel of 1,000 rooms has 6,000."""
+PAGE: Final = 5_000
+"""Values read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +84,31 @@ async def newest_page(
 async def changed_since(connection: Connection, tenant: str, property_id: str, mark: int) -> tuple[int, list[Newest]]:
     """Return (next mark, values that changed at or after `mark`); 0 asks for all. A value may come twice, none never.
 
-    The mark is taken before the values.
+    Raises:
+        StoreFailedError: there are more than VALUES_MOST.
     """
     row = await fetch_one(connection, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS mark")
     # a mark from before the values: transactions that commit in between are read now and once more next time
     next_mark = 0 if row is None else int(row["mark"])
-    rows = await fetch_all(
-        connection,
-        """
-        SELECT room, device, capability, attribute, value, unit, quality, at, source, received_at, writes
-          FROM telemetry.latest WHERE tenant = %s AND property = %s AND changed >= %s
-         ORDER BY device, capability, attribute LIMIT %s
-        """,
-        [tenant, property_id, mark, SERIES_MOST],
-    )
-    return next_mark, [Newest(**row) for row in rows]
+    values: list[Newest] = []
+    after = ("", "", "")
+    while True:
+        rows = await fetch_all(
+            connection,
+            """
+            SELECT room, device, capability, attribute, value, unit, quality, at, source, received_at, writes
+              FROM telemetry.latest
+             WHERE tenant = %s AND property = %s AND changed >= %s AND (device, capability, attribute) > (%s, %s, %s)
+             ORDER BY device, capability, attribute LIMIT %s
+            """,
+            [tenant, property_id, mark, *after, PAGE],
+        )
+        values += [Newest(**each) for each in rows]
+        if len(values) > VALUES_MOST:
+            raise StoreFailedError(f"{property_id} has more than {VALUES_MOST} values: ask for pages of them (/latest)")
+        if len(rows) < PAGE:
+            return next_mark, values
+        after = values[-1].key
 
 
 async def values_of_devices(
@@ -109,6 +122,6 @@ async def values_of_devices(
           FROM telemetry.latest WHERE tenant = %s AND property = %s AND device = ANY(%s)
          ORDER BY device, capability, attribute LIMIT %s
         """,
-        [tenant, property_id, list(devices), SERIES_MOST],
+        [tenant, property_id, list(devices), VALUES_MOST],
     )
     return [Newest(**row) for row in rows]

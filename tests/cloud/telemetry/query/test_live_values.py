@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.kit.notify import ANYTHING, values_of
-from cloud.telemetry import query_live, query_routes
+from cloud.telemetry import query_latest, query_live, query_routes
 from cloud.telemetry.query_latest import Newest
 from cloud.telemetry.query_live import LiveValues, Resumed, Told, Watcher
 from cloud.telemetry.store.port import Selection
-from protocols.errors import InvalidInputError
+from protocols.errors import InvalidInputError, StoreFailedError
 from tests.cloud.houses import NOW_MS
 from tests.cloud.telemetry.query.conftest import Desk
 from tests.cloud.telemetry.sending import show_live
@@ -327,6 +327,24 @@ class TestSocket:
                     break
             assert "thermostat-0" in seen
             assert len(seen) <= 8
+
+    async def test_every_value_is_read_however_many_and_too_many_are_refused_by_name(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(query_latest, "PAGE", 3)
+        monkeypatch.setattr(query_latest, "VALUES_MOST", 7)
+        for n in range(7):
+            await tell(desk, f"thermostat-{n}", n)
+        async with desk.database.transaction() as connection:
+            _, values = await query_latest.changed_since(connection, "northlight", "aurora", 0)
+        assert [each.device for each in values] == [f"thermostat-{n}" for n in range(7)]
+        await tell(desk, "thermostat-7", 7)
+        async with watching(desk) as client:
+            await client.next()
+            assert (await client.next())["code"] == 1013
+        async with desk.database.transaction() as connection:
+            with pytest.raises(StoreFailedError, match="aurora has more than 7 values"):
+                await query_latest.changed_since(connection, "northlight", "aurora", 0)
 
     async def test_strangers_and_bad_arguments_are_refused_before_the_socket_opens(self, desk: Desk) -> None:
         for query, name in (("", "other"), ("", "narrow"), ("resume=x", "viewer"), ("rom=1", "viewer")):
