@@ -2,10 +2,11 @@ import { Client } from '@innkeeper/api'
 import { useEffect, useMemo } from 'react'
 import { AccountPage } from './Account'
 import { ArrivalsPage } from './Arrivals'
+import { KeysPage } from './Keys'
 import { ColdPage, FailurePage } from './Notices'
 import { PropertiesPage } from './PropertiesPage'
 import { PropertyPage } from './PropertyPage'
-import { replaceRoute, useAccountShown, useArrivalsShown, useRoute } from './route'
+import { replaceRoute, useAccountShown, useArrivalsShown, useKeysShown, useRoute } from './route'
 import { useProperties } from './useProperties'
 
 export function App() {
@@ -16,6 +17,7 @@ function Hotels() {
   const client = useMemo(() => new Client(), [])
   const route = useRoute()
   const isAtArrivals = useArrivalsShown()
+  const isAtKeys = useKeysShown()
   const properties = useProperties(client, route.property === null)
   const { list, failure } = properties
   const only = list?.length === 1 ? list[0] : undefined
@@ -34,6 +36,7 @@ function Hotels() {
   if (property === undefined) {
     return <FailurePage failure={{ kind: 'not_found', message: `There is no property “${route.property}” for you here.` }} again={properties.again} />
   }
+  if (isAtKeys) return <KeysPage key={property.id} property={property} />
   if (isAtArrivals) return <ArrivalsPage key={property.id} property={property} />
   return <PropertyPage key={property.id} client={client} property={property} room={route.room} alone={list.length === 1} />
 }

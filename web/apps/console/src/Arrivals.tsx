@@ -2,10 +2,11 @@
 import type { Property } from '@innkeeper/api'
 import { Icon } from '@innkeeper/ui'
 import { Button, TextInput } from '@mantine/core'
-import { type FormEvent, useCallback, useEffect, useState } from 'react'
+import { type FormEvent, useCallback, useEffect, useRef, useState } from 'react'
 import styles from './Arrivals.module.css'
 import consoleStyles from './console.module.css'
 import { Header } from './Header'
+import { Question } from './keyAsking'
 import { Notice } from './Notices'
 import { SignIn } from './SignIn'
 import { asked, inWords, Refused } from './passkeys'
@@ -40,11 +41,12 @@ interface HandOver {
 }
 
 const STEPS: Record<string, string> = {
-  identity: 'Identity', document: 'Travel document', registration_card: 'Registration card', terms: 'Terms', payment: 'Deposit',
+  grant: 'Key', identity: 'Identity', document: 'Travel document', registration_card: 'Registration card', terms: 'Terms', payment: 'Deposit',
 }
 const REASONS: Record<string, string> = {
   name_similar: 'the name is nearly the booking’s', name_different: 'the name is not the booking’s', minor_alone: 'the lead guest is a minor',
   review: 'a watchlist entry agrees: compare before you decide', specimen: 'the specimen of a document', document_not_accepted: 'a kind of document that the policy does not take',
+  card_at_desk: 'a card is to be written: lay one on the encoder', key_refused: 'the lock system refused to make the key: see its own screen',
   document_expired: 'the document has expired', birth_date_differs: 'the date of birth differs from what was told', nationality_differs: 'the nationality differs from what was told',
 }
 const STATES: Record<string, string> = { planned: 'expected', ready: 'room ready', in_house: 'in house' }
@@ -146,7 +148,7 @@ function Waiting({ property, handOver, since, onDone }: { property: string; hand
       </div>
       {handOver.asked !== null && <p className={styles['asked']}><Icon name="person" /> “{handOver.asked}”</p>}
       {handOver.steps.map((each) => (
-        <form key={`${each.step}-${each.subject}`} className={styles['step']} onSubmit={(event) => void pass(event, each)}>
+        each.step === 'grant' ? <Card key={`${each.step}-${each.subject}`} property={property} step={each} onDone={onDone} /> : <form key={`${each.step}-${each.subject}`} className={styles['step']} onSubmit={(event) => void pass(event, each)}>
           <p><strong>{STEPS[each.step] ?? each.step}{/^g[0-9]+$/u.test(each.subject) ? `, guest ${each.subject.slice(1)}` : ''}</strong>: {REASONS[each.reason ?? ''] ?? each.reason ?? 'to be looked at'}</p>
           <TextInput name="reason" label="What you saw" maxLength={300} />
           <Button type="submit" variant="default" loading={isAsking}>Let it pass</Button>
@@ -154,6 +156,31 @@ function Waiting({ property, handOver, since, onDone }: { property: string; hand
       ))}
       {problem !== null && <p className={styles['problem']} role="alert">{problem}</p>}
     </li>
+  )
+}
+
+/** A key behind another maker's lock: the card that lies on the encoder is written; one that was refused is for a person. */
+function Card({ property, step, onDone }: { property: string; step: WaitingStep; onDone: () => void }) {
+  const [said, setSaid] = useState<string | null>(null)
+  const [isAsking, setAsking] = useState(false)
+  const question = useRef(new Question())
+
+  async function write(): Promise<void> {
+    setAsking(true)
+    const told = await question.current.ask<{ keys: { state: string; problem: string | null }[] }>(`${at(property, step.subject)}/key-cards`, {}).catch(inWords)
+    setAsking(false)
+    if (typeof told === 'string') return setSaid(told)
+    const left = told.keys.filter(({ state }) => state !== 'made')
+    setSaid(left.length === 0 ? 'Written. Give it to the guest.' : left[0]?.problem ?? `Written. ${left.length} more to write: lay the next card on the encoder.`)
+    onDone()
+  }
+
+  return (
+    <div className={styles['step']}>
+      <p><strong>{STEPS[step.step]}</strong>: {REASONS[step.reason ?? ''] ?? step.reason ?? 'to be looked at'}</p>
+      {step.reason === 'card_at_desk' && <Button variant="default" loading={isAsking} onClick={() => void write()}>Write the card</Button>}
+      {said !== null && <p role="status" className={styles['dim']}>{said}</p>}
+    </div>
   )
 }
 

@@ -3,7 +3,7 @@ import { type MantineColorScheme, useMantineColorScheme } from '@mantine/core'
 import type { ReactNode } from 'react'
 import styles from './Header.module.css'
 import mark from './mark.svg'
-import { ACCOUNT, arrivalsOf, routeTo, useArrivalsShown, useRoute } from './route'
+import { ACCOUNT, arrivalsOf, keysOf, routeTo, useArrivalsShown, useKeysShown, useRoute } from './route'
 
 export function Header({ title, detail, back = false, children }: { title?: ReactNode; detail?: ReactNode; back?: boolean; children?: ReactNode }) {
   return (
@@ -21,6 +21,7 @@ export function Header({ title, detail, back = false, children }: { title?: Reac
       <div className={styles['right']}>
         {children}
         <ArrivalsLink />
+        <KeysLink />
         <a className={styles['scheme']} href={ACCOUNT} aria-label="Your account" title="Your account"><Icon name="person" size={18} /></a>
         <SchemeSwitch />
       </div>
@@ -37,6 +38,19 @@ function ArrivalsLink() {
   return (
     <a className={styles['scheme']} href={isThere ? routeTo({ property, room: null }) : arrivalsOf(property)} aria-label={said} title={said}>
       <Icon name={isThere ? 'door' : 'bed'} size={18} />
+    </a>
+  )
+}
+
+/** From a hotel to its keys, and back to its rooms. */
+function KeysLink() {
+  const { property } = useRoute()
+  const isThere = useKeysShown()
+  if (property === null) return null
+  const said = isThere ? 'Rooms and doors' : 'Keys'
+  return (
+    <a className={styles['scheme']} href={isThere ? routeTo({ property, room: null }) : keysOf(property)} aria-label={said} title={said} data-testid="to-keys">
+      <Icon name={isThere ? 'door' : 'lock'} size={18} />
     </a>
   )
 }

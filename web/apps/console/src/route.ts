@@ -56,3 +56,8 @@ export const useAccountShown = (): boolean => useSyncExternalStore(subscribe, ()
 export const arrivalsOf = (property: string): string => `#/p/${encodeURIComponent(property)}/arrivals`
 
 export const useArrivalsShown = (): boolean => useSyncExternalStore(subscribe, () => /^#\/p\/[^/]+\/arrivals$/u.test(window.location.hash))
+
+/** The page of keys of a property: lost phones, sealed rooms, emergency and staff keys. */
+export const keysOf = (property: string): string => `#/p/${encodeURIComponent(property)}/keys`
+
+export const useKeysShown = (): boolean => useSyncExternalStore(subscribe, () => /^#\/p\/[^/]+\/keys$/u.test(window.location.hash))
