@@ -16,7 +16,7 @@ from typing import Final
 
 import psycopg
 
-from cloud.kit.database import Connection, Database
+from cloud.kit.database import Connection, Database, execute
 from cloud.telemetry.fan_in import statements
 from cloud.telemetry.fan_in.arrivals import BatchItem, HelloItem, Item, LiveItem, Reply, UnreadableItem, refusal, said
 from cloud.telemetry.fan_in.lease_store import fence
@@ -35,16 +35,18 @@ from protocols.errors import PeerProtocolError, StoreFailedError
 from protocols.link.batch import Hole, HoleReason
 from protocols.link.cloud_stream import ChainVerdict
 from protocols.link.lanes import Lane
-from protocols.link.messages import Ack, AckMark, AckStatus
+from protocols.link.messages import STREAMS_MAX, Ack, AckMark, AckStatus
 from protocols.link.record import Record
 
 OWNER_KEPT_MS: Final = 60_000
 """How long an edge's owner is remembered."""
 OWNERS_MAX: Final = 20_000
 REFUSED_KEPT_MAX: Final = 32
-"""Unreadable messages of one edge whose bytes are kept within `REFUSED_WITHIN_MS`; of more, only the number."""
+"""Refused messages of one edge whose bytes are kept within `REFUSED_WITHIN_MS`; of more, only the number."""
 REFUSED_WITHIN_MS: Final = 60_000
 DEADLOCKS_MAX: Final = 3
+SPEAK_EVERY_MS: Final = 1_000
+"""A transaction in which nothing is said for `statements.IDLE_MOST` is ended, and batches can be dear to open."""
 LIVE_KIND: Final = "live"
 LINK_KIND: Final = "link"
 
@@ -175,13 +177,17 @@ class PostgresLedger:
             await statements.wake_if_asleep(connection)
             owned = await self._owned(connection, group, items)
             wanted: dict[StreamKey, BatchContext] = {}
+            beginning: set[StreamKey] = set()
             for item, owner in owned:
                 if isinstance(item, BatchItem):
                     head = item.head
                     key = (head.edge, head.incarnation, head.lane)
                     wanted[key] = BatchContext(owner.tenant, owner.property, *key, now_ms)
-            group.streams = await statements.lock_streams(connection, wanted)
+                    if head.first == 1:
+                        beginning.add(key)
+            group.streams = await statements.lock_streams(connection, wanted, beginning)
             projected: list[tuple[BatchContext, list[Record]]] = []
+            spoke_ms = self._clock.now_ms()
             for item, owner in owned:
                 match item:
                     case BatchItem():
@@ -189,6 +195,9 @@ class PostgresLedger:
                         if records := self._take_batch(group, context, item):
                             projected.append((context, records))
                         await asyncio.sleep(0)  # opening takes a millisecond or two: the other lanes feed the database
+                        if self._clock.now_ms() - spoke_ms >= SPEAK_EVERY_MS:
+                            await execute(connection, "SELECT 1")
+                            spoke_ms = self._clock.now_ms()
                     case LiveItem():
                         self._take_live(group, item, owner)
                     case HelloItem() | UnreadableItem():
@@ -307,7 +316,8 @@ class PostgresLedger:
             group.refused.append((head.lane.value, wrong, head.edge))
             return offered.status
         group.notes.holes.append((context, Hole(first, offered.hi, HoleReason.REFUSED), 0))
-        self._refuse(group, context, (first, offered.hi), wrong, what=head.lane.value, payload=payload)
+        kept = payload if self._has_room(head.edge) else None
+        self._refuse(group, context, (first, offered.hi), wrong, what=head.lane.value, payload=kept)
         row.stored += 1
         row.heard_of(head.opening)
         group.notes.kinds.setdefault(context.property, set()).add(LINK_KIND)
@@ -324,9 +334,8 @@ class PostgresLedger:
         if opened.verdict is ChainVerdict.BROKEN:
             broken = PeerProtocolError("the hash chain does not follow: the log in the building was changed")
             group.streams[context.edge, context.incarnation, context.lane].chain_breaks += 1
-            self._refuse(
-                group, context, (item.head.first, item.head.last), broken, what="chain", payload=item.arrived.payload
-            )
+            kept = item.arrived.payload if self._has_room(context.edge) else None
+            self._refuse(group, context, (item.head.first, item.head.last), broken, what="chain", payload=kept)
         group.notes.kinds.setdefault(context.property, set()).update(opened.kinds or {LINK_KIND})
 
     def _refuse(
@@ -451,6 +460,8 @@ def _answer(replies: list[Reply], new: Reply) -> None:
             and (old.ack.status, new.ack.status) == (AckStatus.STORED, AckStatus.STORED)
         ):
             others = [each for each in old.ack.marks if (each.incarnation, each.lane) != (mark.incarnation, mark.lane)]
+            if len(others) == STREAMS_MAX:
+                continue  # an edge of many lives, or one that makes them up: what one answer cannot name another does
             replies[place] = Reply(new.edge, Ack(AckStatus.STORED, (*others, mark)))
             return
     replies.append(new)

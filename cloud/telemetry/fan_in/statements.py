@@ -1,6 +1,6 @@
 """The statements of a group's transaction: each takes what all batches of the group have to say at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -97,12 +97,20 @@ async def wake_if_asleep(connection: Connection) -> None:
     await execute(connection, "SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [milliseconds])
 
 
-async def lock_streams(connection: Connection, wanted: Mapping[StreamKey, BatchContext]) -> dict[StreamKey, StreamRow]:
-    """Return the rows of `wanted` streams, made if new, locked in one order for all until the transaction ends."""
+async def lock_streams(
+    connection: Connection, wanted: Mapping[StreamKey, BatchContext], beginning: Collection[StreamKey]
+) -> dict[StreamKey, StreamRow]:
+    """Return the rows of `wanted` streams, locked in one order for all until the transaction ends.
+
+    Args:
+        beginning: those of which the first position came: they are made if new. Of a new stream's middle nothing can be
+            stored: it stands at 0 and gets no row, whatever incarnations somebody makes up.
+    """
     if not wanted:
         return {}
     rows = await _locked(connection, list(wanted))
-    if missing := sorted(wanted.keys() - rows.keys()):
+    new = wanted.keys() - rows.keys()
+    if missing := sorted(new & set(beginning)):
         contexts = [wanted[key] for key in missing]
         edges, incarnations, lanes = _columns(missing)
         await execute(
@@ -120,9 +128,13 @@ async def lock_streams(connection: Connection, wanted: Mapping[StreamKey, BatchC
                 "now": at(contexts[0].received_ms),
             },
         )
-        rows |= await _locked(connection, missing)
-    if vanished := wanted.keys() - rows.keys():
-        raise StoreFailedError(f"{len(vanished)} streams vanished while they were being made")
+        made = await _locked(connection, missing)
+        if vanished := set(missing) - made.keys():
+            raise StoreFailedError(f"{len(vanished)} streams vanished while they were being made")
+        rows |= made
+    for key in wanted.keys() - rows.keys():
+        _, incarnation, lane = key
+        rows[key] = StreamRow(0, CloudStream(incarnation, lane, 0, None), ())
     return rows
 
 

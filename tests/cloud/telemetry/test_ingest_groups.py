@@ -1,9 +1,11 @@
 """Groups: many edges in one transaction, answered after it; what one batch does wrong costs its neighbours nothing."""
 
 import asyncio
+import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, LiteralString
 
 import pytest
@@ -12,20 +14,32 @@ from cloud.kit.database import Database, fetch_all
 from cloud.kit.notify import ANYTHING, NotificationHub, values_of
 from cloud.telemetry import completeness, service
 from cloud.telemetry.fan_in import ledger as ledgers
+from cloud.telemetry.fan_in import statements
 from cloud.telemetry.fan_in.arrivals import Arrived, Item, Reply, read
 from cloud.telemetry.fan_in.ledger import PostgresLedger
 from cloud.telemetry.fan_in.opening import Opened, Place, open_batch
 from cloud.telemetry.fan_in.returning import hold_ms, spread_of
 from cloud.telemetry.fan_in.statements import HINT_DEVICES_MOST
 from cloud.telemetry.ingest import IngestWorker
+from cloud.telemetry.latest import value_of
 from cloud.telemetry.store.plain import PlainStore
 from kit.clock import ManualClock
 from protocols import cbor
 from protocols.device_model.identity import EdgeId, PropertyId
+from protocols.errors import PeerProtocolError
 from protocols.link.batch import BatchHead, Hole, HoleReason, Packed, pack_batch
 from protocols.link.cloud_stream import CloudStream
 from protocols.link.lanes import Lane
-from protocols.link.messages import AckStatus, Hello, Live, StreamMark, encode_hello, encode_live
+from protocols.link.messages import (
+    STREAMS_MAX,
+    AckStatus,
+    Hello,
+    Live,
+    StreamMark,
+    encode_ack,
+    encode_hello,
+    encode_live,
+)
 from protocols.link.record import ClockQuality, encode_record
 from protocols.link.topics import Up, parse_up, up_topic
 from tests.cloud.telemetry.sending import INCARNATION, NOW_MS, arrived, edge, note, owner_of, packed, reading
@@ -190,6 +204,65 @@ async def test_a_building_gone_mad_does_not_fill_the_disk(database: Database) ->
     kept = await rows(database, "SELECT payload IS NOT NULL AS kept FROM telemetry.refused")
     assert (len(kept), sum(row["kept"] for row in kept)) == (100, ledgers.REFUSED_KEPT_MAX)
     assert ledger.counts.refused["PeerProtocolError"] == 100
+
+
+@pytest.mark.guarantee("G19")
+async def test_batches_that_are_believed_and_cannot_be_read_do_not_fill_the_disk_either(database: Database) -> None:
+    """Each moves the mark past what its head declares, so that the next one is new."""
+    ledger = ledger_of(database)
+    head = cbor.decode(good := packed(edge(1), 1, [note(1)]), len(good))
+    assert isinstance(head, dict)
+    for turn in range(2):
+        told = [cbor.encode({**head, "first": turn * 40 + n, "z": b"noise"}) for n in range(1, 41)]
+        await ledger.commit([arrived(edge(1), each) for each in told])
+    kept = await rows(database, "SELECT payload IS NOT NULL AS kept FROM telemetry.refused")
+    assert (len(kept), sum(row["kept"] for row in kept)) == (80, ledgers.REFUSED_KEPT_MAX)
+    assert answers(await ledger.commit([arrived(edge(1), packed(edge(1), 81, [note(1)]))])) == [
+        (edge(1), "stored", [81])
+    ]
+
+
+@pytest.mark.guarantee("G19")
+async def test_many_lives_of_one_edge_are_answered_by_answers_that_can_be_sent(database: Database) -> None:
+    lives = [bytes([n]) * 16 for n in range(1, 1 + 2 * STREAMS_MAX + 5)]
+    group = [
+        arrived(edge(1), pack_batch(edge(1), each, Lane.C, Packed(1, 1, range(1, 2), [note(1)]))[0]) for each in lives
+    ]
+    replies = await ledger_of(database).commit([*group, arrived(edge(2), packed(edge(2), 1, [note(1)]))])
+    for each in replies:
+        encode_ack(each.ack)
+    told = [mark.incarnation for each in replies if each.edge == edge(1) for mark in each.ack.marks]
+    assert sorted(told) == sorted(lives)
+    assert len(replies) == 3 + 1
+
+
+@pytest.mark.guarantee("G19")
+async def test_the_middle_of_a_life_that_nobody_knows_leaves_no_row(database: Database) -> None:
+    ledger = ledger_of(database)
+    made_up = packed(edge(1), 1_000, [note(1)])
+    for _ in range(2):
+        assert answers(await ledger.commit([arrived(edge(1), made_up)])) == [(edge(1), "gap", [0])]
+    assert await rows(database, "SELECT FROM telemetry.stream") == []
+    group = [arrived(edge(1), made_up), arrived(edge(1), packed(edge(1), 1, [note(1), note(2)]))]
+    assert answers(await ledger.commit(group)) == [(edge(1), "gap", [0]), (edge(1), "stored", [2])]
+    assert [row["hi"] for row in await rows(database, "SELECT hi FROM telemetry.stream")] == [2]
+
+
+@pytest.mark.guarantee("G2")
+async def test_batches_that_are_dear_to_open_do_not_cost_their_neighbours_the_transaction(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends a transaction in which nothing is said for so long."""
+    monkeypatch.setattr(statements, "IDLE_MOST", timedelta(milliseconds=400))
+    monkeypatch.setattr(ledgers, "SPEAK_EVERY_MS", 0)
+
+    def slowly(head: BatchHead, stream: CloudStream, place: Place, projected: frozenset[str]) -> Opened:
+        time.sleep(0.04)  # compute, which nothing can interrupt
+        return open_batch(head, stream, place, projected)
+
+    monkeypatch.setattr(ledgers, "open_batch", slowly)
+    group = [arrived(edge(n), packed(edge(n), 1, [note(1)])) for n in range(20)]
+    assert len(await ledger_of(database).commit(group)) == 20
 
 
 @pytest.mark.guarantee("G8")
@@ -428,3 +501,20 @@ async def test_a_commit_names_the_devices_whose_values_changed_if_they_are_few(
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"room": "r" * 81}, "room"), ({"unit": "u" * 81}, "unit"), ({"room": 5}, "room"),
+        ({"device": "d" * 81}, "device"), ({"value": "v" * 257}, "text of 257 characters"), ({"value": [1]}, "scalar"),
+        ({"quality": ["good"]}, "quality"), ({"quality": "perfect"}, "quality"), ({"at_ms": -1}, "at_ms"),
+    ],
+)  # fmt: skip
+def test_an_item_of_a_live_state_is_held_to_the_bounds_of_a_reading(wrong: dict[str, object], named: str) -> None:
+    body = {"device": "t", "capability": "c", "attribute": "a", "value": 1, "quality": "good"}
+    assert value_of(body, at_ms=NOW_MS).value == 1
+    with pytest.raises(PeerProtocolError, match=named) as refused:
+        value_of({**body, **wrong}, at_ms=NOW_MS)
+    assert len(str(refused.value)) < 300
