@@ -25,6 +25,10 @@ class Disk(Protocol):
         """Make or overwrite a file. Neither content nor name is durable yet."""
         ...
 
+    def write_over(self, path: Path, data: bytes) -> None:
+        """Write over the beginning of a file, in place: takes no room on a full disk. Not durable yet."""
+        ...
+
     def sync(self, path: Path) -> None:
         """Make the content of a file durable (fsync)."""
         ...
@@ -62,6 +66,12 @@ class SystemDisk:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
+            file.write(data)
+
+    def write_over(self, path: Path, data: bytes) -> None:
+        """pwrite(2) without truncating."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
 
     def sync(self, path: Path) -> None:

@@ -25,7 +25,7 @@ from edge.app.building import HouseBuilding
 from edge.app.buses import fresh_ms, make_buses, read_descriptors
 from edge.app.devices import BusWriter, Devices, unknown_unlisted
 from edge.app.edge_store import EdgeStore
-from edge.app.facades import Facade, make_facades
+from edge.app.facades import Facade, make_facades, told_of_changes
 from edge.app.fias import make_fias
 from edge.app.granting import GrantingDoors
 from edge.app.house import House
@@ -212,7 +212,7 @@ class Edge:
             settings, descriptors, house=house, devices=devices, writer=writer, log=record_log, clock=clock, dice=dice
         )
         if desk is not None:
-            desk.told_at_start = (*facades, *(["json-devices"] if json_bus is not None else []))
+            desk.changed = told_of_changes(settings, descriptors, facades, json_bus)
         uplink = None
         if settings.uplink is not None:
             resolve = read_command_key(settings.uplink)
@@ -357,7 +357,10 @@ class Edge:
     def _bound(self, port: int) -> None:
         self.health.report("api", ok=True)
         if self._settings.api.port_path is not None:
-            write_atomic(SystemDisk(), self._settings.api.port_path, f"{port}\n".encode("ascii"))
+            try:
+                write_atomic(SystemDisk(), self._settings.api.port_path, f"{port}\n".encode("ascii"))
+            except StoreFailedError as error:  # a full disk takes no API from whoever knows the port
+                self._log.error("port_not_told", port=port, error=str(error))
         self._log.info(
             "edge_started",
             port=port,

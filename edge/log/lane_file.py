@@ -16,6 +16,7 @@ Rules that hold here and nowhere else:
   many rows go in as one array and come out as one row.
 """
 
+import contextlib
 import errno
 from collections.abc import Iterable, Mapping, Sequence
 from operator import lt
@@ -101,8 +102,10 @@ class StoreFullError(StoreFailedError):
 class LaneFile:
     """One open lane file. Not thread-safe: one owner."""
 
-    def __init__(self, path: Path, lane: Lane, *, disk: Disk, vfs: str | None = None) -> None:
+    def __init__(self, path: Path, lane: Lane, *, disk: Disk, vfs: str | None = None, in_place: bool = False) -> None:
         """Open `path`, or make an empty file.
+
+        `in_place`: there is no room to write the write-ahead log anew beside itself.
 
         Raises:
             CorruptStoreError: it is not a SQLite database or does not hold together.
@@ -110,7 +113,7 @@ class LaneFile:
         """
         self.path, self.lane = path, lane
         try:
-            self._settle(disk, vfs)
+            self._settle(disk, vfs, in_place=in_place)
             self.db = apsw.Connection(str(path), vfs=vfs)
         except apsw.Error as error:
             raise self.translated(error) from error
@@ -253,7 +256,7 @@ class LaneFile:
 
     # ------------------------------------------------------------------ inside
 
-    def _settle(self, disk: Disk, vfs: str | None) -> None:
+    def _settle(self, disk: Disk, vfs: str | None, *, in_place: bool) -> None:
         """Make durable what the write-ahead log shows, before anybody reads it for more than its lock."""
         wal = self.path.with_name(self.path.name + "-wal")
         if not disk.exists(wal):  # closed in peace
@@ -263,7 +266,12 @@ class LaneFile:
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # from here on nobody else writes to it
-            if disk.exists(wal):  # SQLite has removed it if the file itself never came into being
+            if not disk.exists(wal):  # SQLite has removed it: the file itself never came into being
+                return
+            if in_place:
+                disk.write_over(wal, disk.read(wal))
+                disk.sync(wal)
+            else:
                 write_atomic(disk, wal, disk.read(wal))
         except StoreFailedError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC:
@@ -286,7 +294,8 @@ class LaneFile:
         run("PRAGMA cache_size = -1024")
         run("PRAGMA temp_store = MEMORY")
         run("PRAGMA journal_size_limit = 8388608")
-        run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with contextlib.suppress(apsw.FullError):  # no room in the file: its write-ahead log goes on as it is
+            run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _quota_used_up(self) -> bool:
         try:

@@ -80,8 +80,9 @@ class LaneStore:
         confirmed: "Confirmed | None" = None,
         disk: Disk = _DISK,
         vfs: str | None = None,
+        in_place: bool = False,
     ) -> None:
-        """Open `path`, or make it.
+        """Open `path`, or make it; a full disk stops nobody from reading, and what is taken first writes its opening.
 
         Args:
             path: the lane's file.
@@ -94,6 +95,7 @@ class LaneStore:
                 may stand behind it was reported as failed and is taken back.
             disk: where SQLite's files are, for what SQLite does not do itself.
             vfs: name of the SQLite file layer, for tests that cut the power.
+            in_place: the disk has no room to make the write-ahead log durable in another way.
 
         Raises:
             CorruptStoreError: it is not a lane file or does not hold together; nothing was changed.
@@ -106,7 +108,8 @@ class LaneStore:
         self._unsure: tuple[Undo, ...] = ()
         self.damaged: set[int] = set()
         """Positions of the current incarnation whose records were found changed since the file was opened."""
-        self._file = LaneFile(path, lane, disk=disk, vfs=vfs)
+        self._opening_due: tuple[Dice, int] | None = None  # there was no room to write it
+        self._file = LaneFile(path, lane, disk=disk, vfs=vfs, in_place=in_place)
         self.desk = LaneDesk(self._file)
         try:
             self._file.make_schema(dice, wall_ms)
@@ -114,7 +117,7 @@ class LaneStore:
             self._space = LaneSpace(self._file, pages_max=pages_max)
             self._load()
             self._hold_to(confirmed)
-            self._begin_opening(dice, wall_ms)
+            self._try_opening(dice, wall_ms)
         except apsw.Error as error:
             self._file.abandon()
             raise self._file.translated(error) from error
@@ -230,6 +233,7 @@ class LaneStore:
         """
         life = self._life
         try:
+            self._write_due_opening()
             self._space.make_room(life, len(records), sum(map(len, records)) + len(records) * 64)
             rows, link = rows_of(self.lane, records, life.last, life.link)
             if marks:
@@ -261,6 +265,7 @@ class LaneStore:
         life = self._life
         rows, link = rows_of(self.lane, [record.encoded], life.last, life.link)
         try:
+            self._write_due_opening()
             self._space.make_room(life, 1, len(record.encoded))
             self._unsure = self.desk.undo_phase(key)
             with self._file.transaction():
@@ -462,6 +467,21 @@ class LaneStore:
             for statement, values in confirmed.undo:
                 self._file.db.execute(statement, values)
         life.last, life.link = last, self._link_at(life, last)
+
+    def _try_opening(self, dice: Dice, wall_ms: int) -> None:
+        try:
+            self._begin_opening(dice, wall_ms)
+        except apsw.FullError:
+            self._openings = self._openings_of(self._life.no)
+            if not self._openings:
+                raise
+            self._opening_due = (dice, wall_ms)
+
+    def _write_due_opening(self) -> None:
+        """No record may be taken before the opening that wrote it is known."""
+        if self._opening_due is not None:
+            self._begin_opening(*self._opening_due)
+            self._opening_due = None
 
     def _begin_opening(self, dice: Dice, wall_ms: int) -> None:
         with self._file.transaction():

@@ -9,6 +9,7 @@ once, and whatever lanes B and C can give back.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -353,9 +354,7 @@ class LaneWriter:
             self._rebuild(error)
             self._store = self._make()
         except StoreFullError as error:
-            if not self._relieve(error):
-                raise
-            self._store = self._make()
+            self._store = self._make_without_room(error)
         if self._failed is not None:
             self._report("recovered", failures=self.failures, error=str(self._failed))
             self._failed = None
@@ -370,7 +369,13 @@ class LaneWriter:
         self._known_now(store)
         return store
 
-    def _make(self) -> LaneStore:
+    def _make_without_room(self, error: StoreFullError) -> LaneStore:
+        if self._relieve(error):
+            with contextlib.suppress(StoreFullError):
+                return self._make()
+        return self._make(in_place=True)
+
+    def _make(self, *, in_place: bool = False) -> LaneStore:
         return LaneStore(
             self._path,
             self.lane,
@@ -381,6 +386,7 @@ class LaneWriter:
             confirmed=self._confirmed,
             disk=self._disk,
             vfs=self._vfs,
+            in_place=in_place,
         )
 
     def _aside(self) -> Path:

@@ -83,6 +83,12 @@ class SimDisk:
             self._changed(path.parent, ("link", path.name, names[path.name]))
         names[path.name].now = bytes(data)
 
+    def write_over(self, path: Path, data: bytes) -> None:
+        """Write over the beginning of a file, in place."""
+        self._begin()
+        file = self._find(path)
+        file.now = bytes(data) + file.now[len(data) :]
+
     def sync(self, path: Path) -> None:
         """Make the content durable."""
         self._begin()

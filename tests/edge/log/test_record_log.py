@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from edge.log.record_log import Entry, RecordLog
 from edge.log.settings import LaneSettings, LogSettings
 from kit.clock import ManualClock
 from kit.dice import SeededDice
+from kit.files import SystemDisk
 from protocols.errors import StoreFailedError
 from protocols.link.batch import Hole, HoleReason
 from protocols.link.lanes import Lane
@@ -235,3 +237,41 @@ async def test_killed_at_any_moment_every_acknowledged_record_is_there(tmp_path:
         assert await log.verify_chain() == log.heads()[Lane.A] >= acked["A"]
     finally:
         await log.close()
+
+
+class FullDisk(SystemDisk):
+    """No room for another file while `full`."""
+
+    full = False
+
+    def write(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(path, data, mode=mode)
+
+
+@pytest.mark.guarantee("G1", "G9")
+async def test_a_log_that_was_killed_on_a_full_disk_opens_there_and_goes_on_when_there_is_room(
+    tmp_path: Path, disk: FaultyDisk, clock: ManualClock
+) -> None:
+    """Else a kill on a full disk would end the house until somebody comes and deletes."""
+    folder, room = tmp_path / "killed", FullDisk()
+    async with await RecordLog.open(
+        tmp_path / "living", clock=clock, dice=SeededDice(1), settings=SETTINGS, disk=room, vfs=disk.name
+    ) as living:
+        for lane in Lane:
+            await living.append_many(lane, [Entry("access", {"n": n, "pad": "x" * 500}) for n in range(50)])
+        shutil.copytree(tmp_path / "living", folder)  # with write-ahead logs, as a kill leaves them
+    (folder / "ballast").unlink(missing_ok=True)
+    room.full, disk.failing = True, "full"
+    async with await RecordLog.open(
+        folder, clock=clock, dice=SeededDice(2), settings=SETTINGS, disk=room, vfs=disk.name
+    ) as log:
+        assert [each.body["n"] for each in await log.read(Lane.C, 0)] == list(range(50))
+        with pytest.raises(StoreFailedError):
+            await log.append(Lane.C, "access", {"n": 50})
+        room.full, disk.failing = False, None
+        assert await log.append(Lane.C, "access", {"n": 51}) == 51
+        [head] = [each for each in await log.streams() if each.lane is Lane.C]
+        assert [before for _, before in head.openings] == [0, 50]  # what it took, it took under its own opening
+        assert not log.quarantined()

@@ -139,6 +139,12 @@ class CrashDisk:
         _put(file.seen, 0, data)
         file.pending.append(Pending(0, bytes(data)))
 
+    def write_over(self, path: Path, data: bytes) -> None:
+        self._system_call()
+        file = self.files[str(path)]
+        _put(file.seen, 0, data)
+        file.pending.append(Pending(0, bytes(data)))
+
     def rename(self, old: Path, new: Path) -> None:
         self._system_call()
         if str(new) in self.files:
