@@ -163,6 +163,15 @@ def windows(since_ms: int, until_ms: int, resolution: Resolution) -> Iterator[tu
         since_ms = end
 
 
+def pieces(since_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
+    """Yield pieces of a span, each twice as long as the one before: of ten years without a reading there are twelve."""
+    days = 1
+    while since_ms < until_ms:
+        end_ms = min(until_ms, (since_ms // Resolution.DAY.step_ms + days) * Resolution.DAY.step_ms)
+        yield since_ms, end_ms
+        since_ms, days = end_ms, days * 2
+
+
 def cursor_after(question: Question, resolution: Resolution, after: Position) -> str:
     """Return the cursor that goes on behind a position: it holds the span and resolution, so that they stay."""
     told = _Cursor(_about(question.selection), question.since_ms, question.until_ms, resolution.value, after)

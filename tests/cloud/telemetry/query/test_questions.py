@@ -103,6 +103,17 @@ def test_windows_cover_a_span_once(since: int, span: int, resolution: Resolution
     assert all(start < end for start, end in pieces)
 
 
+@given(st.integers(0, 10**12), st.integers(1, 10 * 366 * DAY_MS))
+def test_pieces_cover_a_span_once_and_are_few(since: int, span: int) -> None:
+    found = list(query.pieces(since, since + span))
+    assert found[0][0] == since
+    assert found[-1][1] == since + span
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(found))
+    assert all(begin < end for begin, end in found)
+    assert found[0][1] - since <= DAY_MS
+    assert len(found) <= 13
+
+
 def test_a_cursor_keeps_span_resolution_and_selection() -> None:
     question = asked(since="2026-11-18T00:00:00Z", until="2026-11-18T06:00:00Z", points="5")
     cursor = query.cursor_after(question, Resolution.MINUTE, (question.since_ms + 60_000, 7, 0, 0))

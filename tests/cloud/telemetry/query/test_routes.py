@@ -107,6 +107,25 @@ async def test_a_range_says_which_resolution_it_used_and_keeps_to_the_most(desk:
     assert (await desk.ok("range", **span, room="102"))["points"] == []
 
 
+@pytest.mark.parametrize("points", ["1", "2", "5", "100"])
+async def test_pages_cross_days_and_weeks_without_a_reading(desk: Desk, points: str) -> None:
+    ages_ms = [60 * DAY_MS, 59 * DAY_MS + 1, 59 * DAY_MS, 20 * DAY_MS, NOW_MS % DAY_MS + 1, NOW_MS % DAY_MS, 1]
+    for device in ("meter-1", "meter-2"):
+        await desk.write(*(desk.reading(NOW_MS - age_ms, age_ms, device=device) for age_ms in ages_ms))
+    for resolution, count in (("raw", 14), ("1m", 10), ("15m", 10), ("1d", 8)):
+        if resolution == "1m":
+            await desk.settle()  # which lets the oldest readings go
+        span = {"since": iso_of(NOW_MS - 300 * DAY_MS), "until": iso_of(NOW_MS), "resolution": resolution}
+        told = await desk.ok("range", **span, points=points)
+        seen = [*told["points"], *told["buckets"]]
+        while told["next"] is not None:
+            assert len(told["points"]) + len(told["buckets"]) == int(points)
+            told = await desk.ok("range", cursor=told["next"], points=points)
+            seen += [*told["points"], *told["buckets"]]
+        places = [(each["at"], each["series"]) for each in seen]
+        assert (resolution, len(seen), places) == (resolution, count, sorted(set(places)))
+
+
 @pytest.mark.guarantee("G17")
 async def test_what_may_still_change_and_what_is_gone_is_said(desk: Desk) -> None:
     start = NOW_MS - NOW_MS % HOUR_MS - 2 * HOUR_MS
