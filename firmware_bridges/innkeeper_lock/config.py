@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from protocols.door.channel import CHANNEL_CREDITS, CHANNEL_MPS
+from protocols.door.channel import CHANNEL_MPS, LOCK_CREDITS
 from protocols.errors import InvalidInputError
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -80,7 +80,7 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channel: ChannelManner = "works"
     channel_mps: Annotated[int, msgspec.Meta(ge=23, le=65_533)] = CHANNEL_MPS
     """How long a packet to it may be, and how many it takes at once: 23 and 1 are the least."""
-    channel_credits: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = CHANNEL_CREDITS
+    channel_credits: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = LOCK_CREDITS
     att_mtu: Annotated[int, msgspec.Meta(ge=23, le=517)] = 517
     """The largest ATT MTU it agrees to; 23 is the one that nobody agreed on."""
 

@@ -23,7 +23,15 @@ from firmware_bridges.ble_radio.backend import TROUBLE, BleBackend, ChannelTerms
 from kit.clock import Clock
 from kit.queues import BoundedQueue
 from protocols.door.advert import RX_UUID, SERVICE_UUID, TX_UUID
-from protocols.door.channel import CHANNEL_CREDITS, CHANNEL_MPS, CHANNEL_MTU, CHANNEL_WAIT_MS, psm_of
+from protocols.door.channel import (
+    ANSWER_BYTES_MOST,
+    CHANNEL_MPS,
+    CHANNEL_MTU,
+    CHANNEL_WAIT_MS,
+    LENGTH_BYTES,
+    PHONE_CREDITS,
+    psm_of,
+)
 from protocols.door.frames import frame_bytes_for
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 
@@ -31,8 +39,8 @@ CONNECT_WAIT_MS: Final = 5_000  # includes waiting for an advert of a lock that 
 SUBSCRIBE_WAIT_MS: Final = 2_000
 DISCONNECT_WAIT_MS: Final = 2_000
 VALUES_WAITING_MAX: Final = 64  # a message has at most 1024 bytes: 54 fragments at the smallest MTU
-PIECES_WAITING_MAX: Final = CHANNEL_MTU  # in the channel a piece may be a byte
-TERMS: Final = ChannelTerms(CHANNEL_MTU, CHANNEL_MPS, CHANNEL_CREDITS)
+PIECES_WAITING_MAX: Final = LENGTH_BYTES + ANSWER_BYTES_MOST  # in the channel a piece may be a byte
+TERMS: Final = ChannelTerms(CHANNEL_MTU, CHANNEL_MPS, PHONE_CREDITS)
 MTU_BYTES_MIN: Final = 23
 WRITE_HEADER_BYTES: Final = 3
 

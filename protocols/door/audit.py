@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from protocols import cose
 from protocols.door.advert import derive
 from protocols.door.hardware import Bolt, battery_byte, battery_of, bolt_of
-from protocols.door.messages import RECORDS_IN_CHUNK_MOST
+from protocols.door.messages import RECORDS_IN_CHANNEL_MOST
 from protocols.door.session import shared
 from protocols.errors import LocalProtocolError, PeerProtocolError
 from protocols.grant.keys import POINT_BYTES, compressed, public_key
@@ -186,13 +186,13 @@ def seal_chunk(
     """Sign `chunk` with the lock's audit key and encrypt it to the edge: ephemeral key 33 | ciphertext | tag 16.
 
     Args:
-        chunk: At most RECORDS_IN_CHUNK_MOST records.
+        chunk: At most RECORDS_IN_CHANNEL_MOST records.
         audit_key: The lock's.
         edge_key: The property's sealing key.
         ephemeral: A fresh key, used for this alone: the GCM nonce is fixed.
     """
-    if len(chunk.records) > RECORDS_IN_CHUNK_MOST:
-        raise LocalProtocolError(f"chunk of {len(chunk.records)} records, {RECORDS_IN_CHUNK_MOST} at most")
+    if len(chunk.records) > RECORDS_IN_CHANNEL_MOST:
+        raise LocalProtocolError(f"chunk of {len(chunk.records)} records, {RECORDS_IN_CHANNEL_MOST} at most")
     checkpoint = chunk.checkpoint.encode()
     signature = cose.sign_raw(audit_key, _SIGNATURE_LABEL + checkpoint)
     plaintext = checkpoint + signature + b"".join(record.encode() for record in chunk.records)

@@ -14,12 +14,16 @@ PSM_BASE: Final = 0x007F
 """The port is this plus the advert's offset: 0x0080 to 0x008E, of the range that LE leaves to applications."""
 PSM_OFFSET_MOST: Final = 15
 LENGTH_BYTES: Final = 2
+ANSWER_BYTES_MOST: Final = 4_096
+"""Of a message from the lock; one from the phone has at most 1024 bytes, as in GATT."""
 CHANNEL_MTU: Final = LENGTH_BYTES + MESSAGE_BYTES_MOST
-"""What both sides announce: the longest message is one SDU."""
+"""What both sides announce."""
 CHANNEL_MPS: Final = 247
 """With the 4 bytes of L2CAP before it: one packet of the link layer (251)."""
-CHANNEL_CREDITS: Final = 10
-"""Twice the packets of the longest message."""
+LOCK_CREDITS: Final = 10
+"""Twice the packets of the longest message to it."""
+PHONE_CREDITS: Final = 20
+"""More than the packets of the longest answer."""
 CHANNEL_WAIT_MS: Final = 1_000
 """From asking for the channel to the first byte of CHAL in it; then GATT, on the same connection."""
 CHANNEL_REST_MS: Final = 600_000
@@ -37,22 +41,22 @@ def psm_of(offset: int) -> int | None:
     return PSM_BASE + offset if offset else None
 
 
-def prefixed(message: bytes) -> bytes:
+def prefixed(message: bytes, most: int = MESSAGE_BYTES_MOST) -> bytes:
     """Return a message as it goes into the stream: 2 bytes of length, then itself.
 
     Raises:
-        LocalProtocolError: the message is empty or longer than 1024 bytes.
+        LocalProtocolError: the message is empty or longer than `most`.
     """
-    if not 1 <= len(message) <= MESSAGE_BYTES_MOST:
-        raise LocalProtocolError(f"door message of {len(message)} bytes, 1 to {MESSAGE_BYTES_MOST} are allowed")
+    if not 1 <= len(message) <= most:
+        raise LocalProtocolError(f"door message of {len(message)} bytes, 1 to {most} are allowed")
     return len(message).to_bytes(LENGTH_BYTES, "big") + message
 
 
 class StreamAssembler:
-    """Puts one direction's stream together, however it was cut. Holds at most one message of 1024 bytes."""
+    """Puts one direction's stream together, however it was cut. Holds at most one message, of `most` bytes."""
 
-    def __init__(self) -> None:
-        self._parts = bytearray()
+    def __init__(self, most: int = MESSAGE_BYTES_MOST) -> None:
+        self._parts, self._most = bytearray(), most
 
     def take(self, chunk: bytes) -> bytes | None:
         """Take what one SDU brought, cut anywhere; return the message it completes, or None.
@@ -67,8 +71,8 @@ class StreamAssembler:
         if len(self._parts) < LENGTH_BYTES:
             return None
         length = int.from_bytes(self._parts[:LENGTH_BYTES], "big")
-        if not 1 <= length <= MESSAGE_BYTES_MOST:
-            raise PeerProtocolError(f"door channel: a message of {length} bytes, 1 to {MESSAGE_BYTES_MOST} are allowed")
+        if not 1 <= length <= self._most:
+            raise PeerProtocolError(f"door channel: a message of {length} bytes, 1 to {self._most} are allowed")
         behind = len(self._parts) - LENGTH_BYTES - length
         if behind < 0:
             return None

@@ -23,13 +23,15 @@ from protocols.door.advert import (
     weekly_eik,
 )
 from protocols.door.audit import seal_chunk
-from protocols.door.channel import StreamAssembler, prefixed
+from protocols.door.channel import ANSWER_BYTES_MOST, StreamAssembler, prefixed
 from protocols.door.fast import FAST_BYTES, ID_BYTES, fast_keys, found, proves
 from protocols.door.frames import Assembler, cut
 from protocols.door.identity import LockIdentity
 from protocols.door.lock_core import BATTERY_LOW_PERCENT, LockCore, Outcome
 from protocols.door.lock_memory import Sensed
 from protocols.door.messages import (
+    RECORDS_IN_CHANNEL_MOST,
+    RECORDS_IN_CHUNK_MOST,
     CarryCommand,
     CertificateForm,
     Challenge,
@@ -185,7 +187,10 @@ class LockExchange:
         self.deadline_ms = min(self.deadline_ms, self._part_until_ms)
 
     def _say(self, message: bytes) -> None:
-        self._outbox += [prefixed(message)] if self._frame_bytes is None else cut(message, self._frame_bytes)
+        if self._frame_bytes is None:
+            self._outbox.append(prefixed(message, ANSWER_BYTES_MOST))
+        else:
+            self._outbox += cut(message, self._frame_bytes)
 
     def _on_fast(self, message: bytes, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
         """Open, or refer the phone to the full exchange. The throttle does not matter: it guards public-key work."""
@@ -245,7 +250,8 @@ class LockExchange:
         self.state = State.OPEN
         self.deadline_ms = now_ms + SILENCE_MS
         try:
-            command = decode_command(plaintext)
+            records_most = RECORDS_IN_CHUNK_MOST if self._frame_bytes is not None else RECORDS_IN_CHANNEL_MOST
+            command = decode_command(plaintext, records_most=records_most)
             opens = isinstance(command, UnlockCommand) or (isinstance(command, LatchCommand) and command.hold)
             if opens and self._opened:
                 raise PeerProtocolError("a second UNLOCK or LATCH after the door was opened")

@@ -24,7 +24,7 @@ from protocols.door.fast import (
 )
 from protocols.door.identity import LockIdentity
 from protocols.door.lock_memory import RECORDS_MOST, LockMemory, Passage, Sensed
-from protocols.door.messages import RECORDS_IN_CHUNK_MOST, Result
+from protocols.door.messages import RECORDS_IN_CHANNEL_MOST, Result
 from protocols.door.status import Status
 from protocols.errors import CredentialRefusedError, RefusalReason
 from protocols.grant import generation as generations
@@ -314,7 +314,7 @@ class LockCore(LockMemory):
         """Return the records after `after_seq`, or from the oldest kept, with the checkpoint to sign."""
         after_seq = min(max(after_seq, self.before_seq), self.audit_seq)
         first = after_seq - self.before_seq
-        records = self.records[first : first + min(most, RECORDS_IN_CHUNK_MOST)]
+        records = self.records[first : first + min(most, RECORDS_IN_CHANNEL_MOST)]
         previous = self.records[first - 1].chain if first else self.before_chain
         time = self.time(sensed.rtc_s)
         checkpoint = Checkpoint(

@@ -21,6 +21,8 @@ CHALLENGE_BYTES: Final = 64
 RESULT_BYTES: Final = 35
 RECORDS_IN_CHUNK_MOST: Final = 20
 """So that an answer to FETCH is one message of at most 1024 bytes."""
+RECORDS_IN_CHANNEL_MOST: Final = 100
+"""The same in the L2CAP channel, where an answer may have 4096 bytes."""
 
 _CHALLENGE: Final = struct.Struct(">BBIBII16s33s")
 _RESULT: Final = struct.Struct(">BIIBBBI3s16s")
@@ -248,8 +250,8 @@ def encode_command(command: Command) -> bytes:
             )
 
 
-def decode_command(data: bytes) -> Command:
-    """Read the plaintext of a command.
+def decode_command(data: bytes, *, records_most: int = RECORDS_IN_CHUNK_MOST) -> Command:
+    """Read the plaintext of a command. `records_most`: what FETCH may ask for, which is more in the L2CAP channel.
 
     Raises:
         UnsupportedVersionError: a command this version does not know.
@@ -268,8 +270,8 @@ def decode_command(data: bytes) -> Command:
         command = CarryCommand(reader.sized(), reader.certificate(form), form)
     elif code == CommandCode.FETCH:
         command = FetchCommand(int.from_bytes(reader.take(4), "big"), reader.byte())
-        if not 1 <= command.most <= RECORDS_IN_CHUNK_MOST:
-            raise PeerProtocolError(f"FETCH of {command.most} records, 1 to {RECORDS_IN_CHUNK_MOST} are allowed")
+        if not 1 <= command.most <= records_most:
+            raise PeerProtocolError(f"FETCH of {command.most} records, 1 to {records_most} are allowed")
     elif code == CommandCode.STATUS:
         command = StatusCommand()
     elif code == CommandCode.RESUME:

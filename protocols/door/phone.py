@@ -12,10 +12,12 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from protocols.door.advert import DoorKeys, gate_key, gate_tag, week_of
-from protocols.door.channel import StreamAssembler, prefixed
+from protocols.door.channel import ANSWER_BYTES_MOST, StreamAssembler, prefixed
 from protocols.door.fast import FastKeys, Resumption, fast_id, fast_keys
 from protocols.door.frames import Assembler, cut
 from protocols.door.messages import (
+    RECORDS_IN_CHANNEL_MOST,
+    RECORDS_IN_CHUNK_MOST,
     RESULT_BYTES,
     CarryCommand,
     CertificateForm,
@@ -144,7 +146,7 @@ class PhoneExchange:
     def __init__(self, door: DoorKeys, first: Request, *, random: Random, frame_bytes: int | None, now_ms: int) -> None:
         self._door, self._request, self._frame_bytes = door, first, frame_bytes
         self._random = random
-        self._assembler = Assembler() if frame_bytes is not None else StreamAssembler()
+        self._assembler = Assembler() if frame_bytes is not None else StreamAssembler(ANSWER_BYTES_MOST)
         self._outbox: list[bytes] = []
         self._keys: SessionKeys | None = None
         self._fast: FastKeys | None = None
@@ -296,7 +298,9 @@ class PhoneExchange:
             case Carry(signed, certificate, form):
                 return CarryCommand(signed, certificate, form)
             case Fetch(after_seq):
-                return FetchCommand(after_seq)
+                return FetchCommand(
+                    after_seq, RECORDS_IN_CHUNK_MOST if self._frame_bytes is not None else RECORDS_IN_CHANNEL_MOST
+                )
             case AskStatus():
                 return StatusCommand()
             case Resume():

@@ -121,6 +121,9 @@ def channel() -> dict[str, Any]:
     hotel = fixed_hotel()
     lock, core = hotel.room_101, fresh_core(hotel.room_101)
     message = bytes(range(64))
+    long_log = core
+    for _ in range(30):
+        long_log = long_log.recorded(AuditEvent.OPENED, PRESENT, Status.OPENED, bytes.fromhex("a1a2a3a4a5a6a7a8"))
     return {
         "about": "The L2CAP channel (protocols/door/SPEC.md 1.1). Streams are given whole and may be cut anywhere.",
         "ports": [{"offset": offset, "psm": psm_of(offset)} for offset in range(PSM_OFFSET_MOST + 1)],
@@ -133,6 +136,7 @@ def channel() -> dict[str, Any]:
         ],
         "refused": [
             {"name": "an SDU without a byte", "sdus": [""]},
+            {"name": "longer than 4096 bytes, from a lock", "sdus": ["1001"], "from": "lock"},
             {"name": "an SDU without a byte, within a message", "sdus": ["0002aa", ""]},
             {"name": "a message of no bytes", "sdus": ["0000"]},
             {"name": "a message of no bytes, cut in its length", "sdus": ["00", "00"]},
@@ -152,6 +156,14 @@ def channel() -> dict[str, Any]:
             lock,
             core,
             [hotel.unlock(), Resume()],
+            frame_bytes=None,
+        ),
+        "fetch": exchange(
+            "fetch_channel",
+            "The edge fetches more records at once than a message in GATT holds. A frame is an SDU here.",
+            lock,
+            long_log,
+            [AskStatus(), Fetch(1)],
             frame_bytes=None,
         ),
     }

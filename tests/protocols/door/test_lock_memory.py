@@ -24,7 +24,7 @@ from protocols.door.identity import LockIdentity, generate_lock_for
 from protocols.door.lock import advert
 from protocols.door.lock_core import LockCore, Outcome
 from protocols.door.lock_memory import LOST_AT_ONCE, RECORDS_MOST, Sensed
-from protocols.door.messages import RECORDS_IN_CHUNK_MOST, Result
+from protocols.door.messages import RECORDS_IN_CHANNEL_MOST, RECORDS_IN_CHUNK_MOST, Result
 from protocols.door.status import Status
 from protocols.errors import PeerProtocolError, RefusalReason
 from protocols.grant.grant import GrantFlag
@@ -237,18 +237,21 @@ def test_a_history_that_went_back_or_forked_is_found() -> None:
 
 
 @pytest.mark.requirement("P10")
-def test_fetching_resumes_anywhere_and_the_largest_chunk_is_one_message() -> None:
-    core, seq, head = with_records(53), 0, genesis(LOCK.lock_id)
+@pytest.mark.parametrize(
+    ("most", "expected"), [(RECORDS_IN_CHUNK_MOST, [20] * 6 + [13]), (255, [RECORDS_IN_CHANNEL_MOST, 33])]
+)
+def test_fetching_resumes_anywhere_and_the_largest_chunk_is_one_message(most: int, expected: list[int]) -> None:
+    core, seq, head = with_records(133), 0, genesis(LOCK.lock_id)
     sizes: list[int] = []
     while True:
-        chunk = core.chunk(LOCK, seq, 255, NOW)
+        chunk = core.chunk(LOCK, seq, most, NOW)
         assert check_follows(chunk, seq, head) == 0
         check_chain(chunk, LOCK.lock_id)
         if not chunk.records:
             break
         sizes.append(len(chunk.records))
         seq, head = chunk.checkpoint.seq, chunk.checkpoint.head
-    assert sizes == [RECORDS_IN_CHUNK_MOST, RECORDS_IN_CHUNK_MOST, 13]
+    assert sizes == expected
     assert (seq, head) == (core.audit_seq, core.audit_head)
 
 
