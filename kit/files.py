@@ -4,6 +4,7 @@
 of them that is right, and tests/kit/test_files.py cuts the power after each. Databases bring their own files.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final, Protocol
@@ -114,6 +115,8 @@ def write_atomic(disk: Disk, path: Path, data: bytes, *, mode: int = OWNER_ONLY)
         disk.rename(temporary, path)
         disk.sync_folder(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):  # half of it must not take the room that a full disk still has
+            disk.remove(temporary)
         raise StoreFailedError(f"{path}: could not be replaced: {error.strerror or error}") from error
 
 

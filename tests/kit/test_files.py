@@ -124,3 +124,17 @@ def test_files_are_their_owners_alone_whatever_the_umask(tmp_path: Path) -> None
 def test_a_missing_folder_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(StoreFailedError, match="could not be replaced: No such file or directory"):
         write_atomic(SystemDisk(), tmp_path / "nowhere" / "x", b"")
+
+
+@pytest.mark.guarantee("G9")
+def test_a_write_that_found_no_room_leaves_nothing_of_itself(tmp_path: Path) -> None:
+    class Full(SystemDisk):
+        def write(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
+            super().write(path, data[: len(data) // 2], mode=mode)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_atomic(SystemDisk(), tmp_path / "kept", b"old")
+    with pytest.raises(StoreFailedError, match="No space left"):
+        write_atomic(Full(), tmp_path / "kept", b"new" * 1_000)
+    assert (tmp_path / "kept").read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["kept"]
