@@ -2,14 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
 import psycopg
 
-from cloud.kit.database import Connection, Database
+from cloud.kit.database import STATEMENT_MOST_MS, Connection, Database
 from cloud.kit.times import iso
 from cloud.telemetry import query
 from cloud.telemetry.query_latest import Newest, newest_page
@@ -73,7 +73,7 @@ class QueryReader:
 
     async def points(self, question: query.Question) -> Range:
         """Return a page of points at the resolution that was asked for, or that fits."""
-        async with self._database.snapshot() as connection:
+        async with _in_time(), self._database.snapshot() as connection:
             series = await self._series(connection, question.selection)
             rows: Sequence[Point | Bucket] = []
             resolution = Resolution.RAW
@@ -178,7 +178,7 @@ class QueryReader:
         Unless a resolution is asked for: from readings where that is cheap, else from the finest whole roll-up whose
         buckets fit the span.
         """
-        async with self._database.snapshot() as connection:
+        async with _in_time(), self._database.snapshot() as connection:
             series = await self._series(connection, question.selection)
             resolution = question.resolution
             if resolution is None:
@@ -237,6 +237,21 @@ class QueryReader:
             if len(rows) > question.points:
                 break
         return rows
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Tell a question that is too large from a database that is away."""
+    try:
+        yield
+    except StoreFailedError as error:
+        if isinstance(error.__cause__, psycopg.errors.QueryCanceled):
+            raise InvalidInputError(
+                "since",
+                f"the answer would take the database more than {STATEMENT_MOST_MS // 1000} s:"
+                " ask for a shorter span, fewer series or a coarser resolution",
+            ) from error
+        raise
 
 
 def position(row: Point | Bucket) -> Position:

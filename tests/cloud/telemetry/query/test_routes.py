@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cloud.kit.database import Connection
 from cloud.telemetry import query_reader, query_routes
 from cloud.telemetry.query import iso_of
 from kit.http import ProblemError
@@ -148,6 +149,21 @@ async def test_what_may_still_change_and_what_is_gone_is_said(desk: Desk) -> Non
     assert gone["kept_since"] > iso_of(start)
     chosen = await desk.ok("range", **span)
     assert (chosen["resolution"], len(chosen["buckets"])) == ("1m", 2)  # readings are gone, minutes are not
+
+
+@pytest.mark.parametrize(("what", "method"), [("aggregate", "aggregate"), ("range", "range")])
+async def test_a_question_that_is_too_large_is_told_from_a_database_that_is_away(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, what: str, method: str
+) -> None:
+    async def ponder(connection: Connection, *_question: object, **_more: object) -> None:
+        await connection.execute("SET LOCAL statement_timeout = '10ms'")
+        await connection.execute("SELECT pg_sleep(10)")
+
+    await desk.write(desk.reading(NOW_MS - 1, 1.0))
+    monkeypatch.setattr(desk.store, method, ponder)
+    answer = await desk.get(what)
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("since: the answer would take the database more than 30 s")
 
 
 async def test_aggregates_by_what_series_have_in_common(desk: Desk) -> None:
