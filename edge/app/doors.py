@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
+from edge.bridges.ble.reach import HouseReach
 from edge.doors.main import OpensRadio
 from edge.doors.main import main as doors_main
 from edge.doors.radio import DoorRadio
@@ -13,11 +15,13 @@ from kit.clock import Clock
 
 def main(config: Path, environ: Mapping[str, str]) -> int:
     """Run `innkeeper-edge doors`; return the exit status."""
-    return doors_main(config, environ, bluetooth)
+    reach = HouseReach()
+    return doors_main(config, environ, partial(bluetooth, reach=reach), reach)
 
 
-def bluetooth(settings: DoorsSettings, clock: Clock) -> OpensRadio:
-    """Return what opens the adapter that `settings` names."""
+def bluetooth(settings: DoorsSettings, clock: Clock, *, reach: HouseReach | None = None) -> OpensRadio:
+    """Return what opens the adapter that `settings` names; `reach` reaches locks of other makers by it."""
+    reach = reach or HouseReach()
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[DoorRadio]:
@@ -25,7 +29,15 @@ def bluetooth(settings: DoorsSettings, clock: Clock) -> OpensRadio:
         from edge.bridges.ble.door_radio import BleDoorRadio
 
         async with chosen_backend(settings.radio) as backend:
-            yield BleDoorRadio(backend, clock, slots=settings.radio.connections_max, channels=settings.radio.channels)
+            radio = BleDoorRadio(
+                backend,
+                clock,
+                slots=settings.radio.connections_max,
+                channels=settings.radio.channels,
+                also=reach.wanted,
+            )
+            with reach.using(radio):
+                yield radio
 
     def opens() -> AbstractAsyncContextManager[DoorRadio]:
         return opened()

@@ -26,6 +26,7 @@ from edge.doors.store import DoorStore
 from edge.doors.sync import LockSync
 from edge.doors.vendors.desk import ForeignSystem, KeyDesk
 from edge.doors.vendors.ledger import KeyLedger
+from edge.doors.vendors.reach import Reach
 from kit.clock import Clock, SystemClock
 from kit.dice import Dice, SystemDice
 from kit.health import Health
@@ -155,6 +156,7 @@ async def run(
     radio: OpensRadio,
     clock: Clock | None = None,
     dice: Dice | None = None,
+    reach: Reach | None = None,
 ) -> None:
     """Run the doors until SIGTERM, SIGINT or cancellation.
 
@@ -163,6 +165,7 @@ async def run(
         radio: Opens the adapter.
         clock: The machine's, unless handed in.
         dice: The machine's, unless handed in.
+        reach: The same Bluetooth, for locks of other makers.
 
     Raises:
         InvalidInputError: a file is missing or wrong.
@@ -186,9 +189,9 @@ async def run(
                 from edge.doors.vendors.choice import foreign_systems
             except ModuleNotFoundError as error:
                 raise InvalidInputError("lock_systems", f"{error}: install innkeeper[locks]") from error
-            foreign = foreign_systems(settings.lock_systems, clock)
             path = settings.vendor_keys_path or settings.store_path.with_name("vendor-keys.db")
             ledger = KeyLedger(path, epoch=dice.bytes(EPOCH_BYTES))
+            foreign = foreign_systems(settings.lock_systems, clock, reach=reach, slot_book=ledger)
             if ledger.set_aside is not None:
                 log.error("vendor_keys_damaged", set_aside=str(ledger.set_aside))
         doors = Doors(
@@ -241,10 +244,16 @@ async def run(
         store.close()
 
 
-def main(config: Path, environ: Mapping[str, str], radio: Callable[[DoorsSettings, Clock], OpensRadio]) -> int:
+def main(
+    config: Path,
+    environ: Mapping[str, str],
+    radio: Callable[[DoorsSettings, Clock], OpensRadio],
+    reach: Reach | None = None,
+) -> int:
     """Run `innkeeper-edge doors`; return the exit status: 0, 1 (failed) or 2 (wrong configuration).
 
-    `radio` chooses the Bluetooth that the settings name: edge/app does, the doors know no adapter.
+    `radio` chooses the Bluetooth that the settings name: edge/app does, the doors know no adapter. `reach`: the same
+    Bluetooth, for locks of other makers.
     """
     try:
         settings = load(DoorsSettings, config, "DOORS", environ)
@@ -253,7 +262,7 @@ def main(config: Path, environ: Mapping[str, str], radio: Callable[[DoorsSetting
     configure("doors", settings.log_level, json=settings.log_json)
     try:
         clock = SystemClock(settings.clock_trust)
-        asyncio.run(run(settings, clock=clock, radio=radio(settings, clock)))
+        asyncio.run(run(settings, clock=clock, radio=radio(settings, clock), reach=reach))
     except InvalidInputError as error:
         return _say(WRONG_CONFIGURATION, error)
     except PlatformError as error:

@@ -5,15 +5,17 @@ fails, whichever comes first. A session that nobody closes is ended after `SESSI
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
+
+from bleak import BleakClient
 
 from edge.bridges.ble.sightings import Sightings
 from edge.bridges.ble.slots import Slots
 from edge.doors.radio import DoorSession, Sighting
-from firmware_bridges.ble_radio.backend import BleBackend
-from firmware_bridges.innkeeper_lock.link import DoorLink
+from firmware_bridges.ble_radio.backend import TROUBLE, BleBackend
+from firmware_bridges.innkeeper_lock.link import DISCONNECT_WAIT_MS, DoorLink
 from kit.clock import Clock
 from protocols.door.advert import SERVICE_UUID
 from protocols.door.phone import ANSWER_WAIT_MS
@@ -37,6 +39,7 @@ class BleDoorRadio:
         slots: Connections at once.
         channels: Whether to ask locks for their L2CAP channel, where the backend can open one.
         sightings: What listens; made here unless handed in.
+        also: Addresses of locks of other makers, for `client`.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class BleDoorRadio:
         slots: int = DEFAULT_SLOTS,
         channels: bool = True,
         sightings: Sightings | None = None,
+        also: Collection[str] = (),
         connect_wait_ms: int = CONNECT_WAIT_MS,
         slot_wait_ms: int = SLOT_WAIT_MS,
         session_most_ms: int = SESSION_MOST_MS,
@@ -54,12 +58,42 @@ class BleDoorRadio:
         self._backend, self._clock, self._channels = backend, clock, channels
         self._connect_wait_ms, self._slot_wait_ms = connect_wait_ms, slot_wait_ms
         self._session_most_ms = session_most_ms
-        self._sightings = sightings or Sightings(backend, clock, service_uuid=SERVICE_UUID)
+        self._sightings = sightings or Sightings(backend, clock, service_uuid=SERVICE_UUID, also=also)
         self.slots = Slots(slots)
 
     def sightings(self) -> AsyncGenerator[Sighting, None]:
         """Listen without end. Raises LinkLostError when the adapter fails."""
         return self._sightings.listen()
+
+    def heard_ms_ago(self, address: str) -> int | None:
+        """How long ago a lock of another maker was heard; None: never."""
+        return self._sightings.heard_ms_ago(address)
+
+    @asynccontextmanager
+    async def client(self, address: str, on_lost: Callable[[], None]) -> AsyncIterator[BleakClient]:
+        """Connect to a lock of another maker, in a slot, for the length of the block. `on_lost`: the link ended.
+
+        Raises:
+            LinkLostError: never heard, no slot in time, or not reached.
+        """
+        device = self._sightings.device(address)
+        if device is None:
+            raise LinkLostError(f"{address} was never heard")
+        client = self._backend.client(
+            device, on_disconnected=lambda _: on_lost(), timeout_s=self._connect_wait_ms / 1_000
+        )
+        async with self.slots.reserve(address, wait_ms=self._slot_wait_ms):
+            try:
+                try:
+                    async with asyncio.timeout(self._connect_wait_ms / 1_000):
+                        await client.connect()
+                except TROUBLE as error:
+                    raise LinkLostError(f"{address}: connecting failed: {error!r}") from error
+                yield client
+            finally:
+                with suppress(*TROUBLE):
+                    async with asyncio.timeout(DISCONNECT_WAIT_MS / 1_000):
+                        await client.disconnect()
 
     async def open_session(self, address: str, *, channel: int = 0) -> DoorSession:
         """Connect, and open the channel that the lock's advert names; else discover and subscribe.

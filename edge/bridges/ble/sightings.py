@@ -4,7 +4,7 @@ Ends with LinkLostError when the adapter fails; whoever listens begins again und
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from typing import Final, cast
 
@@ -42,12 +42,16 @@ class Sightings:
         service_uuid: str,
         silence_ms: int = SILENCE_MS,
         repeat_ms: int = REPEAT_MS,
+        also: Collection[str] = (),
     ) -> None:
+        """`also`: addresses (upper case) whose devices are remembered too, though nobody is told of them."""
         self._backend, self._clock = backend, clock
         self._service_uuid = service_uuid.lower()
         self._silence_ms, self._repeat_ms = silence_ms, repeat_ms
         self._devices: dict[str, BLEDevice] = {}
         self._told: dict[str, tuple[bytes, int]] = {}
+        self._also = also
+        self._near: dict[str, tuple[BLEDevice, int]] = {}
         self._waiting: BoundedQueue[Sighting] = BoundedQueue(SIGHTINGS_WAITING_MAX, "sightings")
         self.restarts = 0
         """How often silence made the scan start anew."""
@@ -59,7 +63,13 @@ class Sightings:
 
     def device(self, address: str) -> BLEDevice | None:
         """Return what bleak needs to connect to `address` without looking for it first."""
-        return self._devices.get(address)
+        near = self._near.get(address.upper())
+        return self._devices.get(address) if near is None else near[0]
+
+    def heard_ms_ago(self, address: str) -> int | None:
+        """How long ago one of `also` was heard; None: never."""
+        near = self._near.get(address.upper())
+        return None if near is None else self._clock.now_ms() - near[1]
 
     async def listen(self) -> AsyncGenerator[Sighting, None]:
         """Yield sightings without end. Raises LinkLostError when the adapter fails."""
@@ -102,6 +112,8 @@ class Sightings:
         return self._backend.lost is not None and self._backend.lost.is_set()
 
     def _on_advertisement(self, device: BLEDevice, advert: AdvertisementData) -> None:
+        if device.address.upper() in self._also:
+            self._near[device.address.upper()] = device, self._clock.now_ms()
         data = advert.service_data.get(self._service_uuid)
         if data is None:
             return

@@ -9,16 +9,26 @@ from typing import Final
 from edge.doors.vendors.desk import ForeignSystem
 from edge.doors.vendors.http import tls
 from edge.doors.vendors.port import LockSystem, Medium
+from edge.doors.vendors.reach import Reach, SlotBook
 from edge.doors.vendors.settings import LockSystemSettings
 from kit.clock import Clock
 from protocols.device_model.identity import RoomId, parse_name
 from protocols.errors import InvalidInputError, StoreFailedError
 
 SECRET_BYTES_MOST: Final = 4_096
+LOCKS_BYTES_MOST: Final = 65_536
 
 
-def foreign_systems(settings: Sequence[LockSystemSettings], clock: Clock) -> list[ForeignSystem]:
+def foreign_systems(
+    settings: Sequence[LockSystemSettings],
+    clock: Clock,
+    *,
+    reach: Reach | None = None,
+    slot_book: SlotBook | None = None,
+) -> list[ForeignSystem]:
     """Return the systems that the settings name. Nothing is connected yet.
+
+    `reach` and `slot_book`: for locks that the house's own Bluetooth reaches; without them these cannot be reached.
 
     Raises:
         InvalidInputError: a secret or certificate cannot be read or others may read it, a name or address is none.
@@ -26,7 +36,7 @@ def foreign_systems(settings: Sequence[LockSystemSettings], clock: Clock) -> lis
     return [
         ForeignSystem(
             parse_name(each.name, "lock_systems.name"),
-            adapter(each, clock),
+            adapter(each, clock, reach=reach, slot_book=slot_book),
             {RoomId(parse_name(room, f"{each.name}: doors")): tuple(doors) for room, doors in each.doors.items()},
             deadline_s=each.deadline.total_seconds(),
             poll_s=each.poll.total_seconds(),
@@ -37,8 +47,16 @@ def foreign_systems(settings: Sequence[LockSystemSettings], clock: Clock) -> lis
     ]
 
 
-def adapter(settings: LockSystemSettings, clock: Clock) -> LockSystem:
+def adapter(
+    settings: LockSystemSettings, clock: Clock, *, reach: Reach | None = None, slot_book: SlotBook | None = None
+) -> LockSystem:
     """Return the adapter for one system. Raises as `foreign_systems`."""
+    if settings.kind == "august_ble":
+        from edge.doors.vendors.august_ble_choice import august_ble
+
+        return august_ble(
+            settings, clock, reach, slot_book, read_owned(settings.locks_path, bytes_most=LOCKS_BYTES_MOST)
+        )
     verify = tls(settings.ca_path, settings.certificate_sha256)
     wait_s = settings.answer_wait.total_seconds()
     match settings.kind:
@@ -113,16 +131,7 @@ def read_secret(path: Path | None) -> str:
     Raises:
         InvalidInputError: names the file, never what is in it.
     """
-    if path is None:
-        raise InvalidInputError("lock_systems", "a secret's path is missing")
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            raw = file.read(SECRET_BYTES_MOST + 1)
-    except OSError as error:
-        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
-    if stat.S_IMODE(mode) & 0o077:
-        raise InvalidInputError(str(path), "others may read this secret; set its mode to 0600")
+    raw = read_owned(path, bytes_most=SECRET_BYTES_MOST)
     try:
         secret = raw.decode("ascii").strip()
     except UnicodeDecodeError:
@@ -130,6 +139,25 @@ def read_secret(path: Path | None) -> str:
     if not secret or len(raw) > SECRET_BYTES_MOST or not secret.isprintable():
         raise InvalidInputError(str(path), f"is not one line of at most {SECRET_BYTES_MOST} printable characters")
     return secret
+
+
+def read_owned(path: Path | None, *, bytes_most: int) -> bytes:
+    """Return what is in a file that only its owner may read, up to one byte more than `bytes_most`.
+
+    Raises:
+        InvalidInputError: names the file, never what is in it.
+    """
+    if path is None:
+        raise InvalidInputError("lock_systems", "a secret's path is missing")
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            raw = file.read(bytes_most + 1)
+    except OSError as error:
+        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
+    if stat.S_IMODE(mode) & 0o077:
+        raise InvalidInputError(str(path), "others may read this secret; set its mode to 0600")
+    return raw
 
 
 def _keeper(path: Path | None) -> Callable[[str], None]:

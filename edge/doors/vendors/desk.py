@@ -22,6 +22,7 @@ from edge.doors.vendors.port import (
     KeyMade,
     LockSystem,
     Medium,
+    VendorBusyError,
     VendorEvent,
     VendorRefusedError,
     WantedKey,
@@ -302,6 +303,9 @@ class KeyDesk:
         """Try each open key that is due. A card is not written while nobody asks: another may lie on the encoder."""
         at_ms = self._clock.wall_ms()
         self._ledger.end_expired(at_ms - EXPIRED_AFTER_MS, at_ms)
+        for name, foreign in self._systems.items():
+            if not foreign.system.abilities.keeps_hours:
+                self._ledger.end_due(name, at_ms)
         if len(self._turns) > TURNS_KEPT_MOST:
             self._turns = {grant: turn for grant, turn in self._turns.items() if turn.locked()}
         now_ms = self._clock.now_ms()
@@ -492,6 +496,8 @@ class KeyDesk:
         final = not error.retryable and not error.may_have_taken_effect
         final = final and isinstance(error, VendorRefusedError | InvalidInputError) and key.state is KeyState.WANTED
         pause_ms = min(max(self._pauses.get(key.grant, (0, 0))[1] * 2, PAUSE_FIRST_MS), PAUSE_MOST_MS)
+        if isinstance(error, VendorBusyError):  # it says itself when to come again
+            pause_ms = min(max(error.wait_ms, PAUSE_FIRST_MS), PAUSE_MOST_MS)
         self._pauses[key.grant] = (self._clock.now_ms() + pause_ms, pause_ms)
         self._asked.labels(key.system, type(error).__name__).inc()
         self._log.warning("lock_system_failed", system=foreign.name, grant=key.grant, error=str(error), final=final)

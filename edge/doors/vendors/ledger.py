@@ -17,7 +17,7 @@ import apsw
 from edge.doors.vendors.port import VendorEvent
 from protocols.errors import StoreFailedError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 EVENTS_READ_MOST: Final = 500
 EVENTS_KEPT_MOST: Final = 100_000
 """Of those already taken; each keeps a doubled event from counting again."""
@@ -44,6 +44,12 @@ CREATE TABLE withdrawn (
     stay TEXT NOT NULL, holder TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (stay, holder)
 ) STRICT, WITHOUT ROWID;
 """
+_ADDED_IN_3: Final = """
+CREATE TABLE slot (
+    system TEXT NOT NULL, lock TEXT NOT NULL, slot INTEGER NOT NULL, grant_id TEXT, PRIMARY KEY (system, lock, slot)
+) STRICT, WITHOUT ROWID;
+"""
+_DUE: Final = "system = ? AND not_after_ms <= ? AND state NOT IN ('ending', 'ended')"
 """Holders (a lost phone) who get no key of their stay again. A version only adds tables."""
 
 
@@ -139,7 +145,9 @@ class KeyLedger:
                 if version == 0:
                     run(_SCHEMA)
                     run("INSERT INTO life VALUES (1, ?)", (epoch,))
-                run(_ADDED_IN_2)
+                if version < 2:
+                    run(_ADDED_IN_2)
+                run(_ADDED_IN_3)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:
@@ -228,6 +236,26 @@ class KeyLedger:
         """Make durable that one key is over."""
         with self._transaction():
             self._end("grant_id = ? AND state NOT IN ('ending', 'ended')", (grant,), at_ms)
+
+    def end_due(self, system: str, at_ms: int) -> None:
+        """End the keys of a system whose time is over now."""
+        if self._rows(f"SELECT 1 FROM key WHERE {_DUE} LIMIT 1", (system, at_ms)):  # noqa: S608 - ours, values are bound
+            with self._transaction():
+                self._end(_DUE, (system, at_ms), at_ms)
+
+    # -- keypad slots, for systems whose locks name none -------------------------------------------------------------
+
+    def slots(self, system: str, lock: str) -> dict[int, str | None]:
+        """Return slot > grant, None where it is known to be empty; a slot that is not in it is unknown."""
+        rows = self._rows("SELECT slot, grant_id FROM slot WHERE system = ? AND lock = ?", (system, lock))
+        return {int(slot): grant for slot, grant in rows}
+
+    def keep_slot(self, system: str, lock: str, slot: int, grant: str | None) -> None:
+        """Write which grant is in a slot, None: it is empty."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO slot VALUES (?, ?, ?, ?)", (system, lock, slot, grant))
+
+    # -- ends --------------------------------------------------------------------------------------------------------
 
     def end_expired(self, before_ms: int, at_ms: int) -> int:
         """End the keys whose time was over before `before_ms`; forget those ended long ago. Return how many ended."""

@@ -71,6 +71,9 @@ class Abilities:
     changes: bool = True
     joins: bool = True
     events: bool = True
+    keeps_hours: bool = True
+    """Its locks refuse a key before and after its time. False: we write it when its time begins and take it away at the
+    end, so that a key of an edge without power goes on opening."""
 
 
 @dataclass(frozen=True, slots=True)

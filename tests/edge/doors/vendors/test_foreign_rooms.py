@@ -251,14 +251,19 @@ async def test_all_of_it_outlives_a_restart(site: Site) -> None:
     assert pool(anna) is Status.REVOKED
 
 
-def test_a_file_of_the_build_before_is_taken_over(site: Site) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_a_build_before_is_taken_over(site: Site, version: int) -> None:
     site.ledger.close()
     with apsw.Connection(str(site.path)) as db:
-        db.execute("DROP TABLE withdrawn; PRAGMA user_version = 1")
+        db.execute(f"DROP TABLE slot; PRAGMA user_version = {version}")
+        if version < 2:
+            db.execute("DROP TABLE withdrawn")
     db.close()
     site.ledger = KeyLedger(site.path, epoch=bytes(16))
     assert site.ledger.set_aside is None
     assert not site.ledger.is_withdrawn("s-anna", "main")
+    site.ledger.keep_slot("yale", "villa-a", 40, "ik-1")
+    assert site.ledger.slots("yale", "villa-a") == {40: "ik-1"}
 
 
 async def test_whose_rooms_are_served_is_told(site: Site) -> None:

@@ -11,7 +11,7 @@ from edge.doors.settings import DoorsSettings
 from edge.doors.vendors.choice import adapter, foreign_systems, read_secret
 from kit.clock import ManualClock
 from kit.settings import load
-from protocols.errors import InvalidInputError
+from protocols.errors import InvalidInputError, LinkLostError
 from tests.house.sources import ROOT
 
 BASE = (
@@ -30,6 +30,63 @@ def loaded(folder: Path, text: str) -> DoorsSettings:
     return load(DoorsSettings, path, "DOORS", {})
 
 
+URL = 'url = "https://x.invalid"\n'
+YALE = '{"d": {"address": "C4:AF:00:00:00:01", "key": "000102030405060708090a0b0c0d0e0f", "key_slot": 1}}'
+YALE_TABLE = (
+    '[[lock_systems]]\nname = "yale"\nkind = "august_ble"\n'
+    'locks_path = "yale.json"\nslots = [40, 59]\ndoors = { a1 = ["d"] }\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("slots = [40, 59]", "slots = [59, 40]"), "slots is"),
+        (("slots = [40, 59]", "slots = [0, 3]"), "slots is"),
+        (("slots = [40, 59]", "slots = [1, 65]"), "at most 64"),
+        (("slots = [40, 59]", "slots = [65530, 65536]"), "of 1..65535"),
+        (("slots = [40, 59]\n", ""), "needs slots"),
+        (('locks_path = "yale.json"\n', ""), "needs locks_path"),
+        (("slots =", 'url = "https://x.invalid"\nslots ='), "no meaning"),
+        (("slots =", 'ca_path = "ca.pem"\nslots ='), "no meaning"),
+    ],
+)
+def test_what_cannot_be_meant_of_locks_in_reach_is_refused(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    assert change[0] in YALE_TABLE
+    with pytest.raises(InvalidInputError, match=says):
+        loaded(tmp_path, YALE_TABLE.replace(*change))
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ("[]", "is not"),
+        (YALE.replace("0f", "0"), "is not"),
+        (YALE.replace("C4:AF", "C4AF"), "is not"),
+        (YALE.replace('"key_slot": 1', '"key_slot": 256'), "is not"),
+        (YALE.replace('"d"', '"e"'), "no lock 'd'"),
+        (f'{YALE[:-1]}, "e": {YALE[6:]}', "two locks have the address"),
+    ],
+)
+@pytest.mark.guarantee("G7")
+def test_a_file_of_locks_that_is_none_is_refused_and_no_key_is_told(tmp_path: Path, told: str, says: str) -> None:
+    settings = loaded(tmp_path, YALE_TABLE)
+    secret(tmp_path / "yale.json", told)
+    with pytest.raises(InvalidInputError, match=says) as refused:
+        foreign_systems(settings.lock_systems, ManualClock())
+    assert "0001020304" not in f"{refused.value!r}{refused.value.__cause__!r}"
+
+
+async def test_without_bluetooth_and_book_settings_are_checked_and_nothing_is_reached(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, YALE_TABLE)
+    secret(tmp_path / "yale.json", YALE)
+    [system] = foreign_systems(settings.lock_systems, ManualClock())
+    assert (await system.system.health())["d"].online is False
+    with pytest.raises(LinkLostError, match="no Bluetooth"):
+        await system.system.revoke("ik-0001")
+    await system.system.close()
+
+
 def secret(path: Path, text: str = "t0ken-of-unifi\n", mode: int = 0o600) -> None:
     path.touch(mode=0o600)
     path.write_text(text)
@@ -45,6 +102,7 @@ def test_a_secret_s_path_is_relative_to_the_file_and_the_adapter_is_made(tmp_pat
 
 
 def test_every_kind_can_be_made_from_settings(tmp_path: Path) -> None:
+    secret(tmp_path / "yale.json", YALE)
     secrets = ("unifi.token", "pw", "cs", "rt", "otp", "key")
     for name in secrets:
         secret(tmp_path / name, "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")
@@ -56,16 +114,18 @@ def test_every_kind_can_be_made_from_settings(tmp_path: Path) -> None:
         ),
         "salto_space": 'token_path = "unifi.token"\n',
         "august": 'site = "house"\napi_key_path = "key"\ntoken_path = "unifi.token"\n',
+        "august_ble": 'locks_path = "yale.json"\nslots = [40, 59]\n',
     }
     tables = [
-        f'[[lock_systems]]\nname = "{kind.replace("_", "-")}"\nkind = "{kind}"\nurl = "https://x.invalid"\n'
+        f'[[lock_systems]]\nname = "{kind.replace("_", "-")}"\nkind = "{kind}"\n'
+        f"{'' if kind == 'august_ble' else URL}"
         f'doors = {{ a1 = ["d"] }}\n{rest}'
         for kind, rest in kinds.items()
     ]
     settings = loaded(tmp_path, UNIFI + "".join(tables))
     made = foreign_systems(settings.lock_systems, ManualClock())
     assert [each.system.kind for each in made] == ["unifi_access", *kinds]
-    assert [each.medium for each in made] == ["pin", "mobile", "pin", "mobile", "pin"]
+    assert [each.medium for each in made] == ["pin", "mobile", "pin", "mobile", "pin", "pin"]
 
 
 @pytest.mark.parametrize(
