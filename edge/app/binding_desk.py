@@ -129,8 +129,8 @@ class BindingDesk:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.buses: Buses | None = None
         """Set once they are made; before, nothing can be changed."""
-        self.told_at_start: tuple[str, ...] = ()
-        """Who announces devices to others and learns of a change only when the edge starts: façades."""
+        self.changed: Callable[[SitePlan], None] = _nobody
+        """Told of the plan as it is after each change: façades and the like."""
 
     @property
     def _book(self) -> Book:
@@ -285,7 +285,7 @@ class BindingDesk:
             made = {} if self.buses is None else {bus: self.buses.made(plan, bus) for bus in touched}
             fact = await self._written(fact)
             self._apply(fact, plan, made, found_id)
-        return {"fact": fact.to_body(), "pending": list(self.told_at_start)}
+        return {"fact": fact.to_body(), "pending": []}
 
     async def _written(self, fact: Fact) -> Fact:
         """Make a fact durable on lane A, and the book take it. Raises StoreFailedError: it is not durable."""
@@ -313,6 +313,7 @@ class BindingDesk:
         if self.buses is not None:
             for bus, served in made.items():
                 self.buses.replace(bus, served)
+        self.changed(plan)
         self._logger.info("binding", act=fact.act.value, device=fact.device, by=fact.by, version=fact.version)
 
     # --- what it stands on ---------------------------------------------------------------------------------
@@ -393,6 +394,11 @@ class BindingDesk:
             await asyncio.to_thread(write_atomic, self._disk, self._copy, self._book.to_bytes())
         except StoreFailedError as error:
             self._logger.error("bindings_copy_not_written", path=str(self._copy), error=str(error))
+
+
+def _nobody(plan: SitePlan) -> None:
+    """Nobody is told."""
+    del plan
 
 
 def _swap(  # noqa: PLR0917 - what is asked

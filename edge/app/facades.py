@@ -1,6 +1,6 @@
 """Façades of the house that take commands: theirs pass the rooms engine, where there is a room, as everybody's do."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from edge.app.buses import site_transport
@@ -8,6 +8,7 @@ from edge.app.devices import BusWriter, Devices
 from edge.app.house import House
 from edge.app.json_devices import read_secret
 from edge.app.settings import EdgeSettings
+from edge.bridges.mqtt.json_bus import JsonBus
 from edge.log.record_log import RecordLog
 from edge.northbound.home_assistant import HomeAssistant
 from edge.northbound.home_assistant_facade import HomeAssistantFacade
@@ -21,6 +22,7 @@ from kit.identity import tls_client_context
 from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.command import Command, Outcome
 from protocols.device_model.identity import DescriptorId, RoomId
+from protocols.device_model.site_plan import Device, SitePlan
 from protocols.errors import InvalidInputError
 
 PAUSE_S: Final = (0.5, 30.0)
@@ -28,6 +30,7 @@ BY: Final = "home-assistant"
 
 
 Facade = HomeAssistantFacade | SparkplugFacade
+Catalogue = Mapping[DescriptorId, Descriptor]
 
 
 def make_facades(
@@ -71,7 +74,7 @@ def _home_assistant(  # noqa: PLR0917 - the parts of the house
     if settings.site_broker is None:
         raise InvalidInputError("site_broker", "is missing, and [home_assistant] needs it")
     return HomeAssistantFacade(
-        HomeAssistant(plan, descriptors, prefix=wanted.prefix, base=wanted.base, discovery=wanted.discovery),
+        _form(plan, descriptors, wanted),
         transport=site_transport(settings.site_broker, client_id=f"{settings.edge}-ha"[:40]),
         live=house.live_state,
         reached=devices.reached,
@@ -113,7 +116,7 @@ def _sparkplug(  # noqa: PLR0917 - the parts of the house
         SparkplugNode(plan, descriptors, bdseq=dice.bytes(1)[0]),
         broker,
         live=house.live_state,
-        online=lambda: [each.id for each in plan.devices if devices.reached(each.id)],
+        online=lambda: [each.id for each in _devices(house) if devices.reached(each.id)],
         listen=log.listen,
         carry=carrier(house, writer, by="sparkplug"),
         command_wait_s=wanted.command_wait.total_seconds(),
@@ -121,6 +124,31 @@ def _sparkplug(  # noqa: PLR0917 - the parts of the house
         clock=clock,
         dice=dice,
     )
+
+
+def told_of_changes(
+    settings: EdgeSettings, descriptors: Catalogue, facades: Mapping[str, Facade], json_bus: JsonBus | None
+) -> Callable[[SitePlan], None]:
+    """Return what takes a plan whose devices have changed to all who speak of them, or listen by them."""
+
+    def changed(plan: SitePlan) -> None:
+        for facade in facades.values():
+            if isinstance(facade, SparkplugFacade):
+                facade.serve(plan, descriptors)
+            elif settings.home_assistant is not None:
+                facade.serve(_form(plan, descriptors, settings.home_assistant))
+        if json_bus is not None:
+            json_bus.serve({each.id: each.room for each in plan.devices})
+
+    return changed
+
+
+def _form(plan: SitePlan, catalogue: Catalogue, wanted: HomeAssistantSettings) -> HomeAssistant:
+    return HomeAssistant(plan, catalogue, prefix=wanted.prefix, base=wanted.base, discovery=wanted.discovery)
+
+
+def _devices(house: House) -> Sequence[Device]:
+    return () if house.plan is None else house.plan.devices
 
 
 def carrier(house: House, writer: BusWriter, *, by: str) -> Callable[[RoomId, Command], Awaitable[Outcome]]:

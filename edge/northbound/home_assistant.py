@@ -4,10 +4,10 @@ Pure. Source of truth: home-assistant.io, "MQTT discovery": `<prefix>/device/<id
 `o` and `cmps` (since
 2024.11), or one `<prefix>/<component>/<node>/<object>/config` an entity for older ones; birth message on
 `<prefix>/status`.
-Everything announced is retained; a device that leaves the plan is taken back by whoever published it (an empty config).
+Everything announced is retained; what leaves the plan is taken back by who published it (an empty payload, retained).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -115,17 +115,17 @@ class HomeAssistant:
         self._edge: EdgeId = plan.edge
         self._models = {each.id: descriptors[each.descriptor] for each in plan.devices}
         self._rooms = {each.id: each.room for each in plan.devices}
+        self._told = frozenset(
+            (each, point.capability.value, point.attribute)
+            for each, model in self._models.items()
+            for point in model.points
+        )
         self._commands: dict[str, tuple[DeviceId, Point]] = {
             f"{self._topic(each.id, (point.capability, point.attribute))}/set": (each.id, point)
             for each in plan.devices
             for point in self._models[each.id].points
             if point.write is not None
         }
-
-    @property
-    def devices(self) -> Collection[DeviceId]:
-        """Whom this façade announces."""
-        return self._rooms
 
     @property
     def will(self) -> Message:
@@ -152,6 +152,16 @@ class HomeAssistant:
             *(message for device in self._plan.devices for message in self._announced(device)),
             Message(self.edge_availability, ONLINE, retain=True),
         ]
+
+    def topics(self) -> set[str]:
+        """Return every topic under which something of a device may be kept by the broker."""
+        found = {message.topic for device in self._plan.devices for message in self._announced(device)}
+        found |= {self.availability(each, online=False).topic for each in self._rooms}
+        return found | {self._topic(device, (Capability(name), attribute)) for device, name, attribute in self._told}
+
+    def tells(self, device: str, capability: str, attribute: str) -> bool:
+        """Say whether it is a value of a model as announced: of a device that was swapped, more may be known."""
+        return (device, capability, attribute) in self._told
 
     def availability(self, device: DeviceId, *, online: bool) -> Message:
         """Return what is said when a device comes or goes."""

@@ -69,11 +69,24 @@ class HomeAssistantFacade:
         self._log = logger("edge.northbound")
         self._news = asyncio.Event()
         self._said: dict[str, bytes] = {}
+        self._to_retire: set[str] = set()
+        self._to_announce = False
         self._commands: set[asyncio.Task[None]] = set()
         self.connected = False
         self.published = 0
         self.refused = 0
         """Commands that made no sense, since the start."""
+
+    def serve(self, form: HomeAssistant) -> None:
+        """Tell of another set of devices from now on; what is kept of those that are gone is taken back.
+
+        Args:
+            form: of the same property, prefix and base.
+        """
+        self._to_retire |= self._form.topics()
+        self._to_retire -= form.topics()
+        self._form, self._to_announce = form, True
+        self._news.set()
 
     async def run(self) -> None:
         """Keep telling until cancelled."""
@@ -109,6 +122,10 @@ class HomeAssistantFacade:
 
     async def _announce(self, connection: Connection) -> None:
         self._said.clear()
+        self._to_announce = False
+        for topic in sorted(self._to_retire):
+            await connection.publish(topic, b"", retain=True)
+            self._to_retire.discard(topic)
         for message in self._form.announcements():
             await connection.publish(message.topic, message.payload, retain=message.retain)
         await self._tell_changes(connection)
@@ -117,11 +134,12 @@ class HomeAssistantFacade:
         while True:
             await self._news.wait()
             self._news.clear()
-            await self._tell_changes(connection)
+            await (self._announce if self._to_announce else self._tell_changes)(connection)
             await asyncio.sleep(GATHER_S)
 
     async def _tell_changes(self, connection: Connection) -> None:
-        values = [each for each in self._live() if DeviceId(str(each.get("device"))) in self._form.devices]
+        tells = self._form.tells
+        values = [each for each in self._live() if tells(each["device"], each["capability"], each["attribute"])]
         devices = sorted({DeviceId(str(each["device"])) for each in values})
         messages = [self._form.availability(each, online=self._reached(each)) for each in devices]
         messages += [

@@ -102,15 +102,29 @@ class SparkplugNode:
 
     def __init__(self, plan: SitePlan, descriptors: Mapping[DescriptorId, Descriptor], *, bdseq: int = 0) -> None:
         self.group, self.node = str(plan.property.id), str(plan.edge)
-        self._rooms = {each.id: each.room for each in plan.devices}
-        self._models = {each.id: descriptors[each.descriptor] for each in plan.devices}
-        for name in (self.group, self.node, *self._rooms):
-            if not name or _FORBIDDEN & set(name):
-                raise LocalProtocolError(f"{name!r} is no Sparkplug identifier")
+        self._rooms: dict[DeviceId, RoomId] = {}
+        self._models: dict[DeviceId, Descriptor] = {}
+        self._dying: set[DeviceId] = set()
         self._bdseq = bdseq % BDSEQ_MODULUS
         self._seq = -1
         self._born: set[DeviceId] = set()
         self._told: dict[tuple[DeviceId, str], tuple[Value | None, str]] = {}
+        self.serve(plan, descriptors)
+
+    def serve(self, plan: SitePlan, descriptors: Mapping[DescriptorId, Descriptor]) -> None:
+        """Speak for another set of devices of the same property and edge from now on.
+
+        A device that is gone, or another model now, dies with the next `changed`; it is born again as what it is.
+
+        Raises:
+            LocalProtocolError: a name holds what no Sparkplug identifier may; nothing has changed.
+        """
+        for name in (self.group, self.node, *(each.id for each in plan.devices)):
+            if not name or _FORBIDDEN & set(name):
+                raise LocalProtocolError(f"{name!r} is no Sparkplug identifier")
+        models = {each.id: descriptors[each.descriptor] for each in plan.devices}
+        self._dying |= {each for each in self._born if models.get(each) is not self._models[each]}
+        self._rooms, self._models = {each.id: each.room for each in plan.devices}, models
 
     @property
     def devices(self) -> Collection[DeviceId]:
@@ -126,6 +140,7 @@ class SparkplugNode:
     def begin(self, *, now_ms: int) -> Out:
         """Begin a session: return the NDEATH that the broker must hold as its will, QoS 1."""
         self._seq, self._born = -1, set()
+        self._dying.clear()
         self._told.clear()
         metric = Metric(BDSEQ, DataType.INT64, self._bdseq)
         return Out(self._topic(Type.NDEATH), encode(Payload(now_ms, None, (metric,))), qos=1)
@@ -144,6 +159,7 @@ class SparkplugNode:
         """
         self._seq = 0
         self._born.clear()
+        self._dying.clear()
         self._told.clear()
         own = (
             Metric(BDSEQ, DataType.INT64, self._bdseq, now_ms),
@@ -156,12 +172,11 @@ class SparkplugNode:
     def changed(self, values: Sequence[Mapping[str, Any]], online: Collection[DeviceId], *, now_ms: int) -> list[Out]:
         """Return what has changed since it was told last: deaths, births of devices that are back, data."""
         out: list[Out] = []
-        for device in sorted(self._rooms):
-            if device in self._born and device not in online:
-                self._born.discard(device)
-                out.append(Out(self._topic(Type.DDEATH, device), encode(Payload(now_ms, self._next(), ())), qos=0))
-            elif device in online and device not in self._born:
-                out.append(self._birth(device, values, now_ms))
+        for device in sorted(self._born & (self._dying | (self._born - set(online)))):
+            self._born.discard(device)
+            out.append(Out(self._topic(Type.DDEATH, device), encode(Payload(now_ms, self._next(), ())), qos=0))
+        self._dying.clear()
+        out += [self._birth(each, values, now_ms) for each in sorted(self._rooms.keys() & set(online) - self._born)]
         by_device: dict[DeviceId, list[Metric]] = {}
         for device, point, value, quality in self._known(values):
             if device in self._born and self._told.get((device, _name(point))) != (value, quality):

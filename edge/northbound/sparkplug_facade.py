@@ -19,8 +19,10 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
 from kit.task_groups import TaskGroup
+from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.command import Command, Outcome
-from protocols.device_model.identity import DeviceId, RoomId
+from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
+from protocols.device_model.site_plan import SitePlan
 from protocols.errors import PlatformError
 from protocols.link.lanes import Lane
 
@@ -84,6 +86,11 @@ class SparkplugFacade:
         self.published = 0
         self.refused = 0
         """Commands that made no sense, since the start."""
+
+    def serve(self, plan: SitePlan, descriptors: Mapping[DescriptorId, Descriptor]) -> None:
+        """Speak for another set of devices from now on. Raises LocalProtocolError: nothing has changed."""
+        self._node.serve(plan, descriptors)
+        self._news.set()
 
     async def run(self) -> None:
         """Be the node until cancelled."""

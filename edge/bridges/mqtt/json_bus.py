@@ -182,6 +182,10 @@ class JsonBus:
             failures += 1
             await asyncio.sleep(RECONNECT.pause_ms(failures, self._dice) / 1000)
 
+    def serve(self, rooms: Mapping[DeviceId, RoomId]) -> None:
+        """Take which devices serve which rooms from now on."""
+        self._readings.serve(rooms, frozenset(rooms) if self._heard else ())
+
     def live(self) -> list[dict[str, Any]]:
         """Return every value now, as the link's live state tells it."""
         now_ms = self._clock.wall_ms()

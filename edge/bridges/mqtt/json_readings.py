@@ -165,6 +165,13 @@ class Source:
         self.time_key, self.generic, self.wanted = rule.time_key, rule.generic, wanted
         self.heard_ms = 0
 
+    def move(self, room: RoomId | None, *, wanted: bool) -> None:
+        """Be in another room from the next record on; what was heard last stays."""
+        self.room, self.wanted = room, wanted
+        for point in self.points.values():
+            if point is not None:
+                point.prefix, point.suffix = point.around(Quality.GOOD, None)
+
 
 class JsonReadings:
     """Every source heard so far, and what became of its messages.
@@ -194,6 +201,16 @@ class JsonReadings:
     def sources(self) -> list[Source]:
         """Every topic that is some device's."""
         return [each for each in self._sources.values() if isinstance(each, Source)]
+
+    def serve(self, rooms: Mapping[DeviceId, RoomId], wanted: Collection[DeviceId]) -> None:
+        """Take which devices the plan knows from now on, and of which somebody wants to hear."""
+        self._rooms, self._wanted = dict(rooms), wanted
+        for topic, source in self._sources.items():
+            if isinstance(source, Source):
+                matched = match(self._rules, topic.decode(errors="replace"))
+                room = rooms.get(source.device, None if matched is None else matched.room)
+                if (room, source.device in wanted) != (source.room, source.wanted):
+                    source.move(room, wanted=source.device in wanted)
 
     def heard_on(self, topic: bytes) -> dict[tuple[str, str], Value]:
         """Return what a topic last said since the start: (capability, attribute) to value."""

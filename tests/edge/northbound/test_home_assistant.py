@@ -2,22 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.northbound.home_assistant import Asked, HomeAssistant, Refused
 from edge.northbound.home_assistant_facade import HomeAssistantFacade
+from kit.clock import ManualClock
 from kit.dice import SeededDice
 from kit.mqtt import Broker, MqttTransport
-from kit.net import Message
+from kit.net import Message, Transport
 from protocols.device_model.capability import Capability, Kind
 from protocols.device_model.command import Command, Outcome
-from protocols.device_model.identity import DeviceId, RoomId
+from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
+from protocols.errors import LinkLostError
 from provisioning.descriptors.emulation import plan_of
 from provisioning.rehearsal.nats import Nats
 from tests.edge.bridges.field import CATALOGUE, Field, field, plan
@@ -99,6 +103,95 @@ def test_an_old_value_is_none_there() -> None:
     assert json.loads(form.value(*key, 21.5, "good").payload)["value"] == 21.5
     for quality in ("stale", "bad"):
         assert json.loads(form.value(*key, 21.5, quality).payload) == {"value": None, "quality": quality}
+
+
+class _Kept:
+    """A broker that keeps what is retained, and loses the link when it is told to."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.lose, self.up = asyncio.Event(), asyncio.Event()
+        self.up.set()
+
+    @asynccontextmanager
+    async def connect(self, *, subscribe: Sequence[str] = (), will: Message | None = None) -> AsyncIterator["_Kept"]:
+        assert subscribe
+        assert will is not None
+        if not self.up.is_set():
+            raise LinkLostError("the broker is away")
+        self.lose.clear()
+        yield self
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        await asyncio.sleep(0)
+        if self.lose.is_set():
+            raise LinkLostError("the link was lost")
+        if retain and payload:
+            self.kept[topic] = payload
+        elif retain:
+            self.kept.pop(topic, None)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        await self.lose.wait()
+        for lost in ("the link was lost",):
+            raise LinkLostError(lost)
+        yield Message("", b"")
+
+
+async def _nobody(_: RoomId, command: Command) -> Outcome:
+    raise AssertionError(command)
+
+
+@pytest.mark.requirement("DEV-06")
+@pytest.mark.parametrize("discovery", ["device", "entity"])
+@pytest.mark.parametrize("away", [False, True])
+async def test_what_is_bound_or_taken_out_while_it_runs_is_so_there_at_once(
+    discovery: Literal["device", "entity"], away: bool
+) -> None:
+    whole, commits, kept, lamp = plan(zigbee=True), _Commits(), _Kept(), LAMP[0]
+    fewer = msgspec.structs.replace(whole, devices=tuple(each for each in whole.devices if each.id != lamp))
+    socket = DescriptorId("zigbee2mqtt/innr_sp_120")
+    swapped = tuple(
+        msgspec.structs.replace(each, descriptor=socket) if each.id == lamp else each for each in whole.devices
+    )
+    plans = (fewer, whole, msgspec.structs.replace(whole, devices=swapped), fewer)
+    forms = [HomeAssistant(each, CATALOGUE, discovery=discovery) for each in plans]
+    model = next(each.descriptor for each in whole.devices if each.id == lamp)
+    live = [
+        {"device": lamp, "capability": each.capability, "attribute": each.attribute, "value": 1, "quality": "good"}
+        for each in CATALOGUE[model].points
+    ]
+    facade = HomeAssistantFacade(
+        forms[0],
+        transport=cast("Transport", kept),
+        live=lambda: live,
+        reached=lambda _: True,
+        listen=commits.listen,
+        carry=_nobody,
+        command_wait_s=10,
+        pause_s=(0.001, 0.002),
+        clock=ManualClock(),
+        dice=SeededDice(1),
+    )
+    running = asyncio.create_task(facade.run())
+
+    async def settled(form: HomeAssistant) -> None:
+        configs = {each.topic for each in form.announcements()}
+        async with asyncio.timeout(10):
+            while not configs <= kept.kept.keys() <= form.topics() | configs:
+                await asyncio.sleep(0.005)
+
+    await settled(forms[0])
+    for form in forms[1:]:
+        if away:
+            kept.up.clear()
+            kept.lose.set()
+        facade.serve(form)
+        kept.up.set()
+        await settled(form)
+        assert any(str(lamp) in topic for topic in kept.kept) == (form is not forms[-1])
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiomqtt
+import msgspec
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given, settings
@@ -20,13 +21,15 @@ from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome
-from protocols.device_model.identity import DeviceId, RoomId
+from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
+from protocols.device_model.site_plan import SitePlan
 from protocols.errors import PeerProtocolError
 from provisioning.rehearsal.nats import Nats
 from tests.edge.bridges.field import CATALOGUE, field, plan
 
 LAMP: Final = DeviceId("light-101")
 CONTACT: Final = DeviceId("contact-101")
+SOCKET: Final = "zigbee2mqtt/innr_sp_120"
 NODE: Final = "spBv1.0/aurora/{}/e-1"
 VALUES: Final = [
     {"device": LAMP, "capability": "on_off", "attribute": "on_off", "value": False, "quality": "good"},
@@ -214,6 +217,46 @@ def test_what_changed_is_told_once_and_a_device_that_goes_dies_first() -> None:
     for turn in range(600):  # 255 is followed by 0
         [each] = node.changed([{**VALUES[0], "value": bool(turn % 2)}], [LAMP, CONTACT], now_ms=7)
         assert decode(each.payload).seq == (6 + turn) % 256
+
+
+def _changed_plan(**changes: str | None) -> SitePlan:
+    """The plan with devices of other models, or without them."""
+    whole = plan(zigbee=True)
+    kept = [each for each in whole.devices if changes.get(each.id.replace("-", "_"), "") is not None]
+    devices = [
+        msgspec.structs.replace(each, descriptor=DescriptorId(other))
+        if (other := changes.get(each.id.replace("-", "_"))) is not None
+        else each
+        for each in kept
+    ]
+    return msgspec.structs.replace(whole, devices=tuple(devices))
+
+
+def test_devices_bound_while_it_runs_are_born_those_taken_out_die_and_another_model_is_born_anew() -> None:
+    node = SparkplugNode(_changed_plan(contact_101=None), CATALOGUE)
+    node.begin(now_ms=1)
+    births = node.births(VALUES, [LAMP, CONTACT], now_ms=2)
+    assert [each.topic for each in births] == [NODE.format("NBIRTH"), NODE.format("DBIRTH") + f"/{LAMP}"]
+    node.serve(_changed_plan(), CATALOGUE)  # bound
+    born = node.changed(VALUES, [LAMP, CONTACT], now_ms=3)
+    assert [each.topic for each in born] == [NODE.format("DBIRTH") + f"/{CONTACT}"]
+    node.serve(_changed_plan(light_101=SOCKET), CATALOGUE)  # swapped for another model
+    swapped = node.changed(VALUES, [LAMP, CONTACT], now_ms=4)
+    assert [each.topic for each in swapped] == [NODE.format(kind) + f"/{LAMP}" for kind in ("DDEATH", "DBIRTH")]
+    told = {each.name for each in decode(swapped[1].payload).metrics}
+    assert told == {f"{each.capability}/{each.attribute}" for each in CATALOGUE[DescriptorId(SOCKET)].points}
+    node.serve(_changed_plan(light_101=None), CATALOGUE)  # unbound
+    gone = node.changed(VALUES, [LAMP, CONTACT], now_ms=5)
+    assert [each.topic for each in gone] == [NODE.format("DDEATH") + f"/{LAMP}"]
+    assert node.changed(VALUES, [LAMP, CONTACT], now_ms=6) == []
+    assert _seqs([*births, *born, *swapped, *gone]) == list(range(6))
+    switch = encode(Payload(1, None, (Metric("on_off/on_off", DataType.BOOLEAN, True),)))
+    [refused] = node.take(NODE.format("DCMD") + f"/{LAMP}", switch, retain=False)
+    assert isinstance(refused, NotUnderstood)
+    assert [each.topic for each in node.births(VALUES, [LAMP, CONTACT], now_ms=7)] == [
+        NODE.format("NBIRTH"),
+        NODE.format("DBIRTH") + f"/{CONTACT}",
+    ]
 
 
 @sparkplug(

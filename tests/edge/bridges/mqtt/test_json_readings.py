@@ -283,3 +283,18 @@ def test_any_json_object_gives_true_records_or_refusals(document: dict[str, Any]
     for record in taken.telemetry + taken.events:
         body = decode_record(record, lane=Lane.C, seq=1).body
         assert (body["value"] is None) == (body["quality"] == "bad")
+
+
+def test_a_device_that_is_bound_while_it_speaks_serves_its_room_from_its_next_word_on() -> None:
+    made = readings()
+    [before] = records(take(made, say({"temperature": 20.5})))
+    name = DeviceId(before.body["device"])
+    made.serve({name: RoomId("205")}, frozenset({name}))
+    after = take(made, say({"temperature": 21.5}))
+    assert [each.body["room"] for each in (before, *records(after))] == ["101", "205"]
+    assert [each.value for each in after.told] == [21.5]
+    made.serve({}, ())
+    gone = take(made, say({"temperature": 22.5}))
+    assert [(each.body["room"], each.body["value"]) for each in records(gone)] == [("101", 22.5)]
+    assert gone.told == []
+    assert made.heard_on(TOPIC) == {("temperature_measurement", "measured_value"): 22.5}
