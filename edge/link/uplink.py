@@ -63,8 +63,9 @@ from protocols.link.versions import VERSIONS
 
 STORE_WAIT_S: Final = 1.0
 """The log cannot be read now: look again after this."""
-LIVE_BACKLOG: Final = 200
-"""With more than this waiting, a change in the house is also told as live state."""
+LIVE_BACKLOG: Final = 2_000
+"""With more than this waiting, a change in the house is also told as live state; fewer are there within seconds, and a
+house of 300 rooms has hundreds on their way at any time."""
 LIVES_TOLD_MAX: Final = 10
 """Incarnations of one lane that a hello names, the oldest unfinished first: more are told once those are done."""
 PUBLISHES_AT_ONCE_MAX: Final = 8

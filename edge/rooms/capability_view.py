@@ -75,10 +75,11 @@ class CapabilityView:
         self._fresh_ms = dict(fresh_ms or {})
         self._reported: dict[DeviceId, dict[tuple[Capability, str], Reported]] = {each: {} for each in rooms}
         self._silent: set[DeviceId] = set()
+        self._of_room = _by_room(rooms)
 
     def serve(self, rooms: Mapping[DeviceId, RoomId], fresh_ms: Mapping[Key, int]) -> None:
         """Take which device serves which room from now on; what stays keeps all that it said."""
-        self._rooms, self._fresh_ms = dict(rooms), dict(fresh_ms)
+        self._rooms, self._fresh_ms, self._of_room = dict(rooms), dict(fresh_ms), _by_room(rooms)
         self._reported = {each: self._reported.get(each, {}) for each in rooms}
         self._silent &= rooms.keys()
 
@@ -121,16 +122,17 @@ class CapabilityView:
 
     def devices(self, room: RoomId) -> list[DeviceId]:
         """Return the devices that serve a room, by id."""
-        return sorted(device for device, served in self._rooms.items() if served == room)
+        return list(self._of_room.get(room, ()))
 
     def shown(self, rooms: Iterable[RoomId] | None = None, *, now_ms: int) -> list[Shown]:
         """Return every value of the given rooms (all if None), by room, device, capability, attribute."""
         wanted = None if rooms is None else set(rooms)
         found = []
-        for device, values in self._reported.items():
-            room = self._rooms[device]
-            if wanted is not None and room not in wanted:
-                continue
+        devices = (
+            self._reported if wanted is None else (each for room in wanted for each in self._of_room.get(room, ()))
+        )
+        for device in devices:
+            room, values = self._rooms[device], self._reported[device]
             for (capability, attribute), each in values.items():
                 age_ms = now_ms - each.heard_ms
                 stale = device in self._silent or age_ms > self._fresh_ms.get((device, capability, attribute), FRESH_MS)
@@ -138,6 +140,13 @@ class CapabilityView:
                 told = (each.value, each.unit, quality, each.at_ms, age_ms, each.reason)
                 found.append(Shown(room, device, capability, attribute, *told))
         return sorted(found, key=lambda each: (each.room, each.device, each.capability.value, each.attribute))
+
+
+def _by_room(rooms: Mapping[DeviceId, RoomId]) -> dict[RoomId, list[DeviceId]]:
+    found: dict[RoomId, list[DeviceId]] = {}
+    for device in sorted(rooms):
+        found.setdefault(rooms[device], []).append(device)
+    return found
 
 
 def _plain(reason: str | None) -> str | None:

@@ -13,7 +13,7 @@ import pytest
 from edge.link.ports import LiveState
 from edge.link.settings import LinkSettings
 from edge.link.uplink import LIVE_BACKLOG, Uplink
-from edge.log.record_log import Entry, RecordLog
+from edge.log.record_log import APPEND_RECORDS_MAX, Entry, RecordLog
 from kit.clock import SystemClock
 from kit.dice import Dice, SeededDice, SystemDice
 from kit.net import Connection, Message
@@ -208,8 +208,8 @@ async def test_a_changed_house_is_told_whole_only_while_a_backlog_drains(waiting
     clock, dice = SystemClock("host"), SystemDice()
     async with await RecordLog.open(tmp_path / "log", clock=clock, dice=dice) as log:
         entries = [Entry("reading", {"n": number}, None) for number in range(waiting)]
-        await log.append_many(Lane.C, entries[:100])
-        await log.append_many(Lane.C, entries[100:])
+        for first in range(0, waiting, APPEND_RECORDS_MAX):
+            await log.append_many(Lane.C, entries[first : first + APPEND_RECORDS_MAX])
         made = uplink(log, NoWay(), dice)
         await made._look_at_streams()
         link, times = made._link, LinkTimes()
