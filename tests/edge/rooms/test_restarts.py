@@ -229,7 +229,7 @@ async def test_a_guest_seen_in_a_set_back_room_wakes_it_after_a_restart(building
     assert mode(building) is Mode.OCCUPIED_COMFORT
 
 
-@pytest.mark.requirement("DEV-08")
+@pytest.mark.requirement("DEV-04", "DEV-09")
 async def test_an_open_window_stays_open_and_a_window_being_aired_goes_on_being_so(
     building: Building, clock: ManualClock
 ) -> None:
@@ -254,7 +254,7 @@ async def test_an_open_window_stays_open_and_a_window_being_aired_goes_on_being_
     assert (building.house.rooms.state(ROOM).window_open, building.heating()) == (False, COMFORT_C)
 
 
-@pytest.mark.requirement("DEV-08")
+@pytest.mark.requirement("DEV-04", "DEV-09")
 async def test_a_window_that_was_shut_while_nobody_listened_cools_nobody(
     building: Building, clock: ManualClock
 ) -> None:
