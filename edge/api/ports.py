@@ -67,6 +67,10 @@ class Building(Protocol):
         """Check a stay in."""
         ...
 
+    async def move(self, stay: StayId, room: RoomId, phone_public_key: str, *, by: str) -> Mapping[str, Any]:
+        """Move a guest in house to another room."""
+        ...
+
     async def check_out(self, stay: StayId, *, by: str) -> Mapping[str, Any]:
         """Check a stay out."""
         ...

@@ -49,6 +49,14 @@ class CheckInBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: _By
 
 
+class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST stays/{stay}/move: where to, and the phone that gets the key of it."""
+
+    room: Annotated[str, msgspec.Meta(max_length=80)]
+    phone_public_key: Annotated[str, msgspec.Meta(max_length=128)]
+    by: _By
+
+
 class CheckOutBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST stays/{stay}/check-out."""
 
@@ -155,6 +163,11 @@ def make_app(
     async def check_in(stay: FromPath[str], data: JSONBody[CheckInBody]) -> dict[str, Any]:
         return dict(await building.check_in(parse_stay_id(stay), data.phone_public_key, by=data.by))
 
+    @post("/api/v1/stays/{stay:str}/move", status_code=200, name="move")
+    async def move(stay: FromPath[str], data: JSONBody[MoveBody]) -> dict[str, Any]:
+        room = parse_room_id(data.room, "room")
+        return dict(await building.move(parse_stay_id(stay), room, data.phone_public_key, by=data.by))
+
     @post("/api/v1/stays/{stay:str}/check-out", status_code=200, name="check-out")
     async def check_out(stay: FromPath[str], data: JSONBody[CheckOutBody]) -> dict[str, Any]:
         return dict(await building.check_out(parse_stay_id(stay), by=data.by))
@@ -162,7 +175,7 @@ def make_app(
     version_1 = Router(
         "/",
         route_handlers=[
-            *(rooms, room_, devices, stays, link, command, check_in, check_out),
+            *(rooms, room_, devices, stays, link, command, check_in, move, check_out),
             *(alerts, batteries, energy, rules, fire, set_fire, sleep_scene),
         ],
         exception_handlers={CheckInRefusedError: _on_refused},

@@ -115,6 +115,10 @@ class HouseBuilding:
         """Check a stay in."""
         return await self._house.desk.check_in(stay, phone_public_key, by=by)
 
+    async def move(self, stay: StayId, room: RoomId, phone_public_key: str, *, by: str) -> Mapping[str, Any]:
+        """Move a guest in house to another room."""
+        return await self._house.desk.move(stay, room, phone_public_key, by=by)
+
     async def check_out(self, stay: StayId, *, by: str) -> Mapping[str, Any]:
         """Check a stay out."""
         return await self._house.desk.check_out(stay, by=by)

@@ -118,8 +118,9 @@ async def recover_documents(log: RecordLog, house: House, resolve: Resolve, edge
 def obeying(house: House, doors: KeyedDoors | None = None) -> Callable[[CommandEnvelope], Awaitable[Mapping[str, Any]]]:
     """Return what obeys the cloud's commands; the link judges signature, deadline and repetition beforehand.
 
-    Kinds: `check_in` {stay, phone_public_key, by?}, `check_out` {stay, by?}, `room` {room, capability, attribute,
-    value}, and those of edge/app/door_commands.py. An unknown kind or argument is refused by name and nothing happens.
+    Kinds: `check_in` {stay, phone_public_key, by?}, `move` the same with `room`, `check_out` {stay, by?}, `room` {room,
+    capability, attribute, value}, and those of edge/app/door_commands.py. An unknown kind or argument is refused by
+    name and nothing happens.
     """
 
     async def obey(command: CommandEnvelope) -> Mapping[str, Any]:
@@ -130,6 +131,11 @@ def obeying(house: House, doors: KeyedDoors | None = None) -> Callable[[CommandE
                 stay = parse_stay_id(args.get("stay"), "stay")
                 key = _text(command, "phone_public_key")
                 return await house.desk.check_in(stay, key, by=_text(command, "by", BY_CLOUD))
+            case "move":
+                _only(command, {"stay", "room", "phone_public_key", "by"})
+                stay = parse_stay_id(args.get("stay"), "stay")
+                room, key = parse_room_id(args.get("room"), "room"), _text(command, "phone_public_key")
+                return await house.desk.move(stay, room, key, by=_text(command, "by", BY_CLOUD))
             case "check_out":
                 _only(command, {"stay", "by"})
                 stay = parse_stay_id(args.get("stay"), "stay")
@@ -139,7 +145,7 @@ def obeying(house: House, doors: KeyedDoors | None = None) -> Callable[[CommandE
                 return outcome.to_body()
             case kind if kind in door_commands.KINDS:
                 return await door_commands.obey(doors, command)
-        known = ", ".join(("check_in", "check_out", "room", *door_commands.KINDS))
+        known = ", ".join(("check_in", "move", "check_out", "room", *door_commands.KINDS))
         raise InvalidInputError("command kind", f"{command.kind!r} is not known here; known: {known}")
 
     return obey

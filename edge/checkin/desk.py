@@ -7,6 +7,7 @@ first and tells the doors after: rights end even if this process dies in between
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from edge.checkin.departures import Departures
@@ -73,10 +74,7 @@ class CheckInDesk:
         async with self._turn:
             stay = self._held(stay_id)
             room = self._admissible(stay)
-            if room not in self._rooms and not await self._doors.serves(room):
-                raise CheckInRefusedError(
-                    CheckInRefusal.NO_DOOR, f"Room {room} has no door that this house makes keys for."
-                )
+            await self._served(room)
             join = stay.state is StayState.IN_HOUSE
             for other in self._others_in(room, stay):
                 await self._leave(other, by=f"superseded by {stay.id}")
@@ -91,6 +89,50 @@ class CheckInDesk:
                 beside=self._beside(room, stay),
             )
             if not join:
+                body = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=self._clock.wall_ms(), by=by)
+                await self._records.stay(body)
+        return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
+
+    async def move(self, stay_id: StayId, room: RoomId, phone_public_key: str, *, by: str) -> dict[str, Any]:
+        """Move a guest in house to another room: the phone's new key, and the end of every key of the old room.
+
+        The grant first, then the record, as with a check-in: asked again with the same key the answer is the same. The
+        stay's other phones ask for their keys anew by `check_in`.
+
+        Args:
+            stay_id: In house.
+            room: Where to; the room that the stay has already is no move, and gives the phone its key.
+            phone_public_key: As of `check_in`.
+            by: As of `check_in`.
+
+        Returns:
+            As `check_in`.
+
+        Raises:
+            CheckInRefusedError: not in house, the room is held, has no door or is being shared; nothing happened.
+            InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError: as `check_in`.
+        """
+        key = _phone_key(phone_public_key)
+        by = parse_actor(by)
+        async with self._turn:
+            stay = self._held(stay_id)
+            if stay.state is not StayState.IN_HOUSE:
+                raise CheckInRefusedError(
+                    CheckInRefusal.NOT_IN_HOUSE, f"Stay {stay.id} is {stay.state}; only a guest in house is moved."
+                )
+            moves = room != stay.room
+            if moves:
+                await self._free_to_move(stay, room)
+            self._admissible(replace(stay, room=room))
+            bundle = await self._doors.issue(
+                stay.id,
+                room,
+                key,
+                not_before_ms=min(self._clock.wall_ms(), stay.expected_from_ms),
+                not_after_ms=stay.expected_until_ms,
+                join=not moves,
+            )
+            if moves:
                 body = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=self._clock.wall_ms(), by=by)
                 await self._records.stay(body)
         return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
@@ -116,6 +158,25 @@ class CheckInDesk:
                 await self._leave(stay, by=by)
             told = await self._departures.tell(stay.id)
         return {"stay": stay.id, "room": stay.room, "state": StayState.LEFT.value, "doors_told": told}
+
+    async def _served(self, room: RoomId) -> None:
+        if room not in self._rooms and not await self._doors.serves(room):
+            raise CheckInRefusedError(
+                CheckInRefusal.NO_DOOR, f"Room {room} has no door that this house makes keys for."
+            )
+
+    async def _free_to_move(self, stay: Stay, room: RoomId) -> None:
+        """See that a guest in house may leave his room for another, and nobody suffers by it."""
+        await self._served(room)
+        if others := self._in_house(room, stay):
+            raise CheckInRefusedError(
+                CheckInRefusal.ROOM_TAKEN, f"Room {room} is still held by stay {others[0].id}; ask the front desk."
+            )
+        if stay.room is not None and (beside := self._beside(stay.room, stay)) is not None:
+            raise CheckInRefusedError(
+                CheckInRefusal.ROOM_SHARED,
+                f"Stay {stay.id} shares room {stay.room} with {beside}, whose key would end too; check it out instead.",
+            )
 
     def _held(self, stay_id: StayId) -> Stay:
         stay = self._replica().get(stay_id)

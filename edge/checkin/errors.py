@@ -16,6 +16,7 @@ class CheckInRefusal(StrEnum):
     NO_ROOM = "no_room"
     NO_DOOR = "no_door"
     ROOM_TAKEN = "room_taken"
+    ROOM_SHARED = "room_shared"
     CLOCK_UNSOUND = "clock_unsound"
 
 

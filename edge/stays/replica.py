@@ -94,11 +94,16 @@ class Replica:
         return Replica(version, document.as_of_ms, documents, decisions)
 
     def decided(self, decision: Decision) -> "Replica":
-        """Return the replica with one more local decision; a decision that goes backwards changes nothing."""
+        """Return the replica with one more local decision; a decision that goes backwards changes nothing.
+
+        A guest in house who is taken in again, in another room, has moved: decisions come in the log's order.
+        """
         stay = decision.stay.stay_id
         before = self.decisions.get(stay)
-        if before is not None and PROGRESS[before.state] >= PROGRESS[decision.state]:
-            return self
+        if before is not None:
+            moves = before.state is decision.state is StayState.IN_HOUSE and before.room != decision.room
+            if PROGRESS[before.state] >= PROGRESS[decision.state] and not moves:
+                return self
         return replace(self, decisions={**self.decisions, stay: decision})
 
     def get(self, stay: StayId) -> Stay | None:

@@ -40,9 +40,11 @@ async def test_the_cloud_checks_in_and_out_by_the_same_path_as_the_desk(building
     obey = obeying(building.house)
     result = await obey(ordered("check_in", stay="s-anna", phone_public_key=PHONE, by="cloud:console"))
     assert result["bundle"]["stay"] == "s-anna"
+    moved = await obey(ordered("move", stay="s-anna", room="102", phone_public_key=PHONE, by="cloud:console"))
+    assert (moved["room"], moved["bundle"]["room"]) == ("102", "102")
     assert (await obey(ordered("check_out", stay="s-anna")))["state"] == "left"
     said = [(each.body["state"], each.body["by"]) for each in building.log.records(Lane.A, "stay")]
-    assert said == [("checked_in", "cloud:console"), ("checked_out", "cloud")]
+    assert said == [("checked_in", "cloud:console"), ("checked_in", "cloud:console"), ("checked_out", "cloud")]
 
 
 @pytest.mark.guarantee("G13")
@@ -66,6 +68,8 @@ async def test_the_clouds_room_command_is_carried_out_and_recorded_by_the_link_a
         ("check_in", {"stay": "s-anna"}),
         ("check_in", {"stay": 5, "phone_public_key": PHONE}),
         ("check_in", {"stay": "s-anna", "phone_public_key": PHONE, "force": True}),
+        ("move", {"stay": "s-anna", "phone_public_key": PHONE}),
+        ("move", {"stay": "s-anna", "room": "A ROOM", "phone_public_key": PHONE}),
         ("check_out", {"stay": "S ANNA"}),
         ("room", {"room": "101"}),
         ("room", {"room": "101", "capability": "teleport", "attribute": "x", "value": 1}),

@@ -11,7 +11,7 @@ import pytest
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.stays.document import StayState
 from kit.clock import ManualClock
-from protocols.device_model.identity import StayId
+from protocols.device_model.identity import RoomId, StayId
 from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError
 from protocols.link.lanes import Lane
 from tests.edge.world import HOUR_MS, PHONE, PHONE_2, T0, Building, a_document, a_stay
@@ -95,6 +95,73 @@ async def test_sharers_are_known_again_after_a_restart_with_nobody_to_ask(buildi
     await building.restart()
     await building.house.desk.check_in(BEN, PHONE_2, by="desk")
     assert building.doors.beside[-1] == ANNA
+
+
+def room_of(building: Building, stay: StayId = ANNA) -> str | None:
+    held = building.house.keeper.replica.get(stay)
+    return None if held is None else held.room
+
+
+@pytest.mark.guarantee("G3", "G11")
+async def test_a_guest_in_house_is_moved_once_and_stays_moved(building: Building) -> None:
+    before = await building.house.desk.check_in(ANNA, PHONE, by="kiosk")
+    answers = [await building.house.desk.move(ANNA, RoomId("102"), PHONE, by="desk") for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert (answers[0]["room"], answers[0]["bundle"]["room"]) == ("102", "102")
+    assert answers[0]["bundle"]["grant"] != before["bundle"]["grant"]
+    assert stay_records(building) == [("s-anna", "checked_in", "kiosk"), ("s-anna", "checked_in", "desk")]
+    assert [each.room for each in building.house.keeper.in_room(RoomId("101"))] == []
+    await building.house.desired("stays", 2, a_document(a_stay(state="in_house", version=2)))
+    assert room_of(building) == "102", "a document that still says otherwise"
+    await building.restart()
+    assert (room_of(building), state_of(building)) == ("102", StayState.IN_HOUSE)
+    again = await building.house.desk.check_in(ANNA, PHONE, by="kiosk")
+    assert again["room"] == "102"
+
+
+async def test_the_room_that_a_guest_was_moved_out_of_takes_the_next_one(building: Building) -> None:
+    await building.house.desired("stays", 2, a_document(a_stay(), a_stay("s-ben")))
+    await building.house.desk.check_in(ANNA, PHONE, by="kiosk")
+    with pytest.raises(CheckInRefusedError):
+        await building.house.desk.check_in(BEN, PHONE_2, by="kiosk")
+    await building.house.desk.move(ANNA, RoomId("102"), PHONE, by="desk")
+    assert (await building.house.desk.check_in(BEN, PHONE_2, by="kiosk"))["room"] == "101"
+    with pytest.raises(CheckInRefusedError) as back:
+        await building.house.desk.move(ANNA, RoomId("101"), PHONE, by="desk")
+    assert back.value.reason is CheckInRefusal.ROOM_TAKEN
+
+
+async def test_a_move_that_was_cut_off_is_asked_for_again(building: Building) -> None:
+    await building.house.desk.check_in(ANNA, PHONE, by="kiosk")
+    building.doors.silent = True
+    with pytest.raises(ReplyTimeoutError):
+        await building.house.desk.move(ANNA, RoomId("102"), PHONE, by="desk")
+    assert room_of(building) == "101"
+    building.doors.silent = False
+    assert (await building.house.desk.move(ANNA, RoomId("102"), PHONE, by="desk"))["room"] == "102"
+    assert building.doors.issued == 2
+
+
+@pytest.mark.parametrize(
+    ("room", "reason"), [("102", CheckInRefusal.NOT_IN_HOUSE), ("lobby", CheckInRefusal.NOT_IN_HOUSE)]
+)
+async def test_nobody_is_moved_who_is_not_in_house(building: Building, room: str, reason: CheckInRefusal) -> None:
+    with pytest.raises(CheckInRefusedError) as refused:
+        await building.house.desk.move(ANNA, RoomId(room), PHONE, by="desk")
+    assert refused.value.reason is reason
+
+
+async def test_nobody_is_moved_where_no_key_leads_or_out_of_a_room_that_others_have_too(building: Building) -> None:
+    await sharers(building)
+    await building.house.desk.check_in(ANNA, PHONE, by="desk")
+    with pytest.raises(CheckInRefusedError) as nowhere:
+        await building.house.desk.move(ANNA, RoomId("lobby"), PHONE, by="desk")
+    assert nowhere.value.reason is CheckInRefusal.NO_DOOR
+    await building.house.desk.check_in(BEN, PHONE_2, by="desk")
+    with pytest.raises(CheckInRefusedError) as shared:
+        await building.house.desk.move(ANNA, RoomId("102"), PHONE, by="desk")
+    assert shared.value.reason is CheckInRefusal.ROOM_SHARED
+    assert len(stay_records(building)) == 2
 
 
 @pytest.mark.requirement("CHK-01")
