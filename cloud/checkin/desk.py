@@ -90,6 +90,8 @@ class CheckInDesk:
     ) -> dict[str, Any]:
         """Return the bundle of keys for a phone (protocols: the doors' bundle).
 
+        A guest in house whom the PMS has moved is moved by it (docs/decisions/0079): the keys are the new room's.
+
         Raises:
             NotAdmissibleError: nothing happened, except for UNANSWERED where it may have: ask again with the
                 same key.
@@ -101,13 +103,17 @@ class CheckInDesk:
             raise NotAdmissibleError(Refusal.ENDED, "There is no such stay.")
         admissible(stay, now_ms=now_ms)
         key_hash = hashlib.sha256(phone_public_key.encode()).digest()
-        key = f"check-in:{stay_id}:{idempotency_key}"
+        args = {"stay": stay_id, "phone_public_key": phone_public_key, "by": f"cloud:{by}"[:80]}
+        kind, key = "check_in", f"check-in:{stay_id}:{idempotency_key}"
+        if stay.moved_to is not None:
+            kind, key = "move", f"move:{stay_id}:{stay.moved_to}:{idempotency_key}"
+            args["room"] = stay.moved_to
         await self._begin(at_property, stay_id, key, key_hash, by=by, now_ms=now_ms)
         try:
             command = await self._commands.run(
                 at_property,
-                kind="check_in",
-                args={"stay": stay_id, "phone_public_key": phone_public_key, "by": f"cloud:{by}"[:80]},
+                kind=kind,
+                args=args,
                 idempotency_key=key,
                 within_ms=ANSWER_WAIT_MS,
                 asked_by=by,

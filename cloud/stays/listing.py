@@ -41,12 +41,21 @@ class Stay:
     """What the edge itself last said it did."""
     edge_room: str | None
     """The room of that: whose door the guest's key opens."""
+    agreed_room: str | None
+    """Where he was in house by PMS and by key alike, the last time that was so."""
     pms_status: PmsStatus
     external_id: str
     number: str | None
     edge_held: bool
     document_version: int | None
     freshness_at: datetime
+
+    @property
+    def moved_to(self) -> str | None:
+        """Where the PMS moved a guest in house after it had agreed where he is; None: nowhere, or he is there."""
+        inside = self.edge_state is EdgeState.CHECKED_IN and self.state is StayState.IN_HOUSE
+        meant = self.pms_status is PmsStatus.IN_HOUSE and self.agreed_room == self.edge_room
+        return self.room_asked if inside and meant and self.room_asked != self.edge_room else None
 
     @property
     def conflict(self) -> Conflict | None:
@@ -63,8 +72,8 @@ class Stay:
 
 _SELECT: Final[LiteralString] = """
     SELECT s.id, s.state, s.room, s.room_asked, s.guest_name, s.expected_from, s.expected_until, s.actual_in,
-           s.actual_out, s.edge_state, s.edge_room, s.external_id, r.number, r.freshness_at, s.document_version,
-           r.status AS pms_status,
+           s.actual_out, s.edge_state, s.edge_room, s.agreed_room, s.external_id, r.number, r.freshness_at,
+           r.status AS pms_status, s.document_version,
            coalesce(s.document_version <= d.held_version, false) AS edge_held
       FROM stays.stay s
       JOIN stays.reservation r USING (property, system, external_id)

@@ -274,6 +274,14 @@ async def settle_property(
         {room["id"]: _housekeeping(room["housekeeping"]) for room in rooms},
         now_ms=now_ms,
     )
+    await execute(
+        connection,  # from now on another room of the PMS's is a move: it knew where he is
+        """UPDATE stays.stay s SET agreed_room = s.edge_room FROM stays.reservation r
+            WHERE s.property = %s AND s.id = ANY(%s) AND s.edge_state = 'checked_in' AND s.room_asked = s.edge_room
+              AND s.agreed_room IS DISTINCT FROM s.edge_room AND r.status = 'in_house' AND r.property = s.property
+              AND r.system = s.system AND r.external_id = s.external_id""",
+        [place.property, list(touched)],
+    )
     changed = [(row, settled[row["id"]]) for row in rows if _differs(row, settled[row["id"]])]
     unheard = surprised | frozenset(touched if by == BY_EDGE else ())  # the PMS named its room without knowing of him
     await execute(

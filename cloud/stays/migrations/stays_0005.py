@@ -12,7 +12,7 @@ def upgrade() -> None:
     """Guests who are in now have agreed rooms once the PMS is read again."""
     op.execute("""
         ALTER TABLE stays.stay ADD COLUMN agreed_room text;
-        COMMENT ON COLUMN stays.stay.agreed_room IS 'In house there by PMS and by key alike, the last time that was so.';
+        COMMENT ON COLUMN stays.stay.agreed_room IS 'In house there by PMS and by key, the last time that was so.';
     """)
 
 

@@ -100,6 +100,25 @@ async def test_a_ready_stay_gets_its_keys_and_nobody_keeps_them(hotel: Hotel) ->
     assert PHONE not in kept
 
 
+async def test_a_guest_whom_the_pms_moved_is_moved_when_he_asks_for_his_keys(hotel: Hotel) -> None:
+    hotel.edges.obey = lambda _kind, _args: done({"bundle": BUNDLE})
+    await hotel.book(reservation())
+    await hotel.check_in("k1")
+    await hotel.edge_did(EdgeState.CHECKED_IN, 1)
+    await hotel.book(reservation(room="102", updated_ms=NOW_MS + 1))
+    await hotel.check_in("k2")
+    await hotel.book(reservation(status=PmsStatus.IN_HOUSE, updated_ms=NOW_MS + 2))
+    await hotel.book(reservation(room="103", status=PmsStatus.IN_HOUSE, updated_ms=NOW_MS + 3))
+    for _ in range(2):
+        assert await hotel.check_in("k2") == BUNDLE
+    phone = {"stay": STAY, "phone_public_key": PHONE, "by": "cloud:ops"}
+    assert hotel.edges.effects == [
+        ("check_in", phone),
+        ("check_in", phone),  # that room was named before the PMS knew that he is in: it will be put right
+        ("move", {**phone, "room": "103"}),
+    ]
+
+
 @pytest.mark.requirement("CHK-01")
 async def test_too_early_says_from_when(hotel: Hotel) -> None:
     arrival_ms = NOW_MS + 30 * HOUR_MS

@@ -1,5 +1,6 @@
 """Where PMS and house do not agree: the key says where a guest is, the rest is shown (docs/decisions/0079)."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ class Desk:
 
     def __init__(self, database: Database) -> None:
         self.database, self.seq = database, 0
+        self.moved: dict[str, str] = {}
 
     async def pms(self, *items: Reservation) -> None:
         async with self.database.transaction() as connection:
@@ -36,6 +38,7 @@ class Desk:
         """By reservation: state, room, conflict."""
         async with self.database.transaction() as connection:
             stays = await current_stays(connection, tenant=AURORA.tenant, property_id=AURORA.id, since=at(NOW_MS))
+        self.moved = {each.external_id: each.moved_to for each in stays if each.moved_to is not None}
         return {each.external_id: (each.state.value, each.room, each.conflict) for each in stays}
 
     async def elsewhere(self) -> list[tuple[str, str]]:
@@ -74,6 +77,7 @@ async def test_a_booking_that_was_moved_while_its_guest_was_let_in_is_where_the_
     assert await desk.shown() == {"r1": ("in_house", "101", "other_room")}
     assert await desk.document() == {stay_id("aurora", "mews", "r1"): "101"}
     assert await desk.elsewhere() == [("r1", "101")], "told once, in either order"
+    assert desk.moved == {}, "nobody meant to move him"
     await desk.pms(reservation(room="101", status=PmsStatus.IN_HOUSE, updated_ms=NOW_MS + 2))
     assert await desk.shown() == {"r1": ("in_house", "101", None)}
 
@@ -86,8 +90,15 @@ async def test_a_pms_that_agreed_and_then_moves_a_guest_is_shown_and_not_written
     await desk.pms(later)
     assert await desk.shown() == {"r1": ("in_house", "101", "other_room")}
     assert await desk.elsewhere() == []
-    await desk.edge("r1", "101", EdgeState.CHECKED_OUT)
-    assert await desk.shown() == {"r1": ("left", "101", None)}
+    assert desk.moved == {"r1": "102"}, "who asks for his keys now gets the new room's"
+    await desk.edge("r1", "102")
+    assert await desk.shown() == {"r1": ("in_house", "102", None)}
+    await desk.pms(dataclasses.replace(later, room="101", updated_ms=NOW_MS + 3))
+    assert await desk.shown() == {"r1": ("in_house", "102", "other_room")}
+    assert (desk.moved, await desk.elsewhere()) == ({"r1": "101"}, []), "and back again"
+    await desk.edge("r1", "102", EdgeState.CHECKED_OUT)
+    assert await desk.shown() == {"r1": ("left", "102", None)}
+    assert desk.moved == {}
 
 
 async def test_of_two_guests_sold_one_bed_the_one_with_the_key_has_it_until_the_desk_parts_them(desk: Desk) -> None:
