@@ -132,9 +132,9 @@ class CloudApi(JsonApi):
         """Return one stay."""
         return the_one(await self.stays(), "id", stay, "a current stay of the cloud")
 
-    async def check_in(self, stay: str, phone_public_key: str) -> dict[str, Any]:
-        """Check in remotely, as a guest's phone does."""
-        body = {"phone_public_key": phone_public_key, "idempotency_key": f"check-in:{stay}:{phone_public_key[-16:]}"}
+    async def check_in(self, stay: str, phone_public_key: str, *, key: str = "check-in") -> dict[str, Any]:
+        """Check in remotely, as a guest's phone does; with another `key` the phone asks anew."""
+        body = {"phone_public_key": phone_public_key, "idempotency_key": f"{key}:{stay}:{phone_public_key[-16:]}"}
         return dict(await self.post(f"{self._at}/stays/{stay}/check-in", body))
 
     async def share(self, stay: str, other: str) -> None:

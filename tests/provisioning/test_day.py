@@ -127,6 +127,8 @@ def test_a_building_that_holds_somebody_elsewhere_is_a_flaw() -> None:
         (Fate.LEAVES_EARLY, {"out_at_ms": 2}),
         (Fate.NO_SHOW, {}),
         (Fate.MOVED, {}),
+        (Fate.MOVED_INSIDE, {"conflicts": {"other_room"}}),
+        (Fate.MOVED_INSIDE_BEHIND, {"old_room_refused": "wrong_door"}),
         (Fate.NOT_READY, {"way": "page"}),
         (Fate.BOOKED_BEHIND, {}),
         (Fate.EXTENDS, {"until_before_ms": 5, "until_after_ms": 5}),

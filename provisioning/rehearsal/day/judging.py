@@ -22,8 +22,11 @@ SHOWN: Final = {
     Fate.WALKS_IN: "double_sale",
     Fate.MOVED_BEHIND: "other_room",
     Fate.CANCELLED_BEHIND: "ended_in_pms",
+    Fate.MOVED_INSIDE: "other_room",
+    Fate.MOVED_INSIDE_BEHIND: "other_room",
 }
 """Which conflict has to be shown of whom."""
+INSIDE: Final = (Fate.MOVED_INSIDE, Fate.MOVED_INSIDE_BEHIND)
 LASTS: Final = frozenset({Fate.CANCELLED_BEHIND})
 """Whose conflict only a person can end: a PMS takes no cancellation back."""
 
@@ -100,7 +103,7 @@ def _life(life: Life) -> list[str]:
         flaws.append("cannot open his door in the evening")
     if life.out_at_ms is not None and life.refused_at_the_end is None:
         flaws.append("opens a door after he has left")
-    if fate is Fate.MOVED and life.old_room_refused is None:
+    if fate in (Fate.MOVED, *INSIDE) and life.old_room_refused is None:
         flaws.append("opens the room that he was moved out of")
     if fate is Fate.NOT_READY and life.way == "page" and not life.told_to_wait:
         flaws.append("was not told that the room is not ready")
@@ -128,6 +131,8 @@ def door_log(day: Day, motor_runs: Mapping[str, int], events: Sequence[Row]) -> 
     for life in day.lives:
         if life.in_at_ms is not None:
             rooms.setdefault(f"door-{life.room}", set()).add(life.stay)
+            if life.booking.fate in INSIDE:  # had the one first, then the other
+                rooms.setdefault(f"door-{life.booking.room}", set()).add(life.stay)
     flaws += [
         f"{each['door']} {each['lock_seq']}: opened by {each['stay']}"
         for each in opened

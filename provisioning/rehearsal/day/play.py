@@ -41,7 +41,18 @@ LOOK_EVERY_S: Final = 0.25
 POLL_S: Final = 0.2
 PATIENCE_S: Final = 120.0
 """For what surely comes: hints may be dropped, answers lost, machines busy."""
-WHILE_CUT: Final = (*BEHIND, Fate.WALKS_IN, Fate.OUT_BEHIND, Fate.EXTENDED_BEHIND, Fate.BOOKED_BEHIND)
+WHILE_CUT: Final = (
+    *BEHIND,
+    Fate.WALKS_IN,
+    Fate.OUT_BEHIND,
+    Fate.EXTENDED_BEHIND,
+    Fate.BOOKED_BEHIND,
+    Fate.MOVED_INSIDE_BEHIND,
+)
+WHEN_INSIDE: Final = (
+    *(Fate.EXTENDS, Fate.MOVED_INSIDE, Fate.LEAVES_EARLY, Fate.SHARES_AND_LEAVES),
+    *INSIDE_BEFORE_THE_CUT,
+)
 CARDS: Final = {"visa": "pm_card_visa", "secure": "pm_card_threeDSecure2Required", "declined": "pm_card_chargeDeclined"}
 
 
@@ -129,7 +140,7 @@ class Play:
             for life in self.day.lives:
                 if life.booking.fate in INSIDE_BEFORE_THE_CUT:
                     await self._entered[life.booking.name].wait()
-                    await self._until(f"{life.booking.name} is in house in the PMS", partial(self._started, life))
+                    await self._until(f"{life.booking.name} is in house in the PMS", partial(self._agreed, life))
             await building.line.cut(silent=True)
             self._note("16:00  the line goes silent")
             self.day.cut_at_ms = building.clock.wall_ms()
@@ -267,7 +278,13 @@ class Play:
         booking, pms = life.booking, self._building.pms
         if booking.happens == 0.0:
             return
-        if booking.fate in (Fate.EXTENDS, Fate.LEAVES_EARLY, Fate.SHARES_AND_LEAVES, *INSIDE_BEFORE_THE_CUT):
+        if booking.fate in (
+            Fate.EXTENDS,
+            Fate.MOVED_INSIDE,
+            Fate.LEAVES_EARLY,
+            Fate.SHARES_AND_LEAVES,
+            *INSIDE_BEFORE_THE_CUT,
+        ):
             await self._entered[booking.name].wait()
         await self._hotel.until(booking.happens)
         if booking.fate in WHILE_CUT:
@@ -286,6 +303,10 @@ class Play:
             case Fate.EXTENDS:
                 await self._extend(life)
                 await self._renew(life)
+            case Fate.MOVED_INSIDE:
+                await self._until(f"the PMS agrees where {booking.name} is", lambda: self._agreed(life))
+                await pms.move(life.reservation, booking.spare)
+                await self._move(life)
             case Fate.LEAVES_EARLY | Fate.SHARES_AND_LEAVES:
                 await self._leave(life)
 
@@ -316,6 +337,8 @@ class Play:
                 await self._open(life)  # nobody in the house has heard of it
             case Fate.EXTENDED_BEHIND:
                 await self._extend(life)
+            case Fate.MOVED_INSIDE_BEHIND:
+                await pms.move(life.reservation, booking.spare)
             case Fate.DOUBLE_SOLD:
                 self.day.pms_changes_behind -= 1  # the sale is the other one's
         if booking.fate in BEHIND:
@@ -328,6 +351,8 @@ class Play:
             await self._settle_deposit(life)
         elif booking.fate is Fate.EXTENDED_BEHIND:
             await self._renew(life)
+        elif booking.fate is Fate.MOVED_INSIDE_BEHIND:
+            await self._move(life)
 
     async def _extend(self, life: Life) -> None:
         await self._building.pms.extend(life.reservation, self._wall_ms + 44 * HOUR_MS)
@@ -346,6 +371,25 @@ class Play:
         bundle = (await self._building.edge.check_in(life.stay, guest.public_key))["bundle"]
         life.until_after_ms = await guest.receive(bundle)
         await self._open(life)
+
+    async def _move(self, life: Life) -> None:
+        """The desk has moved a guest in the PMS: his key is the old room's until his phone asks for the new one's."""
+        if life.guest is None:
+            raise AssertionError("a moved guest is inside")
+        await self._until(f"the move of {life.booking.name} is shown", lambda: self._shows(life, "other_room"))
+        await self._open(life)
+        answer = await self._building.cloud.check_in(
+            life.stay, life.guest.public_key, key=f"moved-{life.booking.spare}"
+        )
+        await life.guest.receive(answer["bundle"])
+        life.room = life.booking.spare
+        await self._open(life)
+        await self._try_old_room(life)
+
+    async def _agreed(self, life: Life) -> bool:
+        """Tell whether the PMS was told that a guest is in, and we have read that it says so."""
+        told = await self._building.cloud.get(f"/api/v1/properties/{self._building.inventory.property.id}/pms")
+        return await self._started(life) and not any(each["writes_pending"] for each in told["connections"])
 
     async def _leave(self, life: Life) -> None:
         if self._dice.integer(0, 1):

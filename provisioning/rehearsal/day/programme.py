@@ -16,7 +16,7 @@ CLOSES: Final = 23.0
 HOURS: Final = CLOSES - OPENS
 CUT_FROM: Final = 16.0
 CUT_UNTIL: Final = 19.0
-ARRIVALS_LEAST: Final = 16
+ARRIVALS_LEAST: Final = 18
 
 
 class Fate(StrEnum):
@@ -37,22 +37,25 @@ class Fate(StrEnum):
     OUT_BEHIND = "is checked out in the PMS while the line is cut"
     EXTENDED_BEHIND = "is extended in the PMS while the line is cut"
     BOOKED_BEHIND = "books and comes while the line is cut"
+    MOVED_INSIDE = "is moved while in house"
+    MOVED_INSIDE_BEHIND = "is moved while in house, and the line is cut"
 
 
 BEHIND: Final = (Fate.DOUBLE_SOLD, Fate.MOVED_BEHIND, Fate.CANCELLED_BEHIND)
 """Let in at the desk while the line is cut, and changed in the PMS meanwhile."""
-MOVES: Final = (Fate.WALKS_IN, Fate.MOVED, Fate.MOVED_BEHIND)
+MOVES: Final = (Fate.WALKS_IN, Fate.MOVED, Fate.MOVED_BEHIND, Fate.MOVED_INSIDE, Fate.MOVED_INSIDE_BEHIND)
 """These end in another room than the one that was booked, or are to."""
-INSIDE_BEFORE_THE_CUT: Final = (Fate.OUT_BEHIND, Fate.EXTENDED_BEHIND)
-ENDS: Final = frozenset({Fate.LEAVES_EARLY, Fate.SHARES_AND_LEAVES, Fate.OUT_BEHIND})
+INSIDE_BEFORE_THE_CUT: Final = (Fate.OUT_BEHIND, Fate.EXTENDED_BEHIND, Fate.MOVED_INSIDE_BEHIND)
 OF_EACH: Final = (
     *(Fate.DOUBLE_SOLD, Fate.WALKS_IN, Fate.MOVED_BEHIND, Fate.CANCELLED_BEHIND, Fate.OUT_BEHIND),
     *(Fate.EXTENDED_BEHIND, Fate.BOOKED_BEHIND, Fate.SHARES, Fate.SHARES_AND_LEAVES, Fate.MOVED, Fate.NOT_READY),
-    *(Fate.NO_SHOW, Fate.LEAVES_EARLY, Fate.EXTENDS, Fate.STAYS, Fate.STAYS),
+    *(Fate.NO_SHOW, Fate.LEAVES_EARLY, Fate.EXTENDS, Fate.MOVED_INSIDE, Fate.MOVED_INSIDE_BEHIND),
+    *(Fate.STAYS, Fate.STAYS),
 )
 DRAWN: Final = (
-    *((Fate.STAYS, 0.46), (Fate.LEAVES_EARLY, 0.1), (Fate.EXTENDS, 0.1), (Fate.NO_SHOW, 0.08), (Fate.MOVED, 0.08)),
+    *((Fate.STAYS, 0.4), (Fate.LEAVES_EARLY, 0.1), (Fate.EXTENDS, 0.1), (Fate.NO_SHOW, 0.08), (Fate.MOVED, 0.08)),
     *((Fate.NOT_READY, 0.06), (Fate.MOVED_BEHIND, 0.04), (Fate.OUT_BEHIND, 0.04), (Fate.EXTENDED_BEHIND, 0.04)),
+    *((Fate.MOVED_INSIDE, 0.03), (Fate.MOVED_INSIDE_BEHIND, 0.03)),
 )
 CARDS: Final = (("visa", 0.6), ("secure", 0.25), ("declined", 0.15))
 
@@ -139,7 +142,7 @@ def _hours(fate: Fate, dice: Dice) -> tuple[float, float]:
             return behind, behind - 0.4
         case Fate.WALKS_IN:
             return CUT_UNTIL + 1.0, CUT_FROM + 0.3
-        case Fate.OUT_BEHIND | Fate.EXTENDED_BEHIND:
+        case Fate.OUT_BEHIND | Fate.EXTENDED_BEHIND | Fate.MOVED_INSIDE_BEHIND:
             return dice.uniform(9.5, 13.5), dice.uniform(CUT_FROM + 0.5, CUT_UNTIL - 0.5)
         case Fate.SHARES | Fate.SHARES_AND_LEAVES:
             return dice.uniform(10.0, 14.0), dice.uniform(20.0, 21.0)
@@ -149,7 +152,7 @@ def _hours(fate: Fate, dice: Dice) -> tuple[float, float]:
             return dice.uniform(11.0, 15.0), dice.uniform(8.0, 9.5)
         case Fate.NO_SHOW:
             return CLOSES, dice.uniform(20.5, 21.5)
-        case Fate.EXTENDS | Fate.LEAVES_EARLY:
+        case Fate.EXTENDS | Fate.LEAVES_EARLY | Fate.MOVED_INSIDE:
             return dice.uniform(9.5, 15.0), dice.uniform(19.5, 21.5)
     share = dice.uniform(0, 1)  # a third each before, during and after the cut
     span = (9.5, 15.4) if share < 0.4 else (CUT_FROM + 0.2, CUT_UNTIL - 0.3) if share < 0.75 else (19.3, 21.0)
