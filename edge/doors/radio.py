@@ -42,6 +42,11 @@ class DoorSession(Protocol):
         """What an exchange on this link is made with: bytes of a frame in GATT, None in the channel."""
         ...
 
+    @property
+    def channel_failed(self) -> str:
+        """Why it goes by GATT though the channel was asked for; empty where it was not, or stands."""
+        ...
+
     async def send(self, frame: bytes) -> None:
         """Write one frame. Raises LinkLostError."""
         ...

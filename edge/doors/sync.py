@@ -187,10 +187,10 @@ class LockSync:
         outcome, pause_ms = "done", REST_MS
         try:
             async with asyncio.timeout(VISIT_MOST_S):
-                by_channel = await self.visit(door, radio, address, channel=channel)
+                why_gatt = await self.visit(door, radio, address, channel=channel)
             turn.failures = 0
-            if channel and not by_channel:
-                self._rest_channel(door, turn)
+            if why_gatt:
+                self._rest_channel(door, turn, why_gatt)
         except (LinkLostError, ReplyTimeoutError, CredentialRefusedError, TimeoutError) as error:
             outcome, pause_ms = "unreached", self._retry_ms(turn)
             self._log.info("visit_failed", door=door.door, error=str(error) or type(error).__name__)
@@ -207,15 +207,15 @@ class LockSync:
             turn.visiting = False
             turn.due_ms = self._clock.now_ms() + pause_ms
         if channel and outcome in ("unreached", "protocol_error"):
-            self._rest_channel(door, turn)
+            self._rest_channel(door, turn, f"the visit failed: {outcome}")
         self._visits.labels(outcome).inc()
 
-    def _rest_channel(self, door: BookedDoor, turn: _Turn) -> None:
+    def _rest_channel(self, door: BookedDoor, turn: _Turn, why: str) -> None:
         """GATT is there at every lock: a channel that does not work is not tried at each visit."""
         turn.channel_due_ms = self._clock.now_ms() + CHANNEL_REST_MS
-        self._log.info("lock_channel_rests", door=door.door, rest_ms=CHANNEL_REST_MS)
+        self._log.info("lock_channel_rests", door=door.door, rest_ms=CHANNEL_REST_MS, why=why)
 
-    async def visit(self, door: BookedDoor, radio: DoorRadio, address: str, *, channel: int = 0) -> bool:
+    async def visit(self, door: BookedDoor, radio: DoorRadio, address: str, *, channel: int = 0) -> str:
         """One visit: the clock if it is due, then bumps, then records until the lock has no more.
 
         Args:
@@ -225,7 +225,7 @@ class LockSync:
             channel: The advert's offset of its L2CAP port, 0 for GATT.
 
         Returns:
-            Whether it went by the L2CAP channel.
+            Why it went by GATT though the lock's L2CAP channel was asked for; empty where it was not, or was had.
 
         Raises:
             LinkLostError, ReplyTimeoutError, CredentialRefusedError, PeerProtocolError, AuditBrokenError,
@@ -241,7 +241,7 @@ class LockSync:
             answer = await self._carry_closing(door, talk, answer)
             self._heard(door, answer.result)
             await self._fetch(door, talk)
-            return session.frame_bytes is None
+            return session.channel_failed
         finally:
             await session.close()
 

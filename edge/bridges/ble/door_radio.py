@@ -135,6 +135,11 @@ class BleDoorSession:
         """Bytes of a frame in GATT; None in the L2CAP channel."""
         return self._link.frame_bytes
 
+    @property
+    def channel_failed(self) -> str:
+        """Why it goes by GATT though the channel was asked for."""
+        return self._link.channel_failed
+
     async def send(self, frame: bytes) -> None:
         """Write one frame, or a piece of the channel's stream. Raises LinkLostError."""
         try:

@@ -75,6 +75,7 @@ class MemorySession:
     lock: MemoryLock
     dice: SeededDice
     frame_bytes: int | None = 244
+    channel_failed: str = ""
     cut_after: int | None = None
     lost: bool = False
     sent: int = 0
@@ -121,9 +122,10 @@ class MemoryRadio:
     out_of_reach: set[str] = field(default_factory=set)
     cut_after: int | None = None
     sessions: int = 0
-    channel: Literal["works", "refused", "breaks"] = "works"
+    channel: Literal["works", "unable", "refused", "breaks"] = "works"
+    """Unable: this Bluetooth opens no channels."""
     ways: list[str] = field(default_factory=list)
-    """How each session was asked for and how it went: gatt, channel, refused."""
+    """How each session was asked for and how it went: gatt, unable, channel, refused."""
     heard: "asyncio.Queue[Sighting]" = field(default_factory=asyncio.Queue)
 
     async def sightings(self) -> AsyncIterator[Sighting]:
@@ -136,10 +138,16 @@ class MemoryRadio:
             raise LinkLostError(f"{address} is out of reach")
         lock.links += 1
         self.sessions += 1
-        by_channel = channel > 0 and self.channel != "refused"
-        self.ways.append("gatt" if not channel else "channel" if by_channel else "refused")
-        cut_after = 0 if by_channel and self.channel == "breaks" else self.cut_after
-        return MemorySession(lock, self.dice, frame_bytes=None if by_channel else 244, cut_after=cut_after)
+        if not channel or self.channel == "unable":
+            self.ways.append("gatt" if not channel else "unable")
+            return MemorySession(lock, self.dice, cut_after=self.cut_after)
+        if self.channel == "refused":
+            self.ways.append("refused")
+            return MemorySession(lock, self.dice, channel_failed="no resources", cut_after=self.cut_after)
+        self.ways.append("channel")
+        return MemorySession(
+            lock, self.dice, frame_bytes=None, cut_after=0 if self.channel == "breaks" else self.cut_after
+        )
 
 
 class Building:

@@ -407,9 +407,9 @@ async def test_a_lock_that_signs_nonsense_is_its_own_problem(building: Building)
 
 
 @pytest.mark.requirement("P9", "P10")
-@pytest.mark.parametrize("channel", ["works", "refused", "breaks"])
+@pytest.mark.parametrize("channel", ["works", "unable", "refused", "breaks"])
 async def test_a_lock_is_visited_in_its_channel_and_by_gatt_for_an_hour_once_that_failed(
-    building: Building, channel: Literal["works", "refused", "breaks"]
+    building: Building, channel: Literal["works", "unable", "refused", "breaks"]
 ) -> None:
     lock, radio = building.locks["door-101"], building.radio
     lock.channel, radio.channel = 5, channel
@@ -430,6 +430,7 @@ async def test_a_lock_is_visited_in_its_channel_and_by_gatt_for_an_hour_once_tha
         radio.ways
         == {
             "works": ["channel"] * 4,
+            "unable": ["unable"] * 4,
             "refused": ["refused", "gatt", "gatt", "refused"],
             "breaks": ["channel", "gatt", "gatt", "channel"],
         }[channel]
