@@ -8,7 +8,7 @@ A day that is over is kept as a checkpoint (`telemetry.proof`): a later proof ma
 names it if its rows are not what they were. Where retention let a day's rows go, its checkpoint stands for them.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date
 from typing import Any, Final
@@ -138,10 +138,9 @@ async def prove(
     sealed_before = (at(now_ms) - SEAL_AFTER).astimezone(UTC).date()
     for each in streams:
         async with database.snapshot() as connection:
-            fresh = [one for one in await _streams(connection, tenant, property_id) if one.key == each.key]
-            if not fresh and not each.stray:
+            stream = await _again(connection, each)
+            if stream is None:
                 continue
-            [stream] = fresh or [each]
             proved = await _prove(connection, stream, sealed_before=sealed_before, trust=trust)
         async with database.transaction() as connection:
             await _keep(connection, stream, now_ms)
@@ -189,7 +188,24 @@ async def _streams(connection: Connection, tenant: str, property_id: str, *, str
             """,
             {"tenant": tenant, "property": property_id},
         )
-    return [_Stream(**{**row, **{name: _plain(row[name]) for name in ("incarnation", "chain")}}) for row in rows]
+    return [_made(row) for row in rows]
+
+
+async def _again(connection: Connection, stream: _Stream) -> _Stream | None:
+    """Return a stream as it is in this snapshot; None: it is gone."""
+    row = await fetch_one(
+        connection,
+        """SELECT edge, incarnation, lane, hi, chain, chain_breaks FROM telemetry.stream
+            WHERE edge = %s AND incarnation = %s AND lane = %s""",
+        stream.key,
+    )
+    if row is None:
+        return stream if stream.stray else None
+    return _made(row)
+
+
+def _made(row: Mapping[str, Any]) -> _Stream:
+    return _Stream(**{**row, **{name: _plain(row[name]) for name in ("incarnation", "chain")}})
 
 
 def _plain(value: bytes | memoryview | None) -> bytes | None:
