@@ -35,7 +35,7 @@ export function EmergencyKeys({ house, changes, onDone }: { house: House; change
   return (
     <section aria-labelledby="emergency" className={styles['card']} data-testid="emergency">
       <h2 id="emergency" className={styles['heading']}>Emergency keys</h2>
-      <p className={styles['dim']}>A key for a room against privacy and seal, for 15 minutes. One person drafts it, two officers approve it, and every door concerned keeps a record.</p>
+      <p className={styles['dim']}>It opens for 15 minutes, a sealed room too, and over privacy where that is asked for. One person drafts it, two officers approve it, and every door concerned keeps a record.</p>
       <DraftForm house={house} onDone={done} />
       {problem !== null && <p role="alert" className={styles['problem']}>{problem}</p>}
       <ul className={styles['list']} aria-label="Drafts and keys of the last day">

@@ -15,6 +15,7 @@ import { SignIn } from './SignIn'
 import { StaffKeys } from './StaffKeys'
 
 const ASK_EACH_MS = 15_000
+const EVERY = 'every'
 
 interface Stay {
   id: string
@@ -112,11 +113,11 @@ function LostPhones({ house, stays, onDone }: { house: House; stays: readonly St
     event.preventDefault()
     const form = new FormData(event.currentTarget)
     const [reason, which] = [String(form.get('reason')), String(form.get('phone') ?? '')]
-    const wrong = wrongReason(reason)
+    const wrong = which === '' ? 'Choose whose key is lost.' : wrongReason(reason)
     setProblem(wrong)
     if (wrong !== null || path === null) return
     setAsking(true)
-    const body = { reason: reason.trim(), ...(which === '' ? {} : { phone_public_key: which }) }
+    const body = { reason: reason.trim(), ...(which === EVERY ? {} : { phone_public_key: which }) }
     const done = await question.current.ask<{ grants: string[]; lock_systems: string[]; doors: number; confirmed: number }>(`${path}/withdrawn-keys`, body).catch(inWords)
     setAsking(false)
     if (done === null || typeof done === 'string') return setProblem(done)
@@ -143,7 +144,7 @@ function LostPhones({ house, stays, onDone }: { house: House; stays: readonly St
                 <span>{phone.join ? `Phone ${number + 1}, joined later` : 'The first phone'}, ends in <code>{phone.phone.slice(-6)}</code>, key until {house.time(phone.not_after)}{phone.withdrawn && ' (withdrawn)'}</span>
               </label>
             ))}
-            <label><input type="radio" name="phone" value="" defaultChecked /><span>Every phone of this stay</span></label>
+            <label><input type="radio" name="phone" value={EVERY} /><span>Every phone of this stay</span></label>
           </fieldset>
           <TextInput name="reason" label="Why" maxLength={200} />
           <Button type="submit" color="red" loading={isAsking}>Take the key away</Button>
@@ -233,7 +234,7 @@ function Heard({ house, changes }: { house: House; changes: number }) {
           <p>{closings.withdrawn.length === 0 ? 'No key is withdrawn.' : `${closings.withdrawn.length} withdrawn ${closings.withdrawn.length === 1 ? 'key is' : 'keys are'} on the list. ${closings.doors - closings.waiting} of ${closings.doors} doors have confirmed it.`}</p>
           {closings.waiting > 0 && (
             <details>
-              <summary>{closings.waiting} doors have still to hear of it</summary>
+              <summary>{closings.waiting === 1 ? 'One door has' : `${closings.waiting} doors have`} still to hear of it</summary>
               <ul className={keyStyles['lines']}>
                 {closings.waiting_doors.map(({ door, contact_at, unable }) => <li key={door}>{door}: last contact {house.time(contact_at)}{unable !== null && `; ${unable}`}</li>)}
               </ul>

@@ -17,7 +17,7 @@ export function About({ guest, state, onArrival }: { guest: Guest; state: GuestS
         <Icon name={isKept ? 'check' : 'clock'} size={18} />
         <span>{isKept ? words.offlineReady : words.offlinePreparing}{!isOnline && ` ${words.offlineNow}`}</span>
       </p>
-      <p className="fact"><Icon name="lock" size={18} /><span>{words.onlyHere}</span></p>
+      {state.holdings.length > 0 && <p className="fact"><Icon name="lock" size={18} /><span>{words.onlyHere}</span></p>}
       <details className="more">
         <summary>{words.newKey}</summary>
         <p className="dim">{words.newKeyHint}</p>

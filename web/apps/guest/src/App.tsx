@@ -173,7 +173,7 @@ function TakingNotice({ state, onArrival }: { state: GuestState; onArrival: OnAr
     case 'taking':
       return <Notice tone="info" icon="clock" title={words.taking} name="taking" />
     case 'taken':
-      return <Notice tone="good" icon="check" title={words.taken} name="taken" />
+      return state.holdings.length === 0 ? null : <Notice tone="good" icon="check" title={words.taken} name="taken" />
     case 'failed':
       return <Notice tone="bad" icon="warning" title={words.arrival[taking.trouble]} name={`failed-${taking.trouble}`} />
     case 'refused':
@@ -211,7 +211,7 @@ function HoldingDoors({ guest, state, holding }: { guest: Guest; state: GuestSta
 function Announcer({ state }: { state: GuestState }) {
   const { words } = useSurroundings()
   const [said, setSaid] = useState('')
-  const { doing, openings, taking, radio } = state
+  const { doing, openings, taking, radio, holdings } = state
   useEffect(() => {
     if (doing !== null) return setSaid(`${words.phases[doing.phase]}.`)
     const last = [...openings.values()].at(-1)
@@ -219,9 +219,9 @@ function Announcer({ state }: { state: GuestState }) {
     if (taking.kind === 'failed') return setSaid(words.arrival[taking.trouble])
     if (taking.kind === 'refused') return setSaid(words.checkIn[taking.trouble])
     if (taking.kind === 'taking') return setSaid(words.taking)
-    if (taking.kind === 'taken') return setSaid(words.taken)
+    if (taking.kind === 'taken') return setSaid(holdings.length === 0 ? words.others.title : words.taken)
     setSaid(radio === 'off' ? `${words.bluetoothOff}.` : radio === 'unsupported' ? `${words.unsupported}.` : '')
-  }, [doing, openings, taking, radio, words])
+  }, [doing, openings, taking, radio, holdings.length, words])
   return <div className="hidden" role="status" aria-live="polite" data-testid="announcer">{said}</div>
 }
 

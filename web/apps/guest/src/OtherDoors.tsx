@@ -40,6 +40,7 @@ function OtherDoor({ state, vendorKey: key }: { state: GuestState; vendorKey: Ve
   const standing = standingOfKey(key, state.nowMs)
   const { tone, icon } = LOOKS[standing]
   const isUsable = key.state === 'made' && standing !== 'over'
+  const isSure = key.truth !== 'accepted-by-vendor' // taken by a server is not yet known to a lock
   const rooms = key.rooms.map((room) => saidDoor(room, words)).join(', ')
   return (
     <li className="door door-other" data-rooms={key.rooms.join(' ')} data-standing={standing} data-truth={key.truth ?? undefined}>
@@ -53,7 +54,7 @@ function OtherDoor({ state, vendorKey: key }: { state: GuestState; vendorKey: Ve
           <output className="pin-digits" dir="ltr" aria-label={`${said.pin} ${[...key.code].join(' ')}`} data-testid="pin">{key.code}</output>
         </p>
       )}
-      <div className={`outcome outcome-${tone}`}>
+      <div className={`outcome outcome-${isUsable && !isSure ? 'info' : tone}`}>
         <span className="outcome-icon"><Icon name={icon} size={22} /></span>
         <div>
           <p className="outcome-title">{said.has[standing]}</p>
