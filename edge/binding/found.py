@@ -16,6 +16,10 @@ from protocols.device_model.site_plan import Address, Bus, SitePlan
 from protocols.errors import InvalidInputError
 
 CANDIDATES_MOST: Final = 5
+ANNOUNCED: Final = "mdns"
+"""The bus in the evidence of what was met on none, but announced itself beside them (edge/bridges/mdns)."""
+_SPEAK_MQTT: Final = frozenset({"_shelly._tcp", "_esphomelib._tcp"})
+"""Services of families whose topics begin, unless somebody changed it, with the name that they announce."""
 _FIELDS: Final = {"unit": int, "friendly_name": str, "ieee": str, "node": str, "mac": str}
 _WIRES: Final[dict[str, type[object]]] = {
     "modbus_tcp": ModbusWire,
@@ -76,6 +80,9 @@ def found(
         catalogue: Every model.
         stands_at: The planned device whose address it answers at, being another model or another radio.
     """
+    told = dict(detail)
+    if detail.get("bus") == ANNOUNCED:
+        detail = _met_on_the_broker(detail, site)
     bus = next((each for each in site.buses if each.id == detail.get("bus")), None)
     kind = None if bus is None else kind_of(bus)
     address = None if bus is None else _address(bus, detail, site)
@@ -83,7 +90,7 @@ def found(
         planned = site.device(stands_at)
         address = None if planned is None else planned.address
     candidates = () if kind is None else candidates_for(kind, detail, catalogue)
-    return Found(id, None if bus is None else bus.id, kind, address, candidates, dict(detail), since_ms, stands_at)
+    return Found(id, None if bus is None else bus.id, kind, address, candidates, told, since_ms, stands_at)
 
 
 def kind_of(bus: Bus) -> str:
@@ -142,6 +149,20 @@ def _address(bus: Bus, detail: Mapping[str, Any], site: SitePlan) -> Address | N
         del given["ieee"]  # a bridge may list a thing without a radio's address
         return _address(bus, {"bus": bus.id, **given}, site)
     return address
+
+
+def _met_on_the_broker(detail: Mapping[str, Any], site: SitePlan) -> Mapping[str, Any]:
+    """Return an announcement as what its maker's firmware says on the broker, if the house has one place for that.
+
+    Sources: shelly-api-docs.shelly.cloud, "Mqtt" (topic_prefix: the device's id, which TXT holds as `id` or the
+    instance's name spells) and "mDNS"; esphome.io, "MQTT Client Component" (topic_prefix: the node's name).
+    """
+    buses = [each.id for each in site.buses if isinstance(each, plans.MqttDevicesBus)]
+    name = detail.get("id") or detail.get("name")
+    if len(buses) != 1 or detail.get("service") not in _SPEAK_MQTT or not isinstance(name, str):
+        return detail
+    spelled = name.lower() if detail.get("service") == "_shelly._tcp" else name
+    return {**detail, "bus": buses[0], "friendly_name": spelled}
 
 
 def _squeezed(text: object) -> str:

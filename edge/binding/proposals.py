@@ -75,7 +75,7 @@ def propose(found: Found, *, site: SitePlan, book: Book, silent: Collection[Devi
         at(standing.room, standing.id).because(STANDS_AT, f"it answers at the address of {standing.id}")
     _by_model(site.devices, model, found, silent, at)
     _by_history(found, site, book, at)
-    for room in _named_in(str(found.evidence.get("friendly_name") or found.evidence.get("name") or ""), site):
+    for room in _named_in(_name_of(found), site):
         _for_room(proposals, at, room, NAMED, f"its name holds {room}")
     for room in _named_in(str(found.evidence.get("gateway") or ""), site):
         _for_room(proposals, at, room, HEARD_BY, f"gateway {found.evidence['gateway']} hears it")
@@ -187,6 +187,12 @@ def _free_name(found: Found, room: RoomId, site: SitePlan, book: Book) -> Device
 def where(address: Address) -> tuple[object, ...]:
     """Return what two addresses of one place have in common: all but the very radio."""
     return (address.bus, address.unit, address.friendly_name, address.mac, address.node)
+
+
+def _name_of(found: Found) -> str:
+    """Return what it is called, by whoever set it up: that may hold a room's name."""
+    told = found.evidence.get("friendly_name") or found.evidence.get("name")
+    return told if isinstance(told, str) else ""
 
 
 def _mark(evidence: Mapping[str, object]) -> str | None:

@@ -3,23 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.binding.found import found
 from edge.bridges.ports import DeviceEvent
-from protocols.device_model.identity import DeviceId
-from protocols.device_model.site_plan import BleAdvertBus, ModbusTcpBus, SitePlan
+from protocols.device_model.binding import Place
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId, RoomId
+from protocols.device_model.site_plan import Address, BleAdvertBus, ModbusTcpBus, MqttDevicesBus, SitePlan
 from tests.edge.binding.desk import CATALOGUE, CONTACT, LAMP, Life, ana, lamp, real
 from tests.edge.world import plan
 
 
 def site() -> SitePlan:
-    import msgspec
-
     base = real(plan(rooms=4))
-    more = (ModbusTcpBus("climate", "127.0.0.1", 502), BleAdvertBus("air", "gw"))  # type: ignore[arg-type]  # names
+    more = (ModbusTcpBus("climate", "127.0.0.1", 502), BleAdvertBus("air", "gw"), MqttDevicesBus("own"))  # type: ignore[arg-type]  # names
     return msgspec.structs.replace(base, buses=(*base.buses, *more))
 
 
@@ -39,6 +39,30 @@ def seen(**detail: Any) -> Any:
             {"mac": "aa:bb:cc:dd:ee:ff"},
             "ruuvi/ruuvitag",
         ),
+        (
+            {
+                "bus": "mdns",
+                "service": "_shelly._tcp",
+                "name": "ShellyPlus1PM-441793AABBCC",
+                "vendor": "Shelly",
+                "model": "Plus1PM",
+            },
+            {"friendly_name": "shellyplus1pm-441793aabbcc", "bus": "own"},
+            "shelly/plus_1pm",
+        ),
+        (
+            {"bus": "mdns", "service": "_shelly._tcp", "name": "Bathroom 102", "id": "shellyplus1pm-441793aabbcc"},
+            {"friendly_name": "shellyplus1pm-441793aabbcc", "bus": "own"},
+            None,
+        ),
+        (
+            {"bus": "mdns", "service": "_esphomelib._tcp", "name": "Climate-102", "vendor": "ESPHome"},
+            {"friendly_name": "Climate-102", "bus": "own"},
+            None,
+        ),
+        ({"bus": "mdns", "service": "_shelly._tcp", "name": "a/#"}, None, None),
+        ({"bus": "mdns", "service": "_shelly._tcp", "name": 7}, None, None),
+        ({"bus": "mdns", "service": "_http._tcp", "name": "printer-102"}, None, None),
         ({"bus": "climate", "unit": 300}, None, None),
         ({"bus": "air", "mac": "AA:BB"}, None, None),
         ({"bus": "zigbee", "friendly_name": "bridge/info"}, None, None),
@@ -134,3 +158,36 @@ async def test_what_speaks_for_no_room_is_proposed_nowhere(tmp_path: Path) -> No
     life.met("0x00158d00000000aa")
     assert life.desk.found()[0]["proposals"] == []
     await life.end()
+
+
+async def test_what_announces_itself_is_proposed_on_the_broker_and_gone_once_it_is_bound(tmp_path: Path) -> None:
+    life = await Life.begin(tmp_path)
+    own = MqttDevicesBus(BusId("own"))
+    life.building.plan = msgspec.structs.replace(life.building.plan, buses=(*life.building.plan.buses, own))
+    await life.again()
+    detail = {
+        "bus": "mdns",
+        "service": "_shelly._tcp",
+        "name": "ShellyPlus1PM-102",
+        "vendor": "Shelly",
+        "model": "Plus1PM",
+    }
+    life.devices.device_event(DeviceId("mdns-1"), DeviceEvent.UNKNOWN_DEVICE, detail)
+    [thing] = life.desk.found()
+    assert thing["address"] == {"bus": "own", "friendly_name": "shellyplus1pm-102"}
+    assert thing["evidence"] == detail
+    [proposal] = thing["proposals"]
+    assert (proposal["act"], proposal["room"], proposal["descriptor"]) == ("bind", "102", "shelly/plus_1pm")
+    place = Place(RoomId("102"), DescriptorId("shelly/plus_1pm"), Address(own.id, friendly_name="shellyplus1pm-102"))
+    await life.desk.bind(DeviceId(proposal["device"]), place, ana(), found_id=DeviceId("mdns-1"))
+    assert life.desk.found() == []
+    life.devices.device_event(DeviceId("mdns-1"), DeviceEvent.UNKNOWN_DEVICE, detail)  # it announces itself for ever
+    assert life.desk.found() == []
+    await life.end()
+
+
+def test_a_house_with_two_places_for_it_is_not_guessed_at() -> None:
+    two = msgspec.structs.replace(site(), buses=(*site().buses, MqttDevicesBus(BusId("own-2"))))
+    detail = {"bus": "mdns", "service": "_shelly._tcp", "name": "shellyplus1pm-102", "model": "Plus1PM"}
+    thing = found(DeviceId("x"), detail, since_ms=1, site=two, catalogue=CATALOGUE)
+    assert (thing.bus, thing.address, thing.candidates) == (None, None, ())
