@@ -92,9 +92,9 @@ async def _heads(connection: Connection, edge: str, incarnation: bytes) -> dict[
         await cursor.execute(
             """
             SELECT body ->> 'head' FROM telemetry.record
-             WHERE edge = %s AND lane = %s AND kind = %s ORDER BY id
+             WHERE edge = %s AND incarnation = %s AND lane = %s AND kind = %s ORDER BY seq
             """,
-            [edge, Lane.B.value, HEAD_KIND],
+            [edge, incarnation, Lane.B.value, HEAD_KIND],
         )
         while rows := await cursor.fetchmany(ROWS_A_PIECE):
             said.update(_told(rows, incarnation))
