@@ -1,4 +1,4 @@
-"""Frames: a message cut to fit one ATT write, one notification or one L2CAP packet, and put together again.
+"""Frames: a message cut to fit one ATT write or one notification, and put together again; for L2CAP see channel.py.
 
 Source of truth: SPEC.md section 2. One header byte: 0x80 first, 0x40 last, 6 bits of sequence that start at 0 with
 each message; a message is at most 1024 bytes, so the sequence never wraps, even at the smallest ATT MTU (23).
