@@ -124,6 +124,10 @@ def utc_ms(when: datetime) -> int:
     return unix_ms(when if when.tzinfo is not None else when.replace(tzinfo=UTC))
 
 
+DAY_USE_MS: Final = 8 * 3_600_000
+"""How long a guest has a room that he takes for a day."""
+
+
 class HouseTime:
     """The property's wall clock, its hours of arrival and departure, and what its days are in unix ms."""
 
@@ -148,6 +152,24 @@ class HouseTime:
     def departure_ms(self, name: str, text: str) -> int:
         """Return the hour of departure on a day."""
         return self._at(name, text, self._departure)
+
+    def stay_ms(self, names: tuple[str, str], start: str, end: str, *, eta: str | None = None) -> tuple[int, int]:
+        """Return arrival and departure of a stay that is told in days; one of a single day is a day's use.
+
+        Args:
+            names: What the PMS calls the two days.
+            start, end: The days.
+            eta: See `arrival_ms`.
+
+        Raises:
+            UnreadableError: one of them is no day, or it ends before it starts.
+        """
+        arrival_ms, departure_ms = self.arrival_ms(names[0], start, eta), self.departure_ms(names[1], end)
+        if departure_ms <= arrival_ms:
+            if start[:10] > end[:10]:
+                raise UnreadableError(f"ends {end[:40]} before it starts {start[:40]}")
+            departure_ms = arrival_ms + DAY_USE_MS
+        return arrival_ms, departure_ms
 
     def text(self, at_ms: int) -> str:
         """Write a moment as the wall clock shows it."""

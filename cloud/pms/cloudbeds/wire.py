@@ -177,11 +177,7 @@ def reservations(said: Reservation, time: HouseTime, *, now_ms: int) -> list[Pms
 
 def _one(said: Reservation, part: Room, external_id: str, time: HouseTime, now_ms: int) -> PmsReservation:
     start, end = part.startDate or said.startDate, part.endDate or said.endDate
-    arrival_ms, departure_ms = time.arrival_ms("startDate", start), time.departure_ms("endDate", end)
-    if departure_ms <= arrival_ms:
-        if start[:10] > end[:10]:
-            raise UnreadableError(f"ends {end[:40]} before it starts {start[:40]}")
-        departure_ms = arrival_ms + 3_600_000 * 8  # a day's use
+    arrival_ms, departure_ms = time.stay_ms(("startDate", "endDate"), start, end)
     if said.dateModified is None:
         raise UnreadableError("dateModified is missing")
     status = _STATUS[said.status]

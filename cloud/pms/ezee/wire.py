@@ -131,12 +131,7 @@ def reservations(told: object, time: HouseTime, *, now_ms: int) -> list[PmsReser
 
 
 def _one(booking: _Booking, said: Transaction, time: HouseTime, now_ms: int) -> PmsReservation:
-    arrival_ms = time.arrival_ms("Start", said.Start, said.ArrivalTime)
-    departure_ms = time.departure_ms("End", said.End)
-    if departure_ms <= arrival_ms:
-        if said.Start[:10] > said.End[:10]:
-            raise UnreadableError(f"ends {said.End[:40]} before it starts {said.Start[:40]}")
-        departure_ms = arrival_ms + 8 * 3_600_000  # a day's use
+    arrival_ms, departure_ms = time.stay_ms(("Start", "End"), said.Start, said.End, eta=said.ArrivalTime)
     touched = said.Modifydatetime or said.Createdatetime
     if not touched:
         raise UnreadableError("Modifydatetime is missing")

@@ -145,12 +145,7 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
         )
     stay, guest = said.roomStay, said.reservationGuest
     try:
-        arrival_ms = time.arrival_ms("arrivalDate", stay.arrivalDate)
-        departure_ms = time.departure_ms("departureDate", stay.departureDate)
-        if departure_ms <= arrival_ms:
-            if stay.arrivalDate[:10] > stay.departureDate[:10]:
-                raise UnreadableError(f"ends {stay.departureDate[:40]} before it starts {stay.arrivalDate[:40]}")
-            departure_ms = arrival_ms + 8 * 3_600_000  # a day's use
+        arrival_ms, departure_ms = time.stay_ms(("arrivalDate", "departureDate"), stay.arrivalDate, stay.departureDate)
         updated_ms = time.read("lastModifyDateTime", said.lastModifyDateTime, now_ms=now_ms)
     except UnreadableError as error:
         return ItemError(external_id, str(error))

@@ -3,20 +3,22 @@
 import pytest
 
 from cloud.kit.database import Database
-from cloud.pms.emulation.face import TAME, Knobs
+from cloud.pms.emulation.face import TAME
 from cloud.stays.life import EdgeState
 from tests.cloud.pms.test_sync import HARSH, world
+from tests.seeds import seeds
 
 pytestmark = pytest.mark.tier("postgres")
 
 
 @pytest.mark.requirement("PMS-11")
 @pytest.mark.requirement("PMS-12")
-@pytest.mark.parametrize(("knobs", "edge_first"), [(TAME, True), (TAME, False), (HARSH, True), (HARSH, False)])
+@pytest.mark.parametrize("edge_first", [True, False], ids=["check-in first", "move first"])
+@pytest.mark.parametrize("seed", [None, *seeds(1, 40)])
 async def test_the_pms_is_told_of_the_room_that_the_key_opens(
-    database: Database, knobs: Knobs, edge_first: bool
+    database: Database, seed: int | None, edge_first: bool
 ) -> None:
-    async with world(database, knobs=knobs) as w:
+    async with world(database, knobs=TAME if seed is None else HARSH, seed=seed or 0) as w:
         made = w.book("101")
         await w.live(3)
         while not await w.rows("SELECT 1 AS one FROM stays.stay"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cloud.pms.emulation.face import TAME, Credentials
 from cloud.pms.emulation.server import build
 from cloud.pms.ohip.emulator import Emulator as Ohip
-from cloud.pms.reading import ExternalId, UnreadableError, decode, minor_units
+from cloud.pms.reading import DAY_USE_MS, ExternalId, UnreadableError, decode, minor_units
 from cloud.pms.stayntouch.emulator import Emulator as StayNTouch
 from kit.clock import ManualClock
 from kit.dice import SeededDice
@@ -103,3 +103,13 @@ async def test_a_token_that_was_taken_back_is_asked_for_anew_and_one_that_ended_
         clock.advance(3 * HOUR_MS)
         assert len((await adapter.rooms()).rooms) == 1
         assert sum(count for call, count in emulated.calls.items() if call.startswith("token")) == 3
+
+
+def test_a_stay_of_a_single_day_is_a_days_use_and_one_that_ends_before_it_starts_is_none() -> None:
+    time, names = VIENNA, ("from", "until")
+    arrival_ms, departure_ms = time.stay_ms(names, "2026-11-18", "2026-11-20")
+    assert (arrival_ms, departure_ms) == (time.arrival_ms("", "2026-11-18"), time.departure_ms("", "2026-11-20"))
+    arrival_ms, departure_ms = time.stay_ms(names, "2026-11-18", "2026-11-18", eta="14:30")
+    assert departure_ms - arrival_ms == DAY_USE_MS
+    with pytest.raises(UnreadableError, match="ends 2026-11-17 before it starts 2026-11-18"):
+        time.stay_ms(names, "2026-11-18", "2026-11-17")
