@@ -155,6 +155,8 @@ class RecordLog:
         for lane, writer in self._writers.items():
             self._marks[lane] = await writer.start()
         self._said = await self.usage()
+        if self._ballast.out:
+            self._log.warning("record_log_disk_short", ballast_bytes=self._settings.ballast_bytes)
         await self._write_notices()
         await self._witness()
 
