@@ -530,9 +530,12 @@ def _changed(known: KeptKey | None, key: KeptKey) -> KeptKey:
     if known is None:
         return key
     stands = known.state not in {KeyState.ENDING, KeyState.ENDED}
-    terms = ("doors", "not_before_ms", "not_after_ms", "medium")
+    terms = ("doors", "not_after_ms", "medium")
     same = known.state is KeyState.MADE and all(getattr(known, each) == getattr(key, each) for each in terms)
-    if same:  # as wanted already: what the vendor says now may only make it surer
+    begun = known.not_before_ms <= key.changed_at_ms  # who comes early asks from now on, each time a later now
+    if same and (
+        known.not_before_ms == key.not_before_ms or (begun and known.not_before_ms <= key.not_before_ms)
+    ):  # as wanted already: what the vendor says now may only make it surer
         return replace(known, encoder=key.encoder, problem=None, version=known.version + 1)
     return replace(
         key,

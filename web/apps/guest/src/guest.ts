@@ -174,7 +174,7 @@ export class Guest {
     if (typeof newest === 'string') return this.#set({ taking: { kind: 'failed', trouble: newest } })
     const { holdings, replaced } = withNewest(this.state.holdings, newest)
     if (holdings.length > HOLDINGS_MOST) return this.#set({ taking: { kind: 'failed', trouble: 'too_many' } })
-    const said = this.state.holdings.find(({ id }) => id === newest.id)?.said ?? {}
+    const said = manner === 'said' ? {} : (this.state.holdings.find(({ id }) => id === newest.id)?.said ?? {})
     const kept = { id: newest.id, document, said, from }
     await this.#ports.keyring.keep(kept)
     const others = withOthers(this.state.others, newest.bundle.stay, othersOf(kept))
