@@ -10,73 +10,44 @@ import pytest
 from cloud.kit.acting import acting, system
 from cloud.kit.database import Database, fetch_all
 from cloud.platform import audit
-from cloud.platform.accounts import create_account
 from cloud.platform.companies import ATTEMPT_MS, Companies
 from cloud.platform.oidc.addresses import asked_address
 from cloud.platform.oidc.client import KEYS_AGAIN_MS, KNOWN_MS, OidcClient
 from cloud.platform.oidc.emulator import Lies, ProviderEmulator
-from cloud.platform.passwords import Cost, Passwords
-from cloud.platform.principals import Principals, Role
-from cloud.platform.sign_in import FRESH_MS, SignIn
+from cloud.platform.sign_in import FRESH_MS
 from cloud.privacy.sealing import Sealer
 from cloud.privacy.wrapping import FileKeys
 from cloud.public.app import build
 from cloud.public.company_routes import CALLBACK, COOKIE, CompanyServices, company_routes
-from cloud.public.gate import SESSION_COOKIE, Gate
-from cloud.public.sign_in_routes import SignInServices, sign_in_routes
-from kit.clock import ManualClock
-from kit.dice import SeededDice
+from cloud.public.gate import SESSION_COOKIE
+from cloud.public.sign_in_routes import sign_in_routes
 from protocols.errors import InvalidInputError
 from tests.cloud.asgi import in_process
-from tests.cloud.houses import AURORA, BOREALIS, NOW_MS, open_house
+from tests.cloud.houses import NOW_MS
+from tests.cloud.public.accounts import ANNA, BERT, OLGA, PASSWORD, Accounts
 
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("PLT-05")]
-PASSWORD = "correct horse battery"
-ANNA, BERT, OLGA = "anna@northlight.example", "bert@northlight.example", "olga@southwind.example"
 OURS, ISSUER, SECRET = "https://cloud.example", "https://id.northlight.example", "s3cret+of/the=client"
 BERT_THERE = {"sub": "b-1", "email": "Bert@Northlight.example", "email_verified": True}
 
 
-class Desk:
+class Desk(Accounts):
     """The application, a provider of one tenant, and a browser that has a jar of cookies."""
 
     def __init__(self, database: Database) -> None:
-        self.clock, self.dice, self.database = ManualClock(wall_ms=NOW_MS), SeededDice(7), database
-        self.passwords = Passwords(dice=self.dice, cost=Cost(memory_kib=64, iterations=1))
+        super().__init__(database)
         self.provider = ProviderEmulator(
             ISSUER, client_id="innkeeper", secret=SECRET, now_s=lambda: self.clock.wall_ms() / 1_000
         )
-        sign_in = SignIn(database, passwords=self.passwords, clock=self.clock, dice=self.dice)
-        principals = Principals([], dice=self.dice)
-        gate = Gate(principals, database, clock=self.clock, origins=frozenset(), sign_in=sign_in)
         self.wire = httpx.AsyncClient(transport=self.provider.transport())
         client = OidcClient(self.wire, clock=self.clock, redirect_uri=OURS + CALLBACK)
         sealer = Sealer(FileKeys({"test": bytes(32)}, dice=self.dice), dice=self.dice)
         companies = Companies(database, client, sealer, clock=self.clock, dice=self.dice)
-        signing = SignInServices(database, sign_in, self.passwords, self.clock, self.dice, secure_cookie=True)
-        routes = company_routes(CompanyServices(companies, sign_in, secure_cookie=True))
-        self.app = build(gate, [sign_in_routes(signing), routes])
-        self.ids: dict[str, str] = {}
+        routes = company_routes(CompanyServices(companies, self.sign_in, secure_cookie=True))
+        self.app = build(self.gate, [sign_in_routes(self.signing), routes])
 
     def browser(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=in_process(self.app), base_url=OURS)
-
-    async def open(self) -> None:
-        for house in (AURORA, BOREALIS):
-            await open_house(self.database, house)
-        phc = await self.passwords.hashed(PASSWORD)
-        for email, role, tenant in (
-            (ANNA, Role.ADMIN, "northlight"),
-            (BERT, Role.STAFF, "northlight"),
-            (OLGA, Role.ADMIN, "southwind"),
-        ):
-            with acting(system("test")):
-                async with self.database.transaction() as connection:
-                    made = await create_account(
-                        connection, tenant=tenant, email=email, name=email[:4], role=role, properties=None,
-                        phc=phc, by="test", dice=self.dice, now_ms=NOW_MS,
-                    )  # fmt: skip
-            self.ids[email] = made.id
 
     async def ask(self, method: str, path: str, token: str | None = None, json: Any = None) -> httpx.Response:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}

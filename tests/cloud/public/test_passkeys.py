@@ -12,64 +12,33 @@ from hypothesis import strategies as st
 from cloud.kit.acting import acting, system
 from cloud.kit.database import Database, fetch_all
 from cloud.platform import audit
-from cloud.platform.accounts import create_account
 from cloud.platform.passkeys import CHALLENGE_MS, PASSKEYS_MOST, Passkeys
-from cloud.platform.passwords import Cost, Passwords
-from cloud.platform.principals import Principals, Role
 from cloud.platform.recovery import CODE_MS, Recovery
 from cloud.platform.relying_party import RelyingParty
-from cloud.platform.sign_in import FRESH_MS, SignIn
+from cloud.platform.sign_in import FRESH_MS
 from cloud.public.app import build
-from cloud.public.gate import SESSION_COOKIE, Gate
+from cloud.public.gate import SESSION_COOKIE
 from cloud.public.passkey_routes import PasskeyServices, passkey_routes
-from cloud.public.sign_in_routes import SignInServices, sign_in_routes
-from kit.clock import ManualClock
-from kit.dice import SeededDice
+from cloud.public.sign_in_routes import sign_in_routes
 from tests.cloud.asgi import in_process
 from tests.cloud.authenticator import BACKED_UP, BACKUP_ELIGIBLE, PRESENT, VERIFIED, Authenticator, Lies, b64
-from tests.cloud.houses import AURORA, BOREALIS, NOW_MS, open_house
+from tests.cloud.public.accounts import ANNA, BERT, OLGA, PASSWORD, Accounts
 
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("PLT-05")]
-PASSWORD = "correct horse battery"
-ANNA, BERT, OLGA = "anna@northlight.example", "bert@northlight.example", "olga@southwind.example"
 ORIGIN, RP = "https://desk.hotel.example", "hotel.example"
 
 
-class Desk:
+class Desk(Accounts):
     """The application, asked over HTTP; each account's tokens by its address."""
 
     def __init__(self, database: Database, *, with_passkeys: bool = True) -> None:
-        self.clock, self.dice, self.database = ManualClock(wall_ms=NOW_MS), SeededDice(7), database
-        self.passwords = Passwords(dice=self.dice, cost=Cost(memory_kib=64, iterations=1))
-        sign_in = SignIn(database, passwords=self.passwords, clock=self.clock, dice=self.dice)
-        gate = Gate(
-            Principals([], dice=self.dice), database, clock=self.clock, origins=frozenset(), sign_in=sign_in
-        )  # fmt: skip
+        super().__init__(database)
         party = RelyingParty(RP, "Hotel", (ORIGIN,))
         passkeys = Passkeys(database, party, clock=self.clock, dice=self.dice) if with_passkeys else None
         recovery = Recovery(database, passwords=self.passwords, clock=self.clock, dice=self.dice)
-        services = SignInServices(database, sign_in, self.passwords, self.clock, self.dice, secure_cookie=True)
-        ways = PasskeyServices(passkeys, recovery, sign_in, secure_cookie=True)
-        app = build(gate, [sign_in_routes(services), passkey_routes(ways)])
+        ways = PasskeyServices(passkeys, recovery, self.sign_in, secure_cookie=True)
+        app = build(self.gate, [sign_in_routes(self.signing), passkey_routes(ways)])
         self.http = httpx.AsyncClient(transport=in_process(app), base_url=ORIGIN)
-        self.ids: dict[str, str] = {}
-
-    async def open(self) -> None:
-        for house in (AURORA, BOREALIS):
-            await open_house(self.database, house)
-        phc = await self.passwords.hashed(PASSWORD)
-        for email, role, tenant in (
-            (ANNA, Role.ADMIN, "northlight"),
-            (BERT, Role.STAFF, "northlight"),
-            (OLGA, Role.ADMIN, "southwind"),
-        ):
-            with acting(system("test")):
-                async with self.database.transaction() as connection:
-                    made = await create_account(
-                        connection, tenant=tenant, email=email, name=email[:4], role=role, properties=None,
-                        phc=phc, by="test", dice=self.dice, now_ms=NOW_MS,
-                    )  # fmt: skip
-            self.ids[email] = made.id
 
     async def ask(self, method: str, path: str, token: str | None = None, json: Any = None) -> httpx.Response:
         self.http.cookies.clear()
