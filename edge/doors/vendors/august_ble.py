@@ -48,6 +48,7 @@ from edge.doors.vendors.port import (
     WantedKey,
 )
 from edge.doors.vendors.reach import Reach, SlotBook
+from firmware_bridges.ble_radio.backend import TROUBLE
 from kit.clock import Clock
 from protocols.errors import InvalidInputError, LinkLostError, PeerProtocolError, ReplyTimeoutError
 
@@ -56,7 +57,6 @@ HEARD_MOST_MS: Final = 300_000
 """A lock unheard for longer counts as out of reach."""
 SLOTS_MOST: Final = 64
 _BUSY: Final = frozenset({OperationError.BUSY, OperationError.KEYCODE_TIMEOUT, OperationError.NO_BUFS})
-_TROUBLE: Final = (BleakError, EOFError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class AugustBle:
                 await lock.force_unlock()
             except OperationFailedError as error:
                 raise VendorFaultError(f"{self._name}: {door}: {_name(error.error)}; see whether it is open") from None
-            except (YaleXSBLEError, TimeoutError, *_TROUBLE):
+            except (YaleXSBLEError, TimeoutError, *TROUBLE):
                 raise ReplyTimeoutError(f"{self._name}: {door}: the link broke; the door may have opened") from None
         return DoorOpened(door, Truth.CONFIRMED)
 
@@ -268,7 +268,7 @@ class AugustBle:
                 raise VendorRefusedError(f"{self._name}: {door}: wrong offline key or slot", "wrong-key") from None
             except ResponseError:
                 raise PeerProtocolError(f"{self._name}: {door}: does not speak as these locks do") from None
-            except (YaleXSBLEError, TimeoutError, *_TROUBLE):
+            except (YaleXSBLEError, TimeoutError, *TROUBLE):
                 raise LinkLostError(f"{self._name}: {door}: the link broke before anything was said") from None
             yield lock
 
@@ -294,7 +294,7 @@ class _speaking:  # noqa: N801 - used as a statement
                 raise VendorRefusedError(f"{self._where}: {_name(code)}", "keypad") from None
             case ResponseError() | ValueError():
                 raise PeerProtocolError(f"{self._where}: an answer that cannot be read") from None
-            case DisconnectedError() | YaleXSBLEError() | BleakError() | EOFError() | OSError():
+            case DisconnectedError() | YaleXSBLEError() | BleakError() | EOFError() | OSError() | AssertionError():
                 raise ReplyTimeoutError(f"{self._where}: the link broke; it may have been done") from None
 
 

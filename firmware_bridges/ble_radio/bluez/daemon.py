@@ -111,6 +111,7 @@ class Bluetoothd:
     async def unplug(self) -> None:
         """Pull the adapter out."""
         await self._drop_all()
+        self._known.clear()
         self._tree.remove(HCI0)
 
     async def crash(self) -> None:
@@ -198,7 +199,7 @@ class Bluetoothd:
 
     def _tell(self, message: Message) -> None:
         if self._bus is not None and self._bus.connected:
-            self._bus.send(message)
+            self._bus.send(message).add_done_callback(_told)
 
     def _on_message(self, message: Message) -> bool:
         if message.message_type is MessageType.SIGNAL:
@@ -357,6 +358,12 @@ class Bluetoothd:
 
     def _chance(self, share: float) -> bool:
         return share > 0 and self._dice.uniform(0, 1) < share
+
+
+def _told(sent: "asyncio.Future[None]") -> None:
+    """A bus that broke meanwhile takes nothing more: nobody is there to be told of it."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 def _adapter(*, powered: bool) -> Props:

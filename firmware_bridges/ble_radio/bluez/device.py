@@ -54,8 +54,9 @@ class KnownDevice:
         try:
             await asyncio.wait({task})
         finally:
-            self._connecting = None
             task.cancel()
+            await asyncio.wait({task})  # what was begun is taken back before anything else is
+            self._connecting = None
         if task.cancelled():
             raise BluezError("Failed", "Operation canceled")
         task.result()

@@ -11,6 +11,7 @@ from edge.bridges.ble.choice import chosen_backend
 from edge.bridges.ble.door_radio import BleDoorRadio
 from edge.doors.radio import DoorSession, RadioSettings, Sighting
 from firmware_bridges.ble_radio.bluez.manners import Manners
+from kit.dice import SeededDice
 from protocols.door.phone import AskStatus
 from protocols.door.status import Status
 from protocols.errors import LinkLostError, ReplyTimeoutError
@@ -201,3 +202,56 @@ async def test_a_bluetoothd_that_does_not_answer_is_named(tmp_path: Path, monkey
         with pytest.raises(LinkLostError, match=r"org\.bluez does not answer"):
             async with chosen_backend(BLUEZ):
                 pass
+
+
+async def chaos(it: Bluez, dice: SeededDice) -> None:
+    """What a radio goes through in a year, in a few seconds."""
+    for _ in range(12):
+        await asyncio.sleep(dice.uniform(0, 0.25))
+        match dice.integer(0, 4):
+            case 0:
+                await it.daemon.power(False)
+                await asyncio.sleep(dice.uniform(0, 0.05))
+                await it.daemon.power(True)
+            case 1:
+                await it.daemon.crash()
+                await asyncio.sleep(dice.uniform(0, 0.05))
+                await it.daemon.start(it.bus.address)
+            case 2:
+                await it.daemon.unplug()
+                await asyncio.sleep(dice.uniform(0, 0.05))
+                it.daemon.plug()
+            case _:
+                for lock in it.hotel.emulator.locks.values():
+                    await it.daemon.forget(lock.peripheral.device.random_address.to_string(False))
+
+
+async def visits(it: Bluez, stop: asyncio.Event) -> int:
+    """Visit doors as supervision does: lost is begun again, and nothing else may come out of the radio."""
+    done = 0
+    while not stop.is_set():
+        with suppress(LinkLostError, ReplyTimeoutError):
+            async with chosen_backend(BLUEZ) as backend:
+                radio = BleDoorRadio(backend, it.hotel.clock, connect_wait_ms=1_000)
+                while not stop.is_set():
+                    await visit(it, radio, "door-101")
+                    done += 1
+        await asyncio.sleep(0.01)
+    return done
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.parametrize("seed", seeds(1, 10))
+async def test_nothing_but_lost_links_comes_of_a_radio_in_turmoil(tmp_path: Path, seed: int) -> None:
+    rough = Manners(slow_ms=60, mtu_late_ms=5, resolve_ms=5)
+    async with bluez(tmp_path, manners=rough, seed=seed) as it:
+        stop = asyncio.Event()
+        visiting = asyncio.ensure_future(visits(it, stop))
+        await chaos(it, SeededDice(f"chaos {seed}"))
+        stop.set()
+        async with asyncio.timeout(60):
+            await visiting
+        async with chosen_backend(BLUEZ) as backend:
+            radio = BleDoorRadio(backend, it.hotel.clock)
+            assert await visit_at_last(it, radio, "door-102") is Status.DONE
+            await until(lambda: not radio.slots.held)
