@@ -7,12 +7,12 @@ records. Nothing found is connected to; binding it is a person's decision.
 import asyncio
 import socket
 import struct
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from edge.bridges.complaints import Complaints
 from edge.bridges.evidence import evidence, unknown_id
+from edge.bridges.listening import ListeningBus
 from edge.bridges.mdns.messages import parse, question
 from edge.bridges.mdns.services import Services, service_name
 from edge.bridges.mdns.settings import MdnsSettings
@@ -20,9 +20,7 @@ from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.supervision import Backoff
-from protocols.device_model.capability import Capability
-from protocols.device_model.command import Command, Outcome, Phase
-from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.identity import BusId
 from protocols.errors import PeerProtocolError
 
 BUS: Final = BusId("mdns")
@@ -34,7 +32,7 @@ REOPEN: Final = Backoff(first_ms=1_000, most_ms=60_000)
 Open = Callable[[str], socket.socket]
 
 
-class MdnsListener:
+class MdnsListener(ListeningBus):
     """`edge.bridges.ports.BusSupervisor` of what announces itself: nothing hangs on it, and nothing can be written.
 
     Args:
@@ -48,30 +46,12 @@ class MdnsListener:
     def __init__(
         self, settings: MdnsSettings, *, clock: Clock, dice: Dice, sink: ReadingSink, open_socket: Open | None = None
     ) -> None:
+        super().__init__(BUS, why_not="is found and not bound")
         self._settings, self._clock, self._dice, self._sink = settings, clock, dice, sink
         self._open = join if open_socket is None else open_socket
-        self._counts: Counter[str] = Counter()
         self._complaints = Complaints(BUS, self._counts, clock)
         self._services = Services(settings.services)
         self._second, self._in_second = 0, 0
-
-    @property
-    def bus(self) -> BusId:
-        """See `BusSupervisor.bus`."""
-        return BUS
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """See `BusSupervisor.counts`."""
-        return self._counts
-
-    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:  # noqa: ARG002 - the port's parameters
-        """No: what is found is nothing yet."""
-        return False
-
-    async def write(self, command: Command) -> Outcome:
-        """Fail: nothing was sent."""
-        return Outcome(Phase.FAILED, None, f"{command.device} is found and not bound")
 
     async def run(self) -> None:
         """See `BusSupervisor.run`."""

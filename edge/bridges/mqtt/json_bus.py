@@ -8,12 +8,13 @@ nothing, so the broker holds back.
 
 import asyncio
 import contextlib
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from edge.bridges.listening import ListeningBus
 from edge.bridges.mqtt.json_again import Again
 from edge.bridges.mqtt.json_readings import JsonReadings, Refused, Taken
 from edge.bridges.mqtt.json_rules import JsonDevicesSettings, compile_rules, filters
@@ -24,8 +25,6 @@ from kit.logs import logger
 from kit.mqtt_wire import packets
 from kit.mqtt_wire.parser import Publish
 from kit.supervision import Backoff
-from protocols.device_model.capability import Capability
-from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import BusId, DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading
 from protocols.errors import LinkLostError, LocalProtocolError, ReplyTimeoutError, StoreFailedError
@@ -108,8 +107,10 @@ class _Listed:
     evidence: str
 
 
-class JsonBus:
+class JsonBus(ListeningBus):
     """`edge.bridges.ports.BusSupervisor` for every device that a rule of [json_devices] names.
+
+    Counts messages, records, repeated, connections, connections_lost, refused_<reason>, untold.
 
     Args:
         settings: rules and bounds.
@@ -133,6 +134,7 @@ class JsonBus:
         rooms: Mapping[DeviceId, RoomId] | None = None,
         heard: Callable[[Reading], object] | None = None,
     ) -> None:
+        super().__init__(BUS, why_not="is read by a rule of [json_devices], which cannot write")
         self._rules = compile_rules(settings)
         rooms = rooms or {}
         self._readings = JsonReadings(
@@ -141,27 +143,8 @@ class JsonBus:
         self._heard = heard
         self._silent_ms = round(settings.silent_after.total_seconds() * 1_000)
         self._transport, self._log, self._clock, self._dice = transport, log, clock, dice
-        self._counts: Counter[str] = Counter()
         self._refused: OrderedDict[tuple[str, str], _Listed] = OrderedDict()
         self._say = logger("edge.bridges.json")
-
-    @property
-    def bus(self) -> BusId:
-        """See `BusSupervisor.bus`."""
-        return BUS
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """messages, records, repeated, connections, connections_lost, refused_<reason>, untold."""
-        return self._counts
-
-    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:  # noqa: ARG002 - the port's parameter
-        """No: a rule says how to read."""
-        return False
-
-    async def write(self, command: Command) -> Outcome:
-        """Fail: nothing was sent."""
-        return Outcome(Phase.FAILED, None, f"{command.device} is read by a rule of [json_devices], which cannot write")
 
     async def run(self) -> None:
         """See `BusSupervisor.run`."""

@@ -26,14 +26,20 @@ def clock() -> ManualClock:
     return ManualClock(now_ms=1_000_000, wall_ms=T0 + 12 * HOUR_MS)
 
 
-@pytest.fixture
-async def building(clock: ManualClock, tmp_path: Path) -> AsyncIterator[Building]:
-    building = Building(clock, path=tmp_path / "edge.db")
+def with_a_window(clock: ManualClock, folder: Path) -> Building:
+    """A building whose room 101 has a contact on its window."""
+    building = Building(clock, path=folder / "edge.db")
     plan = json.loads(site_plan.encode(building.plan))
     window = {"id": "window-101", "room": "101", "descriptor": "test/thing", "watches": "window"}
     plan["devices"].append({**window, "address": {"bus": "zigbee", "friendly_name": "window-101"}})
     building.plan = site_plan.parse(json.dumps(plan).encode())
     building.house = building._house(building.store, building.restored)
+    return building
+
+
+@pytest.fixture
+async def building(clock: ManualClock, tmp_path: Path) -> AsyncIterator[Building]:
+    building = with_a_window(clock, tmp_path)
     yield building
     await building.store.close()
 

@@ -13,9 +13,9 @@ from edge.rooms.modes import Mode
 from edge.rooms.occupancy import inside_still
 from edge.rooms.returns import PAUSE_MS, SPREAD_MS, UNHEARD_MS
 from kit.clock import ClockQuality, ManualClock
-from protocols.device_model import site_plan
 from protocols.device_model.capability import Capability, Unit
 from protocols.device_model.identity import DeviceId, RoomId, StayId
+from tests.edge.rooms.test_comfort import with_a_window
 from tests.edge.world import HEATING, HOUR_MS, PHONE, T0, Building, a_document, a_stay, contact, motion, said
 
 ROOM = RoomId("101")
@@ -30,12 +30,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def building(clock: ManualClock, tmp_path: Path) -> AsyncIterator[Building]:
-    building = Building(clock, path=tmp_path / "edge.db")
-    plan = json.loads(site_plan.encode(building.plan))
-    window = {"id": "window-101", "room": "101", "descriptor": "test/thing", "watches": "window"}
-    plan["devices"].append({**window, "address": {"bus": "zigbee", "friendly_name": "window-101"}})
-    building.plan = site_plan.parse(json.dumps(plan).encode())
-    building.house = building._house(building.store, building.restored)
+    building = with_a_window(clock, tmp_path)
     await building.house.keeper.apply(1, a_document(a_stay(expected_until_ms=T0 + 96 * HOUR_MS)))
     await building.house.desk.check_in(StayId("s-anna"), PHONE, by="desk")
     await come_in(building, clock, "s-anna")
