@@ -2,7 +2,8 @@
 
 The whole rehearsed hotel runs on this machine beside them (database, brokers, cloud, 301 BLE locks, 1,501 devices);
 only edge and doors are counted. Memory is PSS: see provisioning/rehearsal/footprint.py. Two stretches in one run: a
-quiet house, and one where doors move and people walk.
+quiet house, and one where doors move and people walk. Of what doors cost, a part is the radio's emulation over TCP
+(docs/decisions/0077-what-300-rooms-cost-the-node.md says how much): it is counted, since it cannot be told apart here.
 """
 
 import asyncio

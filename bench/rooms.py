@@ -307,7 +307,7 @@ def _tell(engine: RoomsEngine, stays: dict[RoomId, Stay], room: RoomId, what: To
 
 def rows() -> list[Row]:
     """Measure."""
-    return [*_truth(), *_rule()]
+    return [*_truth(), *_killed(), *_rule()]
 
 
 def _truth() -> list[Row]:
@@ -316,13 +316,7 @@ def _truth() -> list[Row]:
     conditions = f"{ROOMS} rooms, {DAYS} days, faults in a quarter"
     hours = [each / HOUR for each in tally.after_s]
     return [
-        row(
-            f"sleepers set back, of {tally.nights_slept} sleeps ({conditions})",
-            [float(len({(room, at // (6 * HOUR)) for room, _, at in tally.cooled_asleep}))],
-            "sleepers",
-            bar="0",
-            holds=lambda found, _: found == 0,
-        ),
+        _set_back_asleep(tally, conditions),
         row(
             f"empty rented rooms set back in the stated time, of {tally.empty.total()}",
             [tally.share_in_time],
@@ -340,6 +334,38 @@ def _truth() -> list[Row]:
             holds=lambda found, _: found == 100,
         ),
         row("one thought about one room", [tally.thinks_s / (ROOMS * DAYS * DAY / TICK_S) * 1e6], "us"),
+    ]
+
+
+def _set_back_asleep(tally: Tally, conditions: str) -> Row:
+    return row(
+        f"sleepers set back, of {tally.nights_slept} sleeps ({conditions})",
+        [float(len({(room, at // (6 * HOUR)) for room, _, at in tally.cooled_asleep}))],
+        "sleepers",
+        bar="0",
+        holds=lambda found, _: found == 0,
+    )
+
+
+def _killed() -> list[Row]:
+    cuts = random_cuts(DAYS, SeededDice(SEED))
+    unharmed = asyncio.run(play(lives(ROOMS, DAYS, SEED), DAYS))
+    tally = asyncio.run(play(lives(ROOMS, DAYS, SEED), DAYS, cuts))
+    conditions = f"edge killed {len(cuts)} times in {DAYS} days"
+    return [
+        _set_back_asleep(tally, conditions),
+        row(
+            f"sleepers lit up that would not have been without a kill ({conditions})",
+            [float(len(tally.lit_asleep - unharmed.lit_asleep))],
+            "sleepers",
+            bar="0",
+            holds=lambda found, _: found == 0,
+        ),
+        row(
+            f"empty rented rooms set back in the stated time, of {tally.empty.total()} ({conditions})",
+            [tally.share_in_time],
+            "%",
+        ),
     ]
 
 
