@@ -14,7 +14,7 @@ from protocols import cbor
 from protocols.device_model.identity import EdgeId, parse_edge_id
 from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocolError, UnsupportedVersionError
 from protocols.link import chain
-from protocols.link.extent import described_last
+from protocols.link.extent import described_last, has_more_items
 from protocols.link.lanes import Lane
 from protocols.link.record import BODY_DEPTH_MAX, RECORD_BYTES_MAX, SEQ_MAX, Record, record_from_fields
 from protocols.link.versions import VERSION, VERSIONS
@@ -30,6 +30,8 @@ PACKED_BYTES_MAX: Final = 128 * 1024
 """What an edge packs into one batch, before compression; one record always fits."""
 INFLATED_BYTES_MAX: Final = 1024 * 1024
 """What a cloud inflates at most."""
+ITEMS_MAX: Final = 128 * 1024
+"""CBOR items in a batch: PACKED_BYTES_MAX cannot hold more, and a thousand bytes can inflate to a million."""
 BATCH_BYTES_MAX: Final = 256 * 1024
 """What a cloud reads at most, as it comes from the broker."""
 POSITIONS_MAX: Final = 2**36
@@ -120,7 +122,7 @@ class BatchHead:
         Raises:
             PeerProtocolError: it inflates past the bound, is not CBOR, or does not hold what the head says.
         """
-        value = cbor.decode(_inflate(self.inside), INFLATED_BYTES_MAX, floats=True, depth=_INSIDE_DEPTH)
+        value = cbor.decode(inflate(self.inside), INFLATED_BYTES_MAX, floats=True, depth=_INSIDE_DEPTH)
         value = value if isinstance(value, dict) else {}
         match value:
             case {"r": list() as rows} if value.keys() <= {"h", "r", "s"} and len(rows) <= RECORDS_MAX:
@@ -152,7 +154,7 @@ class BatchHead:
         the inside reaches exactly as far: no number in a head alone may carry a stream's mark away.
         """
         try:
-            described = described_last(_inflate(self.inside), self.first)
+            described = described_last(inflate(self.inside), self.first)
         except PeerProtocolError:
             described = None
         if described == self.last:
@@ -374,7 +376,12 @@ def _deflate(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
-def _inflate(data: bytes) -> bytes:
+def inflate(data: bytes) -> bytes:
+    """Return what a batch packs, within the bounds on its size and on what decoding it costs.
+
+    Raises:
+        PeerProtocolError: it does not inflate, or past INFLATED_BYTES_MAX bytes or ITEMS_MAX items.
+    """
     unpacker = zlib.decompressobj(_RAW_DEFLATE)
     try:
         inflated = unpacker.decompress(data, INFLATED_BYTES_MAX)
@@ -384,4 +391,6 @@ def _inflate(data: bytes) -> bytes:
         raise PeerProtocolError(f"batch inflates past {INFLATED_BYTES_MAX} bytes or is cut short")
     if unpacker.unused_data:
         raise PeerProtocolError(f"{len(unpacker.unused_data)} bytes follow the packed records")
+    if len(inflated) > ITEMS_MAX and has_more_items(inflated, ITEMS_MAX):
+        raise PeerProtocolError(f"batch inflates to more than {ITEMS_MAX} items")
     return inflated

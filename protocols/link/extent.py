@@ -38,6 +38,37 @@ def described_last(inside: bytes, first: int) -> int | None:
         return None
 
 
+def has_more_items(data: bytes, most: int) -> bool:
+    """Tell whether the item that `data` begins with holds more than `most`, itself and those inside all counted.
+
+    Looks at no more than `most` of them. False where the shape cannot be told: whoever decodes it says why.
+    """
+    at, left, end = 0, 1, len(data)
+    seen = 0
+    while left and at < end:  # in one piece: a call an item would cost three times as much
+        if seen + left > most:
+            return True
+        initial = data[at]
+        major, argument = initial >> 5, initial & 31
+        at += 1
+        if argument > 23:
+            size = _ARGUMENT_BYTES.get(argument, 0)
+            if not size:
+                return False
+            argument = int.from_bytes(data[at : at + size], "big")
+            at += size
+        seen, left = seen + 1, left - 1
+        if major in (_BYTES, _TEXT):
+            at += argument
+        elif major == _LIST:
+            left += argument
+        elif major == _MAP:
+            left += 2 * argument
+        elif major == _TAG:
+            left += 1
+    return False
+
+
 def _holes(data: bytes) -> list[int]:
     holes = cbor.decode(data, _POSITIONS_BYTES_MAX)
     if not isinstance(holes, list) or not all(isinstance(each, list) and len(each) == 3 for each in holes):

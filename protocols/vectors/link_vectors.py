@@ -119,6 +119,19 @@ def repacked(payload: bytes, **changes: object) -> bytes:
     return cbor.encode(changed)
 
 
+MANY_ITEMS: Final = bytes.fromhex(
+    "edd2b10d40501440d1f74d21b19401343fa1251103a8cc40f9630d3196da140ac93923dcdc92e7fddefa715a86a7894867ddb591a2e47c"
+    "54d70a3fe5693c0d9e064f83a7c1d3781a3c0d9e064f83a7f134781a3c0d9e064fe369f034781a3c0d9ec6d39ec6d3e069f034781a4f7b"
+    "1a4f83a7c1d3e0693ced693c0d9e064f83a7c1d3781a3c0d9e064f83a7f134781a3c0d9e064fe369f034781a3c0d9ec6d39ec6d3e069f0"
+    "34781a4f7b1a4f83a7c1d3e0693ced693c0d9e064f83a7c1d3781a3c0d9e064f83a7f134781a3c0d9e064fe369f034781a3c0d9ec6d39e"
+    "c6d3e069f034781a4f7b1a4f83a7c1d3e0693ced693c0d9e064f83a7c1d3781a3c0d9e064f83a7f134781a3c0d9e064fe369f034781a3c"
+    "0d9ec6d3cae069f034781a3c8da73d8da7c1d3e069f0349ef6349e064f83a7c1d3e0693c0d9e064f83a7c1d3781a3c0d9e064f83a7f134"
+    "781a3c0d9e064fe369f034781a3c0d9ec6d39ec6d3e069f034781a4f7b1a4f83a7c1d3e0693ced693c0d9e064f83a7c1d3781a3c0d9e06"
+    "4f83a7f134781a3c0d9e064fe369f034781a3c0d9ec6d39ec6d3e069f034781a4f7b1a4f83a7e16b2f"
+)
+"""{"r": 190 records of 700 empty lists}, raw deflate: sound but for its 137,000 items."""
+
+
 def records_document() -> dict[str, Any]:
     """Return records: their fields, their one encoding, and the chain over them."""
     link = chain.genesis(INCARNATION)
@@ -208,6 +221,7 @@ def refused_batches() -> list[dict[str, Any]]:
         "a key nobody knows": repacked(good, extra=1),
         "an inside that is not deflate": repacked(good, z=b"\xff\xff"),
         "an inside cut short": repacked(good, z=stored(cbor.encode(inside))[:-1]),
+        "more items than an edge can pack": repacked(good, n=190, z=MANY_ITEMS),
         "bytes after the inside": repacked(good, z=stored(cbor.encode(inside)) + b"\x00"),
         "a record without fields": repacked(good, z=stored(cbor.encode(inside)), n=1),
         "a hole for no known reason": repacked(good, z=stored(cbor.encode({"h": [[1, 2, 99]], "r": [], "s": []}))),

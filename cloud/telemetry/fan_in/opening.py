@@ -7,7 +7,6 @@ last word and the words for a refusal. tests/cloud/telemetry/test_ingest_opening
 """
 
 import re
-import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from cloud.telemetry.latest import READING_KIND
 from cloud.telemetry.ports import BatchContext
 from cloud.telemetry.store.port import ReadingRow
 from protocols.errors import PeerProtocolError
-from protocols.link.batch import INFLATED_BYTES_MAX, RECORDS_MAX, BatchHead, Hole
+from protocols.link.batch import RECORDS_MAX, BatchHead, Hole, inflate
 from protocols.link.cloud_stream import ChainVerdict, CloudStream
 from protocols.link.lanes import Lane
 from protocols.link.messages import AckStatus
@@ -46,7 +45,6 @@ class _Inside(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
 
 
 _KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_RAW_DEFLATE: Final = -15
 _NOT_FINITE: Final = re.compile(rb"\xf9(?:\x7e\x00|[\x7c\xfc]\x00)")
 """NaN and the infinities in their one encoding; found by chance elsewhere, it only costs time."""
 _CLOCKS: Final = tuple(ClockQuality)
@@ -159,10 +157,9 @@ def _opened(seqs: Sequence[int], fields: Sequence[Fields], place: Place, project
 
 def _quickly(head: BatchHead) -> list[Fields] | None:
     """Return the records of a batch that is provably within the specification, None of any other."""
-    unpacker = zlib.decompressobj(_RAW_DEFLATE)
     try:
-        data = unpacker.decompress(head.inside, INFLATED_BYTES_MAX)
-        if not unpacker.eof or unpacker.unconsumed_tail or unpacker.unused_data or _NOT_FINITE.search(data):
+        data = inflate(head.inside)
+        if _NOT_FINITE.search(data):
             return None
         value = cbor2.loads(
             data,
@@ -179,7 +176,7 @@ def _quickly(head: BatchHead) -> list[Fields] | None:
         size = _sizes.of_inside(records)
         if size != len(data) if size is not None else cbor2.dumps(value, canonical=True) != data:
             return None
-    except (zlib.error, cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError):
+    except (PeerProtocolError, cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError):
         return None  # msgspec's ValidationError is a ValueError
     kinds = {each[0] for each in records}
     if len(records) != head.last - head.first + 1 or not all(map(_KIND.fullmatch, kinds)):

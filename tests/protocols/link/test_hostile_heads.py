@@ -4,6 +4,7 @@ import zlib
 from contextlib import suppress
 from typing import Any, Final
 
+import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from protocols.link.batch import (
     parse_batch,
 )
 from protocols.link.cloud_stream import CloudStream
-from protocols.link.extent import described_last
+from protocols.link.extent import described_last, has_more_items
 from protocols.link.lanes import Lane
 from protocols.link.messages import AckStatus
 from protocols.vectors.link_vectors import EDGE, INCARNATION, encoded, repacked, run, stored
@@ -156,3 +157,32 @@ def test_a_shape_that_cannot_be_told_describes_nothing() -> None:
         cbor.encode({"r": [], "h": [[1, True, 1]]}), cbor.encode({"r": [], "h": [1]}), cbor.encode({"r": [], "h": 1}),
     ):  # fmt: skip
         assert described_last(bad, 1) is None, bad.hex()
+
+
+def _items(value: object) -> int:
+    if isinstance(value, list):
+        return 1 + sum(map(_items, value))
+    if isinstance(value, dict):
+        return 1 + sum(_items(key) + _items(each) for key, each in value.items())
+    return 1
+
+
+@given(
+    st.recursive(
+        st.one_of(
+            st.integers(-(2**63), 2**64 - 1), st.text(max_size=30), st.binary(max_size=300), st.floats(), st.none()
+        ),
+        lambda inner: st.one_of(st.lists(inner, max_size=30), st.dictionaries(st.text(max_size=3), inner, max_size=30)),
+        max_leaves=60,
+    )
+)
+def test_items_are_counted_as_they_are(value: object) -> None:
+    data, count = cbor2.dumps(value), _items(value)
+    assert not has_more_items(data, count)
+    assert has_more_items(data, count - 1)
+
+
+@given(st.binary(max_size=60), st.integers(1, 100))
+def test_noise_is_not_counted_for_ever(noise: bytes, most: int) -> None:
+    for data in (noise, b"\x9b" + bytes([255] * 8) + noise, b"\x82" + noise, b"\x5b" + bytes([255] * 8) + noise):
+        assert has_more_items(data, most) in {True, False}
