@@ -89,7 +89,7 @@ def read(arrived: Arrived) -> Item | None:
                     )
                 return BatchItem(arrived, head)
     except PeerProtocolError as error:
-        return UnreadableItem(arrived, error)
+        return UnreadableItem(arrived, bare(error))
 
 
 def refusal(item: UnreadableItem) -> Reply | None:
@@ -98,6 +98,12 @@ def refusal(item: UnreadableItem) -> Reply | None:
         return None
     topic = item.arrived.topic
     return Reply(topic.edge, Ack(AckStatus.REFUSED, (), error=said(item.error), lane=topic.lane))
+
+
+def bare(error: PeerProtocolError) -> PeerProtocolError:
+    """Return an error without the frames it came through: they hold what was decoded, many times the message."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 def said(error: BaseException) -> str:

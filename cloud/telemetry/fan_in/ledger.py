@@ -18,7 +18,17 @@ import psycopg
 
 from cloud.kit.database import Connection, Database, execute
 from cloud.telemetry.fan_in import statements
-from cloud.telemetry.fan_in.arrivals import BatchItem, HelloItem, Item, LiveItem, Reply, UnreadableItem, refusal, said
+from cloud.telemetry.fan_in.arrivals import (
+    BatchItem,
+    HelloItem,
+    Item,
+    LiveItem,
+    Reply,
+    UnreadableItem,
+    bare,
+    refusal,
+    said,
+)
 from cloud.telemetry.fan_in.lease_store import fence
 from cloud.telemetry.fan_in.leases import Worker
 from cloud.telemetry.fan_in.newest import NewestValues, store_newest
@@ -290,7 +300,7 @@ class PostgresLedger:
                     raise PeerProtocolError(f"the database refused it: {said(item.error)}") from item.error
                 opened = open_batch(head, row.stream, Place.of(context, row.ordinal), self._projected)
             except PeerProtocolError as wrong:
-                error = wrong
+                error = bare(wrong)
                 status = self._step_over(group, context, item, wrong)
             else:
                 row.stored += 1

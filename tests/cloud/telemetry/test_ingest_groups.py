@@ -113,6 +113,7 @@ def poisons() -> dict[str, bytes]:
         "another encoding": b"\xb9\x00\x08" + good[1:],
         "inside is noise": cbor.encode({**head, "z": b"noise"}),
         "inside is a bomb": cbor.encode({**head, "z": _bomb()}),
+        "inside is a million lists": cbor.encode({**head, "z": _lists()}),
         "says more than it holds": cbor.encode({**head, "n": 7}),
         "says far more than it holds": cbor.encode({**head, "n": 2**60}),
         "says a long hole that is not inside": cbor.encode({**head, "n": 2**36}),
@@ -122,6 +123,12 @@ def poisons() -> dict[str, bytes]:
         "of another edge": packed(edge(3), 1, [note(1)]),
         "negative": cbor.encode({**head, "first": -4}),
     }
+
+
+def _lists() -> bytes:
+    """A thousand bytes that cost two seconds and 64 MB to decode."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(b"\xa1\x61r\x9a" + (1_000_000).to_bytes(4, "big") + b"\x80" * 1_000_000) + packer.flush()
 
 
 def _bomb() -> bytes:
@@ -518,3 +525,15 @@ def test_an_item_of_a_live_state_is_held_to_the_bounds_of_a_reading(wrong: dict[
     with pytest.raises(PeerProtocolError, match=named) as refused:
         value_of({**body, **wrong}, at_ms=NOW_MS)
     assert len(str(refused.value)) < 300
+
+
+async def test_what_is_told_of_a_refusal_does_not_hold_what_was_refused(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error holds the frames that it came through, and they hold what was decoded until the group is stored."""
+    told: list[BaseException] = []
+    ledger = ledger_of(database)
+    monkeypatch.setattr(ledger, "refuse", lambda _what, error, **_edge: told.append(error))
+    await ledger.commit([arrived(edge(2), payload) for payload in poisons().values()])
+    assert len(told) >= len(poisons()) - 2
+    assert [error for error in told if error.__traceback__ or error.__cause__ or error.__context__] == []
