@@ -190,7 +190,7 @@ async def test_before_its_time_a_key_is_not_in_the_lock_and_says_when_to_come_ag
 
 
 @pytest.mark.guarantee("G13")
-@pytest.mark.parametrize("seed", seeds(2, 40))
+@pytest.mark.parametrize("seed", seeds(1, 40))
 async def test_a_lock_with_bad_manners_gets_each_pin_once_and_keeps_none(tmp_path: Path, seed: int) -> None:
     async with bench(tmp_path, manners=YaleManners(slow_ms=2), seed=seed) as it:
         system = it.system()
@@ -341,7 +341,7 @@ async def test_no_pin_and_no_key_is_in_a_log_or_an_error(tmp_path: Path, caplog:
     manners = YaleManners(drop_before=0.1, drop_after=0.1, busy=0.1, noise=0.2, garbled=0.2, slow_ms=0)
     async with bench(tmp_path, manners=manners, seed=5) as it:
         system = it.system()
-        for number in range(8):
+        for number in range(5):
             wanted = it.wanted(f"ik-00{number % 2:02}", pin=f"48151{number % 2}")
             try:
                 await system.issue(wanted)
