@@ -35,7 +35,9 @@ permit (
 // the desk's work
 permit (
     principal in Role::"staff",
-    action in [Action::"stay.check_in", Action::"stay.check_out", Action::"room.command"],
+    action in [
+        Action::"stay.check_in", Action::"stay.check_out", Action::"stay.door_log", Action::"room.command"
+    ],
     resource is Property
 ) when { principal.every_property || principal.properties.contains(resource.id) };
 

@@ -9,6 +9,7 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from cloud.access.doors import EVENTS_MOST, events_before
+from cloud.access.stay_log import first_openings, log_of
 from cloud.alerts import alerts
 from cloud.checkin import links
 from cloud.checkin.desk import CheckInDesk, NotAdmissibleError, Refusal
@@ -24,7 +25,7 @@ from cloud.platform.properties import Property, properties_of
 from cloud.pms.status import connection_states
 from cloud.public import schema
 from cloud.public.checkin_routes import by_of, refused
-from cloud.public.gate import absent, property_for
+from cloud.public.gate import absent, property_for, stay_for
 from cloud.public.reader import EVENTS_SHOWN, PropertyReader, WallClock
 from cloud.public.strict import strict_body
 from cloud.public.views import (
@@ -34,6 +35,7 @@ from cloud.public.views import (
     pms_issue_view,
     position_of,
     position_text,
+    stay_log_view,
     stay_view,
 )
 from cloud.stays.listing import current_stays, stay_by_id
@@ -250,7 +252,10 @@ def api(services: Services) -> Router:
                 property_id=found.id,
                 since=at(services.clock.wall_ms() - STAYS_SINCE_MS),
             )
-        return schema.Stays([stay_view(stay) for stay in listed])
+            opened = await first_openings(
+                connection, tenant=found.tenant, property_id=found.id, stays=[stay.id for stay in listed]
+            )
+        return schema.Stays([stay_view(stay, opened.get(stay.id)) for stay in listed])
 
     @get("/properties/{property_id:str}/stays/{stay_id:str}", summary="One stay", opt={ACTION: "stay.read"})
     async def one_stay(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.Stay:
@@ -261,9 +266,29 @@ def api(services: Services) -> Router:
         async with services.database.snapshot() as connection:
             found = await property_for(connection, caller, property_id)
             stay = await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id)
-        if stay is None:
-            raise absent()
-        return found, stay_view(stay)
+            if stay is None:
+                raise absent()
+            opened = await first_openings(connection, tenant=found.tenant, property_id=found.id, stays=[stay.id])
+        return found, stay_view(stay, opened.get(stay.id))
+
+    @get(
+        "/properties/{property_id:str}/stays/{stay_id:str}/door-log",
+        summary="What the doors of a stay told, for the guest who asks for it at the desk",
+        opt={ACTION: "stay.door_log"},
+    )
+    async def stay_door_log(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.StayLog:
+        async with services.database.snapshot() as connection:
+            found, stay = await stay_for(connection, request.user, property_id, stay_id)
+            log = await log_of(
+                connection,
+                tenant=found.tenant,
+                property_id=found.id,
+                stay=stay.id,
+                room=stay.edge_room or stay.room,
+                came_at=stay.actual_in,
+                left_at=stay.actual_out,
+            )
+        return stay_log_view(stay, log, now=at(services.clock.wall_ms()))
 
     @post(
         "/properties/{property_id:str}/stays/{stay_id:str}/check-in",
@@ -404,6 +429,7 @@ def api(services: Services) -> Router:
         completeness,
         stays,
         one_stay,
+        stay_door_log,
         check_in,
         check_out,
         command_room,

@@ -249,7 +249,7 @@ class Stay(msgspec.Struct, frozen=True):
     """One stay. `room_asked` is the room the PMS wants; `conflict` says why it is not `room`, or what else is amiss.
 
     double_sale: another stay holds it. other_room: the guest's key opens `room`. ended_in_pms: in house, and in the PMS
-    cancelled or a no-show.
+    cancelled or a no-show. `first_opened_at` is when a key of the stay first opened a door, null before that.
     """
 
     id: str
@@ -262,9 +262,49 @@ class Stay(msgspec.Struct, frozen=True):
     expected_until: str
     actual_in: str | None
     actual_out: str | None
+    first_opened_at: str | None
     reservation: ReservationRef
     edge: EdgeHolds
     freshness_at: str
+
+
+class StayLogEntry(msgspec.Struct, frozen=True):
+    """One entry of a door's log, as a guest may read it. `lock_seq` is its position in the lock's own chain.
+
+    key: guest, a key of the stay; other_stay, another guest's; house, staff, emergency or the safe; none, no key.
+    """
+
+    at: str
+    received_at: str
+    door: str
+    room: str | None
+    event: str
+    reason: str | None
+    key: Literal["guest", "other_stay", "house", "none"]
+    lock: str | None
+    lock_seq: int | None
+    time_quality: str | None
+
+
+class StayLogMissing(msgspec.Struct, frozen=True):
+    """Entries of a door's chain that the lock counted and that have not arrived here."""
+
+    door: str
+    count: int
+
+
+class StayLog(msgspec.Struct, frozen=True):
+    """What the doors of a stay told, oldest first. `truncated`: the newest of more than 2000 entries are left out."""
+
+    stay: str
+    guest_name: str
+    room: str | None
+    came_at: str | None
+    left_at: str | None
+    entries: list[StayLogEntry]
+    missing: list[StayLogMissing]
+    truncated: bool
+    as_of: str
 
 
 class Stays(msgspec.Struct, frozen=True):

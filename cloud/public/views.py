@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cloud.access.doors import AccessEvent, DoorState
+from cloud.access.stay_log import StayLog
 from cloud.alerts.alerts import Alert
 from cloud.fleet.commands import Command
 from cloud.fleet.link_state import LinkState
@@ -223,7 +224,7 @@ def alert_view(alert: Alert) -> schema.Alert:
     )
 
 
-def stay_view(stay: Stay) -> schema.Stay:
+def stay_view(stay: Stay, first_opened_at: datetime | None) -> schema.Stay:
     """Return a stay as the API says it."""
     return schema.Stay(
         id=stay.id,
@@ -236,9 +237,39 @@ def stay_view(stay: Stay) -> schema.Stay:
         expected_until=iso(stay.expected_until),
         actual_in=iso(stay.actual_in),
         actual_out=iso(stay.actual_out),
+        first_opened_at=iso(first_opened_at),
         reservation=schema.ReservationRef(external_id=stay.external_id, number=stay.number),
         edge=schema.EdgeHolds(held=stay.edge_held, version=stay.document_version),
         freshness_at=iso(stay.freshness_at),
+    )
+
+
+def stay_log_view(stay: Stay, log: StayLog, *, now: datetime) -> schema.StayLog:
+    """Return the door log of a stay as the API says it."""
+    return schema.StayLog(
+        stay=stay.id,
+        guest_name=stay.guest_name,
+        room=stay.edge_room or stay.room,
+        came_at=iso(stay.actual_in),
+        left_at=iso(stay.actual_out),
+        entries=[
+            schema.StayLogEntry(
+                at=iso(each.at),
+                received_at=iso(each.received_at),
+                door=each.door,
+                room=each.room,
+                event=each.event,
+                reason=each.reason,
+                key=each.key.value,
+                lock=each.lock,
+                lock_seq=each.lock_seq,
+                time_quality=each.time_quality,
+            )
+            for each in log.entries
+        ],
+        missing=[schema.StayLogMissing(each.door, each.count) for each in log.missing],
+        truncated=log.truncated,
+        as_of=iso(now),
     )
 
 
