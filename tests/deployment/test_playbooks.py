@@ -20,13 +20,14 @@ VALUES = {
 }
 
 
-def _rendered(template: str) -> str:
+def rendered(template: str) -> str:
+    """Return a template of the role with the values of an ordinary node."""
     text = (ROLE / "templates" / template).read_text()
     return re.sub(r"\{\{ (\w+) \}\}", lambda match: VALUES[match[1]], text)
 
 
 def _setting(unit: str, name: str) -> list[str]:
-    return re.findall(rf"^{name}=(.*)$", _rendered(unit), re.MULTILINE)
+    return re.findall(rf"^{name}=(.*)$", rendered(unit), re.MULTILINE)
 
 
 def test_the_playbook_passes_ansibles_own_syntax_check(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_systemd_understands_every_line_of_the_units(tmp_path: Path, unit: str) 
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     path = tmp_path / unit
-    path.write_text(_rendered(f"{unit}.j2").replace("/opt/innkeeper/venv/bin/innkeeper-edge", str(program)))
+    path.write_text(rendered(f"{unit}.j2").replace("/opt/innkeeper/venv/bin/innkeeper-edge", str(program)))
     outcome = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True, check=False, timeout=60
     )
