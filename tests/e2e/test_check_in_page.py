@@ -10,13 +10,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, async_playwright, expect
 
 from cloud.privacy.sealing import Sealer
+from cloud.stays.life import EdgeState
 from cloud.stays.reservation import Housekeeping
 from firmware_bridges.innkeeper_lock.one_property import OneProperty
 from kit.dice import SeededDice, SystemDice
@@ -29,9 +32,10 @@ from tests.cloud.conftest import database as database
 from tests.cloud.conftest import dsn as dsn
 from tests.cloud.conftest import postgres as postgres
 from tests.cloud.edges import done
-from tests.cloud.houses import NOW_MS
+from tests.cloud.houses import AURORA, NOW_MS
 from tests.cloud.public.conftest import Site
 from tests.cloud.public.conftest import site as site
+from tests.cloud.public.test_stay_log import CAME_MS, hear, told
 from tests.e2e.console_page import CHROMIUM, CHROMIUM_ARGUMENTS, DESK, PHONE
 from tests.e2e.guest_house import AXE, DIST, LINE_DOWN
 from tests.e2e.guest_page import WAIT_MS, GuestPage
@@ -299,6 +303,50 @@ async def test_the_desk_makes_the_link_sees_who_waits_and_lets_him_pass(lobby: L
     await expect(waiting).to_have_count(0)
     await guest.at(f"grant-{STAY}")
     await stay.get_by_role("button", name="End its links").click()
-    await expect(stay.get_by_role("status")).to_contain_text("No link of this stay works any more.")
+    await expect(stay.get_by_text("No link of this stay works any more.")).to_be_visible()
     await guest.screen(f"grant-{STAY}").get_by_role("button").click()
     await expect(guest.notice("refused-signed_out")).to_be_visible()
+
+
+@pytest.mark.requirement("A14")
+async def test_one_click_makes_the_key_link_and_the_desk_sees_the_first_opening(lobby: Lobby) -> None:
+    site = lobby.desk.site
+    staff = await lobby.tab("about:blank", size=DESK, extra_http_headers=site.as_("staff"))
+    await staff.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=lobby.address)
+    await staff.page.goto(f"{lobby.address}/#/p/aurora/arrivals")
+    stay = staff.page.locator(f"[data-stay='{STAY}']")
+    await expect(stay.get_by_test_id("first-opened")).to_contain_text("No door opened yet")
+    await stay.get_by_role("button", name="Make a check-in link").press("Enter")
+    await expect(stay.get_by_text("Copied: paste it")).to_be_visible()
+    link = await staff.page.get_by_test_id("guest-link").inner_text()
+    assert await staff.page.evaluate("() => navigator.clipboard.readText()") == link
+    await hear(site, told(2, CAME_MS), told(1, CAME_MS - 1, event="refused"))
+    clock = f"{datetime.fromtimestamp(CAME_MS / 1_000, ZoneInfo(AURORA.zone)):%H:%M}"
+    told_there = stay.get_by_test_id("first-opened")  # the page asks by itself
+    await expect(told_there).to_contain_text(re.compile(rf"First opened .*{clock}"), timeout=WAIT_MS)
+
+
+@pytest.mark.requirement("A16", "UI-08")
+async def test_a_guest_and_the_desk_read_the_log_of_his_room_and_print_it(lobby: Lobby) -> None:
+    site = lobby.desk.site
+    await hear(site, edge=EdgeState.CHECKED_IN)
+    await hear(site, told(1, CAME_MS + 1), told(2, CAME_MS + 2, None), told(5, CAME_MS + 3, "s-wrong", event="refused"))
+    staff = await lobby.tab("about:blank", extra_http_headers=site.as_("staff"))
+    await staff.page.add_init_script("window.printed = 0; window.print = () => { window.printed += 1 }")
+    await staff.page.goto(f"{lobby.address}/#/p/aurora/arrivals")
+    await staff.page.locator(f"[data-stay='{STAY}']").get_by_role("link", name="Door log of Anna Berger").press("Enter")
+    log = staff.page.get_by_test_id("stay-log")
+    await expect(log.get_by_role("row")).to_have_count(4)
+    await expect(log.locator("[data-key='guest']")).to_contain_text("A key of this stay")
+    await expect(log.locator("[data-key='house']")).to_contain_text("A key of the house")
+    await expect(log.locator("[data-key='other_stay']")).to_contain_text("Another guest’s key")
+    await expect(log).to_contain_text("2 entries of door-101 have not arrived here yet")
+    assert await staff.violations(AXE.read_text(encoding="utf-8")) == []
+    assert not await staff.is_wider_than_screen()
+    await log.get_by_role("button", name="Print").press("Enter")
+    assert await staff.page.evaluate("() => window.printed") == 1
+    await staff.page.emulate_media(media="print")
+    await expect(log.get_by_role("button", name="Print")).to_be_hidden()
+    await expect(staff.page.get_by_role("banner")).to_be_hidden()
+
+    await expect(log.get_by_role("row")).to_have_count(4)

@@ -161,7 +161,7 @@ def forged(
     )
 
 
-@pytest.mark.requirement("P10")
+@pytest.mark.requirement("P10", "A16")
 def test_another_history_under_the_locks_own_signature_is_an_alarm_and_nothing_of_it_is_stored(
     building: Building,
 ) -> None:

@@ -6,7 +6,8 @@ import { KeysPage } from './Keys'
 import { ColdPage, FailurePage } from './Notices'
 import { PropertiesPage } from './PropertiesPage'
 import { PropertyPage } from './PropertyPage'
-import { replaceRoute, useAccountShown, useArrivalsShown, useKeysShown, useRoute } from './route'
+import { replaceRoute, useAccountShown, useArrivalsShown, useKeysShown, useRoute, useStayLogShown } from './route'
+import { StayLogPage } from './StayLog'
 import { useProperties } from './useProperties'
 
 export function App() {
@@ -18,6 +19,7 @@ function Hotels() {
   const route = useRoute()
   const isAtArrivals = useArrivalsShown()
   const isAtKeys = useKeysShown()
+  const loggedStay = useStayLogShown()
   const properties = useProperties(client, route.property === null)
   const { list, failure } = properties
   const only = list?.length === 1 ? list[0] : undefined
@@ -36,6 +38,7 @@ function Hotels() {
   if (property === undefined) {
     return <FailurePage failure={{ kind: 'not_found', message: `There is no property “${route.property}” for you here.` }} again={properties.again} />
   }
+  if (loggedStay !== null) return <StayLogPage key={`${property.id}/${loggedStay}`} property={property} stay={loggedStay} />
   if (isAtKeys) return <KeysPage key={property.id} property={property} />
   if (isAtArrivals) return <ArrivalsPage key={property.id} property={property} />
   return <PropertyPage key={property.id} client={client} property={property} room={route.room} alone={list.length === 1} />

@@ -10,6 +10,7 @@ import { Question } from './keyAsking'
 import { Notice } from './Notices'
 import { SignIn } from './SignIn'
 import { asked, inWords, Refused } from './passkeys'
+import { stayLogOf } from './route'
 
 const ASK_EACH_MS = 5_000
 const ACTIVE = ['planned', 'ready', 'in_house']
@@ -21,6 +22,7 @@ interface Stay {
   guest_name: string
   expected_from: string
   expected_until: string
+  first_opened_at: string | null
 }
 
 interface WaitingStep {
@@ -81,6 +83,10 @@ export function ArrivalsPage({ property }: { property: Property }) {
   }, [read])
 
   const day = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', timeZone: property.zone })
+  const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', timeZone: property.zone })
+  const date = new Intl.DateTimeFormat('en-GB', { dateStyle: 'short', timeZone: property.zone })
+  /** Today it is enough to say the clock: “15:07”. */
+  const opened = (at: string) => (date.format(new Date(at)) === date.format(new Date()) ? clock : day).format(new Date(at))
   const found = (stays ?? []).filter(({ guest_name, room }) => `${guest_name} ${room ?? ''}`.toLowerCase().includes(wanted.trim().toLowerCase()))
   if (refused?.status === 401) return <><Header title={property.name} back /><main className={consoleStyles['main']}><SignIn /></main></>
   return (
@@ -113,6 +119,10 @@ export function ArrivalsPage({ property }: { property: Property }) {
                       <span>{stay.room === null ? 'no room yet' : `Room ${stay.room}`} · {STATES[stay.state] ?? stay.state}</span>
                     </div>
                     <p className={styles['dim']}>{day.format(new Date(stay.expected_from))} to {day.format(new Date(stay.expected_until))}</p>
+                    <p className={styles['key']} data-testid="first-opened">
+                      <span>{stay.first_opened_at === null ? 'No door opened yet' : `First opened ${opened(stay.first_opened_at)}`}</span>
+                      <a href={stayLogOf(property.id, stay.id)} aria-label={`Door log of ${stay.guest_name}`}>Door log</a>
+                    </p>
                     <Link property={property.id} stay={stay} />
                   </li>
                 ))}
@@ -197,7 +207,12 @@ function Link({ property, stay }: { property: string; stay: Stay }) {
     setAsking(false)
   }
 
-  const make = () => change(() => asked<{ path: string }>('POST', path).then((made) => { setLink(new URL(made.path, document.baseURI).href); return null }, inWords))
+  // one click makes it and lays it into the clipboard, ready for a message; a browser that lets no page do so shows it
+  const make = () => change(() => asked<{ path: string }>('POST', path).then(async (made) => {
+    const address = new URL(made.path, document.baseURI).href
+    setLink(address)
+    return navigator.clipboard.writeText(address).then(() => 'Copied: paste it into the message to the guest.', () => null)
+  }, inWords))
   const end = () => change(() => asked('DELETE', path).then(() => { setLink(null); return 'No link of this stay works any more. A key on a phone stays until it is withdrawn.' }, inWords))
   const copy = (text: string) => change(() => navigator.clipboard.writeText(text).then(() => 'Copied.', () => 'This browser does not let the page copy: select the link and copy it.'))
 

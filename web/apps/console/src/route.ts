@@ -61,3 +61,12 @@ export const useArrivalsShown = (): boolean => useSyncExternalStore(subscribe, (
 export const keysOf = (property: string): string => `#/p/${encodeURIComponent(property)}/keys`
 
 export const useKeysShown = (): boolean => useSyncExternalStore(subscribe, () => /^#\/p\/[^/]+\/keys$/u.test(window.location.hash))
+
+/** The door log of one stay, to be read with the guest or printed. */
+export const stayLogOf = (property: string, stay: string): string => `#/p/${encodeURIComponent(property)}/stay-log/${encodeURIComponent(stay)}`
+
+export const useStayLogShown = (): string | null =>
+  useSyncExternalStore(subscribe, () => {
+    const stay = /^#\/p\/[^/]+\/stay-log\/([^/]+)$/u.exec(window.location.hash)?.[1]
+    return stay === undefined ? null : decode(stay)
+  })
