@@ -28,7 +28,7 @@ def broker(tmp_path: Path) -> Iterator[ShippedBroker]:
 
 
 async def test_an_edge_is_heard_under_its_own_name_and_under_no_other(broker: ShippedBroker) -> None:
-    async with broker.as_("cloud", "up/#", client_id="cloud-0001") as cloud, broker.as_(EDGE) as edge:
+    async with broker.as_("cloud", "up/#", client_id="cloud-0001", listener=8884) as cloud, broker.as_(EDGE) as edge:
         await edge.publish(f"up/7/{OTHER}/a", b"forged")
         await edge.publish(f"down/{OTHER}/command", b"forged")
         await edge.publish(f"up/7/{EDGE}/a", b"own")
@@ -40,7 +40,7 @@ async def test_an_edge_is_heard_under_its_own_name_and_under_no_other(broker: Sh
 async def test_an_edge_hears_what_is_meant_for_it_and_nothing_else(broker: ShippedBroker) -> None:
     async with (
         broker.as_(EDGE, f"down/{EDGE}/#") as edge,
-        broker.as_("cloud", client_id="cloud-0001") as cloud,
+        broker.as_("cloud", client_id="cloud-0001", listener=8884) as cloud,
     ):
         await cloud.publish(f"down/{OTHER}/command", b"not for you")
         await cloud.publish(f"down/{EDGE}/command", b"for you")
@@ -60,7 +60,7 @@ async def test_an_edge_that_listens_to_others_hears_nothing(broker: ShippedBroke
     spying = asyncio.create_task(listen())
     async with (
         broker.as_(EDGE, f"down/{EDGE}/#") as edge,
-        broker.as_("cloud", client_id="cloud-0001") as cloud,
+        broker.as_("cloud", client_id="cloud-0001", listener=8884) as cloud,
     ):
         await cloud.publish(f"down/{EDGE}/command", b"secret")
         async with asyncio.timeout(SETTLE_S):
@@ -68,6 +68,19 @@ async def test_an_edge_that_listens_to_others_hears_nothing(broker: ShippedBroke
     spying.cancel()
     await asyncio.gather(spying, return_exceptions=True)
     assert heard == []
+
+
+async def test_an_edge_that_takes_the_name_of_another_does_not_end_its_connection(broker: ShippedBroker) -> None:
+    async with (
+        broker.as_(EDGE, f"down/{EDGE}/#") as edge,
+        broker.as_("cloud", client_id="cloud-0001", listener=8884) as cloud,
+        broker.as_("cloud", client_id="cloud-0002", listener=8884) as worker,
+        broker.as_(OTHER, client_id=EDGE),
+    ):
+        for sender, order in ((cloud, b"1"), (worker, b"2")):
+            await sender.publish(f"down/{EDGE}/command", order)
+            async with asyncio.timeout(SETTLE_S):
+                assert (await anext(aiter(edge.messages()))).payload == order
 
 
 async def test_a_stranger_without_our_certificate_gets_no_connection(broker: ShippedBroker, tmp_path: Path) -> None:
