@@ -169,11 +169,13 @@ class LaneWriter:
             await place
         self._must_live()
         done: asyncio.Future[list[int | None] | int] = self._loop.create_future()
-        if not self._incoming:
+        if not (self._incoming or urgent):
             self._loop.call_soon(self._hand_over)
         self._incoming.append(_Append(records, sources, done))
         self._waiting += len(records)
-        self._hurry = self._hurry or urgent
+        if urgent:  # the group closes with it: nobody of this turn of the loop is waited for
+            self._hurry = True
+            self._hand_over()
         return await done
 
     def _hand_over(self) -> None:
