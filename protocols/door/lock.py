@@ -60,6 +60,8 @@ CHALLENGE_WAIT_MS: Final = 5_000
 SILENCE_MS: Final = 3_000
 MESSAGE_WAIT_MS: Final = 5_000
 """In the channel, from a message's first byte to its last: there a piece may be as small as a byte."""
+LINK_MS: Final = 60_000
+"""From CHAL to the end of the link, however much is said: two that never stop talking would keep everybody out."""
 NONCE_BYTES: Final = 16
 _GATE_TAG_BYTES: Final = 4
 
@@ -113,7 +115,7 @@ class LockExchange:
         self._keys: SessionKeys | None = None
         self._opened = False
         self._opened_by: tuple[Grant, IssuerCertificate] | None = None
-        self._challenged_until_ms = 0
+        self._challenged_until_ms = self._link_until_ms = 0
         self.state = State.IDLE
         self.deadline_ms: int | None = None  # call on_time then, on the clock now_ms came from
 
@@ -138,6 +140,7 @@ class LockExchange:
         self._say(self._challenge)
         self.state = State.CHALLENGED
         self._challenged_until_ms = now_ms + CHALLENGE_WAIT_MS
+        self._link_until_ms = now_ms + LINK_MS
         self.deadline_ms = now_ms + SILENCE_MS
 
     def receive_data(self, frame: bytes, *, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
@@ -176,15 +179,21 @@ class LockExchange:
 
     def _heard(self, now_ms: int, *, whole: bool) -> None:
         """Put the deadline off, as far as the state and a message that is not whole yet allow."""
-        self.deadline_ms = now_ms + SILENCE_MS
+        self._put_off(now_ms)
         if self.state in (State.CHALLENGED, State.REFERRED):
-            self.deadline_ms = min(self.deadline_ms, self._challenged_until_ms)
+            self._end_by(self._challenged_until_ms)
         if whole or self._frame_bytes is not None:
             self._part_until_ms = None
             return
         if self._part_until_ms is None:
             self._part_until_ms = now_ms + MESSAGE_WAIT_MS
-        self.deadline_ms = min(self.deadline_ms, self._part_until_ms)
+        self._end_by(self._part_until_ms)
+
+    def _put_off(self, now_ms: int) -> None:
+        self.deadline_ms = min(now_ms + SILENCE_MS, self._link_until_ms)
+
+    def _end_by(self, at_ms: int) -> None:
+        self.deadline_ms = at_ms if self.deadline_ms is None else min(self.deadline_ms, at_ms)
 
     def _say(self, message: bytes) -> None:
         if self._frame_bytes is None:
@@ -214,7 +223,7 @@ class LockExchange:
             self._say(bytes([MessageKind.ERROR, ErrorCode.NEED_FULL, 0]))
             return LockStep(core)
         self._keys, self._opened, self.state = keys.session, True, State.OPEN
-        self.deadline_ms = now_ms + SILENCE_MS
+        self._put_off(now_ms)
         return replace(self._answer(outcome, sensed, now_ms), quick=True)
 
     def _on_open(self, message: bytes, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
@@ -223,8 +232,7 @@ class LockExchange:
         if not hmac.compare_digest(tag, gate_tag(self._gate, self._nonce, e_phone)):
             self._end(None)  # an outsider: no answer, no public-key work, no influence on anybody else
             return LockStep(core.heard_noise(), fault="gate tag does not fit")
-        if (wait_ms := core.throttle.wait_ms(now_ms)) > 0:
-            self._end(ErrorCode.BUSY, -(-wait_ms // 1_000))
+        if self._paused(core, now_ms):
             return LockStep(core, fault="throttled")
         try:
             phone = public_key(e_phone)
@@ -248,7 +256,7 @@ class LockExchange:
             self._end(None)
             return LockStep(core.failed(now_ms, sensed), fault=str(error))
         self.state = State.OPEN
-        self.deadline_ms = now_ms + SILENCE_MS
+        self._put_off(now_ms)
         try:
             records_most = RECORDS_IN_CHUNK_MOST if self._frame_bytes is not None else RECORDS_IN_CHANNEL_MOST
             command = decode_command(plaintext, records_most=records_most)
@@ -260,6 +268,9 @@ class LockExchange:
         except PeerProtocolError as error:
             self._end(None)
             return LockStep(core.failed(now_ms, sensed), fault=str(error))
+        quick = isinstance(command, StatusCommand | ResumeCommand)
+        if not quick and self._paused(core, now_ms):  # else one link could do what many may not
+            return LockStep(core, fault="throttled")
         match command:
             case UnlockCommand() | LatchCommand():
                 outcome = self._presented(command, counter, core, sensed, now_ms)
@@ -320,6 +331,13 @@ class LockExchange:
         sealed = self._session().to_phone.seal(plaintext, header)
         self._say(header + sealed)
         return LockStep(core, motor=outcome.motor, status=outcome.status, latch=outcome.latch)
+
+    def _paused(self, core: LockCore, now_ms: int) -> bool:
+        """Whether public-key work has to wait; then the link is over, and the phone told for how long."""
+        wait_ms = core.throttle.wait_ms(now_ms)
+        if wait_ms > 0:
+            self._end(ErrorCode.BUSY, -(-wait_ms // 1_000))
+        return wait_ms > 0
 
     def _whole(self, certificate: bytes, form: CertificateForm, core: LockCore) -> bytes | None:
         return certificate if form is CertificateForm.WHOLE else core.certificate_of(self._identity, certificate)

@@ -168,5 +168,6 @@ def throttled() -> dict[str, Any]:
 def files() -> dict[str, dict[str, Any]]:
     """Return these files of protocols/vectors/door, by name."""
     return {
+        "door/throttled.json": throttled(),
         **{f"door/exchange_{name}.json": document for name, document in exchanges().items()},
     }
