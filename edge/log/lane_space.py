@@ -89,6 +89,8 @@ class LaneSpace:
             file.value("SELECT sum(thinned) FROM life"),
         )
         file.value(f"PRAGMA max_page_count = {pages_max}")
+        self.has_older = False
+        """Records of incarnations before the current one may be there."""
 
     def usage(self, life: Life) -> Usage:
         """Return how full the lane is."""
@@ -112,6 +114,11 @@ class LaneSpace:
             pages = self._count()
             if pages < self._limit * THIN_FRACTION:
                 return
+            if self.has_older:
+                with self._file.transaction():
+                    gone = self.forget_older(life, unread=True)
+                if gone:
+                    continue
             upto = min(life.trimmed + max(4 * count, STEP_RECORDS), life.last)
             if min(upto, life.acked) > life.trimmed:
                 self.remove_upto(life, min(upto, life.acked))
@@ -145,6 +152,40 @@ class LaneSpace:
         self._file.value(f"PRAGMA max_page_count = {self.pages_max}")
 
     # ------------------------------------------------------------------ removing
+
+    def look_for_older(self, life: Life) -> None:
+        """Note whether there are records of incarnations before `life`."""
+        self.has_older = bool(self._older(life))
+
+    def forget_older(self, life: Life, *, unread: bool) -> int:
+        """Remove the records of incarnations before `life` that the cloud has whole; return of how many it were.
+
+        In the caller's transaction. `unread`: also those that not every cursor has passed.
+        """
+        if not self.has_older:
+            return 0
+        db, gone, older = self._file.db, 0, self._older(life)
+        for no, acked, trimmed in older:
+            end = self._file.value("SELECT coalesce(max(seq), 0) FROM record WHERE life = ?", (no,))
+            hole = self._file.value("SELECT coalesce(max(last), 0) FROM hole WHERE life = ?", (no,))
+            if acked < max(end, hole, trimmed):
+                continue
+            behind = "SELECT count(*) FROM cursor WHERE life < ?1 OR (life = ?1 AND seq < ?2)"
+            if not unread and self._file.value(behind, (no, end)):
+                continue
+            for table in ("record", "hole", "opening"):
+                db.execute(f"DELETE FROM {table} WHERE life = ?", (no,))  # noqa: S608 - these three
+            gone += 1
+        self.has_older = gone < len(older)
+        return gone
+
+    def _older(self, life: Life) -> list[tuple[int, int, int]]:
+        return self._file.all(
+            "SELECT no, acked, trimmed FROM life WHERE no < ? AND "
+            "(EXISTS (SELECT 1 FROM record WHERE life = no) OR EXISTS (SELECT 1 FROM hole WHERE life = no)) "
+            "ORDER BY no",
+            (life.no,),
+        )
 
     def remove_upto(self, life: Life, upto: int) -> int:
         """Remove every record up to `upto`; what the cloud does not have becomes a hole. Return how many went."""

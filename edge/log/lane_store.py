@@ -17,13 +17,14 @@ from typing import Any, Final
 
 import apsw
 
+from edge.log.lane_cursors import LaneCursors, Place
 from edge.log.lane_desk import LaneDesk
 from edge.log.lane_file import CorruptStoreError, LaneFile, StoreFullError
 from edge.log.lane_space import LaneSpace, Life, Usage
 from edge.log.row_check import check_bytes, rows_of, sound
 from kit.dice import Dice
 from kit.files import Disk, SystemDisk
-from protocols.errors import LocalProtocolError, StoreFailedError
+from protocols.errors import StoreFailedError
 from protocols.link import chain
 from protocols.link.batch import INCARNATION_BYTES, OPENING_BYTES, Hole, HoleReason, Packed
 from protocols.link.edge_link import StreamHead
@@ -110,12 +111,13 @@ class LaneStore:
         """Positions of the current incarnation whose records were found changed since the file was opened."""
         self._opening_due: tuple[Dice, int] | None = None  # there was no room to write it
         self._file = LaneFile(path, lane, disk=disk, vfs=vfs, in_place=in_place)
-        self.desk = LaneDesk(self._file)
+        self.desk, self._cursors = LaneDesk(self._file), LaneCursors(self._file)
         try:
             self._file.make_schema(dice, wall_ms)
             self._file.check()
             self._space = LaneSpace(self._file, pages_max=pages_max)
             self._load()
+            self._space.look_for_older(self._life)
             self._hold_to(confirmed)
             self._try_opening(dice, wall_ms)
         except apsw.Error as error:
@@ -286,19 +288,22 @@ class LaneStore:
 
     def cursor(self, name: str) -> int:
         """Return how far `name` has read the current incarnation; 0 at its beginning."""
-        seq: int | None = self._file.value("SELECT seq FROM cursor WHERE name = ? AND life = ?", (name, self._life.no))
-        return 0 if seq is None else seq
+        return self._cursors.in_life(name, self._life.no)
 
-    def advance(self, name: str, seq: int) -> None:
-        """Move `name`'s cursor forward to `seq`; an older one changes nothing."""
-        if seq > self._life.last:
-            raise LocalProtocolError(f"cursor {name} to {self.lane}/{seq}, but the last record is {self._life.last}")
-        self._file.write(
-            "INSERT INTO cursor (name, life, seq) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-            "seq = CASE WHEN life = excluded.life THEN max(seq, excluded.seq) ELSE excluded.seq END, "
-            "life = excluded.life",
-            (name, self._life.no, seq),
-        )
+    def place(self, name: str) -> Place:
+        """Return where `name` goes on: in the oldest incarnation of which it has not read all that is there."""
+        life = self._life
+        return self._cursors.older(name, life.no) or Place(life.incarnation, self.cursor(name), life.last)
+
+    def advance(self, name: str, seq: int, incarnation: bytes | None = None) -> None:
+        """Move `name`'s cursor forward to `seq` of an incarnation, the current one by default; never backwards."""
+        life = self._life if incarnation is None else self._life_of(incarnation)
+        if life is None:
+            return
+        self._cursors.advance(name, life.no, seq, last=life.last)
+        if self._space.has_older:
+            with self._file.transaction():
+                self._space.forget_older(self._life, unread=False)
 
     def acked(self, incarnation: bytes, hi: int) -> None:
         """Take the cloud's mark, up or (a cloud restored from a backup) down, and trim what need not be kept."""
@@ -315,9 +320,7 @@ class LaneStore:
                     "(SELECT max(before) FROM opening WHERE life = ?1 AND before < ?2)",
                     (life.no, max(1, hi)),
                 )
-                if life.no != self._life.no and hi >= life.last:
-                    for table in ("record", "hole", "opening", "cursor"):
-                        self._file.db.execute(f"DELETE FROM {table} WHERE life = ?", (life.no,))  # noqa: S608 - these
+                self._space.forget_older(self._life, unread=False)
         except apsw.Error as error:
             raise self._file.translated(error) from error
         if life.no == self._life.no:
@@ -334,7 +337,7 @@ class LaneStore:
         upto = min(upto_seq, life.acked, life.trimmed + 2 * _CHUNK)
         if upto <= life.trimmed:
             return 0
-        slowest: int | None = self._file.value("SELECT min(seq) FROM cursor WHERE life = ?", (life.no,))
+        slowest = self._cursors.slowest(life.no)
         if slowest is not None:
             upto = min(upto, slowest)
         if upto <= life.trimmed:
@@ -369,7 +372,7 @@ class LaneStore:
         old, file = self._life, self._file
         new = dice.bytes(INCARNATION_BYTES)
         link = genesis = chain.genesis(new)
-        count, after = 0, cut
+        count, after, kept = 0, cut, list[int]()
         try:
             with file.transaction():
                 file.db.execute(
@@ -383,6 +386,8 @@ class LaneStore:
                     if rows:
                         file.insert_rows(no, count, rows)
                     count, after = count + len(rows), chunk[-1][0]
+                    kept += [seq for seq, _ in good]
+                self._cursors.moved(old.no, no, cut, kept)
                 for table, column in (("record", "seq"), ("hole", "first"), ("signed_head", "seq")):
                     file.db.execute(f"DELETE FROM {table} WHERE life = ? AND {column} > ?", (old.no, cut))  # noqa: S608 - names from this module, values are bound
                 file.db.execute("UPDATE hole SET last = ?2 WHERE life = ?1 AND last > ?2", (old.no, cut))
@@ -395,6 +400,7 @@ class LaneStore:
         except apsw.Error as error:
             raise file.translated(error) from error
         self._life = Life(no, new, 0, 0, genesis, count, link)
+        self._space.look_for_older(self._life)
         self._openings = self._openings_of(no)
         return new
 

@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 
 from edge.log.ballast import Ballast
 from edge.log.heads import HeadSigner, write_head
+from edge.log.lane_cursors import Place
 from edge.log.lane_store import LaneStore, NewRecord, Usage
 from edge.log.lane_writer import LaneWriter
 from edge.log.settings import LogSettings
@@ -306,6 +307,14 @@ class RecordLog:
         room.
         """
         await self._writers[Lane(lane)].ask(lambda store: store.advance(name, seq))
+
+    async def place(self, name: str, lane: Lane | str) -> Place:
+        """Return where `name` goes on reading: in the oldest incarnation of which it has not read all there is."""
+        return await self._writers[Lane(lane)].ask(lambda store: store.place(name))
+
+    async def told(self, name: str, lane: Lane | str, incarnation: bytes, seq: int) -> None:
+        """Move `name`'s cursor forward to `seq` of an incarnation: everything before it is read. Never backwards."""
+        await self._writers[Lane(lane)].ask(lambda store: store.advance(name, seq, incarnation))
 
     # ------------------------------------------------------------------ the link's side
 

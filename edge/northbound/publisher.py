@@ -2,7 +2,8 @@
 
 A cursor of its own on every lane moves only after the broker's PUBACK, so an outage of either side repeats at most what
 was in flight and loses nothing; what repeats carries the same (incarnation, lane, seq). A lane's order is the log's:
-nothing of a lane is sent before what stands before it was answered or sent in the same connection.
+nothing of a lane is sent before what stands before it was answered or sent in the same connection. What is left of an
+incarnation that ended (its file was damaged, or an old copy) goes before anything of the one that followed it.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
+from edge.log.lane_cursors import Place
 from edge.northbound.plain_json import PlainJson
 from kit.dice import Dice
 from kit.logs import logger
@@ -37,12 +39,12 @@ class NorthboundLog(Protocol):
         """Return what follows a position."""
         ...
 
-    async def cursor(self, name: str, lane: Lane | str) -> int:
-        """Return how far a name has read the current incarnation."""
+    async def place(self, name: str, lane: Lane | str) -> Place:
+        """Return where a name goes on: in the oldest incarnation of which it has not read all there is."""
         ...
 
-    async def advance(self, name: str, lane: Lane | str, seq: int) -> None:
-        """Move a name's cursor forward."""
+    async def told(self, name: str, lane: Lane | str, incarnation: bytes, seq: int) -> None:
+        """Move a name's cursor forward, in one incarnation or from an older one into it."""
         ...
 
     def listen(self, listener: Callable[[Lane, bytes, int], None]) -> Callable[[], None]:
@@ -106,22 +108,34 @@ class NorthboundPublisher:
         self._in_flight, self._pause_s, self._dice = in_flight, pause_s, dice
         self._say = logger("edge.northbound")
         self._wake = asyncio.Event()
-        self._sent_to: dict[Lane, int] = {}
+        self._places: dict[Lane, Place] = {}
         self._answered = 0  # stretches that a broker took
         self.connected = False
         self.published = 0
         """Messages answered by the broker since the start."""
 
     def backlog(self) -> dict[Lane, int]:
-        """Return how many positions of each lane have not been told yet; 0 before the first look."""
-        heads = self._log.heads()
-        return {lane: max(0, heads[lane] - self._sent_to.get(lane, heads[lane])) for lane in self._lanes}
+        """Return how many positions of each lane have not been told yet; 0 before the first look.
+
+        Of the incarnation it has come to and of the current one: those in between are not counted.
+        """
+        heads, names = self._log.heads(), self._log.incarnations()
+        return {lane: self._behind(self._places.get(lane), names[lane], heads[lane]) for lane in self._lanes}
+
+    @staticmethod
+    def _behind(place: Place | None, incarnation: bytes, head: int) -> int:
+        if place is None:
+            return 0
+        if place.incarnation == incarnation:
+            return max(0, head - place.after)
+        return max(0, place.last - place.after) + head
 
     async def run(self) -> None:
         """Publish until cancelled."""
         unlisten = self._log.listen(self._committed)
         silent = 0
         try:
+            await self._begin()
             while True:
                 answered = self._answered
                 try:
@@ -140,6 +154,15 @@ class NorthboundPublisher:
                 silent += 1
         finally:
             unlisten()
+
+    async def _begin(self) -> None:
+        """Have a cursor on every lane before the broker is there: nothing unread is forgotten meanwhile."""
+        for lane in self._lanes:
+            try:
+                place = self._places[lane] = await self._log.place(self._cursor, lane)
+                await self._log.told(self._cursor, lane, place.incarnation, place.after)
+            except StoreFailedError as error:  # the next that is told makes it
+                self._say.warning("log_not_readable", name=self.name, error=str(error))
 
     async def _publish(self, connection: NorthboundConnection) -> None:
         lost = asyncio.create_task(connection.wait_closed(), name=f"northbound {self.name}: loss")
@@ -164,14 +187,13 @@ class NorthboundPublisher:
 
     async def _some_of(self, connection: NorthboundConnection, lane: Lane) -> bool:
         """Publish the next stretch of a lane and move the cursor; False: there is none."""
-        incarnation = self._log.incarnations()[lane]
-        after = await self._log.cursor(self._cursor, lane)
-        self._sent_to[lane] = after
-        if after >= self._log.heads()[lane]:
+        place = self._places[lane] = await self._log.place(self._cursor, lane)
+        incarnation = place.incarnation
+        if place.after >= place.last:
             return False
-        run = await self._log.run(incarnation, lane, after, self._in_flight)
-        if run is None or self._log.incarnations()[lane] != incarnation:
-            return False
+        run = await self._log.run(incarnation, lane, place.after, self._in_flight)
+        if run is None:
+            return self._log.incarnations()[lane] != incarnation  # forgotten meanwhile: look again
         name, form, marks = incarnation.hex(), self._form, self._marks
         messages = [
             form.message(record, incarnation=name, lane=lane, seq=seq)
@@ -184,8 +206,8 @@ class NorthboundPublisher:
             await self._one_by_one(connection, messages)
         if messages:
             self._answered += 1
-        await self._log.advance(self._cursor, lane, run.last)
-        self._sent_to[lane] = run.last
+        await self._log.told(self._cursor, lane, incarnation, run.last)
+        self._places[lane] = Place(incarnation, run.last, place.last)
         self.published += len(messages)
         return True
 

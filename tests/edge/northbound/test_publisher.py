@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge.log.lane_cursors import Place
 from edge.log.record_log import Entry, RecordLog
+from edge.log.settings import LaneSettings, LogSettings
 from edge.northbound.plain_json import PlainJson
 from edge.northbound.publisher import NorthboundPublisher
 from kit.clock import SystemClock
@@ -30,11 +33,15 @@ class Broker:
         self.taken: list[tuple[bytes, dict[str, Any]]] = []
         self.fail_before = self.fail_after = 0
         self.refuses = b""
+        self.met = False
+        self.room: int | None = None
+        """Takes so many more, none: any number."""
         self.lost = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator["Broker"]:
         self.lost.clear()
+        self.met = True
         yield self
 
     async def wait_closed(self) -> None:
@@ -46,6 +53,9 @@ class Broker:
             raise LinkLostError("cut")
         if self.refuses and any(self.refuses in payload for _, payload in messages):
             raise LocalProtocolError("too large for this broker")
+        if self.room is not None and self.room < len(messages):
+            raise LinkLostError("cut")
+        self.room = None if self.room is None else self.room - len(messages)
         self.taken += [(topic, json.loads(payload)) for topic, payload in messages]
         if self.fail_after:
             self.fail_after -= 1
@@ -177,6 +187,89 @@ async def test_only_the_kinds_and_lanes_asked_for_go(tmp_path: Path) -> None:
         async with publishing(log, every, kinds=()):
             await log.append(Lane.B, "a_kind_with_a_long_name_of_31ch", {"x": [1]})
             await until(lambda: len(every.taken) == 1)
+
+
+async def tell(log: RecordLog, broker: Broker, most: int) -> None:
+    """Publish until `most` are taken in all, a whole number of stretches."""
+    broker.room, broker.met = most - len(broker.taken), False
+    async with publishing(log, broker):
+        await until(lambda: broker.room == 0 and broker.met)
+    broker.room = None
+
+
+def told(broker: Broker) -> list[tuple[str, int, int]]:
+    return [(body["incarnation"], body["seq"], body["value"]) for _, body in broker.taken]
+
+
+@pytest.mark.guarantee("G1", "G2")
+async def test_what_is_left_of_a_damaged_file_goes_first_and_once_whatever_the_cloud_has(tmp_path: Path) -> None:
+    """Three incarnations, the reader in the first of them, restarts between, and a cloud that has everything."""
+    broker = Broker()
+    async with opened(tmp_path) as log:
+        await log.append_many(Lane.C, [entry(n) for n in range(200)])
+        await tell(log, broker, 100)
+    for begun in (200, 260):
+        damage(tmp_path / "log" / "lane-c.db")
+        async with opened(tmp_path) as log:
+            await log.append_many(Lane.C, [entry(begun + n) for n in range(60)])
+            for head in await log.streams():
+                await log.acked(head.incarnation, head.lane, head.last)
+    async with opened(tmp_path) as log:
+        await tell(log, broker, 150)
+    async with opened(tmp_path) as log:
+        await tell(log, broker, 250)
+    async with opened(tmp_path) as log:
+        async with publishing(log, broker) as publisher:
+            await until(lambda: len(broker.taken) == 320 and not any(publisher.backlog().values()))
+        assert [each for each in await log.streams() if each.lane is Lane.C and each.closed] == []
+    assert [value for _, _, value in told(broker)] == list(range(320))
+    assert [seq for _, seq, _ in told(broker)] == [*range(1, 201), *range(1, 61), *range(1, 61)]
+    assert len({incarnation for incarnation, _, _ in told(broker)}) == 3
+    with contextlib.closing(sqlite3.connect(tmp_path / "log" / "lane-c.db")) as file:
+        assert file.execute("SELECT DISTINCT life FROM record").fetchall() == [(3,)]  # told and acked: forgotten
+
+
+@pytest.mark.guarantee("G1", "G2", "G18")
+@pytest.mark.parametrize("read", [0, 50, 100, 150, 200])
+async def test_records_that_move_into_a_new_incarnation_are_told_once(tmp_path: Path, read: int) -> None:
+    """The cloud knows more than this copy: what came after `cut` moves, told or not."""
+    broker = Broker()
+    async with opened(tmp_path) as log:
+        await log.append_many(Lane.C, [entry(n) for n in range(200)])
+        await tell(log, broker, read)
+        old = log.incarnations()[Lane.C]
+        await log.begin_life(Lane.C, cut=100, reason="test")
+        await log.acked(old, Lane.C, 100)
+        await log.append_many(Lane.C, [entry(200)])
+    async with opened(tmp_path) as log, publishing(log, broker):
+        await until(lambda: len(broker.taken) == 201)
+    assert [value for _, _, value in told(broker)] == list(range(201))
+
+
+async def test_room_for_what_comes_is_not_kept_by_a_reader_that_never_comes_back(tmp_path: Path) -> None:
+    """An older incarnation that the cloud has whole gives way to a quota, read or not."""
+    settings = LogSettings(b=LaneSettings(pages_max=1_100, linger_ms=0), ballast_bytes=0)
+    clock, dice = SystemClock("host"), SystemDice()
+    async with await RecordLog.open(tmp_path / "log", clock=clock, dice=dice, settings=settings) as log:
+        await log.append_many(Lane.B, [entry(n) for n in range(200)])
+        await log.advance("northbound:gone", Lane.B, 1)
+        old = log.incarnations()[Lane.B]
+        await log.begin_life(Lane.B, cut=200, reason="test")
+        await log.acked(old, Lane.B, 200)
+        assert (await log.place("northbound:gone", Lane.B)) == Place(old, 1, 200)
+        while (await log.place("northbound:gone", Lane.B)).incarnation == old:
+            await log.append_encoded(Lane.B, [b"\x86" + bytes(8_000)] * 20)
+            assert (await log.usage())[Lane.B].dropped == 0
+
+
+def damage(path: Path) -> None:
+    """A page of no record's: the file does not hold together, and every record can be read."""
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [(root,)] = file.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'document'").fetchall()
+    with path.open("r+b") as raw:
+        raw.seek((root - 1) * 4096)
+        raw.write(bytes(4096))
 
 
 async def test_a_loss_while_nothing_is_to_be_told_is_noticed(tmp_path: Path) -> None:
