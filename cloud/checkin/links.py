@@ -78,14 +78,17 @@ async def end_all(connection: Connection, place: Property, stay_id: str, *, now_
 
 
 async def who(connection: Connection, token: str, *, now_ms: int) -> Link | None:
-    """Return whom a token lets in now. None: nobody, it has ended, or so has the stay."""
+    """Return whom a token lets in now. None: nobody, it has ended, or so has the stay.
+
+    It lives as long as the stay does now: a phone whose guest stays on asks for the rest of his nights by it.
+    """
     if len(token) != TOKEN_CHARACTERS:
         return None
     row = await fetch_one(
         connection,
         """SELECT l.sha256, l.tenant, l.property, l.stay FROM checkin.guest_link l
              JOIN stays.stay s ON s.property = l.property AND s.id = l.stay
-            WHERE l.sha256 = %s AND l.ended_at IS NULL AND l.expires_at > %s AND s.state NOT IN ('left', 'void')""",
+            WHERE l.sha256 = %s AND l.ended_at IS NULL AND s.expected_until > %s AND s.state NOT IN ('left', 'void')""",
         [_digest(token), at(now_ms)],
     )
     if row is None:

@@ -115,6 +115,11 @@ def checkin_routes(services: CheckInServices) -> Router:
         async with services.database.transaction() as connection:
             await links.end_all(connection, found, stay.id, now_ms=services.clock.wall_ms())
 
+    @get(_STAY + "/key-term", summary="Until when a stay has keys: a phone asks for longer ones", opt=_USE)
+    async def key_term(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.KeyTerm:
+        _, stay = await place_of(request.user, property_id, stay_id)
+        return schema.KeyTerm(ends_at=iso(stay.expected_until))
+
     async def acted(
         request: Call, property_id: str, stay_id: str, act: Callable[[Property, str, By], Awaitable[Standing]]
     ) -> schema.Session:
@@ -327,8 +332,8 @@ def checkin_routes(services: CheckInServices) -> Router:
         )
 
     handlers: Sequence[Any] = (
-        make_link, end_links, begin, read, tell, show, sign, terms, ask_help, add_stay, waive, waiting, people, card,
-        registrations,
+        make_link, end_links, key_term, begin, read, tell, show, sign, terms, ask_help, add_stay, waive, waiting,
+        people, card, registrations,
     )  # fmt: skip
     return Router("/api/v1", route_handlers=handlers, request_max_body_size=BODY_BYTES_MOST, before_request=strict_body)
 

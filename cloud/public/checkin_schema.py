@@ -65,6 +65,12 @@ class GuestLink(msgspec.Struct, frozen=True):
     expires_at: str
 
 
+class KeyTerm(msgspec.Struct, frozen=True):
+    """Until when a stay is booked; a phone whose key ends sooner asks for it anew."""
+
+    ends_at: str
+
+
 class Step(msgspec.Struct, frozen=True):
     """One step; `subject` is a guest's slot, a stay, or `party`."""
 

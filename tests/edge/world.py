@@ -122,7 +122,7 @@ class FakeDoors:
         if self.away:
             raise LinkLostError("the doors process is away")
         known = self.grants.get((stay, phone_public_key))
-        if known is None or known["room"] != room:
+        if known is None or known["room"] != room or known["not_after_ms"] < not_after_ms:
             if not join:
                 self.beside.append(beside)
             if not join and beside is None:

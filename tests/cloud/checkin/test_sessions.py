@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 
+from cloud.kit.times import at, iso
 from cloud.payments.stripe.signature import sign
 from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation
 from protocols.device_model.command import Phase
@@ -195,6 +196,30 @@ async def test_a_session_lives_a_day_and_then_begins_anew_by_the_policy_of_then(
     again = (await desk.post(f"{HERE}/session", {}, guest)).json()
     assert again["id"] != first["id"]
     assert (again["policy_version"], [each["step"] for each in again["steps"]]) == (2, ["room", "grant"])
+
+
+@pytest.mark.requirement("A8")
+async def test_who_stays_on_gets_longer_keys_by_the_link_he_came_with_and_no_desk(desk: Desk) -> None:
+    guest, stranger = await desk.link(), {"Authorization": "Bearer ikg_" + "x" * 43}
+    term = f"{HERE}/key-term"
+
+    async def ends(who: dict[str, str], path: str = term) -> tuple[int, str | None]:
+        answer = await desk.site.http.get(path, headers=who)
+        return answer.status_code, answer.json().get("ends_at")
+
+    assert (await desk.keys(guest)).status_code == 200
+    assert await ends(guest) == (200, iso(at(NOW_MS + DAY_MS)))
+    assert len(desk.site.edges.effects) == 1, "looking wakes no hotel"
+    await desk.book(single(departure_ms=NOW_MS + 3 * DAY_MS, updated_ms=NOW_MS + 1), single("r2", room="102"))
+    assert await ends(guest) == (200, iso(at(NOW_MS + 3 * DAY_MS)))
+    desk.site.clock.advance(2 * DAY_MS)  # beyond the night that the link was made for
+    assert (await desk.keys(guest, key="longer")).status_code == 200
+    assert [kind for kind, _ in desk.site.edges.effects] == ["check_in", "check_in"]
+    assert (await desk.keys(guest, THIEF, "thief")).json()["reason"] == "link_used"
+    assert (await ends(guest, f"{THERE}/key-term"))[0] == 404
+    assert (await ends(stranger))[0] == 403
+    desk.site.clock.advance(DAY_MS)
+    assert (await ends(guest))[0] == 403, "the stay is over, and so is its link"
 
 
 async def test_too_early_says_from_when(desk: Desk) -> None:

@@ -196,6 +196,20 @@ async def test_a_room_behind_another_makers_lock_is_checked_into_and_out_of_with
     assert [each[1] for each in stay_records(building)] == ["checked_in", "checked_out"]
 
 
+@pytest.mark.requirement("A8")
+async def test_a_stay_that_was_made_longer_asks_the_doors_for_longer_and_is_not_checked_in_again(
+    building: Building,
+) -> None:
+    first = await building.house.desk.check_in(ANNA, PHONE, by="cloud")
+    longer = a_stay(expected_until_ms=T0 + 48 * HOUR_MS, version=2)
+    await building.house.desired("stays", 2, a_document(longer))
+    second = await building.house.desk.check_in(ANNA, PHONE, by="cloud")
+    told = [each["bundle"]["not_after_ms"] for each in (first, second)]
+    assert told == [T0 + 24 * HOUR_MS, T0 + 48 * HOUR_MS]
+    assert first["bundle"]["generation"] == second["bundle"]["generation"], "nobody's key ends by it"
+    assert len(stay_records(building)) == 1
+
+
 async def test_no_record_holds_a_guests_name(building: Building) -> None:
     await building.house.desk.check_in(ANNA, PHONE, by="desk")
     await building.house.desk.check_out(ANNA, by="desk")

@@ -250,6 +250,23 @@ def test_a_joiner_stays_one_when_it_asks_again(building: Building) -> None:
     assert opens(anna, "door-101") is Status.OPENED
 
 
+@pytest.mark.requirement("A8")
+def test_a_stay_made_longer_is_a_longer_key_of_the_same_generation_for_each_phone(building: Building) -> None:
+    anna, child = building.phone("anna"), building.phone("child")
+    first = anna.check_in("stay-1", "101", nights=1)
+    child.check_in("stay-1", "101", nights=1, join=True)
+    second = anna.check_in("stay-1", "101", nights=2)
+    assert second.not_after_ms - first.not_after_ms == DAY_MS
+    assert [opens(each, "door-101") for each in (anna, child)] == [Status.OPENED] * 2, "the child has not asked yet"
+    building.clock.advance(DAY_MS + 3_600_000)
+    assert [opens(each, "door-101") for each in (anna, child)] == [Status.OPENED, Status.EXPIRED]
+    child.check_in("stay-1", "101", nights=1, join=True)
+    assert opens(child, "door-101") is Status.OPENED
+    assert opens(anna, "door-101") is Status.OPENED
+    assert building.store.highest((101,)) == of_moment(AT_S)
+
+
+@pytest.mark.requirement("A8")
 def test_every_life_and_grace_of_the_policy_bounds_the_grant(tmp_path: Path) -> None:
     from datetime import timedelta
 

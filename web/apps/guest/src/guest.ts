@@ -7,7 +7,8 @@ import type { Arrival, CheckInInvitation } from './arrival'
 import { Carrier } from './carrier'
 import { checkIn, type CheckedIn, type Fetch } from './checkIn'
 import { idOf, isAlone, isUnderWay, longOver, type OtherKeys, othersOf, withOthers } from './others'
-import { arrived, FINAL_REASONS, heldOf, type Holding, HOLDINGS_MOST, longEnded, withNewest } from './holdings'
+import { Renewals, stayEnds } from './keyTerm'
+import { arrived, endsMs, FINAL_REASONS, heldOf, type Holding, HOLDINGS_MOST, longEnded, withNewest } from './holdings'
 import type { Keyring } from './keyring'
 import type { ArrivalTrouble, CheckInTrouble } from './words'
 
@@ -57,6 +58,8 @@ export class Guest {
   #point: Bytes
   #opener: Opener
   readonly #carrier: Carrier
+  readonly #renewals = new Renewals()
+  #isRenewing = false
   /** The question that is open at the hotel, by stay: answered, the next is another. */
   readonly #questions = new Map<string, string>()
 
@@ -104,6 +107,28 @@ export class Guest {
     } finally {
       this.#set({ isLookingAgain: false })
     }
+  }
+
+  /** Ask for longer keys where the stay is longer than they are; call it every few seconds while the page is seen. */
+  async renew(): Promise<void> {
+    if (this.#isRenewing) return
+    this.#isRenewing = true
+    try {
+      for (const { from } of this.state.holdings) if (from !== null && this.#renewals.isOpen(from)) await this.#renewStay(from)
+    } finally {
+      this.#isRenewing = false
+    }
+  }
+
+  async #renewStay(from: CheckInInvitation): Promise<void> {
+    const ends = await stayEnds(from, this.#ports.root, this.#ports.fetch)
+    if (ends === 'gone') return this.#renewals.end(from)
+    const now = this.#ports.clock.wallMs()
+    const held = this.state.holdings.filter((each) => each.from?.token === from.token)
+    if (ends === null || held.length === 0 || !this.#renewals.isDue(from.stay, Math.max(...held.map(endsMs)), ends, now)) return
+    const answer = await this.#ask(from)
+    if (answer.kind === 'bundle') await this.#takeBundle(answer.document, from, 'quietly')
+    this.#renewals.asked(from.stay, ends, now, answer.kind === 'bundle' ? 'key' : UNANSWERED.includes(answer.trouble) ? 'unanswered' : 'refused')
   }
 
   /** Open a door, as after a tap; must be called within one. */

@@ -13,6 +13,8 @@ import { type Memory, Walk } from './session/walk'
 import { SurroundingsProvider } from './surroundings'
 
 const LOOK_EACH_MS = 15_000
+/** A stay that was made longer is on the phone within 5 s while the page is seen, and when it comes back to the front. */
+const RENEW_EACH_MS = 4_000
 
 /** What the link brought; taken out of the address at once, so that it stays in no history and on no screenshot. */
 function takeFragment(): Arrival | null {
@@ -69,7 +71,12 @@ async function start(root: HTMLElement): Promise<void> {
 
   void guest.look()
   setInterval(() => void guest.look(), LOOK_EACH_MS)
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) void guest.look() })
+  setInterval(() => { if (!document.hidden && navigator.onLine) void guest.renew() }, RENEW_EACH_MS)
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return
+    void guest.look()
+    void guest.renew()
+  })
   window.addEventListener('hashchange', () => {
     const arrival = takeFragment()
     if (arrival !== null) void arrive(arrival)
