@@ -301,9 +301,13 @@ class LaneStore:
         if life is None:
             return
         self._cursors.advance(name, life.no, seq, last=life.last)
-        if self._space.has_older:
+        if not self._space.has_older:
+            return
+        try:
             with self._file.transaction():
                 self._space.forget_older(self._life, unread=False)
+        except apsw.Error as error:
+            raise self._file.translated(error) from error
 
     def acked(self, incarnation: bytes, hi: int) -> None:
         """Take the cloud's mark, up or (a cloud restored from a backup) down, and trim what need not be kept."""
