@@ -21,7 +21,7 @@ from playwright.async_api import Browser, BrowserContext, Locator, async_playwri
 from cloud.privacy.sealing import Sealer
 from cloud.stays.life import EdgeState
 from cloud.stays.reservation import Housekeeping
-from firmware_bridges.innkeeper_lock.one_property import OneProperty
+from firmware_bridges.innkeeper_lock.one_property import HOUR_S, OneProperty
 from kit.dice import SeededDice, SystemDice
 from kit.http import serve
 from protocols.policy import check_in
@@ -306,6 +306,30 @@ async def test_the_desk_makes_the_link_sees_who_waits_and_lets_him_pass(lobby: L
     await expect(stay.get_by_text("No link of this stay works any more.")).to_be_visible()
     await guest.screen(f"grant-{STAY}").get_by_role("button").click()
     await expect(guest.notice("refused-signed_out")).to_be_visible()
+
+
+@pytest.mark.requirement("A8")
+async def test_a_stay_made_longer_is_a_longer_key_on_an_open_page_that_nobody_touches(lobby: Lobby) -> None:
+    desk = lobby.desk
+    tab = await lobby.tab(await lobby.link())
+    held = tab.page.locator("[data-holding]")
+    await expect(held).to_have_count(1, timeout=WAIT_MS)
+    until = await held.get_by_text("Valid until").inner_text()
+    hotel = OneProperty(SeededDice("property").bytes, int(time.time()) + 1)
+    hotel.lock("door-101", room=101)
+
+    def longer(kind: str, args: dict[str, Any]) -> Any:
+        if kind == "doors_carried":
+            return done({"taken": [], "locks": []})
+        bundle = hotel.bundle(["door-101"], args["phone_public_key"], stay=STAY, valid_s=(-HOUR_S, 60 * HOUR_S))
+        return done({"bundle": bundle.to_document()})
+
+    desk.site.edges.obey = longer
+    leaves_ms = (int(time.time()) + 50 * HOUR_S) * 1_000  # the phone looks at its own clock
+    await desk.book(single(departure_ms=leaves_ms, updated_ms=NOW_MS + 1))
+    await expect(held.get_by_text("Valid until")).not_to_have_text(until, timeout=WAIT_MS)
+    await expect(held).to_have_count(1)
+    assert [kind for kind, _ in desk.site.edges.effects if kind == "check_in"] == ["check_in"] * 2
 
 
 @pytest.mark.requirement("A14")

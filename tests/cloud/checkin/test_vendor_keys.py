@@ -53,7 +53,7 @@ def bundle(*keys: VendorKey) -> dict[str, Any]:
 
 @pytest.mark.tier("postgres")
 @pytest.mark.guarantee("G17")
-@pytest.mark.requirement("CHK-09", "A15")
+@pytest.mark.requirement("CHK-09", "A3", "A15")
 async def test_the_step_waits_for_the_vendor_then_for_the_desk_and_ends_with_the_card(site: Site) -> None:
     desk = Desk(site)
     await desk.book()

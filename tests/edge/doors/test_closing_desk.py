@@ -249,7 +249,7 @@ async def test_inhibit_ends_every_key_of_the_room_and_who_is_in_house_asks_again
     assert opens(anna, "door-101") is Status.OPENED
 
 
-@pytest.mark.requirement("P11")
+@pytest.mark.requirement("P11", "A10")
 async def test_a_failsafe_key_begins_with_its_first_opening_and_never_puts_a_guest_out(building: Building) -> None:
     token, other, anna = building.phone("token"), building.phone("other"), building.phone("anna")
     now_ms = building.clock.wall_ms()
