@@ -1,4 +1,4 @@
-"""Slows down an insider who fails again and again, never so that a guest is locked out.
+"""Slows down an insider who fails again and again; a lot lets others in meanwhile, so that no guest is locked out.
 
 Source of truth: SPEC.md section 7, "Throttle". Pure; the lock's monotonic time is handed in.
 """
@@ -10,6 +10,13 @@ THROTTLE_FAILURES: Final = 5
 THROTTLE_WINDOW_MS: Final = 60_000
 THROTTLE_FIRST_MS: Final = 1_000
 THROTTLE_MOST_MS: Final = 10_000
+LOT_BELOW: Final = 64
+"""Of 256: within a pause one OPEN in four is let through."""
+
+
+def let_through(drawn: bytes) -> bool:
+    """Whether an OPEN within a pause is let through, by one byte that was drawn once it had come."""
+    return drawn[0] < LOT_BELOW
 
 
 @dataclass(frozen=True, slots=True)

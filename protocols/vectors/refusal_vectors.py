@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any, Final
 
 from protocols import cbor, cose
-from protocols.door.lock import LockExchange
+from protocols.door.lock import NONCE_BYTES, LockExchange
 from protocols.door.lock_memory import Sensed
 from protocols.door.phone import Carry, Fetch, PhoneExchange, Unlock
-from protocols.door.throttle import THROTTLE_FAILURES
+from protocols.door.throttle import THROTTLE_FAILURES, THROTTLE_MOST_MS, Throttle, let_through
 from protocols.errors import CredentialRefusedError
 from protocols.grant.certificate import certify
 from protocols.grant.claims import PRIVATE, SIGNED_BYTES_MOST
@@ -18,7 +18,7 @@ from protocols.grant.judge import USES_KEPT_MOST
 from protocols.grant.keys import IssuerClass, generate_property_ca, private_key
 from protocols.grant.revocation import Acknowledgement, Body, Bump, TimeBeacon
 from protocols.vectors.door_vectors import PRESENT, exchange, used_core
-from protocols.vectors.fixed import AT_S, DAY_S, TONIGHT, FixedHotel, fixed_hotel, fresh_core, stream
+from protocols.vectors.fixed import AT_S, DAY_S, TONIGHT, FixedHotel, Meeting, fixed_hotel, fresh_core, stream
 from protocols.vectors.grant_vectors import plain
 
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -165,9 +165,61 @@ def throttled() -> dict[str, Any]:
     }
 
 
+def throttled_by_lot() -> dict[str, Any]:
+    """Within a pause of 10 s: one OPEN that the lot lets through, one that it does not, one let through and refused."""
+    hotel = fixed_hotel()
+    lock, core = hotel.room_101, used_core(hotel)
+    refused = Carry(hotel.signed(Bump(102, TONIGHT + 1)), hotel.revocation.certificate.encoded)
+    at_ms = 1_000
+    paused = replace(core, throttle=Throttle((at_ms,) * THROTTLE_FAILURES, THROTTLE_MOST_MS, at_ms + THROTTLE_MOST_MS))
+
+    def played(about: str, request: Unlock | Carry, *, wins: bool) -> dict[str, Any]:
+        seed = next(seed for seed in (f"lot {at}" for at in range(1_000)) if let_through(_lot(seed)) == wins)
+        meeting, reason = Meeting(lock, paused, PRESENT, seed=seed, now_ms=at_ms), ""
+        try:
+            meeting.run(request)
+        except CredentialRefusedError as error:
+            reason = error.reason.value
+        side = meeting.lock_side
+        return {
+            "about": about,
+            "seed": seed,
+            "lot": _lot(seed)[0],
+            "frames": [{"from": side, "frame": frame.hex()} for side, frame in meeting.frames],
+            "phone_is_told": reason or next(step.status.name for step in meeting.steps if step.status is not None),
+            "motor": meeting.opened,
+            "lock_state": side.state.name if side is not None else "",
+            "pause_left_ms": meeting.core.throttle.wait_ms(at_ms),
+            "lock_memory_after": meeting.core.encode().hex(),
+        }
+
+    return {
+        "about": "OPEN within a pause: one byte, drawn when it is whole, decides (protocols/door/SPEC.md 7, Throttle).",
+        "lock": plain(lock.to_document()),
+        "lock_memory_before": core.encode().hex(),
+        "sensed": plain({name: getattr(PRESENT, name) for name in PRESENT.__slots__}),
+        "frame_bytes": 244,
+        "pause_left_ms": THROTTLE_MOST_MS,
+        "cases": [
+            played("Let through: the guest is in.", hotel.unlock(), wins=True),
+            played("Not let through: no public-key work.", hotel.unlock(), wins=False),
+            played("Let through and refused: answered, and nothing is changed.", refused, wins=True),
+        ],
+    }
+
+
+def _lot(seed: str) -> bytes:
+    """Return the byte that the lock side of a meeting draws third: after its nonce and its ephemeral key."""
+    random = stream(f"{seed} lock")
+    random(NONCE_BYTES)
+    private_key(random)
+    return random(1)
+
+
 def files() -> dict[str, dict[str, Any]]:
     """Return these files of protocols/vectors/door, by name."""
     return {
         "door/throttled.json": throttled(),
+        "door/throttled_by_lot.json": throttled_by_lot(),
         **{f"door/exchange_{name}.json": document for name, document in exchanges().items()},
     }
