@@ -48,6 +48,7 @@ from protocols.door.messages import (
 )
 from protocols.door.session import SessionKeys, session_keys, shared, transcript_of
 from protocols.door.status import Status
+from protocols.door.throttle import let_through
 from protocols.errors import LocalProtocolError, PeerProtocolError, UnsupportedVersionError
 from protocols.grant.certificate import IssuerCertificate
 from protocols.grant.grant import Grant
@@ -232,29 +233,32 @@ class LockExchange:
         if not hmac.compare_digest(tag, gate_tag(self._gate, self._nonce, e_phone)):
             self._end(None)  # an outsider: no answer, no public-key work, no influence on anybody else
             return LockStep(core.heard_noise(), fault="gate tag does not fit")
-        if self._paused(core, now_ms):
-            return LockStep(core, fault="throttled")
+        paused = core.throttle.wait_ms(now_ms) > 0
+        by_lot = paused and let_through(self._random(1))  # drawn now: who hears CHAL cannot tell a lot that wins
+        if paused and not by_lot:
+            return self._busy(core, now_ms)
         try:
             phone = public_key(e_phone)
         except PeerProtocolError as error:
-            self._end(None)
-            return LockStep(core.failed(now_ms, sensed), fault=str(error))
+            return self._failed(core, str(error), sensed, now_ms, by_lot=by_lot)
         identity = self._identity
         self._keys = session_keys(
             shared(identity.static, phone),
             shared(self._ephemeral, phone),
             transcript_of(identity.lock_id, identity.s_lock, self._challenge, e_phone),
         )
-        return self._on_command(header, message[len(header) :], core, sensed, now_ms)
+        return self._on_command(header, message[len(header) :], core, sensed, now_ms, by_lot=by_lot)
 
-    def _on_command(self, header: bytes, sealed: bytes, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
+    def _on_command(
+        self, header: bytes, sealed: bytes, core: LockCore, sensed: Sensed, now_ms: int, *, by_lot: bool = False
+    ) -> LockStep:
+        """Run one command. `by_lot`: it is an OPEN within a pause, and what is refused of it leaves no trace."""
         keys = self._session()
         counter = keys.to_lock.counter
         try:
             plaintext = keys.to_lock.open(sealed, header)
         except PeerProtocolError as error:
-            self._end(None)
-            return LockStep(core.failed(now_ms, sensed), fault=str(error))
+            return self._failed(core, str(error), sensed, now_ms, by_lot=by_lot)
         self.state = State.OPEN
         self._put_off(now_ms)
         try:
@@ -264,25 +268,24 @@ class LockExchange:
             if opens and self._opened:
                 raise PeerProtocolError("a second UNLOCK or LATCH after the door was opened")
         except UnsupportedVersionError:
-            return self._answer(Outcome(core, Status.UNSUPPORTED_VERSION), sensed, now_ms)
+            return self._answer(Outcome(core, Status.UNSUPPORTED_VERSION), sensed, now_ms, by_lot=by_lot)
         except PeerProtocolError as error:
-            self._end(None)
-            return LockStep(core.failed(now_ms, sensed), fault=str(error))
+            return self._failed(core, str(error), sensed, now_ms, by_lot=by_lot)
         quick = isinstance(command, StatusCommand | ResumeCommand)
-        if not quick and self._paused(core, now_ms):  # else one link could do what many may not
-            return LockStep(core, fault="throttled")
+        if not quick and not by_lot and core.throttle.wait_ms(now_ms) > 0:  # else one link could do what many may not
+            return self._busy(core, now_ms)
         match command:
             case UnlockCommand() | LatchCommand():
                 outcome = self._presented(command, counter, core, sensed, now_ms)
                 if outcome.motor:
                     self._opened, self._opened_by = True, outcome.opened
-                return self._answer(outcome, sensed, now_ms)
+                return self._answer(_traceless(outcome, core, by_lot), sensed, now_ms, by_lot=by_lot)
             case CarryCommand(signed, certificate, form):
                 whole = self._whole(certificate, form, core)
                 if whole is None:
                     return self._answer(Outcome(core, Status.NEED_CERTIFICATE), sensed, now_ms)
                 outcome = core.carried(self._identity, signed, whole, self._nonce, sensed)
-                return self._answer(outcome, sensed, now_ms)
+                return self._answer(_traceless(outcome, core, by_lot), sensed, now_ms, by_lot=by_lot)
             case FetchCommand(after_seq, most):
                 sealed_chunk = seal_chunk(
                     core.chunk(self._identity, after_seq, most, sensed),
@@ -297,7 +300,7 @@ class LockExchange:
                 outcome = Outcome(core, Status.NOT_ALLOWED)
                 if self._opened_by is not None:
                     outcome = core.resumes(self._identity, keys.resumption, *self._opened_by, sensed)
-                return replace(self._answer(outcome, sensed, now_ms), quick=True)
+                return replace(self._answer(outcome, sensed, now_ms, by_lot=by_lot), quick=True)
 
     def _presented(
         self, command: UnlockCommand | LatchCommand, counter: int, core: LockCore, sensed: Sensed, now_ms: int
@@ -322,9 +325,11 @@ class LockExchange:
             latch=hold,
         )
 
-    def _answer(self, outcome: Outcome, sensed: Sensed, now_ms: int, rest: bytes = b"") -> LockStep:
+    def _answer(
+        self, outcome: Outcome, sensed: Sensed, now_ms: int, rest: bytes = b"", *, by_lot: bool = False
+    ) -> LockStep:
         core = outcome.core
-        if outcome.status.reason is not None:
+        if outcome.status.reason is not None and not by_lot:
             core = core.failed(now_ms, sensed)
         plaintext = core.result(outcome.status, sensed).encode() + rest
         header = bytes([MessageKind.RESULT])
@@ -332,12 +337,15 @@ class LockExchange:
         self._say(header + sealed)
         return LockStep(core, motor=outcome.motor, status=outcome.status, latch=outcome.latch)
 
-    def _paused(self, core: LockCore, now_ms: int) -> bool:
-        """Whether public-key work has to wait; then the link is over, and the phone told for how long."""
-        wait_ms = core.throttle.wait_ms(now_ms)
-        if wait_ms > 0:
-            self._end(ErrorCode.BUSY, -(-wait_ms // 1_000))
-        return wait_ms > 0
+    def _busy(self, core: LockCore, now_ms: int) -> LockStep:
+        """Public-key work has to wait: the link is over, and the phone told for how long at most."""
+        self._end(ErrorCode.BUSY, -(-core.throttle.wait_ms(now_ms) // 1_000))
+        return LockStep(core, fault="throttled")
+
+    def _failed(self, core: LockCore, fault: str, sensed: Sensed, now_ms: int, *, by_lot: bool) -> LockStep:
+        """Somebody behind the gate broke the protocol: no answer; it counts, but for one let through by lot."""
+        self._end(None)
+        return LockStep(core if by_lot else core.failed(now_ms, sensed), fault=fault)
 
     def _whole(self, certificate: bytes, form: CertificateForm, core: LockCore) -> bytes | None:
         return certificate if form is CertificateForm.WHOLE else core.certificate_of(self._identity, certificate)
@@ -351,6 +359,11 @@ class LockExchange:
         self.state, self.deadline_ms = State.OVER, None
         if code is not None:
             self._say(bytes([MessageKind.ERROR, code, min(detail, 255)]))
+
+
+def _traceless(outcome: Outcome, before: LockCore, by_lot: bool) -> Outcome:
+    """Return what a command let through by lot came to: a refusal changes nothing, and spends no flash."""
+    return Outcome(before, outcome.status) if by_lot and outcome.status.reason is not None else outcome
 
 
 def advert(identity: LockIdentity, core: LockCore, sensed: Sensed, *, channel: int = 0) -> Advert:
