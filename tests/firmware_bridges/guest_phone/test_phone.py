@@ -9,6 +9,7 @@ from bumble.gatt_client import Client
 
 from firmware_bridges.guest_phone.phone import Ending, GuestPhone
 from firmware_bridges.guest_phone.sentences import Cause
+from protocols.door.throttle import THROTTLE_MOST_MS, Throttle
 from protocols.errors import InvalidInputError, RefusalReason, UnsupportedVersionError
 from protocols.grant.grant import NO_FLAGS, GrantFlag
 from tests.firmware_bridges.innkeeper_lock.world import IDEAL_AIR, START_S, World, until, world
@@ -276,6 +277,51 @@ async def test_used_up_by_its_own_unanswered_try_is_told_as_unknown_and_not_as_r
         assert hotel.motors("door-101") == 1
         again = await phone.open("door-101")
         assert (again.ending, again.cause) == (Ending.REFUSED, RefusalReason.USED_UP)
+
+
+async def pausing(hotel: World, door: str, lots: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock pauses public-key work, and these are its lots, the last one for ever."""
+    monkeypatch.setattr("firmware_bridges.guest_phone.phone.BUSY_PAUSE_MS", 1)
+    monkeypatch.setattr("protocols.door.lock.let_through", lambda _: lots.pop(0) if len(lots) > 1 else lots[0])
+    lock = hotel.emulator.locks[door]
+    throttle = Throttle((), THROTTLE_MOST_MS, lock.clock.now_ms() + 600_000)
+    await lock._change(lambda memory: replace(memory, core=replace(memory.core, throttle=throttle)))
+
+
+@pytest.mark.requirement("P14")
+async def test_a_lock_that_somebody_keeps_busy_is_asked_again_until_the_lot_lets_the_guest_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        await pausing(hotel, "door-101", [False] * 5 + [True], monkeypatch)
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.tries) == (Ending.OPENED, 6)
+        assert hotel.motors("door-101") == 1
+        assert (await phone.open("door-101")).fast
+
+
+@pytest.mark.requirement("P14")
+async def test_a_lock_that_stays_busy_is_told_of_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firmware_bridges.guest_phone.phone.BUSY_TRIES_MAX", 5)
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        await pausing(hotel, "door-101", [False], monkeypatch)
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.cause, opening.tries) == (Ending.REFUSED, RefusalReason.BUSY, 5)
+        assert hotel.motors("door-101") == 0
+
+
+@pytest.mark.requirement("P14")
+async def test_a_certificate_asked_for_in_a_pause_is_brought_at_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path) as hotel:
+        phone = await hotel.guest("door-101")
+        await pausing(hotel, "door-101", [True], monkeypatch)
+        phone._certificate_known.add(hotel.property.locks["door-101"].lock_id)  # the lock has forgotten
+        opening = await phone.open("door-101")
+        assert (opening.ending, opening.tries) == (Ending.OPENED, 2)
 
 
 async def test_a_door_that_never_answers_leaves_the_guest_to_try_the_handle(tmp_path: Path) -> None:

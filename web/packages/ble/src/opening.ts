@@ -3,7 +3,7 @@
  *
  * What cannot have reached the lock is tried again here, a few times and within a deadline. So is what may have opened the
  * door, because to a lock that is the same use (protocols/door/SPEC.md 7); only where no try was answered is the guest
- * asked to try the handle.
+ * asked to try the handle. A lock that is busy is asked again soon: somebody else makes it pause, and the lot lets one in four through.
  *
  * A lock that has let this phone in is asked to know it the next time (RESUME): then a visit takes no public-key work (FAST,
  * SPEC.md 10). That happens after the guest has been told that the door is open, and whatever comes of it, the door stays open.
@@ -36,6 +36,9 @@ import { type Errands, run } from './errands'
 import { type DoorDevice, type DoorLink, type DoorRadio, NotChosenError, OtherDoorError, RadioOffError } from './port'
 
 export const TRIES_MOST = 3
+/** Beside those, at a lock that asks to wait; within OPEN_WAIT_MS as all. */
+export const BUSY_TRIES_MOST = 16
+const BUSY_PAUSE_MS = 250
 /** All tries together; the time in which the guest looks through the list is not counted. */
 export const OPEN_WAIT_MS = 12_000
 export const CONNECT_WAIT_MS = 6_000
@@ -131,10 +134,11 @@ export class Opener {
     let last: Opening = ended('failed', 'out_of_reach')
     let unanswered: ReplyTimeoutError | null = null
     let isLost = false
-    while (tries < TRIES_MOST && this.#clock.nowMs() - beganMs < OPEN_WAIT_MS) {
+    let busy = 0
+    while (tries - busy < TRIES_MOST && busy < BUSY_TRIES_MOST && this.#clock.nowMs() - beganMs < OPEN_WAIT_MS) {
       tries += 1
       onPhase('connecting')
-      if (isLost) await this.#clock.sleep(PAUSES_MS[tries - 2]!)
+      if (isLost) await this.#clock.sleep(PAUSES_MS[tries - busy - 2]!)
       isLost = false
       const progress = { connected: false }
       try {
@@ -153,7 +157,10 @@ export class Opener {
           unanswered = error
         } else if (error instanceof CredentialRefusedError) {
           last = ended('refused', error.reason, '', tries)
-          if (unanswered === null || !OWN_DOING.includes(error.reason)) return last
+          if (error.reason === 'busy') {
+            busy += 1 // a hint: the lock ran nothing
+            await this.#clock.sleep(BUSY_PAUSE_MS)
+          } else if (unanswered === null || !OWN_DOING.includes(error.reason)) return last
         } else if (error instanceof OtherDoorError || error instanceof PeerProtocolError) {
           last = ended('failed', error instanceof OtherDoorError ? 'other_door' : 'not_the_lock', error.message, tries)
           break
@@ -196,6 +203,7 @@ export class Opener {
       try {
         answer = await this.#talk(link, exchange, onPhase)
         if (answer.result.status === 'need_certificate') {
+          this.#certificateKnown.delete(certificateAt(bundle, door)) // a pause may hold up MORE: then the next try brings it
           await exchange.ask(this.#unlock(bundle, true), this.#clock.nowMs())
           answer = await this.#talk(link, exchange, onPhase)
         }

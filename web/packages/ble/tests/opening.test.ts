@@ -110,6 +110,53 @@ describe('opening a door', () => {
     expect(await once.open()).toMatchObject({ ending: 'opened', tries: 2 })
   })
 
+  it('a lock that is busy is asked again in the same tap, beside the tries over broken links', async () => {
+    const { open, lock, clock } = await stage('exchange_open_cold')
+    lock.busy = 15
+    expect(await open()).toMatchObject({ ending: 'opened', tries: 16 })
+    expect(clock.ms).toBe(15 * 250)
+  })
+
+  it('broken links between are still three at most, and waited for as ever', async () => {
+    const { open, lock } = await stage('exchange_open_cold')
+    lock.busy = 4
+    const connect = lock.connect.bind(lock)
+    lock.connect = (at) => { if (lock.connections % 2 === 1 && lock.connections < 4) lock.refusesLinks = 1; return connect(at) }
+    expect(await open()).toMatchObject({ ending: 'opened', tries: 7 })
+  })
+
+  it('a lock that stays busy says so to the guest in the end, and a slow one within the time of a tap', async () => {
+    const { open, lock } = await stage('exchange_open_cold')
+    lock.busy = 99
+    expect(await open()).toMatchObject({ ending: 'refused', cause: 'busy', tries: 16 })
+    const slow = await stage('exchange_open_cold')
+    slow.lock.busy = 99
+    const connect = slow.lock.connect.bind(slow.lock)
+    slow.lock.connect = (at) => { slow.clock.ms += 2_000; return connect(at) }
+    expect(await slow.open()).toMatchObject({ ending: 'refused', cause: 'busy', tries: 6 })
+  })
+
+  it('a certificate asked for in a pause is brought at the next try', async () => {
+    const { open, lock } = await stage('exchange_open_warm_unknown')
+    lock.busyAtMore = true
+    const connect = lock.connect.bind(lock)
+    lock.connect = (at) => { if (lock.connections === 1) lock.said = bundleAt('exchange_open_cold').said; return connect(at) }
+    expect(await open()).toMatchObject({ ending: 'opened', tries: 2 })
+  })
+
+  it('busy after a lost answer says nothing about the door: it is asked again, and else unknown', async () => {
+    const { open, lock } = await stage('exchange_open_cold')
+    lock.mute = 1
+    const connect = lock.connect.bind(lock)
+    lock.connect = (at) => { lock.busy = lock.connections > 0 ? 9 : 0; return connect(at) }
+    expect(await open()).toMatchObject({ ending: 'unknown', cause: 'no_answer' })
+    const once = await stage('exchange_open_cold')
+    once.lock.mute = 1
+    const again = once.lock.connect.bind(once.lock)
+    once.lock.connect = (at) => { once.lock.busy = once.lock.connections === 1 ? 1 : 0; return again(at) }
+    expect(await once.open()).toMatchObject({ ending: 'opened', tries: 3 })
+  })
+
   it.each([
     ['exchange_refused_used_up', 'unknown', 'no_answer'], // perhaps by the try whose answer was lost
     ['exchange_refused_superseded', 'refused', 'superseded'],

@@ -33,6 +33,10 @@ export class ScriptedLock {
   /** So many connections say nothing after CHAL. */
   mute = 0
   refusesLinks = 0
+  /** So many connections are told to wait once the phone has asked. */
+  busy = 0
+  /** So is whoever asks for more on a link. */
+  busyAtMore = false
   said: Json
 
   constructor(said: Json) {
@@ -48,6 +52,8 @@ export class ScriptedLock {
     const lines = [...(this.said['frames'] as { from: string; frame: string }[])]
     const isMute = this.mute > 0
     if (isMute) this.mute -= 1
+    const isBusy = this.busy > 0
+    if (isBusy) this.busy -= 1
     const phone = new Assembler()
     const expected = new Assembler()
     const waiting: Bytes[] = []
@@ -66,7 +72,8 @@ export class ScriptedLock {
         let due: Bytes | null = null
         while (due === null) due = expected.take(bytes(lines.shift()!.frame))
         if (hex(message) !== hex(due)) throw new Error('the phone does not say what the vector says')
-        if (!isMute) say()
+        if (isBusy || (this.busyAtMore && this.heard.at(-1)!.startsWith('03'))) waiting.push(bytes('c08f030a'))
+        else if (!isMute) say()
       },
       read: async (waitMs) => {
         if (isLost) throw new LinkLostError('the link broke')
