@@ -1,4 +1,4 @@
-"""Vectors of protocols/door: refusals that the other exchanges do not show, and the pause after too many of them."""
+"""Vectors of protocols/door: refusals that others do not show, the pause after too many, a clock that was lost."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,9 +6,12 @@ from functools import partial
 from typing import Any, Final
 
 from protocols import cbor, cose
+from protocols.door.audit import AuditEvent
 from protocols.door.lock import NONCE_BYTES, LockExchange
+from protocols.door.lock_core import LockCore
 from protocols.door.lock_memory import Sensed
 from protocols.door.phone import Carry, Fetch, PhoneExchange, Unlock
+from protocols.door.status import Status
 from protocols.door.throttle import THROTTLE_FAILURES, THROTTLE_MOST_MS, Throttle, let_through
 from protocols.errors import CredentialRefusedError
 from protocols.grant.certificate import certify
@@ -216,9 +219,40 @@ def _lot(seed: str) -> bytes:
     return random(1)
 
 
+def restarted() -> dict[str, Any]:
+    """Power is back and the RTC begins at 0: from where a lock counts, by what its log says."""
+    hotel = fixed_hotel()
+    core = used_core(hotel)
+
+    def noted(before: LockCore, rtc_s: int) -> LockCore:
+        return before.recorded(AuditEvent.BOLT, replace(PRESENT, rtc_s=rtc_s), Status.DONE)
+
+    later = noted(core, PRESENT.rtc_s + 9 * DAY_S)
+    told = {
+        "No record is later than the floor.": core,
+        "A record of nine days after the last sync: less the drift and a second.": later,
+        "A record of an uncertain clock is not counted, but the one before.": noted(later.restarted(Sensed(0)), DAY_S),
+        "By number, not by time: the clock was set back between.": noted(later, PRESENT.rtc_s + 2 * DAY_S),
+    }
+    return {
+        "about": "A lock after a power loss: its clock and its memory (protocols/grant/SPEC.md 8).",
+        "cases": [
+            {
+                "about": about,
+                "lock_memory_before": before.encode().hex(),
+                "starts_at_s": (after := before.restarted(Sensed(0))).time(0).now_s,
+                "floor_s": after.floor_s,
+                "lock_memory_after": after.encode().hex(),
+            }
+            for about, before in told.items()
+        ],
+    }
+
+
 def files() -> dict[str, dict[str, Any]]:
     """Return these files of protocols/vectors/door, by name."""
     return {
+        "door/restarted.json": restarted(),
         "door/throttled.json": throttled(),
         "door/throttled_by_lot.json": throttled_by_lot(),
         **{f"door/exchange_{name}.json": document for name, document in exchanges().items()},
