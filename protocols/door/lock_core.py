@@ -33,8 +33,10 @@ from protocols.grant.grant import Grant, open_grant
 from protocols.grant.judge import ONE_USE_MS, USES_KEPT_MOST, DoorState, Verdict, judge, latched_until_s
 from protocols.grant.keys import IssuerClass
 from protocols.grant.lock_time import (
+    DRIFT_PPM,
     LEEWAY_LEAST_S,
     LockTime,
+    TimeQuality,
     check_signed_in_window,
     check_still_verifies,
 )
@@ -95,9 +97,19 @@ class LockCore(LockMemory):
     # -- what happens to it -----------------------------------------------------------------------------------------
 
     def restarted(self, sensed: Sensed) -> "LockCore":
-        """Power is back and the RTC had lost it: the clock starts from the floor, and nothing trusts it."""
-        core = replace(self, offset_s=self.floor_s - sensed.rtc_s, certain=False)
+        """Power is back and the RTC had lost it: the clock starts from what has passed, and nothing trusts it.
+
+        The floor stays where it is: were it raised to what an RTC that ran ahead wrote, no time object could mend it.
+        """
+        core = replace(self, offset_s=self._passed_s() - sensed.rtc_s, certain=False)
         return core.recorded(AuditEvent.RESTARTED, sensed, Status.DONE).woken(sensed)
+
+    def _passed_s(self) -> int:
+        """Return what has passed: the newest certain record's, less what the RTC may have gained, or the floor."""
+        sure = (each.time_s for each in reversed(self.records) if each.time_quality != TimeQuality.UNCERTAIN)
+        told_s = next(sure, self.floor_s)
+        gained_s = -(-max(told_s - self.synced_at_s, 0) * DRIFT_PPM // 1_000_000) + 1  # 1: set back by less unrecorded
+        return max(self.floor_s, told_s - gained_s)
 
     def woken(self, sensed: Sensed) -> "LockCore":
         """Power is back: a passage that the log says is under way went with the power; note its end."""
