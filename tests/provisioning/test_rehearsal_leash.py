@@ -38,6 +38,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from provisioning.rehearsal import rehearsal
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have it ignored, as nohup does
+
 class Up:
     console_address, folder = "here", "there"
     async def stay_up(self):
