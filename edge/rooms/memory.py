@@ -128,8 +128,10 @@ def resume(sense: Sense, kept: Sensed, *, set_back: bool, now_ms: int, wall_ms: 
         Evidence(),
         closed=proved.closed,
         opened_at_ms=since(proved.opened_at_ms),
-        # As if it were up: only what goes up from now on is news; a level proves somebody once it outlives its hold.
+        # As if it were up: what goes up from now on is news, and so is the first word after a passage of the door; a
+        # level proves somebody once it outlives its hold.
         motion=True,
+        unheard=True,
         motion_seen_at_ms=since(proved.seen_at_ms),
         inside=proved.inside,
         was_inside=proved.was_inside,

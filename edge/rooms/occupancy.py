@@ -66,8 +66,10 @@ class Evidence:
     night_ms: int | None = None  # when it was last an hour of sleep
     resumed_ms: int | None = None  # when this life of the edge took up what the last one had proved
     unsure: bool = False  # what the contact last said, it said to the last life
+    unheard: bool = False  # ... and so did the motion sensor: `motion` is the worst that it may be saying
     shut_before: bool = False  # ... which had seen the door closing, or standing open
     carried: float | None = None  # how sure it is that who was inside then is inside still
+    passed: bool = False  # the door was seen moving since then
     empty_before: bool = False  # the room was believed empty then, and nothing has spoken against it since
 
     @property
@@ -103,7 +105,7 @@ class Evidence:
             return replace(self, closed=True)  # found closed, not seen closing: a sleeper may be behind it
         if closed:
             shut = replace(self, closed=True, closed_at_ms=now_ms, inside=False, unopened=0)
-            return replace(shut, unsure=False, carried=None, empty_before=False)
+            return replace(shut, unsure=False, passed=True, carried=None, empty_before=False)
         remain = not self._empty(now_ms)
         return replace(
             self,
@@ -116,6 +118,7 @@ class Evidence:
             unnamed=not remain and not self._just_unlocked(now_ms),
             unopened=0,
             unsure=False,
+            passed=True,
             carried=None,
             empty_before=False,
         )
@@ -146,7 +149,9 @@ class Evidence:
 
     def moved(self, *, motion: bool, now_ms: int) -> "Evidence":
         """Take what the motion sensor says, changed or repeated."""
-        rising = motion and self.motion is not True
+        # of a sensor that has not spoken to this life, the first word behind a door that moved counts: if it only
+        # repeats itself, an empty room stays warm until its door moves again
+        rising = motion and (self.motion is not True or (self.unheard and self.passed))
         since_ms = None if self.closed_at_ms is None else now_ms - self.closed_at_ms
         left = self.was_inside and not self._came_in()  # the last passage was somebody's leaving, as far as is known
         late = left and since_ms is not None and since_ms <= LATE_REPORT_MS
@@ -155,6 +160,7 @@ class Evidence:
         after = replace(
             self,
             motion=motion,
+            unheard=False,
             motion_said_at_ms=now_ms,
             motion_seen_at_ms=now_ms if motion else self.motion_seen_at_ms,
         )

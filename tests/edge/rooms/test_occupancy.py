@@ -1,5 +1,7 @@
 """Is somebody inside? The claims of edge/rooms/occupancy.py, on readings and time alone."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -222,3 +224,17 @@ def test_repeating_a_door_contact_changes_nothing(happenings: list[tuple[str, in
             assert evidence.door(closed=what == "close", now_ms=now_ms + 1_000) == evidence
         else:
             evidence = other(evidence, what, now_ms)
+
+
+@pytest.mark.guarantee("G17")
+def test_after_a_restart_the_first_word_of_a_motion_sensor_counts_behind_a_door_that_moved_and_else_not() -> None:
+    stood_open = replace(
+        Evidence(), closed=False, motion=True, unheard=True, unsure=True, resumed_ms=0, opened_at_ms=-3
+    )
+    came_in = stood_open.door(closed=True, now_ms=2_000).moved(motion=True, now_ms=5_000)
+    assert believe(came_in, now_ms=6_000).occupied is True
+    shut = replace(resumed, closed=True, shut_before=True)
+    repeated = shut.door(closed=True, now_ms=2_000).moved(motion=True, now_ms=5_000)
+    assert believe(repeated, now_ms=6_000).occupied is None
+    spoken = repeated.moved(motion=False, now_ms=7_000).moved(motion=True, now_ms=9_000)
+    assert believe(spoken, now_ms=10_000).occupied is True
