@@ -228,9 +228,8 @@ def test_repeating_a_door_contact_changes_nothing(happenings: list[tuple[str, in
 
 @pytest.mark.guarantee("G17")
 def test_after_a_restart_the_first_word_of_a_motion_sensor_counts_behind_a_door_that_moved_and_else_not() -> None:
-    stood_open = replace(
-        Evidence(), closed=False, motion=True, unheard=True, unsure=True, resumed_ms=0, opened_at_ms=-3
-    )
+    resumed = replace(Evidence(), motion=True, unheard=True, unsure=True, resumed_ms=0, opened_at_ms=-3)
+    stood_open = replace(resumed, closed=False)
     came_in = stood_open.door(closed=True, now_ms=2_000).moved(motion=True, now_ms=5_000)
     assert believe(came_in, now_ms=6_000).occupied is True
     shut = replace(resumed, closed=True, shut_before=True)
