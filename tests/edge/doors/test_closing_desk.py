@@ -165,12 +165,12 @@ def unlearned(lock: MemoryLock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make one lock answer as firmware from before withdrawn issuers and lockouts does."""
     real = LockExchange._on_command
 
-    def older(self: LockExchange, *args: Any) -> LockStep:
+    def older(self: LockExchange, *args: Any, by_lot: bool = False) -> LockStep:
         if self._identity is not lock.identity:
-            return real(self, *args)
+            return real(self, *args, by_lot=by_lot)
         header, sealed, core, sensed, now_ms = args
         before = core
-        step = real(self, header, sealed, core, sensed, now_ms)
+        step = real(self, header, sealed, core, sensed, now_ms, by_lot=by_lot)
         learned = step.core.issuers != before.issuers or step.core.lockout_seq != before.lockout_seq
         if not learned:
             return step
