@@ -44,7 +44,7 @@ def main(site_port: int, cloud_port: int, path: Path, linger_ms: float) -> None:
             if site not in ready:
                 continue
         if linger_ms:
-            time.sleep(linger_ms / 1_000)
+            time.sleep(linger_ms / 1_000)  # the linger that this limit is asked to have; it serves nobody else
         data = site.recv(READ_BYTES)
         if not data:
             return

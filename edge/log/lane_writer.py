@@ -102,7 +102,6 @@ class LaneWriter:
         self._room: deque[asyncio.Future[None]] = deque()
         self._store: LaneStore | None = None
         self._incoming: list[_Append] = []  # of this turn of the event loop
-        self._hurry = False  # one of them does not wait for company
         self._close_now = False  # nor does what waits in _appends
         self._idle = False  # the thread waits for anything at all
         self._giving_back = False
@@ -174,11 +173,10 @@ class LaneWriter:
         self._incoming.append(_Append(records, sources, done))
         self._waiting += len(records)
         if urgent:  # the group closes with it: nobody of this turn of the loop is waited for
-            self._hurry = True
-            self._hand_over()
+            self._hand_over(close=True)
         return await done
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, *, close: bool = False) -> None:
         with self._wake:
             incoming, self._incoming = self._incoming, []
             if self._dead:
@@ -187,7 +185,7 @@ class LaneWriter:
                 return
             self._appends.extend(incoming)
             self._queued += sum(len(each.records) for each in incoming)
-            self._close_now, self._hurry = self._close_now or self._hurry, False
+            self._close_now = self._close_now or close
             if self._idle or self._close_now or self._queued >= self._settings.group_records_max:
                 self._wake.notify_all()
 
