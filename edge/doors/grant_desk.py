@@ -14,6 +14,7 @@ import msgspec
 from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.errors import ClockUnsoundError, StayEndedError
 from edge.doors.issuers import Issuer, Issuers, SoundTime
+from edge.doors.signing import sign_for
 from edge.doors.staff_desk import FAILSAFE
 from edge.doors.store import DoorStore, IssuedGrant, PendingBump, StoredStay
 from kit.clock import Clock
@@ -30,7 +31,6 @@ from protocols.grant.grant import (
     Grant,
     GrantFlag,
     issuer_kid,
-    sign_grant,
 )
 from protocols.grant.keys import POINT_BYTES, IssuerClass, public_key
 from protocols.grant.revocation import Bump, sign_object
@@ -158,21 +158,7 @@ class GrantDesk:
             generation=generation,
             flags=flags,
         )
-        issued = IssuedGrant(
-            grant_id=grant.grant_id,
-            stay=stay,
-            phone=phone,
-            generation=generation,
-            issued_at_ms=at_ms,
-            not_before_s=begins_s,
-            not_after_s=until_s,
-            wanted_until_s=wanted_until_s,
-            rooms=numbers,
-            zones=zones,
-            flags=flags,
-            signed=sign_grant(grant, issuer.key),
-            certificate=issuer.certificate.encoded,
-        )
+        issued = sign_for(grant, issuer, stay, at_ms=at_ms, wanted_until_s=wanted_until_s)
         stay_rooms = known.rooms if known is not None and joins else numbers
         left = frozenset() if known is None else frozenset(known.rooms) - frozenset(stay_rooms)
         bumps = [] if known is None else self._bumps(left, known.generation)
@@ -224,21 +210,7 @@ class GrantDesk:
             phone=phone,
             zones=zones,
         )
-        issued = IssuedGrant(
-            grant_id=grant.grant_id,
-            stay=stay,
-            phone=phone,
-            generation=grant.generation,
-            issued_at_ms=at_ms,
-            not_before_s=begins_s,
-            not_after_s=until_s,
-            wanted_until_s=wanted_until_s,
-            rooms=(),
-            zones=zones,
-            flags=NO_FLAGS,
-            signed=sign_grant(grant, issuer.key),
-            certificate=issuer.certificate.encoded,
-        )
+        issued = sign_for(grant, issuer, stay, at_ms=at_ms, wanted_until_s=wanted_until_s)
         self._store.keep_grant(issued, ())
         return self._bundle(issued)
 
@@ -352,21 +324,7 @@ class GrantDesk:
             generation=generations.following(self._store.highest(numbers), at_s),
             life_hours=life_hours,
         )
-        issued = IssuedGrant(
-            grant_id=grant.grant_id,
-            stay=holder,
-            phone=phone,
-            generation=grant.generation,
-            issued_at_ms=at_ms,
-            not_before_s=at_s,
-            not_after_s=until_s,
-            wanted_until_s=until_s,
-            rooms=numbers,
-            zones=0,
-            flags=NO_FLAGS,
-            signed=sign_grant(grant, issuer.key),
-            certificate=issuer.certificate.encoded,
-        )
+        issued = sign_for(grant, issuer, holder, at_ms=at_ms, wanted_until_s=until_s)
         self._store.keep_staff_grant(issued, ())
         return self._bundle(issued)
 

@@ -11,7 +11,8 @@ from typing import Final
 
 from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.drafts import Draft, Drafts
-from edge.doors.issuers import Issuer, Issuers, SoundTime
+from edge.doors.issuers import Issuers, SoundTime
+from edge.doors.signing import sign_for
 from edge.doors.store import DoorStore, IssuedGrant
 from kit.dice import Dice
 from protocols.device_model.identity import RoomId
@@ -29,7 +30,6 @@ from protocols.grant.grant import (
     Shift,
     approval_statement,
     open_grant,
-    sign_grant,
 )
 from protocols.grant.judge import EMERGENCY_MOST_S
 from protocols.grant.keys import DAY_S, POINT_BYTES, IssuerClass, kid_of, public_key
@@ -134,7 +134,7 @@ class StaffDesk:
             flags=flags,
             shift=shift,
         )
-        issued = _issued(grant, issuer, holder, at_ms, not_after_ms // 1_000)
+        issued = sign_for(grant, issuer, holder, at_ms=at_ms, wanted_until_s=not_after_ms // 1_000)
         self._store.keep_staff_grant(issued, ())
         return _bundle(issued, doors)
 
@@ -204,7 +204,7 @@ class StaffDesk:
             raise InvalidInputError("officers", f"doors.toml names {len(self._issuers.officers)}, two must approve")
         issuer = self._issuers.since(IssuerClass.EMERGENCY, draft.grant.issued_at_s, at_ms // 1_000)
         grant = replace(draft.grant, approvals=tuple(signed))
-        issued = _issued(grant, issuer, draft.holder, at_ms, grant.not_after_s)
+        issued = sign_for(grant, issuer, draft.holder, at_ms=at_ms, wanted_until_s=grant.not_after_s)
         try:
             open_grant(issued.signed, issuer.certificate)
         except CredentialRefusedError as refused:
@@ -276,24 +276,6 @@ def _in_ranges(numbers: Iterable[int]) -> tuple[tuple[int, ...], tuple[tuple[int
             runs.append([number])
     single = tuple(number for run in runs if len(run) < _RUN_LEAST for number in run)
     return single, tuple((run[0], run[-1]) for run in runs if len(run) >= _RUN_LEAST)
-
-
-def _issued(grant: Grant, issuer: Issuer, holder: str, at_ms: int, wanted_until_s: int) -> IssuedGrant:
-    return IssuedGrant(
-        grant_id=grant.grant_id,
-        stay=holder,
-        phone=grant.phone,
-        generation=grant.generation,
-        issued_at_ms=at_ms,
-        not_before_s=grant.not_before_s,
-        not_after_s=grant.not_after_s,
-        wanted_until_s=wanted_until_s,
-        rooms=grant.rooms,
-        zones=grant.zones,
-        flags=grant.flags,
-        signed=sign_grant(grant, issuer.key),
-        certificate=issuer.certificate.encoded,
-    )
 
 
 def _bundle(issued: IssuedGrant, doors: Iterable[BookedDoor]) -> Bundle:
