@@ -133,8 +133,9 @@ export class Hotel {
   atDoor(id, kind = 'opened', reason = null, late_ms = 0) {
     const room = this.rooms.get(id)
     if (!room?.lock) return null
-    const event = this.#event(room, this.now() - late_ms, kind === 'refused', kind, reason)
-    event.received_at = this.iso(this.now())
+    const now = this.now() // asked once: a millisecond between two answers would be told as a minute less
+    const event = this.#event(room, now - late_ms, kind === 'refused', kind, reason)
+    event.received_at = this.iso(now)
     this.events.unshift(this.events.pop())
     room.lock.last_event = { event: event.event, at: event.at, reason: event.reason, received_at: event.received_at }
     if (kind === 'opened') Object.assign(room.lock, { state: 'unlocked', state_at: event.at })
@@ -144,9 +145,10 @@ export class Hotel {
 
   /** The building raises an alert. `ahead_ms`: how far its clock is ahead. */
   raise({ kind, room = null, device = null, detail = '', ahead_ms = 0 }) {
+    const now = this.now()
     this.alerts = [{
       id: String(++this.alertCount), kind, state: 'raised', room, device, detail,
-      raised_at: this.iso(this.now() + ahead_ms), ended_at: null, received_at: this.iso(this.now()),
+      raised_at: this.iso(now + ahead_ms), ended_at: null, received_at: this.iso(now),
     }, ...this.alerts]
   }
 
