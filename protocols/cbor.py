@@ -3,7 +3,8 @@
 Source of truth: RFC 8949 with these narrowings. Definite lengths only; shortest heads; no tags, no undefined,
 no simple values but false, true and null; map keys are integers or text, unique, shortest encoding first and then
 bytewise (RFC 8949 4.2.3; for keys of one type this is also 4.2.1); no floats unless asked for, and never NaN or
-infinity, shortest float that holds the value; nesting at most 4 unless asked for; integers within 64 bits of a head.
+infinity, shortest float that holds the value; nesting at most 4 unless asked for; integers within 64 bits of a head;
+at most 256 integer keys in a map (none of ours has more than a few).
 
 Why re-encode: a decoder that accepts two spellings of one value lets two readers of one signature disagree.
 What it leaves to whom: the meaning of a value belongs to the protocol that asked for it.
@@ -23,6 +24,14 @@ Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[int | 
 DEPTH_MOST: Final = 4
 """Containers inside containers, unless the caller asks for another bound."""
 
+INTEGER_KEYS_MOST: Final = 256
+"""Integer keys of one map. Anybody can choose integers, and lists of them, whose hashes meet in a dict: a map of n such
+keys costs n^2. Hashes of texts are keyed anew in every process."""
+SMALL_BYTES: Final = 2_048
+"""What is no longer than this cannot hold enough keys to cost more than a fraction of a millisecond."""
+
+_BYTES, _TEXT, _LIST, _MAP, _TAG = 2, 3, 4, 5, 6
+_ARGUMENT_BYTES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
 _INTEGER_LEAST: Final = -(2**64)
 _INTEGER_MOST: Final = 2**64 - 1
 
@@ -62,14 +71,7 @@ def decode(data: bytes, most_bytes: int, *, floats: bool = False, depth: int = D
         raise PeerProtocolError(f"CBOR of {len(data)} bytes, at most {most_bytes} are read")
     data = bytes(data)
     try:
-        value: object = cbor2.loads(
-            data,
-            tag_hook=_refuse_unknown_tag,
-            semantic_decoders=_REFUSE_EVERY_TAG,
-            max_depth=depth,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-        )
+        value = _load(data, depth)
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise PeerProtocolError(f"CBOR: {error}") from error
     if (problem := _problem(value, floats=floats, depth=depth)) is not None:
@@ -77,6 +79,71 @@ def decode(data: bytes, most_bytes: int, *, floats: bool = False, depth: int = D
     if cbor2.dumps(value, canonical=True) != data:
         raise PeerProtocolError("CBOR: not in its one encoding, or followed by more bytes")
     return value  # type: ignore[return-value]  # _problem has just walked it
+
+
+def _load(data: bytes, depth: int) -> object:
+    if len(data) > SMALL_BYTES:
+        try:
+            return _decoded(data, depth, text_keys=True)
+        except cbor2.CBORDecodeError as error:
+            if "map key must be" not in str(error):
+                raise
+        if (problem := _key_problem(data)) is not None:
+            raise ValueError(problem)
+    return _decoded(data, depth, text_keys=False)
+
+
+def _decoded(data: bytes, depth: int, *, text_keys: bool) -> object:
+    value: object = cbor2.loads(
+        data,
+        tag_hook=_refuse_unknown_tag,
+        semantic_decoders=_REFUSE_EVERY_TAG,
+        max_depth=depth,
+        allow_indefinite=False,
+        allow_duplicate_keys=False,
+        strict_hashable_types=text_keys,  # keys of bytes pass too: `_problem` names them
+    )
+    return value
+
+
+def _key_problem(data: bytes) -> str | None:
+    """Name a key that must not get into a dict, by the heads alone: what it costs grows with the bytes and no faster.
+
+    None also where the shape cannot be told: the decoder says why.
+    """
+    at, end = 0, len(data)
+    left, keyed, integers = 1, False, 0  # of the container in hand: items to come, whether keys are among them
+    outer: list[tuple[int, bool, int]] = []
+    while True:
+        while left == 0:
+            if not outer:
+                return None
+            left, keyed, integers = outer.pop()
+        if at >= end:
+            return None
+        major, argument = data[at] >> 5, data[at] & 31
+        at += 1
+        if argument > 23 and major != 7:
+            size = _ARGUMENT_BYTES.get(argument, 0)
+            if not size:
+                return None
+            argument = int.from_bytes(data[at : at + size], "big")
+            at += size
+        elif argument > 23:
+            at += _ARGUMENT_BYTES.get(argument, 0)
+        if keyed and left % 2 == 0:
+            if major > _TEXT:
+                return f"map key of major type {major} is neither integer nor text"
+            integers += major < _BYTES
+            if integers > INTEGER_KEYS_MOST:
+                return f"map with more than {INTEGER_KEYS_MOST} integer keys"
+        left -= 1
+        if major in (_BYTES, _TEXT):
+            at += argument
+        elif major in (_LIST, _MAP, _TAG):
+            outer.append((left, keyed, integers))
+            left = 1 if major == _TAG else argument * (1 + (major == _MAP))
+            keyed, integers = major == _MAP, 0
 
 
 def _problem(value: object, *, floats: bool, depth: int) -> str | None:
@@ -102,6 +169,8 @@ def _problem(value: object, *, floats: bool, depth: int) -> str | None:
         elif isinstance(item, dict):
             if level >= depth:
                 return f"nested deeper than {depth}"
+            if len(item) > INTEGER_KEYS_MOST and sum(type(key) is int for key in item) > INTEGER_KEYS_MOST:
+                return f"map with more than {INTEGER_KEYS_MOST} integer keys"
             for key, each in item.items():
                 if type(key) is not str and type(key) is not int:
                     return f"map key {key!r} is neither integer nor text"

@@ -121,3 +121,75 @@ def test_what_the_profile_forbids_is_not_sent(value: object) -> None:
 def test_a_bomb_of_depth_is_refused_at_once() -> None:
     with pytest.raises(PeerProtocolError, match="depth"):
         cbor.decode(b"\x81" * 60_000, 65_536)
+
+
+def colliding(count: int) -> list[tuple[int, int]]:
+    """Pairs of integers whose tuples have one hash in CPython, whatever the process."""
+    mask, spread, mixed, start = 2**64 - 1, 11400714785074694791, 14029467366897019727, 2870177450012600261
+
+    def after(number: int) -> int:
+        lane = (start + number * mixed) & mask
+        return ((lane << 31 | lane >> 33) & mask) * spread & mask
+
+    inverse, pairs, n = pow(mixed, -1, 2**64), list[tuple[int, int]](), 1
+    while len(pairs) < count:
+        second = (0x1234567890ABCDEF - after(n)) * inverse & mask
+        second -= 2**64 * (second >= 2**63)
+        if abs(second) < 2**61 - 1 and second not in (-1, -2):
+            pairs.append((n, second))
+        n += 1
+    return pairs
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.requirement("P19")
+@pytest.mark.parametrize("wrap", [b"", b"\x82\x00", b"\xa1\x61k", b"\xa1\x01"])
+def test_keys_chosen_to_collide_never_get_into_a_map(wrap: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = colliding(400)
+    assert len({hash(pair) for pair in pairs}) == 1
+    keys = b"".join(b"\x82" + cbor2.dumps(a) + cbor2.dumps(b) + b"\x00" for a, b in pairs)
+    hashed: list[object] = []
+    loads = cbor2.loads
+
+    def watched(data: bytes, **more: object) -> object:
+        hashed.append(more["strict_hashable_types"])
+        return loads(data, **more)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(cbor2, "loads", watched)
+    with pytest.raises(PeerProtocolError, match="key"):
+        cbor.decode(wrap + b"\xb9\x01\x90" + keys, 2**20)
+    assert hashed == [True]  # nobody built the map
+
+
+def test_integer_keys_are_taken_up_to_a_bound_however_long_the_message() -> None:
+    most = cbor.INTEGER_KEYS_MOST
+    value = {"a": [dict.fromkeys(range(most), b"x" * 10), {-1 - n: {} for n in range(most)}], "b": {5: "t" * 3_000}}
+    data = cbor.encode(value)
+    assert len(data) > cbor.SMALL_BYTES
+    assert cbor.decode(data, len(data)) == value
+    one_more = {"a": dict.fromkeys(range(most + 1), b"x" * 10)}
+    with pytest.raises(LocalProtocolError, match="integer keys"):
+        cbor.encode(one_more)
+    with pytest.raises(PeerProtocolError, match="integer keys"):
+        cbor.decode(cbor2.dumps(one_more, canonical=True), 10_000)
+    with pytest.raises(PeerProtocolError, match="integer keys"):  # in a short message too
+        cbor.decode(cbor2.dumps(dict.fromkeys(range(most + 1)), canonical=True), 10_000)
+
+
+@settings(max_examples=200)
+@given(value=TREES, start=st.binary(max_size=12), cut=st.integers(0, 60))
+def test_a_long_message_means_what_a_short_one_does(value: object, start: bytes, cut: int) -> None:
+    """The look at keys refuses nothing that the decoder takes, and lets noise pass to it."""
+    small = cbor.SMALL_BYTES
+    data = cbor2.dumps(value, canonical=True)
+    for each in (data, start + data, data[: len(data) - cut]):
+        answers = []
+        for bound in (small, -1):
+            cbor.SMALL_BYTES = bound  # type: ignore[misc]  # both ways of one function
+            try:
+                answers.append(repr(cbor.decode(each, 10_000, floats=True, depth=12)))
+            except PeerProtocolError:
+                answers.append("refused")
+            finally:
+                cbor.SMALL_BYTES = small  # type: ignore[misc]  # as it was
+        assert answers[0] == answers[1]

@@ -168,6 +168,7 @@ def _quickly(head: BatchHead) -> list[Fields] | None:
             max_depth=3 + BODY_DEPTH_MAX,
             allow_indefinite=False,
             allow_duplicate_keys=False,
+            strict_hashable_types=True,  # other keys can be chosen so that a map of them costs their square
         )
         if not isinstance(value, dict):
             return None
