@@ -206,8 +206,8 @@ class LaneSpace:
             file.db.execute("DELETE FROM record WHERE life = ? AND seq <= ?", (life.no, upto))
             removed = file.db.changes()
             file.db.execute(
-                "UPDATE life SET trimmed = ?, trimmed_link = ?, dropped = dropped + ? WHERE no = ?",
-                (upto, link, dropped, life.no),
+                "UPDATE life SET acked = ?, trimmed = ?, trimmed_link = ?, dropped = dropped + ? WHERE no = ?",
+                (life.acked, upto, link, dropped, life.no),
             )
             self._cut_thinned(life.no, upto)
             if given_up is not None:

@@ -10,6 +10,7 @@ finds damaged records. A damaged record is not repaired and not told: it travels
 5.2).
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,14 @@ import apsw
 from edge.log.lane_cursors import LaneCursors, Place
 from edge.log.lane_desk import LaneDesk
 from edge.log.lane_file import CorruptStoreError, LaneFile, StoreFullError
+from edge.log.lane_holes import holes_between
 from edge.log.lane_space import LaneSpace, Life, Usage
 from edge.log.row_check import check_bytes, rows_of, sound
 from kit.dice import Dice
 from kit.files import Disk, SystemDisk
 from protocols.errors import StoreFailedError
 from protocols.link import chain
-from protocols.link.batch import INCARNATION_BYTES, OPENING_BYTES, Hole, HoleReason, Packed
+from protocols.link.batch import INCARNATION_BYTES, OPENING_BYTES, HoleReason, Packed
 from protocols.link.edge_link import StreamHead
 from protocols.link.lanes import Lane
 
@@ -37,6 +39,8 @@ TAIL_CHECK_RECORDS: Final = 2_000
 HEADS_KEPT: Final = 10_000
 """Signed heads kept: a week of one a minute."""
 _CHUNK: Final = 1_000
+MARK_UNWRITTEN_MOST: Final = 4 * _CHUNK
+"""Records by which the cloud's mark may be ahead of what is written of it: it is told again at every hello."""
 _DISK: Final = SystemDisk()
 
 
@@ -105,6 +109,7 @@ class LaneStore:
         self.path, self.lane = path, lane
         self._keep_acked = keep_acked_records
         self._life: Life
+        self._mark_written = 0
         self._openings: list[tuple[bytes, int]] = []
         self._unsure: tuple[Undo, ...] = ()
         self.damaged: set[int] = set()
@@ -159,11 +164,10 @@ class LaneStore:
             if not current and acked >= last:
                 continue
             openings = tuple(self._openings_of(no))
+            mark = self._life.acked if current else acked
             heads.append(
-                StreamHead(
-                    incarnation, self.lane, trimmed + 1, last, acked, openings=openings, closed=not current,
-                )
-            )  # fmt: skip
+                StreamHead(incarnation, self.lane, trimmed + 1, last, mark, openings=openings, closed=not current)
+            )
         return heads
 
     def usage(self) -> Usage:
@@ -188,7 +192,7 @@ class LaneStore:
         last = rows[-1][0] if len(rows) == most else end
         records = self._good(life, rows, after_seq)
         seqs = [seq for seq, _ in records]
-        holes = [] if len(seqs) == last - after_seq else self._holes_between(life, after_seq + 1, last, seqs)
+        holes = [] if len(seqs) == last - after_seq else holes_between(self._file, life, after_seq + 1, last, seqs)
         if self.lane is not Lane.A:
             return Packed(after_seq + 1, last, seqs, [record for _, record in records], holes, opening=opening)
         held = set(seqs)
@@ -309,12 +313,34 @@ class LaneStore:
         except apsw.Error as error:
             raise self._file.translated(error) from error
 
-    def acked(self, incarnation: bytes, hi: int) -> None:
-        """Take the cloud's mark, up or (a cloud restored from a backup) down, and trim what need not be kept."""
+    def acked(self, incarnation: bytes, hi: int) -> bool:
+        """Take the cloud's mark, up or (a cloud restored from a backup) down, and trim what need not be kept.
+
+        It counts at once; a small rise is written with a later one, because a commit costs what 500 records do. Who
+        loses it is told it again by the cloud.
+
+        Returns whether `write_mark` has something to write.
+        """
         life = self._life_of(incarnation)
         if life is None:
-            return
+            return False
         hi = min(hi, life.last)
+        if life.no == self._life.no and self._mark_written <= self._life.acked <= hi < (
+            self._mark_written + MARK_UNWRITTEN_MOST
+        ):
+            self._life.acked = hi
+            return hi > self._mark_written
+        self._write_mark(life, hi)
+        if life.no == self._life.no:
+            self.trim(hi - self._keep_acked)
+        return False
+
+    def write_mark(self) -> None:
+        """Write the cloud's mark as far as it counts."""
+        if self._life.acked != self._mark_written:
+            self._write_mark(self._life, self._life.acked)
+
+    def _write_mark(self, life: Life, hi: int) -> None:
         try:
             with self._file.transaction():
                 self._file.db.execute("UPDATE life SET acked = ? WHERE no = ?", (hi, life.no))
@@ -328,9 +354,8 @@ class LaneStore:
         except apsw.Error as error:
             raise self._file.translated(error) from error
         if life.no == self._life.no:
-            self._life.acked = hi
+            self._life.acked = self._mark_written = hi
             self._openings = self._openings_of(life.no)
-            self.trim(hi - self._keep_acked)
 
     def trim(self, upto_seq: int) -> int:
         """Remove acknowledged records up to `upto_seq` that every cursor has passed, a bounded number at a time.
@@ -338,7 +363,7 @@ class LaneStore:
         Returns how many went.
         """
         life = self._life
-        upto = min(upto_seq, life.acked, life.trimmed + 2 * _CHUNK)
+        upto = min(upto_seq, life.acked, life.trimmed + 2 * MARK_UNWRITTEN_MOST)
         if upto <= life.trimmed:
             return 0
         slowest = self._cursors.slowest(life.no)
@@ -374,6 +399,7 @@ class LaneStore:
         beyond `cut` was never written here, so the positions after `cut` must not be used again.
         """
         old, file = self._life, self._file
+        self.write_mark()
         new = dice.bytes(INCARNATION_BYTES)
         link = genesis = chain.genesis(new)
         count, after, kept = 0, cut, list[int]()
@@ -404,6 +430,7 @@ class LaneStore:
         except apsw.Error as error:
             raise file.translated(error) from error
         self._life = Life(no, new, 0, 0, genesis, count, link)
+        self._mark_written = 0
         self._space.look_for_older(self._life)
         self._openings = self._openings_of(no)
         return new
@@ -439,6 +466,8 @@ class LaneStore:
 
     def close(self) -> None:
         """Close the file; harmless to call twice."""
+        with contextlib.suppress(StoreFailedError):
+            self.write_mark()
         self._file.close()
 
     def abandon(self) -> None:
@@ -458,6 +487,7 @@ class LaneStore:
         last = self._last_of(no, trimmed)
         self._life = Life(no, incarnation, acked, trimmed, trimmed_link, last, trimmed_link, minute_to, quarter_to)
         self._life.link = self._link_at(self._life, last)
+        self._mark_written = acked
         if self.lane is Lane.A:
             self.read(max(trimmed, last - TAIL_CHECK_RECORDS), TAIL_CHECK_RECORDS)
 
@@ -563,33 +593,3 @@ class LaneStore:
                 return id_, end
             end = before
         return openings[0][0], end
-
-    def _holes_between(self, life: Life, first: int, last: int, seqs: Sequence[int]) -> list[Hole]:
-        declared = [
-            Hole(max(first, from_), min(last, to), HoleReason(reason))
-            for from_, to, reason in self._file.all(
-                "SELECT first, last, reason FROM hole WHERE life = ? AND first <= ? AND last >= ? ORDER BY first",
-                (life.no, last, first),
-            )
-        ]
-        holes: list[Hole] = []
-        at = first
-        for stop in [*declared, Hole(last + 1, last + 1, HoleReason.LOST)]:
-            holes += _undeclared(life, at, stop.first - 1, seqs)
-            if stop.first <= last:
-                holes.append(stop)
-            at = stop.last + 1
-        return holes
-
-
-def _undeclared(life: Life, first: int, last: int, seqs: Sequence[int]) -> list[Hole]:
-    """Holes nobody declared: what was acknowledged and trimmed is forgotten, anything else is damage."""
-    holes: list[Hole] = []
-    if first <= (forgotten_to := min(last, life.trimmed)):
-        holes.append(Hole(first, forgotten_to, HoleReason.FORGOTTEN))
-        first = forgotten_to + 1
-    for seq in [*(seq for seq in seqs if first <= seq <= last), last + 1]:
-        if seq > first:
-            holes.append(Hole(first, seq - 1, HoleReason.LOST))
-        first = seq + 1
-    return holes

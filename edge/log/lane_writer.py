@@ -36,6 +36,9 @@ REOPEN_EVERY_MS: Final = 250
 REFUSAL_FRESH_MS: Final = 60_000
 """A refused append says nothing about the disk after this."""
 STOP_WAIT_S: Final = 10.0
+MARK_WRITTEN_WITHIN_S: Final = 1.0
+"""A small rise of the cloud's mark waits so long for a greater one. What a power cut takes of it may be thinned again
+although the cloud has it, should the line stay away until the quota is reached: hence a second, not a minute."""
 
 Committed = Callable[[Lane, bytes, int], None]
 """(lane, incarnation, last committed position), on the event loop."""
@@ -114,6 +117,7 @@ class LaneWriter:
         self.failures = 0
         """How often the store had to be opened again since the start."""
         self._refused: tuple[int, PlatformError] | None = None  # when, and why, the last append was
+        self._mark_due: asyncio.TimerHandle | None = None
         self.quarantined: list[Path] = []
         """Files set aside since the start."""
 
@@ -124,6 +128,8 @@ class LaneWriter:
 
     async def stop(self) -> None:
         """Commit what waits, close the store, end the thread."""
+        if self._mark_due is not None:
+            self._mark_due.cancel()
         if self._incoming:
             self._hand_over()
         with self._wake:
@@ -188,6 +194,21 @@ class LaneWriter:
             self._close_now = self._close_now or close
             if self._idle or self._close_now or self._queued >= self._settings.group_records_max:
                 self._wake.notify_all()
+
+    async def acked(self, incarnation: bytes, hi: int) -> None:
+        """Take the cloud's mark; see `LaneStore.acked`. A small rise is written within `MARK_WRITTEN_WITHIN_S`."""
+        if await self.ask(lambda store: store.acked(incarnation, hi)) and self._mark_due is None:
+            self._mark_due = self._loop.call_later(MARK_WRITTEN_WITHIN_S, self._write_mark)
+
+    def _write_mark(self) -> None:
+        self._mark_due = None
+        if self._stopping or self._dead:  # closing writes it
+            return
+        done: asyncio.Future[Any] = self._loop.create_future()
+        done.add_done_callback(asyncio.Future.exception)  # the thread has noted it; nobody else waits for it
+        with self._wake:
+            self._jobs.append(_Job(LaneStore.write_mark, done))
+            self._wake.notify_all()
 
     async def ask(self, call: Callable[[LaneStore], T]) -> T:
         """Run `call` with the store on its thread and return what it returns. Raises StoreFailedError."""

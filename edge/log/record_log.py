@@ -328,7 +328,7 @@ class RecordLog:
 
     async def acked(self, incarnation: bytes, lane: Lane, hi: int) -> None:
         """Take the cloud's mark of a stream: everything up to `hi` is committed there and may be forgotten here."""
-        await self._writers[lane].ask(lambda store: store.acked(incarnation, hi))
+        await self._writers[lane].acked(incarnation, hi)
 
     async def trim(self, lane: Lane | str, upto_seq: int) -> int:
         """Remove acknowledged records up to `upto_seq`, a bounded number; return how many went."""
