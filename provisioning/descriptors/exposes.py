@@ -174,7 +174,9 @@ def _number(point: dict[str, Any], each: Mapping[str, Any], kind: str, unit: Any
     if scale is None:
         return f"{spelt!r:.20} is no unit of it"
     point["type"] = "number"
-    if scale != 1:
+    if each.get("property") == "position":
+        point.update(scale=-1, offset=100)  # Zigbee2MQTT counts what is open, Matter what is closed
+    elif scale != 1:
         point["scale"] = scale
     return None
 

@@ -8,11 +8,13 @@ import pytest
 
 from edge.app.devices import Devices
 from edge.rooms.commands import RoomCommand
-from edge.rooms.fire import FireMode, FireState
+from edge.rooms.fire import ACTS, FireMode, FireState
+from firmware_bridges.catalogue import load_all
 from kit.clock import ManualClock
 from kit.simulation import SimClock, SimLoop, run_simulated
+from protocols.descriptors.codec import Allowed, MessageWrite, PayloadWrite, allow, encode
 from protocols.device_model.capability import Capability
-from protocols.device_model.identity import DeviceId, RoomId
+from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading
 from protocols.errors import InvalidInputError, StoreFailedError
 from tests.edge.world import HEATING, T0, Building, FakeDevices, contact, said
@@ -140,3 +142,23 @@ async def test_a_declared_fire_survives_a_restart_and_its_end_too(building: Buil
         await building.restart()
         assert building.house.fire.active is declared
     assert building.devices.values.get(("thermostat-101", HEATING)) is None
+
+
+@pytest.mark.requirement("DEV-05")
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [
+        ("zigbee2mqtt/ikea_e1926", PayloadWrite({"position": 100.0})),
+        ("zigbee2mqtt/aqara_zncldj12lm", PayloadWrite({"position": 100.0})),
+        ("shelly/plus_2pm_cover", b'"pos":100}'),
+    ],
+)
+def test_a_curtain_is_opened_in_the_words_of_its_wire(model: str, sent: PayloadWrite | bytes) -> None:
+    """Both makers count what is open: zigbee2mqtt.io, "position: 100 is open"; Shelly, "0 (closed) - 100 (open)"."""
+    [lift] = [each for each in ACTS if each[0] is Capability.WINDOW_COVERING]
+    point = load_all()[DescriptorId(model)].point(lift[0], lift[1])
+    assert point is not None
+    allowed = allow(point, lift[2])
+    assert isinstance(allowed, Allowed)
+    wire = encode(point, allowed.value)
+    assert wire == sent if isinstance(sent, PayloadWrite) else isinstance(wire, MessageWrite) and sent in wire.payload

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from firmware_bridges.catalogue import load_all
+from protocols.descriptors.codec import judge
 from protocols.descriptors.descriptor import Descriptor, load
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import DescriptorId
@@ -202,6 +203,12 @@ def test_a_plug_is_on_mains() -> None:
     cover = [{"type": "cover", "features": [{"type": "enum", "property": "state", "access": 3, "values": ["OPEN"]}]}]
     with pytest.raises(InvalidInputError):
         import_exposes({"model": "C-1", "vendor": "Acme", "exposes": cover})
+    position = {"type": "numeric", "property": "position", "access": 7, "unit": "%", "value_min": 0, "value_max": 100}
+    cover[0]["features"].append(position)  # type: ignore[attr-defined]  # JSON
+    made = _made(import_exposes({"model": "C-1", "vendor": "Acme", "exposes": cover}))
+    lift = made.point(Capability.WINDOW_COVERING, "current_position_lift_percentage")
+    assert lift is not None
+    assert judge(lift, 100).value == 0, "what is open there is 0 here, as in Matter"
 
 
 ANY_JSON: Final = st.recursive(
