@@ -66,6 +66,10 @@ class LinkLog(Protocol):
         """Return (idempotency key, command id) of the commands that stand in `phase`."""
         ...
 
+    async def rewrite_results(self, rewrite: Callable[[str | None], str | None]) -> int:
+        """Replace what is stored with the commands' phases, leaving no trace of it; return how many changed."""
+        ...
+
     async def document(self, name: str) -> tuple[int, bytes] | None:
         """Return (version, signed bytes) of one desired document."""
         ...

@@ -374,6 +374,10 @@ class RecordLog:
         """Return (idempotency key, command id) of the commands that stand in `phase`."""
         return await self._writers[Lane.A].ask(lambda store: store.desk.commands_in(phase))
 
+    async def rewrite_results(self, rewrite: Callable[[str | None], str | None]) -> int:
+        """Replace what is stored with the commands' phases, leaving no trace of it; return how many changed."""
+        return await self._writers[Lane.A].ask(lambda store: store.desk.rewrite_results(rewrite))
+
     async def documents(self) -> list[tuple[str, int, bytes]]:
         """Return (name, version, signed bytes) of the desired documents taken."""
         return await self._writers[Lane.A].ask(lambda store: store.desk.documents())

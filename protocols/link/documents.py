@@ -25,6 +25,10 @@ DOCUMENT_DEPTH_MAX: Final = 10
 DESIRED_USE: Final = b"innkeeper/link/desired/1"
 """COSE external data: keeps a signature under one use from being taken for another."""
 COMMAND_USE: Final = b"innkeeper/link/command/1"
+REFUSAL_HELD_MS: Final = 60_000
+"""How long an outcome stands under its idempotency key, from one command's `issued_at_ms` to the next (SPEC.md 9.3)."""
+RESULT_HELD_MS: Final = 3_600_000
+OUTCOME_HELD_MS: Final = 86_400_000
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 

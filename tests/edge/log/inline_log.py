@@ -138,6 +138,10 @@ class InlineLog:
         """See `RecordLog.commands_in`."""
         return self.stores[Lane.A].desk.commands_in(phase)
 
+    async def rewrite_results(self, rewrite: Callable[[str | None], str | None]) -> int:
+        """See `RecordLog.rewrite_results`."""
+        return self.stores[Lane.A].desk.rewrite_results(rewrite)
+
     async def document(self, name: str) -> tuple[int, bytes] | None:
         """See `RecordLog.document`."""
         return self.stores[Lane.A].desk.document(name)
