@@ -14,6 +14,7 @@ from cloud.kit.times import at
 from cloud.platform.properties import Property
 from protocols.device_model.command import Phase
 from protocols.errors import LinkLostError, LocalProtocolError, PlatformError, ReplyTimeoutError
+from protocols.link.documents import REFUSAL_HELD_MS
 
 LIVE_KIND: Final = "commands"
 _RANK: Final = {
@@ -109,7 +110,8 @@ class Commands:
         The same key again returns what is known of the first; unless that is final it is asked for again, which
         the edge answers from its memory. What never left is sent again with a new deadline. `secret_result` keeps
         the result out of the database: it is handed to this caller alone, and asked of the edge again when the key
-        is used again.
+        is used again; the edge holds it for an hour (protocols/link/SPEC.md 9.3), so `done` may come without. A
+        refusal of such a question stands for a minute: later the key asks anew.
 
         Raises:
             KeyReusedError: the key belongs to another command.
@@ -146,14 +148,18 @@ class Commands:
             )
             if row is None or row["kind"] != kind or row.pop("args") != shown_args:
                 raise KeyReusedError(f"idempotency key {idempotency_key!r} was used for another command")
-            if row.pop("never_left"):
+            passed = secret_result and _has_passed(Phase(row["phase"]), row["updated_at"], now_ms)
+            if row.pop("never_left") or passed:
+                # A refusal that has passed is another command to the edge: late words on the first are not its own.
+                again = f"c-{self._dice.bytes(12).hex()}" if passed else row["id"]
                 row.update(phase=Phase.ACCEPTED.value, reason=None, deadline_at=at(deadline_ms))
                 first = await execute(
                     connection,
-                    """UPDATE fleet.command SET phase = 'accepted', reason = NULL, never_left = false,
+                    """UPDATE fleet.command SET id = %s, phase = 'accepted', reason = NULL, never_left = false,
                               deadline_at = %s, updated_at = %s WHERE property = %s AND id = %s""",
-                    [at(deadline_ms), at(now_ms), to.id, row["id"]],
+                    [again, at(deadline_ms), at(now_ms), to.id, row["id"]],
                 )
+                row["id"] = again
         known = Command(**{**row, "phase": Phase(row["phase"])})
         if _RANK[known.phase] == _RANK[Phase.DONE] and not (secret_result and known.phase is Phase.DONE):
             return known
@@ -198,6 +204,10 @@ class Commands:
         if stored is None:
             raise LocalProtocolError(f"command {command_id} vanished while it was under way")
         return stored
+
+
+def _has_passed(phase: Phase, since: datetime, now_ms: int) -> bool:
+    return phase in (Phase.FAILED, Phase.EXPIRED) and since <= at(now_ms - REFUSAL_HELD_MS)
 
 
 async def note_phase(

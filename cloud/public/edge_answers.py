@@ -75,6 +75,9 @@ def refusal(status: int, detail: str, reason: str, *, retryable: bool = False, m
 def _result(command: Command) -> dict[str, Any]:
     if command.phase is Phase.DONE and command.result is not None:
         return command.result
+    if command.phase is Phase.DONE:
+        detail = "It was done under this idempotency key before, and its answer is no longer held: ask under another."
+        raise refusal(409, detail, "answered_before")
     if command.link_lost:
         raise refusal(503, "The hotel cannot be reached from here at the moment.", "edge_away", retryable=True)
     if command.phase is Phase.FAILED:

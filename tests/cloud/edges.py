@@ -40,6 +40,10 @@ class FakeEdges:
             raise ReplyTimeoutError(f"no answer to {command_id} until {deadline_ms}")
         return self._answers[idempotency_key]
 
+    def forget(self, idempotency_key: str) -> None:
+        """Let go of a result, as an edge does after an hour or a restart; that it was done stays known."""
+        self._answers[idempotency_key] = CommandResult(Phase.DONE, None, "its result is no longer held")
+
     async def publish(self, edge: str, name: str, version: int, body: dict[str, Any]) -> None:
         if self.lost:
             raise LinkLostError("the broker is away")

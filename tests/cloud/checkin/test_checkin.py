@@ -19,6 +19,7 @@ from kit.clock import ManualClock
 from kit.dice import SeededDice
 from kit.logs import logger
 from protocols.device_model.command import Phase
+from protocols.link.documents import REFUSAL_HELD_MS
 from tests.cloud.edges import FakeEdges, done
 from tests.cloud.houses import AURORA, DAY_MS, HOUR_MS, NOW_MS, PLACE, open_house, reservation
 
@@ -98,6 +99,36 @@ async def test_a_ready_stay_gets_its_keys_and_nobody_keeps_them(hotel: Hotel) ->
     kept = repr(await hotel.rows("checkin.key_request")) + repr(await hotel.rows("fleet.command"))
     assert "secret-grant" not in kept
     assert PHONE not in kept
+
+
+@pytest.mark.requirement("A5")
+async def test_one_key_asks_anew_once_its_refusal_has_passed(hotel: Hotel) -> None:
+    await hotel.book(reservation("r1"))
+    refuses = hotel.edges.obey
+    hotel.edges.obey = lambda _kind, _args: CommandResult(Phase.FAILED, None, "the edge's clock is uncertain")
+    for wait_ms in (0, REFUSAL_HELD_MS - 1):
+        hotel.clock.advance(wait_ms)
+        with pytest.raises(NotAdmissibleError) as refused:
+            await hotel.check_in("constant")
+        assert refused.value.refusal is Refusal.EDGE_REFUSED
+    assert len(hotel.edges.effects) == 1
+    hotel.edges.obey = refuses
+    hotel.clock.advance(1)
+    assert await hotel.check_in("constant") == BUNDLE
+    assert await hotel.check_in("constant") == BUNDLE
+    assert len(hotel.edges.effects) == 2
+    (request,) = await hotel.rows("checkin.key_request")
+    assert request["state"] == "completed"
+
+
+async def test_keys_that_the_edge_no_longer_holds_are_asked_for_anew(hotel: Hotel) -> None:
+    await hotel.book(reservation("r1"))
+    assert await hotel.check_in("constant") == BUNDLE
+    (first,) = {sent[3] for sent in hotel.edges.sent}
+    hotel.edges.forget(first)
+    assert await hotel.check_in("constant") == BUNDLE
+    assert [sent[3] for sent in hotel.edges.sent[:2]] == [first, first]
+    assert len({sent[3] for sent in hotel.edges.sent}) == 2
 
 
 async def test_a_guest_whom_the_pms_moved_is_moved_when_he_asks_for_his_keys(hotel: Hotel) -> None:

@@ -10,6 +10,7 @@ from cloud.kit.database import Database, fetch_all
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.device_model.command import Phase
+from protocols.link.documents import REFUSAL_HELD_MS
 from tests.cloud.edges import FakeEdges, done
 from tests.cloud.houses import AURORA, NOW_MS
 
@@ -117,6 +118,47 @@ async def test_a_secret_result_is_handed_over_and_stored_nowhere(database: Datab
     assert len(edges.effects) == 1
     async with database.transaction() as connection:
         assert "very-secret" not in repr(await fetch_all(connection, "SELECT * FROM fleet.command"))
+
+
+@pytest.mark.tier("postgres")
+async def test_a_refused_question_asks_anew_after_a_minute_and_late_words_on_the_first_change_nothing(
+    database: Database,
+) -> None:
+    edges = FakeEdges(obey=lambda _kind, _args: CommandResult(Phase.FAILED, None, "its clock is uncertain"))
+    clock = ManualClock(wall_ms=NOW_MS)
+    service = Commands(database, edges, clock=clock, dice=SeededDice(1))
+    first = await run(service, secret=True)
+    clock.advance(REFUSAL_HELD_MS - 1)
+    assert (await run(service, secret=True)).phase is Phase.FAILED
+    assert len(edges.sent) == 1
+    edges.obey = lambda _kind, _args: done({"bundle": "b"})
+    clock.advance(1)
+    again = await run(service, secret=True)
+    assert (again.phase, again.result, again.reason) == (Phase.DONE, {"bundle": "b"}, None)
+    assert again.id != first.id
+    async with database.transaction() as connection:
+        await note_phase(
+            connection,
+            property_id=AURORA.id,
+            command_id=first.id,
+            phase=Phase.FAILED,
+            result=None,
+            reason=None,
+            now_ms=NOW_MS,
+        )
+        rows = await fetch_all(connection, "SELECT phase FROM fleet.command")
+    assert [row["phase"] for row in rows] == ["done"]
+
+
+@pytest.mark.tier("postgres")
+async def test_a_refused_write_stays_refused_under_its_key(database: Database) -> None:
+    edges = FakeEdges(obey=lambda _kind, _args: CommandResult(Phase.FAILED, None, "no such device"))
+    clock = ManualClock(wall_ms=NOW_MS)
+    service = Commands(database, edges, clock=clock, dice=SeededDice(1))
+    await run(service)
+    clock.advance(2 * REFUSAL_HELD_MS)
+    assert (await run(service)).phase is Phase.FAILED
+    assert len(edges.sent) == 1
 
 
 @pytest.mark.tier("postgres")

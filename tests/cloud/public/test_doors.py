@@ -123,11 +123,15 @@ async def test_what_the_house_does_not_do_is_said_so_that_a_phone_knows_whether_
     def strange() -> None:
         site.edges.obey = _strange
 
+    def let_go() -> None:
+        site.edges.obey = lambda _kind, _args: CommandResult(Phase.DONE, None, "its result is no longer held")
+
     for prepare, status, reason, retryable in (
         (away, 503, "edge_away", True),
         (mute, 504, "unanswered", True),
         (failing, 409, "edge_refused", False),
         (strange, 502, "strange", False),
+        (let_go, 409, "answered_before", False),
     ):
         prepare()
         site.clock.advance(60_000)
