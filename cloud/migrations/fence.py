@@ -77,7 +77,7 @@ SYSTEM_ONLY: Final = frozenset(
 )
 """Tables that callers never touch."""
 READ_ONLY: Final = frozenset({"platform.tenant", "platform.property", "platform.rate_rule"})
-APPEND_ONLY: Final = frozenset({"platform.audit"})
+APPEND_ONLY: Final = frozenset({"checkin.terms", "platform.audit"})
 """What nobody changes, not even the service's own workers."""
 READ_ONLY_SCHEMAS: Final = frozenset({"telemetry"})
 """What callers read and never change: the ledger and what was made of it, and who owns what."""
