@@ -162,6 +162,7 @@ async def run(
         sessions,
         {each.property: read_secret(each.webhook_secret_path) for each in settings.payments},
         clock,
+        frozenset(settings.http.origins),
     )
     registrations = Registrations(database, sessions, clock=clock, states=settings.registration.states())
     services = Services(

@@ -41,6 +41,8 @@ class Card:
     companions: tuple[Companion, ...]
     signed: str
     """How and when it was confirmed, in words; empty: it was not, and there is a line to sign on."""
+    terms: str
+    """Which terms of the house were accepted, how and when, in words; empty: none are asked for."""
     made_at: datetime
 
 
@@ -68,6 +70,8 @@ def card_pdf(card: Card) -> bytes:
     for number, companion in enumerate(card.companions, 1):
         rows.append((f"With {number}", f"{companion.facts.surname}, {companion.facts.given_names}"))
         rows += [(f"  {label}", text) for label, text in _person(companion.facts, companion.document)[2:]]
+    if card.terms:
+        rows.append(("Terms of the house", card.terms))
     for label, text in rows:
         pdf.set_font("Helvetica", "B", 10)
         pdf.cell(LABEL_MM, LINE_MM, latin1(label))

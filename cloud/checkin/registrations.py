@@ -1,20 +1,21 @@
 """Cards and the authority's report, from what sessions keep: read when asked for, kept nowhere else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from cloud.checkin import alloggiati
 from cloud.checkin.people import DocumentFacts, GuestFacts
 from cloud.checkin.registration_card import Card, Companion
 from cloud.checkin.sessions import Sessions, WallClock
-from cloud.checkin.steps import LEAD, Guest, Party, signs
+from cloud.checkin.steps import LEAD, Guest, Party, StepState, signs
 from cloud.kit.database import Database, fetch_all
 from cloud.kit.times import at
 from cloud.platform.properties import Property
 from cloud.stays.listing import Stay
+from protocols.policy.check_in import CheckInPolicy, StepKind
 
 REPORT_WITHIN: Final = timedelta(hours=24)
 ARRIVALS_MOST: Final = 2_000
@@ -52,11 +53,11 @@ class Registrations:
         party = Party(row.stays, row.party, guests, arrives)
         if not signs(row.policy, party, slot):
             return None
+        evidence = await self._sessions.evidence(place, stay.id)
         signed = next(
             (
-                f"Confirmed by {each['actor']} on {each['at'].astimezone(zone).strftime('%Y-%m-%d %H:%M %Z')}"
-                f" ({each['channel']})"
-                for each in await self._sessions.evidence(place, stay.id)
+                f"Confirmed {_by(each, zone)}"
+                for each in evidence
                 if each["kind"] == "registration_card" and each["subject"] == slot and each["state"] == "done"
             ),
             "",
@@ -74,6 +75,7 @@ class Registrations:
             document=people[slot][1],
             companions=others,
             signed=signed,
+            terms=_terms(row.policy, evidence, zone),
             made_at=at(self._clock.wall_ms()),
         )
 
@@ -110,6 +112,25 @@ class Registrations:
             )
         due = arrived[0]["actual_in"] + REPORT_WITHIN if arrived else None
         return DayReport(alloggiati.NAME, alloggiati.report(parties, states=self._states), due, tuple(unknown))
+
+
+def _by(step: Mapping[str, Any], zone: ZoneInfo) -> str:
+    when = step["at"].astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
+    return f"by {step['actor']} on {when} ({step['channel']})"
+
+
+def _terms(policy: CheckInPolicy, evidence: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> str:
+    """Return which terms were accepted, in words; empty: the policy asks for none."""
+    if StepKind.TERMS not in policy.steps:
+        return ""
+    step = next((each for each in evidence if each["kind"] == StepKind.TERMS.value), None)
+    if step is None:
+        return f"Version {policy.terms}: not accepted yet"
+    if step["state"] != StepState.DONE.value:
+        return f"Version {policy.terms}: left to staff {_by(step, zone)}"
+    told = step["evidence"]
+    shown = f", as shown in {told['language']!r}, SHA-256 {told['sha256']}" if "sha256" in told else ", on paper"
+    return f"Version {told['version']}{shown}. Accepted {_by(step, zone)}"
 
 
 def _born(facts: GuestFacts, document: DocumentFacts | None) -> date | None:

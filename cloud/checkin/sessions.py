@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from cloud.checkin import session_rows as rows
+from cloud.checkin import terms
 from cloud.checkin.desk import NotAdmissibleError, Refusal
 from cloud.checkin.judgement import Verdict, judge_document, judge_identity, judge_signature, read_document
 from cloud.checkin.people import DocumentFacts, GuestFacts, document_of, guest_of, sealed_form
@@ -36,6 +37,7 @@ from cloud.checkin.vendor_keys import verdict_of
 from cloud.kit import outbox
 from cloud.kit.database import Connection, Database, execute, fetch_all, lock_for_transaction
 from cloud.kit.times import at, unix_ms
+from cloud.payments.payments import Deposit
 from cloud.platform.properties import Property
 from cloud.policy.in_force import body_in_force
 from cloud.privacy.sealing import Sealer, SubjectKey
@@ -70,8 +72,14 @@ class WallClock(Protocol):
 class Deposits(Protocol):
     """What sessions need of payments."""
 
-    async def held(self, connection: Connection, place: Property, *, purpose: str, currency: str, minor: int) -> bool:
-        """Tell whether at least so much is held, or was taken, for a purpose."""
+    async def deposit(
+        self, connection: Connection, place: Property, *, purpose: str, stays: Sequence[str], currency: str, minor: int
+    ) -> Deposit:
+        """Tell how the deposit of a session and its stays stands."""
+        ...
+
+    async def unwanted(self, connection: Connection, place: Property, *, purpose: str) -> int:
+        """Note that nobody wants the open pages of a session any more."""
         ...
 
 
@@ -92,6 +100,8 @@ class Standing:
     told: frozenset[str]
     """The slots whose guest has said who he is."""
     slots: tuple[str, ...]
+    deposit: Deposit | None
+    """How its deposit stands; None: none is asked for, or the house takes no payments."""
 
     @property
     def waits_for_room(self) -> bool:
@@ -267,13 +277,20 @@ class Sessions:
             verdict = judge_signature(signed_as, facts)
             return await self._settle(connection, row, StepKind.REGISTRATION_CARD, slot, verdict, place=place, by=by)
 
-    async def accept_terms(self, place: Property, stay_id: str, version: str, *, by: By) -> Standing:
-        """Take the party's consent to the terms of the policy's version. Raises InvalidInputError: to another one."""
+    async def accept_terms(
+        self, place: Property, stay_id: str, version: str, *, sha256: str | None = None, by: By
+    ) -> Standing:
+        """Take the party's consent to the terms of the policy's version, named by the text that was shown.
+
+        Raises:
+            InvalidInputError: to another version, or to another text of it.
+        """
         async with self._database.transaction() as connection:
             row = await self._open(connection, place, stay_id)
             if version != row.policy.terms:
                 raise InvalidInputError("version", "is not the version of the terms that this session asks for")
-            verdict = Verdict(StepState.DONE, None, {"version": version})
+            texts = await terms.of_version(connection, place, version)
+            verdict = Verdict(StepState.DONE, None, terms.accepted(texts, version, sha256))
             return await self._settle(connection, row, StepKind.TERMS, PARTY, verdict, place=place, by=by)
 
     async def waive(
@@ -289,6 +306,8 @@ class Sessions:
             known = await self._standing(connection, place, row)
             if kind in check_in.LAST or (kind, subject) not in {(step.kind, step.subject) for step in known.steps}:
                 raise InvalidInputError("step", f"{kind.value} of {subject!r:.40} is none that staff can do here")
+            if kind is StepKind.PAYMENT and self._deposits is not None:
+                await self._deposits.unwanted(connection, place, purpose=row.id)  # or the guest would pay twice
             return await self._settle(
                 connection, row, kind, subject, Verdict(StepState.WAIVED, reason), place=place, by=by
             )
@@ -449,12 +468,12 @@ class Sessions:
             for each in row.stays
             if (stay := await stay_by_id(connection, tenant=place.tenant, property_id=place.id, stay=each)) is not None
         ]
-        deposit = row.policy.deposit
-        if deposit is not None and self._deposits is not None:
-            held = await self._deposits.held(
-                connection, place, purpose=row.id, currency=deposit.currency, minor=deposit.minor
+        wanted, deposit = row.policy.deposit, None
+        if wanted is not None and self._deposits is not None:
+            deposit = await self._deposits.deposit(
+                connection, place, purpose=row.id, stays=row.stays, currency=wanted.currency, minor=wanted.minor
             )
-            if held:
+            if deposit.held:
                 facts.setdefault((StepKind.PAYMENT, PARTY), Fact(StepState.DONE))
         arrives = min((stay.expected_from for stay in stays), default=row.began_at)
         party = Party(row.stays, row.party, guests, arrives.astimezone(ZoneInfo(place.zone)).date())
@@ -462,7 +481,7 @@ class Sessions:
             stay.id for stay in stays if stay.room is not None and stay.state in (StayState.READY, StayState.IN_HOUSE)
         )
         steps = standing(row.policy, party, facts, ready=ready)
-        return Standing(row, tuple(steps), frozenset(guests), tuple(party.slots()))
+        return Standing(row, tuple(steps), frozenset(guests), tuple(party.slots()), deposit)
 
     async def _stay(self, connection: Connection, place: Property, stay_id: str) -> Stay:
         stay = await stay_by_id(connection, tenant=place.tenant, property_id=place.id, stay=stay_id)

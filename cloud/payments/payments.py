@@ -3,17 +3,25 @@
 What a webhook says is a hint: the payment is read again and kept as it is then, so late, doubled and disordered
 events end in the same state. An answer that was lost leaves a payment `asked`; asking again under its key, or
 `settle_due`, learns what became of it. The client's secret for 3-D Secure passes through and is kept nowhere.
+
+A guest pays on the provider's own page (docs/decisions/0103): one page at a time for one purpose, however often and
+from however many devices he asks. A page that nobody wants any more is ended; what was paid on it meanwhile is let go.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from cloud.kit import outbox
-from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
+from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
 from cloud.kit.times import at
 from cloud.payments.port import (
     Charge,
+    Page,
+    PageAsked,
+    PageState,
     PaymentProvider,
     PaymentRefusedError,
     PaymentState,
@@ -25,7 +33,13 @@ from kit.dice import Dice
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 
 UNSETTLED_MS: Final = 60_000
+UNWANTED_AGAIN_MS: Final = 15_000
 AT_A_TIME: Final = 20
+ON_PAGE: Final = "page"
+"""What stands for a card where the guest chose one on the provider's page."""
+PAGE_LIFE_MS: Final = 60 * 60_000
+PAGE_EXPIRED, PAGE_ENDED = "page_expired", "page_ended"
+"""Why a payment on a page failed: nobody paid in time, or the desk ended it."""
 GIVEN_UP_MS: Final = 24 * 3_600_000
 """A provider remembers a key this long at least; a payment nobody answered for by then is called failed."""
 CHANGED: Final = "payment.changed"
@@ -56,6 +70,27 @@ class Payment:
     failure: str | None
     provider_id: str | None
     client_secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """How a deposit stands: `held`, or what became of the newest payment for it (None: there was none).
+
+    `by_page` tells whether the house's provider can be paid on a page of its own.
+    """
+
+    held: bool
+    by_page: bool
+    state: PaymentState | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentPage:
+    """A payment and, while the guest can pay there, the address of the provider's page for it."""
+
+    payment: Payment
+    url: str | None
 
 
 class Payments:
@@ -105,6 +140,53 @@ class Payments:
             raise
         return await self._keep(place, row["id"], charge)
 
+    async def open_page(self, place: Property, *, stay: str, purpose: str, asked: PageAsked, by: str) -> PaymentPage:
+        """Return the provider's page for a purpose: the one that is open, else a new one.
+
+        Raises:
+            PaymentRefusedError: no provider here, or it refused.
+            LinkLostError, ReplyTimeoutError, PeerProtocolError: ask again; no second page is made.
+        """
+        provider = self._provider(place)
+        while True:
+            row, is_new = await self._page_row(place, stay=stay, purpose=purpose, asked=asked, by=by)
+            if row is None:
+                continue  # ended between the two
+            try:
+                payment, page = await self._learn(place, provider, row)
+            except PaymentRefusedError as error:
+                await self._failed(place, row["id"], error.code)
+                raise
+            if payment.state is not PaymentState.FAILED or is_new:
+                return PaymentPage(payment, None if page is None or page.state is not PageState.OPEN else page.url)
+
+    async def look(self, place: Property, *, purpose: str) -> bool:
+        """Ask the provider how the open payments of a purpose stand, now; False: none is open. Raises as `hold`."""
+        async with self._database.transaction() as connection:
+            rows = await fetch_all(
+                connection,
+                "SELECT * FROM payments.payment WHERE property = %s AND purpose = %s"
+                " AND state IN ('asked', 'needs_guest', 'pending') ORDER BY asked_at, id LIMIT %s",
+                [place.id, purpose, AT_A_TIME],
+            )
+        for row in rows:
+            await self._learn(place, self._provider(place), row)
+        return bool(rows)
+
+    async def unwanted(self, connection: Connection, place: Property, *, purpose: str) -> int:
+        """Note that nobody wants the open pages of a purpose any more; `settle_due` ends them. Return how many."""
+        return await execute(
+            connection,
+            "UPDATE payments.payment SET unwanted = true, looked_at = NULL WHERE property = %s AND purpose = %s"
+            " AND page_asked IS NOT NULL AND NOT unwanted AND state IN ('asked', 'needs_guest', 'pending')",
+            [place.id, purpose],
+        )
+
+    async def end_pages(self, place: Property, *, purpose: str) -> int:
+        """As `unwanted`, in a transaction of its own."""
+        async with self._database.transaction() as connection:
+            return await self.unwanted(connection, place, purpose=purpose)
+
     async def capture(self, place: Property, payment: str, *, minor: int, key: str) -> Payment:
         """Take what is held, or part of it; the rest is released. Raises as `hold`."""
         row = await self._row(place, payment)
@@ -145,6 +227,18 @@ class Payments:
         await self._keep(place, row["id"], await self._provider(place).read(provider_id))
         return True
 
+    async def heard_page(self, place: Property, page_id: str) -> bool:
+        """Take a hint that a page changed: read it and keep what it is; False: it is none of ours. Raises as `hold`."""
+        async with self._database.transaction() as connection:
+            row = await fetch_one(
+                connection, "SELECT * FROM payments.payment WHERE property = %s AND page_id = %s", [place.id, page_id]
+            )
+        if row is None:
+            return False
+        if PaymentState(row["state"]) in _OPEN:
+            await self._learn(place, self._provider(place), row)
+        return True
+
     async def of_stay(self, place: Property, stay: str) -> list[Payment]:
         """Return the payments of a stay, the first first."""
         async with self._database.transaction() as connection:
@@ -156,39 +250,115 @@ class Payments:
             )
         return [_payment(row) for row in rows]
 
-    async def held(self, connection: Connection, place: Property, *, purpose: str, currency: str, minor: int) -> bool:
-        """Tell whether at least so much is held, or was taken and not given back, for a purpose."""
+    async def deposit(
+        self, connection: Connection, place: Property, *, purpose: str, stays: Sequence[str], currency: str, minor: int
+    ) -> Deposit:
+        """Tell how a deposit stands: at least so much held, or taken and not given back, of all the stays of a party.
+
+        What an earlier check-in of a stay had held is still held: nobody is asked for it twice.
+        """
+        mine = [place.tenant, place.id, purpose, list(stays)]
         row = await fetch_one(
             connection,
             """SELECT coalesce(sum(CASE state WHEN 'held' THEN minor ELSE captured - refunded END), 0) AS held
-                 FROM payments.payment WHERE tenant = %s AND property = %s AND purpose = %s AND currency = %s
-                  AND state IN ('held', 'captured')""",
-            [place.tenant, place.id, purpose, currency],
+                 FROM payments.payment WHERE tenant = %s AND property = %s AND (purpose = %s OR stay = ANY(%s))
+                  AND currency = %s AND state IN ('held', 'captured') AND NOT unwanted""",
+            [*mine, currency],
         )
-        return row is not None and int(row["held"]) >= minor
+        newest = await fetch_one(
+            connection,
+            "SELECT state, failure FROM payments.payment WHERE tenant = %s AND property = %s AND purpose = %s"
+            " ORDER BY asked_at DESC, id DESC LIMIT 1",
+            mine[:3],
+        )
+        return Deposit(
+            held=row is not None and int(row["held"]) >= minor,
+            by_page=place.id in self._providers,
+            state=None if newest is None else PaymentState(newest["state"]),
+            failure=None if newest is None else newest["failure"],
+        )
 
     async def settle_due(self, places: Mapping[str, Property]) -> int:
-        """Learn what became of payments nobody heard of for a while; return how many were looked at."""
+        """Learn what became of payments nobody heard of for a while, and end what nobody wants; return how many.
+
+        Who was looked at goes to the end of the line, so that pages nobody pays on hold up no others.
+        """
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             due = await fetch_all(
                 connection,
-                "SELECT * FROM payments.payment WHERE state IN ('asked', 'needs_guest', 'pending') AND updated_at < %s"
-                " AND property = ANY(%s) ORDER BY updated_at LIMIT %s",
-                [at(now_ms - UNSETTLED_MS), list(places), AT_A_TIME],
-            )
+                """UPDATE payments.payment SET looked_at = %s WHERE id IN (
+                       SELECT id FROM payments.payment WHERE property = ANY(%s) AND (
+                              (state IN ('asked', 'needs_guest', 'pending') AND NOT unwanted
+                               AND coalesce(looked_at, updated_at) < %s)
+                           OR (unwanted AND state IN ('asked', 'needs_guest', 'pending', 'held')
+                               AND (looked_at IS NULL OR looked_at < %s)))
+                        ORDER BY coalesce(looked_at, updated_at), id LIMIT %s) RETURNING *""",
+                [
+                    at(now_ms), list(places), at(now_ms - UNSETTLED_MS), at(now_ms - UNWANTED_AGAIN_MS), AT_A_TIME,
+                ],
+            )  # fmt: skip
         for row in due:
             place = places[row["property"]]
             try:
-                charge = await self._asked(self._provider(place), row)
+                await self._learn(place, self._provider(place), row)
             except PaymentRefusedError as error:
                 await self._failed(place, row["id"], error.code)
             except (LinkLostError, ReplyTimeoutError, PeerProtocolError):
                 if row["asked_at"] < at(now_ms - GIVEN_UP_MS):
                     await self._failed(place, row["id"], "unanswered")
-            else:
-                await self._keep(place, row["id"], charge)
         return len(due)
+
+    async def _page_row(
+        self, place: Property, *, stay: str, purpose: str, asked: PageAsked, by: str
+    ) -> tuple[dict[str, Any] | None, bool]:
+        """Return the payment whose page is open for a purpose, and whether it was made now."""
+        async with self._database.transaction() as connection:
+            made = await execute(
+                connection,
+                """INSERT INTO payments.payment (id, tenant, property, stay, purpose, idempotency_key, currency, minor,
+                                                 method, state, asked_by, asked_at, updated_at, page_asked)
+                   VALUES (%(id)s, %(tenant)s, %(property)s, %(stay)s, %(purpose)s, %(id)s, %(currency)s, %(minor)s,
+                           %(method)s, 'asked', %(by)s, %(now)s, %(now)s, %(asked)s)
+                   ON CONFLICT (property, purpose) WHERE page_asked IS NOT NULL AND NOT unwanted
+                      AND state IN ('asked', 'needs_guest', 'pending') DO NOTHING""",
+                {
+                    "id": f"p-{self._dice.bytes(12).hex()}", "tenant": place.tenant, "property": place.id, "stay": stay,
+                    "purpose": purpose, "currency": parse_currency(asked.currency), "minor": asked.minor,
+                    "method": ON_PAGE, "by": by, "now": at(self._clock.wall_ms()),
+                    "asked": jsonb(msgspec.to_builtins(asked)),
+                },
+            )  # fmt: skip
+            row = await fetch_one(
+                connection,
+                "SELECT * FROM payments.payment WHERE property = %s AND purpose = %s AND page_asked IS NOT NULL"
+                " AND NOT unwanted AND state IN ('asked', 'needs_guest', 'pending')",
+                [place.id, purpose],
+            )
+        return row, made == 1
+
+    async def _learn(
+        self, place: Property, provider: PaymentProvider, row: Mapping[str, Any]
+    ) -> tuple[Payment, Page | None]:
+        """Ask the provider how a payment stands and keep it; ends and lets go what nobody wants."""
+        page: Page | None = None
+        if row["page_asked"] is None or row["state"] not in _OPEN:
+            payment = await self._keep(place, row["id"], await self._asked(provider, row))
+        else:
+            page = await self._page(provider, row)
+            payment = await self._keep_page(place, row["id"], page)
+            if row["unwanted"] and payment.state in _OPEN and page.state is PageState.OPEN:
+                page = await provider.close_page(page.id)
+                payment = await self._keep_page(place, row["id"], page)
+        if row["unwanted"] and payment.state is PaymentState.HELD:
+            payment = await self.release(place, payment.id, key="unwanted")
+        return payment, page
+
+    async def _page(self, provider: PaymentProvider, row: Mapping[str, Any]) -> Page:
+        if row["page_id"] is not None:
+            return await provider.read_page(row["page_id"])
+        asked = msgspec.convert(row["page_asked"], PageAsked)
+        return await provider.open_page(asked, reference=row["id"], key=row["id"])
 
     async def _asked(self, provider: PaymentProvider, row: Mapping[str, Any]) -> Charge:
         if row["provider_id"] is not None:
@@ -196,6 +366,47 @@ class Payments:
         return await provider.hold(
             currency=row["currency"], minor=row["minor"], method=row["method"], reference=row["id"], key=row["id"]
         )
+
+    async def _keep_page(self, place: Property, payment: str, page: Page) -> Payment:
+        """Keep a payment as its page is: while it is open, a refused card is the guest's to change there."""
+        if page.state is PageState.COMPLETE:
+            if page.charge is None:
+                raise PeerProtocolError(f"payment {payment}: the provider's page is paid, and by no payment")
+            await self._set(place, payment, {"page_id": page.id})
+            return await self._keep(place, payment, page.charge)
+        ended = page.state is PageState.EXPIRED
+        return await self._set(
+            place,
+            payment,
+            {
+                "page_id": page.id,
+                "state": (PaymentState.FAILED if ended else PaymentState.NEEDS_GUEST).value,
+                "failure": PAGE_EXPIRED if ended else None if page.charge is None else page.charge.failure,
+            },
+        )
+
+    async def _set(self, place: Property, payment: str, new: dict[str, Any]) -> Payment:
+        """Change a payment that is still open; one that is not stays as it is."""
+        async with self._database.transaction() as connection:
+            row = await fetch_one(connection, "SELECT * FROM payments.payment WHERE id = %s FOR UPDATE", [payment])
+            if row is None:
+                raise PaymentRefusedError("unknown", "There is no such payment.")
+            if PaymentState(row["state"]) not in _OPEN:
+                return _payment(row)
+            new = {"state": row["state"], "failure": row["failure"], **new}
+            if new["failure"] == PAGE_EXPIRED and row["unwanted"]:
+                new["failure"] = PAGE_ENDED
+            if all(row[name] == value for name, value in new.items()):
+                return _payment(row)
+            await execute(
+                connection,
+                """UPDATE payments.payment SET page_id = %(page_id)s, state = %(state)s,
+                          failure = %(failure)s, updated_at = %(now)s WHERE id = %(id)s""",
+                {**new, "now": at(self._clock.wall_ms()), "id": payment},
+            )
+            if new["state"] != row["state"]:
+                await self._tell(connection, place, {**row, **new})
+            return _payment({**row, **new})
 
     async def _keep(self, place: Property, payment: str, charge: Charge) -> Payment:
         async with self._database.transaction() as connection:

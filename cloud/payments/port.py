@@ -23,7 +23,7 @@ class PaymentState(StrEnum):
     ASKED = "asked"
     """The provider was asked and has not answered."""
     NEEDS_GUEST = "needs_guest"
-    """The guest's bank wants to hear the guest (3-D Secure)."""
+    """The guest has the provider's page before him, or his bank wants to hear him (3-D Secure)."""
     PENDING = "pending"
     HELD = "held"
     CAPTURED = "captured"
@@ -54,11 +54,60 @@ class Charge:
     failure: str | None
 
 
+class PageState(StrEnum):
+    """Where a page of the provider stands."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    """The guest has paid there: `charge` says how."""
+    EXPIRED = "expired"
+    """Nobody can pay there any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageAsked:
+    """What a page is asked for with: a hold of `minor`, called `title`, in a language if the provider has it.
+
+    `back` is where the browser goes when the guest has paid, `left` when he has not; `until_s` (Unix seconds, at least
+    half an hour ahead) is when the page ends.
+    """
+
+    currency: str
+    minor: int
+    title: str
+    language: str
+    back: str
+    left: str
+    until_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the provider, where the guest types his card and his bank hears him; we never see either."""
+
+    id: str
+    state: PageState
+    url: str | None
+    charge: Charge | None
+
+
 class PaymentProvider(Protocol):
     """What payments need of a provider."""
 
     async def hold(self, *, currency: str, minor: int, method: str, reference: str, key: str) -> Charge:
         """Hold money on the method of a token."""
+        ...
+
+    async def open_page(self, asked: PageAsked, *, reference: str, key: str) -> Page:
+        """Make a page of the provider's on which a guest lets money be held."""
+        ...
+
+    async def read_page(self, page: str) -> Page:
+        """Return a page as it is now."""
+        ...
+
+    async def close_page(self, page: str) -> Page:
+        """Let nobody pay there any more; one that was paid, or has ended, is returned as it is."""
         ...
 
     async def capture(self, charge: str, *, minor: int, key: str) -> Charge:

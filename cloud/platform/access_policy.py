@@ -74,10 +74,12 @@ permit (
     resource is Property
 ) when { principal.every_property || principal.properties.contains(resource.id) };
 
-// who gives out the keys of whole sections, and takes them back; seals rooms; fills the safe
+// who gives out the keys of whole sections, and takes them back; seals rooms; fills the safe; what guests agree to
 permit (
     principal in Role::"admin",
-    action in [Action::"staff_key.issue", Action::"room.seal", Action::"failsafe_key.issue"],
+    action in [
+        Action::"staff_key.issue", Action::"room.seal", Action::"failsafe_key.issue", Action::"terms.publish"
+    ],
     resource is Property
 )
     when { principal.every_property || principal.properties.contains(resource.id) };

@@ -28,6 +28,7 @@ from cloud.platform.principals import Principal, Role
 from cloud.platform.properties import Property
 from cloud.privacy.sealing import NoKeysError
 from cloud.public import checkin_schema as schema
+from cloud.public.checkin_terms_routes import checkin_terms_routes
 from cloud.public.gate import absent, property_for, stay_for
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
@@ -204,7 +205,7 @@ def checkin_routes(services: CheckInServices) -> Router:
             request,
             property_id,
             stay_id,
-            lambda place, stay, by: sessions.accept_terms(place, stay, data.version, by=by),
+            lambda place, stay, by: sessions.accept_terms(place, stay, data.version, sha256=data.sha256, by=by),
         )
 
     @post(_SESSION + "/help", status_code=200, summary="Hand the check-in to staff", opt=_USE)
@@ -334,6 +335,7 @@ def checkin_routes(services: CheckInServices) -> Router:
     handlers: Sequence[Any] = (
         make_link, end_links, key_term, begin, read, tell, show, sign, terms, ask_help, add_stay, waive, waiting,
         people, card, registrations,
+        checkin_terms_routes(services.database, services.clock),
     )  # fmt: skip
     return Router("/api/v1", route_handlers=handlers, request_max_body_size=BODY_BYTES_MOST, before_request=strict_body)
 
@@ -393,6 +395,7 @@ def _view(place: Property, stay: Stay, known: Standing) -> schema.Session:
         policy_version=row.policy_version,
         terms=row.policy.terms,
         deposit=None if row.policy.deposit is None else msgspec.to_builtins(row.policy.deposit),
+        deposit_standing=None if known.deposit is None else schema.standing_of(known.deposit),
         steps=[_step(step) for step in known.steps],
         guests=[schema.GuestSlot(slot, slot in known.told) for slot in known.slots],
         next=None if guests_turn is None or row.state != "open" else _step(guests_turn),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from cloud.checkin.steps import StepState
+from cloud.payments.payments import Deposit
 from protocols.policy.check_in import StepKind
 
 Slot = Annotated[str, msgspec.Meta(pattern=r"^g([1-9]|1[0-9]|20)(?![\s\S])")]
@@ -32,9 +33,52 @@ class SignatureRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TermsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which version of the terms is accepted."""
+    """Which version of the terms is accepted, and which text of it was shown: null where there is none to show."""
 
     version: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")] | None = None
+
+
+class TermsText(msgspec.Struct, frozen=True):
+    """The terms as they are shown to be accepted; `text` null: the front desk has this version on paper.
+
+    Paragraphs are divided by empty lines. `languages` are all that this version is written in.
+    """
+
+    version: str
+    language: str | None
+    languages: list[str]
+    text: str | None
+    sha256: str | None
+
+
+class TermsPublication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text of the terms, plain: paragraphs divided by empty lines."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=60_000)]
+
+
+class TermsLanguage(msgspec.Struct, frozen=True):
+    """A language that a version is written in, by whom and since when; `sha256` names the text."""
+
+    language: str
+    sha256: str
+    made_by: str
+    made_at: str
+
+
+class TermsVersion(msgspec.Struct, frozen=True):
+    """A version of the terms."""
+
+    version: str
+    languages: list[TermsLanguage]
+
+
+class TermsVersions(msgspec.Struct, frozen=True):
+    """Every version, the newest first; `in_force` is what check-ins that begin now ask for, null: for none."""
+
+    in_force: str | None
+    versions: list[TermsVersion]
 
 
 class HelpRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +131,24 @@ class GuestSlot(msgspec.Struct, frozen=True):
     told: bool
 
 
+class DepositStanding(msgspec.Struct, frozen=True):
+    """How the deposit stands: `state` and `failure` of the newest payment for it, null before there was one.
+
+    `by_page`: the guest can pay on a page of the payment provider; else the front desk takes it.
+    """
+
+    held: bool
+    by_page: bool
+    state: str | None
+    failure: str | None
+
+
+def standing_of(deposit: Deposit) -> DepositStanding:
+    """Return a deposit's standing as it is answered."""
+    state = None if deposit.state is None else deposit.state.value
+    return DepositStanding(deposit.held, deposit.by_page, state, deposit.failure)
+
+
 class Session(msgspec.Struct, frozen=True):
     """A check-in session as it stands; `state`: open, completed or expired. `next` is what the guest does next.
 
@@ -107,6 +169,7 @@ class Session(msgspec.Struct, frozen=True):
     policy_version: int
     terms: str | None
     deposit: dict[str, Any] | None
+    deposit_standing: DepositStanding | None
     steps: list[Step]
     guests: list[GuestSlot]
     next: Step | None

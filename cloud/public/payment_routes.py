@@ -3,27 +3,30 @@
 import json
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
 
-from cloud.checkin.sessions import Sessions
+from cloud.checkin.sessions import Sessions, Standing
+from cloud.checkin.steps import FINISHED
 from cloud.kit.acting import acting, system
 from cloud.kit.database import Database
-from cloud.payments.payments import Payment, Payments
-from cloud.payments.port import PaymentRefusedError
+from cloud.payments.payments import PAGE_LIFE_MS, Payment, Payments
+from cloud.payments.port import PageAsked, PaymentRefusedError
 from cloud.payments.stripe.signature import verify
 from cloud.platform.access_policy import ACTION
 from cloud.platform.principals import Principal
 from cloud.platform.properties import Property, property_by_id
+from cloud.public import checkin_schema
 from cloud.public.gate import absent, stay_for
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
 from kit.http import OPEN, ProblemError
 from protocols.errors import InvalidInputError, LinkLostError, PeerProtocolError, ReplyTimeoutError
+from protocols.policy.check_in import Deposit, StepKind
 
 BODY_BYTES_MOST: Final = 8 * 1024
 EVENT_BYTES_MOST: Final = 256 * 1024
@@ -31,10 +34,13 @@ _HEARD: Final = system("payment-event")
 _STAY: Final = "/properties/{property_id:str}/stays/{stay_id:str}"
 _ONE: Final = _STAY + "/payments/{payment_id:str}"
 _MANAGE: Final = {ACTION: "payment.manage"}
+_TITLES: Final = {"en": "Deposit", "de": "Kaution", "fr": "Caution", "es": "Depósito", "ar": "تأمين"}
+"""What the payment is called on the provider's page, in the languages of ours."""
 _Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,80}(?![\s\S])")]
 _Minor = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 
 Call = Request[Principal, Any, Any]
+Answer = TypeVar("Answer")
 
 
 class DepositRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +61,20 @@ class ReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Let go all that is held."""
 
     idempotency_key: _Key
+
+
+class PageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """In which language the payment provider's page is wanted; one that it lacks becomes the browser's."""
+
+    language: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}(?![\s\S])")] = "en"
+
+
+class DepositPage(msgspec.Struct, frozen=True):
+    """Where the guest pays: `url` is the provider's page, null once there is nothing to pay; `state` the payment's."""
+
+    url: str | None
+    state: str
+    failure: str | None
 
 
 class PaymentState(msgspec.Struct, frozen=True):
@@ -85,6 +105,8 @@ class PaymentServices:
     sessions: Sessions
     secrets: Mapping[str, str]
     clock: WallClock
+    origins: frozenset[str] = frozenset()
+    """Addresses of our own pages besides the one that a request was sent to."""
 
 
 def payment_routes(services: PaymentServices) -> Router:
@@ -100,6 +122,14 @@ def payment_routes(services: PaymentServices) -> Router:
             raise absent()
         return found
 
+    async def asked_for(caller: Principal, property_id: str, stay_id: str) -> tuple[Property, Standing, Deposit]:
+        """Return what an open check-in of the stay wants held, and which check-in that is."""
+        found = await place_of(caller, property_id, stay_id)
+        known = await services.sessions.read(found, stay_id)
+        if known is None or known.session.state != "open" or known.session.policy.deposit is None:
+            raise ProblemError(409, "No deposit is asked for here.", kind="no_deposit", reason="no_deposit")
+        return found, known, known.session.policy.deposit
+
     @post(
         _STAY + "/session/payment",
         status_code=200,
@@ -109,23 +139,65 @@ def payment_routes(services: PaymentServices) -> Router:
     async def deposit(
         request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[DepositRequest]
     ) -> PaymentState:
-        found = await place_of(request.user, property_id, stay_id)
-        known = await services.sessions.read(found, stay_id)
-        if known is None or known.session.state != "open" or known.session.policy.deposit is None:
-            raise ProblemError(409, "No deposit is asked for here.", kind="no_deposit", reason="no_deposit")
-        wanted = known.session.policy.deposit
-        return await _answered(
+        found, known, wanted = await asked_for(request.user, property_id, stay_id)
+        session = known.session.id
+        held = await _answered(
             services.payments.hold(
                 found,
                 stay=stay_id,
-                purpose=known.session.id,
+                purpose=session,
                 currency=wanted.currency,
                 minor=wanted.minor,
                 method=data.payment_method,
-                key=f"{known.session.id}:{data.idempotency_key}",
+                key=f"{session}:{data.idempotency_key}",
                 by=request.user.name,
             )
         )
+        await services.payments.end_pages(found, purpose=session)
+        return held
+
+    @post(
+        _STAY + "/session/payment/page",
+        status_code=200,
+        summary="Open the payment provider's page for the deposit of a check-in",
+        opt={ACTION: "checkin.use"},
+    )
+    async def page(
+        request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[PageRequest]
+    ) -> DepositPage:
+        found, known, wanted = await asked_for(request.user, property_id, stay_id)
+        if all(step.state in FINISHED for step in known.steps if step.kind is StepKind.PAYMENT):
+            raise ProblemError(409, "The deposit has been taken care of.", kind="no_deposit", reason="deposit_done")
+        here = f"{_origin(request, services.origins)}/guest/"
+        asked = PageAsked(
+            currency=wanted.currency,
+            minor=wanted.minor,
+            title=f"{_TITLES.get(data.language, _TITLES['en'])}, {found.name}"[:200],
+            language=data.language,
+            back=f"{here}#payment=done",
+            left=f"{here}#payment=left",
+            until_s=(services.clock.wall_ms() + PAGE_LIFE_MS) // 1_000,
+        )
+        made = await _asked(
+            services.payments.open_page(
+                found, stay=stay_id, purpose=known.session.id, asked=asked, by=request.user.name
+            )
+        )
+        return DepositPage(made.url, made.payment.state.value, made.payment.failure)
+
+    @post(
+        _STAY + "/session/payment/look",
+        status_code=200,
+        summary="Ask the payment provider, now, how the deposit of a check-in stands",
+        opt={ACTION: "checkin.use"},
+    )
+    async def look(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> checkin_schema.DepositStanding:
+        found, known, _ = await asked_for(request.user, property_id, stay_id)
+        await _asked(services.payments.look(found, purpose=known.session.id))
+        after = await services.sessions.read(found, stay_id)
+        if after is None or after.deposit is None:
+            raise absent()
+        return checkin_schema.standing_of(after.deposit)
 
     @get(_STAY + "/payments", summary="The payments of a stay", opt=_MANAGE)
     async def listed(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> PaymentStates:
@@ -167,7 +239,7 @@ def payment_routes(services: PaymentServices) -> Router:
 
     return Router(
         "/api/v1",
-        route_handlers=[deposit, listed, capture, release, refund],
+        route_handlers=[deposit, page, look, listed, capture, release, refund],
         request_max_body_size=BODY_BYTES_MOST,
         before_request=strict_body,
     )
@@ -194,14 +266,15 @@ def payment_webhook(services: PaymentServices) -> HTTPRouteHandler:
             verify(body, signed, secret, now_s=services.clock.wall_ms() // 1_000)
         except PeerProtocolError as error:
             raise InvalidInputError("Stripe-Signature", str(error)) from error
-        charge = _named(body)
-        if charge is not None:
+        named, is_page = _named(body)
+        if named is not None:
             with acting(_HEARD):
                 async with services.database.transaction() as connection:
                     place = await property_by_id(connection, hotel)
                 if place is not None:
+                    heard_of = services.payments.heard_page if is_page else services.payments.heard
                     try:
-                        await services.payments.heard(place, charge)
+                        await heard_of(place, named)
                     except (LinkLostError, ReplyTimeoutError, PeerProtocolError) as error:
                         raise ProblemError(503, "come again: the payment cannot be read now", retryable=True) from error
         return Response(b"OK", media_type="text/plain")
@@ -209,24 +282,38 @@ def payment_webhook(services: PaymentServices) -> HTTPRouteHandler:
     return heard
 
 
-def _named(body: bytes) -> str | None:
-    """Return the payment that an event is about; None: about something else."""
+def _named(body: bytes) -> tuple[str | None, bool]:
+    """Return the payment, or (True) the page, that an event is about; None: it is about something else."""
     try:
         event = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError("body", "is no JSON") from error
     match event:
+        case {"data": {"object": {"object": "checkout.session", "id": str() as id_}}}:
+            return id_, True
         case {"data": {"object": {"object": "payment_intent", "id": str() as id_}}}:
-            return id_
+            return id_, False
         case {"data": {"object": {"payment_intent": str() as id_}}}:
-            return id_
+            return id_, False
         case _:
-            return None
+            return None, False
+
+
+def _origin(request: Call, origins: frozenset[str]) -> str:
+    """Return where the guest's page is served: what his browser says, if it is an address of ours."""
+    host, said = request.headers.get("host", ""), request.headers.get("origin", "")
+    if said in origins or (said.startswith(("https://", "http://")) and said.partition("://")[2] == host):
+        return said
+    return min(origins, default=f"{request.url.scheme}://{host}")
 
 
 async def _answered(asked: Awaitable[Payment]) -> PaymentState:
+    return _view(await _asked(asked))
+
+
+async def _asked(asked: Awaitable[Answer]) -> Answer:
     try:
-        return _view(await asked)
+        return await asked
     except PaymentRefusedError as error:
         raise ProblemError(409, str(error), kind="payment_refused", reason=error.code) from error
     except (LinkLostError, PeerProtocolError) as error:

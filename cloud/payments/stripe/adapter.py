@@ -1,15 +1,17 @@
 """Stripe's Payment Intents as a payment provider: form-encoded requests, an idempotency key on every effect.
 
-Source: Stripe's API reference (payment_intents, refunds, errors, idempotent requests). A hold is an intent with
-manual capture, confirmed at once with the token the guest's page got from Stripe's own script.
+Source: Stripe's API reference (payment_intents, checkout/sessions, refunds, errors, idempotent requests). A hold is an
+intent with manual capture, confirmed at once with a token, or made by Stripe's own page (Checkout) when the guest pays
+there: that page shows refused cards and 3-D Secure, and lets the guest try again.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import httpx
 
-from cloud.payments.port import Charge, PaymentRefusedError, PaymentState
+from cloud.payments.port import Charge, Page, PageAsked, PageState, PaymentRefusedError, PaymentState
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 
 ANSWER_BYTES_MOST: Final = 256 * 1024
@@ -25,6 +27,13 @@ _STATES: Final = {
     "requires_payment_method": PaymentState.FAILED,
 }
 _EXPAND: Final = {"expand[]": "latest_charge"}
+_EXPAND_PAGE: Final = {"expand[]": "payment_intent.latest_charge"}
+_PAGES: Final = "/v1/checkout/sessions"
+LANGUAGES: Final = frozenset(
+    ("bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fil", "fr", "hr", "hu", "id", "it", "ja", "ko", "lt", "lv",
+     "ms", "mt", "nb", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "th", "tr", "vi", "zh")
+)  # fmt: skip
+"""What Stripe's page speaks; in any other language it goes by the guest's browser."""
 
 
 class StripePayments:
@@ -47,6 +56,35 @@ class StripePayments:
             "metadata[reference]": reference,
         }
         return await self._intent("POST", "", form | _EXPAND, key)
+
+    async def open_page(self, asked: PageAsked, *, reference: str, key: str) -> Page:
+        """See PaymentProvider."""
+        form = {
+            "mode": "payment",
+            "payment_method_types[0]": "card",
+            "line_items[0][quantity]": "1",
+            "line_items[0][price_data][currency]": asked.currency.lower(),
+            "line_items[0][price_data][unit_amount]": str(asked.minor),
+            "line_items[0][price_data][product_data][name]": asked.title,
+            "payment_intent_data[capture_method]": "manual",
+            "payment_intent_data[metadata][reference]": reference,
+            "client_reference_id": reference,
+            "locale": asked.language if asked.language in LANGUAGES else "auto",
+            "success_url": asked.back,
+            "cancel_url": asked.left,
+            "expires_at": str(asked.until_s),
+        }
+        return _page(await self._ask("POST", _PAGES, form | _EXPAND_PAGE, key))
+
+    async def read_page(self, page: str) -> Page:
+        """See PaymentProvider."""
+        return _page(await self._ask("GET", f"{_PAGES}/{page}", dict(_EXPAND_PAGE), None))
+
+    async def close_page(self, page: str) -> Page:
+        """See PaymentProvider."""
+        with suppress(PaymentRefusedError):  # it is open no longer: what became of it is read
+            await self._ask("POST", f"{_PAGES}/{page}/expire", {}, f"{page}:expire")
+        return await self.read_page(page)
 
     async def capture(self, charge: str, *, minor: int, key: str) -> Charge:
         """See PaymentProvider."""
@@ -136,7 +174,22 @@ def _charge(body: Mapping[str, Any]) -> Charge:
                 captured=received,
                 refunded=refunded,
                 client_secret=secret if isinstance(secret, str) else None,
-                failure=code if isinstance(code, str) else None,
+                failure=code if isinstance(code, str) and status not in ("requires_capture", "succeeded") else None,
             )
         case _:
             raise PeerProtocolError("payment provider: the answer is no payment intent")
+
+
+def _page(body: Mapping[str, Any]) -> Page:
+    intent = body.get("payment_intent")
+    match body:
+        case {"id": str() as id_, "object": "checkout.session", "status": "open" | "complete" | "expired" as state}:
+            url = body.get("url")
+            return Page(
+                id_,
+                PageState(state),
+                url if isinstance(url, str) and url.startswith(("https://", "http://")) else None,
+                _charge(intent) if isinstance(intent, dict) else None,
+            )
+        case _:
+            raise PeerProtocolError("payment provider: the answer is no page")

@@ -1,4 +1,4 @@
-"""Stripe, emulated on its wire: Payment Intents with manual capture, refunds, idempotency keys, events.
+"""Stripe, emulated on its wire: Payment Intents with manual capture, Checkout pages, refunds, idempotency keys, events.
 
 Misbehaves by default: answers get lost before and after the effect, or say "later".
 
@@ -42,6 +42,10 @@ class StripeEmulator:
     told: Callable[[dict[str, Any]], None] = lambda _event: None
     """Hears every event, in the order of effects; a test delivers them late, twice or out of order."""
     intents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Checkout sessions by id."""
+    now_s: Callable[[], int] | None = None
+    """Unix seconds: pages end by it; without it only `expire` ends them."""
     effects: list[tuple[str, str, int]] = field(default_factory=list)
     """(hold, capture, release or refund; intent; amount), once for each time money moved."""
     _answered: dict[str, tuple[str, int, dict[str, Any]]] = field(default_factory=dict)
@@ -73,7 +77,8 @@ class StripeEmulator:
         if key is not None and key in self._answered:
             before, status, body = self._answered[key]
             return (status, body) if before == asked else (400, _error("idempotency_error", "idempotency_error"))
-        status, body = self._route(request.method, request.url.path, form)
+        at = f"{request.url.scheme}://{request.url.netloc.decode()}"
+        status, body = self._route(request.method, request.url.path, form, at)
         body = json.loads(json.dumps(body))  # what was answered is answered again, whatever happened since
         if key is not None:
             self._answered[key] = (asked, status, body)
@@ -93,10 +98,111 @@ class StripeEmulator:
             )
             self._tell("payment_intent.payment_failed", intent)
 
-    def _route(self, method: str, path: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    def page(self, id_: str) -> dict[str, Any]:
+        """Return a page as it is now. Raises KeyError."""
+        page = self.pages[id_]
+        if self.now_s is not None and page["status"] == "open" and self.now_s() >= page["expires_at"]:
+            self.expire(id_)
+        return page
+
+    def expire(self, id_: str) -> None:
+        """End an open page: nobody can pay there any more."""
+        self.pages[id_].update(status="expired", url=None)
+        self._tell("checkout.session.expired", self.pages[id_])
+
+    def pays(self, id_: str, card: str) -> str:
+        """Let the guest pay on an open page with one of the cards above.
+
+        Returns:
+            What the page shows then: `paid`, `declined` (it stays open), or `bank`: his bank wants to hear him.
+
+        Raises:
+            KeyError: no such page. ValueError: it is open no longer.
+        """
+        page = self.page(id_)
+        if page["status"] != "open":
+            raise ValueError("this page is open no longer")
+        intent = self.intents.setdefault(page["_intent"]["id"], page["_intent"])
+        if card == DECLINED:
+            intent["last_payment_error"] = {"code": "card_declined", "decline_code": "insufficient_funds"}
+            self._tell("payment_intent.payment_failed", intent)
+            return "declined"
+        if card == THREE_D_SECURE:
+            intent["status"] = "requires_action"
+            self._tell("payment_intent.requires_action", intent)
+            return "bank"
+        self._paid(page, intent)
+        return "paid"
+
+    def bank_hears(self, id_: str, *, well: bool) -> str:
+        """Let the guest answer his bank on a page: `paid`, or `refused` (it stays open). Raises as `pays`."""
+        page = self.page(id_)
+        intent = page["_intent"]
+        if page["status"] != "open" or intent["status"] != "requires_action":
+            raise ValueError("no bank waits for an answer on this page")
+        if well:
+            self._paid(page, intent)
+            return "paid"
+        self.guest_confirms(intent["id"], well=False)
+        return "refused"
+
+    def _paid(self, page: dict[str, Any], intent: dict[str, Any]) -> None:
+        self._hold(intent)
+        page.update(status="complete", url=None)
+        self._tell("checkout.session.completed", page)
+
+    def _open_page(self, form: dict[str, str], at: str) -> tuple[int, dict[str, Any]]:
+        item = "line_items[0][price_data]"
+        amount, currency = form.get(f"{item}[unit_amount]", ""), form.get(f"{item}[currency]", "")
+        wanted = (f"{item}[product_data][name]", "success_url", "cancel_url", "line_items[0][quantity]")
+        if form.get("mode") != "payment" or not amount.isdigit() or not all(form.get(name) for name in wanted):
+            return 400, _error("invalid_request_error", "parameter_missing")
+        if currency != currency.lower() or form.get("payment_intent_data[capture_method]") != "manual":
+            return 400, _error("invalid_request_error", "parameter_invalid")
+        until = int(form.get("expires_at", "0"))
+        if self.now_s is not None and not 1_800 <= until - self.now_s() <= 86_400:
+            return 400, _error("invalid_request_error", "expires_at_invalid")
+        number = self.dice.bytes(12).hex()
+        page: dict[str, Any] = {
+            "id": f"cs_test_{number}", "object": "checkout.session", "mode": "payment", "status": "open",
+            "payment_status": "unpaid", "payment_intent": None, "url": f"{at}/pay/cs_test_{number}",
+            "amount_total": int(amount), "currency": currency, "expires_at": until, "locale": form.get("locale"),
+            "client_reference_id": form.get("client_reference_id"), "success_url": form["success_url"],
+            "cancel_url": form["cancel_url"], "_title": form[f"{item}[product_data][name]"],
+            "_intent": self._intent(int(amount), currency, form.get("payment_intent_data[metadata][reference]", "")),
+        }  # fmt: skip
+        self.pages[page["id"]] = page
+        return 200, self._seen(page)
+
+    def _seen(self, page: dict[str, Any]) -> dict[str, Any]:
+        """Return a page as it is answered: there is no intent before it was paid."""
+        seen = {name: value for name, value in page.items() if not name.startswith("_")}
+        if page["status"] == "complete":
+            seen["payment_intent"] = page["_intent"]
+        return seen
+
+    def _intent(self, amount: int, currency: str, reference: str) -> dict[str, Any]:
+        id_ = f"pi_{self.dice.bytes(12).hex()}"
+        return {
+            "id": id_, "object": "payment_intent", "amount": amount, "amount_received": 0,
+            "currency": currency, "status": "requires_payment_method", "latest_charge": None,
+            "client_secret": f"{id_}_secret_{self.dice.bytes(8).hex()}", "last_payment_error": None,
+            "metadata": {"reference": reference},
+        }  # fmt: skip
+
+    def _route(self, method: str, path: str, form: dict[str, str], at: str) -> tuple[int, dict[str, Any]]:
         match (method, path.strip("/").split("/")):
             case ("POST", ["v1", "payment_intents"]):
                 return self._create(form)
+            case ("POST", ["v1", "checkout", "sessions"]):
+                return self._open_page(form, at)
+            case ("GET", ["v1", "checkout", "sessions", id_]) if id_ in self.pages:
+                return 200, self._seen(self.page(id_))
+            case ("POST", ["v1", "checkout", "sessions", id_, "expire"]) if id_ in self.pages:
+                if self.page(id_)["status"] != "open":
+                    return 400, _error("invalid_request_error", "checkout_session_not_open")
+                self.expire(id_)
+                return 200, self._seen(self.pages[id_])
             case ("POST", ["v1", "refunds"]):
                 return self._refund(form)
             case (_, ["v1", "payment_intents", id_, *verb]) if id_ in self.intents:
@@ -110,14 +216,8 @@ class StripeEmulator:
     def _create(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         if form.get("capture_method") != "manual" or not form.get("amount", "").isdigit():
             return 400, _error("invalid_request_error", "parameter_missing")
-        id_ = f"pi_{self.dice.bytes(12).hex()}"
-        intent: dict[str, Any] = {
-            "id": id_, "object": "payment_intent", "amount": int(form["amount"]), "amount_received": 0,
-            "currency": form["currency"], "status": "requires_payment_method", "latest_charge": None,
-            "client_secret": f"{id_}_secret_{self.dice.bytes(8).hex()}", "last_payment_error": None,
-            "metadata": {"reference": form.get("metadata[reference]", "")},
-        }  # fmt: skip
-        self.intents[id_] = intent
+        intent = self._intent(int(form["amount"]), form["currency"], form.get("metadata[reference]", ""))
+        self.intents[intent["id"]] = intent
         if form.get("payment_method") == DECLINED:
             intent["last_payment_error"] = {"code": "card_declined", "decline_code": "insufficient_funds"}
             self._tell("payment_intent.payment_failed", intent)
@@ -165,7 +265,9 @@ class StripeEmulator:
         return 200, {"id": f"re_{self.dice.bytes(8).hex()}", "object": "refund", "amount": amount}
 
     def _tell(self, kind: str, intent: dict[str, Any]) -> None:
-        seen = json.loads(json.dumps(intent))
+        seen = json.loads(json.dumps(self._seen(intent) if intent["object"] == "checkout.session" else intent))
+        if seen.get("object") == "checkout.session" and isinstance(seen["payment_intent"], dict):
+            seen["payment_intent"] = seen["payment_intent"]["id"]  # events expand nothing
         if kind == "charge.refunded":
             seen = {"object": "charge", "id": intent["latest_charge"]["id"], "payment_intent": intent["id"]}
         self.told({"id": f"evt_{self.dice.bytes(8).hex()}", "type": kind, "data": {"object": seen}})

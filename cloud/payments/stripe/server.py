@@ -1,4 +1,6 @@
-"""Stripe emulated as an application: its wire under /v1, signed events pushed to us, /emulator/... for who watches.
+"""Stripe emulated as an application: its wire under /v1, its page under /pay, signed events pushed to us.
+
+/emulator/... is for who watches.
 
 Events come late, twice, out of order, and again while they are not answered with 2xx, as Stripe's do; answers are 500
 before or after the effect, 429, or 409 while a first request under the same key is still at work.
@@ -6,8 +8,10 @@ before or after the effect, 429, or 409 while a first request under the same key
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
 
 import httpx
 import msgspec
@@ -15,6 +19,7 @@ from litestar import HttpMethod, Litestar, Request, Response, Router, get, post,
 from litestar.params import FromPath, JSONBody
 
 from cloud.payments.stripe.emulator import StripeEmulator
+from cloud.payments.stripe.hosted_page import bank_page, over_page, pay_page
 from cloud.payments.stripe.signature import sign
 from kit.clock import Clock
 from kit.dice import Dice
@@ -93,6 +98,7 @@ class Account:
         self.pushed = {"events": 0, "sent": 0, "doubled": 0, "refused": 0, "given_up": 0}
         self._pushing: set[asyncio.Task[None]] = set()
         stripe.told = self._push
+        stripe.now_s = lambda: clock.wall_ms() // 1_000
 
     async def close(self) -> None:
         """Drop the pushes under way."""
@@ -132,6 +138,10 @@ class Account:
         """Return all intents, every time that money moved, and what became of answers and events."""
         return {
             "intents": list(self.stripe.intents.values()),
+            "pages": [
+                {"id": each["id"], "status": each["status"], "reference": each["client_reference_id"]}
+                for each in self.stripe.pages.values()
+            ],
             "effects": [{"what": what, "intent": id_, "minor": minor} for what, id_, minor in self.stripe.effects],
             "answers": self.answers,
             "pushes": {**self.pushed, "under_way": len(self._pushing)},
@@ -204,9 +214,44 @@ def build(account: Account) -> Litestar:
             msgspec.json.encode(found), status_code=404 if found is None else 200, media_type="application/json"
         )
 
+    @get("/pay/{page:str}")
+    async def paying(page: FromPath[str]) -> Response[str]:
+        return _shown(account.stripe, page)
+
+    @post("/pay/{page:str}", status_code=200)
+    async def pays(request: Call, page: FromPath[str]) -> Response[str]:
+        card = dict(parse_qsl((await request.body()).decode())).get("card", "")
+        return _came_of(account.stripe, page, lambda: account.stripe.pays(page, card))
+
+    @post("/pay/{page:str}/bank", status_code=200)
+    async def hears(request: Call, page: FromPath[str]) -> Response[str]:
+        well = dict(parse_qsl((await request.body()).decode())).get("answer") == "yes"
+        return _came_of(account.stripe, page, lambda: account.stripe.bank_hears(page, well=well))
+
     @get("/health")
     async def health() -> dict[str, str]:
         return {"status": "alive"}
 
     admin = Router("/emulator", route_handlers=[state, set_knobs, confirm, health])
-    return application([wire, admin], on_shutdown=[account.close])
+    return application([wire, paying, pays, hears, admin], on_shutdown=[account.close])
+
+
+def _shown(stripe: StripeEmulator, id_: str, *, said: str = "") -> Response[str]:
+    if id_ not in stripe.pages:
+        return Response("no such page", status_code=404, media_type="text/plain")
+    page = stripe.page(id_)
+    waits = page["status"] == "open" and page["_intent"]["status"] == "requires_action"
+    made = bank_page(page) if waits else pay_page(page, said=said) if page["status"] == "open" else over_page(page)
+    return Response(made, media_type="text/html")
+
+
+def _came_of(stripe: StripeEmulator, id_: str, act: Callable[[], str]) -> Response[str]:
+    """Let the guest act on a page: paid leads back to the hotel, all else stays here."""
+    try:
+        came = act()
+    except (KeyError, ValueError):
+        return _shown(stripe, id_)
+    if came == "paid":
+        return Response("", status_code=303, headers={"Location": stripe.pages[id_]["success_url"]})
+    said = {"declined": "Your card was declined.", "refused": "Your bank did not confirm it was you."}.get(came, "")
+    return _shown(stripe, id_, said=said)

@@ -90,12 +90,15 @@ def test_who_cannot_be_reported_is_named_and_nothing_is_guessed(
 
 
 def test_a_card_is_a_pdf_that_is_the_same_each_time_and_takes_any_name() -> None:
-    card = Card("Hotel Aurora", "N-1", "101", TODAY, date(2026, 11, 21), FACTS, DOCUMENT,
-                (Companion(msgspec.structs.replace(FACTS, given_names="Łucja 李"), None),), "", at(NOW_MS))  # fmt: skip
+    other = Companion(msgspec.structs.replace(FACTS, given_names="Łucja 李"), None)
+    card = Card(
+        "Hotel Aurora", "N-1", "101", TODAY, date(2026, 11, 21), FACTS, DOCUMENT, (other,), "", "", at(NOW_MS)
+    )  # fmt: skip
     made = card_pdf(card)
     assert made.startswith(b"%PDF-")
     assert made == card_pdf(card)
     assert made != card_pdf(replace(card, signed="Confirmed by guest"))
+    assert made != card_pdf(replace(card, terms="Version 2026-1, as shown in 'de'"))
 
 
 @pytest.mark.guarantee("G19")

@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 
+from cloud.checkin.sessions import LIFE_MS
 from cloud.kit.times import at, iso
 from cloud.payments.stripe.signature import sign
 from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation
@@ -13,7 +14,7 @@ from protocols.policy import check_in
 from protocols.policy.check_in import CheckInPolicy, Deposit, StepKind
 from tests.cloud.checkin.front_desk import ANNA, HERE, OTHER, PHONE, STAY, THERE, THIEF, Desk, single
 from tests.cloud.checkin.zones import passport
-from tests.cloud.houses import DAY_MS, HOUR_MS, NOW_MS, reservation
+from tests.cloud.houses import AURORA, DAY_MS, HOUR_MS, NOW_MS, reservation
 from tests.cloud.public.conftest import WEBHOOK_SECRET, Site
 from tests.cloud.public.conftest import site as site
 
@@ -342,6 +343,48 @@ async def test_a_deposit_by_card_with_the_bank_asking_and_its_event_signed(desk:
     more = await desk.post(f"{HERE}/payments/{payment['id']}/refund", {"minor": 901, "idempotency_key": "m"}, staff)
     assert (more.status_code, more.json()["reason"]) == (409, "amount_too_large")
     assert (await desk.post(f"{HERE}/payments/p-x/release", {"idempotency_key": "m"}, staff)).status_code == 404
+
+
+@pytest.mark.requirement("PAY-01", "CHK-08")
+async def test_a_guest_pays_on_the_providers_page_and_the_desk_may_be_faster(desk: Desk) -> None:
+    await desk.policy(PAID)
+    await desk.book(single(departure_ms=NOW_MS + 5 * DAY_MS, updated_ms=NOW_MS + 1))
+    guest, staff, stripe = await desk.link(), desk.site.as_("staff"), desk.site.stripe
+    page, look = f"{HERE}/session/payment/page", f"{HERE}/session/payment/look"
+    assert (await desk.post(page, {}, guest)).json()["reason"] == "no_deposit"
+    begun = (await desk.post(f"{HERE}/session", {}, guest)).json()
+    assert begun["deposit_standing"] == {"held": False, "by_page": True, "state": None, "failure": None}
+    foreign = {**guest, "Origin": "https://evil.example"}
+    opened = (await desk.post(page, {"language": "fr"}, foreign)).json()
+    [id_] = stripe.pages
+    assert opened == {"url": f"http://stripe.invalid/pay/{id_}", "state": "needs_guest", "failure": None}
+    assert stripe.pages[id_]["success_url"] == "http://cloud.test/guest/#payment=done", "back to us, and nobody else"
+    assert (stripe.pages[id_]["locale"], stripe.pages[id_]["_title"]) == ("fr", "Caution, Hotel Aurora")
+    told = stripe.pages[id_] | {"_intent": None}
+    assert guest["Authorization"].removeprefix("Bearer ") not in json.dumps(told), "the link is ours to keep"
+    assert (await desk.post(look, {}, guest)).json()["state"] == "needs_guest"
+    stripe.pays(id_, "pm_card_visa")
+    event = json.dumps({"data": {"object": {"object": "checkout.session", "id": id_, "payment_intent": "pi"}}}).encode()
+    signed = {"Stripe-Signature": sign(event, WEBHOOK_SECRET, at_s=NOW_MS // 1_000)}
+    assert (await desk.site.http.post("/webhooks/payments/aurora", content=event, headers=signed)).status_code == 200
+    held = (await desk.post(look, {}, guest)).json()
+    assert held == {"held": True, "by_page": True, "state": "held", "failure": None}
+    assert states(await desk.site.http.get(f"{HERE}/session", headers=guest))["payment", "party"] == "done"
+    assert (await desk.post(page, {}, guest)).json()["reason"] == "deposit_done"
+
+    desk.site.clock.advance(LIFE_MS)
+    anew = (await desk.post(f"{HERE}/session", {}, guest)).json()
+    assert anew["id"] != begun["id"]
+    assert anew["deposit_standing"]["held"], "a check-in that begins anew asks for no second deposit"
+
+    [payment] = (await desk.site.http.get(f"{HERE}/payments", headers=staff)).json()["payments"]
+    await desk.post(f"{HERE}/payments/{payment['id']}/release", {"idempotency_key": "r"}, staff)
+    await desk.post(page, {}, guest)
+    second = list(stripe.pages)[1]
+    waived = {"step": "payment", "subject": "party", "reason": "cash at the desk"}
+    assert (await desk.post(f"{HERE}/session/waivers", waived, staff)).status_code == 200
+    await desk.site.payments.settle_due({AURORA.id: AURORA})
+    assert stripe.pages[second]["status"] == "expired"
 
 
 @pytest.mark.guarantee("G6")

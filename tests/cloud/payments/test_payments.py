@@ -13,6 +13,7 @@ from cloud.payments.port import PaymentRefusedError, PaymentState, parse_method
 from cloud.payments.stripe.adapter import StripePayments
 from cloud.payments.stripe.emulator import DECLINED, TAME, THREE_D_SECURE, Manners, StripeEmulator
 from cloud.payments.stripe.signature import TOLERANCE_S, sign, verify
+from cloud.platform.properties import Property
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.errors import InvalidInputError, LinkLostError, PeerProtocolError, PlatformError, ReplyTimeoutError
@@ -58,10 +59,19 @@ async def test_a_deposit_is_held_part_of_it_taken_and_some_given_back(till: Till
     held = await till.hold()
     assert (held.state, held.captured) == (PaymentState.HELD, 0)
     async with database.transaction() as connection:
-        assert await till.payments.held(connection, AURORA, purpose="ci-1", currency="EUR", minor=10_000)
-        assert not await till.payments.held(connection, AURORA, purpose="ci-1", currency="EUR", minor=10_001)
-        assert not await till.payments.held(connection, AURORA, purpose="ci-1", currency="CHF", minor=1)
-        assert not await till.payments.held(connection, BOREALIS, purpose="ci-1", currency="EUR", minor=1)
+        cases: list[tuple[Property, str, list[str], str, int, bool]] = [
+            (AURORA, "ci-1", [], "EUR", 10_000, True),
+            (AURORA, "ci-2", ["s-1"], "EUR", 10_000, True),
+            (AURORA, "ci-2", ["s-2"], "EUR", 10_000, False),
+            (AURORA, "ci-1", [], "EUR", 10_001, False),
+            (AURORA, "ci-1", [], "CHF", 1, False),
+            (BOREALIS, "ci-1", ["s-1"], "EUR", 1, False),
+        ]
+        for place, purpose, stays, currency, minor, is_held in cases:
+            deposit = await till.payments.deposit(
+                connection, place, purpose=purpose, stays=stays, currency=currency, minor=minor
+            )
+            assert deposit.held is is_held, (place.id, purpose, stays, currency, minor)
     taken = await till.payments.capture(AURORA, held.id, minor=4_500, key="minibar")
     assert (taken.state, taken.captured) == (PaymentState.CAPTURED, 4_500)
     assert await till.payments.capture(AURORA, held.id, minor=4_500, key="minibar") == taken

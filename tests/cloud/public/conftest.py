@@ -81,6 +81,7 @@ class Site:
     web: Path
     sessions: Sessions
     stripe: StripeEmulator
+    payments: Payments
 
     def as_(self, name: str) -> dict[str, str]:
         """Return the headers of a principal: viewer, staff, admin (of Northlight), other (of Southwind), narrow."""
@@ -150,4 +151,4 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
         )
         transport = in_process(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://cloud.test") as http:
-            yield Site(app, http, database, hub, edges, clock, tmp_path / "dist", sessions, stripe)
+            yield Site(app, http, database, hub, edges, clock, tmp_path / "dist", sessions, stripe, payments)
