@@ -29,7 +29,7 @@ from cloud.pms.port import (
     PmsReservation,
     PmsRoom,
 )
-from cloud.stays.mirror import mirrored
+from cloud.stays.mirror import mirrored, newest_change_ms
 from cloud.stays.reservation import Reservation, RoomCondition
 from cloud.stays.rooms import room_ids
 from cloud.stays.stays import Place, Upserted, set_conditions, upsert_reservations
@@ -50,6 +50,8 @@ FULL_BACK: Final = timedelta(days=2)
 FULL_AHEAD: Final = timedelta(days=87)
 NEAR_EVERY: Final = timedelta(minutes=5)
 NEAR_AHEAD: Final = timedelta(days=3)
+SKEW_MOST: Final = timedelta(hours=1)
+"""How far the PMS's clock may be from ours: changes are asked for by its clock, which nobody tells us."""
 UNLISTED_MOST: Final = 200
 """Asked for by id after one comparison; the others wait for the next."""
 ERRORS_KEPT: Final = 50
@@ -242,11 +244,21 @@ class PmsSync:
             await self._succeeded(cursor_ms=now_ms, full_ms=None, near_ms=now_ms)
             return run
         cursor_ms = unix_ms(state["cursor_at"])
-        since_ms = _back(now_ms, LOOK_BACK) if cursor_ms is None else _back(cursor_ms, self._rhythm.overlap)
+        since_ms = _back(now_ms, LOOK_BACK) if cursor_ms is None else await self._since_ms(found, cursor_ms)
         await self.read_rooms(found)
-        run = await self._take_pages(found, "changes", self._adapter.changed(since_ms, now_ms), began_ms=now_ms)
+        until_ms = now_ms + SKEW_MOST // timedelta(milliseconds=1)  # what a fast clock there stamps now
+        run = await self._take_pages(found, "changes", self._adapter.changed(since_ms, until_ms), began_ms=now_ms)
         await self._succeeded(cursor_ms=now_ms, full_ms=None)
         return run
+
+    async def _since_ms(self, found: Property, cursor_ms: int) -> int:
+        """Return since when to ask. A slow clock there stamps what changes now before our cursor: so not after the
+        newest change that it told us of, as far as a clock may be wrong.
+        """
+        async with self._database.transaction() as connection:
+            newest_ms = await newest_change_ms(connection, property_id=found.id, system=self.system)
+        known_ms = min(max(newest_ms or 0, _back(cursor_ms, SKEW_MOST)), cursor_ms)
+        return _back(known_ms, self._rhythm.overlap)
 
     async def read_rooms(self, found: Property) -> dict[str, PmsRoom]:
         """Take over the PMS's rooms: which of ours each is, by name, and its condition; return them by their id."""

@@ -24,6 +24,11 @@ CONNECT_WAIT_S: Final = 5.0
 ANSWER_WAIT_S: Final = 30.0
 BUSY_DEFAULT_MS: Final = 5_000
 BUSY_MOST_MS: Final = 300_000
+PATIENT_TRIES: Final = 6
+"""How often the same page is asked for in the middle of a list before the list is given up."""
+PATIENT_MOST_MS: Final = 60_000
+"""The longest wait that a partner may ask for in the middle of a list; longer, and it is begun anew later."""
+AGAIN_FIRST_MS: Final = 500
 SAID_CHARACTERS_MOST: Final = 300
 T = TypeVar("T")
 
@@ -68,17 +73,49 @@ class Exchange:
         headers: Mapping[str, str],
         content: bytes | None = None,
         patient: bool = False,
+        changes: bool = False,
         empty: bool = False,
     ) -> tuple[httpx.Response, bytes]:
-        """Ask once and return what was answered with 200 or 201, unread. `empty`: 204 is as good.
+        """Ask and return what was answered with 200 or 201, unread. `empty`: 204 is as good.
 
-        `patient`: in the middle of a list, wait for our own budget; to give up would lose the list.
+        `patient`: in the middle of a list, which would be lost if we gave up: wait for our own budget and for a
+        partner who asks for a little patience, and ask again after a fault, but for what `changes` something there.
+        Everything else is asked once.
         """
+        wait_ms = AGAIN_FIRST_MS
+        for _ in range(PATIENT_TRIES - 1 if patient else 0):
+            await self._turn(patient=True)
+            try:
+                return await self._once(operation, method, url, headers=headers, content=content, empty=empty)
+            except PmsBusyError as error:  # the budget waits for it
+                if error.wait_ms > PATIENT_MOST_MS:
+                    raise
+            except (PmsFaultError, LinkLostError) as error:
+                if changes and error.may_have_taken_effect:
+                    raise
+                await self._sleep(wait_ms / 1000)
+                wait_ms *= 2
+        await self._turn(patient=patient)
+        return await self._once(operation, method, url, headers=headers, content=content, empty=empty)
+
+    async def _turn(self, *, patient: bool) -> None:
+        """Wait until the budget has room for a request, and count it. Raises PmsBusyError."""
         while (wait_ms := self._budget.wait_ms(now_ms := self._clock.now_ms())) > 0:
-            if not patient or self._budget.is_quiet(now_ms):
+            if not patient or (self._budget.is_quiet(now_ms) and wait_ms > PATIENT_MOST_MS):
                 raise PmsBusyError(wait_ms)
             await self._sleep(wait_ms / 1000)
         self._budget.spend(now_ms)
+
+    async def _once(
+        self,
+        operation: str,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        empty: bool,
+    ) -> tuple[httpx.Response, bytes]:
         name = f"{self._label} {operation}"
         try:
             async with (

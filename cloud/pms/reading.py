@@ -51,7 +51,7 @@ class UnreadableError(ValueError):
 def item(raw: bytes | msgspec.Raw, kind: type[T], what: ItemKind, *ids: str, strict: bool = True) -> T | ItemError:
     """Read one item of an answer; the error names the item by the first of the fields `ids`, and what is wrong."""
     try:
-        return decode(raw, kind, strict=strict)
+        return decode_told(raw, kind, strict=strict)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return ItemError(id_in(raw, *ids), str(error), what)
 
@@ -61,9 +61,39 @@ def decode(raw: bytes | msgspec.Raw, kind: type[T], *, strict: bool = False) -> 
     return msgspec.json.decode(raw, type=kind, strict=strict, dec_hook=_read_id)
 
 
+def decode_told(raw: bytes | msgspec.Raw, kind: type[T], *, strict: bool = False) -> T:
+    """Read JSON as one shape; a field that is null or "" where neither fits is one that was not told.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is no such shape even then.
+    """
+    try:
+        return decode(raw, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        try:
+            told = _without_empty(msgspec.json.decode(raw, type=_Layer))
+            return decode(msgspec.json.encode(told), kind, strict=strict)
+        except msgspec.MsgspecError:
+            raise error from None  # what was wrong at first is the better word
+
+
 def convert(told: object, kind: type[T]) -> T:
     """Read what was decoded already as one shape. Raises msgspec.ValidationError."""
     return msgspec.convert(told, type=kind, strict=False, dec_hook=_read_id)
+
+
+_Layer = dict[str, msgspec.Raw] | list[msgspec.Raw]
+
+
+def _without_empty(told: dict[str, msgspec.Raw] | list[msgspec.Raw]) -> dict[str, Any] | list[Any]:
+    """Return JSON without the empty fields of its objects; numbers stay as they were written."""
+    if isinstance(told, list):
+        return [_inside(each) for each in told]
+    return {name: _inside(each) for name, each in told.items() if bytes(each) not in (b"null", b'""')}
+
+
+def _inside(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - JSON
+    return _without_empty(msgspec.json.decode(raw, type=_Layer)) if bytes(raw)[:1] in (b"{", b"[") else raw
 
 
 def _read_id(kind: type, value: object) -> object:

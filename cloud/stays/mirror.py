@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from cloud.kit.database import Connection, fetch_all
+from cloud.kit.database import Connection, fetch_all, fetch_one
 from cloud.kit.times import at, unix_ms
 from cloud.stays.reservation import PmsStatus, Reservation
 
@@ -36,3 +36,13 @@ async def mirrored(
         )
         for row in rows
     }
+
+
+async def newest_change_ms(connection: Connection, *, property_id: str, system: str) -> int | None:
+    """Return when the newest change was made that a PMS told of one property, in unix ms by its own clock."""
+    row = await fetch_one(
+        connection,
+        "SELECT max(updated_at) AS newest FROM stays.reservation WHERE property = %s AND system = %s",
+        [property_id, system],
+    )
+    return None if row is None else unix_ms(row["newest"])

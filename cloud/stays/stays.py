@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cloud.kit import outbox
-from cloud.kit.database import Connection, execute, fetch_all, fetch_one, lock_for_transaction
+from cloud.kit.database import Connection, execute, fetch_all, lock_for_transaction
 from cloud.kit.notify import notify_live
 from cloud.kit.times import at, unix_ms
 from cloud.stays import document
@@ -70,35 +70,52 @@ async def upsert_reservations(
     Returns counts per reservation: created, updated (something we keep changed), unchanged.
     """
     await lock_for_transaction(connection, "stays", place.property)
-    created = updated = unchanged = 0
+    told = list(reservations)
+    held = await _held(connection, place, told)
+    created = updated = 0
+    fresh: set[tuple[str, str]] = set()
     touched: list[str] = []
     surprised: set[str] = set()
-    for reservation in reservations:
-        row = await fetch_one(
-            connection,
-            "SELECT number, status, room, guest_name, arrival_at, departure_at, adults, children, updated_at, room_type"
-            " FROM stays.reservation WHERE property = %s AND system = %s AND external_id = %s",
-            [place.property, reservation.system, reservation.external_id],
-        )
+    for reservation in told:
+        key = (reservation.system, reservation.external_id)
+        row = held.get(key)
         new = _mirrored(reservation, known_name="" if row is None else row["guest_name"])
         if row is not None and (row["updated_at"] > new["updated_at"] or row == new):
-            unchanged += 1
-            await execute(
-                connection,
-                "UPDATE stays.reservation SET freshness_at = %s"
-                " WHERE property = %s AND system = %s AND external_id = %s",
-                [at(now_ms), place.property, reservation.system, reservation.external_id],
-            )
+            fresh.add(key)
             continue
         created, updated = (created + 1, updated) if row is None else (created, updated + 1)
         touched.append(await _write(connection, place, reservation, new, now_ms=now_ms))
+        held[key] = new
         if row is not None and row["status"] == PmsStatus.BOOKED and row["room"] != new["room"]:
             surprised.add(touched[-1])
+    if fresh:
+        await execute(
+            connection,
+            """UPDATE stays.reservation r SET freshness_at = %s
+                 FROM unnest(%s::text[], %s::text[]) AS f (system, external_id)
+                WHERE r.property = %s AND r.system = f.system AND r.external_id = f.external_id""",
+            [at(now_ms), [system for system, _ in fresh], [external for _, external in fresh], place.property],
+        )
     if touched:
         await settle_property(
             connection, place, touched=touched, by="pms", now_ms=now_ms, surprised=frozenset(surprised)
         )
-    return Upserted(created, updated, unchanged)
+    return Upserted(created, updated, len(told) - created - updated)
+
+
+async def _held(
+    connection: Connection, place: Place, told: Sequence[Reservation]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what is mirrored of the reservations told, by (system, external id)."""
+    rows = await fetch_all(
+        connection,
+        """SELECT r.system, r.external_id, r.number, r.status, r.room, r.guest_name, r.arrival_at, r.departure_at,
+                  r.adults, r.children, r.updated_at, r.room_type
+             FROM unnest(%s::text[], %s::text[]) AS f (system, external_id)
+             JOIN stays.reservation r ON r.property = %s AND r.system = f.system AND r.external_id = f.external_id""",
+        [[each.system for each in told], [each.external_id for each in told], place.property],
+    )
+    return {(row.pop("system"), row.pop("external_id")): row for row in rows}
 
 
 def _mirrored(reservation: Reservation, *, known_name: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from cloud.pms.port import (
     PmsRoom,
     Rooms,
 )
-from cloud.pms.reading import HouseTime, UnreadableError, decode, item
+from cloud.pms.reading import HouseTime, UnreadableError, decode_told, item
 from cloud.stays.reservation import Housekeeping
 from kit.clock import Clock
 from protocols.errors import PeerProtocolError
@@ -36,6 +36,7 @@ from protocols.errors import PeerProtocolError
 REQUESTS_MOST: Final = 4
 WINDOW_MS: Final = 1_000
 PAGES_MOST: Final = 1_000
+READ_AGAIN_MOST: Final = 2
 T = TypeVar("T")
 
 
@@ -103,9 +104,11 @@ class CloudbedsAdapter:
         return Rooms(tuple(found), tuple(errors))
 
     async def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:
-        """See the port."""
-        since, until = self._time.span(since_ms, until_ms + 999)
-        async for page in self._pages({"modifiedFrom": since, "modifiedTo": until}):
+        """See the port. Open at its end: a reservation that changes between two pages would leave the list, and the
+        others move up over the page's edge.
+        """
+        since, _ = self._time.span(since_ms, until_ms)
+        async for page in self._pages({"modifiedFrom": since}):
             yield page
 
     async def colliding(self, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
@@ -122,10 +125,8 @@ class CloudbedsAdapter:
 
     async def get(self, external_ids: Sequence[str]) -> Page:
         """See the port. One call for each reservation: Cloudbeds takes no list of ids."""
-        pages = [
-            await self._read(each, patient=index > 0)
-            for index, each in enumerate(dict.fromkeys(wire.parent(each) for each in external_ids))
-        ]
+        parents = dict.fromkeys(wire.parent(each) for each in external_ids)
+        pages = [await self._read(each, patient=index > 0) for index, each in enumerate(parents)]
         return Page(
             tuple(each for page in pages for each in page.reservations),
             tuple(each for page in pages for each in page.errors),
@@ -163,7 +164,7 @@ class CloudbedsAdapter:
         """See the port."""
         form = {
             "reservationID": wire.parent(external_id),
-            "subReservationID": external_id,
+            "subReservationID": wire.part(external_id),
             "newRoomID": room_external_id,
             "adjustPrice": "false",
         }
@@ -210,11 +211,15 @@ class CloudbedsAdapter:
     async def _placed(self, external_id: str) -> dict[str, str]:
         if (room := await self._room_of(external_id)) is None:
             raise PmsRefusedError(409, f"reservation {external_id} has no room yet")
-        return {"reservationID": wire.parent(external_id), "subReservationID": external_id, "roomID": room}
+        return {"reservationID": wire.parent(external_id), "subReservationID": wire.part(external_id), "roomID": room}
 
     async def _room_of(self, external_id: str) -> str | None:
         page = await self._read(external_id, must=True)
-        return next((each.room_external_id for each in page.reservations if each.external_id == external_id), None)
+        found = [each for each in page.reservations if each.external_id == external_id]
+        if not found:
+            why = page.errors[0].problem if page.errors else "it has no such room"
+            raise PeerProtocolError(f"Cloudbeds getReservation {external_id}: {why}")
+        return found[0].room_external_id
 
     async def _read(self, external_id: str, *, patient: bool = False, must: bool = False) -> Page:
         try:
@@ -239,26 +244,39 @@ class CloudbedsAdapter:
         )
 
     async def _pages(self, asked: Mapping[str, str]) -> AsyncIterator[Page]:
+        """Yield the pages of reservations. Of a list that moved under us while we turned its pages, rows were passed
+        over: it holds more than we saw, and is read once more.
+        """
         wanted = {**asked, "includeGuestsDetails": "false", "includeAllRooms": "true"}
-        async for rows in self._lists("getReservations", wanted):
-            pages = []
-            for raw in rows:
-                said = item(raw, wire.Reservation, "reservation", "reservationID", strict=False)
-                if isinstance(said, wire.Reservation) and said.is_vague():
-                    pages.append(await self._read(said.reservationID, patient=True))
-                else:
-                    pages.append(self._page(said))
-            yield Page(
-                tuple(each for page in pages for each in page.reservations),
-                tuple(each for page in pages for each in page.errors),
-                tuple(each for page in pages for each in page.guests),
-            )
+        for again in range(READ_AGAIN_MOST):
+            seen: set[object] = set()
+            most = 0
+            async for rows, told in self._lists("getReservations", wanted, patient=again > 0):
+                most = told
+                pages = []
+                for raw in rows:
+                    said = item(raw, wire.Reservation, "reservation", "reservationID", strict=False)
+                    if isinstance(said, ItemError):
+                        seen.add(bytes(raw))
+                    else:
+                        seen.add((said.reservationID, said.subReservationID))
+                    if isinstance(said, wire.Reservation) and said.is_vague():
+                        pages.append(await self._read(said.reservationID, patient=True))
+                    else:
+                        pages.append(self._page(said))
+                yield Page(
+                    tuple(each for page in pages for each in page.reservations),
+                    tuple(each for page in pages for each in page.errors),
+                    tuple(each for page in pages for each in page.guests),
+                )
+            if len(seen) >= most:
+                return
 
     async def _rows(
         self, method: str, asked: Mapping[str, str], *, patient: bool = False
     ) -> AsyncIterator[msgspec.Raw]:
         """Yield the rows of a list; where they stand under the property's own row, those."""
-        async for rows in self._lists(method, asked, patient=patient):
+        async for rows, _ in self._lists(method, asked, patient=patient):
             for raw in rows:
                 try:
                     nested = msgspec.json.decode(raw, type=_Nested).rooms
@@ -269,15 +287,20 @@ class CloudbedsAdapter:
 
     async def _lists(
         self, method: str, asked: Mapping[str, str], *, patient: bool = False
-    ) -> AsyncIterator[list[msgspec.Raw]]:
-        """Yield the pages of a list. A page that comes twice would go round for ever: PeerProtocolError."""
+    ) -> AsyncIterator[tuple[list[msgspec.Raw], int]]:
+        """Yield each page with how many rows the whole list has by then, 0 where that is not told.
+
+        Raises:
+            PeerProtocolError: a page came twice, so that the list goes round for ever, or it does not end.
+        """
         seen: set[bytes] = set()
         for number in range(1, PAGES_MOST + 1):
             paged = {**asked, "pageNumber": str(number), "pageSize": str(wire.PAGE_MOST)}
             answer = await self._get(method, paged, patient=patient or number > 1)
-            rows = self._data(method, answer, list[msgspec.Raw])
-            yield rows
-            if number * wire.PAGE_MOST >= (answer.total or 0) or not rows:
+            rows = [] if bytes(answer.data) == b"null" else self._data(method, answer, list[msgspec.Raw])
+            yield rows, answer.total or 0
+            told_all = len(rows) < wire.PAGE_MOST if answer.total is None else number * wire.PAGE_MOST >= answer.total
+            if told_all or not rows:
                 return
             if (content := bytes(answer.data)) in seen:
                 raise PeerProtocolError(f"Cloudbeds {method}: page {number} came twice, the list goes in circles")
@@ -297,12 +320,13 @@ class CloudbedsAdapter:
             headers={**self._headers, "Content-Type": "application/x-www-form-urlencoded"},
             content=urlencode(form).encode(),
             patient=patient,
+            changes=True,
         )
         self._checked(method, answer, content)
 
     def _checked(self, method: str, answer: httpx.Response, content: bytes) -> wire.Answer:
         """Read an answer, and raise what stands in one that is none."""
-        said = self._exchange.decoded(method, answer, content, wire.Answer)
+        said = self._exchange.decoded(method, answer, content, wire.Answer, strict=False)
         if said.success:
             return said
         message = (said.message or "no message")[:300]
@@ -310,7 +334,7 @@ class CloudbedsAdapter:
 
     def _data(self, method: str, answer: wire.Answer, kind: type[T]) -> T:
         try:
-            return decode(answer.data, kind)
+            return decode_told(answer.data, kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise PeerProtocolError(f"Cloudbeds {method}: data: {error}") from error
 

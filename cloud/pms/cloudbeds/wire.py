@@ -1,11 +1,11 @@
 # ruff: noqa: N815 - names as Cloudbeds writes them
 """The Cloudbeds API 1.3's JSON as far as we use it. Source: developers.cloudbeds.com, design page pms.md B.2. Pure.
 
-A reservation there may hold several rooms, each with a life of its own: each is a reservation of ours, named by its
-subReservationID (the reservation's own id, then with -1, -2 behind it).
+A reservation there may hold several rooms, each with a life of its own: each is a reservation of ours, named
+`reservationID~subReservationID`, or by the one id that both have. What a subReservationID looks like is their affair:
+nothing is read out of it.
 """
 
-import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -52,7 +52,8 @@ CONDITION_OF: Final[dict[Housekeeping, Condition]] = {
     Housekeeping.CLEAN: "clean",
     Housekeeping.INSPECTED: "inspected",
 }
-_SUB: Final = re.compile(r"-[0-9]{1,3}\Z")
+_OF: Final = "~"
+"""Between a reservation and the part of it that is meant; no id there has one."""
 EVENTS: Final = (
     *(("reservation", action) for action in ("created", "status_changed", "dates_changed", "deleted")),
     *(("reservation", action) for action in ("accommodation_status_changed", "accommodation_type_changed")),
@@ -159,17 +160,30 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def parent(external_id: str) -> str:
-    """Return the reservation that a room's reservation belongs to."""
-    return _SUB.sub("", external_id)
+    """Return the reservationID that a room's reservation belongs to."""
+    return external_id.partition(_OF)[0]
+
+
+def part(external_id: str) -> str:
+    """Return the subReservationID of a room's reservation."""
+    of, _, sub = external_id.partition(_OF)
+    return sub or of
+
+
+def _named_as(reservation: str, sub: str | None) -> str:
+    return reservation if sub in (None, reservation) else f"{reservation}{_OF}{sub}"
 
 
 def reservations(said: Reservation, time: HouseTime, *, now_ms: int) -> list[PmsReservation | ItemError]:
     """Translate a reservation: one of ours for each of its rooms."""
+    if said.is_vague():
+        problem = f"has {len(said.parts())} rooms, and subReservationID does not say which is which"
+        return [ItemError(said.reservationID, problem)]
     found: list[PmsReservation | ItemError] = []
-    for part in said.parts():
-        external_id = part.subReservationID or said.subReservationID or said.reservationID
+    for room in said.parts():
+        external_id = _named_as(said.reservationID, room.subReservationID or said.subReservationID)
         try:
-            found.append(_one(said, part, external_id, time, now_ms))
+            found.append(_one(said, room, external_id, time, now_ms))
         except UnreadableError as error:
             found.append(ItemError(external_id, str(error)))
     return found

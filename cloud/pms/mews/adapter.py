@@ -145,7 +145,7 @@ class MewsAdapter:
 
     async def check_in(self, external_id: str) -> None:
         """See the port."""
-        await self._call(wire.START, {"ReservationId": external_id})
+        await self._write(wire.START, {"ReservationId": external_id})
 
     async def check_out(self, external_id: str) -> None:
         """See the port. The guest has left: an open balance stays open and is the desk's to settle."""
@@ -155,18 +155,23 @@ class MewsAdapter:
             "AllowOpenBalance": True,
             "Notes": "Checked out through Innkeeper.",
         }
-        await self._call(wire.PROCESS, body)
+        await self._write(wire.PROCESS, body)
 
     async def assign_room(self, external_id: str, room_external_id: str) -> None:
         """See the port."""
         update = {"ReservationId": external_id, "AssignedResourceId": {"Value": room_external_id}}
-        body = {"ReservationUpdates": [update], "Reason": "Assigned through Innkeeper.", "CheckOverbooking": True}
-        await self._call(wire.UPDATE, body)
+        body = {
+            "ReservationUpdates": [update],
+            "Reason": "Assigned through Innkeeper.",
+            "CheckOverbooking": True,
+            "Reprice": False,  # another room of ours is no other price
+        }
+        await self._write(wire.UPDATE, body)
 
     async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
         """See the port. Mews has no word for a touch-up: it is dirty there."""
         update = {"ResourceId": room_external_id, "State": {"Value": wire.STATE_OF[housekeeping]}}
-        await self._call(wire.UPDATE_RESOURCES, {"ResourceUpdates": [update]})
+        await self._write(wire.UPDATE_RESOURCES, {"ResourceUpdates": [update]})
 
     async def folio(self, external_id: str) -> tuple[FolioLine, ...]:
         """See the port."""
@@ -252,8 +257,11 @@ class MewsAdapter:
         answer, content = await self._call(operation, body, patient=patient)
         return self._exchange.decoded(operation, answer, content, kind)
 
+    async def _write(self, operation: str, body: Mapping[str, Any]) -> None:
+        await self._call(operation, body, empty=True)
+
     async def _call(
-        self, operation: str, body: Mapping[str, Any], *, patient: bool = False
+        self, operation: str, body: Mapping[str, Any], *, patient: bool = False, empty: bool = False
     ) -> tuple[httpx.Response, bytes]:
         return await self._exchange.send(
             operation,
@@ -262,6 +270,7 @@ class MewsAdapter:
             headers={"Content-Type": "application/json"},
             content=msgspec.json.encode({**self._tokens, **body}),
             patient=patient,
+            empty=empty,
         )
 
 

@@ -187,22 +187,28 @@ _HINTS: Final[dict[str, Literal["reservation", "resource"]]] = {
 def hints(raw: bytes) -> list[Hint]:
     """Read a general webhook: which ids may have changed; kinds we do not follow are left out.
 
+    An event that names nothing costs only itself: the others are hints all the same.
+
     Raises:
-        PeerProtocolError: not a webhook of Mews.
+        PeerProtocolError: not a webhook of Mews, or it has events that we follow and none of them names anything.
     """
     try:
         push = msgspec.json.decode(raw, type=_Push)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PeerProtocolError(f"not a Mews webhook: {error}") from error
     found: list[Hint] = []
+    wrong: list[str] = []
     for index, event in enumerate(push.Events):
         if event.Discriminator not in _HINTS:
             continue
         try:
             value = msgspec.json.decode(event.Value, type=_EventValue)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise PeerProtocolError(f"not a Mews webhook: Events[{index}] {event.Discriminator}: {error}") from error
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            wrong.append(f"Events[{index}] {event.Discriminator}: {error}")
+            continue
         found.append(Hint(_HINTS[event.Discriminator], value.Id))
+    if wrong and not found:
+        raise PeerProtocolError(f"not a Mews webhook: {wrong[0]}")
     return list(dict.fromkeys(found))
 
 

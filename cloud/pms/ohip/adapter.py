@@ -33,7 +33,7 @@ from cloud.pms.reading import HouseTime, UnreadableError, decode, display_name, 
 from cloud.pms.tokens import Bearer
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from kit.clock import Clock
-from protocols.errors import PeerProtocolError
+from protocols.errors import PeerProtocolError, PlatformError
 
 REQUESTS_MOST: Final = 40
 WINDOW_MS: Final = 1_000
@@ -209,7 +209,12 @@ class OhipAdapter:
         found: dict[Hint, None] = {}
         path = f"int/v1/externalSystem/{_q(self._system)}/hotels/{self._h}/businessEvents"
         for _ in range(EVENT_CALLS_MOST):
-            answer = await self._get("businessEvents", path, {"limit": str(wire.EVENTS_A_CALL)}, patient=bool(found))
+            try:
+                answer = await self._get("businessEvents", path, {"limit": str(wire.EVENTS_A_CALL)})
+            except PlatformError:
+                if not found:
+                    raise
+                break  # what was taken so far is in no queue any more
             rows = wire.rows(answer, "businessEvents", "businessEvent") or []
             for each in rows:
                 try:

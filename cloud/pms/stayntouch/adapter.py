@@ -227,7 +227,8 @@ class StayNTouchAdapter:
             paged = {**asked, "page": str(number), "per_page": str(wire.PAGE_MOST)}
             answer = await self._one(path, wire.Listed, paged, patient=patient or number > 1)
             yield answer.results
-            if number * wire.PAGE_MOST >= answer.total_count or not answer.results:
+            told, count = answer.total_count, len(answer.results)
+            if not count or (count < wire.PAGE_MOST if told is None else number * wire.PAGE_MOST >= told):
                 return
             if (content := b"".join(map(bytes, answer.results))) in seen:
                 raise PeerProtocolError(f"StayNTouch {path}: page {number} came twice, the list goes in circles")

@@ -115,7 +115,7 @@ class Listed(msgspec.Struct, frozen=True):
     """Every list."""
 
     results: list[msgspec.Raw]
-    total_count: int = 0
+    total_count: int | None = None
 
 
 class _Bill(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 import httpx
@@ -126,9 +126,11 @@ class BentTransport(httpx.AsyncBaseTransport):
     def __init__(self, honest: httpx.AsyncBaseTransport) -> None:
         self.honest = honest
         self.bend: Bend | None = None
+        self.asked: list[dict[str, Any]] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         answer = await self.honest.handle_async_request(request)
+        self.asked.append(json.loads(request.content))
         if self.bend is None:
             return answer
         operation = request.url.path.removeprefix("/api/connector/v1/")
@@ -136,8 +138,22 @@ class BentTransport(httpx.AsyncBaseTransport):
         return self.bend(operation, json.loads(request.content), whole)
 
 
+class SkewedClock(ManualClock):
+    """Another's clock: it runs with ours, and is wrong by so much."""
+
+    def __init__(self, ours: ManualClock, skew_ms: int) -> None:
+        super().__init__(wall_ms=ours.wall_ms())
+        self._ours, self._skew_ms = ours, skew_ms
+
+    def now_ms(self) -> int:
+        return self._ours.now_ms()
+
+    def wall_ms(self) -> int:
+        return self._ours.wall_ms() + self._skew_ms
+
+
 @asynccontextmanager
-async def world(database: Database, *, knobs: Knobs = TAME, seed: int = 1) -> AsyncIterator[World]:
+async def world(database: Database, *, knobs: Knobs = TAME, seed: int = 1, skew_ms: int = 0) -> AsyncIterator[World]:
     await open_house(database, clean=False)
     clock = ManualClock(wall_ms=NOW_MS)
     syncs: list[PmsSync] = []
@@ -150,7 +166,7 @@ async def world(database: Database, *, knobs: Knobs = TAME, seed: int = 1) -> As
         rooms=list(ROOMS),
         reservations=0,
         credentials=Credentials("client", "access"),
-        clock=clock,
+        clock=SkewedClock(clock, skew_ms),
         dice=SeededDice(seed),
         push=push,
         knobs=knobs,
@@ -207,6 +223,25 @@ async def test_where_every_push_is_dropped_the_poll_finds_it(database: Database)
         w.book()
         await w.live(31)
         assert await w.in_step()
+
+
+@pytest.mark.parametrize("skew_ms", [-HOUR_MS, -25 * 60_000, 25 * 60_000, HOUR_MS])
+@pytest.mark.requirement("PMS-09")
+async def test_a_pms_whose_clock_is_wrong_is_polled_by_its_own_clock(database: Database, skew_ms: int) -> None:
+    async with world(database, knobs=msgspec.structs.replace(TAME, push_dropped=1.0), skew_ms=skew_ms) as w:
+        await w.sync.step()
+        first = w.book("101")
+        await w.live(31)
+        assert await w.in_step()
+        w.clock.advance(3 * HOUR_MS)  # a quiet night
+        await w.live(31)
+        w.hotel.update(first, room="102")
+        await w.live(31)
+        assert await w.in_step()
+        await w.live(31)
+        asked = [each for each in w.bent.asked if "UpdatedUtc" in each][-1]
+        since = datetime.fromisoformat(asked["UpdatedUtc"]["StartUtc"])
+        assert w.clock.wall_ms() - since.timestamp() * 1_000 < 1.3 * HOUR_MS, "and reads no whole night again"
 
 
 async def test_what_changed_while_we_were_down_is_asked_for_from_the_stored_cursor(database: Database) -> None:
