@@ -42,6 +42,8 @@ TIME_MOST_MS: Final = 253_402_300_799_999
 """SPEC.md 3: what a record can hold."""
 TOPICS_MAX_FACTOR: Final = 4
 """Topics remembered, for each device allowed."""
+NUMBERS_MAX: Final = 4_096
+"""Numbers whose bytes are remembered."""
 GENERIC: Final = "generic"
 RECORD_KIND: Final = "reading"
 EVIDENCE_CHARACTERS_MAX: Final = 120
@@ -157,12 +159,12 @@ class Point:
 class Source:
     """One topic's device, with its points by key."""
 
-    __slots__ = ("device", "generic", "heard_ms", "points", "room", "rule", "scalar", "time_key", "wanted")
+    __slots__ = ("device", "generic", "heard_ms", "points", "room", "rule", "scalar", "time_key", "time_ms", "wanted")
 
     def __init__(self, device: DeviceId, room: RoomId | None, rule: Rule, scalar: str | None, *, wanted: bool) -> None:
         self.device, self.room, self.rule, self.scalar = device, room, rule, scalar
         self.points: dict[str, Point | None] = {}
-        self.time_key, self.generic, self.wanted = rule.time_key, rule.generic, wanted
+        self.time_key, self.time_ms, self.generic, self.wanted = rule.time_key, rule.time_ms, rule.generic, wanted
         self.heard_ms = 0
 
     def move(self, room: RoomId | None, *, wanted: bool) -> None:
@@ -195,7 +197,8 @@ class JsonReadings:
         self._sources: dict[bytes, Source | Refused] = {}
         self._names: dict[DeviceId, str] = {}
         self._points = 0
-        self._json = msgspec.json.Decoder()
+        self._encoded: dict[float, bytes] = {}  # sensors say few numbers, often; not 0, of which there are two
+        self._decode = msgspec.json.Decoder().decode
 
     @property
     def sources(self) -> list[Source]:
@@ -258,8 +261,12 @@ class JsonReadings:
                 raise _RefusedError(Refusal.OVERSIZED, "longer than payload_bytes_max")
             document = self._document(payload, source)
             time, doubt = _NULL, None
-            if source.time_key is not None:
-                time, doubt = self._time(document, source, now.ahead_ms)
+            if (time_key := source.time_key) is not None:
+                told = document.get(time_key)
+                if type(told) is int and source.time_ms == 1 and TIME_LEAST_MS <= told <= now.ahead_ms:
+                    time = _LONG.pack(0x1B, told)
+                else:
+                    time, doubt = self._time(told, source, now.ahead_ms)
             if message[3] & packets.RETAIN and time is _NULL:
                 doubt = Reason.RETAINED.value
         except _RefusedError as error:
@@ -267,7 +274,7 @@ class JsonReadings:
             return
         source.heard_ms = wall_ms
         head = _HEAD + time + now.stamp
-        points = source.points
+        points, encoded_before = source.points, self._encoded
         for key, value in document.items():
             point = points.get(key)
             if point is None:
@@ -278,7 +285,13 @@ class JsonReadings:
                     continue
             kind = type(value)
             if doubt is None and point.plain and (kind is float or kind is int) and point.least <= value <= point.most:
-                encoded = cbor2.dumps(value, canonical=True)
+                encoded = encoded_before.get(value) if kind is float else None
+                if encoded is None:
+                    encoded = cbor2.dumps(value, canonical=True)
+                    if kind is float and value:
+                        if len(encoded_before) >= NUMBERS_MAX:
+                            encoded_before.clear()
+                        encoded_before[value] = encoded
                 record = head + point.prefix + encoded + point.suffix
                 point.value, point.quality, point.at_ms, point.bad = value, Quality.GOOD, wall_ms, None
             else:
@@ -295,10 +308,12 @@ class JsonReadings:
 
     def _document(self, payload: bytes, source: Source) -> dict[str, Any]:
         try:
-            document = self._json.decode(payload)
+            document = self._decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             detail = f"{type(error).__name__}: {error}"[:EVIDENCE_CHARACTERS_MAX]
             raise _RefusedError(Refusal.NOT_JSON, f"{detail}; {_shown(payload)}") from error
+        if type(document) is dict and 0 < payload.count(b":") == len(document) <= KEYS_MAX and payload.count(b"{") == 1:
+            return document  # a colon each: no key stands twice, nothing is nested
         if type(document) is not dict:
             if type(document) is list:
                 raise _RefusedError(Refusal.WRONG_TYPE, f"a list; {_shown(payload)}")
@@ -315,13 +330,13 @@ class JsonReadings:
         return document
 
     @staticmethod
-    def _time(document: dict[str, Any], source: Source, ahead_ms: int) -> tuple[bytes, str | None]:
+    def _time(told: object, source: Source, ahead_ms: int) -> tuple[bytes, str | None]:
         """Return the encoded device time and, where it is none, what is to be doubted for that."""
-        told = document.get(source.time_key or "")
         if told is None:
             return _NULL, None
-        kind = type(told)
-        if (kind is int or kind is float) and 0 < told <= TIME_MOST_MS:  # what is more may not even be calculated with
+        if (
+            type(told) is int or type(told) is float
+        ) and 0 < told <= TIME_MOST_MS:  # what is more may not even be calculated with
             at_ms = round(told * source.rule.time_ms)
             if TIME_LEAST_MS <= at_ms <= ahead_ms:
                 return _LONG.pack(0x1B, at_ms), None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.bridges.mqtt.json_readings import KEYS_MAX, TIME_AHEAD_MS, JsonReadings, Refusal, Taken
+from edge.bridges.mqtt.json_readings import KEYS_MAX, NUMBERS_MAX, TIME_AHEAD_MS, JsonReadings, Refusal, Taken
 from edge.bridges.mqtt.json_rules import JsonDevicesSettings, KeySettings, RuleSettings, compile_rules
 from kit.mqtt_wire.parser import Publish
 from protocols.device_model.identity import DeviceId, RoomId
@@ -82,6 +82,40 @@ def test_a_known_key_becomes_its_attribute_with_its_unit(number: float, whole: i
             "value": value, "unit": "Cel", "quality": "good",
         }  # fmt: skip
         assert type(record.body["value"]) is type(value)
+
+
+@given(st.lists(st.sampled_from([0.0, -0.0, 1.0, 1, 21.5, 21.57, -40.0, 0, 180.0, 1e-7]), min_size=2, max_size=12))
+def test_a_number_said_again_is_encoded_as_if_it_were_the_first(numbers: list[float | int]) -> None:
+    made = readings()
+    for number in numbers:
+        first = take(readings(), say({"temperature": number}))
+        assert len(first.telemetry) == 1
+        assert take(made, say({"temperature": number})).telemetry == first.telemetry
+
+
+def test_more_numbers_than_are_remembered_change_nothing() -> None:
+    made = readings()
+    said = [n / 1_000 for n in range(-40_000, 60_000, 10)]
+    assert len(said) > NUMBERS_MAX
+    for number in said:
+        [record] = records(take(made, say({"temperature": number})))
+        assert record.body["value"] == number
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        (b'{"a":{}}', {}),
+        (b'{"a":{},"b":1}', {"b": 1}),
+        (b'{"a":"{","b":1}', {"a": "{", "b": 1}),
+        (b'{"a":"x:y","b":1}', {"a": "x:y", "b": 1}),
+        (b'{"a" : 1,\n"b"\t:2}', {"a": 1, "b": 2}),
+    ],
+)
+def test_what_looks_like_a_member_and_is_none_is_told_apart(payload: bytes, told: dict[str, Any]) -> None:
+    taken = take(readings(), say(payload))
+    assert {each.body["attribute"]: each.body["value"] for each in records(taken)} == told
+    assert [each.reason for each in taken.refused] == ([] if told else [Refusal.NO_VALUES])
 
 
 def test_scale_case_and_lanes() -> None:
