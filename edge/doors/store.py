@@ -118,6 +118,7 @@ class DoorStore:
             StoreFailedError: the disk refuses, or the store is of a later build.
         """
         self._path, self._vfs = path, vfs
+        self._mark_ms: int | None = None
         self.set_aside: Path | None = None
         self.saved: dict[str, int] = {}
         """Rows that came over from the file set aside, by table."""
@@ -140,7 +141,7 @@ class DoorStore:
                 raise StoreFailedError(f"{path}: {damage}; and setting it aside: {error}") from error
 
     def _open(self, epoch: bytes) -> None:
-        path = self._path
+        path, self._mark_ms = self._path, None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -197,8 +198,10 @@ class DoorStore:
 
     @property
     def high_water_ms(self) -> int:
-        """The latest wall time at which anything was signed."""
-        return int(self._one("SELECT high_water_ms FROM life")[0])
+        """The latest wall time at which anything was signed; read once between two transactions."""
+        if self._mark_ms is None or self._db.in_transaction:
+            self._mark_ms = int(self._one("SELECT high_water_ms FROM life")[0])
+        return self._mark_ms
 
     def lower_marks(
         self, at_ms: int, latest: int, events: Sequence[tuple[Mapping[str, Any], int | None]]
@@ -525,6 +528,8 @@ class DoorStore:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise self._failed(error) from error
+        finally:
+            self._mark_ms = None  # whatever came of it
 
     def _failed(self, error: apsw.Error) -> StoreFailedError:
         if isinstance(error, _DAMAGE):

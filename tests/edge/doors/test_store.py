@@ -6,10 +6,12 @@ import apsw
 import pytest
 
 from edge.doors.closing_desk import Order
+from edge.doors.errors import ClockUnsoundError
 from edge.doors.store import DoorStore
+from kit.clock import ClockQuality
 from protocols.device_model.identity import RoomId
 from protocols.door.status import Status
-from protocols.errors import StoreFailedError
+from protocols.errors import InvalidInputError, StoreFailedError
 from tests.edge.doors.building import Building
 
 
@@ -44,6 +46,46 @@ def test_a_full_disk_issues_nothing_and_is_over_when_it_is_over(building: Buildi
     building.phone("after").check_in(f"stay-{issued}", "101")
     building.restart()
     assert building.store.counts()["grants_issued"] == issued + 1
+
+
+def rolled_back(store: DoorStore) -> None:
+    with store.written() as connection:
+        before_ms = store.high_water_ms
+        connection.execute("UPDATE life SET high_water_ms = high_water_ms + 1")
+        assert store.high_water_ms == before_ms + 1
+        raise InvalidInputError("the block", "fails")
+
+
+@pytest.mark.requirement("P8")
+def test_an_advert_asks_the_disk_nothing_and_the_mark_is_never_older_than_the_last_commit(building: Building) -> None:
+    asked: list[str] = []
+    store, radio = building.store, [lock.sighting() for lock in building.locks.values()]
+    for sighting in radio:
+        building.sync.wanted(sighting)
+
+    def trace(_cursor: object, sql: str, _values: object) -> bool:
+        asked.append(sql)
+        return True
+
+    store._db.exec_trace = trace
+    for _ in range(100):
+        building.clock.advance(1_000)
+        for sighting in radio:
+            building.sync.wanted(sighting)
+    assert asked == []
+    store._db.exec_trace = None
+    building.phone("anna").check_in("stay-1", "101")
+    marked_ms = building.clock.wall_ms()
+    assert store.high_water_ms == marked_ms
+    with pytest.raises(InvalidInputError):
+        rolled_back(store)
+    assert store.high_water_ms == marked_ms
+    building.clock.step_wall(-600_000)
+    building.clock.quality = ClockQuality.SYNCHRONISED
+    with pytest.raises(ClockUnsoundError, match="before its last signature"):
+        building.phone("bert").check_in("stay-2", "102")
+    building.restart()
+    assert building.store.high_water_ms == marked_ms
 
 
 @pytest.mark.guarantee("G11", "G18")
