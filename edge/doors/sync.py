@@ -1,7 +1,8 @@
 """Visits to locks: who needs one, what is told and fetched there, and how long to leave a lock alone afterwards.
 
 Source of truth: protocols/door/SPEC.md 7 and 8; guarantees G4, G14; door.md P9, P10. A lock is visited when its advert
-asks for it or when a bump waits for it. What is fetched is durable here before the lock is told that it may forget.
+asks for it or when a bump waits for it. What is fetched is durable here before the lock is told that it may forget,
+which it is every few chunks.
 """
 
 import asyncio
@@ -55,6 +56,8 @@ VISITS_MOST: Final = 2
 """At once: one adapter, and every lock keeps a link free for a guest."""
 VISIT_MOST_S: Final = 30.0
 CHUNKS_IN_VISIT_MOST: Final = 200
+ACKNOWLEDGED_EVERY: Final = 4
+"""Chunks: a full log breathes while it is still being read, and a link that breaks leaves little to keep twice."""
 REST_MS: Final = 2_000
 """After a good visit."""
 ASK_EVERY_MS: Final = 3_600_000
@@ -284,7 +287,8 @@ class LockSync:
         if self._store.events_waiting() >= EVENTS_WAITING_MOST:
             self._log.warning("events_not_taken", door=door.door, waiting=EVENTS_WAITING_MOST)
             return
-        for _ in range(CHUNKS_IN_VISIT_MOST):
+        acknowledged = 0
+        for taken in range(1, CHUNKS_IN_VISIT_MOST + 1):
             answer = await talk.ask(Fetch(known.seq))
             chunk = open_chunk(
                 answer.sealed,
@@ -295,7 +299,10 @@ class LockSync:
             known = self._keep(door, known, chunk)
             if not chunk.records:
                 break
-        if known.seq:
+            if taken % ACKNOWLEDGED_EVERY == 0:
+                await self._carry(talk, Acknowledgement(door.lock_id, known.seq, known.head))
+                acknowledged = known.seq
+        if known.seq != acknowledged:
             await self._carry(talk, Acknowledgement(door.lock_id, known.seq, known.head))
 
     async def _carry(self, talk: Conversation, body: Body) -> Answer | None:

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from edge.doors.lock_states import HEARD_MOST_MS, NEWS_MOST_MS, TOLD_MOST_MS
 from edge.doors.radio import Sighting
-from edge.doors.sync import ASK_EVERY_MS
+from edge.doors.sync import ACKNOWLEDGED_EVERY, ASK_EVERY_MS
 from kit.clock import ClockQuality
 from protocols.door.advert import Advert, AdvertBit
-from protocols.door.audit import AuditBrokenError, link
+from protocols.door.audit import AuditBrokenError, AuditEvent, link
 from protocols.door.hardware import Bolt
 from protocols.door.lock_core import LockCore
+from protocols.door.lock_memory import RECORDS_MOST
 from protocols.door.phone import AskStatus, Carry
 from protocols.door.status import Status
 from protocols.errors import LinkLostError
@@ -77,6 +78,35 @@ async def test_a_bump_is_pending_until_the_lock_itself_says_so(building: Buildin
     await building.visit("door-101")
     assert building.store.pending_bumps() == []
     assert anna.open("door-101").result.status is Status.SUPERSEDED
+
+
+@pytest.mark.guarantee("G14")
+@pytest.mark.requirement("P10")
+async def test_a_full_log_breathes_while_it_is_read_and_a_broken_visit_is_not_begun_anew(building: Building) -> None:
+    anna, lock = building.phone("anna"), building.locks["door-101"]
+    anna.check_in("stay-1", "101")
+    anna.open("door-101")
+    while len(lock.core.records) < RECORDS_MOST:
+        lock.core = lock.core.recorded(AuditEvent.OPENED, lock.sensed, Status.OPENED)
+    building.radio.cut_after = 80  # frames: somewhere in the middle
+    with pytest.raises(LinkLostError):
+        await building.visit("door-101")
+    held = building.store.lock(lock.identity.lock_id).seq
+    assert 0 < held < RECORDS_MOST
+    chunk = 20
+    assert held - ACKNOWLEDGED_EVERY * chunk <= lock.core.acked_seq <= held  # what was told so far may be forgotten
+    assert lock.core.acked_seq > 0
+    for _ in range(ACKNOWLEDGED_EVERY * chunk):  # there is room again
+        anna.open("door-101")
+    building.radio.cut_after = None
+    asked = building.radio.sessions
+    await building.visit("door-101")
+    assert building.radio.sessions == asked + 1
+    records = building.store.records(lock.identity.lock_id, 0, 10_000)
+    assert [each.seq for each in records] == list(range(1, lock.core.audit_seq + 1))
+    assert AuditEvent.LOST not in {each.event for each in records}
+    assert lock.core.acked_seq == lock.core.audit_seq
+    assert building.store.lock(lock.identity.lock_id).broken is None
 
 
 @pytest.mark.guarantee("G1", "G14")
