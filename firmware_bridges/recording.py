@@ -3,7 +3,8 @@
 A recording is JSON: {"descriptor", "source", "on", "raw", "readings", and for writable models "writes"}. `raw` is one
 of {"registers": {"input:11": 216}}, {"payload": "<the JSON text>"}, {"messages": [["tele/x/SENSOR", "<payload>"]]} (the
 device being called x), {"adverts": ["<hexadecimal>"]} and {"nodes": {"{root}.Enable": [true, 0]}} (value, status).
-`source` says who recorded it, and where; `on` what it was recorded on.
+`source` says who recorded it, and where; `on` what it was recorded on; `firmware` which version that ran, where a
+model's firmwares are told apart.
 """
 
 import json
@@ -31,6 +32,7 @@ from protocols.descriptors.codec import (
     readings_of_registers,
 )
 from protocols.descriptors.descriptor import Descriptor, Table, unreadable_register
+from protocols.descriptors.firmware import newest, under, version_of
 from protocols.descriptors.wires import BleAdvertWire
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.identity import DescriptorId, DeviceId, parse_descriptor_id
@@ -42,7 +44,7 @@ RECORDING_BYTES_MAX: Final = 1024 * 1024
 DEVICE: Final = DeviceId("recorded")
 NAME_ON_BROKER: Final = "x"
 """What a recorded device is called in its topics."""
-_KEYS: Final = frozenset({"descriptor", "source", "on", "raw", "readings", "writes"})
+_KEYS: Final = frozenset({"descriptor", "source", "on", "raw", "readings", "writes", "firmware"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ class Recording:
     raw: dict[str, Any]
     readings: tuple[Reading, ...]
     writes: tuple[RecordedWrite, ...]
+    firmware: str | None = None
+
+    def model(self, descriptor: Descriptor) -> Descriptor:
+        """Return the descriptor under the firmware that the recording was made on; the newest's if it names none."""
+        return under(descriptor, version_of(descriptor.firmware, self.firmware or newest(descriptor)))
 
 
 def recording_files(root: Path = PACKAGE) -> list[Path]:
@@ -95,6 +102,7 @@ def load(path: Path) -> Recording:
             raw=document["raw"],
             readings=tuple(Reading.from_body({"device": DEVICE, **each}) for each in document["readings"]),
             writes=tuple(_write(each) for each in document.get("writes", [])),
+            firmware=None if document.get("firmware") is None else str(document["firmware"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInputError(str(path), f"is no recording: {error!r}") from error

@@ -74,6 +74,7 @@ class Devices:
         self._planned = frozenset() if plan is None else frozenset(each.id for each in plan.devices)
         self._states: dict[DeviceId, _State] = {}
         self._unknown: dict[DeviceId, _State] = {}
+        self._firmwares: dict[DeviceId, Detail] = {}
         self._log = logger("edge.devices")
         self._taken = 0
         self._until: dict[DeviceId, int] = {}
@@ -103,10 +104,12 @@ class Devices:
         self._plan, self._planned = plan, frozenset(each.id for each in plan.devices)
         for gone in self._states.keys() - self._planned:
             del self._states[gone]
+            self._firmwares.pop(gone, None)
         for known in self._unknown.keys() & self._planned:
             del self._unknown[known]
         if renewed is not None:
             self._states.pop(renewed, None)
+            self._firmwares.pop(renewed, None)
             self._until[renewed] = self._taken + len(self._queue)
 
     def forget_unknown(self, device: DeviceId) -> None:
@@ -133,8 +136,8 @@ class Devices:
         return {each for each in self._planned if not self.reached(each)}
 
     def state(self, device: DeviceId) -> dict[str, Any]:
-        """Return how a device stands on its bus."""
-        return _told(self._states.get(device) or self._unknown.get(device))
+        """Return how a device stands on its bus, and which firmware it runs, where that makes a difference."""
+        return _told(self._states.get(device) or self._unknown.get(device), self._firmwares.get(device))
 
     def reading(self, reading: Reading) -> None:
         """Take a reading; returns at once. Fire is heard here: it waits for no disk."""
@@ -143,6 +146,10 @@ class Devices:
 
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
         """Take an event of a device; returns at once."""
+        if event is DeviceEvent.FIRMWARE:  # what it runs is not how it stands
+            self._firmwares[device] = detail
+            self._queue.offer(_Event(device, event, detail))
+            return
         states = self._states if device in self._planned else self._unknown
         if device in states or states is self._states or len(states) < UNKNOWN_MOST:
             before = states.get(device)
@@ -164,8 +171,9 @@ class Devices:
                 if self._taken <= self._until.get(each.device, 0):
                     continue  # another thing said so, which stood behind that name when it was said
                 if isinstance(each, _Event):
-                    self._house.view.silent(each.device, silent=each.event in _SILENT)
-                    if each.event is not DeviceEvent.UNKNOWN_DEVICE:
+                    if each.event is not DeviceEvent.FIRMWARE:
+                        self._house.view.silent(each.device, silent=each.event in _SILENT)
+                    if each.event not in (DeviceEvent.UNKNOWN_DEVICE, DeviceEvent.FIRMWARE):
                         self._house.rooms.reached(each.device, reached=each.event is DeviceEvent.ONLINE)
                     body = {"device": each.device, "event": each.event.value, "detail": dict(each.detail)}
                     entries[Lane.B].append(Entry("device", body))
@@ -204,7 +212,7 @@ class Devices:
                 "bus": each.address.bus,
                 "descriptor": each.descriptor,
                 "planned": True,
-                **_told(self._states.get(each.id)),
+                **_told(self._states.get(each.id), self._firmwares.get(each.id)),
             }
             for each in planned
         ]
@@ -223,7 +231,8 @@ def unknown_unlisted(devices: Devices, buses: Sequence[BusSupervisor]) -> int:
     return devices.unknown_unlisted + sum(bus.counts.get(UNKNOWN_UNTOLD, 0) for bus in buses)
 
 
-def _told(state: _State | None) -> dict[str, Any]:
+def _told(state: _State | None, firmware: Detail | None = None) -> dict[str, Any]:
+    runs = None if firmware is None else {key: firmware.get(key) for key in ("version", "quirks")}
     if state is None:
-        return {"state": "never_heard", "detail": {}, "since_ms": None}
-    return {"state": state.event.value, "detail": dict(state.detail), "since_ms": state.since_ms}
+        return {"state": "never_heard", "detail": {}, "since_ms": None, "firmware": runs}
+    return {"state": state.event.value, "detail": dict(state.detail), "since_ms": state.since_ms, "firmware": runs}

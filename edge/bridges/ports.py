@@ -26,6 +26,7 @@ class DeviceEvent(StrEnum):
     OFFLINE = "offline"  # its bus or bridge says that it is gone, or cannot be reached itself
     QUARANTINED = "quarantined"  # it does not answer: probed now and then, and no longer waited for
     UNKNOWN_DEVICE = "unknown_device"  # something that the site plan does not name, or not so
+    FIRMWARE = "firmware"  # which firmware it runs, where that makes a difference: said for the first time, or anew
 
 
 class ReadingSink(Protocol):

@@ -9,19 +9,21 @@ each point it should have told of, and once, as a message, as `undecodable_messa
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from edge.bridges.complaints import Complaints
 from edge.bridges.ports import ReadingSink
-from protocols.descriptors.codec import Reason
+from protocols.descriptors.codec import Reason, bad
+from protocols.descriptors.codec import reading as reading_of
 from protocols.descriptors.descriptor import Point
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 
 DEADBAND_TOLERANCE: Final = 1e-9
+WITHHELD_STALE_MS: Final = 3_600_000
 
 UNTOLD: Final = frozenset({Reason.NO_VALUE, Reason.NOT_JSON, Reason.NOT_THIS_MODEL})
 """Bad, and no news: the device says that it has no value; told with the whole message; told as an event."""
@@ -49,6 +51,30 @@ class Reporter:
     def expect(self, device: DeviceId, point: Point, *, stale_ms: int, now_ms: int) -> None:
         """Expect a point to be heard at least every `stale_ms` milliseconds from now on."""
         self._known[(device, point.capability, point.attribute)] = _Known(point, stale_ms, now_ms)
+
+    def renew(self, device: DeviceId, points: Sequence[tuple[Point, int]], *, now_ms: int) -> None:
+        """Expect these points of a device from now on, each with its `stale_ms`; what has not changed goes on.
+
+        A point that the device does not have any more is told so, and forgotten.
+        """
+        wanted = {(device, point.capability, point.attribute): (point, stale) for point, stale in points}
+        for key in [each for each in self._known if each[0] == device and each not in wanted]:
+            known = self._known.pop(key)
+            self._tell(known, reading_of(known.point, device, bad(Reason.NOT_IN_FIRMWARE)), now_ms)
+        for key, (point, stale_ms) in wanted.items():
+            before = self._known.get(key)
+            if before is None or before.point != point:
+                self._known[key] = _Known(point, stale_ms, now_ms)
+
+    def withhold(self, device: DeviceId, points: Iterable[Point], *, now_ms: int) -> None:
+        """Say that nothing is told of these points because the device does not say which firmware it runs."""
+        for point in points:
+            key = (device, point.capability, point.attribute)
+            known = self._known.setdefault(key, _Known(point, WITHHELD_STALE_MS, now_ms))
+            known.heard_ms = now_ms
+            verdict = reading_of(point, device, bad(Reason.FIRMWARE_UNKNOWN))
+            if _worth(known, verdict, now_ms):
+                self._tell(known, verdict, now_ms)
 
     def take(self, reading: Reading, *, now_ms: int, age_ms: int = 0, place: str = "") -> None:
         """Take a reading as it was heard, `age_ms` after the device said it. One that nobody expects is dropped.

@@ -5,10 +5,11 @@ A bus brings the connection and what is said on it; `edge.bridges.ports.BusSuper
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from edge.bridges.complaints import Complaints
 from edge.bridges.evidence import evidence
+from edge.bridges.firmware import PATIENCE_MS, Running
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.reporter import Reporter
 from edge.bridges.write_desk import Job, WriteDesk
@@ -16,8 +17,9 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.task_groups import TaskGroup
 from protocols.descriptors.descriptor import Point
+from protocols.descriptors.firmware import told_apart
 from protocols.device_model.capability import Capability
-from protocols.device_model.command import Command, Outcome
+from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import BusId, DeviceId
 
 
@@ -38,6 +40,9 @@ class SupervisedBus(ABC):
         self._reporter = Reporter(sink, self._counts, self._complaints)
         self._desk = WriteDesk(clock, self._perform)
         self._down_since_ms: int | None = None
+        self._firmwares: dict[DeviceId, Running] = {}
+        """Of every device whose firmwares are told apart."""
+        self._unsaid_since_ms: dict[DeviceId, int] = {}
 
     @property
     def bus(self) -> BusId:
@@ -56,6 +61,11 @@ class SupervisedBus(ABC):
 
     async def write(self, command: Command) -> Outcome:
         """See `BusSupervisor.write`."""
+        running = self._firmwares.get(command.device)
+        if running is not None and not running.known and running.has((command.capability, command.attribute)):
+            point = self._point(command.device, command.capability, command.attribute)
+            if point is None or point.write is None:
+                return Outcome(Phase.FAILED, None, "which firmware it runs is not known, and they take it differently")
         return await self._desk.write(command, self._point(command.device, command.capability, command.attribute))
 
     @abstractmethod
@@ -79,6 +89,37 @@ class SupervisedBus(ABC):
     def _event(self, device: DeviceId, event: DeviceEvent, detail: Mapping[str, object]) -> None:
         self._counts[f"event_{event}"] += 1
         self._sink.device_event(device, event, evidence({"bus": self._name, **detail}))
+
+    # --- firmware -------------------------------------------------------------------------------------------
+
+    def _expect(self, device: DeviceId, running: Running, stale_ms: Callable[[Point], int], *, now_ms: int) -> None:
+        """Expect what a device tells under the firmware that it runs, as far as it is known; nothing was heard yet."""
+        if told_apart(running.model):
+            self._firmwares[device] = running
+        for point in running.descriptor.points:
+            self._reporter.expect(device, point, stale_ms=stale_ms(point), now_ms=now_ms)
+
+    def _said_firmware(
+        self, device: DeviceId, running: Running, text: object, stale_ms: Callable[[Point], int]
+    ) -> bool:
+        """Take what a device says of its version; True if it runs another firmware than was known."""
+        before = running.text
+        if not running.heard(text):
+            return False
+        self._counts["firmwares"] += 1
+        self._unsaid_since_ms.pop(device, None)
+        points = [(point, stale_ms(point)) for point in running.descriptor.points]
+        self._reporter.renew(device, points, now_ms=self._clock.now_ms())
+        self._event(device, DeviceEvent.FIRMWARE, {"version": running.text, "before": before, "quirks": running.quirks})
+        return True
+
+    def _sweep_firmwares(self, here: Callable[[DeviceId], bool], *, now_ms: int) -> None:
+        """Tell of devices that are there and do not say which firmware they run, if that makes a difference."""
+        for device, running in self._firmwares.items():
+            if running.known or not here(device):
+                self._unsaid_since_ms.pop(device, None)
+            elif now_ms - self._unsaid_since_ms.setdefault(device, now_ms) >= PATIENCE_MS:
+                self._reporter.withhold(device, running.withheld(), now_ms=now_ms)
 
     def _note_down(self) -> None:
         """Take note that the connection is gone, unless that is known."""

@@ -22,6 +22,7 @@ from kit.task_groups import TaskGroup
 from protocols.descriptors import gateway
 from protocols.descriptors.codec import Judged, allow, judge, judge_bare, raw_of_value
 from protocols.descriptors.descriptor import NAME, Point
+from protocols.descriptors.firmware import every
 from protocols.descriptors.wires import BleAdvertWire, MqttWire
 from protocols.device_model.capability import Value
 from protocols.errors import InvalidInputError, LinkLostError, LocalProtocolError, ReplyTimeoutError
@@ -137,24 +138,43 @@ class BrokerThings(_Talker):
         self._things: list[tuple[EmulatedDevice, str, MqttWire]] = []
         self._commands: dict[str, tuple[EmulatedDevice, list[Point]]] = {}
         self._asks: dict[str, EmulatedDevice] = {}
+        self._versions: dict[str, list[tuple[EmulatedDevice, str, bytes]]] = {}
+        """By the topic that asks: whose version is asked for, its name, and with which payload."""
         for thing, name in things:
             wire = thing.descriptor.wire
             if not isinstance(wire, MqttWire):
                 raise InvalidInputError(thing.device, f"{thing.descriptor.id} does not speak on the broker by itself")
             self._things.append((thing, name, wire))
-            for point in thing.descriptor.points:
-                if point.write is not None and point.write.topic is not None:
-                    topic = point.write.topic.replace(NAME, name)
-                    self._commands.setdefault(topic, (thing, []))[1].append(point)
-            for ask in wire.ask:
-                self._asks[ask.topic.replace(NAME, name)] = thing
+            for _, each in every(thing.model):
+                for point in each.points:
+                    if point.write is not None and point.write.topic is not None:
+                        topic = point.write.topic.replace(NAME, name)
+                        self._commands.setdefault(topic, (thing, []))[1].append(point)
+                for ask in each.wire.ask if isinstance(each.wire, MqttWire) else ():
+                    self._asks[ask.topic.replace(NAME, name)] = thing
+            if (firmware := thing.model.firmware) is not None and firmware.ask is not None:
+                self._versions.setdefault(firmware.ask.topic.replace(NAME, name), []).append(
+                    (thing, name, firmware.ask.payload.replace(NAME, name).encode())
+                )
 
     def told(self, thing: EmulatedDevice) -> None:
         """See `_Talker.told`."""
         for each, name, _ in self._things:
             if each is thing and thing.powered:
+                if (firmware := thing.model.firmware) is not None and firmware.ask is None:
+                    self._say_version(thing, name)
                 for topic, payload in messages_of(thing, name):
                     self._say(topic, payload)
+
+    def _say_version(self, thing: EmulatedDevice, name: str) -> None:
+        firmware = thing.model.firmware
+        if firmware is None or firmware.topic is None:
+            return
+        document: Any = thing.firmware
+        for step in reversed(firmware.path.split(".") if firmware.path is not None else ()):
+            document = {step: document}
+        payload = document.encode() if isinstance(document, str) else msgspec.json.encode(document)
+        self._say(firmware.topic.replace(NAME, name), payload)
 
     def power(self, thing: EmulatedDevice, *, on: bool) -> None:
         """Take a thing off the network, or bring it back: its last will says so."""
@@ -166,7 +186,7 @@ class BrokerThings(_Talker):
         self.told(thing)
 
     def _filters(self) -> list[str]:
-        return sorted({*self._commands, *self._asks})
+        return sorted({*self._commands, *self._asks, *self._versions})
 
     def _begin(self) -> None:
         for thing, _, _ in self._things:
@@ -181,12 +201,18 @@ class BrokerThings(_Talker):
     def _take(self, message: Message) -> None:
         if self._luck.happens(self._luck.knobs.radio_loss):
             return
+        for asked_of, name, payload in self._versions.get(message.topic, ()):
+            if message.payload == payload and asked_of.powered:
+                self._say_version(asked_of, name)
+                return
         if (asked := self._asks.get(message.topic)) is not None:
             self.told(asked)
         thing, points = self._commands.get(message.topic, (None, []))
         if thing is None or not thing.powered:
             return
         for point in points:
+            if point not in thing.descriptor.points:
+                continue  # another firmware's
             value = _wanted(point, message.payload)
             if value is not None:
                 thing.written(point, value, at_ms=self._clock.wall_ms())

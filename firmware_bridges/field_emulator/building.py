@@ -17,6 +17,7 @@ from kit.dice import Dice
 from kit.net import Transport
 from kit.task_groups import TaskGroup
 from protocols.descriptors.descriptor import Descriptor, Table, unreadable_register
+from protocols.descriptors.variants import parse_version
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId
 from protocols.device_model.site_plan import (
     BleAdvertBus,
@@ -156,6 +157,8 @@ class FieldEmulator:
                 return self._truth(thing)
             case "power":
                 return await self._power(self._thing(request), on=request.get("on") is True)
+            case "flash":
+                return self._flash(self._thing(request), str(request.get("version")))
             case "registers":
                 return self._set_registers(self._thing(request), request.get("set", {}))
             case "misbehave":
@@ -305,6 +308,18 @@ class FieldEmulator:
             thing.powered = on
             await self._show()
         return {"powered": on}
+
+    def _flash(self, thing: EmulatedDevice, version: str) -> dict[str, Any]:
+        """Put another firmware on a thing; how it then makes itself known is its bus's."""
+        if parse_version(version) is None:
+            raise InvalidInputError("flash: version", f"{version!r:.60} is no version, such as 1.14.0")
+        thing.flash(version)
+        if thing.device in self._radios:
+            self._radios[thing.device][0].flashed()
+        elif (talker := self._talker_of(thing)) is not None:
+            talker.power(thing, on=False)
+            talker.power(thing, on=True)  # a flashed thing restarts
+        return {"firmware": thing.firmware}
 
     def _talker_of(self, thing: EmulatedDevice) -> BrokerThings | None:
         device = self.plan.device(thing.device)

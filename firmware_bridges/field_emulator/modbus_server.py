@@ -13,6 +13,7 @@ from kit.clock import Clock
 from kit.task_groups import TaskGroup
 from protocols.descriptors.codec import judge, raw_of_value, raw_of_words, with_exponent, words_of_raw
 from protocols.descriptors.descriptor import Point, Table, unreadable_register
+from protocols.descriptors.firmware import words_of_text
 from protocols.descriptors.wires import ModbusWire
 from protocols.device_model.capability import Value
 from protocols.errors import LocalProtocolError, PeerProtocolError
@@ -56,17 +57,32 @@ class EmulatedUnit:
             {unreadable_register(each) for each in wire.unreadable} if isinstance(wire, ModbusWire) else set()
         )
         self._forced: set[tuple[Table, int]] = set()
+        self._flashed: str | None = None
         self._points: dict[tuple[Table, int], Point] = {}
         self._span: dict[Table, tuple[int, int]] = {}
-        for point in thing.descriptor.points:
+        self._follow()
+
+    def _follow(self) -> None:
+        """Have the registers of the firmware that the thing runs."""
+        if self._flashed == self.thing.firmware:
+            return
+        self._flashed = self.thing.firmware
+        self._points, self._span = {}, {}
+        for point in self.thing.descriptor.points:
             if point.table is not None and point.register is not None:
                 self._points[(point.table, point.register)] = point
                 self._widen(point.table, point.register, point.register + point.words - 1)
+        told = self.thing.model.firmware
+        if told is not None and told.table is not None and told.register is not None:
+            for index, word in enumerate(words_of_text(told, self.thing.firmware)):
+                if (told.table, told.register + index) not in self._forced:
+                    self.extra[(told.table, told.register + index)] = word
         for table, register in self.extra:
             self._widen(table, register, register)
 
     def answer(self, request: Read | WriteWords, *, at_ms: int) -> Words | Written | Refused:
         """Carry out a request."""
+        self._follow()
         return self._read(request) if isinstance(request, Read) else self._write(request, at_ms)
 
     def respond(self, pdu: bytes, *, busy: bool, at_ms: int) -> bytes:
@@ -78,12 +94,16 @@ class EmulatedUnit:
             return encode_reply(pdu, Refused(ExceptionCode.DEVICE_BUSY))
         if isinstance(request, Identify):
             identity = self.thing.descriptor.identity
+            firmware = self.thing.model.firmware
+            number = 2 if firmware is None or firmware.object is None else firmware.object
             told = {0: identity.vendor.encode(), 1: identity.model.encode(), 2: FIRMWARE}
+            told[number] = self.thing.firmware.encode()
             return encode_identification(request, told, _CONFORMITY)
         return encode_reply(pdu, self.answer(request, at_ms=at_ms))
 
     def registers(self) -> dict[str, int]:
         """Return every register that has a meaning, by `<table>:<register>`."""
+        self._follow()
         found = {f"{table}:{register}": word for (table, register), word in self.extra.items()}
         for (table, register), point in self._points.items():
             if (table, register) in self._forced:

@@ -23,6 +23,7 @@ from firmware_bridges.field_emulator.physics import Chiller, EmulatedDevice
 from kit.clock import Clock
 from protocols.descriptors.codec import judge, raw_of_value
 from protocols.descriptors.descriptor import Point
+from protocols.device_model.identity import DeviceId
 from protocols.opcua.node_map import node_of, root_of
 
 NAMESPACE: Final = "urn:innkeeper:emulator:plant"
@@ -73,6 +74,7 @@ class OpcUaServer:
         self._things, self._misbehaviour, self._clock = list(things), misbehaviour, clock
         self._server: Server | None = None
         self._nodes: dict[str, tuple[EmulatedDevice, Point, Node]] = {}
+        self._versions: dict[DeviceId, Node] = {}
         self._bad: dict[str, tuple[int, float]] = {}
         self.counts: Counter[str] = Counter()
 
@@ -144,6 +146,11 @@ class OpcUaServer:
             if point.write is not None:
                 await node.set_writable()
             self._nodes[name] = (thing, point, node)
+        if (firmware := thing.model.firmware) is not None and firmware.node is not None:
+            name = node_of(firmware.node, root)
+            self._versions[thing.device] = await parent.add_variable(
+                ua.NodeId.from_string(name), ua.QualifiedName(name.rpartition(".")[2], 2), thing.firmware
+            )
         for each in thing.descriptor.identify:
             name = node_of(each.node or "", root)
             await parent.add_variable(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.descriptors.firmware import all_points, newest, under, version_of
 from protocols.device_model.capability import Capability, Kind, Value, problem_with
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.errors import InvalidInputError
@@ -61,16 +62,26 @@ class EmulatedDevice:
         descriptor: Descriptor,
         changed: Callable[["EmulatedDevice"], None] = lambda _: None,
     ) -> None:
-        self.device, self.room, self.descriptor, self.changed = device, room, descriptor, changed
+        self.device, self.room, self.model, self.changed = device, room, descriptor, changed
+        told = descriptor.emulation.firmware if descriptor.emulation else None
+        self.firmware = told or newest(descriptor)
+        """The version that it tells."""
+        self.descriptor = under(descriptor, version_of(descriptor.firmware, self.firmware))
+        """Its model, under that firmware."""
         self.powered = True
         self.effects: deque[dict[str, Any]] = deque(maxlen=EFFECTS_MAX)
         """What the bus really wrote, oldest first: the truth that guarantee G13 is held against."""
         self.effects_count = 0
         self.state: dict[Key, Value] = {}
-        for point in descriptor.points:
-            self.state[(point.capability, point.attribute)] = _plain(point)
+        for key, point in all_points(descriptor).items():
+            self.state[key] = _plain(point)
         for start in descriptor.emulation.start if descriptor.emulation else ():
             self.state[(start.capability, start.attribute)] = start.value
+
+    def flash(self, version: str) -> None:
+        """Put another firmware on it: from now on it speaks and listens as that one does."""
+        self.firmware = version
+        self.descriptor = under(self.model, version_of(self.model.firmware, version))
 
     def written(self, point: Point, value: Value, *, at_ms: int) -> None:
         """The bus wrote a value: it is the truth now."""

@@ -20,6 +20,7 @@ from kit.net import Connection, Message, Transport
 from kit.task_groups import TaskGroup
 from protocols.descriptors.codec import allow, judge, raw_of_value
 from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.descriptors.firmware import told_apart
 from protocols.descriptors.wires import Zigbee2MqttWire
 from protocols.device_model.capability import Capability, Value
 from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError
@@ -64,6 +65,11 @@ class EmulatedZigbee:
             document["last_seen"] = self.last_seen
         return dict(sorted(document.items()))
 
+    def _software_build(self) -> str:
+        thing = self.thing
+        told = None if thing.model.emulation is None else thing.model.emulation.zigbee.get("software_build_id")
+        return thing.firmware if told_apart(thing.model) else str(told or "")
+
     def listing(self) -> dict[str, Any]:
         """Return its entry in bridge/devices."""
         about = self.thing.descriptor.emulation.zigbee if self.thing.descriptor.emulation else {}
@@ -89,7 +95,7 @@ class EmulatedZigbee:
             "model_id": about.get("model_id"),
             "network_address": self.network_address,
             "power_source": about.get("power_source", "Battery"),
-            "software_build_id": about.get("software_build_id", ""),
+            "software_build_id": self._software_build(),
             "supported": True,
             "type": about.get("type", "EndDevice"),
         }
@@ -187,6 +193,10 @@ class ZigbeeBridge:
             self._announce()
         else:
             self._say("bridge/state", {"state": "offline"}, retain=True)
+
+    def flashed(self) -> None:
+        """Devices run another firmware: Zigbee2MQTT interviews them and says its list again."""
+        self._say_devices()
 
     def join(self, friendly_name: str, ieee: str, model: str | None, vendor: str | None) -> None:
         """Let a device join that nobody planned; `model` None is one that Zigbee2MQTT does not support."""

@@ -46,6 +46,8 @@ class Reason(StrEnum):
     NO_ANSWER = "no_answer"  # silent for too long
     NOT_THIS_MODEL = "not_this_model"  # another model answers on the address
     RETAINED = "retained"  # an old message kept by the broker, of unknown age
+    FIRMWARE_UNKNOWN = "firmware_unknown"  # firmwares of the model tell it in different ways, and this one is not known
+    NOT_IN_FIRMWARE = "not_in_firmware"  # the firmware that the device runs does not have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,13 @@ def judge(point: Point, raw: object) -> Judged:
         point: where it came from.
         raw: the integer of the registers, the JSON value or the node's value.
     """
+    judged = _judge(point, raw)
+    if point.doubt and judged.quality is Quality.GOOD:
+        return Judged(judged.value, Quality.UNCERTAIN, f"doubted: {point.doubt}")
+    return judged
+
+
+def _judge(point: Point, raw: object) -> Judged:
     if raw is None:
         return _bad(Reason.NO_VALUE)
     if isinstance(raw, int | float) and not isinstance(raw, bool) and raw in point.nan:
@@ -426,6 +435,11 @@ def _scaled(raw: float, point: Point) -> float:
         return round(float(value), NUMBER_DIGITS_MAX)
     except (InvalidOperation, ValueError, OverflowError):  # more digits than a number has
         return inf
+
+
+def value_at(document: Mapping[str, Any], path: str) -> object:
+    """Return what stands at a path of a JSON object; None if nothing does."""
+    return _step_into(document, path)[1]
 
 
 def _step_into(document: Mapping[str, Any], path: str) -> tuple[bool, object]:

@@ -14,6 +14,9 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from protocols.descriptors.quirks import QUIRKS_MAX, Firmware, Quirk
+from protocols.descriptors.variants import alike, applying, made, representatives
+from protocols.descriptors.variants import bound as version_bound
 from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, Wire, Zigbee2MqttWire
 from protocols.device_model.capability import Attribute, Capability, Kind, Unit, attribute, problem_with
 from protocols.device_model.identity import DescriptorId, parse_descriptor_id
@@ -163,6 +166,7 @@ class Point(_Strict, frozen=True):
     deadband: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     heartbeat_s: _Seconds = 300.0
     readable: bool = False  # Zigbee2MQTT: `/get` asks the device for it
+    doubt: Annotated[str, msgspec.Meta(max_length=80)] = ""  # why what it says is believed less: quality uncertain
     write: WriteRule | None = None
     note: str = ""
 
@@ -219,19 +223,13 @@ class EmulatedRegister(_Strict, frozen=True):
 
 
 class Emulation(_Strict, frozen=True):
-    """What the emulator needs beyond the map. `model` names the physics (firmware_bridges/field_emulator)."""
+    """What the emulator needs beyond the map: `model` names the physics, `firmware` the version that it runs."""
 
     model: Literal["fan_coil_thermostat", "dimmable_light", "contact", "motion", "chiller", "plain"]
     start: tuple[EmulatedStart, ...] = ()
     registers: tuple[EmulatedRegister, ...] = ()
     zigbee: dict[str, Any] = {}
-
-
-class Quirk(_Strict, frozen=True):
-    """What some firmware does otherwise, for the person who looks after it: `firmware` is the maker's spelling."""
-
-    firmware: _Text
-    says: _Text
+    firmware: str | None = None
 
 
 class Descriptor(_Strict, frozen=True):
@@ -243,7 +241,8 @@ class Descriptor(_Strict, frozen=True):
     wire: Wire
     points: Annotated[tuple[Point, ...], msgspec.Meta(min_length=1, max_length=POINTS_MAX)]
     identify: tuple[Identification, ...] = ()
-    quirks: tuple[Quirk, ...] = ()
+    firmware: Firmware | None = None
+    quirks: Annotated[tuple[Quirk, ...], msgspec.Meta(max_length=QUIRKS_MAX)] = ()
     emulation: Emulation | None = None
 
     @property
@@ -288,7 +287,62 @@ def parse(data: bytes, place: str) -> Descriptor:
     except msgspec.ValidationError as error:
         raise InvalidInputError(place, explained(error, document)) from error
     _check(descriptor, place)
+    _check_firmware(descriptor, place)
     return descriptor
+
+
+def _check_firmware(descriptor: Descriptor, place: str) -> None:
+    """See that the quirks can be told apart, and that every firmware of the model makes a right descriptor."""
+    machine = [each for each in descriptor.quirks if each.machine]
+    for index, quirk in enumerate(descriptor.quirks):
+        spot = f"{place}: quirks[{index}]"
+        low, high = (None if each is None else version_bound(each, spot) for each in (quirk.since, quirk.before))
+        if (low is None and high is None) != bool(quirk.firmware):
+            raise InvalidInputError(spot, "needs since or before, or firmware in words where no version tells")
+        if low is not None and high is not None and low >= high:
+            raise InvalidInputError(spot, f"since {quirk.since} is not before {quirk.before}")
+        if quirk.machine and (quirk.firmware or not quirk.source):
+            raise InvalidInputError(spot, "changes what is done: that needs since or before, and a source")
+    _check_where_it_says(descriptor.firmware, descriptor.wire, place, needed=bool(machine))
+    if machine:
+        for version in representatives(machine):
+            named = ".".join(map(str, version)) or "the oldest"
+            _check(made(descriptor, applying(machine, version), place), f"{place}: firmware {named}")
+        common = alike(descriptor)
+        if isinstance(common.wire, ModbusWire):
+            _check_unreadable(common, common.wire, f"{place}: firmware not known")
+
+
+def _check_where_it_says(told: Firmware | None, wire: Wire, place: str, *, needed: bool) -> None:
+    spot = f"{place}: firmware"
+    if told is None:
+        if needed and not isinstance(wire, Zigbee2MqttWire):
+            raise InvalidInputError(spot, "missing: quirks that change something need it: where the version is told")
+        return
+    registers, number = told.table is not None and told.register is not None, told.object is not None
+    half = (told.table is None) != (told.register is None)
+    given = (registers, number, told.topic is not None, told.node is not None)
+    match wire:
+        case ModbusWire():
+            fits = not half and given in ((True, False, False, False), (False, True, False, False))
+        case MqttWire():
+            fits = not half and given == (False, False, True, False)
+        case OpcUaWire():
+            fits = not half and given == (False, False, False, True)
+            _check_node(told.node or "", wire, f"{spot}.node")
+        case Zigbee2MqttWire():
+            fits = not half and not any(given)
+        case BleAdvertWire():
+            fits = False
+    if not fits:
+        raise InvalidInputError(spot, "says nothing of where to look on this wire: register, object, topic or node")
+    if registers and (told.register or 0) + told.words - 1 > REGISTER_MAX:
+        raise InvalidInputError(
+            f"{spot}.register", f"{told.register} with {told.words} words ends after {REGISTER_MAX}"
+        )
+    for topic in (told.topic, None if told.ask is None else told.ask.topic):
+        if topic is not None:
+            _check_topic(topic, f"{spot}.topic")
 
 
 def _check(descriptor: Descriptor, place: str) -> None:

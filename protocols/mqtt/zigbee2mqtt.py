@@ -15,7 +15,8 @@ import msgspec
 from protocols.documents import explained_json, key_twice, shown
 from protocols.errors import PeerProtocolError
 
-BRIDGE_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
+BRIDGE_PAYLOAD_BYTES_MAX: Final = 16 * 1024 * 1024
+"""An entry of bridge/devices is 5 to 30 kB, for it repeats all that the model exposes."""
 DEVICES_MAX: Final = 1_000
 EPOCH_MS_MAX: Final = 2**53 - 1
 
@@ -67,6 +68,11 @@ def read_topic(base: str, topic: str) -> BridgeTopic | None:
     return BridgeTopic(About.STATE, rest) if rest else None
 
 
+def devices_topic(base: str) -> str:
+    """Return the topic of the list of all that has joined: the one message that may be very long."""
+    return f"{base}/bridge/devices"
+
+
 def set_topic(base: str, friendly_name: str) -> str:
     """Return the topic that commands a device."""
     return f"{base}/{friendly_name}/set"
@@ -113,6 +119,8 @@ class Listed:
     model_id: str | None
     disabled: bool
     interviewed: bool
+    software_build: str | None = None
+    """What the device calls its firmware (`software_build_id`); None where it does not tell."""
 
 
 class _Definition(msgspec.Struct):
@@ -128,6 +136,7 @@ class _Device(msgspec.Struct):
     model_id: str | None = None
     disabled: bool = False
     interview_completed: bool = True
+    software_build_id: Any = None
 
 
 _ENTRIES: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -179,6 +188,7 @@ def parse_devices(payload: bytes) -> DeviceList:
                 model_id=each.model_id,
                 disabled=each.disabled,
                 interviewed=each.interview_completed,
+                software_build=each.software_build_id if isinstance(each.software_build_id, str) else None,
             )
         )
     return DeviceList(tuple(devices), len(problems), problems[0] if problems else "")

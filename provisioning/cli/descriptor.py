@@ -93,11 +93,15 @@ def emulate(  # noqa: PLR0917 - options
     name: Annotated[str, typer.Option(help="The thing's name on the broker.")] = "emulated",
     well_behaved: Annotated[bool, typer.Option("--well-behaved", help="Nothing goes wrong.")] = False,
     seed: Annotated[int | None, typer.Option(help="Makes every misfortune repeatable.")] = None,
+    firmware: Annotated[str | None, typer.Option(help="Version that it runs; the newest known if not given.")] = None,
 ) -> None:
     """Run a model as a thing on a real socket, until interrupted."""
     from provisioning.descriptors.emulation import run_emulator
 
-    raise typer.Exit(run_emulator(file, port=port, broker=broker, name=name, well_behaved=well_behaved, seed=seed))
+    ended = run_emulator(
+        file, port=port, broker=broker, name=name, well_behaved=well_behaved, seed=seed, firmware=firmware
+    )
+    raise typer.Exit(ended)
 
 
 @import_app.command("sunspec")

@@ -75,6 +75,9 @@ def show(
             typer.echo(f"  room {place['room']}, {place['descriptor']} at {address_line(place['address'])}")
         else:
             typer.echo("  stands for nothing")
+        if firmware := told["on_bus"].get("firmware"):
+            otherwise = f": {firmware['quirks']}" if firmware["quirks"] else ""
+            typer.echo(f"  runs firmware {firmware['version']}{otherwise}")
         if told["conflict"]:
             typer.echo(f"  contradicts the site plan, which stands: {told['conflict']}")
     _show(facts_table(told["facts"]), told, as_json=as_json)

@@ -13,6 +13,7 @@ from typing import Final
 from firmware_bridges.recording import Recording, replay, replay_write
 from firmware_bridges.recording import load as load_recording
 from protocols.descriptors.descriptor import Descriptor, Point, load
+from protocols.descriptors.firmware import every, quirks_of, version_of
 from protocols.descriptors.wires import ModbusWire, MqttWire, OpcUaWire
 from protocols.device_model.capability import ATTRIBUTES, Capability, Kind
 from protocols.errors import InvalidInputError, PlatformError
@@ -87,6 +88,17 @@ KEYS: Final = (
     "raw",
     "online",
     "offline",
+    "since",
+    "before",
+    "missing",
+    "read_only",
+    "set",
+    "wire",
+    "words",
+    "form",
+    "object",
+    "after",
+    "doubt",
 )
 """Every key of the format (SPEC.md), for the nearest to what was meant."""
 _QUOTED: Final = re.compile(r"'([^']{1,60})'|`([^`]{1,60})`")
@@ -161,6 +173,10 @@ _HINTS: Final = (
     ("is not supported here", "write format = 1"),
     ("is wider than", "raise wire.block_most if the device allows it, or take a narrower type"),
     ("is read with the value", "raise wire.block_most: value and exponent come in one request"),
+    ("needs since or before", "say which versions it is of, or in `firmware` what else tells it apart"),
+    ("that needs since or before, and a source", "add since or before, and a source: who found out, and where"),
+    ("says nothing of what differs", "write missing = true, read_only = true, or set = { the keys that differ }"),
+    ("where the version is told", "add [firmware]: table and register, object, topic and path, or node"),
     ("cannot be read", "see that the file is there and may be read"),
     ("given twice", "keep one of the two"),
     ("is outside", "narrow it to the range that is named"),
@@ -176,12 +192,13 @@ def advice_on(descriptor: Descriptor, recordings: Iterable[Recording]) -> list[s
     if not mine:
         said.append("no recording: add one under recordings/, so that tests hold the map")
     for recording in mine:
-        if tuple(replay(descriptor, recording.raw)) != recording.readings:
+        model = recording.model(descriptor)
+        if tuple(replay(model, recording.raw)) != recording.readings:
             said.append(f"recording {recording.name}: the descriptor makes other readings of it")
         said += [
             f"recording {recording.name}: {write.attribute} = {write.value!r} is written otherwise"
             for write in recording.writes
-            if replay_write(descriptor, write) != (write.written, write.wire)
+            if replay_write(model, write) != (write.written, write.wire)
         ]
     for index, point in enumerate(descriptor.points):
         spot = f"points[{index}] ({point.capability}.{point.attribute})"
@@ -190,6 +207,7 @@ def advice_on(descriptor: Descriptor, recordings: Iterable[Recording]) -> list[s
         if mine and point.write is not None and (point.capability, point.attribute) not in written:
             said.append(f"{spot}: no recording shows how it is written")
         said += [f"{spot}: {each}" for each in _of_point(point)]
+    said += _of_quirks(descriptor, mine)
     if descriptor.emulation is None:
         said.append('no [emulation]: with model = "plain" the thing can be emulated and rehearsed')
     if descriptor.quality.level == "emulator":
@@ -209,7 +227,20 @@ def summary(descriptor: Descriptor) -> str:
     if isinstance(wire, ModbusWire):
         reads = sum(len(blocks) for blocks in plan_by_interval(descriptor).values())
         facts += f", read in {reads} requests"
+    if len(firmwares := every(descriptor)) > 1:
+        facts += f", {len(firmwares)} firmwares told apart"
     return f"{descriptor.id} ({descriptor.identity.vendor} {descriptor.identity.model}): {facts}"
+
+
+def _of_quirks(descriptor: Descriptor, recordings: list[Recording]) -> list[str]:
+    said = []
+    versions = [version_of(descriptor.firmware, each.firmware) for each in recordings]
+    for index, quirk in enumerate(descriptor.quirks):
+        if quirk.points and not any(quirk in quirks_of(descriptor, each) for each in versions if each is not None):
+            said.append(f"quirks[{index}] ({quirk.versions}): no recording is of such a firmware")
+    if descriptor.firmware is not None and not descriptor.quirks:
+        said.append("[firmware] without [[quirks]]: the version is asked for and changes nothing")
+    return said
 
 
 def _of_point(point: Point) -> list[str]:

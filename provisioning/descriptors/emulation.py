@@ -22,6 +22,8 @@ from kit.clock import SystemClock
 from kit.dice import SeededDice, SystemDice
 from kit.mqtt import Broker, MqttTransport
 from protocols.descriptors.descriptor import Descriptor, Emulation, load
+from protocols.descriptors.firmware import told_apart
+from protocols.descriptors.variants import parse_version
 from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire
 from protocols.device_model import site_plan
 from protocols.device_model.identity import BusId, DeviceId, EdgeId, PropertyId, RoomId
@@ -68,7 +70,14 @@ def plan_of(descriptor: Descriptor, *, port: int, name: str) -> tuple[site_plan.
 
 
 def run_emulator(
-    path: Path, *, port: int | None, broker: str | None, name: str, well_behaved: bool, seed: int | None
+    path: Path,
+    *,
+    port: int | None,
+    broker: str | None,
+    name: str,
+    well_behaved: bool,
+    seed: int | None,
+    firmware: str | None = None,
 ) -> int:
     """Serve until told to stop; prints one JSON line when everything listens.
 
@@ -78,6 +87,11 @@ def run_emulator(
     descriptor = load(path)
     if descriptor.emulation is None:  # a map alone is enough to hold values and take writes
         descriptor = msgspec.structs.replace(descriptor, emulation=Emulation(model="plain"))
+    if firmware is not None:
+        if parse_version(firmware) is None:
+            raise InvalidInputError("--firmware", f"{firmware!r:.60} is no version, such as 1.14.0")
+        emulation = msgspec.structs.replace(descriptor.emulation or Emulation(model="plain"), firmware=firmware)
+        descriptor = msgspec.structs.replace(descriptor, emulation=emulation)
     asyncio.run(_serve(descriptor, port, broker, name, well_behaved=well_behaved, seed=seed))
     return 0
 
@@ -104,7 +118,9 @@ async def _serve(
         await asyncio.wait({running, waiting[0]}, return_when=asyncio.FIRST_COMPLETED)
         if started.is_set():
             broker_at = {} if isinstance(descriptor.wire, ModbusWire | OpcUaWire) else {"broker": f"{way[0]}:{way[1]}"}
-            print(json.dumps({"ready": True, "descriptor": descriptor.id, **where, **broker_at}), flush=True)
+            runs = {"firmware": emulator.things[DEVICE].firmware} if told_apart(descriptor) else {}
+            told = {"ready": True, "descriptor": descriptor.id, **where, **broker_at, **runs}
+            print(json.dumps(told), flush=True)
             await asyncio.wait({running, waiting[1]}, return_when=asyncio.FIRST_COMPLETED)
         for task in (running, *waiting):
             task.cancel()

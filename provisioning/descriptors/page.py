@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from protocols.descriptors.descriptor import Descriptor, Point, WriteRule
+from protocols.descriptors.quirks import Firmware, Quirk
 from protocols.descriptors.wires import MqttWire
 
 LEVELS = {
@@ -51,9 +52,42 @@ def page(descriptor: Descriptor) -> str:
         ))  # fmt: skip
         lines += ["", f"Known by: {known}. Anything else there is told as an unknown device and never written to."]
     if descriptor.quirks:
-        lines += ["", "## Firmware", "", "| firmware | says |", "|---|---|"]
-        lines += [f"| {_cell(each.firmware)} | {_cell(each.says)} |" for each in descriptor.quirks]
+        lines += ["", "## Firmware", ""]
+        if descriptor.firmware is not None:
+            lines += [
+                f"The version is told at {_version_place(descriptor.firmware)}. While it is not known, "
+                "what differs below is neither told nor written, and the strictest limits hold.",
+                "",
+            ]
+        lines += ["| firmware | says | what is done about it | source |", "|---|---|---|---|"]
+        lines += [
+            f"| {_cell(each.versions)} | {_cell(each.says)} | {_cell(_done(each))} | {_cell(each.source)} |"
+            for each in descriptor.quirks
+        ]
     return "\n".join(lines) + "\n"
+
+
+def _version_place(told: Firmware) -> str:
+    if told.register is not None:
+        return f"{told.table} {told.register} ({told.form.replace('_', ' ')})"
+    if told.object is not None:
+        return f"object {told.object} of its Modbus identification"
+    if told.topic is not None:
+        return f"`{told.topic}`" + ("" if told.path is None else f", key `{told.path}`")
+    return f"`{told.node}`" if told.node is not None else "`software_build_id` of bridge/devices"
+
+
+def _done(quirk: Quirk) -> str:
+    done = []
+    for each in quirk.points:
+        name = f"`{each.capability}.{each.attribute}`"
+        if each.missing:
+            done.append(f"{name}: not there")
+            continue
+        differs = [f"{key} {value}" for key, value in each.set.items()] + (["read only"] if each.read_only else [])
+        done.append(f"{name}: {', '.join(differs)}")
+    done += [f"{key} {value}" for key, value in quirk.wire.items()]
+    return "; ".join(done) or "nothing: for whoever looks after it"
 
 
 def _row(point: Point) -> str:

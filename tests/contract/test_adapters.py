@@ -14,6 +14,7 @@ from firmware_bridges.field_emulator.physics import build
 from firmware_bridges.recording import RecordedWrite, Recording, load, recording_files, replay, replay_write
 from protocols.descriptors.codec import allow, encode, judge, raw_of_value, same
 from protocols.descriptors.descriptor import Descriptor, Table
+from protocols.descriptors.firmware import every
 from protocols.descriptors.wires import ModbusWire, OpcUaWire, Zigbee2MqttWire
 from protocols.device_model.capability import Kind, problem_with
 from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
@@ -30,20 +31,26 @@ RAWS: Final = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(), st.text(max_size=20), st.lists(st.integers())
 )
 
+FIRMWARES: Final = [each for model in DESCRIPTORS for _, each in every(model)]
+"""Every model under each of the firmwares that are told apart."""
+
+every_firmware = pytest.mark.parametrize("descriptor", FIRMWARES, ids=attrgetter("id"))
 every_model = pytest.mark.parametrize("descriptor", DESCRIPTORS, ids=attrgetter("id"))
 
 
 @pytest.mark.requirement("DEV-02")
 @pytest.mark.parametrize("recording", RECORDINGS, ids=attrgetter("name"))
 def test_the_descriptor_reproduces_the_recording(recording: Recording) -> None:
-    assert tuple(replay(CATALOGUE[recording.descriptor], recording.raw)) == recording.readings
+    model = recording.model(CATALOGUE[recording.descriptor])
+    assert tuple(replay(model, recording.raw)) == recording.readings
 
 
 @pytest.mark.guarantee("G13")
 @pytest.mark.requirement("DEV-06")
 @pytest.mark.parametrize(("recording", "write"), WRITES, ids=lambda each: getattr(each, "name", ""))
 def test_a_command_becomes_the_write_that_was_recorded(recording: Recording, write: RecordedWrite) -> None:
-    assert replay_write(CATALOGUE[recording.descriptor], write) == (write.written, write.wire)
+    model = recording.model(CATALOGUE[recording.descriptor])
+    assert replay_write(model, write) == (write.written, write.wire)
 
 
 @every_model
@@ -68,7 +75,7 @@ def test_every_writable_point_has_a_recorded_write(descriptor: Descriptor) -> No
 
 
 @pytest.mark.guarantee("G19")
-@every_model
+@every_firmware
 @settings(max_examples=25)
 @given(data=st.data())
 def test_noise_of_any_type_gives_a_reading_with_its_reason_and_raises_nothing(
@@ -86,7 +93,7 @@ def test_noise_of_any_type_gives_a_reading_with_its_reason_and_raises_nothing(
 @pytest.mark.guarantee("G19")
 @pytest.mark.parametrize(
     "descriptor",
-    [each for each in DESCRIPTORS if isinstance(each.wire, ModbusWire)],
+    [each for each in FIRMWARES if isinstance(each.wire, ModbusWire)],
     ids=attrgetter("id"),
 )
 @settings(max_examples=25)
@@ -109,7 +116,7 @@ def test_any_words_in_the_registers_give_one_reading_a_point(descriptor: Descrip
 @pytest.mark.guarantee("G19")
 @pytest.mark.parametrize(
     "descriptor",
-    [each for each in DESCRIPTORS if isinstance(each.wire, Zigbee2MqttWire)],
+    [each for each in FIRMWARES if isinstance(each.wire, Zigbee2MqttWire)],
     ids=attrgetter("id"),
 )
 @settings(max_examples=25)
@@ -139,7 +146,7 @@ def test_any_value_under_any_status_gives_a_reading(
 
 
 @pytest.mark.guarantee("G13")
-@every_model
+@every_firmware
 @settings(max_examples=25)
 @given(data=st.data())
 def test_what_is_allowed_is_in_range_and_comes_back_as_itself(descriptor: Descriptor, data: st.DataObject) -> None:
@@ -161,12 +168,14 @@ def test_what_is_allowed_is_in_range_and_comes_back_as_itself(descriptor: Descri
 
 
 @pytest.mark.parametrize(
-    "descriptor",
-    [each for each in DESCRIPTORS if isinstance(each.wire, ModbusWire)],
-    ids=attrgetter("id"),
+    ("model", "version"),
+    [(each, version) for each in DESCRIPTORS if isinstance(each.wire, ModbusWire) for version, _ in every(each)],
+    ids=lambda each: each if isinstance(each, str) else each.id,
 )
-def test_bridge_and_emulator_agree_on_every_register(descriptor: Descriptor) -> None:
-    thing = build(DeviceId("d"), RoomId("101"), descriptor, lambda _: None)
+def test_bridge_and_emulator_agree_on_every_register(model: Descriptor, version: str) -> None:
+    thing = build(DeviceId("d"), RoomId("101"), model, lambda _: None)
+    thing.flash(version or "0")
+    descriptor = thing.descriptor
     unit = EmulatedUnit(thing)
     image: dict[tuple[Table, int], int] = {}
     for blocks in plan_by_interval(descriptor).values():

@@ -84,7 +84,7 @@ def _still(model: Descriptor) -> bool:
 
 def _shown(it: Field, device: DeviceId, model: Descriptor, point: Point) -> bool:
     last = it.heard.last(device, point.capability, point.attribute)
-    if last is None or last.quality is not Quality.GOOD:
+    if last is None or last.quality is not (Quality.UNCERTAIN if point.doubt else Quality.GOOD):
         return False
     truth = it.emulator.things[device].state[(point.capability, point.attribute)]
     moving = point.attribute.partition(":")[0] in COUNTED or not _still(model)
@@ -114,7 +114,11 @@ async def test_every_model_is_read_and_written_on_its_own_wire(wire: type, broke
     async with field(made, broker=broker) as it:
         pairs = [(each.id, CATALOGUE[each.descriptor]) for each in made.devices]
         await it.heard.until(
-            lambda: all(_shown(it, device, model, point) for device, model in pairs for point in model.points)
+            lambda: all(
+                _shown(it, device, model, point)
+                for device, model in pairs
+                for point in it.emulator.things[device].descriptor.points
+            )
         )
         for device, model in pairs:
             done = set()

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 from edge.bridges.evidence import unknown_id
+from edge.bridges.firmware import ASKED_EVERY_MS
 from edge.bridges.modbus.places import Class, Places
 from edge.bridges.modbus.ports import Link
 from edge.bridges.modbus.unit import JOBS_MAX, DueBlock, Unit, WaitingJob
@@ -37,12 +38,13 @@ from protocols.descriptors.codec import (
 )
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.device_model.capability import Capability, Value
-from protocols.device_model.command import Outcome, Phase
+from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.probe import Found
 from protocols.device_model.site_plan import ModbusBus
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.modbus.frames import ExceptionCode, Read, Refused, Reply, Request, Words, WriteWords
+from protocols.modbus.identification import Identification
 from protocols.modbus.probe import probe_unit
 from protocols.modbus.read_planner import interval_ms
 
@@ -61,6 +63,10 @@ PROBE_WAIT_MS: Final = 500
 _SILENT: Final = frozenset({ExceptionCode.GATEWAY_PATH_UNAVAILABLE, ExceptionCode.GATEWAY_TARGET_SILENT})
 """Exceptions by which a gateway says that the unit behind it did not answer."""
 _NOT_NOW: Final = frozenset({ExceptionCode.ACKNOWLEDGE, ExceptionCode.DEVICE_BUSY})
+
+
+def _stale_ms(point: Point) -> int:
+    return 2 * interval_ms(point)
 
 
 class Known(Enum):
@@ -110,8 +116,7 @@ class ModbusSupervisor(SupervisedBus):
         """See `BusSupervisor.run`."""
         now_ms = self._clock.now_ms()
         for unit in self._units.values():
-            for point in unit.descriptor.points:
-                self._reporter.expect(unit.device, point, stale_ms=2 * interval_ms(point), now_ms=now_ms)
+            self._expect(unit.device, unit.running, _stale_ms, now_ms=now_ms)
         units = {f"unit {unit.number}": self._serve(unit) for unit in self._units.values()}
         await self._attend(connection=self._keep_connected(), stale=self._sweep(), **units)
 
@@ -161,6 +166,7 @@ class ModbusSupervisor(SupervisedBus):
         while True:
             now_ms = self._clock.now_ms()
             self._reporter.sweep(now_ms=now_ms)
+            self._sweep_firmwares(lambda device: self._units[device].quarantine.answered_once, now_ms=now_ms)
             waits = [IDLE_MS, self._reporter.sweep_in_ms(now_ms=now_ms) or IDLE_MS]
             if self._down_since_ms is not None and self._reachable:
                 down_ms = now_ms - self._down_since_ms
@@ -178,6 +184,7 @@ class ModbusSupervisor(SupervisedBus):
             if unit.quarantine.answered_once:
                 self._reporter.silent(unit.device, now_ms=now_ms)
             unit.quarantine.forget()
+            unit.version_due_ms = 0
             unit.identified = not unit.descriptor.identify
             self._event(unit.device, DeviceEvent.OFFLINE, {"cause": "bus", **self._way.where})
             unit.wake.set()
@@ -208,7 +215,10 @@ class ModbusSupervisor(SupervisedBus):
     async def _read_due(self, unit: Unit) -> None:
         if not unit.identified and await self._identify(unit) is not Known.YES:
             return
-        due = unit.most_due()
+        if unit.version_due_ms <= self._clock.now_ms() and not await self._ask_version(unit):
+            return
+        if not unit.blocks or (due := unit.most_due()).due_ms > self._clock.now_ms():
+            return  # it was the version alone that was due
         reply = await self._ask(unit, due.block.read)
         now_ms = self._clock.now_ms()
         if reply is None:
@@ -262,6 +272,26 @@ class ModbusSupervisor(SupervisedBus):
             self._reporter.take(reading(point, unit.device, bad(Reason.NOT_THIS_MODEL)), now_ms=now_ms)
         return Known.STRANGER
 
+    async def _ask_version(self, unit: Unit) -> bool:
+        """Have the unit say which firmware it runs, where it tells; False if it must be asked again first."""
+        question = unit.version_question()
+        if question is None:
+            unit.version_due_ms = self._clock.now_ms() + ASKED_EVERY_MS
+            return True
+        reply = await self._ask(unit, question)
+        now_ms = self._clock.now_ms()
+        if reply is None:
+            return False
+        if isinstance(reply, Refused) and reply.code in _NOT_NOW:
+            unit.quarantine.next_try_ms = now_ms + BUSY_PAUSE_MS
+            return False
+        unit.version_due_ms = now_ms + ASKED_EVERY_MS
+        if isinstance(reply, Words | Identification):
+            text = unit.version_text(reply)
+            if self._said_firmware(unit.device, unit.running, text, _stale_ms):
+                unit.plan_anew(now_ms)
+        return True
+
     async def _ask(self, unit: Unit, request: Request) -> Reply | None:
         """Ask for a read in a place of its class; None if there was no answer, which the quarantine has noted."""
         kind = Class.READ if unit.quarantine.trusted else Class.PROBE
@@ -299,6 +329,7 @@ class ModbusSupervisor(SupervisedBus):
 
     def _failed(self, unit: Unit, cause: str) -> None:
         now_ms = self._clock.now_ms()
+        unit.version_due_ms = 0  # whoever did not answer may have restarted, with another firmware
         if unit.quarantine.failed(now_ms):
             self._event(unit.device, DeviceEvent.QUARANTINED, {"unit": unit.number, "cause": cause})
             self._reporter.silent(unit.device, now_ms=now_ms)
@@ -313,6 +344,10 @@ class ModbusSupervisor(SupervisedBus):
     def _point(self, device: DeviceId, capability: Capability, attribute: str) -> Point | None:
         unit = self._units.get(device)
         return None if unit is None else unit.descriptor.point(capability, attribute)
+
+    @staticmethod
+    def _point_of(unit: Unit, command: Command) -> Point | None:
+        return unit.descriptor.point(command.capability, command.attribute)
 
     async def _perform(self, job: Job) -> Outcome:
         unit = self._units[job.command.device]
@@ -351,6 +386,12 @@ class ModbusSupervisor(SupervisedBus):
             if await self._identify(unit) is not Known.SILENT:
                 return True
             outcome = Outcome(Phase.FAILED, None, f"unit {unit.number} does not answer")
+        elif unit.version_due_ms <= self._clock.now_ms():
+            if await self._ask_version(unit):
+                return True
+            outcome = Outcome(Phase.FAILED, None, f"unit {unit.number} does not answer")
+        elif self._point_of(unit, waiting.job.command) != waiting.job.point:
+            outcome = Outcome(Phase.FAILED, None, "it runs another firmware now, which takes that in another way")
         if outcome is None:
             outcome = await self._write(unit, waiting.job)
         unit.jobs.popleft()

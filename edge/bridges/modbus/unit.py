@@ -5,13 +5,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from edge.bridges.firmware import Running
 from edge.bridges.quarantine import Quarantine
 from edge.bridges.write_desk import Job
 from protocols.descriptors.descriptor import Descriptor, Table
+from protocols.descriptors.firmware import text_of_words
 from protocols.descriptors.wires import ModbusWire
 from protocols.device_model.command import Outcome
 from protocols.device_model.identity import DeviceId
-from protocols.modbus.frames import Read
+from protocols.modbus.frames import Read, Words
+from protocols.modbus.identification import BASIC, REGULAR, REVISION, Identification, Identify
 from protocols.modbus.read_planner import Block, Limits, plan, plan_by_interval
 
 JOBS_MAX: Final = 32
@@ -43,30 +46,73 @@ class Unit:
 
     device: DeviceId
     number: int
-    descriptor: Descriptor
-    wire: ModbusWire
+    running: Running
     quarantine: Quarantine
     blocks: list[DueBlock] = field(default_factory=list)
     jobs: deque[WaitingJob] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     identified: bool = False
     stranger: bool = False
+    version_due_ms: int = 0
+    """When its firmware is to be asked for, where it tells one (monotonic ms)."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Its model, under the firmware that it runs."""
+        return self.running.descriptor
+
+    @property
+    def wire(self) -> ModbusWire:
+        """How it wants to be asked."""
+        wire = self.running.descriptor.wire
+        if not isinstance(wire, ModbusWire):
+            raise TypeError(f"{self.running.model.id} is no Modbus model")
+        return wire
 
     @classmethod
     def of(cls, device: DeviceId, number: int, descriptor: Descriptor, quarantine: Quarantine) -> "Unit":
         """Return a unit that has everything due at once. The descriptor must be of a Modbus model."""
-        wire = descriptor.wire
-        if not isinstance(wire, ModbusWire):
+        if not isinstance(descriptor.wire, ModbusWire):
             raise TypeError(f"{descriptor.id} is no Modbus model")
-        unit = cls(device, number, descriptor, wire, quarantine)
-        for every_ms, blocks in plan_by_interval(descriptor).items():
-            unit.blocks += [DueBlock(block, every_ms, 0) for block in blocks]
+        unit = cls(device, number, Running(descriptor), quarantine)
+        unit.plan_anew(0)
         unit.identified = not descriptor.identify
         return unit
 
+    def plan_anew(self, due_ms: int) -> None:
+        """Plan the reads that its firmware wants, all due at `due_ms`."""
+        self.blocks = [
+            DueBlock(block, every_ms, due_ms)
+            for every_ms, blocks in plan_by_interval(self.descriptor).items()
+            for block in blocks
+        ]
+
     def next_due_ms(self) -> int:
         """Return when the next read is due, no earlier than the quarantine allows."""
-        return max(min(each.due_ms for each in self.blocks), self.quarantine.next_try_ms)
+        due = [each.due_ms for each in self.blocks]
+        if self.version_question() is not None:
+            due.append(self.version_due_ms)
+        return max(min(due, default=0), self.quarantine.next_try_ms)
+
+    def version_question(self) -> Read | Identify | None:
+        """Return what makes it tell the version of its firmware; None if nothing does."""
+        told = self.running.model.firmware
+        if told is None:
+            return None
+        if told.table is not None and told.register is not None:
+            return Read(told.table, told.register, told.words)
+        number = told.object or 0
+        return Identify(BASIC) if number <= REVISION else Identify(REGULAR, number)
+
+    def version_text(self, reply: Words | Identification) -> str | None:
+        """Return the version in an answer to `version_question`."""
+        told = self.running.model.firmware
+        if told is None:
+            return None
+        if isinstance(reply, Words):
+            return text_of_words(told, reply.words)
+        said = reply.objects.get(told.object or 0)
+        return None if said is None else said.decode("ascii", "replace").strip("\0 ")
 
     def most_due(self) -> DueBlock:
         """Return the block that has waited longest."""

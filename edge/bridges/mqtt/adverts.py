@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge.bridges.evidence import unknown_id
+from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
@@ -64,7 +65,9 @@ class AdvertSupervisor(BrokerBus):
             wire = descriptor.wire
             if not isinstance(wire, BleAdvertWire):
                 raise TypeError(f"{descriptor.id} does not advertise")
-            self._sensors[address.mac or ""] = _Sensor(device, descriptor, wire.silence_s, encoding=wire.encoding)
+            self._sensors[address.mac or ""] = _Sensor(
+                device, Running(descriptor), wire.silence_s, encoding=wire.encoding
+            )
         self._strangers: set[str] = set()
         super().__init__(bus.id, self._sensors.values(), transport=transport, clock=clock, dice=dice, sink=sink)
 

@@ -5,11 +5,12 @@ A bus brings what it subscribes to, what it makes of a message, and what it does
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from edge.bridges.firmware import Running
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.supervision import SupervisedBus
 from kit.cancellation import heed_cancellation
@@ -33,11 +34,20 @@ class Member:
     """A device on the bus."""
 
     device: DeviceId
-    descriptor: Descriptor
+    running: Running
     silence_s: float
     online: bool | None = None
     heard_ms: int = 0
     """When it last spoke or was asked, monotonic."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Its model, under the firmware that it runs."""
+        return self.running.descriptor
+
+    def stale_ms(self, point: Point) -> int:  # noqa: ARG002 - the port's parameter
+        """Return after how long of silence what it said is old."""
+        return round(self.silence_s * 1000)
 
 
 class BrokerBus(SupervisedBus):
@@ -90,10 +100,12 @@ class BrokerBus(SupervisedBus):
         now_ms = self._clock.now_ms()
         for member in self._members.values():
             member.heard_ms = now_ms
-            stale_ms = round(member.silence_s * 1000)
-            for point in member.descriptor.points:
-                self._reporter.expect(member.device, point, stale_ms=stale_ms, now_ms=now_ms)
-        await self._attend(connection=self._keep_connected(), stale=self._sweep())
+            self._expect(member.device, member.running, member.stale_ms, now_ms=now_ms)
+        await self._attend(connection=self._keep_connected(), stale=self._sweep(), **self._loops())
+
+    def _loops(self) -> dict[str, Coroutine[object, object, None]]:
+        """Return what else runs as long as the bus does."""
+        return {}
 
     async def _keep_connected(self) -> None:
         failures = 0
@@ -122,6 +134,7 @@ class BrokerBus(SupervisedBus):
         while True:
             now_ms = self._clock.now_ms()
             self._reporter.sweep(now_ms=now_ms)
+            self._sweep_firmwares(lambda device: self._members[device].online is True, now_ms=now_ms)
             if self._down_since_ms is not None and not self._away and now_ms - self._down_since_ms >= DOWN_MS:
                 self._away = True
                 for member in self._members.values():

@@ -7,18 +7,29 @@ the device speaks. A command is done when the device's own state says so.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import DOWN_MS, BrokerBus, Member
 from edge.bridges.ports import ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.net import Connection, Message, Transport
-from protocols.descriptors.codec import MessageWrite, Reason, encode, readings_of_message, same
+from protocols.descriptors.codec import (
+    TEXT_BYTES_MAX,
+    MessageWrite,
+    Reason,
+    encode,
+    json_object,
+    readings_of_message,
+    same,
+    value_at,
+)
 from protocols.descriptors.descriptor import NAME, Descriptor, Point
+from protocols.descriptors.firmware import every
 from protocols.descriptors.wires import MqttWire
 from protocols.device_model.command import Outcome, Phase
 from protocols.device_model.identity import DeviceId
@@ -31,8 +42,14 @@ from protocols.errors import LinkLostError, ReplyTimeoutError
 @dataclass(slots=True)
 class _Thing(Member):
     name: str = ""
-    wire: MqttWire = field(default_factory=lambda: MqttWire(silence_s=1))
     waiting: list[tuple[Point, "asyncio.Queue[Reading]"]] = field(default_factory=list)
+
+    @property
+    def wire(self) -> MqttWire:
+        wire = self.descriptor.wire
+        if not isinstance(wire, MqttWire):
+            raise TypeError(f"{self.descriptor.id} does not speak on the broker by itself")
+        return wire
 
     def topic(self, template: str) -> str:
         return template.replace(NAME, self.name)
@@ -61,22 +78,31 @@ class MqttDevicesSupervisor(BrokerBus):
         sink: ReadingSink,
     ) -> None:
         self._things: dict[DeviceId, _Thing] = {}
+        self._to_ask: set[DeviceId] = set()
+        self._asking = asyncio.Event()
         self._of_topic: dict[str, list[_Thing]] = defaultdict(list)
         self._availability: dict[str, list[_Thing]] = defaultdict(list)
+        self._firmware_topics: dict[str, list[_Thing]] = defaultdict(list)
         for device, address, descriptor in devices:
             if not isinstance(descriptor.wire, MqttWire):
                 raise TypeError(f"{descriptor.id} does not speak on the broker by itself")
-            wire = descriptor.wire
-            thing = _Thing(device, descriptor, wire.silence_s, name=address.friendly_name or device, wire=wire)
+            silence_s = descriptor.wire.silence_s
+            thing = _Thing(device, Running(descriptor), silence_s, name=address.friendly_name or device)
             self._things[device] = thing
-            for topic in {thing.topic(point.topic or "") for point in descriptor.points}:
+            firmwares = [each for _, each in every(descriptor)]
+            for topic in {thing.topic(point.topic or "") for each in firmwares for point in each.points}:
                 self._of_topic[topic].append(thing)
-            if wire.availability is not None:
-                self._availability[thing.topic(wire.availability.topic)].append(thing)
+            if thing.wire.availability is not None:
+                self._availability[thing.topic(thing.wire.availability.topic)].append(thing)
+            if descriptor.firmware is not None and descriptor.firmware.topic is not None:
+                self._firmware_topics[thing.topic(descriptor.firmware.topic)].append(thing)
         super().__init__(bus.id, self._things.values(), transport=transport, clock=clock, dice=dice, sink=sink)
 
+    def _loops(self) -> dict[str, Coroutine[object, object, None]]:
+        return {"asking": self._keep_asking()}
+
     def _filters(self) -> list[str]:
-        return sorted({*self._of_topic, *self._availability})
+        return sorted({*self._of_topic, *self._availability, *self._firmware_topics})
 
     async def _joined(self, connection: Connection) -> None:
         for thing in self._things.values():
@@ -87,12 +113,18 @@ class MqttDevicesSupervisor(BrokerBus):
         await self._ask(connection, self._things[member.device])
 
     async def _ask(self, connection: Connection, thing: _Thing) -> None:
+        firmware = thing.running.model.firmware
+        if firmware is not None and firmware.ask is not None:
+            payload = thing.topic(firmware.ask.payload).encode()
+            await connection.publish(thing.topic(firmware.ask.topic), payload)
         for each in thing.wire.ask:
             await connection.publish(thing.topic(each.topic), each.payload.encode())
 
     # --- what is heard --------------------------------------------------------------------------------------
 
     def _take(self, message: Message) -> None:
+        for thing in self._firmware_topics.get(message.topic, ()):
+            self._said_its_version(thing, message)
         for thing in self._availability.get(message.topic, ()):
             self._said_of_itself(thing, message)
         now_ms = self._clock.now_ms()
@@ -118,12 +150,45 @@ class MqttDevicesSupervisor(BrokerBus):
         if words is None:
             return
         if said == words.online:
+            if thing.online is False:
+                self._ask_soon(thing)  # it restarted: perhaps with another firmware
             self._online(thing)
         elif said == words.offline:
             self._offline(thing, "availability")
         else:
             problem = f"{said!r} is neither {words.online!r} nor {words.offline!r}"
             self._complaints.refused("malformed_messages", message.topic, problem)
+
+    def _said_its_version(self, thing: _Thing, message: Message) -> None:
+        """Read a version; what the broker kept is the last that it said, which it asks again in any case."""
+        firmware = thing.running.model.firmware
+        if firmware is None:
+            return
+        text: object = message.payload[:TEXT_BYTES_MAX].decode(errors="replace")
+        if firmware.path is not None:
+            document = json_object(message.payload)
+            if isinstance(document, Reason):
+                problem = f"{document}: {shown(message.payload)}"
+                self._complaints.refused("undecodable_messages", message.topic, problem)
+                return
+            text = value_at(document, firmware.path)
+        if self._said_firmware(thing.device, thing.running, text, thing.stale_ms):
+            self._counts["asked_after_firmware"] += 1
+            self._ask_soon(thing)
+
+    def _ask_soon(self, thing: _Thing) -> None:
+        """Have it tell its state again: what it said before was read under another firmware, or not at all."""
+        self._to_ask.add(thing.device)
+        self._asking.set()
+
+    async def _keep_asking(self) -> None:
+        while True:
+            await self._asking.wait()
+            self._asking.clear()
+            while self._to_ask and (connection := self._connection) is not None:
+                thing = self._things[self._to_ask.pop()]
+                with suppress(LinkLostError, ReplyTimeoutError):
+                    await self._ask(connection, thing)
 
     def _tell_waiting(self, thing: _Thing, heard: Reading) -> None:
         for point, queue in thing.waiting:
@@ -177,6 +242,8 @@ class MqttDevicesSupervisor(BrokerBus):
             return Outcome(Phase.FAILED, None, f"broker of {self._name} cannot be reached")
         if thing.online is False:
             return Outcome(Phase.FAILED, None, f"{thing.name} is off line")
+        if thing.descriptor.point(job.command.capability, job.command.attribute) != job.point:
+            return Outcome(Phase.FAILED, None, "it runs another firmware now, which takes that in another way")
         return None
 
     async def _await_news(self, job: Job, thing: _Thing, news: "asyncio.Queue[Reading]") -> Reading | None:

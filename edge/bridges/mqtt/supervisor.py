@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from edge.bridges.evidence import EVIDENCE_BYTES_MAX, unknown_id
+from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import DOWN_MS, BrokerBus, Member
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
@@ -48,7 +49,6 @@ UNKNOWN_MAX: Final = 1_000
 
 @dataclass(slots=True, kw_only=True)
 class _Radio(Member):
-    wire: Zigbee2MqttWire
     name: str
     ieee: str | None
     stranger: bool = False
@@ -56,6 +56,13 @@ class _Radio(Member):
     payload: bytes = b""
     waiting: list[tuple[Point, "asyncio.Queue[Reading | None]"]] = field(default_factory=list)
     """Who waits for news of a point; None on the queue: the bridge says that it failed."""
+
+    @property
+    def wire(self) -> Zigbee2MqttWire:
+        wire = self.descriptor.wire
+        if not isinstance(wire, Zigbee2MqttWire):
+            raise TypeError(f"{self.descriptor.id} is no Zigbee2MQTT model")
+        return wire
 
 
 class Zigbee2MqttSupervisor(BrokerBus):
@@ -86,8 +93,8 @@ class Zigbee2MqttSupervisor(BrokerBus):
             if not isinstance(descriptor.wire, Zigbee2MqttWire):
                 raise TypeError(f"{descriptor.id} is no Zigbee2MQTT model")
             name = address.friendly_name or device
-            silence_s, wire = descriptor.wire.silence_s, descriptor.wire
-            self._radios[name] = _Radio(device, descriptor, silence_s, wire=wire, name=name, ieee=address.ieee)
+            silence_s = descriptor.wire.silence_s
+            self._radios[name] = _Radio(device, Running(descriptor), silence_s, name=name, ieee=address.ieee)
         self._of_device = {each.device: each for each in self._radios.values()}
         super().__init__(bus.id, self._radios.values(), transport=transport, clock=clock, dice=dice, sink=sink)
         self._unknown: dict[DeviceId, str] = {}
@@ -209,8 +216,11 @@ class Zigbee2MqttSupervisor(BrokerBus):
             fits = each.model == radio.wire.model and radio.ieee in (None, each.ieee)
             if fits:
                 radio.stranger = False
+                if self._said_firmware(radio.device, radio.running, each.software_build, radio.stale_ms):
+                    radio.payload = b""  # what it said last, said again, is news under this firmware
             elif not radio.stranger:
                 radio.stranger = True
+                radio.running.forget()
                 self._event(
                     radio.device,
                     DeviceEvent.UNKNOWN_DEVICE,
@@ -306,6 +316,8 @@ class Zigbee2MqttSupervisor(BrokerBus):
             return Outcome(Phase.FAILED, None, "Zigbee2MQTT is off line")
         if radio.stranger:
             return Outcome(Phase.FAILED, None, f"another model answers to {radio.name}")
+        if radio.descriptor.point(job.command.capability, job.command.attribute) != job.point:
+            return Outcome(Phase.FAILED, None, "it runs another firmware now, which takes that in another way")
         return None
 
     async def _await_news(

@@ -15,6 +15,7 @@ from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent, Subs
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.uaerrors import UaError
 
+from edge.bridges.firmware import Running
 from edge.bridges.opcua.security import OpcUaSecurity, ServerNotTrustedError, now_of
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.supervision import SupervisedBus
@@ -25,6 +26,7 @@ from kit.dice import Dice
 from kit.supervision import Backoff
 from protocols.descriptors.codec import NodeWrite, Reason, bad, encode, reading, same
 from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.descriptors.firmware import every
 from protocols.descriptors.wires import OpcUaWire
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Outcome, Phase
@@ -79,12 +81,13 @@ class OpcUaSupervisor(SupervisedBus):
         super().__init__(bus.id, clock=clock, dice=dice, sink=sink)
         self._bus, self._security = bus, security
         self._cause = "server"
-        self._devices = {device: (address, descriptor) for device, address, descriptor in devices}
-        self._nodes = map_nodes((device, descriptor, address) for device, address, descriptor in devices)
-        self._node_of = {
-            (each.device, each.point.capability, each.point.attribute): each for each in self._nodes.values()
-        }
-        wires = [each.wire for _, each in self._devices.values() if isinstance(each.wire, OpcUaWire)]
+        self._devices = {device: (address, Running(descriptor)) for device, address, descriptor in devices}
+        for device, address, descriptor in devices:
+            for _, each in every(descriptor):  # a firmware that it may get must map too: better said at the start
+                map_nodes([(device, each, address)])
+        self._map()
+        models = [running.model for _, running in self._devices.values()]
+        wires = [each.wire for each in models if isinstance(each.wire, OpcUaWire)]
         self._publishing_ms = min((wire.publishing_ms for wire in wires), default=500)
         self._wait_ms = max((wire.answer_wait_ms for wire in wires), default=4_000)
         self._every_ms = round(min((each.point.every_s for each in self._nodes.values()), default=30.0) * 1000)
@@ -94,12 +97,20 @@ class OpcUaSupervisor(SupervisedBus):
         self._strangers: set[DeviceId] = set()
         self._told_strangers: set[DeviceId] = set()
 
+    def _map(self) -> None:
+        """Map the nodes that the devices have under the firmwares that they run."""
+        self._nodes = map_nodes(
+            (device, running.descriptor, address) for device, (address, running) in self._devices.items()
+        )
+        self._node_of = {
+            (each.device, each.point.capability, each.point.attribute): each for each in self._nodes.values()
+        }
+
     async def run(self) -> None:
         """See `BusSupervisor.run`."""
         now_ms = self._clock.now_ms()
-        for each in self._nodes.values():
-            stale_ms = round(2 * each.point.every_s * 1000)
-            self._reporter.expect(each.device, each.point, stale_ms=stale_ms, now_ms=now_ms)
+        for device, (_, running) in self._devices.items():
+            self._expect(device, running, _stale_ms, now_ms=now_ms)
         await self._attend(session=self._keep_connected(), stale=self._sweep())
 
     # --- the session ----------------------------------------------------------------------------------------
@@ -157,6 +168,7 @@ class OpcUaSupervisor(SupervisedBus):
     async def _while_connected(self, client: Client) -> None:
         for device in self._devices:
             await self._identify(client, device)
+        await self._read_versions(client)
         await self._read_all(client)
         self._client, self._down_since_ms = client, None
         self._connected.set()
@@ -169,6 +181,8 @@ class OpcUaSupervisor(SupervisedBus):
                 wait_ms = next_read_ms - self._clock.now_ms()
                 if wait_ms <= 0:
                     # Also the proof that the server is still there: a dead one sends no changes either.
+                    if await self._read_versions(client):
+                        return  # other nodes, or the same ones meaning something else: everything is made anew
                     await self._read_all(client)
                     next_read_ms = self._clock.now_ms() + self._every_ms
                     continue
@@ -190,7 +204,8 @@ class OpcUaSupervisor(SupervisedBus):
                 self._take(each, None, int(result.value))
 
     async def _identify(self, client: Client, device: DeviceId) -> None:
-        address, descriptor = self._devices[device]
+        address, running = self._devices[device]
+        descriptor = running.model
         root = root_of(descriptor, address)
         self._strangers.discard(device)
         for each in descriptor.identify:
@@ -215,6 +230,21 @@ class OpcUaSupervisor(SupervisedBus):
                     self._reporter.take(reading(point, device, verdict), now_ms=self._clock.now_ms())
                 return
         self._told_strangers.discard(device)
+
+    async def _read_versions(self, client: Client) -> bool:
+        """Read which firmware the devices run, where they tell; True if one runs another than was known."""
+        changed = False
+        for device, (address, running) in self._devices.items():
+            firmware = running.model.firmware
+            if firmware is None or firmware.node is None or device in self._strangers:
+                continue
+            [found] = await _read(client, [node_of(firmware.node, root_of(running.model, address))])
+            text = _value(found) if _status(found) >> 30 == 0 else None
+            if self._said_firmware(device, running, text, _stale_ms):
+                changed = True
+        if changed:
+            self._map()
+        return changed
 
     async def _read_all(self, client: Client) -> None:
         mapped = list(self._nodes.values())
@@ -248,6 +278,7 @@ class OpcUaSupervisor(SupervisedBus):
         while True:
             now_ms = self._clock.now_ms()
             self._reporter.sweep(now_ms=now_ms)
+            self._sweep_firmwares(lambda device: self._online[device] is True, now_ms=now_ms)
             if self._down_since_ms is not None and now_ms - self._down_since_ms >= DOWN_MS:
                 for device, online in self._online.items():
                     if online is not False:
@@ -264,7 +295,6 @@ class OpcUaSupervisor(SupervisedBus):
         return None if mapped is None else mapped.point
 
     async def _perform(self, job: Job) -> Outcome:
-        mapped = self._node_of[(job.command.device, job.command.capability, job.command.attribute)]
         left_ms = min(job.command.deadline_ms - self._clock.wall_ms(), DOWN_MS)
         try:
             async with asyncio.timeout(max(1, left_ms) / 1000):
@@ -277,6 +307,9 @@ class OpcUaSupervisor(SupervisedBus):
         client = self._client
         if client is None:
             return Outcome(Phase.FAILED, None, f"server {self._bus.id} cannot be reached")
+        mapped = self._node_of.get((job.command.device, job.command.capability, job.command.attribute))
+        if mapped is None or mapped.point != job.point:
+            return Outcome(Phase.FAILED, None, "it runs another firmware now, which takes that in another way")
         if job.command.device in self._strangers:
             return Outcome(Phase.FAILED, None, f"another model stands at {mapped.node}")
         write = encode(job.point, job.value)
@@ -321,6 +354,10 @@ class OpcUaSupervisor(SupervisedBus):
             return None
         self._take(mapped, _value(found), _status(found))
         return judge_node(mapped.point, _value(found), _status(found)).value
+
+
+def _stale_ms(point: Point) -> int:
+    return round(2 * point.every_s * 1000)
 
 
 async def _asked(call: Awaitable[T]) -> T:

@@ -135,9 +135,10 @@ def test_every_key_of_the_format_is_known_to_the_checker() -> None:
     def keys(of: type) -> set[str]:
         return {each.encode_name for each in msgspec.structs.fields(of)}
 
-    from protocols.descriptors import descriptor, wires
+    from protocols.descriptors import descriptor, quirks, wires
 
-    structs = [descriptor.Identity, descriptor.Proof, descriptor.Point, descriptor.WriteRule, descriptor.Quirk]
+    structs = [descriptor.Identity, descriptor.Proof, descriptor.Point, descriptor.WriteRule]
+    structs += [quirks.Quirk, quirks.Change, quirks.Firmware]
     structs += [wires.ModbusWire, wires.Zigbee2MqttWire, wires.OpcUaWire, wires.MqttWire, wires.BleAdvertWire]
     assert set().union(*(keys(each) for each in structs)) <= set(checking.KEYS)
 
@@ -171,3 +172,38 @@ def test_every_model_has_a_place_for_one_thing() -> None:
         made, where = plan_of(descriptor, port=50_000, name="thing")
         assert len(made.devices) == 1
         assert where
+
+
+def test_a_version_that_is_none_is_refused_before_anything_runs() -> None:
+    file = PACKAGE / "foxess" / "descriptors" / "h3_pro.toml"
+    result = CliRunner().invoke(app, ["descriptor", "emulate", str(file), "--firmware", "latest"])
+    assert isinstance(result.exception, InvalidInputError)
+
+
+async def test_an_emulated_inverter_counts_as_the_firmware_it_was_given() -> None:
+    file = str(PACKAGE / "foxess" / "descriptors" / "h3_pro.toml")
+    command = [sys.executable, "-m", "provisioning.cli", "descriptor", "emulate", file, "--well-behaved"]
+    told = []
+    for options in (["--firmware", "1.21"], []):
+        process = await asyncio.create_subprocess_exec(*command, *options, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(60):
+                ready = json.loads(await process.stdout.readline())
+            host, _, port = ready["modbus_tcp"].rpartition(":")
+            async with AsyncModbusTcpClient(host, port=int(port)) as client:
+                version = (await client.read_holding_registers(36003, count=1, device_id=1)).registers
+                total = (await client.read_holding_registers(39601, count=2, device_id=1)).registers
+            told.append((ready["firmware"], version, total))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+    assert told == [("1.21", [0x0121], [0, 48015]), ("1.22", [0x0122], [7, 0x5396])]
+
+
+def test_a_page_says_what_each_firmware_does_otherwise_and_who_says_so() -> None:
+    text = page(load(PACKAGE / "tasmota" / "descriptors" / "pow_r2.toml"))
+    [row] = [line for line in text.splitlines() if line.startswith("| before 5.11.0")]
+    assert "tele/{name}/ENERGY" in row
+    assert "issues 1415" in row
+    assert "StatusFWR.Version" in text

@@ -1,0 +1,1 @@
+"""HeishaMon: Panasonic Aquarea heat pumps on the broker."""

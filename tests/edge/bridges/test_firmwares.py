@@ -1,0 +1,221 @@
+"""Devices that say which firmware they run: held cautious until then, then read by it; and changed in service."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from edge.bridges import supervision
+from edge.bridges.ports import DeviceEvent
+from firmware_bridges.catalogue import load_all
+from protocols.descriptors.descriptor import Descriptor, parse
+from protocols.device_model import site_plan
+from protocols.device_model.capability import Capability
+from protocols.device_model.command import Phase
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId, EdgeId, PropertyId, RoomId
+from protocols.device_model.reading import Quality
+from provisioning.rehearsal.nats import Nats
+from tests.edge.bridges.field import Field, field, free_port
+
+E, T = Capability.ELECTRICAL_MEASUREMENT, Capability.THERMOSTAT
+CATALOGUE: Final = load_all()
+IT: Final = DeviceId("it")
+POINTS: Final = """
+[[points]]
+capability = "thermostat"
+attribute = "local_temperature"
+table = "input"
+register = 1
+type = "int16"
+scale = 0.1
+unit = "Cel"
+every_s = 0.05
+
+[[points]]
+capability = "thermostat"
+attribute = "occupied_heating_setpoint"
+table = "holding"
+register = 2
+type = "int16"
+scale = 0.1
+unit = "Cel"
+every_s = 0.05
+write = { least = 10, most = 30 }
+
+[emulation]
+model = "plain"
+firmware = "1.3"
+start = [
+  { capability = "thermostat", attribute = "local_temperature", value = 21.0 },
+  { capability = "thermostat", attribute = "occupied_heating_setpoint", value = 20.0 },
+]
+"""
+QUIRKS: Final = """
+[[quirks]]
+before = "2.0"
+says = "tells whole degrees and takes setpoints elsewhere, up to 25"
+source = "a test"
+
+[[quirks.points]]
+capability = "thermostat"
+attribute = "local_temperature"
+set = { scale = 1.0 }
+
+[[quirks.points]]
+capability = "thermostat"
+attribute = "occupied_heating_setpoint"
+set = { register = 7, write = { least = 10, most = 25 } }
+"""
+HEAD: Final = """
+format = 1
+identity = { id = "acme/x_1", vendor = "Acme", model = "X 1", title = "A thing", source = "its manual, revision 3" }
+quality = { level = "manual", proven = "nothing yet", on = "nothing" }
+"""
+
+
+def acme(told: str, wire: str = '{ kind = "modbus", answer_wait_ms = 200 }', points: str = POINTS) -> Descriptor:
+    return parse(f"{HEAD}wire = {wire}\nfirmware = {told}\n{QUIRKS}{points}".encode(), "x_1.toml")
+
+
+def one(model: Descriptor, bus: site_plan.Bus, address: site_plan.Address) -> site_plan.SitePlan:
+    made = site_plan.SitePlan(
+        v=1,
+        property=site_plan.Property(PropertyId("aurora"), "Hotel Aurora", "Europe/Vienna", "northlight"),
+        edge=EdgeId("e-1"),
+        rooms=(site_plan.Room(RoomId("101"), 1, "guest_room", "double"),),
+        devices=(site_plan.Device(IT, RoomId("101"), model.id, address),),
+        buses=(bus,),
+    )
+    return site_plan.parse(site_plan.encode(made))
+
+
+def modbus(model: Descriptor) -> site_plan.SitePlan:
+    bus = site_plan.ModbusTcpBus(BusId("modbus-1"), "127.0.0.1", free_port())
+    return one(model, bus, site_plan.Address(bus.id, unit=1))
+
+
+def versions(it: Field) -> list[object]:
+    return [detail["version"] for _, event, detail in it.heard.events if event is DeviceEvent.FIRMWARE]
+
+
+@pytest.mark.requirement("DEV-02")
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize("told", ['{ table = "holding", register = 90, words = 4, form = "text" }', "{ object = 2 }"])
+async def test_a_unit_is_read_and_written_as_the_firmware_that_it_runs(told: str) -> None:
+    model = acme(told)
+    async with field(modbus(model), catalogue={model.id: model}) as it:
+        await it.heard.until(it.heard.says(IT, T, "local_temperature", 21.0))
+        assert versions(it) == ["1.3"]
+        outcome = await it.devices.write(it.command(IT, T, "occupied_heating_setpoint", 29.0))
+        assert (outcome.phase, outcome.read_back) == (Phase.DONE, 25.0)
+        assert (await it.truth(IT))["registers"]["holding:7"] == 250
+
+        await it.emulator.answer("flash", {"device": IT, "version": "2.1"})  # in service: it restarts, and says no word
+        await it.emulator.answer("power", {"device": IT, "on": False})
+        await it.heard.until(it.heard.told(IT, DeviceEvent.QUARANTINED))
+        await it.emulator.answer("power", {"device": IT, "on": True})
+        await it.heard.until(lambda: versions(it) == ["1.3", "2.1"])
+        at = len(it.heard.readings)
+        await it.heard.until(
+            lambda: (
+                any(each.attribute == "local_temperature" for each in it.heard.readings[at:])
+                or it.heard.says(IT, T, "local_temperature", 21.0)()
+            )
+        )
+        outcome = await it.devices.write(it.command(IT, T, "occupied_heating_setpoint", 29.0))
+        assert (outcome.phase, outcome.read_back) == (Phase.DONE, 29.0)
+        assert (await it.truth(IT))["registers"]["holding:2"] == 290
+        told_values = {each.value for each in it.heard.readings if each.attribute == "local_temperature"}
+        assert told_values <= {21.0, None}, "at no time was a value told that another firmware would have meant"
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.guarantee("G17")
+async def test_a_unit_that_never_says_its_version_is_held_to_what_all_have_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervision, "PATIENCE_MS", 20)
+    model = acme('{ table = "holding", register = 90, words = 4, form = "text" }')
+    async with field(modbus(model), catalogue={model.id: model}) as it:
+        it.emulator.things[IT].firmware = "unreleased"
+        await it.heard.until(
+            lambda: {
+                (each.attribute, each.reason) for each in it.heard.readings if each.quality is Quality.BAD
+            } == {("local_temperature", "firmware_unknown"), ("occupied_heating_setpoint", "firmware_unknown")}
+        )  # fmt: skip
+        assert not [each for each in it.heard.readings if each.quality is Quality.GOOD]
+        outcome = await it.devices.write(it.command(IT, T, "occupied_heating_setpoint", 20.0))
+        assert outcome.phase is Phase.FAILED
+        assert "firmware" in (outcome.reason or "")
+        assert (await it.truth(IT))["writes"] == 0
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[tuple[str, int]]:
+    async with Nats(tmp_path / "nats") as nats:
+        yield nats.host, nats.port
+
+
+@pytest.mark.tier("nats")
+async def test_a_tasmota_of_before_5_11_is_heard_on_its_own_topic_until_it_is_updated(broker: tuple[str, int]) -> None:
+    model = CATALOGUE[DescriptorId("tasmota/pow_r2")]
+    bus = site_plan.MqttDevicesBus(BusId("talkers"))
+    plan = one(model, bus, site_plan.Address(bus.id, friendly_name="101/meter"))
+    async with field(plan, broker=broker) as it:
+        await it.heard.until(lambda: versions(it) == ["5.11"])
+        await it.heard.until(it.heard.says(IT, E, "active_power", 60.0))
+        await it.emulator.answer("flash", {"device": IT, "version": "5.10.0"})
+        await it.heard.until(lambda: versions(it) == ["5.11", "5.10.0"])
+        last = it.heard.last(IT, E, "apparent_power")
+        assert last is not None
+        assert (last.quality, last.reason) == (Quality.BAD, "not_in_firmware")
+        await it.cause(IT, "set", capability="electrical_measurement", attribute="active_power", value=75.0)
+        await it.heard.until(it.heard.says(IT, E, "active_power", 75.0))
+        outcome = await it.devices.write(it.command(IT, Capability.ON_OFF, "on_off", False))
+        assert outcome.phase is Phase.DONE
+        await it.emulator.answer("flash", {"device": IT, "version": "9.5.0"})
+        await it.heard.until(lambda: versions(it)[-1] == "9.5.0")
+        await it.heard.until(it.heard.says(IT, E, "apparent_power", 0.0))
+
+
+@pytest.mark.tier("nats")
+async def test_a_zigbee_plug_whose_new_firmware_is_misread_by_the_bridge_is_doubted(broker: tuple[str, int]) -> None:
+    model = CATALOGUE[DescriptorId("zigbee2mqtt/innr_sp_240")]
+    bus = site_plan.MqttBus(BusId("zigbee"), "zigbee2mqtt")
+    plan = one(model, bus, site_plan.Address(bus.id, friendly_name="plug"))
+
+    def energy(it: Field) -> Quality | None:
+        last = it.heard.last(IT, E, "cumulative_energy_imported")
+        return None if last is None else last.quality
+
+    async with field(plan, broker=broker) as it:
+        await it.heard.until(lambda: energy(it) is Quality.UNCERTAIN)
+        await it.emulator.answer("flash", {"device": IT, "version": "1.7.0"})
+        await it.heard.until(lambda: versions(it) == ["1.9.28", "1.7.0"])
+        await it.cause(
+            IT, "set", capability="electrical_measurement", attribute="cumulative_energy_imported", value=9.5
+        )
+        await it.heard.until(lambda: energy(it) is Quality.GOOD)
+
+
+async def test_a_plant_controller_says_its_software_revision() -> None:
+    points = (
+        POINTS.replace('table = "input"\nregister = 1\ntype = "int16"', 'node = "{root}.Temp"\ntype = "Double"')
+        .replace('table = "holding"\nregister = 2\ntype = "int16"', 'node = "{root}.Setpoint"\ntype = "Double"')
+        .replace("every_s = 0.05", "every_s = 0.2")
+    )
+    text = acme_plant(points)
+    model = parse(text.encode(), "x_1.toml")
+    bus = site_plan.OpcUaBus(BusId("plant"), f"opc.tcp://127.0.0.1:{free_port()}/plant")
+    async with field(one(model, bus, site_plan.Address(bus.id)), catalogue={model.id: model}) as it:
+        await it.heard.until(it.heard.says(IT, T, "local_temperature", 21.0))
+        assert versions(it) == ["1.3"]
+        outcome = await it.devices.write(it.command(IT, T, "occupied_heating_setpoint", 29.0))
+        assert (outcome.phase, outcome.read_back) == (Phase.DONE, 25.0)
+
+
+def acme_plant(points: str) -> str:
+    quirks = QUIRKS.replace("register = 7, ", "")
+    wire = '{ kind = "opcua", root = "ns=2;s=X", publishing_ms = 50 }'
+    return f'{HEAD}wire = {wire}\nfirmware = {{ node = "{{root}}.SoftwareRevision" }}\n{quirks}{points}'
