@@ -18,12 +18,17 @@ from datetime import timedelta
 from typing import Any, Final, Literal, TypeVar
 
 import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from kit.net import INBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, Message
 from protocols.errors import LinkLostError, LocalProtocolError, ReplyTimeoutError
 
 IN_FLIGHT_MAX: Final = 100  # unanswered publishes at a time; measured: 8.9k/s, against 4.2k/s with one
 SESSION_EXPIRY_S: Final = 0  # MQTT 5: the broker keeps nothing for us; our queue is the record log
+LARGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""A message of a topic that is known to be long: the list of what a Zigbee2MQTT carries, with all that it exposes."""
+LARGE_WAITING_MAX: Final = 2  # of them unread at a time; another is not acknowledged, and comes again
 _PROTOCOLS: Final = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
 
 T = TypeVar("T")
@@ -38,6 +43,7 @@ class Broker:
         client_id: unique among the broker's clients; grammar `[a-z0-9-]{8,40}` for certificates' sake.
         keepalive: the broker forgets us after 1.5 times of silence.
         answer_wait: how long for CONNACK, SUBACK and PUBACK.
+        large_topics: topics whose messages may be up to `LARGE_BYTES_MAX` long, `LARGE_WAITING_MAX` of them at a time.
     """
 
     host: str
@@ -50,6 +56,7 @@ class Broker:
     keepalive: timedelta = timedelta(seconds=30)
     answer_wait: timedelta = timedelta(seconds=10)
     inbox_messages_max: int = INBOX_MESSAGES_MAX
+    large_topics: frozenset[str] = frozenset()
 
 
 class MqttTransport:
@@ -59,6 +66,8 @@ class MqttTransport:
         self._broker = broker
         self.overflowed = 0
         """Messages that found a full inbox since the start; not acknowledged, so at QoS 1 they come again."""
+        self.oversized = 0
+        """Messages too long to be kept since the start; acknowledged, so that they do not come again for ever."""
 
     @contextlib.asynccontextmanager
     async def connect(
@@ -75,7 +84,7 @@ class MqttTransport:
         except asyncio.CancelledError:
             _abandon(client)
             raise
-        connection = MqttConnection(client, place)
+        connection = MqttConnection(client, place, self._broker.large_topics)
         try:
             if subscribe:
                 await connection.subscribe(*subscribe)
@@ -87,10 +96,26 @@ class MqttTransport:
         broker, transport = self._broker, self
 
         class Inbox(asyncio.Queue[aiomqtt.Message]):
+            large = 0
+
             def put_nowait(self, item: aiomqtt.Message) -> None:
-                if self.full():
+                size, topic = len(item.payload), str(item.topic)
+                if size > (LARGE_BYTES_MAX if topic in broker.large_topics else PAYLOAD_BYTES_MAX):
+                    transport.oversized += 1
+                    _QUIET.warning("dropped a message of %d bytes on %s", size, topic[:80])
+                    item.payload = b""  # its place is kept, so that it is acknowledged in its turn
+                    item.properties = _DROPPED
+                large = size > PAYLOAD_BYTES_MAX and item.properties is not _DROPPED
+                if self.full() or (large and self.large >= LARGE_WAITING_MAX):
                     transport.overflowed += 1
+                    raise asyncio.QueueFull
+                self.large += large
                 super().put_nowait(item)
+
+            def _get(self) -> aiomqtt.Message:
+                item: aiomqtt.Message = super()._get()  # asyncio.Queue's own hook
+                self.large -= len(item.payload) > PAYLOAD_BYTES_MAX
+                return item
 
         v5 = broker.version == "5"
         client = aiomqtt.Client(
@@ -121,8 +146,8 @@ class MqttTransport:
 class MqttConnection:
     """`kit.net.Connection`: made by `MqttTransport.connect`."""
 
-    def __init__(self, client: aiomqtt.Client, place: str) -> None:
-        self._client, self._place = client, place
+    def __init__(self, client: aiomqtt.Client, place: str, large_topics: frozenset[str] = frozenset()) -> None:
+        self._client, self._place, self._large_topics = client, place, large_topics
         self._lost: asyncio.Future[None] = client._disconnected  # it has no public face
         self._closing = False
 
@@ -139,8 +164,9 @@ class MqttConnection:
         """See `kit.net.Connection.publish`."""
         if not topic or "+" in topic or "#" in topic or len(topic.encode()) > TOPIC_BYTES_MAX:
             raise LocalProtocolError(f"no topic to publish to: {topic[:80]!r}")
-        if len(payload) > PAYLOAD_BYTES_MAX:
-            raise LocalProtocolError(f"{topic}: {len(payload)} bytes, at most {PAYLOAD_BYTES_MAX}")
+        most = LARGE_BYTES_MAX if topic in self._large_topics else PAYLOAD_BYTES_MAX
+        if len(payload) > most:
+            raise LocalProtocolError(f"{topic}: {len(payload)} bytes, at most {most}")
         if self.closed:
             raise LinkLostError(f"{self._place}: the link is closed")
         try:
@@ -169,11 +195,8 @@ class MqttConnection:
                     return
                 raise LinkLostError(f"{self._place}: the link is lost: {error.__cause__}") from error
             self._client._client.ack(message.mid, message.qos)
-            payload = message.payload
-            if len(payload) > PAYLOAD_BYTES_MAX:
-                _QUIET.warning("dropped an oversized message on %s", str(message.topic)[:80])
-                continue
-            yield Message(str(message.topic), payload, message.retain)
+            if message.properties is not _DROPPED:
+                yield Message(str(message.topic), message.payload, message.retain)
 
     async def close(self) -> None:
         """Say goodbye and end the connection; harmless after a loss."""
@@ -229,5 +252,7 @@ def _refuse_socket(_client: object, _userdata: object, socket: Any) -> None:  # 
     socket.close()
 
 
+_DROPPED: Final = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's own
+"""Stands for the properties of a message whose payload was not kept."""
 _QUIET: Final = logging.getLogger("kit.mqtt.client")
 _QUIET.setLevel(logging.WARNING)

@@ -18,8 +18,9 @@ from kit.net import Transport
 from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId
-from protocols.device_model.site_plan import BleBus, SitePlan
+from protocols.device_model.site_plan import BleBus, MqttBus, SitePlan
 from protocols.errors import InvalidInputError
+from protocols.mqtt.zigbee2mqtt import devices_topic
 
 SECRET_BYTES_MAX = 4 * 1024
 
@@ -67,7 +68,8 @@ def make_buses(
     def transport(bus: BrokerBuses) -> Transport:
         if settings.site_broker is None:
             raise InvalidInputError("site_broker", f"is missing, and the site plan has the bus {bus.id} on it")
-        return site_transport(settings.site_broker, client_id=f"{settings.edge}-{bus.id}"[:40])
+        large = frozenset({devices_topic(bus.base_topic)}) if isinstance(bus, MqttBus) else frozenset[str]()
+        return site_transport(settings.site_broker, client_id=f"{settings.edge}-{bus.id}"[:40], large_topics=large)
 
     def make(of: SitePlan, bus: BusId, heard: ReadingSink) -> BusSupervisor | None:
         one = tuple(each for each in of.buses if each.id == bus)
@@ -80,12 +82,23 @@ def make_buses(
     return LiveBuses(driven, plan, make, sink=sink)
 
 
-def site_transport(broker: SiteBrokerSettings, *, client_id: str) -> MqttTransport:
+def site_transport(
+    broker: SiteBrokerSettings, *, client_id: str, large_topics: frozenset[str] = frozenset()
+) -> MqttTransport:
     """Return the way to the broker in the building. Raises InvalidInputError for a file that is wrong."""
     tls = None if broker.ca_path is None else tls_client_context(broker.ca_path, broker.cert_path, broker.key_path)
     password = None if broker.password_path is None else _secret(broker.password_path)
     return MqttTransport(
-        Broker(broker.host, broker.port, client_id=client_id, tls=tls, username=broker.username, password=password)
+        Broker(
+            broker.host,
+            broker.port,
+            client_id=client_id,
+            tls=tls,
+            username=broker.username,
+            password=password,
+            version=broker.version,
+            large_topics=large_topics,
+        )
     )
 
 

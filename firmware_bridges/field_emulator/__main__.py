@@ -24,6 +24,7 @@ from kit.net import Transport
 from protocols.device_model.site_plan import BleAdvertBus, MqttBus, MqttDevicesBus, SitePlan
 from protocols.device_model.site_plan import parse as parse_plan
 from protocols.errors import PlatformError
+from protocols.mqtt.zigbee2mqtt import devices_topic
 
 HANG_UP_S: Final = 0.05
 
@@ -89,6 +90,7 @@ def _transport(options: argparse.Namespace, plan: SitePlan, bus: MqttBus | MqttD
             tls=tls,
             username=options.mqtt_user,
             password=options.mqtt_password_file.read_text().strip() if options.mqtt_password_file else None,
+            large_topics=frozenset({devices_topic(bus.base_topic)}) if isinstance(bus, MqttBus) else frozenset(),
         )
     )
 

@@ -28,7 +28,7 @@ START_WAIT_S: Final = 20.0
 STOP_WAIT_S: Final = 10.0
 POLL_S: Final = 0.02
 LOG_TAIL_LINES: Final = 15
-PAYLOAD_BYTES_MAX: Final = 1024 * 1024
+PAYLOAD_BYTES_MAX: Final = 8 * 1024 * 1024  # a site broker carries the list of a whole Zigbee2MQTT in one message
 STORE_BYTES_MAX: Final = 256 * 1024 * 1024
 ACK_WAIT: Final = "2s"
 """What was in flight to a client that went away is sent again after this; by itself nats-server waits 30 s, and what

@@ -1,0 +1,95 @@
+"""The list of all that a Zigbee2MQTT carries is one message of megabytes: read whole; nothing else may be so long."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from edge.bridges.mqtt.supervisor import Zigbee2MqttSupervisor
+from edge.bridges.ports import DeviceEvent
+from kit.clock import SystemClock
+from kit.dice import SeededDice
+from kit.mqtt import LARGE_WAITING_MAX, Broker, MqttTransport
+from kit.net import PAYLOAD_BYTES_MAX
+from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.site_plan import Address, MqttBus
+from protocols.errors import LocalProtocolError
+from protocols.mqtt.zigbee2mqtt import devices_topic
+from provisioning.rehearsal.nats import Nats
+from tests.edge.bridges.field import CATALOGUE, CONTACT, Heard
+
+pytestmark = pytest.mark.tier("nats")
+BASE: Final = "zigbee2mqtt"
+TOPIC: Final = devices_topic(BASE)
+LAMPS: Final = 300
+EXPOSES: Final = [{"type": "numeric", "name": f"n{each}", "description": "x" * 200} for each in range(50)]
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[tuple[str, int]]:
+    async with Nats(tmp_path / "nats") as nats:
+        yield nats.host, nats.port
+
+
+def _entry(name: str, number: int, model: str) -> dict[str, Any]:
+    definition = {"model": model, "vendor": "IKEA", "description": "", "exposes": EXPOSES}
+    ieee = f"0x{number:016x}"
+    return {"friendly_name": name, "ieee_address": ieee, "type": "Router", "definition": definition, "disabled": False}
+
+
+async def test_three_hundred_lamps_with_all_that_they_expose_are_found(broker: tuple[str, int]) -> None:
+    listed = [_entry(f"lamp-{each}", each + 1, "LED1545G12") for each in range(LAMPS)]
+    listed.append(_entry("contact-101", 0xABC, "MCCGQ11LM"))
+    payload = json.dumps(listed).encode()
+    assert 3 * PAYLOAD_BYTES_MAX < len(payload) < 8 * PAYLOAD_BYTES_MAX
+    heard = Heard()
+    large = frozenset({TOPIC})
+    bus = MqttBus(BusId("zigbee"), BASE)
+    radios = [(DeviceId("contact-101"), Address(bus.id, friendly_name="contact-101"), CATALOGUE[CONTACT])]
+    transport = MqttTransport(Broker(*broker, client_id="edge-zigbee", large_topics=large))
+    supervisor = Zigbee2MqttSupervisor(
+        bus, radios, transport=transport, clock=SystemClock("host"), dice=SeededDice(1), sink=heard
+    )
+    running = asyncio.create_task(supervisor.run())
+    try:
+        async with MqttTransport(Broker(*broker, client_id="bridge-zigbee", large_topics=large)).connect() as bridge:
+            await bridge.publish(TOPIC, payload, retain=True)
+            await heard.until(
+                lambda: len({who for who, event, _ in heard.events if event is DeviceEvent.UNKNOWN_DEVICE}) == LAMPS
+            )
+        assert not [who for who, event, _ in heard.events if who == "contact-101" and event is DeviceEvent.OFFLINE]
+        assert transport.oversized == 0
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_is_too_long_elsewhere_is_dropped_and_what_follows_is_heard(broker: tuple[str, int]) -> None:
+    hearing = MqttTransport(Broker(*broker, client_id="edge-hearing", large_topics=frozenset({TOPIC})))
+    loud = MqttTransport(Broker(*broker, client_id="stranger-1", large_topics=frozenset({"zigbee2mqtt/lamp"})))
+    async with hearing.connect(subscribe=[f"{BASE}/#"]) as heard, loud.connect() as saying:
+        await saying.publish("zigbee2mqtt/lamp", bytes(PAYLOAD_BYTES_MAX + 1))
+        await saying.publish("zigbee2mqtt/lamp", b"{}")
+        async with asyncio.timeout(20):
+            message = await anext(aiter(heard.messages()))
+        assert message.payload == b"{}"
+        assert hearing.oversized == 1
+        with pytest.raises(LocalProtocolError):
+            await heard.publish("zigbee2mqtt/lamp", bytes(PAYLOAD_BYTES_MAX + 1))
+
+
+async def test_however_often_it_is_said_only_so_many_long_ones_wait(broker: tuple[str, int]) -> None:
+    large = frozenset({TOPIC})
+    hearing = MqttTransport(Broker(*broker, client_id="edge-hearing", large_topics=large))
+    loud = MqttTransport(Broker(*broker, client_id="babbler-1", large_topics=large))
+    async with hearing.connect(subscribe=[f"{BASE}/#"]) as heard, loud.connect() as saying:
+        for _ in range(LARGE_WAITING_MAX + 3):
+            await saying.publish(TOPIC, bytes(PAYLOAD_BYTES_MAX + 1))
+        async with asyncio.timeout(20):
+            while not hearing.overflowed:
+                await asyncio.sleep(0.01)
+        assert heard._client.messages is not None
+        assert heard._client._queue.qsize() <= LARGE_WAITING_MAX
