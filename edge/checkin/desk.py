@@ -6,7 +6,7 @@ first and tells the doors after: rights end even if this process dies in between
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -79,15 +79,7 @@ class CheckInDesk:
             for other in self._others_in(room, stay):
                 await self._leave(other, by=f"superseded by {stay.id}")
                 await self._departures.tell(other.id)  # before the newcomer's grant: never end that one by mistake
-            bundle = await self._doors.issue(
-                stay.id,
-                room,
-                key,
-                not_before_ms=min(self._clock.wall_ms(), stay.expected_from_ms),
-                not_after_ms=stay.expected_until_ms,
-                join=join,
-                beside=self._beside(room, stay),
-            )
+            bundle = await self._issued(stay, room, key, join=join)
             if not join:
                 body = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=self._clock.wall_ms(), by=by)
                 await self._records.stay(body)
@@ -158,6 +150,31 @@ class CheckInDesk:
                 await self._leave(stay, by=by)
             told = await self._departures.tell(stay.id)
         return {"stay": stay.id, "room": stay.room, "state": StayState.LEFT.value, "doors_told": told}
+
+    async def _issued(self, stay: Stay, room: RoomId, key: bytes, *, join: bool) -> Mapping[str, Any]:
+        """Ask the doors for a phone's grant.
+
+        A guest in house whom the PMS moved (edge/bridges/fias) has keys of his old room alone, until the first of his
+        phones asks: the doors refuse it as one more phone of the stay, and it takes the stay along.
+        """
+
+        def ask(*, join: bool) -> Awaitable[Mapping[str, Any]]:
+            return self._doors.issue(
+                stay.id,
+                room,
+                key,
+                not_before_ms=min(self._clock.wall_ms(), stay.expected_from_ms),
+                not_after_ms=stay.expected_until_ms,
+                join=join,
+                beside=self._beside(room, stay),
+            )
+
+        try:
+            return await ask(join=join)
+        except InvalidInputError as error:
+            if not join or error.place != "rooms" or self._in_house(room, stay):
+                raise
+            return await ask(join=False)
 
     async def _served(self, room: RoomId) -> None:
         if room not in self._rooms and not await self._doors.serves(room):

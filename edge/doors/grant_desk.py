@@ -126,7 +126,8 @@ class GrantDesk:
         host = None if beside is None else self._host(beside, numbers, at_s)
         flags = GrantFlag.JOIN if join or host is not None else NO_FLAGS
         if earlier is not None and known is not None and earlier.generation == known.generation:
-            flags = earlier.flags  # the same phone asks again: it stays what it was
+            if join or set(numbers) <= set(known.rooms):
+                flags = earlier.flags  # the same phone asks again: it stays what it was, unless it moves the stay
             same = (earlier.rooms, earlier.zones, earlier.wanted_until_s) == (numbers, zones, wanted_until_s)
             same = same and not self._issuers.has_withdrawn(earlier.signed) and not self._forgotten(earlier)
             same = same and (host is None or host.generation == known.generation)

@@ -271,6 +271,9 @@ class FiasLink:
         return [Came(wanted)]
 
     def _describe(self, now_ms: int, at: datetime) -> None:
+        if self._resyncing:  # they began anew in the middle of it: what was left of the list never comes
+            self._resync_wanted, self._resync_until_ms = True, None
+            self.house.resync_broke()
         more = [("V#", self._version), ("IF", self._family)]
         more += [("RT", str(self._configuration))] if self._configuration else []
         self._out.append(stamped("LD", at, more))
@@ -306,6 +309,7 @@ class FiasLink:
         self._out.append(_key_answer(asked, status, at, text))
 
     def _ended(self, reason: str) -> Ended:
+        self._resync_wanted = self._resync_wanted or self._resyncing
         self.house.resync_broke()
         self._resync_until_ms = None
         orders = tuple(each.order for each in self._orders.values())

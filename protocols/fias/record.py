@@ -110,10 +110,8 @@ def decode(data: bytes, code_page: str = CODE_PAGE) -> Record:
         raise PeerProtocolError(f"{record_id}: {len(fields)} fields; at most {FIELDS_MAX} are read")
     read: dict[str, str] = {}
     for each in fields:
-        name = each[:2]
-        if len(name) < 2:
-            raise PeerProtocolError(f"{record_id}: {_shown(each)} is no field")
-        read.setdefault(name, each[2:])
+        if len(each) >= 2:  # nothing between two bars, or one character, is an unknown field: ignored like any other
+            read.setdefault(each[:2], each[2:])
     return Record(record_id, read)
 
 

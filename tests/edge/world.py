@@ -22,7 +22,7 @@ from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId, PropertyId, RoomId, StayId
 from protocols.device_model.reading import Quality, Reading, Value
 from protocols.device_model.site_plan import SitePlan
-from protocols.errors import LinkLostError, ReplyTimeoutError, StoreFailedError
+from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError
 from protocols.link.lanes import LANES, Lane
 from protocols.link.record import ClockQuality, Record, decode_record, encode_record
 
@@ -106,6 +106,8 @@ class FakeDoors:
     beside: list[str | None] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
     """Rooms behind a foreign lock."""
+    rooms: dict[str, RoomId] = field(default_factory=dict)
+    """Of each stay; one more phone of it gets no other."""
 
     async def issue(
         self,
@@ -121,6 +123,9 @@ class FakeDoors:
         await asyncio.sleep(0)
         if self.away:
             raise LinkLostError("the doors process is away")
+        if join and self.rooms.get(stay, room) != room:
+            raise InvalidInputError("rooms", f"{room}: a joiner gets rooms of the stay, no others")
+        self.rooms[stay] = room
         known = self.grants.get((stay, phone_public_key))
         if known is None or known["room"] != room or known["not_after_ms"] < not_after_ms:
             if not join:

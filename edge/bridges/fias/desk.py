@@ -17,7 +17,7 @@ from edge.stays.replica import Replica
 from kit.clock import Clock
 from protocols.device_model.identity import RoomId, StayId
 from protocols.errors import PlatformError
-from protocols.fias.house import CameIn, House
+from protocols.fias.house import CameIn, Guest, House, Moved
 from protocols.fias.link import Fact, Resynchronised
 from protocols.fias.orders import KeyEnd, KeyOrder, Status
 
@@ -115,6 +115,9 @@ class FiasDesk:
         if self._doors is None or room not in self._rooms:
             return Status.CANNOT, "no door of ours on this room"
         stay = self._presence.stay_for(order.rooms[0], order.guest_number, self._replica(), now_ms=now_ms)
+        if stay is None and order.record == "KM" and order.old_room:  # the change of keys came before the move
+            moved = Moved(Guest(order.guest_number or ""), order.old_room, order.rooms[0], vacant=False)
+            stay = self._presence.mover(moved, self._replica())
         if stay is None:
             return Status.NOT_FOUND, "no stay in this room"
         if order.departure is not None and _day_after(order.departure) < stay.expected_until_ms - DAY_MS:
@@ -122,7 +125,7 @@ class FiasDesk:
         if order.departure is not None and _day_start(order.departure) > stay.expected_until_ms + DAY_MS:
             return Status.CANNOT, "the stay is not known to last so long"
         await self._doors.status()
-        if stay.state is not StayState.IN_HOUSE:
+        if stay.state is not StayState.IN_HOUSE or stay.room != room:
             replica = self._replica()
             told = replica.documents.get(stay.id) or replica.decisions[stay.id].stay
             await self._do(Arrive(told, room))

@@ -83,9 +83,8 @@ class Presence:
         match fact:
             case CameIn(theirs, guest):
                 return self._came(theirs, guest, replica, now_ms)
-            case Moved(guest, old_room, theirs):
-                moved = Doubt(old_room, guest.number, f"moved to {theirs}: the stay stays with {old_room} until told")
-                return [moved, *self._came(theirs, guest, replica, now_ms, moved=True)]
+            case Moved():
+                return self._moved(fact, replica, now_ms)
             case WentOut(theirs, guest, vacant):
                 return self._went(theirs, guest, vacant, replica)
             case _:
@@ -111,9 +110,32 @@ class Presence:
         guest = Guest(number or "")
         return self._known(room, guest, replica) or self._expected(room, guest, replica, now_ms)
 
+    def mover(self, fact: Moved, replica: Replica) -> Stay | None:
+        """Return the stay that a move takes into another room by itself; None: nobody's, or a person has to look."""
+        room, old_room = self._rooms.find(fact.room), self._rooms.find(fact.old_room)
+        stay = _elsewhere(fact.guest, replica)
+        if stay is None and old_room is not None:
+            stay = self._known(old_room, fact.guest, replica)
+        free = stay is not None and room is not None and _held_up(stay, room, replica) is None
+        return stay if free else None
+
     def room(self, theirs: str) -> RoomId | None:
         """Return our room for one of theirs."""
         return self._rooms.find(theirs)
+
+    def _moved(self, fact: Moved, replica: Replica, now_ms: int) -> list[Step]:
+        """Return what a move is: the same stay, in house in another room. Its keys follow when a phone asks."""
+        guest, theirs = fact.guest, fact.room
+        room = self._rooms.find(theirs)
+        if room is None:
+            return [Doubt(theirs, guest.number, f"moved here from {fact.old_room}: no room of ours has this name")]
+        if self._known(room, guest, replica) is not None:
+            return []
+        stay = self.mover(fact, replica)
+        if stay is not None:
+            return [Arrive(said(replica, stay), room)]
+        moved = Doubt(fact.old_room, guest.number, f"moved to {theirs}: his stay cannot follow by itself")
+        return [moved, *self._came(theirs, guest, replica, now_ms, moved=True)]
 
     def _came(self, theirs: str, guest: Guest, replica: Replica, now_ms: int, *, moved: bool = False) -> list[Step]:
         room = self._rooms.find(theirs)
@@ -121,6 +143,13 @@ class Presence:
             return [Doubt(theirs, guest.number, "no room of ours has this name")]
         if self._known(room, guest, replica) is not None:
             return []
+        stay = None if moved else _elsewhere(guest, replica)
+        if stay is not None:  # moved while nobody listened; where somebody here put him, the PMS may not have heard
+            told_here = stay.decided_by not in (None, BY)
+            held = f"where {stay.decided_by} put him" if told_here else _held_up(stay, room, replica)
+            if held is not None:
+                return [Doubt(theirs, guest.number, f"in house here, and stay {stay.id} in {stay.room}, {held}")]
+            return [Arrive(said(replica, stay), room)]
         stay = None if moved else self._expected(room, guest, replica, now_ms)
         if stay is not None:
             return [Arrive(said(replica, stay), room)]
@@ -137,9 +166,9 @@ class Presence:
             reservation=None,
             version=0,
         )
-        held = replica.get(made.stay_id)
-        if held is not None and held.state is not StayState.READY:
-            return [Doubt(theirs, guest.number, f"in house again, and stay {made.id} is {held.state}")]
+        before = replica.get(made.stay_id)
+        if before is not None and before.state is not StayState.READY:
+            return [Doubt(theirs, guest.number, f"in house again, and stay {made.id} is {before.state}")]
         return [Arrive(made, room)]
 
     def _went(self, theirs: str, guest: Guest, vacant: bool, replica: Replica) -> list[Step]:
@@ -188,6 +217,22 @@ def said(replica: Replica, stay: Stay) -> DocumentStay:
     return replica.documents.get(stay.id) or replica.decisions[stay.id].stay
 
 
+def _elsewhere(guest: Guest, replica: Replica) -> Stay | None:
+    """Return the stay in house, wherever it is, that a guest's number names; None: none or several."""
+    mine = [each for each in _in_house(replica) if _is_of(each, guest)]
+    return mine[0] if len(mine) == 1 else None
+
+
+def _held_up(stay: Stay, room: RoomId, replica: Replica) -> str | None:
+    """Return why a stay cannot go into a room by itself: keys of others would end with it. None: it can."""
+    others = [each for each in _in_house(replica) if each.id != stay.id]
+    if there := [each.id for each in others if each.room == room]:
+        return f"where stay {there[0]} is"
+    if shared := [each.id for each in others if each.shares_with(stay)]:
+        return f"out of a room shared with stay {shared[0]}"
+    return None
+
+
 def _in_house(replica: Replica) -> list[Stay]:
     return [each for each in replica.all() if each.state is StayState.IN_HOUSE]
 
@@ -207,7 +252,7 @@ def _is_of(stay: Stay, guest: Guest) -> bool:
     number = guest.number.lower()
     if not number:
         return False
-    return number in _numbers(stay) or (stay.room is not None and stay.id.startswith(_prefix(number, stay.room)))
+    return number in _numbers(stay) or stay.id.startswith(f"fias-{number}-")
 
 
 def _same_name(stay: Stay, guest: Guest) -> bool:

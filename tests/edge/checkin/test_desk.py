@@ -10,6 +10,7 @@ import pytest
 
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.stays.document import StayState
+from edge.stays.keeper import record_body
 from kit.clock import ManualClock
 from protocols.device_model.identity import RoomId, StayId
 from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError
@@ -129,6 +130,16 @@ async def test_the_room_that_a_guest_was_moved_out_of_takes_the_next_one(buildin
     with pytest.raises(CheckInRefusedError) as back:
         await building.house.desk.move(ANNA, RoomId("101"), PHONE, by="desk")
     assert back.value.reason is CheckInRefusal.ROOM_TAKEN
+
+
+async def test_a_guest_whom_the_pms_moved_takes_his_keys_along_by_whichever_phone_asks(building: Building) -> None:
+    await building.house.desk.check_in(ANNA, PHONE, by="kiosk")
+    stay = building.house.keeper.replica.documents[ANNA]
+    await building.log.append(Lane.A, "stay", record_body(stay, StayState.IN_HOUSE, RoomId("102"), at_ms=T0, by="pms"))
+    await building.house.catch_up()
+    answers = [await building.house.desk.check_in(ANNA, each, by="cloud") for each in (PHONE_2, PHONE)]
+    assert [(each["room"], each["bundle"]["room"]) for each in answers] == [("102", "102")] * 2
+    assert building.doors.rooms[ANNA] == "102"
 
 
 async def test_a_move_that_was_cut_off_is_asked_for_again(building: Building) -> None:

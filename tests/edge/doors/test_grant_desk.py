@@ -239,6 +239,19 @@ def test_a_joiner_gets_no_room_that_the_stay_has_not(building: Building) -> None
         building.phone("child").check_in("stay-1", "102", join=True)
 
 
+def test_whichever_phone_asks_first_moves_the_stay_and_the_others_follow(building: Building) -> None:
+    anna, child = building.phone("anna"), building.phone("child")
+    anna.check_in("stay-1", "101")
+    child.check_in("stay-1", "101", join=True)
+    child.check_in("stay-1", "102")
+    assert opens(child, "door-102") is Status.OPENED
+    anna.check_in("stay-1", "102", join=True)
+    assert [opens(each, "door-102") for each in (anna, child)] == [Status.OPENED] * 2
+    newcomer = building.phone("newcomer")
+    newcomer.check_in("stay-2", "101")
+    assert opens(newcomer, "door-101") is Status.OPENED
+
+
 def test_a_joiner_stays_one_when_it_asks_again(building: Building) -> None:
     anna, child = building.phone("anna"), building.phone("child")
     anna.check_in("stay-1", "101")

@@ -41,14 +41,16 @@ def test_a_guest_comes_in_as_the_wire_has_it() -> None:
         (b"GI|RN1", "ends with a bar"),
         (b"gi|RN1|", "no record id"),
         (b"|", "no record id"),
-        (b"GI|R|", "no field"),
-        (b"GI||", "no field"),
         (b"GI|" + b"A1|" * 201, "201 fields"),
     ],
 )
 def test_what_is_no_record_is_refused(data: bytes, word: str) -> None:
     with pytest.raises(PeerProtocolError, match=word):
         decode(data)
+
+
+def test_what_is_no_field_is_an_unknown_field_and_ignored() -> None:
+    assert decode(b"GI|RN0412||R|G#88120|") == Record("GI", {"RN": "0412", "G#": "88120"})
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from protocols.fias.house import MOVE_WAIT_MS
 from protocols.fias.link import ORDER_WAIT_MS
 from protocols.fias.record import Record
 from protocols.link.lanes import Lane
-from tests.edge.world import T0, Building, a_document, a_stay
+from tests.edge.world import PHONE, T0, Building, a_document, a_stay
 from tests.seeds import seeds
 
 PATIENCE_S = 15.0
@@ -180,16 +180,93 @@ async def test_an_interface_that_tells_rooms_alone_is_understood_by_room() -> No
         assert w.state("s-ben") == "ready"
 
 
-async def test_a_move_gives_the_new_room_at_once_and_is_shown_to_somebody() -> None:
+@pytest.mark.parametrize("stay", ["s-anna", "s-ben"])
+@pytest.mark.parametrize("as_pair", [False, True])
+@pytest.mark.guarantee("G3")
+async def test_a_move_at_the_desk_is_the_same_stay_in_another_room(stay: str, as_pair: bool) -> None:
+    known = ANNA if stay == "s-anna" else a_stay("s-ben", "101", guest_name="Ben Muster", reservation=None)
+    async with world(known) as w:
+        w.pms.check_in("88120", "101", "Muster", "260102")
+        await until(lambda: w.in_room("101") == [stay])
+        w.pms.move("88120", "102", as_pair=as_pair)
+        await until(lambda: w.in_room("102") == [stay])
+        assert (w.in_room("101"), w.desk.doubts) == ([], {})
+        w.pms.check_in("90000", "101", "Vidal", "260103")  # and the old room is the next one's
+        await until(lambda: w.in_room("101") == ["fias-90000-101-260103"])
+        w.pms.check_out("88120")
+        await until(lambda: w.session.link.house.occupied() == ("101",))
+        await w.pass_time(MOVE_WAIT_MS + 1)
+        await until(lambda: w.state(stay) == "left")
+        w.pms.move("90000", "102", as_pair=as_pair)  # a stay of this edge alone moves as well
+        await until(lambda: w.in_room("102") == ["fias-90000-101-260103"])
+        w.pms.check_out("90000")
+        await until(lambda: w.session.link.house.occupied() == ())
+        await w.pass_time(MOVE_WAIT_MS + 1)
+        await until(lambda: w.in_room("102") == [])
+
+
+async def test_who_moves_away_from_another_guest_or_to_one_is_somebodys_to_look_at() -> None:
+    shared = [
+        a_stay("s-anna", "101", reservation={"system": "mews", "external_id": "x1", "number": "88120"}, share="g"),
+        a_stay("s-cleo", "101", reservation={"system": "mews", "external_id": "x2", "number": "88121"}, share="g"),
+    ]
+    async with world(BEN) as w:
+        await w.building.house.keeper.apply(2, a_document(*shared, v=2))
+        for number in ("88120", "88121"):
+            w.pms.check_in(number, "101", "Muster", "260102")
+        await until(lambda: w.in_room("101") == ["s-anna", "s-cleo"])
+        w.pms.move("88120", "102")  # her key and Cleo's are of one generation
+        await until(lambda: ("101", "88120") in w.desk.doubts)
+        assert w.in_room("101") == ["s-anna", "s-cleo"]
+        w.pms.move("88121", "102")
+        await until(lambda: ("101", "88121") in w.desk.doubts)
+        assert w.in_room("101") == ["s-anna", "s-cleo"]
+
+
+async def test_a_change_of_keys_that_comes_before_its_move_moves_the_guest() -> None:
     async with world(ANNA) as w:
         w.pms.check_in("88120", "101", "Muster", "260102")
         await until(lambda: w.in_room("101") == ["s-anna"])
+        w.pms.order_key("102", "88120", record="KM", RO="101", GD="260102")
+        await until(lambda: len(w.pms.answers) == 1)
+        assert w.pms.answers[0].get("AS") == "OK"
+        assert w.in_room("102") == ["s-anna"]
         w.pms.move("88120", "102")
-        await until(lambda: w.in_room("102") == ["fias-88120-102-260102"])
-        assert "moved to 102" in w.desk.doubts["101", "88120"].reason
-        w.pms.move("88120", "101", as_pair=True)
-        await until(lambda: w.session.link.house.occupied() == ("101",))
-        assert w.state("s-anna") == "in_house"
+        await w.pass_time(1)
+        assert (w.in_room("102"), w.desk.doubts) == (["s-anna"], {})
+
+
+async def test_a_move_that_nobody_heard_is_told_by_the_resynchronisation_but_not_over_a_move_made_here() -> None:
+    async with world(ANNA, knobs=msgspec.structs.replace(TAME, forget=True)) as w:
+        w.pms.check_in("88120", "101", "Muster", "260102")
+        await until(lambda: w.in_room("101") == ["s-anna"])
+        w.pms.drop()
+        w.session._resync = True
+        w.pms.move("88120", "102")
+        await until(lambda: w.in_room("102") == ["s-anna"])
+        await w.building.house.desk.check_in(StayId("s-anna"), PHONE, by="kiosk")
+        await w.building.house.desk.move(StayId("s-anna"), RoomId("101"), PHONE, by="kiosk")
+        assert w.in_room("101") == ["s-anna"]
+        w.session._resync = True
+        w.pms.drop()
+        await until(lambda: w.pms.connections == 3 and w.pms.alive and w.session.alive and not w.session._resync)
+        assert w.in_room("101") == ["s-anna"], "the PMS has not heard of it yet"
+        assert "where kiosk put him" in w.desk.doubts["102", "88120"].reason
+
+
+async def test_an_interface_that_begins_anew_in_a_resynchronisation_is_asked_for_all_of_it_again() -> None:
+    async with world(ANNA, knobs=msgspec.structs.replace(TAME, deaf_to_resync=True)) as w:
+        w.session._resync = True
+        w.pms.drop()
+        await until(lambda: w.pms.connections == 2 and w.session.link._resyncing)
+        w.pms.guests.clear()
+        w.pms.say(Record("DS", {"DA": "260101", "TI": "090000"}))
+        w.pms.say(Record("GI", {"RN": "101", "G#": "88120", "GN": "Muster", "SF": ""}))
+        w.pms.knobs = TAME
+        w.pms.restart()  # and its list ended in the middle
+        await until(lambda: w.session.alive and not w.session._resync)
+        assert sum(each.id == "DR" for each in w.pms.heard) >= 2
+        await until(lambda: w.in_room("101") == [])
 
 
 @pytest.mark.guarantee("G3")
