@@ -5,7 +5,7 @@ from typing import Any
 
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.checkin.ports import Doors
-from edge.doors.errors import ClockUnsoundError, StayEndedError
+from edge.doors.errors import ClockUnsoundError, LockEmptyError, StayEndedError
 from protocols.device_model.identity import RoomId, StayId
 
 
@@ -41,6 +41,8 @@ class GrantingDoors:
             raise CheckInRefusedError(
                 CheckInRefusal.ENDED, f"Stay {stay} has ended at the doors; it cannot be checked in."
             ) from error
+        except LockEmptyError as error:
+            raise CheckInRefusedError(CheckInRefusal.LOCK_EMPTY, f"{error}.") from error
         except ClockUnsoundError as error:
             raise CheckInRefusedError(
                 CheckInRefusal.CLOCK_UNSOUND,

@@ -23,6 +23,7 @@ from edge.rooms.capability_view import CapabilityView
 from edge.rooms.energy import BASELINE, RoomEnergy
 from edge.rooms.engine import RoomsEngine
 from edge.rooms.fire import FireMode
+from edge.rooms.lock_battery import LOCK_BATTERY, lock_level
 from edge.rooms.modes import Mode, target_c
 from edge.rooms.senses import LEAK, OUTDOOR
 from kit.clock import Clock
@@ -175,11 +176,14 @@ class Watch:
         if self._fire.active:
             so[Subject(AlertKind.FIRE)] = "fire mode is on"
         fresh: dict[str, bool] = {}
+        locks: set[str] = set()
         room_of: dict[str, str] = {}
         leak_told: set[str] = set()
         for each in self._view.shown(now_ms=now_ms):
             room_of[each.device] = each.room
             fresh[each.device] = fresh.get(each.device, False) or each.quality is not Quality.STALE
+            if each.capability is Capability.DOOR_LOCK:
+                locks.add(each.device)
             if (each.capability, each.attribute) == LEAK:
                 leak_told.add(each.device)
                 if each.value is True:
@@ -188,6 +192,10 @@ class Watch:
             if not heard:
                 so[Subject(AlertKind.STALE, room_of[device], device)] = "nothing it said is fresh"
         for device, battery in self._batteries.items():
+            if device in locks and (level := lock_level(battery)) is not None:
+                kind, what, percent = level
+                so[Subject(kind, room_of[device], device)] = f"{percent:g} % left: {what}"
+                continue
             told = forecast(battery)
             if told.days_left is not None and told.days_left <= BATTERY_DAYS and told.confidence >= 0.5:
                 room = self._view.room_of(DeviceId(device))
@@ -196,15 +204,17 @@ class Watch:
                 )
         for room in self._rooms.rooms():
             so |= self._of_room(room, now_ms)
-        return so | self._not_heard_again(leak_told)
+        return so | self._not_heard_again(leak_told, locks)
 
-    def _not_heard_again(self, leak_told: set[str]) -> dict[Subject, str]:
+    def _not_heard_again(self, leak_told: set[str], locks: set[str]) -> dict[Subject, str]:
         """Return what was so before a restart and of which nothing has been heard since: silence ends no alert."""
         still: dict[Subject, str] = {}
         for alert in self._book.up():
             subject = alert.subject
             if subject.kind is AlertKind.LEAK:
                 silent = subject.device not in leak_told and self._view.room_of(DeviceId(subject.device)) is not None
+            elif subject.kind in LOCK_BATTERY:
+                silent = subject.device not in locks and self._view.room_of(DeviceId(subject.device)) is not None
             elif subject.kind is AlertKind.DOOR_PROPPED and subject.room in self._rooms.rooms():
                 evidence = self._rooms.sense(RoomId(subject.room)).evidence
                 silent = evidence.closed is None or evidence.unsure

@@ -18,6 +18,7 @@ class CheckInRefusal(StrEnum):
     ROOM_TAKEN = "room_taken"
     ROOM_SHARED = "room_shared"
     CLOCK_UNSOUND = "clock_unsound"
+    LOCK_EMPTY = "lock_empty"
 
 
 class CheckInRefusedError(PlatformError):

@@ -9,5 +9,9 @@ class ClockUnsoundError(PlatformError):
     retryable = True
 
 
+class LockEmptyError(PlatformError):
+    """The cells of a room's lock are as good as empty: nobody new is sent to that door."""
+
+
 class StayEndedError(PlatformError):
     """The stay has ended at the doors: no right can be issued for it any more."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from edge.doors.door_book import BookedDoor, DoorBook
-from edge.doors.errors import ClockUnsoundError, StayEndedError
+from edge.doors.errors import ClockUnsoundError, LockEmptyError, StayEndedError
 from edge.doors.issuers import Issuer, Issuers, SoundTime
 from edge.doors.signing import sign_for
 from edge.doors.staff_desk import FAILSAFE
@@ -21,6 +21,7 @@ from kit.clock import Clock
 from kit.dice import Dice
 from protocols.device_model.identity import RoomId
 from protocols.door.bundle import Bundle, BundleDoor
+from protocols.door.hardware import BATTERY_EMPTY_PERCENT
 from protocols.errors import InvalidInputError, PeerProtocolError
 from protocols.grant import generation as generations
 from protocols.grant.grant import (
@@ -37,6 +38,8 @@ from protocols.grant.revocation import Bump, sign_object
 
 FAILSAFE_MOST_S: Final = 7 * 86_400
 """The longest a failsafe key may lie ready."""
+SOON_S: Final = 86_400
+"""A stay that begins later than this is not refused for cells that are empty today."""
 ISSUE_AHEAD_MOST_S: Final = 10 * 86_400
 """A stay may begin this far ahead: the certificate verifies for 14 days, the grant has to end within them."""
 
@@ -106,6 +109,7 @@ class GrantDesk:
 
         Raises:
             InvalidInputError: an unknown room, a bad key, a window that is over or too far ahead.
+            LockEmptyError: somebody new was to go to a door whose lock is as good as out of power.
             ClockUnsoundError, StayEndedError, StoreFailedError: nothing was issued.
         """
         check_phone(phone)
@@ -136,6 +140,8 @@ class GrantDesk:
         joins = known is not None and bool(flags & GrantFlag.JOIN)
         if known is not None and joins and not set(numbers) <= set(known.rooms):
             raise InvalidInputError("rooms", f"{list(rooms)}: a joiner gets rooms of the stay, no others")
+        if host is None and begins_s - at_s < SOON_S:
+            self._check_cells([each for each in doors if known is None or each.number not in known.rooms])
         stays_put = known is not None and known.rooms == numbers
         ousts = replaces and (earlier is None or known is None or earlier.generation != known.generation)
         if host is not None:
@@ -366,6 +372,16 @@ class GrantDesk:
             raise InvalidInputError(
                 "phone_public_key", "this phone's key was withdrawn: it needs a key of its own anew"
             )
+
+    def _check_cells(self, doors: Sequence[BookedDoor]) -> None:
+        """Raise LockEmptyError: nobody new is sent to a door that will soon open to nobody."""
+        for door in doors:
+            percent = self._store.lock(door.lock_id).battery_percent
+            if percent is not None and percent <= BATTERY_EMPTY_PERCENT:
+                raise LockEmptyError(
+                    f"Room {door.room}: the lock of {door.door} said {percent} % of battery last: change its cells,"
+                    " open it once so that it says so, or give another room"
+                )
 
     def _doors(self, rooms: Sequence[RoomId]) -> list[BookedDoor]:
         if not rooms:

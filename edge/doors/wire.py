@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from edge.doors.errors import ClockUnsoundError, StayEndedError
+from edge.doors.errors import ClockUnsoundError, LockEmptyError, StayEndedError
 from protocols.errors import (
     InvalidInputError,
     LinkLostError,
@@ -49,7 +49,14 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _REFUSALS: Final[dict[str, type[PlatformError]]] = {
     each.__name__: each
-    for each in (ClockUnsoundError, StayEndedError, StoreFailedError, LocalProtocolError, LinkLostError)
+    for each in (
+        ClockUnsoundError,
+        LockEmptyError,
+        StayEndedError,
+        StoreFailedError,
+        LocalProtocolError,
+        LinkLostError,
+    )
 }
 
 

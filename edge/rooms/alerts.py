@@ -21,6 +21,9 @@ class AlertKind(StrEnum):
     CONTACT_STUCK = "contact_stuck"
     COMFORT_BREACH = "comfort_breach"
     BATTERY_LOW = "battery_low"
+    LOCK_BATTERY_PLAN = "lock_battery_plan"
+    LOCK_BATTERY_LOW = "lock_battery_low"
+    LOCK_BATTERY_EMPTY = "lock_battery_empty"
     STALE = "stale"
     ENTERED_WHILE_DND = "entered_while_dnd"
 
@@ -32,6 +35,9 @@ SINCE_LEAST_MS: Final[Mapping[AlertKind, int]] = {
     AlertKind.CONTACT_STUCK: 0,
     AlertKind.COMFORT_BREACH: 60 * MINUTE_MS,
     AlertKind.BATTERY_LOW: 0,
+    AlertKind.LOCK_BATTERY_PLAN: 0,
+    AlertKind.LOCK_BATTERY_LOW: 0,
+    AlertKind.LOCK_BATTERY_EMPTY: 0,
     AlertKind.STALE: 10 * MINUTE_MS,
     AlertKind.ENTERED_WHILE_DND: 0,
 }

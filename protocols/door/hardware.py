@@ -10,6 +10,10 @@ from typing import Final
 from protocols.errors import PeerProtocolError
 
 BATTERY_MOST: Final = 100
+BATTERY_PLAN_PERCENT: Final = 30
+"""At most so much left: new cells are to be planned; at most LOW, changed now; at most EMPTY, nobody new goes there."""
+BATTERY_LOW_PERCENT: Final = 15
+BATTERY_EMPTY_PERCENT: Final = 5
 NOT_MEASURED: Final = 255
 """The byte of a battery that nobody has measured."""
 

@@ -26,8 +26,9 @@ from protocols.door.audit import seal_chunk
 from protocols.door.channel import ANSWER_BYTES_MOST, StreamAssembler, prefixed
 from protocols.door.fast import FAST_BYTES, ID_BYTES, fast_keys, found, proves
 from protocols.door.frames import Assembler, cut
+from protocols.door.hardware import BATTERY_LOW_PERCENT
 from protocols.door.identity import LockIdentity
-from protocols.door.lock_core import BATTERY_LOW_PERCENT, LockCore, Outcome
+from protocols.door.lock_core import LockCore, Outcome
 from protocols.door.lock_memory import Sensed
 from protocols.door.messages import (
     RECORDS_IN_CHANNEL_MOST,

@@ -52,7 +52,6 @@ from protocols.grant.revocation import (
 )
 
 CERTIFICATES_KEPT_MOST: Final = 8
-BATTERY_LOW_PERCENT: Final = 15
 
 
 @dataclass(frozen=True, slots=True)

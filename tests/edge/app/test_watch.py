@@ -14,6 +14,7 @@ from protocols.link.lanes import Lane
 from tests.edge.world import HOUR_MS, T0, Building, contact, said
 
 MINUTE_MS = 60_000
+LOCK = "door-101"
 
 
 @pytest.fixture
@@ -187,3 +188,33 @@ async def test_a_guest_in_a_cold_room_is_a_breach_after_an_hour(building: Buildi
         await pass_time(building, clock, 10)
     assert told(building) == [("comfort_breach", "raised", "101")]
     assert clock.wall_ms() - T0 < 2 * HOUR_MS
+
+
+@pytest.mark.requirement("P16", "A9")
+async def test_a_locks_cells_are_told_at_30_15_and_5_percent_and_new_ones_end_it(
+    building: Building, clock: ManualClock
+) -> None:
+    def cells(percent: float) -> Reading:
+        return said(LOCK, Capability.POWER_SOURCE, "bat_percent_remaining", percent, Unit.PERCENT)
+
+    bolt = said(LOCK, Capability.DOOR_LOCK, "lock_state", "locked")
+    for percent, raised in ((31, 0), (30, 1), (16, 1), (15, 2), (6, 2), (5, 3)):
+        building.house.noted(bolt)
+        building.house.noted(cells(percent))
+        await building.house.watch.look()
+        assert len([each for each in told(building) if each[1] == "raised"]) == raised
+    assert [kind for kind, state, _ in told(building) if state == "raised"] == [
+        "lock_battery_plan",
+        "lock_battery_low",
+        "lock_battery_empty",
+    ]
+    await pass_time(building, clock, 6)
+    await building.restart()
+    await pass_time(building, clock, 10)  # the lock has not been heard again: that ends nothing
+    [shown] = building.house.watch.alerts()
+    assert (shown["alert"], shown["device"]) == ("lock_battery_empty", LOCK)
+    assert "nobody new is checked in" in shown["detail"]
+    building.house.noted(bolt)
+    building.house.noted(cells(98))
+    await pass_time(building, clock, 6)
+    assert building.house.watch.alerts() == []

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from edge.doors.errors import ClockUnsoundError, StayEndedError
+from edge.doors.errors import ClockUnsoundError, LockEmptyError, StayEndedError
 from edge.doors.grant_desk import GrantPolicy
 from kit.clock import ClockQuality
 from protocols.device_model.identity import RoomId
+from protocols.door.hardware import BATTERY_EMPTY_PERCENT
 from protocols.door.status import Status
 from protocols.errors import InvalidInputError
 from protocols.grant.certificate import open_certificate
@@ -316,3 +317,30 @@ async def test_a_guest_overtaken_by_one_who_was_moved_on_is_helped_by_asking_aga
     assert opens(bert, "door-102") is Status.OPENED
     again = anna.bundle
     assert anna.check_in("stay-anna", "101") == again  # and then it is stable
+
+
+@pytest.mark.requirement("P16", "A9")
+async def test_nobody_new_is_sent_to_a_lock_that_is_as_good_as_empty(building: Building) -> None:
+    anna, bert, joiner = building.phone("anna"), building.phone("bert"), building.phone("joiner")
+    lock = building.locks["door-101"]
+    anna.check_in("stay-1", "101")
+    lock.battery_percent = BATTERY_EMPTY_PERCENT + 1
+    await building.visit("door-101")
+    bert.check_in("stay-2", "101")
+    lock.battery_percent = BATTERY_EMPTY_PERCENT
+    await building.visit("door-101")
+    with pytest.raises(LockEmptyError, match=r"Room 101: the lock of door-101 said 5 %"):
+        building.phone("carl").check_in("stay-3", "101")
+    carl = building.phone("carl")
+    carl.check_in("stay-3", "102")
+    with pytest.raises(LockEmptyError):  # nor is a guest moved there
+        carl.check_in("stay-3", "101")
+    building.clock.advance(3_600_000)
+    bert.check_in("stay-2", "101", nights=4)  # who is there stays, longer if he likes, and with whom he likes
+    assert bert.open("door-101").result.status is Status.OPENED
+    joiner.check_in("stay-2", "101", join=True)
+    building.phone("dora").check_in("stay-4", "101", days_ahead=3)  # the cells are changed by then
+    lock.battery_percent = 100
+    await building.visit("door-101")
+    carl.check_in("stay-3", "101")
+    assert carl.open("door-101").result.status is Status.OPENED

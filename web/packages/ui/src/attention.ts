@@ -44,6 +44,8 @@ const LANES: Record<LaneName, string> = { A: 'doors and stays', B: 'devices', C:
 const SAID_BY: Record<string, (found: string) => boolean> = {
   door_propped: (found) => found === DOOR_LONG_OPEN,
   battery_low: (found) => found.startsWith(BATTERY_AT),
+  lock_battery_low: (found) => found.startsWith(BATTERY_AT),
+  lock_battery_empty: (found) => found.startsWith(BATTERY_AT),
   stale: (found) => found.endsWith(NOT_CURRENT),
 }
 

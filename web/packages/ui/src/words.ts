@@ -52,6 +52,9 @@ const ALERTS: Record<string, string> = {
   contact_stuck: 'Door contact stuck',
   comfort_breach: 'Comfort not kept',
   battery_low: 'Battery low',
+  lock_battery_plan: 'Plan new cells for the lock',
+  lock_battery_low: 'Change the lock’s cells',
+  lock_battery_empty: 'Lock out of power: no new guests',
   stale: 'Device silent',
   entered_while_dnd: 'Entered against do not disturb',
 }
