@@ -18,7 +18,7 @@ export type OnArrival = (arrival: Arrival) => void
 
 export function App({ guest, walk, onArrival }: { guest: Guest; walk: Walk; onArrival: OnArrival }) {
   const state = useSyncExternalStore(guest.subscribe, () => guest.state)
-  const { session, isBeginning, problem } = useSyncExternalStore(walk.subscribe, () => walk.state)
+  const { session, isBeginning, problem, isStrayed } = useSyncExternalStore(walk.subscribe, () => walk.state)
   const { words } = useSurroundings()
   const isWelcome = state.holdings.length === 0 && state.others.length === 0
   const doors = [
@@ -27,6 +27,7 @@ export function App({ guest, walk, onArrival }: { guest: Guest; walk: Walk; onAr
   ]
   const notices = (
     <>
+      {isStrayed && <Strayed />}
       <WalkNotice walk={walk} isBeginning={isBeginning} problem={session === null ? problem : null} onArrival={onArrival} />
       <TakingNotice state={state} onArrival={onArrival} />
     </>
@@ -69,6 +70,13 @@ async function keysOf(guest: Guest, walk: Walk, invitation: CheckInInvitation): 
   await guest.take({ kind: 'check-in', invitation })
   if (guest.state.taking.kind === 'taken') walk.leave()
   else await walk.look()
+}
+
+/** Back from paying in another browser than the one that left: the check-in is with the link, not here. */
+function Strayed() {
+  const { words } = useSurroundings()
+  const { pay } = sessionWords(words.tag)
+  return <div role="status"><Notice tone="info" icon="link" title={pay.strayed} name="strayed"><p>{pay.strayedHint}</p></Notice></div>
 }
 
 /** What keeps a link's check-in from opening, and how to try again. */

@@ -3,6 +3,7 @@
  *
  *   #key=<base64url of the bundle's JSON>          a bundle, whole
  *   #check-in=<property>/<stay>/<one-time token>   ask the hotel's cloud for one, over its check-in route
+ *   #payment=done | #payment=left                  back from the payment provider's page; brings nothing of its own
  *
  * Never in a query string: those are sent to servers, logged and passed on as referrers.
  */
@@ -16,7 +17,7 @@ export interface CheckInInvitation {
   token: string
 }
 
-export type Arrival = { kind: 'bundle'; document: unknown } | { kind: 'check-in'; invitation: CheckInInvitation } | { kind: 'nonsense' }
+export type Arrival = { kind: 'bundle'; document: unknown } | { kind: 'check-in'; invitation: CheckInInvitation } | { kind: 'payment'; came: 'done' | 'left' } | { kind: 'nonsense' }
 
 const CHECK_IN = /^check-in=([a-z0-9][a-z0-9-]{0,39})\/([A-Za-z0-9._~-]{1,80})\/([A-Za-z0-9._~-]{16,512})$/u
 
@@ -28,6 +29,7 @@ export function arrivalOf(fragment: string): Arrival | null {
     const bytes = fromBase64Url(text.slice('key='.length))
     return bytes === null ? { kind: 'nonsense' } : documentOf(new TextDecoder().decode(bytes))
   }
+  if (text === 'payment=done' || text === 'payment=left') return { kind: 'payment', came: text === 'payment=done' ? 'done' : 'left' }
   if (!text.startsWith('check-in=')) return null
   const [, property, stay, token] = CHECK_IN.exec(text) ?? []
   if (property === undefined || stay === undefined || token === undefined) return { kind: 'nonsense' }

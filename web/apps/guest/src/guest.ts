@@ -150,6 +150,7 @@ export class Guest {
   /** Take over what a link or a guest's paste brought. */
   async take(arrival: Arrival): Promise<void> {
     this.#set({ taking: { kind: 'taking' } })
+    if (arrival.kind === 'payment') return
     if (arrival.kind === 'nonsense') return this.#set({ taking: { kind: 'failed', trouble: 'nonsense' } })
     if (arrival.kind === 'bundle') return this.#takeBundle(arrival.document)
     const { invitation } = arrival

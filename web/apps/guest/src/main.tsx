@@ -9,7 +9,7 @@ import { App, NoStorePage } from './App'
 import { type Arrival, arrivalOf } from './arrival'
 import { Guest, type GuestState } from './guest'
 import { openKeyring } from './keyring'
-import { type Memory, Walk } from './session/walk'
+import { type CameBack, type Memory, Walk } from './session/walk'
 import { SurroundingsProvider } from './surroundings'
 
 const LOOK_EACH_MS = 15_000
@@ -50,7 +50,7 @@ async function start(root: HTMLElement): Promise<void> {
   const radio = new WebRadio(webBluetooth(navigator))
   const clock = { nowMs: () => performance.now(), wallMs: () => Date.now(), sleep: (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms)) }
   const [fetching, cloud] = [(address: URL, init: RequestInit) => fetch(address, init), new URL('../', document.baseURI)]
-  const walk = new Walk({ fetch: fetching, root: cloud, memory, language: () => document.documentElement.lang || 'en' })
+  const walk = new Walk({ fetch: fetching, root: cloud, memory, language: () => document.documentElement.lang || 'en', go: (address) => location.assign(address) })
   let guest: Guest
   try {
     const keyring = await openKeyring(indexedDB)
@@ -60,10 +60,14 @@ async function start(root: HTMLElement): Promise<void> {
     throw error
   }
   /** A link to a stay leads through its check-in first; whatever else comes is a key. */
-  const arrive = async (arrival: Arrival): Promise<void> => {
+  const arrive = async (arrival: Arrival, came: CameBack | null = null): Promise<void> => {
+    if (arrival.kind === 'payment') {
+      const left = walk.remembered()
+      return left === null ? walk.stray() : arrive({ kind: 'check-in', invitation: left }, arrival.came)
+    }
     if (arrival.kind !== 'check-in') return guest.take(arrival)
     const { invitation } = arrival
-    if ((await walk.follow(invitation)) === 'keys') return guest.take(arrival)
+    if ((await walk.follow(invitation, came)) === 'keys') return guest.take(arrival)
     // Whoever has the key and opens his link once more wants his doors.
     if (walk.state.session?.isOver === true && holds(guest.state, invitation.stay)) walk.leave()
   }
@@ -81,6 +85,7 @@ async function start(root: HTMLElement): Promise<void> {
     const arrival = takeFragment()
     if (arrival !== null) void arrive(arrival)
   })
+  window.addEventListener('pageshow', ({ persisted }) => { if (persisted) walk.returned() })
   const kept = walk.remembered()
   if (brought !== null) await arrive(brought)
   else if (kept !== null) await arrive({ kind: 'check-in', invitation: kept })

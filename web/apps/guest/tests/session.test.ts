@@ -17,7 +17,9 @@ const invitation = { property: 'aurora', stay: 's', token: 't'.repeat(32) }
 
 function walk(answers: (Response | Error)[]) {
   const [asked, kept]: [[string, RequestInit][], { text: string | null }] = [[], { text: null }]
+  const gone: string[] = []
   const it = new Walk({
+    go: (address) => { gone.push(address.href) },
     root: new URL('https://hotel.example/'),
     language: () => 'de',
     memory: { get: () => kept.text, set: (text) => { kept.text = text }, clear: () => { kept.text = null } },
@@ -28,7 +30,7 @@ function walk(answers: (Response | Error)[]) {
       return answer
     },
   })
-  return { it, asked, kept }
+  return { it, asked, kept, gone }
 }
 
 describe('a session as the cloud tells it', () => {
@@ -58,6 +60,76 @@ describe('a session as the cloud tells it', () => {
   })
 })
 
+const paper = { version: '1', language: null, text: null, sha256: null }
+const paying = (state: string | null, failure: string | null = null) =>
+  body({ deposit: { currency: 'EUR', minor: 5_000 }, steps: [step('payment', 'party'), step('grant', 's')], next: step('payment', 'party'), deposit_standing: { held: false, by_page: true, state, failure } })
+
+describe('the deposit', () => {
+  it('is paid on the page that the cloud names, and on none without TLS', async () => {
+    const { it: at, asked, gone } = walk([Response.json(paying(null)), Response.json({ url: 'http://pay.example/1' }), Response.json({ url: 'javascript:alert(1)' }), Response.json({ url: 'https://pay.example/1' })])
+    await at.follow(invitation)
+    for (const _ of [1, 2]) {
+      await at.pay()
+      expect([gone, at.state.problem]).toEqual([[], { kind: 'line', trouble: 'strange', fromMs: null }])
+    }
+    await at.pay()
+    expect([gone, at.state.isLeaving, at.state.problem, asked[3]?.[1].body]).toEqual([['https://pay.example/1'], true, null, '{"language":"de"}'])
+    await at.pay()
+    expect(gone).toHaveLength(1)
+  })
+
+  it.each([
+    [Response.json({ reason: 'no_provider' }, { status: 409 }), { kind: 'payment', what: 'refused' }],
+    [Response.json({ type: 'urn:innkeeper:problem:provider_away' }, { status: 503 }), { kind: 'payment', what: 'away' }],
+    [new TypeError('Failed to fetch'), { kind: 'line', trouble: 'offline', fromMs: null }],
+    [new DOMException('', 'TimeoutError'), { kind: 'line', trouble: 'unanswered', fromMs: null }],
+    [new Response('<html>', { status: 502 }), { kind: 'line', trouble: 'strange', fromMs: null }],
+  ])('%#: what keeps the page from opening is said, and it may be tried again', async (answer, problem) => {
+    const { it: at, gone } = walk([Response.json(paying(null)), answer as Response, Response.json({ url: 'https://pay.example/1' })])
+    await at.follow(invitation)
+    await at.pay()
+    expect([at.state.problem, at.state.isBusy, at.state.isLeaving, gone]).toEqual([problem, false, false, []])
+    await at.pay()
+    expect([gone, at.state.problem]).toEqual([['https://pay.example/1'], null])
+  })
+
+  it('that the desk has taken meanwhile is not paid again', async () => {
+    const done = body({ steps: [step('payment', 'party', 'waived'), step('grant', 's')], next: step('grant', 's') })
+    const { it: at, gone } = walk([Response.json(paying(null)), Response.json({ reason: 'deposit_done' }, { status: 409 }), Response.json(done)])
+    await at.follow(invitation)
+    await at.pay()
+    expect([gone, stepNow(at.state)?.step, at.state.problem]).toEqual([[], 'grant', null])
+  })
+
+  it('is asked after at the provider when a guest comes back who has paid, a bounded number of times', async () => {
+    const { it: at, asked } = walk(Array.from({ length: 90 }, (_, n) => Response.json(n === 0 || n % 2 === 0 ? paying('needs_guest') : {})))
+    await at.follow(invitation, 'done')
+    for (let turn = 0; turn < 40; turn += 1) await at.look()
+    expect(asked.filter(([path]) => path.endsWith('/payment/look')).length).toBe(24)
+    expect(at.state.came).toBe('done')
+  })
+
+  it('is asked after only in our own cloud when he left, or on another device', async () => {
+    const { it: at, asked } = walk(Array.from({ length: 9 }, () => Response.json(paying('needs_guest'))))
+    await at.follow(invitation, 'left')
+    for (let turn = 0; turn < 4; turn += 1) await at.look()
+    expect(asked.map(([path]) => path).filter((path) => path.includes('payment'))).toEqual([])
+  })
+})
+
+describe('the terms', () => {
+  it('are accepted by the digest of what was shown', async () => {
+    const shown = { version: '1', language: 'de', languages: ['de'], text: 'Ruhe.', sha256: 'a'.repeat(64) }
+    const { it: at, asked } = walk([Response.json(body()), Response.json(shown), Response.json({ ...shown, sha256: 7 }), Response.json(body())])
+    await at.follow(invitation)
+    const terms = await at.terms('de')
+    expect(await at.terms('de')).toMatchObject({ kind: 'line', trouble: 'strange' })
+    if (terms === null || 'kind' in terms) throw new Error('no terms')
+    await at.accept(terms)
+    expect(asked[3]?.[1].body).toBe(JSON.stringify({ version: '1', sha256: 'a'.repeat(64) }))
+  })
+})
+
 describe('the way', () => {
   it('asks only for the phone where only the keys are missing, and remembers nothing then', async () => {
     const { it: at, asked, kept } = walk([Response.json(body({ steps: [step('room', 's', 'done'), step('grant', 's')], next: step('grant', 's') }))])
@@ -79,13 +151,13 @@ describe('the way', () => {
   it('begins anew what had ended meanwhile, and says so; what was typed was not taken', async () => {
     const { it: at } = walk([Response.json(body()), Response.json({ reason: 'no_session' }, { status: 409 }), Response.json(body({ id: 'ci-2' }))])
     await at.follow(invitation)
-    expect([await at.accept('1'), at.state.session?.id, at.state.isAnew]).toEqual([false, 'ci-2', true])
+    expect([await at.accept(paper), at.state.session?.id, at.state.isAnew]).toEqual([false, 'ci-2', true])
   })
 
   it('stays where it is when the line breaks, and a look that fails is no news', async () => {
     const { it: at } = walk([Response.json(body()), new TypeError('Failed to fetch'), new TypeError('Failed to fetch')])
     await at.follow(invitation)
-    expect([await at.accept('1'), at.state.problem]).toEqual([false, { kind: 'line', trouble: 'offline', fromMs: null }])
+    expect([await at.accept(paper), at.state.problem]).toEqual([false, { kind: 'line', trouble: 'offline', fromMs: null }])
     await at.look()
     expect([stepNow(at.state)?.step, at.state.isBusy]).toEqual(['terms', false])
   })

@@ -3,7 +3,9 @@ import { Icon } from '@innkeeper/ui/icons'
 import { type ReactNode, useEffect, useRef, useSyncExternalStore } from 'react'
 import { Notice } from '../App'
 import { useSurroundings } from '../surroundings'
-import { DocumentForm, HelpForm, IdentityForm, SignatureForm, TermsForm } from './forms'
+import { DocumentForm, HelpForm, IdentityForm, SignatureForm } from './forms'
+import { Payment } from './Payment'
+import { TermsForm } from './TermsForm'
 import { canRedo, progressOf, staffSteps, stepNow, type Walk, type WalkState } from './walk'
 import type { Session, Step } from './wire'
 import { type SessionWords, sessionWords, type StaffReason } from './words'
@@ -68,7 +70,7 @@ export function Frame({ name, title, children }: { name: string; title: string; 
 }
 
 function Screen({ walk, state, session, onKeys }: { walk: Walk; state: WalkState; session: Session; onKeys: () => void }) {
-  const { words, locale } = useSurroundings()
+  const { words } = useSurroundings()
   const said = sessionWords(words.tag)
   const step = stepNow(state)
   const isWaiting = step === null || step.step === 'payment'
@@ -101,8 +103,7 @@ function Screen({ walk, state, session, onKeys }: { walk: Walk; state: WalkState
     case 'payment':
       return (
         <Frame key={frame} name={frame} title={said.payment}>
-          {session.deposit !== null && <p>{said.paymentHint(moneyOf(session.deposit, locale))}</p>}
-          <p>{said.paymentDesk}</p>
+          <Payment walk={walk} state={state} session={session} />
         </Frame>
       )
     case 'room':
@@ -186,9 +187,4 @@ export function nameOf({ step, subject }: Step, said: SessionWords): string {
 
 function reasonOf({ reason }: Step, said: SessionWords): string {
   return said.reasons[reason !== null && reason in said.reasons ? (reason as StaffReason) : 'other']
-}
-
-function moneyOf({ currency, minor }: { currency: string; minor: number }, locale: string): string {
-  const format = new Intl.NumberFormat(locale, { style: 'currency', currency })
-  return format.format(minor / 10 ** (format.resolvedOptions().maximumFractionDigits ?? 2))
 }

@@ -6,7 +6,7 @@ import type { Walk, WalkState } from './walk'
 import type { GuestFacts, Problem, Session, Step } from './wire'
 import { type FieldName, type SessionWords, sessionWords, type ZoneField } from './words'
 
-interface FormProps {
+export interface FormProps {
   walk: Walk
   state: WalkState
   session: Session
@@ -75,22 +75,6 @@ export function SignatureForm({ walk, state, step }: FormProps) {
   )
 }
 
-export function TermsForm({ walk, state, session }: FormProps) {
-  const { words } = useSurroundings()
-  const said = sessionWords(words.tag)
-  const version = session.terms ?? ''
-  return (
-    <Form {...{ walk, state, said }} required={['version']} onSend={() => walk.accept(version)}>
-      {(field) => (
-        <>
-          <p>{said.termsHint(version)}</p>
-          <Tick {...field('version')} label={said.termsAccept} />
-        </>
-      )}
-    </Form>
-  )
-}
-
 /** The way to a person, from every step. */
 export function HelpForm({ walk, state, session }: Omit<FormProps, 'step'>) {
   const { words, time } = useSurroundings()
@@ -121,7 +105,7 @@ interface FieldProps {
 }
 
 /** One form: empty fields are found before anything is sent, and the first wrong one takes the focus. */
-function Form({ walk, state, said, required, send, isAside = false, onSend, children }: {
+export function Form({ walk, state, said, required, send, isAside = false, onSend, children }: {
   walk: Walk
   state: WalkState
   said: SessionWords
@@ -234,7 +218,7 @@ function Lines(field: FieldProps) {
   )
 }
 
-function Tick({ label, ...field }: FieldProps) {
+export function Tick({ label, ...field }: FieldProps) {
   const id = useId()
   return (
     <div className="field">
@@ -273,7 +257,7 @@ function wrongOf(problem: Problem | null, name: FieldName, said: SessionWords): 
 }
 
 /** What is said above the button; null: it stands beside a field. */
-function generalOf(problem: Problem, said: SessionWords, troubles: Record<string, string>): string | null {
+export function generalOf(problem: Problem, said: SessionWords, troubles: Record<string, string>): string | null {
   switch (problem.kind) {
     case 'line':
       return troubles[problem.trouble] ?? said.wrong.other
@@ -281,6 +265,8 @@ function generalOf(problem: Problem, said: SessionWords, troubles: Record<string
       return said.frontDesk
     case 'zone':
       return said.zoneLead
+    case 'payment':
+      return problem.what === 'away' ? said.pay.away : said.pay.refused
     case 'gone':
       return troubles['signed_out'] ?? said.wrong.other
     case 'field':

@@ -6,7 +6,7 @@
  */
 import type { CheckInInvitation } from '../arrival'
 import type { Fetch } from '../checkIn'
-import { type Answer, type GuestFacts, type Problem, type Session, SessionLine, type Step, type StepKind } from './wire'
+import { type Answer, type GuestFacts, type Problem, type Session, SessionLine, type Step, type StepKind, type Terms } from './wire'
 
 /** What a tab keeps until it is closed. */
 export interface Memory {
@@ -25,16 +25,29 @@ export interface WalkState {
   again: Step | null
   /** A session that had ended meanwhile was begun anew. */
   isAnew: boolean
+  /** The tab is on its way to the payment provider's page. */
+  isLeaving: boolean
+  /** From where it came back: paid as the provider said, or left. The session tells what is true. */
+  came: CameBack | null
+  /** A browser that came back from paying and knows no check-in: another one than the guest's. */
+  isStrayed: boolean
 }
+
+export type CameBack = 'done' | 'left'
 
 export interface WalkPorts {
   fetch: Fetch
   root: URL
   memory: Memory
   language: () => string
+  /** Go to an address in this tab. */
+  go: (address: URL) => void
 }
 
-const NOTHING: WalkState = { session: null, isBeginning: false, isBusy: false, problem: null, again: null, isAnew: false }
+const NOTHING: WalkState = { session: null, isBeginning: false, isBusy: false, problem: null, again: null, isAnew: false, isLeaving: false, came: null, isStrayed: false }
+/** How often the provider is asked, not only the cloud, after a guest came back who says that he has paid. */
+const PROVIDER_LOOKS_MOST = 24
+const UNSETTLED: readonly (string | null)[] = ['asked', 'needs_guest', 'pending']
 const AGAIN_KINDS: readonly StepKind[] = ['identity', 'document', 'registration_card']
 
 export class Walk {
@@ -43,6 +56,7 @@ export class Walk {
   readonly #ports: WalkPorts
   readonly #listeners = new Set<() => void>()
   #line: SessionLine | null = null
+  #providerLooks = 0
 
   constructor(ports: WalkPorts) {
     this.#ports = ports
@@ -66,10 +80,11 @@ export class Walk {
   }
 
   /** Begin, or go on with, the check-in of a link. Returns `keys` if nothing is asked of the guest but his phone. */
-  async follow(invitation: CheckInInvitation): Promise<'keys' | 'walk'> {
+  async follow(invitation: CheckInInvitation, came: CameBack | null = null): Promise<'keys' | 'walk'> {
     this.invitation = invitation
     this.#line = new SessionLine(invitation, this.#ports.root, this.#ports.fetch)
-    this.#set({ ...NOTHING, isBeginning: true })
+    this.#providerLooks = 0
+    this.#set({ ...NOTHING, isBeginning: true, came })
     const answer = await this.#line.begin(this.#ports.language())
     this.#ports.memory.set(JSON.stringify(invitation))
     if (answer.kind !== 'session') {
@@ -81,7 +96,13 @@ export class Walk {
       return 'keys'
     }
     this.#set({ isBeginning: false, session: answer.session })
+    if (came === 'done') void this.look()
     return 'walk'
+  }
+
+  /** The tab came back from paying, and knows no check-in. */
+  stray(): void {
+    this.#set({ ...NOTHING, isStrayed: true })
   }
 
   /** Put the check-in off the screen; the link brings it back. */
@@ -103,8 +124,37 @@ export class Walk {
     return this.#answer((line) => line.sign(slot, signedAs))
   }
 
-  accept(version: string): Promise<boolean> {
-    return this.#answer((line) => line.accept(version))
+  accept(terms: Terms): Promise<boolean> {
+    return this.#answer((line) => line.accept(terms))
+  }
+
+  /** The terms in the reader's language; null: there is no check-in on the screen. */
+  async terms(language: string): Promise<Terms | Problem | null> {
+    const answer = await this.#line?.terms(language)
+    return answer === undefined ? null : answer.kind === 'terms' ? answer.terms : answer
+  }
+
+  /** Go to the payment provider's page: the one that is open, however often it is asked for. */
+  async pay(): Promise<void> {
+    const line = this.#line
+    if (line === null || this.state.isBusy || this.state.isLeaving) return
+    this.#set({ isBusy: true, problem: null, came: null })
+    const answer = await line.page(this.#ports.language())
+    if (line !== this.#line) return
+    if (answer.kind !== 'page') return this.#set({ isBusy: false, problem: answer })
+    if (answer.address === null) {
+      this.#set({ isBusy: false })
+      return this.look()
+    }
+    this.#set({ isBusy: false, isLeaving: true })
+    this.#ports.go(answer.address)
+  }
+
+  /** The browser's way back brought the tab as it was. */
+  returned(): void {
+    if (!this.state.isLeaving) return
+    this.#set({ isLeaving: false })
+    void this.look()
   }
 
   help(reason: string): Promise<boolean> {
@@ -120,6 +170,10 @@ export class Walk {
   async look(): Promise<void> {
     const line = this.#line
     if (line === null || this.state.isBusy || this.state.session === null) return
+    if (this.state.came === 'done' && isPaying(this.state.session) && this.#providerLooks < PROVIDER_LOOKS_MOST) {
+      this.#providerLooks += 1
+      await line.lookAtPayment()
+    }
     const answer = await line.read()
     if (line !== this.#line || this.state.isBusy || answer.kind !== 'session') return
     this.#set({ session: answer.session })
@@ -149,6 +203,9 @@ export class Walk {
     for (const listener of this.#listeners) listener()
   }
 }
+
+/** A payment is under way, as far as the cloud has heard. */
+export const isPaying = ({ payment }: Session): boolean => payment !== null && UNSETTLED.includes(payment.state)
 
 /** The step on the screen: what the guest does over, else the next; null: there is only waiting. */
 export function stepNow({ session, again }: WalkState): Step | null {

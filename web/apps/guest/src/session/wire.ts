@@ -29,10 +29,26 @@ export interface Session {
   isOver: boolean
   terms: string | null
   deposit: { currency: string; minor: number } | null
+  payment: PaymentStanding | null
   steps: Step[]
   next: Step | null
   waitsFor: 'room' | 'staff' | null
   helpAskedMs: number | null
+}
+
+/** How the deposit stands; `state` is the newest payment's, null before there was one. `byPage`: he can pay on the provider's page. */
+export interface PaymentStanding {
+  byPage: boolean
+  state: string | null
+  failure: string | null
+}
+
+/** The terms as they are shown; `text` null: the front desk has them on paper. */
+export interface Terms {
+  version: string
+  language: string | null
+  text: string | null
+  sha256: string | null
 }
 
 /** What one of the party tells of himself; the cloud's GuestFacts. */
@@ -58,6 +74,8 @@ export type Problem =
   | { kind: 'field'; field: string }
   | { kind: 'zone'; findings: Finding[] }
   | { kind: 'front_desk' }
+  /** The payment provider cannot be asked, or takes nothing here. */
+  | { kind: 'payment'; what: 'away' | 'refused' }
   | { kind: 'gone' }
 
 export type Answer = { kind: 'session'; session: Session } | Problem
@@ -96,8 +114,31 @@ export class SessionLine {
     return this.#ask('POST', `/guests/${slot}/signature`, { signed_as: signedAs })
   }
 
-  accept(version: string): Promise<Answer> {
-    return this.#ask('POST', '/terms', { version })
+  async terms(language: string): Promise<{ kind: 'terms'; terms: Terms } | Problem> {
+    const answer = await this.#send('GET', `/terms?language=${encodeURIComponent(language)}`)
+    if (answer.kind !== 'said') return answer
+    const terms = answer.status === 200 ? termsOf(answer.said) : null
+    return terms === null ? (answer.status === 200 ? line('strange') : problemOf(answer.status, recordOf(answer.said))) : { kind: 'terms', terms }
+  }
+
+  accept({ version, sha256 }: Terms): Promise<Answer> {
+    return this.#ask('POST', '/terms', { version, sha256 })
+  }
+
+  /** Where to pay; null: there is nothing left to pay. */
+  async page(language: string): Promise<{ kind: 'page'; address: URL | null } | Problem> {
+    const answer = await this.#send('POST', '/payment/page', { language })
+    if (answer.kind !== 'said') return answer
+    const said = recordOf(answer.said)
+    if (answer.status === 200) return said['url'] === null ? { kind: 'page', address: null } : pageOf(said['url'], this.#root)
+    if (said['reason'] === 'deposit_done' || said['reason'] === 'no_deposit') return { kind: 'page', address: null }
+    if (answer.status >= 500) return { kind: 'payment', what: 'away' }
+    return answer.status === 409 ? { kind: 'payment', what: 'refused' } : problemOf(answer.status, said)
+  }
+
+  /** Have the cloud ask the payment provider now. Whatever came of it, the session tells. */
+  async lookAtPayment(): Promise<void> {
+    await this.#send('POST', '/payment/look')
   }
 
   help(reason: string): Promise<Answer> {
@@ -105,10 +146,16 @@ export class SessionLine {
   }
 
   async #ask(method: string, path: string, body?: object): Promise<Answer> {
+    const answer = await this.#send(method, path, body)
+    if (answer.kind !== 'said') return answer
+    if (answer.status !== 200) return problemOf(answer.status, recordOf(answer.said))
+    const session = sessionOf(answer.said)
+    return session === null ? line('strange') : { kind: 'session', session }
+  }
+
+  async #send(method: string, path: string, body?: object): Promise<{ kind: 'said'; status: number; said: unknown } | Problem> {
     const headers: Record<string, string> = { Authorization: `Bearer ${this.#token}` }
     if (body !== undefined) headers['Content-Type'] = 'application/json'
-    let status: number
-    let said: unknown
     try {
       const answer = await this.#fetch(new URL(this.#root.href + path), {
         method,
@@ -118,20 +165,27 @@ export class SessionLine {
         cache: 'no-store',
         signal: AbortSignal.timeout(ANSWER_WAIT_MS),
       })
-      status = answer.status
-      said = await answer.json()
+      return { kind: 'said', status: answer.status, said: await answer.json() }
     } catch (error) {
       if (error instanceof SyntaxError) return line('strange')
       if (error instanceof TypeError) return line('offline')
       if (error instanceof DOMException) return line('unanswered')
       throw error
     }
-    if (status === 200) {
-      const session = sessionOf(said)
-      return session === null ? line('strange') : { kind: 'session', session }
-    }
-    return problemOf(status, isRecord(said) ? said : {})
   }
+}
+
+/** The provider's page: an address without TLS is followed only from a page that has none itself. */
+function pageOf(said: unknown, root: URL): { kind: 'page'; address: URL } | Problem {
+  const address = typeof said === 'string' && URL.canParse(said) ? new URL(said) : null
+  return address !== null && (address.protocol === 'https:' || (address.protocol === 'http:' && root.protocol === 'http:')) ? { kind: 'page', address } : line('strange')
+}
+
+function termsOf(said: unknown): Terms | null {
+  const { version, language, text, sha256 } = recordOf(said)
+  if (typeof version !== 'string') return null
+  const shown = typeof text === 'string' && typeof sha256 === 'string' && typeof language === 'string'
+  return shown ? { version, language, text, sha256 } : text === null ? { version, language: null, text: null, sha256: null } : null
 }
 
 export function problemOf(status: number, said: Record<string, unknown>): Problem {
@@ -162,6 +216,7 @@ export function sessionOf(said: unknown): Session | null {
     isOver: state !== 'open',
     terms: typeof terms === 'string' ? terms : null,
     deposit: depositOf(deposit),
+    payment: paymentOf(said['deposit_standing']),
     steps: read,
     next: following,
     waitsFor: waits === 'room' || waits === 'staff' ? waits : null,
@@ -180,6 +235,12 @@ function stepOf(said: unknown): Step | null {
 function depositOf(said: unknown): Session['deposit'] {
   if (!isRecord(said) || typeof said['currency'] !== 'string' || typeof said['minor'] !== 'number') return null
   return { currency: said['currency'], minor: said['minor'] }
+}
+
+function paymentOf(said: unknown): PaymentStanding | null {
+  if (!isRecord(said)) return null
+  const { by_page: byPage, state, failure } = said
+  return { byPage: byPage === true, state: typeof state === 'string' ? state : null, failure: typeof failure === 'string' ? failure : null }
 }
 
 function findingsOf(said: unknown): Finding[] {
@@ -209,6 +270,8 @@ function timeOf(said: unknown): number | null {
 function line(trouble: CheckInTrouble, fromMs: number | null = null): Problem {
   return { kind: 'line', trouble, fromMs }
 }
+
+const recordOf = (said: unknown): Record<string, unknown> => (isRecord(said) ? said : {})
 
 function isRecord(said: unknown): said is Record<string, unknown> {
   return typeof said === 'object' && said !== null && !Array.isArray(said)

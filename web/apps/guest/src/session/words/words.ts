@@ -48,10 +48,31 @@ export interface SessionWords {
   terms: string
   termsHint: (version: string) => string
   termsAccept: string
+  termsReading: string
+  termsVersion: (version: string) => string
+  /** `language`: what the text is written in, because it is not in the reader's. */
+  termsOnlyIn: (language: string) => string
 
   payment: string
   paymentHint: (amount: string) => string
   paymentDesk: string
+  pay: {
+    where: string
+    go: string
+    goOn: string
+    leaving: string
+    checking: string
+    left: string
+    underWay: string
+    desk: string
+    expired: string
+    atBank: string
+    failed: string
+    away: string
+    refused: string
+    strayed: string
+    strayedHint: string
+  }
 
   waitRoom: string
   waitRoomHint: string
