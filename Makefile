@@ -27,7 +27,7 @@ demo: setup web ## one small hotel, really running: plays the story, then stays 
 	@$(RUN) -m provisioning.cli rehearse aurora --state build/demo $(if $(ONCE),--once,)
 
 test: setup web ## every test, all tiers that this machine allows
-	@$(BOOTSTRAP) system chromium mosquitto dbus-daemon
+	@$(BOOTSTRAP) system chromium mosquitto dbus-daemon faketime
 	@$(RUN) web/build.py --test
 	@INNKEEPER_THOROUGH=1 $(MAKE) --no-print-directory check TIERS=
 	@$(RUN) -m pytest tests/integration tests/e2e -p no:randomly

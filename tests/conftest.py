@@ -39,6 +39,7 @@ TIERS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "mosquitto": (_program("mosquitto"), "no program mosquitto on PATH"),
     "chromium": (_program("chromium"), "no program chromium on PATH"),
     "timescale": (_program("npm"), "no program npm on PATH"),
+    "faketime": (_program("faketime"), "no program faketime on PATH (Debian: package faketime)"),
     "dbus": (_program("dbus-daemon"), "no program dbus-daemon on PATH (Debian: package dbus-daemon)"),
 }
 _SKIPPED: Final = "tier {tier} is not available: {why}"

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -56,9 +58,17 @@ reconnect_most = "PT2S"
 
 
 class EdgeProcess:
-    """One node; `start` and `kill` as often as wanted, over the same folder."""
+    """One node; `start` and `kill` as often as wanted, over the same folder. `environment`: beside this process's."""
 
-    def __init__(self, folder: Path, *, site_port: int, uplink_port: int | None, north_port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        site_port: int,
+        uplink_port: int | None,
+        north_port: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         text = CONFIG.format(edge=EDGE_NAME, site_port=site_port, rule=RULE_TOPIC)
@@ -70,6 +80,7 @@ class EdgeProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._facts: psutil.Process | None = None
         self._cpu_before = 0.0
+        self._environment = {**os.environ, **(environment or {})}
 
     async def __aenter__(self) -> "EdgeProcess":
         await self.start()
@@ -84,8 +95,9 @@ class EdgeProcess:
         began = time.perf_counter()
         with (self.folder / "edge.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "edge.app.main", "run", "--config", str(self.folder / "edge.toml"), stderr=log
-            )
+                sys.executable, "-m", "edge.app.main", "run", "--config", str(self.folder / "edge.toml"), stderr=log,
+                env=self._environment,
+            )  # fmt: skip
         self._facts = psutil.Process(self._process.pid)
         async with asyncio.timeout(START_WAIT_S):
             while not (self.folder / "port").exists():

@@ -3,7 +3,7 @@
 Run by path, before anything of ours is importable, so it uses the standard library alone:
 
     python3 provisioning/environment/bootstrap.py environment     # .venv from requirements/dev.txt, hashes checked
-    python3 provisioning/environment/bootstrap.py system chromium mosquitto dbus-daemon
+    python3 provisioning/environment/bootstrap.py system chromium mosquitto dbus-daemon faketime
 
 `environment` does nothing when the lock files have not changed since it last ran. `system` installs the named
 Debian packages where it may (root, or sudo without a password) and otherwise says in one line that the test tier
@@ -27,6 +27,7 @@ SYSTEM_BINARIES = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "mosquitto": ("mosquitto",),
     "dbus-daemon": ("dbus-daemon",),
+    "faketime": ("faketime",),
 }
 INSTALL_WAIT_S = 600
 
