@@ -7,9 +7,10 @@ from typing import Final
 from edge.app.settings import EdgeSettings, SiteBrokerSettings
 from edge.bridges.mqtt.json_bus import JsonBus
 from edge.bridges.mqtt.json_rules import JsonDevicesSettings
+from edge.log.readership import Reader, Readership
 from edge.log.record_log import RecordLog
 from edge.northbound.plain_json import PlainJson
-from edge.northbound.publisher import NorthboundPublisher
+from edge.northbound.publisher import NorthboundPublisher, cursor_of
 from edge.northbound.settings import NorthboundSettings
 from kit.clock import Clock
 from kit.dice import Dice
@@ -95,6 +96,17 @@ def make_northbound(
         )
         for n, each in enumerate(settings.northbound)
     ]
+
+
+def readership_of(settings: EdgeSettings) -> Readership:
+    """Return whom the record log is kept for: the cloud, or where there is none the façades of [[northbound]]."""
+    return Readership(
+        tuple(
+            Reader(cursor_of(each.name), frozenset(Lane(lane) for lane in each.lanes), each.kinds)
+            for each in settings.northbound
+        ),
+        cloud=settings.uplink is not None,
+    )
 
 
 def check_northbound(settings: NorthboundSettings, place: str) -> None:

@@ -29,7 +29,7 @@ from edge.app.facades import Facade, make_facades, told_of_changes
 from edge.app.fias import make_fias
 from edge.app.granting import GrantingDoors
 from edge.app.house import House
-from edge.app.json_devices import make_json_bus, make_northbound
+from edge.app.json_devices import make_json_bus, make_northbound, readership_of
 from edge.app.keys import read_private_key
 from edge.app.lock_readings import LockReadings
 from edge.app.settings import EdgeSettings
@@ -157,7 +157,12 @@ class Edge:
         if settings.head_key_path is not None:
             signer = HeadSigner(edge, read_private_key(settings.head_key_path), HEAD_KEY_ID)
         record_log = await RecordLog.open(
-            settings.data_dir / "log", clock=clock, dice=dice, settings=settings.log, signer=signer
+            settings.data_dir / "log",
+            clock=clock,
+            dice=dice,
+            settings=settings.log,
+            signer=signer,
+            readership=readership_of(settings),
         )
         stack.push_async_callback(record_log.close)
         doors = None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.log.lane_file import LaneFile
+from edge.log.readership import NOBODY_KNOWN, LaneReaders
 from protocols.errors import LocalProtocolError
 
 
@@ -22,10 +23,17 @@ class Place:
 
 
 class LaneCursors:
-    """The cursors of one lane's file. Not thread-safe: one owner."""
+    """The cursors of one lane's file. Not thread-safe: one owner.
 
-    def __init__(self, file: LaneFile) -> None:
-        self._file = file
+    Args:
+        file: the lane's file.
+        readers: whose cursors stand in the cloud's place, and which hold nothing up any more.
+    """
+
+    def __init__(self, file: LaneFile, readers: LaneReaders = NOBODY_KNOWN) -> None:
+        self._file, self.readers = file, readers
+        standing = [name for (name,) in file.all("SELECT name FROM cursor")]
+        self._retired = _listed(readers.retired(standing))
 
     def in_life(self, name: str, life: int) -> int:
         """Return how far `name` has read the incarnation `life`; 0 at its beginning, or if it stands in another one."""
@@ -65,16 +73,44 @@ class LaneCursors:
     def slowest(self, life: int) -> int | None:
         """Return how far every cursor has read `life`; None: there is no cursor at all that could hold it up."""
         slowest: int | None = self._file.value(
-            "SELECT min(CASE WHEN life = ?1 THEN seq ELSE 0 END) FROM cursor WHERE life <= ?1", (life,)
+            "SELECT min(CASE WHEN life = ?1 THEN seq ELSE 0 END) FROM cursor "
+            "WHERE life <= ?1 AND instr(?2, char(10) || name || char(10)) = 0",
+            (life, self._retired),
         )
         return slowest
 
-    def moved(self, old: int, new: int, cut: int, kept: Sequence[int]) -> None:
+    def behind(self, life: int, end: int) -> bool:
+        """Tell whether a cursor that holds things up has not read `life` to its `end`."""
+        count: int = self._file.value(
+            "SELECT count(*) FROM cursor WHERE (life < ?1 OR (life = ?1 AND seq < ?2)) "
+            "AND instr(?3, char(10) || name || char(10)) = 0",
+            (life, end, self._retired),
+        )
+        return count > 0
+
+    def passed(self, life: int, last: int) -> int:
+        """Return how far all who stand in the cloud's place have read `life`, at most `last`; 0: there is nobody."""
+        names = self.readers.names
+        if not names:
+            return 0
+        [(count, least)] = self._file.all(
+            "SELECT count(*), min(CASE WHEN life > ?1 THEN ?2 WHEN life = ?1 THEN seq ELSE 0 END) FROM cursor "
+            "WHERE instr(?3, char(10) || name || char(10)) > 0",
+            (life, last, _listed(names)),
+        )
+        return least if count == len(names) else 0  # one that never read holds all
+
+    def moved(self, old: int, new: int, cut: int, gone: int, kept: Sequence[int]) -> None:
         """Records of `old` behind `cut` have moved into `new`, counted from 1: move who had read some of them.
 
-        In the caller's transaction. `kept`: the old positions of those that moved, in order. What was read is not read
-        again under another name.
+        In the caller's transaction. `gone`: of so many behind `cut` the positions alone moved. `kept`: the old
+        positions of the others, in order. What was read is not read again under another name.
         """
         for name, seq in self._file.all("SELECT name, seq FROM cursor WHERE life = ? AND seq > ?", (old, cut)):
-            moved_to = (new, bisect_right(kept, seq), name)
+            moved_to = (new, min(seq - cut, gone) + bisect_right(kept, seq), name)
             self._file.db.execute("UPDATE cursor SET life = ?, seq = ? WHERE name = ?", moved_to)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as one value: a list of them would cost SQLite a step each."""
+    return "".join(f"\n{each}\n" for each in names)

@@ -3,9 +3,9 @@
 Source of truth: SPEC.md sections 2 and 5.2; iot.md C 3; guarantee G9; docs/decisions/0013. From the relief mark on,
 before each append:
 
-1. what the cloud has acknowledged goes;
+1. what the cloud has acknowledged goes, or, where there is none, what its façades have passed (docs/decisions/0111);
 2. lane C is thinned, oldest first, to a summary a minute and point, then a summary a quarter of an hour and point;
-3. above the second mark lanes B and C give up their oldest records. Lane A never does.
+3. above the second mark lanes B and C give up their oldest records, of older incarnations first. Lane A never does.
 
 Each step is bounded by `STEP_RECORDS` and is one commit of its own. Whatever leaves before the cloud had it lies in a
 hole that travels to the cloud with its reason.
@@ -14,8 +14,9 @@ hole that travels to the cloud with its reason.
 from dataclasses import dataclass
 from typing import Final
 
+from edge.log.lane_cursors import LaneCursors
 from edge.log.lane_file import LaneFile
-from edge.log.row_check import CRC_BYTES, checked, sound
+from edge.log.row_check import CRC_BYTES, check_bytes, checked, sound
 from edge.log.thinning import MINUTE_MS, QUARTER_MS, Thinning
 from protocols.link.batch import HoleReason
 from protocols.link.lanes import Lane
@@ -29,6 +30,8 @@ STEP_RECORDS: Final = 2_000
 """Records that one step looks at, at most."""
 STEPS_MAX: Final = 4
 """Steps before one append: an append waits for so much tidying at most."""
+LET_GO_RECORDS: Final = 8_000
+"""Records let go of in one commit, at most."""
 THIN_RECORDS: Final = 100
 """Records looked at in a step of thinning, or three for each that is appended: what comes faster than that is dropped
 where thinning does not keep up, rather than that thinning takes the processor from doors.
@@ -78,8 +81,9 @@ class Life:
 class LaneSpace:
     """The room of one lane's file. Errors of SQLite pass through: the store translates them."""
 
-    def __init__(self, file: LaneFile, *, pages_max: int) -> None:
-        self._file, self.pages_max = file, pages_max
+    def __init__(self, file: LaneFile, *, pages_max: int, cursors: LaneCursors) -> None:
+        self._file, self.pages_max, self._cursors = file, pages_max, cursors
+        self._nobody_was_told: tuple[int, int] | None = None  # of lane A: (life, position) of a record that stays
         self._limit = pages_max
         self._pages = 0
         self._since_counted = 0
@@ -120,14 +124,16 @@ class LaneSpace:
                 if gone:
                     continue
             upto = min(life.trimmed + max(4 * count, STEP_RECORDS), life.last)
-            if min(upto, life.acked) > life.trimmed:
-                self.remove_upto(life, min(upto, life.acked))
+            if (done := self._settled(life, upto)) > life.trimmed:
+                self.remove_upto(life, done)
             elif not thinned:
                 thinned = True
                 self._thin_one(life, min(STEP_RECORDS, max(THIN_RECORDS, 3 * count)))
-            elif self._file.lane is Lane.A or pages < self._limit * RELIEF_FRACTION or upto <= life.trimmed:
+            elif self._file.lane is Lane.A or pages < self._limit * RELIEF_FRACTION:
                 return
-            else:
+            elif not self._give_up_older(life):
+                if upto <= life.trimmed:
+                    return
                 self.remove_upto(life, upto)
 
     # ------------------------------------------------------------------ a full disk
@@ -157,65 +163,145 @@ class LaneSpace:
         """Note whether there are records of incarnations before `life`."""
         self.has_older = bool(self._older(life))
 
+    def trim(self, life: Life, upto: int) -> int:
+        """Remove up to `upto` what the cloud has, or whoever stands in its place was told whole, and every cursor has
+        passed; a bounded number at a time. Return how many went.
+        """
+        settled = life.acked
+        if self._cursors.readers.whole:
+            settled = max(settled, self._cursors.passed(life.no, life.last))
+        upto = min(upto, settled, life.trimmed + LET_GO_RECORDS)
+        if upto > life.trimmed and (slowest := self._cursors.slowest(life.no)) is not None:
+            upto = min(upto, slowest)
+        return self.remove_upto(life, upto) if upto > life.trimmed else 0
+
     def forget_older(self, life: Life, *, unread: bool) -> int:
-        """Remove the records of incarnations before `life` that the cloud has whole; return of how many it were.
+        """Remove records of incarnations before `life` that the cloud has whole, or whoever stands in its place; return
+        of how many it removed some.
 
         In the caller's transaction. `unread`: also those that not every cursor has passed.
         """
         if not self.has_older:
             return 0
-        db, gone, older = self._file.db, 0, self._older(life)
+        db, done, touched, older = self._file.db, 0, 0, self._older(life)
         for no, acked, trimmed in older:
             end = self._file.value("SELECT coalesce(max(seq), 0) FROM record WHERE life = ?", (no,))
             hole = self._file.value("SELECT coalesce(max(last), 0) FROM hole WHERE life = ?", (no,))
-            if acked < max(end, hole, trimmed):
+            if not unread and self._cursors.behind(no, end):
                 continue
-            behind = "SELECT count(*) FROM cursor WHERE life < ?1 OR (life = ?1 AND seq < ?2)"
-            if not unread and self._file.value(behind, (no, end)):
-                continue
-            for table in ("record", "hole", "opening"):
-                db.execute(f"DELETE FROM {table} WHERE life = ?", (no,))  # noqa: S608 - these three
-            gone += 1
-        self.has_older = gone < len(older)
-        return gone
+            if acked >= max(end, hole, trimmed):
+                for table in ("record", "hole", "opening"):
+                    db.execute(f"DELETE FROM {table} WHERE life = ?", (no,))  # noqa: S608 - these three
+                done, touched = done + 1, touched + 1
+            elif (upto := self._passed_of_older(no, end, unread=unread)) > trimmed:
+                link: bytes = self._file.value("SELECT trimmed_link FROM life WHERE no = ?", (no,))
+                self._dropped += self._remove(Life(no, b"", acked, trimmed, link, end, link), upto)[2]
+                done, touched = done + (upto == end), touched + 1
+        self.has_older = done < len(older)
+        return touched
+
+    def _give_up_older(self, life: Life) -> bool:
+        """Give up the oldest records of incarnations before `life`, declared; False: there are none."""
+        for no, acked, trimmed in self._older(life) if self.has_older else []:
+            if upto := self._step_of_older(no, STEP_RECORDS):
+                link: bytes = self._file.value("SELECT trimmed_link FROM life WHERE no = ?", (no,))
+                with self._file.transaction():
+                    dropped = self._remove(Life(no, b"", acked, trimmed, link, upto, link), upto)[2]
+                self._dropped += dropped
+                self.look_for_older(life)
+                return True
+        return False
+
+    def _step_of_older(self, no: int, most: int) -> int:
+        """Return the position of the last of the `most` oldest records of an incarnation; 0: it has none."""
+        upto: int | None = self._file.value(
+            "SELECT max(seq) FROM (SELECT seq FROM record WHERE life = ? ORDER BY seq LIMIT ?)", (no, most)
+        )
+        return upto or 0
+
+    def _passed_of_older(self, no: int, end: int, *, unread: bool) -> int:
+        """Return up to where a step may remove of an incarnation that all in the cloud's place have passed."""
+        readers = self._cursors.readers
+        if not (readers.whole or (unread and self._file.lane is not Lane.A)) or self._cursors.passed(no, end) < end:
+            return 0
+        return self._step_of_older(no, LET_GO_RECORDS)
 
     def _older(self, life: Life) -> list[tuple[int, int, int]]:
-        return self._file.all(
-            "SELECT no, acked, trimmed FROM life WHERE no < ? AND "
-            "(EXISTS (SELECT 1 FROM record WHERE life = no) OR EXISTS (SELECT 1 FROM hole WHERE life = no)) "
-            "ORDER BY no",
+        return self._file.all(  # holes alone wait for a cloud that takes them
+            "SELECT no, acked, trimmed FROM life WHERE no < ? AND (EXISTS (SELECT 1 FROM record WHERE life = no) "
+            "OR (acked >= trimmed AND acked >= (SELECT max(last) FROM hole WHERE life = no))) ORDER BY no",
             (life.no,),
         )
 
+    def _settled(self, life: Life, upto: int) -> int:
+        """Return how far up to `upto` the cloud has it, or whoever stands in its place has passed it."""
+        passed = min(upto, self._cursors.passed(life.no, life.last))
+        if self._file.lane is Lane.A and passed > max(life.acked, life.trimmed):
+            if self._nobody_was_told == (life.no, life.trimmed + 1):
+                passed = life.trimmed
+            elif untold := self._untold(life, max(life.acked, life.trimmed), passed):
+                passed = untold[0] - 1
+                self._nobody_was_told = (life.no, untold[0])
+        return max(min(upto, life.acked), passed)
+
+    def _untold(self, life: Life, after: int, upto: int) -> list[int]:
+        """Return the positions after `after` and up to `upto` whose records nobody was told."""
+        readers, skip = self._cursors.readers, check_bytes(self._file.lane)
+        if readers.whole or upto <= after:
+            return []
+        rows = self._file.rows(life.no, after, upto, upto - after)
+        return [seq for seq, row in rows if not readers.told(row[skip:])]
+
     def remove_upto(self, life: Life, upto: int) -> int:
-        """Remove every record up to `upto`; what the cloud does not have becomes a hole. Return how many went."""
-        file = self._file
-        given_up = (max(life.trimmed, life.acked) + 1, upto) if upto > life.acked else None
+        """Remove every record up to `upto`; return how many went.
+
+        What neither the cloud has nor anybody in its place was told becomes a hole.
+        """
+        with self._file.transaction():
+            removed, link, dropped = self._remove(life, upto)
+        life.trimmed, life.trimmed_link = upto, link
+        self._dropped += dropped
+        return removed
+
+    def _remove(self, life: Life, upto: int) -> tuple[int, bytes, int]:
+        """Remove in the caller's transaction; return how many went, the chain's value behind, how many gave way."""
+        file, after = self._file, max(life.trimmed, life.acked)
         link = (
             file.value("SELECT row FROM record WHERE life = ? AND seq = ?", (life.no, upto))
             if file.lane is Lane.A
             else None
         )
         link = life.trimmed_link if link is None else link[: len(life.trimmed_link)]
-        dropped = 0
-        with file.transaction():
-            if given_up is not None:
-                dropped = file.value(
-                    "SELECT count(*) FROM record WHERE life = ? AND seq BETWEEN ? AND ?", (life.no, *given_up)
-                )
-            file.db.execute("DELETE FROM record WHERE life = ? AND seq <= ?", (life.no, upto))
-            removed = file.db.changes()
-            file.db.execute(
-                "UPDATE life SET acked = ?, trimmed = ?, trimmed_link = ?, dropped = dropped + ? WHERE no = ?",
-                (life.acked, upto, link, dropped, life.no),
+        passed = max(after, min(upto, self._cursors.passed(life.no, life.last)))
+        untold = self._untold(life, after, passed)
+        dropped = len(untold)
+        if upto > passed:
+            dropped += file.value(
+                "SELECT count(*) FROM record WHERE life = ? AND seq BETWEEN ? AND ?", (life.no, passed + 1, upto)
             )
-            self._cut_thinned(life.no, upto)
-            if given_up is not None:
-                self._declare(life.no, *given_up, HoleReason.QUOTA)
-            file.db.execute("DELETE FROM hole WHERE life = ? AND last <= ?", (life.no, min(upto, life.acked)))
-        life.trimmed, life.trimmed_link = upto, link
-        self._dropped += dropped
-        return removed
+        file.db.execute("DELETE FROM record WHERE life = ? AND seq <= ?", (life.no, upto))
+        removed = file.db.changes()
+        file.db.execute(
+            "UPDATE life SET acked = ?, trimmed = ?, trimmed_link = ?, dropped = dropped + ? WHERE no = ?",
+            (life.acked, upto, link, dropped, life.no),
+        )
+        self._cut_thinned(life.no, upto)
+        if upto > passed or untold:
+            self._declare_around(life.no, untold[0] if untold else passed + 1, upto if upto > passed else untold[-1])
+        file.db.execute("DELETE FROM hole WHERE life = ? AND last <= ?", (life.no, min(upto, life.acked)))
+        return removed, link, dropped
+
+    def _declare_around(self, life: int, first: int, last: int) -> None:
+        """Declare that a quota took `first` to `last`, but for what was lost before: that is told by its own hole."""
+        for from_, to in self._file.all(
+            "SELECT first, last FROM hole WHERE life = ? AND reason = ? AND first <= ? AND last >= ? ORDER BY first",
+            (life, int(HoleReason.LOST), last, first),
+        ):
+            if from_ > first:
+                self._declare(life, first, from_ - 1, HoleReason.QUOTA)
+            first = to + 1
+        if first <= last:
+            self._declare(life, first, last, HoleReason.QUOTA)
 
     def _cut_thinned(self, life: int, upto: int) -> None:
         """What was thinned and is gone now altogether is told by the hole that takes its place."""

@@ -23,6 +23,7 @@ from edge.log.lane_desk import LaneDesk
 from edge.log.lane_file import CorruptStoreError, LaneFile, StoreFullError
 from edge.log.lane_holes import holes_between
 from edge.log.lane_space import LaneSpace, Life, Usage
+from edge.log.readership import NOBODY_KNOWN, LaneReaders
 from edge.log.row_check import check_bytes, rows_of, sound
 from kit.dice import Dice
 from kit.files import Disk, SystemDisk
@@ -82,6 +83,7 @@ class LaneStore:
         keep_acked_records: int,
         dice: Dice,
         wall_ms: int,
+        readers: LaneReaders = NOBODY_KNOWN,
         confirmed: "Confirmed | None" = None,
         disk: Disk = _DISK,
         vfs: str | None = None,
@@ -96,6 +98,7 @@ class LaneStore:
             keep_acked_records: acknowledged records kept for local readers and for a cloud that lost some.
             dice: name incarnations and openings.
             wall_ms: the wall clock, for what is told of lives and openings.
+            readers: who stands in the cloud's place, and whose cursors hold nothing up any more.
             confirmed: what was reported as committed, when it is opened again after a failure in the same process: what
                 may stand behind it was reported as failed and is taken back.
             disk: where SQLite's files are, for what SQLite does not do itself.
@@ -116,11 +119,12 @@ class LaneStore:
         """Positions of the current incarnation whose records were found changed since the file was opened."""
         self._opening_due: tuple[Dice, int] | None = None  # there was no room to write it
         self._file = LaneFile(path, lane, disk=disk, vfs=vfs, in_place=in_place)
-        self.desk, self._cursors = LaneDesk(self._file), LaneCursors(self._file)
+        self.desk = LaneDesk(self._file)
         try:
             self._file.make_schema(dice, wall_ms)
             self._file.check()
-            self._space = LaneSpace(self._file, pages_max=pages_max)
+            self._cursors = LaneCursors(self._file, readers)
+            self._space = LaneSpace(self._file, pages_max=pages_max, cursors=self._cursors)
             self._load()
             self._space.look_for_older(self._life)
             self._hold_to(confirmed)
@@ -305,6 +309,8 @@ class LaneStore:
         if life is None:
             return
         self._cursors.advance(name, life.no, seq, last=life.last)
+        if self._cursors.readers.whole and life is self._life and seq - self._keep_acked >= life.trimmed + _CHUNK:
+            self.trim(seq - self._keep_acked)
         if not self._space.has_older:
             return
         try:
@@ -350,6 +356,7 @@ class LaneStore:
                     "(SELECT max(before) FROM opening WHERE life = ?1 AND before < ?2)",
                     (life.no, max(1, hi)),
                 )
+                self._space.look_for_older(self._life)
                 self._space.forget_older(self._life, unread=False)
         except apsw.Error as error:
             raise self._file.translated(error) from error
@@ -358,21 +365,12 @@ class LaneStore:
             self._openings = self._openings_of(life.no)
 
     def trim(self, upto_seq: int) -> int:
-        """Remove acknowledged records up to `upto_seq` that every cursor has passed, a bounded number at a time.
+        """Remove records up to `upto_seq` that need not be kept any more, a bounded number at a time.
 
         Returns how many went.
         """
-        life = self._life
-        upto = min(upto_seq, life.acked, life.trimmed + 2 * MARK_UNWRITTEN_MOST)
-        if upto <= life.trimmed:
-            return 0
-        slowest = self._cursors.slowest(life.no)
-        if slowest is not None:
-            upto = min(upto, slowest)
-        if upto <= life.trimmed:
-            return 0
         try:
-            return self._space.remove_upto(life, upto)
+            return self._space.trim(self._life, upto_seq)
         except apsw.Error as error:
             raise self._file.translated(error) from error
 
@@ -402,12 +400,13 @@ class LaneStore:
         self.write_mark()
         new = dice.bytes(INCARNATION_BYTES)
         link = genesis = chain.genesis(new)
-        count, after, kept = 0, cut, list[int]()
+        gone = max(0, old.trimmed - cut)  # let go before any cloud had it: forgotten in the new incarnation too
+        count, after, kept = gone, cut + gone, list[int]()
         try:
             with file.transaction():
                 file.db.execute(
-                    "INSERT INTO life (incarnation, began_at_ms, reason, trimmed_link) VALUES (?, ?, ?, ?)",
-                    (new, wall_ms, reason, genesis),
+                    "INSERT INTO life (incarnation, began_at_ms, reason, trimmed, trimmed_link) VALUES (?, ?, ?, ?, ?)",
+                    (new, wall_ms, reason, gone, genesis),
                 )
                 no = file.db.last_insert_rowid()
                 while chunk := file.rows(old.no, after, old.last, _CHUNK):
@@ -417,7 +416,8 @@ class LaneStore:
                         file.insert_rows(no, count, rows)
                     count, after = count + len(rows), chunk[-1][0]
                     kept += [seq for seq, _ in good]
-                self._cursors.moved(old.no, no, cut, kept)
+                self._cursors.moved(old.no, no, cut, gone, kept)
+                file.db.execute("UPDATE life SET trimmed = min(trimmed, ?) WHERE no = ?", (cut, old.no))
                 for table, column in (("record", "seq"), ("hole", "first"), ("signed_head", "seq")):
                     file.db.execute(f"DELETE FROM {table} WHERE life = ? AND {column} > ?", (old.no, cut))  # noqa: S608 - names from this module, values are bound
                 file.db.execute("UPDATE hole SET last = ?2 WHERE life = ?1 AND last > ?2", (old.no, cut))
@@ -429,7 +429,7 @@ class LaneStore:
                 self._insert_opening(no, 0, dice, wall_ms)
         except apsw.Error as error:
             raise file.translated(error) from error
-        self._life = Life(no, new, 0, 0, genesis, count, link)
+        self._life = Life(no, new, 0, gone, genesis, count, link)
         self._mark_written = 0
         self._space.look_for_older(self._life)
         self._openings = self._openings_of(no)
@@ -591,5 +591,5 @@ class LaneStore:
         for id_, before in reversed(openings):
             if before < seq:
                 return id_, end
-            end = before
+            end = min(end, before)  # what stood behind the cut of an older incarnation has moved out of it
         return openings[0][0], end

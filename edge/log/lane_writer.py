@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from edge.log.ballast import Ballast
 from edge.log.lane_store import Confirmed, CorruptStoreError, LaneStore, NewRecord, StoreFullError
+from edge.log.readership import NOBODY_KNOWN, LaneReaders
 from edge.log.salvage import finish, rebuild
 from edge.log.settings import GROUP_RECORDS_TAKEN, LaneSettings
 from edge.log.witness import Seen
@@ -88,11 +89,12 @@ class LaneWriter:
         notice: Notice,
         disk: Disk,
         ballast: Ballast,
+        readers: LaneReaders = NOBODY_KNOWN,
         vfs: str | None = None,
     ) -> None:
         self._path, self.lane, self._settings = path, lane, settings
         self._clock, self._dice, self._seen, self._committed, self._say = clock, dice, seen, committed, say
-        self._notice, self._disk, self._ballast, self._vfs = notice, disk, ballast, vfs
+        self._notice, self._disk, self._ballast, self._readers, self._vfs = notice, disk, ballast, readers, vfs
         self._loop = asyncio.get_running_loop()
         self._wake = threading.Condition()
         self._appends: deque[_Append] = deque()
@@ -404,6 +406,7 @@ class LaneWriter:
             keep_acked_records=self._settings.keep_acked_records,
             dice=self._dice,
             wall_ms=self._clock.wall_ms(),
+            readers=self._readers,
             confirmed=self._confirmed,
             disk=self._disk,
             vfs=self._vfs,

@@ -22,6 +22,7 @@ from edge.log.heads import HeadSigner, write_head
 from edge.log.lane_cursors import Place
 from edge.log.lane_store import LaneStore, NewRecord, Usage
 from edge.log.lane_writer import LaneWriter
+from edge.log.readership import NOBODY_KNOWN, Readership
 from edge.log.settings import LogSettings
 from edge.log.witness import Seen, read_witness, write_witness
 from kit.clock import Clock
@@ -78,9 +79,10 @@ class RecordLog:
         settings: LogSettings,
         disk: Disk,
         signer: HeadSigner | None = None,
+        readership: Readership | None = None,
         vfs: str | None = None,
     ) -> None:
-        self._signer = signer
+        self._signer, self._readership = signer, readership
         self._ballast = Ballast(folder, size=settings.ballast_bytes)
         self._notices: deque[dict[str, Any]] = deque(maxlen=NOTICES_MAX)
         self._said: dict[Lane, Usage] = {}
@@ -105,6 +107,7 @@ class RecordLog:
         settings: LogSettings = _STANDARD,
         disk: Disk | None = None,
         signer: HeadSigner | None = None,
+        readership: Readership | None = None,
         vfs: str | None = None,
     ) -> Self:
         """Open the log in `folder`, made if absent.
@@ -118,12 +121,16 @@ class RecordLog:
             settings: quotas and groups.
             disk: where the witness is written.
             signer: signs lane A's heads; None: nobody does.
+            readership: the façades there are, and whether there is a cloud; None: that is not known.
             vfs: name of the SQLite file layer, for tests that cut the power.
 
         Raises:
             StoreFailedError: the disk refuses, or another process has the log open.
         """
-        log = cls(folder, clock=clock, dice=dice, settings=settings, disk=disk or SystemDisk(), signer=signer, vfs=vfs)
+        log = cls(
+            folder, clock=clock, dice=dice, settings=settings, disk=disk or SystemDisk(), signer=signer,
+            readership=readership, vfs=vfs,
+        )  # fmt: skip
         try:
             await log._start()
         except StoreFailedError:
@@ -151,6 +158,7 @@ class RecordLog:
                 notice=self._noticed,
                 disk=self._disk,
                 ballast=self._ballast,
+                readers=NOBODY_KNOWN if self._readership is None else self._readership.of(lane),
                 vfs=self._vfs,
             )
         for lane, writer in self._writers.items():

@@ -8,6 +8,7 @@ all holds; 1: it does not; 2: it cannot be read.
 What it can prove: a chain alone can be computed again by whoever rewrites the records. Against that stand the signed
 heads: those in the store, the copy beside it, and those handed in with `--head`, which count because they were kept
 elsewhere. Records up to the oldest one kept were acknowledged by the cloud and trimmed: its ledger answers for them.
+Where there is no cloud, façades were told them (docs/decisions/0111).
 """
 
 import argparse
@@ -26,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from edge.log.heads import read_head
 from edge.log.lane_file import SCHEMA_VERSION
+from edge.log.readership import FACADE_PREFIX
 from edge.log.row_check import CRC_BYTES, checked
 from protocols.errors import CredentialRefusedError, PeerProtocolError, StoreFailedError
 from protocols.link import chain
@@ -110,10 +112,17 @@ def _verify_lane(db: apsw.Connection, lane: Lane, report: Report) -> None:
         raise StoreFailedError(f"lane {lane}: not a lane file of version {SCHEMA_VERSION}, but {version}")
     for row in _rows(db, "SELECT no, incarnation, acked, trimmed, trimmed_link FROM life ORDER BY no"):
         no, incarnation, acked, trimmed, link = row
-        if lane is Lane.A and int(trimmed) > int(acked):
-            what = "removed: trimmed, and the cloud had not acknowledged it"
-            report.findings.append(Finding(lane, bytes(incarnation).hex(), what, int(acked) + 1, int(trimmed)))
+        known = max(int(acked), min(int(trimmed), _told(db, int(no), int(trimmed))))
+        if lane is Lane.A and int(trimmed) > known:
+            what = "removed: trimmed, and neither the cloud had acknowledged it nor a façade told it"
+            report.findings.append(Finding(lane, bytes(incarnation).hex(), what, known + 1, int(trimmed)))
         _verify_life(db, lane, report, _Stream(int(no), bytes(incarnation).hex(), int(trimmed), bytes(link)))
+
+
+def _told(db: apsw.Connection, life: int, end: int) -> int:
+    """How far some façade has read an incarnation, which where there is no cloud stands for it (decision 0111)."""
+    rows = _rows(db, "SELECT life, seq FROM cursor WHERE life >= ? AND name GLOB ?", life, f"{FACADE_PREFIX}*")
+    return max((int(seq) if int(no) == life else end for no, seq in rows), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +255,7 @@ def _any(key: ec.EllipticCurvePublicKey, _kid: bytes) -> ec.EllipticCurvePublicK
     return key
 
 
-def _rows(db: apsw.Connection, statement: str, *values: int) -> list[Any]:
+def _rows(db: apsw.Connection, statement: str, *values: int | str) -> list[Any]:
     return db.execute(statement, values).fetchall()
 
 

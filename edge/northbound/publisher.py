@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 from edge.log.lane_cursors import Place
+from edge.log.readership import FACADE_PREFIX, kind_mark
 from edge.northbound.plain_json import PlainJson
 from kit.dice import Dice
 from kit.logs import logger
@@ -100,11 +101,10 @@ class NorthboundPublisher:
         pause_s: tuple[float, float],
         dice: Dice,
     ) -> None:
-        self.name, self._cursor = name, f"northbound:{name}"
+        self.name, self._cursor = name, cursor_of(name)
         self._log, self._transport, self._form, self._lanes = log, transport, form, tuple(lanes)
         self._kinds = tuple(kinds)
-        # a record is [kind, ...]: a list of six, then a text shorter than 24 bytes or not
-        self._marks = tuple(b"\x86" + _text_head(len(kind)) + kind.encode() for kind in kinds)
+        self._marks = tuple(map(kind_mark, kinds))
         self._in_flight, self._pause_s, self._dice = in_flight, pause_s, dice
         self._say = logger("edge.northbound")
         self._wake = asyncio.Event()
@@ -224,5 +224,6 @@ class NorthboundPublisher:
             self._wake.set()
 
 
-def _text_head(size: int) -> bytes:
-    return bytes((0x60 | size,)) if size < 24 else bytes((0x78, size))
+def cursor_of(name: str) -> str:
+    """Return the name of a façade's cursor on the log."""
+    return FACADE_PREFIX + name

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from edge.app.json_devices import readership_of
+from edge.app.settings import EdgeSettings
 from edge.log.lane_cursors import Place
 from edge.log.record_log import Entry, RecordLog
 from edge.log.settings import LaneSettings, LogSettings
@@ -17,6 +19,7 @@ from edge.northbound.plain_json import PlainJson
 from edge.northbound.publisher import NorthboundPublisher
 from kit.clock import SystemClock
 from kit.dice import SystemDice
+from kit.settings import load
 from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import InvalidInputError, LinkLostError, LocalProtocolError, ReplyTimeoutError
 from protocols.link.lanes import Lane
@@ -72,10 +75,15 @@ def entry(n: int) -> Entry:
 
 
 @contextlib.asynccontextmanager
-async def publishing(log: RecordLog, broker: Broker, kinds: Sequence[str] = ("reading",)) -> AsyncIterator[Any]:
+async def publishing(
+    log: RecordLog,
+    broker: Broker,
+    kinds: Sequence[str] = ("reading",),
+    lanes: Sequence[Lane] = (Lane.B, Lane.C),
+) -> AsyncIterator[Any]:
     publisher = NorthboundPublisher(
         "test", log=log, transport=broker, form=PlainJson("x/{device}/{attribute}", property_id=PROPERTY, edge=EDGE),
-        lanes=[Lane.B, Lane.C], kinds=kinds, in_flight=50, pause_s=(0.001, 0.01), dice=SystemDice(),
+        lanes=lanes, kinds=kinds, in_flight=50, pause_s=(0.001, 0.01), dice=SystemDice(),
     )  # fmt: skip
     task = asyncio.create_task(publisher.run())
     try:
@@ -260,6 +268,31 @@ async def test_room_for_what_comes_is_not_kept_by_a_reader_that_never_comes_back
         while (await log.place("northbound:gone", Lane.B)).incarnation == old:
             await log.append_encoded(Lane.B, [b"\x86" + bytes(8_000)] * 20)
             assert (await log.usage())[Lane.B].dropped == 0
+
+
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize("cloud", [False, True])
+async def test_without_a_cloud_what_all_were_told_makes_room(tmp_path: Path, *, cloud: bool) -> None:
+    """By the settings' own way: with a cloud that takes nothing the same records give way, and that is said."""
+    uplink = '[uplink]\nhost = "h"\nport = 1\n' if cloud else ""
+    config = tmp_path / "edge.toml"
+    config.write_text(
+        f'property = "aurora"\nedge = "{EDGE}"\ndata_dir = "d"\n{uplink}[log]\nballast_bytes = 0\n'
+        "[log.c]\npages_max = 120\nkeep_acked_records = 100\nlinger_ms = 0\n"
+        '[[northbound]]\nname = "test"\nhost = "h"\nlanes = ["C"]\n'
+    )
+    settings = load(EdgeSettings, config, "X_", {})
+    broker = Broker()
+    log = await RecordLog.open(
+        tmp_path / "log", clock=SystemClock("host"), dice=SystemDice(), settings=settings.log,
+        readership=readership_of(settings),
+    )  # fmt: skip
+    async with log, publishing(log, broker, lanes=[Lane.C]):
+        for n in range(0, 3_000, 100):
+            await log.append_many(Lane.C, [entry(n + each) for each in range(100)])
+            await until(lambda most=n + 100: len(broker.taken) == most)
+        usage = (await log.usage())[Lane.C]
+    assert (usage.dropped + usage.thinned == 0) is not cloud
 
 
 def damage(path: Path) -> None:
