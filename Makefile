@@ -10,6 +10,8 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 # Property-based tests draw the same examples on every run of these targets; plain pytest explores.
 export HYPOTHESIS_PROFILE ?= ci
+# Images like to set this. Then each worker, and each program that a test starts, would compile all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup web demo test check bench format coverage-map lock clean
@@ -35,9 +37,10 @@ test: setup web ## every test, all tiers that this machine allows
 check: setup ## format, lint, types, arrows, unit, contract and simulation tests; few seeds, no service (under 3 minutes)
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/lint-imports
-	@$(VENV)/bin/mypy
-	@$(RUN) -m pytest -n $(WORKERS) --ignore tests/integration --ignore tests/e2e $(TIERS)
+	@mkdir -p build; { $(VENV)/bin/lint-imports && exec $(VENV)/bin/mypy; } >build/types.txt 2>&1 & types=$$!; \
+	  trap 'kill $$types 2>/dev/null' EXIT INT TERM; \
+	  $(RUN) -m pytest -n $(WORKERS) --dist worksteal --ignore tests/integration --ignore tests/e2e $(TIERS); tests=$$?; \
+	  wait $$types; types=$$?; cat build/types.txt; exit $$((tests | types))
 
 bench: setup ## measure; ONLY=ground|record_path|doors|devices|stays|rooms|api for one; writes build/bench/<name>.json
 	@$(RUN) -m bench $(ONLY)

@@ -4,11 +4,21 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.e2e.guest_house import AXE, WEB, House, a_house
 from tests.e2e.guest_page import WEB_BLUETOOTH
+
+SLOW_S: Final = 400
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first of these waits for the pages to be built, and a browser starts slowly on a busy machine."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(SLOW_S))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ API: the mock of the web workspace, or the real cloud (`sign_in` first).
 """
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ DESK: Final = (1440, 1000)
 PHONE: Final = (390, 844)
 Scheme = Literal["light", "dark"]
 WAIT_MS: Final = 15_000
+expect.set_options(timeout=WAIT_MS)  # what comes may take its time on a slow machine; the default is 5 s
 _AGE_UNITS_S: Final = {"s": 1, "min": 60, "d": 86_400}
 
 
@@ -49,7 +51,7 @@ class Lane:
 
 def age_s(text: str) -> int | None:
     """Return the seconds in an age as the page writes it (7 s, 4 min, 2 h 05, 3 d); None for `never`."""
-    words = text.replace("ago", "").replace(", not current", "").strip()
+    words = text.partition(",")[0].replace("ago", "").strip()  # behind it: not current; its clock is ahead
     if words == "never":
         return None
     if (hours := re.fullmatch(r"(\d+) h (\d\d)", words)) is not None:
@@ -133,8 +135,8 @@ class ConsolePage:
         return self.page.get_by_test_id("announcer")
 
     @property
-    def property_name(self) -> str:
-        return self.page.locator("h1").inner_text()
+    def property_name(self) -> Locator:
+        return self.page.locator("h1")
 
     @property
     def link_state(self) -> str:
@@ -144,11 +146,17 @@ class ConsolePage:
     def wait_link(self, state: str) -> None:
         expect(self.link).to_have_attribute("data-state", state, timeout=WAIT_MS)
 
-    def last_heard_s(self) -> int | None:
-        return age_s(self.page.get_by_test_id("last-heard").inner_text())
+    @property
+    def last_heard(self) -> Locator:
+        return self.page.get_by_test_id("last-heard")
 
-    def last_ack_s(self) -> int | None:
-        return age_s(self.page.get_by_test_id("last-ack").inner_text())
+    def wait_age(self, age: Locator, *, least_s: int, most_s: int = 3_600) -> int:
+        """Wait until an age is within bounds; return it. A bound that is one tick wide may be stepped over."""
+        end_s = time.monotonic() + WAIT_MS / 1_000
+        while (seen_s := age_s(age.inner_text())) is None or not least_s <= seen_s <= most_s:
+            assert time.monotonic() < end_s, f"{seen_s} s is not within {least_s} s and {most_s} s"
+            self.page.wait_for_timeout(100)
+        return seen_s
 
     def lane(self, name: str) -> Lane:
         facts = self.link.locator(f"[data-lane={name}]")
@@ -172,6 +180,12 @@ class ConsolePage:
     def room_ids(self) -> list[str]:
         """Rooms in the order in which they stand."""
         return [each.get_attribute("data-room") or "" for each in self.rooms.all()]
+
+    def wait_rooms(self, *ids: str) -> None:
+        """Wait until exactly these rooms are shown, in this order."""
+        expect(self.rooms).to_have_count(len(ids))
+        for place, room_id in enumerate(ids):
+            expect(self.rooms.nth(place)).to_have_attribute("data-room", room_id)
 
     def opener(self, room_id: str) -> Locator:
         """The button of a room's tile: where the focus stands, and what a screen reader reads out."""
@@ -215,10 +229,9 @@ class ConsolePage:
         """The hotel's list of what needs a look."""
         return self.page.get_by_test_id("looks")
 
-    @property
-    def looks_count(self) -> int:
-        """How many things that is; 0 where the list is not there."""
-        return int(self.looks.get_attribute("data-count") or -1) if self.looks.count() else 0
+    def wait_looks(self, count: int) -> None:
+        """Wait until it is so many things."""
+        expect(self.looks).to_have_attribute("data-count", str(count))
 
     # Doors
 
@@ -249,9 +262,10 @@ class ConsolePage:
 
     # The page as a whole
 
-    def stale_ages(self) -> int:
-        """Count the ages that say that their value is not current."""
-        return self.page.locator("time[data-stale]").count()
+    @property
+    def stale_ages(self) -> Locator:
+        """The ages that say that their value is not current."""
+        return self.page.locator("time[data-stale]")
 
     def is_wider_than_screen(self) -> bool:
         """Whether a reader would have to scroll sideways."""
@@ -259,11 +273,9 @@ class ConsolePage:
         wanted, there = cast("tuple[int, int]", self.page.evaluate(widths))
         return wanted > there
 
-    def focused_room(self) -> str | None:
-        """Return the room whose tile has the focus."""
-        return cast(
-            "str | None", self.page.evaluate("document.activeElement?.closest('[data-room]')?.dataset.room ?? null")
-        )
+    def wait_focused(self, room_id: str) -> None:
+        """Wait until the tile of this room has the focus."""
+        expect(self.opener(room_id)).to_be_focused()
 
     def violations(self, axe: str) -> list[str]:
         """Run axe-core (its source text) over the page; return each violation as one line."""

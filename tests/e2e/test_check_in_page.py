@@ -6,9 +6,8 @@ Nothing between the page and the session is pretended; only the building, which 
 import asyncio
 import re
 import shutil
-import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -23,7 +22,7 @@ from cloud.stays.life import EdgeState
 from cloud.stays.reservation import Housekeeping
 from firmware_bridges.innkeeper_lock.one_property import HOUR_S, OneProperty
 from kit.dice import SeededDice, SystemDice
-from kit.http import serve
+from kit.http import serving
 from protocols.policy import check_in
 from protocols.policy.check_in import Deposit, StepKind
 from tests.cloud.checkin.front_desk import HERE, POLICY, STAY, Desk, single
@@ -66,6 +65,7 @@ class Lobby:
     async def tab(self, link: str, *, size: tuple[int, int] = PHONE, **options: Any) -> "CheckInPage":
         settings = {"viewport": {"width": size[0], "height": size[1]}, "locale": "en-GB", "reduced_motion": "reduce"}
         context: BrowserContext = await self.browser.new_context(**{**settings, **options})
+        await context.clock.install(time=NOW_MS / 1_000)  # the cloud's: whatever day this machine has
         tab = CheckInPage(await context.new_page(), self.address, None)
         self.tabs.append(tab)
         await tab.page.goto(link)
@@ -107,7 +107,7 @@ ANNA: Final = {"given_names": "Anna", "surname": "Berger", "birth_date": "1980-0
 async def lobby(built: None, site: Site) -> AsyncIterator[Lobby]:
     await asyncio.to_thread(shutil.copytree, DIST, site.web)
     desk = Desk(site)
-    hotel = OneProperty(SeededDice("property").bytes, int(time.time()))  # the phone looks at its own clock
+    hotel = OneProperty(SeededDice("property").bytes, NOW_MS // 1_000)
     hotel.lock("door-101", room=101)
 
     def keys(_kind: str, args: dict[str, Any]) -> Any:
@@ -115,11 +115,8 @@ async def lobby(built: None, site: Site) -> AsyncIterator[Lobby]:
 
     site.edges.obey = keys
     await desk.book()
-    bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve(site.app, "127.0.0.1", 0, bound=bound.set_result))
     async with AsyncExitStack() as stack:
-        async with asyncio.timeout(WAIT_MS / 1_000):
-            address = f"http://127.0.0.1:{await bound}"
+        address = f"http://127.0.0.1:{await stack.enter_async_context(serving(site.app))}"
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGUMENTS)
         stack.push_async_callback(browser.close)
@@ -128,9 +125,6 @@ async def lobby(built: None, site: Site) -> AsyncIterator[Lobby]:
         for tab in lobby.tabs:
             assert [problem for problem in tab.problems if LINE_DOWN not in problem] == []
             assert [each for each in tab.strangers if not each.startswith(lobby.known)] == []
-    serving.cancel()
-    with suppress(asyncio.CancelledError):
-        await serving
 
 
 @pytest.mark.requirement("CHK-05", "CHK-10", "A1")
@@ -317,7 +311,7 @@ async def test_a_stay_made_longer_is_a_longer_key_on_an_open_page_that_nobody_to
     held = tab.page.locator("[data-holding]")
     await expect(held).to_have_count(1, timeout=WAIT_MS)
     until = await held.get_by_text("Valid until").inner_text()
-    hotel = OneProperty(SeededDice("property").bytes, int(time.time()) + 1)
+    hotel = OneProperty(SeededDice("property").bytes, NOW_MS // 1_000 + 1)
     hotel.lock("door-101", room=101)
 
     def longer(kind: str, args: dict[str, Any]) -> Any:
@@ -327,7 +321,7 @@ async def test_a_stay_made_longer_is_a_longer_key_on_an_open_page_that_nobody_to
         return done({"bundle": bundle.to_document()})
 
     desk.site.edges.obey = longer
-    leaves_ms = (int(time.time()) + 50 * HOUR_S) * 1_000  # the phone looks at its own clock
+    leaves_ms = NOW_MS + 50 * HOUR_S * 1_000
     await desk.book(single(departure_ms=leaves_ms, updated_ms=NOW_MS + 1))
     await expect(held.get_by_text("Valid until")).not_to_have_text(until, timeout=WAIT_MS)
     await expect(held).to_have_count(1)

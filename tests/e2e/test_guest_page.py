@@ -53,7 +53,7 @@ async def test_a_guest_takes_a_key_from_a_link_and_opens_the_room(house: House) 
     assert "#" not in tab.page.url, "the secret is out of the address as soon as it is read"
     assert [url for url in asked if "key=" in url.partition("#")[0]] == []
     await expect(tab.notice("taken")).to_be_visible()
-    await house.set("door-101", relock_ms=10_000)
+    await house.set("door-101", relock_ms=60_000)
     assert not house.world.emulator.locks["door-101"].push()
     assert await tab.tap("door-101") == "opened"
     assert (house.world.motors("door-101"), house.world.motors("door-102")) == (1, 0)

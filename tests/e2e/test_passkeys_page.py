@@ -1,6 +1,5 @@
 """Passkeys in Chromium: its virtual authenticator, the built console, and the real routes over a real PostgreSQL."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from cloud.public.web import pages
 from kit.clock import SystemClock
 from kit.dice import SystemDice
 from kit.http import serving
+from provisioning.rehearsal.nats import free_port
 from tests.cloud.houses import AURORA, open_house
 from tests.e2e.console_page import CHROMIUM, CHROMIUM_ARGUMENTS, WAIT_MS
 from tests.services.postgres import fresh_database, running_postgres
@@ -107,9 +107,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 @asynccontextmanager
 async def _served(database: Database) -> AsyncIterator[str]:
     clock, dice = SystemClock("host"), SystemDice()
-    with socket.socket() as asking:  # an origin has its port in it: it must be known before it is served at
-        asking.bind(("127.0.0.1", 0))
-        port = int(asking.getsockname()[1])
+    port = free_port("127.0.0.1")  # an origin has its port in it: it must be known before it is served at
     passwords = Passwords(dice=dice, cost=Cost(memory_kib=64, iterations=1))
     await open_house(database, AURORA)
     async with database.transaction() as connection:

@@ -26,7 +26,7 @@ from tests.edge.doors.building import Building as Locks
 from tests.edge.doors.test_process import write_files
 from tests.edge.world import HOUR_MS, a_document, a_stay
 
-UP_WAIT_S = 30.0
+UP_WAIT_S = 60.0
 POLL_S = 0.02
 MINIMAL = 'property = "aurora"\nedge = "e-aurora0000000001"\ndata_dir = "data"\nclock_trust = "host"\n'
 API = '[api]\nport = 0\nport_path = "port"\n'
@@ -80,7 +80,8 @@ async def api(folder: Path, *, ready: bool = True) -> AsyncIterator[httpx.AsyncC
             await asyncio.sleep(POLL_S)
         token = (folder / "data" / "api-token").read_text().strip()
     address = f"http://127.0.0.1:{(folder / 'port').read_text().strip()}"
-    async with httpx.AsyncClient(base_url=address, headers={"authorization": f"Bearer {token}"}) as client:
+    bearer = {"authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=address, headers=bearer, timeout=UP_WAIT_S) as client:
         async with asyncio.timeout(UP_WAIT_S):
             while (await client.get("/ready")).status_code != (200 if ready else 503):
                 await asyncio.sleep(POLL_S)

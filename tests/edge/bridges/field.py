@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, cast
@@ -29,6 +28,7 @@ from protocols.device_model.identity import (
     RoomId,
 )
 from protocols.device_model.reading import Quality, Reading
+from provisioning.rehearsal import nats
 
 WAIT_S: Final = 20.0
 CATALOGUE: Final = load_all()
@@ -44,9 +44,8 @@ PLAIN: Final = BridgesSettings(opcua=(OpcUaSettings(PLANT, "none"),))
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of this machine that no outgoing connection is given before the emulated device listens there."""
+    return nats.free_port("127.0.0.1")
 
 
 def plan(
