@@ -19,7 +19,9 @@ from cloud.checkin import departures
 from cloud.checkin.desk import CheckInDesk
 from cloud.checkin.policy_outcomes import outcomes
 from cloud.checkin.registrations import Registrations
+from cloud.checkin.screening import Lists
 from cloud.checkin.sessions import FORGET_MOST, Sessions
+from cloud.checkin.watchlists import FileScreening
 from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
 from cloud.kit.acting import UPKEEP, acting, acting_as, system
@@ -155,7 +157,8 @@ async def run(
         clock=clock,
         dice=dice,
     )
-    sessions = Sessions(database, sealer, clock=clock, dice=dice, deposits=payments)
+    lists = [FileScreening(each.name, each.path, now_ms=clock.now_ms, log=log) for each in settings.watchlists]
+    sessions = Sessions(database, sealer, clock=clock, dice=dice, deposits=payments, screening=Lists(lists))
     paying = PaymentServices(
         database,
         payments,

@@ -272,6 +272,16 @@ class RegistrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
             raise InvalidInputError(str(self.states_path), f"no table of states: {error}") from error
 
 
+class WatchlistSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[[watchlists]]: a list that guests are screened against (cloud/checkin/watchlists.py); `path` is its CSV file.
+
+    A possible match is a review for the front desk. Absent: nobody is screened.
+    """
+
+    name: _Name
+    path: Path
+
+
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[web]: the folder of the built web files; by default the one in the package."""
 
@@ -302,5 +312,6 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     privacy: PrivacySettings | None = None
     payments: tuple[PaymentSettings, ...] = ()
     registration: RegistrationSettings = RegistrationSettings()
+    watchlists: tuple[WatchlistSettings, ...] = ()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

@@ -75,6 +75,23 @@ def agreement(one: tuple[str, str], other: tuple[str, str], *, truncated: bool =
     return (Agreement.DIFFERENT, Agreement.SIMILAR, Agreement.SAME)[best]
 
 
+def words_of(name: str) -> frozenset[str]:
+    """Return every word of a name, by each of its spellings, and the words written together.
+
+    Two names whose `agreement` is by their words, and not by one of them missing, have a word each that `near` takes.
+
+    Raises:
+        InvalidInputError: as `transcribed`.
+    """
+    spellings = _spellings(name)
+    return frozenset(word for words in spellings for word in (*words, "".join(words)) if word)
+
+
+def near(word: str, other: str) -> bool:
+    """Tell whether two words of names are the same or one letter apart."""
+    return _word_agrees(word, other, False) > 0
+
+
 _Spellings = tuple[tuple[str, ...], ...]
 
 

@@ -1,0 +1,142 @@
+"""Watchlists: the index finds whom comparing with every entry finds, and files are renewed without a restart."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+import structlog
+
+from cloud.checkin.screening import Listed, Lists, ListScreening, Person
+from cloud.checkin.watchlists import LOOK_MS, FileScreening, read_list
+from kit.clock import ManualClock
+from kit.dice import SeededDice
+from protocols.errors import InvalidInputError
+from protocols.travel_document.names import Agreement, agreement
+
+pytestmark = pytest.mark.requirement("SEC-16")
+NAMES = ("Müller", "Mueller", "Miller", "Anna", "Annamaria", "Lee", "Lea", "O'Brien", "Ünal", "Kowalczyk", "Kowalcyzk")
+HEADING = "id,surname,given_names,birth_date,nationality\n"
+
+
+def somebody(dice: SeededDice) -> tuple[str, str]:
+    def name(least: int) -> str:
+        return " ".join(mangled(dice) for _ in range(dice.integer(least, 2)))
+
+    return name(1), name(0)
+
+
+def mangled(dice: SeededDice) -> str:
+    name = dice.choice(NAMES)
+    at = dice.integer(0, len(name) - 1)
+    match dice.integer(0, 5):
+        case 0:
+            return name[:at] + name[at + 1 :] or name
+        case 1:
+            return name[:at] + "x" + name[at:]
+        case 2:
+            return name[:at] + name[at : at + 2][::-1] + name[at + 2 :]
+        case 3:
+            return name[:at] + "z" + name[at + 1 :]
+    return name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_index_finds_whom_comparing_with_everybody_finds(seed: int) -> None:
+    dice = SeededDice(seed)
+    entries = [Listed(str(number), *somebody(dice)) for number in range(150)]
+    screening = ListScreening("list", entries)
+    found = 0
+    for _ in range(40):
+        surname, given = somebody(dice)
+        hits = {each.entry for each in screening.screen(Person(surname, given, None, None))}
+        alike = {
+            each.id
+            for each in entries
+            if agreement((surname, given), (each.surname, each.given_names)) is not Agreement.DIFFERENT
+        }
+        missed = alike - hits
+        # of two names of one word each, `agreement` says "similar" even where nothing is: what is missing speaks for it
+        assert all(not given and not entries[int(each)].given_names for each in missed)
+        assert hits <= alike
+        found += len(hits)
+    assert found > 40
+
+
+def test_a_list_of_many_thousands_is_searched_not_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = SeededDice(1)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["".join(dice.choice(letters) for _ in range(8)) for _ in range(4_000)]
+    entries = [Listed(str(number), dice.choice(words), dice.choice(words)) for number in range(10_000)]
+    screening = ListScreening("list", [*entries, Listed("wanted", "Kowalczyk", "Anna Maria", date(1970, 1, 2))])
+    compared = []
+
+    def counted(*names: tuple[str, str]) -> Agreement:
+        compared.append(names)
+        return agreement(*names)
+
+    monkeypatch.setattr("cloud.checkin.screening.agreement", counted)
+    hits = screening.screen(Person("KOWALCYZK", "ANNAMARIA", date(1970, 1, 2), "POL"))
+    assert [(each.entry, each.agrees) for each in hits] == [("wanted", ("name:similar", "birth_date"))]
+    assert len(compared) == 1
+    assert screening.screen(Person("Kowalczyk", "Anna", date(1971, 1, 2), None)) == [], "born another day"
+
+
+def test_several_lists_are_one_and_the_closest_comes_first() -> None:
+    one = ListScreening("one", [Listed("a", "Müller", "Anna")])
+    two = ListScreening("two", [Listed("b", "Muller", "Anna", date(1980, 1, 1), "AUT")])
+    hits = Lists([one, two]).screen(Person("Mueller", "Anna", date(1980, 1, 1), "AUT"))
+    assert [(each.list_name, each.entry) for each in hits] == [("two", "b"), ("one", "a")]
+    assert Lists([]).screen(Person("Mueller", "Anna", None, None)) == []
+
+
+def test_a_newer_file_is_taken_and_one_that_cannot_be_read_is_not(tmp_path: Path) -> None:
+    path, clock = tmp_path / "list.csv", ManualClock()
+    path.write_text(HEADING + "7,Müller,Anna,1980-01-01,aut\n", encoding="utf-8-sig")
+    screening = FileScreening("list", path, now_ms=clock.now_ms, log=structlog.get_logger())
+    anna, ben = Person("Mueller", "Anna", None, "AUT"), Person("Vidal", "Ben", None, None)
+    assert [each.agrees for each in screening.screen(anna)] == [("name:same", "nationality")]
+
+    def replaced(text: str) -> None:
+        other = tmp_path / "new.csv"
+        other.write_text(text, encoding="utf-8")
+        other.replace(path)
+
+    replaced(HEADING + "8,Vidal,Ben,,\n")
+    assert screening.screen(ben) == [], "the file is not looked at with every guest"
+    clock.advance(LOOK_MS)
+    assert [each.entry for each in screening.screen(ben)] == ["8"]
+    assert screening.screen(anna) == []
+    replaced(HEADING + "9,,Ben,,\n")
+    with structlog.testing.capture_logs() as said:
+        for _ in range(3):
+            clock.advance(LOOK_MS)
+            assert [each.entry for each in screening.screen(ben)] == ["8"], "what is held goes on"
+    assert [(each["event"], each["entries_held"]) for each in said] == [("watchlist_not_renewed", 1)]
+    path.unlink()
+    clock.advance(LOOK_MS)
+    assert [each.entry for each in screening.screen(ben)] == ["8"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", ":1: want a heading"),
+        ("name\nMüller\n", ":1: want a heading"),
+        (HEADING + "1,Müller,Anna,1.2.1980,\n", "list.csv:2: birth_date '1.2.1980'"),
+        (HEADING + "1,Müller,Anna,,\n,Vidal,,,\n", "list.csv:3: id is empty"),
+        (HEADING + "1,Müller,,,Austria\n", "nationality 'Austria'"),
+        (HEADING + f"1,{'x' * 201},,,\n", "surname has 201"),
+        (HEADING + '1,"Müller\n', "no list"),
+        (HEADING + "1,M\udcffller,,,\n", "no list"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_refused_by_line_and_value(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InvalidInputError, match=said):
+        read_list(path)
+
+
+def test_a_service_that_was_told_to_screen_does_not_start_without_its_list(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="no list"):
+        FileScreening("list", tmp_path / "none.csv", now_ms=ManualClock().now_ms, log=structlog.get_logger())
