@@ -1,5 +1,6 @@
 """A stay whose rooms are all behind locks of other makers: its keys, our common doors, and their end."""
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 import apsw
 import pytest
 
+from edge.doors.client import KEYS_WAIT_S
 from edge.doors.closing_methods import ClosingMethods
 from edge.doors.errors import StayEndedError
 from edge.doors.vendor_methods import LIST_LEFT, VendorMethods
 from edge.doors.vendors.ledger import KeyLedger, KeyState
 from edge.doors.vendors.port import VendorBusyError, VendorFaultError, VendorRefusedError
+from edge.doors.vendors.settings import DEADLINE_MOST
 from protocols.door.bundle import Bundle
 from protocols.door.status import Status
 from protocols.door.vendor_keys import VendorKey, vendor_keys_of
@@ -167,6 +170,27 @@ async def test_a_card_is_written_at_the_desk_and_nowhere_else(site: Site) -> Non
     await site.leave("s-anna")
     with pytest.raises(StayEndedError):
         await site.keys.encode("s-anna")
+
+
+@pytest.mark.requirement("A3")
+async def test_what_the_desk_gives_beside_the_phone_is_there_or_refused_in_30_s_and_ends_nothing(site: Site) -> None:
+    anna, spare, clock = site.building.phone("anna"), site.building.phone("spare"), site.building.clock
+    await site.ask("s-anna", anna, "102", T1)
+    before = {each.grant for each in await site.keys.encode("s-anna")}
+    held = set(site.tower.keys)
+    await site.ask("s-anna", spare, "102", T1, join=True)  # from the same stay, for a guest whose phone is empty
+    assert (anna.open("door-102").result.status, spare.open("door-102").result.status) == (Status.OPENED,) * 2
+    site.tower.gate = asyncio.Event()  # an encoder that never answers
+    answers = [each for each in await site.keys.encode("s-anna") if each.grant not in before]
+    assert [(each.state, each.may_have) for each in answers] == [(KeyState.WANTED, True)]
+    site.tower.gate = None
+    clock.advance(60_000)
+    answers = [each for each in await site.keys.encode("s-anna") if each.grant not in before]
+    assert [(each.state, each.join) for each in answers] == [(KeyState.MADE, True)]
+    assert held < set(site.tower.keys), "the first key is where it was"
+    assert pool(anna) is Status.OPENED
+    longest_s = DEADLINE_MOST.total_seconds()
+    assert longest_s < KEYS_WAIT_S < 30, "the longest that an answer may be told to take, on the socket too"
 
 
 @pytest.mark.guarantee("G4")
