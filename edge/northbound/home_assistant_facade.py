@@ -1,16 +1,19 @@
 """Keeps somebody else's platform told what the house is now, and carries its commands in: the shell.
 
 Values are taken from the live state whenever the log has grown, at most once in `GATHER_S`: a slow broker gets the
-newest
-of each value and never an old one. Commands have a deadline from the moment they arrive; a command on its way when the
+newest of each value and never an old one. What an earlier life left at the broker is asked for first and taken back.
+What nobody knows is told as unknown, and a device of which nothing was heard as offline: what the broker keeps of an
+earlier life must not look like now. Commands have a deadline from the moment they arrive; a command on its way when the
 link is lost is carried out and not answered. What a message means is the form's.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from edge.northbound.home_assistant import ONLINE, Asked, HomeAssistant, Refused
+from edge.northbound.home_assistant_announced import Announced
 from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.dice import Dice
@@ -25,6 +28,10 @@ from protocols.link.lanes import Lane
 
 GATHER_S: Final = 0.2
 COMMANDS_MAX: Final = 64
+BEFORE_WAIT_S: Final = 2.0
+"""How long the broker may take to say what was announced before. There is nothing yet, or it has told by then."""
+UNKNOWN: Final = "unknown"
+"""The quality of a value of which nothing was heard."""
 Live = Callable[[], Sequence[Mapping[str, Any]]]
 """Every value now: {"device", "capability", "attribute", "value", "quality"}."""
 Carry = Callable[[RoomId, Command], Awaitable[Outcome]]
@@ -45,6 +52,7 @@ class HomeAssistantFacade:
         carry: carries out a command.
         command_wait_s: how long a command may wait before it must not have an effect any more.
         pause_s: (first, most) pause between connections: full jitter.
+        before_wait_s: how long the broker may take to say what was announced before.
         clock: wall time, for deadlines.
         dice: for pauses and names.
     """
@@ -60,16 +68,19 @@ class HomeAssistantFacade:
         carry: Carry,
         command_wait_s: float,
         pause_s: tuple[float, float],
+        before_wait_s: float = BEFORE_WAIT_S,
         clock: Clock,
         dice: Dice,
     ) -> None:
         self._form, self._transport, self._live, self._reached = form, transport, live, reached
         self._listen, self._carry, self._wait_ms = listen, carry, round(command_wait_s * 1000)
-        self._pause_s, self._clock, self._dice = pause_s, clock, dice
+        self._pause_s, self._before_wait_s, self._clock, self._dice = pause_s, before_wait_s, clock, dice
         self._log = logger("edge.northbound")
         self._news = asyncio.Event()
         self._said: dict[str, bytes] = {}
-        self._to_retire: set[str] = set()
+        self._before: Announced | None = None
+        """What may still be at the broker of earlier forms and earlier lives."""
+        self._asked_before = asyncio.Event()
         self._to_announce = False
         self._commands: set[asyncio.Task[None]] = set()
         self.connected = False
@@ -83,8 +94,7 @@ class HomeAssistantFacade:
         Args:
             form: of the same property, prefix and base.
         """
-        self._to_retire |= self._form.topics()
-        self._to_retire -= form.topics()
+        self._was(self._form.announced())
         self._form, self._to_announce = form, True
         self._news.set()
 
@@ -115,22 +125,37 @@ class HomeAssistantFacade:
             await asyncio.gather(*self._commands, return_exceptions=True)
 
     async def _serve(self, connection: Connection) -> None:
-        await self._announce(connection)
+        self._asked_before.clear()
         async with TaskGroup() as tasks:
             tasks.create_task(self._hear(connection), name="home assistant: hear")
             tasks.create_task(self._tell(connection), name="home assistant: tell")
 
+    def _was(self, announced: Announced) -> None:
+        self._before = announced if self._before is None else announced.joined(self._before)
+
     async def _announce(self, connection: Connection) -> None:
         self._said.clear()
         self._to_announce = False
-        for topic in sorted(self._to_retire):
-            await connection.publish(topic, b"", retain=True)
-            self._to_retire.discard(topic)
-        for message in self._form.announcements():
+        form, before = self._form, self._before
+        if before is not None:
+            for topic in sorted(form.leftovers(before)):
+                await connection.publish(topic, b"", retain=True)
+        now = form.announced()
+        kept = now if before is None else now.joined(before)
+        await connection.publish(form.announced_topic, kept.encode(), retain=True)
+        for message in form.announcements(before):
             await connection.publish(message.topic, message.payload, retain=message.retain)
+        if kept != now:
+            await connection.publish(form.announced_topic, now.encode(), retain=True)
+        if before is self._before:
+            self._before = None
         await self._tell_changes(connection)
 
     async def _tell(self, connection: Connection) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._before_wait_s):
+                await self._asked_before.wait()
+        await self._announce(connection)
         while True:
             await self._news.wait()
             self._news.clear()
@@ -140,8 +165,9 @@ class HomeAssistantFacade:
     async def _tell_changes(self, connection: Connection) -> None:
         tells = self._form.tells
         values = [each for each in self._live() if tells(each["device"], each["capability"], each["attribute"])]
-        devices = sorted({DeviceId(str(each["device"])) for each in values})
-        messages = [self._form.availability(each, online=self._reached(each)) for each in devices]
+        known = {(str(each["device"]), str(each["capability"]), str(each["attribute"])) for each in values}
+        messages = [self._form.availability(each, online=self._reached(each)) for each in self._form.devices()]
+        messages += [self._form.value(*each, None, UNKNOWN) for each in self._form.untold(known)]
         messages += [
             self._form.value(
                 DeviceId(str(each["device"])),
@@ -163,7 +189,13 @@ class HomeAssistantFacade:
         async for message in connection.messages():
             if message.topic == self._form.birth_topic:
                 if message.payload == ONLINE and not message.retain:
-                    await self._announce(connection)
+                    self._to_announce = True
+                    self._news.set()
+                continue
+            if message.topic == self._form.announced_topic:
+                if message.retain and (announced := Announced.parse(message.payload)) is not None:
+                    self._was(announced)
+                self._asked_before.set()
                 continue
             asked = self._form.command(message)
             if asked is None:

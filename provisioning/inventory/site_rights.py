@@ -149,7 +149,7 @@ def _topics(descriptor: Descriptor, wire: MqttWire, name: str) -> tuple[list[str
 def _home_assistant(plan: SitePlan, edge: Client, facades: Facades) -> Client:
     base, status = f"{facades.base}/{plan.property.id}", f"{facades.discovery_prefix}/status"
     edge.says(f"{base}/#", f"{facades.discovery_prefix}/+/+/config", f"{facades.discovery_prefix}/+/+/+/config")
-    edge.hears(status, f"{base}/+/+/set")
+    edge.hears(status, f"{base}/+/+/set", f"{base}/announced")
     home = Client(HOME_ASSISTANT)
     home.hears(f"{facades.discovery_prefix}/#", f"{base}/#")
     home.says(status, f"{base}/+/+/set")

@@ -70,6 +70,14 @@ async def test_home_assistant_is_announced_to_and_commands_by_the_edge_alone(bro
         assert await first(edge) == ("innkeeper/boreal/light-1/on_off/set", b"ON")
 
 
+async def test_the_edge_reads_what_it_announced_in_an_earlier_life_and_nobody_forges_it(broker: ShippedBroker) -> None:
+    async with broker.as_("edge-site") as edge, broker.as_("home-assistant") as home:
+        await edge.publish("innkeeper/boreal/announced", b"ours", retain=True)
+        await home.publish("innkeeper/boreal/announced", b"forged", retain=True)
+    async with broker.as_("edge-site", "innkeeper/boreal/announced") as edge:
+        assert await first(edge) == ("innkeeper/boreal/announced", b"ours")
+
+
 async def test_a_gateway_brings_adverts_and_hears_nothing(broker: ShippedBroker) -> None:
     async with broker.as_("ble-gateway-air", "ruuvi/#") as gateway, broker.as_("edge-site", "ruuvi/+/+") as edge:
         await gateway.publish("zigbee2mqtt/lamp", b"forged")

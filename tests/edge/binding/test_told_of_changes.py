@@ -37,7 +37,7 @@ def test_every_facade_and_the_json_bus_are_told() -> None:
     house = plan(zigbee=True)
     told_of_changes(settings, CATALOGUE, facades, json_bus)(house)
     [form] = facades["home-assistant"].serve.call_args.args
-    assert all(topic.startswith(("hotel/aurora/", "homeassistant/")) for topic in form.topics())
+    assert all(topic.startswith(("hotel/aurora/", "homeassistant/")) for topic in form.topics(form.announced()))
     facades["sparkplug"].serve.assert_called_once_with(house, CATALOGUE)
     json_bus.serve.assert_called_once_with({each.id: each.room for each in house.devices})
     assert RoomId("101") in json_bus.serve.call_args.args[0].values()

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.northbound.home_assistant import Asked, HomeAssistant, Refused
+from edge.northbound.home_assistant_announced import Announced
 from edge.northbound.home_assistant_facade import HomeAssistantFacade
 from kit.clock import ManualClock
 from kit.dice import SeededDice
@@ -40,7 +41,8 @@ def _form(model: str, **options: Any) -> HomeAssistant:
 @pytest.mark.requirement("DEV-02")
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_is_announced_whole_in_both_ways(model: str) -> None:
-    [whole, here] = _form(model).announcements()
+    [edge, whole, here] = _form(model).announcements()
+    assert json.loads(edge.payload)["dev"]["ids"] == [json.loads(whole.payload)["dev"]["via_device"]]
     assert (here.payload, here.retain) == (b"online", True)
     body = json.loads(whole.payload)
     assert whole.retain
@@ -49,7 +51,7 @@ def test_every_model_is_announced_whole_in_both_ways(model: str) -> None:
     assert body["avty_mode"] == "all"
     assert len(body["cmps"]) >= 1
     apart = {
-        message.topic: json.loads(message.payload) for message in _form(model, discovery="entity").announcements()[:-1]
+        message.topic: json.loads(message.payload) for message in _form(model, discovery="entity").announcements()[1:-1]
     }
     assert len(apart) == len(body["cmps"])
     told: set[str] = set()
@@ -86,12 +88,12 @@ def test_whatever_is_commanded_is_refused_or_within_the_write_rule(model: str, p
 
 def test_a_contact_that_is_closed_is_off_there_and_a_leak_that_is_wet_is_on() -> None:
     def template(model: str, ends: str) -> dict[str, Any]:
-        body = json.loads(_form(model).announcements()[0].payload)
+        body = json.loads(_form(model).announcements()[1].payload)
         found: dict[str, Any] = next(each for name, each in body["cmps"].items() if name.endswith(ends))
         return found
 
     contact = template("zigbee2mqtt/aqara_mccgq11lm", "state_value")
-    assert (contact["dev_cla"], "'OFF' if value_json.value" in contact["val_tpl"]) == ("opening", True)
+    assert (contact["dev_cla"], "'OFF' if value_json.value" in contact["val_tpl"]) == ("door", True)
     leak = template("zigbee2mqtt/aqara_sjcgq11lm", "leak")
     assert (leak["dev_cla"], "'ON' if value_json.value" in leak["val_tpl"]) == ("moisture", True)
 
@@ -106,11 +108,12 @@ def test_an_old_value_is_none_there() -> None:
 
 
 class _Kept:
-    """A broker that keeps what is retained, and loses the link when it is told to."""
+    """A broker that keeps what is retained, gives it to who connects, and loses the link when it is told to."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
         self.lose, self.up = asyncio.Event(), asyncio.Event()
+        self.at_connect: list[Message] = []
         self.up.set()
 
     @asynccontextmanager
@@ -120,6 +123,7 @@ class _Kept:
         if not self.up.is_set():
             raise LinkLostError("the broker is away")
         self.lose.clear()
+        self.at_connect = [Message(each, self.kept[each], retain=True) for each in subscribe if each in self.kept]
         yield self
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
@@ -132,14 +136,32 @@ class _Kept:
             self.kept.pop(topic, None)
 
     async def messages(self) -> AsyncIterator[Message]:
+        for each in self.at_connect:
+            yield each
         await self.lose.wait()
-        for lost in ("the link was lost",):
-            raise LinkLostError(lost)
-        yield Message("", b"")
+        raise LinkLostError("the link was lost")
 
 
 async def _nobody(_: RoomId, command: Command) -> Outcome:
     raise AssertionError(command)
+
+
+def _facade(
+    form: HomeAssistant, kept: _Kept, *, live: Any, listen: Any = lambda _: lambda: None
+) -> HomeAssistantFacade:
+    return HomeAssistantFacade(
+        form,
+        transport=cast("Transport", kept),
+        live=live,
+        reached=lambda _: bool(live()),
+        listen=listen,
+        carry=_nobody,
+        command_wait_s=10,
+        pause_s=(0.001, 0.002),
+        before_wait_s=0.05,
+        clock=ManualClock(),
+        dice=SeededDice(1),
+    )
 
 
 @pytest.mark.requirement("DEV-06")
@@ -161,24 +183,13 @@ async def test_what_is_bound_or_taken_out_while_it_runs_is_so_there_at_once(
         {"device": lamp, "capability": each.capability, "attribute": each.attribute, "value": 1, "quality": "good"}
         for each in CATALOGUE[model].points
     ]
-    facade = HomeAssistantFacade(
-        forms[0],
-        transport=cast("Transport", kept),
-        live=lambda: live,
-        reached=lambda _: True,
-        listen=commits.listen,
-        carry=_nobody,
-        command_wait_s=10,
-        pause_s=(0.001, 0.002),
-        clock=ManualClock(),
-        dice=SeededDice(1),
-    )
+    facade = _facade(forms[0], kept, live=lambda: live, listen=commits.listen)
     running = asyncio.create_task(facade.run())
 
     async def settled(form: HomeAssistant) -> None:
         configs = {each.topic for each in form.announcements()}
         async with asyncio.timeout(10):
-            while not configs <= kept.kept.keys() <= form.topics() | configs:
+            while not configs <= kept.kept.keys() <= form.topics(form.announced()) | configs | {form.announced_topic}:
                 await asyncio.sleep(0.005)
 
     await settled(forms[0])
@@ -277,3 +288,117 @@ async def test_a_lamp_is_switched_from_home_assistant_and_says_so_there(broker: 
             await _until(inbox, f"{base}/on_off.on_off", value=True, quality="good")
             for task in running:
                 task.cancel()
+
+
+def _entity(model: str, component: str) -> dict[str, Any]:
+    body = json.loads(_form(model).announcements()[1].payload)
+    found: dict[str, Any] = next(each for each in body["cmps"].values() if each["p"] == component)
+    return found
+
+
+def _told(template: str, value: object) -> str:
+    """Render a template as Home Assistant does: Jinja, with what was told as `value_json`."""
+    jinja2 = pytest.importorskip("jinja2")  # it comes with Ansible
+    return str(jinja2.Template(template).render(value_json={"value": value}))
+
+
+@pytest.mark.guarantee("G17")
+def test_what_nobody_knows_is_told_in_a_way_that_each_component_can_read() -> None:
+    """Seen on Home Assistant 2025.4: `float("None")` in a light is an exception in its log, in a cover a warning."""
+    light, cover = _entity("zigbee2mqtt/ikea_led1545g12", "light"), _entity("zigbee2mqtt/ikea_e1926", "cover")
+    assert [_told(light["stat_val_tpl"], each) for each in (True, False, None)] == ["ON", "OFF", "None"]
+    for template in (light["bri_val_tpl"], light["clr_temp_val_tpl"], cover["pos_tpl"]):
+        assert [_told(template, each) for each in (0, 250, None)] == ["0", "250", ""]
+    assert (cover["pos_open"], cover["pos_clsd"], cover["pl_open"], cover["pl_cls"]) == (0, 100, "0", "100")
+
+
+def test_a_thermostat_says_no_mode_that_it_did_not_announce() -> None:
+    knows = _entity("regin/rcf_230", "climate")
+    assert knows["modes"] == ["off", "auto"]
+    assert [_told(knows["mode_stat_tpl"], each) for each in ("auto", "sleep", None)] == ["auto", "None", "None"]
+    heats, cools = _entity("domat/fc013", "climate"), _entity("reference/chiller_60", "climate")
+    assert (heats["modes"], _told(heats["mode_stat_tpl"], 21)) == (["heat"], "heat")
+    assert (cools["modes"], _told(cools["mode_stat_tpl"], 7)) == (["cool"], "cool")
+
+
+@pytest.mark.requirement("DEV-06")
+@pytest.mark.parametrize("discovery", ["device", "entity"])
+async def test_what_an_earlier_life_announced_is_taken_back_by_the_next(discovery: Literal["device", "entity"]) -> None:
+    """The lamp is gone from the plan and the contact is another model, and both happened while the edge was down."""
+    whole, kept, leak = plan(zigbee=True), _Kept(), DescriptorId("zigbee2mqtt/aqara_sjcgq11lm")
+    later = msgspec.structs.replace(
+        whole,
+        devices=tuple(
+            msgspec.structs.replace(each, descriptor=leak) if each.id == "contact-101" else each
+            for each in whole.devices
+            if each.id != LAMP[0]
+        ),
+    )
+    first, second = (HomeAssistant(each, CATALOGUE, discovery=discovery) for each in (whole, later))
+
+    async def live(form: HomeAssistant) -> None:
+        facade = _facade(form, kept, live=lambda: [])
+        running = asyncio.create_task(facade.run())
+        async with asyncio.timeout(10):
+            while kept.kept.get(form.announced_topic) != form.announced().encode():
+                await asyncio.sleep(0.005)
+            while kept.kept.keys() != _may(form):
+                await asyncio.sleep(0.005)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    await live(first)
+    assert any("light-101" in each for each in kept.kept)
+    contact = {"value": None, "quality": "unknown"}
+    assert json.loads(kept.kept["innkeeper/aurora/contact-101/boolean_state.state_value"]) == contact
+    assert kept.kept["innkeeper/aurora/contact-101/availability"] == b"offline", "nothing was heard of it"
+    await live(second)
+    assert not any("light-101" in each or each.endswith("boolean_state.state_value") for each in kept.kept)
+    if discovery == "device":
+        body = json.loads(kept.kept["homeassistant/device/innkeeper_aurora_contact-101/config"])
+        assert body["cmps"]["boolean_state_state_value"] == {"p": "binary_sensor"}, "nothing but p: taken back"
+    other = HomeAssistant(whole, CATALOGUE, discovery="entity" if discovery == "device" else "device")
+    await live(other)
+
+
+def _may(form: HomeAssistant) -> set[str]:
+    return form.topics(form.announced()) | {each.topic for each in form.announcements()} | {form.announced_topic}
+
+
+_WORD: Final = st.sampled_from(["light-101", "a", "on_off.on_off", "light", "e-1", "m"]) | st.sampled_from(
+    ["#", "+", "a/b", "", "A b", "\u00fc", "x\n", "..", "x" * 200]
+)
+_KEPT: Final = st.fixed_dictionaries(
+    {
+        "models": st.just({}) | st.dictionaries(st.just("m"), st.fixed_dictionaries(
+            {"components": st.dictionaries(_WORD, _WORD, max_size=2), "values": st.lists(_WORD, max_size=2)}
+        )),
+        "devices": st.dictionaries(_WORD, st.just("m"), max_size=2),
+        "discovery": st.lists(st.sampled_from(["device", "entity", "#"]), max_size=2),
+        "edges": st.lists(_WORD, max_size=1),
+    }
+)  # fmt: skip
+
+
+@given(payload=st.binary(max_size=80) | _KEPT.map(msgspec.json.encode))
+@settings(max_examples=100)
+def test_whatever_is_kept_as_announced_takes_back_nothing_that_is_not_ours(payload: bytes) -> None:
+    found = Announced.parse(payload)
+    form = HomeAssistant(plan(zigbee=True), CATALOGUE)
+    for topic in () if found is None else form.leftovers(found):
+        assert topic.startswith(("innkeeper/aurora/", "homeassistant/"))
+        assert not {"+", "#"} & set(topic)
+        assert topic.startswith("innkeeper/") or "/innkeeper_aurora_" in topic
+
+
+def test_what_was_announced_is_read_back_and_a_stranger_is_not() -> None:
+    announced = HomeAssistant(plan(zigbee=True), CATALOGUE).announced()
+    assert Announced.parse(announced.encode()) == announced
+    evil = {
+        "models": {"m": {"components": {"a/b": "light"}, "values": []}},
+        "devices": {"x": "m"},
+        "discovery": ["entity"],
+    }
+    assert Announced.parse(msgspec.json.encode(evil)) is None
+    dangling = {"models": {}, "devices": {"x": "m"}, "discovery": [], "edges": []}
+    assert Announced.parse(msgspec.json.encode(dangling)) is None

@@ -1,0 +1,221 @@
+"""The entities that Home Assistant makes of one device: which component, class, unit, range and topics.
+
+Pure. Source of truth: home-assistant.io, "MQTT discovery" and the pages of the components; what is not said there was
+seen on Home Assistant 2025.4: a light and a cover take no number from `None`, so a value that is not known is told them
+as nothing at all; a climate without a mode topic calls itself off; a mode that it was not told of is a warning a time.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.device_model.capability import Capability, Kind, Unit
+
+Key = tuple[Capability, str]
+Entity = dict[str, Any]
+UNITS: Final[Mapping[Unit, str]] = {
+    Unit.CELSIUS: "°C", Unit.KELVIN_DIFFERENCE: "K", Unit.PERCENT: "%", Unit.LUX: "lx", Unit.PARTS_PER_MILLION: "ppm",
+    Unit.KILOPASCAL: "kPa", Unit.CUBIC_METRE_PER_HOUR: "m³/h", Unit.WATT: "W", Unit.KILOWATT_HOUR: "kWh",
+    Unit.VOLT: "V", Unit.AMPERE: "A", Unit.VOLT_AMPERE: "VA", Unit.VAR: "var", Unit.HERTZ: "Hz", Unit.MIRED: "mired",
+    Unit.MICROGRAM_PER_CUBIC_METRE: "µg/m³",
+}  # fmt: skip
+"""The device model's units as Home Assistant spells them."""
+C: Final = Capability
+CLASSES: Final[Mapping[tuple[Capability, str], str]] = {
+    (C.THERMOSTAT, "local_temperature"): "temperature", (C.THERMOSTAT, "outdoor_temperature"): "temperature",
+    (C.TEMPERATURE_MEASUREMENT, "measured_value"): "temperature",
+    (C.RELATIVE_HUMIDITY_MEASUREMENT, "measured_value"): "humidity",
+    (C.ILLUMINANCE_MEASUREMENT, "measured_value"): "illuminance",
+    (C.CARBON_DIOXIDE_CONCENTRATION_MEASUREMENT, "measured_value"): "carbon_dioxide",
+    (C.PM2_5_CONCENTRATION_MEASUREMENT, "measured_value"): "pm25",
+    (C.PRESSURE_MEASUREMENT, "measured_value"): "pressure", (C.FLOW_MEASUREMENT, "measured_value"): "volume_flow_rate",
+    (C.OCCUPANCY_SENSING, "occupancy"): "occupancy", (C.BOOLEAN_STATE, "state_value"): "opening",
+    (C.POWER_SOURCE, "bat_percent_remaining"): "battery", (C.POWER_SOURCE, "bat_voltage"): "voltage",
+    (C.ELECTRICAL_MEASUREMENT, "active_power"): "power", (C.ELECTRICAL_MEASUREMENT, "rms_voltage"): "voltage",
+    (C.ELECTRICAL_MEASUREMENT, "rms_current"): "current", (C.ELECTRICAL_MEASUREMENT, "frequency"): "frequency",
+    (C.ELECTRICAL_MEASUREMENT, "apparent_power"): "apparent_power",
+    (C.ELECTRICAL_MEASUREMENT, "reactive_power"): "reactive_power",
+    (C.ELECTRICAL_MEASUREMENT, "power_factor"): "power_factor",
+    (C.ELECTRICAL_MEASUREMENT, "cumulative_energy_imported"): "energy",
+    (C.ELECTRICAL_MEASUREMENT, "cumulative_energy_exported"): "energy", (C.FAULT_STATE, "active"): "problem",
+}  # fmt: skip
+ENDPOINT_CLASSES: Final[Mapping[str, str]] = {
+    "leak": "moisture", "smoke": "smoke", "window": "window", "tamper": "tamper", "vibration": "vibration",
+}  # fmt: skip
+TRUE_IS_ON: Final = frozenset({"leak", "smoke", "tamper", "vibration"})
+"""Endpoints of `state_value` where true is what is told; elsewhere true is closed, and Home Assistant's on is open."""
+MODES: Final = ("off", "auto", "cool", "heat", "fan_only", "dry")
+"""System modes that Home Assistant's climate knows too. The others are shown by a select beside it."""
+SETPOINT: Final = (C.THERMOSTAT, "occupied_heating_setpoint")
+COOL_SETPOINT: Final = (C.THERMOSTAT, "occupied_cooling_setpoint")
+LOCAL: Final = (C.THERMOSTAT, "local_temperature")
+MODE: Final = (C.THERMOSTAT, "system_mode")
+ON_OFF: Final = (C.ON_OFF, "on_off")
+LEVEL: Final = (C.LEVEL_CONTROL, "current_level")
+COLOUR: Final = (C.COLOR_CONTROL, "color_temperature_mireds")
+LIFT: Final = (C.WINDOW_COVERING, "current_position_lift_percentage")
+
+_NUMBER: Final = "{{ value_json.value if value_json.value is not none else '' }}"
+"""For components that cannot read `None`: nothing is told, and the device's availability says the rest."""
+
+
+class Entities:
+    """The entities of one device.
+
+    Args:
+        model: what it is.
+        topic: where a value of it is told; what ends there in `/set` is a command for it.
+        watches: `window` or `door`, for a contact.
+    """
+
+    def __init__(self, model: Descriptor, topic: Callable[[Key], str], *, watches: str | None = None) -> None:
+        self._points: Mapping[Key, Point] = {(point.capability, point.attribute): point for point in model.points}
+        self._topic, self._watches = topic, watches or "door"
+
+    def all(self) -> dict[str, Entity]:
+        """Return every entity by its name within the device; each has its component in `p`."""
+        entities: dict[str, Entity] = {}
+        used: set[Key] = set()
+        for make in (self._climate, self._light, self._cover):
+            made = make()
+            if made is not None:
+                entity, keys = made
+                entities[entity["p"]] = entity
+                used |= keys
+        for key, point in self._points.items():
+            if key not in used:
+                entities[_object(key)] = self._plain(key, point)
+        return entities
+
+    def _climate(self) -> tuple[Entity, set[Key]] | None:
+        setpoint = self._points.get(SETPOINT) or self._points.get(COOL_SETPOINT)
+        if setpoint is None or setpoint.write is None or LOCAL not in self._points:
+            return None
+        key = (setpoint.capability, setpoint.attribute)
+        entity: Entity = {
+            "p": "climate",
+            "name": "thermostat",
+            "temp_unit": "C",
+            "precision": 0.1,
+            "min_temp": setpoint.write.least,
+            "max_temp": setpoint.write.most,
+            "temp_step": setpoint.write.step or 0.5,
+            **self._state("curr_temp", LOCAL),
+            **self._state("temp_stat", key),
+            "temp_cmd_t": f"{self._topic(key)}/set",
+        }
+        mode = self._points.get(MODE)
+        words = [word for word in MODES if mode is not None and any(word == meaning for _, meaning in mode.values)]
+        if mode is not None and words:
+            entity["modes"] = words
+            entity["mode_stat_t"] = self._topic(MODE)
+            entity["mode_stat_tpl"] = f"{{{{ value_json.value if value_json.value in {words} else 'None' }}}}"
+            if mode.write is not None:
+                entity["mode_cmd_t"] = f"{self._topic(MODE)}/set"
+        else:
+            only = "heat" if key == SETPOINT else "cool"
+            entity["modes"] = [only]
+            entity["mode_stat_t"] = self._topic(key)
+            entity["mode_stat_tpl"] = only
+        return entity, {key}
+
+    def _light(self) -> tuple[Entity, set[Key]] | None:
+        switch, level, colour = (self._points.get(key) for key in (ON_OFF, LEVEL, COLOUR))
+        if switch is None or switch.write is None or level is None or level.write is None:
+            return None
+        entity: Entity = {
+            "p": "light",
+            "name": "light",
+            "stat_t": self._topic(ON_OFF),
+            "stat_val_tpl": _either("ON", "OFF"),
+            "cmd_t": f"{self._topic(ON_OFF)}/set",
+            "bri_scl": 254,
+            "bri_stat_t": self._topic(LEVEL),
+            "bri_val_tpl": _NUMBER,
+            "bri_cmd_t": f"{self._topic(LEVEL)}/set",
+        }
+        used: set[Key] = {ON_OFF, LEVEL}
+        if colour is not None and colour.write is not None:
+            entity.update(
+                clr_temp_stat_t=self._topic(COLOUR),
+                clr_temp_val_tpl="{{ value_json.value | round | int if value_json.value is not none else '' }}",
+                clr_temp_cmd_t=f"{self._topic(COLOUR)}/set",
+                min_mirs=round(colour.write.least or 153),
+                max_mirs=round(colour.write.most or 500),
+            )
+            used.add(COLOUR)
+        return entity, used
+
+    def _cover(self) -> tuple[Entity, set[Key]] | None:
+        lift = self._points.get(LIFT)
+        if lift is None or lift.write is None:
+            return None
+        topic = self._topic(LIFT)
+        entity: Entity = {
+            "p": "cover",
+            "name": "cover",
+            "pos_t": topic,
+            "pos_tpl": _NUMBER,
+            "set_pos_t": f"{topic}/set",
+            "pos_open": 0,  # Matter counts what is closed
+            "pos_clsd": 100,
+            "cmd_t": f"{topic}/set",
+            "pl_open": "0",
+            "pl_cls": "100",
+            "pl_stop": None,
+        }
+        return entity, {LIFT}
+
+    def _plain(self, key: Key, point: Point) -> Entity:
+        capability, attribute = key
+        plain, _, endpoint = attribute.partition(":")
+        row, topic = point.row, self._topic(key)
+        entity: Entity = {"name": _spoken(key), "stat_t": topic, "val_tpl": "{{ value_json.value }}"}
+        device_class = CLASSES.get((capability, plain))
+        if capability is C.BOOLEAN_STATE:
+            device_class = ENDPOINT_CLASSES.get(endpoint) or (device_class if endpoint else self._watches)
+        elif device_class is None and row.unit is Unit.CELSIUS:
+            device_class = "temperature"
+        if device_class is not None:
+            entity["dev_cla"] = device_class
+        if row.kind is Kind.BOOL:
+            closed = capability is C.BOOLEAN_STATE and endpoint not in TRUE_IS_ON
+            entity["val_tpl"] = _either("OFF", "ON") if closed else _either("ON", "OFF")
+            entity["p"] = "switch" if point.write is not None else "binary_sensor"
+        elif row.kind is Kind.CHOICE:
+            entity["p"] = "select" if point.write is not None else "sensor"
+            entity["ops"] = sorted({str(meaning) for _, meaning in point.values})
+            if point.write is None:
+                entity["dev_cla"] = "enum"
+        else:
+            if row.unit is not None:
+                entity["unit_of_meas"] = UNITS[row.unit]
+            if point.write is not None and point.write.least is not None:
+                entity.update(p="number", min=point.write.least, max=point.write.most, step=point.write.step or 1)
+            else:
+                entity["p"] = "sensor"
+                entity["stat_cla"] = "total_increasing" if device_class == "energy" else "measurement"
+        if point.write is not None:
+            entity["cmd_t"] = f"{topic}/set"
+        if capability in (C.NETWORK_DIAGNOSTICS, C.POWER_SOURCE):
+            entity["ent_cat"] = "diagnostic"
+        return entity
+
+    def _state(self, what: str, key: Key) -> dict[str, str]:
+        template = "curr_temp_tpl" if what == "curr_temp" else f"{what}_tpl"
+        return {f"{what}_t": self._topic(key), template: "{{ value_json.value }}"}
+
+
+def _either(yes: str, no: str) -> str:
+    none = "{% if value_json.value is none %}None"
+    return f"{none}{{% else %}}{{{{ '{yes}' if value_json.value else '{no}' }}}}{{% endif %}}"
+
+
+def _object(key: Key) -> str:
+    return f"{key[0].value}_{key[1].replace(':', '_')}"
+
+
+def _spoken(key: Key) -> str:
+    plain, _, endpoint = key[1].partition(":")
+    words = key[0].value.removesuffix("_measurement") if plain == "measured_value" else plain
+    return f"{words} {endpoint}".replace("_", " ").strip()
