@@ -86,7 +86,6 @@ WATCH_S: Final = 2.0
 SWEEP_S: Final = 60.0
 SETTLE_S: Final = 15.0
 ROLL_S: Final = 2.0
-PUSH_S: Final = 1.0
 
 
 def access_tokens(settings: CloudSettings) -> list[AccessToken]:
@@ -147,7 +146,9 @@ async def run(
         database, clock=clock, patience=Patience(settings.link.silent_after, settings.link.offline_after)
     )
     sealer = Sealer(None if settings.privacy is None else file_keys(settings.privacy, dice=dice), dice=dice)
-    webhooks = Webhooks(database, sealer, http, clock=clock, dice=dice)
+    webhooks = Webhooks(
+        database, sealer, http, clock=clock, dice=dice, private_origins=settings.webhooks.private_origins
+    )
     payments = Payments(
         database,
         {
@@ -278,7 +279,7 @@ async def run(
                 supervisor.start("payments", lambda: lead(settings.database.dsn, "payments", looking))
             rolling = acting_as(system("policies"), functools.partial(_roll, releases, line))
             supervisor.start("policies", lambda: lead(settings.database.dsn, "policies", rolling))
-            pushing = acting_as(system("webhooks"), functools.partial(_push, webhooks))
+            pushing = acting_as(system("webhooks"), webhooks.run)
             supervisor.start("webhooks", lambda: lead(settings.database.dsn, "webhooks", pushing))
             forgetting = acting_as(system("checkin-sweep"), functools.partial(_sweep, sessions))
             supervisor.start("checkin-sweep", lambda: lead(settings.database.dsn, "checkin-sweep", forgetting))
@@ -356,13 +357,6 @@ async def _roll(releases: Releases, line: EdgeLine) -> None:
         await releases.work()
         await releases.publish_due(line.publish)
         await asyncio.sleep(ROLL_S)
-
-
-async def _push(webhooks: Webhooks) -> None:
-    """Push events to tenants' addresses."""
-    while True:
-        if not await webhooks.work_due():
-            await asyncio.sleep(PUSH_S)
 
 
 async def _sweep(sessions: Sessions) -> None:

@@ -282,6 +282,21 @@ class WatchlistSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     path: Path
 
 
+class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[webhooks]: `private_origins` (http://host:port) may be pushed to though they are not public.
+
+    Every tenant may name them, and whatever listens there is asked in our name: for receivers of the operator alone.
+    """
+
+    private_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for each in self.private_origins:
+            parts = urlsplit(each)
+            if parts.scheme not in ("http", "https") or each != f"{parts.scheme}://{parts.netloc}" or "@" in each:
+                raise ValueError(f"{each!r}: want http://host:port or https://host and nothing more")
+
+
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[web]: the folder of the built web files; by default the one in the package."""
 
@@ -313,5 +328,6 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     payments: tuple[PaymentSettings, ...] = ()
     registration: RegistrationSettings = RegistrationSettings()
     watchlists: tuple[WatchlistSettings, ...] = ()
+    webhooks: WebhookSettings = WebhookSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

@@ -1,9 +1,11 @@
 """Pushes events to tenants' addresses: written down with the event, sent until answered with 2xx, given up after a day.
 
 A delivery is made in the relay's transaction, so none is lost; an answer that is lost makes one be sent again, under
-the same id, by which a receiver knows it. One address that fails holds up no other.
+the same id, by which a receiver knows it. Each endpoint has a turn of its own, in order, which ends with the first that
+is not taken: one address that fails, answers slowly or never ends its answer holds up no other.
 """
 
+import asyncio
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,8 @@ from cloud.kit.times import at, iso
 from cloud.privacy.sealing import Sealer
 from cloud.webhooks.signature import SECRET_BYTES, headers, shown
 from kit.dice import Dice
-from protocols.errors import InvalidInputError, PlatformError
+from kit.task_groups import TaskGroup
+from protocols.errors import InvalidInputError, PlatformError, StoreFailedError
 
 KINDS: Final = frozenset(
     {
@@ -31,7 +34,10 @@ KINDS: Final = frozenset(
 """What can be asked for. None names a person."""
 ENDPOINTS_MOST: Final = 20
 URL_CHARACTERS_MOST: Final = 500
-AT_A_TIME: Final = 50
+ENDPOINTS_AT_A_TIME: Final = 32
+A_TURN: Final = 20
+"""Deliveries of one endpoint before it is another's turn."""
+LOOK_S: Final = 1.0
 BACKOFF_FIRST_MS, BACKOFF_MOST_MS = 5_000, 4 * 3_600_000
 TRIES_MOST: Final = 14
 WAIT_S: Final = 10.0
@@ -85,15 +91,31 @@ def parse_url(text: str) -> str:
     raise InvalidInputError("url", "want a name, not a number")
 
 
+def _origin(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 class Webhooks:
     """Endpoints and deliveries."""
 
     def __init__(
-        self, database: Database, sealer: Sealer, http: httpx.AsyncClient, *, clock: WallClock, dice: Dice
+        self,
+        database: Database,
+        sealer: Sealer,
+        http: httpx.AsyncClient,
+        *,
+        clock: WallClock,
+        dice: Dice,
+        private_origins: Sequence[str] = (),
     ) -> None:
-        """Push over `http`, which must follow no redirects."""
+        """Push over `http`, and to `private_origins` (http://host:port) too, which no public address may be."""
         self._database, self._sealer, self._http = database, sealer, http
-        self._clock, self._dice = clock, dice
+        self._clock, self._dice, self._private = clock, dice, frozenset(private_origins)
+        self._under_way: set[str] = set()
 
     async def add(self, *, tenant: str, url: str, kinds: Sequence[str], by: str) -> Endpoint:
         """Make an endpoint; its secret is in the answer and never again.
@@ -102,7 +124,7 @@ class Webhooks:
             InvalidInputError: an address or kind that is not taken, or too many endpoints.
             NoKeysError: no secret can be kept here.
         """
-        url = parse_url(url)
+        url = url if _origin(url) in self._private else parse_url(url)
         if unknown := sorted(set(kinds) - KINDS):
             raise InvalidInputError("kinds", f"{unknown[0]!r:.60} is none; known: {', '.join(sorted(KINDS))}")
         if not kinds:
@@ -160,22 +182,59 @@ class Webhooks:
             ],
         )
 
+    async def run(self) -> None:
+        """Push until cancelled."""
+        async with TaskGroup() as turns:
+            while True:
+                for rows in await self._due():
+                    self._under_way.add(rows[0]["endpoint"])
+                    turns.create_task(self._turn(rows))
+                await asyncio.sleep(LOOK_S)
+
     async def work_due(self) -> int:
-        """Send each delivery that is due once; return how many."""
+        """Give each endpoint with something due one turn, all at once; return how many deliveries were due."""
+        due = await self._due()
+        async with TaskGroup() as turns:
+            for rows in due:
+                self._under_way.add(rows[0]["endpoint"])
+                turns.create_task(self._turn(rows))
+        return sum(len(rows) for rows in due)
+
+    async def _due(self) -> list[list[Mapping[str, Any]]]:
+        """Return what is due, by endpoint, of endpoints that have no turn now."""
+        if (free := ENDPOINTS_AT_A_TIME - len(self._under_way)) <= 0:
+            return []
         async with self._database.transaction() as connection:
-            due = await fetch_all(
+            rows = await fetch_all(
                 connection,
                 """SELECT d.endpoint, d.event, d.tenant, d.body, d.tries, e.url, e.secret
-                     FROM webhooks.delivery d JOIN webhooks.endpoint e ON e.id = d.endpoint
-                    WHERE d.state = 'waiting' AND d.not_before <= %s AND e.ended_at IS NULL
-                    ORDER BY d.not_before, d.event LIMIT %s""",
-                [at(self._clock.wall_ms()), AT_A_TIME],
+                     FROM (SELECT endpoint, min(not_before) AS since FROM webhooks.delivery
+                            WHERE state = 'waiting' AND not_before <= %(now)s AND NOT endpoint = ANY(%(busy)s)
+                            GROUP BY endpoint ORDER BY since LIMIT %(free)s) waits
+                     JOIN webhooks.endpoint e ON e.id = waits.endpoint AND e.ended_at IS NULL
+                    CROSS JOIN LATERAL (SELECT endpoint, event, tenant, body, tries, not_before FROM webhooks.delivery
+                            WHERE endpoint = waits.endpoint AND state = 'waiting' AND not_before <= %(now)s
+                            ORDER BY event LIMIT %(turn)s) d
+                    ORDER BY waits.since, d.endpoint, d.event""",
+                {"now": at(self._clock.wall_ms()), "busy": sorted(self._under_way), "free": free, "turn": A_TURN},
             )
-        for row in due:
-            await self._send(row)
-        return len(due)
+        by_endpoint: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            by_endpoint.setdefault(row["endpoint"], []).append(row)
+        return list(by_endpoint.values())
 
-    async def _send(self, row: Mapping[str, Any]) -> None:
+    async def _turn(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        try:
+            for row in rows:
+                if not await self._send(row):
+                    return
+        except StoreFailedError:
+            return  # what was sent is sent again, under its id
+        finally:
+            self._under_way.discard(rows[0]["endpoint"])
+
+    async def _send(self, row: Mapping[str, Any]) -> bool:
+        """Send one delivery once; return whether it was taken."""
         now_ms, body = self._clock.wall_ms(), str(row["body"]).encode()
         try:
             async with self._database.transaction() as connection:
@@ -183,15 +242,19 @@ class Webhooks:
                     connection, bytes(row["secret"]), tenant=row["tenant"], place=row["endpoint"]
                 )
             signed = headers(f"msg-{row['endpoint']}-{row['event']}", body, [secret], at_s=now_ms // 1_000)
-            answer = await self._http.post(
-                row["url"],
-                content=body,
-                headers={**signed, "content-type": "application/json"},
-                timeout=WAIT_S,
-                follow_redirects=False,
-            )
-            said, sent = str(answer.status_code), answer.is_success
-        except httpx.HTTPError as error:
+            async with (
+                asyncio.timeout(WAIT_S),
+                self._http.stream(
+                    "POST",
+                    row["url"],
+                    content=body,
+                    headers={**signed, "content-type": "application/json"},
+                    timeout=WAIT_S,
+                    follow_redirects=False,
+                ) as answer,
+            ):  # the status is all that counts: what follows it may never end
+                said, sent = str(answer.status_code), answer.is_success
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             said, sent = type(error).__name__, False
         except PlatformError as error:
             said, sent = str(error)[:100], False
@@ -213,6 +276,7 @@ class Webhooks:
                     row["event"],
                 ],
             )
+        return sent
 
     async def _of(self, connection: Connection, tenant: str) -> list[Endpoint]:
         rows = await fetch_all(

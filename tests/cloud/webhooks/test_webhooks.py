@@ -1,7 +1,9 @@
 """Events out: signed as Standard Webhooks say, sent until they were taken, and never to what is ours."""
 
+import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -140,6 +142,83 @@ async def test_an_address_that_never_answers_is_given_up_and_holds_nobody_up(rec
         await receiver.webhooks.work_due()
     assert await receiver.states() == [("given_up", TRIES_MOST)]
     assert len(receiver.heard) == TRIES_MOST
+
+
+class Drip(httpx.AsyncByteStream):
+    """A body that never ends."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65_536
+            await asyncio.sleep(0)
+
+
+@pytest.mark.tier("postgres")
+async def test_an_address_that_hangs_or_never_ends_its_answer_holds_up_no_other(receiver: Receiver) -> None:
+    hung, forever, well = (f"https://{name}.example.com/" for name in ("hung", "forever", "well"))
+    released, heard = asyncio.Event(), {hung: 0, forever: 0, well: 0}
+
+    async def take(request: httpx.Request) -> httpx.Response:
+        heard[str(request.url)] += 1
+        if str(request.url) == hung:
+            await released.wait()
+        return httpx.Response(200, stream=Drip()) if str(request.url) == forever else httpx.Response(204)
+
+    receiver.webhooks._http = httpx.AsyncClient(transport=httpx.MockTransport(take))
+    for url in heard:
+        await receiver.webhooks.add(tenant="northlight", url=url, kinds=["checkin.completed"], by="anna")
+    async with receiver.database.transaction() as connection:
+        for number in range(30):
+            await outbox.append(
+                connection, kind="checkin.completed", tenant="northlight", property_id="aurora", subject=f"s-{number}",
+                body={"session": "ci-1"}, occurred_at_ms=receiver.clock.wall_ms(),
+            )  # fmt: skip
+    await receiver.relay.drain()
+    running = asyncio.create_task(receiver.webhooks.run())
+    try:
+        async with asyncio.timeout(30):
+            while heard[well] < 30 or heard[forever] < 30:
+                await asyncio.sleep(0.02)
+        assert heard[hung] == 1, "and it is asked for one thing at a time"
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+@pytest.mark.tier("postgres")
+async def test_what_was_refused_ends_the_turn_of_its_address(receiver: Receiver) -> None:
+    await receiver.webhooks.add(tenant="northlight", url=URL, kinds=["checkin.completed"], by="anna")
+    receiver.answers = [503]
+    async with receiver.database.transaction() as connection:
+        for _ in range(3):
+            await outbox.append(
+                connection, kind="checkin.completed", tenant="northlight", property_id="aurora", subject="s-1",
+                body={"session": "ci-1"}, occurred_at_ms=receiver.clock.wall_ms(),
+            )  # fmt: skip
+    await receiver.relay.drain()
+    assert await receiver.webhooks.work_due() == 3
+    assert await receiver.states() == [("waiting", 1), ("waiting", 0), ("waiting", 0)]
+    assert await receiver.webhooks.work_due() == 2
+    receiver.clock.advance(BACKOFF_MOST_MS)
+    await receiver.webhooks.work_due()
+    assert {state for state, _ in await receiver.states()} == {"sent"}
+
+
+@pytest.mark.tier("postgres")
+async def test_an_origin_that_the_operator_named_is_pushed_to_and_no_other_like_it(receiver: Receiver) -> None:
+    receiver.webhooks._private = frozenset({"http://127.0.0.1:9000"})
+    made = await receiver.webhooks.add(
+        tenant="northlight", url="http://127.0.0.1:9000/x?y", kinds=["checkin.completed"], by="anna"
+    )
+    assert made.url == "http://127.0.0.1:9000/x?y"
+    for url in (
+        "http://127.0.0.1:9001/",
+        "http://127.0.0.1:90001/",
+        "https://127.0.0.1:9000/",
+        "http://a@127.0.0.1:9000/",
+    ):
+        with pytest.raises(InvalidInputError):
+            await receiver.webhooks.add(tenant="northlight", url=url, kinds=["checkin.completed"], by="anna")
 
 
 @pytest.mark.tier("postgres")
