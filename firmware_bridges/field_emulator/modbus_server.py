@@ -58,6 +58,9 @@ class EmulatedUnit:
         )
         self._forced: set[tuple[Table, int]] = set()
         self._flashed: str | None = None
+        self._write_only: set[tuple[Table, int]] = set()
+        self._shown: list[tuple[tuple[Table, int], Point]] = []
+        """Every point with its place; several flags may share a register."""
         self._points: dict[tuple[Table, int], Point] = {}
         self._span: dict[Table, tuple[int, int]] = {}
         self._follow()
@@ -67,10 +70,17 @@ class EmulatedUnit:
         if self._flashed == self.thing.firmware:
             return
         self._flashed = self.thing.firmware
-        self._points, self._span = {}, {}
+        self._points, self._span, self._shown = {}, {}, []
+        self._write_only = {
+            (point.table, point.register + word)
+            for point in self.thing.descriptor.points
+            if point.write_only and point.table is not None and point.register is not None
+            for word in range(point.words)
+        }
         for point in self.thing.descriptor.points:
             if point.table is not None and point.register is not None:
                 self._points[(point.table, point.register)] = point
+                self._shown.append(((point.table, point.register), point))
                 self._widen(point.table, point.register, point.register + point.words - 1)
         told = self.thing.model.firmware
         if told is not None and told.table is not None and told.register is not None:
@@ -105,11 +115,14 @@ class EmulatedUnit:
         """Return every register that has a meaning, by `<table>:<register>`."""
         self._follow()
         found = {f"{table}:{register}": word for (table, register), word in self.extra.items()}
-        for (table, register), point in self._points.items():
+        whole: dict[str, int] = {}
+        for (table, register), point in self._shown:
             if (table, register) in self._forced:
                 continue
             for index, word in enumerate(self._words(point)):
-                found[f"{table}:{register + index}"] = word
+                name = f"{table}:{register + index}"
+                whole[name] = whole.get(name, 0) | word
+        found.update(whole)
         return dict(sorted(found.items()))
 
     def force(self, words: Mapping[tuple[Table, int], int]) -> None:
@@ -128,10 +141,11 @@ class EmulatedUnit:
         end = request.start + request.count
         if request.start < low or end - 1 > high:
             return ILLEGAL_ADDRESS
-        if any((request.table, each) in self._unreadable for each in range(request.start, end)):
+        never = self._unreadable | self._write_only
+        if any((request.table, each) in never for each in range(request.start, end)):
             return ILLEGAL_ADDRESS
         words = [self.extra.get((request.table, each), 0) for each in range(request.start, end)]
-        for (table, register), point in self._points.items():
+        for (table, register), point in self._shown:
             if (table, register) in self._forced:
                 continue
             if table == request.table and register < end and register + point.words > request.start:

@@ -26,6 +26,7 @@ PAYLOAD_BYTES_MAX: Final = 64 * 1024
 NUMBER_DIGITS_MAX: Final = 12
 EXPONENT_MOST: Final = 10
 """SunSpec, sunssf: -10 to 10; anything else is not implemented."""
+TEN_THOUSAND: Final = 10_000
 TEXT_BYTES_MAX: Final = 200
 """A bare value; longer is refused unread."""
 
@@ -134,10 +135,20 @@ def _judge(point: Point, raw: object) -> Judged:
     return Judged(value, Quality.GOOD)
 
 
-def raw_of_words(point: Point, words: Sequence[int]) -> bool | int | float | None:
-    """Return the raw value of a point's registers (each 0..65535); None for a float that is no number."""
-    ordered = tuple(words) if point.word_order == "big" else tuple(reversed(words))
+def raw_of_words(point: Point, words: Sequence[int]) -> Raw | None:
+    """Return the raw value of a point's registers (each 0..65535).
+
+    None for a float that is no number; text, the words in hexadecimal, for digits that are none.
+    """
+    ordered = _in_order(point, words)
     match point.type:
+        case "bcd16" | "bcd32":
+            digits = "".join(f"{word:04x}" for word in ordered)
+            return int(digits) if digits.isdecimal() else f"0x{digits}"
+        case "mod10k32" | "mod10k48" | "mod10k64":
+            return _of_ten_thousands(ordered)
+        case "uint16" if point.bits is not None:
+            return ordered[0] >> (point.bit or 0) & (1 << point.bits) - 1
         case "bool":
             return bool(ordered[0] >> (point.bit or 0) & 1)
         case "uint16":
@@ -159,6 +170,32 @@ def raw_of_words(point: Point, words: Sequence[int]) -> bool | int | float | Non
             return float(f"{value:.7g}") if isfinite(value) else None
 
 
+def _in_order(point: Point, words: Sequence[int]) -> tuple[int, ...]:
+    """Return words with the high one first and each with its high byte first, or the other way round again."""
+    ordered = tuple(words) if point.word_order == "big" else tuple(reversed(words))
+    if point.byte_order == "big":
+        return ordered
+    return tuple((word & 0xFF) << 8 | word >> 8 for word in ordered)
+
+
+def _of_ten_thousands(words: Sequence[int]) -> int | str:
+    whole = 0
+    for word in words:
+        part = word - 0x1_0000 if word & 0x8000 else word
+        if abs(part) >= TEN_THOUSAND:
+            return "0x" + "".join(f"{each:04x}" for each in words)
+        whole = whole * TEN_THOUSAND + part
+    return whole
+
+
+def _ten_thousands(whole: int, count: int) -> tuple[int, ...]:
+    sign, rest, words = (-1 if whole < 0 else 1), abs(whole), []
+    for _ in range(count):
+        rest, part = divmod(rest, TEN_THOUSAND)
+        words.append(sign * part & 0xFFFF)
+    return tuple(reversed(words))
+
+
 def words_of_raw(point: Point, raw: float) -> tuple[int, ...]:
     """Return the registers of a raw value.
 
@@ -176,8 +213,14 @@ def words_of_raw(point: Point, raw: float) -> tuple[int, ...]:
         low, high = RAW_RANGE[point.type]
         if not isinstance(raw, int) or not low <= raw <= high:
             raise LocalProtocolError(f"{raw!r} does not fit {point.type}")
-        words = tuple(raw >> 16 * each & 0xFFFF for each in reversed(range(point.words)))
-    return words if point.word_order == "big" else tuple(reversed(words))
+        if point.type in ("bcd16", "bcd32"):
+            digits = f"{raw:0{4 * point.words}d}"
+            words = tuple(int(digits[4 * each : 4 * each + 4], 16) for each in range(point.words))
+        elif point.type.startswith("mod10k"):
+            words = _ten_thousands(raw, point.words)
+        else:
+            words = tuple(raw >> 16 * each & 0xFFFF for each in reversed(range(point.words)))
+    return _in_order(point, words)
 
 
 def readings_of_registers(

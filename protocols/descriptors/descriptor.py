@@ -15,6 +15,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from protocols.descriptors.quirks import QUIRKS_MAX, Firmware, Quirk
+from protocols.descriptors.raw_values import JSON_TYPES, NUMBERS, RAW_BOUNDS, RAW_KINDS, WORDS, NodeType
+from protocols.descriptors.raw_values import RAW_RANGE as RAW_RANGE  # noqa: PLC0414 - a descriptor's word too
+from protocols.descriptors.raw_values import Raw as Raw  # noqa: PLC0414 - a descriptor's word too
+from protocols.descriptors.raw_values import Table as Table  # noqa: PLC0414 - a descriptor's word too
 from protocols.descriptors.variants import alike, applying, made, representatives
 from protocols.descriptors.variants import bound as version_bound
 from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, Wire, Zigbee2MqttWire
@@ -32,57 +36,10 @@ ROOT: Final = "{root}"
 NAME: Final = "{name}"
 """In a topic: the device's name on the broker, from the site plan."""
 TOPIC_CHARACTERS_MAX: Final = 300
-JSON_TYPES: Final = frozenset(("bool", "integer", "number", "text"))
 NODE_ID: Final = re.compile(r"(ns=\d{1,5};)?[sigb]=.{1,400}", re.DOTALL)
-FLOAT32_MOST: Final = 3.4e38
-DOUBLE_MOST: Final = 1.7e308
-
-Table = Literal["coil", "discrete", "input", "holding"]
-RegisterType = Literal["bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
-JsonType = Literal["bool", "integer", "number", "text"]
-NodeType = Literal["Boolean", "Int16", "UInt16", "Int32", "UInt32", "Float", "Double", "String"]
-Raw = bool | int | float | str
-"""What stands on the wire for a value."""
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 86_400)]
-
-WORDS: Final[dict[str, int]] = {
-    **dict.fromkeys(("bool", "int16", "uint16"), 1),
-    **dict.fromkeys(("int32", "uint32", "float32"), 2),
-    **dict.fromkeys(("int64", "uint64", "float64"), 4),
-}
-"""Registers that a value of a type takes."""
-RAW_RANGE: Final[dict[str, tuple[int, int]]] = {
-    "bool": (0, 1),
-    "int16": (-0x8000, 0x7FFF),
-    "uint16": (0, 0xFFFF),
-    "int32": (-0x8000_0000, 0x7FFF_FFFF),
-    "uint32": (0, 0xFFFF_FFFF),
-    "int64": (-(2**63), 2**63 - 1),
-    "uint64": (0, 2**64 - 1),
-    "Int16": (-0x8000, 0x7FFF),
-    "UInt16": (0, 0xFFFF),
-    "Int32": (-0x8000_0000, 0x7FFF_FFFF),
-    "UInt32": (0, 0xFFFF_FFFF),
-}
-"""Integers that fit a type, on a register or in a node."""
-_NUMBERS: Final = ((int,), (int, float))
-_RAW_KINDS: Final[dict[str, tuple[type, ...]]] = {
-    **dict.fromkeys(RAW_RANGE, (int,)),
-    **dict.fromkeys(("bool", "Boolean"), (bool,)),
-    **dict.fromkeys(("float32", "float64", "Float", "Double", "number"), (int, float)),
-    "integer": (int,),
-    **dict.fromkeys(("text", "String"), (str,)),
-}
-"""What a value is in Python when it comes off the wire."""
-_RAW_BOUNDS: Final[dict[str, tuple[float, float]]] = {
-    **RAW_RANGE,
-    **dict.fromkeys(("float32", "Float"), (-FLOAT32_MOST, FLOAT32_MOST)),
-    **dict.fromkeys(("float64", "Double", "number"), (-DOUBLE_MOST, DOUBLE_MOST)),
-    "integer": (-(2.0**63), 2.0**63),
-}
-"""Numbers that fit a type."""
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -150,7 +107,9 @@ class Point(_Strict, frozen=True):
     table: Table | None = None
     register: Annotated[int, msgspec.Meta(ge=0, le=REGISTER_MAX)] | None = None
     bit: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
+    bits: Annotated[int, msgspec.Meta(ge=2, le=16)] | None = None
     word_order: Literal["big", "little"] = "big"
+    byte_order: Literal["big", "little"] = "big"
     topic: str | None = None
     path: str | None = None
     node: str | None = None
@@ -168,6 +127,7 @@ class Point(_Strict, frozen=True):
     readable: bool = False  # Zigbee2MQTT: `/get` asks the device for it
     doubt: Annotated[str, msgspec.Meta(max_length=80)] = ""  # why what it says is believed less: quality uncertain
     write: WriteRule | None = None
+    write_only: bool = False
     note: str = ""
 
     @property
@@ -463,6 +423,8 @@ def _check_point(point: Point, wire: Wire, place: str) -> None:
         _check_registers(point, wire, place)
     if isinstance(wire, OpcUaWire):
         _check_node(point.node or "", wire, f"{place}.node")
+    if not isinstance(wire, ModbusWire) and (point.bits or point.write_only or point.byte_order != "big"):
+        raise InvalidInputError(place, "bits, byte_order and write_only are of registers")
     if point.exponent is not None and not isinstance(wire, ModbusWire):
         raise InvalidInputError(f"{place}.exponent", f"{point.exponent}: only registers have one")
     if point.topic is not None:
@@ -512,8 +474,16 @@ def _check_registers(point: Point, wire: ModbusWire, place: str) -> None:
     bits = point.table in ("coil", "discrete")
     if bits and point.type != "bool":
         raise InvalidInputError(f"{place}.type", f"{point.type!r} in a table of bits: only bool fits")
-    if not bits and (point.type == "bool") != (point.bit is not None):
-        raise InvalidInputError(f"{place}.bit", "a bool in a register needs its bit, and nothing else has one")
+    if not bits and (point.type == "bool") != (point.bit is not None and point.bits is None):
+        raise InvalidInputError(
+            f"{place}.bit", "a bool in a register needs its bit, a number of some bits bit and bits"
+        )
+    if point.bits is not None and (point.type != "uint16" or point.bit is None or point.bit + point.bits > 16):
+        raise InvalidInputError(f"{place}.bits", f"{point.bits} from bit {point.bit}: of a uint16, and within it")
+    if point.byte_order == "little" and (bits or point.type == "bool"):
+        raise InvalidInputError(f"{place}.byte_order", "a bit has none: count its bit from the low byte as it is read")
+    if point.write_only and (point.write is None or point.exponent is not None):
+        raise InvalidInputError(f"{place}.write_only", "needs a write rule: nothing else is done with it")
     if bits and point.bit is not None:
         raise InvalidInputError(f"{place}.bit", f"{point.bit} in a table of bits")
     if point.register + point.words - 1 > REGISTER_MAX:
@@ -544,7 +514,7 @@ def _check_values(point: Point, row: Attribute, place: str) -> None:
         raise InvalidInputError(f"{place}.values", "missing: a choice needs its pairs of raw and value")
     if row.kind is Kind.BOOL and not point.values and point.type not in ("bool", "Boolean"):
         raise InvalidInputError(f"{place}.values", f"missing: {point.type!r} is no bool by itself")
-    if row.kind in (Kind.NUMBER, Kind.INTEGER) and not point.values and _RAW_KINDS[point.type] not in _NUMBERS:
+    if row.kind in (Kind.NUMBER, Kind.INTEGER) and not point.values and RAW_KINDS[point.type] not in NUMBERS:
         raise InvalidInputError(f"{place}.type", f"{point.type!r} holds no number, and {point.attribute} is one")
     seen: set[tuple[type, Raw]] = set()
     for index, (raw, value) in enumerate(point.values):
@@ -554,7 +524,7 @@ def _check_values(point: Point, row: Attribute, place: str) -> None:
             raise InvalidInputError(f"{place}.values[{index}]", f"raw {raw!r} is given twice")
         seen.add((type(raw), raw))
         low, high = RAW_RANGE.get(point.type, (None, None))
-        fits = type(raw) in _RAW_KINDS[point.type]
+        fits = type(raw) in RAW_KINDS[point.type]
         if not fits or (low is not None and high is not None and not (isinstance(raw, int) and low <= raw <= high)):
             raise InvalidInputError(f"{place}.values[{index}]", f"raw {shown(raw)} does not fit {point.type}")
     for name, bound in (("least", point.least), ("most", point.most)):
@@ -580,7 +550,7 @@ def _check_write(point: Point, row: Attribute, rule: WriteRule, place: str) -> N
             raise InvalidInputError(f"{place}.write", f"{rule.least:g}..{rule.most:g} leaves the plausible range")
         if point.values:
             raise InvalidInputError(f"{place}.write", "a number that is read by its codes cannot be written")
-        low, high = _RAW_BOUNDS[point.type]
+        low, high = RAW_BOUNDS[point.type]
         for name, bound in (("least", rule.least), ("most", rule.most)):
             raw = (Decimal(repr(bound)) - Decimal(repr(point.offset))) / Decimal(repr(point.scale))
             if not low <= raw <= high:

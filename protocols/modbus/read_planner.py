@@ -30,9 +30,16 @@ class Limits:
     unreadable: frozenset[tuple[Table, int]] = frozenset()
 
     @classmethod
-    def of(cls, wire: ModbusWire) -> "Limits":
-        """Return the limits that a descriptor states."""
-        return cls(wire.block_most, wire.gap_most, frozenset(unreadable_register(each) for each in wire.unreadable))
+    def of(cls, descriptor: Descriptor) -> "Limits":
+        """Return the limits that a descriptor states; what can only be written is never read along. Of Modbus alone."""
+        wire = descriptor.wire
+        if not isinstance(wire, ModbusWire):
+            raise LocalProtocolError(f"{descriptor.id} is no Modbus model")
+        never = {unreadable_register(each) for each in wire.unreadable}
+        for point in descriptor.points:
+            if point.write_only and point.table is not None and point.register is not None:
+                never |= {(point.table, point.register + word) for word in range(point.words)}
+        return cls(wire.block_most, wire.gap_most, frozenset(never))
 
 
 def plan(points: Iterable[Point], limits: Limits) -> list[Block]:
@@ -88,13 +95,10 @@ def plan_by_interval(descriptor: Descriptor) -> dict[int, list[Block]]:
     Points of different intervals that stand side by side are read together at the shorter one: a register read
     along costs nothing, a request of its own costs a round trip.
     """
-    wire = descriptor.wire
-    if not isinstance(wire, ModbusWire):
-        raise LocalProtocolError(f"{descriptor.id} is no Modbus model")
-    limits = Limits.of(wire)
+    limits = Limits.of(descriptor)
     due: dict[int, list[Block]] = {}
-    waiting: Sequence[Point] = descriptor.points
-    for every_ms in sorted({interval_ms(point) for point in descriptor.points}):
+    waiting: Sequence[Point] = [point for point in descriptor.points if not point.write_only]
+    for every_ms in sorted({interval_ms(point) for point in waiting}):
         mine = [point for point in waiting if interval_ms(point) == every_ms]
         if not mine:
             continue

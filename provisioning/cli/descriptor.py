@@ -144,9 +144,7 @@ def from_exposes(
 
 
 def _put_imported(found: "Imported", head: str, out: Path | None) -> None:
-    from provisioning.descriptors.text import descriptor_text
-
-    text, descriptor = descriptor_text(found.document, found.comments(head))
+    text, descriptor = found.settled(head)
     _put(text, out)
     for each in found.left_out:
         typer.echo(f"  left out: {each}", err=True)

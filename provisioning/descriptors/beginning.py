@@ -2,10 +2,12 @@
 
 An answer for a point is `<capability>.<attribute>[:<of>]=<where>,<type>[,<scale>]`, for example
 `thermostat.local_temperature=input:11,int16,0.1` or, on plain MQTT,
-`electrical_measurement.active_power=tele/{name}/SENSOR#ENERGY.Power,number`.
+`electrical_measurement.active_power=tele/{name}/SENSOR#ENERGY.Power,number`. Further keys of the point may follow, each
+`<key>=<value>` in TOML's spelling: `...=input:40,float64,word_order="little"`.
 """
 
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -98,7 +100,8 @@ def _point(answer: str, wire: str, place: str) -> dict[str, Any]:
         known = ", ".join(each.value for each in Capability)
         raise InvalidInputError(place, f"{capability_name!r:.40} is none of {known}") from error
     row = attribute(capability, attribute_name, place)
-    type_name, _, scale = (each.strip() for each in how.partition(","))
+    type_name, *rest_of_it = (each.strip() for each in how.split(","))
+    scale = rest_of_it.pop(0) if rest_of_it and "=" not in rest_of_it[0] else ""
     point: dict[str, Any] = {
         "capability": capability.value,
         "attribute": attribute_name,
@@ -113,7 +116,16 @@ def _point(answer: str, wire: str, place: str) -> dict[str, Any]:
     if row.unit is not None:
         point["unit"] = row.unit.value
     point.update(_codes(row, type_name))
+    for each in rest_of_it:
+        point.update(_key(each, place))
     return point
+
+
+def _key(text: str, place: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInputError(place, f'{text!r:.60} is not <key>=<value>, such as word_order="little"') from error
 
 
 def _place(where: str, wire: str, place: str) -> dict[str, Any]:

@@ -10,11 +10,12 @@ cannot be told is left out in so many words. Nothing is made writable: a profile
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Final
 
 from protocols.device_model.capability import Unit, attribute
 from protocols.errors import InvalidInputError
-from provisioning.descriptors.imported import UNITS, Capability, Imported, descriptor_id, endpoint, factor
+from provisioning.descriptors.imported import FAHRENHEIT, UNITS, Capability, Imported, affine, descriptor_id, endpoint
 
 TABLES: Final = {
     "COILS": "coil", "DISCRETES_INPUT": "discrete", "DISCRETE_INPUTS": "discrete", "INPUT_REGISTERS": "input",
@@ -48,6 +49,8 @@ BY_NAME: Final[tuple[tuple[str, Capability, str], ...]] = (
     ("temperature|\\btemp", C.TEMPERATURE_MEASUREMENT, "measured_value"), ("pressure", C.PRESSURE_MEASUREMENT,
     "measured_value"),
 )  # fmt: skip
+NO_UNIT: Final = frozenset(("-", "n/a", "none", "null", "1", "bool", "boolean", "on/off"))
+"""How profiles spell that there is none."""
 _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-.]+")
 
 
@@ -104,8 +107,6 @@ def _take(found: Imported, resource: Mapping[str, Any]) -> str | None:
     raw_type = TYPES.get(str(where.get("rawType") or what.get("valueType")).lower())
     if raw_type is None or (raw_type == "bool") != (table in ("coil", "discrete")):
         return f"type {where.get('rawType') or what.get('valueType')!r:.40} in {table} is not understood"
-    if _yes(where.get("isByteSwap")):
-        return "its bytes are swapped within a word, which no descriptor says"
     if "W" not in str(what.get("readWrite", "R")) or "R" in str(what.get("readWrite", "R")):
         meaning = _meaning(resource["name"], str(what.get("units", "")), raw_type)
     else:
@@ -115,20 +116,25 @@ def _take(found: Imported, resource: Mapping[str, Any]) -> str | None:
     capability, attribute_name = meaning
     row = attribute(capability, attribute_name)
     spelt = str(what.get("units", ""))
-    known = factor(spelt, row.unit) if spelt.strip().lower() in UNITS else 1.0
+    told = spelt.strip().lower()
+    if told and told not in UNITS and told not in FAHRENHEIT and told not in NO_UNIT:
+        return f"{spelt!r:.20} is a unit that is not known here: it could be a thousand times another"
+    known = affine(spelt, row.unit) if told and told not in NO_UNIT else (1.0, 0.0)
     if known is None:
         return f"{spelt!r:.20} is no unit of {attribute_name}"
     point: dict[str, Any] = {"table": table, "register": register, "type": raw_type}
     if _yes(where.get("isWordSwap")):
         point["word_order"] = "little"
+    if _yes(where.get("isByteSwap")) and raw_type != "bool":
+        point["byte_order"] = "little"
     try:
-        scale, offset = float(str(what.get("scale") or 1)) * known, float(str(what.get("offset") or 0)) * known
+        scale, offset = _number(what.get("scale"), 1) * known[0], _number(what.get("offset"), 0) * known[0] + known[1]
     except ValueError:
         return f"scale {what.get('scale')!r:.20} or offset {what.get('offset')!r:.20} is no number"
     if raw_type != "bool" and scale != 1:
-        point["scale"] = float(f"{scale:.12g}")
+        point["scale"] = float(f"{scale:.16g}") if offset else float(f"{scale:.12g}")
     if raw_type != "bool" and offset:
-        point["offset"] = offset
+        point["offset"] = float(f"{offset:.16g}")
     point["note"] = str(resource.get("description") or resource["name"])[:200]
     if "W" in str(what.get("readWrite", "R")):
         found.left_out.append(f"{resource['name']}: read only here: the profile states no range that is safe to write")
@@ -147,6 +153,14 @@ def _meaning(name: str, units: str, raw_type: str) -> tuple[Capability, str] | N
             return (capability, attribute_name) if attribute_name else None
     unit, _ = UNITS.get(units.strip().lower(), (None, 1.0))
     return None if unit is None else BY_UNIT.get(unit)
+
+
+def _number(value: object, default: float) -> float:
+    """Return a number however it is spelt. Raises ValueError: it is none, or not finite."""
+    number = default if value is None or value == "" else float(str(value))
+    if not isfinite(number):
+        raise ValueError
+    return number
 
 
 def _yes(value: object) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from protocols.device_model.capability import Kind, attribute
 from protocols.errors import InvalidInputError
-from provisioning.descriptors.imported import Capability, Imported, descriptor_id, factor
+from provisioning.descriptors.imported import Capability, Imported, affine, descriptor_id, endpoint
 
 PUBLISHED, SET, GET = 1, 2, 4
 C: Final = Capability
@@ -40,8 +40,10 @@ PROPERTIES: Final[Mapping[str, tuple[Capability, str]]] = {
     "unoccupied_heating_setpoint": (C.THERMOSTAT, "unoccupied_heating_setpoint"),
     "occupied_cooling_setpoint": (C.THERMOSTAT, "occupied_cooling_setpoint"),
     "pi_heating_demand": (C.THERMOSTAT, "pi_heating_demand"), "system_mode": (C.THERMOSTAT, "system_mode"),
-    "fan_mode": (C.FAN_CONTROL, "fan_mode"),
+    "running_state": (C.THERMOSTAT, "thermostat_running_mode"), "fan_mode": (C.FAN_CONTROL, "fan_mode"),
 }  # fmt: skip
+WORDS: Final = {"idle": "off"}
+"""What Zigbee2MQTT calls otherwise than the device model."""
 SPECIFIC: Final = frozenset({"light", "switch", "cover", "climate", "fan"})
 SETPOINT_LEAST, SETPOINT_MOST = 5.0, 30.0
 """A room's setpoint is never imported wider than this, whatever the thing takes."""
@@ -105,9 +107,13 @@ def _take(found: Imported, each: Mapping[str, Any], specific: str, *, mains: boo
     if not isinstance(path, str) or type(access) is not int:
         return "has no property or no access"
     known = PROPERTIES.get(path)
+    gang = each.get("endpoint")
+    if known is None and isinstance(gang, str) and path == f"{each.get('name')}_{gang}":
+        known = PROPERTIES.get(str(each.get("name")))  # one of several switches, lamps or meters in one thing
+        known = None if known is None else (known[0], f"{known[1].partition(':')[0]}:{endpoint(gang)}")
     if path == "voltage" and mains:
         known = (C.ELECTRICAL_MEASUREMENT, "rms_voltage")
-    if path == "state" and specific in ("cover", "lock", "fan"):
+    if each.get("name", path) == "state" and specific in ("cover", "lock", "fan"):
         return f"the words of a {specific}'s state are commands; its position says where it is"
     if known is None:
         return "no word for it"
@@ -156,11 +162,11 @@ def _codes_of_enum(
     point: dict[str, Any], each: Mapping[str, Any], choices: tuple[str, ...], found: Imported
 ) -> str | None:
     words = [word for word in each.get("values", ()) if isinstance(word, str)]
-    known = [[word, word] for word in words if word in choices]
+    known = [[word, WORDS.get(word, word)] for word in words if WORDS.get(word, word) in choices]
     if not known:
         return f"none of its words {words!r:.60} is the device model's"
     if len(known) < len(words):
-        strange = ", ".join(word for word in words if word not in choices)
+        strange = ", ".join(word for word in words if WORDS.get(word, word) not in choices)
         found.left_out.append(f"{each.get('property')}: its words {strange} mean nothing here, and are told as bad")
     point.update(type="text", values=known)
     return None
@@ -170,14 +176,17 @@ def _number(point: dict[str, Any], each: Mapping[str, Any], kind: str, unit: Any
     if kind != "numeric":
         return f"type {kind!r} holds no number"
     spelt = str(each.get("unit", ""))
-    scale = factor(spelt, unit) if spelt else 1.0
-    if scale is None:
+    known = affine(spelt, unit) if spelt else (1.0, 0.0)
+    if known is None:
         return f"{spelt!r:.20} is no unit of it"
+    scale, offset = known
+    if offset:
+        point["offset"] = float(f"{offset:.16g}")
     point["type"] = "number"
     if each.get("property") == "position":
         point.update(scale=-1, offset=100)  # Zigbee2MQTT counts what is open, Matter what is closed
     elif scale != 1:
-        point["scale"] = scale
+        point["scale"] = float(f"{scale:.16g}") if offset else float(f"{scale:.12g}")
     return None
 
 

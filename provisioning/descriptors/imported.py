@@ -4,13 +4,21 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.capability import Capability as Capability  # noqa: PLC0414 - importers' word
 from protocols.device_model.capability import Unit, attribute
+from protocols.errors import InvalidInputError
+from provisioning.descriptors.text import descriptor_text
 
+_POINT: Final = re.compile(r"points\[(\d+)\]")
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
 NAME_MAX: Final = 40
 
 UNITS: Final[dict[str, tuple[Unit | None, float]]] = {
+    "mwh": (Unit.KILOWATT_HOUR, 1000), "gwh": (Unit.KILOWATT_HOUR, 1_000_000), "kv": (Unit.VOLT, 1000),
+    "percent": (Unit.PERCENT, 1), "%rh": (Unit.PERCENT, 1), "volt": (Unit.VOLT, 1), "volts": (Unit.VOLT, 1),
+    "amp": (Unit.AMPERE, 1), "amps": (Unit.AMPERE, 1), "ampere": (Unit.AMPERE, 1), "watt": (Unit.WATT, 1),
+    "watts": (Unit.WATT, 1), "hertz": (Unit.HERTZ, 1), "lux": (Unit.LUX, 1),
     "w": (Unit.WATT, 1), "kw": (Unit.WATT, 1000), "wh": (Unit.KILOWATT_HOUR, 0.001), "kwh": (Unit.KILOWATT_HOUR, 1),
     "va": (Unit.VOLT_AMPERE, 1), "kva": (Unit.VOLT_AMPERE, 1000), "var": (Unit.VAR, 1), "kvar": (Unit.VAR, 1000),
     "v": (Unit.VOLT, 1), "mv": (Unit.VOLT, 0.001), "a": (Unit.AMPERE, 1), "ma": (Unit.AMPERE, 0.001),
@@ -23,6 +31,7 @@ UNITS: Final[dict[str, tuple[Unit | None, float]]] = {
     "µg/m³": (Unit.MICROGRAM_PER_CUBIC_METRE, 1), "mired": (Unit.MIRED, 1), "m3/h": (Unit.CUBIC_METRE_PER_HOUR, 1),
 }  # fmt: skip
 """Units as others spell them, and what one of them is in the device model's."""
+FAHRENHEIT: Final = frozenset(("f", "°f", "degf", "fahrenheit", "degrees fahrenheit"))
 
 
 @dataclass(slots=True)
@@ -48,6 +57,26 @@ class Imported:
             whole["unit"] = row.unit.value
         self.document["points"].append(whole)
 
+    def settled(self, head: str) -> tuple[str, Descriptor]:
+        """Return the text of the descriptor and the descriptor, without the points that the loader refuses.
+
+        One resource that makes no sense costs itself, and is named among what was left out.
+
+        Raises:
+            InvalidInputError: what is wrong is no point's fault, or no point is left.
+        """
+        while True:
+            try:
+                return descriptor_text(self.document, self.comments(head))
+            except InvalidInputError as error:
+                found = _POINT.search(str(error))
+                points = self.document["points"]
+                if found is None or len(points) < 2 or int(found[1]) >= len(points):
+                    raise
+                gone = points.pop(int(found[1]))
+                problem = _POINT.sub(f"{gone['capability']}.{gone['attribute']}", error.problem)
+                self.left_out.append(f"{gone.get('note') or gone.get('path') or gone['attribute']}: {problem}"[:300])
+
     def comments(self, head: str) -> list[str]:
         """Return the head of the file: where it came from, and what was left out."""
         said = [head, "Imported, not proven: hold it against the thing, record it, then raise quality.level."]
@@ -65,6 +94,14 @@ def endpoint(text: str) -> str:
 def descriptor_id(family: str, model: str) -> str:
     """Return an id made of what a maker calls his thing."""
     return f"{endpoint(family)}/{endpoint(model)}"
+
+
+def affine(spelt: str, wanted: Unit | None) -> tuple[float, float] | None:
+    """Return scale and offset from a `spelt` unit to the wanted one; None if it is another quantity."""
+    if wanted is Unit.CELSIUS and spelt.strip().lower() in FAHRENHEIT:
+        return 5 / 9, -160 / 9
+    scale = factor(spelt, wanted)
+    return None if scale is None else (scale, 0.0)
 
 
 def factor(spelt: str, wanted: Unit | None) -> float | None:

@@ -108,6 +108,10 @@ def _row(point: Point) -> str:
         raw += f" + {point.offset:g}"
     if point.word_order == "little":
         raw += ", low word first"
+    if point.byte_order == "little":
+        raw += ", low byte first"
+    if point.write_only:
+        raw += ", never read"
     if point.nan:
         raw += f"; none: {', '.join(map(str, point.nan))}"
     note = f"<br>{point.note}" if point.note else ""
@@ -118,7 +122,8 @@ def _row(point: Point) -> str:
 
 def _where(point: Point) -> str:
     if point.register is not None:
-        bit = "" if point.bit is None else f", bit {point.bit}"
+        last = "" if point.bits is None else f" to {(point.bit or 0) + point.bits - 1}"
+        bit = "" if point.bit is None else f", bit {point.bit}{last}"
         return f"{point.table} {point.register}{bit}"
     if point.topic is not None:
         return f"`{point.topic}`" + ("" if point.path is None else f", key `{point.path}`")

@@ -445,6 +445,8 @@ class ModbusSupervisor(SupervisedBus):
                         sent, reason = False, reply.name  # it may still take effect
                     else:
                         return Outcome(Phase.FAILED, None, f"the device refused: {reply.name}")
+        if job.point.write_only:
+            return Outcome(Phase.UNKNOWN, None, reason or "the device took it; it cannot be read back")
         if job.point.write is not None and job.point.write.settle_ms:
             await asyncio.sleep(job.point.write.settle_ms / 1000)
         return await self._verify(unit, job, acknowledged=sent, reason=reason)

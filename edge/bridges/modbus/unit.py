@@ -129,7 +129,7 @@ class Unit:
         A register between two wanted ones may be what the unit refuses, so first without gaps, then one by one.
         """
         points = due.block.points
-        limits = Limits.of(self.wire)
+        limits = Limits.of(self.descriptor)
         smaller = plan(points, Limits(limits.block_most, 0, limits.unreadable))
         if len(smaller) == 1:
             smaller = [block for point in points for block in plan([point], limits)]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firmware_bridges.catalogue import PACKAGE, descriptor_files, load_all
-from protocols.descriptors import codec, descriptor
+from protocols.descriptors import codec, descriptor, raw_values
 from protocols.descriptors.codec import Reason, json_object
 from protocols.descriptors.descriptor import Point, Table, WriteRule
 from protocols.descriptors.wires import ModbusWire, OpcUaWire
@@ -243,7 +243,7 @@ CHANGES: Final[dict[str, st.SearchStrategy[Any]]] = {
     "attribute": st.sampled_from(
         ["local_temperature", "system_mode", "on_off", "current_level", "fan_mode", "occupied_heating_setpoint:x"]
     ),
-    "type": st.sampled_from([*descriptor.WORDS, "integer", "number", "text", "Float", "Double", "String", "Boolean"]),
+    "type": st.sampled_from([*raw_values.WORDS, "integer", "number", "text", "Float", "Double", "String", "Boolean"]),
     "table": st.sampled_from(["coil", "discrete", "input", "holding"]),
     "register": st.integers(0, 70_000),
     "bit": st.integers(0, 16),

@@ -127,10 +127,12 @@ def test_a_profile_becomes_a_descriptor_and_its_head_says_what_did_not(tmp_path:
         ("active_power", "holding", 20, 10.0, "little"),
         ("cumulative_energy_imported", "holding", 30, 0.001, "big"),
         ("on_off", "coil", 4, 1.0, "big"),
+        ("rms_voltage:swapped", "holding", 41, 1.0, "big"),
     ]
+    assert [each.attribute for each in made.points if each.byte_order == "little"] == ["rms_voltage:swapped"]
     assert not [each for each in made.points if each.write]
     head = [line for line in out.read_text().splitlines() if line.startswith("# ")]
-    for word in ("AlarmThreshold", "Swapped", "Gadget", "Temp", "TotalPower"):
+    for word in ("AlarmThreshold", "Gadget", "Temp", "TotalPower"):
         assert any(word in line for line in head), word
 
 
