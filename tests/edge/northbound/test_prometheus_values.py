@@ -1,6 +1,7 @@
 """Values for Prometheus: numbers that are believed, and nothing else."""
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from edge.northbound.prometheus_values import HELP, LABELS, NAME, rows
 from kit.metrics import Metrics
@@ -29,3 +30,13 @@ def test_a_scrape_reads_them() -> None:
     metrics.table(NAME, HELP, LABELS, lambda: rows([_value(21.5)]))
     text = metrics.render().decode()
     assert 'innkeeper_device_value{attribute="a",capability="thermostat",device="t-1",unit="Cel"} 21.5' in text
+
+
+def test_what_is_scraped_is_read_back_by_prometheus_own_parser() -> None:
+    metrics = Metrics("edge")
+    odd = {**_value(-0.5), "device": "t-2", "unit": 'a"b\\c\nd'}
+    metrics.table(NAME, HELP, LABELS, lambda: rows([_value(21.5), _value(True, unit=None) | {"device": "w-1"}, odd]))
+    [family] = [each for each in text_string_to_metric_families(metrics.render().decode()) if each.name.endswith(NAME)]
+    assert (family.type, family.documentation) == ("gauge", HELP)
+    told = {(each.labels["device"], each.labels["unit"]): each.value for each in family.samples}
+    assert told == {("t-1", "Cel"): 21.5, ("w-1", ""): 1.0, ("t-2", 'a"b\\c\nd'): -0.5}
