@@ -1,6 +1,7 @@
 """Reads a property for the API: one snapshot an answer, so that an answer is of one moment."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Protocol
 
 from cloud.access.doors import AccessEvent, door_states, events_after
@@ -11,11 +12,13 @@ from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property
 from cloud.public import schema
 from cloud.public.views import alert_view, link_view, property_view, rooms_view
-from cloud.stays.listing import stays_in_rooms
+from cloud.stays.listing import stays_in_conflict, stays_in_rooms
 from cloud.stays.rooms import rooms_of
 from cloud.telemetry.service import latest, link_health
 
 EVENTS_SHOWN: Final = 50
+CONFLICTS_AHEAD: Final = timedelta(days=3)
+"""How long before it begins a stay's conflict is shown at its room: as far as the edge looks."""
 
 
 class WallClock(Protocol):
@@ -81,10 +84,14 @@ class PropertyReader:
         return link_view(health, found.edge, state), state
 
     async def _rooms(self, connection: Connection, found: Property, state: LinkState) -> list[schema.Room]:
+        now = at(self._clock.wall_ms())
         return rooms_view(
             await rooms_of(connection, tenant=found.tenant, property_id=found.id),
             await latest(connection, tenant=found.tenant, property_id=found.id),
             await door_states(connection, tenant=found.tenant, property_id=found.id),
-            await stays_in_rooms(connection, tenant=found.tenant, property_id=found.id, now=at(self._clock.wall_ms())),
+            await stays_in_rooms(connection, tenant=found.tenant, property_id=found.id, now=now),
             link=state,
+            conflicts=await stays_in_conflict(
+                connection, tenant=found.tenant, property_id=found.id, before=now + CONFLICTS_AHEAD
+            ),
         )

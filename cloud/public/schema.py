@@ -116,8 +116,21 @@ class RoomStay(msgspec.Struct, frozen=True):
     until: str
 
 
+class RoomConflict(msgspec.Struct, frozen=True):
+    """A stay that is, or is wanted by the PMS, in a room, and of which PMS and house do not agree; `kind` as in Stay.
+
+    `room` is where the guest is, or will be; null: nowhere yet. `room_asked` is the room that the PMS wants.
+    """
+
+    stay: str
+    kind: Literal["double_sale", "other_room", "ended_in_pms"]
+    guest_name: str
+    room: str | None
+    room_asked: str | None
+
+
 class Room(msgspec.Struct, frozen=True):
-    """One room as last known."""
+    """One room as last known. `conflicts`: of stays within three days, what somebody should settle in the PMS."""
 
     id: str
     floor: int | None
@@ -130,6 +143,7 @@ class Room(msgspec.Struct, frozen=True):
     occupancy: Occupancy | None
     contact: Contact | None
     stay: RoomStay | None
+    conflicts: list[RoomConflict]
 
 
 class Rooms(msgspec.Struct, frozen=True):

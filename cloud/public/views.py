@@ -67,6 +67,7 @@ def rooms_view(
     stays: Mapping[str, Stay],
     *,
     link: LinkState,
+    conflicts: Sequence[Stay] = (),
 ) -> list[schema.Room]:
     """Return every room in the plan's order."""
     by_room: defaultdict[str, list[LatestValue]] = defaultdict(list)
@@ -75,13 +76,26 @@ def rooms_view(
             by_room[value.room].append(value)
     fresh = link is LinkState.ONLINE
     return [
-        _room(row, by_room.get(row["id"], []), doors.get(row["door"] or ""), stays.get(row["id"]), fresh=fresh)
+        _room(
+            row,
+            by_room.get(row["id"], []),
+            doors.get(row["door"] or ""),
+            stays.get(row["id"]),
+            [each for each in conflicts if row["id"] in (each.room, each.room_asked)],
+            fresh=fresh,
+        )
         for row in rooms
     ]
 
 
 def _room(
-    row: Mapping[str, Any], latest: Sequence[LatestValue], door: DoorState | None, stay: Stay | None, *, fresh: bool
+    row: Mapping[str, Any],
+    latest: Sequence[LatestValue],
+    door: DoorState | None,
+    stay: Stay | None,
+    conflicts: Sequence[Stay],
+    *,
+    fresh: bool,
 ) -> schema.Room:
     on = _of(latest, "on_off", "on_off")
     occupied = _of(latest, "occupancy_sensing", "occupancy")
@@ -106,6 +120,11 @@ def _room(
         else schema.RoomStay(
             id=stay.id, state=stay.state.value, guest_name=stay.guest_name, until=iso(stay.expected_until)
         ),
+        conflicts=[
+            schema.RoomConflict(each.id, each.conflict.value, each.guest_name, each.room, each.room_asked)
+            for each in conflicts
+            if each.conflict is not None
+        ],
     )
 
 

@@ -98,6 +98,20 @@ async def stay_by_id(connection: Connection, *, tenant: str, property_id: str, s
     return _stay(rows[0]) if rows else None
 
 
+async def stays_in_conflict(connection: Connection, *, tenant: str, property_id: str, before: datetime) -> list[Stay]:
+    """Return the active stays that begin before then and of which PMS and house do not agree, by arrival."""
+    rows = await fetch_all(
+        connection,
+        _SELECT
+        + """AND s.state IN ('planned', 'ready', 'in_house') AND s.expected_from < %s
+              AND (s.room IS DISTINCT FROM s.room_asked OR s.edge_room <> s.room_asked
+                   OR r.status IN ('cancelled', 'no_show'))
+            ORDER BY s.expected_from, s.id LIMIT %s""",
+        [tenant, property_id, before, STAYS_MOST],
+    )
+    return [stay for row in rows if (stay := _stay(row)).conflict is not None]
+
+
 async def stays_in_rooms(connection: Connection, *, tenant: str, property_id: str, now: datetime) -> dict[str, Stay]:
     """Return the stay that matters in each room now: the guest inside, else the next one due within a day."""
     rows = await fetch_all(

@@ -81,6 +81,7 @@ export class Hotel {
       occupancy: { occupied, at: this.#ago(20 * SECOND, 2 * HOUR), quality: 'good' },
       contact: { open: false, at: this.#ago(2 * MINUTE, 9 * HOUR), quality: 'good' },
       stay: inHouse ? { id: `s-${hex(d, 6)}`, state: 'in_house', guest_name: d.pick(GUESTS), until: this.#checkout(d.integer(1, 5)) } : null,
+      conflicts: [],
     }
     if (!inHouse && d.chance(0.3)) room.mode = 'expected'
     if (room.mode === 'expected') room.stay = { id: `s-${hex(d, 6)}`, state: 'ready', guest_name: d.pick(GUESTS), until: this.#checkout(d.integer(2, 5)) }
@@ -101,7 +102,7 @@ export class Hotel {
       light: plant ? null : { on: true, at: this.#ago(HOUR, 5 * HOUR), quality: 'good' },
       climate: { temperature: plant ? 27.4 : 21.8, setpoint: plant ? null : 21.5, unit: '°C', at: this.#ago(2 * SECOND, 40 * SECOND), quality: 'good' },
       occupancy: plant ? null : { occupied: true, at: this.#ago(10 * SECOND, MINUTE), quality: 'good' },
-      contact: null, stay: null,
+      contact: null, stay: null, conflicts: [],
     }
   }
 

@@ -1,10 +1,11 @@
 /** The desk's page of a hotel: the check-ins that wait for staff, and a link for the guest of each stay. */
-import type { Property } from '@innkeeper/api'
+import type { HandOver, Property, Stay } from '@innkeeper/api'
 import { Icon } from '@innkeeper/ui'
 import { Button, TextInput } from '@mantine/core'
 import { type FormEvent, useCallback, useEffect, useRef, useState } from 'react'
 import styles from './Arrivals.module.css'
 import consoleStyles from './console.module.css'
+import { ConflictNote } from './ConflictNote'
 import { Header } from './Header'
 import { Question } from './keyAsking'
 import { Notice } from './Notices'
@@ -15,32 +16,7 @@ import { stayLogOf } from './route'
 const ASK_EACH_MS = 5_000
 const ACTIVE = ['planned', 'ready', 'in_house']
 
-interface Stay {
-  id: string
-  state: string
-  room: string | null
-  guest_name: string
-  expected_from: string
-  expected_until: string
-  first_opened_at: string | null
-}
-
-interface WaitingStep {
-  step: string
-  subject: string
-  reason: string | null
-}
-
-interface HandOver {
-  session: string
-  stay: string
-  guest_name: string
-  room: string | null
-  channel: string
-  since: string
-  asked: string | null
-  steps: WaitingStep[]
-}
+type WaitingStep = HandOver['steps'][number]
 
 const STEPS: Record<string, string> = {
   grant: 'Key', identity: 'Identity', document: 'Travel document', registration_card: 'Registration card', terms: 'Terms', payment: 'Deposit',
@@ -87,7 +63,9 @@ export function ArrivalsPage({ property }: { property: Property }) {
   const date = new Intl.DateTimeFormat('en-GB', { dateStyle: 'short', timeZone: property.zone })
   /** Today it is enough to say the clock: “15:07”. */
   const opened = (at: string) => (date.format(new Date(at)) === date.format(new Date()) ? clock : day).format(new Date(at))
+  const disagreed = (stays ?? []).filter(({ conflict }) => conflict !== null).length
   const found = (stays ?? []).filter(({ guest_name, room }) => `${guest_name} ${room ?? ''}`.toLowerCase().includes(wanted.trim().toLowerCase()))
+    .sort((one, other) => Number(other.conflict !== null) - Number(one.conflict !== null))
   if (refused?.status === 401) return <><Header title={property.name} back /><main className={consoleStyles['main']}><SignIn /></main></>
   return (
     <>
@@ -109,6 +87,11 @@ export function ArrivalsPage({ property }: { property: Property }) {
             </section>
             <section aria-labelledby="stays">
               <h2 id="stays" className={styles['heading']}>Stays <span className={styles['count']}>{stays.length}</span></h2>
+              {disagreed > 0 && (
+                <p className={styles['disagreed']} role="status" data-testid="disagreed">
+                  <Icon name="warning" /> {disagreed === 1 ? '1 stay' : `${disagreed} stays`} on which the PMS and the house do not agree
+                </p>
+              )}
               <TextInput label="Find by name or room" value={wanted} onChange={(event) => setWanted(event.currentTarget.value)} />
               {found.length === 0 && <p className={styles['empty']}>No stay of that name or room.</p>}
               <ul className={styles['list']}>
@@ -119,6 +102,7 @@ export function ArrivalsPage({ property }: { property: Property }) {
                       <span>{stay.room === null ? 'no room yet' : `Room ${stay.room}`} · {STATES[stay.state] ?? stay.state}</span>
                     </div>
                     <p className={styles['dim']}>{day.format(new Date(stay.expected_from))} to {day.format(new Date(stay.expected_until))}</p>
+                    {stay.conflict !== null && <ConflictNote conflict={{ ...stay, kind: stay.conflict }} />}
                     <p className={styles['key']} data-testid="first-opened">
                       <span>{stay.first_opened_at === null ? 'No door opened yet' : `First opened ${opened(stay.first_opened_at)}`}</span>
                       <a href={stayLogOf(property.id, stay.id)} aria-label={`Door log of ${stay.guest_name}`}>Door log</a>

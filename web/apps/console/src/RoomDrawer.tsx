@@ -5,6 +5,7 @@ import {
 } from '@innkeeper/ui'
 import { Drawer } from '@mantine/core'
 import { type ReactNode, useEffect, useState } from 'react'
+import { ConflictNote } from './ConflictNote'
 import styles from './RoomDrawer.module.css'
 
 const EVENTS_MOST = 12
@@ -83,6 +84,7 @@ function Detail({ room, events, alerts }: { room: Room; events: readonly AccessE
               </Fact>
             </dl>
           )}
+          {room.conflicts.map((each) => <ConflictNote key={each.stay} conflict={each} />)}
         </section>
       )}
       <section className={styles['section']}>

@@ -47,9 +47,9 @@ export function RoomGrid({ rooms, order, looks, opened, onOpen }: RoomGridProps)
   }, [rooms, order, filter, attention, sought])
 
   const floors = useMemo(() => {
-    const found = new Map<number, string[]>()
+    const found = new Map<number | null, string[]>()
     for (const id of shown) {
-      const floor = rooms.get(id)?.floor ?? 0
+      const floor = rooms.get(id)?.floor ?? null
       const here = found.get(floor)
       if (here === undefined) found.set(floor, [id])
       else here.push(id)

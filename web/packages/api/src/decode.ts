@@ -33,7 +33,8 @@ function list<T>(from: Fields, key: string, place: string, each: (value: unknown
 function room(value: unknown, place: string): Room {
   const from = fields(value, place)
   text(from, 'id', place)
-  if (typeof from['floor'] !== 'number') throw new PeerSaidNonsense(`${place}.floor is no number`)
+  if (from['floor'] !== null && typeof from['floor'] !== 'number') throw new PeerSaidNonsense(`${place}.floor is no number`)
+  list(from, 'conflicts', place, (each, where) => text(fields(each, where), 'kind', where))
   return value as Room
 }
 

@@ -331,8 +331,11 @@ function keepIfSame(known: Room | undefined, room: Room): Room {
 
 const asPeopleCount = new Intl.Collator('en', { numeric: true })
 
+/** A room whose floor nobody has told comes last. */
+const onFloor = ({ floor }: Room): number => floor ?? Number.MAX_SAFE_INTEGER
+
 function orderOf(rooms: ReadonlyMap<string, Room>): string[] {
-  return [...rooms.values()].sort((a, b) => a.floor - b.floor || asPeopleCount.compare(a.id, b.id)).map((room) => room.id)
+  return [...rooms.values()].sort((a, b) => onFloor(a) - onFloor(b) || asPeopleCount.compare(a.id, b.id)).map((room) => room.id)
 }
 
 /** An event of a clock that is ahead stands where it reached us, or it would stand on top for as long as it is ahead. */

@@ -1,142 +1,43 @@
 /**
  * What the cloud says, as this workspace understands it.
  *
- * Source of truth: the cloud's HTTP API. Kept by hand, in this one file, until `npm run generate:api`
- * has an OpenAPI document to read; then these names become aliases of the generated ones and no user changes.
- * Times are ISO 8601 UTC strings ending in Z; `null` means "never known".
+ * Source of truth: the cloud's own description of its API. `generated.ts` is made of packages/api/openapi.json
+ * (`npm run generate:api`), which tests/cloud/public/test_web_types.py holds against the service; here are the names
+ * that pages use. Times are ISO 8601 UTC strings ending in Z; `null` means "never known".
  */
+import type { components } from './generated'
+
+type Said = components['schemas']
 
 export type Instant = string
 
-export type LinkState = 'online' | 'silent' | 'offline' | 'never'
-export type LaneName = 'A' | 'B' | 'C'
-export type Quality = 'good' | 'uncertain' | 'bad' | 'stale'
-
-export interface Lane {
-  lane: LaneName
-  /** Highest sequence number that the cloud holds without a break. */
-  hi: number
-  /** Records that the cloud holds. */
-  records: number
-  /** Sequence numbers that were announced and never came. */
-  gaps: number
-}
-
-export interface Link {
-  state: LinkState
-  edge: string
-  incarnation: string | null
-  last_heard_at: Instant | null
-  last_ack_at: Instant | null
-  /** Records that wait at the property, as the edge last told. */
-  backlog: Record<Lowercase<LaneName>, number> | null
-  lanes: Lane[]
-}
-
-export interface Property {
-  id: string
-  name: string
-  /** IANA zone, for example Europe/Vienna. */
-  zone: string
-  rooms: number
-  link: Link
-}
-
-export interface LockEvent {
-  event: string
-  at: Instant
-  reason: string | null
-  received_at: Instant | null
-}
-
-export interface RoomLock {
-  door: string
-  state: 'locked' | 'unlocked' | 'not_fully_locked' | 'unknown'
-  state_at: Instant | null
-  battery_percent: number | null
-  last_event: LockEvent | null
-}
-
-export interface RoomLight {
-  on: boolean | null
-  at: Instant | null
-  quality: Quality
-}
-
-export interface RoomClimate {
-  temperature: number | null
-  setpoint: number | null
-  unit: string
-  at: Instant | null
-  quality: Quality
-}
-
-export interface RoomOccupancy {
-  occupied: boolean | null
-  at: Instant | null
-  quality: Quality
-}
-
-export interface RoomContact {
-  open: boolean | null
-  at: Instant | null
-  quality: Quality
-}
-
-export interface RoomStay {
-  id: string
-  state: string
-  guest_name: string | null
-  until: Instant | null
-}
-
-export interface Room {
-  id: string
-  floor: number
-  kind: string
-  type: string | null
-  mode: string | null
-  lock: RoomLock | null
-  light: RoomLight | null
-  climate: RoomClimate | null
-  occupancy: RoomOccupancy | null
-  contact: RoomContact | null
-  stay: RoomStay | null
-}
-
-export interface AccessEvent {
-  id: string
-  door: string
-  room: string | null
-  at: Instant
-  event: string
-  reason: string | null
-  stay: string | null
-  grant: string | null
-  lock_seq: number | null
-  /** When the cloud learnt of it: far later than `at` after a cut line. */
-  received_at: Instant | null
-}
-
-/** Something that somebody should look at, as the building's edge says it. */
-export interface Alert {
-  id: string
-  kind: string
-  state: 'raised' | 'cleared' | 'lapsed'
-  room: string | null
-  device: string | null
-  raised_at: Instant
-  /** null while it is up */
-  ended_at: Instant | null
-  /** What the building saw. */
-  detail: string
-  received_at: Instant | null
-}
-
-export interface AccessEventPage {
-  events: AccessEvent[]
-  next: string | null
-}
+export type Lane = Said['Lane']
+export type LaneName = Lane['lane']
+export type Link = Said['Link']
+export type LinkState = Link['state']
+export type Property = Said['Property']
+export type LockEvent = Said['LockEvent']
+export type RoomLock = Said['Lock']
+export type RoomLight = Said['Light']
+export type RoomClimate = Said['Climate']
+export type Quality = RoomClimate['quality']
+export type RoomOccupancy = Said['Occupancy']
+export type RoomContact = Said['Contact']
+export type RoomStay = Said['RoomStay']
+export type RoomConflict = Said['RoomConflict']
+export type Room = Said['Room']
+export type AccessEvent = Said['AccessEvent']
+export type AccessEventPage = Said['AccessEvents']
+export type Alert = Said['Alert']
+export type Stay = Said['Stay']
+/** Why PMS and house do not agree on a stay: docs/decisions/0079. */
+export type Conflict = RoomConflict['kind']
+export type HandOver = Said['HandOver']
+export type CheckInStep = Said['Step']
+export type CheckInSession = Said['Session']
+export type TermsText = Said['TermsText']
+export type TermsVersions = Said['TermsVersions']
+export type DepositPage = Said['DepositPage']
 
 /** What the live socket sends, one JSON document a message. Types that we do not know are passed over. */
 export type LiveMessage =

@@ -16,6 +16,11 @@ describe('what comes over the socket', () => {
     expect(() => decodeLiveMessage(text)).toThrow(place)
   })
 
+  it('takes a room whose floor nobody has told, and no conflict without its kind', () => {
+    expect(decodeLiveMessage('{"type":"rooms","as_of":"x","rooms":[{"id":"a","floor":null,"conflicts":[]}]}')).toMatchObject({ rooms: [{ floor: null }] })
+    expect(() => decodeLiveMessage('{"type":"rooms","as_of":"x","rooms":[{"id":"a","floor":1,"conflicts":[{}]}]}')).toThrow('rooms.rooms[0].conflicts[0].kind')
+  })
+
   it('refuses bytes, and passes over types that it does not know', () => {
     expect(() => decodeLiveMessage(new ArrayBuffer(2))).toThrow(PeerSaidNonsense)
     expect(decodeLiveMessage('{"type":"news"}')).toBeNull()

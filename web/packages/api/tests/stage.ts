@@ -106,6 +106,7 @@ export function room(id: string, change: Partial<Room> = {}): Room {
     occupancy: { occupied: false, at: iso(START_MS), quality: 'good' },
     contact: { open: false, at: iso(START_MS), quality: 'good' },
     stay: null,
+    conflicts: [],
     ...change,
   }
 }
@@ -120,6 +121,6 @@ export function link(state: Link['state']): Link {
 export function event(n: number, change: Partial<AccessEvent> = {}): AccessEvent {
   return {
     id: `ev-${String(n).padStart(4, '0')}`, door: 'door-101', room: '101', at: iso(START_MS + n * 1_000), event: 'opened',
-    reason: null, stay: null, grant: null, lock_seq: n, received_at: null, ...change,
+    reason: null, stay: null, grant: null, lock_seq: n, received_at: iso(START_MS + n * 1_000), ...change,
   }
 }

@@ -4,8 +4,9 @@
  * A lock whose state is not known is no such thing: many locks tell only events. A value that is old because a line is
  * cut puts no mark on its room, because then everything is old; the hotel's list says it once, and counts the rooms.
  */
-import type { Alert, LaneName, Link, Room } from '@innkeeper/api'
+import type { Alert, LaneName, Link, Room, RoomConflict } from '@innkeeper/api'
 import { ageMs, aheadMs } from '@innkeeper/api'
+import { saidConflict } from './conflicts'
 import type { Source } from './freshness'
 import type { IconName } from './icons'
 import { formatAge } from './time'
@@ -22,7 +23,7 @@ export const isOpenLong = (room: Room, now_ms: number): boolean =>
 /** One line of a hotel's list. `at`: since when, where that is known. `rooms`: whose it is; none: the house's own. */
 export interface Look {
   id: string
-  kind: 'link' | 'gaps' | 'alert' | 'old' | 'room'
+  kind: 'link' | 'gaps' | 'alert' | 'stay' | 'old' | 'room'
   icon: IconName
   what: string
   detail: string
@@ -77,6 +78,11 @@ export function looksAt({ link, alerts, rooms, order }: Hotel, now_ms: number, s
     const here = alert.room === null ? [] : [alert.room]
     add({ id: `alert-${alert.id}`, kind: 'alert', icon: 'warning', what: saidAlert(alert.kind), detail, at: alert.raised_at, received_at: alert.received_at, rooms: here })
   }
+  for (const conflict of conflictsOf(rooms, order)) {
+    const { what, rule, todo } = saidConflict(conflict)
+    const here = order.filter((id) => id === conflict.room || id === conflict.room_asked)
+    add({ id: `stay-${conflict.stay}`, kind: 'stay', icon: 'person', what, detail: `${rule} ${todo}`, rooms: here })
+  }
   for (const id of order) {
     const room = rooms.get(id)
     if (room === undefined) continue
@@ -84,6 +90,13 @@ export function looksAt({ link, alerts, rooms, order }: Hotel, now_ms: number, s
     if (own.length > 0) add({ id: `room-${id}`, kind: 'room', icon: 'warning', what: own.join('; '), rooms: [id] })
   }
   return found
+}
+
+/** Each stay on which PMS and house do not agree, once, though two rooms may tell of it. */
+function conflictsOf(rooms: ReadonlyMap<string, Room>, order: readonly string[]): RoomConflict[] {
+  const found = new Map<string, RoomConflict>()
+  for (const id of order) for (const each of rooms.get(id)?.conflicts ?? []) found.set(each.stay, each)
+  return [...found.values()]
 }
 
 /** How many things that is: each room once, and what is the house's own. */

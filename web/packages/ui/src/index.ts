@@ -1,5 +1,6 @@
 export { Age, type AgeProps } from './Age'
 export * from './attention'
+export { saidConflict, type SaidConflict } from './conflicts'
 export * from './freshness'
 export { BatteryIcon, Icon, type IconName } from './icons'
 export { degrees, RoomTile, type RoomTileProps, yesNo } from './RoomTile'

@@ -108,7 +108,7 @@ export const saidPercent = (percent: number | null | undefined): string => (perc
 export const isInHouse = (state: string | undefined): boolean => state === 'in_house' || state === 'checked_in'
 export const isRefusal = (event: Pick<AccessEvent, 'event'>): boolean => event.event === 'refused'
 
-export const saidFloor = (floor: number): string => (floor === 0 ? 'Ground floor' : floor < 0 ? `Basement ${-floor}` : `Floor ${floor}`)
+export const saidFloor = (floor: number | null): string => (floor === null ? 'Floor not told' : floor === 0 ? 'Ground floor' : floor < 0 ? `Basement ${-floor}` : `Floor ${floor}`)
 
 /** A room as people say it: a number gets "Room" before it, a name stands alone. */
 export const saidRoom = (id: string): string => (/^\d/.test(id) ? `Room ${id}` : humanise(id))

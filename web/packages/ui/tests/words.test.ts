@@ -31,7 +31,7 @@ describe('words', () => {
 describe('attention', () => {
   const NOON = Date.parse('2026-11-21T12:00:00Z')
   const ROOM: Room = {
-    id: '101', floor: 1, kind: 'guest_room', type: null, mode: null, light: null, occupancy: null, stay: null,
+    id: '101', floor: 1, kind: 'guest_room', type: null, mode: null, light: null, occupancy: null, stay: null, conflicts: [],
     lock: { door: 'door-101', state: 'locked', state_at: null, battery_percent: 80, last_event: null },
     climate: { temperature: 21, setpoint: 21, unit: '°C', at: '2026-11-21T12:00:00Z', quality: 'good' },
     contact: { open: false, at: '2026-11-21T11:00:00Z', quality: 'good' },
@@ -65,7 +65,7 @@ describe('what a hotel needs a look at', () => {
   const NOON = Date.parse('2026-11-21T12:00:00Z')
   const fact = { at: '2026-11-21T12:00:00Z', quality: 'good' } as const
   const room = (id: string, change: Partial<Room> = {}): Room => ({
-    id, floor: 1, kind: 'guest_room', type: null, mode: null, lock: null, light: null, occupancy: null, stay: null, contact: null,
+    id, floor: 1, kind: 'guest_room', type: null, mode: null, lock: null, light: null, occupancy: null, stay: null, contact: null, conflicts: [],
     climate: { temperature: 21, setpoint: 21, unit: '°C', ...fact }, ...change,
   })
   const link = (state: Link['state'], gaps = 0): Link => ({
@@ -90,6 +90,16 @@ describe('what a hotel needs a look at', () => {
     expect(found[0]?.detail).toBe('nothing heard for 12 min')
     expect(countLooks(found)).toBe(4)
     expect([...needsOf(found)]).toEqual([])
+  })
+
+  it('is a stay on which PMS and house do not agree, once, with what to do, and it marks both rooms', () => {
+    const conflict = { stay: 's-1', kind: 'other_room', guest_name: 'Noor', room: '101', room_asked: '102' } as const
+    const found = looksAt(hotel([room('101', { conflicts: [conflict] }), room('102', { conflicts: [conflict] })], link('online')), NOON, 'live')
+    expect(found.map(({ id, kind, what, rooms }) => [id, kind, what, rooms])).toEqual([['stay-s-1', 'stay', 'Noor is in Room 101, the PMS says Room 102', ['101', '102']]])
+    expect(found[0]?.detail).toContain('make him a key link')
+    expect([...needsOf(found).keys()]).toEqual(['101', '102'])
+    const twice = looksAt(hotel([room('101', { conflicts: [{ ...conflict, kind: 'double_sale', room: null, room_asked: '101' }, { ...conflict, stay: 's-2', kind: 'ended_in_pms', room_asked: '101', guest_name: '' }] })], link('online')), NOON, 'live')
+    expect(words(twice)).toEqual(['Room 101 is sold twice: Noor has no room', 'the guest is in Room 101, and cancelled in the PMS'])
   })
 
   it('is old rooms too when the page itself hears nothing, and then the line is not blamed', () => {
