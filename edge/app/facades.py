@@ -16,11 +16,12 @@ from edge.northbound.settings import HomeAssistantSettings, SparkplugSettings
 from edge.northbound.sparkplug import SparkplugNode
 from edge.northbound.sparkplug_facade import SparkplugBroker, SparkplugFacade
 from edge.rooms.commands import RoomCommand
+from edge.rooms.fire import HELD as FIRE_HELD
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.identity import tls_client_context
 from protocols.descriptors.descriptor import Descriptor
-from protocols.device_model.command import Command, Outcome
+from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DescriptorId, RoomId
 from protocols.device_model.site_plan import Device, SitePlan
 from protocols.errors import InvalidInputError
@@ -152,12 +153,17 @@ def _devices(house: House) -> Sequence[Device]:
 
 
 def carrier(house: House, writer: BusWriter, *, by: str) -> Callable[[RoomId, Command], Awaitable[Outcome]]:
-    """Return how a stranger's command is carried out: by the rooms engine in a guest room, by the bus elsewhere."""
+    """Return how a stranger's command is carried out: by the rooms engine in a guest room, by the bus elsewhere.
+
+    Fire mode holds what it holds everywhere.
+    """
     plan = house.plan
     guest_rooms = set() if plan is None else {room.id for room in plan.rooms if room.kind == "guest_room"}
 
     async def carry(room: RoomId, command: Command) -> Outcome:
         if room not in guest_rooms:
+            if house.fire.active and (command.capability, command.attribute) in FIRE_HELD:
+                return Outcome(Phase.FAILED, None, f"fire mode holds {command.capability} {command.attribute}")
             return await writer.write(command)
         return await house.rooms.command(
             RoomCommand(

@@ -1,5 +1,8 @@
 """Fire mode: lights on, ventilation and heating off, shades up, everywhere, until it is over. It outranks all else.
 
+The word that lights a lamp would start an air-handling unit: a thing that takes a setpoint or a fan's mode is a
+machine, and is switched off. Nobody starts plant again but a person; rooms get back what their modes wish.
+
 It needs the buses and nothing else: no log, no store, no cloud, no policy, no stays. Detectors are heard before the
 queue that waits for the disk (edge/app/devices.py); writes go straight to the devices, each with its own retries;
 what must survive a restart is stored when it can be. Doors are not unlocked here: a way out needs no key (door.md).
@@ -28,6 +31,13 @@ ACTS: Final[tuple[tuple[Capability, str, Value], ...]] = (
 )
 HELD: Final = frozenset((capability, attribute) for capability, attribute, _ in ACTS)
 """What nobody else may write meanwhile."""
+MACHINE: Final[tuple[tuple[Capability, str], ...]] = (
+    (Capability.THERMOSTAT, "occupied_heating_setpoint"),
+    (Capability.THERMOSTAT, "occupied_cooling_setpoint"),
+    (Capability.THERMOSTAT, "system_mode"),
+    (Capability.FAN_CONTROL, "fan_mode"),
+)
+"""Whatever takes one of these moves air, heat or cold."""
 WRITE_WAIT_MS: Final = 15_000
 RETRY_FIRST_S: Final = 2.0
 RETRY_MOST_S: Final = 30.0
@@ -159,7 +169,11 @@ class FireMode:
 
     def _writable(self) -> list[tuple[DeviceId, tuple[Capability, str, Value]]]:
         found = [
-            (device, act) for device in self._devices for act in ACTS if self._writer.can_write(device, act[0], act[1])
+            (device, (capability, attribute, value if capability is not Capability.ON_OFF else not machine))
+            for device in self._devices
+            for machine in (any(self._writer.can_write(device, *each) for each in MACHINE),)
+            for capability, attribute, value in ACTS
+            if self._writer.can_write(device, capability, attribute)
         ]
         self._done = {(device, act[0], act[1]): False for device, act in found}
         return found

@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from edge.app.devices import Devices
+from edge.app.devices import BusWriter, Devices
+from edge.app.facades import carrier
 from edge.rooms.commands import RoomCommand
 from edge.rooms.fire import ACTS, FireMode, FireState
 from firmware_bridges.catalogue import load_all
 from kit.clock import ManualClock
 from kit.simulation import SimClock, SimLoop, run_simulated
 from protocols.descriptors.codec import Allowed, MessageWrite, PayloadWrite, allow, encode
-from protocols.device_model.capability import Capability
+from protocols.device_model.capability import Capability, Value
+from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading
 from protocols.errors import InvalidInputError, StoreFailedError
@@ -162,3 +165,69 @@ def test_a_curtain_is_opened_in_the_words_of_its_wire(model: str, sent: PayloadW
     assert isinstance(allowed, Allowed)
     wire = encode(point, allowed.value)
     assert wire == sent if isinstance(sent, PayloadWrite) else isinstance(wire, MessageWrite) and sent in wire.payload
+
+
+class _Catalogue:
+    """Takes what a shipped model takes, by the device's name."""
+
+    def __init__(self, models: dict[str, str]) -> None:
+        self._models = {DeviceId(name): load_all()[DescriptorId(model)] for name, model in models.items()}
+        self.written: dict[tuple[str, str], Value] = {}
+
+    def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
+        point = self._models[device].point(capability, attribute)
+        return point is not None and point.write is not None
+
+    async def write(self, command: Command) -> Outcome:
+        await asyncio.sleep(0)
+        self.written[command.device, command.attribute] = command.value
+        return Outcome(Phase.DONE, command.value)
+
+
+@pytest.mark.requirement("DEV-05")
+def test_lights_come_on_and_machines_go_off_by_the_same_word() -> None:
+    async def night(loop: SimLoop) -> _Catalogue:
+        models = {
+            "lamp": "zigbee2mqtt/ikea_led1545g12",
+            "relay": "shelly/shelly_1pm",
+            "ahu": "reference/ahu_5000",
+            "chiller": "reference/chiller_60",
+            "curtain": "zigbee2mqtt/ikea_e1926",
+            "split": "esphome/climate",
+        }
+        plant = _Catalogue(models)
+
+        async def stored(_: FireState) -> None:
+            await asyncio.sleep(0)
+
+        fire = FireMode(devices=[DeviceId(each) for each in models], writer=plant, clock=SimClock(loop), changed=stored)
+        running = asyncio.ensure_future(fire.run())
+        fire.declare("night porter")
+        await asyncio.sleep(60)
+        assert fire.told()["pending"] == []
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return plant
+
+    written = run_simulated(night, 1, 600).value.written
+    switched = {device: value for (device, attribute), value in written.items() if attribute == "on_off"}
+    assert switched == {"lamp": True, "relay": True, "ahu": False, "chiller": False}
+    assert written["split", "system_mode"] == "off"
+    assert written["curtain", "current_position_lift_percentage"] == 0.0
+
+
+@pytest.mark.requirement("DEV-05")
+async def test_nobody_starts_plant_from_another_platform_while_it_burns(building: Building) -> None:
+    async def start(capability: Capability, attribute: str, value: Value) -> Outcome:
+        name = f"ha-{attribute}"
+        deadline_ms = building.clock.wall_ms() + 10_000
+        command = Command(name, DeviceId("light-101"), capability, attribute, value, deadline_ms, name)
+        return await carry(RoomId("lobby"), command)
+
+    carry = carrier(building.house, cast("BusWriter", building.devices), by="home-assistant")
+    building.house.fire.declare("night porter")
+    refused = await start(Capability.ON_OFF, "on_off", False)
+    assert (refused.phase, building.devices.effects) == (Phase.FAILED, [])
+    assert "fire" in (refused.reason or "")
+    building.house.fire.clear()
+    assert (await start(Capability.ON_OFF, "on_off", False)).phase is Phase.DONE
