@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--trust-checkpoints", action="store_true", help="believe days that were proved before instead of reading them"
     )
+    verify.add_argument(
+        "--readings",
+        action=argparse.BooleanOptionalAction,
+        help="hold the time series against the records; by default unless checkpoints are trusted",
+    )
+    verify.add_argument("--since", type=date.fromisoformat, metavar="DAY", help="readings of this UTC day and later")
+    verify.add_argument("--until", type=date.fromisoformat, metavar="DAY", help="readings before this UTC day")
     emulate = commands.add_parser(
         "emulate-pms", parents=[common], help="be the PMS of a property, misbehaving by default"
     )
@@ -110,7 +118,7 @@ def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
         case "ingest":
             return asyncio.run(_ingest(settings, asked.operations_port))
         case "verify":
-            return asyncio.run(_verify(settings, asked.property, trust=asked.trust_checkpoints))
+            return asyncio.run(_verify(settings, asked))
         case _:
             return asyncio.run(_serve(settings))
 
@@ -208,15 +216,20 @@ async def _create_user(settings: CloudSettings, asked: argparse.Namespace) -> in
     return EXIT_OK
 
 
-async def _verify(settings: CloudSettings, property_id: str, *, trust: bool) -> int:
+async def _verify(settings: CloudSettings, asked: argparse.Namespace) -> int:
     """Print what each stream adds up to, and every flaw by its positions; exit 1 if there is one."""
-    from cloud.app.verdict import verdict
+    from cloud.app.verdict import readings_verdict, verdict
     from cloud.kit.acting import system
     from cloud.kit.database import Database
     from cloud.platform.properties import property_by_id
     from cloud.telemetry.completeness import prove
+    from cloud.telemetry.reading_proof import prove_readings
 
-    holds = True
+    property_id, trust, holds = asked.property, asked.trust_checkpoints, True
+    narrowed = asked.since is not None or asked.until is not None
+    readings = asked.readings if asked.readings is not None else narrowed or not trust
+    if narrowed and not readings:
+        raise InvalidInputError("--since, --until", "narrow the time series, which --no-readings leaves out")
     database = Database(settings.database.dsn, most=2, actor=system("verify"))
     await database.open()
     try:
@@ -229,6 +242,14 @@ async def _verify(settings: CloudSettings, property_id: str, *, trust: bool) -> 
             sys.stdout.write(verdict(each))
             sys.stdout.flush()
             holds = holds and each.holds
+        if readings:
+            found_readings = prove_readings(
+                database, tenant=found.tenant, property_id=found.id, since=asked.since, until=asked.until
+            )
+            async for series in found_readings:
+                sys.stdout.write(readings_verdict(series))
+                sys.stdout.flush()
+                holds = holds and series.holds
     finally:
         await database.close()
     return EXIT_OK if holds else EXIT_FAILED

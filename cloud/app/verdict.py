@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cloud.telemetry.completeness import Completeness
+from cloud.telemetry.reading_proof import ReadingsProof
 
 
 def verdict(each: Completeness) -> str:
@@ -15,6 +16,23 @@ def verdict(each: Completeness) -> str:
         f" {'holds' if each.holds else 'BROKEN'}"
     )
     return "\n  ".join([total, *_named(each)]) + "\n"
+
+
+def readings_verdict(each: ReadingsProof) -> str:
+    """Return a line of totals of a stream's readings in the time series, then one line a flaw."""
+    missing, foreign, changed = each.missing.found, each.foreign.found, each.changed.found
+    whose = f"{each.edge} {each.incarnation.hex()} {each.lane}" if each.edge else "no stream"
+    total = (
+        f"{whose}: time series: {each.compared} as their records say, {missing.positions} missing,"
+        f" {changed.positions} changed, {foreign.positions} without a record,"
+        f" {each.let_go} whose records were let go: {'holds' if each.holds else 'BROKEN'}"
+    )
+    ranges = [
+        f"{what} {first}-{last}"
+        for what, found in (("missing", missing), ("changed", changed), ("without a record, or twice", foreign))
+        for first, last in found.shown
+    ]
+    return "\n  ".join([total, *ranges, *each.changes]) + "\n"
 
 
 def _named(each: Completeness) -> Iterator[str]:

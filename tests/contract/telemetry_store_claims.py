@@ -8,7 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud.kit.database import Database
+from cloud.kit.database import Database, execute, fetch_one, jsonb
+from cloud.kit.times import at
+from cloud.telemetry.partitions import Partitions
+from cloud.telemetry.reading_proof import prove_readings
 from cloud.telemetry.store import sql
 from cloud.telemetry.store.port import (
     Bucket,
@@ -442,6 +445,56 @@ class TelemetryStoreClaims:
         assert report.folded == len(late)
         for resolution in sql.ROLLUPS:
             assert await self.all_buckets(database, store, prop, resolution) == oracle.buckets(late, resolution)
+
+    async def test_it_is_held_against_the_ledger(self, database: Database, store: TelemetryStore) -> None:
+        """Rows, a thinned one among them, made of records; then one changed, one lost, one made up, by SQL."""
+        prop = next(_properties)
+        await Partitions(database).ensure(NOW_MS)
+        async with database.transaction() as connection:
+            made = await fetch_one(
+                connection,
+                "INSERT INTO telemetry.stream (edge, incarnation, lane, tenant, property, hi, began_at, moved_at)"
+                " VALUES (%(prop)s, 'x', 'C', 'northlight', %(prop)s, 9, now(), now()) RETURNING ordinal",
+                {"prop": prop},
+            )
+            assert made is not None
+            rows = [row(prop, n, NOW_MS - n * 1_000, n / 8)._replace(ordinal=made["ordinal"]) for n in range(1, 9)]
+            rows.append(thinned([rows[0], rows[0]._replace(seq=9, value=7.5)]))
+            for each in rows:
+                body: dict[str, object] = {
+                    "room": each.room, "device": each.device, "capability": each.capability, "unit": each.unit,
+                    "attribute": each.attribute, "value": each.value, "quality": each.quality,
+                }  # fmt: skip
+                if (said := each.thinned) is not None:
+                    body["thinned"] = {
+                        "count": said.stands_for, "first": said.first, "last": each.value, "min": said.least,
+                        "max": said.most, "mean": said.mean, "numbers": said.numbers, "from_seq": said.from_seq,
+                        "from_ms": said.since_ms,
+                    }  # fmt: skip
+                await execute(
+                    connection,
+                    "INSERT INTO telemetry.record (tenant, property, edge, incarnation, lane, seq, kind, body,"
+                    " edge_at_ms, mono_ms, clock, received_at)"
+                    " VALUES ('northlight', %(prop)s, %(prop)s, 'x', 'C', %(seq)s, 'reading', %(body)s, %(at)s, 1,"
+                    " 'synchronised', %(now)s)",
+                    {"prop": prop, "seq": each.seq, "body": jsonb(body), "at": each.edge_at_ms, "now": at(NOW_MS)},
+                )
+        await self.write(database, store, rows)
+        await self.settle(store, NOW_MS)
+        [held] = [each async for each in prove_readings(database, tenant="northlight", property_id=prop)]
+        assert (held.holds, held.compared) == (True, 9), held.changes
+        async with database.transaction() as connection:
+            for change in (
+                "UPDATE telemetry.reading SET number = 5 WHERE ordinal = %s AND seq = 2",
+                "DELETE FROM telemetry.reading WHERE ordinal = %s AND seq = 3",
+                "UPDATE telemetry.reading SET stands_for = 1 WHERE ordinal = %s AND seq = 9",
+                "UPDATE telemetry.reading SET seq = 77 WHERE ordinal = %s AND seq = 4",
+            ):
+                await connection.execute(change, [made["ordinal"]])
+        [held] = [each async for each in prove_readings(database, tenant="northlight", property_id=prop)]
+        assert [found.found.shown for found in (held.missing, held.changed, held.foreign)] == [
+            [(3, 4)], [(2, 2), (9, 9)], [(77, 77)],
+        ]  # fmt: skip
 
     async def test_one_runner_at_a_time(self, database: Database, store: TelemetryStore) -> None:
         prop = next(_properties)
