@@ -1,4 +1,4 @@
-"""Keeps a property in step with its PMS: hints re-read, changes polled behind a stored cursor, wishes written.
+"""Keeps a property in step with its PMS: hints re-read, changes polled behind a stored cursor.
 
 Nothing here trusts a push: it only brings a question forward. The cursor moves to the beginning of a run that
 went well and each question reaches back by the overlap, so what changed during a run, or during our downtime,
@@ -44,6 +44,8 @@ HINT_BACKOFF_FIRST_MS: Final = 1_000
 HINT_BACKOFF_MOST_MS: Final = 60_000
 FAILED_FIRST_MS: Final = 1_000
 FAILED_MOST_MS: Final = 30_000
+QUEUE_EVERY_MS: Final = 2_000
+"""How often a queue of hints is emptied: OPERA Cloud allows 300 calls a minute, and tells nobody otherwise."""
 LOOK_BACK: Final = timedelta(hours=24)
 """What a first question about changes reaches back to (PMS-15)."""
 FULL_BACK: Final = timedelta(days=2)
@@ -100,6 +102,7 @@ class PmsSync:
         self.property_id, self.system = property_id, adapter.system
         self._polled_ms: int | None = None
         self._subscribed_ms: int | None = None
+        self._queue_ms = 0
         self._failures, self._again_ms, self._ailment = 0, 0, ""
 
     async def take_push(self, raw: bytes) -> int:
@@ -141,6 +144,7 @@ class PmsSync:
             ):
                 await self.poll(found)
                 self._polled_ms = self._clock.now_ms()
+            await self._empty_queue()
             await self.take_hints(found)
             await self._subscribe(found)  # last: pushes that do not come keep nobody from reading
             self._failures, self._ailment = 0, ""
@@ -155,6 +159,16 @@ class PmsSync:
                 self._ailment = str(error)
                 self._log.warning("pms_sync_failed", property=self.property_id, system=self.system, error=self._ailment)
             await self._ail(error)
+
+    async def _empty_queue(self) -> None:
+        """Take the hints that the PMS keeps for us, where it does."""
+        now_ms = self._clock.now_ms()
+        if not self._adapter.capabilities.event_queue or now_ms < self._queue_ms:
+            return
+        if hints := await self._adapter.pending():
+            async with self._database.transaction() as connection:
+                await self._store_hints(connection, hints)
+        self._queue_ms = now_ms + QUEUE_EVERY_MS
 
     async def _subscribe(self, found: Property) -> None:
         """See once every `full` that the PMS still pushes to us."""
@@ -225,15 +239,12 @@ class PmsSync:
             self._log.warning("pms_drift", property=found.id, system=self.system, count=len(drifts))
 
     async def poll(self, found: Property) -> Run:
-        """Ask for what changed since the cursor, less the overlap; where the PMS keeps a queue for us, empty it.
+        """Ask for what changed since the cursor, less the overlap.
 
         A PMS that cannot list by time of change has the neighbourhood of now listed every `NEAR_EVERY`.
         """
         now_ms = self._clock.wall_ms()
         state = await self._state(found)
-        if self._adapter.capabilities.event_queue and (hints := await self._adapter.pending()):
-            async with self._database.transaction() as connection:
-                await self._store_hints(connection, hints)
         if not self._adapter.capabilities.changed_since:
             near_ms = unix_ms(state["near_at"])
             if near_ms is not None and now_ms - near_ms < NEAR_EVERY // timedelta(milliseconds=1):
@@ -263,7 +274,7 @@ class PmsSync:
     async def read_rooms(self, found: Property) -> dict[str, PmsRoom]:
         """Take over the PMS's rooms: which of ours each is, by name, and its condition; return them by their id."""
         told = await self._adapter.rooms()
-        rooms, twice = _each_name_once(told.rooms)
+        rooms, twice = issues.each_name_once(told.rooms)
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             ours = await room_ids(connection, self.property_id)
@@ -578,17 +589,6 @@ async def _heard(pages: AsyncIterator[Page], told: dict[str, PmsReservation]) ->
     async for page in pages:
         told.update({each.external_id: each for each in page.reservations})
         yield page
-
-
-def _each_name_once(rooms: Iterable[PmsRoom]) -> tuple[list[PmsRoom], list[ItemError]]:
-    """Part the rooms of which each name is told once from those whose name another, older one has. Pure."""
-    first: dict[str, PmsRoom] = {}
-    twice: list[ItemError] = []
-    for room in sorted(rooms, key=lambda each: each.external_id):
-        if (other := first.setdefault(room.name, room)) is not room:
-            problem = f"Name {room.name!r} is already that of {other.external_id}: nobody is put in this one"
-            twice.append(ItemError(room.external_id, problem, "resource"))
-    return list(first.values()), twice
 
 
 def _place(found: Property) -> Place:

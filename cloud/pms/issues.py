@@ -10,7 +10,7 @@ from typing import Final
 
 from cloud.kit.database import Connection, execute, fetch_all
 from cloud.kit.times import at
-from cloud.pms.port import ItemError, ItemKind
+from cloud.pms.port import ItemError, ItemKind, PmsRoom
 
 ISSUES_MOST: Final = 500
 """Of one connection. Beyond it only known ones are renewed: the first five hundred say enough."""
@@ -95,3 +95,14 @@ async def count_by_property(connection: Connection) -> dict[str, int]:
         connection, "SELECT property, count(*) AS held FROM pms.issue WHERE held_back GROUP BY property"
     )
     return {row["property"]: row["held"] for row in rows}
+
+
+def each_name_once(rooms: Iterable[PmsRoom]) -> tuple[list[PmsRoom], list[ItemError]]:
+    """Part the rooms of which each name is told once from those whose name another, older one has. Pure."""
+    first: dict[str, PmsRoom] = {}
+    twice: list[ItemError] = []
+    for room in sorted(rooms, key=lambda each: each.external_id):
+        if (other := first.setdefault(room.name, room)) is not room:
+            problem = f"Name {room.name!r} is already that of {other.external_id}: nobody is put in this one"
+            twice.append(ItemError(room.external_id, problem, "resource"))
+    return list(first.values()), twice
