@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.rows import Row
 
-NAMES = ("ground", "record_path", "fan_in", "doors", "doors_channel", "devices", "stays", "rooms", "api")
+NAMES = ("ground", "record_path", "fan_in", "doors", "doors_channel", "doors_sure", "devices", "stays", "rooms", "api")
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "bench"
 
 

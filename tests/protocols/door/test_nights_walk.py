@@ -1,0 +1,36 @@
+"""A hundred thousand steps of the recodable-lock model without an opening too many, and a walk that sees one."""
+
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from protocols.door import lock_core
+from protocols.grant.judge import judge
+from tests.protocols.door.nights_walk import walk
+from tests.seeds import THOROUGH
+
+STEPS = 100_000
+WALKS = 8
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.requirement("P5", "P8", "P11")
+@pytest.mark.parametrize("seed", range(WALKS if not THOROUGH else 2 * WALKS))
+def test_no_step_of_many_opens_for_the_wrong_guest_or_locks_the_right_one_out(seed: int) -> None:
+    walked = walk(seed, STEPS // WALKS)
+    assert walked.wrong == ()
+    assert walked.steps * WALKS >= STEPS
+    assert walked.opened > walked.steps // 20, "it opens often enough to be worth walking"
+    assert walked.refused > walked.steps // 20
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.parametrize("forgets", ["generation", "privacy"])
+def test_a_lock_that_forgets_its_rule_is_seen(forgets: str) -> None:
+    def forgetful(grant: Any, issuer: Any, door: Any, now: Any, **more: Any) -> Any:
+        return judge(grant, issuer, replace(door, **{forgets: 0}), now, **more)
+
+    with patch.object(lock_core, "judge", forgetful):
+        assert len(walk(1, 4_000).wrong) > 1
