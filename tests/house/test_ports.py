@@ -1,5 +1,6 @@
 """Clocks, dice, sleep and catch-alls belong to the rim: everything else is handed a port."""
 
+import functools
 from typing import Final
 
 import pytest
@@ -17,6 +18,7 @@ ALLOWED: Final[dict[tuple[str, str], str]] = {
 """(file, kind of finding) -> why. The one place: a line here is a decision, and shows in review."""
 
 
+@functools.cache
 def _all_findings() -> list[tuple[str, Finding]]:
     return [(place(path), each) for path in python_files(*ROOMS) for each in findings(path.read_text(encoding="utf-8"))]
 

@@ -173,7 +173,7 @@ async def test_a_body_that_dribbles_is_given_up_with_a_reason() -> None:
         writer.write(
             b"POST /numbers HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
         )
-        answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 20)
         writer.close()
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"].endswith("body-timeout")

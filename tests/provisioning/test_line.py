@@ -7,7 +7,7 @@ import pytest
 
 from provisioning.rehearsal.line import Line
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 @pytest.fixture

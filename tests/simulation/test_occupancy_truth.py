@@ -1,6 +1,7 @@
 """Whole weeks of guests and erring sensors through the real engine, held against who was really inside."""
 
 import asyncio
+import functools
 
 import pytest
 
@@ -12,9 +13,15 @@ from tests.seeds import seeds
 ROOMS, DAYS = 30, 5
 
 
-@pytest.fixture(scope="module", params=seeds(2, 12))
+@functools.cache
+def unharmed_by(seed: int) -> Tally:
+    """Play once, however often and in whatever order it is asked about."""
+    return asyncio.run(play(lives(ROOMS, DAYS, seed), DAYS))
+
+
+@pytest.fixture(params=seeds(1, 12))
 def tally(request: pytest.FixtureRequest) -> Tally:
-    return asyncio.run(play(lives(ROOMS, DAYS, request.param), DAYS))
+    return unharmed_by(request.param)
 
 
 @pytest.mark.requirement("DEV-07", "DEV-10")
@@ -42,11 +49,14 @@ def test_a_stay_that_ends_sets_the_room_back(tally: Tally) -> None:
     assert tally.stays_ended == tally.set_back_at_end > 0
 
 
-@pytest.fixture(scope="module", params=seeds(2, 24))
+@functools.cache
+def killed_by(seed: int) -> Tally:
+    return asyncio.run(play(lives(ROOMS, DAYS, seed), DAYS, random_cuts(DAYS, SeededDice(seed))))
+
+
+@pytest.fixture(params=seeds(1, 24))
 def interrupted(request: pytest.FixtureRequest) -> tuple[Tally, Tally]:
-    seed: int = request.param
-    cuts = random_cuts(DAYS, SeededDice(seed))
-    return asyncio.run(play(lives(ROOMS, DAYS, seed), DAYS, cuts)), asyncio.run(play(lives(ROOMS, DAYS, seed), DAYS))
+    return killed_by(request.param), unharmed_by(request.param)
 
 
 @pytest.mark.guarantee("G13")

@@ -16,7 +16,7 @@ from tests.cloud.houses import AURORA, NOW_MS, PLACE, reservation
 from tests.cloud.public.conftest import Site, token
 
 pytestmark = pytest.mark.tier("postgres")
-WAIT_S = 5
+WAIT_S = 20
 
 
 class Watcher:
@@ -177,7 +177,9 @@ async def test_whoever_signs_out_watches_no_longer(site: Site, monkeypatch: pyte
     watcher = Watcher(site, "/api/v1/properties/aurora/live", headers)
     try:
         assert (await watcher.next())["type"] == "websocket.accept"
-        assert (await watcher.next())["type"] == "snapshot"
+        while (told := await watcher.next())["type"] == "tick":  # the first reading took longer than a beat
+            pass
+        assert told["type"] == "snapshot"
         site.clock.advance(stream.SESSION_LOOK_MS)
         assert (await watcher.next())["type"] == "tick", "a session that stands goes on"
         await site.http.post("/sign-out", headers={"Cookie": cookie, "Origin": "http://cloud.test"})

@@ -260,11 +260,11 @@ async def test_batches_that_are_dear_to_open_do_not_cost_their_neighbours_the_tr
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server ends a transaction in which nothing is said for so long."""
-    monkeypatch.setattr(statements, "IDLE_MOST", timedelta(milliseconds=400))
+    monkeypatch.setattr(statements, "IDLE_MOST", timedelta(milliseconds=1_500))
     monkeypatch.setattr(ledgers, "SPEAK_EVERY_MS", 0)
 
     def slowly(head: BatchHead, stream: CloudStream, place: Place, projected: frozenset[str]) -> Opened:
-        time.sleep(0.04)  # compute, which nothing can interrupt
+        time.sleep(0.1)  # compute, which nothing can interrupt
         return open_batch(head, stream, place, projected)
 
     monkeypatch.setattr(ledgers, "open_batch", slowly)

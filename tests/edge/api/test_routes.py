@@ -51,7 +51,6 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize("given", ["", "Bearer", "Bearer x", "Bearer " + "b" * 64, "Basic " + TOKEN, TOKEN, "bearer é"])
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -65,11 +64,10 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
         ("POST", "/api/v1/stays/s-anna/check-out"),
     ],
 )
-async def test_without_the_token_nothing_is_told_and_nothing_done(
-    site: Site, method: str, path: str, given: str
-) -> None:
-    answer = await site.http.request(method, path, headers={b"authorization": given.encode()}, json={})
-    problem(answer, 401)
+async def test_without_the_token_nothing_is_told_and_nothing_done(site: Site, method: str, path: str) -> None:
+    for given in ("", "Bearer", "Bearer x", "Bearer " + "b" * 64, "Basic " + TOKEN, TOKEN, "bearer é"):
+        answer = await site.http.request(method, path, headers={b"authorization": given.encode()}, json={})
+        problem(answer, 401)
 
 
 async def test_health_needs_no_token_and_ready_waits_for_every_part(site: Site) -> None:

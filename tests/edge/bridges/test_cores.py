@@ -160,7 +160,7 @@ async def test_a_place_is_never_lost_even_if_who_waits_goes_away(kinds: list[Cla
         if index < len(tasks):
             tasks[index].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    async with asyncio.timeout(1), places.take(Class.PROBE), places.take(Class.READ):
+    async with asyncio.timeout(20), places.take(Class.PROBE), places.take(Class.READ):
         pass
 
 

@@ -229,7 +229,7 @@ async def test_run_visits_what_it_hears_and_a_dead_lock_harms_no_other(building:
     task = asyncio.create_task(building.sync.run(building.radio))
     for door in ("door-101", "door-102"):
         building.radio.heard.put_nowait(building.locks[door].sighting())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await building.sync.changed.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -226,7 +226,7 @@ async def test_our_link_reads_and_writes_pymodbus() -> None:
     server: Any = ModbusTcpServer(SimDevice(3, [data]), address=("127.0.0.1", 0))  # its types know no port 0
     serving = asyncio.create_task(server.serve_forever())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while server.transport is None:
                 await asyncio.sleep(0.01)
         port = server.transport.sockets[0].getsockname()[1]
@@ -234,11 +234,11 @@ async def test_our_link_reads_and_writes_pymodbus() -> None:
         counts: Counter[str] = Counter()
         link = ModbusLink(reader, writer, counts, Complaints(BusId("b"), counts, ManualClock()))
         listening = asyncio.create_task(link.listen())
-        assert await link.ask(3, Read("holding", 4, 3), wait_ms=2_000) == Words((104, 105, 106))
-        assert await link.ask(3, WriteWords("holding", 4, (7,)), wait_ms=2_000) == Written()
-        assert await link.ask(3, WriteWords("holding", 5, (8, 9)), wait_ms=2_000) == Written()
-        assert await link.ask(3, Read("holding", 4, 3), wait_ms=2_000) == Words((7, 8, 9))
-        assert isinstance(await link.ask(3, Read("holding", 4_000, 1), wait_ms=2_000), Refused)
+        assert await link.ask(3, Read("holding", 4, 3), wait_ms=20_000) == Words((104, 105, 106))
+        assert await link.ask(3, WriteWords("holding", 4, (7,)), wait_ms=20_000) == Written()
+        assert await link.ask(3, WriteWords("holding", 5, (8, 9)), wait_ms=20_000) == Written()
+        assert await link.ask(3, Read("holding", 4, 3), wait_ms=20_000) == Words((7, 8, 9))
+        assert isinstance(await link.ask(3, Read("holding", 4_000, 1), wait_ms=20_000), Refused)
         await link.close()
         await listening
     finally:

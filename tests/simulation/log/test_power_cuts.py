@@ -10,12 +10,14 @@ import pytest
 
 from protocols.errors import StoreFailedError
 from protocols.link.lanes import Lane
+from tests.seeds import THOROUGH
 from tests.simulation.log.crash_disk import CrashDisk
 from tests.simulation.log.history import History
 
 CUTS_A_SEED = 20
+CUTS = "400" if THOROUGH else "120"
 FAILED_ONCE = (21, 28, 30, 43, 52, 55, 72, 97, 192, 203, 217, 253, 305)
-SEEDS = sorted({*range(max(1, int(os.environ.get("INNKEEPER_LOG_CUTS", "400")) // CUTS_A_SEED)), *FAILED_ONCE})
+SEEDS = sorted({*range(max(1, int(os.environ.get("INNKEEPER_LOG_CUTS", CUTS)) // CUTS_A_SEED)), *FAILED_ONCE})
 
 
 @pytest.mark.guarantee("G1")

@@ -21,7 +21,7 @@ from tests.cloud.houses import NOW_MS
 from tests.cloud.telemetry.query.conftest import Desk
 from tests.cloud.telemetry.sending import show_live
 
-WAIT_S = 5
+WAIT_S = 20
 HOUSE = Selection("northlight", "aurora")
 THEN = datetime(2026, 11, 18, tzinfo=UTC)
 
