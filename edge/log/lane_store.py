@@ -18,11 +18,13 @@ from typing import Any, Final
 
 import apsw
 
+from edge.log.heads import KeptHeads
 from edge.log.lane_cursors import LaneCursors, Place
 from edge.log.lane_desk import LaneDesk
 from edge.log.lane_file import CorruptStoreError, LaneFile, StoreFullError
 from edge.log.lane_holes import holes_between
 from edge.log.lane_space import LaneSpace, Life, Usage
+from edge.log.lane_tail import LaneTail
 from edge.log.readership import NOBODY_KNOWN, LaneReaders
 from edge.log.row_check import check_bytes, rows_of, sound
 from kit.dice import Dice
@@ -37,8 +39,6 @@ __all__ = ["CorruptStoreError", "LaneStore", "NewRecord", "StoreFullError", "Usa
 
 TAIL_CHECK_RECORDS: Final = 2_000
 """Records at the end of lane A that are held against their chain when it is opened."""
-HEADS_KEPT: Final = 10_000
-"""Signed heads kept: a week of one a minute."""
 _CHUNK: Final = 1_000
 MARK_UNWRITTEN_MOST: Final = 4 * _CHUNK
 """Records by which the cloud's mark may be ahead of what is written of it: it is told again at every hello."""
@@ -113,13 +113,14 @@ class LaneStore:
         self._keep_acked = keep_acked_records
         self._life: Life
         self._mark_written = 0
+        self._tail = LaneTail()
         self._openings: list[tuple[bytes, int]] = []
         self._unsure: tuple[Undo, ...] = ()
         self.damaged: set[int] = set()
         """Positions of the current incarnation whose records were found changed since the file was opened."""
         self._opening_due: tuple[Dice, int] | None = None  # there was no room to write it
         self._file = LaneFile(path, lane, disk=disk, vfs=vfs, in_place=in_place)
-        self.desk = LaneDesk(self._file)
+        self.desk, self._heads = LaneDesk(self._file), KeptHeads(self._file)
         try:
             self._file.make_schema(dice, wall_ms)
             self._file.check()
@@ -192,6 +193,10 @@ class LaneStore:
         if life is None or after_seq >= life.last:
             return None
         opening, end = self._opening_at(life, after_seq + 1)
+        untouched = life is self._life and after_seq >= max(life.trimmed, life.minute_to, life.quarter_to)
+        if untouched and (newest := self._tail.after(after_seq, min(most, end - after_seq))):
+            first, last = after_seq + 1, after_seq + len(newest)
+            return Packed(first, last, range(first, last + 1), newest, [], opening=opening)
         rows = self._file.rows(life.no, after_seq, end, most)
         last = rows[-1][0] if len(rows) == most else end
         records = self._good(life, rows, after_seq)
@@ -244,7 +249,8 @@ class LaneStore:
         life = self._life
         try:
             self._write_due_opening()
-            self._space.make_room(life, len(records), sum(map(len, records)) + len(records) * 64)
+            size = sum(map(len, records)) + len(records) * 64
+            self._space.make_room(life, len(records), size)
             rows, link = rows_of(self.lane, records, life.last, life.link)
             if marks:
                 self._unsure = tuple(
@@ -262,6 +268,8 @@ class LaneStore:
                 self._file.insert_rows(life.no, life.last, rows)
         except apsw.Error as error:
             raise self._file.translated(error) from error
+        if self.lane is not Lane.A:  # whose records are told with their chain
+            self._tail.add(life.last + 1, records, size)
         life.last, life.link, self._unsure = life.last + len(rows), link, ()
         return life.last
 
@@ -335,6 +343,7 @@ class LaneStore:
             self._mark_written + MARK_UNWRITTEN_MOST
         ):
             self._life.acked = hi
+            self._tail.passed(hi)
             return hi > self._mark_written
         self._write_mark(life, hi)
         if life.no == self._life.no:
@@ -362,6 +371,7 @@ class LaneStore:
             raise self._file.translated(error) from error
         if life.no == self._life.no:
             self._life.acked = self._mark_written = hi
+            self._tail.passed(hi)
             self._openings = self._openings_of(life.no)
 
     def trim(self, upto_seq: int) -> int:
@@ -430,6 +440,7 @@ class LaneStore:
         except apsw.Error as error:
             raise file.translated(error) from error
         self._life = Life(no, new, 0, gone, genesis, count, link)
+        self._tail.clear()
         self._mark_written = 0
         self._space.look_for_older(self._life)
         self._openings = self._openings_of(no)
@@ -439,22 +450,11 @@ class LaneStore:
 
     def keep_head(self, seq: int, head: bytes) -> None:
         """Keep a signed head of the current incarnation."""
-        self._file.write(
-            "INSERT OR REPLACE INTO signed_head (life, seq, head) VALUES (?, ?, ?)", (self._life.no, seq, head)
-        )
-        self._file.write(
-            "DELETE FROM signed_head WHERE (life, seq) IN "
-            "(SELECT life, seq FROM signed_head ORDER BY life DESC, seq DESC LIMIT -1 OFFSET ?)",
-            (HEADS_KEPT,),
-        )
+        self._heads.keep(self._life.no, seq, head)
 
     def signed_head(self) -> tuple[int, bytes] | None:
         """Return (position, signed head) of the newest one of the current incarnation."""
-        for seq, head in self._file.all(
-            "SELECT seq, head FROM signed_head WHERE life = ? ORDER BY seq DESC LIMIT 1", (self._life.no,)
-        ):
-            return seq, head
-        return None
+        return self._heads.newest(self._life.no)
 
     def verify_chain(self) -> int:
         """Recompute the hash chain over all records held of the current incarnation and return how many there are.
