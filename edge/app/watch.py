@@ -6,7 +6,7 @@ edge.db, then the record on lane B by its number (`append_once`): a kill in betw
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -192,6 +192,8 @@ class Watch:
             if not heard:
                 so[Subject(AlertKind.STALE, room_of[device], device)] = "nothing it said is fresh"
         for device, battery in self._batteries.items():
+            if self._view.room_of(DeviceId(device)) is None:
+                continue  # it was taken out; what its gauge said is kept in case it comes back
             if device in locks and (level := lock_level(battery)) is not None:
                 kind, what, percent = level
                 so[Subject(kind, room_of[device], device)] = f"{percent:g} % left: {what}"
@@ -199,20 +201,24 @@ class Watch:
             told = forecast(battery)
             if told.days_left is not None and told.days_left <= BATTERY_DAYS and told.confidence >= 0.5:
                 room = self._view.room_of(DeviceId(device))
-                so[Subject(AlertKind.BATTERY_LOW, room or "", device)] = (
+                so[Subject(AlertKind.BATTERY_LOW, str(room), device)] = (
                     f"{told.days_left} days left, confidence {told.confidence:g}"
                 )
         for room in self._rooms.rooms():
             so |= self._of_room(room, now_ms)
-        return so | self._not_heard_again(leak_told, locks)
+        return so | self._not_heard_again(fresh.keys(), leak_told, locks)
 
-    def _not_heard_again(self, leak_told: set[str], locks: set[str]) -> dict[Subject, str]:
+    def _not_heard_again(
+        self, told: Collection[str], leak_told: Collection[str], locks: Collection[str]
+    ) -> dict[Subject, str]:
         """Return what was so before a restart and of which nothing has been heard since: silence ends no alert."""
         still: dict[Subject, str] = {}
         for alert in self._book.up():
             subject = alert.subject
             if subject.kind is AlertKind.LEAK:
                 silent = subject.device not in leak_told and self._view.room_of(DeviceId(subject.device)) is not None
+            elif subject.kind is AlertKind.STALE:
+                silent = subject.device not in told and self._view.room_of(DeviceId(subject.device)) is not None
             elif subject.kind in LOCK_BATTERY:
                 silent = subject.device not in locks and self._view.room_of(DeviceId(subject.device)) is not None
             elif subject.kind is AlertKind.DOOR_PROPPED and subject.room in self._rooms.rooms():
@@ -233,10 +239,11 @@ class Watch:
             so[Subject(AlertKind.CONTACT_STUCK, room)] = "the lock opened and the door contact did not move"
         if sense.disturbed_ms is not None and now_ms - sense.disturbed_ms < DISTURBED_MS:
             so[Subject(AlertKind.ENTERED_WHILE_DND, room)] = "staff came in against do not disturb"
-        if state.mode is Mode.OCCUPIED_COMFORT and sense.celsius is not None and not state.window_open:
+        celsius = sense.warmth(now_ms=now_ms)
+        if state.mode is Mode.OCCUPIED_COMFORT and celsius is not None and not state.window_open:
             wanted_c = target_c(state, self._policy())
-            if sense.celsius < wanted_c - BREACH_K:
-                so[Subject(AlertKind.COMFORT_BREACH, room)] = f"{sense.celsius:g} instead of {wanted_c:g} Cel"
+            if celsius < wanted_c - BREACH_K:
+                so[Subject(AlertKind.COMFORT_BREACH, room)] = f"{celsius:g} instead of {wanted_c:g} Cel"
         return so
 
     def _pass_time(self, now_ms: int) -> None:
@@ -249,7 +256,7 @@ class Watch:
         baseline_c, month = self._policy().climate.comfort_c, self._month()
         for room in self._rooms.rooms():
             known = self._energy.get(room, RoomEnergy())
-            room_c = self._rooms.sense(room).celsius
+            room_c = self._rooms.sense(room).warmth(now_ms=now_ms)
             self._energy[room] = known.passed(month, hours, room_c=room_c, outdoor_c=outdoor_c, baseline_c=baseline_c)
 
     def _month(self) -> str:

@@ -223,12 +223,14 @@ class RoomsEngine:
 
     def reached(self, device: DeviceId, *, reached: bool) -> None:
         """Learn that a device can no longer be heard, or can again: it may have lost its setpoint with its power."""
-        if self.view.room_of(device) not in self._states:
+        room = self.view.room_of(device)
+        if room is None or room not in self._states:
             return
         if reached:
             self._returns.back(device, now_ms=self._clock.now_ms())
         else:
             self._returns.gone(device)
+            self._senses[room].lost(device)
 
     def look_again(self) -> None:
         """Learn that stays or policy changed: think about every room now rather than at the next tick."""
@@ -352,7 +354,7 @@ class RoomsEngine:
         sense, stays = self._senses[room], self._stays(room)
         otherwise_ms = int(policy.climate.warm_up_before.total_seconds() * 1000)
         lead_ms = sense.recovery.lead_ms(
-            from_c=sense.celsius, to_c=policy.climate.expected_c, otherwise_ms=otherwise_ms
+            from_c=sense.warmth(now_ms=self._clock.now_ms()), to_c=policy.climate.expected_c, otherwise_ms=otherwise_ms
         )  # fmt: skip
         if self._states[room].mode is Mode.EXPECTED:
             lead_ms = max(lead_ms, otherwise_ms)  # the warmer it gets the less it needs: no reason to stop

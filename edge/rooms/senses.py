@@ -24,6 +24,7 @@ TEMPERATURES: Final = (
 )
 SETPOINT: Final = (Capability.THERMOSTAT, "occupied_heating_setpoint")
 OUTDOOR: Final = (Capability.THERMOSTAT, "outdoor_temperature")
+WARMTH_FRESH_MS: Final = 2 * 3_600_000  # a thermometer that has nothing new to say says so every hour at the latest
 OURS_MS: Final = 60_000  # a setpoint that differs this soon after one of our writes may have been read before it
 
 
@@ -39,7 +40,9 @@ class Sense:
     do_not_disturb: bool = False
     make_up_room: bool = False
     disturbed_ms: int | None = None  # when staff last came in against a wish not to be disturbed
-    celsius: float | None = None
+    celsius: float | None = None  # the last heard, however old: ask `warmth`
+    celsius_of: DeviceId | None = None
+    celsius_ms: int | None = None
     setpoint_c: float | None = None
     written_c: dict[DeviceId, float] = field(default_factory=dict)  # what the room itself last had its controllers hold
     written_ms: int | None = None
@@ -55,14 +58,26 @@ class Sense:
             now_ms: Monotonic ms.
             forgot: Whether a setpoint is what a controller restarted with (returns.py): no hand chose it.
         """
+        key, value = (reading.capability, reading.attribute), reading.value
+        if reading.quality is Quality.STALE and key in TEMPERATURES:
+            self.lost(reading.device)
         if reading.quality is not Quality.GOOD:
             return False
-        key, value = (reading.capability, reading.attribute), reading.value
         if isinstance(value, bool):
             return self._told(key, value, device=reading.device, window=window, now_ms=now_ms)
         if isinstance(value, int | float):
             return self._measured(key, float(value), device=reading.device, now_ms=now_ms, forgot=forgot)
         return False
+
+    def warmth(self, *, now_ms: int) -> float | None:
+        """Return the room's temperature, degrees Celsius; None if no thermometer has spoken for two hours."""
+        heard_ms = self.celsius_ms
+        return None if heard_ms is None or now_ms - heard_ms > WARMTH_FRESH_MS else self.celsius
+
+    def lost(self, device: DeviceId) -> None:
+        """Learn that a device is heard no more: what it said of the room's warmth is no longer so."""
+        if device == self.celsius_of:
+            self.celsius = self.celsius_of = self.celsius_ms = None
 
     def wrote(self, device: DeviceId, celsius: float, *, now_ms: int) -> None:
         """Learn that the room had a controller hold a setpoint: finding it there is no wish of the guest's."""
@@ -127,7 +142,7 @@ class Sense:
         self, key: tuple[Capability, str], value: float, *, device: DeviceId, now_ms: int, forgot: bool
     ) -> bool:  # fmt: skip
         if key in TEMPERATURES:
-            self.celsius = value
+            self.celsius, self.celsius_of, self.celsius_ms = value, device, now_ms
             disturbed = bool(self.open_windows or self.unheard_windows)
             self.recovery = self.recovery.felt(
                 value, setpoint_c=self.setpoint_c, disturbed=disturbed, now_ms=now_ms

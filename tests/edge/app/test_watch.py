@@ -8,6 +8,7 @@ import pytest
 
 from kit.clock import ManualClock
 from protocols.device_model.capability import Capability, Unit
+from protocols.device_model.identity import DeviceId, RoomId
 from protocols.device_model.reading import Reading
 from protocols.errors import StoreFailedError
 from protocols.link.lanes import Lane
@@ -190,6 +191,67 @@ async def test_a_guest_in_a_cold_room_is_a_breach_after_an_hour(building: Buildi
     assert clock.wall_ms() - T0 < 2 * HOUR_MS
 
 
+@pytest.mark.guarantee("G11", "G17")
+async def test_a_dead_thing_stays_told_over_a_restart_until_it_speaks_or_is_taken_out(
+    building: Building, clock: ManualClock
+) -> None:
+    warm = said("thermostat-101", Capability.THERMOSTAT, "local_temperature", 20.0, Unit.CELSIUS)
+    building.house.noted(warm)
+    await pass_time(building, clock, 25)
+    assert told(building) == [("stale", "raised", "101")]
+    await building.restart()
+    await pass_time(building, clock, 25)
+    assert told(building) == [("stale", "raised", "101")], "nothing was heard of it"
+    building.house.noted(warm)
+    await pass_time(building, clock, 6)
+    assert told(building) == [("stale", "raised", "101"), ("stale", "cleared", "101")]
+
+
+@pytest.mark.guarantee("G17")
+async def test_the_last_word_of_a_dead_thermometer_is_no_temperature(building: Building, clock: ManualClock) -> None:
+    """Neither a breach, nor an hour of saving: what nobody measures is not known."""
+    from tests.edge.world import a_document, a_stay
+
+    await building.house.desired("stays", 1, a_document(a_stay(state="in_house")))
+    await building.opened()
+    await building.work()
+    cold = said("thermostat-101", Capability.THERMOSTAT, "local_temperature", 17.0, Unit.CELSIUS)
+    building.house.noted(cold)
+    await pass_time(building, clock, 10)
+    building.house.rooms.reached(DeviceId("thermostat-101"), reached=False)
+    await pass_time(building, clock, 70)
+    assert ("comfort_breach", "raised", "101") not in told(building)
+    building.house.noted(cold)
+    for _ in range(8):
+        clock.advance(HOUR_MS // 2)
+        outdoors = said("motion-102", Capability.THERMOSTAT, "outdoor_temperature", 5.0, Unit.CELSIUS)
+        building.house.noted(outdoors)
+        await pass_time(building, clock, 1)
+    [room] = [each for each in building.house.watch.energy()["rooms"] if each["room"] == "101"]
+    [month] = room["months"]
+    assert month["unknown_hours"] > 1.1, "and the hour after its last word"
+    assert month["hours"] < 0.2
+    assert building.house.rooms.sense(RoomId("101")).warmth(now_ms=clock.now_ms()) is None
+
+
+@pytest.mark.requirement("DEV-08")
+async def test_the_battery_of_a_thing_that_was_taken_out_concerns_nobody(
+    building: Building, clock: ManualClock
+) -> None:
+    for percent in (20.0, 18.0, 16.0, 14.0, 12.0, 10.0, 8.0, 6.0, 4.0):
+        building.house.noted(
+            said("motion-101", Capability.POWER_SOURCE, "bat_percent_remaining", percent, Unit.PERCENT)
+        )
+        clock.advance(24 * HOUR_MS)
+    await building.house.watch.look()
+    assert ("battery_low", "raised", "101") in told(building)
+    rooms = {each.id: each.room for each in building.plan.devices if each.id != "motion-101"}
+    building.house.view.serve(rooms, {})
+    await pass_time(building, clock, 6)
+    assert ("battery_low", "cleared", "101") in told(building)
+    assert [each for each in building.house.watch.alerts() if each["alert"] == "battery_low"] == []
+
+
 @pytest.mark.requirement("P16", "A9")
 async def test_a_locks_cells_are_told_at_30_15_and_5_percent_and_new_ones_end_it(
     building: Building, clock: ManualClock
@@ -218,3 +280,17 @@ async def test_a_locks_cells_are_told_at_30_15_and_5_percent_and_new_ones_end_it
     building.house.noted(cells(98))
     await pass_time(building, clock, 6)
     assert building.house.watch.alerts() == []
+
+
+@pytest.mark.requirement("DEV-11")
+async def test_a_fault_that_a_device_tells_is_one_alert_that_names_it(building: Building, clock: ManualClock) -> None:
+    def fault(which: str, *, so: bool) -> Reading:
+        return said("contact-101", Capability.FAULT_STATE, f"active:{which}", so)
+
+    building.house.noted(fault("paper_out", so=True))
+    await pass_time(building, clock, 3)
+    assert told(building) == [("device_fault", "raised", "101")]
+    assert [each["detail"] for each in building.house.watch.alerts()] == ["paper out"]
+    building.house.noted(fault("paper_out", so=False))
+    await pass_time(building, clock, 6)
+    assert told(building)[-1] == ("device_fault", "cleared", "101")
