@@ -26,7 +26,7 @@ from tests.cloud.conftest import postgres as postgres
 from tests.cloud.houses import AURORA
 from tests.cloud.public.conftest import WEBHOOK_SECRET
 from tests.cloud.public.conftest import site as site
-from tests.e2e.console_page import DESK
+from tests.e2e.console_page import DESK, PHONE
 from tests.e2e.guest_house import AXE
 from tests.e2e.guest_page import WAIT_MS
 from tests.e2e.test_check_in_page import CheckInPage, Lobby
@@ -73,6 +73,17 @@ async def till(lobby: Lobby) -> AsyncIterator[Till]:
         await lobby.desk.policy(PAYS)
         yield Till(account, address)
         await account.close()
+
+
+async def console(lobby: Lobby, path: str, who: str, size: tuple[int, int] = DESK) -> CheckInPage:
+    tab = await lobby.tab("about:blank", size=size, extra_http_headers=lobby.desk.site.as_(who))
+    await tab.page.goto(f"{lobby.address}/#/p/aurora/{path}")
+    return tab
+
+
+async def is_fine(tab: CheckInPage) -> None:
+    assert await tab.violations(AXE.read_text(encoding="utf-8")) == []
+    assert not await tab.is_wider_than_screen()
 
 
 async def test_a_guest_pays_by_keyboard_on_the_providers_page_after_two_refusals(lobby: Lobby, till: Till) -> None:
@@ -122,8 +133,15 @@ async def test_a_payment_that_the_desk_takes_ends_the_page_and_nobody_pays_twice
     phone, other = await lobby.tab(link), await lobby.tab(link)
     await (await phone.at(PAY)).get_by_role("button", name="Go to the payment page").click()
     await phone.page.wait_for_url(f"{till.address}/pay/**")
-    waived = {"step": "payment", "subject": "party", "reason": "cash at the desk"}
-    assert (await lobby.desk.post(f"{HERE}/session/waivers", waived, site.as_("staff"))).status_code == 200
+    staff = await console(lobby, "arrivals", "staff")
+    await staff.page.locator("summary", has_text="Check-in").press("Enter")
+    step = staff.page.locator(f"[data-session-step='{PAY}']")
+    await expect(staff.page.get_by_test_id("deposit")).to_contain_text("has the provider’s page open")
+    await is_fine(staff)
+    await step.get_by_label("What you saw").fill("cash at the desk")
+    await step.get_by_role("button", name="Paid at the desk").press("Enter")
+    await expect(step).to_contain_text("cash at the desk", timeout=WAIT_MS)
+    await expect(step).to_have_attribute("data-state", "waived")
     await other.at(f"grant-{STAY}")
     await site.payments.settle_due({AURORA.id: AURORA})
     await phone.page.get_by_label("A card that pays").check()
@@ -219,3 +237,44 @@ async def test_a_text_written_while_the_guest_reads_is_read_before_it_is_accepte
     await tab.page.get_by_role("checkbox").check()
     await tab.go_on(screen)
     await tab.at(f"grant-{STAY}")
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+async def test_the_house_writes_its_terms_down_and_the_desk_sees_what_was_accepted(
+    lobby: Lobby, size: tuple[int, int]
+) -> None:
+    await lobby.desk.policy(AGREES)
+    admin = await console(lobby, "arrivals", "admin", size)
+    await admin.page.get_by_role("link", name="House terms").press("Enter")
+    await expect(admin.page.get_by_test_id("in-force")).to_contain_text("ask for version 2026-1")
+    await expect(admin.page.get_by_text("No text of it is written down")).to_be_visible()
+    write = admin.page.get_by_role("button", name="Write it down for good")
+    await write.click()
+    await expect(admin.page.get_by_role("alert")).to_contain_text("A version and a text are needed.")
+    words = admin.page.get_by_label("Text", exact=True)
+    await words.fill("Quiet from 22:00.\n\nNo smoking.")
+    await write.press("Enter")
+    version = admin.page.locator("[data-version='2026-1']")
+    await expect(version).to_contain_text("asked for now")
+    await words.fill("Smoking, please.")
+    await write.click()
+    await expect(admin.page.get_by_role("alert")).to_contain_text("publish a new version instead")
+    await version.locator("summary").press("Enter")
+    await expect(version).to_contain_text("No smoking.")
+    await is_fine(admin)
+
+    guest = await lobby.tab(await lobby.link())
+    terms = await guest.at("terms-party")
+    await guest.page.get_by_role("checkbox").check()
+    await guest.go_on(terms)
+    await guest.at(f"grant-{STAY}")
+    staff = await console(lobby, "arrivals", "staff", size)
+    await staff.page.locator("summary", has_text="Check-in").click()
+    step = staff.page.locator("[data-session-step='terms-party']")
+    await expect(step).to_contain_text("version 2026-1 in en, SHA-256 ")
+    await is_fine(staff)
+    await staff.page.goto(f"{lobby.address}/#/p/aurora/terms")
+    await staff.page.get_by_label("Text", exact=True).fill("Not mine to write.")
+    await staff.page.get_by_role("button", name="Write it down for good").click()
+    await expect(staff.page.get_by_role("alert")).to_be_visible()
+    await expect(staff.page.locator("[data-version]")).to_have_count(1)

@@ -6,8 +6,9 @@ import { KeysPage } from './Keys'
 import { ColdPage, FailurePage } from './Notices'
 import { PropertiesPage } from './PropertiesPage'
 import { PropertyPage } from './PropertyPage'
-import { replaceRoute, useAccountShown, useArrivalsShown, useKeysShown, useRoute, useStayLogShown } from './route'
+import { replaceRoute, useAccountShown, useArrivalsShown, useKeysShown, useRoute, useStayLogShown, useTermsShown } from './route'
 import { StayLogPage } from './StayLog'
+import { TermsPage } from './Terms'
 import { useProperties } from './useProperties'
 
 export function App() {
@@ -19,6 +20,7 @@ function Hotels() {
   const route = useRoute()
   const isAtArrivals = useArrivalsShown()
   const isAtKeys = useKeysShown()
+  const isAtTerms = useTermsShown()
   const loggedStay = useStayLogShown()
   const properties = useProperties(client, route.property === null)
   const { list, failure } = properties
@@ -39,6 +41,7 @@ function Hotels() {
     return <FailurePage failure={{ kind: 'not_found', message: `There is no property “${route.property}” for you here.` }} again={properties.again} />
   }
   if (loggedStay !== null) return <StayLogPage key={`${property.id}/${loggedStay}`} property={property} stay={loggedStay} />
+  if (isAtTerms) return <TermsPage key={property.id} property={property} />
   if (isAtKeys) return <KeysPage key={property.id} property={property} />
   if (isAtArrivals) return <ArrivalsPage key={property.id} property={property} />
   return <PropertyPage key={property.id} client={client} property={property} room={route.room} alone={list.length === 1} />

@@ -2,25 +2,23 @@
 import type { HandOver, Property, Stay } from '@innkeeper/api'
 import { Icon } from '@innkeeper/ui'
 import { Button, TextInput } from '@mantine/core'
-import { type FormEvent, useCallback, useEffect, useRef, useState } from 'react'
+import { useCallback, useEffect, useRef, useState } from 'react'
 import styles from './Arrivals.module.css'
 import consoleStyles from './console.module.css'
+import { nameOf, SessionSteps, STEPS, Waiver } from './SessionSteps'
 import { ConflictNote } from './ConflictNote'
 import { Header } from './Header'
 import { Question } from './keyAsking'
 import { Notice } from './Notices'
 import { SignIn } from './SignIn'
 import { asked, inWords, Refused } from './passkeys'
-import { stayLogOf } from './route'
+import { stayLogOf, termsOf } from './route'
 
 const ASK_EACH_MS = 5_000
 const ACTIVE = ['planned', 'ready', 'in_house']
 
 type WaitingStep = HandOver['steps'][number]
 
-const STEPS: Record<string, string> = {
-  grant: 'Key', identity: 'Identity', document: 'Travel document', registration_card: 'Registration card', terms: 'Terms', payment: 'Deposit',
-}
 const REASONS: Record<string, string> = {
   name_similar: 'the name is nearly the booking’s', name_different: 'the name is not the booking’s', minor_alone: 'the lead guest is a minor',
   review: 'a watchlist entry agrees: compare before you decide', specimen: 'the specimen of a document', document_not_accepted: 'a kind of document that the policy does not take',
@@ -84,6 +82,7 @@ export function ArrivalsPage({ property }: { property: Property }) {
               <ul className={styles['list']}>
                 {queue.map((each) => <Waiting key={each.session} property={property.id} handOver={each} since={day.format(new Date(each.since))} onDone={() => void read()} />)}
               </ul>
+              <p className={styles['more']}><a className={styles['plain']} href={termsOf(property.id)}>House terms that guests accept</a></p>
             </section>
             <section aria-labelledby="stays">
               <h2 id="stays" className={styles['heading']}>Stays <span className={styles['count']}>{stays.length}</span></h2>
@@ -105,8 +104,9 @@ export function ArrivalsPage({ property }: { property: Property }) {
                     {stay.conflict !== null && <ConflictNote conflict={{ ...stay, kind: stay.conflict }} />}
                     <p className={styles['key']} data-testid="first-opened">
                       <span>{stay.first_opened_at === null ? 'No door opened yet' : `First opened ${opened(stay.first_opened_at)}`}</span>
-                      <a href={stayLogOf(property.id, stay.id)} aria-label={`Door log of ${stay.guest_name}`}>Door log</a>
+                      <a className={styles['plain']} href={stayLogOf(property.id, stay.id)} aria-label={`Door log of ${stay.guest_name}`}>Door log</a>
                     </p>
+                    <SessionSteps address={at(property.id, stay.id)} guest={stay.guest_name} day={day} />
                     <Link property={property.id} stay={stay} />
                   </li>
                 ))}
@@ -121,19 +121,6 @@ export function ArrivalsPage({ property }: { property: Property }) {
 
 /** One check-in: what is to be looked at, and letting it pass with a reason that is kept as evidence. */
 function Waiting({ property, handOver, since, onDone }: { property: string; handOver: HandOver; since: string; onDone: () => void }) {
-  const [problem, setProblem] = useState<string | null>(null)
-  const [isAsking, setAsking] = useState(false)
-
-  async function pass(event: FormEvent<HTMLFormElement>, { step, subject }: WaitingStep): Promise<void> {
-    event.preventDefault()
-    const reason = String(new FormData(event.currentTarget).get('reason')).trim()
-    if (reason.length < 3) return setProblem('Say in a few words what you saw; it is kept with the check-in.')
-    setAsking(true)
-    setProblem(await asked('POST', `${at(property, handOver.stay)}/session/waivers`, { step, subject, reason }).then(() => null, inWords))
-    setAsking(false)
-    onDone()
-  }
-
   return (
     <li className={styles['card']} data-hand-over={handOver.stay}>
       <div className={styles['line']}>
@@ -142,13 +129,13 @@ function Waiting({ property, handOver, since, onDone }: { property: string; hand
       </div>
       {handOver.asked !== null && <p className={styles['asked']}><Icon name="person" /> “{handOver.asked}”</p>}
       {handOver.steps.map((each) => (
-        each.step === 'grant' ? <Card key={`${each.step}-${each.subject}`} property={property} step={each} onDone={onDone} /> : <form key={`${each.step}-${each.subject}`} className={styles['step']} onSubmit={(event) => void pass(event, each)}>
-          <p><strong>{STEPS[each.step] ?? each.step}{/^g[0-9]+$/u.test(each.subject) ? `, guest ${each.subject.slice(1)}` : ''}</strong>: {REASONS[each.reason ?? ''] ?? each.reason ?? 'to be looked at'}</p>
-          <TextInput name="reason" label="What you saw" maxLength={300} />
-          <Button type="submit" variant="default" loading={isAsking}>Let it pass</Button>
-        </form>
+        each.step === 'grant' ? <Card key={`${each.step}-${each.subject}`} property={property} step={each} onDone={onDone} /> : (
+          <div key={`${each.step}-${each.subject}`}>
+            <p><strong>{nameOf(each)}</strong>: {REASONS[each.reason ?? ''] ?? each.reason ?? 'to be looked at'}</p>
+            <Waiver address={at(property, handOver.stay)} step={each} label="Let it pass" onDone={onDone} />
+          </div>
+        )
       ))}
-      {problem !== null && <p className={styles['problem']} role="alert">{problem}</p>}
     </li>
   )
 }

@@ -62,6 +62,11 @@ export const keysOf = (property: string): string => `#/p/${encodeURIComponent(pr
 
 export const useKeysShown = (): boolean => useSyncExternalStore(subscribe, () => /^#\/p\/[^/]+\/keys$/u.test(window.location.hash))
 
+/** The house's terms of a property: what guests accept when they check in. */
+export const termsOf = (property: string): string => `#/p/${encodeURIComponent(property)}/terms`
+
+export const useTermsShown = (): boolean => useSyncExternalStore(subscribe, () => /^#\/p\/[^/]+\/terms$/u.test(window.location.hash))
+
 /** The door log of one stay, to be read with the guest or printed. */
 export const stayLogOf = (property: string, stay: string): string => `#/p/${encodeURIComponent(property)}/stay-log/${encodeURIComponent(stay)}`
 
