@@ -1,5 +1,7 @@
 """The guest's page on a bad air, without internet and for everybody, in Chromium, at the doors of an emulated house."""
 
+import asyncio
+import re
 from collections.abc import Callable
 
 import pytest
@@ -8,8 +10,10 @@ from playwright.async_api import expect
 from tests.e2e.guest_house import AXE, House
 from tests.e2e.guest_page import new_tab
 from tests.firmware_bridges.innkeeper_lock.world import until
+from tests.house.sources import ROOT
 
 pytestmark = pytest.mark.tier("chromium")
+WORDS = ROOT / "web" / "apps" / "guest" / "src" / "words"
 
 
 # -- on a bad air -----------------------------------------------------------------------------------------------------
@@ -264,3 +268,26 @@ async def test_removing_the_keys_makes_another_phone(house: House) -> None:
     await expect(tab.page.locator("h1")).to_have_text("No key on this phone yet")
     await tab.take(old)
     await expect(tab.notice("failed-other_phone")).to_be_visible()
+
+
+@pytest.mark.requirement("P15", "A12", "ACC-04")
+async def test_who_only_stands_at_the_door_with_the_page_open_opens_nothing(house: House) -> None:
+    tab = await house.guest("door-101")
+    writing, lock = Writing(house), house.world.emulator.locks["door-101"]
+    for _ in range(3):  # the handle wakes the lock, the page comes and goes: no tap, no word to the lock
+        lock.touch()
+        await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await tab.page.evaluate("dispatchEvent(new Event('focus'))")
+        await asyncio.sleep(0.4)
+    assert (writing.said, house.world.motors("door-101"), house.bluetooth.offered) == ([], 0, [])
+    assert await tab.tap("door-101") == "opened"
+    writing.said.clear()
+    lock.touch()
+    await tab.page.reload()
+    await expect(tab.page.locator("[data-holding]")).to_have_count(1)
+    await asyncio.sleep(0.4)
+    assert (writing.said, house.world.motors("door-101")) == ([], 1), "nor later, by a lock that it knows"
+    words = "".join(path.read_text(encoding="utf-8") for path in WORDS.glob("*.ts"))
+    assert "The door is open." in words
+    promised = r"pocket|hands.?free|tasche|freihändig|poche\b|mains libres|bolsillo|manos libres|جيبك|الجيب"
+    assert re.search(promised, words, re.IGNORECASE) is None, "what a phone does in a pocket is nobody's promise"

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from protocols.door.hardware import Bolt
 from protocols.door.identity import secrets_document
 from protocols.door.status import Status
 from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError
-from tests.edge.doors.building import Building
+from tests.edge.doors.building import Building, MemoryPhone
 
 STAY = StayId("stay-1")
 ROOM = RoomId("101")
@@ -81,6 +82,32 @@ def building(tmp_path: Path) -> Building:
     made.store.close()  # the process opens its own
     write_files(tmp_path, made)
     return made
+
+
+@pytest.mark.guarantee("G1")
+@pytest.mark.requirement("A10")
+async def test_a_coach_of_guests_at_once_is_answered_each_with_its_own_key_that_is_on_the_disk(
+    tmp_path: Path, building: Building
+) -> None:
+    coach = {StayId(f"stay-{number}"): building.phone(f"guest {number}") for number in range(50)}
+    async with doors_running(tmp_path, building) as client:
+
+        async def ask(stay: StayId, phone: MemoryPhone, room: RoomId = ROOM) -> dict[str, Any]:
+            return await client.issue(stay, room, phone.public, not_before_ms=0, not_after_ms=UNTIL_MS)
+
+        nowhere = ask(StayId("stay-x"), building.phone("x"), RoomId("999"))
+        *given, refused = await asyncio.gather(
+            *(ask(stay, phone) for stay, phone in coach.items()), nowhere, return_exceptions=True
+        )
+        bundles = [Bundle.from_document(each) for each in given if isinstance(each, dict)]
+        assert len({each.grant for each in bundles}) == len(coach)
+        assert isinstance(refused, InvalidInputError), "one that cannot be made holds up nobody, and says why"
+        last = list(coach.values())[-1]
+    async with doors_running(tmp_path, building) as client:  # what was answered outlives the process
+        again = await asyncio.gather(*(ask(stay, phone) for stay, phone in coach.items()))
+        assert [Bundle.from_document(each).grant for each in again] == [each.grant for each in bundles]
+        last.bundle = bundles[-1]
+        assert last.open("door-101").result.status is Status.OPENED
 
 
 @pytest.mark.requirement("ACC-02", "ACC-03", "ACC-23")
