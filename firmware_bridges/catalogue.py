@@ -66,5 +66,6 @@ _BUS_OF: Final[dict[str, tuple[str, ...]]] = {
     "OpcUaWire": ("OpcUaBus",),
     "MqttWire": ("MqttDevicesBus",),
     "BleAdvertWire": ("BleAdvertBus",),
+    "PeripheralWire": ("SerialBus", "RawTcpBus"),
 }
 """The kinds of bus that each kind of wire hangs on."""

@@ -2,7 +2,8 @@
 
 A recording is JSON: {"descriptor", "source", "on", "raw", "readings", and for writable models "writes"}. `raw` is one
 of {"registers": {"input:11": 216}}, {"payload": "<the JSON text>"}, {"messages": [["tele/x/SENSOR", "<payload>"]]} (the
-device being called x), {"adverts": ["<hexadecimal>"]} and {"nodes": {"{root}.Enable": [true, 0]}} (value, status).
+device being called x), {"adverts": ["<hexadecimal>"]}, {"bytes": ["<hexadecimal>"]} (what a kiosk peripheral answers)
+and {"nodes": {"{root}.Enable": [true, 0]}} (value, status).
 `source` says who recorded it, and where; `on` what it was recorded on; `firmware` which version that ran, where a
 model's firmwares are told apart.
 """
@@ -10,6 +11,7 @@ model's firmwares are told apart.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,15 +35,19 @@ from protocols.descriptors.codec import (
 )
 from protocols.descriptors.descriptor import Descriptor, Table, unreadable_register
 from protocols.descriptors.firmware import newest, under, version_of
-from protocols.descriptors.wires import BleAdvertWire
+from protocols.descriptors.wires import BleAdvertWire, PeripheralWire
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.identity import DescriptorId, DeviceId, parse_descriptor_id
 from protocols.device_model.reading import Reading
 from protocols.errors import InvalidInputError
 from protocols.opcua.node_map import judge_node
+from protocols.peripherals.conversation import Answered
+from protocols.peripherals.dialects import conversation
 
 RECORDING_BYTES_MAX: Final = 1024 * 1024
 DEVICE: Final = DeviceId("recorded")
+RECORDED_ON: Final = date(2026, 1, 1)
+"""The day by which recorded documents are read."""
 NAME_ON_BROKER: Final = "x"
 """What a recorded device is called in its topics."""
 _KEYS: Final = frozenset({"descriptor", "source", "on", "raw", "readings", "writes", "firmware"})
@@ -125,12 +131,24 @@ def replay(descriptor: Descriptor, raw: Mapping[str, Any]) -> list[Reading]:
         ]
     if "adverts" in raw:
         return [each for advert in raw["adverts"] for each in _of_advert(descriptor, bytes.fromhex(advert))]
+    if "bytes" in raw:
+        return _of_bytes(descriptor, [bytes.fromhex(each) for each in raw["bytes"]])
     nodes = raw["nodes"]
     return [
         reading(point, DEVICE, judge_node(point, *nodes[point.node]))
         for point in descriptor.points
         if point.node in nodes
     ]
+
+
+def _of_bytes(descriptor: Descriptor, answers: list[bytes]) -> list[Reading]:
+    if not isinstance(descriptor.wire, PeripheralWire):
+        raise InvalidInputError(descriptor.id, "is no kiosk peripheral")
+    talk = conversation(descriptor.wire.dialect, today=RECORDED_ON)
+    talk.begin()
+    said = [each for answer in answers for each in talk.receive_data(answer)]
+    fields = {name: value for each in said if isinstance(each, Answered) for name, value in each.fields.items()}
+    return readings_of_fields(descriptor, DEVICE, fields)
 
 
 def _of_advert(descriptor: Descriptor, advert: bytes) -> list[Reading]:

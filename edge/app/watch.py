@@ -179,6 +179,7 @@ class Watch:
         locks: set[str] = set()
         room_of: dict[str, str] = {}
         leak_told: set[str] = set()
+        faults: dict[tuple[str, str], list[str]] = {}
         for each in self._view.shown(now_ms=now_ms):
             room_of[each.device] = each.room
             fresh[each.device] = fresh.get(each.device, False) or each.quality is not Quality.STALE
@@ -188,6 +189,10 @@ class Watch:
                 leak_told.add(each.device)
                 if each.value is True:
                     so[Subject(AlertKind.LEAK, each.room, each.device)] = "water"
+            if each.capability is Capability.FAULT_STATE and each.value is True and each.quality is not Quality.STALE:
+                faults.setdefault((each.room, each.device), []).append(_fault(each.attribute))
+        for (where, whose), said in faults.items():
+            so[Subject(AlertKind.DEVICE_FAULT, where, whose)] = ", ".join(sorted(said))
         for device, heard in fresh.items():
             if not heard:
                 so[Subject(AlertKind.STALE, room_of[device], device)] = "nothing it said is fresh"
@@ -273,3 +278,9 @@ def _kept(body: bytes | None, kind: type[T], otherwise: T) -> T:
         return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError:
         return otherwise  # of another build, or damaged: it comes again from what is so
+
+
+def _fault(attribute: str) -> str:
+    """Return a fault in words: `active:paper_out` is "paper out"."""
+    _, _, which = attribute.partition(":")
+    return which.replace("_", " ") or "fault"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from protocols.descriptors.descriptor import Descriptor
-from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, Zigbee2MqttWire
+from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, PeripheralWire, Zigbee2MqttWire
 from protocols.device_model import site_plan as plans
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId
 from protocols.device_model.site_plan import Address, Bus, SitePlan
@@ -30,6 +30,8 @@ _WIRES: Final[dict[str, type[object]]] = {
     "opcua": OpcUaWire,
     "mqtt_devices": MqttWire,
     "ble_adverts": BleAdvertWire,
+    "serial": PeripheralWire,
+    "raw_tcp": PeripheralWire,
 }
 """The wire that a model must speak to hang on a kind of bus."""
 

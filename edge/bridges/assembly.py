@@ -6,6 +6,7 @@ from edge.bridges.modbus.supervisor import ModbusSupervisor
 from edge.bridges.mqtt.adverts import AdvertSupervisor
 from edge.bridges.mqtt.devices import MqttDevicesSupervisor
 from edge.bridges.mqtt.supervisor import Zigbee2MqttSupervisor
+from edge.bridges.peripherals.supervisor import PeripheralSupervisor
 from edge.bridges.ports import BusSupervisor, ReadingSink
 from edge.bridges.settings import BridgesSettings, opcua_settings
 from kit.clock import Clock
@@ -26,6 +27,8 @@ from protocols.device_model.site_plan import (
     MqttBus,
     MqttDevicesBus,
     OpcUaBus,
+    RawTcpBus,
+    SerialBus,
     SitePlan,
 )
 from protocols.errors import InvalidInputError
@@ -82,6 +85,11 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
                     supervisors.append(
                         MqttDevicesSupervisor(bus, things, transport=way, clock=clock, dice=dice, sink=sink)
                     )
+                case SerialBus() | RawTcpBus():
+                    supervisors += [
+                        PeripheralSupervisor(bus, each.id, descriptor, clock=clock, dice=dice, sink=sink)
+                        for each, descriptor in devices
+                    ]
                 case BleAdvertBus():
                     sensors = [(each.id, each.address, descriptor) for each, descriptor in devices]
                     way = transport_factory(bus)

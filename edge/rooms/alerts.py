@@ -26,6 +26,7 @@ class AlertKind(StrEnum):
     LOCK_BATTERY_EMPTY = "lock_battery_empty"
     STALE = "stale"
     ENTERED_WHILE_DND = "entered_while_dnd"
+    DEVICE_FAULT = "device_fault"
 
 
 SINCE_LEAST_MS: Final[Mapping[AlertKind, int]] = {
@@ -40,6 +41,7 @@ SINCE_LEAST_MS: Final[Mapping[AlertKind, int]] = {
     AlertKind.LOCK_BATTERY_EMPTY: 0,
     AlertKind.STALE: 10 * MINUTE_MS,
     AlertKind.ENTERED_WHILE_DND: 0,
+    AlertKind.DEVICE_FAULT: MINUTE_MS,
 }
 """How long it must have been so before it is worth saying."""
 GONE_LEAST_MS: Final = 5 * MINUTE_MS

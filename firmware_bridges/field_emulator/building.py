@@ -9,6 +9,7 @@ from firmware_bridges.catalogue import check_plan
 from firmware_bridges.field_emulator.broker_things import AdvertGateway, BrokerThings
 from firmware_bridges.field_emulator.misbehaviour import GOOD, Knobs, Misbehaviour
 from firmware_bridges.field_emulator.modbus_server import EmulatedUnit, ModbusServer
+from firmware_bridges.field_emulator.peripheral_line import PeripheralLine
 from firmware_bridges.field_emulator.physics import EmulatedDevice, build
 from firmware_bridges.field_emulator.serial_line import SerialLine
 from firmware_bridges.field_emulator.zigbee_bridge import EmulatedZigbee, ZigbeeBridge, zigbee_of
@@ -30,6 +31,8 @@ from protocols.device_model.site_plan import (
     MqttBus,
     MqttDevicesBus,
     OpcUaBus,
+    RawTcpBus,
+    SerialBus,
     SitePlan,
 )
 from protocols.errors import InvalidInputError
@@ -79,6 +82,7 @@ class FieldEmulator:
         self.lines: dict[BusId, SerialLine] = {}
         self.zigbee: dict[BusId, ZigbeeBridge] = {}
         self.talkers: dict[BusId, BrokerThings | AdvertGateway] = {}
+        self.peripherals: dict[BusId, PeripheralLine] = {}
         self._opcua: dict[BusId, Any] = {}
         self._radios: dict[DeviceId, tuple[ZigbeeBridge, EmulatedZigbee]] = {}
         self._units: dict[DeviceId, EmulatedUnit] = {}
@@ -106,6 +110,9 @@ class FieldEmulator:
                     self.talkers[bus.id] = AdvertGateway(
                         bus.base_topic, sensors, transport_of(bus), self.misbehaviour, clock
                     )
+                case SerialBus() | RawTcpBus():
+                    for each in plan.devices_on(bus.id):
+                        self.peripherals[bus.id] = PeripheralLine(bus, self.things[each.id], self.misbehaviour)
                 case OpcUaBus() | BleBus():
                     pass  # the plant's server needs asyncua: made when it is started; locks are another emulator's
 
@@ -120,6 +127,8 @@ class FieldEmulator:
                     self.lines[bus.id].start()
                 elif isinstance(bus, OpcUaBus):
                     await self._start_opcua(bus)
+                elif bus.id in self.peripherals:
+                    await self.peripherals[bus.id].start()
             async with TaskGroup() as tasks:
                 for bridge in self.zigbee.values():
                     tasks.create_task(bridge.run())
@@ -133,6 +142,8 @@ class FieldEmulator:
                 await server.stop()
             for line in self.lines.values():
                 await line.stop()
+            for peripheral in self.peripherals.values():
+                await peripheral.stop()
             for plant in self._opcua.values():
                 await plant.stop()
 
@@ -157,6 +168,8 @@ class FieldEmulator:
                 return self._truth(thing)
             case "power":
                 return await self._power(self._thing(request), on=request.get("on") is True)
+            case "present":
+                return self._present(self._thing(request), str(request.get("text", "")))
             case "flash":
                 return self._flash(self._thing(request), str(request.get("version")))
             case "registers":
@@ -308,6 +321,14 @@ class FieldEmulator:
             thing.powered = on
             await self._show()
         return {"powered": on}
+
+    def _present(self, thing: EmulatedDevice, text: str) -> dict[str, Any]:
+        """Put a document on a reader."""
+        reader = next((each for each in self.peripherals.values() if each.thing is thing), None)
+        if reader is None or len(text) > 200:
+            raise InvalidInputError("present", f"{thing.device} reads no documents, or {len(text)} characters are none")
+        reader.present(text)
+        return {}
 
     def _flash(self, thing: EmulatedDevice, version: str) -> dict[str, Any]:
         """Put another firmware on a thing; how it then makes itself known is its bus's."""

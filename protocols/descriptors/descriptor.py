@@ -21,11 +21,20 @@ from protocols.descriptors.raw_values import Raw as Raw  # noqa: PLC0414 - a des
 from protocols.descriptors.raw_values import Table as Table  # noqa: PLC0414 - a descriptor's word too
 from protocols.descriptors.variants import alike, applying, made, representatives
 from protocols.descriptors.variants import bound as version_bound
-from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, Wire, Zigbee2MqttWire
+from protocols.descriptors.wires import (
+    BleAdvertWire,
+    ModbusWire,
+    MqttWire,
+    OpcUaWire,
+    PeripheralWire,
+    Wire,
+    Zigbee2MqttWire,
+)
 from protocols.device_model.capability import Attribute, Capability, Kind, Unit, attribute, problem_with
 from protocols.device_model.identity import DescriptorId, parse_descriptor_id
 from protocols.documents import explained, parse_toml, shown
 from protocols.errors import InvalidInputError, UnsupportedVersionError
+from protocols.peripherals.dialects import FIELDS
 
 FORMAT: Final = 1
 DESCRIPTOR_BYTES_MAX: Final = 256 * 1024
@@ -292,7 +301,7 @@ def _check_where_it_says(told: Firmware | None, wire: Wire, place: str, *, neede
             _check_node(told.node or "", wire, f"{spot}.node")
         case Zigbee2MqttWire():
             fits = not half and not any(given)
-        case BleAdvertWire():
+        case BleAdvertWire() | PeripheralWire():
             fits = False
     if not fits:
         raise InvalidInputError(spot, "says nothing of where to look on this wire: register, object, topic or node")
@@ -407,7 +416,7 @@ def _check_point(point: Point, wire: Wire, place: str) -> None:
     match wire:
         case ModbusWire():
             wanted, types = (True, False, False, False), frozenset(WORDS)
-        case Zigbee2MqttWire() | BleAdvertWire():
+        case Zigbee2MqttWire() | BleAdvertWire() | PeripheralWire():
             wanted, types = (False, True, False, False), JSON_TYPES
         case MqttWire():
             wanted, types = (False, point.path is not None, False, True), JSON_TYPES
@@ -419,6 +428,9 @@ def _check_point(point: Point, wire: Wire, place: str) -> None:
         raise InvalidInputError(f"{place}.type", f"{point.type!r} is none of {', '.join(sorted(types))}")
     if point.path is not None and not all(point.path.split(".")):
         raise InvalidInputError(f"{place}.path", f"{point.path!r} has an empty step")
+    if isinstance(wire, PeripheralWire) and point.path not in FIELDS[wire.dialect]:
+        known = ", ".join(sorted(FIELDS[wire.dialect]))
+        raise InvalidInputError(f"{place}.path", f"{shown(point.path)} is none of {wire.dialect}'s: {known}")
     if isinstance(wire, ModbusWire):
         _check_registers(point, wire, place)
     if isinstance(wire, OpcUaWire):
@@ -466,6 +478,8 @@ def _check_way_to_write(rule: WriteRule, wire: Wire, place: str) -> None:
         )
     if isinstance(wire, BleAdvertWire):
         raise InvalidInputError(f"{place}.write", "an advert cannot be written to")
+    if isinstance(wire, PeripheralWire):
+        raise InvalidInputError(f"{place}.write", "a kiosk peripheral is only asked how it stands")
 
 
 def _check_registers(point: Point, wire: ModbusWire, place: str) -> None:

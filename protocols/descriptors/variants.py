@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from protocols.descriptors.quirks import Quirk
-from protocols.descriptors.wires import BleAdvertWire, Wire
+from protocols.descriptors.wires import BleAdvertWire, PeripheralWire, Wire
 from protocols.device_model.capability import Capability
 from protocols.documents import shown
 from protocols.errors import InvalidInputError
@@ -152,7 +152,7 @@ def _strictest(rules: Sequence["WriteRule | None"]) -> "WriteRule | None":
 
 
 def _gentlest(wires: Sequence[Wire]) -> Wire:
-    if isinstance(wires[-1], BleAdvertWire):
+    if isinstance(wires[-1], BleAdvertWire | PeripheralWire):
         return wires[-1]
     document: dict[str, Any] = msgspec.to_builtins(wires[-1])
     all_of_them: list[dict[str, Any]] = [msgspec.to_builtins(each) for each in wires]

@@ -75,4 +75,12 @@ class BleAdvertWire(_Strict, frozen=True, tag_field="kind", tag="ble_advert"):
     silence_s: _Seconds
 
 
-Wire = ModbusWire | Zigbee2MqttWire | OpcUaWire | MqttWire | BleAdvertWire
+class PeripheralWire(_Strict, frozen=True, tag_field="kind", tag="peripheral"):
+    """A kiosk peripheral on a line of its own. `dialect` names its language (protocols/peripherals)."""
+
+    dialect: Literal["escpos", "quio_card_dispenser", "honeywell_ocr"]
+    poll_s: Annotated[float, msgspec.Meta(ge=0.01, le=3600)] = 5
+    answer_wait_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 1_000
+
+
+Wire = ModbusWire | Zigbee2MqttWire | OpcUaWire | MqttWire | BleAdvertWire | PeripheralWire

@@ -144,6 +144,24 @@ class ModbusRtuTcpBus(_Strict, frozen=True, tag_field="kind", tag="modbus_rtu_tc
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
 
+class SerialBus(_Strict, frozen=True, tag_field="kind", tag="serial"):
+    """A serial port of the edge's machine with one kiosk peripheral on it: eight data bits."""
+
+    id: BusId
+    path: str
+    baud: Literal[1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200] = 9_600
+    parity: Literal["even", "odd", "none"] = "none"
+    stop_bits: Literal[1, 2] = 1
+
+
+class RawTcpBus(_Strict, frozen=True, tag_field="kind", tag="raw_tcp"):
+    """A kiosk peripheral that is spoken to as on a serial line, over TCP: a printer's port 9100."""
+
+    id: BusId
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 9_100
+
+
 class MqttBus(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     """A Zigbee2MQTT instance on the site broker (where the broker is belongs to the edge's settings)."""
 
@@ -188,6 +206,8 @@ Bus = (
     | OpcUaBus
     | MqttDevicesBus
     | BleAdvertBus
+    | SerialBus
+    | RawTcpBus
     | BleBus
 )
 
@@ -366,10 +386,10 @@ def _check_doors(doors: Sequence[Door], rooms: set[RoomId], place: str) -> None:
 def _check_bus(bus: Bus, place: str) -> None:
     parse_bus_id(bus.id, f"{place}.id")
     match bus:
-        case ModbusRtuBus():
+        case ModbusRtuBus() | SerialBus():
             if _SERIAL_PATH.fullmatch(bus.path) is None or ".." in bus.path:
                 raise InvalidInputError(f"{place}.path", f"{shown(bus.path)} is not the absolute path of a serial line")
-        case ModbusTcpBus() | ModbusTlsBus() | ModbusRtuTcpBus():
+        case ModbusTcpBus() | ModbusTlsBus() | ModbusRtuTcpBus() | RawTcpBus():
             if _HOST.fullmatch(bus.host) is None:
                 raise InvalidInputError(f"{place}.host", f"{shown(bus.host)} is no host name or address")
         case MqttBus() | BleAdvertBus():
@@ -385,9 +405,9 @@ def _check_bus(bus: Bus, place: str) -> None:
 
 def _place_of(bus: Bus) -> str:
     match bus:
-        case ModbusTcpBus() | ModbusTlsBus() | ModbusRtuTcpBus():
+        case ModbusTcpBus() | ModbusTlsBus() | ModbusRtuTcpBus() | RawTcpBus():
             return f"{bus.host}:{bus.port}"
-        case ModbusRtuBus():
+        case ModbusRtuBus() | SerialBus():
             return bus.path
         case MqttBus() | BleAdvertBus():
             return bus.base_topic
@@ -427,6 +447,8 @@ ADDRESS_FIELDS: Final[dict[type[Bus], tuple[set[str], set[str]]]] = {
     OpcUaBus: (set(), {"node"}),
     MqttDevicesBus: ({"friendly_name"}, {"friendly_name"}),
     BleAdvertBus: ({"mac"}, {"mac"}),
+    SerialBus: (set(), set()),
+    RawTcpBus: (set(), set()),
     BleBus: (set(), set()),
 }
 """For each kind of bus: the fields that an address needs, and those that it may have."""

@@ -47,7 +47,7 @@ def new(  # noqa: PLR0917 - options
     model: Annotated[str, typer.Option(prompt="What the maker calls it")],
     title: Annotated[str, typer.Option(prompt="What it is, in a few words")],
     source: Annotated[str, typer.Option(prompt="Where the map is from (document, revision, table)")],
-    wire: Annotated[str, typer.Option(prompt="Wire (modbus, zigbee2mqtt, mqtt, ble_advert, opcua)")],
+    wire: Annotated[str, typer.Option(prompt="Wire (modbus, zigbee2mqtt, mqtt, ble_advert, opcua, peripheral)")],
     point: Annotated[list[str] | None, typer.Option(help="<capability>.<attribute>=<where>,<type>[,<scale>]")] = None,
     more: Annotated[str | None, typer.Option(help="What the wire needs: model, encoding or object node.")] = None,
     out: _Out = None,

@@ -16,7 +16,7 @@ from protocols.descriptors.wires import REGISTERS_A_READ_MAX
 from protocols.device_model.capability import Attribute, Capability, Kind, attribute
 from protocols.errors import InvalidInputError
 
-WIRES: Final = ("modbus", "zigbee2mqtt", "mqtt", "ble_advert", "opcua")
+WIRES: Final = ("modbus", "zigbee2mqtt", "mqtt", "ble_advert", "opcua", "peripheral")
 _REGISTER: Final = re.compile(r"(coil|discrete|input|holding):(\d{1,5})")
 _FORM: Final = "<capability>.<attribute>=<where>,<type>[,<scale>]"
 _EXAMPLE: Final = "thermostat.local_temperature=input:11,int16,0.1"
@@ -41,6 +41,7 @@ def question_about(wire: str) -> str | None:
     return {
         "zigbee2mqtt": "What does Zigbee2MQTT call the model (definition.model)?",
         "ble_advert": "Encoding of the advert (bthome_v2, pvvx, atc1441, ruuvi_5, govee_h5075, mibeacon)?",
+        "peripheral": "Dialect (escpos, quio_card_dispenser, honeywell_ocr)?",
         "opcua": "Node id of the device's object (such as ns=2;s=Chiller1)?",
     }.get(wire)
 
@@ -82,6 +83,8 @@ def _wire(answers: Answers) -> dict[str, Any]:
             return {"kind": "zigbee2mqtt", "model": answers.more or answers.model, "silence_s": 7200}
         case "mqtt":
             return {"kind": "mqtt", "silence_s": 900}
+        case "peripheral":
+            return {"kind": "peripheral", "dialect": answers.more or "escpos"}
         case "ble_advert":
             return {"kind": "ble_advert", "encoding": answers.more or "bthome_v2", "silence_s": 3600}
         case _:

@@ -46,6 +46,8 @@ KEYS: Final = (
     "availability",
     "ask",
     "encoding",
+    "dialect",
+    "poll_s",
     "root",
     "publishing_ms",
     "capability",

@@ -24,7 +24,7 @@ from kit.mqtt import Broker, MqttTransport
 from protocols.descriptors.descriptor import Descriptor, Emulation, load
 from protocols.descriptors.firmware import told_apart
 from protocols.descriptors.variants import parse_version
-from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire
+from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, PeripheralWire
 from protocols.device_model import site_plan
 from protocols.device_model.identity import BusId, DeviceId, EdgeId, PropertyId, RoomId
 from protocols.errors import InvalidInputError
@@ -50,6 +50,9 @@ def plan_of(descriptor: Descriptor, *, port: int, name: str) -> tuple[site_plan.
         case MqttWire():
             bus = site_plan.MqttDevicesBus(BusId("bus"))
             address, where = site_plan.Address(bus.id, friendly_name=name), {"name": name}
+        case PeripheralWire(dialect=dialect):
+            bus = site_plan.RawTcpBus(BusId("bus"), HOST, port)
+            address, where = site_plan.Address(bus.id), {"raw_tcp": f"{HOST}:{port}", "dialect": dialect}
         case BleAdvertWire(encoding=encoding):
             bus = site_plan.BleAdvertBus(BusId("bus"), ADVERT_BASE)
             address = site_plan.Address(bus.id, mac=MAC)
@@ -117,7 +120,11 @@ async def _serve(
         waiting = [asyncio.create_task(started.wait()), asyncio.create_task(stop.wait())]
         await asyncio.wait({running, waiting[0]}, return_when=asyncio.FIRST_COMPLETED)
         if started.is_set():
-            broker_at = {} if isinstance(descriptor.wire, ModbusWire | OpcUaWire) else {"broker": f"{way[0]}:{way[1]}"}
+            broker_at = (
+                {}
+                if isinstance(descriptor.wire, ModbusWire | OpcUaWire | PeripheralWire)
+                else {"broker": f"{way[0]}:{way[1]}"}
+            )
             runs = {"firmware": emulator.things[DEVICE].firmware} if told_apart(descriptor) else {}
             told = {"ready": True, "descriptor": descriptor.id, **where, **broker_at, **runs}
             print(json.dumps(told), flush=True)
@@ -133,7 +140,7 @@ async def _serve(
 
 @contextlib.asynccontextmanager
 async def _broker_for(descriptor: Descriptor, broker: str | None) -> AsyncIterator[tuple[str, int]]:
-    if isinstance(descriptor.wire, ModbusWire | OpcUaWire):
+    if isinstance(descriptor.wire, ModbusWire | OpcUaWire | PeripheralWire):
         yield HOST, 0
         return
     if broker is not None:

@@ -27,8 +27,9 @@ ROOM_NUMBER_MOST: Final = 0xFFFF  # a grant names private doors by uint16
 ZONES_MOST: Final = 64  # a grant names common doors by a 64-bit mask
 
 BusKind = Literal[
-    "modbus_tcp", "modbus_tls", "modbus_rtu", "modbus_rtu_tcp", "mqtt", "mqtt_devices", "ble_adverts", "opcua", "ble"
-]
+    "modbus_tcp", "modbus_tls", "modbus_rtu", "modbus_rtu_tcp", "mqtt", "mqtt_devices", "ble_adverts", "opcua",
+    "serial", "raw_tcp", "ble",
+]  # fmt: skip
 MODBUS: Final = frozenset({"modbus_tcp", "modbus_tls", "modbus_rtu", "modbus_rtu_tcp"})
 BASE_TOPICS: Final = {"mqtt": "zigbee2mqtt", "ble_adverts": "ruuvi"}
 """Where a bridge or a gateway publishes if the inventory does not say."""
@@ -36,6 +37,8 @@ _FIELDS: Final = {
     "modbus_tls": ({"host"}, {"host", "port"}),
     "modbus_rtu": ({"path"}, {"path", "baud", "parity", "stop_bits"}),
     "modbus_rtu_tcp": ({"host", "port"}, {"host", "port"}),
+    "serial": ({"path"}, {"path", "baud", "parity", "stop_bits"}),
+    "raw_tcp": ({"host"}, {"host", "port"}),
     "mqtt": (set(), {"base_topic"}),
     "ble_adverts": (set(), {"base_topic"}),
 }

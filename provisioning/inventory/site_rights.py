@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from protocols.descriptors.descriptor import NAME, Descriptor
+from protocols.descriptors.firmware import every
 from protocols.descriptors.wires import MqttWire
 from protocols.device_model.identity import DescriptorId
 from protocols.device_model.site_plan import BleAdvertBus, Device, MqttBus, MqttDevicesBus, SitePlan
@@ -137,12 +138,17 @@ def _own(topic: str) -> str:
 
 
 def _topics(descriptor: Descriptor, wire: MqttWire, name: str) -> tuple[list[str], list[str]]:
-    """Return what a thing of that name says, and what it listens to."""
-    said = [each.topic for each in descriptor.points if each.topic is not None]
+    """Return what a thing of that name says, and what it listens to, whichever firmware it runs."""
+    points = [point for _, each in every(descriptor) for point in each.points]
+    wires = [each.wire for _, each in every(descriptor) if isinstance(each.wire, MqttWire)]
+    said = [each.topic for each in points if each.topic is not None]
     if wire.availability is not None:
         said.append(wire.availability.topic)
-    heard = [each.write.topic for each in descriptor.points if each.write is not None and each.write.topic is not None]
-    heard += [each.topic for each in wire.ask]
+    heard = [each.write.topic for each in points if each.write is not None and each.write.topic is not None]
+    heard += [each.topic for one in wires for each in one.ask]
+    if (firmware := descriptor.firmware) is not None and firmware.topic is not None:
+        said.append(firmware.topic)
+        heard += [] if firmware.ask is None else [firmware.ask.topic]
     return ([each.replace(NAME, name) for each in said], [each.replace(NAME, name) for each in heard])
 
 

@@ -73,7 +73,7 @@ CLOUD_IDENTITY: Final = "cloud-ingest"
 CHECK_IN_STEPS: Final = ("identity", "document", "registration_card", "terms", "room", "grant")
 """What a guest with a link is asked here; the desk gives keys without."""
 EDGE_SITE_IDENTITY: Final = EDGE
-UNREHEARSED: Final = frozenset({"modbus_tls", "modbus_rtu", "modbus_rtu_tcp"})
+UNREHEARSED: Final = frozenset({"modbus_tls", "modbus_rtu", "modbus_rtu_tcp", "serial", "raw_tcp"})
 ZIGBEE_IDENTITY: Final = "zigbee2mqtt"
 
 
@@ -99,6 +99,7 @@ class Ports:
     field_control: int
     pms: int
     payments: int
+    events: int
     cloud: int
     edge: int
 
@@ -336,6 +337,7 @@ class Building:
                 },
             },
             "downlink": {"command_key_path": command_key},
+            "webhooks": {"private_origins": [f"http://{HOST}:{self.ports.events}"]},
             "link": {"silent_after": self.patience.silent_after, "offline_after": self.patience.offline_after},
             # what guests tell at their check-in is sealed under it; it goes with the folder, as the database does
             "privacy": {"key": "rehearsal", "paths": {"rehearsal": config / "privacy.key"}},
@@ -582,7 +584,7 @@ def toml(tables: dict[str, Any], lists: list[tuple[str, dict[str, Any]]]) -> str
     def table(path: str, content: dict[str, Any]) -> None:
         for key, value in content.items():
             if not isinstance(value, dict):
-                lines.append(f"{key} = {json.dumps(value if isinstance(value, int) else str(value))}")
+                lines.append(f"{key} = {json.dumps(value if isinstance(value, int | list) else str(value))}")
         for key, value in content.items():
             if isinstance(value, dict):
                 inner = f"{path}.{key}" if path else key

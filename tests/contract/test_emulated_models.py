@@ -12,7 +12,7 @@ from firmware_bridges.catalogue import load_all
 from firmware_bridges.recording import RecordedWrite, load, recording_files
 from protocols.descriptors.codec import same
 from protocols.descriptors.descriptor import Descriptor, Point
-from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, Zigbee2MqttWire
+from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, PeripheralWire, Zigbee2MqttWire
 from protocols.device_model import site_plan
 from protocols.device_model.command import Phase
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId, EdgeId, PropertyId, RoomId
@@ -61,6 +61,9 @@ def _plan(models: list[Descriptor]) -> site_plan.SitePlan:
             case BleAdvertWire():
                 bus = site_plan.BleAdvertBus(BusId("adverts"), "ruuvi")
                 address = site_plan.Address(bus.id, mac=f"a4:c1:38:00:00:{number:02x}")
+            case PeripheralWire():
+                bus = site_plan.RawTcpBus(BusId(f"kiosk-{number}"), "127.0.0.1", free_port())
+                address = site_plan.Address(bus.id)
             case OpcUaWire():
                 bus = site_plan.OpcUaBus(BusId("plant"), f"opc.tcp://127.0.0.1:{free_port()}/plant")
                 address = site_plan.Address(bus.id)
@@ -104,7 +107,7 @@ def _close(model: Descriptor, point: Point, truth: object, value: object) -> boo
 @pytest.mark.requirement("DEV-02")
 @pytest.mark.requirement("DEV-06")
 @pytest.mark.guarantee("G13")
-@pytest.mark.parametrize("wire", [ModbusWire, Zigbee2MqttWire, MqttWire, BleAdvertWire, OpcUaWire])
+@pytest.mark.parametrize("wire", [ModbusWire, Zigbee2MqttWire, MqttWire, BleAdvertWire, OpcUaWire, PeripheralWire])
 async def test_every_model_is_read_and_written_on_its_own_wire(wire: type, broker: tuple[str, int]) -> None:
     models = sorted((each for each in CATALOGUE.values() if isinstance(each.wire, wire)), key=attrgetter("id"))
     if wire is OpcUaWire:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from protocols.device_model.site_plan import ModbusRtuBus
+from protocols.device_model.site_plan import ModbusRtuBus, SerialBus
 
 READ_BYTES: Final = 512
 _IFLAG, _OFLAG, _CFLAG, _LFLAG, _ISPEED, _OSPEED, _CC = range(7)
@@ -27,7 +27,7 @@ class SerialPort:
         self._waiting: asyncio.Future[None] | None = None
 
     @classmethod
-    def open(cls, bus: ModbusRtuBus) -> "SerialPort":
+    def open(cls, bus: ModbusRtuBus | SerialBus) -> "SerialPort":
         """Open and set up a line. Raises OSError: not there, not ours, no serial line, or open elsewhere."""
         descriptor = os.open(bus.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -103,7 +103,7 @@ def _settle(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
-def _set_up(descriptor: int, bus: ModbusRtuBus) -> None:
+def _set_up(descriptor: int, bus: ModbusRtuBus | SerialBus) -> None:
     flags = termios.tcgetattr(descriptor)
     flags[_IFLAG] = termios.INPCK if bus.parity != "none" else 0
     flags[_OFLAG] = flags[_LFLAG] = 0

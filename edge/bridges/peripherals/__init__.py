@@ -1,0 +1,1 @@
+"""Kiosk peripherals: one device on a serial line or a TCP port of its own."""

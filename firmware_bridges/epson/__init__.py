@@ -1,0 +1,1 @@
+"""Epson: receipt printers."""

@@ -1,0 +1,1 @@
+"""Honeywell: imagers that read documents."""

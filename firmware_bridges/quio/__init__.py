@@ -1,0 +1,1 @@
+"""Quio: card dispensers."""

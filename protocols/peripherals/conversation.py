@@ -1,0 +1,72 @@
+"""What every conversation with a kiosk peripheral has alike: polls begun and ended, bytes out, what was said.
+
+Source of truth: SPEC.md. Bytes in, facts out; nothing here waits, reads a clock or opens a line.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+INBOX_BYTES_MAX: Final = 1_024
+"""Unread bytes of a device; one that says more without an end is not understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A poll's answer, whole or a part of it: fields by name."""
+
+    fields: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """The text of a machine readable zone. Personal data: it goes to whoever checks a guest in, and nowhere else."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return "Presented(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Nonsense:
+    """What came is nothing that this kind of device says; `problem` holds nothing of a document."""
+
+    problem: str
+
+
+Said = Answered | Presented | Nonsense
+
+
+class Conversation(ABC):
+    """One device, from the opening of its line to its end. Make a new one for each connection."""
+
+    def __init__(self) -> None:
+        self._outbox = bytearray()
+        self.finished = True
+        """Whether the last poll is over."""
+
+    def begin(self) -> None:
+        """Begin a poll; one that is under way is given up."""
+        self.finished = False
+        self._outbox.clear()
+        self._begin()
+
+    def data_to_send(self) -> bytes:
+        """Drain what is to be written to the device."""
+        data = bytes(self._outbox)
+        self._outbox.clear()
+        return data
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Put the first question into the outbox."""
+
+    @abstractmethod
+    def receive_data(self, data: bytes) -> list[Said]:
+        """Take bytes as they come, split anywhere; never raises for what a device said."""
+
+    def pause(self) -> list[Said]:
+        """Take note that nothing came for half a second: what is half said is over."""
+        return []

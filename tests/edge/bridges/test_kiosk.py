@@ -1,0 +1,128 @@
+"""What stands in a kiosk, on its real line: a printer, a dispenser, a reader; and all ways in which they disappoint."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+from edge.bridges.peripherals.supervisor import PeripheralSupervisor
+from edge.bridges.ports import DeviceEvent
+from firmware_bridges.catalogue import load_all
+from firmware_bridges.field_emulator.misbehaviour import GOOD, Knobs
+from protocols.descriptors.descriptor import Descriptor
+from protocols.device_model import site_plan
+from protocols.device_model.capability import Capability
+from protocols.device_model.command import Phase
+from protocols.device_model.identity import BusId, DescriptorId
+from protocols.device_model.reading import Quality
+from tests.edge.bridges.field import Field, field, free_port
+from tests.edge.bridges.test_firmwares import IT, one
+
+F, B = Capability.FAULT_STATE, Capability.BOOLEAN_STATE
+CATALOGUE: Final = load_all()
+ZONE: Final = "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10"
+
+
+def quick(model: str) -> Descriptor:
+    """Return a model that is asked without a pause."""
+    descriptor = CATALOGUE[DescriptorId(model)]
+    wire = msgspec.structs.replace(descriptor.wire, poll_s=0.02, answer_wait_ms=100)
+    return msgspec.structs.replace(descriptor, wire=wire)
+
+
+@asynccontextmanager
+async def kiosk(model: str, *, path: Path | None = None, knobs: Knobs = GOOD) -> AsyncIterator[Field]:
+    descriptor, bus = quick(model), BusId("kiosk")
+    line: site_plan.Bus = (
+        site_plan.RawTcpBus(bus, "127.0.0.1", free_port()) if path is None else site_plan.SerialBus(bus, str(path))
+    )
+    plan = one(descriptor, line, site_plan.Address(bus))
+    async with field(plan, catalogue={descriptor.id: descriptor}, knobs=knobs) as it:
+        yield it
+
+
+def said(it: Field, attribute: str) -> Callable[[], bool]:
+    """Whether an attribute was ever told as true: the next poll may have taken it back already."""
+    return lambda: any(each.attribute == attribute and each.value is True for each in it.heard.readings)
+
+
+async def put(it: Field, attribute: str, *, value: bool, capability: Capability = F) -> None:
+    await it.cause(IT, "set", capability=capability.value, attribute=attribute, value=value)
+
+
+@pytest.mark.requirement("DEV-11")
+async def test_a_printer_out_of_paper_is_told_and_told_again_when_it_has_some() -> None:
+    async with kiosk("epson/tm_t88vi") as it:
+        await it.heard.until(it.heard.says(IT, F, "active:paper_out", False))
+        await it.heard.until(it.heard.told(IT, DeviceEvent.ONLINE))
+        for value in (True, False):
+            await put(it, "active:paper_out", value=value)
+            await it.heard.until(it.heard.says(IT, F, "active:paper_out", value))
+        outcome = await it.devices.write(it.command(IT, F, "active:paper_out", False))
+        assert outcome.phase is Phase.FAILED
+
+
+@pytest.mark.requirement("DEV-11")
+async def test_a_dispenser_on_a_serial_line_says_jam_and_empty_stack(tmp_path: Path) -> None:
+    async with kiosk("quio/qu_cd_720m", path=tmp_path / "ttyS1") as it:
+        await it.heard.until(it.heard.says(IT, B, "state_value:ready", True))
+        for attribute in ("active:jam", "active:stack_empty"):
+            await put(it, attribute, value=True)
+            await it.heard.until(it.heard.says(IT, F, attribute, True))
+
+
+@pytest.mark.requirement("DEV-11")
+async def test_a_document_is_taken_once_from_memory_and_is_in_no_reading(tmp_path: Path) -> None:
+    async with kiosk("honeywell/ocr_reader", path=tmp_path / "ttyS2") as it:
+        [bus] = it.buses
+        assert isinstance(bus, PeripheralSupervisor)
+        await it.heard.until(it.heard.told(IT, DeviceEvent.ONLINE))
+        assert bus.take_document() is None
+        await it.emulator.answer("present", {"device": IT, "text": ZONE})
+        await it.heard.until(said(it, "state_value:document"))
+        await it.heard.until(it.heard.says(IT, B, "state_value:document", False))
+        assert bus.take_document() == ZONE
+        assert bus.take_document() is None
+        await it.emulator.answer("present", {"device": IT, "text": ZONE.replace("7408122", "7408123")})
+        await it.heard.until(said(it, "active:misread"))
+        assert bus.take_document() is None
+        told = repr(it.heard.readings) + repr(it.heard.events) + repr(bus.counts)
+        assert "ERIKSSON" not in told
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize("model", ["epson/tm_t88vi", "quio/qu_cd_720m", "honeywell/ocr_reader"])
+async def test_one_that_misbehaves_in_every_way_is_still_heard_in_between(model: str, tmp_path: Path) -> None:
+    bad = Knobs(answer_ms_most=5, late=0.05, silent=0.1, hang_up=0.05, torn=0.3, twice=0.1, noise=0.1, garbled=0.1)
+    path = None if model.startswith("epson") else tmp_path / "ttyS3"
+    attributes = {"epson": "active:cover_open", "quio": "active:jam", "honeywell": "active:misread"}
+    attribute = attributes[model.partition("/")[0]]
+    async with kiosk(model, path=path, knobs=bad) as it:
+        await it.heard.until(lambda: it.buses[0].counts.get("answers", 0) >= 20)
+        if attribute != "active:misread":
+            await put(it, attribute, value=True)
+            await it.heard.until(it.heard.says(IT, F, attribute, True))
+        # A flipped bit of a status byte is a status too: DLE EOT has no sum. All else is told as what it is.
+        assert all(each.quality in (Quality.GOOD, Quality.STALE, Quality.BAD) for each in it.heard.readings)
+
+
+@pytest.mark.guarantee("G17")
+async def test_a_silent_one_goes_off_line_and_comes_back_and_a_babbler_is_not_believed(tmp_path: Path) -> None:
+    async with kiosk("quio/qu_cd_720m", path=tmp_path / "ttyS4") as it:
+        await it.heard.until(it.heard.says(IT, B, "state_value:ready", True))
+        await it.emulator.answer("power", {"device": IT, "on": False})
+        await it.heard.until(it.heard.told(IT, DeviceEvent.QUARANTINED))
+        last = it.heard.last(IT, B, "state_value:ready")
+        assert last is not None
+        assert last.quality is Quality.STALE
+        line = it.emulator.peripherals[BusId("kiosk")]
+        for _ in range(50):
+            line.babble(b"\x06\x02PB???\x03\x00" * 20)
+            await asyncio.sleep(0)
+        await it.emulator.answer("power", {"device": IT, "on": True})
+        await it.heard.until(it.heard.says(IT, B, "state_value:ready", True))
+        assert not [each for each in it.heard.readings if each.attribute == "active:jam" and each.value is True]
