@@ -59,6 +59,9 @@ READ_BACK_TRIES: Final = 4
 READ_BACK_PAUSE_MS: Final = 150
 STRANGER_RETRY_MS: Final = 60_000
 IDLE_MS: Final = 60_000
+PROVED_FOR_MS: Final = 60_000
+PROVED_FOR_A_WRITE_MS: Final = 5_000
+"""After so long it is asked anew who answers on a unit id: before a read, and before a write."""
 PROBE_WAIT_MS: Final = 500
 _SILENT: Final = frozenset({ExceptionCode.GATEWAY_PATH_UNAVAILABLE, ExceptionCode.GATEWAY_TARGET_SILENT})
 """Exceptions by which a gateway says that the unit behind it did not answer."""
@@ -213,7 +216,7 @@ class ModbusSupervisor(SupervisedBus):
                     await unit.wake.wait()
 
     async def _read_due(self, unit: Unit) -> None:
-        if not unit.identified and await self._identify(unit) is not Known.YES:
+        if self._proof_is_old(unit, PROVED_FOR_MS) and await self._identify(unit) is not Known.YES:
             return
         if unit.version_due_ms <= self._clock.now_ms() and not await self._ask_version(unit):
             return
@@ -243,13 +246,19 @@ class ModbusSupervisor(SupervisedBus):
         for each in readings_of_registers(unit.descriptor, unit.device, image, due.block.points):
             self._reporter.take(each, now_ms=now_ms)
 
-    async def _identify(self, unit: Unit) -> Known:
+    def _proof_is_old(self, unit: Unit, most_ms: int) -> bool:
+        """Whether it must be seen again who answers: a unit may be swapped between two questions."""
+        if not unit.identified:
+            return True
+        return bool(unit.descriptor.identify) and self._clock.now_ms() - unit.identified_ms >= most_ms
+
+    async def _identify(self, unit: Unit, kind: Class = Class.READ) -> Known:
         """Ask the unit whether it is the model that the plan says; a stranger is told, and never written to."""
         read = unit.identification()
         if read is None:
             unit.identified = True
             return Known.YES
-        reply = await self._ask(unit, read)
+        reply = await self._ask(unit, read, kind)
         now_ms = self._clock.now_ms()
         if reply is None:
             return Known.SILENT
@@ -258,9 +267,11 @@ class ModbusSupervisor(SupervisedBus):
             return Known.SILENT
         word = reply.words[0] if isinstance(reply, Words) else None
         if word is not None and unit.is_model(read.table, read.start, word):
-            unit.identified, unit.stranger = True, False
-            self._event(unit.device, DeviceEvent.ONLINE, {"unit": unit.number})
+            new, unit.identified, unit.stranger, unit.identified_ms = not unit.identified, True, False, now_ms
+            if new:
+                self._event(unit.device, DeviceEvent.ONLINE, {"unit": unit.number})
             return Known.YES
+        unit.identified = False
         unit.quarantine.next_try_ms = now_ms + STRANGER_RETRY_MS
         if not unit.stranger:
             unit.stranger = True
@@ -292,9 +303,9 @@ class ModbusSupervisor(SupervisedBus):
                 unit.plan_anew(now_ms)
         return True
 
-    async def _ask(self, unit: Unit, request: Request) -> Reply | None:
+    async def _ask(self, unit: Unit, request: Request, kind: Class = Class.READ) -> Reply | None:
         """Ask for a read in a place of its class; None if there was no answer, which the quarantine has noted."""
-        kind = Class.READ if unit.quarantine.trusted else Class.PROBE
+        kind = kind if unit.quarantine.trusted else Class.PROBE
         if self._link is not None and (owed_ms := self._link.owed_ms(unit.number, request)):
             unit.quarantine.next_try_ms = max(unit.quarantine.next_try_ms, self._clock.now_ms() + owed_ms)
             return None
@@ -329,7 +340,8 @@ class ModbusSupervisor(SupervisedBus):
 
     def _failed(self, unit: Unit, cause: str) -> None:
         now_ms = self._clock.now_ms()
-        unit.version_due_ms = 0  # whoever did not answer may have restarted, with another firmware
+        # Whoever did not answer may have restarted, with another firmware, or be another.
+        unit.version_due_ms, unit.identified_ms = 0, -PROVED_FOR_MS
         if unit.quarantine.failed(now_ms):
             self._event(unit.device, DeviceEvent.QUARANTINED, {"unit": unit.number, "cause": cause})
             self._reporter.silent(unit.device, now_ms=now_ms)
@@ -381,9 +393,9 @@ class ModbusSupervisor(SupervisedBus):
             if self._down_since_ms is None or down_ms < DOWN_MS:
                 return False
             outcome = Outcome(Phase.FAILED, None, f"bus {self._name} cannot be reached")
-        elif not unit.identified:
+        elif self._proof_is_old(unit, PROVED_FOR_A_WRITE_MS):
             # A write to a register of another model could do anything: first see who it is.
-            if await self._identify(unit) is not Known.SILENT:
+            if await self._identify(unit, Class.WRITE) is not Known.SILENT:
                 return True
             outcome = Outcome(Phase.FAILED, None, f"unit {unit.number} does not answer")
         elif unit.version_due_ms <= self._clock.now_ms():

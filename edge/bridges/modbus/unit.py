@@ -52,6 +52,8 @@ class Unit:
     jobs: deque[WaitingJob] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     identified: bool = False
+    identified_ms: int = 0
+    """When it last proved to be its model (monotonic ms)."""
     stranger: bool = False
     version_due_ms: int = 0
     """When its firmware is to be asked for, where it tells one (monotonic ms)."""
