@@ -158,6 +158,10 @@ class CloudApi(JsonApi):
         body = {"payment_method": method, "idempotency_key": key}
         return dict(await self.post(f"{self._at}/stays/{stay}/session/payment", body))
 
+    async def push_events(self, url: str, kinds: Sequence[str]) -> str:
+        """Have events of some kinds pushed to an address; return the secret that they are signed with."""
+        return str((await self.post("/api/v1/webhooks", {"url": url, "kinds": list(kinds)}))["secret"])
+
     async def payments(self, stay: str) -> list[dict[str, Any]]:
         """Return the payments of a stay."""
         return list((await self.get(f"{self._at}/stays/{stay}/payments"))["payments"])

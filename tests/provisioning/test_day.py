@@ -1,14 +1,18 @@
 """A day's programme and its judges: drawn alike from a seed, and no invariant that cannot fail."""
 
+import json
 from collections import Counter
 from typing import Any
 
+import httpx
 import pytest
 
+from cloud.webhooks.signature import headers, shown
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.errors import InvalidInputError
 from provisioning.rehearsal.day import judging
+from provisioning.rehearsal.day.listener import EventListener
 from provisioning.rehearsal.day.lived import Day, Life
 from provisioning.rehearsal.day.play import HotelClock, crowded
 from provisioning.rehearsal.day.programme import (
@@ -21,6 +25,7 @@ from provisioning.rehearsal.day.programme import (
     Fate,
     draw,
 )
+from provisioning.rehearsal.nats import free_port
 
 ROOMS = [str(100 + n) for n in range(72)]
 
@@ -188,3 +193,58 @@ def test_money_that_is_lost_taken_twice_or_not_as_kept_is_named() -> None:
     twice = {**good, "intents": [*good["intents"], intent("requires_capture", id_="pi_2")]}
     assert judging.money(day, twice, books) != []
     assert judging.money(Day([life(payment="p", captured=50, out_at_ms=2)]), good, books) != []
+
+
+def test_whoever_asked_for_events_and_was_not_told_or_told_twice_is_named() -> None:
+    one = life(out_at_ms=2, refused_at_the_end="superseded")
+    day = Day([one])
+    books = {one.stay: [{"id": "pay-1", "state": "captured", "captured": 40, "refunded": 0}]}
+
+    def stay(state: str) -> dict[str, Any]:
+        return {"type": "stay.changed", "data": {"stay": one.stay, "state": state}}
+
+    def money(state: str, captured: int = 0, *, id_: str = "pay-1") -> dict[str, Any]:
+        return {
+            "type": "payment.changed", "data": {"payment": id_, "state": state, "captured": captured, "refunded": 0}
+        }  # fmt: skip
+
+    good = [stay("in_house"), stay("left"), money("held"), money("captured", 40)]
+    assert judging.told(day, good, books) == []
+    for missing in (0, 1, 3):
+        assert judging.told(day, [each for index, each in enumerate(good) if index != missing], books) != []
+    assert judging.told(day, [*good, money("held")], books) != []
+    assert judging.told(day, [*good, money("held", id_="pay-2")], books) != []
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_listener_keeps_each_event_once_and_takes_only_what_is_signed(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioning.rehearsal.day.listener.SILENT_S", 0.01)
+    clock, secret, port = ManualClock(wall_ms=1_795_000_000_000), bytes(range(24)), free_port("127.0.0.1")
+    listener = EventListener(clock, SeededDice(seed))
+    listener.trust(shown(secret))
+    await listener.start("127.0.0.1", port)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            for number in range(20):
+                body = json.dumps({"type": "stay.changed", "data": {"n": number}}).encode()
+                signed = headers(f"msg-{number}", body, [bytes(24), secret], at_s=clock.wall_ms() // 1_000)
+                for _ in range(20):
+                    try:
+                        answer = await http.post("/x", content=body, headers=signed)
+                    except httpx.HTTPError:
+                        continue  # it hung up, or is silent
+                    if answer.is_success:
+                        break
+            assert sorted(each["data"]["n"] for each in listener.told()) == list(range(20))
+            assert listener.counts["taken"] == 20
+            assert listener.counts["again"] > 0
+            assert (listener.counts["unsigned"], listener.counts["contradicted"]) == (0, 0)
+            forged = headers("msg-x", b"{}", [bytes(24)], at_s=clock.wall_ms() // 1_000)
+            old = headers("msg-x", b"{}", [secret], at_s=clock.wall_ms() // 1_000 - 301)
+            for bad in (forged, old, {}):
+                assert (await http.post("/x", content=b"{}", headers=bad)).status_code == 401
+            assert len(listener.kept) == 20
+    finally:
+        await listener.stop()

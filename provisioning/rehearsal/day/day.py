@@ -11,8 +11,9 @@ from kit.dice import SeededDice
 from kit.task_groups import TaskGroup
 from protocols.errors import InvalidInputError
 from provisioning.inventory import inventory as inventories
-from provisioning.rehearsal.building import Building
+from provisioning.rehearsal.building import HOST, Building
 from provisioning.rehearsal.day import judging
+from provisioning.rehearsal.day.listener import EventListener
 from provisioning.rehearsal.day.lived import Day, Life
 from provisioning.rehearsal.day.play import DEPOSIT, HOUR_MS, PHONES, STEPS, Play, crowded
 from provisioning.rehearsal.day.programme import HOURS, Booking, Fate, draw
@@ -24,6 +25,8 @@ SETTLE_WAIT_S: Final = 240.0
 """A lock that could not be reached is visited again later and later: what it holds is late then, not lost."""
 TAPS_PAUSE_S: Final = 2.0
 SHOWN_MOST: Final = 10
+KINDS: Final = ("stay.changed", "payment.changed", "checkin.completed")
+"""What another program asks to be told."""
 NOT_YET: Final = (Fate.WALKS_IN, Fate.BOOKED_BEHIND)
 """Who books during the day."""
 
@@ -39,8 +42,20 @@ def programme(inventory: inventories.Inventory, arrivals: int, seconds: float, s
 async def live(building: Building, report: Report, bookings: tuple[Booking, ...], *, seconds: float, seed: int) -> None:
     """Live a day of `seconds` and judge it. Raises StoryFailedError naming the claim that failed."""
     day = Day([Life(booking, room=booking.room) for booking in bookings])
+    listener = EventListener(building.clock, SeededDice(seed).fork("listener"))
+    await listener.start(HOST, building.ports.events)
+    try:
+        await _live(building, report, day, listener, seconds=seconds, seed=seed)
+    finally:
+        await listener.stop()
+
+
+async def _live(
+    building: Building, report: Report, day: Day, listener: EventListener, *, seconds: float, seed: int
+) -> None:
     play: Play
-    async with report.step(1, f"07:00, {len(bookings)} arrivals are expected; cloud and building hold them"):
+    listener.trust(await building.cloud.push_events(f"http://{HOST}:{building.ports.events}/innkeeper", KINDS))
+    async with report.step(1, f"07:00, {len(day.lives)} arrivals are expected; cloud and building hold them"):
         await _book(building, report, day)
     async with report.step(2, f"the day, {seconds / HOURS:g} s an hour; the line is cut from 16:00 to 19:00"):
         play = Play(building, day, seconds=seconds, dice=SeededDice(seed).fork("play"), note=report.note)
@@ -58,6 +73,7 @@ async def live(building: Building, report: Report, bookings: tuple[Booking, ...]
         await _evening(building, report, day)
     async with report.step(4, "every side says the same, and what cannot is shown"):
         await _judge(building, report, day)
+        await _judge_events(building, report, day, listener)
     report.figures["lived"] = day.told()
 
 
@@ -192,3 +208,15 @@ async def _judge(building: Building, report: Report, day: Day) -> None:
         return all(each["holds"] for each in streams), [each["hi"] for each in streams]
 
     await report.eventually("no record of the building is missing, doubled or out of order", SETTLE_WAIT_S, complete)
+
+
+async def _judge_events(building: Building, report: Report, day: Day, listener: EventListener) -> None:
+    async def told() -> tuple[bool, Any]:
+        payments = {life.stay: await building.cloud.payments(life.stay) for life in day.lives if life.stay}
+        wrong = judging.told(day, listener.told(), payments)
+        wrong += [f"{name}: {listener.counts[name]}" for name in ("unsigned", "contradicted") if listener.counts[name]]
+        return not wrong, wrong[:SHOWN_MOST] or {"events": len(listener.kept), **listener.counts}
+
+    report.figures["events_out"] = await report.eventually(
+        "another program was told of every stay and all money, signed, each change under one id", SETTLE_WAIT_S, told
+    )

@@ -187,6 +187,36 @@ def money(day: Day, provider: Row, payments: Mapping[str, Sequence[Row]]) -> lis
     return flaws
 
 
+def told(day: Day, events: Sequence[Row], payments: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Whoever asked for our events was told what came of everybody and of all money, each change once.
+
+    Args:
+        day: Who came and left.
+        events: What was told, each id once.
+        payments: Ours, by stay.
+    """
+    stays = {(str(each["data"]["stay"]), str(each["data"]["state"])) for each in events if each["type"] == STAY_CHANGED}
+    flaws = [
+        f"{life.booking.name}: nobody was told that the stay is {state}"
+        for life in day.lives
+        for state, so in (("in_house", life.in_at_ms is not None), ("left", life.out_at_ms is not None))
+        if so and (life.stay, state) not in stays
+    ]
+    moved = Counter(_money_told(each["data"]) for each in events if each["type"] == PAYMENT_CHANGED)
+    flaws += [f"payment {each} was told {many} times" for each, many in moved.items() if many > 1]
+    ours = {str(each["id"]): each for rows in payments.values() for each in rows}
+    flaws += [f"payment {each[0]} is nobody's" for each in moved if each[0] not in ours]
+    for id_, each in ours.items():
+        if _money_told({**each, "payment": id_}) not in moved:
+            flaws.append(f"payment {id_}: nobody was told that it is {each['state']} with {each['captured']} taken")
+    return flaws
+
+
+def _money_told(told: Row) -> tuple[str, str, int, int]:
+    return str(told["payment"]), str(told["state"]), int(told["captured"]), int(told["refunded"])
+
+
+STAY_CHANGED, PAYMENT_CHANGED = "stay.changed", "payment.changed"
 _STATES: Final = {
     "requires_capture": "held",
     "succeeded": "captured",
