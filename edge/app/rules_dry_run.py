@@ -1,6 +1,7 @@
 """`innkeeper-edge rules-dry-run`: what a room policy would have changed, held against the recorded days.
 
-Reads a copy of the record log: a running edge is not disturbed, and nothing is written. Exit status 0: told; 1: the log
+Reads copies of the record log and of edge.db: a running edge is not disturbed, and nothing is written. The devices are
+those of the site plan with the bindings laid over it, as the edge has them. Exit status 0: told; 1: the log
 cannot be read; 2: the policy, the configuration or the times are wrong, named.
 """
 
@@ -14,18 +15,22 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from edge.app.buses import read_descriptors
-from edge.app.edge_store import EdgeStore
+from edge.app.buses import fresh_ms, read_descriptors
+from edge.app.edge_store import EdgeStore, Restored
+from edge.app.house import restored_book
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
+from edge.binding.book import checker, effective
 from edge.log.record_log import READ_RECORDS_MAX, RecordLog
 from edge.policy import document as policy_document
 from edge.policy import local_hours
 from edge.policy.acceptance import NAME_PREFIX, kept_body
 from edge.policy.document import RoomPolicy
 from edge.rooms.dry_run import Difference, Wished, difference, in_order, lived
+from firmware_bridges.catalogue import check_plan, load_all
 from kit.clock import Clock
 from kit.dice import Dice
+from kit.logs import logger
 from kit.settings import load
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import DeviceId
@@ -81,7 +86,9 @@ def run(
     from_ms, until_ms = _moment(begins, where, "--from"), _moment(ends, where, "--to")
     if until_ms <= from_ms:
         raise InvalidInputError("--to", f"{ends} is not after {begins}")
-    current = _in_force(settings)
+    restored = _restored(settings)
+    plan = _as_bound(plan, restored)
+    current = _in_force(restored)
     span = (from_ms, until_ms)
     found = asyncio.run(_compare(settings, plan, (current, offered), span, clock=clock, dice=dice))
     say(f"in force: {current.name!r} version {current.version}; tried: {offered.name!r} version {offered.version}")
@@ -119,6 +126,7 @@ async def _compare(
             from_ms=from_ms,
             until_ms=until_ms,
             writable=can_write,
+            fresh_ms=fresh_ms(plan, points),
             about={room.id: (room.floor, room.type) for room in plan.rooms},
             windows=[each.id for each in plan.devices if each.watches == "window"],
             where=where,
@@ -154,17 +162,32 @@ async def _lane(log: RecordLog, lane: Lane, from_ms: int, until_ms: int) -> list
     return found
 
 
-def _in_force(settings: EdgeSettings) -> RoomPolicy:
-    """Return the policy that edge.db holds, the signed one before the node's own, else the shipped; from a copy."""
+def _restored(settings: EdgeSettings) -> Restored | None:
+    """Return what edge.db holds, from a copy; None: there is none."""
     path = settings.data_dir / "edge.db"
     if not path.exists():
-        return policy_document.default()
+        return None
     with tempfile.TemporaryDirectory(prefix="innkeeper-dry-run-") as copy:
         for side in ("", "-wal"):
             if (source := path.with_name(path.name + side)).exists():
                 shutil.copyfile(source, Path(copy) / source.name)
         store, restored = EdgeStore.open(Path(copy) / path.name, threaded=False)
         asyncio.run(store.close())
+    return restored
+
+
+def _as_bound(plan: SitePlan, restored: Restored | None) -> SitePlan:
+    """Return the plan with what was bound, swapped and taken out at the edge, as far as it can be."""
+    if restored is None:
+        return plan
+    book = restored_book(restored.documents, logger("edge.rules"))
+    return effective(plan, book, checker(load_all(), check_plan)).plan
+
+
+def _in_force(restored: Restored | None) -> RoomPolicy:
+    """Return the policy that the edge holds: the signed one before the node's own, else the shipped."""
+    if restored is None:
+        return policy_document.default()
     signed = restored.documents.get(NAME_PREFIX + room.KIND)
     try:
         if signed is not None and (found := policy_document.signed_body(kept_body(signed))) is not None:

@@ -5,12 +5,12 @@ only a stays document knew of are not in the log: check-ins, entries, readings a
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from edge.policy.document import RoomPolicy
-from edge.rooms.capability_view import CapabilityView
+from edge.rooms.capability_view import CapabilityView, Key
 from edge.rooms.engine import RoomsEngine
 from edge.rooms.modes import Intent
 from edge.rooms.ports import DeviceWriter
@@ -78,6 +78,7 @@ async def lived(
     from_ms: int,
     until_ms: int,
     writable: Writable,
+    fresh_ms: Mapping[Key, int] | None = None,
     **settings: Any,  # the engine's own: zone, windows, rooms' floors
 ) -> list[Wished]:
     """Return what the rooms would have wished from `from_ms` to `until_ms` (unix ms) under a policy.
@@ -89,6 +90,7 @@ async def lived(
         from_ms: Wishes before are not told.
         until_ms: Records from here on are not lived.
         writable: Which attributes of which device can be written.
+        fresh_ms: How long values stay fresh, where the descriptors say: a rule speaks of no others.
         settings: Passed to the engine.
     """
     wished: list[Wished] = []
@@ -103,7 +105,7 @@ async def lived(
 
     engine = RoomsEngine(
         rooms=[room.id for room in plan.rooms if room.kind == "guest_room"],
-        view=CapabilityView({each.id: each.room for each in plan.devices}),
+        view=CapabilityView({each.id: each.room for each in plan.devices}, fresh_ms),
         stays=lambda room: [each for each in stays.values() if each.room == room],
         stays_known=lambda: True,
         policy=lambda: policy,

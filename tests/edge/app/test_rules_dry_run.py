@@ -10,11 +10,15 @@ import pytest
 
 from edge.app.edge_store import EdgeStore
 from edge.app.main import FAILED, WRONG_CONFIGURATION, main
+from edge.binding import book
 from edge.log.record_log import Entry, RecordLog
 from edge.policy.document import default, encode
 from kit.clock import SystemClock
 from kit.dice import SeededDice
 from protocols.device_model import site_plan
+from protocols.device_model.binding import Place
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId, RoomId
+from protocols.device_model.site_plan import Address
 from protocols.link.lanes import Lane
 from tests.edge.world import HOUR_MS, T0, an_opening
 from tests.edge.world import plan as a_plan
@@ -118,6 +122,38 @@ def test_what_would_have_changed_is_told_with_room_moment_and_rule(
     assert changes == ["+ 2026-01-01 23:00 room 101: on_off.on_off = False (rule lights-out)"]
     assert told[-1].startswith("1 differences in 1 of 2 rooms; ")
     assert prints(tmp_path) == before  # nothing was touched
+
+
+async def seldom(config: Path, device: str, capability: str, attribute: str, value: float) -> None:
+    """Record what a device says once, at 18:00 in Vienna."""
+    log = await RecordLog.open(config.parent / "data" / "log", clock=Then(T0 + 18 * HOUR_MS), dice=SeededDice(2))
+    body = {"room": "101", "device": device, "capability": capability, "attribute": attribute, "value": value}
+    await log.append_many(Lane.B, [Entry("reading", {**body, "unit": None, "quality": "good"})])
+    await log.close()
+
+
+async def test_what_is_said_once_a_day_holds_for_a_rule_as_long_as_it_does_in_the_house(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await seldom(config, "contact-101", "power_source", "bat_percent_remaining", 20.0)
+    rule = {**NIGHT, "when": "value['power_source.bat_percent_remaining'] < 50.0"}
+    assert await asyncio.to_thread(try_it, config, a_policy(tmp_path, rules=[rule])) == 0
+    assert "+ 2026-01-01 23:00 room 101: on_off.on_off = False (rule lights-out)" in capsys.readouterr().out
+
+
+async def test_a_device_that_was_bound_at_the_edge_is_lived_too(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await seldom(config, "sensor-new", "power_source", "bat_percent_remaining", 20.0)
+    address = Address(BusId("zigbee"), friendly_name="sensor-new")
+    place = Place(RoomId("101"), DescriptorId("zigbee2mqtt/aqara_rtcgq11lm"), address)
+    bound = book.Book(3, {DeviceId("sensor-new"): book.Entry(1, place), DeviceId("nowhere"): book.Entry(1, place)})
+    store, _ = EdgeStore.open(tmp_path / "data" / "edge.db", threaded=False)
+    await store.save_document("bindings", bound.to_bytes())
+    await store.close()
+    rule = {**NIGHT, "when": "value['power_source.bat_percent_remaining'] < 50.0"}
+    assert await asyncio.to_thread(try_it, config, a_policy(tmp_path, rules=[rule])) == 0
+    assert "+ 2026-01-01 23:00 room 101: on_off.on_off = False (rule lights-out)" in capsys.readouterr().out
 
 
 async def test_it_is_held_against_the_signed_policy_if_there_is_one(
