@@ -1,7 +1,8 @@
 """Fire mode: lights on, ventilation and heating off, shades up, everywhere, until it is over. It outranks all else.
 
 The word that lights a lamp would start an air-handling unit: a thing that takes a setpoint or a fan's mode is a
-machine, and is switched off. Nobody starts plant again but a person; rooms get back what their modes wish.
+machine, and is switched off. Nobody starts plant again but a person; rooms get back what their modes wish, and heating
+and fans the mode they had (fire_after.py).
 
 It needs the buses and nothing else: no log, no store, no cloud, no policy, no stays. Detectors are heard before the
 queue that waits for the disk (edge/app/devices.py); writes go straight to the devices, each with its own retries;
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from edge.rooms.fire_after import HeldBefore, Mode, Row
 from edge.rooms.ports import DeviceWriter
 from kit.clock import Clock
 from kit.task_groups import TaskGroup
@@ -46,10 +48,11 @@ SMOKE: Final = (Capability.SMOKE_CO_ALARM, "smoke_state")
 
 @dataclass(frozen=True, slots=True)
 class FireState:
-    """What survives a restart: who declared it (None: detectors alone say so), and since when, unix ms."""
+    """What survives a restart: who declared it (None: only detectors say so), since when, unix ms, and what is owed."""
 
     declared_by: str | None = None
     since_ms: int | None = None
+    owed: tuple[Row, ...] = ()
 
 
 class FireMode:
@@ -77,6 +80,9 @@ class FireMode:
         self._since_ms: int | None = None
         self._stirred, self._unsaved = asyncio.Event(), asyncio.Event()
         self._done: dict[tuple[DeviceId, Capability, str], bool] = {}
+        self._before = HeldBefore()
+        self._known_over = False
+        """Whether somebody who can know has said in this life that there is no fire."""
         self.ended: Callable[[], None] = _nothing
         """Called when it is over: the rooms are to be what their modes say."""
 
@@ -86,6 +92,7 @@ class FireMode:
         gone = self._alarming - set(devices)
         self._alarming -= gone
         self._overruled &= set(devices)
+        self._before.serve(self._devices)
         if gone:
             self._look()
 
@@ -96,12 +103,15 @@ class FireMode:
 
     def restore(self, state: FireState) -> None:
         """Take up a fire that a person declared before the restart; detectors speak for themselves."""
+        self._before.restore(state.owed)
         if state.declared_by is not None:
             self._declared_by, self._since_ms = state.declared_by, state.since_ms or self._clock.wall_ms()
             self._stirred.set()
 
     def heard(self, reading: Reading) -> None:
         """Take any reading of the house; only a detector's good word counts, and its silence never ends a fire."""
+        if self._before.heard(reading, burning=self.active):
+            self._unsaved.set()
         if (reading.capability, reading.attribute) != SMOKE or reading.quality is not Quality.GOOD:
             return
         if reading.value == "critical":
@@ -140,11 +150,17 @@ class FireMode:
         """Carry it out whenever there is one, for ever."""
         async with TaskGroup() as tasks:
             tasks.create_task(self._save())
+            back: dict[Mode, asyncio.Task[None]] = {}
             while True:
                 self._stirred.clear()
                 if not self.active:
+                    for key, word in self._before.owed().items() if self._known_over else ():
+                        if key not in back or back[key].done():
+                            back[key] = tasks.create_task(self._put_back(key, word))
                     await self._stirred.wait()
                     continue
+                for each in back.values():
+                    each.cancel()
                 work = [tasks.create_task(self._obey(device, *act)) for device, act in self._writable()]
                 await self._over()
                 for each in work:
@@ -160,10 +176,12 @@ class FireMode:
 
     def _look(self) -> None:
         burning = bool(self._alarming) or self._declared_by is not None
+        self._known_over = not burning
         if not burning:
             self._since_ms = None
         elif self._since_ms is None:
             self._since_ms = self._clock.wall_ms()
+            self._before.begins()
         self._stirred.set()
         self._unsaved.set()
 
@@ -198,12 +216,34 @@ class FireMode:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_MOST_S)
 
+    async def _put_back(self, key: Mode, word: str) -> None:
+        """Write until the device holds its word again, or somebody has set another."""
+        device, capability, attribute = key
+        wait_s, attempt = RETRY_FIRST_S, 0
+        while key in self._before.owed():
+            attempt += 1
+            name = f"fire-over:{self._clock.wall_ms()}:{device}:{attribute}:{attempt}"
+            deadline_ms = self._clock.wall_ms() + WRITE_WAIT_MS
+            try:
+                outcome = await self._writer.write(
+                    Command(name, device, capability, attribute, word, deadline_ms, name)
+                )  # fmt: skip
+            except PlatformError:
+                pass  # asked again below
+            else:
+                if outcome.phase is Phase.DONE:
+                    self._before.put_back(key)
+                    self._unsaved.set()
+                    return
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_MOST_S)
+
     async def _save(self) -> None:
         while True:
             await self._unsaved.wait()
             self._unsaved.clear()
             try:
-                await self._changed(FireState(self._declared_by, self._since_ms))
+                await self._changed(FireState(self._declared_by, self._since_ms, self._before.rows()))
             except PlatformError:
                 self._unsaved.set()
                 await asyncio.sleep(RETRY_MOST_S)

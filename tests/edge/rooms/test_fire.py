@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 
 from edge.app.devices import BusWriter, Devices
@@ -19,7 +20,7 @@ from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading
-from protocols.errors import InvalidInputError, StoreFailedError
+from protocols.errors import InvalidInputError, LinkLostError, StoreFailedError
 from tests.edge.world import HEATING, T0, Building, FakeDevices, contact, said
 
 ROOM = RoomId("101")
@@ -173,6 +174,7 @@ class _Catalogue:
     def __init__(self, models: dict[str, str]) -> None:
         self._models = {DeviceId(name): load_all()[DescriptorId(model)] for name, model in models.items()}
         self.written: dict[tuple[str, str], Value] = {}
+        self.deaf: set[DeviceId] = set()
 
     def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
         point = self._models[device].point(capability, attribute)
@@ -180,6 +182,8 @@ class _Catalogue:
 
     async def write(self, command: Command) -> Outcome:
         await asyncio.sleep(0)
+        if command.device in self.deaf:
+            raise LinkLostError("the bus is down")
         self.written[command.device, command.attribute] = command.value
         return Outcome(Phase.DONE, command.value)
 
@@ -231,3 +235,58 @@ async def test_nobody_starts_plant_from_another_platform_while_it_burns(building
     assert "fire" in (refused.reason or "")
     building.house.fire.clear()
     assert (await start(Capability.ON_OFF, "on_off", False)).phase is Phase.DONE
+
+
+def _mode(device: str, word: str) -> Reading:
+    return said(device, Capability.THERMOSTAT, "system_mode", word)
+
+
+@pytest.mark.requirement("DEV-05")
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_false_alarm_leaves_no_cold_house_over_a_restart_too(killed: bool) -> None:
+    models = dict.fromkeys(("t-101", "t-102", "t-103"), "regin/rcf_230") | {"ahu": "reference/ahu_5000"}
+
+    async def night(loop: SimLoop) -> _Catalogue:
+        house, stored = _Catalogue(models), [FireState()]
+
+        async def store(state: FireState) -> None:
+            await asyncio.sleep(0)
+            stored.append(state)
+
+        def life() -> tuple[FireMode, asyncio.Future[None]]:
+            devices = [DeviceId(each) for each in models]
+            fire = FireMode(devices=devices, writer=house, clock=SimClock(loop), changed=store)
+            fire.restore(msgspec.json.decode(msgspec.json.encode(stored[-1]), type=FireState))
+            return fire, asyncio.ensure_future(fire.run())
+
+        fire, running = life()
+        for device, word in (("t-101", "auto"), ("t-102", "off"), ("t-103", "auto")):
+            fire.heard(_mode(device, word))
+        fire.heard(smoke("critical"))
+        await asyncio.sleep(60)
+        assert {each: house.written[each, "system_mode"] for each in ("t-101", "t-103")} == {
+            "t-101": "off",
+            "t-103": "off",
+        }
+        fire.heard(_mode("t-101", "off"))
+        if killed:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            fire, running = life()
+            fire.heard(_mode("t-101", "off"))
+            await asyncio.sleep(60)
+            assert house.written["t-101", "system_mode"] == "off", "nobody has said that it is over"
+        house.written.clear()
+        house.deaf = {DeviceId("t-101")}
+        fire.heard(smoke("normal"))
+        fire.heard(_mode("t-103", "sleep"))  # by hand, at the wall
+        await asyncio.sleep(10)
+        house.deaf.clear()
+        await asyncio.sleep(60)
+        assert stored[-1] == FireState()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return house
+
+    written = run_simulated(night, 1, 600).value.written
+    assert written == {("t-101", "system_mode"): "auto"}, "t-102 was off, t-103 was set since, plant waits for a person"
