@@ -54,7 +54,7 @@ async def make_ingest(
         owner_of=projections.owner_of,
         projections=projections.PROJECTIONS,
         clock=clock,
-        store=await choose(database),
+        store=await choose(database, series_most=2 * ingest.work.points_most),
         metrics=metrics,
         settings=ingest.work,
         me=me,

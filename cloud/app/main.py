@@ -244,7 +244,12 @@ async def _verify(settings: CloudSettings, asked: argparse.Namespace) -> int:
             holds = holds and each.holds
         if readings:
             found_readings = prove_readings(
-                database, tenant=found.tenant, property_id=found.id, since=asked.since, until=asked.until
+                database,
+                tenant=found.tenant,
+                property_id=found.id,
+                since=asked.since,
+                until=asked.until,
+                series_most=2 * settings.ingest.work.points_most,
             )
             async for series in found_readings:
                 sys.stdout.write(readings_verdict(series))

@@ -25,7 +25,8 @@ def readings_verdict(each: ReadingsProof) -> str:
     total = (
         f"{whose}: time series: {each.compared} as their records say, {missing.positions} missing,"
         f" {changed.positions} changed, {foreign.positions} without a record,"
-        f" {each.let_go} whose records were let go: {'holds' if each.holds else 'BROKEN'}"
+        f" {each.let_go} whose records were let go, {each.unplaced} there was no room for:"
+        f" {'holds' if each.holds else 'BROKEN'}"
     )
     ranges = [
         f"{what} {first}-{last}"

@@ -57,7 +57,7 @@ class IngestWorker:
         self._settings = settings or WorkerSettings()
         self._ledger = PostgresLedger(
             database, owner_of=owner_of, projections=projections, clock=clock, store=store, count=self._count,
-            returns_a_second=self._settings.returns_a_second,
+            returns_a_second=self._settings.returns_a_second, points_most=self._settings.points_most,
         )  # fmt: skip
         self._keeper = ShardKeeper(
             PostgresLeases(database, lease=lease), me or Worker("ingest", "1"), clock=clock, lease=lease, tick=tick

@@ -25,7 +25,7 @@ from cloud.telemetry.proof import Found, Range
 from cloud.telemetry.store.backlog import floor_of
 from cloud.telemetry.store.port import ReadingRow, Resolution, Scalar
 from cloud.telemetry.store.rows import reading_row
-from cloud.telemetry.store.writing import QUALITIES
+from cloud.telemetry.store.writing import QUALITIES, SERIES_MOST
 from protocols.device_model.identity import EdgeId
 from protocols.errors import PeerProtocolError
 from protocols.link.lanes import Lane
@@ -85,7 +85,9 @@ class ReadingsProof:
 
     `compared`: rows that are what their record says. `missing`: records whose row is not there; `foreign`: rows of
     which there is no record, and rows that are there twice; `changed`: rows that say something else than their record.
-    `let_go`: rows that stand alone, because retention let their records go. `changes`: what is different, of the first.
+    `let_go`: rows that stand alone, because retention let their records go. `unplaced`: records whose row is not there
+    because the property had no room for its series, as was told (docs/decisions/0112). `changes`: what is different, of
+    the first.
     """
 
     edge: str
@@ -94,6 +96,7 @@ class ReadingsProof:
     ordinal: int
     compared: int = 0
     let_go: int = 0
+    unplaced: int = 0
     missing: Positions = field(default_factory=Positions)
     foreign: Positions = field(default_factory=Positions)
     changed: Positions = field(default_factory=Positions)
@@ -124,8 +127,8 @@ class ReadingsProof:
             each.close()
 
 
-class LetGo:
-    """Positions of a stream whose records retention let go."""
+class Spans:
+    """Positions of a stream, as ranges."""
 
     def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
         self._firsts: list[int] = []
@@ -152,34 +155,46 @@ class _Stream:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Whose readings, and of which time: `since_ms <= at < until_ms`."""
+    """Whose readings, of which time: `since_ms <= at < until_ms`. `series`: which there are; `full`: no more fit."""
 
     tenant: str
     property: str
     since_ms: int
     until_ms: int
+    series: frozenset[tuple[str, ...]]
+    full: bool
 
     def keeps(self, at_ms: int) -> bool:
         return self.since_ms <= at_ms < self.until_ms
 
 
 async def prove_readings(
-    database: Database, *, tenant: str, property_id: str, since: date | None = None, until: date | None = None
+    database: Database,
+    *,
+    tenant: str,
+    property_id: str,
+    since: date | None = None,
+    until: date | None = None,
+    series_most: int = SERIES_MOST,
 ) -> AsyncIterator[ReadingsProof]:
     """Yield the proof of the readings of each stream of a property that has any; rows of no stream last.
 
     Args:
         since: only readings of this UTC day and later, by their own time.
         until: only readings before this UTC day.
+        series_most: of a property, as the store has it.
     """
     async with database.snapshot() as connection:
         await execute(connection, "SET LOCAL statement_timeout = 0")  # the server sorts a property's readings
         floor = await floor_of(connection, Resolution.RAW)
+        series = await _series(connection, tenant, property_id)
         asked = _Asked(
             tenant,
             property_id,
             max(_LEAST_MS if since is None else _midnight_ms(since), _LEAST_MS if floor is None else unix_ms(floor)),
             _MOST_MS if until is None else _midnight_ms(until),
+            series,
+            len(series) >= series_most,
         )
         streams = await _streams(connection, asked)
         stray = ReadingsProof("", b"", "", 0)
@@ -189,7 +204,7 @@ async def prove_readings(
             for each in streams:
                 await _take_strays(rows, stray, before=each.ordinal)
                 proof = await _prove(connection, asked, each, rows)
-                if proof.compared or proof.let_go or not proof.holds:
+                if proof.compared or proof.let_go or proof.unplaced or not proof.holds:
                     yield proof
             await _take_strays(rows, stray, before=None)
         stray.close()
@@ -200,7 +215,7 @@ async def prove_readings(
 async def _prove(connection: Connection, asked: _Asked, stream: _Stream, rows: "_Rows") -> ReadingsProof:
     """Walk the stored rows of one stream beside its records, both in order of position."""
     proof = ReadingsProof(stream.edge, stream.incarnation, stream.lane, stream.ordinal)
-    let_go = await _let_go(connection, stream)
+    let_go, refused = await _let_go(connection, stream), await _refused(connection, stream)
     before = 0
     async with connection.cursor("told", row_factory=tuple_row) as cursor:
         async for seq, told in _told(cursor, asked, stream):
@@ -216,6 +231,8 @@ async def _prove(connection: Connection, asked: _Asked, stream: _Stream, rows: "
                 proof.told_as(seq, rows.row, told)
                 before = seq
                 await rows.step()
+            elif told[:5] not in asked.series and (asked.full or seq in refused):
+                proof.unplaced += 1
             else:
                 proof.missing.add(seq)
     while rows.ordinal == stream.ordinal:
@@ -226,7 +243,7 @@ async def _prove(connection: Connection, asked: _Asked, stream: _Stream, rows: "
     return proof
 
 
-def _take_alone(proof: ReadingsProof, seq: int, before: int, let_go: LetGo) -> None:
+def _take_alone(proof: ReadingsProof, seq: int, before: int, let_go: Spans) -> None:
     """Take a row beside which there is no record."""
     if seq != before and seq in let_go:
         proof.let_go += 1
@@ -339,14 +356,35 @@ async def _streams(connection: Connection, asked: _Asked) -> list[_Stream]:
     return [_Stream(row["edge"], bytes(row["incarnation"]), row["lane"], row["ordinal"]) for row in rows]
 
 
-async def _let_go(connection: Connection, stream: _Stream) -> LetGo:
+async def _let_go(connection: Connection, stream: _Stream) -> Spans:
     rows = await fetch_all(
         connection,
         """SELECT runs FROM telemetry.proof
             WHERE edge = %s AND incarnation = %s AND lane = %s AND let_go_at IS NOT NULL""",
         [stream.edge, stream.incarnation, stream.lane],
     )
-    return LetGo((run[0], run[1]) for row in rows for run in row["runs"])
+    return Spans((run[0], run[1]) for row in rows for run in row["runs"])
+
+
+async def _refused(connection: Connection, stream: _Stream) -> Spans:
+    """Return the positions whose records were refused: what retention keeps of the list."""
+    rows = await fetch_all(
+        connection,
+        """SELECT first, last FROM telemetry.refused
+            WHERE edge = %s AND incarnation = %s AND lane = %s AND first IS NOT NULL""",
+        [stream.edge, stream.incarnation, stream.lane],
+    )
+    return Spans((row["first"], row["last"]) for row in rows)
+
+
+async def _series(connection: Connection, tenant: str, property_id: str) -> frozenset[tuple[str, ...]]:
+    rows = await fetch_all(
+        connection,
+        """SELECT room, device, capability, attribute, unit FROM telemetry.series
+            WHERE tenant = %s AND property = %s""",
+        [tenant, property_id],
+    )
+    return frozenset(tuple(row.values()) for row in rows)
 
 
 def _midnight_ms(day: date) -> int:

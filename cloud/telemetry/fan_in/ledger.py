@@ -33,6 +33,7 @@ from cloud.telemetry.fan_in.lease_store import fence
 from cloud.telemetry.fan_in.leases import Worker
 from cloud.telemetry.fan_in.newest import NewestValues, store_newest
 from cloud.telemetry.fan_in.opening import Opened, Place, open_batch
+from cloud.telemetry.fan_in.point_bounds import POINTS_MOST, PointBounds
 from cloud.telemetry.fan_in.returning import RETURNS_A_SECOND, Fleet
 from cloud.telemetry.fan_in.statements import Heard, Notes, Refused, StreamKey, StreamRow
 from cloud.telemetry.partitions import Partitions
@@ -114,6 +115,7 @@ class PostgresLedger:
         store: the time series that readings go to; None keeps them in the ledger alone.
         count: hears (what, by how many) of everything that is done.
         returns_a_second: how many edges may come back a second after a loss.
+        points_most: of a property among the newest values.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class PostgresLedger:
         store: TelemetryStore | None = None,
         count: Callable[[str, int], None] = lambda _what, _by: None,
         returns_a_second: int = RETURNS_A_SECOND,
+        points_most: int = POINTS_MOST,
     ) -> None:
         self._database, self._owner_of, self._clock, self._store = database, owner_of, clock, store
         self._projections = {kind: tuple(each) for kind, each in projections.items()}
@@ -135,7 +138,7 @@ class PostgresLedger:
         self._kept: dict[str, deque[int]] = {}
         self._log = logger("cloud.telemetry")
         self._count = count
-        self._fleet = Fleet(returns_a_second)
+        self._fleet, self._bounds = Fleet(returns_a_second), PointBounds(points_most)
         self.counts = Counts()
 
     async def commit(self, items: Sequence[Item], right: Right | None = None) -> list[Reply]:
@@ -222,7 +225,10 @@ class PostgresLedger:
                 ]
             await statements.copy_records(connection, group.rows)
             if self._store is not None and group.readings:
-                await self._store.write(connection, group.readings)
+                self._refuse_readings(group, wanted, await self._store.write(connection, group.readings))
+            for property_id, by in (await self._bounds.cut(connection, group.newest)).items():
+                full = PeerProtocolError(f"{by} new points of {property_id}, which has no room: they are not shown")
+                group.refused.append(("points", full, _heard_of(group, property_id)))
             await store_newest(connection, group.newest)
             for context, records in projected:
                 await self._project(connection, group, context, records)
@@ -348,6 +354,24 @@ class PostgresLedger:
             self._refuse(group, context, (item.head.first, item.head.last), broken, what="chain", payload=kept)
         group.notes.kinds.setdefault(context.property, set()).update(opened.kinds or {LINK_KIND})
 
+    def _refuse_readings(
+        self, group: _Group, wanted: Mapping[StreamKey, BatchContext], rows: Sequence[ReadingRow]
+    ) -> None:
+        """Tell which readings of a group the time series has no room for, a run of positions at a time."""
+        if not rows:
+            return
+        contexts = {row.ordinal: wanted[key] for key, row in group.streams.items()}
+        runs: list[tuple[ReadingRow, int]] = []
+        for row in rows:  # in the order they came: by stream, by position
+            if runs and (runs[-1][0].ordinal, runs[-1][1] + 1) == (row.ordinal, row.seq):
+                runs[-1] = (runs[-1][0], row.seq)
+            else:
+                runs.append((row, row.seq))
+            group.newest.forget(row)
+        for first, last in runs:
+            full = PeerProtocolError(f"reading of {first.device}: {first.property} has no room for another series")
+            self._refuse(group, contexts[first.ordinal], (first.seq, last), full, what="projection of reading")
+
     def _refuse(
         self,
         group: _Group,
@@ -451,6 +475,11 @@ class _Spoilt(BatchItem):
     """A batch that the database refuses whatever stands beside it."""
 
     error: BaseException
+
+
+def _heard_of(group: _Group, property_id: str) -> str:
+    """The edge of a property that a group heard."""
+    return next((edge for edge, each in group.notes.heard.items() if each.owner.property == property_id), "")
 
 
 def _spoilt(item: Item, error: BaseException) -> Item:

@@ -74,6 +74,13 @@ class NewestValues:
             if known is None or _wins(new, known):
                 points[point] = new
 
+    def forget(self, row: ReadingRow) -> None:
+        """Take back what a reading said, if it is what counts."""
+        point = row.property, row.device, row.capability, row.attribute
+        known = self.points.get(point)
+        if known is not None and (known.ordinal, known.seq) == (row.ordinal, row.seq):
+            del self.points[point]
+
     def take_live(self, tenant: str, property_id: str, body: Mapping[str, Any], live_at_ms: int) -> None:
         """Add an item of a live state.
 

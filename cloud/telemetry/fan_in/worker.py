@@ -19,6 +19,7 @@ from cloud.telemetry.fan_in.arrivals import Arrived, Item, Reply, read
 from cloud.telemetry.fan_in.keeper import ShardKeeper
 from cloud.telemetry.fan_in.lease_store import ShardLostError
 from cloud.telemetry.fan_in.ledger import Right
+from cloud.telemetry.fan_in.point_bounds import POINTS_MOST
 from cloud.telemetry.fan_in.returning import RETURNS_A_SECOND, hold_ms
 from cloud.telemetry.fan_in.waiting import MESSAGE_WEIGHS, Pace, Waiting, weight_of
 from kit.clock import Clock
@@ -44,7 +45,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     may wait for each lane, at most QUEUE_BYTES_MAX of them. A transaction takes at most `group_messages_max` messages
     and about `group_rows_max` records, and fewer where it would take longer than `group_takes`; while it is small it
     waits `linger` for company. `slow_after`: when a message waited longer than this, its edge is asked to hold lanes B
-    and C about as long, `slow` at most.
+    and C about as long, `slow` at most. `points_most`: points of a property among the newest values; twice as many
+    series (docs/decisions/0112).
     """
 
     parallel: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
@@ -56,6 +58,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slow_after: timedelta = timedelta(seconds=1)
     slow: timedelta = timedelta(seconds=5)
     returns_a_second: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = RETURNS_A_SECOND
+    points_most: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = POINTS_MOST
 
     def __post_init__(self) -> None:
         check_span("linger", self.linger, timedelta(0), timedelta(seconds=1))

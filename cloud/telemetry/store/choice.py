@@ -4,10 +4,13 @@ from cloud.kit.database import Database, fetch_one
 from cloud.telemetry.store.plain import PlainStore
 from cloud.telemetry.store.port import Retention, TelemetryStore
 from cloud.telemetry.store.timescale import TimescaleStore
+from cloud.telemetry.store.writing import SERIES_MOST
 from protocols.errors import StoreFailedError
 
 
-async def choose(database: Database, *, retention: Retention | None = None) -> TelemetryStore:
+async def choose(
+    database: Database, *, retention: Retention | None = None, series_most: int = SERIES_MOST
+) -> TelemetryStore:
     """Return the store for what stands in an open database.
 
     Raises:
@@ -23,4 +26,6 @@ async def choose(database: Database, *, retention: Retention | None = None) -> T
         )
     if row is None or not row["there"]:
         raise StoreFailedError("telemetry.reading does not exist: run `innkeeper-cloud migrate`")
-    return (PlainStore if row["partitioned"] else TimescaleStore)(database, retention=retention)
+    return (PlainStore if row["partitioned"] else TimescaleStore)(
+        database, retention=retention, series_most=series_most
+    )

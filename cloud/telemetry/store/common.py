@@ -34,6 +34,7 @@ class CommonStore:
     Args:
         split: whether a bucket may stand in two parts.
         folded: where late parts of each roll-up go.
+        series_most: of a property.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class CommonStore:
         writer: RowWriter,
         split: bool,
         folded: dict[Resolution, LiteralString],
+        series_most: int,
     ) -> None:
         self._database, self._retention, self._writer = database, retention, writer
         self._split, self._folded = split, folded
-        self._ids = SeriesIds()
+        self._ids = SeriesIds(series_most)
         self._ledger = LedgerKeeping(database, retention.ledger)
 
     async def _keep_ledger(self, now_ms: int, report: MaintenanceReport) -> MaintenanceReport:
@@ -59,11 +61,12 @@ class CommonStore:
         report.more |= done.more
         return report
 
-    async def write(self, connection: Connection, readings: Sequence[ReadingRow]) -> None:
+    async def write(self, connection: Connection, readings: Sequence[ReadingRow]) -> list[ReadingRow]:
         """See `TelemetryStore.write`."""
-        thinned = await write_readings(connection, self._ids, self._writer, readings)
+        thinned, refused = await write_readings(connection, self._ids, self._writer, readings)
         if thinned and self._split:
             await self._add_rest(connection, thinned)
+        return refused
 
     async def _add_rest(self, connection: Connection, thinned: Sequence[Placed]) -> None:
         """Add what thinned readings stand for to the parts that this engine does not compute from readings."""

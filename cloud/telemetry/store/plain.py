@@ -22,7 +22,7 @@ from cloud.telemetry.store import backlog, sql
 from cloud.telemetry.store.common import CommonStore
 from cloud.telemetry.store.days import DAY, Span, span_of, spans
 from cloud.telemetry.store.port import MaintenanceReport, Resolution, Retention
-from cloud.telemetry.store.writing import CopyWriter, RowWriter
+from cloud.telemetry.store.writing import SERIES_MOST, CopyWriter, RowWriter
 
 DAYS_AHEAD: Final = 2
 DAYS_BEHIND: Final = 1
@@ -36,7 +36,12 @@ class PlainStore(CommonStore):
     """The telemetry store on PostgreSQL alone; see `TelemetryStore`."""
 
     def __init__(
-        self, database: Database, *, retention: Retention | None = None, writer: RowWriter | None = None
+        self,
+        database: Database,
+        *,
+        retention: Retention | None = None,
+        writer: RowWriter | None = None,
+        series_most: int = SERIES_MOST,
     ) -> None:
         folded = {each: sql.TABLE[each] for each in sql.ROLLUPS}
         super().__init__(
@@ -45,6 +50,7 @@ class PlainStore(CommonStore):
             writer=writer or CopyWriter(),
             split=False,
             folded=folded,
+            series_most=series_most,
         )
         self._today: datetime | None = None
 

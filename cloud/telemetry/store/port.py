@@ -251,7 +251,7 @@ class MaintenanceReport:
 class TelemetryStore(Protocol):
     """A time series of readings."""
 
-    async def write(self, connection: Connection, readings: Sequence[ReadingRow]) -> None:
+    async def write(self, connection: Connection, readings: Sequence[ReadingRow]) -> list[ReadingRow]:
         """Store readings inside the caller's transaction; they are there if and only if it commits.
 
         Never fails over a time: what has no partition of its own is stored all the same.
@@ -259,6 +259,9 @@ class TelemetryStore(Protocol):
         Args:
             connection: with a transaction open; nothing else may use it meanwhile.
             readings: of any number of properties; none was stored before (the mark of their stream says so).
+
+        Returns:
+            Those that are not stored, because their property has no room for another series.
         """
         ...
 

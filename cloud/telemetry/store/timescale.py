@@ -25,7 +25,7 @@ from cloud.telemetry.store import backlog, sql
 from cloud.telemetry.store.common import CommonStore
 from cloud.telemetry.store.days import span_of
 from cloud.telemetry.store.port import MaintenanceReport, Resolution, Retention
-from cloud.telemetry.store.writing import CopyWriter, RowWriter
+from cloud.telemetry.store.writing import SERIES_MOST, CopyWriter, RowWriter
 from protocols.errors import StoreFailedError
 
 BITES_MOST: Final = 20
@@ -54,6 +54,7 @@ class TimescaleStore(CommonStore):
         *,
         retention: Retention | None = None,
         writer: RowWriter | None = None,
+        series_most: int = SERIES_MOST,
     ) -> None:
         super().__init__(
             database,
@@ -61,6 +62,7 @@ class TimescaleStore(CommonStore):
             writer=writer or CopyWriter(),
             split=True,
             folded=_FOLDED,
+            series_most=series_most,
         )
 
     async def ensure_partitions(self, now_ms: int) -> None:

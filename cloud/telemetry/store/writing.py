@@ -20,6 +20,8 @@ NUMBER_MOST: Final = 1e200
 """Beyond it sums could overflow, and one reading would keep everybody's roll-up from going on."""
 TELL_MS: Final = 900_000
 """The roll-up is told of spans no longer than this, aligned to it: one late batch must not invalidate a day."""
+SERIES_MOST: Final = 100_000
+"""Series of a property: 300 rooms have some 6,000, and one more for each room or unit that a point moves to."""
 KNOWN_MOST: Final = 1_000_000
 """Series remembered by one process."""
 
@@ -144,14 +146,18 @@ class SeriesIds:
 
     A series made by a transaction that rolls back never was: an id is remembered only when another transaction than
     the one that made it finds it.
+
+    Args:
+        most: series of a property; beyond them none is made (docs/decisions/0112).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = SERIES_MOST) -> None:
+        self._most = most
         self._known: dict[SeriesKey, int] = {}
         self._made_by: dict[SeriesKey, int] = {}
 
     async def of(self, connection: Connection, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
-        """Return the id of each key, making what is new."""
+        """Return the id of each key, making what is new; without those for which there is no room."""
         known = self._known
         found: dict[SeriesKey, int] = {}
         unknown: list[SeriesKey] = []
@@ -167,11 +173,34 @@ class SeriesIds:
 
     async def _look_up(self, connection: Connection, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
         found = await self._find(connection, keys)
-        if missing := [key for key in keys if key not in found]:
+        missing = await self._within(connection, [key for key in keys if key not in found])
+        if missing:
             found.update(await self._make(connection, missing))
         if missing := [key for key in missing if key not in found]:
             found.update(await self._find(connection, missing))  # somebody else made them meanwhile
         return found
+
+    async def _within(self, connection: Connection, keys: Sequence[SeriesKey]) -> list[SeriesKey]:
+        """Return those of new keys that their property has room for, in order."""
+        if not keys:
+            return []
+        counted = await fetch_all(
+            connection,
+            """
+            SELECT asked.*, (SELECT count(*) FROM (
+                       SELECT FROM telemetry.series s WHERE s.tenant = asked.tenant AND s.property = asked.property
+                        LIMIT %s) AS few) AS count
+              FROM unnest(%s, %s) AS asked (tenant, property)
+            """,
+            [self._most, *_columns(sorted({key[:2] for key in keys}))],
+        )
+        room = {(row["tenant"], row["property"]): self._most - row["count"] for row in counted}
+        within: list[SeriesKey] = []
+        for key in keys:
+            if room[key[:2]] > 0:
+                room[key[:2]] -= 1
+                within.append(key)
+        return within
 
     async def _find(self, connection: Connection, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
         rows = await fetch_all(
@@ -218,7 +247,7 @@ class SeriesIds:
         return {_key(row): row["id"] for row in rows}
 
 
-def _columns(keys: Sequence[SeriesKey]) -> list[TextArray]:
+def _columns(keys: Sequence[tuple[str, ...]]) -> list[TextArray]:
     return [texts(column) for column in zip(*keys, strict=True)]
 
 
@@ -316,13 +345,25 @@ async def _write_summaries(connection: Connection, thinned: Sequence[Placed]) ->
 
 async def write_readings(
     connection: Connection, ids: SeriesIds, writer: RowWriter, readings: Sequence[ReadingRow]
-) -> list[Placed]:
-    """Store readings and tell the roll-up, in the caller's transaction; return those that are thinned."""
+) -> tuple[list[Placed], list[ReadingRow]]:
+    """Store readings and tell the roll-up, in the caller's transaction.
+
+    Returns:
+        Those that are thinned; and those that are not stored, because their property has no room for their series.
+    """
     if not readings:
-        return []
+        return [], []
     keys = [key_of(row) for row in readings]
     series = await ids.of(connection, keys)
-    placed = [(series[key], row) for key, row in zip(keys, readings, strict=True)]
+    refused: list[ReadingRow] = []
+    try:
+        placed = [(series[key], row) for key, row in zip(keys, readings, strict=True)]
+    except KeyError:  # no room for some; nearly never, and asked for at no cost
+        refused = [row for key, row in zip(keys, readings, strict=True) if key not in series]
+        placed = [(series[key], row) for key, row in zip(keys, readings, strict=True) if key in series]
+        readings = [row for _, row in placed]
+        if not placed:
+            return [], refused
     await writer.write(connection, placed)
     thinned = [each for each in placed if each[1].thinned is not None]
     if thinned:
@@ -339,4 +380,4 @@ async def write_readings(
             timestamptzs([high for _, high in spans.values()]),
         ],
     )
-    return thinned
+    return thinned, refused

@@ -14,7 +14,7 @@ from cloud.app.main import main
 from cloud.kit.database import Database
 from cloud.telemetry.fan_in.ledger import PostgresLedger
 from cloud.telemetry.ledger_keeping import LedgerRetention
-from cloud.telemetry.reading_proof import LetGo, ReadingsProof, prove_readings
+from cloud.telemetry.reading_proof import ReadingsProof, Spans, prove_readings
 from cloud.telemetry.store.plain import PlainStore
 from cloud.telemetry.store.port import Retention
 from kit.clock import ManualClock
@@ -69,8 +69,8 @@ async def fill(database: Database) -> PlainStore:
     return store
 
 
-async def proofs(database: Database, **asked: date) -> dict[str, ReadingsProof]:
-    found = prove_readings(database, tenant="northlight", property_id=PROPERTY, **asked)
+async def proofs(database: Database, since: date | None = None, until: date | None = None) -> dict[str, ReadingsProof]:
+    found = prove_readings(database, tenant="northlight", property_id=PROPERTY, since=since, until=until)
     return {each.lane: each async for each in found}
 
 
@@ -203,5 +203,5 @@ async def test_the_command_says_it(
 
 
 def test_ranges_that_were_let_go() -> None:
-    held = LetGo([(10, 20), (1, 3), (4, 5), (15, 30)])
+    held = Spans([(10, 20), (1, 3), (4, 5), (15, 30)])
     assert [seq for seq in range(40) if seq in held] == [*range(1, 6), *range(10, 31)]
