@@ -338,7 +338,6 @@ class Building:
             },
             "downlink": {"command_key_path": command_key},
             "webhooks": {"private_origins": [f"http://{HOST}:{self.ports.events}"]},
-            "webhooks": {"private_origins": [f"http://{HOST}:{self.ports.events}"]},
             "link": {"silent_after": self.patience.silent_after, "offline_after": self.patience.offline_after},
             # what guests tell at their check-in is sealed under it; it goes with the folder, as the database does
             "privacy": {"key": "rehearsal", "paths": {"rehearsal": config / "privacy.key"}},
