@@ -76,18 +76,19 @@ async def upsert_reservations(
     fresh: set[tuple[str, str]] = set()
     touched: list[str] = []
     surprised: set[str] = set()
-    for reservation in told:
-        key = (reservation.system, reservation.external_id)
-        row = held.get(key)
-        new = _mirrored(reservation, known_name="" if row is None else row["guest_name"])
-        if row is not None and (row["updated_at"] > new["updated_at"] or row == new):
-            fresh.add(key)
-            continue
-        created, updated = (created + 1, updated) if row is None else (created, updated + 1)
-        touched.append(await _write(connection, place, reservation, new, now_ms=now_ms))
-        held[key] = new
-        if row is not None and row["status"] == PmsStatus.BOOKED and row["room"] != new["room"]:
-            surprised.add(touched[-1])
+    async with connection.pipeline():  # nothing in it waits for an answer of the database
+        for reservation in told:
+            key = (reservation.system, reservation.external_id)
+            row = held.get(key)
+            new = _mirrored(reservation, known_name="" if row is None else row["guest_name"])
+            if row is not None and (row["updated_at"] > new["updated_at"] or row == new):
+                fresh.add(key)
+                continue
+            created, updated = (created + 1, updated) if row is None else (created, updated + 1)
+            touched.append(await _write(connection, place, reservation, new, now_ms=now_ms))
+            held[key] = new
+            if row is not None and row["status"] == PmsStatus.BOOKED and row["room"] != new["room"]:
+                surprised.add(touched[-1])
     if fresh:
         await execute(
             connection,
@@ -306,6 +307,29 @@ async def settle_property(
         "UPDATE stays.stay SET room = NULL WHERE property = %s AND id = ANY(%s)",
         [place.property, [row["id"] for row, _ in changed]],
     )
+    async with connection.pipeline():
+        await _settle_each(connection, place, changed, unheard, by=by, now_ms=now_ms)
+        told = {row["id"] for row, _ in changed}
+        for row in rows:
+            new = settled[row["id"]]
+            if row["id"] in unheard - told and _is_elsewhere(row, new.state, new.room):
+                await _tell(connection, place, row, new, elsewhere=True, by=by, now_ms=now_ms)
+    renewed = await document.renew(
+        connection, tenant=place.tenant, property_id=place.property, edge=place.edge, now_ms=now_ms
+    )
+    if changed or touched or renewed:
+        await notify_live(connection, place.property, (LIVE_KIND,))
+
+
+async def _settle_each(
+    connection: Connection,
+    place: Place,
+    changed: Iterable[tuple[Mapping[str, Any], Settled]],
+    unheard: frozenset[str],
+    *,
+    by: str,
+    now_ms: int,
+) -> None:
     for row, new in changed:
         # the room a guest has left stays in the books; when he came and went is told by the edge alone, never guessed
         room = row["room"] if new.state is StayState.LEFT else new.room
@@ -317,16 +341,6 @@ async def settle_property(
         )
         elsewhere = row["id"] in unheard and _is_elsewhere(row, new.state, room)
         await _tell(connection, place, row, Settled(new.state, room), elsewhere=elsewhere, by=by, now_ms=now_ms)
-    told = {row["id"] for row, _ in changed}
-    for row in rows:
-        new = settled[row["id"]]
-        if row["id"] in unheard - told and _is_elsewhere(row, new.state, new.room):
-            await _tell(connection, place, row, new, elsewhere=True, by=by, now_ms=now_ms)
-    renewed = await document.renew(
-        connection, tenant=place.tenant, property_id=place.property, edge=place.edge, now_ms=now_ms
-    )
-    if changed or touched or renewed:
-        await notify_live(connection, place.property, (LIVE_KIND,))
 
 
 async def _tell(
