@@ -12,9 +12,11 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from typing import Any, Final, Literal, TypeVar
 
 import aiomqtt
@@ -43,6 +45,8 @@ class Broker:
         client_id: unique among the broker's clients; grammar `[a-z0-9-]{8,40}` for certificates' sake.
         keepalive: the broker forgets us after 1.5 times of silence.
         answer_wait: how long for CONNACK, SUBACK and PUBACK.
+        topic_waiting_max: unread messages of one topic at most; of more the oldest is dropped, and acknowledged. For
+            topics that tell a state: who babbles on one then crowds nobody else out. None: as many as fit.
         large_topics: topics whose messages may be up to `LARGE_BYTES_MAX` long, `LARGE_WAITING_MAX` of them at a time.
     """
 
@@ -57,6 +61,7 @@ class Broker:
     answer_wait: timedelta = timedelta(seconds=10)
     inbox_messages_max: int = INBOX_MESSAGES_MAX
     large_topics: frozenset[str] = frozenset()
+    topic_waiting_max: int | None = None
 
 
 class MqttTransport:
@@ -66,6 +71,8 @@ class MqttTransport:
         self._broker = broker
         self.overflowed = 0
         """Messages that found a full inbox since the start; not acknowledged, so at QoS 1 they come again."""
+        self.crowded = 0
+        """Messages dropped because newer ones of their topic were waiting, since the start."""
         self.oversized = 0
         """Messages too long to be kept since the start; acknowledged, so that they do not come again for ever."""
 
@@ -98,6 +105,26 @@ class MqttTransport:
         class Inbox(asyncio.Queue[aiomqtt.Message]):
             large = 0
 
+            def _init(self, maxsize: int) -> None:
+                del maxsize
+                self._queue: OrderedDict[int, aiomqtt.Message] = OrderedDict()
+                self._of_topic: dict[str, deque[int]] = {}
+                self._numbers = count()
+
+            def _put(self, item: aiomqtt.Message) -> None:
+                number, mine = next(self._numbers), self._of_topic.setdefault(str(item.topic), deque())
+                self._queue[number] = item
+                mine.append(number)
+                if self._crowded(item, 1):
+                    oldest = self._queue.pop(mine.popleft())
+                    self.large -= len(oldest.payload) > PAYLOAD_BYTES_MAX
+                    transport.crowded += 1
+                    client._client.ack(oldest.mid, oldest.qos)
+
+            def _crowded(self, item: aiomqtt.Message, over: int) -> bool:
+                most = broker.topic_waiting_max
+                return most is not None and len(self._of_topic.get(str(item.topic), ())) >= most + over
+
             def put_nowait(self, item: aiomqtt.Message) -> None:
                 size, topic = len(item.payload), str(item.topic)
                 if size > (LARGE_BYTES_MAX if topic in broker.large_topics else PAYLOAD_BYTES_MAX):
@@ -106,14 +133,18 @@ class MqttTransport:
                     item.payload = b""  # its place is kept, so that it is acknowledged in its turn
                     item.properties = _DROPPED
                 large = size > PAYLOAD_BYTES_MAX and item.properties is not _DROPPED
-                if self.full() or (large and self.large >= LARGE_WAITING_MAX):
+                if (self.full() and not self._crowded(item, 0)) or (large and self.large >= LARGE_WAITING_MAX):
                     transport.overflowed += 1
                     raise asyncio.QueueFull
                 self.large += large
                 super().put_nowait(item)
 
             def _get(self) -> aiomqtt.Message:
-                item: aiomqtt.Message = super()._get()  # asyncio.Queue's own hook
+                _, item = self._queue.popitem(last=False)
+                mine = self._of_topic[str(item.topic)]
+                mine.popleft()
+                if not mine:
+                    del self._of_topic[str(item.topic)]
                 self.large -= len(item.payload) > PAYLOAD_BYTES_MAX
                 return item
 

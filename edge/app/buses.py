@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from msgspec import structs
 
@@ -23,6 +24,9 @@ from protocols.errors import InvalidInputError
 from protocols.mqtt.zigbee2mqtt import devices_topic
 
 SECRET_BYTES_MAX = 4 * 1024
+
+TOPIC_WAITING_MAX: Final = 32
+"""Unread messages of one device's topic: whoever says more a moment is heard by its newest."""
 
 
 def read_descriptors(plan: SitePlan | None) -> dict[DescriptorId, Descriptor]:
@@ -69,7 +73,12 @@ def make_buses(
         if settings.site_broker is None:
             raise InvalidInputError("site_broker", f"is missing, and the site plan has the bus {bus.id} on it")
         large = frozenset({devices_topic(bus.base_topic)}) if isinstance(bus, MqttBus) else frozenset[str]()
-        return site_transport(settings.site_broker, client_id=f"{settings.edge}-{bus.id}"[:40], large_topics=large)
+        return site_transport(
+            settings.site_broker,
+            client_id=f"{settings.edge}-{bus.id}"[:40],
+            large_topics=large,
+            topic_waiting_max=TOPIC_WAITING_MAX,
+        )
 
     def make(of: SitePlan, bus: BusId, heard: ReadingSink) -> BusSupervisor | None:
         one = tuple(each for each in of.buses if each.id == bus)
@@ -83,7 +92,11 @@ def make_buses(
 
 
 def site_transport(
-    broker: SiteBrokerSettings, *, client_id: str, large_topics: frozenset[str] = frozenset()
+    broker: SiteBrokerSettings,
+    *,
+    client_id: str,
+    large_topics: frozenset[str] = frozenset(),
+    topic_waiting_max: int | None = None,
 ) -> MqttTransport:
     """Return the way to the broker in the building. Raises InvalidInputError for a file that is wrong."""
     tls = None if broker.ca_path is None else tls_client_context(broker.ca_path, broker.cert_path, broker.key_path)
@@ -98,6 +111,7 @@ def site_transport(
             password=password,
             version=broker.version,
             large_topics=large_topics,
+            topic_waiting_max=topic_waiting_max,
         )
     )
 

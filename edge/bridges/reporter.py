@@ -4,6 +4,9 @@ A reading goes on if its value moved by more than the point's deadband, its qual
 heartbeat is due. What has not been heard for the time its bus gives is told as stale, with the last value: an old
 number must never look like a new one (guarantee G17).
 
+A device that babbles costs the house no more than one that speaks much: a point is told ten times a second at most,
+after a burst of fifty, and what it said last is told in any case.
+
 Bad readings are counted by reason as `bad_<reason>`, one a point: a message that cannot be read at all counts once for
 each point it should have told of, and once, as a message, as `undecodable_messages` with whoever heard it.
 """
@@ -24,6 +27,10 @@ from protocols.device_model.reading import Quality, Reading
 
 DEADBAND_TOLERANCE: Final = 1e-9
 WITHHELD_STALE_MS: Final = 3_600_000
+TOLD_EVERY_MS: Final = 100
+"""A point that changes without end is told so often, and its latest value in the end; see `BURST_MS`."""
+BURST_MS: Final = 5_000
+"""As many changes as fit in so long at that pace may follow each other at once."""
 
 UNTOLD: Final = frozenset({Reason.NO_VALUE, Reason.NOT_JSON, Reason.NOT_THIS_MODEL})
 """Bad, and no news: the device says that it has no value; told with the whole message; told as an event."""
@@ -39,6 +46,10 @@ class _Known:
     told_ms: int = 0
     told: Reading | None = None
     last: Reading | None = None
+    spent_ms: int = 0
+    """When all that was told of it will have been paid for by its pace."""
+    held: Reading | None = None
+    """What is to be told when its pace allows."""
 
 
 class Reporter:
@@ -93,8 +104,14 @@ class Reporter:
         known.heard_ms = max(known.heard_ms, now_ms - age_ms)
         if reading.value is not None:
             known.last = reading
-        if _worth(known, reading, now_ms):
+        known.held = None
+        if not _worth(known, reading, now_ms):
+            return
+        if max(known.spent_ms, now_ms) - now_ms <= BURST_MS:
             self._tell(known, reading, now_ms)
+            return
+        known.held = reading
+        self._complaints.refused("babbled", reading.device, f"{_where(known.point)} changes without end")
 
     def last(self, device: DeviceId, capability: Capability, attribute: str) -> Reading | None:
         """Return the last reading with a value."""
@@ -110,6 +127,8 @@ class Reporter:
     def sweep(self, *, now_ms: int) -> None:
         """Tell what has not been heard for too long."""
         for known in self._known.values():
+            if known.held is not None and max(known.spent_ms, now_ms) - now_ms <= BURST_MS:
+                self._tell(known, known.held, now_ms)
             if now_ms - known.heard_ms >= known.stale_ms:
                 self._tell_stale(known, now_ms)
 
@@ -120,6 +139,7 @@ class Reporter:
             for known in self._known.values()
             if known.told is not None and known.told.quality is not Quality.STALE
         ]
+        due += [known.spent_ms - BURST_MS - now_ms for known in self._known.values() if known.held is not None]
         return max(0, min(due)) if due else None
 
     def _tell_stale(self, known: _Known, now_ms: int) -> None:
@@ -129,7 +149,8 @@ class Reporter:
         self._tell(known, replace(base, quality=Quality.STALE, reason=Reason.NO_ANSWER.value), now_ms)
 
     def _tell(self, known: _Known, reading: Reading, now_ms: int) -> None:
-        known.told, known.told_ms = reading, now_ms
+        known.told, known.told_ms, known.held = reading, now_ms, None
+        known.spent_ms = max(known.spent_ms, now_ms) + TOLD_EVERY_MS
         self._counts["readings"] += 1
         self._sink.reading(reading)
 
