@@ -181,6 +181,7 @@ class _Push(msgspec.Struct, frozen=True):
 _HINTS: Final[dict[str, Literal["reservation", "resource"]]] = {
     "ServiceOrderUpdated": "reservation",
     "ResourceUpdated": "resource",
+    "ResourceBlockUpdated": "resource",  # rooms are read again together, whichever was blocked
 }
 
 

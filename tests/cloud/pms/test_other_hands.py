@@ -189,6 +189,12 @@ def test_an_event_that_names_nothing_costs_no_other_event_its_hint() -> None:
         adapter.hints(msgspec.json.encode({"Events": [bad]}))
 
 
+def test_a_blocked_room_is_a_reason_to_read_the_rooms() -> None:
+    adapter, _, _ = mews(lambda _o, _t: {})
+    block = {"Discriminator": "ResourceBlockUpdated", "Value": {"Id": "block-1"}}
+    assert [each.kind for each in adapter.hints(msgspec.json.encode({"Events": [block]}))] == ["resource"]
+
+
 class Beds:
     """A Cloudbeds of five families of three rooms or of many single rooms."""
 
