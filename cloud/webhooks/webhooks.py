@@ -183,13 +183,16 @@ class Webhooks:
         )
 
     async def run(self) -> None:
-        """Push until cancelled."""
-        async with TaskGroup() as turns:
-            while True:
-                for rows in await self._due():
-                    self._under_way.add(rows[0]["endpoint"])
-                    turns.create_task(self._turn(rows))
-                await asyncio.sleep(LOOK_S)
+        """Push until cancelled. Raises StoreFailedError: the database is away; turns under way have ended."""
+        try:
+            async with TaskGroup() as turns:
+                while True:
+                    for rows in await self._due():
+                        self._under_way.add(rows[0]["endpoint"])
+                        turns.create_task(self._turn(rows))
+                    await asyncio.sleep(LOOK_S)
+        except* StoreFailedError as lost:
+            raise StoreFailedError(str(lost.exceptions[0])) from lost
 
     async def work_due(self) -> int:
         """Give each endpoint with something due one turn, all at once; return how many deliveries were due."""

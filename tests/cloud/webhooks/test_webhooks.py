@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.kit import outbox
-from cloud.kit.database import Database, fetch_all
+from cloud.kit.database import Connection, Database, fetch_all
 from cloud.kit.outbox import Relay
 from cloud.privacy.sealing import Sealer
 from cloud.privacy.wrapping import FileKeys
@@ -20,7 +21,7 @@ from cloud.webhooks.webhooks import BACKOFF_MOST_MS, KINDS, TRIES_MOST, Webhooks
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from kit.logs import logger
-from protocols.errors import InvalidInputError
+from protocols.errors import InvalidInputError, StoreFailedError
 from tests.cloud.houses import NOW_MS
 
 URL = "https://hooks.example.com/innkeeper"
@@ -183,6 +184,18 @@ async def test_an_address_that_hangs_or_never_ends_its_answer_holds_up_no_other(
     finally:
         running.cancel()
         await asyncio.wait([running])
+
+
+@pytest.mark.tier("postgres")
+async def test_a_database_that_goes_away_ends_the_pushing_by_its_own_name(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> AbstractAsyncContextManager[Connection]:
+        raise StoreFailedError("no database")
+
+    monkeypatch.setattr(receiver.database, "transaction", gone)
+    with pytest.raises(StoreFailedError, match="no database"):
+        await receiver.webhooks.run()
 
 
 @pytest.mark.tier("postgres")
