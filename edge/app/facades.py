@@ -155,7 +155,8 @@ def _devices(house: House) -> Sequence[Device]:
 def carrier(house: House, writer: BusWriter, *, by: str) -> Callable[[RoomId, Command], Awaitable[Outcome]]:
     """Return how a stranger's command is carried out: by the rooms engine in a guest room, by the bus elsewhere.
 
-    Fire mode holds what it holds everywhere.
+    It is for the device that is named: platforms show two lamps of a room as two, and each is switched alone. Fire mode
+    holds what it holds everywhere.
     """
     plan = house.plan
     guest_rooms = set() if plan is None else {room.id for room in plan.rooms if room.kind == "guest_room"}
@@ -175,6 +176,7 @@ def carrier(house: House, writer: BusWriter, *, by: str) -> Callable[[RoomId, Co
                 deadline_ms=command.deadline_ms,
                 idempotency_key=command.idempotency_key,
                 by=by,
+                device=command.device,
             )
         )
 

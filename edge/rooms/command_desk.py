@@ -73,10 +73,15 @@ class CommandDesk:
             if self._held_back() and (command.capability, command.attribute) in FIRE_HELD:
                 raise InvalidInputError("attribute", f"fire mode holds {command.capability} {command.attribute}")
             devices = self._able((command.room, command.capability, command.attribute))
+            if command.device is not None:
+                devices = [each for each in devices if each == command.device]
             if not devices:
-                raise InvalidInputError(
-                    "attribute", f"no device in room {command.room} takes {command.capability} {command.attribute}"
+                who = (
+                    f"no device in room {command.room}"
+                    if command.device is None
+                    else f"{command.device!r} is none that"
                 )
+                raise InvalidInputError("attribute", f"{who} takes {command.capability} {command.attribute}")
             self.book.write_down(command, Outcome(Phase.ACCEPTED))
             task = asyncio.get_running_loop().create_task(self._carry_out(command, devices, recorded=recorded))
             self._running[command.idempotency_key] = task

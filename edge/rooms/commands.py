@@ -14,7 +14,7 @@ import msgspec
 
 from protocols.device_model.capability import Capability, Value, attribute, problem_with
 from protocols.device_model.command import FINAL_PHASES, Outcome, Phase
-from protocols.device_model.identity import RoomId, parse_actor
+from protocols.device_model.identity import DeviceId, RoomId, parse_actor
 from protocols.documents import shown
 from protocols.errors import InvalidInputError
 from protocols.link.record import body_problem
@@ -27,7 +27,10 @@ RESTARTED: Final = "the edge restarted while the command was under way; it may h
 
 @dataclass(frozen=True, slots=True)
 class RoomCommand:
-    """One wish of a person or of the cloud about a room. `deadline_ms` is unix ms; `by` says who asked."""
+    """One wish of a person or of the cloud about a room. `deadline_ms` is unix ms; `by` says who asked.
+
+    `device`: this one of the room's alone, where several take it (a platform shows each); None: all that take it.
+    """
 
     id: str
     room: RoomId
@@ -37,19 +40,22 @@ class RoomCommand:
     deadline_ms: int
     idempotency_key: str
     by: str
+    device: DeviceId | None = None
 
     def asks_the_same(self, other: "RoomCommand") -> bool:
         """Say whether both ask for the same effect: then the second is a repetition, not a new command."""
-        return (self.room, self.capability, self.attribute, self.value) == (
+        return (self.room, self.device, self.capability, self.attribute, self.value) == (
             other.room,
+            other.device,
             other.capability,
             other.attribute,
             other.value,
         )
 
     def to_body(self, outcome: Outcome) -> dict[str, Any]:
-        """Return the body of its lane A record."""
-        return {
+        """Return the body of its lane A record; `device` is in it only where one is meant."""
+        of_one = {} if self.device is None else {"device": self.device}
+        return of_one | {
             "id": self.id,
             "phase": outcome.phase.value,
             "room": self.room,
@@ -77,6 +83,7 @@ def from_body(body: Mapping[str, Any]) -> tuple[RoomCommand, Outcome] | None:
         deadline_ms=body["deadline_ms"],
         idempotency_key=body["idempotency_key"],
         by=body["by"],
+        device=body.get("device"),
     )
     return command, Outcome(Phase(body["phase"]), body["read_back"], body["reason"])
 

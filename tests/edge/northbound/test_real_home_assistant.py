@@ -153,6 +153,9 @@ async def test_a_house_is_seen_commanded_lost_found_and_changed(tmp_path: Path) 
         await home.act("climate", "set_temperature", CLIMATE, temperature=22.5)
         await home.until(lambda seen: seen[CLIMATE]["attributes"]["temperature"] == 22.5)
         assert await it.truth("thermostat-1", "thermostat", "occupied_heating_setpoint") == 22.5
+        assert await it.truth("trv-101", "thermostat", "occupied_heating_setpoint") != 22.5, (
+            "the one that was meant alone"
+        )
         with pytest.raises(AssertionError, match=r"400|500"):
             await home.act("climate", "set_temperature", CLIMATE, temperature=45)
         await home.act("cover", "open_cover", COVER)
