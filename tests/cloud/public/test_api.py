@@ -86,6 +86,8 @@ def filled(path: str, *, house: str, stay: str = STAY, room: str = "101", comman
         "release_id": "r",
         "endpoint_id": "e",
         "grant_id": "a1a2a3a4a5a6a7a8",
+        "version": "2026-1",
+        "language": "de",
     }
     return re.sub(r"\{(\w+)\}", lambda match: values[match.group(1)], path)
 
@@ -124,7 +126,7 @@ async def test_another_tenants_thing_does_not_exist_to_the_byte(site: Site) -> N
         of_building = (
             "/card", "/carried", "/staff-keys", "/emergency-drafts", "{grant_id}", "/approvals", "/key", "/phones",
             "/withdrawn-keys", "/withdrawn-staff-keys", "/lockout", "/inhibition", "/failsafe-keys", "/closings",
-            "/key-cards",
+            "/key-cards", "/session/terms", "{language}",
         )  # fmt: skip
         if "{command_id}" not in path and "{payment_id}" not in path and not path.endswith(of_building):
             assert own[0] in (200, 201, 204, 400, 409), (path, own)
@@ -141,7 +143,7 @@ async def test_a_viewer_reads_and_does_not_act(site: Site) -> None:
         staffs = (
             "/records", "/session", "/people", "/card", "/registrations/{day}", "/payments", "{release_id}",
             "/webhooks", "/hand-overs", "{grant_id}", "/emergency-drafts", "/phones", "/closings", "/door-log",
-                "/key-term",
+                "/key-term", "/terms", "{language}",
         )  # fmt: skip
         closed = method in {"post", "put", "delete"} or path.endswith(staffs)
         assert (status == 403) == closed, path
@@ -183,6 +185,7 @@ async def test_a_room_says_what_is_known_and_null_for_what_is_not(site: Site) ->
         "occupancy": None,
         "contact": None,
         "stay": None,
+        "conflicts": [],
     }
 
 
