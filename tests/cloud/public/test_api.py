@@ -131,7 +131,7 @@ async def test_another_tenants_thing_does_not_exist_to_the_byte(site: Site) -> N
         if "{command_id}" not in path and "{payment_id}" not in path and not path.endswith(of_building):
             assert own[0] in (200, 201, 204, 400, 409), (path, own)
         elsewhere = {"stay": "s-other", "room": "no-such-room", "command": "c-other"}
-        if path.count("{") > 1 and "{day}" not in path:
+        if path.count("{") > 1 and "{day}" not in path and "{version}" not in path:
             assert await ask(site, method, filled(path, house="aurora", **elsewhere), site.as_("admin")) == absent, path
     assert site.edges.sent == [] or {each[0] for each in site.edges.sent} == {AURORA.edge}
 

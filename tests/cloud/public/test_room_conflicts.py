@@ -29,6 +29,7 @@ async def test_both_rooms_tell_of_a_guest_whom_the_pms_has_elsewhere_until_it_ag
     assert await conflicts(site) == {"101": [(STAY, "other_room")], "102": [(STAY, "other_room")]}
     await desk.book(single(room="101", updated_ms=NOW_MS + 2), single("r2"))
     assert await conflicts(site) == {"101": [(OTHER, "double_sale")]}
-    later = {"arrival_ms": NOW_MS + 9 * DAY_MS, "departure_ms": NOW_MS + 10 * DAY_MS}
-    await desk.book(single("r2", updated_ms=NOW_MS + 3, **later))
+    await desk.book(
+        single("r2", updated_ms=NOW_MS + 3, arrival_ms=NOW_MS + 9 * DAY_MS, departure_ms=NOW_MS + 10 * DAY_MS)
+    )
     assert await conflicts(site) == {}
