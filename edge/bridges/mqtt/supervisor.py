@@ -5,7 +5,8 @@ order, and what is torn gives bad readings of that one device and nothing else.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -45,6 +46,10 @@ REORDER_MS: Final = 600_000
 AHEAD_MS: Final = 300_000
 """A `last_seen` further ahead of our clock orders nothing."""
 UNKNOWN_MAX: Final = 1_000
+UNHEARD_MS: Final = 5_000
+"""So long after a connection is made, who can be read and has said nothing over it is asked."""
+ASK_EVERY_MS: Final = 1_000
+"""A mesh has little room: the unheard are asked one after the other."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,6 +58,8 @@ class _Radio(Member):
     ieee: str | None
     stranger: bool = False
     newest_ms: int = 0
+    spoke_ms: int | None = None
+    """When it last said its state itself, monotonic: what a broker kept is not its word."""
     payload: bytes = b""
     waiting: list[tuple[Point, "asyncio.Queue[Reading | None]"]] = field(default_factory=list)
     """Who waits for news of a point; None on the queue: the bridge says that it failed."""
@@ -106,13 +113,46 @@ class Zigbee2MqttSupervisor(BrokerBus):
     def _filters(self) -> list[str]:
         return [f"{self._bus.base_topic}/#"]
 
+    def _loops(self) -> dict[str, Coroutine[object, object, None]]:
+        return {"unheard": self._ask_the_unheard()}
+
     async def _after_silence(self, connection: Connection, member: Member) -> None:
         """Have a mains-powered device read: a lamp that nobody switches says nothing for days, and is well."""
-        paths = [point.path for point in member.descriptor.points if point.readable and point.path is not None]
-        if paths:
+        if await self._have_read(connection, self._of_device[member.device]):
             self._counts["asked_after_silence"] += 1
-            topic = zigbee2mqtt.get_topic(self._bus.base_topic, self._of_device[member.device].name)
+
+    async def _ask_the_unheard(self) -> None:
+        """Have read what was switched, or not, while nobody listened: before this start, or with the line down."""
+        told: Connection | None = None
+        while True:
+            await self._connected.wait()
+            connection = self._connection
+            if connection is None or connection is told:
+                await asyncio.sleep(UNHEARD_MS / 1000)
+                continue
+            told, since_ms = connection, self._clock.now_ms()
+            await asyncio.sleep(UNHEARD_MS / 1000)
+            for radio in self._radios.values():
+                if self._connection is not connection:
+                    break
+                if (
+                    radio.online is False
+                    or radio.stranger
+                    or (radio.spoke_ms is not None and radio.spoke_ms >= since_ms)
+                ):
+                    continue
+                with suppress(LinkLostError, ReplyTimeoutError):
+                    if await self._have_read(connection, radio):
+                        self._counts["asked_unheard"] += 1
+                        await asyncio.sleep(ASK_EVERY_MS / 1000)
+
+    async def _have_read(self, connection: Connection, radio: _Radio) -> bool:
+        """Ask for everything of it that can be asked for; whether there is any."""
+        paths = [point.path for point in radio.descriptor.points if point.readable and point.path is not None]
+        if paths:
+            topic = zigbee2mqtt.get_topic(self._bus.base_topic, radio.name)
             await connection.publish(topic, zigbee2mqtt.get_payload(*paths))
+        return bool(paths)
 
     # --- what is heard --------------------------------------------------------------------------------------
 
@@ -146,7 +186,7 @@ class Zigbee2MqttSupervisor(BrokerBus):
             return
         now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
         if not message.retain:
-            radio.heard_ms = now_ms
+            radio.heard_ms = radio.spoke_ms = now_ms
         document = json_object(message.payload)
         if isinstance(document, Reason):
             self._complaints.refused("undecodable_messages", message.topic, f"{document}: {shown(message.payload)}")

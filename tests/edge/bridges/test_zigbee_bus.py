@@ -8,14 +8,17 @@ from typing import Final
 import msgspec
 import pytest
 
+from edge.bridges.assembly import build
 from edge.bridges.ports import DeviceEvent
 from firmware_bridges.field_emulator.misbehaviour import Knobs
+from kit.dice import SeededDice
+from kit.mqtt import Broker, MqttTransport
 from protocols.descriptors.wires import Zigbee2MqttWire
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Phase
 from protocols.device_model.reading import Quality
 from provisioning.rehearsal.nats import Nats
-from tests.edge.bridges.field import CATALOGUE, LIGHT, ZIGBEE, Field, field, plan
+from tests.edge.bridges.field import CATALOGUE, LIGHT, PLAIN, ZIGBEE, Field, Heard, field, plan
 
 pytestmark = pytest.mark.tier("nats")
 
@@ -167,3 +170,26 @@ async def test_a_lamp_that_says_nothing_for_long_is_asked(broker: tuple[str, int
         thing.put((Capability.ON_OFF, "on_off"), True)  # switched without a word
         await it.heard.until(it.heard.says(*LAMP, True))
         assert it.buses[0].counts["asked_after_silence"] >= 1
+
+
+@pytest.mark.guarantee("G17")
+async def test_a_lamp_that_nobody_switches_is_known_soon_after_a_restart(broker: tuple[str, int]) -> None:
+    async with field(plan(zigbee=True), broker=broker) as it:
+        await it.heard.until(it.heard.says(*LAMP, False))
+        heard, host, port = Heard(), *broker
+        again = build(
+            it.plan,
+            CATALOGUE,
+            it.clock,
+            SeededDice(2),
+            heard,
+            PLAIN,
+            lambda _: MqttTransport(Broker(host, port, client_id="edge-again")),
+        )
+        running = [asyncio.create_task(each.run()) for each in again]
+        await heard.until(heard.says(*LAMP, False))
+        assert again[0].counts["asked_unheard"] >= 1
+        assert not again[0].counts["asked_after_silence"]
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
