@@ -24,7 +24,7 @@ class AnnouncedModel(msgspec.Struct, frozen=True):
 
 
 class Announced(msgspec.Struct, frozen=True):
-    """Every device that was announced, by its model as announced; `discovery`: in which ways; `edges`: who announced them."""
+    """Every device that was announced, by its model as announced; `discovery`: in which ways; `edges`: by whom."""
 
     models: dict[str, AnnouncedModel]
     devices: dict[str, str]

@@ -27,11 +27,15 @@ from protocols.errors import LinkLostError, PlatformError, ReplyTimeoutError
 from protocols.link.lanes import Lane
 
 GATHER_S: Final = 0.2
+REST: Final = 9
+"""How much longer than it looked it rests: a large house is told of less often, and never takes more than a tenth."""
+REST_MOST_S: Final = 2.0  # what took long was the broker, or everything told anew
 COMMANDS_MAX: Final = 64
 BEFORE_WAIT_S: Final = 2.0
 """How long the broker may take to say what was announced before. There is nothing yet, or it has told by then."""
 UNKNOWN: Final = "unknown"
 """The quality of a value of which nothing was heard."""
+Key = tuple[str, str, str]
 Live = Callable[[], Sequence[Mapping[str, Any]]]
 """Every value now: {"device", "capability", "attribute", "value", "quality"}."""
 Carry = Callable[[RoomId, Command], Awaitable[Outcome]]
@@ -78,6 +82,7 @@ class HomeAssistantFacade:
         self._log = logger("edge.northbound")
         self._news = asyncio.Event()
         self._said: dict[str, bytes] = {}
+        self._told: dict[Key, tuple[Value | None, str]] = {}
         self._before: Announced | None = None
         """What may still be at the broker of earlier forms and earlier lives."""
         self._asked_before = asyncio.Event()
@@ -135,6 +140,7 @@ class HomeAssistantFacade:
 
     async def _announce(self, connection: Connection) -> None:
         self._said.clear()
+        self._told.clear()
         self._to_announce = False
         form, before = self._form, self._before
         if before is not None:
@@ -159,31 +165,38 @@ class HomeAssistantFacade:
         while True:
             await self._news.wait()
             self._news.clear()
+            began_ms = self._clock.now_ms()
             await (self._announce if self._to_announce else self._tell_changes)(connection)
-            await asyncio.sleep(GATHER_S)
+            rest_s = REST * (self._clock.now_ms() - began_ms) / 1000
+            await asyncio.sleep(min(max(GATHER_S, rest_s), REST_MOST_S))
 
     async def _tell_changes(self, connection: Connection) -> None:
-        tells = self._form.tells
-        values = [each for each in self._live() if tells(each["device"], each["capability"], each["attribute"])]
-        known = {(str(each["device"]), str(each["capability"]), str(each["attribute"])) for each in values}
-        messages = [self._form.availability(each, online=self._reached(each)) for each in self._form.devices()]
-        messages += [self._form.value(*each, None, UNKNOWN) for each in self._form.untold(known)]
-        messages += [
-            self._form.value(
-                DeviceId(str(each["device"])),
-                Capability(str(each["capability"])),
-                str(each["attribute"]),
-                each["value"],
-                str(each["quality"]),
-            )
-            for each in values
-        ]
-        for message in messages:
-            if self._said.get(message.topic) == message.payload:
-                continue
-            await connection.publish(message.topic, message.payload, retain=message.retain)
-            self._said[message.topic] = message.payload
-            self.published += 1
+        form, said, now = self._form, self._told, self._now()
+        news = [(key, what) for key, what in now.items() if said.get(key) != what]
+        for device in form.devices():
+            await self._say(connection, form.availability(device, online=self._reached(device)))
+        for key, (value, quality) in news:
+            message = form.value(DeviceId(key[0]), Capability(key[1]), key[2], value, quality)
+            await self._say(connection, message)
+            said[key] = (value, quality)
+
+    def _now(self) -> dict[Key, tuple[Value | None, str]]:
+        """Return every value that is announced, as it is now: what nobody knows too."""
+        now: dict[Key, tuple[Value | None, str]] = {}
+        for each in self._live():
+            key = (str(each["device"]), str(each["capability"]), str(each["attribute"]))
+            if self._form.tells(*key):
+                now[key] = (each["value"], str(each["quality"]))
+        for unknown, capability, attribute in self._form.untold(now):
+            now[unknown, capability.value, attribute] = (None, UNKNOWN)
+        return now
+
+    async def _say(self, connection: Connection, message: Message) -> None:
+        if self._said.get(message.topic) == message.payload:
+            return
+        await connection.publish(message.topic, message.payload, retain=message.retain)
+        self._said[message.topic] = message.payload
+        self.published += 1
 
     async def _hear(self, connection: Connection) -> None:
         async for message in connection.messages():
@@ -224,6 +237,7 @@ class HomeAssistantFacade:
             await self._answer(connection, message.topic, outcome.phase.value, outcome.reason, outcome.read_back)
         # Home Assistant shows what it asked for until it is told otherwise: tell what is.
         self._said.pop(message.topic.removesuffix("/set"), None)
+        self._told.pop((asked.device, asked.capability.value, asked.attribute), None)
         self._news.set()
 
     async def _answer(
