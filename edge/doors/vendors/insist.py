@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from edge.doors.vendors.port import VendorBusyError
+from edge.doors.vendors.port import VendorBusyError, VendorRefusedError
 from kit.clock import Clock
 from kit.dice import Dice
 from protocols.errors import PeerProtocolError, PlatformError, ReplyTimeoutError
@@ -58,6 +58,8 @@ async def insist(
         except PlatformError as error:
             may_have = may_have or error.may_have_taken_effect or isinstance(error, PeerProtocolError)
             again = error.retryable or error.may_have_taken_effect or isinstance(error, PeerProtocolError)
+            # what was lost may have taken effect between our look and our request: our own key is in the way then
+            again = again or (may_have and isinstance(error, VendorRefusedError))
             wait_s = max(
                 error.wait_ms / 1_000 if isinstance(error, VendorBusyError) else 0.0,
                 dice.uniform(pause_s / 2, pause_s),
