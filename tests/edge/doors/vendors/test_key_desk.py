@@ -274,7 +274,7 @@ async def test_no_digits_are_in_a_representation_or_in_the_status(desk: KeyDesk,
     [
         ([LinkLostError("x")] * 9, LinkLostError),
         ([VendorRefusedError("x")], VendorRefusedError),
-        ([VendorFaultError("x"), VendorRefusedError("y")], ReplyTimeoutError),
+        ([VendorFaultError("x")] + [VendorRefusedError("y")] * 3, ReplyTimeoutError),
         ([PeerProtocolError("x"), LinkLostError("y"), LinkLostError("y"), LinkLostError("y")], ReplyTimeoutError),
         ([VendorBusyError("x", 60_000)], VendorBusyError),
     ],
