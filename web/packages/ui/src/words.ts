@@ -55,6 +55,7 @@ const ALERTS: Record<string, string> = {
   lock_battery_plan: 'Plan new cells for the lock',
   lock_battery_low: 'Change the lock’s cells',
   lock_battery_empty: 'Lock out of power: no new guests',
+  device_fault: 'Device wants a hand',
   stale: 'Device silent',
   entered_while_dnd: 'Entered against do not disturb',
 }
