@@ -13,6 +13,8 @@ export HYPOTHESIS_PROFILE ?= ci
 # Images like to set this. Then each worker, and each program that a test starts, would compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
+BROWSED = $(RUN) -m pytest tests/e2e -p no:randomly -o cache_dir=build/e2e
+
 .DEFAULT_GOAL := help
 .PHONY: help setup web demo test check bench format coverage-map lock clean
 
@@ -32,7 +34,9 @@ test: setup web ## every test, all tiers that this machine allows
 	@$(BOOTSTRAP) system chromium mosquitto dbus-daemon faketime
 	@$(RUN) web/build.py --test
 	@INNKEEPER_THOROUGH=1 $(MAKE) --no-print-directory check TIERS=
-	@$(RUN) -m pytest tests/integration tests/e2e -p no:randomly
+	@$(RUN) -m pytest tests/integration -p no:randomly
+	@$(BROWSED) || { echo "e2e: what failed is run once more: a browser on a busy machine. Mend what is unsteady."; \
+	  $(BROWSED) --last-failed --last-failed-no-failures none; }
 
 check: setup ## format, lint, types, arrows, unit, contract and simulation tests; few seeds, no service (under 3 minutes)
 	@$(VENV)/bin/ruff format --check .
