@@ -1,8 +1,8 @@
 """How many points a property may have among the newest values: a building that makes devices up fills no table.
 
-Source of truth: docs/decisions/0112. Costs a look into a set a point and group while nothing new is heard; a point that this
-process has not met costs a look into `telemetry.latest`. What goes beyond is named by how much it is, and is not shown;
-its records are in the ledger all the same. Series are bounded where they are made (`cloud.telemetry.store.writing`).
+Source of truth: docs/decisions/0112. Costs a look into a set a point and group while nothing new is heard; a point that
+this process has not met costs a look into `telemetry.latest`. What goes beyond is named by how much it is, and is not
+shown; its records are in the ledger all the same. Series are bounded where they are made (`cloud.telemetry.store.writing`).
 """
 
 from collections.abc import Iterable
