@@ -2,7 +2,8 @@
 
 Source of truth: docs/decisions/0112. Costs a look into a set a point and group while nothing new is heard; a point that
 this process has not met costs a look into `telemetry.latest`. What goes beyond is named by how much it is, and is not
-shown; its records are in the ledger all the same. Series are bounded where they are made (`cloud.telemetry.store.writing`).
+shown; its records are in the ledger all the same. Series are bounded where they are made
+(`cloud.telemetry.store.writing`).
 """
 
 from collections.abc import Iterable
