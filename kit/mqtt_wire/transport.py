@@ -360,7 +360,10 @@ class WireConnection(asyncio.Protocol):
         self._listen()
 
     def _taken(self, publishes: Sequence[Publish]) -> None:
-        self._inbox_bytes -= sum([len(payload) for _, payload, _, _ in publishes if payload is not None])
+        if self._inbox:
+            self._inbox_bytes -= sum([len(payload) for _, payload, _, _ in publishes if payload is not None])
+        else:
+            self._inbox_bytes = 0
         if self._full and len(self._inbox) <= self._inbox_most // 2 and self._inbox_bytes <= INBOX_BYTES_MAX // 2:
             self._full = False
             self._session.not_listening(now_ms=self._now_ms())

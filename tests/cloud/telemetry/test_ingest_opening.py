@@ -195,6 +195,24 @@ def test_the_size_of_the_one_encoding_is_computed_right(records: list[list[Any]]
         assert told == len(cbor.encode({"r": records}, floats=True, depth=6))
 
 
+reading_bodies = st.fixed_dictionaries(
+    dict.fromkeys(
+        ("room", "unit", "device", "quality", "attribute", "capability"),
+        st.sampled_from(["", "a", "b" * 200, None, 1, 1.0, True]),
+    )
+    | {"value": scalars}
+)
+
+
+@given(st.lists(reading_bodies, min_size=1, max_size=8))
+def test_the_size_of_readings_is_computed_right_though_a_point_is_remembered(bodies: list[dict[str, Any]]) -> None:
+    sizes = EncodedSizes()
+    for body in bodies + bodies:  # what was met before, and what only looks like it: True is 1 is 1.0
+        for time in (None, 24, 2**40):
+            fields = ("reading", time, 5, 70_000, 0, _sorted(body))
+            assert sizes.of_inside([fields]) == len(cbor.encode({"r": [list(fields)]}, floats=True, depth=6))
+
+
 def test_keys_in_another_order_have_no_size() -> None:
     assert EncodedSizes().of_inside([("note", None, 1, 1, 0, {"bb": 1, "a": 2})]) is None
 
