@@ -1,4 +1,4 @@
-"""Two hundred thousand steps of the recodable-lock model (an eighth of them while somebody waits) without an opening
+"""Two hundred thousand steps of the recodable-lock model (half of them while somebody waits) without an opening
 too many, and a walk that sees one.
 """
 
