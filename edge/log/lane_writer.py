@@ -38,9 +38,9 @@ REFUSAL_FRESH_MS: Final = 60_000
 """A refused append says nothing about the disk after this."""
 STOP_WAIT_S: Final = 10.0
 MARK_WRITTEN_WITHIN_S: Final = 1.0
-"""A small rise of the cloud's mark waits so long for a greater one. What a power cut takes of it is thinned with the rest,
-should the line stay away until the quota is reached, and the cloud has to take it out of the summary: hence a second,
-not a minute."""
+"""A small rise of the cloud's mark waits so long for a greater one. What a power cut takes of it is thinned with the
+rest, should the line stay away until the quota is reached, and the cloud has to take it out of the summary: hence a
+second, not a minute."""
 
 Committed = Callable[[Lane, bytes, int], None]
 """(lane, incarnation, last committed position), on the event loop."""
