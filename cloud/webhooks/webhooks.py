@@ -37,6 +37,8 @@ URL_CHARACTERS_MOST: Final = 500
 ENDPOINTS_AT_A_TIME: Final = 32
 A_TURN: Final = 20
 """Deliveries of one endpoint before it is another's turn."""
+TURNS_KEPT: Final = 1_000
+"""Endpoints whose last turn is remembered."""
 LOOK_S: Final = 1.0
 BACKOFF_FIRST_MS, BACKOFF_MOST_MS = 5_000, 4 * 3_600_000
 TRIES_MOST: Final = 14
@@ -116,6 +118,8 @@ class Webhooks:
         self._database, self._sealer, self._http = database, sealer, http
         self._clock, self._dice, self._private = clock, dice, frozenset(private_origins)
         self._under_way: set[str] = set()
+        self._turned: dict[str, int] = {}
+        """When an endpoint's last turn ended: whoever has waited longest since is next, however much he has due."""
 
     async def add(self, *, tenant: str, url: str, kinds: Sequence[str], by: str) -> Endpoint:
         """Make an endpoint; its secret is in the answer and never again.
@@ -211,16 +215,23 @@ class Webhooks:
             rows = await fetch_all(
                 connection,
                 """SELECT d.endpoint, d.event, d.tenant, d.body, d.tries, e.url, e.secret
-                     FROM (SELECT endpoint, min(not_before) AS since FROM webhooks.delivery
-                            WHERE state = 'waiting' AND not_before <= %(now)s AND NOT endpoint = ANY(%(busy)s)
-                            GROUP BY endpoint ORDER BY since LIMIT %(free)s) waits
-                     JOIN webhooks.endpoint e ON e.id = waits.endpoint AND e.ended_at IS NULL
+                     FROM (SELECT w.endpoint, greatest(min(w.not_before), min(t.ended_at)) AS since
+                             FROM webhooks.delivery w
+                             JOIN webhooks.endpoint open ON open.id = w.endpoint AND open.ended_at IS NULL
+                             LEFT JOIN unnest(%(turned)s::text[], %(turned_at)s::timestamptz[]) t (endpoint, ended_at)
+                               ON t.endpoint = w.endpoint
+                            WHERE w.state = 'waiting' AND w.not_before <= %(now)s AND NOT w.endpoint = ANY(%(busy)s)
+                            GROUP BY w.endpoint ORDER BY since LIMIT %(free)s) waits
+                     JOIN webhooks.endpoint e ON e.id = waits.endpoint
                     CROSS JOIN LATERAL (SELECT endpoint, event, tenant, body, tries, not_before FROM webhooks.delivery
                             WHERE endpoint = waits.endpoint AND state = 'waiting' AND not_before <= %(now)s
                             ORDER BY event LIMIT %(turn)s) d
                     ORDER BY waits.since, d.endpoint, d.event""",
-                {"now": at(self._clock.wall_ms()), "busy": sorted(self._under_way), "free": free, "turn": A_TURN},
-            )
+                {
+                    "now": at(self._clock.wall_ms()), "busy": sorted(self._under_way), "free": free, "turn": A_TURN,
+                    "turned": list(self._turned), "turned_at": [at(each) for each in self._turned.values()],
+                },
+            )  # fmt: skip
         by_endpoint: dict[str, list[Mapping[str, Any]]] = {}
         for row in rows:
             by_endpoint.setdefault(row["endpoint"], []).append(row)
@@ -234,7 +245,14 @@ class Webhooks:
         except StoreFailedError:
             return  # what was sent is sent again, under its id
         finally:
-            self._under_way.discard(rows[0]["endpoint"])
+            self._end_turn(rows[0]["endpoint"])
+
+    def _end_turn(self, endpoint: str) -> None:
+        self._under_way.discard(endpoint)
+        self._turned.pop(endpoint, None)
+        self._turned[endpoint] = self._clock.wall_ms()
+        if len(self._turned) > TURNS_KEPT:
+            del self._turned[next(iter(self._turned))]
 
     async def _send(self, row: Mapping[str, Any]) -> bool:
         """Send one delivery once; return whether it was taken."""

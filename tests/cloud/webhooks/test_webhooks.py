@@ -217,6 +217,52 @@ async def test_what_was_refused_ends_the_turn_of_its_address(receiver: Receiver)
     assert {state for state, _ in await receiver.states()} == {"sent"}
 
 
+async def _happened(receiver: Receiver, times: int, tenant: str = "northlight") -> None:
+    async with receiver.database.transaction() as connection:
+        for _ in range(times):
+            await outbox.append(
+                connection, kind="checkin.completed", tenant=tenant, property_id="aurora", subject="s-1",
+                body={"session": "ci-1"}, occurred_at_ms=receiver.clock.wall_ms(),
+            )  # fmt: skip
+    await receiver.relay.drain()
+
+
+@pytest.mark.tier("postgres")
+async def test_what_waits_for_endpoints_that_were_ended_holds_up_nobody(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.webhooks.webhooks.ENDPOINTS_AT_A_TIME", 2)
+    for _ in range(2):
+        made = await receiver.webhooks.add(tenant="southwind", url=URL, kinds=["checkin.completed"], by="ben")
+        receiver.answers = [503]
+        await _happened(receiver, 1, "southwind")
+        await receiver.webhooks.work_due()
+        await receiver.webhooks.end(tenant="southwind", endpoint=made.id)
+    receiver.clock.advance(BACKOFF_MOST_MS)
+    receiver.heard.clear()
+    await receiver.webhooks.add(tenant="northlight", url=URL, kinds=["checkin.completed"], by="anna")
+    await receiver.happens()
+    assert len(receiver.heard) == 1
+
+
+@pytest.mark.tier("postgres")
+async def test_addresses_with_much_due_that_always_refuse_leave_a_turn_to_others(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.webhooks.webhooks.ENDPOINTS_AT_A_TIME", 2)
+    for _ in range(3):
+        await receiver.webhooks.add(tenant="southwind", url=URL, kinds=["checkin.completed"], by="ben")
+    await receiver.webhooks.add(tenant="northlight", url=URL + "/well", kinds=["checkin.completed"], by="anna")
+    await _happened(receiver, 20, "southwind")
+    receiver.clock.advance(1)
+    await _happened(receiver, 1)
+    receiver.answers = [503] * 100
+    for _ in range(3):
+        receiver.clock.advance(1)
+        await receiver.webhooks.work_due()
+    assert URL + "/well" in {str(each.url) for each in receiver.heard}
+
+
 @pytest.mark.tier("postgres")
 async def test_an_origin_that_the_operator_named_is_pushed_to_and_no_other_like_it(receiver: Receiver) -> None:
     receiver.webhooks._private = frozenset({"http://127.0.0.1:9000"})
