@@ -127,6 +127,9 @@ class StripePayments:
                 sent = sent or answer.status_code >= 500
                 failure = PeerProtocolError(f"the payment provider answered {answer.status_code}")
                 continue
+            if answer.status_code in (401, 403):  # our key, not the payment: a guest may be paying at this moment
+                failure = PeerProtocolError("the payment provider does not take our key")
+                break
             return _object(answer)
         if sent and key is not None:
             raise ReplyTimeoutError("the payment provider has not answered; it may have been done") from failure

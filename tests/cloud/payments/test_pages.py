@@ -93,6 +93,19 @@ async def test_what_was_paid_is_learnt_without_any_event(till: Till) -> None:
     assert await states(till) == [("held", None), ("held", None)]
 
 
+async def test_a_key_that_is_not_taken_for_a_while_loses_no_page_and_makes_no_second(till: Till) -> None:
+    first = await opened(till)
+    right, till.stripe.secret_key = till.stripe.secret_key, "sk_test_rotated"
+    with pytest.raises(LinkLostError):
+        await opened(till)
+    await settle(till)
+    [page] = till.stripe.pages
+    till.stripe.pays(page, VISA)
+    till.stripe.secret_key = right
+    paid = await opened(till)
+    assert (paid.payment.id, paid.url, paid.payment.state) == (first.payment.id, None, PaymentState.HELD)
+
+
 async def test_a_page_nobody_wants_is_ended_and_money_paid_meanwhile_let_go(till: Till, database: Database) -> None:
     for purpose in ("ci-1", "ci-2"):
         await opened(till, purpose)
