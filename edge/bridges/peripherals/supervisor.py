@@ -129,13 +129,15 @@ class PeripheralSupervisor(SupervisedBus):
         today = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC).date()
         said = conversation(self._wire.dialect, today=today)
         news = asyncio.Event()
-        with suppress(OSError):  # pulled out, or hung up: opened again
+        try:
             async with TaskGroup() as tasks:
                 polling = tasks.create_task(self._poll(line, said, news))
                 try:
                     await self._hear(line, said, news)
                 finally:
                     polling.cancel()
+        except* OSError:  # contextlib.suppress takes no group before Python 3.12
+            pass  # pulled out, or hung up: opened again
 
     async def _hear(self, line: Wire, said: Conversation, news: asyncio.Event) -> None:
         while True:

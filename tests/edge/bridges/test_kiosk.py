@@ -110,6 +110,40 @@ async def test_one_that_misbehaves_in_every_way_is_still_heard_in_between(model:
         assert all(each.quality in (Quality.GOOD, Quality.STALE, Quality.BAD) for each in it.heard.readings)
 
 
+@pytest.mark.guarantee("G19")
+async def test_a_line_that_breaks_in_any_way_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken: list[str] = []
+
+    class Broken:
+        """A line that is pulled out: a read fails, or a write."""
+
+        def __init__(self, *, reads: bool) -> None:
+            self._reads = reads
+
+        async def read(self) -> bytes:
+            if self._reads:
+                raise OSError(5, "Input/output error")
+            await asyncio.sleep(3600)
+            return b""
+
+        async def write(self, data: bytes) -> None:
+            del data
+            if not self._reads:
+                raise ConnectionResetError
+
+        async def close(self) -> None:
+            broken.append("read" if self._reads else "write")
+
+    async def opens(bus: site_plan.SerialBus | site_plan.RawTcpBus) -> Broken:
+        del bus
+        return Broken(reads=len(broken) % 2 == 0)
+
+    monkeypatch.setattr("edge.bridges.peripherals.supervisor._open", opens)
+    async with kiosk("epson/tm_t88vi") as it:
+        await it.heard.until(lambda: len(broken) >= 3)
+        assert set(broken) == {"read", "write"}
+
+
 @pytest.mark.guarantee("G17")
 async def test_a_silent_one_goes_off_line_and_comes_back_and_a_babbler_is_not_believed(tmp_path: Path) -> None:
     async with kiosk("quio/qu_cd_720m", path=tmp_path / "ttyS4") as it:
