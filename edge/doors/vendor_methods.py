@@ -156,6 +156,8 @@ class VendorMethods:
             else self._desk.issue_common(stay, phone, not_before_ms=begins_ms, not_after_ms=ends_ms, zones=asked.zones)
         )
         issued()
+        if self._keys is not None:
+            self._keys.leave_behind(stay, foreign, holder=holder_of(phone))
         if self._keys is None or not foreign:
             return None if bundle is None else bundle.to_document()
         # ours is durable by now and waits for nobody; what a vendor does not give in time is said, and tried again

@@ -210,6 +210,21 @@ class KeyDesk:
         """End every key ever handed out for a room; who is in house asks again. As `end_stay`."""
         return self._ending_now(self._ledger.end_room(room, self._clock.wall_ms()))
 
+    def leave_behind(self, stay: str, rooms: Sequence[RoomId], *, holder: str) -> list[KeptKey]:
+        """End a stay's keys that open none of these rooms: it has moved out of theirs. As `end_stay`.
+
+        The key of `holder`, who asks for these rooms, is `issue`'s to change, if any of them has a foreign door.
+        """
+        over, kept = {KeyState.ENDING, KeyState.ENDED}, holder if rooms else None
+        left = [
+            each
+            for each in self._ledger.of_stay(stay)
+            if each.holder != kept and each.state not in over and set(rooms).isdisjoint(each.rooms)
+        ]
+        for each in left:
+            self._ledger.end_key(each.grant, self._clock.wall_ms())
+        return self._ending_now(left) if left else []
+
     def _ending_now(self, ending: list[KeptKey]) -> list[KeptKey]:
         for each in ending:
             self._pauses.pop(each.grant, None)

@@ -245,6 +245,27 @@ async def test_who_moves_behind_another_makers_lock_and_back_leaves_each_room_be
     site.building.clock.advance(60_000)
     await site.ask("s-anna", anna, "102", join=True)
     assert anna.open("door-102").result.status is Status.OPENED
+    await site.keys.heal_once()
+    assert site.annex.keys == {}
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.requirement("P11")
+async def test_the_first_phone_that_follows_a_move_ends_every_key_of_the_room_that_was_left(site: Site) -> None:
+    anna, ben, other = (site.building.phone(each) for each in ("anna", "ben", "other"))
+    _, [before] = await site.ask("s-anna", anna, A1)
+    await site.ask("s-anna", ben, A1, join=True)
+    _, [beside] = await site.ask("s-other", other, A1, beside="s-anna")
+    _, [moved] = await site.ask("s-anna", anna, M1)
+    await site.keys.heal_once()
+    held = {each.pin for each in site.annex.keys.values()}
+    assert held == {moved.code, beside.code}, "nobody else's ended"
+    assert moved.code == before.code, "his own digits go with him"
+    _, [followed] = await site.ask("s-anna", ben, M1, join=True)
+    assert followed.state == "made"
+    await site.ask("s-anna", anna, T1, join=True)
+    await site.keys.heal_once()
+    assert {each.pin for each in site.annex.keys.values()} == {beside.code}
 
 
 async def test_departures_leave_room_in_the_list_for_keys_that_are_lost(site: Site) -> None:
