@@ -113,6 +113,14 @@ class SupervisedBus(ABC):
         self._event(device, DeviceEvent.FIRMWARE, {"version": running.text, "before": before, "quirks": running.quirks})
         return True
 
+    def _forgot_firmware(self, device: DeviceId, running: Running) -> bool:
+        """Hold a device that told a version, and has none to tell now, to what all firmwares have alike."""
+        if not told_apart(running.model) or running.text is None:
+            return False
+        running.forget()
+        self._reporter.withhold(device, running.withheld(), now_ms=self._clock.now_ms())
+        return True
+
     def _sweep_firmwares(self, here: Callable[[DeviceId], bool], *, now_ms: int) -> None:
         """Tell of devices that are there and do not say which firmware they run, if that makes a difference."""
         for device, running in self._firmwares.items():

@@ -65,6 +65,8 @@ PROVED_FOR_A_WRITE_MS: Final = 5_000
 PROBE_WAIT_MS: Final = 500
 _SILENT: Final = frozenset({ExceptionCode.GATEWAY_PATH_UNAVAILABLE, ExceptionCode.GATEWAY_TARGET_SILENT})
 """Exceptions by which a gateway says that the unit behind it did not answer."""
+_TELLS_NONE: Final = frozenset({ExceptionCode.ILLEGAL_FUNCTION, ExceptionCode.ILLEGAL_DATA_ADDRESS})
+"""Exceptions by which a unit says that it has no such thing as a version."""
 _NOT_NOW: Final = frozenset({ExceptionCode.ACKNOWLEDGE, ExceptionCode.DEVICE_BUSY})
 
 
@@ -297,7 +299,11 @@ class ModbusSupervisor(SupervisedBus):
             unit.quarantine.next_try_ms = now_ms + BUSY_PAUSE_MS
             return False
         unit.version_due_ms = now_ms + ASKED_EVERY_MS
-        if isinstance(reply, Words | Identification):
+        if isinstance(reply, Refused) and reply.code in _TELLS_NONE:
+            # It said one once: it is another unit now, or has another firmware, and which one nobody knows.
+            if self._forgot_firmware(unit.device, unit.running):
+                unit.plan_anew(now_ms)
+        elif isinstance(reply, Words | Identification):
             text = unit.version_text(reply)
             if self._said_firmware(unit.device, unit.running, text, _stale_ms):
                 unit.plan_anew(now_ms)

@@ -9,12 +9,14 @@ import pytest
 from edge.bridges import supervision
 from edge.bridges.ports import DeviceEvent
 from firmware_bridges.catalogue import load_all
+from firmware_bridges.field_emulator import modbus_server
 from protocols.descriptors.descriptor import Descriptor, parse
 from protocols.device_model import site_plan
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Phase
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId, EdgeId, PropertyId, RoomId
 from protocols.device_model.reading import Quality
+from protocols.modbus.frames import Read, Refused, Words
 from provisioning.rehearsal.nats import Nats
 from tests.edge.bridges.field import Field, field, free_port
 
@@ -149,6 +151,30 @@ async def test_a_unit_that_never_says_its_version_is_held_to_what_all_have_alike
         assert outcome.phase is Phase.FAILED
         assert "firmware" in (outcome.reason or "")
         assert (await it.truth(IT))["writes"] == 0
+
+
+@pytest.mark.guarantee("G13", "G17")
+async def test_a_unit_swapped_for_one_that_has_no_version_to_tell_is_not_driven_as_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads = modbus_server.EmulatedUnit._read
+
+    def without_version(unit: modbus_server.EmulatedUnit, request: Read) -> Words | Refused:
+        return modbus_server.ILLEGAL_ADDRESS if request.start == 90 else reads(unit, request)
+
+    model = acme('{ table = "holding", register = 90, words = 4, form = "text" }')
+    async with field(modbus(model), catalogue={model.id: model}) as it:
+        await it.heard.until(it.heard.says(IT, T, "local_temperature", 21.0))
+        await it.emulator.answer("power", {"device": IT, "on": False})
+        await it.heard.until(it.heard.told(IT, DeviceEvent.QUARANTINED))
+        it.emulator.things[IT].flash("2.1")
+        monkeypatch.setattr(modbus_server.EmulatedUnit, "_read", without_version)
+        at = len(it.heard.readings)
+        await it.emulator.answer("power", {"device": IT, "on": True})
+        await it.heard.until(lambda: any(each.reason == "firmware_unknown" for each in it.heard.readings[at:]))
+        assert not [each for each in it.heard.readings[at:] if each.quality is Quality.GOOD]
+        outcome = await it.devices.write(it.command(IT, T, "occupied_heating_setpoint", 29.0))
+        assert outcome.phase is Phase.FAILED
 
 
 @pytest.fixture
