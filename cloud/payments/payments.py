@@ -305,7 +305,8 @@ class Payments:
             except PaymentRefusedError as error:
                 await self._failed(place, row["id"], error.code)
             except (LinkLostError, ReplyTimeoutError, PeerProtocolError):
-                if row["asked_at"] < at(now_ms - GIVEN_UP_MS):
+                has_name = row["page_id"] is not None or row["provider_id"] is not None  # it can be read at any time
+                if not has_name and row["asked_at"] < at(now_ms - GIVEN_UP_MS):
                     await self._failed(place, row["id"], "unanswered")
         return len(due)
 

@@ -106,6 +106,16 @@ async def test_a_key_that_is_not_taken_for_a_while_loses_no_page_and_makes_no_se
     assert (paid.payment.id, paid.url, paid.payment.state) == (first.payment.id, None, PaymentState.HELD)
 
 
+async def test_what_was_paid_is_learnt_after_the_provider_was_away_for_days(till: Till) -> None:
+    await opened(till)
+    till.stripe.pays(next(iter(till.stripe.pages)), VISA)
+    till.stripe.manners = Manners(lost_before=1.0)
+    await settle(till, after_ms=3 * 86_400_000)
+    till.stripe.manners = Manners(0.0, 0.0, 0.0)
+    await settle(till)
+    assert await states(till) == [("held", None)]
+
+
 async def test_a_page_nobody_wants_is_ended_and_money_paid_meanwhile_let_go(till: Till, database: Database) -> None:
     for purpose in ("ci-1", "ci-2"):
         await opened(till, purpose)
