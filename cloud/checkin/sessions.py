@@ -149,6 +149,8 @@ class Sessions:
                     return known
             if row is not None and row.state == "open":
                 await rows.end(connection, row.id, state="expired", now_ms=now_ms, keep_until_ms=now_ms)
+            if row is not None and self._deposits is not None:
+                await self._deposits.unwanted(connection, place, purpose=row.id)  # its page would be a second one
             held = await body_in_force(connection, tenant=place.tenant, property_id=place.id, kind=check_in.KIND)
             policy = check_in.DEFAULT if held is None else check_in.parse(held[1])
             opens_ms = unix_ms(stay.expected_from) - policy.opens_before_minutes * 60_000

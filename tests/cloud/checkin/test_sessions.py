@@ -387,6 +387,20 @@ async def test_a_guest_pays_on_the_providers_page_and_the_desk_may_be_faster(des
     assert stripe.pages[second]["status"] == "expired"
 
 
+@pytest.mark.requirement("PAY-01")
+async def test_a_check_in_that_begins_anew_leaves_no_page_of_the_old_one_to_be_paid_on(desk: Desk) -> None:
+    await desk.policy(PAID)
+    await desk.book(single(departure_ms=NOW_MS + 5 * DAY_MS, updated_ms=NOW_MS + 1))
+    guest, stripe = await desk.link(), desk.site.stripe
+    for _ in range(2):
+        await desk.post(f"{HERE}/session", {}, guest)
+        assert (await desk.post(f"{HERE}/session/payment/page", {}, guest)).json()["url"] is not None
+        desk.site.clock.advance(LIFE_MS)
+        guest = await desk.link()
+    await desk.site.payments.settle_due({AURORA.id: AURORA})
+    assert [each["status"] for each in stripe.pages.values()] == ["expired", "open"]
+
+
 @pytest.mark.guarantee("G6")
 async def test_a_policy_is_held_against_what_was_and_then_rolled_out(desk: Desk) -> None:
     admin = desk.site.as_("admin")
