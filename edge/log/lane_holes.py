@@ -30,9 +30,12 @@ def holes_between(file: LaneFile, life: Life, first: int, last: int, seqs: Seque
     holes: list[Hole] = []
     at = first
     for stop in [*declared, Hole(last + 1, last + 1, HoleReason.LOST)]:
-        holes += _undeclared(life, at, stop.first - 1, seqs)
-        if stop.first <= last:
-            holes.append(stop)
+        if stop.last < at:
+            continue
+        begins = max(at, stop.first)  # no two of a sound file overlap; of any other they must cost no batch
+        holes += _undeclared(life, at, begins - 1, seqs)
+        if begins <= last:
+            holes.append(Hole(begins, stop.last, stop.reason))
         at = stop.last + 1
     return holes
 

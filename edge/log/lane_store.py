@@ -60,7 +60,7 @@ Undo = tuple[str, tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """What a store had reported as committed when it failed: the current incarnation and its last position.
+    """What a store had reported as committed when it failed: the current incarnation, its last position.
 
     `undo` puts back what else the failed call may have written: a commit whose fsync failed may be in the file all the
     same.
@@ -69,6 +69,7 @@ class Confirmed:
     incarnation: bytes
     last: int
     undo: tuple[Undo, ...] = ()
+    acked: int = 0  # the cloud's mark of it, which may be ahead of what is written
 
 
 class LaneStore:
@@ -151,7 +152,7 @@ class LaneStore:
 
     def confirmed(self) -> Confirmed:
         """Return what this store stands by, should it have failed just now."""
-        return Confirmed(self._life.incarnation, self._life.last, self._unsure)
+        return Confirmed(self._life.incarnation, self._life.last, self._unsure, self._life.acked)
 
     @property
     def chain_head(self) -> bytes:
@@ -330,25 +331,27 @@ class LaneStore:
     def acked(self, incarnation: bytes, hi: int) -> bool:
         """Take the cloud's mark, up or (a cloud restored from a backup) down, and trim what need not be kept.
 
-        It counts at once; a small rise is written with a later one, because a commit costs what 500 records do. Who
-        loses it is told it again by the cloud.
-
-        Returns whether `write_mark` has something to write.
+        It counts at once; a small rise is written with a later one, because a commit costs what 500 records do.
+        Returns whether `settle_mark` has something to do.
         """
         life = self._life_of(incarnation)
         if life is None:
             return False
         hi = min(hi, life.last)
-        if life.no == self._life.no and self._mark_written <= self._life.acked <= hi < (
-            self._mark_written + MARK_UNWRITTEN_MOST
-        ):
-            self._life.acked = hi
+        written = self._mark_written
+        if life is self._life and written <= life.acked <= hi < written + MARK_UNWRITTEN_MOST:
+            life.acked = hi
             self._tail.passed(hi)
-            return hi > self._mark_written
+            return hi > written
         self._write_mark(life, hi)
         if life.no == self._life.no:
             self.trim(hi - self._keep_acked)
         return False
+
+    def settle_mark(self) -> None:
+        """Write the cloud's mark as far as it counts, and let go what need not be kept."""
+        self.write_mark()
+        self.trim(self._life.acked - self._keep_acked)
 
     def write_mark(self) -> None:
         """Write the cloud's mark as far as it counts."""
@@ -507,6 +510,7 @@ class LaneStore:
             for statement, values in confirmed.undo:
                 self._file.db.execute(statement, values)
         life.last, life.link = last, self._link_at(life, last)
+        life.acked = max(life.acked, min(confirmed.acked, last))
 
     def _try_opening(self, dice: Dice, wall_ms: int) -> None:
         try:

@@ -210,7 +210,7 @@ class LaneWriter:
         done: asyncio.Future[Any] = self._loop.create_future()
         done.add_done_callback(asyncio.Future.exception)  # the thread has noted it; nobody else waits for it
         with self._wake:
-            self._jobs.append(_Job(LaneStore.write_mark, done))
+            self._jobs.append(_Job(LaneStore.settle_mark, done))
             self._wake.notify_all()
 
     async def ask(self, call: Callable[[LaneStore], T]) -> T:

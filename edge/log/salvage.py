@@ -189,6 +189,14 @@ def _take_over(
             taken += len(good)
         end = max(last, held, known_last)
         if end > last:  # inside, a missing record tells by itself; at the end only a hole does
+            # a thinned one has records inside, and what it reached over is lost with the end: holes never overlap
+            new.db.execute(
+                "DELETE FROM hole WHERE life = ? AND reason = ? AND first > ?", (no, int(HoleReason.THINNED), last)
+            )
+            new.db.execute(
+                "UPDATE hole SET last = ?3 WHERE life = ?1 AND reason = ?2 AND last > ?3",
+                (no, int(HoleReason.THINNED), last),
+            )
             new.db.execute(
                 "INSERT OR REPLACE INTO hole (life, first, last, reason) VALUES (?, ?, ?, ?)",
                 (no, last + 1, end, int(HoleReason.LOST)),

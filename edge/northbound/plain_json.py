@@ -18,6 +18,9 @@ FIELDS: Final = ("property", "edge", "kind", "lane", "room", "device", "capabili
 ABSENT: Final = "-"
 _FIELD: Final = re.compile(r"\{([^{}]*)\}")
 _NOT_IN_A_LEVEL: Final = re.compile(r"[+#/\x00]")
+_PLACE: Final = frozenset({
+    "property", "edge", "incarnation", "lane", "seq", "kind", "device_at_ms", "edge_at_ms", "mono_ms", "clock",
+})  # fmt: skip
 _CLOCKS: Final = ("synchronised", "drifting", "uncertain")
 TOPICS_MAX: Final = 20_000
 """Topics remembered, so that each is made once."""
@@ -47,8 +50,10 @@ class PlainJson:
             seq: its position.
         """
         kind, device_at_ms, edge_at_ms, mono_ms, clock, body = cbor2.loads(record)
+        own = body if _PLACE.isdisjoint(body) else {**body, "body": body}  # what it says of another place stands there
         return self._topic(kind, lane, body), self._encode(
             {
+                **own,  # first: nothing that a record says may stand for where it stands itself
                 "property": self._property,
                 "edge": self._edge,
                 "incarnation": incarnation,
@@ -59,7 +64,6 @@ class PlainJson:
                 "edge_at_ms": edge_at_ms,
                 "mono_ms": mono_ms,
                 "clock": _CLOCKS[clock],
-                **body,
             }
         )
 

@@ -131,3 +131,16 @@ async def test_within_a_second_the_log_writes_what_it_was_told(tmp_path: Path) -
     again = await RecordLog.open(tmp_path, clock=SystemClock(), dice=SeededDice(2), settings=settings)
     assert next(each for each in await again.streams() if each.lane is Lane.C).acked == 9
     await again.close()
+
+
+async def test_a_house_at_its_usual_pace_keeps_no_more_than_it_was_told_to(tmp_path: Path) -> None:
+    lane = LaneSettings(pages_max=20_000, linger_ms=0, keep_acked_records=KEPT)
+    settings = LogSettings(lane, lane, lane, ballast_bytes=0)
+    log = await RecordLog.open(tmp_path, clock=SystemClock(), dice=SeededDice(1), settings=settings)
+    for told in (600, 1_200):  # far fewer than a commit of their own is worth
+        await log.append_encoded(Lane.C, [RECORD] * 600)
+        await log.acked(log.incarnations()[Lane.C], Lane.C, told)
+        async with asyncio.timeout(20):
+            while next(each for each in await log.streams() if each.lane is Lane.C).first != told - KEPT + 1:
+                await asyncio.sleep(0.05)
+    await log.close()

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.log.lane_store import LaneStore
+from edge.log.salvage import rebuild
 from edge.log.thinning import MINUTE_MS, QUARTER_MS, Thinning
 from kit.dice import SeededDice
+from kit.files import SystemDisk
 from protocols.device_model.identity import EdgeId
 from protocols.link.batch import HoleReason, pack_batch, parse_batch
 from protocols.link.cloud_stream import CloudStream
@@ -244,3 +247,29 @@ def test_thinning_holds_through_acks_restarts_and_power_cuts(seed: int) -> None:
         assert set(seqs) | gone == set(range(1, total + 1))
         assert store.usage().thinned > 0
         store.abandon()
+
+
+@pytest.mark.guarantee("G9")
+def test_a_thinned_lane_whose_end_is_lost_is_still_told_whole_to_the_cloud(tmp_path: Path) -> None:
+    path = tmp_path / "c.db"
+    store = open_store(path, 200)
+    dice, mono_ms, total = random.Random(3), 0, 0
+    while not store.usage().thinned:
+        batch = [reading(dice.random(), mono_ms + 500 * n, f"t-{n % 20}") for n in range(100)]
+        total, mono_ms = store.append_encoded(batch), mono_ms + 50_000
+    incarnation, reaches = store.incarnation, store.usage().thinned_to
+    store.close()
+    db = apsw.Connection(str(path))
+    db.execute("DELETE FROM record WHERE seq > ?", (reaches - 30,))  # pages that cannot be read
+    db.close()
+    rebuild(
+        path, Lane.C, disk=SystemDisk(), dice=SeededDice(5), wall_ms=2, aside=tmp_path / "aside",
+        known=(incarnation.hex(), total), hold=True,
+    )  # fmt: skip
+    store = open_store(path, 200, names=6)
+    cloud = CloudStream(incarnation, Lane.C)
+    _, holes = drain(store, cloud)
+    assert cloud.hi == total
+    assert not holes[HoleReason.THINNED] & holes[HoleReason.LOST]
+    assert total in holes[HoleReason.LOST]
+    store.close()
