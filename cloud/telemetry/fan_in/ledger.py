@@ -367,7 +367,12 @@ class PostgresLedger:
                 runs[-1] = (runs[-1][0], row.seq)
             else:
                 runs.append((row, row.seq))
-            group.newest.forget(row)
+        forgotten = {group.newest.forget(row) for row in rows}
+        refused = {(row.ordinal, row.seq) for row in rows}
+        for row in group.readings:  # what the same point said before that, and is stored
+            point = (row.property, row.device, row.capability, row.attribute)
+            if point in forgotten and (row.ordinal, row.seq) not in refused:
+                group.newest.take([row], contexts[row.ordinal].lane.value)
         for first, last in runs:
             full = PeerProtocolError(f"reading of {first.device}: {first.property} has no room for another series")
             self._refuse(group, contexts[first.ordinal], (first.seq, last), full, what="projection of reading")

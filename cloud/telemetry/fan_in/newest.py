@@ -74,12 +74,14 @@ class NewestValues:
             if known is None or _wins(new, known):
                 points[point] = new
 
-    def forget(self, row: ReadingRow) -> None:
-        """Take back what a reading said, if it is what counts."""
+    def forget(self, row: ReadingRow) -> Point | None:
+        """Take back what a reading said, if it is what counts; return the point of which nothing is said any more."""
         point = row.property, row.device, row.capability, row.attribute
         known = self.points.get(point)
-        if known is not None and (known.ordinal, known.seq) == (row.ordinal, row.seq):
-            del self.points[point]
+        if known is None or (known.ordinal, known.seq) != (row.ordinal, row.seq):
+            return None
+        del self.points[point]
+        return point
 
     def take_live(self, tenant: str, property_id: str, body: Mapping[str, Any], live_at_ms: int) -> None:
         """Add an item of a live state.

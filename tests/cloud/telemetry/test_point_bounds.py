@@ -108,6 +108,15 @@ async def test_a_value_that_was_refused_does_not_become_the_newest(database: Dat
     assert newest == {"value": 19.0, "seq": 20}
 
 
+async def test_what_stood_before_a_refused_value_in_the_same_group_is_the_newest(database: Database) -> None:
+    ledger = ledger_of(database)
+    await ledger.commit([arrived(edge(1), packed(edge(1), 1, [reading(n, 1.0, room=f"r-{n:02d}") for n in range(20)]))])
+    sent = [reading(30, 7.0, room="r-03"), reading(31, 8.0, room="r-99")]
+    await ledger.commit([arrived(edge(1), packed(edge(1), 21, sent))])
+    [newest] = await rows(database, "SELECT value, room, seq FROM telemetry.latest")
+    assert newest == {"value": 7.0, "room": "r-03", "seq": 21}
+
+
 async def test_what_is_rolled_back_takes_no_place(database: Database) -> None:
     bounds = PointBounds(MOST)
 
