@@ -16,6 +16,7 @@ from cloud.policy.releases import PROPERTIES_MOST, RINGS_MOST, Releases, release
 from cloud.public.gate import absent
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
+from protocols.errors import InvalidInputError, UnsupportedVersionError
 from protocols.policy import check_in, room
 from protocols.policy.check_in import CheckInPolicy
 from protocols.policy.envelope import BODY_BYTES_MAX
@@ -93,12 +94,20 @@ class PolicyServices:
     clock: WallClock
 
 
+def _written(policy: CheckInPolicy) -> CheckInPolicy:
+    """Return a policy as it will be read; whose version nobody here knows was written wrongly, by the one who asks."""
+    try:
+        return check_in.parse(check_in.encode(policy))
+    except UnsupportedVersionError as error:
+        raise InvalidInputError("check-in policy: v", str(error)) from error
+
+
 def policy_routes(services: PolicyServices) -> Router:
     """Return the routes."""
 
     @post("/policies/dry-run", status_code=200, summary="Hold a check-in policy against what was", opt=_MANAGE)
     async def held_against(request: Call, data: JSONBody[DryRunRequest]) -> DryRunAnswer:
-        policy = check_in.parse(check_in.encode(data.policy))
+        policy = _written(data.policy)
         async with services.database.snapshot() as connection:
             found = await dry_run(
                 connection,
@@ -111,6 +120,7 @@ def policy_routes(services: PolicyServices) -> Router:
 
     @post("/policies/releases", summary="Roll a check-in policy out by rings", opt=_MANAGE)
     async def released(request: Call, data: JSONBody[ReleaseRequest]) -> Release:
+        _written(data.policy)
         made = await services.releases.release(
             tenant=request.user.tenant,
             kind=check_in.KIND,

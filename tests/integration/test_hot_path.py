@@ -8,6 +8,7 @@ from bench.hot_path.line import Way
 from bench.hot_path.scenarios import drain, edge_by_batches, edge_by_messages, forward, outage
 
 AWAY_S = 12.0
+LIVE_MOST_S = 5.0
 
 
 @pytest.mark.guarantee("G1", "G2")
@@ -43,4 +44,5 @@ async def test_a_backlog_drains_under_a_living_house(tmp_path: Path) -> None:
     run = await drain(tmp_path, backlog_s=600.0, live_rate=100.0)
     assert (run.gaps, run.live_events > 0) == (0, True)
     assert run.rate >= 3 * run.live_rate
-    assert run.live_p95_s < run.drained_s / 2, "what happens now stood in line behind what happened then"
+    # a backlog that is gone within seconds shows nothing by its halves
+    assert run.live_p95_s < max(LIVE_MOST_S, run.drained_s / 2), "what happens now stood in line behind the backlog"

@@ -171,3 +171,19 @@ async def test_the_page_says_its_charset_once(site: Site) -> None:
     for path in ("/", "/x%00", "/%ff", "/" + "a" * 5_000):
         answer = await site.http.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8"), path
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("dry-run", {"properties": ["aurora"]}), ("releases", {"rings": [["aurora"]]})],
+)
+@pytest.mark.guarantee("G19")
+async def test_a_policy_of_another_version_is_the_fault_of_who_wrote_it(
+    site: Site, path: str, more: dict[str, Any]
+) -> None:
+    policy = {"v": 0, "jurisdiction": "AUT", "steps": ["room", "grant"]}
+    answer = await site.http.post(
+        f"/api/v1/policies/{path}", json={"policy": policy, **more}, headers=site.as_("admin")
+    )
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:innkeeper:problem:invalid-input")
+    assert "check-in policy: v" in answer.json()["detail"]
