@@ -27,6 +27,7 @@ from edge.log.lane_space import LaneSpace, Life, Usage
 from edge.log.lane_tail import LaneTail
 from edge.log.readership import NOBODY_KNOWN, LaneReaders
 from edge.log.row_check import check_bytes, rows_of, sound
+from edge.log.thinning import moved
 from kit.dice import Dice
 from kit.files import Disk, SystemDisk
 from protocols.errors import StoreFailedError
@@ -113,8 +114,7 @@ class LaneStore:
         self.path, self.lane = path, lane
         self._keep_acked = keep_acked_records
         self._life: Life
-        self._mark_written = 0
-        self._tail = LaneTail()
+        self._mark_written, self._tail = 0, LaneTail()
         self._openings: list[tuple[bytes, int]] = []
         self._unsure: tuple[Undo, ...] = ()
         self.damaged: set[int] = set()
@@ -424,7 +424,7 @@ class LaneStore:
                 no = file.db.last_insert_rowid()
                 while chunk := file.rows(old.no, after, old.last, _CHUNK):
                     good = self._good(old, chunk, after)
-                    rows, link = rows_of(self.lane, [record for _, record in good], count, link)
+                    rows, link = rows_of(self.lane, moved(self.lane, good, count), count, link)
                     if rows:
                         file.insert_rows(no, count, rows)
                     count, after = count + len(rows), chunk[-1][0]

@@ -25,6 +25,8 @@ ENCODED_BYTES_MAX: Final = RECORD_BYTES_MAX // 4
 POINTS_MAX: Final = 20_000
 """Points remembered between two calls; beyond it windows are split."""
 
+_SUMMARY: Final = bytes((0x60 + len(SUMMARY_KEY),)) + SUMMARY_KEY.encode()
+"""How the key of a summary stands in an encoded body."""
 _POINT: Final = ("room", "device", "capability", "attribute", "unit", "quality")
 _Key = tuple[object, ...]
 
@@ -102,3 +104,30 @@ def _encoded(record: Record, summary: Summary) -> bytes:
 
 def _hashable(value: object) -> object:
     return value if isinstance(value, str | int | float | None) else repr(value)
+
+
+def moved(lane: Lane, records: Sequence[tuple[int, bytes]], last: int) -> list[bytes]:
+    """Return records of another incarnation as they are told in this one, behind position `last`.
+
+    A summary names the position of the oldest reading that it stands for. In the new incarnation there is nothing
+    before it that could count twice: it stands from its own position on.
+    """
+    encoded = [record for _, record in records]
+    if lane is not Lane.C:
+        return encoded
+    return [_moved(each, seq) if _SUMMARY in each else each for seq, each in enumerate(encoded, start=last + 1)]
+
+
+def _moved(encoded: bytes, seq: int) -> bytes:
+    record = decode_record(encoded, lane=Lane.C, seq=seq)
+    summary = record.body.get(SUMMARY_KEY)
+    if not isinstance(summary, dict):  # a text that spells the key
+        return encoded
+    return encode_record(
+        record.kind,
+        {**record.body, SUMMARY_KEY: {**summary, "from_seq": seq}},
+        device_at_ms=record.device_at_ms,
+        edge_at_ms=record.edge_at_ms,
+        mono_ms=record.mono_ms,
+        clock=record.clock,
+    )

@@ -273,3 +273,23 @@ def test_a_thinned_lane_whose_end_is_lost_is_still_told_whole_to_the_cloud(tmp_p
     assert not holes[HoleReason.THINNED] & holes[HoleReason.LOST]
     assert total in holes[HoleReason.LOST]
     store.close()
+
+
+@pytest.mark.guarantee("G9")
+def test_what_was_thinned_and_moves_into_a_new_incarnation_still_stands_for_its_readings(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "c.db", 200)
+    dice, mono_ms = random.Random(4), 0
+    store.append_encoded([reading(dice.random(), n, "t-0") for n in range(1_000)])
+    before = store.last
+    while not store.usage().thinned:
+        store.append_encoded([reading(dice.random(), mono_ms + 500 * n, f"t-{n % 20}") for n in range(100)])
+        mono_ms += 50_000
+    for _ in range(40):
+        store._space._thin_one(store._life, 2_000)
+    new = store.begin_life(SeededDice(9), 2, cut=before, reason="an old copy")
+    cloud = CloudStream(new, Lane.C)
+    held, _ = drain(store, cloud)
+    summaries = [found for each in held if (found := summary_of(each)) is not None]
+    assert sum(each.count > 1 for each in summaries) > 10
+    assert all(each.from_seq == record.seq for each, record in zip(summaries, held, strict=True) if each.count > 1)
+    store.close()
