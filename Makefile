@@ -41,10 +41,10 @@ test: setup web ## every test, all tiers that this machine allows
 check: setup ## format, lint, types, arrows, unit, contract and simulation tests; few seeds, no service (under 3 minutes)
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
-	@mkdir -p build; { $(VENV)/bin/lint-imports && exec $(VENV)/bin/mypy; } >build/types.txt 2>&1 & types=$$!; \
-	  trap 'kill $$types 2>/dev/null' EXIT INT TERM; \
+	@mkdir -p build; { $(VENV)/bin/lint-imports && exec $(VENV)/bin/mypy; } >build/types.txt 2>&1 & aside=$$!; \
+	  trap 'kill $$aside 2>/dev/null' INT TERM; \
 	  $(RUN) -m pytest -n $(WORKERS) --dist worksteal --ignore tests/integration --ignore tests/e2e $(TIERS); tests=$$?; \
-	  wait $$types; types=$$?; cat build/types.txt; exit $$((tests | types))
+	  wait $$aside; types=$$?; cat build/types.txt; exit $$((tests | types))
 
 bench: setup ## measure; ONLY=ground|record_path|doors|devices|stays|rooms|api for one; writes build/bench/<name>.json
 	@$(RUN) -m bench $(ONLY)
