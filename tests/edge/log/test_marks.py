@@ -55,6 +55,19 @@ def test_what_a_power_cut_takes_of_the_mark_is_taken_again_from_the_cloud(store:
     assert again.heads()[-1].acked == 500
 
 
+def test_a_store_opened_again_in_the_same_process_keeps_the_mark_it_had(store: LaneStore) -> None:
+    store.acked(store.incarnation, 500)
+    confirmed = store.confirmed()
+    store.abandon()
+    again = LaneStore(
+        store.path, Lane.C, pages_max=50_000, keep_acked_records=KEPT, dice=SeededDice(3), wall_ms=1,
+        confirmed=confirmed,
+    )  # fmt: skip
+    assert again.heads()[-1].acked == 500
+    again.close()
+    assert written(store.path) == 500
+
+
 def test_a_large_rise_is_written_and_lets_records_go(store: LaneStore) -> None:
     for hi in range(500, MARK_UNWRITTEN_MOST + 1, 500):
         store.acked(store.incarnation, hi)

@@ -328,3 +328,16 @@ def test_no_body_can_leave_its_level_of_the_topic() -> None:
     topic, payload = form.message(record, incarnation="ab", lane=Lane.C, seq=1)
     assert topic == b"aurora/-/-/a___\x01/C"
     assert json.loads(payload)["clock"] == "uncertain"
+
+
+def test_what_a_record_says_of_another_place_never_stands_for_its_own() -> None:
+    body = {"what": "gave_way", "lane": "C", "incarnation": "cc" * 16, "seq": 1, "dropped": 5}
+    record = encode_record(
+        "record_log", body, device_at_ms=None, edge_at_ms=1, mono_ms=1, clock=ClockQuality.SYNCHRONISED
+    )
+    _, payload = PlainJson("x", property_id=PROPERTY, edge=EDGE).message(
+        record, incarnation="bb" * 16, lane=Lane.B, seq=7
+    )
+    told = json.loads(payload)
+    assert (told["incarnation"], told["lane"], told["seq"], told["kind"]) == ("bb" * 16, "B", 7, "record_log")
+    assert (told["what"], told["body"]) == ("gave_way", body)
