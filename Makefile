@@ -46,7 +46,7 @@ check: setup ## format, lint, types, arrows, unit, contract and simulation tests
 	  $(RUN) -m pytest -n $(WORKERS) --dist worksteal --ignore tests/integration --ignore tests/e2e $(TIERS); tests=$$?; \
 	  wait $$aside; types=$$?; cat build/types.txt; exit $$((tests | types))
 
-bench: setup ## measure; ONLY=ground|record_path|doors|devices|stays|rooms|api for one; writes build/bench/<name>.json
+bench: setup ## measure; ONLY=ground|record_path|doors|doors_sure|devices|stays|rooms|api for one; writes build/bench/<name>.json
 	@$(RUN) -m bench $(ONLY)
 
 format: setup ## format and fix what can be fixed

@@ -42,7 +42,7 @@ TAIL_CHECK_RECORDS: Final = 2_000
 """Records at the end of lane A that are held against their chain when it is opened."""
 _CHUNK: Final = 1_000
 MARK_UNWRITTEN_MOST: Final = 4 * _CHUNK
-"""Records by which the cloud's mark may be ahead of what is written of it: it is told again at every hello."""
+"""Records by which the cloud's mark may be ahead of what is written of it: a new process is told it by the welcome."""
 _DISK: Final = SystemDisk()
 
 

@@ -202,17 +202,9 @@ class FireMode:
         while True:
             attempt += 1
             name = f"fire:{self._since_ms}:{device}:{attribute}:{attempt}"
-            deadline_ms = self._clock.wall_ms() + WRITE_WAIT_MS
-            try:
-                outcome = await self._writer.write(
-                    Command(name, device, capability, attribute, value, deadline_ms, name)
-                )  # fmt: skip
-            except PlatformError:
-                pass  # asked again below: nothing here may end the mode
-            else:
-                if outcome.phase is Phase.DONE:
-                    self._done[device, capability, attribute] = True
-                    return
+            if await self._written(name, device, capability, attribute, value):
+                self._done[device, capability, attribute] = True
+                return
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_MOST_S)
 
@@ -223,20 +215,21 @@ class FireMode:
         while key in self._before.owed():
             attempt += 1
             name = f"fire-over:{self._clock.wall_ms()}:{device}:{attribute}:{attempt}"
-            deadline_ms = self._clock.wall_ms() + WRITE_WAIT_MS
-            try:
-                outcome = await self._writer.write(
-                    Command(name, device, capability, attribute, word, deadline_ms, name)
-                )  # fmt: skip
-            except PlatformError:
-                pass  # asked again below
-            else:
-                if outcome.phase is Phase.DONE:
-                    self._before.put_back(key)
-                    self._unsaved.set()
-                    return
+            if await self._written(name, device, capability, attribute, word):
+                self._before.put_back(key)
+                self._unsaved.set()
+                return
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_MOST_S)
+
+    async def _written(self, name: str, device: DeviceId, capability: Capability, attribute: str, value: Value) -> bool:
+        """Write once and tell whether the device has confirmed; nothing that happens to it may end the mode."""
+        deadline_ms = self._clock.wall_ms() + WRITE_WAIT_MS
+        try:
+            outcome = await self._writer.write(Command(name, device, capability, attribute, value, deadline_ms, name))
+        except PlatformError:
+            return False
+        return outcome.phase is Phase.DONE
 
     async def _save(self) -> None:
         while True:
