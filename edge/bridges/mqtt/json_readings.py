@@ -334,9 +334,8 @@ class JsonReadings:
         """Return the encoded device time and, where it is none, what is to be doubted for that."""
         if told is None:
             return _NULL, None
-        if (
-            type(told) is int or type(told) is float
-        ) and 0 < told <= TIME_MOST_MS:  # what is more may not even be calculated with
+        # what is more may not even be calculated with
+        if (type(told) is int or type(told) is float) and 0 < told <= TIME_MOST_MS:
             at_ms = round(told * source.rule.time_ms)
             if TIME_LEAST_MS <= at_ms <= ahead_ms:
                 return _LONG.pack(0x1B, at_ms), None
