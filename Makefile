@@ -13,7 +13,9 @@ export HYPOTHESIS_PROFILE ?= ci
 # Images like to set this. Then each worker, and each program that a test starts, would compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-BROWSED = $(RUN) -m pytest tests/e2e -p no:randomly -o cache_dir=build/e2e
+# `make test` runs a few failures once more and names what was unsteady (tests/once_more.py); nothing else does.
+PYTEST ?= -m pytest
+ONCE_MORE := -m tests.once_more
 
 .DEFAULT_GOAL := help
 .PHONY: help setup web demo test check bench format coverage-map lock clean
@@ -33,17 +35,16 @@ demo: setup web ## one small hotel, really running: plays the story, then stays 
 test: setup web ## every test, all tiers that this machine allows
 	@$(BOOTSTRAP) system chromium mosquitto dbus-daemon faketime
 	@$(RUN) web/build.py --test
-	@INNKEEPER_THOROUGH=1 $(MAKE) --no-print-directory check TIERS=
-	@$(RUN) -m pytest tests/integration -p no:randomly
-	@$(BROWSED) || { echo "e2e: what failed is run once more: a browser on a busy machine. Mend what is unsteady."; \
-	  $(BROWSED) --last-failed --last-failed-no-failures none; }
+	@INNKEEPER_THOROUGH=1 $(MAKE) --no-print-directory check TIERS= PYTEST="$(ONCE_MORE)"
+	@$(RUN) $(ONCE_MORE) tests/integration -p no:randomly
+	@$(RUN) $(ONCE_MORE) tests/e2e -p no:randomly
 
 check: setup ## format, lint, types, arrows, unit, contract and simulation tests; few seeds, no service (under 3 minutes)
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@mkdir -p build; { $(VENV)/bin/lint-imports && exec $(VENV)/bin/mypy; } >build/types.txt 2>&1 & aside=$$!; \
 	  trap 'kill $$aside 2>/dev/null' INT TERM; \
-	  $(RUN) -m pytest -n $(WORKERS) --dist worksteal --ignore tests/integration --ignore tests/e2e $(TIERS); tests=$$?; \
+	  $(RUN) $(PYTEST) -n $(WORKERS) --dist worksteal --ignore tests/integration --ignore tests/e2e $(TIERS); tests=$$?; \
 	  wait $$aside; types=$$?; cat build/types.txt; exit $$((tests | types))
 
 bench: setup ## measure; ONLY=ground|record_path|doors|doors_sure|devices|stays|rooms|api for one; writes build/bench/<name>.json

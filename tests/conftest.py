@@ -1,16 +1,18 @@
 """What holds for every test: ids that exist, tiers that are skipped aloud, hypothesis profiles."""
 
 import importlib.util
+import logging
 import os
 import shutil
 import sysconfig
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import hypothesis
 import pytest
+import structlog
 
 from tests.ids import read_ids, unknown
 from tests.seeds import THOROUGH
@@ -87,3 +89,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for tier, (_, why) in TIERS.items():
         if count := reasons[_SKIPPED.format(tier=tier, why=why)]:
             terminalreporter.write_line(f"tier {tier}: {count} tests not run: {why}", yellow=True)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Take back what a program run inside a test set up: its stream is the test's own, and closed after it."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    if root.handlers == handlers:
+        return
+    for each in [each for each in root.handlers if each not in handlers]:
+        root.removeHandler(each)
+    for each in [each for each in handlers if each not in root.handlers]:
+        root.addHandler(each)
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.house.sources import ROOT, place, python_files
+from tests.house.sources import ROOT, place, python_files, syntax
 
 PROTOCOLS_MAY: Final = {"cbor2", "cryptography", "msgspec", "protocols"}
 EDGE_MUST_NOT: Final = ("alembic", "httpx", "pandas", "psycopg", "pydantic", "rich", "sqlalchemy", "typer")
@@ -47,7 +47,7 @@ def test_protocols_need_only_the_standard_library_and_three_packages() -> None:
     wrong = [
         f"{place(path)}:{line}: {name}"
         for path in python_files("protocols")
-        for name, line in _imports(ast.parse(path.read_text(encoding="utf-8")))
+        for name, line in _imports(syntax(path.read_text(encoding="utf-8")))
         if name not in PROTOCOLS_MAY and name not in sys.stdlib_module_names
     ]
     assert wrong == []

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.house.sources import ROOMS, place, python_files, text_files
+from tests.house.sources import ROOMS, place, python_files, syntax, text_files
 
 # Put together from parts, so that this file does not hold what it forbids.
 MACHINE_PATHS: Final = re.compile(
@@ -43,7 +43,7 @@ def _docstring(source: str) -> str:
     """Return a module's docstring from its first statement: the rest need not be understood."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.STRING:
-            return ast.get_docstring(ast.parse(token.string)) or ""  # bytes and f-strings say nothing
+            return ast.get_docstring(syntax(token.string)) or ""  # bytes and f-strings say nothing
         if token.type not in {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING}:
             return ""
     return ""
@@ -61,7 +61,7 @@ def _docstring(source: str) -> str:
     ],
 )
 def test_a_docstring_is_the_first_thing_said(source: str, said: str) -> None:
-    assert _docstring(source) == said == (ast.get_docstring(ast.parse(source)) or "")
+    assert _docstring(source) == said == (ast.get_docstring(syntax(source)) or "")
 
 
 def test_every_folder_with_code_is_a_package() -> None:

@@ -14,7 +14,7 @@ from protocols.grant.generation import day_of
 from protocols.grant.grant import GrantFlag
 from protocols.grant.revocation import Acknowledgement, Bump, Lockout, Revocations, TimeBeacon
 from protocols.vectors.fixed import AT_S, RTC_S, Meeting, fixed_hotel, fresh_core
-from tests.house.sources import ROOT
+from tests.house.sources import ROOT, syntax
 
 HOTEL = fixed_hotel()
 LOCK = HOTEL.room_101
@@ -60,7 +60,7 @@ def test_a_user_who_must_be_known_opens_only_when_the_phone_vouches_for_it_under
 
 def named_in(path: Path) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("protocols.door"):
             found |= {each.name for each in node.names}
     return found

@@ -1,0 +1,62 @@
+"""Once more: a failure by chance is run again and named; one that stays, and many, fail the run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.sources import ROOT
+from tests.once_more import FEW_MAX
+
+CHANCE = """
+from pathlib import Path
+def test_by_chance():
+    seen = Path(__file__).with_name("seen")
+    first = not seen.exists()
+    seen.touch()
+    assert not first
+"""
+ALWAYS = "def test_always():\n    assert False\n"
+GOOD = "def test_good():\n    pass\n"
+
+
+def _run(folder: Path, *sources: str) -> subprocess.CompletedProcess[str]:
+    for number, source in enumerate(sources):
+        (folder / f"test_{number}.py").write_text(source, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "tests.once_more", "-q", "-p", "no:randomly", "-p", "no:cov", "--rootdir", "."],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def test_what_fails_by_chance_is_run_once_more_and_named(tmp_path: Path) -> None:
+    done = _run(tmp_path, GOOD, CHANCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "UNSTEADY, to be mended: test_1.py::test_by_chance" in done.stdout
+    assert "1 passed" in done.stdout
+
+
+def test_what_fails_twice_fails_the_run_and_hides_nothing_that_passed_at_last(tmp_path: Path) -> None:
+    done = _run(tmp_path, ALWAYS, CHANCE)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAILED TWICE: test_0.py::test_always" in done.stdout
+    assert "UNSTEADY, to be mended: test_1.py::test_by_chance" in done.stdout
+
+
+@pytest.mark.parametrize("broken", ["import nothing_of_that_name\n", "def test_(:\n"])
+def test_what_cannot_be_collected_is_not_chance(tmp_path: Path, broken: str) -> None:
+    done = _run(tmp_path, GOOD, broken)
+    assert done.returncode not in {0, 1}, done.stdout + done.stderr
+
+
+def test_many_failures_are_never_chance(tmp_path: Path) -> None:
+    done = _run(tmp_path, *[CHANCE.replace('"seen"', f'"seen{each}"') for each in range(FEW_MAX + 1)])
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "once more" not in done.stdout
