@@ -325,6 +325,7 @@ class Edge:
                     "name": each.name,
                     "connected": each.connected,
                     "published": each.published,
+                    "refused": each.refused,
                     "backlog": {lane.value: count for lane, count in each.backlog().items()},
                 }
                 for each in self.northbound

@@ -7,10 +7,20 @@ a new incarnation; what a reader had not read of the one before is still there, 
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import apsw
 
 from edge.log.lane_file import LaneFile
 from edge.log.readership import NOBODY_KNOWN, LaneReaders
+from edge.log.refusals import Refusals
 from protocols.errors import LocalProtocolError
+
+_FORWARD: Final = (
+    "INSERT INTO cursor (name, life, seq) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+    "life = excluded.life, seq = excluded.seq "
+    "WHERE excluded.life > life OR (excluded.life = life AND excluded.seq > seq)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +41,7 @@ class LaneCursors:
     """
 
     def __init__(self, file: LaneFile, readers: LaneReaders = NOBODY_KNOWN) -> None:
-        self._file, self.readers = file, readers
+        self._file, self.readers, self.refusals = file, readers, Refusals(file)
         standing = [name for (name,) in file.all("SELECT name FROM cursor")]
         self._retired = _listed(readers.retired(standing))
 
@@ -55,20 +65,25 @@ class LaneCursors:
                 return Place(incarnation, after, last)
         return None
 
-    def advance(self, name: str, life: int, seq: int, *, last: int) -> None:
+    def advance(self, name: str, life: int, seq: int, *, last: int, refused: Sequence[int] = ()) -> None:
         """Move `name` forward to `seq` of the incarnation `life`; backwards, nothing changes.
+
+        `refused`: the positions it passes so that its broker did not take; kept in the same commit.
 
         Raises:
             LocalProtocolError: `seq` is behind `last`, the last position there is.
         """
         if seq > last:
             raise LocalProtocolError(f"cursor {name} to {self._file.lane}/{seq}, but the last record is {last}")
-        self._file.write(
-            "INSERT INTO cursor (name, life, seq) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-            "life = excluded.life, seq = excluded.seq "
-            "WHERE excluded.life > life OR (excluded.life = life AND excluded.seq > seq)",
-            (name, life, seq),
-        )
+        if not refused:
+            self._file.write(_FORWARD, (name, life, seq))
+            return
+        try:
+            with self._file.transaction():
+                self._file.db.execute(_FORWARD, (name, life, seq))
+                self.refusals.keep(name, life, refused)
+        except apsw.Error as error:
+            raise self._file.translated(error) from error
 
     def slowest(self, life: int) -> int | None:
         """Return how far every cursor has read `life`; None: there is no cursor at all that could hold it up."""
@@ -109,6 +124,7 @@ class LaneCursors:
         for name, seq in self._file.all("SELECT name, seq FROM cursor WHERE life = ? AND seq > ?", (old, cut)):
             moved_to = (new, min(seq - cut, gone) + bisect_right(kept, seq), name)
             self._file.db.execute("UPDATE cursor SET life = ?, seq = ? WHERE name = ?", moved_to)
+        self.refusals.moved(old, new, cut, gone, kept)
 
 
 def _listed(names: Sequence[str]) -> str:

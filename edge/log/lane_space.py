@@ -11,6 +11,7 @@ Each step is bounded by `STEP_RECORDS` and is one commit of its own. Whatever le
 hole that travels to the cloud with its reason.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +37,8 @@ THIN_RECORDS: Final = 100
 """Records looked at in a step of thinning, or three for each that is appended: what comes faster than that is dropped
 where thinning does not keep up, rather than that thinning takes the processor from doors.
 """
+STRETCHES_MAX: Final = 16
+"""Holes that one step declares of what nobody was told: where such records stand among others, one hole holds both."""
 FLOOR_PAGES: Final = 1_024
 """What a lane keeps of its room while the disk is full: 4 MiB."""
 GIVE_BACK_PAGES: Final = 256
@@ -167,10 +170,9 @@ class LaneSpace:
         """Remove up to `upto` what the cloud has, or whoever stands in its place was told whole, and every cursor has
         passed; a bounded number at a time. Return how many went.
         """
-        settled = life.acked
-        if self._cursors.readers.whole:
-            settled = max(settled, self._cursors.passed(life.no, life.last))
-        upto = min(upto, settled, life.trimmed + LET_GO_RECORDS)
+        upto = min(upto, life.trimmed + LET_GO_RECORDS)
+        if upto > life.acked:
+            upto = self._settled(life, upto) if self._cursors.readers.whole else life.acked
         if upto > life.trimmed and (slowest := self._cursors.slowest(life.no)) is not None:
             upto = min(upto, slowest)
         return self.remove_upto(life, upto) if upto > life.trimmed else 0
@@ -192,8 +194,9 @@ class LaneSpace:
             if acked >= max(end, hole, trimmed):
                 for table in ("record", "hole", "opening"):
                     db.execute(f"DELETE FROM {table} WHERE life = ?", (no,))  # noqa: S608 - these three
+                self._cursors.refusals.forget(no, end)
                 done, touched = done + 1, touched + 1
-            elif (upto := self._passed_of_older(no, end, unread=unread)) > trimmed:
+            elif (upto := self._passed_of_older(no, max(acked, trimmed), end, unread=unread)) > trimmed:
                 link: bytes = self._file.value("SELECT trimmed_link FROM life WHERE no = ?", (no,))
                 self._dropped += self._remove(Life(no, b"", acked, trimmed, link, end, link), upto)[2]
                 done, touched = done + (upto == end), touched + 1
@@ -219,12 +222,14 @@ class LaneSpace:
         )
         return upto or 0
 
-    def _passed_of_older(self, no: int, end: int, *, unread: bool) -> int:
+    def _passed_of_older(self, no: int, after: int, end: int, *, unread: bool) -> int:
         """Return up to where a step may remove of an incarnation that all in the cloud's place have passed."""
         readers = self._cursors.readers
         if not (readers.whole or (unread and self._file.lane is not Lane.A)) or self._cursors.passed(no, end) < end:
             return 0
-        return self._step_of_older(no, LET_GO_RECORDS)
+        upto = self._step_of_older(no, LET_GO_RECORDS)
+        untold = self._untold(no, after, upto) if self._file.lane is Lane.A else []
+        return untold[0] - 1 if untold else upto
 
     def _older(self, life: Life) -> list[tuple[int, int, int]]:
         return self._file.all(  # holes alone wait for a cloud that takes them
@@ -239,18 +244,22 @@ class LaneSpace:
         if self._file.lane is Lane.A and passed > max(life.acked, life.trimmed):
             if self._nobody_was_told == (life.no, life.trimmed + 1):
                 passed = life.trimmed
-            elif untold := self._untold(life, max(life.acked, life.trimmed), passed):
+            elif untold := self._untold(life.no, max(life.acked, life.trimmed), passed):
                 passed = untold[0] - 1
                 self._nobody_was_told = (life.no, untold[0])
         return max(min(upto, life.acked), passed)
 
-    def _untold(self, life: Life, after: int, upto: int) -> list[int]:
+    def _untold(self, life: int, after: int, upto: int) -> list[int]:
         """Return the positions after `after` and up to `upto` whose records nobody was told."""
-        readers, skip = self._cursors.readers, check_bytes(self._file.lane)
-        if readers.whole or upto <= after:
+        if upto <= after:
             return []
-        rows = self._file.rows(life.no, after, upto, upto - after)
-        return [seq for seq, row in rows if not readers.told(row[skip:])]
+        file, readers, skip = self._file, self._cursors.readers, check_bytes(self._file.lane)
+        refused = self._cursors.refusals.between(life, after, upto)
+        if readers.whole:  # but for what a broker did not take, all of it was told
+            rows = [row for seq in refused for row in file.rows(life, seq - 1, seq, 1)]
+        else:
+            rows = file.rows(life, after, upto, upto - after)
+        return [seq for seq, row in rows if not readers.told(row[skip:], refused.get(seq, ()))]
 
     def remove_upto(self, life: Life, upto: int) -> int:
         """Remove every record up to `upto`; return how many went.
@@ -273,7 +282,7 @@ class LaneSpace:
         )
         link = life.trimmed_link if link is None else link[: len(life.trimmed_link)]
         passed = max(after, min(upto, self._cursors.passed(life.no, life.last)))
-        untold = self._untold(life, after, passed)
+        untold = self._untold(life.no, after, passed)
         dropped = len(untold)
         if upto > passed:
             dropped += file.value(
@@ -286,8 +295,11 @@ class LaneSpace:
             (life.acked, upto, link, dropped, life.no),
         )
         self._cut_thinned(life.no, upto)
-        if upto > passed or untold:
-            self._declare_around(life.no, untold[0] if untold else passed + 1, upto if upto > passed else untold[-1])
+        for first, last in _stretches(untold):
+            self._declare_around(life.no, first, last)
+        if upto > passed:
+            self._declare_around(life.no, passed + 1, upto)
+        self._cursors.refusals.forget(life.no, upto)
         file.db.execute("DELETE FROM hole WHERE life = ? AND last <= ?", (life.no, min(upto, life.acked)))
         return removed, link, dropped
 
@@ -367,3 +379,14 @@ class LaneSpace:
         self._pages = self._file.value("PRAGMA page_count") - self._file.value("PRAGMA freelist_count")
         self._since_counted = 0
         return self._pages
+
+
+def _stretches(positions: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the stretches (first, last) that these positions, in order, make up; one over all if they are many."""
+    found: list[tuple[int, int]] = []
+    for each in positions:
+        if found and each == found[-1][1] + 1:
+            found[-1] = (found[-1][0], each)
+        else:
+            found.append((each, each))
+    return found if len(found) <= STRETCHES_MAX else [(positions[0], positions[-1])]

@@ -312,12 +312,12 @@ class LaneStore:
         life = self._life
         return self._cursors.older(name, life.no) or Place(life.incarnation, self.cursor(name), life.last)
 
-    def advance(self, name: str, seq: int, incarnation: bytes | None = None) -> None:
-        """Move `name`'s cursor forward to `seq` of an incarnation, the current one by default; never backwards."""
+    def advance(self, name: str, seq: int, incarnation: bytes | None = None, refused: Sequence[int] = ()) -> None:
+        """Move `name`'s cursor forward, in the current incarnation by default; `refused`: passed, not told to it."""
         life = self._life if incarnation is None else self._life_of(incarnation)
         if life is None:
             return
-        self._cursors.advance(name, life.no, seq, last=life.last)
+        self._cursors.advance(name, life.no, seq, last=life.last, refused=refused)
         if self._cursors.readers.whole and life is self._life and seq - self._keep_acked >= life.trimmed + _CHUNK:
             self.trim(seq - self._keep_acked)
         if not self._space.has_older:

@@ -2,10 +2,11 @@
 
 Source of truth: docs/decisions/0111. With a cloud only its mark says what may go, whoever else reads. Without one the
 façades of the settings stand in its place: what every one of them has passed may be let go of. A façade that asks for
-some kinds passes records that it never tells; so it is asked of each record that goes whether anybody was told it.
+some kinds passes records that it never tells, and a broker may never take a record for its size; so it is asked of each
+record that goes whether anybody was told it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,17 +37,21 @@ class LaneReaders:
 
     `names`: cursors that stand in the cloud's place; none where there is a cloud. `facades`: cursors of all façades
     that read this lane; None: it is not known which there are. `whole`: one of `names` is told every record.
-    `marks`: what records begin with that one of `names` is told.
+    `marks`: for each of `names`, what the records begin with that it is told; nothing: it is told every one.
     """
 
     names: tuple[str, ...] = ()
     facades: frozenset[str] | None = None
     whole: bool = False
-    marks: tuple[bytes, ...] = ()
+    marks: tuple[tuple[bytes, ...], ...] = ()
 
-    def told(self, record: bytes) -> bool:
-        """Tell whether somebody in the cloud's place is told such a record."""
-        return self.whole or record.startswith(self.marks)
+    def told(self, record: bytes, refused: Collection[str] = ()) -> bool:
+        """Tell whether somebody in the cloud's place is told such a record; `refused`: whose broker did not take it."""
+        return any(
+            not marks or record.startswith(marks)
+            for name, marks in zip(self.names, self.marks, strict=True)
+            if name not in refused
+        )
 
     def retired(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the cursors `names` whose façades are not in the settings any more: they hold nothing up."""
@@ -69,10 +74,10 @@ class Readership:
         if self.cloud:
             return LaneReaders(facades=facades)
         return LaneReaders(
-            tuple(sorted(facades)),
+            tuple(each.cursor for each in here),
             facades,
             any(not each.kinds for each in here),
-            tuple(kind_mark(kind) for each in here for kind in each.kinds),
+            tuple(tuple(map(kind_mark, each.kinds)) for each in here),
         )
 
 

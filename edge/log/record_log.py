@@ -320,9 +320,14 @@ class RecordLog:
         """Return where `name` goes on reading: in the oldest incarnation of which it has not read all there is."""
         return await self._writers[Lane(lane)].ask(lambda store: store.place(name))
 
-    async def told(self, name: str, lane: Lane | str, incarnation: bytes, seq: int) -> None:
-        """Move `name`'s cursor forward to `seq` of an incarnation: everything before it is read. Never backwards."""
-        await self._writers[Lane(lane)].ask(lambda store: store.advance(name, seq, incarnation))
+    async def told(
+        self, name: str, lane: Lane | str, incarnation: bytes, seq: int, refused: Sequence[int] = ()
+    ) -> None:
+        """Move `name`'s cursor forward to `seq` of an incarnation: everything before it is read. Never backwards.
+
+        `refused`: positions among those that whoever reads by this name does not take and will never be told.
+        """
+        await self._writers[Lane(lane)].ask(lambda store: store.advance(name, seq, incarnation, refused))
 
     # ------------------------------------------------------------------ the link's side
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import apsw
 
 from edge.log.lane_file import LaneFile
+from edge.log.refusals import COLUMNS, TABLE, Refusals
 from edge.log.row_check import CRC_BYTES, check_bytes, checked, sound
 from kit.dice import Dice
 from kit.files import Disk
@@ -172,6 +173,10 @@ def _take_over(
                 new.db.execute(f"INSERT OR IGNORE INTO {name} ({', '.join(columns)}) VALUES ({places})", each)  # noqa: S608 - names out of our own schema
             except apsw.ConstraintError:  # not of the column's type: damaged
                 continue
+    refusals = Refusals(new)
+    for no, seq, name in old.table(TABLE, COLUMNS):
+        if isinstance(no, int) and isinstance(seq, int) and isinstance(name, str):
+            refusals.keep(name, no, [seq])
     records = lost = 0
     for life in lives:
         no, incarnation, trimmed, link = life[0], life[1], life[5], life[6]

@@ -44,8 +44,10 @@ class NorthboundLog(Protocol):
         """Return where a name goes on: in the oldest incarnation of which it has not read all there is."""
         ...
 
-    async def told(self, name: str, lane: Lane | str, incarnation: bytes, seq: int) -> None:
-        """Move a name's cursor forward, in one incarnation or from an older one into it."""
+    async def told(
+        self, name: str, lane: Lane | str, incarnation: bytes, seq: int, refused: Sequence[int] = ()
+    ) -> None:
+        """Move a name's cursor forward, in one incarnation or from an older one into it; `refused`: passed untold."""
         ...
 
     def listen(self, listener: Callable[[Lane, bytes, int], None]) -> Callable[[], None]:
@@ -113,6 +115,8 @@ class NorthboundPublisher:
         self.connected = False
         self.published = 0
         """Messages answered by the broker since the start."""
+        self.refused = 0
+        """Records passed since the start that this broker will never take; the log keeps their positions."""
 
     def backlog(self) -> dict[Lane, int]:
         """Return how many positions of each lane have not been told yet; 0 before the first look.
@@ -196,28 +200,35 @@ class NorthboundPublisher:
             return self._log.incarnations()[lane] != incarnation  # forgotten meanwhile: look again
         name, form, marks = incarnation.hex(), self._form, self._marks
         messages = [
-            form.message(record, incarnation=name, lane=lane, seq=seq)
+            (seq, form.message(record, incarnation=name, lane=lane, seq=seq))
             for seq, record in zip(run.seqs, run.records, strict=True)
             if not marks or record.startswith(marks)
         ]
+        refused: list[int] = []
         try:
-            await connection.publish_many(messages)
+            await connection.publish_many([message for _, message in messages])
         except LocalProtocolError:
-            await self._one_by_one(connection, messages)
+            refused = await self._one_by_one(connection, messages)
         if messages:
             self._answered += 1
-        await self._log.told(self._cursor, lane, incarnation, run.last)
+        await self._log.told(self._cursor, lane, incarnation, run.last, refused)
         self._places[lane] = Place(incarnation, run.last, place.last)
-        self.published += len(messages)
+        self.published += len(messages) - len(refused)
+        self.refused += len(refused)
         return True
 
-    async def _one_by_one(self, connection: NorthboundConnection, messages: Sequence[tuple[bytes, bytes]]) -> None:
-        """One of these this broker will never take: tell which, and go on with the others."""
-        for each in messages:
+    async def _one_by_one(
+        self, connection: NorthboundConnection, messages: Sequence[tuple[int, tuple[bytes, bytes]]]
+    ) -> list[int]:
+        """One of these this broker will never take: return the positions of such, and go on with the others."""
+        refused: list[int] = []
+        for seq, each in messages:
             try:
                 await connection.publish_many([each])
             except LocalProtocolError as error:
+                refused.append(seq)
                 self._say.error("record_not_published", name=self.name, error=str(error))
+        return refused
 
     def _committed(self, lane: Lane, _incarnation: bytes, _last: int) -> None:
         if lane in self._lanes:

@@ -1,7 +1,7 @@
 """Where there is no cloud, what its façades were told may go; a cloud that comes later is told what it never gets."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,16 @@ import pytest
 from edge.log.lane_cursors import Place
 from edge.log.lane_store import LaneStore, StoreFullError
 from edge.log.readership import Reader, Readership, kind_mark
+from edge.log.row_check import check_bytes
+from edge.log.salvage import rebuild
 from edge.log.verify import verify_folder
 from kit.dice import SeededDice
+from kit.files import SystemDisk
 from protocols.device_model.identity import EdgeId
 from protocols.link.batch import HoleReason, pack_batch, parse_batch
 from protocols.link.cloud_stream import ChainVerdict, CloudStream
 from protocols.link.lanes import LANES, Lane
-from protocols.link.record import ClockQuality, Record, encode_record
+from protocols.link.record import ClockQuality, Record, decode_record, encode_record
 from tests.seeds import seeds
 
 EDGE = EdgeId("e-aurora0000000001")
@@ -42,8 +45,10 @@ def opened(path: Path, lane: Lane, readership: Readership | None, names: int = 1
     return LaneStore(path, lane, pages_max=PAGES, keep_acked_records=KEPT, dice=SeededDice(names), wall_ms=1, **more)
 
 
-def tell(store: LaneStore, name: str, most: int = 10**9) -> list[bytes]:
-    """Read on as a façade does, and move its cursor."""
+def tell(
+    store: LaneStore, name: str, most: int = 10**9, refuses: Callable[[bytes], bool] = lambda _: False
+) -> list[bytes]:
+    """Read on as a façade does whose broker never takes some records, and move its cursor."""
     told: list[bytes] = []
     while most > 0:
         place = store.place(f"northbound:{name}")
@@ -52,10 +57,20 @@ def tell(store: LaneStore, name: str, most: int = 10**9) -> list[bytes]:
         run = store.run(place.incarnation, place.after, min(500, most))
         if run is None:
             break
-        store.advance(f"northbound:{name}", run.last, place.incarnation)
-        told += run.records
+        refused = [seq for seq, each in zip(run.seqs, run.records, strict=True) if refuses(each)]
+        store.advance(f"northbound:{name}", run.last, place.incarnation, refused)
+        told += [each for each in run.records if not refuses(each)]
         most -= len(run.records)
     return told
+
+
+def number(of: bytes) -> int:
+    found: int = decode_record(of, lane=Lane.B, seq=1).body["n"]
+    return found
+
+
+def is_nth(every: int, rest: int = 0) -> Callable[[bytes], bool]:
+    return lambda each: number(each) % every == rest
 
 
 def later_cloud(store: LaneStore) -> dict[bytes, tuple[list[Record], dict[HoleReason, set[int]]]]:
@@ -179,6 +194,90 @@ def test_the_slowest_of_several_decides_and_one_that_was_taken_out_holds_nothing
     store.close()
     store = opened(tmp_path / "b.db", Lane.B, both, names=3)  # put back: it goes on with what is there
     assert tell(store, "slow") == [record(n) for n in range(2_500 - KEPT, 2_500)]
+    store.close()
+
+
+@pytest.mark.guarantee("G2", "G9")
+@pytest.mark.parametrize("lane", [Lane.B, Lane.C])
+@pytest.mark.parametrize("kinds", [(), ("reading",)])
+def test_what_a_broker_never_takes_is_declared_when_it_goes_and_nothing_else(
+    tmp_path: Path, lane: Lane, kinds: tuple[str, ...]
+) -> None:
+    """Also behind a restart, where the file was damaged, and for what both of two brokers refused."""
+    both = readers(("small", kinds), ("large", kinds))
+    path, told = tmp_path / "x.db", set[int]()
+    store = opened(path, lane, both)
+    for n in range(0, 6_000, 500):
+        store.append_encoded([record(each) for each in range(n, n + 500)])
+        told |= set(map(number, tell(store, "small", refuses=is_nth(100))))
+        told |= set(map(number, tell(store, "large", refuses=is_nth(1_000))))
+        if n == 1_500:
+            store.close()
+            store = opened(path, lane, both, names=2)
+        if n == 3_000:
+            store.close()
+            rebuild(path, lane, disk=SystemDisk(), dice=SeededDice(3), wall_ms=1, aside=tmp_path / "aside.db")
+            store = opened(path, lane, both, names=4)
+    lives = [life for (life,) in store._file.all("SELECT incarnation FROM life ORDER BY no")]
+    last_of_first = 3_500
+    got = later_cloud(store)
+    declared = {
+        seq + (0 if life == lives[0] else last_of_first) - 1
+        for life in lives if life in got
+        for seq in got[life][1].get(HoleReason.QUOTA, set())
+    }  # fmt: skip
+    gone = {
+        seq + (0 if life == lives[0] else last_of_first) - 1
+        for life in lives if life in got
+        for seq in got[life][1].get(HoleReason.FORGOTTEN, set())
+    }  # fmt: skip
+    assert len(gone | declared) > 4_000
+    assert declared == {n for n in gone | declared if n not in told} == {n for n in gone | declared if n % 1_000 == 0}
+    assert store.usage().dropped == len(declared)
+    assert {seq for (seq,) in store._file.all("SELECT seq FROM refused")} <= {
+        seq for (seq,) in store._file.all("SELECT seq FROM record")
+    }
+    store.close()
+
+
+@pytest.mark.guarantee("G1", "G2")
+def test_lane_a_keeps_what_a_broker_never_takes_in_whatever_incarnation(tmp_path: Path) -> None:
+    path, all_ = tmp_path / "a.db", readers(("all", ()))
+    store = opened(path, Lane.A, all_)
+    store.append_encoded([record(n) for n in range(1_500)])
+    tell(store, "all", refuses=is_nth(2_000, 1_300))
+    assert store.heads()[0].first == 1_301  # though 100 are all that is kept
+    old = store.incarnation
+    store.begin_life(SeededDice(9), 1, cut=1_200, reason="test")
+    store.append_encoded([record(n) for n in range(1_500, 3_000)])
+    tell(store, "all")
+    store.close()
+    store = opened(path, Lane.A, all_, names=2)
+    store.trim(10**9)
+    assert store.incarnation != old
+    [(held, holes)] = [each for life, each in later_cloud(store).items() if life != old]
+    assert held[0].body["n"] == 1_300
+    assert len(held) == 1_700
+    assert holes == {HoleReason.FORGOTTEN: set(range(1, 101))}
+    store.begin_life(SeededDice(10), 1, cut=store.last, reason="test")  # all of it stays in an older incarnation
+    store.append_encoded([record(3_000)])
+    tell(store, "all")
+    store.trim(10**9)
+    kept = [
+        number(row[check_bytes(Lane.A) :]) for (row,) in store._file.all("SELECT row FROM record ORDER BY life, seq")
+    ]
+    assert kept[0] == 1_300
+    assert store.usage().dropped == 0
+    store.close()
+
+
+def test_a_file_without_a_refusal_is_as_an_older_program_made_it(tmp_path: Path) -> None:
+    store = opened(tmp_path / "b.db", Lane.B, readers(("all", ())))
+    store.append_encoded([record(n) for n in range(2_000)])
+    tell(store, "all")
+    assert store._file.all("SELECT name FROM sqlite_schema WHERE name = 'refused'") == []
+    tell(store, "all", refuses=lambda _: True)  # there was nothing to refuse
+    assert store._file.all("SELECT name FROM sqlite_schema WHERE name = 'refused'") == []
     store.close()
 
 
@@ -306,7 +405,8 @@ def test_whatever_happens_every_position_is_told_for_and_what_gave_way_is_counte
                 store.acked(store.incarnation, dice.randint(0, store.last))
             case 3 | 4 | 5:
                 for each in readership.readers:
-                    tell(store, each.cursor.removeprefix("northbound:"), dice.randint(1, 2_000))
+                    name = each.cursor.removeprefix("northbound:")
+                    tell(store, name, dice.randint(1, 2_000), is_nth({"one": 50, "two": 70}[name]))
             case 6:
                 store.trim(store.last)
             case _:

@@ -170,14 +170,19 @@ async def test_a_broker_that_takes_nothing_is_asked_ever_more_seldom(tmp_path: P
     assert asked == [1.0, 2.0, 4.0, 5.0, 1.0]
 
 
-async def test_one_record_that_this_broker_never_takes_holds_up_no_other(tmp_path: Path) -> None:
+@pytest.mark.guarantee("G2")
+async def test_one_record_that_this_broker_never_takes_holds_up_no_other_and_the_log_knows_it(tmp_path: Path) -> None:
     broker = Broker()
     broker.refuses = b'"value":13,'
     async with opened(tmp_path) as log:
         await log.append_many(Lane.C, [entry(n) for n in range(30)])
-        async with publishing(log, broker):
+        async with publishing(log, broker) as publisher:
             await until(lambda: len(broker.taken) == 29)
+            await until(lambda: publisher.published + publisher.refused == 30)
+        assert publisher.refused == 1
     assert 14 not in broker.seqs
+    with contextlib.closing(sqlite3.connect(tmp_path / "log" / "lane-c.db")) as db:
+        assert db.execute("SELECT life, seq, name FROM refused").fetchall() == [(1, 14, "northbound:test")]
 
 
 async def test_only_the_kinds_and_lanes_asked_for_go(tmp_path: Path) -> None:
