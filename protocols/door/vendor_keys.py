@@ -3,6 +3,7 @@
 Source of truth: SPEC.md section 9.3; vectors in protocols/vectors/door/vendor_keys.json. Secret where it holds a code.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +16,7 @@ KEYS_MOST: Final = 16
 ROOMS_MOST: Final = 64
 WORDS_MOST: Final = 300
 MILLISECONDS_MOST: Final = 2**53
+_NAMED: Final = re.compile(r"[a-z0-9-]{1,100}")
 
 
 class VendorMedium(StrEnum):
@@ -41,8 +43,24 @@ TRUTHS: Final = frozenset({"accepted-by-vendor", "effective-at-next-presentation
 
 
 @dataclass(frozen=True, slots=True)
+class OpensAfar:
+    """What a phone names in a request to open these doors from afar (SPEC.md 13), and how true an answer can be.
+
+    `grant`: the key's name in the house. `doors`: (door, room).
+    """
+
+    property_id: str
+    grant: str
+    truth: str
+    doors: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class VendorKey:
-    """One key. `rooms` are its rooms' ids, times unix ms; `truth` None until it is made; `code` opens doors: secret."""
+    """One key. `rooms` are its rooms' ids, times unix ms; `truth` None until it is made; `code` opens doors: secret.
+
+    `opens`: None where nothing of it opens from afar.
+    """
 
     system: str
     rooms: tuple[str, ...]
@@ -54,6 +72,7 @@ class VendorKey:
     not_after_ms: int
     problem: str | None = None
     may_have_taken_effect: bool = False
+    opens: OpensAfar | None = None
 
     @property
     def is_for_the_desk(self) -> bool:
@@ -63,6 +82,14 @@ class VendorKey:
 
     def to_document(self) -> dict[str, Any]:
         """Return its entry of `vendor_keys`: secret."""
+        afar: dict[str, Any] = {}
+        if self.opens is not None:
+            afar["opens"] = {
+                "property": self.opens.property_id,
+                "grant": self.opens.grant,
+                "truth": self.opens.truth,
+                "doors": [{"door": door, "room": room} for door, room in self.opens.doors],
+            }
         return {
             "system": self.system,
             "rooms": list(self.rooms),
@@ -74,6 +101,7 @@ class VendorKey:
             "not_after_ms": self.not_after_ms,
             "problem": self.problem,
             "may_have_taken_effect": self.may_have_taken_effect,
+            **afar,
         }
 
 
@@ -104,6 +132,8 @@ def vendor_keys_of(document: object, place: str = "bundle") -> tuple[VendorKey, 
 
 
 def _key(document: object, place: str) -> VendorKey:
+    if not isinstance(document, Mapping):
+        raise InvalidInputError(place, "not a key of a foreign lock system")
     match document:
         case {
             "system": str() as system,
@@ -133,4 +163,28 @@ def _key(document: object, place: str) -> VendorKey:
         raise InvalidInputError(place, str(error)) from None
     if truth is not None and truth not in TRUTHS:
         raise InvalidInputError(f"{place}: truth", f"{truth[:40]!r} is not known")
-    return VendorKey(system, tuple(rooms), kind, stands, truth, code, not_before_ms, not_after_ms, problem, may_have)
+    opens = None if (told := document.get("opens")) is None else _opens(told, rooms, f"{place}: opens")
+    return VendorKey(
+        system, tuple(rooms), kind, stands, truth, code, not_before_ms, not_after_ms, problem, may_have, opens
+    )
+
+
+def _opens(document: object, rooms: Sequence[str], place: str) -> OpensAfar:
+    match document:
+        case {"property": str() as property_id, "grant": str() as grant, "truth": str() as truth, "doors": [*listed]}:
+            pass
+        case _:
+            raise InvalidInputError(place, "does not say what opens from afar")
+    doors: list[tuple[str, str]] = []
+    for each in listed:
+        match each:
+            case {"door": str() as door, "room": str() as room} if room in rooms:
+                doors.append((door, room))
+            case _:
+                raise InvalidInputError(place, "a door is none of the key's rooms")
+    names = (property_id, grant, *(door for door, _ in doors))
+    if truth not in TRUTHS or not 1 <= len(doors) <= ROOMS_MOST:
+        raise InvalidInputError(place, f"truth is known, and there are 1 to {ROOMS_MOST} doors")
+    if any(_NAMED.fullmatch(each) is None for each in names):
+        raise InvalidInputError(place, "property, grant and doors are 1 to 100 of a-z, 0-9 and '-'")
+    return OpensAfar(property_id, grant, truth, tuple(doors))

@@ -17,6 +17,7 @@ from protocols.vectors import (
     link_vectors,
     policy_vectors,
     refusal_vectors,
+    remote_open_vectors,
     stays_vectors,
     vendor_key_vectors,
 )
@@ -30,8 +31,8 @@ def documents() -> dict[str, str]:
     """Return every vector file's text, by its path under protocols/vectors."""
     made: dict[str, dict[str, Any]] = {
         **grant_vectors.files(), **judgement_vectors.files(), **door_vectors.files(), **vendor_key_vectors.files(),
-        **closing_vectors.files(), **refusal_vectors.files(), **link_vectors.files(), **policy_vectors.files(),
-        **stays_vectors.files(),
+        **closing_vectors.files(), **refusal_vectors.files(), **remote_open_vectors.files(), **link_vectors.files(),
+        **policy_vectors.files(), **stays_vectors.files(),
     }  # fmt: skip
     return {name: json.dumps({"v": 1, **document}, indent=1) + "\n" for name, document in made.items()}
 

@@ -28,6 +28,12 @@ def test_keys_of_other_systems_are_the_vectors() -> None:
         == alone
     )
     assert [each.is_for_the_desk for each in keys] == TOLD["for_the_desk"]
+    afar = TOLD["from_afar"]
+    opening, not_opening = vendor_keys_of(afar)
+    assert opening.to_document() == afar["vendor_keys"][0]
+    assert opening.opens is not None
+    assert (opening.opens.grant, opening.opens.doors) == ("ik-0123456789abcdef01234567", (("annex-a1", "a1"),))
+    assert not_opening.opens is None
     assert not any(each.code in repr(each) for each in keys if each.code is not None)
     with pytest.raises(InvalidInputError):
         Bundle.from_document(alone)
