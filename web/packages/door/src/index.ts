@@ -9,4 +9,5 @@ export { type Bolt, type CertificateForm, type Challenge, QUALITY_UNCERTAIN, REC
 export * from './phone'
 export { deriving, type Ephemeral, newEphemeral, newPhoneKey, pointOf, signEs256 } from './primitives'
 export { isRefusal, type Status } from './status'
+export * from './remoteOpen'
 export * from './vendorKeys'

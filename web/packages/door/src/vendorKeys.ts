@@ -21,6 +21,16 @@ export interface VendorKey {
   code: string | null
   notBeforeMs: number
   notAfterMs: number
+  /** Which of its doors open from afar, and what a request has to name (SPEC.md 13); null: none. */
+  opens: OpensAfar | null
+}
+
+export interface OpensAfar {
+  property: string
+  grant: string
+  /** The most that a good answer can be worth. */
+  truth: NonNullable<VendorKey['truth']>
+  doors: { door: string; room: string }[]
 }
 
 /** What a stay has behind locks of other makers alone. */
@@ -57,7 +67,23 @@ function keyOf(document: unknown, place: string): VendorKey {
     && isOf(MEDIA, medium) && isOf(STATES, state) && (truth === null || isOf(TRUTHS, truth)) && (code === null || isText(code))
     && isMs(notBeforeMs) && isMs(notAfterMs) && (problem === null || isText(problem)) && typeof mayHave === 'boolean'
   if (!isWhole) throw new InvalidInputError(place, 'not a key of another lock system')
-  return { system, rooms, medium, state, truth, code, notBeforeMs, notAfterMs }
+  const told = document['opens'] ?? null
+  return { system, rooms, medium, state, truth, code, notBeforeMs, notAfterMs, opens: told === null ? null : opensOf(told, rooms, `${place}: opens`) }
+}
+
+function opensOf(document: unknown, rooms: readonly string[], place: string): OpensAfar {
+  if (!isObject(document)) throw new InvalidInputError(place, 'does not say what opens from afar')
+  const { property, grant, truth, doors } = document
+  if (!isName(property) || !isName(grant) || !isOf(TRUTHS, truth) || !Array.isArray(doors) || doors.length === 0 || doors.length > ROOMS_MOST) throw new InvalidInputError(place, 'does not say what opens from afar')
+  return {
+    property,
+    grant,
+    truth,
+    doors: doors.map((each: unknown) => {
+      if (!isObject(each) || !isName(each['door']) || !isText(each['room']) || !rooms.includes(each['room'])) throw new InvalidInputError(place, "a door is none of the key's rooms")
+      return { door: each['door'], room: each['room'] }
+    }),
+  }
 }
 
 function isObject(value: unknown): value is Document {
@@ -65,5 +91,6 @@ function isObject(value: unknown): value is Document {
 }
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value.length > 0 && value.length <= WORDS_MOST
+const isName = (value: unknown): value is string => typeof value === 'string' && /^[a-z0-9-]{1,100}$/u.test(value)
 const isMs = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 const isOf = <T extends string>(list: readonly T[], value: unknown): value is T => list.includes(value as T)

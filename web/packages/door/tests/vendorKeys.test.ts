@@ -21,6 +21,12 @@ describe('keys of other lock systems', () => {
     for (const wrong of [{ doors: [{}] }, { stay: '' }, { vendor_keys: [] }]) expect(() => keysAloneOf({ ...told('alone'), ...wrong })).toThrow(InvalidInputError)
   })
 
+  it('say which doors open from afar, and what to name', () => {
+    const [afar, near] = vendorKeysOf(told('from_afar'))
+    expect(afar!.opens).toEqual({ property: 'aurora', grant: 'ik-0123456789abcdef01234567', truth: 'online-confirmed', doors: [{ door: 'annex-a1', room: 'a1' }] })
+    expect(near!.opens).toBeNull()
+  })
+
   it('are none where a bundle speaks of none, or is none', () => {
     expect(vendorKeysOf(vector('door/bundle')['bundle'])).toEqual([])
     expect(keysAloneOf(vector('door/bundle')['bundle'])).toBeNull()
