@@ -1,6 +1,6 @@
 """Which records of a lane a façade passed without telling them, because its broker never takes such a record.
 
-Source of truth: docs/decisions/0111. Kept in the same commit that moves the façade's cursor past them: where the
+Source of truth: docs/decisions/0121. Kept in the same commit that moves the façade's cursor past them: where the
 façades stand in the cloud's place, what all of them were refused was told to nobody. The table is made with the first
 refusal, so that a file without one is as it always was, for an older program too.
 """
