@@ -73,8 +73,8 @@ class _Records:
     async def desired(self, body: Mapping[str, Any]) -> None:
         await self._log.append(Lane.A, "desired", body)
 
-    async def stay(self, body: Mapping[str, Any]) -> None:
-        await self._log.append(Lane.A, "stay", body)
+    async def stays(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        await self._log.append_many(Lane.A, [Entry("stay", body) for body in bodies])
         await self._house.catch_up()
 
 

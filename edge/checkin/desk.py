@@ -1,8 +1,10 @@
 """Check-in and check-out of a stay; one path for the cloud's command, the kiosk and the desk (CHK-01, CHK-09, CHK-10).
 
 The order that survives a crash anywhere: the grant first (asking again gives the same one), then the decision into
-the record log, then the answer. A guest who never got the answer asks again and gets it. Check-out decides
-first and tells the doors after: rights end even if this process dies in between (checkin/departures.py).
+the record log, then the answer. A guest who never got the answer asks again and gets it. Whoever leaves because
+somebody comes, leaves by the very commit that takes the other in: what the doors refuse puts nobody out, and no
+kill leaves a room without either or with both. Check-out decides first and tells the doors after: rights end even if
+this process dies in between (checkin/departures.py).
 """
 
 import asyncio
@@ -21,6 +23,8 @@ from protocols.device_model.identity import RoomId, StayId, parse_actor
 from protocols.errors import InvalidInputError
 
 PHONE_KEY_BYTES: Final = 33  # a compressed P-256 point
+SUPERSEDED_MOST: Final = 100
+"""So many overdue stays leave one room for a newcomer; with more the replica is not to be believed."""
 
 
 class CheckInDesk:
@@ -72,17 +76,14 @@ class CheckInDesk:
         key = _phone_key(phone_public_key)
         by = parse_actor(by)
         async with self._turn:
-            stay = self._held(stay_id)
-            room = self._admissible(stay)
+            stay, room, _ = self._may_come(stay_id)
             await self._served(room)
             join = stay.state is StayState.IN_HOUSE
-            for other in self._others_in(room, stay):
-                await self._leave(other, by=f"superseded by {stay.id}")
-                await self._departures.tell(other.id)  # before the newcomer's grant: never end that one by mistake
             bundle = await self._issued(stay, room, key, join=join)
             if not join:
-                body = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=self._clock.wall_ms(), by=by)
-                await self._records.stay(body)
+                others = await self._taken_in(stay_id, room, by=by)
+                for other in others:  # ends their generation, not the later one just handed out (doors/grant_desk.py)
+                    await self._departures.tell(other.id)
         return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
 
     async def move(self, stay_id: StayId, room: RoomId, phone_public_key: str, *, by: str) -> dict[str, Any]:
@@ -126,7 +127,7 @@ class CheckInDesk:
             )
             if moves:
                 body = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=self._clock.wall_ms(), by=by)
-                await self._records.stay(body)
+                await self._records.stays([body])
         return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
 
     async def check_out(self, stay_id: StayId, *, by: str) -> dict[str, Any]:
@@ -150,6 +151,32 @@ class CheckInDesk:
                 await self._leave(stay, by=by)
             told = await self._departures.tell(stay.id)
         return {"stay": stay.id, "room": stay.room, "state": StayState.LEFT.value, "doors_told": told}
+
+    def _may_come(self, stay_id: StayId) -> tuple[Stay, RoomId, list[Stay]]:
+        """Return the stay, its room and whom it supersedes there, as the replica is now. Raises CheckInRefusedError."""
+        stay = self._held(stay_id)
+        room = self._admissible(stay)
+        return stay, room, self._others_in(room, stay)
+
+    async def _taken_in(self, stay_id: StayId, room: RoomId, *, by: str) -> list[Stay]:
+        """Take a stay in, and in the same commit let those go whom it supersedes; return them.
+
+        Looks once more: while the doors made the key a document may have ended the stay, given it another room or
+        made the other one's longer. The key was told to nobody yet.
+        """
+        stay, room_now, others = self._may_come(stay_id)
+        if room_now != room:
+            raise CheckInRefusedError(
+                CheckInRefusal.ROOM_TAKEN, f"Stay {stay_id} was given room {room_now} at this moment; ask again."
+            )
+        at_ms = self._clock.wall_ms()
+        left = [
+            record_body(self._said(each), StayState.LEFT, room, at_ms=at_ms, by=f"superseded by {stay_id}")
+            for each in others
+        ]
+        came = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=at_ms, by=by)
+        await self._records.stays([*left, came])
+        return others
 
     async def _issued(self, stay: Stay, room: RoomId, key: bytes, *, join: bool) -> Mapping[str, Any]:
         """Ask the doors for a phone's grant.
@@ -231,6 +258,10 @@ class CheckInDesk:
                 raise CheckInRefusedError(
                     CheckInRefusal.ROOM_TAKEN, f"Room {room} is still held by stay {each.id}; ask the front desk."
                 )
+        if len(others) > SUPERSEDED_MOST:
+            raise CheckInRefusedError(
+                CheckInRefusal.ROOM_TAKEN, f"Room {room} is still held by {len(others)} stays; ask the front desk."
+            )
         return others
 
     def _beside(self, room: RoomId, stay: Stay) -> StayId | None:
@@ -248,7 +279,7 @@ class CheckInDesk:
         if stay.room is None:  # in house through a document without a room: no door, no record to tell
             raise CheckInRefusedError(CheckInRefusal.NO_ROOM, f"Stay {stay.id} is in house without a room.")
         body = record_body(self._said(stay), StayState.LEFT, stay.room, at_ms=self._clock.wall_ms(), by=by)
-        await self._records.stay(body)
+        await self._records.stays([body])
 
     def _said(self, stay: Stay) -> DocumentStay:
         replica = self._replica()

@@ -49,11 +49,11 @@ class Doors(Protocol):
 class CheckInRecords(Protocol):
     """The record log, as far as check-in writes to it."""
 
-    async def stay(self, body: Mapping[str, Any]) -> None:
-        """Append a `stay` record to lane A, and return once it is durable and the replica has taken it.
+    async def stays(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        """Append `stay` records to lane A in one commit, and return once they are durable and the replica took them.
 
         Raises:
-            StoreFailedError: not durable; nothing happened.
+            StoreFailedError: none is durable, and nothing happened; or all are, and the replica takes them later.
         """
         ...
 

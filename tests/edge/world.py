@@ -22,7 +22,7 @@ from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId, PropertyId, RoomId, StayId
 from protocols.device_model.reading import Quality, Reading, Value
 from protocols.device_model.site_plan import SitePlan
-from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError
+from protocols.errors import InvalidInputError, LinkLostError, PlatformError, ReplyTimeoutError, StoreFailedError
 from protocols.link.lanes import LANES, Lane
 from protocols.link.record import ClockQuality, Record, decode_record, encode_record
 
@@ -102,6 +102,8 @@ class FakeDoors:
     generation: dict[str, int] = field(default_factory=dict)
     away: bool = False
     silent: bool = False  # takes effect, and the answer is lost
+    refusal: PlatformError | None = None
+    """What it says to whoever asks for a key; nothing is issued."""
     issued: int = 0
     beside: list[str | None] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
@@ -123,6 +125,8 @@ class FakeDoors:
         await asyncio.sleep(0)
         if self.away:
             raise LinkLostError("the doors process is away")
+        if self.refusal is not None:
+            raise self.refusal
         if join and self.rooms.get(stay, room) != room:
             raise InvalidInputError("rooms", f"{room}: a joiner gets rooms of the stay, no others")
         self.rooms[stay] = room
