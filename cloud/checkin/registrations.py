@@ -129,7 +129,8 @@ def _terms(policy: CheckInPolicy, evidence: Sequence[Mapping[str, Any]], zone: Z
     if step["state"] != StepState.DONE.value:
         return f"Version {policy.terms}: left to staff {_by(step, zone)}"
     told = step["evidence"]
-    shown = f", as shown in {told['language']!r}, SHA-256 {told['sha256']}" if "sha256" in told else ", on paper"
+    read = repr(told["language"]) if "language" in told else " or ".join(map(repr, told.get("languages", ())))
+    shown = f", as shown in {read}, SHA-256 {told['sha256']}" if "sha256" in told else ", on paper"
     return f"Version {told['version']}{shown}. Accepted {_by(step, zone)}"
 
 

@@ -184,6 +184,12 @@ class Sessions:
             row = await rows.of_stay(connection, place, stay_id)
             return None if row is None else await self._standing(connection, place, row)
 
+    async def wants_deposit(self, connection: Connection, session: str) -> bool:
+        """Tell whether a session is open and nobody has done its payment in the guest's place."""
+        state = await fetch_all(connection, "SELECT state FROM checkin.session WHERE id = %s", [session])
+        facts = await rows.facts_of(connection, session)
+        return bool(state) and state[0]["state"] == "open" and (StepKind.PAYMENT, PARTY) not in facts
+
     async def add_stay(self, place: Property, stay_id: str, other: str, *, by: By) -> Standing:
         """Take another room of the same party into the session.
 
@@ -280,9 +286,17 @@ class Sessions:
             return await self._settle(connection, row, StepKind.REGISTRATION_CARD, slot, verdict, place=place, by=by)
 
     async def accept_terms(
-        self, place: Property, stay_id: str, version: str, *, sha256: str | None = None, by: By
+        self,
+        place: Property,
+        stay_id: str,
+        version: str,
+        *,
+        sha256: str | None = None,
+        language: str | None = None,
+        by: By,
     ) -> Standing:
-        """Take the party's consent to the terms of the policy's version, named by the text that was shown.
+        """Take the party's consent to the terms of the policy's version, named by the text that was shown, in which
+        language.
 
         Raises:
             InvalidInputError: to another version, or to another text of it.
@@ -292,7 +306,7 @@ class Sessions:
             if version != row.policy.terms:
                 raise InvalidInputError("version", "is not the version of the terms that this session asks for")
             texts = await terms.of_version(connection, place, version)
-            verdict = Verdict(StepState.DONE, None, terms.accepted(texts, version, sha256))
+            verdict = Verdict(StepState.DONE, None, terms.accepted(texts, version, sha256, language))
             return await self._settle(connection, row, StepKind.TERMS, PARTY, verdict, place=place, by=by)
 
     async def waive(

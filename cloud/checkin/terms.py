@@ -1,7 +1,8 @@
 """The terms of a house: a text a version and language, written once and never changed (docs/decisions/0104).
 
 Which version a check-in asks for is its signed policy's; what a guest accepted is named by the SHA-256 of the very
-text that he was shown. A language may be added to a version; a text that stands is replaced only by another version.
+text that he was shown and by its language: two languages may say the same in the same letters. A language may be added
+to a version; a text that stands is replaced only by another version.
 """
 
 import hashlib
@@ -128,13 +129,23 @@ def chosen(texts: Mapping[str, Terms], language: str) -> Terms | None:
     return texts.get(language) or texts.get(SPARE) or next(iter(texts.values()), None)
 
 
-def accepted(texts: Mapping[str, Terms], version: str, sha256: str | None) -> dict[str, str]:
-    """Return what is kept of a consent: the version, and the text that was shown.
+def accepted(
+    texts: Mapping[str, Terms], version: str, sha256: str | None, language: str | None = None
+) -> dict[str, str]:
+    """Return what is kept of a consent: the version, and the text that was shown, by its language.
+
+    `language` None: as the digest tells, where it tells one.
 
     Raises:
-        InvalidInputError: there is a text, and not this one was shown.
+        InvalidInputError: there is a text, and not this one was shown; or the digest is that of several languages.
     """
-    shown = next((each for each in texts.values() if each.sha256 == sha256), None)
-    if shown is None and (texts or sha256 is not None):
-        raise InvalidInputError("version", "is not accepted by its text: read it again and send its sha256")
-    return {"version": version} | ({} if shown is None else {"language": shown.language, "sha256": shown.sha256})
+    alike = [each for each in texts.values() if each.sha256 == sha256 and language in (None, each.language)]
+    if len(alike) > 1:
+        told = ", ".join(each.language for each in alike)
+        raise InvalidInputError("language", f"is needed: this text is the same in {told}")
+    if not alike and (texts or sha256 is not None or language is not None):
+        raise InvalidInputError(
+            "version", "is not accepted by its text: read it again and send its language and sha256"
+        )
+    shown = {} if not alike else {"language": alike[0].language, "sha256": alike[0].sha256}
+    return {"version": version, **shown}

@@ -205,7 +205,9 @@ def checkin_routes(services: CheckInServices) -> Router:
             request,
             property_id,
             stay_id,
-            lambda place, stay, by: sessions.accept_terms(place, stay, data.version, sha256=data.sha256, by=by),
+            lambda place, stay, by: sessions.accept_terms(
+                place, stay, data.version, sha256=data.sha256, language=data.language, by=by
+            ),
         )
 
     @post(_SESSION + "/help", status_code=200, summary="Hand the check-in to staff", opt=_USE)

@@ -33,10 +33,14 @@ class SignatureRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TermsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which version of the terms is accepted, and which text of it was shown: null where there is none to show."""
+    """Which version of the terms is accepted, and which text of it was shown: null where there is none to show.
+
+    `language` may be left out where no other language of the version has the same text.
+    """
 
     version: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")] | None = None
+    language: Language | None = None
 
 
 class TermsText(msgspec.Struct, frozen=True):

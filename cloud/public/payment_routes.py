@@ -1,7 +1,8 @@
 """The routes of payments: a guest's deposit by the provider's token, what staff does with it, the provider's hints."""
 
 import json
-from collections.abc import Awaitable, Mapping
+import re
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
@@ -14,6 +15,8 @@ from cloud.checkin.sessions import Sessions, Standing
 from cloud.checkin.steps import FINISHED
 from cloud.kit.acting import acting, system
 from cloud.kit.database import Database
+from cloud.kit.times import iso
+from cloud.payments.movements import Movement, MovementState, Verb
 from cloud.payments.payments import PAGE_LIFE_MS, Payment, Payments
 from cloud.payments.port import PageAsked, PaymentRefusedError
 from cloud.payments.stripe.signature import verify
@@ -30,6 +33,7 @@ from protocols.policy.check_in import Deposit, StepKind
 
 BODY_BYTES_MOST: Final = 8 * 1024
 EVENT_BYTES_MOST: Final = 256 * 1024
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _HEARD: Final = system("payment-event")
 _STAY: Final = "/properties/{property_id:str}/stays/{stay_id:str}"
 _ONE: Final = _STAY + "/payments/{payment_id:str}"
@@ -37,6 +41,7 @@ _MANAGE: Final = {ACTION: "payment.manage"}
 _TITLES: Final = {"en": "Deposit", "de": "Kaution", "fr": "Caution", "es": "Depósito", "ar": "تأمين"}
 """What the payment is called on the provider's page, in the languages of ours."""
 _Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,80}(?![\s\S])")]
+_Reason = Annotated[str, msgspec.Meta(min_length=3, max_length=200)]
 _Minor = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 
 Call = Request[Principal, Any, Any]
@@ -51,16 +56,18 @@ class DepositRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AmountRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """So much, in minor units of the payment's currency."""
+    """So much, in minor units of the payment's currency, and why: kept with it and in the audit trail."""
 
     minor: _Minor
     idempotency_key: _Key
+    reason: _Reason | None = None
 
 
 class ReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Let go all that is held."""
 
     idempotency_key: _Key
+    reason: _Reason | None = None
 
 
 class PageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,8 +84,27 @@ class DepositPage(msgspec.Struct, frozen=True):
     failure: str | None
 
 
+class PaymentMovement(msgspec.Struct, frozen=True):
+    """What the house asked of a payment. `unknown`: the provider has not answered, and is asked until he does.
+
+    Asked again with its `key` and amount it is the same movement; until it is done or refused no other one begins.
+    """
+
+    verb: Verb
+    minor: int
+    state: MovementState
+    failure: str | None
+    reason: str | None
+    key: str
+    asked_by: str
+    asked_at: str
+
+
 class PaymentState(msgspec.Struct, frozen=True):
-    """A payment; amounts in minor units. `client_secret` is for the provider's own script, while the bank asks."""
+    """A payment; amounts in minor units. `client_secret` is for the provider's own script, while the bank asks.
+
+    `movements` are what the house asked of it, the newest first; told where payments are listed.
+    """
 
     id: str
     state: str
@@ -88,6 +114,7 @@ class PaymentState(msgspec.Struct, frozen=True):
     refunded: int
     failure: str | None
     client_secret: str | None
+    movements: list[PaymentMovement] = []
 
 
 class PaymentStates(msgspec.Struct, frozen=True):
@@ -141,7 +168,7 @@ def payment_routes(services: PaymentServices) -> Router:
     ) -> PaymentState:
         found, known, wanted = await asked_for(request.user, property_id, stay_id)
         session = known.session.id
-        held = await _answered(
+        return await _answered(
             services.payments.hold(
                 found,
                 stay=stay_id,
@@ -151,10 +178,9 @@ def payment_routes(services: PaymentServices) -> Router:
                 method=data.payment_method,
                 key=f"{session}:{data.idempotency_key}",
                 by=request.user.name,
+                still=lambda connection: services.sessions.wants_deposit(connection, session),
             )
         )
-        await services.payments.end_pages(found, purpose=session)
-        return held
 
     @post(
         _STAY + "/session/payment/page",
@@ -178,9 +204,15 @@ def payment_routes(services: PaymentServices) -> Router:
             left=f"{here}#payment=left",
             until_s=(services.clock.wall_ms() + PAGE_LIFE_MS) // 1_000,
         )
+        session = known.session.id
         made = await _asked(
             services.payments.open_page(
-                found, stay=stay_id, purpose=known.session.id, asked=asked, by=request.user.name
+                found,
+                stay=stay_id,
+                purpose=session,
+                asked=asked,
+                by=request.user.name,
+                still=lambda connection: services.sessions.wants_deposit(connection, session),
             )
         )
         return DepositPage(made.url, made.payment.state.value, made.payment.failure)
@@ -202,7 +234,9 @@ def payment_routes(services: PaymentServices) -> Router:
     @get(_STAY + "/payments", summary="The payments of a stay", opt=_MANAGE)
     async def listed(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> PaymentStates:
         found = await place_of(request.user, property_id, stay_id)
-        return PaymentStates([_view(each) for each in await services.payments.of_stay(found, stay_id)])
+        kept = await services.payments.of_stay(found, stay_id)
+        asked = await services.payments.movements(kept)
+        return PaymentStates([_view(each, asked.get(each.id, [])) for each in kept])
 
     @post(_ONE + "/capture", status_code=200, summary="Take what is held, or part of it", opt=_MANAGE)
     async def capture(
@@ -213,7 +247,10 @@ def payment_routes(services: PaymentServices) -> Router:
         data: JSONBody[AmountRequest],
     ) -> PaymentState:
         found = await own(request.user, property_id, stay_id, payment_id)
-        return await _answered(services.payments.capture(found, payment_id, minor=data.minor, key=data.idempotency_key))
+        by, why = request.user.name, data.reason
+        return await _answered(
+            services.payments.capture(found, payment_id, minor=data.minor, key=data.idempotency_key, by=by, reason=why)
+        )
 
     @post(_ONE + "/release", status_code=200, summary="Let go what is held", opt=_MANAGE)
     async def release(
@@ -224,7 +261,10 @@ def payment_routes(services: PaymentServices) -> Router:
         data: JSONBody[ReleaseRequest],
     ) -> PaymentState:
         found = await own(request.user, property_id, stay_id, payment_id)
-        return await _answered(services.payments.release(found, payment_id, key=data.idempotency_key))
+        by, why = request.user.name, data.reason
+        return await _answered(
+            services.payments.release(found, payment_id, key=data.idempotency_key, by=by, reason=why)
+        )
 
     @post(_ONE + "/refund", status_code=200, summary="Give back of what was taken", opt=_MANAGE)
     async def refund(
@@ -235,7 +275,10 @@ def payment_routes(services: PaymentServices) -> Router:
         data: JSONBody[AmountRequest],
     ) -> PaymentState:
         found = await own(request.user, property_id, stay_id, payment_id)
-        return await _answered(services.payments.refund(found, payment_id, minor=data.minor, key=data.idempotency_key))
+        by, why = request.user.name, data.reason
+        return await _answered(
+            services.payments.refund(found, payment_id, minor=data.minor, key=data.idempotency_key, by=by, reason=why)
+        )
 
     return Router(
         "/api/v1",
@@ -266,15 +309,19 @@ def payment_webhook(services: PaymentServices) -> HTTPRouteHandler:
             verify(body, signed, secret, now_s=services.clock.wall_ms() // 1_000)
         except PeerProtocolError as error:
             raise InvalidInputError("Stripe-Signature", str(error)) from error
-        named, is_page = _named(body)
+        named, reference, is_page = _named(body)
         if named is not None:
             with acting(_HEARD):
                 async with services.database.transaction() as connection:
                     place = await property_by_id(connection, hotel)
                 if place is not None:
-                    heard_of = services.payments.heard_page if is_page else services.payments.heard
                     try:
-                        await heard_of(place, named)
+                        if is_page:
+                            await services.payments.heard_page(place, named)
+                        else:
+                            await services.payments.heard(place, named, reference)
+                    except PaymentRefusedError:
+                        pass  # he refuses to tell of it: another event, or the worker, brings the news
                     except (LinkLostError, ReplyTimeoutError, PeerProtocolError) as error:
                         raise ProblemError(503, "come again: the payment cannot be read now", retryable=True) from error
         return Response(b"OK", media_type="text/plain")
@@ -282,21 +329,32 @@ def payment_webhook(services: PaymentServices) -> HTTPRouteHandler:
     return heard
 
 
-def _named(body: bytes) -> tuple[str | None, bool]:
-    """Return the payment, or (True) the page, that an event is about; None: it is about something else."""
+def _named(body: bytes) -> tuple[str | None, str | None, bool]:
+    """Return the payment, or (True) the page, that an event is about, and what we called it; None: something else."""
     try:
         event = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError("body", "is no JSON") from error
     match event:
         case {"data": {"object": {"object": "checkout.session", "id": str() as id_}}}:
-            return id_, True
+            return _text(id_), None, True
+        case {
+            "data": {
+                "object": {"object": "payment_intent", "id": str() as id_, "metadata": {"reference": str() as ours}}
+            }
+        }:
+            return _text(id_), _text(ours), False
         case {"data": {"object": {"object": "payment_intent", "id": str() as id_}}}:
-            return id_, False
+            return _text(id_), None, False
         case {"data": {"object": {"payment_intent": str() as id_}}}:
-            return id_, False
+            return _text(id_), None, False
         case _:
-            return None, False
+            return None, None, False
+
+
+def _text(text: str) -> str | None:
+    """Return a name that can stand in a database and in a path; None: there can be no payment of that name."""
+    return text if _NAME.fullmatch(text) else None
 
 
 def _origin(request: Call, origins: frozenset[str]) -> str:
@@ -316,16 +374,23 @@ async def _asked(asked: Awaitable[Answer]) -> Answer:
         return await asked
     except PaymentRefusedError as error:
         raise ProblemError(409, str(error), kind="payment_refused", reason=error.code) from error
-    except (LinkLostError, PeerProtocolError) as error:
+    except LinkLostError as error:
         detail = "The payment provider cannot be asked at the moment; nothing was done."
         raise ProblemError(503, detail, kind="provider_away", retryable=True) from error
-    except ReplyTimeoutError as error:
+    except (ReplyTimeoutError, PeerProtocolError) as error:
         detail = "The payment provider has not answered; ask again with the same key."
         raise ProblemError(504, detail, kind="unanswered", retryable=True, may_have_taken_effect=True) from error
 
 
-def _view(payment: Payment) -> PaymentState:
+def _view(payment: Payment, asked: Sequence[Movement] = ()) -> PaymentState:
     return PaymentState(
         payment.id, payment.state.value, payment.currency, payment.minor, payment.captured, payment.refunded,
         payment.failure, payment.client_secret,
+        [
+            PaymentMovement(
+                each.verb, each.minor, each.state, each.failure, each.reason, each.key, each.asked_by,
+                iso(each.asked_at),
+            )
+            for each in asked
+        ],
     )  # fmt: skip

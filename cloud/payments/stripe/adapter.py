@@ -97,7 +97,10 @@ class StripePayments:
     async def refund(self, charge: str, *, minor: int, key: str) -> Charge:
         """See PaymentProvider."""
         await self._ask("POST", "/v1/refunds", {"payment_intent": charge, "amount": str(minor)}, key)
-        return await self.read(charge)
+        try:
+            return await self.read(charge)
+        except LinkLostError as error:  # the money is on its way back: who hears "nothing was done" would ask anew
+            raise ReplyTimeoutError("given back, and the payment provider does not say how it stands now") from error
 
     async def read(self, charge: str) -> Charge:
         """See PaymentProvider."""
@@ -124,7 +127,7 @@ class StripePayments:
                 sent, failure = True, error
                 continue
             if answer.status_code in (409, 429) or answer.status_code >= 500:
-                sent = sent or answer.status_code >= 500
+                sent = sent or answer.status_code != 429  # 409: one of the same key is being worked on
                 failure = PeerProtocolError(f"the payment provider answered {answer.status_code}")
                 continue
             if answer.status_code in (401, 403):  # our key, not the payment: a guest may be paying at this moment

@@ -84,6 +84,10 @@ class StripeEmulator:
             self._answered[key] = (asked, status, body)
         return status, body
 
+    def forget_keys(self) -> None:
+        """Forget every idempotency key, as the provider may after a day: one that comes again is a new one."""
+        self._answered.clear()
+
     def guest_confirms(self, intent_id: str, *, well: bool = True) -> None:
         """Let the guest answer his bank."""
         intent = self.intents[intent_id]

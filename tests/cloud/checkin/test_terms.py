@@ -1,14 +1,21 @@
 """The terms of a house: written once, shown in the guest's language, and what he accepted named by its very text."""
 
 import hashlib
+import importlib
+from typing import Any
 
 import msgspec
+import psycopg
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import NullPool, create_engine
 
 from cloud.checkin.registrations import Registrations
 from cloud.checkin.terms import CHARACTERS_MOST, written
+from cloud.kit.database import fetch_all
 from cloud.stays.listing import stay_by_id
 from protocols.errors import InvalidInputError
 from protocols.policy import check_in
@@ -77,6 +84,67 @@ async def test_a_guest_accepts_the_text_that_he_read_and_the_desk_can_show_it(de
     card = await Registrations(desk.site.database, desk.site.sessions, clock=desk.site.clock).card(AURORA, stay, "g1")
     assert card is not None
     assert card.terms.startswith(f"Version 2026-1, as shown in 'en', SHA-256 {sha256(ENGLISH)}. Accepted by ")
+
+
+@pytest.mark.tier("postgres")
+async def test_two_languages_with_the_same_words_are_told_apart_by_what_was_shown(desk: Desk) -> None:
+    for language in ("de", "en", "fr"):
+        assert (
+            await publish(desk, "WiFi: aurora-guest\n\nTaxi: 31300" if language != "fr" else "Taxi.", language) == 200
+        )
+    guest, staff = await desk.link(), desk.site.as_("staff")
+    await desk.post(f"{HERE}/session", {"language": "en"}, guest)
+    await desk.anna(guest)
+    shown = (await desk.site.http.get(f"{HERE}/session/terms?language=en", headers=guest)).json()
+    assert shown["language"] == "en"
+    body = {"version": "2026-1", "sha256": shown["sha256"]}
+    unclear = await desk.post(f"{HERE}/session/terms", body, guest)
+    assert (unclear.status_code, unclear.json()["field"]) == (400, "language")
+    assert "de, en" in unclear.json()["detail"]
+    other = await desk.post(f"{HERE}/session/terms", {**body, "language": "fr"}, guest)
+    assert (other.status_code, other.json()["field"]) == (400, "version")
+    agreed = await desk.post(f"{HERE}/session/terms", {**body, "language": "en"}, guest)
+    assert agreed.json()["next"]["step"] == "grant"
+    people = (await desk.site.http.get(f"{HERE}/session/people", headers=staff)).json()
+    [kept] = [each for each in people["evidence"] if each["step"] == "terms"]
+    assert kept["evidence"] == {"version": "2026-1", "language": "en", "sha256": shown["sha256"]}
+
+
+@pytest.mark.tier("postgres")
+async def test_what_was_accepted_before_consents_named_their_language_names_all_it_can_have_been(
+    desk: Desk, dsn: str
+) -> None:
+    for language, text in (("de", "Taxi: 31300"), ("en", "Taxi: 31300"), ("fr", "Taxi.")):
+        assert await publish(desk, text, language) == 200
+    guest = await desk.link()
+    await desk.post(f"{HERE}/session", {}, guest)
+    await desk.anna(guest)
+    agreed = await desk.post(
+        f"{HERE}/session/terms", {"version": "2026-1", "sha256": sha256("Taxi: 31300"), "language": "en"}, guest
+    )
+    assert agreed.status_code == 200
+
+    async def kept() -> Any:
+        async with desk.site.database.transaction() as connection:
+            return (await fetch_all(connection, "SELECT evidence FROM checkin.step WHERE kind = 'terms'"))[0][
+                "evidence"
+            ]
+
+    named = await kept()
+    module = importlib.import_module("cloud.checkin.migrations.checkin_0004")
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
+    try:
+        for step, expected in (
+            (module.downgrade, named),
+            (module.upgrade, {"version": "2026-1", "languages": ["de", "en"], "sha256": sha256("Taxi: 31300")}),
+            (module.upgrade, {"version": "2026-1", "languages": ["de", "en"], "sha256": sha256("Taxi: 31300")}),
+            (module.downgrade, {**named, "language": "de"}),
+        ):
+            with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+                step()
+            assert await kept() == expected
+    finally:
+        engine.dispose()
 
 
 @pytest.mark.tier("postgres")

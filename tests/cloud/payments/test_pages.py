@@ -68,7 +68,7 @@ async def test_however_often_it_is_asked_for_there_is_one_page_and_one_hold(till
     assert await states(till) == [("held", None)]
     assert till.stripe.effects == [("hold", next(iter(till.stripe.intents)), 15_000)]
     [payment] = await till.payments.of_stay(AURORA, "s-1")
-    assert (await till.payments.capture(AURORA, payment.id, minor=900, key="m")).captured == 900
+    assert (await till.payments.capture(AURORA, payment.id, minor=900, key="m", by="anna")).captured == 900
     assert not await till.payments.look(AURORA, purpose="ci-1")
 
 
@@ -119,7 +119,7 @@ async def test_what_was_paid_is_learnt_after_the_provider_was_away_for_days(till
 async def test_a_page_nobody_wants_is_ended_and_money_paid_meanwhile_let_go(till: Till, database: Database) -> None:
     for purpose in ("ci-1", "ci-2"):
         await opened(till, purpose)
-        assert await till.payments.end_pages(AURORA, purpose=purpose) == 1
+        assert await till.payments.end_open(AURORA, purpose=purpose) == 1
     one, two = till.stripe.pages
     till.stripe.pays(two, VISA)  # in the moment before
     assert await settle(till, after_ms=0) == 2
@@ -190,7 +190,7 @@ async def _some_of_a_guest(till: Till, dice: SeededDice) -> None:
         elif mood < 0.7 and waiting:
             till.stripe.pays(waiting[0], DECLINED)
         elif mood < 0.8:
-            await till.payments.end_pages(AURORA, purpose="ci-1")
+            await till.payments.end_open(AURORA, purpose="ci-1")
         else:
             await settle(till)
     except (LinkLostError, ReplyTimeoutError):

@@ -72,13 +72,13 @@ async def test_a_deposit_is_held_part_of_it_taken_and_some_given_back(till: Till
                 connection, place, purpose=purpose, stays=stays, currency=currency, minor=minor
             )
             assert deposit.held is is_held, (place.id, purpose, stays, currency, minor)
-    taken = await till.payments.capture(AURORA, held.id, minor=4_500, key="minibar")
+    taken = await till.payments.capture(AURORA, held.id, minor=4_500, key="minibar", by="anna")
     assert (taken.state, taken.captured) == (PaymentState.CAPTURED, 4_500)
-    assert await till.payments.capture(AURORA, held.id, minor=4_500, key="minibar") == taken
-    back = await till.payments.refund(AURORA, held.id, minor=500, key="sorry")
+    assert await till.payments.capture(AURORA, held.id, minor=4_500, key="minibar", by="anna") == taken
+    back = await till.payments.refund(AURORA, held.id, minor=500, key="sorry", by="anna")
     assert (back.captured, back.refunded) == (4_500, 500)
     with pytest.raises(PaymentRefusedError):
-        await till.payments.refund(AURORA, held.id, minor=4_001, key="too much")
+        await till.payments.refund(AURORA, held.id, minor=4_001, key="too much", by="anna")
     assert [(what, amount) for what, _, amount in till.stripe.effects] == [
         ("hold", 10_000), ("capture", 4_500), ("refund", 500),
     ]  # fmt: skip
@@ -88,13 +88,13 @@ async def test_a_deposit_is_held_part_of_it_taken_and_some_given_back(till: Till
 async def test_what_is_not_held_is_not_taken(till: Till) -> None:
     held = await till.hold()
     with pytest.raises(PaymentRefusedError):
-        await till.payments.capture(AURORA, held.id, minor=10_001, key="c")
+        await till.payments.capture(AURORA, held.id, minor=10_001, key="c", by="anna")
     with pytest.raises(PaymentRefusedError):
-        await till.payments.capture(AURORA, "p-none", minor=1, key="c")
-    released = await till.payments.release(AURORA, held.id, key="r")
+        await till.payments.capture(AURORA, "p-none", minor=1, key="c", by="anna")
+    released = await till.payments.release(AURORA, held.id, key="r", by="anna")
     assert released.state is PaymentState.RELEASED
     with pytest.raises(PaymentRefusedError):
-        await till.payments.capture(AURORA, held.id, minor=1, key="c2")
+        await till.payments.capture(AURORA, held.id, minor=1, key="c2", by="anna")
 
 
 @pytest.mark.tier("postgres")
@@ -173,7 +173,7 @@ async def test_a_provider_that_loses_answers_moves_money_once(database: Database
     done: Payment | None = None
     while done is None or done.state is not PaymentState.CAPTURED:
         try:
-            done = await till.payments.capture(AURORA, held.id, minor=7_000, key="c")
+            done = await till.payments.capture(AURORA, held.id, minor=7_000, key="c", by="anna")
         except (LinkLostError, ReplyTimeoutError):
             continue
     assert [(what, amount) for what, _, amount in till.stripe.effects] == [("hold", 10_000), ("capture", 7_000)]
