@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +22,7 @@ from cloud.checkin.policy_outcomes import outcomes
 from cloud.checkin.registrations import Registrations
 from cloud.checkin.screening import Lists
 from cloud.checkin.sessions import FORGET_MOST, Sessions
-from cloud.checkin.watchlists import FileScreening
+from cloud.checkin.watchlists import FileScreening, keep_renewed
 from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
 from cloud.kit.acting import UPKEEP, acting, acting_as, system
@@ -84,6 +85,7 @@ from protocols.policy import check_in, room
 
 WATCH_S: Final = 2.0
 SWEEP_S: Final = 60.0
+BREATH_S: Final = 0.000_3
 SETTLE_S: Final = 15.0
 ROLL_S: Final = 2.0
 
@@ -158,7 +160,7 @@ async def run(
         clock=clock,
         dice=dice,
     )
-    lists = [FileScreening(each.name, each.path, now_ms=clock.now_ms, log=log) for each in settings.watchlists]
+    lists = [FileScreening(each.name, each.path, log=log, breathe=_breathe) for each in settings.watchlists]
     sessions = Sessions(database, sealer, clock=clock, dice=dice, deposits=payments, screening=Lists(lists))
     paying = PaymentServices(
         database,
@@ -229,6 +231,8 @@ async def run(
     health.expect("database")
     await database.open()
     try:
+        for list_ in lists:
+            await list_.load()
         with acting(system("start")):
             store = await make_store(settings.telemetry, database)
             if settings.ingest.inside_run:
@@ -277,6 +281,8 @@ async def run(
                 settling = functools.partial(_settle, payments, database, [each.property for each in settings.payments])
                 looking = acting_as(system("payments"), settling)
                 supervisor.start("payments", lambda: lead(settings.database.dsn, "payments", looking))
+            if lists:
+                supervisor.start("watchlists", functools.partial(keep_renewed, lists))
             rolling = acting_as(system("policies"), functools.partial(_roll, releases, line))
             supervisor.start("policies", lambda: lead(settings.database.dsn, "policies", rolling))
             pushing = acting_as(system("webhooks"), webhooks.run)
@@ -340,6 +346,11 @@ def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: h
     )
     hook = Hook(read_secret(settings.webhook_secret_path), sync)
     return _Partner(hook, IntentWorker(database, adapter, sync, clock=clock, log=log))
+
+
+def _breathe() -> None:
+    """Step back from the interpreter, in a thread that reads a long list: the loop has its turn."""
+    threading.Event().wait(BREATH_S)
 
 
 async def _settle(payments: Payments, database: Database, properties: Sequence[str]) -> None:

@@ -4,13 +4,26 @@ Names are compared as protocols/travel_document compares them. The list is hande
 it is renewed and whether it may be used is the operator's.
 """
 
-from collections.abc import Sequence
+import sqlite3
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocols.errors import InvalidInputError
 from protocols.travel_document.names import Agreement, agreement, near, words_of
+
+ENTRIES_A_BREATH: Final = 25
+"""After so many entries whoever reads or indexes a list lets others have their turn."""
+
+
+_TABLES: Final = """
+    CREATE TABLE entry (number INTEGER PRIMARY KEY, id TEXT, surname TEXT, given_names TEXT, birth_date TEXT,
+                        nationality TEXT);
+    CREATE TABLE word (word TEXT, number INTEGER, PRIMARY KEY (word, number)) WITHOUT ROWID;
+    CREATE TABLE ending (ending TEXT, word TEXT, PRIMARY KEY (ending, word)) WITHOUT ROWID;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +65,45 @@ class Listed:
 
 
 class ListScreening:
-    """Screens against one list held in memory, by an index of its words: lists have tens of thousands of names."""
+    """Screens against one list, by an index of its words: lists have tens of thousands of names.
 
-    def __init__(self, name: str, entries: Sequence[Listed]) -> None:
-        """Screen against `entries` of the list called `name`."""
-        self._name, self._entries = name, tuple(entries)
-        self._by_word: dict[str, set[int]] = {}
-        self._by_end: dict[str, set[str]] = {}
+    The index is an SQLite database in memory: it is made outside the interpreter's lock for the most part, leaves
+    nothing for the garbage collector to walk, and is gone at once.
+    """
+
+    def __init__(self, name: str, entries: Iterable[Listed], *, breathe: Callable[[], None] = lambda: None) -> None:
+        """Screen against `entries` of the list called `name`; `breathe` is called while it is indexed."""
+        self._name, self._count = name, 0
         self._surname_alone: set[int] = set()
-        for number, entry in enumerate(self._entries):
-            surname, given = _words(entry.surname), _words(entry.given_names)
-            for word in surname | given:
-                self._by_word.setdefault(word, set()).add(number)
-            if not given:
-                self._surname_alone.add(number)
-        for word in self._by_word:
-            for end in _ends(word):
-                self._by_end.setdefault(end, set()).add(word)
+        self._index = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self.close: Callable[[], object] = weakref.finalize(self, self._index.close)
+        """Let the index go; nobody is screened against it any more."""
+        self._index.executescript(_TABLES)
+        with self._index:
+            self._index.execute("BEGIN")
+            for entry in entries:
+                if self._count % ENTRIES_A_BREATH == 0:
+                    breathe()
+                self._add(self._count, entry)
+                self._count += 1
+
+    def _add(self, number: int, entry: Listed) -> None:
+        surname, given = _words(entry.surname), _words(entry.given_names)
+        if not given:
+            self._surname_alone.add(number)
+        born = None if entry.birth_date is None else entry.birth_date.isoformat()
+        self._index.execute(
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)",
+            (number, entry.id, entry.surname, entry.given_names, born, entry.nationality),
+        )
+        words = surname | given
+        self._index.executemany("INSERT INTO word VALUES (?, ?)", [(word, number) for word in words])
+        self._index.executemany(
+            "INSERT OR IGNORE INTO ending VALUES (?, ?)", [(end, word) for word in words for end in _ends(word)]
+        )
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._count
 
     def screen(self, person: Person) -> list[Hit]:
         """Return possible matches: the name agrees at least nearly, and no date of birth speaks against it.
@@ -80,7 +112,7 @@ class ListScreening:
         """
         hits: list[Hit] = []
         for number in sorted(self._possible(person)):
-            entry = self._entries[number]
+            entry = self._entry(number)
             name = agreement((person.surname, person.given_names), (entry.surname, entry.given_names))
             if name is Agreement.DIFFERENT:
                 continue
@@ -93,6 +125,12 @@ class ListScreening:
                 agrees.append("nationality")
             hits.append(Hit(self._name, entry.id, tuple(agrees)))
         return sorted(hits, key=lambda hit: (-len(hit.agrees), hit.entry))
+
+    def _entry(self, number: int) -> Listed:
+        id_, surname, given, born, nation = self._index.execute(
+            "SELECT id, surname, given_names, birth_date, nationality FROM entry WHERE number = ?", (number,)
+        ).fetchone()
+        return Listed(id_, surname, given, None if born is None else date.fromisoformat(born), nation)
 
     def _possible(self, person: Person) -> set[int]:
         """Return the entries that have a word near one of the surname's, and one near one of the given names'; of an
@@ -107,10 +145,13 @@ class ListScreening:
     def _with_near(self, words: frozenset[str]) -> set[int]:
         found: set[int] = set()
         for word in words:
-            found |= self._by_word.get(word, set())
-            for other in {each for end in _ends(word) for each in self._by_end.get(end, ())}:
-                if near(word, other):
-                    found |= self._by_word[other]
+            alike = {word} | {
+                other
+                for (other,) in self._index.execute("SELECT word FROM ending WHERE ending IN (?, ?)", _ends(word))
+                if near(word, other)
+            }
+            for each in alike:
+                found.update(n for (n,) in self._index.execute("SELECT number FROM word WHERE word = ?", (each,)))
         return found
 
 

@@ -1,20 +1,22 @@
 """Watchlists: the index finds whom comparing with every entry finds, and files are renewed without a restart."""
 
+import asyncio
+import threading
 from datetime import date
 from pathlib import Path
 
 import pytest
 import structlog
 
-from cloud.checkin.screening import Listed, Lists, ListScreening, Person
-from cloud.checkin.watchlists import LOOK_MS, FileScreening, read_list
-from kit.clock import ManualClock
+from cloud.checkin.screening import ENTRIES_A_BREATH, Listed, Lists, ListScreening, Person
+from cloud.checkin.watchlists import FileScreening, read_list
 from kit.dice import SeededDice
-from protocols.errors import InvalidInputError
+from protocols.errors import InvalidInputError, LocalProtocolError
 from protocols.travel_document.names import Agreement, agreement
 
 pytestmark = pytest.mark.requirement("SEC-16")
 NAMES = ("Müller", "Mueller", "Miller", "Anna", "Annamaria", "Lee", "Lea", "O'Brien", "Ünal", "Kowalczyk", "Kowalcyzk")
+PATIENCE_S = 30
 HEADING = "id,surname,given_names,birth_date,nationality\n"
 
 
@@ -38,6 +40,11 @@ def mangled(dice: SeededDice) -> str:
         case 3:
             return name[:at] + "z" + name[at + 1 :]
     return name
+
+
+def word(number: int) -> str:
+    """A word for a number, like no other number's."""
+    return "".join(chr(ord("a") + int(digit)) * 3 for digit in f"{number:03}")
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -89,11 +96,14 @@ def test_several_lists_are_one_and_the_closest_comes_first() -> None:
     assert Lists([]).screen(Person("Mueller", "Anna", None, None)) == []
 
 
-def test_a_newer_file_is_taken_and_one_that_cannot_be_read_is_not(tmp_path: Path) -> None:
-    path, clock = tmp_path / "list.csv", ManualClock()
+async def test_a_newer_file_is_taken_and_one_that_cannot_be_read_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
     path.write_text(HEADING + "7,Müller,Anna,1980-01-01,aut\n", encoding="utf-8-sig")
-    screening = FileScreening("list", path, now_ms=clock.now_ms, log=structlog.get_logger())
+    screening = FileScreening("list", path, log=structlog.get_logger())
     anna, ben = Person("Mueller", "Anna", None, "AUT"), Person("Vidal", "Ben", None, None)
+    with pytest.raises(LocalProtocolError):
+        screening.screen(anna)
+    await screening.load()
     assert [each.agrees for each in screening.screen(anna)] == [("name:same", "nationality")]
 
     def replaced(text: str) -> None:
@@ -103,18 +113,51 @@ def test_a_newer_file_is_taken_and_one_that_cannot_be_read_is_not(tmp_path: Path
 
     replaced(HEADING + "8,Vidal,Ben,,\n")
     assert screening.screen(ben) == [], "the file is not looked at with every guest"
-    clock.advance(LOOK_MS)
+    await screening.renew()
     assert [each.entry for each in screening.screen(ben)] == ["8"]
     assert screening.screen(anna) == []
     replaced(HEADING + "9,,Ben,,\n")
     with structlog.testing.capture_logs() as said:
         for _ in range(3):
-            clock.advance(LOOK_MS)
+            await screening.renew()
             assert [each.entry for each in screening.screen(ben)] == ["8"], "what is held goes on"
     assert [(each["event"], each["entries_held"]) for each in said] == [("watchlist_not_renewed", 1)]
     path.unlink()
-    clock.advance(LOOK_MS)
+    await screening.renew()
     assert [each.entry for each in screening.screen(ben)] == ["8"]
+
+
+async def test_while_a_list_is_read_the_loop_turns_and_guests_are_screened_against_the_one_held(tmp_path: Path) -> None:
+    """The reader may go on only when the loop has turned meanwhile: on the loop's own thread it would wait for ever."""
+    path, ben = tmp_path / "list.csv", Person("Vidal", "Ben", None, None)
+    path.write_text(HEADING + "1,Vidal,Ben,,\n", encoding="utf-8")
+    loop, turns, breaths = asyncio.get_running_loop(), 0, 0
+    loaded = False
+
+    def breathe() -> None:
+        nonlocal breaths
+        breaths += 1
+        turned = threading.Event()
+        loop.call_soon_threadsafe(turn, turned)
+        assert turned.wait(PATIENCE_S), "the loop stands still while the list is read"
+
+    def turn(turned: threading.Event) -> None:
+        nonlocal turns
+        turns += 1
+        if loaded:
+            assert [each.entry for each in screening.screen(ben)] == ["1"], "nobody waits"
+        turned.set()
+
+    screening = FileScreening("list", path, log=structlog.get_logger(), breathe=breathe)
+    await screening.load()
+    loaded = True
+    path.write_text(HEADING + "".join(f"n{n},{word(n)},Ann,,\n" for n in range(1_000)), encoding="utf-8")
+    before = turns
+    await screening.renew()
+    assert turns - before == 1_000 // ENTRIES_A_BREATH
+    assert turns == breaths
+    assert screening.screen(ben) == []
+    assert [each.entry for each in screening.screen(Person(word(7), "Ann", None, None))] == ["n7"]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +180,16 @@ def test_a_list_that_cannot_be_read_is_refused_by_line_and_value(tmp_path: Path,
         read_list(path)
 
 
-def test_a_service_that_was_told_to_screen_does_not_start_without_its_list(tmp_path: Path) -> None:
+async def test_a_service_that_was_told_to_screen_does_not_start_without_its_list(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="no list"):
-        FileScreening("list", tmp_path / "none.csv", now_ms=ManualClock().now_ms, log=structlog.get_logger())
+        await FileScreening("list", tmp_path / "none.csv", log=structlog.get_logger()).load()
+
+
+def test_a_list_has_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud.checkin.watchlists.ENTRIES_MOST", 2)
+    path = tmp_path / "list.csv"
+    path.write_text(HEADING + "1,A,,,\n2,B,,,\n", encoding="utf-8")
+    assert len(read_list(path)) == 2
+    path.write_text(HEADING + "1,A,,,\n2,B,,,\n3,C,,,\n", encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="more than 2 entries"):
+        read_list(path)
