@@ -43,6 +43,8 @@ from protocols.errors import LinkLostError, ReplyTimeoutError
 class _Thing(Member):
     name: str = ""
     waiting: list[tuple[Point, "asyncio.Queue[Reading]"]] = field(default_factory=list)
+    said_gone: bool = False
+    """Whether the last word of its availability was that it is gone."""
 
     @property
     def wire(self) -> MqttWire:
@@ -150,14 +152,23 @@ class MqttDevicesSupervisor(BrokerBus):
         if words is None:
             return
         if said == words.online:
-            if thing.online is False:
-                self._ask_soon(thing)  # it restarted: perhaps with another firmware
+            if thing.said_gone:  # even if it spoke since: a broker keeps the order of one topic alone
+                self._ask_soon(thing)
+            thing.said_gone = False
             self._online(thing)
         elif said == words.offline:
+            thing.said_gone = True
             self._offline(thing, "availability")
         else:
             problem = f"{said!r} is neither {words.online!r} nor {words.offline!r}"
             self._complaints.refused("malformed_messages", message.topic, problem)
+
+    def _online(self, member: Member) -> None:
+        thing = self._things[member.device]
+        # It restarted, perhaps with another firmware; or it came up after us, and nobody heard what we asked at first.
+        if thing.online is False or (thing.online is None and not thing.running.known):
+            self._ask_soon(thing)
+        super()._online(member)
 
     def _said_its_version(self, thing: _Thing, message: Message) -> None:
         """Read a version; what the broker kept is the last that it said, which it asks again in any case."""

@@ -76,7 +76,7 @@ quality = { level = "manual", proven = "nothing yet", on = "nothing" }
 """
 
 
-def acme(told: str, wire: str = '{ kind = "modbus", answer_wait_ms = 200 }', points: str = POINTS) -> Descriptor:
+def acme(told: str, wire: str = '{ kind = "modbus", answer_wait_ms = 400 }', points: str = POINTS) -> Descriptor:
     return parse(f"{HEAD}wire = {wire}\nfirmware = {told}\n{QUIRKS}{points}".encode(), "x_1.toml")
 
 
@@ -99,6 +99,10 @@ def modbus(model: Descriptor) -> site_plan.SitePlan:
 
 def versions(it: Field) -> list[object]:
     return [detail["version"] for _, event, detail in it.heard.events if event is DeviceEvent.FIRMWARE]
+
+
+def online_at_last(it: Field) -> bool:
+    return [each for _, each, _ in it.heard.events if each is not DeviceEvent.FIRMWARE][-1:] == [DeviceEvent.ONLINE]
 
 
 @pytest.mark.requirement("DEV-02")
@@ -193,6 +197,8 @@ async def test_a_tasmota_of_before_5_11_is_heard_on_its_own_topic_until_it_is_up
         await it.heard.until(it.heard.says(IT, E, "active_power", 60.0))
         await it.emulator.answer("flash", {"device": IT, "version": "5.10.0"})
         await it.heard.until(lambda: versions(it) == ["5.11", "5.10.0"])
+        await it.heard.until(it.heard.told(IT, DeviceEvent.OFFLINE))  # it restarted: its other topics may come later
+        await it.heard.until(lambda: online_at_last(it))
         last = it.heard.last(IT, E, "apparent_power")
         assert last is not None
         assert (last.quality, last.reason) == (Quality.BAD, "not_in_firmware")

@@ -48,6 +48,12 @@ class Bus:
         self.air.say(topic, payload, retain=retain)
         await self.air.heard()
 
+    async def published(self, wanted: tuple[str, bytes], *, times: int) -> None:
+        """Return when the bus has published something so often."""
+        async with asyncio.timeout(10):
+            while self.air.published.count(wanted) < times:
+                await asyncio.sleep(0)
+
     def last(self, device: str, attribute: str) -> tuple[object, Quality] | None:
         for each in reversed(self.heard.readings):
             if (each.device, each.attribute) == (device, attribute):
@@ -132,6 +138,35 @@ async def test_a_kept_message_is_uncertain_and_its_last_will_takes_a_device_off_
         assert outcome.phase is Phase.FAILED
         await it.say("tele/101/plug/LWT", b"perhaps")
         assert it.supervisor.counts["malformed_messages"] == 1
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize("between", [[], ["stat/101/plug/POWER"]], ids=["in order", "a state overtakes the word"])
+async def test_what_was_gone_is_asked_which_firmware_it_runs_in_whatever_order_its_topics_come(
+    between: list[str],
+) -> None:
+    ask = ("cmnd/101/plug/STATUS", b"2")
+    async with bus(TALKERS) as it:
+        await it.published(ask, times=1)
+        await it.say("stat/101/plug/STATUS2", b'{"StatusFWR":{"Version":"9.5.0"}}')
+        await it.published(ask, times=2)
+        await it.say("tele/101/plug/LWT", b"Offline")
+        for number, topic in enumerate(between, 3):  # old or new, nobody knows: a broker orders one topic alone
+            await it.say(topic, b"ON")
+            await it.published(ask, times=number)
+        await it.say("tele/101/plug/LWT", b"Online")
+        await it.published(ask, times=3 + len(between))
+        assert it.told(DeviceEvent.ONLINE) == ["plug"]
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize("topic", ["tele/101/plug/LWT", "stat/101/plug/POWER"])
+async def test_what_comes_up_after_the_edge_is_asked_again_which_firmware_it_runs(topic: str) -> None:
+    ask = ("cmnd/101/plug/STATUS", b"2")
+    async with bus(TALKERS) as it:
+        await it.published(ask, times=1)  # nobody was there to hear it
+        await it.say(topic, b"Online" if topic.endswith("LWT") else b"ON")
+        await it.published(ask, times=2)
 
 
 @pytest.mark.guarantee("G13")
