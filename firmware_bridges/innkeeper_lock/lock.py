@@ -248,7 +248,7 @@ class EmulatedLock:
             memory.quartz != self._memory.quartz
         ):
             await asyncio.to_thread(self._file.keep, memory)
-        self._memory = memory
+        self._memory = replace(memory, battery=self._memory.battery)  # the motor may have run during the write
 
     # -- talking to it ------------------------------------------------------------------------------------------------
 

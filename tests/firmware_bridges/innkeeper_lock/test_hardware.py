@@ -60,7 +60,8 @@ async def test_openings_empty_the_cells_and_a_restart_does_not_fill_them(tmp_pat
             assert (await phone.open("door-101")).ending is Ending.OPENED
         after = lock._battery.drawn_nah
         assert after - drawn >= 3 * motor_nah(2 * lock.knobs.motor_ms)
-        await until(lambda: told(hotel)[-1] == (BOLT, Bolt.LOCKED))
+        # a word of the bolt that was on its way when the motor started does not hold this charge yet; the next one does
+        await until(lambda: (kept := lock._file.read()) and kept.battery and kept.battery.drawn_nah >= after)
         clock, one, settings = hotel.clock, hotel.property, config(hotel.property, tmp_path)
     async with running(clock, one, settings) as hotel:
         assert hotel.emulator.locks["door-101"]._battery.drawn_nah >= after
@@ -68,13 +69,15 @@ async def test_openings_empty_the_cells_and_a_restart_does_not_fill_them(tmp_pat
 
 @pytest.mark.guarantee("G17")
 async def test_an_opening_is_told_once_and_its_end_once(tmp_path: Path) -> None:
-    async with world(tmp_path) as hotel:
+    async with world(tmp_path, knobs={"relock_ms": 60_000}) as hotel:  # it is seen drawn, however busy the machine is
         phone = await hotel.guest("door-101")
         assert hotel.truth("door-101")["bolt_sensed"] == "locked"
         opening = await phone.open("door-101")
         assert opening.result is not None
         assert opening.result.bolt is Bolt.LOCKED  # as it was when the answer was made
         await until(lambda: hotel.truth("door-101")["bolt_sensed"] == "unlocked")
+        assert told(hotel) == [(OPENED, 0)]
+        hotel.emulator.locks["door-101"].bolt.throw()
         await until(lambda: len(told(hotel)) == 2)
         assert told(hotel) == [(OPENED, 0), (BOLT, Bolt.LOCKED)]
         assert hotel.truth("door-101")["bolt_sensed"] == "locked"
