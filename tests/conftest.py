@@ -1,5 +1,6 @@
 """What holds for every test: ids that exist, tiers that are skipped aloud, hypothesis profiles."""
 
+import gc
 import importlib.util
 import logging
 import os
@@ -74,6 +75,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError("\n".join(problems))
     for item in items:  # a worker of xdist that raised here would only say "internal error"
         item.stash[_PROBLEMS] = [each for each in problems if each.startswith(item.nodeid + ": ")]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Look away from what is here for good: a collection among ten thousand tests stands in the way of their waits."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
