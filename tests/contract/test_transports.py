@@ -130,27 +130,29 @@ async def _deaf_broker(answers: bytes) -> asyncio.Server:
     return await asyncio.start_server(greet, "127.0.0.1", 0)
 
 
-def _briefly(server: asyncio.Server) -> MqttTransport:
+def _to(server: asyncio.Server, answer_wait: timedelta = timedelta(seconds=10)) -> MqttTransport:
+    """`answer_wait` is brief where no answer comes; one that comes has the transport's own patience."""
     port = server.sockets[0].getsockname()[1]
-    return MqttTransport(Broker("127.0.0.1", port, "ann-00000001", answer_wait=timedelta(milliseconds=50)))
+    return MqttTransport(Broker("127.0.0.1", port, "ann-00000001", answer_wait=answer_wait))
 
 
 async def test_a_broker_that_never_greets_is_no_connection() -> None:
     async with await _deaf_broker(b"") as server:
         with pytest.raises(LinkLostError, match="no connection"):
-            async with _briefly(server).connect():
+            async with _to(server, timedelta(milliseconds=50)).connect():
                 pass
 
 
 async def test_a_refusal_is_no_connection() -> None:
     async with await _deaf_broker(bytes([0x20, 2, 0, 5])) as server:  # CONNACK 5: not authorised
         with pytest.raises(LinkLostError, match=r"no connection: .*[Nn]ot authori[sz]ed"):
-            async with _briefly(server).connect():
+            async with _to(server).connect():
                 pass
 
 
 async def test_an_unanswered_publish_may_have_arrived() -> None:
-    async with await _deaf_broker(bytes([0x20, 2, 0, 0])) as server, _briefly(server).connect() as link:
+    async with await _deaf_broker(bytes([0x20, 2, 0, 0])) as server, _to(server).connect() as link:
+        link._client.timeout = 0.05
         with pytest.raises(ReplyTimeoutError, match="sent to a, no answer"):
             await link.publish("a", b"")
 

@@ -30,7 +30,8 @@ async def a_message_reaches_whoever_asked_and_keeps_its_bytes(ann: Transport, be
         await saying.publish("a/1", bytes(range(256)))
         await saying.publish("c/1", b"for nobody")
         await saying.publish("b/x/y", b"")
-        assert await take(hearing, 2) == [Message("a/1", bytes(range(256))), Message("b/x/y", b"")]
+        heard = sorted(await take(hearing, 2), key=lambda each: each.topic)  # a broker keeps the order of one topic
+        assert heard == [Message("a/1", bytes(range(256))), Message("b/x/y", b"")]
 
 
 async def messages_of_one_sender_keep_their_order(ann: Transport, ben: Transport) -> None:

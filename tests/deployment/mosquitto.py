@@ -19,7 +19,7 @@ from provisioning.rehearsal.nats import free_port
 from tests.conftest import find_program
 
 DOCKER: Final = Path(__file__).resolve().parents[2] / "docker"
-SETTLE_S: Final = 5.0
+SETTLE_S: Final = 20.0
 
 
 class ShippedBroker:
@@ -91,7 +91,7 @@ def shipped(conf: str | Path, name: str, folder: Path, paths: Mapping[str, str])
 
 
 def _wait_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(200):
+    for _ in range(1_000):
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return

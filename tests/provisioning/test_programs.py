@@ -14,7 +14,7 @@ from provisioning.rehearsal.programs import ProgramEndedError, Programs
 STAYS = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
 
 
-async def _until(condition: Callable[[], bool], *, tries: int = 400) -> None:
+async def _until(condition: Callable[[], bool], *, tries: int = 1_500) -> None:
     for _ in range(tries):
         if condition():
             return

@@ -26,11 +26,12 @@ class Site:
     devices: Devices
     task: asyncio.Task[None]
 
-    async def rested(self) -> None:
+    async def rested(self, kept: int) -> None:
+        """Return when so many records are kept in all, and a moment later: more would be one too many."""
         async with asyncio.timeout(10):
-            while self.devices.waiting:
+            while sum(len(self.building.log.records(lane)) for lane in (Lane.B, Lane.C)) < kept:
                 await asyncio.sleep(0.005)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)
 
     def readings(self, lane: Lane) -> list[tuple[str, Any]]:
         return [(each.body["device"], each.body["value"]) for each in self.building.log.records(lane, "reading")]
@@ -56,7 +57,7 @@ async def test_events_go_on_lane_b_and_telemetry_on_lane_c_in_order(site: Site) 
     for each in (temperature(20.0), contact("101", closed=True), temperature(20.5), contact("101", closed=False)):
         site.devices.reading(each)
     site.devices.reading(temperature(9.0, device="nobodys-device"))
-    await site.rested()
+    await site.rested(4)
     assert site.readings(Lane.B) == [("contact-101", True), ("contact-101", False)]
     assert site.readings(Lane.C) == [("thermostat-101", 20.0), ("thermostat-101", 20.5)]
 
@@ -70,7 +71,7 @@ async def test_a_reason_that_is_an_enumerations_member_is_kept_as_text(site: Sit
         Reading(DeviceId("contact-101"), Capability.BOOLEAN_STATE, "state_value", True, None, Quality.STALE, None,
                 Reason.NO_ANSWER)
     )  # fmt: skip
-    await site.rested()
+    await site.rested(1)
     [record] = site.building.log.records(Lane.B, "reading")
     assert record.body["reason"] == "no_answer"
 
@@ -81,7 +82,7 @@ async def test_one_that_no_record_can_hold_takes_no_other_along(site: Site) -> N
     )
     for each in (temperature(20.0), broken, temperature(21.0)):
         site.devices.reading(each)
-    await site.rested()
+    await site.rested(2)
     assert site.readings(Lane.C) == [("thermostat-101", 20.0), ("thermostat-101", 21.0)]
     assert site.devices.unfit == 1
     assert not site.task.done()
@@ -94,7 +95,7 @@ async def test_what_the_disk_refused_is_kept_once_it_recovers(site: Site, monkey
     await asyncio.sleep(0.05)
     site.devices.reading(contact("101", closed=False))
     site.building.log.fail = False
-    await site.rested()
+    await site.rested(2)
     assert site.readings(Lane.B) == [("contact-101", True), ("contact-101", False)]
 
 
@@ -118,16 +119,16 @@ async def test_a_flood_of_unknown_names_fills_only_its_own_list(site: Site) -> N
 @pytest.mark.guarantee("G17")
 async def test_a_device_that_went_off_line_is_told_so_and_its_values_are_stale(site: Site) -> None:
     site.devices.reading(contact("101", closed=True))
-    await site.rested()
+    await site.rested(1)
     site.devices.device_event(DeviceId("contact-101"), DeviceEvent.OFFLINE, {"why": "silence"})
-    await site.rested()
+    await site.rested(2)
     [state] = [each for each in site.devices.told() if each["id"] == "contact-101"]
     assert (state["state"], state["detail"], state["since_ms"]) == ("offline", {"why": "silence"}, T0)
     [shown] = site.building.house.live_state()
     assert (shown["value"], shown["quality"]) == (True, "stale")
     site.devices.reading(contact("101", closed=True))
     site.devices.device_event(DeviceId("contact-101"), DeviceEvent.ONLINE, {})
-    await site.rested()
+    await site.rested(3)
     assert site.building.house.live_state()[0]["quality"] == "good"
     assert [each.body["event"] for each in site.building.log.records(Lane.B, "device")] == ["offline", "online"]
 

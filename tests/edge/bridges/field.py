@@ -31,6 +31,7 @@ from protocols.device_model.reading import Quality, Reading
 from provisioning.rehearsal import nats
 
 WAIT_S: Final = 20.0
+LOOK_S: Final = 0.05
 CATALOGUE: Final = load_all()
 THERMOSTAT: Final = DescriptorId("regin/rcf_230")
 PRESENCE_THERMOSTAT: Final = DescriptorId("regin/rcfd_230c")
@@ -95,11 +96,13 @@ class Heard:
         self._news.set()
 
     async def until(self, true: Callable[[], object]) -> None:
-        """Return when `true()` is; looks whenever something was heard."""
+        """Return when `true()` is; looks whenever something was heard, and now and then: counts change in silence."""
         async with asyncio.timeout(WAIT_S):
             while not true():
                 self._news.clear()
-                await self._news.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self._news.wait()
 
     def last(self, device: str, capability: Capability, attribute: str) -> Reading | None:
         for each in reversed(self.readings):

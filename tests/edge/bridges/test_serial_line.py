@@ -151,7 +151,7 @@ async def test_a_late_answer_never_passes_for_the_answer_to_a_later_question(tmp
     line_of(it).start()
     link, listening, counts = await open_link(tmp_path / "line")
     try:
-        line_of(it).answer_after_s[1] = 0.15
+        line_of(it).answer_after_s[1] = 0.3
         with pytest.raises(ReplyTimeoutError):
             await link.ask(1, Read("holding", 0, 1), wait_ms=60)
         line_of(it).answer_after_s.clear()

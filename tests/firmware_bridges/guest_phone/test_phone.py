@@ -185,11 +185,12 @@ async def test_one_plain_sentence_for_each_cause(tmp_path: Path) -> None:
 
 
 async def test_a_door_out_of_reach_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("firmware_bridges.guest_phone.phone.SCAN_WAIT_MS", 60)
     async with world(tmp_path) as hotel:
         phone = await hotel.guest("door-101")
         await hotel.emulator._obey("set", {"do": "set", "door": "door-101", "powered": False})
-        opening = await phone.open("door-101")
+        with monkeypatch.context() as impatient:
+            impatient.setattr("firmware_bridges.guest_phone.phone.SCAN_WAIT_MS", 60)
+            opening = await phone.open("door-101")
         assert (opening.ending, opening.cause) == (Ending.FAILED, Cause.OUT_OF_REACH)
         await hotel.emulator._obey("set", {"do": "set", "door": "door-101", "powered": True})
         assert (await phone.open("door-101")).ending is Ending.OPENED  # by its fallback id: the clock is lost

@@ -182,6 +182,12 @@ class Client:
             message = await self.told.get()
         return dict(json.loads(message["text"])) if message["type"] == "websocket.send" else message
 
+    async def news(self) -> dict[str, Any]:
+        """Return what comes next but for ticks: on a busy machine a look takes longer than a beat."""
+        while (told := await self.next())["type"] == "tick":
+            pass
+        return told
+
     async def hang_up(self) -> None:
         self.reading.set()
         self._to_app.put_nowait({"type": "websocket.disconnect", "code": 1000})
@@ -222,11 +228,11 @@ class TestSocket:
         await tell(desk, "thermostat-1", 20)
         async with watching(desk) as client:
             assert (await client.next())["type"] == "websocket.accept"
-            first = await client.next()
+            first = await client.news()
             assert [each["value"] for each in first["values"]] == [20]
             assert (first["type"], first["skipped"]) == ("values", 0)
             await tell(desk, "thermostat-2", 21)
-            assert [each["device"] for each in (await client.next())["values"]] == ["thermostat-2"]
+            assert [each["device"] for each in (await client.news())["values"]] == ["thermostat-2"]
             assert (await client.next())["type"] == "tick"
 
     @pytest.mark.guarantee("G9")
@@ -234,7 +240,7 @@ class TestSocket:
         await tell(desk, "thermostat-1", 0)
         async with watching(desk) as client:
             await client.next()
-            await client.next()
+            await client.news()
             client.reading.clear()
             for n in range(1, 31):
                 await tell(desk, "thermostat-1", n, n)
@@ -243,7 +249,7 @@ class TestSocket:
             values: list[object] = []
             skipped = 0
             while not values or values[-1] != 30:
-                told = await client.next()
+                told = await client.news()
                 if told["type"] == "values":
                     values += [each["value"] for each in told["values"]]
                     skipped += told["skipped"]
@@ -256,19 +262,19 @@ class TestSocket:
             await tell(desk, f"thermostat-{n}", n)
         async with watching(desk) as client:
             await client.next()
-            mark = (await client.next())["resume"]
+            mark = (await client.news())["resume"]
         await tell(desk, "thermostat-1", 11, 1)
         await tell(desk, "thermostat-new", 5)
         async with watching(desk, f"resume={mark}") as client:
             await client.next()
-            told = await client.next()
+            told = await client.news()
             assert {each["device"]: each["value"] for each in told["values"]} == {
                 "thermostat-1": 11, "thermostat-new": 5
             }  # fmt: skip
             mark = told["resume"]
         async with watching(desk, f"resume={2**62}") as client:  # of a database that was restored since
             await client.next()
-            assert len((await client.next())["values"]) == 4
+            assert len((await client.news())["values"]) == 4
         async with watching(desk, f"resume={mark}&device=thermostat-2") as client:
             await client.next()
             assert (await client.next())["type"] == "tick"
@@ -284,10 +290,10 @@ class TestSocket:
             await tell(desk, "thermostat-1", 1)
             async with watching(desk) as client:
                 await client.next()
-                mark = (await client.next())["resume"]
+                mark = (await client.news())["resume"]
         async with watching(desk, f"resume={mark}") as client:
             await client.next()
-            told = await client.next()
+            told = await client.news()
             assert 99 in [each["value"] for each in told["values"]]
 
     @pytest.mark.guarantee("G1")
@@ -297,14 +303,14 @@ class TestSocket:
             await tell(desk, f"thermostat-{n}", n)
         async with watching(desk) as client:
             await client.next()
-            await client.next()
+            await client.news()
             async with desk.database.transaction() as slow:
                 await slow.execute("UPDATE telemetry.latest SET value = '99' WHERE device = 'thermostat-0'")
                 await tell(desk, "thermostat-1", 5, 1)
-                told = await client.next()
+                told = await client.news()
                 assert [(each["device"], each["value"]) for each in told["values"]] == [("thermostat-1", 5)]
             desk.hub.mark(values_of("aurora"), (ANYTHING,))
-            told = await client.next()
+            told = await client.news()
             assert [(each["device"], each["value"]) for each in told["values"]] == [("thermostat-0", 99)]
 
     async def test_a_change_that_nobody_named_is_found_however_busy_others_are(
@@ -315,13 +321,13 @@ class TestSocket:
             await tell(desk, f"thermostat-{n}", n)
         async with watching(desk) as client:
             await client.next()
-            await client.next()
+            await client.news()
             async with desk.database.transaction() as silent:
                 await silent.execute("UPDATE telemetry.latest SET value = '99' WHERE device = 'thermostat-0'")
             seen: list[str] = []
             for n in range(1, 50):
                 await tell(desk, "thermostat-1", n, n)
-                told = await client.next()
+                told = await client.news()
                 seen += [each["device"] for each in told.get("values", ())]
                 if "thermostat-0" in seen:
                     break
@@ -341,7 +347,7 @@ class TestSocket:
         await tell(desk, "thermostat-7", 7)
         async with watching(desk) as client:
             await client.next()
-            assert (await client.next())["code"] == 1013
+            assert (await client.news())["code"] == 1013
         async with desk.database.transaction() as connection:
             with pytest.raises(StoreFailedError, match="aurora has more than 7 values"):
                 await query_latest.changed_since(connection, "northlight", "aurora", 0)

@@ -14,7 +14,8 @@ from edge.bridges.ble.door_radio import BleDoorRadio
 from edge.bridges.ble.reach import HouseReach
 from edge.doors.radio import RadioSettings
 from edge.doors.vendors.august_ble import HEARD_MOST_MS, AugustBle, BleLock
-from edge.doors.vendors.desk import ForeignSystem, KeyDesk
+from edge.doors.vendors.desk import KeyDesk
+from edge.doors.vendors.foreign import ForeignSystem
 from edge.doors.vendors.insist import insist
 from edge.doors.vendors.ledger import KeyLedger, KeyState
 from edge.doors.vendors.port import (
@@ -281,6 +282,12 @@ async def test_without_a_radio_or_a_sighting_nothing_is_begun(tmp_path: Path) ->
         assert (await system.health())[A].online
         await it.locks[A].device.stop_advertising()
         await asyncio.sleep(0.03)  # what was on its way
+        stopped_ms = it.clock.now_ms()
+        async with asyncio.timeout(WAIT_S):  # and is through: what came after it was heard
+            while (
+                ago_ms := it.reach.heard_ms_ago(it.locks[B].address)
+            ) is None or it.clock.now_ms() - ago_ms <= stopped_ms:
+                await asyncio.sleep(0.005)
         it.clock.pass_time(HEARD_MOST_MS + 1)
         async with asyncio.timeout(WAIT_S):
             while not (await system.health())[B].online:
