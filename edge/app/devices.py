@@ -110,6 +110,7 @@ class Devices:
         if renewed is not None:
             self._states.pop(renewed, None)
             self._firmwares.pop(renewed, None)
+            self._house.fire.back(renewed)
             self._until[renewed] = self._taken + len(self._queue)
 
     def forget_unknown(self, device: DeviceId) -> None:
@@ -128,7 +129,11 @@ class Devices:
         ]
         return [
             *strange,
-            *((device, each.detail, each.since_ms, False) for device, each in sorted(self._unknown.items())),
+            *(
+                (device, each.detail, each.since_ms, False)
+                for device, each in sorted(self._unknown.items())
+                if each.event is DeviceEvent.UNKNOWN_DEVICE
+            ),
         ]
 
     def silent(self) -> set[DeviceId]:
@@ -145,7 +150,9 @@ class Devices:
         self._queue.offer(reading)
 
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
-        """Take an event of a device; returns at once."""
+        """Take an event of a device; returns at once. Fire hears here who is back."""
+        if event in (DeviceEvent.ONLINE, DeviceEvent.FIRMWARE):
+            self._house.fire.back(device)
         if event is DeviceEvent.FIRMWARE:  # what it runs is not how it stands
             self._firmwares[device] = detail
             self._queue.offer(_Event(device, event, detail))

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from edge.app import client_ids
 from edge.app.buses import site_transport
 from edge.app.devices import BusWriter, Devices
 from edge.app.house import House
@@ -16,7 +17,7 @@ from edge.northbound.settings import HomeAssistantSettings, SparkplugSettings
 from edge.northbound.sparkplug import SparkplugNode
 from edge.northbound.sparkplug_facade import SparkplugBroker, SparkplugFacade
 from edge.rooms.commands import RoomCommand
-from edge.rooms.fire import HELD as FIRE_HELD
+from edge.rooms.fire import held as fire_holds
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.identity import tls_client_context
@@ -76,7 +77,9 @@ def _home_assistant(  # noqa: PLR0917 - the parts of the house
         raise InvalidInputError("site_broker", "is missing, and [home_assistant] needs it")
     return HomeAssistantFacade(
         _form(plan, descriptors, wanted),
-        transport=site_transport(settings.site_broker, client_id=f"{settings.edge}-ha"[:40]),
+        transport=site_transport(
+            settings.site_broker, client_id=client_ids.of_part(settings.edge, client_ids.HOME_ASSISTANT)
+        ),
         live=house.live_state,
         reached=devices.reached,
         listen=log.listen,
@@ -106,7 +109,7 @@ def _sparkplug(  # noqa: PLR0917 - the parts of the house
     broker = SparkplugBroker(
         wanted.host,
         wanted.port,
-        client_id=wanted.client_id or f"{settings.edge}-sparkplug"[:40],
+        client_id=wanted.client_id or client_ids.of_part(settings.edge, client_ids.SPARKPLUG),
         tls=None if ca is None else tls_client_context(ca, wanted.cert_path, wanted.key_path),
         username=wanted.username,
         password=None if wanted.password_path is None else read_secret(wanted.password_path),
@@ -163,7 +166,7 @@ def carrier(house: House, writer: BusWriter, *, by: str) -> Callable[[RoomId, Co
 
     async def carry(room: RoomId, command: Command) -> Outcome:
         if room not in guest_rooms:
-            if house.fire.active and (command.capability, command.attribute) in FIRE_HELD:
+            if house.fire.active and fire_holds(command.capability, command.attribute):
                 return Outcome(Phase.FAILED, None, f"fire mode holds {command.capability} {command.attribute}")
             return await writer.write(command)
         return await house.rooms.command(

@@ -13,6 +13,7 @@ import msgspec
 
 from edge.app.edge_store import Cursor, EdgeStore, Progress, Restored
 from edge.app.lock_readings import lock_devices
+from edge.app.models import UNKNOWN, Model
 from edge.app.ports import Log
 from edge.app.watch import Watch
 from edge.binding.book import Book
@@ -35,7 +36,7 @@ from edge.stays.replica import Decision
 from kit.clock import Clock
 from protocols.device_model import binding
 from protocols.device_model.capability import attribute
-from protocols.device_model.identity import PropertyId, RoomId, StayId
+from protocols.device_model.identity import DescriptorId, DeviceId, PropertyId, RoomId, StayId
 from protocols.device_model.reading import Reading
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError, StoreFailedError
@@ -93,6 +94,7 @@ class House:
         clock: Both clocks.
         logger: A structlog logger.
         fresh_ms: How long values stay fresh, where the descriptors say.
+        models: What is known of the models of devices.
     """
 
     def __init__(
@@ -109,8 +111,10 @@ class House:
         clock: Clock,
         logger: Any,  # noqa: ANN401 - structlog's lazy logger
         fresh_ms: Mapping[Key, int] | None = None,
+        models: Mapping[DescriptorId, Model] | None = None,
     ) -> None:
         self._local_policy = policy
+        self._models, self._descriptors = dict(models or {}), _descriptors(plan)
         self.live_changed: Callable[[], None] = _nothing
         """Called whenever the live state is not what it was; whoever tells the cloud sets it."""
         self.plan = plan
@@ -128,7 +132,11 @@ class House:
         devices = () if plan is None else plan.devices
         self._windows = {each.id for each in devices if each.watches == "window"}
         self.fire = FireMode(
-            devices=[each.id for each in devices], writer=writer, clock=clock, changed=self._fire_changed
+            devices=[each.id for each in devices],
+            writer=writer,
+            clock=clock,
+            changed=self._fire_changed,
+            points=lambda device: self._model(device).points,
         )
         kinds = {check_in.KIND: check_in.parse, room_policy.KIND: policy_document.signed_body}
         self.policies = SignedPolicies(ours=ours, kinds=kinds, store=store, records=records, clock=clock)
@@ -161,6 +169,7 @@ class House:
             documents=restored.documents,
             where=self.where,
             clock=clock,
+            sleeps_ms=lambda device: self._model(device).sleeps_ms,
         )
         self.departures = Departures(replica=lambda: self.keeper.replica, doors=doors, store=store, log=logger)
         self.desk = CheckInDesk(
@@ -328,7 +337,7 @@ class House:
         for device in [] if self.plan is None else self.plan.devices:
             if serves.get(device.id) != device.room and device.room in self.rooms.rooms():
                 self.rooms.sense(device.room).forget(device.id)
-        self.plan = plan
+        self.plan, self._descriptors = plan, _descriptors(plan)
         self.view.serve(serves | lock_devices(plan), fresh_ms)
         self.fire.serve([each.id for each in plan.devices])
         self._windows.clear()
@@ -377,6 +386,9 @@ class House:
         """Return every room's latest values, for the link."""
         return [each.to_body() for each in self.view.shown(now_ms=self._clock.now_ms())]
 
+    def _model(self, device: DeviceId) -> Model:
+        return self._models.get(self._descriptors.get(device, DescriptorId("")), UNKNOWN)
+
     async def _fire_changed(self, state: FireState) -> None:
         await self._store.save_document(FIRE, msgspec.json.encode(state))
 
@@ -394,6 +406,10 @@ class House:
 
 def _nothing() -> None:
     """Nobody is told."""
+
+
+def _descriptors(plan: SitePlan | None) -> dict[DeviceId, DescriptorId]:
+    return {} if plan is None else {each.id: each.descriptor for each in plan.devices}
 
 
 def restored_book(documents: Mapping[str, bytes], logger: Any) -> Book:  # noqa: ANN401 - structlog's lazy logger

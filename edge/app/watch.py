@@ -1,12 +1,14 @@
 """Watches the house: alerts raised and cleared, batteries, energy; every half minute, stored and told.
 
-The cores are edge/rooms/{alerts,battery,energy}.py; here is what they are fed with. Order of every alert: the book into
-edge.db, then the record on lane B by its number (`append_once`): a kill in between repeats it without doubling it.
+The cores are edge/rooms/{alerts,battery,comfort,energy,unheard}.py; here is what they are fed with. Order of every
+alert: the book into edge.db, then the record on lane B by its number (`append_once`): a kill in between repeats it
+without doubling it.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -19,14 +21,17 @@ from edge.policy import local_hours
 from edge.policy.document import RoomPolicy
 from edge.rooms.alerts import Alert, AlertBook, AlertKind, Subject
 from edge.rooms.battery import Battery, forecast
-from edge.rooms.capability_view import CapabilityView
+from edge.rooms.capability_view import CapabilityView, Shown
+from edge.rooms.comfort import Machines, Side, breach, machines
 from edge.rooms.energy import BASELINE, RoomEnergy
 from edge.rooms.engine import RoomsEngine
 from edge.rooms.fire import FireMode
 from edge.rooms.lock_battery import LOCK_BATTERY, lock_level
 from edge.rooms.modes import Mode, target_c
 from edge.rooms.senses import LEAK, OUTDOOR
+from edge.rooms.unheard import Unheard, Waiting
 from kit.clock import Clock
+from protocols.descriptors.codec import Reason
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading
@@ -39,7 +44,11 @@ SOURCE: Final = "alerts"
 BATTERY: Final = (Capability.POWER_SOURCE, "bat_percent_remaining")
 ENERGY: Final = (Capability.ELECTRICAL_MEASUREMENT, "cumulative_energy_imported")
 BATTERY_DAYS: Final = 14
-BREACH_K: Final = 2.0
+UNHEARD: Final = "unheard"
+_WARM: Final = "warm"
+"""The aspect of a breach that is one of being too warm; one of cold has none."""
+_NOBODY: Final = frozenset({Reason.NO_ANSWER.value, Reason.NOT_THIS_MODEL.value})
+"""Reasons by which a bus says of a bad value that the device itself has not spoken."""
 DISTURBED_MS: Final = 10 * 60_000
 OUTDOOR_FRESH_MS: Final = 2 * 3_600_000
 T = TypeVar("T")
@@ -58,6 +67,7 @@ class Watch:
         documents: What `store` held of them.
         where: The property's zone.
         clock: Both clocks.
+        sleeps_ms: How long a device may be silent and yet be well, where its descriptor says.
     """
 
     def __init__(
@@ -72,6 +82,7 @@ class Watch:
         documents: dict[str, bytes],
         where: ZoneInfo,
         clock: Clock,
+        sleeps_ms: Callable[[DeviceId], int] = lambda _: 0,
     ) -> None:
         self._rooms, self._view, self._fire, self._policy = rooms, view, fire, policy
         self._log, self._store, self._where, self._clock = log, store, where, clock
@@ -80,6 +91,8 @@ class Watch:
         self._urgent = asyncio.Event()
         self._batteries = _kept(documents.get("batteries"), dict[str, Battery], {})
         self._energy = _kept(documents.get("energy"), dict[str, RoomEnergy], {})
+        self._unheard = Unheard(_kept(documents.get(UNHEARD), dict[str, Waiting], {}), sleeps_ms=sleeps_ms)
+        self._unheard_kept = True
         self._outdoor: tuple[float, int] | None = None
         self._looked_ms: int | None = None
         self._kept_ms = clock.now_ms()
@@ -120,8 +133,12 @@ class Watch:
             mark = await self._log.source_mark(SOURCE, Lane.B)
             self._book = AlertBook(self._book.standing(), number=mark)
             self._numbered = True
-        self._pass_time(now_ms)
-        changed = self._book.look(self._so(now_ms), now_ms=now_ms, wall_ms=wall_ms)
+        passed_ms = self._pass_time(now_ms)
+        shown = self._view.shown(now_ms=now_ms)
+        spoke = {each.device for each in shown if _said(each)}
+        unheard = self._unheard.look(self._view.everyone(), spoke, passed_ms=passed_ms, wall_ms=wall_ms)
+        self._unheard_kept = self._unheard_kept and not unheard
+        changed = self._book.look(self._so(shown, now_ms), now_ms=now_ms, wall_ms=wall_ms)
         if changed:
             await self._keep("alerts", self._book.standing())
         for alert in self._book.untold():
@@ -138,6 +155,10 @@ class Watch:
             self._kept_ms = now_ms
             await self._keep("batteries", self._batteries)
             await self._keep("energy", self._energy)
+            self._unheard_kept = False
+        if not self._unheard_kept:
+            await self._keep(UNHEARD, self._unheard.rows())
+            self._unheard_kept = True
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that are up, oldest first."""
@@ -171,31 +192,46 @@ class Watch:
             ],
         }
 
-    def _so(self, now_ms: int) -> dict[Subject, str]:
+    def _so(self, shown: Sequence[Shown], now_ms: int) -> dict[Subject, str]:
         so: dict[Subject, str] = {}
         if self._fire.active:
             so[Subject(AlertKind.FIRE)] = "fire mode is on"
         fresh: dict[str, bool] = {}
+        strangers: set[str] = set()
         locks: set[str] = set()
         room_of: dict[str, str] = {}
         leak_told: set[str] = set()
         faults: dict[tuple[str, str], list[str]] = {}
-        for each in self._view.shown(now_ms=now_ms):
+        faults_told: set[str] = set()
+        machinery: dict[str, list[Shown]] = defaultdict(list)
+        for each in shown:
             room_of[each.device] = each.room
-            fresh[each.device] = fresh.get(each.device, False) or each.quality is not Quality.STALE
+            fresh[each.device] = fresh.get(each.device, False) or _is_fresh(each)
+            if each.reason == Reason.NOT_THIS_MODEL.value:
+                strangers.add(each.device)
+            if each.capability in (Capability.THERMOSTAT, Capability.FAN_CONTROL):
+                machinery[each.room].append(each)
             if each.capability is Capability.DOOR_LOCK:
                 locks.add(each.device)
             if (each.capability, each.attribute) == LEAK:
                 leak_told.add(each.device)
                 if each.value is True:
                     so[Subject(AlertKind.LEAK, each.room, each.device)] = "water"
-            if each.capability is Capability.FAULT_STATE and each.value is True and each.quality is not Quality.STALE:
+            if each.capability is not Capability.FAULT_STATE or not _is_fresh(each):
+                continue
+            faults_told.add(each.device)
+            if each.value is True:
                 faults.setdefault((each.room, each.device), []).append(_fault(each.attribute))
         for (where, whose), said in faults.items():
             so[Subject(AlertKind.DEVICE_FAULT, where, whose)] = ", ".join(sorted(said))
+        overdue = self._unheard.overdue()
         for device, heard in fresh.items():
-            if not heard:
+            if not heard and device in strangers:
+                so[Subject(AlertKind.STALE, room_of[device], device)] = "another model answers at its address"
+            elif not heard and device not in overdue and not self._unheard.waits_for(DeviceId(device)):
                 so[Subject(AlertKind.STALE, room_of[device], device)] = "nothing it said is fresh"
+        for device, why in overdue.items():
+            so.setdefault(Subject(AlertKind.STALE, str(self._view.room_of(device)), device), why)
         for device, battery in self._batteries.items():
             if self._view.room_of(DeviceId(device)) is None:
                 continue  # it was taken out; what its gauge said is kept in case it comes back
@@ -210,22 +246,26 @@ class Watch:
                     f"{told.days_left} days left, confidence {told.confidence:g}"
                 )
         for room in self._rooms.rooms():
-            so |= self._of_room(room, now_ms)
-        return so | self._not_heard_again(fresh.keys(), leak_told, locks)
+            so |= self._of_room(room, machines(machinery[room]), now_ms)
+        heard_of = {device for device, heard in fresh.items() if heard}
+        told_by: dict[AlertKind, Collection[str]] = {AlertKind.LEAK: leak_told, AlertKind.STALE: heard_of}
+        told_by |= {AlertKind.DEVICE_FAULT: faults_told, **dict.fromkeys(LOCK_BATTERY, locks)}
+        return so | self._not_heard_again(so, told_by, now_ms)
 
     def _not_heard_again(
-        self, told: Collection[str], leak_told: Collection[str], locks: Collection[str]
+        self, so: Collection[Subject], told_by: Mapping[AlertKind, Collection[str]], now_ms: int
     ) -> dict[Subject, str]:
         """Return what was so before a restart and of which nothing has been heard since: silence ends no alert."""
         still: dict[Subject, str] = {}
         for alert in self._book.up():
             subject = alert.subject
-            if subject.kind is AlertKind.LEAK:
-                silent = subject.device not in leak_told and self._view.room_of(DeviceId(subject.device)) is not None
-            elif subject.kind is AlertKind.STALE:
-                silent = subject.device not in told and self._view.room_of(DeviceId(subject.device)) is not None
-            elif subject.kind in LOCK_BATTERY:
-                silent = subject.device not in locks and self._view.room_of(DeviceId(subject.device)) is not None
+            if subject in so:
+                continue
+            if (speakers := told_by.get(subject.kind)) is not None:
+                silent = subject.device not in speakers and self._view.room_of(DeviceId(subject.device)) is not None
+            elif subject.kind is AlertKind.COMFORT_BREACH and subject.room in self._rooms.rooms():
+                room = RoomId(subject.room)
+                silent = self._comfortable(room) and self._rooms.sense(room).warmth(now_ms=now_ms) is None
             elif subject.kind is AlertKind.DOOR_PROPPED and subject.room in self._rooms.rooms():
                 evidence = self._rooms.sense(RoomId(subject.room)).evidence
                 silent = evidence.closed is None or evidence.unsure
@@ -235,7 +275,12 @@ class Watch:
                 still[subject] = alert.detail
         return still
 
-    def _of_room(self, room: RoomId, now_ms: int) -> dict[Subject, str]:
+    def _comfortable(self, room: RoomId) -> bool:
+        """Whether the room is to be as its guest wants it now."""
+        state = self._rooms.state(room)
+        return state.mode is Mode.OCCUPIED_COMFORT and not state.window_open
+
+    def _of_room(self, room: RoomId, said: Machines, now_ms: int) -> dict[Subject, str]:
         sense, state = self._rooms.sense(room), self._rooms.state(room)
         so: dict[Subject, str] = {}
         if sense.evidence.closed is False and not sense.evidence.unsure:
@@ -245,24 +290,38 @@ class Watch:
         if sense.disturbed_ms is not None and now_ms - sense.disturbed_ms < DISTURBED_MS:
             so[Subject(AlertKind.ENTERED_WHILE_DND, room)] = "staff came in against do not disturb"
         celsius = sense.warmth(now_ms=now_ms)
-        if state.mode is Mode.OCCUPIED_COMFORT and celsius is not None and not state.window_open:
-            wanted_c = target_c(state, self._policy())
-            if celsius < wanted_c - BREACH_K:
-                so[Subject(AlertKind.COMFORT_BREACH, room)] = f"{celsius:g} instead of {wanted_c:g} Cel"
+        if celsius is not None and self._comfortable(room):
+            subjects = {Side.COLD: Subject(AlertKind.COMFORT_BREACH, room)}
+            subjects[Side.WARM] = Subject(AlertKind.COMFORT_BREACH, room, aspect=_WARM)
+            found = breach(
+                celsius,
+                wanted_c=target_c(state, self._policy()),
+                chosen=state.preferred_c is not None,
+                outdoor_c=self._outdoor_c(now_ms),
+                said=said,
+                already=next((side for side, each in subjects.items() if self._book.minded(each)), None),
+            )
+            if found is not None:
+                so[subjects[found.side]] = found.detail
         return so
 
-    def _pass_time(self, now_ms: int) -> None:
+    def _outdoor_c(self, now_ms: int) -> float | None:
+        outdoor = self._outdoor
+        return None if outdoor is None or now_ms - outdoor[1] > OUTDOOR_FRESH_MS else outdoor[0]
+
+    def _pass_time(self, now_ms: int) -> int:
+        """Sum up what passed since the last look, and return for how long of it anybody listened, ms."""
         before_ms, self._looked_ms = self._looked_ms, now_ms
         if before_ms is None:
-            return
-        hours = min(now_ms - before_ms, 2 * LOOK_EVERY_MS) / 3_600_000
-        outdoor = self._outdoor
-        outdoor_c = None if outdoor is None or now_ms - outdoor[1] > OUTDOOR_FRESH_MS else outdoor[0]
+            return 0
+        passed_ms = min(now_ms - before_ms, 2 * LOOK_EVERY_MS)
+        hours, outdoor_c = passed_ms / 3_600_000, self._outdoor_c(now_ms)
         baseline_c, month = self._policy().climate.comfort_c, self._month()
         for room in self._rooms.rooms():
             known = self._energy.get(room, RoomEnergy())
             room_c = self._rooms.sense(room).warmth(now_ms=now_ms)
             self._energy[room] = known.passed(month, hours, room_c=room_c, outdoor_c=outdoor_c, baseline_c=baseline_c)
+        return passed_ms
 
     def _month(self) -> str:
         return local_hours.local(self._clock.wall_ms(), self._where).strftime("%Y-%m")
@@ -278,6 +337,16 @@ def _kept(body: bytes | None, kind: type[T], otherwise: T) -> T:
         return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError:
         return otherwise  # of another build, or damaged: it comes again from what is so
+
+
+def _is_fresh(each: Shown) -> bool:
+    """Whether the device itself said so, lately."""
+    return each.fresh and each.quality is not Quality.STALE and _said(each)
+
+
+def _said(each: Shown) -> bool:
+    """Whether the device itself ever said so: a bus also tells that nobody, or another model, answers."""
+    return each.quality is not Quality.BAD or each.reason not in _NOBODY
 
 
 def _fault(attribute: str) -> str:

@@ -50,11 +50,16 @@ GONE_LEAST_MS: Final = 5 * MINUTE_MS
 
 @dataclass(frozen=True, slots=True, order=True)
 class Subject:
-    """What an alert is about; `device` or `room` may be empty, not both, except for fire."""
+    """What an alert is about; `device` or `room` may be empty, not both, except for fire.
+
+    `aspect` parts what must not be mistaken for one another though both are told alike: an hour too cold and then a
+    minute too warm is not an hour of the one or the other.
+    """
 
     kind: AlertKind
     room: str = ""
     device: str = ""
+    aspect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,10 @@ class AlertBook:
     def up(self) -> list[Alert]:
         """Return the alerts that are up, oldest first."""
         return sorted(self._up.values(), key=lambda each: each.number)
+
+    def minded(self, subject: Subject) -> bool:
+        """Say whether it is up, or was so when last looked at and its time is running."""
+        return subject in self._up or subject in self._since
 
     @property
     def number(self) -> int:

@@ -4,7 +4,7 @@ Pure: readings and both times in, answers out. A value is never dropped for bein
 and marked stale, because "21.5 °C, four hours ago" is true and "21.5 °C" is not (G17).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -34,7 +34,10 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One value as told to others: quality already says stale where it is; `age_ms` since it was heard."""
+    """One value as told to others: quality already says stale where it is; `age_ms` since it was heard.
+
+    A value that was bad and has grown old is told as bad, with the reason; `fresh` tells that it is old.
+    """
 
     room: RoomId
     device: DeviceId
@@ -47,6 +50,7 @@ class Shown:
     age_ms: int
     reason: str | None = None
     """Why the value is not good, as whoever heard it says; for the local API, not part of the live state."""
+    fresh: bool = True
 
     def to_body(self) -> dict[str, Any]:
         """Return the plain form of the live state and of the local API."""
@@ -116,6 +120,10 @@ class CapabilityView:
         else:
             self._silent.discard(device)
 
+    def everyone(self) -> Collection[DeviceId]:
+        """Return every device that serves a room, heard or not."""
+        return self._rooms.keys()
+
     def get(self, device: DeviceId, capability: Capability, attribute: str) -> Reported | None:
         """Return the last value heard, or None for never."""
         return self._reported.get(device, {}).get((capability, attribute))
@@ -137,7 +145,7 @@ class CapabilityView:
                 age_ms = now_ms - each.heard_ms
                 stale = device in self._silent or age_ms > self._fresh_ms.get((device, capability, attribute), FRESH_MS)
                 quality = Quality.STALE if stale and each.quality is not Quality.BAD else each.quality
-                told = (each.value, each.unit, quality, each.at_ms, age_ms, each.reason)
+                told = (each.value, each.unit, quality, each.at_ms, age_ms, each.reason, not stale)
                 found.append(Shown(room, device, capability, attribute, *told))
         return sorted(found, key=lambda each: (each.room, each.device, each.capability.value, each.attribute))
 

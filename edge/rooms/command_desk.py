@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from edge.rooms.commands import RESTARTED, CommandBook, RoomCommand, refuse_unsafe
-from edge.rooms.fire import HELD as FIRE_HELD
+from edge.rooms.fire import held as fire_holds
 from edge.rooms.intents import Wish
 from edge.rooms.ports import DeviceWriter, RoomRecords
 from kit.clock import Clock
@@ -70,7 +70,7 @@ class CommandDesk:
             if known is not None:
                 return Outcome(Phase.UNKNOWN, None, RESTARTED)
             refuse_unsafe(command)
-            if self._held_back() and (command.capability, command.attribute) in FIRE_HELD:
+            if self._held_back() and fire_holds(command.capability, command.attribute):
                 raise InvalidInputError("attribute", f"fire mode holds {command.capability} {command.attribute}")
             devices = self._able((command.room, command.capability, command.attribute))
             if command.device is not None:

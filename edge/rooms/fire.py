@@ -1,8 +1,9 @@
 """Fire mode: lights on, ventilation and heating off, shades up, everywhere, until it is over. It outranks all else.
 
-The word that lights a lamp would start an air-handling unit: a thing that takes a setpoint or a fan's mode is a
-machine, and is switched off. Nobody starts plant again but a person; rooms get back what their modes wish, and heating
-and fans the mode they had (fire_after.py).
+The word that lights a lamp would start an air-handling unit: a thing whose model has a setpoint or a fan, under
+whatever firmware, is a machine, and is switched off. Nobody starts plant again but a person; rooms get back what their
+modes wish, and heating and fans the mode they had (fire_after.py). Whatever comes to the house or back to it while it
+burns is told as well, and so is what says the contrary after it has obeyed.
 
 It needs the buses and nothing else: no log, no store, no cloud, no policy, no stays. Detectors are heard before the
 queue that waits for the disk (edge/app/devices.py); writes go straight to the devices, each with its own retries;
@@ -10,7 +11,8 @@ what must survive a restart is stored when it can be. Doors are not unlocked her
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +20,7 @@ from edge.rooms.fire_after import HeldBefore, Mode, Row
 from edge.rooms.ports import DeviceWriter
 from kit.clock import Clock
 from kit.task_groups import TaskGroup
-from protocols.device_model.capability import Capability, Value
+from protocols.device_model.capability import ENDPOINT_SEPARATOR, Capability, Value
 from protocols.device_model.command import Command, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
@@ -31,19 +33,38 @@ ACTS: Final[tuple[tuple[Capability, str, Value], ...]] = (
     (Capability.THERMOSTAT, "system_mode", "off"),
     (Capability.WINDOW_COVERING, "current_position_lift_percentage", 0.0),  # Matter: 0 is open
 )
-HELD: Final = frozenset((capability, attribute) for capability, attribute, _ in ACTS)
-"""What nobody else may write meanwhile."""
+_ACTS: Final = {(capability, attribute): value for capability, attribute, value in ACTS}
+_MACHINE_ACTS: Final = _ACTS | {(Capability.ON_OFF, "on_off"): False, (Capability.LEVEL_CONTROL, "current_level"): 0}
 MACHINE: Final[tuple[tuple[Capability, str], ...]] = (
     (Capability.THERMOSTAT, "occupied_heating_setpoint"),
     (Capability.THERMOSTAT, "occupied_cooling_setpoint"),
     (Capability.THERMOSTAT, "system_mode"),
     (Capability.FAN_CONTROL, "fan_mode"),
 )
-"""Whatever takes one of these moves air, heat or cold."""
+"""Whatever takes one of these moves air, heat or cold; of a device whose model is not known."""
+_AIR_ALONE: Final = frozenset({"local_temperature", "outdoor_temperature"})
+"""What a thermometer may tell in a thermostat's words."""
 WRITE_WAIT_MS: Final = 15_000
 RETRY_FIRST_S: Final = 2.0
 RETRY_MOST_S: Final = 30.0
+LOOK_S: Final = 10.0
+"""How often it is looked who is to be told what: a device that has said its firmware takes what it did not before."""
 SMOKE: Final = (Capability.SMOKE_CO_ALARM, "smoke_state")
+
+
+Target = tuple[DeviceId, Capability, str]
+
+
+def held(capability: Capability, attribute: str) -> bool:
+    """Say whether nobody else may write that meanwhile."""
+    return (capability, attribute.partition(ENDPOINT_SEPARATOR)[0]) in _ACTS
+
+
+def _moves_air(capability: Capability, attribute: str) -> bool:
+    """Say whether a thing that has this moves air, heat or cold."""
+    if capability is Capability.THERMOSTAT:
+        return attribute.partition(ENDPOINT_SEPARATOR)[0] not in _AIR_ALONE
+    return capability is Capability.FAN_CONTROL
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +84,7 @@ class FireMode:
         writer: The way to the devices.
         clock: Both clocks.
         changed: Awaited with what is to survive a restart; asked again until it succeeds, and nothing waits for it.
+        points: Every attribute that a device may have under any firmware; empty: not known.
     """
 
     def __init__(
@@ -72,14 +94,22 @@ class FireMode:
         writer: DeviceWriter,
         clock: Clock,
         changed: Callable[[FireState], Awaitable[None]],
+        points: Callable[[DeviceId], Collection[tuple[Capability, str]]] = lambda _: (),
     ) -> None:
         self._devices, self._writer, self._clock, self._changed = tuple(devices), writer, clock, changed
+        self._points = points
         self._alarming: set[DeviceId] = set()
         self._overruled: set[DeviceId] = set()
         self._declared_by: str | None = None
         self._since_ms: int | None = None
         self._stirred, self._unsaved = asyncio.Event(), asyncio.Event()
-        self._done: dict[tuple[DeviceId, Capability, str], bool] = {}
+        self._wanted: dict[Target, Value] = {}
+        self._done: dict[Target, bool] = {}
+        self._tried_ms: dict[Target, int] = {}
+        """When each was last written to (monotonic)."""
+        self._gainsaying: set[Target] = set()
+        self._back: set[DeviceId] = set()
+        self._attempts = 0
         self._before = HeldBefore()
         self._known_over = False
         """Whether somebody who can know has said in this life that there is no fire."""
@@ -95,6 +125,13 @@ class FireMode:
         self._before.serve(self._devices)
         if gone:
             self._look()
+        self._stirred.set()
+
+    def back(self, device: DeviceId) -> None:
+        """Learn that a device is heard again, or is another: what was confirmed before is no longer so."""
+        if self.active:
+            self._back.add(device)
+            self._stirred.set()
 
     @property
     def active(self) -> bool:
@@ -112,6 +149,7 @@ class FireMode:
         """Take any reading of the house; only a detector's good word counts, and its silence never ends a fire."""
         if self._before.heard(reading, burning=self.active):
             self._unsaved.set()
+        self._gainsaid(reading)
         if (reading.capability, reading.attribute) != SMOKE or reading.quality is not Quality.GOOD:
             return
         if reading.value == "critical":
@@ -161,18 +199,53 @@ class FireMode:
                     continue
                 for each in back.values():
                     each.cancel()
-                work = [tasks.create_task(self._obey(device, *act)) for device, act in self._writable()]
-                await self._over()
-                for each in work:
-                    each.cancel()
-                await asyncio.gather(*work, return_exceptions=True)
-                self._done.clear()
+                await self._burn(tasks)
+                self._before.over()
                 self.ended()
 
-    async def _over(self) -> None:
+    async def _burn(self, tasks: TaskGroup) -> None:
+        """Have everybody obey until it is over."""
+        work: dict[Target, asyncio.Task[None]] = {}
         while self.active:
-            await self._stirred.wait()
             self._stirred.clear()
+            self._look_around()
+            for target in [each for each in work if each not in self._wanted or not self._settled(each, work[each])]:
+                work.pop(target).cancel()
+            for target, value in self._wanted.items():
+                if target not in work:
+                    self._done[target] = False
+                    work[target] = tasks.create_task(self._obey(target, value))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._stirred.wait()
+        for each in work.values():
+            each.cancel()
+        await asyncio.gather(*work.values(), return_exceptions=True)
+        self._wanted.clear()
+        self._done.clear()
+        self._tried_ms.clear()
+        self._gainsaying.clear()
+        self._back.clear()
+
+    def _settled(self, target: Target, task: asyncio.Task[None]) -> bool:
+        """Whether a target needs no new attempt: it is on its way, or has obeyed."""
+        return target in self._done and (self._done[target] or not task.done())
+
+    def _look_around(self) -> None:
+        """Find out who is to hold what; a target that is new, or whose device is, has not obeyed."""
+        wanted = self._writable()
+        kept = {
+            each: done
+            for each, done in self._done.items()
+            if each in wanted and wanted[each] == self._wanted[each] and each[0] not in self._back
+        }
+        for target in wanted:
+            if target[0] in self._back:
+                self._gainsaying.discard(target)
+            if target not in self._wanted and self._before.takes(target):
+                self._unsaved.set()
+        self._back.clear()
+        self._wanted, self._done = wanted, kept
 
     def _look(self) -> None:
         burning = bool(self._alarming) or self._declared_by is not None
@@ -181,29 +254,52 @@ class FireMode:
             self._since_ms = None
         elif self._since_ms is None:
             self._since_ms = self._clock.wall_ms()
-            self._before.begins()
         self._stirred.set()
         self._unsaved.set()
 
-    def _writable(self) -> list[tuple[DeviceId, tuple[Capability, str, Value]]]:
-        found = [
-            (device, (capability, attribute, value if capability is not Capability.ON_OFF else not machine))
-            for device in self._devices
-            for machine in (any(self._writer.can_write(device, *each) for each in MACHINE),)
-            for capability, attribute, value in ACTS
-            if self._writer.can_write(device, capability, attribute)
-        ]
-        self._done = {(device, act[0], act[1]): False for device, act in found}
+    def _writable(self) -> dict[Target, Value]:
+        found: dict[Target, Value] = {}
+        for device in self._devices:
+            known = self._points(device)
+            machine = (
+                any(_moves_air(*each) for each in known)
+                if known
+                else any(self._writer.can_write(device, *each) for each in MACHINE)
+            )
+            for capability, attribute in known or _ACTS:
+                if held(capability, attribute) and self._writer.can_write(device, capability, attribute):
+                    value = _MACHINE_ACTS if machine else _ACTS
+                    found[device, capability, attribute] = value[capability, attribute.partition(ENDPOINT_SEPARATOR)[0]]
         return found
 
-    async def _obey(self, device: DeviceId, capability: Capability, attribute: str, value: Value) -> None:
+    def _gainsaid(self, reading: Reading) -> None:
+        """Take note of a device that obeyed and says something else now: it lost power, or somebody was there.
+
+        Numbers are left out: a curtain on its way, or a lamp that rounds, says something else and obeys.
+        """
+        target = (reading.device, reading.capability, reading.attribute)
+        if not self._done.get(target) or reading.quality is not Quality.GOOD:
+            return
+        wanted, said = self._wanted[target], reading.value
+        if isinstance(wanted, bool | str) and isinstance(said, bool | str) and said != wanted:
+            self._done[target] = False
+            self._gainsaying.add(target)
+            self._stirred.set()
+
+    async def _obey(self, target: Target, value: Value) -> None:
         """Write until the device has confirmed; a device that cannot be reached is asked for as long as it burns."""
-        wait_s, attempt = RETRY_FIRST_S, 0
+        device, capability, attribute = target
+        if (tried_ms := self._tried_ms.get(target)) is not None:  # whoever comes and goes, or says no, is no flood
+            pause_s = RETRY_MOST_S if target in self._gainsaying else RETRY_FIRST_S
+            await asyncio.sleep(max(0.0, tried_ms / 1000 + pause_s - self._clock.now_ms() / 1000))
+        self._gainsaying.discard(target)
+        wait_s = RETRY_FIRST_S
         while True:
-            attempt += 1
-            name = f"fire:{self._since_ms}:{device}:{attribute}:{attempt}"
+            self._attempts += 1
+            self._tried_ms[target] = self._clock.now_ms()
+            name = f"fire:{self._since_ms}:{device}:{attribute}:{self._attempts}"
             if await self._written(name, device, capability, attribute, value):
-                self._done[device, capability, attribute] = True
+                self._done[target] = True
                 return
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_MOST_S)

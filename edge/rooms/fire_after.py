@@ -7,12 +7,13 @@ out; a value that somebody has set since is his, and is not put back.
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from protocols.device_model.capability import Capability
+from protocols.device_model.capability import ENDPOINT_SEPARATOR, Capability
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 
 OFF: Final = "off"
 MODES: Final = frozenset({(Capability.THERMOSTAT, "system_mode"), (Capability.FAN_CONTROL, "fan_mode")})
+"""A device may have one of them more than once, as `<attribute>:<endpoint>`."""
 Mode = tuple[DeviceId, Capability, str]
 Row = tuple[str, str, str, str]
 """Device, capability, attribute and the word it held, as it is stored."""
@@ -24,18 +25,40 @@ class HeldBefore:
     def __init__(self) -> None:
         self._last: dict[Mode, str] = {}
         self._owed: dict[Mode, str] = {}
+        self._taken: set[Mode] = set()
 
     def heard(self, reading: Reading, *, burning: bool) -> bool:
-        """Take any reading of the house; True if something is owed no more."""
+        """Take any reading of the house; True if something else is owed now.
+
+        While it burns only the first word of a device that had said none before counts: it came, or came back, with it.
+        """
         key = (reading.device, reading.capability, reading.attribute)
-        if burning or key[1:] not in MODES or reading.quality is not Quality.GOOD or not isinstance(reading.value, str):
+        if not _is_mode(*key[1:]) or reading.quality is not Quality.GOOD or not isinstance(reading.value, str):
             return False
+        if burning:
+            if key in self._last or key in self._owed:
+                return False
+            self._last[key] = reading.value
+            return key in self._taken and self._owes(key)
         self._last[key] = reading.value
         return reading.value != OFF and self._owed.pop(key, None) is not None
 
-    def begins(self) -> None:
-        """Learn that there is fire: what was on is owed, and what an earlier fire owes still is."""
-        self._owed = {**{key: word for key, word in self._last.items() if word != OFF}, **self._owed}
+    def takes(self, key: Mode) -> bool:
+        """Learn that fire writes there from now on; True if that is owed now. What an earlier fire owes still is."""
+        if not _is_mode(*key[1:]):
+            return False
+        self._taken.add(key)
+        return key not in self._owed and self._owes(key)
+
+    def over(self) -> None:
+        """Learn that it burns no more."""
+        self._taken.clear()
+
+    def _owes(self, key: Mode) -> bool:
+        if self._last.get(key, OFF) == OFF:
+            return False
+        self._owed[key] = self._last[key]
+        return True
 
     def owed(self) -> dict[Mode, str]:
         """Return what is to be put back."""
@@ -56,7 +79,11 @@ class HeldBefore:
 
     def restore(self, rows: Iterable[Row]) -> None:
         """Take up what the last life owed; rows of another build are left out."""
-        known = {(capability.value, name): (capability, name) for capability, name in MODES}
+        known = {(capability.value, name): capability for capability, name in MODES}
         for device, capability, name, word in rows:
-            if (mode := known.get((capability, name))) is not None:
-                self._owed[DeviceId(device), *mode] = word
+            if (whose := known.get((capability, name.partition(ENDPOINT_SEPARATOR)[0]))) is not None:
+                self._owed[DeviceId(device), whose, name] = word
+
+
+def _is_mode(capability: Capability, attribute: str) -> bool:
+    return (capability, attribute.partition(ENDPOINT_SEPARATOR)[0]) in MODES

@@ -1,7 +1,7 @@
 """Fire mode outranks everything and needs nothing but the buses."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import cast
 
@@ -10,12 +10,16 @@ import pytest
 
 from edge.app.devices import BusWriter, Devices
 from edge.app.facades import carrier
+from edge.bridges.ports import DeviceEvent
 from edge.rooms.commands import RoomCommand
-from edge.rooms.fire import ACTS, FireMode, FireState
+from edge.rooms.fire import ACTS, LOOK_S, FireMode, FireState, held
 from firmware_bridges.catalogue import load_all
 from kit.clock import ManualClock
 from kit.simulation import SimClock, SimLoop, run_simulated
 from protocols.descriptors.codec import Allowed, MessageWrite, PayloadWrite, allow, encode
+from protocols.descriptors.descriptor import Descriptor, parse
+from protocols.descriptors.firmware import all_points, under
+from protocols.descriptors.variants import Version
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
@@ -168,13 +172,29 @@ def test_a_curtain_is_opened_in_the_words_of_its_wire(model: str, sent: PayloadW
     assert wire == sent if isinstance(sent, PayloadWrite) else isinstance(wire, MessageWrite) and sent in wire.payload
 
 
+async def _stored(_: FireState) -> None:
+    await asyncio.sleep(0)
+
+
 class _Catalogue:
-    """Takes what a shipped model takes, by the device's name."""
+    """Takes what a shipped model takes, by the device's name, under the firmware that each has said so far."""
 
     def __init__(self, models: dict[str, str]) -> None:
-        self._models = {DeviceId(name): load_all()[DescriptorId(model)] for name, model in models.items()}
+        self.models: dict[DeviceId, Descriptor] = {}
+        for name, model in models.items():
+            self.put(name, load_all()[DescriptorId(model)])
         self.written: dict[tuple[str, str], Value] = {}
+        self.writes: list[tuple[str, str, Value]] = []
         self.deaf: set[DeviceId] = set()
+
+    def put(self, name: str, model: Descriptor, firmware: Version | None = None) -> DeviceId:
+        """Set a device up, or have it say its firmware."""
+        self.models[DeviceId(name)] = model
+        self._models = getattr(self, "_models", {}) | {DeviceId(name): under(model, firmware)}
+        return DeviceId(name)
+
+    def points(self, device: DeviceId) -> Collection[tuple[Capability, str]]:
+        return all_points(self.models[device])
 
     def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
         point = self._models[device].point(capability, attribute)
@@ -185,6 +205,7 @@ class _Catalogue:
         if command.device in self.deaf:
             raise LinkLostError("the bus is down")
         self.written[command.device, command.attribute] = command.value
+        self.writes.append((command.device, command.attribute, command.value))
         return Outcome(Phase.DONE, command.value)
 
 
@@ -201,10 +222,9 @@ def test_lights_come_on_and_machines_go_off_by_the_same_word() -> None:
         }
         plant = _Catalogue(models)
 
-        async def stored(_: FireState) -> None:
-            await asyncio.sleep(0)
-
-        fire = FireMode(devices=[DeviceId(each) for each in models], writer=plant, clock=SimClock(loop), changed=stored)
+        fire = FireMode(
+            devices=[DeviceId(each) for each in models], writer=plant, clock=SimClock(loop), changed=_stored
+        )
         running = asyncio.ensure_future(fire.run())
         fire.declare("night porter")
         await asyncio.sleep(60)
@@ -290,3 +310,177 @@ def test_a_false_alarm_leaves_no_cold_house_over_a_restart_too(killed: bool) -> 
 
     written = run_simulated(night, 1, 600).value.written
     assert written == {("t-101", "system_mode"): "auto"}, "t-102 was off, t-103 was set since, plant waits for a person"
+
+
+UNIT = """
+format = 1
+identity = { id = "acme/unit", vendor = "Acme", model = "Unit", title = "A fan-coil", source = "its manual" }
+quality = { level = "manual", proven = "nothing yet", on = "nothing" }
+wire = { kind = "modbus" }
+firmware = { table = "holding", register = 90 }
+
+[[points]]
+capability = "on_off"
+attribute = "on_off"
+table = "coil"
+register = 1
+type = "bool"
+write = {}
+
+[[points]]
+capability = "on_off"
+attribute = "on_off:light"
+table = "coil"
+register = 2
+type = "bool"
+write = {}
+
+[[points]]
+capability = "thermostat"
+attribute = "occupied_heating_setpoint"
+table = "holding"
+register = 2
+type = "int16"
+unit = "Cel"
+write = { least = 10, most = 30 }
+
+[[quirks]]
+before = "2.0"
+says = "has its setpoint and its switch elsewhere"
+source = "a test"
+points = [
+  { capability = "thermostat", attribute = "occupied_heating_setpoint", set = { register = 7 } },
+  { capability = "on_off", attribute = "on_off:light", set = { register = 8 } },
+]
+"""
+
+
+@pytest.mark.requirement("DEV-05")
+def test_a_machine_is_one_under_whatever_firmware_and_is_told_all_once_it_says_which() -> None:
+    async def night(loop: SimLoop) -> tuple[dict[tuple[str, str], Value], dict[tuple[str, str], Value]]:
+        plant = _Catalogue({})
+        unit = plant.put("unit", parse(UNIT.encode(), "unit.toml"))
+        fire = FireMode(
+            devices=[unit], writer=plant, clock=SimClock(loop), changed=_stored, points=plant.points
+        )  # fmt: skip
+        running = asyncio.ensure_future(fire.run())
+        fire.declare("night porter")
+        await asyncio.sleep(5)
+        unsaid = dict(plant.written)
+        plant.put("unit", plant.models[unit], (2, 1))
+        await asyncio.sleep(LOOK_S + 1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return unsaid, plant.written
+
+    unsaid, said = run_simulated(night, 1, 600).value
+    assert unsaid == {("unit", "on_off"): False}, "its setpoint is known, though not what it takes"
+    assert said == {("unit", "on_off"): False, ("unit", "on_off:light"): False}
+
+
+@pytest.mark.requirement("DEV-05")
+def test_what_comes_to_the_house_or_back_to_it_while_it_burns_is_told_too() -> None:
+    async def night(loop: SimLoop) -> list[tuple[str, str, Value]]:
+        lamp, t101 = "zigbee2mqtt/ikea_led1545g12", "regin/rcf_230"
+        house = _Catalogue({"lamp": lamp, "new-lamp": lamp, "t-101": t101, "t-new": t101})
+        stored: list[FireState] = []
+
+        async def store(state: FireState) -> None:
+            await asyncio.sleep(0)
+            stored.append(state)
+
+        old, every = [DeviceId("lamp"), DeviceId("t-101")], [DeviceId(each) for each in house.models]
+        fire = FireMode(devices=old, writer=house, clock=SimClock(loop), changed=store, points=house.points)
+        running = asyncio.ensure_future(fire.run())
+        fire.heard(_mode("t-101", "auto"))
+        fire.declare("night porter")
+        await asyncio.sleep(60)
+        house.writes.clear()
+        house.deaf = {DeviceId("new-lamp")}
+        fire.serve(every)
+        fire.heard(_mode("t-new", "auto"))
+        await asyncio.sleep(5)
+        assert ("t-new", "system_mode", "off") in house.writes
+        assert fire.told()["pending"] == ["new-lamp"]
+        house.deaf.clear()
+        fire.back(DeviceId("new-lamp"))
+        await asyncio.sleep(3)
+        assert ("new-lamp", "on_off", True) in house.writes, "at once, and not at its next turn half a minute later"
+        house.writes.clear()
+        fire.back(DeviceId("lamp"))  # its mains came back, and it stands as a factory would have it
+        await asyncio.sleep(5)
+        assert ("lamp", "on_off", True) in house.writes
+        house.writes.clear()
+        fire.heard(said("lamp", Capability.ON_OFF, "on_off", False))  # or it never went, as far as its bus knows
+        fire.heard(said("lamp", Capability.LEVEL_CONTROL, "current_level", 251))
+        await asyncio.sleep(60)
+        assert house.writes == [("lamp", "on_off", True)]
+        house.writes.clear()
+        for _ in range(100):
+            fire.back(DeviceId("lamp"))
+            await asyncio.sleep(0.1)
+        assert len([each for each in house.writes if each[1] == "on_off"]) <= 6, "one that flaps is no flood"
+        fire.clear()
+        house.writes.clear()
+        await asyncio.sleep(60)
+        assert stored[-1] == FireState()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return house.writes
+
+    writes = run_simulated(night, 1, 1_200).value
+    assert sorted(writes) == [("t-101", "system_mode", "auto"), ("t-new", "system_mode", "auto")]
+
+
+def test_what_fire_does_not_write_it_does_not_put_back() -> None:
+    """A mode that can only be read would be written for ever."""
+
+    async def night(loop: SimLoop) -> list[tuple[str, str, Value]]:
+        house, stored = _Catalogue({"split": "siemens/rdf302"}), [FireState()]
+
+        async def store(state: FireState) -> None:
+            await asyncio.sleep(0)
+            stored.append(state)
+
+        fire = FireMode(devices=[DeviceId("split")], writer=house, clock=SimClock(loop), changed=store)
+        running = asyncio.ensure_future(fire.run())
+        fire.heard(said("split", Capability.THERMOSTAT, "system_mode:state", "sleep"))
+        fire.heard(said("split", Capability.FAN_CONTROL, "fan_mode", "auto"))
+        fire.heard(smoke("critical"))
+        await asyncio.sleep(60)
+        assert [row[2:] for row in stored[-1].owed] == [("fan_mode", "auto")]
+        fire.heard(smoke("normal"))
+        house.writes.clear()
+        await asyncio.sleep(60)
+        assert stored[-1].owed == ()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return house.writes
+
+    assert run_simulated(night, 1, 600).value == [("split", "fan_mode", "auto")]
+
+
+@pytest.mark.requirement("DEV-05")
+async def test_the_house_tells_fire_who_is_back_before_the_disk_has_heard_it(building: Building) -> None:
+    building.log.fail = True
+    devices = Devices(building.house, plan=building.plan, clock=building.clock)
+    running = asyncio.create_task(building.house.fire.run())
+    building.house.fire.declare("night porter")
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert building.light() is True
+    building.devices.effects.clear()
+    building.clock.advance(10_000)  # type: ignore[attr-defined]  # it is a ManualClock
+    devices.device_event(DeviceId("light-101"), DeviceEvent.ONLINE, {})
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert building.devices.effects == [("light-101", "on_off", True)]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.requirement("DEV-05")
+@pytest.mark.parametrize("attribute", ["on_off", "on_off:left"])
+def test_nobody_else_writes_any_endpoint_of_what_fire_holds(attribute: str) -> None:
+    assert held(Capability.ON_OFF, attribute)
+    assert not held(Capability.THERMOSTAT, "occupied_heating_setpoint")
