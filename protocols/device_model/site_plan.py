@@ -90,6 +90,7 @@ class Address(_Strict, frozen=True):
     16 hex digits) where the very radio is meant: another one under that name is then unknown. opcua: `node`, the node
     id of the object that the descriptor's nodes start from, where it is not the descriptor's own. mqtt_devices: the
     `friendly_name` that stands for `{name}` in the descriptor's topics. ble_adverts: `mac`, six lower-case hex pairs.
+    home_assistant: the `friendly_name` that the edge made of what the device calls itself (`devices found` tells it).
     """
 
     bus: BusId
@@ -189,6 +190,17 @@ class BleAdvertBus(_Strict, frozen=True, tag_field="kind", tag="ble_adverts"):
     base_topic: str
 
 
+class HomeAssistantBus(_Strict, frozen=True, tag_field="kind", tag="home_assistant"):
+    """Devices that announce themselves to Home Assistant under `prefix` on the site broker (MQTT discovery).
+
+    `topics`: the filters in which they may speak and be spoken to; what an announcement names elsewhere is not taken.
+    """
+
+    id: BusId
+    topics: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=100)]
+    prefix: str = "homeassistant"
+
+
 class BleBus(_Strict, frozen=True, tag_field="kind", tag="ble"):
     """The locks' radio: driven by the doors process, not by a bus supervisor."""
 
@@ -206,6 +218,7 @@ Bus = (
     | OpcUaBus
     | MqttDevicesBus
     | BleAdvertBus
+    | HomeAssistantBus
     | SerialBus
     | RawTcpBus
     | BleBus
@@ -399,6 +412,12 @@ def _check_bus(bus: Bus, place: str) -> None:
         case OpcUaBus():
             if len(bus.url) > 500 or not _is_opcua_url(bus.url):
                 raise InvalidInputError(f"{place}.url", f"{shown(bus.url)} is not opc.tcp://<host>[:<port>][/<path>]")
+        case HomeAssistantBus():
+            if _BASE_TOPIC.fullmatch(bus.prefix) is None or "" in bus.prefix.split("/") or bus.prefix.startswith("$"):
+                raise InvalidInputError(f"{place}.prefix", f"{shown(bus.prefix)} is no topic to build on")
+            for index, each in enumerate(bus.topics):
+                if not _is_filter(each):
+                    raise InvalidInputError(f"{place}.topics[{index}]", f"{shown(each)} is no topic filter")
         case MqttDevicesBus() | BleBus():
             pass
 
@@ -413,6 +432,8 @@ def _place_of(bus: Bus) -> str:
             return bus.base_topic
         case MqttDevicesBus():
             return "mqtt_devices"
+        case HomeAssistantBus():
+            return f"{bus.prefix}/+/config"
         case OpcUaBus():
             return bus.url
         case BleBus():
@@ -446,6 +467,7 @@ ADDRESS_FIELDS: Final[dict[type[Bus], tuple[set[str], set[str]]]] = {
     MqttBus: ({"friendly_name"}, {"friendly_name", "ieee"}),
     OpcUaBus: (set(), {"node"}),
     MqttDevicesBus: ({"friendly_name"}, {"friendly_name"}),
+    HomeAssistantBus: ({"friendly_name"}, {"friendly_name"}),
     BleAdvertBus: ({"mac"}, {"mac"}),
     SerialBus: (set(), set()),
     RawTcpBus: (set(), set()),
@@ -459,6 +481,13 @@ def _is_opcua_url(text: str) -> bool:
     if found is None or _HOST.fullmatch(found["host"].strip("[]")) is None:
         return False
     return found["port"] is None or 1 <= int(found["port"]) <= 65_535
+
+
+def _is_filter(text: str) -> bool:
+    """A topic filter (MQTT 3.1.1, 4.7) that covers none of the broker's own topics."""
+    levels = text.split("/")
+    plain = [each for each in levels[:-1] if each != "+"] + [each for each in levels[-1:] if each not in ("+", "#")]
+    return 0 < len(text) <= 200 and not text.startswith("$") and not any(c in each for each in plain for c in "+#\0")
 
 
 def _is_friendly_name(name: str) -> bool:
