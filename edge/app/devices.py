@@ -129,11 +129,7 @@ class Devices:
         ]
         return [
             *strange,
-            *(
-                (device, each.detail, each.since_ms, False)
-                for device, each in sorted(self._unknown.items())
-                if each.event is DeviceEvent.UNKNOWN_DEVICE
-            ),
+            *((device, each.detail, each.since_ms, False) for device, each in sorted(self._unknown.items())),
         ]
 
     def silent(self) -> set[DeviceId]:
