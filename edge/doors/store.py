@@ -317,8 +317,10 @@ class DoorStore:
             self._mark(grant.issued_at_ms)
 
     def _add_grant(self, grant: IssuedGrant) -> None:
+        # The newest of a phone is known by its moment, and a clock that was set back stands still for minutes.
         self._db.execute(
-            f"INSERT INTO grant_issued ({_GRANT}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - names from this module, values are bound
+            f"INSERT INTO grant_issued ({_GRANT}) VALUES (?1, ?2, ?3, ?4, max(?5, 1 + coalesce((SELECT"  # noqa: S608 - names from this module, values are bound
+            " max(issued_at_ms) FROM grant_issued WHERE stay = ?2 AND phone = ?3), 0)), ?6,?7,?8,?9,?10,?11,?12,?13)",
             (
                 grant.grant_id,
                 grant.stay,

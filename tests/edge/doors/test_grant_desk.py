@@ -319,6 +319,28 @@ async def test_a_guest_overtaken_by_one_who_was_moved_on_is_helped_by_asking_aga
     assert anna.check_in("stay-anna", "101") == again  # and then it is stable
 
 
+@pytest.mark.guarantee("G3")
+@pytest.mark.requirement("A8", "P11")
+@pytest.mark.parametrize("seed", range(8))
+def test_while_the_clock_stands_still_the_last_key_of_a_phone_is_its_newest(tmp_path: Path, seed: int) -> None:
+    """Set back by less than five minutes it stands still for signing: grants of one millisecond are told apart."""
+    building = Building(tmp_path / "still", seed=seed)
+    anna, joiner = building.phone("anna"), building.phone("joiner")
+    for room in ("101", "102", "101"):
+        anna.check_in("stay-anna", room)
+        building.clock.step_wall(-1_000)
+    moved, shorter = anna.bundle, anna.check_in("stay-anna", "101", nights=1)
+    assert shorter != moved
+    joiner.check_in("stay-anna", "101", join=True)
+    known = building.store.stay("stay-anna")
+    for _ in range(3):
+        assert anna.check_in("stay-anna", "101", nights=1) == shorter
+    assert building.store.stay("stay-anna") == known, "and the joiner's key goes on opening"
+    assert opens(anna, "door-101") is Status.OPENED
+    assert opens(joiner, "door-101") is Status.OPENED
+    building.store.close()
+
+
 @pytest.mark.requirement("P16", "A9")
 async def test_nobody_new_is_sent_to_a_lock_that_is_as_good_as_empty(building: Building) -> None:
     anna, bert, joiner = building.phone("anna"), building.phone("bert"), building.phone("joiner")
