@@ -48,6 +48,10 @@ class KeyedDoors(ClosingDoors, Protocol):
         """Hand over what a phone brings."""
         ...
 
+    async def open_remotely(self, request: bytes) -> dict[str, Any]:
+        """Hand over a phone's request to open a door from afar."""
+        ...
+
     async def issue_staff(
         self,
         person: str,

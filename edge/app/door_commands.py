@@ -1,11 +1,11 @@
-"""The cloud's commands to the doors process: what phones brought, keys given, taken away and written on cards.
+"""The cloud's commands to the doors process: what phones brought and asked for, keys given, taken away and written.
 
 Kinds and arguments are those of edge/api/door_routes.py and closing_routes.py. The link has judged the cloud's
 signature, deadline and repetition; a bundle passes through and is in no record (edge/link/commands.py keeps phases).
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -19,16 +19,35 @@ from edge.api.door_routes import (
     StaffKeyBody,
     two_approvals,
 )
+from protocols.device_model.command import Phase
 from protocols.device_model.identity import parse_name, parse_room_id
+from protocols.door.remote_open import REQUEST_BYTES_MOST, OpenOutcome
 from protocols.errors import InvalidInputError
 from protocols.link.documents import CommandEnvelope
 
 KINDS: Final = (
     *("doors_carried", "staff_key", "emergency_draft", "emergency_key", "emergency_drop"),
-    *("key_cards", "withdraw_key", "lock_out", "inhibit", "failsafe_key", "door_closings", "stay_phones"),
+    *("key_cards", "withdraw_key", "lock_out", "inhibit", "failsafe_key", "door_closings", "stay_phones", "open_door"),
 )
 
 _Body = TypeVar("_Body")
+
+
+_PHASES: Final = {
+    OpenOutcome.CONFIRMED: Phase.DONE,
+    OpenOutcome.ACCEPTED: Phase.DONE,
+    OpenOutcome.UNKNOWN: Phase.UNKNOWN,
+}
+"""How far a command has come by what came of an opening from afar; what is not here failed: nothing opened."""
+
+
+class OpenDoorBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `open_door`: what a guest's phone signed (protocols/door/SPEC.md 13), hexadecimal.
+
+    The doors process judges it. A cloud that makes one up, keeps one for later or brings one twice opens nothing.
+    """
+
+    request: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})+\Z", max_length=2 * REQUEST_BYTES_MOST)]
 
 
 async def obey(doors: KeyedDoors | None, command: CommandEnvelope) -> Mapping[str, Any]:
@@ -90,7 +109,18 @@ async def obey(doors: KeyedDoors | None, command: CommandEnvelope) -> Mapping[st
             return await closing.closings(doors)
         case "stay_phones":
             return await closing.phones(doors, _args(command, closing.StayBody))
+        case "open_door":
+            return await _open_door(doors, _args(command, OpenDoorBody))
     raise InvalidInputError("command kind", f"{command.kind!r} is none of the doors': {', '.join(KINDS)}")
+
+
+async def _open_door(doors: KeyedDoors, asked: OpenDoorBody) -> Mapping[str, Any]:
+    """Return what came of it in the members that the link keeps: asked again, the answer is this one, for a day."""
+    said = await doors.open_remotely(bytes.fromhex(asked.request))
+    outcome = OpenOutcome(said["outcome"])
+    phase = _PHASES.get(outcome, Phase.FAILED)
+    reason = said.get("reason")
+    return {"phase": phase.value, "read_back": outcome.value, **({} if reason is None else {"reason": reason})}
 
 
 def _args(command: CommandEnvelope, kind: type[_Body]) -> _Body:

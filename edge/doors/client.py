@@ -19,6 +19,8 @@ from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 REPLY_WAIT_S: Final = 10.0
 EVENTS_WAIT_MS: Final = 20_000
 LOCKS_WAIT_MS: Final = 5_000
+OPENINGS_MOST: Final = 4
+"""From afar, at once; each has a connection of its own, so that no guest waits behind another's silent lock."""
 KEYS_WAIT_S: Final = 25.0
 """Longer than any deadline of a foreign lock system."""
 
@@ -86,6 +88,7 @@ class DoorsClient:
     """The doors process, seen from the node. Fits edge.checkin.ports.Doors."""
 
     def __init__(self, path: Path) -> None:
+        self._path, self._openings = path, asyncio.Semaphore(OPENINGS_MOST)
         self._line, self._events_line, self._locks_line = _Line(path), _Line(path), _Line(path)
         self._keys_line, self._key_events_line = _Line(path), _Line(path)  # no grant of ours waits behind a vendor
 
@@ -201,6 +204,19 @@ class DoorsClient:
         """Open a room's foreign doors from afar, once. ReplyTimeoutError: they may have opened; do not ask again."""
         answer = await self._keys_line.ask("open_door", {"room": room, "actor": actor}, wait_s=KEYS_WAIT_S)
         return list(answer["opened"])
+
+    async def open_remotely(self, request: bytes) -> dict[str, Any]:
+        """Hand over a phone's request to open a door from afar (protocols/door/SPEC.md 13); judged there alone.
+
+        Returns `outcome` and `reason` (13.3). ReplyTimeoutError: the door may have opened. StoreFailedError: see there.
+        """
+        async with self._openings:
+            line = _Line(self._path)
+            try:
+                answer: dict[str, Any] = await line.ask("open_remotely", {"request": request.hex()}, wait_s=KEYS_WAIT_S)
+            finally:
+                await line.close()
+        return answer
 
     def vendor_events(self) -> "VendorEvents":
         """Return what foreign lock systems tell, as a source of its own beside `events`."""

@@ -190,6 +190,13 @@ class ClosingDesk:
         self._news([each.lock_id for each in doors])
         return tuple(each.door for each in doors)
 
+    def is_sealed(self, room: RoomId) -> bool:
+        """Whether a room is sealed, or is to be: any of its doors is enough."""
+        return any(
+            each.room == room and (ordered := self._lockouts.get(each.lock_id)) is not None and ordered.sealed
+            for each in self._book.doors
+        )
+
     # -- what is under way -------------------------------------------------------------------------------------------
 
     def waits_for(self, lock_id: bytes) -> bool:

@@ -24,9 +24,11 @@ from edge.doors.settings import DoorsSettings
 from edge.doors.staff_desk import StaffDesk
 from edge.doors.store import DoorStore
 from edge.doors.sync import LockSync
-from edge.doors.vendors.desk import ForeignSystem, KeyDesk
+from edge.doors.vendors.desk import KeyDesk
+from edge.doors.vendors.foreign import ForeignSystem
 from edge.doors.vendors.ledger import KeyLedger
 from edge.doors.vendors.reach import Reach
+from edge.doors.vendors.remote_desk import RemoteDesk
 from kit.clock import Clock, SystemClock
 from kit.dice import Dice, SystemDice
 from kit.health import Health
@@ -99,9 +101,20 @@ class Doors:
             metrics=self.metrics,
         )
         self.keys: KeyDesk | None = None
+        self.remote: RemoteDesk | None = None
         if ledger is not None:
             self.keys = KeyDesk(
                 foreign, property_id=book.property_id, ledger=ledger, clock=clock, dice=dice, metrics=self.metrics
+            )
+            self.remote = RemoteDesk(
+                foreign,
+                property_id=book.property_id,
+                ledger=ledger,
+                time=self.time,
+                clock=clock,
+                sealed=self.closing.is_sealed,
+                news=self.keys.news.set,
+                metrics=self.metrics,
             )
         self.intake = Intake(
             book=book,
@@ -128,6 +141,7 @@ class Doors:
             metrics=self.metrics,
             intake=self.intake,
             keys=self.keys,
+            remote=self.remote,
         )
 
     def _bumped(self, locks: Sequence[bytes]) -> None:

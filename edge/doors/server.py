@@ -29,6 +29,7 @@ from edge.doors.store import EVENTS_READ_MOST, DoorStore
 from edge.doors.sync import LockSync
 from edge.doors.vendor_methods import AckArgs, StayArgs, VendorMethods
 from edge.doors.vendors.desk import KeyDesk
+from edge.doors.vendors.remote_desk import RemoteDesk
 from edge.doors.wire import VERSION, Failure, Reply, Request, failure_of, pack, read_body
 from kit.clock import Clock
 from kit.health import Health
@@ -144,12 +145,13 @@ class DoorsServer:
         metrics: Metrics,
         intake: Intake,
         keys: KeyDesk | None = None,
+        remote: RemoteDesk | None = None,
     ) -> None:
         self._keys, self._intake = keys, intake
         self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
         self._staff, self._closing = staff, closing
-        self._vendors = VendorMethods(keys, book=book, desk=desk, closing=closing)
+        self._vendors = VendorMethods(keys, book=book, desk=desk, closing=closing, remote=remote)
         self._log = logger("edge.doors.server")
         self._serving: set[asyncio.Task[None]] = set()
         self._idle: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # longest first

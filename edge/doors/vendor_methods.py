@@ -13,9 +13,11 @@ from edge.doors.closing_desk import ClosingDesk, Order
 from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk, check_phone
 from edge.doors.store import EVENTS_READ_MOST
-from edge.doors.vendors.desk import KeyDesk, document, shown
+from edge.doors.vendors.desk import KeyDesk
+from edge.doors.vendors.remote_desk import RemoteDesk
 from kit.logs import logger
 from protocols.device_model.identity import RoomId, parse_name
+from protocols.door.remote_open import REQUEST_BYTES_MOST
 from protocols.door.vendor_keys import keys_alone
 from protocols.errors import InvalidInputError
 
@@ -79,6 +81,12 @@ class OpenArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     actor: str
 
 
+class OpenRemotelyArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `open_remotely`: the phone's request (protocols/door/SPEC.md 13), hexadecimal, judged here alone."""
+
+    request: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*\Z", max_length=2 * REQUEST_BYTES_MOST + 2)]
+
+
 class KeyEventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of `key_events`: answered at once if there are any, else after `wait_ms` with none."""
 
@@ -108,8 +116,16 @@ def holder_of(phone: bytes) -> str:
 class VendorMethods:
     """Serves them, and the parts of `issue` and `end_stay` that concern both kinds of locks."""
 
-    def __init__(self, keys: KeyDesk | None, *, book: DoorBook, desk: GrantDesk, closing: ClosingDesk) -> None:
-        self._keys, self._book, self._desk, self._closing = keys, book, desk, closing
+    def __init__(
+        self,
+        keys: KeyDesk | None,
+        *,
+        book: DoorBook,
+        desk: GrantDesk,
+        closing: ClosingDesk,
+        remote: RemoteDesk | None = None,
+    ) -> None:
+        self._keys, self._book, self._desk, self._closing, self._remote = keys, book, desk, closing, remote
 
     def methods(self) -> dict[str, Method]:
         """Return the methods by name."""
@@ -119,6 +135,7 @@ class VendorMethods:
             "keys": self._stay_keys,
             "key_cards": self._key_cards,
             "open_door": self._open_door,
+            "open_remotely": self._open_remotely,
             "key_events": self._key_events,
             "ack_key_events": self._ack_key_events,
         }
@@ -170,10 +187,13 @@ class VendorMethods:
             join=asked.join or asked.beside is not None,
             within_s=VENDORS_WAIT_S,
             cards_wait=True,
+            phone=phone,
         )
         if bundle is None:
-            return keys_alone(stay, [shown(each) for each in keys], not_before_ms=begins_ms, not_after_ms=ends_ms)
-        return {**bundle.to_document(), "vendor_keys": [document(each) for each in keys]}
+            return keys_alone(
+                stay, [self._keys.told(each) for each in keys], not_before_ms=begins_ms, not_after_ms=ends_ms
+            )
+        return {**bundle.to_document(), "vendor_keys": [self._keys.told(each).to_document() for each in keys]}
 
     async def end_stay(self, stay: str) -> dict[str, Any]:
         """Return what is told of a stay whose keys in foreign systems are ended now."""
@@ -214,16 +234,18 @@ class VendorMethods:
             medium=asked.medium,
             encoder=asked.encoder,
         )
-        return {"keys": [document(each) for each in kept]}
+        return {"keys": [keys.told(each).to_document() for each in kept]}
 
     async def _stay_keys(self, args: dict[str, Any]) -> object:
         stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
-        return {"keys": [document(each) for each in self._foreign().of_stay(stay)]}
+        keys = self._foreign()
+        return {"keys": [keys.told(each).to_document() for each in keys.of_stay(stay)]}
 
     async def _key_cards(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, CardsArgs)
-        cards = await self._foreign().encode(parse_name(asked.stay, "stay"), encoder=asked.encoder)
-        return {"keys": [document(each) for each in cards]}
+        keys = self._foreign()
+        cards = await keys.encode(parse_name(asked.stay, "stay"), encoder=asked.encoder)
+        return {"keys": [keys.told(each).to_document() for each in cards]}
 
     async def _open_door(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, OpenArgs)
@@ -232,14 +254,21 @@ class VendorMethods:
         )
         return {"opened": [{"door": each.door, "truth": each.truth.value} for each in opened]}
 
+    async def _open_remotely(self, args: dict[str, Any]) -> object:
+        asked = msgspec.convert(args, OpenRemotelyArgs)
+        if self._remote is None:
+            raise InvalidInputError("lock_systems", "this house has no foreign lock system: nothing opens from afar")
+        answer = await self._remote.open(bytes.fromhex(asked.request))
+        return {"outcome": answer.outcome.value, "reason": answer.reason}
+
     async def _key_events(self, args: dict[str, Any]) -> object:
         asked, keys = msgspec.convert(args, KeyEventsArgs), self._foreign()
         events = keys.events(asked.after, asked.most)
         if not events and asked.wait_ms:
-            keys.told.clear()
+            keys.news.clear()
             try:
                 async with asyncio.timeout(asked.wait_ms / 1_000):
-                    await keys.told.wait()
+                    await keys.news.wait()
             except TimeoutError:
                 pass
             events = keys.events(asked.after, asked.most)

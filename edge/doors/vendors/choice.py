@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from edge.doors.vendors.desk import ForeignSystem
+from edge.doors.vendors.foreign import ForeignSystem
 from edge.doors.vendors.http import tls
 from edge.doors.vendors.port import LockSystem, Medium
 from edge.doors.vendors.reach import Reach, SlotBook

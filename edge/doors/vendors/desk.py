@@ -7,12 +7,13 @@ in several systems: each answers for itself, and what is missing is said, kept, 
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from prometheus_client import Counter
 
 from edge.doors.errors import StayEndedError
+from edge.doors.vendors.foreign import ForeignSystem, opens_afar, shown
 from edge.doors.vendors.insist import insist
 from edge.doors.vendors.ledger import KeptKey, KeyLedger, KeyState
 from edge.doors.vendors.port import (
@@ -20,7 +21,6 @@ from edge.doors.vendors.port import (
     PIN_TAKEN,
     DoorOpened,
     KeyMade,
-    LockSystem,
     Medium,
     VendorBusyError,
     VendorEvent,
@@ -32,7 +32,7 @@ from kit.dice import Dice
 from kit.logs import logger
 from kit.metrics import Metrics
 from protocols.device_model.identity import PropertyId, RoomId
-from protocols.door.vendor_keys import VendorKey, VendorMedium, VendorState
+from protocols.door.vendor_keys import VendorKey
 from protocols.errors import InvalidInputError, PlatformError, ReplyTimeoutError, StoreFailedError
 
 MAIN: Final = "main"
@@ -47,23 +47,6 @@ HEAL_EVERY_S: Final = 1.0
 POLL_PAUSE_MOST_S: Final = 300.0
 TURNS_KEPT_MOST: Final = 1_000
 PAGES_AT_ONCE_MOST: Final = 50
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignSystem:
-    """One system of the house: its adapter, and the vendor's names of the doors of each room.
-
-    `deadline_s`: a key request is answered within it. `poll_s`: how often it is asked what happened; `medium` and
-    `encoder`: what a key is where the request does not say.
-    """
-
-    name: str
-    system: LockSystem
-    doors: Mapping[RoomId, tuple[str, ...]]
-    deadline_s: float
-    poll_s: float
-    medium: Medium
-    encoder: str | None = None
 
 
 class KeyDesk:
@@ -85,7 +68,7 @@ class KeyDesk:
         self._turns: dict[str, asyncio.Lock] = {}
         self._pauses: dict[str, tuple[int, int]] = {}  # grant > (not before, pause)
         self._work = asyncio.Event()
-        self.told = asyncio.Event()
+        self.news = asyncio.Event()
         """Set when the vendors have told something new."""
         self._log = logger("edge.doors.vendors")
         self._asked: Counter = metrics.counter("lock_system_requests", "keys asked for", ("system", "outcome"))
@@ -113,6 +96,7 @@ class KeyDesk:
         encoder: str | None = None,
         within_s: float | None = None,
         cards_wait: bool = False,
+        phone: bytes | None = None,
     ) -> list[KeptKey]:
         """See that a stay's holder has keys for these rooms' doors, and for no others, in every system.
 
@@ -120,7 +104,8 @@ class KeyDesk:
         `made`, or `wanted` with a problem (tried again in the background), or `refused`. Asking again is safe.
         `within_s`: the caller's own limit, where it is shorter than the systems'. `cards_wait`: nobody stands at an
         encoder: a card that is not written as wanted stays `wanted` until `encode`. A holder stays what he was, the
-        one who replaces the last guest or one more beside others, however he asks again.
+        one who replaces the last guest or one more beside others, however he asks again. `phone`: the holder's public
+        key, 33 bytes, kept with his keys: what he signs with it opens from afar (remote_desk.py).
 
         Raises:
             InvalidInputError, StayEndedError, StoreFailedError: nothing was wanted.
@@ -134,6 +119,10 @@ class KeyDesk:
         if self._ledger.is_withdrawn(stay, holder):
             raise InvalidInputError(
                 "phone_public_key", "this phone's key was withdrawn: it needs a key of its own anew"
+            )
+        if phone is not None and self._ledger.phone(stay, holder) not in {None, phone}:
+            raise InvalidInputError(
+                "phone_public_key", "another phone of this stay has a key of this name: make one anew"
             )
         wanted: list[KeptKey] = []
         for name, foreign in self._systems.items():
@@ -153,7 +142,7 @@ class KeyDesk:
                 wanted.append(_changed(known, key))
             elif known is not None and known.state not in {KeyState.ENDING, KeyState.ENDED}:
                 wanted.append(_ending(known, self._clock.wall_ms()))  # moved out of this system
-        self._ledger.keep(wanted)
+        self._ledger.keep(wanted, phone=None if phone is None else (stay, holder, phone))
         limit_s = max((self._systems[each.system].deadline_s for each in wanted), default=0.0)
         try:
             async with asyncio.timeout(limit_s if within_s is None else min(limit_s, within_s)):
@@ -248,6 +237,13 @@ class KeyDesk:
     def of_stay(self, stay: str) -> list[KeptKey]:
         """Return how the keys of a stay stand."""
         return self._ledger.of_stay(stay)
+
+    def told(self, key: KeptKey) -> VendorKey:
+        """Return how a key stands, with what of it opens from afar for the phone that holds it."""
+        foreign = self._systems.get(key.system)
+        if foreign is None or self._ledger.phone(key.stay, key.holder) is None:
+            return shown(key)
+        return shown(key, opens_afar(key, foreign, str(self._property)))
 
     async def open_door(self, room: RoomId, *, actor: str) -> list[DoorOpened]:
         """Open a room's doors from afar, each once: what may have happened is never asked again.
@@ -363,22 +359,19 @@ class KeyDesk:
             self._told_count.labels(name, "again").inc(len(page.events) - kept)
             self._told_count.labels(name, "unreadable").inc(page.refused)
             if kept:
-                self.told.set()
+                self.news.set()
             if not page.more:
                 break
         return new
 
     def _body(self, foreign: ForeignSystem, event: VendorEvent) -> dict[str, Any]:
         """Return the event as an access record says it: the door by a name of ours, the time as far as it is worth."""
-        room = next((room for room, doors in foreign.doors.items() if event.door in doors), None)
+        named = foreign.named(event.door)
         known = None if event.grant is None else self._ledger.key(event.grant)
-        door = f"{foreign.name}-{'unknown' if room is None else room}"
-        if room is not None and (place := foreign.doors[room].index(event.door or "")):
-            door = f"{door}-{place + 1}"
         return {
             "event": event.kind,
-            "door": door,
-            "room": room,
+            "door": f"{foreign.name}-unknown" if named is None else named.door,
+            "room": None if named is None else named.room,
             "stay": None if known is None else known.stay,
             "at_ms": event.at_ms,
             "time_quality": "uncertain",  # the vendor's clock: data, and no more
@@ -567,24 +560,3 @@ def _ending(known: KeptKey, at_ms: int) -> KeptKey:
     return replace(
         known, state=KeyState.ENDING, pin=None, code=None, problem=None, changed_at_ms=at_ms, version=known.version + 1
     )
-
-
-def shown(key: KeptKey) -> VendorKey:
-    """Return how a key stands, for whoever asked for it (protocols/door/SPEC.md 9.3)."""
-    return VendorKey(
-        system=key.system,
-        rooms=key.rooms,
-        medium=VendorMedium(key.medium),
-        state=VendorState(key.state.value),
-        truth=key.truth,
-        code=key.code,
-        not_before_ms=key.not_before_ms,
-        not_after_ms=key.not_after_ms,
-        problem=key.problem,
-        may_have_taken_effect=key.may_have,
-    )
-
-
-def document(key: KeptKey) -> dict[str, Any]:
-    """Return the same as JSON. `code` is secret: it opens doors."""
-    return shown(key).to_document()

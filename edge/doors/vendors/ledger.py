@@ -17,11 +17,12 @@ import apsw
 from edge.doors.vendors.port import VendorEvent
 from protocols.errors import StoreFailedError
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 EVENTS_READ_MOST: Final = 500
 EVENTS_KEPT_MOST: Final = 100_000
 """Of those already taken; each keeps a doubled event from counting again."""
 ENDED_KEPT_MS: Final = 30 * 86_400_000
+OPENINGS_KEPT_MS: Final = 7 * 86_400_000
 _SCHEMA: Final = """
 CREATE TABLE life (no INTEGER PRIMARY KEY CHECK (no = 1), epoch BLOB NOT NULL) STRICT;
 CREATE TABLE key (
@@ -49,6 +50,16 @@ CREATE TABLE slot (
     system TEXT NOT NULL, lock TEXT NOT NULL, slot INTEGER NOT NULL, grant_id TEXT, PRIMARY KEY (system, lock, slot)
 ) STRICT, WITHOUT ROWID;
 """
+_ADDED_IN_4: Final = """
+CREATE TABLE phone (
+    stay TEXT NOT NULL, holder TEXT NOT NULL, point BLOB NOT NULL, PRIMARY KEY (stay, holder)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE opening (
+    grant_id TEXT NOT NULL, request BLOB NOT NULL, asked_at_ms INTEGER NOT NULL, system TEXT NOT NULL,
+    body TEXT NOT NULL, outcome TEXT, PRIMARY KEY (grant_id, request)
+) STRICT, WITHOUT ROWID;
+"""
+"""Whose signature opens from afar, and which requests were let through; `outcome` NULL: not known yet."""
 _DUE: Final = "system = ? AND not_after_ms <= ? AND state NOT IN ('ending', 'ended')"
 """Holders (a lost phone) who get no key of their stay again. A version only adds tables."""
 
@@ -147,7 +158,9 @@ class KeyLedger:
                     run("INSERT INTO life VALUES (1, ?)", (epoch,))
                 if version < 2:
                     run(_ADDED_IN_2)
-                run(_ADDED_IN_3)
+                if version < 3:
+                    run(_ADDED_IN_3)
+                run(_ADDED_IN_4)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:
@@ -178,9 +191,11 @@ class KeyLedger:
         """Whether the stay was ended here."""
         return bool(self._rows("SELECT 1 FROM ended_stay WHERE stay = ?", (stay,)))
 
-    def keep(self, keys: Sequence[KeptKey]) -> None:
-        """Make keys durable as they are now, all or none."""
+    def keep(self, keys: Sequence[KeptKey], *, phone: tuple[str, str, bytes] | None = None) -> None:
+        """Make keys durable as they are now, all or none; with `phone`: the stay, the holder and its public key."""
         with self._transaction():
+            if phone is not None:
+                self._db.execute("INSERT OR IGNORE INTO phone VALUES (?, ?, ?)", phone)
             for each in keys:
                 self._put(each)
 
@@ -243,6 +258,57 @@ class KeyLedger:
             with self._transaction():
                 self._end(_DUE, (system, at_ms), at_ms)
 
+    # -- openings from afar ------------------------------------------------------------------------------------------
+
+    def phone(self, stay: str, holder: str) -> bytes | None:
+        """Return the public key of the phone that has a holder's keys, 33 bytes."""
+        found = self._rows("SELECT point FROM phone WHERE stay = ? AND holder = ?", (stay, holder))
+        return bytes(found[0][0]) if found else None
+
+    def is_spent(self, grant: str, request: bytes) -> bool:
+        """Whether a request of this key was let through before."""
+        return bool(self._rows("SELECT 1 FROM opening WHERE grant_id = ? AND request = ?", (grant, request)))
+
+    def begin_opening(self, system: str, request: bytes, body: Mapping[str, Any], at_ms: int) -> bool:
+        """Make durable, with its record, that a request of `body["grant"]` is let through; False: it was before."""
+        with self._transaction():
+            run, grant = self._db.execute, body["grant"]
+            run("DELETE FROM opening WHERE asked_at_ms < ? AND outcome IS NOT NULL", (at_ms - OPENINGS_KEPT_MS,))
+            run(
+                "INSERT OR IGNORE INTO opening VALUES (?, ?, ?, ?, ?, NULL)",
+                (grant, request, at_ms, system, json.dumps(body)),
+            )
+            if not self._db.changes():
+                return False
+            self._note(system, f"remote/{grant}/{request.hex()}/asked", body)
+        return True
+
+    def end_opening(self, system: str, request: bytes, body: Mapping[str, Any], outcome: str) -> None:
+        """Make durable, with its record, what came of a request that was let through."""
+        with self._transaction():
+            grant = body["grant"]
+            self._db.execute(
+                "UPDATE opening SET outcome = ? WHERE grant_id = ? AND request = ?", (outcome, grant, request)
+            )
+            self._note(system, f"remote/{grant}/{request.hex()}/ended", body)
+
+    def interrupted_openings(self) -> list[tuple[str, bytes, dict[str, Any]]]:
+        """Return the requests let through of which nobody knows what came: system, id, the record of their asking."""
+        rows = self._rows("SELECT system, request, body FROM opening WHERE outcome IS NULL ORDER BY asked_at_ms")
+        return [(system, bytes(request), json.loads(body)) for system, request, body in rows]
+
+    def refused_opening(self, system: str, request: bytes, body: Mapping[str, Any]) -> None:
+        """Write the record of a refusal, once for each request of a key."""
+        with self._transaction():
+            self._note(system, f"remote/{body['grant']}/{request.hex()}/refused", body)
+
+    def _note(self, system: str, name: str, body: Mapping[str, Any]) -> None:
+        self._db.execute(
+            "INSERT INTO event (system, event, body, device_at_ms) SELECT ?1, ?2, ?3, ?4"
+            " WHERE NOT EXISTS (SELECT 1 FROM event WHERE system = ?1 AND event = ?2)",
+            (system, name, json.dumps(body), body["at_ms"]),
+        )
+
     # -- keypad slots, for systems whose locks name none -------------------------------------------------------------
 
     def slots(self, system: str, lock: str) -> dict[int, str | None]:
@@ -268,6 +334,7 @@ class KeyLedger:
                 "DELETE FROM withdrawn WHERE at_ms < ? AND stay NOT IN (SELECT stay FROM key)",
                 (at_ms - ENDED_KEPT_MS,),
             )
+            self._db.execute("DELETE FROM phone WHERE (stay, holder) NOT IN (SELECT stay, holder FROM key)")
         return count
 
     def _end(self, which: str, values: tuple[Any, ...], at_ms: int) -> None:

@@ -1,10 +1,11 @@
 """A lock system in memory that does as it is told, and counts."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from edge.doors.vendors.desk import ForeignSystem, KeyDesk
+from edge.doors.vendors.desk import KeyDesk
+from edge.doors.vendors.foreign import ForeignSystem
 from edge.doors.vendors.ledger import KeyLedger
 from edge.doors.vendors.port import (
     Abilities,
@@ -35,13 +36,20 @@ class MemorySystem:
     asked: list[str] = field(default_factory=list)
     told: list[VendorEvent] = field(default_factory=list)
     opened: int = 0
+    moved: list[str] = field(default_factory=list)
+    opens: Truth | None = Truth.CONFIRMED
+    when_opened: Callable[[], None] = lambda: None
+    door_gate: asyncio.Event | None = None
+    """Holds up every opening until it is set."""
+    silent: bool = False
+    """Never answers when it is to open a door."""
     gate: asyncio.Event | None = None
     """Holds up every issue until it is set."""
     kind = "memory"
 
     @property
     def abilities(self) -> Abilities:
-        return Abilities(media=self.media, issue=Truth.ACCEPTED, revoke=Truth.ACCEPTED, opens=Truth.CONFIRMED)
+        return Abilities(media=self.media, issue=Truth.ACCEPTED, revoke=Truth.ACCEPTED, opens=self.opens)
 
     async def issue(self, wanted: WantedKey) -> KeyMade:
         self.asked.append(f"issue {wanted.doors}")
@@ -59,7 +67,13 @@ class MemorySystem:
 
     async def open_door(self, door: str, *, actor: str) -> DoorOpened:
         self.opened += 1
+        self.when_opened()
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.door_gate is not None:
+            await self.door_gate.wait()
         self._trouble()
+        self.moved.append(door)
         return DoorOpened(door, Truth.CONFIRMED)
 
     async def events(self, cursor: str) -> EventPage:
@@ -83,23 +97,28 @@ async def at_once(_seconds: float) -> None:
     await asyncio.sleep(0)
 
 
+def systems_of(*systems: tuple[str, MemorySystem, tuple[str, ...]], deadline_s: float = 8.0) -> list[ForeignSystem]:
+    """Return the house's systems: each is its name, itself and its rooms (whose doors are named after them)."""
+    return [
+        ForeignSystem(
+            name,
+            system,
+            {RoomId(room): (f"{name}-{room}",) for room in rooms},
+            deadline_s=deadline_s,
+            poll_s=10.0,
+            medium=system.media[0],
+            encoder="desk",
+        )
+        for name, system, rooms in systems
+    ]
+
+
 def desk_of(
     ledger: KeyLedger, clock: ManualClock, *systems: tuple[str, MemorySystem, tuple[str, ...]], deadline_s: float = 8.0
 ) -> KeyDesk:
-    """Return a desk: each system is its name, itself and its rooms (whose doors are named after them)."""
+    """Return a desk of these systems."""
     return KeyDesk(
-        [
-            ForeignSystem(
-                name,
-                system,
-                {RoomId(room): (f"{name}-{room}",) for room in rooms},
-                deadline_s=deadline_s,
-                poll_s=10.0,
-                medium=system.media[0],
-                encoder="desk",
-            )
-            for name, system, rooms in systems
-        ],
+        systems_of(*systems, deadline_s=deadline_s),
         property_id="aurora",
         ledger=ledger,
         clock=clock,

@@ -8,7 +8,8 @@ from typing import TypedDict
 import pytest
 
 from edge.doors.errors import StayEndedError
-from edge.doors.vendors.desk import EXPIRED_AFTER_MS, KeyDesk, document
+from edge.doors.vendors.desk import EXPIRED_AFTER_MS, KeyDesk
+from edge.doors.vendors.foreign import shown
 from edge.doors.vendors.insist import insist
 from edge.doors.vendors.ledger import KeyLedger, KeyState
 from edge.doors.vendors.port import (
@@ -266,7 +267,7 @@ async def test_no_digits_are_in_a_representation_or_in_the_status(desk: KeyDesk,
     assert key.code is not None
     assert key.code not in repr(key)
     assert key.code not in repr(desk.status())
-    assert document(key)["code"] == key.code
+    assert shown(key).to_document()["code"] == key.code
 
 
 @pytest.mark.parametrize(

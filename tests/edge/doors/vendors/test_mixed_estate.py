@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from edge.app import door_commands
 from edge.doors.client import DoorsClient
 from edge.doors.errors import StayEndedError
 from edge.doors.store import AccessEvent
@@ -18,12 +20,15 @@ from firmware_bridges.unifi_access.emulator import UnifiEmulator, self_signed
 from firmware_bridges.visionline.emulator import VisionlineEmulator
 from kit.clock import SystemClock
 from kit.dice import SeededDice
-from protocols.device_model.identity import RoomId, StayId
+from protocols.device_model.identity import EdgeId, RoomId, StayId
 from protocols.door.bundle import Bundle
+from protocols.door.remote_open import statement_of
 from protocols.door.status import Status
-from protocols.door.vendor_keys import vendor_keys_of
+from protocols.door.vendor_keys import OpensAfar, vendor_keys_of
 from protocols.errors import InvalidInputError
-from tests.edge.doors.building import Building
+from protocols.link.documents import CommandEnvelope
+from protocols.vectors.remote_open_vectors import signed
+from tests.edge.doors.building import Building, MemoryPhone
 from tests.edge.doors.test_process import doors_running, write_files
 
 STAY = StayId("stay-1")
@@ -251,3 +256,73 @@ async def test_a_foreign_door_is_opened_from_afar_once(house: House) -> None:
         status = await client.status()
         assert {each["name"] for each in status["lock_systems"]["systems"]} == {"annex", "tower"}
         assert "token-of-unifi" not in json.dumps(status)
+
+
+def asked(phone: MemoryPhone, opens: OpensAfar, at_ms: int, *, number: int = 0, key: MemoryPhone | None = None) -> str:
+    """Return what a phone signs to open the first of its doors, as the cloud carries it."""
+    statement = statement_of(bytes([number] * 16), at_ms, opens.property_id, opens.grant, opens.doors[0][0])
+    return signed((key or phone).key, statement).hex()
+
+
+def carried(request: str, *, number: int = 1) -> CommandEnvelope:
+    args = {"request": request}
+    return CommandEnvelope(EdgeId("e-aurora0000000001"), f"c-{number}", f"k-{number}", "open_door", args, 2**50, 0)
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.requirement("A11", "P15")
+async def test_the_clouds_command_opens_what_a_guests_phone_signed_and_nothing_else(house: House) -> None:
+    anna, mallory = house.building.phone("anna"), house.building.phone("mallory")
+    door = house.unifi.doors["annex-door"]
+    async with house.running() as client:
+        told = await client.issue(STAY, ANNEX, anna.public, not_before_ms=0, not_after_ms=house.until_ms)
+        [key] = vendor_keys_of(told)
+        assert key.opens is not None
+        assert key.opens.doors == (("annex-a1", ANNEX),)
+        now_ms = house.building.clock.wall_ms()
+        forged = asked(anna, key.opens, now_ms, key=mallory)
+        refused = {"phase": "failed", "read_back": "refused", "reason": "bad_signature"}
+        assert await door_commands.obey(client, carried(forged)) == refused
+        for wrong in (
+            {},
+            {"request": ""},
+            {"request": "zz"},
+            {"request": "00" * 400},
+            {"request": forged, "room": ANNEX},
+        ):
+            command = replace(carried(forged), args=wrong)
+            with pytest.raises(InvalidInputError, match="command open_door"):
+                await door_commands.obey(client, command)
+        assert door.opened == 0
+        good = asked(anna, key.opens, now_ms)
+        said = await door_commands.obey(client, carried(good))
+        assert (said["phase"], said["read_back"]) == ("done", "online-confirmed")
+        assert door.opened == 1
+        again = {"phase": "failed", "read_back": "refused", "reason": "replayed"}
+        assert await door_commands.obey(client, carried(good, number=2)) == again
+        house.trouble(AWAY)
+        said = await door_commands.obey(client, carried(asked(anna, key.opens, now_ms, number=1), number=3))
+        assert said["phase"] in {"failed", "unknown"}
+        assert door.opened == 1
+        events = client.vendor_events()
+        names: list[str] = []
+        async with asyncio.timeout(20):
+            async for event in events.events(0):
+                names.append(event.body["event"])
+                if len([each for each in names if each.startswith("remote-")]) == 5:
+                    break
+        assert [each for each in names if each.startswith("remote-")][:3] == [
+            *("remote-asked", "remote-opened", "remote-refused")
+        ]
+
+
+@pytest.mark.requirement("A11", "P15")
+async def test_a_house_without_other_makers_locks_opens_nothing_from_afar(tmp_path: Path) -> None:
+    building = Building(tmp_path / "locks")
+    building.store.close()
+    write_files(tmp_path, building)
+    anna = building.phone("anna")
+    opens = OpensAfar("aurora", "ik-000000000000000000000000", "online-confirmed", (("door-101", "101"),))
+    async with doors_running(tmp_path, building) as client:
+        with pytest.raises(InvalidInputError, match="no foreign lock system: nothing opens from afar"):
+            await client.open_remotely(bytes.fromhex(asked(anna, opens, building.clock.wall_ms())))
