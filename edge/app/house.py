@@ -54,6 +54,7 @@ BOOK: Final = "bindings"
 LIVED: Final = "lived"
 """When the house is known to have listened, unix ms in digits."""
 FOLLOW_MOST: Final = 500
+REMINDED_MOST: Final = 500
 OPENED: Final = "opened"
 BELIEVED: Final = frozenset({TimeQuality.FRESH.name.lower(), TimeQuality.DRIFTING.name.lower()})
 CLOCK_SKEW_MOST_MS: Final = 120_000  # a lock that claims to be further ahead of us than this has lost its clock
@@ -121,6 +122,7 @@ class House:
         self._log, self._store, self._clock, self._logger = log, store, clock, logger
         self._cursors = dict(restored.cursors)
         self._following = asyncio.Lock()
+        self._reminded = False
         self.book = restored_book(restored.documents, logger)
         """Who changed which device of the plan; `serve` puts what follows from it in force."""
         records = _Records(log, self)
@@ -169,6 +171,7 @@ class House:
             documents=restored.documents,
             where=self.where,
             clock=clock,
+            floor_of=self._floor_of,
             sleeps_ms=lambda device: self._model(device).sleeps_ms,
         )
         self.departures = Departures(replica=lambda: self.keeper.replica, doors=doors, store=store, log=logger)
@@ -191,8 +194,20 @@ class House:
     async def catch_up(self) -> None:
         """Take every record of lane A not taken yet, and store what follows from it. Raises StoreFailedError."""
         async with self._following:
+            if not self._reminded:
+                await self._remind()
+                self._reminded = True
             while await self._follow_once():
                 pass
+
+    async def _remind(self) -> None:
+        """Show the watch what was taken shortly before this life: a key seen then may be at another door now."""
+        cursor = self._cursors.get(LOG_CURSOR, Cursor())
+        if not cursor.seq or cursor.incarnation != self._log.incarnation:
+            return
+        for record in await self._log.read(Lane.A, max(cursor.seq - REMINDED_MOST, 0), REMINDED_MOST):
+            if record.kind == "access" and record.seq <= cursor.seq:
+                self.watch.access(record.body, at_ms=record.edge_at_ms)
 
     async def stored(self) -> None:
         """Store the rooms that changed by themselves. Raises StoreFailedError."""
@@ -258,6 +273,7 @@ class House:
         if before.incarnation == epoch and seq <= before.seq:
             return  # taken before, in an earlier incarnation of the log
         cursors[DOORS_CURSOR] = Cursor(epoch, seq)
+        self.watch.access(body, at_ms=record.edge_at_ms)
         if body["event"] == OPENED and body.get("room") is not None:
             stay = body.get("stay")
             self.rooms.entered(RoomId(body["room"]), None if stay is None else StayId(stay), at_ms=_happened_ms(record))
@@ -391,6 +407,10 @@ class House:
 
     async def _fire_changed(self, state: FireState) -> None:
         await self._store.save_document(FIRE, msgspec.json.encode(state))
+
+    def _floor_of(self, room: str) -> int | None:
+        rooms = () if self.plan is None else self.plan.rooms
+        return next((each.floor for each in rooms if each.id == room), None)
 
     def _opens_before_ms(self) -> int:
         """How long before arrival check-in opens: as a signed policy says, else as the room policy does."""

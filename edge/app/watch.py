@@ -25,6 +25,7 @@ from edge.rooms.capability_view import CapabilityView, Shown
 from edge.rooms.comfort import Machines, Side, breach, machines
 from edge.rooms.energy import BASELINE, RoomEnergy
 from edge.rooms.engine import RoomsEngine
+from edge.rooms.far_doors import FarDoors
 from edge.rooms.fire import FireMode
 from edge.rooms.lock_battery import LOCK_BATTERY, lock_level
 from edge.rooms.modes import Mode, target_c
@@ -51,6 +52,8 @@ _NOBODY: Final = frozenset({Reason.NO_ANSWER.value, Reason.NOT_THIS_MODEL.value}
 """Reasons by which a bus says of a bad value that the device itself has not spoken."""
 DISTURBED_MS: Final = 10 * 60_000
 OUTDOOR_FRESH_MS: Final = 2 * 3_600_000
+FAR_APART_MS: Final = 12 * 3_600_000
+"""A key that was at two doors at once is up so long: somebody has to have seen it."""
 T = TypeVar("T")
 
 
@@ -67,6 +70,7 @@ class Watch:
         documents: What `store` held of them.
         where: The property's zone.
         clock: Both clocks.
+        floor_of: The floor of a room, None of an unknown one.
         sleeps_ms: How long a device may be silent and yet be well, where its descriptor says.
     """
 
@@ -82,6 +86,7 @@ class Watch:
         documents: dict[str, bytes],
         where: ZoneInfo,
         clock: Clock,
+        floor_of: Callable[[str], int | None] = lambda _: None,
         sleeps_ms: Callable[[DeviceId], int] = lambda _: 0,
     ) -> None:
         self._rooms, self._view, self._fire, self._policy = rooms, view, fire, policy
@@ -93,6 +98,8 @@ class Watch:
         self._energy = _kept(documents.get("energy"), dict[str, RoomEnergy], {})
         self._unheard = Unheard(_kept(documents.get(UNHEARD), dict[str, Waiting], {}), sleeps_ms=sleeps_ms)
         self._unheard_kept = True
+        self._far_doors = FarDoors(floor_of)
+        self._far_apart: dict[Subject, tuple[str, int]] = {}
         self._outdoor: tuple[float, int] | None = None
         self._looked_ms: int | None = None
         self._kept_ms = clock.now_ms()
@@ -115,8 +122,19 @@ class Watch:
             known = self._energy.get(room, RoomEnergy())
             self._energy[room] = known.metered(self._month(), reading.device, value)
 
+    def access(self, body: Mapping[str, Any], *, at_ms: int) -> None:
+        """Take an access record of lane A, `at_ms` when the log took it; the same again changes nothing.
+
+        A key that was at two doors too far apart is looked at at once.
+        """
+        if (found := self._far_doors.told(body)) is None or at_ms + FAR_APART_MS <= self._clock.wall_ms():
+            return
+        subject = Subject(AlertKind.KEY_FAR_APART, found.second.room, f"key-{found.key}"[:40])
+        self._far_apart[subject] = (found.detail, at_ms + FAR_APART_MS)
+        self._urgent.set()
+
     async def run(self) -> None:
-        """Look every half minute and when water is told of, for ever."""
+        """Look every half minute, and when water or a key at two doors is told of, for ever."""
         while True:
             try:
                 await self.look()
@@ -247,6 +265,9 @@ class Watch:
                 )
         for room in self._rooms.rooms():
             so |= self._of_room(room, machines(machinery[room]), now_ms)
+        wall_ms = self._clock.wall_ms()
+        self._far_apart = {each: kept for each, kept in self._far_apart.items() if wall_ms < kept[1]}
+        so |= {each: detail for each, (detail, _) in self._far_apart.items()}
         heard_of = {device for device, heard in fresh.items() if heard}
         told_by: dict[AlertKind, Collection[str]] = {AlertKind.LEAK: leak_told, AlertKind.STALE: heard_of}
         told_by |= {AlertKind.DEVICE_FAULT: faults_told, **dict.fromkeys(LOCK_BATTERY, locks)}
@@ -266,6 +287,8 @@ class Watch:
             elif subject.kind is AlertKind.COMFORT_BREACH and subject.room in self._rooms.rooms():
                 room = RoomId(subject.room)
                 silent = self._comfortable(room) and self._rooms.sense(room).warmth(now_ms=now_ms) is None
+            elif subject.kind is AlertKind.KEY_FAR_APART:
+                silent = self._clock.wall_ms() < alert.raised_at_ms + FAR_APART_MS
             elif subject.kind is AlertKind.DOOR_PROPPED and subject.room in self._rooms.rooms():
                 evidence = self._rooms.sense(RoomId(subject.room)).evidence
                 silent = evidence.closed is None or evidence.unsure

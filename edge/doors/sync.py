@@ -18,9 +18,11 @@ from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.errors import ClockUnsoundError
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.issuers import SoundTime
+from edge.doors.lock_clocks import Bounds, LockClocks
 from edge.doors.lock_states import LockStates
 from edge.doors.radio import DoorRadio, Sighting
 from edge.doors.staff_desk import NOT_STAYS
+from edge.doors.stay_keys import key_name
 from edge.doors.store import DoorStore, KnownLock
 from kit.clock import Clock
 from kit.dice import Dice
@@ -70,6 +72,7 @@ BROKEN_RETRY_MS: Final = 300_000
 CHANNEL_REST_MS: Final = 3_600_000
 """After a visit in a lock's L2CAP channel failed, or the channel did, it is visited by GATT for so long."""
 STATUS_FROM_REFUSED: Final = 0x10
+LIFE_BYTES: Final = 6
 
 
 @dataclass(slots=True)
@@ -108,6 +111,7 @@ class LockSync:
         self._ids: dict[bytes, BookedDoor] = {}
         self._ids_slot = -1
         self.states = LockStates(clock)
+        self._clocks = LockClocks(dice.bytes(LIFE_BYTES).hex())
         self._changed = asyncio.Event()
         self._adverts: Counter = metrics.counter("door_adverts", "door adverts heard", ("outcome",))
         self._visits: Counter = metrics.counter("door_visits", "visits to locks", ("outcome",))
@@ -238,12 +242,14 @@ class LockSync:
         session = await radio.open_session(address, channel=channel)
         try:
             talk = Conversation(session, door.keys(at_s, at_s), clock=self._clock, dice=self._dice)
+            asked_ms = self._clock.now_ms()
             answer = await talk.ask(AskStatus())
+            bounds = self._clocks.asked(door.lock_id, answer.result, from_ms=asked_ms, to_ms=self._clock.now_ms())
             await self._set_time(door, talk, answer.result)  # first: a lock without time may doubt all the rest
             answer = await self._carry_bumps(door, talk) or answer
             answer = await self._carry_closing(door, talk, answer)
             self._heard(door, answer.result)
-            await self._fetch(door, talk)
+            await self._fetch(door, talk, bounds)
             return session.channel_failed
         finally:
             await session.close()
@@ -282,7 +288,7 @@ class LockSync:
         if answer is not None and answer.result.status is not Status.DONE:
             self._log.warning("time_refused", door=door.door, status=answer.result.status.name)
 
-    async def _fetch(self, door: BookedDoor, talk: Conversation) -> None:
+    async def _fetch(self, door: BookedDoor, talk: Conversation, bounds: Bounds | None) -> None:
         known = self._store.lock(door.lock_id)
         if self._store.events_waiting() >= EVENTS_WAITING_MOST:
             self._log.warning("events_not_taken", door=door.door, waiting=EVENTS_WAITING_MOST)
@@ -296,7 +302,7 @@ class LockSync:
                 audit_key=public_key(door.secrets.audit_point),
                 edge_key=self._ca.seal,
             )
-            known = self._keep(door, known, chunk)
+            known = self._keep(door, known, chunk, bounds)
             if not chunk.records:
                 break
             if taken % ACKNOWLEDGED_EVERY == 0:
@@ -314,7 +320,7 @@ class LockSync:
         issuer = self._desk.revocation_issuer(at_s)
         return await talk.ask(Carry(sign_object(body, issuer.key, at_s), issuer.certificate.encoded))
 
-    def _keep(self, door: BookedDoor, known: KnownLock, chunk: AuditChunk) -> KnownLock:
+    def _keep(self, door: BookedDoor, known: KnownLock, chunk: AuditChunk, bounds: Bounds | None) -> KnownLock:
         lost = check_follows(chunk, known.seq, known.head)
         checkpoint = chunk.checkpoint
         kept = replace(
@@ -328,7 +334,8 @@ class LockSync:
             contact_at_ms=self._time.estimate_ms(),
             broken=None,
         )
-        events = [self.event_of(door, record, kept) for record in chunk.records if record.event != AuditEvent.BOLT]
+        told = [record for record in chunk.records if record.event != AuditEvent.BOLT]
+        events = [self.event_of(door, record, kept, bounds) for record in told]
         self._closing.read(chunk.records)
         if lost:
             self._log.warning("lock_log_overwritten", door=door.door, records=lost)
@@ -365,8 +372,14 @@ class LockSync:
             raise AuditBrokenError(f"lock {door.lock_id.hex()} claims generation {generation}, of a day to come")
         return generation
 
-    def event_of(self, door: BookedDoor, record: AuditRecord, lock: KnownLock) -> tuple[Mapping[str, Any], int | None]:
-        """Return what the rest of the house is told of a record, and when the lock says that it was (unix ms)."""
+    def event_of(
+        self, door: BookedDoor, record: AuditRecord, lock: KnownLock, bounds: Bounds | None = None
+    ) -> tuple[Mapping[str, Any], int | None]:
+        """Return what the rest of the house is told of a record, and when the lock says that it was (unix ms).
+
+        `bounds`: what this visit measured of the lock's clock. `seen_from_ms` and `seen_to_ms` are then told, of our
+        monotonic clock named `seen_clock`: the record was certainly made between them.
+        """
         issued = None if record.actor == NOBODY else self._store.grant(record.actor)
         name = AuditEvent(record.event).name.lower() if record.event in set(AuditEvent) else f"event_{record.event}"
         body: dict[str, Any] = {
@@ -387,8 +400,12 @@ class LockSync:
             body["sealed"] = record.actor != NOBODY
         elif record.actor != NOBODY:
             body["grant"] = record.actor.hex()
-        if issued is not None and not issued.stay.startswith(NOT_STAYS):
-            body["stay"] = issued.stay
+        if issued is not None:
+            body["key"] = key_name(issued.stay, issued.phone)
+            if not issued.stay.startswith(NOT_STAYS):
+                body["stay"] = issued.stay
+        if (seen := self._clocks.when(record, bounds)) is not None:
+            body |= {"seen_clock": self._clocks.name, "seen_from_ms": seen[0], "seen_to_ms": seen[1]}
         if record.status >= STATUS_FROM_REFUSED:
             body["reason"] = Status(record.status).name.lower() if record.status in set(Status) else "unknown"
         return body, record.time_s * 1_000

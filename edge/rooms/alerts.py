@@ -27,6 +27,7 @@ class AlertKind(StrEnum):
     STALE = "stale"
     ENTERED_WHILE_DND = "entered_while_dnd"
     DEVICE_FAULT = "device_fault"
+    KEY_FAR_APART = "key_far_apart"
 
 
 SINCE_LEAST_MS: Final[Mapping[AlertKind, int]] = {
@@ -42,6 +43,7 @@ SINCE_LEAST_MS: Final[Mapping[AlertKind, int]] = {
     AlertKind.STALE: 10 * MINUTE_MS,
     AlertKind.ENTERED_WHILE_DND: 0,
     AlertKind.DEVICE_FAULT: MINUTE_MS,
+    AlertKind.KEY_FAR_APART: 0,
 }
 """How long it must have been so before it is worth saying."""
 GONE_LEAST_MS: Final = 5 * MINUTE_MS

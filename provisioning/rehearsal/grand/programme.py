@@ -100,7 +100,7 @@ def draw(rooms: Sequence[str], seconds: float, dice: Dice) -> Programme:
     for index, room in enumerate(arriving):
         at_s = index * ENTRY_EVERY_S + dice.uniform(0, ENTRY_EVERY_S)
         stays_s = dice.uniform(0.2, 0.6) * max(10.0, usable_s - at_s)
-        tries = others[index % len(others)] if dice.uniform(0, 1) < 0.15 else None
+        tries = _neighbour(room, others, rooms) if dice.uniform(0, 1) < 0.15 else None
         arrivals.append(Arrival(at_s, room, _temper(index, dice), stays_s, tries))
     leaks = others[: max(1, len(rooms) // LEAKS_ONE_IN)]
     dark = arriving[: max(1, len(rooms) // DARK_ONE_IN)]  # their guests are the ones that must not suffer by it
@@ -116,6 +116,12 @@ def draw(rooms: Sequence[str], seconds: float, dice: Dice) -> Programme:
         tuple(sorted(faults, key=lambda each: each.at_s)),
         tuple(_weather(seconds, dice)),
     )
+
+
+def _neighbour(room: str, others: Sequence[str], rooms: Sequence[str]) -> str:
+    """Return the nearest of the other rooms: nobody tries a door five floors up and is at his own a second later."""
+    place = {each: index for index, each in enumerate(rooms)}
+    return min(others, key=lambda each: abs(place[each] - place[room]))
 
 
 def _temper(index: int, dice: Dice) -> Temper:

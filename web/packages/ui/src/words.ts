@@ -58,6 +58,7 @@ const ALERTS: Record<string, string> = {
   device_fault: 'Device wants a hand',
   stale: 'Device silent',
   entered_while_dnd: 'Entered against do not disturb',
+  key_far_apart: 'One key at two far doors',
 }
 
 /** After `Mode` in edge/rooms/modes.py. */

@@ -1,0 +1,157 @@
+"""Who has keys of a stay: each phone, since when, when it opened last, and which doors have yet to hear of its end.
+
+What the main guest sees of his own stay (door.md A7, 3.11 "joiner visible to main guest"). A phone is named by a digest
+(`key`, as in access events, edge/doors/sync.py) beside its public key. Read from the doors' own rows; changes nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from edge.doors.door_book import BookedDoor, DoorBook
+from edge.doors.store import DoorStore
+from protocols.door.audit import AuditEvent, AuditRecord
+from protocols.grant.grant import GrantFlag
+from protocols.grant.lock_time import TimeQuality
+
+KEY_DIGITS: Final = 16
+LEEWAY_S: Final = 600
+"""So long after its end a lock may still take a grant."""
+LOOKED_BACK_MOST: Final = 5_000
+"""Records of a lock that are looked through for the last opening."""
+
+
+def key_name(holder: str, phone: bytes) -> str:
+    """Return what a phone of one holder is called, whichever of its grants it shows: no phone is told across stays."""
+    return hashlib.sha256(holder.encode() + b"\x00" + phone).hexdigest()[:KEY_DIGITS]
+
+
+@dataclass(slots=True)
+class _Phone:
+    phone: bytes
+    since_ms: int
+    grants: list["_Given"] = field(default_factory=list)
+
+    @property
+    def newest(self) -> "_Given":
+        return self.grants[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    grant_id: bytes
+    generation: int
+    not_before_s: int
+    not_after_s: int
+    flags: int
+    rooms: str
+    zones: int
+
+
+class StayKeys:
+    """Answers `stay_keys` of the doors' socket.
+
+    Args:
+        store: The doors' rows.
+        book: The doors.
+        knows: Whether a lock has confirmed the newest list of withdrawn keys.
+        at_s: The best guess of unix seconds.
+    """
+
+    def __init__(
+        self, store: DoorStore, book: DoorBook, *, knows: Callable[[bytes], bool], at_s: Callable[[], int]
+    ) -> None:
+        self._store, self._book, self._knows, self._at_s = store, book, knows, at_s
+
+    def of(self, stay: str) -> list[dict[str, Any]]:
+        """Return the stay's keys, the first phone's first. Times are unix ms.
+
+        `main`: the phone that the stay is (the others joined it); one at most, none once it was withdrawn. `used`: its
+        last opening that the house has heard of, None for none; `certain` false: by a lock that did not know the time.
+        `doors`: how many it was made for; `waiting`, of a withdrawn key: those that may still take it, as far as
+        is known: not the newest list, no later guest, and not over.
+        """
+        phones = self._phones(stay)
+        withdrawn = {row[0] for row in self._store.read("SELECT phone FROM withdrawn WHERE holder = ?", (stay,))}
+        main = _main([each for each in phones if each.phone not in withdrawn], phones)
+        return [self._shown(stay, each, is_main=each is main, gone=each.phone in withdrawn) for each in phones]
+
+    def _phones(self, stay: str) -> list[_Phone]:
+        rows = self._store.read(
+            "SELECT phone, issued_at_ms, grant_id, generation, not_before_s, not_after_s, flags, rooms, zones"
+            " FROM grant_issued WHERE stay = ? ORDER BY issued_at_ms, not_after_s, grant_id",
+            (stay,),
+        )
+        phones: dict[bytes, _Phone] = {}
+        for phone, issued_at_ms, *given in rows:
+            phones.setdefault(phone, _Phone(phone, issued_at_ms)).grants.append(_Given(*given))
+        return list(phones.values())
+
+    def _shown(self, stay: str, phone: _Phone, *, is_main: bool, gone: bool) -> dict[str, Any]:
+        newest = phone.newest
+        doors = {door.lock_id: door for each in phone.grants for door in self._doors_of(each)}
+        alive = [each for each in phone.grants if each.not_after_s + LEEWAY_S > self._at_s()]
+        waiting = {door.lock_id: door for each in alive for door in self._doors_of(each) if self._takes(door, each)}
+        return {
+            "key": key_name(stay, phone.phone),
+            "phone": phone.phone.hex(),
+            "main": is_main,
+            "join": bool(newest.flags & GrantFlag.JOIN),
+            "since_ms": phone.since_ms,
+            "not_before_ms": newest.not_before_s * 1_000,
+            "not_after_ms": newest.not_after_s * 1_000,
+            "withdrawn": gone,
+            "used": self._used(phone.grants, list(doors.values())),
+            "doors": len(self._doors_of(newest)),
+            "waiting": [self._place(door) for door in waiting.values()] if gone else [],
+        }
+
+    def _doors_of(self, given: _Given) -> tuple[BookedDoor, ...]:
+        rooms = self._book.of_numbers(frozenset(json.loads(given.rooms)))
+        return (*rooms, *self._book.of_zones(given.zones & (2**64 - 1)))
+
+    def _takes(self, door: BookedDoor, given: _Given) -> bool:
+        """Whether a door may take a grant that was withdrawn: it has not confirmed that, nor a later guest."""
+        superseded = bool(door.number) and self._store.lock(door.lock_id).generation > given.generation
+        return not superseded and not self._knows(door.lock_id)
+
+    def _place(self, door: BookedDoor) -> dict[str, Any]:
+        contact_at_ms = self._store.lock(door.lock_id).contact_at_ms
+        return {"door": door.door, "label": door.label, "contact_at_ms": contact_at_ms or None}
+
+    def _used(self, grants: Sequence[_Given], doors: Sequence[BookedDoor]) -> dict[str, Any] | None:
+        ids = [each.grant_id for each in grants]
+        marks = ",".join("?" * len(ids))
+        found: list[tuple[AuditRecord, BookedDoor]] = []
+        for door in doors:
+            rows = self._store.read(
+                "SELECT record FROM record WHERE lock = ? AND seq > ?"  # noqa: S608 - only marks
+                f" AND substr(record, 10, 1) = ? AND substr(record, 11, 8) IN ({marks})"
+                " ORDER BY seq DESC LIMIT 1",
+                (door.lock_id, self._store.lock(door.lock_id).seq - LOOKED_BACK_MOST, bytes([AuditEvent.OPENED]), *ids),
+            )
+            found += [(AuditRecord.decode(row[0]), door) for row in rows]
+        if not found:
+            return None
+        record, door = max(found, key=lambda each: (each[0].time_quality != TimeQuality.UNCERTAIN, each[0].time_s))
+        return {
+            "at_ms": record.time_s * 1_000,
+            "certain": record.time_quality != TimeQuality.UNCERTAIN,
+            "door": door.door,
+            "label": door.label,
+        }
+
+
+def _main(left: Sequence[_Phone], all_phones: Sequence[_Phone]) -> _Phone | None:
+    """Return the phone that the stay is: the first that did not join; in a stay that joined another's room, the first.
+
+    Where the first phone was withdrawn nobody takes its place by that: else who has no key to give would take keys.
+    """
+    own = [each for each in left if not each.newest.flags & GrantFlag.JOIN]
+    if own:
+        generation = max(each.newest.generation for each in own)
+        return next(each for each in own if each.newest.generation == generation)
+    joined = all(each.newest.flags & GrantFlag.JOIN for each in all_phones)
+    return left[0] if joined and left and left[0] is all_phones[0] else None
