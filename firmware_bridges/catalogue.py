@@ -67,5 +67,6 @@ _BUS_OF: Final[dict[str, tuple[str, ...]]] = {
     "MqttWire": ("MqttDevicesBus",),
     "BleAdvertWire": ("BleAdvertBus",),
     "PeripheralWire": ("SerialBus", "RawTcpBus"),
+    "AnnouncedWire": ("HomeAssistantBus",),
 }
 """The kinds of bus that each kind of wire hangs on."""

@@ -23,6 +23,7 @@ from protocols.device_model.identity import BusId, DescriptorId, DeviceId
 from protocols.device_model.site_plan import (
     BleAdvertBus,
     BleBus,
+    HomeAssistantBus,
     ModbusBus,
     ModbusRtuBus,
     ModbusRtuTcpBus,
@@ -113,7 +114,7 @@ class FieldEmulator:
                 case SerialBus() | RawTcpBus():
                     for each in plan.devices_on(bus.id):
                         self.peripherals[bus.id] = PeripheralLine(bus, self.things[each.id], self.misbehaviour)
-                case OpcUaBus() | BleBus():
+                case OpcUaBus() | BleBus() | HomeAssistantBus():
                     pass  # the plant's server needs asyncua: made when it is started; locks are another emulator's
 
     async def run(self, started: asyncio.Event | None = None) -> None:

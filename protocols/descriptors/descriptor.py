@@ -22,6 +22,7 @@ from protocols.descriptors.raw_values import Table as Table  # noqa: PLC0414 - a
 from protocols.descriptors.variants import alike, applying, made, representatives
 from protocols.descriptors.variants import bound as version_bound
 from protocols.descriptors.wires import (
+    AnnouncedWire,
     BleAdvertWire,
     ModbusWire,
     MqttWire,
@@ -301,7 +302,7 @@ def _check_where_it_says(told: Firmware | None, wire: Wire, place: str, *, neede
             _check_node(told.node or "", wire, f"{spot}.node")
         case Zigbee2MqttWire():
             fits = not half and not any(given)
-        case BleAdvertWire() | PeripheralWire():
+        case BleAdvertWire() | PeripheralWire() | AnnouncedWire():
             fits = False
     if not fits:
         raise InvalidInputError(spot, "says nothing of where to look on this wire: register, object, topic or node")
@@ -418,7 +419,7 @@ def _check_point(point: Point, wire: Wire, place: str) -> None:
             wanted, types = (True, False, False, False), frozenset(WORDS)
         case Zigbee2MqttWire() | BleAdvertWire() | PeripheralWire():
             wanted, types = (False, True, False, False), JSON_TYPES
-        case MqttWire():
+        case MqttWire() | AnnouncedWire():
             wanted, types = (False, point.path is not None, False, True), JSON_TYPES
         case OpcUaWire():
             wanted, types = (False, False, True, False), frozenset(NodeType.__args__)  # type: ignore[attr-defined]  # what a Literal holds
@@ -449,6 +450,8 @@ def _check_point(point: Point, wire: Wire, place: str) -> None:
 
 
 def _check_wire(wire: Wire, place: str) -> None:
+    if isinstance(wire, AnnouncedWire):
+        raise InvalidInputError(f"{place}: wire.kind", "announced: such a device describes itself, no file does")
     if isinstance(wire, MqttWire):
         if wire.availability is not None:
             _check_topic(wire.availability.topic, f"{place}: wire.availability.topic")

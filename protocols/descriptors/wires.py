@@ -83,4 +83,11 @@ class PeripheralWire(_Strict, frozen=True, tag_field="kind", tag="peripheral"):
     answer_wait_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 1_000
 
 
-Wire = ModbusWire | Zigbee2MqttWire | OpcUaWire | MqttWire | BleAdvertWire | PeripheralWire
+class AnnouncedWire(_Strict, frozen=True, tag_field="kind", tag="announced"):
+    """A device that announced itself (protocols/home_assistant): no file describes it, its points are its own words."""
+
+    silence_s: _Seconds
+    answer_wait_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 3_000
+
+
+Wire = ModbusWire | Zigbee2MqttWire | OpcUaWire | MqttWire | BleAdvertWire | PeripheralWire | AnnouncedWire
