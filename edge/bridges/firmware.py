@@ -13,6 +13,8 @@ PATIENCE_MS: Final = 10_000
 """A device that is there and has not said its version for so long is told as one that does not."""
 ASKED_EVERY_MS: Final = 600_000
 """How often a device is asked again: a firmware may be updated without anybody noticing the restart."""
+ASKED_AGAIN_MS: Final = 60_000
+"""One that answered with what is no version is asked so soon."""
 QUIRKS_CHARACTERS_MAX: Final = 200
 
 
@@ -43,6 +45,10 @@ class Running:
         self._version, self.text = version, str(text)
         self.descriptor = under(self.model, version)
         return True
+
+    def says_none(self, text: object) -> bool:
+        """Say whether an answer to the question for the version tells none."""
+        return version_of(self.model.firmware, text) is None
 
     def forget(self) -> None:
         """Hold the device to what all firmwares have alike: it may be another thing, or another firmware, now."""

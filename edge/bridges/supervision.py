@@ -113,6 +113,13 @@ class SupervisedBus(ABC):
         self._event(device, DeviceEvent.FIRMWARE, {"version": running.text, "before": before, "quirks": running.quirks})
         return True
 
+    def _told_none(self, device: DeviceId, running: Running, text: object) -> bool:
+        """Take what a device answered when it was asked for its version; True if that was none and it had told one.
+
+        It is another thing then, or has another firmware, and which one nobody knows.
+        """
+        return running.says_none(text) and self._forgot_firmware(device, running)
+
     def _forgot_firmware(self, device: DeviceId, running: Running) -> bool:
         """Hold a device that told a version, and has none to tell now, to what all firmwares have alike."""
         if not told_apart(running.model) or running.text is None:

@@ -1,7 +1,8 @@
 """One life of a TCP connection to a Modbus server: many requests in flight, each with its own deadline.
 
 Moves bytes for `protocols.modbus.frames` and decides nothing. An answer that comes after its deadline is counted and
-dropped by its transaction id: it can never be taken for the answer to a later question.
+dropped by its transaction id: it can never be taken for the answer to a later question. What nobody asked for is read
+at a pace (pace.py).
 """
 
 import asyncio
@@ -9,20 +10,29 @@ from collections import Counter
 from typing import Final
 
 from edge.bridges.complaints import Complaints
+from edge.bridges.modbus.pace import FRAMES_BYTES_A_SECOND, Pace
+from kit.clock import Clock
 from protocols.errors import LinkLostError, PeerProtocolError, PlatformError, ReplyTimeoutError
 from protocols.modbus.frames import Frame, FrameReader, Reply, Request, decode_reply, encode_frame, encode_request
 
 READ_BYTES: Final = 4_096
 CLOSE_WAIT_S: Final = 1.0
+HEAD_BYTES: Final = 7
 
 
 class ModbusLink:
     """A connection; made by `ModbusSupervisor`, dropped whole on the first byte that is no Modbus TCP."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: Counter[str], complaints: Complaints
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        counts: Counter[str],
+        complaints: Complaints,
+        clock: Clock,
     ) -> None:
         self._reader, self._writer, self._counts, self._complaints = reader, writer, counts, complaints
+        self._clock, self._pace, self._unasked = clock, Pace(FRAMES_BYTES_A_SECOND), 0
         self._waiting: dict[int, tuple[int, asyncio.Future[bytes]]] = {}
         self._transaction = 0
         self._lost = False
@@ -36,6 +46,11 @@ class ModbusLink:
             while data := await self._reader.read(READ_BYTES):
                 for frame in frames.receive_data(data):
                     self._answered(frame)
+                owed_ms = self._pace.owes_ms(self._unasked, now_ms=self._clock.now_ms())
+                self._unasked = 0
+                if owed_ms:
+                    self._counts["babble_pauses"] += 1
+                    await asyncio.sleep(owed_ms / 1000)
         except PeerProtocolError as broken:
             units = ", ".join(sorted({str(unit) for unit, _ in self._waiting.values()}))
             self._complaints.refused("broken_streams", f"while units {units} were asked", broken)
@@ -95,7 +110,9 @@ class ModbusLink:
         unit, future = self._waiting.get(frame.transaction, (-1, None))
         if future is None or future.done():
             self._counts["late_answers"] += 1
+            self._unasked += HEAD_BYTES + len(frame.pdu)
         elif unit != frame.unit:
             self._complaints.refused("answers_of_another_unit", f"unit {unit}", f"unit {frame.unit} answered for it")
+            self._unasked += HEAD_BYTES + len(frame.pdu)
         else:
             future.set_result(frame.pdu)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from edge.bridges.complaints import Complaints
+from edge.bridges.modbus.pace import LINE_BYTES_A_SECOND, Pace
 from kit.clock import Clock
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.modbus.frames import Reply, Request, WriteWords, decode_reply, encode_request
@@ -117,6 +118,7 @@ class RtuLink:
         self._open: _Question | None = None
         self._debts: dict[int, _Debt] = {}
         self._heard_ms = 0
+        self._pace = Pace(LINE_BYTES_A_SECOND)
         self._says_back = False
         self._lost = False
 
@@ -126,10 +128,15 @@ class RtuLink:
             while data := await self._wire.read():
                 self._heard_ms = self._clock.now_ms()
                 self._pay(data)
+                noise, unasked = self._noise(), self._counts["unasked_bytes"]
                 if self._open is None:
                     self._counts["unasked_bytes"] += len(data)
                 else:
                     self._take(self._open, data)
+                unasked = self._counts["unasked_bytes"] - unasked + max(0, self._noise() - noise)
+                if owed_ms := self._pace.owes_ms(unasked, now_ms=self._clock.now_ms()):
+                    self._counts["babble_pauses"] += 1
+                    await asyncio.sleep(owed_ms / 1000)
         except OSError:
             pass  # unplugged, or reset by the peer: the same end as a clean one
         finally:
@@ -187,6 +194,9 @@ class RtuLink:
         """See `Link.close`."""
         self._lost = True
         await self._wire.close()
+
+    def _noise(self) -> int:
+        return 0 if self._open is None else self._open.finder.noise
 
     async def _await_silence(self) -> None:
         if self._baud is None:

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 from edge.bridges.evidence import unknown_id
-from edge.bridges.firmware import ASKED_EVERY_MS
+from edge.bridges.firmware import ASKED_AGAIN_MS, ASKED_EVERY_MS
 from edge.bridges.modbus.places import Class, Places
 from edge.bridges.modbus.ports import Link
 from edge.bridges.modbus.unit import JOBS_MAX, DueBlock, Unit, WaitingJob
@@ -307,6 +307,10 @@ class ModbusSupervisor(SupervisedBus):
             text = unit.version_text(reply)
             if self._said_firmware(unit.device, unit.running, text, _stale_ms):
                 unit.plan_anew(now_ms)
+            elif unit.running.says_none(text):
+                unit.version_due_ms = now_ms + ASKED_AGAIN_MS
+                if self._told_none(unit.device, unit.running, text):
+                    unit.plan_anew(now_ms)
         return True
 
     async def _ask(self, unit: Unit, request: Request, kind: Class = Class.READ) -> Reply | None:

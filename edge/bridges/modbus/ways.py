@@ -27,7 +27,7 @@ def way_to(bus: ModbusBus, settings: BridgesSettings, clock: Clock) -> Way:
     most, probes = settings.modbus_in_flight_max, settings.modbus_probes_max
     match bus:
         case ModbusTcpBus():
-            return Way(_tcp(bus), most, probes, {"host": bus.host, "port": bus.port})
+            return Way(_tcp(bus, clock), most, probes, {"host": bus.host, "port": bus.port})
         case ModbusTlsBus():
             own = modbus_tls_settings(settings.modbus_tls, bus.id)
             return Way(_tls(bus, own, clock), most, probes, {"host": bus.host, "port": bus.port})
@@ -39,10 +39,10 @@ def way_to(bus: ModbusBus, settings: BridgesSettings, clock: Clock) -> Way:
             assert_never(bus)
 
 
-def _tcp(bus: ModbusTcpBus) -> Dial:
+def _tcp(bus: ModbusTcpBus, clock: Clock) -> Dial:
     async def dial(counts: Counter[str], complaints: Complaints) -> Link:
         reader, writer = await asyncio.open_connection(bus.host, bus.port)
-        return ModbusLink(reader, writer, counts, complaints)
+        return ModbusLink(reader, writer, counts, complaints, clock)
 
     return dial
 
@@ -65,7 +65,7 @@ def _tls(bus: ModbusTlsBus, own: ModbusTlsSettings, clock: Clock) -> Dial:
         if counts["secured_connections"] == 1:
             said = {"role": ours.role, "ends_at": ours.not_after.isoformat(), "tls": _version(writer)}
             logger("edge.bridges").info("modbus_tls", bus=bus.id, **said)
-        return ModbusLink(reader, writer, counts, complaints)
+        return ModbusLink(reader, writer, counts, complaints, clock)
 
     return dial
 

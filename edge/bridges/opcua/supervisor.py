@@ -47,6 +47,8 @@ _GARBLED: Final = (
     *(RecursionError, NotImplementedError),
 )
 """What asyncua lets out when a server's bytes do not decode (measured: bytes flipped on the way)."""
+_NO_SUCH_NODE: Final = frozenset({0x80340000, 0x80330000})
+"""BadNodeIdUnknown and BadNodeIdInvalid (OPC 10000-6, A.2): it has not the node that its firmware would have."""
 _LOST: Final = (UaError, OSError, TimeoutError, EOFError, PeerProtocolError)
 """How a server or a connection is not there; OSError covers ConnectionError."""
 
@@ -239,8 +241,11 @@ class OpcUaSupervisor(SupervisedBus):
             if firmware is None or firmware.node is None or device in self._strangers:
                 continue
             [found] = await _read(client, [node_of(firmware.node, root_of(running.model, address))])
-            text = _value(found) if _status(found) >> 30 == 0 else None
-            if self._said_firmware(device, running, text, _stale_ms):
+            status = _status(found)
+            if status >> 30 and status not in _NO_SUCH_NODE:
+                continue  # it may tell another time
+            text = _value(found) if not status >> 30 else None
+            if self._said_firmware(device, running, text, _stale_ms) or self._told_none(device, running, text):
                 changed = True
         if changed:
             self._map()

@@ -1,15 +1,23 @@
 """Devices that say which firmware they run: held cautious until then, then read by it; and changed in service."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import pytest
+from asyncua import ua
 
 from edge.bridges import supervision
+from edge.bridges.assembly import build
+from edge.bridges.modbus import supervisor as modbus_supervisor
+from edge.bridges.opcua import supervisor as opcua_supervisor
+from edge.bridges.opcua.supervisor import OpcUaSupervisor
 from edge.bridges.ports import DeviceEvent
 from firmware_bridges.catalogue import load_all
 from firmware_bridges.field_emulator import modbus_server
+from kit.clock import ManualClock
+from kit.dice import SeededDice
 from protocols.descriptors.descriptor import Descriptor, parse
 from protocols.device_model import site_plan
 from protocols.device_model.capability import Capability
@@ -18,7 +26,7 @@ from protocols.device_model.identity import BusId, DescriptorId, DeviceId, EdgeI
 from protocols.device_model.reading import Quality
 from protocols.modbus.frames import Read, Refused, Words
 from provisioning.rehearsal.nats import Nats
-from tests.edge.bridges.field import Field, field, free_port
+from tests.edge.bridges.field import PLAIN, Field, Heard, field, free_port
 
 E, T = Capability.ELECTRICAL_MEASUREMENT, Capability.THERMOSTAT
 CATALOGUE: Final = load_all()
@@ -179,6 +187,70 @@ async def test_a_unit_swapped_for_one_that_has_no_version_to_tell_is_not_driven_
         assert not [each for each in it.heard.readings[at:] if each.quality is Quality.GOOD]
         outcome = await it.devices.write(it.command(IT, T, "occupied_heating_setpoint", 29.0))
         assert outcome.phase is Phase.FAILED
+
+
+@pytest.mark.guarantee("G13", "G17")
+async def test_a_unit_swapped_for_one_whose_version_cannot_be_read_is_not_driven_as_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(modbus_supervisor, "ASKED_AGAIN_MS", 20)
+    model = acme('{ table = "holding", register = 90, words = 4, form = "text" }')
+    async with field(modbus(model), catalogue={model.id: model}) as it:
+        await it.heard.until(it.heard.says(IT, T, "local_temperature", 21.0))
+        await it.emulator.answer("power", {"device": IT, "on": False})
+        await it.heard.until(it.heard.told(IT, DeviceEvent.QUARANTINED))
+        it.emulator.things[IT].flash("2.1")
+        it.emulator.things[IT].firmware = "\x7f?#%"  # it speaks as 2.1 does, and says nothing that is a version
+        at = len(it.heard.readings)
+        await it.emulator.answer("power", {"device": IT, "on": True})
+        await it.heard.until(lambda: any(each.reason == "firmware_unknown" for each in it.heard.readings[at:]))
+        assert not [each for each in it.heard.readings[at:] if each.quality is Quality.GOOD]
+        outcome = await it.devices.write(it.command(IT, T, "occupied_heating_setpoint", 29.0))
+        assert outcome.phase is Phase.FAILED
+        assert (await it.truth(IT))["writes"] == 0
+        it.emulator.things[IT].firmware = "2.1"  # asked again soon: one garbled answer is not for good
+        await it.heard.until(lambda: versions(it)[-1:] == ["2.1"])
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize(
+    ("found", "known"),
+    [
+        (ua.DataValue(ua.Variant("1.4")), True),
+        (ua.DataValue(ua.Variant("?")), False),
+        (ua.DataValue(ua.Variant(7)), False),
+        (ua.DataValue(StatusCode=ua.StatusCode(ua.UInt32(0x80340000))), False),
+        (ua.DataValue(StatusCode=ua.StatusCode(ua.UInt32(0x80050000))), True),
+    ],
+)
+async def test_a_plant_controller_swapped_for_one_that_says_no_version_is_another(
+    found: ua.DataValue, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = (
+        POINTS.replace('table = "input"\nregister = 1\ntype = "int16"', 'node = "{root}.Temp"\ntype = "Double"')
+        .replace('table = "holding"\nregister = 2\ntype = "int16"', 'node = "{root}.Setpoint"\ntype = "Double"')
+        .replace("every_s = 0.05", "every_s = 0.2")
+    )
+    model = parse(acme_plant(points).encode(), "x_1.toml")
+    made = one(
+        model, site_plan.OpcUaBus(BusId("plant"), "opc.tcp://127.0.0.1:1/plant"), site_plan.Address(BusId("plant"))
+    )
+    clock = ManualClock()
+    [bus] = build(made, {model.id: model}, clock, SeededDice(1), Heard(), PLAIN, lambda _: pytest.fail("no such bus"))
+    assert isinstance(bus, OpcUaSupervisor)
+    answers = [ua.DataValue(ua.Variant("1.3")), found]
+
+    async def read(*_: object) -> list[ua.DataValue]:
+        await asyncio.sleep(0)
+        return [answers.pop(0)]
+
+    monkeypatch.setattr(opcua_supervisor, "_read", read)
+    bus._expect(IT, bus._devices[IT][1], lambda _: 1_000, now_ms=0)
+    assert await bus._read_versions(cast("Any", None))
+    assert bus._devices[IT][1].known
+    changed = await bus._read_versions(cast("Any", None))
+    assert bus._devices[IT][1].known is known
+    assert changed is (not known or "1.4" in str(found.Value))
 
 
 @pytest.fixture

@@ -232,7 +232,8 @@ async def test_our_link_reads_and_writes_pymodbus() -> None:
         port = server.transport.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         counts: Counter[str] = Counter()
-        link = ModbusLink(reader, writer, counts, Complaints(BusId("b"), counts, ManualClock()))
+        clock = ManualClock()
+        link = ModbusLink(reader, writer, counts, Complaints(BusId("b"), counts, clock), clock)
         listening = asyncio.create_task(link.listen())
         assert await link.ask(3, Read("holding", 4, 3), wait_ms=20_000) == Words((104, 105, 106))
         assert await link.ask(3, WriteWords("holding", 4, (7,)), wait_ms=20_000) == Written()
