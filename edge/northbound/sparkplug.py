@@ -88,6 +88,10 @@ class NotUnderstood:
     reason: str
 
 
+_Key = tuple[DeviceId, str, str]
+"""Device, capability and attribute, as the live state names them."""
+
+
 class SparkplugNode:
     """The edge node over all its sessions; `bdSeq` counts them.
 
@@ -108,7 +112,7 @@ class SparkplugNode:
         self._bdseq = bdseq % BDSEQ_MODULUS
         self._seq = -1
         self._born: set[DeviceId] = set()
-        self._told: dict[tuple[DeviceId, str], tuple[Value | None, str]] = {}
+        self._told: dict[_Key, tuple[Value | None, str]] = {}
         self.serve(plan, descriptors)
 
     def serve(self, plan: SitePlan, descriptors: Mapping[DescriptorId, Descriptor]) -> None:
@@ -125,6 +129,11 @@ class SparkplugNode:
         models = {each.id: descriptors[each.descriptor] for each in plan.devices}
         self._dying |= {each for each in self._born if models.get(each) is not self._models[each]}
         self._rooms, self._models = {each.id: each.room for each in plan.devices}, models
+        points = {
+            each.id: {(point.capability.value, point.attribute): point for point in each.points}
+            for each in {model.id: model for model in models.values()}.values()
+        }
+        self._points = {device: points[model.id] for device, model in models.items()}
 
     @property
     def devices(self) -> Collection[DeviceId]:
@@ -166,22 +175,30 @@ class SparkplugNode:
             Metric(REBIRTH, DataType.BOOLEAN, False, now_ms),
         )
         out = [Out(self._topic(Type.NBIRTH), encode(Payload(now_ms, self._seq, own)), qos=0)]
-        out += [self._birth(device, values, now_ms) for device in sorted(online) if device in self._rooms]
-        return out
+        born = [device for device in sorted(online) if device in self._rooms]
+        return out + self._births(born, values, now_ms)
 
     def changed(self, values: Sequence[Mapping[str, Any]], online: Collection[DeviceId], *, now_ms: int) -> list[Out]:
-        """Return what has changed since it was told last: deaths, births of devices that are back, data."""
+        """Return what has changed since it was told last: deaths, births of devices that are back, data.
+
+        What has not changed costs a look-up: it is neither made a metric of nor encoded.
+        """
         out: list[Out] = []
         for device in sorted(self._born & (self._dying | (self._born - set(online)))):
             self._born.discard(device)
             out.append(Out(self._topic(Type.DDEATH, device), encode(Payload(now_ms, self._next(), ())), qos=0))
         self._dying.clear()
-        out += [self._birth(each, values, now_ms) for each in sorted(self._rooms.keys() & set(online) - self._born)]
+        out += self._births(sorted(self._rooms.keys() & set(online) - self._born), values, now_ms)
         by_device: dict[DeviceId, list[Metric]] = {}
-        for device, point, value, quality in self._known(values):
-            if device in self._born and self._told.get((device, _name(point))) != (value, quality):
-                self._told[(device, _name(point))] = (value, quality)
-                by_device.setdefault(device, []).append(_metric(point, value, quality, now_ms))
+        for each in values:
+            device, capability, attribute = key = _key(each)
+            said = each["value"], each["quality"]
+            if self._told.get(key) == said or device not in self._born:
+                continue
+            point = self._points[device].get((capability, attribute))
+            if point is not None:
+                self._told[key] = said
+                by_device.setdefault(device, []).append(_metric(point, *said, now_ms))
         for device, metrics in by_device.items():
             payload = Payload(now_ms, self._next(), tuple(metrics))
             out.append(Out(self._topic(Type.DDATA, device), encode(payload), qos=0))
@@ -226,32 +243,24 @@ class SparkplugNode:
             return NotUnderstood(topic, f"{value!r:.40} is none of {', '.join(point.row.choices)}")
         return Wanted(device, self._rooms[device], point, allowed.value)
 
-    def _birth(self, device: DeviceId, values: Sequence[Mapping[str, Any]], now_ms: int) -> Out:
-        known = {
-            _name(point): (value, quality) for whose, point, value, quality in self._known(values) if whose == device
-        }
+    def _births(self, devices: Sequence[DeviceId], values: Sequence[Mapping[str, Any]], now_ms: int) -> list[Out]:
+        if not devices:
+            return []
+        wanted, known = set(devices), dict[_Key, tuple[Value | None, str]]()
+        for each in values:
+            if (key := _key(each))[0] in wanted:
+                known[key] = each["value"], each["quality"]
+        return [self._birth(device, known, now_ms) for device in devices]
+
+    def _birth(self, device: DeviceId, known: Mapping[_Key, tuple[Value | None, str]], now_ms: int) -> Out:
         metrics = []
-        for point in self._models[device].points:
-            value, quality = known.get(_name(point), (None, Quality.BAD.value))
-            self._told[(device, _name(point))] = (value, quality)
-            metrics.append(_metric(point, value, quality, now_ms))
+        for (capability, attribute), point in self._points[device].items():
+            key = device, capability, attribute
+            self._told[key] = said = known.get(key, (None, Quality.BAD.value))
+            metrics.append(_metric(point, *said, now_ms))
         self._born.add(device)
         payload = Payload(now_ms, self._next(), tuple(metrics))
         return Out(self._topic(Type.DBIRTH, device), encode(payload), qos=0)
-
-    def _known(self, values: Sequence[Mapping[str, Any]]) -> list[tuple[DeviceId, Point, Value | None, str]]:
-        found: list[tuple[DeviceId, Point, Value | None, str]] = []
-        for each in values:
-            device = DeviceId(str(each.get("device")))
-            model = self._models.get(device)
-            if model is None:
-                continue
-            found += [
-                (device, point, each.get("value"), str(each.get("quality")))
-                for point in model.points
-                if point.capability == each.get("capability") and point.attribute == each.get("attribute")
-            ]
-        return found
 
     def _next(self) -> int:
         self._seq = next_seq(self._seq)
@@ -259,6 +268,10 @@ class SparkplugNode:
 
     def _topic(self, kind: Type, device: DeviceId | None = None) -> str:
         return f"{NAMESPACE}/{self.group}/{kind}/{self.node}" + ("" if device is None else f"/{device}")
+
+
+def _key(value: Mapping[str, Any]) -> _Key:
+    return value["device"], value["capability"], value["attribute"]
 
 
 def _name(point: Point) -> str:

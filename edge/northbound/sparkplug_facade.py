@@ -27,6 +27,9 @@ from protocols.errors import PlatformError
 from protocols.link.lanes import Lane
 
 GATHER_S: Final = 0.2
+REST: Final = 9
+"""How much longer than it looked it rests: a large house is told of less often, and never takes more than a tenth."""
+REST_MOST_S: Final = 2.0
 COMMANDS_MAX: Final = 64
 REBIRTHS_APART_S: Final = 1.0
 """Hosts that ask for a rebirth in a chorus get one."""
@@ -156,9 +159,11 @@ class SparkplugFacade:
                 await self._say(client, self._births())
                 await asyncio.sleep(REBIRTHS_APART_S)
                 continue
+            began_ms = self._clock.now_ms()
             changed = self._node.changed(self._live(), self._online(), now_ms=self._clock.wall_ms())
+            looked_ms = self._clock.now_ms() - began_ms
             await self._say(client, changed)
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(min(max(GATHER_S, REST * looked_ms / 1000), REST_MOST_S))
 
     async def _say(self, client: aiomqtt.Client, messages: Sequence[Out]) -> None:
         for each in messages:

@@ -2,7 +2,7 @@
 library."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.northbound import sparkplug as module
 from edge.northbound.sparkplug import NotUnderstood, Out, RebirthWanted, SparkplugNode, Wanted
 from edge.northbound.sparkplug_facade import SparkplugBroker, SparkplugFacade
 from edge.northbound.sparkplug_payload import DataType, Metric, Payload, QualityCode, decode, encode
@@ -118,6 +119,47 @@ def sparkplug(*ids: str) -> Callable[[Any], Any]:
 
 
 CITED: Final[set[str]] = set()
+
+
+class Counted(list[dict[str, Any]]):
+    """Values that count how often they are gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_what_has_not_changed_costs_a_look_and_births_go_through_the_house_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[str] = []
+
+    def counts(name: str) -> None:
+        real = getattr(module, name)
+
+        def counting(*args: Any) -> Any:
+            made.append(name)
+            return real(*args)
+
+        monkeypatch.setattr(module, name, counting)
+
+    node = _node()
+    node.begin(now_ms=1)
+    values, online = Counted(VALUES), [LAMP, CONTACT]
+    assert len(node.births(values, online, now_ms=1)) == 3
+    assert values.times == 1
+    for each in ("_metric", "_name", "encode"):
+        counts(each)
+    for tick in range(50):
+        assert node.changed(values, online, now_ms=2 + tick) == []
+    assert made == []
+    assert values.times == 51
+    changed = [{**each, "value": 3.1} if each["attribute"] == "bat_voltage" else each for each in VALUES]
+    [out] = node.changed(changed, online, now_ms=60)
+    assert [(each.name, each.value) for each in decode(out.payload).metrics] == [("power_source/bat_voltage", 3.1)]
+    assert sorted(made) == ["_metric", "_name", "encode"]
 
 
 def _node(**more: Any) -> SparkplugNode:
