@@ -24,6 +24,7 @@ from firmware_bridges.ble_radio.backend import BleBackend
 
 POWER_ON_WAIT_S: Final = 10.0
 DISCONNECT_WAIT_S: Final = 5.0
+TAKEN_POLL_S: Final = 0.005
 SCAN_INTERVAL_MS: Final = 60
 SCAN_WINDOW_MS: Final = 60  # all of it: a mains-powered edge listens always
 
@@ -134,6 +135,9 @@ class Radio:
         """Withdraw a pending connection; if it was made in the same moment, end it."""
         with suppress(core.BaseBumbleError, TimeoutError):
             async with asyncio.timeout(DISCONNECT_WAIT_S):
+                # Before the controller has answered the command, bumble withdraws nothing: it would go on connecting.
+                while not (attempt.done() or self.device.is_le_connecting or self.lost.is_set()):
+                    await asyncio.sleep(TAKEN_POLL_S)
                 if not self.lost.is_set():
                     await self.device.cancel_connection()  # type: ignore[no-untyped-call]  # the library is untyped there
                     await asyncio.wait({attempt}, timeout=DISCONNECT_WAIT_S)

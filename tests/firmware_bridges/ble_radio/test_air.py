@@ -176,6 +176,18 @@ async def test_two_centrals_at_one_advert_get_one_link_and_one_clean_end(echo: E
         assert len(echo.device.connections) == 1
 
 
+async def test_a_connect_given_up_at_any_moment_leaves_the_radio_free(echo: Echo, radio: Radio) -> None:
+    for turns in range(12):
+        absent = asyncio.ensure_future(radio.connect("C0:FF:EE:00:00:01", timeout_s=30))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        absent.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await absent
+        await radio.disconnect(await radio.connect(echo.address, timeout_s=30))
+        await until(lambda: not echo.device.connections)
+
+
 async def test_who_hangs_up_takes_its_links_with_it_and_frees_its_place(echo: Echo) -> None:
     port = await HciPort(echo.air, SeededDice("port"), most=1).start()
     try:
