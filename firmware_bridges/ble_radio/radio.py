@@ -136,7 +136,7 @@ class Radio:
         with suppress(core.BaseBumbleError, TimeoutError):
             async with asyncio.timeout(DISCONNECT_WAIT_S):
                 # Before the controller has answered the command, bumble withdraws nothing: it would go on connecting.
-                while not (attempt.done() or self.device.is_le_connecting or self.lost.is_set()):
+                while not (attempt.done() or self.device.is_le_connecting or self.lost.is_set()):  # noqa: ASYNC110 - no event tells
                     await asyncio.sleep(TAKEN_POLL_S)
                 if not self.lost.is_set():
                     await self.device.cancel_connection()  # type: ignore[no-untyped-call]  # the library is untyped there
