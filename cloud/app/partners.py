@@ -23,6 +23,8 @@ def pms_access(settings: PmsSettings) -> Access:
         external_system=settings.external_system,
         time=_house_time(settings),
         callback=settings.callback,
+        chain=settings.chain,
+        stream=settings.stream,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import hashlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -42,10 +43,12 @@ from cloud.platform.rates import RateLimits
 from cloud.platform.recovery import Recovery
 from cloud.platform.sign_in import SignIn
 from cloud.pms import issues
-from cloud.pms.engine import HINT_CHANNEL, PmsSync, Rhythm
+from cloud.pms.engine import PmsSync, Rhythm
 from cloud.pms.exchange import http_client
+from cloud.pms.hints import HINT_CHANNEL
 from cloud.pms.intents import IntentWorker, IntentWriter
-from cloud.pms.vendors import make_adapter
+from cloud.pms.ohip.consumer import EventConsumer
+from cloud.pms.vendors import Access, make_adapter, make_consumer, streams
 from cloud.policy.releases import Kind, Releases, Sign
 from cloud.privacy.sealing import Sealer
 from cloud.public.app import build
@@ -56,6 +59,7 @@ from cloud.public.company_routes import CALLBACK, CompanyServices, company_route
 from cloud.public.door_routes import door_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
+from cloud.public.kiosk_routes import kiosk_routes
 from cloud.public.passkey_routes import PasskeyServices, passkey_routes
 from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
 from cloud.public.policy_routes import PolicyServices, policy_routes
@@ -181,6 +185,7 @@ async def run(
     )
     publisher = DocumentPublisher(database, line.publish, clock=clock, hub=hub)
     partners = [_partner(each, database, clock=clock, http=http) for each in settings.pms]
+    listeners = _listeners(settings.pms, database, clock=clock, dice=dice, http=http)
     intents = IntentWriter(frozenset((each.property, each.system) for each in settings.pms if each.two_way))
     relay = Relay(
         database,
@@ -251,6 +256,7 @@ async def run(
                 door_routes(DoorServices(database, commands, clock, sessions)),
                 webhook_routes(webhooks),
                 payment_routes(paying),
+                kiosk_routes(database, clock, dice),
                 payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),
                 pms_webhook([each.hook for each in partners]),
@@ -275,6 +281,9 @@ async def run(
                 job = f"pms-{each.hook.sync.property_id}"
                 work = acting_as(system(job), each.work(hub))
                 supervisor.start(job, functools.partial(lead, settings.database.dsn, job, work))
+            for job, listener in listeners.items():
+                hearing = acting_as(system(job), listener.run)
+                supervisor.start(job, functools.partial(lead, settings.database.dsn, job, hearing))
             seeing_off = acting_as(system("departures"), functools.partial(leaving.run, hub))
             supervisor.start("departures", lambda: lead(settings.database.dsn, "departures", seeing_off))
             if settings.payments:
@@ -346,6 +355,23 @@ def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: h
     )
     hook = Hook(read_secret(settings.webhook_secret_path), sync)
     return _Partner(hook, IntentWorker(database, adapter, sync, clock=clock, log=log))
+
+
+def _listeners(
+    connections: Sequence[PmsSettings], database: Database, *, clock: Clock, dice: Dice, http: httpx.AsyncClient
+) -> dict[str, EventConsumer]:
+    """Return who listens to which event stream, by the name of the job: a stream has one consumer wherever we run."""
+    chains: dict[tuple[str, str, str], list[tuple[str, Access]]] = {}
+    for each in connections:
+        access = pms_access(each)
+        if (stream := streams(each.system, access)) is not None:
+            chains.setdefault(stream, []).append((each.property, access))
+    return {
+        f"pms-stream-{hashlib.sha256(repr(stream).encode()).hexdigest()[:12]}": make_consumer(
+            database, http, found, clock=clock, dice=dice, log=logger("cloud.pms")
+        )
+        for stream, found in chains.items()
+    }
 
 
 def _breathe() -> None:

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from cloud.platform.principals import StaffRole
 from cloud.platform.relying_party import RelyingParty
+from cloud.pms.ohip.stream import address as stream_address
 from cloud.pms.port import System
 from cloud.telemetry.fan_in.worker import WorkerSettings
 from kit.settings import check_span, check_zone
@@ -154,6 +155,9 @@ class AccessTokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 _RoomType = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
 
+_Chain = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")]
+
+
 class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[[pms]]: the PMS of one property.
 
@@ -163,7 +167,8 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cloud/pms/vendors.py. `poll` is how often changes are asked for whatever the hints say; `overlap` how far each
     question reaches back before the last one; `full` how often everything near now is compared. `two_way` false: we
     read and never write. `room_types`: the site plan's word for each of the partner's codes of room types; a code that
-    is not there is taken as it is.
+    is not there is taken as it is. `chain` (ohip): events come from the chain's stream instead of the queue of
+    `external_system`; `stream` is its address (wss://...) where it is not the platform's.
     """
 
     property: _Name
@@ -177,6 +182,8 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: str | None = None
     enterprise: str | None = None
     external_system: str | None = None
+    chain: _Chain | None = None
+    stream: str | None = None
     callback: str | None = None
     zone: str | None = None
     arrival: time = time(15)
@@ -190,6 +197,10 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.zone is not None:
             check_zone("zone", self.zone)
+        if self.system != "ohip" and (self.chain is not None or self.stream is not None):
+            raise ValueError(f"chain and stream: {self.system} has no event stream, only ohip has")
+        if self.stream is not None:
+            stream_address(self.stream, "")
         check_span("poll", self.poll, _SECOND, _DAY)
         check_span("overlap", self.overlap, timedelta(0), 30 * _DAY)
         check_span("full", self.full, self.poll, 30 * _DAY)

@@ -17,7 +17,8 @@ from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_o
 from cloud.kit.notify import NotificationHub, notify
 from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property, property_by_id
-from cloud.pms import drift, issues
+from cloud.pms import drift, hints, issues
+from cloud.pms.hints import HINT_CHANNEL
 from cloud.pms.port import (
     Hint,
     ItemError,
@@ -36,12 +37,7 @@ from cloud.stays.stays import Place, Upserted, set_conditions, upsert_reservatio
 from kit.clock import Clock
 from protocols.errors import PlatformError
 
-HINT_CHANNEL: Final = "innkeeper_pms"
 LOOK_S: Final = 1.0
-HINTS_AT_A_TIME: Final = 200
-HINT_ATTEMPTS_MOST: Final = 8
-HINT_BACKOFF_FIRST_MS: Final = 1_000
-HINT_BACKOFF_MOST_MS: Final = 60_000
 FAILED_FIRST_MS: Final = 1_000
 FAILED_MOST_MS: Final = 30_000
 QUEUE_EVERY_MS: Final = 2_000
@@ -54,10 +50,11 @@ NEAR_EVERY: Final = timedelta(minutes=5)
 NEAR_AHEAD: Final = timedelta(days=3)
 SKEW_MOST: Final = timedelta(hours=1)
 """How far the PMS's clock may be from ours: changes are asked for by its clock, which nobody tells us."""
+LOST_AGAIN: Final = timedelta(minutes=10)
+"""Between two comparisons of everything because hints were lost."""
 UNLISTED_MOST: Final = 200
 """Asked for by id after one comparison; the others wait for the next."""
 ERRORS_KEPT: Final = 50
-ROOM_HINT: Final = "*"
 _ABOUT_THE_ASKED: Final = frozenset({400, 404, 422})
 
 
@@ -111,12 +108,12 @@ class PmsSync:
         Raises:
             PeerProtocolError: not a push of this PMS.
         """
-        hints = self._adapter.hints(raw)
+        found = self._adapter.hints(raw)
         async with self._database.transaction() as connection:
-            await self._store_hints(connection, hints)
-            if hints:
+            await self._keep(connection, found)
+            if found:
                 await notify(connection, HINT_CHANNEL)
-        return len(hints)
+        return len(found)
 
     async def run(self, hub: NotificationHub) -> None:
         """Keep in step until cancelled. What the PMS or the line does wrong is noted and tried again."""
@@ -165,9 +162,9 @@ class PmsSync:
         now_ms = self._clock.now_ms()
         if not self._adapter.capabilities.event_queue or now_ms < self._queue_ms:
             return
-        if hints := await self._adapter.pending():
+        if found := await self._adapter.pending():
             async with self._database.transaction() as connection:
-                await self._store_hints(connection, hints)
+                await self._keep(connection, found)
         self._queue_ms = now_ms + QUEUE_EVERY_MS
 
     async def _subscribe(self, found: Property) -> None:
@@ -321,33 +318,48 @@ class PmsSync:
         """Re-read what is hinted at; return how many hints were settled."""
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
-            due = await fetch_all(
-                connection,
-                """SELECT kind, external_id, times, attempts FROM pms.hint
-                    WHERE property = %s AND system = %s AND not_before <= %s ORDER BY heard_at LIMIT %s""",
-                [self.property_id, self.system, at(now_ms), HINTS_AT_A_TIME],
-            )
+            due = await hints.due(connection, property_id=found.id, system=self.system, now_ms=now_ms)
+        due = [each for each in due if not hints.is_everything(each) or await self._may_compare(found, each, now_ms)]
         if not due:
             return 0
         try:
+            for row in filter(hints.is_everything, due):
+                if not await self._compared_since(found, row):
+                    await self.full(found)
             if any(row["kind"] == "resource" for row in due):
                 await self.read_rooms(found)
-            ids = [row["external_id"] for row in due if row["kind"] == "reservation"]
+            ids = [row["external_id"] for row in due if row["kind"] == "reservation" and not hints.is_everything(row)]
             if ids:
                 await self._take_page(found, await self._get(ids))
         except PlatformError:
-            await self._put_off(due, now_ms)
+            async with self._database.transaction() as connection:
+                await hints.put_off(connection, property_id=found.id, system=self.system, rows=due, now_ms=now_ms)
             raise
         async with self._database.transaction() as connection:
-            for row in due:  # a hint heard again meanwhile counts more times, and stays
-                await execute(
-                    connection,
-                    "DELETE FROM pms.hint WHERE property = %s AND system = %s AND kind = %s AND external_id = %s"
-                    " AND times = %s",
-                    [self.property_id, self.system, row["kind"], row["external_id"], row["times"]],
-                )
+            await hints.settled(connection, property_id=found.id, system=self.system, rows=due)
             await self._ok(connection)
         return len(due)
+
+    async def _compared_since(self, found: Property, row: hints.Row) -> bool:
+        """Tell whether everything was compared after a hint was heard."""
+        full_at = (await self._state(found))["full_at"]
+        return full_at is not None and full_at > row["heard_at"]
+
+    async def _may_compare(self, found: Property, row: hints.Row, now_ms: int) -> bool:
+        """Tell whether hints that were lost are a reason to compare everything now; if not yet, put them off."""
+        full_ms = unix_ms((await self._state(found))["full_at"])
+        if full_ms is None or await self._compared_since(found, row):
+            return True
+        again_ms = full_ms + LOST_AGAIN // timedelta(milliseconds=1)
+        if again_ms <= now_ms:
+            return True
+        async with self._database.transaction() as connection:
+            await hints.wait_until(connection, property_id=found.id, system=self.system, row=row, at_ms=again_ms)
+        return False
+
+    async def _keep(self, connection: Connection, found: Iterable[Hint]) -> None:
+        now_ms = self._clock.wall_ms()
+        await hints.store(connection, property_id=self.property_id, system=self.system, hints=found, now_ms=now_ms)
 
     async def read_room(self, found: Property, external_id: str) -> PmsRoom | None:
         """Read the rooms now, take them over, and return one; None if the PMS does not know it."""
@@ -547,41 +559,6 @@ class PmsSync:
                     jsonb(errors),
                 ],
             )
-
-    async def _store_hints(self, connection: Connection, hints: Iterable[Hint]) -> None:
-        now = at(self._clock.wall_ms())
-        for hint in hints:
-            external_id = ROOM_HINT if hint.kind == "resource" else hint.external_id  # rooms are re-read together
-            await execute(
-                connection,
-                """INSERT INTO pms.hint (property, system, kind, external_id, heard_at, not_before)
-                   VALUES (%s, %s, %s, %s, %s, %s)
-                   ON CONFLICT (property, system, kind, external_id) DO UPDATE SET
-                       heard_at = excluded.heard_at, times = hint.times + 1, attempts = 0,
-                       not_before = excluded.not_before""",
-                [self.property_id, self.system, hint.kind, external_id, now, now],
-            )
-
-    async def _put_off(self, due: Sequence[dict[str, Any]], now_ms: int) -> None:
-        async with self._database.transaction() as connection:
-            for row in due:
-                attempts = row["attempts"] + 1
-                wait_ms = min(HINT_BACKOFF_FIRST_MS * 2 ** (attempts - 1), HINT_BACKOFF_MOST_MS)
-                key = [self.property_id, self.system, row["kind"], row["external_id"], row["times"]]
-                if attempts >= HINT_ATTEMPTS_MOST:  # the poll will find it
-                    await execute(
-                        connection,
-                        "DELETE FROM pms.hint WHERE property = %s AND system = %s AND kind = %s AND external_id = %s"
-                        " AND times = %s",
-                        key,
-                    )
-                    continue
-                await execute(
-                    connection,
-                    "UPDATE pms.hint SET attempts = %s, not_before = %s WHERE property = %s AND system = %s"
-                    " AND kind = %s AND external_id = %s AND times = %s",
-                    [attempts, at(now_ms + wait_ms), *key],
-                )
 
 
 async def _heard(pages: AsyncIterator[Page], told: dict[str, PmsReservation]) -> AsyncIterator[Page]:

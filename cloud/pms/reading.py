@@ -4,6 +4,7 @@ Also the property's wall clock, for partners that write local times: an hour tha
 the two that is not yet to come, so that a change made in it is never older than the one before.
 """
 
+import hashlib
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -118,6 +119,12 @@ def id_in(raw: bytes | msgspec.Raw, *ids: str) -> str:
         except msgspec.ValidationError:
             continue
     return NO_ID
+
+
+def row_key(raw: bytes | msgspec.Raw, *ids: str) -> str:
+    """Return what tells a row of a list from the others: its id, or what it says where it has none."""
+    found = id_in(raw, *ids)
+    return hashlib.sha256(bytes(raw)).hexdigest() if found == NO_ID else found
 
 
 def line(text: str) -> str:

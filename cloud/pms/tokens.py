@@ -36,6 +36,16 @@ class Bearer:
         self._headers = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
         self._token, self._until_ms = "", 0
 
+    async def token(self, *, life_least_ms: int = 0) -> tuple[str, int]:
+        """Return a token and until when (monotonic ms) it is good, asking for one that lives at least so long."""
+        if not self._token or self._clock.now_ms() + life_least_ms >= self._until_ms:
+            await self._new(patient=True)
+        return self._token, self._until_ms
+
+    def forget(self) -> None:
+        """The token is not taken any more: the next one is asked for anew."""
+        self._token, self._until_ms = "", 0
+
     async def use(self, ask: Callable[[str], Awaitable[T]], *, patient: bool) -> T:
         """Ask with a token; one that the partner refuses (401) was taken back early: once more with a new one."""
         held = self._token if self._clock.now_ms() < self._until_ms else ""
@@ -44,7 +54,7 @@ class Bearer:
         except PmsRefusedError as error:
             if error.status != httpx.codes.UNAUTHORIZED or not held:
                 raise
-            self._token, self._until_ms = "", 0
+            self.forget()
         return await ask(await self._new(patient=True))
 
     async def _new(self, *, patient: bool) -> str:

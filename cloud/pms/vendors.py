@@ -1,11 +1,12 @@
 """Which adapter and which emulator belong to a PMS by name, and what each has to be told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
+from cloud.kit.database import Database
 from cloud.pms.cloudbeds.adapter import CloudbedsAdapter
 from cloud.pms.cloudbeds.emulator import Emulator as Cloudbeds
 from cloud.pms.emulation.face import Face
@@ -13,13 +14,16 @@ from cloud.pms.ezee.adapter import EzeeAdapter
 from cloud.pms.ezee.emulator import Emulator as Ezee
 from cloud.pms.mews.adapter import MewsAdapter
 from cloud.pms.mews.emulator import Emulator as Mews
-from cloud.pms.ohip.adapter import OhipAdapter
+from cloud.pms.ohip.adapter import OhipAdapter, bearer, exchange
+from cloud.pms.ohip.consumer import EventConsumer
 from cloud.pms.ohip.emulator import Emulator as Ohip
+from cloud.pms.ohip.sink import ChainSink
 from cloud.pms.port import PmsAdapter, System
 from cloud.pms.reading import HouseTime
 from cloud.pms.stayntouch.adapter import StayNTouchAdapter
 from cloud.pms.stayntouch.emulator import Emulator as StayNTouch
 from kit.clock import Clock
+from kit.dice import Dice
 from protocols.errors import InvalidInputError
 
 EMULATORS: Final[Mapping[System, type[Face]]] = {
@@ -32,11 +36,11 @@ EMULATORS: Final[Mapping[System, type[Face]]] = {
 NEEDS: Final[Mapping[System, tuple[str, ...]]] = {
     "mews": ("client",),
     "cloudbeds": ("time",),
-    "ohip": ("client", "time", "hotel", "app_key", "enterprise", "external_system"),
+    "ohip": ("client", "time", "hotel", "app_key", "enterprise"),
     "stayntouch": ("client", "time", "hotel", "auth"),
     "ezee": ("time", "hotel"),
 }
-"""Beside the platform and the property's secret."""
+"""Beside the platform and the property's secret; ohip: and `chain`, or `external_system` where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Access:
         hotel: what the partner calls the property.
         time: the property's wall clock.
         callback: our own address for webhooks, where we subscribe ourselves.
+        chain: whose event stream tells of the property.
+        stream: the stream's address, where the platform does not explain it.
     """
 
     platform: str
@@ -62,6 +68,8 @@ class Access:
     external_system: str | None = None
     time: HouseTime | None = None
     callback: str | None = None
+    chain: str | None = None
+    stream: str | None = None
 
     def need(self, name: str) -> str:
         """Return a text that this system cannot do without. Raises InvalidInputError."""
@@ -108,7 +116,7 @@ def make_adapter(system: System, http: httpx.AsyncClient, access: Access, *, clo
                 app_key=access.need("app_key"),
                 enterprise=access.need("enterprise"),
                 hotel=access.need("hotel"),
-                external_system=access.need("external_system"),
+                external_system=None if access.chain is not None else access.need("external_system"),
                 time=access.clock,
                 clock=clock,
             )
@@ -132,3 +140,49 @@ def make_adapter(system: System, http: httpx.AsyncClient, access: Access, *, clo
                 time=access.clock,
                 clock=clock,
             )
+
+
+def streams(system: System, access: Access) -> tuple[str, str, str] | None:
+    """Return what makes the event stream of a connection the same as another's; None: it has none."""
+    if system != "ohip" or access.chain is None:
+        return None
+    return access.stream or access.platform, access.need("app_key"), access.chain
+
+
+def make_consumer(
+    database: Database,
+    http: httpx.AsyncClient,
+    connections: Sequence[tuple[str, Access]],
+    *,
+    clock: Clock,
+    dice: Dice,
+    log: Any,  # noqa: ANN401 - structlog's lazy logger
+) -> EventConsumer:
+    """Return who listens to the one stream of connections, each with our property's id.
+
+    Raises:
+        InvalidInputError: something is missing, or two of them are one hotel.
+    """
+    _, access = connections[0]
+    hotels: dict[str, str] = {}
+    for property_id, each in connections:
+        if hotels.setdefault(each.need("hotel").casefold(), property_id) != property_id:
+            raise InvalidInputError("pms: hotel", f"{each.hotel!r} is that of {property_id} and of another property")
+    return EventConsumer(
+        ChainSink(database, hotels, clock=clock),
+        bearer(
+            exchange(http, clock=clock),
+            platform=access.platform,
+            client_id=access.need("client"),
+            client_secret=access.secret,
+            app_key=access.need("app_key"),
+            enterprise=access.need("enterprise"),
+            clock=clock,
+        ),
+        platform=access.stream or access.platform,
+        app_key=access.need("app_key"),
+        chain=access.need("chain"),
+        clock=clock,
+        dice=dice,
+        log=log,
+    )

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import msgspec
 
+from cloud.pms.emulation.channel import Channel
 from cloud.pms.emulation.hotel import Forbidden, Hotel, Missing, Reservation, Rules
 from cloud.pms.reading import HouseTime
 from kit.clock import Clock
@@ -50,6 +51,12 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None: the vendor's own limit."""
     limit_window_ms: _Ms | None = None
     retry_after_s: Annotated[int, msgspec.Meta(ge=0, le=60)] = 1
+    stream_swapped: _Share = 0.2
+    """An event of a stream comes after the one behind it."""
+    stream_cut: _Share = 0.02
+    """The stream's line breaks after an event."""
+    stream_silent: _Share = 0.01
+    """The stream falls silent after an event and says nothing more, not even to a ping."""
     webhook_subscribed: bool = True
     """False: the subscription was silently removed."""
 
@@ -63,6 +70,9 @@ TAME: Final = Knobs(
     limited=0.0,
     slow=0.0,
     stale=0.0,
+    stream_swapped=0.0,
+    stream_cut=0.0,
+    stream_silent=0.0,
 )
 """Behaves as the documentation says."""
 
@@ -213,6 +223,13 @@ class Face:
     def push_body(self, kind: str, changed_id: str) -> bytes | None:
         """Return a push about a reservation (ServiceOrderUpdated) or room (ResourceUpdated); None: it pushes none."""
         raise NotImplementedError
+
+    SUBPROTOCOL: ClassVar[str | None] = None
+    """What its websockets speak; None: it has none."""
+
+    async def socket(self, ask: Ask, channel: Channel) -> bool:  # noqa: ARG002 - what others answer by
+        """Hold a client's websocket until one of both goes; False: there is none at this address."""
+        return False
 
     def shown_json(self, found: Reservation) -> dict[str, Any]:
         """Return a reservation as the wire has it, for whoever watches a rehearsal."""

@@ -1,19 +1,23 @@
 """A face as an application: the vendor's wire on every path, and /emulator/... for whoever runs the rehearsal."""
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import HttpMethod, Litestar, Request, Response, Router, get, post, put, route
+from litestar import HttpMethod, Litestar, Request, Response, Router, WebSocket, get, post, put, route, websocket
+from litestar.exceptions import WebSocketException
 from litestar.params import FromPath, JSONBody
 
 from cloud.kit.times import unix_ms
+from cloud.pms.emulation.channel import GoneError
 from cloud.pms.emulation.face import Ask, Face, Knobs
 from cloud.pms.emulation.hotel import Forbidden, Missing, Reservation
 from kit.http import application
 
 Call = Request[Any, Any, Any]
+Socket = WebSocket[Any, Any, Any]
 
 
 class NewReservation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +70,14 @@ def build(emulator: Face) -> Litestar:
             headers=dict(reply.headers),
             media_type="application/json",
         )
+
+    @websocket("/{path:path}")
+    async def socket(socket: Socket, path: FromPath[str]) -> None:  # noqa: ARG001 - litestar's route shape
+        await socket.accept(subprotocols=emulator.SUBPROTOCOL)
+        query = {key: value for key, value in socket.query_params.items() if isinstance(value, str)}
+        channel = _Channel(socket)
+        if not await emulator.socket(Ask("GET", socket.url.path, query), channel):
+            await channel.close(4404, "Nothing here")
 
     @get("/state")
     async def state() -> dict[str, Any]:
@@ -142,7 +154,30 @@ def build(emulator: Face) -> Litestar:
         "/emulator",
         route_handlers=[state, knobs, set_knobs, add, update, start, process, cancel, no_show, set_room, clock, health],
     )
-    return application([wire, admin], on_shutdown=[emulator.close])
+    return application([wire, socket, admin], on_shutdown=[emulator.close])
+
+
+class _Channel:
+    """A litestar websocket as emulators know one."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+
+    async def receive(self) -> str:
+        try:
+            return await self._socket.receive_text()
+        except (WebSocketException, RuntimeError) as error:
+            raise GoneError from error
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._socket.send_text(text)
+        except (WebSocketException, RuntimeError) as error:
+            raise GoneError from error
+
+    async def close(self, code: int, reason: str) -> None:
+        with contextlib.suppress(WebSocketException, RuntimeError):
+            await self._socket.close(code, reason)
 
 
 def _told(emulator: Face, do: Callable[[], Reservation]) -> Response[bytes]:

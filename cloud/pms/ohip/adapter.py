@@ -7,6 +7,7 @@ events are taken from a queue that forgets them as it hands them over, and the n
 import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -15,6 +16,7 @@ import msgspec
 
 from cloud.pms.exchange import Exchange
 from cloud.pms.ohip import wire
+from cloud.pms.paging import MovingList
 from cloud.pms.port import (
     Capabilities,
     FolioLine,
@@ -37,7 +39,6 @@ from protocols.errors import PeerProtocolError, PlatformError
 
 REQUESTS_MOST: Final = 40
 WINDOW_MS: Final = 1_000
-PAGES_MOST: Final = 1_000
 EVENT_CALLS_MOST: Final = 50
 JSON: Final = "application/json"
 
@@ -50,7 +51,7 @@ class OhipAdapter:
         client_id, client_secret, app_key: of our integration there.
         enterprise: enterpriseId of the customer.
         hotel: hotelId.
-        external_system: whose queue of business events is ours.
+        external_system: whose queue of business events is ours; None: a stream tells of them (consumer.py).
         time: the property's wall clock.
     """
 
@@ -74,23 +75,24 @@ class OhipAdapter:
         app_key: str,
         enterprise: str,
         hotel: str,
-        external_system: str,
+        external_system: str | None,
         time: HouseTime,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._base, self._hotel, self._system, self._time = platform.rstrip("/"), hotel, external_system, time
         self._clock = clock
+        if external_system is None:
+            self.capabilities = replace(self.capabilities, event_queue=False)
         self._headers = {"x-app-key": app_key, "x-hotelid": hotel}
-        self._exchange = Exchange(
-            http, label="OHIP", clock=clock, sleep=sleep, most=REQUESTS_MOST, window_ms=WINDOW_MS, said=_said
-        )
-        basic = b64encode(f"{client_id}:{client_secret}".encode()).decode()
-        self._bearer = Bearer(
+        self._exchange = exchange(http, clock=clock, sleep=sleep)
+        self._bearer = bearer(
             self._exchange,
-            url=f"{self._base}/oauth/v1/tokens",
-            headers={"Authorization": f"Basic {basic}", "x-app-key": app_key, "enterpriseId": enterprise},
-            form=urlencode({"grant_type": "client_credentials", "scope": "urn:opc:hgbu:ws:__myscopes__"}).encode(),
+            platform=platform,
+            client_id=client_id,
+            client_secret=client_secret,
+            app_key=app_key,
+            enterprise=enterprise,
             clock=clock,
         )
 
@@ -206,6 +208,8 @@ class OhipAdapter:
 
     async def pending(self) -> list[Hint]:
         """See the port. An event that cannot be read is passed over: the list near now finds what it was about."""
+        if self._system is None:
+            return []
         found: dict[Hint, None] = {}
         path = f"int/v1/externalSystem/{_q(self._system)}/hotels/{self._h}/businessEvents"
         for _ in range(EVENT_CALLS_MOST):
@@ -249,12 +253,15 @@ class OhipAdapter:
             if error.status == httpx.codes.NOT_FOUND and not must:
                 return Page(())
             raise
-        return self._page(answer)
+        return self._page(self._rows(answer))
 
-    def _page(self, answer: object) -> Page:
+    def _rows(self, answer: object) -> list[msgspec.Raw]:
         rows = wire.rows(answer, "reservationInfo", "reservation")
         if rows is None:
             raise PeerProtocolError("OHIP reservations: no reservationInfo in the answer")
+        return rows
+
+    def _page(self, rows: Sequence[msgspec.Raw]) -> Page:
         now_ms = self._clock.wall_ms()
         found: list[PmsReservation] = []
         errors: list[ItemError] = []
@@ -268,20 +275,24 @@ class OhipAdapter:
         return Page(tuple(found), tuple(errors))
 
     async def _pages(self, asked: Mapping[str, str]) -> AsyncIterator[Page]:
+        """Yield the reservations of a list, each once, however it moves under us."""
         path = f"rsv/v1/hotels/{self._h}/reservations"
-        offset = 0
-        for _ in range(PAGES_MOST):
-            paged = {**asked, "limit": str(wire.PAGE_ITEMS), "offset": str(offset)}
-            answer = await self._get("reservations", path, paged, patient=offset > 0)
-            page = self._page(answer)
-            yield page
-            count = len(page.reservations) + len(page.errors)
-            if not wire.flag(answer, "hasMore"):
-                return
-            if not count:
+        held, patient = MovingList("OHIP reservations", wire.PAGE_ITEMS, by_number=False), False
+        while not held.done:
+            window = held.window()
+            paged = {**asked, "limit": str(window.size), "offset": str(window.start)}
+            answer = await self._get("reservations", path, paged, patient=patient)
+            rows, more = self._rows(answer), wire.flag(answer, "hasMore")
+            if not rows and more:
                 raise PeerProtocolError("OHIP reservations: an empty page says that there is more")
-            offset += count
-        raise PeerProtocolError(f"OHIP reservations: the list does not end after {PAGES_MOST} pages")
+            new = held.take(
+                window,
+                [wire.key_of_raw(each) for each in rows],
+                total=wire.count(answer, "totalResults"),
+                told_end=None if more is None else not more,
+            )
+            yield self._page([rows[index] for index in new])
+            patient = True
 
     async def _get(self, name: str, path: str, asked: Mapping[str, str], *, patient: bool = False) -> Any:  # noqa: ANN401 - JSON
         url = f"{self._base}/{path}" + (f"?{urlencode(asked)}" if asked else "")
@@ -305,6 +316,34 @@ class OhipAdapter:
             ),
             patient=False,
         )
+
+
+def exchange(
+    http: httpx.AsyncClient, *, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> Exchange:
+    """Return an exchange with the platform under a budget of its own."""
+    return Exchange(http, label="OHIP", clock=clock, sleep=sleep, most=REQUESTS_MOST, window_ms=WINDOW_MS, said=_said)
+
+
+def bearer(
+    asking: Exchange,
+    *,
+    platform: str,
+    client_id: str,
+    client_secret: str,
+    app_key: str,
+    enterprise: str,
+    clock: Clock,
+) -> Bearer:
+    """Return our token at the platform."""
+    basic = b64encode(f"{client_id}:{client_secret}".encode()).decode()
+    return Bearer(
+        asking,
+        url=f"{platform.rstrip('/')}/oauth/v1/tokens",
+        headers={"Authorization": f"Basic {basic}", "x-app-key": app_key, "enterpriseId": enterprise},
+        form=urlencode({"grant_type": "client_credentials", "scope": "urn:opc:hgbu:ws:__myscopes__"}).encode(),
+        clock=clock,
+    )
 
 
 def _q(part: str) -> str:

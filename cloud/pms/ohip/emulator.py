@@ -3,16 +3,20 @@
 Tokens end after an hour, business events are gone once they were handed over, and there is no list by time of change.
 """
 
+import hashlib
 from base64 import b64decode
 from collections import deque
 from typing import Any, ClassVar, Final, Unpack
 
+from cloud.pms.emulation.channel import Channel
 from cloud.pms.emulation.face import Ask, Face, Parts, Reply, WireError
 from cloud.pms.emulation.hotel import Missing, Reservation
+from cloud.pms.ohip.emulated_stream import EmulatedStream
 
 HOTEL: Final = "AURORA"
 APP_KEY: Final = "app-key"
 EXTERNAL_SYSTEM: Final = "INNKEEPER"
+CHAIN: Final = "NORTHLIGHT"
 TOKEN_MS: Final = 3_600_000
 EVENTS_A_CALL: Final = 20
 EVENTS_KEPT: Final = 10_000
@@ -29,12 +33,29 @@ class Emulator(Face):
     """OPERA Cloud around a hotel."""
 
     LIMIT: ClassVar[tuple[int, int]] = (50, 1_000)
+    SUBPROTOCOL: ClassVar[str | None] = "graphql-transport-ws"
 
     def __init__(self, **parts: Unpack[Parts]) -> None:
         self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
         self._tokens: dict[str, int] = {}
         super().__init__(**parts)
         self._push = _nobody
+        self.stream = EmulatedStream(
+            CHAIN,
+            knobs=lambda: self.knobs,
+            admits=lambda token: self._tokens.get(token, 0) > self._clock.now_ms(),
+            now_ms=self.now_ms,
+            clock=self._clock,
+            dice=self._dice,
+        )
+
+    async def socket(self, ask: Ask, channel: Channel) -> bool:
+        """See Face: the event stream, whose address holds the application key's SHA-256."""
+        if not ask.path.endswith("/subscriptions"):
+            return False
+        known = hashlib.sha256(APP_KEY.encode()).hexdigest()
+        await self.stream.hold(channel, admitted=ask.query.get("key") == known)
+        return True
 
     def operation(self, ask: Ask) -> str:
         """See Face."""
@@ -67,10 +88,19 @@ class Emulator(Face):
 
     def push_body(self, kind: str, changed_id: str) -> bytes | None:
         """See Face: nothing is pushed; the queue grows, as badly behaved as a push would be."""
+        module = "Reservation" if kind == "ServiceOrderUpdated" else "Housekeeping"
+        self.stream.add(
+            {
+                "moduleName": module.upper(),
+                "eventName": f"UPDATE {module.upper()}",
+                "primaryKey": changed_id,
+                "hotelId": HOTEL,
+                "timestamp": f"{self.time.text(self.now_ms())}.000",
+            }
+        )
         if self._dice.uniform(0, 1) < self.knobs.push_dropped:
             self.pushed["dropped"] += 1
             return None
-        module = "Reservation" if kind == "ServiceOrderUpdated" else "Housekeeping"
         header = {"moduleName": module, "actionType": "UPDATE", "primaryKey": changed_id}
         event = {"header": {**header, "createdDateTime": self.time.text(self.now_ms())}, "details": []}
         self._events.append(event)

@@ -5,6 +5,7 @@ Source: the Swagger documents of oracle/hospitality-api-docs and design page pms
 level deeper in one edition than in another; they are found by what they hold.
 """
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
@@ -12,6 +13,7 @@ import msgspec
 
 from cloud.pms.port import FolioLine, Hint, ItemError, PmsReservation, PmsRoom
 from cloud.pms.reading import (
+    NO_ID,
     Count,
     ExternalId,
     HouseTime,
@@ -118,9 +120,18 @@ def rows(answer: object, *names: str) -> list[msgspec.Raw] | None:
     return None
 
 
-def flag(answer: object, name: str) -> bool:
-    """Find a truth by its name, wherever it stands; False where it does not."""
-    return any(found.get(name) is True for depth, found in _dicts(answer) if depth <= DEPTH_MOST)
+def flag(answer: object, name: str) -> bool | None:
+    """Find a truth by its name, wherever it stands; None where it does not."""
+    return next((found[name] for _, found in _dicts(answer) if isinstance(found.get(name), bool)), None)
+
+
+def count(answer: object, name: str) -> int | None:
+    """Find a count by its name, wherever it stands; None where it does not."""
+    for _, found in _dicts(answer):
+        told = found.get(name)
+        if isinstance(told, int) and not isinstance(told, bool) and told >= 0:
+            return told
+    return None
 
 
 def _dicts(answer: object) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -173,6 +184,12 @@ def id_of_raw(raw: bytes | msgspec.Raw) -> str:
         return "(no readable id)"
     except StopIteration:
         return "(no readable id)"
+
+
+def key_of_raw(raw: bytes | msgspec.Raw) -> str:
+    """Return what tells a reservation of a list from the others: its id, or what it says where it has none."""
+    found = id_of_raw(raw)
+    return hashlib.sha256(bytes(raw)).hexdigest() if found == NO_ID else found
 
 
 def room(raw: bytes | msgspec.Raw, *, now_ms: int) -> PmsRoom | ItemError:
@@ -243,16 +260,23 @@ def event_hint(raw: bytes | msgspec.Raw) -> Hint | None:
     return Hint(kind, said.primaryKey or "*")
 
 
+def stream_event(told: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the event in a message of the event stream (graphql-transport-ws `next`); None where there is none."""
+    for depth, found in _dicts(told):
+        if depth <= DEPTH_MOST and isinstance(event := found.get("newEvent"), dict):
+            return event
+    return None
+
+
 def stream_hints(raw: bytes) -> list[Hint]:
-    """Read one message of the event stream (graphql-transport-ws `next`). Raises PeerProtocolError."""
+    """Read one message of the event stream. Raises PeerProtocolError."""
     try:
         told = msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PeerProtocolError(f"not a message of the event stream: {error}") from error
     if told.get("type") != "next":
         return []
-    for _, found in _dicts(told):
-        if isinstance(event := found.get("newEvent"), dict):
-            hint = event_hint(msgspec.json.encode(event))
-            return [] if hint is None else [hint]
-    raise PeerProtocolError("not a message of the event stream: `next` without newEvent")
+    if (event := stream_event(told)) is None:
+        raise PeerProtocolError("not a message of the event stream: `next` without newEvent")
+    hint = event_hint(msgspec.json.encode(event))
+    return [] if hint is None else [hint]

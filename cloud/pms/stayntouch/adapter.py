@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from cloud.pms.exchange import Exchange
+from cloud.pms.paging import MovingList
 from cloud.pms.port import (
     Capabilities,
     FolioLine,
@@ -26,7 +27,7 @@ from cloud.pms.port import (
     PmsRoom,
     Rooms,
 )
-from cloud.pms.reading import HouseTime, UnreadableError, decode, display_name, item
+from cloud.pms.reading import HouseTime, UnreadableError, decode, display_name, item, row_key
 from cloud.pms.stayntouch import wire
 from cloud.pms.tokens import Bearer
 from cloud.stays.reservation import Housekeeping
@@ -35,7 +36,6 @@ from protocols.errors import PeerProtocolError
 
 REQUESTS_MOST: Final = 5
 WINDOW_MS: Final = 1_000
-PAGES_MOST: Final = 1_000
 T = TypeVar("T")
 
 
@@ -221,19 +221,16 @@ class StayNTouchAdapter:
     async def _lists(
         self, path: str, asked: Mapping[str, str], *, patient: bool = False
     ) -> AsyncIterator[list[msgspec.Raw]]:
-        """Yield the pages of a list. A page that comes twice would go round for ever: PeerProtocolError."""
-        seen: set[bytes] = set()
-        for number in range(1, PAGES_MOST + 1):
-            paged = {**asked, "page": str(number), "per_page": str(wire.PAGE_MOST)}
-            answer = await self._one(path, wire.Listed, paged, patient=patient or number > 1)
-            yield answer.results
-            told, count = answer.total_count, len(answer.results)
-            if not count or (count < wire.PAGE_MOST if told is None else number * wire.PAGE_MOST >= told):
-                return
-            if (content := b"".join(map(bytes, answer.results))) in seen:
-                raise PeerProtocolError(f"StayNTouch {path}: page {number} came twice, the list goes in circles")
-            seen.add(content)
-        raise PeerProtocolError(f"StayNTouch {path}: the list does not end after {PAGES_MOST} pages")
+        """Yield the rows of a list, each once, however it moves. Raises PeerProtocolError: it goes in circles."""
+        held = MovingList(f"StayNTouch {path}", wire.PAGE_MOST, by_number=True)
+        while not held.done:
+            window = held.window()
+            paged = {**asked, "page": str(window.number), "per_page": str(window.size)}
+            answer = await self._one(path, wire.Listed, paged, patient=patient)
+            keys = [row_key(each, "id") for each in answer.results]
+            new = held.take(window, keys, total=answer.total_count)
+            yield [answer.results[index] for index in new]
+            patient = True
 
     async def _one(
         self, path: str, kind: type[T], asked: Mapping[str, str] | None = None, *, patient: bool = False
