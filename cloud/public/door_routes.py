@@ -30,6 +30,7 @@ from cloud.public.closing_routes import (
 )
 from cloud.public.edge_answers import ask_edge, by_cloud, digest, person, refusal
 from cloud.public.gate import absent, property_for, stay_for
+from cloud.public.opening_routes import opening_handlers
 from cloud.public.strict import strict_body
 
 BODY_BYTES_MOST: Final = 16 * 1024
@@ -333,6 +334,7 @@ def door_routes(services: DoorServices) -> Router:
     handlers = [
         *(carried, staff_key, draft_emergency, list_drafts, read_draft, approve, emergency_key, take_back),
         *closing_handlers(services),
+        *opening_handlers(services),
     ]
     return Router("/api/v1", route_handlers=handlers, request_max_body_size=BODY_BYTES_MOST, before_request=strict_body)
 

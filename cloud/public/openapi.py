@@ -95,6 +95,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "lock": "0f1e2d3c4b5a6978",
     "locks": ["0f1e2d3c4b5a6978"],
     "mrz": "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10",
+    "booking_code": "4711",
     "name": "northlight",
     "nationality": "AUT",
     "new": "quite another sentence",
@@ -107,6 +108,11 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "reason": "the guest's passport was seen at the desk",
     "refresh_token": "ikr_5f0c2a91d3b44e07",
     "reporter": "alloggiati",
+    "request": (
+        "016fce8280c3de75688c399ede04cbf1f1000001a3185c5000066175726f72611b696b2d303132333435363738396162"
+        "63646566303132333435363708616e6e65782d6131c98f13192e4b3354d537d16cfa05c7b858e79cee9fc9ac223cd256"
+        "daeecbb08ccc2845b22c073cc5e63153dd94d891a202c996459a50b452d085d1506740236c"
+    ),
     "return_to": "#/p/aurora",
     "rings": [["aurora"], ["borealis"]],
     "room": "101",

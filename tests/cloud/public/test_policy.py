@@ -96,6 +96,7 @@ WRITTEN: Final = {
     ("GET", f"{P}/records"): ADMIN,
     ("GET", f"{P}/alerts"): ALL,
     ("POST", f"{P}/stays/{{stay_id:str}}/carried"): GUEST,
+    ("POST", f"{P}/stays/{{stay_id:str}}/door-openings"): "guest",
     ("POST", f"{P}/staff-keys"): ADMIN,
     ("POST", f"{P}/emergency-drafts"): STAFF,
     ("GET", f"{P}/emergency-drafts/{{grant_id:str}}"): STAFF,
