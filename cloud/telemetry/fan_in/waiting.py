@@ -22,6 +22,8 @@ RECORD_PACKED_BYTES: Final = 64
 """What a record takes of a batch at most, as a rule: 15 among many alike, 90 alone."""
 FIRST_SHARE: Final = 0.75
 """How much of a group lane A may take while others wait: both progress."""
+STRETCH: Final = 5
+"""How many times as long as it is meant to a transaction may take while messages wait for long."""
 _SPEED_KEPT: Final = 0.7
 
 
@@ -117,7 +119,9 @@ class Pace:
     """How much one transaction takes, so that it takes about `target_ms`. Pure.
 
     A message waits for the transaction that is under way and then for its own: their length is most of what an
-    acknowledgement takes. What a transaction costs besides its messages is a fortieth of the default.
+    acknowledgement takes. What a transaction costs besides its messages is a fortieth of the default. Where messages
+    wait much longer than that, short transactions keep nobody's wait short and carry less: one may take half as long as
+    they waited, up to STRETCH times `target_ms`.
     """
 
     def __init__(self, target_ms: int, *, least: int, most: int) -> None:
@@ -125,8 +129,9 @@ class Pace:
         self._most = most
         self._speed: float | None = None
 
-    def took(self, weight: int, milliseconds: int) -> None:
-        """Learn that a transaction over so much took so long."""
+    def took(self, weight: int, milliseconds: int, waited_ms: int = 0) -> None:
+        """Learn that a transaction over so much took so long, and how long its oldest message waited for its end."""
         speed = weight / max(1, milliseconds)
         self._speed = speed if self._speed is None else _SPEED_KEPT * self._speed + (1 - _SPEED_KEPT) * speed
-        self.most_weight = max(self._least, min(self._most, int(self._speed * self._target_ms)))
+        target_ms = min(max(self._target_ms, waited_ms // 2), STRETCH * self._target_ms)
+        self.most_weight = max(self._least, min(self._most, int(self._speed * target_ms)))

@@ -43,10 +43,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     A fleet that loses its broker is asked to come back at `returns_a_second`; few edges are back within a second.
     `parallel`: lanes of work, each with a database connection while it stores. `queue_messages_max`: how many messages
     may wait for each lane, at most QUEUE_BYTES_MAX of them. A transaction takes at most `group_messages_max` messages
-    and about `group_rows_max` records, and fewer where it would take longer than `group_takes`; while it is small it
-    waits `linger` for company. `slow_after`: when a message waited longer than this, its edge is asked to hold lanes B
-    and C about as long, `slow` at most. `points_most`: points of a property among the newest values; twice as many
-    series (docs/decisions/0112).
+    and about `group_rows_max` records, and fewer where it would take longer than `group_takes`, or, while messages wait
+    for long, STRETCH times that; while it is small it waits `linger` for company. `slow_after`: when a message waited
+    longer than this, its edge is asked to hold lanes B and C about as long, `slow` at most. `points_most`: points of a
+    property among the newest values; twice as many series (docs/decisions/0112).
     """
 
     parallel: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
@@ -244,9 +244,9 @@ class FanInWorker:
         began_ms = self._clock.now_ms()
         replies = await self._store(items)
         now_ms = self._clock.now_ms()
-        if replies:
-            self._pace.took(sum(map(weight_of, items)), now_ms - began_ms)
         waited_ms = max((now_ms - each.arrived.at_ms for each in items), default=0)
+        if replies:
+            self._pace.took(sum(map(weight_of, items)), now_ms - began_ms, waited_ms)
         if timedelta(milliseconds=waited_ms) > self._settings.slow_after:
             most_ms = self._settings.slow // timedelta(milliseconds=1)
             replies = [

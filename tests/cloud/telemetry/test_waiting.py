@@ -122,3 +122,11 @@ def test_a_transaction_is_as_large_as_its_time_allows() -> None:
     for _ in range(20):
         pace.took(10_000, 0)
     assert pace.most_weight == 10_000
+
+
+def test_a_transaction_is_larger_while_messages_wait_for_long_and_no_larger_when_they_do_not() -> None:
+    pace = Pace(200, least=508, most=100_000)
+    for waited_ms, most in ((0, 2_000), (400, 2_000), (1_000, 5_000), (60_000, 10_000), (300, 2_000)):
+        for _ in range(40):
+            pace.took(1_000, 100, waited_ms)
+        assert pace.most_weight == most, waited_ms
