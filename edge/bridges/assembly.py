@@ -1,9 +1,12 @@
 """Builds the supervisors of a property's buses from its site plan. What is not needed is not imported."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from edge.bridges.modbus.supervisor import ModbusSupervisor
 from edge.bridges.mqtt.adverts import AdvertSupervisor
+from edge.bridges.mqtt.announced import AnnouncedSupervisor
+from edge.bridges.mqtt.announced_registry import Registry
 from edge.bridges.mqtt.devices import MqttDevicesSupervisor
 from edge.bridges.mqtt.supervisor import Zigbee2MqttSupervisor
 from edge.bridges.peripherals.supervisor import PeripheralSupervisor
@@ -15,10 +18,12 @@ from kit.net import Transport
 from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
-from protocols.device_model.identity import DescriptorId, DeviceId
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId
 from protocols.device_model.site_plan import (
+    Address,
     BleAdvertBus,
     BleBus,
+    HomeAssistantBus,
     ModbusBus,
     ModbusRtuBus,
     ModbusRtuTcpBus,
@@ -33,9 +38,21 @@ from protocols.device_model.site_plan import (
 )
 from protocols.errors import InvalidInputError
 
-BrokerBuses = MqttBus | MqttDevicesBus | BleAdvertBus
+BrokerBuses = MqttBus | MqttDevicesBus | BleAdvertBus | HomeAssistantBus
 TransportFactory = Callable[[BrokerBuses], Transport]
 """The way to the site broker for a bus on it; each bus needs a client id of its own."""
+
+
+class Announced(Protocol):
+    """What is remembered of devices that announce themselves, beyond the life of a supervisor."""
+
+    def registry(self, bus: HomeAssistantBus) -> Registry:
+        """Return everything that announced itself on a bus."""
+        ...
+
+    def changed(self, bus: BusId, keys: set[str]) -> None:
+        """Take which things are not as they were."""
+        ...
 
 
 def build(  # noqa: PLR0917 - the shape that edge/app was promised
@@ -46,6 +63,7 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
     sink: ReadingSink,
     settings: BridgesSettings,
     transport_factory: TransportFactory,
+    announced: Announced | None = None,
 ) -> list[BusSupervisor]:
     """Return one supervisor for each bus that has devices, to be run by `kit.supervision`.
 
@@ -57,6 +75,7 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
         sink: where readings and events go.
         settings: bounds.
         transport_factory: called once an MQTT bus, at once.
+        announced: what announced itself before; None: nothing did.
 
     Raises:
         InvalidInputError: a device has no descriptor, or one of another wire; names the device.
@@ -64,7 +83,7 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
     supervisors: list[BusSupervisor] = []
     for bus in site_plan.buses:
         devices = [(each, _descriptor(descriptors, each.descriptor, each.id)) for each in site_plan.devices_on(bus.id)]
-        if isinstance(bus, BleBus) or (not devices and not isinstance(bus, MqttBus | BleAdvertBus | ModbusBus)):
+        if isinstance(bus, BleBus) or (not devices and not isinstance(bus, _HEARD)):
             continue  # the locks' radio is driven by the doors process; where nobody is asked, nobody is found
         try:
             match bus:
@@ -94,6 +113,9 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
                     sensors = [(each.id, each.address, descriptor) for each, descriptor in devices]
                     way = transport_factory(bus)
                     supervisors.append(AdvertSupervisor(bus, sensors, transport=way, clock=clock, dice=dice, sink=sink))
+                case HomeAssistantBus():
+                    bound = [(each.id, each.address, descriptor) for each, descriptor in devices]
+                    supervisors.append(_announced(bus, bound, transport_factory(bus), clock, dice, sink, announced))
                 case OpcUaBus():
                     from edge.bridges.opcua.security import OpcUaSecurity
                     from edge.bridges.opcua.supervisor import OpcUaSupervisor  # 30 MB: only where there is a plant
@@ -106,6 +128,30 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
         except TypeError as error:
             raise InvalidInputError(f"site plan: bus {bus.id}", str(error)) from error
     return supervisors
+
+
+_HEARD = MqttBus | BleAdvertBus | HomeAssistantBus | ModbusBus
+"""Buses that are served even if nothing hangs on them: what is to be bound is found there."""
+
+
+def _announced(  # noqa: PLR0917 - the parts of the house
+    bus: HomeAssistantBus,
+    devices: Sequence[tuple[DeviceId, Address, Descriptor]],
+    transport: Transport,
+    clock: Clock,
+    dice: Dice,
+    sink: ReadingSink,
+    announced: Announced | None,
+) -> AnnouncedSupervisor:
+    registry = Registry(bus) if announced is None else announced.registry(bus)
+
+    def changed(keys: set[str]) -> None:
+        if announced is not None:
+            announced.changed(bus.id, keys)
+
+    return AnnouncedSupervisor(
+        registry, devices, transport=transport, clock=clock, dice=dice, sink=sink, changed=changed
+    )
 
 
 class Devices:
