@@ -129,6 +129,8 @@ class BindingDesk:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.buses: Buses | None = None
         """Set once they are made; before, nothing can be changed."""
+        self.before: Callable[[SitePlan], Awaitable[None]] | None = None
+        """Asked to make durable what a plan's devices stand on, before the plan is. May raise StoreFailedError."""
         self.changed: Callable[[SitePlan], None] = _nobody
         """Told of the plan as it is after each change: façades and the like."""
 
@@ -146,6 +148,26 @@ class BindingDesk:
         self._house.serve(laid.plan, self._fresh_ms(laid.plan, self._catalogue))
         self._devices.serve(laid.plan)
         return laid.plan
+
+    def wants(self, descriptor: DescriptorId) -> bool:
+        """Say whether something is bound to a model that could not be, so far."""
+        places = (self._book.entries[each].place for each in self._conflicts if each in self._book.entries)
+        return any(place is not None and place.descriptor == descriptor for place in places)
+
+    async def relay(self) -> None:
+        """Lay the book over the plan again: models have changed, and what could not be before may be now."""
+        async with self._changing:
+            laid: Effective = await asyncio.to_thread(effective, self._site, self._book, self._check)
+            before, self._conflicts = self._plan(), laid.conflicts
+            driven = [] if self.buses is None else [each.id for each in before.buses]
+            touched = [bus for bus in driven if before.devices_on(bus) != laid.plan.devices_on(bus)]
+            made = {} if self.buses is None else {bus: self.buses.made(laid.plan, bus) for bus in touched}
+            self._house.serve(laid.plan, self._fresh_ms(laid.plan, self._catalogue))
+            self._devices.serve(laid.plan)
+            if self.buses is not None:
+                for bus, served in made.items():
+                    self.buses.replace(bus, served)
+            self.changed(laid.plan)
 
     # --- what is so ----------------------------------------------------------------------------------------
 
@@ -283,6 +305,8 @@ class BindingDesk:
             plan = laid_over(self._plan(), {device: fact.place})
             touched = sorted({each.address.bus for each in (fact.before, fact.place) if each is not None})
             made = {} if self.buses is None else {bus: self.buses.made(plan, bus) for bus in touched}
+            if self.before is not None and fact.place is not None:
+                await self.before(plan)
             fact = await self._written(fact)
             self._apply(fact, plan, made, found_id)
         return {"fact": fact.to_body(), "pending": []}

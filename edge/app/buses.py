@@ -9,7 +9,7 @@ from msgspec import structs
 from edge.app import client_ids
 from edge.app.live_buses import LiveBuses
 from edge.app.settings import EdgeSettings, SiteBrokerSettings
-from edge.bridges.assembly import BrokerBuses, build
+from edge.bridges.assembly import Announced, BrokerBuses, build
 from edge.bridges.ports import BusSupervisor, ReadingSink
 from firmware_bridges.catalogue import check_plan, load_all
 from kit.clock import Clock
@@ -64,6 +64,7 @@ def make_buses(
     clock: Clock,
     dice: Dice,
     sink: ReadingSink,
+    announced: Announced | None = None,
 ) -> LiveBuses:
     """Return the buses, none running yet; they can be given other devices while they run. Raises InvalidInputError.
 
@@ -86,7 +87,7 @@ def make_buses(
         if settings.site_broker is None and not of.devices_on(bus):
             one = tuple(each for each in one if not isinstance(each, BrokerBuses))
         alone = structs.replace(of, buses=one, devices=of.devices_on(bus) if one else ())
-        return next(iter(build(alone, descriptors, clock, dice, heard, settings.bridges, transport)), None)
+        return next(iter(build(alone, descriptors, clock, dice, heard, settings.bridges, transport, announced)), None)
 
     driven = [each.id for each in plan.buses if not isinstance(each, BleBus)]
     return LiveBuses(driven, plan, make, sink=sink)

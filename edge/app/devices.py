@@ -129,7 +129,11 @@ class Devices:
         ]
         return [
             *strange,
-            *((device, each.detail, each.since_ms, False) for device, each in sorted(self._unknown.items())),
+            *(
+                (device, each.detail, each.since_ms, False)
+                for device, each in sorted(self._unknown.items())
+                if each.event is DeviceEvent.UNKNOWN_DEVICE
+            ),
         ]
 
     def silent(self) -> set[DeviceId]:

@@ -20,6 +20,7 @@ from edge.api.token import read_or_make_token
 from edge.app.absent import AbsentDoors
 from edge.app.access_events import PART as DOORS_PART
 from edge.app.access_events import carry, carry_vendors
+from edge.app.announced_things import AnnouncedThings
 from edge.app.binding_desk import BindingDesk
 from edge.app.building import HouseBuilding
 from edge.app.buses import fresh_ms, make_buses, read_descriptors
@@ -60,6 +61,7 @@ from kit.logs import configure, logger
 from kit.metrics import Metrics
 from kit.supervision import Backoff, Supervisor
 from protocols.device_model.identity import parse_edge_id, parse_property_id
+from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError, StoreFailedError, UnsupportedVersionError
 from protocols.link.lanes import LANES, Lane
 
@@ -112,6 +114,7 @@ class Edge:
         facades: dict[str, Facade],
         uplink: Uplink | None,
         doors: DoorsClient | None,
+        announced: AnnouncedThings,
         token: str,
         clock: Clock,
         dice: Dice,
@@ -121,7 +124,7 @@ class Edge:
         self._began_ms = clock.now_ms()
         self.house, self.record_log, self.devices, self.buses = house, record_log, devices, buses
         self.desk, self.json_bus, self.northbound, self.facades = desk, json_bus, northbound, facades
-        self.uplink, self.doors, self._token = uplink, doors, token
+        self.uplink, self.doors, self._token, self._announced = uplink, doors, token, announced
         self.health, self.metrics = Health(clock), Metrics(SERVICE)
         for part in ("log", "rooms", "readings", "api", *(_bus_task(bus) for bus in buses)):
             self.health.expect(part)
@@ -148,6 +151,9 @@ class Edge:
             raise StoreFailedError(f"data_dir {settings.data_dir}: {error.strerror or error}") from error
         if (port_path := settings.api.port_path) is not None and not port_path.parent.is_dir():
             raise InvalidInputError("settings: api.port_path", f"{port_path.parent} is no folder")
+        announced = AnnouncedThings(descriptors, disk=SystemDisk(), folder=settings.data_dir, logger=log)
+        if plan is not None:
+            announced.load(plan)
         token_path = settings.api.token_path or settings.data_dir / "api-token"
         token = read_or_make_token(SystemDisk(), token_path, dice)
         store, restored = EdgeStore.open(settings.data_dir / "edge.db")
@@ -205,8 +211,10 @@ class Edge:
                 dice=dice,
                 logger=log,
             )
+            desk.before, announced.relay, announced.wants = announced.keep, desk.relay, desk.wants
             plan = await desk.begin()
-            live = make_buses(settings, plan, descriptors, clock=clock, dice=dice, sink=devices)
+            announced.serve(plan, descriptors)
+            live = make_buses(settings, plan, descriptors, clock=clock, dice=dice, sink=devices, announced=announced)
             buses, desk.buses = list(live), live
         json_bus = make_json_bus(settings, plan=plan, log=record_log, clock=clock, dice=dice, heard=house.noted)
         if json_bus is not None:
@@ -219,7 +227,13 @@ class Edge:
             settings, descriptors, house=house, devices=devices, writer=writer, log=record_log, clock=clock, dice=dice
         )
         if desk is not None:
-            desk.changed = told_of_changes(settings, descriptors, facades, json_bus)
+            told = told_of_changes(settings, descriptors, facades, json_bus)
+
+            def changed(now: SitePlan) -> None:
+                told(now)
+                announced.serve(now, descriptors)
+
+            desk.changed = changed
         uplink = None
         if settings.uplink is not None:
             resolve = read_command_key(settings.uplink)
@@ -248,6 +262,7 @@ class Edge:
             facades=facades,
             uplink=uplink,
             doors=doors,
+            announced=announced,
             token=token,
             clock=clock,
             dice=dice,
@@ -289,6 +304,7 @@ class Edge:
                 supervisor.start("doors-locks", locks.run, restart=DOORS_BACKOFF)
             for bus in self.buses:
                 supervisor.start(_bus_task(bus), bus.run)
+            supervisor.start("announced", lambda: self._announced.run(lambda: house.plan))
             if self._settings.fias is not None:
                 supervisor.start("fias", self._fias(self._settings.fias).run)
             if self.uplink is not None:

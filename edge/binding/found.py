@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from protocols.descriptors.descriptor import Descriptor
-from protocols.descriptors.wires import BleAdvertWire, ModbusWire, MqttWire, OpcUaWire, PeripheralWire, Zigbee2MqttWire
+from protocols.descriptors.wires import (
+    AnnouncedWire,
+    BleAdvertWire,
+    ModbusWire,
+    MqttWire,
+    OpcUaWire,
+    PeripheralWire,
+    Zigbee2MqttWire,
+)
 from protocols.device_model import site_plan as plans
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId
 from protocols.device_model.site_plan import Address, Bus, SitePlan
@@ -30,6 +38,7 @@ _WIRES: Final[dict[str, type[object]]] = {
     "opcua": OpcUaWire,
     "mqtt_devices": MqttWire,
     "ble_adverts": BleAdvertWire,
+    "home_assistant": AnnouncedWire,
     "serial": PeripheralWire,
     "raw_tcp": PeripheralWire,
 }
@@ -122,7 +131,12 @@ def _fits(descriptor: Descriptor, detail: Mapping[str, Any]) -> Iterable[Candida
     if detail.get("descriptor") == descriptor.id:
         given = detail.get("confidence")
         sure = float(given) if isinstance(given, int | float) and 0 <= given <= 1 else 0.8
-        yield Candidate(descriptor.id, sure, "its bus asked it, and its answers fit")
+        announced = isinstance(wire, AnnouncedWire)
+        yield Candidate(
+            descriptor.id, sure, "it announces itself so" if announced else "its bus asked it, and its answers fit"
+        )
+    if isinstance(wire, AnnouncedWire):
+        return  # it describes one thing: another of the same make speaks on topics of its own
     if isinstance(wire, Zigbee2MqttWire) and told and told == _squeezed(wire.model):
         yield Candidate(descriptor.id, 0.98, f"the bridge calls it {detail.get('model')}")
     if isinstance(wire, BleAdvertWire) and detail.get("encoding") == wire.encoding:

@@ -21,6 +21,7 @@ STOOD_THERE: Final = 0.9  # the same radio was bound there before
 STANDS_AT: Final = 0.85  # it answers at the address of a device of that room
 SAME_PLACE: Final = 0.6  # it answers at the address of a name that stands for nothing now
 REPLACES: Final = 0.5  # a device of that model is silent there
+SAID_AREA: Final = 0.6  # it was told where it is: its announcement suggests an area that holds the room's name
 HEARD_BY: Final = 0.4  # the gateway that hears it is named after the room
 MISSING: Final = 0.45  # the only room of its type without one
 MISSING_IN_FEW: Final = 0.2  # one of a few rooms without one
@@ -77,6 +78,8 @@ def propose(found: Found, *, site: SitePlan, book: Book, silent: Collection[Devi
     _by_history(found, site, book, at)
     for room in _named_in(_name_of(found), site):
         _for_room(proposals, at, room, NAMED, f"its name holds {room}")
+    for room in _named_in(str(found.evidence.get("area") or ""), site):
+        _for_room(proposals, at, room, SAID_AREA, f"it says that it is in {found.evidence['area']}")
     for room in _named_in(str(found.evidence.get("gateway") or ""), site):
         _for_room(proposals, at, room, HEARD_BY, f"gateway {found.evidence['gateway']} hears it")
     for room, weight, reason in _missing(site, model):
@@ -173,6 +176,8 @@ def _free_name(found: Found, room: RoomId, site: SitePlan, book: Book) -> Device
     taken = {each.id for each in site.devices} | set(book.entries)
     if alike is not None:
         stem = alike.rpartition("-")[0]
+    elif found.kind == "home_assistant":
+        stem = str(found.evidence.get("kind") or "device")
     else:
         words = [each for each in _PARTS.findall(str(model).partition("/")[2]) if each.isalpha()] if model else []
         stem = words[0] if words else "device"
@@ -191,8 +196,10 @@ def where(address: Address) -> tuple[object, ...]:
 
 def _name_of(found: Found) -> str:
     """Return what it is called, by whoever set it up: that may hold a room's name."""
-    told = found.evidence.get("friendly_name") or found.evidence.get("name")
-    return told if isinstance(told, str) else ""
+    given = (found.evidence.get(each) for each in ("friendly_name", "name"))
+    if found.kind == "home_assistant":  # its friendly name is ours, made of identifiers: digits that name no room
+        given = (each for each in (found.evidence.get("name"),))
+    return next((each for each in given if isinstance(each, str) and each), "")
 
 
 def _mark(evidence: Mapping[str, object]) -> str | None:

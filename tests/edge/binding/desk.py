@@ -1,6 +1,6 @@
 """A desk over a house in memory, that can be killed and started again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.binding import Place
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId, RoomId
 from protocols.device_model.probe import Found
-from protocols.device_model.site_plan import Address, SitePlan
+from protocols.device_model.site_plan import Address, Bus, SitePlan
 from protocols.errors import InvalidInputError
 from tests.edge.bridges.field import Heard
 from tests.edge.world import T0, Building
@@ -72,14 +72,23 @@ class SeenBuses:
 class Life:
     """One life of the desk over a building that survives it."""
 
-    def __init__(self, building: Building, folder: Path, *, writer: DeviceWriter | None = None) -> None:
+    def __init__(
+        self,
+        building: Building,
+        folder: Path,
+        *,
+        writer: DeviceWriter | None = None,
+        catalogue: Mapping[DescriptorId, Descriptor] = CATALOGUE,
+    ) -> None:
         self.building, self.folder, self.writer = building, folder, writer or building.devices
+        self.catalogue = catalogue
         self.buses = SeenBuses()
 
     @classmethod
-    async def begin(cls, folder: Path, **settings: Any) -> "Life":
+    async def begin(cls, folder: Path, *, more: tuple[Bus, ...] = (), **settings: Any) -> "Life":
         building = Building(ManualClock(wall_ms=T0), path=folder / "edge.db")
         building.plan = real(building.plan)
+        building.plan = replace(building.plan, buses=(*building.plan.buses, *more))
         building.house = building._house(building.store, building.restored)
         life = cls(building, folder, **settings)
         await life._begin()
@@ -91,7 +100,7 @@ class Life:
         self.devices = Devices(house, plan=self.building.plan, clock=self.building.clock)
         self.desk = BindingDesk(
             self.building.plan,
-            CATALOGUE,
+            self.catalogue,
             house=house,
             devices=self.devices,
             writer=self.writer,
