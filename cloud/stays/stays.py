@@ -57,7 +57,9 @@ class Upserted:
 
 
 def stay_id(property_id: str, system: str, external_id: str) -> str:
-    """Return the id of the stay of a reservation: the same one for ever, from anywhere."""
+    """Return the id that the stay of a reservation gets: the same one from anywhere. A stay keeps its id if the
+    reservation is called anew later.
+    """
     digest = hashlib.sha256("\x00".join((property_id, system, external_id)).encode()).hexdigest()
     return f"s-{digest[:20]}"
 
@@ -71,7 +73,7 @@ async def upsert_reservations(
     """
     await lock_for_transaction(connection, "stays", place.property)
     told = list(reservations)
-    held = await _held(connection, place, told)
+    held, stays = await _held(connection, place, told)
     created = updated = 0
     fresh: set[tuple[str, str]] = set()
     touched: list[str] = []
@@ -85,7 +87,8 @@ async def upsert_reservations(
                 fresh.add(key)
                 continue
             created, updated = (created + 1, updated) if row is None else (created, updated + 1)
-            touched.append(await _write(connection, place, reservation, new, now_ms=now_ms))
+            stay = stays.get(key) or stay_id(place.property, *key)
+            touched.append(await _write(connection, place, reservation, new, stay, now_ms=now_ms))
             held[key] = new
             if row is not None and row["status"] == PmsStatus.BOOKED and row["room"] != new["room"]:
                 surprised.add(touched[-1])
@@ -106,17 +109,22 @@ async def upsert_reservations(
 
 async def _held(
     connection: Connection, place: Place, told: Sequence[Reservation]
-) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return what is mirrored of the reservations told, by (system, external id)."""
+) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[tuple[str, str], str]]:
+    """Return what is mirrored of the reservations told, by (system, external id), and the stays they have already:
+    one keeps its id though its reservation is called anew.
+    """
     rows = await fetch_all(
         connection,
         """SELECT r.system, r.external_id, r.number, r.status, r.room, r.guest_name, r.arrival_at, r.departure_at,
-                  r.adults, r.children, r.updated_at, r.room_type
+                  r.adults, r.children, r.updated_at, r.room_type, s.id AS stay
              FROM unnest(%s::text[], %s::text[]) AS f (system, external_id)
-             JOIN stays.reservation r ON r.property = %s AND r.system = f.system AND r.external_id = f.external_id""",
+             JOIN stays.reservation r ON r.property = %s AND r.system = f.system AND r.external_id = f.external_id
+             LEFT JOIN stays.stay s ON s.property = r.property AND s.system = r.system
+                                       AND s.external_id = r.external_id""",
         [[each.system for each in told], [each.external_id for each in told], place.property],
     )
-    return {(row.pop("system"), row.pop("external_id")): row for row in rows}
+    held = {(row.pop("system"), row.pop("external_id")): row for row in rows}
+    return held, {key: stay for key, row in held.items() if (stay := row.pop("stay")) is not None}
 
 
 def _mirrored(reservation: Reservation, *, known_name: str) -> dict[str, Any]:
@@ -135,9 +143,8 @@ def _mirrored(reservation: Reservation, *, known_name: str) -> dict[str, Any]:
 
 
 async def _write(
-    connection: Connection, place: Place, reservation: Reservation, new: Mapping[str, Any], *, now_ms: int
+    connection: Connection, place: Place, reservation: Reservation, new: Mapping[str, Any], stay: str, *, now_ms: int
 ) -> str:
-    stay = stay_id(place.property, reservation.system, reservation.external_id)
     facts = {
         **new,
         "tenant": place.tenant,
