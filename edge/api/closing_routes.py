@@ -74,6 +74,10 @@ class ClosingDoors(Protocol):
         """Return the phones that hold keys of a stay."""
         ...
 
+    async def stay_keys(self, stay: StayId) -> dict[str, Any]:
+        """Return who has keys of a stay, since when, last used, and which doors have yet to hear of a withdrawal."""
+        ...
+
 
 class KeyCardsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST doors/key-cards: a card lies on the encoder (the one of the settings, if none is named)."""
@@ -126,7 +130,7 @@ class NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of the command `stay_phones`."""
+    """Of the commands `stay_phones` and `stay_keys`."""
 
     stay: str
 
@@ -192,6 +196,12 @@ async def phones(doors: ClosingDoors, asked: StayBody) -> dict[str, Any]:
     return {"phones": await doors.phones(parse_stay_id(asked.stay))}
 
 
+async def stay_keys(doors: ClosingDoors, asked: StayBody) -> dict[str, Any]:
+    """Return who has keys of a stay."""
+    told = await doors.stay_keys(parse_stay_id(asked.stay))
+    return {"keys": told["keys"], "others": told["others"]}
+
+
 def shown(told: Mapping[str, Any]) -> dict[str, Any]:
     """Return the doors' word without those that have nothing to say; doors that wait are cut to a hundred. Pure."""
     named = bool(told["withdrawn"] or told["issuers"])
@@ -249,4 +259,8 @@ def closing_handlers(there: Callable[[], ClosingDoors]) -> list[Any]:
     async def stay_phones(stay: FromPath[str]) -> dict[str, Any]:
         return await phones(there(), StayBody(stay))
 
-    return [key_cards, withdrawn_keys, lockouts, inhibitions, failsafe_keys, read_closings, stay_phones]
+    @get("/api/v1/stays/{stay:str}/keys", name="stay-keys")
+    async def keys_of_stay(stay: FromPath[str]) -> dict[str, Any]:
+        return await stay_keys(there(), StayBody(stay))
+
+    return [key_cards, withdrawn_keys, lockouts, inhibitions, failsafe_keys, read_closings, stay_phones, keys_of_stay]

@@ -27,12 +27,11 @@ from protocols.link.documents import CommandEnvelope
 
 KINDS: Final = (
     *("doors_carried", "staff_key", "emergency_draft", "emergency_key", "emergency_drop"),
-    *("key_cards", "withdraw_key", "lock_out", "inhibit", "failsafe_key", "door_closings", "stay_phones", "open_door"),
+    *("key_cards", "withdraw_key", "lock_out", "inhibit", "failsafe_key", "door_closings", "stay_phones", "stay_keys"),
+    "open_door",
 )
 
 _Body = TypeVar("_Body")
-
-
 _PHASES: Final = {
     OpenOutcome.CONFIRMED: Phase.DONE,
     OpenOutcome.ACCEPTED: Phase.DONE,
@@ -109,6 +108,8 @@ async def obey(doors: KeyedDoors | None, command: CommandEnvelope) -> Mapping[st
             return await closing.closings(doors)
         case "stay_phones":
             return await closing.phones(doors, _args(command, closing.StayBody))
+        case "stay_keys":
+            return await closing.stay_keys(doors, _args(command, closing.StayBody))
         case "open_door":
             return await _open_door(doors, _args(command, OpenDoorBody))
     raise InvalidInputError("command kind", f"{command.kind!r} is none of the doors': {', '.join(KINDS)}")

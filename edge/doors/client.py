@@ -379,6 +379,11 @@ class DoorsClient:
         """Return the phones that hold keys of a stay: what its main guest may see."""
         return list((await self._line.ask("phones", {"stay": stay}))["phones"])
 
+    async def stay_keys(self, stay: StayId) -> dict[str, Any]:
+        """Return who has keys of a stay: `keys` of phones (edge/doors/stay_keys.py), `others` of foreign systems."""
+        answer: dict[str, Any] = await self._line.ask("stay_keys", {"stay": stay})
+        return answer
+
     async def news(self) -> list[dict[str, Any]]:
         """Return what any phone may carry to the locks: `lock` (None: every lock), `signed`, `certificate`, hex."""
         return list((await self._line.ask("news", {}))["carry"])

@@ -14,6 +14,7 @@ from edge.doors.closing_store import ClosingStore, HeldKey, ListState, OrderedLo
 from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.errors import ClockUnsoundError
 from edge.doors.issuers import Issuers, SoundTime
+from edge.doors.stay_keys import StayKeys
 from edge.doors.store import DoorStore
 from protocols.device_model.identity import RoomId
 from protocols.door.audit import NOBODY, AuditRecord
@@ -322,6 +323,16 @@ class ClosingDesk:
             }
             for phone, each in newest.items()
         ]
+
+    def keys_of_stay(self, stay: str) -> list[dict[str, Any]]:
+        """Return who has keys of a stay, and of one withdrawn which doors have yet to hear of it (stay_keys.py)."""
+        state = self._list
+
+        def knows(lock_id: bytes) -> bool:
+            return not state.due and self._told.get(lock_id, Told()).revocation_seq >= state.seq
+
+        at_s = self._time.estimate_ms() // 1_000
+        return StayKeys(self._doors, self._book, knows=knows, at_s=lambda: at_s).of(stay)
 
     # -- ground ------------------------------------------------------------------------------------------------------
 

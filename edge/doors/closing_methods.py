@@ -71,7 +71,7 @@ class FailsafeArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StayArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of `phones`."""
+    """Arguments of `phones` and `stay_keys`."""
 
     stay: str
 
@@ -99,6 +99,7 @@ class ClosingMethods:
             "issue_failsafe": self._issue_failsafe,
             "revocations": self._revocations,
             "phones": self._phones,
+            "stay_keys": self._stay_keys,
             "news": self._news,
         }
 
@@ -192,6 +193,19 @@ class ClosingMethods:
     async def _phones(self, args: dict[str, Any]) -> object:
         stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
         return {"phones": self._closing.phones_of(stay)}
+
+    async def _stay_keys(self, args: dict[str, Any]) -> object:
+        stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
+        keys = self._closing.keys_of_stay(stay)
+        elsewhere = [] if self._keys is None else self._keys.of_stay(stay)
+        by_holder = {holder_of(bytes.fromhex(each["phone"])): each for each in keys}
+        for each in keys:
+            each["elsewhere"] = []
+        others: list[dict[str, Any]] = []  # cards and the like, that are no phone's
+        for key in elsewhere:
+            told = {"system": key.system, "medium": key.medium, "state": key.state.value, "truth": key.truth}
+            (by_holder[key.holder]["elsewhere"] if key.holder in by_holder else others).append(told)
+        return {"keys": keys, "others": others}
 
     async def _news(self, args: dict[str, Any]) -> object:
         msgspec.convert(args, NoArgs)

@@ -31,7 +31,6 @@ def key_name(holder: str, phone: bytes) -> str:
 @dataclass(slots=True)
 class _Phone:
     phone: bytes
-    since_ms: int
     grants: list["_Given"] = field(default_factory=list)
 
     @property
@@ -42,6 +41,7 @@ class _Phone:
 @dataclass(frozen=True, slots=True)
 class _Given:
     grant_id: bytes
+    at_ms: int
     generation: int
     not_before_s: int
     not_after_s: int
@@ -75,18 +75,21 @@ class StayKeys:
         """
         phones = self._phones(stay)
         withdrawn = {row[0] for row in self._store.read("SELECT phone FROM withdrawn WHERE holder = ?", (stay,))}
-        main = _main([each for each in phones if each.phone not in withdrawn], phones)
-        return [self._shown(stay, each, is_main=each is main, gone=each.phone in withdrawn) for each in phones]
+        main = _main(phones)
+        return [
+            self._shown(stay, each, is_main=each is main and each.phone not in withdrawn, gone=each.phone in withdrawn)
+            for each in phones
+        ]
 
     def _phones(self, stay: str) -> list[_Phone]:
         rows = self._store.read(
-            "SELECT phone, issued_at_ms, grant_id, generation, not_before_s, not_after_s, flags, rooms, zones"
-            " FROM grant_issued WHERE stay = ? ORDER BY issued_at_ms, not_after_s, grant_id",
+            "SELECT phone, grant_id, issued_at_ms, generation, not_before_s, not_after_s, flags, rooms, zones"
+            " FROM grant_issued WHERE stay = ? ORDER BY issued_at_ms, generation, grant_id",
             (stay,),
         )
         phones: dict[bytes, _Phone] = {}
-        for phone, issued_at_ms, *given in rows:
-            phones.setdefault(phone, _Phone(phone, issued_at_ms)).grants.append(_Given(*given))
+        for phone, *given in rows:
+            phones.setdefault(phone, _Phone(phone)).grants.append(_Given(*given))
         return list(phones.values())
 
     def _shown(self, stay: str, phone: _Phone, *, is_main: bool, gone: bool) -> dict[str, Any]:
@@ -99,7 +102,7 @@ class StayKeys:
             "phone": phone.phone.hex(),
             "main": is_main,
             "join": bool(newest.flags & GrantFlag.JOIN),
-            "since_ms": phone.since_ms,
+            "since_ms": phone.grants[0].at_ms,
             "not_before_ms": newest.not_before_s * 1_000,
             "not_after_ms": newest.not_after_s * 1_000,
             "withdrawn": gone,
@@ -144,14 +147,19 @@ class StayKeys:
         }
 
 
-def _main(left: Sequence[_Phone], all_phones: Sequence[_Phone]) -> _Phone | None:
+def _main(phones: Sequence[_Phone]) -> _Phone | None:
     """Return the phone that the stay is: the first that did not join; in a stay that joined another's room, the first.
 
-    Where the first phone was withdrawn nobody takes its place by that: else who has no key to give would take keys.
+    What it was given first decides: a joiner whose asking took the stay along to another room is one still. Where
+    that phone was withdrawn nobody takes its place: else who was given a key would take keys.
     """
-    own = [each for each in left if not each.newest.flags & GrantFlag.JOIN]
-    if own:
-        generation = max(each.newest.generation for each in own)
-        return next(each for each in own if each.newest.generation == generation)
-    joined = all(each.newest.flags & GrantFlag.JOIN for each in all_phones)
-    return left[0] if joined and left and left[0] is all_phones[0] else None
+    own = [each for each in phones if not each.grants[0].flags & GrantFlag.JOIN] or phones
+    moments = sorted(given.at_ms for each in phones for given in each.grants)
+    return next((each for each in own if not any(_ousted(each, by, moments) for by in own)), None)
+
+
+def _ousted(phone: _Phone, by: _Phone, moments: Sequence[int]) -> bool:
+    """Whether a phone's first answer was lost: the next that was given out was the same room's, to another phone."""
+    mine, theirs = phone.grants[0], by.grants[0]
+    newer = theirs.generation > mine.generation and json.loads(theirs.rooms) == json.loads(mine.rooms)
+    return newer and not any(mine.at_ms < each < theirs.at_ms for each in moments)

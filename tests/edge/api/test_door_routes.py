@@ -178,7 +178,7 @@ async def test_what_takes_rights_away_needs_the_token_a_name_and_a_reason(tmp_pa
         }
         for path, body in orders.items():
             told(await stranger.post(f"/api/v1/doors/{path}", json=body), 401)
-        for path in ("doors/closings", "stays/stay-1/phones"):
+        for path in ("doors/closings", "stays/stay-1/phones", "stays/stay-1/keys"):
             told(await stranger.get(f"/api/v1/{path}"), 401)
         http = httpx.AsyncClient(base_url=stranger.base_url, headers={"authorization": f"Bearer {TOKEN}"})
         async with http:
@@ -194,6 +194,10 @@ async def test_what_takes_rights_away_needs_the_token_a_name_and_a_reason(tmp_pa
             assert (len(done["grants"]), done["doors"], done["confirmed"]) == (1, 3, 0)
             phones = {each["phone"]: each for each in told(await http.get("/api/v1/stays/stay-1/phones"))["phones"]}
             assert [phones[each.public.hex()]["withdrawn"] for each in (anna, ben)] == [True, False]
+            held = told(await http.get("/api/v1/stays/stay-1/keys"))
+            shown = {each["phone"]: (each["withdrawn"], len(each["waiting"])) for each in held["keys"]}
+            assert [shown[each.public.hex()] for each in (anna, ben)] == [(True, 2), (False, 0)]
+            assert (held["others"], {tuple(each["elsewhere"]) for each in held["keys"]}) == ([], {()})
             assert told(await http.post("/api/v1/doors/lockouts", json=orders["lockouts"])) == {"doors": ["door-101"]}
             standing = told(await http.get("/api/v1/doors/closings"))
             assert [each["grant"] for each in standing["withdrawn"]] == done["grants"]
@@ -313,6 +317,7 @@ async def test_the_clouds_commands_reach_the_same_doors(tmp_path: Path) -> None:
         standing = await door_commands.obey(doors, ordered("door_closings"))
         assert [each["grant"] for each in standing["withdrawn"]] == gone["grants"]
         assert await door_commands.obey(doors, ordered("stay_phones", stay="stay-9")) == {"phones": []}
+        assert await door_commands.obey(doors, ordered("stay_keys", stay="stay-9")) == {"keys": [], "others": []}
         for kind, wrong in (
             ("staff_key", {"person": "x"}),
             ("doors_carried", {"more": 1}),
@@ -324,6 +329,7 @@ async def test_the_clouds_commands_reach_the_same_doors(tmp_path: Path) -> None:
             ("failsafe_key", {"room": "102"}),
             ("door_closings", {"more": 1}),
             ("stay_phones", {"stay": "no stay"}),
+            ("stay_keys", {"stay": "stay-9", "more": 1}),
         ):
             with pytest.raises(InvalidInputError):
                 await door_commands.obey(doors, ordered(kind, **wrong))
