@@ -16,7 +16,7 @@ from firmware_bridges.innkeeper_lock.peripheral import advertising_data
 from protocols.door.advert import SERVICE_UUID, Advert, AdvertBit
 from protocols.door.lock_core import LockCore
 from protocols.errors import InvalidInputError, PeerProtocolError, RefusalReason
-from tests.firmware_bridges.innkeeper_lock.world import START_S, a_property, config, running, until, world
+from tests.firmware_bridges.innkeeper_lock.world import HELD, START_S, a_property, config, running, until, world
 
 DAY_MS = 86_400_000
 
@@ -132,13 +132,13 @@ async def test_the_control_socket_turns_knobs_and_refuses_nonsense(tmp_path: Pat
 
 
 async def test_an_open_door_is_told_by_its_contact(tmp_path: Path) -> None:
-    async with world(tmp_path) as hotel:
+    async with world(tmp_path, knobs=HELD) as hotel:
         assert (await (await hotel.guest("door-101")).open("door-101")).ending is Ending.OPENED
         assert (await hotel.emulator._obey("push", {"door": "door-101"}))["open"]
         await hotel.emulator._obey("set", {"door": "door-101", "door_closed": True})
         contacts = [fact["door_closed"] for fact in hotel.facts if fact["event"] == "contact"]
         assert contacts == [False, True]
-        await until(lambda: hotel.truth("door-101")["bolt"] == "thrown")
+        hotel.emulator.locks["door-101"].bolt.throw()
         assert not (await hotel.emulator._obey("push", {"door": "door-101"}))["open"]
 
 

@@ -11,7 +11,7 @@ from firmware_bridges.innkeeper_lock.battery import CAPACITY_NAH, Battery, motor
 from firmware_bridges.innkeeper_lock.memory import Memory
 from protocols.door.audit import AuditEvent
 from protocols.door.hardware import Bolt
-from tests.firmware_bridges.innkeeper_lock.world import World, config, running, until, world
+from tests.firmware_bridges.innkeeper_lock.world import HELD, World, config, running, until, world
 
 OPENED, BOLT = AuditEvent.OPENED, AuditEvent.BOLT
 
@@ -69,7 +69,7 @@ async def test_openings_empty_the_cells_and_a_restart_does_not_fill_them(tmp_pat
 
 @pytest.mark.guarantee("G17")
 async def test_an_opening_is_told_once_and_its_end_once(tmp_path: Path) -> None:
-    async with world(tmp_path, knobs={"relock_ms": 60_000}) as hotel:  # it is seen drawn, however busy the machine is
+    async with world(tmp_path, knobs=HELD) as hotel:
         phone = await hotel.guest("door-101")
         assert hotel.truth("door-101")["bolt_sensed"] == "locked"
         opening = await phone.open("door-101")
