@@ -28,7 +28,7 @@ ZONES_MOST: Final = 64  # a grant names common doors by a 64-bit mask
 
 BusKind = Literal[
     "modbus_tcp", "modbus_tls", "modbus_rtu", "modbus_rtu_tcp", "mqtt", "mqtt_devices", "ble_adverts", "opcua",
-    "serial", "raw_tcp", "ble",
+    "home_assistant", "serial", "raw_tcp", "ble",
 ]  # fmt: skip
 MODBUS: Final = frozenset({"modbus_tcp", "modbus_tls", "modbus_rtu", "modbus_rtu_tcp"})
 BASE_TOPICS: Final = {"mqtt": "zigbee2mqtt", "ble_adverts": "ruuvi"}
@@ -41,8 +41,11 @@ _FIELDS: Final = {
     "raw_tcp": ({"host"}, {"host", "port"}),
     "mqtt": (set(), {"base_topic"}),
     "ble_adverts": (set(), {"base_topic"}),
+    "home_assistant": ({"topics"}, {"topics", "prefix"}),
 }
 """For each kind of bus: what its entry needs beside id and kind, and what it may have. Others have nothing."""
+_OWN: Final = ("host", "port", "path", "baud", "parity", "stop_bits", "topics", "prefix")
+"""What goes from an entry into the site plan as it stands."""
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,6 +96,10 @@ class Bus(_Strict, frozen=True):
     baud: int | None = None
     parity: str | None = None
     stop_bits: int | None = None
+    topics: list[str] | None = None
+    """home_assistant: the filters in which devices that announce themselves may speak and be spoken to."""
+    prefix: str | None = None
+    """home_assistant: where they announce themselves; `homeassistant` if left out."""
 
 
 class Fitting(_Strict, frozen=True):
@@ -219,7 +226,7 @@ def site_plan(inventory: Inventory, addresses: Addresses, locks: Mapping[str, Ma
         if kinds[bus] in MODBUS:
             units[bus] = units.get(bus, 0) + 1
             address["unit"] = units[bus]
-        elif kinds[bus] in ("mqtt", "mqtt_devices"):
+        elif kinds[bus] in ("mqtt", "mqtt_devices", "home_assistant"):
             address["friendly_name"] = friendly_name or device_id
         elif mac is not None:
             address["mac"] = mac
@@ -267,7 +274,7 @@ def _bus(bus: Bus, addresses: Addresses) -> dict[str, Any]:
         return {"id": bus.id, "kind": bus.kind, "base_topic": bus.base_topic or BASE_TOPICS[bus.kind]}
     if bus.kind == "opcua":
         return {"id": bus.id, "kind": bus.kind, "url": addresses.opcua_url}
-    given = {name: getattr(bus, name) for name in ("host", "port", "path", "baud", "parity", "stop_bits")}
+    given = {name: getattr(bus, name) for name in _OWN}
     return {"id": bus.id, "kind": bus.kind, **{name: each for name, each in given.items() if each is not None}}
 
 
@@ -337,8 +344,7 @@ def _check_lines(inventory: Inventory, path: Path, rooms: list[str]) -> None:
     """See that a bus has what its kind needs and no more, and that every sensor that advertises has an address."""
     for bus in inventory.buses:
         needed, allowed = _FIELDS.get(bus.kind, (set(), set()))
-        given = {name for name in ("base_topic", "host", "port", "path", "baud", "parity", "stop_bits")
-                 if getattr(bus, name) is not None}  # fmt: skip
+        given = {name for name in ("base_topic", *_OWN) if getattr(bus, name) is not None}
         if missing := sorted(needed - given):
             raise InvalidInputError(f"{path}: buses.{bus.id}.{missing[0]}", f"is missing: a {bus.kind} bus needs it")
         if extra := sorted(given - allowed):

@@ -13,8 +13,16 @@ from protocols.descriptors.descriptor import NAME, Descriptor
 from protocols.descriptors.firmware import every
 from protocols.descriptors.wires import MqttWire
 from protocols.device_model.identity import DescriptorId
-from protocols.device_model.site_plan import BleAdvertBus, Device, MqttBus, MqttDevicesBus, SitePlan
+from protocols.device_model.site_plan import (
+    BleAdvertBus,
+    Device,
+    HomeAssistantBus,
+    MqttBus,
+    MqttDevicesBus,
+    SitePlan,
+)
 from protocols.errors import InvalidInputError
+from protocols.home_assistant import announcements
 
 EDGE: Final = "edge-site"
 ZIGBEE: Final = "zigbee2mqtt"
@@ -83,6 +91,8 @@ def site_clients(
                         edge.hears(*said)
                         edge.says(*heard)
                 clients += [_thing(each, catalogue) for each in plan.devices_on(bus.id)]
+            case HomeAssistantBus():
+                clients.append(_announced(bus, edge))
             case _:
                 pass
     edge.hears(*facades.also_read)
@@ -120,6 +130,16 @@ def _zigbee(bus: MqttBus, edge: Client) -> Client:
     bridge.says(f"{bus.base_topic}/#")
     bridge.hears(f"{bus.base_topic}/#")
     return bridge
+
+
+def _announced(bus: HomeAssistantBus, edge: Client) -> Client:
+    """Who announces himself is nobody's model: he speaks, and is spoken to, where the plan says so and nowhere else."""
+    edge.hears(*announcements.filters(bus.prefix), *bus.topics)
+    edge.says(*bus.topics)
+    things = Client(f"announced-{bus.id}")
+    things.says(*announcements.filters(bus.prefix), *bus.topics)
+    things.hears(f"{bus.prefix}/status", *bus.topics)
+    return things
 
 
 def _thing(device: Device, catalogue: Mapping[DescriptorId, Descriptor]) -> Client:

@@ -5,10 +5,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from protocols.device_model.site_plan import BleAdvertBus, ModbusRtuBus, ModbusTlsBus, MqttBus, MqttDevicesBus
+from firmware_bridges.catalogue import load_all
+from protocols.device_model.site_plan import (
+    BleAdvertBus,
+    HomeAssistantBus,
+    ModbusRtuBus,
+    ModbusTlsBus,
+    MqttBus,
+    MqttDevicesBus,
+)
 from protocols.errors import InvalidInputError
 from provisioning.cli.main import app
 from provisioning.inventory.inventory import expanded, load
+from provisioning.inventory.site_rights import site_clients
 
 BOREAL = """
 format = 1
@@ -33,6 +42,10 @@ kind = "mqtt"
 [[buses]]
 id = "broker"
 kind = "mqtt_devices"
+[[buses]]
+id = "announced"
+kind = "home_assistant"
+topics = ["esp/#"]
 [[buses]]
 id = "air"
 kind = "ble_adverts"
@@ -85,6 +98,7 @@ def test_every_kind_of_bus_becomes_one_of_the_plan_with_its_addresses(tmp_path: 
     plan = expanded(load(path), path)
     kinds = {str(bus.id): bus for bus in plan.buses}
     assert kinds["zigbee"] == MqttBus("zigbee", "zigbee2mqtt")  # type: ignore[arg-type]  # names
+    assert kinds["announced"] == HomeAssistantBus("announced", ("esp/#",))  # type: ignore[arg-type]  # names
     assert kinds["air"] == BleAdvertBus("air", "ruuvi")  # type: ignore[arg-type]  # names
     assert kinds["line"] == ModbusRtuBus("line", "/dev/ttyUSB0", 9600)  # type: ignore[arg-type]  # names
     assert kinds["meters"] == ModbusTlsBus("meters", "meters.example")  # type: ignore[arg-type]  # names
@@ -99,7 +113,10 @@ def test_every_kind_of_bus_becomes_one_of_the_plan_with_its_addresses(tmp_path: 
     ("change", "place", "word"),
     [
         (('path = "/dev/ttyUSB0"\n', ""), "buses.line.path", "is missing"),
-        (("baud = 9600", "baud = 9601"), "buses[3].baud", "9601"),
+        (("baud = 9600", "baud = 9601"), "buses[4].baud", "9601"),
+        (('topics = ["esp/#"]\n', ""), "buses.announced.topics", "is missing"),
+        (('topics = ["esp/#"]', 'topics = ["esp/#/x"]'), "topics[0]", "no topic filter"),
+        (('topics = ["esp/#"]', 'topics = ["esp/#"]\nprefix = "a//b"'), "prefix", "no topic to build on"),
         (('kind = "mqtt_devices"', 'kind = "mqtt_devices"\nbase_topic = "x"'), "buses.broker.base_topic", "no meaning"),
         ((', 2 = "aa:bb:cc:dd:ee:02"', ""), "fittings.thermo.macs", "first '2'"),
         (('2 = "aa:bb:cc:dd:ee:02"', '2 = "aa:bb:cc:dd:ee:01"'), "address", "given twice"),
@@ -141,3 +158,13 @@ def test_the_command_writes_an_access_list_of_inventory_and_plan_alike(tmp_path:
     ]
     assert "topic readwrite shellyplus1pm-a8032ab1/#" in blocks["switch"]
     assert " #\n" not in of_plan.stdout
+
+
+def test_who_announces_himself_speaks_and_is_spoken_to_in_his_topics_alone(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    clients = {each.user: each for each in site_clients(expanded(load(path), path), load_all())}
+    edge, things = clients["edge-site"], clients["announced-announced"]
+    assert {"homeassistant/+/+/config", "homeassistant/+/+/+/config", "esp/#"} <= edge.subscribe.keys()
+    assert [each for each in edge.publish if each.startswith(("esp", "homeassistant"))] == ["esp/#"]
+    assert list(things.publish) == ["homeassistant/+/+/config", "homeassistant/+/+/+/config", "esp/#"]
+    assert list(things.subscribe) == ["homeassistant/status", "esp/#"]
