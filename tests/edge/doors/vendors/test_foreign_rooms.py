@@ -42,7 +42,7 @@ class Site:
     def join(self) -> None:
         building = self.building
         self.keys = desk_of(
-            self.ledger, building.clock, ("annex", self.annex, (A1, M1)), ("tower", self.tower, (T1,)), deadline_s=0.5
+            self.ledger, building.clock, ("annex", self.annex, (A1, M1)), ("tower", self.tower, (T1,)), deadline_s=1.0
         )
         self.methods = VendorMethods(self.keys, book=building.book, desk=building.desk, closing=building.closing)
         closing = ClosingMethods(building.closing, building.desk, told=lambda: None, keys=self.keys)
