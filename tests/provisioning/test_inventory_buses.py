@@ -148,6 +148,7 @@ def test_the_command_writes_an_access_list_of_inventory_and_plan_alike(tmp_path:
     blocks = {block.partition("\n")[0]: block for block in of_plan.stdout.split("user ")[1:]}
     assert set(blocks) == {
         *("edge-site", "zigbee2mqtt", "ble-gateway-air", "home-assistant", "switch", "plug-1", "plug-2"),
+        "announced-announced",
     }
     assert blocks["plug-1"].split("\n")[1:] == [
         "topic read cmnd/tasmota_1/#",
