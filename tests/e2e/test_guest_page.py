@@ -244,7 +244,7 @@ async def test_a_browser_without_bluetooth_says_what_to_do_instead(tmp_path: Pat
         await house.guest("door-101", tab=tab)
         notice = tab.notice("unsupported")
         await expect(notice).to_contain_text("Chrome or Edge")
-        await expect(notice).to_contain_text("Opening from afar is not offered by this page")
+        await expect(notice).to_contain_text("open only to a phone beside them, to nobody from afar")
         await expect(notice).to_contain_text("front desk")
         await expect(tab.button("door-101")).to_have_count(0)
         assert await tab.violations(AXE.read_text(encoding="utf-8")) == []

@@ -219,9 +219,12 @@ function HoldingDoors({ guest, state, holding }: { guest: Guest; state: GuestSta
 function Announcer({ state }: { state: GuestState }) {
   const { words } = useSurroundings()
   const [said, setSaid] = useState('')
-  const { doing, openings, taking, radio, holdings } = state
+  const { doing, openings, taking, radio, holdings, remote, remotes } = state
   useEffect(() => {
+    if (remote !== null) return setSaid(`${words.remote.asking}.`)
     if (doing !== null) return setSaid(`${words.phases[doing.phase]}.`)
+    const afar = [...remotes.values()].at(-1)
+    if (afar !== undefined) return setSaid(words.remote.said[afar.said])
     const last = [...openings.values()].at(-1)
     if (last !== undefined) return setSaid(last.cause === null ? words.opened : saidCause(last.cause, words))
     if (taking.kind === 'failed') return setSaid(words.arrival[taking.trouble])
@@ -229,7 +232,7 @@ function Announcer({ state }: { state: GuestState }) {
     if (taking.kind === 'taking') return setSaid(words.taking)
     if (taking.kind === 'taken') return setSaid(holdings.length === 0 ? words.others.title : words.taken)
     setSaid(radio === 'off' ? `${words.bluetoothOff}.` : radio === 'unsupported' ? `${words.unsupported}.` : '')
-  }, [doing, openings, taking, radio, holdings.length, words])
+  }, [doing, openings, taking, radio, holdings.length, remote, remotes, words])
   return <div className="hidden" role="status" aria-live="polite" data-testid="announcer">{said}</div>
 }
 

@@ -1,10 +1,12 @@
 /** Doors with locks of other makers: what the guest has for each, how sure that is, and what there is to do. */
 import { Icon, type IconName } from '@innkeeper/ui/icons'
-import type { VendorKey } from '@innkeeper/door'
+import type { OpensAfar, VendorKey } from '@innkeeper/door'
 import type { Guest, GuestState } from './guest'
 import { type OtherKeys, type OtherStanding, standingOfKey } from './others'
+import { RemoteOpening } from './RemoteOpening'
+import { remoteDoorsOf } from './remoteOpening'
 import { useSurroundings } from './surroundings'
-import { saidDoor } from './words'
+import { saidDoor, type Words } from './words'
 
 const LOOKS: Record<OtherStanding, { tone: 'good' | 'warn' | 'bad' | 'info'; icon: IconName }> = {
   pin: { tone: 'good', icon: 'lock' },
@@ -23,7 +25,7 @@ export function OtherDoors({ guest, state, others }: { guest: Guest; state: Gues
   return (
     <section className="holding" data-others={others.id} aria-label={said.title}>
       <ul className="doors" aria-label={said.title}>
-        {others.keys.map((key) => <OtherDoor key={`${key.system} ${key.rooms.join()}`} state={state} vendorKey={key} />)}
+        {others.keys.map((key) => <OtherDoor key={`${key.system} ${key.rooms.join()}`} guest={guest} state={state} others={others} vendorKey={key} />)}
       </ul>
       {mayAsk && (
         <button type="button" className="quiet" disabled={state.isLookingAgain} onClick={() => void guest.lookAgain(others)}>
@@ -34,7 +36,7 @@ export function OtherDoors({ guest, state, others }: { guest: Guest; state: Gues
   )
 }
 
-function OtherDoor({ state, vendorKey: key }: { state: GuestState; vendorKey: VendorKey }) {
+function OtherDoor({ guest, state, others, vendorKey: key }: { guest: Guest; state: GuestState; others: OtherKeys; vendorKey: VendorKey }) {
   const { words, time } = useSurroundings()
   const said = words.others
   const standing = standingOfKey(key, state.nowMs)
@@ -42,6 +44,7 @@ function OtherDoor({ state, vendorKey: key }: { state: GuestState; vendorKey: Ve
   const isUsable = key.state === 'made' && standing !== 'over'
   const isSure = key.truth !== 'accepted-by-vendor' // taken by a server is not yet known to a lock
   const rooms = key.rooms.map((room) => saidDoor(room, words)).join(', ')
+  const afar = remoteDoorsOf(key, others.from, state.nowMs)
   return (
     <li className="door door-other" data-rooms={key.rooms.join(' ')} data-standing={standing} data-truth={key.truth ?? undefined}>
       <div className="door-head">
@@ -63,6 +66,14 @@ function OtherDoor({ state, vendorKey: key }: { state: GuestState; vendorKey: Ve
           {isUsable && <p className="outcome-hint">{words.until(time(key.notAfterMs, state.nowMs))}</p>}
         </div>
       </div>
+      {afar.map((door) => <RemoteOpening key={door.door} guest={guest} state={state} others={others} vendorKey={key} door={door} name={nameOf(door, afar, words)} />)}
     </li>
   )
+}
+
+/** What a door is called: by its room, and by its number there where the room has several. */
+function nameOf(door: OpensAfar['doors'][number], doors: OpensAfar['doors'], words: Words): string {
+  const beside = doors.filter(({ room }) => room === door.room)
+  const room = saidDoor(door.room, words)
+  return beside.length === 1 ? room : `${room} (${beside.indexOf(door) + 1})`
 }

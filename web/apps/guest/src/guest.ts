@@ -2,7 +2,7 @@
  * The page without its looks: what it holds, what it is doing, what came of it. Ports are handed in; views subscribe.
  */
 import { type Availability, type Clock, Opener, type Opening, type Phase, type WebRadio } from '@innkeeper/ble'
-import { type BundleDoor, type Bytes, hex, isRefusal, pointOf, signEs256 } from '@innkeeper/door'
+import { type BundleDoor, type Bytes, hex, isRefusal, openRequest, pointOf, REMOTE_OPEN_ID_BYTES, signEs256, type VendorKey } from '@innkeeper/door'
 import type { Arrival, CheckInInvitation } from './arrival'
 import { Carrier } from './carrier'
 import { checkIn, type CheckedIn, type Fetch } from './checkIn'
@@ -10,6 +10,7 @@ import { idOf, isAlone, isUnderWay, longOver, type OtherKeys, othersOf, withOthe
 import { Renewals, stayEnds } from './keyTerm'
 import { arrived, endsMs, FINAL_REASONS, heldOf, type Holding, HOLDINGS_MOST, longEnded, withNewest } from './holdings'
 import type { Keyring } from './keyring'
+import { askToOpen, type RemoteSaid } from './remoteOpening'
 import type { ArrivalTrouble, CheckInTrouble } from './words'
 
 export const LOW_BATTERY_PERCENT = 15
@@ -35,6 +36,10 @@ export interface GuestState {
   doing: { at: string; phase: Phase } | null
   /** What came of the last tap on each door, by `placeOf`. */
   openings: ReadonlyMap<string, Opening>
+  /** The door of another maker that the hotel is being asked to open; null: none. */
+  remote: string | null
+  /** What came of the last such asking, by door, and when. */
+  remotes: ReadonlyMap<string, { said: RemoteSaid; atMs: number }>
   taking: Taking
   nowMs: number
 }
@@ -44,6 +49,8 @@ export interface Ports {
   radio: Pick<WebRadio, 'availability' | 'onAvailability' | 'choose'>
   clock: Clock
   fetch: Fetch
+  /** False only where there certainly is no line. */
+  isOnLine: () => boolean
   /** Where the cloud is served. */
   root: URL
 }
@@ -55,6 +62,7 @@ export class Guest {
   state: GuestState
   readonly #ports: Ports
   readonly #listeners = new Set<() => void>()
+  #key: CryptoKeyPair
   #point: Bytes
   #opener: Opener
   readonly #carrier: Carrier
@@ -65,10 +73,11 @@ export class Guest {
 
   private constructor(ports: Ports, key: CryptoKeyPair, point: Bytes, holdings: Holding[], others: OtherKeys[]) {
     this.#ports = ports
+    this.#key = key
     this.#point = point
     this.#opener = this.#openerWith(key)
     this.#carrier = new Carrier(ports.keyring.carriage, ports.fetch, ports.root, () => ports.clock.wallMs())
-    this.state = { phoneCode: hex(point), holdings, others, isLookingAgain: false, radio: 'asking', doing: null, openings: new Map(), taking: { kind: 'idle' }, nowMs: ports.clock.wallMs() }
+    this.state = { phoneCode: hex(point), holdings, others, isLookingAgain: false, radio: 'asking', doing: null, openings: new Map(), remote: null, remotes: new Map(), taking: { kind: 'idle' }, nowMs: ports.clock.wallMs() }
     ports.radio.onAvailability(() => void this.look())
   }
 
@@ -147,6 +156,26 @@ export class Guest {
     }
   }
 
+  /**
+   * Ask the hotel to open a door of another maker, once; only for an act of its holder. The time signed is this phone's own: one that a
+   * server told could be one of tomorrow. Null: another is being asked, or this key opens nothing from afar.
+   */
+  async openFromAfar({ from }: OtherKeys, { opens }: VendorKey, door: string): Promise<RemoteSaid | null> {
+    if (this.state.remote !== null || from === null || opens === null) return null
+    this.#set({ remote: door, remotes: without(this.state.remotes, door) })
+    let said: RemoteSaid = 'strange'
+    try {
+      if (!this.#ports.isOnLine()) return (said = 'phone_off_line')
+      const id = crypto.getRandomValues(new Uint8Array(REMOTE_OPEN_ID_BYTES))
+      const { property, grant } = opens
+      const request = await openRequest(this.#key.privateKey, { id, issuedAtMs: this.#ports.clock.wallMs(), property, grant, door })
+      return (said = await askToOpen(from, request, this.#ports.root, this.#ports.fetch))
+    } finally {
+      const atMs = this.#ports.clock.wallMs()
+      this.#set({ remote: null, remotes: new Map([...this.state.remotes, [door, { said, atMs }]]), nowMs: atMs })
+    }
+  }
+
   /** Take over what a link or a guest's paste brought. */
   async take(arrival: Arrival): Promise<void> {
     this.#set({ taking: { kind: 'taking' } })
@@ -164,9 +193,10 @@ export class Guest {
     await this.#opener.leave()
     await this.#ports.keyring.clear()
     const key = await this.#ports.keyring.phoneKey()
+    this.#key = key
     this.#point = await pointOf(key.publicKey)
     this.#opener = this.#openerWith(key)
-    this.#set({ phoneCode: hex(this.#point), holdings: [], others: [], openings: new Map(), taking: { kind: 'idle' } })
+    this.#set({ phoneCode: hex(this.#point), holdings: [], others: [], openings: new Map(), remotes: new Map(), taking: { kind: 'idle' } })
   }
 
   /** The house answers one question once: a new one is asked as soon as the last has an answer, whatever that was. */

@@ -54,7 +54,7 @@ async function start(root: HTMLElement): Promise<void> {
   let guest: Guest
   try {
     const keyring = await openKeyring(indexedDB)
-    guest = await Guest.start({ keyring, radio, clock, fetch: fetching, root: cloud })
+    guest = await Guest.start({ keyring, radio, clock, fetch: fetching, isOnLine: () => navigator.onLine, root: cloud })
   } catch (error) {
     view.render(<StrictMode><SurroundingsProvider><NoStorePage /></SurroundingsProvider></StrictMode>)
     throw error

@@ -197,6 +197,7 @@ describe('words', () => {
 
   it.each(LANGUAGES.map((words) => [words.tag, words] as const))('%s: the short word on a button is part of its whole name', (_, words: Words) => {
     for (const whole of [words.open('X'), words.again('X')]) expect(whole.toLowerCase()).toContain(words.openWord.toLowerCase())
+    expect(words.remote.openNamed('X').toLowerCase()).toContain(words.remote.open.toLowerCase())
   })
 
   it("are those of the first of the reader's languages that we speak", () => {

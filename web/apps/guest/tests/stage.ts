@@ -26,6 +26,7 @@ export function ports(nowMs = BEGINS_MS): Ports & { keyring: MemoryKeyring; nowM
     nowMs,
     clock: { nowMs: () => 0, wallMs: () => it.nowMs, sleep: async () => {} },
     fetch: () => Promise.reject(new TypeError('Failed to fetch')),
+    isOnLine: () => true,
     root: new URL('https://hotel.example/'),
   }
   return it

@@ -25,6 +25,11 @@ const EVENT_LOOK: Record<string, [Tone, IconName]> = {
   throttled: ['warn', 'warning'],
   promoted: ['info', 'swap'],
   bumped: ['info', 'swap'],
+  'remote-opened': ['good', 'check'],
+  'remote-accepted': ['info', 'question'],
+  'remote-unknown': ['warn', 'question'],
+  'remote-failed': ['warn', 'warning'],
+  'remote-refused': ['bad', 'cross'],
 }
 
 /** What happened at a door. */

@@ -42,6 +42,12 @@ const EVENTS: Record<string, string> = {
   locked: 'Locked',
   unlocked: 'Unlocked',
   bolt: 'Bolt moved',
+  'remote-asked': 'Asked to open from afar',
+  'remote-opened': 'Opened from afar',
+  'remote-accepted': 'Told to open from afar, not confirmed',
+  'remote-unknown': 'May have opened from afar',
+  'remote-failed': 'Not opened from afar',
+  'remote-refused': 'Refused from afar',
 }
 
 /** After `AlertKind` in edge/rooms/alerts.py. */

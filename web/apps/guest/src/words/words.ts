@@ -2,6 +2,7 @@
 import type { Ending, Phase, Trouble } from '@innkeeper/ble'
 import type { RefusalReason, VendorKey } from '@innkeeper/door'
 import type { OtherStanding } from '../others'
+import type { RemoteSaid } from '../remoteOpening'
 
 /** Why a check-in over the network did not give a key; after `Refusal` in cloud/checkin/desk.py, and what the line does. */
 export type CheckInTrouble =
@@ -61,6 +62,20 @@ export interface Words {
     truths: Record<NonNullable<VendorKey['truth']>, string>
     lookAgain: string
     looking: string
+  }
+
+  /** Opening a door of another maker from afar; `openNamed` and `yes` are buttons, `open` is the first one's short word. */
+  remote: {
+    open: string
+    openNamed: (door: string) => string
+    sure: (door: string) => string
+    sureHint: string
+    yes: string
+    not: string
+    asking: string
+    said: Record<RemoteSaid, string>
+    /** What opens the door all the same, by what the guest has for it. */
+    instead: Record<VendorKey['medium'], string>
   }
 
   doors: string
