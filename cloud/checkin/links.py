@@ -96,6 +96,26 @@ async def who(connection: Connection, token: str, *, now_ms: int) -> Link | None
     return Link(bytes(row["sha256"]).hex(), row["tenant"], row["property"], row["stay"])
 
 
+async def phone_hash(connection: Connection, link: str) -> bytes | None:
+    """Return the digest of the phone's key that a link is bound to (`bind`); None: it is no phone's yet."""
+    row = await fetch_one(
+        connection, "SELECT phone_hash FROM checkin.guest_link WHERE sha256 = %s", [bytes.fromhex(link)]
+    )
+    return None if row is None or row["phone_hash"] is None else bytes(row["phone_hash"])
+
+
+async def end_of_phone(
+    connection: Connection, place: Property, stay_id: str, *, phone_public_key: str, now_ms: int
+) -> int:
+    """End the open links of a stay that one phone uses; return how many."""
+    return await execute(
+        connection,
+        "UPDATE checkin.guest_link SET ended_at = %s"
+        " WHERE property = %s AND stay = %s AND phone_hash = %s AND ended_at IS NULL",
+        [at(now_ms), place.id, stay_id, hashlib.sha256(phone_public_key.lower().encode()).digest()],
+    )
+
+
 async def bind(connection: Connection, link: str, *, phone_public_key: str, now_ms: int) -> None:
     """Make a link one phone's, or see that it is this one's.
 

@@ -60,6 +60,16 @@ permit (
     && principal.stay == context.stay
 };
 
+// who has keys of a stay: a guest of his own alone, and of those what his phone may see (stay_key_routes.py)
+permit (
+    principal in Role::"guest", action == Action::"stay.keys", resource is Property
+) when {
+    principal.properties.contains(resource.id) && principal has stay && context has stay
+    && principal.stay == context.stay
+};
+permit (principal in Role::"staff", action == Action::"stay.keys", resource is Property)
+    when { principal.every_property || principal.properties.contains(resource.id) };
+
 // what phones bring from locks is sealed to the building; an emergency key is two people's word
 permit (
     principal in Role::"staff",

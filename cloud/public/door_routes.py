@@ -31,6 +31,7 @@ from cloud.public.closing_routes import (
 from cloud.public.edge_answers import ask_edge, by_cloud, digest, person, refusal
 from cloud.public.gate import absent, property_for, stay_for
 from cloud.public.opening_routes import opening_handlers
+from cloud.public.stay_key_routes import stay_key_handlers
 from cloud.public.strict import strict_body
 
 BODY_BYTES_MOST: Final = 16 * 1024
@@ -335,6 +336,7 @@ def door_routes(services: DoorServices) -> Router:
         *(carried, staff_key, draft_emergency, list_drafts, read_draft, approve, emergency_key, take_back),
         *closing_handlers(services),
         *opening_handlers(services),
+        *stay_key_handlers(services),
     ]
     return Router("/api/v1", route_handlers=handlers, request_max_body_size=BODY_BYTES_MOST, before_request=strict_body)
 

@@ -128,7 +128,7 @@ async def test_another_tenants_thing_does_not_exist_to_the_byte(site: Site) -> N
         of_building = (
             "/card", "/carried", "/staff-keys", "/emergency-drafts", "{grant_id}", "/approvals", "/key", "/phones",
             "/withdrawn-keys", "/withdrawn-staff-keys", "/lockout", "/inhibition", "/failsafe-keys", "/closings",
-            "/key-cards", "/session/terms", "{language}",
+            "/key-cards", "/session/terms", "{language}", "/keys", "/taken-back-keys",
         )  # fmt: skip
         if "{command_id}" not in path and "{payment_id}" not in path and not path.endswith(of_building):
             assert own[0] in (200, 201, 204, 400, 409), (path, own)
@@ -145,7 +145,7 @@ async def test_a_viewer_reads_and_does_not_act(site: Site) -> None:
         staffs = (
             "/records", "/session", "/people", "/card", "/registrations/{day}", "/payments", "{release_id}",
             "/webhooks", "/hand-overs", "{grant_id}", "/emergency-drafts", "/phones", "/closings", "/door-log",
-                "/key-term", "/terms", "{language}",
+                "/key-term", "/terms", "{language}", "/keys",
         )  # fmt: skip
         closed = method in {"post", "put", "delete"} or path.endswith(staffs)
         assert (status == 403) == closed, path

@@ -97,6 +97,8 @@ WRITTEN: Final = {
     ("GET", f"{P}/alerts"): ALL,
     ("POST", f"{P}/stays/{{stay_id:str}}/carried"): GUEST,
     ("POST", f"{P}/stays/{{stay_id:str}}/door-openings"): "guest",
+    ("GET", f"{P}/stays/{{stay_id:str}}/keys"): GUEST,
+    ("POST", f"{P}/stays/{{stay_id:str}}/taken-back-keys"): GUEST,
     ("POST", f"{P}/staff-keys"): ADMIN,
     ("POST", f"{P}/emergency-drafts"): STAFF,
     ("GET", f"{P}/emergency-drafts/{{grant_id:str}}"): STAFF,
