@@ -114,7 +114,7 @@ class PaymentState(msgspec.Struct, frozen=True):
     refunded: int
     failure: str | None
     client_secret: str | None
-    movements: list[PaymentMovement] = []
+    movements: list[PaymentMovement]
 
 
 class PaymentStates(msgspec.Struct, frozen=True):

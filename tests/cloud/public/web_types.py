@@ -16,7 +16,7 @@ from cloud.public.routes import Services, api
 PLACE: Final = Path(__file__).parents[3] / "web" / "packages" / "api" / "openapi.json"
 READ: Final = (
     "AccessEvents", "Alerts", "Properties", "Rooms", "Stays", "HandOvers", "Session", "TermsText", "TermsVersions",
-    "People", "DepositPage", "DepositStanding",
+    "People", "DepositPage", "DepositStanding", "PaymentStates",
 )  # fmt: skip
 _NOBODY: Final = cast("Any", None)
 """No route is asked: only what they say of themselves."""

@@ -4,9 +4,10 @@ import { AccountPage } from './Account'
 import { ArrivalsPage } from './Arrivals'
 import { KeysPage } from './Keys'
 import { ColdPage, FailurePage } from './Notices'
+import { PaymentsPage } from './Payments'
 import { PropertiesPage } from './PropertiesPage'
 import { PropertyPage } from './PropertyPage'
-import { replaceRoute, useAccountShown, useArrivalsShown, useKeysShown, useRoute, useStayLogShown, useTermsShown } from './route'
+import { replaceRoute, useAccountShown, useArrivalsShown, useKeysShown, usePaymentsShown, useRoute, useStayLogShown, useTermsShown } from './route'
 import { StayLogPage } from './StayLog'
 import { TermsPage } from './Terms'
 import { useProperties } from './useProperties'
@@ -22,6 +23,7 @@ function Hotels() {
   const isAtKeys = useKeysShown()
   const isAtTerms = useTermsShown()
   const loggedStay = useStayLogShown()
+  const paidStay = usePaymentsShown()
   const properties = useProperties(client, route.property === null)
   const { list, failure } = properties
   const only = list?.length === 1 ? list[0] : undefined
@@ -41,6 +43,7 @@ function Hotels() {
     return <FailurePage failure={{ kind: 'not_found', message: `There is no property “${route.property}” for you here.` }} again={properties.again} />
   }
   if (loggedStay !== null) return <StayLogPage key={`${property.id}/${loggedStay}`} property={property} stay={loggedStay} />
+  if (paidStay !== null) return <PaymentsPage key={`${property.id}/${paidStay}`} property={property} stay={paidStay} />
   if (isAtTerms) return <TermsPage key={property.id} property={property} />
   if (isAtKeys) return <KeysPage key={property.id} property={property} />
   if (isAtArrivals) return <ArrivalsPage key={property.id} property={property} />

@@ -12,7 +12,7 @@ import { Question } from './keyAsking'
 import { Notice } from './Notices'
 import { SignIn } from './SignIn'
 import { asked, inWords, Refused } from './passkeys'
-import { stayLogOf, termsOf } from './route'
+import { paymentsOf, stayLogOf, termsOf } from './route'
 
 const ASK_EACH_MS = 5_000
 const ACTIVE = ['planned', 'ready', 'in_house']
@@ -25,7 +25,7 @@ const REASONS: Record<string, string> = {
   card_at_desk: 'a card is to be written: lay one on the encoder', key_refused: 'the lock system refused to make the key: see its own screen',
   document_expired: 'the document has expired', birth_date_differs: 'the date of birth differs from what was told', nationality_differs: 'the nationality differs from what was told',
 }
-const STATES: Record<string, string> = { planned: 'expected', ready: 'room ready', in_house: 'in house' }
+const STATES: Record<string, string> = { planned: 'expected', ready: 'room ready', in_house: 'in house', left: 'has left' }
 
 const at = (property: string, stay: string): string => `api/v1/properties/${encodeURIComponent(property)}/stays/${encodeURIComponent(stay)}`
 
@@ -42,7 +42,7 @@ export function ArrivalsPage({ property }: { property: Property }) {
         asked<{ stays: Stay[] }>('GET', `${here}/stays`),
         asked<{ hand_overs: HandOver[] }>('GET', `${here}/hand-overs`),
       ])
-      setStays(listed.stays.filter(({ state }) => ACTIVE.includes(state)))
+      setStays(listed.stays.filter(({ state }) => ACTIVE.includes(state) || state === 'left'))
       setQueue(waiting.hand_overs)
       setRefused(null)
     } catch (error) {
@@ -61,8 +61,11 @@ export function ArrivalsPage({ property }: { property: Property }) {
   const date = new Intl.DateTimeFormat('en-GB', { dateStyle: 'short', timeZone: property.zone })
   /** Today it is enough to say the clock: “15:07”. */
   const opened = (at: string) => (date.format(new Date(at)) === date.format(new Date()) ? clock : day).format(new Date(at))
-  const disagreed = (stays ?? []).filter(({ conflict }) => conflict !== null).length
-  const found = (stays ?? []).filter(({ guest_name, room }) => `${guest_name} ${room ?? ''}`.toLowerCase().includes(wanted.trim().toLowerCase()))
+  const here = (stays ?? []).filter(({ state }) => state !== 'left')
+  const disagreed = here.filter(({ conflict }) => conflict !== null).length
+  const words = wanted.trim().toLowerCase()
+  // who has left is found by name or room, for what was forgotten in the minibar or is to be given back
+  const found = (words === '' ? here : (stays ?? [])).filter(({ guest_name, room }) => `${guest_name} ${room ?? ''}`.toLowerCase().includes(words))
     .sort((one, other) => Number(other.conflict !== null) - Number(one.conflict !== null))
   if (refused?.status === 401) return <><Header title={property.name} back /><main className={consoleStyles['main']}><SignIn /></main></>
   return (
@@ -85,13 +88,13 @@ export function ArrivalsPage({ property }: { property: Property }) {
               <p className={styles['more']}><a className={styles['plain']} href={termsOf(property.id)}>House terms that guests accept</a></p>
             </section>
             <section aria-labelledby="stays">
-              <h2 id="stays" className={styles['heading']}>Stays <span className={styles['count']}>{stays.length}</span></h2>
+              <h2 id="stays" className={styles['heading']}>Stays <span className={styles['count']}>{here.length}</span></h2>
               {disagreed > 0 && (
                 <p className={styles['disagreed']} role="status" data-testid="disagreed">
                   <Icon name="warning" /> {disagreed === 1 ? '1 stay' : `${disagreed} stays`} on which the PMS and the house do not agree
                 </p>
               )}
-              <TextInput label="Find by name or room" value={wanted} onChange={(event) => setWanted(event.currentTarget.value)} />
+              <TextInput label="Find by name or room" description="Finds who has left as well" value={wanted} onChange={(event) => setWanted(event.currentTarget.value)} />
               {found.length === 0 && <p className={styles['empty']}>No stay of that name or room.</p>}
               <ul className={styles['list']}>
                 {found.map((stay) => (
@@ -105,9 +108,10 @@ export function ArrivalsPage({ property }: { property: Property }) {
                     <p className={styles['key']} data-testid="first-opened">
                       <span>{stay.first_opened_at === null ? 'No door opened yet' : `First opened ${opened(stay.first_opened_at)}`}</span>
                       <a className={styles['plain']} href={stayLogOf(property.id, stay.id)} aria-label={`Door log of ${stay.guest_name}`}>Door log</a>
+                      <a className={styles['plain']} href={paymentsOf(property.id, stay.id)} aria-label={`Payments of ${stay.guest_name}`}>Payments</a>
                     </p>
-                    <SessionSteps address={at(property.id, stay.id)} guest={stay.guest_name} day={day} />
-                    <Link property={property.id} stay={stay} />
+                    {stay.state !== 'left' && <SessionSteps address={at(property.id, stay.id)} guest={stay.guest_name} day={day} />}
+                    {stay.state !== 'left' && <Link property={property.id} stay={stay} />}
                   </li>
                 ))}
               </ul>

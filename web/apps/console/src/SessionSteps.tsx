@@ -64,9 +64,10 @@ function OneStep({ address, step, kept, day, isOpen, onDone }: {
 
 /** Which text of the terms was accepted, by the digest that names it. */
 function termsOf({ step, evidence }: Evidence): string {
-  const { version, language, sha256 } = evidence as Record<string, unknown>
+  const { version, language, languages, sha256 } = evidence as Record<string, unknown>
+  const read = Array.isArray(languages) ? languages.join(' or ') : String(language) // before each consent named its language
   if (step !== 'terms' || typeof version !== 'string') return ''
-  return typeof sha256 === 'string' ? `, version ${version} in ${String(language)}, SHA-256 ${sha256.slice(0, 12)}…` : `, version ${version} on paper`
+  return typeof sha256 === 'string' ? `, version ${version} in ${read}, SHA-256 ${sha256.slice(0, 12)}…` : `, version ${version} on paper`
 }
 
 /** A step done, or let go, by the desk: with what was seen, which is kept as evidence. */

@@ -67,11 +67,18 @@ export const termsOf = (property: string): string => `#/p/${encodeURIComponent(p
 
 export const useTermsShown = (): boolean => useSyncExternalStore(subscribe, () => /^#\/p\/[^/]+\/terms$/u.test(window.location.hash))
 
+/** The payments of one stay. */
+export const paymentsOf = (property: string, stay: string): string => `#/p/${encodeURIComponent(property)}/payments/${encodeURIComponent(stay)}`
+
+export const usePaymentsShown = (): string | null => useStayIn('payments')
+
 /** The door log of one stay, to be read with the guest or printed. */
 export const stayLogOf = (property: string, stay: string): string => `#/p/${encodeURIComponent(property)}/stay-log/${encodeURIComponent(stay)}`
 
-export const useStayLogShown = (): string | null =>
+export const useStayLogShown = (): string | null => useStayIn('stay-log')
+
+const useStayIn = (place: string): string | null =>
   useSyncExternalStore(subscribe, () => {
-    const stay = /^#\/p\/[^/]+\/stay-log\/([^/]+)$/u.exec(window.location.hash)?.[1]
-    return stay === undefined ? null : decode(stay)
+    const [at, , shown, stay, more] = window.location.hash.replace(/^#\//u, '').split('/')
+    return at === 'p' && shown === place && stay !== undefined && stay !== '' && more === undefined ? decode(stay) : null
   })

@@ -118,7 +118,7 @@ describe('the deposit', () => {
 })
 
 describe('the terms', () => {
-  it('are accepted by the digest of what was shown', async () => {
+  it('are accepted by the digest of what was shown, and its language', async () => {
     const shown = { version: '1', language: 'de', languages: ['de'], text: 'Ruhe.', sha256: 'a'.repeat(64) }
     const { it: at, asked } = walk([Response.json(body()), Response.json(shown), Response.json({ ...shown, sha256: 7 }), Response.json(body())])
     await at.follow(invitation)
@@ -126,7 +126,7 @@ describe('the terms', () => {
     expect(await at.terms('de')).toMatchObject({ kind: 'line', trouble: 'strange' })
     if (terms === null || 'kind' in terms) throw new Error('no terms')
     await at.accept(terms)
-    expect(asked[3]?.[1].body).toBe(JSON.stringify({ version: '1', sha256: 'a'.repeat(64) }))
+    expect(asked[3]?.[1].body).toBe(JSON.stringify({ version: '1', language: 'de', sha256: 'a'.repeat(64) }))
   })
 })
 

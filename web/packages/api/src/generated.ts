@@ -150,11 +150,44 @@ export type components = {
             reason: string | null;
             received_at: string;
         };
+        /**
+         * MovementState
+         * @description Where a movement stands.
+         * @enum {string}
+         */
+        MovementState: "asked" | "unknown" | "done" | "refused";
         /** Occupancy */
         Occupancy: {
             occupied: boolean | null;
             at: string | null;
             quality: string;
+        };
+        /** PaymentMovement */
+        PaymentMovement: {
+            verb: components["schemas"]["Verb"];
+            minor: number;
+            state: components["schemas"]["MovementState"];
+            failure: string | null;
+            reason: string | null;
+            key: string;
+            asked_by: string;
+            asked_at: string;
+        };
+        /** PaymentState */
+        PaymentState: {
+            id: string;
+            state: string;
+            currency: string;
+            minor: number;
+            captured: number;
+            refunded: number;
+            failure: string | null;
+            client_secret: string | null;
+            movements: components["schemas"]["PaymentMovement"][];
+        };
+        /** PaymentStates */
+        PaymentStates: {
+            payments: components["schemas"]["PaymentState"][];
         };
         /** People */
         People: {
@@ -319,6 +352,12 @@ export type components = {
             in_force: string | null;
             versions: components["schemas"]["TermsVersion"][];
         };
+        /**
+         * Verb
+         * @description What is asked for.
+         * @enum {string}
+         */
+        Verb: "capture" | "release" | "refund";
     };
     responses: never;
     parameters: never;

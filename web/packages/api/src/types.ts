@@ -39,6 +39,8 @@ export type Evidence = Said['Evidence']
 export type TermsText = Said['TermsText']
 export type TermsVersions = Said['TermsVersions']
 export type DepositPage = Said['DepositPage']
+export type StayPayment = Said['PaymentState']
+export type PaymentMovement = Said['PaymentMovement']
 
 /** What the live socket sends, one JSON document a message. Types that we do not know are passed over. */
 export type LiveMessage =

@@ -121,8 +121,8 @@ export class SessionLine {
     return terms === null ? (answer.status === 200 ? line('strange') : problemOf(answer.status, recordOf(answer.said))) : { kind: 'terms', terms }
   }
 
-  accept({ version, sha256 }: Terms): Promise<Answer> {
-    return this.#ask('POST', '/terms', { version, sha256 })
+  accept({ version, language, sha256 }: Terms): Promise<Answer> {
+    return this.#ask('POST', '/terms', { version, language, sha256 })
   }
 
   /** Where to pay; null: there is nothing left to pay. */
