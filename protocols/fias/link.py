@@ -5,7 +5,7 @@ again at any time (LS), and does so for ever if one LR was lost: so each LS is a
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +15,7 @@ from protocols.errors import LocalProtocolError, PeerProtocolError
 from protocols.fias import house
 from protocols.fias.house import House
 from protocols.fias.orders import KeyEnd, KeyOrder, Status, order_of
+from protocols.fias.postings import BillEnded, BillLine, PostingAnswered, bill_ended, bill_line, posting_answer
 from protocols.fias.record import Description, Record, stamped
 
 FIRST_WORD_WAIT_MS: Final = 3_000
@@ -25,6 +26,8 @@ ORDER_WAIT_MS: Final = 30_000
 ORDERS_OPEN_MAX: Final = 64
 RESYNC_WAIT_MS: Final = 10 * 60_000
 AGAIN_AFTER_END_MS: Final = 3_000
+SIGN_INS_MOST: Final = 2
+"""Descriptions with a cryptogram that no LA answered, before none is sent: a wrong key blocks the interface."""
 _GUESTS: Final = frozenset({"GI", "GO", "GC"})
 _ORDERS: Final = frozenset({"KR", "KM", "KD"})
 
@@ -115,7 +118,21 @@ class Refused:
     problem: str
 
 
-Fact = house.Fact | Came | Ended | Ordered | Overdue | NightAudit | Resynchronised | RoomTold | Configured | Refused
+Fact = (
+    house.Fact
+    | Came
+    | Ended
+    | Ordered
+    | Overdue
+    | NightAudit
+    | Resynchronised
+    | RoomTold
+    | Configured
+    | Refused
+    | PostingAnswered
+    | BillLine
+    | BillEnded
+)
 
 
 @dataclass(slots=True)
@@ -132,15 +149,27 @@ class FiasLink:
         version: ours, at most ten characters.
         descriptions: each record that we send or want, with its fields.
         configuration: RT, the bits of what we want to know in LC; 0 asks nothing.
+        sign_in: returns CG for the date and time (YYMMDDHHMMSS) of the last LS; wants a `configuration`.
     """
 
     def __init__(
-        self, family: str, version: str, descriptions: Sequence[Description], *, configuration: int = 0
+        self,
+        family: str,
+        version: str,
+        descriptions: Sequence[Description],
+        *,
+        configuration: int = 0,
+        sign_in: Callable[[str], str] | None = None,
     ) -> None:
         if len(family) != 2 or not 0 < len(version) <= 10 or not descriptions:
             raise LocalProtocolError(f"a link needs a family, a version and descriptions: {family!r}, {version!r}")
         self._family, self._version, self._configuration = family, version, configuration
+        if sign_in is not None and not configuration:
+            raise LocalProtocolError("a link that signs in asks for a configuration")
         self._descriptions = tuple(descriptions)
+        self._sign_in, self._sign_ins, self._stamp = sign_in, 0, ""
+        self.blocked = False
+        """Signing in was refused so often that nothing is described any more: somebody has to look at the key."""
         self.house = House()
         self.state = State.CLOSED
         self.ignored = 0
@@ -215,11 +244,16 @@ class FiasLink:
         Raises:
             LocalProtocolError: the link does not live, a resynchronisation runs, or no LR describes the record.
         """
-        if self.state is not State.ALIVE or self._resync_until_ms is not None:
+        if not self.takes_records:
             raise LocalProtocolError(f"{record.id} cannot be sent now: {self.state}, resync {self._resyncing}")
         if all(each.record != record.id for each in self._descriptions):
             raise LocalProtocolError(f"{record.id} is not described: the PMS would drop the link")
         self._out.append(record)
+
+    @property
+    def takes_records(self) -> bool:
+        """Whether `send` sends now."""
+        return self.state is State.ALIVE and not self._resyncing
 
     @property
     def _resyncing(self) -> bool:
@@ -230,6 +264,7 @@ class FiasLink:
             raise LocalProtocolError("connected() comes before receive()")
         match record.id:
             case "LS":
+                self._stamp = (record.get("DA") or "") + (record.get("TI") or "")
                 self._describe(now_ms, at)
                 return []
             case "LA":
@@ -250,8 +285,15 @@ class FiasLink:
                 return [NightAudit(record.id == "NS")]
         if record.id in _GUESTS:
             return [*self.house.take(record, now_ms=now_ms)]
-        if record.id == "RE":
-            return [_room_told(record)]
+        match record.id:
+            case "RE":
+                return [_room_told(record)]
+            case "PA":
+                return [posting_answer(record)]
+            case "XI":
+                return [bill_line(record)]
+            case "XB":
+                return [bill_ended(record)]
         if record.id in _ORDERS:
             return self._order(record, now_ms, at)
         self.ignored += 1
@@ -263,7 +305,7 @@ class FiasLink:
             return []
         if self.state is not State.DESCRIBING:
             return []
-        self.state, self._deadline_ms = State.ALIVE, now_ms + ALIVE_EVERY_MS
+        self.state, self._deadline_ms, self._sign_ins = State.ALIVE, now_ms + ALIVE_EVERY_MS, 0
         wanted, self._resync_wanted = self._resync_wanted, False
         if wanted:
             self._out.append(stamped("DR", at))
@@ -274,8 +316,15 @@ class FiasLink:
         if self._resyncing:  # they began anew in the middle of it: what was left of the list never comes
             self._resync_wanted, self._resync_until_ms = True, None
             self.house.resync_broke()
+        if self._sign_in is not None and self._sign_ins >= SIGN_INS_MOST:
+            self.blocked = True
+            return
         more = [("V#", self._version), ("IF", self._family)]
         more += [("RT", str(self._configuration))] if self._configuration else []
+        if self._sign_in is not None:
+            self._sign_ins += 1
+            stamp = self._stamp if len(self._stamp) == 12 else at.strftime("%y%m%d%H%M%S")
+            more += [("CG", self._sign_in(stamp))]
         self._out.append(stamped("LD", at, more))
         self._out.extend(each.encode() for each in self._descriptions)
         self._out.append(stamped("LA", at))
@@ -287,6 +336,7 @@ class FiasLink:
             self._deadline_ms = now_ms + ALIVE_EVERY_MS
             return
         self._out.append(stamped("LS", at))
+        self._stamp = at.strftime("%y%m%d%H%M%S")
         self.state, self._deadline_ms = State.OPENING, now_ms + DESCRIBED_WAIT_MS
 
     def _order(self, record: Record, now_ms: int, at: datetime) -> list[Fact]:
