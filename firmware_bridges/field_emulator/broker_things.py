@@ -36,7 +36,7 @@ GATEWAY: Final = "c4:7d:cc:00:11:22"
 RSSI_DBM: Final = (-90, -40)
 
 
-class _Talker:
+class Talker:
     """A client of the broker that speaks and listens until cancelled."""
 
     def __init__(self, transport: Transport, misbehaviour: Misbehaviour, clock: Clock) -> None:
@@ -114,7 +114,7 @@ class _Talker:
             self.counts["overflowed"] += 1
 
 
-class BrokerThings(_Talker):
+class BrokerThings(Talker):
     """Tasmota, Shelly, ESPHome and their like: every one with topics of its own.
 
     Args:
@@ -158,7 +158,7 @@ class BrokerThings(_Talker):
                 )
 
     def told(self, thing: EmulatedDevice) -> None:
-        """See `_Talker.told`."""
+        """See `Talker.told`."""
         for each, name, _ in self._things:
             if each is thing and thing.powered:
                 if (firmware := thing.model.firmware) is not None and firmware.ask is None:
@@ -222,7 +222,7 @@ class BrokerThings(_Talker):
         self.counts["commands_ignored"] += 1
 
 
-class AdvertGateway(_Talker):
+class AdvertGateway(Talker):
     """A gateway under `base`, and the sensors that it hears.
 
     Args:
@@ -254,7 +254,7 @@ class AdvertGateway(_Talker):
             self._sensors.append((thing, mac, wire.encoding))
 
     def told(self, thing: EmulatedDevice) -> None:
-        """See `_Talker.told`."""
+        """See `Talker.told`."""
         for each, mac, encoding in self._sensors:
             if each is not thing or not thing.powered:
                 continue

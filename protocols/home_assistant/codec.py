@@ -20,7 +20,7 @@ from protocols.home_assistant.meanings import PASSING
 from protocols.home_assistant.templates import NO_DOCUMENT, Silence, compiled
 
 NUMBER_CHARACTERS_MAX: Final = 40
-DIGITS: Final = 6
+DIGITS: Final = 3
 
 
 def readings_of_message(points: Iterable[AnnouncedPoint], device: DeviceId, payload: bytes) -> list[Reading]:

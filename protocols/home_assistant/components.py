@@ -226,7 +226,7 @@ def _setpoint(maker: Maker, part: str, scale: tuple[float, float], *, cooling: b
         state=maker.topic(f"{part}_state_topic"),
         template=maker.template(f"{part}_state_template", "value_template"),
         scale=scale,
-        write=None if command is None else rule(key, command, round(least, 6), round(most, 6), round(step, 6)),
+        write=None if command is None else rule(key, command, round(least, 6), round(most, 6), step),
         command=maker.template(f"{part}_command_template"),
     )
 
@@ -343,7 +343,7 @@ def _number(maker: Maker) -> None:
         state=maker.topic("state_topic"),
         template=maker.template("value_template"),
         scale=scale,
-        write=rule(key, command, round(least, 6), round(most, 6), round(maker.number("step", 1) * scale[0], 6)),
+        write=rule(key, command, round(least, 6), round(most, 6), maker.number("step", 1) * scale[0]),
         command=maker.template("command_template"),
     )
 

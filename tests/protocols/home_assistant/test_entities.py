@@ -175,6 +175,10 @@ def test_a_thermostat_is_read_and_commanded_in_its_own_unit_and_words() -> None:
     assert setpoint.write is not None
     assert (setpoint.write.least, setpoint.write.most) == (10.0, 30.0)
     assert payload_of(setpoint, 20.0) == b"68"
+    for wanted in (22, 21.7, 10.1, 30):  # whatever is asked for in Celsius, whole degrees Fahrenheit are sent
+        allowed = allow(setpoint, wanted)
+        assert not isinstance(allowed, str)
+        assert float(payload_of(setpoint, allowed.value)).is_integer()
     mode = found["thermostat.system_mode"]
     assert said(mode, "heat_cool") == ("auto", "good")
     assert said(mode, "fan_only") == (None, "bad")
@@ -334,7 +338,7 @@ COMPONENTS = st.sampled_from(
 
 
 @pytest.mark.guarantee("G19")
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     component=COMPONENTS,
     config=st.dictionaries(KEYS, VALUES, max_size=12),
