@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from protocols.errors import LocalProtocolError
+
 INBOX_BYTES_MAX: Final = 1_024
 """Unread bytes of a device; one that says more without an end is not understood."""
 
@@ -36,7 +38,28 @@ class Nonsense:
     problem: str
 
 
-Said = Answered | Presented | Nonsense
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What the device says of an order: `done` True, False, or None: it has taken it, and must be looked at."""
+
+    done: bool | None
+
+
+Said = Answered | Presented | Nonsense | Ordered
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a device is to do once: print `text`, or give a card (`text` is None).
+
+    `mark` is four printable characters by which it tells that it has done so. The text may hold personal data.
+    """
+
+    mark: str
+    text: str | None = None
+
+    def __repr__(self) -> str:
+        return "Order(...)"
 
 
 class Conversation(ABC):
@@ -58,6 +81,26 @@ class Conversation(ABC):
         data = bytes(self._outbox)
         self._outbox.clear()
         return data
+
+    def prepare(self) -> None:
+        """Begin the poll that comes before an order."""
+        self.begin()
+
+    def refuses(self, order: Order, fields: Mapping[str, bool]) -> str | None:  # noqa: ARG002 - for those who take some
+        """Say why an order is not to be sent to a device that stands so; None: nothing speaks against it."""
+        return "it takes no orders"
+
+    def begin_order(self, order: Order) -> None:  # noqa: ARG002 - for those who take some
+        """Put an order into the outbox that nothing speaks against.
+
+        Raises:
+            LocalProtocolError: `refuses` was not asked.
+        """
+        raise LocalProtocolError(f"{type(self).__name__} takes no orders")
+
+    def came_of(self, fields: Mapping[str, bool]) -> bool | None:  # noqa: ARG002 - for those who take some
+        """Say whether the last order was carried out, as a device stands that has taken it; None: not to be told."""
+        return None
 
     @abstractmethod
     def _begin(self) -> None:

@@ -1,8 +1,10 @@
-"""Real-time status of a receipt printer: DLE EOT 1 to 4. Source of truth: SPEC.md section 1."""
+"""A receipt printer: real-time status by DLE EOT 1 to 4, and printing. Source of truth: SPEC.md section 1."""
 
+from collections.abc import Mapping
 from typing import Final
 
-from protocols.peripherals.conversation import Answered, Conversation, Nonsense, Said
+from protocols.errors import LocalProtocolError
+from protocols.peripherals.conversation import Answered, Conversation, Nonsense, Order, Ordered, Said
 
 DLE_EOT: Final = b"\x10\x04"
 FLAGS: Final[tuple[dict[str, int], ...]] = (
@@ -13,6 +15,26 @@ FLAGS: Final[tuple[dict[str, int], ...]] = (
 )
 """For each n from 1 on: the bits that mean a field, any of them."""
 FIELDS: Final = frozenset(name for flags in FLAGS for name in flags)
+TEXT_CHARACTERS_MAX: Final = 4_000
+CODE_TABLE, ENCODING = 16, "cp1252"
+BEGIN: Final = b"\x1b@\x1bt" + bytes((CODE_TABLE,))
+"""ESC @ and ESC t: as after power-on, in that code table."""
+CUT: Final = b"\x1dVB\x00"
+"""GS V 66: feeds to the knife, and cuts."""
+MARK: Final = b"\x1d(H\x06\x0000"
+"""GS ( H, function 48; four characters follow."""
+MARKED: Final = b"\x37\x22"
+"""The same four characters and a NUL follow."""
+_MARKED_BYTES: Final = 7
+_AGAINST: Final = {
+    "cover_open": "its cover is open",
+    "paper_out": "it has no paper",
+    "paper_stop": "it stopped for want of paper",
+    "cutter_error": "its knife is stuck",
+    "unrecoverable": "it has an error that only switching off ends",
+    "error": "it has an error",
+    "offline": "it is off line",
+}
 _FIXED, _FIXED_ARE = 0b1001_0011, 0b0001_0010
 
 
@@ -22,9 +44,28 @@ class EscPos(Conversation):
     def __init__(self) -> None:
         super().__init__()
         self._asked = 0
+        self._mark: bytes | None = None
+        self._inbox = bytearray()
+
+    def refuses(self, order: Order, fields: Mapping[str, bool]) -> str | None:
+        """See `Conversation.refuses`."""
+        if order.text is None:
+            return "it gives no cards"
+        if problem := unprintable(order.text):
+            return problem
+        return next((why for name, why in _AGAINST.items() if fields.get(name)), None)
+
+    def begin_order(self, order: Order) -> None:
+        """See `Conversation.begin_order`: its answer is that the paper has come out."""
+        mark = order.mark.encode("ascii")
+        if len(mark) != _MARKED_BYTES - len(MARKED) - 1 or order.text is None or unprintable(order.text):
+            raise LocalProtocolError("an order that `refuses` was not asked about")
+        self.finished, self._mark = False, mark
+        self._inbox.clear()
+        self._outbox[:] = BEGIN + order.text.encode(ENCODING, "replace") + b"\n" + CUT + MARK + mark
 
     def _begin(self) -> None:
-        self._asked = 0
+        self._asked, self._mark = 0, None
         self._ask()
 
     def _ask(self) -> None:
@@ -33,6 +74,8 @@ class EscPos(Conversation):
 
     def receive_data(self, data: bytes) -> list[Said]:
         """See `Conversation.receive_data`."""
+        if self._mark is not None and not self.finished:
+            return self._printed(data)
         said: list[Said] = []
         for byte in data:
             if self.finished:
@@ -49,6 +92,25 @@ class EscPos(Conversation):
             else:
                 self._ask()
         return said
+
+    def _printed(self, data: bytes) -> list[Said]:
+        self._inbox += data
+        wanted = MARKED + (self._mark or b"") + b"\0"
+        if wanted not in self._inbox:
+            del self._inbox[: -len(wanted)]  # a mark of an earlier order, or noise
+            return []
+        self.finished = True
+        self._inbox.clear()
+        return [Ordered(done=True)]
+
+
+def unprintable(text: str) -> str | None:
+    """Say why a text is not to be sent to a printer; None: it is. What is not printable would be its command."""
+    if not 0 < len(text) <= TEXT_CHARACTERS_MAX:
+        return f"a text of {len(text)} characters; 1 to {TEXT_CHARACTERS_MAX} are printed"
+    if any(not each.isprintable() and each != "\n" for each in text):
+        return "the text holds a character that is neither printable nor a new line"
+    return None
 
 
 def status(fields: dict[str, bool], number: int) -> bytes:
