@@ -12,7 +12,7 @@ from typing import Any, Final
 from cloud.kit.database import Connection, execute, fetch_all, fetch_one
 from cloud.kit.times import at
 
-OPENED: Final = frozenset({"opened", "promoted"})
+OPENED: Final = frozenset({"opened", "promoted", "remote-opened"})
 EVENTS_MOST: Final = 500
 
 

@@ -58,6 +58,25 @@ async def test_an_event_is_there_once_with_stay_grant_and_reason(database: Datab
     assert (grant["stay"], grant["openings"]) == ("s-1", 2)
 
 
+@pytest.mark.requirement("A11", "A14")
+async def test_a_door_opened_from_afar_and_confirmed_is_an_opening_of_its_key_and_nothing_less_is(
+    database: Database,
+) -> None:
+    """As the doors process records it (protocols/door/SPEC.md 13.3): no lock of ours, no generation."""
+    afar = replace(fact(1), lock=None, lock_seq=None, generation=None, grant="ik-0123456789abcdef01234567")
+    kinds = ("remote-asked", "remote-accepted", "remote-unknown", "remote-failed", "remote-refused")
+    await take(database, *(replace(afar, seq=seq, event=kind) for seq, kind in enumerate(kinds, 10)))
+    named = {"tenant": AURORA.tenant, "property_id": AURORA.id, "grant": "ik-0123456789abcdef01234567"}
+    async with database.transaction() as connection:
+        before = await grant_of(connection, **named)
+    await take(database, replace(afar, seq=20, event="remote-opened"))
+    async with database.transaction() as connection:
+        after = await grant_of(connection, **named)
+    assert before is not None
+    assert after is not None
+    assert (before["openings"], after["openings"], after["stay"]) == (0, 1, "s-1")
+
+
 async def test_an_event_of_a_lock_told_again_by_a_restored_edge_is_the_same_event(database: Database) -> None:
     await take(database, fact(1))
     assert await take(database, replace(fact(1), incarnation=b"j" * 16, seq=44)) == 0
