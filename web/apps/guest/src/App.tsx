@@ -6,6 +6,7 @@ import { DoorCard } from './DoorCard'
 import type { Arrival, CheckInInvitation } from './arrival'
 import type { Guest, GuestState } from './guest'
 import { beginsMs, endsMs, type Holding, standingOf } from './holdings'
+import { StayKeys } from './keys/StayKeys'
 import { OtherDoors } from './OtherDoors'
 import { CheckIn } from './session/CheckIn'
 import type { Walk } from './session/walk'
@@ -55,6 +56,7 @@ export function App({ guest, walk, onArrival }: { guest: Guest; walk: Walk; onAr
               {notices}
               {state.holdings.length > 0 && <RadioNotice state={state} />}
               {doors}
+              {linksOf(state).map((from) => <StayKeys key={from.token} guest={guest} from={from} nowMs={state.nowMs} />)}
             </div>
             <About guest={guest} state={state} onArrival={onArrival} />
           </>
@@ -63,6 +65,12 @@ export function App({ guest, walk, onArrival }: { guest: Guest; walk: Walk; onAr
       <Announcer state={state} />
     </>
   )
+}
+
+/** The links that this phone's keys came by, each once: one a stay. */
+function linksOf({ holdings, others }: GuestState): CheckInInvitation[] {
+  const links = [...holdings, ...others].map(({ from }) => from).filter((from) => from !== null)
+  return [...new Map(links.map((from) => [from.token, from])).values()]
 }
 
 /** The last step: the keys for this phone. With them the check-in is over; without, it may have more to ask. */

@@ -10,6 +10,7 @@ import { idOf, isAlone, isUnderWay, longOver, type OtherKeys, othersOf, withOthe
 import { Renewals, stayEnds } from './keyTerm'
 import { arrived, endsMs, FINAL_REASONS, heldOf, type Holding, HOLDINGS_MOST, longEnded, withNewest } from './holdings'
 import type { Keyring } from './keyring'
+import { stayKeys, type Told } from './keys/stayKeys'
 import { askToOpen, type RemoteSaid } from './remoteOpening'
 import type { ArrivalTrouble, CheckInTrouble } from './words'
 
@@ -186,6 +187,11 @@ export class Guest {
     const answer = await this.#ask(invitation)
     if (answer.kind === 'bundle') return this.#takeBundle(answer.document, invitation)
     this.#set({ taking: { kind: 'refused', trouble: answer.trouble, fromMs: answer.fromMs, invitation } })
+  }
+
+  /** Ask who has keys of the stay that a link is for; with `takeBack` take that one back first. Keeps nothing. */
+  async stayKeys(from: CheckInInvitation, takeBack: string | null = null): Promise<Told> {
+    return stayKeys(from, this.#ports.root, this.#ports.fetch, takeBack)
   }
 
   /** Forget every key, and the phone's own: the next one is another phone to every hotel. */

@@ -1,6 +1,7 @@
 import '@fontsource-variable/inter/wght.css'
 import '@innkeeper/ui/tokens.css'
 import './guest.css'
+import './keys/keys.css'
 import './session/check-in.css'
 import { webBluetooth, WebRadio } from '@innkeeper/ble'
 import { StrictMode } from 'react'
