@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from edge.api.device_routes import device_routes
 from edge.api.door_routes import door_routes
+from edge.api.pms_routes import pms_routes
 from edge.api.routes import make_app
 from edge.api.token import read_or_make_token
 from edge.app.absent import AbsentDoors
@@ -274,6 +275,7 @@ class Edge:
         building = HouseBuilding(
             house, plan=house.plan, link=self.link_state, devices=self.devices_told, clock=self._clock
         )
+        fias = None if self._settings.fias is None else self._fias(self._settings.fias)
         app = make_app(
             building,
             token=self._token,
@@ -284,6 +286,7 @@ class Edge:
             routes=[
                 *device_routes(self.desk, clock=self._clock),
                 *door_routes(self.doors, clock=self._clock, not_now=[ClockUnsoundError]),
+                *pms_routes(fias),
             ],
         )
         api = self._settings.api
@@ -305,8 +308,8 @@ class Edge:
             for bus in self.buses:
                 supervisor.start(_bus_task(bus), bus.run)
             supervisor.start("announced", lambda: self._announced.run(lambda: house.plan))
-            if self._settings.fias is not None:
-                supervisor.start("fias", self._fias(self._settings.fias).run)
+            if fias is not None:
+                supervisor.start("fias", fias.run)
             if self.uplink is not None:
                 supervisor.start("uplink", self.uplink.run)
             for name, facade in self.facades.items():
@@ -369,9 +372,13 @@ class Edge:
             clock=self._clock,
             dice=self._dice,
             logger=self._log,
+            data_dir=self._settings.data_dir,
         )
         gauge = self.metrics.gauge
         gauge("fias_alive", "1 while the PMS interface has accepted us").set_function(lambda: float(session.alive))
+        gauge("fias_charges_unknown", "Charges of which nobody knows whether they are on a bill").set_function(
+            lambda: float(session.billing.unsure)
+        )
         gauge("fias_doubts", "Guests in house whom somebody has to place").set_function(lambda: len(desk.doubts))
         gauge("fias_orders_lost", "Key orders whose link was lost before the answer").set_function(
             lambda: session.counts["orders_lost"]

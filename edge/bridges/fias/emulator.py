@@ -6,12 +6,14 @@ nobody is connected, what happens is buffered and sent later, unless the buffer 
 """
 
 import asyncio
+from base64 import b64decode
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from kit.dice import Dice
 from protocols.errors import PeerProtocolError
@@ -36,11 +38,19 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A record without SF among those of a resynchronisation."""
     forget: bool = False
     """What happens while nobody is connected is never sent: only a resynchronisation tells it."""
+    posting_lost: _Share = 0.1
+    """The link is lost at a charge: half of the time before it was posted, half of it after and before the answer."""
+    posting_silent: _Share = 0.05
+    """A charge is posted and never answered."""
+    posting_later: _Share = 0.1
+    """A charge is not taken now: RY or BY."""
     deaf_to_resync: bool = False
     """DR is not answered: seen where the interface licence lacks it."""
 
 
-TAME: Final = Knobs(noise=0.0, cut=0.0, twice=0.0, live_in_resync=0.0)
+TAME: Final = Knobs(
+    noise=0.0, cut=0.0, twice=0.0, live_in_resync=0.0, posting_lost=0.0, posting_silent=0.0, posting_later=0.0
+)
 
 
 @dataclass
@@ -70,6 +80,21 @@ class InterfaceProgram:
     rooms: dict[str, str] = field(default_factory=dict)
     heard: list[Record] = field(default_factory=list)
     connections: int = 0
+    posted: list[Record] = field(default_factory=list)
+    """Every charge that came onto a bill, in order."""
+    script: deque[str] = field(default_factory=deque)
+    """What becomes of the next charges, before the dice are asked: an AS, or lost_before, lost_after, silent, late."""
+    late: list[Record] = field(default_factory=list)
+    """Answers that were held back."""
+    bill_mute: bool = False
+    """A bill is begun and never ended."""
+    bill_shows_text: bool = True
+    """A line of a bill shows the charge's text; otherwise the PMS's own."""
+    key: bytes | None = None
+    blocked: bool = False
+    """A wrong key came: until a restart by hand nothing is answered."""
+    sign_ins: int = 0
+    auditing: bool = False
 
     def __post_init__(self) -> None:
         self._server: asyncio.Server | None = None
@@ -134,6 +159,16 @@ class InterfaceProgram:
         """Send anything, described or not."""
         self._say(record)
 
+    def audit(self, *, running: bool) -> None:
+        """The night audit begins or ends."""
+        self.auditing = running
+        self._say(stamped("NS" if running else "NE", self.now))
+
+    def release(self) -> None:
+        """Give the answers that were held back."""
+        while self.late:
+            self._say(self.late.pop(0))
+
     def restart(self) -> None:
         """Ask for the description again, as after a start of its own."""
         self._alive = False
@@ -162,7 +197,12 @@ class InterfaceProgram:
 
     def _take(self, record: Record) -> None:
         self.heard.append(record)
+        if self.blocked:
+            return
         match record.id:
+            case "LD" if self.key is not None and not self._knows(record):
+                self.blocked = True
+                self.drop()
             case "LD":
                 self._asked = {}
                 self._say(Record("LC", {"PH": "1", "A1": "emulator"}))
@@ -183,6 +223,58 @@ class InterfaceProgram:
                 self.answers.append(record)
             case "RE":
                 self.rooms[record.need("RN")] = record.need("RS")
+            case "PS":
+                self._post(record)
+            case "XR":
+                self._bill(record)
+
+    def _knows(self, record: Record) -> bool:
+        """Tell whether CG is that of our key and our last LS."""
+        self.sign_ins += 1
+        sealed = b64decode((record.get("CG") or "")[24:])
+        iv = b64decode((record.get("CG") or "")[:24])
+        if len(iv) != 16 or not sealed or len(sealed) % 16:
+            return False
+        decryptor = Cipher(algorithms.AES(self.key or b""), modes.CBC(iv)).decryptor()
+        plain = decryptor.update(sealed) + decryptor.finalize()
+        return plain[: -plain[-1]] == self.now.strftime("%y%m%d%H%M%S").encode()
+
+    def _post(self, record: Record) -> None:
+        fate = self.script.popleft() if self.script else self._fate()
+        if self.auditing:
+            fate = "NA"
+        if fate == "lost_before":
+            self.drop()
+            return
+        if fate in ("OK", "lost_after", "silent", "late"):
+            self.posted.append(record)
+        if fate == "lost_after":
+            self.drop()
+        elif fate != "silent":
+            status = "OK" if fate == "late" else fate
+            fields = [("AS", status), ("P#", record.need("P#")), ("RN", record.need("RN")), ("CT", "told")]
+            answer = stamped("PA", self.now, fields)
+            self.late.append(answer) if fate == "late" else self._say(answer)
+
+    def _fate(self) -> str:
+        throw, knobs = self.dice.uniform(0, 1), self.knobs
+        if throw < knobs.posting_lost:
+            return "lost_before" if throw < knobs.posting_lost / 2 else "lost_after"
+        throw -= knobs.posting_lost
+        if throw < knobs.posting_silent:
+            return "silent"
+        return self.dice.choice(("RY", "BY")) if throw - knobs.posting_silent < knobs.posting_later else "OK"
+
+    def _bill(self, record: Record) -> None:
+        whose = {"RN": record.need("RN"), "G#": record.need("G#")}
+        lines = [each for each in self.posted if each.need("RN") == whose["RN"]]
+        for each in lines:
+            text = each.need("CT") if self.bill_shows_text else "Sundry"
+            amount = int(each.need("TA"))
+            self._tell(Record("XI", {**whose, "BD": text, "BI": f"{amount / 100:.2f}", "F#": "1", "FD": "Y"}))
+        if not self.bill_mute:
+            total = sum(int(each.need("TA")) for each in lines)
+            self._tell(Record("XB", {**whose, "BA": str(total)}))
 
     def _resync(self) -> None:
         self._say(stamped("DS", self.now))

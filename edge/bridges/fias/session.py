@@ -5,17 +5,20 @@ the connection: the next one asks for everybody in house again, so that nothing 
 """
 
 import asyncio
+import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
+from edge.bridges.fias.billing import Bill, Billing
+from edge.bridges.fias.ledger import ChargeLedger, Entry
 from edge.bridges.fias.settings import FiasSettings
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.task_groups import TaskGroup
-from protocols.errors import LocalProtocolError, PeerProtocolError, PlatformError
+from protocols.errors import LinkLostError, LocalProtocolError, PeerProtocolError, PlatformError
 from protocols.fias.framing import TcpDeframer, framed
 from protocols.fias.house import House
 from protocols.fias.link import (
@@ -30,7 +33,9 @@ from protocols.fias.link import (
     State,
 )
 from protocols.fias.orders import KeyEnd, KeyOrder, Status
+from protocols.fias.postings import BILLS, CHARGES, Charge
 from protocols.fias.record import Description, Record, decode
+from protocols.fias.sign_in import IV_BYTES, cryptogram
 
 VERSION: Final = "IK1"
 READ_BYTES: Final = 4_096
@@ -75,6 +80,8 @@ class FiasSession:
     Args:
         desk: what takes facts and orders.
         log: a structlog logger.
+        ledger: keeps the charges; None: this link posts none.
+        key: of the interface, 16 bytes; None: it has none.
     """
 
     def __init__(
@@ -86,10 +93,16 @@ class FiasSession:
         dice: Dice,
         log: Any,  # noqa: ANN401 - structlog's lazy logger
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        ledger: ChargeLedger | None = None,
+        key: bytes | None = None,
     ) -> None:
         self._settings, self._desk, self._clock, self._dice, self._log = settings, desk, clock, dice, log
         self._sleep, self._zone = sleep, ZoneInfo(settings.zone)
-        self.link = FiasLink(settings.family, VERSION, descriptions(guest_based=settings.guest_based), configuration=5)
+        described = descriptions(guest_based=settings.guest_based)
+        described += (CHARGES if ledger is not None else ()) + (BILLS if settings.bills else ())
+        sign_in = None if key is None else functools.partial(self._cryptogram, key)
+        self.link = FiasLink(settings.family, VERSION, described, configuration=5, sign_in=sign_in)
+        self.billing = Billing(ledger, bills=settings.bills, clock=clock, log=log)
         self.counts: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._inbox = bytearray()
@@ -117,10 +130,27 @@ class FiasSession:
         self._rooms[room] = condition
         self._wake.set()
 
+    def post(self, key: str, charge: Charge) -> Entry:
+        """Take a charge to be posted: see `Billing.post`."""
+        entry = self.billing.post(key, charge)
+        self._wake.set()
+        return entry
+
+    async def bill(self, room: str, guest_number: str) -> Bill:
+        """Return a guest's bill as the PMS has it now. Raises as `Billing.ask_bill`, and LinkLostError when down."""
+        if not self.alive:
+            raise LinkLostError("the PMS's interface is not connected")
+        answer = self.billing.ask_bill(room, guest_number)
+        self._wake.set()
+        return await answer
+
     async def run(self) -> None:
         """Keep the link until cancelled."""
         failures = 0
         while True:
+            if self.link.blocked:
+                self._log.error("fias_sign_in_refused", hint="mend the key, have the interface restarted, restart us")
+                await asyncio.Event().wait()
             try:
                 async with asyncio.timeout(CONNECT_WAIT_S):
                     reader, writer = await asyncio.open_connection(self._settings.host, self._settings.port)
@@ -150,7 +180,7 @@ class FiasSession:
             orders: set[asyncio.Task[None]] = set()
             deframer = TcpDeframer()
             try:
-                while not self._closed or self._inbox:
+                while (not self._closed or self._inbox) and not self.link.blocked:
                     lived = await self._step(deframer, writer, tasks, orders) or lived
                     await self._rest()
             except (OSError, PlatformError) as error:
@@ -161,6 +191,7 @@ class FiasSession:
                 for each in tuple(orders):
                     each.cancel()
                 for fact in self.link.disconnected(why):
+                    self.billing.take(fact)
                     if isinstance(fact, Ended) and fact.orders:
                         self.counts["orders_lost"] += len(fact.orders)
                         self._log.warning("fias_orders_lost", rooms=[each.rooms[0] for each in fact.orders])
@@ -192,11 +223,14 @@ class FiasSession:
             await self._send(writer)  # an answer waits for no other record's effect
         await self._take(self.link.on_time(now_ms=self._clock.now_ms(), at=self._at()), tasks, orders)
         self._send_rooms()
+        self.billing.drive(self.link, self._at())
         await self._send(writer)
         return self.alive
 
     async def _take(self, facts: list[Fact], tasks: TaskGroup, orders: set[asyncio.Task[None]]) -> None:
         for fact in facts:
+            if self.billing.take(fact):
+                continue
             match fact:
                 case Ordered(number, order):
                     task = tasks.create_task(self._meet(number, order))
@@ -250,7 +284,8 @@ class FiasSession:
 
     async def _rest(self) -> None:
         """Wait until something comes, is to be sent, or is due."""
-        deadline_ms = self.link.deadline_ms
+        waits = [each for each in (self.link.deadline_ms, self.billing.deadline_ms) if each is not None]
+        deadline_ms = min(waits, default=None)
         wait_s = None if deadline_ms is None else max(0, deadline_ms - self._clock.now_ms()) / 1000
         try:
             async with asyncio.timeout(wait_s):
@@ -269,6 +304,9 @@ class FiasSession:
         finally:
             self._closed = True
             self._wake.set()
+
+    def _cryptogram(self, key: bytes, stamp: str) -> str:
+        return cryptogram(key, stamp, iv=self._dice.bytes(IV_BYTES), header=self._settings.key_header)
 
     def _at(self) -> datetime:
         moment = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC)

@@ -1,6 +1,7 @@
 """[fias]: the PMS interface on the hotel's own network."""
 
 from datetime import time, timedelta
+from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,7 +18,9 @@ class FiasSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `family`: IF, two letters; DL serves keys. `guest_based` false: the interface tells rooms only, no guest numbers.
     `resync_after`: a longer gap asks for everybody in house again. `walk_ins`: a guest in house whose stay nobody
     told us of gets one here. `departure`: until when on the day of departure such a stay lasts. `rooms`: our room for
-    a room of theirs, where lower case and leading zeros do not explain the difference.
+    a room of theirs, where lower case and leading zeros do not explain the difference. `charges`: charges are posted
+    on this link; `bills`: guests' bills are read on it. `key_path`: a file with the interface's AES-128 key, 32 hex
+    digits; `key_header`: what its cryptogram begins with.
     """
 
     host: str
@@ -32,6 +35,10 @@ class FiasSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reconnect_first: timedelta = timedelta(seconds=1)
     reconnect_most: timedelta = timedelta(seconds=30)
     rooms: dict[str, str] = {}
+    charges: bool = False
+    bills: bool = False
+    key_path: Path | None = None
+    key_header: Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[\x21-\x7b\x7d\x7e]*\Z")] = ""
 
     def __post_init__(self) -> None:
         check_host(self.host)

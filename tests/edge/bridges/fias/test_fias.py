@@ -91,7 +91,15 @@ async def until(true: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def at_work(
-    pms: InterfaceProgram, building: Building, clock: ManualClock, port: int, keys: Keys, *, guest_based: bool = True
+    pms: InterfaceProgram,
+    building: Building,
+    clock: ManualClock,
+    port: int,
+    keys: Keys,
+    *,
+    guest_based: bool = True,
+    data_dir: Path | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[World]:
     settings = FiasSettings(
         host="127.0.0.1",
@@ -100,6 +108,7 @@ async def at_work(
         guest_based=guest_based,
         reconnect_first=timedelta(milliseconds=100),
         reconnect_most=timedelta(milliseconds=100),
+        **(more or {}),
     )
     session, desk = make_fias(
         settings,
@@ -109,6 +118,7 @@ async def at_work(
         clock=clock,
         dice=SeededDice(1),
         logger=logger("test"),
+        data_dir=data_dir,
     )
     session._sleep = lambda _: asyncio.sleep(0.01)
     running = asyncio.create_task(session.run())
