@@ -1,6 +1,6 @@
 """The routes of the local API, version 1. Every answer is JSON, every error a problem (RFC 9457)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -79,8 +79,9 @@ def make_app(
     clock: Clock,
     dice: Dice,
     routes: Sequence[Router] = (),
+    tokens: Mapping[str, str] | None = None,
 ) -> Litestar:
-    """Return the application with further `routes`; nothing listens yet."""
+    """Return the application with further `routes`, which may name one of `tokens`; nothing listens yet."""
 
     @get("/api/v1/rooms", name="rooms")
     async def rooms() -> dict[str, Any]:
@@ -182,7 +183,7 @@ def make_app(
     )
     return application(
         [*operations_routes(health, metrics), version_1, *routes],
-        guards=[guard(token)],
+        guards=[guard(token, tokens)],
         request_max_body_size=BODY_BYTES_MAX,
     )
 

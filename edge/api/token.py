@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ TOKEN_BYTES: Final = 32
 TOKEN_CHARACTERS_LEAST: Final = 32
 TOKEN_CHARACTERS_MOST: Final = 512
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
+TOKEN_OPT: Final = "token"
+"""The option by which a route names the token that it asks for."""
 SCHEME: Final = "Bearer "
 
 
@@ -42,16 +44,27 @@ def read_or_make_token(disk: Disk, path: Path, dice: Dice) -> str:
     return token
 
 
-def guard(token: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
-    """Return a litestar guard that denies by default: only routes marked `OPEN` need no token."""
+def guard(
+    token: str, others: Mapping[str, str] | None = None
+) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
+    """Return a litestar guard that denies by default: only routes marked `OPEN` need no token.
+
+    Args:
+        token: What every other route asks for.
+        others: Tokens by name, for the routes that name one (`TOKEN_OPT`): those take it and no other. Where the named
+            one is not given, nobody gets in.
+    """
     expected = token.encode("ascii")
+    named = {name: each.encode("ascii") for name, each in (others or {}).items()}
 
     def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         if handler.opt.get(OPEN):
             return
         given = connection.headers.get("authorization", "")
         offered = given.removeprefix(SCHEME).encode("utf-8", "replace") if given.startswith(SCHEME) else b""
-        if not hmac.compare_digest(offered, expected):
+        name = handler.opt.get(TOKEN_OPT)
+        wanted = expected if name is None else named.get(str(name))
+        if wanted is None or not hmac.compare_digest(offered, wanted):
             raise ProblemError(401, "send the local API's token: `Authorization: Bearer <token>`", kind="unauthorized")
 
     return check

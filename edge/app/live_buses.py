@@ -19,6 +19,7 @@ from protocols.device_model.probe import Found
 from protocols.device_model.reading import Reading
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError
+from protocols.peripherals.conversation import Order
 
 
 @runtime_checkable
@@ -27,6 +28,24 @@ class Prober(Protocol):
 
     async def probe(self, number: int, descriptors: Iterable[Descriptor]) -> Found | None:
         """Return who answers there, and which models it may be; None: nobody, or the bus is away."""
+        ...
+
+
+@runtime_checkable
+class Peripheral(Protocol):
+    """A supervisor of one kiosk peripheral (edge/bridges/peripherals)."""
+
+    @property
+    def device(self) -> DeviceId:
+        """Whom it drives."""
+        ...
+
+    def take_document(self) -> str | None:
+        """Return the zone that was read last, once."""
+        ...
+
+    async def order(self, order: Order, *, deadline_ms: int) -> Outcome:
+        """Have it do something, at most once."""
         ...
 
 
@@ -108,6 +127,12 @@ class LiveBus:
             if ended and not self._changed.is_set():
                 return  # it ended by itself
 
+    @property
+    def peripheral(self) -> Peripheral | None:
+        """The kiosk peripheral on it; None: there is none."""
+        inner: object = self._served.inner
+        return inner if isinstance(inner, Peripheral) else None
+
     async def probe(self, number: int, descriptors: Iterable[Descriptor]) -> Found | None:
         """Ask a unit number who is there. Raises InvalidInputError: devices of this bus tell of themselves."""
         inner: object = self._served.inner
@@ -151,6 +176,11 @@ class LiveBuses:
 
     def __iter__(self) -> Iterator[LiveBus]:
         return iter(self._buses.values())
+
+    def peripheral(self, device: DeviceId) -> Peripheral | None:
+        """Return the supervisor of a kiosk peripheral; None: no device of that name is one."""
+        found = (each.peripheral for each in self._buses.values())
+        return next((each for each in found if each is not None and each.device == device), None)
 
     async def probe(self, bus: BusId, number: int, descriptors: Iterable[Descriptor]) -> Found | None:
         """Ask a unit number of a bus who is there. Raises InvalidInputError: no such bus, or none that is asked."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from edge.api.device_routes import device_routes
 from edge.api.door_routes import door_routes
+from edge.api.kiosk_routes import KIOSK, kiosk_routes
 from edge.api.pms_routes import pms_routes
 from edge.api.routes import make_app
 from edge.api.token import read_or_make_token
@@ -33,6 +34,7 @@ from edge.app.granting import GrantingDoors
 from edge.app.house import House
 from edge.app.json_devices import make_json_bus, make_northbound, readership_of
 from edge.app.keys import read_private_key
+from edge.app.kiosk_desk import KioskDesk
 from edge.app.lock_readings import LockReadings
 from edge.app.models import models
 from edge.app.settings import EdgeSettings
@@ -62,7 +64,7 @@ from kit.logs import configure, logger
 from kit.metrics import Metrics
 from kit.supervision import Backoff, Supervisor
 from protocols.device_model.identity import parse_edge_id, parse_property_id
-from protocols.device_model.site_plan import SitePlan
+from protocols.device_model.site_plan import RawTcpBus, SerialBus, SitePlan
 from protocols.errors import InvalidInputError, StoreFailedError, UnsupportedVersionError
 from protocols.link.lanes import LANES, Lane
 
@@ -117,6 +119,7 @@ class Edge:
         doors: DoorsClient | None,
         announced: AnnouncedThings,
         token: str,
+        kiosks: tuple[KioskDesk, str] | None,
         clock: Clock,
         dice: Dice,
     ) -> None:
@@ -126,6 +129,7 @@ class Edge:
         self.house, self.record_log, self.devices, self.buses = house, record_log, devices, buses
         self.desk, self.json_bus, self.northbound, self.facades = desk, json_bus, northbound, facades
         self.uplink, self.doors, self._token, self._announced = uplink, doors, token, announced
+        self._kiosks = kiosks
         self.health, self.metrics = Health(clock), Metrics(SERVICE)
         for part in ("log", "rooms", "readings", "api", *(_bus_task(bus) for bus in buses)):
             self.health.expect(part)
@@ -197,6 +201,7 @@ class Edge:
         devices = Devices(house, plan=plan, clock=clock)
         buses: list[BusSupervisor] = []
         desk: BindingDesk | None = None
+        kiosks: tuple[KioskDesk, str] | None = None
         if plan is not None:
             desk = BindingDesk(
                 plan,
@@ -217,6 +222,12 @@ class Edge:
             announced.serve(plan, descriptors)
             live = make_buses(settings, plan, descriptors, clock=clock, dice=dice, sink=devices, announced=announced)
             buses, desk.buses = list(live), live
+            if any(isinstance(each, SerialBus | RawTcpBus) for each in plan.buses):
+                kiosk_path = settings.api.kiosk_token_path or settings.data_dir / "kiosk-token"
+                at_kiosks = KioskDesk(
+                    peripheral=live.peripheral, store=store, documents=restored.documents, clock=clock, dice=dice
+                )
+                kiosks = at_kiosks, read_or_make_token(SystemDisk(), kiosk_path, dice)
         json_bus = make_json_bus(settings, plan=plan, log=record_log, clock=clock, dice=dice, heard=house.noted)
         if json_bus is not None:
             buses.append(json_bus)
@@ -265,6 +276,7 @@ class Edge:
             doors=doors,
             announced=announced,
             token=token,
+            kiosks=kiosks,
             clock=clock,
             dice=dice,
         )
@@ -287,7 +299,9 @@ class Edge:
                 *device_routes(self.desk, clock=self._clock),
                 *door_routes(self.doors, clock=self._clock, not_now=[ClockUnsoundError]),
                 *pms_routes(fias),
+                *([] if self._kiosks is None else [kiosk_routes(self._kiosks[0], clock=self._clock)]),
             ],
+            tokens={} if self._kiosks is None else {KIOSK: self._kiosks[1]},
         )
         api = self._settings.api
         async with Supervisor(clock=self._clock, dice=self._dice, log=self._log, health=health) as supervisor:
@@ -319,6 +333,8 @@ class Edge:
             await stop.wait()
             self._log.info("edge_stopping")
         await house.rooms.settle()
+        if self._kiosks is not None:
+            await self._kiosks[0].settle()
 
     def devices_told(self) -> list[dict[str, Any]]:
         """Return what is known of every device, planned or met."""

@@ -22,6 +22,7 @@ from protocols.peripherals import card_dispenser, document_reader, escpos
 
 TORN_PAUSE_S: Final = 0.003
 INBOX_MOST: Final = 1_024
+COMMANDS: Final = (card_dispenser.ASK_FLAGS, card_dispenser.CLEAR_FLAGS, card_dispenser.DISPENSE)
 REVISION: Final = b"REVINFProduct Name: OCR imager\r\nSoftware Part Number: 31205480-108\r\n\x06."
 
 
@@ -44,7 +45,11 @@ class PeripheralLine:
         self._bus, self.thing, self._luck, self._dialect = bus, thing, misbehaviour, wire.dialect
         self.counts: Counter[str] = Counter()
         self._inbox = bytearray()
-        self._taken = False
+        self._taken = b""
+        self._more: dict[str, bool] = {}
+        """What a dispenser tells that is no point."""
+        self.printed: list[str] = []
+        """What a printer has put out, receipt by receipt."""
         self._say: Callable[[bytes], None] = lambda _: None
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -101,6 +106,16 @@ class PeripheralLine:
         """Put a document on the reader: its zone comes a line at a time."""
         self._say(b"".join(line.encode("ascii", "replace") + b"\r" for line in text.splitlines()))
 
+    def take_card(self) -> None:
+        """Take the card out of a dispenser's mouth."""
+        self._put("card_at_mouth", so=False)
+        self._more["taken_away"] = True
+
+    def _put(self, field: str, *, so: bool) -> None:
+        for point in self.thing.descriptor.points:
+            if point.path == field:
+                self.thing.state[(point.capability, point.attribute)] = so
+
     def babble(self, data: bytes) -> None:
         """Say bytes that nobody asked for."""
         self._say(data)
@@ -152,32 +167,64 @@ class PeripheralLine:
                 return [REVISION] * found
 
     def _of_printer(self, fields: dict[str, bool]) -> list[bytes]:
-        answers = []
-        while (at := self._inbox.find(escpos.DLE_EOT)) >= 0 and len(self._inbox) > at + 2:
-            number = self._inbox[at + 2]
-            del self._inbox[: at + 3]
-            if 1 <= number <= len(escpos.FLAGS):
-                answers.append(escpos.status(fields, number))
-        return answers
+        answers: list[bytes] = []
+        while True:
+            asked, marked = self._inbox.find(escpos.DLE_EOT), self._inbox.find(escpos.MARK)
+            if marked >= 0 and (asked < 0 or marked < asked):
+                end = marked + len(escpos.MARK) + 4
+                if len(self._inbox) < end:
+                    return answers
+                answers += self._print(bytes(self._inbox[:end]), fields)
+                del self._inbox[:end]
+            elif asked >= 0 and len(self._inbox) > asked + 2:
+                number = self._inbox[asked + 2]
+                del self._inbox[asked : asked + 3]  # in real time: what is printed around it stays
+                if 1 <= number <= len(escpos.FLAGS):
+                    answers.append(escpos.status(fields, number))
+            else:
+                return answers
+
+    def _print(self, data: bytes, fields: dict[str, bool]) -> list[bytes]:
+        if any(fields.get(each) for each in ("cover_open", "paper_out", "paper_stop")):
+            return []  # it waits for somebody
+        text = data[: -len(escpos.MARK) - 4].removeprefix(escpos.BEGIN).removesuffix(escpos.CUT)
+        self.printed.append(text.decode(escpos.ENCODING))
+        return [escpos.MARKED + data[-4:] + b"\0"]
 
     def _of_dispenser(self, fields: dict[str, bool]) -> list[bytes]:
         answers = []
-        asked = card_dispenser.frame(card_dispenser.ASK_FLAGS)
+        frames = [card_dispenser.frame(each) for each in COMMANDS]
         while self._inbox:
-            if self._inbox[0] == card_dispenser.STX and len(self._inbox) < len(asked):
+            if self._inbox[0] == card_dispenser.STX and len(self._inbox) < len(frames[0]):
                 break
-            if self._inbox.startswith(asked):
-                del self._inbox[: len(asked)]
-                self._taken = True
+            if (whole := bytes(self._inbox[: len(frames[0])])) in frames:
+                del self._inbox[: len(whole)]
+                self._taken = whole[1:3]
                 answers.append(bytes((card_dispenser.ACK,)))
             elif self._inbox[0] == card_dispenser.ENQ and self._taken:
                 del self._inbox[0]
-                self._taken = False
-                answers.append(card_dispenser.flags_answer(fields))
+                answers += self._acted(self._taken, fields | self._more)
+                self._taken = b""
             else:
                 self._inbox.clear()
                 answers.append(bytes((card_dispenser.NAK,)))
         return answers
+
+    def _acted(self, command: bytes, fields: dict[str, bool]) -> list[bytes]:
+        if command == card_dispenser.ASK_FLAGS:
+            return [card_dispenser.flags_answer(fields)]
+        if command == card_dispenser.CLEAR_FLAGS:
+            self._more["taken_away"] = False
+            return [card_dispenser.flags_answer(fields | self._more, command)]
+        if not self.thing.powered:
+            return []
+        self.counts["orders"] += 1
+        if fields.get("hopper_empty") or fields.get("jammed"):
+            self._put("dispense_failed", so=True)
+        else:
+            self.counts["cards"] += 1
+            self._put("card_at_mouth", so=True)
+        return []
 
     async def _answer(self, data: bytes) -> None:
         luck, knobs = self._luck, self._luck.knobs

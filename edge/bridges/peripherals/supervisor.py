@@ -1,12 +1,15 @@
 """Drives one kiosk peripheral on its own line: asks how it stands, hears what it reads, and waits for it no longer.
 
 What its bytes mean is the dialect's (protocols/peripherals), what its fields mean the descriptor's. The text of a
-document that a reader read is kept here, in memory alone, for the one who takes it within a minute.
+document that a reader read is kept here, in memory alone, for the one who takes it within a minute. An order (a card, a
+receipt) goes out at most once, between two polls; what came of it is what the device says, or unknown.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -27,7 +30,7 @@ from protocols.device_model.capability import Capability
 from protocols.device_model.command import Outcome, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.site_plan import RawTcpBus, SerialBus
-from protocols.peripherals.conversation import Answered, Conversation, Nonsense, Presented, Said
+from protocols.peripherals.conversation import Answered, Conversation, Nonsense, Order, Ordered, Presented, Said
 from protocols.peripherals.dialects import conversation
 
 CONNECT_WAIT_S: Final = 5.0
@@ -37,6 +40,14 @@ SILENT_POLLS: Final = 3
 PAUSE_S: Final = 0.5
 DOCUMENT_MS: Final = 60_000
 READ_BYTES: Final = 512
+ORDERS_MAX: Final = 4
+"""So many orders wait for one device."""
+ORDER_TRIES: Final = 3
+"""A device that does not say how it stands is asked so often before an order is given up."""
+ORDER_WAIT_S: Final = 20.0
+"""A receipt has come out, or a card lies in the mouth, within so long; else nobody knows."""
+LOOK_PAUSE_S: Final = 0.2
+ORDER_ANSWER_WAIT_S: Final = ORDER_WAIT_S + 10.0
 
 
 class Wire(Protocol):
@@ -53,6 +64,17 @@ class Wire(Protocol):
     async def close(self) -> None:
         """Give the line back."""
         ...
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """An order that waits for its device, or is on its way (`sent`)."""
+
+    order: Order
+    deadline_ms: int
+    done: "asyncio.Future[Outcome]"
+    sent: bool = False
+    tries: int = 0
 
 
 class PeripheralSupervisor(SupervisedBus):
@@ -84,6 +106,44 @@ class PeripheralSupervisor(SupervisedBus):
         self._online: bool | None = None
         self._unanswered = 0
         self._document: tuple[str, int] | None = None
+        self._orders: deque[_Waiting] = deque()
+        self._wanted = asyncio.Event()
+        self._fields: dict[str, bool] = {}
+        self._ordered: Ordered | None = None
+
+    @property
+    def device(self) -> DeviceId:
+        """Whom it drives."""
+        return self._device
+
+    async def order(self, order: Order, *, deadline_ms: int) -> Outcome:
+        """Have the device do something once, never sent at or after the deadline (unix ms).
+
+        DONE is the device's own word, FAILED and EXPIRED that it has certainly not done it, UNKNOWN that it may have.
+        Never raises for what the device does.
+        """
+        if len(self._orders) >= ORDERS_MAX:
+            return Outcome(Phase.FAILED, None, "too many orders wait for this device")
+        waiting = _Waiting(order, deadline_ms, asyncio.get_running_loop().create_future())
+        self._orders.append(waiting)
+        self._wanted.set()
+        left_s = max(0, deadline_ms - self._clock.wall_ms()) / 1000
+        try:
+            async with asyncio.timeout(left_s):
+                return await asyncio.shield(waiting.done)
+        except TimeoutError:
+            pass
+        if waiting.sent:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ORDER_ANSWER_WAIT_S):
+                    return await asyncio.shield(waiting.done)
+        with suppress(ValueError):
+            self._orders.remove(waiting)
+        if waiting.done.done():
+            return waiting.done.result()
+        phase = Phase.UNKNOWN if waiting.sent else Phase.EXPIRED
+        waiting.done.set_result(Outcome(phase, None, "its deadline passed"))
+        return waiting.done.result()
 
     def take_document(self) -> str | None:
         """Return the zone that was read last, once, within a minute; None if there is none. Personal data."""
@@ -95,7 +155,15 @@ class PeripheralSupervisor(SupervisedBus):
     async def run(self) -> None:
         """See `BusSupervisor.run`."""
         self._expect(self._device, Running(self._descriptor), self._stale_ms, now_ms=self._clock.now_ms())
-        await self._attend(connection=self._keep_connected(), stale=self._sweep())
+        try:
+            await self._attend(connection=self._keep_connected(), stale=self._sweep())
+        finally:
+            for each in self._orders:
+                if not each.done.done():
+                    each.done.set_result(
+                        Outcome(Phase.FAILED, None, "the bus was stopped")
+                    )  # one that is sent is not here
+            self._orders.clear()
 
     def _stale_ms(self, point: Point) -> int:  # noqa: ARG002 - the port's parameter
         return round(SILENT_POLLS * (self._wire.poll_s * 1000 + self._wire.answer_wait_ms))
@@ -158,20 +226,89 @@ class PeripheralSupervisor(SupervisedBus):
     async def _poll(self, line: Wire, said: Conversation, news: asyncio.Event) -> None:
         while True:
             said.begin()
-            self._counts["polls"] += 1
-            answers = self._counts["answers"]
-            await line.write(said.data_to_send())
+            await self._asked(line, said, news)
+            while self._orders:
+                await self._next_order(line, said, news)
+            self._wanted.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._wire.answer_wait_ms / 1000):
-                    while not said.finished:
-                        news.clear()
-                        await news.wait()
-            if self._counts["answers"] > answers and said.finished:
-                self._answered()
-            else:
-                self._counts["unanswered"] += 1
-                self._missed()
-            await asyncio.sleep(self._wire.poll_s)
+                async with asyncio.timeout(self._wire.poll_s):
+                    await self._wanted.wait()
+
+    async def _asked(self, line: Wire, said: Conversation, news: asyncio.Event) -> Mapping[str, bool] | None:
+        """Carry through a poll that has begun; return what it told, None if it got no answer."""
+        self._counts["polls"] += 1
+        self._fields = {}
+        answers = self._counts["answers"]
+        await self._spoken(line, said, news, self._wire.answer_wait_ms / 1000)
+        if self._counts["answers"] > answers and said.finished:
+            self._answered()
+            return self._fields
+        self._counts["unanswered"] += 1
+        self._missed()
+        return None
+
+    @staticmethod
+    async def _spoken(line: Wire, said: Conversation, news: asyncio.Event, wait_s: float) -> None:
+        await line.write(said.data_to_send())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while not said.finished:
+                    news.clear()
+                    await news.wait()
+
+    async def _next_order(self, line: Wire, said: Conversation, news: asyncio.Event) -> None:
+        """Bring the oldest order as far as it goes; once it is sent it is not here any more, whatever comes of it."""
+        waiting = self._orders[0]
+        if waiting.done.done():
+            self._orders.popleft()
+            return
+        said.prepare()
+        fields = await self._asked(line, said, news)
+        waiting.tries += 1
+        outcome: Outcome | None = None
+        if self._clock.wall_ms() >= waiting.deadline_ms:
+            outcome = Outcome(Phase.EXPIRED, None, "its deadline passed before it was sent")
+        elif fields is None:
+            if waiting.tries < ORDER_TRIES:
+                return
+            outcome = Outcome(Phase.FAILED, None, "it does not say how it stands")
+        elif (against := said.refuses(waiting.order, fields)) is not None:
+            outcome = Outcome(Phase.FAILED, None, against)
+        if self._orders and self._orders[0] is waiting:
+            self._orders.popleft()
+        if waiting.done.done():
+            return  # given up while it was asked
+        if outcome is not None:
+            waiting.done.set_result(outcome)
+            return
+        waiting.sent = True
+        outcome = Outcome(Phase.UNKNOWN, None, "the line broke, or was stopped, while it was on its way")
+        try:
+            outcome = await self._sent(line, said, news, waiting.order)
+        finally:
+            self._counts[f"orders_{outcome.phase}"] += 1
+            if not waiting.done.done():
+                waiting.done.set_result(outcome)
+
+    async def _sent(self, line: Wire, said: Conversation, news: asyncio.Event, order: Order) -> Outcome:
+        """Send an order, once, and find out what came of it."""
+        until_ms = self._clock.now_ms() + round(ORDER_WAIT_S * 1000)
+        self._ordered = None
+        said.begin_order(order)
+        await self._spoken(
+            line, said, news, ORDER_WAIT_S if order.text is not None else self._wire.answer_wait_ms / 1000
+        )
+        told: Ordered | None = self._ordered
+        if told is not None and told.done is not None:
+            return Outcome(Phase.DONE, True, None) if told.done else Outcome(Phase.FAILED, False, "it refused")
+        while self._clock.now_ms() < until_ms:
+            await asyncio.sleep(LOOK_PAUSE_S)
+            said.begin()
+            fields = await self._asked(line, said, news)
+            came = None if fields is None else said.came_of(fields)
+            if came is not None:
+                return Outcome(Phase.DONE, True, None) if came else Outcome(Phase.FAILED, False, "it could not")
+        return Outcome(Phase.UNKNOWN, None, "it did not say what came of it")
 
     def _take(self, said: Sequence[Said]) -> None:
         now_ms = self._clock.now_ms()
@@ -179,11 +316,14 @@ class PeripheralSupervisor(SupervisedBus):
             match each:
                 case Answered(fields):
                     self._counts["answers"] += 1
+                    self._fields.update(fields)
                     for told in readings_of_fields(self._descriptor, self._device, fields):
                         self._reporter.take(told, now_ms=now_ms)
                 case Presented(text):
                     self._counts["documents"] += 1
                     self._document = (text, now_ms)
+                case Ordered():
+                    self._ordered = each
                 case Nonsense(problem):
                     self._complaints.refused("malformed_answers", _place(self._bus), problem)
 

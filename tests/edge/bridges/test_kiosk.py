@@ -8,7 +8,10 @@ from typing import Final
 
 import msgspec
 import pytest
+import structlog
 
+from edge.app.live_buses import LiveBuses
+from edge.bridges.peripherals import supervisor as peripherals
 from edge.bridges.peripherals.supervisor import PeripheralSupervisor
 from edge.bridges.ports import DeviceEvent
 from firmware_bridges.catalogue import load_all
@@ -16,9 +19,10 @@ from firmware_bridges.field_emulator.misbehaviour import GOOD, Knobs
 from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model import site_plan
 from protocols.device_model.capability import Capability
-from protocols.device_model.command import Phase
-from protocols.device_model.identity import BusId, DescriptorId
+from protocols.device_model.command import Outcome, Phase
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId
 from protocols.device_model.reading import Quality
+from protocols.peripherals.conversation import Order
 from tests.edge.bridges.field import Field, field, free_port
 from tests.edge.bridges.test_firmwares import IT, one
 
@@ -160,3 +164,118 @@ async def test_a_silent_one_goes_off_line_and_comes_back_and_a_babbler_is_not_be
         await it.emulator.answer("power", {"device": IT, "on": True})
         await it.heard.until(it.heard.says(IT, B, "state_value:ready", True))
         assert not [each for each in it.heard.readings if each.attribute == "active:jam" and each.value is True]
+
+
+def supervisor(it: Field) -> PeripheralSupervisor:
+    [bus] = it.buses
+    assert isinstance(bus, PeripheralSupervisor)
+    return bus
+
+
+async def ordered(it: Field, *, text: str | None = None, mark: str = "0001", within_ms: int = 15_000) -> Outcome:
+    return await supervisor(it).order(Order(mark, text), deadline_ms=it.clock.wall_ms() + within_ms)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for orders no longer than a test may."""
+    monkeypatch.setattr(peripherals, "ORDER_WAIT_S", 0.5)
+    monkeypatch.setattr(peripherals, "LOOK_PAUSE_S", 0.01)
+
+
+@pytest.mark.requirement("DEV-11")
+async def test_a_card_is_given_once_and_only_by_one_who_can(tmp_path: Path) -> None:
+    async with kiosk("quio/qu_cd_720m", path=tmp_path / "ttyS5") as it:
+        line = it.emulator.peripherals[BusId("kiosk")]
+        await put(it, "state_value:ready", value=True, capability=B)
+        await it.heard.until(it.heard.says(IT, B, "state_value:ready", True))
+        outcome = await ordered(it)
+        assert (outcome.phase, outcome.read_back) == (Phase.DONE, True), outcome
+        assert line.counts["cards"] == 1
+        outcome = await ordered(it)
+        assert (outcome.phase, line.counts["cards"]) == (Phase.FAILED, 1), "it still lies in the mouth"
+        line.take_card()
+        outcome = await ordered(it, within_ms=0)
+        assert (outcome.phase, line.counts["cards"]) == (Phase.EXPIRED, 1)
+        assert (await ordered(it)).phase is Phase.DONE
+        line.take_card()
+        await put(it, "active:stack_empty", value=True)
+        outcome = await ordered(it)
+        assert (outcome.phase, outcome.reason, line.counts["cards"]) == (Phase.FAILED, "it has no card", 2)
+        assert (await ordered(it, text="a receipt")).phase is Phase.FAILED
+
+
+@pytest.mark.requirement("DEV-11")
+async def test_a_receipt_is_out_when_the_printer_says_so_and_its_text_is_nowhere_else() -> None:
+    async with kiosk("epson/tm_t88vi") as it:
+        line = it.emulator.peripherals[BusId("kiosk")]
+        await it.heard.until(it.heard.told(IT, DeviceEvent.ONLINE))
+        with structlog.testing.capture_logs() as lines:
+            outcome = await ordered(it, text="Frau Eriksson\nZimmer 101, 250,00 €")
+            assert outcome.phase is Phase.DONE, outcome
+            assert line.printed == ["Frau Eriksson\nZimmer 101, 250,00 €\n"]
+            await put(it, "active:paper_out", value=True)
+            await it.heard.until(it.heard.says(IT, F, "active:paper_out", True))
+            outcome = await ordered(it, text="Frau Eriksson", mark="0002")
+        assert (outcome.phase, outcome.reason) == (Phase.FAILED, "it has no paper")
+        assert len(line.printed) == 1
+        told = repr(lines) + repr(it.heard.readings) + repr(it.heard.events) + repr(supervisor(it).counts)
+        assert "Eriksson" not in told
+
+
+@pytest.mark.guarantee("G13", "G19")
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("model", ["epson/tm_t88vi", "quio/qu_cd_720m"])
+async def test_whatever_the_line_does_nothing_is_done_twice_or_called_done_that_is_not(
+    model: str, tmp_path: Path
+) -> None:
+    bad = Knobs(answer_ms_most=5, late=0.05, silent=0.05, hang_up=0.03, torn=0.3, twice=0.05, noise=0.05, garbled=0.05)
+    printer = model.startswith("epson")
+    async with kiosk(model, path=None if printer else tmp_path / "ttyS6", knobs=bad) as it:
+        line = it.emulator.peripherals[BusId("kiosk")]
+        await put(it, "state_value:ready" if not printer else "active:cover_open", value=not printer,
+                  capability=F if printer else B)  # fmt: skip
+        await it.heard.until(lambda: it.buses[0].counts.get("answers", 0) >= 4)
+        phases = []
+        for number in range(12):
+            before = len(line.printed) + line.counts["cards"]
+            outcome = await ordered(
+                it, text=f"number {number}" if printer else None, mark=f"{number:04}", within_ms=8_000
+            )
+            done = len(line.printed) + line.counts["cards"] - before
+            phases.append(outcome.phase)
+            assert done <= 1
+            if outcome.phase is Phase.DONE:
+                assert done == 1
+            elif outcome.phase is not Phase.UNKNOWN:
+                assert done == 0, outcome
+            if not printer:
+                line.take_card()
+        assert Phase.DONE in phases
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.usefixtures("hasty")
+async def test_one_that_is_away_costs_an_order_its_time_and_nothing_more(tmp_path: Path) -> None:
+    async with kiosk("quio/qu_cd_720m", path=tmp_path / "ttyS7") as it:
+        line = it.emulator.peripherals[BusId("kiosk")]
+        await put(it, "state_value:ready", value=True, capability=B)
+        await it.heard.until(it.heard.says(IT, B, "state_value:ready", True))
+        await it.emulator.answer("power", {"device": IT, "on": False})
+        outcome = await ordered(it)
+        assert (outcome.phase, outcome.read_back) == (Phase.FAILED, None)
+        waiting = [asyncio.create_task(ordered(it)) for _ in range(peripherals.ORDERS_MAX + 2)]
+        outcomes = await asyncio.gather(*waiting)
+        assert {each.phase for each in outcomes} == {Phase.FAILED}
+        assert any("too many" in (each.reason or "") for each in outcomes)
+        await it.emulator.answer("power", {"device": IT, "on": True})
+        await it.heard.until(it.heard.says(IT, B, "state_value:ready", True))
+        assert line.counts["cards"] == 0, "what was given up does not come later"
+
+
+async def test_the_house_finds_a_kiosks_peripheral_by_its_name() -> None:
+    async with kiosk("epson/tm_t88vi") as it:
+        printer = supervisor(it)
+        live = LiveBuses([printer.bus], it.plan, lambda *_: printer, sink=it.heard)
+        assert live.peripheral(IT) is printer
+        assert live.peripheral(DeviceId("light-101")) is None
