@@ -31,16 +31,22 @@ CATALOGUE: Final = load_all()
 ZONE: Final = "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10"
 
 
-def quick(model: str) -> Descriptor:
+PATIENT_MS: Final = 10_000
+"""Where every answer comes: however busy this machine is, it is waited for."""
+
+
+def quick(model: str, wait_ms: int = 100) -> Descriptor:
     """Return a model that is asked without a pause."""
     descriptor = CATALOGUE[DescriptorId(model)]
-    wire = msgspec.structs.replace(descriptor.wire, poll_s=0.02, answer_wait_ms=100)
+    wire = msgspec.structs.replace(descriptor.wire, poll_s=0.02, answer_wait_ms=wait_ms)
     return msgspec.structs.replace(descriptor, wire=wire)
 
 
 @asynccontextmanager
-async def kiosk(model: str, *, path: Path | None = None, knobs: Knobs = GOOD) -> AsyncIterator[Field]:
-    descriptor, bus = quick(model), BusId("kiosk")
+async def kiosk(
+    model: str, *, path: Path | None = None, knobs: Knobs = GOOD, wait_ms: int = 100
+) -> AsyncIterator[Field]:
+    descriptor, bus = quick(model, wait_ms), BusId("kiosk")
     line: site_plan.Bus = (
         site_plan.RawTcpBus(bus, "127.0.0.1", free_port()) if path is None else site_plan.SerialBus(bus, str(path))
     )
@@ -172,7 +178,7 @@ def supervisor(it: Field) -> PeripheralSupervisor:
     return bus
 
 
-async def ordered(it: Field, *, text: str | None = None, mark: str = "0001", within_ms: int = 15_000) -> Outcome:
+async def ordered(it: Field, *, text: str | None = None, mark: str = "0001", within_ms: int = 60_000) -> Outcome:
     return await supervisor(it).order(Order(mark, text), deadline_ms=it.clock.wall_ms() + within_ms)
 
 
@@ -185,7 +191,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.requirement("DEV-11")
 async def test_a_card_is_given_once_and_only_by_one_who_can(tmp_path: Path) -> None:
-    async with kiosk("quio/qu_cd_720m", path=tmp_path / "ttyS5") as it:
+    async with kiosk("quio/qu_cd_720m", path=tmp_path / "ttyS5", wait_ms=PATIENT_MS) as it:
         line = it.emulator.peripherals[BusId("kiosk")]
         await put(it, "state_value:ready", value=True, capability=B)
         await it.heard.until(it.heard.says(IT, B, "state_value:ready", True))
@@ -207,7 +213,7 @@ async def test_a_card_is_given_once_and_only_by_one_who_can(tmp_path: Path) -> N
 
 @pytest.mark.requirement("DEV-11")
 async def test_a_receipt_is_out_when_the_printer_says_so_and_its_text_is_nowhere_else() -> None:
-    async with kiosk("epson/tm_t88vi") as it:
+    async with kiosk("epson/tm_t88vi", wait_ms=PATIENT_MS) as it:
         line = it.emulator.peripherals[BusId("kiosk")]
         await it.heard.until(it.heard.told(IT, DeviceEvent.ONLINE))
         with structlog.testing.capture_logs() as lines:
@@ -236,8 +242,10 @@ async def test_whatever_the_line_does_nothing_is_done_twice_or_called_done_that_
         await put(it, "state_value:ready" if not printer else "active:cover_open", value=not printer,
                   capability=F if printer else B)  # fmt: skip
         await it.heard.until(lambda: it.buses[0].counts.get("answers", 0) >= 4)
-        phases = []
-        for number in range(12):
+        phases: list[Phase] = []
+        for number in range(200):  # one of the first few is done, unless this machine is busy
+            if number >= 12 and Phase.DONE in phases:
+                break
             before = len(line.printed) + line.counts["cards"]
             outcome = await ordered(
                 it, text=f"number {number}" if printer else None, mark=f"{number:04}", within_ms=8_000
