@@ -13,6 +13,7 @@ import pytest
 from kit.mqtt import Broker, MqttTransport
 from kit.simulation import Faults, SimLoop, SimNet, run_simulated
 from protocols.errors import LinkLostError, ReplyTimeoutError
+from provisioning.rehearsal import nats as rehearsal
 from provisioning.rehearsal.nats import Nats, free_port
 from tests.conftest import find_program
 from tests.contract.transport_claims import CLAIMS, Claim, take
@@ -32,7 +33,8 @@ def test_the_simulated_net(claim: Claim, seed: int) -> None:
 
 
 @pytest.fixture
-async def nats(tmp_path: Path) -> AsyncIterator[Nats]:
+async def nats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nats]:
+    monkeypatch.setattr(rehearsal, "ACK_WAIT", "60s")  # else what a busy reader has not answered in 2 s comes twice
     async with Nats(tmp_path / "nats") as server:
         yield server
 

@@ -16,6 +16,7 @@ from kit.mqtt_wire.parser import Publish
 from kit.mqtt_wire.transport import Broker, WireTransport
 from protocols.errors import LinkLostError, LocalProtocolError, ReplyTimeoutError
 from provisioning.pki.development_ca import DevelopmentAuthority
+from provisioning.rehearsal import nats as rehearsal
 from provisioning.rehearsal.nats import Nats, Tls, edge_rights, free_port
 from tests.conftest import find_program
 from tests.contract.transport_claims import CLAIMS, Claim, take
@@ -25,7 +26,8 @@ WAIT_S: Final = 10.0
 
 
 @pytest.fixture
-async def nats(tmp_path: Path) -> AsyncIterator[Nats]:
+async def nats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nats]:
+    monkeypatch.setattr(rehearsal, "ACK_WAIT", "60s")  # else what a busy reader has not answered in 2 s comes twice
     async with Nats(tmp_path / "nats") as server:
         yield server
 
