@@ -38,6 +38,8 @@ class Link:
     tenant: str
     property: str
     stay: str
+    kiosk: str | None = None
+    """The kiosk that the guest stands at; None: the link is his own."""
 
 
 async def make(
@@ -53,7 +55,7 @@ async def make(
     row = await fetch_one(
         connection,
         "SELECT count(*) AS open FROM checkin.guest_link"
-        " WHERE property = %s AND stay = %s AND ended_at IS NULL AND expires_at > %s",
+        " WHERE property = %s AND stay = %s AND kiosk IS NULL AND ended_at IS NULL AND expires_at > %s",
         [place.id, stay.id, at(now_ms)],
     )
     if row is not None and row["open"] >= LINKS_MOST:
@@ -80,20 +82,22 @@ async def end_all(connection: Connection, place: Property, stay_id: str, *, now_
 async def who(connection: Connection, token: str, *, now_ms: int) -> Link | None:
     """Return whom a token lets in now. None: nobody, it has ended, or so has the stay.
 
-    It lives as long as the stay does now: a phone whose guest stays on asks for the rest of his nights by it.
+    It lives as long as the stay does now: a phone whose guest stays on asks for the rest of his nights by it. A visit
+    at a kiosk ends at its own time.
     """
     if len(token) != TOKEN_CHARACTERS:
         return None
     row = await fetch_one(
         connection,
-        """SELECT l.sha256, l.tenant, l.property, l.stay FROM checkin.guest_link l
+        """SELECT l.sha256, l.tenant, l.property, l.stay, l.kiosk FROM checkin.guest_link l
              JOIN stays.stay s ON s.property = l.property AND s.id = l.stay
-            WHERE l.sha256 = %s AND l.ended_at IS NULL AND s.expected_until > %s AND s.state NOT IN ('left', 'void')""",
-        [_digest(token), at(now_ms)],
+            WHERE l.sha256 = %s AND l.ended_at IS NULL AND s.expected_until > %s AND s.state NOT IN ('left', 'void')
+              AND (l.kiosk IS NULL OR l.expires_at > %s)""",
+        [_digest(token), at(now_ms), at(now_ms)],
     )
     if row is None:
         return None
-    return Link(bytes(row["sha256"]).hex(), row["tenant"], row["property"], row["stay"])
+    return Link(bytes(row["sha256"]).hex(), row["tenant"], row["property"], row["stay"], row["kiosk"])
 
 
 async def phone_hash(connection: Connection, link: str) -> bytes | None:

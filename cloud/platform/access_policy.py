@@ -70,6 +70,21 @@ permit (
 permit (principal in Role::"staff", action == Action::"stay.keys", resource is Property)
     when { principal.every_property || principal.properties.contains(resource.id) };
 
+// a kiosk finds a booking by its code and name; who stands there may go on by phone, and leave. Keys go to phones
+permit (principal in Role::"kiosk", action == Action::"kiosk.visit", resource is Property)
+    when { principal.properties.contains(resource.id) };
+permit (principal in Role::"guest", action == Action::"kiosk.visiting", resource is Property) when {
+    principal has kiosk && principal.properties.contains(resource.id) && principal has stay && context has stay
+    && principal.stay == context.stay
+};
+forbid (
+    principal,
+    action in [Action::"stay.check_in", Action::"stay.keys", Action::"door.carry", Action::"door.open"],
+    resource
+) when { principal has kiosk };
+permit (principal in Role::"admin", action == Action::"kiosk.manage", resource is Property)
+    when { principal.every_property || principal.properties.contains(resource.id) };
+
 // what phones bring from locks is sealed to the building; an emergency key is two people's word
 permit (
     principal in Role::"staff",
@@ -109,6 +124,7 @@ permit (
 """
 
 _ROLES: Final = {
+    Role.KIOSK: ("kiosk",),
     Role.GUEST: ("guest",),
     Role.VIEWER: ("viewer",),
     Role.STAFF: ("staff", "viewer"),
@@ -141,6 +157,8 @@ def may(principal: Principal, action: str, property_id: str | None, stay: str | 
     }
     if principal.stay is not None:
         attributes["stay"] = principal.stay
+    if principal.kiosk is not None:
+        attributes["kiosk"] = principal.kiosk
     entities: list[dict[str, object]] = [
         {
             "uid": who,

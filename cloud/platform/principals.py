@@ -28,16 +28,18 @@ StaffRole: TypeAlias = Literal["viewer", "staff", "admin"]
 class Role(StrEnum):
     """What a principal may do: a viewer reads, staff also acts, an admin also sees how the machine runs.
 
-    A guest holds a link to one stay, may check in to that one, and is no viewer; no account or client is one.
+    A guest holds a link to one stay, may check in to that one, and is no viewer; a kiosk may find one guest's stay and
+    begin a visit there. No account or client is one of these.
     """
 
+    KIOSK = "kiosk"
     GUEST = "guest"
     VIEWER = "viewer"
     STAFF = "staff"
     ADMIN = "admin"
 
 
-_RANK: Final = {Role.GUEST: -1, Role.VIEWER: 0, Role.STAFF: 1, Role.ADMIN: 2}
+_RANK: Final = {Role.KIOSK: -2, Role.GUEST: -1, Role.VIEWER: 0, Role.STAFF: 1, Role.ADMIN: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Principal:
     sign_in: str | None = None
     stay: str | None = None
     """The one stay that a guest's link is for; None for everybody else."""
+    kiosk: str | None = None
+    """The kiosk that this is, or at which this guest stands; None for everybody else."""
 
     def may_name(self, property_id: str) -> bool:
         """Tell whether the caller may know of a property of its tenant."""

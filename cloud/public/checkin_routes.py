@@ -68,9 +68,11 @@ def refused(error: NotAdmissibleError) -> ProblemError:
 
 
 def by_of(caller: Principal, channel: str | None = None) -> By:
-    """Return who answers and where: a guest on the web unless he says kiosk, staff at the desk unless they say else."""
+    """Return who answers and where: a guest at the kiosk that he stands at, else on the web; staff at the desk unless
+    they say else.
+    """
     if caller.role is Role.GUEST:
-        return By(caller.name, "kiosk" if channel == "kiosk" else "web")
+        return By(caller.name, "kiosk" if channel == "kiosk" or caller.kiosk is not None else "web")
     return By(caller.name, channel or "desk")
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from cloud.checkin import links
+from cloud.checkin import kiosks, links
 from cloud.kit.acting import act_from_here, acting, system, tenant
 from cloud.kit.database import Connection, Database
 from cloud.platform import audit
@@ -104,6 +104,8 @@ class Gate:
             return found.principal
         if token.startswith(links.PREFIX):
             return await self._by_link(token)
+        if token.startswith(kiosks.PREFIX):
+            return await self._by_kiosk(token)
         if self._sign_in is None or not token.startswith((ACCESS_PREFIX, CLIENT_PREFIX)):
             return None
         return await self._sign_in.who(token)
@@ -121,7 +123,17 @@ class Gate:
             frozenset({found.property}),
             account=found.id,
             stay=found.stay,
+            kiosk=found.kiosk,
         )
+
+    async def _by_kiosk(self, token: str) -> Principal | None:
+        with acting(SIGNING_IN):
+            async with self._database.transaction() as connection:
+                found = await kiosks.who(connection, token)
+        if found is None:
+            return None
+        name = f"kiosk:{found.id}"
+        return Principal(name, found.tenant, Role.KIOSK, frozenset({found.property}), kiosk=found.id)
 
     async def _by_cookie(self, secret: str) -> Principal | None:
         if self._sign_in is not None and secret.startswith(COOKIE_PREFIX):

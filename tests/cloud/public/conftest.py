@@ -34,6 +34,7 @@ from cloud.public.closing_routes import DoorServices
 from cloud.public.door_routes import door_routes
 from cloud.public.gate import Gate
 from cloud.public.live import Feeds
+from cloud.public.kiosk_routes import kiosk_routes
 from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
 from cloud.public.policy_routes import PolicyServices, policy_routes
 from cloud.public.reader import PropertyReader
@@ -142,6 +143,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
                 door_routes(DoorServices(database, commands, clock, sessions)),
                 webhook_routes(Webhooks(database, sealer, till, clock=clock, dice=SystemDice())),
                 payment_routes(paying),
+                kiosk_routes(database, clock, SystemDice()),
                 payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),
                 pms_webhook([Hook(HOOK, sync)]),

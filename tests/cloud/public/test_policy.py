@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.tier("postgres"), pytest.mark.guarantee("G8"), pytest.
 
 P: Final = "/api/v1/properties/{property_id:str}"
 ALL, STAFF, ADMIN, GUEST = "viewer staff admin", "staff admin", "admin", "guest staff admin"
-"""`guest`: with a link to the one stay that is asked about."""
+"""`guest`: with a link to the one stay that is asked about. `kiosk`: a kiosk; `visiting`: a guest who stands at one."""
 WRITTEN: Final = {
     ("GET", "/api/v1/properties"): ALL,
     ("GET", P): ALL,
@@ -90,6 +90,12 @@ WRITTEN: Final = {
     ("POST", f"{P}/stays/{{stay_id:str}}/payments/{{payment_id:str}}/capture"): STAFF,
     ("POST", f"{P}/stays/{{stay_id:str}}/payments/{{payment_id:str}}/release"): STAFF,
     ("POST", f"{P}/stays/{{stay_id:str}}/payments/{{payment_id:str}}/refund"): STAFF,
+    ("GET", f"{P}/kiosks"): ADMIN,
+    ("POST", f"{P}/kiosks"): ADMIN,
+    ("DELETE", f"{P}/kiosks/{{kiosk_id:str}}"): ADMIN,
+    ("POST", f"{P}/kiosk-visits"): "kiosk",
+    ("POST", f"{P}/stays/{{stay_id:str}}/kiosk-visit/phone-link"): "visiting",
+    ("DELETE", f"{P}/stays/{{stay_id:str}}/kiosk-visit"): "visiting",
     ("POST", f"{P}/stays/{{stay_id:str}}/check-out"): STAFF,
     ("POST", f"{P}/rooms/{{room_id:str}}/commands"): STAFF,
     ("POST", f"{P}/room-assignments"): STAFF,
@@ -234,6 +240,7 @@ async def test_the_gate_asks_the_policies(site: Site) -> None:
             ("payment_id", "p-1"),
             ("release_id", "r"),
             ("endpoint_id", "e"),
+            ("kiosk_id", "k-1"),
             ("grant_id", "a1a2a3a4a5a6a7a8"),
         ):
             asked = asked.replace(f"{{{name}:str}}", value)

@@ -34,7 +34,7 @@ export default defineConfig({
     target: 'es2022',
     modulePreload: { polyfill: false },
     rollupOptions: {
-      input: { index: fileURLToPath(new URL('index.html', import.meta.url)), offline: fileURLToPath(new URL('src/offline.ts', import.meta.url)) },
+      input: { index: fileURLToPath(new URL('index.html', import.meta.url)), kiosk: fileURLToPath(new URL('kiosk.html', import.meta.url)), offline: fileURLToPath(new URL('src/offline.ts', import.meta.url)) },
       output: { entryFileNames: (chunk) => (chunk.name === 'offline' ? 'offline.js' : 'assets/[name]-[hash].js') },
     },
   },

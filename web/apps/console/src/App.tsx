@@ -3,11 +3,12 @@ import { useEffect, useMemo } from 'react'
 import { AccountPage } from './Account'
 import { ArrivalsPage } from './Arrivals'
 import { KeysPage } from './Keys'
+import { KiosksPage } from './Kiosks'
 import { ColdPage, FailurePage } from './Notices'
 import { PaymentsPage } from './Payments'
 import { PropertiesPage } from './PropertiesPage'
 import { PropertyPage } from './PropertyPage'
-import { replaceRoute, useAccountShown, useArrivalsShown, useKeysShown, usePaymentsShown, useRoute, useStayLogShown, useTermsShown } from './route'
+import { replaceRoute, useAccountShown, useArrivalsShown, useKeysShown, useKiosksShown, usePaymentsShown, useRoute, useStayLogShown, useTermsShown } from './route'
 import { StayLogPage } from './StayLog'
 import { TermsPage } from './Terms'
 import { useProperties } from './useProperties'
@@ -24,6 +25,7 @@ function Hotels() {
   const isAtTerms = useTermsShown()
   const loggedStay = useStayLogShown()
   const paidStay = usePaymentsShown()
+  const isAtKiosks = useKiosksShown()
   const properties = useProperties(client, route.property === null)
   const { list, failure } = properties
   const only = list?.length === 1 ? list[0] : undefined
@@ -44,6 +46,7 @@ function Hotels() {
   }
   if (loggedStay !== null) return <StayLogPage key={`${property.id}/${loggedStay}`} property={property} stay={loggedStay} />
   if (paidStay !== null) return <PaymentsPage key={`${property.id}/${paidStay}`} property={property} stay={paidStay} />
+  if (isAtKiosks) return <KiosksPage key={property.id} property={property} />
   if (isAtTerms) return <TermsPage key={property.id} property={property} />
   if (isAtKeys) return <KeysPage key={property.id} property={property} />
   if (isAtArrivals) return <ArrivalsPage key={property.id} property={property} />

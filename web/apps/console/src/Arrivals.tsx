@@ -12,7 +12,7 @@ import { Question } from './keyAsking'
 import { Notice } from './Notices'
 import { SignIn } from './SignIn'
 import { asked, inWords, Refused } from './passkeys'
-import { paymentsOf, stayLogOf, termsOf } from './route'
+import { kiosksOf, paymentsOf, stayLogOf, termsOf } from './route'
 
 const ASK_EACH_MS = 5_000
 const ACTIVE = ['planned', 'ready', 'in_house']
@@ -85,7 +85,7 @@ export function ArrivalsPage({ property }: { property: Property }) {
               <ul className={styles['list']}>
                 {queue.map((each) => <Waiting key={each.session} property={property.id} handOver={each} since={day.format(new Date(each.since))} onDone={() => void read()} />)}
               </ul>
-              <p className={styles['more']}><a className={styles['plain']} href={termsOf(property.id)}>House terms that guests accept</a></p>
+              <p className={styles['more']}><a className={styles['plain']} href={termsOf(property.id)}>House terms that guests accept</a> · <a className={styles['plain']} href={kiosksOf(property.id)}>Kiosks</a></p>
             </section>
             <section aria-labelledby="stays">
               <h2 id="stays" className={styles['heading']}>Stays <span className={styles['count']}>{here.length}</span></h2>

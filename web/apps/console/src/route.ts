@@ -67,6 +67,11 @@ export const termsOf = (property: string): string => `#/p/${encodeURIComponent(p
 
 export const useTermsShown = (): boolean => useSyncExternalStore(subscribe, () => /^#\/p\/[^/]+\/terms$/u.test(window.location.hash))
 
+/** The kiosks of a property. */
+export const kiosksOf = (property: string): string => `#/p/${encodeURIComponent(property)}/kiosks`
+
+export const useKiosksShown = (): boolean => useSyncExternalStore(subscribe, () => /^#\/p\/[^/]+\/kiosks$/u.test(window.location.hash))
+
 /** The payments of one stay. */
 export const paymentsOf = (property: string, stay: string): string => `#/p/${encodeURIComponent(property)}/payments/${encodeURIComponent(stay)}`
 

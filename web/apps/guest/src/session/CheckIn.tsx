@@ -21,9 +21,11 @@ export interface CheckInProps {
   notices: ReactNode
   /** The doors that this phone has keys for already. */
   doors: ReactNode
+  /** At a kiosk: what stands in place of what is the guest's phone's to do, paying and taking the key. */
+  elsewhere?: (what: 'payment' | 'grant' | 'over') => ReactNode
 }
 
-export function CheckIn({ walk, onKeys, notices, doors }: CheckInProps) {
+export function CheckIn({ walk, onKeys, notices, doors, elsewhere }: CheckInProps) {
   const state = useSyncExternalStore(walk.subscribe, () => walk.state)
   const { words, locale } = useSurroundings()
   const said = sessionWords(words.tag)
@@ -43,7 +45,7 @@ export function CheckIn({ walk, onKeys, notices, doors }: CheckInProps) {
         </header>
         {state.isAnew && <Notice tone="info" icon="clock" title={said.anew} name="anew" />}
         {notices}
-        <Screen walk={walk} state={state} session={session} onKeys={onKeys} />
+        <Screen walk={walk} state={state} session={session} onKeys={onKeys} elsewhere={elsewhere} />
         <WithStaff walk={walk} state={state} session={session} />
         {doors}
       </div>
@@ -51,7 +53,7 @@ export function CheckIn({ walk, onKeys, notices, doors }: CheckInProps) {
         <h2 id="check-in-steps" className="about-title">{said.steps}</h2>
         <StepList state={state} session={session} />
         <HelpForm key={session.helpAskedMs} walk={walk} state={state} session={session} />
-        <div className="fact"><Icon name="link" size={18} /><p><strong>{said.later}.</strong> {said.laterHint}</p></div>
+        {elsewhere === undefined && <div className="fact"><Icon name="link" size={18} /><p><strong>{said.later}.</strong> {said.laterHint}</p></div>}
       </aside>
     </main>
   )
@@ -69,11 +71,11 @@ export function Frame({ name, title, children }: { name: string; title: string; 
   )
 }
 
-function Screen({ walk, state, session, onKeys }: { walk: Walk; state: WalkState; session: Session; onKeys: () => void }) {
+function Screen({ walk, state, session, onKeys, elsewhere }: { walk: Walk; state: WalkState; session: Session; onKeys: () => void; elsewhere: CheckInProps['elsewhere'] }) {
   const { words } = useSurroundings()
   const said = sessionWords(words.tag)
   const step = stepNow(state)
-  const isWaiting = step === null || step.step === 'payment'
+  const isWaiting = step === null || step.step === 'payment' || (elsewhere !== undefined && step.step === 'grant')
   useEffect(() => {
     if (!isWaiting || session.isOver) return
     const timer = setInterval(() => { if (!document.hidden) void walk.look() }, LOOK_EACH_MS)
@@ -82,8 +84,8 @@ function Screen({ walk, state, session, onKeys }: { walk: Walk; state: WalkState
   if (session.isOver) {
     return (
       <Frame name="over" title={said.over}>
-        <p>{said.overHint}</p>
-        <button type="button" className="open open-first" onClick={onKeys}><Icon name="lock" size={22} />{said.getKey}</button>
+        {elsewhere === undefined && <p>{said.overHint}</p>}
+        {elsewhere !== undefined ? elsewhere('over') : <button type="button" className="open open-first" onClick={onKeys}><Icon name="lock" size={22} />{said.getKey}</button>}
       </Frame>
     )
   }
@@ -103,7 +105,7 @@ function Screen({ walk, state, session, onKeys }: { walk: Walk; state: WalkState
     case 'payment':
       return (
         <Frame key={frame} name={frame} title={said.payment}>
-          <Payment walk={walk} state={state} session={session} />
+          {elsewhere === undefined ? <Payment walk={walk} state={state} session={session} /> : elsewhere('payment')}
         </Frame>
       )
     case 'room':
@@ -111,8 +113,8 @@ function Screen({ walk, state, session, onKeys }: { walk: Walk; state: WalkState
     case 'grant':
       return (
         <Frame key={frame} name={frame} title={said.grant}>
-          <p>{said.grantHint}</p>
-          <button type="button" className="open open-first" onClick={onKeys}><Icon name="lock" size={22} />{said.getKey}</button>
+          {elsewhere === undefined && <p>{said.grantHint}</p>}
+          {elsewhere === undefined ? <button type="button" className="open open-first" onClick={onKeys}><Icon name="lock" size={22} />{said.getKey}</button> : elsewhere('grant')}
           {session.steps.filter(({ step: kind }) => kind === 'grant').length > 1 && (
             <p className="dim">{said.otherRooms(session.steps.filter(({ step: kind }) => kind === 'grant').length - 1)}</p>
           )}

@@ -1,0 +1,140 @@
+"""Kiosks: a booking's code and name begin a visit there; it gives no keys, and ends."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from cloud.checkin.kiosks import VISIT_MS
+from tests.cloud.checkin.front_desk import HERE, PHONE, STAY, Desk
+from tests.cloud.public.conftest import Site
+from tests.cloud.public.conftest import site as site
+
+pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("KSK-01", "KSK-02", "CHK-12")]
+KIOSKS, VISITS = "/api/v1/properties/aurora/kiosks", "/api/v1/properties/aurora/kiosk-visits"
+ANNA = {"booking_code": "N-r1", "surname": "berger"}
+
+
+@pytest.fixture
+async def desk(site: Site) -> Desk:
+    house = Desk(site)
+    await house.book()
+    await house.policy()
+    return house
+
+
+async def kiosk(desk: Desk, name: str = "Lobby") -> tuple[dict[str, str], str]:
+    made = await desk.post(KIOSKS, {"name": name}, desk.site.as_("admin"))
+    assert made.status_code == 201
+    house, _, token = made.json()["path"].partition("#kiosk=")[2].partition("/")
+    assert house == "aurora"
+    return {"Authorization": f"Bearer {token}"}, made.json()["id"]
+
+
+async def visit(desk: Desk, at: dict[str, str], **asked: str) -> httpx.Response:
+    return await desk.post(VISITS, ANNA | asked, at)
+
+
+def guest(answer: httpx.Response) -> dict[str, str]:
+    assert answer.status_code == 201, answer.text
+    return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+
+async def test_a_guest_goes_on_at_the_kiosk_then_on_his_phone_and_at_the_kiosk_again(desk: Desk) -> None:
+    lobby, _ = await kiosk(desk)
+    here = guest(await visit(desk, lobby, surname="Berger"))
+    begun = (await desk.post(f"{HERE}/session", {"channel": "kiosk", "language": "de"}, here)).json()
+    await desk.anna(here)
+    people = (await desk.site.http.get(f"{HERE}/session/people", headers=desk.site.as_("staff"))).json()
+    assert {each["channel"] for each in people["evidence"]} == {"kiosk"}, "every step, not the first answer alone"
+    link = (await desk.post(f"{HERE}/kiosk-visit/phone-link", {}, here)).json()
+    phone = {"Authorization": f"Bearer {link['token']}"}
+    assert link["path"] == f"/guest/#check-in=aurora/{STAY}/{link['token']}"
+    assert (await desk.site.http.delete(f"{HERE}/kiosk-visit", headers=here)).status_code == 204
+    assert (await desk.site.http.get(f"{HERE}/session", headers=here)).status_code in (401, 403)
+    on_phone = (await desk.post(f"{HERE}/session", {}, phone)).json()
+    assert (on_phone["id"], on_phone["channel"]) == (begun["id"], "web")
+    again = guest(await visit(desk, lobby, booking_code=" n-R1 ", surname="BERGER"))
+    back = (await desk.post(f"{HERE}/session", {}, again)).json()
+    assert (back["id"], back["channel"]) == (begun["id"], "kiosk")
+    assert back["steps"] == on_phone["steps"]
+
+
+async def test_a_visit_ends_with_its_time_with_the_next_guest_and_with_the_kiosk(desk: Desk) -> None:
+    lobby, id_ = await kiosk(desk)
+    other, _ = await kiosk(desk, "Bar")
+    one = guest(await visit(desk, lobby))
+    elsewhere = guest(await visit(desk, other))
+    two = guest(await visit(desk, lobby))
+
+    async def lets_in(who: dict[str, str]) -> bool:
+        return (await desk.post(f"{HERE}/session", {}, who)).status_code == 200
+
+    assert [await lets_in(each) for each in (one, two, elsewhere)] == [False, True, True]
+    desk.site.clock.advance(VISIT_MS)
+    assert [await lets_in(each) for each in (two, elsewhere)] == [False, False]
+    three = guest(await visit(desk, lobby))
+    admin = desk.site.as_("admin")
+    assert [each["name"] for each in (await desk.site.http.get(KIOSKS, headers=admin)).json()["kiosks"]] == [
+        "Lobby", "Bar",
+    ]  # fmt: skip
+    assert (await desk.site.http.delete(f"{KIOSKS}/{id_}", headers=admin)).status_code == 204
+    assert (await desk.site.http.delete(f"{KIOSKS}/{id_}", headers=admin)).status_code == 404
+    assert not await lets_in(three)
+    assert (await visit(desk, lobby)).status_code == 403
+
+
+@pytest.mark.requirement("SEC-23")
+async def test_a_kiosk_and_who_stands_at_it_get_no_keys_and_see_nothing_else(desk: Desk) -> None:
+    lobby, _ = await kiosk(desk)
+    here = guest(await visit(desk, lobby))
+    assert (await desk.keys(here)).status_code == 403
+    for path in ("/api/v1/properties/aurora/stays", "/api/v1/properties", f"{HERE}/payments", f"{HERE}/session/people"):
+        for who in (lobby, here):
+            assert (await desk.site.http.get(path, headers=who)).status_code in (403, 404), path
+    assert (await desk.post(f"{HERE}/session", {}, lobby)).status_code in (403, 404)
+    assert (await visit(desk, here)).status_code == 403
+    assert (
+        await desk.site.http.post("/api/v1/properties/borealis/kiosk-visits", json=ANNA, headers=lobby)
+    ).status_code in (403, 404)
+    for role in ("staff", "viewer"):
+        assert (await desk.post(KIOSKS, {"name": "x"}, desk.site.as_(role))).status_code == 403
+    own = await desk.link()
+    assert (await desk.post(f"{HERE}/kiosk-visit/phone-link", {}, own)).status_code == 403, "he has a phone"
+    assert (await desk.keys(own, phone=PHONE)).status_code != 403
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, True),
+        ({"surname": "Bergr"}, True),
+        ({"surname": "Anna Berger"}, True),
+        ({"surname": "Meier"}, False),
+        ({"surname": "Anna Meier"}, False),
+        ({"surname": "   "}, False),
+        ({"surname": "李"}, False),
+        ({"booking_code": "N-r2"}, False),
+        ({"booking_code": "%"}, False),
+    ],
+)
+async def test_code_and_name_are_both_needed_and_a_wrong_one_is_not_told_from_the_other(
+    desk: Desk, asked: dict[str, str], found: bool
+) -> None:
+    lobby, _ = await kiosk(desk)
+    answer = await visit(desk, lobby, **asked)
+    if found:
+        assert answer.json()["stay"] == STAY
+    else:
+        told: dict[str, Any] = answer.json()
+        assert (answer.status_code, told["reason"]) == (404, "reservation_not_found")
+        assert "surname" not in told["detail"]
+
+
+async def test_names_are_not_found_by_trying_many(desk: Desk) -> None:
+    lobby, _ = await kiosk(desk)
+    tried = [(await visit(desk, lobby, surname=f"Guess{chr(97 + n)}")).status_code for n in range(12)]
+    assert tried[:8] == [404] * 8
+    refused = await visit(desk, lobby)
+    assert refused.status_code == 429, "not even the right one"
+    assert int(refused.headers["Retry-After"]) > 0
