@@ -105,11 +105,12 @@ def climate(name: str, area: str = "") -> Announcer:
             return
 
     own = {
-        "p": "climate", "uniq_id": f"{name}-climate", "name": None, "modes": ["off", "heat", "cool"], "temp_unit": "F",
-        "min_temp": 50, "max_temp": 86, "temp_step": 1, "curr_temp_t": "~/now", "temp_stat_t": "~/set",
+        "p": "climate", "~": base, "uniq_id": f"{name}-climate", "name": None, "modes": ["off", "heat", "cool"],
+        "temp_unit": "F", "min_temp": 50, "max_temp": 86, "temp_step": 1, "curr_temp_t": "~/now", "temp_stat_t": "~/set",
         "temp_cmd_t": "~/set/command", "mode_stat_t": "~/mode", "mode_cmd_t": "~/mode/command", "act_t": "~/action",
     }  # fmt: skip
-    humidity = {"p": "sensor", "uniq_id": f"{name}-h", "dev_cla": "humidity", "unit_of_meas": "%", "stat_t": "~/rh"}
+    humidity = {"p": "sensor", "uniq_id": f"{name}-h", "dev_cla": "humidity", "unit_of_meas": "%"}
+    humidity["stat_t"] = f"{base}/rh"
     about = {
         "ids": [name],
         "cns": [["mac", "A4:CF:12:00:11:22"]],
@@ -123,9 +124,12 @@ def climate(name: str, area: str = "") -> Announcer:
             f"{PREFIX}/device/{name}/config": {
                 "dev": about,
                 "o": {"name": "esphome", "sw": "2025.4.0"},
-                "~": base,
-                "avty": [{"t": "~/status"}],
-                "cmps": {"climate": own, "humidity": humidity, "restart": {"p": "button", "cmd_t": "~/restart"}},
+                "avty": [{"t": f"{base}/status"}],
+                "cmps": {
+                    "climate": own,
+                    "humidity": humidity,
+                    "restart": restart,
+                },
             }
         },
         {

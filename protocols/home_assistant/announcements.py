@@ -73,7 +73,7 @@ _SHORT_OF_DEVICE: Final[Mapping[str, str]] = {
 _SHORT_OF_ORIGIN: Final[Mapping[str, str]] = {"sw": "sw_version", "url": "support_url"}
 _SHARED: Final[tuple[str, ...]] = (
     "availability", "availability_mode", "availability_template", "availability_topic", "payload_available",
-    "payload_not_available", "state_topic", "command_topic", "encoding", "~",
+    "payload_not_available", "state_topic", "command_topic", "encoding",
 )  # fmt: skip
 """What a whole device may say once for all of its entities."""
 

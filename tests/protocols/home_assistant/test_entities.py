@@ -238,10 +238,9 @@ def test_a_whole_device_shares_what_it_says_once_and_a_bare_component_is_none() 
         {
             "dev": {"ids": ["a", 7], "cns": [["mac", "AA-BB-CC-00-11-22"], ["zigbee", "x"]], "name": "Room\u0000 101"},
             "o": {"name": "maker"},
-            "avty_t": "~/there",
-            "~": "base",
+            "avty_t": "base/there",
             "cmps": {
-                "one": {"p": "sensor", "stat_t": "~/one", "dev_cla": "power", "unit_of_meas": "W"},
+                "one": {"p": "sensor", "~": "base", "stat_t": "~/one", "dev_cla": "power", "unit_of_meas": "W"},
                 "two": {"p": "switch", "~": "other", "cmd_t": "~/two"},
                 "gone": {"p": "sensor"},
             },
