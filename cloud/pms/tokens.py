@@ -61,7 +61,7 @@ class Bearer:
         answer, content = await self._exchange.send(
             "token", "POST", self._url, headers=self._headers, content=self._form, patient=patient
         )
-        said = self._exchange.decoded("token", answer, content, TokenAnswer)
+        said = self._exchange.decoded("token", answer, content, TokenAnswer, strict=False)
         self._token = said.access_token
         self._until_ms = self._clock.now_ms() + max(0, round(said.expires_in * 1000) - SPARE_MS)
         return self._token

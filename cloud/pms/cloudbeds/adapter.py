@@ -14,6 +14,7 @@ import msgspec
 
 from cloud.pms.cloudbeds import wire
 from cloud.pms.exchange import Exchange
+from cloud.pms.paging import MovingList
 from cloud.pms.port import (
     Capabilities,
     FolioLine,
@@ -28,15 +29,13 @@ from cloud.pms.port import (
     PmsRoom,
     Rooms,
 )
-from cloud.pms.reading import HouseTime, UnreadableError, decode_told, item
+from cloud.pms.reading import HouseTime, UnreadableError, decode_told, item, row_key
 from cloud.stays.reservation import Housekeeping
 from kit.clock import Clock
 from protocols.errors import PeerProtocolError
 
 REQUESTS_MOST: Final = 4
 WINDOW_MS: Final = 1_000
-PAGES_MOST: Final = 1_000
-READ_AGAIN_MOST: Final = 2
 T = TypeVar("T")
 
 
@@ -244,68 +243,53 @@ class CloudbedsAdapter:
         )
 
     async def _pages(self, asked: Mapping[str, str]) -> AsyncIterator[Page]:
-        """Yield the pages of reservations. Of a list that moved under us while we turned its pages, rows were passed
-        over: it holds more than we saw, and is read once more.
-        """
+        """Yield the reservations of a list, each once, however it moves under us."""
         wanted = {**asked, "includeGuestsDetails": "false", "includeAllRooms": "true"}
-        for again in range(READ_AGAIN_MOST):
-            seen: set[object] = set()
-            most = 0
-            async for rows, told in self._lists("getReservations", wanted, patient=again > 0):
-                most = told
-                pages = []
-                for raw in rows:
-                    said = item(raw, wire.Reservation, "reservation", "reservationID", strict=False)
-                    if isinstance(said, ItemError):
-                        seen.add(bytes(raw))
-                    else:
-                        seen.add((said.reservationID, said.subReservationID))
-                    if isinstance(said, wire.Reservation) and said.is_vague():
-                        pages.append(await self._read(said.reservationID, patient=True))
-                    else:
-                        pages.append(self._page(said))
-                yield Page(
-                    tuple(each for page in pages for each in page.reservations),
-                    tuple(each for page in pages for each in page.errors),
-                    tuple(each for page in pages for each in page.guests),
-                )
-            if len(seen) >= most:
-                return
+        async for rows in self._lists("getReservations", wanted, key=_reservation_key):
+            pages = []
+            for raw in rows:
+                said = item(raw, wire.Reservation, "reservation", "reservationID", strict=False)
+                if isinstance(said, wire.Reservation) and said.is_vague():
+                    pages.append(await self._read(said.reservationID, patient=True))
+                else:
+                    pages.append(self._page(said))
+            yield Page(
+                tuple(each for page in pages for each in page.reservations),
+                tuple(each for page in pages for each in page.errors),
+                tuple(each for page in pages for each in page.guests),
+            )
 
     async def _rows(
         self, method: str, asked: Mapping[str, str], *, patient: bool = False
     ) -> AsyncIterator[msgspec.Raw]:
         """Yield the rows of a list; where they stand under the property's own row, those."""
-        async for rows, _ in self._lists(method, asked, patient=patient):
-            for raw in rows:
-                try:
-                    nested = msgspec.json.decode(raw, type=_Nested).rooms
-                except (msgspec.MsgspecError, RecursionError):
-                    nested = None
-                for each in [raw] if nested is None else nested:
-                    yield each
+        async for rows in self._lists(method, asked, key=row_key, patient=patient):
+            for each in rows:
+                yield each
 
     async def _lists(
-        self, method: str, asked: Mapping[str, str], *, patient: bool = False
-    ) -> AsyncIterator[tuple[list[msgspec.Raw], int]]:
-        """Yield each page with how many rows the whole list has by then, 0 where that is not told.
+        self,
+        method: str,
+        asked: Mapping[str, str],
+        *,
+        key: Callable[[msgspec.Raw], str],
+        patient: bool = False,
+    ) -> AsyncIterator[list[msgspec.Raw]]:
+        """Yield what is new on each page of a list; `key` tells its rows apart.
 
         Raises:
-            PeerProtocolError: a page came twice, so that the list goes round for ever, or it does not end.
+            PeerProtocolError: it goes in circles or does not end.
         """
-        seen: set[bytes] = set()
-        for number in range(1, PAGES_MOST + 1):
-            paged = {**asked, "pageNumber": str(number), "pageSize": str(wire.PAGE_MOST)}
-            answer = await self._get(method, paged, patient=patient or number > 1)
+        held = MovingList(f"Cloudbeds {method}", wire.PAGE_MOST, by_number=True)
+        while not held.done:
+            window = held.window()
+            paged = {**asked, "pageNumber": str(window.number), "pageSize": str(window.size)}
+            answer = await self._get(method, paged, patient=patient)
             rows = [] if bytes(answer.data) == b"null" else self._data(method, answer, list[msgspec.Raw])
-            yield rows, answer.total or 0
-            told_all = len(rows) < wire.PAGE_MOST if answer.total is None else number * wire.PAGE_MOST >= answer.total
-            if told_all or not rows:
-                return
-            if (content := bytes(answer.data)) in seen:
-                raise PeerProtocolError(f"Cloudbeds {method}: page {number} came twice, the list goes in circles")
-            seen.add(content)
-        raise PeerProtocolError(f"Cloudbeds {method}: the list does not end after {PAGES_MOST} pages")
+            rows = [each for row in rows for each in _nested(row)]
+            new = held.take(window, [key(each) for each in rows], total=answer.total)
+            yield [rows[index] for index in new]
+            patient = True
 
     async def _get(self, method: str, asked: Mapping[str, str], *, patient: bool = False) -> wire.Answer:
         url = f"{self._base}{method}?{urlencode(asked)}" if asked else self._base + method
@@ -341,6 +325,21 @@ class CloudbedsAdapter:
 
 class _Nested(msgspec.Struct, frozen=True):
     rooms: list[msgspec.Raw]
+    reservationID: msgspec.Raw | None = None  # noqa: N815 - Cloudbeds' own word
+
+
+def _nested(row: msgspec.Raw) -> list[msgspec.Raw]:
+    """Return what stands under the property's own row, or the row: a reservation has rooms of its own."""
+    try:
+        found = msgspec.json.decode(row, type=_Nested)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return [row]
+    return [row] if found.reservationID is not None else found.rooms
+
+
+def _reservation_key(raw: msgspec.Raw) -> str:
+    said = item(raw, wire.Reservation, "reservation", "reservationID", strict=False)
+    return row_key(raw) if isinstance(said, ItemError) else f"{said.reservationID}/{said.subReservationID}"
 
 
 def _kept(page: Page, fits: Callable[[PmsReservation], bool]) -> Page:

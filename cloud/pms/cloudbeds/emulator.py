@@ -203,7 +203,10 @@ class Emulator(Face):
 
 
 def _data(data: object) -> dict[str, Any]:
-    return {"success": True, "data": data, "count": len(data) if isinstance(data, list) else 1}
+    if not isinstance(data, list):
+        return {"success": True, "data": data, "count": 1}
+    total = sum(len(each["rooms"]) if "rooms" in each and "reservationID" not in each else 1 for each in data)
+    return {"success": True, "data": data, "count": len(data), "total": total}
 
 
 def _guest(guest: dict[str, Any]) -> dict[str, Any]:

@@ -238,8 +238,8 @@ def folio(said: Reservation, *, at_ms: int) -> tuple[FolioLine, ...]:
 
 
 _ID_KEYS: Final = {
-    "reservation": ("reservationID", "reservationId", "reservationID_str", "reservationId_str"),
-    "resource": ("roomID", "roomId", "roomID_str", "roomId_str"),
+    "reservation": ("reservationid", "reservationid_str"),
+    "resource": ("roomid", "roomid_str"),
 }
 
 
@@ -251,7 +251,7 @@ def hints(raw: bytes) -> list[Hint]:
     """
     try:
         push = msgspec.json.decode(raw, type=dict[str, Any])
-        event = msgspec.convert(push.get("event"), Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]+/[a-z_A-Z]+$")])
+        event = msgspec.convert(push.get("event"), Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_]+/[A-Za-z_]+\Z")])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PeerProtocolError(f"not a Cloudbeds webhook: {error}") from error
     thing = event.partition("/")[0]
@@ -267,10 +267,11 @@ def hints(raw: bytes) -> list[Hint]:
 
 
 def _named(push: dict[str, Any], kind: HintKind) -> str | None:
+    told = {key.casefold(): value for key, value in push.items()}  # casing differs between events
     for key in _ID_KEYS[kind]:
-        if push.get(key) not in (None, ""):
+        if told.get(key) not in (None, ""):
             try:
-                return convert(push[key], ExternalId)
+                return convert(told[key], ExternalId)
             except msgspec.ValidationError as error:
                 raise PeerProtocolError(f"not a Cloudbeds webhook: {key}: {error}") from error
     return None

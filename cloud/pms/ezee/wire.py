@@ -1,7 +1,8 @@
 """eZee's JSON as far as we use it. Source: api.ezeetechnosys.com, design page pms.md B.5. Pure.
 
 A booking there holds transactions, one a room: each is a reservation of ours, named by its SubBookingId (the booking's
-own id, then with -1, -2 behind it). A list of one may come as that one alone.
+own id, then with -1, -2 behind it), or by `UniqueID~SubBookingId` where that says nothing of the booking. A list of one
+may come as that one alone.
 """
 
 import re
@@ -30,6 +31,7 @@ GUEST_LIST: Final = "GuestList"
 ROOM_LIST: Final = "RoomList"
 UNAUTHORISED: Final = frozenset({"301", "302", "303"})
 BROKEN: Final = frozenset({"500"})
+_OF: Final = "~"
 _SUB: Final = re.compile(r"-[0-9]{1,3}\Z")
 _STATUS: Final = (
     (("noshow",), PmsStatus.NO_SHOW),
@@ -84,7 +86,13 @@ class Room(msgspec.Struct, frozen=True):
 
 def parent(external_id: str) -> str:
     """Return the booking that a room's transaction belongs to."""
-    return _SUB.sub("", external_id)
+    of, parted, _ = external_id.partition(_OF)
+    return of if parted else _SUB.sub("", external_id)
+
+
+def _named_as(booking: str, sub: str) -> str:
+    """Return the name of a room's transaction: a SubBookingId may count within its booking alone."""
+    return sub if _SUB.sub("", sub) == booking else f"{booking}{_OF}{sub}"
 
 
 def problem(answer: dict[str, Any]) -> tuple[str, str] | None:
@@ -132,12 +140,10 @@ def reservations(told: object, time: HouseTime, *, now_ms: int) -> list[PmsReser
 
 def _one(booking: _Booking, said: Transaction, time: HouseTime, now_ms: int) -> PmsReservation:
     arrival_ms, departure_ms = time.stay_ms(("Start", "End"), said.Start, said.End, eta=said.ArrivalTime)
-    touched = said.Modifydatetime or said.Createdatetime
-    if not touched:
-        raise UnreadableError("Modifydatetime is missing")
+    touched = said.Modifydatetime or said.Createdatetime  # neither has to be told: then it is as it is read now
     name = display_name(said.FirstName, said.LastName) or display_name(booking.BookedBy)
     return PmsReservation(
-        external_id=said.SubBookingId,
+        external_id=_named_as(booking.UniqueID, said.SubBookingId),
         number=booking.UniqueID,
         status=_status(said),
         room_external_id=said.RoomID,
@@ -146,7 +152,7 @@ def _one(booking: _Booking, said: Transaction, time: HouseTime, now_ms: int) -> 
         departure_ms=departure_ms,
         adults=None,
         children=None,
-        updated_ms=time.read("Modifydatetime", touched, now_ms=now_ms),
+        updated_ms=time.read("Modifydatetime", touched, now_ms=now_ms) if touched else now_ms,
         room_type=said.RoomTypeID,
     )
 

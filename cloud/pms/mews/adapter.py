@@ -244,7 +244,7 @@ class MewsAdapter:
                 operation, {**body, **_limited(cursor)}, kind, patient=patient or cursor is not None
             )
             yield answer
-            if (cursor := answer.Cursor) is None:
+            if not (cursor := answer.Cursor):
                 return
             if cursor in seen:
                 raise PeerProtocolError(

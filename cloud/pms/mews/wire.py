@@ -28,7 +28,7 @@ ORDER_ITEMS: Final = "orderItems/getAll"
 IDS_MOST: Final = 1_000
 EVENTS_MOST: Final = 1_000
 _Id = Id
-_Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+_Cursor = Annotated[str, msgspec.Meta(max_length=256)]
 State = Literal["Inquired", "Confirmed", "Started", "Processed", "Canceled", "Optional", "Requested"]
 ResourceState = Literal["Dirty", "Clean", "Inspected", "OutOfService", "OutOfOrder"]
 
@@ -218,7 +218,7 @@ def reservation(said: Reservation, names: Mapping[str, str]) -> PmsReservation |
     for field in ("ScheduledStartUtc", "ScheduledEndUtc", "UpdatedUtc"):
         if not EARLIEST_MS <= utc_ms(getattr(said, field)) < LATEST_MS:
             return ItemError(said.Id, f"{field} {getattr(said, field).isoformat()} is outside the years 2000 to 2199")
-    if said.ScheduledEndUtc <= said.ScheduledStartUtc:
+    if utc_ms(said.ScheduledEndUtc) <= utc_ms(said.ScheduledStartUtc):
         return ItemError(said.Id, f"ends {said.ScheduledEndUtc} before it starts {said.ScheduledStartUtc}")
     status = _STATUS[said.State]
     if status is PmsStatus.CANCELLED and said.CancellationReason == "NoShow":

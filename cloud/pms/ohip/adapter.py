@@ -214,12 +214,12 @@ class OhipAdapter:
         path = f"int/v1/externalSystem/{_q(self._system)}/hotels/{self._h}/businessEvents"
         for _ in range(EVENT_CALLS_MOST):
             try:
-                answer = await self._get("businessEvents", path, {"limit": str(wire.EVENTS_A_CALL)})
+                answer = await self._get("businessEvents", path, {"limit": str(wire.EVENTS_A_CALL)}, bare=True)
             except PlatformError:
                 if not found:
                     raise
                 break  # what was taken so far is in no queue any more
-            rows = wire.rows(answer, "businessEvents", "businessEvent") or []
+            rows = wire.events(answer)
             for each in rows:
                 try:
                     hint = wire.event_hint(each)
@@ -294,14 +294,26 @@ class OhipAdapter:
             yield self._page([rows[index] for index in new])
             patient = True
 
-    async def _get(self, name: str, path: str, asked: Mapping[str, str], *, patient: bool = False) -> Any:  # noqa: ANN401 - JSON
+    async def _get(
+        self, name: str, path: str, asked: Mapping[str, str], *, patient: bool = False, bare: bool = False
+    ) -> Any:  # noqa: ANN401 - JSON
+        """Return what was answered; `bare`: any JSON will do, and nothing (204), which is None."""
         url = f"{self._base}/{path}" + (f"?{urlencode(asked)}" if asked else "")
         answer, content = await self._bearer.use(
             lambda token: self._exchange.send(
-                name, "GET", url, headers={**self._headers, "Authorization": f"Bearer {token}"}, patient=patient
+                name,
+                "GET",
+                url,
+                headers={**self._headers, "Authorization": f"Bearer {token}"},
+                patient=patient,
+                empty=bare,
             ),
             patient=patient,
         )
+        if answer.status_code == httpx.codes.NO_CONTENT:
+            return None
+        if bare:
+            return self._exchange.decoded(name, answer, content, dict[str, Any] | list[Any])  # type: ignore[arg-type]  # a union
         return self._exchange.decoded(name, answer, content, dict[str, Any])
 
     async def _write(self, name: str, method: str, path: str, body: Mapping[str, Any]) -> None:

@@ -90,7 +90,8 @@ class Reservation(msgspec.Struct, frozen=True):
     reservationIdList: list[UniqueId]
     roomStay: RoomStay
     reservationStatus: Status
-    lastModifyDateTime: str
+    lastModifyDateTime: str | None = None
+    createDateTime: str | None = None
     reservationGuest: ReservationGuest | None = None
 
     def id_of(self, kind: str) -> str | None:
@@ -118,6 +119,13 @@ def rows(answer: object, *names: str) -> list[msgspec.Raw] | None:
             if depth <= DEPTH_MOST and isinstance(found.get(name), list):
                 return [msgspec.Raw(msgspec.json.encode(each)) for each in found[name]]
     return None
+
+
+def events(answer: object) -> list[msgspec.Raw]:
+    """Return the events of a call of the queue: a list of that name, or nothing but the list."""
+    if isinstance(answer, list):
+        return [msgspec.Raw(msgspec.json.encode(each)) for each in answer]
+    return rows(answer, "businessEvents", "businessEvent", "events") or []
 
 
 def flag(answer: object, name: str) -> bool | None:
@@ -157,7 +165,8 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
     stay, guest = said.roomStay, said.reservationGuest
     try:
         arrival_ms, departure_ms = time.stay_ms(("arrivalDate", "departureDate"), stay.arrivalDate, stay.departureDate)
-        updated_ms = time.read("lastModifyDateTime", said.lastModifyDateTime, now_ms=now_ms)
+        touched = said.lastModifyDateTime or said.createDateTime
+        updated_ms = now_ms if touched is None else time.read("lastModifyDateTime", touched, now_ms=now_ms)
     except UnreadableError as error:
         return ItemError(external_id, str(error))
     return PmsReservation(

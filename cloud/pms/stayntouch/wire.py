@@ -95,7 +95,7 @@ class Reservation(msgspec.Struct, frozen=True):
     status: str
     arrival_date: str
     departure_date: str
-    updated_time: str
+    updated_time: str | None = None
     confirmation_number: Text | None = None
     room: RoomOf | None = None
     guests: list[GuestOf] = []
@@ -148,7 +148,8 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
         arrival_ms, departure_ms = time.stay_ms(
             ("arrival_date", "departure_date"), said.arrival_date, said.departure_date
         )
-        updated_ms = time.read("updated_time", said.updated_time, now_ms=now_ms)
+        touched = said.updated_time
+        updated_ms = now_ms if touched is None else time.read("updated_time", touched, now_ms=now_ms)
     except UnreadableError as error:
         return ItemError(said.id, str(error))
     guest = next((each for each in said.guests if each.is_primary), said.guests[0] if said.guests else None)
