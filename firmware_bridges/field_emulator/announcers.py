@@ -106,9 +106,11 @@ def climate(name: str, area: str = "") -> Announcer:
 
     own = {
         "p": "climate", "~": base, "uniq_id": f"{name}-climate", "name": None, "modes": ["off", "heat", "cool"],
-        "temp_unit": "F", "min_temp": 50, "max_temp": 86, "temp_step": 1, "curr_temp_t": "~/now", "temp_stat_t": "~/set",
-        "temp_cmd_t": "~/set/command", "mode_stat_t": "~/mode", "mode_cmd_t": "~/mode/command", "act_t": "~/action",
+        "temp_unit": "F", "min_temp": 50, "max_temp": 86, "temp_step": 1, "curr_temp_t": "~/now",
+        "temp_stat_t": "~/set", "temp_cmd_t": "~/set/command", "mode_stat_t": "~/mode",
+        "mode_cmd_t": "~/mode/command", "act_t": "~/action",
     }  # fmt: skip
+    restart = {"p": "button", "uniq_id": f"{name}-r", "cmd_t": f"{base}/restart"}
     humidity = {"p": "sensor", "uniq_id": f"{name}-h", "dev_cla": "humidity", "unit_of_meas": "%"}
     humidity["stat_t"] = f"{base}/rh"
     about = {
