@@ -7,6 +7,7 @@ rate), and never at or after its deadline. How the bytes travel and what is read
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -46,6 +47,8 @@ class WriteDesk:
         self._tasks: OrderedDict[str, asyncio.Task[Outcome]] = OrderedDict()
         self._locks: dict[Key, asyncio.Lock] = {}
         self._newest: dict[Key, str] = {}
+        self._newer: dict[Key, asyncio.Event] = {}
+        """Set once there is a command newer than the newest of before."""
         self._sent: dict[Key, str] = {}
         self._spent_ms: dict[Key, int] = {}
         """For each point, the time at which all that was written will have been paid for by its interval."""
@@ -111,8 +114,11 @@ class WriteDesk:
             return _EXPIRED
         key = _key(command)
         self._newest[key] = command.id
+        if (before := self._newer.get(key)) is not None:
+            before.set()  # whoever waits for its turn has lost it
+        newer = self._newer[key] = asyncio.Event()
         async with self._locks.setdefault(key, asyncio.Lock()):
-            refused = await self._turn(command, key, point)
+            refused = await self._turn(command, key, point, newer)
             if refused is not None:
                 return refused
             outcome = await self._perform(Job(command, point, allowed.value))
@@ -120,15 +126,17 @@ class WriteDesk:
             return replace(outcome, reason=f"clamped to {allowed.value:g}")
         return outcome
 
-    async def _turn(self, command: Command, key: Key, point: Point) -> Outcome | None:
+    async def _turn(self, command: Command, key: Key, point: Point, newer: asyncio.Event) -> Outcome | None:
         """Wait until the point may be written again; return why not, if not."""
         lent_ms = ((point.write.burst if point.write else 1) - 1) * _interval_ms(point)
         now_ms = self._clock.now_ms()
         wait_ms = self._spent_ms.get(key, now_ms) - lent_ms - now_ms
-        if wait_ms > 0:
+        if wait_ms > 0 and not command.urgent:
             if self._clock.wall_ms() + wait_ms >= command.deadline_ms:
                 return Outcome(Phase.FAILED, None, f"written too often: next in {wait_ms / 1000:.1f} s, too late")
-            await asyncio.sleep(wait_ms / 1000)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1000):
+                    await newer.wait()
         if self._newest[key] != command.id:
             return Outcome(Phase.FAILED, None, f"superseded by command {self._newest[key]}")
         return _EXPIRED if self.expired(command) else None

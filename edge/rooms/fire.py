@@ -298,7 +298,7 @@ class FireMode:
             self._attempts += 1
             self._tried_ms[target] = self._clock.now_ms()
             name = f"fire:{self._since_ms}:{device}:{attribute}:{self._attempts}"
-            if await self._written(name, device, capability, attribute, value):
+            if await self._written(name, device, capability, attribute, value, urgent=True):
                 self._done[target] = True
                 return
             await asyncio.sleep(wait_s)
@@ -318,11 +318,14 @@ class FireMode:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_MOST_S)
 
-    async def _written(self, name: str, device: DeviceId, capability: Capability, attribute: str, value: Value) -> bool:
+    async def _written(
+        self, name: str, device: DeviceId, capability: Capability, attribute: str, value: Value, *, urgent: bool = False
+    ) -> bool:
         """Write once and tell whether the device has confirmed; nothing that happens to it may end the mode."""
         deadline_ms = self._clock.wall_ms() + WRITE_WAIT_MS
         try:
-            outcome = await self._writer.write(Command(name, device, capability, attribute, value, deadline_ms, name))
+            command = Command(name, device, capability, attribute, value, deadline_ms, name, urgent)
+            outcome = await self._writer.write(command)
         except PlatformError:
             return False
         return outcome.phase is Phase.DONE

@@ -38,7 +38,10 @@ MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One write. `deadline_ms` is wall time (Unix ms, UTC): it is never sent to the device at or after it."""
+    """One write. `deadline_ms` is wall time (Unix ms, UTC): it is never sent to the device at or after it.
+
+    `urgent`: somebody's life may hang on it: no write interval of the device holds it back.
+    """
 
     id: str
     device: DeviceId
@@ -47,6 +50,7 @@ class Command:
     value: Value
     deadline_ms: int
     idempotency_key: str
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What decides on a bus, without a bus: quarantine, places, reporter and write desk."""
 
 import asyncio
+import dataclasses
 from collections import Counter
 from itertools import pairwise
 from typing import Final
@@ -309,6 +310,24 @@ async def test_the_rate_of_the_descriptor_holds() -> None:
     clock.advance(5_000)
     assert (await bus.desk.write(command("c", 21.0), strict())).phase is Phase.DONE
     assert [job.value for job in bus.jobs] == [20.0, 21.0]
+
+
+@pytest.mark.requirement("DEV-05")
+async def test_what_is_urgent_waits_for_no_interval_nor_for_who_waits_for_one() -> None:
+    bus = Bus(ManualClock(wall_ms=0))
+    rule = strict().write
+    assert rule is not None
+    point = msgspec.structs.replace(strict(), write=msgspec.structs.replace(rule, min_interval_s=3_600))
+    assert (await bus.desk.write(command("a", 20.0), point)).phase is Phase.DONE
+    waiting = asyncio.create_task(bus.desk.write(command("b", 21.0, deadline_ms=7_200_000), point))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        urgent = await bus.desk.write(dataclasses.replace(command("fire:1", 22.0), urgent=True), point)
+        assert (urgent.phase, urgent.read_back) == (Phase.DONE, 22.0)
+        assert (await waiting).phase is Phase.FAILED
+    assert [job.value for job in bus.jobs] == [20.0, 22.0]
+    assert (await bus.desk.write(command("c", 23.0), point)).phase is Phase.FAILED, "it has cost its interval too"
 
 
 @pytest.mark.guarantee("G13")

@@ -202,6 +202,7 @@ class _Catalogue:
 
     async def write(self, command: Command) -> Outcome:
         await asyncio.sleep(0)
+        assert command.urgent is not command.id.startswith("fire-over:")
         if command.device in self.deaf:
             raise LinkLostError("the bus is down")
         self.written[command.device, command.attribute] = command.value
