@@ -329,12 +329,13 @@ class KeyLedger:
             self._end("not_after_ms < ? AND state NOT IN ('ending', 'ended')", (before_ms,), at_ms)
             count = self._db.changes()
             self._db.execute("DELETE FROM key WHERE state = 'ended' AND changed_at_ms < ?", (at_ms - ENDED_KEPT_MS,))
+            if self._db.changes():
+                self._db.execute("DELETE FROM phone WHERE (stay, holder) NOT IN (SELECT stay, holder FROM key)")
             self._db.execute("DELETE FROM ended_stay WHERE at_ms < ?", (at_ms - ENDED_KEPT_MS,))
             self._db.execute(
                 "DELETE FROM withdrawn WHERE at_ms < ? AND stay NOT IN (SELECT stay FROM key)",
                 (at_ms - ENDED_KEPT_MS,),
             )
-            self._db.execute("DELETE FROM phone WHERE (stay, holder) NOT IN (SELECT stay, holder FROM key)")
         return count
 
     def _end(self, which: str, values: tuple[Any, ...], at_ms: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 from edge.doors.closing_desk import Order
 from edge.doors.closing_methods import ClosingMethods
 from edge.doors.vendor_methods import VendorMethods
-from edge.doors.vendors.ledger import KeyLedger
+from edge.doors.vendors.ledger import ENDED_KEPT_MS, KeyLedger
 from edge.doors.vendors.port import (
     NO_REMOTE_OPENING,
     VendorBusyError,
@@ -435,6 +435,22 @@ async def test_a_file_of_before_is_taken_over_and_its_keys_open_once_their_phone
     assert refused(await site.remote.open(site.request(anna, opens))) == "unknown_key"
     assert await site.stay("s-anna", anna, A1) == opens
     assert (await site.remote.open(site.request(anna, opens))).outcome is OpenOutcome.CONFIRMED
+
+
+async def test_a_phone_is_forgotten_with_the_last_of_its_keys(site: Site) -> None:
+    anna, ben = site.building.phone("anna"), site.building.phone("ben")
+    opens = await site.stay("s-anna", anna, A1)
+    await site.remote.open(site.request(anna, opens))
+    await site.methods.end_stay("s-anna")
+    await site.keys.heal_once()
+    site.building.clock.advance(ENDED_KEPT_MS + 1)
+    of_ben = await site.stay("s-ben", ben, A1)
+    [of_anna] = site.keys.of_stay("s-anna")
+    assert site.ledger.phone("s-anna", of_anna.holder) == anna.public
+    await site.keys.heal_once()
+    assert site.ledger.phone("s-anna", of_anna.holder) is None
+    assert refused(await site.remote.open(site.request(anna, opens))) == "unknown_key"
+    assert (await site.remote.open(site.request(ben, of_ben))).outcome is OpenOutcome.CONFIRMED
 
 
 def test_no_other_room_of_the_node_has_a_way_to_open_a_foreign_door_unsigned() -> None:
