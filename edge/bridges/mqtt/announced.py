@@ -8,7 +8,7 @@ state topic leaves it unknown.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -115,7 +115,7 @@ class AnnouncedSupervisor(BrokerBus):
         """By availability topic: whose, and of which entity."""
         self._fresh: dict[str, int] = {}
         """Things to be told, with the time since which they have announced nothing new."""
-        self._told: dict[str, tuple[int, Mapping[str, object] | None]] = {}
+        self._told = registry.told
         self._news, self._topics_changed = asyncio.Event(), asyncio.Event()
         self._subscribed: set[str] = set()
         super().__init__(registry.bus.id, self._bound.values(), transport=transport, clock=clock, dice=dice, sink=sink)
@@ -123,6 +123,7 @@ class AnnouncedSupervisor(BrokerBus):
         registry.listener = self._heard_of
         for each in self._bound.values():
             self._take_thing(each)
+            self._told.pop(each.key, None)  # let go one day, it is to be found again
         self._map()
         for thing in registry.things():  # heard in an earlier life: it may be said never again
             self._stir(thing.key)

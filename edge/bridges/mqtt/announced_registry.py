@@ -150,6 +150,8 @@ class Registry:
         self._taken: Mapping[str, DeviceId] = {}
         self.ours = 0
         """Announcements of our own façades, since the start."""
+        self.told: dict[str, tuple[int, Mapping[str, object] | None]] = {}
+        """Of each thing told as found: when (monotonic), and what. A supervisor made anew tells it no second time."""
         self.listener: Callable[[set[str]], None] = _nobody
         """Told of things that are not as they were for another reason than an announcement."""
 

@@ -207,6 +207,21 @@ async def test_a_thing_that_takes_everything_back_is_found_no_more() -> None:
         assert it.changed[-1] == {PLUG_KEY}
 
 
+async def test_a_supervisor_made_anew_tells_what_was_found_no_second_time_and_what_was_let_go_again() -> None:
+    registry = plugged()
+    other = announced_registry.key_of("id:other")
+    registry.take("homeassistant/switch/o/x/config", raw({**SWITCH, "uniq_id": "o", "dev": {"ids": "other"}}))
+    async with bus(registry) as it:
+        await it.heard.until(lambda: len(it.found()) == 2)
+    async with bus(registry, plug=PLUG_KEY) as it:
+        await it.announce("homeassistant/switch/n/x/config", {**SWITCH, "uniq_id": "n", "dev": {"ids": "new"}})
+        await it.heard.until(it.found)
+        assert [each["friendly_name"] for each in it.found()] == [announced_registry.key_of("id:new")]
+    async with bus(registry, other=other) as it:
+        await it.heard.until(it.found)
+        assert [each["friendly_name"] for each in it.found()] == [PLUG_KEY]
+
+
 def test_two_that_announce_one_thing_are_one_and_an_id_is_taken_once() -> None:
     registry = plugged()
     by_mac = {"dev": {"ids": ["esp-x"], "cns": [["mac", "aa:bb:cc:00:00:01"]]}, "o": {"name": "second"}}
