@@ -5,6 +5,8 @@ Source of truth: protocols/device_model (site plan), protocols/door/SPEC.md 9 (d
 
 import json
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Final
 
@@ -47,8 +49,8 @@ class BookedDoor:
 class DoorBook:
     """All doors of the property. Immutable."""
 
-    def __init__(self, property_id: str, doors: tuple[BookedDoor, ...]) -> None:
-        self.property_id, self.doors = property_id, doors
+    def __init__(self, property_id: str, doors: tuple[BookedDoor, ...], plant: frozenset[RoomId] = frozenset()) -> None:
+        self.property_id, self.doors, self._plant = property_id, doors, plant
         self._by_lock = {each.lock_id: each for each in doors}
 
     @classmethod
@@ -73,7 +75,8 @@ class DoorBook:
                     known,
                 )
             )
-        return cls(plan.property.id, tuple(doors))
+        plant = frozenset(room.id for room in plan.rooms if room.kind == "plant")
+        return cls(plan.property.id, tuple(doors), plant)
 
     @classmethod
     def read(cls, site_plan_path: Path, secrets_path: Path) -> "DoorBook":
@@ -105,10 +108,26 @@ class DoorBook:
     @property
     def all_zones(self) -> int:
         """Every zone that a common door of the property belongs to."""
-        zones = 0
-        for each in self.doors:
-            zones |= each.zones
-        return zones
+        return reduce(or_, (each.zones for each in self.doors), 0)
+
+    @property
+    def plant_zones(self) -> int:
+        """The zones that open a door of a plant room: no guest's key has one, whatever else it opens."""
+        return reduce(or_, (each.zones for each in self.doors if each.room in self._plant), 0)
+
+    @property
+    def guest_zones(self) -> int:
+        """The zones of a guest's key: those that open the places that are everybody's, and those alone."""
+        return self.all_zones & ~self.plant_zones
+
+    @property
+    def closed_to_guests(self) -> tuple[BookedDoor, ...]:
+        """The common doors outside plant rooms that no guest's key opens: they have no zone of their own."""
+        return tuple(
+            each
+            for each in self.doors
+            if each.zones and each.room not in self._plant and not each.zones & self.guest_zones
+        )
 
 
 def read_file(path: Path) -> bytes:

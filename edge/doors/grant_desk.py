@@ -102,7 +102,7 @@ class GrantDesk:
             phone: The phone's compressed P-256 key.
             not_before_ms: Unix ms, when the rights begin; now, if earlier.
             not_after_ms: Unix ms, when the stay ends; the grant may end sooner and is then renewed by asking again.
-            zones: Mask of common doors; None: all of the property's.
+            zones: Mask of common doors; None: all of the property's that are everybody's. Never a plant room's.
             join: One more phone beside the others of the stay; else it is the stay's phone.
             replaces: Without `join`: the stay's other phones lose their rights once this one is used.
             beside: Another stay that has these rooms, with whom this one shares them: nobody's rights end.
@@ -115,9 +115,10 @@ class GrantDesk:
         check_phone(phone)
         doors = self._doors(rooms)
         numbers = tuple(sorted({door.number for door in doors}))
-        zones = self._book.all_zones if zones is None else zones
+        zones = self._book.guest_zones if zones is None else zones
         if not 0 <= zones < 2**64:
             raise InvalidInputError("zones", f"{zones} is not a 64-bit mask")
+        zones &= ~self._book.plant_zones
         at_ms = self._time.at_ms()
         at_s = at_ms // 1_000
         begins_s, wanted_until_s = self._window(not_before_ms, not_after_ms, at_s)
@@ -184,7 +185,7 @@ class GrantDesk:
         Raises: as `issue`.
         """
         check_phone(phone)
-        zones = self._book.all_zones if zones is None else zones & self._book.all_zones
+        zones = self._book.guest_zones if zones is None else zones & self._book.guest_zones
         known = self._store.stay(stay)
         if known is not None and known.ended_at_ms is not None:
             raise StayEndedError(f"stay {stay} has ended at the doors")

@@ -189,6 +189,8 @@ async def run(
     dice = dice or SystemDice()
     log = logger("edge.doors")
     book = DoorBook.read(settings.site_plan_path, settings.door_secrets_path)
+    if closed := [each.door for each in book.closed_to_guests]:
+        log.error("doors_closed_to_guests", doors=closed, why="their zones open a plant room too: give them their own")
     path = settings.property_ca_key_path
     ca = PropertyCa.from_document(read_secret_json(path), str(path))
     store = DoorStore(settings.store_path, epoch=dice.bytes(EPOCH_BYTES))
