@@ -57,6 +57,8 @@ class _Radio(Member):
     name: str
     ieee: str | None
     stranger: bool = False
+    listed: str | None = None
+    """The address that the bridge last gave for its name."""
     newest_ms: int = 0
     spoke_ms: int | None = None
     """When it last said its state itself, monotonic: what a broker kept is not its word."""
@@ -256,7 +258,7 @@ class Zigbee2MqttSupervisor(BrokerBus):
             fits = each.model == radio.wire.model and radio.ieee in (None, each.ieee)
             if fits:
                 radio.stranger = False
-                if self._said_firmware(radio.device, radio.running, each.software_build, radio.stale_ms):
+                if self._listed_firmware(radio, each.ieee, each.software_build):
                     radio.payload = b""  # what it said last, said again, is news under this firmware
             elif not radio.stranger:
                 radio.stranger = True
@@ -275,6 +277,17 @@ class Zigbee2MqttSupervisor(BrokerBus):
         for radio in self._radios.values():
             if radio.name not in names and radio.online is not False:
                 self._offline(radio, "not joined")
+
+    def _listed_firmware(self, radio: _Radio, ieee: str | None, text: str | None) -> bool:
+        """Take what the list says of a radio's firmware; True if it runs another than was known, or nobody knows which.
+
+        No word on it says nothing new of the radio that was there before, and everything of another one.
+        """
+        another = radio.listed not in (None, ieee)
+        radio.listed = ieee
+        if self._said_firmware(radio.device, radio.running, text, radio.stale_ms):
+            return True
+        return (another or text is not None) and self._told_none(radio.device, radio.running, text)
 
     def _failed(self, name: str | None) -> None:
         radio = None if name is None else self._radios.get(name)

@@ -20,9 +20,10 @@ from edge.bridges.mqtt.supervisor import UNKNOWN_MAX, Zigbee2MqttSupervisor
 from edge.bridges.ports import DeviceEvent
 from kit.clock import ManualClock
 from kit.dice import SeededDice
+from protocols.descriptors.descriptor import Descriptor
 from protocols.descriptors.wires import Zigbee2MqttWire
 from protocols.device_model.capability import Capability, problem_with
-from protocols.device_model.identity import DeviceId, parse_device_id
+from protocols.device_model.identity import DescriptorId, DeviceId, parse_device_id
 from protocols.device_model.reading import Quality, Reading
 from protocols.device_model.site_plan import Address, MqttBus
 from protocols.link.record import RECORD_BYTES_MAX, ClockQuality, encode_record
@@ -58,13 +59,14 @@ class Bus:
 
 
 @contextlib.asynccontextmanager
-async def bus() -> AsyncIterator[Bus]:
+async def bus(*more: tuple[DeviceId, Address, Descriptor]) -> AsyncIterator[Bus]:
     air, heard = Air(), Heard()
     supervisor = Zigbee2MqttSupervisor(
         MqttBus(ZIGBEE, BASE),
         [
             (DeviceId("light-101"), Address(ZIGBEE, friendly_name="light-101", ieee=LAMP_IEEE), CATALOGUE[LIGHT]),
             (DeviceId("contact-101"), Address(ZIGBEE, friendly_name="contact-101"), CATALOGUE[CONTACT]),
+            *more,
         ],
         transport=air,
         clock=ManualClock(wall_ms=T0),
@@ -290,6 +292,37 @@ async def test_a_torn_list_takes_nobody_off_line_and_a_whole_one_does() -> None:
         await it.neighbour_is_heard()
         await it.say("bridge/devices", [lamp])
         assert events(it)[len(before) :] == [("contact-101", DeviceEvent.OFFLINE)]
+
+
+@pytest.mark.guarantee("G13", "G17")
+@pytest.mark.parametrize(
+    ("ieee", "build", "known"),
+    [
+        ("0xa4c1380000000001", None, True),  # the bridge is asking it again: it is the same
+        ("0xa4c1380000000001", "\x7f?", False),
+        ("0xa4c1380000000002", None, False),
+        ("0xa4c1380000000002", "?", False),
+        ("0xa4c1380000000002", "1.9.30", True),
+    ],
+)
+async def test_a_plug_swapped_under_its_name_is_not_held_to_the_firmware_of_the_one_before(
+    ieee: str, build: str | None, known: bool
+) -> None:
+    plug, model = DeviceId("plug-101"), CATALOGUE[DescriptorId("zigbee2mqtt/innr_sp_240")]
+    assert isinstance(model.wire, Zigbee2MqttWire)
+    definition = {"model": model.wire.model, "vendor": "Innr"}
+
+    def listed(ieee: str, build: str | None) -> list[dict[str, object]]:
+        told = {"friendly_name": "plug-101", "ieee_address": ieee, "type": "Router", "definition": definition}
+        return [{**told, **({} if build is None else {"software_build_id": build})}]
+
+    async with bus((plug, Address(ZIGBEE, friendly_name="plug-101"), model)) as it:
+        running = it.supervisor._radios["plug-101"].running
+        await it.say("bridge/devices", listed("0xa4c1380000000001", "1.9.28"))
+        assert running.known
+        await it.say("bridge/devices", listed(ieee, build))
+        assert running.known is known
+        keepable(it.heard)
 
 
 @pytest.mark.guarantee("G19")
