@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from edge.bridges.mqtt.announced_registry import KeptThing, Registry, descriptor_id
-from kit.files import Disk, write_atomic
+from kit.files import Disk, SystemDisk, write_atomic
+from kit.logs import logger
 from protocols.descriptors.descriptor import NAME, Descriptor
 from protocols.descriptors.firmware import every
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId
@@ -126,6 +127,15 @@ class AnnouncedThings:
                     self._news.set()
             if self.relay is not None:
                 await self.relay()
+
+
+def with_kept(
+    plan: SitePlan, catalogue: Mapping[DescriptorId, Descriptor], folder: Path
+) -> dict[DescriptorId, Descriptor]:
+    """Return a catalogue with what a folder keeps of announced devices, for whoever reads it beside the edge."""
+    every = dict(catalogue)
+    AnnouncedThings(every, disk=SystemDisk(), folder=folder, logger=logger("edge.announced")).load(plan)
+    return every
 
 
 def _nobody(descriptor: DescriptorId) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from edge.app.announced_things import with_kept
 from edge.app.buses import fresh_ms, read_descriptors
 from edge.app.edge_store import EdgeStore, Restored
 from edge.app.house import restored_book
@@ -27,13 +28,14 @@ from edge.policy import local_hours
 from edge.policy.acceptance import NAME_PREFIX, kept_body
 from edge.policy.document import RoomPolicy
 from edge.rooms.dry_run import Difference, Wished, difference, in_order, lived
-from firmware_bridges.catalogue import check_plan, load_all
+from firmware_bridges.catalogue import check_plan
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
 from kit.settings import load
+from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.capability import Capability
-from protocols.device_model.identity import DeviceId
+from protocols.device_model.identity import DescriptorId, DeviceId
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError, StoreFailedError, UnsupportedVersionError
 from protocols.link.lanes import LANES, Lane
@@ -87,10 +89,11 @@ def run(
     if until_ms <= from_ms:
         raise InvalidInputError("--to", f"{ends} is not after {begins}")
     restored = _restored(settings)
-    plan = _as_bound(plan, restored)
+    catalogue = with_kept(plan, read_descriptors(plan), settings.data_dir)
+    plan = _as_bound(plan, restored, catalogue)
     current = _in_force(restored)
     span = (from_ms, until_ms)
-    found = asyncio.run(_compare(settings, plan, (current, offered), span, clock=clock, dice=dice))
+    found = asyncio.run(_compare(settings, plan, catalogue, (current, offered), span, clock=clock, dice=dice))
     say(f"in force: {current.name!r} version {current.version}; tried: {offered.name!r} version {offered.version}")
     _report(found, plan, where, say)
 
@@ -98,6 +101,7 @@ def run(
 async def _compare(
     settings: EdgeSettings,
     plan: SitePlan,
+    points: Mapping[DescriptorId, Descriptor],
     policies: tuple[RoomPolicy, RoomPolicy],
     span: tuple[int, int],
     *,
@@ -107,7 +111,6 @@ async def _compare(
     from_ms, until_ms = span
     where = local_hours.zone(plan.property.zone, "site plan: property.zone")
     records = await _recorded(settings.data_dir / "log", from_ms - WARM_UP_DAYS * DAY_MS, until_ms, clock, dice)
-    points = read_descriptors(plan)
     writable = {
         (device.id, point.capability, point.attribute)
         for device in plan.devices
@@ -176,12 +179,12 @@ def _restored(settings: EdgeSettings) -> Restored | None:
     return restored
 
 
-def _as_bound(plan: SitePlan, restored: Restored | None) -> SitePlan:
+def _as_bound(plan: SitePlan, restored: Restored | None, catalogue: Mapping[DescriptorId, Descriptor]) -> SitePlan:
     """Return the plan with what was bound, swapped and taken out at the edge, as far as it can be."""
     if restored is None:
         return plan
     book = restored_book(restored.documents, logger("edge.rules"))
-    return effective(plan, book, checker(load_all(), check_plan)).plan
+    return effective(plan, book, checker(catalogue, check_plan)).plan
 
 
 def _in_force(restored: Restored | None) -> RoomPolicy:

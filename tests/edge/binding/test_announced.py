@@ -9,7 +9,7 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
-from edge.app.announced_things import FILE_NAME, AnnouncedThings, topics_taken
+from edge.app.announced_things import FILE_NAME, AnnouncedThings, topics_taken, with_kept
 from edge.binding.errors import BindingRefusedError
 from edge.bridges.evidence import unknown_id
 from edge.bridges.mqtt.announced import AnnouncedSupervisor
@@ -161,6 +161,18 @@ async def test_a_binding_without_its_announcement_is_told_and_heals_when_it_is_h
     await asyncio.gather(running, return_exceptions=True)
     assert house.life.desk.device(PLUG)["conflict"] is None
     assert house.life.buses.plans[-1] == (BUS.id, [PLUG])
+    await house.life.end()
+
+
+async def test_what_is_kept_is_read_by_whoever_stands_beside_the_edge(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.begin()
+    plan = house.life.building.plan
+    assert MODEL not in with_kept(plan, CATALOGUE, tmp_path)
+    house.announce(SWITCH)
+    await house.bind()
+    assert with_kept(plan, CATALOGUE, tmp_path)[MODEL] == house.catalogue[MODEL]
+    assert MODEL not in CATALOGUE
     await house.life.end()
 
 
