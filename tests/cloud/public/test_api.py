@@ -88,6 +88,7 @@ def filled(path: str, *, house: str, stay: str = STAY, room: str = "101", comman
         "grant_id": "a1a2a3a4a5a6a7a8",
         "version": "2026-1",
         "language": "de",
+        "kiosk_id": "k-1",
     }
     return re.sub(r"\{(\w+)\}", lambda match: values[match.group(1)], path)
 
@@ -115,7 +116,8 @@ async def test_another_tenants_thing_does_not_exist_to_the_byte(site: Site) -> N
     site.edges.obey = lambda _kind, _args: done({"bundle": {}})
     begun = await site.http.post(f"/api/v1/properties/aurora/stays/{STAY}/session", json={}, headers=site.as_("staff"))
     assert begun.status_code == 200
-    of_guest = "/door-openings"  # no member of the staff may, wherever: tests/cloud/public/test_openings.py
+    # no member of the staff may, wherever: tests/cloud/public/test_openings.py, tests/cloud/checkin/test_kiosks.py
+    of_guest = ("/door-openings", "/kiosk-visits", "/kiosk-visit", "/phone-link")
     every = await operations(site)
     scoped = [(method, path) for method, path in every if "{property_id}" in path and not path.endswith(of_guest)]
     assert len(scoped) >= 12
@@ -129,6 +131,7 @@ async def test_another_tenants_thing_does_not_exist_to_the_byte(site: Site) -> N
             "/card", "/carried", "/staff-keys", "/emergency-drafts", "{grant_id}", "/approvals", "/key", "/phones",
             "/withdrawn-keys", "/withdrawn-staff-keys", "/lockout", "/inhibition", "/failsafe-keys", "/closings",
             "/key-cards", "/session/terms", "{language}", "/keys", "/taken-back-keys",
+            "{kiosk_id}",
         )  # fmt: skip
         if "{command_id}" not in path and "{payment_id}" not in path and not path.endswith(of_building):
             assert own[0] in (200, 201, 204, 400, 409), (path, own)
@@ -145,7 +148,7 @@ async def test_a_viewer_reads_and_does_not_act(site: Site) -> None:
         staffs = (
             "/records", "/session", "/people", "/card", "/registrations/{day}", "/payments", "{release_id}",
             "/webhooks", "/hand-overs", "{grant_id}", "/emergency-drafts", "/phones", "/closings", "/door-log",
-                "/key-term", "/terms", "{language}", "/keys",
+                "/key-term", "/terms", "{language}", "/keys", "/kiosks",
         )  # fmt: skip
         closed = method in {"post", "put", "delete"} or path.endswith(staffs)
         assert (status == 403) == closed, path
