@@ -24,6 +24,10 @@ FILE_NAME: Final = "announced.json"
 SETTLE_S: Final = 1.0
 """A device announces its entities one by one: what follows from them is done once."""
 
+PAUSE_S: Final = 30.0
+"""What follows concerns the whole house: a device that announces itself otherwise without end brings it about so often.
+Its bus has taken what it announces at once."""
+
 Relay = Callable[[], Awaitable[None]]
 
 
@@ -36,6 +40,7 @@ class AnnouncedThings:
         folder: Where on it.
         logger: A structlog logger.
         settle_s: See `SETTLE_S`.
+        pause_s: See `PAUSE_S`.
     """
 
     def __init__(
@@ -46,8 +51,9 @@ class AnnouncedThings:
         folder: Path,
         logger: Any,  # noqa: ANN401 - structlog's lazy logger
         settle_s: float = SETTLE_S,
+        pause_s: float = PAUSE_S,
     ) -> None:
-        self._settle_s = settle_s
+        self._settle_s, self._pause_s = settle_s, pause_s
         self._catalogue, self._disk, self._path, self._logger = catalogue, disk, folder / FILE_NAME, logger
         self._registries: dict[BusId, Registry] = {}
         self._written = b""
@@ -127,6 +133,7 @@ class AnnouncedThings:
                     self._news.set()
             if self.relay is not None:
                 await self.relay()
+            await asyncio.sleep(self._pause_s)
 
 
 def with_kept(

@@ -32,6 +32,9 @@ THINGS_MAX: Final = 1_000
 ENTITIES_MAX: Final = 200
 """Of one thing; what is announced of it beyond them is not taken."""
 REFUSED_MAX: Final = 200
+WITHDRAWN_MAX: Final = 100
+"""Points of a thing that are kept though it announces them no more; the longest gone are forgotten first."""
+NAMES_MAX: Final = 1_000
 TOPIC_CHARACTERS_MAX: Final = 300
 _KEPT: Final = 27
 
@@ -178,6 +181,8 @@ class Registry:
 
     def spoken_elsewhere(self, taken: Mapping[str, DeviceId]) -> None:
         """Take on which topics devices of other buses speak: what speaks there is one of them, and not found again."""
+        if taken == self._taken:
+            return
         self._taken = taken
         if keys := {key for key in sorted(self._things) if self._build(key)}:
             self.listener(keys)
@@ -308,8 +313,10 @@ class Registry:
         points = self._named([(point, each.entity) for each in every for point in each.points], memory)
         here = {each.slot for each in points}
         if bound:
-            points += [each for slot, each in memory.points.items() if slot not in here]
+            points += [each for slot, each in memory.points.items() if slot not in here][:WITHDRAWN_MAX]
         memory.points = {each.slot: each for each in points}
+        if len(memory.names) > NAMES_MAX:
+            memory.names = {slot: name for slot, name in memory.names.items() if slot in memory.points}
         if said:
             memory.marks, memory.about = {mark for each in said for mark in each.marks}, _told(said)
         elsewhere = (self._taken[topic] for each in every for topic in _topics_of(each.entity, self._taken))

@@ -64,7 +64,9 @@ class House:
     def _new(self) -> None:
         self.catalogue = dict(CATALOGUE)
         logger = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
-        self.things = AnnouncedThings(self.catalogue, disk=SystemDisk(), folder=self.folder, logger=logger, settle_s=0)
+        self.things = AnnouncedThings(
+            self.catalogue, disk=SystemDisk(), folder=self.folder, logger=logger, settle_s=0, pause_s=0
+        )
 
     def _join(self) -> None:
         self.life.desk.before, self.things.relay = self.things.keep, self.life.desk.relay

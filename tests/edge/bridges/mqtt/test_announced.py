@@ -438,6 +438,21 @@ def test_thousands_of_announcements_are_bounded_and_those_that_are_known_go_on(m
 
 
 @pytest.mark.guarantee("G19")
+def test_what_a_bound_thing_takes_back_is_kept_within_bounds_and_its_names_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announced_registry, "NAMES_MAX", 20)
+    monkeypatch.setattr(announced_registry, "WITHDRAWN_MAX", 5)
+    registry = plugged()
+    registry.bind([PLUG_KEY])
+    for number in range(60):
+        registry.take(POWER_TOPIC, raw({**POWER, "uniq_id": f"u{number}", "name": f"Power {number}"}))
+    thing = registry.thing(PLUG_KEY)
+    assert thing is not None
+    assert (len(thing.points), len(thing.withdrawn)) == (7, 5)
+    assert {each.rpartition("/")[0] for each in thing.withdrawn} == {f"sensor:u{number}" for number in range(54, 59)}
+    assert len(registry.kept([PLUG_KEY])[0].names) <= 21
+
+
+@pytest.mark.guarantee("G19")
 @pytest.mark.parametrize(
     "topic", ["dev/+/state", "dev/#", "$SYS/x", "homeassistant/switch/x/config", "other/x", "dev/" + "x" * 400, "a\0"]
 )
