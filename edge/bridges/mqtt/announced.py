@@ -7,6 +7,7 @@ state topic leaves it unknown.
 """
 
 import asyncio
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -211,6 +212,7 @@ class AnnouncedSupervisor(BrokerBus):
             for entity, presence in device.presence.items():
                 for topic in dict.fromkeys(each.topic for each in presence.availability.sources):
                     self._speakers.setdefault(topic, []).append((device, entity))
+        self._registry.heard = {topic: mark for topic, mark in self._registry.heard.items() if topic in self._points}
 
     async def _keep_subscribed(self) -> None:
         """Hear the topics that bound things have announced since the connection was made, and no others."""
@@ -293,16 +295,19 @@ class AnnouncedSupervisor(BrokerBus):
     # --- what is said ---------------------------------------------------------------------------------------
 
     def _said(self, device: _Device, points: Sequence[AnnouncedPoint], message: Message) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms, mark = self._clock.now_ms(), hashlib.sha256(message.payload).digest()
         if not message.retain:
             device.heard_ms = now_ms
+            self._registry.heard[message.topic] = mark
+        # What the broker kept is of unknown age, unless it is what we heard the thing say before its bus was made anew.
+        old = message.retain and (device.online is False or self._registry.heard.get(message.topic) != mark)
         readings = readings_of_message(points, device.device, message.payload)
         if any(each.reason == Reason.NOT_JSON for each in readings):
             problem = f"{Reason.NOT_JSON}: {shown(message.payload)}"
             self._complaints.refused("undecodable_messages", message.topic, problem)
         for each in readings:
             told = each
-            if message.retain and each.quality is Quality.GOOD:
+            if old and each.quality is Quality.GOOD:
                 told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
             self._reporter.take(told, now_ms=now_ms, place=message.topic)
             if not message.retain:

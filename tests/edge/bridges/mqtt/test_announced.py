@@ -298,6 +298,23 @@ async def test_a_bound_thing_is_read_and_what_the_broker_kept_is_uncertain() -> 
         assert it.found() == []
 
 
+@pytest.mark.guarantee("G17")
+async def test_what_was_heard_before_its_bus_was_made_anew_is_no_older_for_that() -> None:
+    registry = Registry(BUS)
+    registry.take(SWITCH_TOPIC, raw({**SWITCH, "avty_t": "dev/plug/lwt"}))
+    async with bus(registry, plug=PLUG_KEY) as it:
+        await it.say("dev/plug/state", b"ON")
+    async with bus(registry, plug=PLUG_KEY) as it:
+        await it.say("dev/plug/state", b"ON", retain=True)
+        assert it.last("on_off") == (True, Quality.GOOD)
+        await it.say("dev/plug/state", b"OFF", retain=True)  # said while nobody listened
+        assert it.last("on_off") == (False, Quality.UNCERTAIN)
+    async with bus(registry, plug=PLUG_KEY) as it:
+        await it.say("dev/plug/lwt", b"offline", retain=True)
+        await it.say("dev/plug/state", b"ON", retain=True)  # it was on, and is not there
+        assert it.last("on_off") == (True, Quality.UNCERTAIN)
+
+
 @pytest.mark.guarantee("G13")
 async def test_a_command_is_done_when_the_device_says_so_and_unknown_where_nobody_can() -> None:
     async with bus(plugged(), plug=PLUG_KEY) as it:
