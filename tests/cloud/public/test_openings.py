@@ -1,6 +1,8 @@
 """Opening from afar over the cloud's API: a guest's own link carries what his phone signed; the cloud adds nothing."""
 
 import hashlib
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +12,15 @@ from cloud.kit.database import fetch_all
 from cloud.stays.stays import stay_id, upsert_reservations
 from protocols.cose import sign_raw
 from protocols.device_model.command import Phase
-from protocols.door.remote_open import OpenOutcome, OpenRefusal, statement_of, to_sign
+from protocols.device_model.identity import EdgeId
+from protocols.door.remote_open import LATE_AFTER_MS, OpenOutcome, OpenRefusal, statement_of, to_sign
+from protocols.door.vendor_keys import OpensAfar
+from protocols.link.documents import CommandEnvelope
 from protocols.vectors.fixed import fixed_hotel
 from tests.cloud.edges import done
 from tests.cloud.houses import AURORA, NOW_MS, PLACE, reservation
 from tests.cloud.public.conftest import Site
+from tests.edge.app.test_opening_from_afar import Node
 
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("A11", "P15")]
 
@@ -129,3 +135,46 @@ async def test_what_is_no_request_or_one_for_another_hotel_never_leaves(site: Si
     answer = await site.http.post(OPENINGS, headers=guest, json={"request": signed(property_id="borealis")})
     assert (answer.status_code, answer.json()["reason"]) == (409, "wrong_property")
     assert site.edges.sent == []
+
+
+@pytest.mark.guarantee("G13")
+async def test_from_the_guests_link_to_the_vendors_lock_and_nothing_that_the_cloud_makes_up(
+    site: Site, guest: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real node behind the route: its link, its doors' desk, a vendor's system in memory."""
+    with closing(Node(tmp_path)) as node:
+        await through(node, site, guest, monkeypatch)
+
+
+async def through(node: Node, site: Site, guest: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    node.clock.step_wall(NOW_MS - node.clock.wall_ms())
+
+    async def send(
+        edge: str, kind: str, args: dict[str, Any], idempotency_key: str, deadline_ms: int, *, command_id: str
+    ) -> CommandResult:
+        now_ms = node.clock.wall_ms()
+        command = CommandEnvelope(EdgeId(edge), command_id, idempotency_key, kind, args, deadline_ms, now_ms)
+        answer = await node.commands.obey(command)
+        return CommandResult(Phase(answer.phase), answer.result, answer.error)
+
+    async def ask(request: str) -> tuple[str, str | None]:
+        answer = await site.http.post(OPENINGS, headers=guest, json={"request": request})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["outcome"], answer.json()["reason"]
+
+    monkeypatch.setattr(site.edges, "send", send)
+    good = await node.signed()
+    for _ in range(2):
+        assert await ask(good) == ("online-confirmed", None)
+    assert node.opened == 1, "asked again, it is told what came of it"
+    assert await ask(good[:-128] + signed()[-128:]) == ("refused", "bad_signature")
+    assert await ask(signed()) == ("refused", "unknown_key")
+    kept = await node.signed()
+    for clock in (node.clock, site.clock):
+        clock.advance(LATE_AFTER_MS + 1)
+    assert await ask(kept) == ("refused", "late")
+    await node.site.methods.end_stay("s-anna")
+    opens = node.site.keys.of_stay("s-anna")[0].grant
+    named = OpensAfar("aurora", opens, "online-confirmed", (("annex-a1", "a1"),))
+    assert await ask(node.site.request(node.anna, named).hex()) == ("refused", "ended")
+    assert node.opened == 1

@@ -48,6 +48,11 @@ class Node:
         self.start()
         await self.commands.close_interrupted()
 
+    def close(self) -> None:
+        self.log.close_now()
+        self.site.ledger.close()
+        self.site.building.store.close()
+
     async def open_remotely(self, request: bytes) -> dict[str, Any]:
         answer = await self.site.remote.open(request)
         return {"outcome": answer.outcome.value, "reason": answer.reason}
@@ -71,9 +76,7 @@ class Node:
 def node(tmp_path: Path) -> Iterator[Node]:
     made = Node(tmp_path)
     yield made
-    made.log.close_now()
-    made.site.ledger.close()
-    made.site.building.store.close()
+    made.close()
 
 
 async def test_a_request_opens_once_and_its_answer_outlives_the_node(node: Node) -> None:
