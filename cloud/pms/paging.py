@@ -19,8 +19,10 @@ from protocols.errors import PeerProtocolError
 OVERLAP: Final = 8
 READINGS_MOST: Final = 4
 WINDOWS_MOST: Final = 4_000
-TWICE_MOST: Final = 1
-"""A page that comes again at quite another place may be chance once."""
+SAME_MOST: Final = 4
+"""How often the same page may come in a row, at different places."""
+STALLED_MOST: Final = 40
+"""Pages in a row without a row that is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,9 @@ class MovingList:
         """Seen in this reading."""
         self._new = 0
         """Of them, never seen before."""
-        self._pages: dict[tuple[str, ...], int] = {}
-        self._twice, self._windows, self._reading = 0, 0, 1
+        self._last: list[str] = []
+        self._last_start, self._same, self._stalled = 0, 0, 0
+        self._windows, self._reading, self._given = 0, 1, 0
         self._looking_again = False
         self._first: tuple[str, ...] = ()
         self.done = False
@@ -66,7 +69,7 @@ class MovingList:
             return Window(0, self._most)
         overlap = 0 if self._fixed else min(OVERLAP, self._most // 2)
         if not self._by_number:
-            return Window(max(0, self._end - overlap), self._most)
+            return Window(self._end - min(overlap, self._given // 2), self._most)
         sizes = range(self._most, self._most // 2, -1) if overlap else ()
         fit = [Window((self._end - 1) // size * size, size) for size in sizes]
         fit = [each for each in fit if each.start + each.size > self._end]
@@ -90,18 +93,20 @@ class MovingList:
             PeerProtocolError: it goes in circles or does not end.
         """
         self._windows += 1
+        self._given = max(self._given, len(keys))
         if self._windows > WINDOWS_MOST:
             raise PeerProtocolError(f"{self._label}: the list does not end after {WINDOWS_MOST} pages")
         new = [index for index, key in enumerate(keys) if key not in self._seen]
-        anchored = window.start == 0 or not keys or any(key in self._here for key in keys)
+        meant = 0 < window.start < self._end  # to overlap what was read
+        anchored = not meant or not keys or any(key in self._here for key in keys)
         if self._by_number and len(keys) > window.size and not self._looking_again:
             self._fixed, self._most = True, len(keys)  # they give what they like
             window = Window((window.number - 1) * len(keys), len(keys))
         ended = told_end
         if ended is None:
-            known = not new if window.start else not keys
+            known = not new and len(keys) < window.size if window.start else not keys
             ended = known if total is None else window.start + len(keys) >= total
-        if window.start == 0 and not ended and 0 < len(keys) < self._most:
+        if self._by_number and window.start == 0 and not ended and 0 < len(keys) < self._most:
             self._most = len(keys)  # they give less than they may
         self._seen.update(keys)
         if self._looking_again:
@@ -111,7 +116,7 @@ class MovingList:
         self._new += len(new)
         if window.start == 0:
             self._first = tuple(keys)
-        self._circles(window, keys)
+        self._circles(window, keys, new)
         if not anchored and not self._fixed and self._most > 1:
             self._end = max(0, window.start - window.size)  # rows went away before it, more than overlap
         elif ended or not keys:
@@ -120,14 +125,14 @@ class MovingList:
             self._end = max(window.start + len(keys), 0 if new else self._end + 1)
         return new
 
-    def _circles(self, window: Window, keys: Sequence[str]) -> None:
-        if not keys:
-            return
-        at = self._pages.setdefault(tuple(keys), window.start)
-        if abs(window.start - at) >= len(keys):
-            self._twice += 1
-            if self._twice > TWICE_MOST:
-                raise PeerProtocolError(f"{self._label}: page {window.number} came twice, the list goes in circles")
+    def _circles(self, window: Window, keys: Sequence[str], new: Sequence[int]) -> None:
+        """See whether the list goes on for ever: the same page whatever is asked for, or nothing new for long."""
+        moved = window.start != self._last_start
+        self._same = self._same + 1 if keys and list(keys) == self._last and moved else 0
+        self._last, self._last_start = list(keys), window.start
+        self._stalled = 0 if new or self._reading > 1 else self._stalled + 1
+        if self._same > SAME_MOST or self._stalled > STALLED_MOST:
+            raise PeerProtocolError(f"{self._label}: page {window.number} came twice, the list goes in circles")
 
     def _ended(self, total: int | None) -> None:
         if len(self._first) >= len(self._here) and self._reading == 1:
@@ -149,4 +154,4 @@ class MovingList:
     def _again(self) -> None:
         self._reading += 1
         self._end, self._new = 0, 0
-        self._here, self._pages, self._twice = set(), {}, 0
+        self._here, self._last, self._same = set(), [], 0

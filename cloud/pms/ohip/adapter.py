@@ -180,17 +180,22 @@ class OhipAdapter:
 
     async def assign_room(self, external_id: str, room_external_id: str) -> None:
         """See the port: two operations there, before and after the check-in."""
-        base = f"fof/v1/hotels/{self._h}/reservations/{_q(external_id)}"
+        hotel = f"fof/v1/hotels/{self._h}"
         criteria = {
             "hotelId": self._hotel,
             "reservationIdList": [{"id": external_id, "type": "Reservation"}],
             "roomId": room_external_id,
         }
         if (await self._one(external_id)).status is PmsStatus.IN_HOUSE:
-            path = f"{base}/rooms/{_q(room_external_id)}/roomMoves"
-            await self._write("roomMoves", "PUT", path, {"criteria": criteria})
-            return
-        await self._write("roomAssignments", "POST", f"{base}/roomAssignments", {"criteria": criteria})
+            name, method, path = "roomMoves", "PUT", f"rooms/{_q(room_external_id)}/roomMoves"
+        else:
+            name, method, path = "roomAssignments", "POST", "roomAssignments"
+        try:
+            await self._write(name, method, f"{hotel}/reservations/{_q(external_id)}/{path}", {"criteria": criteria})
+        except PmsRefusedError as error:
+            if error.status not in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
+                raise
+            await self._write(name, method, f"{hotel}/{path}", {"criteria": criteria})  # as other editions have it
 
     async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
         """See the port."""

@@ -10,7 +10,7 @@ from cloud.pms.cloudbeds import wire as cloudbeds_wire
 from cloud.pms.ezee import wire as ezee_wire
 from cloud.pms.ezee.adapter import EzeeAdapter
 from cloud.pms.ohip.adapter import OhipAdapter
-from cloud.pms.port import Hint, PmsReservation
+from cloud.pms.port import Hint, PmsRefusedError, PmsReservation
 from cloud.pms.reading import decode
 from cloud.pms.stayntouch import wire as stayntouch_wire
 from cloud.stays.reservation import PmsStatus
@@ -160,3 +160,35 @@ def test_a_stay_of_stayntouch_without_a_time_of_change_is_as_it_is_read() -> Non
     told = stayntouch_wire.reservation(said, VIENNA, now_ms=NOW_MS)
     assert isinstance(told, PmsReservation)
     assert (told.status, told.updated_ms) == (PmsStatus.IN_HOUSE, NOW_MS)
+
+
+@pytest.mark.parametrize(("status", "name"), [("Reserved", "roomAssignments"), ("InHouse", "rooms/9/roomMoves")])
+@pytest.mark.parametrize("deep", [True, False])
+async def test_opera_assigns_and_moves_wherever_its_edition_has_it(status: str, name: str, *, deep: bool) -> None:
+    def answer(path: str, told: Mapping[str, Any]) -> Json | httpx.Response:
+        if path.endswith("tokens"):
+            return {"access_token": "t"}
+        if path.startswith("rsv/"):
+            return {"reservations": {"reservationInfo": [ohip_row(1, reservationStatus=status)]}}
+        known = f"fof/v1/hotels/H/reservations/R1/{name}" if deep else f"fof/v1/hotels/H/{name}"
+        return httpx.Response(201 if path == known else 404, json={"title": "nothing here"})
+
+    adapter, partner = ohip(answer)
+    await adapter.assign_room("R1", "9")
+    written = [told for path, told in partner.asked if path.startswith("fof/")]
+    assert written[-1]["criteria"]["reservationIdList"] == [{"id": "R1", "type": "Reservation"}]
+    assert len(written) == (1 if deep else 2)
+
+
+async def test_a_refusal_of_a_room_by_opera_is_no_reason_to_ask_elsewhere() -> None:
+    def answer(path: str, told: Mapping[str, Any]) -> Json | httpx.Response:
+        if path.endswith("tokens"):
+            return {"access_token": "t"}
+        if path.startswith("rsv/"):
+            return {"reservations": {"reservationInfo": [ohip_row(1)]}}
+        return httpx.Response(409, json={"detail": "The room is taken."})
+
+    adapter, partner = ohip(answer)
+    with pytest.raises(PmsRefusedError, match="taken"):
+        await adapter.assign_room("R1", "9")
+    assert len([path for path, _ in partner.asked if path.startswith("fof/")]) == 1

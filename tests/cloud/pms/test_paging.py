@@ -26,7 +26,7 @@ def served(rows: list[str], window: Window, cap: int) -> list[str]:
 @settings(max_examples=150, deadline=None)
 @given(
     count=st.integers(0, 130),
-    most=st.integers(4, 50),
+    most=st.integers(8, 50),
     by_number=st.booleans(),
     counts=st.booleans(),
     moves=st.lists(st.tuples(st.booleans(), st.integers(0, 200)), max_size=20),
