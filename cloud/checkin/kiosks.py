@@ -70,7 +70,7 @@ async def of_property(connection: Connection, place: Property) -> list[Kiosk]:
     rows = await fetch_all(
         connection,
         "SELECT id, tenant, property, name, made_by, made_at FROM checkin.kiosk"
-        " WHERE tenant = %s AND property = %s AND ended_at IS NULL ORDER BY made_at, id",
+        " WHERE tenant = %s AND property = %s AND ended_at IS NULL ORDER BY name, made_at, id",
         [place.tenant, place.id],
     )
     return [Kiosk(**row) for row in rows]

@@ -76,7 +76,7 @@ async def test_a_visit_ends_with_its_time_with_the_next_guest_and_with_the_kiosk
     three = guest(await visit(desk, lobby))
     admin = desk.site.as_("admin")
     assert [each["name"] for each in (await desk.site.http.get(KIOSKS, headers=admin)).json()["kiosks"]] == [
-        "Lobby", "Bar",
+        "Bar", "Lobby",
     ]  # fmt: skip
     assert (await desk.site.http.delete(f"{KIOSKS}/{id_}", headers=admin)).status_code == 204
     assert (await desk.site.http.delete(f"{KIOSKS}/{id_}", headers=admin)).status_code == 404
