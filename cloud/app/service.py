@@ -58,8 +58,8 @@ from cloud.public.closing_routes import DoorServices
 from cloud.public.company_routes import CALLBACK, CompanyServices, company_routes
 from cloud.public.door_routes import door_routes
 from cloud.public.gate import Gate
-from cloud.public.live import Feeds
 from cloud.public.kiosk_routes import kiosk_routes
+from cloud.public.live import Feeds
 from cloud.public.passkey_routes import PasskeyServices, passkey_routes
 from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
 from cloud.public.policy_routes import PolicyServices, policy_routes
