@@ -186,6 +186,8 @@ class MqttDevicesSupervisor(BrokerBus):
         if self._said_firmware(thing.device, thing.running, text, thing.stale_ms):
             self._counts["asked_after_firmware"] += 1
             self._ask_soon(thing)
+        elif isinstance(text, str) and self._told_none(thing.device, thing.running, text):
+            self._ask_soon(thing)  # another stands there, or a word was garbled: once more, and no oftener
 
     def _ask_soon(self, thing: _Thing) -> None:
         """Have it tell its state again: what it said before was read under another firmware, or not at all."""

@@ -169,6 +169,29 @@ async def test_what_comes_up_after_the_edge_is_asked_again_which_firmware_it_run
         await it.published(ask, times=2)
 
 
+@pytest.mark.guarantee("G13", "G17")
+async def test_a_plug_swapped_for_one_whose_version_cannot_be_read_is_asked_once_more_and_not_believed() -> None:
+    ask = ("cmnd/101/plug/STATUS", b"2")
+    async with bus(TALKERS) as it:
+        assert isinstance(it.supervisor, MqttDevicesSupervisor)
+        running = it.supervisor._things[DeviceId("plug")].running
+        await it.published(ask, times=1)
+        await it.say("stat/101/plug/STATUS2", b'{"StatusFWR":{"Version":"9.5.0"}}')
+        await it.published(ask, times=2)
+        assert str(running.text) == "9.5.0"
+        await it.say("stat/101/plug/STATUS2", b'{"StatusFWR":{}}')
+        assert str(running.text) == "9.5.0", "that says nothing of a version"
+        await it.say("stat/101/plug/STATUS2", b'{"StatusFWR":{"Version":"?"}}')
+        assert str(running.text) == "None"
+        await it.published(ask, times=3)
+        for _ in range(3):
+            await it.say("stat/101/plug/STATUS2", b'{"StatusFWR":{"Version":"?"}}')
+        await it.say("stat/101/plug/STATUS2", b'{"StatusFWR":{"Version":"9.5.0"}}')
+        await it.published(ask, times=4)
+        assert str(running.text) == "9.5.0"
+        assert it.air.published.count(ask) == 4
+
+
 @pytest.mark.guarantee("G13")
 async def test_what_the_rule_forbids_is_not_sent() -> None:
     async with bus(TALKERS) as it:
