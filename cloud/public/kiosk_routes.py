@@ -33,13 +33,15 @@ _MANAGE: Final = {ACTION: "kiosk.manage"}
 _VISITING: Final = {ACTION: "kiosk.visiting"}
 _COUNTING: Final = system("kiosk")
 
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+(?![\s\S])")]
+
 Call = Request[Principal, Any, Any]
 
 
 class KioskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What staff call the kiosk."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+    name: _Text
 
 
 class NewKiosk(msgspec.Struct, frozen=True):
@@ -67,8 +69,8 @@ class Kiosks(msgspec.Struct, frozen=True):
 class VisitRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The booking's code, as its confirmation has it, and the surname that it is in."""
 
-    booking_code: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
-    surname: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+    booking_code: _Text
+    surname: _Text
 
 
 class Visit(msgspec.Struct, frozen=True):

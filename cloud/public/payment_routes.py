@@ -41,7 +41,7 @@ _MANAGE: Final = {ACTION: "payment.manage"}
 _TITLES: Final = {"en": "Deposit", "de": "Kaution", "fr": "Caution", "es": "Depósito", "ar": "تأمين"}
 """What the payment is called on the provider's page, in the languages of ours."""
 _Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,80}(?![\s\S])")]
-_Reason = Annotated[str, msgspec.Meta(min_length=3, max_length=200)]
+_Reason = Annotated[str, msgspec.Meta(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f]+(?![\s\S])")]
 _Minor = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 
 Call = Request[Principal, Any, Any]

@@ -131,6 +131,17 @@ async def test_code_and_name_are_both_needed_and_a_wrong_one_is_not_told_from_th
         assert "surname" not in told["detail"]
 
 
+@pytest.mark.parametrize("name", ["", "a\x00b", "x" * 81, 7])
+async def test_what_is_no_name_is_refused(desk: Desk, name: object) -> None:
+    lobby, _ = await kiosk(desk)
+    for path, body, who in (
+        (KIOSKS, {"name": name}, desk.site.as_("admin")),
+        (VISITS, ANNA | {"surname": name}, lobby),
+        (VISITS, ANNA | {"booking_code": name}, lobby),
+    ):
+        assert (await desk.post(path, body, who)).status_code == 400
+
+
 async def test_names_are_not_found_by_trying_many(desk: Desk) -> None:
     lobby, _ = await kiosk(desk)
     tried = [(await visit(desk, lobby, surname=f"Guess{chr(97 + n)}")).status_code for n in range(12)]
