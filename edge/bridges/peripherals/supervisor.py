@@ -7,7 +7,7 @@ receipt) goes out at most once, between two polls; what came of it is what the d
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,6 +47,8 @@ ORDER_TRIES: Final = 3
 ORDER_WAIT_S: Final = 20.0
 """A receipt has come out, or a card lies in the mouth, within so long; else nobody knows."""
 LOOK_PAUSE_S: Final = 0.2
+OWED_TIMES: Final = 3
+"""An answer that did not come in time may come so many times as late."""
 ORDER_ANSWER_WAIT_S: Final = ORDER_WAIT_S + 10.0
 
 
@@ -110,6 +112,7 @@ class PeripheralSupervisor(SupervisedBus):
         self._wanted = asyncio.Event()
         self._fields: dict[str, bool] = {}
         self._ordered: Ordered | None = None
+        self._owed_until_ms = 0
 
     @property
     def device(self) -> DeviceId:
@@ -225,8 +228,7 @@ class PeripheralSupervisor(SupervisedBus):
 
     async def _poll(self, line: Wire, said: Conversation, news: asyncio.Event) -> None:
         while True:
-            said.begin()
-            await self._asked(line, said, news)
+            await self._asked(line, said, news, said.begin)
             while self._orders:
                 await self._next_order(line, said, news)
             self._wanted.clear()
@@ -234,8 +236,15 @@ class PeripheralSupervisor(SupervisedBus):
                 async with asyncio.timeout(self._wire.poll_s):
                     await self._wanted.wait()
 
-    async def _asked(self, line: Wire, said: Conversation, news: asyncio.Event) -> Mapping[str, bool] | None:
-        """Carry through a poll that has begun; return what it told, None if it got no answer."""
+    async def _asked(
+        self, line: Wire, said: Conversation, news: asyncio.Event, begin: Callable[[], None]
+    ) -> Mapping[str, bool] | None:
+        """Carry through a poll; return what it told, None if it got no answer.
+
+        An answer that is still owed is waited for first: it would pass for the answer to this one, and be of before.
+        """
+        await asyncio.sleep(max(0, self._owed_until_ms - self._clock.now_ms()) / 1000)
+        begin()
         self._counts["polls"] += 1
         self._fields = {}
         answers = self._counts["answers"]
@@ -244,6 +253,7 @@ class PeripheralSupervisor(SupervisedBus):
             self._answered()
             return self._fields
         self._counts["unanswered"] += 1
+        self._owed_until_ms = self._clock.now_ms() + OWED_TIMES * self._wire.answer_wait_ms
         self._missed()
         return None
 
@@ -262,8 +272,7 @@ class PeripheralSupervisor(SupervisedBus):
         if waiting.done.done():
             self._orders.popleft()
             return
-        said.prepare()
-        fields = await self._asked(line, said, news)
+        fields = await self._asked(line, said, news, said.prepare)
         waiting.tries += 1
         outcome: Outcome | None = None
         if self._clock.wall_ms() >= waiting.deadline_ms:
@@ -299,12 +308,13 @@ class PeripheralSupervisor(SupervisedBus):
             line, said, news, ORDER_WAIT_S if order.text is not None else self._wire.answer_wait_ms / 1000
         )
         told: Ordered | None = self._ordered
+        if told is None:
+            self._owed_until_ms = self._clock.now_ms() + OWED_TIMES * self._wire.answer_wait_ms
         if told is not None and told.done is not None:
             return Outcome(Phase.DONE, True, None) if told.done else Outcome(Phase.FAILED, False, "it refused")
         while self._clock.now_ms() < until_ms:
             await asyncio.sleep(LOOK_PAUSE_S)
-            said.begin()
-            fields = await self._asked(line, said, news)
+            fields = await self._asked(line, said, news, said.begin)
             came = None if fields is None else said.came_of(fields)
             if came is not None:
                 return Outcome(Phase.DONE, True, None) if came else Outcome(Phase.FAILED, False, "it could not")

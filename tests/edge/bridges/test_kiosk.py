@@ -235,7 +235,18 @@ async def test_a_receipt_is_out_when_the_printer_says_so_and_its_text_is_nowhere
 async def test_whatever_the_line_does_nothing_is_done_twice_or_called_done_that_is_not(
     model: str, tmp_path: Path
 ) -> None:
-    bad = Knobs(answer_ms_most=5, late=0.05, silent=0.05, hang_up=0.03, torn=0.3, twice=0.05, noise=0.05, garbled=0.05)
+    bad = Knobs(
+        answer_ms_most=5,
+        late=0.1,
+        late_ms_least=120,
+        late_ms_most=250,
+        silent=0.05,
+        hang_up=0.03,
+        torn=0.3,
+        twice=0.05,
+        noise=0.05,
+        garbled=0.05,
+    )
     printer = model.startswith("epson")
     async with kiosk(model, path=None if printer else tmp_path / "ttyS6", knobs=bad) as it:
         line = it.emulator.peripherals[BusId("kiosk")]
