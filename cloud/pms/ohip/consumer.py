@@ -149,6 +149,7 @@ class EventConsumer:
         while True:
             heard = self.counts["events"]
             least_ms, why = await self._listen()
+            self._strange = self._strange or self._memory.is_young
             failures = 1 if self.counts["events"] > heard else failures + 1
             if why != told:  # said once, not once a minute
                 told = why

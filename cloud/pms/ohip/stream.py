@@ -68,7 +68,7 @@ class Memory:
     def __init__(self, offset: str | None) -> None:
         self._offsets: deque[str] = deque([] if offset is None else [offset], maxlen=RESUME_BACK)
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._new = True
+        self._new, self._bare = True, offset is None
         self.newest: int | None = None
         self.late: dict[int, int] = {}
         """Numbers that were left out, and until when (monotonic ms) they may still come."""
@@ -84,6 +84,11 @@ class Memory:
         """
         further, self._new = not self._new and not self.late and len(self._offsets) > 1, False
         return self._offsets[-1] if further else self.offset
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it began without an offset and heard so little that nobody knows what came before the first."""
+        return self._bare and len(self._offsets) < RESUME_BACK
 
     def forget_offset(self) -> None:
         """The stream has none of them any more."""

@@ -400,7 +400,7 @@ async def test_a_stream_that_doubles_swaps_breaks_and_loses_is_heard_whole_or_to
         for _ in range(40):
             made.append(s.book())
             await asyncio.sleep(0)
-        await s.sink.until(lambda: s.sink.ids() >= set(made) or bool(s.sink.gaps))
+        await s.sink.until(lambda: s.sink.ids() >= set(made) or bool(s.sink.gaps) or s.sink.strange > 1)
         assert len(s.sink.hints) == len(set(s.sink.hints)), "none twice in one life"
         before = len(s.sink.gaps)
         after(s.emulator, push_dropped=1.0)
@@ -441,6 +441,13 @@ async def test_a_life_after_this_one_goes_on_where_it_stopped() -> None:
     async with scene(sink=kept) as s:
         await until(lambda: len(s.emulator.stream.subscriptions) == 1)
         assert (s.emulator.stream.subscriptions, kept.strange) == (["1"], 1)
+
+
+async def test_what_came_before_the_first_event_of_a_line_that_broke_early_is_known_to_nobody() -> None:
+    async with scene(msgspec.structs.replace(TAME, stream_cut=1.0)) as s:
+        await until(lambda: len(s.emulator.stream.subscriptions) == 1)
+        s.book()
+        await s.sink.until(lambda: s.sink.strange >= 2)
 
 
 @pytest.mark.parametrize("how", ["long ago", "begins later", "refused"])
