@@ -18,7 +18,7 @@ TOKEN_BYTES: Final = 32
 TOKEN_CHARACTERS_LEAST: Final = 32
 TOKEN_CHARACTERS_MOST: Final = 512
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
-TOKEN_OPT: Final = "token"
+TOKEN_OPT: Final = "token"  # noqa: S105 - the name of an option
 """The option by which a route names the token that it asks for."""
 SCHEME: Final = "Bearer "
 
