@@ -242,23 +242,8 @@ def _room_temperature(maker: Maker, scale: tuple[float, float]) -> None:
 
 
 def _mode(maker: Maker, modes: Sequence[str]) -> None:
-    command = maker.topic("mode_command_topic")
     known = [(word, meanings.MODES[word]) for word in meanings.MODES if word in modes]
-    words: dict[Value, str] = {}
-    for word, mode in known:
-        words.setdefault(mode, word)
-    if not known:
-        return
-    maker.add(
-        "mode",
-        (C.THERMOSTAT, "system_mode"),
-        state=maker.topic("mode_state_topic"),
-        template=maker.template("mode_state_template", "value_template"),
-        values=known,
-        write=None if command is None else WriteRule(topic=command),
-        words=list(words.items()),
-        command=maker.template("mode_command_template"),
-    )
+    _in_words(maker, "mode", (C.THERMOSTAT, "system_mode"), known)
 
 
 def _action(maker: Maker) -> None:
@@ -273,23 +258,28 @@ def _action(maker: Maker) -> None:
 
 def _fan_mode(maker: Maker) -> None:
     key = (C.FAN_CONTROL, "fan_mode")
-    command = maker.topic("fan_mode_command_topic")
     given = maker.words("fan_modes") or ["auto", "low", "medium", "high"]
     known = [(word, word.lower()) for word in given if word.lower() in attribute(*key).choices]
+    _in_words(maker, "fan_mode", key, known)
+
+
+def _in_words(maker: Maker, part: str, key: Key, known: Sequence[tuple[str, Value]]) -> None:
+    """Add a part that is said and set by words; of several that mean the same, the first is sent."""
+    command = maker.topic(f"{part}_command_topic")
     if not known:
         return
     words: dict[Value, str] = {}
     for word, mode in known:
         words.setdefault(mode, word)
     maker.add(
-        "fan_mode",
+        part,
         key,
-        state=maker.topic("fan_mode_state_topic"),
-        template=maker.template("fan_mode_state_template", "value_template"),
+        state=maker.topic(f"{part}_state_topic"),
+        template=maker.template(f"{part}_state_template", "value_template"),
         values=known,
         write=None if command is None else WriteRule(topic=command),
         words=list(words.items()),
-        command=maker.template("fan_mode_command_template"),
+        command=maker.template(f"{part}_command_template"),
     )
 
 

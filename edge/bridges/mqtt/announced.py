@@ -17,7 +17,7 @@ from typing import Final
 from edge.bridges.evidence import EVIDENCE_BYTES_MAX, unknown_id
 from edge.bridges.firmware import Running
 from edge.bridges.mqtt.announced_registry import Registry, Thing
-from edge.bridges.mqtt.broker_bus import DOWN_MS, BrokerBus, Member
+from edge.bridges.mqtt.broker_bus import BrokerBus, Member, last_said, outcome_of
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -355,6 +355,10 @@ class AnnouncedSupervisor(BrokerBus):
             payload = payload_of(point, job.value)
         except LocalProtocolError as error:
             return Outcome(Phase.FAILED, None, str(error))
+
+        def holds(said: Reading) -> bool:
+            return settled(point, job.value, said.value)
+
         # Unbounded is bounded here: at most one entry a message, and the wait below ends in seconds.
         news: asyncio.Queue[Reading] = asyncio.Queue()
         entry = (point, news)
@@ -370,25 +374,15 @@ class AnnouncedSupervisor(BrokerBus):
                 pass  # it may have reached the device: what it says next decides
             if point.topic is None:
                 return Outcome(Phase.UNKNOWN, None, "it was sent, and the device announces no topic that would tell")
-            found = await self._await_news(job, point, device, news)
+            found = await last_said(news, holds, wait_ms=device.answer_wait_ms)
         finally:
             device.waiting.remove(entry)
-        if found is None or found.value is None:
-            return Outcome(Phase.UNKNOWN, None, "no word from the device")
-        if settled(point, job.value, found.value):
-            return Outcome(Phase.DONE, found.value, None)
-        return Outcome(Phase.UNKNOWN, found.value, f"the device says {found.value!r}")
+        return outcome_of(found, holds)
 
     async def _ready(self, job: Job, device: _Device) -> Outcome | None:
         """Wait for the broker as long as that makes sense; return why nothing can be sent."""
-        left_ms = min(job.command.deadline_ms - self._clock.wall_ms(), DOWN_MS)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(1, left_ms) / 1000):
-                await self._connected.wait()
-        if self._desk.expired(job.command):
-            return Outcome(Phase.EXPIRED, None, "its deadline passed before the broker could be reached")
-        if self._connection is None:
-            return Outcome(Phase.FAILED, None, f"broker of {self._name} cannot be reached")
+        if (refused := await self._out_of_reach(job)) is not None:
+            return refused
         if device.online is False:
             return Outcome(Phase.FAILED, None, f"{device.key} is off line")
         now = device.descriptor.point(job.command.capability, job.command.attribute)
@@ -400,17 +394,6 @@ class AnnouncedSupervisor(BrokerBus):
         if presence is not None and presence.verdict is False:
             return Outcome(Phase.FAILED, None, f"{now.entity} of it is not available")
         return None
-
-    async def _await_news(
-        self, job: Job, point: AnnouncedPoint, device: _Device, news: "asyncio.Queue[Reading]"
-    ) -> Reading | None:
-        """Wait until the device says what was asked of it; the last thing that it said."""
-        last: Reading | None = None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(device.answer_wait_ms / 1000):
-                while last is None or not settled(point, job.value, last.value):
-                    last = await news.get()  # an older state may still have been on its way: wait on
-        return last
 
 
 def _in_facts(unsupported: Sequence[str]) -> dict[str, str]:

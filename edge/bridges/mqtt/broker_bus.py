@@ -5,7 +5,7 @@ A bus brings what it subscribes to, what it makes of a message, and what it does
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from edge.bridges.firmware import Running
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.supervision import SupervisedBus
+from edge.bridges.write_desk import Job
 from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.dice import Dice
@@ -20,7 +21,9 @@ from kit.net import Connection, Message, Transport
 from kit.supervision import Backoff
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.device_model.capability import Capability
+from protocols.device_model.command import Outcome, Phase
 from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.reading import Reading
 from protocols.errors import LinkLostError, ReplyTimeoutError
 
 RECONNECT: Final = Backoff(first_ms=200, most_ms=10_000)
@@ -150,6 +153,18 @@ class BrokerBus(SupervisedBus):
             wait_ms = min(self._reporter.sweep_in_ms(now_ms=now_ms) or IDLE_MS, DOWN_MS // 3)
             await asyncio.sleep(max(50, wait_ms) / 1000)
 
+    async def _out_of_reach(self, job: Job) -> Outcome | None:
+        """Wait for the broker as long as that makes sense; return why nothing can be sent, None if it is there."""
+        left_ms = min(job.command.deadline_ms - self._clock.wall_ms(), DOWN_MS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(1, left_ms) / 1000):
+                await self._connected.wait()
+        if self._desk.expired(job.command):
+            return Outcome(Phase.EXPIRED, None, "its deadline passed before the broker could be reached")
+        if self._connection is None:
+            return Outcome(Phase.FAILED, None, f"broker of {self._name} cannot be reached")
+        return None
+
     def _point(self, device: DeviceId, capability: Capability, attribute: str) -> Point | None:
         member = self._members.get(device)
         return None if member is None else member.descriptor.point(capability, attribute)
@@ -164,3 +179,24 @@ class BrokerBus(SupervisedBus):
             member.online = False
             self._event(member.device, DeviceEvent.OFFLINE, {"cause": cause})
             self._reporter.silent(member.device, now_ms=self._clock.now_ms())
+
+
+async def last_said(
+    news: "asyncio.Queue[Reading]", holds: Callable[[Reading], bool], *, wait_ms: int
+) -> Reading | None:
+    """Wait until a device says what was asked of it (`holds`); return the last thing that it said, None: nothing."""
+    last: Reading | None = None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(wait_ms / 1000):
+            while last is None or not holds(last):
+                last = await news.get()  # an older state may still have been on its way: wait on
+    return last
+
+
+def outcome_of(found: Reading | None, holds: Callable[[Reading], bool]) -> Outcome:
+    """Return what became of a command by the last thing that its device said."""
+    if found is None or found.value is None:
+        return Outcome(Phase.UNKNOWN, None, "no word from the device")
+    if holds(found):
+        return Outcome(Phase.DONE, found.value, None)
+    return Outcome(Phase.UNKNOWN, found.value, f"the device says {found.value!r}")

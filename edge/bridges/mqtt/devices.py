@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from edge.bridges.firmware import Running
-from edge.bridges.mqtt.broker_bus import DOWN_MS, BrokerBus, Member
+from edge.bridges.mqtt.broker_bus import BrokerBus, Member, last_said, outcome_of
 from edge.bridges.ports import ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -217,6 +217,10 @@ class MqttDevicesSupervisor(BrokerBus):
         connection, write = self._connection, encode(job.point, job.value)
         if connection is None or not isinstance(write, MessageWrite):
             return Outcome(Phase.FAILED, None, f"broker of {self._name} cannot be reached")
+
+        def holds(said: Reading) -> bool:
+            return same(job.point, job.value, said.value)
+
         # Unbounded is bounded here: at most one entry a message, and the wait below ends in seconds.
         news: asyncio.Queue[Reading] = asyncio.Queue()
         entry = (job.point, news)
@@ -230,40 +234,21 @@ class MqttDevicesSupervisor(BrokerBus):
                 return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
             except ReplyTimeoutError:
                 pass  # it may have reached the device: what it says next decides
-            found = await self._await_news(job, thing, news)
-            if (found is None or not same(job.point, job.value, found.value)) and thing.wire.ask:
+            found = await last_said(news, holds, wait_ms=thing.wire.answer_wait_ms)
+            if (found is None or not holds(found)) and thing.wire.ask:
                 with suppress(LinkLostError, ReplyTimeoutError):
                     await self._ask(connection, thing)
-                    found = await self._await_news(job, thing, news) or found
+                    found = await last_said(news, holds, wait_ms=thing.wire.answer_wait_ms) or found
         finally:
             thing.waiting.remove(entry)
-        if found is None or found.value is None:
-            return Outcome(Phase.UNKNOWN, None, "no word from the device")
-        if same(job.point, job.value, found.value):
-            return Outcome(Phase.DONE, found.value, None)
-        return Outcome(Phase.UNKNOWN, found.value, f"the device says {found.value!r}")
+        return outcome_of(found, holds)
 
     async def _ready(self, job: Job, thing: _Thing) -> Outcome | None:
         """Wait for the broker as long as that makes sense; return why nothing can be sent."""
-        left_ms = min(job.command.deadline_ms - self._clock.wall_ms(), DOWN_MS)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(1, left_ms) / 1000):
-                await self._connected.wait()
-        if self._desk.expired(job.command):
-            return Outcome(Phase.EXPIRED, None, "its deadline passed before the broker could be reached")
-        if self._connection is None:
-            return Outcome(Phase.FAILED, None, f"broker of {self._name} cannot be reached")
+        if (refused := await self._out_of_reach(job)) is not None:
+            return refused
         if thing.online is False:
             return Outcome(Phase.FAILED, None, f"{thing.name} is off line")
         if thing.descriptor.point(job.command.capability, job.command.attribute) != job.point:
             return Outcome(Phase.FAILED, None, "it runs another firmware now, which takes that in another way")
         return None
-
-    async def _await_news(self, job: Job, thing: _Thing, news: "asyncio.Queue[Reading]") -> Reading | None:
-        """Wait until the device says what was asked of it; the last thing that it said."""
-        last: Reading | None = None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(thing.wire.answer_wait_ms / 1000):
-                while last is None or not same(job.point, job.value, last.value):
-                    last = await news.get()  # an older state may still have been on its way: wait on
-        return last

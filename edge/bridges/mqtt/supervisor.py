@@ -14,7 +14,7 @@ import msgspec
 
 from edge.bridges.evidence import EVIDENCE_BYTES_MAX, unknown_id
 from edge.bridges.firmware import Running
-from edge.bridges.mqtt.broker_bus import DOWN_MS, BrokerBus, Member
+from edge.bridges.mqtt.broker_bus import BrokerBus, Member
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -355,16 +355,8 @@ class Zigbee2MqttSupervisor(BrokerBus):
 
     async def _ready(self, job: Job, radio: _Radio) -> Outcome | None:
         """Wait for the broker as long as that makes sense; return why nothing can be sent."""
-        left_ms = min(job.command.deadline_ms - self._clock.wall_ms(), DOWN_MS)
-        try:
-            async with asyncio.timeout(max(1, left_ms) / 1000):
-                await self._connected.wait()
-        except TimeoutError:
-            if self._desk.expired(job.command):
-                return Outcome(Phase.EXPIRED, None, "its deadline passed before the broker could be reached")
-            return Outcome(Phase.FAILED, None, f"broker of {self._bus.id} cannot be reached")
-        if self._desk.expired(job.command):
-            return Outcome(Phase.EXPIRED, None, "its deadline passed before the broker could be reached")
+        if (refused := await self._out_of_reach(job)) is not None:
+            return refused
         if self._bridge_online is False:
             return Outcome(Phase.FAILED, None, "Zigbee2MQTT is off line")
         if radio.stranger:
