@@ -7,6 +7,7 @@ encodings, it *is* that encoding. Source of the encoding: protocols/cbor.py (RFC
 
 import struct
 from collections.abc import Sequence
+from math import isnan
 from typing import Final, cast
 
 import cbor2
@@ -34,6 +35,9 @@ class EncodedSizes:
 
         Returns:
             None if a body holds maps or lists, or its keys are not in canonical order: somebody else decides.
+
+        Raises:
+            ValueError: a value is not a number (NaN).
         """
         if len(self._texts) + len(self._floats) + len(self._orders) + len(self._points) > CACHED_MAX:
             for memory in (self._texts, self._floats, self._orders, self._points):
@@ -120,6 +124,8 @@ def _head(number: int) -> int:
 
 
 def _float_size(value: float) -> int:
+    if isnan(value):  # it equals no form of itself: its length would prove nothing
+        raise ValueError("not a number has no encoding")
     for size, form in ((3, ">e"), (5, ">f")):
         try:
             [again] = struct.unpack(form, struct.pack(form, value))
