@@ -280,13 +280,13 @@ class LockExchange:
                 outcome = self._presented(command, counter, core, sensed, now_ms)
                 if outcome.motor:
                     self._opened, self._opened_by = True, outcome.opened
-                return self._answer(_traceless(outcome, core, by_lot), sensed, now_ms, by_lot=by_lot)
+                return self._answer(_traceless(outcome, core, by_lot), sensed, now_ms, by_lot=by_lot, before=core)
             case CarryCommand(signed, certificate, form):
                 whole = self._whole(certificate, form, core)
                 if whole is None:
                     return self._answer(Outcome(core, Status.NEED_CERTIFICATE), sensed, now_ms)
                 outcome = core.carried(self._identity, signed, whole, self._nonce, sensed)
-                return self._answer(_traceless(outcome, core, by_lot), sensed, now_ms, by_lot=by_lot)
+                return self._answer(_traceless(outcome, core, by_lot), sensed, now_ms, by_lot=by_lot, before=core)
             case FetchCommand(after_seq, most):
                 sealed_chunk = seal_chunk(
                     core.chunk(self._identity, after_seq, most, sensed),
@@ -327,11 +327,18 @@ class LockExchange:
         )
 
     def _answer(
-        self, outcome: Outcome, sensed: Sensed, now_ms: int, rest: bytes = b"", *, by_lot: bool = False
+        self,
+        outcome: Outcome,
+        sensed: Sensed,
+        now_ms: int,
+        rest: bytes = b"",
+        *,
+        by_lot: bool = False,
+        before: LockCore | None = None,
     ) -> LockStep:
         core = outcome.core
         if outcome.status.reason is not None and not by_lot:
-            core = core.failed(now_ms, sensed)
+            core = core.failed(now_ms, sensed, before)
         plaintext = core.result(outcome.status, sensed).encode() + rest
         header = bytes([MessageKind.RESULT])
         sealed = self._session().to_phone.seal(plaintext, header)

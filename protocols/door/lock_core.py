@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from protocols.door.audit import (
+    NOBODY,
     AuditChunk,
     AuditEvent,
     Checkpoint,
@@ -139,13 +140,25 @@ class LockCore(LockMemory):
         """Somebody without the door's keys tried: count it, and spend nothing more on him."""
         return replace(self, noise=min(self.noise + 1, 2**32 - 1))
 
-    def failed(self, now_ms: int, sensed: Sensed) -> "LockCore":
-        """Somebody with the door's keys failed: slow him down, and say so once when the pause begins."""
+    def failed(self, now_ms: int, sensed: Sensed, before: "LockCore | None" = None) -> "LockCore":
+        """Somebody with the door's keys failed: slow him down, and say so where a pause begins.
+
+        A pause that follows one which the log tells of, within a minute, leaves no record: it is counted, and the next
+        one that does says how many there were.
+
+        Args:
+            now_ms: The lock's monotonic time.
+            sensed: The hardware now.
+            before: The core from before what he did, if that left a record: what a pause that is only counted goes
+                back to.
+        """
         throttle = self.throttle.failed(now_ms)
-        core = replace(self, throttle=throttle)
-        if throttle.until_ms > now_ms and self.throttle.until_ms <= now_ms:
-            core = core.recorded(AuditEvent.THROTTLED, sensed, Status.BUSY)
-        return core
+        if throttle.until_ms <= now_ms or self.throttle.until_ms > now_ms:
+            return replace(self, throttle=throttle)
+        if not throttle.tells(now_ms):
+            return replace(before or self, throttle=replace(throttle, untold=throttle.untold + 1))
+        core = replace(self, throttle=replace(throttle, told_ms=now_ms, untold=0))
+        return core.recorded(AuditEvent.THROTTLED, sensed, Status.BUSY, throttle.untold.to_bytes(len(NOBODY), "big"))
 
     def bolt_moved(self, sensed: Sensed) -> "LockCore":
         """The bolt came to rest elsewhere, and no opening says so: note it.

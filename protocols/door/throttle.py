@@ -3,13 +3,15 @@
 Source of truth: SPEC.md section 7, "Throttle". Pure; the lock's monotonic time is handed in.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 THROTTLE_FAILURES: Final = 5
 THROTTLE_WINDOW_MS: Final = 60_000
 THROTTLE_FIRST_MS: Final = 1_000
 THROTTLE_MOST_MS: Final = 10_000
+TOLD_EVERY_MS: Final = 60_000
+"""A pause is written down at most so often: who begins one after the other does not fill the log with them."""
 LOT_BELOW: Final = 64
 """Of 256: within a pause one OPEN in four is let through."""
 
@@ -26,6 +28,10 @@ class Throttle:
     failures_ms: tuple[int, ...] = ()
     pause_ms: int = 0
     until_ms: int = 0
+    told_ms: int | None = None
+    """When the log was last told of a pause."""
+    untold: int = 0
+    """Failures that began a pause since then, and are in the log only as their number."""
 
     def wait_ms(self, now_ms: int) -> int:
         """Return how long to refuse public-key work yet; never more than THROTTLE_MOST_MS."""
@@ -35,7 +41,11 @@ class Throttle:
         """Return the throttle after a failure of somebody who holds the door's keys."""
         recent = (*(at for at in self.failures_ms if now_ms - at < THROTTLE_WINDOW_MS), now_ms)
         recent = recent[-THROTTLE_FAILURES:]
-        if len(recent) < THROTTLE_FAILURES:
-            return Throttle(recent)
-        pause_ms = min(max(2 * self.pause_ms, THROTTLE_FIRST_MS), THROTTLE_MOST_MS)
-        return Throttle(recent, pause_ms, now_ms + pause_ms)
+        pause_ms = 0
+        if len(recent) == THROTTLE_FAILURES:
+            pause_ms = min(max(2 * self.pause_ms, THROTTLE_FIRST_MS), THROTTLE_MOST_MS)
+        return replace(self, failures_ms=recent, pause_ms=pause_ms, until_ms=now_ms + pause_ms if pause_ms else 0)
+
+    def tells(self, now_ms: int) -> bool:
+        """Return whether a pause that begins now is written into the log."""
+        return self.told_ms is None or now_ms - self.told_ms >= TOLD_EVERY_MS

@@ -21,7 +21,7 @@ from protocols.grant.judge import USES_KEPT_MOST
 from protocols.grant.keys import IssuerClass, generate_property_ca, private_key
 from protocols.grant.revocation import Acknowledgement, Body, Bump, TimeBeacon
 from protocols.vectors.door_vectors import PRESENT, exchange, used_core
-from protocols.vectors.fixed import AT_S, DAY_S, TONIGHT, FixedHotel, Meeting, fixed_hotel, fresh_core, stream
+from protocols.vectors.fixed import AT_S, DAY_S, RTC_S, TONIGHT, FixedHotel, Meeting, fixed_hotel, fresh_core, stream
 from protocols.vectors.grant_vectors import plain
 
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -211,6 +211,36 @@ def throttled_by_lot() -> dict[str, Any]:
     }
 
 
+def throttled_run() -> dict[str, Any]:
+    """One insider who fails at the end of each pause: which of his failures the log tells of, and as what."""
+    hotel = fixed_hotel()
+    lock, core = hotel.room_101, fresh_core(hotel.room_101)
+    refused = Carry(hotel.signed(Bump(102, TONIGHT + 1)), hotel.revocation.certificate.encoded)
+    at_ms, failures = 1_000, list[dict[str, Any]]()
+    for number in range(24):
+        before = core.audit_seq
+        meeting = Meeting(lock, core, Sensed(RTC_S + at_ms // 1_000), seed=f"run {number}", now_ms=at_ms)
+        meeting.run(refused)
+        core = meeting.core
+        failures.append(
+            {
+                "at_ms": at_ms,
+                "pause_ms": core.throttle.wait_ms(at_ms),
+                "records": [
+                    {"event": int(each.event), "actor": each.actor.hex(), "status": int(each.status)}
+                    for each in core.records
+                    if each.seq > before
+                ],
+            }
+        )
+        at_ms += core.throttle.wait_ms(at_ms) if number != 17 else 90_000
+    return {
+        "about": "CARRY refused again as each pause ends, and once after a rest (protocols/door/SPEC.md 7, Throttle).",
+        "lock": plain(lock.to_document()),
+        "failures": failures,
+    }
+
+
 def _lot(seed: str) -> bytes:
     """Return the byte that the lock side of a meeting draws third: after its nonce and its ephemeral key."""
     random = stream(f"{seed} lock")
@@ -255,5 +285,6 @@ def files() -> dict[str, dict[str, Any]]:
         "door/restarted.json": restarted(),
         "door/throttled.json": throttled(),
         "door/throttled_by_lot.json": throttled_by_lot(),
+        "door/throttled_run.json": throttled_run(),
         **{f"door/exchange_{name}.json": document for name, document in exchanges().items()},
     }
