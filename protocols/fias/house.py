@@ -95,6 +95,10 @@ class House:
         """Return the rooms with somebody in them."""
         return tuple(sorted(room for room, guests in self._rooms.items() if guests))
 
+    def leaving(self) -> tuple[str, ...]:
+        """Return the rooms whose guests left a moment ago and may come in elsewhere."""
+        return tuple(sorted({each.room for each in self._leaving.values()}))
+
     @property
     def deadline_ms(self) -> int | None:
         """When to call `on_time`, monotonic ms."""

@@ -17,6 +17,19 @@ from protocols.fias.house import House
 from protocols.fias.orders import KeyEnd, KeyOrder, Status, order_of
 from protocols.fias.postings import BillEnded, BillLine, PostingAnswered, bill_ended, bill_line, posting_answer
 from protocols.fias.record import Description, Record, stamped
+from protocols.fias.services import (
+    CheckOutAnswered,
+    GuestsListed,
+    MessageTaken,
+    MessageTold,
+    WakeUpAnswered,
+    check_out_answer,
+    guests_listed,
+    message_taken,
+    message_told,
+    wake_up_answer,
+    wake_up_refusal,
+)
 
 FIRST_WORD_WAIT_MS: Final = 3_000
 """For the peer's LS before ours: both may open, and racing helps nobody."""
@@ -24,7 +37,12 @@ DESCRIBED_WAIT_MS: Final = 30_000
 ALIVE_EVERY_MS: Final = 5 * 60_000
 ORDER_WAIT_MS: Final = 30_000
 ORDERS_OPEN_MAX: Final = 64
+RESYNC_BEGIN_WAIT_MS: Final = 30_000
+"""For DS after DR: newer interface programs pass over a DR that they hold for needless."""
 RESYNC_WAIT_MS: Final = 10 * 60_000
+"""From DS to DE."""
+HELD_MOST: Final = 256
+"""Answers that wait for the end of a resynchronisation; beyond, an order that is refused anyway gets none."""
 AGAIN_AFTER_END_MS: Final = 3_000
 SIGN_INS_MOST: Final = 2
 """Descriptions with a cryptogram that no LA answered, before none is sent: a wrong key blocks the interface."""
@@ -54,7 +72,7 @@ class Came:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The link is down: `orders` are those that nobody can answer any more."""
+    """The link is down: `orders` are those that nobody can answer any more, met or not."""
 
     reason: str
     orders: tuple[KeyOrder | KeyEnd, ...]
@@ -132,7 +150,19 @@ Fact = (
     | PostingAnswered
     | BillLine
     | BillEnded
+    | CheckOutAnswered
+    | GuestsListed
+    | MessageTold
+    | MessageTaken
+    | WakeUpAnswered
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    record: Record
+    order: KeyOrder | KeyEnd | None
+    """None: it was none that could be read."""
 
 
 @dataclass(slots=True)
@@ -149,6 +179,8 @@ class FiasLink:
         version: ours, at most ten characters.
         descriptions: each record that we send or want, with its fields.
         configuration: RT, the bits of what we want to know in LC; 0 asks nothing.
+        resync_after_ms: a longer time without life asks for everybody in house again, whatever ended it; None: never.
+        message_most: RL, characters of a message that we can take; 0: not told.
         sign_in: returns CG for the date and time (YYMMDDHHMMSS) of the last LS; wants a `configuration`.
     """
 
@@ -159,6 +191,8 @@ class FiasLink:
         descriptions: Sequence[Description],
         *,
         configuration: int = 0,
+        resync_after_ms: int | None = None,
+        message_most: int = 0,
         sign_in: Callable[[str], str] | None = None,
     ) -> None:
         if len(family) != 2 or not 0 < len(version) <= 10 or not descriptions:
@@ -177,8 +211,13 @@ class FiasLink:
         self._out: deque[Record] = deque()
         self._orders: dict[int, _Open] = {}
         self._numbers = 0
+        self._held: deque[_Held] = deque()
+        """Answers to orders that cannot leave now, in order."""
+        self._resync_after_ms, self._message_most = resync_after_ms, message_most
+        self._away_since_ms: int | None = None
         self._resync_wanted = False
         self._resync_until_ms: int | None = None
+        self._resync_began = False
         self._deadline_ms: int | None = None
 
     def data_to_send(self) -> list[Record]:
@@ -195,15 +234,17 @@ class FiasLink:
         return min((each for each in waits if each is not None), default=None)
 
     def connected(self, *, now_ms: int, resync: bool) -> None:
-        """The connection is open. `resync`: ask who is in house once the link lives (not needed after a short gap)."""
-        self.state, self._resync_wanted = State.OPENING, resync
+        """The connection is open. `resync`: ask who is in house once the link lives; a resynchronisation that the loss
+        of a link cut short is wanted again, whatever is said here.
+        """
+        self.state, self._resync_wanted = State.OPENING, self._resync_wanted or resync
         self._deadline_ms = now_ms + FIRST_WORD_WAIT_MS
 
-    def disconnected(self, reason: str) -> list[Fact]:
+    def disconnected(self, reason: str, *, now_ms: int) -> list[Fact]:
         """The connection is lost. Who is in house stays as it was: the last word holds until another."""
         self._out.clear()
-        self._deadline_ms = self._resync_until_ms = None
-        self.state = State.CLOSED
+        self._deadline_ms = None
+        self._leave(State.CLOSED, now_ms)
         return [self._ended(reason)]
 
     def receive(self, record: Record, *, now_ms: int, at: datetime) -> list[Fact]:
@@ -221,9 +262,10 @@ class FiasLink:
                 self._close(number, Status.NO_ANSWER, at, "not answered in time")
                 facts.append(Overdue(number, each.order))
         if self._resync_until_ms is not None and self._resync_until_ms <= now_ms:
-            self._resync_until_ms = None
+            waited = f"DE within {RESYNC_WAIT_MS // 60_000} minutes" if self._resync_began else "DS: it was passed over"
+            self._resync_over()
             self.house.resync_broke()
-            facts.append(Refused("DR", f"no DE within {RESYNC_WAIT_MS // 60_000} minutes; nobody was ended by silence"))
+            facts.append(Refused("DR", f"no {waited}; nobody was ended by silence"))
         if self._deadline_ms is not None and self._deadline_ms <= now_ms:
             self._due(now_ms, at)
         return facts
@@ -270,16 +312,20 @@ class FiasLink:
             case "LA":
                 return self._la(now_ms, at)
             case "LE":
-                self.state, self._deadline_ms = State.ENDED, now_ms + AGAIN_AFTER_END_MS
+                self._leave(State.ENDED, now_ms)
+                self._deadline_ms = now_ms + AGAIN_AFTER_END_MS
                 return [self._ended("they ended the link")]
             case "LC":
                 return [Configured(tuple(record.fields.items()))]
             case "DS":
                 self.house.resync_began()
-                self._resync_until_ms = now_ms + RESYNC_WAIT_MS
+                self._resync_until_ms, self._resync_began = now_ms + RESYNC_WAIT_MS, True
+                return []
+            case "DE" if not self._resync_began:
+                self.ignored += 1  # the end of a list whose beginning nobody heard says nothing of who is missing
                 return []
             case "DE":
-                self._resync_until_ms = None
+                self._resync_over()
                 return [*self.house.resync_ended(), Resynchronised(now_ms)]
             case "NS" | "NE":
                 return [NightAudit(record.id == "NS")]
@@ -294,6 +340,19 @@ class FiasLink:
                 return [bill_line(record)]
             case "XB":
                 return [bill_ended(record)]
+            case "XC":
+                return [check_out_answer(record)]
+            case "PL":
+                return [guests_listed(record)]
+            case "XL" | "XT":
+                return [message_told(record)]
+            case "XD":
+                return [message_taken(record)]
+            case "WA":
+                return [wake_up_answer(record)]
+            case "WR" | "WC" if any(each.record == "WA" for each in self._descriptions):
+                self._reply(wake_up_refusal(record, at))
+                raise PeerProtocolError(f"{record.id}: room {record.need('RN')!r}: nothing here wakes anybody")
         if record.id in _ORDERS:
             return self._order(record, now_ms, at)
         self.ignored += 1
@@ -306,21 +365,35 @@ class FiasLink:
         if self.state is not State.DESCRIBING:
             return []
         self.state, self._deadline_ms, self._sign_ins = State.ALIVE, now_ms + ALIVE_EVERY_MS, 0
-        wanted, self._resync_wanted = self._resync_wanted, False
-        if wanted:
+        away_ms = 0 if self._away_since_ms is None else now_ms - self._away_since_ms
+        long = self._resync_after_ms is not None and away_ms > self._resync_after_ms
+        wanted, self._resync_wanted, self._away_since_ms = self._resync_wanted or long, False, None
+        self._release()
+        if wanted and not self._resyncing:
             self._out.append(stamped("DR", at))
-            self._resync_until_ms = now_ms + RESYNC_WAIT_MS
+            self._resync_until_ms, self._resync_began = now_ms + RESYNC_BEGIN_WAIT_MS, False
         return [Came(wanted)]
+
+    def _leave(self, state: State, now_ms: int) -> None:
+        """The link lives no more, since now if it did."""
+        if self.state is State.ALIVE:
+            self._away_since_ms = now_ms
+        self.state = state
+
+    def _resync_over(self) -> None:
+        self._resync_until_ms, self._resync_began = None, False
+        self._release()
 
     def _describe(self, now_ms: int, at: datetime) -> None:
         if self._resyncing:  # they began anew in the middle of it: what was left of the list never comes
-            self._resync_wanted, self._resync_until_ms = True, None
+            self._resync_wanted, self._resync_until_ms, self._resync_began = True, None, False
             self.house.resync_broke()
         if self._sign_in is not None and self._sign_ins >= SIGN_INS_MOST:
             self.blocked = True
             return
         more = [("V#", self._version), ("IF", self._family)]
         more += [("RT", str(self._configuration))] if self._configuration else []
+        more += [("RL", str(self._message_most))] if self._message_most else []
         if self._sign_in is not None:
             self._sign_ins += 1
             stamp = self._stamp if len(self._stamp) == 12 else at.strftime("%y%m%d%H%M%S")
@@ -328,7 +401,8 @@ class FiasLink:
         self._out.append(stamped("LD", at, more))
         self._out.extend(each.encode() for each in self._descriptions)
         self._out.append(stamped("LA", at))
-        self.state, self._deadline_ms = State.DESCRIBING, now_ms + DESCRIBED_WAIT_MS
+        self._leave(State.DESCRIBING, now_ms)
+        self._deadline_ms = now_ms + DESCRIBED_WAIT_MS
 
     def _due(self, now_ms: int, at: datetime) -> None:
         if self.state is State.ALIVE:
@@ -343,10 +417,10 @@ class FiasLink:
         try:
             order = order_of(record)
         except PeerProtocolError as error:
-            self._out.append(_key_answer(record, Status.CANNOT, at, str(error)))
+            self._reply(_key_answer(record, Status.CANNOT, at, str(error)))
             raise
-        if len(self._orders) >= ORDERS_OPEN_MAX:
-            self._out.append(_key_answer(record, Status.BUSY, at, "too many orders at a time"))
+        if len(self._orders) + sum(each.order is not None for each in self._held) >= ORDERS_OPEN_MAX:
+            self._reply(_key_answer(record, Status.BUSY, at, "too many orders at a time"))
             raise PeerProtocolError(f"{record.id}: more than {ORDERS_OPEN_MAX} orders wait for an answer")
         self._numbers += 1
         self._orders[self._numbers] = _Open(order, now_ms + ORDER_WAIT_MS)
@@ -356,14 +430,27 @@ class FiasLink:
         order = self._orders.pop(number).order
         fields = {"KC": order.coder, "WS": order.workstation, "G#": order.guest_number}
         asked = Record("KA", {name: value for name, value in fields.items() if value})
-        self._out.append(_key_answer(asked, status, at, text))
+        self._reply(_key_answer(asked, status, at, text), order)
+
+    def _reply(self, record: Record, order: KeyOrder | KeyEnd | None = None) -> None:
+        """Send an answer, now or when the PMS listens again: nothing of ours is sent into a resynchronisation."""
+        if self.takes_records:
+            self._out.append(record)
+        elif order is not None or len(self._held) < HELD_MOST:
+            self._held.append(_Held(record, order))
+
+    def _release(self) -> None:
+        while self._held and self.takes_records:
+            self._out.append(self._held.popleft().record)
 
     def _ended(self, reason: str) -> Ended:
         self._resync_wanted = self._resync_wanted or self._resyncing
         self.house.resync_broke()
-        self._resync_until_ms = None
-        orders = tuple(each.order for each in self._orders.values())
+        self._resync_until_ms, self._resync_began = None, False
+        untold = [each.order for each in self._held if each.order is not None]
+        orders = (*untold, *(each.order for each in self._orders.values()))
         self._orders.clear()
+        self._held.clear()
         return Ended(reason, orders)
 
 

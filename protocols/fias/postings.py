@@ -27,7 +27,7 @@ BILLS: Final = (
     Description("XB", ("RN", "G#", "BA")),
 )
 _ROOM: Final = re.compile(r"[^|\x00-\x1f]{1,20}")
-_MONEY: Final = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,2}))?")
+_MONEY: Final = re.compile(r"([-+]?)(?=\.?[0-9])([0-9]{0,12})(?:\.([0-9]{0,2})0*)?")
 
 
 class ChargeKind(StrEnum):
@@ -144,7 +144,7 @@ def bill_line(record: Record) -> BillLine:
     """Read XI. Raises PeerProtocolError naming the field."""
     return BillLine(
         (record.get("BD") or "").strip(),
-        _minor(record, "BI"),
+        minor_of(record, "BI"),
         record.get("F#") or None,
         record.get("FD") != "N",
         record.get("RN") or None,
@@ -154,14 +154,14 @@ def bill_line(record: Record) -> BillLine:
 
 def bill_ended(record: Record) -> BillEnded:
     """Read XB. Raises PeerProtocolError naming the field."""
-    return BillEnded(_minor(record, "BA"), record.get("RN") or None, record.get("G#") or None)
+    return BillEnded(minor_of(record, "BA"), record.get("RN") or None, record.get("G#") or None)
 
 
-def _minor(record: Record, name: str) -> int:
-    """Read money of the PMS: with a decimal point, or in minor units."""
+def minor_of(record: Record, name: str) -> int:
+    """Read money of the PMS: with a decimal point, or in minor units. Raises PeerProtocolError naming the field."""
     text = record.need(name).strip()
     if (found := _MONEY.fullmatch(text)) is None:
         raise PeerProtocolError(f"{record.id}: field {name} is {text[:40]!r}, no amount of money")
     sign, whole, part = found.groups()
-    minor = int(whole) if part is None else int(whole) * 100 + int(part.ljust(2, "0"))
-    return -minor if sign else minor
+    minor = int(whole) if part is None else int(whole or "0") * 100 + int(part.ljust(2, "0"))
+    return -minor if sign == "-" else minor

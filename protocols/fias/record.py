@@ -1,6 +1,7 @@
 """One record: a two-character id and fields of a two-character id and data, each closed by a bar.
 
-`GI|RN0412|G#88120|GSN|` and so on. The order of fields means nothing, but in LR, and a field may repeat only there.
+`GI|RN0412|G#88120|GSN|` and so on. The order of fields means nothing, but in LR, and where a list of guests (PL)
+repeats them block by block.
 Unknown records and fields are kept and ignored, never fatal. Leading zeros and blanks are data.
 """
 
@@ -23,10 +24,20 @@ FIELDS_MAX: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record: `id` and its fields, in the order of the wire."""
+    """A record: `id` and its fields, in the order of the wire; `repeated`: all of them, where some came twice."""
 
     id: str
     fields: Mapping[str, str] = field(default_factory=dict)
+    repeated: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+
+    def blocks(self, first: str) -> "list[Record]":
+        """Return the parts that begin with the field `first`, each with what stands before the first of them."""
+        parts: list[dict[str, str]] = [{}]
+        for name, value in self.repeated or tuple(self.fields.items()):
+            if name == first:
+                parts.append({})
+            parts[-1].setdefault(name, value)
+        return [Record(self.id, parts[0] | each) for each in parts[1:]]
 
     def get(self, name: str) -> str | None:
         """Return a field's data; "" if it was named and empty, None if it was not there."""
@@ -108,11 +119,12 @@ def decode(data: bytes, code_page: str = CODE_PAGE) -> Record:
         raise PeerProtocolError(f"{_shown(record_id)} is no record id")
     if len(fields) > FIELDS_MAX:
         raise PeerProtocolError(f"{record_id}: {len(fields)} fields; at most {FIELDS_MAX} are read")
+    # nothing between two bars, or one character, is an unknown field: ignored like any other
+    told = tuple((each[:2], each[2:]) for each in fields if len(each) >= 2)
     read: dict[str, str] = {}
-    for each in fields:
-        if len(each) >= 2:  # nothing between two bars, or one character, is an unknown field: ignored like any other
-            read.setdefault(each[:2], each[2:])
-    return Record(record_id, read)
+    for name, value in told:
+        read.setdefault(name, value)
+    return Record(record_id, read, told if len(told) > len(read) else ())
 
 
 @dataclass(frozen=True, slots=True)

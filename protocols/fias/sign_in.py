@@ -1,4 +1,4 @@
-"""The cryptogram by which an interface with a key knows us. SPEC.md 9. Pure: the IV is handed in."""
+"""The cryptogram by which an interface with a key knows us. SPEC.md 13. Pure: the IV is handed in."""
 
 from base64 import b64encode
 from typing import Final

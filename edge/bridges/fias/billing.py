@@ -65,10 +65,15 @@ class Billing:
         self._waiting: deque[_Asked] = deque()
         self._asked: _Asked | None = None
         self._posting_until_ms: int | None = None
+        self._posting_number: int | None = None
+        """The P# that is waited for: an answer to an older one, however late, is none to this."""
         self._audit = False
         self._looking: set[asyncio.Future[Bill]] = set()
-        if ledger is not None:
-            self._tell_unsure(ledger.unanswered())  # a restart between the charge and its answer
+
+    async def begin(self) -> None:
+        """Look at what a restart left between a charge and its answer, before anything is sent."""
+        if self._ledger is not None:
+            self._tell_unsure(await self._ledger.unanswered())
 
     @property
     def unsure(self) -> int:
@@ -85,18 +90,18 @@ class Billing:
                 waits.append(self._clock.now_ms() + left_ms)
         return min((each for each in waits if each is not None), default=None)
 
-    def post(self, key: str, charge: Charge) -> Entry:
+    async def post(self, key: str, charge: Charge) -> Entry:
         """Take a charge; the same key is the same charge, whoever asks again. Durable when it returns.
 
         Raises:
             InvalidInputError: no charges are posted here, or see `ChargeLedger.wish`.
             StoreFailedError: it was not taken.
         """
-        return self._kept.wish(key, charge, now_ms=self._clock.wall_ms())
+        return await self._kept.wish(key, charge, now_ms=self._clock.wall_ms())
 
-    def settle(self, key: str, *, posted: bool, by: str) -> Entry:
+    async def settle(self, key: str, *, posted: bool, by: str) -> Entry:
         """A person has looked: an unknown charge is on the bill, or is not and never will be sent. See the ledger."""
-        return self._kept.settle(key, posted=posted, said=f"settled by {by}")
+        return await self._kept.settle(key, posted=posted, said=f"settled by {by}")
 
     def charge(self, key: str) -> Entry | None:
         """Return a charge by its key."""
@@ -121,16 +126,16 @@ class Billing:
         self._waiting.append(asked)
         return asked.answer
 
-    def take(self, fact: Fact) -> bool:
+    async def take(self, fact: Fact) -> bool:
         """Take what was heard; return whether it was for us. Raises StoreFailedError: it did not count."""
         match fact:
             case PostingAnswered(number, status, text) if self._ledger is not None:
-                self._answered(self._ledger.answered(number, status, text, now_ms=self._clock.wall_ms()))
+                self._answered(number, await self._ledger.answered(number, status, text, now_ms=self._clock.wall_ms()))
             case BillLine() if self._fits(fact) and self._asked is not None:
                 if len(self._asked.lines) < BILL_LINES_MOST:
                     self._asked.lines.append(fact)
             case BillEnded() if self._fits(fact) and self._asked is not None:
-                self._bill(self._asked, fact)
+                await self._bill(self._asked, fact)
             case NightAudit(running):
                 self._audit = running
                 return False
@@ -139,7 +144,7 @@ class Billing:
                 self._look_for_unsure()
                 return False
             case Ended():
-                self.lost(fact.reason)
+                await self.lost(fact.reason)
                 return False
             case PostingAnswered() | BillLine() | BillEnded():
                 pass  # of nobody's asking
@@ -147,20 +152,20 @@ class Billing:
                 return False
         return True
 
-    def drive(self, link: FiasLink, at: datetime) -> None:
+    async def drive(self, link: FiasLink, at: datetime) -> None:
         """Send what may leave now, and give up what took too long. Raises StoreFailedError."""
         now_ms = self._clock.now_ms()
         if self._posting_until_ms is not None and now_ms >= self._posting_until_ms:
             self._posting_until_ms = None
-            self._tell_unsure(self._kept.unanswered())
+            self._tell_unsure(await self._kept.unanswered())
             self._look_for_unsure()
         if self._asked is not None and now_ms >= self._asked.deadline_ms:
             self._fail(self._asked, ReplyTimeoutError(f"XR of room {self._asked.room}: no whole bill in time"))
             self._asked = None
         self._send_bill(link, now_ms)
-        self._send_charge(link, now_ms, at)
+        await self._send_charge(link, now_ms, at)
 
-    def lost(self, why: str) -> None:
+    async def lost(self, why: str) -> None:
         """The link is gone: what is on its way has no answer any more. Raises StoreFailedError."""
         for each in ([] if self._asked is None else [self._asked]) + list(self._waiting):
             self._fail(each, LinkLostError(f"XR of room {each.room}: {why}"))
@@ -168,7 +173,7 @@ class Billing:
         self._waiting.clear()
         if self._posting_until_ms is not None:
             self._posting_until_ms = None
-            self._tell_unsure(self._kept.unanswered())
+            self._tell_unsure(await self._kept.unanswered())
 
     @property
     def _kept(self) -> ChargeLedger:
@@ -176,15 +181,15 @@ class Billing:
             raise LocalProtocolError("no charges are posted on this link: [fias] charges is false")
         return self._ledger
 
-    def _send_charge(self, link: FiasLink, now_ms: int, at: datetime) -> None:
+    async def _send_charge(self, link: FiasLink, now_ms: int, at: datetime) -> None:
         if self._ledger is None or self._audit or self._posting_until_ms is not None or not link.takes_records:
             return
         if (entry := self._ledger.due(now_ms=self._clock.wall_ms())) is None:
             return
-        sent = self._ledger.send(entry.key)  # first on disk, then on the wire
+        sent = await self._ledger.send(entry.key)  # first on disk, then on the wire
         if sent.number is None:
             raise LocalProtocolError(f"charge {entry.key!r} left without a number")
-        self._posting_until_ms = now_ms + ANSWER_WAIT_MS
+        self._posting_until_ms, self._posting_number = now_ms + ANSWER_WAIT_MS, sent.number
         link.send(charge_record(sent.charge, sent.number, at))
 
     def _send_bill(self, link: FiasLink, now_ms: int) -> None:
@@ -201,11 +206,11 @@ class Billing:
         asked = self._asked
         return asked is not None and told.room in (None, asked.room) and told.guest_number in (None, asked.guest_number)
 
-    def _bill(self, asked: _Asked, ended: BillEnded) -> None:
+    async def _bill(self, asked: _Asked, ended: BillEnded) -> None:
         self._asked = None
         if self._ledger is not None:
             for each in asked.lines:
-                if (found := self._ledger.found(each.text, asked.room, asked.guest_number)) is not None:
+                if (found := await self._ledger.found(each.text, asked.room, asked.guest_number)) is not None:
                     self._log.info("fias_charge_found", key=found.key, number=found.number)
         if not asked.answer.done():
             asked.answer.set_result(Bill(tuple(asked.lines), ended.minor))
@@ -214,10 +219,11 @@ class Billing:
         if not asked.answer.done():
             asked.answer.set_exception(error)
 
-    def _answered(self, entry: Entry | None) -> None:
+    def _answered(self, number: int, entry: Entry | None) -> None:
         if entry is None:
             return
-        self._posting_until_ms = None
+        if number == self._posting_number:
+            self._posting_until_ms = self._posting_number = None
         if entry.state is ChargeState.UNKNOWN:
             self._tell_unsure([entry])
             self._look_for_unsure()

@@ -95,6 +95,16 @@ class InterfaceProgram:
     """A wrong key came: until a restart by hand nothing is answered."""
     sign_ins: int = 0
     auditing: bool = False
+    out: list[str] = field(default_factory=list)
+    """Guest numbers that were checked out from afar, in order."""
+    wake_ups: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """What was asked for: (room, day, time) -> AS; WC takes it away."""
+    left: list[Record] = field(default_factory=list)
+    """Messages of guests, and what they have read."""
+    deaf: frozenset[str] = frozenset()
+    """Records that are not answered."""
+    slow_resync: bool = False
+    """A resynchronisation is begun; `finish` ends it."""
 
     def __post_init__(self) -> None:
         self._server: asyncio.Server | None = None
@@ -227,6 +237,10 @@ class InterfaceProgram:
                 self._post(record)
             case "XR":
                 self._bill(record)
+            case "XC" | "WR" | "WC" | "PR" if record.id not in self.deaf:
+                self._serve_guest(record)
+            case "XL" | "XD":
+                self.left.append(record)
 
     def _knows(self, record: Record) -> bool:
         """Tell whether CG is that of our key and our last LS."""
@@ -256,6 +270,44 @@ class InterfaceProgram:
             answer = stamped("PA", self.now, fields)
             self.late.append(answer) if fate == "late" else self._say(answer)
 
+    def _serve_guest(self, record: Record) -> None:
+        """Answer what a guest asked for."""
+        if record.id == "PR":
+            self._inquire(record)
+            return
+        room = record.need("RN")
+        if record.id == "XC":
+            guest = self.guests.get(record.need("G#"))
+            status = "NG" if guest is None or guest.room != room else "BM"
+            if guest is not None and status == "BM" and int(record.need("BA")) == self._balance(room):
+                status = "OK"
+            self._tell(stamped("XC", self.now, [("RN", room), ("G#", record.need("G#")), ("AS", status)]))
+            if status == "OK":
+                self.out.append(record.need("G#"))
+                self.check_out(record.need("G#"))
+            return
+        call = (room, record.need("DA"), record.need("TI"))
+        status = "OK" if record.id == "WR" or call in self.wake_ups else "NG"
+        self.wake_ups.pop(call, None)
+        if record.id == "WR":
+            self.wake_ups[call] = status
+        self._tell(Record("WA", {"RN": room, "DA": call[1], "TI": call[2], "AS": status}))
+
+    def _inquire(self, record: Record) -> None:
+        sought, number = record.need("PI"), record.need("P#")
+        found = [each for each in self.guests.values() if sought in (each.room, each.name)]
+        if not found:
+            self._say(stamped("PA", self.now, [("AS", "NG"), ("P#", number)]))
+            return
+        blocks = "".join(
+            f"RN{each.room}|G#{each.number}|GN{each.name}|GD{each.departure}|BA{self._balance(each.room)}|NPN|"
+            for each in found
+        )
+        self._say_raw(f"PL|P#{number}|WS{record.need('WS')}|{blocks}".encode("cp1252"))
+
+    def _balance(self, room: str) -> int:
+        return sum(int(each.need("TA")) for each in self.posted if each.need("RN") == room)
+
     def _fate(self) -> str:
         throw, knobs = self.dice.uniform(0, 1), self.knobs
         if throw < knobs.posting_lost:
@@ -273,8 +325,7 @@ class InterfaceProgram:
             amount = int(each.need("TA"))
             self._tell(Record("XI", {**whose, "BD": text, "BI": f"{amount / 100:.2f}", "F#": "1", "FD": "Y"}))
         if not self.bill_mute:
-            total = sum(int(each.need("TA")) for each in lines)
-            self._tell(Record("XB", {**whose, "BA": str(total)}))
+            self._tell(Record("XB", {**whose, "BA": str(self._balance(whose["RN"]))}))
 
     def _resync(self) -> None:
         self._say(stamped("DS", self.now))
@@ -282,6 +333,11 @@ class InterfaceProgram:
             record = self._came("GI", guest)
             live = self.dice.uniform(0, 1) < self.knobs.live_in_resync
             self._tell(record if live else Record("GI", {**record.fields, "SF": ""}))
+        if not self.slow_resync:
+            self.finish()
+
+    def finish(self) -> None:
+        """End a resynchronisation."""
         self._say(stamped("DE", self.now))
 
     def _came(self, record_id: str, guest: Guest) -> Record:
@@ -305,9 +361,12 @@ class InterfaceProgram:
             self._say(Record(record.id, {each: record.fields[each] for each in shuffled}))
 
     def _say(self, record: Record) -> None:
+        self._say_raw(record.encode())
+
+    def _say_raw(self, raw: bytes) -> None:
         if self._writer is None or self._writer.is_closing():
             return
-        data = framed(record.encode())
+        data = framed(raw)
         if self.dice.uniform(0, 1) < self.knobs.noise:
             data = b"\r\n" + data
         if self.dice.uniform(0, 1) < self.knobs.cut:

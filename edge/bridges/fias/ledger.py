@@ -1,10 +1,11 @@
 """The charges that we were asked to post, and what became of each: a file that outlives power and process.
 
 A charge is written down as sent before its record leaves: whatever happens then, it is never sent by itself again. Its
-number counts on over every restart.
+number counts on over every restart. The disk is waited for in a thread, one change at a time: the house goes on.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Final
 import msgspec
 
 from kit.files import Disk, write_atomic
-from protocols.errors import InvalidInputError, StoreFailedError
+from protocols.errors import InvalidInputError, LocalProtocolError, StoreFailedError
 from protocols.fias.postings import NUMBER_MOST, Charge, ChargeKind, Outcome, mark, outcome_of
 
 FORMAT: Final = 1
@@ -69,9 +70,20 @@ class _Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entries: list[Entry]
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a step makes of the ledger. `entries` None: nothing is to be written. `entry`: the one that it is about;
+    `number`: the last P#, None: as it was.
+    """
+
+    entries: Mapping[str, Entry] | None
+    entry: Entry | None = None
+    number: int | None = None
+
+
 @dataclass
 class ChargeLedger:
-    """The file. Every change is durable when its method returns.
+    """The file. Every change is durable when its method returns; one that has begun is ended, whoever asked is gone.
 
     Raises:
         InvalidInputError: the file holds something else; names the place.
@@ -84,6 +96,8 @@ class ChargeLedger:
     def __post_init__(self) -> None:
         self._number = 0
         self._entries: dict[str, Entry] = {}
+        self._turn = asyncio.Lock()
+        self._changes: set[asyncio.Task[_Change]] = set()
         try:
             data = self.disk.read(self.path)
         except FileNotFoundError:
@@ -105,7 +119,7 @@ class ChargeLedger:
         """Return a charge by its key."""
         return self._entries.get(key)
 
-    def wish(self, key: str, charge: Charge, *, now_ms: int) -> Entry:
+    async def wish(self, key: str, charge: Charge, *, now_ms: int) -> Entry:
         """Take a charge to be posted; one that was asked for before under this key is returned as it stands.
 
         Raises:
@@ -113,23 +127,28 @@ class ChargeLedger:
         """
         if not 0 < len(key) <= KEY_CHARACTERS_MOST:
             raise InvalidInputError("key", f"has {len(key)} characters, 1 to {KEY_CHARACTERS_MOST} are taken")
-        if (known := self._entries.get(key)) is not None:
-            if known.charge != charge:
-                raise InvalidInputError("key", f"{key!r} was given to another charge: {known.room}, {known.minor}")
-            return known
-        if sum(each.state not in SETTLED for each in self._entries.values()) >= OPEN_MOST:
-            raise InvalidInputError("charges", f"{OPEN_MOST} wait already")
-        made = Entry(
-            key,
-            charge.room,
-            charge.minor,
-            charge.text,
-            charge.kind,
-            charge.guest_number,
-            ChargeState.WAITING,
-            now_ms,
-        )
-        return self._put(made)
+
+        def change() -> _Change:
+            if (known := self._entries.get(key)) is not None:
+                if known.charge != charge:
+                    raise InvalidInputError("key", f"{key!r} was given to another charge: {known.room}, {known.minor}")
+                return _Change(None, known)
+            if sum(each.state not in SETTLED for each in self._entries.values()) >= OPEN_MOST:
+                raise InvalidInputError("charges", f"{OPEN_MOST} wait already")
+            return self._with(
+                Entry(
+                    key,
+                    charge.room,
+                    charge.minor,
+                    charge.text,
+                    charge.kind,
+                    charge.guest_number,
+                    ChargeState.WAITING,
+                    now_ms,
+                )
+            )
+
+        return _entry(await self._do(change))
 
     def due(self, *, now_ms: int) -> Entry | None:
         """Return the oldest charge that may be tried now; None while one is on its way."""
@@ -143,69 +162,120 @@ class ChargeLedger:
         waits = [each.not_before_ms for each in self._entries.values() if each.state is ChargeState.WAITING]
         return min(waits, default=None)
 
-    def send(self, key: str) -> Entry:
+    async def send(self, key: str) -> Entry:
         """Write down that a charge leaves now, under a number that no other try has had."""
-        number = self._number % NUMBER_MOST + 1
-        entry = msgspec.structs.replace(
-            self._entries[key], state=ChargeState.SENT, number=number, tries=self._entries[key].tries + 1
-        )
-        return self._put(entry, number=number)
 
-    def answered(self, number: int, status: str, said: str, *, now_ms: int) -> Entry | None:
+        def change() -> _Change:
+            number, entry = self._next(), self._entries[key]
+            sent = msgspec.structs.replace(entry, state=ChargeState.SENT, number=number, tries=entry.tries + 1)
+            return self._with(sent, number=number)
+
+        return _entry(await self._do(change))
+
+    async def take_number(self) -> int:
+        """Return a P# that nothing else has or will have."""
+        done = await self._do(lambda: _Change(self._entries, number=self._next()))
+        if done.number is None:
+            raise LocalProtocolError("a number was asked for and none was written down")
+        return done.number
+
+    async def answered(self, number: int, status: str, said: str, *, now_ms: int) -> Entry | None:
         """Take an answer, however late; None: of no charge that waits for one."""
-        entry = next((each for each in self._entries.values() if each.number == number), None)
-        if entry is None or entry.state not in (ChargeState.SENT, ChargeState.UNKNOWN):
-            return None
-        told = {"status": status[:8], "said": said[:80]}
-        match outcome_of(status):
-            case Outcome.POSTED:
-                return self._put(msgspec.structs.replace(entry, state=ChargeState.POSTED, **told))
-            case Outcome.LATER if entry.tries < TRIES_MOST:
-                wait_ms = min(AGAIN_FIRST_MS * 2 ** min(entry.tries - 1, 10), AGAIN_MOST_MS)
-                again = msgspec.structs.replace(
-                    entry, state=ChargeState.WAITING, not_before_ms=now_ms + wait_ms, **told
-                )
-                return self._put(again)
-            case Outcome.LATER | Outcome.REFUSED:
-                return self._put(msgspec.structs.replace(entry, state=ChargeState.REFUSED, **told))
-            case Outcome.UNKNOWN:
-                return self._put(msgspec.structs.replace(entry, state=ChargeState.UNKNOWN, **told))
 
-    def unanswered(self) -> list[Entry]:
+        def change() -> _Change:
+            entry = next((each for each in self._entries.values() if each.number == number), None)
+            if entry is None or entry.state not in (ChargeState.SENT, ChargeState.UNKNOWN):
+                return _Change(None)
+            return self._with(_after_answer(entry, status, said, now_ms))
+
+        return (await self._do(change)).entry
+
+    async def unanswered(self) -> list[Entry]:
         """What is on its way now gets no answer any more: unknown. Returns them."""
-        sent = [each for each in self._entries.values() if each.state is ChargeState.SENT]
-        return [self._put(msgspec.structs.replace(each, state=ChargeState.UNKNOWN)) for each in sent]
+        sent: list[Entry] = []
+
+        def change() -> _Change:
+            on_its_way = [each for each in self._entries.values() if each.state is ChargeState.SENT]
+            sent.extend(msgspec.structs.replace(each, state=ChargeState.UNKNOWN) for each in on_its_way)
+            return _Change(self._entries | {each.key: each for each in sent} if sent else None)
+
+        await self._do(change)
+        return sent
 
     def unsure(self) -> list[Entry]:
         """Return what may be on a bill or not."""
         return [each for each in self._entries.values() if each.state is ChargeState.UNKNOWN]
 
-    def settle(self, key: str, *, posted: bool, said: str) -> Entry:
+    async def settle(self, key: str, *, posted: bool, said: str) -> Entry:
         """A bill or a person knows what became of an unknown charge.
 
         Raises:
             InvalidInputError: no such charge, or it is not unknown.
         """
-        entry = self._entries.get(key)
-        if entry is None or entry.state is not ChargeState.UNKNOWN:
-            raise InvalidInputError("key", f"{key!r} is no charge that is unknown")
-        state = ChargeState.POSTED if posted else ChargeState.REFUSED
-        return self._put(msgspec.structs.replace(entry, state=state, said=said[:80]))
 
-    def found(self, text: str, room: str, guest_number: str) -> Entry | None:
+        def change() -> _Change:
+            entry = self._entries.get(key)
+            if entry is None or entry.state is not ChargeState.UNKNOWN:
+                raise InvalidInputError("key", f"{key!r} is no charge that is unknown")
+            state = ChargeState.POSTED if posted else ChargeState.REFUSED
+            return self._with(msgspec.structs.replace(entry, state=state, said=said[:80]))
+
+        return _entry(await self._do(change))
+
+    async def found(self, text: str, room: str, guest_number: str) -> Entry | None:
         """A line of this guest's bill shows the mark of an unknown charge: it is posted. Returns it."""
         for each in self.unsure():
             whose = (each.room, each.guest_number) == (room, guest_number)
             if whose and each.number is not None and mark(each.number) in text:
-                return self.settle(each.key, posted=True, said="found on the bill")
+                return await self.settle(each.key, posted=True, said="found on the bill")
         return None
 
-    def _put(self, entry: Entry, *, number: int | None = None) -> Entry:
-        entries = {**self._entries, entry.key: entry}
-        settled = [each.key for each in entries.values() if each.state in SETTLED]
-        for key in settled[: max(0, len(settled) - SETTLED_MOST)]:
-            del entries[key]
-        counted = self._number if number is None else number
-        write_atomic(self.disk, self.path, msgspec.json.encode(_Page(FORMAT, counted, list(entries.values()))))
-        self._number, self._entries = counted, entries
-        return entry
+    def _next(self) -> int:
+        return self._number % NUMBER_MOST + 1
+
+    def _with(self, entry: Entry, *, number: int | None = None) -> _Change:
+        return _Change({**self._entries, entry.key: entry}, entry, number)
+
+    async def _do(self, change: Callable[[], _Change]) -> _Change:
+        """Make a change durable; `change` looks at the ledger as it is in its turn."""
+        task = asyncio.create_task(self._done(change))
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
+
+    async def _done(self, change: Callable[[], _Change]) -> _Change:
+        async with self._turn:
+            wanted = change()
+            if wanted.entries is None:
+                return wanted
+            entries = dict(wanted.entries)
+            settled = [each.key for each in entries.values() if each.state in SETTLED]
+            for key in settled[: max(0, len(settled) - SETTLED_MOST)]:
+                del entries[key]
+            number = self._number if wanted.number is None else wanted.number
+            data = msgspec.json.encode(_Page(FORMAT, number, list(entries.values())))
+            await asyncio.to_thread(write_atomic, self.disk, self.path, data)
+            self._number, self._entries = number, entries
+            return wanted
+
+
+def _entry(done: _Change) -> Entry:
+    if done.entry is None:
+        raise LocalProtocolError("a charge was changed and is none")
+    return done.entry
+
+
+def _after_answer(entry: Entry, status: str, said: str, now_ms: int) -> Entry:
+    """Return what an answer makes of a charge. Pure."""
+    told = {"status": status[:8], "said": said[:80]}
+    match outcome_of(status):
+        case Outcome.POSTED:
+            return msgspec.structs.replace(entry, state=ChargeState.POSTED, **told)
+        case Outcome.LATER if entry.tries < TRIES_MOST:
+            wait_ms = min(AGAIN_FIRST_MS * 2 ** min(entry.tries - 1, 10), AGAIN_MOST_MS)
+            again_ms = now_ms + wait_ms
+            return msgspec.structs.replace(entry, state=ChargeState.WAITING, not_before_ms=again_ms, **told)
+        case Outcome.LATER | Outcome.REFUSED:
+            return msgspec.structs.replace(entry, state=ChargeState.REFUSED, **told)
+        case Outcome.UNKNOWN:
+            return msgspec.structs.replace(entry, state=ChargeState.UNKNOWN, **told)

@@ -92,14 +92,16 @@ class Presence:
 
     def swept(self, house: House, replica: Replica) -> list[Step]:
         """Return who has left meanwhile: whom the PMS brought in and a whole resynchronisation did not name."""
-        occupied = {self._rooms.find(each) for each in house.occupied()}
+        held = {self._rooms.find(each): house.guests(each) for each in house.occupied()}
+        leaving = {self._rooms.find(each) for each in house.leaving()}  # what becomes of them is told in a moment
+        here = _in_house(replica)
         return [
             Leave(said(replica, each), each.room)
-            for each in replica.all()
-            if each.state is StayState.IN_HOUSE
-            and each.decided_by == BY
+            for each in here
+            if each.decided_by == BY
             and each.room is not None
-            and each.room not in occupied
+            and each.room not in leaving
+            and _missing(each, held.get(each.room, ()), [other for other in here if other.room == each.room])
         ]
 
     def stay_for(self, theirs: str, number: str | None, replica: Replica, *, now_ms: int) -> Stay | None:
@@ -235,6 +237,12 @@ def _held_up(stay: Stay, room: RoomId, replica: Replica) -> str | None:
 
 def _in_house(replica: Replica) -> list[Stay]:
     return [each for each in replica.all() if each.state is StayState.IN_HOUSE]
+
+
+def _missing(stay: Stay, guests: tuple[Guest, ...], there: list[Stay]) -> bool:
+    """Tell whether everybody whom the PMS has in a stay's room is the guest of another stay there."""
+    others = [each for each in there if each.id != stay.id]
+    return all(not _is_of(stay, guest) and any(_is_of(each, guest) for each in others) for guest in guests)
 
 
 def _prefix(number: str, room: RoomId) -> str:

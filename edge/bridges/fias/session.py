@@ -1,11 +1,13 @@
 """Keeps one link to the PMS's interface program: connect, drive the protocol, hand facts over, try again for ever.
 
 Moves bytes and time for protocols/fias, and decides nothing. A fact that could not be made durable is owed and ends
-the connection: the next one asks for everybody in house again, so that nothing the PMS said is lost here.
+the connection: the next one asks for everybody in house again, so that nothing the PMS said is lost here. It asks
+as well after a connection that was torn: what was on its way then, nobody sends again.
 """
 
 import asyncio
 import functools
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from edge.bridges.fias.billing import Bill, Billing
 from edge.bridges.fias.ledger import ChargeLedger, Entry
+from edge.bridges.fias.services import Services, services_described
 from edge.bridges.fias.settings import FiasSettings
 from kit.clock import Clock
 from kit.dice import Dice
@@ -35,12 +38,19 @@ from protocols.fias.link import (
 from protocols.fias.orders import KeyEnd, KeyOrder, Status
 from protocols.fias.postings import BILLS, CHARGES, Charge
 from protocols.fias.record import Description, Record, decode
+from protocols.fias.services import MESSAGE_MOST, CheckOutAnswered, GuestsListed, MessageTold, WakeUpAnswered
 from protocols.fias.sign_in import IV_BYTES, cryptogram
 
 VERSION: Final = "IK1"
 READ_BYTES: Final = 4_096
 CONNECT_WAIT_S: Final = 10.0
 CLOSE_WAIT_S: Final = 1.0
+DRAIN_WAIT_S: Final = 30.0
+"""For a PMS that takes nothing any more."""
+INBOX_MOST: Final = 256 * 1024
+"""Read ahead of what was taken."""
+_KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 120_000))
+"""A living PMS answers no LA over TCP: a cable that was pulled shows here, after two minutes."""
 ROOMS_WAITING_MOST: Final = 2_000
 _GUEST: Final = ("RN", "G#", "GS", "GN", "GF", "GL", "GA", "GD", "SF")
 _ROOM: Final = ("RN", "GS", "SF")
@@ -100,17 +110,28 @@ class FiasSession:
         self._sleep, self._zone = sleep, ZoneInfo(settings.zone)
         described = descriptions(guest_based=settings.guest_based)
         described += (CHARGES if ledger is not None else ()) + (BILLS if settings.bills else ())
+        described += services_described(settings)
         sign_in = None if key is None else functools.partial(self._cryptogram, key)
-        self.link = FiasLink(settings.family, VERSION, described, configuration=5, sign_in=sign_in)
+        self.link = FiasLink(
+            settings.family,
+            VERSION,
+            described,
+            configuration=5,
+            resync_after_ms=settings.resync_after // timedelta(milliseconds=1),
+            message_most=MESSAGE_MOST if settings.messages else 0,
+            sign_in=sign_in,
+        )
         self.billing = Billing(ledger, bills=settings.bills, clock=clock, log=log)
+        self.services = Services(settings, ledger, clock=clock, log=log)
         self.counts: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._inbox = bytearray()
-        self._closed = False
+        self._room_left = asyncio.Event()
+        self._closed, self._torn = False, False
         self._rooms: dict[str, int] = {}
         self._owed: list[Fact] = []
         """Heard and not durable yet, in order: taken again before anything else."""
-        self._resync, self._lost_ms = True, 0
+        self._resync = True
 
     @property
     def alive(self) -> bool:
@@ -130,23 +151,63 @@ class FiasSession:
         self._rooms[room] = condition
         self._wake.set()
 
-    def post(self, key: str, charge: Charge) -> Entry:
+    async def post(self, key: str, charge: Charge) -> Entry:
         """Take a charge to be posted: see `Billing.post`."""
-        entry = self.billing.post(key, charge)
+        entry = await self.billing.post(key, charge)
         self._wake.set()
         return entry
 
     async def bill(self, room: str, guest_number: str) -> Bill:
         """Return a guest's bill as the PMS has it now. Raises as `Billing.ask_bill`, and LinkLostError when down."""
-        if not self.alive:
-            raise LinkLostError("the PMS's interface is not connected")
+        self._need_life()
         answer = self.billing.ask_bill(room, guest_number)
         self._wake.set()
         return await answer
 
+    async def check_out(self, room: str, guest_number: str, balance_minor: int) -> CheckOutAnswered:
+        """Ask that a guest be checked out: see `Services.check_out`. Raises LinkLostError when down."""
+        self._need_life()
+        answer = self.services.check_out(room, guest_number, balance_minor)
+        self._wake.set()
+        return await answer
+
+    async def wake_up(self, room: str, moment: datetime, *, end: bool = False) -> WakeUpAnswered:
+        """Ask that a room be woken, or no more: see `Services.wake_up`. Raises LinkLostError when down."""
+        self._need_life()
+        answer = self.services.wake_up(room, moment, end=end)
+        self._wake.set()
+        return await answer
+
+    async def inquire(self, sought: str) -> GuestsListed:
+        """Return whom a room or a name may mean: see `Services.inquire`. Raises LinkLostError when down."""
+        self._need_life()
+        answer = self.services.inquire(sought, await self.services.inquiry_number(sought))
+        self._wake.set()
+        told = await answer
+        return told if isinstance(told, GuestsListed) else GuestsListed(told.number, ())  # PA: it means nobody
+
+    def messages(self, guest_number: str) -> list[MessageTold]:
+        """Return what a guest has not read: see `Services.messages`."""
+        return self.services.messages(guest_number)
+
+    def read_message(self, room: str, guest_number: str, message: str) -> None:
+        """The guest has had a message: see `Services.read`."""
+        self.services.read(room, guest_number, message)
+        self._wake.set()
+
+    def leave_message(self, room: str, guest_number: str, text: str) -> None:
+        """Leave a guest's message at the desk: see `Services.leave_message`."""
+        self.services.leave_message(room, guest_number, text)
+        self._wake.set()
+
+    def _need_life(self) -> None:
+        if not self.alive:
+            raise LinkLostError("the PMS's interface is not connected")
+
     async def run(self) -> None:
         """Keep the link until cancelled."""
         failures = 0
+        await self.billing.begin()
         while True:
             if self.link.blocked:
                 self._log.error("fias_sign_in_refused", hint="mend the key, have the interface restarted, restart us")
@@ -168,13 +229,11 @@ class FiasSession:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Drive one connection to its end; return whether the link ever lived."""
-        now_ms = self._clock.now_ms()
-        gap_ms = now_ms - self._lost_ms
-        resync = self._resync or gap_ms > self._settings.resync_after // timedelta(milliseconds=1)
+        _keep_alive(writer)
         self._inbox.clear()
-        self._closed, lived, why = False, False, "the connection ended"
+        self._closed, self._torn, lived, why = False, False, False, "the connection ended"
         self.counts["connections"] += 1
-        self.link.connected(now_ms=now_ms, resync=resync)
+        self.link.connected(now_ms=self._clock.now_ms(), resync=self._resync)
         async with TaskGroup() as tasks:
             listening = tasks.create_task(self._listen(reader))
             orders: set[asyncio.Task[None]] = set()
@@ -190,14 +249,15 @@ class FiasSession:
                 listening.cancel()
                 for each in tuple(orders):
                     each.cancel()
-                for fact in self.link.disconnected(why):
-                    self.billing.take(fact)
+                self._resync = self._resync or self._torn or deframer.inside
+                for fact in self.link.disconnected(why, now_ms=self._clock.now_ms()):
+                    self.services.take(fact)
+                    await self.billing.take(fact)
                     if isinstance(fact, Ended) and fact.orders:
                         self.counts["orders_lost"] += len(fact.orders)
                         self._log.warning("fias_orders_lost", rooms=[each.rooms[0] for each in fact.orders])
                 self.counts["skipped_bytes"] += deframer.skipped_bytes
                 await _hang_up(writer)
-        self._lost_ms = self._clock.now_ms()
         return lived
 
     async def _step(
@@ -210,6 +270,7 @@ class FiasSession:
         """Take what came and what is due, send what follows; return whether the link lives."""
         data = bytes(self._inbox)
         self._inbox.clear()
+        self._room_left.set()
         for raw in deframer.feed(data):
             try:
                 record = decode(raw, self._settings.code_page)
@@ -218,18 +279,21 @@ class FiasSession:
                 self._log.warning("fias_unreadable", error=str(error))
                 continue
             self.counts["records"] += 1
+            self.counts["replaced_characters"] += sum(each.count("\ufffd") for each in record.fields.values())
             facts = self.link.receive(record, now_ms=self._clock.now_ms(), at=self._at())
             await self._take(facts, tasks, orders)
             await self._send(writer)  # an answer waits for no other record's effect
         await self._take(self.link.on_time(now_ms=self._clock.now_ms(), at=self._at()), tasks, orders)
-        self._send_rooms()
-        self.billing.drive(self.link, self._at())
-        await self._send(writer)
+        if not self._torn:
+            self._send_rooms()
+            await self.billing.drive(self.link, self._at())
+            self.services.drive(self.link, self._at())
+            await self._send(writer)
         return self.alive
 
     async def _take(self, facts: list[Fact], tasks: TaskGroup, orders: set[asyncio.Task[None]]) -> None:
         for fact in facts:
-            if self.billing.take(fact):
+            if self.services.take(fact) or await self.billing.take(fact):
                 continue
             match fact:
                 case Ordered(number, order):
@@ -278,13 +342,24 @@ class FiasSession:
             self.counts["rooms_told"] += 1
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
-        for record in self.link.data_to_send():
-            writer.write(framed(record.encode(self._settings.code_page)))
-        await writer.drain()
+        """Send what is to be sent. A line that takes no more ends the connection once all that was heard is taken."""
+        records = self.link.data_to_send()
+        if not records or self._torn:
+            return
+        try:
+            for record in records:
+                writer.write(framed(record.encode(self._settings.code_page)))
+            async with asyncio.timeout(DRAIN_WAIT_S):
+                await writer.drain()
+        except OSError as error:  # also that of the time-out
+            self._log.warning("fias_dropped", error=str(error) or type(error).__name__)
+            self._closed = self._torn = True
+            self._wake.set()
 
     async def _rest(self) -> None:
         """Wait until something comes, is to be sent, or is due."""
-        waits = [each for each in (self.link.deadline_ms, self.billing.deadline_ms) if each is not None]
+        told = (self.link.deadline_ms, self.billing.deadline_ms, self.services.deadline_ms)
+        waits = [each for each in told if each is not None]
         deadline_ms = min(waits, default=None)
         wait_s = None if deadline_ms is None else max(0, deadline_ms - self._clock.now_ms()) / 1000
         try:
@@ -299,8 +374,11 @@ class FiasSession:
             while data := await reader.read(READ_BYTES):
                 self._inbox += data
                 self._wake.set()
+                while len(self._inbox) >= INBOX_MOST:
+                    self._room_left.clear()
+                    await self._room_left.wait()
         except OSError:
-            pass  # reset by the peer: the same end as a clean one
+            self._torn = True  # reset by the peer: what was on its way is lost
         finally:
             self._closed = True
             self._wake.set()
@@ -311,6 +389,16 @@ class FiasSession:
     def _at(self) -> datetime:
         moment = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC)
         return moment.astimezone(self._zone).replace(tzinfo=None)
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    held = writer.get_extra_info("socket")
+    if held is None:
+        return
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE:
+        if (option := getattr(socket, name, None)) is not None:  # not every system has each
+            held.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def _hang_up(writer: asyncio.StreamWriter) -> None:

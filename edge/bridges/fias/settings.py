@@ -19,8 +19,9 @@ class FiasSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `resync_after`: a longer gap asks for everybody in house again. `walk_ins`: a guest in house whose stay nobody
     told us of gets one here. `departure`: until when on the day of departure such a stay lasts. `rooms`: our room for
     a room of theirs, where lower case and leading zeros do not explain the difference. `charges`: charges are posted
-    on this link; `bills`: guests' bills are read on it. `key_path`: a file with the interface's AES-128 key, 32 hex
-    digits; `key_header`: what its cryptogram begins with.
+    on this link; `bills`: guests' bills are read on it; `check_outs`, `wake_ups`, `messages`, `inquiries`: guests may
+    ask for them on it (the interface's licence has to allow each; inquiries need `charges`). `key_path`: a file with
+    the interface's AES-128 key, 32 hex digits; `key_header`: what its cryptogram begins with.
     """
 
     host: str
@@ -37,11 +38,17 @@ class FiasSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rooms: dict[str, str] = {}
     charges: bool = False
     bills: bool = False
+    check_outs: bool = False
+    wake_ups: bool = False
+    messages: bool = False
+    inquiries: bool = False
     key_path: Path | None = None
     key_header: Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[\x21-\x7b\x7d\x7e]*\Z")] = ""
 
     def __post_init__(self) -> None:
         check_host(self.host)
+        if self.inquiries and not self.charges:
+            raise ValueError("inquiries are numbered like charges: they need charges = true")
         check_span("resync_after", self.resync_after, timedelta(seconds=1), timedelta(days=1))
         check_span("reconnect_most", self.reconnect_most, _LEAST, _MOST)
         check_span("reconnect_first", self.reconnect_first, _LEAST, self.reconnect_most)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from edge.api.pms_routes import pms_routes
 from edge.api.token import guard
 from kit.http import PROBLEM_TYPE, application, serving
+from protocols.errors import LinkLostError
+from protocols.fias.record import Record
 from tests.edge.bridges.fias.test_charges import posting, state
 from tests.edge.bridges.fias.test_fias import World, until
 
@@ -33,7 +36,7 @@ async def site(tmp_path: Path, **more: Any) -> AsyncIterator[tuple[World, httpx.
 
 def told(answer: httpx.Response, status: int = 200) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
-    if status != 200:
+    if status >= 400:
         assert answer.headers["content-type"] == PROBLEM_TYPE
     body: dict[str, Any] = answer.json()
     return body
@@ -91,3 +94,48 @@ async def test_a_house_whose_link_posts_nothing_says_so(tmp_path: Path) -> None:
         assert told(await http.post("/charges", json=TEA), 409)["type"].endswith("no-charges")
         assert told(await http.get("/bills/101/88120"), 409)["type"].endswith("no-bills")
         assert told(await http.get("/charges")) == {"charges": []}
+
+
+async def test_a_guest_asks_over_the_api_for_what_the_link_allows(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"check_outs": True, "wake_ups": True, "messages": True, "inquiries": True}
+    async with site(tmp_path, **more) as (w, http):
+        w.pms.check_in("88120", "101", "Vidal", "260103")
+        await until(lambda: w.in_room("101") != [])
+        leaving = {"room": "101", "guest_number": "88120", "balance_minor": 1}
+        assert told(await http.post("/check-outs", json=leaving)) == {"accepted": False, "status": "BM", "said": ""}
+        call = {"room": "101", "at": "2026-01-02T06:30:00"}
+        assert told(await http.post("/wake-ups", json=call)) == {"accepted": True, "status": "OK"}
+        assert told(await http.post("/wake-ups", json=call | {"end": True})) == {"accepted": True, "status": "OK"}
+        told(await http.post("/wake-ups", json=call | {"at": "2026-01-02T06:30:00Z"}), 400)
+        [found] = told(await http.get("/guests/Vidal"))["guests"]
+        assert (found["room"], found["guest_number"], found["balance_minor"]) == ("101", "88120", 0)
+        assert told(await http.get("/guests/nobody")) == {"guests": []}
+        w.pms.say(Record("XL", {"RN": "101", "G#": "88120", "MI": "m1", "MT": "A parcel"}))
+        await until(lambda: w.session.messages("88120") != [])
+        waiting = told(await http.get("/messages/88120"))["messages"]
+        assert waiting == [{"message": "m1", "room": "101", "text": "A parcel"}]
+        read = {"room": "101", "guest_number": "88120", "message": "m1"}
+        assert told(await http.post("/messages/read", json=read)) == {}
+        told(await http.post("/messages/read", json=read), 400)
+        left = {"room": "101", "guest_number": "88120", "text": "Thank you"}
+        assert told(await http.post("/messages", json=left), 202) == {}
+        assert told(await http.post("/check-outs", json=leaving | {"balance_minor": 0}))["accepted"]
+        await until(lambda: w.pms.out == ["88120"])
+    with pytest.raises(LinkLostError):
+        await w.session.wake_up("101", datetime(2026, 1, 2, 6, 30))  # noqa: DTZ001 - of the wall clock
+
+
+async def test_what_the_link_does_not_allow_is_told_and_not_sent(tmp_path: Path) -> None:
+    async with site(tmp_path) as (w, http):
+        body = {"room": "101", "guest_number": "1"}
+        asked = [
+            await http.post("/check-outs", json=body | {"balance_minor": 0}),
+            await http.post("/wake-ups", json={"room": "101", "at": "2026-01-02T06:30:00"}),
+            await http.get("/guests/101"),
+            await http.get("/messages/1"),
+            await http.post("/messages", json=body | {"text": "x"}),
+            await http.post("/messages/read", json=body | {"message": "1"}),
+        ]
+        for each in asked:
+            assert told(each, 409)["type"].endswith("not-on-this-link")
+        assert not [each for each in w.pms.heard if each.id in ("XC", "WR", "PR", "XL", "XD")]

@@ -14,6 +14,7 @@ from protocols.fias.link import (
     ALIVE_EVERY_MS,
     FIRST_WORD_WAIT_MS,
     ORDER_WAIT_MS,
+    RESYNC_BEGIN_WAIT_MS,
     RESYNC_WAIT_MS,
     Came,
     Configured,
@@ -145,7 +146,7 @@ def test_the_orders_of_a_lost_link_are_named_and_cannot_be_answered() -> None:
     link = _alive()
     [fact] = _hear(link, "KR|KTN|RN204|")
     assert isinstance(fact, Ordered)
-    assert link.disconnected("reset") == [Ended("reset", (fact.order,))]
+    assert link.disconnected("reset", now_ms=0) == [Ended("reset", (fact.order,))]
     link.connected(now_ms=0, resync=False)
     with pytest.raises(LocalProtocolError):
         link.answer(fact.number, Status.OK, at=AT)
@@ -223,7 +224,7 @@ def test_a_burst_of_guests_without_a_resynchronisation_ends_nobody() -> None:
     link = _alive()
     _hear(link, "GI|RN204|G#7|")
     assert _hear(link, "GI|RN205|G#8|") == [CameIn("205", Guest("8"), False)]
-    assert _hear(link, "DE|", 5) == [Resynchronised(5)]
+    assert _hear(link, "DE|", 5) == [], "the end of a list whose beginning nobody heard says nothing"
     assert link.house.occupied() == ("204", "205")
 
 
@@ -318,3 +319,127 @@ def test_equipment_that_cannot_be_is_refused_by_name(fields: dict[str, str]) -> 
     link = _alive()
     [fact] = link.receive(Record("RE", fields), now_ms=0, at=AT)
     assert isinstance(fact, Refused)
+
+
+@pytest.mark.requirement("ACC-02")
+def test_an_answer_that_is_due_in_a_resynchronisation_waits_for_its_end() -> None:
+    link = _alive(resync=True)
+    [fact] = _hear(link, "KR|KTN|RN204|KC1|")
+    assert isinstance(fact, Ordered)
+    link.answer(fact.number, Status.OK, at=AT)
+    _hear(link, "KR|KTX|RN205|KC2|")
+    _hear(link, "DS|")
+    [late] = _hear(link, "KD|RN204|KC3|")
+    assert isinstance(late, Ordered)
+    assert link.on_time(now_ms=ORDER_WAIT_MS, at=AT)[0] == Overdue(late.number, late.order)
+    assert _said(link) == [], "nothing of ours is sent between DR and DE"
+    with pytest.raises(LocalProtocolError):
+        link.answer(fact.number, Status.OK, at=AT)
+    _hear(link, "DE|", ORDER_WAIT_MS)
+    assert [decode(line.encode()).need("KC") for line in _said(link)] == ["1", "2", "3"]
+    link.on_time(now_ms=10**7, at=AT)
+    assert not any(line.startswith("KA|") for line in _said(link)), "each once"
+
+
+def test_a_resynchronisation_that_is_passed_over_holds_nobody_up() -> None:
+    link = _alive(resync=True)
+    [fact] = _hear(link, "KR|KTN|RN204|")
+    assert isinstance(fact, Ordered)
+    link.answer(fact.number, Status.OK, at=AT)
+    link.on_time(now_ms=RESYNC_BEGIN_WAIT_MS - 1, at=AT)
+    assert _said(link) == []
+    [told] = link.on_time(now_ms=RESYNC_BEGIN_WAIT_MS, at=AT)
+    assert isinstance(told, Refused)
+    assert "passed over" in told.problem
+    assert [line[:2] for line in _said(link)] == ["KA"]
+    _hear(link, "DS|", RESYNC_BEGIN_WAIT_MS + 1)  # it comes after all
+    assert not link.takes_records
+    assert _hear(link, "DE|", 99_000) == [Resynchronised(99_000)]
+    assert link.takes_records
+
+
+def test_an_answer_that_waits_when_the_link_is_lost_is_named_with_its_order() -> None:
+    link = _alive(resync=True)
+    [fact] = _hear(link, "KR|KTN|RN204|")
+    assert isinstance(fact, Ordered)
+    link.answer(fact.number, Status.OK, at=AT)
+    assert _hear(link, "LE|") == [Ended("they ended the link", (fact.order,))]
+    assert link.disconnected("reset", now_ms=0) == [Ended("reset", ())]
+    link.connected(now_ms=0, resync=False)
+    _hear(link, "LS|")
+    _hear(link, "LA|")
+    _hear(link, "DS|")
+    _hear(link, "DE|")
+    assert not any(line.startswith("KA|") for line in _said(link)), "never on another connection"
+
+
+def test_answers_wait_for_a_link_that_is_described_anew_and_leave_before_the_next_resynchronisation() -> None:
+    link = _alive(resync=True)
+    [fact] = _hear(link, "KR|KTN|RN204|")
+    assert isinstance(fact, Ordered)
+    _hear(link, "LS|")
+    link.answer(fact.number, Status.OK, at=AT)
+    link.data_to_send()
+    _hear(link, "LA|")
+    assert [line[:2] for line in _said(link)] == ["KA", "DR"]
+
+
+@pytest.mark.guarantee("G9")
+def test_a_flood_of_orders_in_a_resynchronisation_is_bounded() -> None:
+    link = _alive(resync=True)
+    for _ in range(1_000):
+        for fact in _hear(link, "KR|KTN|RN204|"):
+            if isinstance(fact, Ordered):
+                link.answer(fact.number, Status.OK, at=AT)
+    _hear(link, "DS|")
+    _hear(link, "DE|")
+    said = _said(link)
+    assert sum("|ASOK|" in line for line in said) == 64
+    assert len(said) < 400
+
+
+@pytest.mark.parametrize("cut", ["DR", "DS"])
+def test_a_resynchronisation_that_the_link_cut_short_is_asked_for_again_whatever_the_next_connection_wants(
+    cut: str,
+) -> None:
+    link = _alive(resync=True)
+    if cut == "DS":
+        _hear(link, "DS|")
+        _hear(link, "GI|RN204|G#7|SF|")
+    link.disconnected("reset", now_ms=1_000)
+    link.connected(now_ms=2_000, resync=False)
+    _hear(link, "LS|", 2_000)
+    _hear(link, "DE|", 2_000)  # what was left of the list that was cut
+    assert _hear(link, "LA|", 2_000) == [Came(True)]
+    assert _said(link)[-1].startswith("DR|")
+    assert link.house.occupied() == (("204",) if cut == "DS" else ())
+
+
+@pytest.mark.parametrize(("away_ms", "asked"), [(300_000, False), (300_001, True)])
+@pytest.mark.parametrize("by", ["LE", "LS", "loss"])
+def test_whoever_was_away_for_long_is_asked_for_everybody_whatever_ended_it(
+    away_ms: int, by: str, *, asked: bool
+) -> None:
+    link = FiasLink("DL", "IK1", DESCRIBED, resync_after_ms=300_000)
+    link.connected(now_ms=0, resync=False)
+    _hear(link, "LS|")
+    _hear(link, "LA|")
+    if by == "loss":
+        link.disconnected("reset", now_ms=1_000)
+        for again in range(3):  # accepted and thrown out at once, as some servers do with a second client
+            link.connected(now_ms=1_000 + again, resync=False)
+            link.disconnected("thrown out", now_ms=1_000 + again)
+        link.connected(now_ms=900 + away_ms, resync=False)
+    else:
+        _hear(link, f"{by}|", 1_000)
+    _hear(link, "LS|", 950 + away_ms)
+    assert _hear(link, "LA|", 1_000 + away_ms) == [Came(asked)]
+
+
+def test_rooms_whose_guests_left_a_moment_ago_are_told() -> None:
+    link = _alive()
+    _hear(link, "GI|RN204|G#7|")
+    _hear(link, "GO|RN204|G#7|", 1_000)
+    assert (link.house.occupied(), link.house.leaving()) == ((), ("204",))
+    _hear(link, "GI|RN305|G#7|", 2_000)
+    assert link.house.leaving() == ()

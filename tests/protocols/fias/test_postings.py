@@ -1,4 +1,4 @@
-"""Charges, bills and signing in, as SPEC.md 7 to 9 have them; vectors in protocols/vectors/fias."""
+"""Charges, bills and signing in, as SPEC.md 7, 8 and 13 have them; vectors in protocols/vectors/fias."""
 
 import json
 from datetime import datetime

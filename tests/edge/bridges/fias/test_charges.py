@@ -53,15 +53,15 @@ def state(w: World, key: str) -> str | None:
 async def test_a_charge_is_posted_once_however_often_it_is_asked_for(tmp_path: Path) -> None:
     async with posting(tmp_path) as w:
         for _ in range(3):
-            w.session.post("a", TEA)
+            await w.session.post("a", TEA)
         await until(lambda: state(w, "a") == "posted")
-        w.session.post("a", TEA)
-        w.session.post("b", Charge("102", 300, "Water"))
+        await w.session.post("a", TEA)
+        await w.session.post("b", Charge("102", 300, "Water"))
         await until(lambda: state(w, "b") == "posted")
         told = [(each.need("RN"), each.need("TA"), each.need("P#"), each.need("PT")) for each in w.pms.posted]
         assert told == [("101", "450", "1", "M"), ("102", "300", "2", "C")]
         with pytest.raises(InvalidInputError, match="another charge"):
-            w.session.post("a", Charge("101", 451, "Tea"))
+            await w.session.post("a", Charge("101", 451, "Tea"))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ async def test_a_charge_is_posted_once_however_often_it_is_asked_for(tmp_path: P
 async def test_each_answer_has_its_end(tmp_path: Path, answer: str, ends: str) -> None:
     async with posting(tmp_path, bills=False) as w:
         w.pms.script.append(answer)
-        w.session.post("a", TEA)
+        await w.session.post("a", TEA)
         await until(lambda: state(w, "a") == ends)
         assert (w.pms.posted, w.session.billing.unsure) == ([], int(ends == "unknown"))
 
@@ -79,7 +79,7 @@ async def test_each_answer_has_its_end(tmp_path: Path, answer: str, ends: str) -
 async def test_busy_and_retry_are_tried_again_under_another_number_and_not_at_once(tmp_path: Path) -> None:
     async with posting(tmp_path) as w:
         w.pms.script += ["BY", "RY", "OK"]
-        w.session.post("a", TEA)
+        await w.session.post("a", TEA)
         for tries in (1, 2):
             await until(lambda tries=tries: w.session.billing.charge("a").tries == tries and state(w, "a") == "waiting")  # type: ignore[misc,union-attr]  # bound by default
             await w.pass_time(29_000 * tries)
@@ -94,7 +94,7 @@ async def test_nothing_is_posted_during_the_night_audit(tmp_path: Path) -> None:
     async with posting(tmp_path) as w:
         w.pms.audit(running=True)
         await until(lambda: w.session.billing._audit)
-        w.session.post("a", TEA)
+        await w.session.post("a", TEA)
         await w.pass_time(1_000)
         assert [each for each in w.pms.heard if each.id == "PS"] == []
         w.pms.audit(running=False)
@@ -107,17 +107,17 @@ async def test_a_charge_whose_link_was_lost_is_found_on_the_bill_or_is_unknown_a
 ) -> None:
     async with posting(tmp_path) as w:
         w.pms.script += ["lost_after", "lost_before"]
-        w.session.post("after", TEA)
+        await w.session.post("after", TEA)
         await until(lambda: state(w, "after") == "posted")
         assert w.session.billing.charge("after").said == "found on the bill"  # type: ignore[union-attr]  # it is there
-        w.session.post("before", Charge("101", 450, "Tea", ChargeKind.MINIBAR, "88120"))
+        await w.session.post("before", Charge("101", 450, "Tea", ChargeKind.MINIBAR, "88120"))
         await until(lambda: w.pms.connections == 3 and w.session.alive and state(w, "before") == "unknown")
         await until(lambda: len([each for each in w.pms.heard if each.id == "XR"]) >= 2)
         await w.pass_time(60_000)
         assert (state(w, "before"), len(w.pms.posted)) == ("unknown", 1)
         assert [each.need("P#") for each in w.pms.heard if each.id == "PS"] == ["1", "2"]
-        w.session.billing.settle("before", posted=False, by="desk")
-        w.session.post("before, again", TEA)
+        await w.session.billing.settle("before", posted=False, by="desk")
+        await w.session.post("before, again", TEA)
         await until(lambda: state(w, "before, again") == "posted")
         assert len(w.pms.posted) == 2
 
@@ -125,8 +125,8 @@ async def test_a_charge_whose_link_was_lost_is_found_on_the_bill_or_is_unknown_a
 async def test_an_answer_that_comes_late_settles_its_own_charge(tmp_path: Path) -> None:
     async with posting(tmp_path, bills=False) as w:
         w.pms.script += ["late", "OK"]
-        w.session.post("slow", TEA)
-        w.session.post("next", Charge("102", 1, "x"))
+        await w.session.post("slow", TEA)
+        await w.session.post("next", Charge("102", 1, "x"))
         await until(lambda: state(w, "slow") == "sent")
         await w.pass_time(ANSWER_WAIT_MS)
         await until(lambda: state(w, "slow") == "unknown" and state(w, "next") == "posted")
@@ -144,7 +144,7 @@ async def test_a_rough_day_posts_nothing_twice_and_forgets_nothing(tmp_path: Pat
     rough = Knobs(posting_lost=0.25, posting_silent=0.15, posting_later=0.2)
     async with posting(tmp_path, knobs=rough, seed=seed) as w:
         for each in range(12):
-            w.session.post(f"k{each}", Charge("101", 100 + each, "Tea", ChargeKind.DIRECT, "88120"))
+            await w.session.post(f"k{each}", Charge("101", 100 + each, "Tea", ChargeKind.DIRECT, "88120"))
         async with asyncio.timeout(60):
             while any(state(w, f"k{each}") in ("waiting", "sent") for each in range(12)):
                 w.clock.advance(16_000)
@@ -161,21 +161,21 @@ async def test_a_restart_between_a_charge_and_its_answer_leaves_it_unknown(tmp_p
     pms = InterfaceProgram(SeededDice(3), NOW, TAME)
     async with posting(tmp_path, pms=pms, bills=False) as w:
         pms.script.append("silent")
-        w.session.post("a", TEA)
+        await w.session.post("a", TEA)
         await until(lambda: len(pms.posted) == 1)
         assert state(w, "a") == "sent"
     ledger = ChargeLedger(SystemDisk(), tmp_path / "fias-charges.json")
     assert [each.state for each in ledger] == [ChargeState.UNKNOWN], "the link that ended told so"
     async with posting(tmp_path) as w:
-        w.session.post("a", TEA)
-        w.session.post("b", TEA)
+        await w.session.post("a", TEA)
+        await w.session.post("b", TEA)
         await until(lambda: state(w, "b") == "posted")
         assert (state(w, "a"), [each.need("P#") for each in w.pms.posted]) == ("unknown", ["2"])
 
 
 async def test_a_bill_is_read_with_its_balance_and_one_that_never_ends_is_given_up(tmp_path: Path) -> None:
     async with posting(tmp_path) as w:
-        w.session.post("a", TEA)
+        await w.session.post("a", TEA)
         await until(lambda: state(w, "a") == "posted")
         bill = await w.session.bill("101", "88120")
         assert (bill.balance_minor, [each.minor for each in bill.lines]) == (450, [450])
@@ -197,7 +197,7 @@ async def test_a_bill_is_read_with_its_balance_and_one_that_never_ends_is_given_
 async def test_a_link_without_charges_or_bills_says_so_and_describes_neither(tmp_path: Path) -> None:
     async with posting(tmp_path, charges=False, bills=False) as w:
         with pytest.raises(LocalProtocolError, match="charges"):
-            w.session.post("a", TEA)
+            await w.session.post("a", TEA)
         with pytest.raises(LocalProtocolError, match="bills"):
             await w.session.bill("101", "88120")
         assert {"PS", "PA", "XR", "XI", "XB"}.isdisjoint(w.pms._asked)
@@ -242,25 +242,25 @@ def test_a_key_that_is_none_is_refused_by_the_name_of_its_file(tmp_path: Path) -
 # The ledger
 
 
-def test_numbers_count_on_over_restarts_and_begin_anew_at_the_end(tmp_path: Path) -> None:
+async def test_numbers_count_on_over_restarts_and_begin_anew_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "ledger.json"
     ledger = ChargeLedger(SystemDisk(), path)
     ledger._number = NUMBER_MOST - 1
     for key, number in (("a", NUMBER_MOST), ("b", 1)):
         ledger = ledger if key == "a" else ChargeLedger(SystemDisk(), path)
-        ledger.wish(key, TEA, now_ms=0)
-        assert ledger.send(key).number == number
+        await ledger.wish(key, TEA, now_ms=0)
+        assert (await ledger.send(key)).number == number
         assert ledger.due(now_ms=10**15) is None, "one at a time"
-        ledger.answered(number, "OK", "", now_ms=0)
+        await ledger.answered(number, "OK", "", now_ms=0)
 
 
-def test_what_is_never_taken_is_refused_in_the_end(tmp_path: Path) -> None:
+async def test_what_is_never_taken_is_refused_in_the_end(tmp_path: Path) -> None:
     ledger = ChargeLedger(SystemDisk(), tmp_path / "ledger.json")
-    ledger.wish("a", TEA, now_ms=0)
+    await ledger.wish("a", TEA, now_ms=0)
     for _ in range(TRIES_MOST):
-        number = ledger.send("a").number
+        number = (await ledger.send("a")).number
         assert number is not None
-        ledger.answered(number, "BY", "", now_ms=0)
+        await ledger.answered(number, "BY", "", now_ms=0)
     found = ledger.get("a")
     assert found is not None
     assert (found.state, found.tries) == (ChargeState.REFUSED, TRIES_MOST)
@@ -275,7 +275,7 @@ def test_a_file_that_is_no_ledger_is_refused_by_name_and_left_alone(tmp_path: Pa
     assert path.read_text() == text
 
 
-def test_a_disk_that_refuses_sends_nothing(tmp_path: Path) -> None:
+async def test_a_disk_that_refuses_sends_nothing(tmp_path: Path) -> None:
     class Full(SystemDisk):
         full = False
 
@@ -286,10 +286,10 @@ def test_a_disk_that_refuses_sends_nothing(tmp_path: Path) -> None:
 
     disk = Full()
     ledger = ChargeLedger(disk, tmp_path / "ledger.json")
-    ledger.wish("a", TEA, now_ms=0)
+    await ledger.wish("a", TEA, now_ms=0)
     disk.full = True
     with pytest.raises(StoreFailedError):
-        ledger.send("a")
+        await ledger.send("a")
     found = ledger.get("a")
     assert found is not None
     assert (found.state, found.number) == (ChargeState.WAITING, None)

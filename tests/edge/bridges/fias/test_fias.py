@@ -133,12 +133,17 @@ async def at_work(
 
 @asynccontextmanager
 async def world(
-    *stays: dict[str, Any], knobs: Knobs = TAME, path: Path | None = None, seed: int = 7, guest_based: bool = True
+    *stays: dict[str, Any],
+    knobs: Knobs = TAME,
+    path: Path | None = None,
+    seed: int = 7,
+    guest_based: bool = True,
+    pms: InterfaceProgram | None = None,
 ) -> AsyncIterator[World]:
     clock = ManualClock(wall_ms=T0)
     building = Building(clock, path=path)
     await building.house.keeper.apply(1, a_document(*stays))
-    pms = InterfaceProgram(SeededDice(seed), NOW, knobs)
+    pms = pms or InterfaceProgram(SeededDice(seed), NOW, knobs)
     port = await pms.start()
     try:
         async with at_work(pms, building, clock, port, Keys(), guest_based=guest_based) as made:
