@@ -17,7 +17,7 @@ from edge.northbound.settings import HomeAssistantSettings, SparkplugSettings
 from edge.northbound.sparkplug import SparkplugNode
 from edge.northbound.sparkplug_facade import SparkplugBroker, SparkplugFacade
 from edge.rooms.commands import RoomCommand
-from edge.rooms.fire import held as fire_holds
+from edge.rooms.fire_acts import held as fire_holds
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.identity import tls_client_context

@@ -95,7 +95,7 @@ class House:
         clock: Both clocks.
         logger: A structlog logger.
         fresh_ms: How long values stay fresh, where the descriptors say.
-        models: What is known of the models of devices.
+        model: What is known of a model of devices; asked whenever it is wanted.
     """
 
     def __init__(
@@ -112,10 +112,10 @@ class House:
         clock: Clock,
         logger: Any,  # noqa: ANN401 - structlog's lazy logger
         fresh_ms: Mapping[Key, int] | None = None,
-        models: Mapping[DescriptorId, Model] | None = None,
+        model: Callable[[DescriptorId], Model] = lambda _: UNKNOWN,
     ) -> None:
         self._local_policy = policy
-        self._models, self._descriptors = dict(models or {}), _descriptors(plan)
+        self._model_of, self._descriptors = model, _descriptors(plan)
         self.live_changed: Callable[[], None] = _nothing
         """Called whenever the live state is not what it was; whoever tells the cloud sets it."""
         self.plan = plan
@@ -403,7 +403,7 @@ class House:
         return [each.to_body() for each in self.view.shown(now_ms=self._clock.now_ms())]
 
     def _model(self, device: DeviceId) -> Model:
-        return self._models.get(self._descriptors.get(device, DescriptorId("")), UNKNOWN)
+        return self._model_of(self._descriptors.get(device, DescriptorId("")))
 
     async def _fire_changed(self, state: FireState) -> None:
         await self._store.save_document(FIRE, msgspec.json.encode(state))

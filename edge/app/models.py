@@ -1,12 +1,17 @@
-"""What the house knows of the models of its devices, by descriptor: what they may tell, and how long they sleep."""
+"""What the house knows of the models of its devices, by descriptor: what they tell and take, how long they sleep.
+
+Asked anew each time: devices that announce themselves come into the catalogue, and announce themselves otherwise,
+while the house runs.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from protocols.descriptors.descriptor import Descriptor
+from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.descriptors.firmware import all_points
 from protocols.descriptors.variants import Key
-from protocols.descriptors.wires import BleAdvertWire, MqttWire, Zigbee2MqttWire
+from protocols.descriptors.wires import AnnouncedWire, BleAdvertWire, MqttWire, Zigbee2MqttWire
+from protocols.device_model.capability import Kind
 from protocols.device_model.identity import DescriptorId
 
 
@@ -15,23 +20,53 @@ class Model:
     """One model.
 
     Attributes:
-        points: Every attribute that any of its firmwares has.
+        points: Every attribute that any of its firmwares has; of a choice that can be written, the words it takes.
         sleeps_ms: How long it may be silent and yet be well, where it speaks when it likes to; else 0.
     """
 
-    points: frozenset[Key] = frozenset()
+    points: Mapping[Key, frozenset[str]] = field(default_factory=dict)
     sleeps_ms: int = 0
 
 
 UNKNOWN = Model()
 
 
-def models(descriptors: Mapping[DescriptorId, Descriptor]) -> dict[DescriptorId, Model]:
-    """Return what is to be known of each model."""
-    return {name: Model(frozenset(all_points(each)), _sleeps_ms(each)) for name, each in descriptors.items()}
+class Models:
+    """What is to be known of each model of a catalogue, as the catalogue is now.
+
+    Args:
+        catalogue: Every model by its name; it may change at any time.
+    """
+
+    def __init__(self, catalogue: Mapping[DescriptorId, Descriptor]) -> None:
+        self._catalogue = catalogue
+        self._known: dict[DescriptorId, tuple[Descriptor, Model]] = {}
+
+    def __call__(self, name: DescriptorId) -> Model:
+        """Return what is known of a model; `UNKNOWN` if nobody describes it now."""
+        descriptor = self._catalogue.get(name)
+        if descriptor is None:
+            self._known.pop(name, None)
+            return UNKNOWN
+        known = self._known.get(name)
+        if known is None or known[0] is not descriptor:
+            known = self._known[name] = (descriptor, model_of(descriptor))
+        return known[1]
+
+
+def model_of(descriptor: Descriptor) -> Model:
+    """Return what is to be known of one model."""
+    return Model({key: _words(point) for key, point in all_points(descriptor).items()}, _sleeps_ms(descriptor))
+
+
+def _words(point: Point) -> frozenset[str]:
+    if point.write is None or point.row.kind is not Kind.CHOICE:
+        return frozenset()
+    words = {meaning for _, meaning in point.values if isinstance(meaning, str)}
+    return frozenset(words or point.row.choices)
 
 
 def _sleeps_ms(descriptor: Descriptor) -> int:
-    if isinstance(wire := descriptor.wire, Zigbee2MqttWire | MqttWire | BleAdvertWire):
+    if isinstance(wire := descriptor.wire, Zigbee2MqttWire | MqttWire | BleAdvertWire | AnnouncedWire):
         return round(1000 * wire.silence_s)
     return 0

@@ -36,7 +36,7 @@ from edge.app.json_devices import make_json_bus, make_northbound, readership_of
 from edge.app.keys import read_private_key
 from edge.app.kiosk_desk import KioskDesk
 from edge.app.lock_readings import LockReadings
-from edge.app.models import models
+from edge.app.models import Models
 from edge.app.settings import EdgeSettings
 from edge.app.site import read_site_plan
 from edge.app.uplink import make_uplink, read_command_key, recover_documents
@@ -193,7 +193,7 @@ class Edge:
             clock=clock,
             logger=log,
             fresh_ms=fresh_ms(plan, descriptors),
-            models=models(descriptors),
+            model=Models(descriptors),
         )
         if settings.policy_path is not None:
             await house.new_policy(_read(settings.policy_path), str(settings.policy_path))

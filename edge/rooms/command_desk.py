@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from edge.rooms.commands import RESTARTED, CommandBook, RoomCommand, refuse_unsafe
-from edge.rooms.fire import held as fire_holds
+from edge.rooms.fire_acts import held as fire_holds
 from edge.rooms.intents import Wish
 from edge.rooms.ports import DeviceWriter, RoomRecords
 from kit.clock import Clock

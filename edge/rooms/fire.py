@@ -1,7 +1,6 @@
 """Fire mode: lights on, ventilation and heating off, shades up, everywhere, until it is over. It outranks all else.
 
-The word that lights a lamp would start an air-handling unit: a thing whose model has a setpoint or a fan, under
-whatever firmware, is a machine, and is switched off. Nobody starts plant again but a person; rooms get back what their
+What is asked of which device is fire_acts.py's. Nobody starts plant again but a person; rooms get back what their
 modes wish, and heating and fans the mode they had (fire_after.py). Whatever comes to the house or back to it while it
 burns is told as well, and so is what says the contrary after it has obeyed.
 
@@ -11,39 +10,22 @@ what must survive a restart is stored when it can be. Doors are not unlocked her
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from edge.rooms.fire_acts import OFF, Asked, Points, asked, least_of
 from edge.rooms.fire_after import HeldBefore, Mode, Row
 from edge.rooms.ports import DeviceWriter
 from kit.clock import Clock
 from kit.task_groups import TaskGroup
-from protocols.device_model.capability import ENDPOINT_SEPARATOR, Capability, Value
+from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 from protocols.errors import PlatformError
 
-ACTS: Final[tuple[tuple[Capability, str, Value], ...]] = (
-    (Capability.ON_OFF, "on_off", True),
-    (Capability.LEVEL_CONTROL, "current_level", 254),
-    (Capability.FAN_CONTROL, "fan_mode", "off"),
-    (Capability.THERMOSTAT, "system_mode", "off"),
-    (Capability.WINDOW_COVERING, "current_position_lift_percentage", 0.0),  # Matter: 0 is open
-)
-_ACTS: Final = {(capability, attribute): value for capability, attribute, value in ACTS}
-_MACHINE_ACTS: Final = _ACTS | {(Capability.ON_OFF, "on_off"): False, (Capability.LEVEL_CONTROL, "current_level"): 0}
-MACHINE: Final[tuple[tuple[Capability, str], ...]] = (
-    (Capability.THERMOSTAT, "occupied_heating_setpoint"),
-    (Capability.THERMOSTAT, "occupied_cooling_setpoint"),
-    (Capability.THERMOSTAT, "system_mode"),
-    (Capability.FAN_CONTROL, "fan_mode"),
-)
-"""Whatever takes one of these moves air, heat or cold; of a device whose model is not known."""
-_AIR_ALONE: Final = frozenset({"local_temperature", "outdoor_temperature"})
-"""What a thermometer may tell in a thermostat's words."""
 WRITE_WAIT_MS: Final = 15_000
 RETRY_FIRST_S: Final = 2.0
 RETRY_MOST_S: Final = 30.0
@@ -53,18 +35,6 @@ SMOKE: Final = (Capability.SMOKE_CO_ALARM, "smoke_state")
 
 
 Target = tuple[DeviceId, Capability, str]
-
-
-def held(capability: Capability, attribute: str) -> bool:
-    """Say whether nobody else may write that meanwhile."""
-    return (capability, attribute.partition(ENDPOINT_SEPARATOR)[0]) in _ACTS
-
-
-def _moves_air(capability: Capability, attribute: str) -> bool:
-    """Say whether a thing that has this moves air, heat or cold."""
-    if capability is Capability.THERMOSTAT:
-        return attribute.partition(ENDPOINT_SEPARATOR)[0] not in _AIR_ALONE
-    return capability is Capability.FAN_CONTROL
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +54,7 @@ class FireMode:
         writer: The way to the devices.
         clock: Both clocks.
         changed: Awaited with what is to survive a restart; asked again until it succeeds, and nothing waits for it.
-        points: Every attribute that a device may have under any firmware; empty: not known.
+        points: What a device may have and takes, as far as its model is known now; asked whenever it is wanted.
     """
 
     def __init__(
@@ -94,7 +64,7 @@ class FireMode:
         writer: DeviceWriter,
         clock: Clock,
         changed: Callable[[FireState], Awaitable[None]],
-        points: Callable[[DeviceId], Collection[tuple[Capability, str]]] = lambda _: (),
+        points: Callable[[DeviceId], Points] = lambda _: {},
     ) -> None:
         self._devices, self._writer, self._clock, self._changed = tuple(devices), writer, clock, changed
         self._points = points
@@ -110,7 +80,8 @@ class FireMode:
         self._gainsaying: set[Target] = set()
         self._back: set[DeviceId] = set()
         self._attempts = 0
-        self._before = HeldBefore()
+        self._cannot: dict[DeviceId, str] = {}
+        self._before = HeldBefore(self._word)
         self._known_over = False
         """Whether somebody who can know has said in this life that there is no fire."""
         self.ended: Callable[[], None] = _nothing
@@ -173,7 +144,7 @@ class FireMode:
         self._look()
 
     def told(self) -> dict[str, Any]:
-        """Return the state for the local API: who says so, since when, and what has not obeyed yet."""
+        """Return the state for the local API: who says so, since when, what has not obeyed yet, and what cannot."""
         pending = sorted({device for (device, _, _), done in self._done.items() if not done})
         return {
             "active": self.active,
@@ -182,6 +153,7 @@ class FireMode:
             "detectors": sorted(self._alarming),
             "overruled": sorted(self._overruled),
             "pending": pending,
+            "cannot": dict(sorted(self._cannot.items())),
         }
 
     async def run(self) -> None:
@@ -226,6 +198,7 @@ class FireMode:
         self._tried_ms.clear()
         self._gainsaying.clear()
         self._back.clear()
+        self._cannot = {}
 
     def _settled(self, target: Target, task: asyncio.Task[None]) -> bool:
         """Whether a target needs no new attempt: it is on its way, or has obeyed."""
@@ -258,19 +231,20 @@ class FireMode:
         self._unsaved.set()
 
     def _writable(self) -> dict[Target, Value]:
-        found: dict[Target, Value] = {}
-        for device in self._devices:
-            known = self._points(device)
-            machine = (
-                any(_moves_air(*each) for each in known)
-                if known
-                else any(self._writer.can_write(device, *each) for each in MACHINE)
-            )
-            for capability, attribute in known or _ACTS:
-                if held(capability, attribute) and self._writer.can_write(device, capability, attribute):
-                    value = _MACHINE_ACTS if machine else _ACTS
-                    found[device, capability, attribute] = value[capability, attribute.partition(ENDPOINT_SEPARATOR)[0]]
-        return found
+        every = {device: self._asked(device) for device in self._devices}
+        self._cannot = {device: each.cannot for device, each in every.items() if each.cannot is not None}
+        return {(device, *key): value for device, each in every.items() for key, value in each.wanted.items()}
+
+    def _asked(self, device: DeviceId) -> Asked:
+        def can_write(capability: Capability, attribute: str) -> bool:
+            return self._writer.can_write(device, capability, attribute)
+
+        return asked(self._points(device), can_write)
+
+    def _word(self, mode: Mode) -> str:
+        """Return what fire asks of a mode, as far as its model is known."""
+        device, capability, attribute = mode
+        return least_of((capability, attribute), self._points(device)) or OFF
 
     def _gainsaid(self, reading: Reading) -> None:
         """Take note of a device that obeyed and says something else now: it lost power, or somebody was there.

@@ -4,15 +4,15 @@ Lights, curtains and plant are left as fire put them: somebody looks at those. P
 out; a value that somebody has set since is his, and is not put back.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from edge.rooms.fire_acts import FAN, MODE, OFF
 from protocols.device_model.capability import ENDPOINT_SEPARATOR, Capability
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 
-OFF: Final = "off"
-MODES: Final = frozenset({(Capability.THERMOSTAT, "system_mode"), (Capability.FAN_CONTROL, "fan_mode")})
+MODES: Final = frozenset({MODE, FAN})
 """A device may have one of them more than once, as `<attribute>:<endpoint>`."""
 Mode = tuple[DeviceId, Capability, str]
 Row = tuple[str, str, str, str]
@@ -20,9 +20,14 @@ Row = tuple[str, str, str, str]
 
 
 class HeldBefore:
-    """The modes of the house's machines as they were, and which of them fire still owes them."""
+    """The modes of the house's machines as they were, and which of them fire still owes them.
 
-    def __init__(self) -> None:
+    Args:
+        word: What fire asks of a mode: "off", or the least that there is; nobody else is believed to have set that.
+    """
+
+    def __init__(self, word: Callable[[Mode], str] = lambda _: OFF) -> None:
+        self._word = word
         self._last: dict[Mode, str] = {}
         self._owed: dict[Mode, str] = {}
         self._taken: set[Mode] = set()
@@ -41,7 +46,7 @@ class HeldBefore:
             self._last[key] = reading.value
             return key in self._taken and self._owes(key)
         self._last[key] = reading.value
-        return reading.value != OFF and self._owed.pop(key, None) is not None
+        return key in self._owed and reading.value != self._word(key) and self._owed.pop(key) is not None
 
     def takes(self, key: Mode) -> bool:
         """Learn that fire writes there from now on; True if that is owed now. What an earlier fire owes still is."""
@@ -55,9 +60,10 @@ class HeldBefore:
         self._taken.clear()
 
     def _owes(self, key: Mode) -> bool:
-        if self._last.get(key, OFF) == OFF:
+        last = self._last.get(key)
+        if last is None or last in (OFF, self._word(key)):
             return False
-        self._owed[key] = self._last[key]
+        self._owed[key] = last
         return True
 
     def owed(self) -> dict[Mode, str]:

@@ -13,13 +13,15 @@ import structlog
 
 from edge.app.edge_store import EdgeStore, Restored
 from edge.app.house import House
+from edge.app.models import Models
 from edge.log.record_log import Entry
 from edge.policy.document import RoomPolicy, default
 from kit.clock import Clock
+from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model import site_plan
 from protocols.device_model.capability import Capability, Unit
 from protocols.device_model.command import Command, Outcome, Phase
-from protocols.device_model.identity import DeviceId, PropertyId, RoomId, StayId
+from protocols.device_model.identity import DescriptorId, DeviceId, PropertyId, RoomId, StayId
 from protocols.device_model.reading import Quality, Reading, Value
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError, LinkLostError, PlatformError, ReplyTimeoutError, StoreFailedError
@@ -292,6 +294,7 @@ class Building:
         self.clock, self.path, self.plan = clock, path, plan(rooms)
         self.policy = policy or default()
         self.log, self.doors, self.devices = MemoryLog(clock), FakeDoors(), FakeDevices(clock)
+        self.catalogue: Mapping[DescriptorId, Descriptor] = {}
         self._events = 0
         self.house = self._new()
 
@@ -311,6 +314,7 @@ class Building:
             writer=self.devices,
             clock=self.clock,
             logger=structlog.get_logger("test"),
+            model=Models(self.catalogue),
         )
 
     async def restart(self) -> None:

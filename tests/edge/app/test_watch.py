@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge.app.models import Model
+from edge.app.models import UNKNOWN, Model
 from kit.clock import ManualClock
 from protocols.device_model.capability import Capability, Unit
 from protocols.device_model.identity import DeviceId, RoomId
@@ -361,7 +361,8 @@ async def test_after_a_restart_what_never_spoke_stays_told_and_nothing_else_is_t
 
 async def test_who_sleeps_by_its_descriptor_is_waited_for(building: Building, clock: ManualClock) -> None:
     sleepy = building.plan.devices[0]
-    building.house._models = {sleepy.descriptor: Model(sleeps_ms=2 * HOUR_MS)}
+    known = {sleepy.descriptor: Model(sleeps_ms=2 * HOUR_MS)}
+    building.house._model_of = lambda name: known.get(name, UNKNOWN)
     await pass_time(building, clock, 125)
     assert set(never_heard(building)) == {str(each.id) for each in building.plan.doors}
     await pass_time(building, clock, 10)

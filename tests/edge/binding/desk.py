@@ -89,6 +89,7 @@ class Life:
         building = Building(ManualClock(wall_ms=T0), path=folder / "edge.db")
         building.plan = real(building.plan)
         building.plan = replace(building.plan, buses=(*building.plan.buses, *more))
+        building.catalogue = settings.get("catalogue", CATALOGUE)
         building.house = building._house(building.store, building.restored)
         life = cls(building, folder, **settings)
         await life._begin()
@@ -118,6 +119,7 @@ class Life:
     async def again(self) -> None:
         """Die, and begin again on what is durable."""
         await self.building.store.close()
+        self.building.catalogue = self.catalogue
         self.building.house = self.building._new()
         await self._begin()
 

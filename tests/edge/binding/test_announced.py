@@ -10,6 +10,7 @@ import structlog
 from msgspec.structs import replace
 
 from edge.app.announced_things import FILE_NAME, AnnouncedThings, topics_taken, with_kept
+from edge.app.models import UNKNOWN, Models
 from edge.binding.errors import BindingRefusedError
 from edge.bridges.evidence import unknown_id
 from edge.bridges.mqtt.announced import AnnouncedSupervisor
@@ -26,7 +27,7 @@ from protocols.device_model.site_plan import Address, Device, HomeAssistantBus, 
 from protocols.errors import StoreFailedError
 from tests.edge.binding.desk import CATALOGUE, Life, ana
 from tests.edge.bridges.air import Air
-from tests.edge.world import T0
+from tests.edge.world import T0, WRITABLE
 
 BUS: Final = HomeAssistantBus(BusId("announced"), ("dev/#",))
 TOPIC: Final = "homeassistant/switch/plug-1/socket/config"
@@ -226,6 +227,66 @@ async def test_what_a_bound_thing_announces_otherwise_is_served_and_kept(tmp_pat
     await house.again()
     points = {each.capability for each in house.catalogue[MODEL].points}
     assert Capability.ELECTRICAL_MEASUREMENT in points
+    await house.life.end()
+
+
+@pytest.mark.requirement("DEV-05")
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_thing_bound_while_the_house_runs_takes_part_in_a_fire_as_one_bound_at_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    """Two relays, the second an endpoint; and what only tells that it heats is a machine, and is not switched on."""
+    switches = {(Capability.ON_OFF, "on_off"), (Capability.ON_OFF, "on_off:second")}
+    monkeypatch.setitem(WRITABLE, "plug", switches)
+    monkeypatch.setitem(WRITABLE, "light", set())
+    house = House(tmp_path)
+    await house.begin()
+    house.announce(SWITCH)
+    second = {**SWITCH, "uniq_id": "s2", "name": "Second", "stat_t": "dev/plug/2", "cmd_t": "dev/plug/2/set"}
+    house.announce(second, "homeassistant/switch/plug-1/second/config")
+    await house.bind()
+    house.things.registry(BUS).bind([KEY])
+    if restarted:
+        await house.again()
+
+    async def burnt() -> dict[tuple[str, str], object]:
+        fire, devices = house.life.building.house.fire, house.life.building.devices
+        devices.values.clear()
+        running = asyncio.create_task(fire.run())
+        fire.declare("night porter")
+        async with asyncio.timeout(20):
+            while len(devices.values) < 2 or fire.told()["pending"]:
+                await asyncio.sleep(0)
+        fire.clear()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return dict(devices.values)
+
+    assert await burnt() == {(PLUG, "on_off"): True, (PLUG, "on_off:second"): True}
+    heats = {"dev": SWITCH["dev"], "uniq_id": "c1", "name": "Unit", "act_t": "dev/plug/action"}
+    house.announce(heats, "homeassistant/climate/plug-1/unit/config")
+    assert await burnt() == {(PLUG, "on_off"): False, (PLUG, "on_off:second"): False}
+    await house.life.end()
+
+
+async def test_what_is_known_of_a_model_is_what_the_catalogue_says_now(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.begin()
+    model = Models(house.catalogue)
+    assert model(MODEL) is UNKNOWN
+    house.announce(SWITCH)
+    known = model(MODEL)
+    assert set(known.points) == {(Capability.ON_OFF, "on_off")}
+    assert known.sleeps_ms == 93_600_000, "it announces nothing of how often it speaks: a day and two hours"
+    assert model(MODEL) is known
+    house.announce({**SWITCH, "exp_aft": 60})
+    assert model(MODEL).sleeps_ms == 60_000
+    house.announce(None)
+    assert model(MODEL) is UNKNOWN
+    fan = model(DescriptorId("siemens/rdf302"))
+    assert fan.points[Capability.FAN_CONTROL, "fan_mode"] == {"auto", "low", "medium", "high"}
+    assert fan.points[Capability.FAN_CONTROL, "percent_current"] == frozenset()
+    assert fan.sleeps_ms == 0
     await house.life.end()
 
 

@@ -1,7 +1,7 @@
 """Fire mode outranks everything and needs nothing but the buses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
@@ -10,15 +10,17 @@ import pytest
 
 from edge.app.devices import BusWriter, Devices
 from edge.app.facades import carrier
+from edge.app.models import model_of
 from edge.bridges.ports import DeviceEvent
 from edge.rooms.commands import RoomCommand
-from edge.rooms.fire import ACTS, LOOK_S, FireMode, FireState, held
+from edge.rooms.fire import LOOK_S, FireMode, FireState
+from edge.rooms.fire_acts import ACTS, Points, asked, held
 from firmware_bridges.catalogue import load_all
 from kit.clock import ManualClock
 from kit.simulation import SimClock, SimLoop, run_simulated
 from protocols.descriptors.codec import Allowed, MessageWrite, PayloadWrite, allow, encode
 from protocols.descriptors.descriptor import Descriptor, parse
-from protocols.descriptors.firmware import all_points, under
+from protocols.descriptors.firmware import under
 from protocols.descriptors.variants import Version
 from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Outcome, Phase
@@ -193,8 +195,8 @@ class _Catalogue:
         self._models = getattr(self, "_models", {}) | {DeviceId(name): under(model, firmware)}
         return DeviceId(name)
 
-    def points(self, device: DeviceId) -> Collection[tuple[Capability, str]]:
-        return all_points(self.models[device])
+    def points(self, device: DeviceId) -> Points:
+        return model_of(self.models[device]).points
 
     def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:
         point = self._models[device].point(capability, attribute)
@@ -205,6 +207,10 @@ class _Catalogue:
         assert command.urgent is not command.id.startswith("fire-over:")
         if command.device in self.deaf:
             raise LinkLostError("the bus is down")
+        point = self._models[command.device].point(command.capability, command.attribute)
+        assert point is not None
+        if isinstance(refused := allow(point, command.value), str):
+            return Outcome(Phase.FAILED, None, refused)
         self.written[command.device, command.attribute] = command.value
         self.writes.append((command.device, command.attribute, command.value))
         return Outcome(Phase.DONE, command.value)
@@ -443,7 +449,9 @@ def test_what_fire_does_not_write_it_does_not_put_back() -> None:
             await asyncio.sleep(0)
             stored.append(state)
 
-        fire = FireMode(devices=[DeviceId("split")], writer=house, clock=SimClock(loop), changed=store)
+        fire = FireMode(
+            devices=[DeviceId("split")], writer=house, clock=SimClock(loop), changed=store, points=house.points
+        )
         running = asyncio.ensure_future(fire.run())
         fire.heard(said("split", Capability.THERMOSTAT, "system_mode:state", "sleep"))
         fire.heard(said("split", Capability.FAN_CONTROL, "fan_mode", "auto"))
@@ -459,6 +467,82 @@ def test_what_fire_does_not_write_it_does_not_put_back() -> None:
         return house.writes
 
     assert run_simulated(night, 1, 600).value == [("split", "fan_mode", "auto")]
+
+
+@pytest.mark.requirement("DEV-05")
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_fan_without_an_off_runs_at_its_least_is_told_so_and_nothing_waits_for_it(killed: bool) -> None:
+    """Siemens RDF302: its fan is automatic or 33, 66, 100 per cent; its operating mode has an off."""
+
+    async def night(loop: SimLoop) -> list[tuple[str, str, Value]]:
+        house, stored = _Catalogue({"split": "siemens/rdf302", "t-101": "regin/rcf_230"}), [FireState()]
+
+        async def store(state: FireState) -> None:
+            await asyncio.sleep(0)
+            stored.append(state)
+
+        def life() -> tuple[FireMode, asyncio.Future[None]]:
+            fire = FireMode(
+                devices=list(house.models), writer=house, clock=SimClock(loop), changed=store, points=house.points
+            )
+            fire.restore(msgspec.json.decode(msgspec.json.encode(stored[-1]), type=FireState))
+            return fire, asyncio.ensure_future(fire.run())
+
+        fan = (Capability.FAN_CONTROL, "fan_mode")
+        fire, running = life()
+        fire.heard(said("split", *fan, "high"))
+        fire.heard(_mode("split", "auto"))
+        assert fire.told()["cannot"] == {}
+        fire.heard(smoke("critical"))
+        await asyncio.sleep(120)
+        assert fire.told()["pending"] == []
+        assert fire.told()["cannot"] == {"split": "fan_mode has no off, is set to low; system_mode is switched off"}
+        assert house.written["split", "fan_mode"] == "low"
+        assert house.written["split", "system_mode"] == "off"
+        assert len(house.writes) == 4, "each was told once"
+        fire.heard(said("split", *fan, "low"))
+        if killed:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            fire, running = life()
+            fire.heard(said("split", *fan, "low"))
+            await asyncio.sleep(60)
+        house.writes.clear()
+        fire.heard(smoke("normal"))
+        fire.heard(said("split", *fan, "low"))
+        await asyncio.sleep(60)
+        assert stored[-1] == FireState()
+        assert fire.told()["cannot"] == {}
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return house.writes
+
+    writes = run_simulated(night, 1, 1_200).value
+    assert sorted(writes) == [("split", "fan_mode", "high"), ("split", "system_mode", "auto")]
+
+
+@pytest.mark.requirement("DEV-05")
+@pytest.mark.parametrize(
+    ("words", "wanted", "cannot"),
+    [
+        ({"fan_mode": {"off", "low"}}, {"fan_mode": "off"}, None),
+        ({"fan_mode": {"auto", "high"}}, {"fan_mode": "auto"}, "fan_mode has no off, is set to auto; nothing else"),
+        ({"fan_mode": {"medium", "high"}}, {"fan_mode": "medium"}, "fan_mode has no off, is set to medium; nothing"),
+        ({"fan_mode": {"high", "on"}}, {}, "fan_mode has no off; nothing else of it can be switched off"),
+        ({"fan_mode": {"low"}, "on_off": set()}, {"fan_mode": "low", "on_off": False}, "low; on_off is switched off"),
+        ({"system_mode": {"heat"}}, {}, "system_mode has no off; nothing else"),
+        ({"fan_mode": {"off", "on"}, "fan_mode:preset": {"auto", "smart"}}, {"fan_mode": "off"}, None),
+        ({"fan_mode": set()}, {"fan_mode": "off"}, None),
+    ],
+)
+def test_what_is_asked_is_what_a_device_has_a_word_for(
+    words: dict[str, set[str]], wanted: dict[str, Value], cannot: str | None
+) -> None:
+    of = {"fan_mode": Capability.FAN_CONTROL, "system_mode": Capability.THERMOSTAT, "on_off": Capability.ON_OFF}
+    found = asked({(of[name.partition(":")[0]], name): each for name, each in words.items()}, lambda *_: True)
+    assert {name: value for (_, name), value in found.wanted.items()} == wanted
+    assert (found.cannot is None) == (cannot is None)
+    assert (cannot or "") in (found.cannot or "")
 
 
 @pytest.mark.requirement("DEV-05")
