@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from struct import unpack
 from typing import Final
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+
 from protocols.descriptors.codec import Reason
 
 Fields = dict[str, bool | int | float | None]
@@ -21,21 +24,29 @@ ENVIRONMENTAL_SENSING: Final = 0x181A
 XIAOMI: Final = 0xFE95
 RUUVI: Final = 0x0499
 GOVEE: Final = 0xEC88
+KEY_BYTES: Final = 16
+COUNTER: Final = "encryption_counter"
+"""The field of an encrypted advert that rises from one to the next: an older one is somebody's recording."""
+_COUNTER_BYTES, _MIC_BYTES = 4, 4
 
 
-def decode(encoding: str, advert: bytes) -> Fields | Reason | None:
+def decode(encoding: str, advert: bytes, *, mac: str = "", key: bytes | None = None) -> Fields | Reason | None:
     """Return what an advert says in an encoding, why it says nothing, or None if it is not of that encoding at all.
 
     Args:
         encoding: one of `BleAdvertWire.encoding`.
         advert: the advertising data: structures of length, type and value.
+        mac: the sensor's address, six hexadecimal pairs and colons; an encrypted advert is bound to it.
+        key: `KEY_BYTES` bytes, the sensor's; None: an encrypted advert stays closed.
     """
     if len(advert) > ADVERT_BYTES_MAX:
         return Reason.TOO_LONG
-    kind, key, read = _DECODERS[encoding]
+    kind, code, read = _DECODERS[encoding]
     for structure, data in structures(advert):
-        if structure == kind and len(data) >= 2 and int.from_bytes(data[:2], "little") == key:
-            found = read(data[2:])
+        if structure == kind and len(data) >= 2 and int.from_bytes(data[:2], "little") == code:
+            said = data[2:]
+            sealed = encoding == "bthome_v2" and len(said) > 0 and said[0] >> 5 == 2 and said[0] & 1
+            found = _bthome_opened(said, mac, key) if sealed and key is not None else read(said)
             if found is not None:
                 return found
     return None
@@ -125,6 +136,21 @@ def _bthome(data: bytes) -> Fields | Reason | None:
             place, turn = f"{name}_{turn}", turn + 1
         fields[place] = value
     return fields
+
+
+def _bthome_opened(data: bytes, mac: str, key: bytes) -> Fields | Reason | None:
+    """Open an encrypted advert (bthome.io/encryption): information, ciphertext, counter, four bytes that prove it."""
+    end = len(data) - _COUNTER_BYTES - _MIC_BYTES
+    if end < 1:
+        return Reason.TOO_SHORT
+    counter, proof = data[end : end + _COUNTER_BYTES], data[end + _COUNTER_BYTES :]
+    nonce = bytes.fromhex(mac.replace(":", "")) + BTHOME.to_bytes(2, "little") + data[:1] + counter
+    try:
+        plain = AESCCM(key, tag_length=_MIC_BYTES).decrypt(nonce, data[1:end] + proof, None)
+    except (InvalidTag, ValueError):  # ValueError: no address, no nonce
+        return Reason.WRONG_KEY
+    found = _bthome(bytes((data[0] & ~1,)) + plain)
+    return {**found, COUNTER: int.from_bytes(counter, "little")} if isinstance(found, dict) else found
 
 
 # --- the others --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Source of truth: SPEC.md sections 5 and 6; vectors in protocols/vectors/descript
 reading comes out: nonsense gives quality bad, no value, and the reason. Nothing here raises for what a peer said.
 """
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from protocols.descriptors.descriptor import NAME, RAW_RANGE, Descriptor, Point, Raw, Table
-from protocols.device_model.capability import Kind, Value, is_finite
+from protocols.device_model.capability import Kind, Unit, Value, is_finite
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 from protocols.documents import key_twice, shown
@@ -29,6 +30,16 @@ EXPONENT_MOST: Final = 10
 TEN_THOUSAND: Final = 10_000
 TEXT_BYTES_MAX: Final = 200
 """A bare value; longer is refused unread."""
+WHOLE: Final = 0xFFFF
+"""All bits of a register."""
+LIST_PLACES_MOST: Final = 3
+"""Digits of a place in a list."""
+_NUMERAL: Final = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
+
+
+_NO_VALUE: Final = frozenset(("", "nan", "unknown", "unavailable", "none", "null", "-", "--", "n/a"))
+"""What ESPHome and others write where there is no value."""
+_INEXACT: Final = frozenset(("float32", "float64", "Float", "Double"))
 
 
 class Reason(StrEnum):
@@ -42,6 +53,7 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"
     TOO_SHORT = "too_short"  # an advert cut off
     ENCRYPTED = "encrypted"  # an advert under a key that this house does not have
+    WRONG_KEY = "wrong_key"  # an advert that the key of its sensor does not open
     DEVICE_EXCEPTION = "device_exception"  # a Modbus exception reply
     BAD_STATUS = "bad_status"  # an OPC UA status code
     NO_ANSWER = "no_answer"  # silent for too long
@@ -62,18 +74,22 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class RegisterWrite:
-    """Words for one write request: a coil (one word, 0 or 1) or consecutive holding registers."""
+    """Words for one write request: a coil (one word, 0 or 1) or consecutive holding registers.
+
+    `mask`: the bits of one register that are meant; the others must stay as the unit holds them.
+    """
 
     table: Table
     register: int
     words: tuple[int, ...]
+    mask: int = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
 class PayloadWrite:
-    """A JSON object for `<friendly name>/set`."""
+    """A JSON object for `<friendly name>/set`; a key with dots goes deeper."""
 
-    payload: dict[str, Raw]
+    payload: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +126,11 @@ def judge(point: Point, raw: object) -> Judged:
 
 
 def _judge(point: Point, raw: object) -> Judged:
+    if point.type == "numeral" and isinstance(raw, str):
+        spelt = raw.strip()
+        if _NUMERAL.fullmatch(spelt) is None:
+            return _bad(Reason.NO_VALUE if spelt.lower() in _NO_VALUE else Reason.WRONG_TYPE, raw)
+        raw = float(spelt) if "." in spelt else int(spelt)
     if raw is None:
         return _bad(Reason.NO_VALUE)
     if isinstance(raw, int | float) and not isinstance(raw, bool) and raw in point.nan:
@@ -322,14 +343,12 @@ def judge_bare(point: Point, payload: bytes) -> Judged:
         text = payload.decode().strip()
     except UnicodeDecodeError:
         return _bad(Reason.WRONG_TYPE, payload[:40])
-    if point.type == "text":
+    if point.type in ("text", "numeral"):
         return judge(point, text) if text else _bad(Reason.NO_VALUE)
     try:
         raw = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
-        # ESPHome and others write nan, unknown or nothing where there is no value.
-        empty = text.lower() in ("", "nan", "unknown", "unavailable", "none")
-        return _bad(Reason.NO_VALUE) if empty else _bad(Reason.WRONG_TYPE, text)
+        return _bad(Reason.NO_VALUE) if text.lower() in _NO_VALUE else _bad(Reason.WRONG_TYPE, text)
     return judge(point, raw)
 
 
@@ -423,13 +442,27 @@ def encode(point: Point, value: Value) -> Write:
     if point.table is not None and point.register is not None:
         if isinstance(raw, str):
             raise LocalProtocolError(f"{raw!r} in a register")
+        if point.bit is not None:
+            return _bits_written(point, point.table, point.register, raw)
         return RegisterWrite(point.table, point.register, words_of_raw(point, raw))
     if point.write is not None and point.write.topic is not None:
         return MessageWrite(point.write.topic, _message(point.write.payload, raw))
     if point.path is not None:
         key = point.write.key if point.write is not None and point.write.key is not None else point.path
-        return PayloadWrite({key: raw})
+        whole: Any = raw
+        for step in reversed(key.split(".")):
+            whole = {step: whole}
+        return PayloadWrite(whole)
     return NodeWrite(point.node or "", point.type, raw)
+
+
+def _bits_written(point: Point, table: Table, register: int, raw: float) -> RegisterWrite:
+    """Return the write of some bits of a register: byte order and place are those by which they are read."""
+    bit, some = point.bit or 0, (1 << (point.bits or 1)) - 1
+    if not isinstance(raw, int) or not 0 <= raw <= some:
+        raise LocalProtocolError(f"{raw!r} does not fit {point.bits or 1} bits")
+    [word], [mask] = _in_order(point, (int(raw) << bit,)), _in_order(point, (some << bit,))
+    return RegisterWrite(table, register, (word,), mask)
 
 
 def _message(template: str | None, raw: Raw) -> bytes:
@@ -444,6 +477,11 @@ def raw_of_value(point: Point, value: Value) -> Raw:
     Raises:
         LocalProtocolError: there is none.
     """
+    raw = _raw_of_value(point, value)
+    return f"{Decimal(repr(raw)).normalize():f}" if point.type == "numeral" and not isinstance(raw, str) else raw
+
+
+def _raw_of_value(point: Point, value: Value) -> Raw:
     if point.values:
         for raw, meaning in point.values:
             if meaning == value and isinstance(meaning, bool) == isinstance(value, bool):
@@ -452,7 +490,7 @@ def raw_of_value(point: Point, value: Value) -> Raw:
     if isinstance(value, bool | str):
         return int(value) if point.table is not None and isinstance(value, bool) else value
     exact = (Decimal(repr(value)) - Decimal(repr(point.offset))) / Decimal(repr(point.scale))
-    if point.type in ("float32", "float64", "Float", "Double", "number"):
+    if point.type in _INEXACT or point.type in ("number", "numeral"):
         return float(exact)
     raw = int(exact.to_integral_value())
     low, high = RAW_RANGE.get(point.type, (raw, raw))
@@ -462,10 +500,19 @@ def raw_of_value(point: Point, value: Value) -> Raw:
 
 
 def same(point: Point, wanted: Value, read_back: Value | None) -> bool:
-    """Return whether a value read back is the one written, to half of the wire's resolution."""
+    """Return whether a value read back is the one written, to half of the wire's resolution.
+
+    JSON says nothing of its numbers' resolution: it is the step in which they are written, where that is the finer.
+    """
     if read_back is None or isinstance(wanted, bool | str) or isinstance(read_back, bool | str):
         return wanted == read_back and isinstance(wanted, bool) == isinstance(read_back, bool)
-    resolution = 1e-4 if point.type in ("float32", "float64", "Float", "Double") else abs(point.scale)
+    resolution = max(1e-4, abs(wanted) * 2e-6) if point.type in _INEXACT else abs(point.scale)
+    if point.type in ("number", "numeral"):
+        rule = point.write
+        if rule is not None and rule.step is not None:
+            resolution = min(resolution, rule.step)
+        elif point.unit is Unit.CELSIUS:
+            resolution /= 10  # half a degree is what thermostats are moved by: another setpoint is not the same
     return abs(wanted - read_back) <= resolution * 0.5000001
 
 
@@ -488,10 +535,17 @@ def value_at(document: Mapping[str, Any], path: str) -> object:
 def _step_into(document: Mapping[str, Any], path: str) -> tuple[bool, object]:
     value: object = document
     for step in path.split("."):
-        if not isinstance(value, dict) or step not in value:
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and _is_place(step) and int(step) < len(value):
+            value = value[int(step)]
+        else:
             return False, None
-        value = value[step]
     return True, value
+
+
+def _is_place(step: str) -> bool:
+    return step.isascii() and step.isdecimal() and len(step) <= LIST_PLACES_MOST
 
 
 def _bad(reason: Reason, raw: object = None) -> Judged:

@@ -403,7 +403,9 @@ def _claims(point: Point, wire: Wire) -> list[Hashable]:
     if point.node is not None and isinstance(wire, OpcUaWire):
         claims.append(point.node.replace(ROOT, wire.root))
     if point.write is not None and point.register is not None:
-        claims += [(point.table, point.register + word) for word in range(point.words)]
+        first = point.bit or 0
+        some = range(first, first + (point.bits or 1)) if point.bit is not None else range(16)
+        claims += [(point.table, point.register + word, bit) for word in range(point.words) for bit in some]
     return claims
 
 
@@ -509,8 +511,10 @@ def _check_registers(point: Point, wire: ModbusWire, place: str) -> None:
         raise InvalidInputError(f"{place}.type", f"{point.type!r} is wider than wire.block_most {wire.block_most}")
     if point.exponent is not None:
         _check_exponent(point, wire, place)
-    if point.write is not None and (point.table in ("discrete", "input") or point.bit is not None):
+    if point.write is not None and point.table in ("discrete", "input"):
         raise InvalidInputError(f"{place}.write", f"{point.table} register {point.register} cannot be written so")
+    if point.write_only and point.bit is not None:
+        raise InvalidInputError(f"{place}.write_only", "a bit is written by reading its register first")
 
 
 def _check_exponent(point: Point, wire: ModbusWire, place: str) -> None:
@@ -540,7 +544,7 @@ def _check_values(point: Point, row: Attribute, place: str) -> None:
         if (type(raw), raw) in seen:
             raise InvalidInputError(f"{place}.values[{index}]", f"raw {raw!r} is given twice")
         seen.add((type(raw), raw))
-        low, high = RAW_RANGE.get(point.type, (None, None))
+        low, high = (0, (1 << point.bits) - 1) if point.bits else RAW_RANGE.get(point.type, (None, None))
         fits = type(raw) in RAW_KINDS[point.type]
         if not fits or (low is not None and high is not None and not (isinstance(raw, int) and low <= raw <= high)):
             raise InvalidInputError(f"{place}.values[{index}]", f"raw {shown(raw)} does not fit {point.type}")
@@ -567,7 +571,7 @@ def _check_write(point: Point, row: Attribute, rule: WriteRule, place: str) -> N
             raise InvalidInputError(f"{place}.write", f"{rule.least:g}..{rule.most:g} leaves the plausible range")
         if point.values:
             raise InvalidInputError(f"{place}.write", "a number that is read by its codes cannot be written")
-        low, high = RAW_BOUNDS[point.type]
+        low, high = (0, (1 << point.bits) - 1) if point.bits else RAW_BOUNDS[point.type]
         for name, bound in (("least", rule.least), ("most", rule.most)):
             raw = (Decimal(repr(bound)) - Decimal(repr(point.offset))) / Decimal(repr(point.scale))
             if not low <= raw <= high:

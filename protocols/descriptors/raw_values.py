@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 FLOAT32_MOST: Final = 3.4e38
 DOUBLE_MOST: Final = 1.7e308
-JSON_TYPES: Final = frozenset(("bool", "integer", "number", "text"))
+JSON_TYPES: Final = frozenset(("bool", "integer", "number", "numeral", "text"))
 
 Table = Literal["coil", "discrete", "input", "holding"]
 RegisterType = Literal[
@@ -26,8 +26,10 @@ RegisterType = Literal[
     "mod10k48",
     "mod10k64",
 ]
-JsonType = Literal["bool", "integer", "number", "text"]
-NodeType = Literal["Boolean", "Int16", "UInt16", "Int32", "UInt32", "Float", "Double", "String"]
+JsonType = Literal["bool", "integer", "number", "numeral", "text"]
+NodeType = Literal[
+    "Boolean", "SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double", "String"
+]
 Raw = bool | int | float | str
 """What stands on the wire for a value."""
 
@@ -51,17 +53,21 @@ RAW_RANGE: Final[dict[str, tuple[int, int]]] = {
     "mod10k32": (-99_999_999, 99_999_999),
     "mod10k48": (-999_999_999_999, 999_999_999_999),
     "mod10k64": (-9_999_999_999_999_999, 9_999_999_999_999_999),
+    "SByte": (-0x80, 0x7F),
+    "Byte": (0, 0xFF),
     "Int16": (-0x8000, 0x7FFF),
     "UInt16": (0, 0xFFFF),
     "Int32": (-0x8000_0000, 0x7FFF_FFFF),
     "UInt32": (0, 0xFFFF_FFFF),
+    "Int64": (-(2**63), 2**63 - 1),
+    "UInt64": (0, 2**64 - 1),
 }
 """Integers that fit a type, on a register or in a node."""
 NUMBERS: Final = ((int,), (int, float))
 RAW_KINDS: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(RAW_RANGE, (int,)),
     **dict.fromkeys(("bool", "Boolean"), (bool,)),
-    **dict.fromkeys(("float32", "float64", "Float", "Double", "number"), (int, float)),
+    **dict.fromkeys(("float32", "float64", "Float", "Double", "number", "numeral"), (int, float)),
     "integer": (int,),
     **dict.fromkeys(("text", "String"), (str,)),
 }
@@ -69,7 +75,7 @@ RAW_KINDS: Final[dict[str, tuple[type, ...]]] = {
 RAW_BOUNDS: Final[dict[str, tuple[float, float]]] = {
     **RAW_RANGE,
     **dict.fromkeys(("float32", "Float"), (-FLOAT32_MOST, FLOAT32_MOST)),
-    **dict.fromkeys(("float64", "Double", "number"), (-DOUBLE_MOST, DOUBLE_MOST)),
+    **dict.fromkeys(("float64", "Double", "number", "numeral"), (-DOUBLE_MOST, DOUBLE_MOST)),
     "integer": (-(2.0**63), 2.0**63),
 }
 """Numbers that fit a type."""

@@ -18,7 +18,9 @@ class ModbusWire(_Strict, frozen=True, tag_field="kind", tag="modbus"):
     """How the unit wants to be asked.
 
     `block_most` registers at most in one read, `gap_most` unasked ones may be read along to save a request;
-    `unreadable` names registers that answer an exception and must not be read along (`"holding:12"`).
+    `unreadable` names registers that answer an exception and must not be read along (`"holding:12"`). `writes`:
+    `single` writes one register by function 6, one coil by 5, and more registers by 16; `multiple` knows 16 and 15
+    alone, as many meters and controllers do.
     """
 
     answer_wait_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 500
@@ -26,6 +28,7 @@ class ModbusWire(_Strict, frozen=True, tag_field="kind", tag="modbus"):
     block_most: Annotated[int, msgspec.Meta(ge=1, le=REGISTERS_A_READ_MAX)] = 64
     gap_most: Annotated[int, msgspec.Meta(ge=0, le=REGISTERS_A_READ_MAX)] = 8
     unreadable: tuple[str, ...] = ()
+    writes: Literal["single", "multiple"] = "single"
 
 
 class Zigbee2MqttWire(_Strict, frozen=True, tag_field="kind", tag="zigbee2mqtt"):

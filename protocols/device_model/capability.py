@@ -66,6 +66,7 @@ class Unit(StrEnum):
     """Not in UCUM: reactive power, as every meter spells it."""
     HERTZ = "Hz"
     MICROGRAM_PER_CUBIC_METRE = "ug/m3"
+    DEGREE = "deg"
     MIRED = "mired"
     """Not in UCUM: reciprocal megakelvin, as lamps speak it."""
 
@@ -120,7 +121,12 @@ _ROWS: Final = (
     Attribute(_C.ON_OFF, "on_off", _K.BOOL, writable=True, event=True),
     Attribute(_C.LEVEL_CONTROL, "current_level", _K.INTEGER, None, 0, 254, writable=True),
     Attribute(_C.COLOR_CONTROL, "color_temperature_mireds", _K.INTEGER, _U.MIRED, 100, 1000, writable=True),
+    Attribute(_C.COLOR_CONTROL, "current_hue", _K.NUMBER, _U.DEGREE, 0, 360, writable=True),
+    Attribute(_C.COLOR_CONTROL, "current_saturation", _K.NUMBER, _U.PERCENT, 0, 100, writable=True),
+    Attribute(_C.COLOR_CONTROL, "current_x", _K.NUMBER, None, 0, 1),
+    Attribute(_C.COLOR_CONTROL, "current_y", _K.NUMBER, None, 0, 1),
     Attribute(_C.WINDOW_COVERING, "current_position_lift_percentage", _K.NUMBER, _U.PERCENT, 0, 100, writable=True),
+    Attribute(_C.WINDOW_COVERING, "current_position_tilt_percentage", _K.NUMBER, _U.PERCENT, 0, 100, writable=True),
     Attribute(_C.THERMOSTAT, "local_temperature", _K.NUMBER, _U.CELSIUS, -40, 85),
     Attribute(_C.THERMOSTAT, "outdoor_temperature", _K.NUMBER, _U.CELSIUS, -60, 85),
     Attribute(_C.THERMOSTAT, "occupied_heating_setpoint", _K.NUMBER, _U.CELSIUS, 0, 60, writable=True),
@@ -133,6 +139,7 @@ _ROWS: Final = (
     Attribute(_C.THERMOSTAT, "pi_heating_demand", _K.NUMBER, _U.PERCENT, 0, 100),
     Attribute(_C.THERMOSTAT, "pi_cooling_demand", _K.NUMBER, _U.PERCENT, 0, 100),
     Attribute(_C.FAN_CONTROL, "fan_mode", _K.CHOICE, choices=FAN_MODES, writable=True),
+    Attribute(_C.FAN_CONTROL, "percent_setting", _K.NUMBER, _U.PERCENT, 0, 100, writable=True),
     Attribute(_C.FAN_CONTROL, "speed_current", _K.INTEGER, None, 0, 100),
     Attribute(_C.FAN_CONTROL, "percent_current", _K.NUMBER, _U.PERCENT, 0, 100),
     Attribute(_C.TEMPERATURE_MEASUREMENT, "measured_value", _K.NUMBER, _U.CELSIUS, -60, 200),

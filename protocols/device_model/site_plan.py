@@ -86,11 +86,13 @@ class Room(_Strict, frozen=True):
 class Address(_Strict, frozen=True):
     """Where a device is on its bus; which field it needs depends on the kind of the bus.
 
-    Every modbus kind: `unit` 1..247. mqtt: the `friendly_name` under which Zigbee2MQTT publishes, and `ieee` (0x and
-    16 hex digits) where the very radio is meant: another one under that name is then unknown. opcua: `node`, the node
-    id of the object that the descriptor's nodes start from, where it is not the descriptor's own. mqtt_devices: the
-    `friendly_name` that stands for `{name}` in the descriptor's topics. ble_adverts: `mac`, six lower-case hex pairs.
-    home_assistant: the `friendly_name` that the edge made of what the device calls itself (`devices found` tells it).
+    Every modbus kind: `unit` 1..247, on modbus_tcp and modbus_tls 0 and 255 as well: a device that is no gateway
+    may answer to these alone (MODBUS Messaging on TCP/IP, 4.4.2). mqtt: the `friendly_name` under which Zigbee2MQTT
+    publishes, and `ieee` (0x and 16 hex digits) where the very radio is meant: another one under that name is then
+    unknown. opcua: `node`, the node id of the object that the descriptor's nodes start from, where it is not the
+    descriptor's own. mqtt_devices: the `friendly_name` that stands for `{name}` in the descriptor's topics.
+    ble_adverts: `mac`, six lower-case hex pairs. home_assistant: the `friendly_name` that the edge made of what the
+    device calls itself (`devices found` tells it).
     """
 
     bus: BusId
@@ -450,8 +452,10 @@ def check_address(address: Address, bus: Bus, place: str) -> None:
         raise InvalidInputError(
             f"{place}.{extra[0]}", f"{shown(getattr(address, extra[0]))} has no meaning on {bus.id!r}"
         )
-    if address.unit is not None and not 1 <= address.unit <= 247:
-        raise InvalidInputError(f"{place}.unit", f"{shown(address.unit)} is outside 1..247")
+    alone = (0, 255) if isinstance(bus, ModbusTcpBus | ModbusTlsBus) else ()
+    if address.unit is not None and not 1 <= address.unit <= 247 and address.unit not in alone:
+        also = " and neither 0 nor 255" if alone else ""
+        raise InvalidInputError(f"{place}.unit", f"{shown(address.unit)} is outside 1..247{also}")
     if address.ieee is not None and _IEEE.fullmatch(address.ieee) is None:
         raise InvalidInputError(f"{place}.ieee", f"{shown(address.ieee)} is not 0x and 16 of 0-9 and a-f")
     if address.friendly_name is not None and not _is_friendly_name(address.friendly_name):
@@ -502,7 +506,7 @@ def _is_friendly_name(name: str) -> bool:
 
 def _key(address: Address) -> str:
     """What must be unique on one bus."""
-    return str(address.unit or address.friendly_name or address.mac or address.node)
+    return str(address.unit if address.unit is not None else address.friendly_name or address.mac or address.node)
 
 
 def _once(values: Iterable[T], place: str) -> None:

@@ -42,6 +42,7 @@ class Function(IntEnum):
     READ_INPUT_REGISTERS = 4
     WRITE_SINGLE_COIL = 5
     WRITE_SINGLE_REGISTER = 6
+    WRITE_MULTIPLE_COILS = 15
     WRITE_MULTIPLE_REGISTERS = 16
 
 
@@ -79,11 +80,12 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class WriteWords:
-    """Set a coil (one word, 0 or 1) or consecutive holding registers."""
+    """Set a coil (one word, 0 or 1) or consecutive holding registers; `multiple`: by 15 or 16 even if it is one."""
 
     table: Table
     start: int
     words: tuple[int, ...]
+    multiple: bool = False
 
 
 Request = Read | WriteWords | Identify
@@ -176,10 +178,12 @@ def encode_request(request: Request) -> bytes:
     if any(not 0 <= word <= 0xFFFF for word in request.words) or not 0 <= request.start <= 0x1_0000 - count:
         raise LocalProtocolError(f"write of {request.words} to {request.table} {request.start}")
     if request.table == "coil" and count == 1 and request.words[0] in (0, 1):
+        if request.multiple:
+            return struct.pack(">BHHBB", Function.WRITE_MULTIPLE_COILS, request.start, 1, 1, request.words[0])
         return struct.pack(">BHH", Function.WRITE_SINGLE_COIL, request.start, 0xFF00 * request.words[0])
     if request.table != "holding" or not 1 <= count <= REGISTERS_A_WRITE_MAX:
         raise LocalProtocolError(f"write of {count} words to {request.table} {request.start}")
-    if count == 1:
+    if count == 1 and not request.multiple:
         return struct.pack(">BHH", Function.WRITE_SINGLE_REGISTER, request.start, request.words[0])
     head = struct.pack(">BHHB", Function.WRITE_MULTIPLE_REGISTERS, request.start, count, 2 * count)
     return head + struct.pack(f">{count}H", *request.words)
@@ -216,10 +220,22 @@ def decode_request(pdu: bytes) -> Request | Refused:
             return Refused(ExceptionCode.ILLEGAL_DATA_VALUE)
         if start + count > 0x1_0000:
             return Refused(ExceptionCode.ILLEGAL_DATA_ADDRESS)
-        return WriteWords("holding", start, struct.unpack(f">{count}H", pdu[6:]))
+        return WriteWords("holding", start, struct.unpack(f">{count}H", pdu[6:]), multiple=count == 1)
+    if function == Function.WRITE_MULTIPLE_COILS:
+        return _decode_coils(pdu)
     if function == IDENTIFY:
         return decode_identify(pdu) or Refused(ExceptionCode.ILLEGAL_FUNCTION)
     return Refused(ExceptionCode.ILLEGAL_FUNCTION)
+
+
+def _decode_coils(pdu: bytes) -> WriteWords | Refused:
+    """Return a write of one coil by function 15; of more there is no need here."""
+    if len(pdu) != 7 or pdu[5] != 1:
+        return Refused(ExceptionCode.ILLEGAL_DATA_VALUE)
+    start, count = struct.unpack(">HH", pdu[1:5])
+    if count != 1:
+        return Refused(ExceptionCode.ILLEGAL_DATA_VALUE)
+    return WriteWords("coil", start, (pdu[6] & 1,), multiple=True)
 
 
 def encode_reply(request_pdu: bytes, reply: Words | Written | Refused) -> bytes:

@@ -6,7 +6,7 @@ Source of truth: SPEC.md. Bytes in, facts out; nothing here waits, reads a clock
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from protocols.errors import LocalProtocolError
 
@@ -64,6 +64,9 @@ class Order:
 
 class Conversation(ABC):
     """One device, from the opening of its line to its end. Make a new one for each connection."""
+
+    answers_alike: ClassVar[bool] = True
+    """Whether an answer of before could pass for one of now: it says how the device stands, and not of which poll."""
 
     def __init__(self) -> None:
         self._outbox = bytearray()

@@ -5,7 +5,7 @@ What it reads is told as `Presented` and in no other form: no part of it is in a
 
 import re
 from datetime import date
-from typing import Final
+from typing import ClassVar, Final
 
 from protocols.errors import InvalidInputError
 from protocols.peripherals.conversation import INBOX_BYTES_MAX, Answered, Conversation, Nonsense, Presented, Said
@@ -22,6 +22,8 @@ _ENDS: Final = frozenset((ENQ, ACK, NAK))
 
 class DocumentReader(Conversation):
     """See `Conversation`. `today` settles the centuries of a zone's dates."""
+
+    answers_alike: ClassVar[bool] = False  # what it read comes by itself; the answer says only that it is there
 
     def __init__(self, today: date) -> None:
         super().__init__()

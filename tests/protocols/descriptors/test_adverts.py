@@ -21,7 +21,8 @@ ENCODINGS: Final = sorted({vector["encoding"] for vector in VECTORS})
 @pytest.mark.requirement("DEV-02")
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
 def test_an_advert_says_what_the_vector_says(vector: dict[str, Any]) -> None:
-    said = adverts.decode(vector["encoding"], bytes.fromhex(vector["advert"]))
+    key = bytes.fromhex(vector["key"]) if "key" in vector else None
+    said = adverts.decode(vector["encoding"], bytes.fromhex(vector["advert"]), mac=vector.get("mac", ""), key=key)
     assert said == (Reason(vector["reason"]) if "reason" in vector else vector["fields"])
 
 
@@ -33,8 +34,9 @@ def test_no_advert_raises(encoding: str, data: st.DataObject) -> None:
     head = data.draw(st.sampled_from(heads))
     cut = head[: data.draw(st.integers(0, len(head)))] + data.draw(st.binary(max_size=40))
     for advert in (cut, data.draw(st.binary(max_size=60))):
-        said = adverts.decode(encoding, advert)
-        assert said is None or isinstance(said, Reason | dict)
+        for key, mac in ((None, ""), (bytes(16), "a4:c1:38:0b:5e:ed"), (bytes(16), "")):
+            said = adverts.decode(encoding, advert, mac=mac, key=key)
+            assert said is None or isinstance(said, Reason | dict)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])

@@ -101,6 +101,95 @@ def test_a_command_is_the_message_that_the_vector_says(vector: dict[str, Any]) -
     assert write == codec.MessageWrite("c/{name}", vector["payload"].encode())
 
 
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize("vector", VALUES["bits"], ids=lambda vector: vector["name"])
+def test_bits_are_written_into_what_their_register_holds(vector: dict[str, Any]) -> None:
+    point = msgspec.convert({**vector["point"], "write": {}}, Point)
+    write = codec.encode(point, vector["value"])
+    assert isinstance(write, codec.RegisterWrite)
+    assert (write.words, write.mask) == ((vector["word"],), vector["mask"])
+    became = vector["held"] & ~write.mask | write.words[0] & write.mask
+    assert became == vector["becomes"]
+    assert codec.judge(point, codec.raw_of_words(point, [became])).value == vector["value"]
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize(
+    ("rule", "wanted", "held", "is_same"),
+    [
+        ({"least": 5, "most": 30, "step": 0.5}, 21.5, 21.0, False),
+        ({"least": 5, "most": 30, "step": 0.5}, 21.5, 21.4, True),
+        ({"least": 5, "most": 30}, 21.5, 21.0, False),
+        ({"least": 5, "most": 30}, 21.5, 21.52, True),
+    ],
+)
+def test_another_setpoint_in_json_is_not_the_one_that_was_written(
+    rule: dict[str, float], wanted: float, held: float, is_same: bool
+) -> None:
+    named = {"capability": "thermostat", "attribute": "occupied_heating_setpoint", "unit": "Cel"}
+    point = msgspec.convert({**named, "path": "setpoint", "type": "number", "write": rule}, Point)
+    assert codec.same(point, wanted, held) is is_same
+
+
+def test_a_large_float_is_the_same_to_six_digits() -> None:
+    named = {"capability": "electrical_measurement", "attribute": "active_power", "unit": "W"}
+    point = msgspec.convert({**named, "table": "holding", "register": 0, "type": "float32"}, Point)
+    assert codec.same(point, 123_456.78, 123_456.8)
+    assert not codec.same(point, 123_456.78, 123_457.8)
+
+
+def test_a_key_with_dots_is_written_as_deep_as_it_is_read() -> None:
+    named = {"capability": "color_control", "attribute": "current_hue", "unit": "deg"}
+    rule = {"least": 0, "most": 360, "step": 1}
+    point = msgspec.convert({**named, "path": "color.hue", "type": "number", "write": rule}, Point)
+    assert codec.encode(point, 120) == codec.PayloadWrite({"color": {"hue": 120.0}})
+
+
+@pytest.mark.parametrize(
+    ("changed", "names"),
+    [
+        ("bit = 0", None),
+        ("bit = 1", None),
+        ("bit = 2", "taken already"),
+        ("write_only = true\nbit = 0", "read"),
+        ("bits = 3\nbit = 14", "from bit 14"),
+    ],
+)
+def test_bits_of_one_register_may_be_written_by_one_point_each(changed: str, names: str | None) -> None:
+    number = "bits" in changed
+    kind = 'type = "uint16"\nvalues = [[1, true], [0, false]]' if number else 'type = "bool"'
+    text = BITS.replace("bit = 0", changed, 1).replace('type = "bool"', kind, 1)
+    if names is None:
+        assert len(descriptor.parse(text.encode(), "bits.toml").points) == 2
+        return
+    with pytest.raises(InvalidInputError, match=names):
+        descriptor.parse(text.encode(), "bits.toml")
+
+
+BITS: Final = """
+format = 1
+identity = { id = "acme/bits", vendor = "Acme", model = "Bits", title = "Bits", source = "made up" }
+quality = { level = "manual", proven = "nothing", on = "nothing" }
+wire = { kind = "modbus" }
+[[points]]
+capability = "on_off"
+attribute = "on_off"
+table = "holding"
+register = 3
+bit = 0
+type = "bool"
+write = {}
+[[points]]
+capability = "room_request"
+attribute = "do_not_disturb"
+table = "holding"
+register = 3
+bit = 2
+type = "bool"
+write = {}
+"""
+
+
 WRONG: Final = {
     "another format": ("format = 1", "format = 2", "version 2"),
     "a key that is none": ('vendor = "Regin"', 'vendor = "Regin"\ncolour = "red"', "colour"),

@@ -41,7 +41,8 @@ RCF: Final = CATALOGUE[DescriptorId("regin/rcf_230")]
 def request_of(vector: dict[str, Any]) -> Request:
     asked = vector["request"]
     if "words" in asked:
-        return WriteWords(asked["table"], asked["start"], tuple(asked["words"]))
+        words = tuple(asked["words"])
+        return WriteWords(asked["table"], asked["start"], words, multiple=asked.get("multiple", False))
     return Read(asked["table"], asked["start"], asked["count"])
 
 
