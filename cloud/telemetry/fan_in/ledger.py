@@ -141,11 +141,14 @@ class PostgresLedger:
         self._fleet, self._bounds = Fleet(returns_a_second), PointBounds(points_most)
         self.counts = Counts()
 
-    async def commit(self, items: Sequence[Item], right: Right | None = None) -> list[Reply]:
+    async def commit(
+        self, items: Sequence[Item], right: Right | None = None, *, written: Callable[[], None] | None = None
+    ) -> list[Reply]:
         """Store a group and return what to answer, in order; an edge's items stand in the order they came.
 
         Args:
             right: proved before the commit; None: the caller answers for being alone.
+            written: called when nothing but the commit is left to do: how long that takes is the disk's affair.
 
         Raises:
             ShardLostError: another worker serves some shards; nothing was stored.
@@ -157,33 +160,40 @@ class PostgresLedger:
         await self._partitions.ensure(now_ms)
         if self._store is not None:
             await self._store.ensure_partitions(now_ms)
-        return await self._halving(items, right)
+        return await self._halving(items, right, written)
 
-    async def _halving(self, items: Sequence[Item], right: Right | None) -> list[Reply]:
+    async def _halving(
+        self, items: Sequence[Item], right: Right | None, written: Callable[[], None] | None
+    ) -> list[Reply]:
         try:
-            return await self._transaction(items, right)
+            return await self._transaction(items, right, written)
         except psycopg.errors.CheckViolation:
             raise
         except _POISON as error:
             if len(items) > 1:
                 half = len(items) // 2
-                return [*await self._halving(items[:half], right), *await self._halving(items[half:], right)]
+                first = await self._halving(items[:half], right, written)
+                return [*first, *await self._halving(items[half:], right, written)]
             [item] = items
             if isinstance(item, UnreadableItem):
                 raise  # its bytes are all that is stored: not its fault
-            return await self._transaction([_spoilt(item, error)], right)
+            return await self._transaction([_spoilt(item, error)], right, written)
 
-    async def _transaction(self, items: Sequence[Item], right: Right | None) -> list[Reply]:
+    async def _transaction(
+        self, items: Sequence[Item], right: Right | None, written: Callable[[], None] | None
+    ) -> list[Reply]:
         attempts = 0
         while True:
             attempts += 1
             try:
-                return await self._once(items, right)
+                return await self._once(items, right, written)
             except psycopg.errors.DeadlockDetected:  # somebody else's locks, in another order; ours are in one
                 if attempts == DEADLOCKS_MAX:
                     raise
 
-    async def _once(self, items: Sequence[Item], right: Right | None) -> list[Reply]:
+    async def _once(
+        self, items: Sequence[Item], right: Right | None, written: Callable[[], None] | None
+    ) -> list[Reply]:
         now_ms = self._clock.wall_ms()
         group = _Group(now_ms, Notes(), NewestValues(now_ms, {}))
         async with self._database.transaction() as connection:
@@ -238,6 +248,8 @@ class PostgresLedger:
             await statements.write_notes(connection, group.notes, now_ms)
             if right is not None:
                 await fence(connection, right.worker, right.tokens)
+            if written is not None:
+                written()
         self._tell(group)
         return group.replies
 

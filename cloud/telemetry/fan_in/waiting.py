@@ -24,6 +24,11 @@ FIRST_SHARE: Final = 0.75
 """How much of a group lane A may take while others wait: both progress."""
 STRETCH: Final = 5
 """How many times as long as it is meant to a transaction may take while messages wait for long."""
+COMPANY_MESSAGES: Final = 32
+"""So many messages are company enough: what a transaction costs besides them is a tenth of what they cost."""
+LINGERS_MOST: Final = 4
+COMPANY_COMES: Final = 2
+"""Company keeps coming when one linger brought so many."""
 _SPEED_KEPT: Final = 0.7
 
 
@@ -105,11 +110,18 @@ class Waiting:
             self._news.offer(None)
 
     async def take(self, most_messages: int, most_weight: int, linger_ms: int) -> list[Item]:
-        """Return the next group: wait for a first message, and while there are few `linger_ms` for company."""
+        """Return the next group: wait for a first message, and while there are few `linger_ms` for company.
+
+        While company keeps coming it is waited for again, LINGERS_MOST times in all.
+        """
         while not len(self._line):
             await self._news.get()
-        if linger_ms > 0 and len(self._line) < most_messages:
+        company, lingers = min(COMPANY_MESSAGES, most_messages), 0
+        while linger_ms > 0 and lingers < LINGERS_MOST and (waiting := len(self._line)) < company:
             await asyncio.sleep(linger_ms / 1000)
+            lingers += 1
+            if len(self._line) - waiting < COMPANY_COMES:
+                break
         taken = self._line.take(most_messages, most_weight)
         self._room.set()
         return taken
@@ -119,7 +131,8 @@ class Pace:
     """How much one transaction takes, so that it takes about `target_ms`. Pure.
 
     A message waits for the transaction that is under way and then for its own: their length is most of what an
-    acknowledgement takes. What a transaction costs besides its messages is a fortieth of the default. Where messages
+    acknowledgement takes. What a transaction costs besides its messages is a fortieth of the default. The commit does
+    not count: what a slow disk takes for it is the same for few messages and for many. Where messages
     wait much longer than that, short transactions keep nobody's wait short and carry less: one may take half as long as
     they waited, up to STRETCH times `target_ms`.
     """
@@ -130,7 +143,7 @@ class Pace:
         self._speed: float | None = None
 
     def took(self, weight: int, milliseconds: int, waited_ms: int = 0) -> None:
-        """Learn that a transaction over so much took so long, and how long its oldest message waited for its end."""
+        """Learn how long a transaction over so much took up to its commit, and its oldest message up to its end."""
         speed = weight / max(1, milliseconds)
         self._speed = speed if self._speed is None else _SPEED_KEPT * self._speed + (1 - _SPEED_KEPT) * speed
         target_ms = min(max(self._target_ms, waited_ms // 2), STRETCH * self._target_ms)

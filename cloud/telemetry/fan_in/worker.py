@@ -44,9 +44,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `parallel`: lanes of work, each with a database connection while it stores. `queue_messages_max`: how many messages
     may wait for each lane, at most QUEUE_BYTES_MAX of them. A transaction takes at most `group_messages_max` messages
     and about `group_rows_max` records, and fewer where it would take longer than `group_takes`, or, while messages wait
-    for long, STRETCH times that; while it is small it waits `linger` for company. `slow_after`: when a message waited
-    longer than this, its edge is asked to hold lanes B and C about as long, `slow` at most. `points_most`: points of a
-    property among the newest values; twice as many series (docs/decisions/0112).
+    for long, STRETCH times that; while it is small it waits `linger` for company, and again while company comes.
+    `slow_after`: when a message waited longer than this, its edge is asked to hold lanes B and C about as long, `slow`
+    at most. `points_most`: points of a property among the newest values; twice as many series (docs/decisions/0112).
     """
 
     parallel: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
@@ -70,8 +70,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Ledger(Protocol):
     """Where groups are stored; see `cloud.telemetry.fan_in.ledger.PostgresLedger.commit`."""
 
-    async def commit(self, items: Sequence[Item], right: Right | None = None) -> list[Reply]:
-        """Store a group and return what to answer."""
+    async def commit(
+        self, items: Sequence[Item], right: Right | None = None, *, written: Callable[[], None] | None = None
+    ) -> list[Reply]:
+        """Store a group and return what to answer; call `written` when nothing but the commit is left to do."""
         ...
 
 
@@ -241,12 +243,17 @@ class FanInWorker:
 
     async def _group(self, items: Sequence[Item]) -> list[Reply]:
         """Store a group in one transaction and return what to answer."""
-        began_ms = self._clock.now_ms()
-        replies = await self._store(items)
+        began_ms = written_ms = self._clock.now_ms()
+
+        def written() -> None:
+            nonlocal written_ms
+            written_ms = self._clock.now_ms()
+
+        replies = await self._store(items, written)
         now_ms = self._clock.now_ms()
         waited_ms = max((now_ms - each.arrived.at_ms for each in items), default=0)
         if replies:
-            self._pace.took(sum(map(weight_of, items)), now_ms - began_ms, waited_ms)
+            self._pace.took(sum(map(weight_of, items)), written_ms - began_ms, waited_ms)
         if timedelta(milliseconds=waited_ms) > self._settings.slow_after:
             most_ms = self._settings.slow // timedelta(milliseconds=1)
             replies = [
@@ -267,7 +274,7 @@ class FanInWorker:
         finally:
             self._busy -= 1
 
-    async def _store(self, items: Sequence[Item]) -> list[Reply]:
+    async def _store(self, items: Sequence[Item], written: Callable[[], None]) -> list[Reply]:
         """Have stored what is ours to store; what is not, or cannot be now, is dropped unanswered."""
         while True:
             held = self._keeper.tokens
@@ -277,7 +284,7 @@ class FanInWorker:
                 return []
             tokens = {shard: held[shard] for shard in {each.arrived.topic.shard for each in ours}}
             try:
-                return await self._ledger.commit(ours, Right(self._keeper.me, tokens))
+                return await self._ledger.commit(ours, Right(self._keeper.me, tokens), written=written)
             except ShardLostError as error:
                 self._keeper.lost(error.shards)
                 items = ours

@@ -123,7 +123,9 @@ class MemoryLedger:
     def __init__(self, streams: MemoryStreams, leases: MemoryLeases, work: Callable[[], Awaitable[None]]) -> None:
         self._streams, self._leases, self._work = streams, leases, work
 
-    async def commit(self, items: Sequence[Item], right: Right | None = None) -> list[Reply]:
+    async def commit(
+        self, items: Sequence[Item], right: Right | None = None, *, written: Callable[[], None] | None = None
+    ) -> list[Reply]:
         await self._work()
         if not self._leases.up:
             raise StoreFailedError("the store is away")
@@ -134,6 +136,8 @@ class MemoryLedger:
             self._streams.fenced += 1
             raise
         replies = [self._take(each) for each in items if isinstance(each, BatchItem | HelloItem)]
+        if written is not None:
+            written()
         await self._work()  # killed here: committed, not answered
         return replies
 

@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.telemetry.fan_in.arrivals import BatchItem, Item
-from cloud.telemetry.fan_in.waiting import FIRST_SHARE, MESSAGE_WEIGHS, Line, Pace, Waiting, weight_of
+from cloud.telemetry.fan_in.waiting import (
+    COMPANY_MESSAGES,
+    FIRST_SHARE,
+    LINGERS_MOST,
+    MESSAGE_WEIGHS,
+    Line,
+    Pace,
+    Waiting,
+    weight_of,
+)
+from kit.simulation.loop import run_simulated
 from protocols.link.batch import RECORDS_MAX
 from protocols.link.lanes import Lane
 from tests.cloud.telemetry.sending import arrived, edge, note, packed
@@ -108,6 +118,48 @@ async def test_bytes_fill_a_line_as_messages_do() -> None:
     assert not second.done()
     await waiting.take(1, 1, 0)
     await second
+
+
+def taken_of(every_ms: float, *, linger_ms: int = 25, most: int = 128, there: int = 0) -> tuple[int, float]:
+    """Return how many messages a group had, and for how many ms it was waited, where one comes `every_ms`."""
+
+    async def main() -> tuple[int, float]:
+        loop, waiting = asyncio.get_running_loop(), Waiting(1_000, 10**9)
+        for n in range(there):
+            await waiting.put(batch(n, 1, 1))
+
+        async def come() -> None:
+            for n in range(500):
+                await waiting.put(batch(there + n, 1, 1))
+                await asyncio.sleep(every_ms / 1000)
+
+        coming = asyncio.create_task(come())
+        while not len(waiting):
+            await asyncio.sleep(0)
+        began_s = loop.time()
+        group = await waiting.take(most, 10**6, linger_ms)
+        waited_ms = (loop.time() - began_s) * 1000
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        return len(group), waited_ms
+
+    return run_simulated(lambda _loop: main(), 1, until_s=60).value
+
+
+def test_company_is_waited_for_as_long_as_it_comes() -> None:
+    assert taken_of(1_000) == (1, 25.0)  # alone: one linger, as before
+    assert taken_of(1_000, linger_ms=0) == (1, 0.0)
+    count, waited_ms = taken_of(6)  # four come in a linger: four lingers
+    assert count >= 4 * LINGERS_MOST
+    assert waited_ms == 25.0 * LINGERS_MOST
+    assert taken_of(20)[1] == 25.0  # one or two: not worth the wait
+    count, waited_ms = taken_of(0.5)  # a crowd: one linger brings enough
+    assert count >= COMPANY_MESSAGES
+    assert waited_ms == 25.0
+    count, waited_ms = taken_of(1_000, there=COMPANY_MESSAGES)  # enough are there: nobody is waited for
+    assert count >= COMPANY_MESSAGES
+    assert waited_ms == 0.0
+    assert taken_of(6, most=4) == (4, 25.0)  # the group's own bound is company enough
 
 
 def test_a_transaction_is_as_large_as_its_time_allows() -> None:

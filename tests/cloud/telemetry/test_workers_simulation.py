@@ -6,13 +6,15 @@ A seed that ever failed is added by number, and stays. INNKEEPER_FAN_IN_SEEDS an
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
 
+from cloud.telemetry.fan_in.arrivals import Item, Reply
 from cloud.telemetry.fan_in.keeper import ShardKeeper
 from cloud.telemetry.fan_in.leases import ALL_SHARDS, Worker
+from cloud.telemetry.fan_in.ledger import Right
 from cloud.telemetry.fan_in.worker import FanInWorker, WorkerSettings
 from kit.simulation.clock import SimClock
 from kit.simulation.loop import SimLoop, run_simulated
@@ -20,9 +22,10 @@ from kit.simulation.net import Faults, SimNet
 from protocols.errors import LinkLostError, StoreFailedError
 from protocols.link.edge_link import LinkTimes
 from protocols.link.lanes import Lane
+from protocols.link.topics import up_topic
 from tests.cloud.telemetry.emulated_edge import EmulatedEdge
 from tests.cloud.telemetry.memory_fan_in import MemoryLeases, MemoryLedger, MemoryStreams
-from tests.cloud.telemetry.sending import edge
+from tests.cloud.telemetry.sending import edge, note, packed
 from tests.seeds import THOROUGH
 
 HOUR_S = 3_600
@@ -301,3 +304,52 @@ def test_a_planned_stop_leaves_no_moment_without_a_listener() -> None:
         assert max(waits) < TIMES.ack_wait_ms, sorted(waits)[-5:]
 
     simulate(5, run, hours=2)
+
+
+class _SlowDisk(MemoryLedger):
+    """Writes a group in a moment; its commit takes two seconds, whatever is in it."""
+
+    def __init__(self, leases: MemoryLeases) -> None:
+        super().__init__(MemoryStreams(), leases, _at_once)
+        self.groups: list[int] = []
+
+    async def commit(
+        self, items: Sequence[Item], right: Right | None = None, *, written: Callable[[], None] | None = None
+    ) -> list[Reply]:
+        self.groups.append(len(items))
+        await asyncio.sleep(0.001 * len(items))
+        replies = await super().commit(items, right, written=written)
+        await asyncio.sleep(2)
+        return replies
+
+
+def test_a_disk_that_is_slow_to_commit_makes_groups_no_smaller() -> None:
+    """What a commit takes it takes for one message as for a hundred: groups that shrink by it would drown."""
+
+    async def main(loop: SimLoop) -> list[int]:
+        net, leases, clock = SimNet(loop), MemoryLeases(LEASE.total_seconds(), breath=_at_once), SimClock(loop)
+        ledger = _SlowDisk(leases)
+        worker = FanInWorker(
+            net.transport("w0"), ledger, ShardKeeper(leases, Worker("w0", "1"), clock=clock, lease=LEASE), clock=clock,
+            settings=WorkerSettings(parallel=1), lost=(StoreFailedError,), refused=_never, dropped=lambda _count: None,
+        )  # fmt: skip
+        running = loop.create_task(worker.run())
+        while len(worker.shards) < len(ALL_SHARDS):
+            await asyncio.sleep(0.1)
+        async with net.transport("fleet").connect() as link:
+            for n in range(20 * 128):
+                who = edge(n % 400)
+                await link.publish(up_topic(who, Lane.C), packed(who, 1, [note(each) for each in range(40)]))
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(200)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return ledger.groups
+
+    groups = run_simulated(main, 1, until_s=HOUR_S).value
+    assert sum(groups) == 20 * 128
+    assert min(groups[5:-3]) > 100  # 200 a second come: two seconds' worth and never a handful
+
+
+async def _at_once() -> None:
+    return
