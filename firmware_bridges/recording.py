@@ -1,9 +1,9 @@
 """Recordings: what a device really said, and what the house makes of it. A new model is a descriptor and a recording.
 
 A recording is JSON: {"descriptor", "source", "on", "raw", "readings", and for writable models "writes"}. `raw` is one
-of {"registers": {"input:11": 216}}, {"payload": "<the JSON text>"}, {"messages": [["tele/x/SENSOR", "<payload>"]]} (the
-device being called x), {"adverts": ["<hexadecimal>"]}, {"bytes": ["<hexadecimal>"]} (what a kiosk peripheral answers)
-and {"nodes": {"{root}.Enable": [true, 0]}} (value, status).
+of {"registers": {"input:11": 216}}, {"payload": "<the JSON text>"}, {"messages": [["tele/x/SENSOR", "<payload>"]]}
+(the device being called x), {"adverts": ["<hexadecimal>"]} (with "mac" and "key" where they are encrypted), {"bytes":
+["<hexadecimal>"]} (what a kiosk peripheral answers) and {"nodes": {"{root}.Enable": [true, 0]}} (value, status).
 `source` says who recorded it, and where; `on` what it was recorded on; `firmware` which version that ran, where a
 model's firmwares are told apart.
 """
@@ -18,6 +18,7 @@ from typing import Any, Final
 from firmware_bridges.catalogue import PACKAGE
 from protocols.descriptors import adverts
 from protocols.descriptors.codec import (
+    WHOLE,
     MessageWrite,
     NodeWrite,
     PayloadWrite,
@@ -130,7 +131,11 @@ def replay(descriptor: Descriptor, raw: Mapping[str, Any]) -> list[Reading]:
             for each in readings_of_message(descriptor, DEVICE, NAME_ON_BROKER, topic, payload.encode())
         ]
     if "adverts" in raw:
-        return [each for advert in raw["adverts"] for each in _of_advert(descriptor, bytes.fromhex(advert))]
+        mac, key = str(raw.get("mac", "")), raw.get("key")
+        opened = None if key is None else bytes.fromhex(key)
+        return [
+            each for advert in raw["adverts"] for each in _of_advert(descriptor, bytes.fromhex(advert), mac, opened)
+        ]
     if "bytes" in raw:
         return _of_bytes(descriptor, [bytes.fromhex(each) for each in raw["bytes"]])
     nodes = raw["nodes"]
@@ -151,10 +156,10 @@ def _of_bytes(descriptor: Descriptor, answers: list[bytes]) -> list[Reading]:
     return readings_of_fields(descriptor, DEVICE, fields)
 
 
-def _of_advert(descriptor: Descriptor, advert: bytes) -> list[Reading]:
+def _of_advert(descriptor: Descriptor, advert: bytes, mac: str, key: bytes | None) -> list[Reading]:
     if not isinstance(descriptor.wire, BleAdvertWire):
         raise InvalidInputError(descriptor.id, "does not advertise")
-    said = adverts.decode(descriptor.wire.encoding, advert)
+    said = adverts.decode(descriptor.wire.encoding, advert, mac=mac, key=key)
     if isinstance(said, Reason):
         return [reading(point, DEVICE, bad(said)) for point in descriptor.points]
     return readings_of_fields(descriptor, DEVICE, said or {})
@@ -173,7 +178,8 @@ def wire_of(write: Write) -> dict[str, Any]:
     """Return a write as a recording shows it."""
     match write:
         case RegisterWrite():
-            return {"register": f"{write.table}:{write.register}", "words": list(write.words)}
+            whole = {"register": f"{write.table}:{write.register}", "words": list(write.words)}
+            return whole if write.mask == WHOLE else {**whole, "mask": write.mask}
         case PayloadWrite():
             return {"payload": write.payload}
         case MessageWrite():

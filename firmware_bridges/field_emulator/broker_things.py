@@ -291,7 +291,17 @@ def messages_of(thing: EmulatedDevice, name: str) -> list[tuple[str, bytes]]:
         for step in outer:
             place = place.setdefault(step, {})
         place[last] = raw
-    return bare + [(topic, msgspec.json.encode(document)) for topic, document in documents.items()]
+    return bare + [(topic, msgspec.json.encode(_with_lists(document))) for topic, document in documents.items()]
+
+
+def _with_lists(document: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a document whose objects with the keys 0, 1, 2... are the lists that a path's numbers stand for."""
+    if not isinstance(document, dict):
+        return document
+    inner = {key: _with_lists(each) for key, each in document.items()}
+    if not all(key.isdecimal() for key in inner):
+        return inner
+    return [inner.get(str(place)) for place in range(1 + max(map(int, inner)))]
 
 
 def fields_of(thing: EmulatedDevice) -> Mapping[str, bool | int | float]:

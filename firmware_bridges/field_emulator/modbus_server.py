@@ -35,7 +35,7 @@ from protocols.modbus.identification import Identify, encode_identification
 from protocols.modbus.rtu import ADU_BYTES_MAX, decode_adu, encode_adu
 
 FIRMWARE: Final = b"1.0"
-_WRITE_MANY: Final = 16
+_WRITE_MANY: Final = (15, 16)
 _CONFORMITY: Final = 0x81  # basic identification, by stream and one by one
 REQUESTS_MAX: Final = 256
 """Requests at once on one connection; more are not read until some are answered."""
@@ -166,7 +166,10 @@ class EmulatedUnit:
         if isinstance(raw, str):
             return (0,) * point.words
         words = words_of_raw(point, raw)
-        return (words[0] << (point.bit or 0),) if point.bit is not None else words
+        if point.bit is None:
+            return words
+        word = (words[0] if point.byte_order == "big" else (words[0] & 0xFF) << 8 | words[0] >> 8) << point.bit
+        return (word if point.byte_order == "big" else (word & 0xFF) << 8 | word >> 8,)
 
     def _write(self, request: WriteWords, at_ms: int) -> Written | Refused:
         taken: list[tuple[Point, Value]] = []
@@ -175,7 +178,13 @@ class EmulatedUnit:
         while index < len(request.words):
             place = (request.table, request.start + index)
             point = self._points.get(place)
-            if point is not None:
+            if point is not None and point.bit is not None:
+                changed = self._bits_of(place, request.words[index])
+                if changed is None:
+                    return Refused(ExceptionCode.ILLEGAL_DATA_VALUE)
+                taken += changed
+                index += 1
+            elif point is not None:
                 words = request.words[index : index + point.words]
                 if len(words) < point.words:
                     return ILLEGAL_ADDRESS
@@ -194,6 +203,18 @@ class EmulatedUnit:
         for point, value in taken:
             self.thing.written(point, value, at_ms=at_ms)
         return Written()
+
+    def _bits_of(self, place: tuple[Table, int], word: int) -> list[tuple[Point, Value]] | None:
+        """Return the points in a register's bits that a word would change; None if it says what one cannot be."""
+        changed: list[tuple[Point, Value]] = []
+        for its_place, point in self._shown:
+            if its_place == place:
+                value = judge(point, raw_of_words(point, (word,))).value
+                if value is None:
+                    return None
+                if value != self.thing.state[(point.capability, point.attribute)]:
+                    changed.append((point, value))
+        return changed
 
 
 def is_carried_out_write(request_pdu: bytes, pdu: bytes) -> bool:
@@ -225,7 +246,7 @@ class RtuFrames:
 
     def _size(self) -> int | None:
         function = self._inbox[1]
-        if function == _WRITE_MANY:
+        if function in _WRITE_MANY:
             return None if len(self._inbox) < 7 else 9 + self._inbox[6]
         return 7 if function == IDENTIFY else 8
 

@@ -8,7 +8,7 @@ and what is not (states), the cached states after a start, `/set` and `/get`, er
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -56,7 +56,11 @@ class EmulatedZigbee:
             if point.path is not None:
                 value = self.thing.state[(point.capability, point.attribute)]
                 raw = raw_of_value(point, value)
-                document[point.path] = round(raw) if isinstance(raw, float) and raw == round(raw) else raw
+                *outer, last = point.path.split(".")
+                place = document
+                for step in outer:
+                    place = place.setdefault(step, {})
+                place[last] = round(raw) if isinstance(raw, float) and raw == round(raw) else raw
         if "color_temp" in document:
             document["color_mode"] = "color_temp"
         emulation = self.thing.descriptor.emulation
@@ -271,7 +275,7 @@ class ZigbeeBridge:
         task.add_done_callback(self._commands.discard)
 
     async def _set(self, each: EmulatedZigbee, document: Mapping[str, Any]) -> None:
-        for key, raw in document.items():
+        for key, raw in _flat(each.thing.descriptor, document):
             point = _writable(each.thing.descriptor, key)
             if point is None:
                 self._log_error(f"No converter available for '{key}' ({raw!r})")
@@ -293,7 +297,8 @@ class ZigbeeBridge:
 
     async def _get(self, each: EmulatedZigbee, document: Mapping[str, Any]) -> None:
         for key in document:
-            point = next((one for one in each.thing.descriptor.points if one.path == key), None)
+            points = each.thing.descriptor.points
+            point = next((one for one in points if one.path is not None and one.path.split(".")[0] == key), None)
             if point is None or not point.readable:
                 self._log_error(f"No converter available for '{key}' (\"\")")
             elif await self._radio(each, "get", key):
@@ -405,6 +410,16 @@ def zigbee_of(thing: EmulatedDevice, friendly_name: str, ieee: str | None, numbe
     if not isinstance(thing.descriptor.wire, Zigbee2MqttWire):
         raise InvalidInputError(thing.device, f"{thing.descriptor.id} is no Zigbee2MQTT model")
     return EmulatedZigbee(thing, friendly_name, ieee or f"0x00158d00{number:08x}", 1_000 + number)
+
+
+def _flat(descriptor: Descriptor, document: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what a set asks for, by key; of an object whose key nothing takes whole, what is in it."""
+    for name, raw in document.items():
+        key = before + name
+        if isinstance(raw, dict) and _writable(descriptor, key) is None and not before:
+            yield from _flat(descriptor, raw, f"{key}.")
+        else:
+            yield key, raw
 
 
 def _writable(descriptor: Descriptor, key: str) -> Point | None:

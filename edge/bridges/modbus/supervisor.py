@@ -26,6 +26,7 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.supervision import Backoff
 from protocols.descriptors.codec import (
+    WHOLE,
     Reason,
     RegisterWrite,
     bad,
@@ -425,18 +426,20 @@ class ModbusSupervisor(SupervisedBus):
         write = encode(job.point, job.value)
         if not isinstance(write, RegisterWrite):
             raise TypeError(f"{unit.descriptor.id}: {job.point.attribute} is on no register")
-        request = WriteWords(write.table, write.register, write.words)
         for attempt in range(BUSY_TRIES):
             if attempt:
                 await asyncio.sleep(BUSY_PAUSE_MS / 1000)
-            outcome = await self._write_once(unit, job, request)
+            outcome = await self._write_once(unit, job, write)
             if outcome is not None:
                 return outcome
         return Outcome(Phase.FAILED, None, "the device is busy")
 
-    async def _write_once(self, unit: Unit, job: Job, request: WriteWords) -> Outcome | None:
+    async def _write_once(self, unit: Unit, job: Job, write: RegisterWrite) -> Outcome | None:
         """Send the write at most once and look what came of it; None if the unit certainly did not take it: busy."""
         sent = True
+        request = WriteWords(write.table, write.register, write.words, multiple=unit.wire.writes == "multiple")
+        if write.mask != WHOLE:
+            await self._let_pay(unit, Read(write.table, write.register, 1))
         await self._let_pay(unit, request)
         async with self._places.take(Class.WRITE):
             link = self._link
@@ -444,6 +447,13 @@ class ModbusSupervisor(SupervisedBus):
                 return Outcome(Phase.EXPIRED, None, "its deadline passed before the bus was free")
             if link is None:
                 return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
+            if write.mask != WHOLE:
+                # Its neighbours in the register are the unit's: they are written as it holds them in this moment.
+                held = await self._held(unit, link, write)
+                if held is None or isinstance(held, Outcome):
+                    return held
+                word = held & ~write.mask | write.words[0] & write.mask
+                request = WriteWords(write.table, write.register, (word,), multiple=request.multiple)
             self._desk.sending(job)
             self._counts["writes"] += 1
             reason: str | None = None
@@ -472,6 +482,19 @@ class ModbusSupervisor(SupervisedBus):
         if job.point.write is not None and job.point.write.settle_ms:
             await asyncio.sleep(job.point.write.settle_ms / 1000)
         return await self._verify(unit, job, acknowledged=sent, reason=reason)
+
+    async def _held(self, unit: Unit, link: Link, write: RegisterWrite) -> int | Outcome | None:
+        """Return what a register holds, why it cannot be told (nothing was written), or None: busy."""
+        try:
+            reply = await link.ask(unit.number, Read(write.table, write.register, 1), wait_ms=unit.wire.answer_wait_ms)
+        except (LinkLostError, ReplyTimeoutError, PeerProtocolError) as error:
+            return Outcome(Phase.FAILED, None, f"its register could not be read first: {error}"[:120])
+        if isinstance(reply, Words):
+            return reply.words[0]
+        if isinstance(reply, Refused) and reply.code in _NOT_NOW:
+            return None
+        name = reply.name if isinstance(reply, Refused) else "no words"
+        return Outcome(Phase.FAILED, None, f"its register could not be read first: {name}")
 
     async def _verify(self, unit: Unit, job: Job, *, acknowledged: bool, reason: str | None) -> Outcome:
         """Read back what was written. Only what the device says now makes it done."""
