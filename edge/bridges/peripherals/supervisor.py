@@ -113,6 +113,10 @@ class PeripheralSupervisor(SupervisedBus):
         self._fields: dict[str, bool] = {}
         self._ordered: Ordered | None = None
         self._owed_until_ms = 0
+        self._in_step = self._answers_alike = True
+        self._heard_words = 0
+        self._unbelieved: list[Mapping[str, bool]] = []
+        self._stands: Mapping[str, bool] | None = None
 
     @property
     def device(self) -> DeviceId:
@@ -147,6 +151,13 @@ class PeripheralSupervisor(SupervisedBus):
         phase = Phase.UNKNOWN if waiting.sent else Phase.EXPIRED
         waiting.done.set_result(Outcome(phase, None, "its deadline passed"))
         return waiting.done.result()
+
+    def against(self, order: Order) -> str | None:
+        """Say what speaks against an order, as the device stood when it was asked last; None: nothing does."""
+        if self._stands is None:
+            return "it does not say how it stands"
+        today = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC).date()
+        return conversation(self._wire.dialect, today=today).refuses(order, self._stands)
 
     def take_document(self) -> str | None:
         """Return the zone that was read last, once, within a minute; None if there is none. Personal data."""
@@ -189,6 +200,7 @@ class PeripheralSupervisor(SupervisedBus):
                     await self._converse(line)
                     failures = 0 if self._counts["answers"] > answers else failures
                 finally:
+                    self._stands = None
                     await line.close()
                 self._missed()
             heed_cancellation()
@@ -199,6 +211,7 @@ class PeripheralSupervisor(SupervisedBus):
         """Speak until the line ends."""
         today = datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=UTC).date()
         said = conversation(self._wire.dialect, today=today)
+        self._answers_alike = said.answers_alike
         news = asyncio.Event()
         try:
             async with TaskGroup() as tasks:
@@ -242,20 +255,46 @@ class PeripheralSupervisor(SupervisedBus):
         """Carry through a poll; return what it told, None if it got no answer.
 
         An answer that is still owed is waited for first: it would pass for the answer to this one, and be of before.
+        Should it be later even than that, it comes instead of this one's, which then follows it: after a question
+        without an answer only what nothing follows is believed, and what was told till then is not.
         """
         await asyncio.sleep(max(0, self._owed_until_ms - self._clock.now_ms()) / 1000)
         begin()
         self._counts["polls"] += 1
         self._fields = {}
+        self._unbelieved.clear()
         answers = self._counts["answers"]
         await self._spoken(line, said, news, self._wire.answer_wait_ms / 1000)
-        if self._counts["answers"] > answers and said.finished:
+        if self._counts["answers"] > answers and said.finished and (self._in_step or await self._nothing_follows()):
+            self._believe()
             self._answered()
+            self._stands = dict(self._fields)
             return self._fields
         self._counts["unanswered"] += 1
-        self._owed_until_ms = self._clock.now_ms() + OWED_TIMES * self._wire.answer_wait_ms
+        self._owes()
         self._missed()
         return None
+
+    def _owes(self) -> None:
+        self._in_step = not self._answers_alike
+        self._owed_until_ms = self._clock.now_ms() + OWED_TIMES * self._wire.answer_wait_ms
+
+    async def _nothing_follows(self) -> bool:
+        before = self._heard_words
+        await asyncio.sleep(self._wire.answer_wait_ms / 1000)
+        return self._heard_words == before
+
+    def _believe(self) -> None:
+        """Tell what was answered while nobody knew yet whether it was the answer to this question."""
+        self._in_step = True
+        for fields in self._unbelieved:
+            self._tell(fields)
+        self._unbelieved.clear()
+
+    def _tell(self, fields: Mapping[str, bool]) -> None:
+        now_ms = self._clock.now_ms()
+        for told in readings_of_fields(self._descriptor, self._device, fields):
+            self._reporter.take(told, now_ms=now_ms)
 
     @staticmethod
     async def _spoken(line: Wire, said: Conversation, news: asyncio.Event, wait_s: float) -> None:
@@ -309,7 +348,7 @@ class PeripheralSupervisor(SupervisedBus):
         )
         told: Ordered | None = self._ordered
         if told is None:
-            self._owed_until_ms = self._clock.now_ms() + OWED_TIMES * self._wire.answer_wait_ms
+            self._owes()
         if told is not None and told.done is not None:
             return Outcome(Phase.DONE, True, None) if told.done else Outcome(Phase.FAILED, False, "it refused")
         while self._clock.now_ms() < until_ms:
@@ -323,12 +362,15 @@ class PeripheralSupervisor(SupervisedBus):
     def _take(self, said: Sequence[Said]) -> None:
         now_ms = self._clock.now_ms()
         for each in said:
+            self._heard_words += not isinstance(each, Presented)
             match each:
                 case Answered(fields):
                     self._counts["answers"] += 1
                     self._fields.update(fields)
-                    for told in readings_of_fields(self._descriptor, self._device, fields):
-                        self._reporter.take(told, now_ms=now_ms)
+                    if self._in_step:
+                        self._tell(fields)
+                    else:
+                        self._unbelieved.append(fields)
                 case Presented(text):
                     self._counts["documents"] += 1
                     self._document = (text, now_ms)
@@ -345,6 +387,8 @@ class PeripheralSupervisor(SupervisedBus):
 
     def _missed(self) -> None:
         self._unanswered += 1
+        if self._unanswered >= SILENT_POLLS:
+            self._stands = None
         if self._unanswered < SILENT_POLLS or self._online is False:
             return
         never, self._online = self._online is None, False
