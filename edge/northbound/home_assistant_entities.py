@@ -17,7 +17,7 @@ UNITS: Final[Mapping[Unit, str]] = {
     Unit.CELSIUS: "°C", Unit.KELVIN_DIFFERENCE: "K", Unit.PERCENT: "%", Unit.LUX: "lx", Unit.PARTS_PER_MILLION: "ppm",
     Unit.KILOPASCAL: "kPa", Unit.CUBIC_METRE_PER_HOUR: "m³/h", Unit.WATT: "W", Unit.KILOWATT_HOUR: "kWh",
     Unit.VOLT: "V", Unit.AMPERE: "A", Unit.VOLT_AMPERE: "VA", Unit.VAR: "var", Unit.HERTZ: "Hz", Unit.MIRED: "mired",
-    Unit.MICROGRAM_PER_CUBIC_METRE: "µg/m³",
+    Unit.MICROGRAM_PER_CUBIC_METRE: "µg/m³", Unit.DEGREE: "°",
 }  # fmt: skip
 """The device model's units as Home Assistant spells them."""
 C: Final = Capability
