@@ -18,6 +18,8 @@ from protocols.errors import InvalidInputError
 
 WIRES: Final = ("modbus", "zigbee2mqtt", "mqtt", "ble_advert", "opcua", "peripheral")
 _REGISTER: Final = re.compile(r"(coil|discrete|input|holding):(\d{1,5})")
+_ENTITY: Final = re.compile(r"([0134])[xX]?(\d{4,5})")
+_TABLES: Final = {"0": "coil", "1": "discrete", "3": "input", "4": "holding"}
 _FORM: Final = "<capability>.<attribute>=<where>,<type>[,<scale>]"
 _EXAMPLE: Final = "thermostat.local_temperature=input:11,int16,0.1"
 
@@ -135,12 +137,20 @@ def _place(where: str, wire: str, place: str) -> dict[str, Any]:
     if wire == "modbus":
         found = _REGISTER.fullmatch(where)
         if found is None:
-            raise InvalidInputError(place, f"{where!r:.60} is not <table>:<register>, such as input:11")
+            raise InvalidInputError(place, f"{where!r:.60} is not <table>:<register>, such as {_as_counted(where)}")
         return {"table": found[1], "register": int(found[2])}
     if wire == "mqtt":
         topic, _, path = where.partition("#")
         return {"topic": topic, "path": path or None}
     return {"node": where} if wire == "opcua" else {"path": where}
+
+
+def _as_counted(where: str) -> str:
+    """Return what a maker's number, such as 40103 or 4x00103, is here: a digit for the table, then counted from 1."""
+    found = _ENTITY.fullmatch(where.strip())
+    if found is None or int(found[2]) == 0:
+        return "input:11"
+    return f"{_TABLES[found[1]]}:{int(found[2]) - 1} (counted from 0; hold it against the maker's first address)"
 
 
 def _codes(row: Attribute, type_name: str) -> dict[str, Any]:

@@ -104,6 +104,7 @@ KEYS: Final = (
     "object",
     "after",
     "doubt",
+    "writes",
 )
 """Every key of the format (SPEC.md), for the nearest to what was meant."""
 _QUOTED: Final = re.compile(r"'([^']{1,60})'|`([^`]{1,60})`")
@@ -170,7 +171,8 @@ _HINTS: Final = (
     ("is no multiple of the scale", "make `step` a multiple of `scale`"),
     ("does not fit", "take a wider type, or mend scale and range: the raw value must fit"),
     ("lies half in", "two values share half of their registers: one of the two addresses or types is wrong"),
-    ("cannot be written so", "drop `write`: input registers, discrete inputs and single bits are read only"),
+    ("cannot be written so", "drop `write`: input registers and discrete inputs are read only"),
+    ("is written by reading its register first", "drop `write_only`, or write the register whole (no `bit`)"),
     ("is not a thing to be written", "drop `write`: the device model lets this attribute be read only"),
     ("an advert cannot be written to", "drop `write`"),
     ("says nothing of the value", "put $json or $text where the value belongs in `payload`"),

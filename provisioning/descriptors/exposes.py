@@ -8,7 +8,7 @@ climate, fan, lock); access is a bit mask 1 published, 2 set, 4 get. What has no
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from protocols.device_model.capability import Kind, attribute
+from protocols.device_model.capability import Kind, Unit, attribute
 from protocols.errors import InvalidInputError
 from provisioning.descriptors.imported import Capability, Imported, affine, descriptor_id, endpoint
 
@@ -24,7 +24,7 @@ PROPERTIES: Final[Mapping[str, tuple[Capability, str]]] = {
     "co2": (C.CARBON_DIOXIDE_CONCENTRATION_MEASUREMENT, "measured_value"),
     "pm25": (C.PM2_5_CONCENTRATION_MEASUREMENT, "measured_value"), "occupancy": (C.OCCUPANCY_SENSING, "occupancy"),
     "presence": (C.OCCUPANCY_SENSING, "occupancy"), "contact": (C.BOOLEAN_STATE, "state_value"),
-    "water_leak": (C.BOOLEAN_STATE, "state_value:leak"), "smoke": (C.BOOLEAN_STATE, "state_value:smoke"),
+    "water_leak": (C.BOOLEAN_STATE, "state_value:leak"), "smoke": (C.SMOKE_CO_ALARM, "smoke_state"),
     "tamper": (C.BOOLEAN_STATE, "state_value:tamper"), "vibration": (C.BOOLEAN_STATE, "state_value:vibration"),
     "battery": (C.POWER_SOURCE, "bat_percent_remaining"), "voltage": (C.POWER_SOURCE, "bat_voltage"),
     "battery_low": (C.POWER_SOURCE, "bat_charge_level"), "linkquality": (C.NETWORK_DIAGNOSTICS, "link_quality"),
@@ -33,6 +33,7 @@ PROPERTIES: Final[Mapping[str, tuple[Capability, str]]] = {
     "produced_energy": (C.ELECTRICAL_MEASUREMENT, "cumulative_energy_exported"),
     "ac_frequency": (C.ELECTRICAL_MEASUREMENT, "frequency"), "state": (C.ON_OFF, "on_off"),
     "brightness": (C.LEVEL_CONTROL, "current_level"), "color_temp": (C.COLOR_CONTROL, "color_temperature_mireds"),
+    "color.hue": (C.COLOR_CONTROL, "current_hue"), "color.saturation": (C.COLOR_CONTROL, "current_saturation"),
     "position": (C.WINDOW_COVERING, "current_position_lift_percentage"),
     "local_temperature": (C.THERMOSTAT, "local_temperature"),
     "occupied_heating_setpoint": (C.THERMOSTAT, "occupied_heating_setpoint"),
@@ -44,6 +45,9 @@ PROPERTIES: Final[Mapping[str, tuple[Capability, str]]] = {
 }  # fmt: skip
 WORDS: Final = {"idle": "off"}
 """What Zigbee2MQTT calls otherwise than the device model."""
+HUE_AND_SATURATION: Final = {"hue": 360, "saturation": 100}
+TWO_WORDS: Final = {"bat_charge_level": ("critical", "ok"), "smoke_state": ("critical", "normal")}
+"""Choices of the device model of which a binary tells two: what on means, and off."""
 SPECIFIC: Final = frozenset({"light", "switch", "cover", "climate", "fan"})
 SETPOINT_LEAST, SETPOINT_MOST = 5.0, 30.0
 """A room's setpoint is never imported wider than this, whatever the thing takes."""
@@ -97,6 +101,12 @@ def _features(exposes: list[Any], specific: str, depth: int = 0) -> Iterator[tup
         inner = each.get("features")
         if isinstance(inner, list) and str(each.get("type")) in SPECIFIC and depth < 4:
             yield from _features(inner, str(each.get("type")), depth + 1)
+        elif isinstance(inner, list) and each.get("name") == "color_hs" and isinstance(each.get("property"), str):
+            for one in inner:  # its ranges are the same for every lamp, and not said
+                name = one.get("property") if isinstance(one, dict) else None
+                if name in HUE_AND_SATURATION:
+                    bounds = {"value_min": 0, "value_max": HUE_AND_SATURATION[name], "value_step": 1}
+                    yield {**bounds, **one, "property": f"{each['property']}.{name}"}, specific
         else:
             yield each, specific
 
@@ -111,6 +121,8 @@ def _take(found: Imported, each: Mapping[str, Any], specific: str, *, mains: boo
     if known is None and isinstance(gang, str) and path == f"{each.get('name')}_{gang}":
         known = PROPERTIES.get(str(each.get("name")))  # one of several switches, lamps or meters in one thing
         known = None if known is None else (known[0], f"{known[1].partition(':')[0]}:{endpoint(gang)}")
+    if path == "position" and specific != "cover":  # how far a valve is open, not a curtain
+        known = (C.THERMOSTAT, "pi_heating_demand")
     if path == "voltage" and mains:
         known = (C.ELECTRICAL_MEASUREMENT, "rms_voltage")
     if each.get("name", path) == "state" and specific in ("cover", "lock", "fan"):
@@ -122,12 +134,12 @@ def _take(found: Imported, each: Mapping[str, Any], specific: str, *, mains: boo
     capability, name = known
     row = attribute(capability, name)
     point: dict[str, Any] = {"path": path}
-    if row.kind is Kind.BOOL or name == "bat_charge_level":
+    if row.kind is Kind.BOOL or name in TWO_WORDS:
         problem = _codes_of_two(point, each, name)
     elif row.kind is Kind.CHOICE:
         problem = _codes_of_enum(point, each, row.choices, found)
     else:
-        problem = _number(point, each, kind, row.unit)
+        problem = _number(point, each, kind, row.unit, cover=specific == "cover")
     if problem is not None:
         return problem
     if access & GET:
@@ -143,8 +155,8 @@ def _take(found: Imported, each: Mapping[str, Any], specific: str, *, mains: boo
 
 def _codes_of_two(point: dict[str, Any], each: Mapping[str, Any], name: str) -> str | None:
     on, off = each.get("value_on", True), each.get("value_off", False)
-    if name == "bat_charge_level":
-        on_means, off_means = "critical", "ok"
+    if name in TWO_WORDS:
+        on_means, off_means = TWO_WORDS[name]
         point.update(type="bool" if isinstance(on, bool) else "text", values=[[off, off_means], [on, on_means]])
         return None
     if isinstance(on, bool) and isinstance(off, bool):
@@ -172,7 +184,7 @@ def _codes_of_enum(
     return None
 
 
-def _number(point: dict[str, Any], each: Mapping[str, Any], kind: str, unit: Any) -> str | None:  # noqa: ANN401 - JSON
+def _number(point: dict[str, Any], each: Mapping[str, Any], kind: str, unit: Unit | None, *, cover: bool) -> str | None:
     if kind != "numeric":
         return f"type {kind!r} holds no number"
     spelt = str(each.get("unit", ""))
@@ -183,7 +195,7 @@ def _number(point: dict[str, Any], each: Mapping[str, Any], kind: str, unit: Any
     if offset:
         point["offset"] = float(f"{offset:.16g}")
     point["type"] = "number"
-    if each.get("property") == "position":
+    if cover and each.get("name", each.get("property")) == "position":
         point.update(scale=-1, offset=100)  # Zigbee2MQTT counts what is open, Matter what is closed
     elif scale != 1:
         point["scale"] = float(f"{scale:.16g}") if offset else float(f"{scale:.12g}")

@@ -28,10 +28,23 @@ UNITS: Final[dict[str, tuple[Unit | None, float]]] = {
     "hpa": (Unit.KILOPASCAL, 0.1), "mbar": (Unit.KILOPASCAL, 0.1), "kpa": (Unit.KILOPASCAL, 1),
     "pa": (Unit.KILOPASCAL, 0.001),
     "bar": (Unit.KILOPASCAL, 100), "lx": (Unit.LUX, 1), "ppm": (Unit.PARTS_PER_MILLION, 1),
-    "µg/m³": (Unit.MICROGRAM_PER_CUBIC_METRE, 1), "mired": (Unit.MIRED, 1), "m3/h": (Unit.CUBIC_METRE_PER_HOUR, 1),
+    "µg/m³": (Unit.MICROGRAM_PER_CUBIC_METRE, 1), "μg/m³": (Unit.MICROGRAM_PER_CUBIC_METRE, 1),
+    "ug/m3": (Unit.MICROGRAM_PER_CUBIC_METRE, 1), "µg/m3": (Unit.MICROGRAM_PER_CUBIC_METRE, 1),
+    "℃": (Unit.CELSIUS, 1), "deg c": (Unit.CELSIUS, 1), "degreec": (Unit.CELSIUS, 1), "cel": (Unit.CELSIUS, 1),
+    "degreescelsius": (Unit.CELSIUS, 1), "degree celsius": (Unit.CELSIUS, 1), "degrees c": (Unit.CELSIUS, 1),
+    "kw.h": (Unit.KILOWATT_HOUR, 1), "kw·h": (Unit.KILOWATT_HOUR, 1), "kw-h": (Unit.KILOWATT_HOUR, 1),
+    "kw*h": (Unit.KILOWATT_HOUR, 1), "kw h": (Unit.KILOWATT_HOUR, 1),
+    "v.a": (Unit.VOLT_AMPERE, 1), "vars": (Unit.VAR, 1), "% rh": (Unit.PERCENT, 1), "rh%": (Unit.PERCENT, 1),
+    "%r.h.": (Unit.PERCENT, 1), "kilowatt": (Unit.WATT, 1000), "kilowatts": (Unit.WATT, 1000),
+    "kilowatt hours": (Unit.KILOWATT_HOUR, 1), "kilowatthours": (Unit.KILOWATT_HOUR, 1),
+    "m³/h": (Unit.CUBIC_METRE_PER_HOUR, 1), "l/h": (Unit.CUBIC_METRE_PER_HOUR, 0.001),
+    "l/s": (Unit.CUBIC_METRE_PER_HOUR, 3.6), "l/min": (Unit.CUBIC_METRE_PER_HOUR, 0.06),
+    "mired": (Unit.MIRED, 1), "m3/h": (Unit.CUBIC_METRE_PER_HOUR, 1),
 }  # fmt: skip
 """Units as others spell them, and what one of them is in the device model's."""
-FAHRENHEIT: Final = frozenset(("f", "°f", "degf", "fahrenheit", "degrees fahrenheit"))
+FAHRENHEIT: Final = frozenset(
+    ("f", "°f", "℉", "degf", "deg f", "fahrenheit", "degrees fahrenheit", "degreesfahrenheit", "degree fahrenheit")
+)
 
 
 @dataclass(slots=True)

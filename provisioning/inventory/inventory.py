@@ -5,7 +5,7 @@ An inventory is what a person keeps: floors, what every guest room has, what sta
 expansion and for errors that name file, key and value; identities of locks are made elsewhere and handed in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -112,6 +112,8 @@ class Fitting(_Strict, frozen=True):
     """What it is called on the broker, with `{room}` in it; left out: `<name>-<room>`."""
     macs: dict[str, str] = {}
     """ble_adverts: the address of each room's sensor, by room."""
+    units: dict[str, int] = {}
+    """Every Modbus kind: the unit number of a room's device, by room; others are numbered from 1."""
 
 
 class Device(_Strict, frozen=True):
@@ -125,6 +127,10 @@ class Device(_Strict, frozen=True):
     """What it is called on the broker; left out: its id."""
     mac: str | None = None
     """ble_adverts: its address."""
+    unit: int | None = None
+    """Every Modbus kind: its unit number; left out, the next that is free from 1 on."""
+    node: str | None = None
+    """opcua: the node id of its object, where it is not the descriptor's."""
 
 
 class CommonDoor(_Strict, frozen=True):
@@ -217,15 +223,14 @@ def site_plan(inventory: Inventory, addresses: Addresses, locks: Mapping[str, Ma
     ]
     kinds = {bus.id: bus.kind for bus in inventory.buses}
     devices: list[dict[str, Any]] = []
-    units: dict[str, int] = {}
+    free = {bus.id: _free_units(inventory, bus.id) for bus in inventory.buses if bus.kind in MODBUS}
 
     def add(  # noqa: PLR0917 - an entry's fields
-        device_id: str, room: str, descriptor: str, bus: str, friendly_name: str, mac: str | None
+        device_id: str, room: str, descriptor: str, bus: str, friendly_name: str, mac: str | None, unit: int | None
     ) -> None:
         address: dict[str, Any] = {"bus": bus}
         if kinds[bus] in MODBUS:
-            units[bus] = units.get(bus, 0) + 1
-            address["unit"] = units[bus]
+            address["unit"] = next(free[bus]) if unit is None else unit
         elif kinds[bus] in ("mqtt", "mqtt_devices", "home_assistant"):
             address["friendly_name"] = friendly_name or device_id
         elif mac is not None:
@@ -237,9 +242,12 @@ def site_plan(inventory: Inventory, addresses: Addresses, locks: Mapping[str, Ma
             for fitting in inventory.fittings:
                 bus = floor.lines.get(fitting.bus, fitting.bus)
                 name, mac = fitting.friendly_name.replace("{room}", str(number)), fitting.macs.get(str(number))
-                add(f"{fitting.name}-{number}", str(number), fitting.descriptor, bus, name, mac)
+                unit = fitting.units.get(str(number))
+                add(f"{fitting.name}-{number}", str(number), fitting.descriptor, bus, name, mac, unit)
     for device in inventory.devices:
-        add(device.id, device.room, device.descriptor, device.bus, device.friendly_name, device.mac)
+        add(device.id, device.room, device.descriptor, device.bus, device.friendly_name, device.mac, device.unit)
+        if device.node is not None:
+            devices[-1]["address"]["node"] = device.node
     return {
         "v": 1,
         "property": {
@@ -361,6 +369,12 @@ def _check_lines(inventory: Inventory, path: Path, rooms: list[str]) -> None:
             )
         if strange := sorted(fitting.macs.keys() - set(rooms)):
             raise InvalidInputError(f"{place}.macs", f"{shown(strange[0])} is no guest room of this inventory")
+        if fitting.units and kinds[fitting.bus] not in MODBUS:
+            raise InvalidInputError(
+                f"{place}.units", f"have no meaning on the {kinds[fitting.bus]} bus {fitting.bus!r}"
+            )
+        if strange := sorted(fitting.units.keys() - set(rooms)):
+            raise InvalidInputError(f"{place}.units", f"{shown(strange[0])} is no guest room of this inventory")
         if fitting.friendly_name and "{room}" not in fitting.friendly_name:
             raise InvalidInputError(
                 f"{place}.friendly_name",
@@ -371,6 +385,10 @@ def _check_lines(inventory: Inventory, path: Path, rooms: list[str]) -> None:
         if adverts != (device.mac is not None):
             problem = "is missing: a sensor that advertises is known by it" if adverts else "has no meaning on its bus"
             raise InvalidInputError(f"{place}.mac", problem)
+        if device.unit is not None and kinds[device.bus] not in MODBUS:
+            raise InvalidInputError(f"{place}.unit", f"has no meaning on the {kinds[device.bus]} bus {device.bus!r}")
+        if device.node is not None and kinds[device.bus] != "opcua":
+            raise InvalidInputError(f"{place}.node", f"has no meaning on the {kinds[device.bus]} bus {device.bus!r}")
 
 
 def _check_names(inventory: Inventory, path: Path) -> None:
@@ -422,6 +440,17 @@ def expanded(inventory: Inventory, path: Path) -> plans.SitePlan:
     plan = plans.parse(data, place)
     check_plan(plan, load_all(), place)
     return plan
+
+
+def _free_units(inventory: Inventory, bus: str) -> Iterator[int]:
+    """Return the unit numbers that nobody on a bus was given, from 1 on."""
+    given = {each.unit for each in inventory.devices if each.bus == bus}
+    for floor in inventory.floors:
+        rooms = range(floor.first_room, floor.first_room + floor.rooms)
+        for fitting in inventory.fittings:
+            if floor.lines.get(fitting.bus, fitting.bus) == bus:
+                given |= {fitting.units.get(str(room)) for room in rooms}
+    return (each for each in count(1) if each not in given)
 
 
 def _unique(ids: list[str], place: str) -> set[str]:

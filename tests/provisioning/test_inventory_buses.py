@@ -109,6 +109,15 @@ def test_every_kind_of_bus_becomes_one_of_the_plan_with_its_addresses(tmp_path: 
     assert at["switch"].friendly_name == "shellyplus1pm-a8032ab1"
 
 
+@pytest.mark.requirement("DEV-01")
+def test_a_unit_number_that_a_device_was_given_is_its_own_and_the_others_go_round_it(tmp_path: Path) -> None:
+    text = BOREAL.replace('descriptor = "eastron/sdm630"', 'descriptor = "eastron/sdm630"\nunit = 255')
+    text = text.replace('descriptor = "regin/rcf_230"\n', 'descriptor = "regin/rcf_230"\nunits = { 2 = 1 }\n')
+    path = write(tmp_path, text)
+    at = {str(each.id): each.address for each in expanded(load(path), path).devices}
+    assert (at["meter"].unit, at["fancoil-2"].unit, at["fancoil-1"].unit) == (255, 1, 2)
+
+
 @pytest.mark.parametrize(
     ("change", "place", "word"),
     [
@@ -123,6 +132,13 @@ def test_every_kind_of_bus_becomes_one_of_the_plan_with_its_addresses(tmp_path: 
         (('2 = "aa:bb:cc:dd:ee:02"', '2 = "aa:bb:cc:dd:ee:02", 9 = "aa:bb:cc:dd:ee:09"'), "macs", "no guest room"),
         (('2 = "aa:bb:cc:dd:ee:02"', '2 = "AA-02"'), "address.mac", "six pairs"),
         (('"tasmota_{room}"', '"tasmota"'), "fittings.plug.friendly_name", "the same in every room"),
+        (('id = "switch"', 'id = "switch"\nunit = 3'), "devices.switch.unit", "no meaning"),
+        (('id = "switch"', 'id = "switch"\nnode = "ns=2;s=X"'), "devices.switch.node", "no meaning"),
+        (('id = "meter"', 'id = "meter"\nunit = 256'), "address.unit", "outside 1..247"),
+        (('bus = "line"', 'bus = "line"\nunits = { 1 = 255 }'), "address.unit", "outside 1..247"),
+        (('bus = "line"', 'bus = "line"\nunits = { 1 = 7, 2 = 7 }'), "address", "given twice"),
+        (('bus = "line"', 'bus = "line"\nunits = { 9 = 7 }'), "fittings.fancoil.units", "no guest room"),
+        (('bus = "air"', 'bus = "air"\nunits = { 1 = 7 }'), "fittings.thermo.units", "no meaning"),
         (('id = "switch"', 'id = "switch"\nmac = "aa:bb:cc:dd:ee:09"'), "devices.switch.mac", "no meaning"),
         (('descriptor = "regin/rcf_230"', 'descriptor = "ruuvi/ruuvitag"'), "address.bus", "not a"),
     ],

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from firmware_bridges.catalogue import load_all
-from protocols.descriptors.codec import judge
+from protocols.descriptors.codec import encode, judge, readings_of_payload
 from protocols.descriptors.descriptor import Descriptor, load
-from protocols.device_model.capability import Capability
-from protocols.device_model.identity import DescriptorId
+from protocols.device_model.capability import Capability, Unit
+from protocols.device_model.identity import DescriptorId, DeviceId
 from protocols.errors import InvalidInputError
 from provisioning.cli.main import app
 from provisioning.descriptors.edgex import import_edgex
 from provisioning.descriptors.exposes import import_exposes
+from provisioning.descriptors.imported import factor
 from provisioning.descriptors.sunspec import import_sunspec
 from provisioning.descriptors.text import descriptor_text
 
@@ -188,6 +189,54 @@ def test_exposes_become_a_descriptor_whose_setpoint_stays_in_a_room(tmp_path: Pa
     assert "occupied_heating_setpoint" in result.stdout
     asked = CliRunner().invoke(app, ["descriptor", "import", "exposes", str(file), "--model", "other"])
     assert isinstance(asked.exception, InvalidInputError)
+
+
+def test_a_smoke_detector_is_one_that_fire_mode_hears() -> None:
+    smoke = {"type": "binary", "property": "smoke", "access": 1, "value_on": True, "value_off": False}
+    made = _made(import_exposes({"model": "S-1", "vendor": "Acme", "exposes": [smoke]}))
+    point = made.point(Capability.SMOKE_CO_ALARM, "smoke_state")
+    assert point is not None
+    assert [judge(point, raw).value for raw in (True, False)] == ["critical", "normal"]
+
+
+def test_a_colour_lamp_has_hue_and_saturation_that_can_be_written() -> None:
+    inner = [{"type": "numeric", "name": name, "property": name, "access": 7} for name in ("hue", "saturation")]
+    xy = [{"type": "numeric", "name": name, "property": name, "access": 7} for name in ("x", "y")]
+    features = [
+        {"type": "binary", "name": "state", "property": "state", "access": 7, "value_on": "ON", "value_off": "OFF"},
+        {"type": "composite", "name": "color_xy", "property": "color", "access": 7, "features": xy},
+        {"type": "composite", "name": "color_hs", "property": "color", "access": 7, "features": inner},
+    ]
+    found = import_exposes({"model": "L-1", "vendor": "Acme", "exposes": [{"type": "light", "features": features}]})
+    made = _made(found)
+    hue = made.point(Capability.COLOR_CONTROL, "current_hue")
+    assert hue is not None
+    assert encode(hue, 120).payload == {"color": {"hue": 120}}  # type: ignore[union-attr]  # a payload, or it fails
+    payload = b'{"state":"ON","color":{"x":0.2,"y":0.7,"hue":118,"saturation":90}}'
+    told = {each.attribute: each.value for each in readings_of_payload(made, DeviceId("lamp"), payload)}
+    assert told == {"on_off": True, "current_hue": 118, "current_saturation": 90}
+    assert [each.partition(":")[0] for each in found.left_out] == ["color"]
+
+
+def test_a_valves_position_is_no_curtain() -> None:
+    position = {"type": "numeric", "name": "position", "property": "position", "access": 3, "unit": "%"}
+    made = _made(import_exposes({"model": "V-1", "vendor": "Acme", "exposes": [position]}))
+    demand = made.point(Capability.THERMOSTAT, "pi_heating_demand")
+    assert demand is not None
+    assert (judge(demand, 40).value, demand.write) == (40, None)
+
+
+@pytest.mark.parametrize(
+    ("spelt", "unit", "scale"),
+    [
+        ("℃", Unit.CELSIUS, 1),
+        ("kW·h", Unit.KILOWATT_HOUR, 1),
+        ("l/s", Unit.CUBIC_METRE_PER_HOUR, 3.6),
+        ("mW", Unit.WATT, None),
+    ],
+)
+def test_units_as_makers_spell_them(spelt: str, unit: Unit, scale: float | None) -> None:
+    assert factor(spelt, unit) == scale
 
 
 def test_a_plug_is_on_mains() -> None:
