@@ -256,7 +256,7 @@ async def run(
                 door_routes(DoorServices(database, commands, clock, sessions)),
                 webhook_routes(webhooks),
                 payment_routes(paying),
-                kiosk_routes(database, clock, dice),
+                kiosk_routes(database, clock, dice, desk=services.desk, sessions=sessions),
                 payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),
                 pms_webhook([each.hook for each in partners]),

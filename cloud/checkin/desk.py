@@ -6,6 +6,7 @@ from the answer.
 """
 
 import hashlib
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -21,6 +22,8 @@ from protocols.errors import PlatformError
 OPENS_BEFORE_ARRIVAL_MS: Final = 24 * 3_600_000
 """Keys are not asked for earlier than this before arrival; the edge's own policy may be stricter."""
 ANSWER_WAIT_MS: Final = 15_000
+CARD_WAIT_MS: Final = 55_000
+"""A card is written, and then comes out of a machine, within so long."""
 
 
 class Refusal(StrEnum):
@@ -47,6 +50,18 @@ class NotAdmissibleError(PlatformError):
         super().__init__(detail)
         self.refusal, self.available_from_ms = refusal, available_from_ms
         self.may_be_retried = refusal in (Refusal.EDGE_AWAY, Refusal.UNANSWERED, Refusal.TOO_LATE)
+
+
+@dataclass(frozen=True, slots=True)
+class CardGiven:
+    """What came of a key card at a kiosk: `result` as the machine says, None: nobody knows.
+
+    `is_lost`: the card was written, or may have been, and the guest surely has none, or may have one: staff looks.
+    """
+
+    result: bool | None
+    room: str | None
+    is_lost: bool
 
 
 class WallClock(Protocol):
@@ -134,6 +149,37 @@ class CheckInDesk:
             )
         except KeyReusedError as error:
             raise NotAdmissibleError(Refusal.KEY_REUSED, str(error)) from error
+
+    async def kiosk_card(self, at_property: Property, stay_id: str, *, kiosk: str, by: str) -> CardGiven:
+        """Have the edge check a stay in, write its key on a card and give it at a kiosk, once.
+
+        Raises:
+            NotAdmissibleError: nothing happened, except for UNANSWERED where it may have.
+        """
+        now_ms = self._clock.wall_ms()
+        async with self._database.transaction() as connection:
+            stay = await stay_by_id(connection, tenant=at_property.tenant, property_id=at_property.id, stay=stay_id)
+        if stay is None:
+            raise NotAdmissibleError(Refusal.ENDED, "There is no such stay.")
+        admissible(stay, now_ms=now_ms)
+        command = await self._commands.run(
+            at_property,
+            kind="kiosk_card",
+            args={"stay": stay_id, "kiosk": kiosk, "by": f"cloud:{by}"[:80]},
+            idempotency_key=f"kiosk-card:{stay_id}:{now_ms}",  # the house gives one card of a stay, whoever asks
+            within_ms=CARD_WAIT_MS,
+            asked_by=by,
+        )
+        told = command.result or {}
+        room = told.get("room")
+        match command.phase:
+            case Phase.DONE:
+                return CardGiven(True, room if isinstance(room, str) else None, is_lost=False)
+            case Phase.UNKNOWN:
+                return CardGiven(None, None, is_lost=True)
+            case Phase.FAILED if not command.link_lost:
+                return CardGiven(False, None, is_lost=told.get("written") is True)
+        raise _refused(command)
 
     async def check_out(self, at_property: Property, stay_id: str, *, by: str) -> None:
         """Ask the edge to end a stay.

@@ -33,7 +33,7 @@ from cloud.checkin.steps import (
     open_before_grant,
     standing,
 )
-from cloud.checkin.vendor_keys import verdict_of
+from cloud.checkin.vendor_keys import CARD_AT_DESK, verdict_of
 from cloud.kit import outbox
 from cloud.kit.database import Connection, Database, execute, fetch_all, lock_for_transaction
 from cloud.kit.times import at, unix_ms
@@ -378,6 +378,14 @@ class Sessions:
                 keep_ms = now_ms + row.policy.keep_days * DAY_MS
                 await rows.end(connection, row.id, state="completed", now_ms=now_ms, keep_until_ms=keep_ms)
                 await self._tell(connection, row, COMPLETED, {"steps_open": len(open_before_grant(known.steps))})
+
+    async def card_lost(self, place: Property, stay_id: str, *, by: By) -> None:
+        """Hand the keys of a stay to staff: a card was written, or may have been, and nobody knows that he has it."""
+        async with self._database.transaction() as connection:
+            row = await rows.of_stay(connection, place, stay_id, lock=True)
+            if row is not None and row.state == "open":
+                verdict = Verdict(StepState.NEEDS_STAFF, CARD_AT_DESK, {"kiosk": "card_lost"})
+                await self._settle(connection, row, StepKind.GRANT, stay_id, verdict, place=place, by=by)
 
     async def people(
         self, place: Property, stay_id: str

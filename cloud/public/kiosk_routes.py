@@ -11,8 +11,10 @@ from litestar import Request, Router, delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from cloud.checkin import kiosks, links
+from cloud.checkin.desk import CheckInDesk, NotAdmissibleError, Refusal
 from cloud.checkin.kiosks import KiosksFullError
 from cloud.checkin.links import LinkRefusedError
+from cloud.checkin.sessions import By, Sessions
 from cloud.kit.acting import acting, system
 from cloud.kit.database import Database
 from cloud.kit.times import iso
@@ -20,6 +22,7 @@ from cloud.platform.access_policy import ACTION
 from cloud.platform.attempts import count_attempt
 from cloud.platform.principals import Principal
 from cloud.public import checkin_schema as schema
+from cloud.public.checkin_routes import refused
 from cloud.public.gate import absent, property_for, stay_for
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
@@ -81,8 +84,21 @@ class Visit(msgspec.Struct, frozen=True):
     expires_at: str
 
 
-def kiosk_routes(database: Database, clock: WallClock, dice: Dice) -> Router:
-    """Return the routes."""
+class CardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The kiosk where the guest stands, by its place in the house's plan."""
+
+    kiosk: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}(?![\s\S])")]
+
+
+class Card(msgspec.Struct, frozen=True):
+    """What came of it: true, false, or null where nobody knows; the room once the guest is in."""
+
+    result: bool | None
+    room: str | None
+
+
+def kiosk_routes(database: Database, clock: WallClock, dice: Dice, *, desk: CheckInDesk, sessions: Sessions) -> Router:
+    """Return the routes; keys are asked of the house through `desk`, and steps are those of `sessions`."""
 
     @post(_KIOSKS, summary="Set a kiosk up", opt=_MANAGE)
     async def make(request: Call, property_id: FromPath[str], data: JSONBody[KioskRequest]) -> NewKiosk:
@@ -147,6 +163,31 @@ def kiosk_routes(database: Database, clock: WallClock, dice: Dice) -> Router:
                 raise ProblemError(409, str(error), kind="no_link") from error
         return schema.GuestLink(token, f"/guest/#check-in={found.id}/{stay.id}/{token}", iso(until))
 
+    @post(
+        _STAY + "/kiosk-visit/card",
+        status_code=200,
+        summary="Check in, and have the key on a card that the kiosk gives",
+        opt=_VISITING,
+    )
+    async def card(
+        request: Call, property_id: FromPath[str], stay_id: FromPath[str], data: JSONBody[CardRequest]
+    ) -> Card:
+        async with database.snapshot() as connection:
+            found, stay = await stay_for(connection, request.user, property_id, stay_id)
+        by = By(request.user.name, "kiosk")
+        try:
+            await sessions.before_keys(found, stay.id, by=by)
+            given = await desk.kiosk_card(found, stay.id, kiosk=data.kiosk, by=request.user.name)
+        except NotAdmissibleError as error:
+            if error.refusal is Refusal.UNANSWERED:
+                await sessions.card_lost(found, stay.id, by=by)
+            raise refused(error) from error
+        if given.is_lost:
+            await sessions.card_lost(found, stay.id, by=by)
+        if given.result is True:
+            await sessions.keys_given(found, stay.id, by=by)
+        return Card(given.result, given.room)
+
     @delete(_STAY + "/kiosk-visit", summary="End the visit at this kiosk", opt=_VISITING)
     async def leave(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> None:
         async with database.transaction() as connection:
@@ -155,7 +196,7 @@ def kiosk_routes(database: Database, clock: WallClock, dice: Dice) -> Router:
 
     return Router(
         "/api/v1",
-        route_handlers=[make, listed, end, visit, to_phone, leave],
+        route_handlers=[make, listed, end, visit, to_phone, card, leave],
         request_max_body_size=BODY_BYTES_MOST,
         before_request=strict_body,
     )

@@ -32,6 +32,7 @@ ASK_AGAIN: Final = "no-cache"
 _NOT_OURS: Final = ("api/", "webhooks/", "health", "ready", "metrics")
 _HASH_LIKE: Final = ("assets/", "guest/assets/")
 _GUEST: Final = "guest"
+_KIOSK: Final = "guest/kiosk.html"
 
 POLICY: Final = "; ".join(
     (
@@ -48,6 +49,10 @@ POLICY: Final = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+KIOSK_POLICY: Final = POLICY.replace(
+    "connect-src 'self'", "connect-src 'self' https: http://127.0.0.1:* http://localhost:*"
+)
+"""Of the kiosk's page, which speaks with the house that it stands in: where that is, is known to the kiosk alone."""
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains; preload",
@@ -98,6 +103,8 @@ def pages(
         headers = {"Cache-Control": IMMUTABLE if wanted.startswith(_HASH_LIKE) else ASK_AGAIN, "ETag": tag}
         if request.headers.get("if-none-match") == tag:
             return Response(b"", status_code=304, headers=headers)
+        if wanted == _KIOSK:
+            headers["Content-Security-Policy"] = KIOSK_POLICY
         kind = mimetypes.guess_type(wanted)[0] or "application/octet-stream"
         if kind in ("application/javascript", "application/json", "image/svg+xml"):  # litestar says it of text/*
             kind += "; charset=utf-8"

@@ -3,10 +3,15 @@
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from cloud.checkin.kiosks import VISIT_MS
-from tests.cloud.checkin.front_desk import HERE, PHONE, STAY, Desk
+from cloud.fleet.commands import CommandResult
+from protocols.device_model.command import Phase
+from protocols.policy import check_in
+from protocols.policy.check_in import StepKind
+from tests.cloud.checkin.front_desk import HERE, PHONE, POLICY, STAY, Desk
 from tests.cloud.public.conftest import Site
 from tests.cloud.public.conftest import site as site
 
@@ -149,3 +154,79 @@ async def test_names_are_not_found_by_trying_many(desk: Desk) -> None:
     refused = await visit(desk, lobby)
     assert refused.status_code == 429, "not even the right one"
     assert int(refused.headers["Retry-After"]) > 0
+
+
+CARD = f"{HERE}/kiosk-visit/card"
+
+
+async def through(desk: Desk, at: dict[str, str]) -> dict[str, str]:
+    """Bring Anna through every step but the key; return her token of the visit."""
+    await desk.policy(msgspec.structs.replace(POLICY, steps=(StepKind.IDENTITY, *check_in.LAST), terms=None))
+    here = guest(await visit(desk, at))
+    await desk.post(f"{HERE}/session", {"channel": "kiosk"}, here)
+    told = await desk.site.http.put(
+        f"{HERE}/session/guests/g1",
+        headers=here,
+        json={"surname": "Berger", "given_names": "Anna", "birth_date": "1980-05-01", "nationality": "AUT"},
+    )
+    assert told.status_code == 200, told.text
+    return here
+
+
+async def grant_of(desk: Desk, here: dict[str, str]) -> tuple[str, str | None]:
+    session = (await desk.site.http.get(f"{HERE}/session", headers=here)).json()
+    [step] = [each for each in session["steps"] if each["step"] == "grant"]
+    return (session["state"], step["reason"] or step["state"])
+
+
+@pytest.mark.requirement("ACC-11", "CHK-10")
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize(
+    ("phase", "told", "result", "stands"),
+    [
+        (Phase.DONE, {"phase": "done", "written": True, "room": "101"}, True, ("completed", "done")),
+        (Phase.FAILED, {"phase": "failed", "written": False, "reason": "empty"}, False, ("open", "open")),
+        (Phase.FAILED, None, False, ("open", "open")),
+        (Phase.FAILED, {"phase": "failed", "written": True, "room": "101"}, False, ("open", "card_at_desk")),
+        (Phase.UNKNOWN, {"phase": "unknown", "written": True}, None, ("open", "card_at_desk")),
+    ],
+    ids=["given", "not written", "refused", "lost", "unknown"],
+)
+async def test_a_key_on_a_card_is_told_as_the_machine_says_and_what_was_lost_is_the_desks(
+    desk: Desk, phase: Phase, told: dict[str, Any] | None, result: bool | None, stands: tuple[str, str]
+) -> None:
+    lobby, _ = await kiosk(desk)
+    here = await through(desk, lobby)
+    desk.site.edges.obey = lambda _kind, _args: CommandResult(phase, told, "why")
+    answer = await desk.post(CARD, {"kiosk": "lobby"}, here)
+    assert (answer.status_code, answer.json()) == (200, {"result": result, "room": "101" if result else None})
+    [(_, kind, args, _)] = desk.site.edges.sent
+    assert (kind, args["stay"], args["kiosk"], sorted(args)) == ("kiosk_card", STAY, "lobby", ["by", "kiosk", "stay"])
+    assert await grant_of(desk, here) == stands
+
+
+async def test_no_card_before_the_steps_are_done_nor_away_from_a_kiosk(desk: Desk) -> None:
+    lobby, _ = await kiosk(desk)
+    here = guest(await visit(desk, lobby))
+    early = await desk.post(CARD, {"kiosk": "lobby"}, here)
+    assert (early.status_code, early.json()["reason"]) == (409, "steps_open")
+    link = (await desk.post(f"{HERE}/kiosk-visit/phone-link", {}, here)).json()
+    phone = {"Authorization": f"Bearer {link['token']}"}
+    for who in (phone, lobby, desk.site.as_("staff")):
+        assert (await desk.post(CARD, {"kiosk": "lobby"}, who)).status_code == 403
+    assert (await desk.post(CARD, {"kiosk": "../x"}, here)).status_code == 400
+    assert desk.site.edges.sent == []
+
+
+async def test_a_house_that_is_away_gave_nothing_and_one_that_is_silent_may_have(desk: Desk) -> None:
+    lobby, _ = await kiosk(desk)
+    here = await through(desk, lobby)
+    desk.site.edges.lost = True
+    away = (await desk.post(CARD, {"kiosk": "lobby"}, here)).json()
+    assert (away["reason"], away["may_have_taken_effect"]) == ("edge_away", False)
+    assert await grant_of(desk, here) == ("open", "open")
+    desk.site.edges.lost, desk.site.edges.silent = False, True
+    desk.site.clock.advance(1)
+    silent = (await desk.post(CARD, {"kiosk": "lobby"}, here)).json()
+    assert silent.get("result", "none") is None or silent["may_have_taken_effect"] is True
+    assert await grant_of(desk, here) == ("open", "card_at_desk")

@@ -143,7 +143,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
                 door_routes(DoorServices(database, commands, clock, sessions)),
                 webhook_routes(Webhooks(database, sealer, till, clock=clock, dice=SystemDice())),
                 payment_routes(paying),
-                kiosk_routes(database, clock, SystemDice()),
+                kiosk_routes(database, clock, SystemDice(), desk=services.desk, sessions=sessions),
                 payment_webhook(paying),
                 live(Feeds(reader, hub), database, clock, gate),
                 pms_webhook([Hook(HOOK, sync)]),

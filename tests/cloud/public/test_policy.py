@@ -95,6 +95,7 @@ WRITTEN: Final = {
     ("DELETE", f"{P}/kiosks/{{kiosk_id:str}}"): ADMIN,
     ("POST", f"{P}/kiosk-visits"): "kiosk",
     ("POST", f"{P}/stays/{{stay_id:str}}/kiosk-visit/phone-link"): "visiting",
+    ("POST", f"{P}/stays/{{stay_id:str}}/kiosk-visit/card"): "visiting",
     ("DELETE", f"{P}/stays/{{stay_id:str}}/kiosk-visit"): "visiting",
     ("POST", f"{P}/stays/{{stay_id:str}}/check-out"): STAFF,
     ("POST", f"{P}/rooms/{{room_id:str}}/commands"): STAFF,
