@@ -118,12 +118,16 @@ class DoorKeys:
     fallback: bytes
 
     def ids_around(self, at_s: int) -> set[bytes]:
-        """Return the ids by which this lock may be recognised at `at_s`: 2 slots each way, and the fallback id."""
+        """Return the ids by which this lock may be recognised at `at_s`: 2 slots each way, and the fallback id.
+
+        A slot in which a week ends has two: the lock changes its key when its own clock says so, not when ours does.
+        """
         ids = {fallback_id(self.fallback)}
         for slot in range(-SLOTS_AROUND, SLOTS_AROUND + 1):
-            shown_at_s = at_s + slot * SLOT_S
-            if (eik := self.eik_by_week.get(week_of(shown_at_s))) is not None:
-                ids.add(eid(eik, shown_at_s))
+            begins_s = (at_s // SLOT_S + slot) * SLOT_S
+            for week in {week_of(begins_s), week_of(begins_s + SLOT_S - 1)}:
+                if (eik := self.eik_by_week.get(week)) is not None:
+                    ids.add(eid(eik, begins_s))
         return ids
 
 

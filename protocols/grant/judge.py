@@ -207,8 +207,8 @@ def _out_of_time(
         if grant.not_after_s <= time.now_s:
             return RefusalReason.EXPIRED
         begun = grant.not_before_s <= time.now_s
-        if not begun and (promotes or not private):
-            return RefusalReason.TIME_UNCERTAIN
+        if grant.shift is not None or (not begun and (promotes or not private)):
+            return RefusalReason.TIME_UNCERTAIN  # a lower bound of the time says nothing about the hour
         return None
     leeway_s = time.leeway_s(issuer_class)
     if time.now_s > grant.not_after_s + leeway_s:

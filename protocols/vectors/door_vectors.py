@@ -7,6 +7,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocols.door.advert import (
+    WEEK_S,
     AdvertBit,
     eid,
     fallback_id,
@@ -52,7 +53,8 @@ def adverts() -> dict[str, Any]:
     """Ids by slot, weekly keys, gate keys, whole adverts."""
     hotel = fixed_hotel()
     lock, core = hotel.room_101, fresh_core(hotel.room_101)
-    moments = [AT_S, AT_S + 511, AT_S + 512, AT_S + 7 * DAY_S]
+    week_s = (week_of(AT_S) + 1) * WEEK_S
+    moments = [AT_S, AT_S + 511, AT_S + 512, week_s - 1, week_s, AT_S + 7 * DAY_S]
     lost = core.restarted(Sensed(0))
     return {
         "about": "Adverts (protocols/door/SPEC.md 3).",

@@ -165,6 +165,13 @@ def judgements() -> dict[str, Any]:
             False,
         ),
         "no time: staff wait": (on_staff, staff, DoorState(room=101), lost, False),
+        "no time: a guest's key for certain hours waits too": (
+            hotel.grant(shift=Shift(0b0010000, 0, 1439)),
+            guest,
+            at_101,
+            lost,
+            False,
+        ),
         "staff on shift": (on_staff, staff, DoorState(room=101, generation=TONIGHT + 9), now, False),
         "staff after the shift": (
             on_staff,

@@ -10,7 +10,7 @@ import pytest
 
 import protocols.vectors
 from protocols import cose
-from protocols.door.advert import Advert, DoorKeys, eid, fallback_id, gate_key, recognise
+from protocols.door.advert import SLOT_S, Advert, DoorKeys, eid, fallback_id, gate_key, recognise
 from protocols.door.audit import open_chunk
 from protocols.door.bundle import Bundle
 from protocols.door.fast import Resumption
@@ -211,6 +211,9 @@ def test_adverts_are_the_vectors_and_are_recognised_by_those_who_hold_the_keys()
         assert gate_key(weeks[each["week"]], lock.lock_id, each["at_s"]).hex() == each["gate_key"]
         keys = lock.door_keys(each["at_s"], each["at_s"])
         assert keys.eik_by_week[each["week"]] == weeks[each["week"]]
+        assert {one["id"] for one in vector["ids"] if abs(one["at_s"] - each["at_s"]) < SLOT_S} <= {
+            shown.hex() for shown in keys.ids_around(each["at_s"])
+        }
     assert fallback_id(bytes.fromhex(vector["fallback"]["key"])).hex() == vector["fallback"]["id"]
     at_s = vector["ids"][0]["at_s"]
     keys = lock.door_keys(at_s, at_s)

@@ -68,13 +68,18 @@ export async function fallbackId(fallback: Bytes): Promise<Bytes> {
   return (await hmac(fallback, utf8('id'))).slice(0, 8)
 }
 
-/** The ids by which a lock may be recognised at `atS`: 2 slots each way, and the fallback id. */
+/**
+ * The ids by which a lock may be recognised at `atS`: 2 slots each way, and the fallback id. A slot in which a week ends
+ * has two: the lock changes its key when its own clock says so, not when ours does.
+ */
 export async function idsAround(door: DoorKeys, atS: number): Promise<Bytes[]> {
   const ids = [fallbackId(door.fallback)]
   for (let slot = -SLOTS_AROUND; slot <= SLOTS_AROUND; slot += 1) {
-    const shownAtS = atS + slot * SLOT_S
-    const eik = door.eikByWeek.get(weekOf(shownAtS))
-    if (eik !== undefined) ids.push(rotatingId(eik, shownAtS))
+    const beginsS = (Math.floor(atS / SLOT_S) + slot) * SLOT_S
+    for (const week of new Set([weekOf(beginsS), weekOf(beginsS + SLOT_S - 1)])) {
+      const eik = door.eikByWeek.get(week)
+      if (eik !== undefined) ids.push(rotatingId(eik, beginsS))
+    }
   }
   return Promise.all(ids)
 }
