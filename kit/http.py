@@ -309,7 +309,7 @@ class _Draining:
 
 
 async def serve(
-    app: Litestar,
+    app: ASGIApp,
     host: str,
     port: int,
     *,
@@ -369,7 +369,7 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Litestar,
+    app: ASGIApp,
     host: str = "127.0.0.1",
     port: int = 0,
     *,

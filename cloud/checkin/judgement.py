@@ -12,9 +12,9 @@ from cloud.checkin.screening import Hit
 from cloud.checkin.steps import LEAD, StepState
 from protocols.errors import InvalidInputError
 from protocols.policy.check_in import CheckInPolicy
+from protocols.policy.proofs import Shown, booked_name, document_problem, name_agreement
 from protocols.travel_document import zone as travel_zone
 from protocols.travel_document.names import Agreement, agreement
-from protocols.travel_document.states import SPECIMEN
 
 REVIEW: Final = "review"
 """Why staff looks: of it the guest is told nothing, and no later answer of his undoes it."""
@@ -46,8 +46,7 @@ def judge_identity(facts: GuestFacts, *, slot: str, booked_as: str, hits: list[H
         return Verdict(StepState.NEEDS_STAFF, REVIEW, {"hits": [_shown(hit) for hit in hits]})
     if slot != LEAD:
         return Verdict(StepState.DONE, None, {"told": True})
-    given, _, surname = booked_as.strip().rpartition(" ")
-    agreed = agreement((facts.surname, facts.given_names), (surname, given))
+    agreed = name_agreement(booked_as, surname=facts.surname, given_names=facts.given_names)
     if agreed is Agreement.SAME:
         return Verdict(StepState.DONE, None, {"name": agreed.value})
     return Verdict(StepState.NEEDS_STAFF, f"name_{agreed.value}", {"name": agreed.value})
@@ -101,18 +100,13 @@ def judge_document(
     problem: str | None = None
     if hits:
         problem, evidence["hits"] = REVIEW, [_shown(hit) for hit in hits]
-    elif SPECIMEN in (document.issuing_state, document.nationality):
-        problem = "specimen"
-    elif document.code[:1] not in policy.documents:
-        problem = "document_not_accepted"
-    elif document.expiry < today:
-        problem = "document_expired"
-    elif facts.birth_date is not None and document.birth_date not in (None, facts.birth_date):
-        problem = "birth_date_differs"
-    elif facts.nationality is not None and document.nationality != facts.nationality:
-        problem = "nationality_differs"
-    elif agreed is not Agreement.SAME:
-        problem = f"name_{agreed.value}"
+    else:
+        shown = Shown(
+            document.code, document.issuing_state, document.nationality, document.expiry, document.birth_date, agreed
+        )
+        problem = document_problem(
+            shown, policy, birth_date=facts.birth_date, nationality=facts.nationality, today=today
+        )
     return Verdict(StepState.DONE if problem is None else StepState.NEEDS_STAFF, problem, evidence)
 
 
@@ -124,8 +118,7 @@ def judge_signature(signed_as: str, facts: GuestFacts) -> Verdict:
     """
     if facts.birth_date is None or facts.nationality is None:
         raise InvalidInputError("guest", "the registration card wants birth_date and nationality; tell them first")
-    given, _, surname = signed_as.strip().rpartition(" ")
-    if agreement((surname, given), (facts.surname, facts.given_names)) is not Agreement.SAME:
+    if agreement(booked_name(signed_as), (facts.surname, facts.given_names)) is not Agreement.SAME:
         raise InvalidInputError("signed_as", "is not the name of the guest whose card this is")
     return Verdict(StepState.DONE, None, {"signed": "typed_name"})
 

@@ -17,8 +17,8 @@ from cloud.kit.times import at
 from cloud.platform.properties import Property
 from cloud.stays.listing import Stay, stay_by_id
 from kit.dice import Dice
-from protocols.errors import InvalidInputError, PlatformError
-from protocols.travel_document.names import near, words_of
+from protocols.errors import PlatformError
+from protocols.policy.proofs import is_in_name
 
 PREFIX: Final = "ikk_"
 TOKEN_CHARACTERS: Final = len(PREFIX) + 43
@@ -109,7 +109,7 @@ async def find(connection: Connection, place: Property, *, code: str, surname: s
         [place.tenant, place.id, code.strip(), MATCHES_MOST],
     )
     for row in rows:
-        if _is_named(row["guest_name"], surname):
+        if is_in_name(row["guest_name"], surname):
             return await stay_by_id(connection, tenant=place.tenant, property_id=place.id, stay=row["id"])
     return None
 
@@ -137,15 +137,6 @@ async def end_visits(connection: Connection, kiosk: str, *, now_ms: int) -> None
         "UPDATE checkin.guest_link SET ended_at = %s WHERE kiosk = %s AND ended_at IS NULL",
         [at(now_ms), kiosk],
     )
-
-
-def _is_named(booked: str, surname: str) -> bool:
-    """Tell whether every word that was typed is one of the booking's name, or one letter from it."""
-    try:
-        known, typed = words_of(booked), [words_of(word) for word in surname.split()]
-    except InvalidInputError:  # a script that we cannot read
-        return " ".join(booked.casefold().split()) == " ".join(surname.casefold().split())
-    return bool(typed) and all(any(near(mine, other) for mine in word for other in known) for word in typed)
 
 
 def _digest(token: str) -> bytes:

@@ -4,6 +4,7 @@ They ask for a token of their own: a kiosk's page holds that and no other, so it
 house's token, which scripts and screens of the staff hold, reads no guest's document.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
@@ -61,11 +62,24 @@ class Kiosks(Protocol):
         ...
 
 
-def kiosk_routes(kiosks: Kiosks, *, clock: Clock) -> Router:
-    """Return the routes; every one asks for the kiosk's token."""
+def kiosk_routes(
+    kiosks: Kiosks, *, clock: Clock, places: Callable[[], Sequence[dict[str, Any]]] = tuple, alone: bool = False
+) -> Router:
+    """Return the routes; every one asks for the kiosk's token.
+
+    Args:
+        kiosks: See `Kiosks`.
+        clock: Wall time.
+        places: What each kiosk has, asked anew each time.
+        alone: Whether guests check in while the house is cut off.
+    """
 
     def until(deadline_ms: int | None) -> int:
         return clock.wall_ms() + ORDER_WAIT_MS if deadline_ms is None else deadline_ms
+
+    @get("/api/v1/kiosk", name="kiosks")
+    async def listed() -> dict[str, Any]:
+        return {"kiosks": list(places()), "alone": alone}
 
     @post("/api/v1/kiosk/{device:str}/document/take", status_code=200, name="kiosk-document")
     async def document(device: FromPath[str]) -> Response[dict[str, str]]:
@@ -101,4 +115,4 @@ def kiosk_routes(kiosks: Kiosks, *, clock: Clock) -> Router:
             raise ProblemError(404, "nobody asked with that key, or it is long ago", kind="unknown-order")
         return told
 
-    return Router("/", route_handlers=[document, card, receipt, order], opt={TOKEN_OPT: KIOSK})
+    return Router("/", route_handlers=[listed, document, card, receipt, order], opt={TOKEN_OPT: KIOSK})

@@ -19,7 +19,7 @@ from edge.app.watch import Watch
 from edge.binding.book import Book
 from edge.checkin.departures import Departures
 from edge.checkin.desk import CheckInDesk
-from edge.checkin.ports import Doors
+from edge.checkin.ports import Cards, Doors
 from edge.log.record_log import Entry
 from edge.policy import document as policy_document
 from edge.policy import local_hours
@@ -95,6 +95,7 @@ class House:
         clock: Both clocks.
         logger: A structlog logger.
         fresh_ms: How long values stay fresh, where the descriptors say.
+        cards: Who writes key cards; None: nobody does.
         model: What is known of a model of devices; asked whenever it is wanted.
     """
 
@@ -112,6 +113,7 @@ class House:
         clock: Clock,
         logger: Any,  # noqa: ANN401 - structlog's lazy logger
         fresh_ms: Mapping[Key, int] | None = None,
+        cards: Cards | None = None,
         model: Callable[[DescriptorId], Model] = lambda _: UNKNOWN,
     ) -> None:
         self._local_policy = policy
@@ -183,6 +185,7 @@ class House:
             records=records,
             departures=self.departures,
             clock=clock,
+            cards=cards,
         )
         self.keeper.restore(restored.stays_version, restored.stays_document, restored.decisions)
         self.rooms.restore(restored.rooms, lived_ms=_lived_ms(restored.documents))
@@ -411,6 +414,12 @@ class House:
     def _floor_of(self, room: str) -> int | None:
         rooms = () if self.plan is None else self.plan.rooms
         return next((each.floor for each in rooms if each.id == room), None)
+
+    @property
+    def check_in_policy(self) -> check_in.CheckInPolicy:
+        """The check-in policy in force: the signed one, else the one that asks nothing of the guest."""
+        signed = self.policies.in_force(check_in.KIND)
+        return signed if isinstance(signed, check_in.CheckInPolicy) else check_in.DEFAULT
 
     def _opens_before_ms(self) -> int:
         """How long before arrival check-in opens: as a signed policy says, else as the room policy does."""

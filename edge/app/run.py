@@ -8,14 +8,15 @@ Order at stop: the reverse, and the log last.
 import asyncio
 import signal
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from edge.api.device_routes import device_routes
 from edge.api.door_routes import door_routes
-from edge.api.kiosk_routes import KIOSK, kiosk_routes
+from edge.api.kiosk_origin import KioskOrigins
+from edge.api.kiosk_routes import KIOSK
 from edge.api.pms_routes import pms_routes
 from edge.api.routes import make_app
 from edge.api.token import read_or_make_token
@@ -30,11 +31,11 @@ from edge.app.devices import BusWriter, Devices, unknown_unlisted
 from edge.app.edge_store import EdgeStore
 from edge.app.facades import Facade, make_facades, told_of_changes
 from edge.app.fias import make_fias
-from edge.app.granting import GrantingDoors
+from edge.app.granting import GrantingDoors, VendorCards
 from edge.app.house import House
 from edge.app.json_devices import make_json_bus, make_northbound, readership_of
 from edge.app.keys import read_private_key
-from edge.app.kiosk_desk import KioskDesk
+from edge.app.kiosks import Kiosks, make_kiosks
 from edge.app.lock_readings import LockReadings
 from edge.app.models import Models
 from edge.app.settings import EdgeSettings
@@ -119,7 +120,7 @@ class Edge:
         doors: DoorsClient | None,
         announced: AnnouncedThings,
         token: str,
-        kiosks: tuple[KioskDesk, str] | None,
+        kiosks: Kiosks | None,
         clock: Clock,
         dice: Dice,
     ) -> None:
@@ -193,6 +194,7 @@ class Edge:
             clock=clock,
             logger=log,
             fresh_ms=fresh_ms(plan, descriptors),
+            cards=None if doors is None else VendorCards(doors),
             model=Models(descriptors),
         )
         if settings.policy_path is not None:
@@ -201,7 +203,8 @@ class Edge:
         devices = Devices(house, plan=plan, clock=clock)
         buses: list[BusSupervisor] = []
         desk: BindingDesk | None = None
-        kiosks: tuple[KioskDesk, str] | None = None
+        kiosks: Kiosks | None = None
+        uplink: Uplink | None = None
         if plan is not None:
             desk = BindingDesk(
                 plan,
@@ -224,10 +227,22 @@ class Edge:
             buses, desk.buses = list(live), live
             if any(isinstance(each, SerialBus | RawTcpBus) for each in plan.buses):
                 kiosk_path = settings.api.kiosk_token_path or settings.data_dir / "kiosk-token"
-                at_kiosks = KioskDesk(
-                    peripheral=live.peripheral, store=store, documents=restored.documents, clock=clock, dice=dice
+                kiosks = make_kiosks(
+                    settings.kiosk,
+                    house=house,
+                    descriptors=descriptors,
+                    peripheral=live.peripheral,
+                    store=store,
+                    documents=restored.documents,
+                    log=record_log,
+                    cut_off=lambda: uplink is None or not uplink.state.connected,
+                    property_id=property_id,
+                    token=read_or_make_token(SystemDisk(), kiosk_path, dice),
+                    clock=clock,
+                    dice=dice,
                 )
-                kiosks = at_kiosks, read_or_make_token(SystemDisk(), kiosk_path, dice)
+                with suppress(StoreFailedError):  # a full disk takes no doors from the house; they are kept later
+                    await kiosks.desk.catch_up()
         json_bus = make_json_bus(settings, plan=plan, log=record_log, clock=clock, dice=dice, heard=house.noted)
         if json_bus is not None:
             buses.append(json_bus)
@@ -246,7 +261,6 @@ class Edge:
                 announced.serve(now, descriptors)
 
             desk.changed = changed
-        uplink = None
         if settings.uplink is not None:
             resolve = read_command_key(settings.uplink)
             await recover_documents(record_log, house, resolve, edge)
@@ -260,6 +274,7 @@ class Edge:
                 dice=dice,
                 live_state=partial(_live, house, json_bus),
                 doors=doors,
+                keys=None if kiosks is None else kiosks.keys,
             )
             house.live_changed = uplink.live_changed
         return cls(
@@ -299,10 +314,11 @@ class Edge:
                 *device_routes(self.desk, clock=self._clock),
                 *door_routes(self.doors, clock=self._clock, not_now=[ClockUnsoundError]),
                 *pms_routes(fias),
-                *([] if self._kiosks is None else [kiosk_routes(self._kiosks[0], clock=self._clock)]),
+                *([] if self._kiosks is None else self._kiosks.routes()),
             ],
-            tokens={} if self._kiosks is None else {KIOSK: self._kiosks[1]},
+            tokens={} if self._kiosks is None else {KIOSK: self._kiosks.token},
         )
+        answering = KioskOrigins(app, self._settings.kiosk.origins)
         api = self._settings.api
         async with Supervisor(clock=self._clock, dice=self._dice, log=self._log, health=health) as supervisor:
             supervisor.start("watch", self._watch)
@@ -310,7 +326,7 @@ class Edge:
             supervisor.start("rooms-watch", house.watch.run)
             supervisor.start("rooms", lambda: house.rooms.run(house.stored))
             supervisor.start("readings", self.devices.run)
-            supervisor.start("api-server", lambda: serve(app, api.host, api.port, bound=self._bound))
+            supervisor.start("api-server", lambda: serve(answering, api.host, api.port, bound=self._bound))
             supervisor.start("departures", house.departures.run)
             if self.doors is not None:
                 doors = self.doors
@@ -334,7 +350,7 @@ class Edge:
             self._log.info("edge_stopping")
         await house.rooms.settle()
         if self._kiosks is not None:
-            await self._kiosks[0].settle()
+            await self._kiosks.desk.settle()
 
     def devices_told(self) -> list[dict[str, Any]]:
         """Return what is known of every device, planned or met."""

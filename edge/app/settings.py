@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from edge.api.kiosk_origin import check_origin
 from edge.bridges.fias.settings import FiasSettings
 from edge.bridges.mdns.settings import MdnsSettings
 from edge.bridges.mqtt.json_rules import JsonDevicesSettings
@@ -100,6 +101,24 @@ class DoorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"socket_path is longer than {SOCKET_PATH_BYTES_MOST} bytes: {self.socket_path}")
 
 
+class KioskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[kiosk]: the screens in the lobby, where the site plan has a kiosk's peripherals.
+
+    `origins`: where the kiosk's page comes from, `https://host[:port]`; no page of another origin may speak with us.
+    `encoders`: by place, the encoder of the lock system on which its dispenser's cards are written; a place without
+    one gives no keys. `alone`: whether guests check in here while the house is cut off, as far as the check-in policy's
+    steps can be done without the cloud.
+    """
+
+    origins: tuple[str, ...] = ()
+    encoders: dict[str, Annotated[str, msgspec.Meta(min_length=1, max_length=80)]] = {}
+    alone: bool = True
+
+    def __post_init__(self) -> None:
+        for each in self.origins:
+            check_origin(each)
+
+
 class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """edge.toml.
 
@@ -123,6 +142,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = True
     api: ApiSettings = ApiSettings()
+    kiosk: KioskSettings = KioskSettings()
     uplink: UplinkSettings | None = None
     site_broker: SiteBrokerSettings | None = None
     json_devices: JsonDevicesSettings | None = None

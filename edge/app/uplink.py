@@ -11,6 +11,7 @@ from edge.app import door_commands
 from edge.app.house import House
 from edge.app.json_devices import read_secret
 from edge.app.keys import read_public_key
+from edge.app.kiosk_keys import KioskKeys
 from edge.app.settings import UplinkSettings
 from edge.link.ports import LiveState
 from edge.link.uplink import Uplink
@@ -27,6 +28,7 @@ from protocols.link.documents import CommandEnvelope, Resolve, open_desired
 
 STAYS: Final = "stays"
 BY_CLOUD: Final = "cloud"
+KEY_CHARACTERS_MOST: Final = 200
 
 
 def read_command_key(settings: UplinkSettings) -> Resolve:
@@ -80,6 +82,7 @@ def make_uplink(
     dice: Dice,
     live_state: LiveState,
     doors: KeyedDoors | None = None,
+    keys: KioskKeys | None = None,
 ) -> Uplink:
     """Return the uplink, not yet running. Raises InvalidInputError."""
     resolve = read_command_key(settings)
@@ -92,7 +95,7 @@ def make_uplink(
         clock=clock,
         dice=dice,
         command_key=resolve,
-        on_command=obeying(house, doors),
+        on_command=obeying(house, doors, keys),
         on_desired=house.desired,
         live_state=live_state,
         settings=settings.link,
@@ -115,12 +118,14 @@ async def recover_documents(log: RecordLog, house: House, resolve: Resolve, edge
     await house.desired(document.name, document.version, document.body)
 
 
-def obeying(house: House, doors: KeyedDoors | None = None) -> Callable[[CommandEnvelope], Awaitable[Mapping[str, Any]]]:
+def obeying(
+    house: House, doors: KeyedDoors | None = None, keys: KioskKeys | None = None
+) -> Callable[[CommandEnvelope], Awaitable[Mapping[str, Any]]]:
     """Return what obeys the cloud's commands; the link judges signature, deadline and repetition beforehand.
 
-    Kinds: `check_in` {stay, phone_public_key, by?}, `move` the same with `room`, `check_out` {stay, by?}, `room` {room,
-    capability, attribute, value}, and those of edge/app/door_commands.py. An unknown kind or argument is refused by
-    name and nothing happens.
+    Kinds: `check_in` {stay, phone_public_key, by?}, `move` the same with `room`, `check_out` {stay, by?}, `kiosk_card`
+    {stay, kiosk, by?}, `room` {room, capability, attribute, value}, and those of edge/app/door_commands.py. An unknown
+    kind or argument is refused by name and nothing happens.
     """
 
     async def obey(command: CommandEnvelope) -> Mapping[str, Any]:
@@ -140,15 +145,28 @@ def obeying(house: House, doors: KeyedDoors | None = None) -> Callable[[CommandE
                 _only(command, {"stay", "by"})
                 stay = parse_stay_id(args.get("stay"), "stay")
                 return await house.desk.check_out(stay, by=_text(command, "by", BY_CLOUD))
+            case "kiosk_card":
+                return await _kiosk_card(command, keys)
             case "room" | "room_command":
                 outcome = await house.rooms.command(_room_command(command), recorded=False)
                 return outcome.to_body()
             case kind if kind in door_commands.KINDS:
                 return await door_commands.obey(doors, command)
-        known = ", ".join(("check_in", "move", "check_out", "room", *door_commands.KINDS))
+        known = ", ".join(("check_in", "move", "check_out", "kiosk_card", "room", *door_commands.KINDS))
         raise InvalidInputError("command kind", f"{command.kind!r} is not known here; known: {known}")
 
     return obey
+
+
+async def _kiosk_card(command: CommandEnvelope, keys: KioskKeys | None) -> Mapping[str, Any]:
+    """Check a stay in and give its key at a kiosk; the phase is the dispenser's word."""
+    _only(command, {"stay", "kiosk", "by"})
+    stay, place = parse_stay_id(command.args.get("stay"), "stay"), _text(command, "kiosk")
+    if keys is None:
+        raise InvalidInputError("command kiosk_card", "this house has no kiosk")
+    told = await keys.give(stay, place, f"cloud.{command.idempotency_key}"[:KEY_CHARACTERS_MOST])
+    body = {"phase": told["phase"], "written": told["written"]}
+    return {**body, **{name: told[name] for name in ("room", "reason") if told[name] is not None}}
 
 
 def _room_command(command: CommandEnvelope) -> RoomCommand:

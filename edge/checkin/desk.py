@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from edge.checkin.departures import Departures
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
-from edge.checkin.ports import CheckInRecords, Doors
+from edge.checkin.ports import Cards, CheckInRecords, Doors
 from edge.stays.document import DocumentStay, StayState
 from edge.stays.keeper import record_body
 from edge.stays.replica import Replica, Stay
 from kit.clock import Clock
+from protocols.device_model.command import Outcome, Phase
 from protocols.device_model.identity import RoomId, StayId, parse_actor
 from protocols.errors import InvalidInputError
 
@@ -38,6 +39,7 @@ class CheckInDesk:
         records: The record log.
         departures: Tells the doors who has left.
         clock: Wall time, for windows.
+        cards: Who writes key cards; None: nobody does.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class CheckInDesk:
         records: CheckInRecords,
         departures: Departures,
         clock: Clock,
+        cards: Cards | None = None,
     ) -> None:
-        self._replica, self._rooms, self._clock = replica, rooms_with_doors, clock
+        self._replica, self._rooms, self._clock, self._cards = replica, rooms_with_doors, clock, cards
         self._opens_before_ms = opens_before_ms
         self._doors, self._records, self._departures = doors, records, departures
         self._turn = asyncio.Lock()
@@ -85,6 +88,45 @@ class CheckInDesk:
                 for other in others:  # ends their generation, not the later one just handed out (doors/grant_desk.py)
                     await self._departures.tell(other.id)
         return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
+
+    async def check_in_by_card(self, stay_id: StayId, *, encoder: str, by: str) -> tuple[RoomId, Outcome]:
+        """Check a stay in whose key is written on a card: the card first, then the record, as with a phone.
+
+        A guest who is in house already gets no card here: whoever knows his booking's code and name is not he.
+
+        Args:
+            stay_id: Must be in the replica.
+            encoder: Where the card lies.
+            by: As of `check_in`.
+
+        Returns:
+            The room, and what came of the writing. Not DONE: he was not taken in.
+
+        Raises:
+            CheckInRefusedError: the rules say no, or the room's doors take no cards; nothing happened.
+            InvalidInputError, LinkLostError, StoreFailedError: he was not taken in.
+        """
+        by = parse_actor(by)
+        async with self._turn:
+            stay, room, _ = self._may_come(stay_id)
+            if stay.state is StayState.IN_HOUSE:
+                raise CheckInRefusedError(
+                    CheckInRefusal.CARD_AT_DESK, f"Stay {stay_id} is in house; the front desk gives further cards."
+                )
+            if self._cards is None:
+                raise CheckInRefusedError(CheckInRefusal.NO_CARD, "This house writes no cards.")
+            written = await self._cards.write(
+                stay.id,
+                room,
+                encoder=encoder,
+                not_before_ms=min(self._clock.wall_ms(), stay.expected_from_ms),
+                not_after_ms=stay.expected_until_ms,
+                join=self._beside(room, stay) is not None,
+            )
+            if written.phase is Phase.DONE:
+                for other in await self._taken_in(stay_id, room, by=by):
+                    await self._departures.tell(other.id)
+        return room, written
 
     async def move(self, stay_id: StayId, room: RoomId, phone_public_key: str, *, by: str) -> dict[str, Any]:
         """Move a guest in house to another room: the phone's new key, and the end of every key of the old room.

@@ -19,6 +19,8 @@ class CheckInRefusal(StrEnum):
     ROOM_SHARED = "room_shared"
     CLOCK_UNSOUND = "clock_unsound"
     LOCK_EMPTY = "lock_empty"
+    NO_CARD = "no_card"
+    CARD_AT_DESK = "card_at_desk"
 
 
 class CheckInRefusedError(PlatformError):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from protocols.device_model.command import Outcome
 from protocols.device_model.identity import RoomId, StayId
 
 
@@ -43,6 +44,29 @@ class Doors(Protocol):
 
     async def end_stay(self, stay: StayId) -> None:
         """End every right of the stay, and of no stay beside it; ending it again, or one without grants, is nothing."""
+        ...
+
+
+class Cards(Protocol):
+    """Who writes key cards, where a room is behind a lock system that has some (edge/app/granting.py)."""
+
+    async def write(
+        self,
+        stay: StayId,
+        room: RoomId,
+        *,
+        encoder: str,
+        not_before_ms: int,
+        not_after_ms: int,
+        join: bool,
+    ) -> Outcome:
+        """Write a stay's key on the card that lies on an encoder.
+
+        DONE: it is written. FAILED: it is certainly not. UNKNOWN: it may be.
+
+        Raises:
+            CheckInRefusedError: the room's doors take no cards, or the stay has ended there; nothing happened.
+        """
         ...
 
 

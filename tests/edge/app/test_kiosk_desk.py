@@ -30,6 +30,11 @@ class Dispenser:
         self.free = asyncio.Event()
         self.free.set()
         self.document: str | None = None
+        self.problem: str | None = None
+
+    def against(self, order: Order) -> str | None:
+        assert order.text is None
+        return self.problem
 
     def take_document(self) -> str | None:
         taken, self.document = self.document, None

@@ -1,0 +1,224 @@
+"""The routes of a visit at a kiosk while the house is cut off: begun by code and name, and then the check-in session.
+
+They have the paths and bodies of the cloud's routes of the same things, so that one page walks through either; where
+the cloud has the stay, the visit's name stands, which nobody guesses. All ask for the kiosk's token.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
+from litestar import Response, Router, delete, get, post, put
+from litestar.params import FromPath, JSONBody
+
+from edge.api.kiosk_routes import KIOSK
+from edge.api.token import TOKEN_OPT
+from edge.checkin.kiosk_visits import Person, UnreadZoneError, Visit, VisitRefusedError
+from kit.http import ProblemError
+from protocols.errors import InvalidInputError
+
+_STATUS: Final = {"reservation_not_found": 404, "too_many": 429}
+_STAY: Final = "/api/v1/properties/{property_id:str}/stays/{visit:str}"
+_SESSION: Final = _STAY + "/session"
+_GUEST: Final = _SESSION + "/guests/{slot:str}"
+
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+(?![\s\S])")]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+_Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
+_State = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{1,3}\Z")]
+
+
+class VisitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST kiosk-visits: the booking's code, the surname that it is in, and at which kiosk."""
+
+    booking_code: _Text
+    surname: _Text
+    kiosk: _Text
+
+
+class BeginBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST session: nothing that the house needs to know."""
+
+    channel: str = "kiosk"
+    language: Annotated[str, msgspec.Meta(max_length=35)] = "en"
+
+
+class GuestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PUT session/guests/{slot}. What only a registration card needs is asked for by the cloud alone."""
+
+    surname: _Name
+    given_names: _Name
+    birth_date: _Day | None = None
+    nationality: _State | None = None
+
+    def __repr__(self) -> str:
+        return "GuestBody(...)"
+
+
+class DocumentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST session/guests/{slot}/document."""
+
+    mrz: Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
+
+    def __repr__(self) -> str:
+        return "DocumentBody(...)"
+
+
+class HelpBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST session/help: taken, and kept nowhere: the guest goes to the desk."""
+
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
+
+
+class CardBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST kiosk-visit/card: at the kiosk where the visit began, whatever is said."""
+
+    kiosk: _Text
+
+
+class Visits(Protocol):
+    """What the routes need; edge/checkin/kiosk_visits.py answers it."""
+
+    def begin(self, place: str, *, code: str, surname: str) -> Visit:
+        """Begin a visit."""
+        ...
+
+    def end(self, visit: str) -> None:
+        """Forget a visit."""
+        ...
+
+    def session(self, visit: str) -> dict[str, Any]:
+        """Return how it stands."""
+        ...
+
+    def tell(self, visit: str, slot: str, person: Person) -> dict[str, Any]:
+        """Take who the guest is."""
+        ...
+
+    def show(self, visit: str, slot: str, mrz: str) -> dict[str, Any]:
+        """Take the zone of his document."""
+        ...
+
+    def ask_help(self, visit: str) -> dict[str, Any]:
+        """Note that he wants a person."""
+        ...
+
+    async def card(self, visit: str) -> Mapping[str, Any]:
+        """Check him in and give him his key."""
+        ...
+
+
+def kiosk_visit_routes(visits: Visits, *, property_id: str) -> Router:
+    """Return the routes of the one property of this house."""
+    ours = property_id
+
+    def here(asked: str) -> None:
+        if asked != ours:
+            raise ProblemError(404, f"this house is not {asked!r:.80}", kind="unknown-property")
+
+    @post("/api/v1/properties/{property_id:str}/kiosk-visits", name="kiosk-visit")
+    async def begin(property_id: FromPath[str], data: JSONBody[VisitBody]) -> dict[str, Any]:
+        here(property_id)
+        with _Refusals():
+            visit = visits.begin(data.kiosk, code=data.booking_code, surname=data.surname)
+        return {"stay": visit.id, "token": None}
+
+    @delete(_STAY + "/kiosk-visit", name="kiosk-visit-end")
+    async def leave(property_id: FromPath[str], visit: FromPath[str]) -> None:
+        here(property_id)
+        visits.end(visit)
+
+    @post(_SESSION, status_code=200, name="kiosk-session")
+    async def begin_session(
+        property_id: FromPath[str],
+        visit: FromPath[str],
+        data: JSONBody[BeginBody],  # noqa: ARG001 - the cloud's shape
+    ) -> Response[dict[str, Any]]:
+        here(property_id)
+        with _Refusals():
+            return _unkept(visits.session(visit))
+
+    @get(_SESSION, name="kiosk-session-read")
+    async def read_session(property_id: FromPath[str], visit: FromPath[str]) -> Response[dict[str, Any]]:
+        here(property_id)
+        with _Refusals():
+            return _unkept(visits.session(visit))
+
+    @put(_GUEST, name="kiosk-guest")
+    async def tell(
+        property_id: FromPath[str], visit: FromPath[str], slot: FromPath[str], data: JSONBody[GuestBody]
+    ) -> Response[dict[str, Any]]:
+        here(property_id)
+        with _Refusals():
+            born = None if data.birth_date is None else _day(data.birth_date)
+            person = Person(data.surname.strip(), data.given_names.strip(), born, data.nationality)
+            return _unkept(visits.tell(visit, slot, person))
+
+    @post(_GUEST + "/document", status_code=200, name="kiosk-guest-document")
+    async def show(
+        property_id: FromPath[str], visit: FromPath[str], slot: FromPath[str], data: JSONBody[DocumentBody]
+    ) -> Response[dict[str, Any]]:
+        here(property_id)
+        with _Refusals():
+            return _unkept(visits.show(visit, slot, data.mrz))
+
+    @post(_SESSION + "/help", status_code=200, name="kiosk-help")
+    async def ask_help(
+        property_id: FromPath[str],
+        visit: FromPath[str],
+        data: JSONBody[HelpBody],  # noqa: ARG001 - nobody reads it here
+    ) -> Response[dict[str, Any]]:
+        here(property_id)
+        with _Refusals():
+            return _unkept(visits.ask_help(visit))
+
+    @post(_STAY + "/kiosk-visit/card", status_code=200, name="kiosk-visit-card")
+    async def card(
+        property_id: FromPath[str],
+        visit: FromPath[str],
+        data: JSONBody[CardBody],  # noqa: ARG001 - the visit knows its kiosk
+    ) -> dict[str, Any]:
+        here(property_id)
+        with _Refusals():
+            return dict(await visits.card(visit))
+
+    return Router(
+        "/",
+        route_handlers=[begin, leave, begin_session, read_session, tell, show, ask_help, card],
+        opt={TOKEN_OPT: KIOSK},
+    )
+
+
+class _Refusals:
+    """Turns what a visit refuses into problems that tell the page which words to say; of a document, places alone."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        match error:
+            case VisitRefusedError():
+                raise ProblemError(
+                    _STATUS.get(error.reason, 409), str(error), kind=error.reason.replace("_", "-"), reason=error.reason
+                ) from None
+            case UnreadZoneError():
+                raise ProblemError(422, str(error), kind="unreadable-zone", findings=error.findings) from None
+            case InvalidInputError():
+                # its words may tell of a name or a document's characters: the field is told, and no more
+                raise ProblemError(
+                    400, f"{error.place} is not right", kind="invalid-input", field=error.place.partition(" ")[0]
+                ) from None
+            case _:
+                return
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInputError("birth_date", "is no day of the calendar") from error
+
+
+def _unkept(body: dict[str, Any]) -> Response[dict[str, Any]]:
+    return Response(body, headers={"cache-control": "no-store"})
