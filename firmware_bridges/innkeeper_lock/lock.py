@@ -24,7 +24,8 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.queues import BoundedQueue
 from kit.task_groups import TaskGroup
-from protocols.door.advert import SLOT_S, Advert
+from protocols.door.advert import SLOT_S, Advert, week_of
+from protocols.door.audit import NOBODY
 from protocols.door.channel import CHANNEL_MTU, Heard, LockWays, Then, Way
 from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity
@@ -73,11 +74,12 @@ class EmulatedLock:
         self.clock, self.key_dice = clock, key_dice
         self.tasks = tasks
         self.motor_runs = 0
+        self.power_losses = 0
         self.peripheral = Peripheral(device, advertising, self._answer, cut, dice=dice, knobs=lambda: self.knobs)
         self._file = file
         self._tell = tell
         self._changing = asyncio.Lock()
-        self._slot = -1
+        self._slot = (-1, -1)
         self._links_seen = 0
         self._memory = self._recall()
         self._battery = self._memory.battery or Battery.put_in(knobs.battery_percent, self.clock.wall_ms())
@@ -169,14 +171,19 @@ class EmulatedLock:
         await self._settle()
         if self.clock.now_ms() - self._measured_ms >= MEASURE_EVERY_MS:
             self._measure()
-        if self.core.time(self.sensed.rtc_s).now_s // SLOT_S != self._slot:
+        if self._slot_now() != self._slot:
             await self.peripheral.show(self._advert())
 
     def _advert(self) -> Advert:
         sensed = self.sensed
-        self._slot = self.core.time(sensed.rtc_s).now_s // SLOT_S
+        self._slot = self._slot_now()
         offset = CHANNEL_OFFSET if self.knobs.channel != "none" else 0
         return advert(self.identity, self.core, sensed, channel=offset)
+
+    def _slot_now(self) -> tuple[int, int]:
+        """Return what the shown id is of: its slot, and the week, which may end within one."""
+        now_s = self.core.time(self.sensed.rtc_s).now_s
+        return now_s // SLOT_S, week_of(now_s)
 
     # -- hands on it --------------------------------------------------------------------------------------------------
 
@@ -197,6 +204,7 @@ class EmulatedLock:
         if knobs.drift_ppm != before.drift_ppm:
             await self._change(lambda memory: _with_drift(memory, knobs.drift_ppm, self.clock.wall_ms()))
         if before.powered and not knobs.powered:
+            self.power_losses += 1
             self.bolt.let_go()
             await self.peripheral.be_silent()
             self._fact("power", on=False)
@@ -260,8 +268,8 @@ class EmulatedLock:
             await self._keep(replace(self._memory, core=step.core))
         return step
 
-    def draw_bolt(self, link: "Conversation") -> None:
-        """The motor starts now."""
+    def draw_bolt(self, link: "Conversation", by: bytes) -> None:
+        """The motor starts now, by the grant whose id is `by`."""
         self.motor_runs += 1
         self.bolt.draw(hold=self.core.passage is not None)
         self._measure(used_nah=motor_nah(2 * self.knobs.motor_ms) + LINK_NAH)  # out and back again
@@ -273,7 +281,7 @@ class EmulatedLock:
             connected_at_ms=link.connected_at_ms,
             connect_to_motor_ms=at_ms - link.connected_at_ms,
             motor_runs=self.motor_runs,
-            grant=self.core.records[-1].actor.hex(),
+            grant=by.hex(),
             generation=self.core.generation,
         )
 
@@ -426,30 +434,37 @@ class Conversation:
         if channel is not None and lock.knobs.channel == "mute":
             exchange.data_to_send()
         await self._send(exchange, channel)
+        losses = lock.power_losses
         while exchange.state is not State.OVER and exchange.deadline_ms is not None:
             heard = await self._next(exchange.deadline_ms - clock.now_ms())
+            if lock.power_losses != losses:
+                return Signal.ENDED  # what it was about went with the power
             if heard is None:
                 exchange.on_time(now_ms=clock.now_ms())
             elif isinstance(heard, bytes):
-                await self._act(await lock.hear(exchange, heard))
-                await self._send(exchange, channel)
+                await self._act(await lock.hear(exchange, heard), losses)
+                if lock.power_losses == losses:
+                    await self._send(exchange, channel)
             else:
                 return heard
         return None
 
-    async def _act(self, step: LockStep) -> None:
+    async def _act(self, step: LockStep, losses: int) -> None:
         lock = self._lock
         if step.fault is not None:
             lock.fact("fault", self, fault=step.fault)
         if step.status is None:
             return
         await asyncio.sleep((lock.knobs.fast_ms if step.quick else lock.knobs.crypto_ms) / 1_000)
+        if lock.power_losses != losses:
+            return  # what was stored stays stored; nothing moves and nobody is answered
         reason = step.status.reason
         lock.fact("answered", self, status=step.status.name.lower(), reason=reason and reason.value, quick=step.quick)
+        by = step.core.records[-1].actor if step.core.records else NOBODY  # another phone may have written since
         if step.motor:
-            lock.draw_bolt(self)
+            lock.draw_bolt(self, by)
         if step.latch is not None:
-            lock.latch(hold=step.latch, grant=lock.core.records[-1].actor)
+            lock.latch(hold=step.latch, grant=by)
         lock.refresh_advert()
 
     async def _send(self, exchange: LockExchange, channel: ByteChannel | None) -> None:

@@ -27,9 +27,10 @@ from protocols.door.identity import LockIdentity
 from protocols.door.lock_memory import RECORDS_MOST, LockMemory, Passage, Sensed
 from protocols.door.messages import RECORDS_IN_CHANNEL_MOST, Result
 from protocols.door.status import Status
+from protocols.door.throttle import Throttle
 from protocols.errors import CredentialRefusedError, RefusalReason
 from protocols.grant import generation as generations
-from protocols.grant.certificate import IssuerCertificate, open_certificate
+from protocols.grant.certificate import IssuerCertificate, open_certificate, remembered
 from protocols.grant.grant import Grant, open_grant
 from protocols.grant.judge import ONE_USE_MS, USES_KEPT_MOST, DoorState, Verdict, judge, latched_until_s
 from protocols.grant.keys import IssuerClass
@@ -88,9 +89,14 @@ class LockCore(LockMemory):
         )
 
     def certificate_of(self, identity: LockIdentity, kid: bytes) -> bytes | None:
-        """Return the certificate seen earlier whose key id is `kid`."""
-        for encoded in self.certificates:
-            if open_certificate(encoded, identity.ca_keys).kid == kid:
+        """Return the newest certificate seen earlier whose key id is `kid`, by a CA that the lock believes today.
+
+        Nothing is verified here: the lock did before it kept it, and `present` and `carried` do again.
+        """
+        believed = identity.ca_keys
+        for encoded in reversed(self.certificates):
+            held = remembered(encoded)
+            if held.kid == kid and held.ca_kid in believed:
                 return encoded
         return None
 
@@ -99,9 +105,12 @@ class LockCore(LockMemory):
     def restarted(self, sensed: Sensed) -> "LockCore":
         """Power is back and the RTC had lost it: the clock starts from what has passed, and nothing trusts it.
 
+        Pauses and uses that may be asked again went with the power.
+
         The floor stays where it is: were it raised to what an RTC that ran ahead wrote, no time object could mend it.
         """
-        core = replace(self, offset_s=self._passed_s() - sensed.rtc_s, certain=False)
+        offset_s = self._passed_s() - sensed.rtc_s
+        core = replace(self, offset_s=offset_s, certain=False, throttle=Throttle(), lately=())
         return core.recorded(AuditEvent.RESTARTED, sensed, Status.DONE).woken(sensed)
 
     def _passed_s(self) -> int:
@@ -441,10 +450,11 @@ class LockCore(LockMemory):
     def _remembering(self, issuer: IssuerCertificate, identity: LockIdentity) -> "LockCore":
         if issuer.encoded in self.certificates:
             return self
-        now_s = self.floor_s
-        alive = [
-            encoded for encoded in self.certificates if open_certificate(encoded, identity.ca_keys).not_after_s > now_s
-        ]
+        believed, alive = identity.ca_keys, []
+        for encoded in self.certificates:
+            held = remembered(encoded)
+            if held.not_after_s > self.floor_s and held.ca_kid in believed:
+                alive.append(encoded)
         return replace(self, certificates=(*alive, issuer.encoded)[-CERTIFICATES_KEPT_MOST:])
 
     def _live(self, noted: tuple[tuple[bytes, int, int], ...], now: LockTime) -> tuple[tuple[bytes, int, int], ...]:

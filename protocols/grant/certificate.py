@@ -160,6 +160,32 @@ def open_certificate(encoded: bytes, ca_keys: Mapping[bytes, ec.EllipticCurvePub
     return certificate
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What finds a certificate again that was verified once: its CA's key id, its own, until when it verifies."""
+
+    ca_kid: bytes
+    kid: bytes
+    not_after_s: int
+
+
+def remembered(encoded: bytes) -> Remembered:
+    """Read a certificate that its reader verified before it kept it, without the work of verifying it again.
+
+    It is no proof: whoever uses the certificate opens it, against the CA keys of that day.
+
+    Raises:
+        CredentialRefusedError: it is no certificate.
+    """
+    try:
+        message = cose.parse1(encoded, most_bytes=SIGNED_BYTES_MOST)
+        found = claims(message.payload, known=frozenset({EXP, NBF, IAT}), fields=_FIELDS)
+        point = public_key(octets(found, field(_PUBLIC), POINT_BYTES))
+    except PeerProtocolError as error:
+        raise CredentialRefusedError(RefusalReason.MALFORMED) from error
+    return Remembered(message.kid, kid_of(point), whole(found, EXP, SECONDS_MOST))
+
+
 def _officers(value: Value, issuer_class: IssuerClass) -> tuple[bytes, ...]:
     """Read the officers of an emergency certificate: 2 to 8 points, rising, whose key ids differ. Others have none."""
     if issuer_class is not IssuerClass.EMERGENCY:

@@ -41,7 +41,8 @@ def claims(payload: bytes, *, known: frozenset[int], fields: frozenset[int]) -> 
         raise CredentialRefusedError(RefusalReason.MALFORMED) from error
     if not isinstance(decoded, dict) or not isinstance(private := decoded.get(PRIVATE), dict):
         raise CredentialRefusedError(RefusalReason.MALFORMED)
-    if private.get(VERSION_FIELD) != VERSION or not set(private) <= fields | {VERSION_FIELD}:
+    version = private.get(VERSION_FIELD)
+    if type(version) is not int or version != VERSION or not set(private) <= fields | {VERSION_FIELD}:
         raise CredentialRefusedError(RefusalReason.UNSUPPORTED_VERSION)
     if set(decoded) != known | {PRIVATE}:
         raise CredentialRefusedError(RefusalReason.MALFORMED)

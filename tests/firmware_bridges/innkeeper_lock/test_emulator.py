@@ -28,11 +28,11 @@ async def test_the_memory_is_durable_before_the_motor_turns(tmp_path: Path) -> N
         on_disk: list[int] = []
         draw = lock.draw_bolt
 
-        def look_first(link: Any) -> None:
+        def look_first(link: Any, by: bytes) -> None:
             kept = lock._file.read()
             assert kept is not None
             on_disk.append(kept.core.audit_seq)
-            draw(link)
+            draw(link, by)
 
         lock.draw_bolt = look_first  # type: ignore[method-assign]  # replaced to look first
         assert (await phone.open("door-101")).ending is Ending.OPENED

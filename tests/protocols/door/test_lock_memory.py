@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.door.advert import WEEK_S, eid, week_of, weekly_eik
 from protocols.door.audit import (
     AuditBrokenError,
     AuditChunk,
@@ -402,6 +403,17 @@ def test_the_shown_id_changes_every_512_seconds_and_is_found_within_17_minutes_o
         assert shown not in HOTEL.room_102.door_keys(AT_S, AT_S).ids_around(AT_S + minute * 60)
         assert shown not in LOCK.door_keys(AT_S, AT_S).ids_around(AT_S + minute * 60 + 3_600)
     assert 14 <= len(seen) <= 15
+
+
+@pytest.mark.requirement("P13")
+@pytest.mark.parametrize("week", range(2976, 2980))  # 604,800 is no multiple of 512: three weeks of four end in a slot
+def test_where_a_week_ends_a_lock_is_found_by_a_phone_whose_clock_differs(week: int) -> None:
+    ends_s = week * WEEK_S
+    for shown_at_s in range(ends_s - 520, ends_s + 520, 13):
+        shown = eid(weekly_eik(LOCK.eik_root, LOCK.lock_id, week_of(shown_at_s)), shown_at_s)
+        for off_s in (-1_000, -60, -1, 0, 1, 60, 1_000):
+            at_s = shown_at_s + off_s
+            assert shown in LOCK.door_keys(at_s, at_s).ids_around(at_s), (shown_at_s - ends_s, off_s)
 
 
 def test_dice_make_locks_of_their_own() -> None:

@@ -13,6 +13,8 @@ from protocols.door.audit import AuditEvent
 from protocols.door.lock_core import LockCore
 from protocols.door.lock_memory import Sensed
 from protocols.door.status import Status
+from protocols.door.throttle import THROTTLE_FAILURES, Throttle
+from protocols.grant.grant import GrantFlag
 from protocols.grant.keys import DAY_S, HOUR_S
 from protocols.grant.lock_time import DRIFT_PPM, TimeQuality
 from protocols.grant.revocation import Body, TimeBeacon
@@ -71,6 +73,23 @@ def test_after_any_power_loss_the_clock_is_behind_the_truth_and_as_near_as_the_l
         assert true_s - 2 * DRIFT_PPM * passed_s / 1_000_000 - 3 <= lost.time(0).now_s <= true_s
         if restarts:
             assert noted(lost, off_s).restarted(Sensed(0)).time(0).now_s == lost.time(0).now_s, "none sinks with it"
+
+
+@pytest.mark.guarantee("G5")
+@pytest.mark.requirement("P11", "P14")
+def test_a_use_that_may_be_asked_again_and_a_pause_go_with_the_power() -> None:
+    once = HOTEL.unlock(HOTEL.grant(flags=GrantFlag.ONE_SHOT))
+    used = Meeting(LOCK, fresh_core(LOCK), seed="used")
+    assert used.run(once)[0].result.status is Status.OPENED
+    asked_again = Meeting(LOCK, used.core, seed="asked again", now_ms=used.now_ms + 1)
+    assert asked_again.run(once)[0].result.status is Status.OPENED, "the same use: its answer may have been lost"
+    lost = Meeting(LOCK, used.core.restarted(Sensed(0)), Sensed(1), seed="lost", now_ms=used.now_ms + 1)
+    assert lost.run(once)[0].result.status is Status.USED_UP
+    core = fresh_core(LOCK)
+    for _ in range(THROTTLE_FAILURES):
+        core = core.failed(1_000, Sensed(RTC_S))
+    assert core.throttle.wait_ms(1_000) > 0
+    assert core.restarted(Sensed(0)).throttle == Throttle()
 
 
 @pytest.mark.requirement("P8")
