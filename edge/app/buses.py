@@ -7,9 +7,10 @@ from typing import Final
 from msgspec import structs
 
 from edge.app import client_ids
-from edge.app.live_buses import LiveBuses
+from edge.app.live_buses import Gate, LiveBuses
 from edge.app.settings import EdgeSettings, SiteBrokerSettings
 from edge.bridges.assembly import Announced, BrokerBuses, build
+from edge.bridges.mqtt.bus_memory import BusMemory
 from edge.bridges.ports import BusSupervisor, ReadingSink
 from firmware_bridges.catalogue import check_plan, load_all
 from kit.clock import Clock
@@ -82,12 +83,17 @@ def make_buses(
             topic_waiting_max=TOPIC_WAITING_MAX,
         )
 
-    def make(of: SitePlan, bus: BusId, heard: ReadingSink) -> BusSupervisor | None:
+    memories: dict[BusId, BusMemory] = {}
+
+    def make(of: SitePlan, bus: BusId, heard: Gate) -> BusSupervisor | None:
         one = tuple(each for each in of.buses if each.id == bus)
         if settings.site_broker is None and not of.devices_on(bus):
             one = tuple(each for each in one if not isinstance(each, BrokerBuses))
         alone = structs.replace(of, buses=one, devices=of.devices_on(bus) if one else ())
-        return next(iter(build(alone, descriptors, clock, dice, heard, settings.bridges, transport, announced)), None)
+        memory = memories.setdefault(bus, BusMemory()).next_life()
+        heard.at_shut = memory.end
+        made = build(alone, descriptors, clock, dice, heard, settings.bridges, transport, announced, memory)
+        return next(iter(made), None)
 
     driven = [each.id for each in plan.buses if not isinstance(each, BleBus)]
     return LiveBuses(driven, plan, make, sink=sink)

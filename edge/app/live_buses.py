@@ -44,10 +44,6 @@ class Peripheral(Protocol):
         """Return the zone that was read last, once."""
         ...
 
-    def against(self, order: Order) -> str | None:
-        """Say what speaks against an order before it is asked for; None: nothing."""
-        ...
-
     async def order(self, order: Order, *, deadline_ms: int) -> Outcome:
         """Have it do something, at most once."""
         ...
@@ -58,10 +54,14 @@ class Gate:
 
     def __init__(self, sink: ReadingSink) -> None:
         self._sink, self._open = sink, True
+        self.at_shut: Callable[[], None] | None = None
+        """Called when it is shut: from then on nobody is told what its supervisor hears."""
 
     def shut(self) -> None:
         """Let nothing through any more: what the old supervisor still says is of things that stood there before."""
         self._open = False
+        if self.at_shut is not None:
+            self.at_shut()
 
     def reading(self, reading: Reading) -> None:
         """See `ReadingSink.reading`."""
@@ -157,8 +157,9 @@ class LiveBus:
         return await inner.write(command)
 
 
-Make = Callable[[SitePlan, BusId, ReadingSink], BusSupervisor | None]
-"""Makes a supervisor for a bus as a plan has it; None: nothing to serve. Raises InvalidInputError."""
+Make = Callable[[SitePlan, BusId, Gate], BusSupervisor | None]
+"""Makes a supervisor for a bus as a plan has it, which speaks through the gate; None: nothing to serve. Raises
+InvalidInputError."""
 
 
 class LiveBuses:

@@ -7,6 +7,7 @@ from edge.bridges.modbus.supervisor import ModbusSupervisor
 from edge.bridges.mqtt.adverts import AdvertSupervisor
 from edge.bridges.mqtt.announced import AnnouncedSupervisor
 from edge.bridges.mqtt.announced_registry import Registry
+from edge.bridges.mqtt.bus_memory import BusMemory
 from edge.bridges.mqtt.devices import MqttDevicesSupervisor
 from edge.bridges.mqtt.supervisor import Zigbee2MqttSupervisor
 from edge.bridges.peripherals.supervisor import PeripheralSupervisor
@@ -64,6 +65,7 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
     settings: BridgesSettings,
     transport_factory: TransportFactory,
     announced: Announced | None = None,
+    memory: BusMemory | None = None,
 ) -> list[BusSupervisor]:
     """Return one supervisor for each bus that has devices, to be run by `kit.supervision`.
 
@@ -76,6 +78,7 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
         settings: bounds.
         transport_factory: called once an MQTT bus, at once.
         announced: what announced itself before; None: nothing did.
+        memory: what the bus on the site broker, where the plan has one alone, has heard and told before.
 
     Raises:
         InvalidInputError: a device has no descriptor, or one of another wire; names the device.
@@ -96,13 +99,17 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
                     radios = [(each.id, each.address, descriptor) for each, descriptor in devices]
                     transport = transport_factory(bus)
                     supervisors.append(
-                        Zigbee2MqttSupervisor(bus, radios, transport=transport, clock=clock, dice=dice, sink=sink)
+                        Zigbee2MqttSupervisor(
+                            bus, radios, transport=transport, clock=clock, dice=dice, sink=sink, memory=memory
+                        )
                     )
                 case MqttDevicesBus():
                     things = [(each.id, each.address, descriptor) for each, descriptor in devices]
                     way = transport_factory(bus)
                     supervisors.append(
-                        MqttDevicesSupervisor(bus, things, transport=way, clock=clock, dice=dice, sink=sink)
+                        MqttDevicesSupervisor(
+                            bus, things, transport=way, clock=clock, dice=dice, sink=sink, memory=memory
+                        )
                     )
                 case SerialBus() | RawTcpBus():
                     supervisors += [
@@ -112,10 +119,15 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
                 case BleAdvertBus():
                     sensors = [(each.id, each.address, descriptor) for each, descriptor in devices]
                     way = transport_factory(bus)
-                    supervisors.append(AdvertSupervisor(bus, sensors, transport=way, clock=clock, dice=dice, sink=sink))
+                    supervisors.append(
+                        AdvertSupervisor(
+                            bus, sensors, transport=way, clock=clock, dice=dice, sink=sink, memory=memory
+                        )
+                    )
                 case HomeAssistantBus():
                     bound = [(each.id, each.address, descriptor) for each, descriptor in devices]
-                    supervisors.append(_announced(bus, bound, transport_factory(bus), clock, dice, sink, announced))
+                    way = transport_factory(bus)
+                    supervisors.append(_announced(bus, bound, way, clock, dice, sink, announced, memory))
                 case OpcUaBus():
                     from edge.bridges.opcua.security import OpcUaSecurity
                     from edge.bridges.opcua.supervisor import OpcUaSupervisor  # 30 MB: only where there is a plant
@@ -142,6 +154,7 @@ def _announced(  # noqa: PLR0917 - the parts of the house
     dice: Dice,
     sink: ReadingSink,
     announced: Announced | None,
+    memory: BusMemory | None,
 ) -> AnnouncedSupervisor:
     registry = Registry(bus) if announced is None else announced.registry(bus)
 
@@ -150,7 +163,7 @@ def _announced(  # noqa: PLR0917 - the parts of the house
             announced.changed(bus.id, keys)
 
     return AnnouncedSupervisor(
-        registry, devices, transport=transport, clock=clock, dice=dice, sink=sink, changed=changed
+        registry, devices, transport=transport, clock=clock, dice=dice, sink=sink, memory=memory, changed=changed
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from edge.bridges.evidence import unknown_id
 from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member
+from edge.bridges.mqtt.bus_memory import BusMemory
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -47,6 +48,7 @@ class AdvertSupervisor(BrokerBus):
         clock: both clocks.
         dice: for pauses.
         sink: where readings and events go.
+        memory: what the bus has heard and told before.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class AdvertSupervisor(BrokerBus):
         clock: Clock,
         dice: Dice,
         sink: ReadingSink,
+        memory: BusMemory | None = None,
     ) -> None:
         self._base = bus.base_topic
         self._sensors: dict[str, _Sensor] = {}
@@ -65,11 +68,10 @@ class AdvertSupervisor(BrokerBus):
             wire = descriptor.wire
             if not isinstance(wire, BleAdvertWire):
                 raise TypeError(f"{descriptor.id} does not advertise")
-            self._sensors[address.mac or ""] = _Sensor(
-                device, Running(descriptor), wire.silence_s, encoding=wire.encoding
-            )
-        self._strangers: set[str] = set()
-        super().__init__(bus.id, self._sensors.values(), transport=transport, clock=clock, dice=dice, sink=sink)
+            mac = address.mac or ""
+            self._sensors[mac] = _Sensor(device, Running(descriptor), wire.silence_s, place=mac, encoding=wire.encoding)
+        sensors = self._sensors.values()
+        super().__init__(bus.id, sensors, transport=transport, clock=clock, dice=dice, sink=sink, memory=memory)
 
     def can_write(self, device: DeviceId, capability: Capability, attribute: str) -> bool:  # noqa: ARG002 - the port's parameter
         """No: a sensor that advertises does not listen."""
@@ -82,6 +84,9 @@ class AdvertSupervisor(BrokerBus):
     async def _perform(self, job: Job) -> Outcome:
         """Fail: no point of an advert can be written."""
         return await self.write(job.command)
+
+    def _named(self) -> list[str]:
+        return list(self._sensors)
 
     def _filters(self) -> list[str]:
         return [f"{self._base}/+/+"]
@@ -121,15 +126,15 @@ class AdvertSupervisor(BrokerBus):
             self._reporter.take(each, now_ms=now_ms)
 
     def _strange(self, heard: gateway.Heard) -> None:
-        if heard.mac in self._strangers:
+        if self._memory.told(heard.mac) is not None:
             return
         known = [each for each in KNOWN_ENCODINGS if isinstance(adverts.decode(each, heard.advert), dict)]
         if not known:
             return  # every telephone in the house advertises
-        if len(self._strangers) >= UNKNOWN_MAX:
+        if self._memory.found >= UNKNOWN_MAX:
             self._complaints.refused(UNKNOWN_UNTOLD, self._base, f"{heard.mac} is one too many")
             return
-        self._strangers.add(heard.mac)
+        self._memory.tell(heard.mac)
         facts = {
             "mac": heard.mac,
             "encoding": known[0],

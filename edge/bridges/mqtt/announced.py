@@ -7,7 +7,6 @@ state topic leaves it unknown.
 """
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from edge.bridges.evidence import EVIDENCE_BYTES_MAX, unknown_id
 from edge.bridges.firmware import Running
 from edge.bridges.mqtt.announced_registry import Registry, Thing
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member, last_said, outcome_of
+from edge.bridges.mqtt.bus_memory import BusMemory
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -80,6 +80,7 @@ class AnnouncedSupervisor(BrokerBus):
     Args:
         registry: What has announced itself, in this and earlier supervisors' lives.
         devices: device, address and descriptor of everything that is bound on it.
+        memory: what bound things were heard to say before; None: what the registry remembers of that.
         changed: See `Changed`.
         transport: the way to the site broker.
         clock: both clocks.
@@ -97,6 +98,7 @@ class AnnouncedSupervisor(BrokerBus):
         clock: Clock,
         dice: Dice,
         sink: ReadingSink,
+        memory: BusMemory | None = None,
         changed: Changed = lambda _: None,
         quiet_ms: int = QUIET_MS,
     ) -> None:
@@ -108,7 +110,7 @@ class AnnouncedSupervisor(BrokerBus):
                 raise TypeError(f"{descriptor.id} does not announce itself")
             key = address.friendly_name or device
             self._bound[key] = _Device(
-                device, Running(descriptor), wire.silence_s, key=key, answer_wait_ms=wire.answer_wait_ms
+                device, Running(descriptor), wire.silence_s, place=key, key=key, answer_wait_ms=wire.answer_wait_ms
             )
         self._of_device = {each.device: each for each in self._bound.values()}
         self._points: dict[str, list[tuple[_Device, list[AnnouncedPoint]]]] = {}
@@ -119,7 +121,8 @@ class AnnouncedSupervisor(BrokerBus):
         self._told = registry.told
         self._news, self._topics_changed = asyncio.Event(), asyncio.Event()
         self._subscribed: set[str] = set()
-        super().__init__(registry.bus.id, self._bound.values(), transport=transport, clock=clock, dice=dice, sink=sink)
+        bound, memory = self._bound.values(), memory or registry.memory.next_life()
+        super().__init__(registry.bus.id, bound, transport=transport, clock=clock, dice=dice, sink=sink, memory=memory)
         registry.bind(self._bound.keys())
         registry.listener = self._heard_of
         for each in self._bound.values():
@@ -212,7 +215,6 @@ class AnnouncedSupervisor(BrokerBus):
             for entity, presence in device.presence.items():
                 for topic in dict.fromkeys(each.topic for each in presence.availability.sources):
                     self._speakers.setdefault(topic, []).append((device, entity))
-        self._registry.heard = {topic: mark for topic, mark in self._registry.heard.items() if topic in self._points}
 
     async def _keep_subscribed(self) -> None:
         """Hear the topics that bound things have announced since the connection was made, and no others."""
@@ -295,19 +297,16 @@ class AnnouncedSupervisor(BrokerBus):
     # --- what is said ---------------------------------------------------------------------------------------
 
     def _said(self, device: _Device, points: Sequence[AnnouncedPoint], message: Message) -> None:
-        now_ms, mark = self._clock.now_ms(), hashlib.sha256(message.payload).digest()
+        now_ms = self._clock.now_ms()
         if not message.retain:
-            device.heard_ms = now_ms
-            self._registry.heard[message.topic] = mark
-        # What the broker kept is of unknown age, unless it is what we heard the thing say before its bus was made anew.
-        old = message.retain and (device.online is False or self._registry.heard.get(message.topic) != mark)
+            self._heard_itself(device, message)
         readings = readings_of_message(points, device.device, message.payload)
         if any(each.reason == Reason.NOT_JSON for each in readings):
             problem = f"{Reason.NOT_JSON}: {shown(message.payload)}"
             self._complaints.refused("undecodable_messages", message.topic, problem)
         for each in readings:
             told = each
-            if old and each.quality is Quality.GOOD:
+            if each.quality is Quality.GOOD and self._old(device, each, message):
                 told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
             self._reporter.take(told, now_ms=now_ms, place=message.topic)
             if not message.retain:
@@ -316,6 +315,12 @@ class AnnouncedSupervisor(BrokerBus):
                         queue.put_nowait(each)
         if not message.retain and readings:
             self._online(device)
+
+    def _old(self, device: _Device, said: Reading, message: Message) -> bool:
+        """Say whether what the broker kept may be older than its point may be silent."""
+        point = device.descriptor.point(said.capability, said.attribute)
+        silence_ms = round(1000 * device.silence_s) if point is None else device.stale_ms(point)
+        return self._of_unknown_age(device, message, silence_ms=silence_ms)
 
     def _said_of_itself(self, device: _Device, entity: str, message: Message) -> None:
         presence = device.presence.get(entity)

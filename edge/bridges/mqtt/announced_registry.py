@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from edge.bridges.mqtt.bus_memory import BusMemory
 from kit.net import matches
 from protocols.descriptors.descriptor import FORMAT, Descriptor, Identity, Proof
 from protocols.descriptors.wires import AnnouncedWire
@@ -155,8 +156,8 @@ class Registry:
         """Announcements of our own façades, since the start."""
         self.told: dict[str, tuple[int, Mapping[str, object] | None]] = {}
         """Of each thing told as found: when (monotonic), and what. A supervisor made anew tells it no second time."""
-        self.heard: dict[str, bytes] = {}
-        """By topic of a bound thing, a digest of what it said there last: the broker may keep just that for us."""
+        self.memory = BusMemory()
+        """What bound things were heard to say, and who was on line."""
         self.listener: Callable[[set[str]], None] = _nobody
         """Told of things that are not as they were for another reason than an announcement."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge.bridges.firmware import Running
+from edge.bridges.mqtt.bus_memory import BusMemory
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.supervision import SupervisedBus
 from edge.bridges.write_desk import Job
@@ -42,6 +43,8 @@ class Member:
     online: bool | None = None
     heard_ms: int = 0
     """When it last spoke or was asked, monotonic."""
+    place: str = ""
+    """Where it is on the bus."""
 
     @property
     def descriptor(self) -> Descriptor:
@@ -63,6 +66,7 @@ class BrokerBus(SupervisedBus):
         clock: both clocks.
         dice: for pauses.
         sink: where readings and events go.
+        memory: what the bus has heard and told before.
     """
 
     def __init__(
@@ -74,12 +78,15 @@ class BrokerBus(SupervisedBus):
         clock: Clock,
         dice: Dice,
         sink: ReadingSink,
+        memory: BusMemory | None = None,
     ) -> None:
         super().__init__(bus, clock=clock, dice=dice, sink=sink)
-        self._transport = transport
+        self._transport, self._memory = transport, memory or BusMemory()
         self._members = {each.device: each for each in members}
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
+        self._remembered: set[DeviceId] = set()
+        """Who is on line as far as is remembered, and has not been heard in this life."""
         self._away = False
 
     @abstractmethod
@@ -101,10 +108,19 @@ class BrokerBus(SupervisedBus):
     async def run(self) -> None:
         """See `BusSupervisor.run`."""
         now_ms = self._clock.now_ms()
+        places = {each.device: f"{each.running.model.id} {each.place}" for each in self._members.values()}
+        self._memory.serve(places, named=self._named())
         for member in self._members.values():
             member.heard_ms = now_ms
+            if self._memory.is_online(member.device):
+                member.online = True
+                self._remembered.add(member.device)
             self._expect(member.device, member.running, member.stale_ms, now_ms=now_ms)
         await self._attend(connection=self._keep_connected(), stale=self._sweep(), **self._loops())
+
+    def _named(self) -> Iterable[str]:
+        """Return the names under which members would be told as found."""
+        return ()
 
     def _loops(self) -> dict[str, Coroutine[object, object, None]]:
         """Return what else runs as long as the bus does."""
@@ -137,7 +153,7 @@ class BrokerBus(SupervisedBus):
         while True:
             now_ms = self._clock.now_ms()
             self._reporter.sweep(now_ms=now_ms)
-            self._sweep_firmwares(lambda device: self._members[device].online is True, now_ms=now_ms)
+            self._sweep_firmwares(self._is_heard, now_ms=now_ms)
             if self._down_since_ms is not None and not self._away and now_ms - self._down_since_ms >= DOWN_MS:
                 self._away = True
                 for member in self._members.values():
@@ -169,14 +185,34 @@ class BrokerBus(SupervisedBus):
         member = self._members.get(device)
         return None if member is None else member.descriptor.point(capability, attribute)
 
+    def _heard_itself(self, member: Member, message: Message) -> None:
+        """Take note of when a member itself said something."""
+        member.heard_ms = self._clock.now_ms()
+        self._memory.heard(member.device, message.topic, message.payload, now_ms=member.heard_ms)
+
+    def _of_unknown_age(self, member: Member, message: Message, *, silence_ms: int) -> bool:
+        """Say whether a message that the broker kept may be old: nobody has heard it said, or not for long."""
+        if not message.retain:
+            return False
+        now_ms = self._clock.now_ms()
+        age_ms = self._memory.age_ms(member.device, message.topic, message.payload, now_ms=now_ms)
+        return member.online is False or age_ms is None or age_ms >= silence_ms
+
+    def _is_heard(self, device: DeviceId) -> bool:
+        return self._members[device].online is True and device not in self._remembered
+
     def _online(self, member: Member) -> None:
+        self._remembered.discard(member.device)
         if member.online is not True:
             member.online = True
+            self._memory.came(member.device)
             self._event(member.device, DeviceEvent.ONLINE, {})
 
     def _offline(self, member: Member, cause: str) -> None:
+        self._remembered.discard(member.device)
         if member.online is not False:
             member.online = False
+            self._memory.went(member.device)
             self._event(member.device, DeviceEvent.OFFLINE, {"cause": cause})
             self._reporter.silent(member.device, now_ms=self._clock.now_ms())
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member, last_said, outcome_of
+from edge.bridges.mqtt.bus_memory import BusMemory
 from edge.bridges.ports import ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -67,6 +68,7 @@ class MqttDevicesSupervisor(BrokerBus):
         clock: both clocks.
         dice: for pauses.
         sink: where readings and events go.
+        memory: what the bus has heard and told before.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class MqttDevicesSupervisor(BrokerBus):
         clock: Clock,
         dice: Dice,
         sink: ReadingSink,
+        memory: BusMemory | None = None,
     ) -> None:
         self._things: dict[DeviceId, _Thing] = {}
         self._to_ask: set[DeviceId] = set()
@@ -89,7 +92,8 @@ class MqttDevicesSupervisor(BrokerBus):
             if not isinstance(descriptor.wire, MqttWire):
                 raise TypeError(f"{descriptor.id} does not speak on the broker by itself")
             silence_s = descriptor.wire.silence_s
-            thing = _Thing(device, Running(descriptor), silence_s, name=address.friendly_name or device)
+            name = address.friendly_name or device
+            thing = _Thing(device, Running(descriptor), silence_s, place=name, name=name)
             self._things[device] = thing
             firmwares = [each for _, each in every(descriptor)]
             for topic in {thing.topic(point.topic or "") for each in firmwares for point in each.points}:
@@ -98,7 +102,8 @@ class MqttDevicesSupervisor(BrokerBus):
                 self._availability[thing.topic(thing.wire.availability.topic)].append(thing)
             if descriptor.firmware is not None and descriptor.firmware.topic is not None:
                 self._firmware_topics[thing.topic(descriptor.firmware.topic)].append(thing)
-        super().__init__(bus.id, self._things.values(), transport=transport, clock=clock, dice=dice, sink=sink)
+        things = self._things.values()
+        super().__init__(bus.id, things, transport=transport, clock=clock, dice=dice, sink=sink, memory=memory)
 
     def _loops(self) -> dict[str, Coroutine[object, object, None]]:
         return {"asking": self._keep_asking()}
@@ -132,14 +137,15 @@ class MqttDevicesSupervisor(BrokerBus):
         now_ms = self._clock.now_ms()
         for thing in self._of_topic.get(message.topic, ()):
             if not message.retain:
-                thing.heard_ms = now_ms
+                self._heard_itself(thing, message)
+            old = self._of_unknown_age(thing, message, silence_ms=round(1000 * thing.silence_s))
             readings = readings_of_message(thing.descriptor, thing.device, thing.name, message.topic, message.payload)
             if any(each.reason == Reason.NOT_JSON for each in readings):
                 problem = f"{Reason.NOT_JSON}: {shown(message.payload)}"
                 self._complaints.refused("undecodable_messages", message.topic, problem)
             for each in readings:
                 told = each
-                if message.retain and each.quality is Quality.GOOD:
+                if old and each.quality is Quality.GOOD:
                     told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
                 self._reporter.take(told, now_ms=now_ms, place=message.topic)
                 if not message.retain:
@@ -166,7 +172,8 @@ class MqttDevicesSupervisor(BrokerBus):
     def _online(self, member: Member) -> None:
         thing = self._things[member.device]
         # It restarted, perhaps with another firmware; or it came up after us, and nobody heard what we asked at first.
-        if thing.online is False or (thing.online is None and not thing.running.known):
+        first = thing.online is None or thing.device in self._remembered
+        if thing.online is False or (first and not thing.running.known):
             self._ask_soon(thing)
         super()._online(member)
 

@@ -15,6 +15,7 @@ import msgspec
 from edge.bridges.evidence import EVIDENCE_BYTES_MAX, unknown_id
 from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member
+from edge.bridges.mqtt.bus_memory import BusMemory
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -84,6 +85,7 @@ class Zigbee2MqttSupervisor(BrokerBus):
         clock: both clocks.
         dice: for pauses.
         sink: where readings and events go.
+        memory: what the bus has heard and told before.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Zigbee2MqttSupervisor(BrokerBus):
         clock: Clock,
         dice: Dice,
         sink: ReadingSink,
+        memory: BusMemory | None = None,
     ) -> None:
         self._bus = bus
         self._radios: dict[str, _Radio] = {}
@@ -103,17 +106,22 @@ class Zigbee2MqttSupervisor(BrokerBus):
                 raise TypeError(f"{descriptor.id} is no Zigbee2MQTT model")
             name = address.friendly_name or device
             silence_s = descriptor.wire.silence_s
-            self._radios[name] = _Radio(device, Running(descriptor), silence_s, name=name, ieee=address.ieee)
+            place = f"{name} {address.ieee or ''}"
+            self._radios[name] = _Radio(
+                device, Running(descriptor), silence_s, place=place, name=name, ieee=address.ieee
+            )
         self._of_device = {each.device: each for each in self._radios.values()}
-        super().__init__(bus.id, self._radios.values(), transport=transport, clock=clock, dice=dice, sink=sink)
-        self._unknown: dict[DeviceId, str] = {}
-        """Radio address by id: of a name however long, only the id is kept."""
+        radios = self._radios.values()
+        super().__init__(bus.id, radios, transport=transport, clock=clock, dice=dice, sink=sink, memory=memory)
         self._bridge_online: bool | None = None
 
     # --- the connection ------------------------------------------------------------------------------------
 
     def _filters(self) -> list[str]:
         return [f"{self._bus.base_topic}/#"]
+
+    def _named(self) -> list[str]:
+        return [unknown_id(self._bus.id, name, None) for name in self._radios]
 
     def _loops(self) -> dict[str, Coroutine[object, object, None]]:
         return {"unheard": self._ask_the_unheard()}
@@ -188,7 +196,9 @@ class Zigbee2MqttSupervisor(BrokerBus):
             return
         now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
         if not message.retain:
-            radio.heard_ms = radio.spoke_ms = now_ms
+            self._heard_itself(radio, message)
+            radio.spoke_ms = now_ms
+        old = self._of_unknown_age(radio, message, silence_ms=round(1000 * radio.silence_s))
         document = json_object(message.payload)
         if isinstance(document, Reason):
             self._complaints.refused("undecodable_messages", message.topic, f"{document}: {shown(message.payload)}")
@@ -204,13 +214,13 @@ class Zigbee2MqttSupervisor(BrokerBus):
             return  # the bad readings of it are told already
         for each in readings_of_payload(radio.descriptor, radio.device, message.payload, at_ms):
             told = each
-            if message.retain and at_ms is None and each.quality is Quality.GOOD:
+            if old and at_ms is None and each.quality is Quality.GOOD:
                 told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
             age_ms = 0 if at_ms is None else max(0, wall_ms - at_ms)
             self._reporter.take(told, now_ms=now_ms, age_ms=age_ms, place=message.topic)
             if not message.retain:
                 self._tell_waiting(radio, each)
-        if radio.online is None and not message.retain:
+        if radio.online is not False and not message.retain:
             self._online(radio)
 
     def _in_order(self, radio: _Radio, at_ms: int, payload: bytes) -> bool:
@@ -258,16 +268,15 @@ class Zigbee2MqttSupervisor(BrokerBus):
             fits = each.model == radio.wire.model and radio.ieee in (None, each.ieee)
             if fits:
                 radio.stranger = False
+                self._memory.mistake(radio.device, None)
                 if self._listed_firmware(radio, each.ieee, each.software_build):
                     radio.payload = b""  # what it said last, said again, is news under this firmware
             elif not radio.stranger:
                 radio.stranger = True
                 radio.running.forget()
-                self._event(
-                    radio.device,
-                    DeviceEvent.UNKNOWN_DEVICE,
-                    {**facts, "expected": radio.wire.model, "expected_ieee": radio.ieee},
-                )
+                told = {**facts, "expected": radio.wire.model, "expected_ieee": radio.ieee}
+                if self._memory.mistake(radio.device, f"{each.model!s:.80} {each.ieee!s:.80}"):
+                    self._event(radio.device, DeviceEvent.UNKNOWN_DEVICE, told)
                 for point in radio.descriptor.points:
                     verdict = bad(Reason.NOT_THIS_MODEL, each.model or "unsupported")
                     self._reporter.take(reading(point, radio.device, verdict), now_ms=self._clock.now_ms())
@@ -298,14 +307,14 @@ class Zigbee2MqttSupervisor(BrokerBus):
 
     def _strange(self, name: str, ieee: str | None, facts: Mapping[str, str | None]) -> None:
         """Tell once of what the plan does not name; again when its address becomes known."""
-        nameless = unknown_id(self._bus.id, name, None)
-        before = self._unknown.get(nameless)
+        nameless = unknown_id(self._bus.id, name, None)  # of a name however long, only the id is kept
+        before = self._memory.told(nameless)
         if before is not None and (ieee is None or before == ieee):
             return
-        if before is None and len(self._unknown) >= UNKNOWN_MAX:
+        if before is None and self._memory.found >= UNKNOWN_MAX:
             self._complaints.refused(UNKNOWN_UNTOLD, self._bus.base_topic, f"{name!r:.80} is one too many")
             return
-        self._unknown[nameless] = (ieee or "")[:EVIDENCE_BYTES_MAX]
+        self._memory.tell(nameless, (ieee or "")[:EVIDENCE_BYTES_MAX])
         self._event(unknown_id(self._bus.id, name, ieee), DeviceEvent.UNKNOWN_DEVICE, facts)
 
     def _offline(self, member: Member, cause: str) -> None:

@@ -386,7 +386,7 @@ async def test_a_flood_of_names_fills_a_bounded_list_and_is_counted() -> None:
         await it.air.heard()
         assert len(it.unknown()) == UNKNOWN_MAX
         assert it.supervisor.counts["unknown_devices_untold"] == 500
-        assert max(map(len, it.supervisor._unknown)) <= 40
+        assert max(map(len, it.supervisor._memory._kept.found)) <= 40
         for device, event, detail in it.heard.events:
             devices.device_event(device, event, detail)
         listed = [each for each in devices.told() if not each["planned"]]

@@ -1,0 +1,111 @@
+"""What a bus on the site broker has heard and told, beyond the life of the supervisor that did.
+
+A bus is made anew whenever a device of it is bound or let go. Its neighbours are what they were: what the broker kept
+of one is no older than when it was heard to say just that, one that was on line is so still, and what was told as found
+is no news.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from protocols.device_model.identity import DeviceId
+
+
+@dataclass(slots=True)
+class _Kept:
+    places: dict[DeviceId, str] = field(default_factory=dict)
+    said: dict[tuple[DeviceId, str], tuple[bytes, int]] = field(default_factory=dict)
+    """By device and topic a digest of what was heard there last, and when, monotonic."""
+    online: set[DeviceId] = field(default_factory=set)
+    found: dict[str, str] = field(default_factory=dict)
+    """What was told as found, by whatever names it, with what of it would be news if it changed."""
+    mistaken: dict[DeviceId, str] = field(default_factory=dict)
+    """What was told of things that stand where a device should, by the device."""
+
+
+class BusMemory:
+    """One bus's, held by one supervisor at a time; `next_life` makes it the next one's."""
+
+    def __init__(self) -> None:
+        self._kept, self._over = _Kept(), False
+
+    def next_life(self) -> "BusMemory":
+        """Return the same memory for the supervisor that comes next."""
+        other = BusMemory()
+        other._kept = self._kept
+        return other
+
+    def end(self) -> None:
+        """Take note that nobody is told any more what this supervisor hears: it is as if nobody had heard it."""
+        self._over = True
+
+    def serve(self, places: Mapping[DeviceId, str], *, named: Iterable[str]) -> None:
+        """Take who is on the bus from now on.
+
+        Args:
+            places: Devices, each with what makes it the thing that it is. One that is another than before, or gone, is
+                forgotten.
+            named: What would be said to be found if nobody were bound to it: let go one day, it is to be found again.
+        """
+        kept = self._kept
+        same = {device for device, place in places.items() if kept.places.get(device) == place}
+        kept.places = dict(places)
+        kept.said = {key: each for key, each in kept.said.items() if key[0] in same}
+        kept.mistaken = {device: about for device, about in kept.mistaken.items() if device in same}
+        kept.online &= same
+        for name in named:
+            kept.found.pop(name, None)
+
+    # --- what is said ---------------------------------------------------------------------------------------
+
+    def heard(self, device: DeviceId, topic: str, payload: bytes, *, now_ms: int) -> None:
+        """Take what a device says itself, now (monotonic)."""
+        if not self._over:
+            self._kept.said[device, topic] = hashlib.sha256(payload).digest(), now_ms
+
+    def age_ms(self, device: DeviceId, topic: str, payload: bytes, *, now_ms: int) -> int | None:
+        """Return how long ago a device was heard to say what the broker kept of it; None: nobody heard that."""
+        mark, at_ms = self._kept.said.get((device, topic), (b"", 0))
+        return now_ms - at_ms if mark == hashlib.sha256(payload).digest() else None
+
+    def came(self, device: DeviceId) -> None:
+        """Learn that a device is on line, and that this was told."""
+        if not self._over:
+            self._kept.online.add(device)
+
+    def went(self, device: DeviceId) -> None:
+        """Learn that a device is off line: what the broker keeps of it is what it was before."""
+        if not self._over:
+            self._kept.online.discard(device)
+            self._kept.said = {key: each for key, each in self._kept.said.items() if key[0] != device}
+
+    def is_online(self, device: DeviceId) -> bool:
+        """Say whether a device was on line when it was last heard of."""
+        return device in self._kept.online
+
+    # --- what is found --------------------------------------------------------------------------------------
+
+    def told(self, name: str) -> str | None:
+        """Return what was told of a found thing that could change; None: it was not told."""
+        return self._kept.found.get(name)
+
+    @property
+    def found(self) -> int:
+        """How many things were told as found."""
+        return len(self._kept.found)
+
+    def tell(self, name: str, about: str = "") -> None:
+        """Learn that a thing is told as found."""
+        if not self._over:
+            self._kept.found[name] = about
+
+    def mistake(self, device: DeviceId, about: str | None) -> bool:
+        """Learn what else stands where a device should, None if it stands there itself; whether that is news."""
+        before = self._kept.mistaken.get(device)
+        if not self._over:
+            if about is None:
+                self._kept.mistaken.pop(device, None)
+            else:
+                self._kept.mistaken[device] = about
+        return about != before
