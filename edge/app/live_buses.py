@@ -44,6 +44,10 @@ class Peripheral(Protocol):
         """Return the zone that was read last, once."""
         ...
 
+    def against(self, order: Order) -> str | None:
+        """Say what speaks against an order before it is asked for; None: nothing."""
+        ...
+
     async def order(self, order: Order, *, deadline_ms: int) -> Outcome:
         """Have it do something, at most once."""
         ...
