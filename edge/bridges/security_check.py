@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from edge.bridges.modbus.security import read_our_certificate, tls_context
+from edge.bridges.mqtt.advert_keys import read_advert_keys
 from edge.bridges.settings import (
     BridgesSettings,
     modbus_tls_settings,
@@ -31,6 +32,7 @@ def security_problems(plan: SitePlan, settings: BridgesSettings, now: datetime) 
         _try(partial(_check_tls, settings, bus, now), found)
     for bus in sorted(plants):
         _try(partial(_check_opcua, settings, bus, now), found)
+    _try(partial(read_advert_keys, settings.advert_keys_path), found)
     return found
 
 
@@ -61,7 +63,7 @@ def _check_opcua(settings: BridgesSettings, bus: BusId, now: datetime) -> None:
         raise InvalidInputError(str(table.password_path), "is not a file")
 
 
-def _try(attempt: Callable[[], None], found: list[str]) -> None:
+def _try(attempt: Callable[[], object], found: list[str]) -> None:
     try:
         attempt()
     except InvalidInputError as error:

@@ -66,13 +66,14 @@ class BridgesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `modbus_in_flight_max`: requests at a time on one Modbus TCP bus, never more than one a unit; 1 for a gateway that
     cannot queue; a serial line bears one in any case. `modbus_probes_max`: of those, how many may wait for units that
     did not answer last time. `modbus_tls`: the certificates of each bus of that kind. `opcua`: the security of each
-    OPC UA server.
+    OPC UA server. `advert_keys_path`: a TOML file with the keys of sensors that encrypt their adverts, address = key.
     """
 
     modbus_in_flight_max: _Count = 4
     modbus_probes_max: _Count = 1
     modbus_tls: tuple[ModbusTlsSettings, ...] = ()
     opcua: tuple[OpcUaSettings, ...] = ()
+    advert_keys_path: Path | None = None
 
 
 def opcua_settings(tables: Sequence[OpcUaSettings], bus: BusId) -> OpcUaSettings:
