@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from bleak import BleakScanner
 from bleak.backends.device import BLEDevice
-from bleak.backends.scanner import AdvertisementData
+from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 
 from edge.doors.radio import Sighting
 from firmware_bridges.ble_radio.backend import TROUBLE, BleBackend
@@ -74,17 +74,19 @@ class Sightings:
     async def listen(self) -> AsyncGenerator[Sighting, None]:
         """Yield sightings without end. Raises LinkLostError when the adapter fails."""
         while True:
+            await _others_over(self._backend)
             scanner = self._backend.scanner(self._on_advertisement)
+            starting = asyncio.get_running_loop().create_task(scanner.start())
             try:
                 async with asyncio.timeout(START_WAIT_S):
-                    await scanner.start()
+                    await asyncio.shield(starting)
                 while (sighting := await self._next()) is not None:
                     yield sighting
             except TROUBLE as error:
                 why = self._backend.why_lost() if self._is_lost() else f"{error!r}"
                 raise LinkLostError(f"scanning failed: {why}") from error
             finally:
-                await _stop(scanner)
+                await _end(self._backend, scanner, starting)
             self.restarts += 1
 
     async def _next(self) -> Sighting | None:
@@ -130,7 +132,46 @@ class Sightings:
         self._waiting.offer(Sighting(address, data, advert.rssi))
 
 
-async def _stop(scanner: BleakScanner) -> None:
+async def _end(backend: BleBackend, scanner: BleakScanner, starting: asyncio.Task[None]) -> None:
+    """Stop a scan, and wait for that as long as an adapter may take that works.
+
+    Neither the start nor the stop is ever cancelled: BlueZ may have been asked and not have answered yet. Whoever left
+    it then left a discovery running that nobody could stop any more, and every later one of this process was refused
+    (InProgress). What takes longer ends behind our back.
+    """
+    ending = asyncio.get_running_loop().create_task(_stopped(scanner, starting))
+    _endings[ending] = backend.scanner_class
+    ending.add_done_callback(lambda done: _endings.pop(done, None))
+    done, _ = await asyncio.wait({ending}, timeout=STOP_WAIT_S)
+    for each in done:
+        each.result()
+
+
+async def _stopped(scanner: BleakScanner, starting: asyncio.Task[None]) -> None:
+    await asyncio.wait({starting})
+    if not starting.cancelled():
+        starting.exception()  # told by whoever still listened
     with suppress(*TROUBLE):  # the adapter may be what failed
-        async with asyncio.timeout(STOP_WAIT_S):
-            await scanner.stop()
+        await scanner.stop()
+
+
+async def _others_over(backend: BleBackend) -> None:
+    """Wait until earlier scans on this adapter are over. Raises LinkLostError: one of them still is not."""
+    loop = asyncio.get_running_loop()
+    endings = {
+        each
+        for each, scanner_class in _endings.items()
+        if scanner_class is backend.scanner_class and each.get_loop() is loop
+    }
+    if not endings:
+        return
+    _, pending = await asyncio.wait(endings, timeout=START_WAIT_S)
+    if pending:
+        raise LinkLostError(
+            "scanning failed: the Bluetooth adapter has not answered yet what was asked of it before"
+            " (systemctl status bluetooth)"
+        )
+
+
+_endings: Final[dict[asyncio.Task[None], type[BaseBleakScanner] | None]] = {}
+"""Scans that are being ended, by adapter. Of the process: bleak has one connection to BlueZ, whoever listens."""
