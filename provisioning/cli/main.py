@@ -35,6 +35,9 @@ _ARRIVALS_HELP = (
     "Instead of the story: a full day of so many arrivals, the line cut from 16:00 to 19:00, money and conflicts "
     f"included. `{DAY}` does so for {DAY_ARRIVALS} in {DAY_MINUTES:g} minutes unless told otherwise."
 )
+_CUTS_HELP = (
+    "Instead of the story: every way into a room with the phones off line, the cloud away, the edge away, all three."
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Innkeeper: provision and rehearse a property.")
 inventory_app = typer.Typer(no_args_is_help=True, help="Check what was written down about a building.")
@@ -54,6 +57,7 @@ def rehearse(  # noqa: PLR0917 - typer reads the options of the command from her
     minutes: Annotated[float | None, typer.Option(help=_MINUTES_HELP)] = None,
     rooms: Annotated[int | None, typer.Option(help="Only the first so many guest rooms; with --minutes.")] = None,
     arrivals: Annotated[int | None, typer.Option(help=_ARRIVALS_HELP)] = None,
+    cuts: Annotated[bool, typer.Option("--cuts", help=_CUTS_HELP)] = False,
 ) -> None:
     """Run a whole property on this machine, everything outside Innkeeper emulated, and play its story."""
     from provisioning.rehearsal.rehearsal import run_rehearsal
@@ -66,7 +70,9 @@ def rehearse(  # noqa: PLR0917 - typer reads the options of the command from her
     if arrivals is not None and minutes is None:
         minutes = DAY_MINUTES
     raise SystemExit(
-        run_rehearsal(path, state, once=once, story=story, seed=seed, minutes=minutes, rooms=rooms, arrivals=arrivals)
+        run_rehearsal(
+            path, state, once=once, story=story, seed=seed, minutes=minutes, rooms=rooms, arrivals=arrivals, cuts=cuts
+        )
     )
 
 

@@ -102,6 +102,10 @@ class Locks:
         """Touch the handle: the lock wakes and adverts fast."""
         await self._line.ask(do="touch", door=door)
 
+    async def lose_power(self, door: str) -> None:
+        """Take the batteries out of a door's lock and put them in again: its clock is lost, its memory is not."""
+        await self._line.ask(do="lose_power", door=door)
+
     async def _status(self, door: str) -> dict[str, Any]:
         return dict((await self._line.read(do="status", door=door))["locks"][0])
 

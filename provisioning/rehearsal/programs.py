@@ -99,6 +99,18 @@ class Programs:
         """End one program for good."""
         await self._end(self._programs[name])
 
+    async def kill(self, name: str) -> None:
+        """Take a program its power away: no goodbye, and nobody brings it back but `again`."""
+        await self._end(self._programs[name], kill=True)
+
+    async def again(self, name: str) -> None:
+        """Start a program again that was stopped or killed."""
+        program = self._programs[name]
+        program.wanted = True
+        program.leaving.clear()
+        await self._spawn(program)
+        program.watcher = asyncio.create_task(self._watch(program), name=f"watch {name}")
+
     def check(self) -> None:
         """Raise ProgramEndedError if a program that should be up has ended for good."""
         for program in self._programs.values():
@@ -131,14 +143,14 @@ class Programs:
                     return
                 await self._spawn(program)
 
-    async def _end(self, program: Program) -> None:
+    async def _end(self, program: Program, *, kill: bool = False) -> None:
         program.wanted = False
         program.leaving.set()
         async with program.starting:
             process = program.process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                process.terminate()
+                process.kill() if kill else process.terminate()
             try:
                 await asyncio.wait_for(process.wait(), STOP_WAIT_S)
             except TimeoutError:

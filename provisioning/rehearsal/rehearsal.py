@@ -16,7 +16,7 @@ from kit.dice import SystemDice
 from protocols.errors import InvalidInputError
 from provisioning.inventory import inventory as inventories
 from provisioning.inventory.inventory import Inventory
-from provisioning.rehearsal import state_folder
+from provisioning.rehearsal import cut_lines, state_folder
 from provisioning.rehearsal.building import raise_building
 from provisioning.rehearsal.day import day
 from provisioning.rehearsal.day.programme import Booking
@@ -40,6 +40,7 @@ def run_rehearsal(
     minutes: float | None = None,
     rooms: int | None = None,
     arrivals: int | None = None,
+    cuts: bool = False,
 ) -> int:
     """Run a rehearsal; return the exit status: 0, 1 with the failed step named, 130 when interrupted.
 
@@ -53,11 +54,14 @@ def run_rehearsal(
         minutes: Instead of the story, let guests live in it for so long and hold what was believed against the truth.
         rooms: Only the first so many guest rooms. Needs `minutes`: the story happens in certain rooms.
         arrivals: Instead of both, a full day of so many, `minutes` long, with a payment provider.
+        cuts: Instead of the story, every way in with every line cut. Without `minutes` and `arrivals`.
 
     Raises:
         InvalidInputError: the inventory is wrong; the state folder is in use, unusable, or holds what is not ours.
     """
     inventory = inventories.load(inventory_path)
+    if cuts and (minutes is not None or not story):
+        raise InvalidInputError("cuts", "is a story of its own: leave --minutes, --arrivals and --no-story away")
     if rooms is not None:
         if minutes is None:
             raise InvalidInputError("rooms", "the story needs the whole building; a part of it needs --minutes")
@@ -74,7 +78,7 @@ def run_rehearsal(
         state_folder.emptied(state / "run")
         try:
             return asyncio.run(
-                _run(inventory, state, once=once, story=story, seed=seed, minutes=minutes, bookings=bookings)
+                _run(inventory, state, once=once, story=story, seed=seed, minutes=minutes, bookings=bookings, cuts=cuts)
             )
         except KeyboardInterrupt:
             return INTERRUPTED
@@ -89,6 +93,7 @@ async def _run(
     seed: int,
     minutes: float | None,
     bookings: tuple[Booking, ...] | None,
+    cuts: bool,
 ) -> int:
     clock = SystemClock(trust="host")
     report = Report(state / "report.json", clock, property_name=inventory.property.name, narrate=_say)
@@ -116,6 +121,9 @@ async def _run(
                 await lived.live(building, report, seconds=minutes * 60, seed=seed)
                 _say(f"What was believed is what was so: {summary(report)}")
                 report.write()
+            elif cuts:
+                await cut_lines.tell(building, report)
+                _say(f"Every way in holds: {report.figures['openings']} openings, {len(cut_lines.CUTS)} cuts.")
             elif story:
                 await tell(building, report)
                 report.figures["story_s"] = round(sum(step.seconds for step in report.steps), 3)

@@ -52,3 +52,20 @@ async def test_leaving_ends_a_program_that_ignores_the_polite_signal(
         await _until(lambda: "up" in program.log_path.read_text())
     assert program.process is not None
     assert program.process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.guarantee("G11")
+async def test_one_without_power_stays_down_until_it_has_it_again(tmp_path: Path) -> None:
+    async with Programs(log_folder=tmp_path, clock=SystemClock(trust="host")) as programs:
+        program = await programs.start("stays", STAYS, restart=True)
+        first = program.pid
+        await programs.kill("stays")
+        assert program.process is not None
+        assert program.process.returncode == -signal.SIGKILL
+        assert (program.pid, program.restarts) == (None, 0)
+        programs.check()
+        await programs.again("stays")
+        assert program.pid not in (None, first)
+        second = programs.send("stays", signal.SIGKILL)
+        await _until(lambda: program.pid not in (None, second))  # and it is kept up as before
+    assert program.pid is None
