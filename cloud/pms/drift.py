@@ -7,7 +7,7 @@ concluded, and only a booking that was gone twice in a row is taken for cancelle
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from cloud.kit.database import Connection, execute, fetch_all
@@ -17,6 +17,10 @@ from cloud.stays.reservation import PmsStatus, Reservation
 DRIFT_MOST: Final = 1_000
 DETAIL_CHARACTERS_MOST: Final = 300
 GONE_BEFORE_CANCELLED: Final = 2
+GONE_THOUGH_HINTED: Final = 5
+"""Answers in a row that what the PMS itself hinted at is not there."""
+GONE_FOR: Final = timedelta(seconds=15)
+"""From the first of them to the last, however often the PMS hints meanwhile."""
 Kind = Literal["missing", "stale", "gone"]
 _OPEN: Final = frozenset({PmsStatus.OPTION, PmsStatus.BOOKED, PmsStatus.IN_HOUSE})
 _CANCELLABLE: Final = frozenset({PmsStatus.OPTION, PmsStatus.BOOKED})
@@ -66,10 +70,10 @@ def unlisted(here: Mapping[str, Reservation], there: Iterable[str]) -> list[str]
     return sorted(each.external_id for each in here.values() if each.status in _OPEN and each.external_id not in listed)
 
 
-def cancelled(here: Mapping[str, Reservation], gone_times: Mapping[str, int], *, now_ms: int) -> list[Reservation]:
-    """Return, as cancelled, the bookings that were gone often enough. Pure."""
+def cancelled(here: Mapping[str, Reservation], gone_times: Mapping[str, int]) -> list[Reservation]:
+    """Return, as cancelled, the bookings that were gone often enough; told again, unchanged, they count again. Pure."""
     return [
-        replace(here[each], status=PmsStatus.CANCELLED, updated_ms=max(now_ms, here[each].updated_ms))
+        replace(here[each], status=PmsStatus.CANCELLED)
         for each, times in gone_times.items()
         if times >= GONE_BEFORE_CANCELLED and each in here and here[each].status in _CANCELLABLE
     ]
@@ -115,6 +119,36 @@ async def note(
         )
         times[each.external_id] = rows[0]["times"]
     return times
+
+
+async def still_gone(
+    connection: Connection, *, property_id: str, system: str, gone: Iterable[str], told: Iterable[str], now_ms: int
+) -> set[str]:
+    """Count once more that the PMS does not know what it hinted at, and forget that of what it tells again.
+
+    Returns those of `gone` that it will not know any more.
+    """
+    await execute(
+        connection,
+        "DELETE FROM pms.drift WHERE property = %s AND system = %s AND kind = 'gone' AND external_id = ANY(%s)",
+        [property_id, system, list(told)],
+    )
+    over = set[str]()
+    for each in gone:
+        rows = await fetch_all(
+            connection,
+            """INSERT INTO pms.drift AS known (property, system, external_id, kind, detail, first_at, last_at)
+               VALUES (%s, %s, %s, 'gone', 'the PMS hinted at it and does not know it', %s, %s)
+               ON CONFLICT (property, system, external_id) DO UPDATE SET
+                   times = CASE WHEN known.kind = 'gone' THEN known.times + 1 ELSE 1 END,
+                   first_at = CASE WHEN known.kind = 'gone' THEN known.first_at ELSE excluded.first_at END,
+                   kind = excluded.kind, detail = excluded.detail, last_at = excluded.last_at
+               RETURNING times, last_at - first_at AS since""",
+            [property_id, system, each, at(now_ms), at(now_ms)],
+        )
+        if rows[0]["times"] >= GONE_THOUGH_HINTED and rows[0]["since"] >= GONE_FOR:
+            over.add(each)
+    return over
 
 
 async def report(connection: Connection, *, property_id: str, system: str) -> list[KnownDrift]:

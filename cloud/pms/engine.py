@@ -6,20 +6,21 @@ is asked for again; upserts are idempotent. One runner at a time (cloud/kit/lead
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
 import psycopg
 
-from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
+from cloud.kit.database import Connection, Database, execute, fetch_one, jsonb
 from cloud.kit.notify import NotificationHub, notify
 from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property, property_by_id
-from cloud.pms import drift, hints, issues
+from cloud.pms import drift, hints, issues, room_map
 from cloud.pms.hints import HINT_CHANNEL
 from cloud.pms.port import (
+    PART,
     Hint,
     ItemError,
     ItemKind,
@@ -30,8 +31,8 @@ from cloud.pms.port import (
     PmsReservation,
     PmsRoom,
 )
-from cloud.stays.mirror import mirrored, newest_change_ms
-from cloud.stays.reservation import Reservation, RoomCondition
+from cloud.stays.mirror import bookings_of, mirrored, newest_change_ms
+from cloud.stays.reservation import PmsStatus, Reservation, RoomCondition
 from cloud.stays.rooms import room_ids
 from cloud.stays.stays import Place, Upserted, set_conditions, upsert_reservations
 from kit.clock import Clock
@@ -162,7 +163,14 @@ class PmsSync:
         now_ms = self._clock.now_ms()
         if not self._adapter.capabilities.event_queue or now_ms < self._queue_ms:
             return
-        if found := await self._adapter.pending():
+        try:
+            found = await self._adapter.pending()
+        except PlatformError as error:
+            if hints.may_be_lost(error):
+                async with self._database.transaction() as connection:
+                    await self._keep(connection, [hints.EVERYTHING])
+            raise
+        if found:
             async with self._database.transaction() as connection:
                 await self._keep(connection, found)
         self._queue_ms = now_ms + QUEUE_EVERY_MS
@@ -231,7 +239,7 @@ class PmsSync:
         drifts += [drift.Drift(each, "gone", "the PMS neither lists nor knows it") for each in gone]
         async with self._database.transaction() as connection:
             times = await drift.note(connection, property_id=found.id, system=self.system, found=drifts, now_ms=now_ms)
-        await self._upsert(found, drift.cancelled(here, {each: times.get(each, 0) for each in gone}, now_ms=now_ms))
+        await self._upsert(found, drift.cancelled(here, {each: times.get(each, 0) for each in gone}))
         if drifts:
             self._log.warning("pms_drift", property=found.id, system=self.system, count=len(drifts))
 
@@ -275,40 +283,26 @@ class PmsSync:
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             ours = await room_ids(connection, self.property_id)
-            for room in rooms:
-                await execute(
-                    connection,
-                    """INSERT INTO pms.room_map (property, system, external_id, name, room, updated_at)
-                       VALUES (%s, %s, %s, %s, %s, %s)
-                       ON CONFLICT (property, system, external_id) DO UPDATE SET
-                           name = excluded.name, room = excluded.room, updated_at = excluded.updated_at""",
-                    [
-                        self.property_id,
-                        self.system,
-                        room.external_id,
-                        room.name,
-                        room.name if room.name in ours else None,
-                        at(room.updated_ms),
-                    ],
-                )
+            await room_map.keep(
+                connection, property_id=self.property_id, system=self.system, rooms=rooms, twice=twice, ours=ours
+            )
             await set_conditions(
                 connection,
                 _place(found),
-                [RoomCondition(room.name, room.housekeeping, room.updated_ms) for room in rooms if room.name in ours],
+                [
+                    RoomCondition(room.name, room.housekeeping, room.updated_ms)
+                    for room in rooms
+                    if room.name in ours and room.housekeeping is not None
+                ],
                 now_ms=now_ms,
             )
-            for error in twice:  # two rooms of one name: whoever is in the second one must not get the first one's key
-                await execute(
-                    connection,
-                    "UPDATE pms.room_map SET room = NULL WHERE property = %s AND system = %s AND external_id = %s",
-                    [self.property_id, self.system, error.external_id],
-                )
             new = await issues.note(
                 connection,
                 property_id=self.property_id,
                 system=self.system,
                 errors=(*told.errors, *twice),
-                well=[("resource", room.external_id) for room in rooms],
+                well={("resource", room.external_id) for room in rooms}
+                - {(bad.kind, bad.external_id) for bad in told.errors},
                 now_ms=now_ms,
             )
         self._tell(new)
@@ -329,16 +323,40 @@ class PmsSync:
             if any(row["kind"] == "resource" for row in due):
                 await self.read_rooms(found)
             ids = [row["external_id"] for row in due if row["kind"] == "reservation" and not hints.is_everything(row)]
-            if ids:
-                await self._take_page(found, await self._get(ids))
+            waiting = await self._reread(found, ids) if ids else frozenset()
         except PlatformError:
             async with self._database.transaction() as connection:
                 await hints.put_off(connection, property_id=found.id, system=self.system, rows=due, now_ms=now_ms)
             raise
+        later = [row for row in due if row["kind"] == "reservation" and row["external_id"] in waiting]
+        well = [row for row in due if row not in later]
         async with self._database.transaction() as connection:
-            await hints.settled(connection, property_id=found.id, system=self.system, rows=due)
+            await hints.settled(connection, property_id=found.id, system=self.system, rows=well)
+            await hints.put_off(connection, property_id=found.id, system=self.system, rows=later, now_ms=now_ms)
             await self._ok(connection)
-        return len(due)
+        return len(well)
+
+    async def _reread(self, found: Property, ids: Sequence[str]) -> frozenset[str]:
+        """Read what was hinted at. A booking that the PMS hints at and does not know was deleted there, or is not to
+        be read yet: it is asked for some times more before it counts as cancelled.
+
+        Returns the hints to be read again.
+        """
+        now_ms = self._clock.wall_ms()
+        page = await self._get(ids)
+        await self._take_page(found, page)
+        bad = {each.external_id for each in page.errors}
+        told = {each.external_id for each in page.reservations} | bad
+        place: dict[str, Any] = {"property_id": found.id, "system": self.system}
+        async with self._database.transaction() as connection:
+            held = await bookings_of(connection, **place, ids=ids, part=PART)
+            named = {each: each if each in ids else each.partition(PART)[0] for each in held}  # by whom it was hinted
+            gone = {each: held[each] for each, hint in named.items() if each not in told and hint not in bad}
+            over = await drift.still_gone(connection, **place, gone=gone, told=told, now_ms=now_ms)
+        if over:
+            self._log.warning("pms_reservations_gone", property=found.id, system=self.system, ids=sorted(over))
+            await self._upsert(found, [replace(gone[each], status=PmsStatus.CANCELLED) for each in over])
+        return frozenset(named[each] for each in gone if each not in over)
 
     async def _compared_since(self, found: Property, row: hints.Row) -> bool:
         """Tell whether everything was compared after a hint was heard."""
@@ -442,12 +460,7 @@ class PmsSync:
         if not away:
             return []
         async with self._database.transaction() as connection:
-            rows = await fetch_all(
-                connection,
-                "SELECT external_id, name FROM pms.room_map WHERE property = %s AND system = %s",
-                [self.property_id, self.system],
-            )
-        names = {row["external_id"]: row["name"] for row in rows}
+            names = await room_map.names_by_id(connection, property_id=self.property_id, system=self.system)
         return [
             ItemError(
                 each.external_id,
@@ -491,12 +504,7 @@ class PmsSync:
 
     async def _room_map(self) -> dict[str, str]:
         async with self._database.transaction() as connection:
-            rows = await fetch_all(
-                connection,
-                "SELECT external_id, room FROM pms.room_map WHERE property = %s AND system = %s AND room IS NOT NULL",
-                [self.property_id, self.system],
-            )
-        return {row["external_id"]: row["room"] for row in rows}
+            return await room_map.ours_by_id(connection, property_id=self.property_id, system=self.system)
 
     async def _property(self) -> Property | None:
         async with self._database.transaction() as connection:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from cloud.kit.database import Connection, execute, fetch_all
 from cloud.kit.times import at
 from cloud.pms.port import Hint
+from protocols.errors import PeerProtocolError, PlatformError
 
 HINT_CHANNEL: Final = "innkeeper_pms"
 HINTS_AT_A_TIME: Final = 200
@@ -78,6 +79,11 @@ async def wait_until(connection: Connection, *, property_id: str, system: str, r
         " AND kind = %s AND external_id = %s AND times = %s",
         [at(at_ms), property_id, system, row["kind"], row["external_id"], row["times"]],
     )
+
+
+def may_be_lost(error: PlatformError) -> bool:
+    """Tell whether a queue that forgets what it hands over may have handed something over, though we have nothing."""
+    return error.may_have_taken_effect or isinstance(error, PeerProtocolError)
 
 
 def is_everything(row: Row) -> bool:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
+from cloud.kit.database import Connection, Database, execute, fetch_all
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Event
 from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property, property_by_id
+from cloud.pms import room_map
 from cloud.pms.engine import PmsSync
 from cloud.pms.port import PmsAction, PmsAdapter, PmsBusyError, PmsCannotError, PmsRefusedError, PmsReservation, PmsRoom
 from cloud.stays.assigning import given_room
@@ -91,7 +92,7 @@ def room_look(room: PmsRoom | None, wanted: Housekeeping, conditions: frozenset[
     if room is None:
         return Look(False, True, None)
     alike = wanted not in conditions and any({wanted, room.housekeeping} <= each for each in _ALIKE)
-    return Look(room.housekeeping is wanted or alike, False, room.housekeeping.value)
+    return Look(room.housekeeping is wanted or alike, False, room.housekeeping and room.housekeeping.value)
 
 
 async def want(
@@ -141,7 +142,9 @@ class IntentWriter:
         if (action := wish(body)) is not None:
             wishes.append((action, None))  # first: a PMS that still has him booked knows his room better than we do
         if body.get("elsewhere") or (action is None and await self._is_ours(connection, event)):
-            target = await self._room_in_pms(connection, event)
+            target = await room_map.id_of(
+                connection, property_id=event.property, system=body["system"], room=body["room"]
+            )
             wishes += [] if target is None else [(PmsAction.ASSIGN_ROOM, target)]
         for action, target in wishes:
             await want(
@@ -163,18 +166,6 @@ class IntentWriter:
         body = event.body
         given = await given_room(connection, property_id=event.property, stay=body["stay"])
         return gained_room(body) and given == body["room"]
-
-    @staticmethod
-    async def _room_in_pms(connection: Connection, event: Event) -> str | None:
-        """Return the PMS's id of a changed stay's room; None: it has no such room."""
-        body = event.body
-        row = await fetch_one(
-            connection,
-            "SELECT external_id FROM pms.room_map WHERE property = %s AND system = %s AND room = %s"
-            " ORDER BY external_id LIMIT 1",
-            [event.property, body["system"], body["room"]],
-        )
-        return None if row is None else str(row["external_id"])
 
 
 class IntentWorker:

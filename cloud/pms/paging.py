@@ -7,7 +7,8 @@ again in the end, or in a count higher than what we saw: then the list is read o
 nothing new. Pure: pages and what was told of them in, the next window and what is new out.
 
 A partner who knows page numbers alone gives overlapping pages where their size varies a little. One who ignores the
-size that is asked for cannot be overlapped: then the first page and the count have to do.
+size that is asked for cannot be overlapped: then the first page and the count have to do. One who knows no pages, and
+counts nothing either, gives the same short page whatever is asked for: that is the list.
 """
 
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ class MovingList:
 
     def __init__(self, label: str, most: int, *, by_number: bool) -> None:
         self._label, self._most, self._by_number = label, most, by_number
+        self._asked = most
         self._fixed = False
         self._end = 0
         """How many rows lie before the first unread one, as the list was when it was last seen."""
@@ -106,6 +108,8 @@ class MovingList:
         if ended is None:
             known = not new and len(keys) < window.size if window.start else not keys
             ended = known if total is None else window.start + len(keys) >= total
+            if total is None and window.start > 0 and tuple(keys) == self._first and len(keys) < self._asked:
+                ended = True
         if self._by_number and window.start == 0 and not ended and 0 < len(keys) < self._most:
             self._most = len(keys)  # they give less than they may
         self._seen.update(keys)

@@ -3,10 +3,10 @@
 Source of truth: design page pms.md B.0. A push is a hint and never data; every write is confirmed by reading.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol, Self
 
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PlatformError
@@ -24,6 +24,10 @@ class PmsAction(StrEnum):
 System = Literal["mews", "cloudbeds", "ohip", "stayntouch", "ezee"]
 HintKind = Literal["reservation", "resource"]
 ItemKind = Literal["reservation", "resource", "customer"]
+PART: Final = "~"
+"""Between the id of a reservation and that of one room of it, where a PMS books several rooms as one; no id there has
+one. A hint names the reservation.
+"""
 
 
 class PmsBusyError(PlatformError):
@@ -121,7 +125,8 @@ class PmsRoom:
 
     external_id: str
     name: str
-    housekeeping: Housekeeping
+    housekeeping: Housekeeping | None
+    """None: there is no word of ours for what the PMS says, or it says nothing; what was known before stays."""
     updated_ms: int
 
 
@@ -163,6 +168,15 @@ class Rooms:
 
     rooms: tuple[PmsRoom, ...]
     errors: tuple[ItemError, ...] = ()
+
+    @classmethod
+    def of(cls, told: Iterable[PmsRoom | ItemError]) -> Self:
+        """Part what could be read from what could not."""
+        both = list(told)
+        return cls(
+            tuple(each for each in both if isinstance(each, PmsRoom)),
+            tuple(each for each in both if isinstance(each, ItemError)),
+        )
 
 
 class PmsAdapter(Protocol):

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from cloud.kit.times import unix_ms
-from cloud.pms.port import ItemError, ItemKind
+from cloud.pms.port import ItemError, ItemKind, PmsRoom
 
 NAME_CHARACTERS_MOST: Final = 80
 NO_ID: Final = "(no readable id)"
@@ -125,6 +125,11 @@ def row_key(raw: bytes | msgspec.Raw, *ids: str) -> str:
     """Return what tells a row of a list from the others: its id, or what it says where it has none."""
     found = id_in(raw, *ids)
     return hashlib.sha256(bytes(raw)).hexdigest() if found == NO_ID else found
+
+
+def known_by(external_id: str, name: str, updated_ms: int, problem: str) -> list[PmsRoom | ItemError]:
+    """Return a room whose condition cannot be read, and why: whoever is in it has his room nonetheless."""
+    return [PmsRoom(external_id, name, None, updated_ms), ItemError(external_id, problem, "resource", held_back=False)]
 
 
 def line(text: str) -> str:

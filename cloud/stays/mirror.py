@@ -1,6 +1,7 @@
 """What the mirror of a PMS's reservations holds: for whoever compares it with the PMS."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cloud.kit.database import Connection, fetch_all, fetch_one
 from cloud.kit.times import at, unix_ms
@@ -19,23 +20,45 @@ async def mirrored(
             WHERE property = %s AND system = %s AND arrival_at < %s AND departure_at > %s""",
         [property_id, system, at(until_ms), at(from_ms)],
     )
-    return {
-        row["external_id"]: Reservation(
-            system=system,
-            external_id=row["external_id"],
-            number=row["number"],
-            status=PmsStatus(row["status"]),
-            room=row["room"],
-            guest_name=row["guest_name"],
-            arrival_ms=unix_ms(row["arrival_at"]),
-            departure_ms=unix_ms(row["departure_at"]),
-            adults=row["adults"],
-            children=row["children"],
-            updated_ms=unix_ms(row["updated_at"]),
-            room_type=row["room_type"],
-        )
-        for row in rows
-    }
+    return {row["external_id"]: _reservation(system, row) for row in rows}
+
+
+async def bookings_of(
+    connection: Connection, *, property_id: str, system: str, ids: Sequence[str], part: str
+) -> Mapping[str, Reservation]:
+    """Return the reservations that nobody has come for yet, of these ids or parts of them, by their id in the PMS.
+
+    Args:
+        ids: In the PMS.
+        part: Stands between the id of a reservation and that of one room of it.
+    """
+    rows = await fetch_all(
+        connection,
+        """SELECT external_id, number, status, room, guest_name, arrival_at, departure_at, adults, children, updated_at,
+                  room_type
+             FROM stays.reservation
+            WHERE property = %s AND system = %s AND status IN ('option', 'booked')
+              AND (external_id = ANY(%s) OR split_part(external_id, %s, 1) = ANY(%s))""",
+        [property_id, system, list(ids), part, list(ids)],
+    )
+    return {row["external_id"]: _reservation(system, row) for row in rows}
+
+
+def _reservation(system: str, row: Mapping[str, Any]) -> Reservation:
+    return Reservation(
+        system=system,
+        external_id=row["external_id"],
+        number=row["number"],
+        status=PmsStatus(row["status"]),
+        room=row["room"],
+        guest_name=row["guest_name"],
+        arrival_ms=unix_ms(row["arrival_at"]),
+        departure_ms=unix_ms(row["departure_at"]),
+        adults=row["adults"],
+        children=row["children"],
+        updated_ms=unix_ms(row["updated_at"]),
+        room_type=row["room_type"],
+    )
 
 
 async def newest_change_ms(connection: Connection, *, property_id: str, system: str) -> int | None:

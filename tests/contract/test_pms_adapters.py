@@ -336,7 +336,7 @@ def test_noise_instead_of_a_push_raises_nothing_but_a_peer_error(name: str, nois
 @pytest.mark.requirement("PMS-16")
 def test_an_item_of_any_shape_costs_only_itself(item: dict[str, Any]) -> None:
     said = reading.item(msgspec.json.encode(item), wire.Reservation, "reservation", "Id")
-    assert isinstance(said if isinstance(said, ItemError) else wire.reservation(said, {}), ItemError)
+    assert isinstance(said if isinstance(said, ItemError) else wire.reservation(said, {}, now_ms=NOON_MS), ItemError)
 
 
 @pytest.mark.guarantee("G19")

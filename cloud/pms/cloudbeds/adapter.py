@@ -5,6 +5,7 @@ with a form, an api key in a header; an error may come as HTTP 200 with `success
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 from urllib.parse import urlencode
@@ -35,6 +36,10 @@ from kit.clock import Clock
 from protocols.errors import PeerProtocolError
 
 REQUESTS_MOST: Final = 4
+_UNKNOWN: Final = re.compile(
+    r"not found|n.t exist|no such|no (reservation|guest)|(unknown|invalid) (reservation|guest)", re.IGNORECASE
+)
+"""What they say of a thing that they do not know, with success false and whatever status."""
 WINDOW_MS: Final = 1_000
 T = TypeVar("T")
 
@@ -72,6 +77,8 @@ class CloudbedsAdapter:
     ) -> None:
         self._base, self._time, self._clock, self._callback = platform.rstrip("/") + wire.API, time, clock, callback
         self._headers = {"x-api-key": api_key}
+        self._bare = False
+        """They have no names for the rooms of a reservation, even where it is asked for: no need to ask again."""
         self._exchange = Exchange(
             http, label="Cloudbeds", clock=clock, sleep=sleep, most=REQUESTS_MOST, window_ms=WINDOW_MS, said=_said
         )
@@ -81,26 +88,22 @@ class CloudbedsAdapter:
         return wire.hints(raw)
 
     async def rooms(self) -> Rooms:
-        """See the port. A room without a condition is told of: guessing would call it ready."""
+        """See the port. A room without a condition has none: guessing would call it ready."""
         now_ms = self._clock.wall_ms()
-        conditions: dict[str, wire.RoomCondition] = {}
-        found: list[PmsRoom] = []
-        errors: list[ItemError] = []
+        conditions: dict[str, wire.RoomCondition | ItemError] = {}
+        found: list[PmsRoom | ItemError] = []
         rows = [each async for each in self._rows("getRooms", {})]
         async for raw in self._rows("getHousekeepingStatus", {}, patient=True):
             said = item(raw, wire.RoomCondition, "resource", "roomID", strict=False)
-            if isinstance(said, ItemError):
-                errors.append(said)
-            else:
-                conditions[said.roomID] = said
-        bad = {each.external_id for each in errors}
+            conditions[said.external_id if isinstance(said, ItemError) else said.roomID] = said
         for raw in rows:
             told = item(raw, wire.HotelRoom, "resource", "roomID", strict=False)
-            if isinstance(told, wire.HotelRoom) and told.roomID in bad:
-                continue
-            one = told if isinstance(told, ItemError) else wire.room(told, conditions.get(told.roomID), now_ms=now_ms)
-            errors.append(one) if isinstance(one, ItemError) else found.append(one)
-        return Rooms(tuple(found), tuple(errors))
+            if isinstance(told, ItemError):
+                found.append(told)
+            else:
+                found += wire.room(told, conditions.pop(told.roomID, None), now_ms=now_ms)
+        found += [each for each in conditions.values() if isinstance(each, ItemError)]  # of no room that is told
+        return Rooms.of(found)
 
     async def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:
         """See the port. Open at its end: a reservation that changes between two pages would leave the list, and the
@@ -136,7 +139,7 @@ class CloudbedsAdapter:
         try:
             answer = await self._get("getGuest", {"guestID": external_id})
         except PmsRefusedError as error:
-            if error.status == httpx.codes.NOT_FOUND:
+            if _is_unknown(error):
                 return None
             raise
         said = self._data("getGuest", answer, wire.Guest)
@@ -224,10 +227,13 @@ class CloudbedsAdapter:
         try:
             answer = await self._reservation(external_id, patient=patient)
         except PmsRefusedError as error:
-            if error.status == httpx.codes.NOT_FOUND and not must:
+            if _is_unknown(error) and not must:
                 return Page(())
             raise
-        return self._page(item(answer.data, wire.Reservation, "reservation", "reservationID", strict=False))
+        said = item(answer.data, wire.Reservation, "reservation", "reservationID", strict=False)
+        if isinstance(said, wire.Reservation) and (said.assigned or said.unassigned or said.rooms):
+            self._bare = said.is_bare()
+        return self._page(said)
 
     async def _reservation(self, external_id: str, *, patient: bool = False) -> wire.Answer:
         return await self._get("getReservation", {"reservationID": wire.parent(external_id)}, patient=patient)
@@ -249,7 +255,7 @@ class CloudbedsAdapter:
             pages = []
             for raw in rows:
                 said = item(raw, wire.Reservation, "reservation", "reservationID", strict=False)
-                if isinstance(said, wire.Reservation) and said.is_vague():
+                if isinstance(said, wire.Reservation) and (said.is_vague() or (said.is_bare() and not self._bare)):
                     pages.append(await self._read(said.reservationID, patient=True))
                 else:
                     pages.append(self._page(said))
@@ -314,13 +320,18 @@ class CloudbedsAdapter:
         if said.success:
             return said
         message = (said.message or "no message")[:300]
-        raise PmsRefusedError(404 if "not found" in message.casefold() else 422, message)
+        raise PmsRefusedError(404 if _UNKNOWN.search(message) else 422, message)
 
     def _data(self, method: str, answer: wire.Answer, kind: type[T]) -> T:
         try:
             return decode_told(answer.data, kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise PeerProtocolError(f"Cloudbeds {method}: data: {error}") from error
+
+
+def _is_unknown(error: PmsRefusedError) -> bool:
+    """Tell whether a refusal says that there is no such thing, with whatever status."""
+    return error.status == httpx.codes.NOT_FOUND or _UNKNOWN.search(error.said) is not None
 
 
 class _Nested(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from cloud.pms.port import FolioLine, Hint, HintKind, ItemError, PmsReservation, PmsRoom
+from cloud.pms.port import PART, FolioLine, Hint, HintKind, ItemError, PmsReservation, PmsRoom
 from cloud.pms.reading import (
     Count,
     ExternalId,
@@ -19,6 +19,7 @@ from cloud.pms.reading import (
     UnreadableError,
     convert,
     display_name,
+    known_by,
     line,
     minor_units,
 )
@@ -52,8 +53,12 @@ CONDITION_OF: Final[dict[Housekeeping, Condition]] = {
     Housekeeping.CLEAN: "clean",
     Housekeeping.INSPECTED: "inspected",
 }
-_OF: Final = "~"
-"""Between a reservation and the part of it that is meant; no id there has one."""
+_CONDITION: Final[dict[str, Housekeeping]] = {
+    "dirty": Housekeeping.DIRTY,
+    "clean": Housekeeping.CLEAN,
+    "inspected": Housekeeping.INSPECTED,
+}
+_OF: Final = PART
 EVENTS: Final = (
     *(("reservation", action) for action in ("created", "status_changed", "dates_changed", "deleted")),
     *(("reservation", action) for action in ("accommodation_status_changed", "accommodation_type_changed")),
@@ -86,6 +91,7 @@ class Reservation(msgspec.Struct, frozen=True):
     startDate: str
     endDate: str
     dateModified: str | None = None
+    dateCreated: str | None = None
     guestID: ExternalId | None = None
     guestName: Text | None = None
     subReservationID: ExternalId | None = None
@@ -105,6 +111,13 @@ class Reservation(msgspec.Struct, frozen=True):
         parts = self.parts()
         return len(parts) > 1 and any(each.subReservationID is None for each in parts)
 
+    def is_bare(self) -> bool:
+        """Tell whether nothing says what its one room is called: a row of a list may leave out what the reservation
+        itself tells, and one room must not have two names.
+        """
+        parts = self.parts()
+        return len(parts) == 1 and self.subReservationID is None and parts[0].subReservationID is None
+
 
 class HotelRoom(msgspec.Struct, frozen=True):
     """A row of getRooms."""
@@ -118,7 +131,7 @@ class RoomCondition(msgspec.Struct, frozen=True):
     """A row of getHousekeepingStatus."""
 
     roomID: ExternalId
-    roomCondition: Condition
+    roomCondition: Text | None = None
     vacantPickup: bool = False
 
 
@@ -192,8 +205,10 @@ def reservations(said: Reservation, time: HouseTime, *, now_ms: int) -> list[Pms
 def _one(said: Reservation, part: Room, external_id: str, time: HouseTime, now_ms: int) -> PmsReservation:
     start, end = part.startDate or said.startDate, part.endDate or said.endDate
     arrival_ms, departure_ms = time.stay_ms(("startDate", "endDate"), start, end)
-    if said.dateModified is None:
-        raise UnreadableError("dateModified is missing")
+    touched = next(
+        (each for each in (said.dateModified, said.dateCreated) if each and not each.startswith("0000")), None
+    )
+    updated_ms = now_ms if touched is None else time.read("dateModified", touched, now_ms=now_ms)
     status = _STATUS[said.status]
     if status in (PmsStatus.BOOKED, PmsStatus.IN_HOUSE, PmsStatus.LEFT) and part.roomStatus is not None:
         status = _ROOM_STATUS.get(part.roomStatus, PmsStatus.BOOKED)
@@ -207,24 +222,28 @@ def _one(said: Reservation, part: Room, external_id: str, time: HouseTime, now_m
         departure_ms=departure_ms,
         adults=said.adults if part.adults is None else part.adults,
         children=said.children if part.children is None else part.children,
-        updated_ms=time.read("dateModified", said.dateModified, now_ms=now_ms),
+        updated_ms=updated_ms,
         room_type=part.roomTypeID,
     )
 
 
-def room(said: HotelRoom, condition: RoomCondition | None, *, now_ms: int) -> PmsRoom | ItemError:
-    """Translate one room; Cloudbeds does not say since when it is so."""
+def room(said: HotelRoom, condition: RoomCondition | ItemError | None, *, now_ms: int) -> list[PmsRoom | ItemError]:
+    """Translate one room; Cloudbeds does not say since when it is so. See `known_by`."""
     name = line(said.roomName)
     if not name:
-        return ItemError(said.roomID, f"roomName {said.roomName!r} has nothing to read", "resource")
+        return [ItemError(said.roomID, f"roomName {said.roomName!r} has nothing to read", "resource")]
     if said.roomBlocked:
-        return PmsRoom(said.roomID, name, Housekeeping.OUT_OF_SERVICE, now_ms)
-    if condition is None:
-        return ItemError(said.roomID, "roomCondition is not told", "resource")
-    housekeeping = Housekeeping(condition.roomCondition)
+        return [PmsRoom(said.roomID, name, Housekeeping.OUT_OF_SERVICE, now_ms)]
+    if isinstance(condition, ItemError):
+        return known_by(said.roomID, name, now_ms, condition.problem)
+    if condition is None or condition.roomCondition is None:
+        return known_by(said.roomID, name, now_ms, "roomCondition is not told")
+    housekeeping = _CONDITION.get(condition.roomCondition)
+    if housekeeping is None:
+        return known_by(said.roomID, name, now_ms, f"roomCondition {condition.roomCondition[:40]!r} is not known")
     if condition.vacantPickup and housekeeping is Housekeeping.DIRTY:
         housekeeping = Housekeeping.PICKUP
-    return PmsRoom(said.roomID, name, housekeeping, now_ms)
+    return [PmsRoom(said.roomID, name, housekeeping, now_ms)]
 
 
 def folio(said: Reservation, *, at_ms: int) -> tuple[FolioLine, ...]:

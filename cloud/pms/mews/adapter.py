@@ -81,7 +81,7 @@ class MewsAdapter:
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._base = platform.rstrip("/") + wire.API
+        self._base, self._clock = platform.rstrip("/") + wire.API, clock
         self._tokens = {"ClientToken": client_token, "AccessToken": access_token, "Client": CLIENT}
         self._exchange = Exchange(
             http, label="Mews", clock=clock, sleep=sleep, most=REQUESTS_MOST, window_ms=WINDOW_MS, said=_said
@@ -92,17 +92,17 @@ class MewsAdapter:
         return wire.hints(raw)
 
     async def rooms(self) -> Rooms:
-        """See the port. Only active resources are rooms."""
-        found: list[PmsRoom] = []
-        errors: list[ItemError] = []
+        """See the port. Only active spaces are rooms."""
+        found: list[PmsRoom | ItemError] = []
+        now_ms = self._clock.wall_ms()
         async for answer in self._paged(wire.RESOURCES, {"Extent": {"Resources": True}}, wire.ResourcesAnswer):
             for raw in answer.Resources:
                 said = item(raw, wire.Resource, "resource", "Id")
-                if isinstance(said, wire.Resource) and not said.IsActive:
-                    continue
-                one = said if isinstance(said, ItemError) else wire.room(said)
-                errors.append(one) if isinstance(one, ItemError) else found.append(one)
-        return Rooms(tuple(found), tuple(errors))
+                if isinstance(said, ItemError):
+                    found.append(said)
+                elif said.is_room():
+                    found += wire.room(said, now_ms=now_ms)
+        return Rooms.of(found)
 
     def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:
         """See the port."""
@@ -138,10 +138,8 @@ class MewsAdapter:
     async def search_guests(self, name: str) -> list[PmsGuest]:
         """See the port."""
         answer = await self._ask(wire.CUSTOMERS_SEARCH, {"Name": name, "Extent": {}}, wire.CustomersFound)
-        return [
-            PmsGuest(each.Customer.Id, display_name(each.Customer.FirstName, each.Customer.LastName))
-            for each in answer.Customers
-        ]
+        told = [wire.found_customer(each) for each in answer.Customers]
+        return [PmsGuest(each.Id, display_name(each.FirstName, each.LastName)) for each in told if each is not None]
 
     async def check_in(self, external_id: str) -> None:
         """See the port."""
@@ -210,7 +208,7 @@ class MewsAdapter:
             errors = [each for each in items if isinstance(each, ItemError)]
             said = [each for each in items if isinstance(each, wire.Reservation)]
             names, nameless = await self._names(sorted({each.AccountId for each in said if each.AccountId}))
-            told = [wire.reservation(each, names) for each in said]
+            told = [wire.reservation(each, names, now_ms=self._clock.wall_ms()) for each in said]
             errors += [each for each in told if isinstance(each, ItemError)]
             taken = tuple(each for each in told if isinstance(each, PmsReservation))
             yield Page(taken, (*errors, *nameless), guests=tuple(names))

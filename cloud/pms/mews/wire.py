@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from cloud.pms.port import FolioLine, Hint, ItemError, PmsReservation, PmsRoom
-from cloud.pms.reading import EARLIEST_MS, LATEST_MS, Id, line, minor_units, utc_ms
+from cloud.pms.reading import EARLIEST_MS, LATEST_MS, Id, item, known_by, line, minor_units, utc_ms
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PeerProtocolError
 
@@ -70,7 +70,7 @@ class Reservation(msgspec.Struct, frozen=True):
     State: State
     ScheduledStartUtc: datetime
     ScheduledEndUtc: datetime
-    UpdatedUtc: datetime
+    UpdatedUtc: datetime | None = None
     AccountId: _Id | None = None
     AccountType: str | None = None
     Number: Annotated[str, msgspec.Meta(max_length=64)] | None = None
@@ -89,13 +89,20 @@ class Customer(msgspec.Struct, frozen=True):
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """One room."""
+    """One room, or something else that is let: bicycles and tables are resources too."""
 
     Id: _Id
     Name: Annotated[str, msgspec.Meta(max_length=200)]
-    State: ResourceState
-    UpdatedUtc: datetime
+    State: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    UpdatedUtc: datetime | None = None
     IsActive: bool = True
+    Data: Any = None
+    """Of a shape that its Discriminator decides."""
+
+    def is_room(self) -> bool:
+        """Tell whether somebody can stay in it: a space, where it says what it is."""
+        kind = self.Data.get("Discriminator") if isinstance(self.Data, dict) else None
+        return self.IsActive and kind in (None, "Space")
 
 
 class ReservationsAnswer(msgspec.Struct, frozen=True):
@@ -117,13 +124,13 @@ class CustomersAnswer(msgspec.Struct, frozen=True):
 
 
 class _Found(msgspec.Struct, frozen=True):
-    Customer: Customer
+    Customer: msgspec.Raw = msgspec.Raw()
 
 
 class CustomersFound(msgspec.Struct, frozen=True):
     """Answer of customers/search."""
 
-    Customers: list[_Found]
+    Customers: list[msgspec.Raw]
 
 
 class ResourcesAnswer(msgspec.Struct, frozen=True):
@@ -213,11 +220,12 @@ def hints(raw: bytes) -> list[Hint]:
     return list(dict.fromkeys(found))
 
 
-def reservation(said: Reservation, names: Mapping[str, str]) -> PmsReservation | ItemError:
-    """Translate one reservation; `names` are display names by account id."""
+def reservation(said: Reservation, names: Mapping[str, str], *, now_ms: int) -> PmsReservation | ItemError:
+    """Translate one reservation; `names` are display names by account id. See `room` for when it changed."""
     for field in ("ScheduledStartUtc", "ScheduledEndUtc", "UpdatedUtc"):
-        if not EARLIEST_MS <= utc_ms(getattr(said, field)) < LATEST_MS:
-            return ItemError(said.Id, f"{field} {getattr(said, field).isoformat()} is outside the years 2000 to 2199")
+        when = getattr(said, field)
+        if when is not None and not EARLIEST_MS <= utc_ms(when) < LATEST_MS:
+            return ItemError(said.Id, f"{field} {when.isoformat()} is outside the years 2000 to 2199")
     if utc_ms(said.ScheduledEndUtc) <= utc_ms(said.ScheduledStartUtc):
         return ItemError(said.Id, f"ends {said.ScheduledEndUtc} before it starts {said.ScheduledStartUtc}")
     status = _STATUS[said.State]
@@ -233,20 +241,31 @@ def reservation(said: Reservation, names: Mapping[str, str]) -> PmsReservation |
         departure_ms=utc_ms(said.ScheduledEndUtc),
         adults=sum(each.Count for each in said.PersonCounts) if said.PersonCounts else None,
         children=None,  # Mews counts by age categories of the property: who is a child is the property's word
-        updated_ms=utc_ms(said.UpdatedUtc),
+        updated_ms=now_ms if said.UpdatedUtc is None else utc_ms(said.UpdatedUtc),
         room_type=said.RequestedResourceCategoryId,
     )
 
 
-def room(said: Resource) -> PmsRoom | ItemError:
-    """Translate one room."""
-    name, updated_ms = line(said.Name), utc_ms(said.UpdatedUtc)
+def room(said: Resource, *, now_ms: int) -> list[PmsRoom | ItemError]:
+    """Translate one room; one that does not say when it changed is as it is read. See `known_by`."""
+    name, updated_ms = line(said.Name), now_ms if said.UpdatedUtc is None else utc_ms(said.UpdatedUtc)
     if not EARLIEST_MS <= updated_ms < LATEST_MS:
-        problem = f"UpdatedUtc {said.UpdatedUtc.isoformat()} is outside the years 2000 to 2199"
-        return ItemError(said.Id, problem, "resource")
+        problem = f"UpdatedUtc {said.UpdatedUtc} is outside the years 2000 to 2199"
+        return [ItemError(said.Id, problem, "resource")]
     if not name:
-        return ItemError(said.Id, f"Name {said.Name!r} has nothing to read", "resource")
-    return PmsRoom(said.Id, name, _HOUSEKEEPING[said.State], updated_ms)
+        return [ItemError(said.Id, f"Name {said.Name!r} has nothing to read", "resource")]
+    housekeeping = _HOUSEKEEPING.get(said.State or "")
+    if housekeeping is None:
+        return known_by(said.Id, name, updated_ms, f"State {said.State!r} is not known")
+    return [PmsRoom(said.Id, name, housekeeping, updated_ms)]
+
+
+def found_customer(raw: msgspec.Raw) -> Customer | None:
+    """Read one customer of a search: in an object of its own or as it is; None: it cannot be read."""
+    wrapped = item(raw, _Found, "customer")
+    inner = raw if isinstance(wrapped, ItemError) or not bytes(wrapped.Customer) else wrapped.Customer
+    said = item(inner, Customer, "customer", "Id")
+    return None if isinstance(said, ItemError) else said
 
 
 def folio_line(said: OrderItem) -> FolioLine:

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from cloud.pms.exchange import Exchange
+from cloud.pms.hints import EVERYTHING, may_be_lost
 from cloud.pms.ohip import wire
 from cloud.pms.paging import MovingList
 from cloud.pms.port import (
@@ -28,10 +29,9 @@ from cloud.pms.port import (
     PmsGuest,
     PmsRefusedError,
     PmsReservation,
-    PmsRoom,
     Rooms,
 )
-from cloud.pms.reading import HouseTime, UnreadableError, decode, display_name, item
+from cloud.pms.reading import HouseTime, UnreadableError, decode, display_name, item, row_key
 from cloud.pms.tokens import Bearer
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from kit.clock import Clock
@@ -103,15 +103,7 @@ class OhipAdapter:
     async def rooms(self) -> Rooms:
         """See the port."""
         now_ms = self._clock.wall_ms()
-        answer = await self._get("housekeepingOverview", f"hsk/v1/hotels/{self._h}/housekeepingOverview", {})
-        rows = wire.rows(answer, "room", "rooms", "housekeepingRooms")
-        if rows is None:
-            raise PeerProtocolError("OHIP housekeepingOverview: no list of rooms in the answer")
-        told = [wire.room(each, now_ms=now_ms) for each in rows]
-        return Rooms(
-            tuple(each for each in told if isinstance(each, PmsRoom)),
-            tuple(each for each in told if isinstance(each, ItemError)),
-        )
+        return Rooms.of(each for raw in await self._room_rows() for each in wire.room(raw, now_ms=now_ms))
 
     def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:  # noqa: ARG002 - the port's parameter
         """See the port: OPERA Cloud has no such list. Raises PmsCannotError."""
@@ -220,9 +212,11 @@ class OhipAdapter:
         for _ in range(EVENT_CALLS_MOST):
             try:
                 answer = await self._get("businessEvents", path, {"limit": str(wire.EVENTS_A_CALL)}, bare=True)
-            except PlatformError:
+            except PlatformError as error:
                 if not found:
                     raise
+                if may_be_lost(error):
+                    found[EVERYTHING] = None
                 break  # what was taken so far is in no queue any more
             rows = wire.events(answer)
             for each in rows:
@@ -246,22 +240,49 @@ class OhipAdapter:
 
     async def _one(self, external_id: str) -> PmsReservation:
         page = await self._read(external_id, must=True)
-        if not page.reservations:
+        if page.reservations:
+            return page.reservations[0]
+        if page.errors:
             raise PeerProtocolError(f"OHIP reservations/{external_id}: {page.errors[0].problem}")
-        return page.reservations[0]
+        raise PmsRefusedError(httpx.codes.NOT_FOUND, f"there is no reservation {external_id}")
 
     async def _read(self, external_id: str, *, patient: bool = False, must: bool = False) -> Page:
         path = f"rsv/v1/hotels/{self._h}/reservations/{_q(external_id)}"
         try:
-            answer = await self._get("reservations", path, {"fetchInstructions": "Reservation"}, patient=patient)
+            answer = await self._get(
+                "reservations", path, {"fetchInstructions": "Reservation"}, patient=patient, bare=True
+            )
         except PmsRefusedError as error:
             if error.status == httpx.codes.NOT_FOUND and not must:
                 return Page(())
             raise
         return self._page(self._rows(answer))
 
+    async def _room_rows(self) -> list[msgspec.Raw]:
+        """Return the rooms of every page of the overview, each once."""
+        found: dict[str, msgspec.Raw] = {}
+        path, start = f"hsk/v1/hotels/{self._h}/housekeepingOverview", 0
+        while True:
+            paged = {"limit": str(wire.PAGE_ITEMS), "offset": str(start)}
+            answer = await self._get("housekeepingOverview", path, paged, patient=start > 0)
+            rows = wire.rows(answer, "room", "rooms", "housekeepingRooms")
+            if rows is None:
+                raise PeerProtocolError("OHIP housekeepingOverview: no list of rooms in the answer")
+            known, start = len(found), start + len(rows)
+            found |= {row_key(each, "roomId"): each for each in rows}
+            more, total = wire.flag(answer, "hasMore"), wire.count(answer, "totalResults")
+            if not (more if more is not None else total is not None and start < total):
+                return list(found.values())
+            if len(found) == known:
+                raise PeerProtocolError("OHIP housekeepingOverview: a page without a new room says that there is more")
+
     def _rows(self, answer: object) -> list[msgspec.Raw]:
-        rows = wire.rows(answer, "reservationInfo", "reservation")
+        """Return the reservations of an answer: nothing at all (204) is none, and so is a count of none."""
+        if answer is None:
+            return []
+        rows = wire.reservation_rows(answer)
+        if rows is None and wire.count(answer, "totalResults") == 0:
+            return []
         if rows is None:
             raise PeerProtocolError("OHIP reservations: no reservationInfo in the answer")
         return rows
@@ -286,7 +307,7 @@ class OhipAdapter:
         while not held.done:
             window = held.window()
             paged = {**asked, "limit": str(window.size), "offset": str(window.start)}
-            answer = await self._get("reservations", path, paged, patient=patient)
+            answer = await self._get("reservations", path, paged, patient=patient, bare=True)
             rows, more = self._rows(answer), wire.flag(answer, "hasMore")
             if not rows and more:
                 raise PeerProtocolError("OHIP reservations: an empty page says that there is more")

@@ -21,6 +21,7 @@ from cloud.pms.reading import (
     UnreadableError,
     convert,
     display_name,
+    known_by,
     line,
     minor_units,
 )
@@ -66,8 +67,22 @@ class UniqueId(msgspec.Struct, frozen=True):
     type: str | None = None
 
 
+class CurrentRoom(msgspec.Struct, frozen=True):
+    """Where a reservation is, as an answer about it alone writes it."""
+
+    roomId: ExternalId | None = None
+    roomType: ExternalId | None = None
+
+
+class GuestCounts(msgspec.Struct, frozen=True):
+    """How many, as an answer about one reservation alone writes it."""
+
+    adults: Count | None = None
+    children: Count | None = None
+
+
 class RoomStay(msgspec.Struct, frozen=True):
-    """When and where."""
+    """When and where: flat in a list of reservations, one level deeper where one was asked for by its id."""
 
     arrivalDate: str
     departureDate: str
@@ -75,6 +90,8 @@ class RoomStay(msgspec.Struct, frozen=True):
     roomType: ExternalId | None = None
     adultCount: Count | None = None
     childCount: Count | None = None
+    currentRoomInfo: CurrentRoom = CurrentRoom()
+    guestCounts: GuestCounts = GuestCounts()
 
 
 class ReservationGuest(msgspec.Struct, frozen=True):
@@ -85,7 +102,7 @@ class ReservationGuest(msgspec.Struct, frozen=True):
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """An item of `reservations.reservationInfo`."""
+    """An item of `reservations.reservationInfo`, or the one that was asked for by its id."""
 
     reservationIdList: list[UniqueId]
     roomStay: RoomStay
@@ -93,10 +110,30 @@ class Reservation(msgspec.Struct, frozen=True):
     lastModifyDateTime: str | None = None
     createDateTime: str | None = None
     reservationGuest: ReservationGuest | None = None
+    reservationGuests: Any = None
+    """As an answer about one reservation alone writes them."""
 
     def id_of(self, kind: str) -> str | None:
         """Return its id of one kind."""
         return next((each.id for each in self.reservationIdList if each.type == kind), None)
+
+    def guest(self) -> ReservationGuest | None:
+        """Return the guest that it is booked for; None: it does not say."""
+        told = self.reservationGuests if isinstance(self.reservationGuests, list) else []
+        guests = sorted(
+            (each for each in told if isinstance(each, dict)), key=lambda each: each.get("primary") is not True
+        )
+        if self.reservationGuest is not None or not guests:
+            return self.reservationGuest
+        for _, found in _dicts(guests[0]):
+            names = found.get("personName")
+            name = names[0] if isinstance(names, list) and names else names
+            if isinstance(name, dict):
+                try:
+                    return convert(name, ReservationGuest)
+                except msgspec.ValidationError:
+                    return None
+        return None
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -118,6 +155,16 @@ def rows(answer: object, *names: str) -> list[msgspec.Raw] | None:
         for name in names:
             if depth <= DEPTH_MOST and isinstance(found.get(name), list):
                 return [msgspec.Raw(msgspec.json.encode(each)) for each in found[name]]
+    return None
+
+
+def reservation_rows(answer: object) -> list[msgspec.Raw] | None:
+    """Return the reservations of an answer: a list of them, or one that stands for itself; None where there is none."""
+    if (found := rows(answer, "reservationInfo", "reservation")) is not None:
+        return found
+    for _, each in _dicts(answer):
+        if "reservationIdList" in each:
+            return [msgspec.Raw(msgspec.json.encode(each))]
     return None
 
 
@@ -162,7 +209,8 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
             said.reservationIdList[0].id if said.reservationIdList else "(no readable id)",
             "reservationIdList holds no id of type Reservation",
         )
-    stay, guest = said.roomStay, said.reservationGuest
+    stay, guest = said.roomStay, said.guest()
+    room, many = stay.currentRoomInfo, stay.guestCounts
     try:
         arrival_ms, departure_ms = time.stay_ms(("arrivalDate", "departureDate"), stay.arrivalDate, stay.departureDate)
         touched = said.lastModifyDateTime or said.createDateTime
@@ -173,14 +221,14 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
         external_id=external_id,
         number=said.id_of("Confirmation"),
         status=_STATUS[said.reservationStatus],
-        room_external_id=stay.roomId,
+        room_external_id=stay.roomId or room.roomId,
         guest_name=None if guest is None else display_name(guest.givenName, guest.surname),
         arrival_ms=arrival_ms,
         departure_ms=departure_ms,
-        adults=stay.adultCount,
-        children=stay.childCount,
+        adults=many.adults if stay.adultCount is None else stay.adultCount,
+        children=many.children if stay.childCount is None else stay.childCount,
         updated_ms=updated_ms,
-        room_type=stay.roomType,
+        room_type=stay.roomType or room.roomType,
     )
 
 
@@ -201,21 +249,23 @@ def key_of_raw(raw: bytes | msgspec.Raw) -> str:
     return hashlib.sha256(bytes(raw)).hexdigest() if found == NO_ID else found
 
 
-def room(raw: bytes | msgspec.Raw, *, now_ms: int) -> PmsRoom | ItemError:
-    """Translate one room of the housekeeping overview; its number is its id."""
+def room(raw: bytes | msgspec.Raw, *, now_ms: int) -> list[PmsRoom | ItemError]:
+    """Translate one room of the housekeeping overview; its number is its id. See `known_by`."""
     try:
         told = msgspec.json.decode(raw, type=dict[str, Any])
         external_id = convert(told.get("roomId"), ExternalId)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return ItemError("(no readable id)", str(error), "resource")
+        return [ItemError("(no readable id)", str(error), "resource")]
+    problem = "housekeepingRoomStatus is missing"
     for depth, found in _dicts(told):
         status = found.get("housekeepingRoomStatus")
         if depth <= DEPTH_MOST and isinstance(status, str):
             housekeeping = HOUSEKEEPING.get(status)  # type: ignore[call-overload]  # any text may be asked for
-            if housekeeping is None:
-                return ItemError(external_id, f"housekeepingRoomStatus {status[:40]!r} is not known", "resource")
-            return PmsRoom(external_id, line(external_id), housekeeping, now_ms)
-    return ItemError(external_id, "housekeepingRoomStatus is missing", "resource")
+            if housekeeping is not None:
+                return [PmsRoom(external_id, line(external_id), housekeeping, now_ms)]
+            problem = f"housekeepingRoomStatus {status[:40]!r} is not known"
+            break
+    return known_by(external_id, line(external_id), now_ms, problem)
 
 
 class _Money(msgspec.Struct, frozen=True):

@@ -80,7 +80,8 @@ async def test_pages_of_cloudbeds_may_be_smaller_than_what_was_asked_for(cap: in
         number, size = int(told["pageNumber"]), min(int(told["pageSize"]), cap)
         rows = [
             {"reservationID": str(each), "status": "confirmed", "startDate": TODAY, "endDate": TOMORROW,
-             "dateModified": f"{TODAY} 08:00:00", "rooms": [{"roomID": None, "roomStatus": "not_checked_in"}]}
+             "dateModified": f"{TODAY} 08:00:00", "rooms": [{"roomID": None, "roomStatus": "not_checked_in"}],
+             "subReservationID": str(each)}
             for each in range((number - 1) * size, min(number * size, 130))
         ]  # fmt: skip
         return {"data": rows, "success": True} | ({"total": 130} if counts else {})

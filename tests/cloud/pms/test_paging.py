@@ -107,6 +107,18 @@ def test_a_list_that_goes_in_circles_is_named() -> None:
     assert len(told) < 10
 
 
+@pytest.mark.parametrize("by_number", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 9, 30, 99])
+def test_who_knows_no_pages_and_counts_nothing_has_told_the_list(count: int, *, by_number: bool) -> None:
+    held, rows = MovingList("test", 100, by_number=by_number), [str(each) for each in range(count)]
+    asked, told = 0, []
+    while not held.done:
+        told += held.take(held.window(), rows, total=None)
+        asked += 1
+        assert asked < 10
+    assert told == list(range(count))
+
+
 @pytest.mark.parametrize("seed", seeds(3, 100))
 @pytest.mark.parametrize("name", ["ohip", "stayntouch"])
 async def test_a_hotel_that_books_and_cancels_while_its_list_is_read_loses_nobody(name: str, seed: int) -> None:
