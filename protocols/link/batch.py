@@ -170,10 +170,14 @@ class BatchHead:
         after = self.first - 1
         for each in value:
             match each:
-                case [int() as first, int() as last, int() as reason] if after < first <= last <= self.last:
+                case [int() as first, int() as last, int() as reason] if (
+                    after < first <= last <= self.last and bool not in map(type, each)
+                ):
                     pass
                 case _:
                     raise PeerProtocolError(f"{self._name()}: hole {each!r} is not [first, last, reason] in order")
+            if reason == HoleReason.REFUSED:
+                raise PeerProtocolError(f"{self._name()}: hole {each!r} is one that the cloud alone makes")
             try:
                 holes.append(Hole(first, last, HoleReason(reason)))
             except ValueError as error:
@@ -312,6 +316,8 @@ def parse_batch(payload: bytes) -> BatchHead:
     if (
         len(incarnation) != INCARNATION_BYTES
         or len(opening) != OPENING_BYTES
+        or type(first) is not int
+        or type(n) is not int
         or first < 1
         or not 1 <= n <= POSITIONS_MAX
         or first + n - 1 > SEQ_MAX

@@ -146,7 +146,7 @@ def decode_hello(payload: bytes) -> Hello:
         case {
             "v": [*versions], "edge": str() as edge, "property": str() as property_, "nonce": int() as nonce,
             "streams": [*streams], "at": int() as at_ms,
-        } if len(streams) <= STREAMS_MAX:  # fmt: skip
+        } if len(streams) <= STREAMS_MAX and type(nonce) is int:  # fmt: skip
             pass
         case {"v": [*versions]}:
             agree(versions)  # of a version that we do not speak: say so, rather than that it is none
@@ -201,9 +201,9 @@ def decode_ack(payload: bytes) -> Ack:
         case _:
             raise PeerProtocolError("not an ack")
     re, error, slow_ms = value.get("re"), value.get("error"), value.get("slow_ms", 0)
-    if not (re is None or isinstance(re, int)) or not (error is None or isinstance(error, str)):
+    if not (re is None or type(re) is int) or not (error is None or isinstance(error, str)):
         raise PeerProtocolError("ack: re is not a number or error is not text")
-    if not isinstance(slow_ms, int) or not 0 <= slow_ms <= SLOW_MS_MAX:
+    if type(slow_ms) is not int or not 0 <= slow_ms <= SLOW_MS_MAX:
         raise PeerProtocolError(f"ack: slow_ms {slow_ms!r} is outside 0..{SLOW_MS_MAX}")
     spread_s = value.get("spread_s", 0)
     if type(spread_s) is not int or not 0 <= spread_s <= SPREAD_S_MAX:
@@ -322,7 +322,7 @@ def _versioned(payload: bytes, most_bytes: int, what: str, *, floats: bool, dept
 
 def _stream_mark(value: cbor.Value) -> StreamMark:
     match value:
-        case [bytes() as incarnation, str() as lane, int() as first, int() as last]:
+        case [bytes() as incarnation, str() as lane, int() as first, int() as last] if bool not in map(type, value):
             pass
         case _:
             raise PeerProtocolError(f"hello: {value!r} is not [incarnation, lane, first, last]")
@@ -333,7 +333,9 @@ def _stream_mark(value: cbor.Value) -> StreamMark:
 
 def _ack_mark(value: cbor.Value) -> AckMark:
     match value:
-        case [bytes() as incarnation, str() as lane, int() as hi, *rest] if 0 <= hi <= SEQ_MAX and len(rest) <= 1:
+        case [bytes() as incarnation, str() as lane, int() as hi, *rest] if (
+            0 <= hi <= SEQ_MAX and type(hi) is int and len(rest) <= 1
+        ):
             openings = rest[0] if rest else []
         case _:
             raise PeerProtocolError(f"ack: {value!r} is not [incarnation, lane, hi, openings?]")
@@ -355,7 +357,7 @@ def _lane(value: str) -> Lane:
 
 
 def _milliseconds(value: int) -> int:
-    if not 0 <= value <= TIME_MS_MAX:
+    if type(value) is not int or not 0 <= value <= TIME_MS_MAX:
         raise PeerProtocolError(f"time {value} is not milliseconds")
     return value
 

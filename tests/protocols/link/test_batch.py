@@ -1,6 +1,7 @@
 """Batches: what is packed comes out again, whatever the run; what is hostile raises one kind of error."""
 
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -34,6 +35,8 @@ SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS
 BODIES = st.dictionaries(
     st.text("abcdefgh_", min_size=1, max_size=8), SCALARS | st.lists(SCALARS, max_size=3), max_size=5
 )
+
+HELLO_MESSAGE: dict[str, object] = {"v": [1], "edge": EDGE, "property": "aurora", "nonce": 1, "streams": [], "at": 1}
 
 
 def record(body: dict[str, Any]) -> bytes:
@@ -159,6 +162,58 @@ def test_a_well_formed_stranger_inside_raises_nothing_but_a_peer_error(value: ob
     packed = inner.compress(data) + inner.flush()
     with suppress(PeerProtocolError):
         parse_batch(repacked(pack_batch(EdgeId("e-1"), INCARNATION, Lane.B, run(2, lane=Lane.B))[0], z=packed)).open()
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize("key", ["first", "n"])
+def test_a_truth_is_no_position(key: str) -> None:
+    with pytest.raises(PeerProtocolError, match="out of range"):
+        parse_batch(repacked(pack_batch(EDGE, INCARNATION, Lane.A, run(1))[0], **{key: True}))
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(
+    ("hole", "said"),
+    [([True, 1, 1], "in order"), ([1, True, 1], "in order"), ([1, 1, True], "in order"), ([1, 1, 4], "cloud alone")],
+)
+def test_a_hole_is_two_positions_and_a_reason_of_an_edge(hole: list[object], said: str) -> None:
+    inside = cbor.encode({"r": [], "h": [hole], "s": []}, depth=4)
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+    payload = repacked(
+        pack_batch(EDGE, INCARNATION, Lane.B, run(1, lane=Lane.B))[0], z=packer.compress(inside) + packer.flush()
+    )
+    with pytest.raises(PeerProtocolError, match=said):
+        parse_batch(payload).open()
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(
+    ("decode", "message"),
+    [
+        (decode_ack, {"v": 1, "status": "stored", "marks": [[bytes(16), "C", True]]}),
+        (decode_ack, {"v": 1, "status": "welcome", "marks": [], "re": True}),
+        (decode_ack, {"v": 1, "status": "stored", "marks": [], "slow_ms": True}),
+        (decode_hello, HELLO_MESSAGE | {"nonce": True}),
+        (decode_hello, HELLO_MESSAGE | {"at": True}),
+        (decode_hello, HELLO_MESSAGE | {"streams": [[bytes(16), "C", True, 1]]}),
+        (decode_hello, HELLO_MESSAGE | {"streams": [[bytes(16), "C", 1, True]]}),
+    ],
+)
+def test_a_truth_is_no_number_of_a_message(decode: Callable[[bytes], object], message: dict[str, object]) -> None:
+    decode(cbor.encode(_numbered(message), depth=4))
+    with pytest.raises(PeerProtocolError):
+        decode(cbor.encode(message, depth=4))
+
+
+def _numbered(value: Any) -> Any:
+    """Return a message with 1 where it says true."""
+    match value:
+        case dict():
+            return {key: _numbered(each) for key, each in value.items()}
+        case list():
+            return [_numbered(each) for each in value]
+        case _:
+            return 1 if value is True else value
 
 
 def test_what_a_body_may_not_hold_is_named() -> None:
