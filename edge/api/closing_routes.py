@@ -207,6 +207,7 @@ def shown(told: Mapping[str, Any]) -> dict[str, Any]:
     named = bool(told["withdrawn"] or told["issuers"])
     waiting = [each for each in told["doors"] if named and not each["confirmed"]]
     sealed = [each for each in told["doors"] if each.get("sealed") or not each.get("sealed_confirmed", True)]
+    sealed += told.get("sealed_elsewhere", ())
     return {
         "signed": told["signed"] or not named,
         "withdrawn": [{"grant": grant, "until_ms": until_ms} for grant, until_ms in told["withdrawn"]],

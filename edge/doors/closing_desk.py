@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from edge.doors.closing_lists import ClosingLists
 from edge.doors.closing_store import ClosingStore, HeldKey, ListState, OrderedLockout, Told
 from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.errors import ClockUnsoundError
@@ -22,19 +23,11 @@ from protocols.door.status import Status
 from protocols.errors import InvalidInputError
 from protocols.grant.certificate import open_certificate
 from protocols.grant.grant import GrantFlag, issuer_kid, open_grant
-from protocols.grant.keys import DAY_S, KID_BYTES, OVERLAP_S, SIGNS_S, VERIFY_S, IssuerClass
-from protocols.grant.revocation import (
-    ISSUERS_MOST,
-    REVOCATIONS_MOST,
-    SEQ_AHEAD_MOST_S,
-    Lockout,
-    Revocations,
-    sign_object,
-)
+from protocols.grant.keys import KID_BYTES, OVERLAP_S, SIGNS_S, VERIFY_S, IssuerClass
+from protocols.grant.revocation import ISSUERS_MOST, REVOCATIONS_MOST, Lockout, sign_object
 
-SIGNED_FRESH_S: Final = 7 * DAY_S
-"""A signed list older than this is signed anew before it is carried, well before its certificate ends."""
 WORDS_MOST: Final = 200
+NO_LOCKOUT: Final = "its lock system has no lockout: the keys that we had it make are ended, its other keys still open"
 LIVES_MOST_S: Final = SIGNS_S + OVERLAP_S + max(VERIFY_S.values())
 """No certificate is believed longer than this after it was made."""
 
@@ -83,13 +76,24 @@ class ClosingDesk:
         self._store = ClosingStore(store)
         self._told = self._store.told()
         self._lockouts = self._store.lockouts()
+        self._elsewhere = self._store.sealed_rooms()
         self._issuers.withdraw([kid for kid, _ in self._store.issuers(0)])
-        self._list = self._store.list_state()
+        self.lists = ClosingLists(
+            self._store,
+            issuers,
+            estimate_s=lambda: time.estimate_ms() // 1_000,
+            sound_s=self._sound_s,
+        )
+
+    def reload(self) -> None:
+        """Read the rows anew: a clock that was reset has lowered what is numbered by it."""
+        self._told, self._lockouts = self._store.told(), self._store.lockouts()
+        self.lists.reload()
 
     # -- orders ------------------------------------------------------------------------------------------------------
 
     def withdraw_keys(
-        self, order: Order, *, grant_id: bytes = b"", holder: str = "", phone: bytes = b"", leaving: int = 0
+        self, order: Order, *, grant_id: bytes = b"", holder: str = "", phone: bytes = b""
     ) -> tuple[bytes, ...]:
         """Withdraw a phone's keys: every grant of its holder and phone that is not over, not the one named alone.
 
@@ -98,7 +102,6 @@ class ClosingDesk:
             grant_id: One of the phone's grants, as events name it; or
             holder: whose (a stay's name, staff/ or emergency/ and a person's), all of that holder's phones, or
             phone: that one alone, its compressed point.
-            leaving: So many places of the list stay free, for those whose keys are lost.
 
         Returns:
             The grants that are withdrawn now, also those that were already. The phone gets no key of that holder again.
@@ -116,7 +119,7 @@ class ClosingDesk:
         alive = [each for each in found if each.not_after_s > at_s]
         ended = [each for each in found if each.not_after_s <= at_s][:1]  # so that the phone gets none again
         listed = {withdrawn for withdrawn, _ in self._store.withdrawn(at_s)} | {each.grant_id for each in alive}
-        if len(listed) > REVOCATIONS_MOST - leaving:
+        if len(listed) > REVOCATIONS_MOST:
             raise InvalidInputError("grant", self._full(at_s))
         events = [
             self._event(door, "key_withdrawn", order, grant=each.grant_id.hex())
@@ -125,9 +128,18 @@ class ClosingDesk:
         ]
         keys = [(each, issuer_kid(each.signed)) for each in alive or ended]
         self._store.withdraw(keys, self._time.estimate_ms(), events)
-        self._list = self._store.list_state()
+        self.lists.reload()
         self._tell_all()
         return tuple(each.grant_id for each in alive)
+
+    def departed(self) -> None:
+        """A stay has ended: where its keys would go on for long, the common doors are told of them.
+
+        They are named as far as there are places beside the keys that were withdrawn; the rest end with their time,
+        72 hours at most (`status` tells which). Works with an unsound clock: told once it is sound.
+        """
+        if self.lists.look():
+            self._tell_common()
 
     def withdraw_issuer(self, order: Order, *, kid: bytes = b"", issuer_class: IssuerClass | None = None) -> bytes:
         """Withdraw an issuer's certificate, and with it everything that it signed or will be found to have signed.
@@ -166,7 +178,7 @@ class ClosingDesk:
         events = [self._event(door, "issuer_withdrawn", order, kid=kid.hex()) for door in self._book.doors]
         self._store.withdraw_issuer(kid, until_s, self._time.estimate_ms(), events)
         self._issuers.withdraw([kid])
-        self._list = self._store.list_state()
+        self.lists.reload()
         self._tell_all()
         return kid
 
@@ -191,9 +203,36 @@ class ClosingDesk:
         self._news([each.lock_id for each in doors])
         return tuple(each.door for each in doors)
 
+    def seal_elsewhere(self, order: Order, room: RoomId, doors: Sequence[str], *, sealed: bool) -> tuple[str, ...]:
+        """Seal a room's doors of other lock systems as far as this house can, or lift that; return the doors.
+
+        None of those systems has a lockout that it promises to keep against its own keys. So nothing is asked of them
+        here: the caller ends the keys that were made, no other is made, and nothing opens from afar while this stands.
+
+        Args:
+            order: Who and why.
+            room: Which.
+            doors: Our names of its doors in other systems.
+            sealed: Whether it shall be.
+
+        Raises:
+            InvalidInputError: nobody, or no reason. StoreFailedError: nothing happened.
+        """
+        order, at_ms = order.checked(), self._time.estimate_ms()
+        event = "lockout_ordered" if sealed else "lockout_lifted"
+        told = {"room": room, "at_ms": at_ms, "event": event, "reason": f"{order.by}: {order.reason}"}
+        events = [({"door": door, **told}, at_ms) for door in doors]
+        self._store.seal_room(room, doors, at_ms, events, sealed=sealed)
+        self._elsewhere = self._store.sealed_rooms()
+        return tuple(doors)
+
+    def has_door(self, room: RoomId) -> bool:
+        """Whether a room has a door of ours, private or common."""
+        return any(each.room == room for each in self._book.doors)
+
     def is_sealed(self, room: RoomId) -> bool:
         """Whether a room is sealed, or is to be: any of its doors is enough."""
-        return any(
+        return room in self._elsewhere or any(
             each.room == room and (ordered := self._lockouts.get(each.lock_id)) is not None and ordered.sealed
             for each in self._book.doors
         )
@@ -205,37 +244,60 @@ class ClosingDesk:
         told = self._told.get(lock_id, Told())
         ordered = self._lockouts.get(lock_id)
         lockout = ordered is not None and told.lockout_seq < ordered.seq and told.unable_lockout < ordered.seq
-        seq = self._list.seq if not self._list.due else 0  # one that cannot be signed yet is `settle`'s
+        state = self._list_of(lock_id)
+        seq = state.seq if not state.due else 0  # one that cannot be signed yet is `settle`'s
         return lockout or max(told.revocation_seq, told.unable_list) < seq
 
     def settle(self) -> None:
-        """Sign what was ordered while the clock was unsound; call now and then."""
-        if self._list.due and self._sound_s() is not None:
-            self._tell_all()
+        """Sign what was ordered while the clock was unsound, and give free places away; call now and then."""
+        if self.lists.is_crowded:
+            self.lists.look()
+        if self.lists.due and self._sound_s() is not None:
+            if self.lists.general.due:
+                self._tell_all()
+            else:
+                self._tell_common()
 
     def for_lock(self, lock_id: bytes, *, revocation_seq: int) -> list[Carried]:
         """Return what to carry to a lock whose list is numbered `revocation_seq`, signing it if the clock allows."""
-        told = self._told.get(lock_id, Told())
-        return [
-            each
-            for each in self.news()
-            if (each.lockout and each.lock_id == lock_id)
-            or (not each.lockout and not each.plain and max(revocation_seq, told.unable_list) < each.seq)
-        ]
+        known = max(revocation_seq, self._told.get(lock_id, Told()).unable_list)
+        lists = [each for each in self._carried(lock_id) if not each.plain and known < each.seq]
+        return [*lists, *(each for each in self._carried_lockouts() if each.lock_id == lock_id)]
 
-    def without_issuers(self) -> Carried | None:
+    def without_issuers(self, lock_id: bytes) -> Carried | None:
         """Return the list for a lock that did not understand the whole one."""
-        return next((each for each in self.news() if each.plain), None)
+        return next((each for each in self._carried(lock_id) if each.plain), None)
 
     def news(self) -> list[Carried]:
-        """Return everything that any phone may carry: the list, and the lockouts that their doors did not confirm."""
-        state = self._signed_list()
-        found: list[Carried] = []
-        if state.certificate is not None and state.plain is not None:
-            found.append(Carried(None, state.plain, state.certificate, state.seq - 1, plain=True))
-        if state.certificate is not None and state.signed is not None:
-            found.append(Carried(None, state.signed, state.certificate, state.seq))
-        at_s = self._sound_s()
+        """Return everything that any phone may carry: lists, and the lockouts that their doors did not confirm.
+
+        What is a single door's comes first, and is what to carry there: a common door that has its own list needs no
+        other.
+        """
+        common = [
+            each
+            for door in self._book.doors
+            if door.zones and self.lists.common.seq and self.waits_for(door.lock_id)
+            for each in self._carried(door.lock_id)
+        ]
+        return [*self._carried_lockouts(), *common, *self._carried(None)]
+
+    def _carried(self, lock_id: bytes | None) -> list[Carried]:
+        """Return a lock's list, the plain form first; None: the one for every lock."""
+        self._sign()
+        state = self.lists.general if lock_id is None else self._list_of(lock_id)
+        if not state.seq:
+            state = self.lists.general  # its own cannot be made yet
+        if state.certificate is None or state.signed is None:
+            return []
+        to = lock_id if state is self.lists.common else None
+        whole = Carried(to, state.signed, state.certificate, state.seq)
+        if state.plain is None:
+            return [whole]
+        return [Carried(to, state.plain, state.certificate, state.seq - 1, plain=True), whole]
+
+    def _carried_lockouts(self) -> list[Carried]:
+        at_s, found = self._sound_s(), list[Carried]()
         for lock_id, ordered in self._lockouts.items():
             told = self._told.get(lock_id, Told())
             if at_s is None or max(told.lockout_seq, told.unable_lockout) >= ordered.seq:
@@ -270,13 +332,18 @@ class ClosingDesk:
         self._keep(lock_id, replace(told, revocation_seq=revocation_seq))
 
     def status(self) -> dict[str, Any]:
-        """Return what is withdrawn and sealed, and for each door whether it has confirmed that."""
-        at_s, state = self._time.estimate_ms() // 1_000, self._list
+        """Return what is withdrawn and sealed, and for each door whether it has confirmed what concerns it.
+
+        `withdrawn`: departed guests' keys that the common doors' list names, too. `unlisted`: those for which it has
+        no place, and which common doors take until then.
+        """
+        at_s, lists = self._time.estimate_ms() // 1_000, self.lists
         known = {each.lock_id: each.contact_at_ms for each in self._doors.locks()}
         doors: list[dict[str, Any]] = []
         for door in self._book.doors:
             told = self._told.get(door.lock_id, Told())
             ordered = self._lockouts.get(door.lock_id)
+            state = lists.of(door)
             shown: dict[str, Any] = {
                 "door": door.door,
                 "room": door.room,
@@ -285,7 +352,7 @@ class ClosingDesk:
             }
             if state.seq and told.unable_list == state.seq:
                 shown["unable"] = "its firmware does not know withdrawn issuers"
-            if told.revocation_seq > state.seq:
+            if told.revocation_seq > lists.newest:
                 shown["ahead"] = True  # our store was restored: withdraw again what was withdrawn since its copy
             if ordered is not None:
                 shown["sealed"] = ordered.sealed
@@ -293,12 +360,26 @@ class ClosingDesk:
                 if told.unable_lockout == ordered.seq:
                     shown["unable"] = "its firmware does not know lockouts"
             doors.append(shown)
+        wanted = [state for state in (lists.general, lists.common) if state.seq or state.due]
         return {
-            "seq": state.seq,
-            "signed": not state.due and state.signed is not None,
-            "withdrawn": [[each.hex(), until_s * 1_000] for each, until_s in self._store.withdrawn(at_s)],
+            "seq": lists.newest,
+            "signed": bool(wanted) and all(not each.due and each.signed is not None for each in wanted),
+            "withdrawn": [[each.hex(), until_s * 1_000] for each, until_s in lists.named(at_s)],
+            "unlisted": [[each.hex(), until_s * 1_000] for each, until_s in lists.unlisted(at_s)],
             "issuers": [[kid.hex(), until_s * 1_000] for kid, until_s in self._store.issuers(at_s)],
             "doors": doors,
+            "sealed_elsewhere": [
+                {
+                    "door": door,
+                    "room": room,
+                    "contact_at_ms": None,
+                    "sealed": True,
+                    "sealed_confirmed": False,
+                    "unable": NO_LOCKOUT,
+                }
+                for room, names in self._elsewhere.items()
+                for door in names
+            ],
         }
 
     def holder_of(self, grant_id: bytes) -> tuple[str, bytes] | None:
@@ -325,44 +406,24 @@ class ClosingDesk:
         ]
 
     def keys_of_stay(self, stay: str) -> list[dict[str, Any]]:
-        """Return who has keys of a stay, and of one withdrawn which doors have yet to hear of it (stay_keys.py)."""
-        state = self._list
+        """Return who has keys of a stay, and of one that is over which doors may still take it (stay_keys.py)."""
 
-        def knows(lock_id: bytes) -> bool:
-            return not state.due and self._told.get(lock_id, Told()).revocation_seq >= state.seq
+        def knows(lock_id: bytes, grant_id: bytes) -> bool:
+            state = self._list_of(lock_id)
+            if state.due or self._told.get(lock_id, Told()).revocation_seq < state.seq:
+                return False
+            return self.lists.withdraws(state, grant_id)
 
         at_s = self._time.estimate_ms() // 1_000
         return StayKeys(self._doors, self._book, knows=knows, at_s=lambda: at_s).of(stay)
 
     # -- ground ------------------------------------------------------------------------------------------------------
 
-    def _signed_list(self) -> ListState:
-        """Return the newest list, made and signed if that is due and the clock allows."""
-        state, at_s = self._list, self._sound_s()
-        if at_s is None or (not state.due and not state.seq):
-            return state
-        fresh = state.signed_at_s is not None and 0 <= at_s - state.signed_at_s < SIGNED_FRESH_S
-        usable = state.signed is not None and not self._issuers.has_withdrawn(state.signed)
-        if not state.due and fresh and usable:
-            return state
-        if state.due:
-            ahead = [each.revocation_seq for each in self._told.values()]
-            believed = [each for each in ahead if each < at_s + SEQ_AHEAD_MOST_S - 1]
-            grants, issuers = self._store.withdrawn(at_s), self._store.issuers(at_s)
-            seq = max(state.seq + 1, at_s, *(each + 1 for each in believed)) + bool(issuers)
-            state = replace(state, seq=seq, due=False, grants=grants, issuers=issuers)
-        issuer = self._issuers.current(IssuerClass.REVOCATION, at_s)
-        signed = sign_object(Revocations(state.seq, state.grants, state.issuers), issuer.key, at_s)
-        plain = None
-        if state.issuers:  # a lock that cannot take issuers keeps what it can
-            grants = self._store.withdrawn(at_s, of_withdrawn_issuers=True)[-REVOCATIONS_MOST:]
-            plain = sign_object(Revocations(state.seq - 1, grants), issuer.key, at_s)
-        state = replace(
-            state, signed=signed, plain=plain, certificate=issuer.certificate.encoded, signed_at_s=at_s, due=False
-        )
-        self._store.keep_list(state)
-        self._list = state
-        return state
+    def _list_of(self, lock_id: bytes) -> ListState:
+        return self.lists.of(self._book.by_lock(lock_id))
+
+    def _sign(self) -> None:
+        self.lists.sign(each.revocation_seq for each in self._told.values())
 
     def _sound_s(self) -> int | None:
         try:
@@ -371,8 +432,12 @@ class ClosingDesk:
             return None
 
     def _tell_all(self) -> None:
-        self._signed_list()
+        self._sign()
         self._news([each.lock_id for each in self._book.doors])
+
+    def _tell_common(self) -> None:
+        self._sign()
+        self._news([each.lock_id for each in self._book.doors if each.zones and self.waits_for(each.lock_id)])
 
     def _keep(self, lock_id: bytes, told: Told) -> None:
         if told != self._told.get(lock_id, Told()):

@@ -157,8 +157,16 @@ class ClosingMethods:
     async def _lock_out(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, LockOutArgs)
         room = RoomId(parse_name(asked.room, "room"))
-        doors = self._closing.lock_out(Order(asked.by, asked.reason), room, sealed=asked.sealed)
-        self._log.warning("locked_out", by=asked.by, reason=asked.reason, doors=doors, sealed=asked.sealed)
+        order = Order(asked.by, asked.reason).checked()
+        elsewhere = [] if self._keys is None else self._keys.doors_of(room)
+        doors: tuple[str, ...] = ()
+        if not elsewhere or self._closing.has_door(room):
+            doors = self._closing.lock_out(order, room, sealed=asked.sealed)
+        if elsewhere and self._keys is not None:
+            if asked.sealed:
+                self._keys.end_room(room)  # first: who is told of a failure asks again, and no key outlives the seal
+            doors += self._closing.seal_elsewhere(order, room, elsewhere, sealed=asked.sealed)
+        self._log.warning("locked_out", by=order.by, reason=order.reason, doors=doors, sealed=asked.sealed)
         self._told()
         return {"doors": list(doors)}
 

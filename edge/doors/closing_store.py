@@ -16,6 +16,10 @@ LEAVES_AFTER_S: Final = 600
 Event = tuple[Mapping[str, Any], int | None]
 
 
+def _list_table(common: bool) -> str:
+    return "common_list" if common else "revocation_list"
+
+
 @dataclass(frozen=True, slots=True)
 class HeldKey:
     """A grant that was handed out. `holder`: the stay, or staff/ or emergency/ and a name."""
@@ -32,7 +36,7 @@ class HeldKey:
 
 @dataclass(frozen=True, slots=True)
 class ListState:
-    """The newest list: its number, whether the rows have gone on since, and its signed forms.
+    """A newest list: its number (0: none was needed), whether the rows have gone on since, and its signed forms.
 
     `plain` (numbered one less) has no issuers, for locks that do not know them; None where there are none anyway.
     """
@@ -140,10 +144,20 @@ class ClosingStore:
             )
             db.execute("UPDATE revocation_list SET due = 1, signed = NULL")
 
-    def list_state(self) -> ListState:
-        """Return the newest list."""
+    def departed(self, at_s: int) -> list[tuple[bytes, int, bytes]]:
+        """Return the grants of ended stays that common doors still take at `at_s`: id, end, signed; the last first."""
+        return self._store.read(
+            "SELECT given.grant_id, given.not_after_s, given.signed FROM stay"
+            " JOIN grant_issued AS given ON given.stay = stay.stay"
+            " WHERE stay.ended_at_ms IS NOT NULL AND given.zones <> 0 AND given.not_after_s + ? > ?"
+            " ORDER BY given.not_after_s DESC, given.grant_id",
+            (LEAVES_AFTER_S, at_s),
+        )
+
+    def list_state(self, *, common: bool = False) -> ListState:
+        """Return the newest list for every lock, or the common doors'."""
         [(seq, due, body, signed, plain, certificate, signed_at_s)] = self._store.read(
-            "SELECT seq, due, body, signed, plain, certificate, signed_at_s FROM revocation_list"
+            f"SELECT seq, due, body, signed, plain, certificate, signed_at_s FROM {_list_table(common)}"  # noqa: S608 - one of two names of this module
         )
         named = json.loads(body)
         grants, issuers = (
@@ -152,21 +166,22 @@ class ClosingStore:
         )
         return ListState(seq, bool(due), grants, issuers, signed, plain, certificate, signed_at_s)
 
-    def keep_list(self, made: ListState) -> None:
-        """Keep a list, signed."""
-        body = {
-            part: [[withdrawn.hex(), until_s] for withdrawn, until_s in named]
-            for part, named in (("grants", made.grants), ("issuers", made.issuers))
-        }
+    def keep_lists(self, general: ListState, common: ListState) -> None:
+        """Keep both lists, signed, in one commit: never one of them without what the other says."""
         with self._store.written() as db:
-            db.execute(
-                "UPDATE revocation_list SET seq = ?, due = ?, body = ?, signed = ?, plain = ?, certificate = ?,"
-                " signed_at_s = ?",
-                (
-                    *(made.seq, int(made.due), json.dumps(body)),
-                    *(made.signed, made.plain, made.certificate, made.signed_at_s),
-                ),
-            )
+            for made, table in ((general, _list_table(False)), (common, _list_table(True))):
+                body = {
+                    part: [[withdrawn.hex(), until_s] for withdrawn, until_s in named]
+                    for part, named in (("grants", made.grants), ("issuers", made.issuers))
+                }
+                db.execute(
+                    f"UPDATE {table} SET seq = ?, due = ?, body = ?, signed = ?, plain = ?, certificate = ?,"  # noqa: S608 - one of two names of this module
+                    " signed_at_s = ?",
+                    (
+                        *(made.seq, int(made.due), json.dumps(body)),
+                        *(made.signed, made.plain, made.certificate, made.signed_at_s),
+                    ),
+                )
 
     # -- lockouts ----------------------------------------------------------------------------------------------------
 
@@ -182,6 +197,18 @@ class ClosingStore:
                 "INSERT OR REPLACE INTO lockout VALUES (?, ?, ?, ?)",
                 [(lock, each.seq, int(each.sealed), each.at_ms) for lock, each in ordered.items()],
             )
+
+    def sealed_rooms(self) -> dict[str, tuple[str, ...]]:
+        """Return the sealed rooms that have doors of other lock systems: our names of those doors, by room."""
+        rows = self._store.read("SELECT room, doors FROM sealed_room ORDER BY room")
+        return {room: tuple(json.loads(doors)) for room, doors in rows}
+
+    def seal_room(self, room: str, doors: Sequence[str], at_ms: int, events: Sequence[Event], *, sealed: bool) -> None:
+        """Make durable that such a room is sealed, or no longer."""
+        with self._store.written(events) as db:
+            db.execute("DELETE FROM sealed_room WHERE room = ?", (room,))
+            if sealed:
+                db.execute("INSERT INTO sealed_room VALUES (?, ?, ?)", (room, json.dumps(doors), at_ms))
 
     # -- what locks said ---------------------------------------------------------------------------------------------
 

@@ -226,11 +226,6 @@ class GrantDesk:
         """Return whether a room has a private door of ours."""
         return bool(self._book.of_room(room))
 
-    def has_only_common(self, stay: str) -> bool:
-        """Return whether an open stay's grants name common doors alone: no new generation ends those."""
-        known = self._store.stay(stay)
-        return known is not None and known.ended_at_ms is None and not known.rooms
-
     def _move_out(self, known: StoredStay) -> None:
         """End a stay's rights to its rooms, and leave the stay open: the bumps first, so that a crash repeats them."""
         bumps = self._bumps(frozenset(known.rooms), known.generation)
@@ -426,7 +421,8 @@ class GrantDesk:
         if any(each.certificate.kid == named for each in self._issuers.held()):
             return False
         ahead = self._store.read(
-            "SELECT lock FROM told WHERE revocation_seq > (SELECT seq FROM revocation_list WHERE no = 1)"
+            "SELECT lock FROM told WHERE revocation_seq >"
+            " (SELECT max(seq) FROM (SELECT seq FROM revocation_list UNION ALL SELECT seq FROM common_list))"
         )
         locks = {lock_id for (lock_id,) in ahead}
         doors = (*self._book.of_numbers(frozenset(earlier.rooms)), *self._book.of_zones(earlier.zones))

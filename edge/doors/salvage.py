@@ -20,6 +20,7 @@ _COPIED: Final[dict[str, int]] = {
     "withdrawn": 6,
     "withdrawn_issuer": 3,
     "lockout": 4,
+    "sealed_room": 3,
 }
 """Table and number of columns."""
 
@@ -46,7 +47,8 @@ def salvage(damaged: Path, into: apsw.Connection) -> dict[str, int]:
                 for row in _rows(old, f"SELECT * FROM {table}")  # noqa: S608 - names from this module, values are bound
             )
         # one number more than any lock was told, made anew: what came over of the list may not be all of it
-        told = max((row[0] for row in _rows(old, "SELECT seq FROM revocation_list")), default=0)
+        lists = [row for name in ("revocation_list", "common_list") for row in _rows(old, f"SELECT seq FROM {name}")]  # noqa: S608 - two constants
+        told = max((row[0] for row in lists), default=0)
         if told or saved["withdrawn"] or saved["withdrawn_issuer"]:
             into.execute("UPDATE revocation_list SET seq = ?, due = 1", (told,))
         rooms = [row for row in _rows(old, "SELECT number, highest FROM room") if _true(row[1], latest_day)]

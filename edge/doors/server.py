@@ -151,7 +151,7 @@ class DoorsServer:
         self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
         self._staff, self._closing = staff, closing
-        self._vendors = VendorMethods(keys, book=book, desk=desk, closing=closing, remote=remote)
+        self._vendors = VendorMethods(keys, book=book, desk=desk, sealed=closing.is_sealed, remote=remote)
         self._log = logger("edge.doors.server")
         self._serving: set[asyncio.Task[None]] = set()
         self._idle: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # longest first
@@ -293,8 +293,8 @@ class DoorsServer:
 
     async def _end_stay(self, args: dict[str, Any]) -> object:
         stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
-        self._vendors.withdraw_common(stay)
         ended = self._desk.end_stay(stay, spare=withdrawn_beside_others(stay, self._desk, self._closing))
+        self._closing.departed()
         return {"generation": ended.generation, "doors": list(ended.doors), **await self._vendors.end_stay(stay)}
 
     async def _events(self, args: dict[str, Any]) -> object:
@@ -385,6 +385,7 @@ class DoorsServer:
     async def _reset_clock(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, ResetClockArgs)
         done = reset_clock(store=self._store, book=self._book, clock=self._clock, by=asked.by, reason=asked.reason)
+        self._closing.reload()
         self._log.error("doors_clock_reset", by=asked.by, reason=asked.reason, **asdict(done))
         self._sync.changed.set()
         return asdict(done)

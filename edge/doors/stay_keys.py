@@ -56,12 +56,12 @@ class StayKeys:
     Args:
         store: The doors' rows.
         book: The doors.
-        knows: Whether a lock has confirmed the newest list of withdrawn keys.
+        knows: Whether a lock (its id) has confirmed a list that withdraws a grant (its id).
         at_s: The best guess of unix seconds.
     """
 
     def __init__(
-        self, store: DoorStore, book: DoorBook, *, knows: Callable[[bytes], bool], at_s: Callable[[], int]
+        self, store: DoorStore, book: DoorBook, *, knows: Callable[[bytes, bytes], bool], at_s: Callable[[], int]
     ) -> None:
         self._store, self._book, self._knows, self._at_s = store, book, knows, at_s
 
@@ -70,14 +70,21 @@ class StayKeys:
 
         `main`: the phone that the stay is (the others joined it); one at most, none once it was withdrawn. `used`: its
         last opening that the house has heard of, None for none; `certain` false: by a lock that did not know the time.
-        `doors`: how many it was made for; `waiting`, of a withdrawn key: those that may still take it, as far as
-        is known: not the newest list, no later guest, and not over.
+        `doors`: how many it was made for; `waiting`, of a withdrawn key or one whose stay has ended: those that may
+        still take it, as far as is known: no list that withdraws it, no later guest, and not over.
         """
-        phones = self._phones(stay)
+        phones, known = self._phones(stay), self._store.stay(stay)
+        has_ended = known is not None and known.ended_at_ms is not None
         withdrawn = {row[0] for row in self._store.read("SELECT phone FROM withdrawn WHERE holder = ?", (stay,))}
         main = _main(phones)
         return [
-            self._shown(stay, each, is_main=each is main and each.phone not in withdrawn, gone=each.phone in withdrawn)
+            self._shown(
+                stay,
+                each,
+                is_main=each is main and each.phone not in withdrawn,
+                gone=each.phone in withdrawn,
+                ended=has_ended,
+            )
             for each in phones
         ]
 
@@ -92,7 +99,7 @@ class StayKeys:
             phones.setdefault(phone, _Phone(phone)).grants.append(_Given(*given))
         return list(phones.values())
 
-    def _shown(self, stay: str, phone: _Phone, *, is_main: bool, gone: bool) -> dict[str, Any]:
+    def _shown(self, stay: str, phone: _Phone, *, is_main: bool, gone: bool, ended: bool) -> dict[str, Any]:
         newest = phone.newest
         doors = {door.lock_id: door for each in phone.grants for door in self._doors_of(each)}
         alive = [each for each in phone.grants if each.not_after_s + LEEWAY_S > self._at_s()]
@@ -108,7 +115,7 @@ class StayKeys:
             "withdrawn": gone,
             "used": self._used(phone.grants, list(doors.values())),
             "doors": len(self._doors_of(newest)),
-            "waiting": [self._place(door) for door in waiting.values()] if gone else [],
+            "waiting": [self._place(door) for door in waiting.values()] if gone or ended else [],
         }
 
     def _doors_of(self, given: _Given) -> tuple[BookedDoor, ...]:
@@ -116,9 +123,9 @@ class StayKeys:
         return (*rooms, *self._book.of_zones(given.zones & (2**64 - 1)))
 
     def _takes(self, door: BookedDoor, given: _Given) -> bool:
-        """Whether a door may take a grant that was withdrawn: it has not confirmed that, nor a later guest."""
+        """Whether a door may take a grant that is over: it has confirmed neither that nor a later guest."""
         superseded = bool(door.number) and self._store.lock(door.lock_id).generation > given.generation
-        return not superseded and not self._knows(door.lock_id)
+        return not superseded and not self._knows(door.lock_id, given.grant_id)
 
     def _place(self, door: BookedDoor) -> dict[str, Any]:
         contact_at_ms = self._store.lock(door.lock_id).contact_at_ms

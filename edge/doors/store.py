@@ -15,7 +15,7 @@ from typing import Any, Final
 import apsw
 
 from edge.doors.salvage import salvage
-from edge.doors.store_schema import ADDED_IN_2, ADDED_IN_3, SCHEMA, SCHEMA_VERSION, TABLES
+from edge.doors.store_schema import ADDED_IN_2, ADDED_IN_3, ADDED_IN_4, SCHEMA, SCHEMA_VERSION, TABLES
 from protocols.door.audit import AuditRecord, genesis
 from protocols.door.hardware import battery_byte, battery_of
 from protocols.errors import StoreFailedError
@@ -188,7 +188,9 @@ class DoorStore:
                     run("INSERT INTO life VALUES (1, ?, 0)", (epoch,))
                 if version < 2:
                     run(ADDED_IN_2)
-                run(ADDED_IN_3)
+                if version < 3:
+                    run(ADDED_IN_3)
+                run(ADDED_IN_4)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
         there = {row[0] for row in self._all("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if missing := sorted(TABLES - there):
@@ -235,6 +237,7 @@ class DoorStore:
                     (ends_with, no),
                 )
             run("UPDATE revocation_list SET seq = min(seq, ?1), due = seq > 0, signed = NULL", (at_ms // 1_000,))
+            run("UPDATE common_list SET seq = min(seq, ?1), due = seq > 0, signed = NULL", (at_ms // 1_000,))
             run("UPDATE lockout SET seq = min(seq, ?)", (at_ms // 1_000,))
             run("DELETE FROM told")
             rooms = [number for (number,) in run("SELECT number FROM room WHERE highest > ?", (latest,))]

@@ -5,7 +5,7 @@ A version only ever adds tables: a store of an earlier build is brought here in 
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 SCHEMA: Final = """
 CREATE TABLE life (
@@ -75,9 +75,21 @@ CREATE TABLE draft (
 """
 """Emergency keys that officers have still to approve (drafts.py)."""
 
+ADDED_IN_4: Final = """
+CREATE TABLE common_list (
+    no INTEGER PRIMARY KEY CHECK (no = 1), seq INTEGER NOT NULL, due INTEGER NOT NULL, body TEXT NOT NULL,
+    signed BLOB, plain BLOB, certificate BLOB, signed_at_s INTEGER
+) STRICT;
+INSERT INTO common_list VALUES (1, 0, 0, '{"grants": [], "issuers": []}', NULL, NULL, NULL, NULL);
+CREATE TABLE sealed_room (room TEXT PRIMARY KEY, doors TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+"""The list of the common doors, which names departed guests as well (closing_lists.py); sealed rooms that have doors of
+other lock systems."""
+
 TABLES: Final = frozenset(
     {
         *("life", "room", "stay", "grant_issued", "bump", "lock", "record", "event"),
-        *("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told", "doubted", "draft"),
+        *("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told", "doubted", "draft", "common_list"),
+        "sealed_room",
     }
 )

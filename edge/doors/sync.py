@@ -276,7 +276,7 @@ class LockSync:
             if status in (Status.DONE, Status.UNCHANGED):
                 continue
             self._log.warning("closing_refused", door=door.door, lockout=carried.lockout, status=status.name)
-            plain = self._closing.without_issuers()
+            plain = self._closing.without_issuers(door.lock_id)
             if status is Status.UNSUPPORTED_VERSION and not carried.lockout and plain is not None:
                 answer = await talk.ask(Carry(plain.signed, plain.certificate))
         return answer
@@ -398,6 +398,8 @@ class LockSync:
             body["lost"] = int.from_bytes(record.actor, "big")
         elif record.event == AuditEvent.LOCKOUT:
             body["sealed"] = record.actor != NOBODY
+        elif record.event == AuditEvent.THROTTLED:
+            body["untold"] = int.from_bytes(record.actor, "big")
         elif record.actor != NOBODY:
             body["grant"] = record.actor.hex()
         if issued is not None:

@@ -4,18 +4,16 @@ Split from server.py, which serves them. Where the house has no foreign lock sys
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from edge.doors.closing_desk import ClosingDesk, Order
 from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk, check_phone
 from edge.doors.store import EVENTS_READ_MOST
 from edge.doors.vendors.desk import KeyDesk
 from edge.doors.vendors.remote_desk import RemoteDesk
-from kit.logs import logger
 from protocols.device_model.identity import RoomId, parse_name
 from protocols.door.remote_open import REQUEST_BYTES_MOST
 from protocols.door.vendor_keys import keys_alone
@@ -26,8 +24,6 @@ SEQ_MOST: Final = 2**63 - 1
 EVENTS_WAIT_MOST_MS: Final = 30_000
 VENDORS_WAIT_S: Final = 2.0
 """So long an answer with a grant of ours waits for foreign lock systems; asking again tells what became of them."""
-LIST_LEFT: Final = 8
-"""Places of the list of withdrawn keys that departures leave free for keys that are lost."""
 HOLDER_CHARACTERS: Final = 16
 Method = Callable[[dict[str, Any]], Awaitable[Any]]
 _Words = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
@@ -122,10 +118,10 @@ class VendorMethods:
         *,
         book: DoorBook,
         desk: GrantDesk,
-        closing: ClosingDesk,
+        sealed: Callable[[RoomId], bool],
         remote: RemoteDesk | None = None,
     ) -> None:
-        self._keys, self._book, self._desk, self._closing, self._remote = keys, book, desk, closing, remote
+        self._keys, self._book, self._desk, self._sealed, self._remote = keys, book, desk, sealed, remote
 
     def methods(self) -> dict[str, Method]:
         """Return the methods by name."""
@@ -155,6 +151,7 @@ class VendorMethods:
         stay = parse_name(asked.stay, "stay")
         rooms = [RoomId(parse_name(room, "rooms")) for room in asked.rooms]
         foreign = [room for room in rooms if self._keys is not None and self._keys.has(room)]
+        self._check_unsealed(foreign)
         own = [room for room in rooms if room not in foreign or self._book.of_room(room)]
         begins_ms, ends_ms = asked.not_before_ms, asked.not_after_ms
         bundle = (
@@ -199,17 +196,12 @@ class VendorMethods:
         """Return what is told of a stay whose keys in foreign systems are ended now."""
         return {} if self._keys is None else {"vendor_rooms": await self._keys.end_stay(stay)}
 
-    def withdraw_common(self, stay: str) -> None:
-        """Withdraw the grants of a stay that has common doors alone: no new guest's generation ends those.
-
-        Where the list has no place to spare they end with their time, the grace after the stay's end or 72 hours.
-        """
-        if not self._desk.has_only_common(stay):
-            return
-        try:
-            self._closing.withdraw_keys(Order("check-out", "has left"), holder=stay, leaving=LIST_LEFT)
-        except InvalidInputError as error:
-            logger("edge.doors.vendors").warning("common_doors_end_with_their_time", stay=stay, error=str(error))
+    def _check_unsealed(self, rooms: Sequence[RoomId]) -> None:
+        """Refuse to have a key made that a system without a lockout would let in. Raises InvalidInputError."""
+        if shut := [room for room in rooms if self._sealed(room)]:
+            raise InvalidInputError(
+                "rooms", f"room {shut[0]!r} is sealed: its lock system makes no key until that is lifted"
+            )
 
     def _foreign(self) -> KeyDesk:
         if self._keys is None:
@@ -224,9 +216,11 @@ class VendorMethods:
     async def _issue_keys(self, args: dict[str, Any]) -> object:
         asked, keys = msgspec.convert(args, KeysArgs), self._foreign()
         stay = parse_name(asked.stay, "stay")
+        rooms = [RoomId(parse_name(room, "rooms")) for room in asked.rooms]
+        self._check_unsealed(rooms)
         kept = await keys.issue(
             stay,
-            [RoomId(parse_name(room, "rooms")) for room in asked.rooms],
+            rooms,
             not_before_ms=asked.not_before_ms,
             not_after_ms=asked.not_after_ms,
             holder=keys.main_holder(stay) if asked.holder is None else asked.holder,
@@ -249,9 +243,10 @@ class VendorMethods:
 
     async def _open_door(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, OpenArgs)
-        opened = await self._foreign().open_door(
-            RoomId(parse_name(asked.room, "room")), actor=parse_name(asked.actor, "actor")
-        )
+        room, actor, keys = RoomId(parse_name(asked.room, "room")), parse_name(asked.actor, "actor"), self._foreign()
+        if self._sealed(room):
+            raise InvalidInputError("room", f"room {room!r} is sealed: nothing of it opens from afar")
+        opened = await keys.open_door(room, actor=actor)
         return {"opened": [{"door": each.door, "truth": each.truth.value} for each in opened]}
 
     async def _open_remotely(self, args: dict[str, Any]) -> object:

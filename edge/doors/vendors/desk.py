@@ -78,6 +78,10 @@ class KeyDesk:
         """Whether a room has a door in any foreign system."""
         return any(room in each.doors for each in self._systems.values())
 
+    def doors_of(self, room: RoomId) -> list[str]:
+        """Return our names of a room's doors in foreign systems."""
+        return [named.door for each in self._systems.values() for named in each.doors_of([room])]
+
     def grant_of(self, stay: str, system: str, holder: str) -> str:
         """Return our name of a key: derived, so that a desk that lost its file finds its keys again."""
         text = "\x00".join((str(self._property), system, stay, holder))

@@ -182,7 +182,9 @@ class Estate(RuleBasedStateMachine):
     def check_out(self, data: st.DataObject) -> None:
         if (stay := self.a_stay(data)) is not None:
             self.building.desk.end_stay(stay.name)
+            self.building.closing.departed()
             stay.ended = True
+            self.note_list()
 
     @rule(
         data=st.data(),
@@ -209,11 +211,19 @@ class Estate(RuleBasedStateMachine):
         self.note_list()
 
     def note_list(self) -> None:
-        state = self.building.closing._signed_list()
-        gone = frozenset(each for each, _ in state.grants), frozenset(each for each, _ in state.issuers)
-        assert self.lists.setdefault(state.seq, gone) == gone, "two lists of one number"
-        if state.issuers:  # its pair is one less, and never reaches locks that know issuers by our visits
-            assert state.seq - 1 not in self.lists
+        closing = self.building.closing
+        closing._sign()
+        for state in (closing.lists.general, closing.lists.common):
+            if not state.seq:
+                continue
+            gone = frozenset(each for each, _ in state.grants), frozenset(each for each, _ in state.issuers)
+            assert self.lists.setdefault(state.seq, gone) == gone, "two lists of one number"
+            if state.issuers:  # its pair is one less, and never reaches locks that know issuers by our visits
+                assert state.seq - 1 not in self.lists
+        if closing.lists.common.seq:
+            assert closing.lists.common.seq > closing.lists.general.seq
+            lasting = {each for each, until_s in closing.lists.general.grants if until_s > self.now_ms() // 1_000}
+            assert lasting <= {each for each, _ in closing.lists.common.grants}
 
     @rule()
     def the_desk_dies_and_comes_back(self) -> None:
@@ -246,6 +256,7 @@ class Estate(RuleBasedStateMachine):
         for stay in self.stays:
             if stay.ended:
                 self.building.desk.end_stay(stay.name)
+        self.building.closing.departed()
 
     def is_lost(self, stay: str, phone: bytes) -> bool:
         found = self.building.store.read("SELECT 1 FROM withdrawn WHERE holder = ? AND phone = ?", (stay, phone))
@@ -273,9 +284,9 @@ class Estate(RuleBasedStateMachine):
             asyncio.run(self.building.visit(door))
         self.building.radio.cut_after = None
         if cut_after is None and self.heard_all(door):
-            core, state = self.building.locks[door].core, self.building.closing._list
+            core, lists = self.building.locks[door].core, self.building.closing.lists
             self.note_list()
-            assert core.revocation_seq >= state.seq
+            assert core.revocation_seq >= (lists.general if door in ROOMS else lists.common).seq
             assert core.locked_out == self.sealed.get(door, core.locked_out)
         self.reached[door] = max(self.reached[door], self.building.locks[door].core.generation)
         if (seq := self.building.locks[door].core.revocation_seq) != self.listed[door]:

@@ -171,7 +171,14 @@ async def test_what_a_damaged_store_still_holds_goes_on_in_the_next_one(building
     building.phone("carl").check_in("stay-3", "101")
 
 
-_SINCE = {1: ("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told", "doubted", "draft"), 2: ("draft",)}
+_SINCE = {
+    1: (
+        *("withdrawn", "withdrawn_issuer", "revocation_list", "lockout", "told", "doubted"),
+        *("draft", "common_list", "sealed_room"),
+    ),
+    2: ("draft", "common_list", "sealed_room"),
+    3: ("common_list", "sealed_room"),
+}
 
 
 @pytest.mark.guarantee("G1", "G11")

@@ -471,3 +471,16 @@ async def test_a_lock_is_visited_in_its_channel_and_by_gatt_for_an_hour_once_tha
     seqs = [each.body["lock_seq"] for each in building.store.events(0)]
     assert seqs == sorted(set(seqs))
     assert len(seqs) == 5 + 1, "five openings and a promotion: nothing was lost by the way it went"
+
+
+@pytest.mark.requirement("P10", "P14")
+async def test_pauses_that_a_lock_only_counted_are_told_as_a_number_and_as_nobodys_grant(building: Building) -> None:
+    thief, lock = building.phone("thief"), building.locks["door-101"]
+    thief.bundle = building.phone("anna").check_in("stay-1", "101")
+    for _ in range(14):
+        assert thief.open("door-101").result.status is Status.BAD_SIGNATURE
+        building.clock.advance(lock.core.throttle.wait_ms(building.clock.now_ms()))
+    await building.visit("door-101")
+    told = [each.body for each in building.store.events(0) if each.body["event"] == "throttled"]
+    assert [each["untold"] for each in told] == [0, 8], "of ten pauses in 65 s the first and the tenth"
+    assert not any("grant" in each or "stay" in each for each in told)

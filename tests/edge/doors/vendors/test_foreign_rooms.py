@@ -9,13 +9,15 @@ from typing import Any
 import apsw
 import pytest
 
+from edge.api.closing_routes import shown
 from edge.doors.client import KEYS_WAIT_S
 from edge.doors.closing_methods import ClosingMethods
 from edge.doors.errors import StayEndedError
-from edge.doors.vendor_methods import LIST_LEFT, VendorMethods
+from edge.doors.vendor_methods import VendorMethods
 from edge.doors.vendors.ledger import KeyLedger, KeyState
 from edge.doors.vendors.port import VendorBusyError, VendorFaultError, VendorRefusedError
 from edge.doors.vendors.settings import DEADLINE_MOST
+from protocols.device_model.identity import RoomId
 from protocols.door.bundle import Bundle
 from protocols.door.status import Status
 from protocols.door.vendor_keys import VendorKey, vendor_keys_of
@@ -44,7 +46,9 @@ class Site:
         self.keys = desk_of(
             self.ledger, building.clock, ("annex", self.annex, (A1, M1)), ("tower", self.tower, (T1,)), deadline_s=1.0
         )
-        self.methods = VendorMethods(self.keys, book=building.book, desk=building.desk, closing=building.closing)
+        self.methods = VendorMethods(
+            self.keys, book=building.book, desk=building.desk, sealed=building.closing.is_sealed
+        )
         closing = ClosingMethods(building.closing, building.desk, told=lambda: None, keys=self.keys)
         self.orders = closing.methods()
 
@@ -66,8 +70,8 @@ class Site:
 
     async def leave(self, stay: str, *, visited: bool = True) -> None:
         """End a stay as the socket does, and let vendors and locks hear of it."""
-        self.methods.withdraw_common(stay)
         self.building.desk.end_stay(stay)
+        self.building.closing.departed()
         await self.methods.end_stay(stay)
         await self.keys.heal_once()
         for door in self.building.locks if visited else ():
@@ -230,6 +234,66 @@ async def test_an_inhibited_room_ends_every_key_of_it_and_the_guest_in_house_ask
     assert again.code != key.code
 
 
+async def seal(site: Site, room: str, *, sealed: bool) -> list[str]:
+    told: Any = await site.orders["lock_out"]({"by": "police", "reason": "a scene", "room": room, "sealed": sealed})
+    return list(told["doors"])
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.requirement("P11", "P20")
+async def test_a_sealed_room_behind_another_makers_lock_has_no_key_of_ours_and_gets_none(site: Site) -> None:
+    anna, ben = site.building.phone("anna"), site.building.phone("ben")
+    await site.ask("s-anna", anna, A1)
+    await site.ask("s-ben", ben, M1)
+    assert await seal(site, A1, sealed=True) == ["annex-a1"]
+    assert site.building.closing.is_sealed(RoomId(A1))
+    await site.keys.heal_once()
+    assert [each.doors for each in site.annex.keys.values()] == [("annex-101",)], "and nobody else's ended"
+    for asking in (site.ask("s-anna", anna, A1), site.ask("s-carl", site.building.phone("carl"), A1, T1)):
+        with pytest.raises(InvalidInputError, match="'a1' is sealed"):
+            await asking
+    now_ms = site.building.clock.wall_ms()
+    by_hand = {"stay": "s-dora", "rooms": [A1], "not_before_ms": now_ms, "not_after_ms": now_ms + DAY_MS}
+    with pytest.raises(InvalidInputError, match="is sealed"):
+        await site.methods.methods()["issue_keys"](by_hand)
+    with pytest.raises(InvalidInputError, match="nothing of it opens from afar"):
+        await site.methods.methods()["open_door"]({"room": A1, "actor": "clerk-7"})
+    assert site.annex.opened == 0
+    assert pool(anna) is Status.OPENED, "his stay goes on: it is the room that is shut"
+    site.building.restart()
+    site.join()
+    assert site.building.closing.is_sealed(RoomId(A1)), "durable"
+    assert await seal(site, A1, sealed=False) == ["annex-a1"]
+    _, [again] = await site.ask("s-anna", anna, A1, join=True)
+    assert again.state == "made"
+    events = [each.body for each in site.building.store.events(0) if "lockout" in each.body["event"]]
+    assert [(each["event"], each["door"], each["reason"]) for each in events] == [
+        ("lockout_ordered", "annex-a1", "police: a scene"),
+        ("lockout_lifted", "annex-a1", "police: a scene"),
+    ]
+
+
+@pytest.mark.requirement("P11", "P20")
+async def test_a_seal_that_no_lock_has_confirmed_is_never_shown_as_done(site: Site) -> None:
+    assert await seal(site, M1, sealed=True) == ["door-101", "annex-101"], "both kinds of doors"
+    await site.building.visit("door-101")
+    told = site.building.closing.status()
+    [mine] = [each for each in told["doors"] if each.get("sealed")]
+    [theirs] = told["sealed_elsewhere"]
+    assert (mine["door"], mine["sealed_confirmed"]) == ("door-101", True)
+    assert (theirs["door"], theirs["sealed_confirmed"]) == ("annex-101", False)
+    assert "its other keys still open" in theirs["unable"]
+    assert [(each["door"], each["confirmed"], each["unable"]) for each in shown(told)["sealed"]] == [
+        ("door-101", True, None),
+        ("annex-101", False, theirs["unable"]),
+    ]
+    await seal(site, M1, sealed=False)
+    await site.building.visit("door-101")
+    assert shown(site.building.closing.status())["sealed"] == []
+    with pytest.raises(InvalidInputError, match="no door in the site plan"):
+        await seal(site, "no-such-room", sealed=True)
+
+
 @pytest.mark.requirement("P11")
 async def test_who_moves_behind_another_makers_lock_and_back_leaves_each_room_behind(site: Site) -> None:
     anna = site.building.phone("anna")
@@ -268,19 +332,30 @@ async def test_the_first_phone_that_follows_a_move_ends_every_key_of_the_room_th
     assert {each.pin for each in site.annex.keys.values()} == {beside.code}
 
 
-async def test_departures_leave_room_in_the_list_for_keys_that_are_lost(site: Site) -> None:
-    phones = {f"s-{n}": site.building.phone(f"guest {n}") for n in range(REVOCATIONS_MOST)}
+async def test_departures_beyond_the_list_end_with_their_time_and_never_take_a_lost_keys_place(site: Site) -> None:
+    phones = {f"s-{n}": site.building.phone(f"guest {n}") for n in range(REVOCATIONS_MOST + 1)}
     for stay, phone in phones.items():
         await site.ask(stay, phone, A1)
     for stay in phones:
         await site.leave(stay, visited=False)
-    listed = site.building.closing.status()["withdrawn"]
-    assert len(listed) == REVOCATIONS_MOST - LIST_LEFT
-    late = list(phones)[-1]
+    told = site.building.closing.status()
+    assert (len(told["withdrawn"]), len(told["unlisted"])) == (REVOCATIONS_MOST, 1)
+    late = next(stay for stay, phone in phones.items() if grant_of(site, phone) == told["unlisted"][0][0])
     with pytest.raises(StayEndedError):
         await site.ask(late, phones[late], A1)
+    lost = site.building.phone("lost")
+    await site.ask("s-lost", lost, A1)
+    await site.orders["withdraw_key"]({"by": "clerk-7", "reason": "lost", "stay": "s-lost"})
+    await site.building.visit("pool")
+    assert pool(lost) is Status.REVOKED
+    assert len(site.building.closing.status()["unlisted"]) == 2
     site.building.clock.advance(3 * DAY_MS)
     assert pool(phones[late]) is Status.EXPIRED, "what the list had no place for ends with its time"
+
+
+def grant_of(site: Site, phone: MemoryPhone) -> str:
+    [(grant_id,)] = site.building.store.read("SELECT grant_id FROM grant_issued WHERE phone = ?", (phone.public,))
+    return str(grant_id.hex())
 
 
 @pytest.mark.guarantee("G11")

@@ -62,7 +62,11 @@ class Site:
             metrics=Metrics("remote"),
         )
         self.methods = VendorMethods(
-            self.keys, book=building.book, desk=building.desk, closing=building.closing, remote=self.remote
+            self.keys,
+            book=building.book,
+            desk=building.desk,
+            sealed=building.closing.is_sealed,
+            remote=self.remote,
         )
         self.orders = ClosingMethods(building.closing, building.desk, told=lambda: None, keys=self.keys).methods()
 
