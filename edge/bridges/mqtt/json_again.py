@@ -1,9 +1,12 @@
 """Takes messages that may have come before: what a broker delivers again (DUP), and what it keeps (RETAIN).
 
 Pure. A kill or a cut loses acknowledgements, never records: of what comes again the log holds a beginning, and only
-what follows that is new. A retained message tells how things stand: what the log says already is not told twice.
+what follows that is new. A retained message tells how things stand: what the log says already is not told twice. A
+broker that waits too long for our acknowledgement sends again on the connection it has (nats-server after `ack_wait`;
+MQTT 3.1.1 does not forbid it): what this connection brought is not taken again (docs/decisions/0130).
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Final
@@ -21,6 +24,8 @@ from protocols.link.record import ClockQuality
 
 WINDOW_LEAST: Final = 10
 """No broker delivers fewer at once, if it has more: with fewer in flight all of them are seen, and their end tells."""
+BROUGHT_LIVE_MAX: Final = 20_000
+"""Messages of a connection that are remembered by what they say: more than a broker keeps in flight."""
 _BEFORE: Final = packets.DUP | packets.RETAIN
 
 
@@ -34,14 +39,20 @@ class Again:
 
     def __init__(self, readings: JsonReadings, end: LogEnd) -> None:
         self._readings, self._end = readings, end
+        self._brought: dict[int, int] = {}  # packet identifier to what it last was, on this connection
+        self._live: deque[int] = deque(maxlen=BROUGHT_LIVE_MAX)  # what it brought that never came before
 
     def take(self, messages: Sequence[Publish], *, wall_ms: int, mono_ms: int, clock: ClockQuality) -> Taken:
         """Read a batch: see `JsonReadings.take`. What the log holds by its content is not taken again."""
         take = self._readings.take
         if not any(each[3] & _BEFORE for each in messages):
+            said_now = [hash(each[:2]) for each in messages]
+            self._brought.update(zip([each[2] for each in messages], said_now, strict=True))
+            self._live.extend(said_now)
             return take(messages, wall_ms=wall_ms, mono_ms=mono_ms, clock=clock)
         taken = Taken()
-        for before, some in groupby(messages, lambda each: each[3] & _BEFORE):
+        live = set(self._live)
+        for before, some in groupby(self._first_time(messages, live, taken), lambda each: each[3] & _BEFORE):
             if not before:
                 taken.add(take(list(some), wall_ms=wall_ms, mono_ms=mono_ms, clock=clock))
                 continue
@@ -53,6 +64,7 @@ class Again:
                     _leave_out(alone, [[self._stands(one, heard) for one in lane] for lane in said.lanes])
                 elif said.timed or said.is_whole(self._end):
                     _leave_out(alone, [[self._end.holds(one.mark) for one in lane] for lane in said.lanes])
+                self._note(said)
                 taken.add(alone)
         return taken
 
@@ -63,6 +75,8 @@ class Again:
         """
         topics: dict[bytes, list[tuple[Taken, _Said]]] = {}
         every: list[tuple[Taken, _Said]] = []
+        taken = Taken()
+        messages = self._first_time(messages, set(), taken)
         for each in messages:
             alone = self._readings.take([each], wall_ms=wall_ms, mono_ms=mono_ms, clock=clock)
             every.append((alone, _Said(alone)))
@@ -73,10 +87,37 @@ class Again:
         else:
             for some in topics.values():
                 self._leave_out_beginning(some)
-        taken = Taken()
-        for alone, _ in every:
+        for alone, said in every:
+            self._note(said)
             taken.add(alone)
         return taken
+
+    def _first_time(self, messages: Sequence[Publish], live: set[int], taken: Taken) -> list[Publish]:
+        """Return the messages without those that this very connection has brought before; count these as repeated.
+
+        It is the same packet identifier, or another one that was given after our acknowledgement had crossed the
+        repetition: then `live` says what came. What a connection begins with are messages of the one before, each with
+        an identifier of its own, and any two may say the same: for them `live` is empty.
+        """
+        brought = self._brought
+        new: list[Publish] = []
+        for each in messages:
+            packet_id, what = each[2], hash(each[:2])
+            if each[3] & packets.DUP:
+                if brought.get(packet_id) == what or what in live:
+                    taken.repeated += 1
+                    continue
+            elif not each[3] & packets.RETAIN:
+                self._live.append(what)
+                live.add(what)
+            brought[packet_id] = what
+            new.append(each)
+        return new
+
+    def _note(self, said: "_Said") -> None:
+        """A message with its device's time is one thing, however often it comes."""
+        if said.timed:
+            self._end.note([one.mark for lane in said.lanes for one in lane])
 
     def _has_all(self, every: Sequence["_Said"]) -> bool:
         """Say whether all of it, as it stands, is in the log, be it before the end.

@@ -6,7 +6,7 @@ again begins somewhere in them. So the longest beginning of what comes again tha
 same source is what was kept, and no more: a door that was opened, closed and opened is open.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from protocols import cbor
@@ -54,6 +54,10 @@ class LogEnd:
         self._order.clear()
         self._of_device.clear()
         self._places.clear()
+
+    def note(self, marks: Iterable[int]) -> None:
+        """Take the fingerprints of what came since."""
+        self._all.update(marks)
 
     def holds(self, mark: int) -> bool:
         """Say whether a reading of this fingerprint is there."""

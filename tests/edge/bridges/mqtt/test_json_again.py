@@ -152,6 +152,52 @@ def test_what_a_broker_delivers_again_late_is_told_by_its_time() -> None:
     assert edge.values(Lane.C) == [20, 21, 22, 23, 24, 20]  # the last without DUP: the device said it twice
 
 
+def packet(message: Publish, packet_id: int, head: int) -> Publish:
+    return (*message[:2], packet_id, head)
+
+
+@pytest.mark.guarantee("G1", "G2")
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_broker_that_waits_too_long_for_us_and_sends_again_on_the_same_connection_doubles_nothing(
+    timed: bool,
+) -> None:
+    """nats-server after `ack_wait`: under the same identifiers or, where our answer has crossed it, under new ones."""
+    edge = Edge()
+    said = [
+        say({"temperature": 20, "contact": n % 2 == 0, "n": n, **({"t": WALL_MS} if timed else {})}) for n in range(30)
+    ]
+    edge.hear(*(packet(each, n + 1, LIVE) for n, each in enumerate(said[:20])))
+    again = [packet(each, n + 1 + 100 * (n % 3 == 0), AGAIN) for n, each in enumerate(said)]
+    assert edge.hear(*again[:20]).repeated == 20
+    mixed = [packet(each, n + 21, LIVE) for n, each in enumerate(said[20:])]  # both in one read
+    assert (
+        edge.hear(*mixed, *again[10:20], *(packet(each, n + 21, AGAIN) for n, each in enumerate(said[20:]))).repeated
+        == 20
+    )
+    assert edge.values(Lane.C, "n") == list(range(30))
+    assert edge.values(Lane.B) == [n % 2 == 0 for n in range(30)]
+
+
+@pytest.mark.guarantee("G1", "G2")
+@pytest.mark.parametrize("time", [{}, {"t": WALL_MS}])
+def test_an_identifier_that_is_given_anew_hides_nothing(time: dict[str, int]) -> None:
+    edge = Edge()
+    edge.hear(packet(say({"contact": True, **time}), 1, LIVE))
+    edge.hear(packet(say({"contact": False, **time}), 1, LIVE))  # answered meanwhile
+    edge.hear(packet(say({"contact": True, **time}), 1, LIVE))  # no DUP: it never came before
+    edge.hear(packet(say({"temperature": 7, **time}), 1, AGAIN))  # of the connection before
+    assert (edge.values(Lane.B), edge.values(Lane.C)) == ([True, False, True], [7])
+
+
+@pytest.mark.guarantee("G1", "G2")
+def test_what_a_connection_begins_with_may_say_the_same_twice_and_come_twice() -> None:
+    edge = Edge()
+    flight = [packet(say({"contact": n % 2 == 0}), n, AGAIN) for n in (1, 2, 3)]
+    assert edge.replay(*flight, *flight).repeated == 3
+    assert edge.hear(*flight).repeated == 3
+    assert edge.values(Lane.B) == [False, True, False]
+
+
 @pytest.mark.guarantee("G2", "G17")
 @pytest.mark.parametrize("anew", [True, False])
 @pytest.mark.parametrize("time", [{}, {"t": WALL_MS - 5}])
