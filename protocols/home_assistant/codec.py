@@ -17,9 +17,9 @@ from protocols.documents import key_twice, shown
 from protocols.errors import LocalProtocolError
 from protocols.home_assistant.entities import AnnouncedPoint
 from protocols.home_assistant.meanings import PASSING
+from protocols.home_assistant.senses import SENSES, mireds, number_of
 from protocols.home_assistant.templates import NO_DOCUMENT, Silence, compiled
 
-NUMBER_CHARACTERS_MAX: Final = 40
 DIGITS: Final = 3
 
 
@@ -80,20 +80,8 @@ def _judged(point: AnnouncedPoint, text: str, document: object) -> Judged | None
         return bad(Reason.NO_VALUE)
     if point.values:
         return judge(point, text)
-    return judge(point, number) if (number := _number(text)) is not None else bad(Reason.WRONG_TYPE, shown(text, 60))
-
-
-def _number(text: str) -> int | float | None:
-    if len(text) > NUMBER_CHARACTERS_MAX or not text.isascii() or "_" in text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    number = SENSES[point.sense](text) if point.sense else number_of(text)
+    return bad(Reason.WRONG_TYPE, shown(text, 60)) if number is None else judge(point, number)
 
 
 def payload_of(point: AnnouncedPoint, value: Value) -> bytes:
@@ -112,7 +100,12 @@ def payload_of(point: AnnouncedPoint, value: Value) -> bytes:
             raise LocalProtocolError(f"{point.capability}.{point.attribute}: no word for {value!r}")
     elif isinstance(value, bool | str):
         raise LocalProtocolError(f"{point.capability}.{point.attribute}: {value!r} is no number")
+    elif point.sense and point.sense != "kelvin":
+        raise LocalProtocolError(f"{point.capability}.{point.attribute}: it is one of several that are sent together")
+    elif point.sense and (kelvin := mireds(value)) is None:
+        raise LocalProtocolError(f"{point.capability}.{point.attribute}: {value!r} is no colour temperature")
     else:
+        value = kelvin if point.sense and kelvin is not None else value
         raw = round((value - point.offset) / point.scale, 0 if point.row.kind is Kind.INTEGER else DIGITS)
         what = int(raw) if raw == int(raw) else raw
     if not point.command:

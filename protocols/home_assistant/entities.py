@@ -24,6 +24,11 @@ EXPIRE_S_MAX: Final = 7 * 86_400
 WORDS_MAX: Final = 32
 WORD_CHARACTERS_MAX: Final = 120
 
+_ELSEWHERE: Final = frozenset(
+    {"topic", "state_topic", "command_topic", "availability_topic", "json_attributes_topic", "last_reset_topic"}
+)
+"""Topics that are asked for by other names, or tell nothing of the room."""
+
 Speaks = Callable[[str], str | None]
 """Says why a topic is not for a device of this bus, None if it is."""
 
@@ -32,12 +37,14 @@ class AnnouncedPoint(Point, frozen=True, kw_only=True):
     """A point that was announced. `slot` tells which part of which entity it is, however it is named.
 
     `template` makes of a message the text that is read (empty: the message itself), `silent` are texts that say
-    nothing. What is written is the value's text in `spoken`, or the number in the device's unit, through `command`.
+    nothing, `sense` is how a number is told (senses.SENSES; empty: plainly). What is written is the value's text in
+    `spoken`, or the number in the device's unit, through `command`.
     """
 
     slot: str
     template: str = ""
     silent: tuple[str, ...] = ()
+    sense: str = ""
     spoken: tuple[tuple[Value, str], ...] = ()
     command: str = ""
     expire_s: float | None = None
@@ -93,6 +100,7 @@ class Maker:
     def __init__(self, entity: Entity, speaks: Speaks) -> None:
         self.entity, self.options, self._speaks = entity, entity.options, speaks
         self.made = Made()
+        self._asked: set[str] = set(_ELSEWHERE)
 
     def part(self, name: str, make: Callable[[], None]) -> None:
         """Make a part; what cannot be is told and costs the others nothing."""
@@ -105,6 +113,7 @@ class Maker:
 
     def topic(self, *names: str, needed: bool = False) -> str | None:
         """Return the first of these topics that is given, if it is one. Raises InvalidInputError."""
+        self._asked.update(names)
         for name in names:
             given = self.options.get(name)
             if given is None or given == "":
@@ -118,9 +127,37 @@ class Maker:
             raise InvalidInputError(names[0], "is not announced")
         return None
 
-    def template(self, *names: str) -> str:
-        """Return the first of these templates that is given; empty if none is. Raises InvalidInputError."""
-        return next((told for name in names if (told := own_template(self.options.get(name), name))), "")
+    def template(self, *names: str, sees: Mapping[str, str] | None = None) -> str:
+        """Return the first of these templates that is given; empty if none is. Raises InvalidInputError.
+
+        Args:
+            names: Where one may be given.
+            sees: Names that it may use beside `value` and `value_json`, each with the expression that it stands for.
+        """
+        for name in names:
+            given = self.options.get(name)
+            used = [each for each in sees or () if isinstance(given, str) and re.search(rf"\b{each}\b", given)]
+            told = "".join(f"{{% set {each} = {(sees or {})[each]} %}}" for each in used)
+            if own := own_template(f"{told}{given}" if told else given, name):
+                return own
+        return ""
+
+    def knows(self, *names: str) -> None:
+        """Learn that these topics are of no use beside what was taken, and need not be told of."""
+        self._asked.update(names)
+
+    def tell_left(self) -> None:
+        """Tell by name what is announced besides: there is no attribute of the device model for it."""
+        for name in self.options:
+            part = re.sub(r"(_command|_state|_status)?_topic$", "", name)
+            if name.endswith("_topic") and name not in self._asked and self.options[name]:
+                self._asked |= {f"{part}{each}_topic" for each in ("", "_command", "_state", "_status")}
+                self.left(part, *(self.words(f"{part}s") or self.words(f"{part}_list")))
+
+    def left(self, part: str, *words: str) -> None:
+        """Tell that a part, or these words of it, have no place in the device model."""
+        told = f"not mapped: {shown(', '.join(words), 80)}" if words else "not mapped"
+        self.made.refused.append((f"{self.entity.name} {part}", f"{told}: no attribute of the device model"))
 
     def word(self, name: str, otherwise: str) -> str:
         """Return a word as it stands on the wire; what is no text is spelt as Home Assistant does."""
@@ -171,6 +208,7 @@ class Maker:
         write: WriteRule | None = None,
         words: Sequence[tuple[Value, str]] = (),
         command: str = "",
+        sense: str = "",
     ) -> None:
         """Take one point."""
         if state is None and write is None:
@@ -198,14 +236,23 @@ class Maker:
                 slot=f"{self.entity.key}/{part}",
                 template=template,
                 silent=tuple(silent),
+                sense=sense,
                 spoken=tuple(words),
                 command=command,
                 expire_s=expire_s,
             )
         )
 
-    def switched(self, part: str, key: Key, *, template: str, silent: Iterable[str] = ()) -> None:
-        """Take what is on or off, and told so."""
+    def switched(
+        self,
+        part: str,
+        key: Key,
+        *,
+        template: str,
+        silent: Iterable[str] = (),
+        meant: tuple[Value, Value] = (True, False),
+    ) -> None:
+        """Take what is on or off, and told so; `meant` is what these are for the attribute."""
         on, off = self.word("payload_on", "ON"), self.word("payload_off", "OFF")
         said_on, said_off = self.word("state_on", on), self.word("state_off", off)
         if on == off or said_on == said_off:
@@ -216,10 +263,10 @@ class Maker:
             key,
             state=self.topic("state_topic"),
             template=template,
-            values=[(said_on, True), (said_off, False)],
+            values=[(said_on, meant[0]), (said_off, meant[1])],
             silent=silent,
             write=None if command is None else WriteRule(topic=command),
-            words=[(True, on), (False, off)],
+            words=[(meant[0], on), (meant[1], off)],
             command=self.template("command_template"),
         )
 

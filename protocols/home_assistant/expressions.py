@@ -18,6 +18,8 @@ from protocols.errors import InvalidInputError
 
 DEPTH_MAX: Final = 24
 RENDERED_CHARACTERS_MAX: Final = 4_096
+PARTS_MAX: Final = 64
+"""A text is split in so many places at most."""
 INTEGER_BITS_MAX: Final = 64
 MISSING: Final = object()
 """A key that is not there; a message that is no JSON."""
@@ -224,14 +226,13 @@ class _Parser:
                 if kind == "number":
                     made = _step(made, _constant(int(name)) if name.isdigit() else refuse(name))
                 elif self._sees("("):
-                    if name != "get":
+                    if name not in ("get", "split"):
                         refuse(f"the call of {shown(name)}")
-                    made = self._got(made)
+                    made = self._got(made) if name == "get" else self._split(made)
                 else:
                     made = _step(made, _constant(name))
             elif self._takes("["):
-                made = _step(made, self._choice())
-                self._needs("]")
+                made = self._indexed(made)
             else:
                 return made
 
@@ -242,6 +243,22 @@ class _Parser:
         self._needs(")")
         found = _step(made, key)
         return found if other is None else _FILTERS["default"](found, [other])
+
+    def _split(self, made: Formula) -> Formula:
+        self._needs("(")
+        by = self._choice()
+        self._needs(")")
+        return _parted(made, by)
+
+    def _indexed(self, made: Formula) -> Formula:
+        """Read what stands in brackets: a key, or a part of a list as `first:end`."""
+        first = _constant(None) if self._sees(":") else self._choice()
+        if not self._takes(":"):
+            self._needs("]")
+            return _step(made, first)
+        end = _constant(None) if self._sees("]") else self._choice()
+        self._needs("]")
+        return _sliced(made, first, end)
 
     def _primary(self) -> Formula:
         kind, word = self._next("an expression")
@@ -384,6 +401,36 @@ def _step(made: Formula, key: Formula) -> Formula:
     return value
 
 
+def _parted(made: Formula, by: Formula) -> Formula:
+    made, by = there(made), there(by)
+
+    def value(scope: Scope) -> object:
+        text, sign = made(scope), by(scope)
+        if not isinstance(text, str) or not isinstance(sign, str) or not sign:
+            raise NoNumber
+        return text.split(sign, PARTS_MAX)
+
+    return value
+
+
+def _sliced(made: Formula, first: Formula, end: Formula) -> Formula:
+    made, first, end = there(made), there(first), there(end)
+
+    def value(scope: Scope) -> object:
+        many = made(scope)
+        if not isinstance(many, str | list):
+            raise NoNumber
+        return many[_place(first(scope)) : _place(end(scope))]
+
+    return value
+
+
+def _place(value: object) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise NoNumber
+
+
 def _key(value: object) -> object:
     if isinstance(value, str | int | float | bool) or value is None:
         return value
@@ -471,6 +518,22 @@ def _or(made: Formula, arguments: list[Formula]) -> Formula:
     return value
 
 
+def _together(made: Formula, arguments: list[Formula]) -> Formula:
+    made = there(made)
+    between = arguments[0] if arguments else _constant("")
+
+    def value(scope: Scope) -> object:
+        many, sign = made(scope), between(scope)
+        if not isinstance(many, list) or not isinstance(sign, str):
+            raise NoNumber
+        text = sign.join(text_of(each) for each in many)
+        if len(text) > RENDERED_CHARACTERS_MAX:
+            raise NoNumber
+        return text
+
+    return value
+
+
 def _as_json(value: object) -> str:
     try:
         return msgspec.json.encode(value).decode()
@@ -491,6 +554,7 @@ _FILTERS: Final[Mapping[str, Callable[[Formula, list[Formula]], Formula]]] = {
     "upper": _plain(lambda value: text_of(value).upper()),
     "trim": _plain(lambda value: text_of(value).strip()),
     "string": _plain(text_of),
+    "join": _together,
     "default": _or,
     "d": _or,
     "is_defined": _plain(lambda value: value),

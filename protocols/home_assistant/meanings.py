@@ -7,7 +7,7 @@ row has no attribute in the device model, and is told as such.
 from collections.abc import Mapping
 from typing import Final
 
-from protocols.device_model.capability import Capability, Unit
+from protocols.device_model.capability import Capability, Unit, attribute
 
 C: Final = Capability
 Key = tuple[Capability, str]
@@ -105,6 +105,12 @@ ACTIONS: Final[Mapping[str, str]] = {
 """What a climate does now, as running modes."""
 COOLING_MODES: Final = frozenset({"off", "cool", "dry", "fan_only"})
 """A climate that has no others has a cooling setpoint."""
+
+FAN_MODE: Final[Key] = (C.FAN_CONTROL, "fan_mode")
+FAN_WORDS: Final[Mapping[str, str]] = {
+    **{each: each for each in attribute(*FAN_MODE).choices}, "middle": "medium", "mid": "medium", "med": "medium",
+}  # fmt: skip
+"""A fan's words, in lower case, as fan modes."""
 
 REFUSED: Final[Mapping[str, str]] = {
     "lock": "doors and locks open by grants alone, never by what the broker says",

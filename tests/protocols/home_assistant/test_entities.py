@@ -315,7 +315,10 @@ KEYS = st.sampled_from(
      "min_temp", "max_temp",
      "temp_step", "temp_unit", "pos_t", "set_pos_t", "pos_open", "pos_clsd", "ops", "min", "max", "step", "name",
      "uniq_id", "dev", "o", "~", "avty", "avty_t", "avty_mode", "exp_aft", "cmps", "p", "ent_cat", "fan_modes",
-     "cmd_tpl", "min_mirs", "max_mirs", "clr_temp_cmd_t", "e"]
+     "cmd_tpl", "min_mirs", "max_mirs", "clr_temp_cmd_t", "e", "color_temp_kelvin", "min_k", "max_k", "hs_stat_t",
+     "xy_stat_t", "rgb_stat_t", "rgb_cmd_t", "effect", "fx_list", "pct_cmd_t", "pct_stat_t", "spd_rng_min",
+     "spd_rng_max", "pr_mode_cmd_t", "pr_modes", "tilt_cmd_t", "tilt_status_t", "tilt_min", "tilt_max",
+     "set_pos_tpl", "curr_hum_t"]
 )  # fmt: skip
 VALUES = st.recursive(
     st.one_of(
@@ -325,14 +328,47 @@ VALUES = st.recursive(
         st.floats(allow_nan=False),
         st.text(max_size=8),
         st.sampled_from(
-            ["temperature", "energy", "°C", "°F", "W", "a/b", "{{ value }}", "json", "motion", "F", "heating"]
+            [
+                "temperature",
+                "energy",
+                "°C",
+                "°F",
+                "W",
+                "a/b",
+                "{{ value }}",
+                "json",
+                "motion",
+                "F",
+                "heating",
+                "{{ position }}",
+                "hs",
+                "xy",
+                "rgb",
+                "color_temp",
+                "auto",
+                "low",
+                "turbo",
+            ]
         ),
     ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=8,
 )
 COMPONENTS = st.sampled_from(
-    ["sensor", "binary_sensor", "switch", "light", "climate", "cover", "number", "select", "button", "lock", "device"]
+    [
+        "sensor",
+        "binary_sensor",
+        "switch",
+        "light",
+        "climate",
+        "cover",
+        "fan",
+        "number",
+        "select",
+        "button",
+        "lock",
+        "device",
+    ]
 )
 
 

@@ -1,0 +1,1 @@
+"""What devices announce of themselves to Home Assistant, recorded: `announcements/*.json`, read by recorded.py."""
