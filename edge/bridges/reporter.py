@@ -90,6 +90,7 @@ class Reporter:
     def take(self, reading: Reading, *, now_ms: int, age_ms: int = 0, place: str = "") -> None:
         """Take a reading as it was heard, `age_ms` after the device said it. One that nobody expects is dropped.
 
+        A negative age: it holds for so long, because nobody asks again before.
         `place` is the topic it came on; where there is none, a log line names device and register.
         """
         known = self._known.get((reading.device, reading.capability, reading.attribute))

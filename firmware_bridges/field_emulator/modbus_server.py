@@ -82,6 +82,8 @@ class EmulatedUnit:
                 self._points[(point.table, point.register)] = point
                 self._shown.append(((point.table, point.register), point))
                 self._widen(point.table, point.register, point.register + point.words - 1)
+                if point.exponent is not None:
+                    self._widen(point.table, point.exponent, point.exponent)
         told = self.thing.model.firmware
         if told is not None and told.table is not None and told.register is not None:
             for index, word in enumerate(words_of_text(told, self.thing.firmware)):

@@ -14,7 +14,7 @@ from edge.bridges.evidence import unknown_id
 from edge.bridges.firmware import ASKED_AGAIN_MS, ASKED_EVERY_MS
 from edge.bridges.modbus.places import Class, Places
 from edge.bridges.modbus.ports import Link
-from edge.bridges.modbus.unit import JOBS_MAX, DueBlock, Unit, WaitingJob
+from edge.bridges.modbus.unit import JOBS_MAX, REFUSED_EVERY, DueBlock, Unit, WaitingJob
 from edge.bridges.modbus.ways import way_to
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.quarantine import Quarantine
@@ -239,9 +239,11 @@ class ModbusSupervisor(SupervisedBus):
             reply.code == ExceptionCode.ILLEGAL_DATA_ADDRESS and unit.split(due, now_ms)
         ):
             due.refused = reply.code in (ExceptionCode.ILLEGAL_DATA_ADDRESS, ExceptionCode.ILLEGAL_FUNCTION)
+            # What is refused is asked for less often: until then that is what is known of it, and not silence.
+            later_ms = (REFUSED_EVERY - 1) * due.every_ms if due.refused else 0
             for point in due.block.points:
                 verdict = bad(Reason.DEVICE_EXCEPTION, reply.name)
-                self._reporter.take(reading(point, unit.device, verdict), now_ms=now_ms)
+                self._reporter.take(reading(point, unit.device, verdict), now_ms=now_ms, age_ms=-later_ms)
 
     def _take(self, unit: Unit, due: DueBlock, words: Sequence[int], now_ms: int) -> None:
         read = due.block.read

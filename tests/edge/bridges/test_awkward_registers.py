@@ -1,9 +1,11 @@
 """A register map with everything awkward in it, from its file alone to readings and writes on the real wire."""
 
+from functools import partial
 from typing import Final
 
 import pytest
 
+from edge.bridges.modbus.supervisor import ModbusSupervisor
 from protocols.descriptors.descriptor import parse
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Phase
@@ -48,6 +50,23 @@ def test_what_can_only_be_written_is_never_read_nor_read_along() -> None:
     reads = [block.read for blocks in plan_by_interval(parse(MAP.encode(), "odd")).values() for block in blocks]
     assert {each.table for each in reads} == {"holding"}
     assert not any(each.start <= 13 < each.start + each.count for each in reads)
+
+
+@pytest.mark.requirement("DEV-02")
+async def test_a_register_that_the_unit_does_not_have_is_told_as_refused_and_not_as_silent() -> None:
+    model = parse(MAP.encode(), "odd")
+    async with field(modbus(model), catalogue={model.id: model}) as it:
+        unit = it.emulator._units[IT]
+        unit._unreadable |= {("holding", 0), ("holding", 1)}
+        [bus] = it.buses
+        assert isinstance(bus, ModbusSupervisor)
+        for each in ("cumulative_energy_imported", "rms_voltage"):
+            await it.heard.until(partial(it.heard.last, IT, E, each))
+        # Asked for every ten turns of half a minute from now on: it is as true in between.
+        bus._reporter.sweep(now_ms=it.clock.now_ms() + 100_000)
+        told = [each.reason for each in it.heard.readings if each.attribute == "cumulative_energy_imported"]
+        assert told == ["device_exception: illegal_data_address"]
+        assert it.heard.last(IT, E, "rms_voltage").reason == "no_answer"  # type: ignore[union-attr]  # it was told
 
 
 @pytest.mark.requirement("DEV-02")
