@@ -299,7 +299,7 @@ def _with_lists(document: Any) -> Any:  # noqa: ANN401 - JSON
     if not isinstance(document, dict):
         return document
     inner = {key: _with_lists(each) for key, each in document.items()}
-    if not all(key.isdecimal() for key in inner):
+    if not all(key.isascii() and key.isdecimal() and key == str(int(key)) for key in inner):
         return inner
     return [inner.get(str(place)) for place in range(1 + max(map(int, inner)))]
 

@@ -545,7 +545,7 @@ def _step_into(document: Mapping[str, Any], path: str) -> tuple[bool, object]:
 
 
 def _is_place(step: str) -> bool:
-    return step.isascii() and step.isdecimal() and len(step) <= LIST_PLACES_MOST
+    return step.isascii() and step.isdecimal() and len(step) <= LIST_PLACES_MOST and (step == "0" or step[0] != "0")
 
 
 def _bad(reason: Reason, raw: object = None) -> Judged:
