@@ -17,6 +17,7 @@ import structlog
 
 from bench import fan_in_edges
 from bench.rows import Row, row
+from bench.shipped_database import shipped_settings
 from cloud.app.ingest import collect_seldom
 from cloud.kit.acting import system
 from cloud.kit.database import Connection, Database, fetch_one
@@ -117,7 +118,7 @@ async def _rows() -> list[Row]:
 
 async def measure(folder: Path) -> list[Row]:
     """Measure, with the servers' files under `folder`."""
-    async with EmbeddedPostgres(folder / "postgres") as server:
+    async with EmbeddedPostgres(folder / "postgres", settings=shipped_settings()) as server:
         await asyncio.to_thread(upgrade, server.dsn)
         database = Database(server.dsn, most=6, actor=system("bench"))
         await database.open()

@@ -26,6 +26,7 @@ from cloud.kit.acting import system
 from cloud.kit.database import Connection, Database
 from cloud.telemetry.fan_in.leases import Worker
 from cloud.telemetry.fan_in.ledger_rows import COPY_END, COPY_HEAD, COPY_RECORDS, RowFrame, copy_rows
+from cloud.telemetry.fan_in.worker import READ_REST
 from cloud.telemetry.ingest import IngestWorker
 from cloud.telemetry.ports import EdgeOwner
 from cloud.telemetry.store.plain import PlainStore
@@ -93,8 +94,8 @@ async def _be_worker(pipe: Pipe, dsn: str, port: int, name: str, *, whole: bool)
     database = Database(dsn, most=6, actor=system("ingest"))
     await database.open()
     worker = IngestWorker(
-        database, WireTransport(Broker("127.0.0.1", port, f"cloud-ingest-{name}")), owner_of=owner_of, projections={},
-        clock=SystemClock("host"), me=Worker(name, "1"), lease=timedelta(seconds=6),
+        database, WireTransport(Broker("127.0.0.1", port, f"cloud-ingest-{name}", rest=READ_REST)), owner_of=owner_of,
+        projections={}, clock=SystemClock("host"), me=Worker(name, "1"), lease=timedelta(seconds=6),
         store=PlainStore(database) if whole else None,
     )  # fmt: skip
 

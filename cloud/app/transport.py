@@ -4,6 +4,7 @@ import ssl
 
 from cloud.app.secrets import read_secret
 from cloud.app.settings import BrokerSettings
+from cloud.telemetry.fan_in.worker import READ_REST
 from kit.identity import tls_client_context
 from kit.mqtt import Broker, MqttTransport
 from kit.mqtt_wire import transport as wire
@@ -34,6 +35,7 @@ def wire_transport(settings: BrokerSettings, client_id: str) -> WireTransport:
             tls=_tls(settings),
             username=settings.username,
             password=_password(settings),
+            rest=READ_REST,
         )
     )
 

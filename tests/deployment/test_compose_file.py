@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.shipped_database import shipped_settings
 from cloud.app.main import _parser as cloud_parser
 from edge.app.main import _parser as edge_parser
 
@@ -52,11 +53,20 @@ def test_they_build_and_start_what_a_node_and_a_small_cluster_need() -> None:
 def test_every_command_is_one_that_the_program_has(kind: str, name: str) -> None:
     parser = {"edge": edge_parser, "cloud": cloud_parser}[kind]()
     service = SERVICES[kind][name]
-    asked = [service["command"]] if "command" in service else []
+    asked = [service["command"]] if "command" in service and "build" in service else []
     check = service["healthcheck"].get("test", [])
     asked += [check[2:]] if check[1:2] in (["innkeeper-edge"], ["innkeeper-cloud"]) else []
     for arguments in asked:
         assert parser.parse_args(arguments).command
+
+
+def test_what_is_measured_is_measured_over_a_database_as_it_is_shipped() -> None:
+    settings = shipped_settings()
+    assert settings["shared_buffers"] == "1GB"  # a quarter of mem_limit
+    assert SERVICES["cloud"]["database"]["mem_limit"] == "4g"
+    told = (ROOT / "docs/operating/cloud.md").read_text()
+    for name, value in settings.items():
+        assert f"| `{name}` | {value} |" in told
 
 
 def test_the_database_and_the_workers_are_reached_from_inside_alone() -> None:

@@ -80,6 +80,9 @@ class Ledger(Protocol):
 ANSWERS_AT_ONCE: Final = 64
 """Of a transport that sends one message at a time."""
 RECEIVED_AT_ONCE: Final = 256
+READ_REST: Final = timedelta(milliseconds=20)
+"""After a read of few messages the worker's transport reads nothing for so long: several then come by one read and are
+answered by one write. Messages wait for company at the database in any case (`linger`)."""
 TOPICS_KNOWN_MOST: Final = 100_000
 QUEUE_BYTES_MAX: Final = 16 * 1024 * 1024
 GROUP_WEIGHT_LEAST: Final = RECORDS_MAX + MESSAGE_WEIGHS
