@@ -100,7 +100,7 @@ def _inside(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - JSON
 def _read_id(kind: type, value: object) -> object:
     if kind is not ExternalId:
         raise NotImplementedError(f"{kind} is none of our types")
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**18:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**20:
         return str(value)
     if isinstance(value, str) and _WORD.fullmatch(value) is not None:
         return str(value)

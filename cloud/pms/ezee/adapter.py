@@ -32,7 +32,6 @@ from cloud.pms.port import (
 from cloud.pms.reading import HouseTime, item
 from cloud.stays.reservation import Housekeeping
 from kit.clock import Clock
-from protocols.errors import PeerProtocolError
 
 REQUESTS_MOST: Final = 60
 WINDOW_MS: Final = 60_000
@@ -72,8 +71,10 @@ class EzeeAdapter:
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._url, self._time, self._clock = platform.rstrip("/") + wire.ADDRESS, time, clock
+        self._platform, self._time, self._clock = platform.rstrip("/"), time, clock
         self._hotel, self._auth = hotel, auth_code
+        self._units: dict[str, str] = {}
+        """The unit of each room, as it was last told."""
         self._exchange = Exchange(
             http, label="eZee", clock=clock, sleep=sleep, most=REQUESTS_MOST, window_ms=WINDOW_MS, said=_said
         )
@@ -83,19 +84,21 @@ class EzeeAdapter:
         return wire.hints(raw)
 
     async def rooms(self) -> Rooms:
-        """See the port."""
+        """See the port. Where the house has no address for its housekeeping, the interface's own list is asked."""
         now_ms = self._clock.wall_ms()
-        answer = await self._ask(wire.ROOM_LIST, {})
-        rows = answer.get("RoomList")
-        if not isinstance(rows, list):
-            raise PeerProtocolError(f"eZee {wire.ROOM_LIST}: no RoomList in the answer")
-        found: list[PmsRoom] = []
-        errors: list[ItemError] = []
-        for each in rows:
-            said = item(msgspec.json.encode(each), wire.Room, "resource", "RoomID", strict=False)
-            one = said if isinstance(said, ItemError) else wire.room(said, now_ms=now_ms)
-            errors.append(one) if isinstance(one, ItemError) else found.append(one)
-        return Rooms(tuple(found), tuple(errors))
+        try:
+            answer = await self._post(wire.ROOM_LIST, wire.ROOMS_ADDRESS, self._flat(), patient=False)
+        except PmsRefusedError as error:
+            if error.status not in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
+                raise
+            answer = await self._ask(wire.ROOM_LIST, {})
+        told: list[PmsRoom | ItemError] = []
+        for raw in wire.rooms(answer):
+            said = item(raw, wire.Room, "resource", "roomid", strict=False)
+            if isinstance(said, wire.Room) and said.unitid is not None:
+                self._units[said.roomid] = said.unitid
+            told += [said] if isinstance(said, ItemError) else wire.room(said, now_ms=now_ms)
+        return Rooms.of(told)
 
     async def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:
         """See the port."""
@@ -154,12 +157,17 @@ class EzeeAdapter:
         """See the port. eZee knows clean and dirty."""
         if (word := wire.CONDITION_OF.get(housekeeping)) is None:
             raise PmsCannotError("eZee", f"a room that is {housekeeping}")
-        update = {"roomid": room_external_id, "unitid": "", "hkstatus": word, "hkremarks": ""}
-        await self._post(
-            "updatehkdata",
-            {"authcode": self._auth, "hotel_code": self._hotel, "updatehkdata": [update]},
-            patient=False,
-        )
+        update = {
+            "hotel_code": self._hotel,
+            "roomid": room_external_id,
+            "unitid": self._units.get(room_external_id, ""),
+            "hkstatus": word,
+            "hkremarks": "",
+        }
+        body = self._flat() | {"updatehkdata": [update]}
+        told = await self._post("updatehkdata", wire.CONDITION_ADDRESS, body, patient=False)
+        if (against := wire.warning(told)) is not None:
+            raise PmsRefusedError(422, against)
 
     async def folio(self, external_id: str) -> tuple[FolioLine, ...]:  # noqa: ARG002 - the port's parameter
         """See the port. Raises PmsCannotError."""
@@ -202,13 +210,16 @@ class EzeeAdapter:
     async def _ask(self, kind: str, asked: Mapping[str, str], *, patient: bool = False) -> dict[str, Any]:
         authentication = {"HotelCode": self._hotel, "AuthCode": self._auth}
         body = {"RES_Request": {"Request_Type": kind, "Authentication": authentication, **asked}}
-        return await self._post(kind, body, patient=patient)
+        return await self._post(kind, wire.ADDRESS, body, patient=patient)
 
-    async def _post(self, name: str, body: Mapping[str, Any], *, patient: bool) -> dict[str, Any]:
+    def _flat(self) -> dict[str, Any]:
+        return {"authcode": self._auth, "hotel_code": self._hotel}
+
+    async def _post(self, name: str, address: str, body: Mapping[str, Any], *, patient: bool) -> dict[str, Any]:
         answer, content = await self._exchange.send(
             name,
             "POST",
-            self._url,
+            self._platform + address,
             headers={"Content-Type": "application/json"},
             content=msgspec.json.encode(body),
             patient=patient,
@@ -217,9 +228,12 @@ class EzeeAdapter:
         if (problem := wire.problem(told)) is None:
             return told
         code, message = problem
+        if wire.is_nothing(message) and name == wire.GUEST_LIST:
+            return {"Reservations": []}
         if code in wire.BROKEN:
             raise PmsFaultError(f"eZee {name}: {code} {message}")
-        raise PmsRefusedError(401 if code in wire.UNAUTHORISED else 422, f"{code} {message}")
+        refused = code in wire.UNAUTHORISED or "unauthori" in message.casefold()
+        raise PmsRefusedError(401 if refused else 422, f"{code} {message}")
 
 
 def _kept(page: Page, fits: Callable[[PmsReservation], bool]) -> Page:

@@ -6,7 +6,7 @@ import msgspec
 
 from cloud.pms.emulation.face import Ask, Face, Reply, WireError
 from cloud.pms.emulation.hotel import Missing, Reservation
-from cloud.pms.ezee.wire import ADDRESS
+from cloud.pms.ezee.wire import ADDRESS, CONDITION_ADDRESS, ROOMS_ADDRESS
 
 _STATUS: Final = {
     "Inquired": ("New", "Unconfirmed Reservation"),
@@ -29,11 +29,13 @@ class Emulator(Face):
             body = ask.json()
         except WireError:
             return "unreadable"
+        if ask.path == ROOMS_ADDRESS:
+            return "RoomList"
         return str((body.get("RES_Request") or {}).get("Request_Type") or "updatehkdata")
 
     def admit(self, ask: Ask) -> None:
         """See Face."""
-        if ask.method != "POST" or ask.path != ADDRESS:
+        if ask.method != "POST" or ask.path not in (ADDRESS, ROOMS_ADDRESS, CONDITION_ADDRESS):
             raise WireError(404, "No such address")
         body = ask.json()
         flat = {"HotelCode": body.get("hotel_code"), "AuthCode": body.get("authcode")}
@@ -65,13 +67,14 @@ class Emulator(Face):
             case "GuestList":
                 return self._list(body["RES_Request"])
             case "RoomList":
-                return {"RoomList": self._rooms(), "Errors": {"ErrorCode": "0", "ErrorMessage": "Success"}}
+                return {"roomlist": self._rooms(), "checkinguestlist": []}
             case "updatehkdata":
                 for each in body.get("updatehkdata") or ():
-                    if (room := self.hotel.resources.get(each["roomid"])) is None:
+                    room = self.hotel.resources.get(each["roomid"])
+                    if room is None or each["unitid"] not in ("", f"9{room.id}"):
                         raise Missing("Room not found")
                     self.hotel.set_room_state(room.name, each["hkstatus"])
-                return {"Success": {"SuccessMsg": "Updated"}}
+                return {"status": "0", "message": "Success"}
             case _:
                 raise WireError(502, "Request type is missing")
 
@@ -93,11 +96,13 @@ class Emulator(Face):
     def _rooms(self) -> list[dict[str, Any]]:
         return [
             {
-                "RoomID": each.id,
-                "RoomName": each.name,
-                "RoomTypeID": "1",
+                "hotel_code": self._credentials.client_token,
+                "roomid": each.id,
+                "unitid": f"9{each.id}",
+                "roomname": each.name,
+                "roomtypeid": "1",
                 "hkstatus": "Dirty" if each.state == "Dirty" else "Clean",
-                "isblocked": each.state.startswith("Out"),
+                "isblocked": "Yes" if each.state.startswith("Out") else "No",
             }
             for each in self.hotel.resources.values()
         ]

@@ -19,27 +19,35 @@ from cloud.pms.reading import (
     UnreadableError,
     convert,
     decode,
+    decode_told,
     display_name,
     id_in,
+    known_by,
     line,
 )
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PeerProtocolError
 
 ADDRESS: Final = "/pmsinterface/pms_connectivity.php"
+ROOMS_ADDRESS: Final = "/index.php/page/service.hkinfoforkaterina"
+CONDITION_ADDRESS: Final = "/index.php/page/service.hkupdatestatus"
 GUEST_LIST: Final = "GuestList"
 ROOM_LIST: Final = "RoomList"
 UNAUTHORISED: Final = frozenset({"301", "302", "303"})
 BROKEN: Final = frozenset({"500"})
+_NEVER: Final = "0000-00-00"
+"""How its database writes a time that there was none."""
+_NOTHING: Final = re.compile(r"\bno\s+(data|records?|reservations?|bookings?|guests?|rooms?)\b", re.IGNORECASE)
 _OF: Final = "~"
 _SUB: Final = re.compile(r"-[0-9]{1,3}\Z")
 _STATUS: Final = (
     (("noshow",), PmsStatus.NO_SHOW),
     (("cancel", "void"), PmsStatus.CANCELLED),
-    (("checkedout", "departed"), PmsStatus.LEFT),
-    (("checkedin", "arrived", "stayover", "inhouse"), PmsStatus.IN_HOUSE),
+    (("checkedout", "checkout", "departed"), PmsStatus.LEFT),
+    (("dayusereservation",), PmsStatus.BOOKED),
+    (("checkedin", "checkin", "arrived", "stayover", "inhouse", "dueout", "dayuse"), PmsStatus.IN_HOUSE),
     (("unconfirm", "tentative", "inquiry", "hold"), PmsStatus.OPTION),
-    (("confirm", "new", "modif", "dueout"), PmsStatus.BOOKED),
+    (("confirm", "new", "modif", "arrival", "reserv"), PmsStatus.BOOKED),
 )
 """The first line with a word that occurs counts: what ended a booking weighs more than that it was new."""
 CONDITION_OF: Final[dict[Housekeeping, str]] = {
@@ -62,6 +70,7 @@ class Transaction(msgspec.Struct, frozen=True):
     TransactionId: ExternalId | None = None
     RoomID: ExternalId | None = None
     RoomTypeID: ExternalId | None = None
+    RoomTypeCode: ExternalId | None = None
     ArrivalTime: str | None = None
     FirstName: Text | None = None
     LastName: Text | None = None
@@ -76,12 +85,13 @@ class _Booking(msgspec.Struct, frozen=True):
 
 
 class Room(msgspec.Struct, frozen=True):
-    """One room."""
+    """One room; its fields are read whatever their case. `unitid` is told with each change of its condition."""
 
-    RoomID: ExternalId
-    RoomName: Text
-    hkstatus: str
-    isblocked: bool = False
+    roomid: ExternalId
+    roomname: Text | int
+    hkstatus: str = ""
+    unitid: ExternalId | None = None
+    isblocked: bool | str = False
 
 
 def parent(external_id: str) -> str:
@@ -96,21 +106,33 @@ def _named_as(booking: str, sub: str) -> str:
 
 
 def problem(answer: dict[str, Any]) -> tuple[str, str] | None:
-    """Return (code, message) of an answer that is none."""
-    errors = answer.get("Errors")
+    """Return (code, message) of an answer that is none: under Errors, error, or as errorcode beside its message."""
+    errors = answer.get("Errors", answer.get("error"))
     if isinstance(errors, list) and errors:
         errors = errors[0]
-    if not isinstance(errors, dict):
+    if isinstance(errors, dict):
+        code, said = (errors.get(each, errors.get(each[5:].lower())) for each in ("ErrorCode", "ErrorMessage"))
+    elif answer.get("errorcode") is not None:
+        code, said = answer["errorcode"], answer.get("message")
+    else:
         return None
-    code = str(errors.get("ErrorCode"))
-    return None if code == "0" else (code, str(errors.get("ErrorMessage") or "no message")[:300])
+    return None if str(code) == "0" else (str(code), str(said or "no message")[:300])
+
+
+def is_nothing(message: str) -> bool:
+    """Tell whether a problem is that there is nothing to tell of."""
+    return _NOTHING.search(message) is not None
 
 
 def bookings(answer: dict[str, Any], place: str) -> list[Any]:
     """Return the bookings of an answer or a push. Raises PeerProtocolError: there is no list of them."""
     held = answer.get("Reservations")
+    if held is None and "Reservations" in answer:
+        return []
     if isinstance(held, list) and not held:
         return []  # an empty object, as PHP writes it
+    if isinstance(held, dict) and "Reservation" in held and held["Reservation"] in (None, ""):
+        return []
     if not isinstance(held, dict) or not isinstance(held.get("Reservation"), list | dict):
         raise PeerProtocolError(f"eZee {place}: no Reservations.Reservation in the answer")
     return _listed(held["Reservation"])
@@ -120,7 +142,7 @@ def reservations(told: object, time: HouseTime, *, now_ms: int) -> list[PmsReser
     """Translate a booking: one reservation of ours for each of its rooms."""
     raw = msgspec.json.encode(told)
     try:
-        booking = decode(raw, _Booking)
+        booking = decode_told(raw, _Booking)
     except (msgspec.MsgspecError, RecursionError) as error:
         return [ItemError(id_in(raw, "UniqueID"), str(error))]
     found: list[PmsReservation | ItemError] = []
@@ -129,7 +151,7 @@ def reservations(told: object, time: HouseTime, *, now_ms: int) -> list[PmsReser
     for each in _listed(booking.BookingTran):
         one = msgspec.json.encode(each)
         try:
-            found.append(_one(booking, decode(one, Transaction), time, now_ms))
+            found.append(_one(booking, decode_told(one, Transaction), time, now_ms))
         except UnreadableError as error:
             found.append(ItemError(id_in(one, "SubBookingId"), str(error)))
         except (msgspec.MsgspecError, RecursionError) as error:
@@ -140,7 +162,8 @@ def reservations(told: object, time: HouseTime, *, now_ms: int) -> list[PmsReser
 
 def _one(booking: _Booking, said: Transaction, time: HouseTime, now_ms: int) -> PmsReservation:
     arrival_ms, departure_ms = time.stay_ms(("Start", "End"), said.Start, said.End, eta=said.ArrivalTime)
-    touched = said.Modifydatetime or said.Createdatetime  # neither has to be told: then it is as it is read now
+    told = [each for each in (said.Modifydatetime, said.Createdatetime) if each and not each.startswith(_NEVER)]
+    touched = told[0] if told else None  # neither has to be told: then it is as it is read now
     name = display_name(said.FirstName, said.LastName) or display_name(booking.BookedBy)
     return PmsReservation(
         external_id=_named_as(booking.UniqueID, said.SubBookingId),
@@ -153,7 +176,7 @@ def _one(booking: _Booking, said: Transaction, time: HouseTime, now_ms: int) -> 
         adults=None,
         children=None,
         updated_ms=time.read("Modifydatetime", touched, now_ms=now_ms) if touched else now_ms,
-        room_type=said.RoomTypeID,
+        room_type=said.RoomTypeID or said.RoomTypeCode,
     )
 
 
@@ -166,14 +189,35 @@ def _status(said: Transaction) -> PmsStatus:
     raise UnreadableError(f"CurrentStatus {(said.CurrentStatus or said.Status or '')[:40]!r} is not known")
 
 
-def room(said: Room, *, now_ms: int) -> PmsRoom | ItemError:
-    """Translate one room."""
-    name, housekeeping = line(said.RoomName), _CONDITION.get(said.hkstatus.casefold())
+def room(said: Room, *, now_ms: int) -> list[PmsRoom | ItemError]:
+    """Translate one room. A condition that nobody has told is none."""
+    name, told = line(str(said.roomname)), said.hkstatus.strip()
+    housekeeping = _CONDITION.get(told.casefold())
     if not name:
-        return ItemError(said.RoomID, f"RoomName {said.RoomName!r} has nothing to read", "resource")
-    if housekeeping is None:
-        return ItemError(said.RoomID, f"hkstatus {said.hkstatus[:40]!r} is not known", "resource")
-    return PmsRoom(said.RoomID, name, Housekeeping.OUT_OF_SERVICE if said.isblocked else housekeeping, now_ms)
+        return [ItemError(said.roomid, f"roomname {said.roomname!r} has nothing to read", "resource")]
+    if said.isblocked is True or str(said.isblocked).strip().casefold() in ("yes", "1", "true"):
+        housekeeping = Housekeeping.OUT_OF_SERVICE
+    if housekeeping is None and told:
+        return known_by(said.roomid, name, now_ms, f"hkstatus {told[:40]!r} is not known")
+    return [PmsRoom(said.roomid, name, housekeeping, now_ms)]
+
+
+def rooms(answer: dict[str, Any]) -> list[bytes]:
+    """Return the rooms of an answer, each as JSON with its names in lower case. Raises PeerProtocolError: no list."""
+    rows = next((each for name, each in answer.items() if name.casefold() == "roomlist"), None)
+    if not isinstance(rows, list):
+        raise PeerProtocolError("eZee rooms: no roomlist in the answer")
+    return [msgspec.json.encode(_lower(each)) for each in rows]
+
+
+def _lower(told: object) -> object:
+    return {str(name).casefold(): each for name, each in told.items()} if isinstance(told, dict) else told
+
+
+def warning(answer: dict[str, Any]) -> str | None:
+    """Return what an answer to a change of conditions says against it; None: it was taken."""
+    told = answer.get("warning")
+    return str(told)[:300] if told else None
 
 
 def hints(raw: bytes) -> list[Hint]:
@@ -188,7 +232,10 @@ def hints(raw: bytes) -> list[Hint]:
     if "Reservations" not in data:
         return []
     found = []
-    for each in bookings(data, "push"):
+    held = data["Reservations"]
+    gone = held.get("CancelReservation") if isinstance(held, dict) else None
+    told = bookings(data, "push") if gone is None or "Reservation" in held else []
+    for each in [*told, *_listed(gone or [])]:
         try:
             found.append(Hint("reservation", convert(each, _Named).UniqueID))
         except msgspec.ValidationError as error:

@@ -27,7 +27,7 @@ from cloud.pms.port import (
     PmsRoom,
     Rooms,
 )
-from cloud.pms.reading import HouseTime, UnreadableError, decode, display_name, item, row_key
+from cloud.pms.reading import HouseTime, UnreadableError, decode_told, display_name, item, row_key
 from cloud.pms.stayntouch import wire
 from cloud.pms.tokens import Bearer
 from cloud.stays.reservation import Housekeeping
@@ -93,14 +93,12 @@ class StayNTouchAdapter:
     async def rooms(self) -> Rooms:
         """See the port."""
         now_ms = self._clock.wall_ms()
-        found: list[PmsRoom] = []
-        errors: list[ItemError] = []
+        told: list[PmsRoom | ItemError] = []
         async for rows in self._lists("rooms", {}):
             for raw in rows:
                 said = item(raw, wire.Room, "resource", "id", strict=False)
-                one = said if isinstance(said, ItemError) else wire.room(said, now_ms=now_ms)
-                errors.append(one) if isinstance(one, ItemError) else found.append(one)
-        return Rooms(tuple(found), tuple(errors))
+                told += [said] if isinstance(said, ItemError) else wire.room(said, now_ms=now_ms)
+        return Rooms.of(told)
 
     async def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:
         """See the port."""
@@ -172,10 +170,10 @@ class StayNTouchAdapter:
         now_ms = self._clock.wall_ms()
         lines: list[FolioLine] = []
         try:
-            for bill in bills.bills:
+            for bill in bills.bills or ():
                 async for rows in self._lists(f"bills/{_q(bill.id)}/transactions", {}, patient=True):
                     for raw in rows:
-                        said = decode(raw, wire.Transaction)
+                        said = decode_told(raw, wire.Transaction)
                         lines.append(wire.folio_line(said, bills.currency_code, self._time, now_ms=now_ms))
         except (UnreadableError, msgspec.ValidationError) as error:
             raise PeerProtocolError(f"StayNTouch transactions: {error}") from error
@@ -227,9 +225,9 @@ class StayNTouchAdapter:
             window = held.window()
             paged = {**asked, "page": str(window.number), "per_page": str(window.size)}
             answer = await self._one(path, wire.Listed, paged, patient=patient)
-            keys = [row_key(each, "id") for each in answer.results]
-            new = held.take(window, keys, total=answer.total_count)
-            yield [answer.results[index] for index in new]
+            rows = answer.results or []
+            new = held.take(window, [row_key(each, "id") for each in rows], total=answer.total_count)
+            yield [rows[index] for index in new]
             patient = True
 
     async def _one(

@@ -6,6 +6,7 @@ number), `adults` (text in that one) and `children` stands in a booking posted t
 published: gist.github.com/lukeclifton/e5d91e4f5756911adc0dbc377e96106c, April 2019. Their sandbox has the last word.
 """
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from cloud.pms.reading import (
     UnreadableError,
     convert,
     display_name,
+    known_by,
     line,
     minor_units,
     possible,
@@ -27,12 +29,18 @@ from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PeerProtocolError
 
 PAGE_MOST: Final = 50
+_THOUSANDS: Final = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,4})?")
 _STATUS: Final[dict[str, PmsStatus]] = {
     "waitlist": PmsStatus.OPTION,
     "waitlisted": PmsStatus.OPTION,
     "reserved": PmsStatus.BOOKED,
     "booked": PmsStatus.BOOKED,
     "checking_in": PmsStatus.BOOKED,
+    "due": PmsStatus.BOOKED,
+    "due_in": PmsStatus.BOOKED,
+    "duein": PmsStatus.BOOKED,
+    "due_out": PmsStatus.IN_HOUSE,
+    "dueout": PmsStatus.IN_HOUSE,
     "checkedin": PmsStatus.IN_HOUSE,
     "checked_in": PmsStatus.IN_HOUSE,
     "inhouse": PmsStatus.IN_HOUSE,
@@ -68,7 +76,7 @@ class RoomOf(msgspec.Struct, frozen=True):
     """The room of a reservation."""
 
     id: ExternalId | None = None
-    number: Text | None = None
+    number: Text | int | None = None
 
 
 class GuestOf(msgspec.Struct, frozen=True):
@@ -95,8 +103,9 @@ class Reservation(msgspec.Struct, frozen=True):
     status: str
     arrival_date: str
     departure_date: str
+    arrival_time: str | None = None
     updated_time: str | None = None
-    confirmation_number: Text | None = None
+    confirmation_number: Text | int | None = None
     room: RoomOf | None = None
     guests: list[GuestOf] = []
     stay_dates: list[StayDate] = []
@@ -106,15 +115,15 @@ class Room(msgspec.Struct, frozen=True):
     """One room."""
 
     id: ExternalId
-    number: Text
-    status: str
+    number: Text | int
+    status: str = ""
     service_status: str | None = None
 
 
 class Listed(msgspec.Struct, frozen=True):
     """Every list."""
 
-    results: list[msgspec.Raw]
+    results: list[msgspec.Raw] | None
     total_count: int | None = None
 
 
@@ -125,7 +134,7 @@ class _Bill(msgspec.Struct, frozen=True):
 class BillsOf(msgspec.Struct, frozen=True):
     """The bills of a reservation."""
 
-    bills: list[_Bill] = []
+    bills: list[_Bill] | None = None
     currency_code: str | None = None
 
 
@@ -146,7 +155,7 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
         if status is None:
             raise UnreadableError(f"status {said.status[:40]!r} is not known")
         arrival_ms, departure_ms = time.stay_ms(
-            ("arrival_date", "departure_date"), said.arrival_date, said.departure_date
+            ("arrival_date", "departure_date"), said.arrival_date, said.departure_date, eta=said.arrival_time
         )
         touched = said.updated_time
         updated_ms = now_ms if touched is None else time.read("updated_time", touched, now_ms=now_ms)
@@ -156,10 +165,10 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
     nights = said.stay_dates
     return PmsReservation(
         external_id=said.id,
-        number=None if said.confirmation_number is None else line(said.confirmation_number) or None,
+        number=None if said.confirmation_number is None else line(str(said.confirmation_number)) or None,
         status=status,
         room_external_id=None if said.room is None else said.room.id,
-        guest_name=None if guest is None else display_name(guest.first_name, guest.last_name),
+        guest_name=None if guest is None else display_name(guest.first_name, guest.last_name) or None,
         arrival_ms=arrival_ms,
         departure_ms=departure_ms,
         adults=nights[0].adults if nights else None,
@@ -169,28 +178,31 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
     )
 
 
-def room(said: Room, *, now_ms: int) -> PmsRoom | ItemError:
+def room(said: Room, *, now_ms: int) -> list[PmsRoom | ItemError]:
     """Translate one room."""
-    name = line(said.number)
+    name = line(str(said.number))
     housekeeping = _SERVICE.get(_word(said.service_status or "")) or _CONDITION.get(_word(said.status))
     if not name:
-        return ItemError(said.id, f"number {said.number!r} has nothing to read", "resource")
+        return [ItemError(said.id, f"number {said.number!r} has nothing to read", "resource")]
     if housekeeping is None:
-        return ItemError(said.id, f"status {said.status[:40]!r} is not known", "resource")
-    return PmsRoom(said.id, name, housekeeping, possible("now", now_ms))
+        return known_by(said.id, name, possible("now", now_ms), f"status {said.status[:40]!r} is not known")
+    return [PmsRoom(said.id, name, housekeeping, possible("now", now_ms))]
 
 
 def folio_line(said: Transaction, currency: str | None, time: HouseTime, *, now_ms: int) -> FolioLine:
     """Translate one posting. Raises UnreadableError."""
-    minor = minor_units("amount", said.amount)
+    plain = said.amount
+    if isinstance(plain, str) and _THOUSANDS.fullmatch(plain.strip()) is not None:
+        plain = plain.replace(",", "")
+    minor = minor_units("amount", plain)
     sign = -1 if said.is_credit and minor > 0 else 1
     at_ms = time.read("date", said.date, now_ms=now_ms)
     return FolioLine(said.id, line(said.description or ""), sign * minor, currency, at_ms)
 
 
 class _Data(msgspec.Struct, frozen=True):
-    object: str
-    id: ExternalId
+    id: ExternalId | None = None
+    object: str | None = None
     reservation_id: ExternalId | None = None
 
 
@@ -200,13 +212,15 @@ def hints(raw: bytes) -> list[Hint]:
         push = msgspec.json.decode(raw, type=dict[str, Any])
         if push.get("object") != "event" or not isinstance(push.get("event"), str):
             raise PeerProtocolError("not a StayNTouch webhook: `object` is not event, or it names none")
-        data = convert(push.get("data"), _Data)
+        if not isinstance(push.get("data"), dict):
+            return []  # an event about nothing of ours, such as the end of a day
+        data = convert(push["data"], _Data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PeerProtocolError(f"not a StayNTouch webhook: {error}") from error
-    thing = _word(data.object)
-    if thing == "reservation":
+    thing = _word(data.object or push["event"])
+    if data.id is not None and (thing == "reservation" or (data.object is None and "reservation" in thing)):
         return [Hint("reservation", data.id)]
-    if thing == "room":
+    if data.id is not None and (thing == "room" or (data.object is None and thing.startswith("room_"))):
         return [Hint("resource", data.id)]
     return [] if data.reservation_id is None else [Hint("reservation", data.reservation_id)]
 
