@@ -51,6 +51,8 @@ class Bluetoothd:
         """True: what is asked is never answered, as of a process that hangs."""
         self.held: dict[str, asyncio.Event] = {}
         """Members that are done at once and answered once their event is set, as of a process that is slow."""
+        self.holding: Counter[str] = Counter()
+        """How many answers were held back so, by member."""
         self.written: list[int] = []
         """Bytes of each value written."""
         self._radio, self._dice = radio, dice
@@ -235,6 +237,7 @@ class Bluetoothd:
                 raise BluezError("org.freedesktop.DBus.Error.UnknownMethod", f"no method {member!r}")
             signature, body = await method(message)
             if (answers := self.held.get(member)) is not None:
+                self.holding[member] += 1
                 await answers.wait()
             self._tell(Message.new_method_return(message, signature, body))
         except BluezError as error:

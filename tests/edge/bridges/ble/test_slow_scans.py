@@ -70,11 +70,10 @@ async def test_whoever_is_cancelled_while_bluez_is_asked_leaves_a_radio_that_hea
 ) -> None:
     answers = it.daemon.held[member] = asyncio.Event()
     listening = asyncio.ensure_future(listens(it, backend))
-    await until(lambda: it.daemon.calls["StartDiscovery"] == 1)
+    await until(lambda: it.daemon.discovering == 1)
     if member == "StopDiscovery":
-        await until(lambda: it.daemon.discovering == 1)
         listening.cancel()
-        await until(lambda: it.daemon.calls[member] == 1)
+    await until(lambda: it.daemon.holding[member] == 1)
     for _ in range(2):  # whoever ends a program is not always patient
         listening.cancel()
         await asyncio.sleep(0)
@@ -94,7 +93,7 @@ async def test_a_bluetoothd_that_dies_while_it_is_asked_leaves_nothing_to_wait_f
     monkeypatch.setattr("edge.bridges.ble.sightings.STOP_WAIT_S", SHORT_S)
     async with chosen_backend(RadioSettings(kind="bluez")) as backend:
         listening = asyncio.ensure_future(listens(it, backend))
-        await until(lambda: it.daemon.calls["StartDiscovery"] == 1)
+        await until(lambda: it.daemon.holding["StartDiscovery"] == 1)
         await it.daemon.crash()
         with pytest.raises(LinkLostError, match="scanning failed"):
             await listening
