@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from edge.bridges.modbus.supervisor import ModbusSupervisor
+from edge.bridges.mqtt.advert_keys import read_advert_keys
 from edge.bridges.mqtt.adverts import AdvertSupervisor
 from edge.bridges.mqtt.announced import AnnouncedSupervisor
 from edge.bridges.mqtt.announced_registry import Registry
@@ -119,9 +120,10 @@ def build(  # noqa: PLR0917 - the shape that edge/app was promised
                 case BleAdvertBus():
                     sensors = [(each.id, each.address, descriptor) for each, descriptor in devices]
                     way = transport_factory(bus)
+                    keys = read_advert_keys(settings.advert_keys_path)
                     supervisors.append(
                         AdvertSupervisor(
-                            bus, sensors, transport=way, clock=clock, dice=dice, sink=sink, memory=memory
+                            bus, sensors, keys=keys, transport=way, clock=clock, dice=dice, sink=sink, memory=memory
                         )
                     )
                 case HomeAssistantBus():

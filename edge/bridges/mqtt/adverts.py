@@ -5,7 +5,7 @@ one under a key, is told once as a bad reading; sensors that no plan names are t
 them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,11 +31,15 @@ from protocols.errors import PeerProtocolError
 UNKNOWN_MAX: Final = 1_000
 KNOWN_ENCODINGS: Final = ("bthome_v2", "pvvx", "atc1441", "ruuvi_5", "govee_h5075", "mibeacon")
 
+_CLOSED: Final = (Reason.ENCRYPTED, Reason.WRONG_KEY)
+
 
 @dataclass(slots=True)
 class _Sensor(Member):
     encoding: str = ""
     heard_at_s: int = 0
+    counter: int | None = None
+    """Of the last encrypted advert."""
 
 
 class AdvertSupervisor(BrokerBus):
@@ -48,6 +52,7 @@ class AdvertSupervisor(BrokerBus):
         clock: both clocks.
         dice: for pauses.
         sink: where readings and events go.
+        keys: of sensors that encrypt what they say, by address.
         memory: what the bus has heard and told before.
     """
 
@@ -56,13 +61,14 @@ class AdvertSupervisor(BrokerBus):
         bus: BleAdvertBus,
         devices: Sequence[tuple[DeviceId, Address, Descriptor]],
         *,
+        keys: Mapping[str, bytes] | None = None,
         transport: Transport,
         clock: Clock,
         dice: Dice,
         sink: ReadingSink,
         memory: BusMemory | None = None,
     ) -> None:
-        self._base = bus.base_topic
+        self._base, self._keys = bus.base_topic, dict(keys or {})
         self._sensors: dict[str, _Sensor] = {}
         for device, address, descriptor in devices:
             wire = descriptor.wire
@@ -107,13 +113,16 @@ class AdvertSupervisor(BrokerBus):
             self._heard(sensor, heard)
 
     def _heard(self, sensor: _Sensor, heard: gateway.Heard) -> None:
-        said = adverts.decode(sensor.encoding, heard.advert)
+        said = adverts.decode(sensor.encoding, heard.advert, mac=heard.mac, key=self._keys.get(heard.mac))
         if said is None:
             self._counts["adverts_of_another_kind"] += 1  # a name, a button: the same sensor says many things
             return
         late_s = 0 if heard.at_s is None else sensor.heard_at_s - heard.at_s
         if 0 < late_s < sensor.silence_s:
             self._counts["out_of_order"] += 1
+            return
+        if isinstance(said, dict) and not self._is_its_own(sensor, heard.mac, said):
+            self._counts["not_its_own"] += 1
             return
         sensor.heard_at_s = heard.at_s or 0
         now_ms = sensor.heard_ms = self._clock.now_ms()
@@ -125,10 +134,27 @@ class AdvertSupervisor(BrokerBus):
         for each in found:
             self._reporter.take(each, now_ms=now_ms)
 
+    def _is_its_own(self, sensor: _Sensor, mac: str, said: adverts.Fields) -> bool:
+        """Whether an advert is from who has the key, and no recording of an older one.
+
+        A sensor counts from the beginning after a new battery: behind its own silence any counter is believed.
+        """
+        counter = said.get(adverts.COUNTER)
+        if counter is None:
+            return mac not in self._keys
+        long_ago = self._clock.now_ms() - sensor.heard_ms >= sensor.silence_s * 1000
+        if sensor.counter is not None and counter < sensor.counter and not long_ago:
+            return False
+        sensor.counter = int(counter)
+        return True
+
     def _strange(self, heard: gateway.Heard) -> None:
         if self._memory.told(heard.mac) is not None:
             return
-        known = [each for each in KNOWN_ENCODINGS if isinstance(adverts.decode(each, heard.advert), dict)]
+        key = self._keys.get(heard.mac)
+        told = {each: adverts.decode(each, heard.advert, mac=heard.mac, key=key) for each in KNOWN_ENCODINGS}
+        # Behind a key that this house does not have it is a sensor all the same: it is found, and its key is missing.
+        known = [name for name, said in told.items() if isinstance(said, dict) or said in _CLOSED]
         if not known:
             return  # every telephone in the house advertises
         if self._memory.found >= UNKNOWN_MAX:
@@ -141,5 +167,6 @@ class AdvertSupervisor(BrokerBus):
             "gateway": heard.gateway,
             "rssi_dbm": heard.rssi_dbm,
             "advert": heard.advert.hex(),
+            **({"encrypted": str(said)} if (said := told[known[0]]) in _CLOSED else {}),
         }
         self._event(unknown_id(self._name, heard.mac, None), DeviceEvent.UNKNOWN_DEVICE, facts)

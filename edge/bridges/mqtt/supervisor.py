@@ -402,7 +402,7 @@ class Zigbee2MqttSupervisor(BrokerBus):
                 news.get_nowait()
             topic = zigbee2mqtt.get_topic(self._bus.base_topic, radio.name)
             try:
-                await connection.publish(topic, zigbee2mqtt.get_payload(job.point.path or ""))
+                await connection.publish(topic, zigbee2mqtt.get_payload((job.point.path or "").partition(".")[0]))
                 found, _ = await self._await_news(job, radio, news)
             except (LinkLostError, ReplyTimeoutError):
                 found = None

@@ -1,0 +1,142 @@
+"""Sensors that encrypt what they advertise: opened with their key, and nobody else taken for them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+
+from edge.bridges.mqtt.advert_keys import read_advert_keys
+from edge.bridges.mqtt.adverts import AdvertSupervisor
+from edge.bridges.ports import DeviceEvent
+from firmware_bridges.catalogue import load_all
+from kit.clock import ManualClock
+from kit.dice import SeededDice
+from protocols.descriptors import gateway
+from protocols.device_model.capability import Capability
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId
+from protocols.device_model.site_plan import Address, BleAdvertBus
+from protocols.errors import InvalidInputError
+from tests.edge.bridges.air import Air
+from tests.edge.bridges.field import Heard
+
+MAC: Final = "54:48:e6:8f:80:a5"
+KEY: Final = bytes.fromhex("231d39c1d7cc1ab1aee224cd096db932")
+IT: Final = DeviceId("air-204")
+HT: Final = load_all()[DescriptorId("bthome/shelly_blu_ht")]
+SILENCE_MS: Final = round(HT.wire.silence_s * 1000)  # type: ignore[union-attr]  # it advertises
+T0: Final = 1_780_000_000_000
+
+
+def sealed(celsius: float, counter: int, *, key: bytes = KEY) -> bytes:
+    """Return an encrypted advert, made as bthome.io/encryption says."""
+    plain = b"\x02" + round(celsius * 100).to_bytes(2, "little", signed=True)
+    count = counter.to_bytes(4, "little")
+    nonce = bytes.fromhex(MAC.replace(":", "")) + b"\xd2\xfc\x41" + count
+    whole = AESCCM(key, tag_length=4).encrypt(nonce, plain, None)
+    data = b"\x16\xd2\xfc\x41" + whole[:-4] + count + whole[-4:]
+    return bytes((len(data),)) + data
+
+
+def plain(celsius: float) -> bytes:
+    data = b"\x16\xd2\xfc\x40\x02" + round(celsius * 100).to_bytes(2, "little", signed=True)
+    return bytes((len(data),)) + data
+
+
+class Room:
+    """A bus with one sensor, told adverts as a gateway publishes them."""
+
+    def __init__(self, keys: dict[str, bytes], *, planned: bool = True) -> None:
+        self.heard, self.clock, self.air = Heard(), ManualClock(wall_ms=T0), Air()
+        bus = BleAdvertBus(BusId("air"), "ruuvi")
+        self.bus = AdvertSupervisor(
+            bus,
+            [(IT, Address(bus.id, mac=MAC), HT)] if planned else [],
+            keys=keys,
+            transport=self.air,
+            clock=self.clock,
+            dice=SeededDice(1),
+            sink=self.heard,
+        )
+
+    async def say(self, advert: bytes) -> None:
+        at_s = self.clock.wall_ms() // 1000
+        payload = gateway.message(advert, gateway="c4:7d:cc:00:11:22", rssi_dbm=-60, at_s=at_s)
+        self.air.say(f"ruuvi/C4:7D:CC:00:11:22/{MAC.upper()}", payload)
+        await self.air.heard()
+
+    def told(self) -> list[object]:
+        wanted = (Capability.TEMPERATURE_MEASUREMENT, "measured_value")
+        return [
+            each.value if each.reason is None else each.reason
+            for each in self.heard.readings
+            if (each.capability, each.attribute) == wanted
+        ]
+
+
+@contextlib.asynccontextmanager
+async def served(keys: dict[str, bytes], *, planned: bool = True) -> AsyncIterator[Room]:
+    room = Room(keys, planned=planned)
+    running = asyncio.create_task(room.bus.run())
+    try:
+        await room.air.heard()
+        yield room
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.requirement("DEV-02")
+async def test_with_its_key_a_sensor_is_heard_and_without_it_is_told_why_not() -> None:
+    for keys, told in (({MAC: KEY}, 25.06), ({}, "encrypted"), ({MAC: bytes(16)}, "wrong_key")):
+        async with served(keys) as room:
+            await room.say(sealed(25.06, 7))
+            assert room.told() == [told]
+
+
+@pytest.mark.guarantee("G19")
+async def test_nobody_else_speaks_for_a_sensor_that_has_a_key() -> None:
+    async with served({MAC: KEY}) as room:
+        await room.say(sealed(21.0, 100))
+        for advert in (plain(60.0), sealed(10.0, 99), sealed(60.0, 101, key=bytes(16))):
+            room.clock.advance(1_000)
+            await room.say(advert)
+        assert room.told() == [21.0, "wrong_key"]
+        assert room.bus.counts["not_its_own"] == 2
+        room.clock.advance(1_000)
+        await room.say(sealed(22.0, 102))
+        assert room.told()[-1] == 22.0
+        room.clock.advance(SILENCE_MS)
+        await room.say(sealed(23.0, 0))  # a new battery: it counts from the beginning
+        assert room.told()[-1] == 23.0
+
+
+async def test_one_that_nobody_planned_is_found_and_its_key_asked_for() -> None:
+    async with served({}, planned=False) as room:
+        await room.say(sealed(21.0, 1))
+        [(_, event, facts)] = room.heard.events
+        assert event is DeviceEvent.UNKNOWN_DEVICE
+        assert (facts["mac"], facts["encoding"], facts["encrypted"]) == (MAC, "bthome_v2", "encrypted")
+
+
+def test_keys_are_read_and_a_wrong_entry_is_named_without_its_key(tmp_path: Path) -> None:
+    file = tmp_path / "advert-keys.toml"
+    file.write_text(f'"{MAC.upper()}" = "{KEY.hex()}"\n')
+    assert read_advert_keys(file) == {MAC: KEY}
+    assert read_advert_keys(None) == {}
+    for text, word in (
+        (f'"54-48" = "{KEY.hex()}"', "no address"),
+        (f'"{MAC}" = "{KEY.hex()}00"', "its key is not 32"),
+        (f'"{MAC}" = 5', "its key is not 32"),
+        (f'"{MAC}" = "{KEY.hex()}"\n"{MAC.upper()}" = "{KEY.hex()}"', "twice"),
+        ("mac = [", "is not TOML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InvalidInputError, match=word) as refused:
+            read_advert_keys(file)
+        assert KEY.hex() not in str(refused.value)
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        read_advert_keys(tmp_path / "none.toml")
