@@ -40,6 +40,23 @@ def load_all(more: Iterable[Path] = ()) -> dict[DescriptorId, Descriptor]:
     return catalogue
 
 
+def own_models(folder: Path | None) -> tuple[Path, ...]:
+    """Return the folder of a property's own models, for `load_all`; none if there is none.
+
+    Raises:
+        InvalidInputError: it is no folder, or nothing in it lies where a descriptor must.
+    """
+    if folder is None:
+        return ()
+    if not folder.is_dir():
+        raise InvalidInputError(str(folder), "is no folder; descriptors lie in <family>/descriptors/<model>.toml in it")
+    if not descriptor_files(folder):
+        strange = next((each.relative_to(folder) for each in sorted(folder.glob("**/*.toml"))), None)
+        found = "it holds none" if strange is None else f"{strange} is not in its place"
+        raise InvalidInputError(str(folder), f"descriptors lie in <family>/descriptors/<model>.toml in it; {found}")
+    return (folder,)
+
+
 def check_plan(plan: SitePlan, catalogue: Mapping[DescriptorId, Descriptor], place: str = "site plan") -> None:
     """See that every device of the plan is described, and hangs on a bus of its descriptor's wire.
 

@@ -12,7 +12,7 @@ from edge.app.settings import EdgeSettings, SiteBrokerSettings
 from edge.bridges.assembly import Announced, BrokerBuses, build
 from edge.bridges.mqtt.bus_memory import BusMemory
 from edge.bridges.ports import BusSupervisor, ReadingSink
-from firmware_bridges.catalogue import check_plan, load_all
+from firmware_bridges.catalogue import check_plan, load_all, own_models
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.identity import tls_client_context
@@ -31,15 +31,19 @@ TOPIC_WAITING_MAX: Final = 32
 """Unread messages of one device's topic: whoever says more a moment is heard by its newest."""
 
 
-def read_descriptors(plan: SitePlan | None) -> dict[DescriptorId, Descriptor]:
-    """Return every model of this release: whatever is found may be bound while the edge runs.
+def read_descriptors(plan: SitePlan | None, own: Path | None = None) -> dict[DescriptorId, Descriptor]:
+    """Return every model of this release and of the property's own folder: any may be bound while the edge runs.
+
+    Args:
+        plan: what there is; None: nothing.
+        own: the folder of the property's own, `<family>/descriptors/<model>.toml` in it.
 
     Raises:
-        InvalidInputError: a device is not described, or hangs on the wrong kind of bus.
+        InvalidInputError: a device is not described, or hangs on the wrong kind of bus; `own` or a file in it is wrong.
     """
     if plan is None:
         return {}
-    every = load_all()
+    every = load_all(own_models(own))
     check_plan(plan, every)
     return every
 

@@ -56,7 +56,7 @@ def _edge_problems(config: Path, environ: Mapping[str, str]) -> list[str]:
     _tried(lambda: parse_edge_id(settings.edge, f"{config}: edge"), found)
     plan = _tried(lambda: read_site_plan(settings), found)
     if plan is not None:
-        _tried(lambda: read_descriptors(plan), found)
+        _tried(lambda: read_descriptors(plan, settings.bridges.models_path), found)
         found += _plan_problems(plan, settings, config)
     if (policy := settings.policy_path) is not None:
         _tried(lambda: policy_document.parse(_read(policy), str(policy)), found)

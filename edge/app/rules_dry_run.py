@@ -89,7 +89,7 @@ def run(
     if until_ms <= from_ms:
         raise InvalidInputError("--to", f"{ends} is not after {begins}")
     restored = _restored(settings)
-    catalogue = with_kept(plan, read_descriptors(plan), settings.data_dir)
+    catalogue = with_kept(plan, read_descriptors(plan, settings.bridges.models_path), settings.data_dir)
     plan = _as_bound(plan, restored, catalogue)
     current = _in_force(restored)
     span = (from_ms, until_ms)

@@ -150,7 +150,7 @@ class Edge:
         edge = parse_edge_id(settings.edge, "settings: edge")
         property_id = parse_property_id(settings.property, "settings: property")
         plan = read_site_plan(settings)
-        descriptors = read_descriptors(plan)
+        descriptors = read_descriptors(plan, settings.bridges.models_path)
         try:
             settings.data_dir.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         except OSError as error:

@@ -67,6 +67,7 @@ class BridgesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cannot queue; a serial line bears one in any case. `modbus_probes_max`: of those, how many may wait for units that
     did not answer last time. `modbus_tls`: the certificates of each bus of that kind. `opcua`: the security of each
     OPC UA server. `advert_keys_path`: a TOML file with the keys of sensors that encrypt their adverts, address = key.
+    `models_path`: a folder of the property's own descriptors, `<family>/descriptors/<model>.toml` in it.
     """
 
     modbus_in_flight_max: _Count = 4
@@ -74,6 +75,7 @@ class BridgesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     modbus_tls: tuple[ModbusTlsSettings, ...] = ()
     opcua: tuple[OpcUaSettings, ...] = ()
     advert_keys_path: Path | None = None
+    models_path: Path | None = None
 
 
 def opcua_settings(tables: Sequence[OpcUaSettings], bus: BusId) -> OpcUaSettings:

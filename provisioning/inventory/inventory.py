@@ -14,8 +14,15 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from firmware_bridges.catalogue import check_plan, load_all
+from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model import site_plan as plans
-from protocols.device_model.identity import NAME_CHARACTERS_MAX, parse_descriptor_id, parse_edge_id, parse_name
+from protocols.device_model.identity import (
+    NAME_CHARACTERS_MAX,
+    DescriptorId,
+    parse_descriptor_id,
+    parse_edge_id,
+    parse_name,
+)
 from protocols.documents import explained, parse_toml, shown
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 
@@ -173,8 +180,8 @@ class DoorEntry:
     zones: int
 
 
-def load(path: Path) -> Inventory:
-    """Read and check an inventory file.
+def load(path: Path, catalogue: Mapping[DescriptorId, Descriptor] | None = None) -> Inventory:
+    """Read and check an inventory file; its models are this release's if no catalogue is given.
 
     Raises:
         InvalidInputError: the file is missing, not TOML, or says something impossible; names file, key and value.
@@ -195,7 +202,7 @@ def load(path: Path) -> Inventory:
         inventory = msgspec.convert(document, Inventory)
     except msgspec.ValidationError as error:
         raise InvalidInputError(str(path), explained(error, document)) from error
-    _check(inventory, path)
+    _check(inventory, path, catalogue)
     return inventory
 
 
@@ -290,7 +297,7 @@ def _room_numbers(inventory: Inventory) -> list[int]:
     return [number for floor in inventory.floors for number in range(floor.first_room, floor.first_room + floor.rooms)]
 
 
-def _check(inventory: Inventory, path: Path) -> None:
+def _check(inventory: Inventory, path: Path, catalogue: Mapping[DescriptorId, Descriptor] | None) -> None:
     if (rooms_many := sum(floor.rooms for floor in inventory.floors)) > plans.ROOMS_MAX:
         raise InvalidInputError(f"{path}: floors", f"{rooms_many} rooms; a property has at most {plans.ROOMS_MAX}")
     for floor in inventory.floors:
@@ -345,7 +352,7 @@ def _check(inventory: Inventory, path: Path) -> None:
                 f"{path}: buses.{bus.id}", f"{hanging} units hang on it; a Modbus line carries {MODBUS_UNITS_MOST}"
             )
     _check_lines(inventory, path, [str(number) for number in numbers])
-    _check_expanded(inventory, path)
+    expanded(inventory, path, catalogue)  # what two entries make together is judged by the plan's own rules
 
 
 def _check_lines(inventory: Inventory, path: Path, rooms: list[str]) -> None:
@@ -418,12 +425,9 @@ def _check_names(inventory: Inventory, path: Path) -> None:
         raise InvalidInputError(f"{path}: buses", f"{', '.join(found)} are all opcua; a rehearsal reaches one")
 
 
-def _check_expanded(inventory: Inventory, path: Path) -> None:
-    """See that it becomes a site plan: what two entries make together is judged by the plan's own rules."""
-    expanded(inventory, path)
-
-
-def expanded(inventory: Inventory, path: Path) -> plans.SitePlan:
+def expanded(
+    inventory: Inventory, path: Path, catalogue: Mapping[DescriptorId, Descriptor] | None = None
+) -> plans.SitePlan:
     """Return the site plan with made-up locks and ports: for whoever needs its rooms, devices and topics.
 
     Raises:
@@ -438,7 +442,7 @@ def expanded(inventory: Inventory, path: Path) -> plans.SitePlan:
     place = f"{path}: expanded"
     data = msgspec.json.encode(site_plan(inventory, addresses, locks))
     plan = plans.parse(data, place)
-    check_plan(plan, load_all(), place)
+    check_plan(plan, load_all() if catalogue is None else catalogue, place)
     return plan
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from firmware_bridges.catalogue import load_all
+from firmware_bridges.catalogue import PACKAGE, load_all
 from protocols.device_model.site_plan import (
     BleAdvertBus,
     HomeAssistantBus,
@@ -175,6 +175,20 @@ def test_the_command_writes_an_access_list_of_inventory_and_plan_alike(tmp_path:
     ]
     assert "topic readwrite shellyplus1pm-a8032ab1/#" in blocks["switch"]
     assert " #\n" not in of_plan.stdout
+
+
+def test_a_model_of_the_propertys_own_is_one_in_an_inventory_too(tmp_path: Path) -> None:
+    own = tmp_path / "models" / "acme" / "descriptors" / "pow.toml"
+    own.parent.mkdir(parents=True)
+    text = (PACKAGE / "tasmota" / "descriptors" / "pow_r2.toml").read_text()
+    own.write_text(text.replace('id = "tasmota/pow_r2"', 'id = "acme/pow"'))
+    path = write(tmp_path, BOREAL.replace('descriptor = "tasmota/pow_r2"', 'descriptor = "acme/pow"'))
+    asked = ["inventory", "acl", str(path)]
+    refused = CliRunner().invoke(app, asked)
+    assert "'acme/pow' is not described" in str(refused.exception)
+    told = CliRunner().invoke(app, [*asked, "--models", str(tmp_path / "models")])
+    assert told.exit_code == 0, told.output
+    assert "topic write tele/tasmota_1/#" in told.stdout
 
 
 def test_who_announces_himself_speaks_and_is_spoken_to_in_his_topics_alone(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from msgspec import structs
 from edge.app.check_config import problems
 from edge.app.main import main
 from edge.policy.document import default, encode
+from firmware_bridges.catalogue import PACKAGE
 from protocols.device_model import site_plan
 from protocols.device_model.identity import BusId
 from tests.edge.world import plan
@@ -44,6 +45,25 @@ def test_a_plan_asks_for_the_settings_of_what_is_in_it(tmp_path: Path) -> None:
     assert "site_broker: is missing" in found
     assert "doors: is missing" in found
     assert "'test/thing' is not described" in found
+
+
+def test_models_of_the_propertys_own_are_read_beside_those_of_the_release(tmp_path: Path) -> None:
+    (tmp_path / "site.json").write_bytes(site_plan.encode(plan()))
+    own = tmp_path / "models" / "test" / "descriptors" / "thing.toml"
+    text = (PACKAGE / "regin" / "descriptors" / "rcf_230.toml").read_text()
+    named = 'site_plan_path = "site.json"\n[bridges]\nmodels_path = "models"\n'
+    assert "is no folder; descriptors lie in" in "\n".join(problems(config(tmp_path, named), {}))
+    own.parent.mkdir(parents=True)
+    (tmp_path / "models" / "thing.toml").write_text(text)
+    assert "thing.toml is not in its place" in "\n".join(problems(config(tmp_path, named), {}))
+    own.write_text(text)
+    assert "'regin/rcf_230' lies in the place of 'test/thing'" in "\n".join(problems(config(tmp_path, named), {}))
+    own.write_text(text.replace('id = "regin/rcf_230"', 'id = "test/thing"'))
+    found = "\n".join(problems(config(tmp_path, named), {}))
+    assert "is not described" not in found
+    (tmp_path / "keys.toml").write_text('"54-48" = ""')
+    found = "\n".join(problems(config(tmp_path, named + 'advert_keys_path = "keys.toml"\n'), {}))
+    assert "is no address" in found
 
 
 @pytest.mark.parametrize(
