@@ -4,13 +4,14 @@ Source of truth: SPEC.md section 4. Pure. A part that cannot be taken (a templat
 attribute does not have, a topic outside the bus's) is told with its reason, and the other parts are taken.
 """
 
+import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from protocols.descriptors.descriptor import Point, WriteRule
-from protocols.device_model.capability import Kind, Value, attribute
+from protocols.device_model.capability import ENDPOINT_SEPARATOR, Capability, Kind, Value, attribute
 from protocols.documents import shown
 from protocols.errors import InvalidInputError
 from protocols.home_assistant import meanings
@@ -18,6 +19,8 @@ from protocols.home_assistant.announcements import Entity
 from protocols.home_assistant.meanings import C, Key
 from protocols.home_assistant.templates import compiled
 
+NAMES_MAX: Final = 200
+"""Points of one attribute that are told apart by their entities' names; of more, by their slots."""
 SILENCE_S: Final = 93_600
 """A thing that announces no `expire_after` says nothing of how often it speaks: a contact may be shut for a day."""
 EXPIRE_S_MAX: Final = 7 * 86_400
@@ -92,6 +95,19 @@ def rank(point: AnnouncedPoint, entity: Entity) -> tuple[int, str]:
     told = f"{entity.key} {entity.name}".lower()
     total = point.attribute.startswith("cumulative_energy") and "total" not in told
     return (int(total) + int(point.write is None), point.slot)
+
+
+def free_name(point: AnnouncedPoint, entity: Entity, used: Collection[tuple[Capability, str]]) -> str:
+    """Return a name for a point that none has yet: its attribute's, or that and what its entity is called."""
+    if (point.capability, point.attribute) not in used:
+        return point.attribute
+    plain, end = point.attribute.partition(ENDPOINT_SEPARATOR)[0], slug(entity.name)
+    for number in range(1, NAMES_MAX + 2):
+        tail = end if number == 1 else f"{end[:36]}_{number}"
+        name = f"{plain}{ENDPOINT_SEPARATOR}{tail}"
+        if (point.capability, name) not in used:
+            return name
+    return f"{plain}{ENDPOINT_SEPARATOR}{hashlib.sha256(point.slot.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 class Maker:

@@ -1,4 +1,4 @@
-"""`innkeeper descriptor`: check, new, doc, emulate and import, for whoever brings a new model of device."""
+"""`innkeeper descriptor`: check, new, doc, announced, emulate and import, for whoever brings a new model of device."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -83,6 +83,18 @@ def doc(file: _File, out: _Out = None) -> None:
     from provisioning.descriptors.page import page
 
     _put(page(load(file)), out)
+
+
+@descriptor_app.command("announced")
+def announced(
+    file: Annotated[Path, typer.Argument(help="Announcements: JSON, or lines as `mosquitto_sub -v` prints them.")],
+    prefix: Annotated[str, typer.Option(help="Under which topic devices announce themselves.")] = "homeassistant",
+    out: _Out = None,
+) -> None:
+    """Write the page of a device that announces itself: what it becomes, and what of it is not taken."""
+    from provisioning.descriptors.announced import pages, read
+
+    _put(pages(read(file, prefix)), out)
 
 
 @descriptor_app.command("emulate")

@@ -44,7 +44,7 @@ def page(descriptor: Descriptor) -> str:
     else:
         lines.append("Nothing: it is read only.")
     lines += ["", "## How it is spoken to", "", "| | |", "|---|---|"]
-    lines += [f"| {key} | {_cell(value)} |" for key, value in _settings(wire).items()]
+    lines += [f"| {key} | {cell(value)} |" for key, value in _settings(wire).items()]
     if descriptor.identify:
         places = (f"{each.table} {each.register}" if each.node is None else each.node for each in descriptor.identify)
         known = "; ".join(f"{place} holds {', '.join(map(str, each.equals))}" for place, each in zip(
@@ -61,7 +61,7 @@ def page(descriptor: Descriptor) -> str:
             ]
         lines += ["| firmware | says | what is done about it | source |", "|---|---|---|---|"]
         lines += [
-            f"| {_cell(each.versions)} | {_cell(each.says)} | {_cell(_done(each))} | {_cell(each.source)} |"
+            f"| {cell(each.versions)} | {cell(each.says)} | {cell(_done(each))} | {cell(each.source)} |"
             for each in descriptor.quirks
         ]
     return "\n".join(lines) + "\n"
@@ -117,7 +117,7 @@ def _row(point: Point) -> str:
     note = f"<br>{point.note}" if point.note else ""
     every = f"{point.every_s:g} s" if point.register is not None else "when it says so"
     cells = (f"{point.capability}.{point.attribute}{note}", _where(point), raw, value, every)
-    return f"| {' | '.join(_cell(each) for each in cells)} |"
+    return f"| {' | '.join(cell(each) for each in cells)} |"
 
 
 def _where(point: Point) -> str:
@@ -139,7 +139,7 @@ def _write_row(point: Point, rule: WriteRule) -> str:
     pace = "as often as asked" if not rule.min_interval_s else f"once in {rule.min_interval_s:g} s"
     pace += "" if rule.burst == 1 else f", {rule.burst} in a row"
     how = _where(point) if rule.topic is None else f"`{rule.topic}`: `{rule.payload or 'the bare value'}`"
-    return f"| {point.capability}.{point.attribute} | {_cell(allowed)} | {pace} | {_cell(how)} |"
+    return f"| {point.capability}.{point.attribute} | {cell(allowed)} | {pace} | {cell(how)} |"
 
 
 def _settings(wire: Any) -> dict[str, str]:  # noqa: ANN401 - any of the wires
@@ -158,5 +158,6 @@ def _sentence(text: str) -> str:
     return clean if clean.endswith(".") else f"{clean}."
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text as it may stand in a cell of a table."""
     return " ".join(text.split()).replace("|", "\\|")

@@ -24,7 +24,7 @@ from protocols.home_assistant import announcements
 from protocols.home_assistant.announcements import About, Announcement, Entity
 from protocols.home_assistant.availability import Availability, availability_of
 from protocols.home_assistant.components import made
-from protocols.home_assistant.entities import SILENCE_S, AnnouncedPoint, rank, slug
+from protocols.home_assistant.entities import SILENCE_S, AnnouncedPoint, free_name, rank
 
 FAMILY: Final = "announced"
 TOPICS_MAX: Final = 5_000
@@ -363,7 +363,7 @@ class Registry:
             name = memory.names.get(point.slot)
             moved = known is not None and known.capability is not point.capability
             if name is None or moved or _plain(name) != _plain(point.attribute):
-                name = _free(point, entity, used)
+                name = free_name(point, entity, used)
                 memory.names[point.slot] = name
             used.add((point.capability, name))
             points.append(msgspec.structs.replace(point, attribute=name))
@@ -448,15 +448,3 @@ def _topics_of(entity: Entity, taken: Mapping[str, DeviceId]) -> list[str]:
 
 def _plain(name: str) -> str:
     return name.partition(ENDPOINT_SEPARATOR)[0]
-
-
-def _free(point: AnnouncedPoint, entity: Entity, used: Collection[tuple[object, str]]) -> str:
-    if (point.capability, point.attribute) not in used:
-        return point.attribute
-    end = slug(entity.name)
-    for number in range(1, ENTITIES_MAX + 2):
-        tail = end if number == 1 else f"{end[:36]}_{number}"
-        name = f"{_plain(point.attribute)}{ENDPOINT_SEPARATOR}{tail}"
-        if (point.capability, name) not in used:
-            return name
-    return f"{_plain(point.attribute)}{ENDPOINT_SEPARATOR}{key_of(point.slot)[-8:]}"
