@@ -65,12 +65,6 @@ class DocumentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "DocumentBody(...)"
 
 
-class HelpBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST session/help: taken, and kept nowhere: the guest goes to the desk."""
-
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
-
-
 class CardBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST kiosk-visit/card: at the kiosk where the visit began, whatever is said."""
 
@@ -98,10 +92,6 @@ class Visits(Protocol):
 
     def show(self, visit: str, slot: str, mrz: str) -> dict[str, Any]:
         """Take the zone of his document."""
-        ...
-
-    def ask_help(self, visit: str) -> dict[str, Any]:
-        """Note that he wants a person."""
         ...
 
     async def card(self, visit: str) -> Mapping[str, Any]:
@@ -163,16 +153,6 @@ def kiosk_visit_routes(visits: Visits, *, property_id: str) -> Router:
         with _Refusals():
             return _unkept(visits.show(visit, slot, data.mrz))
 
-    @post(_SESSION + "/help", status_code=200, name="kiosk-help")
-    async def ask_help(
-        property_id: FromPath[str],
-        visit: FromPath[str],
-        data: JSONBody[HelpBody],  # noqa: ARG001 - nobody reads it here
-    ) -> Response[dict[str, Any]]:
-        here(property_id)
-        with _Refusals():
-            return _unkept(visits.ask_help(visit))
-
     @post(_STAY + "/kiosk-visit/card", status_code=200, name="kiosk-visit-card")
     async def card(
         property_id: FromPath[str],
@@ -185,7 +165,7 @@ def kiosk_visit_routes(visits: Visits, *, property_id: str) -> Router:
 
     return Router(
         "/",
-        route_handlers=[begin, leave, begin_session, read_session, tell, show, ask_help, card],
+        route_handlers=[begin, leave, begin_session, read_session, tell, show, card],
         opt={TOKEN_OPT: KIOSK},
     )
 

@@ -93,7 +93,6 @@ class Visit:
     cards: bool
     person: Person | None = None
     facts: dict[tuple[StepKind, str], Verdict] = field(default_factory=dict)
-    helped_at_ms: int | None = None
     completed: bool = False
     order: int = 0
     """How many keys were ordered and surely not written."""
@@ -238,12 +237,6 @@ class KioskVisits:
         mine.facts[StepKind.DOCUMENT, LEAD] = Verdict(state, problem, evidence)
         return self._told(mine)
 
-    def ask_help(self, visit: str) -> dict[str, Any]:
-        """Note that the guest wants a person. Raises VisitRefusedError."""
-        mine = self._of(visit)
-        mine.helped_at_ms = self._clock.wall_ms()
-        return self._told(mine)
-
     async def card(self, visit: str) -> dict[str, Any]:
         """Check the stay in and give its key on a card; asked again while it is under way, the same order answers.
 
@@ -301,7 +294,7 @@ class KioskVisits:
             "steps": steps,
             "next": self._next(visit, steps),
             "waits_for": waits,
-            "help_asked_at": None if visit.helped_at_ms is None else _iso(visit.helped_at_ms),
+            "help_asked_at": None,
             "offline": True,
         }
 

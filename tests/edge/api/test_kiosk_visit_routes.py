@@ -129,7 +129,6 @@ async def test_what_it_refuses_it_says_in_a_word_that_the_page_knows(site: Site)
         ("GET", f"{HERE}/stays/v-1/session", None),
         ("PUT", f"{HERE}/stays/v-1/session/guests/g1", ANNA),
         ("POST", f"{HERE}/stays/v-1/session/guests/g1/document", {"mrz": "P"}),
-        ("POST", f"{HERE}/stays/v-1/session/help", {"reason": "x"}),
     ],
 )
 async def test_every_route_asks_for_the_kiosks_token(

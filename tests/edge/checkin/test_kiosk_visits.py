@@ -362,7 +362,3 @@ async def test_two_who_share_a_room_get_a_card_beside_the_others(lobby: Lobby) -
     await lobby.visits.card(begun(lobby))
     await lobby.visits.card(begun(lobby, code="N-2"))
     assert [(stay, join) for stay, _, _, join in lobby.encoder.written] == [("s-anna", False), ("s-ben", True)]
-
-
-async def test_help_is_noted_for_the_page(lobby: Lobby) -> None:
-    assert lobby.visits.ask_help(begun(lobby))["help_asked_at"].endswith("Z")
