@@ -30,6 +30,7 @@ const worker = self as unknown as Worker
 const PREFIX = 'innkeeper-guest-'
 const NAME = `${PREFIX}${worker.__PAGE.version}`
 const HOME = new URL('index.html', worker.registration.scope).href
+const KIOSK = new URL('kiosk.html', worker.registration.scope).href
 
 async function keepAll(): Promise<void> {
   const cache = await caches.open(NAME)
@@ -44,9 +45,11 @@ async function dropOthers(): Promise<void> {
   await worker.clients.claim()
 }
 
+const isKiosk = (url: string): boolean => new URL(url).pathname === new URL(KIOSK).pathname
+
 async function kept(request: Request): Promise<Response> {
   const cache = await caches.open(NAME)
-  const found = await cache.match(request.mode === 'navigate' ? HOME : request, { ignoreSearch: true })
+  const found = await cache.match(request.mode === 'navigate' ? (isKiosk(request.url) ? KIOSK : HOME) : request, { ignoreSearch: true })
   return found ?? fetch(request)
 }
 

@@ -2,7 +2,8 @@
  * The kiosk: a guest begins with his booking's code and name, goes through the same check-in as on his phone, and is forgotten.
  *
  * Nothing of him is kept by the browser: no storage, no history, no form that the next guest could read. What was done is the
- * cloud's; without a line to it the kiosk says so and sends guests to the desk, which the building serves on its own.
+ * cloud's. Joined to its house it reads documents, gives key cards and prints receipts there, and checks guests in there
+ * while the cloud is away; what it cannot do it says, and sends to the desk.
  */
 import { Icon } from '@innkeeper/ui/icons'
 import { type FormEvent, type ReactNode, useCallback, useEffect, useId, useRef, useState, useSyncExternalStore } from 'react'
@@ -12,8 +13,10 @@ import { CheckIn } from '../session/CheckIn'
 import type { Walk } from '../session/walk'
 import { useSurroundings } from '../surroundings'
 import { LANGUAGES } from '../words'
-import { ASKED_MS, DONE_MS, idleAt, IDLE_MS } from './idle'
-import { beginVisit, endVisit, phoneLink, type Place, type Trouble } from './line'
+import { ASKED_MS, DONE_MS, idleAt, IDLE_MS, READ_MS } from './idle'
+import { type Edge, NOTHING, type Peripherals, peripheralsAt, takeDocument } from './edge'
+import { FromReader, KeyCard, Receipt } from './house'
+import { beginAlone, beginVisit, endVisit, phoneLink, type Place, type Trouble } from './line'
 import { qrOf, qrPath } from './qr'
 import { kioskWords } from './words'
 
@@ -22,6 +25,8 @@ const LOOK_EACH_MS = 1_000
 
 export interface KioskProps {
   place: Place | null
+  /** The house that it is joined to; null: it has no peripherals, and needs the cloud. */
+  edge: Edge | null
   walk: Walk
   root: URL
   fetch: Fetch
@@ -31,24 +36,43 @@ export interface KioskProps {
 }
 
 export function Kiosk(props: KioskProps) {
-  const { place, walk, root, fetch, language } = props
+  const { place, edge, walk, root, fetch, language } = props
   const { session, problem, isBeginning } = useSyncExternalStore(walk.subscribe, () => walk.state)
   const { words, speak } = useSurroundings()
   const said = kioskWords(words.tag)
   const [guests, setGuests] = useState(0)
+  const [here, setHere] = useState<Peripherals>(NOTHING)
+  const [isAlone, setAlone] = useState(false)
+  const [isAtWork, setAtWork] = useState(false)
+  const [room, setRoom] = useState<string | null>(null)
+  const visitRoot = isAlone && edge !== null ? edge.root : root
   const isOver = session?.isOver === true
   const isVisited = session !== null || isBeginning || problem !== null
 
   /** Forget the guest: his visit, his language, and whatever he typed. */
   const forget = useCallback(() => {
     const { invitation } = walk
-    if (invitation !== null && walk.state.session !== null) void endVisit(invitation, root, fetch)
+    if (invitation !== null && walk.state.session !== null) void endVisit(invitation, visitRoot, fetch)
     walk.leave()
     walk.invitation = null
     speak(language)
     setGuests((before) => before + 1)
+    setAlone(false)
+    setAtWork(false)
+    setRoom(null)
     window.scrollTo(0, 0)
-  }, [walk, root, fetch, speak, language])
+  }, [walk, visitRoot, fetch, speak, language])
+
+  // Asked anew for each guest: the house may have been away. What the last guest left on the reader is nobody's.
+  useEffect(() => {
+    if (edge === null) return undefined
+    let isWanted = true
+    void peripheralsAt(edge, fetch).then(async (found) => {
+      if (found.reader !== null) await takeDocument(edge, found.reader, fetch)
+      if (isWanted) setHere(found)
+    })
+    return () => { isWanted = false }
+  }, [edge, fetch, guests])
 
   useEffect(() => { if (session === null) document.title = said.title }, [session, said])
   const trouble = session === null && problem !== null && problem.kind === 'line' ? words.checkIn[problem.trouble] : session === null && problem !== null ? said.troubles.strange : null
@@ -58,8 +82,21 @@ export function Kiosk(props: KioskProps) {
       {place === null ? (
         <main className="page page-narrow" data-notice="not-set-up"><h1 className="title">{said.notSetUp}</h1><p className="lead">{said.notSetUpHint}</p></main>
       ) : session !== null ? (
-        <CheckIn walk={walk} onKeys={() => undefined} notices={null} doors={null}
-          elsewhere={(what) => <Elsewhere key={`${guests}-${what}`} what={what} walk={walk} root={root} fetch={fetch} />} />
+        <CheckIn walk={walk} onKeys={() => undefined} doors={null} notices={isAlone ? <Notice tone="info" icon="clock" title={said.alone} name="alone"><p>{said.aloneHint}</p></Notice> : null}
+          atDesk={isAlone ? { title: said.atDesk, hint: said.atDeskHint } : undefined}
+          reader={edge === null || here.reader === null ? undefined : <FromReader edge={edge} reader={here.reader} fetch={fetch} />}
+          elsewhere={(what) => (
+            <>
+              {what === 'grant' && edge !== null && (here.cards || isAlone) && (
+                <KeyCard key={`${guests}-card`} edge={edge} walk={walk} root={visitRoot} fetch={fetch} onWork={setAtWork} onRoom={setRoom} />
+              )}
+              {what === 'over' && room !== null && <p className="kiosk-room" data-testid="room">{said.room} <strong><bdi>{room}</bdi></strong></p>}
+              {what === 'over' && edge !== null && here.printer !== null && (
+                <Receipt key={`${guests}-receipt`} edge={edge} printer={here.printer} session={session} room={room} fetch={fetch} onWork={setAtWork} />
+              )}
+              {!(what === 'grant' && isAlone) && <Elsewhere key={`${guests}-${what}`} what={what} walk={walk} root={root} fetch={fetch} hasCard={room !== null} canCard={edge !== null && here.cards} />}
+            </>
+          )} />
       ) : trouble !== null ? (
         <main className="page page-narrow">
           <h1 className="title">{said.title}</h1>
@@ -67,9 +104,9 @@ export function Kiosk(props: KioskProps) {
           <button type="button" className="open open-first" onClick={forget}>{said.back}</button>
         </main>
       ) : (
-        <Begin key={guests} {...props} place={place} />
+        <Begin key={guests} {...props} place={place} onAlone={() => setAlone(true)} />
       )}
-      {place !== null && <Idle key={`${guests}-${String(isOver)}-${String(isVisited)}`} nowMs={props.nowMs} limitMs={isOver ? DONE_MS : IDLE_MS} asks={isVisited} onGone={forget} />}
+      {place !== null && <Idle key={`${guests}-${String(isOver)}-${String(isVisited)}-${String(isAtWork)}`} nowMs={props.nowMs} limitMs={!isOver || isAtWork ? IDLE_MS : room === null ? DONE_MS : READ_MS} asks={isVisited} onGone={forget} />}
     </div>
   )
 }
@@ -90,7 +127,7 @@ function Bar({ onLeave }: { onLeave: (() => void) | null }) {
   )
 }
 
-function Begin({ place, walk, root, fetch }: KioskProps & { place: Place }) {
+function Begin({ place, edge, walk, root, fetch, onAlone }: KioskProps & { place: Place; onAlone: () => void }) {
   const { words } = useSurroundings()
   const said = kioskWords(words.tag)
   const [missing, setMissing] = useState<readonly string[]>([])
@@ -114,12 +151,18 @@ function Begin({ place, walk, root, fetch }: KioskProps & { place: Place }) {
     setTrouble(null)
     if (empty.length > 0) return
     setAsking(true)
-    const answer = await beginVisit(place, code, surname, root, fetch)
+    let at = root
+    let answer = await beginVisit(place, code, surname, root, fetch)
+    if (edge !== null && isHere.current && answer.kind === 'refused' && answer.trouble === 'offline') {
+      at = edge.root
+      answer = await beginAlone(place.property, edge, code, surname, fetch)
+    }
     // who has left meanwhile is not begun for
-    if (!isHere.current) return answer.kind === 'visit' ? endVisit(answer.invitation, root, fetch) : undefined
+    if (!isHere.current) return answer.kind === 'visit' ? endVisit(answer.invitation, at, fetch) : undefined
     setAsking(false)
     if (answer.kind === 'refused') return setTrouble(answer.trouble)
-    await walk.follow(answer.invitation)
+    if (at !== root) onAlone()
+    await walk.follow(answer.invitation, null, at)
   }
 
   const field = (name: string, label: string, hint: string | null): ReactNode => {
@@ -150,7 +193,7 @@ function Begin({ place, walk, root, fetch }: KioskProps & { place: Place }) {
 }
 
 /** What is the phone's to do: its code, made when the guest asks for it. */
-function Elsewhere({ what, walk, root, fetch }: { what: 'payment' | 'grant' | 'over'; walk: Walk; root: URL; fetch: Fetch }) {
+function Elsewhere({ what, walk, root, fetch, hasCard, canCard }: { what: 'payment' | 'grant' | 'over'; walk: Walk; root: URL; fetch: Fetch; hasCard: boolean; canCard: boolean }) {
   const { words } = useSurroundings()
   const said = kioskWords(words.tag)
   const [link, setLink] = useState<string | null>(null)
@@ -168,10 +211,10 @@ function Elsewhere({ what, walk, root, fetch }: { what: 'payment' | 'grant' | 'o
     setLink(made)
   }
 
-  if (what === 'over') return <p role="status">{said.over}</p>
+  if (what === 'over') return <p role="status">{hasCard ? said.overCard : said.over}</p>
   return (
     <>
-      <p>{what === 'payment' ? said.payment : said.grant}</p>
+      <p>{what === 'payment' ? said.payment : canCard ? said.grantOrPhone : said.grant}</p>
       {problem && <div role="alert" className="wrong-box"><p>{said.phoneAway}</p></div>}
       {link === null ? (
         <button type="button" className="open open-first" aria-disabled={isAsking} onClick={() => void make()}><Icon name="link" size={26} />{said.phone}</button>

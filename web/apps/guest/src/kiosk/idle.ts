@@ -4,6 +4,8 @@ export const IDLE_MS = 5 * 60_000
 export const ASKED_MS = 30_000
 /** After everything is done nobody needs the screen for long. */
 export const DONE_MS = 10_000
+/** Who holds a card reads the number of his room. */
+export const READ_MS = 30_000
 
 export type Idle = { kind: 'there' } | { kind: 'asked'; leftMs: number } | { kind: 'gone' }
 

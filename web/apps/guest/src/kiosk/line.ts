@@ -1,6 +1,7 @@
 /** What a kiosk asks of the cloud (cloud/public/kiosk_routes.py). Never throws for what the line or the cloud does. */
 import type { CheckInInvitation } from '../arrival'
 import type { Fetch } from '../checkIn'
+import type { Edge } from './edge'
 
 export const ANSWER_WAIT_MS = 15_000
 const SET_UP = /^#?kiosk=([a-z0-9][a-z0-9-]{0,39})\/(ikk_[A-Za-z0-9_-]{43})$/u
@@ -31,6 +32,14 @@ export async function beginVisit(place: Place, bookingCode: string, surname: str
   return { kind: 'refused', trouble: [401, 403, 404].includes(told.status) ? 'ended' : 'strange' }
 }
 
+/** Begin a visit at the house itself, which takes one only while it has no line to its cloud. */
+export async function beginAlone(property: string, edge: Edge, bookingCode: string, surname: string, fetch: Fetch): Promise<Begun> {
+  const told = await ask(fetch, new URL(`api/v1/properties/${property}/kiosk-visits`, edge.root), 'POST', edge.token, { booking_code: bookingCode, surname, kiosk: edge.place })
+  const { stay, reason } = told?.said ?? {}
+  if (told?.status === 201 && typeof stay === 'string') return { kind: 'visit', invitation: { property, stay, token: edge.token } }
+  return { kind: 'refused', trouble: reason === 'reservation_not_found' ? 'not_found' : told?.status === 429 ? 'too_many' : 'offline' }
+}
+
 /** The address with which the guest's phone goes on; null: none can be had now. */
 export async function phoneLink(invitation: CheckInInvitation, root: URL, fetch: Fetch): Promise<string | null> {
   const told = await ask(fetch, visitOf(invitation, root, '/phone-link'), 'POST', invitation.token, {})
@@ -43,15 +52,16 @@ export async function endVisit(invitation: CheckInInvitation, root: URL, fetch: 
   await ask(fetch, visitOf(invitation, root, ''), 'DELETE', invitation.token)
 }
 
-const visitOf = ({ property, stay }: CheckInInvitation, root: URL, what: string): URL =>
+export const visitOf = ({ property, stay }: CheckInInvitation, root: URL, what: string): URL =>
   new URL(`api/v1/properties/${encodeURIComponent(property)}/stays/${encodeURIComponent(stay)}/kiosk-visit${what}`, root)
 
-async function ask(fetch: Fetch, address: URL, method: string, token: string, body?: object): Promise<{ status: number; said: Record<string, unknown> } | null> {
+/** One call; null: no answer came. A status of 0 is an answer that cannot be read. */
+export async function ask(fetch: Fetch, address: URL, method: string, token: string, body?: object, waitMs = ANSWER_WAIT_MS): Promise<{ status: number; said: Record<string, unknown> } | null> {
   const headers: Record<string, string> = { Authorization: `Bearer ${token}` }
   if (body !== undefined) headers['Content-Type'] = 'application/json'
   try {
     const answer = await fetch(address, {
-      method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }), credentials: 'omit', cache: 'no-store', keepalive: method === 'DELETE', signal: AbortSignal.timeout(ANSWER_WAIT_MS),
+      method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }), credentials: 'omit', cache: 'no-store', keepalive: method === 'DELETE', signal: AbortSignal.timeout(waitMs),
     })
     const said: unknown = answer.status === 204 ? {} : await answer.json()
     return { status: answer.status, said: typeof said === 'object' && said !== null ? (said as Record<string, unknown>) : {} }

@@ -26,6 +26,26 @@ export interface KioskWords {
   still: string
   stillHint: (seconds: number) => string
   here: string
+  layDown: string
+  read: string
+  takeCard: string
+  again: string
+  cardAtWork: string
+  cardFailed: string
+  cardUnknown: string
+  grantOrPhone: string
+  room: string
+  overCard: string
+  receiptAtWork: string
+  receiptDone: string
+  receiptFailed: string
+  receiptUnknown: string
+  receiptTitle: string
+  receiptDesk: string
+  alone: string
+  aloneHint: string
+  atDesk: string
+  atDeskHint: string
 }
 
 const en: KioskWords = {
@@ -59,6 +79,26 @@ const en: KioskWords = {
   still: 'Are you still there?',
   stillHint: (seconds) => `This screen forgets you in ${seconds} seconds. Your check-in is kept: your code and name bring it back.`,
   here: 'I am still here',
+  layDown: 'Lay your passport or card on the reader. You may also type the lines below.',
+  read: 'Your document was read. Check the lines, take it back, and go on.',
+  takeCard: 'Take a key card here',
+  again: 'Try again',
+  cardAtWork: 'Your card is being written. Please wait a moment …',
+  cardFailed: 'No card was given. Try once more, or go to the front desk: they make your card.',
+  cardUnknown: 'It is not sure whether your card came out. If you hold it, keep it and show it at the front desk; if not, they make you one.',
+  grantOrPhone: 'Or take the key on your phone.',
+  room: 'Your room:',
+  overCard: 'All done. Take your card; this screen forgets you in a moment.',
+  receiptAtWork: 'Your receipt is being printed …',
+  receiptDone: 'Your receipt has been printed.',
+  receiptFailed: 'No receipt could be printed here. The front desk prints one.',
+  receiptUnknown: 'It is not sure whether your receipt was printed. The front desk prints one.',
+  receiptTitle: 'Checked in at the kiosk',
+  receiptDesk: 'The front desk is glad to help at any time.',
+  alone: 'The hotel has no line to its system right now',
+  aloneHint: 'What can be done without it is done here; for the rest the front desk is there.',
+  atDesk: 'Please go to the front desk',
+  atDeskHint: 'They check you in there, with your document; the house has your booking.',
 }
 
 const de: KioskWords = {
@@ -92,6 +132,26 @@ const de: KioskWords = {
   still: 'Sind Sie noch da?',
   stillHint: (seconds) => `Dieser Bildschirm vergisst Sie in ${seconds} Sekunden. Ihr Check-in bleibt: Code und Name bringen ihn zurück.`,
   here: 'Ich bin noch da',
+  layDown: 'Legen Sie Pass oder Ausweis auf den Leser. Sie können die Zeilen auch unten eintippen.',
+  read: 'Ihr Dokument wurde gelesen. Prüfen Sie die Zeilen, nehmen Sie es zurück und machen Sie weiter.',
+  takeCard: 'Schlüsselkarte hier nehmen',
+  again: 'Noch einmal versuchen',
+  cardAtWork: 'Ihre Karte wird beschrieben. Einen Moment bitte …',
+  cardFailed: 'Es kam keine Karte. Versuchen Sie es noch einmal oder gehen Sie zur Rezeption: dort wird Ihre Karte gemacht.',
+  cardUnknown: 'Es ist nicht sicher, ob Ihre Karte kam. Wenn Sie sie haben, behalten Sie sie und zeigen Sie sie an der Rezeption; wenn nicht, bekommen Sie dort eine.',
+  grantOrPhone: 'Oder nehmen Sie den Schlüssel auf Ihr Telefon.',
+  room: 'Ihr Zimmer:',
+  overCard: 'Alles erledigt. Nehmen Sie Ihre Karte; dieser Bildschirm vergisst Sie gleich.',
+  receiptAtWork: 'Ihr Beleg wird gedruckt …',
+  receiptDone: 'Ihr Beleg wurde gedruckt.',
+  receiptFailed: 'Hier konnte kein Beleg gedruckt werden. Die Rezeption druckt einen.',
+  receiptUnknown: 'Es ist nicht sicher, ob Ihr Beleg gedruckt wurde. Die Rezeption druckt einen.',
+  receiptTitle: 'Am Bildschirm eingecheckt',
+  receiptDesk: 'Die Rezeption hilft Ihnen jederzeit gern.',
+  alone: 'Das Hotel hat gerade keine Verbindung zu seinem System',
+  aloneHint: 'Was ohne sie geht, geht hier; für alles andere ist die Rezeption da.',
+  atDesk: 'Bitte gehen Sie zur Rezeption',
+  atDeskHint: 'Dort werden Sie mit Ihrem Dokument eingecheckt; das Haus hat Ihre Buchung.',
 }
 
 const fr: KioskWords = {
@@ -125,6 +185,26 @@ const fr: KioskWords = {
   still: 'Êtes-vous toujours là ?',
   stillHint: (seconds) => `Cet écran vous oublie dans ${seconds} secondes. Votre enregistrement est gardé : le code et le nom le ramènent.`,
   here: 'Je suis toujours là',
+  layDown: 'Posez votre passeport ou votre carte sur le lecteur. Vous pouvez aussi saisir les lignes ci-dessous.',
+  read: 'Votre document a été lu. Vérifiez les lignes, reprenez-le et continuez.',
+  takeCard: 'Prendre une carte-clé ici',
+  again: 'Réessayer',
+  cardAtWork: 'Votre carte est en cours d’écriture. Un instant …',
+  cardFailed: 'Aucune carte n’a été remise. Réessayez ou adressez-vous à la réception, qui fera votre carte.',
+  cardUnknown: 'Il n’est pas certain que votre carte soit sortie. Si vous l’avez, gardez-la et montrez-la à la réception ; sinon, on vous en fera une.',
+  grantOrPhone: 'Ou prenez la clé sur votre téléphone.',
+  room: 'Votre chambre :',
+  overCard: 'C’est fait. Prenez votre carte ; cet écran vous oublie dans un instant.',
+  receiptAtWork: 'Votre reçu s’imprime …',
+  receiptDone: 'Votre reçu a été imprimé.',
+  receiptFailed: 'Aucun reçu n’a pu être imprimé ici. La réception en imprime un.',
+  receiptUnknown: 'Il n’est pas certain que votre reçu soit imprimé. La réception en imprime un.',
+  receiptTitle: 'Enregistré à la borne',
+  receiptDesk: 'La réception vous aide volontiers à tout moment.',
+  alone: 'L’hôtel n’a pas de connexion à son système en ce moment',
+  aloneHint: 'Ce qui est possible sans elle se fait ici ; pour le reste, la réception est là.',
+  atDesk: 'Veuillez vous adresser à la réception',
+  atDeskHint: 'Elle vous enregistre avec votre document ; la maison a votre réservation.',
 }
 
 const es: KioskWords = {
@@ -158,6 +238,26 @@ const es: KioskWords = {
   still: '¿Sigue ahí?',
   stillHint: (seconds) => `Esta pantalla le olvida en ${seconds} segundos. Su registro se conserva: el código y el apellido lo recuperan.`,
   here: 'Sigo aquí',
+  layDown: 'Ponga su pasaporte o documento en el lector. También puede escribir las líneas abajo.',
+  read: 'Se ha leído su documento. Compruebe las líneas, recójalo y continúe.',
+  takeCard: 'Coger aquí una tarjeta llave',
+  again: 'Intentar de nuevo',
+  cardAtWork: 'Se está grabando su tarjeta. Un momento, por favor …',
+  cardFailed: 'No se ha entregado ninguna tarjeta. Inténtelo otra vez o diríjase a la recepción: allí le hacen la tarjeta.',
+  cardUnknown: 'No es seguro que su tarjeta haya salido. Si la tiene, guárdela y muéstrela en la recepción; si no, allí le hacen una.',
+  grantOrPhone: 'O lleve la llave en su teléfono.',
+  room: 'Su habitación:',
+  overCard: 'Todo listo. Recoja su tarjeta; esta pantalla le olvida en un momento.',
+  receiptAtWork: 'Se está imprimiendo su recibo …',
+  receiptDone: 'Su recibo se ha impreso.',
+  receiptFailed: 'Aquí no se pudo imprimir un recibo. La recepción imprime uno.',
+  receiptUnknown: 'No es seguro que se haya impreso su recibo. La recepción imprime uno.',
+  receiptTitle: 'Registrado en la pantalla',
+  receiptDesk: 'La recepción le ayuda con gusto en todo momento.',
+  alone: 'El hotel no tiene conexión con su sistema ahora',
+  aloneHint: 'Lo que es posible sin ella se hace aquí; para lo demás está la recepción.',
+  atDesk: 'Diríjase a la recepción, por favor',
+  atDeskHint: 'Allí le registran con su documento; la casa tiene su reserva.',
 }
 
 const ar: KioskWords = {
@@ -191,6 +291,26 @@ const ar: KioskWords = {
   still: 'هل ما زلت هنا؟',
   stillHint: (seconds) => `ستنساك هذه الشاشة خلال ${seconds} ثانية. تسجيلك محفوظ: الرمز والاسم يعيدانه.`,
   here: 'ما زلت هنا',
+  layDown: 'ضع جواز سفرك أو بطاقتك على القارئ. يمكنك أيضًا كتابة الأسطر أدناه.',
+  read: 'تمت قراءة وثيقتك. تحقق من الأسطر، واستعد وثيقتك، ثم تابع.',
+  takeCard: 'خذ بطاقة المفتاح هنا',
+  again: 'حاول مرة أخرى',
+  cardAtWork: 'تجري كتابة بطاقتك. لحظة من فضلك …',
+  cardFailed: 'لم تُسلَّم أي بطاقة. حاول مرة أخرى أو توجه إلى الاستقبال حيث تُعدّ بطاقتك.',
+  cardUnknown: 'ليس مؤكدًا أن بطاقتك خرجت. إن كانت معك فاحتفظ بها وأظهرها في الاستقبال، وإلا فستُعدّ لك بطاقة هناك.',
+  grantOrPhone: 'أو خذ المفتاح على هاتفك.',
+  room: 'غرفتك:',
+  overCard: 'تم كل شيء. خذ بطاقتك؛ ستنساك هذه الشاشة بعد لحظات.',
+  receiptAtWork: 'تجري طباعة إيصالك …',
+  receiptDone: 'تمت طباعة إيصالك.',
+  receiptFailed: 'تعذّرت طباعة إيصال هنا. يطبعه لك الاستقبال.',
+  receiptUnknown: 'ليس مؤكدًا أن إيصالك طُبع. يطبعه لك الاستقبال.',
+  receiptTitle: 'تم تسجيل الوصول عند الشاشة',
+  receiptDesk: 'يسعد الاستقبال بمساعدتك في أي وقت.',
+  alone: 'لا يوجد اتصال للفندق بنظامه الآن',
+  aloneHint: 'ما يمكن إنجازه من دونه يتم هنا، والاستقبال موجود لما تبقى.',
+  atDesk: 'يرجى التوجه إلى الاستقبال',
+  atDeskHint: 'سيسجّلون وصولك هناك مع وثيقتك، وحجزك موجود لدى الفندق.',
 }
 
 const ALL: Record<string, KioskWords> = { en, de, fr, es, ar }

@@ -23,9 +23,13 @@ export interface CheckInProps {
   doors: ReactNode
   /** At a kiosk: what stands in place of what is the guest's phone's to do, paying and taking the key. */
   elsewhere?: (what: 'payment' | 'grant' | 'over') => ReactNode
+  /** At a kiosk with a document reader: what reads the zone into its form. */
+  reader?: ReactNode
+  /** Where nobody at the desk sees this check-in: what is said in place of waiting for him. */
+  atDesk?: { title: string; hint: string } | undefined
 }
 
-export function CheckIn({ walk, onKeys, notices, doors, elsewhere }: CheckInProps) {
+export function CheckIn({ walk, onKeys, notices, doors, elsewhere, reader, atDesk }: CheckInProps) {
   const state = useSyncExternalStore(walk.subscribe, () => walk.state)
   const { words, locale } = useSurroundings()
   const said = sessionWords(words.tag)
@@ -45,14 +49,14 @@ export function CheckIn({ walk, onKeys, notices, doors, elsewhere }: CheckInProp
         </header>
         {state.isAnew && <Notice tone="info" icon="clock" title={said.anew} name="anew" />}
         {notices}
-        <Screen walk={walk} state={state} session={session} onKeys={onKeys} elsewhere={elsewhere} />
+        <Screen walk={walk} state={state} session={session} onKeys={onKeys} elsewhere={elsewhere} reader={reader} atDesk={atDesk} />
         <WithStaff walk={walk} state={state} session={session} />
         {doors}
       </div>
       <aside className="about" aria-labelledby="check-in-steps">
         <h2 id="check-in-steps" className="about-title">{said.steps}</h2>
         <StepList state={state} session={session} />
-        <HelpForm key={session.helpAskedMs} walk={walk} state={state} session={session} />
+        {atDesk === undefined && <HelpForm key={session.helpAskedMs} walk={walk} state={state} session={session} />}
         {elsewhere === undefined && <div className="fact"><Icon name="link" size={18} /><p><strong>{said.later}.</strong> {said.laterHint}</p></div>}
       </aside>
     </main>
@@ -71,7 +75,7 @@ export function Frame({ name, title, children }: { name: string; title: string; 
   )
 }
 
-function Screen({ walk, state, session, onKeys, elsewhere }: { walk: Walk; state: WalkState; session: Session; onKeys: () => void; elsewhere: CheckInProps['elsewhere'] }) {
+function Screen({ walk, state, session, onKeys, elsewhere, reader, atDesk }: { walk: Walk; state: WalkState; session: Session; onKeys: () => void; elsewhere: CheckInProps['elsewhere']; reader: ReactNode; atDesk: CheckInProps['atDesk'] }) {
   const { words } = useSurroundings()
   const said = sessionWords(words.tag)
   const step = stepNow(state)
@@ -89,7 +93,7 @@ function Screen({ walk, state, session, onKeys, elsewhere }: { walk: Walk; state
       </Frame>
     )
   }
-  if (step === null) return <Waiting session={session} />
+  if (step === null) return <Waiting session={session} atDesk={atDesk} />
   const form = { walk, state, session, step }
   const frame = `${step.step}-${step.subject}`
   const number = Number(step.subject.slice(1))
@@ -97,7 +101,7 @@ function Screen({ walk, state, session, onKeys, elsewhere }: { walk: Walk; state
     case 'identity':
       return <Frame key={frame} name={frame} title={said.identity(number)}><IdentityForm {...form} /></Frame>
     case 'document':
-      return <Frame key={frame} name={frame} title={said.document(number)}><DocumentForm {...form} /></Frame>
+      return <Frame key={frame} name={frame} title={said.document(number)}><DocumentForm {...form} reader={reader} /></Frame>
     case 'registration_card':
       return <Frame key={frame} name={frame} title={said.card(number)}><SignatureForm {...form} /></Frame>
     case 'terms':
@@ -109,7 +113,7 @@ function Screen({ walk, state, session, onKeys, elsewhere }: { walk: Walk; state
         </Frame>
       )
     case 'room':
-      return <Waiting session={session} />
+      return <Waiting session={session} atDesk={atDesk} />
     case 'grant':
       return (
         <Frame key={frame} name={frame} title={said.grant}>
@@ -123,10 +127,11 @@ function Screen({ walk, state, session, onKeys, elsewhere }: { walk: Walk; state
   }
 }
 
-function Waiting({ session }: { session: Session }) {
+function Waiting({ session, atDesk }: { session: Session; atDesk: CheckInProps['atDesk'] }) {
   const { words } = useSurroundings()
   const said = sessionWords(words.tag)
   const isForStaff = session.waitsFor === 'staff' || staffSteps(session).length > 0
+  if (isForStaff && atDesk !== undefined) return <Frame name="at-desk" title={atDesk.title}><p>{atDesk.hint}</p></Frame>
   return (
     <Frame name={isForStaff ? 'wait-staff' : 'wait-room'} title={isForStaff ? said.waitStaff : said.waitRoom}>
       <p>{isForStaff ? said.waitStaffHint : said.waitRoomHint}</p>

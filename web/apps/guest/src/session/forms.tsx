@@ -11,6 +11,8 @@ export interface FormProps {
   state: WalkState
   session: Session
   step: Step
+  /** At a kiosk with a reader: what puts the zone into the form. */
+  reader?: ReactNode
 }
 
 const ADDRESS_CHARACTERS_MOST = 300
@@ -42,15 +44,16 @@ export function IdentityForm({ walk, state, session, step }: FormProps) {
   )
 }
 
-export function DocumentForm({ walk, state, step }: FormProps) {
+export function DocumentForm({ walk, state, step, reader }: FormProps) {
   const { words } = useSurroundings()
   const said = sessionWords(words.tag)
   return (
     <Form {...{ walk, state, said }} required={['mrz']} onSend={(read) => walk.show(step.subject, zoneOf(read('mrz')))}>
       {(field) => (
         <>
-          <p>{said.documentHint}</p>
-          <p className="dim">{said.documentWhere}</p>
+          {reader}
+          <p className={reader === undefined ? undefined : 'dim'}>{said.documentHint}</p>
+          {reader === undefined && <p className="dim">{said.documentWhere}</p>}
           <Lines {...field('mrz')} />
           <p className="dim">{said.documentPrivacy}</p>
         </>

@@ -42,6 +42,8 @@ export interface WalkPorts {
   language: () => string
   /** Go to an address in this tab. */
   go: (address: URL) => void
+  /** This browser takes no keys: where nothing else is left to do, the check-in stays on the screen. */
+  takesNoKeys?: boolean
 }
 
 const NOTHING: WalkState = { session: null, isBeginning: false, isBusy: false, problem: null, again: null, isAnew: false, isLeaving: false, came: null, isStrayed: false }
@@ -79,10 +81,10 @@ export class Walk {
     }
   }
 
-  /** Begin, or go on with, the check-in of a link. Returns `keys` if nothing is asked of the guest but his phone. */
-  async follow(invitation: CheckInInvitation, came: CameBack | null = null): Promise<'keys' | 'walk'> {
+  /** Begin, or go on with, the check-in of a link, at `root`. Returns `keys` if nothing is asked of the guest but his phone. */
+  async follow(invitation: CheckInInvitation, came: CameBack | null = null, root: URL = this.#ports.root): Promise<'keys' | 'walk'> {
     this.invitation = invitation
-    this.#line = new SessionLine(invitation, this.#ports.root, this.#ports.fetch)
+    this.#line = new SessionLine(invitation, root, this.#ports.fetch)
     this.#providerLooks = 0
     this.#set({ ...NOTHING, isBeginning: true, came })
     const answer = await this.#line.begin(this.#ports.language())
@@ -91,7 +93,7 @@ export class Walk {
       this.#set({ isBeginning: false, problem: answer })
       return 'walk'
     }
-    if (answer.session.steps.every(({ step, state }) => step === 'grant' || (step === 'room' && state === 'done'))) {
+    if (this.#ports.takesNoKeys !== true && answer.session.steps.every(({ step, state }) => step === 'grant' || (step === 'room' && state === 'done'))) {
       this.leave()
       return 'keys'
     }
@@ -217,7 +219,7 @@ export function staffSteps(session: Session): Step[] {
   return session.steps.filter(({ state }) => state === 'needs_staff')
 }
 
-export const canRedo = ({ step, state, reason }: Step): boolean => AGAIN_KINDS.includes(step) && state === 'needs_staff' && reason !== 'review'
+export const canRedo = ({ step, state, reason }: Step): boolean => AGAIN_KINDS.includes(step) && state === 'needs_staff' && reason !== 'review' && reason !== 'offline'
 
 /** Of the own stay's and the party's steps, how many are finished. */
 export function progressOf(session: Session): { done: number; total: number } {

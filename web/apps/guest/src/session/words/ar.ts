@@ -90,6 +90,7 @@ export const ar: SessionWords = {
     nationality_differs: 'تختلف الجنسية عما ذكرته.',
     card_at_desk: 'تُكتب بطاقة مفتاحك في الاستقبال.',
     key_refused: 'رفض نظام الأقفال إعداد مفتاحك.',
+    offline: 'من دون اتصال بنظام الفندق يتم ذلك في الاستقبال.',
     other: 'يجب أن ينظر شخص في هذا.',
   },
   correct: 'تصحيح',

@@ -90,6 +90,7 @@ export const de: SessionWords = {
     nationality_differs: 'Die Staatsangehörigkeit weicht von Ihrer Angabe ab.',
     card_at_desk: 'Ihre Schlüsselkarte wird an der Rezeption geschrieben.',
     key_refused: 'Das Schließsystem hat abgelehnt, Ihren Schlüssel zu machen.',
+    offline: 'Ohne Verbindung zum System des Hotels geht das an der Rezeption.',
     other: 'Das muss sich ein Mensch ansehen.',
   },
   correct: 'Berichtigen',

@@ -90,6 +90,7 @@ export const en: SessionWords = {
     nationality_differs: 'The nationality differs from the one you told.',
     card_at_desk: 'Your key card is written at the desk.',
     key_refused: 'The lock system refused to make your key.',
+    offline: 'Without a line to the hotel’s system this is done at the front desk.',
     other: 'A person has to look at this.',
   },
   correct: 'Correct it',

@@ -90,6 +90,7 @@ export const es: SessionWords = {
     nationality_differs: 'La nacionalidad no es la que indicó.',
     card_at_desk: 'Su tarjeta llave se graba en recepción.',
     key_refused: 'El sistema de cerraduras se negó a hacer su llave.',
+    offline: 'Sin conexión con el sistema del hotel, esto se hace en la recepción.',
     other: 'Una persona tiene que mirarlo.',
   },
   correct: 'Corregir',

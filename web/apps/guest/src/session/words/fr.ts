@@ -90,6 +90,7 @@ export const fr: SessionWords = {
     nationality_differs: 'La nationalité diffère de celle que vous avez indiquée.',
     card_at_desk: 'Votre carte-clé est préparée à la réception.',
     key_refused: 'Le système de serrures a refusé de faire votre clé.',
+    offline: 'Sans connexion au système de l’hôtel, cela se fait à la réception.',
     other: 'Une personne doit regarder cela.',
   },
   correct: 'Corriger',

@@ -6,7 +6,7 @@ export type FieldName = 'surname' | 'given_names' | 'birth_date' | 'nationality'
 
 /** Why staff looks at a step; the cloud's reasons, and `other` for those to come. */
 export type StaffReason =
-  | 'name_similar' | 'name_different' | 'minor_alone' | 'review' | 'specimen' | 'document_not_accepted' | 'document_expired' | 'birth_date_differs' | 'nationality_differs' | 'card_at_desk' | 'key_refused' | 'other'
+  | 'name_similar' | 'name_different' | 'minor_alone' | 'review' | 'specimen' | 'document_not_accepted' | 'document_expired' | 'birth_date_differs' | 'nationality_differs' | 'card_at_desk' | 'key_refused' | 'offline' | 'other'
 
 /** What stands in the zone of a document. */
 export type ZoneField = 'document_code' | 'issuing_state' | 'name' | 'document_number' | 'nationality' | 'birth_date' | 'sex' | 'expiry_date' | 'optional' | 'optional_2' | 'composite'
