@@ -228,8 +228,7 @@ class IntentWorker:
             await self._end(row, "overtaken", read_back=look.said, error="the PMS no longer has it so")
             return
         if action not in self._adapter.capabilities.writes:
-            if row["state"] != BY_HAND:
-                self._log.warning("pms_write_by_hand", property=found.id, action=action, id=row["external_id"])
+            self._tell_by_hand(row, None)
             await self._leave_by_hand(row, look.said)
             return
         if row["sent"] and row["looks"] < LOOKS_MOST:
@@ -271,7 +270,11 @@ class IntentWorker:
                     await self._adapter.set_room_status(external_id, Housekeeping(row["target"]))
         except PmsBusyError:
             raise
-        except (PmsRefusedError, PmsCannotError) as error:
+        except PmsCannotError as error:  # not for this hotel, or not with this word: trying again changes nothing
+            self._tell_by_hand(row, error)
+            await self._leave_by_hand(row, said)
+            return
+        except PmsRefusedError as error:
             sent, error_text = False, str(error)
         except PlatformError as error:
             sent, error_text = error.may_have_taken_effect, str(error)
@@ -290,6 +293,16 @@ class IntentWorker:
                     said,
                     row["id"],
                 ],
+            )
+
+    def _tell_by_hand(self, row: Mapping[str, Any], why: PmsCannotError | None) -> None:
+        if row["state"] != BY_HAND:
+            self._log.warning(
+                "pms_write_by_hand",
+                property=self._sync.property_id,
+                action=row["action"],
+                id=row["external_id"],
+                error=None if why is None else str(why),
             )
 
     async def _leave_by_hand(self, row: Mapping[str, Any], said: str | None) -> None:

@@ -150,8 +150,13 @@ class StayNTouchAdapter:
         await self._write("check_in", "POST", f"reservations/{_q(external_id)}/check_in", {})
 
     async def check_out(self, external_id: str) -> None:
-        """See the port."""
-        await self._write("check_out", "POST", f"reservations/{_q(external_id)}/check_out", {})
+        """See the port. Their page names no check-out; who does not offer one to partners has no such address."""
+        try:
+            await self._write("check_out", "POST", f"reservations/{_q(external_id)}/check_out", {})
+        except PmsRefusedError as error:
+            if error.status not in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
+                raise
+            raise PmsCannotError("StayNTouch", "a check-out") from error
 
     async def assign_room(self, external_id: str, room_external_id: str) -> None:
         """See the port."""

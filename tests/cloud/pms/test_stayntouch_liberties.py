@@ -237,3 +237,12 @@ async def test_a_room_whose_condition_nobody_knows_is_a_room() -> None:
         ("103", Housekeeping.OUT_OF_ORDER),
     ]
     assert [(each.external_id, each.held_back) for each in told.errors] == [("1", False), ("2", False)]
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_check_out_that_is_not_offered_is_a_persons_to_do(status: int) -> None:
+    hotel = Hotel(reservations__1__check_out=httpx.Response(status, text="<html>"))
+    with pytest.raises(PmsCannotError, match="check-out"):
+        await hotel.adapter.check_out("1")
+    with pytest.raises(PmsRefusedError, match="404"):
+        await hotel.adapter.check_in("1")

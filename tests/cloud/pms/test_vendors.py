@@ -15,7 +15,7 @@ from cloud.kit.outbox import Relay
 from cloud.pms.cloudbeds import wire as cloudbeds_wire
 from cloud.pms.cloudbeds.emulator import Emulator as Cloudbeds
 from cloud.pms.drift import report
-from cloud.pms.emulation.face import TAME, Credentials, Face, Knobs
+from cloud.pms.emulation.face import TAME, Ask, Credentials, Face, Knobs, WireError
 from cloud.pms.emulation.hotel import Hotel
 from cloud.pms.emulation.server import build
 from cloud.pms.engine import PmsSync, Rhythm
@@ -349,6 +349,33 @@ async def test_what_a_person_has_to_do_in_the_pms_is_shown_and_done_once_they_di
         w.clock.advance(5 * 60_000)
         await w.live(2)
         [intent] = await w.rows("SELECT state, attempts FROM pms.write_intent")
+        assert (intent["state"], intent["attempts"]) == ("done", 0)
+
+
+async def test_a_check_out_that_a_hotel_does_not_offer_is_a_persons_to_do_and_never_failed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(database, "stayntouch") as w:
+        made = w.book()
+        await w.live(2)
+        w.hotel.start(made)
+        await w.at_the_edge(made, EdgeState.CHECKED_IN, 1)
+        await w.live(3)
+        offered = w.emulator.do
+
+        def do(ask: Ask) -> object:
+            if ask.path.endswith("/check_out"):
+                raise WireError(404, "Not found")
+            return offered(ask)
+
+        monkeypatch.setattr(w.emulator, "do", do)
+        await w.at_the_edge(made, EdgeState.CHECKED_OUT, 2)
+        await w.live(8)
+        assert ((await w.state()).writes_by_hand, (await w.state()).writes_failed) == (1, 0)
+        w.hotel.process(made)
+        w.clock.advance(5 * 60_000)
+        await w.live(2)
+        [intent] = await w.rows("SELECT state, attempts FROM pms.write_intent WHERE action = 'check_out'")
         assert (intent["state"], intent["attempts"]) == ("done", 0)
 
 
