@@ -21,7 +21,7 @@ from protocols.device_model.identity import RoomId
 from protocols.door.audit import NOBODY, AuditRecord
 from protocols.door.status import Status
 from protocols.errors import InvalidInputError
-from protocols.grant.certificate import open_certificate
+from protocols.grant.certificate import own_certificate
 from protocols.grant.grant import GrantFlag, issuer_kid, open_grant
 from protocols.grant.keys import KID_BYTES, OVERLAP_S, SIGNS_S, VERIFY_S, IssuerClass
 from protocols.grant.revocation import ISSUERS_MOST, REVOCATIONS_MOST, Lockout, sign_object
@@ -172,7 +172,7 @@ class ClosingDesk:
         if kid not in listed and len(listed) >= ISSUERS_MOST:
             raise InvalidInputError("kid", f"{ISSUERS_MOST} issuers are withdrawn already: roll the property's CA")
         for encoded in self._store.certificates_since(at_s):
-            certificate = open_certificate(encoded, self._issuers.ca_keys)
+            certificate = own_certificate(encoded)
             known.setdefault(certificate.kid, certificate)
         until_s = known[kid].not_after_s if kid in known else at_s + LIVES_MOST_S
         events = [self._event(door, "issuer_withdrawn", order, kid=kid.hex()) for door in self._book.doors]
@@ -452,7 +452,7 @@ class ClosingDesk:
         )
 
     def _doors_of(self, key: HeldKey) -> tuple[BookedDoor, ...]:
-        grant = open_grant(key.signed, open_certificate(key.certificate, self._issuers.ca_keys))
+        grant = open_grant(key.signed, own_certificate(key.certificate))
         return tuple(each for each in self._book.doors if grant.names(each.number) or each.zones & grant.zones)
 
     def inhibited(self, order: Order, room: RoomId) -> list[tuple[Mapping[str, Any], int | None]]:

@@ -137,7 +137,9 @@ class ClosingLists:
         if not state.seq:
             return True
         fresh = state.signed_at_s is not None and 0 <= at_s - state.signed_at_s < SIGNED_FRESH_S
-        return fresh and state.signed is not None and not self._issuers.has_withdrawn(state.signed)
+        if not fresh or state.signed is None or state.certificate is None:
+            return False
+        return not self._issuers.is_outlived(state.signed, state.certificate)
 
     def _plain(self, at_s: int, *, common: bool) -> Entries:
         withdrawn = self._store.withdrawn(at_s, of_withdrawn_issuers=True)[-REVOCATIONS_MOST:]

@@ -134,7 +134,8 @@ class GrantDesk:
             if join or set(numbers) <= set(known.rooms):
                 flags = earlier.flags  # the same phone asks again: it stays what it was, unless it moves the stay
             same = (earlier.rooms, earlier.zones, earlier.wanted_until_s) == (numbers, zones, wanted_until_s)
-            same = same and not self._issuers.has_withdrawn(earlier.signed) and not self._forgotten(earlier)
+            outlived = self._issuers.is_outlived(earlier.signed, earlier.certificate)
+            same = same and not outlived and not self._forgotten(earlier)
             same = same and (host is None or host.generation == known.generation)
             if same and not overtaken and earlier.not_before_s <= begins_s and self._lasts(earlier, at_s):
                 return self._bundle(earlier)
@@ -200,7 +201,7 @@ class GrantDesk:
         if (
             earlier is not None
             and (earlier.rooms, earlier.zones, earlier.wanted_until_s) == ((), zones, wanted_until_s)
-            and not self._issuers.has_withdrawn(earlier.signed)
+            and not self._issuers.is_outlived(earlier.signed, earlier.certificate)
             and not self._forgotten(earlier)
             and earlier.not_before_s <= begins_s
             and self._lasts(earlier, at_ms // 1_000)
@@ -338,10 +339,9 @@ class GrantDesk:
         except ClockUnsoundError:
             at_s = None
         fresh = bump.signed_at_s is not None and (at_s is None or 0 <= at_s - bump.signed_at_s < BUMP_FRESH_S)
-        if fresh and bump.signed is not None and self._issuers.has_withdrawn(bump.signed):
-            fresh = False
-        if fresh and bump.signed is not None and bump.certificate is not None:
-            return bump.signed, bump.certificate
+        held = None if bump.signed is None or bump.certificate is None else (bump.signed, bump.certificate)
+        if fresh and held is not None and not self._issuers.is_outlived(*held):
+            return held
         if at_s is None:
             return None
         issuer = self.revocation_issuer(at_s)

@@ -14,7 +14,7 @@ from edge.doors.errors import ClockUnsoundError
 from edge.doors.store import DoorStore
 from kit.clock import Clock, ClockQuality
 from kit.dice import Dice
-from protocols.grant.certificate import IssuerCertificate, certify
+from protocols.grant.certificate import IssuerCertificate, certify, remembered
 from protocols.grant.grant import issuer_kid
 from protocols.grant.keys import SIGNS_S, IssuerClass, PropertyCa, private_key
 
@@ -119,11 +119,6 @@ class Issuers:
         """Whether the issuer of this key id was withdrawn."""
         return kid in self._withdrawn
 
-    @property
-    def ca_keys(self) -> dict[bytes, ec.EllipticCurvePublicKey]:
-        """The key under which certificates verify, by its id."""
-        return {self._ca.kid: self._ca.ca.public_key()}
-
     def withdraw(self, kids: Collection[bytes]) -> None:
         """Forget the private keys with these ids, and never take what they signed for good again."""
         self._withdrawn = self._withdrawn | frozenset(kids)
@@ -133,6 +128,13 @@ class Issuers:
     def has_withdrawn(self, signed: bytes) -> bool:
         """Whether the issuer that `signed` names was withdrawn."""
         return bool(self._withdrawn) and issuer_kid(signed) in self._withdrawn
+
+    def is_outlived(self, signed: bytes, certificate: bytes) -> bool:
+        """Whether something signed here is to be signed anew: its issuer was withdrawn, or another CA certified it.
+
+        A property changes its CA door by door: locks believe two, and in the end the older one no more.
+        """
+        return self.has_withdrawn(signed) or remembered(certificate).ca_kid != self._ca.kid
 
     def expire(self, at_s: int) -> int:
         """Let go of the keys whose window has passed; return how many."""

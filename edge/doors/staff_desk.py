@@ -18,7 +18,7 @@ from kit.dice import Dice
 from protocols.device_model.identity import RoomId
 from protocols.door.bundle import DOORS_MOST, Bundle, BundleDoor
 from protocols.errors import CredentialRefusedError, InvalidInputError, PeerProtocolError
-from protocols.grant.certificate import OFFICERS_LEAST, open_certificate
+from protocols.grant.certificate import OFFICERS_LEAST, own_certificate
 from protocols.grant.grant import (
     APPROVALS,
     GRANT_ID_BYTES,
@@ -116,10 +116,10 @@ class StaffDesk:
                 "phone_public_key", "this phone's key was withdrawn: it needs a key of its own anew"
             )
         earlier = self._store.latest_grant(holder, phone)
-        if earlier is not None and self._issuers.has_withdrawn(earlier.signed):
+        if earlier is not None and self._issuers.is_outlived(earlier.signed, earlier.certificate):
             earlier = None
         if earlier is not None and earlier.wanted_until_s == not_after_ms // 1_000 and earlier.not_after_s > at_s:
-            held = open_grant(earlier.signed, open_certificate(earlier.certificate, self._issuers.ca_keys))
+            held = open_grant(earlier.signed, own_certificate(earlier.certificate))
             if (held.rooms, held.ranges, held.zones, held.flags, held.shift) == terms:
                 return _bundle(earlier, doors)
         grant = Grant(
@@ -238,7 +238,7 @@ class StaffDesk:
         known = self._store.grant(grant_id)
         if known is None or not known.stay.startswith(_EMERGENCY) or self._issuers.has_withdrawn(known.signed):
             return None
-        held = open_grant(known.signed, open_certificate(known.certificate, self._issuers.ca_keys))
+        held = open_grant(known.signed, own_certificate(known.certificate))
         if held.approvals != tuple(approvals) or self._time.at_ms() // 1_000 >= held.not_after_s:
             return None
         return _bundle(known, (*self._book.of_numbers(frozenset(held.rooms)), *self._book.of_zones(held.zones)))

@@ -4,6 +4,7 @@ Source of truth: SPEC.md section 4. A COSE_Sign1 by the CA over CWT claims; 24 h
 and a longer time in which what was signed still verifies. Time is handed in; judging it is `judge.py`.
 """
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,7 @@ from protocols.grant.claims import (
     whole,
 )
 from protocols.grant.keys import (
+    KID_BYTES,
     OVERLAP_S,
     POINT_BYTES,
     SIGNS_S,
@@ -136,6 +138,22 @@ def open_certificate(encoded: bytes, ca_keys: Mapping[bytes, ec.EllipticCurvePub
         payload = cose.verify1(encoded, ca_keys.get, most_bytes=SIGNED_BYTES_MOST)
     except PeerProtocolError as error:
         raise CredentialRefusedError(RefusalReason.MALFORMED) from error
+    return _read(payload, encoded)
+
+
+def own_certificate(encoded: bytes) -> IssuerCertificate:
+    """Read a certificate that its reader made himself and kept, whatever became of the CA; nothing is verified.
+
+    Raises:
+        CredentialRefusedError: as `open_certificate`, but for what the CA's key would show.
+    """
+    try:
+        return _read(cose.parse1(encoded, most_bytes=SIGNED_BYTES_MOST).payload, encoded)
+    except PeerProtocolError as error:
+        raise CredentialRefusedError(RefusalReason.MALFORMED) from error
+
+
+def _read(payload: bytes, encoded: bytes) -> IssuerCertificate:
     found = claims(payload, known=frozenset({EXP, NBF, IAT}), fields=_FIELDS)
     try:
         issuer_class = IssuerClass(whole(found, field(_CLASS), 255))
@@ -180,10 +198,10 @@ def remembered(encoded: bytes) -> Remembered:
     try:
         message = cose.parse1(encoded, most_bytes=SIGNED_BYTES_MOST)
         found = claims(message.payload, known=frozenset({EXP, NBF, IAT}), fields=_FIELDS)
-        point = public_key(octets(found, field(_PUBLIC), POINT_BYTES))
+        point = octets(found, field(_PUBLIC), POINT_BYTES)
     except PeerProtocolError as error:
         raise CredentialRefusedError(RefusalReason.MALFORMED) from error
-    return Remembered(message.kid, kid_of(point), whole(found, EXP, SECONDS_MOST))
+    return Remembered(message.kid, hashlib.sha256(point).digest()[:KID_BYTES], whole(found, EXP, SECONDS_MOST))
 
 
 def _officers(value: Value, issuer_class: IssuerClass) -> tuple[bytes, ...]:
