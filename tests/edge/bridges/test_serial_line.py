@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,7 @@ from edge.bridges.modbus.rtu_link import RtuLink
 from edge.bridges.modbus.serial_port import SerialPort
 from edge.bridges.modbus.supervisor import ModbusSupervisor
 from edge.bridges.ports import DeviceEvent
+from edge.bridges.quarantine import PROBE_FIRST_MS
 from firmware_bridges.field_emulator.misbehaviour import GOOD, Knobs
 from firmware_bridges.field_emulator.serial_line import SerialLine
 from kit.clock import SystemClock
@@ -67,10 +69,13 @@ async def test_a_dead_unit_is_given_up_and_its_neighbours_are_served(tmp_path: P
     async with field(on_a_line(tmp_path / "line", 3)) as it:
         await it.emulator.answer("power", {"device": "thermostat-2", "on": False})
         await it.heard.until(it.heard.told("thermostat-2", DeviceEvent.QUARANTINED))
-        before = line_of(it).counts["requests_to_1"]
+        before, given_up = line_of(it).counts["requests_to_1"], line_of(it).counts["requests_to_2"]
+        since_ms = CLOCK.now_ms()
         await it.heard.until(lambda: online(it, "thermostat-1", "thermostat-3"))
         assert (await it.devices.write(it.command("thermostat-1", *SETPOINT, 22.0))).phase is Phase.DONE
-        assert line_of(it).counts["requests_to_2"] <= 5  # three questions and a probe or two, whatever it costs
+        passed_ms = CLOCK.now_ms() - since_ms
+        probes = 2 + math.floor(math.log2(1 + passed_ms / (PROBE_FIRST_MS / 2)))  # each pause is twice the one before
+        assert line_of(it).counts["requests_to_2"] - given_up <= probes, passed_ms
         assert line_of(it).counts["requests_to_1"] > before
         await it.emulator.answer("power", {"device": "thermostat-2", "on": True})
         await it.heard.until(it.heard.told("thermostat-2", DeviceEvent.ONLINE))
