@@ -35,6 +35,7 @@ from protocols.modbus.identification import Identify, encode_identification
 from protocols.modbus.rtu import ADU_BYTES_MAX, decode_adu, encode_adu
 
 FIRMWARE: Final = b"1.0"
+_WRITE_ONE: Final = (b"\x05", b"\x06")
 _WRITE_MANY: Final = (15, 16)
 _CONFORMITY: Final = 0x81  # basic identification, by stream and one by one
 REQUESTS_MAX: Final = 256
@@ -100,6 +101,9 @@ class EmulatedUnit:
     def respond(self, pdu: bytes, *, busy: bool, at_ms: int) -> bytes:
         """Return the PDU that answers a request's; `busy`: the unit has no time for it."""
         request = decode_request(pdu)
+        wire = self.thing.descriptor.wire
+        if isinstance(wire, ModbusWire) and wire.writes == "multiple" and pdu[:1] in _WRITE_ONE:
+            request = Refused(ExceptionCode.ILLEGAL_FUNCTION)
         if isinstance(request, Refused):
             return encode_reply(pdu, request)
         if busy:
