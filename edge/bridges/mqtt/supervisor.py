@@ -62,7 +62,7 @@ class _Radio(Member):
     """The address that the bridge last gave for its name."""
     newest_ms: int = 0
     spoke_ms: int | None = None
-    """When it last said its state itself, monotonic: what a broker kept is not its word."""
+    """When it last said its state itself, monotonic; or the broker kept what it was heard to say, and nothing else."""
     payload: bytes = b""
     waiting: list[tuple[Point, "asyncio.Queue[Reading | None]"]] = field(default_factory=list)
     """Who waits for news of a point; None on the queue: the bridge says that it failed."""
@@ -197,8 +197,9 @@ class Zigbee2MqttSupervisor(BrokerBus):
         now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
         if not message.retain:
             self._heard_itself(radio, message)
-            radio.spoke_ms = now_ms
         old = self._of_unknown_age(radio, message, silence_ms=round(1000 * radio.silence_s))
+        if not old:
+            radio.spoke_ms = now_ms
         document = json_object(message.payload)
         if isinstance(document, Reason):
             self._complaints.refused("undecodable_messages", message.topic, f"{document}: {shown(message.payload)}")

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from edge.app.live_buses import Gate, LiveBuses
+from edge.bridges.mqtt import supervisor
 from edge.bridges.mqtt.adverts import AdvertSupervisor
 from edge.bridges.mqtt.broker_bus import BrokerBus
 from edge.bridges.mqtt.bus_memory import BusMemory
@@ -221,6 +222,32 @@ async def test_who_was_on_line_is_not_told_so_again_and_who_went_is(  # noqa: PL
     async with world.life(make(world, True)):
         await world.say(lwt, words[0], retain=True)
         assert world.events(DeviceEvent.ONLINE) == ["d-lamp"]
+
+
+async def test_a_mesh_is_not_asked_again_for_what_it_was_heard_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every binding would have every lamp of the house read, one after the other."""
+    monkeypatch.setattr(supervisor, "UNHEARD_MS", 1)
+    monkeypatch.setattr(supervisor, "ASK_EVERY_MS", 0)
+    world = World()
+
+    async def asked() -> list[str]:
+        """Who was asked, once the last of them was."""
+        async with asyncio.timeout(20):
+            while not any(topic == "z/new/get" for topic, _ in world.air.published):
+                await asyncio.sleep(0)
+        topics = [topic for topic, _ in world.air.published]
+        world.air.published.clear()
+        return topics
+
+    for kept, expected in ((None, ["z/lamp/get", "z/new/get"]), (b"ON", ["z/new/get"])):
+        if kept is not None:
+            world.air.say("z/lamp", b'{"state":"ON"}', retain=True)
+        async with world.life(world.zigbee("lamp", "new")):
+            assert await asked() == expected
+            await world.say("z/lamp", b'{"state":"ON"}')
+    world.air.say("z/lamp", b'{"state":"OFF"}', retain=True)  # switched while nobody listened
+    async with world.life(world.zigbee("lamp", "new")):
+        assert await asked() == ["z/lamp/get", "z/new/get"]
 
 
 async def test_a_sensor_that_advertises_is_found_once() -> None:
