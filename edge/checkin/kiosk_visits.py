@@ -147,9 +147,10 @@ class KioskVisits:
         self._forget(now_ms)
         if not (self._may_try("place", place, now_ms) and self._may_try("code", code, now_ms)):
             raise VisitRefusedError("too_many", "That was tried too often; wait a minute.")
-        found = next((each for each in self._replica().all() if _is_booked(each, code, surname)), None)
-        if found is None:
+        booked = [each for each in self._replica().all() if _is_booked(each, code, surname)]
+        if not booked:
             raise VisitRefusedError("reservation_not_found", "No booking of this code and name is expected.")
+        found = min(booked, key=lambda each: (each.state is StayState.IN_HOUSE, each.expected_from_ms, each.id))
         for each in [each.id for each in self._visits.values() if each.place == place]:
             del self._visits[each]
         if len(self._visits) >= VISITS_MOST:
@@ -259,7 +260,9 @@ class KioskVisits:
             mine.facts[StepKind.GRANT, mine.stay] = Verdict(NEEDS_STAFF, reason)
             return {"result": False, "room": None}
         result = told["result"]
-        if result is True:
+        if mine.completed:
+            pass  # somebody asked twice at once, and was answered by the one order
+        elif result is True:
             mine.completed = True
             with suppress(StoreFailedError):  # he is in by a record of its own, and holds his card
                 await self._note(self._came(mine))

@@ -362,3 +362,21 @@ async def test_two_who_share_a_room_get_a_card_beside_the_others(lobby: Lobby) -
     await lobby.visits.card(begun(lobby))
     await lobby.visits.card(begun(lobby, code="N-2"))
     assert [(stay, join) for stay, _, _, join in lobby.encoder.written] == [("s-anna", False), ("s-ben", True)]
+
+
+async def test_of_one_bookings_rooms_the_one_that_is_still_to_come_is_meant(lobby: Lobby) -> None:
+    lobby.policy = check_in.DEFAULT
+    rooms = [a_stay(f"s-{n}", f"10{n}", guest_name="Anna Berger", reservation={"number": CODE}) for n in (1, 2)]
+    await lobby.building.house.desired("stays", 2, a_document(*rooms))
+    given = [await lobby.visits.card(begun(lobby)) for _ in range(2)]
+    assert [each["room"] for each in given] == ["101", "102"]
+    assert stands(lobby.visits.session(begun(lobby)))["grant"] == "card_at_desk"
+
+
+@pytest.mark.guarantee("G13")
+async def test_who_asks_twice_at_once_gets_one_card_and_has_one_record(lobby: Lobby) -> None:
+    visit = ready(lobby)
+    answers = await asyncio.gather(lobby.visits.card(visit), lobby.visits.card(visit))
+    assert answers[0] == answers[1] == {"result": True, "room": "101"}
+    assert (len(lobby.encoder.written), len(lobby.dispenser.orders)) == (1, 1)
+    assert [each["kind"] for each in lobby.records()] == ["key", "visit"]
