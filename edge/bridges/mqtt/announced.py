@@ -129,8 +129,15 @@ class AnnouncedSupervisor(BrokerBus):
             self._take_thing(each)
             self._told.pop(each.key, None)  # let go one day, it is to be found again
         self._map()
-        for thing in registry.things():  # heard in an earlier life: it may be said never again
+
+    async def run(self) -> None:
+        """See `BusSupervisor.run`."""
+        for each in self._bound.values():  # the one before this heard on, since this was made
+            self._take_thing(each)
+        self._map()
+        for thing in self._registry.things():  # heard in an earlier life: it may be said never again
             self._stir(thing.key)
+        await super().run()
 
     def _filters(self) -> list[str]:
         self._subscribed = {*self._points, *self._speakers}

@@ -222,6 +222,34 @@ async def test_a_supervisor_made_anew_tells_what_was_found_no_second_time_and_wh
         assert [each["friendly_name"] for each in it.found()] == [PLUG_KEY]
 
 
+async def test_what_is_announced_between_the_making_of_a_supervisor_and_its_run_is_not_missed() -> None:
+    """The one before it hears until then, and what is in the registry is announced no second time."""
+    registry, air, heard = plugged(), Ears(), Heard()
+    plug = registry.thing(PLUG_KEY)
+    assert plug is not None
+    assert plug.descriptor is not None
+    supervisor = AnnouncedSupervisor(
+        registry,
+        [(DeviceId("plug"), Address(BUS.id, friendly_name=PLUG_KEY), plug.descriptor)],
+        transport=air,
+        clock=ManualClock(wall_ms=T0),
+        dice=SeededDice(1),
+        sink=heard,
+        quiet_ms=0,
+    )
+    registry.take(SWITCH_TOPIC, raw({**SWITCH, "stat_t": "dev/plug/elsewhere"}))
+    registry.take("homeassistant/switch/n/x/config", raw({**SWITCH, "uniq_id": "n", "dev": {"ids": "new"}}))
+    running = asyncio.create_task(supervisor.run())
+    await air.joined.wait()
+    assert "dev/plug/elsewhere" in air.filters
+    assert "dev/plug/state" not in air.filters
+    await heard.until(lambda: any(event is DeviceEvent.UNKNOWN_DEVICE for _, event, _ in heard.events))
+    [told] = [detail for _, event, detail in heard.events if event is DeviceEvent.UNKNOWN_DEVICE]
+    assert told["friendly_name"] == announced_registry.key_of("id:new")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 def test_two_that_announce_one_thing_are_one_and_an_id_is_taken_once() -> None:
     registry = plugged()
     by_mac = {"dev": {"ids": ["esp-x"], "cns": [["mac", "aa:bb:cc:00:00:01"]]}, "o": {"name": "second"}}
