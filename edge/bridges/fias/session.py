@@ -8,7 +8,7 @@ as well after a connection that was torn: what was on its way then, nobody sends
 import asyncio
 import functools
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -52,6 +52,8 @@ INBOX_MOST: Final = 256 * 1024
 _KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 120_000))
 """A living PMS answers no LA over TCP: a cable that was pulled shows here, after two minutes."""
 ROOMS_WAITING_MOST: Final = 2_000
+ROOM_HEARD_MS: Final = 10_000
+"""A condition that left so shortly before its connection was torn is told again: nobody answers RE."""
 _GUEST: Final = ("RN", "G#", "GS", "GN", "GF", "GL", "GA", "GD", "SF")
 _ROOM: Final = ("RN", "GS", "SF")
 
@@ -129,6 +131,8 @@ class FiasSession:
         self._room_left = asyncio.Event()
         self._closed, self._torn = False, False
         self._rooms: dict[str, int] = {}
+        self._rooms_told: deque[tuple[int, str, int]] = deque(maxlen=ROOMS_WAITING_MOST)
+        """(when, room, condition) on this connection, the newest last."""
         self._owed: list[Fact] = []
         """Heard and not durable yet, in order: taken again before anything else."""
         self._resync = True
@@ -250,6 +254,7 @@ class FiasSession:
                 for each in tuple(orders):
                     each.cancel()
                 self._resync = self._resync or self._torn or deframer.inside
+                self._tell_again(torn=self._torn)
                 for fact in self.link.disconnected(why, now_ms=self._clock.now_ms()):
                     self.services.take(fact)
                     await self.billing.take(fact)
@@ -338,8 +343,16 @@ class FiasSession:
                 self.link.send(Record("RE", {"RN": room, "RS": str(self._rooms[room])}))
             except LocalProtocolError:
                 return  # not now: the link is down, or a resynchronisation runs
-            del self._rooms[room]
+            self._rooms_told.append((self._clock.now_ms(), room, self._rooms.pop(room)))
             self.counts["rooms_told"] += 1
+
+    def _tell_again(self, *, torn: bool) -> None:
+        """The connection is gone: what it may not have carried is told on the next one, but for newer words."""
+        since_ms = self._clock.now_ms() - ROOM_HEARD_MS
+        for at_ms, room, condition in reversed(self._rooms_told if torn else ()):
+            if at_ms >= since_ms:
+                self._rooms.setdefault(room, condition)
+        self._rooms_told.clear()
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         """Send what is to be sent. A line that takes no more ends the connection once all that was heard is taken."""

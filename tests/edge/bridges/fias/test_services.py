@@ -12,6 +12,7 @@ from edge.bridges.fias.emulator import TAME, InterfaceProgram
 from edge.bridges.fias.ledger import ChargeLedger
 from edge.bridges.fias.presence import Leave, Presence, RoomNames
 from edge.bridges.fias.services import MESSAGES_MOST
+from edge.bridges.fias.session import ROOM_HEARD_MS
 from edge.bridges.fias.settings import FiasSettings
 from edge.stays.document import StayState
 from kit.dice import SeededDice
@@ -231,6 +232,38 @@ async def test_what_was_heard_counts_though_nothing_can_be_sent_any_more(monkeyp
         writer.write(b"".join(framed(each.encode()) for each in records))
         await until(lambda: pms.connections == 2 and w.session.alive)
         assert w.session.link.house.occupied() == ("101", "102")
+
+
+async def test_a_rooms_condition_that_a_torn_connection_may_not_have_carried_is_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drained, written, broken = asyncio.StreamWriter.drain, asyncio.StreamWriter.write, list[bool]()
+
+    def write(writer: asyncio.StreamWriter, data: bytes) -> None:
+        if not (broken and writer.get_extra_info("peername")[1] == port):
+            written(writer, data)
+
+    async def drain(writer: asyncio.StreamWriter) -> None:
+        if broken and writer.get_extra_info("peername")[1] == port:
+            broken.clear()
+            raise ConnectionResetError("by the peer")
+        await drained(writer)
+
+    async with world(ANNA) as w:
+        await until(lambda: w.session.link.takes_records)
+        port = cast(asyncio.StreamWriter, w.pms._writer).get_extra_info("sockname")[1]
+        w.session.tell_room("201", 1)
+        await until(lambda: w.pms.rooms == {"201": "1"})
+        await w.pass_time(ROOM_HEARD_MS + 1)
+        w.pms.rooms.clear()
+        monkeypatch.setattr(asyncio.StreamWriter, "drain", drain)
+        monkeypatch.setattr(asyncio.StreamWriter, "write", write)
+        broken.append(True)
+        w.session.tell_room("101", 3)
+        w.session.tell_room("102", 5)
+        await until(lambda: w.pms.connections == 2 and w.session.link.takes_records)
+        w.session.tell_room("101", 2)
+        await until(lambda: w.pms.rooms == {"101": "2", "102": "5"})
 
 
 async def test_a_flood_is_read_no_further_than_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
