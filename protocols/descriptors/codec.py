@@ -478,7 +478,9 @@ def raw_of_value(point: Point, value: Value) -> Raw:
         LocalProtocolError: there is none.
     """
     raw = _raw_of_value(point, value)
-    return f"{Decimal(repr(raw)).normalize():f}" if point.type == "numeral" and not isinstance(raw, str) else raw
+    if point.type != "numeral" or isinstance(raw, str):
+        return raw
+    return f"{Decimal(repr(round(raw, NUMBER_DIGITS_MAX))).normalize():f}"
 
 
 def _raw_of_value(point: Point, value: Value) -> Raw:

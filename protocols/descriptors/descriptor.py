@@ -471,6 +471,8 @@ def _check_topic(topic: str, place: str) -> None:
 def _check_way_to_write(rule: WriteRule, wire: Wire, place: str) -> None:
     if rule.key is not None and not isinstance(wire, Zigbee2MqttWire):
         raise InvalidInputError(f"{place}.write.key", f"{shown(rule.key)}: only a Zigbee2MQTT payload has keys")
+    if rule.key is not None and not all(rule.key.split(".")):
+        raise InvalidInputError(f"{place}.write.key", f"{shown(rule.key)} has an empty step")
     if isinstance(wire, MqttWire) != (rule.topic is not None):
         raise InvalidInputError(f"{place}.write.topic", "goes with plain MQTT, where every command needs one")
     if rule.payload is not None and rule.topic is None:
@@ -537,6 +539,8 @@ def _check_values(point: Point, row: Attribute, place: str) -> None:
         raise InvalidInputError(f"{place}.values", f"missing: {point.type!r} is no bool by itself")
     if row.kind in (Kind.NUMBER, Kind.INTEGER) and not point.values and RAW_KINDS[point.type] not in NUMBERS:
         raise InvalidInputError(f"{place}.type", f"{point.type!r} holds no number, and {point.attribute} is one")
+    if point.type == "numeral" and point.values:
+        raise InvalidInputError(f"{place}.values", "a numeral is a number: of codes in a text the type is text")
     seen: set[tuple[type, Raw]] = set()
     for index, (raw, value) in enumerate(point.values):
         if (problem := problem_with(row, value)) is not None:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 FLOAT32_MOST: Final = 3.4e38
 DOUBLE_MOST: Final = 1.7e308
+NUMERAL_MOST: Final = 1e15
 JSON_TYPES: Final = frozenset(("bool", "integer", "number", "numeral", "text"))
 
 Table = Literal["coil", "discrete", "input", "holding"]
@@ -75,7 +76,8 @@ RAW_KINDS: Final[dict[str, tuple[type, ...]]] = {
 RAW_BOUNDS: Final[dict[str, tuple[float, float]]] = {
     **RAW_RANGE,
     **dict.fromkeys(("float32", "Float"), (-FLOAT32_MOST, FLOAT32_MOST)),
-    **dict.fromkeys(("float64", "Double", "number", "numeral"), (-DOUBLE_MOST, DOUBLE_MOST)),
+    **dict.fromkeys(("float64", "Double", "number"), (-DOUBLE_MOST, DOUBLE_MOST)),
+    "numeral": (-NUMERAL_MOST, NUMERAL_MOST),
     "integer": (-(2.0**63), 2.0**63),
 }
 """Numbers that fit a type."""

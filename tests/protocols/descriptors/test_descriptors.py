@@ -332,12 +332,14 @@ CHANGES: Final[dict[str, st.SearchStrategy[Any]]] = {
     "attribute": st.sampled_from(
         ["local_temperature", "system_mode", "on_off", "current_level", "fan_mode", "occupied_heating_setpoint:x"]
     ),
-    "type": st.sampled_from([*raw_values.WORDS, "integer", "number", "text", "Float", "Double", "String", "Boolean"]),
+    "type": st.sampled_from(sorted(raw_values.RAW_KINDS)),
     "table": st.sampled_from(["coil", "discrete", "input", "holding"]),
     "register": st.integers(0, 70_000),
     "bit": st.integers(0, 16),
+    "bits": st.integers(1, 17),
+    "byte_order": st.sampled_from(["big", "little"]),
     "word_order": st.sampled_from(["big", "little"]),
-    "path": st.sampled_from(["state", "a.b", "", ".", "brightness"]),
+    "path": st.sampled_from(["state", "a.b", "a.0", "", ".", "brightness"]),
     "node": st.sampled_from(["{root}.X", "nonsense", "ns=2;s=Y", ""]),
     "scale": NUMBERS,
     "offset": NUMBERS,
@@ -359,7 +361,7 @@ CHANGES: Final[dict[str, st.SearchStrategy[Any]]] = {
             "min_interval_s": NUMBERS,
             "burst": st.integers(0, 11),
             "settle_ms": st.integers(0, 20_000),
-            "key": st.sampled_from(["k", "brightness"]),
+            "key": st.sampled_from(["k", "brightness", "color.hue", "a..b"]),
         },
     ),
 }
@@ -423,6 +425,8 @@ def test_a_descriptor_that_is_accepted_never_fails_later(
                 raw = codec.raw_of_words(point, words)
             case codec.PayloadWrite(payload):
                 [raw] = payload.values()
+                while isinstance(raw, dict):
+                    [raw] = raw.values()
             case codec.NodeWrite(_, _, value):
                 raw = value
             case codec.MessageWrite(_, payload):
