@@ -94,7 +94,7 @@ class FolioLine:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """This thing may have changed."""
+    """This thing may have changed. `external_id` is a reservation's, or what else `get` of the same adapter reads."""
 
     kind: HintKind
     external_id: str

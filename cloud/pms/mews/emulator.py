@@ -121,6 +121,8 @@ class Emulator(Face):
             raise WireError(400, "Invalid filter: one of ReservationIds, UpdatedUtc, CollidingUtc is needed.")
         if ids is not None:
             shown = [each for each in shown if each.id in set(ids)]
+        if (accounts := _ids(body, "AccountIds")) is not None:
+            shown = [each for each in shown if each.account_id in set(accounts)]
         if (states := body.get("States")) is not None:
             shown = [each for each in shown if each.state in states]
         if (span := intervals["UpdatedUtc"]) is not None:

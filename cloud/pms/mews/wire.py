@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from cloud.pms.port import FolioLine, Hint, ItemError, PmsReservation, PmsRoom
+from cloud.pms.port import PART, FolioLine, Hint, ItemError, PmsReservation, PmsRoom
 from cloud.pms.reading import EARLIEST_MS, LATEST_MS, Id, item, known_by, line, minor_units, utc_ms
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PeerProtocolError
@@ -189,7 +189,10 @@ _HINTS: Final[dict[str, Literal["reservation", "resource"]]] = {
     "ServiceOrderUpdated": "reservation",
     "ResourceUpdated": "resource",
     "ResourceBlockUpdated": "resource",  # rooms are read again together, whichever was blocked
+    "CustomerUpdated": "reservation",  # of all that are his: a new name changes no reservation there
 }
+OF_CUSTOMER: Final = f"customer{PART}"
+"""Before a customer's id, where a hint means whatever he has booked."""
 
 
 def hints(raw: bytes) -> list[Hint]:
@@ -214,7 +217,8 @@ def hints(raw: bytes) -> list[Hint]:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             wrong.append(f"Events[{index}] {event.Discriminator}: {error}")
             continue
-        found.append(Hint(_HINTS[event.Discriminator], value.Id))
+        whose = OF_CUSTOMER if event.Discriminator == "CustomerUpdated" else ""
+        found.append(Hint(_HINTS[event.Discriminator], whose + value.Id))
     if wrong and not found:
         raise PeerProtocolError(f"not a Mews webhook: {wrong[0]}")
     return list(dict.fromkeys(found))

@@ -2,6 +2,7 @@
 parts without a name, and what is there no more.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -308,3 +309,19 @@ async def test_what_a_broken_answer_took_from_the_queue_is_found_by_comparing_ev
         w.clock.advance(600_000)
         await w.live(3)
         assert await w.out_of_step() == {}, "ten minutes later, not a day"
+
+
+@pytest.mark.tier("postgres")
+@pytest.mark.requirement("PMS-08")
+async def test_a_guest_who_is_called_otherwise_is_so_at_once_though_no_reservation_changed(database: Database) -> None:
+    async with world(database) as w:
+        made = w.book("101", name="Berger")
+        await w.live(2)
+        account = w.hotel.reservation(made).account_id
+        w.hotel.customers[account]["LastName"] = "Żółć-Berger"
+        push = {"Events": [{"Discriminator": "CustomerUpdated", "Value": {"Id": each}} for each in (account, "absent")]}
+        await w.sync.take_push(json.dumps(push).encode())
+        await w.live(2)
+        [stay] = await w.rows("SELECT guest_name FROM stays.stay")
+        assert stay["guest_name"] == "Anna Żółć-Berger"
+        assert await w.rows("SELECT * FROM pms.hint") == await w.rows("SELECT * FROM pms.issue") == []
