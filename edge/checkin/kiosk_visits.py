@@ -260,12 +260,10 @@ class KioskVisits:
             mine.facts[StepKind.GRANT, mine.stay] = Verdict(NEEDS_STAFF, reason)
             return {"result": False, "room": None}
         result = told["result"]
-        if mine.completed:
-            pass  # somebody asked twice at once, and was answered by the one order
-        elif result is True:
-            mine.completed = True
-            with suppress(StoreFailedError):  # he is in by a record of its own, and holds his card
-                await self._note(self._came(mine))
+        if result is True:
+            if _completes(mine):  # who asked twice at once was answered by the one order
+                with suppress(StoreFailedError):  # he is in by a record of its own, and holds his card
+                    await self._note(self._came(mine))
         elif result is False and not told["written"]:
             mine.order += 1  # nothing was written: he may try again
         else:
@@ -372,6 +370,12 @@ class KioskVisits:
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=self._where).date()
+
+
+def _completes(visit: Visit) -> bool:
+    """Complete a visit; False: it was."""
+    was, visit.completed = visit.completed, True
+    return not was
 
 
 def _is_booked(stay: Stay, code: str, surname: str) -> bool:
