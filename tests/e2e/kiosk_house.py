@@ -218,5 +218,7 @@ async def kiosk_house(lobby: Lobby, folder: Path) -> AsyncIterator[KioskHouse]:
         async with httpx.AsyncClient(base_url=house.address) as http:
             assert (await http.get("/api/v1/kiosk")).status_code == 401
         yield house
+        for tab in lobby.tabs:
+            await tab.page.goto("about:blank")  # a house that is closing answers no page, and browsers complain of that
         await kiosks.desk.settle()
     await building.store.close()
