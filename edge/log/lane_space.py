@@ -142,12 +142,18 @@ class LaneSpace:
     # ------------------------------------------------------------------ a full disk
 
     def give_back(self, life: Life) -> int:
-        """Shrink the file by one step for a full disk; return the pages given back. Lane A gives nothing back."""
-        pages = self._count()
+        """Shrink the file by one step for a full disk; return the pages given back. Lane A gives nothing back.
+
+        While a step of thinning takes out much, nothing is dropped.
+        """
         if self._file.lane is Lane.A:
             return 0
-        self._limit = max(FLOOR_PAGES, min(self._limit, int(pages / THIN_FRACTION)) - GIVE_BACK_PAGES)
+        thinned = self._thinned
+        self._limit = max(FLOOR_PAGES, min(self._limit, int(self._count() / THIN_FRACTION)))
         self._relieve(life, STEP_RECORDS // 4)
+        if self._thinned - thinned < STEP_RECORDS // 4:
+            self._limit = max(FLOOR_PAGES, self._limit - GIVE_BACK_PAGES)
+            self._relieve(life, STEP_RECORDS // 4)
         before = self._file.value("PRAGMA page_count")
         self._file.all(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
         self._file.all("PRAGMA wal_checkpoint(RESTART)")

@@ -185,6 +185,31 @@ def test_weeks_off_line_are_thinned_and_nothing_is_dropped(tmp_path: Path) -> No
 
 
 @pytest.mark.guarantee("G9")
+def test_on_a_full_disk_too_readings_are_thinned_before_any_is_dropped(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "c.db", pages=50_000)
+    mono_ms = 0
+    for _ in range(60):  # 60,000 readings of 20 points, 4,000 a second: some 11 MB, which two quarters of an hour hold
+        store.append_encoded([reading(20.5, mono_ms + n // 4, f"t-{n % 20}") for n in range(1_000)])
+        mono_ms += 250
+    before = store.usage().pages
+    given = 0
+    for _ in range(45):  # the disk is full: a step before each commit
+        given += store.give_back()
+        store.append_encoded([reading(20.5, mono_ms + n, f"t-{n % 20}") for n in range(50)])
+        mono_ms += 15_000
+    usage = store.usage()
+    assert usage.dropped == 0
+    assert usage.thinned > 40_000  # down to what a lane keeps of its room at the least
+    assert usage.pages < before // 3
+    assert given > before // 2
+    cloud = CloudStream(store.incarnation, Lane.C)
+    held, holes = drain(store, cloud)
+    assert set(holes) == {HoleReason.THINNED}
+    assert counted(held) == store.last == 62_250
+    store.close()
+
+
+@pytest.mark.guarantee("G9")
 def test_when_thinning_is_not_enough_the_oldest_give_way_and_that_is_said(tmp_path: Path) -> None:
     store = open_store(tmp_path / "c.db", pages=60)
     dice = random.Random(2)
