@@ -117,7 +117,7 @@ async def test_another_tenants_thing_does_not_exist_to_the_byte(site: Site) -> N
     begun = await site.http.post(f"/api/v1/properties/aurora/stays/{STAY}/session", json={}, headers=site.as_("staff"))
     assert begun.status_code == 200
     # no member of the staff may, wherever: tests/cloud/public/test_openings.py, tests/cloud/checkin/test_kiosks.py
-    of_guest = ("/door-openings", "/kiosk-visits", "/kiosk-visit", "/phone-link")
+    of_guest = ("/door-openings", "/kiosk-visits", "/kiosk-visit", "/kiosk-visit/card", "/phone-link")
     every = await operations(site)
     scoped = [(method, path) for method, path in every if "{property_id}" in path and not path.endswith(of_guest)]
     assert len(scoped) >= 12

@@ -9,6 +9,7 @@ from bumble.gatt_client import Client
 
 from firmware_bridges.guest_phone.phone import Ending, GuestPhone
 from firmware_bridges.guest_phone.sentences import Cause
+from firmware_bridges.innkeeper_lock.lock import Conversation
 from protocols.door.throttle import THROTTLE_MOST_MS, Throttle
 from protocols.errors import InvalidInputError, RefusalReason, UnsupportedVersionError
 from protocols.grant.grant import NO_FLAGS, GrantFlag
@@ -228,8 +229,8 @@ def losing_answers(hotel: World, times: int) -> None:
     draw, cut = lock.draw_bolt, lock.peripheral.cut
     left = [times]
 
-    def draw_and_die(link: object) -> None:
-        draw(link)  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
+    def draw_and_die(link: Conversation, by: bytes) -> None:
+        draw(link, by)
         if left[0]:
             left[0] -= 1
             cut()
