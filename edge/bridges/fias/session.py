@@ -250,6 +250,7 @@ class FiasSession:
                 why = str(error)
                 self._log.warning("fias_dropped", error=why)
             finally:
+                writer.close()  # first: whoever ends us while the facts below are written would leave it open
                 listening.cancel()
                 for each in tuple(orders):
                     each.cancel()
