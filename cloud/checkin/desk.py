@@ -112,11 +112,7 @@ class CheckInDesk:
                 same key.
         """
         now_ms = self._clock.wall_ms()
-        async with self._database.transaction() as connection:
-            stay = await stay_by_id(connection, tenant=at_property.tenant, property_id=at_property.id, stay=stay_id)
-        if stay is None:
-            raise NotAdmissibleError(Refusal.ENDED, "There is no such stay.")
-        admissible(stay, now_ms=now_ms)
+        stay = await self._admitted(at_property, stay_id, now_ms)
         key_hash = hashlib.sha256(phone_public_key.encode()).digest()
         args = {"stay": stay_id, "phone_public_key": phone_public_key, "by": f"cloud:{by}"[:80]}
         kind, key = "check_in", f"check-in:{stay_id}:{idempotency_key}"
@@ -157,11 +153,7 @@ class CheckInDesk:
             NotAdmissibleError: nothing happened, except for UNANSWERED where it may have.
         """
         now_ms = self._clock.wall_ms()
-        async with self._database.transaction() as connection:
-            stay = await stay_by_id(connection, tenant=at_property.tenant, property_id=at_property.id, stay=stay_id)
-        if stay is None:
-            raise NotAdmissibleError(Refusal.ENDED, "There is no such stay.")
-        admissible(stay, now_ms=now_ms)
+        await self._admitted(at_property, stay_id, now_ms)
         command = await self._commands.run(
             at_property,
             kind="kiosk_card",
@@ -187,8 +179,7 @@ class CheckInDesk:
         Raises:
             NotAdmissibleError: the guest is not in house, or the edge did not do it or did not say.
         """
-        async with self._database.transaction() as connection:
-            stay = await stay_by_id(connection, tenant=at_property.tenant, property_id=at_property.id, stay=stay_id)
+        stay = await self._stay(at_property, stay_id)
         if stay is None or stay.state is StayState.LEFT:
             return
         if stay.state is not StayState.IN_HOUSE:
@@ -204,6 +195,18 @@ class CheckInDesk:
         )
         if command.phase is not Phase.DONE:
             raise _refused(command)
+
+    async def _stay(self, at_property: Property, stay_id: str) -> Stay | None:
+        async with self._database.transaction() as connection:
+            return await stay_by_id(connection, tenant=at_property.tenant, property_id=at_property.id, stay=stay_id)
+
+    async def _admitted(self, at_property: Property, stay_id: str, now_ms: int) -> Stay:
+        """Return a stay that may check in now. Raises NotAdmissibleError."""
+        stay = await self._stay(at_property, stay_id)
+        if stay is None:
+            raise NotAdmissibleError(Refusal.ENDED, "There is no such stay.")
+        admissible(stay, now_ms=now_ms)
+        return stay
 
     async def _begin(
         self, at_property: Property, stay_id: str, key: str, key_hash: bytes, *, by: str, now_ms: int
