@@ -62,7 +62,7 @@ class JsonDevicesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
     rules: Annotated[tuple[RuleSettings, ...], msgspec.Meta(min_length=1, max_length=RULES_MAX)]
     session: timedelta = timedelta(days=7)
-    rest: timedelta = timedelta(milliseconds=13)
+    rest: timedelta = timedelta(milliseconds=14)
     payload_bytes_max: Annotated[int, msgspec.Meta(ge=64, le=1024 * 1024)] = 16 * 1024
     devices_max: Annotated[int, msgspec.Meta(ge=1, le=50_000)] = 10_000
     silent_after: timedelta = timedelta(minutes=15)
