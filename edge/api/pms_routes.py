@@ -7,10 +7,11 @@ is `unknown` until the PMS, the bill or a person says what became of it; nothing
 """
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from litestar import Router, get, post
@@ -26,7 +27,7 @@ from protocols.fias.services import MESSAGE_MOST, CheckOutAnswered, GuestsListed
 
 _Room = Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
 _Guest = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,10}\Z")]
-T = TypeVar("T")
+NOT_HERE: Final = "not-on-this-link"
 
 
 class ChargeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,10 +126,8 @@ def pms_routes(link: PmsLink | None) -> list[Router]:
     @post("/charges", name="pms-charge", status_code=HTTPStatus.OK)
     async def charge(data: JSONBody[ChargeBody]) -> dict[str, Any]:
         wanted = Charge(data.room, data.minor, data.text, data.kind, data.guest_number)
-        try:
+        with _refused_as("no-charges"):
             return _told(await link.post(data.key, wanted))
-        except LocalProtocolError as error:
-            raise ProblemError(HTTPStatus.CONFLICT, str(error), kind="no-charges") from error
 
     @get("/charges", name="pms-charges")
     async def charges() -> dict[str, Any]:
@@ -136,10 +135,8 @@ def pms_routes(link: PmsLink | None) -> list[Router]:
 
     @post("/charges/{key:str}/settle", name="pms-charge-settle", status_code=HTTPStatus.OK)
     async def settle(key: FromPath[str], data: JSONBody[SettleBody]) -> dict[str, Any]:
-        try:
+        with _refused_as("no-charges"):
             return _told(await link.billing.settle(key, posted=data.posted, by=data.by))
-        except LocalProtocolError as error:
-            raise ProblemError(HTTPStatus.CONFLICT, str(error), kind="no-charges") from error
 
     @get("/bills/{room:str}/{guest_number:str}", name="pms-bill")
     async def bill(room: FromPath[str], guest_number: FromPath[str]) -> dict[str, Any]:
@@ -147,10 +144,8 @@ def pms_routes(link: PmsLink | None) -> list[Router]:
             raise ProblemError(
                 HTTPStatus.BAD_REQUEST, "want a room and a guest number of the PMS", kind="invalid-input"
             )
-        try:
+        with _refused_as("no-bills"):
             found = await link.bill(room, guest_number)
-        except LocalProtocolError as error:
-            raise ProblemError(HTTPStatus.CONFLICT, str(error), kind="no-bills") from error
         lines = [{"text": each.text, "minor": each.minor, "window": each.window} for each in found.lines if each.shown]
         return {"balance_minor": found.balance_minor, "lines": lines}
 
@@ -162,56 +157,52 @@ def _asked(link: PmsLink) -> list[Any]:
 
     @post("/check-outs", name="pms-check-out", status_code=HTTPStatus.OK)
     async def check_out(data: JSONBody[CheckOutBody]) -> dict[str, Any]:
-        told = await _answer(link.check_out(data.room, data.guest_number, data.balance_minor))
+        with _refused_as(NOT_HERE):
+            told = await link.check_out(data.room, data.guest_number, data.balance_minor)
         return {"accepted": told.status == "OK", "status": told.status, "said": told.text[:80]}
 
     @post("/wake-ups", name="pms-wake-up", status_code=HTTPStatus.OK)
     async def wake_up(data: JSONBody[WakeUpBody]) -> dict[str, Any]:
         if data.at.tzinfo is not None:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "at: a time of the wall clock has no zone", kind="invalid-input")
-        told = await _answer(link.wake_up(data.room, data.at, end=data.end))
+        with _refused_as(NOT_HERE):
+            told = await link.wake_up(data.room, data.at, end=data.end)
         return {"accepted": told.status == "OK", "status": told.status}
 
     @get("/guests/{sought:str}", name="pms-guests")
     async def guests(sought: FromPath[str]) -> dict[str, Any]:
-        return {"guests": [msgspec.to_builtins(each) for each in (await _answer(link.inquire(sought))).guests]}
+        with _refused_as(NOT_HERE):
+            told = await link.inquire(sought)
+        return {"guests": [msgspec.to_builtins(each) for each in told.guests]}
 
     @get("/messages/{guest_number:str}", name="pms-messages")
     async def messages(guest_number: FromPath[str]) -> dict[str, Any]:
-        try:
+        with _refused_as(NOT_HERE):
             told = link.messages(guest_number)
-        except LocalProtocolError as error:
-            raise _not_here(error) from error
         return {"messages": [{"message": each.message, "room": each.room, "text": each.text} for each in told]}
 
     @post("/messages", name="pms-message", status_code=HTTPStatus.ACCEPTED)
     async def message(data: JSONBody[MessageBody]) -> dict[str, Any]:
-        try:
+        with _refused_as(NOT_HERE):
             link.leave_message(data.room, data.guest_number, data.text)
-        except LocalProtocolError as error:
-            raise _not_here(error) from error
         return {}
 
     @post("/messages/read", name="pms-message-read", status_code=HTTPStatus.OK)
     async def read(data: JSONBody[ReadBody]) -> dict[str, Any]:
-        try:
+        with _refused_as(NOT_HERE):
             link.read_message(data.room, data.guest_number, data.message)
-        except LocalProtocolError as error:
-            raise _not_here(error) from error
         return {}
 
     return [check_out, wake_up, guests, messages, message, read]
 
 
-async def _answer(asking: Awaitable[T]) -> T:
+@contextmanager
+def _refused_as(kind: str) -> Iterator[None]:
+    """What the link cannot do, as it was agreed with this PMS, is a conflict of that kind."""
     try:
-        return await asking
+        yield
     except LocalProtocolError as error:
-        raise _not_here(error) from error
-
-
-def _not_here(error: LocalProtocolError) -> ProblemError:
-    return ProblemError(HTTPStatus.CONFLICT, str(error), kind="not-on-this-link")
+        raise ProblemError(HTTPStatus.CONFLICT, str(error), kind=kind) from error
 
 
 def _told(entry: Entry) -> dict[str, Any]:

@@ -63,7 +63,7 @@ _SHORT: Final[Mapping[str, str]] = {
     "pr_mode_cmd_t": "preset_mode_command_topic", "pr_mode_cmd_tpl": "preset_mode_command_template",
     "pr_mode_stat_t": "preset_mode_state_topic", "pr_mode_val_tpl": "preset_mode_value_template",
     "pr_modes": "preset_modes", "spd_rng_max": "speed_range_max", "spd_rng_min": "speed_range_min",
-        "swing_mode_cmd_t": "swing_mode_command_topic", "swing_mode_stat_t": "swing_mode_state_topic",
+    "swing_mode_cmd_t": "swing_mode_command_topic", "swing_mode_stat_t": "swing_mode_state_topic",
     "swing_h_mode_cmd_t": "swing_horizontal_mode_command_topic",
     "swing_h_mode_stat_t": "swing_horizontal_mode_state_topic",
     "tilt_clsd_val": "tilt_closed_value", "tilt_cmd_t": "tilt_command_topic", "tilt_cmd_tpl": "tilt_command_template",

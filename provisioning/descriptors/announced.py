@@ -18,6 +18,7 @@ from protocols.home_assistant.announcements import Announcement, Entity
 from protocols.home_assistant.components import made
 from protocols.home_assistant.entities import AnnouncedPoint, free_name, rank
 from provisioning.descriptors.page import cell
+from provisioning.descriptors.sources import read_bytes
 
 FILE_BYTES_MAX: Final = 16 * 1024 * 1024
 _LEAST: Final = 3
@@ -25,15 +26,8 @@ _LEAST: Final = 3
 
 def read(path: Path, prefix: str) -> list[Announcement]:
     """Return the announcements in a file. Raises InvalidInputError: it is none, or one of them is not right."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
-    if len(data) > FILE_BYTES_MAX:
-        raise InvalidInputError(str(path), f"is longer than the {FILE_BYTES_MAX} bytes that are read")
     found: list[Announcement] = []
-    for topic, payload in _messages(data, path):
+    for topic, payload in _messages(read_bytes(path, FILE_BYTES_MAX), path):
         place = announcements.where(prefix, topic)
         if place is None:
             continue  # what it says, between what it announces

@@ -15,7 +15,7 @@ SOURCE_BYTES_MAX: Final = 4 * 1024 * 1024
 def read_json_any(path: Path) -> Any:  # noqa: ANN401 - whatever stands in it
     """Return the JSON in a file. Raises InvalidInputError."""
     try:
-        return json.loads(_bytes(path))
+        return json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(str(path), f"is no JSON: {error}") from error
 
@@ -27,7 +27,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
     """Return the mapping in a YAML (or JSON) file; aliases are not followed. Raises InvalidInputError."""
-    data = _bytes(path)
+    data = read_bytes(path)
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=yaml.SafeLoader)):
             raise InvalidInputError(str(path), "holds YAML aliases, by which a small file can become endless")
@@ -57,12 +57,13 @@ def _mapping(document: object, path: Path) -> Mapping[str, Any]:
     return document
 
 
-def _bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int = SOURCE_BYTES_MAX) -> bytes:
+    """Return what is in a file of at most `most` bytes. Raises InvalidInputError."""
     try:
         with path.open("rb") as file:
-            data = file.read(SOURCE_BYTES_MAX + 1)
+            data = file.read(most + 1)
     except OSError as error:
-        raise InvalidInputError(str(path), f"cannot be read: {error.strerror}") from error
-    if len(data) > SOURCE_BYTES_MAX:
-        raise InvalidInputError(str(path), f"is longer than {SOURCE_BYTES_MAX} bytes")
+        raise InvalidInputError(str(path), f"cannot be read: {error.strerror or error}") from error
+    if len(data) > most:
+        raise InvalidInputError(str(path), f"is longer than {most} bytes")
     return data
