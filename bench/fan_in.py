@@ -23,6 +23,7 @@ from cloud.kit.acting import system
 from cloud.kit.database import Connection, Database, fetch_one
 from cloud.migrations.upgrade import upgrade
 from cloud.telemetry.fan_in.arrivals import Arrived, BatchItem, read
+from cloud.telemetry.fan_in.hints import HintSender
 from cloud.telemetry.fan_in.ledger import PostgresLedger
 from cloud.telemetry.fan_in.ledger_rows import COPY_END, COPY_HEAD, COPY_RECORDS, RowFrame, copy_rows
 from cloud.telemetry.fan_in.worker import WorkerSettings
@@ -231,7 +232,10 @@ async def _ledger_rate(
     Returns:
         rows/s, and CPU of this process and of the database in us a row.
     """
-    ledger = PostgresLedger(database, owner_of=owner_of, projections={}, clock=SystemClock("host"), store=store)
+    hints = HintSender(database)
+    ledger = PostgresLedger(
+        database, owner_of=owner_of, projections={}, clock=SystemClock("host"), store=store, hint=hints.add
+    )
     server = await _database_cpu_s(database)
     topics = {edge: parse_up(up_topic(edge, Lane.C)) for edge, _ in made}
 
@@ -242,9 +246,12 @@ async def _ledger_rate(
             await ledger.commit([each for each in items if each is not None])
 
     began, cpu = time.perf_counter(), time.process_time()
+    hinting = asyncio.create_task(hints.run())
     async with asyncio.TaskGroup() as tasks:
         for n in range(LANES):
             tasks.create_task(lane(frozenset(edge_of(each) for each in range(n, EDGES, LANES))))
+    hinting.cancel()
+    await asyncio.wait({hinting})
     took, used = time.perf_counter() - began, time.process_time() - cpu
     assert ledger.counts.batches["stored"] == len(made), ledger.counts
     spent = await _database_cpu_s(database) - server

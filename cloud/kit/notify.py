@@ -36,6 +36,11 @@ def values_of(property_id: str) -> str:
     return f"values/{property_id}"
 
 
+def anywhere(kind: str) -> str:
+    """Return the subject of a kind of records in whichever property: hints are the ids of properties."""
+    return f"anywhere/{kind}"
+
+
 class Subscription:
     """One listener's coalesced hints."""
 
@@ -64,9 +69,9 @@ class Subscription:
 
 
 class NotificationHub:
-    """One LISTEN connection for the process; subscriptions by subject (a property id, `values_of` one, a channel).
+    """One LISTEN connection for the process; subscriptions by subject.
 
-    Whoever subscribes to LIVE_CHANNEL itself hears of every property, by its id.
+    A subject is a property's id, `values_of` one, `anywhere` of a kind, or a channel.
     """
 
     def __init__(self, dsn: str, *, channels: tuple[str, ...] = ()) -> None:
@@ -125,7 +130,8 @@ class NotificationHub:
         self.mark(hint.property, hint.kinds)
         if hint.devices != []:
             self.mark(values_of(hint.property), hint.devices or (ANYTHING,))
-        self.mark(LIVE_CHANNEL, (hint.property,))
+        for kind in hint.kinds:
+            self.mark(anywhere(kind), (hint.property,))
 
 
 async def notify(connection: psycopg.AsyncConnection[object], channel: str, payload: str = "") -> None:

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeAlias
 
 from cloud.kit.database import Database, execute, fetch_all
-from cloud.kit.notify import LIVE_CHANNEL, NotificationHub
+from cloud.kit.notify import NotificationHub, anywhere
 from cloud.kit.times import at
 from cloud.stays import document
-from cloud.stays.stays import Place, settle_property
+from cloud.stays.stays import LIVE_KIND, Place, settle_property
 from protocols.errors import LinkLostError, ReplyTimeoutError
 
 LOOK_S: Final = 5.0
@@ -42,7 +42,7 @@ class DocumentPublisher:
     async def run(self) -> None:
         """Publish until cancelled."""
         renewed_ms: int | None = None
-        with self._hub.subscribe(LIVE_CHANNEL) as woken:
+        with self._hub.subscribe(anywhere(LIVE_KIND)) as woken:
             while True:
                 await woken.wait(LOOK_S)
                 if renewed_ms is None or self._clock.now_ms() - renewed_ms >= RENEW_MS:

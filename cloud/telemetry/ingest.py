@@ -5,11 +5,13 @@ protocols/link/SPEC.md sections 5 to 8.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 from cloud.kit.database import Database
 from cloud.telemetry.fan_in.arrivals import Arrived, read
+from cloud.telemetry.fan_in.hints import HintSender
 from cloud.telemetry.fan_in.keeper import TICK, ShardKeeper
 from cloud.telemetry.fan_in.lease_store import LEASE, PostgresLeases
 from cloud.telemetry.fan_in.leases import Worker
@@ -22,6 +24,8 @@ from kit.clock import Clock
 from kit.logs import logger
 from kit.metrics import Metrics
 from kit.net import Transport
+from kit.task_groups import TaskGroup
+from protocols.errors import LinkLostError
 from protocols.link.messages import Ack
 from protocols.link.topics import UpTopic
 
@@ -55,9 +59,11 @@ class IngestWorker:
     ) -> None:
         self._count = _metrics(metrics)
         self._settings = settings or WorkerSettings()
+        self._hints = HintSender(database)
         self._ledger = PostgresLedger(
             database, owner_of=owner_of, projections=projections, clock=clock, store=store, count=self._count,
-            returns_a_second=self._settings.returns_a_second, points_most=self._settings.points_most,
+            hint=self._hints.add, returns_a_second=self._settings.returns_a_second,
+            points_most=self._settings.points_most,
         )  # fmt: skip
         self._keeper = ShardKeeper(
             PostgresLeases(database, lease=lease), me or Worker("ingest", "1"), clock=clock, lease=lease, tick=tick
@@ -91,12 +97,23 @@ class IngestWorker:
         return self._worker.shards
 
     async def run(self) -> None:
-        """See `FanInWorker.run`."""
-        await self._worker.run()
+        """See `FanInWorker.run`; hints are sent beside it."""
+        try:
+            async with TaskGroup() as tasks:
+                tasks.create_task(self._hints.run())
+                await self._worker.run()
+        except* LinkLostError as lost:
+            raise LinkLostError(str(lost.exceptions[0])) from lost
 
     async def hand_over(self) -> None:
-        """See `FanInWorker.hand_over`."""
+        """See `FanInWorker.hand_over`; what was stored is hinted at."""
         await self._worker.hand_over()
+        await self.hint()
+
+    async def hint(self) -> None:
+        """Send the hints of what was stored, if the database is there."""
+        with suppress(*LOST):
+            await self._hints.send()
 
     async def take(self, topic: UpTopic, payload: bytes, *, waited_ms: int = 0) -> Ack | None:
         """Ingest one message, whoever serves its shard, and return the ack to send; None: nothing is acknowledged."""
@@ -107,6 +124,7 @@ class IngestWorker:
             self._dropped(1)
             self._log.warning("ingest_not_stored", edge=topic.edge, what=topic.what.value, error=str(error))
             return None
+        await self.hint()
         ack = replies[0].ack if replies else None
         if ack is not None and timedelta(milliseconds=waited_ms) > self._settings.slow_after:
             most_ms = self._settings.slow // timedelta(milliseconds=1)

@@ -12,7 +12,7 @@ import struct
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import psycopg
 
@@ -58,6 +58,8 @@ REFUSED_WITHIN_MS: Final = 60_000
 DEADLOCKS_MAX: Final = 3
 SPEAK_EVERY_MS: Final = 1_000
 """A transaction in which nothing is said for `statements.IDLE_MOST` is ended, and batches can be dear to open."""
+_ByProperty: TypeAlias = Mapping[str, set[str]]
+
 LIVE_KIND: Final = "live"
 LINK_KIND: Final = "link"
 
@@ -114,6 +116,7 @@ class PostgresLedger:
         projections: what other modules make of records, by record kind, in the order they are to run.
         store: the time series that readings go to; None keeps them in the ledger alone.
         count: hears (what, by how many) of everything that is done.
+        hint: hears, of what is committed, (kinds of records, devices with newer values), each by property.
         returns_a_second: how many edges may come back a second after a loss.
         points_most: of a property among the newest values.
     """
@@ -127,6 +130,7 @@ class PostgresLedger:
         clock: Clock,
         store: TelemetryStore | None = None,
         count: Callable[[str, int], None] = lambda _what, _by: None,
+        hint: Callable[[_ByProperty, _ByProperty], None] = lambda _kinds, _devices: None,
         returns_a_second: int = RETURNS_A_SECOND,
         points_most: int = POINTS_MOST,
     ) -> None:
@@ -137,7 +141,7 @@ class PostgresLedger:
         self._owners: dict[EdgeId, tuple[int, EdgeOwner]] = {}
         self._kept: dict[str, deque[int]] = {}
         self._log = logger("cloud.telemetry")
-        self._count = count
+        self._count, self._hint = count, hint
         self._fleet, self._bounds = Fleet(returns_a_second), PointBounds(points_most)
         self.counts = Counts()
 
@@ -468,7 +472,8 @@ class PostgresLedger:
             group.replies.append(Reply(hello.edge, Ack(AckStatus.WELCOME, tuple(marks), re=hello.nonce)))
 
     def _tell(self, group: _Group) -> None:
-        """Count and log what is now committed."""
+        """Count, log and hint at what is now committed."""
+        self._hint(group.notes.kinds, group.notes.devices)
         for what, by in group.done.items():
             self._count(what, by)
             if what == "records":

@@ -9,7 +9,6 @@ import msgspec
 
 from cloud.kit.arrays import ByteaArray, TextArray, bigints, byteas, texts, timestamptzs
 from cloud.kit.database import Connection, execute, fetch_all
-from cloud.kit.notify import KINDS_MOST, LIVE_CHANNEL, LiveHint
 from cloud.kit.times import at
 from cloud.telemetry.fan_in.ledger_rows import COPY_END, COPY_HEAD, COPY_RECORDS
 from cloud.telemetry.ports import BatchContext, EdgeOwner
@@ -24,8 +23,6 @@ IDLE_MOST: Final = timedelta(seconds=5)
 """A worker that falls asleep inside its transaction loses it, and with it every lock, after this."""
 DETAIL_MAX: Final = 500
 COPY_PIECE_ROWS: Final = 4_000
-HINT_DEVICES_MOST: Final = 32
-"""Devices that a hint names: a payload is 8,000 bytes at most, and looking at all costs as much as at so many."""
 
 StreamKey = tuple[EdgeId, bytes, Lane]
 
@@ -243,7 +240,7 @@ async def move_marks(connection: Connection, rows: Mapping[StreamKey, StreamRow]
 
 
 async def write_notes(connection: Connection, notes: Notes, now_ms: int) -> None:
-    """Write holes, refusals, who was heard, and the hints that leave with the commit."""
+    """Write holes, refusals, and who was heard."""
     await _write_holes(connection, notes.holes)
     for each in notes.refused:
         await execute(
@@ -256,17 +253,6 @@ async def write_notes(connection: Connection, notes: Notes, now_ms: int) -> None
             ],
         )  # fmt: skip
     await _write_heard(connection, notes.heard, now_ms)
-    hints = [
-        _json.encode(_hint(property_id, kinds, notes.devices.get(property_id, set()))).decode()
-        for property_id, kinds in notes.kinds.items()
-    ]
-    if hints:
-        await execute(connection, "SELECT pg_notify(%s, hint) FROM unnest(%s) AS hint", [LIVE_CHANNEL, texts(hints)])
-
-
-def _hint(property_id: str, kinds: set[str], devices: set[str]) -> LiveHint:
-    named = sorted(devices) if len(devices) <= HINT_DEVICES_MOST else None
-    return LiveHint(property=property_id, kinds=sorted(kinds)[:KINDS_MOST], devices=named)
 
 
 async def _write_holes(connection: Connection, holes: Sequence[tuple[BatchContext, Hole, int]]) -> None:

@@ -7,7 +7,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cloud.kit.database import Database
-from cloud.kit.notify import ANYTHING, KINDS_MOST, LIVE_CHANNEL, NotificationHub, Subscription, notify, notify_live
+from cloud.kit.notify import (
+    ANYTHING,
+    KINDS_MOST,
+    LIVE_CHANNEL,
+    NotificationHub,
+    Subscription,
+    anywhere,
+    notify,
+    notify_live,
+)
 
 
 @contextlib.asynccontextmanager
@@ -47,15 +56,17 @@ async def test_a_commit_hints_to_the_property_it_names_and_to_nobody_else(databa
         with (
             hub.subscribe("aurora") as aurora,
             hub.subscribe("borealis") as borealis,
-            hub.subscribe(LIVE_CHANNEL) as all_,
+            hub.subscribe(anywhere("access")) as doors,
+            hub.subscribe(anywhere("stays")) as stays,
         ):
-            for each in (aurora, borealis, all_):
+            for each in (aurora, borealis, doors, stays):
                 await each.wait(0.01)
             async with database.transaction() as connection:
                 await notify_live(connection, "aurora", ["reading", "access"])
             assert await aurora.wait(20) == {"reading", "access"}
-            assert await all_.wait(20) == {"aurora"}
+            assert await doors.wait(20) == {"aurora"}
             assert await borealis.wait(0.01) == frozenset()
+            assert await stays.wait(0.01) == frozenset()
 
 
 @pytest.mark.tier("postgres")

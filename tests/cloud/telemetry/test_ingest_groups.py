@@ -16,10 +16,10 @@ from cloud.telemetry import completeness, service
 from cloud.telemetry.fan_in import ledger as ledgers
 from cloud.telemetry.fan_in import statements
 from cloud.telemetry.fan_in.arrivals import Arrived, Item, Reply, read
+from cloud.telemetry.fan_in.hints import HINT_DEVICES_MOST, HintSender
 from cloud.telemetry.fan_in.ledger import PostgresLedger
 from cloud.telemetry.fan_in.opening import Opened, Place, open_batch
 from cloud.telemetry.fan_in.returning import hold_ms, spread_of
-from cloud.telemetry.fan_in.statements import HINT_DEVICES_MOST
 from cloud.telemetry.ingest import IngestWorker
 from cloud.telemetry.latest import value_of
 from cloud.telemetry.store.plain import PlainStore
@@ -48,9 +48,9 @@ from tests.cloud.telemetry.transport import NoTransport
 pytestmark = pytest.mark.tier("postgres")
 
 
-def ledger_of(database: Database) -> PostgresLedger:
-    clock = ManualClock(wall_ms=NOW_MS)
-    return PostgresLedger(database, owner_of=owner_of, projections={}, clock=clock, store=PlainStore(database))
+def ledger_of(database: Database, **more: Any) -> PostgresLedger:
+    clock, store = ManualClock(wall_ms=NOW_MS), PlainStore(database)
+    return PostgresLedger(database, owner_of=owner_of, projections={}, clock=clock, store=store, **more)
 
 
 def answers(replies: Sequence[Reply]) -> list[tuple[str, str, list[int]]]:
@@ -488,7 +488,7 @@ async def test_hello_live_and_batches_of_one_group_are_one_story(database: Datab
 
 @pytest.mark.guarantee("G9")
 @pytest.mark.parametrize(("devices", "named"), [(3, True), (HINT_DEVICES_MOST + 1, False)])
-async def test_a_commit_names_the_devices_whose_values_changed_if_they_are_few(
+async def test_hints_name_the_devices_whose_values_changed_if_they_are_few(
     database: Database, dsn: str, devices: int, named: bool
 ) -> None:
     hub = NotificationHub(dsn)
@@ -502,7 +502,10 @@ async def test_a_commit_names_the_devices_whose_values_changed_if_they_are_few(
                 pass
             told = packed(edge(1), 1, [reading(n, device=each) for n, each in enumerate(names)])
             silent = packed(edge(2), 1, [note(1)])
-            await ledger_of(database).commit([arrived(edge(1), told), arrived(edge(2), silent)])
+            sender = HintSender(database)
+            await ledger_of(database, hint=sender.add).commit([arrived(edge(1), told), arrived(edge(2), silent)])
+            assert await values.wait(0.1) == frozenset()  # nothing leaves with the commit, whoever flushes the log
+            await sender.send()
             assert await values.wait(10) == (set(names) if named else {ANYTHING})
             assert await neighbours.wait(0.01) == frozenset()  # a note is no value
     finally:
