@@ -73,6 +73,26 @@ class _Job:
     done: "asyncio.Future[Any]"
 
 
+class _Bell:
+    """Wakes the thread; a ring that nobody waits for is heard at the next wait.
+
+    A `threading.Condition` makes a lock at every wait, and who is woken by it first waits for who woke it.
+    """
+
+    def __init__(self) -> None:
+        self._rung = threading.Lock()
+        self._rung.acquire()
+
+    def ring(self) -> None:
+        """Wake who waits. On the event loop alone: two that ring at once would unlock twice."""
+        if self._rung.locked():
+            self._rung.release()
+
+    def wait(self, most_s: float) -> None:
+        """Return at a ring or after `most_s`; -1: however long that takes."""
+        self._rung.acquire(timeout=most_s)
+
+
 class LaneWriter:
     """The thread and the queue of one lane. Made on the event loop; `start` before use, `stop` at the end."""
 
@@ -97,7 +117,7 @@ class LaneWriter:
         self._clock, self._dice, self._seen, self._committed, self._say = clock, dice, seen, committed, say
         self._notice, self._disk, self._ballast, self._readers, self._vfs = notice, disk, ballast, readers, vfs
         self._loop = asyncio.get_running_loop()
-        self._wake = threading.Condition()
+        self._lock, self._bell = threading.Lock(), _Bell()
         self._appends: deque[_Append] = deque()
         self._jobs: deque[_Job] = deque()
         self._waiting = 0  # records not committed, as the event loop counts them
@@ -135,9 +155,9 @@ class LaneWriter:
             self._mark_due.cancel()
         if self._incoming:
             self._hand_over()
-        with self._wake:
+        with self._lock:
             self._stopping = True
-            self._wake.notify_all()
+        self._bell.ring()
         if self._thread.ident is not None:  # an earlier lane was refused: this one's thread never began
             await self._loop.run_in_executor(None, self._thread.join, STOP_WAIT_S)
 
@@ -186,17 +206,18 @@ class LaneWriter:
         return await done
 
     def _hand_over(self, *, close: bool = False) -> None:
-        with self._wake:
-            incoming, self._incoming = self._incoming, []
+        incoming, self._incoming = self._incoming, []
+        with self._lock:
             if self._dead:
                 closed = self._closed()
                 self._loop.call_soon(self._on_loop, [(each.done, None, closed) for each in incoming], None)
                 return
             self._appends.extend(incoming)
-            self._queued += sum(len(each.records) for each in incoming)
+            self._queued += sum([len(each.records) for each in incoming])
             self._close_now = self._close_now or close
-            if self._idle or self._close_now or self._queued >= self._settings.group_records_max:
-                self._wake.notify_all()
+            due = self._idle or self._close_now or self._queued >= self._settings.group_records_max
+        if due:
+            self._bell.ring()
 
     async def acked(self, incarnation: bytes, hi: int) -> None:
         """Take the cloud's mark; see `LaneStore.acked`. A small rise is written within `MARK_WRITTEN_WITHIN_S`."""
@@ -209,9 +230,7 @@ class LaneWriter:
             return
         done: asyncio.Future[Any] = self._loop.create_future()
         done.add_done_callback(asyncio.Future.exception)  # the thread has noted it; nobody else waits for it
-        with self._wake:
-            self._jobs.append(_Job(LaneStore.settle_mark, done))
-            self._wake.notify_all()
+        self._hand_in(_Job(LaneStore.settle_mark, done))
 
     async def ask(self, call: Callable[[LaneStore], T]) -> T:
         """Run `call` with the store on its thread and return what it returns. Raises StoreFailedError."""
@@ -219,10 +238,13 @@ class LaneWriter:
         self._must_live()
         if self._incoming:
             self._hand_over()
-        with self._wake:
-            self._jobs.append(_Job(call, done))
-            self._wake.notify_all()
+        self._hand_in(_Job(call, done))
         return await done
+
+    def _hand_in(self, job: _Job) -> None:
+        with self._lock:
+            self._jobs.append(job)
+        self._bell.ring()
 
     def _must_live(self) -> None:
         if self._stopping or self._dead:
@@ -247,8 +269,9 @@ class LaneWriter:
 
     def _next(self) -> _Job | list[_Append] | None:
         due_ms: int | None = None
-        with self._wake:
-            while True:
+        while True:
+            with self._lock:
+                self._idle = False
                 if self._jobs:
                     return self._jobs.popleft()
                 if self._appends:
@@ -258,13 +281,12 @@ class LaneWriter:
                     full = self._queued >= self._settings.group_records_max
                     if full or self._close_now or left_ms <= 0 or self._stopping:
                         return self._group()
-                    self._wake.wait(left_ms / 1000)
+                    most_s = left_ms / 1000
                 elif self._stopping:
                     return None
                 else:
-                    self._idle = True
-                    self._wake.wait()
-                    self._idle = False
+                    self._idle, most_s = True, -1.0
+            self._bell.wait(most_s)
 
     def _group(self) -> list[_Append]:
         group: list[_Append] = []
@@ -461,7 +483,7 @@ class LaneWriter:
     def _end(self) -> None:
         if self._store is not None:
             self._store.close()
-        with self._wake:
+        with self._lock:
             self._dead = True
             # in hand: a defect ended the thread in the middle of it; nobody may wait for ever
             left = [*self._in_hand, *(each.done for each in self._appends), *(each.done for each in self._jobs)]

@@ -7,6 +7,7 @@ directions: a full inbox stops reading (the broker holds back), a full window st
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -30,6 +31,8 @@ INBOX_BYTES_MAX: Final = 8 * 1024 * 1024
 CLOSE_WAIT_S: Final = 2.0
 BUSY_MESSAGES: Final = 16
 """A read of so many messages or more is followed by the next at once, without a rest."""
+READ_BYTES: Final = 64 * 1024
+"""At the end of a rest; what is beyond it the event loop reads at its next turn."""
 _TICK_MOST_S: Final = 1.0
 _PUBLISH_OVERHEAD_BYTES: Final = 10
 """A PUBLISH besides topic and payload: head, lengths, packet id, no properties."""
@@ -134,6 +137,7 @@ class WireConnection(asyncio.Protocol):
             window_max=WINDOW_MAX,
         )
         self._socket: asyncio.Transport | None = None
+        self._plain_fd: int | None = None
         self._inbox: deque[Publish] = deque()
         self._inbox_most, self._inbox_bytes = broker.inbox_messages_max, 0
         self._reader: asyncio.Future[None] | None = None
@@ -282,6 +286,8 @@ class WireConnection(asyncio.Protocol):
         if self._closing:
             transport.abort()
             return
+        if self._rest_s and transport.get_extra_info("sslcontext") is None:
+            self._plain_fd = transport.get_extra_info("socket").fileno()
         self._write(self._session.connect(now_ms=self._now_ms()))
         self._tick()
 
@@ -303,6 +309,7 @@ class WireConnection(asyncio.Protocol):
         """Tell everybody who waits."""
         if self._cause is None:
             self._cause = LinkLostError(f"the link is lost: {exc or 'closed by the broker'}")
+        self._plain_fd = None
         if self._timer is not None:
             self._timer.cancel()
         if not self._greeted.done():
@@ -356,8 +363,24 @@ class WireConnection(asyncio.Protocol):
             self._loop.call_later(self._rest_s, self._rested)
 
     def _rested(self) -> None:
+        """Take what came meanwhile; let the event loop watch the socket again only where that was little or nothing.
+
+        A reader given to the selector, woken and taken back, at every rest, cost a tenth of what a steady stream costs.
+        """
         self._resting = False
-        self._listen()
+        if not self._full and (data := self._read_now()):
+            self.data_received(data)
+        if not self._resting:
+            self._listen()
+
+    def _read_now(self) -> bytes:
+        """Return what there is to read; nothing where only the transport can tell: TLS, an end, an error."""
+        if self._plain_fd is None or self._socket is None or self._socket.is_closing():
+            return b""
+        try:
+            return os.read(self._plain_fd, READ_BYTES)
+        except OSError:
+            return b""
 
     def _taken(self, publishes: Sequence[Publish]) -> None:
         if self._inbox:

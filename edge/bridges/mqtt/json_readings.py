@@ -53,7 +53,12 @@ _NULL: Final = b"\xf6"
 _INTEGER_LEAST: Final = -(2**63)
 _INTEGER_MOST: Final = 2**63 - 1
 _LONG: Final = struct.Struct(">BQ")
-_CLOCK_CODES: Final = (ClockQuality.SYNCHRONISED, ClockQuality.DRIFTING, ClockQuality.UNCERTAIN)
+_INT: Final = struct.Struct(">BI")
+_TWO_BYTES, _FOUR_BYTES = 1 << 16, 1 << 32
+_CLOCK_STAMPS: Final = {
+    quality: cbor.encode(code)
+    for code, quality in enumerate((ClockQuality.SYNCHRONISED, ClockQuality.DRIFTING, ClockQuality.UNCERTAIN))
+}
 
 
 class Refusal(StrEnum):
@@ -422,9 +427,16 @@ class JsonReadings:
 
 
 def _now(wall_ms: int, mono_ms: int, clock: ClockQuality) -> _Now:
-    stamp = cbor.encode(wall_ms) + cbor.encode(mono_ms) + bytes((_CLOCK_CODES.index(clock),))
+    stamp = _whole(wall_ms) + _whole(mono_ms) + _CLOCK_STAMPS[clock]
     ahead_ms = TIME_MOST_MS if clock is ClockQuality.UNCERTAIN else wall_ms + TIME_AHEAD_MS
     return _Now(stamp, wall_ms, ahead_ms)
+
+
+def _whole(number: int) -> bytes:
+    """Return what `cbor.encode` returns, sooner for numbers as large as times are."""
+    if number >= _TWO_BYTES:
+        return _INT.pack(0x1A, number) if number < _FOUR_BYTES else _LONG.pack(0x1B, number)
+    return cbor.encode(number)
 
 
 class _RefusedError(Exception):

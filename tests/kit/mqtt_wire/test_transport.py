@@ -71,6 +71,13 @@ async def test_mqtt_over_mosquitto(claim: Claim, version: str, mosquitto: int) -
 
 
 @pytest.mark.tier("mosquitto")
+@every_claim
+async def test_mqtt_with_rests_between_reads(claim: Claim, mosquitto: int) -> None:
+    ann = Broker("127.0.0.1", mosquitto, client_id="ann-00000001", rest=timedelta(milliseconds=15))
+    await claim(WireTransport(ann), WireTransport(replace(ann, client_id="ben-00000001")))
+
+
+@pytest.mark.tier("mosquitto")
 @pytest.mark.guarantee("G1")
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
 async def test_what_was_not_acknowledged_comes_again_with_its_id_into_a_kept_session(
@@ -99,6 +106,42 @@ async def test_what_was_not_acknowledged_comes_again_with_its_id_into_a_kept_ses
     assert [payload for _, payload, _, _ in again] == [b"1", b"2", b"3", b"4", b"5"]
     told_again = {packet_id: head & packets.DUP for _, _, packet_id, head in again}
     assert all(told_again[packet_id] for _, _, packet_id, _ in left)
+
+
+@pytest.mark.tier("nats")
+@pytest.mark.guarantee("G1")
+@pytest.mark.parametrize("inbox", [10, 10_000])
+async def test_who_rests_hears_all_in_order_few_or_many_and_notices_the_end(nats: Nats, inbox: int) -> None:
+    rest = timedelta(milliseconds=10)
+    ben = Broker(nats.host, nats.port, client_id="ben-00000001", rest=rest, inbox_messages_max=inbox)
+    counts = [1, 1, 3, 40, 1, 2_000, 2, 1]
+    async with (
+        WireTransport(ben).connect(subscribe=["a"]) as hearing,
+        WireTransport(replace(ben, client_id="ann-00000001", rest=timedelta(0))).connect() as saying,
+    ):
+
+        async def say() -> None:
+            said = 0
+            for count in counts:
+                await saying.publish_many([(b"a", b"%d" % n) for n in range(said, said + count)])
+                said += count
+                await asyncio.sleep(rest.total_seconds() * 0.7)
+
+        telling = asyncio.create_task(say())
+        got: list[bytes | None] = []
+        async with asyncio.timeout(WAIT_S):
+            while len(got) < sum(counts):
+                taken = await hearing.batch(100)
+                got += [payload for _, payload, _, _ in taken]
+                hearing.acknowledge(taken)
+        await telling
+        assert got == [b"%d" % n for n in range(sum(counts))]
+        await saying.publish("a", b"last")  # a rest begins: the end comes in it
+        await nats.kill()
+        async with asyncio.timeout(WAIT_S):
+            assert [payload for _, payload, _, _ in await hearing.batch(10)] == [b"last"]
+            with pytest.raises(LinkLostError):
+                await hearing.batch(10)
 
 
 @pytest.mark.tier("nats")

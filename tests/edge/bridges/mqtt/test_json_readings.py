@@ -73,6 +73,16 @@ def test_every_value_becomes_exactly_the_record_that_the_specification_encodes(
     assert not taken.refused or not known
 
 
+@pytest.mark.parametrize("clock", list(ClockQuality))
+@pytest.mark.parametrize("mono_ms", [0, 23, 24, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**40])
+def test_a_stamp_is_as_the_specification_encodes_it_at_every_length(mono_ms: int, clock: ClockQuality) -> None:
+    message = (TOPIC, b'{"t":null,"x":1}', 0, 0x32)
+    [record] = readings().take([message], wall_ms=WALL_MS, mono_ms=mono_ms, clock=clock).telemetry
+    body = {"room": "101", "device": "th-1", "capability": "generic", "attribute": "x", "value": 1, "unit": None,
+            "quality": "good"}  # fmt: skip
+    assert record == encode_record("reading", body, device_at_ms=None, edge_at_ms=WALL_MS, mono_ms=mono_ms, clock=clock)
+
+
 @given(st.floats(-60, 200), st.integers(-60, 200))
 def test_a_known_key_becomes_its_attribute_with_its_unit(number: float, whole: int) -> None:
     for value in (number, whole):
