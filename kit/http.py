@@ -40,6 +40,7 @@ from protocols.errors import (
 )
 
 PROBLEM_TYPE: Final = "application/problem+json"
+PROBLEM_URN: Final = "urn:innkeeper:problem:"
 OPEN: Final = "open"
 """Route option of the routes that need no authentication: a guard that denies by default lets them pass."""
 RECURSION_RUNS_MAX: Final = 20
@@ -64,7 +65,9 @@ class ProblemError(HTTPException):
     Args:
         status: HTTP status code, 400 to 599.
         detail: what is wrong with this request, and what would be right; the caller will read it.
-        kind: last part of the problem's type; "about:blank" where the status says enough.
+        kind: last part of the problem's type, which joins its words with hyphens whatever joins them here;
+            "about:blank" where the status says enough. A `reason` among the members keeps its underscores: it is a
+            word of a program's, as enumerations have it.
         members: further members of the problem object.
     """
 
@@ -76,7 +79,7 @@ class ProblemError(HTTPException):
 def problem(status: int, detail: str, *, kind: str | None = None, **members: object) -> Response[bytes]:
     """Return a response with a problem object (RFC 9457)."""
     body = {
-        "type": "about:blank" if kind is None else f"urn:innkeeper:problem:{kind}",
+        "type": "about:blank" if kind is None else PROBLEM_URN + kind.replace("_", "-"),
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,

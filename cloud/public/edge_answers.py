@@ -67,9 +67,7 @@ async def ask_edge(
 
 def refusal(status: int, detail: str, reason: str, *, retryable: bool = False, may: bool = False) -> ProblemError:
     """Return a problem that says whether to ask again, and whether it may have happened."""
-    return ProblemError(
-        status, detail, kind=reason.replace("_", "-"), reason=reason, retryable=retryable, may_have_taken_effect=may
-    )
+    return ProblemError(status, detail, kind=reason, reason=reason, retryable=retryable, may_have_taken_effect=may)
 
 
 def _result(command: Command) -> dict[str, Any]:

@@ -24,7 +24,11 @@ PROBLEM: Final[Document] = {
     "description": "What is wrong, for programs (`type`, `status`) and for people (`detail`): RFC 9457.",
     "required": ["type", "title", "status", "detail"],
     "properties": {
-        "type": {"type": "string", "description": "about:blank, or urn:innkeeper:problem: and a kind."},
+        "type": {
+            "type": "string",
+            "pattern": r"^(about:blank|urn:innkeeper:problem:[a-z0-9]+(-[a-z0-9]+)*)$",
+            "description": "about:blank, or urn:innkeeper:problem: and a kind, its words joined by hyphens.",
+        },
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string"},

@@ -15,7 +15,7 @@ from litestar.connection import WebSocket
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from kit.health import Health
-from kit.http import OPEN, ClosingStream, ProblemError, application, operations_routes, serve, serving
+from kit.http import OPEN, ClosingStream, ProblemError, application, operations_routes, problem, serve, serving
 from kit.metrics import CONTENT_TYPE, Metrics
 from protocols.errors import (
     CredentialRefusedError,
@@ -130,6 +130,12 @@ async def test_a_problem_may_have_members_of_its_own(client: httpx.AsyncClient) 
         "detail": "no room 999 on floor 9",
         "room": "999",
     }
+
+
+def test_a_kind_is_spelt_with_hyphens_however_it_is_named_in_the_program() -> None:
+    for kind in ("edge_away", "edge-away"):
+        told = json.loads(problem(503, "away", kind=kind, reason="edge_away").content)
+        assert (told["type"], told["reason"]) == ("urn:innkeeper:problem:edge-away", "edge_away")
 
 
 @pytest.mark.requirement("NFR-04")

@@ -224,6 +224,7 @@ async def test_a_house_that_is_away_gave_nothing_and_one_that_is_silent_may_have
     desk.site.edges.lost = True
     away = (await desk.post(CARD, {"kiosk": "lobby"}, here)).json()
     assert (away["reason"], away["may_have_taken_effect"]) == ("edge_away", False)
+    assert away["type"] == "urn:innkeeper:problem:edge-away"
     assert await grant_of(desk, here) == ("open", "open")
     desk.site.edges.lost, desk.site.edges.silent = False, True
     desk.site.clock.advance(1)

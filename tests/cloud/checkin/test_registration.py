@@ -200,7 +200,7 @@ async def test_the_card_and_the_days_report_come_from_the_session(desk: Desk, si
     await desk.anna(guest, {**ANNA, "birth_state": "DEU"})
     await desk.post(f"{HERE}/session/guests/g1/document", {"mrz": passport()}, guest)
     bad = await desk.post(f"{HERE}/session/guests/g1/document", {"mrz": passport().replace("C3", "C8")}, guest)
-    assert (bad.status_code, bad.json()["type"]) == (422, "urn:innkeeper:problem:unreadable_zone")
+    assert (bad.status_code, bad.json()["type"]) == (422, "urn:innkeeper:problem:unreadable-zone")
     await desk.post(f"{HERE}/session/guests/g1/signature", {"signed_as": "Anna Berger"}, guest)
     card = await site.http.get(f"{HERE}/session/guests/g1/card", headers=staff)
     assert (card.status_code, card.headers["content-type"]) == (200, "application/pdf")

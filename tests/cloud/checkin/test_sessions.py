@@ -69,7 +69,8 @@ async def test_a_guest_does_every_step_and_gets_the_keys(desk: Desk) -> None:
 async def test_a_link_is_the_first_phones_and_asking_again_changes_nothing(desk: Desk) -> None:
     guest = await desk.link()
     desk.site.edges.lost = True
-    assert (await desk.keys(guest)).json()["reason"] == "edge_away"
+    away = (await desk.keys(guest)).json()
+    assert (away["reason"], away["type"]) == ("edge_away", "urn:innkeeper:problem:edge-away")
     desk.site.edges.lost = False
     assert (await desk.keys(guest)).status_code == 200
     assert (await desk.keys(guest)).status_code == 200

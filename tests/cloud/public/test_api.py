@@ -269,7 +269,7 @@ async def test_a_room_is_commanded_once_a_key_and_the_outcome_can_be_asked_for(s
     assert len(site.edges.effects) == 1
     assert await get(site, f"/api/v1/properties/aurora/commands/{first.json()['id']}") == first.json()
     other = await site.http.post(path, headers=site.as_("staff"), json={**COMMAND, "value": False})
-    assert (other.status_code, other.json()["type"]) == (409, "urn:innkeeper:problem:key_reused")
+    assert (other.status_code, other.json()["type"]) == (409, "urn:innkeeper:problem:key-reused")
 
 
 @pytest.mark.parametrize(

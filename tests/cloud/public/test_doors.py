@@ -136,6 +136,7 @@ async def test_what_the_house_does_not_do_is_said_so_that_a_phone_knows_whether_
         prepare()
         site.clock.advance(60_000)
         answer = await site.http.post(CARRIED, headers=site.as_("staff"), json={"locks": [LOCK]})
+        assert answer.json()["type"] == f"urn:innkeeper:problem:{reason.replace('_', '-')}"
         assert answer.status_code == status
         assert answer.headers["content-type"] == "application/problem+json"
         assert (answer.json()["reason"], answer.json()["retryable"]) == (reason, retryable)

@@ -80,7 +80,7 @@ describe('the deposit', () => {
 
   it.each([
     [Response.json({ reason: 'no_provider' }, { status: 409 }), { kind: 'payment', what: 'refused' }],
-    [Response.json({ type: 'urn:innkeeper:problem:provider_away' }, { status: 503 }), { kind: 'payment', what: 'away' }],
+    [Response.json({ type: 'urn:innkeeper:problem:provider-away' }, { status: 503 }), { kind: 'payment', what: 'away' }],
     [new TypeError('Failed to fetch'), { kind: 'line', trouble: 'offline', fromMs: null }],
     [new DOMException('', 'TimeoutError'), { kind: 'line', trouble: 'unanswered', fromMs: null }],
     [new Response('<html>', { status: 502 }), { kind: 'line', trouble: 'strange', fromMs: null }],
