@@ -43,6 +43,7 @@ from protocols.grant.lock_time import (
     check_still_verifies,
 )
 from protocols.grant.revocation import (
+    REVOKED_MOST,
     SEQ_AHEAD_MOST_S,
     Acknowledgement,
     Bump,
@@ -279,11 +280,16 @@ class LockCore(LockMemory):
     def resumes(
         self, identity: LockIdentity, secret: bytes, grant: Grant, issuer: IssuerCertificate, sensed: Sensed
     ) -> Outcome:
-        """Keep the secret of the session in which `grant` opened; UNCHANGED where its kind, or the clock, forbids."""
+        """Keep the secret of the session in which `grant` opened; UNCHANGED where its kind, or the clock, forbids.
+
+        A list may have come since it opened, on this link or the other: a pass does not know its issuer's key, so none
+        is made of an issuer that was withdrawn meanwhile.
+        """
         now_s = self.time(sensed.rtc_s).now_s
         room, zones = identity.room, identity.zones
         added = new_pass(secret, grant, issuer, room=room, zones=zones, lock_id=identity.lock_id, at_s=now_s)
-        if added is None or not self.certain:
+        gone = issuer.kid in {kid for kid, _ in self.issuers}
+        if added is None or gone or not self.certain:
             return Outcome(self, Status.UNCHANGED)
         most = PASSES_ROOM_MOST if room else PASSES_COMMON_MOST
         return Outcome(replace(self, passes=with_pass(self.passes, added, now_s=now_s, most=most)), Status.DONE)
@@ -409,6 +415,10 @@ class LockCore(LockMemory):
                     raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
                 if seq <= self.revocation_seq:
                     return Outcome(self, Status.UNCHANGED)
+                if (after := found.body.after) and after != self.revocation_seq:
+                    raise CredentialRefusedError(RefusalReason.NOT_YET_VALID)
+                if after and len(self.revoked) + len(found.body.entries) > REVOKED_MOST:
+                    raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
                 return self._having_withdrawn(found.body, sensed)
             case Lockout(lock_id, seq, sealed):
                 if lock_id != identity.lock_id:
@@ -432,12 +442,13 @@ class LockCore(LockMemory):
                 return Outcome(replace(self, acked_seq=seq), Status.DONE)
 
     def _having_withdrawn(self, told: Revocations, sensed: Sensed) -> Outcome:
-        """Take over a newer list: passes and a passage that it ends are gone."""
+        """Take over a newer list, or what continues the one held: passes and a passage that it ends are gone."""
         passes = still_good(self.passes, generation=self.generation, revoked=(each for each, _ in told.entries))
         issuers = told.issuers or self.issuers  # a list without any leaves them: it may be the plain one of a pair
         if not {kid for kid, _ in issuers} <= {kid for kid, _ in self.issuers}:
             passes = ()  # a pass does not know its issuer's key: each phone proves itself in full once more
-        core = replace(self, revocation_seq=told.seq, revoked=told.entries, issuers=issuers, passes=passes)
+        revoked = (*self.revoked, *told.entries) if told.after else told.entries
+        core = replace(self, revocation_seq=told.seq, revoked=revoked, issuers=issuers, passes=passes)
         core = core.recorded(AuditEvent.REVOCATIONS_SET, sensed, Status.DONE)
         gone = {withdrawn for withdrawn, _ in (*told.entries, *told.issuers)}
         ends = self.passage is not None and not gone.isdisjoint({self.passage.grant_id, self.passage.kid})

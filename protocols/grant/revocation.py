@@ -31,6 +31,9 @@ from protocols.grant.grant import GRANT_ID_BYTES, ROOM_MOST
 from protocols.grant.keys import DAY_S, KID_BYTES, IssuerClass, kid_of
 
 REVOCATIONS_MOST: Final = 32
+"""So many grants one list, or one part that continues it, names."""
+REVOKED_MOST: Final = 128
+"""So many a lock keeps: a list of 32 and what continues it."""
 ISSUERS_MOST: Final = 8
 SEQ_AHEAD_MOST_S: Final = DAY_S
 """A list or lockout is numbered at most this much beyond its own iat: nobody can spend the numbers."""
@@ -60,7 +63,8 @@ _LOCK: Final = 7
 _HEAD: Final = 8
 _ISSUERS: Final = 9
 _SEALED: Final = 10
-_FIELDS: Final = frozenset(range(_KIND, _SEALED + 1))
+_AFTER: Final = 12
+_FIELDS: Final = frozenset({*range(_KIND, _SEALED + 1), _AFTER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +87,13 @@ class Revocations:
     """All that is withdrawn before its time, as of sequence number `seq`.
 
     `entries`: single grants, (grant id, its not_after_s). `issuers`: certificates, (key id, its not_after_s).
+    `after`: its grants are withdrawn beside those of the list of that number, which it continues; 0: it stands alone.
     """
 
     seq: int
     entries: tuple[tuple[bytes, int], ...]
     issuers: tuple[tuple[bytes, int], ...] = ()
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,7 @@ def _fields(body: Body) -> dict[int, object]:
                 _SEQ: body.seq,
                 _ENTRIES: [[grant_id, not_after_s] for grant_id, not_after_s in body.entries],
                 **({_ISSUERS: [[kid, not_after_s] for kid, not_after_s in body.issuers]} if body.issuers else {}),
+                **({_AFTER: body.after} if body.after else {}),
             }
         case Lockout():
             return {
@@ -196,6 +203,13 @@ def _read(payload: bytes) -> tuple[Body, int]:
         )
     elif kind == Kind.TIME and given <= {_NONCE}:
         body = TimeBeacon(octets(found, field(_NONCE), NONCE_BYTES) if given else None)
+    elif kind == Kind.REVOCATIONS and given == {_SEQ, _ENTRIES, _AFTER}:
+        seq = whole(found, field(_SEQ), SEQ_MOST, least=2)
+        body = Revocations(
+            seq,
+            _entries(found[field(_ENTRIES)], GRANT_ID_BYTES, REVOCATIONS_MOST, least=1),
+            after=whole(found, field(_AFTER), seq - 1, least=1),
+        )
     elif kind == Kind.REVOCATIONS and {_SEQ, _ENTRIES} <= given <= {_SEQ, _ENTRIES, _ISSUERS}:
         body = Revocations(
             whole(found, field(_SEQ), SEQ_MOST, least=1),

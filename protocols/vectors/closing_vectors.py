@@ -12,7 +12,7 @@ from protocols.door.lock_memory import Sensed
 from protocols.door.phone import AskStatus, Carry, Request, Resume
 from protocols.grant.grant import GrantFlag
 from protocols.grant.keys import IssuerClass
-from protocols.grant.revocation import SEQ_AHEAD_MOST_S, Body, Lockout, Revocations
+from protocols.grant.revocation import REVOKED_MOST, SEQ_AHEAD_MOST_S, Body, Lockout, Revocations
 from protocols.vectors.door_vectors import PRESENT, exchange, used_core
 from protocols.vectors.fixed import AT_S, DAY_S, RTC_S, Meeting, fixed_hotel, fresh_core
 
@@ -33,6 +33,10 @@ def exchanges() -> dict[str, dict[str, Any]]:
     def gone(*kids: bytes, seq: int = AT_S) -> Carry:
         return carry(Revocations(seq, (), tuple((kid, AT_S + DAY_S) for kid in kids)))
 
+    others = ((bytes.fromhex("b1b2b3b4b5b6b7b8"), AT_S + DAY_S),)
+    withdrawn = (hotel.grant().grant_id, AT_S + DAY_S)
+    many = tuple((at.to_bytes(8, "big"), AT_S + DAY_S) for at in range(REVOKED_MOST))
+    first, second = Revocations(AT_S, others), Revocations(AT_S + 1, (withdrawn,), after=AT_S)
     sealed, porter, at_pool = replace(used, lockout_seq=AT_S, locked_out=True), hotel.porter(), fresh_core(pool)
     latch, let_go = hotel.latch(porter), hotel.latch(porter, hold=False)
     failsafe = hotel.grant(life_hours=24, grant_id=bytes.fromhex("f1f2f3f4f5f6f7f8"))
@@ -52,6 +56,13 @@ def exchanges() -> dict[str, dict[str, Any]]:
             lock,
             replace(met.core, issuers=((guest.certificate.kid, AT_S + DAY_S),), passes=()),
             [resumed],
+            PRESENT,
+        ),
+        "carry_issuer_withdrawn_resume": (
+            "Its phone opened on this link before the list came: no pass is kept, for it would outlive the list.",
+            lock,
+            used,
+            [hotel.unlock(), gone(guest.certificate.kid), Resume()],
             PRESENT,
         ),
         "carry_issuer_not_freed": (
@@ -80,6 +91,34 @@ def exchanges() -> dict[str, dict[str, Any]]:
             lock,
             used,
             [gone(guest.certificate.kid, seq=AT_S + SEQ_AHEAD_MOST_S + 1)],
+            PRESENT,
+        ),
+        "carry_revocations_continued": (
+            "A list and what continues it: grants of both are withdrawn, and only its last number says that all are.",
+            lock,
+            met.core,
+            [carry(first), carry(second), hotel.unlock()],
+            PRESENT,
+        ),
+        "carry_revocations_continued_unheld": (
+            "What continues a list that the lock does not hold is not taken: the list comes first.",
+            lock,
+            replace(used, revocation_seq=AT_S - 1),
+            [carry(second), carry(first), carry(second)],
+            PRESENT,
+        ),
+        "carry_revocations_continued_full": (
+            "A lock keeps 128 withdrawn grants, and takes no part that would make them more.",
+            lock,
+            replace(used, revocation_seq=AT_S, revoked=many[1:]),
+            [carry(second), carry(replace(second, entries=many[:2], after=AT_S + 1, seq=AT_S + 2))],
+            PRESENT,
+        ),
+        "carry_revocations_continued_fast": (
+            "A grant that a continuation names comes back by FAST and is referred: its pass is gone.",
+            lock,
+            replace(met.core, revocation_seq=AT_S + 1, revoked=(*others, withdrawn), passes=()),
+            [resumed],
             PRESENT,
         ),
         "carry_lockout": (

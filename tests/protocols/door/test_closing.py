@@ -13,7 +13,7 @@ from protocols.door.lock import LockExchange, State
 from protocols.door.lock_core import LockCore
 from protocols.door.lock_memory import Sensed
 from protocols.door.messages import CertificateForm, LatchCommand, UnlockCommand, decode_command, encode_command
-from protocols.door.phone import Carry, Latch, PhoneExchange, Request, Unlock
+from protocols.door.phone import Carry, Latch, PhoneExchange, Request, Resume, Unlock
 from protocols.door.status import Status
 from protocols.errors import PeerProtocolError
 from protocols.grant.grant import GrantFlag, Shift, sign_grant
@@ -210,6 +210,27 @@ def test_a_withdrawn_issuer_is_refused_though_the_phone_names_it_by_its_id_alone
         HOTEL.unlock(form=CertificateForm.ID),
     )
     assert [each.result.status for each in answers] == [Status.DONE, Status.REVOKED] * 2  # the plain list frees nobody
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.parametrize("by", ["this link", "the other link"])
+def test_a_list_that_comes_between_an_opening_and_its_resume_leaves_no_pass_of_a_withdrawn_issuer(by: str) -> None:
+    """FAST does not look at issuers, because every pass went with the list: none may be made after it."""
+    lock, kid = HOTEL.room_101, HOTEL.guest.certificate.kid
+    withdrawal = carry(Revocations(AT_S, (), ((kid, AT_S + DAY_S),)))
+    if by == "this link":
+        meeting = Meeting(lock, fresh_core(lock), NOW)
+        answers = meeting.run(HOTEL.unlock(), withdrawal, Resume())
+        said, core = answers[-1].result.status, meeting.core
+    else:
+        other = Meeting(lock, fresh_core(lock), NOW)
+        other.run(withdrawal)
+        outcome = other.core.resumes(lock, bytes(32), HOTEL.grant(), HOTEL.guest.certificate, NOW)
+        said, core = outcome.status, outcome.core
+    assert said is Status.UNCHANGED
+    assert core.passes == ()
+    spared = Meeting(lock, fresh_core(lock), NOW)
+    assert spared.run(HOTEL.unlock(), Resume())[-1].result.status is Status.DONE
 
 
 def test_the_flag_that_was_kept_for_passage_gives_a_guest_nothing() -> None:
