@@ -345,7 +345,11 @@ class FiasLink:
             case "PL":
                 return [guests_listed(record)]
             case "XL" | "XT":
-                return [message_told(record)]
+                told = message_told(record)
+                return [] if told is None else [told]
+            case "KZ":
+                self._reply(_key_answer(record, Status.CANNOT, at, "no key coder here"))
+                raise PeerProtocolError(f"KZ: coder {(record.get('KC') or '')[:20]!r}: nothing here reads a key")
             case "XD":
                 return [message_taken(record)]
             case "WA":
@@ -465,7 +469,7 @@ def _room_told(record: Record) -> RoomTold:
 
 
 def _key_answer(asked: Record, status: Status, at: datetime, text: str) -> Record:
-    """Return the KA: one an order, with what tells the PMS which."""
+    """Return the KA (to KZ: the KZ), one an order, with what tells the PMS which."""
     fields = [("AS", status.value), ("CT", text[:40].replace("|", " "))]
     fields += [(name, value) for name in ("KC", "WS", "G#") if (value := asked.get(name))]
-    return stamped("KA", at, fields)
+    return stamped("KZ" if asked.id == "KZ" else "KA", at, fields)

@@ -40,7 +40,8 @@ class ChargeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What is to be posted. `room` as the PMS calls it; `minor` in hundredths; `guest_number` (G#) only finds the bill.
+    """What is to be posted. `room` as the PMS calls it; `minor` in hundredths; `guest_number` (G#) finds the bill, and
+    names whom it is posted to on a link that posts to guests.
 
     Raises:
         InvalidInputError: it cannot be written.
@@ -120,11 +121,15 @@ def charge_record(charge: Charge, number: int, at: datetime) -> Record:
     """Return the PS. Raises InvalidInputError: no such number."""
     if not 1 <= number <= NUMBER_MOST:
         raise InvalidInputError("P#", f"{number} is not between 1 and {NUMBER_MOST}")
-    signed = mark(number)
-    plain = " ".join("".join(" " if each == "|" or not each.isprintable() else each for each in charge.text).split())
-    text = f"{plain[: TEXT_CHARACTERS_MOST - len(signed) - 1].strip()} {signed}".strip()
     fields = [("RN", charge.room), ("PT", charge.kind.value), ("TA", money(charge.minor)), ("P#", str(number))]
-    return stamped("PS", at, [*fields, ("CT", text)])
+    return stamped("PS", at, [*fields, ("CT", signed_text(charge.text, number))])
+
+
+def signed_text(text: str, number: int) -> str:
+    """Return CT: as much of a charge's text as there is room for, and our mark."""
+    signed = mark(number)
+    plain = " ".join("".join(" " if each == "|" or not each.isprintable() else each for each in text).split())
+    return f"{plain[: TEXT_CHARACTERS_MOST - len(signed) - 1].strip()} {signed}".strip()
 
 
 def bill_request(room: str, guest_number: str) -> Record:

@@ -147,6 +147,14 @@ def description(record: Record) -> Description:
     return Description(record.need("RI"), tuple(_pairs(listed)))
 
 
+def merged(descriptions: Iterable[Description]) -> tuple[Description, ...]:
+    """Return one description a record: an LR that comes twice for a record may put the first one aside."""
+    told: dict[str, dict[str, None]] = {}
+    for each in descriptions:
+        told.setdefault(each.record, {}).update(dict.fromkeys(each.fields))
+    return tuple(Description(record, tuple(fields)) for record, fields in told.items())
+
+
 def stamped(record_id: str, at: datetime, fields: Iterable[tuple[str, str]] = ()) -> Record:
     """Return a record that begins with DA and TI, as the property's clock on the wall says.
 

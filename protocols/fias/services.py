@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 from typing import Final
 
 from protocols.errors import InvalidInputError
-from protocols.fias.postings import NUMBER_MOST, minor_of
+from protocols.fias.postings import NUMBER_MOST, Charge, minor_of, signed_text
 from protocols.fias.record import Description, Record, money, stamped
 
 LEAVING_WAIT_MS: Final = 30_000
@@ -26,11 +26,17 @@ WAKE_UPS: Final = (
 )
 MESSAGES: Final = (
     Description("XL", ("G#", "RN", "MI", "MT", "$J")),
+    Description("XT", ("G#", "RN", "MI", "MT")),
+    Description("XM", ("G#", "RN")),
     Description("XD", ("G#", "RN", "MI")),
 )
 INQUIRIES: Final = (
     Description("PR", ("PI", "P#", "WS", "DA", "TI")),
     Description("PL", ("RN", "G#", "GN", "GF", "GA", "GD", "BA", "CL", "NP", "P#", "WS")),
+)
+GUEST_CHARGES: Final = (
+    Description("PR", ("PI", "RN", "G#", "GN", "TA", "CT", "P#", "WS", "DA", "TI")),
+    INQUIRIES[1],
 )
 _ROOM: Final = re.compile(r"[^|\x00-\x1f]{1,20}")
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
@@ -137,8 +143,15 @@ def message_request(room: str, guest_number: str, text: str, ours: str) -> Recor
     return Record("XL", {"G#": _number(guest_number), "RN": _room(room), "MT": plain, "$J": ours})
 
 
-def message_told(record: Record) -> MessageTold:
-    """Read XL or XT. Raises PeerProtocolError naming the field."""
+def messages_request(room: str, guest_number: str) -> Record:
+    """Return the XM that asks for what a guest has not read: one XT a message. Raises InvalidInputError."""
+    return Record("XM", {"G#": _number(guest_number), "RN": _room(room)})
+
+
+def message_told(record: Record) -> MessageTold | None:
+    """Read XL or XT; None: an XT that says that there is none. Raises PeerProtocolError naming the field."""
+    if record.id == "XT" and not record.get("MI"):
+        return None
     return MessageTold(record.get("RN") or None, record.need("G#"), record.need("MI"), record.get("MT") or "")
 
 
@@ -165,6 +178,15 @@ def guests_listed(record: Record) -> GuestsListed:
     """Read PL: one block a guest. Raises PeerProtocolError naming the field."""
     number = record.number("P#", most=NUMBER_MOST) if record.get("P#") else None
     return GuestsListed(number, tuple(_listed(each) for each in record.blocks("RN") if each.get("RN")))
+
+
+def guest_charge_record(charge: Charge, guest: ListedGuest, number: int, at: datetime) -> Record:
+    """Return the PR that posts a charge to one guest, as PL has told of him. Raises InvalidInputError."""
+    if not 1 <= number <= NUMBER_MOST:
+        raise InvalidInputError("P#", f"{number} is not between 1 and {NUMBER_MOST}")
+    whose = [("RN", _room(guest.room)), ("G#", _number(guest.guest_number)), ("GN", guest.name or "")]
+    posted = [("TA", money(charge.minor)), ("CT", signed_text(charge.text, number))]
+    return stamped("PR", at, [*whose, *posted, ("P#", str(number)), ("WS", WORKSTATION)])
 
 
 def _listed(block: Record) -> ListedGuest:

@@ -1,11 +1,13 @@
 """Posts charges and reads bills over one link: one charge and one bill at a time, unknown told as unknown.
 
+Where the link posts to guests, PL first shows that the guest is there and may be charged, each time anew.
 Bytes and time are the session's; what was asked and what became of it is the ledger's. After a link loss nothing is
 sent again: the guest's bill is read, where the charge names a guest, and shows our mark or leaves it to a person.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -19,10 +21,14 @@ from protocols.fias.postings import (
     BillEnded,
     BillLine,
     Charge,
+    Outcome,
     PostingAnswered,
     bill_request,
     charge_record,
+    outcome_of,
 )
+from protocols.fias.record import Record
+from protocols.fias.services import GuestsListed, ListedGuest, guest_charge_record
 
 BILLS_WAITING_MOST: Final = 100
 BILL_LINES_MOST: Final = 2_000
@@ -34,6 +40,10 @@ class Bill:
 
     lines: tuple[BillLine, ...]
     balance_minor: int
+
+
+Whose = GuestsListed | PostingAnswered
+"""What comes of asking whom a room means: a list, or PA: nobody, or not now."""
 
 
 @dataclass
@@ -50,6 +60,7 @@ class Billing:
 
     Args:
         ledger: None: no charges are posted on this link.
+        to_guests: asks whom a room means, under a number (PR, PL); None: every charge goes to its room.
         log: a structlog logger.
     """
 
@@ -58,10 +69,14 @@ class Billing:
         ledger: ChargeLedger | None,
         *,
         bills: bool,
+        to_guests: Callable[[str, int], "asyncio.Future[Whose]"] | None = None,
         clock: Clock,
         log: Any,  # noqa: ANN401 - structlog's lazy logger
     ) -> None:
         self._ledger, self._bills, self._clock, self._log = ledger, bills, clock, log
+        self._to_guests = to_guests
+        self._seeking: tuple[str, asyncio.Future[Whose]] | None = None
+        """The key of the charge whose guest is being looked for."""
         self._waiting: deque[_Asked] = deque()
         self._asked: _Asked | None = None
         self._posting_until_ms: int | None = None
@@ -84,7 +99,7 @@ class Billing:
     def deadline_ms(self) -> int | None:
         """When `drive` is due by itself, monotonic ms."""
         waits = [self._posting_until_ms, None if self._asked is None else self._asked.deadline_ms]
-        if self._ledger is not None and self._posting_until_ms is None and not self._audit:
+        if self._ledger is not None and self._posting_until_ms is None and not self._audit and self._seeking is None:
             due_ms = self._ledger.next_due_ms()
             if due_ms is not None and (left_ms := due_ms - self._clock.wall_ms()) > 0:
                 waits.append(self._clock.now_ms() + left_ms)
@@ -182,15 +197,51 @@ class Billing:
         return self._ledger
 
     async def _send_charge(self, link: FiasLink, now_ms: int, at: datetime) -> None:
-        if self._ledger is None or self._audit or self._posting_until_ms is not None or not link.takes_records:
+        if self._ledger is None:
+            return
+        if self._seeking is not None:
+            await self._sought(self._ledger, link, now_ms, at)
+            return
+        if self._audit or self._posting_until_ms is not None or not link.takes_records:
             return
         if (entry := self._ledger.due(now_ms=self._clock.wall_ms())) is None:
             return
-        sent = await self._ledger.send(entry.key)  # first on disk, then on the wire
+        if entry.guest_number is not None and self._to_guests is not None:
+            number = await self._ledger.take_number()
+            self._seeking = entry.key, self._to_guests(entry.room, number)
+            return
+        await self._send_as(self._ledger, entry, link, now_ms, lambda number: charge_record(entry.charge, number, at))
+
+    async def _sought(self, ledger: ChargeLedger, link: FiasLink, now_ms: int, at: datetime) -> None:
+        """Post to the guest whom PL has shown. An inquiry posts nothing: where it fails, the charge waits."""
+        if self._seeking is None or not self._seeking[1].done():
+            return
+        (key, answer), self._seeking = self._seeking, None
+        entry = ledger.get(key)
+        if entry is None or entry.state is not ChargeState.WAITING:
+            return
+        if answer.cancelled() or (error := answer.exception()) is not None:
+            said = "" if answer.cancelled() else str(error)
+            await ledger.judged(key, Outcome.LATER, None, said, now_ms=self._clock.wall_ms())
+            return
+        outcome, status, said, guest = _whom(answer.result(), entry)
+        if guest is None:
+            told = await ledger.judged(key, outcome, status, said, now_ms=self._clock.wall_ms())
+            if told.state is ChargeState.REFUSED:
+                self._log.warning("fias_charge_refused", key=key, room=told.room, status=told.status)
+        elif link.takes_records and not self._audit:
+            await self._send_as(
+                ledger, entry, link, now_ms, lambda number: guest_charge_record(entry.charge, guest, number, at)
+            )
+
+    async def _send_as(
+        self, ledger: ChargeLedger, entry: Entry, link: FiasLink, now_ms: int, record: Callable[[int], Record]
+    ) -> None:
+        sent = await ledger.send(entry.key)  # first on disk, then on the wire
         if sent.number is None:
             raise LocalProtocolError(f"charge {entry.key!r} left without a number")
         self._posting_until_ms, self._posting_number = now_ms + ANSWER_WAIT_MS, sent.number
-        link.send(charge_record(sent.charge, sent.number, at))
+        link.send(record(sent.number))
 
     def _send_bill(self, link: FiasLink, now_ms: int) -> None:
         while self._asked is None and self._waiting and link.takes_records:
@@ -252,3 +303,17 @@ class Billing:
     def _tell_unsure(self, entries: list[Entry]) -> None:
         for each in entries:
             self._log.warning("fias_charge_unknown", key=each.key, room=each.room, number=each.number)
+
+
+def _whom(told: Whose, entry: Entry) -> tuple[Outcome, str | None, str, ListedGuest | None]:
+    """Return the guest to charge; without one, what becomes of the charge. Nothing has been posted so far."""
+    if isinstance(told, PostingAnswered):
+        refused = outcome_of(told.status) is Outcome.REFUSED
+        return Outcome.REFUSED if refused else Outcome.LATER, told.status, told.text, None
+    guest = next((each for each in told.guests if each.guest_number == entry.guest_number), None)
+    if guest is None:  # a list without a number may be another question's
+        outcome = Outcome.LATER if told.number is None else Outcome.REFUSED
+        return outcome, "NG", "not a guest of this room", None
+    if guest.no_post:
+        return Outcome.REFUSED, "NP", "nothing may be charged to this guest", None
+    return Outcome.POSTED, None, "", guest

@@ -101,6 +101,10 @@ class InterfaceProgram:
     """What was asked for: (room, day, time) -> AS; WC takes it away."""
     left: list[Record] = field(default_factory=list)
     """Messages of guests, and what they have read."""
+    messages: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What guests have not read, as far as we have heard: (guest number, message) -> text."""
+    no_post: frozenset[str] = frozenset()
+    """Guest numbers to whom nothing may be charged."""
     deaf: frozenset[str] = frozenset()
     """Records that are not answered."""
     slow_resync: bool = False
@@ -112,6 +116,8 @@ class InterfaceProgram:
         self._asked: dict[str, tuple[str, ...]] = {}
         self._alive = False
         self._buffer: deque[Record] = deque(maxlen=1_000)
+        self._numbers: set[str] = set()
+        """P# that came, of inquiries and of charges to guests."""
 
     @property
     def alive(self) -> bool:
@@ -164,6 +170,12 @@ class InterfaceProgram:
         """Order a key, or its end."""
         fields = {"KC": "1", "RN": room, "WS": "FRONT", **({"KT": "N"} if record == "KR" else {}), **more}
         self._say(Record(record, fields | ({"G#": number} if number else {})))
+
+    def message(self, number: str, message: str, text: str) -> None:
+        """The desk leaves a message for a guest."""
+        self.messages[number, message] = text
+        room = self.guests[number].room
+        self._tell(Record("XL", {"RN": room, "G#": number, "MI": message, "MT": text}))
 
     def say(self, record: Record) -> None:
         """Send anything, described or not."""
@@ -237,10 +249,15 @@ class InterfaceProgram:
                 self._post(record)
             case "XR":
                 self._bill(record)
+            case "PR" if record.get("TA"):
+                self._post_to_guest(record)
             case "XC" | "WR" | "WC" | "PR" if record.id not in self.deaf:
                 self._serve_guest(record)
+            case "XM":
+                self._tell_messages(record)
             case "XL" | "XD":
                 self.left.append(record)
+                self.messages.pop((record.need("G#"), record.get("MI") or ""), None)
 
     def _knows(self, record: Record) -> bool:
         """Tell whether CG is that of our key and our last LS."""
@@ -270,6 +287,25 @@ class InterfaceProgram:
             answer = stamped("PA", self.now, fields)
             self.late.append(answer) if fate == "late" else self._say(answer)
 
+    def _post_to_guest(self, record: Record) -> None:
+        """A charge to one guest: only as PL has told of him, and never twice under a number."""
+        guest = self.guests.get(record.need("G#"))
+        known = guest is not None and (guest.room, guest.name) == (record.need("RN"), record.get("GN"))
+        number = record.need("P#")
+        if not known or guest is None or guest.number in self.no_post or number in self._numbers:
+            fields = [("AS", "NG"), ("P#", number), ("RN", record.need("RN")), ("CT", "no such guest")]
+            self._say(stamped("PA", self.now, fields))
+            return
+        self._numbers.add(number)
+        self._post(record)
+
+    def _tell_messages(self, record: Record) -> None:
+        """Answer XM: an XT for each message, or an empty one."""
+        whose = {"RN": record.need("RN"), "G#": record.need("G#")}
+        held = [(message, text) for (number, message), text in self.messages.items() if number == whose["G#"]]
+        for message, text in held or [("", "")]:
+            self._tell(Record("XT", {**whose, "MI": message, "MT": text}))
+
     def _serve_guest(self, record: Record) -> None:
         """Answer what a guest asked for."""
         if record.id == "PR":
@@ -295,12 +331,14 @@ class InterfaceProgram:
 
     def _inquire(self, record: Record) -> None:
         sought, number = record.need("PI"), record.need("P#")
+        self._numbers.add(number)
         found = [each for each in self.guests.values() if sought in (each.room, each.name)]
         if not found:
             self._say(stamped("PA", self.now, [("AS", "NG"), ("P#", number)]))
             return
         blocks = "".join(
-            f"RN{each.room}|G#{each.number}|GN{each.name}|GD{each.departure}|BA{self._balance(each.room)}|NPN|"
+            f"RN{each.room}|G#{each.number}|GN{each.name}|GD{each.departure}|BA{self._balance(each.room)}|"
+            f"NP{'Y' if each.number in self.no_post else 'N'}|"
             for each in found
         )
         self._say_raw(f"PL|P#{number}|WS{record.need('WS')}|{blocks}".encode("cp1252"))
@@ -319,7 +357,9 @@ class InterfaceProgram:
 
     def _bill(self, record: Record) -> None:
         whose = {"RN": record.need("RN"), "G#": record.need("G#")}
-        lines = [each for each in self.posted if each.need("RN") == whose["RN"]]
+        lines = [
+            each for each in self.posted if each.need("RN") == whose["RN"] and each.get("G#") in (None, whose["G#"])
+        ]
         for each in lines:
             text = each.need("CT") if self.bill_shows_text else "Sundry"
             amount = int(each.need("TA"))

@@ -190,6 +190,22 @@ class ChargeLedger:
 
         return (await self._do(change)).entry
 
+    async def judged(self, key: str, outcome: Outcome, status: str | None, said: str, *, now_ms: int) -> Entry:
+        """A charge that waits was not sent: it is refused, or waits for longer.
+
+        Raises:
+            InvalidInputError: no such charge, or it does not wait.
+        """
+
+        def change() -> _Change:
+            entry = self._entries.get(key)
+            if entry is None or entry.state is not ChargeState.WAITING or outcome is Outcome.POSTED:
+                raise InvalidInputError("key", f"{key!r} is no charge that waits")
+            tried = msgspec.structs.replace(entry, tries=entry.tries + 1)
+            return self._with(_after_answer(tried, status or "", said, now_ms, outcome))
+
+        return _entry(await self._do(change))
+
     async def unanswered(self) -> list[Entry]:
         """What is on its way now gets no answer any more: unknown. Returns them."""
         sent: list[Entry] = []
@@ -265,10 +281,10 @@ def _entry(done: _Change) -> Entry:
     return done.entry
 
 
-def _after_answer(entry: Entry, status: str, said: str, now_ms: int) -> Entry:
-    """Return what an answer makes of a charge. Pure."""
+def _after_answer(entry: Entry, status: str, said: str, now_ms: int, outcome: Outcome | None = None) -> Entry:
+    """Return what an answer makes of a charge; `outcome` None: what AS means. Pure."""
     told = {"status": status[:8], "said": said[:80]}
-    match outcome_of(status):
+    match outcome_of(status) if outcome is None else outcome:
         case Outcome.POSTED:
             return msgspec.structs.replace(entry, state=ChargeState.POSTED, **told)
         case Outcome.LATER if entry.tries < TRIES_MOST:

@@ -1,7 +1,8 @@
 """Asks the PMS what a guest wants of it over one link: to leave, to be woken, to say something, who is who.
 
 One question of a kind at a time, each asked once: where the answer does not come, it may have been heard, and nobody
-asks again by himself. Messages for guests are held until they were read here or elsewhere; they do not outlive us.
+asks again by himself. Messages for guests are held until they were read here or elsewhere; they do not outlive us,
+and are asked for again (XM) once we know who is in house. What was read here and is told again is not shown again.
 """
 
 import asyncio
@@ -15,12 +16,13 @@ from edge.bridges.fias.ledger import ChargeLedger
 from edge.bridges.fias.settings import FiasSettings
 from kit.clock import Clock
 from protocols.errors import InvalidInputError, LinkLostError, LocalProtocolError, ReplyTimeoutError
-from protocols.fias.house import WentOut
+from protocols.fias.house import CameIn, House, Moved, WentOut
 from protocols.fias.link import Ended, Fact, FiasLink
 from protocols.fias.postings import PostingAnswered
 from protocols.fias.record import Description, Record
 from protocols.fias.services import (
     CHECK_OUTS,
+    GUEST_CHARGES,
     INQUIRIES,
     INQUIRY_WAIT_MS,
     LEAVING_WAIT_MS,
@@ -36,11 +38,16 @@ from protocols.fias.services import (
     inquiry,
     message_read,
     message_request,
+    messages_request,
     wake_up_request,
 )
 
 WAITING_MOST: Final = 100
 MESSAGES_MOST: Final = 1_000
+MESSAGES_EVERY_MS: Final = 200
+"""Between two XM: a house full of guests is asked about in minutes, beside everything else."""
+MESSAGES_ANSWER_MS: Final = 30_000
+"""An XM that left so shortly before its link was lost is asked again: its answers end with no word of their own."""
 _ANY: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - a record is tried with it before anything waits
 
 
@@ -63,6 +70,7 @@ def services_described(settings: FiasSettings) -> tuple[Description, ...]:
         (settings.wake_ups, WAKE_UPS),
         (settings.messages, MESSAGES),
         (settings.inquiries, INQUIRIES),
+        (settings.guest_charges, GUEST_CHARGES),
     )
     return tuple(each for on, described in told if on for each in described)
 
@@ -89,12 +97,20 @@ class Services:
         self._said: deque[Record] = deque()
         """What needs no answer: messages of guests, and what they have read."""
         self._messages: dict[tuple[str, str], MessageTold] = {}
+        self._read: dict[tuple[str, str], str] = {}
+        """Texts that were read here: the PMS may not have heard of it."""
+        self._wanted: dict[str, str] = {}
+        """Guest number -> room: whose messages are to be asked for."""
+        self._wanted_asked: deque[tuple[int, str, str]] = deque(maxlen=MESSAGES_ANSWER_MS // MESSAGES_EVERY_MS)
+        self._wanted_next_ms = 0
+        self._wanted_due_ms: int | None = None
         self._numbers = 0
 
     @property
     def deadline_ms(self) -> int | None:
         """When `drive` is due by itself, monotonic ms."""
-        return min((each.deadline_ms for each in self._asked.values() if each.deadline_ms is not None), default=None)
+        waits = [each.deadline_ms for each in self._asked.values()]
+        return min((each for each in (*waits, self._wanted_due_ms) if each is not None), default=None)
 
     def check_out(self, room: str, guest_number: str, balance_minor: int) -> "asyncio.Future[CheckOutAnswered]":
         """Ask that a guest be checked out, who saw this balance last. OK is accepted, not left: his GO says so.
@@ -157,7 +173,15 @@ class Services:
         if (guest_number, message) not in self._messages:
             raise InvalidInputError("message", f"{message[:40]!r} is no message of guest {guest_number[:20]!r}")
         self._say(message_read(room, guest_number, message))
-        del self._messages[guest_number, message]
+        self._read[guest_number, message] = self._messages.pop((guest_number, message)).text
+        if len(self._read) > MESSAGES_MOST:
+            del self._read[next(iter(self._read))]
+
+    def ask_messages(self, house: House) -> None:
+        """Everybody in house is known: ask what they have not read, one after the other."""
+        for room in house.occupied():
+            for guest in house.guests(room):
+                self._want(room, guest.number)
 
     def leave_message(self, room: str, guest_number: str, text: str) -> None:
         """Leave a guest's message at the desk, once the PMS hears. Raises as `check_out`."""
@@ -170,6 +194,10 @@ class Services:
         match fact:
             case MessageTold():
                 key = (fact.guest_number, fact.message)
+                if self._read.get(key) == fact.text:  # it was read here, and they have not heard
+                    if fact.room is not None and len(self._said) < WAITING_MOST:
+                        self._say(message_read(fact.room, fact.guest_number, fact.message))
+                    return True
                 self._messages.pop(key, None)
                 self._messages[key] = fact
                 if len(self._messages) > MESSAGES_MOST:
@@ -180,9 +208,16 @@ class Services:
                 for key in [each for each in self._messages if each[0] == number and message in (None, each[1])]:
                     del self._messages[key]
                 return True
+            case CameIn(room, guest, resync):
+                if not resync:  # else once it is over
+                    self._want(room, guest.number)
+                return False
+            case Moved(guest, _, room):
+                if guest.number in self._wanted:
+                    self._wanted[guest.number] = room
+                return False
             case WentOut(_, guest):
-                for key in [each for each in self._messages if guest.number and each[0] == guest.number]:
-                    del self._messages[key]
+                self._forget(guest.number)
                 return False
             case Ended(reason):
                 self._lost(reason)
@@ -204,6 +239,7 @@ class Services:
                 self._fail(asked, ReplyTimeoutError(f"{kind}: no answer in {asked.wait_ms // 1000} s"))
         while self._said and link.takes_records:
             link.send(self._said.popleft())
+        self._ask_for_messages(link, now_ms)
         for question in list(self._waiting):
             if question.answer.cancelled():
                 self._waiting.remove(question)
@@ -213,7 +249,41 @@ class Services:
                 self._asked[question.kind] = question
                 link.send(question.record(at))
 
+    def _ask_for_messages(self, link: FiasLink, now_ms: int) -> None:
+        self._wanted_due_ms = None
+        if not self._wanted or not link.takes_records:
+            return
+        if now_ms >= self._wanted_next_ms:
+            number = next(iter(self._wanted))
+            room = self._wanted.pop(number)
+            link.send(messages_request(room, number))
+            self._wanted_asked.append((now_ms, number, room))
+            self._wanted_next_ms = now_ms + MESSAGES_EVERY_MS
+        self._wanted_due_ms = self._wanted_next_ms if self._wanted else None
+
+    def _want(self, room: str, number: str) -> None:
+        if not self._settings.messages:
+            return
+        try:
+            messages_request(room, number)
+        except InvalidInputError:
+            return  # nameless, or named as nobody can be asked about
+        self._wanted[number] = room
+
+    def _forget(self, number: str) -> None:
+        """A guest has gone, and what was his with him."""
+        self._wanted.pop(number, None)
+        for held in (self._messages, self._read):
+            for key in [each for each in held if number and each[0] == number]:
+                del held[key]
+
     def _lost(self, why: str) -> None:
+        since_ms = self._clock.now_ms() - MESSAGES_ANSWER_MS
+        for at_ms, number, room in self._wanted_asked:
+            if at_ms >= since_ms:
+                self._wanted.setdefault(number, room)
+        self._wanted_asked.clear()
+        self._wanted_due_ms = None
         for each in self._asked.values():
             self._fail(each, ReplyTimeoutError(f"{each.kind}: {why}; it may have been heard"))
         for each in self._waiting:

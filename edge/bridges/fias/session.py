@@ -36,8 +36,8 @@ from protocols.fias.link import (
     State,
 )
 from protocols.fias.orders import KeyEnd, KeyOrder, Status
-from protocols.fias.postings import BILLS, CHARGES, Charge
-from protocols.fias.record import Description, Record, decode
+from protocols.fias.postings import BILLS, CHARGES, Charge, PostingAnswered
+from protocols.fias.record import Description, Record, decode, merged
 from protocols.fias.services import MESSAGE_MOST, CheckOutAnswered, GuestsListed, MessageTold, WakeUpAnswered
 from protocols.fias.sign_in import IV_BYTES, cryptogram
 
@@ -70,6 +70,7 @@ def descriptions(*, guest_based: bool) -> tuple[Description, ...]:
         Description("KD", ("KC", "RN", "WS", *number, "SI", "ID")),
         Description("KM", ("KC", "RN", "RO", "WS", "G#", "GA", "GD", "DT", "SI", "ID")),
         Description("KA", ("AS", "CT", "KC", "WS", *number)),
+        Description("KZ", ("AS", "CT", "KC", "WS")),
         Description("RE", ("RN", "RS", "CS", "DN", "ML")),
     )
 
@@ -117,14 +118,15 @@ class FiasSession:
         self.link = FiasLink(
             settings.family,
             VERSION,
-            described,
+            merged(described),
             configuration=5,
             resync_after_ms=settings.resync_after // timedelta(milliseconds=1),
             message_most=MESSAGE_MOST if settings.messages else 0,
             sign_in=sign_in,
         )
-        self.billing = Billing(ledger, bills=settings.bills, clock=clock, log=log)
         self.services = Services(settings, ledger, clock=clock, log=log)
+        to_guests = self._ask_whose if settings.guest_charges else None
+        self.billing = Billing(ledger, bills=settings.bills, to_guests=to_guests, clock=clock, log=log)
         self.counts: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._inbox = bytearray()
@@ -203,6 +205,10 @@ class FiasSession:
         """Leave a guest's message at the desk: see `Services.leave_message`."""
         self.services.leave_message(room, guest_number, text)
         self._wake.set()
+
+    def _ask_whose(self, room: str, number: int) -> "asyncio.Future[GuestsListed | PostingAnswered]":
+        self._wake.set()  # the question leaves with the next step
+        return self.services.inquire(room, number)
 
     def _need_life(self) -> None:
         if not self.alive:
@@ -292,8 +298,8 @@ class FiasSession:
         await self._take(self.link.on_time(now_ms=self._clock.now_ms(), at=self._at()), tasks, orders)
         if not self._torn:
             self._send_rooms()
-            await self.billing.drive(self.link, self._at())
             self.services.drive(self.link, self._at())
+            await self.billing.drive(self.link, self._at())
             await self._send(writer)
         return self.alive
 
@@ -301,6 +307,8 @@ class FiasSession:
         for fact in facts:
             if self.services.take(fact) or await self.billing.take(fact):
                 continue
+            if isinstance(fact, Resynchronised):
+                self.services.ask_messages(self.link.house)
             match fact:
                 case Ordered(number, order):
                     task = tasks.create_task(self._meet(number, order))

@@ -19,9 +19,11 @@ class FiasSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `resync_after`: a longer gap asks for everybody in house again. `walk_ins`: a guest in house whose stay nobody
     told us of gets one here. `departure`: until when on the day of departure such a stay lasts. `rooms`: our room for
     a room of theirs, where lower case and leading zeros do not explain the difference. `charges`: charges are posted
-    on this link; `bills`: guests' bills are read on it; `check_outs`, `wake_ups`, `messages`, `inquiries`: guests may
-    ask for them on it (the interface's licence has to allow each; inquiries need `charges`). `key_path`: a file with
-    the interface's AES-128 key, 32 hex digits; `key_header`: what its cryptogram begins with.
+    on this link; `guest_charges`: one that names a guest is posted to him (PR), not to his room (PS), after PL has
+    shown that he is there; `bills`: guests' bills are read on it; `check_outs`, `wake_ups`, `messages`, `inquiries`:
+    guests may ask for them on it (the interface's licence has to allow each; `inquiries` and `guest_charges` need
+    `charges`). `key_path`: a file with the interface's AES-128 key, 32 hex digits; `key_header`: what its cryptogram
+    begins with.
     """
 
     host: str
@@ -37,6 +39,7 @@ class FiasSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reconnect_most: timedelta = timedelta(seconds=30)
     rooms: dict[str, str] = {}
     charges: bool = False
+    guest_charges: bool = False
     bills: bool = False
     check_outs: bool = False
     wake_ups: bool = False
@@ -47,8 +50,8 @@ class FiasSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         check_host(self.host)
-        if self.inquiries and not self.charges:
-            raise ValueError("inquiries are numbered like charges: they need charges = true")
+        if (self.inquiries or self.guest_charges) and not self.charges:
+            raise ValueError("inquiries are numbered like charges: they, and guest_charges, need charges = true")
         check_span("resync_after", self.resync_after, timedelta(seconds=1), timedelta(days=1))
         check_span("reconnect_most", self.reconnect_most, _LEAST, _MOST)
         check_span("reconnect_first", self.reconnect_first, _LEAST, self.reconnect_most)

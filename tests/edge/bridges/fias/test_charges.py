@@ -19,6 +19,7 @@ from protocols.errors import InvalidInputError, LinkLostError, LocalProtocolErro
 from protocols.fias.link import SIGN_INS_MOST
 from protocols.fias.postings import ANSWER_WAIT_MS, NUMBER_MOST, Charge, ChargeKind
 from protocols.fias.record import Record
+from protocols.fias.services import INQUIRY_WAIT_MS
 from tests.edge.bridges.fias.test_fias import NOW, Keys, World, at_work, until
 from tests.edge.world import T0, Building, a_document
 from tests.seeds import seeds
@@ -294,3 +295,103 @@ async def test_a_disk_that_refuses_sends_nothing(tmp_path: Path) -> None:
     assert found is not None
     assert (found.state, found.number) == (ChargeState.WAITING, None)
     assert msgspec.json.decode((tmp_path / "ledger.json").read_bytes())["entries"][0]["state"] == "waiting"
+
+
+# Charges to guests
+
+GUESTS: dict[str, Any] = {"guest_charges": True}
+
+
+def said(w: World, record: str) -> list[Record]:
+    return [each for each in w.pms.heard if each.id == record]
+
+
+async def test_a_charge_that_names_a_guest_is_posted_to_him_as_the_list_has_him_and_to_nobody_who_shares(
+    tmp_path: Path,
+) -> None:
+    async with posting(tmp_path, **GUESTS) as w:
+        w.pms.check_in("88120", "101", "Vidal", "260103")
+        w.pms.check_in("88121", "101", "Berger", "260103")
+        await w.session.post("a", TEA)
+        await until(lambda: state(w, "a") == "posted")
+        [seeking, posted] = said(w, "PR")
+        assert (seeking.need("PI"), seeking.get("TA"), seeking.need("P#")) == ("101", None, "1")
+        told = {"RN": "101", "G#": "88120", "GN": "Vidal", "TA": "450", "P#": "2", "CT": "Tea IK00000002"}
+        assert posted.fields.items() >= told.items()
+        assert (said(w, "PS"), len(w.pms.posted)) == ([], 1)
+        assert (await w.session.bill("101", "88121")).lines == ()
+        assert [each.text for each in (await w.session.bill("101", "88120")).lines] == ["Tea IK00000002"]
+        await w.session.post("b", Charge("101", 300, "Water"))  # names nobody: the room's
+        await until(lambda: state(w, "b") == "posted")
+        assert [each.need("P#") for each in said(w, "PS")] == ["3"]
+
+
+async def test_nobody_is_charged_who_is_not_there_or_may_not_be_charged(tmp_path: Path) -> None:
+    async with posting(tmp_path, **GUESTS) as w:
+        w.pms.check_in("1", "101", "Vidal", "260103")
+        w.pms.check_in("2", "102", "Berger", "260103")
+        w.pms.no_post = frozenset({"2"})
+        for key, room, number in (("gone", "101", "9"), ("barred", "102", "2"), ("empty", "201", "9")):
+            await w.session.post(key, Charge(room, 100, "Tea", guest_number=number))
+            await until(lambda key=key: state(w, key) == "refused")  # type: ignore[misc]  # bound by default
+        told = [w.session.billing.charge(key) for key in ("gone", "barred", "empty")]
+        assert [each.status for each in told if each is not None] == ["NG", "NP", "NG"]
+        assert (w.pms.posted, said(w, "PS")) == ([], [])
+        assert [each for each in said(w, "PR") if each.get("TA")] == []
+
+
+async def test_an_inquiry_without_an_answer_posts_nothing_and_the_charge_waits(tmp_path: Path) -> None:
+    async with posting(tmp_path, **GUESTS) as w:
+        w.pms.check_in("88120", "101", "Vidal", "260103")
+        w.pms.deaf = frozenset({"PR"})
+        await w.session.post("a", TEA)
+        await until(lambda: len(said(w, "PR")) == 1)
+        await w.pass_time(INQUIRY_WAIT_MS)
+        await until(lambda: w.session.billing.charge("a").tries == 1)  # type: ignore[union-attr]
+        w.pms.drop()
+        await until(lambda: w.pms.connections == 2 and w.session.link.takes_records)
+        w.pms.deaf = frozenset()
+        await w.pass_time(31_000)
+        await until(lambda: state(w, "a") == "posted")
+        assert (len(w.pms.posted), w.session.billing.unsure) == (1, 0)
+        numbers = [each.need("P#") for each in said(w, "PR")]
+        assert len(set(numbers)) == len(numbers)
+
+
+async def test_a_charge_to_a_guest_whose_link_was_lost_is_found_on_his_bill_or_unknown(tmp_path: Path) -> None:
+    async with posting(tmp_path, **GUESTS) as w:
+        w.pms.check_in("88120", "101", "Vidal", "260103")
+        w.pms.script += ["lost_after", "lost_before"]
+        await w.session.post("after", TEA)
+        await until(lambda: state(w, "after") == "posted")
+        await w.session.post("before", Charge("101", 100, "Bread", guest_number="88120"))
+        await until(lambda: state(w, "before") == "unknown")
+        await until(lambda: w.pms.connections == 3 and w.session.link.takes_records)
+        assert len([each for each in said(w, "PR") if each.get("TA")]) == 2
+        assert [each.need("TA") for each in w.pms.posted] == ["450"]
+
+
+@pytest.mark.parametrize("seed", seeds(2, 30))
+async def test_guests_are_charged_once_or_told_as_unknown_however_the_link_fares(tmp_path: Path, seed: int) -> None:
+    knobs = Knobs(posting_lost=0.2, posting_silent=0.1, posting_later=0.2)
+    async with posting(tmp_path, knobs=knobs, seed=seed, **GUESTS) as w:
+        for number in range(1, 5):
+            w.pms.check_in(str(number), "101", f"Guest {number}", "260103")
+        keys = [f"c{each}" for each in range(8)]
+        for at, key in enumerate(keys):
+            await w.session.post(key, Charge("101", 100 + at, "Tea", guest_number=str(1 + at % 4)))
+        for _ in range(400):
+            await asyncio.sleep(0.005)
+            if w.session.alive:
+                await w.pass_time(20_000)
+            if all(state(w, key) in ("posted", "refused", "unknown") for key in keys):
+                break
+        amounts = [int(each.need("TA")) for each in w.pms.posted]
+        assert len(set(amounts)) == len(amounts), "nobody is charged twice"
+        for at, key in enumerate(keys):
+            on_bill = 100 + at in amounts
+            assert state(w, key) != "posted" or on_bill
+            assert state(w, key) != "refused" or not on_bill
+            assert state(w, key) != "waiting"
+        for each in w.pms.posted:
+            assert each.need("G#") == str(1 + (int(each.need("TA")) - 100) % 4)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ import pytest
 from edge.bridges.fias.emulator import TAME, InterfaceProgram
 from edge.bridges.fias.ledger import ChargeLedger
 from edge.bridges.fias.presence import Leave, Presence, RoomNames
-from edge.bridges.fias.services import MESSAGES_MOST
+from edge.bridges.fias.services import MESSAGES_EVERY_MS, MESSAGES_MOST
 from edge.bridges.fias.session import ROOM_HEARD_MS
 from edge.bridges.fias.settings import FiasSettings
 from edge.stays.document import StayState
@@ -115,6 +115,63 @@ async def test_messages_wait_until_they_are_read_here_or_there_or_the_guest_goes
         assert len(w.session.messages("9")) == MESSAGES_MOST
 
 
+def asked_for(w: World) -> list[str]:
+    return [each.need("G#") for each in heard(w, "XM")]
+
+
+async def ask_the_rest(w: World, most: int) -> None:
+    """Let the time pass that lies between two XM, until so many came."""
+    while len(asked_for(w)) < most:
+        await w.pass_time(MESSAGES_EVERY_MS)
+
+
+async def test_after_a_start_everybody_in_house_is_asked_about_and_one_at_a_time(tmp_path: Path) -> None:
+    pms = InterfaceProgram(SeededDice(7), NOW, TAME)
+    for number, room in (("7", "101"), ("8", "102"), ("9", "201")):
+        pms.check_in(number, room, f"Guest {number}", "260103")
+    pms.message("7", "m1", "A parcel")
+    pms.message("9", "m2", "Call home")
+    pms._buffer.clear()
+    async with posting(tmp_path, pms=pms, **SERVICES) as w:
+        await until(lambda: len(asked_for(w)) == 1)
+        await w.pass_time(MESSAGES_EVERY_MS - 1)
+        assert len(asked_for(w)) == 1
+        await ask_the_rest(w, 3)
+        assert sorted(asked_for(w)) == ["7", "8", "9"]
+        told = [[each.text for each in w.session.messages(number)] for number in ("7", "8", "9")]
+        assert told == [["A parcel"], [], ["Call home"]]
+        await w.pass_time(60_000)
+        pms.check_in("10", "103", "Late", "260103")
+        await until(lambda: len(asked_for(w)) == 4)
+        assert asked_for(w)[3] == "10"
+
+
+async def test_a_message_read_here_is_not_shown_again_though_the_pms_has_not_heard_of_it(tmp_path: Path) -> None:
+    async with posting(tmp_path, **SERVICES) as w:
+        w.pms.check_in("7", "101", "Vidal", "260103")
+        w.pms.message("7", "m1", "A parcel")
+        await until(lambda: len(w.session.messages("7")) == 1)
+        w.session.read_message("101", "7", "m1")
+        w.pms.drop()  # before the XD can leave
+        await until(lambda: w.pms.connections == 2 and w.session.alive)
+        await w.pass_time(MESSAGES_EVERY_MS)
+        await until(lambda: ("7", "m1") not in w.pms.messages)
+        assert w.session.messages("7") == []
+        w.pms.message("7", "m1", "Another parcel")  # its id may come again: another text is another message
+        await until(lambda: [each.text for each in w.session.messages("7")] == ["Another parcel"])
+
+
+async def test_a_question_about_messages_whose_link_was_lost_is_asked_again(tmp_path: Path) -> None:
+    async with posting(tmp_path, **SERVICES, resync_after=timedelta(days=1)) as w:
+        w.pms.check_in("7", "101", "Vidal", "260103")
+        await until(lambda: asked_for(w) == ["7"])
+        writer = cast(asyncio.StreamWriter, w.pms._writer)
+        writer.close()  # not torn, and not long enough for a resynchronisation
+        await until(lambda: w.pms.connections == 2 and w.session.alive)
+        await ask_the_rest(w, 2)
+        assert (asked_for(w), len(heard(w, "DR"))) == (["7", "7"], 1)
+
+
 async def test_an_inquiry_lists_whom_it_may_mean_under_a_number_of_its_own(tmp_path: Path) -> None:
     async with posting(tmp_path, **SERVICES) as w:
         w.pms.check_in("1", "101", "Vidal", "260103")
@@ -133,7 +190,7 @@ async def test_an_inquiry_lists_whom_it_may_mean_under_a_number_of_its_own(tmp_p
         assert numbers == ["1", "2", "3", "4"]
         w.pms.deaf = frozenset({"PR"})
         asked = asyncio.create_task(w.session.inquire("101"))
-        await until(lambda: w.session.services.deadline_ms is not None)
+        await until(lambda: "PL" in w.session.services._asked)
         await w.pass_time(INQUIRY_WAIT_MS)
         with pytest.raises(ReplyTimeoutError, match="PL"):
             await asked
