@@ -17,6 +17,7 @@ from edge.doors.errors import ClockUnsoundError
 from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.stay_keys import StayKeys
 from edge.doors.store import DoorStore
+from kit.logs import logger
 from protocols.device_model.identity import RoomId
 from protocols.door.audit import NOBODY, AuditRecord
 from protocols.door.status import Status
@@ -28,6 +29,8 @@ from protocols.grant.revocation import ISSUERS_MOST, REVOCATIONS_MOST, Lockout, 
 
 WORDS_MOST: Final = 200
 NO_LOCKOUT: Final = "its lock system has no lockout: the keys that we had it make are ended, its other keys still open"
+NO_ISSUERS: Final = "its firmware does not know withdrawn issuers"
+NO_PARTS: Final = f"its firmware keeps {REVOCATIONS_MOST} withdrawn keys: guests who left early beyond those get in"
 LIVES_MOST_S: Final = SIGNS_S + OVERLAP_S + max(VERIFY_S.values())
 """No certificate is believed longer than this after it was made."""
 
@@ -58,6 +61,8 @@ class Carried:
     lockout: bool = False
     plain: bool = False
     """Leaves issuers out, for a lock that did not understand the whole list."""
+    list_seq: int = 0
+    """Of a list: its own number, that of its last part."""
 
 
 class ClosingDesk:
@@ -73,6 +78,7 @@ class ClosingDesk:
         news: Callable[[Sequence[bytes]], None],
     ) -> None:
         self._book, self._doors, self._issuers, self._time, self._news = book, store, issuers, time, news
+        self._log = logger("edge.doors.closing")
         self._store = ClosingStore(store)
         self._told = self._store.told()
         self._lockouts = self._store.lockouts()
@@ -140,6 +146,9 @@ class ClosingDesk:
         """
         if self.lists.look():
             self._tell_common()
+        if unlisted := self.lists.unlisted(self._time.estimate_ms() // 1_000):
+            until_s = max(until_s for _, until_s in unlisted)
+            self._log.warning("departed_keys_unlisted", keys=len(unlisted), until_s=until_s)
 
     def withdraw_issuer(self, order: Order, *, kid: bytes = b"", issuer_class: IssuerClass | None = None) -> bytes:
         """Withdraw an issuer's certificate, and with it everything that it signed or will be found to have signed.
@@ -291,10 +300,14 @@ class ClosingDesk:
         if state.certificate is None or state.signed is None:
             return []
         to = lock_id if state is self.lists.common else None
-        whole = Carried(to, state.signed, state.certificate, state.seq)
+        first = state.first_seq
+        parts = [
+            Carried(to, signed, state.certificate, seq, list_seq=state.seq)
+            for seq, signed in enumerate((state.signed, *state.parts), first)
+        ]
         if state.plain is None:
-            return [whole]
-        return [Carried(to, state.plain, state.certificate, state.seq - 1, plain=True), whole]
+            return parts
+        return [Carried(to, state.plain, state.certificate, first - 1, plain=True, list_seq=state.seq), *parts]
 
     def _carried_lockouts(self) -> list[Carried]:
         at_s, found = self._sound_s(), list[Carried]()
@@ -317,7 +330,7 @@ class ClosingDesk:
                 told = replace(told, revocation_seq=max(told.revocation_seq, carried.seq))
         elif status is Status.UNSUPPORTED_VERSION:
             part = "unable_lockout" if carried.lockout else "unable_list"
-            told = replace(told, **{part: carried.seq})
+            told = replace(told, **{part: carried.seq if carried.lockout else carried.list_seq})
         self._keep(lock_id, told)
 
     def read(self, records: Sequence[AuditRecord]) -> None:
@@ -351,7 +364,7 @@ class ClosingDesk:
                 "contact_at_ms": known.get(door.lock_id),
             }
             if state.seq and told.unable_list == state.seq:
-                shown["unable"] = "its firmware does not know withdrawn issuers"
+                shown["unable"] = NO_PARTS if told.revocation_seq >= state.first_seq else NO_ISSUERS
             if told.revocation_seq > lists.newest:
                 shown["ahead"] = True  # our store was restored: withdraw again what was withdrawn since its copy
             if ordered is not None:

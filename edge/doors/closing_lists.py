@@ -1,9 +1,10 @@
 """The lists of withdrawn keys, as locks get them: one for every lock, and one for common doors that names more.
 
-Source of truth: protocols/grant/SPEC.md 7; docs/decisions/0080 and 0123. A room's door ends a departed guest by its
+Source of truth: protocols/grant/SPEC.md 7; docs/decisions/0080, 0123, 0135. A room's door ends a departed guest by its
 generation; a common door has none. So the common doors' list also names the keys of stays that ended long before their
 keys do. It is numbered above the list for every lock and names all that this one does: whichever of the two somebody
-carries to whichever door, nothing that was withdrawn opens again. Keys that were lost have the places first.
+carries to whichever door, nothing that was withdrawn opens again. Keys that were lost have the places first. It may be
+longer than one object: then it is made in parts, and numbered by its last (0135).
 """
 
 from collections.abc import Callable, Iterable
@@ -14,14 +15,20 @@ from edge.doors.closing_store import ClosingStore, ListState
 from edge.doors.door_book import BookedDoor
 from edge.doors.issuers import Issuers
 from protocols.grant.keys import DAY_S, IssuerClass
-from protocols.grant.revocation import REVOCATIONS_MOST, SEQ_AHEAD_MOST_S, Revocations, sign_object
+from protocols.grant.revocation import (
+    REVOCATIONS_MOST,
+    REVOKED_MOST,
+    SEQ_AHEAD_MOST_S,
+    Revocations,
+    sign_object,
+)
 
 EARLY_S: Final = 6 * 3_600
 """Keys that have so long left when their stay ends are named: nobody waits for those to end by themselves."""
 SIGNED_FRESH_S: Final = 7 * DAY_S
 """A signed list older than this is signed anew before it is carried, well before its certificate ends."""
-_NUMBERS_MOST: Final = 4
-"""So many numbers are given at once at most: two lists, each with its plain form."""
+_NUMBERS_MOST: Final = 4 + REVOKED_MOST // REVOCATIONS_MOST - 1
+"""So many numbers are given at once at most: two lists, each with its plain form, and further parts of the second."""
 Entries = tuple[tuple[bytes, int], ...]
 
 
@@ -111,21 +118,28 @@ class ClosingLists:
             following = seq + 1
         if self.general.due or common.due:
             departed = self._departed(at_s, withdrawn)
-            seq = following + bool(issuers) if departed else 0
             grants = (*withdrawn, *departed) if departed else ()
+            further = (len(grants) - 1) // REVOCATIONS_MOST if departed else 0
+            seq = following + bool(issuers) + further if departed else 0
             common = replace(common, seq=seq, due=False, grants=grants, issuers=issuers if departed else ())
         issuer = self._issuers.current(IssuerClass.REVOCATION, at_s)
         certificate = issuer.certificate.encoded
 
         def signed(state: ListState) -> ListState:
             if not state.seq:
-                return replace(state, signed=None, plain=None, certificate=None, signed_at_s=None)
-            whole = sign_object(Revocations(state.seq, state.grants, state.issuers), issuer.key, at_s)
+                return replace(state, signed=None, plain=None, certificate=None, signed_at_s=None, parts=())
+            first, *further = _parts(state.grants)
+            seq = state.seq - len(further)
+            whole = sign_object(Revocations(seq, first, state.issuers), issuer.key, at_s)
+            parts = tuple(
+                sign_object(Revocations(number, each, after=number - 1), issuer.key, at_s)
+                for number, each in enumerate(further, seq + 1)
+            )
             plain = None
             if state.issuers:  # a lock that cannot take issuers keeps what it can
                 entries = self._plain(at_s, common=state is common)
-                plain = sign_object(Revocations(state.seq - 1, entries), issuer.key, at_s)
-            return replace(state, signed=whole, plain=plain, certificate=certificate, signed_at_s=at_s)
+                plain = sign_object(Revocations(seq - 1, entries), issuer.key, at_s)
+            return replace(state, signed=whole, plain=plain, certificate=certificate, signed_at_s=at_s, parts=parts)
 
         general, common = signed(general), signed(common)
         self._store.keep_lists(general, common)
@@ -153,7 +167,7 @@ class ClosingLists:
         """Return whom the common doors' list names beside what is withdrawn: those whose keys end last go first."""
         listed = {each for each, _ in withdrawn}
         found = [each for each in self._leavers(at_s) if each[0] not in listed]
-        return tuple(found[: max(REVOCATIONS_MOST - len(withdrawn), 0)])
+        return tuple(found[: max(REVOKED_MOST - len(withdrawn), 0)])
 
     def _leavers(self, at_s: int, *, of_withdrawn_issuers: bool = False) -> Entries:
         """Return the keys of ended stays that common doors would take for long, or that their list names already."""
@@ -164,3 +178,9 @@ class ClosingLists:
             if (until_s >= at_s + EARLY_S or grant_id in named)
             and (of_withdrawn_issuers or not self._issuers.has_withdrawn(signed))
         )
+
+
+def _parts(grants: Entries) -> list[Entries]:
+    """Return what each part of a list names: one at least, also of a list that names none."""
+    starts = range(0, max(len(grants), 1), REVOCATIONS_MOST)
+    return [grants[start : start + REVOCATIONS_MOST] for start in starts]

@@ -38,7 +38,9 @@ class HeldKey:
 class ListState:
     """A newest list: its number (0: none was needed), whether the rows have gone on since, and its signed forms.
 
-    `plain` (numbered one less) has no issuers, for locks that do not know them; None where there are none anyway.
+    `signed` is its first part and `parts` what continues that, for a list longer than one object may be; its number is
+    the last one's. `plain` (numbered one less than the first) has no issuers, for locks that do not know them; None
+    where there are none anyway.
     """
 
     seq: int
@@ -49,6 +51,12 @@ class ListState:
     plain: bytes | None
     certificate: bytes | None
     signed_at_s: int | None
+    parts: tuple[bytes, ...] = ()
+
+    @property
+    def first_seq(self) -> int:
+        """The number of its first part: a lock that has this has what matters most."""
+        return self.seq - len(self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,16 +172,19 @@ class ClosingStore:
             tuple((bytes.fromhex(withdrawn), until_s) for withdrawn, until_s in named[part])
             for part in ("grants", "issuers")
         )
-        return ListState(seq, bool(due), grants, issuers, signed, plain, certificate, signed_at_s)
+        parts = tuple(bytes.fromhex(each) for each in named.get("parts", ()))
+        return ListState(seq, bool(due), grants, issuers, signed, plain, certificate, signed_at_s, parts)
 
     def keep_lists(self, general: ListState, common: ListState) -> None:
         """Keep both lists, signed, in one commit: never one of them without what the other says."""
         with self._store.written() as db:
             for made, table in ((general, _list_table(False)), (common, _list_table(True))):
-                body = {
+                body: dict[str, object] = {
                     part: [[withdrawn.hex(), until_s] for withdrawn, until_s in named]
                     for part, named in (("grants", made.grants), ("issuers", made.issuers))
                 }
+                if made.parts:
+                    body["parts"] = [each.hex() for each in made.parts]
                 db.execute(
                     f"UPDATE {table} SET seq = ?, due = ?, body = ?, signed = ?, plain = ?, certificate = ?,"  # noqa: S608 - one of two names of this module
                     " signed_at_s = ?",

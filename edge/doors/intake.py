@@ -39,6 +39,9 @@ LOCKS_MOST: Final = 16
 """At once."""
 BUMPS_MOST: Final = 4
 """For one lock: it may have a bump for each of several stays, and the newest says all that the older ones do."""
+CARRIED_BYTES_MOST: Final = 40 * 1024
+"""What one answer holds of signed objects and certificates, for all locks together: the link takes 64 KiB of text. What
+finds no room is carried by the edge itself, or once what came before it has been confirmed."""
 ACKNOWLEDGEMENT_FRESH_S: Final = 3_600
 """So long the same signed acknowledgement is handed to every phone that asks."""
 
@@ -138,7 +141,17 @@ class Intake:
     def standings(self, locks: Sequence[bytes]) -> list[Standing]:
         """Return how the locks stand that are ours, in the order asked; others are left out."""
         doors = [self._doors[lock_id] for lock_id in dict.fromkeys(locks) if lock_id in self._doors]
-        return [Standing(door.lock_id, self._store.lock(door.lock_id).seq, self._for(door)) for door in doors]
+        left, found = CARRIED_BYTES_MOST, list[Standing]()
+        for door in doors:
+            carry: list[tuple[bytes, bytes]] = []
+            for signed, certificate in self._for(
+                door
+            ):  # in their order: a list's part is worth nothing without those before
+                if (left := left - len(signed) - len(certificate)) < 0:
+                    break
+                carry.append((signed, certificate))
+            found.append(Standing(door.lock_id, self._store.lock(door.lock_id).seq, tuple(carry)))
+        return found
 
     def _take(self, lock_id: bytes, sealed: bytes) -> Taking:
         door = self._doors.get(lock_id)

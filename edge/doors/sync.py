@@ -269,12 +269,16 @@ class LockSync:
 
     async def _carry_closing(self, door: BookedDoor, talk: Conversation, answer: Answer) -> Answer:
         """Deliver the list of what is withdrawn and a lockout, each as far as the lock knows such things."""
+        takes_lists = True
         for carried in self._closing.for_lock(door.lock_id, revocation_seq=answer.result.revocation_seq):
+            if not takes_lists and not carried.lockout:
+                continue  # what continues a part that it refused
             answer = await talk.ask(Carry(carried.signed, carried.certificate))
             status = answer.result.status
             self._closing.answered(door.lock_id, carried, status)
             if status in (Status.DONE, Status.UNCHANGED):
                 continue
+            takes_lists = takes_lists and carried.lockout
             self._log.warning("closing_refused", door=door.door, lockout=carried.lockout, status=status.name)
             plain = self._closing.without_issuers(door.lock_id)
             if status is Status.UNSUPPORTED_VERSION and not carried.lockout and plain is not None:

@@ -161,8 +161,8 @@ async def test_the_key_that_signs_lists_is_withdrawn_by_the_next_one(building: B
     assert building.locks["door-101"].core.issuers[0][0] == stolen.certificate.kid
 
 
-def unlearned(lock: MemoryLock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make one lock answer as firmware from before withdrawn issuers and lockouts does."""
+def unlearned(lock: MemoryLock, monkeypatch: pytest.MonkeyPatch, *, lists: bool = False) -> None:
+    """Make one lock answer as firmware from before withdrawn issuers and lockouts does; `lists`: from before parts."""
     real = LockExchange._on_command
 
     def older(self: LockExchange, *args: Any, by_lot: bool = False) -> LockStep:
@@ -172,6 +172,8 @@ def unlearned(lock: MemoryLock, monkeypatch: pytest.MonkeyPatch) -> None:
         before = core
         step = real(self, header, sealed, core, sensed, now_ms, by_lot=by_lot)
         learned = step.core.issuers != before.issuers or step.core.lockout_seq != before.lockout_seq
+        if lists:
+            learned = len(step.core.revoked) > REVOCATIONS_MOST
         if not learned:
             return step
         self._outbox.clear()

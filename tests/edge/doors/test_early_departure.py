@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from edge.doors.closing_desk import Carried, Order
+from edge.doors import intake as intakes
+from edge.doors.closing_desk import NO_PARTS, Carried, Order
 from edge.doors.closing_lists import EARLY_S, SIGNED_FRESH_S
 from edge.doors.closing_methods import withdrawn_beside_others
 from edge.doors.grant_desk import GrantPolicy
@@ -14,9 +15,10 @@ from kit.clock import ClockQuality
 from protocols.door.phone import Carry
 from protocols.door.status import Status
 from protocols.grant.keys import IssuerClass
-from protocols.grant.revocation import REVOCATIONS_MOST
+from protocols.grant.revocation import REVOCATIONS_MOST, REVOKED_MOST
 from tests.edge.doors.building import Building, MemoryPhone
 from tests.edge.doors.test_closing_desk import unlearned
+from tests.edge.doors.test_intake import intake
 
 pytestmark = [pytest.mark.requirement("P9", "P11"), pytest.mark.guarantee("G4")]
 STAY = "s-anna"
@@ -40,6 +42,15 @@ def leaves(building: Building, stay: str = STAY) -> None:
 
 def opens(phone: MemoryPhone, door: str) -> Status:
     return phone.open(door).result.status
+
+
+def refused(building: Building, party: list[MemoryPhone]) -> int:
+    """How many of them the pool refuses as withdrawn; slowly, so that it pauses for nobody."""
+    count = 0
+    for phone in party:
+        building.clock.advance(20_000)
+        count += opens(phone, "pool") is Status.REVOKED
+    return count
 
 
 def listed(building: Building) -> set[str]:
@@ -95,6 +106,124 @@ async def test_who_leaves_two_days_early_is_let_in_nowhere_once_the_doors_know(b
     assert [opens(anna, door) for door in ("pool", "door-101")] == [Status.OPENED] * 2, "a stay of its own"
 
 
+def group(building: Building, phones: int, *, nights: int = 3) -> list[MemoryPhone]:
+    """Check in a coach party, one stay a phone, and have all of it leave at once."""
+    party = [building.phone(f"party-{number}") for number in range(phones)]
+    for number, phone in enumerate(party):
+        phone.check_in(f"s-party-{number}", "102", nights=nights)
+    for number in range(phones):
+        building.desk.end_stay(f"s-party-{number}")
+    building.closing.departed()
+    return party
+
+
+async def test_a_group_of_twenty_that_leaves_early_with_all_its_renewals_opens_no_common_door(
+    building: Building,
+) -> None:
+    """Two keys each that are still good: 40 places, and an object has 32."""
+    party, stays = [building.phone(f"party-{number}") for number in range(20)], "s-party"
+    bert = building.phone("bert")
+    bert.check_in("s-bert", "102", nights=6)
+    old = [phone.check_in(stays, "101", nights=6, join=bool(at)) for at, phone in enumerate(party)]
+    building.clock.advance(30 * HOUR_MS)
+    new = [phone.check_in(stays, "101", nights=5, join=True) for phone in party]
+    bert.check_in("s-bert", "102", nights=5)
+    assert opens(party[0], "pool") is Status.OPENED
+    leaves(building, stays)
+    assert len(listed(building)) == 40
+    assert building.closing.status()["unlisted"] == []
+    await building.visit("pool")
+    assert confirmed(building)["pool"] is True
+    for bundles in (old, new):
+        for phone, bundle in zip(party, bundles, strict=True):
+            phone.bundle = bundle
+        assert refused(building, party) == len(party)
+    assert opens(bert, "pool") is Status.OPENED, "and nobody else is asked for anything"
+
+
+async def test_the_fullest_list_goes_part_by_part_and_each_part_counts_once_it_is_there(building: Building) -> None:
+    pool = lock_id(building, "pool")
+    party = group(building, REVOKED_MOST)
+    assert building.closing.status()["unlisted"] == []
+    parts = [each for each in building.closing.news() if each.lock_id == pool]
+    assert [each.seq - parts[0].seq for each in parts] == [0, 1, 2, 3]
+    assert carry(building, parts[2], "pool") is Status.NOT_YET_VALID, "not onto a list that it does not continue"
+    assert building.locks["pool"].core.revoked == ()
+    for held, part in enumerate(parts, 1):
+        assert not confirmed(building)["pool"], "a part is no list"
+        assert carry(building, part, "pool") is Status.DONE
+        assert carry(building, part, "pool") is Status.UNCHANGED
+        building.closing.heard(pool, building.locks["pool"].core.revocation_seq)
+        assert refused(building, party) == held * REVOCATIONS_MOST == len(building.locks["pool"].core.revoked)
+        left = building.closing.for_lock(pool, revocation_seq=part.seq)
+        assert [each.seq for each in left] == [each.seq for each in parts[held:]]
+    assert confirmed(building)["pool"]
+    assert not building.closing.waits_for(pool)
+    building.restart()
+    assert confirmed(building)["pool"], "and that is known after a restart"
+    assert [each.seq for each in building.closing.for_lock(pool, revocation_seq=0)] == [each.seq for each in parts]
+
+
+async def test_who_leaves_after_the_fullest_list_is_named_beside_all_of_it_or_is_told(building: Building) -> None:
+    group(building, REVOKED_MOST - 1)
+    await building.visit("pool")
+    anna, bert = building.phone("anna"), building.phone("bert")
+    anna.check_in(STAY, "101", nights=3)
+    bert.check_in("s-bert", "101", nights=2)
+    leaves(building)
+    await building.visit("pool")
+    assert opens(anna, "pool") is Status.REVOKED
+    leaves(building, "s-bert")
+    await building.visit("pool")
+    status = building.closing.status()
+    assert (len(status["withdrawn"]), len(status["unlisted"])) == (REVOKED_MOST, 1), "the one that ends first"
+    assert waiting(building, "s-bert") == [{"door-101", "pool"}], "and its stay says so"
+    assert opens(bert, "pool") is Status.OPENED
+
+
+async def test_a_visit_that_breaks_off_between_the_parts_is_gone_on_with(building: Building) -> None:
+    pool = lock_id(building, "pool")
+    party = group(building, REVOCATIONS_MOST + 1)
+    first, _ = [each for each in building.closing.news() if each.lock_id == pool]
+    assert carry(building, first, "pool") is Status.DONE
+    building.restart()
+    await building.visit("pool")
+    assert confirmed(building)["pool"]
+    assert refused(building, party) == len(party)
+
+
+def test_a_phone_is_given_as_much_to_carry_as_an_answer_holds_and_never_a_part_without_those_before(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group(building, REVOKED_MOST)
+    pool = lock_id(building, "pool")
+    [whole] = intake(building).standings([pool])
+    sizes = [len(signed) + len(certificate) for signed, certificate in whole.carry]
+    assert len(sizes) == 4
+    for held in range(len(sizes) + 1):
+        monkeypatch.setattr(intakes, "CARRIED_BYTES_MOST", sum(sizes[:held]))
+        [cut] = intake(building).standings([pool])
+        assert cut.carry == whole.carry[:held]
+
+
+async def test_a_lock_that_knows_no_parts_keeps_the_first_and_is_never_shown_as_done(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group(building, REVOKED_MOST)
+    unlearned(building.locks["pool"], monkeypatch, lists=True)
+    lost = building.phone("lost")
+    lost.check_in("s-lost", "101", nights=1)
+    building.closing.withdraw_keys(ORDER, holder="s-lost")
+    await building.visit("pool")
+    [shown] = [each for each in building.closing.status()["doors"] if each["door"] == "pool"]
+    assert (shown["confirmed"], shown["unable"]) == (False, NO_PARTS)
+    assert len(building.locks["pool"].core.revoked) == REVOCATIONS_MOST
+    assert opens(lost, "pool") is Status.REVOKED, "what was lost is on the first"
+    assert [each.status for each in building.locks["pool"].core.records].count(Status.UNSUPPORTED_VERSION) <= 1
+    assert not building.closing.waits_for(lock_id(building, "pool")), "it is not asked for ever"
+    assert not any(each.get("unable") for each in building.closing.status()["doors"] if each["door"] != "pool")
+
+
 async def test_a_pass_without_public_keys_ends_with_it(building: Building) -> None:
     """FAST judges the same grant, and its pass is dropped with the list."""
     anna = building.phone("anna")
@@ -137,6 +266,9 @@ async def test_lost_keys_have_the_places_first_and_who_has_none_is_told(building
     soon.check_in("s-soon", "102", nights=1)
     for stay in ("s-soon", "s-lasts"):
         leaves(building, stay)
+    building.policy = GrantPolicy(life=building.policy.life * 2)
+    building.restart()
+    group(building, REVOKED_MOST - REVOCATIONS_MOST, nights=4)
     lost = [building.phone(f"lost-{number}") for number in range(REVOCATIONS_MOST)]
     for number, phone in enumerate(lost):
         phone.check_in(f"s-{number}", "101", nights=3)
@@ -144,7 +276,7 @@ async def test_lost_keys_have_the_places_first_and_who_has_none_is_told(building
         building.closing.withdraw_keys(ORDER, holder=f"s-{number}")
     await building.visit("pool")
     status = building.closing.status()
-    assert (len(status["withdrawn"]), len(status["unlisted"])) == (REVOCATIONS_MOST, 1)
+    assert (len(status["withdrawn"]), len(status["unlisted"])) == (REVOKED_MOST, 1)
     assert [opens(each, "pool") for each in (lasts, soon, lost[0])] == [Status.REVOKED, Status.OPENED, Status.REVOKED]
     assert [waiting(building, each) for each in ("s-lasts", "s-soon")] == [[{"door-102"}], [{"door-102", "pool"}]]
     building.closing.withdraw_keys(ORDER, holder=f"s-{REVOCATIONS_MOST - 1}")
@@ -155,6 +287,9 @@ async def test_lost_keys_have_the_places_first_and_who_has_none_is_told(building
 
 async def test_a_place_that_falls_free_is_given_to_who_waits_for_one(building: Building) -> None:
     short, long_ = building.phone("short"), building.phone("long")
+    building.policy = GrantPolicy(life=building.policy.life * 2)
+    building.restart()
+    group(building, REVOKED_MOST - REVOCATIONS_MOST, nights=4)
     for number in range(REVOCATIONS_MOST):
         building.phone(f"p-{number}").check_in("s-lost", "102", nights=1, join=True)
     long_.check_in(STAY, "101", nights=3)

@@ -22,7 +22,7 @@ from protocols.door.bundle import Bundle
 from protocols.door.status import Status
 from protocols.door.vendor_keys import VendorKey, vendor_keys_of
 from protocols.errors import InvalidInputError
-from protocols.grant.revocation import REVOCATIONS_MOST
+from protocols.grant.revocation import REVOKED_MOST
 from tests.edge.doors.building import Building, MemoryPhone
 from tests.edge.doors.vendors.fakes import MemorySystem, desk_of
 
@@ -333,13 +333,13 @@ async def test_the_first_phone_that_follows_a_move_ends_every_key_of_the_room_th
 
 
 async def test_departures_beyond_the_list_end_with_their_time_and_never_take_a_lost_keys_place(site: Site) -> None:
-    phones = {f"s-{n}": site.building.phone(f"guest {n}") for n in range(REVOCATIONS_MOST + 1)}
+    phones = {f"s-{n}": site.building.phone(f"guest {n}") for n in range(REVOKED_MOST + 1)}
     for stay, phone in phones.items():
         await site.ask(stay, phone, A1)
     for stay in phones:
         await site.leave(stay, visited=False)
     told = site.building.closing.status()
-    assert (len(told["withdrawn"]), len(told["unlisted"])) == (REVOCATIONS_MOST, 1)
+    assert (len(told["withdrawn"]), len(told["unlisted"])) == (REVOKED_MOST, 1)
     late = next(stay for stay, phone in phones.items() if grant_of(site, phone) == told["unlisted"][0][0])
     with pytest.raises(StayEndedError):
         await site.ask(late, phones[late], A1)
