@@ -260,8 +260,8 @@ class Bluetoothd:
 
     async def _left(self, sender: str) -> None:
         self._filters.pop(sender, None)
-        for device in self._known.values():
-            device.left(sender)
+        for device in list(self._known.values()):
+            await device.left(sender)
         if self._sessions.pop(sender, None) is not None:
             await self._settle_scan()
 

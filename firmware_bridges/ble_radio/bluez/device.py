@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import Final
 
 from bleak.backends.characteristic import BleakGATTCharacteristic
@@ -38,6 +39,7 @@ class KnownDevice:
         """Characteristic > bus names that asked for its values."""
         self._pipes: dict[str, socket.socket] = {}
         """Characteristic > our end of what AcquireNotify gave away."""
+        self._unsubscribing: asyncio.Future[None] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -149,9 +151,8 @@ class KnownDevice:
         if self._resolving is not None:
             self._resolving.cancel()
         self._notified.clear()
-        for pipe in self._pipes.values():
-            pipe.close()
-        self._pipes.clear()
+        for path in list(self._pipes):
+            self._close(path)
         self._say(Connected=Variant("b", False), ServicesResolved=Variant("b", False))
 
     async def pair(self) -> None:
@@ -191,7 +192,11 @@ class KnownDevice:
         first = not asked
         asked.add(sender)
         if first and path not in self._pipes:
-            await self._subscribe(client, path)
+            try:
+                await self._subscribe(client, path)
+            except BaseException:
+                asked.discard(sender)  # it was told no: asked again, it is not in progress
+                raise
         self._tree.change(path, CHARACTERISTIC, {"Notifying": Variant("b", True)})
 
     async def stop_notify(self, path: str, sender: str) -> None:
@@ -202,7 +207,8 @@ class KnownDevice:
             raise BluezError("Failed", "No notify session started")
         asked.discard(sender)
         if not asked:
-            await client.stop_notify(self._at(path))
+            if path not in self._pipes:
+                await client.stop_notify(self._at(path))
             self._tree.change(path, CHARACTERISTIC, {"Notifying": Variant("b", False)})
 
     async def acquire_notify(self, path: str) -> tuple[socket.socket, int]:
@@ -213,7 +219,14 @@ class KnownDevice:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self._pipes[path] = ours
-        await self._subscribe(client, path)
+        try:
+            await self._subscribe(client, path)
+        except BaseException:
+            self._close(path)
+            theirs.close()
+            raise
+        if path in self._pipes:  # the link may have ended in the very moment
+            asyncio.get_running_loop().add_reader(ours, self._read_from, path, ours)
         return theirs, client.mtu_size
 
     def acquire_write(self, path: str) -> tuple[socket.socket, int]:
@@ -224,10 +237,39 @@ class KnownDevice:
         ours.close()
         return theirs, client.mtu_size
 
-    def left(self, sender: str) -> None:
-        """A program is gone from the bus: nothing is told for its sake. The link stays, as it does in BlueZ."""
-        for asked in self._notified.values():
-            asked.discard(sender)
+    async def left(self, sender: str) -> None:
+        """A program is gone from the bus: nothing is told for its sake. The link stays, as it does in BlueZ.
+
+        What it alone was told of is asked for no more, so that the next program may.
+        """
+        for path, asked in list(self._notified.items()):
+            if sender in asked:
+                asked.discard(sender)
+                if not asked:
+                    self._tree.change(path, CHARACTERISTIC, {"Notifying": Variant("b", False)})
+                    await self._unsubscribe(path)
+
+    def _read_from(self, path: str, pipe: socket.socket) -> None:
+        """Who was given a socket has closed it, or died: the next program may have one."""
+        try:
+            if pipe.recv(1):
+                return  # nobody has anything to say here
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # reset: gone as well
+        self._close(path)
+        self._unsubscribing = asyncio.ensure_future(self._unsubscribe(path))
+
+    def _close(self, path: str) -> None:
+        if (pipe := self._pipes.pop(path, None)) is not None:
+            asyncio.get_running_loop().remove_reader(pipe)
+            pipe.close()
+
+    async def _unsubscribe(self, path: str) -> None:
+        if self._client is not None and path not in self._pipes and not self._notified.get(path):
+            with suppress(BleakError, BluezError):
+                await self._client.stop_notify(self._at(path))
 
     async def _subscribe(self, client: BumbleClient, path: str) -> None:
         def on_value(value: bytearray) -> None:
@@ -235,7 +277,7 @@ class KnownDevice:
                 try:
                     pipe.send(bytes(value))
                 except OSError:  # the reader is gone or does not read: lost, as in BlueZ
-                    self._pipes.pop(path).close()
+                    self._close(path)
             if self._notified.get(path):
                 self._tree.change(path, CHARACTERISTIC, {"Value": Variant("ay", bytes(value))})
 

@@ -1,6 +1,8 @@
 """The emulated bluetoothd says no where BlueZ does, tells of its going as BlueZ does, and gives sockets away."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -8,14 +10,16 @@ from dataclasses import dataclass
 import pytest
 from bleak.backends.bluezdbus.client import BleakClientBlueZDBus
 from bleak.exc import BleakDBusError, BleakError
-from dbus_fast import Message, MessageType
+from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
 from firmware_bridges.ble_radio.air import Air, device_on
 from firmware_bridges.ble_radio.backend import PLATFORM
 from firmware_bridges.ble_radio.bluez.bus import private_bus
 from firmware_bridges.ble_radio.bluez.daemon import HCI0, NAME, Bluetoothd
+from firmware_bridges.ble_radio.bluez.device import KnownDevice
 from firmware_bridges.ble_radio.bluez.manners import tame
+from firmware_bridges.ble_radio.bluez.tree import CHARACTERISTIC
 from firmware_bridges.ble_radio.radio import Radio
 from kit.dice import SeededDice
 from tests.firmware_bridges.ble_radio.test_air import IN, OUT, Echo, until
@@ -54,7 +58,7 @@ async def machine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Machine]:
         await daemon.start(bus.address)
         stack.push_async_callback(daemon.crash)
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.address)
-        ours = await MessageBus(bus_address=bus.address).connect()
+        ours = await MessageBus(bus_address=bus.address, negotiate_unix_fd=True).connect()
         stack.callback(ours.disconnect)
         yield Machine(daemon, echo, ours)
 
@@ -124,3 +128,70 @@ async def test_an_aborted_connect_is_tried_again_by_bleak_and_a_busy_one_is_not(
     with pytest.raises(BleakError, match="not found"):
         await PLATFORM.client(device).connect()
     assert machine.daemon.device(machine.echo.address) is None
+
+
+async def linked(machine: Machine) -> tuple[MessageBus, KnownDevice]:
+    """Another program, which discovers the echo and connects to it."""
+    program = await MessageBus(bus_address=os.environ["DBUS_SYSTEM_BUS_ADDRESS"], negotiate_unix_fd=True).connect()
+    await program.call(_call(HCI0, "org.bluez.Adapter1", "StartDiscovery"))
+    await until(lambda: machine.daemon.device(machine.echo.address))
+    known = machine.daemon.device(machine.echo.address)
+    assert known is not None
+    await program.call(_call(known.path, "org.bluez.Device1", "Connect"))
+    await until(lambda: path_of(known, OUT))
+    return program, known
+
+
+def path_of(known: KnownDevice, uuid: str) -> str:
+    return next((path for path, each in known._characteristics.items() if each.uuid == uuid), "")
+
+
+def is_told(known: KnownDevice, path: str) -> bool:
+    """Whether somebody is told of its values, by signals or through a socket."""
+    return bool(known._notified.get(path)) or path in known._pipes
+
+
+def _options(member: str) -> tuple[str, tuple[object, ...]]:
+    """AcquireNotify takes options, StartNotify nothing."""
+    return ("a{sv}", ({},)) if member == "AcquireNotify" else ("", ())
+
+
+def _call(path: str, interface: str, member: str, signature: str = "", *body: object) -> Message:
+    return Message(NAME, path, interface, member, signature=signature, body=list(body))
+
+
+@pytest.mark.parametrize("member", ["StartNotify", "AcquireNotify"])
+@pytest.mark.parametrize("next_member", ["StartNotify", "AcquireNotify"])
+async def test_a_program_that_dies_in_the_middle_of_a_question_leaves_the_next_one_its_values(
+    machine: Machine, member: str, next_member: str
+) -> None:
+    """The link stays, as BlueZ lets it; what the dead program was told of is free, and its socket is closed."""
+    dead, known = await linked(machine)
+    out = path_of(known, OUT)
+    signature, body = _options(member)
+    async with asyncio.timeout(5):
+        asked = await dead.call(_call(out, CHARACTERISTIC, member, signature, *body))
+        assert asked is not None
+        assert asked.message_type is MessageType.METHOD_RETURN
+        for number in asked.unix_fds:
+            os.close(number)
+        dead.disconnect()
+        await until(lambda: not is_told(known, out))
+        await until(lambda: machine.daemon.discovering == 0)
+        assert known.is_connected
+        signature, body = _options(next_member)
+        answer = await machine.bus.call(_call(out, CHARACTERISTIC, next_member, signature, *body))
+        assert answer is not None
+        assert (answer.message_type, answer.error_name) == (MessageType.METHOD_RETURN, None)
+        assert is_told(known, out)
+        sent = _call(
+            path_of(known, IN), CHARACTERISTIC, "WriteValue", "aya{sv}", b"who", {"type": Variant("s", "command")}
+        )
+        await machine.bus.call(sent)
+        if next_member == "AcquireNotify":
+            with socket.socket(fileno=answer.unix_fds[0]) as values:
+                values.setblocking(False)
+                assert await asyncio.get_running_loop().sock_recv(values, 512) == b"who"
+        else:
+            await until(lambda: machine.daemon._tree.get(out, CHARACTERISTIC, "Value") == b"who")
+    await machine.daemon.crash()
