@@ -33,6 +33,7 @@ from protocols.door.identity import LockIdentity
 from protocols.errors import InvalidInputError, PlatformError
 
 TICK_S: Final = 1.0
+STEP_MOST_S: Final = 2**32
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -129,8 +130,8 @@ class Emulator:
                 await self._lock(arguments).lose_power()
             case "step_clock":
                 step_s = arguments.get("seconds")
-                if not isinstance(step_s, int | float):
-                    raise InvalidInputError("step_clock", f"seconds is {step_s!r}, not a number")
+                if isinstance(step_s, bool) or not isinstance(step_s, int | float) or not abs(step_s) <= STEP_MOST_S:
+                    raise InvalidInputError("step_clock", f"seconds is {step_s!r}, not a number within {STEP_MOST_S}")
                 await self._lock(arguments).step_clock(step_s)
             case "drop_links":
                 return {"dropped": self._lock(arguments).peripheral.cut()}

@@ -32,9 +32,13 @@ from protocols.door.identity import LockIdentity
 from protocols.door.lock import SILENCE_MS, LockExchange, LockStep, State, advert
 from protocols.door.lock_core import LockCore
 from protocols.door.lock_memory import Sensed
+from protocols.errors import InvalidInputError
+from protocols.grant.claims import SECONDS_MOST
 
 FRAMES_WAITING_MAX: Final = CHANNEL_MTU + 64  # in the channel a phone may send a message byte by byte
 MEASURE_EVERY_MS: Final = 600_000
+STEP_SPARE_S: Final = 366 * 86_400
+"""A clock may be stepped up to so long before its 32 bits end: nothing that runs afterwards runs over."""
 
 Tell = Callable[[str, dict[str, Any]], None]
 
@@ -227,7 +231,14 @@ class EmulatedLock:
         await self.turn(msgspec.structs.replace(off, powered=True))
 
     async def step_clock(self, step_s: float) -> None:
-        """The RTC jumps, as one that drifted for long would have."""
+        """The RTC jumps, as one that drifted for long would have.
+
+        Raises:
+            InvalidInputError: to a time that its 32 bits do not hold; it stays as it was.
+        """
+        rtc_s = self._memory.quartz.stepped(round(step_s * 1_000)).rtc_ms_at(self.clock.wall_ms()) // 1_000
+        if not 0 <= rtc_s + self.core.offset_s < SECONDS_MOST - STEP_SPARE_S:
+            raise InvalidInputError("step_clock", f"{step_s} s from here is no time that a lock's clock can show")
         await self._change(lambda memory: replace(memory, quartz=memory.quartz.stepped(round(step_s * 1_000))))
         await self.peripheral.show(self._advert())
 

@@ -1,6 +1,7 @@
 """The emulated lock remembers what it told, loses what a lock loses, and says the truth on its control socket."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,10 @@ async def test_the_control_socket_turns_knobs_and_refuses_nonsense(tmp_path: Pat
             ("touch", {}),
             ("air", {"late": 2}),
             ("step_clock", {"door": "door-101", "seconds": "many"}),
+            *(
+                ("step_clock", {"door": "door-101", "seconds": far})
+                for far in (1e300, math.inf, math.nan, 2**32, -(2**31))
+            ),
             ("dance", {}),
         ]
         for do, wrong in refused:
