@@ -154,11 +154,14 @@ class WithdrawnGrant(msgspec.Struct, frozen=True):
 class Closings(msgspec.Struct, frozen=True):
     """What is withdrawn and sealed, and which doors have still to hear of it: `waiting` of `doors`, 100 by name.
 
-    `signed` false: the building's clock is not sound, and the list is signed once it is.
+    `signed` false: the building's clock is not sound, and the list is signed once it is. `unlisted`: keys of guests who
+    left early that found no place on the list, and open common doors until each ends, the last at `unlisted_until`.
     """
 
     signed: bool
     withdrawn: list[WithdrawnGrant]
+    unlisted: int
+    unlisted_until: str | None
     issuers: list[str]
     doors: int
     waiting: int
@@ -316,6 +319,8 @@ def closing_handlers(services: DoorServices) -> list[Any]:
         return Closings(
             signed=told.signed,
             withdrawn=[WithdrawnGrant(each.grant, _iso(each.until_ms)) for each in told.withdrawn],
+            unlisted=told.unlisted,
+            unlisted_until=_iso(told.unlisted_until_ms),
             issuers=[each.kid for each in told.issuers],
             doors=told.doors,
             waiting=told.waiting,
@@ -391,6 +396,8 @@ class _Closings(msgspec.Struct, frozen=True):
     waiting: int
     waiting_doors: list[_Door]
     sealed: list[_Door]
+    unlisted: Annotated[int, msgspec.Meta(ge=0)] = 0
+    unlisted_until_ms: _Ms | None = None
 
 
 class _Keys(msgspec.Struct, frozen=True):

@@ -49,7 +49,10 @@ class KeyUse(msgspec.Struct, frozen=True):
 
 
 class KeyWaitingDoor(msgspec.Struct, frozen=True):
-    """A door that may still take a key that was taken back. `contact_at`: when the house last heard from its lock."""
+    """A door that may still take a key that was taken back, or whose stay has ended.
+
+    `contact_at`: when the house last heard from its lock.
+    """
 
     door: str
     contact_at: str | None
@@ -67,8 +70,9 @@ class KeyElsewhere(msgspec.Struct, frozen=True):
 class StayKey(msgspec.Struct, frozen=True):
     """One phone's keys of a stay.
 
-    `main`: the phone that the stay is. `used`: the last opening that the house has heard of. `waiting`: of a key
-    taken back, the doors that have not confirmed it; empty says that all of its doors know.
+    `main`: the phone that the stay is. `state` ended: its time is over, or its stay is. `used`: the last opening that
+    the house has heard of. `waiting`: of a key taken back, or whose stay has ended, the doors that have not confirmed
+    it; empty says that all of its doors know.
     """
 
     key: str
@@ -170,6 +174,8 @@ class _Phone(msgspec.Struct, frozen=True):
     doors: int
     waiting: list[_Waiting]
     elsewhere: list[KeyElsewhere]
+    ended: bool = False
+    """Left out by a building of before, which shows a key by its time alone."""
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -191,7 +197,7 @@ def _list(told: _Held, caller: Principal, phone: bytes | None, now_ms: int) -> S
 
 
 def _shown(key: _Phone, now_ms: int, *, mine: bool) -> StayKey:
-    is_over = key.not_after_ms + LEEWAY_MS <= now_ms
+    is_over = key.ended or key.not_after_ms + LEEWAY_MS <= now_ms
     used = key.used
     return StayKey(
         key=key.key,

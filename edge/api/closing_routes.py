@@ -206,11 +206,14 @@ def shown(told: Mapping[str, Any]) -> dict[str, Any]:
     """Return the doors' word without those that have nothing to say; doors that wait are cut to a hundred. Pure."""
     named = bool(told["withdrawn"] or told["issuers"])
     waiting = [each for each in told["doors"] if named and not each["confirmed"]]
+    unlisted = told.get("unlisted", ())
     sealed = [each for each in told["doors"] if each.get("sealed") or not each.get("sealed_confirmed", True)]
     sealed += told.get("sealed_elsewhere", ())
     return {
         "signed": told["signed"] or not named,
         "withdrawn": [{"grant": grant, "until_ms": until_ms} for grant, until_ms in told["withdrawn"]],
+        "unlisted": len(unlisted),
+        "unlisted_until_ms": max((until_ms for _, until_ms in unlisted), default=None),
         "issuers": [{"kid": kid, "until_ms": until_ms} for kid, until_ms in told["issuers"]],
         "doors": len(told["doors"]),
         "waiting": len(waiting),

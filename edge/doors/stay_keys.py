@@ -70,6 +70,7 @@ class StayKeys:
 
         `main`: the phone that the stay is (the others joined it); one at most, none once it was withdrawn. `used`: its
         last opening that the house has heard of, None for none; `certain` false: by a lock that did not know the time.
+        `ended`: the stay is over, whatever time the key has left in it.
         `doors`: how many it was made for; `waiting`, of a withdrawn key or one whose stay has ended: those that may
         still take it, as far as is known: no list that withdraws it, no later guest, and not over.
         """
@@ -113,6 +114,7 @@ class StayKeys:
             "not_before_ms": newest.not_before_s * 1_000,
             "not_after_ms": newest.not_after_s * 1_000,
             "withdrawn": gone,
+            "ended": ended,
             "used": self._used(phone.grants, list(doors.values())),
             "doors": len(self._doors_of(newest)),
             "waiting": [self._place(door) for door in waiting.values()] if gone or ended else [],

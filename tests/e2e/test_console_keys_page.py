@@ -59,6 +59,8 @@ class Keys:
                 told = {
                     "signed": True,
                     "withdrawn": [{"grant": GRANT, "until": None}],
+                    "unlisted": 2,
+                    "unlisted_until": "2999-01-01T00:00:00Z",
                     "issuers": [],
                     "doors": 24,
                     "waiting": 1,
@@ -120,6 +122,9 @@ def page(request: pytest.FixtureRequest, browser: Browser, cloud: MockCloud) -> 
 @pytest.mark.requirement("P11", "P12", "ACC-12")
 def test_a_lost_phone_is_taken_away_by_keyboard_and_nothing_is_called_done_early(page: tuple[Page, Keys]) -> None:
     shown, keys = page
+    expect(shown.get_by_test_id("unlisted")).to_contain_text(
+        "2 keys of guests who left early find no place on the list"
+    )
     lost = shown.get_by_test_id("lost-phones")
     lost.get_by_label("Stay").focus()
     shown.keyboard.type("Anna")

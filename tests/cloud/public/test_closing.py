@@ -37,6 +37,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "withdrawn": [{"grant": GRANT, "until_ms": 5}],
         "issuers": [],
         "doors": 3,
+        "unlisted": 3,
+        "unlisted_until_ms": 1_763_467_600_000,
         "waiting": 1,
         "waiting_doors": [DOOR],
         "sealed": [{**DOOR, "sealed": True, "confirmed": False}],
@@ -118,6 +120,7 @@ async def test_who_may_and_what_reaches_the_building(site: Site, order: Order) -
 async def test_what_is_not_confirmed_is_not_shown_as_done(site: Site) -> None:
     told = (await site.http.get(f"{HOUSE}/closings", headers=site.as_("staff"))).json()
     assert (told["waiting"], told["waiting_doors"][0]["door"]) == (1, "door-101")
+    assert (told["unlisted"], told["unlisted_until"]) == (3, "2025-11-18T12:06:40.000Z")
     [sealed] = told["sealed"]
     assert (sealed["sealed"], sealed["confirmed"], sealed["contact_at"]) == (True, False, "2026-11-18T11:06:40.000Z")
     [phone] = (await site.http.get(f"{HERE}/phones", headers=site.as_("staff"))).json()["phones"]

@@ -34,6 +34,7 @@ class Building:
     def __init__(self) -> None:
         self.withdrawn: set[str] = set()
         self.main = ANNA
+        self.ended = False
         self.refuses = ""
 
     def obey(self, kind: str, args: dict[str, Any]) -> CommandResult:
@@ -56,9 +57,10 @@ class Building:
             "not_before_ms": NOW_MS - 3_600_000,
             "not_after_ms": NOW_MS + 86_400_000,
             "withdrawn": gone,
+            **({"ended": True} if self.ended else {}),
             "used": USED if phone == SON else None,
             "doors": 2,
-            "waiting": [WAITS] if gone else [],
+            "waiting": [WAITS] if gone or self.ended else [],
             "elsewhere": [],
         }
 
@@ -100,6 +102,15 @@ async def seen(site: Site, who: Headers) -> dict[str, Any]:
 async def take_back(site: Site, who: Headers, phone: str) -> tuple[int, dict[str, Any]]:
     answer = await site.http.post(f"{HERE}/taken-back-keys", headers=who, json={"key": KEYS[phone]})
     return answer.status_code, answer.json()
+
+
+async def test_keys_of_a_stay_that_has_ended_are_none_that_is_valid(site: Site, building: Building) -> None:
+    """They may have two days left in them; which doors have yet to hear of it is told beside."""
+    building.withdrawn.add(SON)
+    building.ended = True
+    keys = {each["key"]: each for each in (await seen(site, site.as_("staff")))["keys"]}
+    assert {name: keys[KEYS[name]]["state"] for name in KEYS} == {ANNA: "ended", TABLET: "ended", SON: "taken_back"}
+    assert all(each["waiting"] for each in keys.values())
 
 
 async def test_the_main_guest_sees_every_key_and_another_his_own(site: Site) -> None:

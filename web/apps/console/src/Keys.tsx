@@ -232,6 +232,11 @@ function Heard({ house, changes }: { house: House; changes: number }) {
         <>
           {!closings.signed && <p className={styles['asked']}><Icon name="clock" /> The building’s clock is not sound: the list is signed, and told, once it is.</p>}
           <p>{closings.withdrawn.length === 0 ? 'No key is withdrawn.' : `${closings.withdrawn.length} withdrawn ${closings.withdrawn.length === 1 ? 'key is' : 'keys are'} on the list. ${closings.doors - closings.waiting} of ${closings.doors} doors have confirmed it.`}</p>
+          {closings.unlisted > 0 && (
+            <p role="status" className={styles['problem']} data-testid="unlisted">
+              {closings.unlisted === 1 ? 'One key of a guest who left early finds' : `${closings.unlisted} keys of guests who left early find`} no place on the list: common doors let {closings.unlisted === 1 ? 'it' : 'them'} in until {house.time(closings.unlisted_until)} at most. To end that at once the building withdraws its guests’ signing key (innkeeper-edge doors-take-away issuer); every guest then asks for a new key.
+            </p>
+          )}
           {closings.waiting > 0 && (
             <details>
               <summary>{closings.waiting === 1 ? 'One door has' : `${closings.waiting} doors have`} still to hear of it</summary>

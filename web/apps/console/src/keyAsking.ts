@@ -4,6 +4,8 @@ import { asked } from './passkeys'
 export interface Closings {
   signed: boolean
   withdrawn: { grant: string; until: string | null }[]
+  unlisted: number
+  unlisted_until: string | null
   issuers: string[]
   doors: number
   waiting: number
