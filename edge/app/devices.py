@@ -111,6 +111,7 @@ class Devices:
             self._states.pop(renewed, None)
             self._firmwares.pop(renewed, None)
             self._house.fire.back(renewed)
+            self._house.watch.renewed(renewed)
             self._until[renewed] = self._taken + len(self._queue)
 
     def forget_unknown(self, device: DeviceId) -> None:

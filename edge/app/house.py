@@ -175,6 +175,8 @@ class House:
             clock=clock,
             floor_of=self._floor_of,
             sleeps_ms=lambda device: self._model(device).sleeps_ms,
+            model_of=lambda device: self._descriptors.get(device, ""),
+            step_of=lambda device, key: self._model(device).steps.get(key, 0.0),
         )
         self.departures = Departures(replica=lambda: self.keeper.replica, doors=doors, store=store, log=logger)
         self.desk = CheckInDesk(

@@ -22,10 +22,12 @@ class Model:
     Attributes:
         points: Every attribute that any of its firmwares has; of a choice that can be written, the words it takes.
         sleeps_ms: How long it may be silent and yet be well, where it speaks when it likes to; else 0.
+        steps: What one step of a raw value is, of every attribute that is a number.
     """
 
     points: Mapping[Key, frozenset[str]] = field(default_factory=dict)
     sleeps_ms: int = 0
+    steps: Mapping[Key, float] = field(default_factory=dict)
 
 
 UNKNOWN = Model()
@@ -56,7 +58,12 @@ class Models:
 
 def model_of(descriptor: Descriptor) -> Model:
     """Return what is to be known of one model."""
-    return Model({key: _words(point) for key, point in all_points(descriptor).items()}, _sleeps_ms(descriptor))
+    points = all_points(descriptor)
+    return Model(
+        {key: _words(point) for key, point in points.items()},
+        _sleeps_ms(descriptor),
+        {key: abs(point.scale) for key, point in points.items() if point.row.kind is Kind.NUMBER},
+    )
 
 
 def _words(point: Point) -> frozenset[str]:

@@ -1,8 +1,8 @@
 """Watches the house: alerts raised and cleared, batteries, energy; every half minute, stored and told.
 
-The cores are edge/rooms/{alerts,battery,comfort,energy,unheard}.py; here is what they are fed with. Order of every
-alert: the book into edge.db, then the record on lane B by its number (`append_once`): a kill in between repeats it
-without doubling it.
+The cores are edge/rooms/{alerts,battery,comfort,energy,frozen,standing_meters,unheard}.py; here is what they are fed
+with. Order of every alert: the book into edge.db, then the record on lane B by its number (`append_once`): a kill in
+between repeats it without doubling it.
 """
 
 import asyncio
@@ -27,9 +27,12 @@ from edge.rooms.energy import BASELINE, RoomEnergy
 from edge.rooms.engine import RoomsEngine
 from edge.rooms.far_doors import FarDoors
 from edge.rooms.fire import FireMode
+from edge.rooms.frozen import Frozen
+from edge.rooms.frozen import Kept as Tracked
 from edge.rooms.lock_battery import LOCK_BATTERY, lock_level
 from edge.rooms.modes import Mode, target_c
 from edge.rooms.senses import LEAK, OUTDOOR
+from edge.rooms.standing_meters import Circuit, StandingMeters
 from edge.rooms.unheard import Unheard, Waiting
 from kit.clock import Clock
 from protocols.descriptors.codec import Reason
@@ -43,9 +46,13 @@ LOOK_EVERY_MS: Final = 30_000
 KEEP_EVERY_MS: Final = 15 * 60_000
 SOURCE: Final = "alerts"
 BATTERY: Final = (Capability.POWER_SOURCE, "bat_percent_remaining")
-ENERGY: Final = (Capability.ELECTRICAL_MEASUREMENT, "cumulative_energy_imported")
+_METER: Final = Capability.ELECTRICAL_MEASUREMENT
+ENERGY: Final = (_METER, "cumulative_energy_imported")
 BATTERY_DAYS: Final = 14
 UNHEARD: Final = "unheard"
+STANDING_EVERY_MS: Final = 10 * 60_000
+"""So often are values judged that stand: it takes hours until one is worth a word."""
+STANDING_KEPT_EVERY_MS: Final = 3_600_000
 _WARM: Final = "warm"
 """The aspect of a breach that is one of being too warm; one of cold has none."""
 _NOBODY: Final = frozenset({Reason.NO_ANSWER.value, Reason.NOT_THIS_MODEL.value})
@@ -72,6 +79,8 @@ class Watch:
         clock: Both clocks.
         floor_of: The floor of a room, None of an unknown one.
         sleeps_ms: How long a device may be silent and yet be well, where its descriptor says.
+        model_of: A device's model: those of one model can be compared.
+        step_of: What one step of an attribute's raw value is, as its descriptor says; 0: it does not.
     """
 
     def __init__(
@@ -88,6 +97,8 @@ class Watch:
         clock: Clock,
         floor_of: Callable[[str], int | None] = lambda _: None,
         sleeps_ms: Callable[[DeviceId], int] = lambda _: 0,
+        model_of: Callable[[DeviceId], str] = lambda _: "",
+        step_of: Callable[[DeviceId, tuple[Capability, str]], float] = lambda *_: 0.0,
     ) -> None:
         self._rooms, self._view, self._fire, self._policy = rooms, view, fire, policy
         self._log, self._store, self._where, self._clock = log, store, where, clock
@@ -98,6 +109,11 @@ class Watch:
         self._energy = _kept(documents.get("energy"), dict[str, RoomEnergy], {})
         self._unheard = Unheard(_kept(documents.get(UNHEARD), dict[str, Waiting], {}), sleeps_ms=sleeps_ms)
         self._unheard_kept = True
+        self._model_of, self._step_of = model_of, step_of
+        self._frozen = Frozen(_kept(documents.get("tracks"), Tracked, Tracked()), now_ms=clock.now_ms())
+        self._meters = StandingMeters(_kept(documents.get("circuits"), dict[str, dict[str, Circuit]], {}))
+        self._stood_looked_ms = self._stood_kept_ms = clock.now_ms()
+        self._stood_kept = True
         self._far_doors = FarDoors(floor_of)
         self._far_apart: dict[Subject, tuple[str, int]] = {}
         self._outdoor: tuple[float, int] | None = None
@@ -113,6 +129,10 @@ class Watch:
         if reading.quality is not Quality.GOOD or isinstance(reading.value, bool | str) or reading.value is None:
             return
         key, value = (reading.capability, reading.attribute), float(reading.value)
+        if self._view.room_of(reading.device) is not None:
+            now_ms = self._clock.now_ms()
+            self._frozen.heard(reading, value, now_ms=now_ms)
+            self._meters.heard(reading, value, now_ms=now_ms)
         if key == BATTERY:
             before = self._batteries.get(reading.device, Battery())
             self._batteries[reading.device] = before.said(value, wall_ms=self._clock.wall_ms())
@@ -132,6 +152,12 @@ class Watch:
         subject = Subject(AlertKind.KEY_FAR_APART, found.second.room, f"key-{found.key}"[:40])
         self._far_apart[subject] = (found.detail, at_ms + FAR_APART_MS)
         self._urgent.set()
+
+    def renewed(self, device: DeviceId) -> None:
+        """Learn that another thing stands behind a device's name: how its values stand is not known any more."""
+        self._frozen.forget(device)
+        self._meters.forget(device)
+        self._stood_kept = False
 
     async def run(self) -> None:
         """Look every half minute, and when water or a key at two doors is told of, for ever."""
@@ -156,6 +182,7 @@ class Watch:
         spoke = {each.device for each in shown if _said(each)}
         unheard = self._unheard.look(self._view.everyone(), spoke, passed_ms=passed_ms, wall_ms=wall_ms)
         self._unheard_kept = self._unheard_kept and not unheard
+        self._look_at_what_stands(now_ms)
         changed = self._book.look(self._so(shown, now_ms), now_ms=now_ms, wall_ms=wall_ms)
         if changed:
             await self._keep("alerts", self._book.standing())
@@ -177,6 +204,10 @@ class Watch:
         if not self._unheard_kept:
             await self._keep(UNHEARD, self._unheard.rows())
             self._unheard_kept = True
+        if not self._stood_kept or now_ms - self._stood_kept_ms >= STANDING_KEPT_EVERY_MS:
+            self._stood_kept, self._stood_kept_ms = True, now_ms
+            await self._keep("tracks", self._frozen.kept(now_ms=now_ms))
+            await self._keep("circuits", self._meters.kept())
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that are up, oldest first."""
@@ -210,6 +241,15 @@ class Watch:
             ],
         }
 
+    def _look_at_what_stands(self, now_ms: int) -> None:
+        if now_ms - self._stood_looked_ms < STANDING_EVERY_MS:
+            return
+        self._stood_looked_ms, devices = now_ms, self._view.everyone()
+        frozen = self._frozen.look(devices, model_of=self._model_of, now_ms=now_ms)
+        stands = self._meters.look(devices, step_kwh=lambda device, name: self._step_of(device, (_METER, name)))
+        if frozen or stands:
+            self._stood_kept = False
+
     def _so(self, shown: Sequence[Shown], now_ms: int) -> dict[Subject, str]:
         so: dict[Subject, str] = {}
         if self._fire.active:
@@ -242,6 +282,10 @@ class Watch:
                 faults.setdefault((each.room, each.device), []).append(_fault(each.attribute))
         for (where, whose), said in faults.items():
             so[Subject(AlertKind.DEVICE_FAULT, where, whose)] = ", ".join(sorted(said))
+        for device, stood in (*self._frozen.told().items(), *self._meters.told().items()):
+            if (its := self._view.room_of(device)) is not None:
+                subject = Subject(AlertKind.FROZEN, its, device)
+                so[subject] = f"{so[subject]}; {stood}" if subject in so else stood
         overdue = self._unheard.overdue()
         for device, heard in fresh.items():
             if not heard and device in strangers:

@@ -25,6 +25,7 @@ class AlertKind(StrEnum):
     LOCK_BATTERY_LOW = "lock_battery_low"
     LOCK_BATTERY_EMPTY = "lock_battery_empty"
     STALE = "stale"
+    FROZEN = "frozen"
     ENTERED_WHILE_DND = "entered_while_dnd"
     DEVICE_FAULT = "device_fault"
     KEY_FAR_APART = "key_far_apart"
@@ -41,6 +42,7 @@ SINCE_LEAST_MS: Final[Mapping[AlertKind, int]] = {
     AlertKind.LOCK_BATTERY_LOW: 0,
     AlertKind.LOCK_BATTERY_EMPTY: 0,
     AlertKind.STALE: 10 * MINUTE_MS,
+    AlertKind.FROZEN: 0,
     AlertKind.ENTERED_WHILE_DND: 0,
     AlertKind.DEVICE_FAULT: MINUTE_MS,
     AlertKind.KEY_FAR_APART: 0,

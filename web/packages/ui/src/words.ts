@@ -63,6 +63,7 @@ const ALERTS: Record<string, string> = {
   lock_battery_empty: 'Lock out of power: no new guests',
   device_fault: 'Device wants a hand',
   stale: 'Device silent',
+  frozen: 'Sensor stuck on one value',
   entered_while_dnd: 'Entered against do not disturb',
   key_far_apart: 'One key at two far doors',
 }
