@@ -49,6 +49,8 @@ AHEAD_MS: Final = 300_000
 UNKNOWN_MAX: Final = 1_000
 UNHEARD_MS: Final = 5_000
 """So long after a connection is made, who can be read and has said nothing over it is asked."""
+CACHED_MS: Final = 15_000
+"""So long after it has begun, a bridge says again what it kept of its devices before: that is no word of theirs."""
 ASK_EVERY_MS: Final = 1_000
 """A mesh has little room: the unheard are asked one after the other."""
 
@@ -64,6 +66,8 @@ class _Radio(Member):
     spoke_ms: int | None = None
     """When it last said its state itself, monotonic; or the broker kept what it was heard to say, and nothing else."""
     payload: bytes = b""
+    cached: bool = False
+    """Whether its bridge has begun and may yet say what it kept of it before."""
     waiting: list[tuple[Point, "asyncio.Queue[Reading | None]"]] = field(default_factory=list)
     """Who waits for news of a point; None on the queue: the bridge says that it failed."""
 
@@ -114,6 +118,8 @@ class Zigbee2MqttSupervisor(BrokerBus):
         radios = self._radios.values()
         super().__init__(bus.id, radios, transport=transport, clock=clock, dice=dice, sink=sink, memory=memory)
         self._bridge_online: bool | None = None
+        self._bridge_began_ms: int | None = None
+        """When it began, monotonic, if somebody listened."""
 
     # --- the connection ------------------------------------------------------------------------------------
 
@@ -132,15 +138,15 @@ class Zigbee2MqttSupervisor(BrokerBus):
             self._counts["asked_after_silence"] += 1
 
     async def _ask_the_unheard(self) -> None:
-        """Have read what was switched, or not, while nobody listened: before this start, or with the line down."""
-        told: Connection | None = None
+        """Have read what was switched while nobody listened: before this start, with the line or the bridge down."""
+        told: tuple[Connection, int | None] | None = None
         while True:
             await self._connected.wait()
             connection = self._connection
-            if connection is None or connection is told:
+            if connection is None or (connection, self._bridge_began_ms) == told:
                 await asyncio.sleep(UNHEARD_MS / 1000)
                 continue
-            told, since_ms = connection, self._clock.now_ms()
+            told, since_ms = (connection, self._bridge_began_ms), self._clock.now_ms()
             await asyncio.sleep(UNHEARD_MS / 1000)
             for radio in self._radios.values():
                 if self._connection is not connection:
@@ -178,7 +184,7 @@ class Zigbee2MqttSupervisor(BrokerBus):
                 case About.AVAILABILITY:
                     self._availability(topic.friendly_name, online=zigbee2mqtt.parse_state(message.payload))
                 case About.BRIDGE_STATE:
-                    self._bridge_state(online=zigbee2mqtt.parse_state(message.payload))
+                    self._bridge_state(online=zigbee2mqtt.parse_state(message.payload), live=not message.retain)
                 case About.BRIDGE_DEVICES:
                     self._listed(zigbee2mqtt.parse_devices(message.payload), message.topic)
                 case About.BRIDGE_LOGGING:
@@ -195,11 +201,6 @@ class Zigbee2MqttSupervisor(BrokerBus):
             self._strange(name, None, {"friendly_name": name, "payload": payload})
             return
         now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
-        if not message.retain:
-            self._heard_itself(radio, message)
-        old = self._of_unknown_age(radio, message, silence_ms=round(1000 * radio.silence_s))
-        if not old:
-            radio.spoke_ms = now_ms
         document = json_object(message.payload)
         if isinstance(document, Reason):
             self._complaints.refused("undecodable_messages", message.topic, f"{document}: {shown(message.payload)}")
@@ -209,11 +210,22 @@ class Zigbee2MqttSupervisor(BrokerBus):
                 "times_ahead", message.topic, f"last_seen {at_ms} is ahead of our clock, {wall_ms}"
             )
             at_ms = None
+        readings = readings_of_payload(radio.descriptor, radio.device, message.payload, at_ms)
+        if not message.retain:
+            if radio.cached and at_ms is None and self._repeats(readings):
+                self._counts["repeated_by_the_bridge"] += 1
+                message = replace(message, retain=True)
+            radio.cached = False
+        if not message.retain:
+            self._heard_itself(radio, message)
+        old = self._of_unknown_age(radio, message, silence_ms=round(1000 * radio.silence_s))
+        if not old:
+            radio.spoke_ms = now_ms
         if at_ms is not None and not self._in_order(radio, at_ms, message.payload):
             return
         if radio.stranger:
             return  # the bad readings of it are told already
-        for each in readings_of_payload(radio.descriptor, radio.device, message.payload, at_ms):
+        for each in readings:
             told = each
             if old and at_ms is None and each.quality is Quality.GOOD:
                 told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
@@ -223,6 +235,21 @@ class Zigbee2MqttSupervisor(BrokerBus):
                 self._tell_waiting(radio, each)
         if radio.online is not False and not message.retain:
             self._online(radio)
+
+    def _repeats(self, readings: Sequence[Reading]) -> bool:
+        """Say whether a bridge that has just begun says only what is known: then nobody knows how old it is.
+
+        It does so once for each device. What is otherwise than what was last heard is news: bridge and edge heard the
+        same until it went.
+        """
+        began_ms = self._bridge_began_ms
+        if began_ms is None or self._clock.now_ms() - began_ms >= CACHED_MS:
+            return False
+        for each in readings:
+            last = self._reporter.last(each.device, each.capability, each.attribute)
+            if last is not None and each.value is not None and each.value != last.value:
+                return False
+        return True
 
     def _in_order(self, radio: _Radio, at_ms: int, payload: bytes) -> bool:
         if at_ms == radio.newest_ms and payload == radio.payload:
@@ -243,7 +270,11 @@ class Zigbee2MqttSupervisor(BrokerBus):
         else:
             self._offline(radio, "availability")
 
-    def _bridge_state(self, *, online: bool) -> None:
+    def _bridge_state(self, *, online: bool, live: bool) -> None:
+        if online and live and self._bridge_online is not True:
+            self._bridge_began_ms = self._clock.now_ms()
+            for radio in self._radios.values():
+                radio.cached = True
         self._bridge_online = online
         for radio in self._radios.values():
             if online and radio.online is False:
@@ -357,8 +388,9 @@ class Zigbee2MqttSupervisor(BrokerBus):
             if found is not None and same(job.point, job.value, found.value):
                 return Outcome(Phase.DONE, found.value, None)
             if not job.point.readable:
-                reason = "the bridge says that it failed" if failed else "no word from the device"
-                return Outcome(Phase.UNKNOWN, None if found is None else found.value, reason)
+                said = None if found is None else found.value
+                reason = "no word from the device" if said is None else f"the device says {said!r}"
+                return Outcome(Phase.UNKNOWN, said, "the bridge says that it failed" if failed else reason)
             return await self._ask_device(job, radio, news, failed=failed)
         finally:
             radio.waiting.remove(entry)
