@@ -1,9 +1,10 @@
 """Devices that announce themselves to Home Assistant, as their makers' firmwares do it, on the real wire.
 
-Four ways that are met in houses: a plug that announces its entities one by one with abbreviations and one JSON for all
+Five ways that are met in houses: a plug that announces its entities one by one with abbreviations and one JSON for all
 its sensors (as Tasmota), a climate node that announces itself as one device on topics of its own (as ESPHome), a lamp
-in JSON, and a contact that says `true` and `false`. They misbehave as the others on the broker do: twice, out of order,
-torn, deaf; besides, `flap` has one announce itself otherwise and back, and `take_back` has it announce nothing.
+in JSON, one in colours, and a contact that says `true` and `false`. They misbehave as the others on the broker do:
+twice, out of order, torn, deaf; besides, `flap` has one announce itself otherwise and back, and `take_back` has it
+announce nothing.
 """
 
 import asyncio
@@ -173,6 +174,87 @@ def lamp(name: str, area: str = "") -> Announcer:
         f"{base}/status",
         state={"state": "OFF", "brightness": 40},
     )  # fmt: skip
+
+
+HUE_STEPS: Final = 254
+"""Zigbee's CurrentHue and CurrentSaturation."""
+XY_STEPS: Final = 65_536
+"""Zigbee's CurrentX and CurrentY."""
+_KEYS: Final = {"hs": "hs", "xy": "xy", "rgb": "rgb", "rgbw": "rgbw", "rgbww": "rgbcw"}
+
+
+def _held(form: str, asked: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return a colour as such a lamp holds it; None: it is not whole, or none, and the lamp does nothing."""
+    numbers = [asked.get(key) for key in _KEYS[form]]
+    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers):
+        return None
+    told = [float(each) for each in numbers if each is not None]
+    mosts = {"hs": [360.0, 100.0], "xy": [1.0, 1.0]}.get(form, [255.0] * len(told))
+    if not all(0 <= each <= most for each, most in zip(told, mosts, strict=True)):
+        return None
+    steps = HUE_STEPS if form == "hs" else XY_STEPS if form == "xy" else 255
+    held = [round(round(each / most * steps) / steps * most, 4) for each, most in zip(told, mosts, strict=True)]
+    return dict(zip(_KEYS[form], held, strict=True))
+
+
+def colour_lamp(name: str, area: str = "", *, form: str = "hs", in_json: bool = True) -> Announcer:
+    """Return a lamp that shows white or a colour, in JSON (as Zigbee2MQTT and ESPHome) or on topics (as Tasmota).
+
+    Args:
+        name: Its own.
+        area: Its room.
+        form: `hs`, `xy`, `rgb`, `rgbw` or `rgbww`.
+        in_json: Else its colour has a topic of its own, and a command takes the whole colour as text.
+    """
+    base, about = f"dev/{name}", {"ids": [name], "name": f"Lamp {area}", "sa": area}
+
+    def taken(state: State, payload: bytes) -> None:
+        try:
+            asked = json.loads(payload)
+        except ValueError:
+            return
+        if not isinstance(asked, dict):
+            return
+        if asked.get("state") in ("ON", "OFF"):
+            state["state"] = asked["state"]
+        if isinstance(asked.get("color"), dict) and (colour := _held(form, asked["color"])) is not None:
+            state.update(color=colour, color_mode=form)
+        if isinstance(asked.get("color_temp"), int):
+            state.update(color_temp=asked["color_temp"], color_mode="color_temp")
+
+    def chosen(state: State, payload: bytes) -> None:
+        try:
+            numbers = [float(each) for each in payload.decode().split(",")]
+        except ValueError:
+            return
+        if len(numbers) == len(_KEYS[form]) and (colour := _held(form, dict(zip(_KEYS[form], numbers, strict=True)))):
+            state.update(color=colour, color_mode=form)
+
+    def switched(state: State, payload: bytes) -> None:
+        if payload in (b"ON", b"OFF"):
+            state["state"] = payload.decode()
+
+    shared = {"dev": about, "uniq_id": name, "avty_t": f"{base}/status"}
+    says: dict[str, Say]
+    if in_json:
+        config = {
+            **shared, "schema": "json", "stat_t": base, "cmd_t": f"{base}/set", "sup_clrm": [form, "color_temp"],
+        }  # fmt: skip
+        says, hears = {base: msgspec.json.encode}, {f"{base}/set": taken}
+    else:
+        config = {
+            **shared, "stat_t": base, "cmd_t": f"{base}/set", f"{form}_stat_t": f"{base}/colour",
+            f"{form}_cmd_t": f"{base}/colour/set",
+        }  # fmt: skip
+        says = {
+            base: lambda state: str(state["state"]).encode(),
+            f"{base}/colour": lambda state: ",".join(f"{each:g}" for each in state["color"].values()).encode(),
+        }
+        hears = {f"{base}/set": switched, f"{base}/colour/set": chosen}
+    white = {"hs": {"h": 0.0, "s": 0.0}, "xy": {"x": 0.3127, "y": 0.329}}.get(form)
+    state = {"state": "OFF", "color_mode": "color_temp", "color_temp": 300}
+    state["color"] = white or dict.fromkeys(_KEYS[form], 255.0)
+    return Announcer(name, {f"{PREFIX}/light/{name}/config": config}, says, hears, f"{base}/status", state=state)
 
 
 def contact(name: str, area: str = "") -> Announcer:

@@ -40,6 +40,8 @@ _SHORT: Final[Mapping[str, str]] = {
     "clr_temp_stat_t": "color_temp_state_topic", "clr_temp_val_tpl": "color_temp_value_template",
     "clr_temp_k": "color_temp_kelvin", "max_mirs": "max_mireds", "min_mirs": "min_mireds",
     "max_k": "max_kelvin", "min_k": "min_kelvin", "clrm": "color_mode", "clrm_stat_t": "color_mode_state_topic",
+    "hs_cmd_tpl": "hs_command_template", "xy_cmd_tpl": "xy_command_template", "rgb_cmd_tpl": "rgb_command_template",
+    "rgbw_cmd_tpl": "rgbw_command_template", "rgbww_cmd_tpl": "rgbww_command_template",
     "hs_cmd_t": "hs_command_topic", "hs_stat_t": "hs_state_topic", "hs_val_tpl": "hs_value_template",
     "rgb_cmd_t": "rgb_command_topic", "rgb_stat_t": "rgb_state_topic", "rgb_val_tpl": "rgb_value_template",
     "rgbw_cmd_t": "rgbw_command_topic", "rgbw_stat_t": "rgbw_state_topic", "rgbw_val_tpl": "rgbw_value_template",

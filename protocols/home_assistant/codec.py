@@ -15,6 +15,7 @@ from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Reading
 from protocols.documents import key_twice, shown
 from protocols.errors import LocalProtocolError
+from protocols.home_assistant import colours
 from protocols.home_assistant.entities import AnnouncedPoint
 from protocols.home_assistant.meanings import PASSING
 from protocols.home_assistant.senses import SENSES, mireds, number_of
@@ -84,13 +85,19 @@ def _judged(point: AnnouncedPoint, text: str, document: object) -> Judged | None
     return bad(Reason.WRONG_TYPE, shown(text, 60)) if number is None else judge(point, number)
 
 
-def payload_of(point: AnnouncedPoint, value: Value) -> bytes:
+def payload_of(point: AnnouncedPoint, value: Value, *, beside: float | None = None) -> bytes:
     """Return the message that asks a point to become `value`.
+
+    Args:
+        point: The point.
+        value: What it is to be.
+        beside: The other half of its colour, None if nobody knows it.
 
     Raises:
         LocalProtocolError: it has no word for it, or its command template makes none.
     """
     what: str | int | float
+    document: object = NO_DOCUMENT
     if point.spoken:
         for known, word in point.spoken:
             if known == value and isinstance(known, bool) == isinstance(value, bool):
@@ -100,6 +107,10 @@ def payload_of(point: AnnouncedPoint, value: Value) -> bytes:
             raise LocalProtocolError(f"{point.capability}.{point.attribute}: no word for {value!r}")
     elif isinstance(value, bool | str):
         raise LocalProtocolError(f"{point.capability}.{point.attribute}: {value!r} is no number")
+    elif point.colour:
+        plain = colours.plain(point)
+        other = colours.unknown(colours.other_half(plain)) if beside is None else beside
+        what, document = colours.spoken(point.colour, plain, value, other)
     elif point.sense and point.sense != "kelvin":
         raise LocalProtocolError(f"{point.capability}.{point.attribute}: it is one of several that are sent together")
     elif point.sense and (kelvin := mireds(value)) is None:
@@ -110,16 +121,23 @@ def payload_of(point: AnnouncedPoint, value: Value) -> bytes:
         what = int(raw) if raw == int(raw) else raw
     if not point.command:
         return str(what).encode()
-    rendered = compiled(point.command).render(what)
+    rendered = compiled(point.command).render(what, document)
     if isinstance(rendered, Silence):
         raise LocalProtocolError(f"{point.capability}.{point.attribute}: its command template makes nothing of {what}")
     return rendered.encode()
 
 
-def settled(point: AnnouncedPoint, wanted: Value, found: Value | None) -> bool:
-    """Return whether a value that was heard is the one that was asked for, as nearly as the device can say it."""
+def settled(point: AnnouncedPoint, wanted: Value, found: Value | None, *, beside: float | None = None) -> bool:
+    """Return whether a value that was heard is the one that was asked for, as nearly as the device can say it.
+
+    `beside` is the other half of a colour that was sent with it, None if nobody knew it.
+    """
     if found is None or isinstance(wanted, bool | str) or isinstance(found, bool | str):
         return wanted == found and isinstance(wanted, bool) == isinstance(found, bool)
+    if point.colour:
+        plain = colours.plain(point)
+        other = colours.unknown(colours.other_half(plain)) if beside is None else beside
+        return colours.near(plain, wanted, found, other)
     if point.row.kind is Kind.INTEGER:
         return abs(wanted - found) <= abs(point.scale) / 2 + 0.5
     step = point.write.step if point.write is not None and point.write.step is not None else abs(point.scale)

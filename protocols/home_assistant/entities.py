@@ -41,7 +41,8 @@ class AnnouncedPoint(Point, frozen=True, kw_only=True):
 
     `template` makes of a message the text that is read (empty: the message itself), `silent` are texts that say
     nothing, `sense` is how a number is told (senses.SENSES; empty: plainly). What is written is the value's text in
-    `spoken`, or the number in the device's unit, through `command`.
+    `spoken`, or the number in the device's unit, through `command`. `colour` is the form (colours.FORMS) in which the
+    point is sent with the other half of its colour; empty: it is none, or cannot be sent.
     """
 
     slot: str
@@ -50,6 +51,7 @@ class AnnouncedPoint(Point, frozen=True, kw_only=True):
     sense: str = ""
     spoken: tuple[tuple[Value, str], ...] = ()
     command: str = ""
+    colour: str = ""
     expire_s: float | None = None
 
     @property
@@ -225,6 +227,7 @@ class Maker:
         words: Sequence[tuple[Value, str]] = (),
         command: str = "",
         sense: str = "",
+        colour: str = "",
     ) -> None:
         """Take one point."""
         if state is None and write is None:
@@ -255,6 +258,7 @@ class Maker:
                 sense=sense,
                 spoken=tuple(words),
                 command=command,
+                colour=colour,
                 expire_s=expire_s,
             )
         )

@@ -1,15 +1,16 @@
 """What an announced lamp is: on and off, how bright, how warm its white is, and which colour it shows.
 
 Source of truth: SPEC.md section 4, after home-assistant.io, "MQTT Light" (2025.4), default and json schema. A colour is
-two numbers of one command, and a room has no use for one: it is read, and never sent.
+two numbers of one command: colours.py has what is sent with the one that is asked for.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from protocols.descriptors.descriptor import WriteRule
 from protocols.documents import shown
 from protocols.errors import InvalidInputError
+from protocols.home_assistant import colours
 from protocols.home_assistant.entities import Maker, rule
 from protocols.home_assistant.meanings import C, Key
 from protocols.home_assistant.senses import MIRED_KELVIN
@@ -25,7 +26,10 @@ SATURATION: Final[Key] = (C.COLOR_CONTROL, "current_saturation")
 X: Final[Key] = (C.COLOR_CONTROL, "current_x")
 Y: Final[Key] = (C.COLOR_CONTROL, "current_y")
 RGB: Final = ("rgb", "rgbw", "rgbww")
-NOT_SENT: Final = "it is read and not commanded: a colour is several numbers of one command"
+_REACH: Final[Mapping[Key, tuple[float, float, float]]] = {
+    HUE: (0, 360, 1), SATURATION: (0, 100, 1), X: (0, 1, 0.0001), Y: (0, 1, 0.0001),
+}  # fmt: skip
+"""Least, most and step of each half of a colour."""
 _FLAGS: Final = ("color_temp", "hs", "xy", "rgb")
 """What a lamp in json announced as `true` before there were colour modes, and some still do."""
 _WHITE: Final = "{% if value_json.color_mode is not defined or value_json.color_mode == 'color_temp' %}"
@@ -93,10 +97,18 @@ def _of_topic(maker: Maker, mode: str, senses: Collection[tuple[Key, str]]) -> C
     def make() -> None:
         state, command = maker.topic(f"{mode}_state_topic"), maker.topic(f"{mode}_command_topic")
         template = maker.template(f"{mode}_value_template")
+        sent = maker.template(f"{mode}_command_template", sees=colours.NAMES[mode])
         for key, sense in senses:
-            maker.add(f"{mode} {sense}", key, state=state, template=template, sense=sense)
-        if command is not None:
-            raise InvalidInputError(f"{mode}_command_topic", NOT_SENT)
+            maker.add(
+                f"{mode} {sense}",
+                key,
+                state=state,
+                template=template,
+                sense=sense,
+                write=None if command is None else rule(key, command, *_REACH[key]),
+                command=sent,
+                colour="" if command is None else mode,
+            )
 
     return make
 
@@ -144,17 +156,26 @@ def _in_json(maker: Maker) -> None:
 
     def colour() -> None:
         rgb = "{{ value_json.color.r }},{{ value_json.color.g }},{{ value_json.color.b }}"
-        if "hs" in modes:
+        form = next((each for each in colours.FORMS if each in modes), None)
+        if form == "hs":
             parts = [(HUE, "{{ value_json.color.h }}", ""), (SATURATION, "{{ value_json.color.s }}", "")]
-        elif "xy" in modes:
+        elif form == "xy":
             parts = [(X, "{{ value_json.color.x }}", ""), (Y, "{{ value_json.color.y }}", "")]
-        elif modes & {*RGB}:
+        elif form is not None:
             parts = [(HUE, rgb, "hue"), (SATURATION, rgb, "saturation")]
         else:
             return
         for key, template, sense in parts:
-            maker.add(key[1], key, state=state, template=f"{_COLOURED}{template}{_END}", sense=sense)
-        raise InvalidInputError("supported_color_modes", NOT_SENT)
+            maker.add(
+                key[1],
+                key,
+                state=state,
+                template=f"{_COLOURED}{template}{_END}",
+                sense=sense,
+                write=rule(key, str(command), *_REACH[key]),
+                command='{"state":"ON","color":{{ value_json | tojson }}}',
+                colour=form,
+            )
 
     maker.part(f"{maker.entity.name} brightness", brightness)
     maker.part(f"{maker.entity.name} colour temperature", warmth)

@@ -33,7 +33,7 @@ from protocols.device_model.reading import Quality, Reading
 from protocols.device_model.site_plan import Address
 from protocols.documents import shown
 from protocols.errors import LinkLostError, LocalProtocolError, PeerProtocolError, ReplyTimeoutError
-from protocols.home_assistant import announcements
+from protocols.home_assistant import announcements, colours
 from protocols.home_assistant.availability import Presence
 from protocols.home_assistant.codec import payload_of, readings_of_message, settled
 from protocols.home_assistant.entities import AnnouncedPoint
@@ -44,6 +44,8 @@ QUIET_MS: Final = 1_000
 POLL_MS: Final = 10
 AGAIN_MS: Final = 60_000
 """A thing that announces itself otherwise without end is told so often."""
+CHOSEN_MS: Final = 10_000
+"""So long half a colour that was asked for goes with the other half, whatever the lamp says it shows meanwhile."""
 SURE: Final = 0.95
 WITHDRAWN: Final = "withdrawn"
 UNAVAILABLE: Final = "unavailable"
@@ -68,6 +70,8 @@ class _Device(Member):
     """By entity."""
     withdrawn: frozenset[str] = frozenset()
     waiting: list[tuple[Point, "asyncio.Queue[Reading]"]] = field(default_factory=list)
+    chosen: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """By attribute, which half of a colour was asked for, and when, monotonic."""
 
     def stale_ms(self, point: Point) -> int:
         """See `Member.stale_ms`; an announced point may say so itself."""
@@ -363,13 +367,14 @@ class AnnouncedSupervisor(BrokerBus):
         connection = self._connection
         if connection is None or not isinstance(point, AnnouncedPoint) or point.write is None:
             return Outcome(Phase.FAILED, None, f"broker of {self._name} cannot be reached")
+        beside = self._beside(device, point)
         try:
-            payload = payload_of(point, job.value)
+            payload = payload_of(point, job.value, beside=beside)
         except LocalProtocolError as error:
             return Outcome(Phase.FAILED, None, str(error))
 
         def holds(said: Reading) -> bool:
-            return settled(point, job.value, said.value)
+            return settled(point, job.value, said.value, beside=beside)
 
         # Unbounded is bounded here: at most one entry a message, and the wait below ends in seconds.
         news: asyncio.Queue[Reading] = asyncio.Queue()
@@ -384,12 +389,36 @@ class AnnouncedSupervisor(BrokerBus):
                 return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
             except ReplyTimeoutError:
                 pass  # it may have reached the device: what it says next decides
+            if point.colour and not isinstance(job.value, bool | str):
+                device.chosen[point.attribute] = (float(job.value), self._clock.now_ms())
             if point.topic is None:
                 return Outcome(Phase.UNKNOWN, None, "it was sent, and the device announces no topic that would tell")
             found = await last_said(news, holds, wait_ms=device.answer_wait_ms)
         finally:
             device.waiting.remove(entry)
         return outcome_of(found, holds)
+
+    def _beside(self, device: _Device, point: AnnouncedPoint) -> float | None:
+        """Return the other half of a point's colour: what was just asked for, else what the lamp says.
+
+        None: nobody knows. A lamp that shows no colour has a hue and a saturation of nought that nobody chose.
+        """
+        if not point.colour:
+            return None
+        wanted = colours.other_half(colours.plain(point))
+        for each in device.descriptor.points:
+            if not isinstance(each, AnnouncedPoint) or (each.entity, each.colour) != (point.entity, point.colour):
+                continue
+            if colours.plain(each) != wanted:
+                continue
+            value, at_ms = device.chosen.get(each.attribute, (0.0, -CHOSEN_MS))
+            if self._clock.now_ms() - at_ms < CHOSEN_MS:
+                return value
+            last = self._reporter.last(device.device, each.capability, each.attribute)
+            if last is None or isinstance(last.value, bool | str) or last.value is None:
+                return None
+            return None if wanted == colours.SATURATION and last.value < 1 else float(last.value)
+        return None
 
     async def _ready(self, job: Job, device: _Device) -> Outcome | None:
         """Wait for the broker as long as that makes sense; return why nothing can be sent."""

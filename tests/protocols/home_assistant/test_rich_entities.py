@@ -46,7 +46,7 @@ def sent(point: AnnouncedPoint, value: Value) -> bytes:
         (["hs", "xy"], {"h": 10, "s": 20, "x": 0.3, "y": 0.3}, {HUE: 10, SATURATION: 20}),
     ],
 )
-def test_a_colour_in_json_is_read_and_its_commands_are_told_as_not_taken(
+def test_a_colour_in_json_is_read_and_either_half_of_it_commanded(
     modes: list[str], colour: dict[str, float], wanted: dict[str, float]
 ) -> None:
     found = points("light", schema="json", stat_t="l", cmd_t="l/set", sup_clrm=modes)
@@ -54,8 +54,8 @@ def test_a_colour_in_json_is_read_and_its_commands_are_told_as_not_taken(
     assert {name: said(point, state) for name, point in found.items() if name in (HUE, SATURATION, X, Y)} == {
         name: (value, "good") for name, value in wanted.items()
     }
-    assert all(found[name].write is None for name in wanted)
-    assert "several numbers of one command" in refused("light", schema="json", cmd_t="l", sup_clrm=modes)["It colour"]
+    assert all(found[name].write is not None for name in wanted)
+    assert refused("light", schema="json", cmd_t="l", sup_clrm=modes) == {}
     assert "level_control.current_level" in found, "what has a colour can be dimmed"
     for name in wanted:
         assert said(found[name], '{"state":"ON"}') is None
@@ -99,7 +99,79 @@ def test_a_colour_on_a_topic_of_its_own_is_read(topic: str, payload: str, wanted
     }
     for nonsense in ("red", "1", "1,2,3,4,5,6", "256,-1,0", "nan,nan,nan", ",,", "1_0,2,3", "1," * 80):
         assert all(said(found[name], nonsense) == (None, "bad") for name in wanted)
-    assert "several numbers" in refused("light", **options)[f"It {topic}"]
+    assert all(found[name].write is not None for name in wanted)
+    assert refused("light", **options) == {}
+    del options[f"{topic}_cmd_t"]
+    assert all(each.write is None for name, each in points("light", **options).items() if name in wanted)
+
+
+@pytest.mark.requirement("DEV-02")
+@pytest.mark.parametrize(
+    ("form", "name", "value", "beside", "plainly", "in_json"),
+    [
+        ("hs", HUE, 210, 80.0, "210,80", {"h": 210, "s": 80}),
+        ("hs", SATURATION, 33, 24.5, "24.5,33", {"h": 24.5, "s": 33}),
+        ("hs", HUE, 120, None, "120,100", {"h": 120, "s": 100}),
+        ("xy", X, 0.6942, 0.2963, "0.6942,0.2963", {"x": 0.6942, "y": 0.2963}),
+        ("xy", Y, 0.31, None, "0.3127,0.31", {"x": 0.3127, "y": 0.31}),
+        ("rgb", HUE, 240, 100.0, "0,0,255", {"r": 0, "g": 0, "b": 255}),
+        ("rgb", SATURATION, 50, 0.0, "255,128,128", {"r": 255, "g": 128, "b": 128}),
+        ("rgb", SATURATION, 0, 77.0, "255,255,255", {"r": 255, "g": 255, "b": 255}),
+        ("rgbw", HUE, 60, None, "255,255,0,0", {"r": 255, "g": 255, "b": 0, "w": 0}),
+        ("rgbww", HUE, 300, None, "255,0,255,0,0", {"r": 255, "g": 0, "b": 255, "c": 0, "w": 0}),
+    ],
+)
+def test_a_half_of_a_colour_is_sent_with_the_other(  # noqa: PLR0917 - the parts
+    form: str, name: str, value: float, beside: float | None, plainly: str, in_json: dict[str, float]
+) -> None:
+    own = {"cmd_t": "l/set", f"{form}_stat_t": "l/c", f"{form}_cmd_t": "l/c/set"}
+    point = points("light", **own)[name]
+    assert payload_of(point, value, beside=beside) == plainly.encode()
+    point = points("light", schema="json", stat_t="l", cmd_t="l/set", sup_clrm=[form])[name]
+    assert json.loads(payload_of(point, value, beside=beside)) == {"state": "ON", "color": in_json}
+    for hostile in (True, "red"):
+        with pytest.raises(LocalProtocolError):
+            payload_of(point, hostile)
+
+
+@pytest.mark.parametrize(
+    ("form", "template", "name", "sent"),
+    [
+        ("hs", "{{ hue }};{{ sat }}", HUE, b"120;100"),
+        ("xy", "{{ x }} {{ y }}", X, b"0.5 0.329"),
+        ("rgb", "{{ '%s' }}{{ red }}{{ green }}{{ blue }}", HUE, b"%s02550"),
+        ("rgbw", '{"rgbw":[{{ red }},{{ green }},{{ blue }},{{ white }}]}', HUE, b'{"rgbw":[0,255,0,0]}'),
+        ("rgbww", "{{ cold_white }}{{ warm_white }}{{ green }}", HUE, b"00255"),
+    ],
+)
+def test_a_colours_own_template_names_its_parts(form: str, template: str, name: str, sent: bytes) -> None:
+    own = {"cmd_t": "l/set", f"{form}_cmd_t": "l/c/set", f"{form}_cmd_tpl": template}
+    assert payload_of(points("light", **own)[name], 0.5 if name == X else 120) == sent
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 360), st.integers(0, 100), st.sampled_from(["rgb", "rgbw", "rgbww"]))
+def test_what_is_sent_in_channels_is_read_back_as_what_was_asked_for(hue: int, saturation: int, form: str) -> None:
+    found = points("light", cmd_t="l/set", **{f"{form}_stat_t": "l/c", f"{form}_cmd_t": "l/c/set"})
+    payload = payload_of(found[HUE], hue, beside=saturation)
+    assert payload == payload_of(found[SATURATION], saturation, beside=hue)
+    red, green, blue, *_ = (int(each) for each in payload.split(b","))
+    theirs = [round(255 * each) for each in colorsys.hsv_to_rgb(hue % 360 / 360, saturation / 100, 1)]
+    assert all(abs(a - b) <= 1 for a, b in zip((red, green, blue), theirs, strict=True))
+    heard = said(found[SATURATION], payload.decode())
+    assert heard is not None
+    assert settled(found[SATURATION], saturation, heard[0])
+    heard = said(found[HUE], payload.decode())
+    assert heard is not None
+    assert saturation == 0 or settled(found[HUE], hue, heard[0], beside=saturation)
+
+
+def test_a_hue_is_held_as_nearly_as_lamps_can_and_goes_round() -> None:
+    point = points("light", cmd_t="l", hs_stat_t="l/c", hs_cmd_t="l/c/set")[HUE]
+    assert settled(point, 359, 0.5)
+    assert settled(point, 120, 121.4)
+    assert not settled(point, 120, 123)
+    assert not settled(point, 120, None)
 
 
 @settings(max_examples=200, deadline=None)
