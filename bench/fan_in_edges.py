@@ -30,6 +30,7 @@ from cloud.telemetry.fan_in.worker import READ_REST
 from cloud.telemetry.ingest import IngestWorker
 from cloud.telemetry.ports import EdgeOwner
 from cloud.telemetry.store.plain import PlainStore
+from kit import event_loop
 from kit.clock import SystemClock
 from kit.dice import SeededDice
 from kit.mqtt_wire.transport import Broker, WireTransport
@@ -86,7 +87,7 @@ async def _hear(pipe: Pipe) -> Any:  # noqa: ANN401 - whatever the child said
 def be_worker(pipe: Pipe, dsn: str, port: int, name: str, whole: bool) -> None:
     """Ingest until told to end; then tell what was done. `whole`: into the time series as well as the ledger."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    asyncio.run(_be_worker(pipe, dsn, port, name, whole=whole))
+    event_loop.run(_be_worker(pipe, dsn, port, name, whole=whole))
 
 
 async def _be_worker(pipe: Pipe, dsn: str, port: int, name: str, *, whole: bool) -> None:

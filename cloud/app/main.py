@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cloud.app.settings import CloudSettings
+from kit import event_loop
 from kit.clock import SystemClock
 from kit.dice import SystemDice
 from kit.logs import configure, logger
@@ -116,7 +117,7 @@ def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
         case "emulate-payments":
             return asyncio.run(_emulate_payments(settings, asked))
         case "ingest":
-            return asyncio.run(_ingest(settings, asked.operations_port))
+            return event_loop.run(_ingest(settings, asked.operations_port))
         case "verify":
             return asyncio.run(_verify(settings, asked))
         case _:

@@ -1,7 +1,6 @@
 """`innkeeper-edge`: run the edge, run the doors, ask how the doors are, check a configuration, prove the log."""
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -53,6 +52,7 @@ def _run(config: Path, environ: Mapping[str, str]) -> int:
     with hollow("yaml"), hollow("pdb"):  # litestar's, for a schema that we do not serve and a debugger
         from edge.app.run import run
     from edge.app.settings import EdgeSettings
+    from kit import event_loop
     from kit.settings import load
 
     try:
@@ -60,7 +60,7 @@ def _run(config: Path, environ: Mapping[str, str]) -> int:
     except PlatformError as error:
         return _say(WRONG_CONFIGURATION, error)
     try:
-        asyncio.run(run(settings))
+        event_loop.run(run(settings))
     except (InvalidInputError, UnsupportedVersionError) as error:
         return _say(WRONG_CONFIGURATION, error)
     except PlatformError as error:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from kit.logs import logger
 from kit.mqtt_wire import packets
@@ -281,10 +281,9 @@ class WireConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the broker."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection gives no other
-        self._socket = transport
+        self._socket = socket = cast(asyncio.Transport, transport)  # create_connection gives no other
         if self._closing:
-            transport.abort()
+            socket.abort()
             return
         if self._rest_s and transport.get_extra_info("sslcontext") is None:
             self._plain_fd = transport.get_extra_info("socket").fileno()

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from kit import event_loop
 from kit.identity import tls_client_context
 from kit.mqtt_wire import packets
 from kit.mqtt_wire.parser import Publish
@@ -68,6 +69,19 @@ async def mosquitto(tmp_path: Path) -> AsyncIterator[int]:
 async def test_mqtt_over_mosquitto(claim: Claim, version: str, mosquitto: int) -> None:
     ann = Broker("127.0.0.1", mosquitto, client_id="ann-00000001", version="5" if version == "5" else "3.1.1")
     await claim(WireTransport(ann), WireTransport(replace(ann, client_id="ben-00000001")))
+
+
+@pytest.mark.tier("nats")
+@pytest.mark.parametrize("rest_ms", [0, 15])
+@every_claim
+def test_mqtt_on_the_event_loop_of_the_programs(claim: Claim, rest_ms: int, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Nats(tmp_path / "nats") as nats:
+            rest = timedelta(milliseconds=rest_ms)
+            ann = Broker(nats.host, nats.port, client_id="ann-00000001", rest=rest)
+            await claim(WireTransport(ann), WireTransport(replace(ann, client_id="ben-00000001")))
+
+    event_loop.run(main())
 
 
 @pytest.mark.tier("mosquitto")
