@@ -15,6 +15,7 @@ from cloud.kit.database import Connection, execute, fetch_all, fetch_one
 from cloud.kit.times import at, unix_ms
 from cloud.payments import rows
 from cloud.payments.port import Charge, PaymentProvider, PaymentRefusedError, PaymentState
+from cloud.payments.refund_rules import rule_of
 from cloud.platform import audit
 from cloud.platform.properties import Property
 
@@ -32,12 +33,27 @@ class Verb(StrEnum):
 class MovementState(StrEnum):
     """Where a movement stands."""
 
+    WAITING = "waiting"
+    """A second person has to say yes; the provider has not heard of it."""
     ASKED = "asked"
     """The provider is being asked."""
     UNKNOWN = "unknown"
     """He did not answer: it may have been done. He is asked until he says."""
     DONE = "done"
     REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: as he is shown, and which person he is, whatever he signed in with."""
+
+    name: str
+    account: str | None = None
+
+    @property
+    def person(self) -> str:
+        """What tells him from everybody else."""
+        return self.name if self.account is None else self.account
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,10 @@ class Movement:
     tries: int
     asked_by: str
     asked_at: datetime
+    asked_person: str | None = None
+    """Who asked, whatever he signed in with; None: before anybody asked who that is."""
+    approved_by: str | None = None
+    approved_at: datetime | None = None
 
     def was_done(self, charge: Charge) -> bool:
         """Tell whether the provider's payment shows that this was done."""
@@ -90,7 +110,7 @@ async def begin(
         payment: its id.
         verb: what is asked for.
         minor: how much; None: all that was held.
-        values: `id` (for a new one), `key`, `by`, `reason`, `now_ms`.
+        values: `id` (for a new one), `key`, `by`, `person`, `reason`, `now_ms`.
 
     Raises:
         PaymentRefusedError: no such payment, another movement is under way, the key was used for something else, or
@@ -111,17 +131,33 @@ async def begin(
             raise PaymentRefusedError("key_reused", "This key was used for another amount; nothing was done.")
         return row, movement_of(own)
     await _judge(connection, row, verb, amount)
+    rule = await rule_of(connection, place) if verb is Verb.REFUND else None
+    waits = rule is not None and rule.wants_second(currency=row["currency"], refunded=row["refunded"], minor=amount)
     made = await fetch_one(
         connection,
         """INSERT INTO payments.movement (id, tenant, property, payment, verb, minor, idempotency_key, state, reason,
-                                          refunded_before, asked_by, asked_at, updated_at)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, 'asked', %s, %s, %s, %s, %s) RETURNING *""",
+                                          refunded_before, asked_by, asked_person, asked_at, updated_at)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
         [
-            values["id"], place.tenant, place.id, payment, verb.value, amount, values["key"], values["reason"],
-            row["refunded"], values["by"], at(values["now_ms"]), at(values["now_ms"]),
+            values["id"], place.tenant, place.id, payment, verb.value, amount, values["key"],
+            (MovementState.WAITING if waits else MovementState.ASKED).value, values["reason"], row["refunded"],
+            values["by"], values["person"], at(values["now_ms"]), at(values["now_ms"]),
         ],
     )  # fmt: skip
     assert made is not None  # noqa: S101 - it was inserted
+    if waits:
+        await audit.append(
+            connection,
+            tenant=place.tenant,
+            actor=values["by"],
+            action="payment.refund.ask",
+            property_id=place.id,
+            subject=f"payment {payment}",
+            outcome=audit.Outcome.ALLOWED,
+            detail=f"{amount} minor units of {row['currency']}, waits for a second person"
+            + ("" if values["reason"] is None else f"; {values['reason']}"),
+            now_ms=values["now_ms"],
+        )
     return row, movement_of(made)
 
 
@@ -129,9 +165,12 @@ async def _judge(connection: Connection, row: rows.Row, verb: Verb, amount: int)
     """Refuse what cannot be; what may be is the provider's to say."""
     busy = await fetch_one(
         connection,
-        "SELECT verb, minor FROM payments.movement WHERE payment = %s AND state IN ('asked', 'unknown')",
+        "SELECT verb, minor, state FROM payments.movement WHERE payment = %s"
+        " AND state IN ('waiting', 'asked', 'unknown')",
         [row["id"]],
     )
+    if busy is not None and busy["state"] == MovementState.WAITING:
+        raise PaymentRefusedError("waiting", "A refund of this payment waits for a second person.")
     if busy is not None:
         raise PaymentRefusedError(
             "under_way", f"A {busy['verb']} of this payment is not settled yet; nothing more was asked for."
@@ -168,6 +207,7 @@ async def settle(
         subject=f"payment {told.payment}",
         outcome=audit.Outcome.DONE if refused is None else audit.Outcome.DENIED,
         detail=f"{told.minor} minor units of {row['currency']}{said}"
+        + ("" if told.approved_by is None else f", approved by {told.approved_by}")
         + ("" if told.reason is None else f"; {told.reason}"),
         now_ms=now_ms,
     )
@@ -183,7 +223,16 @@ async def lost(connection: Connection, movement: Movement, *, now_ms: int) -> No
 
 
 async def never_left(connection: Connection, movement: Movement) -> None:
-    """Forget a movement of which the provider has not heard; one that somebody asked for again may have reached him."""
+    """Forget a movement of which the provider has not heard; one that somebody asked for again may have reached him.
+
+    One that a second person approved waits for the word to be said again.
+    """
+    await execute(
+        connection,
+        "UPDATE payments.movement SET state = 'waiting', approved_by = NULL, approved_at = NULL"
+        " WHERE id = %s AND state = 'asked' AND tries = 1 AND approved_by IS NOT NULL",
+        [movement.id],
+    )
     await execute(
         connection,
         "DELETE FROM payments.movement WHERE id = %s AND state = 'asked' AND tries = 1",
@@ -225,8 +274,8 @@ async def of_payments(connection: Connection, payments: list[str]) -> dict[str, 
 
 
 def is_older(movement: Movement, *, than_ms: int) -> bool:
-    """Tell whether a movement was asked for before a time."""
-    return unix_ms(movement.asked_at) < than_ms
+    """Tell whether a movement was asked for, or approved if it had to be, before a time."""
+    return unix_ms(movement.approved_at or movement.asked_at) < than_ms
 
 
 def movement_of(row: Mapping[str, Any]) -> Movement:
@@ -234,5 +283,5 @@ def movement_of(row: Mapping[str, Any]) -> Movement:
     return Movement(
         row["id"], row["payment"], Verb(row["verb"]), row["minor"], row["idempotency_key"],
         MovementState(row["state"]), row["failure"], row["reason"], row["refunded_before"], row["tries"],
-        row["asked_by"], row["asked_at"],
+        row["asked_by"], row["asked_at"], row["asked_person"], row["approved_by"], row["approved_at"],
     )  # fmt: skip

@@ -21,8 +21,8 @@ import msgspec
 from cloud.kit import outbox
 from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
 from cloud.kit.times import at
-from cloud.payments import movements, rows
-from cloud.payments.movements import Movement, MovementState, Verb
+from cloud.payments import approvals, movements, rows
+from cloud.payments.movements import Asker, Movement, MovementState, Verb
 from cloud.payments.port import (
     Charge,
     Page,
@@ -197,17 +197,33 @@ class Payments:
             PaymentRefusedError: there is nothing to take, another movement is not settled, or the provider refused.
             LinkLostError: nothing was done. ReplyTimeoutError, PeerProtocolError: it may have been.
         """
-        return await self._move(place, payment, Verb.CAPTURE, minor=minor, key=key, by=by, reason=reason)
+        return await self._move(place, payment, Verb.CAPTURE, minor=minor, key=key, by=Asker(by), reason=reason)
 
     async def release(self, place: Property, payment: str, *, key: str, by: str, reason: str | None = None) -> Payment:
         """Let go what is held. Raises as `capture`."""
-        return await self._move(place, payment, Verb.RELEASE, minor=None, key=key, by=by, reason=reason)
+        return await self._move(place, payment, Verb.RELEASE, minor=None, key=key, by=Asker(by), reason=reason)
 
     async def refund(
-        self, place: Property, payment: str, *, minor: int, key: str, by: str, reason: str | None = None
+        self, place: Property, payment: str, *, minor: int, key: str, by: Asker, reason: str | None = None
     ) -> Payment:
-        """Give back of what was taken. Raises as `capture`."""
+        """Give back of what was taken; above what the property's rule lets one person do, it waits for a second one.
+
+        Raises as `capture`.
+        """
         return await self._move(place, payment, Verb.REFUND, minor=minor, key=key, by=by, reason=reason)
+
+    async def approve(self, place: Property, payment: str, *, minor: int, key: str, by: Asker) -> Payment:
+        """Say the second word on a refund that waits, and ask the provider for it. Raises as `capture`."""
+        provider, now_ms = self._provider(place), self._clock.wall_ms()
+        async with self._database.transaction() as connection:
+            wish = await approvals.approve(connection, place, payment, key=key, minor=minor, by=by, now_ms=now_ms)
+        return await self._asked_for(place, provider, *wish)
+
+    async def withdraw(self, place: Property, payment: str, *, key: str, by: str) -> Payment:
+        """End a refund that waits for a second person. Raises PaymentRefusedError: there is none."""
+        now_ms = self._clock.wall_ms()
+        async with self._database.transaction() as connection:
+            return payment_of(await approvals.withdraw(connection, place, payment, key=key, by=by, now_ms=now_ms))
 
     async def heard(self, place: Property, provider_id: str, reference: str | None = None) -> bool:
         """Take a hint that a payment changed: read it and keep what it is; False: it is none of ours.
@@ -304,7 +320,9 @@ class Payments:
                 has_name = row["page_id"] is not None or row["provider_id"] is not None  # it can be read at any time
                 if not has_name and row["asked_at"] < at(now_ms - GIVEN_UP_MS):
                     await self._failed(place, row["id"], UNANSWERED)
-        return len(due) + await self._settle_movements(places)
+        async with self._database.transaction() as connection:
+            late = await approvals.end_late(connection, list(places.values()), now_ms=now_ms, most=AT_A_TIME)
+        return len(due) + late + await self._settle_movements(places)
 
     async def _settle_movements(self, places: Mapping[str, Property]) -> int:
         """Learn what became of what the house asked for and nobody answered."""
@@ -320,19 +338,27 @@ class Payments:
         return len(due)
 
     async def _move(
-        self, place: Property, payment: str, verb: Verb, *, minor: int | None, key: str, by: str, reason: str | None
+        self, place: Property, payment: str, verb: Verb, *, minor: int | None, key: str, by: Asker, reason: str | None
     ) -> Payment:
         provider = self._provider(place)
         values = {
-            "id": f"m-{self._dice.bytes(12).hex()}", "key": key, "by": by, "reason": reason,
+            "id": f"m-{self._dice.bytes(12).hex()}", "key": key, "by": by.name, "person": by.person, "reason": reason,
             "now_ms": self._clock.wall_ms(),
         }  # fmt: skip
         async with self._database.transaction() as connection:
             row, movement = await movements.begin(connection, place, payment, verb, minor=minor, values=values)
-        if movement.state is MovementState.DONE:
+        return await self._asked_for(place, provider, row, movement)
+
+    async def _asked_for(self, place: Property, provider: PaymentProvider, row: Row, movement: Movement) -> Payment:
+        """Go on with a movement from where it stands."""
+        if movement.state in (MovementState.DONE, MovementState.WAITING):
             return payment_of(row)
         if movement.state is MovementState.REFUSED:
             code = movement.failure or "refused"
+            if code in approvals.ENDINGS:
+                raise PaymentRefusedError(
+                    code, "This refund was taken back, or nobody approved it: ask under a new key."
+                )
             raise PaymentRefusedError(code, f"The payment provider refused: {code}.")
         return await self._finish(place, provider, row, movement)
 

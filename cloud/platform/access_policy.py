@@ -45,7 +45,7 @@ permit (
     principal in Role::"staff",
     action in [
         Action::"checkin.use", Action::"checkin.assist", Action::"checkin.people", Action::"stay.invite",
-        Action::"payment.manage", Action::"room.assign"
+        Action::"payment.manage", Action::"payment.approve", Action::"room.assign"
     ],
     resource is Property
 ) when { principal.every_property || principal.properties.contains(resource.id) };
@@ -99,11 +99,13 @@ permit (
     resource is Property
 ) when { principal.every_property || principal.properties.contains(resource.id) };
 
-// who gives out the keys of whole sections, and takes them back; seals rooms; fills the safe; what guests agree to
+// who gives out the keys of whole sections, and takes them back; seals rooms; fills the safe; what guests agree to;
+// how much one person alone may give back
 permit (
     principal in Role::"admin",
     action in [
-        Action::"staff_key.issue", Action::"room.seal", Action::"failsafe_key.issue", Action::"terms.publish"
+        Action::"staff_key.issue", Action::"room.seal", Action::"failsafe_key.issue", Action::"terms.publish",
+        Action::"payment.rule"
     ],
     resource is Property
 )

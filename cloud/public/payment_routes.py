@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Response, Router, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
 
@@ -15,16 +15,19 @@ from cloud.checkin.sessions import Sessions, Standing
 from cloud.checkin.steps import FINISHED
 from cloud.kit.acting import acting, system
 from cloud.kit.database import Database
-from cloud.kit.times import iso
-from cloud.payments.movements import Movement, MovementState, Verb
+from cloud.kit.times import at, iso, unix_ms
+from cloud.payments import approvals
+from cloud.payments.approvals import Waiting
+from cloud.payments.movements import Asker, Movement, MovementState, Verb
 from cloud.payments.payments import PAGE_LIFE_MS, Payment, Payments
 from cloud.payments.port import PageAsked, PaymentRefusedError
+from cloud.payments.refund_rules import RefundRule, rule_of, set_rule
 from cloud.payments.stripe.signature import verify
 from cloud.platform.access_policy import ACTION
 from cloud.platform.principals import Principal
 from cloud.platform.properties import Property, property_by_id
 from cloud.public import checkin_schema
-from cloud.public.gate import absent, stay_for
+from cloud.public.gate import absent, property_for, stay_for
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
 from kit.http import OPEN, ProblemError
@@ -35,7 +38,8 @@ BODY_BYTES_MOST: Final = 8 * 1024
 EVENT_BYTES_MOST: Final = 256 * 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _HEARD: Final = system("payment-event")
-_STAY: Final = "/properties/{property_id:str}/stays/{stay_id:str}"
+_HOUSE: Final = "/properties/{property_id:str}"
+_STAY: Final = _HOUSE + "/stays/{stay_id:str}"
 _ONE: Final = _STAY + "/payments/{payment_id:str}"
 _MANAGE: Final = {ACTION: "payment.manage"}
 _TITLES: Final = {"en": "Deposit", "de": "Kaution", "fr": "Caution", "es": "Depósito", "ar": "تأمين"}
@@ -84,10 +88,66 @@ class DepositPage(msgspec.Struct, frozen=True):
     failure: str | None
 
 
+class ApprovalRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which refund is meant, by its key, and the amount that the second person saw."""
+
+    minor: _Minor
+    idempotency_key: _Key
+
+
+class WithdrawalRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which refund is meant, by its key."""
+
+    idempotency_key: _Key
+
+
+class RefundLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one person alone may give back of one payment, in minor units; 0: nothing."""
+
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}(?![\s\S])", examples=["EUR"])]
+    minor: Annotated[int, msgspec.Meta(ge=0, le=10**9, examples=[20_000])]
+
+
+class RefundRuleRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The limit; null: one person suffices for every refund."""
+
+    limit: RefundLimit | None
+
+
+class RefundRuleAnswer(msgspec.Struct, frozen=True):
+    """The limit, and who set it when; null: there is none."""
+
+    limit: RefundLimit | None
+    set_by: str | None
+    set_at: str | None
+
+
+class WaitingRefund(msgspec.Struct, frozen=True):
+    """A refund that waits for a second person until `until`; `mine`: the caller asked for it, and cannot be he."""
+
+    stay: str
+    payment: str
+    key: str
+    currency: str
+    minor: int
+    reason: str | None
+    asked_by: str
+    asked_at: str
+    until: str
+    mine: bool
+
+
+class WaitingRefunds(msgspec.Struct, frozen=True):
+    """What waits at a property, the oldest first."""
+
+    refunds: list[WaitingRefund]
+
+
 class PaymentMovement(msgspec.Struct, frozen=True):
     """What the house asked of a payment. `unknown`: the provider has not answered, and is asked until he does.
 
-    Asked again with its `key` and amount it is the same movement; until it is done or refused no other one begins.
+    `waiting`: a second person has to approve it, and `mine` tells that the caller cannot be he. Asked again with its
+    `key` and amount it is the same movement; until it is done or refused no other one begins.
     """
 
     verb: Verb
@@ -98,12 +158,15 @@ class PaymentMovement(msgspec.Struct, frozen=True):
     key: str
     asked_by: str
     asked_at: str
+    approved_by: str | None
+    approved_at: str | None
+    mine: bool
 
 
 class PaymentState(msgspec.Struct, frozen=True):
     """A payment; amounts in minor units. `client_secret` is for the provider's own script, while the bank asks.
 
-    `movements` are what the house asked of it, the newest first; told where payments are listed.
+    `movements` are what the house asked of it, the newest first; told where payments are listed, and of refunds.
     """
 
     id: str
@@ -236,7 +299,7 @@ def payment_routes(services: PaymentServices) -> Router:
         found = await place_of(request.user, property_id, stay_id)
         kept = await services.payments.of_stay(found, stay_id)
         asked = await services.payments.movements(kept)
-        return PaymentStates([_view(each, asked.get(each.id, [])) for each in kept])
+        return PaymentStates([_view(each, asked.get(each.id, []), request.user) for each in kept])
 
     @post(_ONE + "/capture", status_code=200, summary="Take what is held, or part of it", opt=_MANAGE)
     async def capture(
@@ -275,14 +338,84 @@ def payment_routes(services: PaymentServices) -> Router:
         data: JSONBody[AmountRequest],
     ) -> PaymentState:
         found = await own(request.user, property_id, stay_id, payment_id)
-        by, why = request.user.name, data.reason
-        return await _answered(
-            services.payments.refund(found, payment_id, minor=data.minor, key=data.idempotency_key, by=by, reason=why)
+        asking = services.payments.refund(
+            found,
+            payment_id,
+            minor=data.minor,
+            key=data.idempotency_key,
+            by=_asker(request.user),
+            reason=data.reason,
         )
+        return await with_movements(request.user, asking)
+
+    async def with_movements(caller: Principal, asking: Awaitable[Payment]) -> PaymentState:
+        told = await _asked(asking)
+        asked = await services.payments.movements([told])
+        return _view(told, asked.get(told.id, []), caller)
+
+    @post(
+        _ONE + "/refund/approval",
+        status_code=200,
+        summary="Be the second person on a refund that waits",
+        opt={ACTION: "payment.approve"},
+    )
+    async def approval(
+        request: Call,
+        property_id: FromPath[str],
+        stay_id: FromPath[str],
+        payment_id: FromPath[str],
+        data: JSONBody[ApprovalRequest],
+    ) -> PaymentState:
+        found = await own(request.user, property_id, stay_id, payment_id)
+        asking = services.payments.approve(
+            found, payment_id, minor=data.minor, key=data.idempotency_key, by=_asker(request.user)
+        )
+        return await with_movements(request.user, asking)
+
+    @post(_ONE + "/refund/withdrawal", status_code=200, summary="End a refund that waits", opt=_MANAGE)
+    async def withdrawal(
+        request: Call,
+        property_id: FromPath[str],
+        stay_id: FromPath[str],
+        payment_id: FromPath[str],
+        data: JSONBody[WithdrawalRequest],
+    ) -> PaymentState:
+        found = await own(request.user, property_id, stay_id, payment_id)
+        asking = services.payments.withdraw(found, payment_id, key=data.idempotency_key, by=request.user.name)
+        return await with_movements(request.user, asking)
+
+    @get(_HOUSE + "/waiting-refunds", summary="The refunds that wait for a second person", opt=_MANAGE)
+    async def waiting(request: Call, property_id: FromPath[str]) -> WaitingRefunds:
+        async with services.database.snapshot() as connection:
+            found = await property_for(connection, request.user, property_id)
+            listed = await approvals.waiting(connection, found)
+        return WaitingRefunds([_waits(each, request.user) for each in listed])
+
+    @get(_HOUSE + "/refund-rule", summary="What one person alone may give back of a payment", opt=_MANAGE)
+    async def rule(request: Call, property_id: FromPath[str]) -> RefundRuleAnswer:
+        async with services.database.snapshot() as connection:
+            found = await property_for(connection, request.user, property_id)
+            return _rule(await rule_of(connection, found))
+
+    @put(
+        _HOUSE + "/refund-rule",
+        status_code=200,
+        summary="Set what one person alone may give back of a payment",
+        opt={ACTION: "payment.rule"},
+    )
+    async def set_to(request: Call, property_id: FromPath[str], data: JSONBody[RefundRuleRequest]) -> RefundRuleAnswer:
+        limit = None if data.limit is None else (data.limit.currency, data.limit.minor)
+        async with services.database.transaction() as connection:
+            found = await property_for(connection, request.user, property_id)
+            await set_rule(connection, found, limit, by=request.user.name, now_ms=services.clock.wall_ms())
+            return _rule(await rule_of(connection, found))
 
     return Router(
         "/api/v1",
-        route_handlers=[deposit, page, look, listed, capture, release, refund],
+        route_handlers=[
+            *(deposit, page, look, listed, capture, release, refund),
+            *(approval, withdrawal, waiting, rule, set_to),
+        ],
         request_max_body_size=BODY_BYTES_MOST,
         before_request=strict_body,
     )
@@ -382,15 +515,35 @@ async def _asked(asked: Awaitable[Answer]) -> Answer:
         raise ProblemError(504, detail, kind="unanswered", retryable=True, may_have_taken_effect=True) from error
 
 
-def _view(payment: Payment, asked: Sequence[Movement] = ()) -> PaymentState:
+def _view(payment: Payment, asked: Sequence[Movement] = (), caller: Principal | None = None) -> PaymentState:
     return PaymentState(
         payment.id, payment.state.value, payment.currency, payment.minor, payment.captured, payment.refunded,
         payment.failure, payment.client_secret,
         [
             PaymentMovement(
                 each.verb, each.minor, each.state, each.failure, each.reason, each.key, each.asked_by,
-                iso(each.asked_at),
+                iso(each.asked_at), each.approved_by, None if each.approved_at is None else iso(each.approved_at),
+                caller is not None and each.asked_person == _asker(caller).person,
             )
             for each in asked
         ],
     )  # fmt: skip
+
+
+def _asker(caller: Principal) -> Asker:
+    return Asker(caller.name, caller.account)
+
+
+def _waits(each: Waiting, caller: Principal) -> WaitingRefund:
+    wish = each.movement
+    until = iso(at(unix_ms(wish.asked_at) + approvals.WAIT_MS))
+    return WaitingRefund(
+        each.stay, wish.payment, wish.key, each.currency, wish.minor, wish.reason, wish.asked_by, iso(wish.asked_at),
+        until, wish.asked_person == _asker(caller).person,
+    )  # fmt: skip
+
+
+def _rule(rule: RefundRule | None) -> RefundRuleAnswer:
+    if rule is None:
+        return RefundRuleAnswer(None, None, None)
+    return RefundRuleAnswer(RefundLimit(rule.currency, rule.minor), rule.set_by, iso(rule.set_at))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.kit.database import Database, fetch_all
+from cloud.payments.movements import Asker
 from cloud.payments.payments import GIVEN_UP_MS, UNSETTLED_MS, Payment, Payments
 from cloud.payments.port import PaymentRefusedError, PaymentState, parse_method
 from cloud.payments.stripe.adapter import StripePayments
@@ -75,10 +76,10 @@ async def test_a_deposit_is_held_part_of_it_taken_and_some_given_back(till: Till
     taken = await till.payments.capture(AURORA, held.id, minor=4_500, key="minibar", by="anna")
     assert (taken.state, taken.captured) == (PaymentState.CAPTURED, 4_500)
     assert await till.payments.capture(AURORA, held.id, minor=4_500, key="minibar", by="anna") == taken
-    back = await till.payments.refund(AURORA, held.id, minor=500, key="sorry", by="anna")
+    back = await till.payments.refund(AURORA, held.id, minor=500, key="sorry", by=Asker("anna"))
     assert (back.captured, back.refunded) == (4_500, 500)
     with pytest.raises(PaymentRefusedError):
-        await till.payments.refund(AURORA, held.id, minor=4_001, key="too much", by="anna")
+        await till.payments.refund(AURORA, held.id, minor=4_001, key="too much", by=Asker("anna"))
     assert [(what, amount) for what, _, amount in till.stripe.effects] == [
         ("hold", 10_000), ("capture", 4_500), ("refund", 500),
     ]  # fmt: skip

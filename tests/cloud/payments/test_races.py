@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
-from cloud.payments.movements import Movement, MovementState
+from cloud.payments.movements import Asker, Movement, MovementState
 from cloud.payments.payments import GIVEN_UP_MS, UNSETTLED_MS, Payment, Payments
 from cloud.payments.port import Charge, PaymentRefusedError, PaymentState
 from cloud.payments.stripe.adapter import StripePayments
@@ -219,21 +219,20 @@ async def test_a_refund_without_answer_is_asked_for_once_whatever_key_comes_next
     await till.payments.capture(AURORA, held.id, minor=9_000, key="c", by="anna")
     till.stripe.manners = Manners(lost_after=1.0, busy=0.0, lost_before=0.0)
     with pytest.raises(ReplyTimeoutError):
-        await till.payments.refund(AURORA, held.id, minor=500, key="a", by="anna", reason="cold breakfast")
+        await till.payments.refund(AURORA, held.id, minor=500, key="a", by=Asker("anna"), reason="cold breakfast")
     assert (await movements(till))[-1].state is MovementState.UNKNOWN
     till.stripe.manners = Manners(0.0, 0.0, 0.0)
-    for verb in ("refund", "capture"):
-        asked = getattr(till.payments, verb)(AURORA, held.id, minor=500, key="b", by="ben")
-        assert await _refusal(asked) == "under_way"
+    assert await _refusal(till.payments.refund(AURORA, held.id, minor=500, key="b", by=Asker("ben"))) == "under_way"
+    assert await _refusal(till.payments.capture(AURORA, held.id, minor=500, key="b", by="ben")) == "under_way"
     assert await settle(till) == 1
     assert moved(till) == [("hold", 10_000), ("capture", 9_000), ("refund", 500)]
     [*_, refund] = await movements(till)
     assert (refund.state, refund.reason, refund.asked_by) == (MovementState.DONE, "cold breakfast", "anna")
-    again = await till.payments.refund(AURORA, held.id, minor=500, key="a", by="ben")
+    again = await till.payments.refund(AURORA, held.id, minor=500, key="a", by=Asker("ben"))
     assert (again.captured, again.refunded) == (9_000, 500)
-    await till.payments.refund(AURORA, held.id, minor=500, key="b", by="anna")
+    await till.payments.refund(AURORA, held.id, minor=500, key="b", by=Asker("anna"))
     assert moved(till)[3:] == [("refund", 500)], "another key is another refund, now that the first one is settled"
-    assert await _refusal(till.payments.refund(AURORA, held.id, minor=1, key="b", by="anna")) == "key_reused"
+    assert await _refusal(till.payments.refund(AURORA, held.id, minor=1, key="b", by=Asker("anna"))) == "key_reused"
 
 
 async def test_two_clerks_give_back_once(till: Till, database: Database) -> None:
@@ -242,7 +241,7 @@ async def test_two_clerks_give_back_once(till: Till, database: Database) -> None
 
     async def refund(key: str) -> str:
         try:
-            return (await till.payments.refund(AURORA, held.id, minor=9_000, key=key, by=key)).state.value
+            return (await till.payments.refund(AURORA, held.id, minor=9_000, key=key, by=Asker(key))).state.value
         except PaymentRefusedError as error:
             return error.code
 
@@ -314,7 +313,7 @@ async def test_a_refund_whose_last_look_fails_is_not_called_undone(till: Till) -
         provider = StripePayments(http, platform="http://stripe.invalid", secret_key="sk_test")
         right, till.payments._providers = till.payments._providers, {AURORA.id: provider}
         with pytest.raises(ReplyTimeoutError):
-            await till.payments.refund(AURORA, held.id, minor=100, key="r", by="anna")
+            await till.payments.refund(AURORA, held.id, minor=100, key="r", by=Asker("anna"))
     till.payments._providers = right
     await settle(till)
     assert moved(till)[2:] == [("refund", 100)]
@@ -404,7 +403,7 @@ async def _some_of_a_desk(till: Till, dice: SeededDice, key: str) -> None:
         elif mood < 0.45:
             await till.payments.capture(AURORA, mine, minor=4_000, key=key, by="anna")
         elif mood < 0.6:
-            await till.payments.refund(AURORA, mine, minor=300, key=key, by="anna")
+            await till.payments.refund(AURORA, mine, minor=300, key=key, by=Asker("anna"))
         elif mood < 0.65:
             await till.payments.release(AURORA, mine, key=key, by="anna")
         elif mood < 0.85 and till.events:

@@ -1,5 +1,5 @@
 /** The desk's page of a hotel: the check-ins that wait for staff, and a link for the guest of each stay. */
-import type { HandOver, Property, Stay } from '@innkeeper/api'
+import type { HandOver, Property, Stay, WaitingRefund } from '@innkeeper/api'
 import { Icon } from '@innkeeper/ui'
 import { Button, TextInput } from '@mantine/core'
 import { useCallback, useEffect, useRef, useState } from 'react'
@@ -8,6 +8,7 @@ import consoleStyles from './console.module.css'
 import { nameOf, SessionSteps, STEPS, Waiver } from './SessionSteps'
 import { ConflictNote } from './ConflictNote'
 import { Header } from './Header'
+import { saidMoney } from './money'
 import { Question } from './keyAsking'
 import { Notice } from './Notices'
 import { SignIn } from './SignIn'
@@ -32,18 +33,21 @@ const at = (property: string, stay: string): string => `api/v1/properties/${enco
 export function ArrivalsPage({ property }: { property: Property }) {
   const [stays, setStays] = useState<Stay[] | null>(null)
   const [queue, setQueue] = useState<HandOver[]>([])
+  const [refunds, setRefunds] = useState<WaitingRefund[]>([])
   const [refused, setRefused] = useState<Refused | null>(null)
   const [wanted, setWanted] = useState('')
 
   const read = useCallback(async () => {
     const here = `api/v1/properties/${encodeURIComponent(property.id)}`
     try {
-      const [listed, waiting] = await Promise.all([
+      const [listed, waiting, back] = await Promise.all([
         asked<{ stays: Stay[] }>('GET', `${here}/stays`),
         asked<{ hand_overs: HandOver[] }>('GET', `${here}/hand-overs`),
+        asked<{ refunds: WaitingRefund[] }>('GET', `${here}/waiting-refunds`),
       ])
       setStays(listed.stays.filter(({ state }) => ACTIVE.includes(state) || state === 'left'))
       setQueue(waiting.hand_overs)
+      setRefunds(back.refunds)
       setRefused(null)
     } catch (error) {
       if (!(error instanceof Refused)) throw error
@@ -85,6 +89,23 @@ export function ArrivalsPage({ property }: { property: Property }) {
               <ul className={styles['list']}>
                 {queue.map((each) => <Waiting key={each.session} property={property.id} handOver={each} since={day.format(new Date(each.since))} onDone={() => void read()} />)}
               </ul>
+              {refunds.length > 0 && (
+                <>
+                  <h2 className={styles['heading']}>Refunds that wait for a second person <span className={styles['count']}>{refunds.length}</span></h2>
+                  <ul className={styles['list']} data-testid="waiting-refunds">
+                    {refunds.map((each) => (
+                      <li key={`${each.payment}-${each.key}`} className={styles['card']} data-refund={each.payment}>
+                        <div className={styles['line']}>
+                          <strong>{saidMoney(each.minor, each.currency)}</strong>
+                          <span>{each.asked_by}, until {opened(each.until)}</span>
+                        </div>
+                        {each.reason !== null && <p className={styles['dim']}>{each.reason}</p>}
+                        <p className={styles['dim']}>{each.mine ? 'You asked for it: somebody else has to approve it.' : <a className={styles['plain']} href={paymentsOf(property.id, each.stay)}>Look at it</a>}</p>
+                      </li>
+                    ))}
+                  </ul>
+                </>
+              )}
               <p className={styles['more']}><a className={styles['plain']} href={termsOf(property.id)}>House terms that guests accept</a> · <a className={styles['plain']} href={kiosksOf(property.id)}>Kiosks</a></p>
             </section>
             <section aria-labelledby="stays">

@@ -30,10 +30,11 @@ const VERBS: Record<Verb, { name: string; done: string; ask: string }> = {
 const WHY: Record<string, string> = {
   amount_too_large: 'it is more than there is', payment_intent_unexpected_state: 'the card’s hold is not there any more', charge_not_refundable: 'nothing was taken that could be given back',
   charge_already_refunded: 'it was given back already', unanswered: 'the provider never answered, and has nothing of it', insufficient_funds: 'not enough money on the card',
+  withdrawn: 'it was taken back before a second person approved it', not_approved: 'no second person approved it within a day',
   card_declined: 'the card was refused', expired_card: 'the card has expired', page_expired: 'the page was open too long', page_ended: 'it was taken care of at the desk',
 }
 const why = (code: string | null): string => (code === null ? 'no reason was given' : WHY[code] ?? code.replaceAll('_', ' '))
-const isUnderWay = ({ state }: PaymentMovement): boolean => state === 'asked' || state === 'unknown'
+const isUnderWay = ({ state }: PaymentMovement): boolean => state === 'waiting' || state === 'asked' || state === 'unknown'
 
 export function PaymentsPage({ property, stay }: { property: Property; stay: string }) {
   const at = `api/v1/properties/${encodeURIComponent(property.id)}/stays/${encodeURIComponent(stay)}`
@@ -100,8 +101,9 @@ function OnePayment({ at, payment, time, onDone }: { at: string; payment: StayPa
     setAsking(true)
     const body = { reason, ...(verb === 'release' ? {} : { minor }) }
     try {
-      await question.current.ask(`${at}/${verb}`, body)
-      setSaid(`${VERBS[verb].done}: ${money(minor)}.`)
+      const told = await question.current.ask<StayPayment>(`${at}/${verb}`, body)
+      const waits = told.movements.some(({ state, mine }) => state === 'waiting' && mine)
+      setSaid(waits ? `Giving back ${money(minor)} waits for a second person.` : `${VERBS[verb].done}: ${money(minor)}.`)
       setProblem(null)
       setWish(null)
     } catch (error) {
@@ -126,7 +128,7 @@ function OnePayment({ at, payment, time, onDone }: { at: string; payment: StayPa
       )}
       {payment.movements.length > 0 && (
         <ul className={own['movements']} aria-label="What was asked for">
-          {payment.movements.map((each) => <Moved key={`${each.verb}-${each.key}`} movement={each} money={money} time={time} />)}
+          {payment.movements.map((each) => <Moved key={`${each.verb}-${each.key}`} at={at} movement={each} money={money} time={time} onDone={onDone} />)}
         </ul>
       )}
       <p ref={status} tabIndex={-1} className={own['said']} role="status">{said}</p>
@@ -147,17 +149,42 @@ function OnePayment({ at, payment, time, onDone }: { at: string; payment: StayPa
 }
 
 /** One thing that was asked of the payment, and what became of it. */
-function Moved({ movement, money, time }: { movement: PaymentMovement; money: (minor: number) => string; time: Intl.DateTimeFormat }) {
+function Moved({ at, movement, money, time, onDone }: { at: string; movement: PaymentMovement; money: (minor: number) => string; time: Intl.DateTimeFormat; onDone: () => Promise<void> }) {
   const { verb, minor, state } = movement
   const told = {
+    waiting: movement.mine ? 'waits for a second person. You asked for it, so it cannot be you.' : 'waits for a second person.',
     asked: 'the provider is being asked', unknown: 'not known: the provider has not answered. He is asked until he does; nothing is done twice.',
     done: 'done', refused: `refused: ${why(movement.failure)}. Nothing was done.`,
   }[state]
   return (
     <li data-movement={verb} data-state={state}>
       {isUnderWay(movement) && <Icon name="warning" />} <strong>{VERBS[verb].name} {money(minor)}</strong>: {told}
-      <span className={own['who']}>{movement.asked_by}, {time.format(new Date(movement.asked_at))}{movement.reason === null ? '' : `: ${movement.reason}`}</span>
+      <span className={own['who']}>{movement.asked_by}, {time.format(new Date(movement.asked_at))}{movement.reason === null ? '' : `: ${movement.reason}`}{movement.approved_by === null ? '' : ` · approved by ${movement.approved_by}`}</span>
+      {state === 'waiting' && <SecondWord at={at} movement={movement} money={money} onDone={onDone} />}
     </li>
+  )
+}
+
+/** The second person's yes, or anybody's no. */
+function SecondWord({ at, movement, money, onDone }: { at: string; movement: PaymentMovement; money: (minor: number) => string; onDone: () => Promise<void> }) {
+  const [problem, setProblem] = useState<string | null>(null)
+  const [isAsking, setAsking] = useState(false)
+
+  async function say(word: 'approval' | 'withdrawal'): Promise<void> {
+    setAsking(true)
+    const body = { idempotency_key: movement.key, ...(word === 'approval' ? { minor: movement.minor } : {}) }
+    const refused = await asked('POST', `${at}/refund/${word}`, body).then(() => null, inWords)
+    setProblem(refused)
+    setAsking(false)
+    await onDone()
+  }
+
+  return (
+    <div className={styles['actions']}>
+      {!movement.mine && <Button size="xs" loading={isAsking} onClick={() => void say('approval')}>Approve giving back {money(movement.minor)}</Button>}
+      <Button size="xs" variant="default" disabled={isAsking} onClick={() => void say('withdrawal')}>Take it back</Button>
+      {problem !== null && <p className={styles['problem']} role="alert">{problem}</p>}
+    </div>
   )
 }
 

@@ -155,7 +155,7 @@ export type components = {
          * @description Where a movement stands.
          * @enum {string}
          */
-        MovementState: "asked" | "unknown" | "done" | "refused";
+        MovementState: "waiting" | "asked" | "unknown" | "done" | "refused";
         /** Occupancy */
         Occupancy: {
             occupied: boolean | null;
@@ -172,6 +172,9 @@ export type components = {
             key: string;
             asked_by: string;
             asked_at: string;
+            approved_by: string | null;
+            approved_at: string | null;
+            mine: boolean;
         };
         /** PaymentState */
         PaymentState: {
@@ -358,6 +361,23 @@ export type components = {
          * @enum {string}
          */
         Verb: "capture" | "release" | "refund";
+        /** WaitingRefund */
+        WaitingRefund: {
+            stay: string;
+            payment: string;
+            key: string;
+            currency: string;
+            minor: number;
+            reason: string | null;
+            asked_by: string;
+            asked_at: string;
+            until: string;
+            mine: boolean;
+        };
+        /** WaitingRefunds */
+        WaitingRefunds: {
+            refunds: components["schemas"]["WaitingRefund"][];
+        };
     };
     responses: never;
     parameters: never;
