@@ -282,9 +282,9 @@ class Watch:
                 faults.setdefault((each.room, each.device), []).append(_fault(each.attribute))
         for (where, whose), said in faults.items():
             so[Subject(AlertKind.DEVICE_FAULT, where, whose)] = ", ".join(sorted(said))
-        for device, stood in (*self._frozen.told().items(), *self._meters.told().items()):
-            if (its := self._view.room_of(device)) is not None:
-                subject = Subject(AlertKind.FROZEN, its, device)
+        for whom, stood in (*self._frozen.told().items(), *self._meters.told().items()):
+            if (its := self._view.room_of(whom)) is not None:
+                subject = Subject(AlertKind.FROZEN, its, whom)
                 so[subject] = f"{so[subject]}; {stood}" if subject in so else stood
         overdue = self._unheard.overdue()
         for device, heard in fresh.items():

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from protocols.descriptors.codec import Allowed, allow
 from protocols.device_model.capability import Value
 from protocols.errors import LocalProtocolError
-from protocols.home_assistant.codec import payload_of, settled
+from protocols.home_assistant.codec import payload_of, readings_of_message, settled
 from protocols.home_assistant.entities import AnnouncedPoint
 from protocols.home_assistant.senses import SENSES
-from tests.protocols.home_assistant.test_entities import points, said, taken
+from tests.protocols.home_assistant.test_entities import DEVICE, points, said, taken
 
 WARMTH = "color_control.color_temperature_mireds"
 HUE, SATURATION = "color_control.current_hue", "color_control.current_saturation"
@@ -158,12 +158,11 @@ def test_what_is_sent_in_channels_is_read_back_as_what_was_asked_for(hue: int, s
     red, green, blue, *_ = (int(each) for each in payload.split(b","))
     theirs = [round(255 * each) for each in colorsys.hsv_to_rgb(hue % 360 / 360, saturation / 100, 1)]
     assert all(abs(a - b) <= 1 for a, b in zip((red, green, blue), theirs, strict=True))
-    heard = said(found[SATURATION], payload.decode())
-    assert heard is not None
-    assert settled(found[SATURATION], saturation, heard[0])
-    heard = said(found[HUE], payload.decode())
-    assert heard is not None
-    assert saturation == 0 or settled(found[HUE], hue, heard[0], beside=saturation)
+    told = {
+        each.attribute: each.value for each in readings_of_message([found[HUE], found[SATURATION]], DEVICE, payload)
+    }
+    assert settled(found[SATURATION], saturation, told["current_saturation"])
+    assert saturation == 0 or settled(found[HUE], hue, told["current_hue"], beside=saturation)
 
 
 def test_a_hue_is_held_as_nearly_as_lamps_can_and_goes_round() -> None:
