@@ -4,8 +4,9 @@ Source of truth: EdgeX Foundry documentation, "Device Profile Reference" and "Mo
 v4):
 attributes primaryTable, startingAddress, rawType, isByteSwap, isWordSwap; properties valueType, readWrite, units,
 scale,
-offset, minimum, maximum. A profile's names are free: what a resource means is told from its name and unit, and what
-cannot be told is left out in so many words. Nothing is made writable: a profile states no range that is safe in a room.
+offset, minimum, maximum (of what is set, before scale and offset are undone: device-sdk-go, TransformWriteParameter).
+A profile's names are free: what a resource means is told from its name and unit, and what cannot be told is left out in
+so many words. Writable is a room's setpoint alone, within the range that the profile states and a room bears.
 """
 
 import re
@@ -13,9 +14,20 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final
 
-from protocols.device_model.capability import Unit, attribute
+from protocols.device_model.capability import Attribute, Unit, attribute
 from protocols.errors import InvalidInputError
-from provisioning.descriptors.imported import FAHRENHEIT, UNITS, Capability, Imported, affine, descriptor_id, endpoint
+from provisioning.descriptors.imported import (
+    FAHRENHEIT,
+    SETPOINT_LEAST,
+    SETPOINT_MOST,
+    SETPOINT_PACE,
+    UNITS,
+    Capability,
+    Imported,
+    affine,
+    descriptor_id,
+    endpoint,
+)
 
 TABLES: Final = {
     "COILS": "coil", "DISCRETES_INPUT": "discrete", "DISCRETE_INPUTS": "discrete", "INPUT_REGISTERS": "input",
@@ -51,6 +63,14 @@ BY_NAME: Final[tuple[tuple[str, Capability, str], ...]] = (
 )  # fmt: skip
 NO_UNIT: Final = frozenset(("-", "n/a", "none", "null", "1", "bool", "boolean", "on/off"))
 """How profiles spell that there is none."""
+_SETPOINT: Final = re.compile(r"set ?point|\bsp\b|set ?temp|temp(erature)? set\b|(target|desired|wanted) (room )?temp")
+_OF_NO_ROOM: Final = re.compile(
+    r"alarm|limit|threshold|\bmin|\bmax|\bhigh|\blow\b|band|differential|hysteresis|offset|shift|adjust|calibrat|humid|"
+    r"co2|pressure|fan|speed|flow|valve|damper|water|supply|return|boiler|\bdhw|tank|duct|discharge|coil|outdoor|outside|"
+    r"lock|mode|status|type|time"
+)
+"""What makes another thing of a setpoint: a limit, a machine's, a boiler's."""
+_EMPTY: Final = re.compile(r"unocc|\beco|standby|stand by|night|away|set ?back|absen|vacan")
 _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-.]+")
 
 
@@ -117,6 +137,9 @@ def _take(found: Imported, resource: Mapping[str, Any]) -> str | None:
     row = attribute(capability, attribute_name)
     spelt = str(what.get("units", ""))
     told = spelt.strip().lower()
+    setpoint = capability is C.THERMOSTAT
+    if setpoint and (not told or told in NO_UNIT):
+        return "its unit is missing: a setpoint in degrees Celsius or Fahrenheit?"
     if told and told not in UNITS and told not in FAHRENHEIT and told not in NO_UNIT:
         return f"{spelt!r:.20} is a unit that is not known here: it could be a thousand times another"
     known = affine(spelt, row.unit) if told and told not in NO_UNIT else (1.0, 0.0)
@@ -137,17 +160,73 @@ def _take(found: Imported, resource: Mapping[str, Any]) -> str | None:
         point["offset"] = float(f"{offset:.16g}")
     point["note"] = str(resource.get("description") or resource["name"])[:200]
     if "W" in str(what.get("readWrite", "R")):
-        found.left_out.append(f"{resource['name']}: read only here: the profile states no range that is safe to write")
+        whole = raw_type.startswith(("int", "uint")) and not offset
+        rule = _rule(what, table, known, scale if whole else None) if setpoint else _not_set(row)
+        if isinstance(rule, str):
+            found.left_out.append(f"{resource['name']}: read only here: {rule}")
+        else:
+            point["write"] = rule
+    if setpoint and not re.search("heat|cool", _plain(resource["name"])):
+        found.left_out.append(f"{resource['name']}: taken as heating's: its name says nothing of heating or cooling")
     found.add(capability, attribute_name, point, resource["name"])
     return None
 
 
+def _not_set(row: Attribute) -> str:
+    if row.writable:
+        return "nothing says what it switches, and whether a guest's room may"
+    return f"{row.name} is measured and not set"
+
+
+def _rule(what: Mapping[str, Any], table: str, unit: tuple[float, float], step: float | None) -> dict[str, Any] | str:
+    """Return a setpoint's write rule, or what is missing for one.
+
+    Args:
+        what: The resource's properties.
+        table: Where it is.
+        unit: Scale and offset from its unit to degrees Celsius.
+        step: What one step of the register is; None: it has none to speak of.
+    """
+    if table != "holding":
+        return f"{table} registers cannot be written"
+    stated: list[float] = []
+    for name in ("minimum", "maximum"):
+        given = what.get(name)
+        if given is None or given == "":
+            return f"the profile states no {name}"
+        try:
+            stated.append(_number(given, 0) * unit[0] + unit[1])
+        except ValueError:
+            return f"its {name} {given!r:.20} is no number"
+    least, most = max(stated[0], SETPOINT_LEAST), min(stated[1], SETPOINT_MOST)
+    if least >= most:
+        return (
+            f"its range {stated[0]:.6g} to {stated[1]:.6g} leaves nothing between {SETPOINT_LEAST:g} and "
+            f"{SETPOINT_MOST:g} degrees Celsius"
+        )
+    rule: dict[str, Any] = {"least": float(f"{least:.6g}"), "most": float(f"{most:.6g}")}
+    if step is not None and 0 < step < most - least:
+        rule["step"] = float(f"{step:.12g}")
+    return {**rule, **SETPOINT_PACE}
+
+
+def _plain(name: str) -> str:
+    """Return a name as words in lower case."""
+    return " ".join(each.lower() for each in _WORDS.split(name) if each)
+
+
 def _meaning(name: str, units: str, raw_type: str) -> tuple[Capability, str] | None:
-    words = " ".join(each.lower() for each in _WORDS.split(name) if each)
+    words = _plain(name)
     if raw_type == "bool":
         return (C.ON_OFF, "on_off") if re.search(r"switch|relay|on ?off|output|power", words) else (
             C.BOOLEAN_STATE, f"state_value:{endpoint(name)}"
         )  # fmt: skip
+    if _SETPOINT.search(words) and not _OF_NO_ROOM.search(words):
+        heating, cooling = "heat" in words, "cool" in words
+        if heating and cooling:
+            return None
+        whose = "unoccupied" if _EMPTY.search(words) else "occupied"
+        return C.THERMOSTAT, f"{whose}_{'cooling' if cooling else 'heating'}_setpoint"
     for pattern, capability, attribute_name in BY_NAME:
         if re.search(pattern, words):
             return (capability, attribute_name) if attribute_name else None

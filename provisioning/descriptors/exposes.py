@@ -10,7 +10,16 @@ from typing import Any, Final
 
 from protocols.device_model.capability import Kind, Unit, attribute
 from protocols.errors import InvalidInputError
-from provisioning.descriptors.imported import Capability, Imported, affine, descriptor_id, endpoint
+from provisioning.descriptors.imported import (
+    SETPOINT_LEAST,
+    SETPOINT_MOST,
+    SETPOINT_PACE,
+    Capability,
+    Imported,
+    affine,
+    descriptor_id,
+    endpoint,
+)
 
 PUBLISHED, SET, GET = 1, 2, 4
 C: Final = Capability
@@ -49,7 +58,6 @@ HUE_AND_SATURATION: Final = {"hue": 360, "saturation": 100}
 TWO_WORDS: Final = {"bat_charge_level": ("critical", "ok"), "smoke_state": ("critical", "normal")}
 """Choices of the device model of which a binary tells two: what on means, and off."""
 SPECIFIC: Final = frozenset({"light", "switch", "cover", "climate", "fan"})
-SETPOINT_LEAST, SETPOINT_MOST = 5.0, 30.0
 """A room's setpoint is never imported wider than this, whatever the thing takes."""
 
 
@@ -205,7 +213,7 @@ def _number(point: dict[str, Any], each: Mapping[str, Any], kind: str, unit: Uni
 def _rule(
     each: Mapping[str, Any], kind: Kind, least: float | None, most: float | None, *, thermostat: bool
 ) -> dict[str, Any] | None:
-    pace = {"min_interval_s": 60, "burst": 3} if thermostat else {"min_interval_s": 1}
+    pace = SETPOINT_PACE if thermostat else {"min_interval_s": 1}
     if kind not in (Kind.NUMBER, Kind.INTEGER):
         return dict(pace)
     low, high = each.get("value_min"), each.get("value_max")

@@ -13,6 +13,10 @@ from provisioning.descriptors.text import descriptor_text
 _POINT: Final = re.compile(r"points\[(\d+)\]")
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
 NAME_MAX: Final = 40
+SETPOINT_LEAST, SETPOINT_MOST = 5.0, 30.0
+"""What a room's thermostat may be told, degrees Celsius, whatever else a source allows."""
+SETPOINT_PACE: Final = {"min_interval_s": 60, "burst": 3}
+"""Memory cells that hold a setpoint wear out."""
 
 UNITS: Final[dict[str, tuple[Unit | None, float]]] = {
     "mwh": (Unit.KILOWATT_HOUR, 1000), "gwh": (Unit.KILOWATT_HOUR, 1_000_000), "kv": (Unit.VOLT, 1000),

@@ -137,6 +137,86 @@ def test_a_profile_becomes_a_descriptor_and_its_head_says_what_did_not(tmp_path:
         assert any(word in line for line in head), word
 
 
+def _resource(name: str, **properties: object) -> dict[str, Any]:
+    table = properties.pop("table", "HOLDING_REGISTERS")
+    own = {"valueType": "Int16", "readWrite": "RW", "units": "C", "scale": 0.1, "minimum": 10, "maximum": 28}
+    where = {"primaryTable": table, "startingAddress": 7}
+    return {"name": name, "attributes": where, "properties": {**own, **properties}}
+
+
+def _setpoint(name: str, **properties: object) -> tuple[str | None, tuple[object, ...] | None, str]:
+    """The attribute that a resource became, its rule, and what was said of what is missing."""
+    found = import_edgex(
+        {"name": "FCU", "deviceResources": [_resource("RoomTemperature", readWrite="R"), _resource(name, **properties)]}
+    )
+    found.document["points"][0]["register"] = 1
+    point = next((each for each in _made(found).points if each.register == 7), None)
+    said = "; ".join(found.left_out)
+    if point is None:
+        return None, None, said
+    assert point.capability is Capability.THERMOSTAT
+    rule = point.write
+    return point.attribute, None if rule is None else (rule.least, rule.most, rule.step, rule.min_interval_s), said
+
+
+@pytest.mark.requirement("DEV-02")
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize(
+    ("name", "properties", "attribute", "rule"),
+    [
+        ("HeatingSetpoint", {}, "occupied_heating_setpoint", (10, 28, 0.1, 60)),
+        ("Cooling_Set_Point", {"minimum": "16", "maximum": "26.5"}, "occupied_cooling_setpoint", (16, 26.5, 0.1, 60)),
+        ("HeatSetpointUnoccupied", {}, "unoccupied_heating_setpoint", (10, 28, 0.1, 60)),
+        ("coolEcoSP", {}, "unoccupied_cooling_setpoint", (10, 28, 0.1, 60)),
+        ("heat-set-temperature", {"scale": 1}, "occupied_heating_setpoint", (10, 28, 1, 60)),
+        ("TargetTempHeat", {"minimum": -40, "maximum": 200}, "occupied_heating_setpoint", (5, 30, 0.1, 60)),
+        ("HeatSP", {"units": "°F", "minimum": 50, "maximum": 80}, "occupied_heating_setpoint", (10, 26.6667, None, 60)),
+        ("HeatSetpoint", {"valueType": "Float32", "scale": 1}, "occupied_heating_setpoint", (10, 28, None, 60)),
+    ],
+)  # fmt: skip
+def test_a_rooms_setpoint_with_its_range_is_one_that_can_be_set(
+    name: str, properties: dict[str, object], attribute: str, rule: tuple[object, ...]
+) -> None:
+    assert _setpoint(name, **properties) == (attribute, rule, "")
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize(
+    ("name", "properties", "attribute", "missing"),
+    [
+        ("HeatSetpoint", {"minimum": None}, "occupied_heating_setpoint", "states no minimum"),
+        ("HeatSetpoint", {"maximum": ""}, "occupied_heating_setpoint", "states no maximum"),
+        ("HeatSetpoint", {"maximum": "hot"}, "occupied_heating_setpoint", "'hot' is no number"),
+        ("HeatSetpoint", {"maximum": float("nan")}, "occupied_heating_setpoint", "is no number"),
+        ("HeatSetpoint", {"minimum": 40, "maximum": 60}, "occupied_heating_setpoint", "nothing between 5 and 30"),
+        ("HeatSetpoint", {"minimum": 28, "maximum": 10}, "occupied_heating_setpoint", "leaves nothing"),
+        ("HeatSetpoint", {"table": "INPUT_REGISTERS"}, "occupied_heating_setpoint", "registers cannot be written"),
+        ("HeatSetpoint", {"readWrite": "R"}, "occupied_heating_setpoint", ""),
+        ("HeatSetpoint", {"units": ""}, None, "its unit is missing"),
+        ("HeatSetpoint", {"units": "bar"}, None, "is no unit of"),
+        ("HeatSetpoint", {"readWrite": "W"}, None, "is write only"),
+        ("HeatCoolSetpoint", {}, None, "do not tell what it is"),
+        ("DHWSetpoint", {}, None, "do not tell what it is"),
+        ("SupplyWaterSetpoint", {}, None, "do not tell what it is"),
+        ("HighLimitSetpoint", {}, None, "do not tell what it is"),
+        ("FanSpeedSetpoint", {"units": "%"}, None, "do not tell what it is"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_for_a_setpoint_is_said(
+    name: str, properties: dict[str, object], attribute: str | None, missing: str
+) -> None:
+    became, rule, said = _setpoint(name, **properties)
+    assert (became, rule) == (attribute, None)
+    assert missing in said
+    assert bool(said) is bool(missing)
+
+
+def test_a_setpoint_that_says_nothing_of_cooling_is_heatings_and_that_is_said() -> None:
+    became, rule, said = _setpoint("Setpoint")
+    assert (became, rule is not None) == ("occupied_heating_setpoint", True)
+    assert "taken as heating's" in said
+
+
 EXPOSES: Final = {
     "power_source": "Battery",
     "definition": {
