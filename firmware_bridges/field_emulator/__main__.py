@@ -8,7 +8,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from kit.dice import SeededDice, SystemDice
 from kit.identity import tls_client_context
 from kit.mqtt import Broker, MqttTransport
 from kit.net import Transport
+from protocols.descriptors.advert_keys import parse_keys
 from protocols.device_model.site_plan import BleAdvertBus, MqttBus, MqttDevicesBus, SitePlan
 from protocols.device_model.site_plan import parse as parse_plan
 from protocols.errors import PlatformError
@@ -55,6 +56,7 @@ async def _run(options: argparse.Namespace, plan: SitePlan) -> None:
         dice=SystemDice() if options.seed is None else SeededDice(options.seed),
         knobs=GOOD if options.well_behaved else Knobs(),
         speed=options.speed,
+        advert_keys=_advert_keys(options.advert_keys),
     )
     control = await ControlServer(emulator.answer).start(options.control)
     try:
@@ -95,6 +97,10 @@ def _transport(options: argparse.Namespace, plan: SitePlan, bus: MqttBus | MqttD
     )
 
 
+def _advert_keys(path: Path | None) -> Mapping[str, bytes]:
+    return {} if path is None else parse_keys(path.read_bytes(), str(path))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m firmware_bridges.field_emulator", description=__doc__)
     parser.add_argument("--site-plan", type=Path, required=True, metavar="FILE")
@@ -103,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--well-behaved", action="store_true", help="nothing goes wrong unless it is asked for")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster than real time physics run")
     parser.add_argument("--descriptors", type=Path, action="append", default=[], metavar="DIR", help="more descriptors")
+    parser.add_argument("--advert-keys", type=Path, metavar="FILE", help="sensors that seal their adverts: TOML")
     parser.add_argument("--mqtt-host", default="127.0.0.1")
     parser.add_argument("--mqtt-port", type=int, default=1883)
     parser.add_argument("--mqtt-ca", type=Path, metavar="PEM")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from struct import pack
 from typing import Final
 
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+
 from protocols.errors import InvalidInputError
 
 Fields = Mapping[str, bool | int | float]
@@ -23,7 +25,7 @@ _BTHOME: Final = {
 }  # fmt: skip
 
 
-def write(encoding: str, mac: str, fields: Fields, counter: int) -> list[bytes]:
+def write(encoding: str, mac: str, fields: Fields, counter: int, *, key: bytes | None = None) -> list[bytes]:
     """Return the adverts in which a sensor says `fields`; some encodings need more than one.
 
     Args:
@@ -31,12 +33,18 @@ def write(encoding: str, mac: str, fields: Fields, counter: int) -> list[bytes]:
         mac: the sensor's address, with colons.
         fields: in the units of the encoding's fields.
         counter: of adverts, for encodings that carry one.
+        key: under which they are sealed, where the encoding knows that.
     """
     address = bytes.fromhex(mac.replace(":", ""))
     value = {name: float(each) for name, each in fields.items()}
     match encoding:
         case "bthome_v2":
-            return [_structure(0x16, b"\xd2\xfc\x40" + b"".join(_objects(value)))]
+            said = b"".join(_objects(value))
+            if key is not None:
+                number = counter.to_bytes(4, "little")
+                whole = AESCCM(key, tag_length=4).encrypt(address + b"\xd2\xfc\x41" + number, said, None)
+                return [_structure(0x16, b"\xd2\xfc\x41" + whole[:-4] + number + whole[-4:])]
+            return [_structure(0x16, b"\xd2\xfc\x40" + said)]
         case "pvvx":
             body = pack(
                 "<hHHBBB",
@@ -82,6 +90,8 @@ def write(encoding: str, mac: str, fields: Fields, counter: int) -> list[bytes]:
         case "mibeacon":
             climate = pack("<hH", round(value.get("temperature", 0) * 10), round(value.get("humidity", 0) * 10))
             objects = [b"\x0d\x10\x04" + climate, b"\x0a\x10\x01" + bytes((round(value.get("battery", 0)),))]
+            if key is not None:
+                return [_sealed_mibeacon(address, each, counter + turn, key) for turn, each in enumerate(objects)]
             head = b"\x95\xfe\x50\x20\xaa\x01"
             return [
                 _structure(0x16, head + bytes((counter + turn & 0xFF,)) + address[::-1] + each)
@@ -98,6 +108,13 @@ def _objects(value: Mapping[str, float]) -> list[bytes]:
             raw = round(value[name] * factor)
             objects.append(bytes((object_id,)) + raw.to_bytes(size, "little", signed=signed))
     return objects
+
+
+def _sealed_mibeacon(address: bytes, said: bytes, counter: int, key: bytes) -> bytes:
+    number = counter.to_bytes(4, "little")
+    who = b"\x5b\x05" + number[:1]
+    whole = AESCCM(key, tag_length=4).encrypt(address[::-1] + who + number[1:], said, b"\x11")
+    return _structure(0x16, b"\x95\xfe\x58\x58" + who + address[::-1] + whole[:-4] + number[1:] + whole[-4:])
 
 
 def _structure(kind: int, data: bytes) -> bytes:

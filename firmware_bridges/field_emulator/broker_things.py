@@ -34,6 +34,11 @@ ADVERT_S: Final = 1.0
 OUTBOX_MAX: Final = 1_000
 GATEWAY: Final = "c4:7d:cc:00:11:22"
 RSSI_DBM: Final = (-90, -40)
+FIRST_NUMBER: Final = 1_000
+ROLLED_BACK: Final = 500
+LAST_ADVERTS: Final = 20
+LIE: Final = 80.0
+"""What a stranger says for a temperature: no room of an emulation is so hot."""
 
 
 class Talker:
@@ -231,6 +236,7 @@ class AdvertGateway(Talker):
         transport: the way to the broker.
         misbehaviour: shared with the other buses.
         clock: for the adverts' times.
+        keys: of sensors that seal what they advertise, by address.
 
     Raises:
         InvalidInputError: a descriptor is of another wire.
@@ -243,9 +249,13 @@ class AdvertGateway(Talker):
         transport: Transport,
         misbehaviour: Misbehaviour,
         clock: Clock,
+        *,
+        keys: Mapping[str, bytes] | None = None,
     ) -> None:
         super().__init__(transport, misbehaviour, clock)
-        self._base, self._advertised = base, 0
+        self._base, self._advertised = base, FIRST_NUMBER
+        self._keys = dict(keys or {})
+        self._last: dict[str, deque[bytes]] = {}
         self._sensors: list[tuple[EmulatedDevice, str, str]] = []
         for thing, mac in sensors:
             wire = thing.descriptor.wire
@@ -259,8 +269,33 @@ class AdvertGateway(Talker):
             if each is not thing or not thing.powered:
                 continue
             self._advertised += 2
-            for advert in advert_writer.write(encoding, mac, fields_of(thing), self._advertised):
+            key, fields = self._keys.get(mac), fields_of(thing)
+            for advert in advert_writer.write(encoding, mac, fields, self._advertised, key=key):
                 self.hear(mac, advert)
+                if key is not None:
+                    self._last.setdefault(mac, deque(maxlen=LAST_ADVERTS)).append(advert)
+            if key is not None:
+                self._others(mac, encoding, fields, key)
+
+    def _others(self, mac: str, encoding: str, fields: Mapping[str, bool | int | float], key: bytes) -> None:
+        """Advertise what nobody should believe on a sensor's address."""
+        knobs, last, number = self._luck.knobs, self._last[mac], self._advertised
+        lies = {**fields, **({"temperature": LIE} if "temperature" in fields else {})}
+        if self._luck.happens(knobs.replayed):
+            self.hear(mac, last[round(self._luck.between(0, len(last) - 1))])
+        if self._luck.happens(knobs.tampered):
+            self.hear(mac, last[-1][:-1] + bytes((last[-1][-1] ^ 1,)))
+        if self._luck.happens(knobs.foreign_key):
+            self._lie(mac, advert_writer.write(encoding, mac, lies, number + 2, key=bytes(len(key))))
+        if self._luck.happens(knobs.rolled_back):
+            self._lie(mac, advert_writer.write(encoding, mac, lies, number - ROLLED_BACK, key=key))
+        if self._luck.happens(knobs.unsealed):
+            self._lie(mac, advert_writer.write(encoding, mac, lies, number + 2))
+
+    def _lie(self, mac: str, adverts: Iterable[bytes]) -> None:
+        for advert in adverts:
+            self.counts["lies"] += 1
+            self.hear(mac, advert)
 
     def hear(self, mac: str, advert: bytes) -> None:
         """Publish an advert as if it had been heard."""

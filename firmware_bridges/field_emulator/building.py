@@ -57,6 +57,7 @@ class FieldEmulator:
         knobs: how much of it; `GOOD` for none.
         speed: how much faster than real time the physics run.
         modbus_tls: what a bus of MODBUS/TCP Security shows and asks for; needed where there is one.
+        advert_keys: of sensors that seal what they advertise, by address.
 
     Raises:
         InvalidInputError: a device of the plan is not described, or cannot be emulated.
@@ -73,6 +74,7 @@ class FieldEmulator:
         knobs: Knobs | None = None,
         speed: float = 1.0,
         modbus_tls: ssl.SSLContext | None = None,
+        advert_keys: Mapping[str, bytes] | None = None,
     ) -> None:
         check_plan(plan, catalogue)
         self.plan, self.speed = plan, speed
@@ -109,7 +111,7 @@ class FieldEmulator:
                 case BleAdvertBus():
                     sensors = [(self.things[each.id], each.address.mac or "") for each in plan.devices_on(bus.id)]
                     self.talkers[bus.id] = AdvertGateway(
-                        bus.base_topic, sensors, transport_of(bus), self.misbehaviour, clock
+                        bus.base_topic, sensors, transport_of(bus), self.misbehaviour, clock, keys=advert_keys
                     )
                 case SerialBus() | RawTcpBus():
                     for each in plan.devices_on(bus.id):

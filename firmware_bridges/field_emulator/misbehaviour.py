@@ -25,6 +25,9 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `garbled` (a bit of it is wrong), `refuse_band` (a setpoint outside the device's own band is refused).
     MQTT: `duplicate`, `reorder` (a message is held back until after the next), `garbage` (a torn payload precedes a
     message), `radio_loss` (a command does not reach the device). OPC UA: `bad_status` (a node goes bad for a while).
+    Sensors that seal their adverts, one more advert each: `replayed` (one of the last is heard again), `tampered` (one
+    bit is wrong), and a stranger's who lies: `foreign_key`, `rolled_back` (an older number, under the sensor's own
+    key) and `unsealed` (in the clear).
     """
 
     answer_ms_most: _Ms = 8
@@ -44,11 +47,17 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     garbage: _Chance = 0.005
     radio_loss: _Chance = 0.01
     bad_status: _Chance = 0.01
+    replayed: _Chance = 0.05
+    tampered: _Chance = 0.01
+    foreign_key: _Chance = 0.005
+    rolled_back: _Chance = 0.005
+    unsealed: _Chance = 0.005
 
 
 GOOD = Knobs(
     answer_ms_most=0, late=0, silent=0, forgetful=0, busy=0, twice=0, torn=0, hang_up=0, noise=0, garbled=0,
     duplicate=0, reorder=0, garbage=0, radio_loss=0, bad_status=0,
+    replayed=0, tampered=0, foreign_key=0, rolled_back=0, unsealed=0,
 )  # fmt: skip
 """Everything works."""
 

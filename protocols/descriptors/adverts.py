@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from struct import unpack
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM
-
 from protocols.descriptors.codec import Reason
+from protocols.descriptors.sealed_adverts import BTHOME, Opened, open_bthome, open_mibeacon
 
 Fields = dict[str, bool | int | float | None]
 """What an advert says, by the names that descriptors use as paths; None where the sensor says that it has no value."""
@@ -19,15 +17,15 @@ Fields = dict[str, bool | int | float | None]
 ADVERT_BYTES_MAX: Final = 1_650  # Core 5.4, Vol 6, Part B, 2.3.4.9: an extended advert
 SERVICE_DATA_16: Final = 0x16
 MANUFACTURER: Final = 0xFF
-BTHOME: Final = 0xFCD2
 ENVIRONMENTAL_SENSING: Final = 0x181A
 XIAOMI: Final = 0xFE95
 RUUVI: Final = 0x0499
 GOVEE: Final = 0xEC88
-KEY_BYTES: Final = 16
-COUNTER: Final = "encryption_counter"
-"""The field of an encrypted advert that rises from one to the next: an older one is somebody's recording."""
-_COUNTER_BYTES, _MIC_BYTES = 4, 4
+SEALED: Final = frozenset({"bthome_v2", "mibeacon"})
+"""Encodings that know encryption."""
+
+_Read = Callable[[bytes, str, bytes | None], Fields | Reason | None]
+"""Service data, the sensor's address and its key."""
 
 
 def decode(encoding: str, advert: bytes, *, mac: str = "", key: bytes | None = None) -> Fields | Reason | None:
@@ -37,16 +35,14 @@ def decode(encoding: str, advert: bytes, *, mac: str = "", key: bytes | None = N
         encoding: one of `BleAdvertWire.encoding`.
         advert: the advertising data: structures of length, type and value.
         mac: the sensor's address, six hexadecimal pairs and colons; an encrypted advert is bound to it.
-        key: `KEY_BYTES` bytes, the sensor's; None: an encrypted advert stays closed.
+        key: `sealed_adverts.KEY_BYTES` bytes, the sensor's; None: an encrypted advert stays closed.
     """
     if len(advert) > ADVERT_BYTES_MAX:
         return Reason.TOO_LONG
     kind, code, read = _DECODERS[encoding]
     for structure, data in structures(advert):
         if structure == kind and len(data) >= 2 and int.from_bytes(data[:2], "little") == code:
-            said = data[2:]
-            sealed = encoding == "bthome_v2" and len(said) > 0 and said[0] >> 5 == 2 and said[0] & 1
-            found = _bthome_opened(said, mac, key) if sealed and key is not None else read(said)
+            found = read(data[2:], mac, key)
             if found is not None:
                 return found
     return None
@@ -101,11 +97,18 @@ _COUNTED: Final = (0x53, 0x54)  # text and raw: a length byte, then the bytes
 _NUMBERED: Final = frozenset({"temperature", "humidity", "rotation", "button", "voltage", "current", "power", "count"})
 
 
-def _bthome(data: bytes) -> Fields | Reason | None:
+def _bthome(data: bytes, mac: str, key: bytes | None) -> Fields | Reason | None:
     if not data or data[0] >> 5 != 2:
         return None  # another version of the encoding
-    if data[0] & 1:
+    if not data[0] & 1:
+        return _bthome_objects(data)
+    if key is None:
         return Reason.ENCRYPTED
+    opened = open_bthome(data, mac, key)
+    return opened if isinstance(opened, Reason) else _numbered(opened, _bthome_objects(opened.plain))
+
+
+def _bthome_objects(data: bytes) -> Fields | Reason:
     fields: Fields = {}
     at = 1
     while at < len(data):
@@ -138,19 +141,9 @@ def _bthome(data: bytes) -> Fields | Reason | None:
     return fields
 
 
-def _bthome_opened(data: bytes, mac: str, key: bytes) -> Fields | Reason | None:
-    """Open an encrypted advert (bthome.io/encryption): information, ciphertext, counter, four bytes that prove it."""
-    end = len(data) - _COUNTER_BYTES - _MIC_BYTES
-    if end < 1:
-        return Reason.TOO_SHORT
-    counter, proof = data[end : end + _COUNTER_BYTES], data[end + _COUNTER_BYTES :]
-    nonce = bytes.fromhex(mac.replace(":", "")) + BTHOME.to_bytes(2, "little") + data[:1] + counter
-    try:
-        plain = AESCCM(key, tag_length=_MIC_BYTES).decrypt(nonce, data[1:end] + proof, None)
-    except (InvalidTag, ValueError):  # ValueError: no address, no nonce
-        return Reason.WRONG_KEY
-    found = _bthome(bytes((data[0] & ~1,)) + plain)
-    return {**found, COUNTER: int.from_bytes(counter, "little")} if isinstance(found, dict) else found
+def _numbered(opened: Opened, found: Fields | Reason | None) -> Fields | Reason:
+    """Return what an opened advert says, with its number; that alone if it says nothing that is known here."""
+    return found if isinstance(found, Reason) else {**(found or {}), opened.counter_name: opened.counter}
 
 
 # --- the others --------------------------------------------------------------------------------------------------
@@ -209,42 +202,66 @@ def _govee(data: bytes) -> Fields | Reason | None:
     }
 
 
-def _mibeacon(data: bytes) -> Fields | Reason | None:
+def _mibeacon(data: bytes, mac: str, key: bytes | None) -> Fields | Reason | None:
     if len(data) < 5:
         return Reason.TOO_SHORT
     control = int.from_bytes(data[:2], "little")
-    if control & 0x0008:
-        return Reason.ENCRYPTED
-    at = 5 + (6 if control & 0x0010 else 0)
-    if control & 0x0020:
-        at += 1
     if not control & 0x0040:
         return None  # it says only that it is there
-    if at + 3 > len(data):
-        return Reason.TOO_SHORT
-    kind, size = int.from_bytes(data[at : at + 2], "little"), data[at + 2]
-    value = data[at + 3 : at + 3 + size]
-    if len(value) < size:
-        return Reason.TOO_SHORT
-    match kind, size:
-        case 0x1004, 2:
-            return {"temperature": unpack("<h", value)[0] / 10}
-        case 0x1006, 2:
-            return {"humidity": unpack("<H", value)[0] / 10}
-        case 0x100A, 1:
-            return {"battery": value[0]}
-        case 0x100D, 4:
-            temperature, humidity = unpack("<hH", value)
-            return {"temperature": temperature / 10, "humidity": humidity / 10}
-        case _:
-            return None  # an object that no descriptor here speaks of
+    at = 5 + (6 if control & 0x0010 else 0)
+    if control & 0x0020:
+        if at >= len(data):
+            return Reason.TOO_SHORT
+        at += 3 if data[at] & 0x20 else 1
+    if not control & 0x0008:
+        return _mibeacon_objects(data[at:])
+    if key is None:
+        return Reason.ENCRYPTED
+    opened = open_mibeacon(data, at, mac, key)
+    return opened if isinstance(opened, Reason) else _numbered(opened, _mibeacon_objects(opened.plain))
 
 
-_DECODERS: Final[Mapping[str, tuple[int, int, Callable[[bytes], Fields | Reason | None]]]] = {
+def _mibeacon_objects(data: bytes) -> Fields | Reason | None:
+    fields: Fields = {}
+    at = 0
+    while at < len(data):
+        if at + 3 > len(data):
+            return Reason.TOO_SHORT
+        kind, size = int.from_bytes(data[at : at + 2], "little"), data[at + 2]
+        value = data[at + 3 : at + 3 + size]
+        if len(value) < size:
+            return Reason.TOO_SHORT
+        at += 3 + size
+        match kind, size:
+            case 0x1004, 2:
+                fields["temperature"] = unpack("<h", value)[0] / 10
+            case 0x1006, 2:
+                fields["humidity"] = unpack("<H", value)[0] / 10
+            case ((0x100A | 0x4803 | 0x4C03), 1):
+                fields["battery"] = value[0]
+            case 0x100D, 4:
+                temperature, humidity = unpack("<hH", value)
+                fields |= {"temperature": temperature / 10, "humidity": humidity / 10}
+            case 0x4C01, 4:
+                fields["temperature"] = round(unpack("<f", value)[0], 2)
+            case 0x4C02, 1:
+                fields["humidity"] = value[0]
+            case 0x4C08, 4:
+                fields["humidity"] = round(unpack("<f", value)[0], 2)
+            case _:
+                pass  # an object that no descriptor here speaks of
+    return fields or None
+
+
+def _plain(read: Callable[[bytes], Fields | Reason | None]) -> _Read:
+    return lambda data, _mac, _key: read(data)
+
+
+_DECODERS: Final[Mapping[str, tuple[int, int, _Read]]] = {
     "bthome_v2": (SERVICE_DATA_16, BTHOME, _bthome),
-    "pvvx": (SERVICE_DATA_16, ENVIRONMENTAL_SENSING, _pvvx),
-    "atc1441": (SERVICE_DATA_16, ENVIRONMENTAL_SENSING, _atc1441),
-    "ruuvi_5": (MANUFACTURER, RUUVI, _ruuvi),
-    "govee_h5075": (MANUFACTURER, GOVEE, _govee),
+    "pvvx": (SERVICE_DATA_16, ENVIRONMENTAL_SENSING, _plain(_pvvx)),
+    "atc1441": (SERVICE_DATA_16, ENVIRONMENTAL_SENSING, _plain(_atc1441)),
+    "ruuvi_5": (MANUFACTURER, RUUVI, _plain(_ruuvi)),
+    "govee_h5075": (MANUFACTURER, GOVEE, _plain(_govee)),
     "mibeacon": (SERVICE_DATA_16, XIAOMI, _mibeacon),
 }

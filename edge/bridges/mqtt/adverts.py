@@ -1,10 +1,11 @@
 """Hears sensors that advertise, through gateways that publish every advert on the site broker.
 
 Several gateways hear one advert: the second one changes nothing. An advert of another encoding on a planned address, or
-one under a key, is told once as a bad reading; sensors that no plan names are told once, with the gateway that hears
-them.
+one under a key that is missing, is told once as a bad reading; sensors that no plan names are told once, with the
+gateway that hears them. Of a sensor with a key only what it opens is believed, and no number twice (decision 0137).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,7 @@ from kit.net import Message, Transport
 from protocols.descriptors import adverts, gateway
 from protocols.descriptors.codec import Reason, bad, reading, readings_of_fields
 from protocols.descriptors.descriptor import Descriptor
+from protocols.descriptors.sealed_adverts import COUNTER, SHORT_COUNTER, is_older
 from protocols.descriptors.wires import BleAdvertWire
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
@@ -32,14 +34,24 @@ UNKNOWN_MAX: Final = 1_000
 KNOWN_ENCODINGS: Final = ("bthome_v2", "pvvx", "atc1441", "ruuvi_5", "govee_h5075", "mibeacon")
 
 _CLOSED: Final = (Reason.ENCRYPTED, Reason.WRONG_KEY)
+_WRONG_KEY_HELP: Final = (
+    "its key in advert_keys_path does not open what it says: another sensor's key, or it was paired anew since; the"
+    " maker's app shows the key that it has now"
+)
+_FORGED_HELP: Final = "its key opens other adverts and not this one: somebody else's on its address, or garbled"
+_CLEAR_HELP: Final = (
+    "speaks in the clear although it has a key: somebody else does, or it was reset; then take its key out of"
+    " advert_keys_path"
+)
+_OLDER_HELP: Final = (
+    "says an older number than before: a recording, or it has a new battery; believed after its silence"
+)
 
 
 @dataclass(slots=True)
 class _Sensor(Member):
     encoding: str = ""
     heard_at_s: int = 0
-    counter: int | None = None
-    """Of the last encrypted advert."""
 
 
 class AdvertSupervisor(BrokerBus):
@@ -75,7 +87,10 @@ class AdvertSupervisor(BrokerBus):
             if not isinstance(wire, BleAdvertWire):
                 raise TypeError(f"{descriptor.id} does not advertise")
             mac = address.mac or ""
-            self._sensors[mac] = _Sensor(device, Running(descriptor), wire.silence_s, place=mac, encoding=wire.encoding)
+            place = f"{mac} {_mark(self._keys.get(mac))}"  # paired anew it counts anew
+            self._sensors[mac] = _Sensor(
+                device, Running(descriptor), wire.silence_s, place=place, encoding=wire.encoding
+            )
         sensors = self._sensors.values()
         super().__init__(bus.id, sensors, transport=transport, clock=clock, dice=dice, sink=sink, memory=memory)
 
@@ -117,14 +132,15 @@ class AdvertSupervisor(BrokerBus):
         if said is None:
             self._counts["adverts_of_another_kind"] += 1  # a name, a button: the same sensor says many things
             return
-        late_s = 0 if heard.at_s is None else sensor.heard_at_s - heard.at_s
+        # A gateway whose clock runs ahead must not make the others' adverts look old.
+        at_s = None if heard.at_s is None else min(heard.at_s, self._clock.wall_ms() // 1000)
+        late_s = 0 if at_s is None else sensor.heard_at_s - at_s
         if 0 < late_s < sensor.silence_s:
             self._counts["out_of_order"] += 1
             return
-        if isinstance(said, dict) and not self._is_its_own(sensor, heard.mac, said):
-            self._counts["not_its_own"] += 1
+        if heard.mac in self._keys and not self._is_its_own(sensor, heard.mac, said):
             return
-        sensor.heard_at_s = heard.at_s or 0
+        sensor.heard_at_s = at_s or 0
         now_ms = sensor.heard_ms = self._clock.now_ms()
         if isinstance(said, Reason):
             found = [reading(point, sensor.device, bad(said)) for point in sensor.descriptor.points]
@@ -134,18 +150,34 @@ class AdvertSupervisor(BrokerBus):
         for each in found:
             self._reporter.take(each, now_ms=now_ms)
 
-    def _is_its_own(self, sensor: _Sensor, mac: str, said: adverts.Fields) -> bool:
-        """Whether an advert is from who has the key, and no recording of an older one.
+    def _is_its_own(self, sensor: _Sensor, mac: str, said: adverts.Fields | Reason) -> bool:
+        """Whether an advert of a sensor with a key is to be believed: its own, and no recording of an older one.
 
-        A sensor counts from the beginning after a new battery: behind its own silence any counter is believed.
+        A sensor may count from the beginning after a new battery: behind its own silence any other number is believed.
+        What its key does not open is told of a sensor that it has not opened for so long, and of no other: a stranger,
+        or one garbled advert, is not to take a good value away.
         """
-        counter = said.get(adverts.COUNTER)
-        if counter is None:
-            return mac not in self._keys
-        long_ago = self._clock.now_ms() - sensor.heard_ms >= sensor.silence_s * 1000
-        if sensor.counter is not None and counter < sensor.counter and not long_ago:
+        now_ms, silence_ms = self._clock.now_ms(), round(sensor.silence_s * 1000)
+        before, short, at_ms = self._memory.number(sensor.device) or (None, False, now_ms - silence_ms)
+        long_ago = now_ms - at_ms >= silence_ms
+        if isinstance(said, Reason):
+            known = said is Reason.WRONG_KEY and long_ago
+            self._complaints.refused("not_under_its_key", mac, _WRONG_KEY_HELP if known else _FORGED_HELP)
+            return long_ago
+        name = SHORT_COUNTER if SHORT_COUNTER in said else COUNTER
+        number = said.get(name)
+        if number is None:
+            self._complaints.refused("in_the_clear", mac, _CLEAR_HELP)
             return False
-        sensor.counter = int(counter)
+        number = int(number)
+        if number == before:
+            self._counts["repeated_adverts"] += 1  # that it is heard again does not say that it is alive
+            return False
+        if before is not None and is_older(number, before, short=short):
+            self._complaints.refused("older_numbers", mac, _OLDER_HELP)
+            if not long_ago:
+                return False
+        self._memory.count(sensor.device, number, short=name == SHORT_COUNTER, now_ms=now_ms)
         return True
 
     def _strange(self, heard: gateway.Heard) -> None:
@@ -170,3 +202,8 @@ class AdvertSupervisor(BrokerBus):
             **({"encrypted": str(said)} if (said := told[known[0]]) in _CLOSED else {}),
         }
         self._event(unknown_id(self._name, heard.mac, None), DeviceEvent.UNKNOWN_DEVICE, facts)
+
+
+def _mark(key: bytes | None) -> str:
+    """Return what tells one key from another, and tells nobody the key."""
+    return "" if key is None else hashlib.sha256(key).hexdigest()

@@ -17,6 +17,8 @@ class _Kept:
     places: dict[DeviceId, str] = field(default_factory=dict)
     said: dict[tuple[DeviceId, str], tuple[bytes, int]] = field(default_factory=dict)
     """By device and topic a digest of what was heard there last, and when, monotonic."""
+    numbers: dict[DeviceId, tuple[int, bool, int]] = field(default_factory=dict)
+    """The number of a device's last sealed advert, whether it is a short one, and when it was heard, monotonic."""
     online: set[DeviceId] = field(default_factory=set)
     found: dict[str, str] = field(default_factory=dict)
     """What was told as found, by whatever names it, with what of it would be news if it changed."""
@@ -52,6 +54,7 @@ class BusMemory:
         same = {device for device, place in places.items() if kept.places.get(device) == place}
         kept.places = dict(places)
         kept.said = {key: each for key, each in kept.said.items() if key[0] in same}
+        kept.numbers = {device: each for device, each in kept.numbers.items() if device in same}
         kept.mistaken = {device: about for device, about in kept.mistaken.items() if device in same}
         kept.online &= same
         for name in named:
@@ -68,6 +71,15 @@ class BusMemory:
         """Return how long ago a device was heard to say what the broker kept of it; None: nobody heard that."""
         mark, at_ms = self._kept.said.get((device, topic), (b"", 0))
         return now_ms - at_ms if mark == hashlib.sha256(payload).digest() else None
+
+    def count(self, device: DeviceId, number: int, *, short: bool, now_ms: int) -> None:
+        """Take the number of a sealed advert that was believed."""
+        if not self._over:
+            self._kept.numbers[device] = number, short, now_ms
+
+    def number(self, device: DeviceId) -> tuple[int, bool, int] | None:
+        """Return what `count` took last; None: nothing."""
+        return self._kept.numbers.get(device)
 
     def came(self, device: DeviceId) -> None:
         """Learn that a device is on line, and that this was told."""

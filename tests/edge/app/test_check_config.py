@@ -63,6 +63,9 @@ def test_models_of_the_propertys_own_are_read_beside_those_of_the_release(tmp_pa
     assert "is not described" not in found
     (tmp_path / "keys.toml").write_text('"54-48" = ""')
     found = "\n".join(problems(config(tmp_path, named + 'advert_keys_path = "keys.toml"\n'), {}))
+    assert "others may read these keys" in found
+    (tmp_path / "keys.toml").chmod(0o600)
+    found = "\n".join(problems(config(tmp_path, named + 'advert_keys_path = "keys.toml"\n'), {}))
     assert "is no address" in found
 
 

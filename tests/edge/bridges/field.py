@@ -136,6 +136,7 @@ class Field:
         catalogue: Mapping[DescriptorId, Descriptor],
         settings: BridgesSettings = PLAIN,
         modbus_tls: ssl.SSLContext | None = None,
+        advert_keys: Mapping[str, bytes] | None = None,
     ) -> None:
         self.plan, self.heard, self.clock = made, Heard(), SystemClock("host")
 
@@ -151,6 +152,7 @@ class Field:
             dice=SeededDice(seed),
             knobs=knobs,
             modbus_tls=modbus_tls,
+            advert_keys=advert_keys,
         )
         self.buses = build(
             made,
@@ -189,10 +191,18 @@ async def field(
     catalogue: Mapping[DescriptorId, Descriptor] = CATALOGUE,
     settings: BridgesSettings = PLAIN,
     modbus_tls: ssl.SSLContext | None = None,
+    advert_keys: Mapping[str, bytes] | None = None,
 ) -> AsyncIterator[Field]:
     """Run emulator and supervisors for the length of the block; a crash of either fails the test."""
     it = Field(
-        made, broker=broker, knobs=knobs, seed=seed, catalogue=catalogue, settings=settings, modbus_tls=modbus_tls
+        made,
+        broker=broker,
+        knobs=knobs,
+        seed=seed,
+        catalogue=catalogue,
+        settings=settings,
+        modbus_tls=modbus_tls,
+        advert_keys=advert_keys,
     )
     started = asyncio.Event()
     tasks = [asyncio.create_task(it.emulator.run(started))]
