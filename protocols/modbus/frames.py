@@ -139,6 +139,11 @@ class FrameReader:
     def __init__(self) -> None:
         self._inbox = bytearray()
 
+    @property
+    def half(self) -> bytes:
+        """What has come of a frame that is not whole yet."""
+        return bytes(self._inbox)
+
     def receive_data(self, data: bytes) -> list[Frame]:
         """Take bytes as they come and return the whole frames.
 

@@ -2,22 +2,58 @@
 
 Moves bytes for `protocols.modbus.frames` and decides nothing. An answer that comes after its deadline is counted and
 dropped by its transaction id: it can never be taken for the answer to a later question. What nobody asked for is read
-at a pace (pace.py).
+at a pace (pace.py). Half an answer swallows nobody else's: where an awaited one begins, what came before it is over.
 """
 
 import asyncio
+import struct
 from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from edge.bridges.complaints import Complaints
 from edge.bridges.modbus.pace import FRAMES_BYTES_A_SECOND, Pace
 from kit.clock import Clock
 from protocols.errors import LinkLostError, PeerProtocolError, PlatformError, ReplyTimeoutError
-from protocols.modbus.frames import Frame, FrameReader, Reply, Request, decode_reply, encode_frame, encode_request
+from protocols.modbus.frames import (
+    Frame,
+    FrameReader,
+    Read,
+    Reply,
+    Request,
+    WriteWords,
+    decode_reply,
+    encode_frame,
+    encode_request,
+)
+from protocols.modbus.rtu import answer_bytes_most
 
 READ_BYTES: Final = 4_096
 CLOSE_WAIT_S: Final = 1.0
 HEAD_BYTES: Final = 7
+HALF_WAIT_MS: Final = 200
+"""What has come of an answer and does not go on for so long is all of it, where nobody else is awaited."""
+WRITTEN_BYTES: Final = 6
+"""The length field of the answer to a write."""
+_SUM_BYTES: Final = 2
+
+
+@dataclass(slots=True)
+class _Awaited:
+    unit: int
+    future: "asyncio.Future[bytes]"
+    begins: tuple[bytes, ...]
+    """How its answer, or its refusal, begins on the line."""
+
+
+def _begins(transaction: int, unit: int, request: Request) -> tuple[bytes, ...]:
+    refusal = struct.pack(">HHHB", transaction, 0, 3, unit)
+    if isinstance(request, WriteWords):
+        return struct.pack(">HHHB", transaction, 0, WRITTEN_BYTES, unit), refusal
+    if not isinstance(request, Read):
+        return (refusal,)  # an identification is as long as it likes
+    return struct.pack(">HHHB", transaction, 0, answer_bytes_most(request) - _SUM_BYTES, unit), refusal
 
 
 class ModbusLink:
@@ -33,18 +69,20 @@ class ModbusLink:
     ) -> None:
         self._reader, self._writer, self._counts, self._complaints = reader, writer, counts, complaints
         self._clock, self._pace, self._unasked = clock, Pace(FRAMES_BYTES_A_SECOND), 0
-        self._waiting: dict[int, tuple[int, asyncio.Future[bytes]]] = {}
+        self._waiting: dict[int, _Awaited] = {}
+        self._frames = FrameReader()
+        self._heard_ms = 0
         self._transaction = 0
         self._lost = False
 
     async def listen(self) -> None:
         """Take answers until the connection ends; everything in flight is told."""
-        frames = FrameReader()
         error: type[PlatformError] = ReplyTimeoutError
         why = "the connection ended before the answer came"
         try:
             while data := await self._reader.read(READ_BYTES):
-                for frame in frames.receive_data(data):
+                self._heard_ms = self._clock.now_ms()
+                for frame in self._frames_of(data):
                     self._answered(frame)
                 owed_ms = self._pace.owes_ms(self._unasked, now_ms=self._clock.now_ms())
                 self._unasked = 0
@@ -52,16 +90,16 @@ class ModbusLink:
                     self._counts["babble_pauses"] += 1
                     await asyncio.sleep(owed_ms / 1000)
         except PeerProtocolError as broken:
-            units = ", ".join(sorted({str(unit) for unit, _ in self._waiting.values()}))
+            units = ", ".join(sorted({str(each.unit) for each in self._waiting.values()}))
             self._complaints.refused("broken_streams", f"while units {units} were asked", broken)
             error, why = PeerProtocolError, f"the stream broke: {broken}"
         except OSError:
             pass  # reset by the peer: the same end as a clean one
         finally:
             self._lost = True
-            for _, future in self._waiting.values():
-                if not future.done():
-                    future.set_exception(error(why))
+            for each in self._waiting.values():
+                if not each.future.done():
+                    each.future.set_exception(error(why))
             self._waiting.clear()
 
     async def ask(self, unit: int, request: Request, *, wait_ms: int) -> Reply:
@@ -75,10 +113,13 @@ class ModbusLink:
         pdu = encode_request(request)
         if self._lost or self._writer.is_closing():
             raise LinkLostError("no connection")
+        if not self._waiting and self._clock.now_ms() - self._heard_ms >= HALF_WAIT_MS and self._frames.half:
+            self._give_up(self._frames.half)
+            self._frames = FrameReader()
         self._transaction = (self._transaction + 1) & 0xFFFF
         transaction = self._transaction
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[transaction] = (unit, future)
+        self._waiting[transaction] = _Awaited(unit, future, _begins(transaction, unit, request))
         self._counts["requests"] += 1
         try:
             self._writer.write(encode_frame(Frame(transaction, unit, pdu)))
@@ -106,13 +147,58 @@ class ModbusLink:
         except (TimeoutError, OSError):
             pass  # it is gone either way
 
+    def _frames_of(self, data: bytes) -> list[Frame]:
+        """Return the frames that are whole now.
+
+        Half an answer, and then nothing, would be filled up with what others say: their answers would be lost, and
+        what it is filled up with taken for a value. So where frames do not come out even it is looked whether an
+        awaited answer begins further on.
+
+        Raises:
+            PeerProtocolError: the stream is no Modbus TCP.
+        """
+        stream = self._frames.half + data
+        broken: PeerProtocolError | None = None
+        whole: list[Frame] = []
+        try:
+            whole = self._frames.receive_data(data)
+        except PeerProtocolError as error:
+            broken = error
+        starts = self._answers_begin(stream) if broken is not None or self._frames.half else []
+        if not starts:
+            if broken is not None:
+                raise broken
+            return whole
+        self._frames, whole = FrameReader(), []
+        for start, end in pairwise([0, *starts, len(stream)]):
+            if half := self._frames.half:
+                self._give_up(half)
+                self._frames = FrameReader()
+            whole += self._frames.receive_data(stream[start:end])
+        return whole
+
+    def _answers_begin(self, stream: bytes) -> list[int]:
+        """Return where, behind its beginning, an awaited answer begins in what has come."""
+        found = {stream.find(begin, 1) for each in self._waiting.values() for begin in each.begins}
+        return sorted(found - {-1})
+
+    def _give_up(self, half: bytes) -> None:
+        awaited = self._waiting.get(int.from_bytes(half[:2])) if len(half) >= HEAD_BYTES else None
+        who = "nobody knows whose" if awaited is None else f"unit {awaited.unit}"
+        problem = f"half an answer of {len(half)} bytes, and then another's"
+        self._complaints.refused("half_answers", who, problem)
+        self._unasked += len(half)
+        if awaited is not None and not awaited.future.done():
+            awaited.future.set_exception(PeerProtocolError(problem))
+
     def _answered(self, frame: Frame) -> None:
-        unit, future = self._waiting.get(frame.transaction, (-1, None))
-        if future is None or future.done():
+        awaited = self._waiting.get(frame.transaction)
+        if awaited is None or awaited.future.done():
             self._counts["late_answers"] += 1
             self._unasked += HEAD_BYTES + len(frame.pdu)
-        elif unit != frame.unit:
-            self._complaints.refused("answers_of_another_unit", f"unit {unit}", f"unit {frame.unit} answered for it")
+        elif awaited.unit != frame.unit:
+            problem = f"unit {frame.unit} answered for it"
+            self._complaints.refused("answers_of_another_unit", f"unit {awaited.unit}", problem)
             self._unasked += HEAD_BYTES + len(frame.pdu)
         else:
-            future.set_result(frame.pdu)
+            awaited.future.set_result(frame.pdu)
