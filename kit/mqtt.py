@@ -31,6 +31,9 @@ SESSION_EXPIRY_S: Final = 0  # MQTT 5: the broker keeps nothing for us; our queu
 LARGE_BYTES_MAX: Final = 16 * 1024 * 1024
 """A message of a topic that is known to be long: the list of what a Zigbee2MQTT carries, with all that it exposes."""
 LARGE_WAITING_MAX: Final = 2  # of them unread at a time; another is not acknowledged, and comes again
+WAITING_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Unread bytes at most, large topics aside: of what comes beyond it messages over `SHORT_BYTES_MAX` are dropped."""
+SHORT_BYTES_MAX: Final = 4 * 1024
 _PROTOCOLS: Final = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
 
 T = TypeVar("T")
@@ -75,6 +78,8 @@ class MqttTransport:
         """Messages dropped because newer ones of their topic were waiting, since the start."""
         self.oversized = 0
         """Messages too long to be kept since the start; acknowledged, so that they do not come again for ever."""
+        self.overweight = 0
+        """Messages dropped because too many bytes were waiting, since the start; acknowledged."""
 
     @contextlib.asynccontextmanager
     async def connect(
@@ -104,6 +109,7 @@ class MqttTransport:
 
         class Inbox(asyncio.Queue[aiomqtt.Message]):
             large = 0
+            waiting_bytes = 0
 
             def _init(self, maxsize: int) -> None:
                 del maxsize
@@ -115,11 +121,17 @@ class MqttTransport:
                 number, mine = next(self._numbers), self._of_topic.setdefault(str(item.topic), deque())
                 self._queue[number] = item
                 mine.append(number)
+                self._weigh(item, 1)
                 if self._crowded(item, 1):
                     oldest = self._queue.pop(mine.popleft())
+                    self._weigh(oldest, -1)
                     self.large -= len(oldest.payload) > PAYLOAD_BYTES_MAX
                     transport.crowded += 1
                     client._client.ack(oldest.mid, oldest.qos)
+
+            def _weigh(self, item: aiomqtt.Message, times: int) -> None:
+                if len(item.payload) <= PAYLOAD_BYTES_MAX:
+                    self.waiting_bytes += times * len(item.payload)
 
             def _crowded(self, item: aiomqtt.Message, over: int) -> bool:
                 most = broker.topic_waiting_max
@@ -131,6 +143,11 @@ class MqttTransport:
                     transport.oversized += 1
                     _QUIET.warning("dropped a message of %d bytes on %s", size, topic[:80])
                     item.payload = b""  # its place is kept, so that it is acknowledged in its turn
+                    item.properties = _DROPPED
+                elif SHORT_BYTES_MAX < size <= PAYLOAD_BYTES_MAX and self.waiting_bytes + size > WAITING_BYTES_MAX:
+                    transport.overweight += 1
+                    _QUIET.warning("dropped a message of %d bytes on %s: too much is waiting", size, topic[:80])
+                    item.payload = b""
                     item.properties = _DROPPED
                 large = size > PAYLOAD_BYTES_MAX and item.properties is not _DROPPED
                 if (self.full() and not self._crowded(item, 0)) or (large and self.large >= LARGE_WAITING_MAX):
@@ -145,6 +162,7 @@ class MqttTransport:
                 mine.popleft()
                 if not mine:
                     del self._of_topic[str(item.topic)]
+                self._weigh(item, -1)
                 self.large -= len(item.payload) > PAYLOAD_BYTES_MAX
                 return item
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+import kit.mqtt
 from edge.bridges.mqtt.supervisor import Zigbee2MqttSupervisor
 from edge.bridges.ports import DeviceEvent
 from kit.clock import SystemClock
@@ -95,3 +96,29 @@ async def test_however_often_it_is_said_only_so_many_long_ones_wait(broker: tupl
                 await asyncio.sleep(0.01)
         assert heard._client.messages is not None
         assert heard._client._queue.qsize() <= LARGE_WAITING_MAX
+
+
+async def test_who_says_much_under_many_names_fills_no_memory_and_takes_no_small_word(
+    broker: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of a megabyte on each of forty topics: what waits is bounded, and who says little is heard."""
+    monkeypatch.setattr(kit.mqtt, "WAITING_BYTES_MAX", 1024 * 1024)
+    hearing = MqttTransport(Broker(*broker, client_id="edge-hearing", topic_waiting_max=32))
+    loud = MqttTransport(Broker(*broker, client_id="babbler-1"))
+    async with hearing.connect(subscribe=[f"{BASE}/#"]) as heard, loud.connect() as saying:
+        for number in range(40):
+            await saying.publish(f"{BASE}/loud-{number}", bytes(256 * 1024))
+        await saying.publish(f"{BASE}/neighbour", b"{}")
+        async with asyncio.timeout(20):
+            while heard._client._queue.qsize() < 41:
+                await asyncio.sleep(0.01)  # until all of it is here, unread
+        waiting = sum(len(each.payload) for each in heard._client._queue._queue.values())  # type: ignore[attr-defined]  # the inbox's own
+        assert waiting <= 1024 * 1024 + 2
+        told = []
+        async with asyncio.timeout(20):
+            async for message in heard.messages():
+                told.append(message.topic)
+                if message.topic == f"{BASE}/neighbour":
+                    break
+        assert told == [f"{BASE}/loud-{number}" for number in range(4)] + [f"{BASE}/neighbour"]
+        assert (hearing.overweight, hearing.overflowed) == (36, 0)
