@@ -148,7 +148,7 @@ async def test_a_viewer_reads_and_does_not_act(site: Site) -> None:
         staffs = (
             "/records", "/session", "/people", "/card", "/registrations/{day}", "/payments", "{release_id}",
             "/webhooks", "/hand-overs", "{grant_id}", "/emergency-drafts", "/phones", "/closings", "/door-log",
-                "/key-term", "/terms", "{language}", "/keys", "/kiosks",
+                "/key-term", "/terms", "{language}", "/keys", "/kiosks", "/waiting-refunds", "/refund-rule",
         )  # fmt: skip
         closed = method in {"post", "put", "delete"} or path.endswith(staffs)
         assert (status == 403) == closed, path
