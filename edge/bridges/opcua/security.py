@@ -4,7 +4,7 @@ Source of truth: protocols/opcua/SPEC.md, "Security". asyncua does the cryptogra
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,8 +77,10 @@ class OpcUaSecurity:
                 found.append(f"{path}: {warning}")
         return found
 
-    async def secure(self, client: Client, url: str, *, wait_s: float) -> None:
+    async def secure(self, client: Client, url: str, *, wait_s: float, bounded: Callable[[Client], None]) -> None:
         """Make `client` speak as it must; it has not connected yet. Files are read anew: renewed ones count.
+
+        The server is asked first what it offers, by a client of its own; `bounded` holds that to its bounds too.
 
         Raises:
             ServerNotTrustedError: the server shows another certificate, or offers no such security.
@@ -88,7 +90,9 @@ class OpcUaSecurity:
         if wanted.policy == "none":
             return
         files = self._read()
-        endpoints = await Client(url, timeout=wait_s).connect_and_get_server_endpoints()
+        asking = Client(url, timeout=wait_s)
+        bounded(asking)
+        endpoints = await asking.connect_and_get_server_endpoints()
         self._judge(endpoints, files.server)
         client.application_uri = files.application_uri
         await client.set_security(

@@ -16,6 +16,7 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.uaerrors import UaError
 
 from edge.bridges.firmware import Running
+from edge.bridges.opcua.bounds import bound
 from edge.bridges.opcua.security import OpcUaSecurity, ServerNotTrustedError, now_of
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.supervision import SupervisedBus
@@ -121,6 +122,7 @@ class OpcUaSupervisor(SupervisedBus):
         failures = 0
         while True:
             client = Client(self._bus.url, timeout=self._wait_ms / 1000)
+            self._bound(client)
             try:
                 await self._secure(client)
                 await _asked(client.connect())
@@ -149,7 +151,10 @@ class OpcUaSupervisor(SupervisedBus):
     async def _secure(self, client: Client) -> None:
         for warning in self._security.warnings(now_of(self._clock.wall_ms())):
             self._complaints.refused("certificate_warnings", self._bus.url, warning)
-        await _asked(self._security.secure(client, self._bus.url, wait_s=self._wait_ms / 1000))
+        await _asked(self._security.secure(client, self._bus.url, wait_s=self._wait_ms / 1000, bounded=self._bound))
+
+    def _bound(self, client: Client) -> None:
+        bound(client, self._clock, lambda problem: self._complaints.refused("too_much", self._bus.url, problem))
 
     async def _hang_up(self, client: Client) -> None:
         """Leave politely, for so long as that takes no longer than `CLOSE_WAIT_S`.
