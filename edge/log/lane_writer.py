@@ -11,6 +11,7 @@ once, and whatever lanes B and C can give back.
 import asyncio
 import contextlib
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -163,6 +164,8 @@ class LaneWriter:
 
     def refusal(self) -> PlatformError | None:
         """Return why the last append was refused; None if it was not, or nobody has tried for a while."""
+        if self._dead and not self._stopping:
+            return self._closed()
         refused = self._refused
         if refused is None or self._clock.now_ms() - refused[0] > REFUSAL_FRESH_MS:
             return None
@@ -243,6 +246,9 @@ class LaneWriter:
 
     def _hand_in(self, job: _Job) -> None:
         with self._lock:
+            if self._dead:  # since the caller looked: nobody would ever answer
+                job.done.set_exception(self._closed())
+                return
             self._jobs.append(job)
         self._bell.ring()
 
@@ -259,10 +265,13 @@ class LaneWriter:
         try:
             while (work := self._next()) is not None:
                 self._in_hand = [work.done] if isinstance(work, _Job) else [each.done for each in work]
-                if isinstance(work, _Job):
-                    self._do(work)
-                else:
-                    self._commit(work)
+                try:
+                    if isinstance(work, _Job):
+                        self._do(work)
+                    else:
+                        self._commit(work)
+                except Exception as error:  # noqa: BLE001 - a defect costs what it met, not the lane
+                    self._failed_on(work, error)
                 self._in_hand = []
         finally:
             self._end()
@@ -287,6 +296,17 @@ class LaneWriter:
                 else:
                     self._idle, most_s = True, -1.0
             self._bell.wait(most_s)
+
+    def _failed_on(self, work: _Job | list[_Append], error: Exception) -> None:
+        """Tell who waits; the file is opened again, since nobody knows in what state the store was left."""
+        frames = [f"{Path(each.filename).name}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
+        self._say("record_log_defect", lane=self.lane.value, error=repr(error)[:500], at=frames[-5:])
+        failed = StoreFailedError(f"{self._path}: {error!r}")
+        if isinstance(work, _Job):
+            self._note(failed)
+            self._tell([(work.done, None, failed)])
+        else:
+            self._refuse(work, failed)
 
     def _group(self) -> list[_Append]:
         group: list[_Append] = []
