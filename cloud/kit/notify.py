@@ -21,7 +21,7 @@ ANYTHING: Final = "*"
 
 
 class LiveHint(msgspec.Struct, frozen=True):
-    """Payload of LIVE_CHANNEL: in this property, records of these kinds arrived.
+    """Payload of LIVE_CHANNEL: in this property, records of these kinds arrived; ANYTHING: too many to name.
 
     `devices`: whose newest values changed; None: too many to name, or nobody said.
     """
@@ -132,6 +132,9 @@ class NotificationHub:
             self.mark(values_of(hint.property), hint.devices or (ANYTHING,))
         for kind in hint.kinds:
             self.mark(anywhere(kind), (hint.property,))
+        if ANYTHING in hint.kinds:
+            for subject in [each for each in self._subscriptions if each.startswith(anywhere(""))]:
+                self.mark(subject, (hint.property,))
 
 
 async def notify(connection: psycopg.AsyncConnection[object], channel: str, payload: str = "") -> None:

@@ -23,8 +23,6 @@ from protocols.errors import StoreFailedError
 COALESCE_S: Final = 0.1
 LOOK_S: Final = 2.0
 """How long a change may go unnoticed whose notification was lost."""
-NAMED_LOOKS_MOST: Final = 20
-"""Looks at named devices alone before the next at all of them, COALESCE_S apart: about LOOK_S."""
 TICK_S: Final = 5.0
 VALUES_A_MESSAGE: Final = 500
 
@@ -148,14 +146,14 @@ class LiveFeed:
 
     async def run(self) -> None:
         """Read and read on until cancelled."""
-        named = 0
+        loop = asyncio.get_running_loop()
+        all_at_s = loop.time()
         with self._hub.subscribe(values_of(self._property.id)) as hints:
             while True:
-                devices = await hints.wait(LOOK_S)
-                if not devices or ANYTHING in devices or named >= NAMED_LOOKS_MOST:
-                    devices, named = frozenset(), 0
-                else:
-                    named += 1
+                # of all of them at the latest LOOK_S after the last such look, however often some are named meanwhile
+                devices = await hints.wait(max(0.0, all_at_s + LOOK_S - loop.time()))
+                if not devices or ANYTHING in devices or loop.time() >= all_at_s + LOOK_S:
+                    devices, all_at_s = frozenset(), loop.time()
                 try:
                     mark, values = await self._look(devices)
                 except psycopg.OperationalError as error:

@@ -15,7 +15,7 @@ import msgspec
 
 from cloud.kit.arrays import texts
 from cloud.kit.database import Database, execute
-from cloud.kit.notify import KINDS_MOST, LIVE_CHANNEL, LiveHint
+from cloud.kit.notify import ANYTHING, KINDS_MOST, LIVE_CHANNEL, LiveHint
 from cloud.telemetry.fan_in.ledger import LOST
 from kit.logs import logger
 
@@ -23,7 +23,9 @@ REST: Final = timedelta(milliseconds=100)
 """After hints were sent, those that come are gathered for so long; the first after a silence leaves at once."""
 AGAIN_AFTER: Final = timedelta(seconds=1)
 HINT_DEVICES_MOST: Final = 32
-"""Devices that a hint names: a payload is 8,000 bytes at most, and looking at all costs as much as at so many."""
+"""Devices that a hint names: looking at all costs as much as at so many."""
+PAYLOAD_BYTES_MOST: Final = 7_999
+"""PostgreSQL refuses a longer one, and with it the whole statement."""
 
 _json = msgspec.json.Encoder()
 
@@ -69,7 +71,7 @@ class HintSender:
         self._woken.clear()
         if not kinds:
             return
-        hints = [_json.encode(_hint(each, kinds[each], devices[each])).decode() for each in kinds]
+        hints = [_payload(each, kinds[each], devices[each]).decode() for each in kinds]
         try:
             async with self._database.transaction() as connection:
                 await execute(
@@ -83,9 +85,14 @@ class HintSender:
             raise
 
 
-def _hint(property_id: str, kinds: set[str], devices: set[str]) -> LiveHint:
-    named = sorted(devices) if len(devices) <= HINT_DEVICES_MOST else None
-    return LiveHint(property=property_id, kinds=sorted(kinds)[:KINDS_MOST], devices=named)
+def _payload(property_id: str, kinds: set[str], devices: set[str]) -> bytes:
+    """Return a hint that fits: names that are too many or too long are not said, and everything may have changed."""
+    told = sorted(kinds) if len(kinds) <= KINDS_MOST else [ANYTHING]
+    if len(devices) <= HINT_DEVICES_MOST:
+        payload = _json.encode(LiveHint(property=property_id, kinds=told, devices=sorted(devices)))
+        if len(payload) <= PAYLOAD_BYTES_MOST:
+            return payload
+    return _json.encode(LiveHint(property=property_id, kinds=told))
 
 
 async def _rest(seconds: float) -> None:

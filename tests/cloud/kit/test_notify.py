@@ -67,6 +67,9 @@ async def test_a_commit_hints_to_the_property_it_names_and_to_nobody_else(databa
             assert await doors.wait(20) == {"aurora"}
             assert await borealis.wait(0.01) == frozenset()
             assert await stays.wait(0.01) == frozenset()
+            async with database.transaction() as connection:
+                await notify_live(connection, "aurora", [ANYTHING])
+            assert await stays.wait(20) == {"aurora"}
 
 
 @pytest.mark.tier("postgres")

@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 
 from cloud.kit.acting import system
 from cloud.kit.database import Database
-from cloud.kit.notify import LIVE_CHANNEL, LiveHint
+from cloud.kit.notify import ANYTHING, KINDS_MOST, LIVE_CHANNEL, LiveHint
 from cloud.telemetry.fan_in import hints as module
 from cloud.telemetry.fan_in.hints import HINT_DEVICES_MOST, HintSender
 from protocols.errors import StoreFailedError
@@ -92,6 +92,35 @@ async def test_too_many_devices_are_not_named_however_they_came(database: Databa
         await sender.send()
         await heard.until(1)
     assert heard.hints == [LiveHint("p-1", ["reading"], None)]
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize("letter", ["x", "\u5ba4", "\U0001f6cf", "\x01", '"'])
+async def test_names_that_make_a_hint_too_long_are_not_said_and_keep_nobody_else_waiting(
+    database: Database, letter: str
+) -> None:
+    """80 letters a device are allowed, and a letter may take six bytes; PostgreSQL takes 8,000 a notification."""
+    sender = HintSender(database)
+    names = {f"{n:02}" + letter * 78 for n in range(HINT_DEVICES_MOST)}
+    kinds = {f"{n:02}".rjust(32, "k") for n in range(KINDS_MOST)}
+    async with listener(database) as heard:
+        sender.add({"p-1": kinds, "p-2": {"reading"}}, {"p-1": names, "p-2": {"t-1"}})
+        await sender.send()
+        await heard.until(2)
+    fits = letter in {"x", '"'}  # two bytes as JSON
+    assert heard.hints == [
+        LiveHint("p-1", sorted(kinds), sorted(names) if fits else None),
+        LiveHint("p-2", ["reading"], ["t-1"]),
+    ]
+
+
+async def test_more_kinds_than_a_hint_names_are_anything(database: Database) -> None:
+    sender = HintSender(database)
+    async with listener(database) as heard:
+        sender.add({"p-1": {f"k{n}" for n in range(KINDS_MOST + 1)}}, {})
+        await sender.send()
+        await heard.until(1)
+    assert heard.hints == [LiveHint("p-1", [ANYTHING], [])]
 
 
 async def test_the_first_hint_leaves_at_once_and_the_next_are_gathered(
