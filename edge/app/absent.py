@@ -1,6 +1,6 @@
 """What stands in for a neighbour that the settings left out: it does nothing, and says so by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protocols.device_model.capability import Capability
@@ -30,7 +30,7 @@ class AbsentDoors:
         """No."""
         return False
 
-    async def end_stay(self, stay: StayId) -> None:
+    async def end_stay(self, stay: StayId, *, emptied: Sequence[RoomId] = ()) -> None:
         """There never was a grant."""
 
 

@@ -16,6 +16,8 @@ from protocols.grant.lock_time import TimeQuality
 
 PART: Final = "doors"
 """Health: whether the doors process can be reached."""
+PUT_BACK: Final = "store_put_back"
+"""The doors' store was put back from a copy (edge/doors/put_back.py): who has left since is unknown there."""
 NO_VENDORS_REST_S: Final = 60.0
 REASON_CHARACTERS_MAX: Final = 200
 LOCK_SEQ_MOST: Final = 2**32 - 1
@@ -100,9 +102,14 @@ async def _carry_one_life(doors: DoorsEvents, house: House, health: Health) -> N
     mark = await house.doors_mark(epoch)
     if mark:
         await doors.ack(epoch, mark)  # a kill between append and ack left it unsaid
+    put_back = False
     async for event in doors.events(mark):
         if event.epoch != epoch:
             return  # the doors' store was begun anew: count from its beginning
+        if event.body.get("event") == PUT_BACK and not put_back:  # told door by door
+            put_back = True
+            _log.error("doors_store_put_back", position=event.seq)
+            await house.departures.tell_again()
         try:
             await house.access_happened(event.epoch, event.seq, as_record(event.body), device_at_ms=event.device_at_ms)
         except InvalidInputError as error:

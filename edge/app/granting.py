@@ -56,9 +56,9 @@ class GrantingDoors:
         """See the port."""
         return await self._doors.serves(room)
 
-    async def end_stay(self, stay: StayId) -> None:
+    async def end_stay(self, stay: StayId, *, emptied: Sequence[RoomId] = ()) -> None:
         """See the port."""
-        await self._doors.end_stay(stay)
+        await self._doors.end_stay(stay, emptied=emptied)
 
 
 class VendorKeys(Protocol):

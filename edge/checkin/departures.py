@@ -11,7 +11,7 @@ from typing import Any, Final
 from edge.checkin.ports import Doors, EndedStays
 from edge.stays.document import StayState
 from edge.stays.replica import Replica
-from protocols.device_model.identity import StayId
+from protocols.device_model.identity import RoomId, StayId
 from protocols.errors import PlatformError
 
 RETRY_MS: Final = 15_000
@@ -41,13 +41,18 @@ class Departures:
         if stay in await self._store.ended():
             return True
         try:
-            await self._doors.end_stay(stay)
+            await self._doors.end_stay(stay, emptied=_emptied(self._replica(), stay))
         except PlatformError as error:
             self._log.warning("departure_not_told", stay=stay, error=str(error))
             self._changed.set()
             return False
         await self._store.mark_ended(stay)
         return True
+
+    async def tell_again(self) -> None:
+        """The doors have forgotten what they were told: their store was put back from a copy. Tell all of it anew."""
+        await self._store.forget_ended(sorted(await self._store.ended()))
+        self._changed.set()
 
     async def run(self) -> None:
         """Tell every departure that is due, whenever stays change and every `RETRY_MS`, for ever."""
@@ -68,7 +73,7 @@ class Departures:
         heard = True
         for stay in sorted(over - told):
             try:
-                await self._doors.end_stay(stay)
+                await self._doors.end_stay(stay, emptied=_emptied(replica, stay))
             except PlatformError as error:
                 self._log.warning("departure_not_told", stay=stay, error=str(error))
                 heard = False
@@ -77,3 +82,12 @@ class Departures:
                 continue
             await self._store.mark_ended(stay)
         return heard
+
+
+def _emptied(replica: Replica, left: StayId) -> tuple[RoomId, ...]:
+    """Return the room that a stay has left, if nobody is in it now."""
+    held = replica.all()
+    room = next((each.room for each in held if each.id == left), None)
+    if room is None or any(each.room == room and each.state is StayState.IN_HOUSE and each.id != left for each in held):
+        return ()
+    return (room,)

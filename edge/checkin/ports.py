@@ -42,8 +42,11 @@ class Doors(Protocol):
         """
         ...
 
-    async def end_stay(self, stay: StayId) -> None:
-        """End every right of the stay, and of no stay beside it; ending it again, or one without grants, is nothing."""
+    async def end_stay(self, stay: StayId, *, emptied: Sequence[RoomId] = ()) -> None:
+        """End every right of the stay, and of no stay beside it; ending it again, or one without grants, is nothing.
+
+        `emptied`: rooms in which nobody is any more: no key that was given before opens there.
+        """
         ...
 
 

@@ -222,9 +222,13 @@ class DoorsClient:
         """Return what foreign lock systems tell, as a source of its own beside `events`."""
         return VendorEvents(self._key_events_line)
 
-    async def end_stay(self, stay: StayId) -> None:
-        """End every right of the stay: durable when this returns, at the locks as `status` tells. Raises as `issue`."""
-        await self._line.ask("end_stay", {"stay": stay})
+    async def end_stay(self, stay: StayId, *, emptied: Sequence[RoomId] = ()) -> None:
+        """End every right of the stay: durable when this returns, at the locks as `status` tells. Raises as `issue`.
+
+        `emptied`: rooms in which nobody is any more, so that keys end there of which a store put back from a copy has
+        forgotten.
+        """
+        await self._line.ask("end_stay", {"stay": stay, **({"emptied": list(emptied)} if emptied else {})})
 
     async def status(self) -> dict[str, Any]:
         """Return how the doors are: readiness, clock, issuers, waiting events and bumps, last contact per door."""

@@ -80,6 +80,7 @@ class GrantDesk:
     ) -> None:
         self._book, self._store, self._issuers, self._time = book, store, issuers, time
         self._clock, self._dice, self._policy, self._bumped = clock, dice, policy, bumped
+        self._begun: int | None = None
 
     def issue(
         self,
@@ -151,7 +152,7 @@ class GrantDesk:
         elif known is not None and not overtaken and (joins or (stays_put and not ousts)):
             generation = known.generation
         else:
-            generation = generations.following(self._store.highest(numbers), at_s)
+            generation = self._following(numbers, at_s)
         issuer = self._issuers.current(IssuerClass.GUEST, at_s)
         until_s = min(
             wanted_until_s, begins_s + round(self._policy.life.total_seconds()), issuer.certificate.not_after_s
@@ -247,27 +248,48 @@ class GrantDesk:
         others = {number for row in rows for number in msgspec.json.decode(row[0], type=list[int])}
         return frozenset(known.rooms) & others
 
-    def end_stay(self, stay: str, *, spare: frozenset[int] = frozenset()) -> StayEnded:
+    def end_stay(self, stay: str, *, spare: frozenset[int] = frozenset(), emptied: Sequence[RoomId] = ()) -> StayEnded:
         """End every right of a stay; ending it again, or one that never had any, changes nothing.
 
-        Rooms of `spare` go on by their generation: others share them, and the stay's keys there were withdrawn.
-
         Works with an unsound clock: the bumps are then signed once it is sound.
+
+        Args:
+            stay: Which.
+            spare: Rooms that go on by their generation: others share them, and the stay's keys there were withdrawn.
+            emptied: Rooms in which nobody is any more, by whoever knows: there ends too what this store has forgotten.
 
         Raises:
             StoreFailedError: nothing happened.
         """
         known = self._store.stay(stay)
-        if known is None or known.ended_at_ms is not None:
-            return StayEnded(0 if known is None else known.generation, ())
-        bumps = self._bumps(frozenset(known.rooms) - spare, known.generation)
+        bumps = [bump for room in emptied for bump in self._forgotten_bumps(room)]
+        beyond = {bump.lock_id for bump in bumps}
+        generation = 0 if known is None else known.generation
+        if known is not None and known.ended_at_ms is None:
+            own = self._bumps(frozenset(known.rooms) - spare, known.generation)
+            bumps += [bump for bump in own if bump.lock_id not in beyond]
+        elif not bumps:
+            return StayEnded(generation, ())
         self._store.end_stay(stay, bumps, self._clock.wall_ms())
         self._told(bumps)
         doors = {each.lock_id: each.door for each in self._book.doors}
         return StayEnded(
-            max((bump.generation for bump in bumps), default=known.generation),
+            max((bump.generation for bump in bumps), default=generation),
             tuple(doors[bump.lock_id] for bump in bumps),
         )
+
+    def _forgotten_bumps(self, room: RoomId) -> list[PendingBump]:
+        """Return the bumps that end what a room's locks have taken and this store has no word of.
+
+        A store put back from a copy: somebody was given a key after it, and has opened. Nothing that was handed out
+        later than that key ends by it.
+        """
+        heard = [(door, self._store.lock(door.lock_id).generation) for door in self._book.of_room(room)]
+        return [
+            PendingBump(0, door.lock_id, door.number, generation + 1)
+            for door, generation in heard
+            if generation > self._store.given(door.number)
+        ]
 
     def inhibit(self, room: RoomId, events: Sequence[tuple[Mapping[str, Any], int | None]] = ()) -> StayEnded:
         """End every key that was ever handed out for a room; whoever is in house there asks the desk again.
@@ -325,7 +347,7 @@ class GrantDesk:
             not_after_s=until_s,
             phone=phone,
             rooms=numbers,
-            generation=generations.following(self._store.highest(numbers), at_s),
+            generation=self._following(numbers, at_s),
             life_hours=life_hours,
         )
         issued = sign_for(grant, issuer, holder, at_ms=at_ms, wanted_until_s=until_s)
@@ -352,6 +374,30 @@ class GrantDesk:
     def revocation_issuer(self, at_s: int) -> Issuer:
         """Return the issuer of bumps, time and acknowledgements at `at_s`, sound time."""
         return self._issuers.current(IssuerClass.REVOCATION, at_s)
+
+    def begin(self, at_s: int) -> None:
+        """Take note, once, of the moment from which on this process could sign: sound time, unix seconds."""
+        if self._begun is None:
+            self._begun = generations.of_moment(at_s)
+
+    def clock_was_reset(self) -> None:
+        """What this process took for its beginning was of a clock that was wrong (clock_reset.py)."""
+        self._begun = None
+
+    def _following(self, numbers: Sequence[int], at_s: int) -> int:
+        """Return the generation to hand out next for these rooms (protocols/grant/SPEC.md 6).
+
+        A store put back from a copy, or lost, knows nothing of what was handed out after it. So beside what it holds
+        stand what earlier lives of this process noted outside of it, and the 256th part of the day in which this
+        one began: those before it ended at the latest then. What of that is of a day to come (a clock was far ahead)
+        says nothing.
+        """
+        self.begin(at_s)
+        latest_day = generations.day_of(at_s) + generations.DAYS_AHEAD_MOST
+        if generations.day_in(self._store.spent) > latest_day:
+            self._store.lower_spent(generations.of_moment(at_s))
+        outside = [each for each in (self._begun or 0, self._store.spent) if generations.day_in(each + 1) <= latest_day]
+        return generations.following(max(self._store.highest(numbers), *outside, generations.NONE), at_s)
 
     def _window(self, not_before_ms: int, not_after_ms: int, at_s: int) -> tuple[int, int]:
         """Return when a stay's rights begin and end, in seconds. Raises InvalidInputError: over, or too far ahead."""

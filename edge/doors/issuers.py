@@ -20,6 +20,8 @@ from protocols.grant.keys import SIGNS_S, IssuerClass, PropertyCa, private_key
 
 BACKWARD_MOST_MS: Final = 5 * 60_000
 """The wall clock may be this much before the last signature; further back it is not believed."""
+MADE_AT_MS: Final = 1_767_225_600_000
+"""2026-01-01: no clock of a house is right that says a time before this program was made."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -31,7 +33,7 @@ class Issuer:
 
 
 class SoundTime:
-    """The time to sign with, or a refusal: quality UNCERTAIN, or behind what was signed before."""
+    """The time to sign with, or a refusal: quality UNCERTAIN, behind what was signed before, or before us."""
 
     def __init__(self, clock: Clock, store: DoorStore) -> None:
         self._clock, self._store = clock, store
@@ -46,6 +48,10 @@ class SoundTime:
         if self._clock.quality is ClockQuality.UNCERTAIN:
             raise ClockUnsoundError("the edge's clock is not synchronised, or has just stepped: nothing is signed")
         at_ms, mark_ms = self._clock.wall_ms(), self._store.high_water_ms
+        if at_ms < MADE_AT_MS:
+            raise ClockUnsoundError(
+                f"the edge's clock says {at_ms} ms, before this program was made: nothing is signed"
+            )
         if at_ms < mark_ms - BACKWARD_MOST_MS:
             raise ClockUnsoundError(
                 f"the edge's clock says {at_ms} ms, {mark_ms - at_ms} ms before its last signature: nothing is signed"

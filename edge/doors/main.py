@@ -18,6 +18,8 @@ from edge.doors.door_book import DoorBook, read_secret_json
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.intake import Intake
 from edge.doors.issuers import Issuers, SoundTime
+from edge.doors.number_mark import NumberMark
+from edge.doors.put_back import PutBack
 from edge.doors.radio import DoorRadio
 from edge.doors.server import DoorsServer
 from edge.doors.settings import DoorsSettings
@@ -31,6 +33,7 @@ from edge.doors.vendors.reach import Reach
 from edge.doors.vendors.remote_desk import RemoteDesk
 from kit.clock import Clock, SystemClock
 from kit.dice import Dice, SystemDice
+from kit.files import SystemDisk
 from kit.health import Health
 from kit.logs import configure, logger
 from kit.memory import settle
@@ -142,6 +145,7 @@ class Doors:
             intake=self.intake,
             keys=self.keys,
             remote=self.remote,
+            put_back=PutBack(book=book, store=store, time=self.time, told=self.sync.changed.set),
         )
 
     def _bumped(self, locks: Sequence[bytes]) -> None:
@@ -153,6 +157,7 @@ class Doors:
             sound = self.time.is_sound()
             self.health.report("clock", sound, "" if sound else "unsound: verifies, signs nothing")
             if sound:
+                self.desk.begin(self.time.at_ms() // 1_000)
                 self.issuers.expire(self.time.at_ms() // 1_000)
                 self.closing.settle()
             await asyncio.sleep(WATCH_EVERY_S)
@@ -193,7 +198,12 @@ async def run(
         log.error("doors_closed_to_guests", doors=closed, why="their zones open a plant room too: give them their own")
     path = settings.property_ca_key_path
     ca = PropertyCa.from_document(read_secret_json(path), str(path))
-    store = DoorStore(settings.store_path, epoch=dice.bytes(EPOCH_BYTES))
+    store = DoorStore(
+        settings.store_path,
+        epoch=dice.bytes(EPOCH_BYTES),
+        at_ms=clock.wall_ms(),
+        numbers=NumberMark(settings.store_path.with_name(f"{settings.store_path.stem}-numbers"), SystemDisk()),
+    )
     ledger: KeyLedger | None = None
     keys: KeyDesk | None = None
     try:

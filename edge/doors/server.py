@@ -24,10 +24,11 @@ from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.intake import Intake
 from edge.doors.issuers import Issuers, SoundTime
+from edge.doors.put_back import PutBack
 from edge.doors.staff_desk import StaffDesk
 from edge.doors.store import EVENTS_READ_MOST, DoorStore
 from edge.doors.sync import LockSync
-from edge.doors.vendor_methods import AckArgs, StayArgs, VendorMethods
+from edge.doors.vendor_methods import AckArgs, VendorMethods
 from edge.doors.vendors.desk import KeyDesk
 from edge.doors.vendors.remote_desk import RemoteDesk
 from edge.doors.wire import VERSION, Failure, Reply, Request, failure_of, pack, read_body
@@ -67,6 +68,13 @@ class LocksArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     seen: int = -1
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
+
+
+class EndStayArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `end_stay`. `emptied`: rooms in which nobody is any more."""
+
+    stay: str
+    emptied: Annotated[list[str], msgspec.Meta(max_length=64)] = []
 
 
 class StaffArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,8 +154,9 @@ class DoorsServer:
         intake: Intake,
         keys: KeyDesk | None = None,
         remote: RemoteDesk | None = None,
+        put_back: PutBack,
     ) -> None:
-        self._keys, self._intake = keys, intake
+        self._keys, self._intake, self._put_back = keys, intake, put_back
         self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
         self._staff, self._closing = staff, closing
@@ -292,13 +301,18 @@ class DoorsServer:
         self._seconds.observe((self._clock.now_ms() - began_ms) / 1_000)
 
     async def _end_stay(self, args: dict[str, Any]) -> object:
-        stay = parse_name(msgspec.convert(args, StayArgs).stay, "stay")
-        ended = self._desk.end_stay(stay, spare=withdrawn_beside_others(stay, self._desk, self._closing))
+        asked = msgspec.convert(args, EndStayArgs)
+        stay = parse_name(asked.stay, "stay")
+        emptied = [RoomId(parse_name(room, "emptied")) for room in asked.emptied]
+        spare = withdrawn_beside_others(stay, self._desk, self._closing)
+        ended = self._desk.end_stay(stay, spare=spare, emptied=emptied)
         self._closing.departed()
         return {"generation": ended.generation, "doors": list(ended.doors), **await self._vendors.end_stay(stay)}
 
     async def _events(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, EventsArgs)
+        if asked.after > self._store.last_position:  # of another life, or of a copy: `ack` says which
+            raise InvalidInputError("after", f"{asked.after} is beyond this store: ask for its epoch, and begin there")
         events = self._store.events(asked.after, asked.most)
         if not events and asked.wait_ms:
             changed = self._sync.changed
@@ -329,6 +343,7 @@ class DoorsServer:
         asked = msgspec.convert(args, AckArgs)
         if asked.epoch != self._store.epoch.hex():
             raise InvalidInputError("epoch", f"{asked.epoch[:40]!r} is not the life of this store")
+        self._put_back.check(asked.up_to)
         self._store.forget_events(asked.up_to)
 
     async def _issue_staff(self, args: dict[str, Any]) -> object:
@@ -386,6 +401,7 @@ class DoorsServer:
         asked = msgspec.convert(args, ResetClockArgs)
         done = reset_clock(store=self._store, book=self._book, clock=self._clock, by=asked.by, reason=asked.reason)
         self._closing.reload()
+        self._desk.clock_was_reset()
         self._log.error("doors_clock_reset", by=asked.by, reason=asked.reason, **asdict(done))
         self._sync.changed.set()
         return asdict(done)
@@ -401,6 +417,7 @@ class DoorsServer:
             "epoch": self._store.epoch.hex(),
             "clock": self._clock.quality.value,
             "signs": self._time.is_sound(),
+            "put_back": self._put_back.noticed,
             "issuers": [
                 {
                     "class": each.certificate.issuer_class.name.lower(),

@@ -8,91 +8,30 @@ No issuer private key is ever in here: issuers.py keeps them in memory alone.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
+from edge.doors.number_mark import NumberMark
 from edge.doors.salvage import salvage
+from edge.doors.store_rows import GRANT_COLUMNS, LOCK_COLUMNS, grant_of, lock_of, signed64
+from edge.doors.store_rows import AccessEvent as AccessEvent  # noqa: PLC0414 - a row of this store
+from edge.doors.store_rows import IssuedGrant as IssuedGrant  # noqa: PLC0414 - a row of this store
+from edge.doors.store_rows import KnownLock as KnownLock  # noqa: PLC0414 - a row of this store
+from edge.doors.store_rows import PendingBump as PendingBump  # noqa: PLC0414 - a row of this store
+from edge.doors.store_rows import StoredStay as StoredStay  # noqa: PLC0414 - a row of this store
 from edge.doors.store_schema import ADDED_IN_2, ADDED_IN_3, ADDED_IN_4, SCHEMA, SCHEMA_VERSION, TABLES
 from protocols.door.audit import AuditRecord, genesis
-from protocols.door.hardware import battery_byte, battery_of
+from protocols.door.hardware import battery_byte
 from protocols.errors import StoreFailedError
-from protocols.grant.grant import GrantFlag
+from protocols.grant.generation import of_moment
 
 STORE_BYTES_MOST: Final = 512 * 1024 * 1024
 PAGE_BYTES: Final = 4096
 RECORDS_KEPT_MOST: Final = 200_000
 TRIM_AT_ONCE: Final = 1_000
 EVENTS_READ_MOST: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class StoredStay:
-    """A stay that has or had rights. `rooms` are room numbers."""
-
-    stay: str
-    generation: int
-    rooms: tuple[int, ...]
-    ended_at_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedGrant:
-    """A grant that was handed out, whole, so that asking again gives the same bytes."""
-
-    grant_id: bytes
-    stay: str
-    phone: bytes
-    generation: int
-    issued_at_ms: int
-    not_before_s: int
-    not_after_s: int
-    wanted_until_s: int
-    rooms: tuple[int, ...]
-    zones: int
-    flags: GrantFlag
-    signed: bytes
-    certificate: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PendingBump:
-    """A bump on its way to one lock. `signed` None: it waits for a sound clock."""
-
-    no: int
-    lock_id: bytes
-    number: int
-    generation: int
-    signed: bytes | None = None
-    certificate: bytes | None = None
-    signed_at_s: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KnownLock:
-    """What was last heard from a lock. `broken` names what was wrong with its log."""
-
-    lock_id: bytes
-    seq: int
-    head: bytes
-    generation: int = 0
-    battery_percent: int | None = None
-    time_quality: int = 2
-    noise: int = 0
-    contact_at_ms: int = 0
-    broken: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AccessEvent:
-    """One event for the rest of the house: `epoch` is the life of this store, `seq` rises from 1 in it."""
-
-    epoch: bytes
-    seq: int
-    body: Mapping[str, Any]
-    device_at_ms: int | None
 
 
 _DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)
@@ -109,15 +48,28 @@ class DoorStore:
     A damaged file is set aside (`set_aside` names it) and a new life begins with what could be read of it (`saved`):
     doors must go on. Generations stay right
     because they hold the time of their issue (protocols/grant/generation.py).
+
+    A store put back from a copy says what it told before again, at new positions: each opening goes on from the clock.
     """
 
-    def __init__(self, path: Path, *, epoch: bytes, vfs: str | None = None) -> None:
-        """Open or make the store at `path`; `epoch` (16 bytes) names its life if it is made now.
+    def __init__(
+        self, path: Path, *, epoch: bytes, at_ms: int = 0, numbers: NumberMark | None = None, vfs: str | None = None
+    ) -> None:
+        """Open or make the store at `path`.
+
+        Args:
+            path: The file.
+            epoch: 16 bytes, drawn for this opening: names the store's life if one is begun.
+            at_ms: Unix ms; the events of this opening have positions beyond it.
+            numbers: Notes which generations were handed out, outside of the file.
+            vfs: SQLite's.
 
         Raises:
             StoreFailedError: the disk refuses, or the store is of a later build.
         """
-        self._path, self._vfs = path, vfs
+        self._path, self._vfs, self._at_ms, self._numbers = path, vfs, at_ms, numbers
+        self._drawn_epoch = epoch
+        self._unwritten = range(0)
         self._mark_ms: int | None = None
         self.set_aside: Path | None = None
         self.saved: dict[str, int] = {}
@@ -153,6 +105,7 @@ class DoorStore:
             if (life := self._maybe("SELECT epoch FROM life")) is None or not isinstance(life[0], bytes):
                 raise _DamagedError("it does not know its own life")
             self.epoch = life[0]
+            self._go_past(self._at_ms)
         except (*_DAMAGE, _DamagedError) as error:
             self._db.close()
             raise _DamagedError(str(error)) from error
@@ -161,6 +114,17 @@ class DoorStore:
             if isinstance(error.__cause__, _DAMAGE):
                 raise _DamagedError(str(error)) from error
             raise StoreFailedError(f"{path}: {error}") from error
+
+    def _go_past(self, at_ms: int) -> None:
+        """Let positions go on from the clock where there was an opening before: another copy may have gone on too."""
+        last = self.last_position
+        self._unwritten = range(last + 1, at_ms + 1)
+        if self._fresh or not self._unwritten:
+            self._unwritten = range(0)
+            return
+        with self._transaction():
+            self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'event'")
+            self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (at_ms,))
 
     def close(self) -> None:
         """Close; harmless to call twice."""
@@ -181,6 +145,7 @@ class DoorStore:
             raise StoreFailedError(f"schema version {version}, this build reads {SCHEMA_VERSION}")
         if self._one("PRAGMA quick_check(1)")[0] != "ok":
             raise _DamagedError("quick_check found damage")
+        self._fresh = version == 0
         if version < SCHEMA_VERSION:
             with self._transaction():
                 if version == 0:
@@ -216,6 +181,7 @@ class DoorStore:
         Returns:
             How many rooms, stays and bumps that were.
         """
+        self.lower_spent(of_moment(at_ms // 1_000))  # first: what is left of a day to come would bar every number
         with self._transaction():
             run = self._db.execute
             run("UPDATE lock SET generation = 0 WHERE generation > ?", (latest,))
@@ -265,16 +231,16 @@ class DoorStore:
     def latest_grant(self, stay: str, phone: bytes) -> IssuedGrant | None:
         """Return the newest grant of a stay's phone."""
         row = self._maybe(
-            f"SELECT {_GRANT} FROM grant_issued WHERE stay = ? AND phone = ?"  # noqa: S608 - a constant
+            f"SELECT {GRANT_COLUMNS} FROM grant_issued WHERE stay = ? AND phone = ?"  # noqa: S608 - a constant
             " ORDER BY issued_at_ms DESC, not_after_s DESC LIMIT 1",
             (stay, phone),
         )
-        return None if row is None else _grant(row)
+        return None if row is None else grant_of(row)
 
     def grant(self, grant_id: bytes) -> IssuedGrant | None:
         """Return the grant of this id."""
-        row = self._maybe(f"SELECT {_GRANT} FROM grant_issued WHERE grant_id = ?", (grant_id,))  # noqa: S608 - names from this module, values are bound
-        return None if row is None else _grant(row)
+        row = self._maybe(f"SELECT {GRANT_COLUMNS} FROM grant_issued WHERE grant_id = ?", (grant_id,))  # noqa: S608 - names from this module, values are bound
+        return None if row is None else grant_of(row)
 
     def highest(self, rooms: Sequence[int]) -> int:
         """Return the highest generation handed out for, or seen in, any of the rooms; 0 for none."""
@@ -284,6 +250,20 @@ class DoorStore:
             tuple(rooms),
         )
         return int(row[0])
+
+    def given(self, number: int) -> int:
+        """Return the highest generation that a grant or a bump of this store gave a room; 0 for none."""
+        return int(self._one(_GIVEN, (number,))[0])
+
+    @property
+    def spent(self) -> int:
+        """The highest generation that any opening before this one handed out for any room, if that is known here."""
+        return 0 if self._numbers is None else self._numbers.before
+
+    def lower_spent(self, generation: int) -> None:
+        """What is noted of earlier openings was a clock's that was far ahead: let it fall to `generation`."""
+        if self._numbers is not None:
+            self._numbers.lower(generation)
 
     def is_taken(self, rooms: Sequence[int], by_other_than: StoredStay, at_s: int) -> bool:
         """Return whether another open stay of a later generation has a grant for one of the rooms at `at_s`."""
@@ -299,7 +279,7 @@ class DoorStore:
     def keep_grant(self, grant: IssuedGrant, stay_rooms: Sequence[int], bumps: Sequence[PendingBump] = ()) -> None:
         """Make a grant durable, with its stay, its rooms' generation, and bumps for rooms the stay moved out of."""
         with self._transaction():
-            self._raise_rooms(grant.rooms, grant.generation)
+            self._hand_out(grant.rooms, grant.generation)
             self._db.execute(
                 "INSERT INTO stay VALUES (?, ?, ?, NULL) ON CONFLICT (stay) DO UPDATE SET"
                 " generation = excluded.generation, rooms = excluded.rooms",
@@ -313,7 +293,7 @@ class DoorStore:
         """Make a grant durable that belongs to no stay, and the events that tell of it."""
         with self._transaction():
             if grant.generation:
-                self._raise_rooms(grant.rooms, grant.generation)
+                self._hand_out(grant.rooms, grant.generation)
             self._add_grant(grant)
             self._db.execute("DELETE FROM draft WHERE grant_id = ?", (grant.grant_id,))
             self._add_events(events)
@@ -322,7 +302,7 @@ class DoorStore:
     def _add_grant(self, grant: IssuedGrant) -> None:
         # The newest of a phone is known by its moment, and a clock that was set back stands still for minutes.
         self._db.execute(
-            f"INSERT INTO grant_issued ({_GRANT}) VALUES (?1, ?2, ?3, ?4, max(?5, 1 + coalesce((SELECT"  # noqa: S608 - names from this module, values are bound
+            f"INSERT INTO grant_issued ({GRANT_COLUMNS}) VALUES (?1, ?2, ?3, ?4, max(?5, 1 + coalesce((SELECT"  # noqa: S608 - names from this module, values are bound
             " max(issued_at_ms) FROM grant_issued WHERE stay = ?2 AND phone = ?3), 0)), ?6,?7,?8,?9,?10,?11,?12,?13)",
             (
                 grant.grant_id,
@@ -334,7 +314,7 @@ class DoorStore:
                 grant.not_after_s,
                 grant.wanted_until_s,
                 json.dumps(grant.rooms),
-                _signed64(grant.zones),
+                signed64(grant.zones),
                 int(grant.flags),
                 grant.signed,
                 grant.certificate,
@@ -357,7 +337,7 @@ class DoorStore:
     def queue(self, bumps: Sequence[PendingBump], stay: str, at_ms: int) -> None:
         """Queue bumps inside a transaction that is open (`written`)."""
         for bump in bumps:
-            self._raise_rooms((bump.number,), bump.generation)
+            self._hand_out((bump.number,), bump.generation)
             self._db.execute(
                 "INSERT INTO bump (lock, number, generation, stay, queued_at_ms) VALUES (?, ?, ?, ?, ?)",
                 (bump.lock_id, bump.number, bump.generation, stay, at_ms),
@@ -403,12 +383,12 @@ class DoorStore:
 
     def lock(self, lock_id: bytes) -> KnownLock:
         """Return what was last heard from a lock; a lock never visited is at its genesis."""
-        row = self._maybe(f"SELECT {_LOCK} FROM lock WHERE lock = ?", (lock_id,))  # noqa: S608 - names from this module, values are bound
-        return KnownLock(lock_id, 0, genesis(lock_id)) if row is None else _known_lock(row)
+        row = self._maybe(f"SELECT {LOCK_COLUMNS} FROM lock WHERE lock = ?", (lock_id,))  # noqa: S608 - names from this module, values are bound
+        return KnownLock(lock_id, 0, genesis(lock_id)) if row is None else lock_of(row)
 
     def locks(self) -> list[KnownLock]:
         """Return every lock ever visited."""
-        return [_known_lock(row) for row in self._all(f"SELECT {_LOCK} FROM lock ORDER BY lock")]  # noqa: S608 - names from this module, values are bound
+        return [lock_of(row) for row in self._all(f"SELECT {LOCK_COLUMNS} FROM lock ORDER BY lock")]  # noqa: S608 - names from this module, values are bound
 
     def keep_contact(self, lock: KnownLock, number: int) -> None:
         """Make durable how a lock is; its generation also raises the room's mark (a restored edge learns so)."""
@@ -446,7 +426,7 @@ class DoorStore:
 
     def _keep_lock(self, lock: KnownLock, number: int) -> None:
         self._db.execute(
-            f"INSERT OR REPLACE INTO lock ({_LOCK}) VALUES (?,?,?,?,?,?,?,?,?)",  # noqa: S608 - names from this module, values are bound
+            f"INSERT OR REPLACE INTO lock ({LOCK_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)",  # noqa: S608 - names from this module, values are bound
             (
                 lock.lock_id,
                 lock.seq,
@@ -474,7 +454,22 @@ class DoorStore:
 
     def events_waiting(self) -> int:
         """Return how many events nobody has acknowledged yet."""
-        return int(self._one("SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM event")[0])
+        return int(self._one("SELECT count(*) FROM event")[0])
+
+    @property
+    def last_position(self) -> int:
+        """The position of the newest event of this file, taken or not; 0: none yet."""
+        return int(self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'")[0])
+
+    def can_have_told(self, position: int) -> bool:
+        """Whether an event of this position can have come from this file: else it is a copy that was put back."""
+        return position not in self._unwritten and position <= self.last_position
+
+    def begin_life(self) -> None:
+        """Give the store the epoch drawn for this opening: who counted by the one before counts anew."""
+        with self._transaction():
+            self._db.execute("UPDATE life SET epoch = ?", (self._drawn_epoch,))
+        self.epoch = self._drawn_epoch
 
     def forget_events(self, up_to: int) -> None:
         """The rest of the house holds the events up to here."""
@@ -507,6 +502,11 @@ class DoorStore:
             "INSERT INTO event (body, device_at_ms) VALUES (?, ?)",
             [(json.dumps(body), device_at_ms) for body, device_at_ms in events],
         )
+
+    def _hand_out(self, rooms: Sequence[int], generation: int) -> None:
+        if self._numbers is not None:
+            self._numbers.handed_out(generation)
+        self._raise_rooms(rooms, generation)
 
     def _raise_rooms(self, rooms: Sequence[int], generation: int) -> None:
         self._db.executemany(
@@ -561,39 +561,11 @@ class DoorStore:
         return row
 
 
-_GRANT: Final = (
-    "grant_id, stay, phone, generation, issued_at_ms, not_before_s, not_after_s, wanted_until_s,"
-    " rooms, zones, flags, signed, certificate"
+_GIVEN: Final = (
+    "SELECT coalesce(max(generation), 0) FROM (SELECT generation FROM bump WHERE number = ?1 UNION ALL"
+    " SELECT generation FROM grant_issued, json_each(grant_issued.rooms) AS room WHERE room.value = ?1)"
 )
-_LOCK: Final = "lock, seq, head, generation, battery_percent, time_quality, noise, contact_at_ms, broken"
-
-
-def _grant(row: tuple[Any, ...]) -> IssuedGrant:
-    return IssuedGrant(
-        grant_id=row[0],
-        stay=row[1],
-        phone=row[2],
-        generation=row[3],
-        issued_at_ms=row[4],
-        not_before_s=row[5],
-        not_after_s=row[6],
-        wanted_until_s=row[7],
-        rooms=tuple(json.loads(row[8])),
-        zones=row[9] & (2**64 - 1),
-        flags=GrantFlag(row[10]),
-        signed=row[11],
-        certificate=row[12],
-    )
 
 
 def _nothing() -> None:
     """Nobody asked to be told."""
-
-
-def _known_lock(row: tuple[Any, ...]) -> KnownLock:
-    return replace(KnownLock(*row), battery_percent=battery_of(row[4], "lock"))
-
-
-def _signed64(value: int) -> int:
-    """SQLite integers are signed: the 64th zone bit becomes the sign."""
-    return value - 2**64 if value >= 2**63 else value

@@ -92,7 +92,7 @@ class KeyEventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StayArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of `keys` and `end_stay`."""
+    """Arguments of `keys`."""
 
     stay: str
 

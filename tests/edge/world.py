@@ -159,7 +159,7 @@ class FakeDoors:
             raise LinkLostError("the doors process is away")
         return room in self.foreign
 
-    async def end_stay(self, stay: StayId) -> None:
+    async def end_stay(self, stay: StayId, *, emptied: Sequence[RoomId] = ()) -> None:
         await asyncio.sleep(0)
         if self.away:
             raise LinkLostError("the doors process is away")

@@ -16,7 +16,7 @@ from kit.clock import ManualClock
 from kit.health import Health
 from protocols.errors import InvalidInputError, LinkLostError, PlatformError, StoreFailedError
 from protocols.link.lanes import Lane
-from tests.edge.world import T0, Building, an_opening
+from tests.edge.world import T0, Building, a_document, a_stay, an_opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,29 @@ async def test_a_doors_store_begun_anew_is_followed_from_its_beginning(tmp_path:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert carried(building) == [("doors-life-1", n) for n in (1, 2, 3)] + [("doors-life-2", n) for n in (1, 2)]
+    await building.store.close()
+
+
+@pytest.mark.guarantee("G4", "G18")
+async def test_doors_whose_store_was_put_back_are_told_again_who_has_left(tmp_path: Path) -> None:
+    building = Building(ManualClock(wall_ms=T0), path=tmp_path / "edge.db")
+    left = a_stay("s-left", state="left")
+    await building.house.desired("stays", 1, a_document(left, a_stay("s-anna")))
+    await building.house.departures.tell_all()
+    assert building.doors.ended == ["s-left"]
+    building.doors.ended.clear()  # the copy is of before that
+    await building.house.departures.tell_all()
+    assert building.doors.ended == [], "told once, remembered"
+    doors, health = DoorsStore(), Health()
+    for room in ("101", "102"):
+        doors.happened(event="store_put_back", room=room)
+    task = asyncio.create_task(carrying(doors, building, health))
+    await rested()
+    await building.house.departures.tell_all()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert building.doors.ended == ["s-left"]
+    assert [each.body["event"] for each in building.log.records(Lane.A, "access")] == ["store_put_back"] * 2
     await building.store.close()
 
 

@@ -222,9 +222,9 @@ class RealDoors:
     async def serves(self, room: RoomId) -> bool:
         return self._doors.desk.serves(room)
 
-    async def end_stay(self, stay: StayId) -> None:
+    async def end_stay(self, stay: StayId, *, emptied: Sequence[RoomId] = ()) -> None:
         spare = withdrawn_beside_others(stay, self._doors.desk, self._doors.closing)
-        self._doors.desk.end_stay(stay, spare=spare)
+        self._doors.desk.end_stay(stay, spare=spare, emptied=emptied)
 
 
 class Front:

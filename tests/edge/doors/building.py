@@ -13,11 +13,13 @@ from edge.doors.closing_desk import ClosingDesk
 from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk, GrantPolicy
 from edge.doors.issuers import Issuers, SoundTime
+from edge.doors.number_mark import NumberMark
 from edge.doors.radio import DoorSession, Sighting
 from edge.doors.store import DoorStore
 from edge.doors.sync import LockSync
 from kit.clock import ManualClock
 from kit.dice import SeededDice
+from kit.files import SystemDisk
 from kit.metrics import Metrics
 from protocols import cose
 from protocols.device_model.identity import DoorId, EdgeId, LockId, PropertyId, RoomId
@@ -194,7 +196,8 @@ class Building:
 
     def open(self) -> None:
         """Start the parts on the store, as the process does."""
-        self.store = DoorStore(self.folder / "doors.db", epoch=self.dice.bytes(16))
+        numbers = NumberMark(self.folder / "doors-numbers", SystemDisk())
+        self.store = DoorStore(self.folder / "doors.db", epoch=self.dice.bytes(16), numbers=numbers)
         self.metrics = Metrics("doors")
         self.time = SoundTime(self.clock, self.store)
         self.issuers = Issuers(self.ca, self.dice)
