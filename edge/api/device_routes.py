@@ -133,10 +133,13 @@ class TestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProbeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST buses/{bus}/probe: unit numbers `first` to `last`, at most `PROBED_MOST` of them."""
+    """POST buses/{bus}/probe: unit numbers `first` to `last`, at most `PROBED_MOST` of them.
 
-    first: Annotated[int, msgspec.Meta(ge=1, le=247)]
-    last: Annotated[int, msgspec.Meta(ge=1, le=247)]
+    0 and 255 are asked on Modbus TCP and TLS, 248 to 254 nowhere: they are reserved.
+    """
+
+    first: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    last: Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
 def device_routes(book: DeviceBook | None, *, clock: Clock) -> list[Router]:

@@ -48,8 +48,8 @@ from protocols.device_model.binding import Act, Fact, Place
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId, RoomId
 from protocols.device_model.probe import Found as Probed
-from protocols.device_model.site_plan import Address, SitePlan
-from protocols.errors import StoreFailedError
+from protocols.device_model.site_plan import Address, SitePlan, may_have_unit
+from protocols.errors import InvalidInputError, StoreFailedError
 from protocols.link.lanes import Lane
 
 SOURCE: Final = "bindings"
@@ -213,10 +213,17 @@ class BindingDesk:
     async def probe(self, bus: BusId, numbers: Sequence[int]) -> dict[str, Any]:
         """Ask unit numbers of a Modbus bus who is there, one after the other; what answers is found from then on.
 
-        Raises InvalidInputError: no such bus, or one whose devices tell of themselves.
+        Those that no device of this bus can have are not asked: on a serial line 0 is said to everybody.
+
+        Raises InvalidInputError: no such bus, one whose devices tell of themselves, or one that has none of these.
         """
-        taken = {each.address.unit for each in self._plan().devices_on(bus)}
-        asked = [each for each in numbers if each not in taken]
+        plan = self._plan()
+        taken = {each.address.unit for each in plan.devices_on(bus)}
+        here = [each for each in plan.buses if each.id == bus]
+        possible = [each for each in numbers if all(may_have_unit(it, each) for it in here)]
+        if not possible:
+            raise InvalidInputError("unit", f"no device of bus {bus!r} can have any of these numbers")
+        asked = [each for each in possible if each not in taken]
         answered: list[int] = []
         if (buses := self.buses) is not None:
             models = self._catalogue.values()

@@ -442,6 +442,11 @@ def _place_of(bus: Bus) -> str:
             return f"ble {bus.id}"
 
 
+def may_have_unit(bus: Bus, unit: int) -> bool:
+    """Say whether a device of a Modbus bus may have a unit number: see `Address`."""
+    return 1 <= unit <= 247 or (unit in (0, 255) and isinstance(bus, ModbusTcpBus | ModbusTlsBus))
+
+
 def check_address(address: Address, bus: Bus, place: str) -> None:
     """See that an address says what its kind of bus understands, and no more. Raises InvalidInputError."""
     given = {name for name in ("unit", "ieee", "friendly_name", "node", "mac") if getattr(address, name) is not None}
@@ -452,9 +457,8 @@ def check_address(address: Address, bus: Bus, place: str) -> None:
         raise InvalidInputError(
             f"{place}.{extra[0]}", f"{shown(getattr(address, extra[0]))} has no meaning on {bus.id!r}"
         )
-    alone = (0, 255) if isinstance(bus, ModbusTcpBus | ModbusTlsBus) else ()
-    if address.unit is not None and not 1 <= address.unit <= 247 and address.unit not in alone:
-        also = " and neither 0 nor 255" if alone else ""
+    if address.unit is not None and not may_have_unit(bus, address.unit):
+        also = " and neither 0 nor 255" if isinstance(bus, ModbusTcpBus | ModbusTlsBus) else ""
         raise InvalidInputError(f"{place}.unit", f"{shown(address.unit)} is outside 1..247{also}")
     if address.ieee is not None and _IEEE.fullmatch(address.ieee) is None:
         raise InvalidInputError(f"{place}.ieee", f"{shown(address.ieee)} is not 0x and 16 of 0-9 and a-f")

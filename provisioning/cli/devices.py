@@ -7,6 +7,7 @@ false; 2: what was typed is wrong; 3: a test that nobody can say the result of.
 import getpass
 import json
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -115,19 +116,21 @@ def propose(
 @devices_app.command("probe")
 def probe(  # noqa: PLR0917 - options
     bus: Annotated[str, typer.Argument(help="A Modbus bus of the site plan.")],
-    units: Annotated[str, typer.Option("--units", help="Unit numbers, such as 1-32 or 7.")] = "1-247",
+    units: Annotated[
+        str, typer.Option("--units", help="Unit numbers, such as 1-32 or 0,1-10,255; all that the bus can have.")
+    ] = "0-255",
     config: _Config = CONFIG,
     edge: _Edge = None,
     token_file: _TokenFile = None,
     as_json: _Json = False,
 ) -> None:
     """Ask unit numbers of a Modbus bus who is there; nothing is written, and its devices are served meanwhile."""
-    first, last = _read_units(units)
+    runs = _read_units(units)
     asked: list[int] = []
     answered: list[int] = []
     with _desk(config, edge, token_file) as desk:
-        for begin in range(first, last + 1, PROBED_AT_ONCE):
-            told = desk.probe(bus, begin, min(last, begin + PROBED_AT_ONCE - 1))
+        for begin, end in _at_once(runs):
+            told = desk.probe(bus, begin, end)
             asked += told["asked"]
             answered += told["answered"]
             if not as_json and told["answered"]:
@@ -272,12 +275,25 @@ def _read_address(text: str) -> dict[str, Any]:
     return fields
 
 
-def _read_units(text: str) -> tuple[int, int]:
-    first, mark, last = text.partition("-")
-    numbers = [int(each) for each in (first, last if mark else first) if each.isascii() and each.isdecimal()]
-    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1] <= 247:
-        raise InvalidInputError("--units", f"{text!r} is no run of unit numbers between 1 and 247, such as 1-32")
-    return numbers[0], numbers[1]
+def _read_units(text: str) -> list[tuple[int, int]]:
+    """Return runs of unit numbers, in order and none twice."""
+    wanted: set[int] = set()
+    for run in text.split(","):
+        first, mark, last = run.strip().partition("-")
+        numbers = [int(each) for each in (first, last if mark else first) if each.isascii() and each.isdecimal()]
+        if len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= 255:
+            raise InvalidInputError("--units", f"{run!r} is no run of unit numbers between 0 and 255, such as 1-32")
+        wanted |= set(range(numbers[0], numbers[1] + 1))
+    begins = [each for each in sorted(wanted) if each - 1 not in wanted]
+    ends = [each for each in sorted(wanted) if each + 1 not in wanted]
+    return list(zip(begins, ends, strict=True))
+
+
+def _at_once(runs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Split runs into what the edge asks at once."""
+    for first, last in runs:
+        for begin in range(first, last + 1, PROBED_AT_ONCE):
+            yield begin, min(last, begin + PROBED_AT_ONCE - 1)
 
 
 def _user() -> str:

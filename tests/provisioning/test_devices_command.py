@@ -19,7 +19,8 @@ from kit.dice import SeededDice
 from kit.health import Health
 from kit.http import serving
 from kit.metrics import Metrics
-from protocols.device_model.identity import DeviceId
+from protocols.device_model.identity import BusId, DeviceId
+from protocols.device_model.site_plan import ModbusRtuBus, ModbusTcpBus
 from protocols.errors import InvalidInputError, LinkLostError
 from provisioning.cli.main import app
 from provisioning.commissioning.edge_desk import RefusedError, find_edge
@@ -48,7 +49,8 @@ class Site:
 @pytest.fixture
 async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr(blinks, "SHINE_MS", 1)
-    life = await Life.begin(tmp_path)
+    more = (ModbusTcpBus(BusId("climate"), "127.0.0.1", 502), ModbusRtuBus(BusId("line"), "/dev/ttyS0"))
+    life = await Life.begin(tmp_path, more=more)
     clock = life.building.clock
     told = HouseBuilding(
         life.building.house,
@@ -110,9 +112,22 @@ async def test_a_modbus_bus_is_asked_number_by_number_in_pieces(site: Site) -> N
     assert (await site.told("probe", "climate", "--units", "7"))["answered"] == [7]
     with pytest.raises(RefusedError, match="is not asked by numbers"):
         await site.typed("probe", "zigbee", "--units", "1")
-    for wrong in ("0-3", "9-2", "1-248", "x", "1-2-3", ""):
+    for wrong in ("0-256", "9-2", "-1-3", "x", "1-2-3", "", "1,,2", "1,x"):
         with pytest.raises(InvalidInputError, match="no run of unit numbers"):
             await site.typed("probe", "climate", "--units", wrong)
+
+
+async def test_without_numbers_all_that_the_bus_can_have_are_asked(site: Site) -> None:
+    asked = (await site.told("probe", "climate"))["asked"]
+    assert asked == site.life.buses.probed == [*range(248), 255]
+    site.life.buses.probed.clear()
+    assert (await site.told("probe", "climate", "--units", "7-9,0,255,8"))["asked"] == [0, 7, 8, 9, 255]
+    with pytest.raises(RefusedError, match="can have any of these numbers"):
+        await site.typed("probe", "climate", "--units", "248-254")
+    site.life.buses.probed.clear()
+    with pytest.raises(RefusedError, match="can have any of these numbers"):
+        await site.typed("probe", "line", "--units", "0")  # said to everybody on a serial line
+    assert site.life.buses.probed == []
 
 
 async def test_a_refusal_is_said_in_the_edge_s_words(site: Site) -> None:
