@@ -115,7 +115,7 @@ def test_half_an_answer_before_a_whole_one_takes_nothing_of_it(cut: int, split: 
     async def asked(loop: SimLoop) -> tuple[object, object]:
         it, counts, clock = HalfGateway(loop, None), Counter[str](), SimClock(loop)
         said: list[bytes] = []
-        it.write = said.append  # type: ignore[method-assign]  # the test answers itself
+        it.write = said.append  # type: ignore[method-assign,assignment]  # the test answers itself
         gateway = cast("asyncio.StreamWriter", it)
         link = ModbusLink(it.reader, gateway, counts, Complaints(BusId("b"), counts, clock), clock)
         listening = asyncio.create_task(link.listen())

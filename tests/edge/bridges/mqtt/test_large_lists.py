@@ -112,7 +112,7 @@ async def test_who_says_much_under_many_names_fills_no_memory_and_takes_no_small
         async with asyncio.timeout(20):
             while heard._client._queue.qsize() < 41:
                 await asyncio.sleep(0.01)  # until all of it is here, unread
-        waiting = sum(len(each.payload) for each in heard._client._queue._queue.values())  # type: ignore[attr-defined]  # the inbox's own
+        waiting: int = heard._client._queue.waiting_bytes  # type: ignore[attr-defined]  # the inbox's own
         assert waiting <= 1024 * 1024 + 2
         told = []
         async with asyncio.timeout(20):
