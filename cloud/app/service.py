@@ -352,6 +352,7 @@ def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: h
         clock=clock,
         log=log,
         room_types=settings.room_types,
+        own_conditions=settings.conditions,
     )
     hook = Hook(read_secret(settings.webhook_secret_path), sync)
     return _Partner(hook, IntentWorker(database, adapter, sync, clock=clock, log=log))

@@ -16,6 +16,7 @@ from cloud.platform.principals import StaffRole
 from cloud.platform.relying_party import RelyingParty
 from cloud.pms.ohip.stream import address as stream_address
 from cloud.pms.port import System
+from cloud.stays.reservation import Housekeeping
 from cloud.telemetry.fan_in.worker import WorkerSettings
 from kit.settings import check_span, check_zone
 from protocols.errors import InvalidInputError
@@ -167,8 +168,10 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cloud/pms/vendors.py. `poll` is how often changes are asked for whatever the hints say; `overlap` how far each
     question reaches back before the last one; `full` how often everything near now is compared. `two_way` false: we
     read and never write. `room_types`: the site plan's word for each of the partner's codes of room types; a code that
-    is not there is taken as it is. `chain` (ohip): events come from the chain's stream instead of the queue of
-    `external_system`; `stream` is its address (wss://...) where it is not the platform's.
+    is not there is taken as it is. `conditions`: our word for each of the property's own of a room's condition, ""
+    for none told; a room whose condition nobody here knows is given to no arrival. `chain` (ohip): events come from the
+    chain's stream instead of the queue of `external_system`; `stream` is its address (wss://...) where it is not the
+    platform's.
     """
 
     property: _Name
@@ -193,6 +196,7 @@ class PmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     full: timedelta = timedelta(hours=24)
     two_way: bool = True
     room_types: dict[_RoomType, _RoomType] = {}
+    conditions: dict[Annotated[str, msgspec.Meta(max_length=80)], Housekeeping] = {}
 
     def __post_init__(self) -> None:
         if self.zone is not None:

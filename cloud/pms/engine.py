@@ -17,7 +17,7 @@ from cloud.kit.database import Connection, Database, execute, fetch_one, jsonb
 from cloud.kit.notify import NotificationHub, notify
 from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property, property_by_id
-from cloud.pms import drift, hints, issues, room_map
+from cloud.pms import conditions, drift, guests, hints, issues, room_map
 from cloud.pms.hints import HINT_CHANNEL
 from cloud.pms.port import (
     PART,
@@ -31,18 +31,17 @@ from cloud.pms.port import (
     PmsReservation,
     PmsRoom,
 )
+from cloud.pms.reading import NO_ID
 from cloud.stays.mirror import bookings_of, mirrored, newest_change_ms
-from cloud.stays.reservation import PmsStatus, Reservation, RoomCondition
+from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation
 from cloud.stays.rooms import room_ids
 from cloud.stays.stays import Place, Upserted, set_conditions, upsert_reservations
 from kit.clock import Clock
-from protocols.errors import PlatformError
+from protocols.errors import PeerProtocolError, PlatformError
 
 LOOK_S: Final = 1.0
 FAILED_FIRST_MS: Final = 1_000
 FAILED_MOST_MS: Final = 30_000
-QUEUE_EVERY_MS: Final = 2_000
-"""How often a queue of hints is emptied: OPERA Cloud allows 300 calls a minute, and tells nobody otherwise."""
 LOOK_BACK: Final = timedelta(hours=24)
 """What a first question about changes reaches back to (PMS-15)."""
 FULL_BACK: Final = timedelta(days=2)
@@ -92,10 +91,16 @@ class PmsSync:
         clock: Clock,
         log: Any,  # noqa: ANN401 - structlog's lazy logger
         room_types: Mapping[str, str] = MappingProxyType({}),
+        own_conditions: Mapping[str, Housekeeping] = MappingProxyType({}),
     ) -> None:
-        """Keep `property_id` in step with the PMS of `adapter`; `room_types`: our word for the PMS's code of a type."""
+        """Keep `property_id` in step with the PMS of `adapter`.
+
+        Args:
+            room_types: Our word for the PMS's code of a type.
+            own_conditions: Our word for the property's own of a room's condition (conditions.py).
+        """
         self._database, self._adapter, self._rhythm = database, adapter, rhythm
-        self._room_types = room_types
+        self._room_types, self._conditions = room_types, own_conditions
         self._clock, self._log = clock, log
         self.property_id, self.system = property_id, adapter.system
         self._polled_ms: int | None = None
@@ -166,14 +171,15 @@ class PmsSync:
         try:
             found = await self._adapter.pending()
         except PlatformError as error:
-            if hints.may_be_lost(error):
+            if hints.may_be_lost(error) and not self._adapter.capabilities.queue_keeps:
                 async with self._database.transaction() as connection:
                     await self._keep(connection, [hints.EVERYTHING])
             raise
         if found:
             async with self._database.transaction() as connection:
                 await self._keep(connection, found)
-        self._queue_ms = now_ms + QUEUE_EVERY_MS
+        self._queue_ms = now_ms + self._adapter.capabilities.queue_every_ms
+        await self._adapter.received()
 
     async def _subscribe(self, found: Property) -> None:
         """See once every `full` that the PMS still pushes to us."""
@@ -278,7 +284,7 @@ class PmsSync:
 
     async def read_rooms(self, found: Property) -> dict[str, PmsRoom]:
         """Take over the PMS's rooms: which of ours each is, by name, and its condition; return them by their id."""
-        told = await self._adapter.rooms()
+        told = conditions.understood(await self._adapter.rooms(), self._conditions)
         rooms, twice = issues.each_name_once(told.rooms)
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
@@ -289,11 +295,7 @@ class PmsSync:
             await set_conditions(
                 connection,
                 _place(found),
-                [
-                    RoomCondition(room.name, room.housekeeping, room.updated_ms)
-                    for room in rooms
-                    if room.name in ours and room.housekeeping is not None
-                ],
+                conditions.taken(rooms, ours),
                 now_ms=now_ms,
             )
             new = await issues.note(
@@ -313,6 +315,10 @@ class PmsSync:
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             due = await hints.due(connection, property_id=found.id, system=self.system, now_ms=now_ms)
+            if not self._adapter.capabilities.asks_by_guest and any(map(guests.is_guest, due)):
+                place: dict[str, Any] = {"property_id": found.id, "system": self.system}
+                await guests.followed(connection, **place, rows=due, now_ms=now_ms)
+                due = await hints.due(connection, **place, now_ms=now_ms)
         due = [each for each in due if not hints.is_everything(each) or await self._may_compare(found, each, now_ms)]
         if not due:
             return 0
@@ -347,6 +353,8 @@ class PmsSync:
         await self._take_page(found, page)
         bad = {each.external_id for each in page.errors}
         told = {each.external_id for each in page.reservations} | bad
+        if NO_ID in bad:  # an answer that does not say of whom: nobody is gone for it
+            return frozenset(each for each in ids if each not in told)
         place: dict[str, Any] = {"property_id": found.id, "system": self.system}
         async with self._database.transaction() as connection:
             held = await bookings_of(connection, **place, ids=ids, part=PART)
@@ -384,10 +392,15 @@ class PmsSync:
         return (await self.read_rooms(found)).get(external_id)
 
     async def read_again(self, found: Property, external_id: str) -> PmsReservation | None:
-        """Read one reservation now and mirror it; None if the PMS does not know it."""
+        """Read one reservation now and mirror it; None if the PMS does not know it. Raises PeerProtocolError."""
         page = await self._adapter.get([external_id])
         await self._take_page(found, page)
-        return next((each for each in page.reservations if each.external_id == external_id), None)
+        told = next((each for each in page.reservations if each.external_id == external_id), None)
+        names = (external_id, external_id.partition(PART)[0], NO_ID)
+        for each in page.errors:
+            if told is None and each.external_id in names:  # told of, though nobody can read it: it is not gone
+                raise PeerProtocolError(f"{self.system} {external_id}: {each.problem}")
+        return told
 
     async def _get(self, ids: Sequence[str]) -> Page:
         """Read reservations by id; one id that the PMS will not hear of costs only itself."""
@@ -442,15 +455,11 @@ class PmsSync:
         bad = {(each.kind, each.external_id) for each in errors}
         taken: set[tuple[ItemKind, str]] = {("reservation", each.external_id) for each in page.reservations}
         taken |= {("customer", each) for each in page.guests}
+        place: dict[str, Any] = {"property_id": self.property_id, "system": self.system}
+        now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
-            new = await issues.note(
-                connection,
-                property_id=self.property_id,
-                system=self.system,
-                errors=errors,
-                well=taken - bad,
-                now_ms=self._clock.wall_ms(),
-            )
+            await guests.keep(connection, **place, said=page.reservations, now_ms=now_ms)
+            new = await issues.note(connection, **place, errors=errors, well=taken - bad, now_ms=now_ms)
         self._tell(new)
         return done, errors, len(new)
 

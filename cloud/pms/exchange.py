@@ -147,9 +147,21 @@ class Exchange:
         return PmsBusyError(wait_ms)
 
     def decoded(
-        self, operation: str, answer: httpx.Response, content: bytes, kind: type[T], *, strict: bool = True
+        self,
+        operation: str,
+        answer: httpx.Response,
+        content: bytes,
+        kind: type[T],
+        *,
+        strict: bool = True,
+        changes: bool = False,
     ) -> T:
-        """Read an answer as JSON of one shape. Raises PeerProtocolError."""
+        """Read an answer as JSON of one shape.
+
+        Raises:
+            PeerProtocolError: it is no such JSON.
+            PmsFaultError: it is none, and the request `changes` something there: that may have been done.
+        """
         try:
             try:
                 return decode(content, kind, strict=strict)
@@ -161,7 +173,8 @@ class Exchange:
                 return decode(mended, kind, strict=strict)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             said = answer.headers.get("content-type", "no content type")[:64]
-            raise PeerProtocolError(f"{self._label} {operation}: {error} in {len(content)} bytes of {said}") from error
+            text = f"{self._label} {operation}: {error} in {len(content)} bytes of {said}"
+            raise (PmsFaultError(text) if changes else PeerProtocolError(text)) from error
 
     def _patience_ms(self, retry_after: str | None) -> int:
         """Read Retry-After: seconds or a date; a sane default for anything else."""

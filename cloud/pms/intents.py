@@ -44,6 +44,7 @@ _ALIKE: Final = (
     frozenset({Housekeeping.CLEAN, Housekeeping.INSPECTED}),
 )
 """Conditions that a PMS without the finer word tells as one."""
+UNAUTHORIZED: Final = 401
 _OVERTAKEN: Final = frozenset({PmsStatus.CANCELLED, PmsStatus.NO_SHOW})
 
 
@@ -253,7 +254,9 @@ class IntentWorker:
         return look_at(action, read, row["target"], early_ms=self._adapter.capabilities.early_ms)
 
     async def _write(self, action: PmsAction, row: Mapping[str, Any], said: str | None) -> None:
-        """Write once. PmsBusyError passes through: nothing was done and nothing counts."""
+        """Write once. PmsBusyError, and PmsRefusedError for our credentials, pass through: nothing was done and nothing
+        counts.
+        """
         sent, error_text = True, None
         external_id = row["external_id"]
         try:
@@ -275,6 +278,8 @@ class IntentWorker:
             await self._leave_by_hand(row, said)
             return
         except PmsRefusedError as error:
+            if error.status == UNAUTHORIZED:
+                raise  # it knows us no longer: that says nothing about the wish, and a person is mending it
             sent, error_text = False, str(error)
         except PlatformError as error:
             sent, error_text = error.may_have_taken_effect, str(error)

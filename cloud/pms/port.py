@@ -28,6 +28,8 @@ PART: Final = "~"
 """Between the id of a reservation and that of one room of it, where a PMS books several rooms as one; no id there has
 one. A hint names the reservation.
 """
+OF_GUEST: Final = f"customer{PART}"
+"""Before a guest's id, where a hint means whatever he has booked."""
 
 
 class PmsBusyError(PlatformError):
@@ -79,6 +81,12 @@ class Capabilities:
     """How long before the hour of arrival it starts a reservation: systems that know days alone do so all day."""
     conditions: frozenset[Housekeeping] = frozenset(Housekeeping)
     """What it can tell apart of a room's condition."""
+    asks_by_guest: bool = False
+    """`get` reads whatever a guest has booked (`OF_GUEST`); where not, whose a reservation is is remembered."""
+    queue_every_ms: int = 2_000
+    """How often its queue of hints may be emptied."""
+    queue_keeps: bool = False
+    """Its queue keeps what it handed over until it was told that this was received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,8 @@ class PmsReservation:
     updated_ms: int
     room_type: str | None = None
     """The PMS's own code of the type that was booked, whatever room it has; None: not told."""
+    guest_external_id: str | None = None
+    """The profile of the guest whose name it has; None: not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +136,10 @@ class PmsRoom:
     external_id: str
     name: str
     housekeeping: Housekeeping | None
-    """None: there is no word of ours for what the PMS says, or it says nothing; what was known before stays."""
+    """None: there is no word of ours for what the PMS says, or it says nothing. See conditions.py."""
     updated_ms: int
+    said: str | None = None
+    """The PMS's own word where there is none of ours for it; None: it says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +253,13 @@ class PmsAdapter(Protocol):
         ...
 
     async def pending(self) -> list[Hint]:
-        """Take the hints that the PMS kept for us. They are gone there once this returns: store them."""
+        """Take the hints that the PMS kept for us. They are gone there once this returns (but see `received`): store
+        them.
+        """
+        ...
+
+    async def received(self) -> None:
+        """Tell the PMS that the hints of the last `pending` are stored, where it waits for that."""
         ...
 
     async def ensure_subscribed(self) -> int:

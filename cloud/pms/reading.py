@@ -127,9 +127,15 @@ def row_key(raw: bytes | msgspec.Raw, *ids: str) -> str:
     return hashlib.sha256(bytes(raw)).hexdigest() if found == NO_ID else found
 
 
-def known_by(external_id: str, name: str, updated_ms: int, problem: str) -> list[PmsRoom | ItemError]:
-    """Return a room whose condition cannot be read, and why: whoever is in it has his room nonetheless."""
-    return [PmsRoom(external_id, name, None, updated_ms), ItemError(external_id, problem, "resource", held_back=False)]
+def known_by(
+    external_id: str, name: str, updated_ms: int, problem: str, said: str | None = None
+) -> list[PmsRoom | ItemError]:
+    """Return a room whose condition cannot be read, and why: whoever is in it has his room nonetheless.
+
+    `said`: the PMS's own word, where it says one.
+    """
+    room = PmsRoom(external_id, name, None, updated_ms, said)
+    return [room, ItemError(external_id, problem, "resource", held_back=False)]
 
 
 def line(text: str) -> str:

@@ -40,7 +40,9 @@ NEEDS: Final[Mapping[System, tuple[str, ...]]] = {
     "stayntouch": ("client", "time", "hotel", "auth"),
     "ezee": ("time", "hotel"),
 }
-"""Beside the platform and the property's secret; ohip: and `chain`, or `external_system` where there is none."""
+"""Beside the platform and the property's secret; ohip: and `chain`, or `external_system` where there is none;
+cloudbeds: and `hotel`, where the key reads a whole group.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def make_adapter(system: System, http: httpx.AsyncClient, access: Access, *, clo
                 time=access.clock,
                 clock=clock,
                 callback=access.callback,
+                hotel=access.hotel,
             )
         case "ohip":
             return OhipAdapter(

@@ -44,6 +44,22 @@ async def bookings_of(
     return {row["external_id"]: _reservation(system, row) for row in rows}
 
 
+async def open_of(
+    connection: Connection, *, property_id: str, system: str, ids: Sequence[str], since_ms: int
+) -> Sequence[str]:
+    """Return those of these ids, in the PMS, whose guest is to come, is here, or left after `since_ms` (unix ms):
+    the next arrivals first.
+    """
+    rows = await fetch_all(
+        connection,
+        """SELECT external_id FROM stays.reservation
+            WHERE property = %s AND system = %s AND external_id = ANY(%s) AND departure_at > %s
+              AND status IN ('option', 'booked', 'in_house', 'left') ORDER BY arrival_at, external_id""",
+        [property_id, system, list(ids), at(since_ms)],
+    )
+    return [row["external_id"] for row in rows]
+
+
 def _reservation(system: str, row: Mapping[str, Any]) -> Reservation:
     return Reservation(
         system=system,

@@ -56,5 +56,6 @@ class RoomCondition:
     """Condition of one of our rooms as its PMS tells it."""
 
     room: str
-    housekeeping: Housekeeping
+    housekeeping: Housekeeping | None
+    """None: it says something that is no word of ours; nobody is sent there until it says something else."""
     updated_ms: int

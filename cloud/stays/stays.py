@@ -237,6 +237,7 @@ async def set_conditions(
     await lock_for_transaction(connection, "stays", place.property)
     changed = 0
     for condition in conditions:
+        housekeeping = None if condition.housekeeping is None else condition.housekeeping.value
         changed += await execute(
             connection,
             """UPDATE stays.room SET housekeeping = %s, housekeeping_at = %s
@@ -244,11 +245,11 @@ async def set_conditions(
                   AND housekeeping IS DISTINCT FROM %s
                   AND (housekeeping_at IS NULL OR housekeeping_at <= %s)""",
             [
-                condition.housekeeping.value,
+                housekeeping,
                 at(condition.updated_ms),
                 place.property,
                 condition.room,
-                condition.housekeeping.value,
+                housekeeping,
                 at(condition.updated_ms),
             ],
         )

@@ -52,6 +52,7 @@ class CloudbedsAdapter:
         api_key: of this property.
         time: the property's wall clock; Cloudbeds writes every time in it.
         callback: our own address for webhooks; None: somebody else subscribes.
+        hotel: propertyID, for a key that reads a whole group; None: the key is of one property.
     """
 
     system = "cloudbeds"
@@ -73,10 +74,11 @@ class CloudbedsAdapter:
         time: HouseTime,
         clock: Clock,
         callback: str | None = None,
+        hotel: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._base, self._time, self._clock, self._callback = platform.rstrip("/") + wire.API, time, clock, callback
-        self._headers = {"x-api-key": api_key}
+        self._headers, self._hotel = {"x-api-key": api_key}, hotel
         self._bare = False
         """They have no names for the rooms of a reservation, even where it is asked for: no need to ask again."""
         self._exchange = Exchange(
@@ -195,6 +197,9 @@ class CloudbedsAdapter:
         """See the port: Cloudbeds keeps no queue."""
         return []
 
+    async def received(self) -> None:
+        """See the port: nobody waits for it."""
+
     async def ensure_subscribed(self) -> int:
         """See the port: subscriptions vanish when somebody disconnects and reconnects the app."""
         if self._callback is None:
@@ -241,6 +246,8 @@ class CloudbedsAdapter:
     def _page(self, said: wire.Reservation | ItemError) -> Page:
         if isinstance(said, ItemError):
             return Page((), (said,))
+        if self._hotel is not None and said.propertyID not in (None, self._hotel):
+            return Page(())  # of another property of the group
         told = wire.reservations(said, self._time, now_ms=self._clock.wall_ms())
         return Page(
             tuple(each for each in told if isinstance(each, PmsReservation)),
@@ -312,11 +319,11 @@ class CloudbedsAdapter:
             patient=patient,
             changes=True,
         )
-        self._checked(method, answer, content)
+        self._checked(method, answer, content, changes=True)
 
-    def _checked(self, method: str, answer: httpx.Response, content: bytes) -> wire.Answer:
+    def _checked(self, method: str, answer: httpx.Response, content: bytes, *, changes: bool = False) -> wire.Answer:
         """Read an answer, and raise what stands in one that is none."""
-        said = self._exchange.decoded(method, answer, content, wire.Answer, strict=False)
+        said = self._exchange.decoded(method, answer, content, wire.Answer, strict=False, changes=changes)
         if said.success:
             return said
         message = (said.message or "no message")[:300]

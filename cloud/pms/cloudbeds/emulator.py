@@ -19,6 +19,11 @@ _STATUS: Final = {
     "Processed": "checked_out",
     "Canceled": "canceled",
 }
+_EVENTS: Final = {
+    "ServiceOrderUpdated": ("reservation/status_changed", "reservation"),
+    "ResourceUpdated": ("housekeeping/room_condition_changed", "room"),
+    "CustomerUpdated": ("guest/details_changed", "guest"),  # names no reservation
+}
 _ROOM_STATUS: Final = {"Started": "in_house", "Processed": "checked_out", "Canceled": "cancelled"}
 
 
@@ -26,6 +31,7 @@ class Emulator(Face):
     """Cloudbeds around a hotel."""
 
     LIMIT: ClassVar[tuple[int, int]] = (5, 1_000)
+    PROPERTY_FIELD: ClassVar[str | None] = "propertyID"
 
     def __init__(self, **parts: Unpack[Parts]) -> None:
         super().__init__(**parts)
@@ -53,8 +59,7 @@ class Emulator(Face):
         """See Face: the case of ids is another in each event."""
         capital = self._dice.uniform(0, 1) < 0.5
         suffix = "ID" if capital else "Id"
-        event = "reservation/status_changed" if kind == "ServiceOrderUpdated" else "housekeeping/room_condition_changed"
-        name = "reservation" if kind == "ServiceOrderUpdated" else "room"
+        event, name = _EVENTS[kind]
         return msgspec.json.encode(
             {
                 "version": "1.0",
@@ -73,7 +78,7 @@ class Emulator(Face):
             case "getReservations":
                 return self._reservations(form)
             case "getReservation":
-                return _data(self._whole(self.shown(self.hotel.reservation(form.get("reservationID", "")))))
+                return _data(self._whole(self.read(form.get("reservationID", ""))))
             case "getRooms":
                 rooms = [
                     {
@@ -151,6 +156,7 @@ class Emulator(Face):
         size, number = int(asked.get("pageSize", "100")), int(asked.get("pageNumber", "1"))
         if not 1 <= size <= PAGE_MOST:
             raise WireError(400, f"pageSize: at most {PAGE_MOST}")
+        size = self.turned(size)
         rows = []
         for each in sorted(map(self.shown, self.hotel.reservations.values()), key=lambda each: each.id):
             row = self.shown_json(each)
@@ -190,7 +196,7 @@ class Emulator(Face):
         }
 
     def _whole(self, found: Reservation) -> dict[str, Any]:
-        row = self.shown_json(found)
+        row = self._own(found)
         [part] = row.pop("rooms")
         charges = sum(each.minor for each in found.folio if each.minor > 0) / 100
         paid = -sum(each.minor for each in found.folio if each.minor < 0) / 100

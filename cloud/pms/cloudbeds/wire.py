@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from cloud.pms.port import PART, FolioLine, Hint, HintKind, ItemError, PmsReservation, PmsRoom
+from cloud.pms.port import OF_GUEST, PART, FolioLine, Hint, ItemError, PmsReservation, PmsRoom
 from cloud.pms.reading import (
     Count,
     ExternalId,
@@ -90,6 +90,7 @@ class Reservation(msgspec.Struct, frozen=True):
     status: Status
     startDate: str
     endDate: str
+    propertyID: ExternalId | None = None
     dateModified: str | None = None
     dateCreated: str | None = None
     guestID: ExternalId | None = None
@@ -224,6 +225,7 @@ def _one(said: Reservation, part: Room, external_id: str, time: HouseTime, now_m
         children=said.children if part.children is None else part.children,
         updated_ms=updated_ms,
         room_type=part.roomTypeID,
+        guest_external_id=said.guestID,
     )
 
 
@@ -240,7 +242,8 @@ def room(said: HotelRoom, condition: RoomCondition | ItemError | None, *, now_ms
         return known_by(said.roomID, name, now_ms, "roomCondition is not told")
     housekeeping = _CONDITION.get(condition.roomCondition)
     if housekeeping is None:
-        return known_by(said.roomID, name, now_ms, f"roomCondition {condition.roomCondition[:40]!r} is not known")
+        problem = f"roomCondition {condition.roomCondition[:40]!r} is not known"
+        return known_by(said.roomID, name, now_ms, problem, condition.roomCondition)
     if condition.vacantPickup and housekeeping is Housekeeping.DIRTY:
         housekeeping = Housekeeping.PICKUP
     return [PmsRoom(said.roomID, name, housekeeping, now_ms)]
@@ -257,6 +260,7 @@ def folio(said: Reservation, *, at_ms: int) -> tuple[FolioLine, ...]:
 
 
 _ID_KEYS: Final = {
+    "guest": ("guestid", "guestid_str"),
     "reservation": ("reservationid", "reservationid_str"),
     "resource": ("roomid", "roomid_str"),
 }
@@ -279,13 +283,15 @@ def hints(raw: bytes) -> list[Hint]:
     if thing not in ("reservation", "guest"):
         return []
     if (found := _named(push, "reservation")) is None:
+        if thing == "guest" and (guest := _named(push, "guest")) is not None:
+            return [Hint("reservation", OF_GUEST + guest)]  # of whatever he has booked: the event names no reservation
         if thing == "guest":
             return []
         raise PeerProtocolError(f"not a Cloudbeds webhook: {event} names no reservation")
     return [Hint("reservation", found)]
 
 
-def _named(push: dict[str, Any], kind: HintKind) -> str | None:
+def _named(push: dict[str, Any], kind: Literal["guest", "reservation", "resource"]) -> str | None:
     told = {key.casefold(): value for key, value in push.items()}  # casing differs between events
     for key in _ID_KEYS[kind]:
         if told.get(key) not in (None, ""):

@@ -7,7 +7,7 @@ slow. Each vendor's emulator says how its wire reads; limits, faults and pushes 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Final, Required, TypedDict
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from cloud.pms.emulation.channel import Channel
-from cloud.pms.emulation.hotel import Forbidden, Hotel, Missing, Reservation, Rules
+from cloud.pms.emulation.hotel import DAY_MS, NAMES, Forbidden, Hotel, Missing, Reservation, Rules
 from cloud.pms.reading import HouseTime
 from kit.clock import Clock
 from kit.dice import Dice
@@ -24,6 +24,8 @@ from kit.dice import Dice
 PUSH_WAIT_S: Final = 5.0  # Mews hangs up on a slower receiver
 PUSH_RETRIES: Final = 1
 PUSHES_UNDER_WAY_MOST: Final = 500
+SISTER: Final = "999999"
+"""What the group's other property is called."""
 
 _Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 _Ms = Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
@@ -59,6 +61,24 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The stream falls silent after an event and says nothing more, not even to a ping."""
     webhook_subscribed: bool = True
     """False: the subscription was silently removed."""
+    push_held: _Share = 0.0
+    """A push waits until the next one was sent: that one is there first, whatever the delays."""
+    push_foreign: _Share = 0.0
+    """Beside a push, one about a reservation of another property of the group."""
+    page_rows: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """No page has more rows, whatever is asked for."""
+    page_moves: _Share = 0.0
+    """Before a page of a list is given, a reservation came or went."""
+    error_200: _Share = 0.0
+    """200 with the body of an error without having done anything, or, half of the time, after having done it."""
+    cut: _Share = 0.0
+    """200, it was done, and the JSON ends in its middle."""
+    revoked: _Share = 0.0
+    """Every token is taken back just before a request."""
+    number_twice: _Share = 0.0
+    """A new reservation gets the confirmation number of another."""
+    skew_ms: Annotated[int, msgspec.Meta(ge=-3_600_000, le=3_600_000)] = 0
+    """How far its clock is ahead of ours."""
 
 
 TAME: Final = Knobs(
@@ -125,6 +145,8 @@ class Reply:
     status: int
     body: object
     headers: Mapping[str, str] = field(default_factory=dict)
+    cut: bool = False
+    """Its JSON ends in its middle."""
 
 
 class Parts(TypedDict, total=False):
@@ -147,6 +169,8 @@ class Face:
     LIMIT: ClassVar[tuple[int, int]] = (200, 30_000)
     """Requests, and the window in ms, of the vendor's own limit."""
     NUMERIC_IDS: ClassVar[bool] = True
+    PROPERTY_FIELD: ClassVar[str | None] = None
+    """The field by which a reservation says whose it is; None: it does not."""
 
     def __init__(
         self,
@@ -165,22 +189,26 @@ class Face:
         self._credentials = credentials
         self.time = HouseTime(ZoneInfo(zone))
         self._ahead_ms = 0
+        self._held: list[bytes] = []
+        self._sister: dict[str, Reservation] = {}
+        self._passing: list[str] = []
         self._requests: deque[int] = deque()
         self._pushing: set[asyncio.Task[None]] = set()
         self.knobs = knobs or Knobs()
         self.bend: Callable[[Reservation, dict[str, Any]], dict[str, Any]] = lambda _found, row: row
         """What becomes of a reservation's row on its way out, for whoever wants nonsense."""
         self.calls: dict[str, int] = {}
-        self.pushed = {"sent": 0, "dropped": 0, "doubled": 0, "failed": 0}
+        self.pushed = {"sent": 0, "dropped": 0, "doubled": 0, "failed": 0, "held": 0, "foreign": 0}
         self.hotel = Hotel(
             dice=dice, now_ms=self.now_ms, rooms=rooms, rules=rules or Rules(), numeric_ids=self.NUMERIC_IDS
         )
+        self.hotel.doubles_number = lambda: self._falls(self.knobs.number_twice)
         self.hotel.populate(reservations)
         self.hotel.changed = self._changed
 
     def now_ms(self) -> int:
         """The emulator's own wall time."""
-        return self._clock.wall_ms() + self._ahead_ms
+        return self._clock.wall_ms() + self._ahead_ms + self.knobs.skew_ms
 
     def advance(self, ms: int) -> None:
         """Move the emulator's clock ahead of the machine's."""
@@ -196,6 +224,9 @@ class Face:
             task.cancel()
         if self._pushing:
             await asyncio.wait(self._pushing)
+
+    def revoke(self) -> None:
+        """Take every token back, where there are any."""
 
     async def settle(self) -> None:
         """Wait until no push is under way."""
@@ -221,7 +252,9 @@ class Face:
         raise NotImplementedError
 
     def push_body(self, kind: str, changed_id: str) -> bytes | None:
-        """Return a push about a reservation (ServiceOrderUpdated) or room (ResourceUpdated); None: it pushes none."""
+        """Return a push about a reservation (ServiceOrderUpdated), room (ResourceUpdated) or guest (CustomerUpdated);
+        None: it pushes none.
+        """
         raise NotImplementedError
 
     SUBPROTOCOL: ClassVar[str | None] = None
@@ -237,7 +270,35 @@ class Face:
 
     def row(self, found: Reservation) -> dict[str, Any]:
         """Return a reservation as it leaves."""
-        return self.bend(found, self.shown_json(found))
+        return self.bend(found, self._own(found))
+
+    def _own(self, found: Reservation) -> dict[str, Any]:
+        row = self.shown_json(found)
+        return {**row, str(self.PROPERTY_FIELD): SISTER} if found.id in self._sister else row
+
+    def read(self, reservation_id: str) -> Reservation:
+        """Return what a read by id sees, of the group's other property too where a row says so. Raises Missing."""
+        if self.PROPERTY_FIELD is not None and reservation_id in self._sister:
+            return self._sister[reservation_id]
+        return self.shown(self.hotel.reservation(reservation_id))
+
+    def turned(self, asked: int) -> int:
+        """Return how many rows the page has that is now given of a list; the list may move just before it is."""
+        if self._falls(self.knobs.page_moves):
+            if self._passing and self._dice.uniform(0, 1) < 0.5:
+                self.hotel.cancel(self._passing.pop(), "Other")
+            else:
+                start_ms = self.now_ms() + self._dice.integer(1, 9) * DAY_MS
+                first, last = self._dice.choice(NAMES)
+                made = self.hotel.add(
+                    room=None, start_ms=start_ms, end_ms=start_ms + DAY_MS, first_name=first, last_name=last
+                )
+                self._passing.append(made.id)
+        return min(asked, self.knobs.page_rows or asked)
+
+    def _falls(self, share: float) -> bool:
+        """Throw the dice, but for what never happens: a day that was played before stays the same."""
+        return share > 0 and self._dice.uniform(0, 1) < share
 
     # The wire
 
@@ -246,6 +307,8 @@ class Face:
         operation = self.operation(ask)
         self.calls[operation] = self.calls.get(operation, 0) + 1
         try:
+            if self._falls(self.knobs.revoked):
+                self.revoke()
             self.admit(ask)
             self._limit()
             if self._dice.uniform(0, 1) < self.knobs.slow:
@@ -253,16 +316,22 @@ class Face:
             broken = self._dice.uniform(0, 1) < self.knobs.fault
             if broken and self._dice.uniform(0, 1) < 0.5:
                 raise WireError(500, "Something went wrong.")
+            wrong = self._falls(self.knobs.error_200)
+            if wrong and self._dice.uniform(0, 1) < 0.5:
+                return Reply(200, self.sorry(WireError(500, "Something went wrong.")).body)
             answer = self.do(ask)
             if broken:
                 raise WireError(500, "Something went wrong.")
+            if wrong:
+                return Reply(200, self.sorry(WireError(500, "Something went wrong.")).body)
         except WireError as error:
             return self.sorry(error)
         except Missing as error:
             return self.sorry(WireError(404, str(error)))
         except Forbidden as error:
             return self.sorry(WireError(403, str(error)))
-        return answer if isinstance(answer, Reply) else Reply(200, answer)
+        reply = answer if isinstance(answer, Reply) else Reply(200, answer)
+        return replace(reply, cut=True) if reply.status != 204 and self._falls(self.knobs.cut) else reply
 
     def _limit(self) -> None:
         requests, window_ms = self.knobs.limit_requests or self.LIMIT[0], self.knobs.limit_window_ms
@@ -302,11 +371,34 @@ class Face:
     def _changed(self, kind: str, changed_id: str) -> None:
         if self._push is None or not self.knobs.webhook_subscribed or len(self._pushing) >= PUSHES_UNDER_WAY_MOST:
             return
+        if self.hotel.reservations and self._falls(self.knobs.push_foreign):
+            self.pushed["foreign"] += 1
+            if (told := self.push_body("ServiceOrderUpdated", self._foreign())) is not None:
+                self._send(told)
         if (body := self.push_body(kind, changed_id)) is None:
             return
         if self._dice.uniform(0, 1) < self.knobs.push_dropped:
             self.pushed["dropped"] += 1
             return
+        if self._falls(self.knobs.push_held):
+            self.pushed["held"] += 1
+            self._held.append(body)
+            return
+        self._send(body)
+        held, self._held = self._held, []
+        for each in held:
+            self._send(each)
+
+    def _foreign(self) -> str:
+        """Return a reservation of the group's other property, made where there is none yet."""
+        if not self._sister:
+            mine = next(iter(self.hotel.reservations.values()))
+            account = f"9{mine.account_id}"
+            self.hotel.customers[account] = {"Id": account, "FirstName": None, "LastName": "Elsewhere"}
+            self._sister[f"9{mine.id}"] = Reservation(**{**vars(mine), "id": f"9{mine.id}", "account_id": account})
+        return next(iter(self._sister))
+
+    def _send(self, body: bytes) -> None:
         copies = 2 if self._dice.uniform(0, 1) < self.knobs.push_twice else 1
         self.pushed["doubled"] += copies - 1
         for _ in range(copies):

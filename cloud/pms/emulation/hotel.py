@@ -102,6 +102,8 @@ class Hotel:
     changed: Callable[[str, str], None] = lambda _kind, _id: None
     kept: Callable[[], None] = lambda: None
     """Called after each change, before anybody is told of it (book.py)."""
+    doubles_number: Callable[[], bool] = lambda: False
+    """Whether the next reservation gets the confirmation number of another."""
     reservations: dict[str, Reservation] = field(default_factory=dict)
     resources: dict[str, Resource] = field(default_factory=dict)
     customers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -154,7 +156,7 @@ class Hotel:
         self.customers[account] = {"Id": account, "FirstName": first_name, "LastName": last_name}
         made = Reservation(
             id=self._id(),
-            number=str(1_000 + len(self.reservations)),
+            number=self._number(),
             account_id=account,
             resource_id=None if room is None else self.room(room).id,
             state=state,
@@ -167,6 +169,18 @@ class Hotel:
         self.reservations[made.id] = made
         self._tell("ServiceOrderUpdated", made.id)
         return made
+
+    def rename(self, account_id: str, *, first_name: str | None, last_name: str) -> None:
+        """Write a guest's name otherwise; none of his reservations changes by it. Raises Missing."""
+        if (guest := self.customers.get(account_id)) is None:
+            raise Missing(f"Customer {account_id} not found.")
+        guest.update(FirstName=first_name, LastName=last_name)
+        self._tell("CustomerUpdated", account_id)
+
+    def _number(self) -> str:
+        if self.reservations and self.doubles_number():
+            return self.dice.choice(list(self.reservations.values())).number
+        return str(1_000 + len(self.reservations))
 
     def start(self, reservation_id: str, *, by_day: bool = False) -> Reservation:
         """Check in; `by_day`: from the first hour of its day (UTC) on. Raises Missing, Forbidden."""

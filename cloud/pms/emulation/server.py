@@ -38,6 +38,13 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     end: datetime | None = None
 
 
+class GuestName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /emulator/reservations/{id}/guest: the guest is called so from now on."""
+
+    last_name: str
+    first_name: str | None = None
+
+
 class RoomState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /emulator/rooms/{name}."""
 
@@ -64,8 +71,9 @@ def build(emulator: Face) -> Litestar:
                 await request.body(),
             )
         )
+        body = b"" if reply.status == 204 else msgspec.json.encode(reply.body)
         return Response(
-            b"" if reply.status == 204 else msgspec.json.encode(reply.body),
+            body[: len(body) // 2] if reply.cut else body,
             status_code=reply.status,
             headers=dict(reply.headers),
             media_type="application/json",
@@ -136,6 +144,15 @@ def build(emulator: Face) -> Litestar:
     async def no_show(reservation_id: FromPath[str]) -> Response[bytes]:
         return _told(emulator, lambda: emulator.hotel.cancel(reservation_id, "NoShow"))
 
+    @post("/reservations/{reservation_id:str}/guest", status_code=200)
+    async def rename(reservation_id: FromPath[str], data: JSONBody[GuestName]) -> Response[bytes]:
+        def do() -> Reservation:
+            found = emulator.hotel.reservation(reservation_id)
+            emulator.hotel.rename(found.account_id, first_name=data.first_name, last_name=data.last_name)
+            return found
+
+        return _told(emulator, do)
+
     @post("/rooms/{name:str}", status_code=200)
     async def set_room(name: FromPath[str], data: JSONBody[RoomState]) -> dict[str, Any]:
         found = emulator.hotel.set_room_state(name, data.state)
@@ -152,7 +169,21 @@ def build(emulator: Face) -> Litestar:
 
     admin = Router(
         "/emulator",
-        route_handlers=[state, knobs, set_knobs, add, update, start, process, cancel, no_show, set_room, clock, health],
+        route_handlers=[
+            state,
+            knobs,
+            set_knobs,
+            add,
+            update,
+            rename,
+            start,
+            process,
+            cancel,
+            no_show,
+            set_room,
+            clock,
+            health,
+        ],
     )
     return application([wire, socket, admin], on_shutdown=[emulator.close])
 

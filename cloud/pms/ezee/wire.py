@@ -1,4 +1,11 @@
-"""eZee's JSON as far as we use it. Source: api.ezeetechnosys.com, design page pms.md B.5. Pure.
+"""eZee's JSON as far as we use it. Source: api.ezeetechnosys.com as of June 2026, design page pms.md B.5. Pure.
+
+Documented: `Bookings` (what is new, and not yet confirmed by `BookingRecdNotification`), `FetchSingleBooking`,
+`ArrivalList` (at most a month, by day of arrival), the housekeeping's addresses, and at the kiosk's address
+`AssignRoom`, `GuestCheckIn` and `GuestCheckOut`. A list tells a booking's room by its name alone, under its nights.
+Not documented: whether a change between `Bookings` and its confirmation is told again; what a list leaves out; how a
+push looks. `GuestList` is documented as a list of profiles: it is asked for bookings only where a house refuses the
+other names.
 
 A booking there holds transactions, one a room: each is a reservation of ours, named by its SubBookingId (the booking's
 own id, then with -1, -2 behind it), or by `UniqueID~SubBookingId` where that says nothing of the booking. A list of one
@@ -6,6 +13,7 @@ may come as that one alone.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +21,7 @@ import msgspec
 from cloud.pms.port import Hint, ItemError, PmsReservation, PmsRoom
 from cloud.pms.reading import (
     NO_ID,
+    Count,
     ExternalId,
     HouseTime,
     Text,
@@ -31,7 +40,18 @@ from protocols.errors import PeerProtocolError
 ADDRESS: Final = "/pmsinterface/pms_connectivity.php"
 ROOMS_ADDRESS: Final = "/index.php/page/service.hkinfoforkaterina"
 CONDITION_ADDRESS: Final = "/index.php/page/service.hkupdatestatus"
+KIOSK_ADDRESS: Final = "/index.php/page/service.kioskconnectivity"
+BOOKINGS: Final = "Bookings"
+RECEIVED: Final = "BookingRecdNotification"
+ONE_BOOKING: Final = "FetchSingleBooking"
+ARRIVALS: Final = "ArrivalList"
 GUEST_LIST: Final = "GuestList"
+LISTS: Final = frozenset({BOOKINGS, ONE_BOOKING, ARRIVALS, GUEST_LIST})
+ASSIGN: Final = "AssignRoom"
+CHECK_IN: Final = "GuestCheckIn"
+CHECK_OUT: Final = "GuestCheckOut"
+NOT_HERE: Final = frozenset({"302", "615"})
+"""The integration is not allowed, or the request not valid, for this hotel."""
 ROOM_LIST: Final = "RoomList"
 UNAUTHORISED: Final = frozenset({"301", "302", "303"})
 BROKEN: Final = frozenset({"500"})
@@ -71,6 +91,8 @@ class Transaction(msgspec.Struct, frozen=True):
     RoomID: ExternalId | None = None
     RoomTypeID: ExternalId | None = None
     RoomTypeCode: ExternalId | None = None
+    RoomName: Text | None = None
+    RentalInfo: Any = None
     ArrivalTime: str | None = None
     FirstName: Text | None = None
     LastName: Text | None = None
@@ -84,13 +106,24 @@ class _Booking(msgspec.Struct, frozen=True):
     BookedBy: Text | None = None
 
 
+class _Night(msgspec.Struct, frozen=True):
+    EffectiveDate: str
+    RoomName: Text | None = None
+    RoomTypeCode: ExternalId | None = None
+    Adult: Count | None = None
+    Child: Count | None = None
+
+
 class Room(msgspec.Struct, frozen=True):
-    """One room; its fields are read whatever their case. `unitid` is told with each change of its condition."""
+    """One room; its fields are read whatever their case. `unitid` is told with each change of its condition,
+    `roomtypeid` with whoever is given it.
+    """
 
     roomid: ExternalId
     roomname: Text | int
     hkstatus: str = ""
     unitid: ExternalId | None = None
+    roomtypeid: ExternalId | None = None
     isblocked: bool | str = False
 
 
@@ -100,14 +133,20 @@ def parent(external_id: str) -> str:
     return of if parted else _SUB.sub("", external_id)
 
 
+def part(external_id: str) -> str:
+    """Return the SubBookingId of a room's transaction: what the kiosk's interface calls the booking."""
+    of, _, sub = external_id.partition(_OF)
+    return sub or of
+
+
 def _named_as(booking: str, sub: str) -> str:
     """Return the name of a room's transaction: a SubBookingId may count within its booking alone."""
     return sub if _SUB.sub("", sub) == booking else f"{booking}{_OF}{sub}"
 
 
 def problem(answer: dict[str, Any]) -> tuple[str, str] | None:
-    """Return (code, message) of an answer that is none: under Errors, error, or as errorcode beside its message."""
-    errors = answer.get("Errors", answer.get("error"))
+    """Return (code, message) of an answer that is none: under Errors, Error or error, or as errorcode."""
+    errors = answer.get("Error") or answer.get("Errors", answer.get("error"))
     if isinstance(errors, list) and errors:
         errors = errors[0]
     if isinstance(errors, dict):
@@ -117,6 +156,11 @@ def problem(answer: dict[str, Any]) -> tuple[str, str] | None:
     else:
         return None
     return None if str(code) == "0" else (str(code), str(said or "no message")[:300])
+
+
+def is_type_unknown(said: str) -> bool:
+    """Tell whether a problem, code and message, is that the type of the request is none, or none for this hotel."""
+    return said.split(" ", 1)[0] == "502" or "request type" in said.casefold().replace("_", " ")
 
 
 def is_nothing(message: str) -> bool:
@@ -129,8 +173,8 @@ def bookings(answer: dict[str, Any], place: str) -> list[Any]:
     held = answer.get("Reservations")
     if held is None and "Reservations" in answer:
         return []
-    if isinstance(held, list) and not held:
-        return []  # an empty object, as PHP writes it
+    if (isinstance(held, list) and not held) or (isinstance(held, str) and is_nothing(held)):
+        return []  # an empty object, as PHP writes it, or that there is none in words
     if isinstance(held, dict) and "Reservation" in held and held["Reservation"] in (None, ""):
         return []
     if not isinstance(held, dict) or not isinstance(held.get("Reservation"), list | dict):
@@ -138,8 +182,10 @@ def bookings(answer: dict[str, Any], place: str) -> list[Any]:
     return _listed(held["Reservation"])
 
 
-def reservations(told: object, time: HouseTime, *, now_ms: int) -> list[PmsReservation | ItemError]:
-    """Translate a booking: one reservation of ours for each of its rooms."""
+def reservations(
+    told: object, time: HouseTime, *, rooms: Mapping[str, str], now_ms: int
+) -> list[PmsReservation | ItemError]:
+    """Translate a booking: one reservation of ours for each of its rooms. `rooms`: the id of each room by its name."""
     raw = msgspec.json.encode(told)
     try:
         booking = decode_told(raw, _Booking)
@@ -151,7 +197,7 @@ def reservations(told: object, time: HouseTime, *, now_ms: int) -> list[PmsReser
     for each in _listed(booking.BookingTran):
         one = msgspec.json.encode(each)
         try:
-            found.append(_one(booking, decode_told(one, Transaction), time, now_ms))
+            found.append(_one(booking, decode_told(one, Transaction), time, rooms, now_ms))
         except UnreadableError as error:
             found.append(ItemError(id_in(one, "SubBookingId"), str(error)))
         except (msgspec.MsgspecError, RecursionError) as error:
@@ -160,7 +206,11 @@ def reservations(told: object, time: HouseTime, *, now_ms: int) -> list[PmsReser
     return found
 
 
-def _one(booking: _Booking, said: Transaction, time: HouseTime, now_ms: int) -> PmsReservation:
+def _one(
+    booking: _Booking, said: Transaction, time: HouseTime, rooms: Mapping[str, str], now_ms: int
+) -> PmsReservation:
+    night = _night(said.RentalInfo, time.day(now_ms))
+    named = line(said.RoomName or night.RoomName or "")
     arrival_ms, departure_ms = time.stay_ms(("Start", "End"), said.Start, said.End, eta=said.ArrivalTime)
     told = [each for each in (said.Modifydatetime, said.Createdatetime) if each and not each.startswith(_NEVER)]
     touched = told[0] if told else None  # neither has to be told: then it is as it is read now
@@ -169,15 +219,29 @@ def _one(booking: _Booking, said: Transaction, time: HouseTime, now_ms: int) -> 
         external_id=_named_as(booking.UniqueID, said.SubBookingId),
         number=booking.UniqueID,
         status=_status(said),
-        room_external_id=said.RoomID,
+        room_external_id=said.RoomID or (rooms.get(named, named) or None),
         guest_name=name or None,
         arrival_ms=arrival_ms,
         departure_ms=departure_ms,
-        adults=None,
-        children=None,
+        adults=night.Adult,
+        children=night.Child,
         updated_ms=time.read("Modifydatetime", touched, now_ms=now_ms) if touched else now_ms,
         room_type=said.RoomTypeID or said.RoomTypeCode,
     )
+
+
+def _night(told: object, today: str) -> _Night:
+    """Return the night that counts today, of those that a booking is made of: today's, else the first one to come, else
+    the last; one that cannot be read is none.
+    """
+    nights = []
+    for each in _listed(told) if told else ():
+        try:
+            nights.append(convert(each, _Night))
+        except msgspec.ValidationError:
+            continue
+    nights.sort(key=lambda each: each.EffectiveDate)
+    return next((each for each in nights if each.EffectiveDate[:10] >= today), nights[-1] if nights else _Night(""))
 
 
 def _status(said: Transaction) -> PmsStatus:
@@ -198,7 +262,7 @@ def room(said: Room, *, now_ms: int) -> list[PmsRoom | ItemError]:
     if said.isblocked is True or str(said.isblocked).strip().casefold() in ("yes", "1", "true"):
         housekeeping = Housekeeping.OUT_OF_SERVICE
     if housekeeping is None and told:
-        return known_by(said.roomid, name, now_ms, f"hkstatus {told[:40]!r} is not known")
+        return known_by(said.roomid, name, now_ms, f"hkstatus {told[:40]!r} is not known", told)
     return [PmsRoom(said.roomid, name, housekeeping, now_ms)]
 
 
@@ -231,16 +295,23 @@ def hints(raw: bytes) -> list[Hint]:
         raise PeerProtocolError("not an eZee push: operation and data are missing")
     if "Reservations" not in data:
         return []
-    found = []
-    held = data["Reservations"]
+    try:
+        return [Hint("reservation", each) for each in named(data, "push")]
+    except msgspec.ValidationError as error:
+        raise PeerProtocolError(f"not an eZee push: {error}") from error
+
+
+def named(data: dict[str, Any], place: str) -> list[str]:
+    """Return the bookings that an answer or a push names, also those that were cancelled, each once.
+
+    Raises:
+        PeerProtocolError: there is no list of them.
+        msgspec.ValidationError: one has no readable name.
+    """
+    held = data.get("Reservations")
     gone = held.get("CancelReservation") if isinstance(held, dict) else None
-    told = bookings(data, "push") if gone is None or "Reservation" in held else []
-    for each in [*told, *_listed(gone or [])]:
-        try:
-            found.append(Hint("reservation", convert(each, _Named).UniqueID))
-        except msgspec.ValidationError as error:
-            raise PeerProtocolError(f"not an eZee push: {error}") from error
-    return list(dict.fromkeys(found))
+    told = bookings(data, place) if gone is None or (isinstance(held, dict) and "Reservation" in held) else []
+    return list(dict.fromkeys(convert(each, _Named).UniqueID for each in [*told, *_listed(gone or [])]))
 
 
 class _Named(msgspec.Struct, frozen=True):

@@ -72,6 +72,7 @@ class MewsAdapter:
         writes=frozenset(PmsAction),
         folio=True,
         conditions=frozenset(Housekeeping) - {Housekeeping.PICKUP},
+        asks_by_guest=True,
     )
 
     def __init__(
@@ -201,6 +202,9 @@ class MewsAdapter:
     async def pending(self) -> list[Hint]:
         """See the port: Mews keeps no queue."""
         return []
+
+    async def received(self) -> None:
+        """See the port: nobody waits for it."""
 
     async def ensure_subscribed(self) -> int:
         """See the port: Mews is told of our address by a person."""

@@ -171,6 +171,7 @@ class Emulator(Face):
             if at is None:
                 raise WireError(400, "Invalid Limitation.Cursor.")
             items = items[at + 1 :]
+        count = self.turned(count)
         page = items[:count]
         return {name: page, "Cursor": page[-1]["Id"] if len(items) > count else None}
 

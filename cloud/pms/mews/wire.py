@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from cloud.pms.port import PART, FolioLine, Hint, ItemError, PmsReservation, PmsRoom
+from cloud.pms.port import OF_GUEST, FolioLine, Hint, ItemError, PmsReservation, PmsRoom
 from cloud.pms.reading import EARLIEST_MS, LATEST_MS, Id, item, known_by, line, minor_units, utc_ms
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from protocols.errors import PeerProtocolError
@@ -191,8 +191,7 @@ _HINTS: Final[dict[str, Literal["reservation", "resource"]]] = {
     "ResourceBlockUpdated": "resource",  # rooms are read again together, whichever was blocked
     "CustomerUpdated": "reservation",  # of all that are his: a new name changes no reservation there
 }
-OF_CUSTOMER: Final = f"customer{PART}"
-"""Before a customer's id, where a hint means whatever he has booked."""
+OF_CUSTOMER: Final = OF_GUEST
 
 
 def hints(raw: bytes) -> list[Hint]:
@@ -247,6 +246,7 @@ def reservation(said: Reservation, names: Mapping[str, str], *, now_ms: int) -> 
         children=None,  # Mews counts by age categories of the property: who is a child is the property's word
         updated_ms=now_ms if said.UpdatedUtc is None else utc_ms(said.UpdatedUtc),
         room_type=said.RequestedResourceCategoryId,
+        guest_external_id=said.AccountId,
     )
 
 
@@ -260,7 +260,7 @@ def room(said: Resource, *, now_ms: int) -> list[PmsRoom | ItemError]:
         return [ItemError(said.Id, f"Name {said.Name!r} has nothing to read", "resource")]
     housekeeping = _HOUSEKEEPING.get(said.State or "")
     if housekeeping is None:
-        return known_by(said.Id, name, updated_ms, f"State {said.State!r} is not known")
+        return known_by(said.Id, name, updated_ms, f"State {said.State!r} is not known", said.State)
     return [PmsRoom(said.Id, name, housekeeping, updated_ms)]
 
 

@@ -212,13 +212,13 @@ class OhipAdapter:
         for _ in range(EVENT_CALLS_MOST):
             try:
                 answer = await self._get("businessEvents", path, {"limit": str(wire.EVENTS_A_CALL)}, bare=True)
+                rows = wire.events(answer)
             except PlatformError as error:
                 if not found:
                     raise
                 if may_be_lost(error):
                     found[EVERYTHING] = None
                 break  # what was taken so far is in no queue any more
-            rows = wire.events(answer)
             for each in rows:
                 try:
                     hint = wire.event_hint(each)
@@ -229,6 +229,9 @@ class OhipAdapter:
             if len(rows) < wire.EVENTS_A_CALL:
                 break
         return list(found)
+
+    async def received(self) -> None:
+        """See the port: nobody waits for it."""
 
     async def ensure_subscribed(self) -> int:
         """See the port: which events go to our queue is set up in OPERA Cloud."""
@@ -296,6 +299,8 @@ class OhipAdapter:
             if isinstance(said, ItemError):
                 errors.append(ItemError(wire.id_of_raw(raw), said.problem))
                 continue
+            if said.hotelId is not None and said.hotelId.casefold() != self._hotel.casefold():
+                continue  # of another hotel of the chain: whoever may read both is told of both
             one = wire.reservation(said, self._time, now_ms=now_ms)
             errors.append(one) if isinstance(one, ItemError) else found.append(one)
         return Page(tuple(found), tuple(errors))

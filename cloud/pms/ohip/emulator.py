@@ -33,6 +33,7 @@ class Emulator(Face):
     """OPERA Cloud around a hotel."""
 
     LIMIT: ClassVar[tuple[int, int]] = (50, 1_000)
+    PROPERTY_FIELD: ClassVar[str | None] = "hotelId"
     SUBPROTOCOL: ClassVar[str | None] = "graphql-transport-ws"
 
     def __init__(self, **parts: Unpack[Parts]) -> None:
@@ -78,7 +79,7 @@ class Emulator(Face):
             raise WireError(403, "The user has no access to this hotel.")
 
     def revoke(self) -> None:
-        """Take every token back."""
+        """See Face."""
         self._tokens.clear()
 
     def sorry(self, error: WireError) -> Reply:
@@ -88,7 +89,7 @@ class Emulator(Face):
 
     def push_body(self, kind: str, changed_id: str) -> bytes | None:
         """See Face: nothing is pushed; the queue grows, as badly behaved as a push would be."""
-        module = "Reservation" if kind == "ServiceOrderUpdated" else "Housekeeping"
+        module = _MODULES[kind]
         self.stream.add(
             {
                 "moduleName": module.upper(),
@@ -124,7 +125,7 @@ class Emulator(Face):
             case ("GET", "rsv", "v1", "hotels", _, "reservations"):
                 return self._list(ask)
             case ("GET", "rsv", "v1", "hotels", _, "reservations", found):
-                return {"reservations": {"reservationInfo": [self.row(self.shown(self.hotel.reservation(found)))]}}
+                return {"reservations": {"reservation": [self._alone(self.read(found))]}}
             case ("GET", "hsk", "v1", "hotels", _, "housekeepingOverview"):
                 return {"housekeepingRoomInfo": {"housekeepingRooms": {"room": self._rooms()}}}
             case ("PUT", "hsk", "v1", "hotels", _, "rooms", "status"):
@@ -157,7 +158,7 @@ class Emulator(Face):
                 raise WireError(404, "No such operation.")
 
     def _list(self, ask: Ask) -> object:
-        limit, offset = int(ask.query.get("limit", "20")), int(ask.query.get("offset", "0"))
+        limit, offset = self.turned(int(ask.query.get("limit", "20"))), int(ask.query.get("offset", "0"))
         found = []
         for each in sorted(map(self.shown, self.hotel.reservations.values()), key=lambda each: each.id):
             arrival, departure = self.time.day(each.start_ms), self.time.day(each.end_ms)
@@ -202,6 +203,17 @@ class Emulator(Face):
             "hotelId": HOTEL,
         }
 
+    def _alone(self, found: Reservation) -> dict[str, Any]:
+        """Return a reservation as it is told by its id: its guest with his profile, which no list tells."""
+        row = self.row(found)
+        if not isinstance(name := row.pop("reservationGuest", None), dict):
+            return row
+        profile = {
+            "profileIdList": [{"id": found.account_id, "type": "Profile"}],
+            "profile": {"customer": {"personName": [{**name, "nameType": "Primary"}]}},
+        }
+        return {**row, "reservationGuests": [{"profileInfo": profile, "primary": True}]}
+
     def _rooms(self) -> list[dict[str, Any]]:
         return [
             {
@@ -225,6 +237,9 @@ class Emulator(Face):
         return {"reservationFolioInformation": {"folioWindows": [{"folios": [{"postings": postings}]}]}}
 
 
+_MODULES: Final = {
+    "ServiceOrderUpdated": "Reservation", "ResourceUpdated": "Housekeeping", "CustomerUpdated": "Profile",
+}  # fmt: skip
 _NAMED: Final = (
     "tokens", "businessEvents", "housekeepingOverview", "status", "checkIns", "checkOuts", "roomAssignments",
     "roomMoves", "folios", "profiles",

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from cloud.pms.port import FolioLine, Hint, ItemError, PmsReservation, PmsRoom
+from cloud.pms.port import OF_GUEST, FolioLine, Hint, ItemError, PmsReservation, PmsRoom
 from cloud.pms.reading import (
     NO_ID,
     Count,
@@ -99,6 +99,12 @@ class ReservationGuest(msgspec.Struct, frozen=True):
 
     givenName: Text | None = None
     surname: Text | None = None
+    profileIdList: list[UniqueId] = []
+    """Not told in a list of reservations, as far as anybody has shown one."""
+
+    def profile(self) -> str | None:
+        """Return the profile's id; None: it does not say."""
+        return next((each.id for each in self.profileIdList if each.type in ("Profile", None)), None)
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -110,6 +116,7 @@ class Reservation(msgspec.Struct, frozen=True):
     lastModifyDateTime: str | None = None
     createDateTime: str | None = None
     reservationGuest: ReservationGuest | None = None
+    hotelId: ExternalId | None = None
     reservationGuests: Any = None
     """As an answer about one reservation alone writes them."""
 
@@ -129,11 +136,27 @@ class Reservation(msgspec.Struct, frozen=True):
             names = found.get("personName")
             name = names[0] if isinstance(names, list) and names else names
             if isinstance(name, dict):
+                ids: object = next(
+                    (each["profileIdList"] for _, each in _dicts(guests[0]) if "profileIdList" in each), []
+                )
+                named = {part: name.get(part) for part in ("givenName", "surname")}
                 try:
-                    return convert(name, ReservationGuest)
+                    return convert({**named, "profileIdList": _ids(ids)}, ReservationGuest)
                 except msgspec.ValidationError:
                     return None
         return None
+
+
+def _ids(told: object) -> list[Any]:
+    """Return a list of ids without what is none: a name is as good without them."""
+    found = []
+    for each in told if isinstance(told, list) else ():
+        try:
+            convert(each, UniqueId)
+        except msgspec.ValidationError:
+            continue
+        found.append(each)
+    return found
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -141,7 +164,8 @@ class _Event(msgspec.Struct, frozen=True):
     primaryKey: ExternalId | None = None
 
 
-_MODULES: Final[dict[str, Literal["reservation", "resource"]]] = {
+_MODULES: Final[dict[str, Literal["guest", "reservation", "resource"]]] = {
+    "profile": "guest",
     "reservation": "reservation",
     "housekeeping": "resource",
     "room": "resource",
@@ -169,10 +193,17 @@ def reservation_rows(answer: object) -> list[msgspec.Raw] | None:
 
 
 def events(answer: object) -> list[msgspec.Raw]:
-    """Return the events of a call of the queue: a list of that name, or nothing but the list."""
+    """Return the events of a call of the queue: a list of that name, or nothing but the list.
+
+    Raises:
+        PeerProtocolError: it is a problem (RFC 9457), whatever its status was.
+    """
     if isinstance(answer, list):
         return [msgspec.Raw(msgspec.json.encode(each)) for each in answer]
-    return rows(answer, "businessEvents", "businessEvent", "events") or []
+    found = rows(answer, "businessEvents", "businessEvent", "events")
+    if found is None and isinstance(answer, dict) and {"title", "detail"} & answer.keys():
+        raise PeerProtocolError(f"OHIP businessEvents: {str(answer.get('detail') or answer.get('title'))[:200]}")
+    return found or []
 
 
 def flag(answer: object, name: str) -> bool | None:
@@ -229,6 +260,7 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
         children=many.children if stay.childCount is None else stay.childCount,
         updated_ms=updated_ms,
         room_type=stay.roomType or room.roomType,
+        guest_external_id=None if guest is None else guest.profile(),
     )
 
 
@@ -256,16 +288,16 @@ def room(raw: bytes | msgspec.Raw, *, now_ms: int) -> list[PmsRoom | ItemError]:
         external_id = convert(told.get("roomId"), ExternalId)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return [ItemError("(no readable id)", str(error), "resource")]
-    problem = "housekeepingRoomStatus is missing"
+    problem, word = "housekeepingRoomStatus is missing", None
     for depth, found in _dicts(told):
         status = found.get("housekeepingRoomStatus")
         if depth <= DEPTH_MOST and isinstance(status, str):
             housekeeping = HOUSEKEEPING.get(status)  # type: ignore[call-overload]  # any text may be asked for
             if housekeeping is not None:
                 return [PmsRoom(external_id, line(external_id), housekeeping, now_ms)]
-            problem = f"housekeepingRoomStatus {status[:40]!r} is not known"
+            problem, word = f"housekeepingRoomStatus {status[:40]!r} is not known", status
             break
-    return known_by(external_id, line(external_id), now_ms, problem)
+    return known_by(external_id, line(external_id), now_ms, problem, word)
 
 
 class _Money(msgspec.Struct, frozen=True):
@@ -314,8 +346,10 @@ def event_hint(raw: bytes | msgspec.Raw) -> Hint | None:
     kind = _MODULES.get(said.moduleName.casefold())
     if kind is None:
         return None
-    if said.primaryKey is None and kind == "reservation":
-        raise PeerProtocolError("not a business event: a reservation's names no primaryKey")
+    if said.primaryKey is None and kind != "resource":
+        raise PeerProtocolError(f"not a business event: a {kind}'s names no primaryKey")
+    if kind == "guest":
+        return Hint("reservation", f"{OF_GUEST}{said.primaryKey}")
     return Hint(kind, said.primaryKey or "*")
 
 

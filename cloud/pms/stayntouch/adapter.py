@@ -188,6 +188,9 @@ class StayNTouchAdapter:
         """See the port: StayNTouch keeps no queue."""
         return []
 
+    async def received(self) -> None:
+        """See the port: nobody waits for it."""
+
     async def ensure_subscribed(self) -> int:
         """See the port: StayNTouch is told of our address by a person."""
         return 0
@@ -211,6 +214,8 @@ class StayNTouchAdapter:
         guests: list[str] = []
         for raw in rows:
             said = item(raw, wire.Reservation, "reservation", "id", strict=False)
+            if isinstance(said, wire.Reservation) and said.hotel_id not in (None, self._hotel):
+                continue  # of another hotel of the group: whoever may read both is told of both
             one = said if isinstance(said, ItemError) else wire.reservation(said, self._time, now_ms=now_ms)
             errors.append(one) if isinstance(one, ItemError) else found.append(one)
             if isinstance(said, wire.Reservation):

@@ -17,12 +17,18 @@ _STATUS: Final = {
     "Processed": "CHECKEDOUT",
     "Canceled": "CANCELED",
 }
+_EVENTS: Final = {
+    "ServiceOrderUpdated": ("reservation", "edit_reservation"),
+    "ResourceUpdated": ("room", "room_status"),
+    "CustomerUpdated": ("guest", "edit_guest"),
+}
 
 
 class Emulator(Face):
     """StayNTouch around a hotel."""
 
     LIMIT: ClassVar[tuple[int, int]] = (10, 1_000)
+    PROPERTY_FIELD: ClassVar[str | None] = "hotel_id"
 
     def __init__(self, **parts: Unpack[Parts]) -> None:
         super().__init__(**parts)
@@ -51,7 +57,7 @@ class Emulator(Face):
             raise WireError(403, "Hotel is not allowed")
 
     def revoke(self) -> None:
-        """Take every token back."""
+        """See Face."""
         self._tokens.clear()
 
     def sorry(self, error: WireError) -> Reply:
@@ -61,7 +67,7 @@ class Emulator(Face):
 
     def push_body(self, kind: str, changed_id: str) -> bytes | None:
         """See Face."""
-        name, event = ("reservation", "edit_reservation") if kind == "ServiceOrderUpdated" else ("room", "room_status")
+        name, event = _EVENTS[kind]
         return msgspec.json.encode(
             {
                 "object": "event",
@@ -82,7 +88,7 @@ class Emulator(Face):
             case ("GET", "reservations"):
                 return self._list(ask)
             case ("GET", "reservations", found):
-                return self.row(self.shown(self.hotel.reservation(found)))
+                return self.row(self.read(found))
             case ("POST", "reservations", found, "check_in"):
                 self.hotel.start(found, by_day=True)
                 return Reply(204, None)
@@ -115,13 +121,13 @@ class Emulator(Face):
 
     def _list(self, ask: Ask) -> object:
         since, until = ask.query.get("from_date", ""), ask.query.get("to_date", "9")
-        by = ask.query.get("date_filter", "arrival")
+        by, most = ask.query.get("date_filter", "arrival"), self.turned(PAGE_MOST)
         rows = []
         for each in sorted(map(self.shown, self.hotel.reservations.values()), key=lambda each: each.id):
             at_ms = {"arrival": each.start_ms, "departure": each.end_ms, "updated": each.updated_ms}[by]
             if since <= self.time.day(at_ms) <= until:
                 rows.append(self.row(each))
-        return _page(ask, rows)
+        return _page(ask, rows, most)
 
     def _posting(self, line: Any) -> dict[str, Any]:  # noqa: ANN401 - a FolioLine
         return {
@@ -160,10 +166,11 @@ class Emulator(Face):
         }
 
 
-def _page(ask: Ask, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _page(ask: Ask, rows: list[dict[str, Any]], most: int = PAGE_MOST) -> dict[str, Any]:
     number, size = int(ask.query.get("page", "1")), int(ask.query.get("per_page", "50"))
     if not 1 <= size <= PAGE_MOST:
         raise WireError(400, f"per_page: at most {PAGE_MOST}")
+    size = min(size, most)
     return {"results": rows[(number - 1) * size : number * size], "total_count": len(rows)}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cloud.pms.port import FolioLine, Hint, ItemError, PmsReservation, PmsRoom
+from cloud.pms.port import OF_GUEST, FolioLine, Hint, ItemError, PmsReservation, PmsRoom
 from cloud.pms.reading import (
     Count,
     ExternalId,
@@ -107,6 +107,7 @@ class Reservation(msgspec.Struct, frozen=True):
     updated_time: str | None = None
     confirmation_number: Text | int | None = None
     room: RoomOf | None = None
+    hotel_id: ExternalId | None = None
     guests: list[GuestOf] = []
     stay_dates: list[StayDate] = []
 
@@ -175,6 +176,7 @@ def reservation(said: Reservation, time: HouseTime, *, now_ms: int) -> PmsReserv
         children=nights[0].children if nights else None,
         updated_ms=updated_ms,
         room_type=nights[0].room_type_id if nights else None,
+        guest_external_id=None if guest is None else guest.id,
     )
 
 
@@ -185,7 +187,8 @@ def room(said: Room, *, now_ms: int) -> list[PmsRoom | ItemError]:
     if not name:
         return [ItemError(said.id, f"number {said.number!r} has nothing to read", "resource")]
     if housekeeping is None:
-        return known_by(said.id, name, possible("now", now_ms), f"status {said.status[:40]!r} is not known")
+        problem = f"status {said.status[:40]!r} is not known"
+        return known_by(said.id, name, possible("now", now_ms), problem, said.status or None)
     return [PmsRoom(said.id, name, housekeeping, possible("now", now_ms))]
 
 
@@ -222,7 +225,10 @@ def hints(raw: bytes) -> list[Hint]:
         return [Hint("reservation", data.id)]
     if data.id is not None and (thing == "room" or (data.object is None and thing.startswith("room_"))):
         return [Hint("resource", data.id)]
-    return [] if data.reservation_id is None else [Hint("reservation", data.reservation_id)]
+    if data.reservation_id is not None:
+        return [Hint("reservation", data.reservation_id)]
+    about_guest = thing == "guest" or (data.object is None and "guest" in thing)
+    return [Hint("reservation", OF_GUEST + data.id)] if about_guest and data.id is not None else []
 
 
 def _word(text: str) -> str:

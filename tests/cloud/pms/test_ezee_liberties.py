@@ -1,6 +1,8 @@
 """eZee as somebody else would write it from the wire's description: errors in 200, PHP's ways of saying nothing."""
 
 from collections.abc import Mapping
+from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -9,7 +11,7 @@ import pytest
 
 from cloud.pms.ezee import wire
 from cloud.pms.ezee.adapter import EzeeAdapter
-from cloud.pms.port import Hint, PmsBusyError, PmsFaultError, PmsRefusedError
+from cloud.pms.port import Hint, Page, PmsBusyError, PmsCannotError, PmsFaultError, PmsRefusedError
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from kit.clock import ManualClock
 from protocols.errors import PeerProtocolError
@@ -46,7 +48,7 @@ class Hotel:
         return said if isinstance(said, httpx.Response) else dict(said)
 
     async def changed(self) -> tuple[dict[str, Any], list[str]]:
-        return await all_of(self.adapter.changed(NOW_MS - DAY_MS, NOW_MS))
+        return await all_of(self.adapter.arriving(NOW_MS - 10 * DAY_MS, NOW_MS + 10 * DAY_MS))
 
 
 @pytest.mark.parametrize(
@@ -76,8 +78,12 @@ async def test_a_status_is_read_whichever_word_it_has(status: str, current: str 
 
 
 async def test_fields_that_are_null_or_empty_cost_nobody_his_stay() -> None:
-    empty = tran(RoomID="", RoomTypeID=None, ArrivalTime="", FirstName="", LastName=None, TransactionId=None)
-    never = tran("70-2", Modifydatetime="0000-00-00 00:00:00", Createdatetime="2026-11-17 10:00:00", RoomID=None)
+    empty = tran(
+        RoomID="", RoomName="", RoomTypeID=None, ArrivalTime="", FirstName="", LastName=None, TransactionId=None
+    )
+    never = tran(
+        "70-2", Modifydatetime="0000-00-00 00:00:00", Createdatetime="2026-11-17 10:00:00", RoomID=None, RoomName=None
+    )
     older = tran("70-3", RoomTypeID=None, RoomTypeCode=44, Modifydatetime=None, RoomID=112500000000000001)
     found, problems = await Hotel(listed(empty, never, older, booked_by=None)).changed()
     assert problems == []
@@ -117,8 +123,8 @@ async def test_nothing_is_an_empty_list_however_it_is_written(said: Json) -> Non
         ({"Errors": {"ErrorCode": "500", "ErrorMessage": "Error occurred during processing."}}, PmsFaultError, "500"),
         ({"Errors": {"ErrorCode": "100"}}, PmsRefusedError, "no message"),
         (OK, PeerProtocolError, "Reservations"),
-        (httpx.Response(200, text=""), PeerProtocolError, "GuestList"),
-        (httpx.Response(200, text="<br /><b>Warning</b>: mysql_connect()"), PeerProtocolError, "GuestList"),
+        (httpx.Response(200, text=""), PeerProtocolError, "ArrivalList"),
+        (httpx.Response(200, text="<br /><b>Warning</b>: mysql_connect()"), PeerProtocolError, "ArrivalList"),
         (httpx.Response(500, text="<html>"), PmsFaultError, "500"),
         (httpx.Response(429, headers={"Retry-After": "3"}), PmsBusyError, "3000"),
     ],
@@ -214,3 +220,134 @@ async def test_a_room_of_which_no_condition_is_told_is_a_room_and_an_id_may_be_l
         ("7", None),
     ]
     assert [(each.external_id, each.held_back) for each in told.errors] == [("7", False)]
+
+
+def night(day: str, room: str | None, adults: object = "2") -> Json:
+    return {"EffectiveDate": day, "RoomName": room, "Adult": adults, "Child": "1"}
+
+
+async def test_a_room_that_a_list_tells_by_its_name_is_the_room_of_that_name_tonight() -> None:
+    """As ArrivalList and Bookings are documented: no RoomID, and a RoomName under each night."""
+    moving = [night("2026-11-17", "101"), night("2026-11-18", "102", "3"), night("2026-11-19", "101")]
+    trans = [
+        tran("70-1", RoomID=None, RoomName=None, RentalInfo=moving, Start="2026-11-17", End="2026-11-20"),
+        tran("70-2", RoomID=None, RoomName=None, RentalInfo=[night("2026-11-18", ""), "nonsense"]),
+        tran("70-3", RoomID=None, RoomName=None, RentalInfo={"EffectiveDate": "2026-11-18", "RoomName": "999"}),
+        tran("70-4", RoomID=None, RoomName=None, RentalInfo=[night("2026-11-18", "101", "many")]),
+    ]
+
+    def answer(path: str, told: Mapping[str, Any]) -> Json:
+        rooms = [{"roomid": str(number + 8), "roomname": f"10{number}", "roomtypeid": "5"} for number in (1, 2)]
+        return {"roomlist": rooms} if "RES_Request" not in told else listed(*trans)
+
+    hotel = Hotel(answer)
+    await hotel.adapter.rooms()
+    found, problems = await hotel.changed()
+    assert problems == []
+    assert {name: each.room_external_id for name, each in found.items()} == {
+        "70-1": "10",
+        "70-2": None,
+        "70-3": "999",
+        "70-4": None,
+    }, "a name that no room has is told as it is; a night that cannot be read is none"
+    assert (found["70-1"].adults, found["70-1"].children) == (3, 1)
+
+
+async def test_lists_are_asked_for_as_they_are_documented() -> None:
+    hotel = Hotel({"Errors": {"ErrorCode": "503", "ErrorMessage": "No Data Found."}})
+    assert await all_of(hotel.adapter.colliding(NOW_MS, NOW_MS + DAY_MS)) == ({}, [])
+    asked = [each[1]["RES_Request"] for each in hotel.partner.asked]
+    assert {each["Request_Type"] for each in asked} == {"ArrivalList"}
+    spans = [(each["Date"]["from_date"], each["Date"]["to_date"]) for each in asked]
+    assert all((date.fromisoformat(until) - date.fromisoformat(since)).days <= 28 for since, until in spans)
+    assert all(until >= since for (_, until), (since, _) in pairwise(spans)), "no day between two of them"
+    assert await hotel.adapter.get(["70-1"]) == Page(())
+    last = hotel.partner.asked[-1][1]["RES_Request"]
+    assert (last["Request_Type"], last["BookingId"]) == ("FetchSingleBooking", "70")
+
+
+async def test_what_is_new_is_told_until_it_was_confirmed_and_what_was_cancelled_too() -> None:
+    told: list[Mapping[str, Any]] = []
+
+    def answer(path: str, body: Mapping[str, Any]) -> Json:
+        asked = body["RES_Request"]
+        if asked["Request_Type"] == "BookingRecdNotification":
+            told.append(asked["Bookings"])
+            return {"Success": {"SuccessMsg": "2 booking(s) updated"}} | OK
+        if told:
+            return {"Reservations": "No Reservation Found"}
+        return {"Reservations": {"Reservation": [{"UniqueID": "70"}], "CancelReservation": [{"UniqueID": "71-2"}]}}
+
+    hotel = Hotel(answer)
+    hints = [Hint("reservation", "70"), Hint("reservation", "71")]
+    assert await hotel.adapter.pending() == await hotel.adapter.pending() == hints
+    await hotel.adapter.received()
+    assert told == [{"Booking": [{"BookingId": each, "PMS_BookingId": each} for each in ("70", "71-2")]}]
+    assert await hotel.adapter.pending() == []
+    await hotel.adapter.received()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"Errors": {"ErrorCode": "502", "ErrorMessage": "Request Type is missing"}},
+        {"Errors": {"ErrorCode": "201", "ErrorMessage": "Unauthorized request.(Request Type) request is not valid"}},
+    ],
+)
+async def test_a_house_that_knows_none_of_these_names_is_asked_by_the_older_one(refusal: Json) -> None:
+    def answer(path: str, body: Mapping[str, Any]) -> Json:
+        kind = body["RES_Request"]["Request_Type"]
+        return listed(tran()) if kind == "GuestList" else refusal
+
+    for ask in ("list", "one", "queue"):
+        hotel = Hotel(answer)
+        if ask == "list":
+            assert list((await hotel.changed())[0]) == ["70-1"]
+        elif ask == "one":
+            assert [each.external_id for each in (await hotel.adapter.get(["70-1"])).reservations] == ["70-1"]
+        else:
+            assert await hotel.adapter.pending() == [Hint("reservation", "70")]
+        asked = [each[1]["RES_Request"]["Request_Type"] for each in hotel.partner.asked]
+        assert asked[0] != "GuestList"
+        assert set(asked[1:]) == {"GuestList"}
+        await hotel.adapter.get(["70-1"])
+        assert hotel.partner.asked[-1][1]["RES_Request"]["Request_Type"] == "GuestList", "and is not asked twice"
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "word"),
+    [
+        ({"Error": [{"ErrorCode": 117, "ErrorMessage": "Room is dirty"}]}, PmsRefusedError, "422: 117 Room is dirty"),
+        ({"Error": [{"ErrorCode": 302, "ErrorMessage": "Integration is not allowed"}]}, PmsCannotError, "GuestCheckIn"),
+        (
+            {"Errors": {"ErrorCode": "615", "ErrorMessage": "This request is not valid."}},
+            PmsCannotError,
+            "no interface",
+        ),
+        ({"Errors": {"ErrorCode": "301", "ErrorMessage": "Unauthorized Request."}}, PmsRefusedError, "401"),
+        (httpx.Response(404, text="<html>"), PmsCannotError, "no interface"),
+        (httpx.Response(200, text='{"Success": {"Succ'), PmsFaultError, "GuestCheckIn"),
+    ],
+)
+async def test_a_check_in_at_the_kiosks_address_says_what_came_of_it(
+    said: Any, error: type[Exception], word: str
+) -> None:
+    known = tran(FirstName="Anna", LastName="Berger", Email="a@b.invalid", Address="Ring 1", Phone="1", Mobile="2")
+
+    def answer(path: str, body: Mapping[str, Any]) -> Json | httpx.Response:
+        return said if path == wire.KIOSK_ADDRESS.lstrip("/") else listed(known)
+
+    hotel = Hotel(answer)
+    with pytest.raises(error, match=word):
+        await hotel.adapter.check_in("70-1")
+    [asked] = hotel.partner.asked[-1][1]["RES_Request"]["Reservation"]
+    assert asked == {"BookingId": "70-1", "GuestName": "Anna Berger", "Email": "a@b.invalid", "Address": "Ring 1",
+                     "Phone": "1", "Mobile": "2"}  # fmt: skip
+
+
+async def test_whom_ezee_does_not_know_well_enough_is_checked_in_by_a_person() -> None:
+    hotel = Hotel(listed(tran(FirstName="Anna", LastName="Berger", Email="a@b.invalid")))
+    with pytest.raises(PmsCannotError, match="without Address, Phone, Mobile"):
+        await hotel.adapter.check_in("70-1")
+    assert len(hotel.partner.asked) == 1, "nothing was asked for that would be refused"

@@ -216,7 +216,7 @@ async def test_what_is_written_is_written_where_the_wire_has_it() -> None:
         ({"event": "check_in_failed", "data": {"object": "x", "reservation_id": 7}}, [Hint("reservation", "7")]),
         ({"event": "no_show_reservation", "data": {"id": 7, "hotel_id": 80}}, [Hint("reservation", "7")]),
         ({"event": "room_status", "data": {"id": 9}}, [Hint("resource", "9")]),
-        ({"event": "edit_guest", "data": {"object": "guest", "id": 5}}, []),
+        ({"event": "edit_guest", "data": {"object": "guest", "id": 5}}, [Hint("reservation", "customer~5")]),
         ({"event": "end_of_day", "data": {"object": "hotel", "hotel_id": 80}}, []),
         ({"event": "end_of_day", "data": None}, []),
         ({"event": "end_of_day"}, []),

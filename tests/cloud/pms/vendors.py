@@ -50,7 +50,14 @@ def _mews(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
 
 def _cloudbeds(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
     return CloudbedsAdapter(
-        http, platform="http://pms.invalid/", api_key="access", time=VIENNA, clock=clock, callback=CALLBACK, sleep=sleep
+        http,
+        platform="http://pms.invalid/",
+        api_key="access",
+        time=VIENNA,
+        clock=clock,
+        callback=CALLBACK,
+        hotel=cloudbeds.PROPERTY,
+        sleep=sleep,
     )
 
 
@@ -97,7 +104,7 @@ def _ezee(http: httpx.AsyncClient, clock: Clock, sleep: Sleep) -> PmsAdapter:
 
 
 VENDORS = {
-    "ezee": Vendor(ezee.Emulator, _ezee, True, "", b"", rooms_at_once=60),
+    "ezee": Vendor(ezee.Emulator, _ezee, True, "422: 115 .*not yet checked in", b"", rooms_at_once=60),
     "stayntouch": Vendor(
         stayntouch.Emulator,
         _stayntouch,
