@@ -1,24 +1,34 @@
 """The routes of a visit at a kiosk while the house is cut off: begun by code and name, and then the check-in session.
 
 They have the paths and bodies of the cloud's routes of the same things, so that one page walks through either; where
-the cloud has the stay, the visit's name stands, which nobody guesses. All ask for the kiosk's token.
+the cloud has the stay, the visit's name stands, which nobody guesses. All ask for the kiosk's token, but the one by
+which a guest's phone takes its key: that asks for the token of the code that the kiosk has shown.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
-from litestar import Response, Router, delete, get, post, put
+from litestar import Request, Response, Router, delete, get, post, put
 from litestar.params import FromPath, JSONBody
 
 from edge.api.kiosk_routes import KIOSK
-from edge.api.token import TOKEN_OPT
+from edge.api.token import SCHEME, TOKEN_OPT
+from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.checkin.kiosk_visits import Person, UnreadZoneError, Visit, VisitRefusedError
-from kit.http import ProblemError
-from protocols.errors import InvalidInputError
+from kit.http import OPEN, ProblemError
+from protocols.device_model.identity import StayId, parse_stay_id
+from protocols.errors import InvalidInputError, StoreFailedError
 
 _STATUS: Final = {"reservation_not_found": 404, "too_many": 429}
+_PHONE_REASON: Final = {
+    CheckInRefusal.TOO_EARLY: "too_early",
+    CheckInRefusal.OVER: "ended",
+    CheckInRefusal.ENDED: "ended",
+}
+"""The words that the guest's page knows of the cloud's check-in; any other is the house's refusal."""
 _STAY: Final = "/api/v1/properties/{property_id:str}/stays/{visit:str}"
 _SESSION: Final = _STAY + "/session"
 _GUEST: Final = _SESSION + "/guests/{slot:str}"
@@ -71,6 +81,13 @@ class CardBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kiosk: _Text
 
 
+class PhoneBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST check-in: the phone's key. The house makes one key for one phone of a stay, whatever the question's key."""
+
+    phone_public_key: Annotated[str, msgspec.Meta(max_length=128)]
+    idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] = "-"
+
+
 class Visits(Protocol):
     """What the routes need; edge/checkin/kiosk_visits.py answers it."""
 
@@ -80,6 +97,10 @@ class Visits(Protocol):
 
     def end(self, visit: str) -> None:
         """Forget a visit."""
+        ...
+
+    async def keep(self) -> None:
+        """Keep what visits came to. Raises StoreFailedError."""
         ...
 
     def session(self, visit: str) -> dict[str, Any]:
@@ -98,8 +119,20 @@ class Visits(Protocol):
         """Check him in and give him his key."""
         ...
 
+    async def phone_link(self, visit: str) -> Mapping[str, str]:
+        """Offer the key to his phone."""
+        ...
 
-def kiosk_visit_routes(visits: Visits, *, property_id: str) -> Router:
+
+class Phones(Protocol):
+    """Who gives a phone its key; edge/app/kiosk_phones.py answers it."""
+
+    async def take(self, stay: StayId, token: str, phone_public_key: str) -> Mapping[str, Any]:
+        """Check the stay in for the phone that comes with an offer's token."""
+        ...
+
+
+def kiosk_visit_routes(visits: Visits, phones: Phones, *, property_id: str) -> Router:
     """Return the routes of the one property of this house."""
     ours = property_id
 
@@ -107,17 +140,23 @@ def kiosk_visit_routes(visits: Visits, *, property_id: str) -> Router:
         if asked != ours:
             raise ProblemError(404, f"this house is not {asked!r:.80}", kind="unknown-property")
 
+    async def kept() -> None:
+        with suppress(StoreFailedError):  # it is in memory, and kept with the next
+            await visits.keep()
+
     @post("/api/v1/properties/{property_id:str}/kiosk-visits", name="kiosk-visit")
     async def begin(property_id: FromPath[str], data: JSONBody[VisitBody]) -> dict[str, Any]:
         here(property_id)
         with _Refusals():
             visit = visits.begin(data.kiosk, code=data.booking_code, surname=data.surname)
+        await kept()
         return {"stay": visit.id, "token": None}
 
     @delete(_STAY + "/kiosk-visit", name="kiosk-visit-end")
     async def leave(property_id: FromPath[str], visit: FromPath[str]) -> None:
         here(property_id)
         visits.end(visit)
+        await kept()
 
     @post(_SESSION, status_code=200, name="kiosk-session")
     async def begin_session(
@@ -163,9 +202,31 @@ def kiosk_visit_routes(visits: Visits, *, property_id: str) -> Router:
         with _Refusals():
             return dict(await visits.card(visit))
 
+    @post(_STAY + "/kiosk-visit/phone-link", name="kiosk-visit-phone")
+    async def to_phone(property_id: FromPath[str], visit: FromPath[str]) -> Response[dict[str, Any]]:
+        here(property_id)
+        with _Refusals():
+            return _unkept(dict(await visits.phone_link(visit)))
+
+    @post(_STAY + "/check-in", status_code=200, name="kiosk-phone", opt={OPEN: True})
+    async def take(
+        request: Request[Any, Any, Any], property_id: FromPath[str], visit: FromPath[str], data: JSONBody[PhoneBody]
+    ) -> Response[dict[str, Any]]:
+        here(property_id)
+        given = request.headers.get("authorization", "")
+        if not given.startswith(SCHEME):
+            raise ProblemError(401, "send the token of the code that the kiosk shows", kind="unauthorized")
+        with _Refusals():
+            try:
+                told = await phones.take(parse_stay_id(visit), given.removeprefix(SCHEME), data.phone_public_key)
+            except CheckInRefusedError as error:
+                reason = _PHONE_REASON.get(error.reason, "edge_refused")
+                raise ProblemError(409, str(error), kind="check-in-refused", reason=reason) from None
+        return _unkept({"bundle": told["bundle"]})
+
     return Router(
         "/",
-        route_handlers=[begin, leave, begin_session, read_session, tell, show, card],
+        route_handlers=[begin, leave, begin_session, read_session, tell, show, card, to_phone, take],
         opt={TOKEN_OPT: KIOSK},
     )
 

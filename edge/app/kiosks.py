@@ -12,6 +12,7 @@ from edge.app.edge_store import EdgeStore
 from edge.app.house import House
 from edge.app.kiosk_desk import RECORD, KioskDesk
 from edge.app.kiosk_keys import KioskKeys
+from edge.app.kiosk_phones import SOURCE, KioskPhones
 from edge.app.kiosk_places import KioskPlace, places_of
 from edge.app.live_buses import Peripheral
 from edge.app.settings import KioskSettings
@@ -42,6 +43,7 @@ class Kiosks:
 
     desk: KioskDesk
     keys: KioskKeys
+    phones: KioskPhones
     visits: KioskVisits | None
     places: Callable[[], Mapping[str, KioskPlace]]
     property: PropertyId
@@ -56,8 +58,14 @@ class Kiosks:
             places=lambda: [each.to_body() for each in self.places().values()],
             alone=self.visits is not None,
         )
-        alone = [] if self.visits is None else [kiosk_visit_routes(self.visits, property_id=self.property)]
-        return [told, *alone]
+        if self.visits is None:
+            return [told]
+        return [told, kiosk_visit_routes(self.visits, self.phones, property_id=self.property)]
+
+    async def catch_up(self) -> None:
+        """Keep what a life before could not; call once at the start. Raises StoreFailedError: it is kept later."""
+        await self.desk.catch_up()
+        await self.phones.catch_up()
 
 
 def make_kiosks(
@@ -98,11 +106,24 @@ def make_kiosks(
     async def once(number: int, body: Mapping[str, Any]) -> None:
         await log.append_once(RECORD, number, Lane.A, Entry(RECORD, body))
 
+    async def taken(number: int, body: Mapping[str, Any]) -> None:
+        await log.append_once(SOURCE, number, Lane.A, Entry(RECORD, body))
+
     async def note(body: Mapping[str, Any]) -> None:
         await log.append(Lane.A, RECORD, body)
 
     desk = KioskDesk(peripheral=peripheral, store=store, documents=documents, clock=clock, dice=dice, note=once)
     keys = KioskKeys(desk, house.desk, places)
+    phones = KioskPhones(
+        house.desk,
+        replica=lambda: house.keeper.replica,
+        rooms=frozenset() if house.plan is None else frozenset(door.room for door in house.plan.doors),
+        store=store,
+        documents=documents,
+        note=taken,
+        clock=clock,
+        dice=dice,
+    )
     visits: KioskVisits | None = None
     if settings.alone and house.plan is not None:
         about = house.plan.property
@@ -112,10 +133,11 @@ def make_kiosks(
             cut_off=cut_off,
             cards=keys.gives,
             give=keys.give,
+            phones=phones,
             note=note,
             house=(about.id, about.name, about.zone),
             where=house.where,
             clock=clock,
             dice=dice,
         )
-    return Kiosks(desk, keys, visits, places, property_id, token, clock)
+    return Kiosks(desk, keys, phones, visits, places, property_id, token, clock)

@@ -225,7 +225,7 @@ class Edge:
             announced.serve(plan, descriptors)
             live = make_buses(settings, plan, descriptors, clock=clock, dice=dice, sink=devices, announced=announced)
             buses, desk.buses = list(live), live
-            if any(isinstance(each, SerialBus | RawTcpBus) for each in plan.buses):
+            if settings.kiosk.origins or any(isinstance(each, SerialBus | RawTcpBus) for each in plan.buses):
                 kiosk_path = settings.api.kiosk_token_path or settings.data_dir / "kiosk-token"
                 kiosks = make_kiosks(
                     settings.kiosk,
@@ -242,7 +242,7 @@ class Edge:
                     dice=dice,
                 )
                 with suppress(StoreFailedError):  # a full disk takes no doors from the house; they are kept later
-                    await kiosks.desk.catch_up()
+                    await kiosks.catch_up()
         json_bus = make_json_bus(settings, plan=plan, log=record_log, clock=clock, dice=dice, heard=house.noted)
         if json_bus is not None:
             buses.append(json_bus)

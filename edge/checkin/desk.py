@@ -76,7 +76,7 @@ class CheckInDesk:
             CheckInRefusedError: the rules say no; nothing happened.
             LinkLostError, ReplyTimeoutError, StoreFailedError: ask again, with the same key.
         """
-        key = _phone_key(phone_public_key)
+        key = phone_key(phone_public_key)
         by = parse_actor(by)
         async with self._turn:
             stay, room, _ = self._may_come(stay_id)
@@ -147,7 +147,7 @@ class CheckInDesk:
             CheckInRefusedError: not in house, the room is held, has no door or is being shared; nothing happened.
             InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError: as `check_in`.
         """
-        key = _phone_key(phone_public_key)
+        key = phone_key(phone_public_key)
         by = parse_actor(by)
         async with self._turn:
             stay = self._held(stay_id)
@@ -328,7 +328,8 @@ class CheckInDesk:
         return replica.documents.get(stay.id) or replica.decisions[stay.id].stay
 
 
-def _phone_key(text: str) -> bytes:
+def phone_key(text: str) -> bytes:
+    """Return a phone's key out of its 66 hexadecimal digits. Raises InvalidInputError."""
     try:
         key = bytes.fromhex(text)
     except ValueError:

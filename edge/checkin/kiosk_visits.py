@@ -3,22 +3,23 @@
 What a visit tells is what the cloud's check-in session tells (cloud/public/checkin_schema.py), so that one page walks
 through either. A policy's steps are taken as they are: what cannot be done without the cloud (a registration card that
 is kept, terms that are shown, a deposit) is the front desk's, and so is the visit then. What a guest says and shows is
-in memory, for as long as he stands there; of it only what the steps came to is told the cloud.
+in memory, for as long as he stands there; of it only what the steps came to is told the cloud, and that before a key is
+made: a life that ends in between leaves steps without their key, and never a key without its steps.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, tzinfo
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.stays.document import StayState
 from edge.stays.replica import Replica, Stay
 from kit.clock import Clock
 from kit.dice import Dice
-from protocols.device_model.identity import StayId
-from protocols.errors import InvalidInputError, PlatformError, StoreFailedError
+from protocols.device_model.identity import RoomId, StayId
+from protocols.errors import InvalidInputError, PlatformError
 from protocols.policy.check_in import CheckInPolicy, StepKind
 from protocols.policy.proofs import Shown, document_problem, is_in_name, name_agreement
 from protocols.travel_document import zone as travel_zone
@@ -33,6 +34,10 @@ ALONE: Final = frozenset({StepKind.IDENTITY, StepKind.DOCUMENT, StepKind.ROOM, S
 OFFLINE: Final = "offline"
 """Why a step is the front desk's: it cannot be done without the cloud."""
 CARD_AT_DESK: Final = "card_at_desk"
+CARD, PHONE = "card", "phone"
+"""The forms that a key takes at a kiosk."""
+DUE_MOST: Final = 100
+"""Records that wait for a disk that is full; of more the oldest is given up."""
 DONE, OPEN, NEEDS_STAFF = "done", "open", "needs_staff"
 COME: Final = (StayState.PLANNED, StayState.READY, StayState.IN_HOUSE)
 TRIES: Final = {"code": (8, 30_000), "place": (30, 10_000)}
@@ -41,6 +46,25 @@ BUCKETS_MOST: Final = 1_000
 
 Give = Callable[[StayId, str, str], Awaitable[Mapping[str, Any]]]
 """Checks a stay in and gives its key at a place, under an idempotency key (edge/app/kiosk_keys.py)."""
+
+
+class Phones(Protocol):
+    """Keys of our own locks, which are a phone's (edge/app/kiosk_phones.py)."""
+
+    def opens(self, room: RoomId | None) -> bool:
+        """Whether a phone's key opens a room; None: any of the house."""
+        ...
+
+    async def offer(self, stay: StayId, place: str) -> tuple[str, str]:
+        """Offer a stay's key to the first phone that comes; return the offer's name, and the token by which it asks.
+
+        Raises StoreFailedError: nothing was offered.
+        """
+        ...
+
+    def taken(self, offer: str) -> bool:
+        """Whether a phone has come and has the key."""
+        ...
 
 
 class VisitRefusedError(PlatformError):
@@ -61,11 +85,12 @@ class UnreadZoneError(InvalidInputError):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a step came out: evidence names nobody."""
+    """How a step came out, and when (unix ms): evidence names nobody."""
 
     state: str
     reason: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +108,10 @@ class Person:
 
 @dataclass(slots=True)
 class Visit:
-    """One guest before one kiosk."""
+    """One guest before one kiosk. `id` is what the page asks by; `name` is what its records are called."""
 
     id: str
+    name: str
     place: str
     stay: StayId
     began_ms: int
@@ -96,6 +122,10 @@ class Visit:
     completed: bool = False
     order: int = 0
     """How many keys were ordered and surely not written."""
+    offer: str | None = None
+    """The key that waits for his phone."""
+    told: tuple[int, list[dict[str, Any]]] = (0, [])
+    """How often its steps were told the cloud, and which the last time."""
 
 
 class KioskVisits:
@@ -107,6 +137,7 @@ class KioskVisits:
         cut_off: Whether the house has no line to its cloud now.
         cards: Whether keys are written and given at a place.
         give: See `Give`.
+        phones: See `Phones`.
         note: Appends a record to lane A.
         house: (the property's id, its name, its zone's name).
         where: Its zone.
@@ -122,6 +153,7 @@ class KioskVisits:
         cut_off: Callable[[], bool],
         cards: Callable[[str], bool],
         give: Give,
+        phones: Phones,
         note: Callable[[Mapping[str, Any]], Awaitable[None]],
         house: tuple[str, str, str],
         where: tzinfo,
@@ -129,10 +161,12 @@ class KioskVisits:
         dice: Dice,
     ) -> None:
         self._replica, self._policy, self._cut_off, self._cards = replica, policy, cut_off, cards
-        self._give, self._note, self._where = give, note, where
+        self._give, self._phones, self._note, self._where = give, phones, note, where
         self._property, self._name, self._zone = house
         self._clock, self._dice = clock, dice
         self._visits: dict[str, Visit] = {}
+        self._due: list[dict[str, Any]] = []
+        self._keeping = asyncio.Lock()
         self._buckets: dict[tuple[str, str], tuple[float, int]] = {}
 
     def begin(self, place: str, *, code: str, surname: str) -> Visit:
@@ -152,18 +186,36 @@ class KioskVisits:
             raise VisitRefusedError("reservation_not_found", "No booking of this code and name is expected.")
         found = min(booked, key=lambda each: (each.state is StayState.IN_HOUSE, each.expected_from_ms, each.id))
         for each in [each.id for each in self._visits.values() if each.place == place]:
-            del self._visits[each]
+            self.end(each)
         if len(self._visits) >= VISITS_MOST:
             raise VisitRefusedError("too_many", "Too many kiosks are in use.")
         visit = Visit(
-            f"v-{self._dice.bytes(16).hex()}", place, found.id, now_ms, self._policy(), cards=self._cards(place)
+            f"v-{self._dice.bytes(16).hex()}",
+            f"kv-{self._dice.bytes(8).hex()}",
+            place,
+            found.id,
+            now_ms,
+            self._policy(),
+            cards=self._cards(place),
         )
         self._visits[visit.id] = visit
+        if any(kind not in ALONE for kind in _asked(visit)):
+            self._tell(visit)  # the desk's from its first screen: he may leave without a word
         return visit
 
     def end(self, visit: str) -> None:
         """Forget a visit; one that is none is forgotten already."""
-        self._visits.pop(visit, None)
+        gone = self._visits.pop(visit, None)
+        if gone is not None and gone.facts:
+            self._tell(gone)
+
+    async def keep(self) -> None:
+        """Keep what the visits came to, in order. Raises StoreFailedError: it is kept with the next."""
+        async with self._keeping:
+            while self._due:
+                body = self._due[0]
+                await self._note(body)
+                self._due.remove(body)
 
     def session(self, visit: str) -> dict[str, Any]:
         """Return how it stands, as the cloud tells of a session. Raises VisitRefusedError: no such visit."""
@@ -190,7 +242,7 @@ class KioskVisits:
             verdict = Verdict(NEEDS_STAFF, "minor_alone", evidence)
         else:
             verdict = Verdict(DONE, None, evidence)
-        mine.facts[StepKind.IDENTITY, LEAD] = verdict
+        self._take(mine, StepKind.IDENTITY, LEAD, verdict)
         return self._told(mine)
 
     def show(self, visit: str, slot: str, mrz: str) -> dict[str, Any]:
@@ -233,9 +285,9 @@ class KioskVisits:
             "picture_kept": False,
         }
         if problem is None and born is not None and _age(born, today) < mine.policy.adult_age:
-            mine.facts[StepKind.IDENTITY, LEAD] = Verdict(NEEDS_STAFF, "minor_alone", evidence)
+            self._take(mine, StepKind.IDENTITY, LEAD, Verdict(NEEDS_STAFF, "minor_alone", evidence))
         state = DONE if problem is None else NEEDS_STAFF
-        mine.facts[StepKind.DOCUMENT, LEAD] = Verdict(state, problem, evidence)
+        self._take(mine, StepKind.DOCUMENT, LEAD, Verdict(state, problem, evidence))
         return self._told(mine)
 
     async def card(self, visit: str) -> dict[str, Any]:
@@ -248,31 +300,98 @@ class KioskVisits:
             VisitRefusedError: no such visit, or steps are open. LinkLostError, StoreFailedError: ask again.
         """
         mine = self._of(visit)
-        if mine.completed or (StepKind.GRANT, mine.stay) in mine.facts:
-            return {"result": mine.completed, "room": self._stay(mine).room if mine.completed else None}
-        following = self._next(mine, self._steps(mine))
-        if following is None or following["step"] != StepKind.GRANT.value:
-            raise VisitRefusedError("steps_open", "The check-in is not finished.")
+        if self._is_over(mine) or (StepKind.GRANT, mine.stay) in mine.facts:
+            over = self._is_over(mine)
+            return {"result": over, "room": self._stay(mine).room if over else None}
+        await self._before_key(mine)
         try:
             told = await self._give(mine.stay, mine.place, f"{mine.id}.{mine.order}")
         except CheckInRefusedError as error:
+            if error.reason is CheckInRefusal.NO_CARD and self._phones.opens(self._stay(mine).room):
+                mine.cards = False  # no card opens this room; his phone does
+                return {"result": False, "room": None}
             reason = CARD_AT_DESK if error.reason is CheckInRefusal.CARD_AT_DESK else OFFLINE
-            mine.facts[StepKind.GRANT, mine.stay] = Verdict(NEEDS_STAFF, reason)
+            self._take(mine, StepKind.GRANT, mine.stay, Verdict(NEEDS_STAFF, reason))
             return {"result": False, "room": None}
         result = told["result"]
         if result is True:
-            if _completes(mine):  # who asked twice at once was answered by the one order
-                with suppress(StoreFailedError):  # he is in by a record of its own, and holds his card
-                    await self._note(self._came(mine))
+            mine.completed = True
         elif result is False and not told["written"]:
             mine.order += 1  # nothing was written: he may try again
         else:
-            mine.facts[StepKind.GRANT, mine.stay] = Verdict(NEEDS_STAFF, CARD_AT_DESK)
+            self._take(mine, StepKind.GRANT, mine.stay, Verdict(NEEDS_STAFF, CARD_AT_DESK))
         return {"result": result, "room": told.get("room") if result is True else None}
 
-    def _came(self, visit: Visit) -> dict[str, Any]:
-        steps = {kind.value: dict(verdict.evidence) for (kind, _), verdict in visit.facts.items()}
-        return {"kind": "visit", "by": f"kiosk:{visit.place}", "stay": visit.stay, **steps}
+    async def phone_link(self, visit: str) -> dict[str, str]:
+        """Offer the key to the guest's own phone: the first that comes with the token has it, and no other.
+
+        Returns:
+            `{stay, token}`. Asked anew, the token before is good no longer, unless a phone has come with it.
+
+        Raises:
+            VisitRefusedError: no such visit, steps are open, or no phone opens this room. StoreFailedError: ask again.
+        """
+        mine = self._of(visit)
+        if not self._phones.opens(self._stay(mine).room):
+            raise VisitRefusedError("no_phone", "No phone opens this room; the front desk makes the key.")
+        if mine.offer is not None and self._phones.taken(mine.offer):
+            raise VisitRefusedError("link_used", "The key is on a phone.")
+        await self._before_key(mine)
+        mine.offer, token = await self._phones.offer(mine.stay, mine.place)
+        return {"stay": mine.stay, "token": token}
+
+    async def _before_key(self, visit: Visit) -> None:
+        """See that nothing but the key is left to do, and tell the cloud of it first."""
+        following = self._next(visit, self._steps(visit))
+        if following is None or following["step"] != StepKind.GRANT.value:
+            raise VisitRefusedError("steps_open", "The check-in is not finished.")
+        self._tell(visit)
+        await self.keep()
+
+    def _take(self, visit: Visit, kind: StepKind, subject: str, verdict: Verdict) -> None:
+        visit.facts[kind, subject] = replace(verdict, at_ms=self._clock.wall_ms())
+
+    def _tell(self, visit: Visit) -> None:
+        """Have the cloud told how the steps of a visit stand, if that is news, with those that are the desk's."""
+        facts = dict(visit.facts)
+        for kind in _asked(visit):
+            if kind not in ALONE:
+                subject = LEAD if kind is StepKind.REGISTRATION_CARD else PARTY
+                facts[kind, subject] = Verdict(NEEDS_STAFF, OFFLINE, at_ms=visit.began_ms)
+        steps = [
+            {  # with its evidence in it: a record is no deeper
+                **verdict.evidence,
+                "step": kind.value,
+                "subject": subject,
+                "state": verdict.state,
+                "at_ms": verdict.at_ms,
+                **({} if verdict.reason is None else {"reason": verdict.reason}),
+            }
+            for (kind, subject), verdict in sorted(facts.items())
+        ]
+        told, before = visit.told
+        if not steps or steps == before:
+            return
+        visit.told = (told + 1, steps)
+        self._due.append(
+            {
+                "kind": "visit",
+                "id": visit.name,
+                "n": told + 1,
+                "by": f"kiosk:{visit.place}",
+                "stay": visit.stay,
+                "began_at_ms": visit.began_ms,
+                "steps": steps,
+            }
+        )
+        del self._due[:-DUE_MOST]
+
+    def _is_over(self, visit: Visit) -> bool:
+        return visit.completed or (visit.offer is not None and self._phones.taken(visit.offer))
+
+    def _keys(self, visit: Visit, stay: Stay) -> list[str]:
+        """Return the forms in which the stay's key may be had here."""
+        return [*([CARD] if visit.cards else []), *([PHONE] if self._phones.opens(stay.room) else [])]
 
     def _told(self, visit: Visit) -> dict[str, Any]:
         stay, steps = self._stay(visit), self._steps(visit)
@@ -284,7 +403,7 @@ class KioskVisits:
             "id": visit.id,
             "house": self._name,
             "zone": self._zone,
-            "state": "completed" if visit.completed else "open",
+            "state": "completed" if self._is_over(visit) else "open",
             "arrives_at": _iso(stay.expected_from_ms),
             "leaves_at": _iso(stay.expected_until_ms),
             "stays": [visit.stay],
@@ -297,16 +416,12 @@ class KioskVisits:
             "waits_for": waits,
             "help_asked_at": None,
             "offline": True,
+            "keys": self._keys(visit, stay),
         }
 
     def _steps(self, visit: Visit) -> list[dict[str, Any]]:
         stay, steps = self._stay(visit), []
-        for kind in visit.policy.steps:
-            if kind is StepKind.PAYMENT and visit.policy.deposit is None:
-                continue
-            exempt = visit.person is not None and visit.person.nationality in visit.policy.document_exempt
-            if kind is StepKind.DOCUMENT and exempt:
-                continue
+        for kind in _asked(visit):
             subject = stay.id if kind in (StepKind.ROOM, StepKind.GRANT) else LEAD
             if kind in (StepKind.TERMS, StepKind.PAYMENT):
                 subject = PARTY
@@ -320,17 +435,17 @@ class KioskVisits:
         if kind is StepKind.ROOM:
             return Verdict(DONE if stay.room is not None and stay.state is not StayState.PLANNED else OPEN)
         if kind is StepKind.GRANT:
-            if visit.completed:
+            if self._is_over(visit):
                 return Verdict(DONE)
             if stay.state is StayState.IN_HOUSE:
                 return Verdict(NEEDS_STAFF, CARD_AT_DESK)
-            if not visit.cards:
+            if not self._keys(visit, stay):
                 return Verdict(NEEDS_STAFF, OFFLINE)
         return visit.facts.get((kind, subject), Verdict(OPEN))
 
     def _next(self, visit: Visit, steps: list[dict[str, Any]]) -> dict[str, Any] | None:
         """Return the guest's next step; none where the visit is the front desk's whatever he does."""
-        if visit.completed or any(each["reason"] in (OFFLINE, CARD_AT_DESK) for each in steps):
+        if self._is_over(visit) or any(each["reason"] in (OFFLINE, CARD_AT_DESK) for each in steps):
             return None
         own = (StepKind.IDENTITY.value, StepKind.DOCUMENT.value)
         for each in steps:
@@ -354,7 +469,7 @@ class KioskVisits:
 
     def _forget(self, now_ms: int) -> None:
         for each in [each.id for each in self._visits.values() if not 0 <= now_ms - each.began_ms < VISIT_MS]:
-            del self._visits[each]
+            self.end(each)
 
     def _may_try(self, kind: str, name: str, now_ms: int) -> bool:
         most, leak_ms = TRIES[kind]
@@ -372,10 +487,15 @@ class KioskVisits:
         return datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=self._where).date()
 
 
-def _completes(visit: Visit) -> bool:
-    """Complete a visit; False: it was."""
-    was, visit.completed = visit.completed, True
-    return not was
+def _asked(visit: Visit) -> list[StepKind]:
+    """Return the kinds of steps that the policy has for this guest."""
+    exempt = visit.person is not None and visit.person.nationality in visit.policy.document_exempt
+    return [
+        kind
+        for kind in visit.policy.steps
+        if not (kind is StepKind.PAYMENT and visit.policy.deposit is None)
+        and not (kind is StepKind.DOCUMENT and exempt)
+    ]
 
 
 def _is_booked(stay: Stay, code: str, surname: str) -> bool:

@@ -19,9 +19,11 @@ from kit.dice import SeededDice
 from kit.health import Health
 from kit.http import serving
 from kit.metrics import Metrics
+from protocols.device_model.identity import RoomId
 from tests.cloud.checkin.zones import passport
 from tests.edge.api.test_routes import TOKEN, problem
 from tests.edge.checkin.kiosk_lobby import CODE, LOBBY, Lobby
+from tests.edge.world import PHONE, PHONE_2
 
 KIOSK_TOKEN: Final = "k" * 64
 PAGE: Final = "https://cloud.example"
@@ -43,7 +45,7 @@ class Site:
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    lobby = Lobby(tmp_path)
+    lobby = Lobby(tmp_path, phones=frozenset({RoomId("101")}))
     await lobby.arrive()
     building = lobby.building
     told = HouseBuilding(
@@ -59,7 +61,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         dice=SeededDice(1),
         routes=[
             kiosk_routes(lobby.orders, clock=lobby.clock, places=lambda: places, alone=True),
-            kiosk_visit_routes(lobby.visits, property_id="aurora"),
+            kiosk_visit_routes(lobby.visits, lobby.phones, property_id="aurora"),
         ],
         tokens={KIOSK: KIOSK_TOKEN},
     )
@@ -86,6 +88,31 @@ async def test_the_whole_way_and_no_word_of_the_guest_in_a_log_line(site: Site) 
     assert (card.json(), over.json()["state"], gone.status_code) == ({"result": True, "room": "101"}, "completed", 204)
     assert problem(await site.http.get(f"{visit}/session"), 409)["reason"] == "no_visit"
     assert all(secret not in repr(lines) for secret in ("Berger", "L898902C3", CODE))
+
+
+@pytest.mark.requirement("DEV-12", "ACC-04")
+@pytest.mark.guarantee("G3")
+async def test_a_phone_takes_its_key_by_the_code_of_the_kiosk_and_no_other_phone_does(site: Site) -> None:
+    visit = await site.visit()
+    await site.http.put(f"{visit}/session/guests/g1", json=ANNA)
+    shown = await site.http.post(f"{visit}/session/guests/g1/document", json={"mrz": passport()})
+    assert shown.json()["keys"] == ["card", "phone"]
+    link = (await site.http.post(f"{visit}/kiosk-visit/phone-link", json={})).json()
+    here = f"{HERE}/stays/{link['stay']}/check-in"
+    mine, asked = {"authorization": f"Bearer {link['token']}"}, {"phone_public_key": PHONE, "idempotency_key": "k"}
+    for token in ("", "Bearer", f"Bearer {KIOSK_TOKEN}", f"Bearer {TOKEN}"):
+        refused = await site.http.post(here, json=asked, headers={"authorization": token})
+        assert refused.status_code in (401, 409), token
+        assert "bundle" not in refused.text
+    assert problem(await site.http.post(here, json={"phone_public_key": "02ab"}, headers=mine), 400)["field"]
+    problem(await site.http.post(here.replace("/aurora/", "/borealis/"), json=asked, headers=mine), 404)
+    told = [await site.http.post(here, json=asked, headers=mine) for _ in range(2)]
+    assert told[0].status_code == 200, told[0].text
+    assert told[0].json()["bundle"]["grant"] == told[1].json()["bundle"]["grant"] == "grant-1"
+    thief = await site.http.post(here, json={**asked, "phone_public_key": PHONE_2}, headers=mine)
+    assert problem(thief, 409)["reason"] == "link_used"
+    assert (await site.http.get(f"{visit}/session")).json()["state"] == "completed"
+    assert problem(await site.http.post(f"{visit}/kiosk-visit/phone-link", json={}), 409)["reason"] == "link_used"
 
 
 async def test_what_it_refuses_it_says_in_a_word_that_the_page_knows(site: Site) -> None:
@@ -125,6 +152,7 @@ async def test_what_it_refuses_it_says_in_a_word_that_the_page_knows(site: Site)
         ("POST", f"{HERE}/kiosk-visits", WHO),
         ("DELETE", f"{HERE}/stays/v-1/kiosk-visit", None),
         ("POST", f"{HERE}/stays/v-1/kiosk-visit/card", {"kiosk": LOBBY}),
+        ("POST", f"{HERE}/stays/v-1/kiosk-visit/phone-link", {}),
         ("POST", f"{HERE}/stays/v-1/session", {}),
         ("GET", f"{HERE}/stays/v-1/session", None),
         ("PUT", f"{HERE}/stays/v-1/session/guests/g1", ANNA),

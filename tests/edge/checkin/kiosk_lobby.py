@@ -8,6 +8,7 @@ import msgspec
 
 from edge.app.kiosk_desk import KioskDesk
 from edge.app.kiosk_keys import KioskKeys
+from edge.app.kiosk_phones import KioskPhones
 from edge.app.kiosk_places import KioskPlace
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.checkin.kiosk_visits import KioskVisits
@@ -49,15 +50,24 @@ class Encoder:
 class Lobby:
     """The whole of it in memory, over a store that survives."""
 
-    def __init__(self, folder: Path, policy: CheckInPolicy = ALONE) -> None:
-        self.folder, self.policy, self.clock = folder, policy, ManualClock(wall_ms=T0)
+    def __init__(
+        self,
+        folder: Path,
+        policy: CheckInPolicy = ALONE,
+        *,
+        phones: frozenset[RoomId] = frozenset(),
+        clock: ManualClock | None = None,
+    ) -> None:
+        self.folder, self.policy, self.clock = folder, policy, clock or ManualClock(wall_ms=T0)
+        self.phone_rooms = phones
         self.encoder, self.dispenser = Encoder(), Dispenser()
         self.cut_off = True
         self.place = KioskPlace(LOBBY, dispenser=DISPENSER, encoder="enc-1")
-        self.building = Building(self.clock, path=folder / "edge.db")
+        self.building, self.lives = Building(self.clock, path=folder / "edge.db"), 0
         self.begin()
 
     def begin(self) -> None:
+        self.lives += 1
         house = self.building.house
         house.desk._cards = self.encoder
         self.orders = KioskDesk(
@@ -69,21 +79,35 @@ class Lobby:
             note=self._once,
         )
         keys = KioskKeys(self.orders, house.desk, lambda: {LOBBY: self.place})
+        self.phones = KioskPhones(
+            house.desk,
+            replica=lambda: house.keeper.replica,
+            rooms=self.phone_rooms,
+            store=self.building.store,
+            documents=self.building.restored.documents,
+            note=self._taken,
+            clock=self.clock,
+            dice=SeededDice(f"phones-{self.lives}"),
+        )
         self.visits = KioskVisits(
             replica=lambda: house.keeper.replica,
             policy=lambda: self.policy,
             cut_off=lambda: self.cut_off,
             cards=keys.gives,
             give=keys.give,
+            phones=self.phones,
             note=self._note,
             house=("aurora", "Hotel Aurora", "Europe/Vienna"),
             where=house.where,
             clock=self.clock,
-            dice=SeededDice("visits"),
+            dice=SeededDice(f"visits-{self.lives}"),
         )
 
     async def _once(self, number: int, body: Mapping[str, Any]) -> None:
         await self.building.log.append_once("kiosk", number, Lane.A, Entry("kiosk", body))
+
+    async def _taken(self, number: int, body: Mapping[str, Any]) -> None:
+        await self.building.log.append_once("kiosk_phone", number, Lane.A, Entry("kiosk", body))
 
     async def _note(self, body: Mapping[str, Any]) -> None:
         await self.building.log.append(Lane.A, "kiosk", body)

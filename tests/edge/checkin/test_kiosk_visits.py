@@ -15,7 +15,7 @@ from protocols.policy import check_in
 from protocols.policy.check_in import CheckInPolicy, Deposit, StepKind
 from tests.cloud.checkin.zones import passport
 from tests.edge.checkin.kiosk_lobby import CODE, LOBBY, Lobby, with_steps
-from tests.edge.world import PHONE, a_document, a_stay
+from tests.edge.world import PHONE, T0, a_document, a_stay
 
 ANNA = Person("Berger", "Anna", date(1980, 5, 1), "AUT")
 
@@ -56,7 +56,7 @@ async def test_an_arrival_of_the_replica_checks_in_with_a_card_and_is_told_the_c
     assert (over["state"], over["next"], set(stands(over).values())) == ("completed", None, {"done"})
     assert lobby.encoder.written == [("s-anna", "101", "enc-1", False)]
     assert lobby.stays() == [("s-anna", "checked_in", "kiosk:lobby")]
-    key, came = lobby.records()
+    came, key = lobby.records()
     assert [key[each] for each in ("kind", "phase", "stay", "room", "written")] == [
         "key",
         "done",
@@ -64,14 +64,24 @@ async def test_an_arrival_of_the_replica_checks_in_with_a_card_and_is_told_the_c
         "101",
         True,
     ]
-    assert came["document"] == {
-        "format": "td3",
-        "code": "P",
-        "issuing_state": "AUT",
-        "expires": "2030-01-01",
-        "name": "same",
-        "picture_kept": False,
-    }
+    assert {name: came[name] for name in ("kind", "n", "by", "stay", "began_at_ms")} == {
+        "kind": "visit", "n": 1, "by": "kiosk:lobby", "stay": "s-anna", "began_at_ms": T0,
+    }  # fmt: skip
+    assert came["steps"] == [
+        {
+            "step": "document",
+            "subject": "g1",
+            "state": "done",
+            "at_ms": T0,
+            "format": "td3",
+            "code": "P",
+            "issuing_state": "AUT",
+            "expires": "2030-01-01",
+            "name": "same",
+            "picture_kept": False,
+        },
+        {"step": "identity", "subject": "g1", "state": "done", "at_ms": T0, "name": "same"},
+    ]
     assert await lobby.visits.card(visit) == {"result": True, "room": "101"}, "asked again, it is no second card"
     assert len(lobby.encoder.written) == len(lobby.dispenser.orders) == 1
     for secret in ("Berger", "Anna", "L898902C3", CODE):
@@ -348,7 +358,9 @@ async def test_after_a_kill_between_writing_and_giving_there_is_no_second_card(l
     lobby.begin()
     await lobby.orders.catch_up()
     await lobby.orders.catch_up()
-    assert [(each["kind"], each["phase"], each["written"]) for each in lobby.records()] == [("key", "unknown", True)]
+    came, key = lobby.records()
+    assert came["kind"] == "visit", "his steps were told before"
+    assert (key["kind"], key["phase"], key["written"]) == ("key", "unknown", True)
     told = lobby.visits.session(begun(lobby))
     assert (stands(told)["grant"], told["next"]) == ("card_at_desk", None)
     assert len(lobby.dispenser.orders) == 1
@@ -379,4 +391,31 @@ async def test_who_asks_twice_at_once_gets_one_card_and_has_one_record(lobby: Lo
     answers = await asyncio.gather(lobby.visits.card(visit), lobby.visits.card(visit))
     assert answers[0] == answers[1] == {"result": True, "room": "101"}
     assert (len(lobby.encoder.written), len(lobby.dispenser.orders)) == (1, 1)
-    assert [each["kind"] for each in lobby.records()] == ["key", "visit"]
+    assert [each["kind"] for each in lobby.records()] == ["visit", "key"]
+
+
+@pytest.mark.requirement("CHK-03")
+@pytest.mark.guarantee("G11")
+async def test_what_is_the_desks_is_told_once_it_is_known_and_what_a_guest_left_undone_when_he_goes(
+    lobby: Lobby,
+) -> None:
+    lobby.policy = with_steps(StepKind.IDENTITY, StepKind.REGISTRATION_CARD, StepKind.TERMS, terms="1")
+    lobby.building.log.fail = True
+    visit = begun(lobby)
+    with pytest.raises(StoreFailedError):
+        await lobby.visits.keep()
+    lobby.building.log.fail = False
+    await asyncio.gather(lobby.visits.keep(), lobby.visits.keep())
+    [told] = lobby.records()
+    assert [(each["step"], each["subject"], each["state"], each["reason"]) for each in told["steps"]] == [
+        ("registration_card", "g1", "needs_staff", "offline"),
+        ("terms", "party", "needs_staff", "offline"),
+    ]
+    lobby.visits.tell(visit, "g1", Person("Berger", "Bertha"))
+    begun(lobby)  # the next guest stands there
+    await lobby.visits.keep()
+    again = lobby.records()[1]
+    assert (again["id"], again["n"], again["steps"][0]["reason"]) == (told["id"], 2, "name_different")
+    assert len(lobby.records()) == 3, "the one who came next has a record of his own"
+    for secret in ("Berger", "Bertha", CODE, visit):
+        assert secret not in repr(lobby.records())

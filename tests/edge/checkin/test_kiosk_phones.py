@@ -1,0 +1,193 @@
+"""At a kiosk of a house that is cut off a guest's phone takes his key: one phone, one key, whatever ends between."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from edge.app.granting import GrantingDoors
+from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
+from edge.checkin.kiosk_visits import VISIT_MS, VisitRefusedError
+from protocols.device_model.identity import RoomId, StayId
+from protocols.door.status import Status
+from protocols.errors import InvalidInputError, LinkLostError, StoreFailedError
+from protocols.policy import check_in
+from tests.edge.checkin.kiosk_lobby import CODE, Lobby
+from tests.edge.checkin.test_handover import RealDoors
+from tests.edge.checkin.test_kiosk_visits import begun, ready, stands
+from tests.edge.doors.building import Building as Doors
+from tests.edge.world import HOUR_MS, PHONE, PHONE_2, a_document, a_stay
+
+pytestmark = [pytest.mark.requirement("DEV-12", "ACC-04", "CHK-09"), pytest.mark.guarantee("G3")]
+ANNA, ROOMS = StayId("s-anna"), frozenset({RoomId("101"), RoomId("102")})
+
+
+@pytest.fixture
+async def lobby(tmp_path: Path) -> AsyncIterator[Lobby]:
+    lobby = Lobby(tmp_path, phones=ROOMS)
+    lobby.encoder.rooms.clear()  # our locks take no cards
+    await lobby.arrive()
+    yield lobby
+    await lobby.close()
+
+
+async def token(lobby: Lobby, visit: str | None = None) -> str:
+    return (await lobby.visits.phone_link(visit or ready(lobby)))["token"]
+
+
+def kinds(lobby: Lobby) -> list[str]:
+    return [each["kind"] for each in lobby.records()]
+
+
+async def test_the_phone_that_comes_with_the_code_has_the_key_and_the_cloud_is_told(lobby: Lobby) -> None:
+    visit = ready(lobby)
+    mine = await token(lobby, visit)
+    assert (kinds(lobby), lobby.stays()) == (["visit"], []), "nobody is in before his phone came"
+    told = await lobby.phones.take(ANNA, mine, PHONE)
+    assert (told["room"], told["bundle"]["grant"]) == ("101", "grant-1")
+    assert lobby.stays() == [("s-anna", "checked_in", "kiosk:lobby")]
+    over = lobby.visits.session(visit)
+    assert (over["state"], over["next"], set(stands(over).values())) == ("completed", None, {"done"})
+    assert await lobby.visits.card(visit) == {"result": True, "room": "101"}, "and there is no card besides"
+    came, key = lobby.records()
+    assert (came["kind"], key["kind"], key["stay"], key["room"], key["by"]) == (
+        "visit", "phone", "s-anna", "101", "kiosk:lobby",
+    )  # fmt: skip
+    again = await lobby.phones.take(ANNA, mine, PHONE)
+    assert (again["bundle"]["grant"], len(lobby.records()), lobby.building.doors.issued) == ("grant-1", 2, 1)
+    assert mine not in repr(lobby.records())
+
+
+async def test_a_card_that_opens_nothing_is_not_given_and_the_phone_is_left(lobby: Lobby) -> None:
+    visit = ready(lobby)
+    assert lobby.visits.session(visit)["keys"] == ["card", "phone"]
+    assert await lobby.visits.card(visit) == {"result": False, "room": None}
+    told = lobby.visits.session(visit)
+    assert (told["keys"], told["next"]["step"]) == (["phone"], "grant")
+    assert (await lobby.phones.take(ANNA, await token(lobby, visit), PHONE))["room"] == "101"
+
+
+@pytest.mark.guarantee("G8")
+async def test_another_phone_another_stay_an_old_code_and_a_late_one_get_nothing(lobby: Lobby) -> None:
+    visit = ready(lobby)
+    before, mine = await token(lobby, visit), await token(lobby, visit)
+    for stay, code in ((ANNA, before), (ANNA, "x"), (ANNA, ""), (StayId("s-ben"), mine)):
+        with pytest.raises(VisitRefusedError) as refused:
+            await lobby.phones.take(stay, code, PHONE)
+        assert refused.value.reason == "no_visit"
+    with pytest.raises(InvalidInputError):
+        await lobby.phones.take(ANNA, mine, "02" + "zz" * 32)
+    lobby.clock.advance(VISIT_MS)
+    with pytest.raises(VisitRefusedError, match="begin anew"):
+        await lobby.phones.take(ANNA, mine, PHONE)
+    assert lobby.stays() == []
+    mine = await token(lobby)
+    await lobby.phones.take(ANNA, mine, PHONE.upper())
+    with pytest.raises(VisitRefusedError) as refused:
+        await lobby.phones.take(ANNA, mine, PHONE_2)
+    assert refused.value.reason == "link_used"
+
+
+async def test_steps_that_are_open_and_a_guest_in_house_are_offered_nothing(lobby: Lobby) -> None:
+    with pytest.raises(VisitRefusedError, match="not finished"):
+        await lobby.visits.phone_link(begun(lobby))
+    mine = await token(lobby)
+    await lobby.building.house.desk.check_in(ANNA, PHONE_2, by="desk")  # meanwhile, by a clerk
+    with pytest.raises(CheckInRefusedError) as refused:
+        await lobby.phones.take(ANNA, mine, PHONE)
+    assert refused.value.reason is CheckInRefusal.CARD_AT_DESK
+    with pytest.raises(VisitRefusedError, match="not finished"):
+        await lobby.visits.phone_link(begun(lobby))
+
+
+async def test_two_who_share_a_room_have_a_key_each(lobby: Lobby) -> None:
+    share = {"share": "family", "guest_name": "Anna Berger"}
+    ben = a_stay("s-ben", **{**share, "reservation": "N-2"})
+    await lobby.building.house.desired("stays", 2, a_document(a_stay(reservation=CODE, **share), ben, v=2))
+    lobby.policy = check_in.DEFAULT
+    for code, stay, phone in ((CODE, ANNA, PHONE), ("N-2", StayId("s-ben"), PHONE_2)):
+        mine = (await lobby.visits.phone_link(begun(lobby, code=code)))["token"]
+        assert (await lobby.phones.take(stay, mine, phone))["room"] == "101"
+    assert lobby.building.doors.beside == [None, ANNA]
+    assert [stay for stay, state, _ in lobby.stays() if state == "checked_in"] == ["s-anna", "s-ben"]
+
+
+@pytest.mark.guarantee("G11")
+@pytest.mark.parametrize("trouble", ["doors", "disk"])
+async def test_what_fails_takes_nobody_in_and_the_same_phone_asks_again(lobby: Lobby, trouble: str) -> None:
+    mine = await token(lobby)
+    lobby.building.doors.away, lobby.building.log.fail = trouble == "doors", trouble == "disk"
+    with pytest.raises((LinkLostError, StoreFailedError)):
+        await lobby.phones.take(ANNA, mine, PHONE)
+    assert lobby.stays() == []
+    lobby.building.doors.away = lobby.building.log.fail = False
+    with pytest.raises(VisitRefusedError):
+        await lobby.phones.take(ANNA, mine, PHONE_2)  # the first phone that came is the guest's
+    await lobby.phones.take(ANNA, mine, PHONE)
+    assert kinds(lobby) == ["visit", "phone"]
+
+
+@pytest.mark.guarantee("G11", "G13")
+async def test_killed_anywhere_the_same_phone_gets_one_key_and_one_record(tmp_path: Path) -> None:
+    cuts, seen = 0, set()
+    while True:
+        (folder := tmp_path / str(cuts)).mkdir()
+        lobby = Lobby(folder, phones=ROOMS)
+        await lobby.arrive()
+        mine = await token(lobby)
+        task = asyncio.create_task(lobby.phones.take(ANNA, mine, PHONE))
+        for _ in range(cuts):
+            await asyncio.sleep(0)
+        whole = task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        seen.add(bool(lobby.stays()))
+        await lobby.building.restart()
+        lobby.begin()
+        await lobby.phones.catch_up()
+        await lobby.phones.catch_up()
+        assert kinds(lobby) in (["visit"], ["visit", "phone"]), f"killed at step {cuts}"
+        assert (len(kinds(lobby)) == 2) == bool(lobby.stays()), f"killed at step {cuts}"
+        told = await lobby.phones.take(ANNA, mine, PHONE)
+        assert told["bundle"]["grant"] == "grant-1", f"killed at step {cuts}"
+        assert kinds(lobby) == ["visit", "phone"], f"killed at step {cuts}"
+        assert lobby.stays() == [("s-anna", "checked_in", "kiosk:lobby")]
+        await lobby.close()
+        if whole:
+            break
+        cuts += 1
+    assert cuts > 3
+    assert seen == {False, True}
+
+
+async def test_what_is_kept_is_bounded_and_damage_of_it_takes_no_doors(lobby: Lobby) -> None:
+    await token(lobby)
+    lobby.clock.advance(VISIT_MS)
+    await token(lobby)
+    assert len(lobby.phones._offers) == 1
+    lobby.building.restored.documents["kiosk_phones"] = b"{}"
+    lobby.begin()
+    await lobby.phones.catch_up()
+    assert lobby.phones._offers == {}
+
+
+@pytest.mark.guarantee("G4")
+async def test_the_key_opens_the_guests_door_and_the_earlier_guests_does_no_longer(tmp_path: Path) -> None:
+    doors = Doors(tmp_path)
+    with closing(doors.store):
+        lobby = Lobby(tmp_path, check_in.DEFAULT, phones=ROOMS, clock=doors.clock)
+        real, start_ms = RealDoors(doors), doors.clock.wall_ms()
+        lobby.building.house.desk._doors = GrantingDoors(real)
+        earlier, guest = doors.phone("ben"), doors.phone("anna")
+        earlier.check_in("s-before", "101")
+        assert earlier.open("door-101").result.status is Status.OPENED
+        await lobby.arrive(expected_from_ms=start_ms, expected_until_ms=start_ms + 24 * HOUR_MS)
+        mine = await token(lobby, begun(lobby))
+        told = await lobby.phones.take(ANNA, mine, guest.public.hex())
+        assert told["bundle"] == real.bundles[ANNA].to_document()
+        guest.bundle = real.bundles[ANNA]
+        assert guest.open("door-101").result.status is Status.OPENED
+        assert earlier.open("door-101").result.status is Status.SUPERSEDED
+        await lobby.close()
