@@ -5,12 +5,17 @@ record as refused and the lane goes on.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
 from cloud.access import doors
 from cloud.alerts import alerts
+from cloud.checkin import late_steps
+from cloud.checkin.late_facts import LateFact, LateStep
+from cloud.checkin.steps import StepState
+from cloud.checkin.vendor_keys import CARD_AT_DESK
 from cloud.fleet import commands
 from cloud.kit.database import Connection
 from cloud.kit.notify import notify_live
@@ -22,10 +27,13 @@ from cloud.telemetry.ports import BatchContext, EdgeOwner, Projection
 from protocols.device_model.command import Phase
 from protocols.device_model.identity import EdgeId
 from protocols.errors import PeerProtocolError
-from protocols.link.record import Record
+from protocols.link.record import TIME_MS_MAX, Record
+from protocols.policy.check_in import StepKind
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 _AtMs = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+_Word = Annotated[str, msgspec.Meta(max_length=128)]
+_TimeMs = Annotated[int, msgspec.Meta(ge=0, le=TIME_MS_MAX)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 T = TypeVar("T")
@@ -88,6 +96,40 @@ class _Room(msgspec.Struct, frozen=True):
     room: _Name
     mode: _Name
     cause: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+
+
+class _VisitStep(msgspec.Struct, frozen=True):
+    step: StepKind
+    subject: _Name
+    state: Literal["done", "needs_staff"]
+    at_ms: _TimeMs
+    reason: Annotated[str, msgspec.Meta(max_length=80)] | None = None
+    evidence: Annotated[dict[_Name, _Word | bool | int | None], msgspec.Meta(max_length=20)] = {}
+
+
+class _Visit(msgspec.Struct, frozen=True):
+    id: _Name
+    n: _Count
+    by: _Name
+    stay: _Name
+    steps: Annotated[list[_VisitStep], msgspec.Meta(max_length=50)]
+
+
+class _Key(msgspec.Struct, frozen=True):
+    id: _Name
+    by: _Name
+    stay: _Name
+    phase: Phase
+    room: _Name | None = None
+    written: bool = False
+
+
+class _Phone(msgspec.Struct, frozen=True):
+    id: _Name
+    by: _Name
+    stay: _Name
+    room: _Name
+    at_ms: _TimeMs
 
 
 def _body(record: Record, kind: type[T]) -> T:
@@ -154,6 +196,17 @@ async def take_stays(connection: Connection, context: BatchContext, records: Seq
         )
     place = stays.Place(context.tenant, context.property, context.edge)
     await stays.apply_edge_facts(connection, place, facts, now_ms=context.received_ms)
+    for each in facts:
+        if each.state is EdgeState.CHECKED_IN:
+            fact = late_steps.checked_in_at_desk(each.stay, each.room, by=each.by or "", at_ms=each.at_ms)
+            if fact is not None:
+                await late_steps.told(
+                    connection,
+                    tenant=context.tenant,
+                    property_id=context.property,
+                    fact=fact,
+                    now_ms=context.received_ms,
+                )
 
 
 async def take_commands(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
@@ -242,6 +295,62 @@ async def take_alerts(connection: Connection, context: BatchContext, records: Se
         )
 
 
+async def take_kiosks(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
+    """What kiosks did while the house was cut off, and the keys that they gave: for the stay's check-in session."""
+    for record in records:
+        fact = _late_fact(record)
+        if fact is not None:
+            await late_steps.told(
+                connection,
+                tenant=context.tenant,
+                property_id=context.property,
+                fact=fact,
+                now_ms=context.received_ms,
+            )
+
+
+def _with_evidence(steps: object) -> object:
+    """Return steps with what else stands in each as its evidence: a record is too shallow to have it apart."""
+    if not isinstance(steps, list):
+        return steps
+    told = ("step", "subject", "state", "at_ms", "reason")
+    return [
+        {name: each[name] for name in told if name in each}
+        | {"evidence": {name: value for name, value in each.items() if name not in told}}
+        if isinstance(each, dict)
+        else each
+        for each in steps
+    ]
+
+
+def _late_fact(record: Record) -> LateFact | None:
+    """Return what a record of kind `kiosk` means for a check-in; None: nothing, as a receipt."""
+    match record.body.get("kind"):
+        case "visit" if "steps" in record.body:
+            visit = _body(replace(record, body={**record.body, "steps": _with_evidence(record.body["steps"])}), _Visit)
+            steps = tuple(
+                LateStep(each.step, each.subject, StepState(each.state), each.reason, each.at_ms, dict(each.evidence))
+                for each in visit.steps
+            )
+            return LateFact(visit.stay, visit.id, visit.n, visit.by, steps) if steps else None
+        case "key":
+            key = _body(record, _Key)
+            if key.phase is not Phase.DONE and not key.written:
+                return None  # nobody has anything, and he may ask again
+            done, at_ms = key.phase is Phase.DONE, record.edge_at_ms
+            evidence = {"form": "card", "order": key.id, "room": key.room, "phase": key.phase.value}
+            state = StepState.DONE if done else StepState.NEEDS_STAFF
+            step = LateStep(StepKind.GRANT, key.stay, state, None if done else CARD_AT_DESK, at_ms, evidence)
+            return LateFact(key.stay, key.id, 1, key.by, (step,))
+        case "phone":
+            phone = _body(record, _Phone)
+            evidence = {"form": "phone", "order": phone.id, "room": phone.room}
+            step = LateStep(StepKind.GRANT, phone.stay, StepState.DONE, None, phone.at_ms, evidence)
+            return LateFact(phone.stay, phone.id, 1, phone.by, (step,))
+        case _:
+            return None
+
+
 PROJECTIONS: Final[Mapping[str, Sequence[Projection]]] = {
     "access": (take_access,),
     "stay": (take_stays,),
@@ -249,5 +358,6 @@ PROJECTIONS: Final[Mapping[str, Sequence[Projection]]] = {
     "desired": (take_desired,),
     "room": (take_rooms,),
     "alert": (take_alerts,),
+    "kiosk": (take_kiosks,),
 }
 """Every projection by record kind."""

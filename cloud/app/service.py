@@ -19,6 +19,8 @@ from cloud.app.timeseries import make_routes, make_store
 from cloud.app.transport import transport
 from cloud.checkin import departures
 from cloud.checkin.desk import CheckInDesk
+from cloud.checkin.late_steps import TOLD as KIOSK_TOLD
+from cloud.checkin.late_steps import LateSteps
 from cloud.checkin.policy_outcomes import outcomes
 from cloud.checkin.registrations import Registrations
 from cloud.checkin.screening import Lists
@@ -31,6 +33,7 @@ from cloud.kit.database import Database
 from cloud.kit.leadership import lead
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
+from cloud.payments.payments import CHANGED as PAYMENT_CHANGED
 from cloud.payments.payments import Payments
 from cloud.payments.stripe.adapter import StripePayments
 from cloud.platform.companies import Companies
@@ -187,10 +190,13 @@ async def run(
     partners = [_partner(each, database, clock=clock, http=http) for each in settings.pms]
     listeners = _listeners(settings.pms, database, clock=clock, dice=dice, http=http)
     intents = IntentWriter(frozenset((each.property, each.system) for each in settings.pms if each.two_way))
+    late = LateSteps(sessions)
     relay = Relay(
         database,
         subscribers={
             **dict.fromkeys(KINDS, (webhooks.on_event,)),
+            KIOSK_TOLD: (late.on_told,),
+            PAYMENT_CHANGED: (late.on_payment, webhooks.on_event),
             STAY_CHANGED: (intents.on_stay_changed, departures.on_stay_changed, webhooks.on_event),
         },
         clock=clock,

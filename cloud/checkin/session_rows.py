@@ -8,7 +8,7 @@ from typing import Any
 from cloud.checkin.judgement import REVIEW, Verdict
 from cloud.checkin.steps import Fact, StepState
 from cloud.kit.database import Connection, execute, fetch_all, fetch_one, jsonb
-from cloud.kit.times import at
+from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property
 from protocols.policy import check_in
 from protocols.policy.check_in import CheckInPolicy, StepKind
@@ -34,6 +34,25 @@ class Row:
     help_asked_at: datetime | None
     help_reason: str | None
     subject_key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A verdict with who gave it, where, and when (unix ms)."""
+
+    verdict: Verdict
+    actor: str
+    channel: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A step of which a kiosk may have told: what stands (state, reason), what was answered here, what it told."""
+
+    stands: tuple[StepState, str | None] | None
+    here: Answer | None
+    kiosk: dict[str, Any] | None
 
 
 async def insert(connection: Connection, place: Property, values: Mapping[str, Any]) -> None:
@@ -62,7 +81,22 @@ async def of_stay(connection: Connection, place: Property, stay: str, *, lock: b
         return None
     if lock:
         await execute(connection, "SELECT 1 FROM checkin.session WHERE id = %s FOR UPDATE", [rows[0]["id"]])
-    row = rows[0]
+    return _row(rows[0])
+
+
+async def by_id(connection: Connection, place: Property, session: str) -> Row | None:
+    """Return a session, locked."""
+    rows = await fetch_all(
+        connection,
+        """SELECT id, tenant, property, stays, party, policy_version, policy, state, channel, language, began_at,
+                  expires_at, ended_at, help_asked_at, help_reason, subject_key
+             FROM checkin.session WHERE tenant = %s AND property = %s AND id = %s FOR UPDATE""",
+        [place.tenant, place.id, session],
+    )
+    return _row(rows[0]) if rows else None
+
+
+def _row(row: Mapping[str, Any]) -> Row:
     key = row["subject_key"]
     return Row(
         **{
@@ -77,17 +111,26 @@ async def of_stay(connection: Connection, place: Property, stay: str, *, lock: b
 async def facts_of(connection: Connection, session: str) -> dict[tuple[StepKind, str], Fact]:
     """Return what is stored of each step."""
     rows = await fetch_all(
-        connection, "SELECT kind, subject, state, reason FROM checkin.step WHERE session = %s", [session]
+        connection, "SELECT kind, subject, state, reason, kiosk FROM checkin.step WHERE session = %s", [session]
     )
-    return {(StepKind(row["kind"]), row["subject"]): Fact(StepState(row["state"]), row["reason"]) for row in rows}
+    return {
+        (StepKind(row["kind"]), row["subject"]): Fact(StepState(row["state"]), row["reason"], row["kiosk"])
+        for row in rows
+    }
 
 
 async def step_rows(connection: Connection, session: str) -> list[dict[str, Any]]:
-    """Return every stored step with actor, time and evidence, for staff."""
+    """Return every stored step with actor, time and evidence, for staff.
+
+    Where something was answered here and a kiosk told something as well, the evidence has what it told, as `kiosk`, and
+    what was answered here, as `here`.
+    """
     return await fetch_all(
         connection,
-        "SELECT kind, subject, state, actor, channel, at, evidence, reason FROM checkin.step WHERE session = %s"
-        " ORDER BY at, kind, subject",
+        """SELECT kind, subject, state, actor, channel, at, reason,
+                  evidence || CASE WHEN here IS NULL OR kiosk IS NULL THEN '{}'
+                                   ELSE jsonb_build_object('kiosk', kiosk, 'here', here) END AS evidence
+             FROM checkin.step WHERE session = %s ORDER BY at, kind, subject""",
         [session],
     )
 
@@ -102,35 +145,111 @@ async def store(
     actor: str,
     channel: str,
     now_ms: int,
+    here: Answer | None = None,
 ) -> bool:
-    """Keep a verdict; return False where something stronger stands: staff has decided, or is to look."""
+    """Keep a verdict; return False where something stronger stands: staff has decided, or is to look.
+
+    `here`: what was answered here, of a step of which a kiosk has told as well.
+    """
     count = await execute(
         connection,
         """INSERT INTO checkin.step (session, kind, subject, tenant, property, state, actor, channel, at, evidence,
-                                     reason)
+                                     reason, here)
            VALUES (%(session)s, %(kind)s, %(subject)s, %(tenant)s, %(property)s, %(state)s, %(actor)s, %(channel)s,
-                   %(at)s, %(evidence)s, %(reason)s)
+                   %(at)s, %(evidence)s, %(reason)s, %(here)s)
            ON CONFLICT (session, kind, subject) DO UPDATE SET
                state = excluded.state, actor = excluded.actor, channel = excluded.channel, at = excluded.at,
-               evidence = excluded.evidence, reason = excluded.reason
+               evidence = excluded.evidence, reason = excluded.reason, here = excluded.here
             WHERE excluded.state = 'waived'
                OR (step.state <> 'waived' AND NOT (step.state = 'needs_staff' AND step.reason = %(review)s))""",
         {
             "session": row.id, "kind": kind.value, "subject": subject, "tenant": row.tenant, "property": row.property,
             "state": verdict.state.value, "actor": actor, "channel": channel, "at": at(now_ms),
-            "evidence": jsonb(verdict.evidence), "reason": verdict.reason, "review": REVIEW,
+            "evidence": jsonb(verdict.evidence), "reason": verdict.reason, "review": REVIEW, "here": _form(here),
         },
     )  # fmt: skip
     return count == 1
 
 
+async def late(connection: Connection, session: str, kind: StepKind, subject: str) -> Late:
+    """Return what is stored of a step, what was answered here and what a kiosk told apart."""
+    row = await fetch_one(
+        connection,
+        "SELECT state, reason, actor, channel, at, evidence, kiosk, here FROM checkin.step"
+        " WHERE session = %s AND kind = %s AND subject = %s",
+        [session, kind.value, subject],
+    )
+    if row is None:
+        return Late(None, None, None)
+    stands = StepState(row["state"]), row["reason"]
+    if row["kiosk"] is None:
+        verdict = Verdict(*stands, row["evidence"])
+        return Late(stands, Answer(verdict, row["actor"], row["channel"], unix_ms(row["at"])), None)
+    here = row["here"]
+    answer = None
+    if here is not None:
+        verdict = Verdict(StepState(here["state"]), here["reason"], here["evidence"])
+        answer = Answer(verdict, here["actor"], here["channel"], here["at_ms"])
+    return Late(stands, answer, row["kiosk"])
+
+
+async def store_late(
+    connection: Connection,
+    row: Row,
+    kind: StepKind,
+    subject: str,
+    answer: Answer,
+    *,
+    here: Answer | None,
+    kiosk: Mapping[str, Any],
+) -> None:
+    """Keep how a step stands of which a kiosk has told, with both that it came from."""
+    await execute(
+        connection,
+        """INSERT INTO checkin.step (session, kind, subject, tenant, property, state, actor, channel, at, evidence,
+                                     reason, here, kiosk)
+           VALUES (%(session)s, %(kind)s, %(subject)s, %(tenant)s, %(property)s, %(state)s, %(actor)s, %(channel)s,
+                   %(at)s, %(evidence)s, %(reason)s, %(here)s, %(kiosk)s)
+           ON CONFLICT (session, kind, subject) DO UPDATE SET
+               state = excluded.state, actor = excluded.actor, channel = excluded.channel, at = excluded.at,
+               evidence = excluded.evidence, reason = excluded.reason, here = excluded.here, kiosk = excluded.kiosk""",
+        {
+            "session": row.id, "kind": kind.value, "subject": subject, "tenant": row.tenant, "property": row.property,
+            "state": answer.verdict.state.value, "actor": answer.actor, "channel": answer.channel,
+            "at": at(answer.at_ms), "evidence": jsonb(answer.verdict.evidence), "reason": answer.verdict.reason,
+            "here": _form(here), "kiosk": jsonb(dict(kiosk)),
+        },
+    )  # fmt: skip
+
+
+def _form(answer: Answer | None) -> object:
+    if answer is None:
+        return None
+    verdict = answer.verdict
+    form = {"state": verdict.state.value, "reason": verdict.reason, "evidence": verdict.evidence}
+    return jsonb({**form, "actor": answer.actor, "channel": answer.channel, "at_ms": answer.at_ms})
+
+
 async def undo(connection: Connection, row: Row, kind: StepKind, subject: str) -> None:
-    """Forget a step that no longer fits what the guest says; what staff decided or is to look at stays."""
+    """Forget a step that no longer fits what the guest says; what staff decided or is to look at stays.
+
+    What a kiosk told of it stays as well: that was so.
+    """
+    which = [row.id, kind.value, subject, REVIEW]
     await execute(
         connection,
         """DELETE FROM checkin.step WHERE session = %s AND kind = %s AND subject = %s AND state <> 'waived'
-              AND NOT (state = 'needs_staff' AND reason = %s)""",
-        [row.id, kind.value, subject, REVIEW],
+              AND NOT (state = 'needs_staff' AND reason = %s) AND kiosk IS NULL""",
+        which,
+    )
+    await execute(
+        connection,
+        """UPDATE checkin.step SET state = kiosk->>'state', reason = kiosk->>'reason', actor = kiosk->>'by',
+                  channel = 'kiosk', at = to_timestamp((kiosk->>'at_ms')::bigint / 1000.0),
+                  evidence = kiosk->'evidence', here = NULL
+            WHERE session = %s AND kind = %s AND subject = %s AND state <> 'waived'
+              AND NOT (state = 'needs_staff' AND reason = %s) AND kiosk IS NOT NULL""",
+        which,
     )
 
 
@@ -150,6 +269,82 @@ async def end(connection: Connection, session: str, *, state: str, now_ms: int, 
         "UPDATE checkin.session SET state = %s, ended_at = %s, keep_until = %s WHERE id = %s AND state = 'open'",
         [state, at(now_ms), at(keep_until_ms), session],
     )
+
+
+async def expire_and_forget(connection: Connection, *, now_ms: int, most: int) -> int:
+    """End sessions whose time is over, forget some of what is no longer to be kept; return how many were forgotten."""
+    now = at(now_ms)
+    await execute(
+        connection,
+        "UPDATE checkin.session SET state = 'expired', ended_at = %s, keep_until = %s"
+        " WHERE state = 'open' AND expires_at <= %s",
+        [now, now, now],
+    )
+    gone = await fetch_all(
+        connection,
+        """UPDATE checkin.session SET subject_key = NULL WHERE id IN (
+               SELECT id FROM checkin.session WHERE subject_key IS NOT NULL AND keep_until <= %s
+                  AND state <> 'open' ORDER BY keep_until LIMIT %s) RETURNING id""",
+        [now, most],
+    )
+    await execute(connection, "DELETE FROM checkin.guest WHERE session = ANY(%s)", [[row["id"] for row in gone]])
+    return len(gone)
+
+
+async def widen(connection: Connection, session: str, stays: tuple[str, ...], party: int) -> None:
+    """Take further stays into a session."""
+    await execute(
+        connection,
+        "UPDATE checkin.session SET stays = %s, party = %s WHERE id = %s",
+        [list(stays), party, session],
+    )
+
+
+async def prolong(connection: Connection, session: str, until_ms: int) -> None:
+    """Let an open session live until then at least."""
+    await execute(
+        connection,
+        "UPDATE checkin.session SET expires_at = greatest(expires_at, %s), keep_until = greatest(keep_until, %s)"
+        " WHERE id = %s AND state = 'open'",
+        [at(until_ms), at(until_ms), session],
+    )
+
+
+async def note_help(connection: Connection, session: str, reason: str, *, now_ms: int) -> None:
+    """Note that the guest asks for staff."""
+    await execute(
+        connection,
+        "UPDATE checkin.session SET help_asked_at = %s, help_reason = %s WHERE id = %s",
+        [at(now_ms), reason, session],
+    )
+
+
+async def keys_not_under(connection: Connection, tenant: str, number: int, *, most: int) -> dict[str, bytes]:
+    """Return some sessions' sealed keys that are not under the tenant's data key of a number, locked."""
+    rows = await fetch_all(
+        connection,
+        """SELECT id, subject_key FROM checkin.session WHERE tenant = %s AND subject_key IS NOT NULL
+              AND substring(subject_key FROM 2 FOR 4) <> %s ORDER BY id LIMIT %s FOR UPDATE""",
+        [tenant, number.to_bytes(4, "big"), most],
+    )
+    return {row["id"]: bytes(row["subject_key"]) for row in rows}
+
+
+async def key_of(connection: Connection, session: str) -> bytes | None:
+    """Return a session's key, sealed; None: it has none, or it was forgotten."""
+    row = await fetch_one(connection, "SELECT subject_key FROM checkin.session WHERE id = %s", [session])
+    return None if row is None or row["subject_key"] is None else bytes(row["subject_key"])
+
+
+async def is_open(connection: Connection, session: str) -> bool:
+    """Tell whether a session is open."""
+    row = await fetch_one(connection, "SELECT state FROM checkin.session WHERE id = %s", [session])
+    return row is not None and row["state"] == "open"
+
+
+async def keep_key(connection: Connection, session: str, sealed: bytes) -> None:
+    """Keep a session's key, sealed."""
+    await execute(connection, "UPDATE checkin.session SET subject_key = %s WHERE id = %s", [sealed, session])
 
 
 async def guests_of(connection: Connection, session: str) -> dict[str, tuple[bytes, bytes | None]]:

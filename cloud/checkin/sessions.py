@@ -15,6 +15,7 @@ from cloud.checkin import session_rows as rows
 from cloud.checkin import terms
 from cloud.checkin.desk import NotAdmissibleError, Refusal
 from cloud.checkin.judgement import Verdict, judge_document, judge_identity, judge_signature, read_document
+from cloud.checkin.late_facts import OFFLINE, merged, verdict_in
 from cloud.checkin.people import DocumentFacts, GuestFacts, document_of, guest_of, sealed_form
 from cloud.checkin.screening import NoScreening, Person, Screening
 from cloud.checkin.session_rows import Row
@@ -35,7 +36,7 @@ from cloud.checkin.steps import (
 )
 from cloud.checkin.vendor_keys import CARD_AT_DESK, verdict_of
 from cloud.kit import outbox
-from cloud.kit.database import Connection, Database, execute, fetch_all, lock_for_transaction
+from cloud.kit.database import Connection, Database, execute, lock_for_transaction
 from cloud.kit.times import at, unix_ms
 from cloud.payments.payments import Deposit
 from cloud.platform.properties import Property
@@ -142,53 +143,53 @@ class Sessions:
             row = await rows.of_stay(connection, place, stay_id, lock=True)
             if row is not None and row.state == "open" and unix_ms(row.expires_at) > now_ms:
                 await rows.touch(connection, row, channel=by.channel, now_ms=now_ms)
-                return await self._standing(connection, place, replace(row, channel=by.channel))
+                return await self.standing(connection, place, replace(row, channel=by.channel))
             if row is not None and row.state == "completed":
-                known = await self._standing(connection, place, row)
+                known = await self.standing(connection, place, row)
                 if finished(known.steps):
                     return known
-            if row is not None and row.state == "open":
-                await rows.end(connection, row.id, state="expired", now_ms=now_ms, keep_until_ms=now_ms)
-            if row is not None and self._deposits is not None:
-                await self._deposits.unwanted(connection, place, purpose=row.id)  # its page would be a second one
-            held = await body_in_force(connection, tenant=place.tenant, property_id=place.id, kind=check_in.KIND)
-            policy = check_in.DEFAULT if held is None else check_in.parse(held[1])
-            opens_ms = unix_ms(stay.expected_from) - policy.opens_before_minutes * 60_000
-            if stay.state is not StayState.IN_HOUSE and now_ms < opens_ms:
-                raise NotAdmissibleError(
-                    Refusal.TOO_EARLY, "Check-in for this stay is not open yet.", available_from_ms=opens_ms
-                )
-            await rows.insert(
-                connection,
-                place,
-                {
-                    "id": f"ci-{self._dice.bytes(12).hex()}",
-                    "stays": [stay_id],
-                    "party": min(await rows.party_booked(connection, place, (stay_id,)), PARTY_MOST),
-                    "policy_version": 0 if held is None else held[0],
-                    "policy": check_in.encode(policy),
-                    "channel": by.channel,
-                    "language": language,
-                    "by": by.actor,
-                    "now": at(now_ms),
-                    "expires": at(now_ms + LIFE_MS),
-                },
-            )
-            row = await self._open(connection, place, stay_id)
-            await self._tell(connection, row, STARTED, {"channel": by.channel, "policy_version": row.policy_version})
-            return await self._standing(connection, place, row)
+            row = await self._begun(connection, place, stay, row, by=by, language=language)
+            return await self.standing(connection, place, row)
+
+    async def for_late(
+        self, connection: Connection, place: Property, stay_id: str, *, by: By, begins: bool
+    ) -> Row | None:
+        """Return the session, locked, that a house's late word of a stay belongs to; `begins` one where none goes on.
+
+        None: there is none, or nobody knows the stay.
+        """
+        await lock_for_transaction(connection, "checkin", place.id, stay_id)
+        stay = await stay_by_id(connection, tenant=place.tenant, property_id=place.id, stay=stay_id)
+        if stay is None:
+            return None
+        row = await rows.of_stay(connection, place, stay_id, lock=True)
+        if row is not None and (row.state == "completed" or unix_ms(row.expires_at) > self._clock.wall_ms()):
+            return row
+        if not begins:
+            return None
+        return await self._begun(connection, place, stay, row, by=by, language="en", late=True)
+
+    async def end_late(self, connection: Connection, place: Property, row: Row) -> None:
+        """End a session that a kiosk's word has finished, or whose stay was over when it came."""
+        known = await self.standing(connection, place, row)
+        if row.state != "open" or await self._completed(connection, row, known):
+            return
+        try:
+            await self._stay(connection, place, row.stays[0])
+        except NotAdmissibleError:
+            now_ms = self._clock.wall_ms()
+            await rows.end(connection, row.id, state="expired", now_ms=now_ms, keep_until_ms=now_ms)
 
     async def read(self, place: Property, stay_id: str) -> Standing | None:
         """Return the newest session of a stay; None: there was none."""
         async with self._database.transaction() as connection:
             row = await rows.of_stay(connection, place, stay_id)
-            return None if row is None else await self._standing(connection, place, row)
+            return None if row is None else await self.standing(connection, place, row)
 
     async def wants_deposit(self, connection: Connection, session: str) -> bool:
         """Tell whether a session is open and nobody has done its payment in the guest's place."""
-        state = await fetch_all(connection, "SELECT state FROM checkin.session WHERE id = %s", [session])
-        facts = await rows.facts_of(connection, session)
-        return bool(state) and state[0]["state"] == "open" and (StepKind.PAYMENT, PARTY) not in facts
+        fact = (await rows.facts_of(connection, session)).get((StepKind.PAYMENT, PARTY))
+        return (fact is None or fact.reason == OFFLINE) and await rows.is_open(connection, session)
 
     async def add_stay(self, place: Property, stay_id: str, other: str, *, by: By) -> Standing:
         """Take another room of the same party into the session.
@@ -201,7 +202,7 @@ class Sessions:
                 await lock_for_transaction(connection, "checkin", place.id, each)
             row = await self._open(connection, place, stay_id)
             if other in row.stays:
-                return await self._standing(connection, place, row)
+                return await self.standing(connection, place, row)
             stay = await stay_by_id(connection, tenant=place.tenant, property_id=place.id, stay=other)
             if stay is None or stay.state in (StayState.LEFT, StayState.VOID):
                 raise InvalidInputError("stay", "is no stay of this house that can be checked in")
@@ -210,13 +211,9 @@ class Sessions:
                 raise InvalidInputError("stay", "has a session of its own; end that one first")
             stays = (*row.stays, other)
             party = min(await rows.party_booked(connection, place, stays), PARTY_MOST)
-            await execute(
-                connection,
-                "UPDATE checkin.session SET stays = %s, party = %s WHERE id = %s",
-                [list(stays), party, row.id],
-            )
+            await rows.widen(connection, row.id, stays, party)
             await rows.touch(connection, row, channel=by.channel, now_ms=self._clock.wall_ms())
-            return await self._standing(connection, place, await self._open(connection, place, stay_id))
+            return await self.standing(connection, place, await self._open(connection, place, stay_id))
 
     async def tell_guest(self, place: Property, stay_id: str, slot: str, facts: GuestFacts, *, by: By) -> Standing:
         """Take who one of the party is. The same again changes nothing; another answer undoes what followed from it.
@@ -252,7 +249,7 @@ class Sessions:
             arrives = stay.expected_from.astimezone(ZoneInfo(place.zone)).date()
             if slot == LEAD and verdict.state is StepState.DONE and is_minor(row.policy, facts.birth_date, on=arrives):
                 verdict = Verdict(StepState.NEEDS_STAFF, MINOR_ALONE, verdict.evidence)
-            return await self._settle(connection, row, StepKind.IDENTITY, slot, verdict, place=place, by=by)
+            return await self.settle(connection, row, StepKind.IDENTITY, slot, verdict, place=place, by=by)
 
     async def show_document(self, place: Property, stay_id: str, slot: str, mrz: str, *, by: By) -> Standing:
         """Take the zone of a guest's document, typed or read elsewhere; never a picture.
@@ -275,7 +272,7 @@ class Sessions:
                 [key.seal(sealed_form(document), place=_document(row, slot)), row.id, slot],
             )
             await rows.undo(connection, row, StepKind.REGISTRATION_CARD, slot)
-            return await self._settle(connection, row, StepKind.DOCUMENT, slot, verdict, place=place, by=by)
+            return await self.settle(connection, row, StepKind.DOCUMENT, slot, verdict, place=place, by=by)
 
     async def sign_card(self, place: Property, stay_id: str, slot: str, signed_as: str, *, by: By) -> Standing:
         """Take a guest's signature under his card. Raises InvalidInputError: not his name, or not enough was told."""
@@ -283,7 +280,7 @@ class Sessions:
             row = await self._open(connection, place, stay_id)
             _, facts = await self._told(connection, row, slot)
             verdict = judge_signature(signed_as, facts)
-            return await self._settle(connection, row, StepKind.REGISTRATION_CARD, slot, verdict, place=place, by=by)
+            return await self.settle(connection, row, StepKind.REGISTRATION_CARD, slot, verdict, place=place, by=by)
 
     async def accept_terms(
         self,
@@ -307,7 +304,7 @@ class Sessions:
                 raise InvalidInputError("version", "is not the version of the terms that this session asks for")
             texts = await terms.of_version(connection, place, version)
             verdict = Verdict(StepState.DONE, None, terms.accepted(texts, version, sha256, language))
-            return await self._settle(connection, row, StepKind.TERMS, PARTY, verdict, place=place, by=by)
+            return await self.settle(connection, row, StepKind.TERMS, PARTY, verdict, place=place, by=by)
 
     async def waive(
         self, place: Property, stay_id: str, kind: StepKind, subject: str, *, reason: str, by: By
@@ -319,12 +316,12 @@ class Sessions:
         """
         async with self._database.transaction() as connection:
             row = await self._open(connection, place, stay_id)
-            known = await self._standing(connection, place, row)
+            known = await self.standing(connection, place, row)
             if kind in check_in.LAST or (kind, subject) not in {(step.kind, step.subject) for step in known.steps}:
                 raise InvalidInputError("step", f"{kind.value} of {subject!r:.40} is none that staff can do here")
             if kind is StepKind.PAYMENT and self._deposits is not None:
                 await self._deposits.unwanted(connection, place, purpose=row.id)  # or the guest would pay twice
-            return await self._settle(
+            return await self.settle(
                 connection, row, kind, subject, Verdict(StepState.WAIVED, reason), place=place, by=by
             )
 
@@ -332,14 +329,10 @@ class Sessions:
         """Hand the session to staff: whoever takes it over goes on where the guest is."""
         async with self._database.transaction() as connection:
             row = await self._open(connection, place, stay_id)
-            await execute(
-                connection,
-                "UPDATE checkin.session SET help_asked_at = %s, help_reason = %s WHERE id = %s",
-                [at(self._clock.wall_ms()), reason, row.id],
-            )
-            await self._tell(connection, row, NEEDS_STAFF, {"step": None, "subject": None, "reason": "guest_asks"})
+            await rows.note_help(connection, row.id, reason, now_ms=self._clock.wall_ms())
+            await self.tell(connection, row, NEEDS_STAFF, {"step": None, "subject": None, "reason": "guest_asks"})
             await rows.touch(connection, row, channel=by.channel, now_ms=self._clock.wall_ms())
-            return await self._standing(connection, place, await self._open(connection, place, stay_id))
+            return await self.standing(connection, place, await self._open(connection, place, stay_id))
 
     async def before_keys(self, place: Property, stay_id: str, *, by: By) -> None:
         """See that a guest has done all that comes before the keys; begins a session where there is none.
@@ -366,18 +359,15 @@ class Sessions:
         """
         if (verdict := verdict_of(keys)) is None:
             return
-        now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             row = await rows.of_stay(connection, place, stay_id, lock=True)
             if row is None or row.state != "open":
                 return
-            known = await self._settle(connection, row, StepKind.GRANT, stay_id, verdict, place=place, by=by)
+            known = await self.settle(connection, row, StepKind.GRANT, stay_id, verdict, place=place, by=by)
             granted = all(step.state in (StepState.DONE, StepState.WAIVED) for step in known.steps
                           if step.kind is StepKind.GRANT)  # fmt: skip
-            if granted and (finished(known.steps) or by.channel == "desk"):
-                keep_ms = now_ms + row.policy.keep_days * DAY_MS
-                await rows.end(connection, row.id, state="completed", now_ms=now_ms, keep_until_ms=keep_ms)
-                await self._tell(connection, row, COMPLETED, {"steps_open": len(open_before_grant(known.steps))})
+            if granted and by.channel == "desk":
+                await self._completed(connection, known.session, known, whatever=True)
 
     async def card_lost(self, place: Property, stay_id: str, *, by: By) -> None:
         """Hand the keys of a stay to staff: a card was written, or may have been, and nobody knows that he has it."""
@@ -385,7 +375,61 @@ class Sessions:
             row = await rows.of_stay(connection, place, stay_id, lock=True)
             if row is not None and row.state == "open":
                 verdict = Verdict(StepState.NEEDS_STAFF, CARD_AT_DESK, {"kiosk": "card_lost"})
-                await self._settle(connection, row, StepKind.GRANT, stay_id, verdict, place=place, by=by)
+                await self.settle(connection, row, StepKind.GRANT, stay_id, verdict, place=place, by=by)
+
+    async def _begun(
+        self,
+        connection: Connection,
+        place: Property,
+        stay: Stay,
+        before: Row | None,
+        *,
+        by: By,
+        language: str,
+        late: bool = False,
+    ) -> Row:
+        """Begin a session after the one before; `late`: of a guest who has come already. Raises NotAdmissibleError."""
+        now_ms = self._clock.wall_ms()
+        if before is not None and before.state == "open":
+            await rows.end(connection, before.id, state="expired", now_ms=now_ms, keep_until_ms=now_ms)
+        if before is not None and self._deposits is not None:
+            await self._deposits.unwanted(connection, place, purpose=before.id)  # its page would be a second one
+        held = await body_in_force(connection, tenant=place.tenant, property_id=place.id, kind=check_in.KIND)
+        policy = check_in.DEFAULT if held is None else check_in.parse(held[1])
+        opens_ms = unix_ms(stay.expected_from) - policy.opens_before_minutes * 60_000
+        if stay.state is not StayState.IN_HOUSE and now_ms < opens_ms and not late:
+            raise NotAdmissibleError(
+                Refusal.TOO_EARLY, "Check-in for this stay is not open yet.", available_from_ms=opens_ms
+            )
+        await rows.insert(
+            connection,
+            place,
+            {
+                "id": f"ci-{self._dice.bytes(12).hex()}",
+                "stays": [stay.id],
+                "party": min(await rows.party_booked(connection, place, (stay.id,)), PARTY_MOST),
+                "policy_version": 0 if held is None else held[0],
+                "policy": check_in.encode(policy),
+                "channel": by.channel,
+                "language": language,
+                "by": by.actor,
+                "now": at(now_ms),
+                "expires": at(now_ms + LIFE_MS),
+            },
+        )
+        row = await self._open(connection, place, stay.id)
+        await self.tell(connection, row, STARTED, {"channel": by.channel, "policy_version": row.policy_version})
+        return row
+
+    async def _completed(self, connection: Connection, row: Row, known: Standing, *, whatever: bool = False) -> bool:
+        """End a session in which nothing is left to do, or `whatever` is; tell whether it did."""
+        if row.state != "open" or not (whatever or finished(known.steps)):
+            return False
+        now_ms = self._clock.wall_ms()
+        keep_ms = now_ms + row.policy.keep_days * DAY_MS
+        await rows.end(connection, row.id, state="completed", now_ms=now_ms, keep_until_ms=keep_ms)
+        await self.tell(connection, row, COMPLETED, {"steps_open": len(open_before_grant(known.steps))})
+        return True
 
     async def people(
         self, place: Property, stay_id: str
@@ -405,49 +449,22 @@ class Sessions:
 
     async def sweep(self) -> int:
         """End sessions whose time is over and forget what is no longer to be kept; return how many were forgotten."""
-        now = at(self._clock.wall_ms())
         async with self._database.transaction() as connection:
-            await execute(
-                connection,
-                "UPDATE checkin.session SET state = 'expired', ended_at = %s, keep_until = %s"
-                " WHERE state = 'open' AND expires_at <= %s",
-                [now, now, now],
-            )
-            gone = await fetch_all(
-                connection,
-                """UPDATE checkin.session SET subject_key = NULL WHERE id IN (
-                       SELECT id FROM checkin.session WHERE subject_key IS NOT NULL AND keep_until <= %s
-                          AND state <> 'open' ORDER BY keep_until LIMIT %s) RETURNING id""",
-                [now, FORGET_MOST],
-            )
-            await execute(
-                connection, "DELETE FROM checkin.guest WHERE session = ANY(%s)", [[row["id"] for row in gone]]
-            )
-        return len(gone)
+            return await rows.expire_and_forget(connection, now_ms=self._clock.wall_ms(), most=FORGET_MOST)
 
     async def renew_keys(self, tenant: str) -> int:
         """Seal some sessions' keys under the tenant's data key in use; return how many. Call until it returns 0."""
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             number = await self._sealer.number_in_use(connection, tenant=tenant)
-            found = await fetch_all(
-                connection,
-                """SELECT id, subject_key FROM checkin.session WHERE tenant = %s AND subject_key IS NOT NULL
-                      AND substring(subject_key FROM 2 FOR 4) <> %s ORDER BY id LIMIT %s FOR UPDATE""",
-                [tenant, number.to_bytes(4, "big"), FORGET_MOST],
-            )
-            for row in found:
-                sealed = await self._sealer.renewed(
-                    connection, bytes(row["subject_key"]), tenant=tenant, place=row["id"], now_ms=now_ms
-                )
-                await execute(
-                    connection,
-                    "UPDATE checkin.session SET subject_key = coalesce(%s, subject_key) WHERE id = %s",
-                    [sealed, row["id"]],
-                )
+            found = await rows.keys_not_under(connection, tenant, number, most=FORGET_MOST)
+            for session, key in found.items():
+                sealed = await self._sealer.renewed(connection, key, tenant=tenant, place=session, now_ms=now_ms)
+                if sealed is not None:
+                    await rows.keep_key(connection, session, sealed)
         return len(found)
 
-    async def _settle(
+    async def settle(
         self,
         connection: Connection,
         row: Row,
@@ -458,18 +475,32 @@ class Sessions:
         place: Property,
         by: By,
     ) -> Standing:
+        """Keep an answer, beside what a kiosk may have told of the step; ends the session if it was the last."""
         now_ms = self._clock.wall_ms()
-        known = await rows.facts_of(connection, row.id)
+        before = (await rows.facts_of(connection, row.id)).get((kind, subject))
+        answer, here = rows.Answer(verdict, by.actor, by.channel, now_ms), None
+        if before is not None and before.kiosk is not None:
+            here, told = answer, verdict_in(before.kiosk)
+            stands = merged(verdict, told)
+            answer = replace(answer, verdict=stands)
+            if stands is told:
+                answer = rows.Answer(told, before.kiosk["by"], "kiosk", before.kiosk["at_ms"])
+        stands = answer.verdict
         kept = await rows.store(
-            connection, row, kind, subject, verdict, actor=by.actor, channel=by.channel, now_ms=now_ms
-        )
+            connection, row, kind, subject, stands, actor=answer.actor, channel=answer.channel, now_ms=answer.at_ms,
+            here=here,
+        )  # fmt: skip
         await rows.touch(connection, row, channel=by.channel, now_ms=now_ms)
-        if kept and known.get((kind, subject)) != Fact(verdict.state, verdict.reason):
-            event = NEEDS_STAFF if verdict.state is StepState.NEEDS_STAFF else STEP_DONE
-            await self._tell(connection, row, event, {"step": kind.value, "subject": subject, "reason": verdict.reason})
-        return await self._standing(connection, place, row)
+        if kept and (before is None or (before.state, before.reason) != (stands.state, stands.reason)):
+            event = NEEDS_STAFF if stands.state is StepState.NEEDS_STAFF else STEP_DONE
+            await self.tell(connection, row, event, {"step": kind.value, "subject": subject, "reason": stands.reason})
+        known = await self.standing(connection, place, row)
+        if await self._completed(connection, row, known):
+            return replace(known, session=replace(row, state="completed"))
+        return known
 
-    async def _tell(self, connection: Connection, row: Row, kind: str, body: dict[str, object]) -> None:
+    async def tell(self, connection: Connection, row: Row, kind: str, body: dict[str, object]) -> None:
+        """Tell whoever follows check-ins of something in a session."""
         await outbox.append(
             connection,
             kind=kind,
@@ -480,7 +511,8 @@ class Sessions:
             occurred_at_ms=self._clock.wall_ms(),
         )
 
-    async def _standing(self, connection: Connection, place: Property, row: Row) -> Standing:
+    async def standing(self, connection: Connection, place: Property, row: Row) -> Standing:
+        """Return a session with its steps as they stand now."""
         facts = await rows.facts_of(connection, row.id)
         guests: dict[str, Guest] = {}
         for slot, (told, document) in (await self._guests(connection, row)).items():
@@ -497,8 +529,9 @@ class Sessions:
             deposit = await self._deposits.deposit(
                 connection, place, purpose=row.id, stays=row.stays, currency=wanted.currency, minor=wanted.minor
             )
-            if deposit.held:
-                facts.setdefault((StepKind.PAYMENT, PARTY), Fact(StepState.DONE))
+            fact = facts.get((StepKind.PAYMENT, PARTY))
+            if deposit.held and (fact is None or fact.reason == OFFLINE):
+                facts[StepKind.PAYMENT, PARTY] = Fact(StepState.DONE)
         arrives = min((stay.expected_from for stay in stays), default=row.began_at)
         party = Party(row.stays, row.party, guests, arrives.astimezone(ZoneInfo(place.zone)).date())
         ready = frozenset(
@@ -529,16 +562,15 @@ class Sessions:
         return key, found[0]
 
     async def _key(self, connection: Connection, row: Row, *, make: bool) -> SubjectKey:
-        current = await fetch_all(connection, "SELECT subject_key FROM checkin.session WHERE id = %s", [row.id])
-        sealed = current[0]["subject_key"] if current else None
+        sealed = await rows.key_of(connection, row.id)
         if sealed is not None:
-            return await self._sealer.subject(connection, bytes(sealed), tenant=row.tenant, place=row.id)
+            return await self._sealer.subject(connection, sealed, tenant=row.tenant, place=row.id)
         if not make:
             raise NotAdmissibleError(Refusal.NO_SESSION, "What was told here has been forgotten.")
         key, kept = await self._sealer.new_subject(
             connection, tenant=row.tenant, place=row.id, now_ms=self._clock.wall_ms()
         )
-        await execute(connection, "UPDATE checkin.session SET subject_key = %s WHERE id = %s", [kept, row.id])
+        await rows.keep_key(connection, row.id, kept)
         return key
 
     async def _guests(self, connection: Connection, row: Row) -> dict[str, tuple[GuestFacts, DocumentFacts | None]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from protocols.policy.check_in import CheckInPolicy, StepKind
 
@@ -57,10 +57,11 @@ def is_minor(policy: CheckInPolicy, born: date | None, *, on: date) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What is stored of a step."""
+    """What is stored of a step; `kiosk`: what a kiosk told of it after its house was cut off (late_facts.py)."""
 
     state: StepState
     reason: str | None = None
+    kiosk: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
