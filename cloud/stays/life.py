@@ -67,7 +67,7 @@ class Claim:
     from_ms: int
     until_ms: int
     in_ms: int | None
-    """When the guest actually moved in, if known."""
+    """When the guest came into this room, if known."""
     share: str | None = None
     """Stays with one word here have the room together."""
 

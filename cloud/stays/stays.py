@@ -194,7 +194,8 @@ async def _write(
 async def apply_edge_facts(connection: Connection, place: Place, facts: Sequence[EdgeFact], *, now_ms: int) -> None:
     """Take what the edge did with stays. A fact about a stay we do not know is kept by the ledger alone.
 
-    Within one incarnation only a larger seq counts; a record delivered again changes nothing.
+    Within one incarnation only a larger seq counts; a record delivered again changes nothing. A guest who moves has not
+    come a second time: when he came is his first check-in, and who came last into a room goes by the move.
     """
     if not facts:
         return
@@ -208,7 +209,8 @@ async def apply_edge_facts(connection: Connection, place: Place, facts: Sequence
                    edge_state = %(state)s, edge_at = %(at)s, edge_by = %(by)s,
                    edge_room = coalesce(%(room)s, edge_room),
                    edge_incarnation = %(incarnation)s, edge_seq = %(seq)s,
-                   actual_in = CASE WHEN %(moved_in)s THEN %(at)s ELSE actual_in END,
+                   actual_in = CASE WHEN %(moved_in)s AND edge_state IS DISTINCT FROM 'checked_in' THEN %(at)s
+                                    ELSE actual_in END,
                    actual_out = CASE WHEN %(moved_in)s THEN NULL ELSE %(at)s END
                WHERE property = %(property)s AND id = %(stay)s
                  AND (edge_incarnation IS DISTINCT FROM %(incarnation)s OR edge_seq < %(seq)s)""",
@@ -284,7 +286,8 @@ async def settle_property(
         """SELECT s.id, s.system, s.external_id, s.state, s.room, s.room_asked AS pms_room,
                   CASE WHEN s.edge_state = 'checked_in' AND s.edge_room IS NOT NULL THEN s.edge_room
                        ELSE coalesce(s.room_asked, s.room_given) END AS claimed,
-                  s.share, s.expected_from, s.expected_until, s.actual_in, s.edge_state, r.status
+                  s.share, s.expected_from, s.expected_until, s.edge_state, r.status,
+                  CASE WHEN s.edge_state = 'checked_in' THEN s.edge_at ELSE s.actual_in END AS in_room_at
              FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
             WHERE s.property = %s AND (s.state IN ('planned', 'ready', 'in_house') OR s.id = ANY(%s))
             ORDER BY s.id""",
@@ -394,7 +397,7 @@ def _claim(row: Mapping[str, Any]) -> Claim:
         room=row["claimed"],
         from_ms=unix_ms(row["expected_from"]),
         until_ms=unix_ms(row["expected_until"]),
-        in_ms=unix_ms(row["actual_in"]),
+        in_ms=unix_ms(row["in_room_at"]),
         share=row["share"],
     )
 
