@@ -32,7 +32,7 @@ ASK_AGAIN: Final = "no-cache"
 _NOT_OURS: Final = ("api/", "webhooks/", "health", "ready", "metrics")
 _HASH_LIKE: Final = ("assets/", "guest/assets/")
 _GUEST: Final = "guest"
-_KIOSK: Final = "guest/kiosk.html"
+_IN_A_HOUSE: Final = ("guest/kiosk.html", "guest/house.html")
 
 POLICY: Final = "; ".join(
     (
@@ -52,7 +52,8 @@ POLICY: Final = "; ".join(
 KIOSK_POLICY: Final = POLICY.replace(
     "connect-src 'self'", "connect-src 'self' https: http://127.0.0.1:* http://localhost:*"
 )
-"""Of the kiosk's page, which speaks with the house that it stands in: where that is, is known to the kiosk alone."""
+"""Of the pages that speak with a house itself, the kiosk's and the one by which a phone takes its key there: where the
+house is, is known to the kiosk alone."""
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains; preload",
@@ -103,7 +104,7 @@ def pages(
         headers = {"Cache-Control": IMMUTABLE if wanted.startswith(_HASH_LIKE) else ASK_AGAIN, "ETag": tag}
         if request.headers.get("if-none-match") == tag:
             return Response(b"", status_code=304, headers=headers)
-        if wanted == _KIOSK:
+        if wanted in _IN_A_HOUSE:
             headers["Content-Security-Policy"] = KIOSK_POLICY
         kind = mimetypes.guess_type(wanted)[0] or "application/octet-stream"
         if kind in ("application/javascript", "application/json", "image/svg+xml"):  # litestar says it of text/*

@@ -16,7 +16,7 @@ function pageList(): Plugin {
       const parts = Object.values(bundle).filter((file) => file !== worker && !SCRIPTS_NOT_LATIN.test(file.fileName))
       const digest = createHash('sha256')
       for (const part of parts) digest.update(part.fileName).update(part.type === 'chunk' ? part.code : part.source)
-      const files = [...new Set(['index.html', 'kiosk.html', 'manifest.webmanifest', 'icon.svg', ...parts.map(({ fileName }) => fileName)])].sort()
+      const files = [...new Set(['index.html', 'kiosk.html', 'house.html', 'manifest.webmanifest', 'icon.svg', ...parts.map(({ fileName }) => fileName)])].sort()
       const list = { version: digest.update(worker.code).digest('hex').slice(0, 16), files }
       worker.code = `self.__PAGE=${JSON.stringify(list)};\n${worker.code}`
     },
@@ -34,7 +34,7 @@ export default defineConfig({
     target: 'es2022',
     modulePreload: { polyfill: false },
     rollupOptions: {
-      input: { index: fileURLToPath(new URL('index.html', import.meta.url)), kiosk: fileURLToPath(new URL('kiosk.html', import.meta.url)), offline: fileURLToPath(new URL('src/offline.ts', import.meta.url)) },
+      input: { index: fileURLToPath(new URL('index.html', import.meta.url)), kiosk: fileURLToPath(new URL('kiosk.html', import.meta.url)), house: fileURLToPath(new URL('house.html', import.meta.url)), offline: fileURLToPath(new URL('src/offline.ts', import.meta.url)) },
       output: { entryFileNames: (chunk) => (chunk.name === 'offline' ? 'offline.js' : 'assets/[name]-[hash].js') },
     },
   },

@@ -3,6 +3,7 @@ import type { CheckInSession, CheckInStep, Evidence } from '@innkeeper/api'
 import { Button, TextInput } from '@mantine/core'
 import { type FormEvent, useCallback, useState } from 'react'
 import styles from './Arrivals.module.css'
+import { bothOf, LATE_REASONS } from './lateSteps'
 import { asked, inWords, Refused } from './passkeys'
 
 export const STEPS: Record<string, string> = {
@@ -57,6 +58,8 @@ function OneStep({ address, step, kept, day, isOpen, onDone }: {
     <div data-session-step={`${step.step}-${step.subject}`} data-state={step.state}>
       <p className={styles['line']}><strong>{name}</strong><span>{STATES[step.state] ?? step.state}</span></p>
       {kept !== undefined && isFinished && <p className={styles['dim']}>{`${kept.actor} (${kept.channel}), ${day.format(new Date(kept.at))}`}{termsOf(kept)}{kept.reason === null ? '' : `: ${kept.reason}`}</p>}
+      {step.state === 'needs_staff' && step.reason !== null && <p className={styles['dim']}>{LATE_REASONS[step.reason] ?? step.reason.replaceAll('_', ' ')}</p>}
+      {kept !== undefined && bothOf(kept, day).map((line) => <p key={line} className={styles['dim']} data-told>{line}</p>)}
       {isOpen && !isFinished && !HOUSES.includes(step.step) && <Waiver address={address} step={step} label={step.step === 'payment' ? 'Paid at the desk' : 'Let it pass'} onDone={onDone} />}
     </div>
   )

@@ -189,6 +189,15 @@ export class Guest {
     this.#set({ taking: { kind: 'refused', trouble: answer.trouble, fromMs: answer.fromMs, invitation } })
   }
 
+  /** Take a key from the house itself, by a code of its kiosk: the house is what `root` is here. The link that the stay's keys came by stays theirs. */
+  async takeFromHouse(invitation: CheckInInvitation): Promise<void> {
+    this.#set({ taking: { kind: 'taking' } })
+    const answer = await this.#ask(invitation)
+    const link = [...this.state.holdings, ...this.state.others].map(({ from }) => from).find((from) => from?.stay === invitation.stay)
+    if (answer.kind === 'bundle') return this.#takeBundle(answer.document, link ?? null)
+    this.#set({ taking: { kind: 'refused', trouble: answer.trouble, fromMs: answer.fromMs, invitation } })
+  }
+
   /** Ask who has keys of the stay that a link is for; with `takeBack` take that one back first. Keeps nothing. */
   async stayKeys(from: CheckInInvitation, takeBack: string | null = null): Promise<Told> {
     return stayKeys(from, this.#ports.root, this.#ports.fetch, takeBack)

@@ -30,7 +30,7 @@ const worker = self as unknown as Worker
 const PREFIX = 'innkeeper-guest-'
 const NAME = `${PREFIX}${worker.__PAGE.version}`
 const HOME = new URL('index.html', worker.registration.scope).href
-const KIOSK = new URL('kiosk.html', worker.registration.scope).href
+const OTHERS = ['kiosk.html', 'house.html'].map((page) => new URL(page, worker.registration.scope).href)
 
 async function keepAll(): Promise<void> {
   const cache = await caches.open(NAME)
@@ -45,11 +45,11 @@ async function dropOthers(): Promise<void> {
   await worker.clients.claim()
 }
 
-const isKiosk = (url: string): boolean => new URL(url).pathname === new URL(KIOSK).pathname
+const pageAt = (url: string): string => OTHERS.find((page) => new URL(page).pathname === new URL(url).pathname) ?? HOME
 
 async function kept(request: Request): Promise<Response> {
   const cache = await caches.open(NAME)
-  const found = await cache.match(request.mode === 'navigate' ? (isKiosk(request.url) ? KIOSK : HOME) : request, { ignoreSearch: true })
+  const found = await cache.match(request.mode === 'navigate' ? pageAt(request.url) : request, { ignoreSearch: true })
   return found ?? fetch(request)
 }
 

@@ -54,8 +54,8 @@ describe('a kiosk', () => {
 
   it('hands the phone its link, and ends the visit without a word', async () => {
     const { fetch } = answering(Response.json({ path: '/guest/#check-in=aurora/s-1/t' }, { status: 201 }), new TypeError('line'), new Response(null, { status: 204 }), new TypeError('line'))
-    expect(await phoneLink(invitation, ROOT, fetch)).toBe('https://cloud.invalid/guest/#check-in=aurora/s-1/t')
-    expect(await phoneLink(invitation, ROOT, fetch)).toBeNull()
+    expect(await phoneLink(invitation, ROOT, ROOT, fetch)).toBe('https://cloud.invalid/guest/#check-in=aurora/s-1/t')
+    expect(await phoneLink(invitation, ROOT, ROOT, fetch)).toBeNull()
     await endVisit(invitation, ROOT, fetch)
     await endVisit(invitation, ROOT, fetch)
   })

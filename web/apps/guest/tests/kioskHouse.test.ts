@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { type Came, edgeOf, edgeText, giveCard, NOTHING, peripheralsAt, printable, printReceipt, takeDocument } from '../src/kiosk/edge'
 import { linesOf } from '../src/kiosk/house'
-import { beginAlone } from '../src/kiosk/line'
-import type { Session } from '../src/session/wire'
+import { houseLinkOf, houseText } from '../src/house/link'
+import { houseWords } from '../src/house/words'
+import { beginAlone, phoneLink } from '../src/kiosk/line'
+import { type Session, sessionOf } from '../src/session/wire'
 
 const TOKEN = 'k'.repeat(64)
 const edge = { root: new URL('https://edge.invalid:8470/'), token: TOKEN, place: 'lobby' }
@@ -49,6 +51,28 @@ describe('the house of a kiosk', () => {
     expect(await printReceipt(edge, 'p', 'text', 'receipt.1', answering(again).fetch)).toBe(came)
   })
 
+  it('shows the phone where the house is, and no other address than its own', async () => {
+    const invitation = { property: 'aurora', stay: 'v-1', token: TOKEN }
+    const cloud = new URL('https://cloud.invalid/')
+    const { fetch, asked } = answering(Response.json({ stay: 's-1', token: 't'.repeat(43) }, { status: 201 }), Response.json({ stay: 7, token: 't' }, { status: 201 }), Response.json({ reason: 'steps_open' }, { status: 409 }), new TypeError('line'))
+    const link = await phoneLink(invitation, edge.root, cloud, fetch)
+    expect(link).toBe(`https://cloud.invalid/guest/house.html#house=https%3A%2F%2Fedge.invalid%3A8470/aurora/s-1/${'t'.repeat(43)}`)
+    expect(asked[0]?.[0]).toBe('POST https://edge.invalid:8470/api/v1/properties/aurora/stays/v-1/kiosk-visit/phone-link')
+    const house = { root: edge.root, invitation: { property: 'aurora', stay: 's-1', token: 't'.repeat(43) } }
+    expect(houseLinkOf(new URL(link ?? '').hash)).toEqual(house)
+    expect(houseLinkOf(`#${houseText(house)}`)).toEqual(house)
+    for (let n = 0; n < 3; n += 1) expect(await phoneLink(invitation, edge.root, cloud, fetch)).toBeNull()
+    for (const root of ['http://edge.invalid', 'javascript:alert(1)', 'https://a@edge.invalid', 'https://edge.invalid/x']) expect(houseLinkOf(`#house=${encodeURIComponent(root)}/aurora/s-1/${'t'.repeat(43)}`)).toBeNull()
+    for (const text of ['', '#house=', `#house=%/aurora/s-1/${'t'.repeat(43)}`, '#house=https%3A%2F%2Fe/aurora/s-1/short', `#house=https%3A%2F%2Fe/../s-1/${'t'.repeat(43)}`]) expect(houseLinkOf(text)).toBeNull()
+    for (const tag of ['en', 'de', 'fr', 'es', 'ar']) expect(Object.values(houseWords(tag)).every((text) => text.length > 3)).toBe(true)
+  })
+
+  it('says in which forms the key is to be had, and the cloud does not', () => {
+    const told = { id: 'v-1', house: 'A', zone: 'UTC', state: 'open', arrives_at: '2026-01-01T00:00:00Z', leaves_at: '2026-01-02T00:00:00Z', steps: [], next: null }
+    expect(sessionOf({ ...told, keys: ['card', 7, 'phone'] })?.keys).toEqual(['card', 'phone'])
+    expect(sessionOf(told)?.keys).toBeNull()
+  })
+
   it('takes a guest by itself, or says why not', async () => {
     const begun = await beginAlone('aurora', edge, 'N-1', 'Berger', answering(Response.json({ stay: 'v-1', token: null }, { status: 201 })).fetch)
     expect(begun).toEqual({ kind: 'visit', invitation: { property: 'aurora', stay: 'v-1', token: TOKEN } })
@@ -59,7 +83,7 @@ describe('the house of a kiosk', () => {
 })
 
 describe('a receipt', () => {
-  const session: Session = { id: 'ci-1', house: 'Hôtel Aurora', zone: 'Europe/Vienna', arrivesMs: Date.UTC(2026, 10, 22, 14), leavesMs: Date.UTC(2026, 10, 24, 10), isOver: true, terms: null, deposit: null, payment: null, steps: [], next: null, waitsFor: null, helpAskedMs: null }
+  const session: Session = { id: 'ci-1', house: 'Hôtel Aurora', zone: 'Europe/Vienna', arrivesMs: Date.UTC(2026, 10, 22, 14), leavesMs: Date.UTC(2026, 10, 24, 10), isOver: true, terms: null, deposit: null, payment: null, steps: [], next: null, waitsFor: null, helpAskedMs: null, keys: null }
 
   it.each([['en', 'en-GB'], ['de', 'de-AT'], ['fr', 'fr-FR'], ['es', 'es-ES']])('can be printed in %s', (tag, locale) => {
     const text = printable(linesOf(session, '101', tag, locale))

@@ -87,14 +87,16 @@ export function Kiosk(props: KioskProps) {
           reader={edge === null || here.reader === null ? undefined : <FromReader edge={edge} reader={here.reader} fetch={fetch} />}
           elsewhere={(what) => (
             <>
-              {what === 'grant' && edge !== null && (here.cards || isAlone) && (
+              {what === 'grant' && edge !== null && (session.keys === null ? here.cards || isAlone : session.keys.includes('card')) && (
                 <KeyCard key={`${guests}-card`} edge={edge} walk={walk} root={visitRoot} fetch={fetch} onWork={setAtWork} onRoom={setRoom} />
               )}
               {what === 'over' && room !== null && <p className="kiosk-room" data-testid="room">{said.room} <strong><bdi>{room}</bdi></strong></p>}
               {what === 'over' && edge !== null && here.printer !== null && (
                 <Receipt key={`${guests}-receipt`} edge={edge} printer={here.printer} session={session} room={room} fetch={fetch} onWork={setAtWork} />
               )}
-              {!(what === 'grant' && isAlone) && <Elsewhere key={`${guests}-${what}`} what={what} walk={walk} root={root} fetch={fetch} hasCard={room !== null} canCard={edge !== null && here.cards} />}
+              {(what !== 'grant' || !isAlone || session.keys?.includes('phone') === true) && (
+                <Elsewhere key={`${guests}-${what}`} what={what} walk={walk} root={visitRoot} cloud={root} fetch={fetch} hasCard={room !== null} canCard={session.keys === null ? edge !== null && here.cards : session.keys.includes('card')} isAlone={isAlone} />
+              )}
             </>
           )} />
       ) : trouble !== null ? (
@@ -193,7 +195,7 @@ function Begin({ place, edge, walk, root, fetch, onAlone }: KioskProps & { place
 }
 
 /** What is the phone's to do: its code, made when the guest asks for it. */
-function Elsewhere({ what, walk, root, fetch, hasCard, canCard }: { what: 'payment' | 'grant' | 'over'; walk: Walk; root: URL; fetch: Fetch; hasCard: boolean; canCard: boolean }) {
+function Elsewhere({ what, walk, root, cloud, fetch, hasCard, canCard, isAlone }: { what: 'payment' | 'grant' | 'over'; walk: Walk; root: URL; cloud: URL; fetch: Fetch; hasCard: boolean; canCard: boolean; isAlone: boolean }) {
   const { words } = useSurroundings()
   const said = kioskWords(words.tag)
   const [link, setLink] = useState<string | null>(null)
@@ -205,7 +207,7 @@ function Elsewhere({ what, walk, root, fetch, hasCard, canCard }: { what: 'payme
   async function make(): Promise<void> {
     if (walk.invitation === null || isAsking) return
     setAsking(true)
-    const made = await phoneLink(walk.invitation, root, fetch)
+    const made = await phoneLink(walk.invitation, root, cloud, fetch)
     setAsking(false)
     setProblem(made === null)
     setLink(made)
@@ -221,7 +223,7 @@ function Elsewhere({ what, walk, root, fetch, hasCard, canCard }: { what: 'payme
       ) : (
         <div className="kiosk-phone" data-testid="phone">
           <h3 ref={shown} tabIndex={-1}>{said.phoneTitle}</h3>
-          <p>{said.phoneHint}</p>
+          <p>{isAlone ? said.phoneAlone : said.phoneHint}</p>
           <Code text={link} label={said.phoneTitle} />
         </div>
       )}

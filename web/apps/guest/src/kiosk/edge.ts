@@ -5,6 +5,7 @@
  * one; an answer that does not come leaves it unknown.
  */
 import type { Fetch } from '../checkIn'
+import { houseAt } from '../house/link'
 import { ask } from './line'
 
 const SET_UP = /^#?edge=(?<root>[^/]+)\/(?<token>[A-Za-z0-9_-]{32,512})\/(?<place>[A-Za-z0-9][A-Za-z0-9._-]{0,79})$/u
@@ -37,17 +38,8 @@ export type Came = boolean | null
 export function edgeOf(text: string): Edge | null {
   const { root, token, place } = SET_UP.exec(text)?.groups ?? {}
   if (root === undefined || token === undefined || place === undefined) return null
-  let address: string
-  try {
-    address = decodeURIComponent(root)
-  } catch (error) {
-    if (error instanceof URIError) return null
-    throw error
-  }
-  const url = URL.canParse(address) ? new URL(address) : null
-  if (url === null || url.pathname !== '/' || url.search !== '' || url.hash !== '' || url.username !== '') return null
-  const isNear = ['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname)
-  return url.protocol === 'https:' || (url.protocol === 'http:' && isNear) ? { root: url, token, place } : null
+  const url = houseAt(root)
+  return url === null ? null : { root: url, token, place }
 }
 
 export const edgeText = ({ root, token, place }: Edge): string => `edge=${encodeURIComponent(root.origin)}/${token}/${place}`

@@ -1,6 +1,7 @@
 /** What a kiosk asks of the cloud (cloud/public/kiosk_routes.py). Never throws for what the line or the cloud does. */
 import type { CheckInInvitation } from '../arrival'
 import type { Fetch } from '../checkIn'
+import { houseText } from '../house/link'
 import type { Edge } from './edge'
 
 export const ANSWER_WAIT_MS = 15_000
@@ -40,11 +41,17 @@ export async function beginAlone(property: string, edge: Edge, bookingCode: stri
   return { kind: 'refused', trouble: reason === 'reservation_not_found' ? 'not_found' : told?.status === 429 ? 'too_many' : 'offline' }
 }
 
-/** The address with which the guest's phone goes on; null: none can be had now. */
-export async function phoneLink(invitation: CheckInInvitation, root: URL, fetch: Fetch): Promise<string | null> {
+/**
+ * The address with which the guest's phone goes on; null: none can be had now. A house that is alone gives what its key is
+ * taken by; the page that takes it is the cloud's, which the phone reaches by its own line or has kept.
+ */
+export async function phoneLink(invitation: CheckInInvitation, root: URL, cloud: URL, fetch: Fetch): Promise<string | null> {
   const told = await ask(fetch, visitOf(invitation, root, '/phone-link'), 'POST', invitation.token, {})
-  const path = told?.status === 201 ? told.said['path'] : null
-  return typeof path === 'string' ? new URL(path, root).href : null
+  if (told?.status !== 201) return null
+  const { path, stay, token } = told.said
+  if (typeof path === 'string') return new URL(path, cloud).href
+  if (typeof stay !== 'string' || typeof token !== 'string') return null
+  return new URL(`guest/house.html#${houseText({ root, invitation: { property: invitation.property, stay, token } })}`, cloud).href
 }
 
 /** Tell that the guest has left: whoever comes next finds nothing of him. A line that is down ends the visit at its time. */

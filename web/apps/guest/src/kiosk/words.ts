@@ -18,6 +18,7 @@ export interface KioskWords {
   phone: string
   phoneTitle: string
   phoneHint: string
+  phoneAlone: string
   phoneAway: string
   back: string
   payment: string
@@ -71,6 +72,7 @@ const en: KioskWords = {
   phone: 'Go on with my phone',
   phoneTitle: 'Go on with your phone',
   phoneHint: 'Point the camera of your phone at this code and open the link. It is yours alone; what you have done here is kept.',
+  phoneAlone: 'Join the hotel’s Wi-Fi, then point your phone’s camera at this code and open the link: the house itself puts the key on your phone. The first phone that opens it has the key.',
   phoneAway: 'No code can be made now. Please ask the front desk.',
   back: 'Back',
   payment: 'The deposit is paid on your phone, or at the front desk. No card is typed in here.',
@@ -124,6 +126,7 @@ const de: KioskWords = {
   phone: 'Am Telefon weitermachen',
   phoneTitle: 'Am Telefon weitermachen',
   phoneHint: 'Richten Sie die Kamera Ihres Telefons auf diesen Code und öffnen Sie den Link. Er gehört Ihnen allein; was Sie hier getan haben, bleibt.',
+  phoneAlone: 'Verbinden Sie sich mit dem WLAN des Hotels, richten Sie die Kamera Ihres Telefons auf diesen Code und öffnen Sie den Link: Das Haus selbst gibt den Schlüssel auf Ihr Telefon. Das erste Telefon, das ihn öffnet, hat den Schlüssel.',
   phoneAway: 'Gerade kann kein Code erstellt werden. Bitte fragen Sie die Rezeption.',
   back: 'Zurück',
   payment: 'Die Kaution wird am Telefon oder an der Rezeption bezahlt. Hier wird keine Karte eingetippt.',
@@ -177,6 +180,7 @@ const fr: KioskWords = {
   phone: 'Continuer sur mon téléphone',
   phoneTitle: 'Continuez sur votre téléphone',
   phoneHint: 'Visez ce code avec l’appareil photo de votre téléphone et ouvrez le lien. Il n’est qu’à vous ; ce que vous avez fait ici est gardé.',
+  phoneAlone: 'Rejoignez le Wi-Fi de l’hôtel, visez ce code avec l’appareil photo de votre téléphone et ouvrez le lien : la maison même met la clé sur votre téléphone. Le premier téléphone qui l’ouvre a la clé.',
   phoneAway: 'Aucun code ne peut être créé maintenant. Veuillez vous adresser à la réception.',
   back: 'Retour',
   payment: 'La caution se paie sur votre téléphone ou à la réception. Aucune carte n’est saisie ici.',
@@ -230,6 +234,7 @@ const es: KioskWords = {
   phone: 'Seguir en mi teléfono',
   phoneTitle: 'Siga en su teléfono',
   phoneHint: 'Apunte a este código con la cámara de su teléfono y abra el enlace. Es solo suyo; lo que ha hecho aquí se conserva.',
+  phoneAlone: 'Conéctese al Wi-Fi del hotel, apunte a este código con la cámara de su teléfono y abra el enlace: la casa misma pone la llave en su teléfono. El primer teléfono que lo abre tiene la llave.',
   phoneAway: 'Ahora no se puede crear un código. Pregunte en la recepción.',
   back: 'Volver',
   payment: 'El depósito se paga en su teléfono o en la recepción. Aquí no se teclea ninguna tarjeta.',
@@ -283,6 +288,7 @@ const ar: KioskWords = {
   phone: 'المتابعة على هاتفي',
   phoneTitle: 'تابع على هاتفك',
   phoneHint: 'وجّه كاميرا هاتفك نحو هذا الرمز وافتح الرابط. إنه لك وحدك، وما أنجزته هنا محفوظ.',
+  phoneAlone: 'اتصل بشبكة الواي فاي الخاصة بالفندق، ثم وجّه كاميرا هاتفك نحو هذا الرمز وافتح الرابط: يضع الفندق نفسه المفتاح على هاتفك. أول هاتف يفتحه يحصل على المفتاح.',
   phoneAway: 'لا يمكن إنشاء رمز الآن. يرجى سؤال الاستقبال.',
   back: 'رجوع',
   payment: 'يُدفع التأمين على هاتفك أو في الاستقبال. لا تُكتب أي بطاقة هنا.',

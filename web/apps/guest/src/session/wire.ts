@@ -34,6 +34,8 @@ export interface Session {
   next: Step | null
   waitsFor: 'room' | 'staff' | null
   helpAskedMs: number | null
+  /** Of a house that is cut off: the forms in which the key is to be had at its kiosk; null: the cloud tells of none. */
+  keys: string[] | null
 }
 
 /** How the deposit stands; `state` is the newest payment's, null before there was one. `byPage`: he can pay on the provider's page. */
@@ -221,6 +223,7 @@ export function sessionOf(said: unknown): Session | null {
     next: following,
     waitsFor: waits === 'room' || waits === 'staff' ? waits : null,
     helpAskedMs: timeOf(helped),
+    keys: Array.isArray(said['keys']) ? said['keys'].filter((each): each is string => typeof each === 'string') : null,
   }
 }
 
