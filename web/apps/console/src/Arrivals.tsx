@@ -8,6 +8,7 @@ import consoleStyles from './console.module.css'
 import { nameOf, SessionSteps, STEPS, Waiver } from './SessionSteps'
 import { ConflictNote } from './ConflictNote'
 import { Header } from './Header'
+import { LATE_REASONS } from './lateSteps'
 import { saidMoney } from './money'
 import { Question } from './keyAsking'
 import { Notice } from './Notices'
@@ -21,6 +22,7 @@ const ACTIVE = ['planned', 'ready', 'in_house']
 type WaitingStep = HandOver['steps'][number]
 
 const REASONS: Record<string, string> = {
+  ...LATE_REASONS,
   name_similar: 'the name is nearly the booking’s', name_different: 'the name is not the booking’s', minor_alone: 'the lead guest is a minor',
   review: 'a watchlist entry agrees: compare before you decide', specimen: 'the specimen of a document', document_not_accepted: 'a kind of document that the policy does not take',
   card_at_desk: 'a card is to be written: lay one on the encoder', key_refused: 'the lock system refused to make the key: see its own screen',
