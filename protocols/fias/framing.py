@@ -1,7 +1,7 @@
 """Frames on the wire: 02, a record, 03; on a serial line with a checksum and answers besides.
 
 Bytes in, records out, however the bytes were cut. Noise between frames is skipped and counted; a frame that never
-ends is given up at `RECORD_BYTES_MAX`.
+ends is given up at `RECEIVED_BYTES_MAX`.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,8 @@ ENQ: Final = 0x05
 ACK: Final = 0x06
 NAK: Final = 0x15
 RECORD_BYTES_MAX: Final = 2_000
+RECEIVED_BYTES_MAX: Final = 8_000
+"""A record has 2,000 characters at most, and in some code pages a character has four bytes."""
 REPEATS_MAX: Final = 3
 """On a serial line: four attempts in all."""
 ANSWER_WAIT_MS: Final = 3_000
@@ -74,7 +76,7 @@ class TcpDeframer:
                 continue
             self._held += data[at : end if end >= 0 else len(data)]
             at = end + 1 if end >= 0 else len(data)
-            if len(self._held) > RECORD_BYTES_MAX:
+            if len(self._held) > RECEIVED_BYTES_MAX:
                 self.overlong += 1
                 self.skipped_bytes += len(self._held)
                 self._held.clear()

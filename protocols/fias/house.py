@@ -112,7 +112,9 @@ class House:
         return [WentOut(each.room, each.guest, not self._rooms.get(each.room)) for each in due]
 
     def resync_began(self) -> None:
-        """DS."""
+        """DS. Said again in the middle of one, it is the same: who was named since the first is here."""
+        if self._unnamed is not None:
+            return
         self._unnamed = {(room, number) for room, guests in self._rooms.items() for number in guests}
 
     def resync_ended(self) -> list[Fact]:

@@ -44,6 +44,9 @@ RESYNC_WAIT_MS: Final = 10 * 60_000
 HELD_MOST: Final = 256
 """Answers that wait for the end of a resynchronisation; beyond, an order that is refused anyway gets none."""
 AGAIN_AFTER_END_MS: Final = 3_000
+DESCRIBED_MOST: Final = 5
+DESCRIBED_WITHIN_MS: Final = 10_000
+"""So often within this time the whole description is sent; a PMS that asks on and on waits for the rest of it."""
 SIGN_INS_MOST: Final = 2
 """Descriptions with a cryptogram that no LA answered, before none is sent: a wrong key blocks the interface."""
 _GUESTS: Final = frozenset({"GI", "GO", "GC"})
@@ -209,6 +212,10 @@ class FiasLink:
         self.ignored = 0
         """Records that we did not ask for and do not know."""
         self._out: deque[Record] = deque()
+        self._described: deque[int] = deque(maxlen=DESCRIBED_MOST)
+        """When a description left."""
+        self._answered: list[KeyOrder | KeyEnd] = []
+        """Orders whose answers are in `_out`."""
         self._orders: dict[int, _Open] = {}
         self._numbers = 0
         self._held: deque[_Held] = deque()
@@ -224,7 +231,13 @@ class FiasLink:
         """Return what is to be sent, in order."""
         out = list(self._out)
         self._out.clear()
+        self._answered.clear()
         return out
+
+    @property
+    def answered(self) -> tuple[KeyOrder | KeyEnd, ...]:
+        """The orders whose answers `data_to_send` returns next."""
+        return tuple(self._answered)
 
     @property
     def deadline_ms(self) -> int | None:
@@ -243,6 +256,7 @@ class FiasLink:
     def disconnected(self, reason: str, *, now_ms: int) -> list[Fact]:
         """The connection is lost. Who is in house stays as it was: the last word holds until another."""
         self._out.clear()
+        self._described.clear()
         self._deadline_ms = None
         self._leave(State.CLOSED, now_ms)
         return [self._ended(reason)]
@@ -307,6 +321,11 @@ class FiasLink:
         match record.id:
             case "LS":
                 self._stamp = (record.get("DA") or "") + (record.get("TI") or "")
+                if len(self._described) == DESCRIBED_MOST and now_ms - self._described[0] < DESCRIBED_WITHIN_MS:
+                    self._resync_cut_short()
+                    self._leave(State.OPENING, now_ms)
+                    self._deadline_ms = self._described[0] + DESCRIBED_WITHIN_MS
+                    return []
                 self._describe(now_ms, at)
                 return []
             case "LA":
@@ -319,7 +338,8 @@ class FiasLink:
                 return [Configured(tuple(record.fields.items()))]
             case "DS":
                 self.house.resync_began()
-                self._resync_until_ms, self._resync_began = now_ms + RESYNC_WAIT_MS, True
+                if not self._resync_began:  # one that begins again and again has no longer time for it
+                    self._resync_until_ms, self._resync_began = now_ms + RESYNC_WAIT_MS, True
                 return []
             case "DE" if not self._resync_began:
                 self.ignored += 1  # the end of a list whose beginning nobody heard says nothing of who is missing
@@ -388,10 +408,15 @@ class FiasLink:
         self._resync_until_ms, self._resync_began = None, False
         self._release()
 
-    def _describe(self, now_ms: int, at: datetime) -> None:
-        if self._resyncing:  # they began anew in the middle of it: what was left of the list never comes
+    def _resync_cut_short(self) -> None:
+        """They begin anew: where a list was being told, what was left of it never comes."""
+        if self._resyncing:
             self._resync_wanted, self._resync_until_ms, self._resync_began = True, None, False
             self.house.resync_broke()
+
+    def _describe(self, now_ms: int, at: datetime) -> None:
+        self._resync_cut_short()
+        self._described.append(now_ms)
         if self._sign_in is not None and self._sign_ins >= SIGN_INS_MOST:
             self.blocked = True
             return
@@ -440,21 +465,25 @@ class FiasLink:
         """Send an answer, now or when the PMS listens again: nothing of ours is sent into a resynchronisation."""
         if self.takes_records:
             self._out.append(record)
+            self._answered += [] if order is None else [order]
         elif order is not None or len(self._held) < HELD_MOST:
             self._held.append(_Held(record, order))
 
     def _release(self) -> None:
         while self._held and self.takes_records:
-            self._out.append(self._held.popleft().record)
+            held = self._held.popleft()
+            self._out.append(held.record)
+            self._answered += [] if held.order is None else [held.order]
 
     def _ended(self, reason: str) -> Ended:
         self._resync_wanted = self._resync_wanted or self._resyncing
         self.house.resync_broke()
         self._resync_until_ms, self._resync_began = None, False
-        untold = [each.order for each in self._held if each.order is not None]
+        untold = [*self._answered, *(each.order for each in self._held if each.order is not None)]
         orders = (*untold, *(each.order for each in self._orders.values()))
         self._orders.clear()
         self._held.clear()
+        self._answered.clear()
         return Ended(reason, orders)
 
 

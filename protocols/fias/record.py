@@ -19,7 +19,8 @@ CODE_PAGE: Final = "cp1252"
 _ID: Final = re.compile(r"[A-Z][A-Z0-9]")
 _FIELD_ID: Final = re.compile(r"[A-Z$][A-Z0-9#+]")
 _SHOWN_MAX: Final = 60
-FIELDS_MAX: Final = 200
+FIELDS_MAX: Final = 1_000
+"""A list of guests repeats its fields for each of them."""
 
 
 @dataclass(frozen=True, slots=True)

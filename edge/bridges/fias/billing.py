@@ -172,7 +172,8 @@ class Billing:
         now_ms = self._clock.now_ms()
         if self._posting_until_ms is not None and now_ms >= self._posting_until_ms:
             self._posting_until_ms = None
-            self._tell_unsure(await self._kept.unanswered())
+        if self._posting_until_ms is None and self._ledger is not None and self._ledger.on_its_way:
+            self._tell_unsure(await self._ledger.unanswered())  # too late, or a disk that refused to hear of it
             self._look_for_unsure()
         if self._asked is not None and now_ms >= self._asked.deadline_ms:
             self._fail(self._asked, ReplyTimeoutError(f"XR of room {self._asked.room}: no whole bill in time"))

@@ -82,6 +82,7 @@ class InterfaceProgram:
     connections: int = 0
     posted: list[Record] = field(default_factory=list)
     """Every charge that came onto a bill, in order."""
+    code_page: str = "cp1252"
     script: deque[str] = field(default_factory=deque)
     """What becomes of the next charges, before the dice are asked: an AS, or lost_before, lost_after, silent, late."""
     late: list[Record] = field(default_factory=list)
@@ -208,7 +209,7 @@ class InterfaceProgram:
             while data := await reader.read(READ_BYTES):
                 for raw in deframer.feed(data):
                     if self._writer is writer:
-                        self._take(decode(raw))
+                        self._take(decode(raw, self.code_page))
                 await writer.drain()
         except (OSError, PeerProtocolError):
             pass
@@ -341,7 +342,7 @@ class InterfaceProgram:
             f"NP{'Y' if each.number in self.no_post else 'N'}|"
             for each in found
         )
-        self._say_raw(f"PL|P#{number}|WS{record.need('WS')}|{blocks}".encode("cp1252"))
+        self._say_raw(f"PL|P#{number}|WS{record.need('WS')}|{blocks}".encode(self.code_page))
 
     def _balance(self, room: str) -> int:
         return sum(int(each.need("TA")) for each in self.posted if each.need("RN") == room)
@@ -401,7 +402,7 @@ class InterfaceProgram:
             self._say(Record(record.id, {each: record.fields[each] for each in shuffled}))
 
     def _say(self, record: Record) -> None:
-        self._say_raw(record.encode())
+        self._say_raw(record.encode(self.code_page))
 
     def _say_raw(self, raw: bytes) -> None:
         if self._writer is None or self._writer.is_closing():

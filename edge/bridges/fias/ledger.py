@@ -152,7 +152,7 @@ class ChargeLedger:
 
     def due(self, *, now_ms: int) -> Entry | None:
         """Return the oldest charge that may be tried now; None while one is on its way."""
-        if any(each.state is ChargeState.SENT for each in self._entries.values()):
+        if self.on_its_way:
             return None
         waiting = (each for each in self._entries.values() if each.state is ChargeState.WAITING)
         return next((each for each in waiting if each.not_before_ms <= now_ms), None)
@@ -184,8 +184,11 @@ class ChargeLedger:
 
         def change() -> _Change:
             entry = next((each for each in self._entries.values() if each.number == number), None)
-            if entry is None or entry.state not in (ChargeState.SENT, ChargeState.UNKNOWN):
+            on_bill = outcome_of(status) is Outcome.POSTED
+            if entry is None or entry.state is ChargeState.POSTED:
                 return _Change(None)
+            if entry.state not in (ChargeState.SENT, ChargeState.UNKNOWN) and not on_bill:
+                return _Change(None)  # a second answer: only that it is on the bill after all changes anything
             return self._with(_after_answer(entry, status, said, now_ms))
 
         return (await self._do(change)).entry
@@ -217,6 +220,11 @@ class ChargeLedger:
 
         await self._do(change)
         return sent
+
+    @property
+    def on_its_way(self) -> bool:
+        """True while a charge is written down as sent."""
+        return any(each.state is ChargeState.SENT for each in self._entries.values())
 
     def unsure(self) -> list[Entry]:
         """Return what may be on a bill or not."""

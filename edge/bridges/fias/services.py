@@ -48,6 +48,8 @@ MESSAGES_EVERY_MS: Final = 200
 """Between two XM: a house full of guests is asked about in minutes, beside everything else."""
 MESSAGES_ANSWER_MS: Final = 30_000
 """An XM that left so shortly before its link was lost is asked again: its answers end with no word of their own."""
+HEARD_MS: Final = 10_000
+"""A guest's message to the desk that left so shortly before its link was lost may not have come."""
 _ANY: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - a record is tried with it before anything waits
 
 
@@ -96,6 +98,7 @@ class Services:
         self._asked: dict[str, _Question] = {}
         self._said: deque[Record] = deque()
         """What needs no answer: messages of guests, and what they have read."""
+        self._said_at: deque[tuple[int, Record]] = deque(maxlen=WAITING_MOST)
         self._messages: dict[tuple[str, str], MessageTold] = {}
         self._read: dict[tuple[str, str], str] = {}
         """Texts that were read here: the PMS may not have heard of it."""
@@ -238,7 +241,8 @@ class Services:
                 del self._asked[kind]
                 self._fail(asked, ReplyTimeoutError(f"{kind}: no answer in {asked.wait_ms // 1000} s"))
         while self._said and link.takes_records:
-            link.send(self._said.popleft())
+            link.send(said := self._said.popleft())
+            self._said_at.append((now_ms, said))
         self._ask_for_messages(link, now_ms)
         for question in list(self._waiting):
             if question.answer.cancelled():
@@ -284,6 +288,11 @@ class Services:
                 self._wanted.setdefault(number, room)
         self._wanted_asked.clear()
         self._wanted_due_ms = None
+        since_ms = self._clock.now_ms() - HEARD_MS
+        for at_ms, said in self._said_at:
+            if said.id == "XL" and at_ms >= since_ms:  # said again, it might stand there twice
+                self._log.warning("fias_message_unheard", room=said.get("RN"), ours=said.get("$J"))
+        self._said_at.clear()
         for each in self._asked.values():
             self._fail(each, ReplyTimeoutError(f"{each.kind}: {why}; it may have been heard"))
         for each in self._waiting:
@@ -303,6 +312,10 @@ class Services:
     def _say(self, record: Record) -> None:
         if len(self._said) >= WAITING_MOST:
             raise LocalProtocolError(f"{WAITING_MOST} messages wait already")
+        try:
+            record.encode(self._settings.code_page)
+        except LocalProtocolError as error:  # a letter may have several bytes in the property's code page
+            raise InvalidInputError("text", str(error)) from error
         self._said.append(record)
 
     def _allow(self, name: str, *, on: bool) -> None:

@@ -45,6 +45,8 @@ VERSION: Final = "IK1"
 READ_BYTES: Final = 4_096
 CONNECT_WAIT_S: Final = 10.0
 CLOSE_WAIT_S: Final = 1.0
+STEADY_MS: Final = 60_000
+"""A link that lives shorter is no success: two clients that throw each other out would do it for ever."""
 DRAIN_WAIT_S: Final = 30.0
 """For a PMS that takes nothing any more."""
 INBOX_MOST: Final = 256 * 1024
@@ -135,6 +137,8 @@ class FiasSession:
         self._rooms: dict[str, int] = {}
         self._rooms_told: deque[tuple[int, str, int]] = deque(maxlen=ROOMS_WAITING_MOST)
         """(when, room, condition) on this connection, the newest last."""
+        self._answers_told: deque[tuple[int, KeyOrder | KeyEnd]] = deque(maxlen=ROOMS_WAITING_MOST)
+        """(when, order) answered on this connection."""
         self._owed: list[Fact] = []
         """Heard and not durable yet, in order: taken again before anything else."""
         self._resync = True
@@ -229,8 +233,11 @@ class FiasSession:
                 failures += 1
                 self.counts["refused_connections"] += 1
             else:
-                failures = 0 if await self._serve(reader, writer) else failures + 1
+                began_ms = self._clock.now_ms()
+                lived = await self._serve(reader, writer)
+                failures = 0 if lived and self._clock.now_ms() - began_ms >= STEADY_MS else failures + 1
             await self._sleep(self._pause_s(failures))
+            await self._take_departures()
 
     def _pause_s(self, failures: int) -> float:
         first, most = self._settings.reconnect_first, self._settings.reconnect_most
@@ -263,14 +270,35 @@ class FiasSession:
                 self._resync = self._resync or self._torn or deframer.inside
                 self._tell_again(torn=self._torn)
                 for fact in self.link.disconnected(why, now_ms=self._clock.now_ms()):
-                    self.services.take(fact)
-                    await self.billing.take(fact)
-                    if isinstance(fact, Ended) and fact.orders:
-                        self.counts["orders_lost"] += len(fact.orders)
-                        self._log.warning("fias_orders_lost", rooms=[each.rooms[0] for each in fact.orders])
+                    await self._take_end(fact)
                 self.counts["skipped_bytes"] += deframer.skipped_bytes
                 await _hang_up(writer)
         return lived
+
+    async def _take_end(self, fact: Fact) -> None:
+        """Tell everybody that the connection is gone, and name the orders whose answers it may not have carried."""
+        self.services.take(fact)
+        since_ms = self._clock.now_ms() - ROOM_HEARD_MS
+        lost = [each for at_ms, each in self._answers_told if self._torn and at_ms >= since_ms]
+        lost += fact.orders if isinstance(fact, Ended) else ()
+        self._answers_told.clear()
+        if lost:
+            self.counts["orders_lost"] += len(lost)
+            self._log.warning("fias_orders_lost", rooms=[each.rooms[0] for each in lost])
+        try:
+            await self.billing.take(fact)
+        except PlatformError as error:  # the next step of the next connection finds it
+            self._log.warning("fias_charge_not_kept", error=str(error))
+
+    async def _take_departures(self) -> None:
+        """Take, with no connection, that a guest has left who did not come in elsewhere."""
+        for fact in self.link.house.on_time(now_ms=self._clock.now_ms()):
+            self.services.take(fact)
+            self._owed.append(fact)
+        try:
+            await self._settle_owed()
+        except PlatformError as error:
+            self._log.warning("fias_departure_not_kept", error=str(error))
 
     async def _step(
         self,
@@ -283,7 +311,7 @@ class FiasSession:
         data = bytes(self._inbox)
         self._inbox.clear()
         self._room_left.set()
-        for raw in deframer.feed(data):
+        for raw in self._deframed(deframer, data):
             try:
                 record = decode(raw, self._settings.code_page)
             except PeerProtocolError as error:
@@ -325,6 +353,10 @@ class FiasSession:
                     pass  # one is owed already, and it will look at everybody
                 case _:
                     self._owed.append(fact)
+        await self._settle_owed()
+
+    async def _settle_owed(self) -> None:
+        """Take what was heard, in order. Raises StoreFailedError: it did not count, and is owed."""
         while self._owed:
             fact = self._owed[0]
             try:
@@ -335,6 +367,15 @@ class FiasSession:
             del self._owed[0]
             if isinstance(fact, Resynchronised):
                 self._resync = False
+
+    def _deframed(self, deframer: TcpDeframer, data: bytes) -> list[bytes]:
+        before = deframer.overlong
+        records = deframer.feed(data)
+        if deframer.overlong > before:  # nobody knows of whom it told
+            self.counts["overlong"] += deframer.overlong - before
+            self._resync = True
+            self._log.warning("fias_overlong", frames=deframer.overlong - before)
+        return records
 
     async def _meet(self, number: int, order: KeyOrder | KeyEnd) -> None:
         status, text = await self._desk.order(order)
@@ -365,7 +406,9 @@ class FiasSession:
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         """Send what is to be sent. A line that takes no more ends the connection once all that was heard is taken."""
+        answered = self.link.answered
         records = self.link.data_to_send()
+        self._answers_told.extend((self._clock.now_ms(), each) for each in answered)
         if not records or self._torn:
             return
         try:

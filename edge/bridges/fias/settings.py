@@ -1,14 +1,17 @@
 """[fias]: the PMS interface on the hotel's own network."""
 
+import codecs
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from kit.settings import check_host, check_span
 
+_PLAIN: Final = "LS|DA261121|TI090000|G#$+-. abcxyz"
+"""What frames, bars and field ids are made of has to be the same in every code page."""
 _LEAST, _MOST = timedelta(milliseconds=100), timedelta(hours=1)
 
 
@@ -56,7 +59,8 @@ class FiasSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_span("reconnect_most", self.reconnect_most, _LEAST, _MOST)
         check_span("reconnect_first", self.reconnect_first, _LEAST, self.reconnect_most)
         try:
-            "".encode(self.code_page)
+            if _PLAIN.encode(self.code_page) != _PLAIN.encode("ascii") or "idna" in codecs.lookup(self.code_page).name:
+                raise ValueError("its letters, digits and bars are not those of ASCII")
             ZoneInfo(self.zone)
         except (LookupError, ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"code_page {self.code_page!r} or zone {self.zone!r} is not known: {error}") from error

@@ -12,6 +12,8 @@ from protocols.errors import LocalProtocolError
 from protocols.fias.house import MOVE_WAIT_MS, CameIn, Changed, Guest, Moved, WentOut
 from protocols.fias.link import (
     ALIVE_EVERY_MS,
+    DESCRIBED_MOST,
+    DESCRIBED_WITHIN_MS,
     FIRST_WORD_WAIT_MS,
     ORDER_WAIT_MS,
     RESYNC_BEGIN_WAIT_MS,
@@ -31,6 +33,7 @@ from protocols.fias.link import (
 )
 from protocols.fias.orders import KeyEnd, KeyKind, KeyOrder, Status
 from protocols.fias.record import Description, Record, decode
+from protocols.fias.services import GuestsListed
 
 AT: Final = datetime(2026, 11, 21, 9, 0, 1)  # noqa: DTZ001 - what the property's wall shows
 DESCRIBED: Final = (
@@ -443,3 +446,60 @@ def test_rooms_whose_guests_left_a_moment_ago_are_told() -> None:
     assert (link.house.occupied(), link.house.leaving()) == ((), ("204",))
     _hear(link, "GI|RN305|G#7|", 2_000)
     assert link.house.leaving() == ()
+
+
+# A PMS that says things twice, or for ever
+
+
+def test_a_resynchronisation_that_is_begun_twice_ends_nobody_who_was_named() -> None:
+    link = _alive(resync=True)
+    for line in ("GI|RN1|G#1|", "GI|RN2|G#2|", "GI|RN3|G#3|", "DS|", "GI|RN1|G#1|SF|", "DS|", "GI|RN2|G#2|SF|"):
+        _hear(link, line)
+    facts = _hear(link, "DE|")
+    assert [(each.room, each.by_silence) for each in facts if isinstance(each, WentOut)] == [("3", True)]
+
+
+def test_one_that_begins_again_and_again_has_ten_minutes_in_all() -> None:
+    link = _alive(resync=True)
+    for minute in range(10):
+        _hear(link, "DS|", minute * 60_000)
+    before = link.takes_records
+    [told] = link.on_time(now_ms=RESYNC_WAIT_MS, at=AT)
+    assert isinstance(told, Refused)
+    assert (before, link.takes_records) == (False, True)
+    assert _hear(link, "DE|", RESYNC_WAIT_MS) == [], "its end comes too late to end anybody"
+
+
+def test_a_pms_that_asks_for_the_description_at_once_and_for_ever_is_answered_five_times_in_ten_seconds() -> None:
+    link = _link()
+    link.connected(now_ms=0, resync=True)
+    for each in range(50):
+        _hear(link, "LS|DA261121|TI090000|", each)
+    assert [line[:2] for line in _said(link)].count("LD") == DESCRIBED_MOST
+    assert link.deadline_ms == DESCRIBED_WITHIN_MS
+    link.on_time(now_ms=DESCRIBED_WITHIN_MS, at=AT)
+    assert [line[:2] for line in _said(link)] == ["LS"]
+    _hear(link, "LS|DA261121|TI090010|", DESCRIBED_WITHIN_MS + 1)
+    _hear(link, "LA|DA261121|TI090010|", DESCRIBED_WITHIN_MS + 2)
+    assert link.state is State.ALIVE
+
+
+def test_an_answer_that_has_not_left_with_its_connection_is_named() -> None:
+    link = _alive()
+    for room in ("1", "2"):
+        [fact] = _hear(link, f"KR|KTN|RN{room}|")
+        assert isinstance(fact, Ordered)
+        link.answer(fact.number, Status.OK, at=AT)
+        if room == "1":
+            assert [each.rooms for each in link.answered] == [("1",)]
+            assert len(link.data_to_send()) == 1
+    [ended] = link.disconnected("reset", now_ms=0)
+    assert isinstance(ended, Ended)
+    assert [each.rooms for each in ended.orders] == [("2",)]
+
+
+def test_a_list_of_many_guests_is_read() -> None:
+    blocks = "".join(f"RN{each}|G#{each}|GNx|GFy|GA261121|GD261122|BA1|CL2|NPN|" for each in range(60))
+    [told] = _hear(_alive(), f"PL|P#7|{blocks}")
+    assert isinstance(told, GuestsListed)
+    assert len(told.guests) == 60

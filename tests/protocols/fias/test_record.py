@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocolError
-from protocols.fias.record import Description, Record, decode, description, stamped
+from protocols.fias.record import FIELDS_MAX, Description, Record, decode, description, stamped
 
 _printable = st.text(
     st.characters(codec="cp1252", exclude_characters="|\x02\x03", exclude_categories=["Cc"]), max_size=20
@@ -41,7 +41,7 @@ def test_a_guest_comes_in_as_the_wire_has_it() -> None:
         (b"GI|RN1", "ends with a bar"),
         (b"gi|RN1|", "no record id"),
         (b"|", "no record id"),
-        (b"GI|" + b"A1|" * 201, "201 fields"),
+        (b"GI|" + b"A1|" * (FIELDS_MAX + 1), f"{FIELDS_MAX + 1} fields"),
     ],
 )
 def test_what_is_no_record_is_refused(data: bytes, word: str) -> None:
