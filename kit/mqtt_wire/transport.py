@@ -368,7 +368,11 @@ class WireConnection(asyncio.Protocol):
         """
         self._resting = False
         if not self._full and (data := self._read_now()):
-            self.data_received(data)
+            try:
+                self.data_received(data)
+            except BaseException as error:  # a defect: as where the event loop has read, the connection ends with it
+                self._drop(LinkLostError(f"{self._place}: what was read could not be taken: {error!r}"))
+                raise
         if not self._resting:
             self._listen()
 
