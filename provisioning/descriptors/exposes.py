@@ -181,7 +181,8 @@ def _codes_of_two(point: dict[str, Any], each: Mapping[str, Any], name: str) -> 
 def _codes_of_enum(
     point: dict[str, Any], each: Mapping[str, Any], choices: tuple[str, ...], found: Imported
 ) -> str | None:
-    words = [word for word in each.get("values", ()) if isinstance(word, str)]
+    told = each.get("values")
+    words = [word for word in told if isinstance(word, str)] if isinstance(told, list) else []
     known = [[word, WORDS.get(word, word)] for word in words if WORDS.get(word, word) in choices]
     if not known:
         return f"none of its words {words!r:.60} is the device model's"
