@@ -17,7 +17,7 @@ from tests.seeds import THOROUGH
 
 HELPER = Path(__file__).with_name("kill_points.py")
 ROOT = Path(__file__).parents[3]
-EVERY = int(os.environ.get("INNKEEPER_LOG_KILL_EVERY", "7" if THOROUGH else "29"))
+EVERY = int(os.environ.get("INNKEEPER_LOG_KILL_EVERY", "11" if THOROUGH else "29"))
 
 
 @pytest.mark.guarantee("G1")
