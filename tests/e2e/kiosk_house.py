@@ -8,11 +8,16 @@ from typing import Any, Final
 
 import httpx
 import msgspec
+import structlog
 from playwright.async_api import Route, expect
 
+from cloud.app.projections import take_kiosks
+from cloud.checkin.late_steps import TOLD, LateSteps
 from cloud.fleet.commands import CommandResult
+from cloud.kit.outbox import Relay
 from cloud.stays.life import EdgeState
 from cloud.stays.stays import EdgeFact, apply_edge_facts
+from cloud.telemetry.ports import BatchContext
 from edge.api.kiosk_origin import KioskOrigins
 from edge.api.kiosk_routes import KIOSK
 from edge.api.routes import make_app
@@ -22,6 +27,7 @@ from edge.app.settings import KioskSettings
 from edge.app.uplink import obeying
 from edge.bridges.peripherals.supervisor import PeripheralSupervisor
 from edge.log.record_log import Entry
+from firmware_bridges.innkeeper_lock.one_property import OneProperty
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from kit.health import Health
@@ -29,7 +35,7 @@ from kit.http import serving
 from kit.metrics import Metrics
 from protocols.device_model import site_plan
 from protocols.device_model.command import Phase
-from protocols.device_model.identity import BusId, DescriptorId, DeviceId, EdgeId, PropertyId, RoomId
+from protocols.device_model.identity import BusId, DescriptorId, DeviceId, EdgeId, PropertyId, RoomId, StayId
 from protocols.link.documents import CommandEnvelope
 from protocols.link.lanes import Lane
 from protocols.peripherals.conversation import Order
@@ -39,7 +45,7 @@ from tests.e2e.guest_page import WAIT_MS
 from tests.e2e.test_check_in_page import CheckInPage, Lobby
 from tests.edge.bridges.field import CATALOGUE, Field, field, free_port
 from tests.edge.checkin.kiosk_lobby import Encoder
-from tests.edge.world import T0, Building, a_document, a_stay
+from tests.edge.world import T0, Building, FakeDoors, a_document, a_stay
 
 TOKEN: Final = "k" * 64
 PARTS: Final = {"reader": "honeywell/ocr_reader", "dispenser": "quio/qu_cd_720m", "printer": "epson/tm_t88vi"}
@@ -88,8 +94,27 @@ class KioskHouse:
             for each in records
         ]
         site = self.lobby.desk.site
+        context = BatchContext(
+            PLACE.tenant, PLACE.property, EdgeId(PLACE.edge), b"k" * 16, Lane.A, site.clock.wall_ms()
+        )
         async with site.database.transaction() as connection:
             await apply_edge_facts(connection, PLACE, facts, now_ms=site.clock.wall_ms())
+            await take_kiosks(connection, context, self.building.log.records(Lane.A, "kiosk"))
+        late, log = LateSteps(site.sessions), structlog.get_logger("test")
+        await Relay(site.database, subscribers={TOLD: (late.on_told,)}, clock=site.clock, log=log).drain()
+
+    def has_our_locks(self, hotel: OneProperty) -> None:
+        """Let room 101 have a lock of ours, of which phones get keys."""
+
+        class Real(FakeDoors):
+            async def issue(
+                self, stay: StayId, room: RoomId, phone_public_key: bytes, **asked: Any
+            ) -> Mapping[str, Any]:
+                return hotel.bundle(["door-101"], phone_public_key.hex(), stay=stay).to_document()
+
+        self.building.house.desk._doors = Real()
+        self.kiosks.phones._rooms = frozenset({RoomId("101")})
+        self.encoder.rooms.clear()
 
     async def lay_down(self, kiosk: CheckInPage, zone: str) -> None:
         """Lay a document on the reader, and wait until the page has it in its form."""

@@ -3,12 +3,14 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
 from playwright.async_api import expect
 
+from firmware_bridges.innkeeper_lock.one_property import OneProperty
+from kit.dice import SeededDice
 from protocols.policy import check_in
 from protocols.policy.check_in import CheckInPolicy, StepKind
 from tests.cloud.checkin.front_desk import HERE, POLICY, STAY
@@ -16,6 +18,7 @@ from tests.cloud.checkin.zones import passport
 from tests.cloud.conftest import database as database
 from tests.cloud.conftest import dsn as dsn
 from tests.cloud.conftest import postgres as postgres
+from tests.cloud.houses import NOW_MS
 from tests.cloud.public.conftest import site as site
 from tests.e2e.guest_page import WAIT_MS
 from tests.e2e.kiosk_house import KioskHouse, kiosk_house
@@ -79,6 +82,11 @@ async def to_the_key(house: KioskHouse, kiosk: CheckInPage, grant: str = f"grant
 async def state(house: KioskHouse) -> str:
     site = house.lobby.desk.site
     return str((await site.http.get(HERE, headers=site.as_("staff"))).json()["state"])
+
+
+async def session(house: KioskHouse) -> dict[str, Any]:
+    site = house.lobby.desk.site
+    return dict((await site.http.get(f"{HERE}/session", headers=site.as_("staff"))).json())
 
 
 @pytest.mark.guarantee("G13", "G6")
@@ -151,8 +159,43 @@ async def test_with_the_cloud_cut_off_an_arrival_checks_in_and_all_is_one_when_t
     assert await state(house) == "in_house"
     await kiosk.page.get_by_role("button", name="Leave and forget me").click()
     await begin(kiosk)  # whoever comes now with the code is not given a second card
-    await kiosk.at("identity-g1")
+    await kiosk.at("over")
     assert house.done("dispenser").counts["cards"] == 1
+    assert (await session(house))["state"] == "completed", "what he did stands in his check-in"
+
+
+@pytest.mark.requirement("ACC-04")
+@pytest.mark.guarantee("G3")
+async def test_with_the_cloud_cut_off_a_phone_takes_its_key_from_the_house_itself(house: KioskHouse) -> None:
+    hotel = OneProperty(SeededDice("property").bytes, NOW_MS // 1_000)
+    hotel.lock("door-101", room=101)
+    house.has_our_locks(hotel)
+    kiosk = await set_up(house.lobby)
+    await house.join(kiosk)
+    await house.cut(kiosk)
+    await begin(kiosk)
+    await to_the_key(house, kiosk)
+    await kiosk.page.get_by_role("button", name="Go on with my phone").click()
+    code = kiosk.page.locator("svg[data-link]")
+    await expect(code).to_be_visible(timeout=WAIT_MS)
+    await pictures(kiosk, "phone-alone")
+    link = await code.get_attribute("data-link") or ""
+    assert link.startswith(f"{house.lobby.address}/guest/house.html#house=http%3A%2F%2F127.0.0.1%3A")
+    phone = await house.lobby.tab(link)
+    await expect(phone.page.locator("[data-house='taken']")).to_be_visible(timeout=WAIT_MS)
+    assert "#" not in phone.page.url
+    await is_fine(phone)
+    await phone.page.get_by_role("link", name="To my doors").click()
+    await expect(phone.page.locator("[data-holding]")).to_have_count(1)
+    thief = await house.lobby.tab(link)
+    await expect(thief.notice("refused")).to_contain_text("Another phone", timeout=WAIT_MS)
+    await is_fine(thief)
+    await kiosk.page.clock.run_for(6_000)
+    await kiosk.at("over")
+    assert await state(house) != "in_house"
+    await house.mend(kiosk)
+    assert (await state(house), (await session(house))["state"]) == ("in_house", "completed")
+    assert house.encoder.written == []
 
 
 async def test_cut_off_what_needs_the_cloud_sends_the_guest_to_the_desk_and_says_so(house: KioskHouse) -> None:

@@ -99,6 +99,40 @@ async def test_part_is_taken_and_some_given_back_by_keyboard(lobby: Lobby, till:
     assert trail == [{"actor": "staff", "detail": "500 minor units of EUR; one bottle was not drunk"}]
 
 
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+async def test_above_the_houses_limit_a_colleague_finds_a_refund_and_approves_it(
+    lobby: Lobby, till: Till, size: tuple[int, int]
+) -> None:
+    await held(lobby)
+    limit = {"limit": {"currency": "EUR", "minor": 500}}
+    http, admin = lobby.desk.site.http, lobby.desk.site.as_("admin")
+    assert (await http.put("/api/v1/properties/aurora/refund-rule", json=limit, headers=admin)).status_code == 200
+    tab, card = await at_payments(lobby, size)
+    sure = await wish(card, "Take", "45", "minibar")
+    await sure.get_by_role("button", name="Yes").click()
+    await expect(card.get_by_test_id("taken")).to_be_visible(timeout=WAIT_MS)
+    sure = await wish(card, "Give back", "30", "charged by mistake")
+    await sure.get_by_role("button", name="Yes").click()
+    await expect(card.get_by_role("status")).to_have_text("Giving back €30.00 waits for a second person.")
+    mine = card.locator("[data-movement='refund']")
+    await expect(mine).to_contain_text("it cannot be you")
+    await expect(mine.get_by_role("button", name="Approve")).to_have_count(0)
+    await is_fine(tab)
+    arrivals = await console(lobby, "arrivals", "colleague", size)
+    listed = arrivals.page.get_by_test_id("waiting-refunds")
+    await expect(listed).to_contain_text("€30.00", timeout=WAIT_MS)
+    await expect(listed).to_contain_text("charged by mistake")
+    await is_fine(arrivals)
+    await listed.get_by_role("link", name="Look at it").press("Enter")
+    theirs = arrivals.page.locator("[data-movement='refund']")
+    await theirs.get_by_role("button", name="Approve giving back €30.00").press("Enter")
+    await expect(theirs).to_have_attribute("data-state", "done", timeout=WAIT_MS)
+    await expect(theirs).to_contain_text("approved by colleague")
+    await is_fine(arrivals)
+    await expect(mine).to_have_attribute("data-state", "done", timeout=WAIT_MS)
+    assert moved(till) == [("hold", 15_000), ("capture", 4_500), ("refund", 3_000)]
+
+
 async def test_what_nobody_answered_for_is_not_known_and_is_not_asked_for_twice(lobby: Lobby, till: Till) -> None:
     await held(lobby)
     till.account._hook = None  # no event comes: what became of it is only asked
