@@ -62,6 +62,7 @@ class KeyedDoors(ClosingDoors, Protocol):
         zones: int = 0,
         shift: tuple[int, int, int] | None = None,
         user_verified: bool = True,
+        passage: bool = False,
     ) -> dict[str, Any]:
         """Return the bundle of a shift key."""
         ...
@@ -104,7 +105,10 @@ class ShiftBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StaffKeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST doors/staff-keys: the keys of one shift for one phone. `zones` is a mask of common doors."""
+    """POST doors/staff-keys: the keys of one shift for one phone. `zones` is a mask of common doors.
+
+    `passage`: it may hold those open until the shift ends (protocols/door/SPEC.md 11); then it is for no room.
+    """
 
     person: str
     phone_public_key: _Point
@@ -114,6 +118,7 @@ class StaffKeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     zones: Annotated[int, msgspec.Meta(ge=0)] = 0
     shift: ShiftBody | None = None
     user_verified: bool = True
+    passage: bool = False
 
 
 class EmergencyDraftBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -202,8 +207,9 @@ def door_routes(doors: KeyedDoors | None, *, clock: Clock, not_now: Sequence[typ
             zones=data.zones,
             shift=shift,
             user_verified=data.user_verified,
+            passage=data.passage,
         )
-        log.info("staff_key_issued", person=person, by=by, doors=len(bundle["doors"]))
+        log.info("staff_key_issued", person=person, by=by, doors=len(bundle["doors"]), passage=data.passage)
         return {"bundle": bundle}
 
     @post("/api/v1/doors/emergency-drafts", status_code=200, name="emergency-draft")

@@ -75,6 +75,7 @@ async def obey(doors: KeyedDoors | None, command: CommandEnvelope) -> Mapping[st
                     zones=staff.zones,
                     shift=None if shift is None else (shift.days, shift.from_minute, shift.to_minute),
                     user_verified=staff.user_verified,
+                    passage=staff.passage,
                 )
             }
         case "emergency_draft":

@@ -6,6 +6,7 @@ One request a line on standard input, one answer a line on standard output, in o
     {"do": "load_bundle", "bundle": {...}}     -> {"ok": true, "doors": [...], "not_after_ms": ...}
     {"do": "preflight", "door": "door-101"}    -> {"ok": true, "reason": null, "spoken": ""}
     {"do": "open", "door": "door-101"}         -> {"ok": true, "ending": "opened", "phases": {...}, ...}
+    {"do": "latch", "door": "door-lobby", "hold": true}  -> as open; let go (false) ends "done"
     {"do": "quit"}
 
 With `"as": "anna"` a request is for another phone of that name, with keys of its own, on the same radio. `ok` is
@@ -46,8 +47,11 @@ async def answer(phone: GuestPhone, request: dict[str, Any]) -> dict[str, Any]:
         case {"do": "open", "door": str() as door}:
             opening = await phone.open(door, user_verified=request.get("user_verified") is True)
             return opening.to_document()
+        case {"do": "latch", "door": str() as door, "hold": bool() as hold}:
+            opening = await phone.open(door, user_verified=request.get("user_verified") is True, hold=hold)
+            return opening.to_document()
         case _:
-            raise InvalidInputError("request", "is none of new_key, load_bundle, preflight, open, quit")
+            raise InvalidInputError("request", "is none of new_key, load_bundle, preflight, open, latch, quit")
 
 
 async def converse(backend: BleBackend) -> None:

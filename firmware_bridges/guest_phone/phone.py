@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from bleak.backends.device import BLEDevice
@@ -27,7 +28,7 @@ from protocols.door.bundle import Bundle, BundleDoor
 from protocols.door.channel import CHANNEL_REST_MS
 from protocols.door.fast import Resumption
 from protocols.door.messages import CertificateForm, Result
-from protocols.door.phone import ANSWER_WAIT_MS, CHALLENGE_WAIT_MS, Answer, PhoneExchange, Resume, Unlock
+from protocols.door.phone import ANSWER_WAIT_MS, CHALLENGE_WAIT_MS, Answer, Latch, PhoneExchange, Resume, Unlock
 from protocols.door.status import Status
 from protocols.errors import (
     CredentialRefusedError,
@@ -59,6 +60,8 @@ class Ending(StrEnum):
     """How an attempt ended."""
 
     OPENED = "opened"
+    DONE = "done"
+    """A door that was held open is held no longer, or was not."""
     REFUSED = "refused"
     """By the lock, which says why."""
     FAILED = "failed"
@@ -104,6 +107,8 @@ class Opening:
     @property
     def spoken(self) -> str:
         """What the guest reads."""
+        if self.ending is Ending.DONE:
+            return "The door is held open no longer."
         return "The door is open." if self.cause is None else self.cause.spoken
 
     def to_document(self) -> dict[str, Any]:
@@ -194,8 +199,11 @@ class GuestPhone:
             return Cause.EXPIRED
         return None
 
-    async def open(self, door: str, *, user_verified: bool = False) -> Opening:
-        """Open `door`, as after a tap. Never raises for what the air or the lock does."""
+    async def open(self, door: str, *, user_verified: bool = False, hold: bool | None = None) -> Opening:
+        """Open `door`, as after a tap. Never raises for what the air or the lock does.
+
+        `hold`: by LATCH instead: hold a common door open from now on (True), or let it go.
+        """
         began_ms = self._clock.now_ms()
         phases, tries = Phases(), 0
         if (cause := self.preflight(door)) is not None:
@@ -211,9 +219,8 @@ class GuestPhone:
         while tries - busy < TRIES_MAX and busy < BUSY_TRIES_MAX and self._clock.now_ms() - began_ms < OPEN_WAIT_MS:
             tries, phases = tries + 1, Phases()
             try:
-                opening = await self._try(
-                    bundle, wanted, sign, user_verified=user_verified, began_ms=began_ms, phases=phases, tries=tries
-                )
+                ask = partial(self._request, bundle, sign, user_verified, hold)
+                opening = await self._try(wanted, ask, began_ms=began_ms, phases=phases, tries=tries)
                 if opening.cause is RefusalReason.BUSY and opening.result is None:  # a hint: the lock ran nothing
                     busy, waits, lost = busy + 1, opening, None
                     await asyncio.sleep(BUSY_PAUSE_MS / 1_000)
@@ -242,11 +249,9 @@ class GuestPhone:
 
     async def _try(
         self,
-        bundle: Bundle,
         wanted: BundleDoor,
-        sign: Callable[[bytes], bytes],
+        ask: "Callable[[bool], Unlock | Latch]",
         *,
-        user_verified: bool,
         began_ms: int,
         phases: Phases,
         tries: int,
@@ -267,10 +272,12 @@ class GuestPhone:
                 phases.subscribe_ms = times.subscribed_ms - times.connected_ms
             talk = _Talk(link, clock, phases)
             known = lock_id in self._certificate_known
-            first = self._unlock(bundle, sign, user_verified, whole=not known)
+            first = ask(not known)
+            if isinstance(first, Unlock):  # there is no LATCH by FAST
+                first = replace(first, resumption=self._resumptions.get(lock_id))
             exchange = PhoneExchange(
                 wanted.keys,
-                replace(first, resumption=self._resumptions.get(lock_id)),
+                first,
                 random=self._dice.bytes,
                 frame_bytes=link.frame_bytes,
                 now_ms=clock.now_ms(),
@@ -279,17 +286,18 @@ class GuestPhone:
                 answer = await talk.until_answered(exchange)
                 if answer.result.status is Status.NEED_CERTIFICATE:
                     self._certificate_known.discard(lock_id)  # a pause may hold up MORE: then the next try brings it
-                    exchange.ask(self._unlock(bundle, sign, user_verified, whole=True), now_ms=clock.now_ms())
+                    exchange.ask(ask(True), now_ms=clock.now_ms())
                     answer = await talk.until_answered(exchange)
             except CredentialRefusedError as refused:
                 phases.total_ms = clock.now_ms() - began_ms
                 return Opening(Ending.REFUSED, wanted.door, phases, tries, refused.reason, channel=link.in_channel)
             finally:
-                self._keep(lock_id, exchange)
+                if isinstance(first, Unlock):
+                    self._keep(lock_id, exchange)
             phases.total_ms = clock.now_ms() - began_ms
             if link.in_channel:
                 self._channel_due_ms.pop(lock_id, None)
-            if answer.result.status is Status.OPENED and not answer.fast:
+            if answer.result.status is Status.OPENED and not answer.fast and isinstance(first, Unlock):
                 await self._resume(lock_id, _Talk(link, clock, Phases()), exchange)
         result = answer.result
         if result.status is Status.OPENED:
@@ -297,9 +305,12 @@ class GuestPhone:
             return Opening(
                 Ending.OPENED, wanted.door, phases, tries, result=result, fast=answer.fast, channel=link.in_channel
             )
+        if isinstance(first, Latch) and not first.hold and result.status in (Status.DONE, Status.UNCHANGED):
+            self._certificate_known.add(lock_id)
+            return Opening(Ending.DONE, wanted.door, phases, tries, result=result, channel=link.in_channel)
         reason = result.status.reason
         if reason is None:
-            raise PeerProtocolError(f"the lock answered {result.status.name} to UNLOCK")
+            raise PeerProtocolError(f"the lock answered {result.status.name} to {type(first).__name__.upper()}")
         return Opening(Ending.REFUSED, wanted.door, phases, tries, reason, result=result, channel=link.in_channel)
 
     def _keep(self, lock_id: bytes, exchange: PhoneExchange) -> None:
@@ -322,11 +333,17 @@ class GuestPhone:
             self._no_fast.add(lock_id)  # a lock that lost its clock keeps no pass now, and will once it is set
         self._keep(lock_id, exchange)
 
-    def _unlock(self, bundle: Bundle, sign: Callable[[bytes], bytes], user_verified: bool, *, whole: bool) -> Unlock:
-        if whole:
-            return Unlock(bundle.grant, bundle.certificate, sign, CertificateForm.WHOLE, user_verified)
-        kid = issuer_kid(bundle.grant)
-        return Unlock(bundle.grant, kid, sign, CertificateForm.ID, user_verified)
+    @staticmethod
+    def _request(
+        bundle: Bundle, sign: Callable[[bytes], bytes], user_verified: bool, hold: bool | None, whole: bool
+    ) -> Unlock | Latch:
+        """Return what is asked of the lock; `whole`: with the certificate, not its id alone."""
+        certificate, form = (
+            (bundle.certificate, CertificateForm.WHOLE) if whole else (issuer_kid(bundle.grant), CertificateForm.ID)
+        )
+        if hold is None:
+            return Unlock(bundle.grant, certificate, sign, form, user_verified)
+        return Latch(hold, bundle.grant, certificate, sign, form, user_verified)
 
     async def _find(self, wanted: BundleDoor) -> tuple[BLEDevice, int]:
         """Return the device that shows one of the door's ids, and its L2CAP port's offset. Raises LinkLostError."""

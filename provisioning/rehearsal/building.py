@@ -418,6 +418,7 @@ class Building:
             "door_secrets_path": secrets_path,
             "property_ca_key_path": ca_path,
             "clock_trust": "host",
+            "officers": self.identities.officer_points(),
             "radio": {"kind": "emulated", "hci": f"tcp-client:{HOST}:{self.ports.hci}"},
         }
         edge = {

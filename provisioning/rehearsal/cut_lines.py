@@ -27,7 +27,10 @@ SOON_S: Final = 45.0
 FAST_TAPS_MOST: Final = 6
 """A link that breaks in the middle costs the phone its secret, and the air breaks some by default."""
 LOBBY: Final = "door-lobby"
-KEYED: Final = ("guest", "friend", "cleaner", "token")
+KEYED: Final = ("guest", "friend", "cleaner", "token", "second_token", "doorman", "officer")
+EMERGENCY_REASON: Final = "a guest in the bath does not answer"
+MOTOR_EVENTS: Final = ("opened", "passage")
+"""What a lock records of its motor: an opening, or the beginning of a passage."""
 
 
 class Cut(Flag):
@@ -70,6 +73,11 @@ class Party:
     friend: Guest
     cleaner: Guest
     token: Guest
+    second_token: Guest
+    """Has the key that was made for the safe's room after the token's."""
+    doorman: Guest
+    officer: Guest
+    """Who goes in with the key that two approved."""
     newcomer: Guest
     stranger: Guest
 
@@ -205,15 +213,39 @@ async def _booked(building: Building, report: Report, rooms: Sequence[Rooms]) ->
 
 async def _prepared(building: Building, lines: Lines, phones: _Phones, rooms: Rooms, stays: dict[str, str]) -> Party:
     """Hand out what is handed out before anything is cut."""
-    party = Party(rooms, stays[rooms.coming], *[await phones.another() for _ in range(6)])
+    party = Party(rooms, stays[rooms.coming], *[await phones.another() for _ in range(9)])
     stay, ends_ms = stays[rooms.held], building.clock.wall_ms() + SHIFT_MS
     for guest in (party.guest, party.friend):
         await guest.receive((await lines.api.check_in(stay, guest.public_key))["bundle"])
     shift = {"person": "cleaner", "rooms": [rooms.held], "user_verified": False}
     in_safe = {"room": rooms.safe, "life_hours": 8}
-    for holder, path, asked in ((party.cleaner, "staff-keys", shift), (party.token, "failsafe-keys", in_safe)):
+    passage = {
+        "person": "doorman",
+        "zones": building.identities.locks[LOBBY].zones,
+        "passage": True,
+        "user_verified": False,
+    }
+    for holder, path, asked in (
+        (party.cleaner, "staff-keys", shift),
+        (party.token, "failsafe-keys", in_safe),
+        (party.second_token, "failsafe-keys", in_safe),
+        (party.doorman, "staff-keys", passage),
+    ):
         whose = {"phone_public_key": holder.public_key, "not_after_ms": ends_ms, "by": "front-desk"}
         await holder.receive((await building.edge.post(f"/api/v1/doors/{path}", asked | whose))["bundle"])
+    wish = {
+        "person": "nurse",
+        "reason": EMERGENCY_REASON,
+        "over_privacy": True,
+        "rooms": [rooms.held],
+        "by": "front-desk",
+    }
+    draft = await building.edge.post(
+        "/api/v1/doors/emergency-drafts", {**wish, "phone_public_key": party.officer.public_key}
+    )
+    approved = {"grant": draft["grant"], "approvals": building.identities.approvals(draft["statement"])}
+    answer = await building.edge.post("/api/v1/doors/emergency-keys", {**approved, "by": "front-desk"})
+    await party.officer.receive(answer["bundle"])
     await party.stranger.load(party.guest.issued)  # everything that the guest has but his private key
     return party
 
@@ -226,15 +258,28 @@ async def _everybody_enters(building: Building, report: Report, lines: Lines, pa
     await enters("the guest at the common door", party.guest, LOBBY)
     await enters("the friend who shares the room", party.friend, room)
     await enters("the cleaner", party.cleaner, room)
+    safe = f"door-{party.rooms.safe}"
     if Cut.EDGE in cut:
-        await enters("who comes during the cut, with the key from the safe", party.token, f"door-{party.rooms.safe}")
+        await enters("who comes during the cut, with the key from the safe", party.token, safe)
     else:
+        await enters("the first of the safe's two keys", party.token, safe)
         key = party.newcomer.public_key
         on_line = cut is Cut.NOTHING
         answer = await (lines.api if on_line else building.edge).check_in(party.coming_stay, key)
         await party.newcomer.receive(answer["bundle"])
         where = "now, checked in by the phone" if on_line else "during the cut, checked in at the desk"
         await enters(f"who comes {where}", party.newcomer, coming)
+    await enters("the later key of the same room", party.second_token, safe)
+    await _is_refused(
+        building, report, "and the earlier one is replaced by that", party.token, safe, reason="superseded"
+    )
+    await _holds_open(building, report, party)
+    await building.locks.turn(room, privacy=True)
+    await _is_refused(
+        building, report, "a cleaner is kept out by the knob inside", party.cleaner, room, reason="privacy_on"
+    )
+    await enters("an emergency key of two officers, over privacy,", party.officer, room)
+    await building.locks.turn(room, privacy=False)
     moved = await building.locks.openings(room)
     refused = await party.stranger.open_as_guests_do(room)
     report.claim("a stranger with a stolen bundle is refused", refused["ending"] == "refused", refused)
@@ -249,6 +294,31 @@ async def _enters(building: Building, report: Report, who: str, phone: Guest, do
     opened = await phone.open_as_guests_do(door)
     moved = await building.locks.openings(door) - before
     report.claim(f"{who} opens {door}", opened["ending"] == "opened" and 1 <= moved <= opened["taps"], opened)
+
+
+async def _is_refused(building: Building, report: Report, claim: str, phone: Guest, door: str, *, reason: str) -> None:
+    before = await building.locks.openings(door)
+    refused = await phone.open_as_guests_do(door)
+    stood = await building.locks.openings(door) == before
+    report.claim(claim, (refused["ending"], refused["reason"]) == ("refused", reason) and stood, refused)
+
+
+async def _holds_open(building: Building, report: Report, party: Party) -> None:
+    """The doorman holds the common door open, and lets it go; a guest cannot."""
+    before = await building.locks.openings(LOBBY)
+    begun = await party.doorman.latch_as_staff_do(LOBBY, hold=True)
+    moved = await building.locks.openings(LOBBY) - before
+    report.claim("the doorman holds the common door open", begun["ending"] == "opened" and moved >= 1, begun)
+    report.claim("and it stays open", await building.locks.is_drawn(LOBBY), await building.locks.is_drawn(LOBBY))
+    tried = await party.guest.latch_as_staff_do(LOBBY, hold=False)
+    report.claim("a guest lets nothing go that staff hold", tried["ending"] == "refused", tried)
+    let_go = await party.doorman.latch_as_staff_do(LOBBY, hold=False)
+    report.claim("the doorman lets it go", let_go["ending"] == "done", let_go)
+
+    async def thrown() -> tuple[bool, Any]:
+        return not await building.locks.is_drawn(LOBBY), None
+
+    await report.eventually("and its bolt is thrown", SOON_S, thrown)
 
 
 async def _comes_back_fast(report: Report, phone: Guest, door: str) -> None:
@@ -267,7 +337,7 @@ async def _accounted(building: Building, report: Report) -> None:
     moved = {door: count for door, count in (await building.locks.all_openings()).items() if count}
 
     async def told() -> tuple[bool, Any]:
-        events = [each for each in await building.cloud.all_access_events() if each["event"] == "opened"]
+        events = [each for each in await building.cloud.all_access_events() if each["event"] in MOTOR_EVENTS]
         pairs = {(each["door"], each["lock_seq"]) for each in events}
         counted = Counter(each["door"] for each in events)
         return counted == Counter(moved) and len(pairs) == len(events), {"motors": moved, "events": dict(counted)}

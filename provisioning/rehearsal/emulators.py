@@ -98,6 +98,14 @@ class Locks:
         """Return the generation that a door's lock holds now."""
         return int((await self._status(door))["generation"])
 
+    async def is_drawn(self, door: str) -> bool:
+        """Return whether a door's bolt is drawn now: whoever pushes comes in."""
+        return bool((await self._status(door))["bolt"] == "drawn")
+
+    async def turn(self, door: str, *, privacy: bool) -> None:
+        """Somebody inside turns the knob."""
+        await self._line.ask(do="set", door=door, privacy=privacy)
+
     async def touch(self, door: str) -> None:
         """Touch the handle: the lock wakes and adverts fast."""
         await self._line.ask(do="touch", door=door)

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kit.dice import Dice
+from protocols import cose
 from protocols.door.identity import LockIdentity, generate_lock_for, secrets_document, secrets_of
-from protocols.grant.keys import PropertyCa, generate_property_ca
+from protocols.grant.keys import PropertyCa, compressed, generate_property_ca, kid_of, private_key
 from provisioning.inventory.inventory import DoorEntry
 from provisioning.pki.development_ca import write_private
 
@@ -25,6 +26,22 @@ class DoorIdentities:
 
     ca: PropertyCa
     locks: dict[str, LockIdentity]
+    officers: tuple[ec.EllipticCurvePrivateKey, ...]
+    """Two people; in a hotel each has a key of his own, on a device of his own."""
+
+    def officer_points(self) -> list[str]:
+        """Return what doors.toml says of the officers."""
+        return [compressed(each.public_key()).hex() for each in self.officers]
+
+    def approvals(self, statement: str) -> list[dict[str, str]]:
+        """Return what both officers sign under an emergency key's draft."""
+        return [
+            {
+                "officer": kid_of(each.public_key()).hex(),
+                "signature": cose.sign_raw(each, bytes.fromhex(statement)).hex(),
+            }
+            for each in self.officers
+        ]
 
     def public_parts(self) -> dict[str, dict[str, str]]:
         """Return what the site plan says of each lock: door id to `lock` and `s_lock`."""
@@ -45,6 +62,7 @@ def make_door_identities(property_id: str, doors: list[DoorEntry], dice: Dice) -
     return DoorIdentities(
         ca,
         {door.id: generate_lock_for(ca, dice.bytes, room=door.number, zones=door.zones) for door in doors},
+        (private_key(dice.bytes), private_key(dice.bytes)),
     )
 
 

@@ -74,6 +74,14 @@ class Guest:
             answer, taps = await self.open(door), taps + 1
         return {**answer, "taps": taps}
 
+    async def latch_as_staff_do(self, door: str, *, hold: bool) -> dict[str, Any]:
+        """Hold a common door open, or let it go; as `open_as_guests_do`. Ends `opened`, and `done` when let go."""
+        answer: dict[str, Any] = {"ending": ""}
+        taps = 0
+        while answer["ending"] not in ("opened", "done", "refused") and taps < TAPS_MOST:
+            answer, taps = await self._ask(do="latch", door=door, hold=hold), taps + 1
+        return {**answer, "taps": taps}
+
     async def stop(self) -> None:
         """Switch the phone off."""
         if self._process.returncode is not None:

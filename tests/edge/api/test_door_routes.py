@@ -146,6 +146,15 @@ async def test_shift_and_emergency_keys_need_the_token_and_an_emergency_two_offi
             made = told(await http.post("/api/v1/doors/emergency-keys", json=order))
             fireman.bundle = Bundle.from_document(made["bundle"])
             assert opens(fireman, "door-101") is Status.OPENED
+            doorman = building.phone("doorman")
+            zones = {"rooms": [], "zones": building.locks["pool"].identity.zones, "person": "otto", "passage": True}
+            holds = {**shift, **zones, "phone_public_key": doorman.public.hex(), "user_verified": False}
+            doorman.bundle = Bundle.from_document(
+                told(await http.post("/api/v1/doors/staff-keys", json=holds))["bundle"]
+            )
+            assert doorman.latch("pool").result.status is Status.OPENED
+            barred = told(await http.post("/api/v1/doors/staff-keys", json={**holds, "rooms": ["101"]}), 400)
+            assert "no room is held open" in barred["detail"]
             refused = told(await http.post("/api/v1/doors/staff-keys", json={**shift, "rooms": ["999"]}), 400)
             assert "999" in refused["detail"]
             told(await http.post("/api/v1/doors/staff-keys", json={**shift, "more": 1}), 400)

@@ -10,9 +10,13 @@ from bumble.gatt_client import Client
 from firmware_bridges.guest_phone.phone import Ending, GuestPhone
 from firmware_bridges.guest_phone.sentences import Cause
 from firmware_bridges.innkeeper_lock.lock import Conversation
+from protocols.door.bundle import Bundle, BundleDoor
 from protocols.door.throttle import THROTTLE_MOST_MS, Throttle
 from protocols.errors import InvalidInputError, RefusalReason, UnsupportedVersionError
-from protocols.grant.grant import NO_FLAGS, GrantFlag
+from protocols.grant.certificate import certify
+from protocols.grant.grant import NO_FLAGS, Grant, GrantFlag, sign_grant
+from protocols.grant.keys import IssuerClass, private_key
+from protocols.vectors.fixed import stream
 from tests.firmware_bridges.innkeeper_lock.world import HELD, IDEAL_AIR, START_S, World, world
 
 DAY_S = 86_400
@@ -115,6 +119,49 @@ async def test_common_doors_open_by_zone(tmp_path: Path) -> None:
     async with world(tmp_path) as hotel:
         phone = await hotel.guest("door-101", "door-pool")
         assert (await phone.open("door-pool")).ending is Ending.OPENED
+
+
+def doormans(hotel: World, phone: GuestPhone) -> Bundle:
+    """A shift key of the pool with which it may be held open."""
+    lock, issuer = hotel.property.locks["door-pool"], private_key(stream("staff issuer"))
+    certificate = certify(hotel.property.ca, issuer.public_key(), IssuerClass.STAFF, START_S - 3_600)
+    grant = Grant(
+        grant_id=bytes.fromhex("c1c2c3c4c5c6c7c8"),
+        issued_at_s=START_S,
+        not_before_s=START_S,
+        not_after_s=START_S + 3_600,
+        phone=bytes.fromhex(phone.public_key),
+        zones=lock.zones,
+        flags=GrantFlag.STAFF | GrantFlag.PASSAGE,
+    )
+    keys = lock.door_keys(START_S, START_S + 3_600)
+    return Bundle(
+        stay="staff/doorman",
+        grant=sign_grant(grant, issuer),
+        certificate=certificate.encoded,
+        not_before_ms=START_S * 1_000,
+        not_after_ms=(START_S + 3_600) * 1_000,
+        doors=(BundleDoor("door-pool", "Pool", keys),),
+    )
+
+
+@pytest.mark.requirement("P11")
+async def test_a_doorman_holds_a_common_door_open_and_lets_it_go_and_a_guest_cannot(tmp_path: Path) -> None:
+    async with world(tmp_path) as hotel:
+        doorman, guest = await hotel.phone(), await hotel.guest("door-101", "door-pool")
+        doorman.load_bundle(doormans(hotel, doorman).to_document())
+        held = await doorman.open("door-pool", hold=True)
+        assert (held.ending, hotel.motors("door-pool")) == (Ending.OPENED, 1)
+        again = await doorman.open("door-pool", hold=True)
+        assert (again.ending, again.fast) == (Ending.OPENED, False), "there is no LATCH by FAST"
+        for hold in (True, False):
+            refused = await guest.open("door-pool", hold=hold)
+            assert (refused.ending, refused.cause) == (Ending.REFUSED, RefusalReason.NOT_ALLOWED)
+        for _ in range(2):  # and once more, by the certificate's id alone
+            let_go = await doorman.open("door-pool", hold=False)
+            assert (let_go.ending, let_go.cause) == (Ending.DONE, None)
+            assert let_go.spoken == "The door is held open no longer."
+        assert (await guest.open("door-pool")).ending is Ending.OPENED
 
 
 @pytest.mark.requirement("P4")
