@@ -11,6 +11,7 @@ ALLOWED: Final[dict[tuple[str, str], str]] = {
     ("kit/clock.py", "clock"): "the Clock port's implementation",
     ("kit/dice.py", "dice"): "the Dice port's implementation",
     ("kit/supervision.py", "catch-all"): "logs, counts and restarts whatever a task raised",
+    ("edge/log/lane_writer.py", "catch-all"): "fails whoever waits for what a defect met; the lane's thread goes on",
     ("kit/simulation/loop.py", "catch-all"): "hands what a function raised to its caller, as an executor does",
     ("provisioning/rehearsal/report.py", "catch-all"): "names the step that any fault spoiled, also its own",
     ("provisioning/rehearsal/rehearsal.py", "catch-all"): "last resort: one line, a report, the trace logged",

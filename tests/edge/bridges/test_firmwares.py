@@ -1,8 +1,6 @@
 """Devices that say which firmware they run: held cautious until then, then read by it; and changed in service."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
@@ -25,7 +23,6 @@ from protocols.device_model.command import Phase
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId, EdgeId, PropertyId, RoomId
 from protocols.device_model.reading import Quality
 from protocols.modbus.frames import Read, Refused, Words
-from provisioning.rehearsal.nats import Nats
 from tests.edge.bridges.field import PLAIN, Field, Heard, field, free_port
 
 E, T = Capability.ELECTRICAL_MEASUREMENT, Capability.THERMOSTAT
@@ -251,12 +248,6 @@ async def test_a_plant_controller_swapped_for_one_that_says_no_version_is_anothe
     changed = await bus._read_versions(cast("Any", None))
     assert bus._devices[IT][1].known is known
     assert changed is (not known or "1.4" in str(found.Value))
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[tuple[str, int]]:
-    async with Nats(tmp_path / "nats") as nats:
-        yield nats.host, nats.port
 
 
 @pytest.mark.tier("nats")

@@ -1,8 +1,6 @@
 """Zigbee2MQTT over a real broker: what the radios do is what is told, and a command is done when the device says so."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -17,7 +15,6 @@ from protocols.descriptors.wires import Zigbee2MqttWire
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Phase
 from protocols.device_model.reading import Quality
-from provisioning.rehearsal.nats import Nats
 from tests.edge.bridges.field import CATALOGUE, LIGHT, PLAIN, ZIGBEE, Field, Heard, field, plan
 
 pytestmark = pytest.mark.tier("nats")
@@ -26,12 +23,6 @@ LAMP: Final = ("light-101", Capability.ON_OFF, "on_off")
 LEVEL: Final = ("light-101", Capability.LEVEL_CONTROL, "current_level")
 CONTACT: Final = ("contact-101", Capability.BOOLEAN_STATE, "state_value")
 MOTION: Final = ("motion-101", Capability.OCCUPANCY_SENSING, "occupancy")
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[tuple[str, int]]:
-    async with Nats(tmp_path / "nats") as nats:
-        yield nats.host, nats.port
 
 
 async def joined(it: Field) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -24,7 +23,6 @@ from protocols.device_model.command import Command, Outcome
 from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
 from protocols.errors import LinkLostError
 from provisioning.descriptors.emulation import plan_of
-from provisioning.rehearsal.nats import Nats
 from tests.edge.bridges.field import CATALOGUE, Field, field, plan
 
 MODELS: Final = sorted(CATALOGUE)
@@ -203,12 +201,6 @@ async def test_what_is_bound_or_taken_out_while_it_runs_is_so_there_at_once(
         assert any(str(lamp) in topic for topic in kept.kept) == (form is not forms[-1])
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[tuple[str, int]]:
-    async with Nats(tmp_path / "nats") as nats:
-        yield nats.host, nats.port
 
 
 class _Commits:

@@ -4,7 +4,6 @@ library."""
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import aiomqtt
@@ -25,7 +24,6 @@ from protocols.device_model.command import Command, Outcome
 from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import PeerProtocolError
-from provisioning.rehearsal.nats import Nats
 from tests.edge.bridges.field import CATALOGUE, field, plan
 
 LAMP: Final = DeviceId("light-101")
@@ -437,12 +435,6 @@ def test_our_payloads_are_the_protobuf_librarys(seq: int | None, at: int, metric
 def test_noise_is_no_payload_or_is_read_without_harm(data: bytes) -> None:
     with suppress(PeerProtocolError):
         assert decode(data).metrics is not None
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[tuple[str, int]]:
-    async with Nats(tmp_path / "nats") as nats:
-        yield nats.host, nats.port
 
 
 @sparkplug(

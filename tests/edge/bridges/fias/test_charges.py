@@ -347,7 +347,7 @@ async def test_an_inquiry_without_an_answer_posts_nothing_and_the_charge_waits(t
         await w.session.post("a", TEA)
         await until(lambda: len(said(w, "PR")) == 1)
         await w.pass_time(INQUIRY_WAIT_MS)
-        await until(lambda: w.session.billing.charge("a").tries == 1)  # type: ignore[union-attr]
+        await until(lambda: w.session.billing.charge("a").tries == 1)  # type: ignore[union-attr]  # it is there
         w.pms.drop()
         await until(lambda: w.pms.connections == 2 and w.session.link.takes_records)
         w.pms.deaf = frozenset()
