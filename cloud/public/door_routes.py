@@ -15,6 +15,7 @@ from litestar.params import FromPath, JSONBody
 from cloud.access import emergencies
 from cloud.access.emergencies import APPROVALS, Approval, Draft, NotApprovableError
 from cloud.kit.times import at, iso
+from cloud.platform import audit
 from cloud.platform.access_policy import ACTION
 from cloud.platform.principals import Principal
 from cloud.platform.properties import Property
@@ -103,7 +104,10 @@ class Shift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StaffKeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of one shift for one phone; they end by themselves, after a day at the latest."""
+    """The keys of one shift for one phone; they end by themselves, after a day at the latest.
+
+    `passage`: it may hold the common doors of `zones` open until the shift ends; then it is for no room.
+    """
 
     person: Name
     phone_public_key: Point
@@ -113,6 +117,7 @@ class StaffKeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     zones: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     shift: Shift | None = None
     user_verified: bool = True
+    passage: bool = False
 
 
 class EmergencyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -211,6 +216,23 @@ def door_routes(services: DoorServices) -> Router:
     async def staff_key(request: Call, property_id: FromPath[str], data: JSONBody[StaffKeyRequest]) -> KeyBundle:
         found = await house(request.user, property_id)
         args = msgspec.to_builtins(data) | {"by": by_cloud(request.user)}
+        if data.passage:
+            if data.rooms or not data.zones:
+                raise refusal(400, "a key that holds doors open is for common doors alone: zones, no rooms", "passage")
+            async with database.transaction() as connection:
+                await audit.append(
+                    connection,
+                    tenant=found.tenant,
+                    actor=request.user.name,
+                    action="staff_key.issue",
+                    property_id=found.id,
+                    subject=f"staff/{data.person}",
+                    outcome=audit.Outcome.ALLOWED,
+                    detail=f"may hold the common doors of zones {data.zones:#x} open",
+                    now_ms=clock.wall_ms(),
+                )
+        else:
+            del args["passage"]  # an edge of before this field refuses a command that has it
         # A key names its question: with another one it is another key, and never answered with this bundle.
         key = f"staff-key:{args.pop('idempotency_key')}:{digest(args)}"
         return await ask(request.user, found, "staff_key", args, key=key, answer=KeyBundle)

@@ -199,6 +199,27 @@ def test_an_officer_approves_with_a_key_that_no_script_reads_and_the_key_goes_to
 
 
 @pytest.mark.requirement("P11")
+def test_a_key_that_holds_doors_open_is_asked_for_common_doors_alone(page: tuple[Page, Keys]) -> None:
+    shown, keys = page
+    staff = shown.get_by_test_id("staff-keys")
+    staff.get_by_text("Give a key that holds doors open").click()
+    form = staff.get_by_role("form", name="Give a key that holds doors open")
+    form.get_by_label("For whom").fill("otto")
+    form.get_by_label("Code of the phone").fill(PHONES[0])
+    form.get_by_label("Zones of the common doors").fill("lobby")
+    form.get_by_role("button", name="Make the key").click()
+    expect(form.get_by_role("alert")).to_contain_text("Name zones as the site plan has them")
+    assert keys.asked == []
+    form.get_by_label("Zones of the common doors").fill("1, 4")
+    form.get_by_role("button", name="Make the key").click()
+    expect(staff.get_by_test_id("key-link")).to_contain_text("/guest/#key=")
+    order = keys.last("staff-keys")
+    assert (order["passage"], order["zones"], order["person"]) == (True, 5, "otto")
+    assert "rooms" not in order
+    assert violations(shown) == []
+
+
+@pytest.mark.requirement("P11")
 def test_who_may_not_is_shown_nothing_to_press(browser: Browser, cloud: MockCloud) -> None:
     for role, closed in (("viewer", True), ("staff", False)):
         keys = Keys(role)

@@ -53,6 +53,8 @@ WISH = {
     "idempotency_key": "smoke-101-1",
 }
 
+TRAIL = "SELECT * FROM platform.audit WHERE action = 'staff_key.issue' AND subject = 'staff/otto'"
+
 
 def answers(kind: str, args: dict[str, Any]) -> CommandResult:
     match kind:
@@ -169,6 +171,31 @@ async def test_a_shift_key_is_an_admins_to_give(site: Site) -> None:
         said = await fetch_all(connection, "SELECT actor, outcome FROM platform.audit WHERE action = 'staff_key.issue'")
     assert {(str(row["args"]), str(row["result"])) for row in kept} == {("{}", "None")}
     assert {(row["actor"], row["outcome"]) for row in said} >= {("admin", "allowed"), ("staff", "denied")}
+
+
+@pytest.mark.requirement("P11")
+async def test_a_key_that_holds_doors_open_is_an_admins_for_common_doors_alone_and_in_the_trail(site: Site) -> None:
+    path = f"{HOUSE}/staff-keys"
+    holds = {**SHIFT, "person": "otto", "rooms": [], "zones": 4, "passage": True, "idempotency_key": "shift-otto-1"}
+    for name, status in (("viewer", 403), ("staff", 403), ("other", 404)):
+        assert (await site.http.post(path, headers=site.as_(name), json=holds)).status_code == status
+    for wrong in ({"rooms": ["101"]}, {"zones": 0}, {"passage": "yes please"}):
+        answer = await site.http.post(path, headers=site.as_("admin"), json={**holds, **wrong})
+        assert answer.status_code == 400, answer.text
+    assert site.edges.sent == []
+    async with site.database.transaction() as connection:
+        assert await fetch_all(connection, TRAIL) == []
+    for _ in range(2):
+        answer = await site.http.post(path, headers=site.as_("admin"), json=holds)
+        assert (answer.status_code, answer.json()) == (200, BUNDLE), answer.text
+    await site.http.post(path, headers=site.as_("admin"), json={**holds, "passage": False})
+    first, second = (args for _, args in site.edges.effects)
+    assert (first["passage"], first["zones"], first["rooms"]) == (True, 4, [])
+    assert "passage" not in second, "an edge of before it refuses what it does not know"
+    async with site.database.transaction() as connection:
+        said = await fetch_all(connection, TRAIL)
+    told = ("admin", "aurora", "allowed", "may hold the common doors of zones 0x4 open")
+    assert {(row["actor"], row["property"], row["outcome"], row["detail"]) for row in said} == {told}
 
 
 def approval(number: int) -> dict[str, str]:

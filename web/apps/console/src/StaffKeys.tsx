@@ -5,12 +5,14 @@ import styles from './Arrivals.module.css'
 import { MadeLink } from './EmergencyKeys'
 import type { House } from './Keys'
 import keyStyles from './Keys.module.css'
-import { keyLink, Question, roomsOf, wrongPerson, wrongPoint, wrongReason } from './keyAsking'
+import { keyLink, Question, roomsOf, wrongPerson, wrongPoint, wrongReason, zonesOf } from './keyAsking'
 import { inWords } from './passkeys'
 
 const HOUR_MS = 3_600_000
 const SHIFT_HOURS_MOST = 24
 const SAFE_DAYS_MOST = 7
+
+const wrongHours = (hours: number): string | null => (hours >= 1 && hours <= SHIFT_HOURS_MOST ? null : 'A shift key lasts 1 to 24 hours.')
 
 type Read = (name: string) => string
 type Wanted = { wrong: string } | { path: string; body: Record<string, unknown> }
@@ -24,13 +26,29 @@ export function StaffKeys({ house, onDone }: { house: House; onDone: () => void 
         title="Give a shift key" send="Make the key" onDone={onDone}
         wanted={(read) => {
           const [rooms, hours] = [roomsOf(read('rooms'), house.rooms), Number(read('hours'))]
-          const wrong = wrongPerson(read('person')) ?? (rooms === null ? noRooms : null) ?? wrongPoint(read('phone')) ?? (hours >= 1 && hours <= SHIFT_HOURS_MOST ? null : 'A shift key lasts 1 to 24 hours.')
+          const wrong = wrongPerson(read('person')) ?? (rooms === null ? noRooms : null) ?? wrongPoint(read('phone')) ?? wrongHours(hours)
           if (wrong !== null) return { wrong }
           return { path: `${house.at}/staff-keys`, body: { person: read('person'), rooms, phone_public_key: read('phone'), not_after_ms: Date.now() + hours * HOUR_MS, user_verified: read('verified') === 'on' } }
         }}
       >
         <TextInput name="person" label="For whom" placeholder="maria" maxLength={40} autoComplete="off" />
         <TextInput name="rooms" label="Rooms of the section" placeholder="101, 102" autoComplete="off" />
+        <TextInput name="phone" label="Code of the phone" maxLength={66} autoComplete="off" spellCheck={false} />
+        <TextInput name="hours" label="Hours" type="number" min={1} max={SHIFT_HOURS_MOST} defaultValue="8" />
+        <Checkbox name="verified" defaultChecked label="The phone asks for face, finger or code at each door" />
+      </Order>
+      <Order
+        title="Give a key that holds doors open" send="Make the key" onDone={onDone}
+        wanted={(read) => {
+          const [zones, hours] = [zonesOf(read('zones')), Number(read('hours'))]
+          const wrong = wrongPerson(read('person')) ?? (zones === null ? 'Name zones as the site plan has them, such as 1, 4.' : null) ?? wrongPoint(read('phone')) ?? wrongHours(hours)
+          if (wrong !== null) return { wrong }
+          return { path: `${house.at}/staff-keys`, body: { person: read('person'), zones, phone_public_key: read('phone'), not_after_ms: Date.now() + hours * HOUR_MS, user_verified: read('verified') === 'on', passage: true } }
+        }}
+      >
+        <p className={styles['dim']}>For common doors alone, such as a lobby: whoever has it may let them stand unlocked until the key ends, and is recorded at each door.</p>
+        <TextInput name="person" label="For whom" placeholder="otto" maxLength={40} autoComplete="off" />
+        <TextInput name="zones" label="Zones of the common doors" placeholder="1, 4" autoComplete="off" />
         <TextInput name="phone" label="Code of the phone" maxLength={66} autoComplete="off" spellCheck={false} />
         <TextInput name="hours" label="Hours" type="number" min={1} max={SHIFT_HOURS_MOST} defaultValue="8" />
         <Checkbox name="verified" defaultChecked label="The phone asks for face, finger or code at each door" />

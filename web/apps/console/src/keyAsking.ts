@@ -75,6 +75,16 @@ export function roomsOf(text: string, known: readonly string[]): string[] | null
   return rooms.length > 0 && rooms.every((room) => known.includes(room)) ? rooms : null
 }
 
+const ZONES_MOST = 2n ** 53n
+
+/** The zones of common doors in a field such as "1, 4", each as the site plan has it, as one mask; null: none, or no such numbers. */
+export function zonesOf(text: string): number | null {
+  const named = text.split(/[\s,;]+/u).filter((zones) => zones !== '')
+  if (named.length === 0 || !named.every((zones) => /^[1-9][0-9]{0,15}$/u.test(zones))) return null
+  const mask = named.reduce((all, zones) => all | BigInt(zones), 0n)
+  return mask < ZONES_MOST ? Number(mask) : null
+}
+
 /** How a draft stands, in one word. */
 export type DraftStanding = 'withdrawn' | 'issued' | 'over' | 'approved' | 'waiting'
 

@@ -1,7 +1,7 @@
 import { fromBase64Url, fromHex, newPhoneKey } from '@innkeeper/door'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { vector } from '../../../packages/door/tests/vectors'
-import { type EmergencyDraft, keyLink, Question, roomsOf, standingOf, wrongPerson, wrongPoint, wrongReason } from '../src/keyAsking'
+import { type EmergencyDraft, keyLink, Question, roomsOf, standingOf, wrongPerson, wrongPoint, wrongReason, zonesOf } from '../src/keyAsking'
 import { keyOf, kidOf } from '../src/officerKey'
 import { Refused } from '../src/passkeys'
 
@@ -35,6 +35,8 @@ describe('what is asked about keys', () => {
     for (const wrong of ['', ' a ']) expect(wrongReason(wrong)).not.toBeNull()
     expect(roomsOf(' 101, 102;101 ', ['101', '102'])).toEqual(['101', '102'])
     for (const wrong of ['', ' , ', '101 999']) expect(roomsOf(wrong, ['101', '102'])).toBeNull()
+    expect(['4', ' 1, 4;4 ', '3 4294967296', '9007199254740991'].map(zonesOf)).toEqual([4, 5, 4_294_967_299, 9_007_199_254_740_991])
+    for (const wrong of ['', ' , ', '0', '-1', '1.5', '0x4', '4 x', '9007199254740992', '9'.repeat(40)]) expect(zonesOf(wrong)).toBeNull()
   })
 
   it.each<[Partial<EmergencyDraft>, number, string]>([
