@@ -1,4 +1,4 @@
-"""Vectors of protocols/stays: documents that an edge takes whole, in both formats, and those it refuses whole."""
+"""Vectors of protocols/stays: documents that an edge takes whole, in each format, and those it refuses whole."""
 
 from typing import Any, Final
 
@@ -26,10 +26,13 @@ def files() -> dict[str, dict[str, Any]]:
         "format 2, nobody shares": _document(2, STAY, beside | {"room": "102"}),
         "format 2, two share": _document(2, STAY | {"share": "family"}, beside | {"share": "family"}),
         "format 2, share of 80 characters": _document(2, STAY | {"share": "x" * 80}),
+        "format 3, no word of the building": _document(3, STAY | {"share": "family"}),
+        "format 3, the building's first word": _document(3, STAY | {"until_n": 1}),
+        "format 3, the greatest word": _document(3, STAY | {"until_n": 2**53 - 1}),
     }
     refused = {
         "format 0": _document(0, STAY),
-        "format 3": _document(3, STAY | {"share": "family"}),
+        "format 4": _document(4, STAY | {"share": "family"}),
         "format as text": _document(1, STAY) | {"v": "1"},
         "share in format 1": _document(1, STAY | {"share": "family"}),
         "share null in format 1": _document(1, STAY | {"share": None}),
@@ -37,6 +40,11 @@ def files() -> dict[str, dict[str, Any]]:
         "share of 81 characters": _document(2, STAY | {"share": "x" * 81}),
         "share is a number": _document(2, STAY | {"share": 7}),
         "share null": _document(2, STAY | {"share": None}),
+        "until_n in format 2": _document(2, STAY | {"until_n": 1}),
+        "until_n 0": _document(3, STAY | {"until_n": 0}),
+        "until_n of 2^53": _document(3, STAY | {"until_n": 2**53}),
+        "until_n null": _document(3, STAY | {"until_n": None}),
+        "until_n as text": _document(3, STAY | {"until_n": "1"}),
         "unknown key of a stay": _document(2, STAY | {"beds": 2}),
         "unknown key": _document(2, STAY) | {"beds": 2},
         "a stay twice": _document(2, STAY | {"share": "family"}, STAY | {"share": "family"}),
