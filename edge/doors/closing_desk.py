@@ -80,6 +80,7 @@ class ClosingDesk:
         self._book, self._doors, self._issuers, self._time, self._news = book, store, issuers, time, news
         self._log = logger("edge.doors.closing")
         self._store = ClosingStore(store)
+        self._store.note_numbers()
         self._told = self._store.told()
         self._lockouts = self._store.lockouts()
         self._elsewhere = self._store.sealed_rooms()
@@ -203,7 +204,8 @@ class ClosingDesk:
             raise InvalidInputError("room", f"room {room!r} has no door in the site plan")
         at_ms = self._time.at_ms()
         last = max((self._lockouts[each.lock_id].seq for each in doors if each.lock_id in self._lockouts), default=0)
-        ordered = OrderedLockout(max(last + 1, at_ms // 1_000), sealed, at_ms)
+        at_s = at_ms // 1_000
+        ordered = OrderedLockout(max(last + 1, at_s, self._store.numbered(at_s) + 1), sealed, at_ms)
         event = "lockout_ordered" if sealed else "lockout_lifted"
         self._store.order_lockouts(
             {each.lock_id: ordered for each in doors}, [self._event(each, event, order) for each in doors]

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from edge.doors.closing_store import ClosingStore, ListState
+from edge.doors.closing_store import NUMBERS_AHEAD_MOST_S, ClosingStore, ListState
 from edge.doors.door_book import BookedDoor
 from edge.doors.issuers import Issuers
 from protocols.grant.keys import DAY_S, IssuerClass
 from protocols.grant.revocation import (
     REVOCATIONS_MOST,
     REVOKED_MOST,
-    SEQ_AHEAD_MOST_S,
     Revocations,
     sign_object,
 )
@@ -27,8 +26,6 @@ EARLY_S: Final = 6 * 3_600
 """Keys that have so long left when their stay ends are named: nobody waits for those to end by themselves."""
 SIGNED_FRESH_S: Final = 7 * DAY_S
 """A signed list older than this is signed anew before it is carried, well before its certificate ends."""
-_NUMBERS_MOST: Final = 4 + REVOKED_MOST // REVOCATIONS_MOST - 1
-"""So many numbers are given at once at most: two lists, each with its plain form, and further parts of the second."""
 Entries = tuple[tuple[bytes, int], ...]
 
 
@@ -104,13 +101,14 @@ class ClosingLists:
         """Make and sign what is due, or was signed too long ago or by a key that was withdrawn, if the clock allows.
 
         Args:
-            heard: Numbers that locks said they have: a restored store goes past what it forgot.
+            heard: Numbers that locks said they have: a restored store goes past what it forgot, as it does past what
+                was noted outside of it.
         """
         at_s, general, common = self._sound_s(), self.general, self.common
         if at_s is None or (not self.due and self._is_good(general, at_s) and self._is_good(common, at_s)):
             return
-        believed = [each + 1 for each in heard if each < at_s + SEQ_AHEAD_MOST_S - _NUMBERS_MOST]
-        following = max(self.newest + 1, at_s, *believed)
+        believed = [each + 1 for each in heard if each <= at_s + NUMBERS_AHEAD_MOST_S]
+        following = max(self.newest + 1, at_s, self._store.numbered(at_s) + 1, *believed)
         withdrawn, issuers = self._store.withdrawn(at_s), self._store.issuers(at_s)
         if general.due:
             seq = following + bool(issuers)

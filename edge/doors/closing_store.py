@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge.doors.store import DoorStore
+from protocols.grant.revocation import SEQ_AHEAD_MOST_S
 
 LEAVES_AFTER_S: Final = 600
 """A grant or certificate stays on the list this long after its end: the most leeway that a lock gives."""
+NUMBERS_AHEAD_MOST_S: Final = SEQ_AHEAD_MOST_S - 64
+"""A number further ahead of the clock is not believed: what is handed out at once above it must still be taken."""
 Event = tuple[Mapping[str, Any], int | None]
 
 
@@ -175,8 +178,32 @@ class ClosingStore:
         parts = tuple(bytes.fromhex(each) for each in named.get("parts", ()))
         return ListState(seq, bool(due), grants, issuers, signed, plain, certificate, signed_at_s, parts)
 
+    def numbered(self, at_s: int) -> int:
+        """Return the highest number that openings before this one gave a list or a lockout, if that is known here.
+
+        What no lock would take at `at_s` was a clock's that was far ahead: it says nothing.
+        """
+        if (mark := self._store.listed) is None:
+            return 0
+        if mark.before > at_s + NUMBERS_AHEAD_MOST_S:
+            mark.lower(at_s)
+        return mark.before
+
+    def note_numbers(self) -> None:
+        """Note outside of the store what is in here: a build that noted none may have given it."""
+        rows = self._store.read(
+            "SELECT max(seq) FROM (SELECT seq FROM revocation_list UNION ALL SELECT seq FROM common_list"
+            " UNION ALL SELECT seq FROM lockout)"
+        )
+        self._hand_out(int(rows[0][0]))
+
+    def _hand_out(self, number: int) -> None:
+        if self._store.listed is not None:
+            self._store.listed.handed_out(number)
+
     def keep_lists(self, general: ListState, common: ListState) -> None:
         """Keep both lists, signed, in one commit: never one of them without what the other says."""
+        self._hand_out(max(general.seq, common.seq))
         with self._store.written() as db:
             for made, table in ((general, _list_table(False)), (common, _list_table(True))):
                 body: dict[str, object] = {
@@ -203,6 +230,7 @@ class ClosingStore:
 
     def order_lockouts(self, ordered: Mapping[bytes, OrderedLockout], events: Sequence[Event]) -> None:
         """Make lockouts durable."""
+        self._hand_out(max((each.seq for each in ordered.values()), default=0))
         with self._store.written(events) as db:
             db.executemany(
                 "INSERT OR REPLACE INTO lockout VALUES (?, ?, ?, ?)",

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import apsw
 
-from edge.doors.number_mark import NumberMark
+from edge.doors.number_mark import Mark, NumberMark
 from edge.doors.salvage import salvage
 from edge.doors.store_rows import GRANT_COLUMNS, LOCK_COLUMNS, grant_of, lock_of, signed64
 from edge.doors.store_rows import AccessEvent as AccessEvent  # noqa: PLC0414 - a row of this store
@@ -61,7 +61,7 @@ class DoorStore:
             path: The file.
             epoch: 16 bytes, drawn for this opening: names the store's life if one is begun.
             at_ms: Unix ms; the events of this opening have positions beyond it.
-            numbers: Notes which generations were handed out, outside of the file.
+            numbers: Notes which generations and list numbers were handed out, outside of the file.
             vfs: SQLite's.
 
         Raises:
@@ -182,6 +182,8 @@ class DoorStore:
             How many rooms, stays and bumps that were.
         """
         self.lower_spent(of_moment(at_ms // 1_000))  # first: what is left of a day to come would bar every number
+        if self.listed is not None:
+            self.listed.lower(at_ms // 1_000)
         with self._transaction():
             run = self._db.execute
             run("UPDATE lock SET generation = 0 WHERE generation > ?", (latest,))
@@ -258,12 +260,17 @@ class DoorStore:
     @property
     def spent(self) -> int:
         """The highest generation that any opening before this one handed out for any room, if that is known here."""
-        return 0 if self._numbers is None else self._numbers.before
+        return 0 if self._numbers is None else self._numbers.generations.before
 
     def lower_spent(self, generation: int) -> None:
         """What is noted of earlier openings was a clock's that was far ahead: let it fall to `generation`."""
         if self._numbers is not None:
-            self._numbers.lower(generation)
+            self._numbers.generations.lower(generation)
+
+    @property
+    def listed(self) -> Mark | None:
+        """What is noted outside of the file of the numbers of lists and lockouts; None: nothing is."""
+        return None if self._numbers is None else self._numbers.lists
 
     def is_taken(self, rooms: Sequence[int], by_other_than: StoredStay, at_s: int) -> bool:
         """Return whether another open stay of a later generation has a grant for one of the rooms at `at_s`."""
@@ -505,7 +512,7 @@ class DoorStore:
 
     def _hand_out(self, rooms: Sequence[int], generation: int) -> None:
         if self._numbers is not None:
-            self._numbers.handed_out(generation)
+            self._numbers.generations.handed_out(generation)
         self._raise_rooms(rooms, generation)
 
     def _raise_rooms(self, rooms: Sequence[int], generation: int) -> None:
