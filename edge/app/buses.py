@@ -70,10 +70,12 @@ def make_buses(
     dice: Dice,
     sink: ReadingSink,
     announced: Announced | None = None,
+    remembered: Mapping[BusId, BusMemory] | None = None,
 ) -> LiveBuses:
     """Return the buses, none running yet; they can be given other devices while they run. Raises InvalidInputError.
 
-    A bus on the site broker is heard even if nothing hangs on it yet: what is to be bound is found there.
+    A bus on the site broker is heard even if nothing hangs on it yet: what is to be bound is found there. `remembered`:
+    what buses have heard in earlier lives of the edge.
     """
 
     def transport(bus: BrokerBuses) -> Transport:
@@ -87,7 +89,7 @@ def make_buses(
             topic_waiting_max=TOPIC_WAITING_MAX,
         )
 
-    memories: dict[BusId, BusMemory] = {}
+    memories = dict(remembered or {})
 
     def make(of: SitePlan, bus: BusId, heard: Gate) -> BusSupervisor | None:
         one = tuple(each for each in of.buses if each.id == bus)

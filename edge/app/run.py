@@ -23,6 +23,7 @@ from edge.api.token import read_or_make_token
 from edge.app.absent import AbsentDoors
 from edge.app.access_events import PART as DOORS_PART
 from edge.app.access_events import carry, carry_vendors
+from edge.app.advert_numbers import AdvertNumbers
 from edge.app.announced_things import AnnouncedThings
 from edge.app.binding_desk import BindingDesk
 from edge.app.building import HouseBuilding
@@ -119,6 +120,7 @@ class Edge:
         uplink: Uplink | None,
         doors: DoorsClient | None,
         announced: AnnouncedThings,
+        numbers: AdvertNumbers,
         token: str,
         kiosks: Kiosks | None,
         clock: Clock,
@@ -130,7 +132,7 @@ class Edge:
         self.house, self.record_log, self.devices, self.buses = house, record_log, devices, buses
         self.desk, self.json_bus, self.northbound, self.facades = desk, json_bus, northbound, facades
         self.uplink, self.doors, self._token, self._announced = uplink, doors, token, announced
-        self._kiosks = kiosks
+        self._kiosks, self._numbers = kiosks, numbers
         self.health, self.metrics = Health(clock), Metrics(SERVICE)
         for part in ("log", "rooms", "readings", "api", *(_bus_task(bus) for bus in buses)):
             self.health.expect(part)
@@ -158,6 +160,7 @@ class Edge:
         if (port_path := settings.api.port_path) is not None and not port_path.parent.is_dir():
             raise InvalidInputError("settings: api.port_path", f"{port_path.parent} is no folder")
         announced = AnnouncedThings(descriptors, disk=SystemDisk(), folder=settings.data_dir, logger=log)
+        numbers = AdvertNumbers(disk=SystemDisk(), folder=settings.data_dir, clock=clock, logger=log)
         if plan is not None:
             announced.load(plan)
         token_path = settings.api.token_path or settings.data_dir / "api-token"
@@ -223,7 +226,18 @@ class Edge:
             desk.before, announced.relay, announced.wants = announced.keep, desk.relay, desk.wants
             plan = await desk.begin()
             announced.serve(plan, descriptors)
-            live = make_buses(settings, plan, descriptors, clock=clock, dice=dice, sink=devices, announced=announced)
+            numbers.load(plan)
+            stack.push_async_callback(numbers.keep)
+            live = make_buses(
+                settings,
+                plan,
+                descriptors,
+                clock=clock,
+                dice=dice,
+                sink=devices,
+                announced=announced,
+                remembered=numbers.memories,
+            )
             buses, desk.buses = list(live), live
             if settings.kiosk.origins or any(isinstance(each, SerialBus | RawTcpBus) for each in plan.buses):
                 kiosk_path = settings.api.kiosk_token_path or settings.data_dir / "kiosk-token"
@@ -290,6 +304,7 @@ class Edge:
             uplink=uplink,
             doors=doors,
             announced=announced,
+            numbers=numbers,
             token=token,
             kiosks=kiosks,
             clock=clock,
@@ -338,6 +353,7 @@ class Edge:
             for bus in self.buses:
                 supervisor.start(_bus_task(bus), bus.run)
             supervisor.start("announced", lambda: self._announced.run(lambda: house.plan))
+            supervisor.start("advert-numbers", self._numbers.run)
             if fias is not None:
                 supervisor.start("fias", fias.run)
             if self.uplink is not None:

@@ -2,18 +2,19 @@
 
 Several gateways hear one advert: the second one changes nothing. An advert of another encoding on a planned address, or
 one under a key that is missing, is told once as a bad reading; sensors that no plan names are told once, with the
-gateway that hears them. Of a sensor with a key only what it opens is believed, and no number twice (decision 0137).
+gateway that hears them. Of a sensor with a key only what it opens is believed, and no number twice, over restarts of
+the edge too (decisions 0137, 0145).
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edge.bridges.evidence import unknown_id
 from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member
-from edge.bridges.mqtt.bus_memory import BusMemory
+from edge.bridges.mqtt.bus_memory import BusMemory, Counted
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -27,6 +28,7 @@ from protocols.descriptors.wires import BleAdvertWire
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId
+from protocols.device_model.reading import Quality
 from protocols.device_model.site_plan import Address, BleAdvertBus
 from protocols.errors import PeerProtocolError
 
@@ -138,8 +140,13 @@ class AdvertSupervisor(BrokerBus):
         if 0 < late_s < sensor.silence_s:
             self._counts["out_of_order"] += 1
             return
-        if heard.mac in self._keys and not self._is_its_own(sensor, heard.mac, said):
-            return
+        if heard.mac in self._keys:
+            belief = self._belief(sensor, heard.mac, said)
+            if belief is None:
+                return
+            if belief is Quality.UNCERTAIN and not isinstance(said, Reason):
+                self._told_before(sensor, said)
+                return
         sensor.heard_at_s = at_s or 0
         now_ms = sensor.heard_ms = self._clock.now_ms()
         if isinstance(said, Reason):
@@ -150,35 +157,49 @@ class AdvertSupervisor(BrokerBus):
         for each in found:
             self._reporter.take(each, now_ms=now_ms)
 
-    def _is_its_own(self, sensor: _Sensor, mac: str, said: adverts.Fields | Reason) -> bool:
-        """Whether an advert of a sensor with a key is to be believed: its own, and no recording of an older one.
+    def _told_before(self, sensor: _Sensor, said: adverts.Fields) -> None:
+        """Take its last word before this life of the edge, said again: true then, and no sign of life."""
+        now_ms = self._clock.now_ms()
+        for each in readings_of_fields(sensor.descriptor, sensor.device, said):
+            told = each
+            if each.quality is Quality.GOOD:
+                told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
+            self._reporter.take(told, now_ms=now_ms)
+
+    def _belief(self, sensor: _Sensor, mac: str, said: adverts.Fields | Reason) -> Quality | None:
+        """Return how far an advert of a sensor with a key is believed, None if not: its own, and no older recording.
 
         A sensor may count from the beginning after a new battery: behind its own silence any other number is believed.
         What its key does not open is told of a sensor that it has not opened for so long, and of no other: a stranger,
         or one garbled advert, is not to take a good value away.
         """
         now_ms, silence_ms = self._clock.now_ms(), round(sensor.silence_s * 1000)
-        before, short, at_ms = self._memory.number(sensor.device) or (None, False, now_ms - silence_ms)
-        long_ago = now_ms - at_ms >= silence_ms
+        before = self._memory.number(sensor.device)
+        long_ago = before is None or now_ms - before.at_ms >= silence_ms
         if isinstance(said, Reason):
             known = said is Reason.WRONG_KEY and long_ago
             self._complaints.refused("not_under_its_key", mac, _WRONG_KEY_HELP if known else _FORGED_HELP)
-            return long_ago
+            return Quality.GOOD if long_ago else None
         name = SHORT_COUNTER if SHORT_COUNTER in said else COUNTER
         number = said.get(name)
         if number is None:
             self._complaints.refused("in_the_clear", mac, _CLEAR_HELP)
-            return False
+            return None
         number = int(number)
-        if number == before:
+        if before is not None and number == before.number:
             self._counts["repeated_adverts"] += 1  # that it is heard again does not say that it is alive
-            return False
-        if before is not None and is_older(number, before, short=short):
+            if not before.kept:
+                return None
+            self._memory.count(sensor.device, replace(before, kept=False))
+            return Quality.UNCERTAIN
+        older = before is not None and is_older(number, before.number, short=before.short)
+        if older:
             self._complaints.refused("older_numbers", mac, _OLDER_HELP)
             if not long_ago:
-                return False
-        self._memory.count(sensor.device, number, short=name == SHORT_COUNTER, now_ms=now_ms)
-        return True
+                return None
+        counted = Counted(number, name == SHORT_COUNTER, now_ms, self._clock.wall_ms())
+        self._memory.count(sensor.device, counted, anew=older)
+        return Quality.GOOD
 
     def _strange(self, heard: gateway.Heard) -> None:
         if self._memory.told(heard.mac) is not None:

@@ -6,19 +6,51 @@ is no news.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
 
 from protocols.device_model.identity import DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The number of a device's last sealed advert, whether it is a short one, and when it was heard on both clocks.
+
+    `kept`: an earlier life of the edge heard it, and this one has not heard it again.
+    """
+
+    number: int
+    short: bool
+    at_ms: int
+    wall_ms: int
+    kept: bool = False
+
+
+class KeptNumber(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What must be on disk of `Counted`, so that the next life of the edge knows it.
+
+    `place` tells whether the device is the thing that it was; it holds no key.
+    """
+
+    device: DeviceId
+    place: Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
+    number: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    short: bool
+    wall_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
 @dataclass(slots=True)
 class _Kept:
     places: dict[DeviceId, str] = field(default_factory=dict)
+    """By device a digest of what makes it the thing that it is."""
     said: dict[tuple[DeviceId, str], tuple[bytes, int]] = field(default_factory=dict)
     """By device and topic a digest of what was heard there last, and when, monotonic."""
-    numbers: dict[DeviceId, tuple[int, bool, int]] = field(default_factory=dict)
-    """The number of a device's last sealed advert, whether it is a short one, and when it was heard, monotonic."""
+    numbers: dict[DeviceId, Counted] = field(default_factory=dict)
+    anew: Callable[[], None] | None = None
+    """Called when a device counts anew."""
     online: set[DeviceId] = field(default_factory=set)
     found: dict[str, str] = field(default_factory=dict)
     """What was told as found, by whatever names it, with what of it would be news if it changed."""
@@ -51,8 +83,9 @@ class BusMemory:
             named: What would be said to be found if nobody were bound to it: let go one day, it is to be found again.
         """
         kept = self._kept
-        same = {device for device, place in places.items() if kept.places.get(device) == place}
-        kept.places = dict(places)
+        marks = {device: _digest(place.encode()).hex() for device, place in places.items()}
+        same = {device for device, mark in marks.items() if kept.places.get(device) == mark}
+        kept.places = marks
         kept.said = {key: each for key, each in kept.said.items() if key[0] in same}
         kept.numbers = {device: each for device, each in kept.numbers.items() if device in same}
         kept.mistaken = {device: about for device, about in kept.mistaken.items() if device in same}
@@ -65,21 +98,52 @@ class BusMemory:
     def heard(self, device: DeviceId, topic: str, payload: bytes, *, now_ms: int) -> None:
         """Take what a device says itself, now (monotonic)."""
         if not self._over:
-            self._kept.said[device, topic] = hashlib.sha256(payload).digest(), now_ms
+            self._kept.said[device, topic] = _digest(payload), now_ms
 
     def age_ms(self, device: DeviceId, topic: str, payload: bytes, *, now_ms: int) -> int | None:
         """Return how long ago a device was heard to say what the broker kept of it; None: nobody heard that."""
         mark, at_ms = self._kept.said.get((device, topic), (b"", 0))
-        return now_ms - at_ms if mark == hashlib.sha256(payload).digest() else None
+        return now_ms - at_ms if mark == _digest(payload) else None
 
-    def count(self, device: DeviceId, number: int, *, short: bool, now_ms: int) -> None:
-        """Take the number of a sealed advert that was believed."""
+    def count(self, device: DeviceId, counted: Counted, *, anew: bool = False) -> None:
+        """Take the number of a sealed advert that was believed; `anew`: it stands before the last one."""
         if not self._over:
-            self._kept.numbers[device] = number, short, now_ms
+            self._kept.numbers[device] = counted
+            if anew and self._kept.anew is not None:
+                self._kept.anew()
 
-    def number(self, device: DeviceId) -> tuple[int, bool, int] | None:
+    def number(self, device: DeviceId) -> Counted | None:
         """Return what `count` took last; None: nothing."""
         return self._kept.numbers.get(device)
+
+    def kept_numbers(self) -> list[KeptNumber]:
+        """Return what must be on disk, so that `restore_numbers` makes it again."""
+        kept = self._kept
+        return [
+            KeptNumber(device, kept.places[device], each.number, each.short, each.wall_ms)
+            for device, each in sorted(kept.numbers.items())
+            if device in kept.places
+        ]
+
+    def restore_numbers(
+        self, numbers: Iterable[KeptNumber], *, anew: Callable[[], None], now_ms: int, wall_ms: int
+    ) -> None:
+        """Take what an earlier life of the edge kept, before anybody listens.
+
+        A silence begins with this life: while nobody listened, nobody was silent. A short number goes round meanwhile,
+        so of that one the time counts by the wall clock.
+
+        Args:
+            numbers: What was kept.
+            anew: Called when a device counts anew, over all lives of the bus.
+            now_ms: The monotonic clock.
+            wall_ms: The wall clock.
+        """
+        self._kept.anew = anew
+        for each in numbers:
+            age_ms = max(0, wall_ms - each.wall_ms) if each.short else 0
+            self._kept.places[each.device] = each.place
+            self._kept.numbers[each.device] = Counted(each.number, each.short, now_ms - age_ms, each.wall_ms, kept=True)
 
     def came(self, device: DeviceId) -> None:
         """Learn that a device is on line, and that this was told."""
@@ -121,3 +185,7 @@ class BusMemory:
             else:
                 self._kept.mistaken[device] = about
         return about != before
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

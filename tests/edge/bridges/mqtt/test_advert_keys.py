@@ -54,9 +54,15 @@ class Room:
     """A bus with one sensor, told adverts as a gateway publishes them."""
 
     def __init__(
-        self, keys: dict[str, bytes], *, planned: bool = True, model: Descriptor = HT, memory: BusMemory | None = None
+        self,
+        keys: dict[str, bytes],
+        *,
+        planned: bool = True,
+        model: Descriptor = HT,
+        memory: BusMemory | None = None,
+        clock: ManualClock | None = None,
     ) -> None:
-        self.heard, self.clock, self.air = Heard(), ManualClock(wall_ms=T0), Air()
+        self.heard, self.clock, self.air = Heard(), clock or ManualClock(wall_ms=T0), Air()
         self.memory = memory or BusMemory()
         bus = BleAdvertBus(BusId("air"), "ruuvi")
         self.bus = AdvertSupervisor(
@@ -91,9 +97,14 @@ class Room:
 
 @contextlib.asynccontextmanager
 async def served(
-    keys: dict[str, bytes], *, planned: bool = True, model: Descriptor = HT, memory: BusMemory | None = None
+    keys: dict[str, bytes],
+    *,
+    planned: bool = True,
+    model: Descriptor = HT,
+    memory: BusMemory | None = None,
+    clock: ManualClock | None = None,
 ) -> AsyncIterator[Room]:
-    room = Room(keys, planned=planned, model=model, memory=memory)
+    room = Room(keys, planned=planned, model=model, memory=memory, clock=clock)
     running = asyncio.create_task(room.bus.run())
     try:
         await room.air.heard()
