@@ -13,7 +13,7 @@ import contextlib
 import logging
 import ssl
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -68,7 +68,7 @@ class Broker:
 
 
 class MqttTransport:
-    """`kit.net.Transport` over one broker. Each `connect` is a clean session."""
+    """`kit.net.Transport` over one broker, and `kit.net.DropsTold`. Each `connect` is a clean session."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -80,6 +80,13 @@ class MqttTransport:
         """Messages too long to be kept since the start; acknowledged, so that they do not come again for ever."""
         self.overweight = 0
         """Messages dropped because too many bytes were waiting, since the start; acknowledged."""
+        self.dropped: Callable[[str, str, int], None] | None = None
+
+    def _drop(self, why: str, topic: str, size: int) -> None:
+        if self.dropped is not None:
+            self.dropped(why, topic, size)
+        else:
+            _QUIET.warning("dropped a message of %d bytes on %s: %s", size, topic[:80], why)
 
     @contextlib.asynccontextmanager
     async def connect(
@@ -141,12 +148,12 @@ class MqttTransport:
                 size, topic = len(item.payload), str(item.topic)
                 if size > (LARGE_BYTES_MAX if topic in broker.large_topics else PAYLOAD_BYTES_MAX):
                     transport.oversized += 1
-                    _QUIET.warning("dropped a message of %d bytes on %s", size, topic[:80])
+                    transport._drop("oversized", topic, size)
                     item.payload = b""  # its place is kept, so that it is acknowledged in its turn
                     item.properties = _DROPPED
                 elif SHORT_BYTES_MAX < size <= PAYLOAD_BYTES_MAX and self.waiting_bytes + size > WAITING_BYTES_MAX:
                     transport.overweight += 1
-                    _QUIET.warning("dropped a message of %d bytes on %s: too much is waiting", size, topic[:80])
+                    transport._drop("overweight", topic, size)
                     item.payload = b""
                     item.properties = _DROPPED
                 large = size > PAYLOAD_BYTES_MAX and item.properties is not _DROPPED

@@ -5,10 +5,10 @@ A broker is a pipe: `publish` returning means that the broker answered, never th
 message. Who needs that asks for an acknowledgement of his own (protocols/link/SPEC.md).
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 TOPIC_BYTES_MAX: Final = 65_535  # MQTT 3.1.1, 1.5.3: a two-byte length
 PAYLOAD_BYTES_MAX: Final = 1024 * 1024  # ours: one batch is far smaller; larger is a defect or an attack
@@ -81,6 +81,14 @@ class Transport(Protocol):
             LinkLostError: no connection, or refused; safe to try again, later.
         """
         ...
+
+
+@runtime_checkable
+class DropsTold(Protocol):
+    """A transport that says what came and was not kept."""
+
+    dropped: Callable[[str, str, int], None] | None
+    """Called for each such message with why (`oversized`, `overweight`), topic and bytes. None: it is logged."""
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -18,7 +18,7 @@ from edge.bridges.write_desk import Job
 from kit.cancellation import heed_cancellation
 from kit.clock import Clock
 from kit.dice import Dice
-from kit.net import Connection, Message, Transport
+from kit.net import PAYLOAD_BYTES_MAX, Connection, DropsTold, Message, Transport
 from kit.supervision import Backoff
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.device_model.capability import Capability
@@ -31,6 +31,10 @@ RECONNECT: Final = Backoff(first_ms=200, most_ms=10_000)
 DOWN_MS: Final = 3_000
 """A broker that cannot be reached for so long takes its devices off line, and fails what waits to be written."""
 IDLE_MS: Final = 60_000
+_DROPPED: Final = {
+    "oversized": f"too long to be kept, at most {PAYLOAD_BYTES_MAX} are",
+    "overweight": "too much was waiting unread",
+}
 
 
 @dataclass(slots=True)
@@ -82,12 +86,18 @@ class BrokerBus(SupervisedBus):
     ) -> None:
         super().__init__(bus, clock=clock, dice=dice, sink=sink)
         self._transport, self._memory = transport, memory or BusMemory()
+        if isinstance(transport, DropsTold):
+            transport.dropped = self._dropped
         self._members = {each.device: each for each in members}
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
         self._remembered: set[DeviceId] = set()
         """Who is on line as far as is remembered, and has not been heard in this life."""
         self._away = False
+
+    def _dropped(self, why: str, topic: str, size: int) -> None:
+        """Tell of a message that was not kept: whoever sends it is heard by nobody, and does not know."""
+        self._complaints.refused(f"{why}_messages", topic, f"{size} bytes: {_DROPPED.get(why, why)}")
 
     @abstractmethod
     def _filters(self) -> list[str]:

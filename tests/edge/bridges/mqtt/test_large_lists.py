@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import structlog
 
 import kit.mqtt
 from edge.bridges.mqtt.supervisor import Zigbee2MqttSupervisor
@@ -15,6 +16,7 @@ from kit.clock import SystemClock
 from kit.dice import SeededDice
 from kit.mqtt import LARGE_WAITING_MAX, Broker, MqttTransport
 from kit.net import PAYLOAD_BYTES_MAX
+from protocols.device_model.capability import Capability
 from protocols.device_model.identity import BusId, DeviceId
 from protocols.device_model.site_plan import Address, MqttBus
 from protocols.errors import LocalProtocolError
@@ -82,6 +84,53 @@ async def test_what_is_too_long_elsewhere_is_dropped_and_what_follows_is_heard(b
         assert hearing.oversized == 1
         with pytest.raises(LocalProtocolError):
             await heard.publish("zigbee2mqtt/lamp", bytes(PAYLOAD_BYTES_MAX + 1))
+
+
+@pytest.mark.guarantee("G19")
+async def test_what_is_too_long_is_told_with_place_and_size_once_an_hour_and_counted_each_time(
+    broker: tuple[str, int],
+) -> None:
+    heard, bus = Heard(), MqttBus(BusId("zigbee"), BASE)
+    radios = [(DeviceId("contact-101"), Address(bus.id, friendly_name="contact-101"), CATALOGUE[CONTACT])]
+    transport = MqttTransport(Broker(*broker, client_id="edge-zigbee"))
+    supervisor = Zigbee2MqttSupervisor(
+        bus, radios, transport=transport, clock=SystemClock("host"), dice=SeededDice(1), sink=heard
+    )
+    topic, size = f"{BASE}/contact-101", PAYLOAD_BYTES_MAX + 1
+    with structlog.testing.capture_logs() as lines:
+        running = asyncio.create_task(supervisor.run())
+        try:
+            large = frozenset({topic})
+            async with MqttTransport(Broker(*broker, client_id="bridge-zigbee", large_topics=large)).connect() as loud:
+                await heard.until(lambda: supervisor.counts["connections"])
+                for _ in range(3):
+                    await loud.publish(topic, bytes(size))
+                await heard.until(lambda: supervisor.counts["oversized_messages"] == 3)
+                await loud.publish(topic, b'{"contact": true}')
+                await heard.until(heard.says("contact-101", Capability.BOOLEAN_STATE, "state_value", True))
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    [line] = [each for each in lines if each["event"] == "bus_input_refused"]
+    assert (line["bus"], line["what"], line["place"]) == ("zigbee", "oversized_messages", topic)
+    assert line["problem"].startswith(f"{size} bytes")
+
+
+async def test_what_is_dropped_because_too_much_waits_is_told_too(
+    broker: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kit.mqtt, "WAITING_BYTES_MAX", 64 * 1024)
+    told: list[tuple[str, str, int]] = []
+    hearing = MqttTransport(Broker(*broker, client_id="edge-hearing"))
+    hearing.dropped = lambda *what: told.append(what)
+    loud = MqttTransport(Broker(*broker, client_id="babbler-1"))
+    async with hearing.connect(subscribe=[f"{BASE}/#"]) as heard, loud.connect() as saying:
+        for number in range(3):
+            await saying.publish(f"{BASE}/loud-{number}", bytes(60 * 1024))
+        async with asyncio.timeout(20):
+            while heard._client._queue.qsize() < 3:
+                await asyncio.sleep(0.01)
+    assert told == [("overweight", f"{BASE}/loud-{number}", 60 * 1024) for number in (1, 2)]
 
 
 async def test_however_often_it_is_said_only_so_many_long_ones_wait(broker: tuple[str, int]) -> None:
