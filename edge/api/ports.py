@@ -71,6 +71,12 @@ class Building(Protocol):
         """Move a guest in house to another room."""
         ...
 
+    async def end_at(
+        self, stay: StayId, until_ms: int, *, by: str, phone_public_key: str | None = None
+    ) -> Mapping[str, Any]:
+        """Make the stay of a guest in house longer or shorter."""
+        ...
+
     async def check_out(self, stay: StayId, *, by: str) -> Mapping[str, Any]:
         """Check a stay out."""
         ...

@@ -57,6 +57,14 @@ class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: _By
 
 
+class EndBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST stays/{stay}/end: when it ends now, and a phone that gets its key at once."""
+
+    until_ms: _AtMs
+    by: _By
+    phone_public_key: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+
+
 class CheckOutBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST stays/{stay}/check-out."""
 
@@ -169,6 +177,11 @@ def make_app(
         room = parse_room_id(data.room, "room")
         return dict(await building.move(parse_stay_id(stay), room, data.phone_public_key, by=data.by))
 
+    @post("/api/v1/stays/{stay:str}/end", status_code=200, name="end-at")
+    async def end_at(stay: FromPath[str], data: JSONBody[EndBody]) -> dict[str, Any]:
+        key = data.phone_public_key
+        return dict(await building.end_at(parse_stay_id(stay), data.until_ms, by=data.by, phone_public_key=key))
+
     @post("/api/v1/stays/{stay:str}/check-out", status_code=200, name="check-out")
     async def check_out(stay: FromPath[str], data: JSONBody[CheckOutBody]) -> dict[str, Any]:
         return dict(await building.check_out(parse_stay_id(stay), by=data.by))
@@ -176,7 +189,7 @@ def make_app(
     version_1 = Router(
         "/",
         route_handlers=[
-            *(rooms, room_, devices, stays, link, command, check_in, move, check_out),
+            *(rooms, room_, devices, stays, link, command, check_in, move, end_at, check_out),
             *(alerts, batteries, energy, rules, fire, set_fire, sleep_scene),
         ],
         exception_handlers={CheckInRefusedError: _on_refused},

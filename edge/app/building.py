@@ -62,6 +62,7 @@ class HouseBuilding:
                     "reservation": stay.reservation,
                     "version": stay.version,
                     "decided_by": stay.decided_by,
+                    "until_by": stay.until_by,
                 }
                 for stay in replica.all()
             ],
@@ -118,6 +119,12 @@ class HouseBuilding:
     async def move(self, stay: StayId, room: RoomId, phone_public_key: str, *, by: str) -> Mapping[str, Any]:
         """Move a guest in house to another room."""
         return await self._house.desk.move(stay, room, phone_public_key, by=by)
+
+    async def end_at(
+        self, stay: StayId, until_ms: int, *, by: str, phone_public_key: str | None = None
+    ) -> Mapping[str, Any]:
+        """Make the stay of a guest in house longer or shorter."""
+        return await self._house.desk.end_at(stay, until_ms, by=by, phone_public_key=phone_public_key)
 
     async def check_out(self, stay: StayId, *, by: str) -> Mapping[str, Any]:
         """Check a stay out."""

@@ -19,7 +19,8 @@ import msgspec
 
 from edge.rooms.memory import RoomSnapshot
 from edge.stays.document import StaysDocument
-from edge.stays.replica import Decision
+from edge.stays.keeper import UNTILS
+from edge.stays.replica import Decision, Until
 from protocols.device_model.identity import StayId
 from protocols.errors import StoreFailedError
 
@@ -76,6 +77,7 @@ class Restored:
     stays_document: bytes | None = None
     policy: bytes | None = None
     decisions: Sequence[Decision] = ()
+    untils: Sequence[Until] = ()
     rooms: Sequence[RoomSnapshot] = ()
     commands: Sequence[dict[str, Any]] = ()
     documents: dict[str, bytes] = field(default_factory=dict)  # what `save_document` kept
@@ -266,12 +268,14 @@ def _set_aside(path: Path) -> Path:
 def _restored(connection: apsw.Connection, aside: Path | None) -> Restored:
     documents = {name: (version, body) for name, version, body in connection.execute("SELECT * FROM document")}
     stays_version, stays_document = documents.get("stays", (0, None))
+    untils = documents.get(UNTILS, (0, b"[]"))[1]
     if stays_document is not None:
         msgspec.json.decode(stays_document, type=StaysDocument)
     return Restored(
         cursors={name: Cursor(bytes(inc), seq) for name, inc, seq in connection.execute("SELECT * FROM cursor")},
         stays_version=stays_version,
         stays_document=stays_document,
+        untils=msgspec.json.decode(untils, type=list[Until]),
         policy=documents.get("policy", (0, None))[1],
         documents={name: bytes(body) for name, (_, body) in documents.items()},
         decisions=[

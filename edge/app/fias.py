@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from edge.app.house import House
 from edge.app.ports import Log
-from edge.bridges.fias.desk import FiasDesk, KeyDoors, until_ms
+from edge.bridges.fias.desk import FiasDesk, KeyDoors, on_day_ms, until_ms
 from edge.bridges.fias.ledger import ChargeLedger
 from edge.bridges.fias.presence import Presence, RoomNames
 from edge.bridges.fias.session import FiasSession
@@ -15,6 +15,7 @@ from edge.bridges.fias.settings import FiasSettings
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.files import SystemDisk
+from protocols.device_model.identity import StayId
 from protocols.errors import InvalidInputError
 from protocols.fias.sign_in import KEY_BYTES
 from protocols.link.lanes import Lane
@@ -32,6 +33,10 @@ class HouseStays:
         """See edge/bridges/fias/desk.py."""
         await self._log.append(Lane.A, "stay", body)
         await self._house.catch_up()
+
+    async def until(self, stay: StayId, until_ms: int, *, by: str) -> None:
+        """See edge/bridges/fias/desk.py."""
+        await self._house.stay_ends(stay, until_ms, by=by)
 
 
 def make_fias(
@@ -61,6 +66,7 @@ def make_fias(
         RoomNames(rooms, settings.rooms),
         walk_ins=settings.walk_ins,
         until_ms=until_ms(ZoneInfo(settings.zone), settings.departure),
+        on_day_ms=on_day_ms(ZoneInfo(settings.zone)),
     )
     desk = FiasDesk(
         presence,

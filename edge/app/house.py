@@ -31,7 +31,7 @@ from edge.rooms.commands import from_body
 from edge.rooms.engine import UTC, RoomsEngine
 from edge.rooms.fire import FireMode, FireState
 from edge.rooms.ports import DeviceWriter
-from edge.stays.keeper import StaysKeeper, decision_from
+from edge.stays.keeper import UNTIL, UNTILS, StaysKeeper, decision_from, until_body, until_from
 from edge.stays.replica import Decision
 from kit.clock import Clock
 from protocols.device_model import binding
@@ -79,6 +79,9 @@ class _Records:
         await self._log.append_many(Lane.A, [Entry("stay", body) for body in bodies])
         await self._house.catch_up()
 
+    async def until(self, stay: StayId, until_ms: int, *, by: str) -> None:
+        await self._house.stay_ends(stay, until_ms, by=by)
+
 
 class House:
     """Everything the edge process decides, without the programs around it.
@@ -124,6 +127,7 @@ class House:
         self._log, self._store, self._clock, self._logger = log, store, clock, logger
         self._cursors = dict(restored.cursors)
         self._following = asyncio.Lock()
+        self._ending = asyncio.Lock()
         self._reminded = False
         self.book = restored_book(restored.documents, logger)
         """Who changed which device of the plan; `serve` puts what follows from it in force."""
@@ -189,7 +193,7 @@ class House:
             clock=clock,
             cards=cards,
         )
-        self.keeper.restore(restored.stays_version, restored.stays_document, restored.decisions)
+        self.keeper.restore(restored.stays_version, restored.stays_document, restored.decisions, restored.untils)
         self.rooms.restore(restored.rooms, lived_ms=_lived_ms(restored.documents))
         for body in restored.commands:
             self._replay_command(body)
@@ -235,6 +239,8 @@ class House:
             if record.kind == "stay":
                 decision = self._replay_stay(record)
                 decisions.append(decision)
+            elif record.kind == UNTIL:
+                documents[UNTILS] = self.keeper.ends(until_from(record.body))
             elif record.kind == "access":
                 self._replay_access(record, cursors)
             elif record.kind == "command" and self._replay_command(record.body):
@@ -255,6 +261,19 @@ class House:
         self._cursors = cursors
         await self._log.advance(CURSOR_NAME, Lane.A, records[-1].seq)
         return len(records) == FOLLOW_MOST
+
+    async def stay_ends(self, stay: StayId, until_ms: int, *, by: str) -> None:
+        """Record when a stay that is held ends, by the next number, and take it. Raises StoreFailedError."""
+        async with self._ending:  # the desk and the PMS may speak at once; each has a number of its own
+            while True:
+                await self.catch_up()
+                word = self.keeper.replica.next_until(stay, until_ms, by=by, at_ms=self._clock.wall_ms())
+                await self._log.append(Lane.A, UNTIL, until_body(word))
+                await self.catch_up()
+                held = self.keeper.replica.untils.get(stay)
+                if held is None or held.n != word.n or held == word:
+                    return
+                # one whose asker was gone before it was durable has the number
 
     async def _commit(self, progress: Progress) -> None:
         try:

@@ -1,4 +1,5 @@
-"""Check-in and check-out of a stay; one path for the cloud's command, the kiosk and the desk (CHK-01, CHK-09, CHK-10).
+"""Check-in, check-out and the end of a stay; one path for the cloud's command, the kiosk and the desk (CHK-01, CHK-09,
+CHK-10).
 
 The order that survives a crash anywhere: the grant first (asking again gives the same one), then the decision into
 the record log, then the answer. A guest who never got the answer asks again and gets it. Whoever leaves because
@@ -24,6 +25,8 @@ from protocols.device_model.identity import RoomId, StayId, parse_actor
 from protocols.errors import InvalidInputError
 
 PHONE_KEY_BYTES: Final = 33  # a compressed P-256 point
+UNTIL_MOST_MS: Final = 366 * 24 * 3_600_000
+"""So far ahead may a stay be made longer."""
 SUPERSEDED_MOST: Final = 100
 """So many overdue stays leave one room for a newcomer; with more the replica is not to be believed."""
 
@@ -172,6 +175,58 @@ class CheckInDesk:
                 await self._records.stays([body])
         return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
 
+    async def end_at(
+        self, stay_id: StayId, until_ms: int, *, by: str, phone_public_key: str | None = None
+    ) -> dict[str, Any]:
+        """Make the stay of a guest in house longer or shorter (docs/decisions/0143).
+
+        The grant first, then the record, as with a check-in. The stay's other phones get their longer keys by
+        `check_in`, of the same generation. A key that was made for longer goes on until its old end, or check-out.
+
+        Args:
+            stay_id: In house.
+            until_ms: When it ends now; the end that it has already changes nothing, and gives the phone its key.
+            by: As of `check_in`.
+            phone_public_key: A phone that is here and gets its key at once.
+
+        Returns:
+            `{stay, room, state, until_ms}`, with a phone `bundle` too.
+
+        Raises:
+            CheckInRefusedError: not in house, the room was promised to somebody who comes before; nothing happened.
+            InvalidInputError: that time is over, or too far ahead; nothing happened.
+            LinkLostError, ReplyTimeoutError, StoreFailedError: as `check_in`.
+        """
+        key = None if phone_public_key is None else phone_key(phone_public_key)
+        by = parse_actor(by)
+        async with self._turn:
+            stay = self._held(stay_id)
+            if stay.state is not StayState.IN_HOUSE:
+                raise CheckInRefusedError(
+                    CheckInRefusal.NOT_IN_HOUSE,
+                    f"Stay {stay.id} is {stay.state}; only of a guest in house it is said here when he leaves.",
+                )
+            if stay.room is None:
+                raise CheckInRefusedError(CheckInRefusal.NO_ROOM, f"Stay {stay.id} is in house without a room.")
+            wall_ms = self._clock.wall_ms()
+            if not max(wall_ms, stay.expected_from_ms) < until_ms <= wall_ms + UNTIL_MOST_MS:
+                raise InvalidInputError("until_ms", f"{until_ms} is over already, or more than a year ahead")
+            if until_ms > stay.expected_until_ms:
+                self._unpromised(stay, stay.room, until_ms)
+            answer: dict[str, Any] = {
+                "stay": stay.id,
+                "room": stay.room,
+                "state": stay.state.value,
+                "until_ms": until_ms,
+            }
+            if key is not None:
+                await self._served(stay.room)
+                later = replace(stay, expected_until_ms=until_ms)
+                answer["bundle"] = dict(await self._issued(later, stay.room, key, join=True))
+            if until_ms != stay.expected_until_ms:
+                await self._records.until(stay.id, until_ms, by=by)
+        return answer
+
     async def check_out(self, stay_id: StayId, *, by: str) -> dict[str, Any]:
         """Check a stay out; asking again gives the same answer.
 
@@ -263,6 +318,16 @@ class CheckInDesk:
                 CheckInRefusal.ROOM_SHARED,
                 f"Stay {stay.id} shares room {stay.room} with {beside}, whose key would end too; check it out instead.",
             )
+
+    def _unpromised(self, stay: Stay, room: RoomId, until_ms: int) -> None:
+        """See that nobody else was promised a room before its guest leaves it."""
+        for each in self._replica().all():
+            coming = each.room == room and each.state in (StayState.PLANNED, StayState.READY)
+            if coming and each.expected_from_ms < until_ms and not each.shares_with(stay):
+                raise CheckInRefusedError(
+                    CheckInRefusal.ROOM_TAKEN,
+                    f"Room {room} was promised to stay {each.id} before then; move {stay.id} to a free room first.",
+                )
 
     def _held(self, stay_id: StayId) -> Stay:
         stay = self._replica().get(stay_id)

@@ -84,6 +84,13 @@ class CheckInRecords(Protocol):
         """
         ...
 
+    async def until(self, stay: StayId, until_ms: int, *, by: str) -> None:
+        """Append the `stay_until` record of a stay that is held, and return once the replica took it.
+
+        Raises: as `stays`.
+        """
+        ...
+
 
 class EndedStays(Protocol):
     """Which departures the doors have been told of, durably."""

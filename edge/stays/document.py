@@ -1,7 +1,8 @@
 """The `stays` desired document: what the cloud last said about this property's stays.
 
-Source of truth: protocols/stays/SPEC.md. Both formats are taken, the second names who shares a room; a document is
-parsed whole or refused whole. The version of the document itself travels in its signed envelope (protocols/link).
+Source of truth: protocols/stays/SPEC.md. Three formats are taken: the second names who shares a room, the third which
+word of ours on the end of a stay the cloud has heard. A document is parsed whole or refused whole. The version of the
+document itself travels in its signed envelope (protocols/link).
 """
 
 from collections import Counter
@@ -14,15 +15,18 @@ from protocols.device_model.identity import PropertyId, RoomId, StayId, parse_ro
 from protocols.documents import explained, shown
 from protocols.errors import InvalidInputError, UnsupportedVersionError
 
-SUPPORTED_VERSIONS: Final = (1, 2)
+SUPPORTED_VERSIONS: Final = (1, 2, 3)
 SHARING: Final = 2
 """The format from which stays may share."""
+UNTIL_HEARD: Final = 3
+"""The format from which stays may name our word on their end."""
 STAYS_MOST: Final = 5_000  # 72 h of the largest hotels, several times over
 VERSION_MOST: Final = 2**53 - 1
 AT_MS_MOST: Final = 4_102_444_800_000  # 2100-01-01: later is a unit error, not a stay
 
 _AtMs = Annotated[int, msgspec.Meta(ge=0, le=AT_MS_MOST)]
 _Text = Annotated[str, msgspec.Meta(max_length=200)]
+_UntilN = Annotated[int, msgspec.Meta(ge=1, le=VERSION_MOST)]
 _Share = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
 
@@ -39,7 +43,8 @@ class StayState(StrEnum):
 class DocumentStay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One stay as the cloud sees it. `guest_name` is None once the guest asked to be forgotten.
 
-    Stays with one `share` have their room together; unset: nobody is to be in it besides.
+    Stays with one `share` have their room together; unset: nobody is to be in it besides. `until_n`: the word of this
+    building on the stay's end that the cloud has heard, and settled into `expected_until_ms`.
     """
 
     id: str
@@ -51,6 +56,7 @@ class DocumentStay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reservation: _Text | dict[str, _Text | None] | None
     version: Annotated[int, msgspec.Meta(ge=0, le=VERSION_MOST)]
     share: _Share | msgspec.UnsetType = msgspec.UNSET
+    until_n: _UntilN | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def stay_id(self) -> StayId:
@@ -100,6 +106,8 @@ def parse(body: object, *, ours: PropertyId) -> StaysDocument:
             raise InvalidInputError(place, str(error)) from error
         if stay.share is not msgspec.UNSET and version < SHARING:
             raise InvalidInputError(place, f"format {version} has no `share`")
+        if stay.until_n is not msgspec.UNSET and version < UNTIL_HEARD:
+            raise InvalidInputError(place, f"format {version} has no `until_n`")
         if stay.expected_until_ms <= stay.expected_from_ms:
             raise InvalidInputError(
                 place, f"expected_until_ms {stay.expected_until_ms} is not after {stay.expected_from_ms}"

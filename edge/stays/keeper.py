@@ -11,13 +11,17 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from edge.stays.document import VERSION_MOST, DocumentStay, StaysDocument, StayState, parse
-from edge.stays.replica import Decision, Replica, Stay
+from edge.stays.replica import Decision, Replica, Stay, Until
 from protocols.device_model.identity import PropertyId, RoomId, StayId
 from protocols.errors import InvalidInputError
 
 NAME: Final = "stays"
 CHECKED_IN: Final = "checked_in"
 CHECKED_OUT: Final = "checked_out"
+UNTIL: Final = "stay_until"
+"""The kind of record, on lane A, that decides when a stay ends (protocols/stays/SPEC.md 4)."""
+UNTILS: Final = "stay_untils"
+"""Under which name what was decided so is stored."""
 
 
 class StaysStore(Protocol):
@@ -63,13 +67,17 @@ class StaysKeeper:
         """Return the stays of one room, by id."""
         return self._by_room.get(room, [])
 
-    def restore(self, version: int, document: bytes | None, decisions: Sequence[Decision]) -> None:
+    def restore(
+        self, version: int, document: bytes | None, decisions: Sequence[Decision], untils: Sequence[Until] = ()
+    ) -> None:
         """Take up what the store held; call before anything else."""
         replica = Replica()
         if document is not None:
             replica = replica.offered(version, msgspec.json.decode(document, type=StaysDocument))
         for decision in decisions:
             replica = replica.decided(decision)
+        for until in untils:
+            replica = replica.ends(until)
         self._hold(replica)
 
     async def apply(self, version: int, body: object) -> None:
@@ -107,6 +115,13 @@ class StaysKeeper:
         if after is not self._replica:
             self._hold(after)
 
+    def ends(self, until: Until) -> bytes:
+        """Take a word on a stay's end; returns all of them as they are to be stored by whoever moves the cursor."""
+        after = self._replica.ends(until)
+        if after is not self._replica:
+            self._hold(after)
+        return msgspec.json.encode(list(after.untils.values()))
+
     def _hold(self, replica: Replica) -> None:
         self._replica = replica
         self._by_room = replica.by_room()
@@ -141,3 +156,20 @@ def decision_from(body: Mapping[str, Any], known: DocumentStay | None) -> Decisi
         version=body["stay_version"],
     )
     return Decision(stay, state, RoomId(body["room"]), body["at_ms"], body["by"])
+
+
+def until_body(until: Until) -> dict[str, Any]:
+    """Return the body of the lane A `stay_until` record."""
+    return {
+        "stay": until.stay,
+        "until_ms": until.until_ms,
+        "told_ms": until.told_ms,
+        "n": until.n,
+        "by": until.by,
+        "at_ms": until.at_ms,
+    }
+
+
+def until_from(body: Mapping[str, Any]) -> Until:
+    """Return the word on a stay's end that a `stay_until` record holds."""
+    return Until(StayId(body["stay"]), body["until_ms"], body["told_ms"], body["n"], body["by"], body["at_ms"])

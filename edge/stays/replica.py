@@ -2,7 +2,8 @@
 
 Source of truth: docs/decisions/0021-local-decisions-outlive-documents.md. The rule in one line: a stay only
 moves forward (planned, ready, in house, left), whoever said so; of a document and a decision the one further on wins,
-however often and in whatever order either arrives. No clock takes part. This module is pure; edge/app keeps it.
+however often and in whatever order either arrives. A stay's end that was decided here stands until a document says that
+the cloud has heard of it (docs/decisions/0143). No clock takes part. This module is pure; edge/app keeps it.
 """
 
 from collections.abc import Mapping
@@ -36,6 +37,19 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Until:
+    """The end of a stay in house as it was decided here, by whom: the building's `n`th word on it (unix ms)."""
+
+    stay: StayId
+    until_ms: int
+    told_ms: int
+    """The end that the document named at that moment, or the stay came in with."""
+    n: int
+    by: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stay:
     """One stay as this edge holds it: the join of document and decision."""
 
@@ -49,6 +63,8 @@ class Stay:
     version: int
     decided_by: str | None  # None: as the document says
     share: str | None = None
+    until_by: str | None = None
+    """Who here decided the end, None: as told."""
 
     def shares_with(self, other: "Stay") -> bool:
         """Tell whether two stays have a room together."""
@@ -72,6 +88,8 @@ class Replica:
     as_of_ms: int = 0
     documents: Mapping[StayId, DocumentStay] = field(default_factory=dict)
     decisions: Mapping[StayId, Decision] = field(default_factory=dict)
+    untils: Mapping[StayId, Until] = field(default_factory=dict)
+    """Those that the cloud has heard too: what the PMS in the house says is held against them."""
 
     def offered(self, version: int, document: StaysDocument) -> "Replica":
         """Return the replica once the document was applied: all of it.
@@ -91,7 +109,12 @@ class Replica:
             for stay, decision in self.decisions.items()
             if not _settled(decision, documents.get(stay), document.as_of_ms)
         }
-        return Replica(version, document.as_of_ms, documents, decisions)
+        untils = {
+            stay: until
+            for stay, until in self.untils.items()
+            if not _is_past(until, documents.get(stay), decisions.get(stay), document.as_of_ms)
+        }
+        return Replica(version, document.as_of_ms, documents, decisions, untils)
 
     def decided(self, decision: Decision) -> "Replica":
         """Return the replica with one more local decision; a decision that goes backwards changes nothing.
@@ -106,8 +129,28 @@ class Replica:
                 return self
         return replace(self, decisions={**self.decisions, stay: decision})
 
+    def ends(self, until: Until) -> "Replica":
+        """Return the replica with one more word on a stay's end; one that is not newer than ours changes nothing."""
+        before = self.untils.get(until.stay)
+        if before is not None and before.n >= until.n:
+            return self
+        return replace(self, untils={**self.untils, until.stay: until})
+
+    def next_until(self, stay: StayId, until_ms: int, *, by: str, at_ms: int) -> Until:
+        """Return the next word on the end of a stay that is held."""
+        document, before = self.documents.get(stay), self.untils.get(stay)
+        told = document or self.decisions[stay].stay
+        n = max(_heard(document), 0 if before is None else before.n) + 1
+        return Until(stay, until_ms, told.expected_until_ms, n, by, at_ms)
+
     def get(self, stay: StayId) -> Stay | None:
         """Return the stay as it is held true here, or None if nobody has told us about it."""
+        joined, until = self._joined(stay), self.untils.get(stay)
+        if joined is None or until is None or until.n <= _heard(self.documents.get(stay)):
+            return joined
+        return replace(joined, expected_until_ms=until.until_ms, until_by=until.by)
+
+    def _joined(self, stay: StayId) -> Stay | None:
         document, decision = self.documents.get(stay), self.decisions.get(stay)
         if decision is None:
             return None if document is None else _as_documented(document)
@@ -166,6 +209,18 @@ def _as_documented(document: DocumentStay) -> Stay:
 def _as_decided(decision: Decision, said: DocumentStay) -> Stay:
     """The decision rules state and room (the grant opens that door); the rest is as fresh as the document."""
     return replace(_as_documented(said), state=decision.state, room=decision.room, decided_by=decision.by)
+
+
+def _heard(document: DocumentStay | None) -> int:
+    """Return which word of ours on a stay's end the cloud has heard, 0: none."""
+    return 0 if document is None or document.until_n is msgspec.UNSET else document.until_n
+
+
+def _is_past(until: Until, document: DocumentStay | None, decision: Decision | None, as_of_ms: int) -> bool:
+    """Say whether a word on a stay's end is of no use any more, so that their list stays bounded."""
+    if document is not None:
+        return document.state in (StayState.LEFT, StayState.VOID) and decision is None
+    return decision is None and as_of_ms > max(until.until_ms, until.told_ms, until.at_ms) + FORGET_LEFT_AFTER_MS
 
 
 def _settled(decision: Decision, document: DocumentStay | None, as_of_ms: int) -> bool:

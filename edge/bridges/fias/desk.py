@@ -10,14 +10,14 @@ from datetime import UTC, date, datetime, time
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
-from edge.bridges.fias.presence import BY, Arrive, Doubt, Leave, Presence, Step
+from edge.bridges.fias.presence import BY, Arrive, Doubt, EndAt, Leave, Presence, Step
 from edge.stays.document import StayState
 from edge.stays.keeper import record_body
 from edge.stays.replica import Replica
 from kit.clock import Clock
 from protocols.device_model.identity import RoomId, StayId
 from protocols.errors import PlatformError
-from protocols.fias.house import CameIn, Guest, House, Moved
+from protocols.fias.house import CameIn, Changed, Guest, House, Moved
 from protocols.fias.link import Fact, Resynchronised
 from protocols.fias.orders import KeyEnd, KeyOrder, Status
 
@@ -43,6 +43,10 @@ class StayRecords(Protocol):
 
     async def stay(self, body: Mapping[str, Any]) -> None:
         """Append a `stay` record; returns once it is durable and taken. Raises StoreFailedError."""
+        ...
+
+    async def until(self, stay: StayId, until_ms: int, *, by: str) -> None:
+        """Append the `stay_until` record of a stay that is held; as `stay`."""
         ...
 
 
@@ -77,6 +81,8 @@ class FiasDesk:
         now_ms = self._clock.wall_ms()
         for step in self._presence.judge(fact, self._replica(), now_ms=now_ms):
             await self._do(step)
+        if isinstance(fact, CameIn | Changed | Moved):
+            await self._ends(fact.room, house, now_ms)
         if isinstance(fact, Resynchronised):
             for each in house.occupied():
                 for guest in house.guests(each):  # also those whose coming was heard and could not be kept
@@ -84,6 +90,8 @@ class FiasDesk:
                         await self._do(step)
             for step in self._presence.swept(house, self._replica()):
                 await self._do(step)
+            for each in house.occupied():
+                await self._ends(each, house, now_ms)
 
     async def order(self, order: KeyOrder | KeyEnd) -> tuple[Status, str]:
         """Meet a key order and return its answer. Raises nothing that a door or a disk does."""
@@ -94,6 +102,10 @@ class FiasDesk:
             again = error.retryable or error.may_have_taken_effect
             return (Status.RETRY if again else Status.CANNOT), "the doors did not answer"
 
+    async def _ends(self, room: str, house: House, now_ms: int) -> None:
+        for step in self._presence.ends(room, house, self._replica(), now_ms=now_ms):
+            await self._do(step)
+
     async def _do(self, step: Step) -> None:
         match step:
             case Doubt():
@@ -102,6 +114,8 @@ class FiasDesk:
                 if len(self.doubts) > DOUBTS_MOST:
                     del self.doubts[next(iter(self.doubts))]
                 self._log.warning("fias_doubt", room=step.room, reason=step.reason)
+            case EndAt(stay, until_ms):
+                await self._records.until(stay, until_ms, by=BY)
             case Arrive() | Leave():
                 state = StayState.IN_HOUSE if isinstance(step, Arrive) else StayState.LEFT
                 body = record_body(step.stay, state, step.room, at_ms=self._clock.wall_ms(), by=BY)
@@ -146,14 +160,34 @@ def until_ms(zone: ZoneInfo, hour: time) -> Callable[[str | None, int], int]:
     """Return the end of a stay by its day of departure (YYMMDD); without a day that can be, a day from now."""
 
     def end(departure: str | None, now_ms: int) -> int:
-        try:
-            told = datetime.strptime(departure or "", "%y%m%d").replace(tzinfo=UTC).date()
-        except ValueError:
+        told = _day(departure or "")
+        if told is None:
             return now_ms + DAY_MS
         ends = datetime.combine(told, hour, tzinfo=zone)
         return max(round(ends.timestamp() * 1000), now_ms + DAY_MS // 24)
 
     return end
+
+
+def on_day_ms(zone: ZoneInfo) -> Callable[[str, int], int | None]:
+    """Return a stay's end by its day of departure (YYMMDD): the hour stays the one that it had. None: no such day."""
+
+    def end(departure: str, before_ms: int) -> int | None:
+        told, before = _day(departure), datetime.fromtimestamp(before_ms / 1000, zone)
+        if told is None:
+            return None
+        if told == before.date():
+            return before_ms
+        return round(datetime.combine(told, before.time(), tzinfo=zone).timestamp() * 1000)
+
+    return end
+
+
+def _day(text: str) -> date | None:
+    try:
+        return datetime.strptime(text, "%y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None
 
 
 def _day_start(day: date) -> int:

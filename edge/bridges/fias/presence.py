@@ -12,7 +12,7 @@ from typing import Final
 
 from edge.stays.document import DocumentStay, StayState
 from edge.stays.replica import Replica, Stay
-from protocols.device_model.identity import RoomId
+from protocols.device_model.identity import RoomId, StayId
 from protocols.fias.house import CameIn, Guest, House, Moved, WentOut
 from protocols.fias.link import Fact
 
@@ -20,6 +20,8 @@ BY: Final = "pms"
 """Who decided, in the record."""
 SOON_MS: Final = 24 * 3_600_000
 """A guest may come this long before the stay was to begin."""
+SOON_LEAVES_MS: Final = 3_600_000
+"""Who leaves on a day whose hour is over has this long."""
 _NUMBER: Final = re.compile(r"[0-9a-z]{1,12}")
 
 
@@ -40,6 +42,14 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class EndAt:
+    """Record that a stay in house ends at another time (unix ms)."""
+
+    stay: StayId
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Doubt:
     """Somebody has to look: nothing was done."""
 
@@ -48,7 +58,7 @@ class Doubt:
     reason: str
 
 
-Step = Arrive | Leave | Doubt
+Step = Arrive | Leave | EndAt | Doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +83,19 @@ class Presence:
         rooms: which rooms there are.
         walk_ins: whether a guest without a stay gets one.
         until_ms: the end of a stay whose guest leaves on a day (YYMMDD, or None: not told), after now (unix ms).
+        on_day_ms: the end of a stay that had one (unix ms) and whose guest leaves on a day (YYMMDD): the same where it
+            is that day already, else at the same hour; None: no such day.
     """
 
-    def __init__(self, rooms: RoomNames, *, walk_ins: bool, until_ms: Callable[[str | None, int], int]) -> None:
-        self._rooms, self._walk_ins, self._until_ms = rooms, walk_ins, until_ms
+    def __init__(
+        self,
+        rooms: RoomNames,
+        *,
+        walk_ins: bool,
+        until_ms: Callable[[str | None, int], int],
+        on_day_ms: Callable[[str, int], int | None],
+    ) -> None:
+        self._rooms, self._walk_ins, self._until_ms, self._on_day_ms = rooms, walk_ins, until_ms, on_day_ms
 
     def judge(self, fact: Fact, replica: Replica, *, now_ms: int) -> list[Step]:
         """Return what follows from one fact."""
@@ -103,6 +122,38 @@ class Presence:
             and each.room not in leaving
             and _missing(each, held.get(each.room, ()), [other for other in here if other.room == each.room])
         ]
+
+    def ends(self, theirs: str, house: House, replica: Replica, *, now_ms: int) -> list[Step]:
+        """Return which stays in a room end on another day than we hold, by the last of their guests to leave.
+
+        What somebody here decided stands until the PMS names a day that is not the one known then, and not earlier
+        (docs/decisions/0143).
+        """
+        room = self._rooms.find(theirs)
+        told: dict[StayId, tuple[Stay, Guest]] = {}
+        for guest in house.guests(theirs):
+            stay = None if room is None else self._known(room, guest, replica)
+            if stay is None or guest.departure is None:
+                continue
+            before = told.get(stay.id)
+            if before is None or guest.departure > (before[1].departure or ""):
+                told[stay.id] = stay, guest
+        steps: list[Step] = []
+        for stay, guest in told.values():
+            until_ms = self._on_day_ms(guest.departure or "", stay.expected_until_ms)
+            if until_ms is None or until_ms == stay.expected_until_ms:
+                continue
+            ours = replica.untils.get(stay.id)
+            if ours is not None and ours.by != BY:
+                unheard = self._on_day_ms(guest.departure or "", ours.told_ms) == ours.told_ms
+                if unheard or until_ms < stay.expected_until_ms:
+                    steps.append(
+                        Doubt(theirs, guest.number, f"leaves on {guest.departure}; {ours.by} here said another day")
+                    )
+                    continue
+            if until_ms > now_ms or stay.expected_until_ms > now_ms + SOON_LEAVES_MS:
+                steps.append(EndAt(stay.id, max(until_ms, now_ms + SOON_LEAVES_MS)))
+        return steps
 
     def stay_for(self, theirs: str, number: str | None, replica: Replica, *, now_ms: int) -> Stay | None:
         """Return the stay that the PMS means by a room and a guest number, in house or about to come."""

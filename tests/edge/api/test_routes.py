@@ -62,6 +62,7 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
         ("POST", "/api/v1/rooms/101/commands"),
         ("POST", "/api/v1/stays/s-anna/check-in"),
         ("POST", "/api/v1/stays/s-anna/check-out"),
+        ("POST", "/api/v1/stays/s-anna/end"),
     ],
 )
 async def test_without_the_token_nothing_is_told_and_nothing_done(site: Site, method: str, path: str) -> None:
@@ -191,3 +192,33 @@ async def test_what_is_no_json_is_a_problem(site: Site, content: bytes) -> None:
     headers = {"content-type": "application/json"}
     answer = await site.http.post("/api/v1/rooms/101/commands", content=content, headers=headers)
     problem(answer, 400)
+
+
+@pytest.mark.requirement("STY-08")
+async def test_a_stay_is_made_longer_and_shorter_and_what_is_wrong_is_refused(site: Site) -> None:
+    path, later_ms = "/api/v1/stays/s-anna/end", T0 + 72 * 3_600_000
+    body: dict[str, Any] = {"until_ms": later_ms, "by": "Frau Maier"}
+    assert problem(await site.http.post(path, json=body), 409)["reason"] == "not_in_house"
+    await site.http.post("/api/v1/stays/s-anna/check-in", json={"phone_public_key": PHONE, "by": "desk"})
+    told = await site.http.post(path, json={**body, "phone_public_key": PHONE})
+    assert (told.status_code, told.json()["until_ms"], told.json()["bundle"]["not_after_ms"]) == (
+        200,
+        later_ms,
+        later_ms,
+    )
+    [anna, _] = (await site.http.get("/api/v1/stays")).json()["stays"]
+    assert (anna["expected_until_ms"], anna["until_by"]) == (later_ms, "Frau Maier")
+    assert "bundle" not in (await site.http.post(path, json={**body, "until_ms": later_ms - 1})).json()
+    for wrong in (
+        {"until_ms": T0},
+        {"until_ms": -1},
+        {"until_ms": "tomorrow"},
+        {"until_ms": None},
+        {"by": ""},
+        {"by": "cloud\n"},
+        {"phone_public_key": "05"},
+        {"nights": 1},
+    ):
+        problem(await site.http.post(path, json={**body, **wrong}), 400)
+    problem(await site.http.post("/api/v1/stays/s-nobody/end", json=body), 404)
+    assert (await site.http.get("/api/v1/stays")).json()["stays"][0]["expected_until_ms"] == later_ms - 1

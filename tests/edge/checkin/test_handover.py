@@ -255,6 +255,11 @@ class Front:
         for body in bodies:
             self.replica = self.replica.decided(decision_from(body, self.replica.documents.get(body["stay"])))
 
+    async def until(self, stay: StayId, until_ms: int, *, by: str) -> None:
+        self.replica = self.replica.ends(
+            self.replica.next_until(stay, until_ms, by=by, at_ms=self.doors.clock.wall_ms())
+        )
+
     async def ended(self) -> frozenset[StayId]:
         return frozenset(self.told)
 
@@ -324,3 +329,20 @@ async def test_ending_the_earlier_stay_after_the_next_ones_key_was_made_leaves_t
     await front.doors.visit("door-101")
     assert (opens(anna), opens(ben)) == (Status.SUPERSEDED, Status.OPENED)
     assert front.doors.store.pending_bumps() == []
+
+
+async def test_a_stay_made_longer_at_the_building_opens_the_real_door_beyond_its_old_end(front: Front) -> None:
+    anna, child = front.doors.phone("anna"), front.doors.phone("child")
+    stay = a_stay(expected_from_ms=front.doors.clock.wall_ms(), expected_until_ms=front.until_ms)
+    front.replica = front.replica.offered(2, parse(a_document(stay), ours=AURORA))  # nobody comes after her
+    await front.check_in(ANNA, anna)
+    await front.check_in(ANNA, child)
+    assert (opens(anna), opens(child)) == (Status.OPENED, Status.OPENED)
+    longer_ms = front.until_ms + 24 * HOUR_MS
+    await front.desk.end_at(ANNA, longer_ms, by="desk", phone_public_key=anna.public.hex())
+    anna.bundle = front.real.bundles[ANNA]
+    front.doors.clock.advance(front.until_ms + HOUR_MS - front.doors.clock.wall_ms())
+    assert (opens(anna), opens(child)) == (Status.OPENED, Status.EXPIRED), "the child has not asked yet"
+    await front.check_in(ANNA, child)
+    assert (opens(child), opens(anna)) == (Status.OPENED, Status.OPENED)
+    assert front.doors.store.pending_bumps() == [], "no generation ended"

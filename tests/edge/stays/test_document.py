@@ -21,7 +21,7 @@ def test_a_document_is_read_whole() -> None:
     assert [each.id for each in document.stays] == ["s-anna", "s-ben"]
 
 
-@pytest.mark.parametrize("version", [0, 3, 99, None, "1", True, 1.5])
+@pytest.mark.parametrize("version", [0, 4, 99, None, "1", True, 1.5])
 def test_an_unknown_version_is_refused_by_name(version: object) -> None:
     with pytest.raises(UnsupportedVersionError, match="stays document version"):
         parse(a_document(v=version, surprise=1), ours=AURORA)

@@ -38,7 +38,7 @@ async def test_an_applied_document_is_held_reported_and_survives(building: Build
         ("stays", 6, a_document(), InvalidInputError),
         ("stays", 0, a_document(), InvalidInputError),
         ("stays", 2**60, a_document(), InvalidInputError),
-        ("stays", 8, a_document(v=3), UnsupportedVersionError),
+        ("stays", 8, a_document(v=4), UnsupportedVersionError),
         ("stays", 8, a_document(a_stay(room="?")), InvalidInputError),
         ("stays", 7, a_document(), InvalidInputError),
         ("weather", 8, a_document(), InvalidInputError),

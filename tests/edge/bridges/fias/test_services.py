@@ -348,7 +348,12 @@ def test_who_shared_a_room_and_left_while_nobody_listened_has_left() -> None:
             house = House()
             for number in numbers:
                 house.take(decode(f"GI|RN102|G#{number}|".encode()), now_ms=0)
-            presence = Presence(RoomNames(frozenset({RoomId("102")}), {}), walk_ins=True, until_ms=lambda _, now: now)
+            presence = Presence(
+                RoomNames(frozenset({RoomId("102")}), {}),
+                walk_ins=True,
+                until_ms=lambda _, now: now,
+                on_day_ms=lambda _, before: before,
+            )
             steps = presence.swept(house, w.building.house.keeper.replica)
             assert all(isinstance(each, Leave) for each in steps)
             return sorted(each.stay.id.split("-")[1] for each in steps if isinstance(each, Leave))
