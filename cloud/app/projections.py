@@ -22,6 +22,7 @@ from cloud.kit.notify import notify_live
 from cloud.platform.properties import property_by_edge
 from cloud.policy import releases
 from cloud.stays import document, rooms, stays
+from cloud.stays.ending import EndWord, Promise
 from cloud.stays.life import EdgeState
 from cloud.telemetry.ports import BatchContext, EdgeOwner, Projection
 from protocols.device_model.command import Phase
@@ -60,6 +61,15 @@ class _Stay(msgspec.Struct, frozen=True):
     room: _Name | None = None
     by: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     at_ms: _AtMs | None = None
+
+
+class _EndWord(msgspec.Struct, frozen=True):
+    stay: _Name
+    until_ms: _TimeMs
+    told_ms: _TimeMs
+    n: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+    by: Annotated[str, msgspec.Meta(max_length=200)]
+    at_ms: _TimeMs
 
 
 class _Command(msgspec.Struct, frozen=True):
@@ -209,6 +219,14 @@ async def take_stays(connection: Connection, context: BatchContext, records: Seq
                 )
 
 
+async def take_stay_ends(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
+    """Stays that the building made longer or shorter."""
+    bodies = [_body(record, _EndWord) for record in records]
+    words = [EndWord(each.stay, each.n, Promise(each.until_ms, each.told_ms), each.by, each.at_ms) for each in bodies]
+    place = stays.Place(context.tenant, context.property, context.edge)
+    await stays.apply_end_words(connection, place, words, now_ms=context.received_ms)
+
+
 async def take_commands(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
     """Phases of commands, told durably: they arrive even if the answer on the spot was lost."""
     for record in records:
@@ -354,6 +372,7 @@ def _late_fact(record: Record) -> LateFact | None:
 PROJECTIONS: Final[Mapping[str, Sequence[Projection]]] = {
     "access": (take_access,),
     "stay": (take_stays,),
+    "stay_until": (take_stay_ends,),
     "command": (take_commands,),
     "desired": (take_desired,),
     "room": (take_rooms,),

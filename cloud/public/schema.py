@@ -119,14 +119,17 @@ class RoomStay(msgspec.Struct, frozen=True):
 class RoomConflict(msgspec.Struct, frozen=True):
     """A stay that is, or is wanted by the PMS, in a room, and of which PMS and house do not agree; `kind` as in Stay.
 
-    `room` is where the guest is, or will be; null: nowhere yet. `room_asked` is the room that the PMS wants.
+    `room` is where the guest is, or will be; null: nowhere yet. `room_asked` is the room that the PMS wants,
+    `until_asked` the end that it has for the stay; `expected_until` is the one that counts.
     """
 
     stay: str
-    kind: Literal["double_sale", "other_room", "ended_in_pms"]
+    kind: Literal["double_sale", "other_room", "ended_in_pms", "other_end"]
     guest_name: str
     room: str | None
     room_asked: str | None
+    expected_until: str
+    until_asked: str
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -263,17 +266,19 @@ class Stay(msgspec.Struct, frozen=True):
     """One stay. `room_asked` is the room the PMS wants; `conflict` says why it is not `room`, or what else is amiss.
 
     double_sale: another stay holds it. other_room: the guest's key opens `room`. ended_in_pms: in house, and in the PMS
-    cancelled or a no-show. `first_opened_at` is when a key of the stay first opened a door, null before that.
+    cancelled or a no-show. other_end: the building made it longer or shorter (`expected_until`), the PMS has another
+    end (`until_asked`). `first_opened_at` is when a key of the stay first opened a door, null before that.
     """
 
     id: str
     state: str
     room: str | None
     room_asked: str | None
-    conflict: Literal["double_sale", "other_room", "ended_in_pms"] | None
+    conflict: Literal["double_sale", "other_room", "ended_in_pms", "other_end"] | None
     guest_name: str
     expected_from: str
     expected_until: str
+    until_asked: str
     actual_in: str | None
     actual_out: str | None
     first_opened_at: str | None

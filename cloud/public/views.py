@@ -121,7 +121,15 @@ def _room(
             id=stay.id, state=stay.state.value, guest_name=stay.guest_name, until=iso(stay.expected_until)
         ),
         conflicts=[
-            schema.RoomConflict(each.id, each.conflict.value, each.guest_name, each.room, each.room_asked)
+            schema.RoomConflict(
+                each.id,
+                each.conflict.value,
+                each.guest_name,
+                each.room,
+                each.room_asked,
+                expected_until=iso(each.expected_until),
+                until_asked=iso(each.until_asked),
+            )
             for each in conflicts
             if each.conflict is not None
         ],
@@ -254,6 +262,7 @@ def stay_view(stay: Stay, first_opened_at: datetime | None) -> schema.Stay:
         guest_name=stay.guest_name,
         expected_from=iso(stay.expected_from),
         expected_until=iso(stay.expected_until),
+        until_asked=iso(stay.until_asked),
         actual_in=iso(stay.actual_in),
         actual_out=iso(stay.actual_out),
         first_opened_at=iso(first_opened_at),

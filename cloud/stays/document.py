@@ -5,6 +5,7 @@ property are made under the lock of its stays, so they only grow and never fork.
 """
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,8 @@ NAME: Final = "stays"
 FORMAT: Final = 1
 FORMAT_SHARED: Final = 2
 """protocols/stays/SPEC.md: only a document in which somebody shares is of the second format."""
+FORMAT_ENDS: Final = 3
+"""Only one that answers to a word of the building on a stay's end is of the third."""
 AHEAD_MS: Final = 72 * 3_600_000
 ENDED_SHOWN_MS: Final = 24 * 3_600_000
 """A stay that ended stays in the document this long, and in any case until the edge holds a version that says so:
@@ -29,7 +32,7 @@ async def renew(connection: Connection, *, tenant: str, property_id: str, edge: 
     rows = await fetch_all(
         connection,
         """SELECT s.id, s.room, s.state, s.guest_name, s.expected_from, s.expected_until, s.version,
-                  s.share, coalesce(r.number, r.external_id) AS reservation
+                  s.share, s.edge_until_n, coalesce(r.number, r.external_id) AS reservation
              FROM stays.stay s
              JOIN stays.reservation r USING (property, system, external_id)
              LEFT JOIN stays.document d ON d.property = s.property
@@ -60,6 +63,7 @@ async def renew(connection: Connection, *, tenant: str, property_id: str, edge: 
             "reservation": row["reservation"],
             "version": row["version"],
             **({} if row["share"] is None else {"share": row["share"]}),
+            **({} if row["edge_until_n"] == 0 else {"until_n": row["edge_until_n"]}),
         }
         for row in rows
     ]
@@ -71,8 +75,7 @@ async def renew(connection: Connection, *, tenant: str, property_id: str, edge: 
     if known is not None and known["digest"] == digest and known["edge"] == edge:
         return None
     version: int = 1 if known is None else known["version"] + 1
-    shared = any("share" in stay for stay in stays)
-    body = {"v": FORMAT_SHARED if shared else FORMAT, "property": property_id, "as_of_ms": now_ms, "stays": stays}
+    body = {"v": _format(stays), "property": property_id, "as_of_ms": now_ms, "stays": stays}
     await execute(
         connection,
         """INSERT INTO stays.document (property, tenant, edge, version, digest, body, made_at)
@@ -93,6 +96,13 @@ async def renew(connection: Connection, *, tenant: str, property_id: str, edge: 
         [carried, version, property_id, carried + gone],
     )
     return version
+
+
+def _format(stays: Iterable[Mapping[str, Any]]) -> int:
+    """Return the oldest format that can say this: an edge that knows no newer one takes it."""
+    if any("until_n" in stay for stay in stays):
+        return FORMAT_ENDS
+    return FORMAT_SHARED if any("share" in stay for stay in stays) else FORMAT
 
 
 async def held(connection: Connection, *, property_id: str, version: int, at_ms: int) -> None:

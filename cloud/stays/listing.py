@@ -1,7 +1,7 @@
 """Stays as others may read them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, LiteralString
 
@@ -10,10 +10,12 @@ from cloud.stays.life import ACTIVE, EdgeState, StayState
 from cloud.stays.reservation import PmsStatus
 
 STAYS_MOST: Final = 2_000
+SAME_DAY: Final = timedelta(hours=12)
+"""A building that lets a guest leave so much later than the PMS says has not given him another night."""
 
 
 class Conflict(StrEnum):
-    """Where the PMS and the house do not agree of a stay, and a person has to look (docs/decisions/0079)."""
+    """Where the PMS and the house do not agree of a stay, and a person has to look (docs/decisions/0079, 0143)."""
 
     DOUBLE_SALE = "double_sale"
     """The PMS wants a room that another stay holds."""
@@ -21,6 +23,8 @@ class Conflict(StrEnum):
     """The guest's key opens one room, the PMS has him in another."""
     ENDED_IN_PMS = "ended_in_pms"
     """The guest is in house; in the PMS the reservation was cancelled, or nobody came."""
+    OTHER_END = "other_end"
+    """The building made his stay longer or shorter, and the PMS has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Stay:
     guest_name: str
     expected_from: datetime
     expected_until: datetime
+    until_asked: datetime
+    """The end that the PMS has; differs while a word of the building stands against it."""
     actual_in: datetime | None
     actual_out: datetime | None
     edge_state: EdgeState | None
@@ -67,11 +73,15 @@ class Stay:
             return None
         if inside and self.edge_room is not None and self.edge_room != self.room_asked:
             return Conflict.OTHER_ROOM
-        return Conflict.DOUBLE_SALE if self.room is None else None
+        if self.room is None:
+            return Conflict.DOUBLE_SALE
+        apart = abs(self.expected_until - self.until_asked)
+        return Conflict.OTHER_END if self.state is StayState.IN_HOUSE and apart > SAME_DAY else None
 
 
 _SELECT: Final[LiteralString] = """
     SELECT s.id, s.state, s.room, s.room_asked, s.guest_name, s.expected_from, s.expected_until, s.actual_in,
+           r.departure_at AS until_asked,
            s.actual_out, s.edge_state, s.edge_room, s.agreed_room, s.external_id, r.number, r.freshness_at,
            r.status AS pms_status, s.document_version,
            coalesce(s.document_version <= d.held_version, false) AS edge_held
@@ -105,7 +115,7 @@ async def stays_in_conflict(connection: Connection, *, tenant: str, property_id:
         _SELECT
         + """AND s.state IN ('planned', 'ready', 'in_house') AND s.expected_from < %s
               AND (s.room IS DISTINCT FROM s.room_asked OR s.edge_room <> s.room_asked
-                   OR r.status IN ('cancelled', 'no_show'))
+                   OR s.edge_until IS NOT NULL OR r.status IN ('cancelled', 'no_show'))
             ORDER BY s.expected_from, s.id LIMIT %s""",
         [tenant, property_id, before, STAYS_MOST],
     )

@@ -7,13 +7,15 @@ stays change together and in one order. The caller brings the transaction.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from cloud.kit import outbox
-from cloud.kit.database import Connection, execute, fetch_all, lock_for_transaction
+from cloud.kit.database import Connection, execute, fetch_all, fetch_one, lock_for_transaction
 from cloud.kit.notify import notify_live
 from cloud.kit.times import at, unix_ms
 from cloud.stays import document
+from cloud.stays.ending import EndWord, Promise, heard, stands
 from cloud.stays.life import ACTIVE, Claim, EdgeState, Settled, StayState, settle, state_of
 from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation, RoomCondition
 
@@ -23,6 +25,8 @@ elsewhere, edge_state, by}. `elsewhere`: in house by his key in `room`; the PMS 
 
 LIVE_KIND: Final = "stays"
 BY_EDGE: Final = "edge"
+BY_BUILDING: Final = "building"
+"""Who said when a stay ends: nobody came or moved, and the PMS is told nothing anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ async def upsert_reservations(
     """
     await lock_for_transaction(connection, "stays", place.property)
     told = list(reservations)
-    held, stays = await _held(connection, place, told)
+    held, stays, promises = await _held(connection, place, told)
     created = updated = 0
     fresh: set[tuple[str, str]] = set()
     touched: list[str] = []
@@ -88,7 +92,15 @@ async def upsert_reservations(
                 continue
             created, updated = (created + 1, updated) if row is None else (created, updated + 1)
             stay = stays.get(key) or stay_id(place.property, *key)
-            touched.append(await _write(connection, place, reservation, new, stay, now_ms=now_ms))
+            promises[key] = stands(
+                promises.get(key),
+                pms_until_ms=reservation.departure_ms,
+                pms_left=reservation.status is PmsStatus.LEFT,
+                from_ms=reservation.arrival_ms,
+            )
+            touched.append(
+                await _write(connection, place, reservation, new, stay, promise=promises[key], now_ms=now_ms)
+            )
             held[key] = new
             if row is not None and row["status"] == PmsStatus.BOOKED and row["room"] != new["room"]:
                 surprised.add(touched[-1])
@@ -109,14 +121,15 @@ async def upsert_reservations(
 
 async def _held(
     connection: Connection, place: Place, told: Sequence[Reservation]
-) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[tuple[str, str], str]]:
-    """Return what is mirrored of the reservations told, by (system, external id), and the stays they have already:
-    one keeps its id though its reservation is called anew.
+) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[tuple[str, str], str], dict[tuple[str, str], Promise | None]]:
+    """Return what is mirrored of the reservations told, by (system, external id), the stays they have already, and
+    what the building promised of those: a stay keeps its id though its reservation is called anew.
     """
     rows = await fetch_all(
         connection,
         """SELECT r.system, r.external_id, r.number, r.status, r.room, r.guest_name, r.arrival_at, r.departure_at,
-                  r.adults, r.children, r.updated_at, r.room_type, s.id AS stay
+                  r.adults, r.children, r.updated_at, r.room_type, s.id AS stay,
+                  s.edge_until, s.edge_until_told
              FROM unnest(%s::text[], %s::text[]) AS f (system, external_id)
              JOIN stays.reservation r ON r.property = %s AND r.system = f.system AND r.external_id = f.external_id
              LEFT JOIN stays.stay s ON s.property = r.property AND s.system = r.system
@@ -124,7 +137,12 @@ async def _held(
         [[each.system for each in told], [each.external_id for each in told], place.property],
     )
     held = {(row.pop("system"), row.pop("external_id")): row for row in rows}
-    return held, {key: stay for key, row in held.items() if (stay := row.pop("stay")) is not None}
+    promises = {key: _promise(row.pop("edge_until"), row.pop("edge_until_told")) for key, row in held.items()}
+    return held, {key: stay for key, row in held.items() if (stay := row.pop("stay")) is not None}, promises
+
+
+def _promise(until: datetime | None, told: datetime | None) -> Promise | None:
+    return None if until is None or told is None else Promise(unix_ms(until), unix_ms(told))
 
 
 def _mirrored(reservation: Reservation, *, known_name: str) -> dict[str, Any]:
@@ -143,7 +161,14 @@ def _mirrored(reservation: Reservation, *, known_name: str) -> dict[str, Any]:
 
 
 async def _write(
-    connection: Connection, place: Place, reservation: Reservation, new: Mapping[str, Any], stay: str, *, now_ms: int
+    connection: Connection,
+    place: Place,
+    reservation: Reservation,
+    new: Mapping[str, Any],
+    stay: str,
+    *,
+    promise: Promise | None,
+    now_ms: int,
 ) -> str:
     facts = {
         **new,
@@ -153,6 +178,9 @@ async def _write(
         "external_id": reservation.external_id,
         "stay": stay,
         "now": at(now_ms),
+        "until": new["departure_at"] if promise is None else at(promise.until_ms),
+        "edge_until": None if promise is None else at(promise.until_ms),
+        "edge_until_told": None if promise is None else at(promise.told_ms),
     }
     await execute(
         connection,
@@ -176,8 +204,9 @@ async def _write(
         """INSERT INTO stays.stay (property, id, tenant, system, external_id, state, room_asked, guest_name,
                                    expected_from, expected_until, updated_at)
            VALUES (%(property)s, %(stay)s, %(tenant)s, %(system)s, %(external_id)s, 'void', %(room)s,
-                   %(guest_name)s, %(arrival_at)s, %(departure_at)s, %(now)s)
+                   %(guest_name)s, %(arrival_at)s, %(until)s, %(now)s)
            ON CONFLICT (property, id) DO UPDATE SET
+               edge_until = %(edge_until)s, edge_until_told = %(edge_until_told)s,
                room_asked = excluded.room_asked, guest_name = excluded.guest_name,
                expected_from = excluded.expected_from, expected_until = excluded.expected_until,
                room = CASE WHEN stay.expected_from = excluded.expected_from
@@ -230,6 +259,53 @@ async def apply_edge_facts(connection: Connection, place: Place, facts: Sequence
             touched.append(fact.stay)
     if touched:
         await settle_property(connection, place, touched=touched, by=BY_EDGE, now_ms=now_ms)
+
+
+async def apply_end_words(connection: Connection, place: Place, words: Sequence[EndWord], *, now_ms: int) -> None:
+    """Take what the building said of the ends of stays, in whatever order and however often it comes.
+
+    Of one stay the word with the greatest number counts; of a stay we do not know it is kept by the ledger alone.
+    """
+    await lock_for_transaction(connection, "stays", place.property)
+    touched = []
+    for word in words:
+        row = await fetch_one(
+            connection,
+            """SELECT s.edge_until, s.edge_until_told, r.status, r.arrival_at, r.departure_at
+                 FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
+                WHERE s.property = %s AND s.id = %s AND s.edge_until_n < %s""",
+            [place.property, word.stay, word.n],
+        )
+        if row is None:
+            continue
+        promise = stands(
+            heard(word.promise, _promise(row["edge_until"], row["edge_until_told"])),
+            pms_until_ms=unix_ms(row["departure_at"]),
+            pms_left=row["status"] == PmsStatus.LEFT,
+            from_ms=unix_ms(row["arrival_at"]),
+        )
+        await execute(
+            connection,  # the room is let go here and given again by settle, as above
+            """UPDATE stays.stay SET
+                   edge_until = %(promised)s, edge_until_told = %(told)s, edge_until_n = %(n)s, edge_until_by = %(by)s,
+                   expected_until = %(until)s, updated_at = %(now)s,
+                   room = CASE WHEN expected_until = %(until)s OR state IN ('left', 'void') THEN room END,
+                   version = version + CASE WHEN expected_until = %(until)s THEN 0 ELSE 1 END
+                WHERE property = %(property)s AND id = %(stay)s""",
+            {
+                "promised": None if promise is None else at(promise.until_ms),
+                "told": None if promise is None else at(promise.told_ms),
+                "until": row["departure_at"] if promise is None else at(promise.until_ms),
+                "n": word.n,
+                "by": word.by,
+                "now": at(now_ms),
+                "property": place.property,
+                "stay": word.stay,
+            },
+        )
+        touched.append(word.stay)
+    if touched:
+        await settle_property(connection, place, touched=touched, by=BY_BUILDING, now_ms=now_ms)
 
 
 async def set_conditions(

@@ -14,7 +14,7 @@ import pytest
 
 from cloud.app.projections import PROJECTIONS
 from cloud.kit.database import Database, fetch_all
-from cloud.kit.times import at
+from cloud.kit.times import at, unix_ms
 from cloud.stays.listing import current_stays
 from cloud.stays.reservation import PmsStatus, Reservation
 from cloud.stays.stays import settle_property, stay_id, upsert_reservations
@@ -114,6 +114,18 @@ class Day:
 
     async def move(self, name: str, room: str) -> dict[str, Any]:
         return await self.building.house.desk.move(STAYS[name], RoomId(room), self.phone(name), by="Frau Maier")
+
+    async def end_at(self, name: str, until_ms: int, by: str = "Frau Maier") -> dict[str, Any]:
+        return await self.building.house.desk.end_at(STAYS[name], until_ms, by=by, phone_public_key=self.phone(name))
+
+    def ends(self) -> dict[str, int]:
+        held = {name: self.building.house.keeper.replica.get(stay) for name, stay in STAYS.items()}
+        return {name: each.expected_until_ms for name, each in held.items() if each is not None}
+
+    async def ends_in_the_cloud(self) -> dict[str, tuple[int, str | None]]:
+        async with self.database.transaction() as connection:
+            stays = await current_stays(connection, tenant=AURORA.tenant, property_id=AURORA.id, since=at(NOW_MS))
+        return {each.external_id: (unix_ms(each.expected_until), each.conflict) for each in stays}
 
     def phone(self, name: str) -> str:
         return f"02{NAMES.index(name) + 1:064x}"
@@ -230,4 +242,72 @@ async def test_of_two_who_moved_into_one_room_the_last_has_it_and_a_move_is_no_a
     assert (shown["anna"][:2], shown["ben"][:2]) == (("in_house", "103"), ("in_house", "101"))
     [anna] = await day.rows("SELECT actual_in FROM stays.stay WHERE external_id = 'anna'")
     assert anna["actual_in"] == at(NOW_MS)
+    await day.building.store.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_stays_made_longer_and_shorter_without_the_line_end_as_the_rule_says(
+    database: Database, tmp_path: Path, seed: int
+) -> None:
+    """Killed in the midst of it, brought in pieces and twice: building and cloud have one end of each stay."""
+    await open_house(database)
+    day = Day(database, tmp_path, seed)
+    rooms = {"anna": "101", "ben": "102", "cleo": "103"}
+    await day.pms(*(day.booked(name, room) for name, room in rooms.items()))
+    await day.tells()
+    for name in rooms:
+        await day.check_in(name)
+    await day.brings()
+    await day.pms(*(day.booked(name, room, status=PmsStatus.IN_HOUSE) for name, room in rooms.items()))
+    await day.tells()
+
+    def night(n: int) -> int:
+        return NOW_MS + n * DAY_MS
+
+    # the line is cut: one stays on and thinks again, one stays on, one leaves early
+    await day.does(partial(day.end_at, "anna", night(5)))
+    await day.does(partial(day.end_at, "anna", night(3)))
+    await day.does(partial(day.end_at, "ben", night(2)))
+    await day.does(partial(day.end_at, "cleo", NOW_MS + 6 * HOUR_MS))
+    assert day.ends() == {"anna": night(3), "ben": night(2), "cleo": NOW_MS + 6 * HOUR_MS}
+    # and meanwhile in the PMS: Anna longer, and not so long; Ben further; of Cleo it knows nothing
+    inside = {"status": PmsStatus.IN_HOUSE}
+    await day.pms(
+        day.booked("anna", "101", departure_ms=night(2), **inside),
+        day.booked("ben", "102", departure_ms=night(4), **inside),
+    )
+    if day.dice.uniform(0, 1) < 0.5:
+        await day.tells()  # the document comes first, and nobody's key is shorter by it
+        assert day.ends() == {"anna": night(3), "ben": night(2), "cleo": NOW_MS + 6 * HOUR_MS}
+    settled = {"anna": night(3), "ben": night(4), "cleo": NOW_MS + 6 * HOUR_MS}
+    for _ in range(2):  # the line returns
+        await day.brings()
+        await day.tells()
+        assert day.ends() == settled
+        assert await day.ends_in_the_cloud() == {
+            "anna": (night(3), "other_end"),
+            "ben": (night(4), None),
+            "cleo": (NOW_MS + 6 * HOUR_MS, "other_end"),
+        }
+    longer = await day.check_in("ben", "cloud:web")
+    assert longer["bundle"]["not_after_ms"] == night(4), "and his phone's key with it"
+
+    # somebody reads what is shown and enters it; then the PMS changes its mind, which counts
+    await day.pms(
+        day.booked("anna", "101", departure_ms=night(3), **inside),
+        day.booked("cleo", "103", departure_ms=NOW_MS + 6 * HOUR_MS, **inside),
+    )
+    await day.pms(day.booked("anna", "101", departure_ms=night(2), **inside))
+    await day.tells()
+    assert day.ends() == {**settled, "anna": night(2)}
+    assert {conflict for _, conflict in (await day.ends_in_the_cloud()).values()} == {None}
+    words = [(each.body["stay"], each.body["n"]) for each in day.building.log.records(Lane.A, "stay_until")]
+    assert sorted(words) == sorted([(STAYS["anna"], 1), (STAYS["anna"], 2), (STAYS["ben"], 1), (STAYS["cleo"], 1)])
+    # checked out there while Ben is made longer here once more: who has left has left
+    await day.does(partial(day.end_at, "ben", night(6)))
+    await day.pms(day.booked("ben", "102", status=PmsStatus.LEFT, departure_ms=night(4)))
+    await day.brings()
+    await day.tells()
+    assert day.held()["ben"] == (StayState.LEFT, "102")
+    assert (await day.shown())["ben"] == ("left", "102", None)
     await day.building.store.close()

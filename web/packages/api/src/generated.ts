@@ -246,10 +246,12 @@ export type components = {
         RoomConflict: {
             stay: string;
             /** @enum {string} */
-            kind: "double_sale" | "other_room" | "ended_in_pms";
+            kind: "double_sale" | "other_room" | "ended_in_pms" | "other_end";
             guest_name: string;
             room: string | null;
             room_asked: string | null;
+            expected_until: string;
+            until_asked: string;
         };
         /** RoomStay */
         RoomStay: {
@@ -296,10 +298,11 @@ export type components = {
             room: string | null;
             room_asked: string | null;
             /** @enum {null|string} */
-            conflict: "double_sale" | "other_room" | "ended_in_pms" | null;
+            conflict: "double_sale" | "other_room" | "ended_in_pms" | "other_end" | null;
             guest_name: string;
             expected_from: string;
             expected_until: string;
+            until_asked: string;
             actual_in: string | null;
             actual_out: string | null;
             first_opened_at: string | null;

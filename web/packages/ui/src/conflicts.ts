@@ -1,4 +1,4 @@
-/** Where PMS and house do not agree on a stay: what is so, what the written rule did, what a person does. docs/decisions/0079. */
+/** Where PMS and house do not agree on a stay: what is so, what the written rule did, what a person does. docs/decisions/0079, 0143. */
 import type { RoomConflict } from '@innkeeper/api'
 import { saidRoom } from './words'
 
@@ -12,7 +12,10 @@ export interface SaidConflict {
 
 const room = (id: string | null): string => (id === null ? 'no room' : saidRoom(id))
 
-export function saidConflict({ kind, guest_name, room: here, room_asked: asked }: Omit<RoomConflict, 'stay'>): SaidConflict {
+const DAY_MS = 86_400_000
+
+export function saidConflict(conflict: Omit<RoomConflict, 'stay'>): SaidConflict {
+  const { kind, guest_name, room: here, room_asked: asked } = conflict
   const guest = guest_name || 'the guest'
   switch (kind) {
     case 'double_sale':
@@ -33,5 +36,14 @@ export function saidConflict({ kind, guest_name, room: here, room_asked: asked }
         rule: 'He keeps the room and the key until he leaves.',
         todo: 'Bring the reservation back in the PMS, or check him out here.',
       }
+    case 'other_end': {
+      const apart = (Date.parse(conflict.expected_until) - Date.parse(conflict.until_asked)) / DAY_MS
+      const nights = Math.max(1, Math.round(Math.abs(apart)))
+      return {
+        what: `${guest} in ${room(here)} leaves ${nights === 1 ? 'a night' : `${nights} nights`} ${apart > 0 ? 'later' : 'earlier'} than the PMS says`,
+        rule: 'It was said at the building while the PMS could not be asked. It counts, for his keys too.',
+        todo: 'Enter his new departure in the PMS. If it is not to be so, say the other one at the building.',
+      }
+    }
   }
 }

@@ -93,13 +93,16 @@ describe('what a hotel needs a look at', () => {
   })
 
   it('is a stay on which PMS and house do not agree, once, with what to do, and it marks both rooms', () => {
-    const conflict = { stay: 's-1', kind: 'other_room', guest_name: 'Noor', room: '101', room_asked: '102' } as const
+    const conflict = { stay: 's-1', kind: 'other_room', guest_name: 'Noor', room: '101', room_asked: '102', expected_until: '2026-01-04T10:00:00.000Z', until_asked: '2026-01-04T10:00:00.000Z' } as const
     const found = looksAt(hotel([room('101', { conflicts: [conflict] }), room('102', { conflicts: [conflict] })], link('online')), NOON, 'live')
     expect(found.map(({ id, kind, what, rooms }) => [id, kind, what, rooms])).toEqual([['stay-s-1', 'stay', 'Noor is in Room 101, the PMS says Room 102', ['101', '102']]])
     expect(found[0]?.detail).toContain('make him a key link')
     expect([...needsOf(found).keys()]).toEqual(['101', '102'])
     const twice = looksAt(hotel([room('101', { conflicts: [{ ...conflict, kind: 'double_sale', room: null, room_asked: '101' }, { ...conflict, stay: 's-2', kind: 'ended_in_pms', room_asked: '101', guest_name: '' }] })], link('online')), NOON, 'live')
     expect(words(twice)).toEqual(['Room 101 is sold twice: Noor has no room', 'the guest is in Room 101, and cancelled in the PMS'])
+    const ends = (expected_until: string) => looksAt(hotel([room('101', { conflicts: [{ ...conflict, kind: 'other_end', room_asked: '101', expected_until }] })], link('online')), NOON, 'live')
+    expect(words(ends('2026-01-05T10:00:00.000Z'))).toEqual(['Noor in Room 101 leaves a night later than the PMS says'])
+    expect(words(ends('2026-01-02T18:00:00.000Z'))).toEqual(['Noor in Room 101 leaves 2 nights earlier than the PMS says'])
   })
 
   it('is old rooms too when the page itself hears nothing, and then the line is not blamed', () => {
