@@ -43,6 +43,7 @@ PROPERTIES: Final[Mapping[str, tuple[Capability, str]]] = {
     "ac_frequency": (C.ELECTRICAL_MEASUREMENT, "frequency"), "state": (C.ON_OFF, "on_off"),
     "brightness": (C.LEVEL_CONTROL, "current_level"), "color_temp": (C.COLOR_CONTROL, "color_temperature_mireds"),
     "color.hue": (C.COLOR_CONTROL, "current_hue"), "color.saturation": (C.COLOR_CONTROL, "current_saturation"),
+    "color.x": (C.COLOR_CONTROL, "current_x"), "color.y": (C.COLOR_CONTROL, "current_y"),
     "position": (C.WINDOW_COVERING, "current_position_lift_percentage"),
     "local_temperature": (C.THERMOSTAT, "local_temperature"),
     "occupied_heating_setpoint": (C.THERMOSTAT, "occupied_heating_setpoint"),
@@ -54,7 +55,10 @@ PROPERTIES: Final[Mapping[str, tuple[Capability, str]]] = {
 }  # fmt: skip
 WORDS: Final = {"idle": "off"}
 """What Zigbee2MQTT calls otherwise than the device model."""
-HUE_AND_SATURATION: Final = {"hue": 360, "saturation": 100}
+COLOURS: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
+    "color_hs": {"hue": (360, 1), "saturation": (100, 1)}, "color_xy": {"x": (1, 0.0001), "y": (1, 0.0001)},
+}  # fmt: skip
+"""Forms of a colour, the first one preferred: most and step of its halves, alike for every lamp and not said."""
 TWO_WORDS: Final = {"bat_charge_level": ("critical", "ok"), "smoke_state": ("critical", "normal")}
 """Choices of the device model of which a binary tells two: what on means, and off."""
 SPECIFIC: Final = frozenset({"light", "switch", "cover", "climate", "fan"})
@@ -103,20 +107,32 @@ def import_exposes(entry: Mapping[str, Any]) -> Imported:
 
 
 def _features(exposes: list[Any], specific: str, depth: int = 0) -> Iterator[tuple[Mapping[str, Any], str]]:
+    colour = _colour(exposes)
     for each in exposes:
         if not isinstance(each, dict):
             continue
         inner = each.get("features")
         if isinstance(inner, list) and str(each.get("type")) in SPECIFIC and depth < 4:
             yield from _features(inner, str(each.get("type")), depth + 1)
-        elif isinstance(inner, list) and each.get("name") == "color_hs" and isinstance(each.get("property"), str):
-            for one in inner:  # its ranges are the same for every lamp, and not said
+        elif isinstance(inner, list) and each is colour:
+            halves = COLOURS[str(each["name"])]
+            for one in inner:
                 name = one.get("property") if isinstance(one, dict) else None
-                if name in HUE_AND_SATURATION:
-                    bounds = {"value_min": 0, "value_max": HUE_AND_SATURATION[name], "value_step": 1}
+                if isinstance(name, str) and name in halves:
+                    most, step = halves[name]
+                    bounds = {"value_min": 0, "value_max": most, "value_step": step}
                     yield {**bounds, **one, "property": f"{each['property']}.{name}"}, specific
         else:
             yield each, specific
+
+
+def _colour(exposes: list[Any]) -> Mapping[str, Any] | None:
+    """Return the form of a lamp's colour that is taken; None: it has none. Two would be two truths of one colour."""
+    for form in COLOURS:
+        for each in exposes:
+            if isinstance(each, dict) and each.get("name") == form and isinstance(each.get("property"), str):
+                return each
+    return None
 
 
 def _take(found: Imported, each: Mapping[str, Any], specific: str, *, mains: bool) -> str | None:

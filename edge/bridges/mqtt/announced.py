@@ -18,6 +18,7 @@ from edge.bridges.firmware import Running
 from edge.bridges.mqtt.announced_registry import Registry, Thing
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member, last_said, outcome_of
 from edge.bridges.mqtt.bus_memory import BusMemory
+from edge.bridges.mqtt.chosen_colours import ChosenColours
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -44,8 +45,6 @@ QUIET_MS: Final = 1_000
 POLL_MS: Final = 10
 AGAIN_MS: Final = 60_000
 """A thing that announces itself otherwise without end is told so often."""
-CHOSEN_MS: Final = 10_000
-"""So long half a colour that was asked for goes with the other half, whatever the lamp says it shows meanwhile."""
 SURE: Final = 0.95
 WITHDRAWN: Final = "withdrawn"
 UNAVAILABLE: Final = "unavailable"
@@ -70,8 +69,7 @@ class _Device(Member):
     """By entity."""
     withdrawn: frozenset[str] = frozenset()
     waiting: list[tuple[Point, "asyncio.Queue[Reading]"]] = field(default_factory=list)
-    chosen: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """By attribute, which half of a colour was asked for, and when, monotonic."""
+    chosen: ChosenColours = field(default_factory=ChosenColours)
 
     def stale_ms(self, point: Point) -> int:
         """See `Member.stale_ms`; an announced point may say so itself."""
@@ -390,7 +388,7 @@ class AnnouncedSupervisor(BrokerBus):
             except ReplyTimeoutError:
                 pass  # it may have reached the device: what it says next decides
             if point.colour and not isinstance(job.value, bool | str):
-                device.chosen[point.attribute] = (float(job.value), self._clock.now_ms())
+                device.chosen.choose(point.attribute, float(job.value), now_ms=self._clock.now_ms())
             if point.topic is None:
                 return Outcome(Phase.UNKNOWN, None, "it was sent, and the device announces no topic that would tell")
             found = await last_said(news, holds, wait_ms=device.answer_wait_ms)
@@ -399,10 +397,7 @@ class AnnouncedSupervisor(BrokerBus):
         return outcome_of(found, holds)
 
     def _beside(self, device: _Device, point: AnnouncedPoint) -> float | None:
-        """Return the other half of a point's colour: what was just asked for, else what the lamp says.
-
-        None: nobody knows. A lamp that shows no colour has a hue and a saturation of nought that nobody chose.
-        """
+        """Return the other half of a point's colour, None if nobody knows it."""
         if not point.colour:
             return None
         wanted = colours.other_half(colours.plain(point))
@@ -411,13 +406,8 @@ class AnnouncedSupervisor(BrokerBus):
                 continue
             if colours.plain(each) != wanted:
                 continue
-            value, at_ms = device.chosen.get(each.attribute, (0.0, -CHOSEN_MS))
-            if self._clock.now_ms() - at_ms < CHOSEN_MS:
-                return value
             last = self._reporter.last(device.device, each.capability, each.attribute)
-            if last is None or isinstance(last.value, bool | str) or last.value is None:
-                return None
-            return None if wanted == colours.SATURATION and last.value < 1 else float(last.value)
+            return device.chosen.beside(each.attribute, last, now_ms=self._clock.now_ms())
         return None
 
     async def _ready(self, job: Job, device: _Device) -> Outcome | None:

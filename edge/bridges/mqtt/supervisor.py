@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from edge.bridges.evidence import EVIDENCE_BYTES_MAX, unknown_id
 from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member
 from edge.bridges.mqtt.bus_memory import BusMemory
+from edge.bridges.mqtt.chosen_colours import ChosenColours
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -33,12 +34,14 @@ from protocols.descriptors.codec import (
 )
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.descriptors.wires import Zigbee2MqttWire
+from protocols.device_model.capability import Capability
 from protocols.device_model.command import Outcome, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 from protocols.device_model.site_plan import Address, MqttBus
 from protocols.documents import shown
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
+from protocols.home_assistant import colours
 from protocols.mqtt import zigbee2mqtt
 from protocols.mqtt.zigbee2mqtt import About, DeviceList
 
@@ -68,6 +71,7 @@ class _Radio(Member):
     payload: bytes = b""
     cached: bool = False
     """Whether its bridge has begun and may yet say what it kept of it before."""
+    chosen: ChosenColours = field(default_factory=ChosenColours)
     waiting: list[tuple[Point, "asyncio.Queue[Reading | None]"]] = field(default_factory=list)
     """Who waits for news of a point; None on the queue: the bridge says that it failed."""
 
@@ -164,11 +168,12 @@ class Zigbee2MqttSupervisor(BrokerBus):
 
     async def _have_read(self, connection: Connection, radio: _Radio) -> bool:
         """Ask for everything of it that can be asked for; whether there is any."""
-        paths = [point.path for point in radio.descriptor.points if point.readable and point.path is not None]
-        if paths:
+        points = radio.descriptor.points
+        keys = [point.path.partition(".")[0] for point in points if point.readable and point.path is not None]
+        if keys:
             topic = zigbee2mqtt.get_topic(self._bus.base_topic, radio.name)
-            await connection.publish(topic, zigbee2mqtt.get_payload(*paths))
-        return bool(paths)
+            await connection.publish(topic, zigbee2mqtt.get_payload(*keys))
+        return bool(keys)
 
     # --- what is heard --------------------------------------------------------------------------------------
 
@@ -370,6 +375,9 @@ class Zigbee2MqttSupervisor(BrokerBus):
         write = encode(job.point, job.value)
         if connection is None or not isinstance(write, PayloadWrite):
             return Outcome(Phase.FAILED, None, f"broker of {self._bus.id} cannot be reached")
+        payload = self._whole(radio, job.point, write.payload)
+        if payload is None:
+            return Outcome(Phase.FAILED, None, f"{job.point.attribute} goes with a half that the model does not have")
         # Unbounded is bounded here: at most one entry a message, and the wait below ends in seconds.
         news: asyncio.Queue[Reading | None] = asyncio.Queue()
         entry = (job.point, news)
@@ -379,13 +387,15 @@ class Zigbee2MqttSupervisor(BrokerBus):
             self._counts["writes"] += 1
             topic = zigbee2mqtt.set_topic(self._bus.base_topic, radio.name)
             try:
-                await connection.publish(topic, msgspec.json.encode(write.payload))
+                await connection.publish(topic, msgspec.json.encode(payload))
             except LinkLostError:
                 return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
             except ReplyTimeoutError:
                 pass  # it may have reached the bridge: what the device says next decides
+            if _is_half(job.point) and not isinstance(job.value, bool | str):
+                radio.chosen.choose(job.point.attribute, float(job.value), now_ms=self._clock.now_ms())
             found, failed = await self._await_news(job, radio, news)
-            if found is not None and same(job.point, job.value, found.value):
+            if found is not None and _holds(job, found):
                 return Outcome(Phase.DONE, found.value, None)
             if not job.point.readable:
                 said = None if found is None else found.value
@@ -407,6 +417,20 @@ class Zigbee2MqttSupervisor(BrokerBus):
             return Outcome(Phase.FAILED, None, "it runs another firmware now, which takes that in another way")
         return None
 
+    def _whole(self, radio: _Radio, point: Point, payload: dict[str, Any]) -> dict[str, Any] | None:
+        """Return a message with both halves of a colour: x and y are taken together. None: the model has no other."""
+        if not _is_half(point):
+            return payload
+        plain = colours.plain(point)
+        wanted = colours.other_half(plain)
+        other = radio.descriptor.point(point.capability, point.attribute.replace(plain, wanted, 1))
+        if other is None:
+            return None
+        last = self._reporter.last(radio.device, other.capability, other.attribute)
+        beside = radio.chosen.beside(other.attribute, last, now_ms=self._clock.now_ms())
+        half = encode(other, colours.unknown(wanted) if beside is None else beside)
+        return _joined(payload, half.payload) if isinstance(half, PayloadWrite) else None
+
     async def _await_news(
         self, job: Job, radio: _Radio, news: "asyncio.Queue[Reading | None]"
     ) -> tuple[Reading | None, bool]:
@@ -419,7 +443,7 @@ class Zigbee2MqttSupervisor(BrokerBus):
                     if heard is None:
                         return last, True
                     last = heard  # an older state may still have been on its way: wait on
-                    if same(job.point, job.value, heard.value):
+                    if _holds(job, heard):
                         return heard, False
         except TimeoutError:
             return last, False
@@ -439,10 +463,32 @@ class Zigbee2MqttSupervisor(BrokerBus):
                 found, _ = await self._await_news(job, radio, news)
             except (LinkLostError, ReplyTimeoutError):
                 found = None
-        if found is not None and same(job.point, job.value, found.value):
+        if found is not None and _holds(job, found):
             return Outcome(Phase.DONE, found.value, None)
         if found is None or found.value is None:
             return Outcome(Phase.UNKNOWN, None, "the device does not answer")
         if failed:
             return Outcome(Phase.FAILED, found.value, f"the command did not reach the device; it says {found.value!r}")
         return Outcome(Phase.UNKNOWN, found.value, f"the device says {found.value!r}")
+
+
+def _is_half(point: Point) -> bool:
+    return point.capability is Capability.COLOR_CONTROL and colours.plain(point) in (colours.X, colours.Y)
+
+
+def _holds(job: Job, heard: Reading) -> bool:
+    """Say whether a device is as it was asked to be; a colour, as nearly as lamps hold it."""
+    if not _is_half(job.point):
+        return same(job.point, job.value, heard.value)
+    if heard.value is None or isinstance(job.value, bool | str) or isinstance(heard.value, bool | str):
+        return False
+    return colours.near(colours.plain(job.point), job.value, heard.value, 0)
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return both payloads in one."""
+    joined = dict(one)
+    for key, value in other.items():
+        mine = joined.get(key)
+        joined[key] = _joined(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
+    return joined

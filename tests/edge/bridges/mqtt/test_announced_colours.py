@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from edge.bridges.mqtt.announced import CHOSEN_MS
 from edge.bridges.mqtt.announced_registry import Registry, key_of
+from edge.bridges.mqtt.chosen_colours import CHOSEN_MS
 from firmware_bridges.field_emulator.announcers import Announcer, colour_lamp
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Phase
