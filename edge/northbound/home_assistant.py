@@ -8,14 +8,14 @@ entity that its device has no more, by a component with nothing but `p`). `<base
 announced, so that a later life of the edge knows what to take back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
 
 from edge.northbound.home_assistant_announced import Announced, AnnouncedModel
-from edge.northbound.home_assistant_entities import Entities, Entity, Key
+from edge.northbound.home_assistant_entities import FORMS, Entities, Entity, Key
 from kit.net import Message
 from protocols.descriptors.codec import allow
 from protocols.descriptors.descriptor import Descriptor, Point
@@ -27,6 +27,7 @@ from protocols.device_model.site_plan import Device, SitePlan
 COMMAND_BYTES_MAX: Final = 200
 ONLINE: Final = b"online"
 OFFLINE: Final = b"offline"
+_KNOWN: Final = (Quality.GOOD, Quality.UNCERTAIN)
 ORIGIN: Final = {"name": "innkeeper", "sw": "0.1.0"}
 
 
@@ -39,6 +40,13 @@ class Asked:
     capability: Capability
     attribute: str
     value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class AskedColour:
+    """A colour from Home Assistant: both halves, to be asked for one after the other."""
+
+    halves: tuple[Asked, Asked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ class HomeAssistant:
         self._name = plan.property.name
         self._models = {each.id: descriptors[each.descriptor] for each in plan.devices}
         self._rooms = {each.id: each.room for each in plan.devices}
+        colours = {each: Entities(model, _nowhere).colour for each, model in self._models.items()}
+        self._colours = {device: form for device, form in colours.items() if form is not None}
         self._told = frozenset(
             (each, point.capability.value, point.attribute)
             for each, model in self._models.items()
@@ -86,6 +96,10 @@ class HomeAssistant:
             for each in plan.devices
             for point in self._models[each.id].points
             if point.write is not None
+        }
+        self._colour_commands = {
+            f"{self._topic(device, (Capability.COLOR_CONTROL, form))}/set": device
+            for device, form in self._colours.items()
         }
 
     @property
@@ -130,7 +144,7 @@ class HomeAssistant:
         models = {
             str(name): AnnouncedModel(
                 components={entity: made["p"] for entity, made in self._entities(model, None, "").items()},
-                values=[f"{point.capability.value}.{point.attribute}" for point in model.points],
+                values=[f"{key[0].value}.{key[1]}" for key in _values(model)],
             )
             for name, model in kinds.items()
         }
@@ -183,31 +197,70 @@ class HomeAssistant:
         self, device: DeviceId, capability: Capability, attribute: str, value: Value | None, quality: str
     ) -> Message:
         """Return a value; one that is bad or stale is none: an old number must not look like a new one."""
-        known = value if quality in (Quality.GOOD, Quality.UNCERTAIN) else None
+        known = value if quality in _KNOWN else None
         body = msgspec.json.encode({"value": known, "quality": quality})
         return Message(self._topic(device, (capability, attribute)), body, retain=True)
 
-    def command(self, message: Message) -> Asked | Refused | None:
+    def coloured(self, keys: Iterable[tuple[str, str, str]]) -> list[DeviceId]:
+        """Return the devices whose colour has a half among these values."""
+        found = set()
+        for device, capability, attribute in keys:
+            form = self._colours.get(DeviceId(device))
+            if form is not None and (Capability(capability), attribute) in FORMS[form]:
+                found.add(DeviceId(device))
+        return sorted(found)
+
+    def colour(self, device: DeviceId, now: Mapping[tuple[str, str, str], tuple[Value | None, str]]) -> Message:
+        """Return the colour of one of `coloured`, by its values: one that is known by half is none."""
+        form = self._colours[device]
+        halves = [now.get((device, key[0].value, key[1]), (None, "unknown")) for key in FORMS[form]]
+        worst = next((quality for _, quality in halves if quality != Quality.GOOD), str(Quality.GOOD))
+        values = [value if quality in _KNOWN else None for value, quality in halves]
+        body = msgspec.json.encode({"value": None if None in values else values, "quality": worst})
+        return Message(self._topic(device, (Capability.COLOR_CONTROL, form)), body, retain=True)
+
+    def command(self, message: Message) -> Asked | AskedColour | Refused | None:
         """Return what a message asks for; None if it is no command. One kept by the broker is old: refused."""
         found = self._commands.get(message.topic)
-        if found is None:
+        if found is None and message.topic not in self._colour_commands:
             return Refused(message.topic, "takes no commands") if message.topic.endswith("/set") else None
-        device, point = found
         if message.retain:
             return Refused(message.topic, "a kept command is of unknown age: publish it without retain")
         if len(message.payload) > COMMAND_BYTES_MAX:
             return Refused(message.topic, f"{len(message.payload)} bytes, at most {COMMAND_BYTES_MAX} are read")
+        if found is None:
+            return self._asked_colour(message, self._colour_commands[message.topic])
+        device, point = found
         value = _value_of(point, message.payload)
         if value is None:
             return Refused(
                 message.topic, f"{message.payload[:40]!r} is no value of {point.capability}.{point.attribute}"
             )
+        asked = self._asked(device, point, value)
+        return Refused(message.topic, asked) if isinstance(asked, str) else asked
+
+    def _asked(self, device: DeviceId, point: Point, value: Value) -> Asked | str:
         allowed = allow(point, value)
         if isinstance(allowed, str):
-            return Refused(message.topic, allowed)
+            return allowed
         return Asked(device, self._rooms[device], point.capability, point.attribute, allowed.value)
 
-    def result(self, topic: str, phase: str, reason: str | None, value: Value | None = None) -> Message:
+    def _asked_colour(self, message: Message, device: DeviceId) -> AskedColour | Refused:
+        form = self._colours[device]
+        first, second = (self._models[device].point(*key) for key in FORMS[form])
+        numbers = [_number_of(each) for each in message.payload.split(b",")]
+        if first is None or second is None or len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+            return Refused(message.topic, f"{message.payload[:40]!r} is no colour: two numbers and a comma, {form}")
+        if form == "xy" and not (min(numbers[0], numbers[1]) >= 0 and numbers[0] + numbers[1] <= 1):
+            return Refused(message.topic, f"{message.payload[:40]!r} is outside of all colours that there are")
+        one, other = self._asked(device, first, numbers[0]), self._asked(device, second, numbers[1])
+        if isinstance(one, str) or isinstance(other, str):
+            return Refused(message.topic, one if isinstance(one, str) else str(other))
+        return AskedColour((one, other))
+
+    def result(
+        self, topic: str, phase: str, reason: str | None, value: Value | Sequence[Value | None] | None = None
+    ) -> Message:
         """Return what became of a command, beside where it was asked."""
         body = msgspec.json.encode({"phase": phase, "reason": reason, "value": value})
         return Message(f"{topic.removesuffix('/set')}/result", body)
@@ -298,8 +351,25 @@ def _value_of(point: Point, payload: bytes) -> Value | None:
         return {"ON": True, "OFF": False, "true": True, "false": False}.get(text)
     if point.row.kind is Kind.CHOICE:
         return text if text in point.row.choices else None
+    return _number_of(text)
+
+
+def _number_of(text: str | bytes) -> float | None:
     try:
         number = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return None
     return number if isinstance(number, int | float) and not isinstance(number, bool) else None
+
+
+def _values(model: Descriptor) -> list[Key]:
+    """Return what is told of a model: its values, and the colour that two of them make."""
+    form = Entities(model, _nowhere).colour
+    values = [(point.capability, point.attribute) for point in model.points]
+    return values if form is None else [*values, (Capability.COLOR_CONTROL, form)]
+
+
+def _nowhere(key: Key) -> str:
+    """Nothing is told anywhere."""
+    del key
+    return ""

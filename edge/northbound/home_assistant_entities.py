@@ -52,11 +52,18 @@ LOCAL: Final = (C.THERMOSTAT, "local_temperature")
 MODE: Final = (C.THERMOSTAT, "system_mode")
 ON_OFF: Final = (C.ON_OFF, "on_off")
 LEVEL: Final = (C.LEVEL_CONTROL, "current_level")
-COLOUR: Final = (C.COLOR_CONTROL, "color_temperature_mireds")
+WARMTH: Final = (C.COLOR_CONTROL, "color_temperature_mireds")
+FORMS: Final[Mapping[str, tuple[Key, Key]]] = {
+    "hs": ((C.COLOR_CONTROL, "current_hue"), (C.COLOR_CONTROL, "current_saturation")),
+    "xy": ((C.COLOR_CONTROL, "current_x"), (C.COLOR_CONTROL, "current_y")),
+}
+"""What Home Assistant calls a form of colours, and its halves in Home Assistant's order. The first is preferred."""
 LIFT: Final = (C.WINDOW_COVERING, "current_position_lift_percentage")
 
 _NUMBER: Final = "{{ value_json.value if value_json.value is not none else '' }}"
 """For components that cannot read `None`: nothing is told, and the device's availability says the rest."""
+_NUMBERS: Final = "{{ value_json.value | join(',') if value_json.value is not none else '' }}"
+"""The same for a colour, which is two of them."""
 
 
 class Entities:
@@ -86,6 +93,17 @@ class Entities:
             if key not in used:
                 entities[_object(key)] = self._plain(key, point)
         return entities
+
+    @property
+    def colour(self) -> str | None:
+        """In which of `FORMS` the colour of its light is told and asked for; None: it has no light, or no colour."""
+        if not self._writable(ON_OFF) or not self._writable(LEVEL):
+            return None
+        return next((form for form, halves in FORMS.items() if all(map(self._writable, halves))), None)
+
+    def _writable(self, key: Key) -> bool:
+        point = self._points.get(key)
+        return point is not None and point.write is not None
 
     def _climate(self) -> tuple[Entity, set[Key]] | None:
         setpoint = self._points.get(SETPOINT) or self._points.get(COOL_SETPOINT)
@@ -120,9 +138,9 @@ class Entities:
         return entity, {key}
 
     def _light(self) -> tuple[Entity, set[Key]] | None:
-        switch, level, colour = (self._points.get(key) for key in (ON_OFF, LEVEL, COLOUR))
-        if switch is None or switch.write is None or level is None or level.write is None:
+        if not self._writable(ON_OFF) or not self._writable(LEVEL):
             return None
+        warmth = self._points.get(WARMTH)
         entity: Entity = {
             "p": "light",
             "name": "light",
@@ -135,15 +153,19 @@ class Entities:
             "bri_cmd_t": f"{self._topic(LEVEL)}/set",
         }
         used: set[Key] = {ON_OFF, LEVEL}
-        if colour is not None and colour.write is not None:
+        if warmth is not None and warmth.write is not None:
             entity.update(
-                clr_temp_stat_t=self._topic(COLOUR),
+                clr_temp_stat_t=self._topic(WARMTH),
                 clr_temp_val_tpl="{{ value_json.value | round | int if value_json.value is not none else '' }}",
-                clr_temp_cmd_t=f"{self._topic(COLOUR)}/set",
-                min_mirs=round(colour.write.least or 153),
-                max_mirs=round(colour.write.most or 500),
+                clr_temp_cmd_t=f"{self._topic(WARMTH)}/set",
+                min_mirs=round(warmth.write.least or 153),
+                max_mirs=round(warmth.write.most or 500),
             )
-            used.add(COLOUR)
+            used.add(WARMTH)
+        if (form := self.colour) is not None:
+            topic = self._topic((C.COLOR_CONTROL, form))
+            entity |= {f"{form}_stat_t": topic, f"{form}_val_tpl": _NUMBERS, f"{form}_cmd_t": f"{topic}/set"}
+            used.update(FORMS[form])
         return entity, used
 
     def _cover(self) -> tuple[Entity, set[Key]] | None:

@@ -10,9 +10,10 @@ link is lost is carried out and not answered. What a message means is the form's
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from edge.northbound.home_assistant import ONLINE, Asked, HomeAssistant, Refused
+from edge.northbound.home_assistant import ONLINE, Asked, AskedColour, HomeAssistant, Refused
 from edge.northbound.home_assistant_announced import Announced
 from kit.cancellation import heed_cancellation
 from kit.clock import Clock
@@ -21,7 +22,7 @@ from kit.logs import logger
 from kit.net import Connection, Message, Transport
 from kit.task_groups import TaskGroup
 from protocols.device_model.capability import Capability, Value
-from protocols.device_model.command import Command, Outcome
+from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.errors import LinkLostError, PlatformError, ReplyTimeoutError
 from protocols.link.lanes import Lane
@@ -42,6 +43,14 @@ Carry = Callable[[RoomId, Command], Awaitable[Outcome]]
 """Carry out a command of a room's device. May raise PlatformError: nothing was done."""
 Listen = Callable[[Callable[[Lane, bytes, int], None]], Callable[[], None]]
 Reached = Callable[[DeviceId], bool]
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Whose turn it is to colour a lamp."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    newest: AskedColour | None = None
 
 
 class HomeAssistantFacade:
@@ -88,6 +97,7 @@ class HomeAssistantFacade:
         self._asked_before = asyncio.Event()
         self._to_announce = False
         self._commands: set[asyncio.Task[None]] = set()
+        self._colours: dict[str, _Turn] = {}
         self.connected = False
         self.published = 0
         self.refused = 0
@@ -179,6 +189,8 @@ class HomeAssistantFacade:
             message = form.value(DeviceId(key[0]), Capability(key[1]), key[2], value, quality)
             await self._say(connection, message)
             said[key] = (value, quality)
+        for device in form.coloured(key for key, _ in news):
+            await self._say(connection, form.colour(device, now))
 
     def _now(self) -> dict[Key, tuple[Value | None, str]]:
         """Return every value that is announced, as it is now: what nobody knows too."""
@@ -225,23 +237,60 @@ class HomeAssistantFacade:
                 task.add_done_callback(self._commands.discard)
         raise LinkLostError("the connection was closed")
 
-    async def _carry_out(self, connection: Connection, message: Message, asked: Asked) -> None:
-        name = f"ha-{self._dice.bytes(8).hex()}"
+    async def _carry_out(self, connection: Connection, message: Message, asked: Asked | AskedColour) -> None:
         deadline_ms = self._clock.wall_ms() + self._wait_ms
-        command = Command(name, asked.device, asked.capability, asked.attribute, asked.value, deadline_ms, name)
-        try:
-            outcome = await self._carry(asked.room, command)
-        except PlatformError as error:
-            await self._answer(connection, message.topic, "failed", str(error)[:200])
+        if isinstance(asked, AskedColour):
+            await self._carry_colour(connection, message, asked, deadline_ms)
+            wishes: Sequence[Asked] = asked.halves
         else:
-            await self._answer(connection, message.topic, outcome.phase.value, outcome.reason, outcome.read_back)
+            wishes = (asked,)
+            try:
+                outcome = await self._carry(asked.room, self._command(asked, deadline_ms))
+            except PlatformError as error:
+                await self._answer(connection, message.topic, "failed", str(error)[:200])
+            else:
+                await self._answer(connection, message.topic, outcome.phase.value, outcome.reason, outcome.read_back)
         # Home Assistant shows what it asked for until it is told otherwise: tell what is.
         self._said.pop(message.topic.removesuffix("/set"), None)
-        self._told.pop((asked.device, asked.capability.value, asked.attribute), None)
+        for each in wishes:
+            self._told.pop((each.device, each.capability.value, each.attribute), None)
         self._news.set()
 
+    def _command(self, asked: Asked, deadline_ms: int) -> Command:
+        name = f"ha-{self._dice.bytes(8).hex()}"
+        return Command(name, asked.device, asked.capability, asked.attribute, asked.value, deadline_ms, name)
+
+    async def _carry_colour(
+        self, connection: Connection, message: Message, asked: AskedColour, deadline_ms: int
+    ) -> None:
+        """Ask for both halves, of one colour at a time: halves of two colours would be a third one."""
+        turn = self._colours.setdefault(message.topic, _Turn())
+        turn.newest = asked
+        async with turn.lock:
+            if turn.newest is not asked:  # a finger on a colour wheel asks for many
+                await self._answer(connection, message.topic, "failed", "another colour was asked for since")
+                return
+            found: list[Value | None] = []
+            worst = Outcome(Phase.DONE, None, None)
+            for each in asked.halves:
+                try:
+                    outcome = await self._carry(each.room, self._command(each, deadline_ms))
+                except PlatformError as error:
+                    outcome = Outcome(Phase.FAILED, None, str(error)[:200])
+                found.append(outcome.read_back)
+                if worst.phase is Phase.DONE:
+                    worst = outcome
+                if outcome.phase not in (Phase.DONE, Phase.UNKNOWN):
+                    break  # without its one half the other is another colour than the one that was asked for
+            await self._answer(connection, message.topic, worst.phase.value, worst.reason, found)
+
     async def _answer(
-        self, connection: Connection, topic: str, phase: str, reason: str | None, value: Value | None = None
+        self,
+        connection: Connection,
+        topic: str,
+        phase: str,
+        reason: str | None,
+        value: Value | Sequence[Value | None] | None = None,
     ) -> None:
         answer = self._form.result(topic, phase, reason, value)
         try:
