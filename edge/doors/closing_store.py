@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge.doors.store import DoorStore
-from protocols.grant.revocation import SEQ_AHEAD_MOST_S
+from protocols.grant.revocation import REVOCATIONS_MOST, SEQ_AHEAD_MOST_S
 
 LEAVES_AFTER_S: Final = 600
 """A grant or certificate stays on the list this long after its end: the most leeway that a lock gives."""
@@ -171,12 +171,12 @@ class ClosingStore:
             f"SELECT seq, due, body, signed, plain, certificate, signed_at_s FROM {_list_table(common)}"  # noqa: S608 - one of two names of this module
         )
         named = json.loads(body)
-        grants, issuers = (
-            tuple((bytes.fromhex(withdrawn), until_s) for withdrawn, until_s in named[part])
-            for part in ("grants", "issuers")
+        grants, further, issuers = (
+            tuple((bytes.fromhex(withdrawn), until_s) for withdrawn, until_s in named.get(part, ()))
+            for part in ("grants", "further", "issuers")
         )
         parts = tuple(bytes.fromhex(each) for each in named.get("parts", ()))
-        return ListState(seq, bool(due), grants, issuers, signed, plain, certificate, signed_at_s, parts)
+        return ListState(seq, bool(due), (*grants, *further), issuers, signed, plain, certificate, signed_at_s, parts)
 
     def numbered(self, at_s: int) -> int:
         """Return the highest number that openings before this one gave a list or a lockout, if that is known here.
@@ -202,13 +202,18 @@ class ClosingStore:
             self._store.listed.handed_out(number)
 
     def keep_lists(self, general: ListState, common: ListState) -> None:
-        """Keep both lists, signed, in one commit: never one of them without what the other says."""
+        """Keep both lists, signed, in one commit: never one of them without what the other says.
+
+        What goes beyond one object is kept apart: a build that knows no parts finds a list that it can sign.
+        """
         self._hand_out(max(general.seq, common.seq))
         with self._store.written() as db:
             for made, table in ((general, _list_table(False)), (common, _list_table(True))):
+                first, further = made.grants[:REVOCATIONS_MOST], made.grants[REVOCATIONS_MOST:]
                 body: dict[str, object] = {
                     part: [[withdrawn.hex(), until_s] for withdrawn, until_s in named]
-                    for part, named in (("grants", made.grants), ("issuers", made.issuers))
+                    for part, named in (("grants", first), ("further", further), ("issuers", made.issuers))
+                    if named or part != "further"
                 }
                 if made.parts:
                     body["parts"] = [each.hex() for each in made.parts]
