@@ -19,7 +19,7 @@ from edge.doors.grant_desk import GrantDesk
 from edge.doors.intake import Intake
 from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.number_mark import NumberMark
-from edge.doors.put_back import PutBack
+from edge.doors.put_back import PutBack, tell_at_doors
 from edge.doors.radio import DoorRadio
 from edge.doors.server import DoorsServer
 from edge.doors.settings import DoorsSettings
@@ -145,8 +145,12 @@ class Doors:
             intake=self.intake,
             keys=self.keys,
             remote=self.remote,
-            put_back=PutBack(book=book, store=store, time=self.time, told=self.sync.changed.set),
+            put_back=PutBack("doors_store_put_back", store, told=partial(self._tell_put_back, book, store)),
         )
+
+    def _tell_put_back(self, book: DoorBook, store: DoorStore) -> None:
+        tell_at_doors(book, store, self.time)
+        self.sync.changed.set()
 
     def _bumped(self, locks: Sequence[bytes]) -> None:
         self.sync.bumped(locks)
@@ -216,7 +220,7 @@ async def run(
             except ModuleNotFoundError as error:
                 raise InvalidInputError("lock_systems", f"{error}: install innkeeper[locks]") from error
             path = settings.vendor_keys_path or settings.store_path.with_name("vendor-keys.db")
-            ledger = KeyLedger(path, epoch=dice.bytes(EPOCH_BYTES))
+            ledger = KeyLedger(path, epoch=dice.bytes(EPOCH_BYTES), at_ms=clock.wall_ms())
             foreign = foreign_systems(settings.lock_systems, clock, reach=reach, slot_book=ledger)
             if ledger.set_aside is not None:
                 log.error("vendor_keys_damaged", set_aside=str(ledger.set_aside))

@@ -1,12 +1,12 @@
-"""A store that was put back from a copy: recognised by what the house has already taken of it, and told.
+"""A file of events that was put back from a copy: recognised by what the house has already taken of it, and told.
 
-The house says up to which position it holds this store's events. A position at which this file never wrote one was
-written in another copy of it. Then nothing that was issued, ended, withdrawn or sealed since is known here: the locks
-and the phones know, and an operator must. Source of truth: docs/decisions/0134.
+The house says up to which position it holds a file's events. A position at which this file never wrote one was written
+in another copy of it. Then nothing that was issued, ended, withdrawn or sealed since is known here: the locks, the
+vendors and the phones know, and an operator must. Source of truth: docs/decisions/0134, 0144.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, Protocol
 
 from edge.doors.door_book import DoorBook
 from edge.doors.issuers import SoundTime
@@ -20,51 +20,78 @@ REASON: Final = (
 )
 
 
-class PutBack:
-    """Compares what the house holds with what this store can have told. `told` is called when there are new events."""
+class Positions(Protocol):
+    """A file whose events have positions: the doors' store, or the keys of other makers' systems."""
 
-    def __init__(self, *, book: DoorBook, store: DoorStore, time: SoundTime, told: Callable[[], None]) -> None:
-        self._book, self._store, self._time, self._told = book, store, time, told
+    @property
+    def last_position(self) -> int:
+        """The position of the newest event of this file, taken or not; 0: none yet."""
+        ...
+
+    def can_have_told(self, position: int) -> bool:
+        """Whether an event of this position can have come from this file: it was told, or stood here at its opening."""
+        ...
+
+    def goes_on_beyond(self, position: int) -> bool:
+        """Whether all that is written since its opening has positions beyond this one."""
+        ...
+
+    def begin_life(self) -> None:
+        """Give the file the epoch drawn for this opening."""
+        ...
+
+
+class PutBack:
+    """Compares what the house holds with what a file can have told.
+
+    `told` is called to write and announce the events that say so; `logged`: how the log says it.
+    """
+
+    def __init__(self, logged: str, file: Positions, *, told: Callable[[], None]) -> None:
+        self._logged, self._file, self._told = logged, file, told
         self._log = logger("edge.doors.put_back")
         self.noticed = False
 
     def check(self, position: int) -> None:
-        """Look at a position up to which the house says it holds the events of this store's present epoch.
+        """Look at a position up to which the house says it holds the events of this file's present epoch.
 
         Raises:
-            InvalidInputError: it is beyond all of this file, which has a new epoch by that: ask for it.
+            InvalidInputError: it was never told (the clock is behind): this file has a new epoch by that, ask for it.
             StoreFailedError: nothing happened.
         """
-        if self._store.can_have_told(position):
+        if self._file.can_have_told(position):
             return
-        newest = self._store.last_position
-        if position <= newest:
+        if self._file.goes_on_beyond(position):
             if not self.noticed:
                 self._tell(position)
             return
-        self._store.begin_life()  # else what is told from now on would be taken for what the house has already
+        self._file.begin_life()  # else what is told from now on would be taken for what the house has already
         self._tell(position)
-        raise InvalidInputError("up_to", f"{position} is beyond {newest}: this store was put back, ask for its epoch")
+        raise InvalidInputError("up_to", f"{position} was never told: this store was put back, ask for its epoch")
 
     def _tell(self, position: int) -> None:
-        at_ms = self._time.estimate_ms()
-        events = [
-            (
-                {
-                    "door": door.door,
-                    "room": door.room,
-                    "lock": door.lock_id.hex(),
-                    "lock_seq": self._store.lock(door.lock_id).seq,
-                    "at_ms": at_ms,
-                    "event": EVENT,
-                    "reason": REASON,
-                },
-                at_ms,
-            )
-            for door in self._book.doors
-        ]
-        with self._store.written(events):
-            pass
-        self.noticed = True
-        self._log.error("doors_store_put_back", position=position, newest=self._store.last_position)
         self._told()
+        self.noticed = True
+        self._log.error(self._logged, position=position, newest=self._file.last_position)
+
+
+def tell_at_doors(book: DoorBook, store: DoorStore, time: SoundTime) -> None:
+    """Write the event at every door of ours. Raises StoreFailedError."""
+    at_ms = time.estimate_ms()
+    events: list[tuple[dict[str, Any], int | None]] = [
+        (
+            {
+                "door": door.door,
+                "room": door.room,
+                "lock": door.lock_id.hex(),
+                "lock_seq": store.lock(door.lock_id).seq,
+                "at_ms": at_ms,
+                "event": EVENT,
+                "reason": REASON,
+            },
+            at_ms,
+        )
+        for door in book.doors
+    ]
+    with store.written(events):
+        pass

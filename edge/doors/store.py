@@ -69,7 +69,7 @@ class DoorStore:
         """
         self._path, self._vfs, self._at_ms, self._numbers = path, vfs, at_ms, numbers
         self._drawn_epoch = epoch
-        self._unwritten = range(0)
+        self._unwritten, self._told = range(0), 0
         self._mark_ms: int | None = None
         self.set_aside: Path | None = None
         self.saved: dict[str, int] = {}
@@ -117,7 +117,7 @@ class DoorStore:
 
     def _go_past(self, at_ms: int) -> None:
         """Let positions go on from the clock where there was an opening before: another copy may have gone on too."""
-        last = self.last_position
+        self._told = last = self.last_position
         self._unwritten = range(last + 1, at_ms + 1)
         if self._fresh or not self._unwritten:
             self._unwritten = range(0)
@@ -457,6 +457,8 @@ class DoorStore:
             "SELECT seq, body, device_at_ms FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
             (after, min(most, EVENTS_READ_MOST)),
         )
+        if rows:  # whoever asked has them, and may say so
+            self._told = max(self._told, rows[-1][0])
         return [AccessEvent(self.epoch, row[0], json.loads(row[1]), row[2]) for row in rows]
 
     def events_waiting(self) -> int:
@@ -470,7 +472,11 @@ class DoorStore:
 
     def can_have_told(self, position: int) -> bool:
         """Whether an event of this position can have come from this file: else it is a copy that was put back."""
-        return position not in self._unwritten and position <= self.last_position
+        return position not in self._unwritten and position <= self._told
+
+    def goes_on_beyond(self, position: int) -> bool:
+        """Whether all that is written since the opening has positions beyond this one."""
+        return position in self._unwritten
 
     def begin_life(self) -> None:
         """Give the store the epoch drawn for this opening: who counted by the one before counts anew."""

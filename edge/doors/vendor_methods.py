@@ -258,7 +258,10 @@ class VendorMethods:
 
     async def _key_events(self, args: dict[str, Any]) -> object:
         asked, keys = msgspec.convert(args, KeyEventsArgs), self._foreign()
-        events = keys.events(asked.after, asked.most)
+        if asked.after > keys.last_position:  # of another life, or of a copy: `ack_key_events` says which
+            raise InvalidInputError("after", f"{asked.after} is beyond this file: ask for its epoch, and begin there")
+        telling = asked.most > 1  # who asks for one asks for the epoch (edge/doors/client.py), and takes nothing
+        events = keys.events(asked.after, asked.most, telling=telling)
         if not events and asked.wait_ms:
             keys.news.clear()
             try:
@@ -266,7 +269,7 @@ class VendorMethods:
                     await keys.news.wait()
             except TimeoutError:
                 pass
-            events = keys.events(asked.after, asked.most)
+            events = keys.events(asked.after, asked.most, telling=telling)
         return {
             "epoch": keys.epoch.hex(),
             "events": [{"seq": seq, "body": body, "device_at_ms": at_ms} for seq, body, at_ms in events],

@@ -13,7 +13,8 @@ from typing import Any, Final
 from prometheus_client import Counter
 
 from edge.doors.errors import StayEndedError
-from edge.doors.vendors.foreign import ForeignSystem, opens_afar, shown
+from edge.doors.put_back import PutBack
+from edge.doors.vendors.foreign import ForeignSystem, opens_afar, put_back_events, shown
 from edge.doors.vendors.insist import insist
 from edge.doors.vendors.ledger import KeptKey, KeyLedger, KeyState
 from edge.doors.vendors.port import (
@@ -70,6 +71,7 @@ class KeyDesk:
         self._work = asyncio.Event()
         self.news = asyncio.Event()
         """Set when the vendors have told something new."""
+        self._put_back = PutBack("vendor_keys_put_back", ledger, told=self._tell_put_back)
         self._log = logger("edge.doors.vendors")
         self._asked: Counter = metrics.counter("lock_system_requests", "keys asked for", ("system", "outcome"))
         self._told_count: Counter = metrics.counter("lock_system_events", "events told", ("system", "outcome"))
@@ -272,18 +274,30 @@ class KeyDesk:
         """The life of the file that events are kept in: their numbers count in it."""
         return self._ledger.epoch
 
-    def events(self, after: int, most: int) -> list[tuple[int, Mapping[str, Any], int | None]]:
+    def events(self, after: int, most: int, *, telling: bool = True) -> list[tuple[int, Mapping[str, Any], int | None]]:
         """Return what the vendors told after `after`: seq, body, the vendor's time."""
-        return self._ledger.events(after, most)
+        return self._ledger.events(after, most, telling=telling)
 
     def take_events(self, up_to: int) -> None:
-        """The rest of the house holds the events up to here."""
+        """The rest of the house holds the events up to here. Raises InvalidInputError: they are of a copy."""
+        self._put_back.check(up_to)
         self._ledger.take_events(up_to)
+
+    @property
+    def last_position(self) -> int:
+        """The position of the newest event, taken or not."""
+        return self._ledger.last_position
+
+    def _tell_put_back(self) -> None:
+        systems, at_ms = self._systems.values(), self._clock.wall_ms()
+        self._ledger.keep_own(put_back_events(systems, life=self._ledger.epoch, at_ms=at_ms))
+        self.news.set()
 
     def status(self) -> dict[str, Any]:
         """Return how it stands, for the desk's screen: no secret."""
         return {
             "keys": self._ledger.counts(),
+            "put_back": self._put_back.noticed,
             "systems": [
                 {
                     "name": name,

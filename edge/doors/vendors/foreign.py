@@ -6,11 +6,17 @@ record nor a phone ever names it as the vendor does.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
+from edge.doors.put_back import EVENT
 from edge.doors.vendors.ledger import KeptKey
 from edge.doors.vendors.port import LockSystem, Medium
 from protocols.device_model.identity import RoomId
 from protocols.door.vendor_keys import OpensAfar, VendorKey, VendorMedium, VendorState
+
+PUT_BACK_REASON: Final = (
+    "the keys of other lock systems were put back from a copy: ask for keys made since again, end and withdraw again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,31 @@ class ForeignSystem:
     def named(self, vendor_door: str | None) -> NamedDoor | None:
         """Return a door by the vendor's name of it."""
         return next((each for each in self.doors_of(self.doors) if each.vendor_door == vendor_door), None)
+
+
+def put_back_events(
+    systems: Iterable[ForeignSystem], *, life: bytes, at_ms: int
+) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Return what is told at each foreign door when the file of the keys was put back: system, a name, the body."""
+    return [
+        (
+            each.name,
+            f"put-back/{life.hex()}/{at_ms}/{named.door}",
+            {
+                "event": EVENT,
+                "door": named.door,
+                "room": named.room,
+                "stay": None,
+                "at_ms": at_ms,
+                "time_quality": "uncertain",
+                "system": each.name,
+                "vendor_door": named.vendor_door,
+                "reason": PUT_BACK_REASON,
+            },
+        )
+        for each in systems
+        for named in each.doors_of(each.doors)
+    ]
 
 
 def opens_afar(key: KeptKey, foreign: ForeignSystem, property_id: str) -> OpensAfar | None:

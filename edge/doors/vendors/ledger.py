@@ -106,21 +106,32 @@ class KeptKey:
 class KeyLedger:
     """The open file. Every public call commits before it returns, or raises StoreFailedError and changed nothing.
 
+    A file put back from a copy says what vendors told before again, at new positions: each opening goes on from the
+    clock, as in the doors' own store (edge/doors/store.py).
+
     A damaged file is set aside (`set_aside` names it) and a new one begun: doors must go on. Keys are found again at
     the vendors when they are next asked for, because their names are derived; those of nobody end with their time.
     """
 
-    def __init__(self, path: Path, *, epoch: bytes) -> None:
-        """Open or make the file at `path`; `epoch` (16 bytes) names its life if it is made now.
+    def __init__(self, path: Path, *, epoch: bytes, at_ms: int = 0) -> None:
+        """Open or make the file at `path`.
+
+        Args:
+            path: The file.
+            epoch: 16 bytes, drawn for this opening: names the file's life if one is begun.
+            at_ms: Unix ms; the events of this opening have positions beyond it.
 
         Raises:
             StoreFailedError: the disk refuses, or the file is of a later build.
         """
-        self._path = path
+        self._path, self._drawn_epoch, self._at_ms = path, epoch, at_ms
+        self._unwritten, self._told = range(0), 0
         self.set_aside: Path | None = None
         try:
             self._open(epoch)
-        except _DAMAGE:
+        except (*_DAMAGE, StoreFailedError) as damage:
+            if isinstance(damage, StoreFailedError) and not isinstance(damage.__cause__, _DAMAGE):
+                raise
             self.set_aside = path.with_name(f"{path.name}.damaged-{epoch.hex()[:8]}")
             try:
                 path.replace(self.set_aside)
@@ -140,6 +151,7 @@ class KeyLedger:
             self._prepare(epoch)
             [(life,)] = self._db.execute("SELECT epoch FROM life")
             self.epoch = bytes(life)
+            self._go_past()
         except (apsw.Error, StoreFailedError):
             self._db.close()
             raise
@@ -151,6 +163,7 @@ class KeyLedger:
         [(version,)] = run("PRAGMA user_version")
         if not 0 <= version <= SCHEMA_VERSION:
             raise StoreFailedError(f"{self._path}: schema version {version}, this build reads {SCHEMA_VERSION}")
+        self._fresh = version == 0
         if version < SCHEMA_VERSION:
             with self._transaction():
                 if version == 0:
@@ -162,6 +175,17 @@ class KeyLedger:
                     run(_ADDED_IN_3)
                 run(_ADDED_IN_4)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _go_past(self) -> None:
+        """Let positions go on from the clock where there was an opening before: another copy may have gone on too."""
+        self._told = self.last_position
+        self._unwritten = range(self._told + 1, self._at_ms + 1)
+        if self._fresh or not self._unwritten:
+            self._unwritten = range(0)
+            return
+        with self._transaction():
+            self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'event'")
+            self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (self._at_ms,))
 
     def close(self) -> None:
         """Close; harmless to call twice."""
@@ -364,7 +388,7 @@ class KeyLedger:
         with self._transaction():
             for event, body in events:
                 self._db.execute(
-                    # not OR IGNORE: that uses up a number, and numbers without gaps prove that nothing is missing
+                    # not OR IGNORE: that uses up a position for nothing
                     "INSERT INTO event (system, event, body, device_at_ms) SELECT ?1, ?2, ?3, ?4"
                     " WHERE NOT EXISTS (SELECT 1 FROM event WHERE system = ?1 AND event = ?2)",
                     (system, event.event, json.dumps(body), event.at_ms),
@@ -373,21 +397,56 @@ class KeyLedger:
             self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (system, cursor))
         return new
 
-    def events(self, after: int, most: int) -> list[tuple[int, Mapping[str, Any], int | None]]:
-        """Return the events after `after` that nobody has taken: seq, body and the vendor's time."""
+    def events(self, after: int, most: int, *, telling: bool = True) -> list[tuple[int, Mapping[str, Any], int | None]]:
+        """Return the events after `after` that nobody has taken: seq, body and the vendor's time.
+
+        `telling`: whoever asked will have them, and may say so.
+        """
         rows = self._rows(
             "SELECT seq, body, device_at_ms FROM event WHERE seq > ? AND body IS NOT NULL ORDER BY seq LIMIT ?",
             (after, min(most, EVENTS_READ_MOST)),
         )
+        if telling and rows:
+            self._told = max(self._told, rows[-1][0])
         return [(seq, json.loads(body), at_ms) for seq, body, at_ms in rows]
 
     def take_events(self, up_to: int) -> None:
         """The rest of the house holds the events up to here; their names stay, for one may come again."""
         with self._transaction():
             self._db.execute("UPDATE event SET body = NULL WHERE seq <= ? AND body IS NOT NULL", (up_to,))
-            self._db.execute(
-                "DELETE FROM event WHERE body IS NULL AND seq <= (SELECT max(seq) FROM event) - ?", (EVENTS_KEPT_MOST,)
+            self._db.execute(  # counted, because positions have gaps
+                "DELETE FROM event WHERE body IS NULL"
+                " AND seq <= (SELECT seq FROM event ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+                (EVENTS_KEPT_MOST,),
             )
+
+    def keep_own(self, events: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
+        """Keep events of the house's own in one commit: the system, a name that comes once, the body."""
+        with self._transaction():
+            for system, name, body in events:
+                self._note(system, name, body)
+
+    # -- what the house holds of it: as the doors' store ---------------------------------------------------------------
+
+    @property
+    def last_position(self) -> int:
+        """The position of the newest event of this file, taken or not; 0: none yet."""
+        [(last,)] = self._rows("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'")
+        return int(last)
+
+    def can_have_told(self, position: int) -> bool:
+        """Whether an event of this position can have come from this file: else it is a copy that was put back."""
+        return position not in self._unwritten and position <= self._told
+
+    def goes_on_beyond(self, position: int) -> bool:
+        """Whether all that is written since the opening has positions beyond this one."""
+        return position in self._unwritten
+
+    def begin_life(self) -> None:
+        """Give the file the epoch drawn for this opening: who counted by the one before counts anew."""
+        with self._transaction():
+            self._db.execute("UPDATE life SET epoch = ?", (self._drawn_epoch,))
+        self.epoch = self._drawn_epoch
 
     # -- ground -----------------------------------------------------------------------------------------------------
 

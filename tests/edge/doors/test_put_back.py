@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.doors.client import DoorsClient
+from edge.doors.put_back import PutBack
 from edge.doors.store import DoorStore
 from protocols.device_model.identity import RoomId, StayId
 from protocols.door.bundle import Bundle
@@ -63,13 +64,17 @@ def test_a_file_that_never_told_anything_goes_on_from_the_clock_too(tmp_path: Pa
 def test_a_position_that_was_never_written_here_is_known(tmp_path: Path) -> None:
     path = tmp_path / "doors.db"
     store = DoorStore(path, epoch=bytes(16), at_ms=AT_MS)
-    happened(store, "a", "b")
+    happened(store, "a", "b", "c")
+    assert [store.can_have_told(each) for each in (0, 1)] == [True, False], "it stands here, and nobody was told"
+    assert [each.seq for each in store.events(0, 2)] == [1, 2]
     assert [store.can_have_told(each) for each in (0, 1, 2, 3)] == [True, True, True, False]
     store.close()
     store = DoorStore(path, epoch=bytes(16), at_ms=AT_MS + 5)
-    happened(store, "c")
-    asked = (2, 3, AT_MS, AT_MS + 5, AT_MS + 6, AT_MS + 7)
+    happened(store, "d")
+    assert [each.seq for each in store.events(2)] == [3, AT_MS + 6]
+    asked = (3, 4, AT_MS, AT_MS + 5, AT_MS + 6, AT_MS + 7)
     assert [store.can_have_told(each) for each in asked] == [True, False, False, False, True, False]
+    assert [store.goes_on_beyond(each) for each in asked] == [False, True, True, True, False, False]
     store.close()
 
 
@@ -146,6 +151,32 @@ async def test_with_a_clock_that_is_behind_too_the_store_begins_a_new_life(tmp_p
         assert (await client.status())["events_waiting"] == 3
     async with doors_running(tmp_path, building) as client:  # durable
         assert await client.epoch() == new
+
+
+@pytest.mark.guarantee("G1", "G10", "G18")
+@pytest.mark.requirement("P18")
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_copy_that_has_overtaken_what_the_house_holds_deletes_nothing_unread(tmp_path: Path, count: int) -> None:
+    """The clock is behind, and locks told something before the house was there to say how far it is."""
+    path = tmp_path / "doors.db"
+    store = DoorStore(path, epoch=b"1" * 16)
+    happened(store, "a")
+    store.close()
+    copy = shutil.copyfile(path, tmp_path / "copy.db")
+    store = DoorStore(path, epoch=b"2" * 16)
+    happened(store, "b", "c")
+    position = told(store)[-1][0]
+    store.close()
+    shutil.copyfile(copy, path)
+    store = DoorStore(path, epoch=b"3" * 16)
+    happened(store, *["since"] * count)
+    check = PutBack("doors_store_put_back", store, told=lambda: happened(store, "store_put_back"))
+    with pytest.raises(InvalidInputError, match="never told"):
+        check.check(position)
+    assert store.epoch == b"3" * 16
+    assert check.noticed
+    assert [each for _, each in told(store)] == ["a", *["since"] * count, "store_put_back"]
+    store.close()
 
 
 @pytest.mark.guarantee("G18")
