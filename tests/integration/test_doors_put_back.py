@@ -24,7 +24,7 @@ from edge.app.access_events import carry
 from edge.doors.client import DoorsClient
 from edge.doors.errors import StayEndedError
 from kit.health import Health
-from protocols.device_model.identity import StayId, parse_stay_id
+from protocols.device_model.identity import RoomId, StayId, parse_stay_id
 from protocols.errors import PlatformError
 from protocols.link.lanes import Lane
 from tests.edge.world import Building as House
@@ -211,6 +211,54 @@ async def test_who_came_and_went_after_the_copy_is_neither_locked_out_nor_let_in
         assert await tap(hotel, fred, 101) == SUPERSEDED
         with pytest.raises(StayEndedError):
             await hotel.guest("stay-fred", "101")
+
+
+@pytest.mark.guarantee("G3", "G4", "G18")
+@pytest.mark.requirement("P9", "P18")
+async def test_a_list_after_the_copy_is_news_to_a_lock_that_has_the_forgotten_ones(folder: Path) -> None:
+    """A dozen are withdrawn in a second: that numbers a dozen seconds ahead of the clock, more than a restart takes."""
+    async with a_hotel(folder, rooms=(101,), phones_together=True) as hotel:
+        copies = Copies(hotel)
+        anna = await hotel.guest("stay-anna", "101")
+        bert, point = await hotel.phone()
+        joined = [point] + [(await hotel.phone())[1] for _ in range(12)]
+        now_ms = CLOCK.wall_ms()
+        bundles = [
+            await hotel.doors.issue(
+                StayId("stay-anna"),
+                RoomId("101"),
+                bytes.fromhex(each),
+                not_before_ms=now_ms - 3_600_000,
+                not_after_ms=now_ms + 24 * 3_600_000,
+                join=True,
+            )
+            for each in joined
+        ]
+        assert (await bert.ask(do="load_bundle", bundle=bundles[0]))["ok"]
+        assert await tap(hotel, bert, 101) == OPENED
+
+        async def withdraw(phone: str) -> None:
+            lost = "the phone was lost"
+            await hotel.doors.withdraw_key(
+                by="Ida Night", reason=lost, stay=StayId("stay-anna"), phone_public_key=bytes.fromhex(phone)
+            )
+
+        async def confirmed() -> bool:
+            return all(each["confirmed"] for each in (await hotel.doors.revocations())["doors"])
+
+        copy = copies.take()
+        for each in joined[1:]:
+            await withdraw(each)
+        forgotten = (await hotel.doors.revocations())["seq"]
+        await hotel.until(confirmed)
+        await copies.put_back(copy, radio=False)
+        await withdraw(joined[0])
+        assert (await hotel.doors.revocations())["seq"] > forgotten
+        assert not await confirmed()
+        await copies.radio_back()
+        await hotel.until(confirmed)
+        assert await tap(hotel, bert, 101) == ("refused", "revoked")
+        assert await tap(hotel, anna, 101) == OPENED
 
 
 @pytest.mark.guarantee("G4", "G18")
