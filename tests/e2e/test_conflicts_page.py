@@ -1,18 +1,20 @@
 """Where PMS and house do not agree on a stay, the console says so: at the desk, at the room, in the list."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
+from cloud.stays.ending import EndWord, Promise
 from cloud.stays.life import EdgeState
 from cloud.stays.reservation import PmsStatus
-from cloud.stays.stays import EdgeFact, apply_edge_facts
+from cloud.stays.stays import EdgeFact, apply_edge_facts, apply_end_words
 from tests.cloud.checkin.front_desk import OTHER, STAY, single
 from tests.cloud.conftest import database as database
 from tests.cloud.conftest import dsn as dsn
 from tests.cloud.conftest import postgres as postgres
-from tests.cloud.houses import NOW_MS, PLACE
+from tests.cloud.houses import DAY_MS, NOW_MS, PLACE
 from tests.cloud.public.conftest import site as site
 from tests.e2e.console_page import DESK, PHONE
 from tests.e2e.guest_house import AXE
@@ -98,3 +100,27 @@ async def test_a_guest_whom_the_pms_has_elsewhere_or_has_cancelled_stays_where_h
     gone = stay.locator("[data-conflict='ended_in_pms']")
     await expect(gone).to_contain_text("He keeps the room and the key until he leaves.", timeout=WAIT_MS)
     await is_fine(desk)
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+async def test_a_stay_that_the_building_made_longer_is_said_until_the_pms_has_it(
+    lobby: Lobby, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    await let_in(lobby, "101")
+    word = EndWord(STAY, 1, Promise(NOW_MS + 2 * DAY_MS, NOW_MS + DAY_MS), "Frau Maier", NOW_MS)
+    async with lobby.desk.site.database.transaction() as connection:
+        await apply_end_words(connection, PLACE, [word], now_ms=NOW_MS)
+    desk = await console(lobby, "/arrivals", size)
+    stay = desk.page.locator(f"[data-stay='{STAY}']")
+    note = stay.locator("[data-conflict='other_end']")
+    await expect(note).to_contain_text("in Room 101 leaves a night later than the PMS says", timeout=WAIT_MS)
+    await expect(note).to_contain_text("Enter his new departure in the PMS.")
+    await is_fine(desk)
+    hotel = await console(lobby, "", size)
+    await expect(hotel.page.locator("[data-room='101']")).to_have_attribute(
+        "data-attention", "Anna Berger in Room 101 leaves a night later than the PMS says", timeout=WAIT_MS
+    )
+    await is_fine(hotel)
+    await desk.page.screenshot(path=tmp_path / "other-end.png", full_page=True)
+    await lobby.desk.book(single(updated_ms=NOW_MS + 1, status=PmsStatus.IN_HOUSE, departure_ms=NOW_MS + 2 * DAY_MS))
+    await expect(stay.locator("[data-conflict]")).to_have_count(0, timeout=WAIT_MS)
