@@ -10,6 +10,7 @@ import pytest
 
 from edge.bridges.mqtt.chosen_colours import CHOSEN_MS
 from edge.bridges.mqtt.supervisor import Zigbee2MqttSupervisor
+from edge.bridges.ports import DeviceEvent
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from protocols.descriptors.descriptor import Descriptor
@@ -18,10 +19,11 @@ from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality
 from protocols.device_model.site_plan import Address, MqttBus
+from provisioning.descriptors.emulation import plan_of
 from provisioning.descriptors.exposes import import_exposes
 from provisioning.descriptors.text import descriptor_text
 from tests.edge.bridges.air import Air
-from tests.edge.bridges.field import ZIGBEE, Heard
+from tests.edge.bridges.field import ZIGBEE, Heard, field
 from tests.edge.world import T0
 
 Key = tuple[Capability, str]
@@ -175,3 +177,18 @@ async def test_hue_and_saturation_are_each_asked_for_alone() -> None:
         it.color = {"hue": 120, "saturation": 50}
         it.tell()
         assert (await writing).phase is Phase.DONE
+
+
+@pytest.mark.tier("nats")
+@pytest.mark.requirement("DEV-02", "DEV-06")
+async def test_the_imported_lamp_is_coloured_over_a_real_broker(broker: tuple[str, int]) -> None:
+    model = lamp(XY)
+    made, _ = plan_of(model, port=50_000, name="thing")
+    async with field(made, broker=broker, catalogue={model.id: model}) as it:
+        [device] = made.devices
+        await it.heard.until(it.heard.told(device.id, DeviceEvent.ONLINE))
+        for key, value in ((X, 0.6942), (Y, 0.2963)):
+            outcome = await it.devices.write(it.command(device.id, *key, value))
+            assert (outcome.phase, outcome.read_back) == (Phase.DONE, value), outcome
+        truth = (await it.truth(device.id))["state"]
+        assert (truth["color_control.current_x"], truth["color_control.current_y"]) == (0.6942, 0.2963)
