@@ -192,7 +192,7 @@ def make_app(
             *(rooms, room_, devices, stays, link, command, check_in, move, end_at, check_out),
             *(alerts, batteries, energy, rules, fire, set_fire, sleep_scene),
         ],
-        exception_handlers={CheckInRefusedError: _on_refused},
+        exception_handlers={CheckInRefusedError: on_refused},
     )
     return application(
         [*operations_routes(health, metrics), version_1, *routes],
@@ -201,7 +201,8 @@ def make_app(
     )
 
 
-def _on_refused(_: Request[Any, Any, Any], error: CheckInRefusedError) -> Response[bytes]:
+def on_refused(_: Request[Any, Any, Any], error: CheckInRefusedError) -> Response[bytes]:
+    """Answer what the rules of check-in do not allow."""
     members: dict[str, object] = {"reason": error.reason.value, "retryable": False, "may_have_taken_effect": False}
     if error.available_from_ms is not None:
         members["available_from_ms"] = error.available_from_ms

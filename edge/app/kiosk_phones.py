@@ -1,8 +1,9 @@
 """A stay's key on the guest's own phone, from a kiosk of a house that is cut off: our locks know no cards.
 
-The kiosk shows a code; the phone that comes with it first has the key, and no other (docs/decisions/0138). An offer is
-in edge.db before its code is shown, and the phone before its key is made: a guest whose answer was lost asks again, of
-another life of this process too, and gets the same key.
+The kiosk shows a code; the phone that comes with it first has the key, and no other (docs/decisions/0138). The front
+desk may make one too, also for a guest in house: while the line is cut a stay that is longer now has no other way to
+its phones (docs/decisions/0143). An offer is in edge.db before its code is shown, and the phone before its key is made:
+a guest whose answer was lost asks again, of another life of this process too, and gets the same key.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from edge.stays.document import StayState
 from edge.stays.replica import Replica
 from kit.clock import Clock
 from kit.dice import Dice
-from protocols.device_model.identity import RoomId, StayId
+from protocols.device_model.identity import RoomId, StayId, parse_actor
 from protocols.errors import StoreFailedError
 
 DOCUMENT: Final = "kiosk_phones"
@@ -31,6 +32,8 @@ SOURCE: Final = "kiosk_phone"
 """Under which its records are kept once."""
 KEPT_MOST: Final = 256
 TOKEN_BYTES: Final = 32
+DESK: Final = "desk"
+"""Where an offer is made that no kiosk makes."""
 
 Note = Callable[[int, Mapping[str, Any]], Awaitable[None]]
 """Keeps a record under a number that rises, once; raises StoreFailedError."""
@@ -46,7 +49,10 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A key for a phone. `sha256` is of the token; `phone` has come with it; `record` numbers its record, 0: none."""
+    """A key for a phone. `sha256` is of the token; `phone` has come with it; `record` numbers its record, 0: none.
+
+    `desk`: who at the front desk made it, None: a kiosk did. A check-in by it is the desk's, and has no other record.
+    """
 
     id: str
     sha256: str
@@ -57,11 +63,12 @@ class Offer:
     taken_ms: int = 0
     room: RoomId | None = None
     record: int = 0
+    desk: str | None = None
 
     @property
     def by(self) -> str:
         """Who takes the stay in."""
-        return f"kiosk:{self.place}"
+        return self.desk or f"kiosk:{self.place}"
 
 
 class KioskPhones:
@@ -107,9 +114,37 @@ class KioskPhones:
 
     async def offer(self, stay: StayId, place: str) -> tuple[str, str]:
         """See `edge.checkin.kiosk_visits.Phones`. Raises StoreFailedError."""
+        made, token = await self._offered(stay, place)
+        return made.id, token
+
+    async def offer_at_desk(self, stay: StayId, *, by: str) -> tuple[str, int]:
+        """Offer the key of a stay to a phone of a guest who stands at the front desk, in house or about to come.
+
+        Returns:
+            The token, and until when it is good (unix ms).
+
+        Raises:
+            CheckInRefusedError: no such stay, it is over, or its room has no door of ours.
+            InvalidInputError: `by` is not of its form.
+            StoreFailedError: nothing was offered.
+        """
+        by = parse_actor(by)
+        held = self._replica().get(stay)
+        if held is None:
+            raise CheckInRefusedError(CheckInRefusal.UNKNOWN_STAY, f"Stay {stay} is not known in this building.")
+        if held.state in (StayState.LEFT, StayState.VOID):
+            raise CheckInRefusedError(CheckInRefusal.ENDED, f"Stay {stay} is {held.state}; it has no key any more.")
+        if held.room is None or not self.opens(held.room):
+            raise CheckInRefusedError(CheckInRefusal.NO_DOOR, f"Stay {stay} has no room behind a door of ours.")
+        made, token = await self._offered(stay, DESK, desk=by)
+        return token, made.made_ms + VISIT_MS
+
+    async def _offered(self, stay: StayId, place: str, *, desk: str | None = None) -> tuple[Offer, str]:
         async with self._turn:
             token = base64.urlsafe_b64encode(self._dice.bytes(TOKEN_BYTES)).rstrip(b"=").decode()
-            made = Offer(f"kp-{self._dice.bytes(8).hex()}", _digest(token), stay, place, self._clock.wall_ms())
+            made = Offer(
+                f"kp-{self._dice.bytes(8).hex()}", _digest(token), stay, place, self._clock.wall_ms(), desk=desk
+            )
             for old in [each.id for each in self._offers.values() if each.stay == stay and each.phone is None]:
                 del self._offers[old]
             self._offers[made.id] = made
@@ -118,7 +153,7 @@ class KioskPhones:
             except StoreFailedError:
                 self._offers.pop(made.id, None)
                 raise
-        return made.id, token
+        return made, token
 
     async def take(self, stay: StayId, token: str, phone_public_key: str) -> dict[str, Any]:
         """Give the key to a phone that comes with an offer's token; asked again by the same phone, the same key.
@@ -138,7 +173,8 @@ class KioskPhones:
             if offer.phone not in (None, phone):
                 raise VisitRefusedError("link_used", "Another phone has come with this code.")
             held = self._replica().get(stay)
-            if held is not None and held.state is StayState.IN_HOUSE and not self._is_ours(offer):
+            in_house = held is not None and held.state is StayState.IN_HOUSE
+            if in_house and offer.desk is None and not self._is_ours(offer):
                 raise CheckInRefusedError(
                     CheckInRefusal.CARD_AT_DESK, f"Stay {stay} is in house; the front desk gives further keys."
                 )
@@ -174,7 +210,7 @@ class KioskPhones:
     def _took(self, offer: Offer, room: RoomId) -> None:
         if offer.taken_ms == 0:
             at_ms = self._clock.wall_ms()
-            number = max([at_ms, *(each.record + 1 for each in self._offers.values())])
+            number = 0 if offer.desk else max([at_ms, *(each.record + 1 for each in self._offers.values())])
             self._offers[offer.id] = replace(offer, taken_ms=at_ms, room=room, record=number)
 
     async def _record(self) -> None:

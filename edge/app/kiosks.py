@@ -8,6 +8,7 @@ from litestar import Router
 
 from edge.api.kiosk_routes import kiosk_routes
 from edge.api.kiosk_visit_routes import kiosk_visit_routes
+from edge.api.phone_code_routes import phone_code_routes
 from edge.app.edge_store import EdgeStore
 from edge.app.house import House
 from edge.app.kiosk_desk import RECORD, KioskDesk
@@ -60,7 +61,11 @@ class Kiosks:
         )
         if self.visits is None:
             return [told]
-        return [told, kiosk_visit_routes(self.visits, self.phones, property_id=self.property)]
+        return [
+            told,
+            kiosk_visit_routes(self.visits, self.phones, property_id=self.property),
+            phone_code_routes(self.phones, property_id=self.property),
+        ]
 
     async def catch_up(self) -> None:
         """Keep what a life before could not; call once at the start. Raises StoreFailedError: it is kept later."""

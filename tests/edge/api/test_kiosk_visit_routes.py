@@ -12,6 +12,7 @@ import structlog
 from edge.api.kiosk_origin import KioskOrigins, check_origin
 from edge.api.kiosk_routes import KIOSK, kiosk_routes
 from edge.api.kiosk_visit_routes import kiosk_visit_routes
+from edge.api.phone_code_routes import phone_code_routes
 from edge.api.routes import make_app
 from edge.app.building import HouseBuilding
 from edge.app.settings import KioskSettings
@@ -19,7 +20,7 @@ from kit.dice import SeededDice
 from kit.health import Health
 from kit.http import serving
 from kit.metrics import Metrics
-from protocols.device_model.identity import RoomId
+from protocols.device_model.identity import RoomId, StayId
 from tests.cloud.checkin.zones import passport
 from tests.edge.api.test_routes import TOKEN, problem
 from tests.edge.checkin.kiosk_lobby import CODE, LOBBY, Lobby
@@ -62,6 +63,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         routes=[
             kiosk_routes(lobby.orders, clock=lobby.clock, places=lambda: places, alone=True),
             kiosk_visit_routes(lobby.visits, lobby.phones, property_id="aurora"),
+            phone_code_routes(lobby.phones, property_id="aurora"),
         ],
         tokens={KIOSK: KIOSK_TOKEN},
     )
@@ -218,3 +220,22 @@ def test_origins_as_browsers_write_them(origin: str) -> None:
 def test_what_is_no_safe_origin_is_refused(origin: str) -> None:
     with pytest.raises(ValueError, match=r"origin|https"):
         KioskSettings(origins=(origin,))
+
+
+@pytest.mark.requirement("STY-08", "ACC-04")
+@pytest.mark.guarantee("G3", "G6")
+async def test_the_desk_makes_a_code_for_a_guest_in_house_and_a_kiosk_cannot(site: Site) -> None:
+    staff, path = {"authorization": f"Bearer {TOKEN}"}, "/api/v1/stays/s-anna/phone-code"
+    problem(await site.http.post(path, json={"by": "Frau Maier"}), 401)
+    await site.lobby.building.house.desk.check_in(StayId("s-anna"), PHONE, by="desk")
+    code = await site.http.post(path, json={"by": "Frau Maier"}, headers=staff)
+    assert (code.status_code, code.headers["cache-control"]) == (200, "no-store")
+    told = code.json()
+    assert (told["property"], told["stay"]) == ("aurora", "s-anna")
+    here, asked = f"{HERE}/stays/{told['stay']}/check-in", {"phone_public_key": PHONE_2}
+    taken = await site.http.post(here, json=asked, headers={"authorization": f"Bearer {told['token']}"})
+    assert taken.json()["bundle"]["stay"] == "s-anna", taken.text
+    for wrong in ({}, {"by": ""}, {"by": "x", "room": "101"}):
+        problem(await site.http.post(path, json=wrong, headers=staff), 400)
+    gone = await site.http.post("/api/v1/stays/s-nobody/phone-code", json={"by": "x"}, headers=staff)
+    assert problem(gone, 404)["reason"] == "unknown_stay"

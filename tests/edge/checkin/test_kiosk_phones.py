@@ -18,7 +18,7 @@ from tests.edge.checkin.kiosk_lobby import CODE, Lobby
 from tests.edge.checkin.test_handover import RealDoors
 from tests.edge.checkin.test_kiosk_visits import begun, ready, stands
 from tests.edge.doors.building import Building as Doors
-from tests.edge.world import HOUR_MS, PHONE, PHONE_2, a_document, a_stay
+from tests.edge.world import HOUR_MS, PHONE, PHONE_2, T0, a_document, a_stay
 
 pytestmark = [pytest.mark.requirement("DEV-12", "ACC-04", "CHK-09"), pytest.mark.guarantee("G3")]
 ANNA, ROOMS = StayId("s-anna"), frozenset({RoomId("101"), RoomId("102")})
@@ -160,6 +160,58 @@ async def test_killed_anywhere_the_same_phone_gets_one_key_and_one_record(tmp_pa
         cuts += 1
     assert cuts > 3
     assert seen == {False, True}
+
+
+@pytest.mark.requirement("STY-08")
+async def test_at_the_desk_a_guest_in_house_has_a_code_for_each_phone_and_by_it_the_longer_key(lobby: Lobby) -> None:
+    desk = lobby.building.house.desk
+    before = await desk.check_in(ANNA, PHONE, by="kiosk:lobby")
+    until_ms = T0 + 72 * HOUR_MS
+    await desk.end_at(ANNA, until_ms, by="Frau Maier")
+    for phone in (PHONE, PHONE_2):
+        mine, good_until_ms = await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
+        assert good_until_ms == T0 + VISIT_MS
+        told = [await lobby.phones.take(ANNA, mine, phone) for _ in range(2)]
+        assert told[0] == told[1]
+        assert told[0]["bundle"]["not_after_ms"] == until_ms
+        assert told[0]["bundle"]["generation"] == before["bundle"]["generation"]
+        with pytest.raises(VisitRefusedError) as refused:
+            await lobby.phones.take(ANNA, mine, "02" + "ef" * 32)
+        assert refused.value.reason == "link_used"
+    assert (kinds(lobby), lobby.stays()) == ([], [("s-anna", "checked_in", "kiosk:lobby")]), "nobody came anew"
+    await lobby.building.restart()
+    lobby.begin()
+    await lobby.phones.catch_up()
+    assert kinds(lobby) == []
+    assert (await lobby.phones.take(ANNA, mine, PHONE_2))["bundle"]["not_after_ms"] == until_ms
+    lobby.clock.advance(VISIT_MS)
+    with pytest.raises(VisitRefusedError):
+        await lobby.phones.take(ANNA, mine, PHONE_2)
+
+
+async def test_a_guest_who_comes_to_the_desk_is_taken_in_by_its_code_and_who_it_was_is_said(lobby: Lobby) -> None:
+    mine, _ = await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
+    assert lobby.stays() == [], "nobody is in before his phone came"
+    await lobby.phones.take(ANNA, mine, PHONE)
+    assert (lobby.stays(), kinds(lobby)) == ([("s-anna", "checked_in", "Frau Maier")], [])
+
+
+async def test_a_stay_that_is_none_is_over_or_has_no_door_of_ours_has_no_code(lobby: Lobby) -> None:
+    stays = (a_stay("s-left", "102", state="left"), a_stay("s-none", None), a_stay("s-far", "901"))
+    await lobby.building.house.desired("stays", 9, a_document(a_stay(), *stays))
+    reasons = {
+        "s-nobody": CheckInRefusal.UNKNOWN_STAY,
+        "s-left": CheckInRefusal.ENDED,
+        "s-none": CheckInRefusal.NO_DOOR,
+        "s-far": CheckInRefusal.NO_DOOR,
+    }
+    for stay, reason in reasons.items():
+        with pytest.raises(CheckInRefusedError) as refused:
+            await lobby.phones.offer_at_desk(StayId(stay), by="desk")
+        assert refused.value.reason is reason
+    with pytest.raises(InvalidInputError):
+        await lobby.phones.offer_at_desk(ANNA, by="")
+    assert lobby.phones._offers == {}
 
 
 async def test_what_is_kept_is_bounded_and_damage_of_it_takes_no_doors(lobby: Lobby) -> None:
