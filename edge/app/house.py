@@ -19,6 +19,7 @@ from edge.app.watch import Watch
 from edge.binding.book import Book
 from edge.checkin.departures import Departures
 from edge.checkin.desk import CheckInDesk
+from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.checkin.ports import Cards, Doors
 from edge.log.record_log import Entry
 from edge.policy import document as policy_document
@@ -80,7 +81,8 @@ class _Records:
         await self._house.catch_up()
 
     async def until(self, stay: StayId, until_ms: int, *, by: str) -> None:
-        await self._house.stay_ends(stay, until_ms, by=by)
+        if not await self._house.stay_ends(stay, until_ms, by=by):
+            raise CheckInRefusedError(CheckInRefusal.UNKNOWN_STAY, f"Stay {stay} is known in this building no longer.")
 
 
 class House:
@@ -262,17 +264,22 @@ class House:
         await self._log.advance(CURSOR_NAME, Lane.A, records[-1].seq)
         return len(records) == FOLLOW_MOST
 
-    async def stay_ends(self, stay: StayId, until_ms: int, *, by: str) -> None:
-        """Record when a stay that is held ends, by the next number, and take it. Raises StoreFailedError."""
+    async def stay_ends(self, stay: StayId, until_ms: int, *, by: str) -> bool:
+        """Record when a stay ends, by the next number, and take it. Raises StoreFailedError.
+
+        False: a document has taken the stay out of this building meanwhile, and nothing was recorded.
+        """
         async with self._ending:  # the desk and the PMS may speak at once; each has a number of its own
             while True:
                 await self.catch_up()
+                if self.keeper.replica.get(stay) is None:
+                    return False
                 word = self.keeper.replica.next_until(stay, until_ms, by=by, at_ms=self._clock.wall_ms())
                 await self._log.append(Lane.A, UNTIL, until_body(word))
                 await self.catch_up()
                 held = self.keeper.replica.untils.get(stay)
                 if held is None or held.n != word.n or held == word:
-                    return
+                    return True
                 # one whose asker was gone before it was durable has the number
 
     async def _commit(self, progress: Progress) -> None:

@@ -211,6 +211,24 @@ async def test_a_word_whose_asker_was_gone_before_it_was_durable_takes_no_number
     assert (held(building).expected_until_ms, held(building).until_by) == (LATER_MS + 1, "desk")
 
 
+async def test_a_stay_that_a_document_took_away_meanwhile_is_nobodys_to_end(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not await building.house.stay_ends(StayId("s-nobody"), LATER_MS, by="pms")
+    await building.house.desired("stays", 2, a_document(a_stay(state="in_house")))  # in house by the document alone
+    catch_up = building.house.catch_up
+
+    async def and_then_gone() -> None:
+        await catch_up()
+        monkeypatch.undo()
+        await building.house.desired("stays", 3, a_document())
+
+    monkeypatch.setattr(building.house, "catch_up", and_then_gone)
+    with pytest.raises(CheckInRefusedError) as refused:
+        await building.house.desk.end_at(ANNA, LATER_MS, by="desk")
+    assert (refused.value.reason, words(building)) == (CheckInRefusal.UNKNOWN_STAY, [])
+
+
 async def test_two_who_say_it_at_once_say_it_by_two_numbers(building: Building) -> None:
     await building.house.desk.check_in(ANNA, PHONE, by="desk")
     await asyncio.gather(
