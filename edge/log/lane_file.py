@@ -35,6 +35,8 @@ from protocols.link.lanes import Lane
 
 SCHEMA_VERSION: Final = 2
 PAGE_BYTES: Final = 4096
+WAL_BYTES: Final = 8 * 1024 * 1024
+"""What stays of a write-ahead log that was longer, once it begins anew."""
 QUICK_CHECK_PAGES_MAX: Final = 64 * 1024
 """Files up to 256 MiB are checked whole at open; in larger ones only what is read."""
 
@@ -293,7 +295,7 @@ class LaneFile:
         run("PRAGMA synchronous = FULL")
         run("PRAGMA cache_size = -1024")
         run("PRAGMA temp_store = MEMORY")
-        run("PRAGMA journal_size_limit = 8388608")
+        run(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         with contextlib.suppress(apsw.FullError):  # no room in the file: its write-ahead log goes on as it is
             run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

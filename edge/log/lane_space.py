@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edge.log.ballast import Left
 from edge.log.lane_cursors import LaneCursors
-from edge.log.lane_file import LaneFile
+from edge.log.lane_file import PAGE_BYTES, WAL_BYTES, LaneFile
 from edge.log.row_check import CRC_BYTES, check_bytes, checked, sound
 from edge.log.thinning import MINUTE_MS, QUARTER_MS, Thinning
 from protocols.link.batch import HoleReason
@@ -41,6 +42,10 @@ STRETCHES_MAX: Final = 16
 """Holes that one step declares of what nobody was told: where such records stand among others, one hole holds both."""
 FLOOR_PAGES: Final = 1_024
 """What a lane keeps of its room while the disk is full: 4 MiB."""
+FLOOR_SHORT_PAGES: Final = 256
+"""And where lane A would else soon be without room."""
+WAL_BYTES_FULL: Final = 256 * 1024
+"""What stays of a long write-ahead log while the disk is full."""
 GIVE_BACK_PAGES: Final = 256
 """Pages that a lane gives back to a full disk in one step."""
 
@@ -111,7 +116,7 @@ class LaneSpace:
     def make_room(self, life: Life, count: int, size: int) -> None:
         """Make room for `count` records of `size` bytes together, as far as the lane's rules allow."""
         self._since_counted += size
-        if self._since_counted * 16 < (self._limit * 4096 - self._pages * 4096) and self._pages:
+        if self._since_counted * 16 < (self._limit - self._pages) * PAGE_BYTES and self._pages:
             return  # counted not long ago, and far from full even if all of it were new pages
         self._relieve(life, count)
 
@@ -141,30 +146,39 @@ class LaneSpace:
 
     # ------------------------------------------------------------------ a full disk
 
-    def give_back(self, life: Life) -> int:
-        """Shrink the file by one step for a full disk; return the pages given back. Lane A gives nothing back.
+    def give_back(self, life: Life, left: Left) -> int:
+        """Shrink the file by one step for a full disk; return the pages given back. Lane A gives nothing back: where
+        little is left, its write-ahead log begins anew in the room that it has.
 
-        While a step of thinning takes out much, nothing is dropped.
+        While a step of thinning takes out much, nothing is dropped. The lane does not grow but by half of what is
+        `left` for it: the other half is its write-ahead log's.
         """
         if self._file.lane is Lane.A:
+            if left.short:
+                self._file.all("PRAGMA wal_checkpoint(RESTART)")
             return 0
+        floor = 0 if left.none else FLOOR_SHORT_PAGES if left.short else FLOOR_PAGES
         thinned = self._thinned
-        self._limit = max(FLOOR_PAGES, min(self._limit, int(self._count() / THIN_FRACTION)))
+        self._limit = max(floor, min(self._limit, int(self._count() / THIN_FRACTION)))
         self._relieve(life, STEP_RECORDS // 4)
+        most = self._file.value("PRAGMA page_count") + left.spare // 2 // PAGE_BYTES
         if self._thinned - thinned < STEP_RECORDS // 4:
-            self._limit = max(FLOOR_PAGES, self._limit - GIVE_BACK_PAGES)
+            self._limit = min(most, max(floor, self._limit - GIVE_BACK_PAGES))
             self._relieve(life, STEP_RECORDS // 4)
+        self._file.value(f"PRAGMA journal_size_limit = {WAL_BYTES_FULL}")
         before = self._file.value("PRAGMA page_count")
-        self._file.all(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
+        if before > floor:  # below it free pages are what the next commit finds room in
+            self._file.all(f"PRAGMA incremental_vacuum({min(GIVE_BACK_PAGES, before - floor)})")
         self._file.all("PRAGMA wal_checkpoint(RESTART)")
         after = self._file.value("PRAGMA page_count")
-        self._file.value(f"PRAGMA max_page_count = {max(after, min(self._limit, self.pages_max))}")
+        self._file.value(f"PRAGMA max_page_count = {max(after, min(self._limit, most, self.pages_max))}")
         return int(before - after)
 
     def take_back(self) -> None:
         """The disk has room again: the lane's quota is its own."""
         self._limit = self.pages_max
         self._file.value(f"PRAGMA max_page_count = {self.pages_max}")
+        self._file.value(f"PRAGMA journal_size_limit = {WAL_BYTES}")
 
     # ------------------------------------------------------------------ removing
 

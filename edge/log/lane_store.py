@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import apsw
 
+from edge.log.ballast import Left
 from edge.log.heads import KeptHeads
 from edge.log.lane_cursors import LaneCursors, Place
 from edge.log.lane_desk import LaneDesk
@@ -387,10 +388,10 @@ class LaneStore:
         except apsw.Error as error:
             raise self._file.translated(error) from error
 
-    def give_back(self) -> int:
+    def give_back(self, left: Left) -> int:
         """Shrink the file by a bounded step because the disk is full; return the pages given back (lane A: none)."""
         try:
-            return self._space.give_back(self._life)
+            return self._space.give_back(self._life, left)
         except apsw.Error as error:
             raise self._file.translated(error) from error
 

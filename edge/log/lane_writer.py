@@ -142,6 +142,9 @@ class LaneWriter:
         """How often the store had to be opened again since the start."""
         self._refused: tuple[int, PlatformError] | None = None  # when, and why, the last append was
         self._mark_due: asyncio.TimerHandle | None = None
+        self._way: asyncio.Future[Any] | None = None  # of a step given back because lane A needs the room
+        self.others_make_way: Callable[[], None] = lambda: None
+        """Called on the event loop where a full disk leaves this lane little."""
         self.quarantined: list[Path] = []
         """Files set aside since the start."""
 
@@ -385,19 +388,38 @@ class LaneWriter:
     # ------------------------------------------------------------------ a full disk
 
     def _relieve(self, error: StoreFullError) -> bool:
-        """The disk is full: let the ballast go; say whether that may have helped."""
+        """The disk is full: let the ballast go, or else what this lane can do without; say whether that may help."""
         if not error.disk:
             return False
-        helped = self._ballast.release()
-        if helped:
+        if self._ballast.release():
             self._report("disk_full", error=str(error))
-        return helped
+            return True
+        return self._store is not None  # it gives back a step before it tries again
+
+    def make_way(self) -> None:
+        """Have a step given back to a full disk, also where nothing is appended. On the event loop."""
+        if self._stopping or self._dead or not (self._way is None or self._way.done()):
+            return
+        self._way = self._loop.create_future()
+        self._way.add_done_callback(asyncio.Future.exception)  # the next one tries again
+        self._hand_in(_Job(self._give_back, self._way))
 
     def _give_back(self, store: LaneStore) -> None:
-        """While the ballast is out lanes B and C shrink by a step before each commit; once it is back they may grow."""
+        """While the ballast is out lanes B and C shrink by a step before each commit; once it is back they may grow.
+
+        Where lane A is short of room they shrink for it, whether or not anything is appended to them.
+        """
         if self._ballast.out:
             self._giving_back = True
-            if self.lane is not Lane.A and store.give_back() and self._ballast.restore():
+            left = self._ballast.left(self.lane)
+            if self._ballast.restore():
+                self._report("disk_has_room")
+            elif self.lane is Lane.A:
+                with contextlib.suppress(StoreFullError):  # no room in the file: its write-ahead log goes on as it is
+                    store.give_back(left)
+                if left.short and not self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(self.others_make_way)
+            elif store.give_back(left) and self._ballast.restore():
                 self._report("disk_has_room")
         if not self._ballast.out:
             self._giving_back = False

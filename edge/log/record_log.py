@@ -161,6 +161,7 @@ class RecordLog:
                 readers=NOBODY_KNOWN if self._readership is None else self._readership.of(lane),
                 vfs=self._vfs,
             )
+        self._writers[Lane.A].others_make_way = self._make_way
         for lane, writer in self._writers.items():
             self._marks[lane] = await writer.start()
         self._said = await self.usage()
@@ -168,6 +169,10 @@ class RecordLog:
             self._log.warning("record_log_disk_short", ballast_bytes=self._settings.ballast_bytes)
         await self._write_notices()
         await self._witness()
+
+    def _make_way(self) -> None:
+        for lane in (Lane.B, Lane.C):
+            self._writers[lane].make_way()
 
     def _make_folder(self) -> None:
         if not self._folder.is_dir():

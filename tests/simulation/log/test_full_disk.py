@@ -13,15 +13,16 @@ from edge.log.ballast import Ballast
 from tests.seeds import LONG
 
 HELPER = Path(__file__).with_name("full_disk.py")
+SMALL = Path(__file__).with_name("full_disk_small.py")
 KILLED = Path(__file__).with_name("full_disk_killed.py")
 ROOT = Path(__file__).parents[3]
 
 
-def in_a_small_volume(folder: Path, size: str, helper: Path = HELPER) -> dict[str, Any]:
+def in_a_small_volume(folder: Path, size: str, helper: Path = HELPER, *more: str) -> dict[str, Any]:
     """Run a helper on a tmpfs that only it can see; it goes with its namespace."""
     folder.mkdir()
-    script = f'mount -t tmpfs -o size={size} none "$1" && exec "$2" "$3" "$1"'
-    command = ["unshare", "-m", "sh", "-c", script, "sh", str(folder), sys.executable, str(helper)]
+    script = f'mount -t tmpfs -o size={size} none "$3" && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", script, "sh", sys.executable, str(helper), str(folder), *more]
     try:
         probe = subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False)
     except FileNotFoundError:
@@ -53,6 +54,20 @@ def test_on_a_full_disk_lane_a_goes_on_and_nothing_acknowledged_is_lost(tmp_path
     assert "lane-a.db" in seen["read_only"]
     assert seen["after_read_only"]
     assert {"disk_full", "disk_has_room"} <= set(seen["said"])
+
+
+@pytest.mark.guarantee("G1", "G9")
+@pytest.mark.parametrize(("left", "c_goes_on"), [(400_000, False), (1_000_000, True), (5_000_000, True)])
+def test_on_a_volume_that_was_full_before_what_is_left_is_lane_a_s(tmp_path: Path, left: int, c_goes_on: bool) -> None:
+    seen = in_a_small_volume(tmp_path / "volume", "12m", SMALL, str(left))
+    assert seen["left_after"] < 500_000, "the disk was never full"
+    assert (seen["refused_a"], seen["dropped_a"], seen["declared_a"]) == (0, 0, 0)
+    assert (seen["lost_A"], seen["lost_C"], seen["invented_A"], seen["invented_C"]) == (0, 0, 0, 0)
+    assert (seen["refused_c"] == 0) == c_goes_on
+    assert (seen["thinned"] > 0) == c_goes_on
+    assert seen["failures"] == 0
+    assert seen["ballast_after"]
+    assert seen["thinned_with_room"] == 0
 
 
 @LONG
