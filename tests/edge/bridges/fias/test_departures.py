@@ -91,6 +91,19 @@ async def test_what_somebody_here_decided_stands_until_the_pms_says_as_much() ->
         assert [each[3] for each in words(w)] == ["Frau Maier", "pms", "pms"]
 
 
+async def test_an_early_departure_that_the_pms_has_not_heard_of_is_not_undone_by_its_next_word() -> None:
+    async with world({**STAYS[0], "expected_until_ms": ENDS_MS + 2 * DAY_MS}) as w:
+        w.pms.check_in("88120", "101", "Muster", "260104")
+        await until(lambda: w.state("s-anna") == "in_house")
+        await w.building.house.desk.end_at(StayId("s-anna"), ENDS_MS, by="Frau Maier")
+        w.pms.say(changed("260104", GF="Anna"))
+        await heard(w)
+        assert ends(w) == ENDS_MS
+        assert "Frau Maier" in w.desk.doubts["101", "88120"].reason
+        w.pms.say(changed("260105"))
+        await until(lambda: ends(w) == ENDS_MS + 3 * DAY_MS)
+
+
 async def test_who_leaves_today_after_the_hour_of_departure_has_an_hour_and_a_day_that_is_over_is_nothing() -> None:
     async with world(*STAYS) as w:
         w.pms.check_in("88120", "101", "Muster", "260102")
