@@ -151,7 +151,7 @@ async def test_a_house_without_a_provider_has_no_page(till: Till) -> None:
     assert refused.value.code == "no_provider"
 
 
-@pytest.mark.parametrize("seed", seeds(6, 200))
+@pytest.mark.parametrize("seed", seeds(6, 80))
 async def test_whatever_is_lost_nobody_pays_twice(database: Database, seed: int) -> None:
     await open_house(database)
     till = Till(database, seed=seed, manners=Manners(lost_after=0.3, busy=0.2, lost_before=0.2))
