@@ -4,13 +4,16 @@ Everything in it is either derived from the log (decisions, rooms, commands, wit
 transaction) or comes again from the cloud (the stays document, the policy). So a file that is
 damaged is set aside and begun anew: nothing acknowledged lives here alone.
 
+What the build before does not know is kept beside what it reads, not in it: going back one build must not make a file
+look damaged. So which word on a stay's end the cloud has heard (`until_n`) is a row of its own, and joined at opening.
+
 One connection, one thread, `synchronous=FULL` (guarantees.md 0: NORMAL loses acknowledged rows at a power cut).
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -39,6 +42,8 @@ CREATE TABLE command (seq INTEGER PRIMARY KEY, idempotency_key TEXT NOT NULL UNI
 CREATE TABLE ended (stay TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 """
 COMMANDS_MOST: Final = 2_000
+_HEARD: Final = "stays_heard"
+"""Row of `document` with the words on stays' ends that the stays document of the same version says were heard."""
 
 T = TypeVar("T")
 _DAMAGE: Final = (
@@ -125,7 +130,8 @@ class EdgeStore:
             for name, cursor in progress.cursors.items():
                 execute("INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)", (name, cursor.incarnation, cursor.seq))
             for decision in progress.decisions:
-                body = msgspec.json.encode(decision)
+                stay = msgspec.structs.replace(decision.stay, until_n=msgspec.UNSET)  # counts in the document alone
+                body = msgspec.json.encode(replace(decision, stay=stay))
                 execute("INSERT OR REPLACE INTO decision VALUES (?, ?)", (decision.stay.id, body))
             for room in progress.rooms:
                 execute("INSERT OR REPLACE INTO room VALUES (?, ?)", (room.room, msgspec.json.encode(room)))
@@ -145,8 +151,11 @@ class EdgeStore:
     async def save_stays(self, version: int, document: bytes, *, settled: Sequence[StayId]) -> None:
         """Replace the stays document and drop settled decisions. Raises StoreFailedError."""
 
+        plain, heard = _apart(document)
+
         def write() -> None:
-            self._connection.execute("INSERT OR REPLACE INTO document VALUES ('stays', ?, ?)", (version, document))
+            for name, body in (("stays", plain), (_HEARD, heard)):
+                self._connection.execute("INSERT OR REPLACE INTO document VALUES (?, ?, ?)", (name, version, body))
             self._connection.executemany("DELETE FROM decision WHERE stay = ?", [(stay,) for stay in settled])
 
         await self._transaction(write)
@@ -265,12 +274,32 @@ def _set_aside(path: Path) -> Path:
     return aside
 
 
+def _apart(document: bytes) -> tuple[bytes, bytes]:
+    """Return a stays document without the words heard on stays' ends, and those, by stay."""
+    if b'"until_n"' not in document:
+        return document, b"{}"
+    whole = msgspec.json.decode(document, type=StaysDocument)
+    heard = {each.id: each.until_n for each in whole.stays if each.until_n is not msgspec.UNSET}
+    stays = [msgspec.structs.replace(each, until_n=msgspec.UNSET) for each in whole.stays]
+    return msgspec.json.encode(msgspec.structs.replace(whole, stays=stays)), msgspec.json.encode(heard)
+
+
+def _joined(document: bytes, heard: bytes) -> bytes:
+    """Return the document that `_apart` was given."""
+    whole, words = msgspec.json.decode(document, type=StaysDocument), msgspec.json.decode(heard, type=dict[str, int])
+    if not words:
+        return document
+    stays = [msgspec.structs.replace(each, until_n=words.get(each.id, each.until_n)) for each in whole.stays]
+    return msgspec.json.encode(msgspec.structs.replace(whole, stays=stays))
+
+
 def _restored(connection: apsw.Connection, aside: Path | None) -> Restored:
     documents = {name: (version, body) for name, version, body in connection.execute("SELECT * FROM document")}
     stays_version, stays_document = documents.get("stays", (0, None))
     untils = documents.get(UNTILS, (0, b"[]"))[1]
     if stays_document is not None:
-        msgspec.json.decode(stays_document, type=StaysDocument)
+        heard_version, heard = documents.get(_HEARD, (0, b"{}"))
+        stays_document = _joined(stays_document, heard if heard_version == stays_version else b"{}")
     return Restored(
         cursors={name: Cursor(bytes(inc), seq) for name, inc, seq in connection.execute("SELECT * FROM cursor")},
         stays_version=stays_version,

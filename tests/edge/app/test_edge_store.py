@@ -1,5 +1,6 @@
 """The small store: what was committed is found again; what is damaged is set aside and begun anew."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from edge.app.edge_store import ASIDE_MOST, COMMANDS_MOST, Cursor, EdgeStore, Progress
 from edge.rooms.memory import RoomSnapshot
 from edge.rooms.modes import Intent, Mode, RoomState
-from edge.stays.document import DocumentStay, StayState
+from edge.stays.document import DocumentStay, StaysDocument, StayState
 from edge.stays.replica import Decision
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import DeviceId, RoomId, StayId
@@ -52,6 +53,35 @@ async def test_what_was_committed_is_found_again_exactly(tmp_path: Path, threade
     assert (found.stays_version, found.stays_document, found.policy) == (7, document, b"policy")
     assert await store.ended() == {"s-old"}
     assert found.set_aside is None
+    await store.close()
+
+
+@pytest.mark.guarantee("G11")
+async def test_what_the_build_before_does_not_know_stands_beside_what_it_reads(tmp_path: Path) -> None:
+    """It refuses a stay with a field that it does not know, and would take the whole file for damaged."""
+    path = tmp_path / "edge.db"
+    store, _ = EdgeStore.open(path)
+    heard = msgspec.structs.replace(STAY, until_n=3)
+    whole = msgspec.json.encode(StaysDocument(3, "aurora", T0, [heard, msgspec.structs.replace(STAY, id="s-ben")]))
+    await store.save_stays(7, whole, settled=[])
+    await store.commit(Progress(cursors={}, decisions=[replace(DECISION, stay=heard)]))
+    await store.close()
+    with apsw.Connection(str(path)) as inside:
+        bodies = [body for (body,) in inside.execute("SELECT body FROM document WHERE name = 'stays'")]
+        bodies += [body for (body,) in inside.execute("SELECT body FROM decision")]
+    inside.close()
+    assert len(bodies) == 2
+    assert not any(b"until_n" in body for body in bodies)
+    store, found = EdgeStore.open(path)
+    assert (found.stays_version, found.stays_document) == (7, whole)
+    await store.save_stays(8, msgspec.json.encode(a_document()), settled=[])
+    await store.close()
+    with apsw.Connection(str(path)) as inside:  # as the build before does: it knows nothing of what was heard
+        inside.execute("UPDATE document SET version = 9 WHERE name = 'stays'")
+        inside.execute("UPDATE document SET body = ? WHERE name = 'stays_heard'", (b'{"s-anna":3}',))
+    inside.close()
+    store, found = EdgeStore.open(path)
+    assert (found.stays_version, found.stays_document) == (9, msgspec.json.encode(a_document()))
     await store.close()
 
 
