@@ -147,7 +147,8 @@ class CheckInDesk:
             As `check_in`.
 
         Raises:
-            CheckInRefusedError: not in house, the room is held, has no door or is being shared; nothing happened.
+            CheckInRefusedError: not in house, the room is held, promised to somebody who comes before he leaves, has
+                no door or is being shared; nothing happened.
             InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError: as `check_in`.
         """
         key = phone_key(phone_public_key)
@@ -200,29 +201,16 @@ class CheckInDesk:
         key = None if phone_public_key is None else phone_key(phone_public_key)
         by = parse_actor(by)
         async with self._turn:
-            stay = self._held(stay_id)
-            if stay.state is not StayState.IN_HOUSE:
-                raise CheckInRefusedError(
-                    CheckInRefusal.NOT_IN_HOUSE,
-                    f"Stay {stay.id} is {stay.state}; only of a guest in house it is said here when he leaves.",
-                )
-            if stay.room is None:
-                raise CheckInRefusedError(CheckInRefusal.NO_ROOM, f"Stay {stay.id} is in house without a room.")
-            wall_ms = self._clock.wall_ms()
-            if not max(wall_ms, stay.expected_from_ms) < until_ms <= wall_ms + UNTIL_MOST_MS:
-                raise InvalidInputError("until_ms", f"{until_ms} is over already, or more than a year ahead")
-            if until_ms > stay.expected_until_ms:
-                self._unpromised(stay, stay.room, until_ms)
-            answer: dict[str, Any] = {
-                "stay": stay.id,
-                "room": stay.room,
-                "state": stay.state.value,
-                "until_ms": until_ms,
-            }
+            stay, room = self._may_end_at(stay_id, until_ms)
+            answer: dict[str, Any] = {"stay": stay.id, "room": room, "state": stay.state.value, "until_ms": until_ms}
             if key is not None:
-                await self._served(stay.room)
+                await self._served(room)
                 later = replace(stay, expected_until_ms=until_ms)
-                answer["bundle"] = dict(await self._issued(later, stay.room, key, join=True))
+                answer["bundle"] = dict(await self._issued(later, room, key, join=True))
+                # once more: a document may have come while the doors made the key, which was told to nobody yet
+                stay, room_now = self._may_end_at(stay_id, until_ms)
+                if room_now != room:
+                    raise self._given_another(stay_id, room_now)
             if until_ms != stay.expected_until_ms:
                 await self._records.until(stay.id, until_ms, by=by)
         return answer
@@ -263,9 +251,7 @@ class CheckInDesk:
         """
         stay, room_now, others = self._may_come(stay_id)
         if room_now != room:
-            raise CheckInRefusedError(
-                CheckInRefusal.ROOM_TAKEN, f"Stay {stay_id} was given room {room_now} at this moment; ask again."
-            )
+            raise self._given_another(stay_id, room_now)
         at_ms = self._clock.wall_ms()
         left = [
             record_body(self._said(each), StayState.LEFT, room, at_ms=at_ms, by=f"superseded by {stay_id}")
@@ -318,16 +304,45 @@ class CheckInDesk:
                 CheckInRefusal.ROOM_SHARED,
                 f"Stay {stay.id} shares room {stay.room} with {beside}, whose key would end too; check it out instead.",
             )
+        self._unpromised(replace(stay, room=room), room, stay.expected_until_ms, instead="take another room")
 
-    def _unpromised(self, stay: Stay, room: RoomId, until_ms: int) -> None:
-        """See that nobody else was promised a room before its guest leaves it."""
+    def _may_end_at(self, stay_id: StayId, until_ms: int) -> tuple[Stay, RoomId]:
+        """Return the stay and its room, as the replica is now, if it may end then.
+
+        Raises:
+            CheckInRefusedError, InvalidInputError: as `end_at`.
+        """
+        stay = self._held(stay_id)
+        if stay.state is not StayState.IN_HOUSE:
+            raise CheckInRefusedError(
+                CheckInRefusal.NOT_IN_HOUSE,
+                f"Stay {stay.id} is {stay.state}; only of a guest in house it is said here when he leaves.",
+            )
+        if stay.room is None:
+            raise CheckInRefusedError(CheckInRefusal.NO_ROOM, f"Stay {stay.id} is in house without a room.")
+        wall_ms = self._clock.wall_ms()
+        if not max(wall_ms, stay.expected_from_ms) < until_ms <= wall_ms + UNTIL_MOST_MS:
+            raise InvalidInputError("until_ms", f"{until_ms} is over already, or more than a year ahead")
+        if until_ms > stay.expected_until_ms:
+            self._unpromised(stay, stay.room, until_ms, instead=f"move {stay.id} to a free room first")
+        return stay, stay.room
+
+    def _unpromised(self, stay: Stay, room: RoomId, until_ms: int, *, instead: str) -> None:
+        """See that nobody else was promised a room before its guest leaves it; who did not come at all is nobody."""
+        wall_ms = self._clock.wall_ms()
         for each in self._replica().all():
             coming = each.room == room and each.state in (StayState.PLANNED, StayState.READY)
-            if coming and each.expected_from_ms < until_ms and not each.shares_with(stay):
+            before = each.expected_from_ms < until_ms and each.expected_until_ms > wall_ms
+            if coming and before and not each.shares_with(stay):
                 raise CheckInRefusedError(
-                    CheckInRefusal.ROOM_TAKEN,
-                    f"Room {room} was promised to stay {each.id} before then; move {stay.id} to a free room first.",
+                    CheckInRefusal.ROOM_TAKEN, f"Room {room} was promised to stay {each.id} before then; {instead}."
                 )
+
+    @staticmethod
+    def _given_another(stay_id: StayId, room: RoomId) -> CheckInRefusedError:
+        return CheckInRefusedError(
+            CheckInRefusal.ROOM_TAKEN, f"Stay {stay_id} was given room {room} at this moment; ask again."
+        )
 
     def _held(self, stay_id: StayId) -> Stay:
         stay = self._replica().get(stay_id)

@@ -107,6 +107,67 @@ async def test_a_room_that_was_promised_to_somebody_is_not_given_away_and_anothe
     assert [each["n"] for each in words(building)] == [1, 2, 3]
 
 
+async def test_a_longer_stay_is_not_moved_into_a_room_that_was_promised_before_its_new_end(
+    building: Building, clock: ManualClock
+) -> None:
+    desk = building.house.desk
+    coming = a_stay("s-ben", "102", expected_from_ms=ENDS_MS, expected_until_ms=LATER_MS)
+    await building.house.desired("stays", 2, a_document(a_stay(), coming))
+    await desk.check_in(ANNA, PHONE, by="desk")
+    await desk.end_at(ANNA, 2 * LATER_MS - ENDS_MS, by="desk")
+    issued = building.doors.issued
+    with pytest.raises(CheckInRefusedError, match="promised to stay s-ben") as refused:
+        await desk.move(ANNA, RoomId("102"), PHONE, by="desk")
+    assert (refused.value.reason, building.doors.issued) == (CheckInRefusal.ROOM_TAKEN, issued)
+    assert held(building).room == "101"
+    await desk.end_at(ANNA, ENDS_MS, by="desk")
+    await desk.move(ANNA, RoomId("102"), PHONE, by="desk")
+    assert held(building).room == "102", "gone before the other comes"
+
+
+async def test_who_did_not_come_keeps_nobody_out_of_the_room_once_his_time_is_over(
+    building: Building, clock: ManualClock
+) -> None:
+    desk = building.house.desk
+    never = a_stay("s-ben", "102", expected_until_ms=T0 + HOUR_MS)
+    await building.house.desired("stays", 2, a_document(a_stay(), never))
+    await desk.check_in(ANNA, PHONE, by="desk")
+    with pytest.raises(CheckInRefusedError, match="promised to stay s-ben"):
+        await desk.move(ANNA, RoomId("102"), PHONE, by="desk")
+    clock.advance(HOUR_MS)
+    assert (await desk.move(ANNA, RoomId("102"), PHONE, by="desk"))["room"] == "102"
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "reason"),
+    [
+        (
+            [a_stay(state="in_house"), a_stay("s-ben", expected_from_ms=ENDS_MS, expected_until_ms=LATER_MS)],
+            CheckInRefusal.ROOM_TAKEN,
+        ),
+        ([a_stay(state="left")], CheckInRefusal.NOT_IN_HOUSE),
+        ([a_stay(room="102", state="in_house")], CheckInRefusal.ROOM_TAKEN),
+        ([], CheckInRefusal.UNKNOWN_STAY),
+    ],
+    ids=["promised", "left", "moved", "gone"],
+)
+async def test_what_a_document_says_while_the_key_is_made_is_looked_at_before_the_word_is_given(
+    building: Building, monkeypatch: pytest.MonkeyPatch, meanwhile: list[dict[str, Any]], reason: CheckInRefusal
+) -> None:
+    await building.house.desired("stays", 2, a_document(a_stay(state="in_house")))  # in house by the document alone
+    issue = building.doors.issue
+
+    async def and_a_document_comes(*what: Any, **more: Any) -> Mapping[str, Any]:
+        bundle = await issue(*what, **more)
+        await building.house.desired("stays", 3, a_document(*meanwhile))
+        return bundle
+
+    monkeypatch.setattr(type(building.doors), "issue", staticmethod(and_a_document_comes))
+    with pytest.raises(CheckInRefusedError) as refused:
+        await building.house.desk.end_at(ANNA, LATER_MS, by="desk", phone_public_key=PHONE)
+    assert (refused.value.reason, words(building), building.doors.issued) == (reason, [], 1)
+
+
 async def test_who_shares_the_room_is_no_stranger_to_it(building: Building) -> None:
     both = [a_stay(share="family"), a_stay("s-ben", share="family", expected_until_ms=LATER_MS)]
     await building.house.desired("stays", 2, a_document(*both, v=2))
