@@ -17,14 +17,14 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from edge.checkin.desk import CheckInDesk, phone_key
+from edge.checkin.desk import CheckInDesk, here_by, phone_key
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.checkin.kiosk_visits import PHONE, VISIT_MS, VisitRefusedError
 from edge.stays.document import StayState
 from edge.stays.replica import Replica
 from kit.clock import Clock
 from kit.dice import Dice
-from protocols.device_model.identity import RoomId, StayId, parse_actor
+from protocols.device_model.identity import RoomId, StayId
 from protocols.errors import StoreFailedError
 
 DOCUMENT: Final = "kiosk_phones"
@@ -125,10 +125,10 @@ class KioskPhones:
 
         Raises:
             CheckInRefusedError: no such stay, it is over, or its room has no door of ours.
-            InvalidInputError: `by` is not of its form.
+            InvalidInputError: `by` is not of its form, or the PMS's.
             StoreFailedError: nothing was offered.
         """
-        by = parse_actor(by)
+        by = here_by(by)
         held = self._replica().get(stay)
         if held is None:
             raise CheckInRefusedError(CheckInRefusal.UNKNOWN_STAY, f"Stay {stay} is not known in this building.")

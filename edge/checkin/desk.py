@@ -18,7 +18,7 @@ from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.checkin.ports import Cards, CheckInRecords, Doors
 from edge.stays.document import DocumentStay, StayState
 from edge.stays.keeper import record_body
-from edge.stays.replica import Replica, Stay
+from edge.stays.replica import BY_PMS, Replica, Stay
 from kit.clock import Clock
 from protocols.device_model.command import Outcome, Phase
 from protocols.device_model.identity import RoomId, StayId, parse_actor
@@ -68,7 +68,7 @@ class CheckInDesk:
         Args:
             stay_id: Must be in the replica.
             phone_public_key: 66 hex digits, a compressed P-256 point.
-            by: Who did it, for the record: "cloud", "kiosk", a clerk's name.
+            by: Who did it, for the record: "cloud", "kiosk", a clerk's name; "pms" is nobody's.
 
         Returns:
             `{stay, room, state, bundle}`. Keys of foreign lock systems in the bundle say each how far it is made:
@@ -80,7 +80,7 @@ class CheckInDesk:
             LinkLostError, ReplyTimeoutError, StoreFailedError: ask again, with the same key.
         """
         key = phone_key(phone_public_key)
-        by = parse_actor(by)
+        by = here_by(by)
         async with self._turn:
             stay, room, _ = self._may_come(stay_id)
             await self._served(room)
@@ -109,7 +109,7 @@ class CheckInDesk:
             CheckInRefusedError: the rules say no, or the room's doors take no cards; nothing happened.
             InvalidInputError, LinkLostError, StoreFailedError: he was not taken in.
         """
-        by = parse_actor(by)
+        by = here_by(by)
         async with self._turn:
             stay, room, _ = self._may_come(stay_id)
             if stay.state is StayState.IN_HOUSE:
@@ -152,7 +152,7 @@ class CheckInDesk:
             InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError: as `check_in`.
         """
         key = phone_key(phone_public_key)
-        by = parse_actor(by)
+        by = here_by(by)
         async with self._turn:
             stay = self._held(stay_id)
             if stay.state is not StayState.IN_HOUSE:
@@ -199,7 +199,7 @@ class CheckInDesk:
             LinkLostError, ReplyTimeoutError, StoreFailedError: as `check_in`.
         """
         key = None if phone_public_key is None else phone_key(phone_public_key)
-        by = parse_actor(by)
+        by = here_by(by)
         async with self._turn:
             stay, room = self._may_end_at(stay_id, until_ms)
             answer: dict[str, Any] = {"stay": stay.id, "room": room, "state": stay.state.value, "until_ms": until_ms}
@@ -406,6 +406,18 @@ class CheckInDesk:
     def _said(self, stay: Stay) -> DocumentStay:
         replica = self._replica()
         return replica.documents.get(stay.id) or replica.decisions[stay.id].stay
+
+
+def here_by(text: object) -> str:
+    """Return who at the building takes in, moves or keeps a guest. Raises InvalidInputError: not the PMS, by its name.
+
+    What the PMS in the house decided, its next word undoes; what somebody here decided, it does not
+    (docs/decisions/0143). A guest who is checked out stays so, whoever said it, and the cloud says it for the PMS.
+    """
+    by = parse_actor(text)
+    if by == BY_PMS:
+        raise InvalidInputError("by", f"{BY_PMS!r} is what the PMS in the house decides by; name who at the desk asks")
+    return by
 
 
 def phone_key(text: str) -> bytes:

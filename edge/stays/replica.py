@@ -20,6 +20,8 @@ PROGRESS: Final = {StayState.PLANNED: 0, StayState.READY: 1, StayState.IN_HOUSE:
 # A stay that left here is remembered this long beyond its end, by the documents' own time: until then a document
 # made before the cloud heard of the departure could bring the guest back to life.
 FORGET_LEFT_AFTER_MS: Final = 7 * 24 * 3_600_000
+BY_PMS: Final = "pms"
+"""Who decided, where it was the PMS in the house: told apart by this name alone, so nobody else may have it."""
 
 
 @dataclass(frozen=True, slots=True)

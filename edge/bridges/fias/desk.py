@@ -10,10 +10,10 @@ from datetime import UTC, date, datetime, time
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
-from edge.bridges.fias.presence import BY, Arrive, Doubt, EndAt, Leave, Presence, Step
+from edge.bridges.fias.presence import Arrive, Doubt, EndAt, Leave, Presence, Step
 from edge.stays.document import StayState
 from edge.stays.keeper import record_body
-from edge.stays.replica import Replica
+from edge.stays.replica import BY_PMS, Replica
 from kit.clock import Clock
 from protocols.device_model.identity import RoomId, StayId
 from protocols.errors import PlatformError
@@ -115,10 +115,10 @@ class FiasDesk:
                     del self.doubts[next(iter(self.doubts))]
                 self._log.warning("fias_doubt", room=step.room, reason=step.reason)
             case EndAt(stay, until_ms):
-                await self._records.until(stay, until_ms, by=BY)
+                await self._records.until(stay, until_ms, by=BY_PMS)
             case Arrive() | Leave():
                 state = StayState.IN_HOUSE if isinstance(step, Arrive) else StayState.LEFT
-                body = record_body(step.stay, state, step.room, at_ms=self._clock.wall_ms(), by=BY)
+                body = record_body(step.stay, state, step.room, at_ms=self._clock.wall_ms(), by=BY_PMS)
                 await self._records.stay(body)
 
     async def _make(self, order: KeyOrder) -> tuple[Status, str]:

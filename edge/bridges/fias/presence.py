@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge.stays.document import DocumentStay, StayState
-from edge.stays.replica import Replica, Stay
+from edge.stays.replica import BY_PMS, Replica, Stay
 from protocols.device_model.identity import RoomId, StayId
 from protocols.fias.house import CameIn, Guest, House, Moved, WentOut
 from protocols.fias.link import Fact
 
-BY: Final = "pms"
-"""Who decided, in the record."""
 SOON_MS: Final = 24 * 3_600_000
 """A guest may come this long before the stay was to begin."""
 SOON_LEAVES_MS: Final = 3_600_000
@@ -117,7 +115,7 @@ class Presence:
         return [
             Leave(said(replica, each), each.room)
             for each in here
-            if each.decided_by == BY
+            if each.decided_by == BY_PMS
             and each.room is not None
             and each.room not in leaving
             and _missing(each, held.get(each.room, ()), [other for other in here if other.room == each.room])
@@ -144,7 +142,7 @@ class Presence:
             if until_ms is None or until_ms == stay.expected_until_ms:
                 continue
             ours = replica.untils.get(stay.id)
-            if ours is not None and ours.by != BY:
+            if ours is not None and ours.by != BY_PMS:
                 unheard = self._on_day_ms(guest.departure or "", ours.told_ms) == ours.told_ms
                 if unheard or until_ms < stay.expected_until_ms:
                     steps.append(
@@ -198,7 +196,7 @@ class Presence:
             return []
         stay = None if moved else _elsewhere(guest, replica)
         if stay is not None:  # moved while nobody listened; where somebody here put him, the PMS may not have heard
-            told_here = stay.decided_by not in (None, BY)
+            told_here = stay.decided_by not in (None, BY_PMS)
             held = f"where {stay.decided_by} put him" if told_here else _held_up(stay, room, replica)
             if held is not None:
                 return [Doubt(theirs, guest.number, f"in house here, and stay {stay.id} in {stay.room}, {held}")]

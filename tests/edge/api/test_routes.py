@@ -222,3 +222,19 @@ async def test_a_stay_is_made_longer_and_shorter_and_what_is_wrong_is_refused(si
         problem(await site.http.post(path, json={**body, **wrong}), 400)
     problem(await site.http.post("/api/v1/stays/s-nobody/end", json=body), 404)
     assert (await site.http.get("/api/v1/stays")).json()["stays"][0]["expected_until_ms"] == later_ms - 1
+
+
+@pytest.mark.requirement("STY-08")
+async def test_nobody_at_the_desk_is_taken_for_the_pms_in_the_house(site: Site) -> None:
+    stay, key = "/api/v1/stays/s-anna", {"phone_public_key": PHONE, "by": "pms"}
+
+    async def refused(path: str, body: dict[str, Any]) -> None:
+        assert "name who at the desk asks" in problem(await site.http.post(path, json=body), 400)["detail"]
+
+    await refused(f"{stay}/check-in", key)
+    assert (await site.http.get("/api/v1/stays")).json()["stays"][0]["decided_by"] is None
+    await site.http.post(f"{stay}/check-in", json={**key, "by": "desk"})
+    await refused(f"{stay}/end", {"until_ms": T0 + 72 * 3_600_000, "by": "pms"})
+    await refused(f"{stay}/move", {**key, "room": "102"})
+    [anna, _] = (await site.http.get("/api/v1/stays")).json()["stays"]
+    assert (anna["decided_by"], anna["until_by"], anna["room"]) == ("desk", None, "101")

@@ -209,8 +209,9 @@ async def test_a_stay_that_is_none_is_over_or_has_no_door_of_ours_has_no_code(lo
         with pytest.raises(CheckInRefusedError) as refused:
             await lobby.phones.offer_at_desk(StayId(stay), by="desk")
         assert refused.value.reason is reason
-    with pytest.raises(InvalidInputError):
-        await lobby.phones.offer_at_desk(ANNA, by="")
+    for by in ("", "pms"):
+        with pytest.raises(InvalidInputError):
+            await lobby.phones.offer_at_desk(ANNA, by=by)
     assert lobby.phones._offers == {}
 
 
