@@ -100,6 +100,11 @@ class House:
         return tuple(sorted({each.room for each in self._leaving.values()}))
 
     @property
+    def resyncing(self) -> bool:
+        """Whether a resynchronisation runs: what is known is not whole until it ends or breaks."""
+        return self._unnamed is not None
+
+    @property
     def deadline_ms(self) -> int | None:
         """When to call `on_time`, monotonic ms."""
         return min((each.until_ms for each in self._leaving.values()), default=None)

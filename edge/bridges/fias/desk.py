@@ -81,7 +81,8 @@ class FiasDesk:
         now_ms = self._clock.wall_ms()
         for step in self._presence.judge(fact, self._replica(), now_ms=now_ms):
             await self._do(step)
-        if isinstance(fact, CameIn | Changed | Moved):
+        listed = isinstance(fact, CameIn) and house.resyncing  # others of his stay may follow; its end looks at all
+        if isinstance(fact, CameIn | Changed | Moved) and not listed:
             await self._ends(fact.room, house, now_ms)
         if isinstance(fact, Resynchronised):
             for each in house.occupied():

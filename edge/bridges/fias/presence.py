@@ -13,7 +13,7 @@ from typing import Final
 from edge.stays.document import DocumentStay, StayState
 from edge.stays.replica import BY_PMS, Replica, Stay
 from protocols.device_model.identity import RoomId, StayId
-from protocols.fias.house import CameIn, Guest, House, Moved, WentOut
+from protocols.fias.house import NAMELESS, CameIn, Guest, House, Moved, WentOut
 from protocols.fias.link import Fact
 
 SOON_MS: Final = 24 * 3_600_000
@@ -125,13 +125,16 @@ class Presence:
         """Return which stays in a room end on another day than we hold, by the last of their guests to leave.
 
         What somebody here decided stands until the PMS names a day that is not the one known then, and not earlier
-        (docs/decisions/0143).
+        (docs/decisions/0143). A guest without a number says nothing: on a room-based link he is whoever of the room was
+        told of last, and his day is not the last one's to leave.
         """
         room = self._rooms.find(theirs)
         told: dict[StayId, tuple[Stay, Guest]] = {}
         for guest in house.guests(theirs):
-            stay = None if room is None else self._known(room, guest, replica)
-            if stay is None or guest.departure is None:
+            if room is None or guest.number == NAMELESS or guest.departure is None:
+                continue
+            stay = self._known(room, guest, replica)
+            if stay is None:
                 continue
             before = told.get(stay.id)
             if before is None or guest.departure > (before[1].departure or ""):

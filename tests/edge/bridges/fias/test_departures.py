@@ -7,10 +7,11 @@ import pytest
 
 from edge.bridges.fias.desk import on_day_ms
 from protocols.device_model.identity import StayId
+from protocols.fias.house import House
 from protocols.fias.record import Record
 from protocols.link.lanes import Lane
 from tests.edge.bridges.fias.test_fias import ANNA, World, until, world
-from tests.edge.world import HOUR_MS, PHONE, T0, a_stay
+from tests.edge.world import HOUR_MS, PHONE, T0, a_document, a_stay
 
 VIENNA = ZoneInfo("Europe/Vienna")
 ENDS_MS = T0 + 34 * HOUR_MS  # 2026-01-02, 11 o'clock in Vienna
@@ -69,6 +70,48 @@ async def test_what_changed_while_nobody_listened_is_heard_with_everybody_in_hou
         w.pms.drop()
         await until(lambda: ends(w) == ENDS_MS + 3 * DAY_MS)
         assert len(words(w)) == 1
+
+
+async def test_of_guests_of_one_stay_whom_a_list_names_one_by_one_the_last_to_leave_counts_and_nothing_flaps() -> None:
+    """A new life of this process knows nobody; the list names first who leaves first."""
+    async with world(a_stay("s-ben", "102", guest_name="Ben Vidal", expected_until_ms=ENDS_MS + 2 * DAY_MS)) as w:
+        w.pms.slow_resync = True
+        for number, departure in (("7", "260103"), ("8", "260104")):
+            w.pms.check_in(number, "102", "Vidal", departure)
+        await until(lambda: len(w.session.link.house.guests("102")) == 2)
+        await heard(w)
+        before = len(words(w))
+        w.session.link.house, w.session._resync = House(), True
+        w.pms.drop()
+        await until(lambda: w.session.link.house.resyncing and len(w.session.link.house.guests("102")) == 2)
+        w.pms.check_in("9", "102", "Vidal", "260102")  # and one who comes in the midst of it
+        await until(lambda: len(w.session.link.house.guests("102")) == 3)
+        w.pms.say(Record("GC", {"RN": "102", "G#": "8", "GS": "N", "GN": "Vidal", "GD": "260106"}))
+        await until(lambda: ends(w, "s-ben") == ENDS_MS + 4 * DAY_MS)
+        w.pms.say(Record("GC", {"RN": "102", "G#": "8", "GS": "N", "GN": "Vidal", "GD": "260104"}))
+        await until(lambda: ends(w, "s-ben") == ENDS_MS + 2 * DAY_MS)
+        assert len(words(w)) == before + 2, "what changes is taken at once"
+        w.pms.finish()
+        await until(lambda: not w.session._resync)
+        assert len(words(w)) == before + 2
+
+
+async def test_on_a_room_based_link_the_guest_told_last_ends_nobodys_stay() -> None:
+    """Without numbers a room has one guest, whoever it is: two stays share it, and two guests are one stay."""
+    a = a_stay("s-a", "101", expected_until_ms=ENDS_MS + 2 * DAY_MS, state="in_house", share="x")
+    b = a_stay("s-b", "101", expected_until_ms=ENDS_MS, state="in_house", share="x")
+    stay = a_stay("s-ben", "102", guest_name="Ben Vidal", expected_until_ms=ENDS_MS + 2 * DAY_MS)
+    async with world(guest_based=False) as w:
+        await w.building.house.keeper.apply(2, a_document(a, b, stay, v=2))
+        await until(lambda: not w.session._resync)  # or the list that is empty would end them by silence
+        for room in ("101", "102"):
+            for share, departure in (("N", "260104"), ("Y", "260102")):
+                w.pms.say(Record("GI", {"RN": room, "GS": share, "GN": "Vidal", "GD": departure}))
+        await until(lambda: w.state("s-ben") == "in_house")
+        w.pms.say(Record("GC", {"RN": "102", "GS": "Y", "GN": "Vidal", "GD": "260109"}))
+        w.pms.say(Record("GI", {"RN": "103", "GS": "N", "GN": "Nobody", "GD": "260103"}))
+        await until(lambda: ("103", "") in w.desk.doubts)
+        assert words(w) == []
 
 
 async def test_what_somebody_here_decided_stands_until_the_pms_says_as_much() -> None:
