@@ -145,14 +145,8 @@ class KioskPhones:
             made = Offer(
                 f"kp-{self._dice.bytes(8).hex()}", _digest(token), stay, place, self._clock.wall_ms(), desk=desk
             )
-            for old in [each.id for each in self._offers.values() if each.stay == stay and each.phone is None]:
-                del self._offers[old]
-            self._offers[made.id] = made
-            try:
-                await self._keep()
-            except StoreFailedError:
-                self._offers.pop(made.id, None)
-                raise
+            others = [each for each in self._offers.values() if each.stay != stay or each.phone is not None]
+            await self._keep({each.id: each for each in (*others, made)})  # refused, the code before is good still
         return made, token
 
     async def take(self, stay: StayId, token: str, phone_public_key: str) -> dict[str, Any]:
@@ -221,14 +215,17 @@ class KioskPhones:
                 await self._note(each.record, {**body, "at_ms": each.taken_ms})
                 self._recorded.add(each.id)
 
-    async def _keep(self) -> None:
-        over = [each.id for each in self._offers.values() if self._is_old(each) and each.id in self._recorded]
-        stale = [each.id for each in self._offers.values() if self._is_old(each) and not each.record]
-        most = [each.id for each in self._offers.values() if not each.record][: max(0, len(self._offers) - KEPT_MOST)]
-        for gone in {*over, *stale, *most}:
-            del self._offers[gone]
-            self._recorded.discard(gone)
-        await self._store.save_document(DOCUMENT, msgspec.json.encode(list(self._offers.values())))
+    async def _keep(self, offers: Mapping[str, Offer] | None = None) -> None:
+        """Make the offers durable, but for those that are over; they count from then on. Raises StoreFailedError."""
+        offers = self._offers if offers is None else offers
+        over = [each.id for each in offers.values() if self._is_old(each) and each.id in self._recorded]
+        stale = [each.id for each in offers.values() if self._is_old(each) and not each.record]
+        most = [each.id for each in offers.values() if not each.record][: max(0, len(offers) - KEPT_MOST)]
+        gone = {*over, *stale, *most}
+        kept = {each.id: each for each in offers.values() if each.id not in gone}
+        await self._store.save_document(DOCUMENT, msgspec.json.encode(list(kept.values())))
+        self._offers = kept
+        self._recorded &= kept.keys()
 
     def _is_old(self, offer: Offer) -> bool:
         return not 0 <= self._clock.wall_ms() - offer.made_ms < VISIT_MS

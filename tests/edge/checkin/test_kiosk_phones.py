@@ -189,6 +189,32 @@ async def test_at_the_desk_a_guest_in_house_has_a_code_for_each_phone_and_by_it_
         await lobby.phones.take(ANNA, mine, PHONE_2)
 
 
+@pytest.mark.guarantee("G11")
+@pytest.mark.parametrize("at_desk", [True, False])
+async def test_a_new_code_that_could_not_be_kept_costs_nobody_the_one_before(
+    lobby: Lobby, monkeypatch: pytest.MonkeyPatch, at_desk: bool
+) -> None:
+    visit = ready(lobby)
+
+    async def code() -> str:
+        return (await lobby.phones.offer_at_desk(ANNA, by="desk"))[0] if at_desk else await token(lobby, visit)
+
+    async def refused(name: str, body: bytes) -> None:
+        raise StoreFailedError("the disk refused")
+
+    mine = await code()
+    with monkeypatch.context() as full:
+        full.setattr(lobby.phones._store, "save_document", refused)
+        with pytest.raises(StoreFailedError):
+            await code()
+    assert len(lobby.phones._offers) == 1
+    newer = await code() if at_desk else None
+    if newer is not None:
+        with pytest.raises(VisitRefusedError, match="not good any more"):
+            await lobby.phones.take(ANNA, mine, PHONE)
+    assert (await lobby.phones.take(ANNA, newer or mine, PHONE))["room"] == "101"
+
+
 async def test_a_guest_who_comes_to_the_desk_is_taken_in_by_its_code_and_who_it_was_is_said(lobby: Lobby) -> None:
     mine, _ = await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
     assert lobby.stays() == [], "nobody is in before his phone came"
