@@ -6,9 +6,10 @@ vendors and the phones know, and an operator must. Source of truth: docs/decisio
 """
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from edge.doors.door_book import DoorBook
+from edge.doors.event_positions import EventPositions
 from edge.doors.issuers import SoundTime
 from edge.doors.store import DoorStore
 from kit.logs import logger
@@ -20,34 +21,13 @@ REASON: Final = (
 )
 
 
-class Positions(Protocol):
-    """A file whose events have positions: the doors' store, or the keys of other makers' systems."""
-
-    @property
-    def last_position(self) -> int:
-        """The position of the newest event of this file, taken or not; 0: none yet."""
-        ...
-
-    def can_have_told(self, position: int) -> bool:
-        """Whether an event of this position can have come from this file: it was told, or stood here at its opening."""
-        ...
-
-    def goes_on_beyond(self, position: int) -> bool:
-        """Whether all that is written since its opening has positions beyond this one."""
-        ...
-
-    def begin_life(self) -> None:
-        """Give the file the epoch drawn for this opening."""
-        ...
-
-
 class PutBack:
     """Compares what the house holds with what a file can have told.
 
     `told` is called to write and announce the events that say so; `logged`: how the log says it.
     """
 
-    def __init__(self, logged: str, file: Positions, *, told: Callable[[], None]) -> None:
+    def __init__(self, logged: str, file: EventPositions, *, told: Callable[[], None]) -> None:
         self._logged, self._file, self._told = logged, file, told
         self._log = logger("edge.doors.put_back")
         self.noticed = False
@@ -59,15 +39,15 @@ class PutBack:
             InvalidInputError: it was never told (the clock is behind): this file has a new epoch by that, ask for it.
             StoreFailedError: nothing happened.
         """
-        if self._file.can_have_told(position):
-            return
-        if self._file.goes_on_beyond(position):
-            if not self.noticed:
+        if not self._file.can_have_told(position):
+            beyond = self._file.goes_on_beyond(position)
+            if not self.noticed:  # before the file counts as answered: a kill in between tells it twice, not never
                 self._tell(position)
-            return
-        self._file.begin_life()  # else what is told from now on would be taken for what the house has already
-        self._tell(position)
-        raise InvalidInputError("up_to", f"{position} was never told: this store was put back, ask for its epoch")
+            if not beyond:
+                self._file.begin_life()  # else what is told from now on would be taken for what the house has already
+                reason = f"{position} was never told: this store was put back, ask for its epoch"
+                raise InvalidInputError("up_to", reason)
+        self._file.answered(position)
 
     def _tell(self, position: int) -> None:
         self._told()

@@ -313,7 +313,8 @@ class DoorsServer:
         asked = msgspec.convert(args, EventsArgs)
         if asked.after > self._store.last_position:  # of another life, or of a copy: `ack` says which
             raise InvalidInputError("after", f"{asked.after} is beyond this store: ask for its epoch, and begin there")
-        events = self._store.events(asked.after, asked.most)
+        telling = asked.most > 1  # who asks for one asks for the epoch (edge/doors/client.py), and takes nothing
+        events = self._store.events(asked.after, asked.most, telling=telling)
         if not events and asked.wait_ms:
             changed = self._sync.changed
             changed.clear()
@@ -322,7 +323,7 @@ class DoorsServer:
                     await changed.wait()
             except TimeoutError:
                 pass
-            events = self._store.events(asked.after, asked.most)
+            events = self._store.events(asked.after, asked.most, telling=telling)
         return {
             "epoch": self._store.epoch.hex(),
             "events": [{"seq": each.seq, "body": each.body, "device_at_ms": each.device_at_ms} for each in events],

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import apsw
 
+from edge.doors.event_positions import EventPositions
 from edge.doors.number_mark import Mark, NumberMark
 from edge.doors.salvage import salvage
 from edge.doors.store_rows import GRANT_COLUMNS, LOCK_COLUMNS, grant_of, lock_of, signed64
@@ -42,7 +43,7 @@ class _DamagedError(Exception):
     """The file is not what was written: set it aside."""
 
 
-class DoorStore:
+class DoorStore(EventPositions):
     """The open store. Every public call commits before it returns, or raises StoreFailedError and changed nothing.
 
     A damaged file is set aside (`set_aside` names it) and a new life begins with what could be read of it (`saved`):
@@ -69,7 +70,6 @@ class DoorStore:
         """
         self._path, self._vfs, self._at_ms, self._numbers = path, vfs, at_ms, numbers
         self._drawn_epoch = epoch
-        self._unwritten, self._told = range(0), 0
         self._mark_ms: int | None = None
         self.set_aside: Path | None = None
         self.saved: dict[str, int] = {}
@@ -105,7 +105,7 @@ class DoorStore:
             if (life := self._maybe("SELECT epoch FROM life")) is None or not isinstance(life[0], bytes):
                 raise _DamagedError("it does not know its own life")
             self.epoch = life[0]
-            self._go_past(self._at_ms)
+            self._go_on_from(self._at_ms, fresh=self._fresh)
         except (*_DAMAGE, _DamagedError) as error:
             self._db.close()
             raise _DamagedError(str(error)) from error
@@ -114,17 +114,6 @@ class DoorStore:
             if isinstance(error.__cause__, _DAMAGE):
                 raise _DamagedError(str(error)) from error
             raise StoreFailedError(f"{path}: {error}") from error
-
-    def _go_past(self, at_ms: int) -> None:
-        """Let positions go on from the clock where there was an opening before: another copy may have gone on too."""
-        self._told = last = self.last_position
-        self._unwritten = range(last + 1, at_ms + 1)
-        if self._fresh or not self._unwritten:
-            self._unwritten = range(0)
-            return
-        with self._transaction():
-            self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'event'")
-            self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (at_ms,))
 
     def close(self) -> None:
         """Close; harmless to call twice."""
@@ -157,7 +146,7 @@ class DoorStore:
                     run(ADDED_IN_3)
                 run(ADDED_IN_4)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        there = {row[0] for row in self._all("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        there = {row[0] for row in self._rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if missing := sorted(TABLES - there):
             raise _DamagedError(f"no table {', '.join(missing)}")
 
@@ -191,7 +180,7 @@ class DoorStore:
             run("DELETE FROM grant_issued WHERE issued_at_ms > ? OR generation > ?", (at_ms, latest))
             run("UPDATE stay SET generation = 0 WHERE generation > ? AND ended_at_ms IS NULL", (latest,))
             stays = self._db.changes()
-            bumps = self._all(
+            bumps = self._rows(
                 "SELECT no, lock, stay, generation FROM bump"
                 " WHERE delivered_at_ms IS NULL AND (generation > ? OR signed_at_s > ?)",
                 (latest, at_ms // 1_000),
@@ -217,8 +206,8 @@ class DoorStore:
 
     def _kept_of(self, number: int) -> int:
         """Return the highest generation that grants and bumps still here gave a room."""
-        given = self._all("SELECT generation, rooms FROM grant_issued")
-        bumped = self._all("SELECT generation FROM bump WHERE number = ? AND delivered_at_ms IS NULL", (number,))
+        given = self._rows("SELECT generation, rooms FROM grant_issued")
+        bumped = self._rows("SELECT generation FROM bump WHERE number = ? AND delivered_at_ms IS NULL", (number,))
         kept: list[int] = [generation for generation, rooms in given if number in json.loads(rooms)]
         kept += [generation for (generation,) in bumped]
         return max(kept, default=0)
@@ -274,7 +263,7 @@ class DoorStore:
 
     def is_taken(self, rooms: Sequence[int], by_other_than: StoredStay, at_s: int) -> bool:
         """Return whether another open stay of a later generation has a grant for one of the rooms at `at_s`."""
-        rows = self._all(
+        rows = self._rows(
             "SELECT stay.rooms FROM stay JOIN grant_issued AS given"
             " ON given.stay = stay.stay AND given.generation = stay.generation"
             " WHERE stay.ended_at_ms IS NULL AND stay.stay <> ? AND stay.generation > ?"
@@ -354,7 +343,7 @@ class DoorStore:
 
     def pending_bumps(self, lock_id: bytes | None = None) -> list[PendingBump]:
         """Return the bumps not yet confirmed by their lock, oldest first."""
-        rows = self._all(
+        rows = self._rows(
             "SELECT no, lock, number, generation, signed, certificate, signed_at_s FROM bump"
             " WHERE delivered_at_ms IS NULL AND (?1 IS NULL OR lock = ?1) ORDER BY no",
             (lock_id,),
@@ -395,7 +384,7 @@ class DoorStore:
 
     def locks(self) -> list[KnownLock]:
         """Return every lock ever visited."""
-        return [lock_of(row) for row in self._all(f"SELECT {LOCK_COLUMNS} FROM lock ORDER BY lock")]  # noqa: S608 - names from this module, values are bound
+        return [lock_of(row) for row in self._rows(f"SELECT {LOCK_COLUMNS} FROM lock ORDER BY lock")]  # noqa: S608 - names from this module, values are bound
 
     def keep_contact(self, lock: KnownLock, number: int) -> None:
         """Make durable how a lock is; its generation also raises the room's mark (a restored edge learns so)."""
@@ -426,7 +415,7 @@ class DoorStore:
 
     def records(self, lock_id: bytes, after_seq: int, most: int) -> list[AuditRecord]:
         """Return a lock's records held here, after `after_seq`."""
-        rows = self._all(
+        rows = self._rows(
             "SELECT record FROM record WHERE lock = ? AND seq > ? ORDER BY seq LIMIT ?", (lock_id, after_seq, most)
         )
         return [AuditRecord.decode(row[0]) for row in rows]
@@ -451,38 +440,19 @@ class DoorStore:
 
     # -- events -----------------------------------------------------------------------------------------------------
 
-    def events(self, after: int, most: int = EVENTS_READ_MOST) -> list[AccessEvent]:
-        """Return the events after `after`, oldest first."""
-        rows = self._all(
+    def events(self, after: int, most: int = EVENTS_READ_MOST, *, telling: bool = True) -> list[AccessEvent]:
+        """Return the events after `after`, oldest first. `telling`: whoever asked will have them, and may say so."""
+        rows = self._rows(
             "SELECT seq, body, device_at_ms FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
             (after, min(most, EVENTS_READ_MOST)),
         )
-        if rows:  # whoever asked has them, and may say so
-            self._told = max(self._told, rows[-1][0])
+        if telling and rows:
+            self._tells(rows[-1][0])
         return [AccessEvent(self.epoch, row[0], json.loads(row[1]), row[2]) for row in rows]
 
     def events_waiting(self) -> int:
         """Return how many events nobody has acknowledged yet."""
         return int(self._one("SELECT count(*) FROM event")[0])
-
-    @property
-    def last_position(self) -> int:
-        """The position of the newest event of this file, taken or not; 0: none yet."""
-        return int(self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'")[0])
-
-    def can_have_told(self, position: int) -> bool:
-        """Whether an event of this position can have come from this file: else it is a copy that was put back."""
-        return position not in self._unwritten and position <= self._told
-
-    def goes_on_beyond(self, position: int) -> bool:
-        """Whether all that is written since the opening has positions beyond this one."""
-        return position in self._unwritten
-
-    def begin_life(self) -> None:
-        """Give the store the epoch drawn for this opening: who counted by the one before counts anew."""
-        with self._transaction():
-            self._db.execute("UPDATE life SET epoch = ?", (self._drawn_epoch,))
-        self.epoch = self._drawn_epoch
 
     def forget_events(self, up_to: int) -> None:
         """The rest of the house holds the events up to here."""
@@ -501,7 +471,7 @@ class DoorStore:
 
     def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a constant SELECT: for the parts of this store that have a module of their own."""
-        return self._all(sql, values)
+        return self._rows(sql, values)
 
     @contextmanager
     def written(self, events: Sequence[tuple[Mapping[str, Any], int | None]] = ()) -> Iterator[apsw.Connection]:
@@ -554,7 +524,7 @@ class DoorStore:
             self.damaged()
         return StoreFailedError(f"{self._path}: {error}")
 
-    def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:
             return list(self._db.execute(sql, values))
         except apsw.Error as error:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import apsw
 
+from edge.doors.event_positions import EventPositions
 from edge.doors.vendors.port import VendorEvent
 from protocols.errors import StoreFailedError
 
@@ -103,11 +104,11 @@ class KeptKey:
     version: int
 
 
-class KeyLedger:
+class KeyLedger(EventPositions):
     """The open file. Every public call commits before it returns, or raises StoreFailedError and changed nothing.
 
     A file put back from a copy says what vendors told before again, at new positions: each opening goes on from the
-    clock, as in the doors' own store (edge/doors/store.py).
+    clock, as in the doors' own store (edge/doors/event_positions.py).
 
     A damaged file is set aside (`set_aside` names it) and a new one begun: doors must go on. Keys are found again at
     the vendors when they are next asked for, because their names are derived; those of nobody end with their time.
@@ -125,7 +126,6 @@ class KeyLedger:
             StoreFailedError: the disk refuses, or the file is of a later build.
         """
         self._path, self._drawn_epoch, self._at_ms = path, epoch, at_ms
-        self._unwritten, self._told = range(0), 0
         self.set_aside: Path | None = None
         try:
             self._open(epoch)
@@ -151,7 +151,7 @@ class KeyLedger:
             self._prepare(epoch)
             [(life,)] = self._db.execute("SELECT epoch FROM life")
             self.epoch = bytes(life)
-            self._go_past()
+            self._go_on_from(self._at_ms, fresh=self._fresh)
         except (apsw.Error, StoreFailedError):
             self._db.close()
             raise
@@ -175,17 +175,6 @@ class KeyLedger:
                     run(_ADDED_IN_3)
                 run(_ADDED_IN_4)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def _go_past(self) -> None:
-        """Let positions go on from the clock where there was an opening before: another copy may have gone on too."""
-        self._told = self.last_position
-        self._unwritten = range(self._told + 1, self._at_ms + 1)
-        if self._fresh or not self._unwritten:
-            self._unwritten = range(0)
-            return
-        with self._transaction():
-            self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'event'")
-            self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (self._at_ms,))
 
     def close(self) -> None:
         """Close; harmless to call twice."""
@@ -407,7 +396,7 @@ class KeyLedger:
             (after, min(most, EVENTS_READ_MOST)),
         )
         if telling and rows:
-            self._told = max(self._told, rows[-1][0])
+            self._tells(rows[-1][0])
         return [(seq, json.loads(body), at_ms) for seq, body, at_ms in rows]
 
     def take_events(self, up_to: int) -> None:
@@ -425,28 +414,6 @@ class KeyLedger:
         with self._transaction():
             for system, name, body in events:
                 self._note(system, name, body)
-
-    # -- what the house holds of it: as the doors' store ---------------------------------------------------------------
-
-    @property
-    def last_position(self) -> int:
-        """The position of the newest event of this file, taken or not; 0: none yet."""
-        [(last,)] = self._rows("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'")
-        return int(last)
-
-    def can_have_told(self, position: int) -> bool:
-        """Whether an event of this position can have come from this file: else it is a copy that was put back."""
-        return position not in self._unwritten and position <= self._told
-
-    def goes_on_beyond(self, position: int) -> bool:
-        """Whether all that is written since the opening has positions beyond this one."""
-        return position in self._unwritten
-
-    def begin_life(self) -> None:
-        """Give the file the epoch drawn for this opening: who counted by the one before counts anew."""
-        with self._transaction():
-            self._db.execute("UPDATE life SET epoch = ?", (self._drawn_epoch,))
-        self.epoch = self._drawn_epoch
 
     # -- ground -----------------------------------------------------------------------------------------------------
 

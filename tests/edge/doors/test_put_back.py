@@ -68,6 +68,7 @@ def test_a_position_that_was_never_written_here_is_known(tmp_path: Path) -> None
     assert [store.can_have_told(each) for each in (0, 1)] == [True, False], "it stands here, and nobody was told"
     assert [each.seq for each in store.events(0, 2)] == [1, 2]
     assert [store.can_have_told(each) for each in (0, 1, 2, 3)] == [True, True, True, False]
+    store.answered(2)
     store.close()
     store = DoorStore(path, epoch=bytes(16), at_ms=AT_MS + 5)
     happened(store, "d")
