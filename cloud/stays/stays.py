@@ -264,19 +264,28 @@ async def apply_edge_facts(connection: Connection, place: Place, facts: Sequence
 async def apply_end_words(connection: Connection, place: Place, words: Sequence[EndWord], *, now_ms: int) -> None:
     """Take what the building said of the ends of stays, in whatever order and however often it comes.
 
-    Of one stay the word with the greatest number counts; of a stay we do not know it is kept by the ledger alone.
+    Of one stay the word with the greatest number counts; of a stay we do not know it is kept by the ledger alone. Of
+    one that is over nothing changes: the building is told that it was heard.
     """
     await lock_for_transaction(connection, "stays", place.property)
     touched = []
     for word in words:
         row = await fetch_one(
             connection,
-            """SELECT s.edge_until, s.edge_until_told, r.status, r.arrival_at, r.departure_at
+            """SELECT s.state, s.edge_until, s.edge_until_told, r.status, r.arrival_at, r.departure_at
                  FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
                 WHERE s.property = %s AND s.id = %s AND s.edge_until_n < %s""",
             [place.property, word.stay, word.n],
         )
         if row is None:
+            continue
+        touched.append(word.stay)
+        if row["state"] == StayState.LEFT:
+            await execute(
+                connection,
+                "UPDATE stays.stay SET edge_until_n = %s WHERE property = %s AND id = %s",
+                [word.n, place.property, word.stay],
+            )
             continue
         promise = stands(
             heard(word.promise, _promise(row["edge_until"], row["edge_until_told"])),
@@ -289,7 +298,7 @@ async def apply_end_words(connection: Connection, place: Place, words: Sequence[
             """UPDATE stays.stay SET
                    edge_until = %(promised)s, edge_until_told = %(told)s, edge_until_n = %(n)s, edge_until_by = %(by)s,
                    expected_until = %(until)s, updated_at = %(now)s,
-                   room = CASE WHEN expected_until = %(until)s OR state IN ('left', 'void') THEN room END,
+                   room = CASE WHEN expected_until = %(until)s OR state = 'void' THEN room END,
                    version = version + CASE WHEN expected_until = %(until)s THEN 0 ELSE 1 END
                 WHERE property = %(property)s AND id = %(stay)s""",
             {
@@ -303,7 +312,6 @@ async def apply_end_words(connection: Connection, place: Place, words: Sequence[
                 "stay": word.stay,
             },
         )
-        touched.append(word.stay)
     if touched:
         await settle_property(connection, place, touched=touched, by=BY_BUILDING, now_ms=now_ms)
 

@@ -2,7 +2,7 @@
 
 import itertools
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -125,6 +125,12 @@ class Books:
             for each in stays
         }
 
+    async def row(self) -> dict[str, Any]:
+        """What is written of the stay, but for which document carries it and which words were heard."""
+        async with self.database.transaction() as connection:
+            [row] = await fetch_all(connection, "SELECT * FROM stays.stay WHERE id = %s", [STAY])
+        return {name: value for name, value in row.items() if name not in ("document_version", "edge_until_n")}
+
     async def conflicts(self) -> list[str]:
         async with self.database.transaction() as connection:
             found = await stays_in_conflict(
@@ -205,6 +211,19 @@ class TestBooks:
         assert await books.shown() == {"r1": ("left", "101", 1, None)}
         await books.said(word(1, until=3), word(2, until=4))
         assert await books.shown() == {"r1": ("left", "101", 1, None)}
+
+    async def test_a_word_on_a_stay_that_left_here_changes_nothing_in_the_books(self, books: Books) -> None:
+        await books.pms(nights=1)
+        await books.edge()
+        await books.said(word(1, until=2))
+        await books.edge(seq=2, state=EdgeState.CHECKED_OUT)
+        over, (_, document) = await books.row(), await books.document()
+        assert await books.shown() == {"r1": ("left", "101", 2, None)}
+        assert document == {STAY: (night(2), 1)}
+        for n in (2, 3, 2):
+            await books.said(word(n, until=5, told=2))
+            assert await books.row() == over
+        assert (await books.document())[1] == {STAY: (night(2), 3)}, "the building hears that it was heard"
 
     async def test_a_guest_whom_the_pms_moved_and_the_building_kept_longer_is_where_his_key_is(
         self, books: Books
