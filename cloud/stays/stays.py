@@ -209,8 +209,8 @@ async def _write(
                edge_until = %(edge_until)s, edge_until_told = %(edge_until_told)s,
                room_asked = excluded.room_asked, guest_name = excluded.guest_name,
                expected_from = excluded.expected_from, expected_until = excluded.expected_until,
-               room = CASE WHEN stay.expected_from = excluded.expected_from
-                            AND stay.expected_until = excluded.expected_until THEN stay.room END,
+               room = CASE WHEN stay.state = 'left' OR (stay.expected_from = excluded.expected_from
+                            AND stay.expected_until = excluded.expected_until) THEN stay.room END,
                version = stay.version + CASE WHEN stay.guest_name = excluded.guest_name
                                               AND stay.expected_from = excluded.expected_from
                                               AND stay.expected_until = excluded.expected_until THEN 0 ELSE 1 END,

@@ -225,6 +225,17 @@ class TestBooks:
             assert await books.row() == over
         assert (await books.document())[1] == {STAY: (night(2), 3)}, "the building hears that it was heard"
 
+    async def test_who_left_here_early_keeps_his_room_in_the_books_when_the_pms_has_his_day_too(
+        self, books: Books
+    ) -> None:
+        await books.pms(nights=3)
+        await books.edge()
+        await books.edge(seq=2, state=EdgeState.CHECKED_OUT)
+        await books.tell(reservation("r2", room="101", arrival_ms=night(2), departure_ms=night(4), updated_ms=NOW_MS))
+        for status in (PmsStatus.IN_HOUSE, PmsStatus.LEFT):
+            await books.pms(nights=1, status=status)
+            assert await books.shown() == {"r1": ("left", "101", 1, None), "r2": ("planned", "101", 4, None)}
+
     async def test_a_guest_whom_the_pms_moved_and_the_building_kept_longer_is_where_his_key_is(
         self, books: Books
     ) -> None:
