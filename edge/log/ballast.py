@@ -26,10 +26,11 @@ _SHARE_OF_VOLUME: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a full disk has left. `spare`: bytes that a lane may take of it. `short`: the lane gives up more than its
+    """What a full disk has left: bytes, `free` for all, `spare` for this lane. `short`: the lane gives up more than its
     floor, so that those before it go on; `none`: all that it has.
     """
 
+    free: int
     spare: int
     short: bool
     none: bool = False
@@ -67,21 +68,12 @@ class Ballast:
         Never raises: without ballast the log works as well, until the disk is full.
         """
         with self._lock:
-            if self._size == 0:
-                self.out = self.out and not self._has_room()
-                return not self.out
-            try:
-                if not self.out and self._path.exists() and self._path.stat().st_size == self._wanted():
-                    return True
-                if not self._has_room():
-                    self.out = True
-                    return False
-                self._allocate()
-            except OSError:
-                self._path.unlink(missing_ok=True)
-                return False
-            self.out = False
-            return True
+            return self._restore()
+
+    def back(self) -> bool:
+        """Set it aside again if it is out and the disk has room for it; say whether that was just now."""
+        with self._lock:
+            return self.out and self._restore()
 
     def left(self, lane: Lane) -> Left:
         """Return what the volume has left for a lane while the ballast is out.
@@ -93,11 +85,28 @@ class Ballast:
         try:
             volume = os.statvfs(self._path.parent)
         except OSError:
-            return Left(0, short=True, none=True)
+            return Left(0, 0, short=True, none=True)
         free = volume.f_bavail * volume.f_frsize
         kept = self._kept(volume) // (2 if lane is Lane.B else 1)
         short = kept if lane is Lane.A else kept // 2
-        return Left(max(0, free - kept), short=free < short, none=free < kept // 8)
+        return Left(free, max(0, free - kept), short=free < short, none=free < kept // 8)
+
+    def _restore(self) -> bool:
+        if self._size == 0:
+            self.out = self.out and not self._has_room()
+            return not self.out
+        try:
+            if not self.out and self._path.exists() and self._path.stat().st_size == self._wanted():
+                return True
+            if not self._has_room():
+                self.out = True
+                return False
+            self._allocate()
+        except OSError:
+            self._path.unlink(missing_ok=True)
+            return False
+        self.out = False
+        return True
 
     def _has_room(self) -> bool:
         volume = os.statvfs(self._path.parent)

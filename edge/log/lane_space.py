@@ -11,13 +11,16 @@ Each step is bounded by `STEP_RECORDS` and is one commit of its own. Whatever le
 hole that travels to the cloud with its reason.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import apsw
+
 from edge.log.ballast import Left
 from edge.log.lane_cursors import LaneCursors
-from edge.log.lane_file import PAGE_BYTES, WAL_BYTES, LaneFile
+from edge.log.lane_file import PAGE_BYTES, WAL_BYTES, LaneFile, StoreFullError
 from edge.log.row_check import CRC_BYTES, check_bytes, checked, sound
 from edge.log.thinning import MINUTE_MS, QUARTER_MS, Thinning
 from protocols.link.batch import HoleReason
@@ -48,6 +51,8 @@ WAL_BYTES_FULL: Final = 256 * 1024
 """What stays of a long write-ahead log while the disk is full."""
 GIVE_BACK_PAGES: Final = 256
 """Pages that a lane gives back to a full disk in one step."""
+SMALL_STEPS: Final = ((64, 8), (2, 1))
+"""Where there is no room for the log of such a step: (records dropped, pages given back) of smaller ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +163,50 @@ class LaneSpace:
                 self._file.all("PRAGMA wal_checkpoint(RESTART)")
             return 0
         floor = 0 if left.none else FLOOR_SHORT_PAGES if left.short else FLOOR_PAGES
+        self._file.value(f"PRAGMA journal_size_limit = {WAL_BYTES_FULL}")
+        before = self._file.value("PRAGMA page_count")
+        most = min(self.pages_max, before + left.spare // 2 // PAGE_BYTES)
+        try:
+            self._give_way(life, floor, most)
+            self._shrink(GIVE_BACK_PAGES, floor)
+        except (apsw.FullError, StoreFullError):
+            self._shrink_a_little(life, floor)
+        after = self._file.value("PRAGMA page_count")
+        self._file.value(f"PRAGMA max_page_count = {max(after, min(self._limit, most))}")
+        return int(before - after)
+
+    def _give_way(self, life: Life, floor: int, most: int) -> None:
+        """Thin, or where that takes out little drop, so that there are free pages to give back. The lane keeps what it
+        has down to `floor` pages, and may have `most`.
+        """
         thinned = self._thinned
         self._limit = max(floor, min(self._limit, int(self._count() / THIN_FRACTION)))
         self._relieve(life, STEP_RECORDS // 4)
-        most = self._file.value("PRAGMA page_count") + left.spare // 2 // PAGE_BYTES
         if self._thinned - thinned < STEP_RECORDS // 4:
             self._limit = min(most, max(floor, self._limit - GIVE_BACK_PAGES))
             self._relieve(life, STEP_RECORDS // 4)
-        self._file.value(f"PRAGMA journal_size_limit = {WAL_BYTES_FULL}")
-        before = self._file.value("PRAGMA page_count")
-        if before > floor:  # below it free pages are what the next commit finds room in
-            self._file.all(f"PRAGMA incremental_vacuum({min(GIVE_BACK_PAGES, before - floor)})")
+
+    def _shrink_a_little(self, life: Life, floor: int) -> None:
+        """Where there is no room for the log of a whole step: a small one finds some in what that took."""
+        for records, pages in SMALL_STEPS:
+            self._file.all("PRAGMA wal_checkpoint(RESTART)")
+            if self._file.value("PRAGMA page_count") <= floor:
+                return
+            with contextlib.suppress(apsw.FullError, StoreFullError):
+                self.remove_upto(life, max(life.trimmed, self._step_of_older(life.no, records)))
+                self._shrink(pages, floor)
+                return
+
+    def _shrink(self, pages: int, floor: int) -> None:
+        """Give free pages back to the disk; below the floor they are what the next commit finds room in."""
+        if (above := self._file.value("PRAGMA page_count") - floor) > 0:
+            self._file.all(f"PRAGMA incremental_vacuum({min(pages, above)})")
         self._file.all("PRAGMA wal_checkpoint(RESTART)")
-        after = self._file.value("PRAGMA page_count")
-        self._file.value(f"PRAGMA max_page_count = {max(after, min(self._limit, most, self.pages_max))}")
-        return int(before - after)
+
+    @property
+    def gives_back(self) -> bool:
+        """The disk is, or was when this was last looked at, full, and the lane makes room on it."""
+        return self._limit < self.pages_max
 
     def take_back(self) -> None:
         """The disk has room again: the lane's quota is its own."""

@@ -472,7 +472,10 @@ class LaneStore:
         """Close the file; harmless to call twice."""
         with contextlib.suppress(StoreFailedError):
             self.write_mark()
-        self._file.close()
+        if self._space.gives_back:  # what its write-ahead log takes is all that it may find when it is opened again
+            self._file.abandon()
+        else:
+            self._file.close()
 
     def abandon(self) -> None:
         """Close the file of a failed disk without another write."""

@@ -38,6 +38,10 @@ REOPEN_EVERY_MS: Final = 250
 REFUSAL_FRESH_MS: Final = 60_000
 """A refused append says nothing about the disk after this."""
 STOP_WAIT_S: Final = 10.0
+TRIES_MAX: Final = 4
+"""Lane A on a full disk: as it is, without the ballast, and twice more when lanes B and C have given back a step."""
+WAY_WAIT_S: Final = 0.5
+"""How long it waits for such a step."""
 MARK_WRITTEN_WITHIN_S: Final = 1.0
 """A small rise of the cloud's mark waits so long for a greater one. What a power cut takes of it is thinned with the
 rest, should the line stay away until the quota is reached, and the cloud has to take it out of the summary: hence a
@@ -143,8 +147,8 @@ class LaneWriter:
         self._refused: tuple[int, PlatformError] | None = None  # when, and why, the last append was
         self._mark_due: asyncio.TimerHandle | None = None
         self._way: asyncio.Future[Any] | None = None  # of a step given back because lane A needs the room
-        self.others_make_way: Callable[[], None] = lambda: None
-        """Called on the event loop where a full disk leaves this lane little."""
+        self.others_make_way: Callable[[Callable[[], None]], None] = lambda done: done()
+        """Called on the event loop where a full disk leaves this lane little, with what to call when they have."""
         self.quarantined: list[Path] = []
         """Files set aside since the start."""
 
@@ -334,20 +338,21 @@ class LaneWriter:
             self._tell([(job.done, result, None)], None if before == after else after)
 
     def _commit(self, group: list[_Append]) -> None:
-        try:
-            answers = self._append_to(self._open(), group)
-        except StoreFullError as error:
-            if not self._relieve(error):
-                self._refuse(group, error)
-                return
+        tries = 0
+        while True:
             try:
                 answers = self._append_to(self._open(), group)
-            except PlatformError as again:
-                self._refuse(group, again)
+                break
+            except StoreFullError as error:
+                tries += 1
+                if tries > (TRIES_MAX if self.lane is Lane.A else 1) or not self._relieve(error):
+                    self._refuse(group, error)
+                    return
+                if tries > 1:
+                    self._await_the_others()
+            except PlatformError as error:
+                self._refuse(group, error)
                 return
-        except PlatformError as error:
-            self._refuse(group, error)
-            return
         assert self._store is not None  # noqa: S101 - it has just committed
         self._refused = None
         done = [(each.done, answer, None) for each, answer in zip(group, answers, strict=True)]
@@ -396,13 +401,24 @@ class LaneWriter:
             return True
         return self._store is not None  # it gives back a step before it tries again
 
-    def make_way(self) -> None:
-        """Have a step given back to a full disk, also where nothing is appended. On the event loop."""
-        if self._stopping or self._dead or not (self._way is None or self._way.done()):
-            return
-        self._way = self._loop.create_future()
-        self._way.add_done_callback(asyncio.Future.exception)  # the next one tries again
-        self._hand_in(_Job(self._give_back, self._way))
+    def _await_the_others(self) -> None:
+        """Wait, for a moment at most, until lanes B and C have given back a step: what is refused here is lost."""
+        given = threading.Event()
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.others_make_way, given.set)
+            given.wait(WAY_WAIT_S)
+
+    def make_way(self) -> "asyncio.Future[Any] | None":
+        """Have a step given back to a full disk, also where nothing is appended; return what is done when it is. On the
+        event loop.
+        """
+        if self._stopping or self._dead:
+            return None
+        if self._way is None or self._way.done():
+            self._way = self._loop.create_future()
+            self._way.add_done_callback(asyncio.Future.exception)  # the next one tries again
+            self._hand_in(_Job(self._give_back, self._way))
+        return self._way
 
     def _give_back(self, store: LaneStore) -> None:
         """While the ballast is out lanes B and C shrink by a step before each commit; once it is back they may grow.
@@ -412,14 +428,14 @@ class LaneWriter:
         if self._ballast.out:
             self._giving_back = True
             left = self._ballast.left(self.lane)
-            if self._ballast.restore():
+            if self._ballast.back():
                 self._report("disk_has_room")
             elif self.lane is Lane.A:
                 with contextlib.suppress(StoreFullError):  # no room in the file: its write-ahead log goes on as it is
                     store.give_back(left)
                 if left.short and not self._loop.is_closed():
-                    self._loop.call_soon_threadsafe(self.others_make_way)
-            elif store.give_back(left) and self._ballast.restore():
+                    self._loop.call_soon_threadsafe(self.others_make_way, lambda: None)
+            elif store.give_back(left) and self._ballast.back():
                 self._report("disk_has_room")
         if not self._ballast.out:
             self._giving_back = False

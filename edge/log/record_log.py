@@ -170,9 +170,10 @@ class RecordLog:
         await self._write_notices()
         await self._witness()
 
-    def _make_way(self) -> None:
-        for lane in (Lane.B, Lane.C):
-            self._writers[lane].make_way()
+    def _make_way(self, done: Callable[[], None]) -> None:
+        """Have lanes B and C give back a step each; call `done` when they have, or could not."""
+        steps = [step for lane in (Lane.B, Lane.C) if (step := self._writers[lane].make_way()) is not None]
+        asyncio.gather(*steps, return_exceptions=True).add_done_callback(lambda _: done())
 
     def _make_folder(self) -> None:
         if not self._folder.is_dir():
@@ -445,7 +446,7 @@ class RecordLog:
         """What is done some time after a commit. A store that fails meanwhile is tidied after its next commit."""
         self._tidy_timer = None
         try:
-            if self._ballast.out and await asyncio.get_running_loop().run_in_executor(None, self._ballast.restore):
+            if self._ballast.out and await asyncio.get_running_loop().run_in_executor(None, self._ballast.back):
                 self._noticed("disk_has_room", {"what": "disk_has_room", "lane": Lane.A.value})
             for lane, usage in (await self.usage()).items():
                 self._gave_way(lane, usage)
