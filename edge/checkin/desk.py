@@ -154,15 +154,10 @@ class CheckInDesk:
         key = phone_key(phone_public_key)
         by = here_by(by)
         async with self._turn:
-            stay = self._held(stay_id)
-            if stay.state is not StayState.IN_HOUSE:
-                raise CheckInRefusedError(
-                    CheckInRefusal.NOT_IN_HOUSE, f"Stay {stay.id} is {stay.state}; only a guest in house is moved."
-                )
+            stay = self._may_move(stay_id, room)
             moves = room != stay.room
             if moves:
-                await self._free_to_move(stay, room)
-            self._admissible(replace(stay, room=room))
+                await self._served(room)
             bundle = await self._doors.issue(
                 stay.id,
                 room,
@@ -171,7 +166,11 @@ class CheckInDesk:
                 not_after_ms=stay.expected_until_ms,
                 join=not moves,
             )
-            if moves:
+            # once more: a document may have come while the doors made the key, which was told to nobody yet
+            stay = self._may_move(stay_id, room)
+            if not moves and stay.room is not None and stay.room != room:
+                raise self._given_another(stay_id, stay.room)
+            if room != stay.room:
                 body = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=self._clock.wall_ms(), by=by)
                 await self._records.stays([body])
         return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
@@ -292,9 +291,24 @@ class CheckInDesk:
                 CheckInRefusal.NO_DOOR, f"Room {room} has no door that this house makes keys for."
             )
 
-    async def _free_to_move(self, stay: Stay, room: RoomId) -> None:
+    def _may_move(self, stay_id: StayId, room: RoomId) -> Stay:
+        """Return the stay, as the replica is now, if it may have that room.
+
+        Raises:
+            CheckInRefusedError: as `move`.
+        """
+        stay = self._held(stay_id)
+        if stay.state is not StayState.IN_HOUSE:
+            raise CheckInRefusedError(
+                CheckInRefusal.NOT_IN_HOUSE, f"Stay {stay.id} is {stay.state}; only a guest in house is moved."
+            )
+        if room != stay.room:
+            self._free_to_move(stay, room)
+        self._admissible(replace(stay, room=room))
+        return stay
+
+    def _free_to_move(self, stay: Stay, room: RoomId) -> None:
         """See that a guest in house may leave his room for another, and nobody suffers by it."""
-        await self._served(room)
         if others := self._in_house(room, stay):
             raise CheckInRefusedError(
                 CheckInRefusal.ROOM_TAKEN, f"Room {room} is still held by stay {others[0].id}; ask the front desk."

@@ -168,6 +168,40 @@ async def test_what_a_document_says_while_the_key_is_made_is_looked_at_before_th
     assert (refused.value.reason, words(building), building.doors.issued) == (reason, [], 1)
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "to", "reason"),
+    [
+        ([a_stay(state="in_house"), a_stay("s-ben", room="102", state="in_house")], "102", CheckInRefusal.ROOM_TAKEN),
+        ([a_stay(state="left")], "102", CheckInRefusal.NOT_IN_HOUSE),
+        ([a_stay(state="left")], "101", CheckInRefusal.NOT_IN_HOUSE),
+        ([a_stay(room="102", state="in_house")], "101", CheckInRefusal.ROOM_TAKEN),
+        ([], "102", CheckInRefusal.UNKNOWN_STAY),
+    ],
+    ids=["taken", "left", "left, his own room", "given another", "gone"],
+)
+async def test_what_a_document_says_while_the_key_is_made_is_looked_at_before_he_is_moved(
+    building: Building,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: list[dict[str, Any]],
+    to: str,
+    reason: CheckInRefusal,
+) -> None:
+    await building.house.desired("stays", 2, a_document(a_stay(state="in_house")))
+    issue = building.doors.issue
+
+    async def and_a_document_comes(*what: Any, **more: Any) -> Mapping[str, Any]:
+        bundle = await issue(*what, **more)
+        await building.house.desired("stays", 3, a_document(*meanwhile))
+        return bundle
+
+    monkeypatch.setattr(type(building.doors), "issue", staticmethod(and_a_document_comes))
+    before = building.house.keeper.replica.decisions
+    with pytest.raises(CheckInRefusedError) as refused:
+        await building.house.desk.move(ANNA, RoomId(to), PHONE, by="desk")
+    assert (refused.value.reason, building.doors.issued) == (reason, 1)
+    assert building.house.keeper.replica.decisions == before
+
+
 async def test_who_shares_the_room_is_no_stranger_to_it(building: Building) -> None:
     both = [a_stay(share="family"), a_stay("s-ben", share="family", expected_until_ms=LATER_MS)]
     await building.house.desired("stays", 2, a_document(*both, v=2))
