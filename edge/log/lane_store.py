@@ -379,10 +379,7 @@ class LaneStore:
             self._openings = self._openings_of(life.no)
 
     def trim(self, upto_seq: int) -> int:
-        """Remove records up to `upto_seq` that need not be kept any more, a bounded number at a time.
-
-        Returns how many went.
-        """
+        """Remove records up to `upto_seq` that need not be kept any more, a bounded number; return how many went."""
         try:
             return self._space.trim(self._life, upto_seq)
         except apsw.Error as error:
@@ -469,13 +466,10 @@ class LaneStore:
         return self._verify_chain(self._life.trimmed, self._life.trimmed_link)
 
     def close(self) -> None:
-        """Close the file; harmless to call twice."""
+        """Close the file; harmless to call twice. On a full disk its write-ahead log stays: a room to find again."""
         with contextlib.suppress(StoreFailedError):
             self.write_mark()
-        if self._space.gives_back:  # what its write-ahead log takes is all that it may find when it is opened again
-            self._file.abandon()
-        else:
-            self._file.close()
+        (self._file.abandon if self._space.gives_back else self._file.close)()
 
     def abandon(self) -> None:
         """Close the file of a failed disk without another write."""
