@@ -19,7 +19,7 @@ def unharmed_by(seed: int) -> Tally:
     return asyncio.run(play(lives(ROOMS, DAYS, seed), DAYS))
 
 
-@pytest.fixture(params=seeds(1, 12))
+@pytest.fixture(params=seeds(1, 6))
 def tally(request: pytest.FixtureRequest) -> Tally:
     return unharmed_by(request.param)
 
@@ -54,7 +54,7 @@ def killed_by(seed: int) -> Tally:
     return asyncio.run(play(lives(ROOMS, DAYS, seed), DAYS, random_cuts(DAYS, SeededDice(seed))))
 
 
-@pytest.fixture(params=seeds(1, 24))
+@pytest.fixture(params=seeds(1, 10))
 def interrupted(request: pytest.FixtureRequest) -> tuple[Tally, Tally]:
     return killed_by(request.param), unharmed_by(request.param)
 
