@@ -55,7 +55,7 @@ async def _eventually(probe: Callable[[], Awaitable[tuple[bool, T]]], what: str)
 @pytest.mark.guarantee("G1")
 @pytest.mark.guarantee("G2")
 @pytest.mark.guarantee("G11")
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 async def test_nothing_is_lost_or_doubled_whatever_is_killed(tmp_path: Path, seed: int) -> None:
     dice = SeededDice(seed)
     clock = SystemClock(trust="host")

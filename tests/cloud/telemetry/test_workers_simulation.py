@@ -29,7 +29,7 @@ from tests.cloud.telemetry.sending import edge, note, packed
 from tests.seeds import THOROUGH
 
 HOUR_S = 3_600
-SEEDS = range(int(os.environ.get("INNKEEPER_FAN_IN_SEEDS", "4" if THOROUGH else "1")))
+SEEDS = range(int(os.environ.get("INNKEEPER_FAN_IN_SEEDS", "2" if THOROUGH else "1")))
 HOURS = float(os.environ.get("INNKEEPER_FAN_IN_HOURS", "1.5"))
 EDGES = 6
 NAMES = ("w0", "w1", "w2")
