@@ -26,11 +26,10 @@ _SHARE_OF_VOLUME: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a full disk has left: bytes, `free` for all, `spare` for this lane. `short`: the lane gives up more than its
+    """What a full disk has left. `spare`: bytes that the lane may take of it. `short`: the lane gives up more than its
     floor, so that those before it go on; `none`: all that it has.
     """
 
-    free: int
     spare: int
     short: bool
     none: bool = False
@@ -85,11 +84,11 @@ class Ballast:
         try:
             volume = os.statvfs(self._path.parent)
         except OSError:
-            return Left(0, 0, short=True, none=True)
+            return Left(0, short=True, none=True)
         free = volume.f_bavail * volume.f_frsize
         kept = self._kept(volume) // (2 if lane is Lane.B else 1)
         short = kept if lane is Lane.A else kept // 2
-        return Left(free, max(0, free - kept), short=free < short, none=free < kept // 8)
+        return Left(max(0, free - kept), short=free < short, none=free < kept // 8)
 
     def _restore(self) -> bool:
         if self._size == 0:

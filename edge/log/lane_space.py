@@ -1,7 +1,7 @@
 """How a lane keeps within its room: what gives way, in which order, and how that is declared.
 
-Source of truth: SPEC.md sections 2 and 5.2; iot.md C 3; guarantee G9; docs/decisions/0013. From the relief mark on,
-before each append:
+Source of truth: SPEC.md sections 2 and 5.2; iot.md C 3; guarantee G9; docs/decisions/0013, 0014, 0141. From the
+relief mark on, before each append:
 
 1. what the cloud has acknowledged goes, or, where there is none, what its façades have passed (docs/decisions/0111);
 2. lane C is thinned, oldest first, to a summary a minute and point, then a summary a quarter of an hour and point;

@@ -38,8 +38,10 @@ REOPEN_EVERY_MS: Final = 250
 REFUSAL_FRESH_MS: Final = 60_000
 """A refused append says nothing about the disk after this."""
 STOP_WAIT_S: Final = 10.0
-TRIES_MAX: Final = 4
-"""Lane A on a full disk: as it is, without the ballast, and twice more when lanes B and C have given back a step."""
+TRIES_MAX: Final = 2
+"""On a full disk: as it is, and without the ballast."""
+TRIES_A_MAX: Final = 4
+"""Lane A: twice more, each time after lanes B and C have given back a step."""
 WAY_WAIT_S: Final = 0.5
 """How long it waits for such a step."""
 MARK_WRITTEN_WITHIN_S: Final = 1.0
@@ -345,7 +347,7 @@ class LaneWriter:
                 break
             except StoreFullError as error:
                 tries += 1
-                if tries > (TRIES_MAX if self.lane is Lane.A else 1) or not self._relieve(error):
+                if tries == (TRIES_A_MAX if self.lane is Lane.A else TRIES_MAX) or not self._relieve(error):
                     self._refuse(group, error)
                     return
                 if tries > 1:

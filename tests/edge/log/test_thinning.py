@@ -195,7 +195,7 @@ def test_on_a_full_disk_too_readings_are_thinned_before_any_is_dropped(tmp_path:
     before = store.usage().pages
     given = 0
     for _ in range(45):  # the disk is full: a step before each commit
-        given += store.give_back(Left(0, 0, short=False))
+        given += store.give_back(Left(0, short=False))
         store.append_encoded([reading(20.5, mono_ms + n, f"t-{n % 20}") for n in range(50)])
         mono_ms += 15_000
     usage = store.usage()

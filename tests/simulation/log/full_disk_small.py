@@ -79,4 +79,5 @@ async def main(folder: Path, left: int) -> dict[str, Any]:
     return result
 
 
-print(json.dumps(asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))))
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))))

@@ -14,6 +14,7 @@ from tests.seeds import LONG
 
 HELPER = Path(__file__).with_name("full_disk.py")
 SMALL = Path(__file__).with_name("full_disk_small.py")
+RESTART = Path(__file__).with_name("full_disk_restart.py")
 KILLED = Path(__file__).with_name("full_disk_killed.py")
 ROOT = Path(__file__).parents[3]
 
@@ -68,6 +69,16 @@ def test_on_a_volume_that_was_full_before_what_is_left_is_lane_a_s(tmp_path: Pat
     assert seen["failures"] == 0
     assert seen["ballast_after"]
     assert seen["thinned_with_room"] == 0
+
+
+@LONG
+@pytest.mark.guarantee("G1", "G9")
+def test_a_log_that_begins_without_room_for_a_step_takes_smaller_ones(tmp_path: Path) -> None:
+    seen = in_a_small_volume(tmp_path / "volume", "32m", RESTART, "300000")
+    assert (seen["refused_a"], seen["chain"]) == (0, 1_000)
+    assert seen["pages"] < seen["pages_before"]
+    assert seen["lost_c"] == 0
+    assert seen["ballast_after"]
 
 
 @LONG
