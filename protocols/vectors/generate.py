@@ -12,6 +12,7 @@ from typing import Any, Final
 from protocols.vectors import (
     closing_vectors,
     door_vectors,
+    event_id_vectors,
     grant_vectors,
     judgement_vectors,
     link_vectors,
@@ -31,8 +32,8 @@ def documents() -> dict[str, str]:
     """Return every vector file's text, by its path under protocols/vectors."""
     made: dict[str, dict[str, Any]] = {
         **grant_vectors.files(), **judgement_vectors.files(), **door_vectors.files(), **vendor_key_vectors.files(),
-        **closing_vectors.files(), **refusal_vectors.files(), **remote_open_vectors.files(), **link_vectors.files(),
-        **policy_vectors.files(), **stays_vectors.files(),
+        **closing_vectors.files(), **refusal_vectors.files(), **remote_open_vectors.files(), **event_id_vectors.files(),
+        **link_vectors.files(), **policy_vectors.files(), **stays_vectors.files(),
     }  # fmt: skip
     return {name: json.dumps({"v": 1, **document}, indent=1) + "\n" for name, document in made.items()}
 
