@@ -1,7 +1,9 @@
 """Stands for the cloud's broker and its ingest worker: answers hellos and batches as protocols/link says, keeps all.
 
 For a program that publishes message by message it only acknowledges and keeps. Asked by `child`: `listen`, `stats`,
-`wait` (until so many readings are here), `check` (nothing lost, doubled, reordered, changed), `push_back`.
+`wait` (until so many readings are here), `check` (nothing lost, doubled, reordered, changed), `push_back`; of a
+Zigbee2MQTT's readings `check_zigbee` and `arrivals` (when each message's last reading was here). Times are
+`time.perf_counter`, which all processes of a Linux machine share.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from bench.hot_path import zigbee
 from bench.hot_path.child import serve
 from bench.hot_path.payload import value_of
 from kit.mqtt_wire import packets
@@ -28,6 +31,9 @@ class Cloud:
         self.batches: dict[Lane, list[bytes]] = {lane: [] for lane in Lane}
         self.events: list[tuple[float, bytes]] = []
         self.messages: list[bytes] = []
+        self.came_at: list[float] = []
+        """When each of `messages` came."""
+        self.last_at = 0.0
         self.message_count = self.records = self.duplicates = self.gaps = self.hellos = self.lives = 0
         self.bytes_in = 0
         self.slow_ms = 0
@@ -57,13 +63,17 @@ class Cloud:
                 return {"ages_s": self._event_ages()}
             case "check":
                 return self._check(asked["devices"], asked["count"], asked["base_ms"])
+            case "check_zigbee":
+                return self._check_zigbee(asked["devices"], asked["count"], asked["base_ms"])
+            case "arrivals":
+                return {"at": self._arrivals(asked["devices"], asked["count"], asked["base_ms"])}
         raise ValueError(asked["do"])
 
     def _stats(self) -> Mapping[str, Any]:
         return {
             "records": self.records, "messages": self.message_count, "duplicates": self.duplicates, "gaps": self.gaps,
             "hellos": self.hellos, "lives": self.lives, "bytes": self.bytes_in,
-            "telemetry": self._telemetry(),
+            "telemetry": self._telemetry(), "last_at": self.last_at,
         }  # fmt: skip
 
     def _telemetry(self) -> int:
@@ -72,11 +82,13 @@ class Cloud:
     def took(self, topic: bytes, payload: bytes) -> tuple[bytes, bytes] | None:
         """Take a message; return what to publish for it."""
         self.bytes_in += len(payload)
+        self.last_at = time.perf_counter()
         levels = topic.split(b"/")
         if levels[0] != b"up":
             self.message_count += 1
             if self.keep:
                 self.messages.append(payload)
+                self.came_at.append(self.last_at)
             return None
         edge, what = levels[2], levels[3]
         if what == b"hello":
@@ -155,6 +167,48 @@ class Cloud:
             "arrived": len(seen), "lost": len(expected - seen), "invented": len(seen - expected), "doubled": doubled,
             "reordered": reordered, "wrong": wrong,
         }  # fmt: skip
+
+    def _check_zigbee(self, devices: int, count: int, base_ms: int) -> Mapping[str, Any]:
+        """As `_check`, of what a Zigbee2MQTT said; in order by what of a device is told."""
+        expected = dict(zigbee.expected(devices, count))
+        doubled = reordered = wrong = 0
+        seen: set[zigbee.Said] = set()
+        last: dict[tuple[str, str], int] = {}
+        for name, what, n, value in self._zigbee_told(base_ms):
+            said = (name, what, n)
+            if said in seen:
+                doubled += 1
+                continue
+            seen.add(said)
+            reordered += n < last.get((name, what), -1)
+            last[name, what] = max(last.get((name, what), -1), n)
+            wrong += said in expected and value != expected[said]
+        return {
+            "arrived": len(seen), "lost": len(expected.keys() - seen), "invented": len(seen - expected.keys()),
+            "doubled": doubled, "reordered": reordered, "wrong": wrong,
+        }  # fmt: skip
+
+    def _zigbee_told(self, base_ms: int) -> list[tuple[str, str, int, object]]:
+        bodies = [
+            (each.body, each.device_at_ms)
+            for payload in self.batches[Lane.C]
+            for each in parse_batch(payload).open().records
+        ]
+        for message in self.messages:
+            body = json.loads(message)
+            bodies.append((body, body["device_at_ms"]))
+        return [
+            (body["device"], f"{body['capability']}.{body['attribute']}", (at_ms or 0) - base_ms, body["value"])
+            for body, at_ms in bodies
+        ]
+
+    def _arrivals(self, devices: int, count: int, base_ms: int) -> list[float]:
+        at = [0.0] * count
+        for (name, _, n, _), came_at in zip(self._zigbee_told(base_ms), self.came_at, strict=True):
+            message = n * devices + int(name[2:])
+            if 0 <= message < count:
+                at[message] = max(at[message], came_at)
+        return at
 
 
 class Publisher(asyncio.Protocol):

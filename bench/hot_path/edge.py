@@ -12,13 +12,16 @@ from typing import Final
 import psutil
 
 from bench.hot_path.payload import RULE_TOPIC
+from protocols.device_model import site_plan
+from protocols.device_model.site_plan import SitePlan
 
 START_WAIT_S: Final = 30.0
+PROPERTY: Final = "aurora"
 EDGE_NAME: Final = "e-aurora0000000001"
 BASE_BACK_MS: Final = 3_600_000
 
 CONFIG: Final = """
-property = "aurora"
+property = "{property}"
 edge = "{edge}"
 data_dir = "data"
 clock_trust = "host"
@@ -31,7 +34,8 @@ port_path = "port"
 [site_broker]
 host = "127.0.0.1"
 port = {site_port}
-
+"""
+RULES: Final = """
 [[json_devices.rules]]
 topic = "{rule}"
 time_key = "t"
@@ -58,7 +62,10 @@ reconnect_most = "PT2S"
 
 
 class EdgeProcess:
-    """One node; `start` and `kill` as often as wanted, over the same folder. `environment`: beside this process's."""
+    """One node; `start` and `kill` as often as wanted, over the same folder. `environment`: beside this process's.
+
+    `plan`: what hangs on its buses; None: what speaks by the rules of `RULES`. `more`: further settings.
+    """
 
     def __init__(
         self,
@@ -68,10 +75,18 @@ class EdgeProcess:
         uplink_port: int | None,
         north_port: int | None = None,
         environment: Mapping[str, str] | None = None,
+        plan: SitePlan | None = None,
+        more: str = "",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        text = CONFIG.format(edge=EDGE_NAME, site_port=site_port, rule=RULE_TOPIC)
+        text = "" if plan is None else 'site_plan_path = "site.json"\n'
+        text += CONFIG.format(property=PROPERTY, edge=EDGE_NAME, site_port=site_port)
+        if plan is None:
+            text += RULES.format(rule=RULE_TOPIC)
+        else:
+            (folder / "site.json").write_bytes(site_plan.encode(plan))
+        text += more
         if uplink_port is not None:
             text += UPLINK.format(port=uplink_port)
         if north_port is not None:

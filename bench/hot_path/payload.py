@@ -1,6 +1,7 @@
 """What device d says the n-th time, and how to tell from a record which it was. Shared by generator and checker."""
 
 import struct
+from collections.abc import Callable
 from typing import Final
 
 RULE_TOPIC: Final = "site/{room}/{device}/telemetry"
@@ -31,6 +32,6 @@ def event_of(device: int, n: int, base_ms: int) -> bytes:
     return payload_of(device, n, base_ms)[:-1] + (b',"contact":true}' if n % 2 else b',"contact":false}')
 
 
-def heads_of(devices: int) -> list[bytes]:
+def heads_of(devices: int, named: Callable[[int], bytes] = topic_of) -> list[bytes]:
     """The first bytes of every device's variable header."""
-    return [struct.pack(">H", len(topic_of(each))) + topic_of(each) for each in range(devices)]
+    return [struct.pack(">H", len(topic)) + topic for topic in map(named, range(devices))]

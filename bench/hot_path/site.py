@@ -1,7 +1,8 @@
 """Stands for the site broker and its devices: sends at a rate or as fast as it is answered, and times every PUBACK.
 
 One subscriber, one session kept while it is away: what it did not acknowledge is sent again with DUP, in order. Asked
-by `child`: `listen`, `send` (returns once all is acknowledged unless told not to wait), `sent`, `stats`.
+by `child`: `listen` (with `zigbee`: as a Zigbee2MQTT with so many devices), `send` (returns once all is acknowledged
+unless told not to wait), `sent`, `stats`, `times` (when each message was first sent).
 """
 
 import asyncio
@@ -10,8 +11,9 @@ from array import array
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bench.hot_path import zigbee
 from bench.hot_path.child import serve
-from bench.hot_path.payload import event_of, heads_of, payload_of
+from bench.hot_path.payload import event_of, heads_of, payload_of, topic_of
 from kit.mqtt_wire import packets
 from kit.mqtt_wire.parser import FROM_CLIENT, PacketParser
 
@@ -36,16 +38,19 @@ class Site:
         self.began = self.ended = 0.0
         self.done = asyncio.Event()
         self.from_n = self.events_every = 0
+        self.zigbee = 0
         self._sending: asyncio.Task[None] | None = None
 
     async def answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         match asked["do"]:
             case "listen":
+                self.zigbee = asked.get("zigbee", 0)
                 server = await asyncio.get_running_loop().create_server(lambda: Subscriber(self), "127.0.0.1", 0)
                 return {"port": server.sockets[0].getsockname()[1]}
             case "send":
                 self.window, self.devices, self.base_ms = asked["window"], asked["devices"], asked["base_ms"]
-                self.rate, self.heads = asked["rate"], heads_of(asked["devices"])
+                self.rate = asked["rate"]
+                self.heads = heads_of(asked["devices"], zigbee.topic_of if self.zigbee else topic_of)
                 self.events_every = asked.get("events_every", 0)
                 self.done.clear()
                 self.goal += asked["count"]
@@ -59,6 +64,8 @@ class Site:
                     await self._sending
                 await self.done.wait()
                 return self.figures()
+            case "times":
+                return {"began": self.began, "sent_at": list(self.sent_at[self.from_n :])}
             case "stats":
                 return {"sent": self.next, "open": len(self.open), "again": self.again, "acked": len(self.waits)}
         raise ValueError(asked["do"])
@@ -115,19 +122,25 @@ class Site:
     def _write(self, link: "Subscriber", messages: list[int], dup: int) -> None:
         chunk: list[bytes] = []
         devices, heads, base_ms, now = self.devices, self.heads, self.base_ms, time.perf_counter()
+        plain = zigbee.payload_of if self.zigbee else payload_of
         for message in messages:
             self.last_id = packet_id = self.last_id % PACKET_IDS + 1
             self.open[packet_id] = message
             self.sent_at[message] = self.sent_at[message] or now
             device = message % devices
-            form = event_of if self.events_every and message % self.events_every == 0 else payload_of
+            form = plain
+            if self.events_every and message % self.events_every == 0:
+                form = event_of
             body = heads[device] + packet_id.to_bytes(2, "big") + form(device, message // devices, base_ms)
             chunk.append(bytes((0x32 | dup,)) + packets.variable(len(body)) + body)
         link.write(b"".join(chunk))
 
     def subscribed(self, link: "Subscriber") -> None:
-        """Deliver again what was not acknowledged, then go on."""
+        """Say what was kept, deliver again what was not acknowledged, then go on."""
         self.link = link
+        for topic, payload in zigbee.greetings(self.zigbee) if self.zigbee else ():
+            self.last_id = self.last_id % PACKET_IDS + 1
+            link.write(packets.publish(topic, payload, self.last_id, retain=True, v5=False))
         left = list(self.open.values())
         self.open.clear()
         self.again += len(left)
@@ -167,7 +180,8 @@ class Subscriber(asyncio.Protocol):
             self._socket.write(data)
 
     def data_received(self, data: bytes) -> None:
-        _, controls = self._parser.feed(data)
+        publishes, controls = self._parser.feed(data)
+        self.write(packets.pubacks([packet_id for _, _, packet_id, _ in publishes if packet_id]))
         acknowledged: list[int] = []
         for head, body in controls:
             if head == packets.PUBACK:
