@@ -1,9 +1,14 @@
 """When a stay ends, of which the building and the PMS say different things. Pure.
 
 The rule is written in docs/decisions/0143 and protocols/stays/SPEC.md 4. It asks no clock which of the two spoke last.
+What the PMS was told of it by us comes back from there and is no word of its own (docs/decisions/0146).
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
+
+SAME_DAY_MS: Final = 12 * 3_600_000
+"""A building that lets a guest leave so much later than the PMS says has not given him another night."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +17,13 @@ class Promise:
 
     until_ms: int
     told_ms: int
+    sent_ms: tuple[int, ...] = ()
+    """The ends that we told the PMS for words of the building, since it last agreed; or may have told it."""
+
+    @property
+    def superseded_ms(self) -> tuple[int, ...]:
+        """Those of an earlier word: the PMS may have them, or get them yet."""
+        return tuple(each for each in self.sent_ms if each != self.until_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +43,33 @@ def heard(new: Promise, standing: Promise | None) -> Promise:
     What the building was told may be what an earlier promise of its own had made of the PMS's word: the echo of that is
     no word of the PMS.
     """
-    if standing is not None and new.told_ms == standing.until_ms:
-        return replace(new, told_ms=standing.told_ms)
-    return new
+    if standing is None:
+        return new
+    told_ms = standing.told_ms if new.told_ms == standing.until_ms else new.told_ms
+    return replace(new, told_ms=told_ms, sent_ms=standing.sent_ms)
 
 
 def stands(promise: Promise | None, *, pms_until_ms: int, pms_left: bool, from_ms: int) -> Promise | None:
     """Return the promise if it stands against what the PMS says now; None: the PMS's word counts, from now on.
 
     It stands until the PMS says another end than the building was told, and no earlier one than it promised; and no
-    longer than the guest is there by the PMS's word. One that would end a stay before it begins is none.
+    longer than the guest is there by the PMS's word. One that would end a stay before it begins is none. While the PMS
+    may have an earlier word of the building from us, or get it yet, that it agrees is nothing to go by.
     """
     if promise is None or pms_left or promise.until_ms <= from_ms:
         return None
-    agreed = pms_until_ms == promise.until_ms
-    further = pms_until_ms != promise.told_ms and pms_until_ms > promise.until_ms
+    agreed = pms_until_ms == promise.until_ms and not promise.superseded_ms
+    echo = any(same_night(pms_until_ms, each) for each in promise.superseded_ms)
+    further = pms_until_ms != promise.told_ms and pms_until_ms > promise.until_ms and not echo
     return None if agreed or further else promise
+
+
+def settled(promise: Promise, *, pms_until_ms: int) -> Promise:
+    """Return a promise of which the PMS is told nothing more: what it has from us now, it is measured against."""
+    ours = any(same_night(pms_until_ms, each) for each in promise.superseded_ms)
+    return Promise(promise.until_ms, pms_until_ms if ours else promise.told_ms)
+
+
+def same_night(one_ms: int, other_ms: int) -> bool:
+    """Tell whether two ends are so near that they are nobody's business: a late check-out, or days without hours."""
+    return abs(one_ms - other_ms) <= SAME_DAY_MS

@@ -6,12 +6,12 @@ from enum import StrEnum
 from typing import Any, Final, LiteralString
 
 from cloud.kit.database import Connection, fetch_all
+from cloud.stays.ending import SAME_DAY_MS
 from cloud.stays.life import ACTIVE, EdgeState, StayState
 from cloud.stays.reservation import PmsStatus
 
 STAYS_MOST: Final = 2_000
-SAME_DAY: Final = timedelta(hours=12)
-"""A building that lets a guest leave so much later than the PMS says has not given him another night."""
+SAME_DAY: Final = timedelta(milliseconds=SAME_DAY_MS)
 
 
 class Conflict(StrEnum):
@@ -24,7 +24,7 @@ class Conflict(StrEnum):
     ENDED_IN_PMS = "ended_in_pms"
     """The guest is in house; in the PMS the reservation was cancelled, or nobody came."""
     OTHER_END = "other_end"
-    """The building made his stay longer or shorter, and the PMS has not."""
+    """The building made his stay longer or shorter, and the PMS has not: told of it, or not to be told (0146)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ stays change together and in one order. The caller brings the transaction.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from cloud.kit import outbox
@@ -15,18 +14,22 @@ from cloud.kit.database import Connection, execute, fetch_all, fetch_one, lock_f
 from cloud.kit.notify import notify_live
 from cloud.kit.times import at, unix_ms
 from cloud.stays import document
-from cloud.stays.ending import EndWord, Promise, heard, stands
+from cloud.stays.ending import EndWord, Promise, heard, settled, stands
 from cloud.stays.life import ACTIVE, Claim, EdgeState, Settled, StayState, settle, state_of
+from cloud.stays.promises import COLUMNS, OF_ITS_END, hold, promise_of, written
 from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation, RoomCondition
 
 STAY_CHANGED: Final = "stay.changed"
 """Outbox event: {stay, system, external_id, edge, from_state, state, from_room, room, pms_status, pms_room,
 elsewhere, edge_state, by}. `elsewhere`: in house by his key in `room`; the PMS named another without knowing."""
 
+STAY_DEPARTURE: Final = "stay.departure"
+"""Outbox event: {stay, system, external_id, until_ms, n, by}. The building's word on a stay's end, which stands."""
+
 LIVE_KIND: Final = "stays"
 BY_EDGE: Final = "edge"
 BY_BUILDING: Final = "building"
-"""Who said when a stay ends: nobody came or moved, and the PMS is told nothing anew."""
+"""Who said when a stay ends: nobody came or moved, and of that the PMS is told nothing anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ async def _held(
         connection,
         """SELECT r.system, r.external_id, r.number, r.status, r.room, r.guest_name, r.arrival_at, r.departure_at,
                   r.adults, r.children, r.updated_at, r.room_type, s.id AS stay,
-                  s.edge_until, s.edge_until_told
+                  s.edge_until, s.edge_until_told, s.edge_until_sent
              FROM unnest(%s::text[], %s::text[]) AS f (system, external_id)
              JOIN stays.reservation r ON r.property = %s AND r.system = f.system AND r.external_id = f.external_id
              LEFT JOIN stays.stay s ON s.property = r.property AND s.system = r.system
@@ -137,12 +140,9 @@ async def _held(
         [[each.system for each in told], [each.external_id for each in told], place.property],
     )
     held = {(row.pop("system"), row.pop("external_id")): row for row in rows}
-    promises = {key: _promise(row.pop("edge_until"), row.pop("edge_until_told")) for key, row in held.items()}
+    promises = {key: promise_of(row) for key, row in held.items()}
+    held = {key: {name: row[name] for name in row if name not in COLUMNS} for key, row in held.items()}
     return held, {key: stay for key, row in held.items() if (stay := row.pop("stay")) is not None}, promises
-
-
-def _promise(until: datetime | None, told: datetime | None) -> Promise | None:
-    return None if until is None or told is None else Promise(unix_ms(until), unix_ms(told))
 
 
 def _mirrored(reservation: Reservation, *, known_name: str) -> dict[str, Any]:
@@ -178,9 +178,7 @@ async def _write(
         "external_id": reservation.external_id,
         "stay": stay,
         "now": at(now_ms),
-        "until": new["departure_at"] if promise is None else at(promise.until_ms),
-        "edge_until": None if promise is None else at(promise.until_ms),
-        "edge_until_told": None if promise is None else at(promise.told_ms),
+        **written(promise, departure_at=new["departure_at"]),
     }
     await execute(
         connection,
@@ -207,6 +205,7 @@ async def _write(
                    %(guest_name)s, %(arrival_at)s, %(until)s, %(now)s)
            ON CONFLICT (property, id) DO UPDATE SET
                edge_until = %(edge_until)s, edge_until_told = %(edge_until_told)s,
+               edge_until_sent = %(edge_until_sent)s::timestamptz[],
                room_asked = excluded.room_asked, guest_name = excluded.guest_name,
                expected_from = excluded.expected_from, expected_until = excluded.expected_until,
                room = CASE WHEN stay.state = 'left' OR (stay.expected_from = excluded.expected_from
@@ -272,9 +271,7 @@ async def apply_end_words(connection: Connection, place: Place, words: Sequence[
     for word in words:
         row = await fetch_one(
             connection,
-            """SELECT s.state, s.edge_until, s.edge_until_told, r.status, r.arrival_at, r.departure_at
-                 FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
-                WHERE s.property = %s AND s.id = %s AND s.edge_until_n < %s""",
+            OF_ITS_END + "AND s.edge_until_n < %s",
             [place.property, word.stay, word.n],
         )
         if row is None:
@@ -287,33 +284,45 @@ async def apply_end_words(connection: Connection, place: Place, words: Sequence[
                 [word.n, place.property, word.stay],
             )
             continue
-        promise = stands(
-            heard(word.promise, _promise(row["edge_until"], row["edge_until_told"])),
-            pms_until_ms=unix_ms(row["departure_at"]),
-            pms_left=row["status"] == PmsStatus.LEFT,
-            from_ms=unix_ms(row["arrival_at"]),
-        )
         await execute(
-            connection,  # the room is let go here and given again by settle, as above
-            """UPDATE stays.stay SET
-                   edge_until = %(promised)s, edge_until_told = %(told)s, edge_until_n = %(n)s, edge_until_by = %(by)s,
-                   expected_until = %(until)s, updated_at = %(now)s,
-                   room = CASE WHEN expected_until = %(until)s OR state = 'void' THEN room END,
-                   version = version + CASE WHEN expected_until = %(until)s THEN 0 ELSE 1 END
-                WHERE property = %(property)s AND id = %(stay)s""",
-            {
-                "promised": None if promise is None else at(promise.until_ms),
-                "told": None if promise is None else at(promise.told_ms),
-                "until": row["departure_at"] if promise is None else at(promise.until_ms),
-                "n": word.n,
-                "by": word.by,
-                "now": at(now_ms),
-                "property": place.property,
-                "stay": word.stay,
-            },
+            connection,
+            "UPDATE stays.stay SET edge_until_n = %s, edge_until_by = %s WHERE property = %s AND id = %s",
+            [word.n, word.by, place.property, word.stay],
         )
+        promise = await hold(
+            connection, place.property, word.stay, row, heard(word.promise, promise_of(row)), now_ms=now_ms
+        )
+        if promise is not None and row["state"] == StayState.IN_HOUSE:
+            await outbox.append(
+                connection,
+                kind=STAY_DEPARTURE,
+                tenant=place.tenant,
+                property_id=place.property,
+                subject=word.stay,
+                body={
+                    "stay": word.stay,
+                    "system": row["system"],
+                    "external_id": row["external_id"],
+                    "until_ms": promise.until_ms,
+                    "n": word.n,
+                    "by": word.by,
+                },
+                occurred_at_ms=now_ms,
+            )
     if touched:
         await settle_property(connection, place, touched=touched, by=BY_BUILDING, now_ms=now_ms)
+
+
+async def end_is_settled(connection: Connection, place: Place, *, stay: str, until_ms: int, now_ms: int) -> None:
+    """Take it that the PMS is told an end no more: it has it, or will not have it. Of another end nothing is taken."""
+    await lock_for_transaction(connection, "stays", place.property)
+    row = await fetch_one(connection, OF_ITS_END, [place.property, stay])
+    promise = None if row is None else promise_of(row)
+    if row is None or promise is None or promise.until_ms != until_ms or row["state"] == StayState.LEFT:
+        return
+    promise = settled(promise, pms_until_ms=unix_ms(row["departure_at"]))
+    await hold(connection, place.property, stay, row, promise, now_ms=now_ms)
+    await settle_property(connection, place, touched=[stay], by=BY_BUILDING, now_ms=now_ms)
 
 
 async def set_conditions(

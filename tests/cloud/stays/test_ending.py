@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cloud.kit.database import Database, fetch_all
 from cloud.kit.times import at, unix_ms
-from cloud.stays.ending import EndWord, Promise, heard, stands
+from cloud.stays.ending import EndWord, Promise, heard, settled, stands
 from cloud.stays.life import EdgeState
 from cloud.stays.listing import current_stays, stays_in_conflict
 from cloud.stays.reservation import PmsStatus, Reservation
@@ -70,6 +70,24 @@ def test_an_echo_is_held_against_what_the_pms_said() -> None:
     assert back == Promise(night(1), night(1))
     assert kept(back, 1) is None, "the PMS never said anything else"
     assert heard(Promise(night(2), night(5)), LONGER) == Promise(night(2), night(5)), "the PMS has spoken since"
+
+
+def test_what_the_pms_has_from_us_is_no_word_of_its_own() -> None:
+    """Five nights were told it, or may have been, when the guest thinks again."""
+    first = Promise(night(5), night(1), (night(5),))
+    assert kept(first, 5) is None, "it has it"
+    for nights in (1, 3):
+        again = heard(Promise(night(nights), night(5)), first)
+        assert again == Promise(night(nights), night(1), (night(5),))
+        assert kept(again, 5) == again, "it has the word before this one"
+        assert stands(again, pms_until_ms=night(5) - 6 * 3_600_000, pms_left=False, from_ms=NOW_MS) == again, "of days"
+        assert kept(again, 6) is None, "that is further than anybody told it"
+        assert kept(again, nights) == again, "the word before may be on its way still"
+        assert kept(settled(again, pms_until_ms=night(nights)), nights) is None
+        refused = settled(again, pms_until_ms=night(5))
+        assert refused == Promise(night(nights), night(5)), "it would not hear more: the difference is shown"
+        assert kept(refused, 5) == refused
+        assert kept(refused, 4) is None, "and from now on it speaks for itself"
 
 
 @given(until=st.integers(1, 6), told=st.integers(1, 6), pms=st.integers(1, 6))
