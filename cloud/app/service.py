@@ -74,7 +74,7 @@ from cloud.public.web import pages
 from cloud.public.webhook_routes import webhook_routes
 from cloud.public.webhooks import Hook, pms_webhook
 from cloud.stays.publisher import DocumentPublisher
-from cloud.stays.stays import STAY_CHANGED
+from cloud.stays.stays import STAY_CHANGED, STAY_DEPARTURE
 from cloud.telemetry import room_outcomes
 from cloud.telemetry.downlink import Downlink
 from cloud.telemetry.store.upkeep import Upkeep
@@ -198,6 +198,7 @@ async def run(
             KIOSK_TOLD: (late.on_told,),
             PAYMENT_CHANGED: (late.on_payment, webhooks.on_event),
             STAY_CHANGED: (intents.on_stay_changed, departures.on_stay_changed, webhooks.on_event),
+            STAY_DEPARTURE: (intents.on_stay_departure,),
         },
         clock=clock,
         log=log,

@@ -1,14 +1,19 @@
-"""Our wishes to change a PMS: who came or left at the edge shall have come or left in the PMS, and a room that we gave
-an arrival shall be his there.
+"""Our wishes to change a PMS: who came or left at the edge shall have come or left in the PMS, a room that we gave
+an arrival shall be his there, and a stay that the building made longer or shorter shall end there when it does here.
 
 A wish is written with the event that caused it, and granted when reading the PMS says so, never because a
 write was answered. Before each write the PMS is read: what is so already is not asked for again, and after a
 write that may have taken effect we look for a while before writing again.
+
+An end is told only while the building's word on it stands by the rule of cloud/stays/ending.py, once for each word, and
+never over an end that the PMS named after it was told ours (docs/decisions/0146).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from cloud.kit.database import Connection, Database, execute, fetch_all
 from cloud.kit.notify import NotificationHub
@@ -19,8 +24,11 @@ from cloud.pms import room_map
 from cloud.pms.engine import PmsSync
 from cloud.pms.port import PmsAction, PmsAdapter, PmsBusyError, PmsCannotError, PmsRefusedError, PmsReservation, PmsRoom
 from cloud.stays.assigning import given_room
+from cloud.stays.ending import Promise, same_night
 from cloud.stays.life import StayState
+from cloud.stays.promises import end_is_sent, end_was_not_sent, ends_of
 from cloud.stays.reservation import Housekeeping, PmsStatus
+from cloud.stays.stays import BY_BUILDING, Place, end_is_settled
 from kit.clock import Clock
 from protocols.errors import PlatformError
 
@@ -49,7 +57,12 @@ _OVERTAKEN: Final = frozenset({PmsStatus.CANCELLED, PmsStatus.NO_SHOW})
 
 
 def wish(event: Mapping[str, Any]) -> PmsAction | None:
-    """Return what a changed stay makes us want of the PMS, None if it agrees already. Pure."""
+    """Return what a changed stay makes us want of the PMS, None if it agrees already. Pure.
+
+    Who stays longer or shorter has neither come nor left by it, though his room was let go and given again.
+    """
+    if event.get("by") == BY_BUILDING:
+        return None
     status = PmsStatus(event["pms_status"])
     if event["state"] == StayState.IN_HOUSE and status in (PmsStatus.BOOKED, PmsStatus.OPTION):
         return PmsAction.CHECK_IN
@@ -96,6 +109,39 @@ def room_look(room: PmsRoom | None, wanted: Housekeeping, conditions: frozenset[
     return Look(room.housekeeping is wanted or alike, False, room.housekeeping and room.housekeeping.value)
 
 
+def departure_look(
+    read: PmsReservation | None, wanted_ms: int, promise: Promise | None, sent: str | None, *, zone: ZoneInfo | None
+) -> Look:
+    """Judge a wish for an end by what was read, and by what stands of the building's word after that. Pure.
+
+    An end that is neither what the PMS said before it was told ours, nor ours, is its own word: it is not written over.
+
+    Args:
+        read: None: the PMS does not know the reservation.
+        wanted_ms: The end (unix ms).
+        promise: The building's word that stands; None: none does.
+        sent: What the PMS said before it was told, if it was told or may have been; else None.
+        zone: Whose days are compared, where the PMS knows days alone.
+    """
+    if read is None or read.status in _OVERTAKEN or read.status is PmsStatus.LEFT:
+        return Look(False, True, None if read is None else read.status.value)
+    said = _moment(read.departure_ms).isoformat()
+    earlier = () if promise is None else promise.superseded_ms
+    agrees = same_night(read.departure_ms, wanted_ms) or (
+        zone is not None and _moment(read.departure_ms, zone).date() == _moment(wanted_ms, zone).date()
+    )
+    if agrees and (sent is not None or not earlier):  # else an earlier word of ours may be on its way there
+        return Look(True, False, said)
+    if promise is None or promise.until_ms != wanted_ms:
+        return Look(False, True, said)
+    own = sent not in (None, said) and not any(same_night(read.departure_ms, each) for each in earlier)
+    return Look(False, own, said)
+
+
+def _moment(at_ms: int, zone: ZoneInfo | None = None) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, tz=zone or UTC)
+
+
 async def want(
     connection: Connection,
     *,
@@ -113,8 +159,11 @@ async def want(
 
     Args:
         external_id: the reservation, or the room for SET_ROOM_STATUS, by its id in the PMS.
-        target: the room's id in the PMS for ASSIGN_ROOM, a `Housekeeping` for SET_ROOM_STATUS, else None.
+        target: the room's id in the PMS for ASSIGN_ROOM, a `Housekeeping` for SET_ROOM_STATUS, unix ms for
+            SET_DEPARTURE, else None.
         cause: the outbox event, or whatever number makes asking twice the same wish.
+
+    A wish for an end takes the place of an earlier one, and one to check out that of any.
     """
     count = await execute(
         connection,
@@ -124,6 +173,14 @@ async def want(
            ON CONFLICT (property, system, cause_event, action) DO NOTHING""",
         [property_id, system, tenant, action.value, external_id, target, stay, cause, at(now_ms), at(now_ms)],
     )
+    if count and action in (PmsAction.SET_DEPARTURE, PmsAction.CHECK_OUT):
+        await execute(
+            connection,
+            """UPDATE pms.write_intent SET state = 'overtaken', ended_at = %s, last_error = 'another word came after it'
+                WHERE property = %s AND system = %s AND external_id = %s AND action = 'set_departure'
+                  AND state IN ('pending', 'by_hand') AND NOT (cause_event = %s AND action = %s)""",
+            [at(now_ms), property_id, system, external_id, cause, action.value],
+        )
     return count > 0
 
 
@@ -156,6 +213,23 @@ class IntentWriter:
                 action=action,
                 external_id=body["external_id"],
                 target=target,
+                cause=event.id,
+                now_ms=unix_ms(event.occurred_at),
+                stay=body["stay"],
+            )
+
+    async def on_stay_departure(self, connection: Connection, event: Event) -> None:
+        """Write the wish that a stay ends when the building said."""
+        body = event.body
+        if (event.property, body["system"]) in self._writable:
+            await want(
+                connection,
+                tenant=event.tenant,
+                property_id=event.property,
+                system=body["system"],
+                action=PmsAction.SET_DEPARTURE,
+                external_id=body["external_id"],
+                target=str(body["until_ms"]),
                 cause=event.id,
                 now_ms=unix_ms(event.occurred_at),
                 stay=body["stay"],
@@ -198,7 +272,8 @@ class IntentWorker:
             found = await property_by_id(connection, self._sync.property_id)
             due = await fetch_all(
                 connection,
-                """SELECT id, action, external_id, target, state, attempts, sent, looks, created_at
+                """SELECT id, action, external_id, target, stay, state, attempts, sent, looks, last_read_back,
+                          created_at
                      FROM pms.write_intent w
                     WHERE property = %s AND system = %s AND state IN ('pending', 'by_hand') AND not_before <= %s
                       AND NOT EXISTS (SELECT 1 FROM pms.write_intent p
@@ -233,7 +308,8 @@ class IntentWorker:
             await self._leave_by_hand(row, look.said)
             return
         if row["sent"] and row["looks"] < LOOKS_MOST:
-            await self._look_later(row, look.said)
+            # what the PMS said before it was told an end is what tells its own word from that
+            await self._look_later(row, row["last_read_back"] if action is PmsAction.SET_DEPARTURE else look.said)
             return
         if look.starts_ms is not None and look.starts_ms > self._clock.wall_ms():
             await self._wait_for_arrival(row, look.starts_ms)  # no PMS starts a reservation before its time
@@ -251,7 +327,20 @@ class IntentWorker:
             room = await self._sync.read_room(found, row["external_id"])
             return room_look(room, Housekeeping(row["target"]), self._adapter.capabilities.conditions)
         read = await self._sync.read_again(found, row["external_id"])
+        if action is PmsAction.SET_DEPARTURE:
+            return await self._look_at_departure(found, read, row)
         return look_at(action, read, row["target"], early_ms=self._adapter.capabilities.early_ms)
+
+    async def _look_at_departure(self, found: Property, read: PmsReservation | None, row: Mapping[str, Any]) -> Look:
+        promise: Promise | None = None
+        async with self._database.transaction() as connection:
+            ends = await ends_of(connection, property_id=found.id, stay=row["stay"])
+        if ends is not None:
+            pms_until_ms, promise = ends
+            read = None if read is None else replace(read, departure_ms=pms_until_ms)  # a late answer is an older one
+        sent = row["last_read_back"] if row["sent"] else None
+        zone = ZoneInfo(found.zone) if self._adapter.capabilities.by_day else None
+        return departure_look(read, int(row["target"]), promise, sent, zone=zone)
 
     async def _write(self, action: PmsAction, row: Mapping[str, Any], said: str | None) -> None:
         """Write once. PmsBusyError, and PmsRefusedError for our credentials, pass through: nothing was done and nothing
@@ -271,6 +360,9 @@ class IntentWorker:
                     await self._adapter.assign_room(external_id, row["target"])
                 case PmsAction.SET_ROOM_STATUS:
                     await self._adapter.set_room_status(external_id, Housekeeping(row["target"]))
+                case PmsAction.SET_DEPARTURE:
+                    if not await self._set_departure(row, said):
+                        return  # another word was heard since it was read: the next look says so
         except PmsBusyError:
             raise
         except PmsCannotError as error:  # not for this hotel, or not with this word: trying again changes nothing
@@ -300,6 +392,42 @@ class IntentWorker:
                 ],
             )
 
+    async def _set_departure(self, row: Mapping[str, Any], said: str | None) -> bool:
+        """Tell the PMS an end, and keep in mind before that it may have it, and what it said until then.
+
+        Returns False where that end is the building's word no longer: nothing was told.
+        """
+        until_ms = int(row["target"])
+        where: dict[str, Any] = {"property_id": self._sync.property_id, "stay": row["stay"], "until_ms": until_ms}
+        async with self._database.transaction() as connection:
+            if not await end_is_sent(connection, **where):
+                return False
+            await self._keep_doubt(connection, row, sent=True, looks=0, said=said)
+        try:
+            await self._adapter.set_departure(row["external_id"], until_ms)
+        except PmsCannotError:
+            async with self._database.transaction() as connection:
+                await end_was_not_sent(connection, **where)
+                await self._keep_doubt(connection, row, sent=False, looks=0, said=said)
+            raise
+        except (PmsBusyError, PmsRefusedError):  # no proof that it has not: some answer an error after having done it
+            async with self._database.transaction() as connection:
+                await self._keep_doubt(
+                    connection, row, sent=row["sent"], looks=row["looks"], said=row["last_read_back"]
+                )
+            raise
+        return True
+
+    @staticmethod
+    async def _keep_doubt(
+        connection: Connection, row: Mapping[str, Any], *, sent: bool, looks: int, said: str | None
+    ) -> None:
+        await execute(
+            connection,
+            "UPDATE pms.write_intent SET sent = %s, looks = %s, last_read_back = %s WHERE id = %s",
+            [sent, looks, said, row["id"]],
+        )
+
     def _tell_by_hand(self, row: Mapping[str, Any], why: PmsCannotError | None) -> None:
         if row["state"] != BY_HAND:
             self._log.warning(
@@ -316,7 +444,7 @@ class IntentWorker:
             await execute(
                 connection,
                 "UPDATE pms.write_intent SET state = %s, not_before = %s, last_read_back = %s, last_error = %s"
-                " WHERE id = %s",
+                " WHERE id = %s AND state IN ('pending', 'by_hand')",
                 [
                     BY_HAND,
                     at(self._clock.wall_ms() + HAND_LOOK_MS),
@@ -356,15 +484,14 @@ class IntentWorker:
 
     async def _end(self, row: Mapping[str, Any], state: str, *, read_back: str | None, error: str | None) -> None:
         async with self._database.transaction() as connection:
-            await execute(
+            now_ms = self._clock.wall_ms()
+            ended = await execute(
                 connection,
                 """UPDATE pms.write_intent SET state = %s, ended_at = %s, last_read_back = %s,
-                          last_error = coalesce(%s, last_error) WHERE id = %s""",
-                [
-                    state,
-                    at(self._clock.wall_ms()),
-                    read_back,
-                    error,
-                    row["id"],
-                ],
+                          last_error = coalesce(%s, last_error) WHERE id = %s AND state IN ('pending', 'by_hand')""",
+                [state, at(now_ms), read_back, error, row["id"]],
             )
+            found = await property_by_id(connection, self._sync.property_id)
+            if ended and found is not None and row["action"] == PmsAction.SET_DEPARTURE:
+                place = Place(found.tenant, found.id, found.edge)
+                await end_is_settled(connection, place, stay=row["stay"], until_ms=int(row["target"]), now_ms=now_ms)

@@ -19,6 +19,7 @@ class PmsAction(StrEnum):
     CHECK_OUT = "check_out"
     ASSIGN_ROOM = "assign_room"
     SET_ROOM_STATUS = "set_room_status"
+    SET_DEPARTURE = "set_departure"
 
 
 System = Literal["mews", "cloudbeds", "ohip", "stayntouch", "ezee"]
@@ -85,6 +86,8 @@ class Capabilities:
     """`get` reads whatever a guest has booked (`OF_GUEST`); where not, whose a reservation is is remembered."""
     queue_every_ms: int = 2_000
     """How often its queue of hints may be emptied."""
+    by_day: bool = True
+    """It knows the days of a stay and no hours: an end that it is told comes back as that day's."""
     queue_keeps: bool = False
     """Its queue keeps what it handed over until it was told that this was received."""
 
@@ -246,6 +249,10 @@ class PmsAdapter(Protocol):
 
     async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
         """Tell how housekeeping left a room. May raise PmsCannotError."""
+        ...
+
+    async def set_departure(self, external_id: str, departure_ms: int) -> None:
+        """Let a reservation end at another time; what it costs is the desk's to say. May raise PmsCannotError."""
         ...
 
     async def folio(self, external_id: str) -> tuple[FolioLine, ...]:

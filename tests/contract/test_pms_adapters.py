@@ -241,6 +241,44 @@ async def test_a_room_is_assigned_and_changed_by_our_word(bench: Bench) -> None:
     assert (await bench.read(made)).room_external_id == rooms["201"]
 
 
+@pytest.mark.requirement("PMS-10")
+@pytest.mark.parametrize("inside", [False, True], ids=["booked", "in house"])
+async def test_a_stay_ends_on_another_day_by_our_word(bench: Bench, *, inside: bool) -> None:
+    bench.able(PmsAction.SET_DEPARTURE)
+    made = bench.add()
+    if inside:
+        bench.hotel.start(made)
+    before = await bench.read(made)
+    for nights in (3, 2):  # longer, and not so long after all
+        wanted_ms = before.departure_ms + nights * DAY_MS + HOUR_MS
+        bench.clock.advance(30_000)
+        await bench.adapter.set_departure(made, wanted_ms)
+        after = await bench.read(made)
+        exact_ms = before.departure_ms + nights * DAY_MS if bench.vendor.by_day else wanted_ms
+        assert after.departure_ms == exact_ms
+        assert (after.arrival_ms, after.room_external_id, after.status) == (
+            before.arrival_ms,
+            before.room_external_id,
+            before.status,
+        )
+    assert bench.adapter.capabilities.by_day is bench.vendor.by_day
+
+
+@pytest.mark.requirement("PMS-10")
+async def test_a_night_that_is_sold_is_refused_and_nothing_is_changed(bench: Bench) -> None:
+    bench.able(PmsAction.SET_DEPARTURE)
+    made, next_guest = bench.add(), bench.add(start_ms=NOON_MS + 2 * DAY_MS)
+    before = await bench.read(made)
+    bench.clock.advance(30_000)
+    with pytest.raises(PmsRefusedError, match="overbooked"):
+        await bench.adapter.set_departure(made, before.departure_ms + 3 * DAY_MS)
+    assert (await bench.read(made)).departure_ms == before.departure_ms
+    bench.clock.advance(30_000)
+    bench.hotel.cancel(next_guest, "Other")
+    await bench.adapter.set_departure(made, before.departure_ms + 3 * DAY_MS)
+    assert (await bench.read(made)).departure_ms == before.departure_ms + 3 * DAY_MS
+
+
 @pytest.mark.requirement("PMS-12")
 async def test_housekeeping_is_told_by_our_word(bench: Bench) -> None:
     bench.able(PmsAction.SET_ROOM_STATUS)
@@ -262,6 +300,7 @@ async def test_what_a_pms_has_no_interface_for_is_said_and_not_tried(bench: Benc
         PmsAction.CHECK_OUT: lambda: bench.adapter.check_out(made),
         PmsAction.ASSIGN_ROOM: lambda: bench.adapter.assign_room(made, rooms["102"]),
         PmsAction.SET_ROOM_STATUS: lambda: bench.adapter.set_room_status(rooms["102"], Housekeeping.DIRTY),
+        PmsAction.SET_DEPARTURE: lambda: bench.adapter.set_departure(made, NOON_MS + 2 * DAY_MS),
     }
     for action in frozenset(PmsAction) - bench.adapter.capabilities.writes:
         with pytest.raises(PmsCannotError, match="no interface"):

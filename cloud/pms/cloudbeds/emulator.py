@@ -73,7 +73,7 @@ class Emulator(Face):
 
     def do(self, ask: Ask) -> object:
         """See Face."""
-        form = ask.form() if ask.method == "POST" else dict(ask.query)
+        form = ask.form() if ask.method in ("POST", "PUT") else dict(ask.query)
         match self.operation(ask):
             case "getReservations":
                 return self._reservations(form)
@@ -97,6 +97,9 @@ class Emulator(Face):
                 return _data({})
             case "postRoomAssign":
                 self.hotel.update(form["reservationID"], room=self._room(form["newRoomID"]))
+                return _data({})
+            case "putReservation" if ask.method == "PUT":
+                self.depart(form.get("reservationID", ""), self.end_of_day(form.get("checkoutDate")))
                 return _data({})
             case "postRoomCheckIn":
                 self._same_room(form)

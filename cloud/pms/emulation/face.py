@@ -17,7 +17,7 @@ import msgspec
 
 from cloud.pms.emulation.channel import Channel
 from cloud.pms.emulation.hotel import DAY_MS, NAMES, Forbidden, Hotel, Missing, Reservation, Rules
-from cloud.pms.reading import HouseTime
+from cloud.pms.reading import HouseTime, UnreadableError
 from kit.clock import Clock
 from kit.dice import Dice
 
@@ -77,6 +77,10 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every token is taken back just before a request."""
     number_twice: _Share = 0.0
     """A new reservation gets the confirmation number of another."""
+    departure_ignored: _Share = 0.0
+    """An end that it is told is answered well, and nothing is done."""
+    departure_to_the_day: _Share = 0.0
+    """Of an end that it is told it takes the day, and the hour of its own house."""
     skew_ms: Annotated[int, msgspec.Meta(ge=-3_600_000, le=3_600_000)] = 0
     """How far its clock is ahead of ours."""
 
@@ -281,6 +285,22 @@ class Face:
         if self.PROPERTY_FIELD is not None and reservation_id in self._sister:
             return self._sister[reservation_id]
         return self.shown(self.hotel.reservation(reservation_id))
+
+    def depart(self, reservation_id: str, end_ms: int, *, check: bool = True) -> None:
+        """Let a reservation end as it is told, or as the knobs say. Raises WireError, Missing, Forbidden."""
+        if self._falls(self.knobs.departure_ignored):
+            self.hotel.reservation(reservation_id)
+            return
+        if self._falls(self.knobs.departure_to_the_day):
+            end_ms = self.end_of_day(self.time.day(end_ms))
+        self.hotel.depart(reservation_id, end_ms, check=check)
+
+    def end_of_day(self, told: object) -> int:
+        """Return the hour of departure on a day. Raises WireError: it is none."""
+        try:
+            return self.time.departure_ms("departure", str(told))
+        except UnreadableError as error:
+            raise WireError(400, "Invalid date.") from error
 
     def turned(self, asked: int) -> int:
         """Return how many rows the page has that is now given of a list; the list may move just before it is."""

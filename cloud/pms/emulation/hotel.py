@@ -233,6 +233,17 @@ class Hotel:
             raise Forbidden("The end must be after the start.")
         return self._move(found, **changes)
 
+    def depart(self, reservation_id: str, end_ms: int, *, check: bool = True) -> Reservation:
+        """Let it end at another time. Raises Missing; Forbidden: it is over, or with `check` its room is another's."""
+        found = self.reservation(reservation_id)
+        if found.state not in ("Confirmed", "Started"):
+            raise Forbidden(f"Reservation {found.number} is {found.state}.")
+        others = (each for each in self.reservations.values() if each.state in ("Confirmed", "Started"))
+        mine = (each for each in others if each.resource_id == found.resource_id and each.id != found.id)
+        if check and found.resource_id and any(found.end_ms <= each.start_ms < end_ms for each in mine):
+            raise Forbidden("The space is overbooked.")
+        return self.update(reservation_id, end_ms=end_ms)
+
     def charge(self, reservation_id: str, text: str, minor: int) -> FolioLine:
         """Post to a reservation's folio; a payment is negative. Raises Missing."""
         line = FolioLine(self._id(), text, minor, CURRENCY, self.now_ms())

@@ -67,7 +67,7 @@ class EzeeAdapter:
         event_queue=True,
         queue_every_ms=60_000,  # as they advise
         queue_keeps=True,
-        writes=frozenset(PmsAction),
+        writes=frozenset(PmsAction) - {PmsAction.SET_DEPARTURE},
         folio=False,
         early_ms=15 * 3_600_000,
         conditions=frozenset({Housekeeping.CLEAN, Housekeeping.DIRTY}),
@@ -187,6 +187,10 @@ class EzeeAdapter:
         room_type = self._types.get(room_external_id) or str(booking.get("RoomTypeID") or booking["RoomTypeCode"])
         given = {"BookingId": wire.part(external_id), "RoomTypeID": room_type, "RoomID": room_external_id}
         await self._at_kiosk(wire.ASSIGN, {"RoomAssign": [given]})
+
+    async def set_departure(self, external_id: str, departure_ms: int) -> None:  # noqa: ARG002 - the port's parameters
+        """See the port: nothing of the kind is documented. Raises PmsCannotError."""
+        raise PmsCannotError("eZee", "another departure")
 
     async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
         """See the port. eZee knows clean and dirty."""

@@ -73,6 +73,7 @@ class MewsAdapter:
         folio=True,
         conditions=frozenset(Housekeeping) - {Housekeeping.PICKUP},
         asks_by_guest=True,
+        by_day=False,
     )
 
     def __init__(
@@ -179,6 +180,18 @@ class MewsAdapter:
             "Reason": "Assigned through Innkeeper.",
             "CheckOverbooking": True,
             "Reprice": False,  # another room of ours is no other price
+        }
+        await self._write(wire.UPDATE, body)
+
+    async def set_departure(self, external_id: str, departure_ms: int) -> None:
+        """See the port. Nights are neither priced anew nor charged as cancelled, and none is sold twice."""
+        update = {"ReservationId": external_id, "EndUtc": {"Value": wire.utc_text(departure_ms)}}
+        body = {
+            "ReservationUpdates": [update],
+            "Reason": "Departure changed at the building, told by Innkeeper.",
+            "CheckOverbooking": True,
+            "Reprice": False,
+            "ApplyCancellationFee": False,
         }
         await self._write(wire.UPDATE, body)
 

@@ -151,7 +151,12 @@ class Emulator(Face):
 
     def _update_reservations(self, body: dict[str, Any]) -> dict[str, Any]:
         for update in body.get("ReservationUpdates") or ():
-            room = (update.get("AssignedResourceId") or {}).get("Value")
+            if (end := update.get("EndUtc")) is not None:
+                check = body.get("CheckOverbooking") is True
+                self.depart(str(update.get("ReservationId")), _moment(end.get("Value")), check=check)
+            if (assigned := update.get("AssignedResourceId")) is None:
+                continue
+            room = assigned.get("Value")
             resource = self.hotel.resources.get(str(room))
             if resource is None:
                 raise Missing(f"Resource {room} not found.")
@@ -211,6 +216,13 @@ def _id(body: dict[str, Any]) -> str:
     if not isinstance(found, str):
         raise WireError(400, "Invalid ReservationId.")
     return found
+
+
+def _moment(told: object) -> int:
+    try:
+        return unix_ms(datetime.fromisoformat(str(told)))
+    except ValueError as error:
+        raise WireError(400, "Invalid EndUtc.") from error
 
 
 def _interval(body: dict[str, Any], name: str) -> tuple[int, int] | None:

@@ -189,6 +189,20 @@ class OhipAdapter:
                 raise
             await self._write(name, method, f"{hotel}/{path}", {"criteria": criteria})  # as other editions have it
 
+    async def set_departure(self, external_id: str, departure_ms: int) -> None:
+        """See the port. Both days are told: a stay there is changed as a whole."""
+        arrival_ms = (await self._one(external_id)).arrival_ms
+        changed = {
+            "reservationIdList": [{"id": external_id, "type": "Reservation"}],
+            "hotelId": self._hotel,
+            "roomStay": {
+                "arrivalDate": self._time.day(arrival_ms),
+                "departureDate": self._time.day(departure_ms),
+            },
+        }
+        path = f"rsv/v1/hotels/{self._h}/reservations/{_q(external_id)}"
+        await self._write("reservations", "PUT", path, {"reservations": [changed]})
+
     async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
         """See the port."""
         body = {"roomList": [room_external_id], "housekeepingRoomStatus": wire.CONDITION_OF[housekeeping]}

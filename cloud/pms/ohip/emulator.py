@@ -126,6 +126,8 @@ class Emulator(Face):
                 return self._list(ask)
             case ("GET", "rsv", "v1", "hotels", _, "reservations", found):
                 return {"reservations": {"reservation": [self._alone(self.read(found))]}}
+            case ("PUT", "rsv", "v1", "hotels", _, "reservations", found):
+                return self._change(found, ask.json())
             case ("GET", "hsk", "v1", "hotels", _, "housekeepingOverview"):
                 return {"housekeepingRoomInfo": {"housekeepingRooms": {"room": self._rooms()}}}
             case ("PUT", "hsk", "v1", "hotels", _, "rooms", "status"):
@@ -156,6 +158,16 @@ class Emulator(Face):
                 return _profile(guest)
             case _:
                 raise WireError(404, "No such operation.")
+
+    def _change(self, reservation_id: str, body: dict[str, Any]) -> object:
+        [told] = body["reservations"]
+        stay, found = told["roomStay"], self.hotel.reservation(reservation_id)
+        if {"id": found.id, "type": "Reservation"} not in told["reservationIdList"]:
+            raise WireError(400, "The reservation of the path is another one.")
+        if stay["arrivalDate"] != self.time.day(found.start_ms) and found.state == "Started":
+            raise WireError(400, "The arrival of a reservation in house cannot change.")
+        self.depart(found.id, self.end_of_day(stay["departureDate"]))
+        return {"reservations": {"reservation": [self._alone(found)]}}
 
     def _list(self, ask: Ask) -> object:
         limit, offset = self.turned(int(ask.query.get("limit", "20"))), int(ask.query.get("offset", "0"))

@@ -163,6 +163,18 @@ class StayNTouchAdapter:
         body = {"room_id": int(room_external_id) if room_external_id.isdigit() else room_external_id}
         await self._write("assign_room", "PUT", f"reservations/{_q(external_id)}/assign_room", body)
 
+    async def set_departure(self, external_id: str, departure_ms: int) -> None:
+        """See the port. Their page names the change of a reservation and not each of its fields; a house that does not
+        offer it to partners has no such address.
+        """
+        body = {"departure_date": self._time.day(departure_ms)}
+        try:
+            await self._write("reservations", "PUT", f"reservations/{_q(external_id)}", body)
+        except PmsRefusedError as error:
+            if error.status not in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
+                raise
+            raise PmsCannotError("StayNTouch", "another departure") from error
+
     async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
         """See the port. Out of order and out of service have dates there, which nobody gave us."""
         if (word := wire.CONDITION_OF.get(housekeeping)) is None:

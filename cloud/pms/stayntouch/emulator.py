@@ -95,6 +95,9 @@ class Emulator(Face):
             case ("POST", "reservations", found, "check_out"):
                 self.hotel.process(found)
                 return Reply(204, None)
+            case ("PUT", "reservations", found):
+                self.depart(found, self.end_of_day(ask.json().get("departure_date")))
+                return self.row(self.hotel.reservation(found))
             case ("PUT", "reservations", found, "assign_room"):
                 self.hotel.update(found, room=self._room(str(ask.json()["room_id"])).name)
                 return Reply(204, None)

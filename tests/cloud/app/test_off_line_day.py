@@ -42,9 +42,9 @@ Act = Callable[[], Awaitable[Any]]
 class Day:
     """The two sides, and the line between them."""
 
-    def __init__(self, database: Database, folder: Path, seed: int) -> None:
+    def __init__(self, database: Database, folder: Path, seed: int, clock: ManualClock | None = None) -> None:
         self.database, self.dice = database, SeededDice(seed)
-        self.clock = ManualClock(wall_ms=NOW_MS)
+        self.clock = ManualClock(wall_ms=NOW_MS) if clock is None else clock
         self.building = Building(self.clock, path=folder / "edge.db", rooms=3)
         self.brought = self.kills = 0
         self.pms_at_ms = NOW_MS

@@ -27,7 +27,7 @@ from cloud.pms.reading import display_name
 from cloud.pms.status import ConnectionState, connection_states
 from cloud.stays.assigning import Asked, give_rooms
 from cloud.stays.life import EdgeState
-from cloud.stays.stays import STAY_CHANGED, EdgeFact, apply_edge_facts, stay_id
+from cloud.stays.stays import STAY_CHANGED, STAY_DEPARTURE, EdgeFact, apply_edge_facts, stay_id
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from kit.logs import logger
@@ -192,7 +192,8 @@ async def world(database: Database, name: str, *, knobs: Knobs = TAME, seed: int
         )
         syncs.append(sync)
         writer = IntentWriter(frozenset({(AURORA.id, adapter.system)}))
-        relay = Relay(database, subscribers={STAY_CHANGED: (writer.on_stay_changed,)}, clock=clock, log=log)
+        told = {STAY_CHANGED: (writer.on_stay_changed,), STAY_DEPARTURE: (writer.on_stay_departure,)}
+        relay = Relay(database, subscribers=told, clock=clock, log=log)
         intents = IntentWorker(database, adapter, sync, clock=clock, log=log)
         yield World(database, clock, emulated, adapter, sync, intents, relay, vendor.by_day)
     await emulated.close()
