@@ -114,7 +114,9 @@ async def test_a_stay_that_the_building_made_longer_is_said_until_the_pms_has_it
     stay = desk.page.locator(f"[data-stay='{STAY}']")
     note = stay.locator("[data-conflict='other_end']")
     await expect(note).to_contain_text("in Room 101 leaves a night later than the PMS says", timeout=WAIT_MS)
-    await expect(note).to_contain_text("Enter his new departure in the PMS.")
+    await expect(note).to_contain_text(
+        "If this stays, the PMS could not be told, or says otherwise: enter his new departure"
+    )
     await is_fine(desk)
     hotel = await console(lobby, "", size)
     await expect(hotel.page.locator("[data-room='101']")).to_have_attribute(

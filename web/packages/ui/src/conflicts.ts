@@ -1,4 +1,4 @@
-/** Where PMS and house do not agree on a stay: what is so, what the written rule did, what a person does. docs/decisions/0079, 0143. */
+/** Where PMS and house do not agree on a stay: what is so, what the written rule did, what a person does. docs/decisions/0079, 0143, 0146. */
 import type { RoomConflict } from '@innkeeper/api'
 import { saidRoom } from './words'
 
@@ -41,8 +41,8 @@ export function saidConflict(conflict: Omit<RoomConflict, 'stay'>): SaidConflict
       const nights = Math.max(1, Math.round(Math.abs(apart)))
       return {
         what: `${guest} in ${room(here)} leaves ${nights === 1 ? 'a night' : `${nights} nights`} ${apart > 0 ? 'later' : 'earlier'} than the PMS says`,
-        rule: 'It was said at the building while the PMS could not be asked. It counts, for his keys too.',
-        todo: 'Enter his new departure in the PMS. If it is not to be so, say the other one at the building.',
+        rule: 'It was said at the building, and counts, for his keys too. A PMS that can be told is told by itself, once.',
+        todo: 'If this stays, the PMS could not be told, or says otherwise: enter his new departure there. If it is not to be so, say the other one at the building.',
       }
     }
   }
