@@ -18,7 +18,7 @@ EVENTS_MOST: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class AccessFact:
-    """One `access` record of lane A."""
+    """One `access` record of lane A. `event_id`: of a record at another maker's lock (protocols/door/SPEC.md 13.4)."""
 
     incarnation: bytes
     seq: int
@@ -34,6 +34,7 @@ class AccessFact:
     stay: str | None
     generation: int | None
     battery: float | None
+    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class DoorState:
 async def apply_facts(
     connection: Connection, *, tenant: str, property_id: str, edge: str, facts: Sequence[AccessFact], now_ms: int
 ) -> int:
-    """Add events; the same record again, or the same event of a lock under a new incarnation, adds nothing.
+    """Add events; the same record again, or the same event of a lock at another position, adds nothing.
 
     Returns how many events are new.
     """
@@ -97,6 +98,7 @@ async def apply_facts(
             "stay": fact.stay,
             "generation": fact.generation,
             "battery": fact.battery,
+            "event_id": fact.event_id,
             "now": at(now_ms),
             "opened": 1 if fact.event in OPENED else 0,
         }
@@ -104,10 +106,10 @@ async def apply_facts(
             connection,
             """INSERT INTO access.event (tenant, property, edge, incarnation, seq, door, room, lock, lock_seq, at,
                                          time_quality, event, reason, grant_id, stay, generation, battery,
-                                         received_at)
+                                         event_id, received_at)
                VALUES (%(tenant)s, %(property)s, %(edge)s, %(incarnation)s, %(seq)s, %(door)s, %(room)s, %(lock)s,
                        %(lock_seq)s, %(at)s, %(time_quality)s, %(event)s, %(reason)s, %(grant)s, %(stay)s,
-                       %(generation)s, %(battery)s, %(now)s)
+                       %(generation)s, %(battery)s, %(event_id)s, %(now)s)
                ON CONFLICT DO NOTHING""",
             values,
         )

@@ -53,6 +53,7 @@ class _Access(msgspec.Struct, frozen=True):
     stay: _Name | None = None
     generation: _Count | None = None
     battery: float | None = None
+    event_id: _Name | None = None
 
 
 class _Stay(msgspec.Struct, frozen=True):
@@ -176,6 +177,7 @@ async def take_access(connection: Connection, context: BatchContext, records: Se
                 stay=body.stay,
                 generation=body.generation,
                 battery=body.battery,
+                event_id=body.event_id,
             )
         )
     await doors.apply_facts(

@@ -16,6 +16,7 @@ import apsw
 
 from edge.doors.event_positions import EventPositions
 from edge.doors.vendors.port import VendorEvent
+from protocols.door.vendor_events import event_id
 from protocols.errors import StoreFailedError
 
 SCHEMA_VERSION: Final = 4
@@ -389,15 +390,20 @@ class KeyLedger(EventPositions):
     def events(self, after: int, most: int, *, telling: bool = True) -> list[tuple[int, Mapping[str, Any], int | None]]:
         """Return the events after `after` that nobody has taken: seq, body and the vendor's time.
 
-        `telling`: whoever asked will have them, and may say so.
+        `telling`: whoever asked will have them, and may say so. The id that a body has in the end follows from what
+        happened (protocols/door/SPEC.md 13.4): told again at another position, it is known again.
         """
         rows = self._rows(
-            "SELECT seq, body, device_at_ms FROM event WHERE seq > ? AND body IS NOT NULL ORDER BY seq LIMIT ?",
+            "SELECT seq, body, device_at_ms, system, event FROM event WHERE seq > ? AND body IS NOT NULL"
+            " ORDER BY seq LIMIT ?",
             (after, min(most, EVENTS_READ_MOST)),
         )
         if telling and rows:
             self._tells(rows[-1][0])
-        return [(seq, json.loads(body), at_ms) for seq, body, at_ms in rows]
+        return [
+            (seq, {**json.loads(body), "event_id": event_id(system, name, at_ms)}, at_ms)
+            for seq, body, at_ms, system, name in rows
+        ]
 
     def take_events(self, up_to: int) -> None:
         """The rest of the house holds the events up to here; their names stay, for one may come again."""

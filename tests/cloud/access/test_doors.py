@@ -8,7 +8,7 @@ import pytest
 from cloud.access.doors import AccessFact, apply_facts, door_states, events_after, events_before, grant_of
 from cloud.kit.database import Database
 from cloud.kit.times import at
-from tests.cloud.houses import AURORA, NOW_MS
+from tests.cloud.houses import AURORA, BOREALIS, NOW_MS
 
 pytestmark = pytest.mark.tier("postgres")
 LIFE = b"i" * 16
@@ -80,6 +80,38 @@ async def test_a_door_opened_from_afar_and_confirmed_is_an_opening_of_its_key_an
 async def test_an_event_of_a_lock_told_again_by_a_restored_edge_is_the_same_event(database: Database) -> None:
     await take(database, fact(1))
     assert await take(database, replace(fact(1), incarnation=b"j" * 16, seq=44)) == 0
+
+
+@pytest.mark.guarantee("G2", "G18")
+@pytest.mark.requirement("ACC-23")
+async def test_what_another_makers_lock_told_again_is_the_same_event_and_opens_nothing_twice(
+    database: Database,
+) -> None:
+    """A file put back from a copy tells it at another position; the copy may have forgotten whose key it was."""
+    told = replace(fact(1), lock=None, lock_seq=None, generation=None, event_id="e1" * 16)
+    another = replace(told, seq=2, event_id="e2" * 16)
+    assert await take(database, told, another) == 2
+    assert await take(database, replace(told, seq=44, stay=None), replace(told, seq=45)) == 0
+    async with database.transaction() as connection:
+        elsewhere = await apply_facts(
+            connection,
+            tenant=BOREALIS.tenant,
+            property_id=BOREALIS.id,
+            edge=BOREALIS.edge,
+            facts=[told],
+            now_ms=NOW_MS,
+        )
+        assert elsewhere == 1, "an id is a property's own"
+        page = await events_before(connection, tenant=AURORA.tenant, property_id=AURORA.id, most=10, before=None)
+        grant = await grant_of(connection, tenant=AURORA.tenant, property_id=AURORA.id, grant="aa" * 8)
+    assert [each.stay for each in page] == ["s-1", "s-1"]
+    assert grant is not None
+    assert grant["openings"] == 2
+
+
+async def test_records_of_an_edge_that_gives_no_ids_are_taken_each_by_itself(database: Database) -> None:
+    told = replace(fact(1), lock=None, lock_seq=None, generation=None)
+    assert await take(database, told, replace(told, seq=2)) == 2
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -76,6 +76,21 @@ async def test_an_access_record_becomes_an_event_that_names_the_stay(database: D
     assert (event.event, event.stay, event.grant_id, event.lock_seq) == ("opened", STAY, "aa", 7)
 
 
+@pytest.mark.guarantee("G2")
+@pytest.mark.requirement("ACC-23")
+async def test_an_access_record_of_another_makers_lock_is_one_event_wherever_it_stands(database: Database) -> None:
+    await open_house(database)
+    body = {
+        "event": "opened", "door": "annex-a1", "room": "a1", "stay": STAY, "at_ms": NOW_MS - 5, "system": "annex",
+        "time_quality": "uncertain", "vendor_door": "door 1", "event_id": "0f" * 16,
+    }  # fmt: skip
+    other = {**body, "event_id": "1f" * 16}
+    await take(database, record("access", body), record("access", other, 2), record("access", body, 3))
+    async with database.transaction() as connection:
+        page = await events_before(connection, tenant="northlight", property_id="aurora", most=5, before=None)
+    assert [(each.event, each.door) for each in page] == [("opened", "annex-a1")] * 2
+
+
 async def test_a_command_record_settles_what_nobody_answered(database: Database) -> None:
     await open_house(database)
     service = Commands(database, FakeEdges(silent=True), clock=ManualClock(wall_ms=NOW_MS), dice=SeededDice(1))
@@ -116,6 +131,7 @@ async def test_a_room_record_sets_the_mode_in_order(database: Database) -> None:
     [
         ("access", {"event": "opened"}),
         ("access", {"door": "d", "event": "opened", "lock_seq": -1}),
+        ("access", {"door": "d", "event": "opened", "event_id": 17}),
         ("stay", {"stay": STAY, "state": "vanished"}),
         ("command", {"id": "c", "phase": "perhaps"}),
         ("desired", {"name": "stays", "version": "one"}),

@@ -3,9 +3,10 @@ has already, who has left since is ended again, and it is told."""
 
 import asyncio
 import contextlib
+import json
 import shutil
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from edge.doors.vendors.ledger import KeyLedger
 from edge.doors.vendors.port import VendorEvent
 from kit.health import Health
 from protocols.device_model.identity import RoomId, StayId
+from protocols.door.vendor_events import event_id
 from protocols.errors import InvalidInputError, PlatformError, StoreFailedError
 from protocols.link.lanes import Lane
 from tests.edge.doors.building import Building
@@ -173,6 +175,8 @@ async def test_what_vendors_tell_after_it_was_put_back_is_taken(site: Site, hous
     assert set(openings(house)) == set(range(1, 13)), "and none is invented"
     again = [each["at_ms"] for each in told(house)[8:] if each["event"] == "opened" and each["at_ms"] <= 8]
     assert again == ([8] if vendor_forgets else [4, 5, 6, 7, 8]), "what the copy has forgotten is told again"
+    ids = {(each["event_id"], each["at_ms"]) for each in told(house) if each["event"] == "opened"}
+    assert len(ids) == len({name for name, _ in ids}) == 12, "and known again: the cloud shows it once"
     doors = [each["door"] for each in told(house) if each["event"] == "store_put_back"]
     assert doors == ["annex-a1", "annex-a2", "tower-t1"]
     assert site.keys.status()["put_back"] is True
@@ -252,6 +256,27 @@ async def test_who_left_since_the_copy_is_ended_at_the_vendor_once_the_house_tel
     await site.keys.end_stay("stay-1")  # as edge/checkin/departures.py tells again what it noted as told
     await site.keys.heal_once()
     assert {each.state.value for each in site.keys.of_stay(StayId("stay-1"))} == {"ended"}
+
+
+@pytest.mark.guarantee("G2")
+@pytest.mark.requirement("P18")
+async def test_an_id_follows_from_the_event_whatever_build_kept_it_and_is_no_others(site: Site) -> None:
+    await site.opens(1)
+    await site.opens(1, site.tower)
+    site.annex.told.append(replace(site.annex.told[0], event="e1-again"))
+    site.annex.told.append(VendorEvent("e9", "opened", "annex-a1", None, None))
+    await site.keys.poll("annex")
+    bodies = [body for _, body, _ in site.keys.events(0, 9)]
+    assert [body["event_id"] for body in bodies] == [
+        event_id(system, name, at_ms)
+        for system, name, at_ms in (
+            ("annex", "e1", 1),
+            ("tower", "e2", 2),
+            ("annex", "e1-again", 1),
+            ("annex", "e9", None),
+        )
+    ]
+    assert all("event_id" not in json.loads(body) for (body,) in site.ledger._rows("SELECT body FROM event"))
 
 
 async def test_damage_where_positions_are_kept_is_set_aside_like_any(site: Site) -> None:
