@@ -15,6 +15,7 @@ import apsw
 
 from edge.doors.event_positions import EventPositions
 from edge.doors.number_mark import Mark, NumberMark
+from edge.doors.private_file import made_private
 from edge.doors.salvage import salvage
 from edge.doors.store_rows import GRANT_COLUMNS, LOCK_COLUMNS, grant_of, lock_of, signed64
 from edge.doors.store_rows import AccessEvent as AccessEvent  # noqa: PLC0414 - a row of this store
@@ -95,8 +96,7 @@ class DoorStore(EventPositions):
     def _open(self, epoch: bytes) -> None:
         path, self._mark_ms = self._path, None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
+            made_private(path)
             self._db = apsw.Connection(str(path), vfs=self._vfs)
         except (apsw.Error, OSError) as error:
             raise StoreFailedError(f"{path}: {error}") from error

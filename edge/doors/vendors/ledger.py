@@ -15,6 +15,7 @@ from typing import Any, Final
 import apsw
 
 from edge.doors.event_positions import EventPositions
+from edge.doors.private_file import made_private
 from edge.doors.vendors.port import VendorEvent
 from protocols.door.vendor_events import event_id
 from protocols.errors import StoreFailedError
@@ -145,8 +146,7 @@ class KeyLedger(EventPositions):
             raise StoreFailedError(f"{path}: {error}") from error
 
     def _open(self, epoch: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.touch(mode=0o600)
+        made_private(self._path)
         self._db = apsw.Connection(str(self._path))
         try:
             self._prepare(epoch)
