@@ -163,6 +163,7 @@ class DoorsServer:
         self._vendors = VendorMethods(keys, book=book, desk=desk, sealed=closing.is_sealed, remote=remote)
         self._log = logger("edge.doors.server")
         self._serving: set[asyncio.Task[None]] = set()
+        self._ending = False
         self._idle: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # longest first
         self._requests: Counter = metrics.counter("doors_requests", "requests to the doors", ("method", "outcome"))
         self._seconds: Histogram = metrics.histogram("doors_issue_seconds", "issuing a grant, durable log included")
@@ -190,6 +191,7 @@ class DoorsServer:
         Raises:
             InvalidInputError: the socket cannot be made at its path.
         """
+        self._ending = False
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.unlink(missing_ok=True)
@@ -205,6 +207,7 @@ class DoorsServer:
             await asyncio.Event().wait()
         finally:
             server.close()
+            self._ending = True
             for task in list(self._serving):
                 task.cancel()  # a long poll must not hold up the end
             await asyncio.gather(*self._serving, return_exceptions=True)
@@ -229,6 +232,9 @@ class DoorsServer:
                 await _say(writer, reply)
                 if not fit:
                     return
+        except asyncio.CancelledError:
+            if not self._ending:  # else it has ended as it should: asyncio would log each such task as a crash
+                raise
         except TimeoutError:
             self._requests.labels("connect", "slow").inc()
         except (PlatformError, OSError) as error:

@@ -151,6 +151,23 @@ async def test_a_night_with_a_restart_in_it(tmp_path: Path, building: Building) 
         assert "innkeeper_door_visits_total" in await client.metrics()
 
 
+@pytest.mark.guarantee("G11")
+async def test_an_end_while_others_are_connected_is_no_crash(tmp_path: Path, building: Building) -> None:
+    crashes: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: crashes.append(context["message"]))
+    try:
+        async with doors_running(tmp_path, building) as client:
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "doors.sock")
+            writer.write(_framed(b'{"method":"events","args":{"after":0,"wait_ms":30000}}'))
+            await client.status()  # asked later, answered: the other is being served
+        assert await reader.read() == b""
+        writer.close()
+    finally:
+        loop.set_exception_handler(None)
+    assert crashes == []
+
+
 async def _first(client: DoorsClient, count: int) -> AsyncIterator[AccessEvent]:
     events = client.events(0)
     got = 0
