@@ -93,3 +93,14 @@ async def property_by_edge(connection: Connection, edge: str) -> Property | None
         connection, "SELECT id, tenant, name, zone, edge FROM platform.property WHERE edge = %s", [edge]
     )
     return None if row is None else Property(**row)
+
+
+async def common_doors(connection: Connection, *, tenant: str, property_id: str, zones: int) -> list[str]:
+    """Return the names of a property's common doors that a mask of zones opens, in the order of the site plan."""
+    row = await fetch_one(
+        connection,
+        "SELECT site_plan -> 'doors' AS doors FROM platform.property WHERE tenant = %s AND id = %s",
+        [tenant, property_id],
+    )
+    doors = [] if row is None or row["doors"] is None else row["doors"]
+    return [str(door["id"]) for door in doors if int(door.get("zones", 0)) & zones]

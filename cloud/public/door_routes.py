@@ -5,6 +5,7 @@ that the building signed to whoever asked, keeping neither: the commands that ca
 and results (cloud/fleet/commands.py, `secret_result`).
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -18,7 +19,7 @@ from cloud.kit.times import at, iso
 from cloud.platform import audit
 from cloud.platform.access_policy import ACTION
 from cloud.platform.principals import Principal
-from cloud.platform.properties import Property
+from cloud.platform.properties import Property, common_doors
 from cloud.public.closing_routes import (
     DoorServices,
     Key,
@@ -169,6 +170,16 @@ class EmergencyDrafts(msgspec.Struct, frozen=True):
     drafts: list[EmergencyDraft]
 
 
+def _opens(asked: StaffKeyRequest, common: Sequence[str]) -> str:
+    """Return what a shift key opens and how, as the audit trail says it: rooms last, they may be many."""
+    how = "with user verification" if asked.user_verified else "without user verification"
+    zones = f"the common doors of zones {asked.zones:#x} ({', '.join(common) or 'none of the site plan'})"
+    if asked.passage:
+        return f"{how}: may hold {zones} open"
+    what = [*([zones] if asked.zones else []), *([f"rooms {', '.join(asked.rooms)}"] if asked.rooms else [])]
+    return f"{how}: opens {' and '.join(what) or 'nothing'}"
+
+
 def door_routes(services: DoorServices) -> Router:
     """Return the routes."""
     database, clock = services.database, services.clock
@@ -216,23 +227,23 @@ def door_routes(services: DoorServices) -> Router:
     async def staff_key(request: Call, property_id: FromPath[str], data: JSONBody[StaffKeyRequest]) -> KeyBundle:
         found = await house(request.user, property_id)
         args = msgspec.to_builtins(data) | {"by": by_cloud(request.user)}
-        if data.passage:
-            if data.rooms or not data.zones:
-                raise refusal(400, "a key that holds doors open is for common doors alone: zones, no rooms", "passage")
-            async with database.transaction() as connection:
-                await audit.append(
-                    connection,
-                    tenant=found.tenant,
-                    actor=request.user.name,
-                    action="staff_key.issue",
-                    property_id=found.id,
-                    subject=f"staff/{data.person}",
-                    outcome=audit.Outcome.ALLOWED,
-                    detail=f"may hold the common doors of zones {data.zones:#x} open",
-                    now_ms=clock.wall_ms(),
-                )
-        else:
+        if not data.passage:
             del args["passage"]  # an edge of before this field refuses a command that has it
+        elif data.rooms or not data.zones:
+            raise refusal(400, "a key that holds doors open is for common doors alone: zones, no rooms", "passage")
+        async with database.transaction() as connection:
+            common = await common_doors(connection, tenant=found.tenant, property_id=found.id, zones=data.zones)
+            await audit.append(
+                connection,
+                tenant=found.tenant,
+                actor=request.user.name,
+                action="staff_key.issue",
+                property_id=found.id,
+                subject=f"staff/{data.person}",
+                outcome=audit.Outcome.ALLOWED,
+                detail=_opens(data, common),
+                now_ms=clock.wall_ms(),
+            )
         # A key names its question: with another one it is another key, and never answered with this bundle.
         key = f"staff-key:{args.pop('idempotency_key')}:{digest(args)}"
         return await ask(request.user, found, "staff_key", args, key=key, answer=KeyBundle)

@@ -4,16 +4,20 @@ from base64 import b64encode
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
+from cloud.app.plan import load_property
 from cloud.fleet.commands import CommandResult
 from cloud.kit.database import fetch_all
 from cloud.platform.access_policy import may
 from cloud.platform.principals import Principal, Role
 from cloud.stays.stays import stay_id, upsert_reservations
 from protocols.device_model.command import Phase
+from protocols.device_model.identity import DoorId, RoomId
+from protocols.device_model.site_plan import Room
 from tests.cloud.edges import done
-from tests.cloud.houses import AURORA, NOW_MS, PLACE, reservation
+from tests.cloud.houses import AURORA, NOW_MS, PLACE, plan_of, reservation
 from tests.cloud.public.conftest import Site
 
 pytestmark = pytest.mark.tier("postgres")
@@ -53,7 +57,7 @@ WISH = {
     "idempotency_key": "smoke-101-1",
 }
 
-TRAIL = "SELECT * FROM platform.audit WHERE action = 'staff_key.issue' AND subject = 'staff/otto'"
+TRAIL = "SELECT * FROM platform.audit WHERE action = 'staff_key.issue' AND subject = 'staff/otto' ORDER BY seq"
 
 
 def answers(kind: str, args: dict[str, Any]) -> CommandResult:
@@ -194,8 +198,42 @@ async def test_a_key_that_holds_doors_open_is_an_admins_for_common_doors_alone_a
     assert "passage" not in second, "an edge of before it refuses what it does not know"
     async with site.database.transaction() as connection:
         said = await fetch_all(connection, TRAIL)
-    told = ("admin", "aurora", "allowed", "may hold the common doors of zones 0x4 open")
-    assert {(row["actor"], row["property"], row["outcome"], row["detail"]) for row in said} == {told}
+    common = "the common doors of zones 0x4 (none of the site plan)"
+    told = [f"with user verification: may hold {common} open"] * 2 + [f"with user verification: opens {common}"]
+    assert {(row["actor"], row["property"], row["outcome"]) for row in said} == {("admin", "aurora", "allowed")}
+    assert [row["detail"] for row in said] == told
+
+
+@pytest.mark.requirement("P11")
+async def test_the_trail_names_the_doors_that_a_shift_key_opens_and_whether_its_phone_asks_for_its_holder(
+    site: Site,
+) -> None:
+    plan = plan_of(AURORA)
+    rooms = [Room(id=RoomId(name), floor=0, kind="common", type=name) for name in ("pool", "garage", "lobby")]
+    doors = [
+        msgspec.structs.replace(plan.doors[0], id=DoorId(room.id), room=room.id, number=0, zones=1 << bit)
+        for bit, room in enumerate(rooms)
+    ]
+    whole = msgspec.structs.replace(plan, rooms=(*plan.rooms, *rooms), doors=(*plan.doors, *doors))
+    await load_property(site.database, whole, now_ms=NOW_MS)
+    wanted: list[dict[str, Any]] = [
+        {"zones": 5, "user_verified": False},
+        {"zones": 8, "rooms": []},
+        {"rooms": ["101", "102"]},
+        {"zones": 2, "rooms": [], "passage": True},
+    ]
+    for number, changes in enumerate(wanted):
+        body = {**SHIFT, "person": "otto", "idempotency_key": f"shift-otto-{number}", **changes}
+        answer = await site.http.post(f"{HOUSE}/staff-keys", headers=site.as_("admin"), json=body)
+        assert answer.status_code == 200, answer.text
+    async with site.database.transaction() as connection:
+        told = await fetch_all(connection, TRAIL)
+    assert [row["detail"] for row in told] == [
+        "without user verification: opens the common doors of zones 0x5 (pool, lobby) and rooms 101",
+        "with user verification: opens the common doors of zones 0x8 (none of the site plan)",
+        "with user verification: opens rooms 101, 102",
+        "with user verification: may hold the common doors of zones 0x2 (garage) open",
+    ]
 
 
 def approval(number: int) -> dict[str, str]:
