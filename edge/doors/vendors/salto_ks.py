@@ -246,11 +246,7 @@ class SaltoKs:
                 except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, OverflowError):
                     bad += 1
                     continue
-                kind = _KINDS.get(said.type, "other")
-                found.setdefault(
-                    said.id,
-                    VendorEvent(said.id, kind, said.lock_id, said.user_alias[:40] or None, at_ms, said.type[:40]),
-                )
+                found.setdefault(said.id, _event(said, at_ms))
                 latest_ms = max(latest_ms, at_ms)
             if not page.items or number * PAGE_ITEMS >= page.total_count:
                 return EventPage(tuple(found.values()), str(latest_ms), refused=bad)
