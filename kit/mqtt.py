@@ -82,11 +82,12 @@ class MqttTransport:
         """Messages dropped because too many bytes were waiting, since the start; acknowledged."""
         self.dropped: Callable[[str, str, int], None] | None = None
 
-    def _drop(self, why: str, topic: str, size: int) -> None:
+    def _drop(self, why: str, topic: str, size: int, times: int = 1) -> None:
+        """Tell that a message was dropped, the `times`th for that reason where there may be one after the other."""
         if self.dropped is not None:
             self.dropped(why, topic, size)
-        else:
-            _QUIET.warning("dropped a message of %d bytes on %s: %s", size, topic[:80], why)
+        elif str(times).strip("0") == "1":  # the first, the tenth, the hundredth: who babbles fills no log
+            _QUIET.warning("dropped a message of %d bytes on %s: %s (%d so far)", size, topic[:80], why, times)
 
     @contextlib.asynccontextmanager
     async def connect(
@@ -134,6 +135,7 @@ class MqttTransport:
                     self._weigh(oldest, -1)
                     self.large -= len(oldest.payload) > PAYLOAD_BYTES_MAX
                     transport.crowded += 1
+                    transport._drop("crowded", str(oldest.topic), len(oldest.payload), transport.crowded)
                     client._client.ack(oldest.mid, oldest.qos)
 
             def _weigh(self, item: aiomqtt.Message, times: int) -> None:
@@ -148,17 +150,18 @@ class MqttTransport:
                 size, topic = len(item.payload), str(item.topic)
                 if size > (LARGE_BYTES_MAX if topic in broker.large_topics else PAYLOAD_BYTES_MAX):
                     transport.oversized += 1
-                    transport._drop("oversized", topic, size)
+                    transport._drop("oversized", topic, size, transport.oversized)
                     item.payload = b""  # its place is kept, so that it is acknowledged in its turn
                     item.properties = _DROPPED
                 elif SHORT_BYTES_MAX < size <= PAYLOAD_BYTES_MAX and self.waiting_bytes + size > WAITING_BYTES_MAX:
                     transport.overweight += 1
-                    transport._drop("overweight", topic, size)
+                    transport._drop("overweight", topic, size, transport.overweight)
                     item.payload = b""
                     item.properties = _DROPPED
                 large = size > PAYLOAD_BYTES_MAX and item.properties is not _DROPPED
                 if (self.full() and not self._crowded(item, 0)) or (large and self.large >= LARGE_WAITING_MAX):
                     transport.overflowed += 1
+                    transport._drop("overflowed", topic, size, transport.overflowed)
                     raise asyncio.QueueFull
                 self.large += large
                 super().put_nowait(item)
@@ -312,3 +315,4 @@ _DROPPED: Final = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-cal
 """Stands for the properties of a message whose payload was not kept."""
 _QUIET: Final = logging.getLogger("kit.mqtt.client")
 _QUIET.setLevel(logging.WARNING)
+_QUIET.addFilter(lambda record: "queue is full" not in str(record.msg))  # aiomqtt's line for each; `_drop` tells

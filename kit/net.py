@@ -88,7 +88,11 @@ class DropsTold(Protocol):
     """A transport that says what came and was not kept."""
 
     dropped: Callable[[str, str, int], None] | None
-    """Called for each such message with why (`oversized`, `overweight`), topic and bytes. None: it is logged."""
+    """Called for each such message with why, topic and bytes; None: it is logged, and of many every tenfold one.
+
+    Why: `oversized`, `overweight`; `crowded`: newer ones of its topic waited; `overflowed`: as many waited as fit, and
+    it was not acknowledged, so that a broker that keeps it says it again after the next connection.
+    """
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -100,7 +100,9 @@ async def test_a_killed_broker_is_noticed_by_everybody_and_a_new_link_works(nats
 
 @pytest.mark.tier("nats")
 @pytest.mark.guarantee("G9")
-async def test_an_inbox_has_an_end_and_what_overflows_is_counted(nats: Nats) -> None:
+async def test_an_inbox_has_an_end_and_what_overflows_is_counted_and_told(
+    nats: Nats, caplog: pytest.LogCaptureFixture
+) -> None:
     broker = Broker(nats.host, nats.port, client_id="ben-00000001", inbox_messages_max=3)
     hearing = MqttTransport(broker)
     async with (
@@ -113,6 +115,8 @@ async def test_an_inbox_has_an_end_and_what_overflows_is_counted(nats: Nats) -> 
             while hearing.overflowed < 5:
                 await asyncio.sleep(0.01)
         assert [each.payload for each in await take(link, 3)] == [b"0", b"1", b"2"]
+    said = [each.getMessage() for each in caplog.records if each.name == "kit.mqtt.client"]
+    assert said == ["dropped a message of 1 bytes on a: overflowed (1 so far)"], "the first of five alone"
 
 
 async def _deaf_broker(answers: bytes) -> asyncio.Server:

@@ -34,6 +34,8 @@ IDLE_MS: Final = 60_000
 _DROPPED: Final = {
     "oversized": f"too long to be kept, at most {PAYLOAD_BYTES_MAX} are",
     "overweight": "too much was waiting unread",
+    "crowded": "more of its topic came than is read, so that the oldest were dropped",
+    "overflowed": "as many as fit were waiting unread",
 }
 
 

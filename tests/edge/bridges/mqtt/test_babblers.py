@@ -75,6 +75,8 @@ async def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 async def test_a_neighbour_is_heard_behind_no_more_than_its_share_of_a_babblers_words(broker: tuple[str, int]) -> None:
     hearing = MqttTransport(Broker(*broker, client_id="edge-hearing", topic_waiting_max=WAITING, inbox_messages_max=64))
     loud = MqttTransport(Broker(*broker, client_id="babbler-1"))
+    told: Counter[tuple[str, str, int]] = Counter()
+    hearing.dropped = lambda why, topic, size: told.update([(why, topic, size)])
     async with hearing.connect(subscribe=["zigbee2mqtt/#"]) as heard, loud.connect() as saying:
         for _ in range(5):
             await asyncio.gather(*(saying.publish("zigbee2mqtt/contact", b"%d" % each) for each in range(60)))
@@ -91,3 +93,5 @@ async def test_a_neighbour_is_heard_behind_no_more_than_its_share_of_a_babblers_
         assert len(said) == WAITING + 1
         assert said[-2].payload == b"59"  # of the babbler's words the newest are kept, in order
         assert hearing.overflowed == 0
+        assert {each[:2] for each in told} == {("crowded", "zigbee2mqtt/contact")}
+        assert sum(told.values()) == hearing.crowded == 300 - WAITING

@@ -116,6 +116,23 @@ async def test_what_is_too_long_is_told_with_place_and_size_once_an_hour_and_cou
     assert line["problem"].startswith(f"{size} bytes")
 
 
+@pytest.mark.parametrize("why", ["crowded", "overflowed"])
+async def test_what_found_no_room_is_told_and_counted_as_other_troubles_of_the_bus(why: str) -> None:
+    heard, bus = Heard(), MqttBus(BusId("zigbee"), BASE)
+    transport = MqttTransport(Broker("127.0.0.1", 1, client_id="edge-zigbee"))
+    supervisor = Zigbee2MqttSupervisor(
+        bus, [], transport=transport, clock=SystemClock("host"), dice=SeededDice(1), sink=heard
+    )
+    assert transport.dropped is not None
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(50):
+            transport.dropped(why, f"{BASE}/lamp", 12)
+        transport.dropped(why, f"{BASE}/other", 12)
+    assert supervisor.counts[f"{why}_messages"] == 51
+    told = [(each["bus"], each["what"], each["place"]) for each in lines if each["event"] == "bus_input_refused"]
+    assert told == [("zigbee", f"{why}_messages", f"{BASE}/{name}") for name in ("lamp", "other")]
+
+
 async def test_what_is_dropped_because_too_much_waits_is_told_too(
     broker: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
