@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from protocols.descriptors.descriptor import Descriptor, Point
+from protocols.device_model.capability import WARMTH as WHITE
 from protocols.device_model.capability import Capability, Kind, Unit
 
 Key = tuple[Capability, str]
@@ -58,6 +59,7 @@ FORMS: Final[Mapping[str, tuple[Key, Key]]] = {
     "xy": ((C.COLOR_CONTROL, "current_x"), (C.COLOR_CONTROL, "current_y")),
 }
 """What Home Assistant calls a form of colours, and its halves in Home Assistant's order. The first is preferred."""
+COLOR_MODE: Final = (C.COLOR_CONTROL, "color_mode")
 LIFT: Final = (C.WINDOW_COVERING, "current_position_lift_percentage")
 
 _NUMBER: Final = "{{ value_json.value if value_json.value is not none else '' }}"
@@ -97,7 +99,7 @@ class Entities:
     @property
     def colour(self) -> str | None:
         """In which of `FORMS` the colour of its light is told and asked for; None: it has no light, or no colour."""
-        if not self._writable(ON_OFF) or not self._writable(LEVEL):
+        if not self._writable(ON_OFF):
             return None
         return next((form for form, halves in FORMS.items() if all(map(self._writable, halves))), None)
 
@@ -138,7 +140,8 @@ class Entities:
         return entity, {key}
 
     def _light(self) -> tuple[Entity, set[Key]] | None:
-        if not self._writable(ON_OFF) or not self._writable(LEVEL):
+        form = self.colour
+        if not self._writable(ON_OFF) or not (form or self._writable(LEVEL) or self._writable(WARMTH)):
             return None
         warmth = self._points.get(WARMTH)
         entity: Entity = {
@@ -147,12 +150,12 @@ class Entities:
             "stat_t": self._topic(ON_OFF),
             "stat_val_tpl": _either("ON", "OFF"),
             "cmd_t": f"{self._topic(ON_OFF)}/set",
-            "bri_scl": 254,
-            "bri_stat_t": self._topic(LEVEL),
-            "bri_val_tpl": _NUMBER,
-            "bri_cmd_t": f"{self._topic(LEVEL)}/set",
         }
-        used: set[Key] = {ON_OFF, LEVEL}
+        used: set[Key] = {ON_OFF}
+        if self._writable(LEVEL):
+            topic = self._topic(LEVEL)
+            entity.update(bri_scl=254, bri_stat_t=topic, bri_val_tpl=_NUMBER, bri_cmd_t=f"{topic}/set")
+            used.add(LEVEL)
         if warmth is not None and warmth.write is not None:
             entity.update(
                 clr_temp_stat_t=self._topic(WARMTH),
@@ -162,10 +165,14 @@ class Entities:
                 max_mirs=round(warmth.write.most or 500),
             )
             used.add(WARMTH)
-        if (form := self.colour) is not None:
+        if form is not None:
             topic = self._topic((C.COLOR_CONTROL, form))
             entity |= {f"{form}_stat_t": topic, f"{form}_val_tpl": _NUMBERS, f"{form}_cmd_t": f"{topic}/set"}
             used.update(FORMS[form])
+            if WARMTH in used and COLOR_MODE in self._points:
+                # Else Home Assistant goes by what it was told last, and of a lamp that tells both that is anything.
+                entity |= {"clrm_stat_t": self._topic(COLOR_MODE), "clrm_val_tpl": _mode(form)}
+                used.add(COLOR_MODE)
         return entity, used
 
     def _cover(self) -> tuple[Entity, set[Key]] | None:
@@ -226,6 +233,12 @@ class Entities:
     def _state(self, what: str, key: Key) -> dict[str, str]:
         template = "curr_temp_tpl" if what == "curr_temp" else f"{what}_tpl"
         return {f"{what}_t": self._topic(key), template: "{{ value_json.value }}"}
+
+
+def _mode(form: str) -> str:
+    """Return what tells Home Assistant that a lamp shows its white, or its colour in the form that is told there."""
+    known = "{% if value_json.value is not none %}"
+    return f"{known}{{{{ 'color_temp' if value_json.value == '{WHITE}' else '{form}' }}}}{{% endif %}}"
 
 
 def _either(yes: str, no: str) -> str:

@@ -10,7 +10,15 @@ from typing import Any, ClassVar, Final
 
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.descriptors.firmware import all_points, newest, under, version_of
-from protocols.device_model.capability import Capability, Kind, Value, problem_with
+from protocols.device_model.capability import (
+    HUE_AND_SATURATION,
+    WARMTH,
+    X_AND_Y,
+    Capability,
+    Kind,
+    Value,
+    problem_with,
+)
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.errors import InvalidInputError
 
@@ -40,6 +48,12 @@ COOL_SETPOINT: Final = (T, "occupied_cooling_setpoint")
 POWER: Final = (Capability.ELECTRICAL_MEASUREMENT, "active_power")
 CONDENSER: Final = (Capability.PRESSURE_MEASUREMENT, "measured_value:condenser")
 FAULT: Final = (Capability.FAULT_STATE, "active")
+COLOR_MODE: Final = (C, "color_mode")
+CHOOSES: Final[Mapping[str, str]] = {
+    "current_hue": HUE_AND_SATURATION, "current_saturation": HUE_AND_SATURATION,
+    "current_x": X_AND_Y, "current_y": X_AND_Y, "color_temperature_mireds": WARMTH,
+}  # fmt: skip
+"""Which mode of colours a lamp is in once it was asked for one of these."""
 
 
 class EmulatedDevice:
@@ -90,6 +104,8 @@ class EmulatedDevice:
             {"capability": point.capability, "attribute": point.attribute, "value": value, "at_ms": at_ms}
         )
         self.state[(point.capability, point.attribute)] = value
+        if point.capability is C and (mode := CHOOSES.get(point.attribute)) is not None:
+            self.put(COLOR_MODE, mode)
         self.after_write((point.capability, point.attribute))
 
     def after_write(self, key: Key) -> None:

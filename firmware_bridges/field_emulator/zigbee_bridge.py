@@ -62,7 +62,7 @@ class EmulatedZigbee:
                     place = place.setdefault(step, {})
                 place[last] = round(raw) if isinstance(raw, float) and raw == round(raw) else raw
         if "color_temp" in document:
-            document["color_mode"] = "color_temp"
+            document.setdefault("color_mode", "color_temp")
         emulation = self.thing.descriptor.emulation
         document.update((emulation.zigbee.get("extra") or {}) if emulation else {})
         if self.last_seen:

@@ -46,6 +46,10 @@ class Capability(StrEnum):
     ROOM_REQUEST = "room_request"
     SMOKE_CO_ALARM = "smoke_co_alarm"
 
+    __hash__ = str.__hash__
+    """Of the text that it is equal to; enumerations hash in Python, and every reading is looked up by this some times.
+    """
+
 
 class Unit(StrEnum):
     """UCUM codes, so that no two programs spell one unit in two ways."""
@@ -113,6 +117,12 @@ LOCK_STATES: Final = ("not_fully_locked", "locked", "unlocked", "unlatched")
 CHARGE_LEVELS: Final = ("ok", "warning", "critical")
 """Matter PowerSource BatChargeLevelEnum."""
 
+HUE_AND_SATURATION: Final = "current_hue_and_current_saturation"
+X_AND_Y: Final = "current_x_and_current_y"
+WARMTH: Final = "color_temperature_mireds"
+COLOR_MODES: Final = (HUE_AND_SATURATION, X_AND_Y, WARMTH)
+"""Matter ColorControl ColorModeEnum."""
+
 ALARM_STATES: Final = ("normal", "warning", "critical")
 """Matter SmokeCoAlarm AlarmStateEnum."""
 
@@ -125,6 +135,7 @@ _ROWS: Final = (
     Attribute(_C.COLOR_CONTROL, "current_saturation", _K.NUMBER, _U.PERCENT, 0, 100, writable=True),
     Attribute(_C.COLOR_CONTROL, "current_x", _K.NUMBER, None, 0, 1, writable=True),
     Attribute(_C.COLOR_CONTROL, "current_y", _K.NUMBER, None, 0, 1, writable=True),
+    Attribute(_C.COLOR_CONTROL, "color_mode", _K.CHOICE, choices=COLOR_MODES),
     Attribute(_C.WINDOW_COVERING, "current_position_lift_percentage", _K.NUMBER, _U.PERCENT, 0, 100, writable=True),
     Attribute(_C.WINDOW_COVERING, "current_position_tilt_percentage", _K.NUMBER, _U.PERCENT, 0, 100, writable=True),
     Attribute(_C.THERMOSTAT, "local_temperature", _K.NUMBER, _U.CELSIUS, -40, 85),

@@ -40,6 +40,7 @@ _SHORT: Final[Mapping[str, str]] = {
     "clr_temp_stat_t": "color_temp_state_topic", "clr_temp_val_tpl": "color_temp_value_template",
     "clr_temp_k": "color_temp_kelvin", "max_mirs": "max_mireds", "min_mirs": "min_mireds",
     "max_k": "max_kelvin", "min_k": "min_kelvin", "clrm": "color_mode", "clrm_stat_t": "color_mode_state_topic",
+    "clrm_val_tpl": "color_mode_value_template",
     "hs_cmd_tpl": "hs_command_template", "xy_cmd_tpl": "xy_command_template", "rgb_cmd_tpl": "rgb_command_template",
     "rgbw_cmd_tpl": "rgbw_command_template", "rgbww_cmd_tpl": "rgbww_command_template",
     "hs_cmd_t": "hs_command_topic", "hs_stat_t": "hs_state_topic", "hs_val_tpl": "hs_value_template",

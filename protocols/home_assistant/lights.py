@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from protocols.descriptors.descriptor import WriteRule
+from protocols.device_model.capability import HUE_AND_SATURATION, X_AND_Y
+from protocols.device_model.capability import WARMTH as OF_WHITE
 from protocols.documents import shown
 from protocols.errors import InvalidInputError
 from protocols.home_assistant import colours
@@ -25,7 +27,17 @@ HUE: Final[Key] = (C.COLOR_CONTROL, "current_hue")
 SATURATION: Final[Key] = (C.COLOR_CONTROL, "current_saturation")
 X: Final[Key] = (C.COLOR_CONTROL, "current_x")
 Y: Final[Key] = (C.COLOR_CONTROL, "current_y")
+MODE: Final[Key] = (C.COLOR_CONTROL, "color_mode")
 RGB: Final = ("rgb", "rgbw", "rgbww")
+MODES: Final = (
+    ("hs", HUE_AND_SATURATION),
+    ("xy", X_AND_Y),
+    *((each, HUE_AND_SATURATION) for each in RGB),
+    ("color_temp", OF_WHITE),
+)
+"""What Home Assistant calls a mode of colours, and what that is here, where red, green and blue are a hue."""
+NO_MODES: Final = ("white", "brightness", "onoff", "unknown")
+"""Modes that are neither a colour nor a temperature of white."""
 _REACH: Final[Mapping[Key, tuple[float, float, float]]] = {
     HUE: (0, 360, 1), SATURATION: (0, 100, 1), X: (0, 1, 0.0001), Y: (0, 1, 0.0001),
 }  # fmt: skip
@@ -33,6 +45,7 @@ _REACH: Final[Mapping[Key, tuple[float, float, float]]] = {
 _FLAGS: Final = ("color_temp", "hs", "xy", "rgb")
 """What a lamp in json announced as `true` before there were colour modes, and some still do."""
 _WHITE: Final = "{% if value_json.color_mode is not defined or value_json.color_mode == 'color_temp' %}"
+_SAID: Final = "{% if value_json.color_mode is defined %}{{ value_json.color_mode }}{% endif %}"
 _COLOURED: Final = "{% if value_json.color_mode is not defined or value_json.color_mode != 'color_temp' %}"
 """A lamp that shows white tells of its colour too what that white would be, and the other way round."""
 _END: Final = "{% endif %}"
@@ -82,13 +95,29 @@ def _plainly(maker: Maker) -> None:
 
     maker.part(f"{maker.entity.name} brightness", brightness)
     maker.part(f"{maker.entity.name} colour temperature", warmth)
-    maker.knows("color_mode_state_topic")
+    forms = [each for each in ("hs", "xy", *RGB) if maker.options.get(f"{each}_state_topic")]
+    if forms and maker.options.get("color_temp_state_topic"):
+        maker.part(f"{maker.entity.name} colour mode", lambda: _mode(maker))
+    else:
+        maker.knows("color_mode_state_topic")
     for mode, senses in (
         ("hs", ((HUE, "first"), (SATURATION, "second"))),
         ("xy", ((X, "first"), (Y, "second"))),
         *((each, ((HUE, "hue"), (SATURATION, "saturation"))) for each in RGB),
     ):
         maker.part(f"{maker.entity.name} {mode}", _of_topic(maker, mode, senses))
+
+
+def _mode(maker: Maker, state: str | None = None, template: str = "") -> None:
+    """Take which of its colour and its white a lamp shows; by its own topic, or `template` of `state`."""
+    maker.add(
+        "color_mode",
+        MODE,
+        state=state or maker.topic("color_mode_state_topic"),
+        template=template or maker.template("color_mode_value_template"),
+        values=MODES,
+        silent=NO_MODES,
+    )
 
 
 def _of_topic(maker: Maker, mode: str, senses: Collection[tuple[Key, str]]) -> Callable[[], None]:
@@ -180,6 +209,8 @@ def _in_json(maker: Maker) -> None:
     maker.part(f"{maker.entity.name} brightness", brightness)
     maker.part(f"{maker.entity.name} colour temperature", warmth)
     maker.part(f"{maker.entity.name} colour", colour)
+    if "color_temp" in modes and modes & {*colours.FORMS}:
+        maker.part(f"{maker.entity.name} colour mode", lambda: _mode(maker, state, _SAID))
     if maker.options.get("effect") is True:
         maker.left("effect", *maker.words("effect_list"))
     if "white" in modes:

@@ -1,14 +1,14 @@
 """An entry of Zigbee2MQTT's `bridge/devices` (its definition with `exposes`) -> a descriptor.
 
 Source of truth: zigbee2mqtt.io, "Exposes": types binary, numeric, enum, text and the specific ones (light, switch,
-cover,
-climate, fan, lock); access is a bit mask 1 published, 2 set, 4 get. What has no word in the device model is left out.
+cover, climate, fan, lock); access is a bit mask 1 published, 2 set, 4 get. What has no word in the device model is left
+out. A lamp with colour and white says in `color_mode` which it shows, and exposes no such thing.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from protocols.device_model.capability import Kind, Unit, attribute
+from protocols.device_model.capability import HUE_AND_SATURATION, WARMTH, X_AND_Y, Kind, Unit, attribute
 from protocols.errors import InvalidInputError
 from provisioning.descriptors.imported import (
     SETPOINT_LEAST,
@@ -43,6 +43,7 @@ PROPERTIES: Final[Mapping[str, tuple[Capability, str]]] = {
     "ac_frequency": (C.ELECTRICAL_MEASUREMENT, "frequency"), "state": (C.ON_OFF, "on_off"),
     "brightness": (C.LEVEL_CONTROL, "current_level"), "color_temp": (C.COLOR_CONTROL, "color_temperature_mireds"),
     "color.hue": (C.COLOR_CONTROL, "current_hue"), "color.saturation": (C.COLOR_CONTROL, "current_saturation"),
+    "color_mode": (C.COLOR_CONTROL, "color_mode"),
     "color.x": (C.COLOR_CONTROL, "current_x"), "color.y": (C.COLOR_CONTROL, "current_y"),
     "position": (C.WINDOW_COVERING, "current_position_lift_percentage"),
     "local_temperature": (C.THERMOSTAT, "local_temperature"),
@@ -53,7 +54,8 @@ PROPERTIES: Final[Mapping[str, tuple[Capability, str]]] = {
     "pi_heating_demand": (C.THERMOSTAT, "pi_heating_demand"), "system_mode": (C.THERMOSTAT, "system_mode"),
     "running_state": (C.THERMOSTAT, "thermostat_running_mode"), "fan_mode": (C.FAN_CONTROL, "fan_mode"),
 }  # fmt: skip
-WORDS: Final = {"idle": "off"}
+MODES: Final = {"hs": HUE_AND_SATURATION, "xy": X_AND_Y, "color_temp": WARMTH}
+WORDS: Final = {"idle": "off", **MODES}
 """What Zigbee2MQTT calls otherwise than the device model."""
 COLOURS: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
     "color_hs": {"hue": (360, 1), "saturation": (100, 1)}, "color_xy": {"x": (1, 0.0001), "y": (1, 0.0001)},
@@ -124,6 +126,8 @@ def _features(exposes: list[Any], specific: str, depth: int = 0) -> Iterator[tup
                     yield {**bounds, **one, "property": f"{each['property']}.{name}"}, specific
         else:
             yield each, specific
+            if colour is not None and each.get("name") == "color_temp":
+                yield {"type": "enum", "property": "color_mode", "access": PUBLISHED, "values": list(MODES)}, specific
 
 
 def _colour(exposes: list[Any]) -> Mapping[str, Any] | None:

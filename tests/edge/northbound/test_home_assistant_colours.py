@@ -23,7 +23,7 @@ from protocols.device_model.identity import DeviceId, RoomId
 from protocols.errors import LinkLostError
 from provisioning.descriptors.emulation import plan_of
 from tests.edge.bridges.air import Air
-from tests.edge.bridges.mqtt.test_zigbee_colours import HS, XY, lamp, room
+from tests.edge.bridges.mqtt.test_zigbee_colours import HS, WHITE, XY, lamp, room
 
 IT: Final = DeviceId("emulated")
 C: Final = Capability.COLOR_CONTROL
@@ -58,6 +58,38 @@ def test_a_lamp_with_a_colour_is_announced_with_one_form_of_it(kind: str, other:
     template = jinja2.Template(told[f"{kind}_val_tpl"])
     assert template.render(value_json={"value": [0.3, 0.25]}) == "0.3,0.25"
     assert template.render(value_json={"value": None}) == ""  # Home Assistant takes no notice
+
+
+@pytest.mark.requirement("DEV-06")
+@pytest.mark.parametrize(("kind", "parts"), [("xy", (XY,)), ("hs", (HS, WHITE)), (None, (WHITE,))])
+def test_a_lamp_that_cannot_be_dimmed_is_a_lamp_too(kind: str | None, parts: tuple[dict[str, Any], ...]) -> None:
+    of = form(lamp(*parts, dims=False))
+    told = light(of)
+    assert not any(key.startswith("bri") for key in told)
+    components = json.loads(of.announcements()[1].payload)["cmps"]
+    assert not any(name.startswith("color_control") or name == "on_off_on_off" for name in components)
+    if kind is not None:
+        found = of.command(Message(f"{topic(of, kind)}/set", b"0.3,0.3"))
+        assert isinstance(found, AskedColour)
+
+
+@pytest.mark.requirement("DEV-06")
+@pytest.mark.guarantee("G17")
+@pytest.mark.parametrize(("kind", "colour"), [("xy", XY), ("hs", HS)])
+def test_home_assistant_is_told_whether_white_or_colour_holds(kind: str, colour: dict[str, Any]) -> None:
+    of = form(lamp(colour, WHITE))
+    told = light(of)
+    assert told["clrm_stat_t"] == topic(of, "color_mode")
+    template = pytest.importorskip("jinja2").Template(told["clrm_val_tpl"])
+    for mode, theirs in (
+        ("color_temperature_mireds", "color_temp"),
+        ("current_x_and_current_y", kind),  # the one form that it is told in there
+        ("current_hue_and_current_saturation", kind),
+        (None, ""),
+    ):
+        assert template.render(value_json={"value": mode}) == theirs
+    assert "clrm_stat_t" not in light(form(lamp(colour)))
+    assert "color_control_color_mode" not in json.loads(of.announcements()[1].payload)["cmps"]
 
 
 @pytest.mark.parametrize("discovery", ["device", "entity"])

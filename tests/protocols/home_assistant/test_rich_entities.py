@@ -76,6 +76,30 @@ def test_a_lamp_says_of_white_and_of_colour_what_it_shows_and_not_what_the_other
     assert said(found[WARMTH], json.dumps(both)) == (250, "good"), "one that names no mode is believed"
 
 
+MODE = "color_control.color_mode"
+
+
+def test_a_lamp_with_both_says_whether_its_white_or_its_colour_holds() -> None:
+    found = points("light", schema="json", stat_t="l", cmd_t="l/set", sup_clrm=["rgb", "color_temp"])[MODE]
+    assert found.write is None
+    for mode, meant in (
+        ("color_temp", ("color_temperature_mireds", "good")),
+        ("rgb", ("current_hue_and_current_saturation", "good")),
+        ("xy", ("current_x_and_current_y", "good")),
+        ("disco", (None, "bad")),
+    ):
+        assert said(found, json.dumps({"state": "ON", "color_mode": mode})) == meant
+    for silent in ('{"state":"ON"}', '{"state":"ON","color_mode":"white"}'):
+        assert said(found, silent) is None
+    assert MODE not in points("light", schema="json", stat_t="l", cmd_t="l/set", sup_clrm=["color_temp"])
+    own = {"cmd_t": "l/set", "hs_stat_t": "l/hs", "hs_cmd_t": "l/hs/set", "clrm_stat_t": "l/mode"}
+    assert MODE not in points("light", **own)
+    both = points("light", **own, clr_temp_stat_t="l/ct", clr_temp_cmd_t="l/ct/set")[MODE]
+    assert (both.topic, said(both, "hs")) == ("l/mode", ("current_hue_and_current_saturation", "good"))
+    templated = points("light", **own, clr_temp_stat_t="l/ct", clrm_val_tpl="{{ value_json.m }}")[MODE]
+    assert said(templated, '{"m":"color_temp"}') == ("color_temperature_mireds", "good")
+
+
 def test_flags_of_before_there_were_colour_modes_are_read() -> None:
     found = points("light", schema="json", stat_t="l", cmd_t="l/set", brightness=True, color_temp=True, rgb=True)
     assert {WARMTH, HUE, SATURATION} <= found.keys()

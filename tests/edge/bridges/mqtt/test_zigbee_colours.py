@@ -42,16 +42,22 @@ XY: Final = colour_form("color_xy", "x", "y")
 HS: Final = colour_form("color_hs", "hue", "saturation")
 
 
-def lamp(*colours: dict[str, Any]) -> Descriptor:
+WHITE: Final = {
+    "type": "numeric", "name": "color_temp", "property": "color_temp", "access": 7, "unit": "mired", "value_min": 153,
+    "value_max": 454,
+}  # fmt: skip
+LEVEL: Final = {
+    "type": "numeric", "name": "brightness", "property": "brightness", "access": 7, "value_min": 0, "value_max": 254,
+}  # fmt: skip
+
+
+def lamp(*colours: dict[str, Any], dims: bool = True) -> Descriptor:
     """The model of a lamp with these colours, imported as an engineer does."""
     features = [
         {"type": "binary", "name": "state", "property": "state", "access": 7, "value_on": "ON", "value_off": "OFF"},
-        {
-            "type": "numeric", "name": "brightness", "property": "brightness", "access": 7, "value_min": 0,
-            "value_max": 254,
-        },
+        *([LEVEL] if dims else []),
         *colours,
-    ]  # fmt: skip
+    ]
     found = import_exposes({"model": "L-XY", "vendor": "Acme", "exposes": [{"type": "light", "features": features}]})
     return descriptor_text(found.document, found.comments("Imported."))[1]
 
@@ -177,6 +183,53 @@ async def test_hue_and_saturation_are_each_asked_for_alone() -> None:
         it.color = {"hue": 120, "saturation": 50}
         it.tell()
         assert (await writing).phase is Phase.DONE
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"), [((XY,), False), ((WHITE,), False), ((HS, WHITE), True), ((WHITE, XY, HS), True)]
+)
+def test_a_lamp_with_colour_and_white_tells_which_it_shows(parts: tuple[dict[str, Any], ...], told: bool) -> None:
+    point = lamp(*parts).point(Capability.COLOR_CONTROL, "color_mode")
+    assert (point is not None) is told
+    if point is not None:
+        assert point.write is None
+        assert dict(point.values) == {
+            "hs": "current_hue_and_current_saturation",
+            "xy": "current_x_and_current_y",
+            "color_temp": "color_temperature_mireds",
+        }
+
+
+async def test_what_holds_is_heard_and_nonsense_is_told_as_such() -> None:
+    async with room(lamp(WHITE, XY)) as it:
+        for said, meant in (
+            ("xy", "current_x_and_current_y"),
+            ("color_temp", "color_temperature_mireds"),
+            ("hs", "current_hue_and_current_saturation"),
+            ("disco", None),
+        ):
+            it.air.say("z/lamp", json.dumps({"state": "ON", "color_temp": 250, "color_mode": said}).encode())
+            await it.air.heard()
+            last = next(each for each in reversed(it.heard.readings) if each.attribute == "color_mode")
+            assert (last.value, last.quality) == (meant, Quality.BAD if meant is None else Quality.GOOD)
+
+
+@pytest.mark.tier("nats")
+@pytest.mark.requirement("DEV-02", "DEV-06")
+async def test_what_was_asked_for_last_is_what_holds(broker: tuple[str, int]) -> None:
+    model = lamp(WHITE, XY)
+    made, _ = plan_of(model, port=50_000, name="thing")
+    async with field(made, broker=broker, catalogue={model.id: model}) as it:
+        [device] = made.devices
+        await it.heard.until(it.heard.told(device.id, DeviceEvent.ONLINE))
+        for name, value, mode in (
+            ("color_temperature_mireds", 300, "color_temperature_mireds"),
+            ("current_x", 0.6942, "current_x_and_current_y"),
+            ("color_temperature_mireds", 200, "color_temperature_mireds"),
+        ):
+            outcome = await it.devices.write(it.command(device.id, Capability.COLOR_CONTROL, name, value))
+            assert outcome.phase is Phase.DONE, outcome
+            await it.heard.until(it.heard.says(device.id, Capability.COLOR_CONTROL, "color_mode", mode))
 
 
 @pytest.mark.tier("nats")
