@@ -121,7 +121,7 @@ def _run(asked: argparse.Namespace, settings: CloudSettings) -> int:
         case "verify":
             return asyncio.run(_verify(settings, asked))
         case _:
-            return asyncio.run(_serve(settings))
+            return event_loop.run(_serve(settings))
 
 
 async def _load_property(settings: CloudSettings, path: Path) -> int:

@@ -15,7 +15,8 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from psycopg_pool import PoolClosed as PoolClosedError
 
-from cloud.kit.acting import TENANT_ROLE, UNSAID, Actor, NobodyActsError, acting, who_acts
+from cloud.kit.acting import TENANT_ROLE, UNSAID, Actor, NobodyActsError, acting, system, who_acts
+from cloud.kit.after_commit import Gathered, Notification, NotingConnection, send_by
 from protocols.errors import StoreFailedError
 
 POOL_WAIT_S: Final = 10.0  # longer than any healthy transaction of ours; beyond it the caller is told to retry
@@ -24,6 +25,7 @@ STATEMENT_MOST_MS: Final = 30_000  # a statement that runs longer is a defect, n
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
 
+_NOTIFIER: Final = system("notify")
 _NOBODY: Final = Actor(TENANT_ROLE, "nobody")  # may connect and sees no row: no tenant has an empty name
 _BEGIN: Final = b"BEGIN; "
 _SNAPSHOT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; "
@@ -80,8 +82,10 @@ class Database:
         """
         self.dsn = dsn
         self._actor = actor
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
+        self._gathered = Gathered(self._notify)
+        self._pool: AsyncConnectionPool[NotingConnection] = AsyncConnectionPool(
             dsn,
+            connection_class=NotingConnection,
             open=False,
             min_size=1,
             max_size=most,
@@ -102,7 +106,8 @@ class Database:
             raise StoreFailedError(f"no database answered within {POOL_WAIT_S:g} s") from error
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, when what is to be notified still is."""
+        await self._gathered.close()
         await self._pool.close()
 
     @asynccontextmanager
@@ -138,6 +143,7 @@ class Database:
         except (PoolTimeout, PoolClosedError) as error:
             raise StoreFailedError("the database is not reachable") from error
         ending = False
+        connection.noted.clear()
         try:
             await connection.execute(_BEGIN + mode + actor.statement)  # in one trip: half of all there is to wait for
             try:
@@ -151,11 +157,17 @@ class Database:
                 raise
             ending = True
             await connection.commit()
+            self._gathered.add(connection.take_noted())
         except psycopg.OperationalError as error:
             kind = CommitInDoubtError if ending else StoreFailedError
             raise kind(f"the database was lost: {type(error).__name__}") from error
         finally:
             await self._pool.putconn(connection)
+
+    async def _notify(self, told: list[Notification]) -> None:
+        with acting(_NOTIFIER):
+            async with self._transaction(b"") as connection:
+                await send_by(connection, told)
 
     async def answers(self) -> bool:
         """Tell whether the database answers a trivial question now."""

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import psycopg
 
+from cloud.kit.after_commit import NotingConnection
 from protocols.errors import LinkLostError
 
 LIVE_CHANNEL: Final = "innkeeper_live"
@@ -138,7 +139,13 @@ class NotificationHub:
 
 
 async def notify(connection: psycopg.AsyncConnection[object], channel: str, payload: str = "") -> None:
-    """Send a notification that leaves with the commit of the connection's transaction."""
+    """Have something notified once the connection's transaction is committed, and never if it is not.
+
+    A transaction of `cloud.kit.database` only notes it here: it leaves after the commit (`cloud.kit.after_commit`).
+    """
+    if isinstance(connection, NotingConnection):
+        connection.noted[(channel, payload)] = None
+        return
     async with connection.cursor() as cursor:
         await cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
 

@@ -3,20 +3,22 @@
 `append` puts an event row into the writer's own transaction. `Relay` hands each event to every subscriber
 of its type inside ONE transaction that also marks it as relayed: a handler may only touch the database
 through the connection it is given, so its effect and the mark commit or vanish together. Effects outside
-(a partner's API, a broker) are the work of a module's own worker over its own table.
+(a partner's API, a broker) are the work of a module's own worker over its own table. What is due together is
+delivered in one transaction, which waits once for the disk; where that fails, each event has one of its own.
 
 Order holds per subject: an event waits while an earlier one of its subject waits. An event that fails
 backs off; after ATTEMPTS_MOST it is parked, visible in `backlog`, and no longer blocks its subject.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Protocol, TypeAlias
 
 import psycopg
 
-from cloud.kit.database import Connection, Database, execute, fetch_one, jsonb
+from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
 from cloud.kit.notify import NotificationHub, notify
 from cloud.kit.times import at
 from protocols.errors import PlatformError
@@ -26,6 +28,7 @@ ATTEMPTS_MOST: Final = 12
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MOST_S: Final = 300.0
 IDLE_WAIT_S: Final = 1.0  # retries are due without a notification
+TOGETHER_MOST: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,67 +129,91 @@ class Relay:
 
     async def drain(self) -> int:
         """Deliver everything due now; return how many events were delivered."""
-        delivered = 0
-        while (event := await self._claim()) is not None:
-            delivered += await self._deliver(event)
+        delivered, found = 0, True
+        while found:
+            again, fresh = await self._claim(fresh=False), await self._claim(fresh=True)
+            for claimed in (again, fresh):
+                delivered += await self._deliver(claimed) if claimed else 0
+            found = bool(fresh or again)
         return delivered
 
-    async def _claim(self) -> int | None:
-        """Count an attempt at the next due event before making it: even a crash of ours backs it off."""
-        now = at(self._clock.wall_ms())
-        async with self._database.transaction() as connection:
-            row = await fetch_one(
-                connection,
-                """SELECT e.id, e.attempts FROM outbox.event e
-                    WHERE e.relayed_at IS NULL AND e.parked_at IS NULL AND e.not_before <= %s
-                      AND NOT EXISTS (SELECT 1 FROM outbox.event p
-                                       WHERE p.relayed_at IS NULL AND p.parked_at IS NULL
-                                         AND p.property = e.property AND p.subject = e.subject AND p.id < e.id)
-                    ORDER BY e.id LIMIT 1 FOR UPDATE OF e SKIP LOCKED""",
-                [now],
-            )
-            if row is None:
-                return None
-            attempts = row["attempts"] + 1
-            wait_s = min(BACKOFF_FIRST_S * 2.0 ** (attempts - 1), BACKOFF_MOST_S)
-            await execute(
-                connection,
-                "UPDATE outbox.event SET attempts = %s, not_before = %s,"
-                " parked_at = CASE WHEN %s THEN %s END WHERE id = %s",
-                [attempts, now + timedelta(seconds=wait_s), attempts > ATTEMPTS_MOST, now, row["id"]],
-            )
-            event_id: int = row["id"]
-        if attempts > ATTEMPTS_MOST:
-            self._log.warning("outbox event parked", outbox_event=event_id, attempts=attempts)
-            return await self._claim()
-        return event_id
+    async def _claim(self, *, fresh: bool) -> list[int]:
+        """Count an attempt at due events before making it: even a crash of ours backs them off.
 
-    async def _deliver(self, event_id: int) -> bool:
-        try:
+        `fresh`: as many as go together of those that nobody has tried, the first of each subject alone. Else one that
+        was tried: what it does to us it does to nothing beside it. The count waits for no disk: a server that lost it
+        crashed as well.
+        """
+        now = at(self._clock.wall_ms())
+        while True:
             async with self._database.transaction() as connection:
-                row = await fetch_one(
+                await execute(connection, "SET LOCAL synchronous_commit = off")
+                rows = await fetch_all(
                     connection,
-                    "SELECT id, type, tenant, property, subject, body, occurred_at FROM outbox.event"
-                    " WHERE id = %s AND relayed_at IS NULL FOR UPDATE",
-                    [event_id],
-                )
-                if row is None:
-                    return False  # another process was faster
+                    """WITH next AS (
+                           SELECT e.id FROM outbox.event e
+                            WHERE e.relayed_at IS NULL AND e.parked_at IS NULL AND e.not_before <= %(now)s
+                              AND (e.attempts = 0) = %(fresh)s
+                              AND NOT EXISTS (SELECT 1 FROM outbox.event p
+                                               WHERE p.relayed_at IS NULL AND p.parked_at IS NULL
+                                                 AND p.property = e.property AND p.subject = e.subject
+                                                 AND p.id < e.id)
+                            ORDER BY e.attempts, e.id LIMIT %(most)s FOR UPDATE OF e SKIP LOCKED)
+                       UPDATE outbox.event e
+                          SET attempts = attempts + 1,
+                              not_before = %(now)s + make_interval(secs => least(%(first)s * 2.0 ^ attempts, %(rest)s)),
+                              parked_at = CASE WHEN attempts >= %(attempts)s THEN %(now)s END
+                         FROM next WHERE e.id = next.id RETURNING e.id, e.attempts, e.parked_at""",
+                    {
+                        "now": now, "fresh": fresh, "most": TOGETHER_MOST if fresh else 1, "first": BACKOFF_FIRST_S,
+                        "rest": BACKOFF_MOST_S, "attempts": ATTEMPTS_MOST,
+                    },
+                )  # fmt: skip
+            due = sorted(row["id"] for row in rows if row["parked_at"] is None)
+            for row in rows:
+                if row["parked_at"] is not None:
+                    self._log.warning("outbox event parked", outbox_event=row["id"], attempts=row["attempts"])
+            if due or not rows:
+                return due
+
+    async def _deliver(self, claimed: Sequence[int]) -> int:
+        """Deliver events that were claimed; return how many. A defect of a subscriber is raised; what was claimed with
+        it is tried again, alone.
+        """
+        if len(claimed) > 1:
+            with suppress(PlatformError, psycopg.Error):  # whichever it was, it fails again by itself, and is told then
+                return await self._hand_over(claimed)
+        delivered = 0
+        for each in claimed:
+            try:
+                delivered += await self._hand_over([each])
+            except (PlatformError, psycopg.Error) as error:
+                await self._failed(each, error)
+        return delivered
+
+    async def _hand_over(self, claimed: Sequence[int]) -> int:
+        """Deliver events in one transaction, all or none; one that another process was faster with is passed over."""
+        async with self._database.transaction() as connection:
+            rows = await fetch_all(
+                connection,
+                "SELECT id, type, tenant, property, subject, body, occurred_at FROM outbox.event"
+                " WHERE id = ANY(%s) AND relayed_at IS NULL ORDER BY id FOR UPDATE",
+                [list(claimed)],
+            )
+            for row in rows:
                 event = Event(**row)
                 for handle in self._subscribers.get(event.type, ()):
                     await handle(connection, event)
-                await execute(
-                    connection,
-                    "UPDATE outbox.event SET relayed_at = %s, last_error = NULL WHERE id = %s",
-                    [at(self._clock.wall_ms()), event_id],
-                )
-        except (PlatformError, psycopg.Error) as error:
-            self._log.warning("outbox event failed", outbox_event=event_id, error=repr(error))
-            async with self._database.transaction() as connection:
-                await execute(
-                    connection,
-                    "UPDATE outbox.event SET last_error = %s WHERE id = %s",
-                    [repr(error)[:500], event_id],
-                )
-            return False
-        return True
+            await execute(
+                connection,
+                "UPDATE outbox.event SET relayed_at = %s, last_error = NULL WHERE id = ANY(%s)",
+                [at(self._clock.wall_ms()), [row["id"] for row in rows]],
+            )
+        return len(rows)
+
+    async def _failed(self, event_id: int, error: Exception) -> None:
+        self._log.warning("outbox event failed", outbox_event=event_id, error=repr(error))
+        async with self._database.transaction() as connection:
+            await execute(
+                connection, "UPDATE outbox.event SET last_error = %s WHERE id = %s", [repr(error)[:500], event_id]
+            )

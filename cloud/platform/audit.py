@@ -73,6 +73,20 @@ class Verdict:
     flaws: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is to be in the trail."""
+
+    tenant: str
+    actor: str
+    action: str
+    subject: str
+    outcome: Outcome
+    at_ms: int
+    property_id: str = ""
+    detail: str = ""
+
+
 async def append(
     connection: Connection,
     *,
@@ -86,33 +100,46 @@ async def append(
     detail: str = "",
 ) -> int:
     """Add an entry in the caller's transaction; return its number. Entries of one tenant wait for each other."""
+    told = Told(tenant, actor, action, subject, outcome, now_ms, property_id, detail)
+    return await append_many(connection, tenant, [told])
+
+
+async def append_many(connection: Connection, tenant: str, told: Sequence[Told]) -> int:
+    """Add entries of one tenant, in order, in the caller's transaction; return the last one's number."""
     await execute(
         connection,
         "INSERT INTO platform.audit_head (tenant, seq, hash) VALUES (%s, 0, %s) ON CONFLICT DO NOTHING",
         [tenant, FIRST],
     )
-    head = await fetch_one(
+    stored = await fetch_one(
         connection, "SELECT seq, hash FROM platform.audit_head WHERE tenant = %s FOR UPDATE", [tenant]
     )
-    assert head is not None  # noqa: S101 - inserted above
-    entry = Entry(
-        tenant, head["seq"] + 1, at(now_ms), _text(actor), _text(action), _text(property_id), _text(subject),
-        outcome.value, _text(detail), b"",
-    )  # fmt: skip
-    value = entry.expected(bytes(head["hash"]))
+    assert stored is not None  # noqa: S101 - inserted above
+    seq, value = stored["seq"], bytes(stored["hash"])
+    rows = []
+    for each in told:
+        seq += 1
+        entry = Entry(
+            tenant, seq, at(each.at_ms), _text(each.actor), _text(each.action), _text(each.property_id),
+            _text(each.subject), each.outcome.value, _text(each.detail), b"",
+        )  # fmt: skip
+        value = entry.expected(value)
+        rows.append(
+            [
+                entry.tenant, entry.seq, entry.at, entry.actor, entry.action, entry.property, entry.subject,
+                entry.outcome, entry.detail, value,
+            ]
+        )  # fmt: skip
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO platform.audit (tenant, seq, at, actor, action, property, subject, outcome, detail, hash)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            rows,
+        )
     await execute(
-        connection,
-        "INSERT INTO platform.audit (tenant, seq, at, actor, action, property, subject, outcome, detail, hash)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        [
-            entry.tenant, entry.seq, entry.at, entry.actor, entry.action, entry.property, entry.subject,
-            entry.outcome, entry.detail, value,
-        ],
-    )  # fmt: skip
-    await execute(
-        connection, "UPDATE platform.audit_head SET seq = %s, hash = %s WHERE tenant = %s", [entry.seq, value, tenant]
+        connection, "UPDATE platform.audit_head SET seq = %s, hash = %s WHERE tenant = %s", [seq, value, tenant]
     )
-    return entry.seq
+    return int(seq)
 
 
 async def page(connection: Connection, *, tenant: str, before: int | None, most: int) -> list[Entry]:

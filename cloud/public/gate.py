@@ -20,6 +20,7 @@ from cloud.kit.database import Connection, Database
 from cloud.platform import audit
 from cloud.platform.access_policy import ACTION, may
 from cloud.platform.accounts import CLIENT_PREFIX
+from cloud.platform.audit_desk import AuditDesk
 from cloud.platform.principals import Principal, Principals, Role
 from cloud.platform.properties import Property, property_of
 from cloud.platform.rates import Kind, RateExceededError, RateLimits
@@ -34,7 +35,6 @@ SIGNING_IN: Final = system("sign-in")
 SESSION_COOKIE: Final = "innkeeper_session"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NUL: Final = "\x00"
-_AUDITOR: Final = system("audit")
 Caller = ASGIConnection[Any, Any, Any, Any]
 
 
@@ -56,7 +56,7 @@ class Gate:
         Without `rates` callers may ask as often as they like.
         """
         self._principals, self._database, self._clock, self._origins = principals, database, clock, origins
-        self._sign_in, self._rates = sign_in, rates
+        self._sign_in, self._rates, self._audit = sign_in, rates, AuditDesk(database)
 
     async def guard(self, caller: Caller, handler: BaseRouteHandler) -> None:
         """Let the caller pass as `caller.user`, or raise 401 or 403."""
@@ -172,19 +172,18 @@ class Gate:
         raise ProblemError(403, f"the role {principal.role.value} may not do this", kind="role")
 
     async def _record(self, caller: Caller, principal: Principal, action: str, outcome: audit.Outcome) -> None:
-        with acting(_AUDITOR):
-            async with self._database.transaction() as connection:
-                await audit.append(
-                    connection,
-                    tenant=principal.tenant,
-                    actor=principal.name,
-                    action=action,
-                    property_id=str(caller.path_params.get("property_id", "")),
-                    subject=f"{caller.scope.get('method', 'WS')} {caller.url.path}",
-                    outcome=outcome,
-                    detail=f"role {principal.role.value}",
-                    now_ms=self._clock.wall_ms(),
-                )
+        await self._audit.record(
+            audit.Told(
+                principal.tenant,
+                principal.name,
+                action,
+                f"{caller.scope.get('method', 'WS')} {caller.url.path}",
+                outcome,
+                self._clock.wall_ms(),
+                property_id=str(caller.path_params.get("property_id", "")),
+                detail=f"role {principal.role.value}",
+            )
+        )
 
     def _ours(self, caller: Caller) -> bool:
         origin = caller.headers.get("origin")

@@ -1,11 +1,13 @@
 """Events between modules: with their change or not at all, in order per subject, effective once."""
 
+import contextlib
+
 import psycopg
 import pytest
 
 from cloud.kit import outbox
 from cloud.kit.database import Connection, Database, execute, fetch_all
-from cloud.kit.outbox import ATTEMPTS_MOST, BACKOFF_MOST_S, Event, Relay
+from cloud.kit.outbox import ATTEMPTS_MOST, BACKOFF_MOST_S, TOGETHER_MOST, Event, Relay
 from kit.clock import ManualClock
 from kit.logs import logger
 from protocols.errors import LinkLostError
@@ -131,8 +133,67 @@ async def test_a_subscriber_that_crashes_backs_its_event_off_too(database: Datab
         await say(connection, clock, "good", subject="y")
     with pytest.raises(ZeroDivisionError):
         await relay(database, clock, crash).drain()
+    clock.advance(1_000)  # it was due together with the poison: what was tried goes alone, the least tried first
+    with pytest.raises(ZeroDivisionError):
+        await relay(database, clock, crash).drain()
     assert await relay(database, clock, crash).drain() == 1
     assert await written(database) == ["good"]
+
+
+async def test_what_is_due_together_is_one_transaction_unless_it_fails(database: Database) -> None:
+    clock, diary = ManualClock(), Diary()
+    diary.failing = {"7"}
+    transactions: list[str] = []
+
+    async def noted(connection: Connection, event: Event) -> None:
+        [row] = await fetch_all(connection, "SELECT pg_current_xact_id()::text AS name")
+        transactions.append(row["name"])
+        await diary.write(connection, event)
+
+    async def told(first: int, last: int) -> set[str]:
+        async with database.transaction() as connection:
+            for each in range(first, last):
+                await say(connection, clock, str(each), subject=f"s{each}")
+        transactions.clear()
+        assert await relay(database, clock, noted).drain() == last - first - (first <= 7 < last)
+        return set(transactions)
+
+    assert len(await told(10, 10 + TOGETHER_MOST)) == 1
+    assert len(await told(70, 70 + TOGETHER_MOST + 1)) == 2
+    assert len(await told(0, 10)) == 1 + 10
+    assert "7" not in await written(database)
+    diary.failing.clear()
+    clock.advance(60_000)
+    assert await relay(database, clock, diary.write).drain() == 1
+
+
+async def test_what_was_tried_goes_alone(database: Database) -> None:
+    """A process that dies of one event takes the attempts of what was claimed with it: never twice the same company."""
+    clock = ManualClock()
+    seen: list[list[str]] = []
+
+    class Killed(BaseException):
+        pass
+
+    async def die(_connection: Connection, event: Event) -> None:
+        seen[-1].append(event.body["n"])
+        if event.body["n"] == "poison":
+            raise Killed
+
+    async with database.transaction() as connection:
+        for each in ("a", "poison", "z"):
+            await say(connection, clock, each, subject=each)
+    delivered = 0
+    for _ in range(6):
+        seen.append([])
+        with contextlib.suppress(Killed):
+            await relay(database, clock, die).drain()
+        clock.advance(600_000)
+    async with database.transaction() as connection:
+        rows = await fetch_all(connection, "SELECT subject, attempts FROM outbox.event WHERE relayed_at IS NULL")
+        delivered = 3 - len(rows)
+    assert delivered == 2, seen
+    assert [row["subject"] for row in rows] == ["poison"]
 
 
 async def test_a_broken_statement_of_a_subscriber_is_an_attempt_and_not_a_crash(database: Database) -> None:
