@@ -36,8 +36,7 @@ test: setup web ## every test, all tiers that this machine allows
 	@$(BOOTSTRAP) system chromium mosquitto dbus-daemon faketime
 	@$(RUN) web/build.py --test
 	@INNKEEPER_THOROUGH=1 $(MAKE) --no-print-directory check TIERS= PYTEST="$(ONCE_MORE)"
-	@$(RUN) $(ONCE_MORE) tests/integration -p no:randomly
-	@$(RUN) $(ONCE_MORE) tests/e2e -p no:randomly
+	@$(RUN) $(ONCE_MORE) tests/integration -p no:randomly + tests/e2e -p no:randomly
 
 check: setup ## format, lint, types, arrows, unit, contract and simulation tests; few seeds, no service (under 3 minutes)
 	@$(VENV)/bin/ruff format --check .

@@ -22,11 +22,14 @@ ALWAYS = "def test_always():\n    assert False\n"
 GOOD = "def test_good():\n    pass\n"
 
 
-def _run(folder: Path, *sources: str) -> subprocess.CompletedProcess[str]:
+OPTIONS = ("-q", "-p", "no:randomly", "-p", "no:cov", "--rootdir", ".")
+
+
+def _run(folder: Path, *sources: str, arguments: tuple[str, ...] = OPTIONS) -> subprocess.CompletedProcess[str]:
     for number, source in enumerate(sources):
         (folder / f"test_{number}.py").write_text(source, encoding="utf-8")
     return subprocess.run(
-        [sys.executable, "-m", "tests.once_more", "-q", "-p", "no:randomly", "-p", "no:cov", "--rootdir", "."],
+        [sys.executable, "-m", "tests.once_more", *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -60,3 +63,36 @@ def test_many_failures_are_never_chance(tmp_path: Path) -> None:
     done = _run(tmp_path, *[CHANCE.replace('"seen"', f'"seen{each}"') for each in range(FEW_MAX + 1)])
     assert done.returncode == 1, done.stdout + done.stderr
     assert "once more" not in done.stdout
+
+
+BOTH = (*OPTIONS, "test_0.py", "+", *OPTIONS, "test_1.py")
+
+
+def test_two_runs_beside_each_other_each_have_their_failures_run_again_and_both_are_shown(tmp_path: Path) -> None:
+    done = _run(tmp_path, CHANCE, CHANCE.replace('"seen"', '"seen too"'), arguments=BOTH)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "UNSTEADY, to be mended: test_0.py::test_by_chance" in done.stdout
+    assert "UNSTEADY, to be mended: test_1.py::test_by_chance" in done.stdout
+    assert "beside it: " in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("sources", [(ALWAYS, GOOD), (GOOD, ALWAYS)])
+def test_whichever_of_two_runs_fails_fails_both(tmp_path: Path, sources: tuple[str, str]) -> None:
+    done = _run(tmp_path, *sources, arguments=BOTH)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAILED TWICE" in done.stdout
+
+
+def test_two_runs_really_are_beside_each_other(tmp_path: Path) -> None:
+    waits = """
+import time
+from pathlib import Path
+def test_the_other_is_there():
+    Path(__file__).with_suffix(".here").touch()
+    until = time.monotonic() + 60
+    while len(list(Path(__file__).parent.glob("*.here"))) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+"""
+    done = _run(tmp_path, waits, waits, arguments=BOTH)
+    assert done.returncode == 0, done.stdout + done.stderr
