@@ -16,7 +16,8 @@ from firmware_bridges.catalogue import check_plan, load_all, own_models
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.identity import tls_client_context
-from kit.mqtt import Broker, MqttTransport
+from kit.mqtt_wire.bus_transport import BusTransport
+from kit.mqtt_wire.transport import Broker
 from kit.net import Transport
 from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.capability import Capability
@@ -111,11 +112,11 @@ def site_transport(
     client_id: str,
     large_topics: frozenset[str] = frozenset(),
     topic_waiting_max: int | None = None,
-) -> MqttTransport:
+) -> BusTransport:
     """Return the way to the broker in the building. Raises InvalidInputError for a file that is wrong."""
     tls = None if broker.ca_path is None else tls_client_context(broker.ca_path, broker.cert_path, broker.key_path)
     password = None if broker.password_path is None else _secret(broker.password_path)
-    return MqttTransport(
+    return BusTransport(
         Broker(
             broker.host,
             broker.port,
@@ -124,9 +125,9 @@ def site_transport(
             username=broker.username,
             password=password,
             version=broker.version,
-            large_topics=large_topics,
-            topic_waiting_max=topic_waiting_max,
-        )
+        ),
+        topic_waiting_max=topic_waiting_max,
+        large_topics=large_topics,
     )
 
 

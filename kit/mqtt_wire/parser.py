@@ -3,8 +3,11 @@
 Source of truth: OASIS MQTT 3.1.1 sections 2 and 3.3, MQTT 5.0 likewise. Pure. Bounded: an incomplete packet is kept
 up to `packet_bytes_max`; a longer PUBLISH is skipped as it arrives and told with None for its payload, because a broker
 that delivers one device's monster would deliver it again after every reconnect, and no other device would be heard.
+Topics that are known to be long have a bound of their own.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from kit.mqtt_wire.packets import PUBLISH, QOS_1, QOS_BITS, TOPIC_ALIAS, properties
@@ -24,11 +27,28 @@ FROM_CLIENT: Final = frozenset({0x10, 0x40, 0x82, 0xA2, 0xC0, 0xE0, 0xF0})
 """What a client of QoS 1 may send to a broker besides PUBLISH, for whoever stands for a broker in a test."""
 
 
+@dataclass(frozen=True, slots=True)
+class Long:
+    """What may be longer than `packet_bytes_max`, and who is told of what was skipped.
+
+    `skipped`: called with topic and bytes of a PUBLISH that is too long, before it is told with None for its payload.
+    """
+
+    topics: frozenset[bytes] = frozenset()
+    packet_bytes_max: int = 0
+    skipped: Callable[[bytes, int], None] | None = None
+
+
+NOTHING_LONG: Final = Long()
+
+
 class PacketParser:
     """One connection's stream. After PeerProtocolError drop the link: where the next packet starts is unknown."""
 
-    def __init__(self, *, v5: bool, packet_bytes_max: int, takes: frozenset[int] = FROM_BROKER) -> None:
-        self._v5, self._packet_bytes_max, self._takes = v5, packet_bytes_max, takes
+    def __init__(
+        self, *, v5: bool, packet_bytes_max: int, takes: frozenset[int] = FROM_BROKER, long: Long = NOTHING_LONG
+    ) -> None:
+        self._v5, self._packet_bytes_max, self._takes, self._long = v5, packet_bytes_max, takes, long
         self._chunks: list[bytes] = []
         self._held = 0
         self._needed = 2
@@ -88,7 +108,7 @@ class PacketParser:
                 controls.append((head, data[body:stop]))
                 pos = stop
                 continue
-            if length > most:
+            if length > most and not self._may_be_long(data, body, length):
                 pos = self._begin_to_skip(data, pos, body, stop, publishes)
                 if pos != stop or self._skipped is not None:
                     return pos
@@ -137,6 +157,13 @@ class PacketParser:
 
     # ------------------------------------------------------------------ what is too long
 
+    def _may_be_long(self, data: bytes, body: int, length: int) -> bool:
+        """Say whether a PUBLISH over the bound is of a topic that may be; False while its topic is not here whole."""
+        if length > self._long.packet_bytes_max or len(data) < body + 2:
+            return False
+        topic_at = body + 2
+        return data[topic_at : topic_at + (data[body] << 8 | data[body + 1])] in self._long.topics
+
     def _begin_to_skip(self, data: bytes, pos: int, body: int, stop: int, publishes: list[Publish]) -> int:
         """Keep topic and packet id of a PUBLISH over the bound, skip the rest; return where to go on."""
         end = len(data)
@@ -156,6 +183,8 @@ class PacketParser:
                 if head & QOS_BITS and not packet_id:
                     raise PeerProtocolError("PUBLISH at QoS 1 with packet id 0")
                 self._skipped = (data[topic_at:topic_end], None, packet_id, head)
+                if self._long.skipped is not None:
+                    self._long.skipped(self._skipped[0], stop - wanted)
                 self._skip, self._needed = stop - pos, 2
                 return pos + self._skip_some(end - pos, publishes)
         self._needed = wanted - pos

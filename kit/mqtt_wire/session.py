@@ -10,7 +10,7 @@ from typing import Final
 
 from kit.mqtt_wire import packets
 from kit.mqtt_wire.packets import Will
-from kit.mqtt_wire.parser import PacketParser, Publish
+from kit.mqtt_wire.parser import NOTHING_LONG, Long, PacketParser, Publish
 from protocols.errors import LinkLostError, PeerProtocolError
 
 PACKET_IDS: Final = 65_535
@@ -47,9 +47,17 @@ class Received:
 class ClientSession:
     """One connection, first byte to last. Make a new one for each."""
 
-    def __init__(self, who: Identity, *, packet_bytes_max: int, answer_wait_ms: int, window_max: int) -> None:
+    def __init__(
+        self,
+        who: Identity,
+        *,
+        packet_bytes_max: int,
+        answer_wait_ms: int,
+        window_max: int,
+        long: Long = NOTHING_LONG,
+    ) -> None:
         self._who, self._answer_wait_ms, self._window = who, answer_wait_ms, window_max
-        self._parser = PacketParser(v5=who.v5, packet_bytes_max=packet_bytes_max)
+        self._parser = PacketParser(v5=who.v5, packet_bytes_max=packet_bytes_max, long=long)
         self._open: set[int] = set()
         self._last_id = 0
         self._keepalive_ms = who.keepalive_s * 1_000

@@ -19,7 +19,7 @@ from typing import Final, Literal, cast
 from kit.logs import logger
 from kit.mqtt_wire import packets
 from kit.mqtt_wire.packets import Will
-from kit.mqtt_wire.parser import Publish
+from kit.mqtt_wire.parser import NOTHING_LONG, Long, Publish
 from kit.mqtt_wire.session import PACKET_IDS, ClientSession, Identity, Received
 from kit.net import INBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, Message
 from protocols.errors import LinkLostError, LocalProtocolError, PeerProtocolError, PlatformError, ReplyTimeoutError
@@ -83,7 +83,7 @@ class WireTransport:
         broker = self._broker
         place = f"{broker.host}:{broker.port}"
         loop = asyncio.get_running_loop()
-        connection = WireConnection(broker, place, will)
+        connection = self._connection(place, will)
         try:
             async with asyncio.timeout(broker.answer_wait.total_seconds()):
                 await loop.create_connection(lambda: connection, broker.host, broker.port, ssl=broker.tls)
@@ -101,6 +101,10 @@ class WireTransport:
         finally:
             await connection.close()
 
+    def _connection(self, place: str, will: Message | None) -> "WireConnection":
+        """Return a connection, not open yet."""
+        return WireConnection(self._broker, place, will)
+
 
 class _Waiter:
     """Who waits for the answers to some packets: done when the last has come."""
@@ -115,7 +119,7 @@ class _Waiter:
 class WireConnection(asyncio.Protocol):
     """`kit.net.Connection`: made by `WireTransport.connect`."""
 
-    def __init__(self, broker: Broker, place: str, will: Message | None) -> None:
+    def __init__(self, broker: Broker, place: str, will: Message | None, long: Long = NOTHING_LONG) -> None:
         self._loop = asyncio.get_running_loop()
         self._place, self._rest_s = place, broker.rest.total_seconds()
         self._answer_wait_s = broker.answer_wait.total_seconds()
@@ -135,6 +139,7 @@ class WireConnection(asyncio.Protocol):
             packet_bytes_max=broker.packet_bytes_max,
             answer_wait_ms=round(self._answer_wait_s * 1_000),
             window_max=WINDOW_MAX,
+            long=long,
         )
         self._socket: asyncio.Transport | None = None
         self._plain_fd: int | None = None
@@ -356,7 +361,11 @@ class WireConnection(asyncio.Protocol):
         if len(self._inbox) >= self._inbox_most or self._inbox_bytes >= INBOX_BYTES_MAX:
             self._full = True
             self._listen()
-        elif self._rest_s and len(publishes) < BUSY_MESSAGES and not self._resting:
+        else:
+            self._rest_after(len(publishes))
+
+    def _rest_after(self, count: int) -> None:
+        if self._rest_s and count < BUSY_MESSAGES and not self._resting:
             self._resting = True
             self._listen()
             self._loop.call_later(self._rest_s, self._rested)
@@ -403,9 +412,12 @@ class WireConnection(asyncio.Protocol):
         else:
             self._socket.resume_reading()
 
+    def _has_arrived(self) -> bool:
+        return bool(self._inbox)
+
     async def _arrived(self) -> bool:
         """Wait for a message; False: this side closed the link. Raises LinkLostError. One reader a connection."""
-        while not self._inbox:
+        while not self._has_arrived():
             if self._closing:
                 return False
             if self._lost.done():
