@@ -7,6 +7,7 @@ either a record whose effect is still to come, or both; never an effect without 
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -15,13 +16,14 @@ from edge.app.edge_store import Cursor, EdgeStore, Progress, Restored
 from edge.app.lock_readings import lock_devices
 from edge.app.models import UNKNOWN, Model
 from edge.app.ports import Log
+from edge.app.reading_records import ReadingEntry, ReadingRecords
 from edge.app.watch import Watch
 from edge.binding.book import Book
 from edge.checkin.departures import Departures
 from edge.checkin.desk import CheckInDesk
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.checkin.ports import Cards, Doors
-from edge.log.record_log import Entry
+from edge.log.record_log import Appendable, Entry
 from edge.policy import document as policy_document
 from edge.policy import local_hours
 from edge.policy.acceptance import NAME_PREFIX as POLICY_PREFIX
@@ -58,6 +60,8 @@ FOLLOW_MOST: Final = 500
 REMINDED_MOST: Final = 500
 OPENED: Final = "opened"
 BELIEVED: Final = frozenset({TimeQuality.FRESH.name.lower(), TimeQuality.DRIFTING.name.lower()})
+_row: Final = lru_cache(maxsize=4_096)(attribute)
+"""Every reading asks for it."""
 CLOCK_SKEW_MOST_MS: Final = 120_000  # a lock that claims to be further ahead of us than this has lost its clock
 
 
@@ -134,6 +138,7 @@ class House:
         self.book = restored_book(restored.documents, logger)
         """Who changed which device of the plan; `serve` puts what follows from it in force."""
         records = _Records(log, self)
+        self._records = ReadingRecords()
         rooms = [] if plan is None else [room.id for room in plan.rooms if room.kind == "guest_room"]
         serves = {} if plan is None else {each.id: each.room for each in plan.devices}
         self.view = CapabilityView(serves | lock_devices(plan), fresh_ms)
@@ -354,7 +359,7 @@ class House:
             await self.catch_up()
         return new
 
-    def noted(self, reading: Reading) -> tuple[Lane, Entry] | None:
+    def noted(self, reading: Reading) -> tuple[Lane, Appendable] | None:
         """Take a reading into view and occupancy; return what is worth a record, and on which lane.
 
         None: it is of no device of ours, or an event that only repeats itself (a contact closed twice).
@@ -367,16 +372,18 @@ class House:
         new = self.rooms.heard(reading)
         if new:
             self.live_changed()
-        event = attribute(reading.capability, reading.attribute).event
+        event = _row(reading.capability, reading.attribute).event
         if event and not new:
             return None
-        body = {"room": room, **reading.to_body()}
-        return (Lane.B if event else Lane.C), Entry("reading", body, reading.device_at_ms)
+        return (Lane.B if event else Lane.C), ReadingEntry(room, reading, self._records)
 
-    async def keep(self, lane: Lane, entries: Sequence[Entry]) -> None:
-        """Append up to `APPEND_RECORDS_MAX` entries, all or none. Raises StoreFailedError: none was kept."""
+    async def keep(self, lane: Lane, entries: Sequence[Appendable]) -> None:
+        """Append up to `APPEND_RECORDS_MAX` entries, all or none. Raises StoreFailedError: none was kept.
+
+        They have waited for company where they come from.
+        """
         if entries:
-            await self._log.append_many(lane, entries)
+            await self._log.append_many(lane, entries, urgent=True)
 
     def serve(self, plan: SitePlan, fresh_ms: Mapping[Key, int]) -> None:
         """Take which devices serve which rooms from now on. A name that stays keeps all that is known under it."""

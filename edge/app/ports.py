@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from edge.log.record_log import Entry
+from edge.log.record_log import Appendable, Entry
 from protocols.link.lanes import Lane
 from protocols.link.record import Record
 
@@ -20,8 +20,11 @@ class Log(Protocol):
         """Append one record and return its sequence number once it is durable. Raises StoreFailedError."""
         ...
 
-    async def append_many(self, lane: Lane, entries: Sequence[Entry]) -> list[int]:
-        """Append up to 200 records in one commit, all or none; return their positions. Raises StoreFailedError."""
+    async def append_many(self, lane: Lane, entries: Sequence[Appendable], *, urgent: bool = False) -> list[int]:
+        """Append up to 200 records in one commit, all or none; return their positions. Raises StoreFailedError.
+
+        `urgent`: commit at once, without waiting for company.
+        """
         ...
 
     async def append_once(self, source: str, position: int, lane: Lane, entry: Entry) -> int | None:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from edge.log.ballast import Ballast
 from edge.log.heads import HeadSigner, write_head
@@ -49,6 +49,24 @@ Listener = Callable[[Lane, bytes, int], None]
 """Called on the event loop after each commit with (lane, incarnation, last position)."""
 
 
+class Appendable(Protocol):
+    """Something that becomes a record when it is appended."""
+
+    @property
+    def kind(self) -> str:
+        """Of the record."""
+        ...
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """Of the record."""
+        ...
+
+    def encoded(self, *, edge_at_ms: int, mono_ms: int, clock: ClockQuality) -> bytes:
+        """Return the record as it is appended at this moment. Raises LocalProtocolError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One record to append."""
@@ -56,6 +74,17 @@ class Entry:
     kind: str
     body: Mapping[str, Any]
     device_at_ms: int | None = None
+
+    def encoded(self, *, edge_at_ms: int, mono_ms: int, clock: ClockQuality) -> bytes:
+        """See `Appendable`."""
+        return encode_record(
+            self.kind,
+            self.body,
+            device_at_ms=self.device_at_ms,
+            edge_at_ms=edge_at_ms,
+            mono_ms=mono_ms,
+            clock=clock,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,14 +293,17 @@ class RecordLog:
         """
         return await self._writers[Lane(lane)].append_encoded([self._encode(Entry(kind, body, device_at_ms))])
 
-    async def append_many(self, lane: Lane | str, entries: Sequence[Entry], *, urgent: bool = False) -> list[int]:
+    async def append_many(self, lane: Lane | str, entries: Sequence[Appendable], *, urgent: bool = False) -> list[int]:
         """Append up to `APPEND_RECORDS_MAX` records in one commit, all or none; return their positions.
 
         `urgent`: commit at once, without waiting for company.
         """
         if not 1 <= len(entries) <= APPEND_RECORDS_MAX:
             raise LocalProtocolError(f"{len(entries)} records in one append, 1 to {APPEND_RECORDS_MAX} are taken")
-        last = await self._writers[Lane(lane)].append_encoded([self._encode(each) for each in entries], urgent=urgent)
+        clock = self._clock
+        wall_ms, now_ms, quality = clock.wall_ms(), clock.now_ms(), ClockQuality(clock.quality.value)
+        records = [each.encoded(edge_at_ms=wall_ms, mono_ms=now_ms, clock=quality) for each in entries]
+        last = await self._writers[Lane(lane)].append_encoded(records, urgent=urgent)
         return list(range(last - len(entries) + 1, last + 1))
 
     async def append_encoded(self, lane: Lane | str, records: Sequence[bytes], *, urgent: bool = False) -> int:
@@ -412,13 +444,9 @@ class RecordLog:
     # ------------------------------------------------------------------ inside
 
     def _encode(self, entry: Entry) -> bytes:
-        return encode_record(
-            entry.kind,
-            entry.body,
-            device_at_ms=entry.device_at_ms,
-            edge_at_ms=self._clock.wall_ms(),
-            mono_ms=self._clock.now_ms(),
-            clock=ClockQuality(self._clock.quality.value),
+        clock = self._clock
+        return entry.encoded(
+            edge_at_ms=clock.wall_ms(), mono_ms=clock.now_ms(), clock=ClockQuality(clock.quality.value)
         )
 
     def _committed(self, lane: Lane, incarnation: bytes, last: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from functools import lru_cache
 from math import inf, isfinite
 from typing import Any, Final
 
@@ -140,15 +141,17 @@ def _judge(point: Point, raw: object) -> Judged:
             if known == raw and isinstance(known, bool) == isinstance(raw, bool):
                 return Judged(meaning, Quality.GOOD)
         return _bad(Reason.UNKNOWN_CODE, raw)
-    kind = point.row.kind
+    row = point.row
+    kind = row.kind
     if kind is Kind.BOOL:
         return Judged(raw, Quality.GOOD) if isinstance(raw, bool) else _bad(Reason.WRONG_TYPE, raw)
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         return _bad(Reason.WRONG_TYPE, raw)
     if not is_finite(raw):
         return _bad(Reason.NO_VALUE)
-    value = _scaled(raw, point)
-    least, most = point.range
+    value = raw if point.scale == 1.0 and point.offset == 0.0 else _scaled(raw, point.scale, point.offset)
+    least = row.least if point.least is None else point.least
+    most = row.most if point.most is None else point.most
     if (least is not None and value < least) or (most is not None and value > most):
         return _bad(Reason.OUT_OF_RANGE, raw)
     if kind is Kind.INTEGER:
@@ -295,10 +298,16 @@ def readings_of_payload(
     A payload that is no JSON object gives a bad reading for every point of the model. A null says nothing:
     Zigbee2MQTT publishes it for whatever it has not heard since its start.
     """
-    document = json_object(payload)
+    return readings_of_document(descriptor.points, device, json_object(payload), device_at_ms)
+
+
+def readings_of_document(
+    points: Sequence[Point], device: DeviceId, document: Mapping[str, Any] | Reason, device_at_ms: int | None = None
+) -> list[Reading]:
+    """Return a reading for each of these points that `json_object`'s answer speaks of."""
     if isinstance(document, Reason):
-        return [reading(point, device, _bad(document)) for point in descriptor.points]
-    return _readings_of_object(descriptor.points, device, document, device_at_ms)
+        return [reading(point, device, _bad(document)) for point in points]
+    return _readings_of_object(points, device, document, device_at_ms)
 
 
 def readings_of_fields(descriptor: Descriptor, device: DeviceId, fields: Mapping[str, Any]) -> list[Reading]:
@@ -518,12 +527,11 @@ def same(point: Point, wanted: Value, read_back: Value | None) -> bool:
     return abs(wanted - read_back) <= resolution * 0.5000001
 
 
-def _scaled(raw: float, point: Point) -> float:
-    if point.scale == 1.0 and point.offset == 0.0:
-        return raw
+@lru_cache(maxsize=4_096)
+def _scaled(raw: float, scale: float, offset: float) -> float:
     # Decimal: 216 * 0.1 must be 21.6, on this side and on the emulator's.
     try:
-        value = Decimal(repr(raw)) * Decimal(repr(point.scale)) + Decimal(repr(point.offset))
+        value = Decimal(repr(raw)) * Decimal(repr(scale)) + Decimal(repr(offset))
         return round(float(value), NUMBER_DIGITS_MAX)
     except (InvalidOperation, ValueError, OverflowError):  # more digits than a number has
         return inf
@@ -535,6 +543,8 @@ def value_at(document: Mapping[str, Any], path: str) -> object:
 
 
 def _step_into(document: Mapping[str, Any], path: str) -> tuple[bool, object]:
+    if path in document and "." not in path:
+        return True, document[path]
     value: object = document
     for step in path.split("."):
         if isinstance(value, dict) and step in value:

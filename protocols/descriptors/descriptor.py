@@ -8,6 +8,7 @@ wrong register in somebody's room.
 import re
 from collections.abc import Hashable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -143,7 +144,7 @@ class Point(_Strict, frozen=True):
     @property
     def row(self) -> Attribute:
         """The device model's row for this attribute."""
-        return attribute(self.capability, self.attribute)
+        return _row(self.capability, self.attribute)
 
     @property
     def words(self) -> int:
@@ -165,6 +166,10 @@ class Point(_Strict, frozen=True):
         least = row.least if self.least is None else self.least
         most = row.most if self.most is None else self.most
         return least, most
+
+
+_row: Final = lru_cache(maxsize=4_096)(attribute)
+"""Every value that is heard asks for it."""
 
 
 class Identification(_Strict, frozen=True):

@@ -14,7 +14,7 @@ import structlog
 from edge.app.edge_store import EdgeStore, Restored
 from edge.app.house import House
 from edge.app.models import Models
-from edge.log.record_log import Entry
+from edge.log.record_log import Appendable, Entry
 from edge.policy.document import RoomPolicy, default
 from kit.clock import Clock
 from protocols.descriptors.descriptor import Descriptor
@@ -26,7 +26,7 @@ from protocols.device_model.reading import Quality, Reading, Value
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError, LinkLostError, PlatformError, ReplyTimeoutError, StoreFailedError
 from protocols.link.lanes import LANES, Lane
-from protocols.link.record import ClockQuality, Record, decode_record, encode_record
+from protocols.link.record import ClockQuality, Record, decode_record
 
 AURORA: Final = PropertyId("aurora")
 T0: Final = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -52,12 +52,10 @@ class MemoryLog:
         [seq] = await self.append_many(lane, [Entry(kind, body, device_at_ms)])
         return seq
 
-    async def append_many(self, lane: Lane, entries: Sequence[Entry]) -> list[int]:
+    async def append_many(self, lane: Lane, entries: Sequence[Appendable], *, urgent: bool = False) -> list[int]:
+        del urgent  # nothing waits here
         encoded = [
-            encode_record(
-                each.kind,
-                each.body,
-                device_at_ms=each.device_at_ms,
+            each.encoded(
                 edge_at_ms=self._clock.wall_ms(),
                 mono_ms=self._clock.now_ms(),
                 clock=ClockQuality(self._clock.quality.value),

@@ -29,8 +29,9 @@ from protocols.descriptors.codec import (
     encode,
     json_object,
     reading,
-    readings_of_payload,
+    readings_of_document,
     same,
+    value_at,
 )
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.descriptors.wires import Zigbee2MqttWire
@@ -43,7 +44,7 @@ from protocols.documents import shown
 from protocols.errors import LinkLostError, PeerProtocolError, ReplyTimeoutError
 from protocols.home_assistant import colours
 from protocols.mqtt import zigbee2mqtt
-from protocols.mqtt.zigbee2mqtt import About, DeviceList
+from protocols.mqtt.zigbee2mqtt import About, BridgeTopic, DeviceList
 
 REORDER_MS: Final = 600_000
 """A message at most so much older than the newest is a late one; older still, and a clock has been set."""
@@ -72,6 +73,9 @@ class _Radio(Member):
     cached: bool = False
     """Whether its bridge has begun and may yet say what it kept of it before."""
     chosen: ChosenColours = field(default_factory=ChosenColours)
+    said: dict[int, object] = field(default_factory=dict)
+    """By the place of a point among its descriptor's, what was last said there and was good, as it was said."""
+    said_under: Descriptor | None = None
     waiting: list[tuple[Point, "asyncio.Queue[Reading | None]"]] = field(default_factory=list)
     """Who waits for news of a point; None on the queue: the bridge says that it failed."""
 
@@ -119,6 +123,11 @@ class Zigbee2MqttSupervisor(BrokerBus):
                 device, Running(descriptor), silence_s, place=place, name=name, ieee=address.ieee
             )
         self._of_device = {each.device: each for each in self._radios.values()}
+        self._of_topic: dict[str, _Radio] = {}
+        for name, each in self._radios.items():
+            topic = f"{bus.base_topic}/{name}"
+            if zigbee2mqtt.read_topic(bus.base_topic, topic) == BridgeTopic(About.STATE, name):
+                self._of_topic[topic] = each
         radios = self._radios.values()
         super().__init__(bus.id, radios, transport=transport, clock=clock, dice=dice, sink=sink, memory=memory)
         self._bridge_online: bool | None = None
@@ -178,6 +187,9 @@ class Zigbee2MqttSupervisor(BrokerBus):
     # --- what is heard --------------------------------------------------------------------------------------
 
     def _take(self, message: Message) -> None:
+        if (radio := self._of_topic.get(message.topic)) is not None:
+            self._state(radio, message)
+            return
         topic = zigbee2mqtt.read_topic(self._bus.base_topic, message.topic)
         if topic is None:
             self._counts["foreign_topics"] += 1
@@ -185,7 +197,7 @@ class Zigbee2MqttSupervisor(BrokerBus):
         try:
             match topic.about:
                 case About.STATE:
-                    self._state(topic.friendly_name, message)
+                    self._stranger(topic.friendly_name, message)
                 case About.AVAILABILITY:
                     self._availability(topic.friendly_name, online=zigbee2mqtt.parse_state(message.payload))
                 case About.BRIDGE_STATE:
@@ -199,12 +211,11 @@ class Zigbee2MqttSupervisor(BrokerBus):
         except PeerProtocolError as error:
             self._complaints.refused("malformed_messages", message.topic, error)
 
-    def _state(self, name: str, message: Message) -> None:
-        radio = self._radios.get(name)
-        if radio is None:
-            payload = message.payload[:EVIDENCE_BYTES_MAX].decode(errors="replace")
-            self._strange(name, None, {"friendly_name": name, "payload": payload})
-            return
+    def _stranger(self, name: str, message: Message) -> None:
+        payload = message.payload[:EVIDENCE_BYTES_MAX].decode(errors="replace")
+        self._strange(name, None, {"friendly_name": name, "payload": payload})
+
+    def _state(self, radio: _Radio, message: Message) -> None:
         now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
         document = json_object(message.payload)
         if isinstance(document, Reason):
@@ -215,9 +226,8 @@ class Zigbee2MqttSupervisor(BrokerBus):
                 "times_ahead", message.topic, f"last_seen {at_ms} is ahead of our clock, {wall_ms}"
             )
             at_ms = None
-        readings = readings_of_payload(radio.descriptor, radio.device, message.payload, at_ms)
         if not message.retain:
-            if radio.cached and at_ms is None and self._repeats(readings):
+            if radio.cached and at_ms is None and self._repeats(self._readings(radio, document, at_ms)):
                 self._counts["repeated_by_the_bridge"] += 1
                 message = replace(message, retain=True)
             radio.cached = False
@@ -230,16 +240,54 @@ class Zigbee2MqttSupervisor(BrokerBus):
             return
         if radio.stranger:
             return  # the bad readings of it are told already
+        age_ms = 0 if at_ms is None else max(0, wall_ms - at_ms)
+        if old or radio.waiting or isinstance(document, Reason):
+            readings = self._readings(radio, document, at_ms)
+            radio.said.clear()
+        else:
+            points = self._news(radio, document, at_ms, now_ms=now_ms, age_ms=age_ms)
+            readings = readings_of_document(points, radio.device, document, at_ms)
         for each in readings:
             told = each
             if old and at_ms is None and each.quality is Quality.GOOD:
                 told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
-            age_ms = 0 if at_ms is None else max(0, wall_ms - at_ms)
             self._reporter.take(told, now_ms=now_ms, age_ms=age_ms, place=message.topic)
             if not message.retain:
                 self._tell_waiting(radio, each)
         if radio.online is not False and not message.retain:
             self._online(radio)
+
+    @staticmethod
+    def _readings(radio: _Radio, document: dict[str, Any] | Reason, at_ms: int | None) -> list[Reading]:
+        return readings_of_document(radio.descriptor.points, radio.device, document, at_ms)
+
+    def _news(
+        self, radio: _Radio, document: dict[str, Any], at_ms: int | None, *, now_ms: int, age_ms: int
+    ) -> list[Point]:
+        """Return the points of which a message says something else than before, or something that is due again.
+
+        A message repeats all that its bridge knows of the device, to tell one value of it.
+        """
+        descriptor, said = radio.descriptor, radio.said
+        if radio.said_under is not descriptor:
+            said.clear()
+            radio.said_under = descriptor
+        news: list[Point] = []
+        again = self._reporter.again
+        for place, point in enumerate(descriptor.points):
+            raw = value_at(document, point.path or "")
+            if raw is None:
+                continue
+            before = said.get(place)
+            if (
+                type(raw) is type(before)
+                and raw == before
+                and again(radio.device, point, at_ms, now_ms=now_ms, age_ms=age_ms)
+            ):
+                continue
+            said[place] = raw
+            news.append(point)
+        return news
 
     def _repeats(self, readings: Sequence[Reading]) -> bool:
         """Say whether a bridge that has just begun says only what is known: then nobody knows how old it is.

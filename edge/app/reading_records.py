@@ -1,0 +1,160 @@
+"""The record of a reading, put together from parts that are encoded once a point.
+
+Pure. Source of truth for the bytes: protocols/link/SPEC.md section 3; they are those of `encode_record`, which makes
+whatever is not an ordinary good value (tests hold one against the other).
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cbor2
+
+from protocols import cbor
+from protocols.device_model.capability import Capability, Unit
+from protocols.device_model.identity import DeviceId, RoomId
+from protocols.device_model.reading import Quality, Reading
+from protocols.link.record import RECORD_BYTES_MAX, TIME_MS_MAX, ClockQuality, encode_record
+
+KIND: Final = "reading"
+POINTS_MAX: Final = 50_000
+"""Points whose parts are remembered."""
+NUMBERS_MAX: Final = 4_096
+"""Numbers whose bytes are remembered."""
+
+_HEAD: Final = b"\x86" + cbor.encode(KIND)
+_NULL: Final = b"\xf6"
+_AT_KEY: Final = cbor.encode("device_at_ms")
+_INTEGER_LEAST: Final = -(2**63)
+_INTEGER_MOST: Final = 2**63 - 1
+_LONG: Final = struct.Struct(">BQ")
+_LONG_LEAST: Final = 2**32
+_CLOCKS: Final = {
+    quality: cbor.encode(code)
+    for code, quality in enumerate((ClockQuality.SYNCHRONISED, ClockQuality.DRIFTING, ClockQuality.UNCERTAIN))
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    room: RoomId
+    unit: Unit | None
+    untimed: bytes
+    """A body's bytes up to its value, without a time of the device."""
+    timed: bytes
+    after: bytes
+
+
+class ReadingRecords:
+    """Remembers the parts of every point heard so far."""
+
+    def __init__(self) -> None:
+        self._points: dict[tuple[DeviceId, Capability, str], _Parts] = {}
+        self._numbers: dict[float, bytes] = {}
+        self._stamp: tuple[int, int, ClockQuality] | None = None
+        self._stamped = b""
+
+    def encode(self, room: RoomId, reading: Reading, *, edge_at_ms: int, mono_ms: int, clock: ClockQuality) -> bytes:
+        """Return what `encode_record` returns. Raises LocalProtocolError: it is no record."""
+        value, at_ms = reading.value, reading.device_at_ms
+        encoded = self._value(value)
+        plain = encoded is not None and reading.quality is Quality.GOOD and reading.reason is None
+        if not plain or not (at_ms is None or (type(at_ms) is int and 0 <= at_ms <= TIME_MS_MAX)):
+            return _whole(room, reading, edge_at_ms, mono_ms, clock)
+        key = (reading.device, reading.capability, reading.attribute)
+        parts = self._points.get(key)
+        if parts is None or parts.unit is not reading.unit or parts.room != room:
+            whole = _whole(room, reading, edge_at_ms, mono_ms, clock)  # it is a record: so are others of its point
+            if len(self._points) >= POINTS_MAX:
+                self._points.clear()
+            self._points[key] = _parts(room, reading)
+            return whole
+        if (edge_at_ms, mono_ms, clock) != self._stamp:
+            if not (0 <= edge_at_ms <= TIME_MS_MAX and 0 <= mono_ms <= TIME_MS_MAX):
+                return _whole(room, reading, edge_at_ms, mono_ms, clock)
+            self._stamp = (edge_at_ms, mono_ms, clock)
+            self._stamped = cbor.encode(edge_at_ms) + cbor.encode(mono_ms) + _CLOCKS[clock]
+        assert encoded is not None  # noqa: S101 - it is plain
+        if at_ms is None:
+            record = _HEAD + _NULL + self._stamped + parts.untimed + encoded + parts.after
+        else:
+            at = _LONG.pack(0x1B, at_ms) if at_ms >= _LONG_LEAST else cbor.encode(at_ms)
+            record = _HEAD + at + self._stamped + parts.timed + encoded + parts.after + _AT_KEY + at
+        return record if len(record) <= RECORD_BYTES_MAX else _whole(room, reading, edge_at_ms, mono_ms, clock)
+
+    def _value(self, value: object) -> bytes | None:
+        """Return an ordinary value's bytes; None: there is something to look at."""
+        kind = type(value)
+        if kind is float:
+            known = self._numbers.get(value)  # type: ignore[call-overload]  # its `kind` was just asked
+            if known is None and value and value - value == 0.0:  # type: ignore[operator]  # likewise
+                known = cbor2.dumps(value, canonical=True)
+                if len(self._numbers) >= NUMBERS_MAX:
+                    self._numbers.clear()
+                self._numbers[value] = known  # type: ignore[index]  # likewise
+            return known  # of 0.0 none: -0.0 is equal to it, and other bytes
+        if kind is bool:
+            return b"\xf5" if value else b"\xf4"
+        if kind is int and _INTEGER_LEAST <= value <= _INTEGER_MOST:  # type: ignore[operator]  # likewise
+            whole: bytes = cbor2.dumps(value, canonical=True)
+            return whole
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingEntry:
+    """`edge.log.record_log.Appendable` of a reading; what it holds is put together when it is appended."""
+
+    room: RoomId
+    reading: Reading
+    records: ReadingRecords
+
+    @property
+    def kind(self) -> str:
+        """See `Appendable`."""
+        return KIND
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """See `Appendable`."""
+        return _body(self.room, self.reading)
+
+    def encoded(self, *, edge_at_ms: int, mono_ms: int, clock: ClockQuality) -> bytes:
+        """See `Appendable`."""
+        return self.records.encode(self.room, self.reading, edge_at_ms=edge_at_ms, mono_ms=mono_ms, clock=clock)
+
+
+def _body(room: RoomId, reading: Reading) -> dict[str, Any]:
+    return {"room": room, **reading.to_body()}
+
+
+def _whole(room: RoomId, reading: Reading, edge_at_ms: int, mono_ms: int, clock: ClockQuality) -> bytes:
+    return encode_record(
+        KIND,
+        _body(room, reading),
+        device_at_ms=reading.device_at_ms,
+        edge_at_ms=edge_at_ms,
+        mono_ms=mono_ms,
+        clock=clock,
+    )
+
+
+def _parts(room: RoomId, reading: Reading) -> _Parts:
+    """Return a body's bytes before and after its value, in the one order of CBOR keys."""
+    encode = cbor.encode
+    unit = None if reading.unit is None else reading.unit.value
+    before = encode("room") + encode(room) + encode("unit") + encode(unit) + encode("value")
+    after = [
+        ("device", str(reading.device)),
+        ("quality", Quality.GOOD.value),
+        ("attribute", reading.attribute),
+        ("capability", reading.capability.value),
+    ]
+    return _Parts(
+        room,
+        reading.unit,
+        b"\xa7" + before,
+        b"\xa8" + before,
+        b"".join(encode(key) + encode(value) for key, value in after),
+    )
