@@ -313,7 +313,8 @@ class DoorsServer:
         spare = withdrawn_beside_others(stay, self._desk, self._closing)
         ended = self._desk.end_stay(stay, spare=spare, emptied=emptied)
         self._closing.departed()
-        return {"generation": ended.generation, "doors": list(ended.doors), **await self._vendors.end_stay(stay)}
+        told = await self._vendors.end_stay(stay, emptied=emptied)
+        return {"generation": ended.generation, "doors": list(ended.doors), **told}
 
     async def _events(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, EventsArgs)

@@ -192,9 +192,9 @@ class VendorMethods:
             )
         return {**bundle.to_document(), "vendor_keys": [self._keys.told(each).to_document() for each in keys]}
 
-    async def end_stay(self, stay: str) -> dict[str, Any]:
+    async def end_stay(self, stay: str, *, emptied: Sequence[RoomId] = ()) -> dict[str, Any]:
         """Return what is told of a stay whose keys in foreign systems are ended now."""
-        return {} if self._keys is None else {"vendor_rooms": await self._keys.end_stay(stay)}
+        return {} if self._keys is None else {"vendor_rooms": await self._keys.end_stay(stay, emptied=emptied)}
 
     def _check_unsealed(self, rooms: Sequence[RoomId]) -> None:
         """Refuse to have a key made that a system without a lockout would let in. Raises InvalidInputError."""

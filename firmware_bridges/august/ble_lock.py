@@ -44,6 +44,8 @@ class YaleManners:
     slow_ms: int = 20
     jam: float = 0.0
     """The bolt sticks."""
+    misread: float = 0.0
+    """It tells other digits of a full slot than it holds."""
 
 
 def quiet() -> YaleManners:
@@ -208,7 +210,10 @@ class YaleLock:
                 return _answer(opcode, b"")
             case 0x39:
                 slot = int.from_bytes(frame[4:6], "little")
-                held = bytes.fromhex(self.pins.get(slot, "").ljust(PIN_BYTES * 2, "f"))
+                pin = self.pins.get(slot, "")
+                if pin and self._chance(self.manners.misread):
+                    pin = f"{self._dice.integer(0, 10 ** len(pin) - 1):0{len(pin)}d}"
+                held = bytes.fromhex(pin.ljust(PIN_BYTES * 2, "f"))
                 return _answer(opcode, frame[4:6] + held)
             case _:
                 return _answer(opcode, b"", result=INVALID)

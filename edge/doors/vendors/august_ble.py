@@ -2,7 +2,8 @@
 
 Source of truth: docs/decisions/0084-august-by-bluetooth.md. The lock's frames are `yalexs-ble`'s to know; the link is
 ours (one adapter, one scan, a bounded number of links). A keypad slot has no name, so which grant is in which slot is a
-book of ours, durable before the lock is told. A slot of our range that the book does not know is cleared at a visit.
+book of ours, durable before the lock is told. The book may be an older one than the lock has seen, or lost: so at the
+first visit of each process all slots of our range are read, and what is no known key's is cleared (0147).
 
 The lock keeps no hours: a PIN is written when its time begins and cleared when it ends, by us. What a good answer says
 was said by the lock itself.
@@ -11,7 +12,7 @@ was said by the lock itself.
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -41,6 +42,7 @@ from edge.doors.vendors.port import (
     EventPage,
     KeyEnded,
     KeyMade,
+    Strays,
     Truth,
     VendorBusyError,
     VendorFaultError,
@@ -66,6 +68,25 @@ class BleLock:
     address: str
     key: bytes = field(repr=False)
     key_slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a slot is to hold: the PIN of a grant (None: nothing). `ending`: what it holds is about to be cleared."""
+
+    grant: str | None
+    pin: str | None = field(repr=False)
+    made: bool = False
+    ending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _OddSlot:
+    """A slot that holds something else, or (not `full`) nothing where a key was made."""
+
+    slot: int
+    wanted: _Wanted
+    full: bool
 
 
 class _LinkedLock(Lock):
@@ -132,6 +153,9 @@ class AugustBle:
             reach.want(each.address)
         self._turns = {door: asyncio.Lock() for door in self._locks}
         self._battery: dict[str, int] = {}
+        self._unread = {door: set(self._slots) for door in self._locks}
+        self._told: set[tuple[str, int]] = set()
+        self._tell: Callable[[Strays], None] = _nobody_asked
         logging.getLogger("yalexs_ble").setLevel(logging.ERROR)  # what it logs below may hold a PIN or a session's key
 
     async def close(self) -> None:
@@ -164,16 +188,18 @@ class AugustBle:
     async def revoke(self, grant: str) -> KeyEnded:
         """See the port. Done once every lock that has it has said that it has it no more.
 
-        A grant that the book does not know may be in a lock whose slots are unknown (the book was lost, or this lock
-        was never visited): these are emptied first, and one that cannot be reached is an error.
+        A grant that the book does not know may be in a lock all the same: in one whose slots are unknown (the book was
+        lost, or this lock was never visited), or in one of its own that was not read yet (the book is an older one).
+        These are read first, and one that cannot be reached is an error.
         """
         held = [door for door in self._locks if self._slot_of(door, grant) is not None]
         for door in held:
             await self._clear(door, grant)
+        key = self._book.slot_key(grant)
+        own = () if key is None else key.doors
         for door in self._locks if not held else ():
-            if self._unknown(door):
-                async with self._linked(door) as lock:
-                    await self._sweep(door, lock)
+            if self._unknown(door) or (door in own and self._unread[door]):
+                await self.read(door)
         return KeyEnded(grant, Truth.CONFIRMED, found=bool(held))
 
     async def open_door(self, door: str, *, actor: str) -> DoorOpened:  # noqa: ARG002 - the lock knows a key, no person
@@ -197,10 +223,29 @@ class AugustBle:
         """See the port: heard lately or not, and the battery of the last visit. Nobody is connected to for this."""
         found: dict[str, DoorHealth] = {}
         for door, lock in self._locks.items():
-            heard_ms = self._reach.heard_ms_ago(lock.address)
-            online = heard_ms is not None and heard_ms <= HEARD_MOST_MS
-            found[door] = DoorHealth(door, online=online, battery_percent=self._battery.get(door))
+            found[door] = DoorHealth(door, online=self._is_heard(lock), battery_percent=self._battery.get(door))
         return found
+
+    def tell_strays(self, told: Callable[[Strays], None]) -> None:
+        """See the port."""
+        self._tell = told
+
+    def unread(self, *, within_reach: bool = False) -> tuple[str, ...]:
+        """See the port."""
+        return tuple(
+            door
+            for door, slots in self._unread.items()
+            if slots and not (within_reach and not self._is_heard(self._locks[door]))
+        )
+
+    async def read(self, door: str) -> None:
+        """See the port."""
+        async with self._linked(door) as lock:
+            await self._compare(door, lock)
+
+    def _is_heard(self, lock: BleLock) -> bool:
+        heard_ms = self._reach.heard_ms_ago(lock.address)
+        return heard_ms is not None and heard_ms <= HEARD_MOST_MS
 
     # -- one lock ----------------------------------------------------------------------------------------------------
 
@@ -215,7 +260,7 @@ class AugustBle:
     async def _write(self, door: str, grant: str, pin: str) -> tuple[int, bool]:
         """See that the grant's slot holds its PIN. Returns the slot, and whether it did already."""
         async with self._linked(door) as lock:
-            await self._sweep(door, lock)
+            await self._compare(door, lock, writing=(grant, pin))
             slot = self._slot_of(door, grant)
             if slot is None:
                 book = self._book.slots(self._name, door)
@@ -242,19 +287,58 @@ class AugustBle:
         async with self._linked(door) as lock:
             while (slot := self._slot_of(door, grant)) is not None:
                 await self._emptied(door, lock, slot)
-            await self._sweep(door, lock)
+            await self._compare(door, lock)
 
-    async def _sweep(self, door: str, lock: _LinkedLock) -> None:
-        """Empty what the book does not know: it is nobody's. Each slot counts, however often this is cut off."""
-        for slot in self._unknown(door):
-            await self._emptied(door, lock, slot)
+    async def _compare(self, door: str, lock: _LinkedLock, *, writing: tuple[str, str] | None = None) -> None:
+        """Hold the book against the slots that were not read yet, and empty what is nobody's.
 
-    async def _emptied(self, door: str, lock: _LinkedLock, slot: int) -> None:
+        What is as it should be counts at once, however often this is cut off. `writing`: the grant that is being
+        written, and its PIN.
+        """
+        unread, book, odd = self._unread[door], self._book.slots(self._name, door), list[_OddSlot]()
+        unread.update(self._unknown(door))
+        for slot in sorted(unread):
+            wanted = self._wanted(book.get(slot), writing)
+            there = None if wanted.ending else await self._digits(door, lock, slot)
+            if there not in {None, wanted.pin} or (there is None and wanted.made):
+                odd.append(_OddSlot(slot, wanted, full=there is not None))
+                continue
+            if slot not in book or book[slot] != wanted.grant:
+                self._book.keep_slot(self._name, door, slot, wanted.grant)
+            unread.discard(slot)
+        if news := [each for each in odd if (door, each.slot) not in self._told]:
+            full = tuple(each.slot for each in news if each.full)
+            missing = tuple(each.wanted.grant for each in news if each.wanted.made and each.wanted.grant is not None)
+            self._tell(Strays(door, full, missing))  # before: cut off in between it is told twice, not never
+            self._told.update((door, each.slot) for each in news)
+        for each in odd:
+            if each.full:
+                await self._emptied(door, lock, each.slot, each.wanted.grant)
+            unread.discard(each.slot)
+
+    def _wanted(self, grant: str | None, writing: tuple[str, str] | None) -> "_Wanted":
+        if grant is not None and writing is not None and grant == writing[0]:
+            return _Wanted(grant, writing[1])  # that it is not there yet is nothing to be told
+        key = None if grant is None else self._book.slot_key(grant)
+        if key is None:
+            return _Wanted(None, None)
+        return _Wanted(grant, key.pin, made=key.made, ending=key.pin is None)
+
+    async def _digits(self, door: str, lock: _LinkedLock, slot: int) -> str | None:
+        """Return what is in a slot, by two answers that are alike: digits misread would be nobody's, and cleared."""
+        with _speaking(self._name, door):
+            there = await lock.get_keycode(slot)
+            if there is not None and await lock.get_keycode(slot) != there:
+                raise ResponseError("two answers for one slot")
+        return there
+
+    async def _emptied(self, door: str, lock: _LinkedLock, slot: int, grant: str | None = None) -> None:
+        """Empty a slot; `grant`: whose it stays, and is to be written into it again."""
         with _speaking(self._name, door):
             await lock.clear_keycode(slot)
             if await lock.get_keycode(slot) is not None:
                 raise ResponseError("a slot that was cleared is not empty")
-        self._book.keep_slot(self._name, door, slot, None)
+        self._book.keep_slot(self._name, door, slot, grant)
 
     @asynccontextmanager
     async def _linked(self, door: str) -> AsyncIterator[_LinkedLock]:
@@ -308,6 +392,10 @@ def _label(name: str, door: str) -> str:
 
 def _nobody() -> BLEDevice:
     raise LinkLostError("a link of ours is not connected again by the library")
+
+
+def _nobody_asked(_strays: Strays) -> None:
+    """Nobody asked to be told."""
 
 
 def _unheard(_states: object) -> None:

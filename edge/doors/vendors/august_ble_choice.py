@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from edge.doors.vendors.port import LockSystem
-from edge.doors.vendors.reach import Reach, SlotBook
+from edge.doors.vendors.reach import Reach, SlotBook, SlotKey
 from edge.doors.vendors.settings import LockSystemSettings
 from kit.clock import Clock
 from protocols.errors import InvalidInputError, LinkLostError, StoreFailedError
@@ -96,3 +96,7 @@ class NoBook:
     def keep_slot(self, system: str, lock: str, slot: int, grant: str | None) -> None:  # noqa: ARG002 - as the port has it
         """Refuse."""
         raise StoreFailedError(f"{system}: no book of keypad slots")
+
+    def slot_key(self, grant: str) -> SlotKey | None:  # noqa: ARG002 - as the port has it
+        """Nothing is known."""
+        return None

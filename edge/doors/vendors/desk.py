@@ -16,6 +16,7 @@ from edge.doors.errors import StayEndedError
 from edge.doors.put_back import PutBack
 from edge.doors.vendors.foreign import ForeignSystem, opens_afar, put_back_events, shown
 from edge.doors.vendors.insist import insist
+from edge.doors.vendors.keypads import Keypads
 from edge.doors.vendors.ledger import KeptKey, KeyLedger, KeyState
 from edge.doors.vendors.port import (
     DOORS_MOST,
@@ -72,6 +73,7 @@ class KeyDesk:
         self.news = asyncio.Event()
         """Set when the vendors have told something new."""
         self._put_back = PutBack("vendor_keys_put_back", ledger, told=self._tell_put_back)
+        self._keypads = Keypads(systems, ledger=ledger, clock=clock, told=self.news.set)
         self._log = logger("edge.doors.vendors")
         self._asked: Counter = metrics.counter("lock_system_requests", "keys asked for", ("system", "outcome"))
         self._told_count: Counter = metrics.counter("lock_system_events", "events told", ("system", "outcome"))
@@ -203,6 +205,7 @@ class KeyDesk:
 
     def end_room(self, room: RoomId) -> list[KeptKey]:
         """End every key ever handed out for a room; who is in house asks again. As `end_stay`."""
+        self._keypads.emptied([room])
         return self._ending_now(self._ledger.end_room(room, self._clock.wall_ms()))
 
     def leave_behind(self, stay: str, rooms: Sequence[RoomId], *, holder: str) -> list[KeptKey]:
@@ -226,11 +229,13 @@ class KeyDesk:
         self._work.set()
         return ending
 
-    async def end_stay(self, stay: str) -> list[str]:
+    async def end_stay(self, stay: str, *, emptied: Sequence[RoomId] = ()) -> list[str]:
         """End every key of a stay: durable when this returns; the vendors are told at once, and until they know.
 
+        `emptied`: rooms in which nobody is any more: there ends too what a keypad holds and this house has forgotten.
         Returns the rooms concerned. Ending again changes nothing. Raises StoreFailedError.
         """
+        self._keypads.emptied(emptied)
         ending = self._ending_now(self._ledger.end_stay(stay, self._clock.wall_ms()))
         return sorted({room for each in ending for room in each.rooms})
 
@@ -305,6 +310,7 @@ class KeyDesk:
                     "truth": each.system.abilities.issue.value,
                     "opens": None if (opens := each.system.abilities.opens) is None else opens.value,
                     "rooms": len(each.doors),
+                    **({} if (unread := self._keypads.unread(name)) is None else {"keypads_unread": unread}),
                 }
                 for name, each in self._systems.items()
             ],
@@ -337,6 +343,9 @@ class KeyDesk:
                 self._ledger.end_due(name, at_ms)
         if len(self._turns) > TURNS_KEPT_MOST:
             self._turns = {grant: turn for grant, turn in self._turns.items() if turn.locked()}
+        if len(self._pauses) > TURNS_KEPT_MOST:  # of keys that were refused, or are gone
+            waiting = {each.grant for each in self._ledger.open_keys()}
+            self._pauses = {grant: pause for grant, pause in self._pauses.items() if grant in waiting}
         now_ms = self._clock.now_ms()
         due = [
             each.grant
@@ -345,7 +354,7 @@ class KeyDesk:
             and now_ms >= self._pauses.get(each.grant, (0, 0))[0]
             and not (each.state is KeyState.WANTED and each.medium == "card")
         ]
-        await asyncio.gather(*(self._attend(grant, asked=False) for grant in due))
+        await asyncio.gather(*(self._attend(grant, asked=False) for grant in due), self._keypads.read_next())
 
     async def watch(self, name: str) -> None:
         """Ask one system what happened, again and again, until cancelled. A vendor that is away is asked less often."""

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from edge.doors.put_back import EVENT
 from edge.doors.vendors.ledger import KeptKey
-from edge.doors.vendors.port import LockSystem, Medium
+from edge.doors.vendors.port import LockSystem, Medium, Strays
 from protocols.device_model.identity import RoomId
 from protocols.door.vendor_keys import OpensAfar, VendorKey, VendorMedium, VendorState
 
 PUT_BACK_REASON: Final = (
     "the keys of other lock systems were put back from a copy: ask for keys made since again, end and withdraw again"
 )
+KEYPAD_EVENT: Final = "keypad_corrected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,30 @@ def put_back_events(
         for each in systems
         for named in each.doors_of(each.doors)
     ]
+
+
+def strays_event(foreign: ForeignSystem, strays: Strays, *, at_ms: int) -> tuple[str, Mapping[str, Any]]:
+    """Return what is told at a door whose keypad holds other PINs than the house knows of: a name, the body."""
+    named, found = foreign.named(strays.door), list[str]()
+    if strays.slots:
+        found.append(f"{len(strays.slots)} slots of ours held PINs of no key that this house knows: cleared")
+    if strays.missing:
+        found.append(f"{len(strays.missing)} keys were not there: each is written again when its holder asks for it")
+    where = ",".join(str(each) for each in strays.slots)
+    return (
+        f"keypad/{at_ms}/{strays.door}/{where}/{len(strays.missing)}",
+        {
+            "event": KEYPAD_EVENT,
+            "door": f"{foreign.name}-unknown" if named is None else named.door,
+            "room": None if named is None else named.room,
+            "stay": None,
+            "at_ms": at_ms,
+            "time_quality": "uncertain",
+            "system": foreign.name,
+            "vendor_door": strays.door,
+            "reason": "; ".join(found),
+        },
+    )
 
 
 def opens_afar(key: KeptKey, foreign: ForeignSystem, property_id: str) -> OpensAfar | None:

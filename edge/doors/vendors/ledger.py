@@ -17,6 +17,7 @@ import apsw
 from edge.doors.event_positions import EventPositions
 from edge.doors.private_file import made_private
 from edge.doors.vendors.port import VendorEvent
+from edge.doors.vendors.reach import SlotKey
 from protocols.door.vendor_events import event_id
 from protocols.errors import StoreFailedError
 
@@ -63,6 +64,12 @@ CREATE TABLE opening (
 ) STRICT, WITHOUT ROWID;
 """
 """Whose signature opens from afar, and which requests were let through; `outcome` NULL: not known yet."""
+_TO_READ: Final = """
+CREATE TABLE IF NOT EXISTS keypad_to_read (
+    system TEXT NOT NULL, lock TEXT NOT NULL, PRIMARY KEY (system, lock)
+) STRICT, WITHOUT ROWID;
+"""
+"""Keypads that are to be read soon. Made at each opening, whatever the version: an earlier build leaves it alone."""
 _DUE: Final = "system = ? AND not_after_ms <= ? AND state NOT IN ('ending', 'ended')"
 """Holders (a lost phone) who get no key of their stay again. A version only adds tables."""
 
@@ -176,6 +183,7 @@ class KeyLedger(EventPositions):
                     run(_ADDED_IN_3)
                 run(_ADDED_IN_4)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        run(_TO_READ)
 
     def close(self) -> None:
         """Close; harmless to call twice."""
@@ -334,6 +342,36 @@ class KeyLedger(EventPositions):
         """Write which grant is in a slot, None: it is empty."""
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO slot VALUES (?, ?, ?, ?)", (system, lock, slot, grant))
+
+    def slot_key(self, grant: str) -> SlotKey | None:
+        """Return what is to be in a grant's slot; None: its key is unknown here, or has ended."""
+        key = self.key(grant)
+        if key is None or key.state is KeyState.ENDED:
+            return None
+        ending = key.state is KeyState.ENDING
+        return SlotKey(None if ending else key.pin, key.state is KeyState.MADE, key.doors)
+
+    def keypads_to_read(self) -> list[tuple[str, str]]:
+        """Return the keypads that are to be read soon: system, lock."""
+        return [(str(system), str(lock)) for system, lock in self._rows("SELECT system, lock FROM keypad_to_read")]
+
+    def read_soon(self, system: str, locks: Sequence[str]) -> None:
+        """Make durable that these keypads are to be read soon."""
+        with self._transaction():
+            rows = [(system, each) for each in locks]
+            self._db.executemany("INSERT OR IGNORE INTO keypad_to_read VALUES (?, ?)", rows)
+
+    def was_read(self, system: str, lock: str) -> None:
+        """A keypad has been read to the end."""
+        with self._transaction():
+            self._db.execute("DELETE FROM keypad_to_read WHERE system = ? AND lock = ?", (system, lock))
+
+    def keep_strays(self, system: str, name: str, body: Mapping[str, Any], missing: Sequence[str], said: str) -> None:
+        """Keep, in one commit, what a keypad held otherwise, and at each key that is not in it that this is so."""
+        with self._transaction():
+            self._note(system, name, body)
+            for grant in missing:
+                self._db.execute("UPDATE key SET problem = ? WHERE grant_id = ? AND state = 'made'", (said, grant))
 
     # -- ends --------------------------------------------------------------------------------------------------------
 

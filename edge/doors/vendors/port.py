@@ -4,10 +4,10 @@ Source of truth: docs/decisions/0047-a-key-is-named-by-our-grant.md. A key is na
 writes into the vendor's own record of it: so every adapter can look before it acts, and nothing is issued twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Final, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from protocols.errors import PlatformError
 
@@ -164,6 +164,39 @@ class DoorHealth:
     online: bool | None = None
     battery_percent: int | None = None
     bolt: Literal["locked", "unlocked"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Strays:
+    """What a keypad holds otherwise than the book of its slots has it: the book is of an earlier moment, or lost.
+
+    `slots`: hold digits of no key that is known; they are emptied once this is told. `missing`: keys that are made by
+    the book, and are not there.
+    """
+
+    door: str
+    slots: tuple[int, ...]
+    missing: tuple[str, ...]
+
+
+@runtime_checkable
+class KeypadSystem(Protocol):
+    """A system whose locks name no key: which is in which slot is in a book of ours, which the locks are held against.
+
+    Each keypad is read once in the life of a process, at the first visit: the book may be an older one since.
+    """
+
+    def tell_strays(self, told: Callable[[Strays], None]) -> None:
+        """Call this with what is found, before anything is emptied; where it raises, nothing is."""
+        ...
+
+    def unread(self, *, within_reach: bool = False) -> tuple[str, ...]:
+        """Return the doors whose keypads have not been read to the end since this process began."""
+        ...
+
+    async def read(self, door: str) -> None:
+        """Read a keypad, and empty what is nobody's. Raises as the calls of LockSystem do."""
+        ...
 
 
 class LockSystem(Protocol):

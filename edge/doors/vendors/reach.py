@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ class Reach(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SlotKey:
+    """What is to be in the slot of a grant: its PIN (None: the key is ending), if it is `made`. `doors`: its locks."""
+
+    pin: str | None = field(repr=False)
+    made: bool
+    doors: tuple[str, ...]
+
+
 class SlotBook(Protocol):
     """Which grant is in which keypad slot; every call is durable when it returns, or raises StoreFailedError."""
 
@@ -33,4 +43,8 @@ class SlotBook(Protocol):
 
     def keep_slot(self, system: str, lock: str, slot: int, grant: str | None) -> None:
         """Write one line."""
+        ...
+
+    def slot_key(self, grant: str) -> SlotKey | None:
+        """Return what is known of a grant's key; None: nothing, or it has ended."""
         ...

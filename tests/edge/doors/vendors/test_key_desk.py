@@ -8,6 +8,7 @@ from typing import TypedDict
 import pytest
 
 from edge.doors.errors import StayEndedError
+from edge.doors.vendors import desk as desk_module
 from edge.doors.vendors.desk import EXPIRED_AFTER_MS, KeyDesk
 from edge.doors.vendors.foreign import shown
 from edge.doors.vendors.insist import insist
@@ -223,6 +224,21 @@ async def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(
             await desk.issue("s", rooms, not_before_ms=begins, not_after_ms=ends, medium=medium)  # type: ignore[arg-type]  # a stand-in, or hostile on purpose
     assert annex.asked == []
     assert desk.of_stay("s") == []
+
+
+@pytest.mark.guarantee("G9")
+async def test_the_pause_of_a_key_that_was_refused_is_not_kept_for_ever(
+    desk: KeyDesk, annex: MemorySystem, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "TURNS_KEPT_MOST", 3)
+    for number in range(3):
+        annex.errors = [VendorRefusedError("no such door")]
+        await desk.issue(f"refused-{number}", [A1], **window(clock))
+    annex.errors = [VendorBusyError("later", 60_000)]
+    await desk.issue("waiting", [A1], **window(clock))
+    assert len(desk._pauses) == 4
+    await desk.heal_once()
+    assert list(desk._pauses) == [desk.grant_of("waiting", "annex", "main")]
 
 
 @pytest.mark.guarantee("G13")
