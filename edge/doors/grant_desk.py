@@ -262,12 +262,10 @@ class GrantDesk:
             StoreFailedError: nothing happened.
         """
         known = self._store.stay(stay)
-        bumps = [bump for room in emptied for bump in self._forgotten_bumps(room)]
-        beyond = {bump.lock_id for bump in bumps}
+        bumps = [bump for room in emptied for bump in self._forgotten_bumps(room, stay)]
         generation = 0 if known is None else known.generation
         if known is not None and known.ended_at_ms is None:
-            own = self._bumps(frozenset(known.rooms) - spare, known.generation)
-            bumps += [bump for bump in own if bump.lock_id not in beyond]
+            bumps = _highest([*bumps, *self._bumps(frozenset(known.rooms) - spare, known.generation)])
         elif not bumps:
             return StayEnded(generation, ())
         self._store.end_stay(stay, bumps, self._clock.wall_ms())
@@ -278,18 +276,38 @@ class GrantDesk:
             tuple(doors[bump.lock_id] for bump in bumps),
         )
 
-    def _forgotten_bumps(self, room: RoomId) -> list[PendingBump]:
-        """Return the bumps that end what a room's locks have taken and this store has no word of.
+    def _forgotten_bumps(self, room: RoomId, left: str) -> list[PendingBump]:
+        """Return the bumps that end, in a room that `left` has emptied, what this store has no word of.
 
-        A store put back from a copy: somebody was given a key after it, and has opened. Nothing that was handed out
-        later than that key ends by it.
+        A store put back from a copy, or begun anew: somebody was given a key that it does not know. He may have opened,
+        then the lock has his generation; or not yet, then his is one of those forgotten. Nothing that was handed out
+        later than that key, as far as is known here, ends by it.
         """
-        heard = [(door, self._store.lock(door.lock_id).generation) for door in self._book.of_room(room)]
-        return [
-            PendingBump(0, door.lock_id, door.number, generation + 1)
-            for door, generation in heard
-            if generation > self._store.given(door.number)
-        ]
+        bumps: list[PendingBump] = []
+        for door in self._book.of_room(room):
+            heard = self._store.lock(door.lock_id).generation
+            taken = heard + 1 if heard > self._store.given(door.number) else 0
+            unused = self._beyond_forgotten(door.number, left)
+            unused = 0 if unused <= max(heard, self._store.bumped(door.number)) else unused
+            if ends_with := max(taken, unused):
+                bumps.append(PendingBump(0, door.lock_id, door.number, ends_with))
+        return bumps
+
+    def _beyond_forgotten(self, number: int, left: str) -> int:
+        """Return the lowest generation of a room that is nobody's whom this store has forgotten; 0: there are none."""
+        forgotten = self._store.forgotten
+        if not forgotten or not self._locks_take(forgotten + 1):
+            return 0
+        rows = self._store.read(
+            "SELECT generation, rooms FROM stay WHERE stay <> ? AND ended_at_ms IS NULL AND generation > 0", (left,)
+        )
+        known = (int(generation) for generation, rooms in rows if number in msgspec.json.decode(rooms, type=list[int]))
+        return min((forgotten + 1, *known))
+
+    def _locks_take(self, generation: int) -> bool:
+        """Whether a lock takes a number by now, as far as the day is known: else a clock was far ahead."""
+        latest_day = generations.day_of(self._time.estimate_ms() // 1_000) + generations.DAYS_AHEAD_MOST
+        return generations.day_in(generation) <= latest_day and generation <= generations.GENERATION_MOST
 
     def inhibit(self, room: RoomId, events: Sequence[tuple[Mapping[str, Any], int | None]] = ()) -> StayEnded:
         """End every key that was ever handed out for a room; whoever is in house there asks the desk again.
@@ -302,10 +320,11 @@ class GrantDesk:
             events: What is told of it (`ClosingDesk.inhibited`), durable with it.
         """
         doors = self._doors([room])
+        noted = self._store.spent if self._locks_take(self._store.spent + 1) else 0  # what a copy does not know
         bumps = [
             bump
             for number in {door.number for door in doors}
-            for bump in self._bumps(frozenset({number}), self._store.highest((number,)))
+            for bump in self._bumps(frozenset({number}), max(self._store.highest((number,)), noted))
         ]
         self._store.end_stay(f"inhibit/{room}", bumps, self._clock.wall_ms(), events)
         self._told(bumps)
@@ -512,6 +531,15 @@ class GrantDesk:
                 BundleDoor(each.door, each.label, each.keys(issued.not_before_s, issued.not_after_s)) for each in doors
             ),
         )
+
+
+def _highest(bumps: Sequence[PendingBump]) -> list[PendingBump]:
+    """Return one bump for each lock, the one that ends more."""
+    found: dict[bytes, PendingBump] = {}
+    for bump in bumps:
+        if (other := found.get(bump.lock_id)) is None or other.generation < bump.generation:
+            found[bump.lock_id] = bump
+    return list(found.values())
 
 
 def check_phone(phone: bytes) -> None:

@@ -149,6 +149,7 @@ class Doors:
         )
 
     def _tell_put_back(self, book: DoorBook, store: DoorStore) -> None:
+        store.forget_up_to(store.spent)
         tell_at_doors(book, store, self.time)
         self.sync.changed.set()
 

@@ -23,7 +23,7 @@ from edge.doors.store_rows import IssuedGrant as IssuedGrant  # noqa: PLC0414 - 
 from edge.doors.store_rows import KnownLock as KnownLock  # noqa: PLC0414 - a row of this store
 from edge.doors.store_rows import PendingBump as PendingBump  # noqa: PLC0414 - a row of this store
 from edge.doors.store_rows import StoredStay as StoredStay  # noqa: PLC0414 - a row of this store
-from edge.doors.store_schema import ADDED_IN_2, ADDED_IN_3, ADDED_IN_4, SCHEMA, SCHEMA_VERSION, TABLES
+from edge.doors.store_schema import ADDED_IN_2, ADDED_IN_3, ADDED_IN_4, FORGOTTEN, SCHEMA, SCHEMA_VERSION, TABLES
 from protocols.door.audit import AuditRecord, genesis
 from protocols.door.hardware import battery_byte
 from protocols.errors import StoreFailedError
@@ -106,6 +106,8 @@ class DoorStore(EventPositions):
                 raise _DamagedError("it does not know its own life")
             self.epoch = life[0]
             self._go_on_from(self._at_ms, fresh=self._fresh)
+            if self.spent > self._one("SELECT coalesce(max(highest), 0) FROM room")[0]:
+                self.forget_up_to(self.spent)  # more was handed out than this file knows: it is an older one, or new
         except (*_DAMAGE, _DamagedError) as error:
             self._db.close()
             raise _DamagedError(str(error)) from error
@@ -146,6 +148,7 @@ class DoorStore(EventPositions):
                     run(ADDED_IN_3)
                 run(ADDED_IN_4)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        run(FORGOTTEN)
         there = {row[0] for row in self._rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if missing := sorted(TABLES - there):
             raise _DamagedError(f"no table {', '.join(missing)}")
@@ -176,6 +179,7 @@ class DoorStore(EventPositions):
         with self._transaction():
             run = self._db.execute
             run("UPDATE lock SET generation = 0 WHERE generation > ?", (latest,))
+            run("DELETE FROM forgotten WHERE generation > ?", (latest,))
             run("UPDATE life SET high_water_ms = ?", (at_ms,))
             run("DELETE FROM grant_issued WHERE issued_at_ms > ? OR generation > ?", (at_ms, latest))
             run("UPDATE stay SET generation = 0 WHERE generation > ? AND ended_at_ms IS NULL", (latest,))
@@ -245,6 +249,24 @@ class DoorStore(EventPositions):
     def given(self, number: int) -> int:
         """Return the highest generation that a grant or a bump of this store gave a room; 0 for none."""
         return int(self._one(_GIVEN, (number,))[0])
+
+    def bumped(self, number: int) -> int:
+        """Return the highest generation that a bump of this store ends a room's keys below; 0 for none."""
+        return int(self._one("SELECT coalesce(max(generation), 0) FROM bump WHERE number = ?", (number,))[0])
+
+    @property
+    def forgotten(self) -> int:
+        """Up to which generation keys may have been handed out that this store does not know; 0: it knows all."""
+        return int(self._one("SELECT coalesce(max(generation), 0) FROM forgotten")[0])
+
+    def forget_up_to(self, generation: int) -> None:
+        """Make durable that the store is a copy, or a new one, and what was handed out up to here may not be in it."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO forgotten VALUES (1, ?)"
+                " ON CONFLICT (no) DO UPDATE SET generation = max(generation, excluded.generation)",
+                (generation,),
+            )
 
     @property
     def spent(self) -> int:

@@ -86,6 +86,12 @@ CREATE TABLE sealed_room (room TEXT PRIMARY KEY, doors TEXT NOT NULL, at_ms INTE
 """The list of the common doors, which names departed guests as well (closing_lists.py); sealed rooms that have doors of
 other lock systems."""
 
+FORGOTTEN: Final = """
+CREATE TABLE IF NOT EXISTS forgotten (no INTEGER PRIMARY KEY CHECK (no = 1), generation INTEGER NOT NULL) STRICT;
+"""
+"""Up to which generation this store may have forgotten what was handed out. Made at each opening, whatever the version:
+an earlier build leaves it alone."""
+
 TABLES: Final = frozenset(
     {
         *("life", "room", "stay", "grant_issued", "bump", "lock", "record", "event"),

@@ -1,5 +1,6 @@
 """The doors' store put back from a copy, as the socket and the house see it; real processes: tests/integration."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from protocols.device_model.identity import RoomId, StayId
 from protocols.door.bundle import Bundle
 from protocols.door.status import Status
 from protocols.errors import InvalidInputError
-from tests.edge.doors.building import Building
+from protocols.grant.certificate import own_certificate
+from protocols.grant.grant import open_grant
+from tests.edge.doors.building import Building, MemoryPhone
 from tests.edge.doors.test_process import ROOM, STAY, UNTIL_MS, doors_running, write_files
 
 AT_MS = 1_800_000_000_000
@@ -225,6 +228,143 @@ async def test_a_key_that_the_store_forgot_ends_when_its_room_is_empty_and_not_b
         assert phone.open(f"door-{emptied}").result.status is Status.SUPERSEDED
         assert building.desk.end_stay("stay-bert", emptied=[RoomId(emptied)]).doors == (), "and once"
     building.store.close()
+
+
+def copied(building: Building) -> Path:
+    building.store.close()
+    copy = Path(shutil.copyfile(building.folder / "doors.db", building.folder / "copy.db"))
+    building.open()
+    return copy
+
+
+def taken_from(building: Building, copy: Path | None) -> None:
+    """The copy is put in place in no time, and nobody notices; None: the file is lost."""
+    building.store.close()
+    for path in building.folder.glob("doors.db*"):
+        path.unlink()
+    if copy is not None:
+        shutil.copyfile(copy, building.folder / "doors.db")
+    building.open()
+
+
+@pytest.mark.guarantee("G3", "G4", "G18")
+@pytest.mark.requirement("P18")
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_forgotten_key_that_never_opened_ends_with_its_empty_room_too(tmp_path: Path, lost: bool) -> None:
+    building = Building(tmp_path / "desk")
+    anna, bert = building.phone("anna"), building.phone("bert")
+    anna.check_in("stay-anna", "101")
+    assert anna.open("door-101").result.status is Status.OPENED
+    copy = copied(building)
+    bert.check_in("stay-bert", "102")
+    taken_from(building, None if lost else copy)
+    assert building.desk.end_stay("stay-bert").doors == (), "somebody may be in his room"
+    building.restart()
+    assert building.desk.end_stay("stay-bert", emptied=[RoomId("102")]).doors == ("door-102",)
+    await building.visit("door-102")
+    assert bert.open("door-102").result.status is Status.SUPERSEDED
+    assert building.desk.end_stay("stay-bert", emptied=[RoomId("102")]).doors == (), "and once"
+    assert anna.open("door-101").result.status is Status.OPENED
+
+
+@pytest.mark.guarantee("G3", "G4", "G18")
+@pytest.mark.requirement("P18")
+async def test_who_got_a_key_since_the_copy_was_put_back_keeps_it_when_a_forgotten_guest_leaves(tmp_path: Path) -> None:
+    building = Building(tmp_path / "desk")
+    bert, carl, dora, emil = (building.phone(name) for name in ("bert", "carl", "dora", "emil"))
+    dora.check_in("stay-dora", "101", days_ahead=1)
+    copy = copied(building)
+    bert.check_in("stay-bert", "102")
+    emil.check_in("stay-emil", "101", nights=1)
+    taken_from(building, copy)
+    carl.check_in("stay-carl", "102")
+    for left, room in (("stay-bert", "102"), ("stay-emil", "101")):
+        building.desk.end_stay(left, emptied=[RoomId(room)])
+        await building.visit(f"door-{room}")
+    assert bert.open("door-102").result.status is Status.SUPERSEDED
+    assert carl.open("door-102").result.status is Status.OPENED
+    building.desk.end_stay("stay-carl", emptied=[RoomId("102")])
+    await building.visit("door-102")
+    assert carl.open("door-102").result.status is Status.SUPERSEDED, "a guest who is known ends as ever"
+    building.clock.advance(86_400_000)
+    assert dora.open("door-101").result.status is Status.OPENED, "known from before the copy: hers is left alone"
+
+
+@pytest.mark.guarantee("G4", "G18")
+@pytest.mark.requirement("P18")
+async def test_inhibit_ends_also_what_a_copy_does_not_know(tmp_path: Path) -> None:
+    building = Building(tmp_path / "desk")
+    anna, bert = building.phone("anna"), building.phone("bert")
+    copy = copied(building)
+    anna.check_in("stay-anna", "101")
+    bert.check_in("stay-bert", "102")
+    taken_from(building, copy)
+    building.desk.inhibit(RoomId("102"))
+    await building.visit("door-102")
+    assert bert.open("door-102").result.status is Status.SUPERSEDED
+    bert.check_in("stay-bert", "102")
+    assert bert.open("door-102").result.status is Status.OPENED
+    assert anna.open("door-101").result.status is Status.OPENED, "another room's"
+
+
+@pytest.mark.guarantee("G18")
+def test_a_store_that_is_no_copy_has_forgotten_nothing(tmp_path: Path) -> None:
+    building = Building(tmp_path / "desk")
+    for name, room in (("anna", "101"), ("bert", "102")):
+        building.phone(name).check_in(f"stay-{name}", room)
+        building.desk.end_stay(f"stay-{name}", emptied=[RoomId(room)])
+        building.restart()
+        assert building.store.spent > 0
+        assert building.store.forgotten == 0
+
+
+@pytest.mark.guarantee("G10")
+def test_a_number_of_a_day_to_come_is_no_forgotten_one(tmp_path: Path) -> None:
+    building = Building(tmp_path / "desk")
+    building.store.forget_up_to(2**24 - 1)
+    assert building.desk.end_stay("stay-bert", emptied=[RoomId("102")]).doors == ()
+    assert building.store.highest((102,)) == 0
+
+
+@pytest.mark.guarantee("G4", "G18")
+@pytest.mark.requirement("P18")
+async def test_once_it_is_noticed_a_departure_ends_also_a_forgotten_key_that_no_number_tells_of(
+    tmp_path: Path, building: Building
+) -> None:
+    """A snapshot of a process at work: in it another room has a higher number than the key that it knows nothing of."""
+    phones = [building.phone(name) for name in ("anna", "anna-2", "anna-3", "bert")]
+    async with doors_running(tmp_path, building) as client:
+        for phone in phones[:3]:
+            document = await client.issue(STAY, ROOM, phone.public, not_before_ms=0, not_after_ms=UNTIL_MS)
+            phone.bundle = Bundle.from_document(document)
+        epoch = await client.epoch()
+        copies = [shutil.copyfile(path, tmp_path / path.name) for path in (tmp_path / "state").glob("doors.db*")]
+        bert_stay, bert = StayId("s-2"), phones[3]
+        document = await client.issue(bert_stay, RoomId("102"), bert.public, not_before_ms=0, not_after_ms=UNTIL_MS)
+        bert.bundle = Bundle.from_document(document)
+        assert generation_of(bert) < generation_of(phones[2])
+        phones[2].open("door-101")
+        position = await one_visit(client, building, 0)
+        await client.ack(epoch, position)
+    for path in (tmp_path / "state").glob("doors.db*"):
+        path.unlink()
+    for path in copies:
+        shutil.copyfile(path, tmp_path / "state" / path.name)
+    building.clock.advance(1_000)
+    async with doors_running(tmp_path, building) as client:
+        await client.ack(epoch, position)
+        assert (await client.status())["put_back"] is True
+        await client.end_stay(bert_stay, emptied=[RoomId("102")])
+        building.radio.heard.put_nowait(building.locks["door-102"].sighting())
+        async with asyncio.timeout(10):
+            while (await client.status())["bumps_pending"]:
+                await asyncio.sleep(0.005)
+        assert bert.open("door-102").result.status is Status.SUPERSEDED
+
+
+def generation_of(phone: MemoryPhone) -> int:
+    assert phone.bundle is not None
+    return open_grant(phone.bundle.grant, own_certificate(phone.bundle.certificate)).generation
 
 
 @pytest.mark.guarantee("G3")
