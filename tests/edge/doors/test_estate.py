@@ -328,6 +328,8 @@ class Estate(RuleBasedStateMachine):
         ):
             return
         self.the_edge_visits(door, None)
+        if lock.core.locked_out:  # ordered before the copy that was put back, and carried only now
+            return
         key = self.issue(stay, stay.main)
         assert key is not None
         status = self.present(key, door)
