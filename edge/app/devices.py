@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from edge.app.house import House
 from edge.bridges.ports import UNKNOWN_UNTOLD, BusSupervisor, Detail, DeviceEvent
-from edge.log.record_log import APPEND_RECORDS_MAX, Entry
+from edge.log.record_log import APPEND_RECORDS_MAX, Appendable, Entry
 from kit.clock import Clock
 from kit.logs import logger
 from kit.queues import BoundedQueue
@@ -26,7 +26,8 @@ from protocols.link.lanes import Lane
 
 WAITING_MAX: Final = 20_000  # half a minute of a large house whose disk stands still
 BATCH_MOST: Final = APPEND_RECORDS_MAX  # one commit a lane: kept whole or not at all, so a retry doubles nothing
-BATCH_LINGER_MS: Final = 20
+BATCH_LINGER_MS: Final = 6
+"""The log waits for no more company then. At 500 messages a second a commit holds six records; each costs 0.3 ms."""
 STORE_RETRY_MS: Final = 1_000
 UNKNOWN_MOST: Final = 2_000  # unplanned things remembered for the installer; a flood of names fills nothing else
 
@@ -173,7 +174,7 @@ class Devices:
         """Make durable what comes, in order and in batches, for ever."""
         while True:
             batch = await self._queue.get_batch(BATCH_MOST, BATCH_LINGER_MS)
-            entries: dict[Lane, list[Entry]] = {Lane.B: [], Lane.C: []}
+            entries: dict[Lane, list[Appendable]] = {Lane.B: [], Lane.C: []}
             for each in batch:
                 self._taken += 1
                 if self._taken <= self._until.get(each.device, 0):
@@ -190,7 +191,7 @@ class Devices:
             await self._keep(Lane.B, entries[Lane.B])
             await self._keep(Lane.C, entries[Lane.C])
 
-    async def _keep(self, lane: Lane, entries: list[Entry]) -> None:
+    async def _keep(self, lane: Lane, entries: list[Appendable]) -> None:
         while True:
             try:
                 await self._house.keep(lane, entries)
@@ -201,7 +202,7 @@ class Devices:
                 await self._keep_apart(lane, entries, error)
             return
 
-    async def _keep_apart(self, lane: Lane, entries: list[Entry], error: LocalProtocolError) -> None:
+    async def _keep_apart(self, lane: Lane, entries: list[Appendable], error: LocalProtocolError) -> None:
         """One of these is no record, which is some adapter's defect: keep the others, and say which it was."""
         if len(entries) > 1:
             for each in entries:
