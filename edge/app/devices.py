@@ -32,6 +32,9 @@ STORE_RETRY_MS: Final = 1_000
 UNKNOWN_MOST: Final = 2_000  # unplanned things remembered for the installer; a flood of names fills nothing else
 
 _SILENT: Final = frozenset({DeviceEvent.OFFLINE, DeviceEvent.QUARANTINED})
+SLOW_FIGURES: Final = ("answer_ms", "line_share", "asked_times_less")
+_BESIDE: Final = frozenset({DeviceEvent.FIRMWARE, DeviceEvent.SLOW})
+"""What a device runs, and that it is slow, is not how it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Devices:
         self._states: dict[DeviceId, _State] = {}
         self._unknown: dict[DeviceId, _State] = {}
         self._firmwares: dict[DeviceId, Detail] = {}
+        self._slow: dict[DeviceId, Detail] = {}
         self._log = logger("edge.devices")
         self._taken = 0
         self._until: dict[DeviceId, int] = {}
@@ -106,11 +110,13 @@ class Devices:
         for gone in self._states.keys() - self._planned:
             del self._states[gone]
             self._firmwares.pop(gone, None)
+            self._slow.pop(gone, None)
         for known in self._unknown.keys() & self._planned:
             del self._unknown[known]
         if renewed is not None:
             self._states.pop(renewed, None)
             self._firmwares.pop(renewed, None)
+            self._slow.pop(renewed, None)
             self._house.fire.back(renewed)
             self._house.watch.renewed(renewed)
             self._until[renewed] = self._taken + len(self._queue)
@@ -143,8 +149,10 @@ class Devices:
         return {each for each in self._planned if not self.reached(each)}
 
     def state(self, device: DeviceId) -> dict[str, Any]:
-        """Return how a device stands on its bus, and which firmware it runs, where that makes a difference."""
-        return _told(self._states.get(device) or self._unknown.get(device), self._firmwares.get(device))
+        """Return how a device stands on its bus, what firmware it runs, where that matters, and whether it is slow."""
+        return _told(
+            self._states.get(device) or self._unknown.get(device), self._firmwares.get(device), self._slow.get(device)
+        )
 
     def reading(self, reading: Reading) -> None:
         """Take a reading; returns at once. Fire is heard here: it waits for no disk."""
@@ -155,10 +163,17 @@ class Devices:
         """Take an event of a device; returns at once. Fire hears here who is back."""
         if event in (DeviceEvent.ONLINE, DeviceEvent.FIRMWARE):
             self._house.fire.back(device)
-        if event is DeviceEvent.FIRMWARE:  # what it runs is not how it stands
-            self._firmwares[device] = detail
+        if event in _BESIDE:
+            if event is DeviceEvent.FIRMWARE:
+                self._firmwares[device] = detail
+            elif detail.get("slow"):
+                self._slow[device] = detail
+            else:
+                self._slow.pop(device, None)
             self._queue.offer(_Event(device, event, detail))
             return
+        if event is DeviceEvent.ONLINE:
+            self._slow.pop(device, None)  # its bus begins again with it
         states = self._states if device in self._planned else self._unknown
         if device in states or states is self._states or len(states) < UNKNOWN_MOST:
             before = states.get(device)
@@ -180,9 +195,9 @@ class Devices:
                 if self._taken <= self._until.get(each.device, 0):
                     continue  # another thing said so, which stood behind that name when it was said
                 if isinstance(each, _Event):
-                    if each.event is not DeviceEvent.FIRMWARE:
+                    if each.event not in _BESIDE:
                         self._house.view.silent(each.device, silent=each.event in _SILENT)
-                    if each.event not in (DeviceEvent.UNKNOWN_DEVICE, DeviceEvent.FIRMWARE):
+                    if each.event is not DeviceEvent.UNKNOWN_DEVICE and each.event not in _BESIDE:
                         self._house.rooms.reached(each.device, reached=each.event is DeviceEvent.ONLINE)
                     body = {"device": each.device, "event": each.event.value, "detail": dict(each.detail)}
                     entries[Lane.B].append(Entry("device", body))
@@ -221,7 +236,7 @@ class Devices:
                 "bus": each.address.bus,
                 "descriptor": each.descriptor,
                 "planned": True,
-                **_told(self._states.get(each.id), self._firmwares.get(each.id)),
+                **self.state(each.id),
             }
             for each in planned
         ]
@@ -240,8 +255,10 @@ def unknown_unlisted(devices: Devices, buses: Sequence[BusSupervisor]) -> int:
     return devices.unknown_unlisted + sum(bus.counts.get(UNKNOWN_UNTOLD, 0) for bus in buses)
 
 
-def _told(state: _State | None, firmware: Detail | None = None) -> dict[str, Any]:
+def _told(state: _State | None, firmware: Detail | None = None, slow: Detail | None = None) -> dict[str, Any]:
     runs = None if firmware is None else {key: firmware.get(key) for key in ("version", "quirks")}
+    takes = None if slow is None else {key: slow.get(key) for key in SLOW_FIGURES}
+    beside = {"firmware": runs, "slow": takes}
     if state is None:
-        return {"state": "never_heard", "detail": {}, "since_ms": None, "firmware": runs}
-    return {"state": state.event.value, "detail": dict(state.detail), "since_ms": state.since_ms, "firmware": runs}
+        return {"state": "never_heard", "detail": {}, "since_ms": None, **beside}
+    return {"state": state.event.value, "detail": dict(state.detail), "since_ms": state.since_ms, **beside}

@@ -27,6 +27,7 @@ class DeviceEvent(StrEnum):
     QUARANTINED = "quarantined"  # it does not answer: probed now and then, and no longer waited for
     UNKNOWN_DEVICE = "unknown_device"  # something that the site plan does not name, or not so
     FIRMWARE = "firmware"  # which firmware it runs, where that makes a difference: said for the first time, or anew
+    SLOW = "slow"  # it takes more than its share of a busy line and is asked less often; or, `slow` false, no longer
 
 
 class ReadingSink(Protocol):

@@ -40,6 +40,7 @@ from protocols.errors import InvalidInputError
 
 STEP_S: Final = 0.25
 EFFECTS_SHOWN: Final = 50
+ANSWER_MS_MAX: Final = 600_000
 RAW_PAYLOAD_BYTES_MAX: Final = 256 * 1024
 
 TransportOf = Callable[[MqttBus | MqttDevicesBus | BleAdvertBus], Transport]
@@ -177,6 +178,12 @@ class FieldEmulator:
                 return self._flash(self._thing(request), str(request.get("version")))
             case "registers":
                 return self._set_registers(self._thing(request), request.get("set", {}))
+            case "slow":
+                return self._slow(self._thing(request), request.get("answer_ms"))
+            case "one_at_a_time":
+                for server in self.modbus.values():
+                    server.one_at_a_time = request.get("on") is True
+                return {"on": request.get("on") is True}
             case "misbehave":
                 return self._misbehave(request)
             case "bridge":
@@ -361,6 +368,15 @@ class FieldEmulator:
             parsed[unreadable_register(str(name), "registers")] = word
         unit.force(parsed)
         return {"registers": unit.registers()}
+
+    def _slow(self, thing: EmulatedDevice, answer_ms: object) -> dict[str, Any]:
+        """Have a Modbus unit take so long for each answer; None: as long as everybody."""
+        unit = self._units.get(thing.device)
+        none = answer_ms is None
+        if unit is None or not (none or (type(answer_ms) is int and 0 <= answer_ms <= ANSWER_MS_MAX)):
+            raise InvalidInputError("slow", f"{thing.device} is no Modbus unit, or {answer_ms!r:.40} is no answer time")
+        unit.answer_ms = answer_ms if isinstance(answer_ms, int) else None
+        return {"answer_ms": unit.answer_ms}
 
     def _misbehave(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if request.get("good") is True:

@@ -50,6 +50,8 @@ class EmulatedUnit:
 
     def __init__(self, thing: EmulatedDevice) -> None:
         self.thing = thing
+        self.answer_ms: int | None = None
+        """How long each of its answers takes; None: as long as everybody's."""
         self.extra: dict[tuple[Table, int], int] = {}
         emulation, wire = thing.descriptor.emulation, thing.descriptor.wire
         for each in emulation.registers if emulation else ():
@@ -277,6 +279,9 @@ class ModbusServer:
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self.port = 0
+        self.one_at_a_time = False
+        """Whether it is a gateway with one line behind it: what is asked of one unit waits for the others' answers."""
+        self._line = asyncio.Lock()
 
     async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         """Listen; port 0 takes any, see `port`. Raises OSError."""
@@ -338,8 +343,11 @@ class ModbusServer:
         if luck.happens(knobs.hang_up):
             writer.transport.abort()
             return
-        delay_ms = luck.answer_delay_ms()
-        if delay_ms:
+        delay_ms = luck.answer_delay_ms() if unit.answer_ms is None else unit.answer_ms
+        if self.one_at_a_time:
+            async with self._line:
+                await asyncio.sleep(delay_ms / 1000)
+        elif delay_ms:
             await asyncio.sleep(delay_ms / 1000)
         pdu = unit.respond(frame.pdu, busy=luck.happens(knobs.busy), at_ms=self._clock.wall_ms())
         if is_carried_out_write(frame.pdu, pdu):

@@ -40,8 +40,6 @@ class SerialLine:
         self._bus, self._misbehaviour, self._clock = bus, misbehaviour, clock
         self.units = dict(units)
         self.counts: Counter[str] = Counter()
-        self.answer_after_s: dict[int, float] = {}
-        """Units that take so long for every answer, whatever is asked meanwhile."""
         self.says_back = False
         """Whether the adapter hears itself: what the master says comes back to it."""
         self._master = self._slave = -1
@@ -110,7 +108,7 @@ class SerialLine:
             return
         # What the unit says is what is true when it is asked: a late answer is an old one.
         pdu = unit.respond(request_pdu, busy=luck.happens(knobs.busy), at_ms=self._clock.wall_ms())
-        await asyncio.sleep(self.answer_after_s.get(number, luck.answer_delay_ms() / 1000))
+        await asyncio.sleep((luck.answer_delay_ms() if unit.answer_ms is None else unit.answer_ms) / 1000)
         if is_carried_out_write(request_pdu, pdu):
             self.counts["writes"] += 1
             if luck.happens(knobs.forgetful):

@@ -79,6 +79,11 @@ def show(
         if firmware := told["on_bus"].get("firmware"):
             otherwise = f": {firmware['quirks']}" if firmware["quirks"] else ""
             typer.echo(f"  runs firmware {firmware['version']}{otherwise}")
+        if slow := told["on_bus"].get("slow"):
+            typer.echo(
+                f"  slow: an answer takes {slow['answer_ms']} ms of a busy line, so it is asked"
+                f" {slow['asked_times_less']} times less often than its model says"
+            )
         if told["conflict"]:
             typer.echo(f"  contradicts the site plan, which stands: {told['conflict']}")
     _show(facts_table(told["facts"]), told, as_json=as_json)

@@ -1,20 +1,21 @@
 """Drives one Modbus bus, whatever carries it: reads what is due, writes what is asked, and waits for nobody silent.
 
-Holds: a silent unit costs its neighbours nothing (places.py, quarantine.py); writes before reads; written, then read
-back; clamped and rate-limited (write_desk.py). Knows no device: what a register means is the descriptor's.
+Holds: a silent unit costs its neighbours nothing (places.py, quarantine.py), a slow one no more than its share of the
+line (line_time.py); writes before reads; written, then read back; clamped and rate-limited (write_desk.py). Knows no
+device: what a register means is the descriptor's.
 """
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from enum import Enum, auto
 from typing import Final
 
 from edge.bridges.evidence import unknown_id
 from edge.bridges.firmware import ASKED_AGAIN_MS, ASKED_EVERY_MS
+from edge.bridges.modbus.line_time import LineTime
 from edge.bridges.modbus.places import Class, Places
 from edge.bridges.modbus.ports import Link
-from edge.bridges.modbus.unit import JOBS_MAX, REFUSED_EVERY, DueBlock, Unit, WaitingJob
+from edge.bridges.modbus.unit import JOBS_MAX, REFUSED_EVERY, DueBlock, Known, Unit, WaitingJob
 from edge.bridges.modbus.ways import way_to
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.quarantine import Quarantine
@@ -75,14 +76,6 @@ def _stale_ms(point: Point) -> int:
     return 2 * interval_ms(point)
 
 
-class Known(Enum):
-    """Whether who answers on a unit id is who it should be."""
-
-    YES = auto()
-    SILENT = auto()
-    STRANGER = auto()
-
-
 class ModbusSupervisor(SupervisedBus):
     """`edge.bridges.ports.BusSupervisor` for a Modbus bus.
 
@@ -114,8 +107,8 @@ class ModbusSupervisor(SupervisedBus):
         self._units = {
             device: Unit.of(device, number, descriptor, Quarantine(dice)) for device, number, descriptor in devices
         }
+        self._line = LineTime(alone=self._way.in_flight_max == 1)
         self._link: Link | None = None
-        self._link_changed = asyncio.Event()
         self._reachable = True
 
     async def run(self) -> None:
@@ -157,6 +150,8 @@ class ModbusSupervisor(SupervisedBus):
         self._link, self._down_since_ms = link, None
         if not self._reachable:
             self._reachable = True  # the units' own answers say who is on line again
+        for unit in self._units.values():
+            unit.answered_in(None)
         self._wake_all()
         try:
             await link.listen()
@@ -229,6 +224,7 @@ class ModbusSupervisor(SupervisedBus):
         now_ms = self._clock.now_ms()
         if reply is None:
             return  # the quarantine says when again
+        self._let_breathe(unit, now_ms)
         unit.read_done(due, now_ms)
         if isinstance(reply, Words):
             due.refused = False
@@ -240,7 +236,7 @@ class ModbusSupervisor(SupervisedBus):
         ):
             due.refused = reply.code in (ExceptionCode.ILLEGAL_DATA_ADDRESS, ExceptionCode.ILLEGAL_FUNCTION)
             # What is refused is asked for less often: until then that is what is known of it, and not silence.
-            later_ms = (REFUSED_EVERY - 1) * due.every_ms if due.refused else 0
+            later_ms = (REFUSED_EVERY - 1) * due.every_ms if due.refused else unit.later_ms(due)
             for point in due.block.points:
                 verdict = bad(Reason.DEVICE_EXCEPTION, reply.name)
                 self._reporter.take(reading(point, unit.device, verdict), now_ms=now_ms, age_ms=-later_ms)
@@ -249,7 +245,14 @@ class ModbusSupervisor(SupervisedBus):
         read = due.block.read
         image = {(read.table, read.start + index): word for index, word in enumerate(words)}
         for each in readings_of_registers(unit.descriptor, unit.device, image, due.block.points):
-            self._reporter.take(each, now_ms=now_ms)
+            self._reporter.take(each, now_ms=now_ms, age_ms=-unit.later_ms(due))
+
+    def _let_breathe(self, unit: Unit, now_ms: int) -> None:
+        """Ask a unit that takes more than its share of the line less often, and say so."""
+        unit.stretch = self._line.stretch(unit.number, now_ms=now_ms)
+        if unit.slow_changed(now_ms):
+            figures = self._line.figures(unit.number, unit.stretch)
+            self._event(unit.device, DeviceEvent.SLOW, {"unit": unit.number, "slow": unit.slow, **figures})
 
     def _proof_is_old(self, unit: Unit, most_ms: int) -> bool:
         """Whether it must be seen again who answers: a unit may be swapped between two questions."""
@@ -274,7 +277,7 @@ class ModbusSupervisor(SupervisedBus):
         if word is not None and unit.is_model(read.table, read.start, word):
             new, unit.identified, unit.stranger, unit.identified_ms = not unit.identified, True, False, now_ms
             if new:
-                self._event(unit.device, DeviceEvent.ONLINE, {"unit": unit.number})
+                self._is_back(unit)
             return Known.YES
         unit.identified = False
         unit.quarantine.next_try_ms = now_ms + STRANGER_RETRY_MS
@@ -318,7 +321,8 @@ class ModbusSupervisor(SupervisedBus):
 
     async def _ask(self, unit: Unit, request: Request, kind: Class = Class.READ) -> Reply | None:
         """Ask for a read in a place of its class; None if there was no answer, which the quarantine has noted."""
-        kind = kind if unit.quarantine.trusted else Class.PROBE
+        trusted = unit.quarantine.trusted
+        kind = kind if trusted else Class.PROBE
         if self._link is not None and (owed_ms := self._link.owed_ms(unit.number, request)):
             unit.quarantine.next_try_ms = max(unit.quarantine.next_try_ms, self._clock.now_ms() + owed_ms)
             return None
@@ -326,8 +330,10 @@ class ModbusSupervisor(SupervisedBus):
             link = self._link
             if link is None:
                 return None
+            hurried = kind is Class.READ and self._way.in_flight_max == 1
+            wait_ms = unit.patience_ms() if hurried else unit.wire.answer_wait_ms
             try:
-                reply = await link.ask(unit.number, request, wait_ms=unit.wire.answer_wait_ms)
+                reply = await self._put(link, unit, request, wait_ms=wait_ms, polled=trusted)
             except LinkLostError:  # the bus's fault, not the unit's; let the connection's task see it too
                 await asyncio.sleep(LINK_LOST_PAUSE_MS / 1000)
                 return None
@@ -351,18 +357,42 @@ class ModbusSupervisor(SupervisedBus):
         self._answered(unit)
         return reply
 
+    async def _put(
+        self, link: Link, unit: Unit, request: Request, *, wait_ms: int | None = None, polled: bool = False
+    ) -> Reply:
+        """Ask on the link: longer where it may first have to carry other answers. Raises as `Link.ask` does.
+
+        `wait_ms`: other than the model's answer time; `polled`: it is asked at its descriptor's pace.
+        """
+        asked_ms = self._clock.now_ms()
+        before_ms = self._line.asks(unit.number, unit.expected_ms(), now_ms=asked_ms)
+        try:
+            reply = await link.ask(unit.number, request, wait_ms=before_ms + (wait_ms or unit.wire.answer_wait_ms))
+        finally:
+            now_ms, pace = self._clock.now_ms(), unit.questions_a_ms() if polled else None
+            self._line.took(unit.number, pace, now_ms=now_ms, pause_ms=unit.wire.pause_ms)
+        unit.answered_in(now_ms - asked_ms)
+        return reply
+
     def _failed(self, unit: Unit, cause: str) -> None:
         now_ms = self._clock.now_ms()
         # Whoever did not answer may have restarted, with another firmware, or be another.
         unit.version_due_ms, unit.identified_ms = 0, -PROVED_FOR_MS
+        unit.answered_in(None)
         if unit.quarantine.failed(now_ms):
+            self._line.forget(unit.number)
             self._event(unit.device, DeviceEvent.QUARANTINED, {"unit": unit.number, "cause": cause})
             self._reporter.silent(unit.device, now_ms=now_ms)
             unit.identified = not unit.descriptor.identify  # whoever comes back may be another
 
     def _answered(self, unit: Unit) -> None:
         if unit.quarantine.answered() and unit.identified:
-            self._event(unit.device, DeviceEvent.ONLINE, {"unit": unit.number})
+            self._is_back(unit)
+
+    def _is_back(self, unit: Unit) -> None:
+        unit.begin_again()
+        self._line.forget(unit.number)
+        self._event(unit.device, DeviceEvent.ONLINE, {"unit": unit.number})
 
     # --- writes ---------------------------------------------------------------------------------------------
 
@@ -460,7 +490,7 @@ class ModbusSupervisor(SupervisedBus):
             self._counts["writes"] += 1
             reason: str | None = None
             try:
-                reply = await link.ask(unit.number, request, wait_ms=unit.wire.answer_wait_ms)
+                reply = await self._put(link, unit, request)
             except LinkLostError:
                 return Outcome(Phase.FAILED, None, "the connection was lost before it was sent")
             except ReplyTimeoutError:
@@ -488,7 +518,7 @@ class ModbusSupervisor(SupervisedBus):
     async def _held(self, unit: Unit, link: Link, write: RegisterWrite) -> int | Outcome | None:
         """Return what a register holds, why it cannot be told (nothing was written), or None: busy."""
         try:
-            reply = await link.ask(unit.number, Read(write.table, write.register, 1), wait_ms=unit.wire.answer_wait_ms)
+            reply = await self._put(link, unit, Read(write.table, write.register, 1))
         except (LinkLostError, ReplyTimeoutError, PeerProtocolError) as error:
             return Outcome(Phase.FAILED, None, f"its register could not be read first: {error}"[:120])
         if isinstance(reply, Words):
@@ -524,7 +554,7 @@ class ModbusSupervisor(SupervisedBus):
             if link is None:
                 return None
             try:
-                reply = await link.ask(unit.number, request, wait_ms=unit.wire.answer_wait_ms)
+                reply = await self._put(link, unit, request)
             except (LinkLostError, ReplyTimeoutError, PeerProtocolError):
                 return None
         if not isinstance(reply, Words):

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Final
 
 from edge.bridges.firmware import Running
@@ -20,6 +21,23 @@ from protocols.modbus.read_planner import Block, Limits, plan, plan_by_interval
 JOBS_MAX: Final = 32
 REFUSED_EVERY: Final = 10
 """A block that the unit refuses is asked for again only every so many turns."""
+PATIENCE_AFTER: Final = 16
+PATIENCE_TIMES: Final = 4
+PATIENCE_MS_LEAST: Final = 100
+"""Where a line waits for it, a unit that has answered so often is waited for so many times its slowest answer."""
+SLOWEST_FADES: Final = 0.98
+SLOW_FROM: Final = 1.5
+SLOW_UNTIL: Final = 1.1
+"""A unit whose pauses are stretched so much is told as slow, and until they are stretched no more than that."""
+SLOW_TOLD_MS: Final = 60_000
+
+
+class Known(Enum):
+    """Whether who answers on a unit id is who it should be."""
+
+    YES = auto()
+    SILENT = auto()
+    STRANGER = auto()
 
 
 @dataclass(slots=True)
@@ -57,6 +75,12 @@ class Unit:
     stranger: bool = False
     version_due_ms: int = 0
     """When its firmware is to be asked for, where it tells one (monotonic ms)."""
+    stretch: float = 1.0
+    """By how much longer than its descriptor says it is left in peace (line_time.py)."""
+    slow: bool = False
+    slow_told_ms: int | None = None
+    answers: int = 0
+    slowest_ms: float = 0.0
 
     @property
     def descriptor(self) -> Descriptor:
@@ -123,7 +147,55 @@ class Unit:
     def read_done(self, due: DueBlock, now_ms: int) -> None:
         """Put a block off to its next turn. Turns missed meanwhile are not made up for."""
         turns = REFUSED_EVERY if due.refused else 1
-        due.due_ms = max(due.due_ms + turns * due.every_ms, now_ms + 1)
+        if self.stretch > 1:
+            due.due_ms = now_ms + round(self.stretch * turns * due.every_ms)
+        else:
+            due.due_ms = max(due.due_ms + turns * due.every_ms, now_ms + 1)
+
+    def questions_a_ms(self) -> float:
+        """Return how many questions a millisecond its descriptor has it asked."""
+        return sum(1 / (REFUSED_EVERY * each.every_ms if each.refused else each.every_ms) for each in self.blocks)
+
+    def later_ms(self, due: DueBlock) -> int:
+        """Return by how much longer than usual what was read may stand: it is asked for less often."""
+        return round(2 * (self.stretch - 1) * due.every_ms)
+
+    def slow_changed(self, now_ms: int) -> bool:
+        """Say whether it is slow now and was not, or the other way round; once a minute at most."""
+        slow = self.stretch >= (SLOW_UNTIL if self.slow else SLOW_FROM)
+        if slow == self.slow or (self.slow_told_ms is not None and now_ms - self.slow_told_ms < SLOW_TOLD_MS):
+            return False
+        self.slow, self.slow_told_ms = slow, now_ms
+        return True
+
+    def begin_again(self) -> None:
+        """Forget how slow it was: it was away, or is another."""
+        self.stretch, self.slow, self.slow_told_ms = 1.0, False, None
+        self.answered_in(None)
+
+    def patience_ms(self) -> int:
+        """Return how long an answer to a read is waited for on a line on which everybody waits with us.
+
+        A unit that always answers at once and then does not has lost the question: what its descriptor allows for is
+        waited for the next time.
+        """
+        whole_ms = self.wire.answer_wait_ms
+        if self.answers < PATIENCE_AFTER:
+            return whole_ms
+        return min(whole_ms, max(PATIENCE_MS_LEAST, round(PATIENCE_TIMES * self.slowest_ms)))
+
+    def expected_ms(self) -> int:
+        """Return how long its next answer may take: as its slowest lately, or as its model says."""
+        whole_ms = self.wire.answer_wait_ms
+        return min(whole_ms, round(self.slowest_ms) + 1) if self.answers else whole_ms
+
+    def answered_in(self, answer_ms: int | None) -> None:
+        """Take note of how long an answer took; None: it did not come, or the line is another one now."""
+        if answer_ms is None:
+            self.answers, self.slowest_ms = 0, 0.0
+            return
+        self.answers += 1
+        self.slowest_ms = max(answer_ms, self.slowest_ms * SLOWEST_FADES)
 
     def split(self, due: DueBlock, now_ms: int) -> bool:
         """Replace a refused block by smaller ones; False if it cannot be split.

@@ -62,6 +62,26 @@ async def test_events_go_on_lane_b_and_telemetry_on_lane_c_in_order(site: Site) 
     assert site.readings(Lane.C) == [("thermostat-101", 20.0), ("thermostat-101", 20.5)]
 
 
+async def test_that_a_device_is_slow_is_told_beside_how_it_stands(site: Site) -> None:
+    device = DeviceId("thermostat-101")
+    figures = {"answer_ms": 380, "line_share": 0.95, "asked_times_less": 15.8}
+    site.devices.device_event(device, DeviceEvent.ONLINE, {})
+    site.devices.device_event(device, DeviceEvent.SLOW, {"bus": "floor-1", "unit": 7, "slow": True, **figures})
+    assert site.devices.reached(device)
+    assert site.devices.state(device) == {
+        "state": "online", "detail": {}, "since_ms": T0, "firmware": None, "slow": figures,
+    }  # fmt: skip
+    site.devices.device_event(device, DeviceEvent.SLOW, {"slow": False, **figures})
+    assert site.devices.state(device)["slow"] is None
+    site.devices.device_event(device, DeviceEvent.SLOW, {"slow": True, **figures})
+    site.devices.device_event(device, DeviceEvent.QUARANTINED, {})
+    site.devices.device_event(device, DeviceEvent.ONLINE, {})
+    assert site.devices.state(device)["slow"] is None, "its bus begins again with it"
+    await site.rested(6)
+    events = [each.body["event"] for each in site.building.log.records(Lane.B, "device")]
+    assert events == ["online", "slow", "slow", "slow", "quarantined", "online"]
+
+
 class Reason(StrEnum):
     NO_ANSWER = "no_answer"
 

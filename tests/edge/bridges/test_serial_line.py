@@ -156,10 +156,10 @@ async def test_a_late_answer_never_passes_for_the_answer_to_a_later_question(tmp
     line_of(it).start()
     link, listening, counts = await open_link(tmp_path / "line")
     try:
-        line_of(it).answer_after_s[1] = 0.3
+        line_of(it).units[1].answer_ms = 300
         with pytest.raises(ReplyTimeoutError):
             await link.ask(1, Read("holding", 0, 1), wait_ms=60)
-        line_of(it).answer_after_s.clear()
+        line_of(it).units[1].answer_ms = None
         assert link.owed_ms(1, Read("holding", 3, 1)) > 0
         assert link.owed_ms(1, WriteWords("holding", 3, (1,))) == 0
         assert link.owed_ms(2, Read("holding", 3, 1)) == 0
