@@ -3,7 +3,7 @@
 An answer for a point is `<capability>.<attribute>[:<of>]=<where>,<type>[,<scale>]`, for example
 `thermostat.local_temperature=input:11,int16,0.1` or, on plain MQTT,
 `electrical_measurement.active_power=tele/{name}/SENSOR#ENERGY.Power,number`. Further keys of the point may follow, each
-`<key>=<value>` in TOML's spelling: `...=input:40,float64,word_order="little"`.
+`<key>=<value>` in TOML's spelling: `...=input:40,float64,word_order="little"`, `...,write={ least = 16, most = 30 }`.
 """
 
 import re
@@ -105,7 +105,7 @@ def _point(answer: str, wire: str, place: str) -> dict[str, Any]:
         known = ", ".join(each.value for each in Capability)
         raise InvalidInputError(place, f"{capability_name!r:.40} is none of {known}") from error
     row = attribute(capability, attribute_name, place)
-    type_name, *rest_of_it = (each.strip() for each in how.split(","))
+    type_name, *rest_of_it = _parts(how)
     scale = rest_of_it.pop(0) if rest_of_it and "=" not in rest_of_it[0] else ""
     point: dict[str, Any] = {
         "capability": capability.value,
@@ -124,6 +124,25 @@ def _point(answer: str, wire: str, place: str) -> dict[str, Any]:
     for each in rest_of_it:
         point.update(_key(each, place))
     return point
+
+
+def _parts(text: str) -> list[str]:
+    """Return what commas part, but for those inside of a table, a list or a text."""
+    parts, open_brackets, quote = [""], 0, ""
+    for each in text:
+        if quote:
+            quote = "" if each == quote else quote
+        elif each in "\"'":
+            quote = each
+        elif each in "[{":
+            open_brackets += 1
+        elif each in "]}":
+            open_brackets -= 1
+        elif each == "," and open_brackets <= 0:
+            parts.append("")
+            continue
+        parts[-1] += each
+    return [each.strip() for each in parts]
 
 
 def _key(text: str, place: str) -> dict[str, Any]:

@@ -61,6 +61,8 @@ COLOURS: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
     "color_hs": {"hue": (360, 1), "saturation": (100, 1)}, "color_xy": {"x": (1, 0.0001), "y": (1, 0.0001)},
 }  # fmt: skip
 """Forms of a colour, the first one preferred: most and step of its halves, alike for every lamp and not said."""
+COVER_ANSWER_MS: Final = 30_000
+"""A curtain says where it is once it is there."""
 TWO_WORDS: Final = {"bat_charge_level": ("critical", "ok"), "smoke_state": ("critical", "normal")}
 """Choices of the device model of which a binary tells two: what on means, and off."""
 SPECIFIC: Final = frozenset({"light", "switch", "cover", "climate", "fan"})
@@ -103,6 +105,8 @@ def import_exposes(entry: Mapping[str, Any]) -> Imported:
         problem = _take(found, each, specific, mains=bool(measures))
         if problem is not None:
             found.left_out.append(f"{each.get('property') or each.get('name') or each.get('type')!s:.60}: {problem}")
+    if any(each["capability"] == C.WINDOW_COVERING.value and "write" in each for each in found.document["points"]):
+        found.document["wire"]["answer_wait_ms"] = COVER_ANSWER_MS
     if not found.document["points"]:
         raise InvalidInputError(f"exposes of {model}", "nothing in it that the device model has a word for")
     return found

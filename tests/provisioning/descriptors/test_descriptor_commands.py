@@ -35,6 +35,19 @@ WRONG: Final = {
 }
 
 
+def test_a_points_further_keys_may_be_lists_and_tables() -> None:
+    points = [
+        'thermostat.system_mode=holding:1,uint16,values=[[0, "a, b"], [1, "heat"]],write={ burst = 3, settle_ms = 5 }',
+        "thermostat.local_temperature=holding:5,int16,0.1,nan=[-32768, 32767],least=0,note='a, b'",
+    ]
+    made = begin(Answers("a/b", "A", "B", "C", "D", "modbus", points))["points"]
+    assert made[0]["values"] == [[0, "a, b"], [1, "heat"]]
+    assert made[0]["write"] == {"burst": 3, "settle_ms": 5}
+    assert (made[1]["scale"], made[1]["nan"], made[1]["least"], made[1]["note"]) == (0.1, [-32768, 32767], 0, "a, b")
+    with pytest.raises(InvalidInputError, match="is not <key>=<value>"):
+        begin(Answers("a/b", "A", "B", "C", "D", "modbus", ["on_off.on_off=coil:1,bool,write={ burst = 3"]))
+
+
 @pytest.mark.requirement("DEV-02")
 @pytest.mark.parametrize(("old", "new", "fix"), WRONG.values(), ids=WRONG.keys())
 def test_what_is_wrong_is_named_with_its_place_and_its_mending(old: str, new: str, fix: str, tmp_path: Path) -> None:

@@ -340,6 +340,7 @@ def test_a_plug_is_on_mains() -> None:
     lift = made.point(Capability.WINDOW_COVERING, "current_position_lift_percentage")
     assert lift is not None
     assert judge(lift, 100).value == 0, "what is open there is 0 here, as in Matter"
+    assert made.wire.answer_wait_ms >= 30_000, "a curtain says where it is once it is there"  # type: ignore[union-attr]
 
 
 ANY_JSON: Final = st.recursive(

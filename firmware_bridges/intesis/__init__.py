@@ -1,0 +1,1 @@
+"""Intesis interfaces of air conditioners."""

@@ -1,0 +1,1 @@
+"""Komfovent air handling units."""
