@@ -50,10 +50,6 @@ class Capability(StrEnum):
     """Of the text that it is equal to; enumerations hash in Python, and every reading is looked up by this some times.
     """
 
-    __hash__ = str.__hash__
-    """Of the text that it is equal to; enumerations hash in Python, and every reading is looked up by this some times.
-    """
-
 
 class Unit(StrEnum):
     """UCUM codes, so that no two programs spell one unit in two ways."""
