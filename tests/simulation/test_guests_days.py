@@ -53,6 +53,7 @@ class House:
     guests: list[Guest]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     pending: list[tuple[str, str]] = field(default_factory=list)  # openings the doors still have to tell
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     told: int = 0
     kills: int = 0
 
@@ -76,12 +77,13 @@ class House:
     async def _tell_openings(self) -> None:
         """As the doors process does: every opening is told until the log has it."""
         while True:
+            self.news.clear()
             while self.told < len(self.pending):
                 room, stay = self.pending[self.told]
                 self.building._events = self.told
                 await self.building.opened(room, stay)
                 self.told += 1
-            await asyncio.sleep(0.5)
+            await self.news.wait()
 
     def sensed(self, reading: Reading) -> None:
         """A sensor said something; readings are not durable, so a dead edge does not hear them."""
@@ -91,6 +93,7 @@ class House:
     async def through_the_door(self, guest: Guest, *, coming: bool) -> None:
         if coming:
             self.pending.append((guest.room, guest.stay))
+            self.news.set()
             guest.openings += 1
         guest.at_the_door = True
         await asyncio.sleep(1.0)
