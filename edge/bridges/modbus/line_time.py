@@ -18,6 +18,9 @@ JUDGED_FROM: Final = 8
 """A unit is judged from so many questions on."""
 NEWEST: Final = 1 / 8
 """The weight of the newest answer in what an answer is taken to cost."""
+LEAP_TIMES: Final = 4
+LEAP_MS: Final = 20
+"""No answer counts for more than so many times those before it, and so much: one that is lost is an accident."""
 RECKONED_EVERY_MS: Final = 1_000
 STRETCH_MOST: Final = 60.0
 
@@ -77,7 +80,7 @@ class LineTime:
         if taken is None:
             self._units[unit] = _Taken(took_ms, questions_a_ms)
             return
-        taken.answer_ms += NEWEST * (took_ms - taken.answer_ms)
+        taken.answer_ms += NEWEST * (min(took_ms, LEAP_TIMES * taken.answer_ms + LEAP_MS) - taken.answer_ms)
         taken.questions_a_ms = questions_a_ms
         taken.questions += 1
 

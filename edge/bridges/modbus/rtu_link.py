@@ -117,8 +117,6 @@ class RtuLink:
         self._turn = asyncio.Lock()
         self._open: _Question | None = None
         self._debts: dict[int, _Debt] = {}
-        self._longest_ms: dict[int, int] = {}
-        """How long a unit was ever waited for: so late its answers may come, also where it is waited for less."""
         self._heard_ms = 0
         self._pace = Pace(LINE_BYTES_A_SECOND)
         self._says_back = False
@@ -151,7 +149,6 @@ class RtuLink:
         adu = encode_adu(unit, encode_request(request))
         if self._baud is not None:
             wait_ms += round(duration_ms(len(adu) + answer_bytes_most(request), self._baud))
-        longest_ms = self._longest_ms[unit] = max(wait_ms, self._longest_ms.get(unit, 0))
         async with self._turn:
             await self._await_silence()
             if self._lost:
@@ -178,7 +175,7 @@ class RtuLink:
                 if answered:
                     self._debts.pop(unit, None)
                 else:
-                    until_ms = self._clock.now_ms() + min(max(DEBT_TIMES * longest_ms, DEBT_MS_LEAST), DEBT_MS_MOST)
+                    until_ms = self._clock.now_ms() + min(max(DEBT_TIMES * wait_ms, DEBT_MS_LEAST), DEBT_MS_MOST)
                     self._debts[unit] = _Debt(request, AnswerFinder(unit, request), until_ms)
         return decode_reply(request, pdu)
 

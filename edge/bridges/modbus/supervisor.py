@@ -330,10 +330,8 @@ class ModbusSupervisor(SupervisedBus):
             link = self._link
             if link is None:
                 return None
-            hurried = kind is Class.READ and self._way.in_flight_max == 1
-            wait_ms = unit.patience_ms() if hurried else unit.wire.answer_wait_ms
             try:
-                reply = await self._put(link, unit, request, wait_ms=wait_ms, polled=trusted)
+                reply = await self._put(link, unit, request, polled=trusted)
             except LinkLostError:  # the bus's fault, not the unit's; let the connection's task see it too
                 await asyncio.sleep(LINK_LOST_PAUSE_MS / 1000)
                 return None
@@ -357,17 +355,15 @@ class ModbusSupervisor(SupervisedBus):
         self._answered(unit)
         return reply
 
-    async def _put(
-        self, link: Link, unit: Unit, request: Request, *, wait_ms: int | None = None, polled: bool = False
-    ) -> Reply:
+    async def _put(self, link: Link, unit: Unit, request: Request, *, polled: bool = False) -> Reply:
         """Ask on the link: longer where it may first have to carry other answers. Raises as `Link.ask` does.
 
-        `wait_ms`: other than the model's answer time; `polled`: it is asked at its descriptor's pace.
+        `polled`: the unit is asked at its descriptor's pace.
         """
         asked_ms = self._clock.now_ms()
         before_ms = self._line.asks(unit.number, unit.expected_ms(), now_ms=asked_ms)
         try:
-            reply = await link.ask(unit.number, request, wait_ms=before_ms + (wait_ms or unit.wire.answer_wait_ms))
+            reply = await link.ask(unit.number, request, wait_ms=before_ms + unit.wire.answer_wait_ms)
         finally:
             now_ms, pace = self._clock.now_ms(), unit.questions_a_ms() if polled else None
             self._line.took(unit.number, pace, now_ms=now_ms, pause_ms=unit.wire.pause_ms)

@@ -21,15 +21,13 @@ from protocols.modbus.read_planner import Block, Limits, plan, plan_by_interval
 JOBS_MAX: Final = 32
 REFUSED_EVERY: Final = 10
 """A block that the unit refuses is asked for again only every so many turns."""
-PATIENCE_AFTER: Final = 16
-PATIENCE_TIMES: Final = 4
-PATIENCE_MS_LEAST: Final = 100
-"""Where a line waits for it, a unit that has answered so often is waited for so many times its slowest answer."""
 SLOWEST_FADES: Final = 0.98
 SLOW_FROM: Final = 1.5
 SLOW_UNTIL: Final = 1.1
 """A unit whose pauses are stretched so much is told as slow, and until they are stretched no more than that."""
 SLOW_TOLD_MS: Final = 60_000
+SLOW_AFTER_MS: Final = 5_000
+"""So long it has to be slow before it is told: an answer or two that were lost are no news."""
 
 
 class Known(Enum):
@@ -78,6 +76,8 @@ class Unit:
     stretch: float = 1.0
     """By how much longer than its descriptor says it is left in peace (line_time.py)."""
     slow: bool = False
+    slow_since_ms: int | None = None
+    """Since when it has been otherwise than was told."""
     slow_told_ms: int | None = None
     answers: int = 0
     slowest_ms: float = 0.0
@@ -163,26 +163,21 @@ class Unit:
     def slow_changed(self, now_ms: int) -> bool:
         """Say whether it is slow now and was not, or the other way round; once a minute at most."""
         slow = self.stretch >= (SLOW_UNTIL if self.slow else SLOW_FROM)
-        if slow == self.slow or (self.slow_told_ms is not None and now_ms - self.slow_told_ms < SLOW_TOLD_MS):
+        if slow == self.slow:
+            self.slow_since_ms = None
             return False
-        self.slow, self.slow_told_ms = slow, now_ms
+        self.slow_since_ms = now_ms if self.slow_since_ms is None else self.slow_since_ms
+        if now_ms - self.slow_since_ms < SLOW_AFTER_MS:
+            return False
+        if self.slow_told_ms is not None and now_ms - self.slow_told_ms < SLOW_TOLD_MS:
+            return False
+        self.slow, self.slow_told_ms, self.slow_since_ms = slow, now_ms, None
         return True
 
     def begin_again(self) -> None:
         """Forget how slow it was: it was away, or is another."""
-        self.stretch, self.slow, self.slow_told_ms = 1.0, False, None
+        self.stretch, self.slow, self.slow_told_ms, self.slow_since_ms = 1.0, False, None, None
         self.answered_in(None)
-
-    def patience_ms(self) -> int:
-        """Return how long an answer to a read is waited for on a line on which everybody waits with us.
-
-        A unit that always answers at once and then does not has lost the question: what its descriptor allows for is
-        waited for the next time.
-        """
-        whole_ms = self.wire.answer_wait_ms
-        if self.answers < PATIENCE_AFTER:
-            return whole_ms
-        return min(whole_ms, max(PATIENCE_MS_LEAST, round(PATIENCE_TIMES * self.slowest_ms)))
 
     def expected_ms(self) -> int:
         """Return how long its next answer may take: as its slowest lately, or as its model says."""

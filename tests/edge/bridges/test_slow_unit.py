@@ -22,7 +22,7 @@ from edge.bridges.modbus.line_time import BUSY, JUDGED_FROM, STRETCH_MOST, USUAL
 from edge.bridges.modbus.link import ModbusLink
 from edge.bridges.modbus.ports import Dial, Link
 from edge.bridges.modbus.rtu_link import RtuLink
-from edge.bridges.modbus.unit import PATIENCE_AFTER, PATIENCE_MS_LEAST, SLOW_TOLD_MS, Unit
+from edge.bridges.modbus.unit import SLOW_AFTER_MS, SLOW_TOLD_MS, Unit
 from edge.bridges.ports import DeviceEvent
 from edge.bridges.quarantine import Quarantine
 from edge.bridges.settings import BridgesSettings
@@ -33,11 +33,10 @@ from kit.simulation import SimClock, SimLoop, run_simulated
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.device_model.reading import Quality
 from protocols.device_model.site_plan import SitePlan
-from protocols.errors import ReplyTimeoutError
 from protocols.modbus.frames import Frame, FrameReader, Read, WriteWords, decode_request, encode_frame, encode_reply
 from protocols.modbus.read_planner import plan_by_interval
 from protocols.modbus.rtu import encode_adu
-from tests.edge.bridges.field import CATALOGUE, MODBUS, THERMOSTAT, Heard, field, plan
+from tests.edge.bridges.field import CATALOGUE, THERMOSTAT, Heard, field, plan
 from tests.edge.bridges.test_serial_line import on_a_line
 
 UNITS: Final = 20
@@ -313,50 +312,33 @@ def unit() -> Unit:
     return Unit.of(DeviceId("t"), 1, CATALOGUE[THERMOSTAT], Quarantine(SeededDice(1)))
 
 
-def test_a_unit_is_waited_for_as_it_has_shown_and_after_a_loss_as_its_model_says() -> None:
-    it = unit()
-    whole_ms = it.wire.answer_wait_ms
-    for _ in range(PATIENCE_AFTER):
-        assert it.patience_ms() == whole_ms
-        it.answered_in(30)
-    assert it.patience_ms() == 120
-    it.answered_in(None)
-    assert it.patience_ms() == whole_ms
-    for _ in range(PATIENCE_AFTER):
-        it.answered_in(2)
-    assert it.patience_ms() == PATIENCE_MS_LEAST
-    it.answered_in(10 * whole_ms)
-    assert it.patience_ms() == whole_ms
-
-
 def test_slowness_is_told_once_a_minute_at_most() -> None:
     it = unit()
     told = []
     for second in range(0, 1_000):
-        it.stretch = 3.0 if second % 2 else 1.0
+        it.stretch = 3.0 if second // 7 % 2 else 1.0
         if it.slow_changed(second * 1_000):
             told.append(second * 1_000)
     assert len(told) >= 2
+    accident = unit()
+    accident.stretch = 3.0
+    assert not accident.slow_changed(0)
+    assert not accident.slow_changed(SLOW_AFTER_MS - 1)
+    accident.stretch = 1.0
+    assert not accident.slow_changed(SLOW_AFTER_MS), "it was none"
     assert all(after - before >= SLOW_TOLD_MS for before, after in itertools.pairwise(told))
 
 
-def test_what_a_unit_owes_is_reckoned_by_the_longest_that_it_was_waited_for() -> None:
-    async def asked(loop: SimLoop) -> int:
-        units, clock, counts = Units(), SimClock(loop), Counter[str]()
-        complaints = Complaints(MODBUS, counts, clock)
-        link = RtuLink(Line(loop, units), baud=115_200, clock=clock, counts=counts, complaints=complaints)
-        listening = asyncio.create_task(link.listen())
-        question = Read("input", 1, 1)
-        await link.ask(1, question, wait_ms=1_200)
-        units.loses = lambda _: True
-        with pytest.raises(ReplyTimeoutError):
-            await link.ask(1, question, wait_ms=100)
-        owed_ms = link.owed_ms(1, question)
-        await link.close()
-        await listening
-        return owed_ms
-
-    assert run_simulated(asked, 1, 60).value > 3 * 1_000
+def test_an_answer_that_was_lost_slows_nobody_down() -> None:
+    it, now_ms = line_of({1: (10, 20), 2: (10, 20), 3: (10, 20)}), 2_000_000_000
+    assert it.stretch(1, now_ms=now_ms) == 1.0
+    it.asks(1, 400, now_ms=now_ms)
+    it.took(1, 0.02, now_ms=now_ms + 400)
+    assert it.stretch(1, now_ms=now_ms + 10_000) == 1.0
+    for lost in range(1, 9):
+        it.asks(1, 400, now_ms=now_ms + 10_000 * lost)
+        it.took(1, 0.02, now_ms=now_ms + 10_000 * lost + 400)
+    assert it.stretch(1, now_ms=now_ms + 200_000) > 2, "and several are no accident"
 
 
 @pytest.mark.requirement("DEV-02")
