@@ -132,6 +132,8 @@ def departure_look(
     )
     if agrees and (sent is not None or not earlier):  # else an earlier word of ours may be on its way there
         return Look(True, False, said)
+    if promise is None and sent == said:  # it agreed, or went further: an answer that is late says so later
+        return Look(False, False, said)
     if promise is None or promise.until_ms != wanted_ms:
         return Look(False, True, said)
     own = sent not in (None, said) and not any(same_night(read.departure_ms, each) for each in earlier)
@@ -362,7 +364,8 @@ class IntentWorker:
                     await self._adapter.set_room_status(external_id, Housekeeping(row["target"]))
                 case PmsAction.SET_DEPARTURE:
                     if not await self._set_departure(row, said):
-                        return  # another word was heard since it was read: the next look says so
+                        await self._end(row, "overtaken", read_back=said, error="the building says otherwise by now")
+                        return
         except PmsBusyError:
             raise
         except PmsCannotError as error:  # not for this hotel, or not with this word: trying again changes nothing
