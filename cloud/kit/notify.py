@@ -151,6 +151,6 @@ async def notify(connection: psycopg.AsyncConnection[object], channel: str, payl
 
 
 async def notify_live(connection: psycopg.AsyncConnection[object], property_id: str, kinds: Iterable[str]) -> None:
-    """Hint, on commit, that records of `kinds` changed in a property, and no newest value."""
+    """Hint, after the commit, that records of `kinds` changed in a property, and no newest value."""
     hint = LiveHint(property=property_id, kinds=sorted(set(kinds))[:KINDS_MOST], devices=[])
     await notify(connection, LIVE_CHANNEL, msgspec.json.encode(hint).decode())
