@@ -15,7 +15,7 @@ import msgspec
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-from bench import device_scale, footprint
+from bench import adapter_path, device_scale, footprint, read_to_record
 from bench.rows import Row, quantile, row
 from edge.bridges.assembly import BrokerBuses, build
 from edge.bridges.ports import Detail, DeviceEvent
@@ -50,7 +50,8 @@ SETPOINT: Final = (Capability.THERMOSTAT, "occupied_heating_setpoint")
 
 def rows() -> list[Row]:
     """Measure and return the rows."""
-    return asyncio.run(_rows()) + device_scale.rows() + footprint.rows()
+    own = asyncio.run(_rows()) + device_scale.rows() + read_to_record.rows()
+    return own + adapter_path.rows() + footprint.rows()
 
 
 async def _rows() -> list[Row]:

@@ -2,8 +2,8 @@
 
 For a program that publishes message by message it only acknowledges and keeps. Asked by `child`: `listen`, `stats`,
 `wait` (until so many readings are here), `check` (nothing lost, doubled, reordered, changed), `push_back`; of a
-Zigbee2MQTT's readings `check_zigbee` and `arrivals` (when each message's last reading was here). Times are
-`time.perf_counter`, which all processes of a Linux machine share.
+Zigbee2MQTT's readings `check_zigbee` and `arrivals` (when each message's last reading was here); of any `told` (device,
+value, when). Times are `time.perf_counter`, which all processes of a Linux machine share.
 """
 
 import asyncio
@@ -65,6 +65,9 @@ class Cloud:
                 return self._check(asked["devices"], asked["count"], asked["base_ms"])
             case "check_zigbee":
                 return self._check_zigbee(asked["devices"], asked["count"], asked["base_ms"])
+            case "told":
+                told = zip(map(json.loads, self.messages), self.came_at, strict=True)
+                return {"told": [(body["device"], body["value"], at) for body, at in told]}
             case "arrivals":
                 return {"at": self._arrivals(asked["devices"], asked["count"], asked["base_ms"])}
         raise ValueError(asked["do"])
