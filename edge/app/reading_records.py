@@ -86,6 +86,7 @@ class ReadingRecords:
     def _value(self, value: object) -> bytes | None:
         """Return an ordinary value's bytes; None: there is something to look at."""
         kind = type(value)
+        known: bytes | None
         if kind is float:
             known = self._numbers.get(value)  # type: ignore[call-overload]  # its `kind` was just asked
             if known is None and value and value - value == 0.0:  # type: ignore[operator]  # likewise
@@ -97,8 +98,8 @@ class ReadingRecords:
         if kind is bool:
             return b"\xf5" if value else b"\xf4"
         if kind is int and _INTEGER_LEAST <= value <= _INTEGER_MOST:  # type: ignore[operator]  # likewise
-            whole: bytes = cbor2.dumps(value, canonical=True)
-            return whole
+            known = cbor2.dumps(value, canonical=True)
+            return known
         return None
 
 

@@ -118,9 +118,10 @@ class FireMode:
 
     def heard(self, reading: Reading) -> None:
         """Take any reading of the house; only a detector's good word counts, and its silence never ends a fire."""
-        if self._before.heard(reading, burning=self.active):
-            self._unsaved.set()
-        self._gainsaid(reading)
+        if isinstance(reading.value, str) and self._before.heard(reading, burning=self.active):
+            self._unsaved.set()  # what is held is a mode, a word; most of what a house says are numbers
+        if self._done:
+            self._gainsaid(reading)
         if (reading.capability, reading.attribute) != SMOKE or reading.quality is not Quality.GOOD:
             return
         if reading.value == "critical":

@@ -40,7 +40,8 @@ def reporter() -> tuple[Reporter, Heard, Counter[str]]:
 def test_what_is_said_again_is_told_as_if_it_were_taken(said: list[tuple[float | str, int, str]]) -> None:
     assert POINT is not None
     (whole, all_told, counted), (brief, told, counts) = reporter(), reporter()
-    now_ms, before = 0, None
+    now_ms = 0
+    before: object = None
     for raw, pause_ms, what in said:
         now_ms += pause_ms
         for each in (whole, brief):
