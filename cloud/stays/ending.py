@@ -66,7 +66,7 @@ def stands(promise: Promise | None, *, pms_until_ms: int, pms_left: bool, from_m
 
 def settled(promise: Promise, *, pms_until_ms: int) -> Promise:
     """Return a promise of which the PMS is told nothing more: what it has from us now, it is measured against."""
-    ours = any(same_night(pms_until_ms, each) for each in promise.superseded_ms)
+    ours = any(same_night(pms_until_ms, each) for each in promise.sent_ms)  # this word's too: it may know days alone
     return Promise(promise.until_ms, pms_until_ms if ours else promise.told_ms)
 
 

@@ -311,6 +311,19 @@ async def test_a_pms_that_takes_the_day_of_it_has_it(database: Database) -> None
 
 
 @postgres
+@pytest.mark.parametrize("name", TOLD)
+async def test_a_second_word_with_an_hour_counts_where_the_pms_knows_days_alone(database: Database, name: str) -> None:
+    async with world(database, name) as w:
+        one = await guest(w)
+        for nights in (5, 3):
+            await one.says(night(nights) + 5 * HOUR_MS)
+            await w.live(12)
+            assert one.there.end_ms == night(nights) + (0 if w.by_day else 5 * HOUR_MS)
+            assert await one.here() == (night(nights) + 5 * HOUR_MS, None)
+        assert (await one.wishes())[1:] == [("set_departure", "done")] * 2
+
+
+@postgres
 @pytest.mark.parametrize("seed", DAYS)
 @pytest.mark.parametrize("name", VENDORS)
 async def test_on_a_bad_day_every_departure_arrives_and_none_twice(database: Database, name: str, seed: int) -> None:

@@ -90,6 +90,16 @@ def test_what_the_pms_has_from_us_is_no_word_of_its_own() -> None:
         assert kept(refused, 4) is None, "and from now on it speaks for itself"
 
 
+def test_the_hour_that_the_pms_has_of_our_word_is_no_word_of_its_own() -> None:
+    """It knows days alone and took "five nights, until four" as "until eleven"; then the guest thinks again."""
+    late_ms = night(5) + 5 * 3_600_000
+    first = settled(Promise(late_ms, night(1), (late_ms,)), pms_until_ms=night(5))
+    assert kept(first, 5) == first == Promise(late_ms, night(5)), "he has the hours that he was promised"
+    again = heard(Promise(night(3) + 5 * 3_600_000, late_ms), first)
+    assert kept(again, 5) == again
+    assert kept(again, 6) is None, "that is further than anybody told it"
+
+
 @given(until=st.integers(1, 6), told=st.integers(1, 6), pms=st.integers(1, 6))
 def test_nobody_leaves_earlier_than_both_said(until: int, told: int, pms: int) -> None:
     promise = Promise(night(until), night(told))
