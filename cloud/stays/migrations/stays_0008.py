@@ -9,11 +9,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """No PMS has been told anything of the kind yet."""
+    """No PMS has been told anything of the kind yet. A process of the build before ends a promise and leaves this."""
     op.execute("""
-        ALTER TABLE stays.stay
-            ADD COLUMN edge_until_sent timestamptz[] NOT NULL DEFAULT '{}',
-            ADD CONSTRAINT edge_until_sent_with_it CHECK (edge_until IS NOT NULL OR edge_until_sent = '{}');
+        ALTER TABLE stays.stay ADD COLUMN edge_until_sent timestamptz[] NOT NULL DEFAULT '{}';
         COMMENT ON COLUMN stays.stay.edge_until_sent IS
             'Ends of the building''s that the PMS was told or may have been told since it last agreed.';
     """)

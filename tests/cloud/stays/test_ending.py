@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.kit.database import Database, fetch_all
+from cloud.kit.database import Database, execute, fetch_all
 from cloud.kit.times import at, unix_ms
 from cloud.stays.ending import EndWord, Promise, heard, settled, stands
 from cloud.stays.life import EdgeState
@@ -285,6 +285,22 @@ class TestBooks:
         await books.pms(nights=1)
         await books.said(word(1, until=3, stay="fias-7-101-260102"))
         assert await books.shown() == {"r1": ("in_house", "101", 1, None)}
+
+    async def test_what_a_process_of_the_build_before_leaves_of_a_promise_is_none(self, books: Books) -> None:
+        """It knows nothing of what was told the PMS, and ends a promise beside it."""
+        await books.pms(nights=1)
+        await books.edge()
+        await books.said(word(1, until=5))
+        async with books.database.transaction() as connection:
+            await execute(connection, "UPDATE stays.stay SET edge_until_sent = ARRAY[edge_until]")
+            await execute(connection, "UPDATE stays.stay SET edge_until = NULL, edge_until_told = NULL")
+        await books.pms(nights=4)
+        assert await books.shown() == {"r1": ("in_house", "101", 4, None)}
+        await books.said(word(2, until=2, told=4))
+        assert await books.shown() == {"r1": ("in_house", "101", 2, "other_end")}
+        assert (await books.row())["edge_until_sent"] == []
+        await books.pms(nights=5)
+        assert await books.shown() == {"r1": ("in_house", "101", 5, None)}, "nothing of it is taken for an echo"
 
     @pytest.mark.parametrize("order", list(itertools.permutations([1, 2, 3])))
     async def test_words_in_any_order_and_doubled_end_with_the_last(self, books: Books, order: tuple[int, ...]) -> None:
