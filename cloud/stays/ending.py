@@ -37,16 +37,39 @@ class EndWord:
     at_ms: int
 
 
-def heard(new: Promise, standing: Promise | None) -> Promise:
+def heard(new: Promise, standing: Promise | None, *, ours_ms: int | None = None) -> Promise:
     """Return a new promise as it is to be held against the PMS.
 
     What the building was told may be what an earlier promise of its own had made of the PMS's word: the echo of that is
-    no word of the PMS.
+    no word of the PMS. Nor is what the PMS has from us, though the building has not heard that it has it.
+
+    Args:
+        new: The building's word.
+        standing: Its word before that, if it stands still.
+        ours_ms: The end that the PMS names, if it has it from us; see `from_us`.
     """
+    sent_ms = () if standing is None else standing.sent_ms
+    if ours_ms is not None and not sent_ms:  # else an echo is known by what was sent
+        return replace(new, told_ms=ours_ms)
     if standing is None:
         return new
     told_ms = standing.told_ms if new.told_ms == standing.until_ms else new.told_ms
-    return replace(new, told_ms=told_ms, sent_ms=standing.sent_ms)
+    return replace(new, told_ms=told_ms, sent_ms=sent_ms)
+
+
+def from_us(pms_until_ms: int, promise: Promise | None, ours_ms: int | None) -> int | None:
+    """Return the end that the PMS names, if it has it from us; None: it is its own.
+
+    It stays ours when the promise is kept, until the PMS names another night.
+
+    Args:
+        pms_until_ms: The end.
+        promise: The building's word, as it stood before the PMS named this end.
+        ours_ms: The end that it had from us until then.
+    """
+    sent_ms = () if promise is None else promise.sent_ms
+    known = sent_ms if ours_ms is None else (*sent_ms, ours_ms)
+    return pms_until_ms if any(same_night(pms_until_ms, each) for each in known) else None
 
 
 def stands(promise: Promise | None, *, pms_until_ms: int, pms_left: bool, from_ms: int) -> Promise | None:

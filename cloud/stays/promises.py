@@ -9,14 +9,14 @@ from typing import Any, Final, LiteralString
 
 from cloud.kit.database import Connection, execute, fetch_one, lock_for_transaction
 from cloud.kit.times import at, unix_ms
-from cloud.stays.ending import Promise, stands
+from cloud.stays.ending import Promise, from_us, stands
 from cloud.stays.life import StayState
 from cloud.stays.reservation import PmsStatus
 
-COLUMNS: Final = ("edge_until", "edge_until_told", "edge_until_sent")
+COLUMNS: Final = ("edge_until", "edge_until_told", "edge_until_sent", "pms_until_ours")
 OF_ITS_END: Final[LiteralString] = """
-    SELECT s.system, s.external_id, s.state, s.edge_until, s.edge_until_told, s.edge_until_sent, r.status, r.arrival_at,
-           r.departure_at
+    SELECT s.system, s.external_id, s.state, s.edge_until, s.edge_until_told, s.edge_until_sent, s.pms_until_ours,
+           r.status, r.arrival_at, r.departure_at
       FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
      WHERE s.property = %s AND s.id = %s """
 """A stay's promise, and what it is held against; more conditions may follow."""
@@ -30,13 +30,20 @@ def promise_of(row: Mapping[str, Any]) -> Promise | None:
     return Promise(unix_ms(row["edge_until"]), unix_ms(row["edge_until_told"]), sent)
 
 
-def written(promise: Promise | None, *, departure_at: datetime) -> dict[str, Any]:
-    """Return what is written of a promise, and the end that the stay has by it."""
+def ours_of(row: Mapping[str, Any], *, departure_at: datetime) -> int | None:
+    """Return the end that the PMS names now (unix ms), if it has it from us by a row that has `COLUMNS`; else None."""
+    before = row["pms_until_ours"]
+    return from_us(unix_ms(departure_at), promise_of(row), None if before is None else unix_ms(before))
+
+
+def written(promise: Promise | None, *, departure_at: datetime, ours_ms: int | None) -> dict[str, Any]:
+    """Return what is written of a promise and of whose the PMS's end is, and the end that the stay has by it."""
     return {
         "until": departure_at if promise is None else at(promise.until_ms),
         "edge_until": None if promise is None else at(promise.until_ms),
         "edge_until_told": None if promise is None else at(promise.told_ms),
         "edge_until_sent": [] if promise is None else [at(each) for each in promise.sent_ms],
+        "pms_until_ours": None if ours_ms is None else at(ours_ms),
     }
 
 
@@ -54,13 +61,17 @@ async def hold(
         connection,  # the room is let go here and given again by settle, as where a reservation is mirrored
         """UPDATE stays.stay SET
                edge_until = %(edge_until)s, edge_until_told = %(edge_until_told)s,
-               edge_until_sent = %(edge_until_sent)s::timestamptz[],
+               edge_until_sent = %(edge_until_sent)s::timestamptz[], pms_until_ours = %(pms_until_ours)s,
                expected_until = %(until)s, updated_at = %(now)s,
                room = CASE WHEN expected_until = %(until)s OR state = 'void' THEN room END,
                version = version + CASE WHEN expected_until = %(until)s THEN 0 ELSE 1 END
             WHERE property = %(property)s AND id = %(stay)s""",
         {
-            **written(standing, departure_at=row["departure_at"]),
+            **written(
+                standing,
+                departure_at=row["departure_at"],
+                ours_ms=ours_of(row, departure_at=row["departure_at"]),
+            ),
             "now": at(now_ms),
             "property": property_id,
             "stay": stay,

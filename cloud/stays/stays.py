@@ -14,9 +14,9 @@ from cloud.kit.database import Connection, execute, fetch_all, fetch_one, lock_f
 from cloud.kit.notify import notify_live
 from cloud.kit.times import at, unix_ms
 from cloud.stays import document
-from cloud.stays.ending import EndWord, Promise, heard, settled, stands
+from cloud.stays.ending import EndWord, heard, settled, stands
 from cloud.stays.life import ACTIVE, Claim, EdgeState, Settled, StayState, settle, state_of
-from cloud.stays.promises import COLUMNS, OF_ITS_END, hold, promise_of, written
+from cloud.stays.promises import COLUMNS, OF_ITS_END, hold, ours_of, promise_of, written
 from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation, RoomCondition
 
 STAY_CHANGED: Final = "stay.changed"
@@ -80,7 +80,7 @@ async def upsert_reservations(
     """
     await lock_for_transaction(connection, "stays", place.property)
     told = list(reservations)
-    held, stays, promises = await _held(connection, place, told)
+    held, stays, words = await _held(connection, place, told)
     created = updated = 0
     fresh: set[tuple[str, str]] = set()
     touched: list[str] = []
@@ -95,15 +95,15 @@ async def upsert_reservations(
                 continue
             created, updated = (created + 1, updated) if row is None else (created, updated + 1)
             stay = stays.get(key) or stay_id(place.property, *key)
-            promises[key] = stands(
-                promises.get(key),
+            promise = stands(
+                promise_of(words[key]),
                 pms_until_ms=reservation.departure_ms,
                 pms_left=reservation.status is PmsStatus.LEFT,
                 from_ms=reservation.arrival_ms,
             )
-            touched.append(
-                await _write(connection, place, reservation, new, stay, promise=promises[key], now_ms=now_ms)
-            )
+            ours_ms = ours_of(words[key], departure_at=new["departure_at"])
+            words[key] = written(promise, departure_at=new["departure_at"], ours_ms=ours_ms)
+            touched.append(await _write(connection, place, reservation, new, stay, word=words[key], now_ms=now_ms))
             held[key] = new
             if row is not None and row["status"] == PmsStatus.BOOKED and row["room"] != new["room"]:
                 surprised.add(touched[-1])
@@ -124,15 +124,16 @@ async def upsert_reservations(
 
 async def _held(
     connection: Connection, place: Place, told: Sequence[Reservation]
-) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[tuple[str, str], str], dict[tuple[str, str], Promise | None]]:
-    """Return what is mirrored of the reservations told, by (system, external id), the stays they have already, and
-    what the building promised of those: a stay keeps its id though its reservation is called anew.
+) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[tuple[str, str], str], dict[tuple[str, str], dict[str, Any]]]:
+    """Return what is mirrored of the reservations told, by (system, external id), the stays they have already, and of
+    every one told what is written of the building's word (`COLUMNS`): a stay keeps its id though its reservation is
+    called anew.
     """
     rows = await fetch_all(
         connection,
         """SELECT r.system, r.external_id, r.number, r.status, r.room, r.guest_name, r.arrival_at, r.departure_at,
                   r.adults, r.children, r.updated_at, r.room_type, s.id AS stay,
-                  s.edge_until, s.edge_until_told, s.edge_until_sent
+                  s.edge_until, s.edge_until_told, s.edge_until_sent, s.pms_until_ours
              FROM unnest(%s::text[], %s::text[]) AS f (system, external_id)
              JOIN stays.reservation r ON r.property = %s AND r.system = f.system AND r.external_id = f.external_id
              LEFT JOIN stays.stay s ON s.property = r.property AND s.system = r.system
@@ -140,9 +141,10 @@ async def _held(
         [[each.system for each in told], [each.external_id for each in told], place.property],
     )
     held = {(row.pop("system"), row.pop("external_id")): row for row in rows}
-    promises = {key: promise_of(row) for key, row in held.items()}
+    words = {(each.system, each.external_id): dict.fromkeys(COLUMNS) for each in told}
+    words |= {key: {name: row[name] for name in COLUMNS} for key, row in held.items()}
     held = {key: {name: row[name] for name in row if name not in COLUMNS} for key, row in held.items()}
-    return held, {key: stay for key, row in held.items() if (stay := row.pop("stay")) is not None}, promises
+    return held, {key: stay for key, row in held.items() if (stay := row.pop("stay")) is not None}, words
 
 
 def _mirrored(reservation: Reservation, *, known_name: str) -> dict[str, Any]:
@@ -167,7 +169,7 @@ async def _write(
     new: Mapping[str, Any],
     stay: str,
     *,
-    promise: Promise | None,
+    word: Mapping[str, Any],
     now_ms: int,
 ) -> str:
     facts = {
@@ -178,7 +180,7 @@ async def _write(
         "external_id": reservation.external_id,
         "stay": stay,
         "now": at(now_ms),
-        **written(promise, departure_at=new["departure_at"]),
+        **word,
     }
     await execute(
         connection,
@@ -205,7 +207,7 @@ async def _write(
                    %(guest_name)s, %(arrival_at)s, %(until)s, %(now)s)
            ON CONFLICT (property, id) DO UPDATE SET
                edge_until = %(edge_until)s, edge_until_told = %(edge_until_told)s,
-               edge_until_sent = %(edge_until_sent)s::timestamptz[],
+               edge_until_sent = %(edge_until_sent)s::timestamptz[], pms_until_ours = %(pms_until_ours)s,
                room_asked = excluded.room_asked, guest_name = excluded.guest_name,
                expected_from = excluded.expected_from, expected_until = excluded.expected_until,
                room = CASE WHEN stay.state = 'left' OR (stay.expected_from = excluded.expected_from
@@ -289,9 +291,8 @@ async def apply_end_words(connection: Connection, place: Place, words: Sequence[
             "UPDATE stays.stay SET edge_until_n = %s, edge_until_by = %s WHERE property = %s AND id = %s",
             [word.n, word.by, place.property, word.stay],
         )
-        promise = await hold(
-            connection, place.property, word.stay, row, heard(word.promise, promise_of(row)), now_ms=now_ms
-        )
+        new = heard(word.promise, promise_of(row), ours_ms=ours_of(row, departure_at=row["departure_at"]))
+        promise = await hold(connection, place.property, word.stay, row, new, now_ms=now_ms)
         if promise is not None and row["state"] == StayState.IN_HOUSE:
             await outbox.append(
                 connection,

@@ -66,9 +66,11 @@ class Guest:
             each = each.previous
         return ends[::-1]
 
-    async def says(self, *ends_ms: int) -> None:
-        """The building says, word by word, when he leaves; it knows what the cloud's document says."""
-        told_ms = (await self.here())[0]
+    async def says(self, *ends_ms: int, told_ms: int | None = None) -> None:
+        """The building says, word by word, when he leaves; it knows what the cloud's document says, or the end that an
+        older one told it, if it is off line.
+        """
+        told_ms = (await self.here())[0] if told_ms is None else told_ms
         for until_ms in ends_ms:
             self.words += 1
             word = EndWord(self.stay, self.words, Promise(until_ms, told_ms), "Frau Maier", self.w.clock.wall_ms())
@@ -324,6 +326,40 @@ async def test_a_second_word_with_an_hour_counts_where_the_pms_knows_days_alone(
 
 
 @postgres
+@pytest.mark.parametrize("hours", [0, 5], ids=["on the hour", "later"])
+@pytest.mark.parametrize("name", TOLD)
+async def test_a_second_word_of_a_building_that_heard_nothing_of_the_first_counts(
+    database: Database, name: str, hours: int
+) -> None:
+    """The line was cut before the document told it that the PMS has the first, or the word was quicker than that."""
+    async with world(database, name) as w:
+        one = await guest(w)
+        for nights in (5, 3, 2):
+            await one.says(night(nights) + hours * HOUR_MS, told_ms=night(1))
+            await w.live(12)
+            assert one.there.end_ms == night(nights) + (0 if w.by_day else hours * HOUR_MS)
+            assert await one.here() == (night(nights) + hours * HOUR_MS, None)
+        assert (await one.wishes())[1:] == [("set_departure", "done")] * 3
+
+
+@postgres
+async def test_an_end_that_the_pms_came_back_to_by_itself_is_its_own_word(database: Database) -> None:
+    async with world(database, "mews") as w:
+        one = await guest(w)
+        await one.says(night(5))
+        await w.live(12)
+        for nights in (6, 5):
+            w.hotel.depart(one.made, night(nights))
+            w.clock.advance(30_000)
+            await w.live(40)
+            assert await one.here() == (night(nights), None)
+        await one.says(night(3), told_ms=night(1))
+        await w.live(12)
+        assert one.there.end_ms == night(5)
+        assert await one.here() == (night(5), None), "as 0143 has it: it went further than the building knew"
+
+
+@postgres
 @pytest.mark.parametrize("seed", DAYS)
 @pytest.mark.parametrize("name", VENDORS)
 async def test_on_a_bad_day_every_departure_arrives_and_none_twice(database: Database, name: str, seed: int) -> None:
@@ -337,7 +373,7 @@ async def test_on_a_bad_day_every_departure_arrives_and_none_twice(database: Dat
         said: list[int] = []
         for _ in range(dice.integer(1, 4)):
             said.append(night(dice.choice([n for n in (2, 3, 4, 5) if [night(n)] != said[-1:]])))
-            await one.says(said[-1])
+            await one.says(said[-1], told_ms=night(1) if dice.uniform(0, 1) < 0.5 else None)  # or it is off line
             await w.live(dice.integer(0, 4))
             match dice.integer(0, 2):
                 case 0:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cloud.kit.database import Database, execute, fetch_all
 from cloud.kit.times import at, unix_ms
-from cloud.stays.ending import EndWord, Promise, heard, settled, stands
+from cloud.stays.ending import EndWord, Promise, from_us, heard, settled, stands
 from cloud.stays.life import EdgeState
 from cloud.stays.listing import current_stays, stays_in_conflict
 from cloud.stays.reservation import PmsStatus, Reservation
@@ -98,6 +98,22 @@ def test_the_hour_that_the_pms_has_of_our_word_is_no_word_of_its_own() -> None:
     again = heard(Promise(night(3) + 5 * 3_600_000, late_ms), first)
     assert kept(again, 5) == again
     assert kept(again, 6) is None, "that is further than anybody told it"
+
+
+def test_what_the_pms_has_from_us_is_ours_until_it_names_another_night() -> None:
+    """Five nights were told it and it has them; the building has not heard of that when the guest thinks again."""
+    first = Promise(night(5), night(1), (night(5),))
+    assert kept(first, 5) is None
+    assert from_us(night(5), first, None) == night(5)
+    assert from_us(night(1), first, None) is None
+    late_ms = night(5) + 3_600_000
+    assert from_us(late_ms, None, night(5)) == late_ms, "a late check-out"
+    assert from_us(night(6), None, night(5)) is None
+    assert from_us(night(5), None, None) is None, "it named it itself"
+    again = heard(Promise(night(3), night(1)), None, ours_ms=night(5))
+    assert kept(again, 5) == again == Promise(night(3), night(5))
+    assert kept(again, 4) is None, "from now on it speaks for itself"
+    assert heard(Promise(night(3), night(1)), first, ours_ms=night(5)) == Promise(night(3), night(1), (night(5),))
 
 
 @given(until=st.integers(1, 6), told=st.integers(1, 6), pms=st.integers(1, 6))
