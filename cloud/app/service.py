@@ -203,6 +203,7 @@ async def run(
         clock=clock,
         log=log,
         hub=hub,
+        apart=frozenset({KIOSK_TOLD, PAYMENT_CHANGED}),  # they lock the sessions that requests lock
     )
     leaving = departures.DepartureWorker(database, commands, clock=clock)
     passwords = Passwords(dice=dice)

@@ -7,26 +7,28 @@ that lock for microseconds. One that is lost with its process costs whoever list
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeAlias
 
 import psycopg
 from psycopg.rows import DictRow
 
 from cloud.kit.arrays import texts
+from cloud.kit.patience import within
 from kit.logs import logger
 from protocols.errors import StoreFailedError
 
 REST_S: Final = 0.1
 """After some were sent, those that come are gathered for so long; the first after a silence leaves at once."""
 AGAIN_AFTER_S: Final = 1.0
+SENDING_MOST_S: Final = 15.0
 WAITING_MOST: Final = 10_000
 """Different ones that wait while the database is away; what is beyond it is found by looking."""
 SENDING_MOST: Final = 500
 
 Notification: TypeAlias = tuple[str, str]
 """Channel and payload."""
-Send: TypeAlias = Callable[[list[Notification]], Awaitable[None]]
+Send: TypeAlias = Callable[[list[Notification]], Coroutine[Any, Any, None]]
 
 
 class NotingConnection(psycopg.AsyncConnection[DictRow]):
@@ -98,7 +100,9 @@ class Gathered:
         for each in told:
             del self._waiting[each]
         try:
-            await self._send(told)
+            await within(SENDING_MOST_S, self._send(told))
+        except psycopg.Error as error:  # one that the server will not have must not stand in the way of the others
+            self._log.error("notifications_refused", lost=len(told), error=repr(error)[:300])
         except BaseException:  # cancelled too: whoever stops in order sends once more
             self._waiting = {**dict.fromkeys(told), **self._waiting}
             raise

@@ -104,7 +104,7 @@ async def backlog(connection: Connection) -> Backlog:
 
 
 class Relay:
-    """Delivers the outbox. Any number of processes may run one; a transaction-held lock lets one work."""
+    """Delivers the outbox. Any number of processes may run one: each takes what no other has taken."""
 
     def __init__(
         self,
@@ -114,10 +114,15 @@ class Relay:
         clock: WallClock,
         log: Logger,
         hub: NotificationHub | None = None,
+        apart: frozenset[str] = frozenset(),
     ) -> None:
-        """Deliver events of each type in `subscribers` to its handlers, in the order given."""
+        """Deliver events of each type in `subscribers` to its handlers, in the order given.
+
+        `apart`: types whose handlers lock what requests lock too. Each of those has a transaction of its own: several
+        together would take their locks in the order of the events, and somebody else in another.
+        """
         self._database, self._subscribers, self._clock = database, subscribers, clock
-        self._log, self._hub = log, hub
+        self._log, self._hub, self._apart = log, hub, apart
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -131,18 +136,19 @@ class Relay:
         """Deliver everything due now; return how many events were delivered."""
         delivered, found = 0, True
         while found:
-            again, fresh = await self._claim(fresh=False), await self._claim(fresh=True)
-            for claimed in (again, fresh):
-                delivered += await self._deliver(claimed) if claimed else 0
-            found = bool(fresh or again)
+            found = False
+            for together in (False, True):
+                if claimed := await self._claim(together=together):
+                    delivered += await self._deliver(claimed)
+                    found = True
         return delivered
 
-    async def _claim(self, *, fresh: bool) -> list[int]:
+    async def _claim(self, *, together: bool) -> list[int]:
         """Count an attempt at due events before making it: even a crash of ours backs them off.
 
-        `fresh`: as many as go together of those that nobody has tried, the first of each subject alone. Else one that
-        was tried: what it does to us it does to nothing beside it. The count waits for no disk: a server that lost it
-        crashed as well.
+        `together`: as many as go together of those that nobody has tried, the first of each subject alone. Else one
+        that was tried, or goes apart: what it does to us it does to nothing beside it. The count waits for no disk: a
+        server that lost it crashed as well.
         """
         now = at(self._clock.wall_ms())
         while True:
@@ -153,7 +159,7 @@ class Relay:
                     """WITH next AS (
                            SELECT e.id FROM outbox.event e
                             WHERE e.relayed_at IS NULL AND e.parked_at IS NULL AND e.not_before <= %(now)s
-                              AND (e.attempts = 0) = %(fresh)s
+                              AND (e.attempts = 0 AND e.type <> ALL(%(apart)s)) = %(together)s
                               AND NOT EXISTS (SELECT 1 FROM outbox.event p
                                                WHERE p.relayed_at IS NULL AND p.parked_at IS NULL
                                                  AND p.property = e.property AND p.subject = e.subject
@@ -165,8 +171,9 @@ class Relay:
                               parked_at = CASE WHEN attempts >= %(attempts)s THEN %(now)s END
                          FROM next WHERE e.id = next.id RETURNING e.id, e.attempts, e.parked_at""",
                     {
-                        "now": now, "fresh": fresh, "most": TOGETHER_MOST if fresh else 1, "first": BACKOFF_FIRST_S,
-                        "rest": BACKOFF_MOST_S, "attempts": ATTEMPTS_MOST,
+                        "now": now, "together": together, "most": TOGETHER_MOST if together else 1,
+                        "first": BACKOFF_FIRST_S, "rest": BACKOFF_MOST_S, "attempts": ATTEMPTS_MOST,
+                        "apart": sorted(self._apart),
                     },
                 )  # fmt: skip
             due = sorted(row["id"] for row in rows if row["parked_at"] is None)

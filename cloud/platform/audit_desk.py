@@ -10,10 +10,13 @@ from typing import Final
 
 from cloud.kit.acting import acting, system
 from cloud.kit.database import Database
+from cloud.kit.patience import within
 from cloud.platform.audit import Told, append_many
 from protocols.errors import StoreFailedError
 
 TOGETHER_MOST: Final = 200
+WRITING_MOST_S: Final = 15.0
+"""A group that takes longer is given up: its connection may have gone silent, and the line stands behind it."""
 _AUDITOR: Final = system("audit")
 _Waiting = tuple[Told, "asyncio.Future[None]"]
 
@@ -44,23 +47,28 @@ class AuditDesk:
                 now, later = waiting[:TOGETHER_MOST], waiting[TOGETHER_MOST:]
                 if later:
                     self._waiting[tenant] = later
-                await self._together(tenant, now)
+                try:
+                    await within(WRITING_MOST_S, self._together(tenant, now))
+                except StoreFailedError as error:  # whoever waits as well would only find the same, later
+                    _end([*now, *self._waiting.pop(tenant, [])], error)
+                else:
+                    _done(now)
+                finally:  # a defect, or the end of the service: nobody must wait for ever
+                    _end(now, StoreFailedError("the audit trail could not be written"))
         finally:
             del self._writing[tenant]
             _end(self._waiting.pop(tenant, []), StoreFailedError("the audit trail is not written any more"))
 
     async def _together(self, tenant: str, waiting: Sequence[_Waiting]) -> None:
-        try:
-            with acting(_AUDITOR):
-                async with self._database.transaction() as connection:
-                    await append_many(connection, tenant, [told for told, _ in waiting])
-            for _, done in waiting:
-                if not done.done():
-                    done.set_result(None)
-        except StoreFailedError as error:
-            _end(waiting, error)
-        finally:  # a defect, or the end of the service: nobody must wait for ever
-            _end(waiting, StoreFailedError("the audit trail could not be written"))
+        with acting(_AUDITOR):
+            async with self._database.transaction() as connection:
+                await append_many(connection, tenant, [told for told, _ in waiting])
+
+
+def _done(waiting: Sequence[_Waiting]) -> None:
+    for _, done in waiting:
+        if not done.done():
+            done.set_result(None)
 
 
 def _end(waiting: Sequence[_Waiting], error: Exception) -> None:

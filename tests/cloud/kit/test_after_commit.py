@@ -1,11 +1,13 @@
 """What a transaction has notified leaves after its commit, once, and never if there was none."""
 
 import asyncio
+import contextlib
 
 import psycopg
 import pytest
 
-from cloud.kit.after_commit import SENDING_MOST, WAITING_MOST, Gathered, Notification
+from cloud.kit import after_commit
+from cloud.kit.after_commit import SENDING_MOST, WAITING_MOST, Gathered, Notification, NotingConnection
 from cloud.kit.database import Database, execute, fetch_one
 from cloud.kit.notify import NotificationHub, notify
 from protocols.errors import StoreFailedError
@@ -82,9 +84,10 @@ async def test_a_notification_leaves_after_the_commit_and_not_with_a_change_of_m
                 raise LookupError
         async with database.transaction() as connection:
             await notify(connection, "innkeeper_test")
-            row = await fetch_one(connection, "SELECT pg_notification_queue_usage() AS used")
-            assert row is not None
-            assert row["used"] == 0
+            assert isinstance(connection, NotingConnection)
+            assert connection.noted == {("innkeeper_test", ""): None}
+            row = await fetch_one(connection, "SELECT pg_current_xact_id_if_assigned() AS written")
+            assert row == {"written": None}  # nothing was sent: with a notification in it a transaction has a number
             assert await heard.wait(0.2) == frozenset()
         assert await heard.wait(20) == {"innkeeper_test"}
         async with database.transaction() as connection:  # the same connection again: what it noted before is forgotten
@@ -92,6 +95,51 @@ async def test_a_notification_leaves_after_the_commit_and_not_with_a_change_of_m
         assert await other.wait(0.3) == frozenset()
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
+
+
+@pytest.mark.tier("postgres")
+async def test_one_that_the_server_will_not_have_stands_in_nobodys_way(database: Database, dsn: str) -> None:
+    hub = NotificationHub(dsn, channels=("innkeeper_test",))
+    listening = asyncio.create_task(hub.run())
+    with hub.subscribe("innkeeper_test") as heard:
+        await heard.wait(20)
+        await heard.wait(20)  # it listens now
+        async with database.transaction() as connection:
+            await notify(connection, "innkeeper_other", "x" * 9_000)
+        await asyncio.sleep(0.05)
+        async with database.transaction() as connection:
+            await notify(connection, "innkeeper_test")
+        assert await heard.wait(20) == {"innkeeper_test"}
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_a_line_that_went_silent_is_given_up_and_what_it_had_goes_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(after_commit, "SENDING_MOST_S", 0.05)
+    monkeypatch.setattr(after_commit, "AGAIN_AFTER_S", 0.01)
+    sent: list[list[Notification]] = []
+    silent = asyncio.Event()
+
+    async def send(told: list[Notification]) -> None:
+        while not silent.is_set():  # deaf even to its own cancellation, as a driver that cancels a statement is
+            with contextlib.suppress(asyncio.CancelledError):
+                await silent.wait()
+        sent.append(told)
+
+    async def well(told: list[Notification]) -> None:
+        sent.append(told)
+
+    gathered = Gathered(send)
+    gathered.add([("c", "1")])
+    await asyncio.sleep(0.02)
+    gathered._send = well
+    async with asyncio.timeout(20):
+        await _settled(gathered)
+    assert sent == [[("c", "1")]]
+    silent.set()
+    await gathered.close()
 
 
 @pytest.mark.tier("postgres")

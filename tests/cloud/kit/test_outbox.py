@@ -209,3 +209,52 @@ async def test_a_broken_statement_of_a_subscriber_is_an_attempt_and_not_a_crash(
         [row] = await fetch_all(connection, "SELECT attempts, last_error FROM outbox.event")
     assert row["attempts"] == 1
     assert psycopg.errors.DivisionByZero.__name__ in row["last_error"]
+
+
+async def test_types_that_lock_what_requests_lock_go_alone(database: Database) -> None:
+    """Two events together would take their locks in the order of the events: somebody else takes them in another."""
+    clock, transactions = ManualClock(), []
+
+    async def noted(connection: Connection, event: Event) -> None:
+        [row] = await fetch_all(
+            connection,
+            "SELECT pg_current_xact_id()::text AS name, source FROM pg_settings WHERE name = 'synchronous_commit'",
+        )
+        assert row["source"] != "session"  # what an event does waits for the disk as the server is told to
+        transactions.append((event.body["n"], row["name"]))
+
+    async with database.transaction() as connection:
+        for each in range(4):
+            await say(connection, clock, str(each), subject=f"s{each}")
+    worker = Relay(
+        database, subscribers={"t": [noted]}, clock=clock, log=logger("test"), apart=frozenset({"t", "another"})
+    )
+    assert await worker.drain() == 4
+    assert [n for n, _ in transactions] == ["0", "1", "2", "3"]
+    assert len({name for _, name in transactions}) == 4
+
+
+async def test_who_dies_of_what_was_tried_takes_nothing_fresh_with_him(database: Database) -> None:
+    clock = ManualClock()
+
+    class KilledError(BaseException):
+        pass
+
+    async def die(_connection: Connection, event: Event) -> None:
+        if event.body["n"] == "poison":
+            raise KilledError
+
+    async def killed() -> None:
+        with contextlib.suppress(KilledError):
+            await relay(database, clock, die).drain()
+        clock.advance(600_000)
+
+    async with database.transaction() as connection:
+        await say(connection, clock, "poison", subject="p")
+    await killed()
+    async with database.transaction() as connection:
+        await say(connection, clock, "fresh", subject="f")
+    await killed()
+    async with database.transaction() as connection:
+        rows = await fetch_all(connection, "SELECT attempts FROM outbox.event WHERE subject = 'f'")
+    assert rows == [{"attempts": 0}]

@@ -1,6 +1,7 @@
 """What callers ask is in the trail before it happens: together in one transaction, in one chain, never half."""
 
 import asyncio
+import contextlib
 from collections import Counter
 
 import pytest
@@ -44,11 +45,62 @@ async def test_what_comes_together_is_few_transactions_and_one_chain_a_tenant(da
         assert len({by for _, by in found}) <= 4
 
 
-async def test_it_is_durable_when_it_is_said_so(database: Database) -> None:
-    desk = AuditDesk(database)
+async def test_it_is_durable_when_it_is_said_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, sources = AuditDesk(database), set()
+
+    async def noted(connection: Connection, tenant: str, entries: list[Told]) -> int:
+        [row] = await fetch_all(connection, "SELECT source FROM pg_settings WHERE name = 'synchronous_commit'")
+        sources.add(row["source"])
+        return await append_many(connection, tenant, entries)
+
+    monkeypatch.setattr(audit_desk, "append_many", noted)
     for each in range(3):
         await desk.record(told(each))
         assert len(await entries(database)) == each + 1
+    assert "session" not in sources  # it waits for the disk as the server is told to
+
+
+async def test_a_connection_that_went_silent_holds_nobody_up_for_long_and_the_next_go_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_desk, "WRITING_MOST_S", 0.2)
+    desk, silent = AuditDesk(database), asyncio.Event()
+
+    async def deaf(_connection: Connection, _tenant: str, _entries: list[Told]) -> int:
+        while not silent.is_set():  # even to its own cancellation, as a driver that cancels a statement is
+            with contextlib.suppress(asyncio.CancelledError):
+                await silent.wait()
+        raise StoreFailedError("it came back, much later")
+
+    monkeypatch.setattr(audit_desk, "append_many", deaf)
+    first = asyncio.create_task(desk.record(told("first")))
+    await asyncio.sleep(0.05)
+    behind = asyncio.create_task(desk.record(told("behind")))
+    async with asyncio.timeout(20):
+        ends = await asyncio.gather(first, behind, return_exceptions=True)
+    assert all(isinstance(each, StoreFailedError) for each in ends), ends
+    monkeypatch.setattr(audit_desk, "append_many", append_many)
+    async with asyncio.timeout(20):
+        await desk.record(told("next"))
+    assert [subject for subject, _ in await entries(database)] == ["next"]
+    silent.set()
+
+
+async def test_with_the_database_away_the_line_does_not_grow(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    """Groups that failed one after the other would answer the last in line minutes late."""
+    desk, tries = AuditDesk(database), []
+
+    async def away(_connection: Connection, _tenant: str, entries: list[Told]) -> int:
+        tries.append(len(entries))
+        raise StoreFailedError("away")
+
+    monkeypatch.setattr(audit_desk, "append_many", away)
+    asked = [desk.record(told(each)) for each in range(3 * TOGETHER_MOST)]
+    ends = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(each, StoreFailedError) for each in ends)
+    assert tries == [TOGETHER_MOST]
 
 
 async def test_a_caller_who_goes_away_takes_nobody_with_him(database: Database) -> None:
