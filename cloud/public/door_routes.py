@@ -5,6 +5,7 @@ that the building signed to whoever asked, keeping neither: the commands that ca
 and results (cloud/fleet/commands.py, `secret_result`).
 """
 
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Final
@@ -180,6 +181,12 @@ def _opens(asked: StaffKeyRequest, common: Sequence[str]) -> str:
     return f"{how}: opens {' and '.join(what) or 'nothing'}"
 
 
+def _in_parts(text: str) -> list[str]:
+    """Return a text in parts that fit into an entry each, numbered if they are several; nothing of it is left out."""
+    parts = textwrap.wrap(text, audit.TEXT_CHARACTERS_MOST - 20, break_on_hyphens=False)
+    return parts if len(parts) == 1 else [f"{n} of {len(parts)}: {part}" for n, part in enumerate(parts, 1)]
+
+
 def door_routes(services: DoorServices) -> Router:
     """Return the routes."""
     database, clock = services.database, services.clock
@@ -233,17 +240,20 @@ def door_routes(services: DoorServices) -> Router:
             raise refusal(400, "a key that holds doors open is for common doors alone: zones, no rooms", "passage")
         async with database.transaction() as connection:
             common = await common_doors(connection, tenant=found.tenant, property_id=found.id, zones=data.zones)
-            await audit.append(
-                connection,
-                tenant=found.tenant,
-                actor=request.user.name,
-                action="staff_key.issue",
-                property_id=found.id,
-                subject=f"staff/{data.person}",
-                outcome=audit.Outcome.ALLOWED,
-                detail=_opens(data, common),
-                now_ms=clock.wall_ms(),
-            )
+            told = [
+                audit.Told(
+                    found.tenant,
+                    request.user.name,
+                    "staff_key.issue",
+                    f"staff/{data.person}",
+                    audit.Outcome.ALLOWED,
+                    clock.wall_ms(),
+                    property_id=found.id,
+                    detail=part,
+                )
+                for part in _in_parts(_opens(data, common))
+            ]
+            await audit.append_many(connection, found.tenant, told)
         # A key names its question: with another one it is another key, and never answered with this bundle.
         key = f"staff-key:{args.pop('idempotency_key')}:{digest(args)}"
         return await ask(request.user, found, "staff_key", args, key=key, answer=KeyBundle)

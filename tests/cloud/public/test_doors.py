@@ -10,6 +10,7 @@ import pytest
 from cloud.app.plan import load_property
 from cloud.fleet.commands import CommandResult
 from cloud.kit.database import fetch_all
+from cloud.platform import audit
 from cloud.platform.access_policy import may
 from cloud.platform.principals import Principal, Role
 from cloud.stays.stays import stay_id, upsert_reservations
@@ -234,6 +235,19 @@ async def test_the_trail_names_the_doors_that_a_shift_key_opens_and_whether_its_
         "with user verification: opens rooms 101, 102",
         "with user verification: may hold the common doors of zones 0x2 (garage) open",
     ]
+
+
+async def test_the_trail_leaves_out_no_room_however_many_a_shift_key_opens(site: Site) -> None:
+    rooms = [str(each) for each in range(1_001, 1_065)]
+    body = {**SHIFT, "person": "otto", "idempotency_key": "shift-otto-many", "zones": 0, "rooms": rooms}
+    answer = await site.http.post(f"{HOUSE}/staff-keys", headers=site.as_("admin"), json=body)
+    assert answer.status_code == 200, answer.text
+    async with site.database.transaction() as connection:
+        details = [row["detail"] for row in await fetch_all(connection, TRAIL)]
+        assert (await audit.verify(connection, tenant="northlight")).flaws == ()
+    assert [each.split(":")[0] for each in details] == ["1 of 2", "2 of 2"]
+    assert all(len(each) <= audit.TEXT_CHARACTERS_MOST for each in details)
+    assert [each for each in rooms if not any(each in detail for detail in details)] == []
 
 
 def approval(number: int) -> dict[str, str]:
