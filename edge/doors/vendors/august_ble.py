@@ -325,10 +325,12 @@ class AugustBle:
         return _Wanted(grant, key.pin, made=key.made, ending=key.pin is None)
 
     async def _digits(self, door: str, lock: _LinkedLock, slot: int) -> str | None:
-        """Return what is in a slot, by two answers that are alike: digits misread would be nobody's, and cleared."""
+        """Return what is in a slot, by two answers that are alike: digits misread would be nobody's, and cleared; and
+        who left would open on if his were once not seen.
+        """
         with _speaking(self._name, door):
             there = await lock.get_keycode(slot)
-            if there is not None and await lock.get_keycode(slot) != there:
+            if await lock.get_keycode(slot) != there:
                 raise ResponseError("two answers for one slot")
         return there
 
