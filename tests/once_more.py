@@ -10,12 +10,15 @@ What the first says is shown as it says it, the others' when they have ended.
 """
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 FEW_MAX: Final = 3
@@ -23,6 +26,7 @@ TESTS_FAILED: Final = 1
 """pytest's exit code where tests were run and some failed; others (usage, interrupt, own error) say nothing of tests"""
 BESIDE: Final = "+"
 FOLDER: Final = Path("build/once_more")
+"""Each invocation has a folder of its own in it, which goes with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,21 @@ def _beside_each_other(runs: Sequence[Run]) -> list[int]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run pytest with `arguments`; return the exit code of the first run that failed for good, 0 if none did."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    runs = runs_of(arguments, FOLDER)
-    codes = _beside_each_other(runs)
-    ends = [run.once_more(code) for run, code in zip(runs, codes, strict=True)]
+    signal.signal(signal.SIGTERM, _end)
+    folder = FOLDER / str(os.getpid())
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        runs = runs_of(arguments, folder)
+        codes = _beside_each_other(runs)
+        ends = [run.once_more(code) for run, code in zip(runs, codes, strict=True)]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return next((code for code in ends if code), 0)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Leave in order when told to end, so that what was started ends too."""
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Once more: a failure by chance is run again and named; one that stays, and many, fail the run."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,32 @@ def test_the_other_is_there():
 """
     done = _run(tmp_path, waits, waits, arguments=BOTH)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_who_is_told_to_end_ends_what_it_started(tmp_path: Path) -> None:
+    endless = """
+import os
+import time
+from pathlib import Path
+def test_endless():
+    Path(__file__).with_suffix(".pid").write_text(str(os.getpid()))
+    time.sleep(90)
+"""
+    (tmp_path / "test_0.py").write_text(endless, encoding="utf-8")
+    started = subprocess.Popen(
+        [sys.executable, "-m", "tests.once_more", *OPTIONS],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    told, until = tmp_path / "test_0.pid", time.monotonic() + 60
+    while not told.exists() or not told.read_text():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    inner = int(told.read_text())
+    started.terminate()
+    assert started.wait(timeout=60) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(inner, 0)
+    assert not list((tmp_path / "build/once_more").iterdir())
