@@ -41,6 +41,7 @@ PATIENCE_MS: Final = 24 * 3_600_000
 """A wish that could not even be tried for this long is given up: the line was down, not the rule against us."""
 LOOK_S: Final = 1.0
 
+_KNOWN: Final = [each.value for each in PmsAction]
 HAND_LOOK_MS: Final = 5 * 60_000
 BY_HAND: Final = "by_hand"
 _GRANTED: Final = {
@@ -259,6 +260,7 @@ class IntentWorker:
     ) -> None:
         self._database, self._adapter, self._sync = database, adapter, sync
         self._clock, self._log = clock, log
+        self._passed_over: set[str] = set()
 
     async def run(self, hub: NotificationHub) -> None:
         """Work until cancelled."""
@@ -268,7 +270,11 @@ class IntentWorker:
                 await woken.wait(LOOK_S)
 
     async def work_due(self) -> int:
-        """Take each due wish one step further, the oldest of each reservation first; return how many."""
+        """Take each due wish one step further, the oldest of each reservation first; return how many.
+
+        One that a newer build wished for and this one does not know waits for a process that does, and what comes after
+        it of the same reservation with it.
+        """
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             found = await property_by_id(connection, self._sync.property_id)
@@ -282,11 +288,15 @@ class IntentWorker:
                                        WHERE p.property = w.property AND p.system = w.system
                                          AND p.external_id = w.external_id AND p.state IN ('pending', 'by_hand')
                                          AND p.id < w.id)
-                    ORDER BY id LIMIT 50""",
-                [self._sync.property_id, self._sync.system, at(now_ms)],
+                    ORDER BY action = ANY(%s) DESC, id LIMIT 50""",
+                [self._sync.property_id, self._sync.system, at(now_ms), _KNOWN],
             )
         if found is None:
             return 0
+        for action in {row["action"] for row in due}.difference(_KNOWN, self._passed_over):
+            self._passed_over.add(action)
+            self._log.warning("pms_write_unknown", property=found.id, system=self._sync.system, action=action)
+        due = [row for row in due if row["action"] in _KNOWN]
         for row in due:
             try:
                 await self._step(found, row)

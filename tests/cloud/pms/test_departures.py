@@ -7,11 +7,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from cloud.kit.database import Database
+from cloud.kit.database import Database, execute
 from cloud.kit.times import at, unix_ms
 from cloud.pms.emulation.face import TAME
 from cloud.pms.emulation.hotel import Reservation
@@ -323,6 +325,34 @@ async def test_a_second_word_with_an_hour_counts_where_the_pms_knows_days_alone(
             assert one.there.end_ms == night(nights) + (0 if w.by_day else 5 * HOUR_MS)
             assert await one.here() == (night(nights) + 5 * HOUR_MS, None)
         assert (await one.wishes())[1:] == [("set_departure", "done")] * 2
+
+
+@postgres
+async def test_a_wish_that_a_newer_build_knows_waits_for_it_and_holds_nobody_else_up(
+    database: Database, dsn: str
+) -> None:
+    async with world(database, "mews") as w:
+        one = await guest(w)
+        with psycopg.connect(dsn) as owner:
+            owner.execute("ALTER TABLE pms.write_intent DROP CONSTRAINT write_intent_action_check")
+        async with database.transaction() as connection:
+            await execute(
+                connection,
+                """INSERT INTO pms.write_intent (property, system, tenant, action, external_id, stay, cause_event,
+                                                 state, not_before, created_at)
+                   SELECT property, system, tenant, 'upgrade_room', 'r' || n, stay, -n, 'pending', not_before,
+                          created_at
+                     FROM pms.write_intent, generate_series(1, 60) n WHERE external_id = %s""",
+                [one.made],
+            )
+        await one.says(night(3))
+        with capture_logs() as told:
+            await w.live(12)
+        assert one.ends_there() == [night(1), night(3)]
+        assert (await one.wishes())[1:] == [("set_departure", "done")]
+        assert [each["action"] for each in told if each["event"] == "pms_write_unknown"] == ["upgrade_room"], "once"
+        rows = await w.rows("SELECT DISTINCT state, attempts FROM pms.write_intent WHERE action = 'upgrade_room'")
+        assert rows == [{"state": "pending", "attempts": 0}]
 
 
 @postgres
