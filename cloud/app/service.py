@@ -363,7 +363,7 @@ def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: h
         own_conditions=settings.conditions,
     )
     hook = Hook(read_secret(settings.webhook_secret_path), sync)
-    return _Partner(hook, IntentWorker(database, adapter, sync, clock=clock, log=log))
+    return _Partner(hook, IntentWorker(database, adapter, sync, two_way=settings.two_way, clock=clock, log=log))
 
 
 def _listeners(

@@ -9,13 +9,14 @@ An end is told only while the building's word on it stands by the rule of cloud/
 never over an end that the PMS named after it was told ours (docs/decisions/0146).
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from cloud.kit.database import Connection, Database, execute, fetch_all
+from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Event
 from cloud.kit.times import at, unix_ms
@@ -26,7 +27,7 @@ from cloud.pms.port import PmsAction, PmsAdapter, PmsBusyError, PmsCannotError, 
 from cloud.stays.assigning import given_room
 from cloud.stays.ending import Promise, same_night
 from cloud.stays.life import StayState
-from cloud.stays.promises import end_is_sent, end_was_not_sent, ends_of
+from cloud.stays.promises import end_is_sent, end_was_not_sent, ends_of, standing_ends
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from cloud.stays.stays import BY_BUILDING, Place, end_is_settled
 from kit.clock import Clock
@@ -40,6 +41,9 @@ LOOK_AGAIN_MS: Final = 2_000
 PATIENCE_MS: Final = 24 * 3_600_000
 """A wish that could not even be tried for this long is given up: the line was down, not the rule against us."""
 LOOK_S: Final = 1.0
+MISSED_LOOK_MS: Final = 5 * 60_000
+MISSED_AFTER_MS: Final = 60_000
+"""An event comes sooner than that; if not, the same wish twice is granted twice by the same look."""
 
 _KNOWN: Final = [each.value for each in PmsAction]
 HAND_LOOK_MS: Final = 5 * 60_000
@@ -139,6 +143,11 @@ def departure_look(
         return Look(False, True, said)
     own = sent not in (None, said) and not any(same_night(read.departure_ms, each) for each in earlier)
     return Look(False, own, said)
+
+
+def _cause(stay: str, n: int) -> int:
+    """Return a number for a word on a stay's end that no event has."""
+    return -1 - int.from_bytes(hashlib.sha256(f"{stay}/{n}".encode()).digest()[:7], "big")
 
 
 def _moment(at_ms: int, zone: ZoneInfo | None = None) -> datetime:
@@ -255,12 +264,16 @@ class IntentWorker:
         adapter: PmsAdapter,
         sync: PmsSync,
         *,
+        two_way: bool,
         clock: Clock,
         log: Any,  # noqa: ANN401 - structlog's lazy logger
     ) -> None:
+        """`two_way` false: nothing is wished for."""
+        self._two_way = two_way
         self._database, self._adapter, self._sync = database, adapter, sync
         self._clock, self._log = clock, log
         self._passed_over: set[str] = set()
+        self._missed_ms = clock.now_ms()
 
     async def run(self, hub: NotificationHub) -> None:
         """Work until cancelled."""
@@ -269,12 +282,47 @@ class IntentWorker:
                 await self.work_due()
                 await woken.wait(LOOK_S)
 
+    async def wish_what_was_missed(self) -> int:
+        """Wish for each end that stands and was never wished for; return how many.
+
+        A process of a build that knew nothing of such wishes took the word, or its event. What was wished for last is
+        not wished for again, whatever became of it.
+        """
+        if not self._two_way:
+            return 0
+        count, now_ms = 0, self._clock.wall_ms()
+        where = {"property_id": self._sync.property_id, "system": self._sync.system}
+        async with self._database.transaction() as connection:
+            for each in await standing_ends(connection, **where, before_ms=now_ms - MISSED_AFTER_MS):
+                last = await fetch_one(
+                    connection,
+                    """SELECT target FROM pms.write_intent WHERE property = %s AND system = %s AND stay = %s
+                          AND action = 'set_departure' ORDER BY id DESC LIMIT 1""",
+                    [*where.values(), each.stay],
+                )
+                if last is None or last["target"] != str(each.until_ms):
+                    count += await want(
+                        connection,
+                        **where,
+                        tenant=each.tenant,
+                        action=PmsAction.SET_DEPARTURE,
+                        external_id=each.external_id,
+                        target=str(each.until_ms),
+                        cause=_cause(each.stay, each.n),
+                        now_ms=now_ms,
+                        stay=each.stay,
+                    )
+        return count
+
     async def work_due(self) -> int:
         """Take each due wish one step further, the oldest of each reservation first; return how many.
 
         One that a newer build wished for and this one does not know waits for a process that does, and what comes after
-        it of the same reservation with it.
+        it of the same reservation with it. Now and then, and first, what was missed is wished for.
         """
+        if self._clock.now_ms() >= self._missed_ms:
+            await self.wish_what_was_missed()
+            self._missed_ms = self._clock.now_ms() + MISSED_LOOK_MS
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             found = await property_by_id(connection, self._sync.property_id)

@@ -4,12 +4,13 @@ The rule is ending.py's. The caller's transaction holds the lock of the property
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, LiteralString
 
-from cloud.kit.database import Connection, execute, fetch_one, lock_for_transaction
+from cloud.kit.database import Connection, execute, fetch_all, fetch_one, lock_for_transaction
 from cloud.kit.times import at, unix_ms
-from cloud.stays.ending import Promise, from_us, stands
+from cloud.stays.ending import Promise, from_us, same_night, stands
 from cloud.stays.life import StayState
 from cloud.stays.reservation import PmsStatus
 
@@ -88,6 +89,35 @@ async def ends_of(connection: Connection, *, property_id: str, stay: str) -> tup
     if row is None:
         return None
     return unix_ms(row["departure_at"]), promise_of(row) if row["state"] == StayState.IN_HOUSE else None
+
+
+@dataclass(frozen=True, slots=True)
+class StandingEnd:
+    """The building's `n`th word on the end of a stay: the guest is in house, and the PMS has another night."""
+
+    tenant: str
+    stay: str
+    external_id: str
+    n: int
+    until_ms: int
+
+
+async def standing_ends(connection: Connection, *, property_id: str, system: str, before_ms: int) -> list[StandingEnd]:
+    """Return the ends that stand against the PMS's word, of stays of which nothing was heard since `before_ms`."""
+    rows = await fetch_all(
+        connection,
+        """SELECT s.tenant, s.id AS stay, s.external_id, s.edge_until_n AS n, s.edge_until, r.departure_at
+             FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
+            WHERE s.property = %s AND s.system = %s AND s.state = 'in_house' AND s.edge_until IS NOT NULL
+              AND s.updated_at <= %s
+            ORDER BY s.id""",
+        [property_id, system, at(before_ms)],
+    )
+    return [
+        StandingEnd(row["tenant"], row["stay"], row["external_id"], row["n"], unix_ms(row["edge_until"]))
+        for row in rows
+        if not same_night(unix_ms(row["edge_until"]), unix_ms(row["departure_at"]))
+    ]
 
 
 async def end_is_sent(connection: Connection, *, property_id: str, stay: str, until_ms: int) -> bool:

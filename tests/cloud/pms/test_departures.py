@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from cloud.kit.database import Database, execute
+from cloud.kit.outbox import Relay
 from cloud.kit.times import at, unix_ms
 from cloud.pms.emulation.face import TAME
 from cloud.pms.emulation.hotel import Reservation
 from cloud.pms.ezee.emulator import Emulator as Ezee
-from cloud.pms.intents import departure_look
+from cloud.pms.intents import MISSED_AFTER_MS, MISSED_LOOK_MS, IntentWorker, departure_look
 from cloud.pms.port import PmsFaultError, PmsReservation
 from cloud.stays.ending import EndWord, Promise
 from cloud.stays.life import EdgeState
@@ -26,6 +27,7 @@ from cloud.stays.listing import current_stays
 from cloud.stays.reservation import PmsStatus
 from cloud.stays.stays import apply_end_words, stay_id
 from kit.dice import SeededDice
+from kit.logs import logger
 from tests.cloud.houses import AURORA, DAY_MS, HOUR_MS, PLACE, ROOMS
 from tests.cloud.pms.test_vendors import DAYS, HOSTILE, NOON_MS, SKEWS_MS, World, until_in_step, world
 from tests.cloud.pms.vendors import VENDORS
@@ -353,6 +355,68 @@ async def test_a_wish_that_a_newer_build_knows_waits_for_it_and_holds_nobody_els
         assert [each["action"] for each in told if each["event"] == "pms_write_unknown"] == ["upgrade_room"], "once"
         rows = await w.rows("SELECT DISTINCT state, attempts FROM pms.write_intent WHERE action = 'upgrade_room'")
         assert rows == [{"state": "pending", "attempts": 0}]
+
+
+@postgres
+@pytest.mark.parametrize("taken", ["the event", "the word"])
+async def test_a_word_that_a_process_of_the_build_before_took_is_told_all_the_same(
+    database: Database, taken: str
+) -> None:
+    """Its relay has nobody who hears of `stay.departure`, and what takes words there writes no such event."""
+    async with world(database, "mews") as w:
+        one = await guest(w)
+        await one.says(night(5))
+        await w.live(12)
+        for until_ms in (night(3), night(5)):
+            await one.says(until_ms)
+            async with database.transaction() as connection:
+                if taken == "the word":
+                    await execute(connection, "DELETE FROM outbox.event WHERE relayed_at IS NULL")
+                else:
+                    await Relay(database, subscribers={}, clock=w.clock, log=logger("old")).drain()
+            await w.live(12)
+            assert await one.here() == (until_ms, "other_end")
+            assert await w.intents.wish_what_was_missed() == 0, "its event may be on its way"
+            w.clock.advance(MISSED_LOOK_MS)
+            await w.live(12)
+            assert await w.intents.wish_what_was_missed() == 0
+            assert one.there.end_ms == until_ms
+            assert await one.here() == (until_ms, None)
+        assert (await one.wishes())[1:] == [("set_departure", "done")] * 3
+
+
+@postgres
+async def test_what_was_wished_for_once_is_not_wished_for_again_because_it_stands(database: Database) -> None:
+    async with world(database, "mews") as w:
+        one = await guest(w)
+        w.book("101", start_ms=night(2) + 4 * HOUR_MS)
+        await one.says(night(4))
+        for _ in range(3):
+            await w.live(30)
+            w.clock.advance(120_000)
+            assert await w.intents.wish_what_was_missed() == 0
+        assert (await one.wishes())[1:] == [("set_departure", "failed")]
+        assert (await one.here())[1] == "other_end"
+
+
+@postgres
+async def test_what_stands_is_not_wished_for_where_nothing_is_written_or_it_is_nobodys_business(
+    database: Database,
+) -> None:
+    async with world(database, "mews") as w:
+        one = await guest(w)
+        await one.says(night(1) + 3 * HOUR_MS)
+        await Relay(database, subscribers={}, clock=w.clock, log=logger("old")).drain()
+        w.clock.advance(MISSED_AFTER_MS)
+        assert await w.intents.wish_what_was_missed() == 0, "a few hours"
+        await one.says(night(3))
+        await Relay(database, subscribers={}, clock=w.clock, log=logger("old")).drain()
+        w.clock.advance(MISSED_AFTER_MS)
+        one_way = IntentWorker(database, w.adapter, w.sync, two_way=False, clock=w.clock, log=logger("test"))
+        assert await one_way.wish_what_was_missed() == 0
+        await w.at_the_edge(one.made, EdgeState.CHECKED_OUT, 2)
+        w.clock.advance(MISSED_AFTER_MS)
+        assert await w.intents.wish_what_was_missed() == 0, "he has left"
 
 
 @postgres

@@ -188,7 +188,7 @@ async def world(database: Database, *, knobs: Knobs = TAME, seed: int = 1, skew_
         writer = IntentWriter(frozenset({(AURORA.id, "mews")}))
         subscribers = {STAY_CHANGED: (writer.on_stay_changed, departures.on_stay_changed)}
         relay = Relay(database, subscribers=subscribers, clock=clock, log=log)
-        intents = IntentWorker(database, adapter, sync, clock=clock, log=log)
+        intents = IntentWorker(database, adapter, sync, two_way=True, clock=clock, log=log)
         yield World(database, clock, emulated, bent, sync, intents, relay)
     await emulated.close()
 

@@ -194,7 +194,7 @@ async def world(database: Database, name: str, *, knobs: Knobs = TAME, seed: int
         writer = IntentWriter(frozenset({(AURORA.id, adapter.system)}))
         told = {STAY_CHANGED: (writer.on_stay_changed,), STAY_DEPARTURE: (writer.on_stay_departure,)}
         relay = Relay(database, subscribers=told, clock=clock, log=log)
-        intents = IntentWorker(database, adapter, sync, clock=clock, log=log)
+        intents = IntentWorker(database, adapter, sync, two_way=True, clock=clock, log=log)
         yield World(database, clock, emulated, adapter, sync, intents, relay, vendor.by_day)
     await emulated.close()
 
