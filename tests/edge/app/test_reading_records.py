@@ -1,5 +1,8 @@
 """A reading's record put together from parts against `encode_record`: the same bytes, or the same refusal."""
 
+from collections.abc import Callable
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,9 +33,9 @@ clocks = st.sampled_from(list(ClockQuality))
 moments = st.tuples(st.integers(-1, TIME_MS_MAX + 1), st.integers(-1, 2**40), clocks)
 
 
-def bytes_or_refusal(make: "object") -> bytes | str:
+def bytes_or_refusal(make: Callable[[], bytes]) -> bytes | str:
     try:
-        return make()  # type: ignore[operator,no-any-return]
+        return make()
     except LocalProtocolError as error:
         return str(error)
 
@@ -44,14 +47,10 @@ def test_it_is_what_encode_record_makes_whatever_came_before(
     records = ReadingRecords()
     for reading, room, (edge_at_ms, mono_ms, clock) in said:
         entry = ReadingEntry(room, reading, records)
-        stamp = {"edge_at_ms": edge_at_ms, "mono_ms": mono_ms, "clock": clock}
-
-        def ours(entry: ReadingEntry = entry, stamp: dict[str, object] = stamp) -> bytes:
-            return entry.encoded(**stamp)  # type: ignore[arg-type]
-
-        def theirs(entry: ReadingEntry = entry, stamp: dict[str, object] = stamp) -> bytes:
-            at = entry.reading.device_at_ms
-            return encode_record(entry.kind, entry.body, device_at_ms=at, **stamp)  # type: ignore[arg-type]
-
+        ours = partial(entry.encoded, edge_at_ms=edge_at_ms, mono_ms=mono_ms, clock=clock)
+        theirs = partial(
+            encode_record, entry.kind, entry.body, device_at_ms=reading.device_at_ms, edge_at_ms=edge_at_ms,
+            mono_ms=mono_ms, clock=clock,
+        )  # fmt: skip
         assert bytes_or_refusal(ours) == bytes_or_refusal(theirs)
         assert bytes_or_refusal(ours) == bytes_or_refusal(theirs), "and a second time"

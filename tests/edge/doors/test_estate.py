@@ -319,13 +319,8 @@ class Estate(RuleBasedStateMachine):
         ]
         if (stay.name, stay.main.public) in self.lost:
             return
-        if (
-            rivals
-            or lock.privacy
-            or lock.core.locked_out
-            or self.sealed.get(door)
-            or not stay.begins_ms <= now_ms < stay.ends_ms
-        ):
+        shut = lock.privacy or lock.core.locked_out or self.sealed.get(door)
+        if rivals or shut or not stay.begins_ms <= now_ms < stay.ends_ms:
             return
         self.the_edge_visits(door, None)
         if lock.core.locked_out:  # ordered before the copy that was put back, and carried only now

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from firmware_bridges.catalogue import load_all
 from protocols.descriptors.codec import encode, judge, readings_of_payload
 from protocols.descriptors.descriptor import Descriptor, load
+from protocols.descriptors.wires import Zigbee2MqttWire
 from protocols.device_model.capability import Capability, Unit
 from protocols.device_model.identity import DescriptorId, DeviceId
 from protocols.errors import InvalidInputError
@@ -340,7 +341,8 @@ def test_a_plug_is_on_mains() -> None:
     lift = made.point(Capability.WINDOW_COVERING, "current_position_lift_percentage")
     assert lift is not None
     assert judge(lift, 100).value == 0, "what is open there is 0 here, as in Matter"
-    assert made.wire.answer_wait_ms >= 30_000, "a curtain says where it is once it is there"  # type: ignore[union-attr]
+    assert isinstance(made.wire, Zigbee2MqttWire)
+    assert made.wire.answer_wait_ms >= 30_000, "a curtain says where it is once it is there"
 
 
 ANY_JSON: Final = st.recursive(
