@@ -14,7 +14,7 @@ pytestmark = pytest.mark.tier("postgres")
 @pytest.mark.requirement("PMS-11")
 @pytest.mark.requirement("PMS-12")
 @pytest.mark.parametrize("edge_first", [True, False], ids=["check-in first", "move first"])
-@pytest.mark.parametrize("seed", [None, *seeds(1, 40)])
+@pytest.mark.parametrize("seed", [None, *seeds(1, 16)])
 async def test_the_pms_is_told_of_the_room_that_the_key_opens(
     database: Database, seed: int | None, edge_first: bool
 ) -> None:

@@ -32,6 +32,9 @@ from tests.cloud.houses import AURORA, DAY_MS, HOUR_MS, PLACE, ROOMS
 from tests.cloud.pms.test_vendors import DAYS, HOSTILE, NOON_MS, SKEWS_MS, World, until_in_step, world
 from tests.cloud.pms.vendors import VENDORS
 
+BAD_DAYS = DAYS if len(DAYS) > 20 else DAYS[:8]
+"""Fewer than of everything else: each is a hotel of its own."""
+
 pytestmark = [pytest.mark.requirement("PMS-22", "STY-08"), pytest.mark.guarantee("G2")]
 postgres = pytest.mark.tier("postgres")
 TOLD = sorted(name for name in VENDORS if name != "ezee")
@@ -454,7 +457,7 @@ async def test_an_end_that_the_pms_came_back_to_by_itself_is_its_own_word(databa
 
 
 @postgres
-@pytest.mark.parametrize("seed", DAYS)
+@pytest.mark.parametrize("seed", BAD_DAYS)
 @pytest.mark.parametrize("name", VENDORS)
 async def test_on_a_bad_day_every_departure_arrives_and_none_twice(database: Database, name: str, seed: int) -> None:
     dice = SeededDice(f"departures/{seed}")
