@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final
 
+from bench.hot_path.units import model_text
 from bench.rows import Row, quantile, row
 from edge.bridges.assembly import BrokerBuses, build
 from edge.bridges.modbus.supervisor import ModbusSupervisor
@@ -40,22 +41,7 @@ ROUNDS: Final = 3
 
 
 def _model() -> Descriptor:
-    points = "".join(
-        f"""
-[[points]]
-capability = "temperature_measurement"
-attribute = "measured_value:t{each}"
-table = "holding"
-register = {each}
-type = "uint16"
-scale = 0.01
-unit = "Cel"
-every_s = 1
-heartbeat_s = 0.5
-"""
-        for each in range(REGISTERS - 1)
-    )
-    points += f"""
+    setpoint = f"""
 [[points]]
 capability = "thermostat"
 attribute = "occupied_heating_setpoint"
@@ -68,25 +54,7 @@ every_s = 1
 heartbeat_s = 0.5
 write = {{ least = 5.0, most = 30.0, step = 0.5, min_interval_s = 5 }}
 """
-    text = f"""
-format = 1
-[identity]
-id = "bench/ten"
-vendor = "Bench"
-model = "Ten"
-title = "ten registers"
-source = "bench/device_scale.py"
-[quality]
-level = "emulator"
-proven = "nothing"
-on = "emulator"
-[wire]
-kind = "modbus"
-{points}
-[emulation]
-model = "plain"
-"""
-    return parse(text.encode(), "bench")
+    return parse((model_text(REGISTERS - 1) + setpoint).encode(), "bench")
 
 
 class _Sink:
