@@ -163,11 +163,10 @@ async def _peak_rows(folder: Path, sizes: Sizes, devices: int, count: int) -> li
 
 async def _steady_rows(folder: Path, sizes: Sizes) -> list[Row]:
     count, rate = int(sizes.steady_rate * sizes.steady_s), sizes.steady_rate
-    facts = {"devices": sizes.few, "count": count, "rate": rate}
-    ours, plain = [], []
+    devices, ours, plain = sizes.few, [], []
     for n in range(sizes.rounds):
-        ours.append(await adapter(folder / f"steady-{n}", north=True, **facts))  # type: ignore[arg-type]  # as named
-        plain.append(await bare(folder / f"steady-bare-{n}", **facts))  # type: ignore[arg-type]  # as named
+        ours.append(await adapter(folder / f"steady-{n}", devices=devices, count=count, rate=rate, north=True))
+        plain.append(await bare(folder / f"steady-bare-{n}", devices=devices, count=count, rate=rate))
     name = f"Zigbee2MQTT at {rate:g} messages/s"
     peer = median(each.puback_p99_ms for each in plain)
     return [

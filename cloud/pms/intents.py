@@ -552,7 +552,9 @@ class IntentWorker:
                           last_error = coalesce(%s, last_error) WHERE id = %s AND state IN ('pending', 'by_hand')""",
                 [state, at(now_ms), read_back, error, row["id"]],
             )
+            if not ended or row["action"] != PmsAction.SET_DEPARTURE:
+                return
             found = await property_by_id(connection, self._sync.property_id)
-            if ended and found is not None and row["action"] == PmsAction.SET_DEPARTURE:
+            if found is not None:
                 place = Place(found.tenant, found.id, found.edge)
                 await end_is_settled(connection, place, stay=row["stay"], until_ms=int(row["target"]), now_ms=now_ms)
