@@ -14,7 +14,7 @@ def event_id(system: str, name: str, at_ms: int | None) -> str:
     """Return what the record of an event is known by, in hexadecimal.
 
     Args:
-        system: The house's name of the lock system.
+        system: The house's name of the lock system; "": what the house itself ordered there.
         name: What the system calls the event, the same each time it tells it.
         at_ms: The time that it tells, unix ms; None: none.
     """

@@ -17,6 +17,7 @@ _TOLD: Final[tuple[tuple[str, str, str, int | None], ...]] = (
     ("an id beyond ASCII", "villa", "Tür öffnen 1", _AT_MS),
     ("an id that ends as another's time begins", "tower", "17\x001", None),
     ("and that other", "tower", "17", 1),
+    ("the house's own: a lockout ordered at another maker's door", "", "lockout_ordered/annex-a1", _AT_MS),
     ("our own: an opening from afar", "annex", "remote/ik-0123456789abcdef01234567/" + "0a" * 16 + "/asked", _AT_MS),
 )
 
