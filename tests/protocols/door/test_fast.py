@@ -118,7 +118,23 @@ def test_either_side_may_lose_power_at_any_moment() -> None:
 
 
 @pytest.mark.guarantee("G5")
-def test_a_copied_secret_dies_when_the_phone_comes_once_more() -> None:
+def test_a_copied_secret_dies_when_the_phone_has_come_twice_by_fast_or_once_in_full() -> None:
+    core, secret = met()
+    once = visit(core, secret, seed="guest")
+    thief = visit(once.core, secret, seed="thief, with the spent one")
+    assert (thief.opened, len(thief.frames)) == (1, 3)  # nobody can tell it from a phone whose answer was lost
+    twice = visit(once.core, once.kept, seed="guest again")
+    assert (twice.opened, len(twice.frames)) == (1, 3)
+    assert len(visit(twice.core, secret, seed="thief, too late").frames) > 3
+    referred = Meeting(LOCK, thief.core, NOW, seed="guest behind the thief")
+    referred.run(HOTEL.unlock(resumption=Resumption(once.kept)), Resume())
+    assert (referred.opened, len(referred.frames) > 3) == (1, True)
+    for seed, stolen in (("spent", secret), ("the thief's next", thief.kept)):
+        assert len(visit(referred.core, stolen, seed=seed).frames) > 3
+
+
+@pytest.mark.guarantee("G5")
+def test_of_two_who_hold_one_secret_the_slower_one_is_known_for_a_lost_answer() -> None:
     core, secret = met()
     thief = visit(core, secret, seed="thief")
     guest = visit(thief.core, secret, seed="guest")  # one step back: as if the answer had been lost
