@@ -33,6 +33,7 @@ EIK_BYTES: Final = 16
 ADVERT_BYTES: Final = 10
 
 _LABEL: Final = b"innkeeper/door/1 "
+_SHA256: Final = hashes.SHA256()
 
 
 class AdvertBit(IntFlag):
@@ -74,7 +75,7 @@ class Advert:
 
 def derive(secret: bytes, salt: bytes, purpose: bytes, size: int) -> bytes:
     """Return `size` bytes of HKDF-SHA256 over `secret`, for the named purpose."""
-    return HKDF(hashes.SHA256(), size, salt, _LABEL + purpose).derive(secret)
+    return HKDF(_SHA256, size, salt, _LABEL + purpose).derive(secret)
 
 
 def week_of(at_s: int) -> int:

@@ -81,6 +81,23 @@ class AuditRecord:
         """Return its 38 bytes."""
         return self.body() + self.chain
 
+    @classmethod
+    def after(
+        cls,
+        previous: bytes,
+        *,
+        seq: int,
+        time_s: int,
+        time_quality: int,
+        event: int,
+        actor: bytes,
+        status: int,
+        generation: int,
+    ) -> "AuditRecord":
+        """Return the record that follows one whose chain value is `previous`."""
+        body = _RECORD.pack(seq, time_s, time_quality, event, actor, status, generation.to_bytes(3, "big"))
+        return cls(seq, time_s, time_quality, event, actor, status, generation, link(previous, body))
+
     def body(self) -> bytes:
         """Return the 22 bytes that the chain covers."""
         return _RECORD.pack(

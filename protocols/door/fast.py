@@ -92,15 +92,11 @@ class Pass:
     grant: Grant
     issuer: IssuerCertificate
 
-    def of_id(self, sought: bytes) -> bytes | None:
-        """Return the secret whose id is `sought`, or None."""
-        known = zip(self.ids, (self.secret, self.before), strict=False)
-        return next((secret for shown, secret in known if shown == sought), None)
-
     def used(self, spent: bytes, following: bytes, lock_id: bytes) -> "Pass":
         """Return it after an opening with the secret `spent`, which `following` replaces."""
-        ids = (fast_id(following, lock_id), fast_id(spent, lock_id))
-        return replace(self, secret=following, before=spent, ids=ids, uses_left=self.uses_left - 1)
+        spent_id = self.ids[0] if hmac.compare_digest(spent, self.secret) else self.ids[1]
+        ids = (fast_id(following, lock_id), spent_id)
+        return Pass(following, spent, ids, self.made_at_s, self.uses_left - 1, self.grant, self.issuer)
 
     def lives(self, now_s: int) -> bool:
         """Whether it may be used at `now_s`; a clock that was set back ends it too."""
@@ -170,8 +166,8 @@ def still_good(passes: Iterable[Pass], *, generation: int, revoked: Iterable[byt
 def found(passes: Iterable[Pass], sought: bytes) -> tuple[Pass, bytes] | None:
     """Return the pass with the id `sought` and the secret that it stands for."""
     for each in passes:
-        if (secret := each.of_id(sought)) is not None:
-            return each, secret
+        if sought in each.ids:
+            return each, each.secret if sought == each.ids[0] else each.before
     return None
 
 

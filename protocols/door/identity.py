@@ -4,7 +4,7 @@ Source of truth: SPEC.md section 9 (documents). The lock holds no property-wide 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -39,11 +39,11 @@ class LockIdentity:
     audit: ec.EllipticCurvePrivateKey
     ca_points: tuple[bytes, ...]
     seal_point: bytes
+    s_lock: bytes = field(init=False, compare=False)
+    """The static public key, compressed, 33 bytes: `s_lock` of the site plan. Made once: it is in every transcript."""
 
-    @property
-    def s_lock(self) -> bytes:
-        """The static public key, compressed, 33 bytes: `s_lock` of the site plan."""
-        return compressed(self.static.public_key())
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "s_lock", compressed(self.static.public_key()))
 
     @property
     def audit_point(self) -> bytes:

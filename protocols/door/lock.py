@@ -6,7 +6,7 @@ Nothing here sleeps, reads a clock, draws dice or touches a radio; judging is Lo
 """
 
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -156,7 +156,7 @@ class LockExchange:
             self._heard(now_ms, whole=message is not None)
             if message is None:
                 return LockStep(core)
-            if message[0] not in set(MessageKind) or (self.state, MessageKind(message[0])) not in MOVES:
+            if (self.state, message[0]) not in MOVES:
                 raise PeerProtocolError(f"message {message[0]:#04x} while {self.state.name}")
         except PeerProtocolError as error:
             self._end(ErrorCode.MALFORMED)
@@ -226,7 +226,7 @@ class LockExchange:
             return LockStep(core)
         self._keys, self._opened, self.state = keys.session, True, State.OPEN
         self._put_off(now_ms)
-        return replace(self._answer(outcome, sensed, now_ms), quick=True)
+        return self._answer(outcome, sensed, now_ms, quick=True)
 
     def _on_open(self, message: bytes, core: LockCore, sensed: Sensed, now_ms: int) -> LockStep:
         header = message[: 1 + POINT_BYTES + _GATE_TAG_BYTES]
@@ -301,7 +301,7 @@ class LockExchange:
                 outcome = Outcome(core, Status.NOT_ALLOWED)
                 if self._opened_by is not None:
                     outcome = core.resumes(self._identity, keys.resumption, *self._opened_by, sensed)
-                return replace(self._answer(outcome, sensed, now_ms, by_lot=by_lot), quick=True)
+                return self._answer(outcome, sensed, now_ms, by_lot=by_lot, quick=True)
 
     def _presented(
         self, command: UnlockCommand | LatchCommand, counter: int, core: LockCore, sensed: Sensed, now_ms: int
@@ -335,6 +335,7 @@ class LockExchange:
         *,
         by_lot: bool = False,
         before: LockCore | None = None,
+        quick: bool = False,
     ) -> LockStep:
         core = outcome.core
         if outcome.status.reason is not None and not by_lot:
@@ -343,7 +344,7 @@ class LockExchange:
         header = bytes([MessageKind.RESULT])
         sealed = self._session().to_phone.seal(plaintext, header)
         self._say(header + sealed)
-        return LockStep(core, motor=outcome.motor, status=outcome.status, latch=outcome.latch)
+        return LockStep(core, motor=outcome.motor, status=outcome.status, quick=quick, latch=outcome.latch)
 
     def _busy(self, core: LockCore, now_ms: int) -> LockStep:
         """Public-key work has to wait: the link is over, and the phone told for how long at most."""

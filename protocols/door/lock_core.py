@@ -217,7 +217,14 @@ class LockCore(LockMemory):
             status = Status.of(refused.reason)
             return Outcome(self.recorded(AuditEvent.REFUSED, sensed, status), status)
         verdict = self._judged(
-            identity, opened, issuer, sensed, now_ms, user_verified=user_verified, latch=latch is not None
+            identity,
+            opened,
+            issuer,
+            self.time(sensed.rtc_s),
+            now_ms,
+            privacy=sensed.privacy,
+            user_verified=user_verified,
+            latch=latch is not None,
         )
         core = self._at(verdict.time, sensed)
         if verdict.reason is not None:
@@ -249,18 +256,18 @@ class LockCore(LockMemory):
         identity: LockIdentity,
         grant: Grant,
         issuer: IssuerCertificate,
-        sensed: Sensed,
+        now: LockTime,
         now_ms: int,
         *,
+        privacy: bool,
         user_verified: bool,
         latch: bool = False,
     ) -> Verdict:
-        now = self.time(sensed.rtc_s)
         door = DoorState(
             room=identity.room,
             zones=identity.zones,
             generation=self.generation,
-            privacy=sensed.privacy,
+            privacy=privacy,
             revoked=frozenset(grant_id for grant_id, _ in self.revoked),
             uses={grant_id: count for grant_id, count, _ in self._live(self.uses, now)},
             just_used=frozenset(grant_id for grant_id, at_ms in self.lately if now_ms - at_ms < ONE_USE_MS),
@@ -313,13 +320,14 @@ class LockCore(LockMemory):
         time = self.time(sensed.rtc_s)
         if not self.certain or not held.lives(time.now_s):
             return None
-        verdict = self._judged(identity, held.grant, held.issuer, sensed, now_ms, user_verified=user_verified)
+        verdict = self._judged(
+            identity, held.grant, held.issuer, time, now_ms, privacy=sensed.privacy, user_verified=user_verified
+        )
         if not verdict.opens or verdict.promotes_to is not None or verdict.counts_use:
             return None
         others = tuple(each for each in self.passes if each is not held)
-        core = replace(self, passes=(*others, held.used(spent, following, identity.lock_id)))
-        grant = held.grant
-        core = core.recorded(AuditEvent.OPENED, sensed, Status.OPENED, grant.grant_id, grant.generation)
+        passes, grant = (*others, held.used(spent, following, identity.lock_id)), held.grant
+        core = self.recorded(AuditEvent.OPENED, sensed, Status.OPENED, grant.grant_id, grant.generation, passes=passes)
         return Outcome(core, Status.OPENED, motor=True)
 
     def carried(

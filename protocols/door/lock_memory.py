@@ -15,7 +15,6 @@ from protocols.door.audit import (
     AuditEvent,
     AuditRecord,
     genesis,
-    link,
 )
 from protocols.door.fast import Pass, pass_of
 from protocols.door.hardware import Bolt, bolt_of
@@ -243,21 +242,42 @@ class LockMemory:
         status: Status,
         actor: bytes = NOBODY,
         generation: int | None = None,
+        *,
+        passes: tuple[Pass, ...] | None = None,
     ) -> Self:
-        """Return the core with one more record; a full log gives up its oldest, acknowledged ones first."""
+        """Return the core with one more record, and `passes` if any are handed in.
+
+        A full log gives up its oldest, acknowledged ones first.
+        """
         core = self
         if len(core.records) >= RECORDS_MOST:
             if core.acked_seq > core.before_seq:
                 core = core._without_oldest(1)
             else:
                 core = core._without_oldest(LOST_AT_ONCE)._appended(
-                    AuditEvent.LOST, sensed, Status.DONE, LOST_AT_ONCE.to_bytes(8, "big"), core.generation
+                    AuditEvent.LOST,
+                    sensed,
+                    Status.DONE,
+                    LOST_AT_ONCE.to_bytes(8, "big"),
+                    core.generation,
+                    passes=core.passes,
                 )
-        return core._appended(event, sensed, status, actor, core.generation if generation is None else generation)
+        of = core.generation if generation is None else generation
+        return core._appended(event, sensed, status, actor, of, passes=core.passes if passes is None else passes)
 
-    def _appended(self, event: AuditEvent, sensed: Sensed, status: Status, actor: bytes, generation: int) -> Self:
+    def _appended(
+        self,
+        event: AuditEvent,
+        sensed: Sensed,
+        status: Status,
+        actor: bytes,
+        generation: int,
+        *,
+        passes: tuple[Pass, ...],
+    ) -> Self:
         time = self.time(sensed.rtc_s)
-        record = AuditRecord(
+        record = AuditRecord.after(
+            self.audit_head,
             seq=self.audit_seq + 1,
             time_s=time.now_s,
             time_quality=time.quality,
@@ -265,10 +285,8 @@ class LockMemory:
             actor=actor,
             status=status,
             generation=generation,
-            chain=b"",
         )
-        record = replace(record, chain=link(self.audit_head, record.body()))
-        return replace(self, records=(*self.records, record))
+        return replace(self, records=(*self.records, record), passes=passes)
 
     def _without_oldest(self, count: int) -> Self:
         last = self.records[count - 1]

@@ -24,6 +24,7 @@ RECORDS_IN_CHUNK_MOST: Final = 20
 RECORDS_IN_CHANNEL_MOST: Final = 100
 """The same in the L2CAP channel, where an answer may have 4096 bytes."""
 
+_STATUSES: Final = frozenset(Status)
 _CHALLENGE: Final = struct.Struct(">BBIBII16s33s")
 _RESULT: Final = struct.Struct(">BIIBBBI3s16s")
 _UNLOCK_LABEL: Final = b"innkeeper/door/1 unlock\x00"
@@ -151,7 +152,7 @@ class Result:
         status, audit_seq, time_s, quality, battery, bolt, revocation_seq, generation, head = _RESULT.unpack(
             data[:RESULT_BYTES]
         )
-        if status not in set(Status) or quality > 2:
+        if status not in _STATUSES or quality > 2:
             raise PeerProtocolError(f"RESULT with status {status:#04x} and time quality {quality}")
         return cls(
             Status(status),

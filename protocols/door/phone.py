@@ -178,7 +178,7 @@ class PhoneExchange:
             if self.state is State.WAITING:
                 self._on_challenge(message, now_ms)
                 return None
-            if message[0] not in set(MessageKind) or (self.state, MessageKind(message[0])) not in MOVES:
+            if (self.state, message[0]) not in MOVES:
                 raise PeerProtocolError(f"message {message[0]:#04x} while {self.state.name}")
             plaintext = self._session().to_phone.open(message[1:], message[:1])
             result = Result.decode(plaintext)

@@ -16,7 +16,6 @@ from protocols.door.advert import derive
 from protocols.errors import PeerProtocolError
 
 TAG_BYTES: Final = 16
-COUNTER_MOST: Final = 2**32 - 1
 _TRANSCRIPT_LABEL: Final = b"innkeeper/door/1 transcript\x00"
 
 

@@ -26,18 +26,24 @@ ONE_USE_MS: Final = 10_000
 """What a phone asks again within this time of a use that counted is the same use: its answer may have been lost, and
 the bolt may still be drawn. Measured from the use that counted, so it cannot be prolonged."""
 
-_ALLOWED_FLAGS: Final[dict[IssuerClass, GrantFlag]] = {
-    IssuerClass.GUEST: GrantFlag.JOIN | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION,
-    IssuerClass.STAFF: GrantFlag.STAFF | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION | GrantFlag.PASSAGE,
-    IssuerClass.EMERGENCY: (
+_ALLOWED_FLAGS: Final[dict[IssuerClass, int]] = {  # whole numbers: a flag's own arithmetic costs as much as a hash
+    IssuerClass.GUEST: int(GrantFlag.JOIN | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION),
+    IssuerClass.STAFF: int(
+        GrantFlag.STAFF | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION | GrantFlag.PASSAGE
+    ),
+    IssuerClass.EMERGENCY: int(
         GrantFlag.EMERGENCY | GrantFlag.PRIVACY_OVERRIDE | GrantFlag.ONE_SHOT | GrantFlag.NEEDS_USER_VERIFICATION
     ),
 }
-_MUST_FLAGS: Final[dict[IssuerClass, GrantFlag]] = {
-    IssuerClass.GUEST: NO_FLAGS,
-    IssuerClass.STAFF: GrantFlag.STAFF,
-    IssuerClass.EMERGENCY: GrantFlag.EMERGENCY,
+_MUST_FLAGS: Final[dict[IssuerClass, int]] = {
+    IssuerClass.GUEST: int(NO_FLAGS),
+    IssuerClass.STAFF: int(GrantFlag.STAFF),
+    IssuerClass.EMERGENCY: int(GrantFlag.EMERGENCY),
 }
+_ONE_SHOT: Final = int(GrantFlag.ONE_SHOT)
+_PRIVACY_OVERRIDE: Final = int(GrantFlag.PRIVACY_OVERRIDE)
+_PASSAGE: Final = int(GrantFlag.PASSAGE)
+_NEEDS_USER_VERIFICATION: Final = int(GrantFlag.NEEDS_USER_VERIFICATION)
 
 EMERGENCY_MOST_S: Final = 900
 """An emergency grant ends that long after it was issued, whatever else it says."""
@@ -106,7 +112,7 @@ def judge(
         return Verdict(RefusalReason.REVOKED, time)  # not even its iat is believed
     try:
         check_class(grant, certificate)
-        if latch and not grant.flags & GrantFlag.PASSAGE:
+        if latch and not int(grant.flags) & _PASSAGE:
             raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
         check_signed_in_window(certificate, grant.issued_at_s)
         time = time.having_seen(certificate.issued_at_s).having_seen(grant.issued_at_s)
@@ -130,9 +136,9 @@ def judge(
         return Verdict(RefusalReason.EXPIRED, time)
     if promotes and day_in(grant.generation) > day_of(time.now_s) + DAYS_AHEAD_MOST:
         return Verdict(RefusalReason.NOT_YET_VALID, time)
-    if door.privacy and not grant.flags & GrantFlag.PRIVACY_OVERRIDE:
+    if door.privacy and not int(grant.flags) & _PRIVACY_OVERRIDE:
         return Verdict(RefusalReason.PRIVACY_ON, time)
-    if grant.flags & GrantFlag.NEEDS_USER_VERIFICATION and not user_verified:
+    if int(grant.flags) & _NEEDS_USER_VERIFICATION and not user_verified:
         return Verdict(RefusalReason.NEEDS_USER_VERIFICATION, time)
     uses_most = uses_allowed(grant)
     if grant.grant_id in door.just_used:
@@ -156,16 +162,16 @@ def check_class(grant: Grant, certificate: IssuerCertificate) -> None:
     issuer_class = certificate.issuer_class
     if issuer_class not in _ALLOWED_FLAGS:
         raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
-    emergency = issuer_class is IssuerClass.EMERGENCY
+    emergency, flags = issuer_class is IssuerClass.EMERGENCY, int(grant.flags)
     if (
-        grant.flags & ~_ALLOWED_FLAGS[issuer_class]
-        or (grant.flags & _MUST_FLAGS[issuer_class]) != _MUST_FLAGS[issuer_class]
+        flags & ~_ALLOWED_FLAGS[issuer_class]
+        or (flags & _MUST_FLAGS[issuer_class]) != _MUST_FLAGS[issuer_class]
         or (issuer_class is not IssuerClass.GUEST and grant.generation != NONE)
         or emergency != bool(grant.approvals)
         or (emergency and grant.not_after_s > grant.issued_at_s + EMERGENCY_MOST_S)
         or grant.not_after_s - grant.not_before_s > VERIFY_S[issuer_class]
         or grant.not_after_s > certificate.not_after_s
-        or (grant.flags & GrantFlag.PASSAGE and not _may_latch(grant))
+        or (flags & _PASSAGE and not _may_latch(grant))
         or (grant.life_hours is not None and issuer_class is not IssuerClass.GUEST)
     ):
         raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
@@ -178,7 +184,7 @@ def _may_latch(grant: Grant) -> bool:
 
 def uses_allowed(grant: Grant) -> int | None:
     """Return how often `grant` may open one door, None without a limit."""
-    return 1 if grant.flags & GrantFlag.ONE_SHOT else grant.uses_most
+    return 1 if int(grant.flags) & _ONE_SHOT else grant.uses_most
 
 
 def _outlived(grant: Grant, began_s: int | None, time: LockTime) -> bool:

@@ -58,7 +58,9 @@ class LockTime:
             if self.quality is TimeQuality.UNCERTAIN:
                 return self
             raise CredentialRefusedError(RefusalReason.TIME_UNCERTAIN)
-        return replace(self, floor_s=max(self.floor_s, issued_at_s), now_s=max(self.now_s, issued_at_s))
+        if issued_at_s <= self.floor_s:  # which is never above now
+            return self
+        return replace(self, floor_s=issued_at_s, now_s=max(self.now_s, issued_at_s))
 
 
 def check_signed_in_window(certificate: IssuerCertificate, issued_at_s: int) -> None:
