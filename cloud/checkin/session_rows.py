@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, LiteralString
 
 from cloud.checkin.judgement import REVIEW, Verdict
 from cloud.checkin.steps import Fact, StepState
@@ -12,6 +12,9 @@ from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property
 from protocols.policy import check_in
 from protocols.policy.check_in import CheckInPolicy, StepKind
+
+Sealed = tuple[bytes, bytes | None]
+"""What a guest said of himself and what his document says, sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,13 @@ class Late:
     kiosk: dict[str, Any] | None
 
 
+_OF_STAY: Final[LiteralString] = """
+    SELECT id, tenant, property, stays, party, policy_version, policy, state, channel, language, began_at,
+           expires_at, ended_at, help_asked_at, help_reason, subject_key
+      FROM checkin.session WHERE tenant = %s AND property = %s AND stays @> ARRAY[%s::text]
+     ORDER BY state = 'open' DESC, began_at DESC, id DESC LIMIT 1 """
+
+
 async def insert(connection: Connection, place: Property, values: Mapping[str, Any]) -> None:
     """Begin a session."""
     await execute(
@@ -68,20 +78,9 @@ async def insert(connection: Connection, place: Property, values: Mapping[str, A
 
 
 async def of_stay(connection: Connection, place: Property, stay: str, *, lock: bool = False) -> Row | None:
-    """Return the newest session that a stay is part of, whatever became of it."""
-    rows = await fetch_all(
-        connection,
-        """SELECT id, tenant, property, stays, party, policy_version, policy, state, channel, language, began_at,
-                  expires_at, ended_at, help_asked_at, help_reason, subject_key
-             FROM checkin.session WHERE tenant = %s AND property = %s AND stays @> ARRAY[%s::text]
-            ORDER BY state = 'open' DESC, began_at DESC, id DESC LIMIT 1""",
-        [place.tenant, place.id, stay],
-    )
-    if not rows:
-        return None
-    if lock:
-        await execute(connection, "SELECT 1 FROM checkin.session WHERE id = %s FOR UPDATE", [rows[0]["id"]])
-    return _row(rows[0])
+    """Return the newest session that a stay is part of, whatever became of it; `lock`: as it is once it is locked."""
+    rows = await fetch_all(connection, _OF_STAY + ("FOR UPDATE" if lock else ""), [place.tenant, place.id, stay])
+    return _row(rows[0]) if rows else None
 
 
 async def by_id(connection: Connection, place: Property, session: str) -> Row | None:
@@ -113,10 +112,33 @@ async def facts_of(connection: Connection, session: str) -> dict[tuple[StepKind,
     rows = await fetch_all(
         connection, "SELECT kind, subject, state, reason, kiosk FROM checkin.step WHERE session = %s", [session]
     )
-    return {
-        (StepKind(row["kind"]), row["subject"]): Fact(StepState(row["state"]), row["reason"], row["kiosk"])
-        for row in rows
-    }
+    return dict(_fact(**row) for row in rows)
+
+
+async def facts_and_guests(
+    connection: Connection, session: str
+) -> tuple[dict[tuple[StepKind, str], Fact], dict[str, Sealed]]:
+    """Return what is stored of each step and each guest, in one question."""
+    row = await fetch_one(
+        connection,
+        """SELECT (SELECT jsonb_agg(jsonb_build_object('kind', kind, 'subject', subject, 'state', state,
+                                                       'reason', reason, 'kiosk', kiosk))
+                     FROM checkin.step WHERE session = %(session)s) AS steps,
+                  array_agg(slot ORDER BY slot) AS slots, array_agg(sealed ORDER BY slot) AS sealed,
+                  array_agg(document ORDER BY slot) AS documents
+             FROM checkin.guest WHERE session = %(session)s""",
+        {"session": session},
+    )
+    if row is None:
+        raise RuntimeError("an aggregate has one row")
+    guests = zip(row["slots"] or (), row["sealed"] or (), row["documents"] or (), strict=True)
+    return dict(_fact(**each) for each in row["steps"] or ()), {slot: _sealed(*both) for slot, *both in guests}
+
+
+def _fact(
+    kind: str, subject: str, state: str, reason: str | None, kiosk: dict[str, Any] | None
+) -> tuple[tuple[StepKind, str], Fact]:
+    return (StepKind(kind), subject), Fact(StepState(state), reason, kiosk)
 
 
 async def step_rows(connection: Connection, session: str) -> list[dict[str, Any]]:
@@ -347,14 +369,16 @@ async def keep_key(connection: Connection, session: str, sealed: bytes) -> None:
     await execute(connection, "UPDATE checkin.session SET subject_key = %s WHERE id = %s", [sealed, session])
 
 
-async def guests_of(connection: Connection, session: str) -> dict[str, tuple[bytes, bytes | None]]:
-    """Return (facts, document), sealed, by slot."""
+async def guests_of(connection: Connection, session: str) -> dict[str, Sealed]:
+    """Return what is stored of each guest, by slot."""
     rows = await fetch_all(
         connection, "SELECT slot, sealed, document FROM checkin.guest WHERE session = %s ORDER BY slot", [session]
     )
-    return {
-        row["slot"]: (bytes(row["sealed"]), None if row["document"] is None else bytes(row["document"])) for row in rows
-    }
+    return {row["slot"]: _sealed(row["sealed"], row["document"]) for row in rows}
+
+
+def _sealed(facts: bytes, document: bytes | None) -> Sealed:
+    return bytes(facts), None if document is None else bytes(document)
 
 
 async def party_booked(connection: Connection, place: Property, stays: tuple[str, ...]) -> int:

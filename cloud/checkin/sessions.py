@@ -16,8 +16,9 @@ from cloud.checkin import terms
 from cloud.checkin.desk import NotAdmissibleError, Refusal
 from cloud.checkin.judgement import Verdict, judge_document, judge_identity, judge_signature, read_document
 from cloud.checkin.late_facts import OFFLINE, merged, verdict_in
-from cloud.checkin.people import DocumentFacts, GuestFacts, document_of, guest_of, sealed_form
+from cloud.checkin.people import GuestFacts
 from cloud.checkin.screening import NoScreening, Person, Screening
+from cloud.checkin.sealed_guests import People, SealedGuests
 from cloud.checkin.session_rows import Row
 from cloud.checkin.steps import (
     LEAD,
@@ -36,7 +37,7 @@ from cloud.checkin.steps import (
 )
 from cloud.checkin.vendor_keys import CARD_AT_DESK, verdict_of
 from cloud.kit import outbox
-from cloud.kit.database import Connection, Database, execute, lock_for_transaction
+from cloud.kit.database import Connection, Database, lock_for_transaction
 from cloud.kit.times import at, unix_ms
 from cloud.payments.payments import Deposit
 from cloud.platform.properties import Property
@@ -125,7 +126,7 @@ class Sessions:
         deposits: Deposits | None = None,
     ) -> None:
         """Seal with `sealer`, screen with `screening`; without `deposits` a deposit is for staff to take."""
-        self._database, self._sealer, self._clock, self._dice = database, sealer, clock, dice
+        self._database, self._guests, self._clock, self._dice = database, SealedGuests(sealer), clock, dice
         self._screening, self._deposits = screening or NoScreening(), deposits
 
     async def begin(self, place: Property, stay_id: str, *, by: By, language: str) -> Standing:
@@ -143,13 +144,13 @@ class Sessions:
             row = await rows.of_stay(connection, place, stay_id, lock=True)
             if row is not None and row.state == "open" and unix_ms(row.expires_at) > now_ms:
                 await rows.touch(connection, row, channel=by.channel, now_ms=now_ms)
-                return await self.standing(connection, place, replace(row, channel=by.channel))
+                return await self.standing(connection, place, replace(row, channel=by.channel), stay=stay)
             if row is not None and row.state == "completed":
-                known = await self.standing(connection, place, row)
+                known = await self.standing(connection, place, row, stay=stay)
                 if finished(known.steps):
                     return known
             row = await self._begun(connection, place, stay, row, by=by, language=language)
-            return await self.standing(connection, place, row)
+            return await self.standing(connection, place, row, stay=stay)
 
     async def for_late(
         self, connection: Connection, place: Property, stay_id: str, *, by: By, begins: bool
@@ -180,11 +181,10 @@ class Sessions:
             now_ms = self._clock.wall_ms()
             await rows.end(connection, row.id, state="expired", now_ms=now_ms, keep_until_ms=now_ms)
 
-    async def read(self, place: Property, stay_id: str) -> Standing | None:
+    async def read(self, connection: Connection, place: Property, stay: Stay) -> Standing | None:
         """Return the newest session of a stay; None: there was none."""
-        async with self._database.transaction() as connection:
-            row = await rows.of_stay(connection, place, stay_id)
-            return None if row is None else await self.standing(connection, place, row)
+        row = await rows.of_stay(connection, place, stay.id)
+        return None if row is None else await self.standing(connection, place, row, stay=stay)
 
     async def wants_deposit(self, connection: Connection, session: str) -> bool:
         """Tell whether a session is open and nobody has done its payment in the guest's place."""
@@ -225,8 +225,8 @@ class Sessions:
         async with self._database.transaction() as connection:
             row = await self._open(connection, place, stay_id)
             stay = await self._stay(connection, place, row.stays[0])
-            key = await self._key(connection, row, make=True)
-            before = (await self._guests(connection, row)).get(slot)
+            key = await self._key(connection, row)
+            before = (await self._guests.all(connection, row, key=key)).get(slot)
             if slot not in {f"g{n}" for n in range(1, PARTY_MOST + 1)}:
                 raise InvalidInputError("guest", f"want g1 to g{PARTY_MOST}")
             today = self._today(place)
@@ -236,20 +236,16 @@ class Sessions:
                 for kind in (StepKind.IDENTITY, StepKind.DOCUMENT, StepKind.REGISTRATION_CARD):
                     await rows.undo(connection, row, kind, slot)
             keeps = before is not None and before[0] == facts
-            await execute(
-                connection,
-                """INSERT INTO checkin.guest (session, slot, tenant, property, sealed) VALUES (%s, %s, %s, %s, %s)
-                   ON CONFLICT (session, slot) DO UPDATE SET sealed = excluded.sealed,
-                       document = CASE WHEN %s THEN guest.document END""",
-                [row.id, slot, place.tenant, place.id, key.seal(sealed_form(facts), place=_facts(row, slot)), keeps],
-            )
+            await self._guests.keep(connection, row, slot, facts, key, with_document=keeps)
             verdict = judge_identity(
                 facts, slot=slot, booked_as=stay.guest_name, hits=list(self._screening.screen(facts.person))
             )
             arrives = stay.expected_from.astimezone(ZoneInfo(place.zone)).date()
             if slot == LEAD and verdict.state is StepState.DONE and is_minor(row.policy, facts.birth_date, on=arrives):
                 verdict = Verdict(StepState.NEEDS_STAFF, MINOR_ALONE, verdict.evidence)
-            return await self.settle(connection, row, StepKind.IDENTITY, slot, verdict, place=place, by=by)
+            return await self.settle(
+                connection, row, StepKind.IDENTITY, slot, verdict, place=place, by=by, stay=stay, key=key
+            )
 
     async def show_document(self, place: Property, stay_id: str, slot: str, mrz: str, *, by: By) -> Standing:
         """Take the zone of a guest's document, typed or read elsewhere; never a picture.
@@ -266,21 +262,19 @@ class Sessions:
             verdict = judge_document(
                 document, facts, policy=row.policy, today=today, hits=list(self._screening.screen(who))
             )
-            await execute(
-                connection,
-                "UPDATE checkin.guest SET document = %s WHERE session = %s AND slot = %s",
-                [key.seal(sealed_form(document), place=_document(row, slot)), row.id, slot],
-            )
+            await self._guests.keep_document(connection, row, slot, document, key)
             await rows.undo(connection, row, StepKind.REGISTRATION_CARD, slot)
-            return await self.settle(connection, row, StepKind.DOCUMENT, slot, verdict, place=place, by=by)
+            return await self.settle(connection, row, StepKind.DOCUMENT, slot, verdict, place=place, by=by, key=key)
 
     async def sign_card(self, place: Property, stay_id: str, slot: str, signed_as: str, *, by: By) -> Standing:
         """Take a guest's signature under his card. Raises InvalidInputError: not his name, or not enough was told."""
         async with self._database.transaction() as connection:
             row = await self._open(connection, place, stay_id)
-            _, facts = await self._told(connection, row, slot)
+            key, facts = await self._told(connection, row, slot)
             verdict = judge_signature(signed_as, facts)
-            return await self.settle(connection, row, StepKind.REGISTRATION_CARD, slot, verdict, place=place, by=by)
+            return await self.settle(
+                connection, row, StepKind.REGISTRATION_CARD, slot, verdict, place=place, by=by, key=key
+            )
 
     async def accept_terms(
         self,
@@ -431,15 +425,13 @@ class Sessions:
         await self.tell(connection, row, COMPLETED, {"steps_open": len(open_before_grant(known.steps))})
         return True
 
-    async def people(
-        self, place: Property, stay_id: str
-    ) -> tuple[Row, dict[str, tuple[GuestFacts, DocumentFacts | None]]] | None:
+    async def people(self, place: Property, stay_id: str) -> tuple[Row, People] | None:
         """Return who the guests of a stay's newest session are, by slot. None: no session, or it was forgotten."""
         async with self._database.transaction() as connection:
             row = await rows.of_stay(connection, place, stay_id)
             if row is None or row.subject_key is None:
                 return None
-            return row, await self._guests(connection, row)
+            return row, await self._guests.all(connection, row)
 
     async def evidence(self, place: Property, stay_id: str) -> list[dict[str, Any]]:
         """Return the stored steps of a stay's newest session with actor, channel, time and evidence."""
@@ -454,15 +446,8 @@ class Sessions:
 
     async def renew_keys(self, tenant: str) -> int:
         """Seal some sessions' keys under the tenant's data key in use; return how many. Call until it returns 0."""
-        now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
-            number = await self._sealer.number_in_use(connection, tenant=tenant)
-            found = await rows.keys_not_under(connection, tenant, number, most=FORGET_MOST)
-            for session, key in found.items():
-                sealed = await self._sealer.renewed(connection, key, tenant=tenant, place=session, now_ms=now_ms)
-                if sealed is not None:
-                    await rows.keep_key(connection, session, sealed)
-        return len(found)
+            return await self._guests.renew(connection, tenant, now_ms=self._clock.wall_ms())
 
     async def settle(
         self,
@@ -474,8 +459,13 @@ class Sessions:
         *,
         place: Property,
         by: By,
+        stay: Stay | None = None,
+        key: SubjectKey | None = None,
     ) -> Standing:
-        """Keep an answer, beside what a kiosk may have told of the step; ends the session if it was the last."""
+        """Keep an answer, beside what a kiosk may have told of the step; ends the session if it was the last.
+
+        `stay`, `key`: see `standing`.
+        """
         now_ms = self._clock.wall_ms()
         before = (await rows.facts_of(connection, row.id)).get((kind, subject))
         answer, here = rows.Answer(verdict, by.actor, by.channel, now_ms), None
@@ -494,7 +484,7 @@ class Sessions:
         if kept and (before is None or (before.state, before.reason) != (stands.state, stands.reason)):
             event = NEEDS_STAFF if stands.state is StepState.NEEDS_STAFF else STEP_DONE
             await self.tell(connection, row, event, {"step": kind.value, "subject": subject, "reason": stands.reason})
-        known = await self.standing(connection, place, row)
+        known = await self.standing(connection, place, row, stay=stay, key=key)
         if await self._completed(connection, row, known):
             return replace(known, session=replace(row, state="completed"))
         return known
@@ -511,19 +501,31 @@ class Sessions:
             occurred_at_ms=self._clock.wall_ms(),
         )
 
-    async def standing(self, connection: Connection, place: Property, row: Row) -> Standing:
-        """Return a session with its steps as they stand now."""
-        facts = await rows.facts_of(connection, row.id)
+    async def standing(
+        self,
+        connection: Connection,
+        place: Property,
+        row: Row,
+        *,
+        stay: Stay | None = None,
+        key: SubjectKey | None = None,
+    ) -> Standing:
+        """Return a session with its steps as they stand now.
+
+        What the caller's transaction has already read is not read again: `stay`, one of the session's, and `key`, its.
+        """
+        facts, sealed = await rows.facts_and_guests(connection, row.id)
         guests: dict[str, Guest] = {}
-        for slot, (told, document) in (await self._guests(connection, row)).items():
+        for slot, (told, document) in (await self._guests.opened(connection, row, sealed, key)).items():
             # a document that was read says it better than the guest
             born = (document.birth_date if document else None) or told.birth_date
             guests[slot] = Guest(slot, born, told.nationality)
-        stays: Sequence[Stay] = [
-            stay
-            for each in row.stays
-            if (stay := await stay_by_id(connection, tenant=place.tenant, property_id=place.id, stay=each)) is not None
-        ]
+        stays: list[Stay] = []
+        for each in row.stays:
+            known = stay if stay is not None and stay.id == each else None
+            known = known or await stay_by_id(connection, tenant=place.tenant, property_id=place.id, stay=each)
+            if known is not None:
+                stays.append(known)
         wanted, deposit = row.policy.deposit, None
         if wanted is not None and self._deposits is not None:
             deposit = await self._deposits.deposit(
@@ -532,10 +534,10 @@ class Sessions:
             fact = facts.get((StepKind.PAYMENT, PARTY))
             if deposit.held and (fact is None or fact.reason == OFFLINE):
                 facts[StepKind.PAYMENT, PARTY] = Fact(StepState.DONE)
-        arrives = min((stay.expected_from for stay in stays), default=row.began_at)
+        arrives = min((each.expected_from for each in stays), default=row.began_at)
         party = Party(row.stays, row.party, guests, arrives.astimezone(ZoneInfo(place.zone)).date())
         ready = frozenset(
-            stay.id for stay in stays if stay.room is not None and stay.state in (StayState.READY, StayState.IN_HOUSE)
+            each.id for each in stays if each.room is not None and each.state in (StayState.READY, StayState.IN_HOUSE)
         )
         steps = standing(row.policy, party, facts, ready=ready)
         return Standing(row, tuple(steps), frozenset(guests), tuple(party.slots()), deposit)
@@ -555,45 +557,14 @@ class Sessions:
         return row
 
     async def _told(self, connection: Connection, row: Row, slot: str) -> tuple[SubjectKey, GuestFacts]:
-        key = await self._key(connection, row, make=True)
-        found = (await self._guests(connection, row)).get(slot)
-        if found is None:
-            raise InvalidInputError("guest", f"{slot!r:.40} has not said who he is; tell that first")
-        return key, found[0]
+        key = await self._key(connection, row)
+        return key, await self._guests.one(connection, row, slot, key)
 
-    async def _key(self, connection: Connection, row: Row, *, make: bool) -> SubjectKey:
-        sealed = await rows.key_of(connection, row.id)
-        if sealed is not None:
-            return await self._sealer.subject(connection, sealed, tenant=row.tenant, place=row.id)
-        if not make:
-            raise NotAdmissibleError(Refusal.NO_SESSION, "What was told here has been forgotten.")
-        key, kept = await self._sealer.new_subject(
-            connection, tenant=row.tenant, place=row.id, now_ms=self._clock.wall_ms()
-        )
-        await rows.keep_key(connection, row.id, kept)
-        return key
-
-    async def _guests(self, connection: Connection, row: Row) -> dict[str, tuple[GuestFacts, DocumentFacts | None]]:
-        sealed = await rows.guests_of(connection, row.id)
-        if not sealed:
-            return {}
-        key = await self._key(connection, row, make=False)
-        told = {}
-        for slot, (facts, document) in sealed.items():
-            read = None if document is None else document_of(key.open(document, place=_document(row, slot)))
-            told[slot] = (guest_of(key.open(facts, place=_facts(row, slot))), read)
-        return told
+    async def _key(self, connection: Connection, row: Row) -> SubjectKey:
+        return await self._guests.key(connection, row, makes_at_ms=self._clock.wall_ms())
 
     def _today(self, place: Property) -> date:
         return at(self._clock.wall_ms()).astimezone(ZoneInfo(place.zone)).date()
-
-
-def _facts(row: Row, slot: str) -> str:
-    return f"checkin.guest/{row.id}/{slot}/facts"
-
-
-def _document(row: Row, slot: str) -> str:
-    return f"checkin.guest/{row.id}/{slot}/document"
 
 
 __all__ = ["LEAD", "By", "Deposits", "Sessions", "Standing"]

@@ -161,21 +161,19 @@ async def deposit_of(
     connection: Connection, *, tenant: str, property_id: str, purpose: str, stays: Sequence[str], currency: str
 ) -> tuple[int, dict[str, Any] | None]:
     """Return how much is held or kept for a purpose or a party's stays, and the newest payment for the purpose."""
-    mine = [tenant, property_id, purpose]
     row = await fetch_one(
         connection,
-        """SELECT coalesce(sum(CASE state WHEN 'held' THEN minor ELSE captured - refunded END), 0) AS held
-             FROM payments.payment WHERE tenant = %s AND property = %s AND (purpose = %s OR stay = ANY(%s))
-              AND currency = %s AND state IN ('held', 'captured') AND NOT unwanted""",
-        [*mine, list(stays), currency],
-    )
-    newest = await fetch_one(
-        connection,
-        "SELECT state, failure FROM payments.payment WHERE tenant = %s AND property = %s AND purpose = %s"
-        " ORDER BY asked_at DESC, id DESC LIMIT 1",
-        mine,
-    )
-    return 0 if row is None else int(row["held"]), newest
+        """SELECT coalesce(sum(CASE state WHEN 'held' THEN minor ELSE captured - refunded END) FILTER (
+                      WHERE currency = %(currency)s AND state IN ('held', 'captured') AND NOT unwanted), 0) AS held,
+                  (array_agg(jsonb_build_object('state', state, 'failure', failure) ORDER BY asked_at DESC, id DESC)
+                    FILTER (WHERE purpose = %(purpose)s))[1] AS newest
+             FROM payments.payment WHERE tenant = %(tenant)s AND property = %(property)s
+              AND (purpose = %(purpose)s OR stay = ANY(%(stays)s))""",
+        {
+            "tenant": tenant, "property": property_id, "purpose": purpose, "stays": list(stays), "currency": currency,
+        },
+    )  # fmt: skip
+    return (0, None) if row is None else (int(row["held"]), row["newest"])
 
 
 async def _with_money(connection: Connection, row: Row) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ whole beyond itself.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cedarpy import PolicySet, is_authorized
@@ -132,6 +133,7 @@ _ROLES: Final = {
     Role.STAFF: ("staff", "viewer"),
     Role.ADMIN: ("admin", "staff", "viewer"),
 }
+DECISIONS_KEPT: Final = 4_096
 _PARSED: Final = PolicySet.from_str(POLICIES)  # reading the text takes longer than a decision
 
 
@@ -143,10 +145,12 @@ class Decision:
     because: tuple[str, ...]
 
 
+@lru_cache(maxsize=DECISIONS_KEPT)
 def may(principal: Principal, action: str, property_id: str | None, stay: str | None = None) -> Decision:
     """Decide whether a caller may do `action` with a property of its tenant, or, None, with the tenant as a whole.
 
-    `stay` is the one that the request is about, where it is about one.
+    `stay` is the one that the request is about, where it is about one. The answer follows from the arguments and the
+    policies above alone, so the last ones are kept: who asks asks again.
     """
     who = {"type": "Principal", "id": principal.name}
     if property_id is None:

@@ -148,8 +148,9 @@ def checkin_routes(services: CheckInServices) -> Router:
 
     @get(_SESSION, summary="How far a check-in is", opt=_USE)
     async def read(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.Session:
-        found, stay = await place_of(request.user, property_id, stay_id)
-        known = await sessions.read(found, stay.id)
+        async with services.database.snapshot() as connection:
+            found, stay = await stay_for(connection, request.user, property_id, stay_id)
+            known = await sessions.read(connection, found, stay)
         if known is None:
             raise absent()
         return _view(found, stay, known)

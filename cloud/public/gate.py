@@ -26,7 +26,7 @@ from cloud.platform.properties import Property, property_of
 from cloud.platform.rates import Kind, RateExceededError, RateLimits
 from cloud.platform.sign_in import ACCESS_PREFIX, COOKIE_PREFIX, SignIn
 from cloud.public.reader import WallClock
-from cloud.stays.listing import Stay, stay_by_id
+from cloud.stays.listing import Stay, stay_and_place
 from kit.http import OPEN, ProblemError
 from protocols.errors import InvalidInputError
 
@@ -227,8 +227,7 @@ async def property_for(connection: Connection, caller: Principal, property_id: s
 
 async def stay_for(connection: Connection, caller: Principal, property_id: str, stay_id: str) -> tuple[Property, Stay]:
     """Return the property and one of its stays, if the caller may know of them; 404 otherwise."""
-    found = await property_for(connection, caller, property_id)
-    stay = await stay_by_id(connection, tenant=found.tenant, property_id=found.id, stay=stay_id)
-    if stay is None:
+    found = await stay_and_place(connection, tenant=caller.tenant, property_id=property_id, stay=stay_id)
+    if found is None or not caller.may_name(property_id):
         raise absent()
-    return found, stay
+    return found

@@ -214,8 +214,9 @@ def payment_routes(services: PaymentServices) -> Router:
 
     async def asked_for(caller: Principal, property_id: str, stay_id: str) -> tuple[Property, Standing, Deposit]:
         """Return what an open check-in of the stay wants held, and which check-in that is."""
-        found = await place_of(caller, property_id, stay_id)
-        known = await services.sessions.read(found, stay_id)
+        async with services.database.snapshot() as connection:
+            found, stay = await stay_for(connection, caller, property_id, stay_id)
+            known = await services.sessions.read(connection, found, stay)
         if known is None or known.session.state != "open" or known.session.policy.deposit is None:
             raise ProblemError(409, "No deposit is asked for here.", kind="no_deposit", reason="no_deposit")
         return found, known, known.session.policy.deposit
@@ -289,7 +290,9 @@ def payment_routes(services: PaymentServices) -> Router:
     async def look(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> checkin_schema.DepositStanding:
         found, known, _ = await asked_for(request.user, property_id, stay_id)
         await _asked(services.payments.look(found, purpose=known.session.id))
-        after = await services.sessions.read(found, stay_id)
+        async with services.database.snapshot() as connection:
+            _, stay = await stay_for(connection, request.user, property_id, stay_id)
+            after = await services.sessions.read(connection, found, stay)
         if after is None or after.deposit is None:
             raise absent()
         return checkin_schema.standing_of(after.deposit)

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, LiteralString
 
-from cloud.kit.database import Connection, fetch_all
+from cloud.kit.database import Connection, fetch_all, fetch_one
+from cloud.platform.properties import Property
 from cloud.stays.ending import SAME_DAY_MS
 from cloud.stays.life import ACTIVE, EdgeState, StayState
 from cloud.stays.reservation import PmsStatus
@@ -84,18 +85,29 @@ _SELECT: Final[LiteralString] = """
            r.departure_at AS until_asked,
            s.actual_out, s.edge_state, s.edge_room, s.agreed_room, s.external_id, r.number, r.freshness_at,
            r.status AS pms_status, s.document_version,
-           coalesce(s.document_version <= d.held_version, false) AS edge_held
+           coalesce(s.document_version <= d.held_version, false) AS edge_held"""
+_FROM: Final[LiteralString] = """
       FROM stays.stay s
       JOIN stays.reservation r USING (property, system, external_id)
-      LEFT JOIN stays.document d ON d.property = s.property
+      LEFT JOIN stays.document d ON d.property = s.property"""
+_WHERE: Final[LiteralString] = """
      WHERE s.tenant = %s AND s.property = %s """
+_STAYS: Final[LiteralString] = _SELECT + _FROM + _WHERE
+_AND_PLACE: Final[LiteralString] = (
+    _SELECT
+    + ", p.tenant, p.name AS property_name, p.zone, p.edge"
+    + _FROM
+    + " JOIN platform.property p ON p.id = s.property AND p.tenant = s.tenant"
+    + _WHERE
+    + "AND s.id = %s"
+)
 
 
 async def current_stays(connection: Connection, *, tenant: str, property_id: str, since: datetime) -> list[Stay]:
     """Return every active stay and those that ended or were voided with departure after `since`."""
     rows = await fetch_all(
         connection,
-        _SELECT + "AND (s.state IN ('planned', 'ready', 'in_house') OR s.expected_until > %s)"
+        _STAYS + "AND (s.state IN ('planned', 'ready', 'in_house') OR s.expected_until > %s)"
         " ORDER BY s.expected_from, s.id LIMIT %s",
         [tenant, property_id, since, STAYS_MOST],
     )
@@ -104,15 +116,26 @@ async def current_stays(connection: Connection, *, tenant: str, property_id: str
 
 async def stay_by_id(connection: Connection, *, tenant: str, property_id: str, stay: str) -> Stay | None:
     """Return one stay, None if this tenant's property has none of that id."""
-    rows = await fetch_all(connection, _SELECT + "AND s.id = %s", [tenant, property_id, stay])
+    rows = await fetch_all(connection, _STAYS + "AND s.id = %s", [tenant, property_id, stay])
     return _stay(rows[0]) if rows else None
+
+
+async def stay_and_place(
+    connection: Connection, *, tenant: str, property_id: str, stay: str
+) -> tuple[Property, Stay] | None:
+    """Return one stay and its property, in one question; None if this tenant's property has none of that id."""
+    row = await fetch_one(connection, _AND_PLACE, [tenant, property_id, stay])
+    if row is None:
+        return None
+    place = Property(property_id, row.pop("tenant"), row.pop("property_name"), row.pop("zone"), row.pop("edge"))
+    return place, _stay(row)
 
 
 async def stays_in_conflict(connection: Connection, *, tenant: str, property_id: str, before: datetime) -> list[Stay]:
     """Return the active stays that begin before then and of which PMS and house do not agree, by arrival."""
     rows = await fetch_all(
         connection,
-        _SELECT
+        _STAYS
         + """AND s.state IN ('planned', 'ready', 'in_house') AND s.expected_from < %s
               AND (s.room IS DISTINCT FROM s.room_asked OR s.edge_room <> s.room_asked
                    OR s.edge_until IS NOT NULL OR r.status IN ('cancelled', 'no_show'))
@@ -126,7 +149,7 @@ async def stays_in_rooms(connection: Connection, *, tenant: str, property_id: st
     """Return the stay that matters in each room now: the guest inside, else the next one due within a day."""
     rows = await fetch_all(
         connection,
-        _SELECT + "AND s.room IS NOT NULL AND (s.state = 'in_house' OR (s.state IN ('planned', 'ready')"
+        _STAYS + "AND s.room IS NOT NULL AND (s.state = 'in_house' OR (s.state IN ('planned', 'ready')"
         " AND s.expected_from < %s + interval '24 hours' AND s.expected_until > %s))"
         " ORDER BY s.state = 'in_house', s.expected_from DESC",
         [tenant, property_id, now, now],
