@@ -21,6 +21,7 @@ INTEGER_LEAST: Final = -(2**63)
 INTEGER_MOST: Final = 2**63 - 1
 SHOWN_CHARACTERS_MAX: Final = 80
 _KEY_ENDS: Final = (b'":', b" :", b"\t:", b"\n:", b"\r:")
+_NESTING: Final = frozenset((dict, list))
 _DIGITS_SHOWN_BITS: Final = 256
 
 _CONTAINERS: Final = Repr()
@@ -141,6 +142,8 @@ def key_twice(data: bytes, decoded: object = None) -> str | None:
 
 
 def _keys(decoded: object) -> int:
+    if type(decoded) is dict and _NESTING.isdisjoint(map(type, decoded.values())):
+        return len(decoded)
     many, stack = 0, [decoded]
     while stack:
         value = stack.pop()

@@ -13,8 +13,10 @@ each point it should have told of, and once, as a message, as `undecodable_messa
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from edge.bridges.complaints import Complaints
 from edge.bridges.ports import ReadingSink
@@ -35,14 +37,23 @@ BURST_MS: Final = 5_000
 UNTOLD: Final = frozenset({Reason.NO_VALUE, Reason.NOT_JSON, Reason.NOT_THIS_MODEL})
 """Bad, and no news: the device says that it has no value; told with the whole message; told as an event."""
 
+_WORDS: Final = (bool, str)
+
 Key = tuple[DeviceId, Capability, str]
 
 
 @dataclass(slots=True)
-class _Known:
+class Known:
+    """What is known of one point. Whoever reads many messages of a device holds its own of each (`Reporter.known`)."""
+
     point: Point
     stale_ms: int
     heard_ms: int
+    heartbeat_ms: int
+    margin: float
+    """A change of at most so much is none."""
+    quiet_until_ms: int = 0
+    """Before that a good value that is said again, word for word, is no news; 0: whatever is said is to be taken."""
     told_ms: int = 0
     told: Reading | None = None
     last: Reading | None = None
@@ -53,17 +64,31 @@ class _Known:
     again_at_ms: int | None = None
     """When the device itself said `last` again, by its own clock."""
 
+    def again(self, device_at_ms: int | None, heard_ms: int) -> None:
+        """Learn that a good value was said again, word for word, before `quiet_until_ms`.
+
+        Most of what a sensor says it has said before, and this costs a tenth of what a reading does.
+        """
+        self.heard_ms = max(self.heard_ms, heard_ms)
+        self.again_at_ms = device_at_ms
+
 
 class Reporter:
     """Remembers one reading a point. `counts` and `complaints` are the supervisor's."""
 
     def __init__(self, sink: ReadingSink, counts: Counter[str], complaints: Complaints) -> None:
         self._sink, self._counts, self._complaints = sink, counts, complaints
-        self._known: dict[Key, _Known] = {}
+        self._known: dict[Key, Known] = {}
+        self.edition = 0
+        """Another number whenever a point is known anew: who holds a `Known` of before asks again."""
 
     def expect(self, device: DeviceId, point: Point, *, stale_ms: int, now_ms: int) -> None:
         """Expect a point to be heard at least every `stale_ms` milliseconds from now on."""
-        self._known[(device, point.capability, point.attribute)] = _Known(point, stale_ms, now_ms)
+        self._expect((device, point.capability, point.attribute), point, stale_ms, now_ms)
+
+    def known(self, device: DeviceId, point: Point) -> Known | None:
+        """Return what is known of a point; None: nobody expects it. It holds for this `edition`."""
+        return self._known.get((device, point.capability, point.attribute))
 
     def renew(self, device: DeviceId, points: Sequence[tuple[Point, int]], *, now_ms: int) -> None:
         """Expect these points of a device from now on, each with its `stale_ms`; what has not changed goes on.
@@ -73,17 +98,18 @@ class Reporter:
         wanted = {(device, point.capability, point.attribute): (point, stale) for point, stale in points}
         for key in [each for each in self._known if each[0] == device and each not in wanted]:
             known = self._known.pop(key)
+            self.edition += 1
             self._tell(known, reading_of(known.point, device, bad(Reason.NOT_IN_FIRMWARE)), now_ms)
         for key, (point, stale_ms) in wanted.items():
             before = self._known.get(key)
             if before is None or before.point != point:
-                self._known[key] = _Known(point, stale_ms, now_ms)
+                self._expect(key, point, stale_ms, now_ms)
 
     def withhold(self, device: DeviceId, points: Iterable[Point], *, now_ms: int) -> None:
         """Say that nothing is told of these points because the device does not say which firmware it runs."""
         for point in points:
             key = (device, point.capability, point.attribute)
-            known = self._known.setdefault(key, _Known(point, WITHHELD_STALE_MS, now_ms))
+            known = self._known.get(key) or self._expect(key, point, WITHHELD_STALE_MS, now_ms)
             known.heard_ms = now_ms
             verdict = reading_of(point, device, bad(Reason.FIRMWARE_UNKNOWN))
             if _worth(known, verdict, now_ms):
@@ -104,33 +130,21 @@ class Reporter:
             self._counts[f"bad_{word or 'reading'}"] += 1
             if word not in UNTOLD:
                 self._complaints.bad(place or reading.device, _where(known.point), reading)
-        known.heard_ms = max(known.heard_ms, now_ms - age_ms)
+        self.heard(known, reading, now_ms=now_ms, heard_ms=now_ms - age_ms)
+
+    def heard(self, known: Known, reading: Reading, *, now_ms: int, heard_ms: int) -> None:
+        """Take a reading of a point that is known, as it was heard at `heard_ms`; a bad one is for `take`."""
+        known.heard_ms = max(known.heard_ms, heard_ms)
         if reading.value is not None:
             known.last, known.again_at_ms = reading, reading.device_at_ms
         known.held = None
-        if not _worth(known, reading, now_ms):
-            return
-        if max(known.spent_ms, now_ms) - now_ms <= BURST_MS:
-            self._tell(known, reading, now_ms)
-            return
-        known.held = reading
-        self._complaints.refused("babbled", reading.device, f"{_where(known.point)} changes without end")
-
-    def again(self, device: DeviceId, point: Point, device_at_ms: int | None, *, now_ms: int, age_ms: int = 0) -> bool:
-        """Learn that a device says a good value once more, word for word; True if nothing is to be told of that.
-
-        False: take it as any other reading. Most of what a sensor says it has said before, and this costs a tenth.
-        """
-        known = self._known.get((device, point.capability, point.attribute))
-        if known is None or known.held is not None or known.last is None or known.told is None:
-            return False
-        if known.told.quality is not Quality.GOOD or known.last.quality is not Quality.GOOD:
-            return False
-        if now_ms - known.told_ms >= round(known.point.heartbeat_s * 1000):
-            return False
-        known.heard_ms = max(known.heard_ms, now_ms - age_ms)
-        known.again_at_ms = device_at_ms
-        return True
+        if _worth(known, reading, now_ms):
+            if known.spent_ms - now_ms <= BURST_MS:
+                self._tell(known, reading, now_ms)
+                return
+            known.held = reading
+            self._complaints.refused("babbled", reading.device, f"{_where(known.point)} changes without end")
+        _settle(known)
 
     def last(self, device: DeviceId, capability: Capability, attribute: str) -> Reading | None:
         """Return the last reading with a value."""
@@ -146,7 +160,7 @@ class Reporter:
     def sweep(self, *, now_ms: int) -> None:
         """Tell what has not been heard for too long."""
         for known in self._known.values():
-            if known.held is not None and max(known.spent_ms, now_ms) - now_ms <= BURST_MS:
+            if known.held is not None and known.spent_ms - now_ms <= BURST_MS:
                 self._tell(known, known.held, now_ms)
             if now_ms - known.heard_ms >= known.stale_ms:
                 self._tell_stale(known, now_ms)
@@ -161,15 +175,24 @@ class Reporter:
         due += [known.spent_ms - BURST_MS - now_ms for known in self._known.values() if known.held is not None]
         return max(0, min(due)) if due else None
 
-    def _tell_stale(self, known: _Known, now_ms: int) -> None:
+    def _expect(self, key: Key, point: Point, stale_ms: int, now_ms: int) -> Known:
+        heartbeat_ms = round(point.heartbeat_s * 1000)
+        # The tolerance is for binary fractions: 20.1 - 20.0 is a little more than 0.1.
+        made = Known(point, stale_ms, now_ms, heartbeat_ms, point.deadband * (1 + DEADBAND_TOLERANCE))
+        self._known[key] = made
+        self.edition += 1
+        return made
+
+    def _tell_stale(self, known: Known, now_ms: int) -> None:
         if known.told is None or known.told.quality is Quality.STALE:
             return  # never heard, or told already
         base = known.told if known.last is None else replace(known.last, device_at_ms=known.again_at_ms)
         self._tell(known, replace(base, quality=Quality.STALE, reason=Reason.NO_ANSWER.value), now_ms)
 
-    def _tell(self, known: _Known, reading: Reading, now_ms: int) -> None:
+    def _tell(self, known: Known, reading: Reading, now_ms: int) -> None:
         known.told, known.told_ms, known.held = reading, now_ms, None
         known.spent_ms = max(known.spent_ms, now_ms) + TOLD_EVERY_MS
+        _settle(known)
         self._counts["readings"] += 1
         self._sink.reading(reading)
 
@@ -180,17 +203,23 @@ def _where(point: Point) -> str:
     return point.path or point.node or ""
 
 
-def _worth(known: _Known, reading: Reading, now_ms: int) -> bool:
+def _settle(known: Known) -> None:
+    """Note until when a good value said again is no news. After what was told, heard or held has changed."""
+    told, last = known.told, known.last
+    good = told is not None and last is not None and told.quality is last.quality is Quality.GOOD
+    known.quiet_until_ms = known.told_ms + known.heartbeat_ms if good and known.held is None else 0
+
+
+def _worth(known: Known, reading: Reading, now_ms: int) -> bool:
     told = known.told
     if told is None or told.quality is not reading.quality or told.reason != reading.reason:
         return True
-    if now_ms - known.told_ms >= round(known.point.heartbeat_s * 1000):
+    if now_ms - known.told_ms >= known.heartbeat_ms:
         return True
     before, after = told.value, reading.value
-    if isinstance(before, bool | str) or isinstance(after, bool | str) or before is None or after is None:
+    if before is None or after is None or isinstance(before, _WORDS) or isinstance(after, _WORDS):
         return before != after
-    # The tolerance is for binary fractions: 20.1 - 20.0 is a little more than 0.1.
-    return before != after and abs(after - before) > known.point.deadband * (1 + DEADBAND_TOLERANCE)
+    return before != after and abs(after - before) > known.margin
 
 
 def quality_counts(counts: Mapping[str, int]) -> dict[str, int]:

@@ -64,8 +64,7 @@ class Reason(StrEnum):
     NOT_IN_FIRMWARE = "not_in_firmware"  # the firmware that the device runs does not have it
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """A value with how far it is to be believed."""
 
     value: Value | None
@@ -149,7 +148,7 @@ def _judge(point: Point, raw: object) -> Judged:
         return _bad(Reason.WRONG_TYPE, raw)
     if not is_finite(raw):
         return _bad(Reason.NO_VALUE)
-    value = raw if point.scale == 1.0 and point.offset == 0.0 else _scaled(raw, point.scale, point.offset)
+    value = raw if point.scale == 1.0 and point.offset == 0.0 else scaled(raw, point.scale, point.offset)
     least = row.least if point.least is None else point.least
     most = row.most if point.most is None else point.most
     if (least is not None and value < least) or (most is not None and value > most):
@@ -528,12 +527,13 @@ def same(point: Point, wanted: Value, read_back: Value | None) -> bool:
 
 
 @lru_cache(maxsize=4_096)
-def _scaled(raw: float, scale: float, offset: float) -> float:
+def scaled(raw: float, scale: float, offset: float) -> float:
+    """Return raw * `scale` + `offset` as a person reckons; infinity where it has more digits than a number."""
     # Decimal: 216 * 0.1 must be 21.6, on this side and on the emulator's.
     try:
         value = Decimal(repr(raw)) * Decimal(repr(scale)) + Decimal(repr(offset))
         return round(float(value), NUMBER_DIGITS_MAX)
-    except (InvalidOperation, ValueError, OverflowError):  # more digits than a number has
+    except (InvalidOperation, ValueError, OverflowError):
         return inf
 
 

@@ -3,9 +3,10 @@
 Source of truth: SPEC.md section 3.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+import msgspec
 
 from protocols.device_model.capability import Capability, Unit, attribute, problem_with
 from protocols.device_model.capability import Value as Value  # noqa: PLC0414 - a reading's word too
@@ -25,8 +26,7 @@ class Quality(StrEnum):
     STALE = "stale"  # it was good and has not been heard for too long: the value is the last one known
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """One attribute of one device at one moment.
 
     `value` is None exactly if `quality` is bad, or stale with nothing ever known. `device_at_ms` is the device's

@@ -19,6 +19,7 @@ BRIDGE_PAYLOAD_BYTES_MAX: Final = 16 * 1024 * 1024
 """An entry of bridge/devices is 5 to 30 kB, for it repeats all that the model exposes."""
 DEVICES_MAX: Final = 1_000
 EPOCH_MS_MAX: Final = 2**53 - 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class About(Enum):
@@ -209,7 +210,7 @@ def last_seen_ms(document: Mapping[str, Any]) -> int | None:
             at = datetime.fromisoformat(value)
             if at.tzinfo is None:
                 return None  # local time of a machine that we do not know
-            return max(0, round((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000))
+            return max(0, round((at - _EPOCH).total_seconds() * 1000))
         except (ValueError, OverflowError):
             return None
     return None

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from msgspec import structs
+
 from edge.bridges.evidence import unknown_id
 from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member
@@ -163,7 +165,7 @@ class AdvertSupervisor(BrokerBus):
         for each in readings_of_fields(sensor.descriptor, sensor.device, said):
             told = each
             if each.quality is Quality.GOOD:
-                told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
+                told = structs.replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
             self._reporter.take(told, now_ms=now_ms)
 
     def _belief(self, sensor: _Sensor, mac: str, said: adverts.Fields | Reason) -> Quality | None:

@@ -10,8 +10,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import structs
 
 from edge.bridges.evidence import EVIDENCE_BYTES_MAX, unknown_id
 from edge.bridges.firmware import Running
@@ -308,7 +310,7 @@ class AnnouncedSupervisor(BrokerBus):
     def _said(self, device: _Device, points: Sequence[AnnouncedPoint], message: Message) -> None:
         now_ms = self._clock.now_ms()
         if not message.retain:
-            self._heard_itself(device, message)
+            self._heard_itself(device, message, now_ms=now_ms)
         readings = readings_of_message(points, device.device, message.payload)
         if any(each.reason == Reason.NOT_JSON for each in readings):
             problem = f"{Reason.NOT_JSON}: {shown(message.payload)}"
@@ -316,7 +318,7 @@ class AnnouncedSupervisor(BrokerBus):
         for each in readings:
             told = each
             if each.quality is Quality.GOOD and self._old(device, each, message):
-                told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
+                told = structs.replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
             self._reporter.take(told, now_ms=now_ms, place=message.topic)
             if not message.retain:
                 for point, queue in device.waiting:
@@ -353,7 +355,7 @@ class AnnouncedSupervisor(BrokerBus):
         """Tell that what a point said is old, if it ever said anything."""
         last = self._reporter.last(device.device, point.capability, point.attribute)
         if last is not None:
-            stale = replace(last, quality=Quality.STALE, reason=reason)
+            stale = structs.replace(last, quality=Quality.STALE, reason=reason)
             self._reporter.take(stale, now_ms=self._clock.now_ms())
 
     # --- writes ---------------------------------------------------------------------------------------------

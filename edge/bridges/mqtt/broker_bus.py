@@ -197,10 +197,10 @@ class BrokerBus(SupervisedBus):
         member = self._members.get(device)
         return None if member is None else member.descriptor.point(capability, attribute)
 
-    def _heard_itself(self, member: Member, message: Message) -> None:
-        """Take note of when a member itself said something."""
-        member.heard_ms = self._clock.now_ms()
-        self._memory.heard(member.device, message.topic, message.payload, now_ms=member.heard_ms)
+    def _heard_itself(self, member: Member, message: Message, *, now_ms: int) -> None:
+        """Take note that a member itself says something now."""
+        member.heard_ms = now_ms
+        self._memory.heard(member.device, message.topic, message.payload, now_ms=now_ms)
 
     def _of_unknown_age(self, member: Member, message: Message, *, silence_ms: int) -> bool:
         """Say whether a message that the broker kept may be old: nobody has heard it said, or not for long."""

@@ -8,11 +8,14 @@ is no news.
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
 from protocols.device_model.identity import DeviceId
+
+SHORT_BYTES_MAX: Final = 1_024
+"""A payload that is kept as it is, to be known again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ class KeptNumber(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Kept:
     places: dict[DeviceId, str] = field(default_factory=dict)
     """By device a digest of what makes it the thing that it is."""
-    said: dict[tuple[DeviceId, str], tuple[bytes, int]] = field(default_factory=dict)
-    """By device and topic a digest of what was heard there last, and when, monotonic."""
+    said: dict[tuple[DeviceId, str], tuple[bytes | str, int]] = field(default_factory=dict)
+    """By device and topic the mark (`_mark`) of what was heard there last, and when, monotonic."""
     numbers: dict[DeviceId, Counted] = field(default_factory=dict)
     anew: Callable[[], None] | None = None
     """Called when a device counts anew."""
@@ -98,12 +101,12 @@ class BusMemory:
     def heard(self, device: DeviceId, topic: str, payload: bytes, *, now_ms: int) -> None:
         """Take what a device says itself, now (monotonic)."""
         if not self._over:
-            self._kept.said[device, topic] = _digest(payload), now_ms
+            self._kept.said[device, topic] = _mark(payload), now_ms
 
     def age_ms(self, device: DeviceId, topic: str, payload: bytes, *, now_ms: int) -> int | None:
         """Return how long ago a device was heard to say what the broker kept of it; None: nobody heard that."""
-        mark, at_ms = self._kept.said.get((device, topic), (b"", 0))
-        return now_ms - at_ms if mark == _digest(payload) else None
+        said = self._kept.said.get((device, topic))
+        return now_ms - said[1] if said is not None and said[0] == _mark(payload) else None
 
     def count(self, device: DeviceId, counted: Counted, *, anew: bool = False) -> None:
         """Take the number of a sealed advert that was believed; `anew`: it stands before the last one."""
@@ -185,6 +188,11 @@ class BusMemory:
             else:
                 self._kept.mistaken[device] = about
         return about != before
+
+
+def _mark(payload: bytes) -> bytes | str:
+    """Return what a payload is known by: itself where it is short, as most are, and else a digest, as text."""
+    return payload if len(payload) <= SHORT_BYTES_MAX else _digest(payload).hex()
 
 
 def _digest(data: bytes) -> bytes:

@@ -9,7 +9,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import structs
 
 from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member, last_said, outcome_of
@@ -137,7 +139,7 @@ class MqttDevicesSupervisor(BrokerBus):
         now_ms = self._clock.now_ms()
         for thing in self._of_topic.get(message.topic, ()):
             if not message.retain:
-                self._heard_itself(thing, message)
+                self._heard_itself(thing, message, now_ms=now_ms)
             old = self._of_unknown_age(thing, message, silence_ms=round(1000 * thing.silence_s))
             readings = readings_of_message(thing.descriptor, thing.device, thing.name, message.topic, message.payload)
             if any(each.reason == Reason.NOT_JSON for each in readings):
@@ -146,7 +148,7 @@ class MqttDevicesSupervisor(BrokerBus):
             for each in readings:
                 told = each
                 if old and each.quality is Quality.GOOD:
-                    told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
+                    told = structs.replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
                 self._reporter.take(told, now_ms=now_ms, place=message.topic)
                 if not message.retain:
                     self._tell_waiting(thing, each)

@@ -17,6 +17,7 @@ from edge.bridges.firmware import Running
 from edge.bridges.mqtt.broker_bus import BrokerBus, Member
 from edge.bridges.mqtt.bus_memory import BusMemory
 from edge.bridges.mqtt.chosen_colours import ChosenColours
+from edge.bridges.mqtt.state_news import StateNews
 from edge.bridges.ports import UNKNOWN_UNTOLD, DeviceEvent, ReadingSink
 from edge.bridges.write_desk import Job
 from kit.clock import Clock
@@ -31,7 +32,6 @@ from protocols.descriptors.codec import (
     reading,
     readings_of_document,
     same,
-    value_at,
 )
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.descriptors.wires import Zigbee2MqttWire
@@ -73,9 +73,6 @@ class _Radio(Member):
     cached: bool = False
     """Whether its bridge has begun and may yet say what it kept of it before."""
     chosen: ChosenColours = field(default_factory=ChosenColours)
-    said: dict[int, object] = field(default_factory=dict)
-    """By the place of a point among its descriptor's, what was last said there and was good, as it was said."""
-    said_under: Descriptor | None = None
     waiting: list[tuple[Point, "asyncio.Queue[Reading | None]"]] = field(default_factory=list)
     """Who waits for news of a point; None on the queue: the bridge says that it failed."""
 
@@ -123,6 +120,7 @@ class Zigbee2MqttSupervisor(BrokerBus):
                 device, Running(descriptor), silence_s, place=place, name=name, ieee=address.ieee
             )
         self._of_device = {each.device: each for each in self._radios.values()}
+        self._news: dict[DeviceId, StateNews] = {}
         self._of_topic: dict[str, _Radio] = {}
         for name, each in self._radios.items():
             topic = f"{bus.base_topic}/{name}"
@@ -218,9 +216,11 @@ class Zigbee2MqttSupervisor(BrokerBus):
     def _state(self, radio: _Radio, message: Message) -> None:
         now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
         document = json_object(message.payload)
+        at_ms: int | None = None
         if isinstance(document, Reason):
             self._complaints.refused("undecodable_messages", message.topic, f"{document}: {shown(message.payload)}")
-        at_ms = None if isinstance(document, Reason) else zigbee2mqtt.last_seen_ms(document)
+        else:
+            at_ms = zigbee2mqtt.last_seen_ms(document)
         if at_ms is not None and at_ms > wall_ms + AHEAD_MS:
             self._complaints.refused(
                 "times_ahead", message.topic, f"last_seen {at_ms} is ahead of our clock, {wall_ms}"
@@ -231,9 +231,11 @@ class Zigbee2MqttSupervisor(BrokerBus):
                 self._counts["repeated_by_the_bridge"] += 1
                 message = replace(message, retain=True)
             radio.cached = False
-        if not message.retain:
-            self._heard_itself(radio, message)
-        old = self._of_unknown_age(radio, message, silence_ms=round(1000 * radio.silence_s))
+        old = False
+        if message.retain:
+            old = self._of_unknown_age(radio, message, silence_ms=round(1000 * radio.silence_s))
+        else:
+            self._heard_itself(radio, message, now_ms=now_ms)
         if not old:
             radio.spoke_ms = now_ms
         if at_ms is not None and not self._in_order(radio, at_ms, message.payload):
@@ -241,53 +243,42 @@ class Zigbee2MqttSupervisor(BrokerBus):
         if radio.stranger:
             return  # the bad readings of it are told already
         age_ms = 0 if at_ms is None else max(0, wall_ms - at_ms)
-        if old or radio.waiting or isinstance(document, Reason):
-            readings = self._readings(radio, document, at_ms)
-            radio.said.clear()
+        if not (old or radio.waiting or isinstance(document, Reason)):
+            news = self._news.get(radio.device) or self._news_of(radio)
+            news.take(radio.descriptor, document, at_ms, now_ms=now_ms, age_ms=age_ms, topic=message.topic)
         else:
-            points = self._news(radio, document, at_ms, now_ms=now_ms, age_ms=age_ms)
-            readings = readings_of_document(points, radio.device, document, at_ms)
-        for each in readings:
+            self._all_of(radio, message, document, at_ms, now_ms=now_ms, age_ms=age_ms, old=old)
+        if not message.retain and radio.online is not False and (radio.online is None or self._remembered):
+            self._online(radio)
+
+    def _all_of(
+        self,
+        radio: _Radio,
+        message: Message,
+        document: dict[str, Any] | Reason,
+        at_ms: int | None,
+        *,
+        now_ms: int,
+        age_ms: int,
+        old: bool,
+    ) -> None:
+        """Take all that a message says, where it is old, torn, or somebody waits for what it says."""
+        if (news := self._news.get(radio.device)) is not None:
+            news.forget()
+        for each in self._readings(radio, document, at_ms):
             told = each
             if old and at_ms is None and each.quality is Quality.GOOD:
-                told = replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
+                told = msgspec.structs.replace(each, quality=Quality.UNCERTAIN, reason=Reason.RETAINED.value)
             self._reporter.take(told, now_ms=now_ms, age_ms=age_ms, place=message.topic)
             if not message.retain:
                 self._tell_waiting(radio, each)
-        if radio.online is not False and not message.retain:
-            self._online(radio)
+
+    def _news_of(self, radio: _Radio) -> StateNews:
+        return self._news.setdefault(radio.device, StateNews(radio.device, self._reporter))
 
     @staticmethod
     def _readings(radio: _Radio, document: dict[str, Any] | Reason, at_ms: int | None) -> list[Reading]:
         return readings_of_document(radio.descriptor.points, radio.device, document, at_ms)
-
-    def _news(
-        self, radio: _Radio, document: dict[str, Any], at_ms: int | None, *, now_ms: int, age_ms: int
-    ) -> list[Point]:
-        """Return the points of which a message says something else than before, or something that is due again.
-
-        A message repeats all that its bridge knows of the device, to tell one value of it.
-        """
-        descriptor, said = radio.descriptor, radio.said
-        if radio.said_under is not descriptor:
-            said.clear()
-            radio.said_under = descriptor
-        news: list[Point] = []
-        again = self._reporter.again
-        for place, point in enumerate(descriptor.points):
-            raw = value_at(document, point.path or "")
-            if raw is None:
-                continue
-            before = said.get(place)
-            if (
-                type(raw) is type(before)
-                and raw == before
-                and again(radio.device, point, at_ms, now_ms=now_ms, age_ms=age_ms)
-            ):
-                continue
-            said[place] = raw
-            news.append(point)
-        return news
 
     def _repeats(self, readings: Sequence[Reading]) -> bool:
         """Say whether a bridge that has just begun says only what is known: then nobody knows how old it is.

@@ -1,11 +1,12 @@
 """The local API over HTTP: what it tells, what it refuses, and in which words."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from edge.api.routes import BODY_BYTES_MAX, make_app
 from edge.app.building import HouseBuilding
@@ -97,7 +98,7 @@ async def test_a_room_is_told_with_its_mode_its_stay_and_the_age_of_what_it_repo
 
 async def test_a_bad_value_is_told_with_its_reason(site: Site) -> None:
     good = contact("101", closed=True)
-    for reading in (good, replace(good, value=None, quality=Quality.BAD, reason="wrong_type: 'MAYBE'")):
+    for reading in (good, structs.replace(good, value=None, quality=Quality.BAD, reason="wrong_type: 'MAYBE'")):
         site.building.house.noted(reading)
         [reported] = (await site.http.get("/api/v1/rooms/101")).json()["reported"]
         assert (reported["value"], reported["quality"]) == (reading.value, reading.quality)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from edge.app.live_buses import Gate, LiveBuses
-from edge.bridges.mqtt import supervisor
+from edge.bridges.mqtt import bus_memory, supervisor
 from edge.bridges.mqtt.adverts import AdvertSupervisor
 from edge.bridges.mqtt.broker_bus import BrokerBus
 from edge.bridges.mqtt.bus_memory import BusMemory
@@ -300,3 +300,15 @@ async def test_what_a_bus_hears_when_nobody_listens_to_it_any_more_is_as_if_unhe
         await world.say("z/new", {"state": "ON"})
         assert world.told("on_off") == [("d-lamp", True, Quality.UNCERTAIN)]
         assert len(world.events(DeviceEvent.UNKNOWN_DEVICE)) == 1
+
+
+@pytest.mark.guarantee("G17")
+@pytest.mark.parametrize("size", [0, 1, bus_memory.SHORT_BYTES_MAX, bus_memory.SHORT_BYTES_MAX + 1, 60_000])
+def test_a_word_of_any_length_is_known_again_and_no_other_is_taken_for_it(size: int) -> None:
+    memory, lamp, said = BusMemory(), DeviceId("d-lamp"), b"x" * size
+    assert memory.age_ms(lamp, "z/lamp", said, now_ms=5) is None, "nobody has heard it"
+    memory.heard(lamp, "z/lamp", said, now_ms=7)
+    assert memory.age_ms(lamp, "z/lamp", said, now_ms=9) == 2
+    for other in (said[:-1] + b"y", said + b"x"):
+        assert memory.age_ms(lamp, "z/lamp", other, now_ms=9) is None
+    assert memory.age_ms(lamp, "z/other", said, now_ms=9) is None
