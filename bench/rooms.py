@@ -158,7 +158,7 @@ class _Play:
             due_s, room, what = self.told[self.at]
             self.at += 1
             _until(self.clock, due_s)
-            _tell(self.engine, self.stays, room, what)
+            _tell(self.engine, self.clock, self.stays, room, what)
             dies_s = self.waiting[0].at if self.waiting else float("inf")
             if due_s < dies_s - UNSTORED_S or what.what == "unlock" or (what.what, what.value) == ("motion", True):
                 self._store()
@@ -172,7 +172,7 @@ class _Play:
             if what.what == "unlock":
                 late.append((room, what))
             elif what.what.startswith("check"):
-                _tell(self.engine, self.stays, room, what)
+                _tell(self.engine, self.clock, self.stays, room, what)
         _until(self.clock, cut.until)
         self.engine = self._engine()
         snapshots = [msgspec.json.decode(self.stored[room], type=RoomSnapshot) for room in sorted(self.stored)]
@@ -183,9 +183,9 @@ class _Play:
                 if what.what in ("contact", "motion"):
                     levels[room, what.what] = what
             for (room, _), what in sorted(levels.items()):
-                _tell(self.engine, self.stays, room, what)
+                _tell(self.engine, self.clock, self.stays, room, what)
         for room, what in late:
-            _tell(self.engine, self.stays, room, what)
+            _tell(self.engine, self.clock, self.stays, room, what)
 
     def _store(self) -> None:
         for each in self.engine.take_dirty():
@@ -286,7 +286,7 @@ def _until(clock: ManualClock, at_s: float) -> None:
     clock.advance(max(0, MIDNIGHT_MS + int(at_s * MS) - clock.wall_ms()))
 
 
-def _tell(engine: RoomsEngine, stays: dict[RoomId, Stay], room: RoomId, what: Told) -> None:
+def _tell(engine: RoomsEngine, clock: ManualClock, stays: dict[RoomId, Stay], room: RoomId, what: Told) -> None:
     match what.what:
         case "check_in":
             stay = StayId(f"s-{room}-{int(what.at)}")
@@ -299,10 +299,12 @@ def _tell(engine: RoomsEngine, stays: dict[RoomId, Stay], room: RoomId, what: To
             engine.entered(room, guest if what.value else None, at_ms=happened_ms)
         case "contact":
             key = (Capability.BOOLEAN_STATE, "state_value")
-            engine.heard(Reading(DeviceId(f"contact-{room}"), *key, what.value, None, Quality.GOOD))
+            reading = Reading(DeviceId(f"contact-{room}"), *key, what.value, None, Quality.GOOD)
+            engine.heard(reading, now_ms=clock.now_ms(), wall_ms=clock.wall_ms())
         case _:
             key = (Capability.OCCUPANCY_SENSING, "occupancy")
-            engine.heard(Reading(DeviceId(f"motion-{room}"), *key, what.value, None, Quality.GOOD))
+            reading = Reading(DeviceId(f"motion-{room}"), *key, what.value, None, Quality.GOOD)
+            engine.heard(reading, now_ms=clock.now_ms(), wall_ms=clock.wall_ms())
 
 
 def rows() -> list[Row]:

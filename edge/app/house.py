@@ -129,6 +129,7 @@ class House:
         self._model_of, self._descriptors = model, _descriptors(plan)
         self.live_changed: Callable[[], None] = _nothing
         """Called whenever the live state is not what it was; whoever tells the cloud sets it."""
+        self._live_stirred = False
         self.plan = plan
         self._log, self._store, self._clock, self._logger = log, store, clock, logger
         self._cursors = dict(restored.cursors)
@@ -359,19 +360,24 @@ class House:
             await self.catch_up()
         return new
 
-    def noted(self, reading: Reading) -> tuple[Lane, Appendable] | None:
+    def noted(
+        self, reading: Reading, *, now_ms: int | None = None, wall_ms: int | None = None
+    ) -> tuple[Lane, Appendable] | None:
         """Take a reading into view and occupancy; return what is worth a record, and on which lane.
 
-        None: it is of no device of ours, or an event that only repeats itself (a contact closed twice).
+        None: it is of no device of ours, or an event that only repeats itself (a contact closed twice). Fire has heard
+        it before (edge/app/devices.py). Whoever follows the live state is told with `keep`. Both times are now; whoever
+        takes many at once has looked.
         """
-        self.fire.heard(reading)
-        self.watch.heard(reading)
+        if now_ms is None or wall_ms is None:
+            now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
+        self.watch.heard(reading, now_ms=now_ms)
         room = self.view.room_of(reading.device)
         if room is None:
             return None
-        new = self.rooms.heard(reading)
+        new = self.rooms.heard(reading, now_ms=now_ms, wall_ms=wall_ms)
         if new:
-            self.live_changed()
+            self._live_stirred = True
         event = _row(reading.capability, reading.attribute).event
         if event and not new:
             return None
@@ -382,6 +388,9 @@ class House:
 
         They have waited for company where they come from.
         """
+        if self._live_stirred:  # once for all that was noted together
+            self._live_stirred = False
+            self.live_changed()
         if entries:
             await self._log.append_many(lane, entries, urgent=True)
 

@@ -7,28 +7,37 @@ whatever is not an ordinary good value (tests hold one against the other).
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import cbor2
+import msgspec
 
 from protocols import cbor
 from protocols.device_model.capability import Capability, Unit
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading
+from protocols.errors import LocalProtocolError
 from protocols.link.record import RECORD_BYTES_MAX, TIME_MS_MAX, ClockQuality, encode_record
 
 KIND: Final = "reading"
 POINTS_MAX: Final = 50_000
 """Points whose parts are remembered."""
 NUMBERS_MAX: Final = 4_096
-"""Numbers whose bytes are remembered."""
+"""Numbers of few digits whose bytes are remembered."""
+TEXTS_MAX: Final = 8_192
+"""Names whose bytes are remembered."""
 
 _HEAD: Final = b"\x86" + cbor.encode(KIND)
 _NULL: Final = b"\xf6"
 _AT_KEY: Final = cbor.encode("device_at_ms")
+_ROOM_KEY, _UNIT_KEY, _VALUE_KEY = cbor.encode("room"), cbor.encode("unit"), cbor.encode("value")
+_DEVICE_KEY, _ATTRIBUTE_KEY, _CAPABILITY_KEY = map(cbor.encode, ("device", "attribute", "capability"))
+_GOOD: Final = cbor.encode("quality") + cbor.encode(Quality.GOOD.value)
 _INTEGER_LEAST: Final = -(2**63)
 _INTEGER_MOST: Final = 2**63 - 1
 _LONG: Final = struct.Struct(">BQ")
+_SINGLE, _DOUBLE = struct.Struct(">f"), struct.Struct(">Bd")
 _LONG_LEAST: Final = 2**32
 _CLOCKS: Final = {
     quality: cbor.encode(code)
@@ -65,11 +74,11 @@ class ReadingRecords:
         key = (reading.device, reading.capability, reading.attribute)
         parts = self._points.get(key)
         if parts is None or parts.unit is not reading.unit or parts.room != room:
-            whole = _whole(room, reading, edge_at_ms, mono_ms, clock)  # it is a record: so are others of its point
+            if (made := _parts(room, reading)) is None:
+                return _whole(room, reading, edge_at_ms, mono_ms, clock)
             if len(self._points) >= POINTS_MAX:
                 self._points.clear()
-            self._points[key] = _parts(room, reading)
-            return whole
+            self._points[key] = parts = made
         if (edge_at_ms, mono_ms, clock) != self._stamp:
             if not (0 <= edge_at_ms <= TIME_MS_MAX and 0 <= mono_ms <= TIME_MS_MAX):
                 return _whole(room, reading, edge_at_ms, mono_ms, clock)
@@ -88,13 +97,7 @@ class ReadingRecords:
         kind = type(value)
         known: bytes | None
         if kind is float:
-            known = self._numbers.get(value)  # type: ignore[call-overload]  # its `kind` was just asked
-            if known is None and value and value - value == 0.0:  # type: ignore[operator]  # likewise
-                known = cbor2.dumps(value, canonical=True)
-                if len(self._numbers) >= NUMBERS_MAX:
-                    self._numbers.clear()
-                self._numbers[value] = known  # type: ignore[index]  # likewise
-            return known  # of 0.0 none: -0.0 is equal to it, and other bytes
+            return self._float(value)  # type: ignore[arg-type]  # its `kind` was just asked
         if kind is bool:
             return b"\xf5" if value else b"\xf4"
         if kind is int and _INTEGER_LEAST <= value <= _INTEGER_MOST:  # type: ignore[operator]  # likewise
@@ -102,9 +105,27 @@ class ReadingRecords:
             return known
         return None
 
+    def _float(self, value: float) -> bytes | None:
+        known: bytes | None = self._numbers.get(value)
+        if known is not None:
+            return known
+        if value - value != 0.0:
+            return None
+        try:
+            short = _SINGLE.unpack(_SINGLE.pack(value))[0] == value
+        except OverflowError:
+            short = False
+        if not short:  # as 21.37 is, and most of what a sensor says: not worth remembering
+            return _DOUBLE.pack(0xFB, value)
+        known = cbor2.dumps(value, canonical=True)
+        if len(self._numbers) >= NUMBERS_MAX:
+            self._numbers.clear()
+        if value and known is not None:  # -0.0 is equal to 0.0, and other bytes: neither is remembered
+            self._numbers[value] = known
+        return known
 
-@dataclass(frozen=True, slots=True)
-class ReadingEntry:
+
+class ReadingEntry(msgspec.Struct, frozen=True, gc=False):
     """`edge.log.record_log.Appendable` of a reading; what it holds is put together when it is appended."""
 
     room: RoomId
@@ -141,21 +162,30 @@ def _whole(room: RoomId, reading: Reading, edge_at_ms: int, mono_ms: int, clock:
     )
 
 
-def _parts(room: RoomId, reading: Reading) -> _Parts:
-    """Return a body's bytes before and after its value, in the one order of CBOR keys."""
-    encode = cbor.encode
-    unit = None if reading.unit is None else reading.unit.value
-    before = encode("room") + encode(room) + encode("unit") + encode(unit) + encode("value")
-    after = [
-        ("device", str(reading.device)),
-        ("quality", Quality.GOOD.value),
-        ("attribute", reading.attribute),
-        ("capability", reading.capability.value),
+def _parts(room: RoomId, reading: Reading) -> _Parts | None:
+    """Return a body's bytes before and after its value, in the order of CBOR keys; None: some of it is no record."""
+    unit = reading.unit
+    texts = [
+        _text(room),
+        _NULL if unit is None else _text(unit),
+        _text(reading.device),
+        _text(reading.attribute),
+        _text(reading.capability),
     ]
-    return _Parts(
-        room,
-        reading.unit,
-        b"\xa7" + before,
-        b"\xa8" + before,
-        b"".join(encode(key) + encode(value) for key, value in after),
-    )
+    if None in texts:
+        return None
+    said_room, said_unit, device, attribute, capability = (each or b"" for each in texts)
+    before = _ROOM_KEY + said_room + _UNIT_KEY + said_unit + _VALUE_KEY
+    after = _DEVICE_KEY + device + _GOOD + _ATTRIBUTE_KEY + attribute + _CAPABILITY_KEY + capability
+    return _Parts(room, unit, b"\xa7" + before, b"\xa8" + before, after)
+
+
+@lru_cache(maxsize=TEXTS_MAX)
+def _text(text: str) -> bytes | None:
+    """Return a text's bytes; None: no body may hold it."""
+    if "\x00" in text:
+        return None
+    try:
+        return cbor.encode(str(text))  # a word of an enumeration is told as the plain text that it is
+    except LocalProtocolError:
+        return None

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -27,7 +28,7 @@ from edge.rooms.energy import BASELINE, RoomEnergy
 from edge.rooms.engine import RoomsEngine
 from edge.rooms.far_doors import FarDoors
 from edge.rooms.fire import FireMode
-from edge.rooms.frozen import Frozen
+from edge.rooms.frozen import Frozen, judged_as
 from edge.rooms.frozen import Kept as Tracked
 from edge.rooms.lock_battery import LOCK_BATTERY, lock_level
 from edge.rooms.modes import Mode, target_c
@@ -122,22 +123,23 @@ class Watch:
         self.failures = 0
         """How often the disk refused."""
 
-    def heard(self, reading: Reading) -> None:
+    def heard(self, reading: Reading, *, now_ms: int) -> None:
         """Take any reading of the house. Water is looked at at once: whoever tells of it may not say it again."""
+        if not _followed(reading.capability, reading.attribute):
+            return
         if (reading.capability, reading.attribute) == LEAK and reading.value is True:
             self._urgent.set()
         if reading.quality is not Quality.GOOD or isinstance(reading.value, bool | str) or reading.value is None:
             return
         key, value = (reading.capability, reading.attribute), float(reading.value)
         if self._view.room_of(reading.device) is not None:
-            now_ms = self._clock.now_ms()
             self._frozen.heard(reading, value, now_ms=now_ms)
             self._meters.heard(reading, value, now_ms=now_ms)
         if key == BATTERY:
             before = self._batteries.get(reading.device, Battery())
             self._batteries[reading.device] = before.said(value, wall_ms=self._clock.wall_ms())
         elif key == OUTDOOR:
-            self._outdoor = (value, self._clock.now_ms())
+            self._outdoor = (value, now_ms)
         elif key == ENERGY and (room := self._view.room_of(reading.device)) is not None:
             known = self._energy.get(room, RoomEnergy())
             self._energy[room] = known.metered(self._month(), reading.device, value)
@@ -404,6 +406,14 @@ def _kept(body: bytes | None, kind: type[T], otherwise: T) -> T:
         return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError:
         return otherwise  # of another build, or damaged: it comes again from what is so
+
+
+@lru_cache(maxsize=4_096)
+def _followed(capability: Capability, attribute: str) -> bool:
+    """Say whether anybody here follows an attribute's values; most of what a house says nobody does."""
+    if capability is _METER or (capability, attribute) in (LEAK, BATTERY, OUTDOOR):
+        return True
+    return judged_as(capability, attribute) is not None
 
 
 def _is_fresh(each: Shown) -> bool:

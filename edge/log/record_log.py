@@ -36,7 +36,7 @@ from protocols.link.lanes import LANES, Lane
 from protocols.link.record import RECORD_BYTES_MAX, ClockQuality, Record, decode_record, encode_record
 
 READ_RECORDS_MAX: Final = 1_000
-APPEND_RECORDS_MAX: Final = 200
+APPEND_RECORDS_MAX: Final = 2_000
 ENCODED_RECORDS_MAX: Final = 5_000
 NOTICE_KIND: Final = "record_log"
 HEAD_KIND: Final = "log_head"

@@ -5,10 +5,13 @@ and marked stale, because "21.5 °C, four hours ago" is true and "21.5 °C" is n
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
-from protocols.device_model.capability import Capability
+import msgspec
+from msgspec import structs
+
+from protocols.device_model.capability import Capability, Unit
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading, Value
 
@@ -17,11 +20,13 @@ from protocols.device_model.reading import Quality, Reading, Value
 FRESH_MS: Final = 2 * 300_000
 ATTRIBUTES_MOST: Final = 64  # per device: a device that invents names without end fills nothing but its own share
 
+_UNITS: Final = {each: each.value for each in Unit}
+"""Every reading asks for its unit's code."""
+
 Key = tuple[DeviceId, Capability, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(msgspec.Struct, frozen=True, gc=False):
     """The last value heard. `at_ms` unix ms and `heard_ms` monotonic ms are when the edge heard it."""
 
     value: Value | None
@@ -105,13 +110,14 @@ class CapabilityView:
             return False
         if reading.quality is Quality.STALE and before is not None:
             # No new value, and no younger for being told.
-            values[key] = replace(before, quality=Quality.STALE, reason=_plain(reading.reason))
+            values[key] = structs.replace(before, quality=Quality.STALE, reason=_plain(reading.reason))
             return before.quality is not Quality.STALE
-        unit = None if reading.unit is None else str(reading.unit.value)
-        values[key] = Reported(reading.value, unit, reading.quality, wall_ms, now_ms, _plain(reading.reason))
-        if reading.quality is not Quality.BAD:
+        value, quality, reason = reading.value, reading.quality, reading.reason
+        unit = None if reading.unit is None else _UNITS[reading.unit]
+        values[key] = Reported(value, unit, quality, wall_ms, now_ms, None if reason is None else _plain(reason))
+        if self._silent and quality is not Quality.BAD:
             self._silent.discard(reading.device)
-        return before is None or (before.value, before.quality) != (reading.value, reading.quality)
+        return before is None or before.quality is not quality or before.value != value
 
     def silent(self, device: DeviceId, *, silent: bool) -> None:
         """Take that a device went off line or came back: what it said last is stale from now on, however young."""

@@ -176,7 +176,8 @@ def _live(engine: RoomsEngine, clock: ManualClock, stays: dict[StayId, Stay], re
         case "reading":
             quality = Quality(body.get("quality", "good"))
             key = (Capability(body["capability"]), body["attribute"])
-            engine.heard(Reading(DeviceId(body["device"]), *key, body["value"], None, quality))
+            reading = Reading(DeviceId(body["device"]), *key, body["value"], None, quality)
+            engine.heard(reading, now_ms=clock.now_ms(), wall_ms=clock.wall_ms())
         case _:
             return
 

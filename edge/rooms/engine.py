@@ -43,7 +43,7 @@ from edge.rooms.ports import DeviceWriter, RoomRecords
 from edge.rooms.returns import Returns
 from edge.rooms.rule_runner import RuleRunner, inputs_of
 from edge.rooms.schedule import due_event
-from edge.rooms.senses import SETPOINT, Sense
+from edge.rooms.senses import FELT, SETPOINT, Sense
 from edge.stays.document import StayState
 from edge.stays.replica import Stay
 from kit.clock import Clock, ClockQuality
@@ -202,22 +202,23 @@ class RoomsEngine:
             self._happened(room, StaffEntered(), at_ms=at_ms)
         self._woken.set()
 
-    def heard(self, reading: Reading) -> bool:
+    def heard(self, reading: Reading, *, now_ms: int, wall_ms: int) -> bool:
         """Take one reading into view and occupancy; True if it says something new."""
-        now_ms = self._clock.now_ms()
-        new = self.view.take(reading, now_ms=now_ms, wall_ms=self._clock.wall_ms())
+        new = self.view.take(reading, now_ms=now_ms, wall_ms=wall_ms)
         room = self.view.room_of(reading.device)
         sense = None if room is None else self._senses.get(room)
-        if room is not None and sense is not None:
+        if room is None or sense is None:
+            return new
+        awake = False
+        if (reading.capability, reading.attribute) in FELT:
             before = self._lasting(sense, reading)
             window, forgot = reading.device in self._windows, self._returns.heard(reading)
             awake = sense.heard(reading, window=window, forgot=forgot, now_ms=now_ms)
             if self._lasting(sense, reading) != before:
                 self._dirty.add(room)
-            if new:
-                self._stirred.add(room)
-                awake = awake or (self.rules.any and isinstance(reading.value, bool))
-            if new and awake:
+        if new:
+            self._stirred.add(room)
+            if awake or (self.rules.any and isinstance(reading.value, bool)):
                 self._woken.set()
         return new
 

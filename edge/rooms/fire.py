@@ -122,7 +122,7 @@ class FireMode:
             self._unsaved.set()  # what is held is a mode, a word; most of what a house says are numbers
         if self._done:
             self._gainsaid(reading)
-        if (reading.capability, reading.attribute) != SMOKE or reading.quality is not Quality.GOOD:
+        if reading.capability != SMOKE[0] or reading.attribute != SMOKE[1] or reading.quality is not Quality.GOOD:
             return
         if reading.value == "critical":
             if reading.device not in self._overruled:

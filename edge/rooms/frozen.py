@@ -12,13 +12,16 @@ Decision: docs/decisions/0136-a-value-that-stands-is-held-against-its-own-past.m
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import median
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from protocols.device_model.capability import ATTRIBUTES, ENDPOINT_SEPARATOR, Capability, attribute
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Reading
+
+T = TypeVar("T")
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -116,12 +119,11 @@ class Track:
             self.stood_ms += min(at_ms - self.heard_ms, GAP_MOST_MS)
             self.heard_ms = at_ms
             return
-        step, usual = abs(value - self.value), self.usual_step
-        leapt = usual is not None and step > LEAP * usual
-        if not (self.frozen and leapt):
+        step = abs(value - self.value)
+        if not (self.frozen and self._leaps(step)):
             self._stood(at_ms // DAY_MS)
-        self.changes = [*self.changes, at_ms][-MOVES:]
-        self.steps = [*self.steps, step][-STEPS_KEPT:]
+        _append(self.changes, at_ms, MOVES)
+        _append(self.steps, step, STEPS_KEPT)
         self.many += 1
         self.value, self.begun_ms, self.heard_ms = value, at_ms, at_ms
         self.words, self.stood_ms, self.frozen = 1, 0, False
@@ -139,6 +141,10 @@ class Track:
     def moved_since(self, at_ms: int) -> bool:
         """Say whether it has moved since."""
         return len(self.changes) == MOVES and self.changes[0] >= at_ms
+
+    def _leaps(self, step: float) -> bool:
+        usual = self.usual_step
+        return usual is not None and step > LEAP * usual
 
     def _stood(self, day: int) -> None:
         if self.longest and self.longest[-1][0] == day:
@@ -172,11 +178,12 @@ class Frozen:
 
     def heard(self, reading: Reading, value: float, *, now_ms: int) -> None:
         """Take a good value of a device of the house."""
-        rule = _rule(reading.capability, reading.attribute)
-        if rule is None:
+        key = judged_as(reading.capability, reading.attribute)
+        if key is None:
             return
-        tracks = self._tracks.setdefault(reading.device, {})
-        key, at_ms = f"{reading.capability}.{reading.attribute}", now_ms + self._ahead_ms
+        tracks, at_ms = self._tracks.get(reading.device), now_ms + self._ahead_ms
+        if tracks is None:
+            tracks = self._tracks[reading.device] = {}
         if (track := tracks.get(key)) is not None:
             track.said(value, at_ms)
         elif len(tracks) < VALUES_A_DEVICE_MOST:
@@ -273,6 +280,18 @@ def _rule(capability: Capability, name: str) -> Rule | None:
     if rule is None and ENDPOINT_SEPARATOR in name:
         rule = RULES.get((capability, name.partition(ENDPOINT_SEPARATOR)[0]))
     return rule
+
+
+@lru_cache(maxsize=4_096)
+def judged_as(capability: Capability, name: str) -> str | None:
+    """Return the `capability.attribute` under which an attribute's values are judged; None: they are not."""
+    return None if _rule(capability, name) is None else f"{capability}.{name}"
+
+
+def _append(kept: list[T], new: T, most: int) -> None:
+    kept.append(new)
+    if len(kept) > most:
+        del kept[:-most]
 
 
 _CAPABILITIES: Final = {each.value: each for each, _ in ATTRIBUTES}

@@ -24,6 +24,8 @@ TEMPERATURES: Final = (
 )
 SETPOINT: Final = (Capability.THERMOSTAT, "occupied_heating_setpoint")
 OUTDOOR: Final = (Capability.THERMOSTAT, "outdoor_temperature")
+FELT: Final = frozenset((CONTACT, WINDOW, MOTION, DO_NOT_DISTURB, MAKE_UP, *TEMPERATURES, SETPOINT))
+"""What `Sense.heard` makes anything of."""
 WARMTH_FRESH_MS: Final = 2 * 3_600_000  # a thermometer that has nothing new to say says so every hour at the latest
 OURS_MS: Final = 60_000  # a setpoint that differs this soon after one of our writes may have been read before it
 

@@ -325,6 +325,7 @@ class Building:
     async def heard(self, *readings: Reading) -> None:
         """Devices said something."""
         for reading in readings:
+            self.house.fire.heard(reading)
             if (taken := self.house.noted(reading)) is not None:
                 await self.house.keep(taken[0], [taken[1]])
 

@@ -159,3 +159,64 @@ async def test_a_command_for_a_device_that_no_bus_has_fails_and_says_so() -> Non
     command = Command("c", DeviceId("x"), Capability.THERMOSTAT, HEATING, 20.0, T0, "k")
     outcome = await writer.write(command)
     assert (outcome.phase, outcome.read_back) == (Phase.FAILED, None)
+
+
+def smoke(word: str) -> Reading:
+    return said("contact-101", Capability.SMOKE_CO_ALARM, "smoke_state", word)
+
+
+@pytest.mark.requirement("DEV-05")
+async def test_fire_hears_a_detector_before_the_disk_and_not_once_more_when_the_disk_has_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.app.devices.BATCH_MOST", 1)
+    monkeypatch.setattr("edge.app.devices.STORE_RETRY_MS", 5)
+    fire = site.building.house.fire
+    site.building.log.fail = True
+    site.devices.reading(smoke("critical"))
+    heard_at_once = fire.active
+    site.devices.reading(smoke("normal"))
+    assert heard_at_once
+    await asyncio.sleep(0.05)
+    assert not fire.active, "what was said first is on its way to the disk, and is over"
+    site.building.log.fail = False
+    await site.rested(2)
+    assert not fire.active
+
+
+async def test_who_follows_the_live_state_is_told_once_of_what_came_together_and_not_of_what_is_said_again(
+    site: Site,
+) -> None:
+    told: list[None] = []
+    site.building.house.live_changed = lambda: told.append(None)
+    for celsius in (20.0, 20.5, 21.0):
+        site.devices.reading(temperature(celsius))
+    await site.rested(3)
+    assert len(told) == 1
+    site.devices.reading(temperature(21.0))
+    await site.rested(4)
+    assert len(told) == 1
+    site.devices.reading(temperature(21.5))
+    await site.rested(5)
+    assert len(told) == 2
+
+
+async def test_what_is_noted_in_turns_is_not_the_word_of_the_thing_that_stands_there_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.app.devices.TURN_MOST", 1)
+    renewed = DeviceId("thermostat-101")
+    plain = site.building.house.noted
+
+    def noted(reading: Reading, *, now_ms: int, wall_ms: int) -> Any:
+        if reading.device == "contact-101":  # another thing is bound while these are noted
+            asyncio.get_running_loop().call_soon(lambda: site.devices.serve(site.building.plan, renewed=renewed))
+        return plain(reading, now_ms=now_ms, wall_ms=wall_ms)
+
+    monkeypatch.setattr(site.building.house, "noted", noted)
+    for each in (contact("101", closed=True), contact("101", closed=False), temperature(20.0)):
+        site.devices.reading(each)
+    await site.rested(2)
+    site.devices.reading(temperature(21.0))
+    await site.rested(3)
+    assert site.readings(Lane.C) == [("thermostat-101", 21.0)]
