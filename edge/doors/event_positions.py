@@ -6,12 +6,18 @@ stood before the first of them, and how far it has told events since then.
 
 While nobody has answered nothing is taken, so what was written since then stands in `event`: any other position beyond
 where it stood was never written here.
+
+A build of before may be at work on the file in between, tell what it wrote, and end before it is answered. It notes
+nothing of that; so a trigger does, which goes with the file: what was written counts as told, unless this build, which
+knows what it told, says otherwise in the same commit.
 """
 
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import apsw
+
+from protocols.errors import StoreFailedError
 
 _UNANSWERED: Final = """
 CREATE TABLE IF NOT EXISTS unanswered (
@@ -20,9 +26,10 @@ CREATE TABLE IF NOT EXISTS unanswered (
 CREATE TRIGGER IF NOT EXISTS event_forgotten AFTER DELETE ON event BEGIN DELETE FROM unanswered; END;
 CREATE TRIGGER IF NOT EXISTS event_emptied AFTER UPDATE OF body ON event WHEN NEW.body IS NULL
 BEGIN DELETE FROM unanswered; END;
+CREATE TRIGGER IF NOT EXISTS event_written AFTER INSERT ON event BEGIN UPDATE unanswered SET told = NEW.seq; END;
 """
 """Made at each opening, whatever the version: a build that knows no such table leaves it alone, and what is taken under
-it counts as an answer by the triggers."""
+it counts as an answer by the triggers, what is written under it as told."""
 
 
 class EventPositions:
@@ -33,7 +40,15 @@ class EventPositions:
     _drawn_epoch: bytes
     _stood: int
     _told: int
-    _unanswered: bool
+    _unanswered: bool = False
+    is_older: bool = False
+    """Whether it knows by itself that it is a copy put back, and that was not told yet."""
+    is_older_told: bool = False
+    """Whether that was told, and the house has not answered since."""
+
+    def told_older(self) -> None:
+        """It was told that the file is an older one. Raises StoreFailedError."""
+        raise NotImplementedError
 
     def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         raise NotImplementedError
@@ -64,14 +79,24 @@ class EventPositions:
         [(last,)] = self._rows("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'")
         return int(last)
 
+    def _wrote(self) -> None:
+        """Say, before a commit that may have written events, that this build has not told them for that."""
+        if self._unanswered:
+            self._db.execute("UPDATE unanswered SET told = ?1 WHERE told <> ?1", (self._told,))
+
     def _tells(self, up_to: int) -> None:
         """Note that whoever asked will have the events up to here, before he has them."""
         if up_to <= self._told:
             return
-        if self._unanswered:
+        before, self._told = self._told, up_to
+        if not self._unanswered:
+            return
+        try:
             with self._transaction():
-                self._db.execute("UPDATE unanswered SET told = ?", (up_to,))
-        self._told = up_to
+                self._wrote()
+        except StoreFailedError:
+            self._told = before
+            raise
 
     def can_have_told(self, position: int) -> bool:
         """Whether an event of this position can have come from this file: else it is a copy that was put back."""

@@ -203,11 +203,12 @@ async def run(
         log.error("doors_closed_to_guests", doors=closed, why="their zones open a plant room too: give them their own")
     path = settings.property_ca_key_path
     ca = PropertyCa.from_document(read_secret_json(path), str(path))
+    numbers = NumberMark(settings.store_path.with_name(f"{settings.store_path.stem}-numbers"), SystemDisk())
     store = DoorStore(
         settings.store_path,
         epoch=dice.bytes(EPOCH_BYTES),
         at_ms=clock.wall_ms(),
-        numbers=NumberMark(settings.store_path.with_name(f"{settings.store_path.stem}-numbers"), SystemDisk()),
+        numbers=numbers,
     )
     ledger: KeyLedger | None = None
     keys: KeyDesk | None = None
@@ -221,7 +222,7 @@ async def run(
             except ModuleNotFoundError as error:
                 raise InvalidInputError("lock_systems", f"{error}: install innkeeper[locks]") from error
             path = settings.vendor_keys_path or settings.store_path.with_name("vendor-keys.db")
-            ledger = KeyLedger(path, epoch=dice.bytes(EPOCH_BYTES), at_ms=clock.wall_ms())
+            ledger = KeyLedger(path, epoch=dice.bytes(EPOCH_BYTES), at_ms=clock.wall_ms(), changes=numbers.changes)
             foreign = foreign_systems(settings.lock_systems, clock, reach=reach, slot_book=ledger)
             if ledger.set_aside is not None:
                 log.error("vendor_keys_damaged", set_aside=str(ledger.set_aside))

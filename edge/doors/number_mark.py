@@ -6,6 +6,9 @@ the copy that is: generations (protocols/grant/SPEC.md 6), and the numbers of li
 before a number is durable, and so it may say one too many. Where it is lost or torn, numbers are led by the clock
 alone; where it cannot be written, that is said and doors go on.
 
+Beside them it says how often the keys in other makers' systems were changed (edge/doors/vendors/ledger.py), noted once
+that is durable there: a file that knows of fewer changes is an older one.
+
 The file is one entry after the other, each with a check of its own. An earlier build reads the first, of generations,
 and writes over that alone; what it finds behind stays as it is. A later one may add entries behind these.
 """
@@ -24,8 +27,9 @@ from protocols.grant.revocation import SEQ_MOST
 _NUMBER: Final = struct.Struct(">4sI")
 _CHECK: Final = struct.Struct(">I")
 ENTRY_BYTES: Final = _NUMBER.size + _CHECK.size
-_ENTRIES: Final = ((b"IKN1", GENERATION_MOST), (b"IKL1", SEQ_MOST))
-"""Generations; lists and lockouts."""
+CHANGES_MOST: Final = 2**32 - 1
+_ENTRIES: Final = ((b"IKN1", GENERATION_MOST), (b"IKL1", SEQ_MOST), (b"IKV1", CHANGES_MOST))
+"""Generations; lists and lockouts; changes of vendors' keys."""
 FILE_BYTES: Final = len(_ENTRIES) * ENTRY_BYTES
 """Less than a sector: written over in place, on a full disk too."""
 
@@ -54,13 +58,13 @@ class Mark:
 
 
 class NumberMark:
-    """The open file: `generations`, and `lists` for the numbers of lists and lockouts."""
+    """The open file: `generations`, `lists` for the numbers of lists and lockouts, `changes` of vendors' keys."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
         """Read `path`, which need not exist."""
         self._path, self._disk = path, disk
         self._log = logger("edge.doors.numbers")
-        self.generations, self.lists = (Mark(before, self._write) for before in self._read())
+        self.generations, self.lists, self.changes = (Mark(before, self._write) for before in self._read())
 
     def _read(self) -> list[int]:
         try:
@@ -85,7 +89,7 @@ class NumberMark:
 
     def _write(self) -> None:
         data = b""
-        for (magic, _), mark in zip(_ENTRIES, (self.generations, self.lists), strict=True):
+        for (magic, _), mark in zip(_ENTRIES, (self.generations, self.lists, self.changes), strict=True):
             body = _NUMBER.pack(magic, mark.noted)
             data += body + _CHECK.pack(crc32(body))
         try:

@@ -1,8 +1,9 @@
 """A file of events that was put back from a copy: recognised by what the house has already taken of it, and told.
 
 The house says up to which position it holds a file's events. A position at which this file never wrote one was written
-in another copy of it. Then nothing that was issued, ended, withdrawn or sealed since is known here: the locks, the
-vendors and the phones know, and an operator must. Source of truth: docs/decisions/0134, 0144.
+in another copy of it. A file whose changes are counted outside of it knows by itself, as soon as it is opened. Then
+nothing that was issued, ended, withdrawn or sealed since is known here: the locks, the vendors and the phones know, and
+an operator must. Source of truth: docs/decisions/0134, 0144, 0157.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,14 @@ class PutBack:
         self._log = logger("edge.doors.put_back")
         self.noticed = False
 
+    def begun(self) -> None:
+        """Tell it at once where the file itself knows that it is an older one. Raises StoreFailedError."""
+        if not self._file.is_older:
+            return
+        if not self.noticed:
+            self._tell(None)
+        self._file.told_older()
+
     def check(self, position: int) -> None:
         """Look at a position up to which the house says it holds the events of this file's present epoch.
 
@@ -41,7 +50,8 @@ class PutBack:
         """
         if not self._file.can_have_told(position):
             beyond = self._file.goes_on_beyond(position)
-            if not self.noticed:  # before the file counts as answered: a kill in between tells it twice, not never
+            was_told = self.noticed or self._file.is_older_told
+            if not was_told:  # before the file counts as answered: a kill in between tells it twice, not never
                 self._tell(position)
             if not beyond:
                 self._file.begin_life()  # else what is told from now on would be taken for what the house has already
@@ -49,7 +59,7 @@ class PutBack:
                 raise InvalidInputError("up_to", reason)
         self._file.answered(position)
 
-    def _tell(self, position: int) -> None:
+    def _tell(self, position: int | None) -> None:
         self._told()
         self.noticed = True
         self._log.error(self._logged, position=position, newest=self._file.last_position)

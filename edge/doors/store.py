@@ -94,7 +94,7 @@ class DoorStore(EventPositions):
                 raise StoreFailedError(f"{path}: {damage}; and setting it aside: {error}") from error
 
     def _open(self, epoch: bytes) -> None:
-        path, self._mark_ms = self._path, None
+        path, self._mark_ms, self._unanswered = self._path, None, False
         try:
             made_private(path)
             self._db = apsw.Connection(str(path), vfs=self._vfs)
@@ -529,6 +529,7 @@ class DoorStore(EventPositions):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._wrote()
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")

@@ -336,6 +336,7 @@ class KeyDesk:
 
     async def heal_once(self) -> None:
         """Try each open key that is due. A card is not written while nobody asks: another may lie on the encoder."""
+        self._put_back.begun()
         at_ms = self._clock.wall_ms()
         self._ledger.end_expired(at_ms - EXPIRED_AFTER_MS, at_ms)
         for name, foreign in self._systems.items():

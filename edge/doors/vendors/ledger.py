@@ -15,6 +15,7 @@ from typing import Any, Final
 import apsw
 
 from edge.doors.event_positions import EventPositions
+from edge.doors.number_mark import CHANGES_MOST, Mark
 from edge.doors.private_file import made_private
 from edge.doors.vendors.port import VendorEvent
 from edge.doors.vendors.reach import SlotKey
@@ -70,6 +71,17 @@ CREATE TABLE IF NOT EXISTS keypad_to_read (
 ) STRICT, WITHOUT ROWID;
 """
 """Keypads that are to be read soon. Made at each opening, whatever the version: an earlier build leaves it alone."""
+_CHANGED: Final = """
+CREATE TABLE IF NOT EXISTS changed (
+    no INTEGER PRIMARY KEY CHECK (no = 1), times INTEGER NOT NULL, older_told INTEGER NOT NULL
+) STRICT;
+INSERT OR IGNORE INTO changed VALUES (1, 0, 0);
+CREATE TRIGGER IF NOT EXISTS key_kept AFTER INSERT ON key BEGIN UPDATE changed SET times = times + 1; END;
+CREATE TRIGGER IF NOT EXISTS key_changed AFTER UPDATE ON key BEGIN UPDATE changed SET times = times + 1; END;
+CREATE TRIGGER IF NOT EXISTS slot_kept AFTER INSERT ON slot BEGIN UPDATE changed SET times = times + 1; END;
+"""
+"""How often keys and slots were changed, by whatever build; and whether it was told that this is an older file, and not
+answered since. Made at each opening, as the above."""
 _DUE: Final = "system = ? AND not_after_ms <= ? AND state NOT IN ('ending', 'ended')"
 """Holders (a lost phone) who get no key of their stay again. A version only adds tables."""
 
@@ -123,18 +135,20 @@ class KeyLedger(EventPositions):
     the vendors when they are next asked for, because their names are derived; those of nobody end with their time.
     """
 
-    def __init__(self, path: Path, *, epoch: bytes, at_ms: int = 0) -> None:
+    def __init__(self, path: Path, *, epoch: bytes, at_ms: int = 0, changes: Mark | None = None) -> None:
         """Open or make the file at `path`.
 
         Args:
             path: The file.
             epoch: 16 bytes, drawn for this opening: names the file's life if one is begun.
             at_ms: Unix ms; the events of this opening have positions beyond it.
+            changes: Notes outside of the file how often it was changed: so it knows whether it is an older one.
 
         Raises:
             StoreFailedError: the disk refuses, or the file is of a later build.
         """
-        self._path, self._drawn_epoch, self._at_ms = path, epoch, at_ms
+        self._path, self._drawn_epoch, self._at_ms, self._changes = path, epoch, at_ms, changes
+        self._times: int | None = None
         self.set_aside: Path | None = None
         try:
             self._open(epoch)
@@ -153,6 +167,7 @@ class KeyLedger(EventPositions):
             raise StoreFailedError(f"{path}: {error}") from error
 
     def _open(self, epoch: bytes) -> None:
+        self._unanswered, self._times = False, None
         made_private(self._path)
         self._db = apsw.Connection(str(self._path))
         try:
@@ -160,6 +175,9 @@ class KeyLedger(EventPositions):
             [(life,)] = self._db.execute("SELECT epoch FROM life")
             self.epoch = bytes(life)
             self._go_on_from(self._at_ms, fresh=self._fresh)
+            [(times, told)] = self._db.execute("SELECT times, older_told FROM changed")
+            self.is_older = self._changes is not None and times < self._changes.before
+            self._times, self.is_older_told = int(times), bool(told)
         except (apsw.Error, StoreFailedError):
             self._db.close()
             raise
@@ -184,10 +202,35 @@ class KeyLedger(EventPositions):
                 run(_ADDED_IN_4)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
         run(_TO_READ)
+        run(_CHANGED)
 
     def close(self) -> None:
         """Close; harmless to call twice."""
         self._db.close()
+
+    # -- an older file ----------------------------------------------------------------------------------------------
+
+    def told_older(self) -> None:
+        """Make durable that it was told; from here on it counts beyond what was noted of the newer one."""
+        noted = 0 if self._changes is None else self._changes.before
+        with self._transaction():
+            self._db.execute("UPDATE changed SET times = max(times, ?), older_told = 1", (noted,))
+        self.is_older, self.is_older_told = False, True
+
+    def answered(self, position: int) -> None:
+        """See the base: then an older file is no news any more."""
+        super().answered(position)
+        if self.is_older_told:
+            with self._transaction():
+                self._db.execute("UPDATE changed SET older_told = 0")
+            self.is_older_told = False
+
+    def _counted(self) -> int | None:
+        """Return, inside a transaction, how often the file was changed with it; None: nobody notes that."""
+        if self._changes is None or self._times is None:
+            return None
+        [(times,)] = self._db.execute("SELECT times FROM changed")
+        return int(times)
 
     # -- keys -------------------------------------------------------------------------------------------------------
 
@@ -467,6 +510,8 @@ class KeyLedger(EventPositions):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._wrote()
+                times = self._counted()
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
@@ -476,6 +521,9 @@ class KeyLedger(EventPositions):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise StoreFailedError(f"{self._path}: {error}") from error
+        if self._changes is not None and times is not None and times != self._times:
+            self._times = times
+            self._changes.handed_out(min(times, CHANGES_MOST))  # behind the commit: never more than is durable
 
     def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:

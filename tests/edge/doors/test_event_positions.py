@@ -337,13 +337,65 @@ def test_a_build_of_before_on_the_same_file_in_between_is_no_copy(
 
 
 @BOTH
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("told", [1, 2])
+def test_what_a_build_of_before_told_and_never_heard_to_be_taken_is_no_copys(
+    tmp_path: Path, kind: type[Opened], before: int, told: int
+) -> None:
+    """This build, and nobody answers; the one of before, killed after it told something; this build again."""
+    doors, house = kind(tmp_path), House()
+    doors.write("a")
+    house.carry(doors)
+    life = doors.file.epoch
+    doors.open(AT_MS + 1_000)
+    unanswered = [f"unanswered {number}" for number in range(before)]
+    doors.write(*unanswered)
+    doors.open(AT_MS + 2_000)
+    doors.file._unanswered = False  # it knows of no such table, and notes nothing in it
+    doors.write("b", "c")
+    house.carry(doors, most=told, says_so=False)
+    assert house.taken == ["a", *unanswered, "b", "c"][: 1 + told]
+    doors.open(AT_MS + 3_000)
+    doors.write("d")
+    house.carry(doors)
+    assert house.taken == ["a", *unanswered, "b", "c", "d"]
+    assert doors.file.epoch == life
+    assert not doors.put_back.noticed
+    copy = doors.copy()
+    doors.write("e")
+    house.carry(doors)
+    doors.put(copy, AT_MS + 60_000)
+    house.carry(doors)
+    assert house.alarms() == 1, "and a copy is noticed as ever"
+
+
+@BOTH
+def test_what_this_build_wrote_and_told_nobody_is_not_taken_for_told(tmp_path: Path, kind: type[Opened]) -> None:
+    """The clock is behind: what a copy wrote has the positions of what the house holds of another."""
+    doors, house = kind(tmp_path), House()
+    doors.write("a")
+    house.carry(doors)
+    copy = doors.copy()
+    doors.write("b", "c")
+    house.carry(doors)
+    doors.put(copy, BEHIND_MS)
+    doors.write("since 1", "since 2", "since 3")
+    doors.open(BEHIND_MS)
+    doors.write("since 4")
+    house.carry(doors)
+    assert house.alarms() == 1
+    assert {name for name in house.taken if name.startswith("since")} == {f"since {number}" for number in range(1, 5)}
+
+
+@BOTH
 def test_a_file_of_a_build_of_before_is_opened_as_it_is(tmp_path: Path, kind: type[Opened]) -> None:
     doors, house = kind(tmp_path), House()
     doors.write("a", "b")
     house.carry(doors, most=1)
     with doors.file._transaction():
         doors.file._db.execute(
-            "DROP TRIGGER IF EXISTS event_forgotten; DROP TRIGGER IF EXISTS event_emptied; DROP TABLE unanswered"
+            "DROP TRIGGER IF EXISTS event_forgotten; DROP TRIGGER IF EXISTS event_emptied;"
+            "DROP TRIGGER IF EXISTS event_written; DROP TABLE unanswered"
         )
     copy = doors.copy()
     doors.open(AT_MS + 1_000)

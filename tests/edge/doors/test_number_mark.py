@@ -72,11 +72,14 @@ def test_a_flipped_bit_is_seen_and_costs_one_kind_of_number(tmp_path: Path, at: 
     mark = NumberMark(path, SystemDisk())
     mark.generations.handed_out(5_000_000)
     mark.lists.handed_out(AT_S)
+    mark.changes.handed_out(77)
     data = bytearray(path.read_bytes())
     data[at] ^= 1
     path.write_bytes(data)
     mark = NumberMark(path, SystemDisk())
-    assert (mark.generations.before, mark.lists.before) == ((0, AT_S) if at < ENTRY_BYTES else (5_000_000, 0))
+    expected = [5_000_000, AT_S, 77]
+    expected[at // ENTRY_BYTES] = 0
+    assert [each.before for each in (mark.generations, mark.lists, mark.changes)] == expected
 
 
 def build_of_before(path: Path, generation: int) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from edge.doors.number_mark import NumberMark
+from edge.doors.put_back import EVENT
 from edge.doors.vendors.august_ble import HEARD_MOST_MS
 from edge.doors.vendors.desk import KeyDesk
 from edge.doors.vendors.foreign import ForeignSystem
@@ -16,6 +18,7 @@ from edge.doors.vendors.keypads import MISSING, READ_AGAIN_MOST_MS
 from edge.doors.vendors.ledger import KeptKey, KeyLedger, KeyState
 from firmware_bridges.august.ble_lock import YaleManners, quiet
 from kit.dice import SeededDice
+from kit.files import SystemDisk
 from kit.metrics import Metrics
 from protocols.device_model.identity import RoomId
 from protocols.errors import StoreFailedError
@@ -44,6 +47,8 @@ class Site:
 
     it: Bench
     folder: Path
+    counted: bool = False
+    """Whether changes of the file are noted beside it, as the doors process has it done."""
     lives: int = 0
 
     def __post_init__(self) -> None:
@@ -54,7 +59,10 @@ class Site:
         self.lives += 1
         clock = self.it.clock
         self.it.ledger = KeyLedger(
-            self.folder / "vendor-keys.db", epoch=bytes([self.lives]) * 16, at_ms=clock.wall_ms() + self.lives
+            self.folder / "vendor-keys.db",
+            epoch=bytes([self.lives]) * 16,
+            at_ms=clock.wall_ms() + self.lives,
+            changes=NumberMark(self.folder / "doors-numbers", SystemDisk()).changes if self.counted else None,
         )
         doors = {VILLA_A: (A,), VILLA_B: (B,)}
         foreign = ForeignSystem("yale", self.it.system(), doors, deadline_s=8, poll_s=10, medium="pin")
@@ -159,20 +167,27 @@ async def test_a_slot_with_another_guests_digits_is_cleared_and_who_has_left_is_
         it.ledger.close()
 
 
-async def test_a_key_that_the_copy_has_as_not_yet_written_ends_in_the_lock_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [VILLA_A, VILLA_B])
+async def test_a_key_that_the_copy_has_as_not_yet_written_ends_in_the_lock_too(tmp_path: Path, first: RoomId) -> None:
+    """`first` is Villa A: the copy's book knows all slots there, and has them as empty or Anna's."""
     async with bench(tmp_path) as it:
         site, lock = Site(it, tmp_path), it.locks[A]
-        await site.comes("anna", VILLA_B)
+        anna = await site.comes("anna", first)
+        dora = await site.comes("dora", VILLA_B)
         assert await site.comes("bert", VILLA_A, in_ms=HOUR_MS) == ""
         copy = site.copy()
         it.clock.pass_time(HOUR_MS)
         await site.desk.heal_once()
-        [digits] = lock.pins.values()
+        [digits] = set(lock.pins.values()) - {anna}
         site.restart(copy)
+        links = it.locks[B].links
         await site.desk.end_stay("bert")
         await site.desk.heal_once()
         assert not lock.opens(digits)
         assert [each.state for each in site.desk.of_stay("bert")] == [KeyState.ENDED]
+        assert it.locks[first].opens(anna)
+        assert it.locks[B].opens(dora)
+        assert it.locks[B].links == links, "no lock of his, and its slots are known"
         it.ledger.close()
 
 
@@ -276,4 +291,143 @@ async def test_a_lock_that_answers_badly_loses_no_guests_digits(tmp_path: Path, 
             pytest.fail("never read to the end")
         assert not lock.opens(stranger)
         assert len(site.told()) == 1
+        it.ledger.close()
+
+
+def put_backs(site: Site) -> list[str]:
+    return [each["door"] for each in site.told() if each["event"] == EVENT]
+
+
+def answered(site: Site) -> None:
+    """The house has taken what was told, as edge/app/access_events.py does."""
+    if events := site.desk.events(0, 100):
+        site.desk.take_events(events[-1][0])
+
+
+async def test_a_house_of_keypads_alone_is_told_at_the_start_that_its_file_was_put_back(tmp_path: Path) -> None:
+    """No event tells it: these locks tell none. What was noted beside the file does."""
+    async with bench(tmp_path) as it:
+        site = Site(it, tmp_path, counted=True)
+        await site.comes("anna", VILLA_A)
+        copy = site.copy()
+        await site.comes("bert", VILLA_B)
+        links = it.locks[A].links, it.locks[B].links
+        site.restart(copy)
+        assert site.desk.status()["put_back"] is False
+        await site.desk.heal_once()
+        assert site.desk.status()["put_back"] is True
+        assert put_backs(site) == ["yale-villa-a", "yale-villa-b"]
+        assert (it.locks[A].links, it.locks[B].links) == links, "no lock was visited for it"
+        assert site.desk.news.is_set()
+        await site.desk.heal_once()
+        for _ in range(2):
+            site.restart()
+            await site.desk.heal_once()
+            assert site.desk.status()["put_back"] is False
+        assert len(put_backs(site)) == 2, "and told once"
+        answered(site)
+        site.restart(copy)
+        await site.desk.heal_once()
+        assert len(put_backs(site)) == 2, "the same copy once more is news"
+        it.ledger.close()
+
+
+@pytest.mark.parametrize("noted", [False, True])
+async def test_a_lost_file_is_told_as_an_older_one_where_changes_are_noted(tmp_path: Path, noted: bool) -> None:
+    async with bench(tmp_path) as it:
+        site = Site(it, tmp_path, counted=True)
+        await site.comes("anna", VILLA_A)
+        it.ledger.close()
+        site.lose()
+        if not noted:
+            (tmp_path / "doors-numbers").unlink()
+        site.open()
+        await site.desk.heal_once()
+        assert len(put_backs(site)) == 2 * noted
+        it.ledger.close()
+
+
+@pytest.mark.guarantee("G18")
+async def test_no_restart_and_no_kill_is_taken_for_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench(tmp_path) as it:
+        site = Site(it, tmp_path, counted=True)
+        for name in ("anna", "bert"):
+            await site.comes(name, VILLA_A)
+            site.restart()
+            await site.desk.heal_once()
+        with monkeypatch.context() as killed:  # between the commit and the note
+            killed.setattr("edge.doors.number_mark.Mark.handed_out", lambda *_: None)
+            await site.comes("carl", VILLA_A)
+        for _ in range(2):
+            site.restart()
+            await site.desk.heal_once()
+        assert site.told() == []
+        await site.desk.end_stay("anna")
+        site.restart()
+        await site.desk.heal_once()
+        assert put_backs(site) == []
+        it.ledger.close()
+
+
+async def test_it_is_told_though_the_file_could_not_be_written_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path) as it:
+        site = Site(it, tmp_path, counted=True)
+        copy = site.copy()
+        await site.comes("anna", VILLA_A)
+        site.restart(copy)
+
+        def refuses(*_: object) -> None:
+            raise StoreFailedError("disk full")
+
+        with monkeypatch.context() as full:
+            full.setattr(it.ledger, "keep_own", refuses)
+            with pytest.raises(StoreFailedError):
+                await site.desk.heal_once()
+        site.restart()
+        await site.desk.heal_once()
+        assert len(put_backs(site)) == 2
+        it.ledger.close()
+
+
+async def test_the_house_that_answers_a_copy_later_is_not_told_twice(tmp_path: Path) -> None:
+    """The start told it; the process ends before the house says what it holds of the file's events."""
+    async with bench(tmp_path) as it:
+        site = Site(it, tmp_path, counted=True)
+        await site.comes("anna", VILLA_A)
+        it.ledger.keep_own([("yale", "first", {"event": "first", "at_ms": 1})])
+        answered(site)
+        copy = site.copy()
+        it.ledger.keep_own([("yale", "second", {"event": "second", "at_ms": 2})])
+        [(position, _, _)] = site.desk.events(0, 9)
+        answered(site)
+        await site.comes("bert", VILLA_A)
+        for starts in ("told at the start", "answered before it is told"):
+            it.clock.pass_time(60_000)
+            site.restart(copy)
+            if starts != "told at the start":
+                site.desk.take_events(position)
+                it.clock.pass_time(1_000)
+            await site.desk.heal_once()
+            assert len(put_backs(site)) == 2, starts
+            it.clock.pass_time(1_000)
+            site.restart()
+            await site.desk.heal_once()
+            site.desk.take_events(position)
+            assert len(put_backs(site)) == 2, starts
+        (tmp_path / "doors-numbers").unlink()
+        answered(site)
+        it.clock.pass_time(1_000)
+        copy = site.copy()
+        it.ledger.keep_own([("yale", "third", {"event": "third", "at_ms": 3})])
+        [(position, _, _)] = site.desk.events(0, 9)
+        answered(site)
+        it.clock.pass_time(60_000)
+        (tmp_path / "doors-numbers").unlink(missing_ok=True)
+        site.restart(copy)
+        await site.desk.heal_once()
+        assert put_backs(site) == [], "nothing is noted beside it"
+        site.desk.take_events(position)
+        assert len(put_backs(site)) == 2, "and its events tell, as ever"
         it.ledger.close()
