@@ -21,6 +21,7 @@ from kit.logs import logger
 from protocols.device_model.identity import RoomId
 from protocols.door.audit import NOBODY, AuditRecord
 from protocols.door.status import Status
+from protocols.door.vendor_events import event_id
 from protocols.errors import InvalidInputError
 from protocols.grant.certificate import own_certificate
 from protocols.grant.grant import GrantFlag, issuer_kid, open_grant
@@ -232,7 +233,7 @@ class ClosingDesk:
         order, at_ms = order.checked(), self._time.estimate_ms()
         event = "lockout_ordered" if sealed else "lockout_lifted"
         told = {"room": room, "at_ms": at_ms, "event": event, "reason": f"{order.by}: {order.reason}"}
-        events = [({"door": door, **told}, at_ms) for door in doors]
+        events = [({"door": door, **told, "event_id": event_id("", f"{event}/{door}", at_ms)}, at_ms) for door in doors]
         self._store.seal_room(room, doors, at_ms, events, sealed=sealed)
         self._elsewhere = self._store.sealed_rooms()
         return tuple(doors)

@@ -20,6 +20,7 @@ from edge.doors.vendors.settings import DEADLINE_MOST
 from protocols.device_model.identity import RoomId
 from protocols.door.bundle import Bundle
 from protocols.door.status import Status
+from protocols.door.vendor_events import event_id
 from protocols.door.vendor_keys import VendorKey, vendor_keys_of
 from protocols.errors import InvalidInputError
 from protocols.grant.revocation import REVOKED_MOST
@@ -271,6 +272,8 @@ async def test_a_sealed_room_behind_another_makers_lock_has_no_key_of_ours_and_g
         ("lockout_ordered", "annex-a1", "police: a scene"),
         ("lockout_lifted", "annex-a1", "police: a scene"),
     ]
+    ids = [event_id("", f"{each['event']}/annex-a1", each["at_ms"]) for each in events]
+    assert [each["event_id"] for each in events] == ids, "it has no lock's number: told again, it is known by this"
 
 
 @pytest.mark.requirement("P11", "P20")
