@@ -4,6 +4,7 @@ Source of truth: SPEC.md section 1. A name is never derived from a guest, and ne
 """
 
 import re
+from enum import StrEnum
 from typing import Final, NewType
 
 from protocols.documents import shown
@@ -32,6 +33,19 @@ NAME: Final = r"[a-z0-9][a-z0-9-]{0,39}"
 _NAME: Final = re.compile(NAME)
 _LOCK: Final = re.compile(r"[0-9a-f]{16}")
 _DESCRIPTOR: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,39}/[a-z0-9][a-z0-9_.-]{0,39}")
+
+
+class ActorKind(StrEnum):
+    """What kind of thing somebody is who takes a guest in, moves him or lets him go; his name says nothing of it."""
+
+    CLOUD = "cloud"
+    """By a command of the cloud's, whoever asked there."""
+    KIOSK = "kiosk"
+    DESK = "desk"
+    """A person at the building, by the name that was given."""
+    PMS = "pms"
+    NEXT_GUEST = "next_guest"
+    """Who came into the room of somebody overdue."""
 
 
 def parse_name(text: object, place: str) -> str:
