@@ -61,6 +61,7 @@ class _Stay(msgspec.Struct, frozen=True):
     state: Literal["checked_in", "checked_out"]
     room: _Name | None = None
     by: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    by_kind: Annotated[str, msgspec.Meta(max_length=40)] | None = None
     at_ms: _AtMs | None = None
 
 
@@ -193,8 +194,10 @@ async def take_access(connection: Connection, context: BatchContext, records: Se
 async def take_stays(connection: Connection, context: BatchContext, records: Sequence[Record]) -> None:
     """Check-ins and check-outs the edge did."""
     facts = []
+    kinds: list[str | None] = []
     for record in records:
         body = _body(record, _Stay)
+        kinds.append(body.by_kind)
         facts.append(
             stays.EdgeFact(
                 stay=body.stay,
@@ -208,9 +211,10 @@ async def take_stays(connection: Connection, context: BatchContext, records: Seq
         )
     place = stays.Place(context.tenant, context.property, context.edge)
     await stays.apply_edge_facts(connection, place, facts, now_ms=context.received_ms)
-    for each in facts:
+    for each, kind in zip(facts, kinds, strict=True):
         if each.state is EdgeState.CHECKED_IN:
-            fact = late_steps.checked_in_at_desk(each.stay, each.room, by=each.by or "", at_ms=each.at_ms)
+            by = each.by or ""
+            fact = late_steps.checked_in_at_desk(each.stay, each.room, by=by, by_kind=kind, at_ms=each.at_ms)
             if fact is not None:
                 await late_steps.told(
                     connection,

@@ -23,6 +23,7 @@ from cloud.kit.times import unix_ms
 from cloud.platform.properties import Property, property_by_id
 from cloud.stays.life import StayState
 from cloud.stays.listing import stay_by_id
+from protocols.device_model.identity import ActorKind
 from protocols.policy.check_in import StepKind
 
 TOLD: Final = "checkin.kiosk_told"
@@ -30,6 +31,7 @@ TOLD: Final = "checkin.kiosk_told"
 CHANNEL: Final = "kiosk"
 PMS: Final = "pms"
 _OTHERS: Final = ("cloud", "kiosk:", "superseded by")
+"""How the name begins of whoever is no person, in records of an edge that does not tell what kind of thing it is."""
 
 
 async def told(connection: Connection, *, tenant: str, property_id: str, fact: LateFact, now_ms: int) -> None:
@@ -45,12 +47,19 @@ async def told(connection: Connection, *, tenant: str, property_id: str, fact: L
     )
 
 
-def checked_in_at_desk(stay: str, room: str | None, *, by: str, at_ms: int) -> LateFact | None:
+def checked_in_at_desk(stay: str, room: str | None, *, by: str, by_kind: str | None, at_ms: int) -> LateFact | None:
     """Return what a check-in at the building means for the session of its stay; None: another record tells of it.
 
     The cloud's own is settled by its route, a kiosk's has a record of its key, and the PMS gives none.
+
+    Args:
+        stay, room: Who came, and where.
+        by: The name of who took him in; of a person's, what it begins with says nothing.
+        by_kind: What kind of thing that is (protocols/stays/SPEC.md 5); None: an edge of before, which does not say.
+        at_ms: When (unix ms).
     """
-    if by == PMS or by.startswith(_OTHERS):
+    is_person = by_kind == ActorKind.DESK if by_kind is not None else by != PMS and not by.startswith(_OTHERS)
+    if not is_person:
         return None
     evidence = {"form": "desk", **({} if room is None else {"room": room})}
     step = LateStep(StepKind.GRANT, stay, StepState.DONE, None, at_ms, evidence)

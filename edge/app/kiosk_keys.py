@@ -8,7 +8,7 @@ from edge.app.kiosk_places import KioskPlace
 from edge.checkin.desk import CheckInDesk
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from protocols.device_model.command import Outcome
-from protocols.device_model.identity import RoomId, StayId
+from protocols.device_model.identity import ActorKind, RoomId, StayId
 
 
 class KioskKeys:
@@ -41,6 +41,6 @@ class KioskKeys:
         encoder, by = found.encoder, f"kiosk:{place}"
 
         async def write() -> tuple[RoomId, Outcome]:
-            return await self._desk.check_in_by_card(stay, encoder=encoder, by=by)
+            return await self._desk.check_in_by_card(stay, encoder=encoder, by=by, by_kind=ActorKind.KIOSK)
 
         return await self._orders.give_key(found.dispenser, stay=stay, key=key, by=by, write=write)

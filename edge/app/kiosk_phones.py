@@ -24,7 +24,7 @@ from edge.stays.document import StayState
 from edge.stays.replica import Replica
 from kit.clock import Clock
 from kit.dice import Dice
-from protocols.device_model.identity import RoomId, StayId
+from protocols.device_model.identity import ActorKind, RoomId, StayId
 from protocols.errors import StoreFailedError
 
 DOCUMENT: Final = "kiosk_phones"
@@ -69,6 +69,11 @@ class Offer:
     def by(self) -> str:
         """Who takes the stay in."""
         return self.desk or f"kiosk:{self.place}"
+
+    @property
+    def by_kind(self) -> ActorKind:
+        """What kind of thing that is."""
+        return ActorKind.KIOSK if self.desk is None else ActorKind.DESK
 
 
 class KioskPhones:
@@ -175,7 +180,7 @@ class KioskPhones:
             if offer.phone is None:
                 offer = self._offers[offer.id] = replace(offer, phone=phone)
                 await self._keep()
-            told = await self._desk.check_in(stay, phone, by=offer.by)
+            told = await self._desk.check_in(stay, phone, by=offer.by, by_kind=offer.by_kind)
             self._took(offer, told["room"])
             with suppress(StoreFailedError):  # he is in by a record of its own: this one is kept with the next
                 await self._keep()

@@ -22,7 +22,7 @@ from kit.dice import Dice
 from kit.identity import tls_client_context
 from kit.mqtt_wire.transport import Broker, WireTransport
 from protocols.device_model.capability import Capability
-from protocols.device_model.identity import EdgeId, PropertyId, parse_room_id, parse_stay_id
+from protocols.device_model.identity import ActorKind, EdgeId, PropertyId, parse_room_id, parse_stay_id
 from protocols.errors import CredentialRefusedError, InvalidInputError, PeerProtocolError
 from protocols.link.documents import CommandEnvelope, Resolve, open_desired
 
@@ -135,16 +135,16 @@ def obeying(
                 _only(command, {"stay", "phone_public_key", "by"})
                 stay = parse_stay_id(args.get("stay"), "stay")
                 key = _text(command, "phone_public_key")
-                return await house.desk.check_in(stay, key, by=_text(command, "by", BY_CLOUD))
+                return await house.desk.check_in(stay, key, **_cloud(command))
             case "move":
                 _only(command, {"stay", "room", "phone_public_key", "by"})
                 stay = parse_stay_id(args.get("stay"), "stay")
                 room, key = parse_room_id(args.get("room"), "room"), _text(command, "phone_public_key")
-                return await house.desk.move(stay, room, key, by=_text(command, "by", BY_CLOUD))
+                return await house.desk.move(stay, room, key, **_cloud(command))
             case "check_out":
                 _only(command, {"stay", "by"})
                 stay = parse_stay_id(args.get("stay"), "stay")
-                return await house.desk.check_out(stay, by=_text(command, "by", BY_CLOUD))
+                return await house.desk.check_out(stay, **_cloud(command))
             case "kiosk_card":
                 return await _kiosk_card(command, keys)
             case "room" | "room_command":
@@ -188,6 +188,10 @@ def _room_command(command: CommandEnvelope) -> RoomCommand:
         idempotency_key=f"cloud:{command.idempotency_key}",
         by=_text(command, "by", BY_CLOUD),
     )
+
+
+def _cloud(command: CommandEnvelope) -> dict[str, Any]:
+    return {"by": _text(command, "by", BY_CLOUD), "by_kind": ActorKind.CLOUD}
 
 
 def _only(command: CommandEnvelope, known: set[str]) -> None:

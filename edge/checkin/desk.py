@@ -21,7 +21,7 @@ from edge.stays.keeper import record_body
 from edge.stays.replica import BY_PMS, Replica, Stay
 from kit.clock import Clock
 from protocols.device_model.command import Outcome, Phase
-from protocols.device_model.identity import RoomId, StayId, parse_actor
+from protocols.device_model.identity import ActorKind, RoomId, StayId, parse_actor
 from protocols.errors import InvalidInputError
 
 PHONE_KEY_BYTES: Final = 33  # a compressed P-256 point
@@ -62,13 +62,16 @@ class CheckInDesk:
         self._doors, self._records, self._departures = doors, records, departures
         self._turn = asyncio.Lock()
 
-    async def check_in(self, stay_id: StayId, phone_public_key: str, *, by: str) -> dict[str, Any]:
+    async def check_in(
+        self, stay_id: StayId, phone_public_key: str, *, by: str, by_kind: ActorKind = ActorKind.DESK
+    ) -> dict[str, Any]:
         """Check a stay in, or give another phone of a stay in house its grant.
 
         Args:
             stay_id: Must be in the replica.
             phone_public_key: 66 hex digits, a compressed P-256 point.
-            by: Who did it, for the record: "cloud", "kiosk", a clerk's name; "pms" is nobody's.
+            by: Who did it, for the record, by name: a clerk's, a kiosk's; "pms" is nobody's.
+            by_kind: What kind of thing that is, whatever the name.
 
         Returns:
             `{stay, room, state, bundle}`. Keys of foreign lock systems in the bundle say each how far it is made:
@@ -87,12 +90,14 @@ class CheckInDesk:
             join = stay.state is StayState.IN_HOUSE
             bundle = await self._issued(stay, room, key, join=join)
             if not join:
-                others = await self._taken_in(stay_id, room, by=by)
+                others = await self._taken_in(stay_id, room, by=by, by_kind=by_kind)
                 for other in others:  # ends their generation, not the later one just handed out (doors/grant_desk.py)
                     await self._departures.tell(other.id)
         return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
 
-    async def check_in_by_card(self, stay_id: StayId, *, encoder: str, by: str) -> tuple[RoomId, Outcome]:
+    async def check_in_by_card(
+        self, stay_id: StayId, *, encoder: str, by: str, by_kind: ActorKind = ActorKind.DESK
+    ) -> tuple[RoomId, Outcome]:
         """Check a stay in whose key is written on a card: the card first, then the record, as with a phone.
 
         A guest who is in house already gets no card here: whoever knows his booking's code and name is not he.
@@ -100,7 +105,7 @@ class CheckInDesk:
         Args:
             stay_id: Must be in the replica.
             encoder: Where the card lies.
-            by: As of `check_in`.
+            by: As of `check_in`, and by_kind.
 
         Returns:
             The room, and what came of the writing. Not DONE: he was not taken in.
@@ -127,11 +132,13 @@ class CheckInDesk:
                 join=self._beside(room, stay) is not None,
             )
             if written.phase is Phase.DONE:
-                for other in await self._taken_in(stay_id, room, by=by):
+                for other in await self._taken_in(stay_id, room, by=by, by_kind=by_kind):
                     await self._departures.tell(other.id)
         return room, written
 
-    async def move(self, stay_id: StayId, room: RoomId, phone_public_key: str, *, by: str) -> dict[str, Any]:
+    async def move(
+        self, stay_id: StayId, room: RoomId, phone_public_key: str, *, by: str, by_kind: ActorKind = ActorKind.DESK
+    ) -> dict[str, Any]:
         """Move a guest in house to another room: the phone's new key, and the end of every key of the old room.
 
         The grant first, then the record, as with a check-in: asked again with the same key the answer is the same. The
@@ -141,7 +148,7 @@ class CheckInDesk:
             stay_id: In house.
             room: Where to; the room that the stay has already is no move, and gives the phone its key.
             phone_public_key: As of `check_in`.
-            by: As of `check_in`.
+            by: As of `check_in`, and by_kind.
 
         Returns:
             As `check_in`.
@@ -171,7 +178,8 @@ class CheckInDesk:
             if not moves and stay.room is not None and stay.room != room:
                 raise self._given_another(stay_id, stay.room)
             if room != stay.room:
-                body = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=self._clock.wall_ms(), by=by)
+                at_ms = self._clock.wall_ms()
+                body = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=at_ms, by=by, by_kind=by_kind)
                 await self._records.stays([body])
         return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
 
@@ -214,7 +222,7 @@ class CheckInDesk:
                 await self._records.until(stay.id, until_ms, by=by)
         return answer
 
-    async def check_out(self, stay_id: StayId, *, by: str) -> dict[str, Any]:
+    async def check_out(self, stay_id: StayId, *, by: str, by_kind: ActorKind = ActorKind.DESK) -> dict[str, Any]:
         """Check a stay out; asking again gives the same answer.
 
         Returns:
@@ -232,7 +240,7 @@ class CheckInDesk:
                     CheckInRefusal.NOT_IN_HOUSE, f"Stay {stay.id} is {stay.state}; only a guest in house checks out."
                 )
             if stay.state is StayState.IN_HOUSE:
-                await self._leave(stay, by=by)
+                await self._leave(stay, by=by, by_kind=by_kind)
             told = await self._departures.tell(stay.id)
         return {"stay": stay.id, "room": stay.room, "state": StayState.LEFT.value, "doors_told": told}
 
@@ -242,7 +250,7 @@ class CheckInDesk:
         room = self._admissible(stay)
         return stay, room, self._others_in(room, stay)
 
-    async def _taken_in(self, stay_id: StayId, room: RoomId, *, by: str) -> list[Stay]:
+    async def _taken_in(self, stay_id: StayId, room: RoomId, *, by: str, by_kind: ActorKind) -> list[Stay]:
         """Take a stay in, and in the same commit let those go whom it supersedes; return them.
 
         Looks once more: while the doors made the key a document may have ended the stay, given it another room or
@@ -252,11 +260,11 @@ class CheckInDesk:
         if room_now != room:
             raise self._given_another(stay_id, room_now)
         at_ms = self._clock.wall_ms()
+        why, kind = f"superseded by {stay_id}", ActorKind.NEXT_GUEST
         left = [
-            record_body(self._said(each), StayState.LEFT, room, at_ms=at_ms, by=f"superseded by {stay_id}")
-            for each in others
+            record_body(self._said(each), StayState.LEFT, room, at_ms=at_ms, by=why, by_kind=kind) for each in others
         ]
-        came = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=at_ms, by=by)
+        came = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=at_ms, by=by, by_kind=by_kind)
         await self._records.stays([*left, came])
         return others
 
@@ -411,10 +419,11 @@ class CheckInDesk:
             if each.room == room and each.id != stay.id and each.state is StayState.IN_HOUSE
         ]
 
-    async def _leave(self, stay: Stay, *, by: str) -> None:
+    async def _leave(self, stay: Stay, *, by: str, by_kind: ActorKind) -> None:
         if stay.room is None:  # in house through a document without a room: no door, no record to tell
             raise CheckInRefusedError(CheckInRefusal.NO_ROOM, f"Stay {stay.id} is in house without a room.")
-        body = record_body(self._said(stay), StayState.LEFT, stay.room, at_ms=self._clock.wall_ms(), by=by)
+        at_ms = self._clock.wall_ms()
+        body = record_body(self._said(stay), StayState.LEFT, stay.room, at_ms=at_ms, by=by, by_kind=by_kind)
         await self._records.stays([body])
 
     def _said(self, stay: Stay) -> DocumentStay:

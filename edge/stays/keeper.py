@@ -12,7 +12,7 @@ import msgspec
 
 from edge.stays.document import VERSION_MOST, DocumentStay, StaysDocument, StayState, parse
 from edge.stays.replica import Decision, Replica, Stay, Until
-from protocols.device_model.identity import PropertyId, RoomId, StayId
+from protocols.device_model.identity import ActorKind, PropertyId, RoomId, StayId
 from protocols.errors import InvalidInputError
 
 NAME: Final = "stays"
@@ -128,13 +128,18 @@ class StaysKeeper:
         self._changed()
 
 
-def record_body(stay: DocumentStay, state: StayState, room: RoomId, *, at_ms: int, by: str) -> dict[str, Any]:
-    """Return the body of the lane A `stay` record that makes a decision; no name of a guest is in it."""
+def record_body(
+    stay: DocumentStay, state: StayState, room: RoomId, *, at_ms: int, by: str, by_kind: ActorKind
+) -> dict[str, Any]:
+    """Return the body of the lane A `stay` record that makes a decision (protocols/stays/SPEC.md 5); no name of a guest
+    is in it.
+    """
     return {
         "stay": stay.id,
         "room": room,
         "state": CHECKED_IN if state is StayState.IN_HOUSE else CHECKED_OUT,
         "by": by,
+        "by_kind": by_kind.value,
         "at_ms": at_ms,
         "expected_from_ms": stay.expected_from_ms,
         "expected_until_ms": stay.expected_until_ms,

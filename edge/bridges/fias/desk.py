@@ -15,7 +15,7 @@ from edge.stays.document import StayState
 from edge.stays.keeper import record_body
 from edge.stays.replica import BY_PMS, Replica
 from kit.clock import Clock
-from protocols.device_model.identity import RoomId, StayId
+from protocols.device_model.identity import ActorKind, RoomId, StayId
 from protocols.errors import PlatformError
 from protocols.fias.house import CameIn, Changed, Guest, House, Moved
 from protocols.fias.link import Fact, Resynchronised
@@ -119,7 +119,9 @@ class FiasDesk:
                 await self._records.until(stay, until_ms, by=BY_PMS)
             case Arrive() | Leave():
                 state = StayState.IN_HOUSE if isinstance(step, Arrive) else StayState.LEFT
-                body = record_body(step.stay, state, step.room, at_ms=self._clock.wall_ms(), by=BY_PMS)
+                body = record_body(
+                    step.stay, state, step.room, at_ms=self._clock.wall_ms(), by=BY_PMS, by_kind=ActorKind.PMS
+                )
                 await self._records.stay(body)
 
     async def _make(self, order: KeyOrder) -> tuple[Status, str]:

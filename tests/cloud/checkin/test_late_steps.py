@@ -305,6 +305,21 @@ async def test_a_guest_whom_the_desk_took_in_off_line_has_his_key_by_its_word(de
     assert await stands(desk) == told
 
 
+@pytest.mark.parametrize("name", ["cloud", "cloudia", "kiosk:lobby", "superseded by nobody", "pms"])
+async def test_a_person_at_the_desk_is_one_whatever_the_name(desk: Desk, name: str) -> None:
+    line = Line(desk)
+    await line.brings(visit(*LEFT), (CAME[0], {**CAME[1], "by": name, "by_kind": "desk"}))
+    assert (await stands(desk))["grant"] == "done"
+    assert (await evidence(desk))["grant"]["actor"] == name
+
+
+@pytest.mark.parametrize("kind", ["cloud", "kiosk", "pms", "next_guest", "of a newer build"])
+async def test_what_is_no_person_is_none_by_a_persons_name(desk: Desk, kind: str) -> None:
+    line = Line(desk)
+    await line.brings(visit(*LEFT), (CAME[0], {**CAME[1], "by": "Frau Maier", "by_kind": kind}))
+    assert (await stands(desk))["grant"] == "open"
+
+
 async def test_a_stay_that_is_over_by_then_has_its_steps_and_waits_for_nobody(desk: Desk) -> None:
     line = Line(desk)
     await desk.book(single(status=PmsStatus.LEFT, updated_ms=NOW_MS + 1))

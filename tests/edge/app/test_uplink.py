@@ -45,6 +45,7 @@ async def test_the_cloud_checks_in_and_out_by_the_same_path_as_the_desk(building
     assert (await obey(ordered("check_out", stay="s-anna")))["state"] == "left"
     said = [(each.body["state"], each.body["by"]) for each in building.log.records(Lane.A, "stay")]
     assert said == [("checked_in", "cloud:console"), ("checked_in", "cloud:console"), ("checked_out", "cloud")]
+    assert {each.body["by_kind"] for each in building.log.records(Lane.A, "stay")} == {"cloud"}
 
 
 @pytest.mark.guarantee("G13")

@@ -12,7 +12,7 @@ from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.stays.document import StayState
 from edge.stays.keeper import record_body
 from kit.clock import ManualClock
-from protocols.device_model.identity import RoomId, StayId
+from protocols.device_model.identity import ActorKind, RoomId, StayId
 from protocols.errors import InvalidInputError, LinkLostError, ReplyTimeoutError, StoreFailedError
 from protocols.link.lanes import Lane
 from tests.edge.world import HOUR_MS, PHONE, PHONE_2, T0, Building, a_document, a_stay
@@ -135,7 +135,9 @@ async def test_the_room_that_a_guest_was_moved_out_of_takes_the_next_one(buildin
 async def test_a_guest_whom_the_pms_moved_takes_his_keys_along_by_whichever_phone_asks(building: Building) -> None:
     await building.house.desk.check_in(ANNA, PHONE, by="kiosk")
     stay = building.house.keeper.replica.documents[ANNA]
-    await building.log.append(Lane.A, "stay", record_body(stay, StayState.IN_HOUSE, RoomId("102"), at_ms=T0, by="pms"))
+    await building.log.append(
+        Lane.A, "stay", record_body(stay, StayState.IN_HOUSE, RoomId("102"), at_ms=T0, by="pms", by_kind=ActorKind.PMS)
+    )
     await building.house.catch_up()
     answers = [await building.house.desk.check_in(ANNA, each, by="cloud") for each in (PHONE_2, PHONE)]
     assert [(each["room"], each["bundle"]["room"]) for each in answers] == [("102", "102")] * 2
@@ -375,3 +377,21 @@ async def test_what_nobody_holds_any_more_is_forgotten(building: Building) -> No
     await building.house.desired("stays", 3, a_document())
     await building.house.departures.tell_all()
     assert await building.store.ended() == frozenset()
+
+
+@pytest.mark.parametrize("name", ["cloud", "kiosk:lobby", "superseded by s-ben"])
+async def test_who_asks_at_the_desk_is_a_person_whatever_the_name(building: Building, name: str) -> None:
+    await building.house.desk.check_in(ANNA, PHONE, by=name)
+    await building.house.desk.check_out(ANNA, by=name)
+    told = [(each.body["by"], each.body["by_kind"]) for each in building.log.records(Lane.A, "stay")]
+    assert told == [(name, "desk"), (name, "desk")]
+
+
+async def test_who_leaves_because_another_comes_leaves_by_nobodys_hand(building: Building, clock: ManualClock) -> None:
+    ben = a_stay("s-ben", expected_from_ms=T0 + 20 * HOUR_MS, expected_until_ms=T0 + 90 * HOUR_MS)
+    await building.house.desired("stays", 2, a_document(a_stay(), ben, v=2))
+    await building.house.desk.check_in(ANNA, PHONE, by="Frau Maier")
+    clock.advance(30 * HOUR_MS)
+    await building.house.desk.check_in(BEN, PHONE_2, by="kiosk:lobby", by_kind=ActorKind.KIOSK)
+    told = [(each.body["stay"], each.body["by_kind"]) for each in building.log.records(Lane.A, "stay")]
+    assert told == [("s-anna", "desk"), ("s-anna", "next_guest"), ("s-ben", "kiosk")]

@@ -13,6 +13,7 @@ from edge.checkin.kiosk_visits import VISIT_MS, VisitRefusedError
 from protocols.device_model.identity import RoomId, StayId
 from protocols.door.status import Status
 from protocols.errors import InvalidInputError, LinkLostError, StoreFailedError
+from protocols.link.lanes import Lane
 from protocols.policy import check_in
 from tests.edge.checkin.kiosk_lobby import CODE, Lobby
 from tests.edge.checkin.test_handover import RealDoors
@@ -48,6 +49,7 @@ async def test_the_phone_that_comes_with_the_code_has_the_key_and_the_cloud_is_t
     told = await lobby.phones.take(ANNA, mine, PHONE)
     assert (told["room"], told["bundle"]["grant"]) == ("101", "grant-1")
     assert lobby.stays() == [("s-anna", "checked_in", "kiosk:lobby")]
+    assert [each.body["by_kind"] for each in lobby.building.log.records(Lane.A, "stay")] == ["kiosk"]
     over = lobby.visits.session(visit)
     assert (over["state"], over["next"], set(stands(over).values())) == ("completed", None, {"done"})
     assert await lobby.visits.card(visit) == {"result": True, "room": "101"}, "and there is no card besides"
