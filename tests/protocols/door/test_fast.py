@@ -146,6 +146,27 @@ def test_of_two_who_hold_one_secret_the_slower_one_is_known_for_a_lost_answer() 
     assert len(visit(full.core, guest.kept, seed="the older secret").frames) > 3
 
 
+@pytest.mark.guarantee("G5")
+def test_an_answer_that_was_kept_from_the_phone_is_believed_until_another_came_and_moves_nothing() -> None:
+    """SPEC.md 10, what it does not give."""
+    core, secret = met()
+    kept = [frame for side, frame in visit(core, secret, seed="kept from it").frames if side == "lock"]
+
+    def played_to(held: bytes) -> PhoneExchange:
+        unlock, keys = HOTEL.unlock(resumption=Resumption(held)), LOCK.door_keys(AT_S, AT_S)
+        phone = PhoneExchange(keys, unlock, random=stream("phone"), frame_bytes=244, now_ms=0)
+        answers = [phone.receive_data(frame, now_ms=1) for frame in kept]
+        assert answers[-1] is not None
+        assert answers[-1].fast
+        return phone
+
+    following = played_to(secret).resumption
+    assert following is not None
+    assert following.secret != secret
+    with pytest.raises(PeerProtocolError, match="not sealed for this exchange"):
+        played_to(following.secret)
+
+
 @pytest.mark.guarantee("G4")
 @pytest.mark.requirement("P5", "P9")
 def test_what_ends_a_grant_ends_its_pass() -> None:
