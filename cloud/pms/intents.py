@@ -6,7 +6,8 @@ write was answered. Before each write the PMS is read: what is so already is not
 write that may have taken effect we look for a while before writing again.
 
 An end is told only while the building's word on it stands by the rule of cloud/stays/ending.py, once for each word, and
-never over an end that the PMS named after it was told ours (docs/decisions/0146).
+never over an end that the PMS named after it was told ours (docs/decisions/0146). A word is one wish, by whichever way
+it was noticed (docs/decisions/0156).
 """
 
 import hashlib
@@ -27,19 +28,23 @@ from cloud.pms.port import PmsAction, PmsAdapter, PmsBusyError, PmsCannotError, 
 from cloud.stays.assigning import given_room
 from cloud.stays.ending import Promise, same_night
 from cloud.stays.life import StayState
-from cloud.stays.promises import end_is_sent, end_was_not_sent, ends_of, standing_ends
+from cloud.stays.promises import end_is_sent, end_was_not_sent, ends_of, last_word, standing_ends
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from cloud.stays.stays import BY_BUILDING, Place, end_is_settled
 from kit.clock import Clock
-from protocols.errors import PlatformError
+from protocols.errors import LinkLostError, PlatformError
 
 ATTEMPTS_MOST: Final = 3  # PMS-19
 LOOKS_MOST: Final = 6
 BACKOFF_FIRST_MS: Final = 2_000
 BACKOFF_FACTOR: Final = 4
 LOOK_AGAIN_MS: Final = 2_000
+UNREAD_WAIT_FIRST_MS: Final = BACKOFF_FIRST_MS * BACKOFF_FACTOR
+UNREAD_WAIT_MOST_MS: Final = UNREAD_WAIT_FIRST_MS * BACKOFF_FACTOR
 PATIENCE_MS: Final = 24 * 3_600_000
-"""A wish that could not even be tried for this long is given up: the line was down, not the rule against us."""
+"""A wish that could not even be tried for this long is given up: the line was down, not the rule against us. No attempt
+is counted meanwhile, and the pauses double (docs/decisions/0155).
+"""
 LOOK_S: Final = 1.0
 MISSED_LOOK_MS: Final = 5 * 60_000
 MISSED_AFTER_MS: Final = 60_000
@@ -146,7 +151,7 @@ def departure_look(
 
 
 def _cause(stay: str, n: int) -> int:
-    """Return a number for a word on a stay's end that no event has."""
+    """Return the number of the wish for a word on a stay's end, which no event has."""
     return -1 - int.from_bytes(hashlib.sha256(f"{stay}/{n}".encode()).digest()[:7], "big")
 
 
@@ -166,6 +171,7 @@ async def want(
     cause: int,
     now_ms: int,
     stay: str | None = None,
+    is_over: bool = False,
 ) -> bool:
     """Write a wish down, in the transaction that has the cause for it; False: that cause had it written already.
 
@@ -175,23 +181,40 @@ async def want(
             SET_DEPARTURE, else None.
         cause: the outbox event, or whatever number makes asking twice the same wish.
 
+        is_over: another one took its place before it was heard of: it is noted, and takes nobody's place.
+
     A wish for an end takes the place of an earlier one, and one to check out that of any.
     """
+    overtaken = "another word came after it"
     count = await execute(
         connection,
         """INSERT INTO pms.write_intent (property, system, tenant, action, external_id, target, stay, cause_event,
-                                         state, not_before, created_at)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s, %s)
+                                         state, not_before, created_at, ended_at, last_error)
+           VALUES (%(property)s, %(system)s, %(tenant)s, %(action)s, %(external_id)s, %(target)s, %(stay)s, %(cause)s,
+                   %(state)s, %(now)s, %(now)s, %(ended)s, %(error)s)
            ON CONFLICT (property, system, cause_event, action) DO NOTHING""",
-        [property_id, system, tenant, action.value, external_id, target, stay, cause, at(now_ms), at(now_ms)],
+        {
+            "property": property_id,
+            "system": system,
+            "tenant": tenant,
+            "action": action.value,
+            "external_id": external_id,
+            "target": target,
+            "stay": stay,
+            "cause": cause,
+            "now": at(now_ms),
+            "state": "overtaken" if is_over else "pending",
+            "ended": at(now_ms) if is_over else None,
+            "error": overtaken if is_over else None,
+        },
     )
-    if count and action in (PmsAction.SET_DEPARTURE, PmsAction.CHECK_OUT):
+    if count and not is_over and action in (PmsAction.SET_DEPARTURE, PmsAction.CHECK_OUT):
         await execute(
             connection,
-            """UPDATE pms.write_intent SET state = 'overtaken', ended_at = %s, last_error = 'another word came after it'
+            """UPDATE pms.write_intent SET state = 'overtaken', ended_at = %s, last_error = %s
                 WHERE property = %s AND system = %s AND external_id = %s AND action = 'set_departure'
                   AND state IN ('pending', 'by_hand') AND NOT (cause_event = %s AND action = %s)""",
-            [at(now_ms), property_id, system, external_id, cause, action.value],
+            [at(now_ms), overtaken, property_id, system, external_id, cause, action.value],
         )
     return count > 0
 
@@ -231,9 +254,12 @@ class IntentWriter:
             )
 
     async def on_stay_departure(self, connection: Connection, event: Event) -> None:
-        """Write the wish that a stay ends when the building said."""
+        """Write the wish that a stay ends when the building said: one for each of its words, however late that is heard
+        of here (see `IntentWorker.wish_what_was_missed`).
+        """
         body = event.body
         if (event.property, body["system"]) in self._writable:
+            last = await last_word(connection, property_id=event.property, stay=body["stay"])
             await want(
                 connection,
                 tenant=event.tenant,
@@ -242,9 +268,10 @@ class IntentWriter:
                 action=PmsAction.SET_DEPARTURE,
                 external_id=body["external_id"],
                 target=str(body["until_ms"]),
-                cause=event.id,
+                cause=_cause(body["stay"], body["n"]),
                 now_ms=unix_ms(event.occurred_at),
                 stay=body["stay"],
+                is_over=body["n"] < last,
             )
 
     @staticmethod
@@ -291,7 +318,7 @@ class IntentWorker:
         if not self._two_way:
             return 0
         count, now_ms = 0, self._clock.wall_ms()
-        where = {"property_id": self._sync.property_id, "system": self._sync.system}
+        where: dict[str, Any] = {"property_id": self._sync.property_id, "system": self._sync.system}
         async with self._database.transaction() as connection:
             for each in await standing_ends(connection, **where, before_ms=now_ms - MISSED_AFTER_MS):
                 last = await fetch_one(
@@ -329,7 +356,7 @@ class IntentWorker:
             due = await fetch_all(
                 connection,
                 """SELECT id, action, external_id, target, stay, state, attempts, sent, looks, last_read_back,
-                          created_at
+                          unread_since
                      FROM pms.write_intent w
                     WHERE property = %s AND system = %s AND state IN ('pending', 'by_hand') AND not_before <= %s
                       AND NOT EXISTS (SELECT 1 FROM pms.write_intent p
@@ -348,10 +375,8 @@ class IntentWorker:
         for row in due:
             try:
                 await self._step(found, row)
-            except PmsBusyError as error:
-                await self._put_off(row, error, wait_ms=max(error.wait_ms, LOOK_AGAIN_MS))
-            except PlatformError as error:  # reading failed: nothing was written in this step
-                await self._put_off(row, error, wait_ms=BACKOFF_FIRST_MS * BACKOFF_FACTOR)
+            except PlatformError as error:  # to be patient, or reading failed: nothing was written in this step
+                await self._put_off(row, error)
         return len(due)
 
     async def _step(self, found: Property, row: Mapping[str, Any]) -> None:
@@ -403,10 +428,10 @@ class IntentWorker:
         return departure_look(read, int(row["target"]), promise, sent, zone=zone)
 
     async def _write(self, action: PmsAction, row: Mapping[str, Any], said: str | None) -> None:
-        """Write once. PmsBusyError, and PmsRefusedError for our credentials, pass through: nothing was done and nothing
-        counts.
+        """Write once. What says that nothing of it left passes through and does not count: PmsBusyError, LinkLostError,
+        and PmsRefusedError for our credentials.
         """
-        sent, error_text = True, None
+        sent, error_text, begun = True, None, False
         external_id = row["external_id"]
         try:
             match action:
@@ -415,6 +440,7 @@ class IntentWorker:
                 case PmsAction.CHECK_OUT:
                     if said != PmsStatus.IN_HOUSE:
                         await self._adapter.check_in(external_id)  # came and left before the PMS heard of either
+                        begun = True
                     await self._adapter.check_out(external_id)
                 case PmsAction.ASSIGN_ROOM:
                     await self._adapter.assign_room(external_id, row["target"])
@@ -424,8 +450,10 @@ class IntentWorker:
                     if not await self._set_departure(row, said):
                         await self._end(row, "overtaken", read_back=said, error="the building says otherwise by now")
                         return
-        except PmsBusyError:
-            raise
+        except (PmsBusyError, LinkLostError) as error:
+            if not begun:
+                raise
+            error_text = str(error)
         except PmsCannotError as error:  # not for this hotel, or not with this word: trying again changes nothing
             self._tell_by_hand(row, error)
             await self._leave_by_hand(row, said)
@@ -442,7 +470,7 @@ class IntentWorker:
             await execute(
                 connection,
                 """UPDATE pms.write_intent SET attempts = %s, sent = %s, looks = 0, not_before = %s, last_error = %s,
-                          last_read_back = %s WHERE id = %s""",
+                          last_read_back = %s, unread_since = NULL WHERE id = %s""",
                 [
                     attempts,
                     sent,
@@ -471,7 +499,8 @@ class IntentWorker:
                 await end_was_not_sent(connection, **where)
                 await self._keep_doubt(connection, row, sent=False, looks=0, said=said)
             raise
-        except (PmsBusyError, PmsRefusedError):  # no proof that it has not: some answer an error after having done it
+        except (PmsBusyError, PmsRefusedError, LinkLostError):
+            # no proof that it has not: some answer an error after having done it
             async with self._database.transaction() as connection:
                 await self._keep_doubt(
                     connection, row, sent=row["sent"], looks=row["looks"], said=row["last_read_back"]
@@ -504,7 +533,8 @@ class IntentWorker:
         async with self._database.transaction() as connection:
             await execute(
                 connection,
-                "UPDATE pms.write_intent SET state = %s, not_before = %s, last_read_back = %s, last_error = %s"
+                "UPDATE pms.write_intent SET state = %s, not_before = %s, last_read_back = %s, last_error = %s,"
+                " unread_since = NULL"
                 " WHERE id = %s AND state IN ('pending', 'by_hand')",
                 [
                     BY_HAND,
@@ -519,7 +549,8 @@ class IntentWorker:
         async with self._database.transaction() as connection:
             await execute(
                 connection,
-                "UPDATE pms.write_intent SET not_before = %s, last_read_back = %s, last_error = %s WHERE id = %s",
+                "UPDATE pms.write_intent SET not_before = %s, last_read_back = %s, last_error = %s, unread_since = NULL"
+                " WHERE id = %s",
                 [at(starts_ms), PmsStatus.BOOKED.value, "waits for the hour of arrival", row["id"]],
             )
 
@@ -527,20 +558,26 @@ class IntentWorker:
         async with self._database.transaction() as connection:
             await execute(
                 connection,
-                "UPDATE pms.write_intent SET looks = looks + 1, not_before = %s, last_read_back = %s WHERE id = %s",
+                "UPDATE pms.write_intent SET looks = looks + 1, not_before = %s, last_read_back = %s,"
+                " unread_since = NULL WHERE id = %s",
                 [at(self._clock.wall_ms() + LOOK_AGAIN_MS), said, row["id"]],
             )
 
-    async def _put_off(self, row: Mapping[str, Any], error: PlatformError, *, wait_ms: int) -> None:
+    async def _put_off(self, row: Mapping[str, Any], error: PlatformError) -> None:
+        """Wait, as long as the PMS asks for, or twice as long as the last time, and count no attempt."""
         now_ms = self._clock.wall_ms()
-        if at(now_ms - PATIENCE_MS) > row["created_at"]:
+        since_ms = now_ms if row["unread_since"] is None else unix_ms(row["unread_since"])
+        wait_ms = min(max(now_ms - since_ms, UNREAD_WAIT_FIRST_MS), UNREAD_WAIT_MOST_MS)
+        if isinstance(error, PmsBusyError):
+            wait_ms = max(error.wait_ms, LOOK_AGAIN_MS)
+        if now_ms - since_ms > PATIENCE_MS and row["state"] != BY_HAND:
             await self._end(row, "failed", read_back=None, error=str(error))
             return
         async with self._database.transaction() as connection:
             await execute(
                 connection,
-                "UPDATE pms.write_intent SET not_before = %s, last_error = %s WHERE id = %s",
-                [at(now_ms + wait_ms), str(error)[:500], row["id"]],
+                "UPDATE pms.write_intent SET not_before = %s, last_error = %s, unread_since = %s WHERE id = %s",
+                [at(now_ms + wait_ms), str(error)[:500], at(since_ms), row["id"]],
             )
 
     async def _end(self, row: Mapping[str, Any], state: str, *, read_back: str | None, error: str | None) -> None:

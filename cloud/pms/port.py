@@ -3,13 +3,14 @@
 Source of truth: design page pms.md B.0. A push is a hint and never data; every write is confirmed by reading.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Final, Literal, Protocol, Self
 
 from cloud.stays.reservation import Housekeeping, PmsStatus
-from protocols.errors import PlatformError
+from protocols.errors import LinkLostError, PeerProtocolError, PlatformError, ReplyTimeoutError
 
 
 class PmsAction(StrEnum):
@@ -31,6 +32,9 @@ one. A hint names the reservation.
 """
 OF_GUEST: Final = f"customer{PART}"
 """Before a guest's id, where a hint means whatever he has booked."""
+
+
+_ABOUT_US_OR_THE_ASKED: Final = frozenset({401, 404})
 
 
 class PmsBusyError(PlatformError):
@@ -56,6 +60,25 @@ class PmsFaultError(PlatformError):
 
     retryable = True
     may_have_taken_effect: ClassVar[bool] = True
+
+
+class PmsUnreadError(LinkLostError):
+    """What has to be known before it is told something could not be read: what was to be told never left."""
+
+
+@contextmanager
+def before_writing() -> Iterator[None]:
+    """Say of a read that fails in here that nothing was written. Raises PmsUnreadError, and what is no failure of
+    reading as it is: to be patient, not to be known there, not to know what was asked for.
+    """
+    try:
+        yield
+    except PmsRefusedError as error:
+        if error.status in _ABOUT_US_OR_THE_ASKED:
+            raise
+        raise PmsUnreadError(str(error)) from error
+    except (PmsFaultError, ReplyTimeoutError, LinkLostError, PeerProtocolError) as error:
+        raise PmsUnreadError(str(error)) from error
 
 
 class PmsCannotError(PlatformError):
@@ -196,8 +219,8 @@ class Rooms:
 
 class PmsAdapter(Protocol):
     """One PMS connection of one property. Every method may raise PmsBusyError, PmsRefusedError, PmsFaultError,
-    LinkLostError (never left), ReplyTimeoutError (left, unanswered) and PeerProtocolError (not what the PMS's
-    documentation promises).
+    LinkLostError (never left; PmsUnreadError of a write), ReplyTimeoutError (left, unanswered) and PeerProtocolError
+    (not what the PMS's documentation promises).
     """
 
     system: str

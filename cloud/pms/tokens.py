@@ -1,13 +1,14 @@
 """A bearer token that is asked for when it is needed, kept while it lives, and asked for anew when it is refused."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from typing import Annotated, Final, TypeVar
 
 import httpx
 import msgspec
 
 from cloud.pms.exchange import Exchange
-from cloud.pms.port import PmsRefusedError
+from cloud.pms.port import PmsRefusedError, before_writing
 from kit.clock import Clock
 
 SPARE_MS: Final = 60_000
@@ -46,16 +47,23 @@ class Bearer:
         """The token is not taken any more: the next one is asked for anew."""
         self._token, self._until_ms = "", 0
 
-    async def use(self, ask: Callable[[str], Awaitable[T]], *, patient: bool) -> T:
-        """Ask with a token; one that the partner refuses (401) was taken back early: once more with a new one."""
+    async def use(self, ask: Callable[[str], Awaitable[T]], *, patient: bool, writes: bool = False) -> T:
+        """Ask with a token; one that the partner refuses (401) was taken back early: once more with a new one.
+
+        `writes`: where no token is had, what was to be written never left (PmsUnreadError).
+        """
         held = self._token if self._clock.now_ms() < self._until_ms else ""
         try:
-            return await ask(held or await self._new(patient=patient))
+            return await ask(held or await self._asked(patient=patient, writes=writes))
         except PmsRefusedError as error:
             if error.status != httpx.codes.UNAUTHORIZED or not held:
                 raise
             self.forget()
-        return await ask(await self._new(patient=True))
+        return await ask(await self._asked(patient=True, writes=writes))
+
+    async def _asked(self, *, patient: bool, writes: bool) -> str:
+        with before_writing() if writes else nullcontext():
+            return await self._new(patient=patient)
 
     async def _new(self, *, patient: bool) -> str:
         answer, content = await self._exchange.send(

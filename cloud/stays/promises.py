@@ -120,6 +120,14 @@ async def standing_ends(connection: Connection, *, property_id: str, system: str
     ]
 
 
+async def last_word(connection: Connection, *, property_id: str, stay: str) -> int:
+    """Return the number of the building's last word on the end of a stay; 0: none was heard."""
+    row = await fetch_one(
+        connection, "SELECT edge_until_n FROM stays.stay WHERE property = %s AND id = %s", [property_id, stay]
+    )
+    return 0 if row is None else int(row["edge_until_n"])
+
+
 async def end_is_sent(connection: Connection, *, property_id: str, stay: str, until_ms: int) -> bool:
     """Note that the PMS is about to be told an end; False: that is not the building's word, or no longer."""
     await lock_for_transaction(connection, "stays", property_id)

@@ -28,7 +28,9 @@ from cloud.pms.port import (
     PmsRefusedError,
     PmsReservation,
     PmsRoom,
+    PmsUnreadError,
     Rooms,
+    before_writing,
 )
 from cloud.pms.reading import HouseTime, UnreadableError, decode_told, item, row_key
 from cloud.stays.reservation import Housekeeping
@@ -180,7 +182,8 @@ class CloudbedsAdapter:
         """See the port. What becomes of the rooms that are not named is not documented: so of one room of several it is
         a person's to do.
         """
-        page = await self._read(external_id, must=True)
+        with before_writing():
+            page = await self._read(external_id, must=True)
         if len(page.reservations) + len(page.errors) != 1:
             raise PmsCannotError("Cloudbeds", "the departure of one room of several")
         form = {"reservationID": wire.parent(external_id), "checkoutDate": self._time.day(departure_ms)}
@@ -231,11 +234,12 @@ class CloudbedsAdapter:
         return {"reservationID": wire.parent(external_id), "subReservationID": wire.part(external_id), "roomID": room}
 
     async def _room_of(self, external_id: str) -> str | None:
-        page = await self._read(external_id, must=True)
+        with before_writing():
+            page = await self._read(external_id, must=True)
         found = [each for each in page.reservations if each.external_id == external_id]
         if not found:
             why = page.errors[0].problem if page.errors else "it has no such room"
-            raise PeerProtocolError(f"Cloudbeds getReservation {external_id}: {why}")
+            raise PmsUnreadError(f"Cloudbeds getReservation {external_id}: {why}")
         return found[0].room_external_id
 
     async def _read(self, external_id: str, *, patient: bool = False, must: bool = False) -> Page:

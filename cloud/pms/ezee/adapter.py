@@ -28,7 +28,9 @@ from cloud.pms.port import (
     PmsRefusedError,
     PmsReservation,
     PmsRoom,
+    PmsUnreadError,
     Rooms,
+    before_writing,
 )
 from cloud.pms.reading import HouseTime, item
 from cloud.stays.reservation import Housekeeping, PmsStatus
@@ -294,10 +296,11 @@ class EzeeAdapter:
 
         Raises:
             PmsRefusedError: there is none.
-            PeerProtocolError: it cannot be read.
+            PmsUnreadError: it cannot be read now.
         """
-        answer = await self._booking(wire.parent(external_id))
-        page = self._page(answer)
+        with before_writing():
+            answer = await self._booking(wire.parent(external_id))
+            page = self._page(answer)
         found = next((each for each in page.reservations if each.external_id == external_id), None)
         for booking in wire.bookings(answer, "bookings"):
             if found is None:
@@ -307,7 +310,7 @@ class EzeeAdapter:
                 if str(each["SubBookingId"]) == wire.part(external_id):
                     return found, each
         if page.errors:
-            raise PeerProtocolError(f"eZee booking {external_id}: {page.errors[0].problem}")
+            raise PmsUnreadError(f"eZee booking {external_id}: {page.errors[0].problem}")
         raise PmsRefusedError(httpx.codes.NOT_FOUND, f"there is no booking {external_id}")
 
     async def _at_kiosk(self, kind: str, asked: Mapping[str, Any]) -> None:

@@ -29,7 +29,9 @@ from cloud.pms.port import (
     PmsGuest,
     PmsRefusedError,
     PmsReservation,
+    PmsUnreadError,
     Rooms,
+    before_writing,
 )
 from cloud.pms.reading import HouseTime, UnreadableError, decode, display_name, item, row_key
 from cloud.pms.tokens import Bearer
@@ -256,11 +258,12 @@ class OhipAdapter:
         return _q(self._hotel)
 
     async def _one(self, external_id: str) -> PmsReservation:
-        page = await self._read(external_id, must=True)
+        with before_writing():
+            page = await self._read(external_id, must=True)
         if page.reservations:
             return page.reservations[0]
         if page.errors:
-            raise PeerProtocolError(f"OHIP reservations/{external_id}: {page.errors[0].problem}")
+            raise PmsUnreadError(f"OHIP reservations/{external_id}: {page.errors[0].problem}")
         raise PmsRefusedError(httpx.codes.NOT_FOUND, f"there is no reservation {external_id}")
 
     async def _read(self, external_id: str, *, patient: bool = False, must: bool = False) -> Page:
@@ -372,6 +375,7 @@ class OhipAdapter:
                 empty=True,
             ),
             patient=False,
+            writes=True,
         )
 
 

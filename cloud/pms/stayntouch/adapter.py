@@ -276,6 +276,7 @@ class StayNTouchAdapter:
                 empty=True,
             ),
             patient=False,
+            writes=True,
         )
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from cloud.pms.cloudbeds.adapter import CloudbedsAdapter
 from cloud.pms.mews.adapter import MewsAdapter
-from cloud.pms.port import Page, PmsBusyError, PmsFaultError, PmsReservation
+from cloud.pms.port import Page, PmsBusyError, PmsFaultError, PmsReservation, PmsUnreadError
 from cloud.pms.stayntouch.adapter import StayNTouchAdapter
 from cloud.stays.reservation import Housekeeping, PmsStatus
 from kit.clock import ManualClock
@@ -346,7 +346,7 @@ async def test_a_write_to_what_cannot_be_read_says_what_could_not() -> None:
     beds = Beds(1)
     beds.rooms["7000"][0]["roomStatus"] = "haunted"
     adapter, _ = cloudbeds(beds.answer)
-    with pytest.raises(PeerProtocolError, match="haunted"):
+    with pytest.raises(PmsUnreadError, match="haunted"):
         await adapter.check_in("7000")
 
 
