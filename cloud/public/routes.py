@@ -23,6 +23,7 @@ from cloud.platform.access_policy import ACTION
 from cloud.platform.principals import Principal, Role
 from cloud.platform.properties import Property, properties_of
 from cloud.pms.status import connection_states
+from cloud.pms.wishes import wishes_of
 from cloud.public import schema
 from cloud.public.checkin_routes import by_of, refused
 from cloud.public.gate import absent, property_for, stay_for
@@ -255,7 +256,8 @@ def api(services: Services) -> Router:
             opened = await first_openings(
                 connection, tenant=found.tenant, property_id=found.id, stays=[stay.id for stay in listed]
             )
-        return schema.Stays([stay_view(stay, opened.get(stay.id)) for stay in listed])
+            wishes = await wishes_of(connection, property_id=found.id, stays=listed)
+        return schema.Stays([stay_view(stay, opened.get(stay.id), wishes.get(stay.id, ())) for stay in listed])
 
     @get("/properties/{property_id:str}/stays/{stay_id:str}", summary="One stay", opt={ACTION: "stay.read"})
     async def one_stay(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.Stay:
@@ -269,7 +271,8 @@ def api(services: Services) -> Router:
             if stay is None:
                 raise absent()
             opened = await first_openings(connection, tenant=found.tenant, property_id=found.id, stays=[stay.id])
-        return found, stay_view(stay, opened.get(stay.id))
+            wishes = await wishes_of(connection, property_id=found.id, stays=[stay])
+        return found, stay_view(stay, opened.get(stay.id), wishes.get(stay.id, ()))
 
     @get(
         "/properties/{property_id:str}/stays/{stay_id:str}/door-log",

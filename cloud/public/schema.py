@@ -262,6 +262,25 @@ class EdgeHolds(msgspec.Struct, frozen=True):
     version: int | None
 
 
+Wished = Literal["check_in", "check_out", "assign_room", "set_departure"]
+
+
+class PmsWish(msgspec.Struct, frozen=True):
+    """What the PMS is to be told of a stay, and has not been heard to have.
+
+    pending: it is being told. by_hand: it has no interface for it, a person does it there. failed: it was told
+    `attempts` times in vain. `attempts` are writes that may have reached it, or that it refused; `unread_since`: since
+    then it could not even be tried. `reason` is the last thing in the way, as it was told.
+    """
+
+    what: Wished
+    state: Literal["pending", "by_hand", "failed"]
+    since: str
+    attempts: int
+    unread_since: str | None
+    reason: str | None
+
+
 class Stay(msgspec.Struct, frozen=True):
     """One stay. `room_asked` is the room the PMS wants; `conflict` says why it is not `room`, or what else is amiss.
 
@@ -285,6 +304,7 @@ class Stay(msgspec.Struct, frozen=True):
     reservation: ReservationRef
     edge: EdgeHolds
     freshness_at: str
+    pms_wishes: list[PmsWish]
 
 
 class StayLogEntry(msgspec.Struct, frozen=True):

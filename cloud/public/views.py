@@ -17,6 +17,8 @@ from cloud.fleet.link_state import LinkState
 from cloud.kit.times import iso
 from cloud.platform.properties import Property
 from cloud.pms.issues import Issue
+from cloud.pms.port import PmsAction
+from cloud.pms.wishes import Wish
 from cloud.public import schema
 from cloud.stays.listing import Stay
 from cloud.telemetry.service import LatestValue, LinkHealth
@@ -28,6 +30,12 @@ _LOCK_WORDS: Final[Mapping[str, schema.LockWord]] = {
     "unlocked": "unlocked",
     "unlatched": "unlocked",
     "not_fully_locked": "not_fully_locked",
+}
+_WISHED: Final[Mapping[PmsAction, schema.Wished]] = {
+    PmsAction.CHECK_IN: "check_in",
+    PmsAction.CHECK_OUT: "check_out",
+    PmsAction.ASSIGN_ROOM: "assign_room",
+    PmsAction.SET_DEPARTURE: "set_departure",
 }
 CELSIUS: Final = "°C"
 
@@ -251,7 +259,7 @@ def alert_view(alert: Alert) -> schema.Alert:
     )
 
 
-def stay_view(stay: Stay, first_opened_at: datetime | None) -> schema.Stay:
+def stay_view(stay: Stay, first_opened_at: datetime | None, wishes: Sequence[Wish]) -> schema.Stay:
     """Return a stay as the API says it."""
     return schema.Stay(
         id=stay.id,
@@ -269,6 +277,17 @@ def stay_view(stay: Stay, first_opened_at: datetime | None) -> schema.Stay:
         reservation=schema.ReservationRef(external_id=stay.external_id, number=stay.number),
         edge=schema.EdgeHolds(held=stay.edge_held, version=stay.document_version),
         freshness_at=iso(stay.freshness_at),
+        pms_wishes=[
+            schema.PmsWish(
+                what=_WISHED[each.action],
+                state=each.state.value,
+                since=iso(each.since),
+                attempts=each.attempts,
+                unread_since=iso(each.unread_since),
+                reason=each.reason,
+            )
+            for each in wishes
+        ],
     )
 
 

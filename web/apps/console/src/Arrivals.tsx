@@ -12,6 +12,7 @@ import { LATE_REASONS } from './lateSteps'
 import { saidMoney } from './money'
 import { Question } from './keyAsking'
 import { Notice } from './Notices'
+import { PmsWishes } from './PmsWishes'
 import { SignIn } from './SignIn'
 import { asked, inWords, Refused } from './passkeys'
 import { kiosksOf, paymentsOf, stayLogOf, termsOf } from './route'
@@ -128,6 +129,7 @@ export function ArrivalsPage({ property }: { property: Property }) {
                     </div>
                     <p className={styles['dim']}>{day.format(new Date(stay.expected_from))} to {day.format(new Date(stay.expected_until))}</p>
                     {stay.conflict !== null && <ConflictNote conflict={{ ...stay, kind: stay.conflict }} />}
+                    <PmsWishes stay={stay} clock={opened} />
                     <p className={styles['key']} data-testid="first-opened">
                       <span>{stay.first_opened_at === null ? 'No door opened yet' : `First opened ${opened(stay.first_opened_at)}`}</span>
                       <a className={styles['plain']} href={stayLogOf(property.id, stay.id)} aria-label={`Door log of ${stay.guest_name}`}>Door log</a>

@@ -210,6 +210,17 @@ export type components = {
                 [key: string]: unknown;
             } | null;
         };
+        /** PmsWish */
+        PmsWish: {
+            /** @enum {string} */
+            what: "check_in" | "check_out" | "assign_room" | "set_departure";
+            /** @enum {string} */
+            state: "pending" | "by_hand" | "failed";
+            since: string;
+            attempts: number;
+            unread_since: string | null;
+            reason: string | null;
+        };
         /** Properties */
         Properties: {
             properties: components["schemas"]["Property"][];
@@ -309,6 +320,7 @@ export type components = {
             reservation: components["schemas"]["ReservationRef"];
             edge: components["schemas"]["EdgeHolds"];
             freshness_at: string;
+            pms_wishes: components["schemas"]["PmsWish"][];
         };
         /** Stays */
         Stays: {

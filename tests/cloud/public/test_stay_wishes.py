@@ -1,0 +1,78 @@
+"""A stay tells what its PMS is being told of it, what a person has to do there, and what could not be told."""
+
+from typing import Any, Final
+
+import pytest
+
+from cloud.kit.database import execute
+from cloud.kit.times import at, iso
+from cloud.pms.port import PmsAction
+from cloud.stays.reservation import PmsStatus
+from tests.cloud.checkin.front_desk import OTHER, STAY, Desk, single
+from tests.cloud.houses import AURORA, NOW_MS
+from tests.cloud.public.conftest import Site
+
+pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("PMS-19", "PMS-22")]
+SINCE: Final = iso(at(NOW_MS))
+
+
+async def wishes(site: Site, stay: str = STAY) -> list[dict[str, Any]]:
+    answer = (await site.http.get("/api/v1/properties/aurora/stays", headers=site.as_("viewer"))).json()["stays"]
+    [listed] = [each["pms_wishes"] for each in answer if each["id"] == stay]
+    alone = await site.http.get(f"/api/v1/properties/aurora/stays/{stay}", headers=site.as_("viewer"))
+    assert alone.json()["pms_wishes"] == listed
+    return list(listed)
+
+
+async def wished(
+    site: Site, action: PmsAction, state: str, *, cause: int, stay: str = STAY, tenant: str = AURORA.tenant, **said: Any
+) -> None:
+    async with site.database.transaction() as connection:
+        await execute(
+            connection,
+            """INSERT INTO pms.write_intent (property, system, tenant, action, external_id, target, stay, cause_event,
+                                             state, not_before, created_at, attempts, unread_since, last_error)
+               VALUES (%s, 'mews', %s, %s, 'r1', NULL, %s, %s, %s, now(), %s, %s, %s, %s)""",
+            [
+                AURORA.id, tenant, action.value, stay, cause, state, at(NOW_MS), said.get("attempts", 0),
+                said.get("unread_since"), said.get("reason"),
+            ],
+        )  # fmt: skip
+
+
+async def test_what_waits_is_told_with_its_reason_and_what_is_done_is_not(site: Site) -> None:
+    desk = Desk(site)
+    await desk.book()
+    assert await wishes(site) == []
+    await wished(site, PmsAction.ASSIGN_ROOM, "done", cause=1)
+    await wished(site, PmsAction.SET_DEPARTURE, "overtaken", cause=2)
+    await wished(
+        site, PmsAction.CHECK_IN, "pending", cause=3, unread_since=at(NOW_MS + 1_000), reason="eZee: no answer"
+    )
+    await wished(site, PmsAction.CHECK_OUT, "by_hand", cause=4, attempts=2)
+    await wished(site, PmsAction.CHECK_IN, "pending", cause=5, stay=OTHER)
+    assert await wishes(site) == [
+        {
+            "what": "check_in", "state": "pending", "since": SINCE, "attempts": 0,
+            "unread_since": iso(at(NOW_MS + 1_000)), "reason": "eZee: no answer",
+        },
+        {
+            "what": "check_out", "state": "by_hand", "since": SINCE, "attempts": 2, "unread_since": None,
+            "reason": None,
+        },
+    ]  # fmt: skip
+
+
+async def test_what_failed_is_shown_until_the_pms_has_it_by_another_hand(site: Site) -> None:
+    desk = Desk(site)
+    await desk.book()
+    await wished(site, PmsAction.CHECK_IN, "failed", cause=1, attempts=3, reason="the PMS refused with 403")
+    assert [(each["what"], each["state"], each["attempts"]) for each in await wishes(site)] == [
+        ("check_in", "failed", 3)
+    ]
+    await desk.book(single(status=PmsStatus.IN_HOUSE, updated_ms=NOW_MS + 1))
+    assert await wishes(site) == []
+    await wished(site, PmsAction.CHECK_OUT, "failed", cause=2, attempts=3)
+    assert [each["what"] for each in await wishes(site)] == ["check_out"]
+    await wished(site, PmsAction.CHECK_OUT, "pending", cause=3)
+    assert [each["state"] for each in await wishes(site)] == ["pending"], "of one kind the newest"
