@@ -1,6 +1,8 @@
 """Properties and their tenants, as their site plans say."""
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 import msgspec
 
@@ -97,10 +99,23 @@ async def property_by_edge(connection: Connection, edge: str) -> Property | None
 
 async def common_doors(connection: Connection, *, tenant: str, property_id: str, zones: int) -> list[str]:
     """Return the names of a property's common doors that a mask of zones opens, in the order of the site plan."""
+    doors = await _zoned_doors(connection, tenant=tenant, property_id=property_id)
+    return [door for door, mask in doors if mask & zones]
+
+
+async def common_zones(connection: Connection, *, tenant: str, property_id: str) -> list[tuple[int, list[str]]]:
+    """Return a property's zones, each a mask of one bit, rising, with the names of the common doors that it opens."""
+    doors = await _zoned_doors(connection, tenant=tenant, property_id=property_id)
+    every = reduce(or_, (mask for _, mask in doors), 0)
+    bits = (1 << bit for bit in range(every.bit_length()) if every >> bit & 1)
+    return [(zone, [door for door, mask in doors if mask & zone]) for zone in bits]
+
+
+async def _zoned_doors(connection: Connection, *, tenant: str, property_id: str) -> list[tuple[str, int]]:
     row = await fetch_one(
         connection,
         "SELECT site_plan -> 'doors' AS doors FROM platform.property WHERE tenant = %s AND id = %s",
         [tenant, property_id],
     )
     doors = [] if row is None or row["doors"] is None else row["doors"]
-    return [str(door["id"]) for door in doors if int(door.get("zones", 0)) & zones]
+    return [(str(door["id"]), int(door.get("zones", 0))) for door in doors]

@@ -20,7 +20,7 @@ from cloud.kit.times import at, iso
 from cloud.platform import audit
 from cloud.platform.access_policy import ACTION
 from cloud.platform.principals import Principal
-from cloud.platform.properties import Property, common_doors
+from cloud.platform.properties import Property, common_doors, common_zones
 from cloud.public.closing_routes import (
     DoorServices,
     Key,
@@ -43,6 +43,8 @@ SAME_WITHIN_MS: Final = 60_000
 """The same bytes within a minute are the same question: the building is asked once."""
 CHUNKS_MOST: Final = 8
 LOCKS_MOST: Final = 16
+ZONES_MOST: Final = 2**53
+"""A mask that every reader of JSON holds exactly."""
 _HOUSE: Final = "/properties/{property_id:str}"
 _DRAFT: Final = _HOUSE + "/emergency-drafts/{grant_id:str}"
 
@@ -116,10 +118,23 @@ class StaffKeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_after_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     idempotency_key: Key
     rooms: Annotated[list[RoomName], msgspec.Meta(max_length=64)] = []
-    zones: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    zones: Annotated[int, msgspec.Meta(ge=0, le=ZONES_MOST)] = 0
     shift: Shift | None = None
     user_verified: bool = True
     passage: bool = False
+
+
+class CommonZone(msgspec.Struct, frozen=True):
+    """One zone, as a staff key names it in `zones`, and every common door that it opens."""
+
+    zones: int
+    doors: list[str]
+
+
+class CommonZones(msgspec.Struct, frozen=True):
+    """The zones of the common doors for which a staff key can be asked, by their number."""
+
+    zones: list[CommonZone]
 
 
 class EmergencyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -224,6 +239,17 @@ def door_routes(services: DoorServices) -> Router:
         args = msgspec.to_builtins(data)
         key = f"carried:{digest(args)}:{clock.wall_ms() // SAME_WITHIN_MS}"
         return await ask(request.user, found, "doors_carried", args, key=key, answer=Carried)
+
+    @get(
+        _HOUSE + "/common-doors",
+        summary="The common doors by zone, as a staff key names them",
+        opt={ACTION: "staff_key.issue"},
+    )
+    async def list_zones(request: Call, property_id: FromPath[str]) -> CommonZones:
+        async with database.snapshot() as connection:
+            found = await property_for(connection, request.user, property_id)
+            known = await common_zones(connection, tenant=found.tenant, property_id=found.id)
+        return CommonZones([CommonZone(zone, doors) for zone, doors in known if zone < ZONES_MOST])
 
     @post(
         _HOUSE + "/staff-keys",
@@ -376,7 +402,7 @@ def door_routes(services: DoorServices) -> Router:
         return _view(draft, approvals)
 
     handlers = [
-        *(carried, staff_key, draft_emergency, list_drafts, read_draft, approve, emergency_key, take_back),
+        *(carried, list_zones, staff_key, draft_emergency, list_drafts, read_draft, approve, emergency_key, take_back),
         *closing_handlers(services),
         *opening_handlers(services),
         *stay_key_handlers(services),

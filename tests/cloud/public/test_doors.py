@@ -205,18 +205,47 @@ async def test_a_key_that_holds_doors_open_is_an_admins_for_common_doors_alone_a
     assert [row["detail"] for row in said] == told
 
 
+async def with_common_doors(site: Site, masks: dict[str, int]) -> None:
+    plan = plan_of(AURORA)
+    rooms = [Room(id=RoomId(name), floor=0, kind="common", type=name) for name in masks]
+    doors = [
+        msgspec.structs.replace(plan.doors[0], id=DoorId(name), room=RoomId(name), number=0, zones=mask)
+        for name, mask in masks.items()
+    ]
+    whole = msgspec.structs.replace(plan, rooms=(*plan.rooms, *rooms), doors=(*plan.doors, *doors))
+    await load_property(site.database, whole, now_ms=NOW_MS)
+
+
+@pytest.mark.requirement("P11")
+async def test_zones_are_told_with_the_doors_that_they_open(site: Site) -> None:
+    path = f"{HOUSE}/common-doors"
+    for name, status in (("viewer", 403), ("staff", 403), ("other", 404), ("narrow", 404)):
+        assert (await site.http.get(path, headers=site.as_(name))).status_code == status
+    assert (await site.http.get(path, headers=site.as_("admin"))).json() == {"zones": []}
+    await with_common_doors(site, {"pool": 4, "garage": 5, "lobby": 1 << 52, "attic": 1 << 53})
+    told = (await site.http.get(path, headers=site.as_("admin"))).json()["zones"]
+    assert told == [
+        {"zones": 1, "doors": ["garage"]},
+        {"zones": 4, "doors": ["pool", "garage"]},
+        {"zones": 2**52, "doors": ["lobby"]},  # and none that cannot be asked for
+    ]
+    for each in told:
+        holds = {
+            **SHIFT,
+            "rooms": [],
+            "zones": each["zones"],
+            "passage": True,
+            "idempotency_key": f"shift-of-{each['zones']}",
+        }
+        assert (await site.http.post(f"{HOUSE}/staff-keys", headers=site.as_("admin"), json=holds)).status_code == 200
+    assert [args["zones"] for _, args in site.edges.effects] == [1, 4, 2**52]
+
+
 @pytest.mark.requirement("P11")
 async def test_the_trail_names_the_doors_that_a_shift_key_opens_and_whether_its_phone_asks_for_its_holder(
     site: Site,
 ) -> None:
-    plan = plan_of(AURORA)
-    rooms = [Room(id=RoomId(name), floor=0, kind="common", type=name) for name in ("pool", "garage", "lobby")]
-    doors = [
-        msgspec.structs.replace(plan.doors[0], id=DoorId(room.id), room=room.id, number=0, zones=1 << bit)
-        for bit, room in enumerate(rooms)
-    ]
-    whole = msgspec.structs.replace(plan, rooms=(*plan.rooms, *rooms), doors=(*plan.doors, *doors))
-    await load_property(site.database, whole, now_ms=NOW_MS)
+    await with_common_doors(site, {"pool": 1, "garage": 2, "lobby": 4})
     wanted: list[dict[str, Any]] = [
         {"zones": 5, "user_verified": False},
         {"zones": 8, "rooms": []},

@@ -112,6 +112,7 @@ WRITTEN: Final = {
     ("GET", f"{P}/stays/{{stay_id:str}}/keys"): GUEST,
     ("POST", f"{P}/stays/{{stay_id:str}}/taken-back-keys"): GUEST,
     ("POST", f"{P}/staff-keys"): ADMIN,
+    ("GET", f"{P}/common-doors"): ADMIN,
     ("POST", f"{P}/emergency-drafts"): STAFF,
     ("GET", f"{P}/emergency-drafts/{{grant_id:str}}"): STAFF,
     ("POST", f"{P}/emergency-drafts/{{grant_id:str}}/approvals"): STAFF,
