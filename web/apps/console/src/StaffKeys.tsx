@@ -1,12 +1,12 @@
 /** Shift keys, keys for the safe, and taking a person's keys away: an administrator's. */
 import { Button, Checkbox, TextInput } from '@mantine/core'
-import { type FormEvent, type ReactNode, useRef, useState } from 'react'
+import { type FormEvent, type ReactNode, useEffect, useRef, useState } from 'react'
 import styles from './Arrivals.module.css'
 import { MadeLink } from './EmergencyKeys'
 import type { House } from './Keys'
 import keyStyles from './Keys.module.css'
-import { keyLink, Question, roomsOf, wrongPerson, wrongPoint, wrongReason, zonesOf } from './keyAsking'
-import { inWords } from './passkeys'
+import { type CommonZone, keyLink, Question, roomsOf, wrongPerson, wrongPoint, wrongReason, zonesOf } from './keyAsking'
+import { asked, inWords } from './passkeys'
 
 const HOUR_MS = 3_600_000
 const SHIFT_HOURS_MOST = 24
@@ -41,14 +41,14 @@ export function StaffKeys({ house, onDone }: { house: House; onDone: () => void 
         title="Give a key that holds doors open" send="Make the key" onDone={onDone}
         wanted={(read) => {
           const [zones, hours] = [zonesOf(read('zones')), Number(read('hours'))]
-          const wrong = wrongPerson(read('person')) ?? (zones === null ? 'Name zones as the site plan has them, such as 1, 4.' : null) ?? wrongPoint(read('phone')) ?? wrongHours(hours)
+          const wrong = wrongPerson(read('person')) ?? (zones === null ? 'Choose the common doors.' : null) ?? wrongPoint(read('phone')) ?? wrongHours(hours)
           if (wrong !== null) return { wrong }
           return { path: `${house.at}/staff-keys`, body: { person: read('person'), zones, phone_public_key: read('phone'), not_after_ms: Date.now() + hours * HOUR_MS, user_verified: read('verified') === 'on', passage: true } }
         }}
       >
         <p className={styles['dim']}>For common doors alone, such as a lobby: whoever has it may let them stand unlocked until the key ends, and is recorded at each door.</p>
         <TextInput name="person" label="For whom" placeholder="otto" maxLength={40} autoComplete="off" />
-        <TextInput name="zones" label="Zones of the common doors" placeholder="1, 4" autoComplete="off" />
+        <CommonDoors house={house} />
         <TextInput name="phone" label="Code of the phone" maxLength={66} autoComplete="off" spellCheck={false} />
         <TextInput name="hours" label="Hours" type="number" min={1} max={SHIFT_HOURS_MOST} defaultValue="8" />
         <Checkbox name="verified" defaultChecked label="The phone asks for face, finger or code at each door" />
@@ -82,6 +82,25 @@ export function StaffKeys({ house, onDone }: { house: House; onDone: () => void 
   )
 }
 
+/** The common doors to choose from. Doors of one zone go together: whoever has the zone opens all of them. */
+function CommonDoors({ house }: { house: House }) {
+  const [zones, setZones] = useState<readonly CommonZone[] | string | null>(null)
+  useEffect(() => {
+    let isShown = true
+    const told = asked<{ zones: CommonZone[] }>('GET', `${house.at}/common-doors`).then((answer) => answer.zones).catch(inWords)
+    void told.then((answer) => { if (isShown) setZones(answer) })
+    return () => { isShown = false }
+  }, [house.at])
+  if (typeof zones === 'string') return <p role="alert" className={styles['problem']}>{zones}</p>
+  return (
+    <fieldset className={keyStyles['choices']} aria-busy={zones === null}>
+      <legend>Which common doors?</legend>
+      {zones?.length === 0 && <p className={styles['dim']}>This house has none.</p>}
+      {zones?.map((zone) => <Checkbox key={zone.zones} name="zones" value={zone.zones} label={zone.doors.join(', ')} />)}
+    </fieldset>
+  )
+}
+
 /** One order: its fields are looked at before anything is sent, and what comes back is a key, or a word. */
 function Order({ title, send, isHarsh = false, wanted, onDone, children }: { title: string; send: string; isHarsh?: boolean; wanted: (read: Read) => Wanted; onDone: () => void; children: ReactNode }) {
   const [problem, setProblem] = useState<string | null>(null)
@@ -93,7 +112,7 @@ function Order({ title, send, isHarsh = false, wanted, onDone, children }: { tit
   async function order(event: FormEvent<HTMLFormElement>): Promise<void> {
     event.preventDefault()
     const read = new FormData(event.currentTarget)
-    const asking = wanted((name) => String(read.get(name) ?? '').trim())
+    const asking = wanted((name) => read.getAll(name).map(String).join(' ').trim())
     setProblem('wrong' in asking ? asking.wrong : null)
     if ('wrong' in asking) return
     setAsking(true)

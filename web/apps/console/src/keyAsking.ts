@@ -77,7 +77,13 @@ export function roomsOf(text: string, known: readonly string[]): string[] | null
 
 const ZONES_MOST = 2n ** 53n
 
-/** The zones of common doors in a field such as "1, 4", each as the site plan has it, as one mask; null: none, or no such numbers. */
+/** A zone as the cloud tells it, and every common door that it opens. */
+export interface CommonZone {
+  zones: number
+  doors: string[]
+}
+
+/** The zones that were chosen, such as "1 4", as one mask; null: none, or more than a key can name. */
 export function zonesOf(text: string): number | null {
   const named = text.split(/[\s,;]+/u).filter((zones) => zones !== '')
   if (named.length === 0 || !named.every((zones) => /^[1-9][0-9]{0,15}$/u.test(zones))) return null
