@@ -121,7 +121,7 @@ async def _carry_one_life(doors: DoorsEvents, house: House, health: Health) -> N
 
 def _unreadable(body: Mapping[str, Any], error: InvalidInputError) -> dict[str, Any]:
     """Return the record that stands for an event that cannot be one: which door it was, and what was wrong."""
-    place = {name: body[name] for name in ("door", "room", "lock") if isinstance(body.get(name), str)}
+    place = {name: body[name] for name in ("door", "room", "lock", "event_id") if isinstance(body.get(name), str)}
     number = body.get("lock_seq")
     place |= {"lock_seq": number} if isinstance(number, int) and 0 <= number <= LOCK_SEQ_MOST else {}
     return {**place, "event": "unreadable", "reason": str(error)[:REASON_CHARACTERS_MAX]}

@@ -204,7 +204,7 @@ def test_the_locks_byte_for_its_clock_becomes_a_word(byte: int, word: str) -> No
 async def test_an_event_that_cannot_be_read_is_told_as_such_and_holds_nobody_up(tmp_path: Path) -> None:
     building = Building(ManualClock(wall_ms=T0), path=tmp_path / "edge.db")
     doors = DoorsStore()
-    doors.happened(time_quality=9)
+    doors.happened(time_quality=9, event_id="0a" * 16)
     doors.happened()
     task = asyncio.create_task(carry(doors, building.house, Health()))
     await rested()
@@ -213,6 +213,7 @@ async def test_an_event_that_cannot_be_read_is_told_as_such_and_holds_nobody_up(
     first, second = building.log.records(Lane.A, "access")
     assert (first.body["event"], first.body["lock_seq"], second.body["event"]) == ("unreadable", 1, "opened")
     assert "time_quality" in first.body["reason"]
+    assert first.body["event_id"] == "0a" * 16, "told again, it is known again"
     assert doors.kept == []
     await building.store.close()
 
