@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from cloud.checkin import links
-from cloud.kit.database import Connection, execute, fetch_all, fetch_one
+from cloud.kit.database import Connection, Database, execute, fetch_all
 from cloud.kit.times import at
 from cloud.platform.properties import Property
 from cloud.stays.listing import Stay, stay_by_id
@@ -87,16 +87,15 @@ async def end(connection: Connection, place: Property, kiosk: str, *, now_ms: in
     return ended == 1
 
 
-async def who(connection: Connection, token: str) -> Kiosk | None:
+async def who(database: Database, token: str) -> Kiosk | None:
     """Return whose token this is; None: nobody's, or an ended kiosk's."""
     if len(token) != TOKEN_CHARACTERS:
         return None
-    row = await fetch_one(
-        connection,
+    rows = await database.ask(
         "SELECT id, tenant, property, name, made_by, made_at FROM checkin.kiosk WHERE sha256 = %s AND ended_at IS NULL",
         [_digest(token)],
     )
-    return None if row is None else Kiosk(**row)
+    return Kiosk(**rows[0]) if rows else None
 
 
 async def find(connection: Connection, place: Property, *, code: str, surname: str) -> Stay | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from cloud.kit.database import Connection, execute, fetch_one
+from cloud.kit.database import Connection, Database, execute, fetch_one
 from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property
 from cloud.stays.life import ACTIVE
@@ -79,7 +79,7 @@ async def end_all(connection: Connection, place: Property, stay_id: str, *, now_
     )
 
 
-async def who(connection: Connection, token: str, *, now_ms: int) -> Link | None:
+async def who(database: Database, token: str, *, now_ms: int) -> Link | None:
     """Return whom a token lets in now. None: nobody, it has ended, or so has the stay.
 
     It lives as long as the stay does now: a phone whose guest stays on asks for the rest of his nights by it. A visit
@@ -87,16 +87,16 @@ async def who(connection: Connection, token: str, *, now_ms: int) -> Link | None
     """
     if len(token) != TOKEN_CHARACTERS:
         return None
-    row = await fetch_one(
-        connection,
+    rows = await database.ask(
         """SELECT l.sha256, l.tenant, l.property, l.stay, l.kiosk FROM checkin.guest_link l
              JOIN stays.stay s ON s.property = l.property AND s.id = l.stay
             WHERE l.sha256 = %s AND l.ended_at IS NULL AND s.expected_until > %s AND s.state NOT IN ('left', 'void')
               AND (l.kiosk IS NULL OR l.expires_at > %s)""",
         [_digest(token), at(now_ms), at(now_ms)],
     )
-    if row is None:
+    if not rows:
         return None
+    row = rows[0]
     return Link(bytes(row["sha256"]).hex(), row["tenant"], row["property"], row["stay"], row["kiosk"])
 
 

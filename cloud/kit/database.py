@@ -28,6 +28,7 @@ Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
 _NOTIFIER: Final = system("notify")
 _NOBODY: Final = Actor(TENANT_ROLE, "nobody")  # may connect and sees no row: no tenant has an empty name
 _BEGIN: Final = b"BEGIN; "
+_READS: Final = b"SET TRANSACTION READ ONLY; "
 _SNAPSHOT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; "
 _json = msgspec.json.Encoder()
 
@@ -132,8 +133,28 @@ class Database:
         async with self._transaction(_SNAPSHOT) as connection:
             yield connection
 
+    async def ask(self, query: LiteralString, parameters: Parameters = ()) -> list[DictRow]:
+        """Return every row of one question that changes nothing, asked in one trip. Raises as `transaction`.
+
+        For who asks before every request: beginning and ending a transaction of its own costs more than the question.
+        """
+        async with (
+            self._connection() as (connection, actor),
+            psycopg.AsyncClientCursor(connection, row_factory=dict_row) as cursor,
+        ):
+            asked = cursor.mogrify(query, parameters).encode()
+            try:
+                await cursor.execute(_BEGIN + _READS + actor.statement + b"; " + asked + b"; COMMIT")
+            except BaseException:
+                with suppress(psycopg.Error):
+                    await connection.rollback()
+                raise
+            while cursor.description is None and cursor.nextset():
+                pass  # what begins a transaction and says who acts answers nothing
+            return await cursor.fetchall()
+
     @asynccontextmanager
-    async def _transaction(self, mode: bytes) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+    async def _connection(self) -> AsyncIterator[tuple[NotingConnection, Actor]]:
         said = who_acts()
         actor = self._actor if said is UNSAID else said
         if actor is None:
@@ -142,9 +163,17 @@ class Database:
             connection = await self._pool.getconn()
         except (PoolTimeout, PoolClosedError) as error:
             raise StoreFailedError("the database is not reachable") from error
-        ending = False
-        connection.noted.clear()
         try:
+            yield connection, actor
+        except psycopg.OperationalError as error:
+            raise StoreFailedError(f"the database was lost: {type(error).__name__}") from error
+        finally:
+            await self._pool.putconn(connection)
+
+    @asynccontextmanager
+    async def _transaction(self, mode: bytes) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+        async with self._connection() as (connection, actor):
+            connection.noted.clear()
             await connection.execute(_BEGIN + mode + actor.statement)  # in one trip: half of all there is to wait for
             try:
                 yield connection
@@ -155,14 +184,11 @@ class Database:
                 with suppress(psycopg.Error):  # what broke is told; the pool throws away what cannot be rolled back
                     await connection.rollback()
                 raise
-            ending = True
-            await connection.commit()
+            try:
+                await connection.commit()
+            except psycopg.OperationalError as error:
+                raise CommitInDoubtError(f"the database was lost: {type(error).__name__}") from error
             self._gathered.add(connection.take_noted())
-        except psycopg.OperationalError as error:
-            kind = CommitInDoubtError if ending else StoreFailedError
-            raise kind(f"the database was lost: {type(error).__name__}") from error
-        finally:
-            await self._pool.putconn(connection)
 
     async def _notify(self, told: list[Notification]) -> None:
         with acting(_NOTIFIER):

@@ -199,19 +199,19 @@ class SignIn:
         if kind is None:
             return None
         with acting(_ACTOR):
-            async with self._database.transaction() as connection:
-                row = await fetch_one(
-                    connection,
-                    "SELECT s.id, s.used_at, a.id AS account, a.email, a.tenant, a.role, a.properties"
-                    "  FROM platform.token t JOIN platform.sign_in s ON s.id = t.sign_in"
-                    "  JOIN platform.account a ON a.id = s.account"
-                    " WHERE t.sha256 = %s AND t.kind = %s AND t.expires_at > %s AND s.expires_at > %s"
-                    "   AND s.ended_at IS NULL AND a.disabled_at IS NULL",
-                    [digest(secret), kind, at(now_ms), at(now_ms)],
-                )
-                if row is None:
-                    return None
-                if at(now_ms - NOTED_EVERY_MS) > row["used_at"]:
+            rows = await self._database.ask(
+                "SELECT s.id, s.used_at, a.id AS account, a.email, a.tenant, a.role, a.properties"
+                "  FROM platform.token t JOIN platform.sign_in s ON s.id = t.sign_in"
+                "  JOIN platform.account a ON a.id = s.account"
+                " WHERE t.sha256 = %s AND t.kind = %s AND t.expires_at > %s AND s.expires_at > %s"
+                "   AND s.ended_at IS NULL AND a.disabled_at IS NULL",
+                [digest(secret), kind, at(now_ms), at(now_ms)],
+            )
+            if not rows:
+                return None
+            row = rows[0]
+            if at(now_ms - NOTED_EVERY_MS) > row["used_at"]:
+                async with self._database.transaction() as connection:
                     await execute(
                         connection, "UPDATE platform.sign_in SET used_at = %s WHERE id = %s", [at(now_ms), row["id"]]
                     )

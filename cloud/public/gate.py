@@ -112,8 +112,7 @@ class Gate:
 
     async def _by_link(self, token: str) -> Principal | None:
         with acting(SIGNING_IN):
-            async with self._database.transaction() as connection:
-                found = await links.who(connection, token, now_ms=self._clock.wall_ms())
+            found = await links.who(self._database, token, now_ms=self._clock.wall_ms())
         if found is None:
             return None
         return Principal(
@@ -128,8 +127,7 @@ class Gate:
 
     async def _by_kiosk(self, token: str) -> Principal | None:
         with acting(SIGNING_IN):
-            async with self._database.transaction() as connection:
-                found = await kiosks.who(connection, token)
+            found = await kiosks.who(self._database, token)
         if found is None:
             return None
         name = f"kiosk:{found.id}"

@@ -6,6 +6,7 @@ import pytest
 
 from cloud.checkin import links
 from cloud.fleet.commands import CommandResult
+from cloud.kit.acting import acting, system
 from cloud.platform.access_policy import may
 from cloud.platform.principals import Principal, Role
 from cloud.stays.listing import stay_by_id
@@ -84,9 +85,11 @@ async def link(site: Site, phone: str | None, seed: int = 1) -> Headers:
         stay = await stay_by_id(connection, tenant=AURORA.tenant, property_id=AURORA.id, stay=STAY)
         assert stay is not None
         token, _ = await links.make(connection, AURORA, stay, by="desk", dice=SeededDice(seed), now_ms=NOW_MS)
-        found = await links.who(connection, token, now_ms=NOW_MS)
-        assert found is not None
-        if phone is not None:
+    with acting(system("sign-in")):
+        found = await links.who(site.database, token, now_ms=NOW_MS)
+    assert found is not None
+    if phone is not None:
+        async with site.database.transaction() as connection:
             await links.bind(connection, found.id, phone_public_key=phone, now_ms=NOW_MS)
     return {"Authorization": f"Bearer {token}"}
 
