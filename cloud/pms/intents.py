@@ -89,12 +89,15 @@ def gained_room(event: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What reading the PMS says of a wish. `starts_ms`: before then the PMS will not hear of it."""
+    """What reading the PMS says of a wish. `starts_ms`: before then the PMS will not hear of it. `unsure`: it may be an
+    old answer: it is asked some times more before that counts.
+    """
 
     granted: bool
     overtaken: bool
     said: str | None
     starts_ms: int | None = None
+    unsure: bool = False
 
 
 def look_at(action: PmsAction, read: PmsReservation | None, target: str | None, *, early_ms: int) -> Look:
@@ -146,8 +149,10 @@ def departure_look(
         return Look(False, False, said)
     if promise is None or promise.until_ms != wanted_ms:
         return Look(False, True, said)
-    own = sent not in (None, said) and not any(same_night(read.departure_ms, each) for each in earlier)
-    return Look(False, own, said)
+    echo = any(same_night(read.departure_ms, each) for each in earlier)
+    if earlier and not echo and read.departure_ms != promise.told_ms and read.departure_ms > wanted_ms:
+        return Look(False, True, said, unsure=True)  # further than this word, or what was there before the earlier one
+    return Look(False, sent not in (None, said) and not echo, said)
 
 
 def _cause(stay: str, n: int) -> int:
@@ -190,23 +195,13 @@ async def want(
         connection,
         """INSERT INTO pms.write_intent (property, system, tenant, action, external_id, target, stay, cause_event,
                                          state, not_before, created_at, ended_at, last_error)
-           VALUES (%(property)s, %(system)s, %(tenant)s, %(action)s, %(external_id)s, %(target)s, %(stay)s, %(cause)s,
-                   %(state)s, %(now)s, %(now)s, %(ended)s, %(error)s)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
            ON CONFLICT (property, system, cause_event, action) DO NOTHING""",
-        {
-            "property": property_id,
-            "system": system,
-            "tenant": tenant,
-            "action": action.value,
-            "external_id": external_id,
-            "target": target,
-            "stay": stay,
-            "cause": cause,
-            "now": at(now_ms),
-            "state": "overtaken" if is_over else "pending",
-            "ended": at(now_ms) if is_over else None,
-            "error": overtaken if is_over else None,
-        },
+        [
+            *(property_id, system, tenant, action.value, external_id, target, stay, cause),
+            *("overtaken" if is_over else "pending", at(now_ms), at(now_ms)),
+            *((at(now_ms), overtaken) if is_over else (None, None)),
+        ],
     )
     if count and not is_over and action in (PmsAction.SET_DEPARTURE, PmsAction.CHECK_OUT):
         await execute(
@@ -384,6 +379,9 @@ class IntentWorker:
         look = await self._look(found, action, row)
         if look.granted:
             await self._end(row, "done", read_back=look.said, error=None)
+            return
+        if look.unsure and row["looks"] < LOOKS_MOST:
+            await self._look_later(row, row["last_read_back"])
             return
         if look.overtaken:
             await self._end(row, "overtaken", read_back=look.said, error="the PMS no longer has it so")

@@ -77,13 +77,15 @@ def stands(promise: Promise | None, *, pms_until_ms: int, pms_left: bool, from_m
 
     It stands until the PMS says another end than the building was told, and no earlier one than it promised; and no
     longer than the guest is there by the PMS's word. One that would end a stay before it begins is none. While the PMS
-    may have an earlier word of the building from us, or get it yet, that it agrees is nothing to go by.
+    may have an earlier word of the building from us, or get it yet, that it agrees is nothing to go by, and neither is
+    an end before the latest of these: that word may have been written over it. Who tells the last word reads it anew.
     """
     if promise is None or pms_left or promise.until_ms <= from_ms:
         return None
     agreed = pms_until_ms == promise.until_ms and not promise.superseded_ms
     echo = any(same_night(pms_until_ms, each) for each in promise.superseded_ms)
-    further = pms_until_ms != promise.told_ms and pms_until_ms > promise.until_ms and not echo
+    known_ms = max((promise.until_ms, *promise.superseded_ms))
+    further = pms_until_ms != promise.told_ms and pms_until_ms > known_ms and not echo
     return None if agreed or further else promise
 
 

@@ -61,7 +61,37 @@ async def test_the_event_of_an_earlier_word_does_not_take_the_place_of_the_last(
         assert (await one.wishes())[1:] == [("set_departure", "done"), ("set_departure", "overtaken")]
 
 
-@pytest.mark.parametrize("seed", sorted({*seeds(6, 90), 28, 112}))  # the two: told twice
+@pytest.mark.parametrize("own", [2, 4, 6])
+@pytest.mark.parametrize("late", [False, True], ids=["before ours", "after ours"])
+async def test_what_the_desk_entered_about_a_word_is_held_against_the_next(
+    database: Database, own: int, *, late: bool
+) -> None:
+    """Two to six nights by the desk, just before or just after the PMS is told five; then the building says three."""
+    async with world(database, "mews") as w:
+        one = await guest(w)
+        honest = w.adapter.set_departure
+
+        async def set_departure(external_id: str, departure_ms: int) -> None:
+            if not late and departure_ms == night(5):
+                w.hotel.depart(external_id, night(own))
+            await honest(external_id, departure_ms)
+            if late and departure_ms == night(5):
+                w.hotel.depart(external_id, night(own))
+            w.adapter.set_departure = honest  # type: ignore[method-assign]
+
+        w.adapter.set_departure = set_departure  # type: ignore[method-assign]
+        await one.says(night(5))
+        await w.relay.drain()
+        while one.there.end_ms == night(1):
+            await w.intents.work_due()
+            w.clock.advance(500)
+        await one.says(night(3))
+        await w.live(40)
+        there = night(own) if late and own > 3 else night(3)
+        assert (one.there.end_ms, (await one.here())[0]) == (there, there)
+
+
+@pytest.mark.parametrize("seed", sorted({*seeds(6, 120), 28, 97, 112}))  # the three: told twice, or lost
 async def test_in_whatever_order_words_events_and_the_desk_come_each_word_is_told_once(
     database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
