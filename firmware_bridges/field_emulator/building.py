@@ -78,7 +78,7 @@ class FieldEmulator:
         advert_keys: Mapping[str, bytes] | None = None,
     ) -> None:
         check_plan(plan, catalogue)
-        self.plan, self.speed = plan, speed
+        self.plan, self.speed, self._catalogue = plan, speed, catalogue
         self._clock, self._modbus_tls = clock, modbus_tls
         self.misbehaviour = Misbehaviour(Knobs() if knobs is None else knobs, dice)
         self.things: dict[DeviceId, EmulatedDevice] = {}
@@ -180,6 +180,8 @@ class FieldEmulator:
                 return self._set_registers(self._thing(request), request.get("set", {}))
             case "slow":
                 return self._slow(self._thing(request), request.get("answer_ms"))
+            case "swap":
+                return self._swap(self._thing(request), request.get("descriptor"))
             case "one_at_a_time":
                 for server in self.modbus.values():
                     server.one_at_a_time = request.get("on") is True
@@ -377,6 +379,15 @@ class FieldEmulator:
             raise InvalidInputError("slow", f"{thing.device} is no Modbus unit, or {answer_ms!r:.40} is no answer time")
         unit.answer_ms = answer_ms if isinstance(answer_ms, int) else None
         return {"answer_ms": unit.answer_ms}
+
+    def _swap(self, thing: EmulatedDevice, descriptor: object) -> dict[str, Any]:
+        """Have a thing of another model answer in a Modbus unit's place; None: the unit itself again."""
+        unit = self._units.get(thing.device)
+        other = None if descriptor is None else self._catalogue.get(DescriptorId(str(descriptor)))
+        if unit is None or (descriptor is not None and other is None):
+            raise InvalidInputError("swap", f"{thing.device} is no Modbus unit, or {descriptor!r:.60} no model")
+        unit.stand_in = None if other is None else EmulatedUnit(build(thing.device, thing.room, other, lambda _: None))
+        return {"descriptor": descriptor}
 
     def _misbehave(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if request.get("good") is True:

@@ -52,6 +52,8 @@ class EmulatedUnit:
         self.thing = thing
         self.answer_ms: int | None = None
         """How long each of its answers takes; None: as long as everybody's."""
+        self.stand_in: EmulatedUnit | None = None
+        """Who answers in its place: it was swapped."""
         self.extra: dict[tuple[Table, int], int] = {}
         emulation, wire = thing.descriptor.emulation, thing.descriptor.wire
         for each in emulation.registers if emulation else ():
@@ -102,6 +104,8 @@ class EmulatedUnit:
 
     def respond(self, pdu: bytes, *, busy: bool, at_ms: int) -> bytes:
         """Return the PDU that answers a request's; `busy`: the unit has no time for it."""
+        if self.stand_in is not None:
+            return self.stand_in.respond(pdu, busy=busy, at_ms=at_ms)
         request = decode_request(pdu)
         wire = self.thing.descriptor.wire
         if isinstance(wire, ModbusWire) and wire.writes == "multiple" and pdu[:1] in _WRITE_ONE:
