@@ -37,8 +37,9 @@ UNKNOWN_MOST: Final = 2_000  # unplanned things remembered for the installer; a 
 
 _SILENT: Final = frozenset({DeviceEvent.OFFLINE, DeviceEvent.QUARANTINED})
 SLOW_FIGURES: Final = ("answer_ms", "line_share", "asked_times_less")
-_BESIDE: Final = frozenset({DeviceEvent.FIRMWARE, DeviceEvent.SLOW})
-"""What a device runs, and that it is slow, is not how it stands."""
+DOUBT_FACTS: Final = ("why", "refused", "points_refused", "points_had")
+_BESIDE: Final = frozenset({DeviceEvent.FIRMWARE, DeviceEvent.SLOW, DeviceEvent.DOUBTED})
+"""What a device runs, that it is slow, and that it may be another, is not how it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Devices:
         self._unknown: dict[DeviceId, _State] = {}
         self._firmwares: dict[DeviceId, Detail] = {}
         self._slow: dict[DeviceId, Detail] = {}
+        self._doubts: dict[DeviceId, Detail] = {}
         self._log = logger("edge.devices")
         self._taken = 0
         self._until: dict[DeviceId, int] = {}
@@ -113,17 +115,19 @@ class Devices:
         self._plan, self._planned = plan, frozenset(each.id for each in plan.devices)
         for gone in self._states.keys() - self._planned:
             del self._states[gone]
-            self._firmwares.pop(gone, None)
-            self._slow.pop(gone, None)
+            self._forget_beside(gone)
         for known in self._unknown.keys() & self._planned:
             del self._unknown[known]
         if renewed is not None:
             self._states.pop(renewed, None)
-            self._firmwares.pop(renewed, None)
-            self._slow.pop(renewed, None)
+            self._forget_beside(renewed)
             self._house.fire.back(renewed)
             self._house.watch.renewed(renewed)
             self._until[renewed] = self._taken + len(self._queue)
+
+    def _forget_beside(self, device: DeviceId) -> None:
+        for beside in (self._firmwares, self._slow, self._doubts):
+            beside.pop(device, None)
 
     def forget_unknown(self, device: DeviceId) -> None:
         """Forget a found thing that stands behind a name now; its bus tells it again if it ever is unknown again."""
@@ -153,10 +157,16 @@ class Devices:
         return {each for each in self._planned if not self.reached(each)}
 
     def state(self, device: DeviceId) -> dict[str, Any]:
-        """Return how a device stands on its bus, what firmware it runs, where that matters, and whether it is slow."""
-        return _told(
-            self._states.get(device) or self._unknown.get(device), self._firmwares.get(device), self._slow.get(device)
-        )
+        """Return how a device stands on its bus, what firmware it runs, where that matters, and whether it is slow.
+
+        `doubt`: it may be another thing, and nobody can ask it.
+        """
+        return {
+            **_told(self._states.get(device) or self._unknown.get(device)),
+            "firmware": _of(self._firmwares.get(device), ("version", "quirks")),
+            "slow": _of(self._slow.get(device), SLOW_FIGURES),
+            "doubt": _of(self._doubts.get(device), DOUBT_FACTS),
+        }
 
     def reading(self, reading: Reading) -> None:
         """Take a reading; returns at once. Fire is heard here: it waits for no disk."""
@@ -170,14 +180,15 @@ class Devices:
         if event in _BESIDE:
             if event is DeviceEvent.FIRMWARE:
                 self._firmwares[device] = detail
-            elif detail.get("slow"):
-                self._slow[device] = detail
+            elif event is DeviceEvent.SLOW:
+                _note(self._slow, device, detail, so=bool(detail.get("slow")))
             else:
-                self._slow.pop(device, None)
+                _note(self._doubts, device, detail, so=bool(detail.get("doubted")))
             self._queue.offer(_Event(device, event, detail))
             return
         if event is DeviceEvent.ONLINE:
             self._slow.pop(device, None)  # its bus begins again with it
+            self._doubts.pop(device, None)
         states = self._states if device in self._planned else self._unknown
         if device in states or states is self._states or len(states) < UNKNOWN_MOST:
             before = states.get(device)
@@ -249,8 +260,8 @@ class Devices:
             for each in planned
         ]
         unknown = [
-            {"id": device, "room": None, "bus": None, "descriptor": None, "planned": False, **_told(state)}
-            for device, state in sorted(self._unknown.items())
+            {"id": device, "room": None, "bus": None, "descriptor": None, "planned": False, **self.state(device)}
+            for device in sorted(self._unknown)
         ]
         return known + unknown
 
@@ -263,10 +274,18 @@ def unknown_unlisted(devices: Devices, buses: Sequence[BusSupervisor]) -> int:
     return devices.unknown_unlisted + sum(bus.counts.get(UNKNOWN_UNTOLD, 0) for bus in buses)
 
 
-def _told(state: _State | None, firmware: Detail | None = None, slow: Detail | None = None) -> dict[str, Any]:
-    runs = None if firmware is None else {key: firmware.get(key) for key in ("version", "quirks")}
-    takes = None if slow is None else {key: slow.get(key) for key in SLOW_FIGURES}
-    beside = {"firmware": runs, "slow": takes}
+def _told(state: _State | None) -> dict[str, Any]:
     if state is None:
-        return {"state": "never_heard", "detail": {}, "since_ms": None, **beside}
-    return {"state": state.event.value, "detail": dict(state.detail), "since_ms": state.since_ms, **beside}
+        return {"state": "never_heard", "detail": {}, "since_ms": None}
+    return {"state": state.event.value, "detail": dict(state.detail), "since_ms": state.since_ms}
+
+
+def _of(detail: Detail | None, keys: Sequence[str]) -> dict[str, Any] | None:
+    return None if detail is None else {key: detail.get(key) for key in keys}
+
+
+def _note(noted: dict[DeviceId, Detail], device: DeviceId, detail: Detail, *, so: bool) -> None:
+    if so:
+        noted[device] = detail
+    else:
+        noted.pop(device, None)

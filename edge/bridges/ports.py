@@ -28,6 +28,7 @@ class DeviceEvent(StrEnum):
     UNKNOWN_DEVICE = "unknown_device"  # something that the site plan does not name, or not so
     FIRMWARE = "firmware"  # which firmware it runs, where that makes a difference: said for the first time, or anew
     SLOW = "slow"  # it takes more than its share of a busy line and is asked less often; or, `slow` false, no longer
+    DOUBTED = "doubted"  # nobody can ask who it is, and it refuses most of what it had; or, `doubted` false, no longer
 
 
 class ReadingSink(Protocol):

@@ -84,6 +84,8 @@ def show(
                 f"  slow: an answer takes {slow['answer_ms']} ms of a busy line, so it is asked"
                 f" {slow['asked_times_less']} times less often than its model says"
             )
+        if doubt := told["on_bus"].get("doubt"):
+            typer.echo(f"  {doubt['why']} ({doubt['points_refused']} of {doubt['points_had']} points)")
         if told["conflict"]:
             typer.echo(f"  contradicts the site plan, which stands: {told['conflict']}")
     _show(facts_table(told["facts"]), told, as_json=as_json)

@@ -41,10 +41,15 @@ _SUM_BYTES: Final = 2
 
 @dataclass(slots=True)
 class _Awaited:
+    transaction: int
     unit: int
+    request: Request
     future: "asyncio.Future[bytes]"
-    begins: tuple[bytes, ...]
-    """How its answer, or its refusal, begins on the line."""
+
+    @property
+    def begins(self) -> tuple[bytes, ...]:
+        """How its answer, or its refusal, begins on the line."""
+        return _begins(self.transaction, self.unit, self.request)
 
 
 def _begins(transaction: int, unit: int, request: Request) -> tuple[bytes, ...]:
@@ -119,7 +124,7 @@ class ModbusLink:
         self._transaction = (self._transaction + 1) & 0xFFFF
         transaction = self._transaction
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[transaction] = _Awaited(unit, future, _begins(transaction, unit, request))
+        self._waiting[transaction] = _Awaited(transaction, unit, request, future)
         self._counts["requests"] += 1
         try:
             self._writer.write(encode_frame(Frame(transaction, unit, pdu)))

@@ -8,8 +8,7 @@ costs the neighbours one answer's time in that many.
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from enum import IntEnum
 from itertools import count
 from typing import Final
@@ -39,26 +38,39 @@ class Places:
         self._most, self._probes_most = most, min(probes_most, max(1, most - 1))
         self._taken = self._probing = 0
         self._order = count()
-        self._queues: dict[Class, list[tuple[int, int, asyncio.Future[None]]]] = {each: [] for each in Class}
+        self._queues: tuple[list[tuple[int, int, asyncio.Future[None]]], ...] = tuple([] for _ in Class)
+        """By class."""
 
-    @asynccontextmanager
-    async def take(self, kind: Class) -> AsyncIterator[None]:
-        """Hold a place for the length of the block."""
-        if self._free_for(kind) and not any(self._queues[each] for each in Class if each <= kind):
+    def take(self, kind: Class) -> "_Place":
+        """Return a place to be held for the length of an `async with`."""
+        return _Place(self, kind)
+
+    async def come(self, kind: Class) -> None:
+        """Wait for a place and take it; `leave` gives it back."""
+        if self._free_for(kind) and not any(self._queues[: kind + 1]):
             self._enter(kind)
-        else:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._queues[kind], (next(self._order), self._now_ms(), future))
-            try:
-                await future
-            except asyncio.CancelledError:
-                if future.done() and not future.cancelled():
-                    self._leave(kind)  # the place was given in the very moment we went away
-                raise
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._queues[kind], (next(self._order), self._now_ms(), future))
         try:
-            yield
-        finally:
-            self._leave(kind)
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.leave(kind)  # the place was given in the very moment we went away
+            raise
+
+    def leave(self, kind: Class) -> None:
+        """Give a place back to whoever is to have it next."""
+        self._taken -= 1
+        self._probing -= kind is Class.PROBE
+        if not any(self._queues):
+            return
+        if self._owes_a_probe():
+            self._overtook_ms = self._now_ms()
+            self._give(Class.PROBE)
+        for each in Class:
+            while self._queues[each] and self._free_for(each):
+                self._give(each)
 
     def _free_for(self, kind: Class) -> bool:
         return self._taken < self._most and (kind is not Class.PROBE or self._probing < self._probes_most)
@@ -66,16 +78,6 @@ class Places:
     def _enter(self, kind: Class) -> None:
         self._taken += 1
         self._probing += kind is Class.PROBE
-
-    def _leave(self, kind: Class) -> None:
-        self._taken -= 1
-        self._probing -= kind is Class.PROBE
-        if self._owes_a_probe():
-            self._overtook_ms = self._now_ms()
-            self._give(Class.PROBE)
-        for each in Class:
-            while self._queues[each] and self._free_for(each):
-                self._give(each)
 
     def _owes_a_probe(self) -> bool:
         queue, since_ms = self._queues[Class.PROBE], self._now_ms() - PATIENCE_MS
@@ -88,3 +90,18 @@ class Places:
         if not future.done():
             self._enter(kind)
             future.set_result(None)
+
+
+class _Place:
+    """One place, held within `async with`. Not a generator's: a large house takes three hundred a second."""
+
+    __slots__ = ("_kind", "_places")
+
+    def __init__(self, places: Places, kind: Class) -> None:
+        self._places, self._kind = places, kind
+
+    async def __aenter__(self) -> None:
+        await self._places.come(self._kind)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._places.leave(self._kind)

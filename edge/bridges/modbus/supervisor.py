@@ -7,15 +7,15 @@ device: what a register means is the descriptor's.
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Final
 
 from edge.bridges.evidence import unknown_id
 from edge.bridges.firmware import ASKED_AGAIN_MS, ASKED_EVERY_MS
+from edge.bridges.modbus.answers import BUSY_PAUSE_MS, NOT_NOW, Answers
 from edge.bridges.modbus.line_time import LineTime
 from edge.bridges.modbus.places import Class, Places
 from edge.bridges.modbus.ports import Link
-from edge.bridges.modbus.unit import JOBS_MAX, REFUSED_EVERY, DueBlock, Known, Unit, WaitingJob
+from edge.bridges.modbus.unit import JOBS_MAX, Proof, Unit, WaitingJob
 from edge.bridges.modbus.ways import way_to
 from edge.bridges.ports import DeviceEvent, ReadingSink
 from edge.bridges.quarantine import Quarantine
@@ -35,7 +35,6 @@ from protocols.descriptors.codec import (
     judge,
     raw_of_words,
     reading,
-    readings_of_registers,
     same,
 )
 from protocols.descriptors.descriptor import Descriptor, Point
@@ -56,7 +55,6 @@ DOWN_MS: Final = 3_000
 """A bus that cannot be reached for so long takes its devices off line, and fails what waits to be written."""
 LINK_LOST_PAUSE_MS: Final = 50
 BUSY_TRIES: Final = 4
-BUSY_PAUSE_MS: Final = 150
 READ_BACK_TRIES: Final = 4
 READ_BACK_PAUSE_MS: Final = 150
 STRANGER_RETRY_MS: Final = 60_000
@@ -69,7 +67,6 @@ _SILENT: Final = frozenset({ExceptionCode.GATEWAY_PATH_UNAVAILABLE, ExceptionCod
 """Exceptions by which a gateway says that the unit behind it did not answer."""
 _TELLS_NONE: Final = frozenset({ExceptionCode.ILLEGAL_FUNCTION, ExceptionCode.ILLEGAL_DATA_ADDRESS})
 """Exceptions by which a unit says that it has no such thing as a version."""
-_NOT_NOW: Final = frozenset({ExceptionCode.ACKNOWLEDGE, ExceptionCode.DEVICE_BUSY})
 
 
 def _stale_ms(point: Point) -> int:
@@ -104,9 +101,12 @@ class ModbusSupervisor(SupervisedBus):
         super().__init__(bus.id, clock=clock, dice=dice, sink=sink)
         self._way = way_to(bus, settings, clock)
         self._places = Places(self._way.in_flight_max, self._way.probes_max, clock.now_ms)
+        side_by_side = self._way.in_flight_max > 1
         self._units = {
-            device: Unit.of(device, number, descriptor, Quarantine(dice)) for device, number, descriptor in devices
+            device: Unit.of(device, number, descriptor, Quarantine(dice), bus=bus.id, steps=side_by_side)
+            for device, number, descriptor in devices
         }
+        self._answers = Answers(self._reporter, self._doubted)
         self._line = LineTime(alone=self._way.in_flight_max == 1)
         self._link: Link | None = None
         self._reachable = True
@@ -150,7 +150,9 @@ class ModbusSupervisor(SupervisedBus):
         self._link, self._down_since_ms = link, None
         if not self._reachable:
             self._reachable = True  # the units' own answers say who is on line again
+        now_ms = self._clock.now_ms()
         for unit in self._units.values():
+            unit.here_ms = now_ms
             unit.answered_in(None)
         self._wake_all()
         try:
@@ -193,10 +195,7 @@ class ModbusSupervisor(SupervisedBus):
     # --- one unit -------------------------------------------------------------------------------------------
 
     async def _serve(self, unit: Unit) -> None:
-        # Spread, so that units of one model do not ask in step for ever.
-        first_ms = self._clock.now_ms() + self._dice.integer(0, 200)
-        for due in unit.blocks:
-            due.due_ms = first_ms
+        unit.begin(self._clock.now_ms())
         while True:
             unit.wake.clear()
             if unit.jobs and await self._next_job(unit):
@@ -209,12 +208,10 @@ class ModbusSupervisor(SupervisedBus):
             wait_ms = self._job_patience_ms(unit) if unit.jobs else IDLE_MS
             if self._link is not None:
                 wait_ms = min(wait_ms, max(1, due_ms - now_ms))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_ms / 1000):
-                    await unit.wake.wait()
+            await unit.wake.wait(wait_ms)
 
     async def _read_due(self, unit: Unit) -> None:
-        if self._proof_is_old(unit, PROVED_FOR_MS) and await self._identify(unit) is not Known.YES:
+        if self._proof_is_old(unit, PROVED_FOR_MS) and await self._identify(unit) is not Proof.YES:
             return
         if unit.version_due_ms <= self._clock.now_ms() and not await self._ask_version(unit):
             return
@@ -226,26 +223,15 @@ class ModbusSupervisor(SupervisedBus):
             return  # the quarantine says when again
         self._let_breathe(unit, now_ms)
         unit.read_done(due, now_ms)
-        if isinstance(reply, Words):
-            due.refused = False
-            self._take(unit, due, reply.words, now_ms)
-        elif isinstance(reply, Refused) and reply.code in _NOT_NOW:
-            due.due_ms = now_ms + BUSY_PAUSE_MS
-        elif isinstance(reply, Refused) and not (
-            reply.code == ExceptionCode.ILLEGAL_DATA_ADDRESS and unit.split(due, now_ms)
-        ):
-            due.refused = reply.code in (ExceptionCode.ILLEGAL_DATA_ADDRESS, ExceptionCode.ILLEGAL_FUNCTION)
-            # What is refused is asked for less often: until then that is what is known of it, and not silence.
-            later_ms = (REFUSED_EVERY - 1) * due.every_ms if due.refused else unit.later_ms(due)
-            for point in due.block.points:
-                verdict = bad(Reason.DEVICE_EXCEPTION, reply.name)
-                self._reporter.take(reading(point, unit.device, verdict), now_ms=now_ms, age_ms=-later_ms)
+        self._answers.take(unit, due, reply, now_ms)
 
-    def _take(self, unit: Unit, due: DueBlock, words: Sequence[int], now_ms: int) -> None:
-        read = due.block.read
-        image = {(read.table, read.start + index): word for index, word in enumerate(words)}
-        for each in readings_of_registers(unit.descriptor, unit.device, image, due.block.points):
-            self._reporter.take(each, now_ms=now_ms, age_ms=-unit.later_ms(due))
+    def _doubted(self, unit: Unit, refusal: str | None) -> None:
+        """Tell that another thing may answer where nobody can be asked who it is, or no longer."""
+        doubt = unit.doubt
+        why = "another thing may answer here: it refuses most of what it had" if doubt.doubted else None
+        facts = {"expected": unit.descriptor.id, "points_refused": doubt.lost, "points_had": doubt.had}
+        told = {"doubted": doubt.doubted, "why": why, **facts, "refused": refusal}
+        self._event(unit.device, DeviceEvent.DOUBTED, {"unit": unit.number, **told})
 
     def _let_breathe(self, unit: Unit, now_ms: int) -> None:
         """Ask a unit that takes more than its share of the line less often, and say so."""
@@ -260,25 +246,25 @@ class ModbusSupervisor(SupervisedBus):
             return True
         return bool(unit.descriptor.identify) and self._clock.now_ms() - unit.identified_ms >= most_ms
 
-    async def _identify(self, unit: Unit, kind: Class = Class.READ) -> Known:
+    async def _identify(self, unit: Unit, kind: Class = Class.READ) -> Proof:
         """Ask the unit whether it is the model that the plan says; a stranger is told, and never written to."""
         read = unit.identification()
         if read is None:
             unit.identified = True
-            return Known.YES
+            return Proof.YES
         reply = await self._ask(unit, read, kind)
         now_ms = self._clock.now_ms()
         if reply is None:
-            return Known.SILENT
-        if isinstance(reply, Refused) and reply.code in _NOT_NOW:
+            return Proof.SILENT
+        if isinstance(reply, Refused) and reply.code in NOT_NOW:
             unit.quarantine.next_try_ms = now_ms + BUSY_PAUSE_MS
-            return Known.SILENT
+            return Proof.SILENT
         word = reply.words[0] if isinstance(reply, Words) else None
         if word is not None and unit.is_model(read.table, read.start, word):
             new, unit.identified, unit.stranger, unit.identified_ms = not unit.identified, True, False, now_ms
             if new:
                 self._is_back(unit)
-            return Known.YES
+            return Proof.YES
         unit.identified = False
         unit.quarantine.next_try_ms = now_ms + STRANGER_RETRY_MS
         if not unit.stranger:
@@ -289,7 +275,7 @@ class ModbusSupervisor(SupervisedBus):
             self._event(unit.device, DeviceEvent.UNKNOWN_DEVICE, facts)
         for point in unit.descriptor.points:
             self._reporter.take(reading(point, unit.device, bad(Reason.NOT_THIS_MODEL)), now_ms=now_ms)
-        return Known.STRANGER
+        return Proof.STRANGER
 
     async def _ask_version(self, unit: Unit) -> bool:
         """Have the unit say which firmware it runs, where it tells; False if it must be asked again first."""
@@ -301,7 +287,7 @@ class ModbusSupervisor(SupervisedBus):
         now_ms = self._clock.now_ms()
         if reply is None:
             return False
-        if isinstance(reply, Refused) and reply.code in _NOT_NOW:
+        if isinstance(reply, Refused) and reply.code in NOT_NOW:
             unit.quarantine.next_try_ms = now_ms + BUSY_PAUSE_MS
             return False
         unit.version_due_ms = now_ms + ASKED_EVERY_MS
@@ -386,9 +372,11 @@ class ModbusSupervisor(SupervisedBus):
             self._is_back(unit)
 
     def _is_back(self, unit: Unit) -> None:
-        unit.begin_again()
+        unit.begin_again(self._clock.now_ms())
         self._line.forget(unit.number)
         self._event(unit.device, DeviceEvent.ONLINE, {"unit": unit.number})
+        if unit.doubt.doubted:
+            self._doubted(unit, None)
 
     # --- writes ---------------------------------------------------------------------------------------------
 
@@ -434,7 +422,7 @@ class ModbusSupervisor(SupervisedBus):
             outcome = Outcome(Phase.FAILED, None, f"bus {self._name} cannot be reached")
         elif self._proof_is_old(unit, PROVED_FOR_A_WRITE_MS):
             # A write to a register of another model could do anything: first see who it is.
-            if await self._identify(unit, Class.WRITE) is not Known.SILENT:
+            if await self._identify(unit, Class.WRITE) is not Proof.SILENT:
                 return True
             outcome = Outcome(Phase.FAILED, None, f"unit {unit.number} does not answer")
         elif unit.version_due_ms <= self._clock.now_ms():
@@ -519,7 +507,7 @@ class ModbusSupervisor(SupervisedBus):
             return Outcome(Phase.FAILED, None, f"its register could not be read first: {error}"[:120])
         if isinstance(reply, Words):
             return reply.words[0]
-        if isinstance(reply, Refused) and reply.code in _NOT_NOW:
+        if isinstance(reply, Refused) and reply.code in NOT_NOW:
             return None
         name = reply.name if isinstance(reply, Refused) else "no words"
         return Outcome(Phase.FAILED, None, f"its register could not be read first: {name}")
@@ -558,6 +546,7 @@ class ModbusSupervisor(SupervisedBus):
         self._answered(unit)
         found = reading(point, unit.device, judge(point, raw_of_words(point, reply.words)))
         self._reporter.take(found, now_ms=self._clock.now_ms())
+        unit.forget_words()
         return found.value
 
     async def _let_pay(self, unit: Unit, request: Request) -> None:

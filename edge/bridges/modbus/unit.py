@@ -7,11 +7,16 @@ from enum import Enum, auto
 from typing import Final
 
 from edge.bridges.firmware import Running
+from edge.bridges.modbus.doubt import Doubt
+from edge.bridges.modbus.turns import STEP_MOST_MS, first_turn, last_turn, next_turn, place_of
+from edge.bridges.modbus.wake import Wake
 from edge.bridges.quarantine import Quarantine
+from edge.bridges.reporter import Known
 from edge.bridges.write_desk import Job
 from protocols.descriptors.descriptor import Descriptor, Table
 from protocols.descriptors.firmware import text_of_words
 from protocols.descriptors.wires import ModbusWire
+from protocols.device_model.capability import Capability
 from protocols.device_model.command import Outcome
 from protocols.device_model.identity import DeviceId
 from protocols.modbus.frames import Read, Words
@@ -30,7 +35,7 @@ SLOW_AFTER_MS: Final = 5_000
 """So long it has to be slow before it is told: an answer or two that were lost are no news."""
 
 
-class Known(Enum):
+class Proof(Enum):
     """Whether who answers on a unit id is who it should be."""
 
     YES = auto()
@@ -46,6 +51,16 @@ class DueBlock:
     every_ms: int
     due_ms: int
     refused: bool = False
+    words: tuple[int, ...] | None = None
+    """What it held when it was last read, as long as nobody has heard its points in another way since."""
+    known: list[Known | None] = field(default_factory=list)
+    """What the reporter knows of its points, in its edition `edition`."""
+    edition: int = -1
+
+    @property
+    def names(self) -> list[tuple[Capability, str]]:
+        """The names of its points."""
+        return [(each.capability, each.attribute) for each in self.block.points]
 
 
 @dataclass(slots=True)
@@ -66,7 +81,14 @@ class Unit:
     quarantine: Quarantine
     blocks: list[DueBlock] = field(default_factory=list)
     jobs: deque[WaitingJob] = field(default_factory=deque)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: Wake = field(default_factory=Wake)
+    place: float = 0.0
+    """Its place in every interval (turns.py)."""
+    steps: bool = False
+    """Whether it has turns of its own: its bus carries questions side by side."""
+    here_ms: int = 0
+    """Since when it is there to be asked (monotonic ms): it missed no turns before."""
+    doubt: Doubt = field(default_factory=Doubt)
     identified: bool = False
     identified_ms: int = 0
     """When it last proved to be its model (monotonic ms)."""
@@ -88,6 +110,11 @@ class Unit:
         return self.running.descriptor
 
     @property
+    def doubtful(self) -> bool:
+        """Whether nothing tells its model from another: then only what it refuses can."""
+        return not self.running.descriptor.identify
+
+    @property
     def wire(self) -> ModbusWire:
         """How it wants to be asked."""
         wire = self.running.descriptor.wire
@@ -96,11 +123,20 @@ class Unit:
         return wire
 
     @classmethod
-    def of(cls, device: DeviceId, number: int, descriptor: Descriptor, quarantine: Quarantine) -> "Unit":
+    def of(
+        cls,
+        device: DeviceId,
+        number: int,
+        descriptor: Descriptor,
+        quarantine: Quarantine,
+        *,
+        bus: str = "",
+        steps: bool = False,
+    ) -> "Unit":
         """Return a unit that has everything due at once. The descriptor must be of a Modbus model."""
         if not isinstance(descriptor.wire, ModbusWire):
             raise TypeError(f"{descriptor.id} is no Modbus model")
-        unit = cls(device, number, Running(descriptor), quarantine)
+        unit = cls(device, number, Running(descriptor), quarantine, place=place_of(bus, number), steps=steps)
         unit.plan_anew(0)
         unit.identified = not descriptor.identify
         return unit
@@ -112,6 +148,12 @@ class Unit:
             for every_ms, blocks in plan_by_interval(self.descriptor).items()
             for block in blocks
         ]
+        self.doubt.keep((point.capability, point.attribute) for point in self.descriptor.points)
+
+    def begin(self, now_ms: int) -> None:
+        """Have every block due for the first time."""
+        for due in self.blocks:
+            due.due_ms = first_turn(self.place, due.every_ms, now_ms=now_ms, steps=self._steps(due))
 
     def next_due_ms(self) -> int:
         """Return when the next read is due, no earlier than the quarantine allows."""
@@ -145,12 +187,18 @@ class Unit:
         return min(self.blocks, key=lambda each: each.due_ms)
 
     def read_done(self, due: DueBlock, now_ms: int) -> None:
-        """Put a block off to its next turn. Turns missed meanwhile are not made up for."""
+        """Put a block off to its next turn (turns.py). Turns missed meanwhile are not made up for."""
         turns = REFUSED_EVERY if due.refused else 1
         if self.stretch > 1:
             due.due_ms = now_ms + round(self.stretch * turns * due.every_ms)
-        else:
-            due.due_ms = max(due.due_ms + turns * due.every_ms, now_ms + 1)
+            return
+        every_ms, was_ms, steps = due.every_ms, due.due_ms, self._steps(due)
+        if steps and was_ms < self.here_ms:
+            was_ms = last_turn(self.place, every_ms, self.here_ms)
+        due.due_ms = next_turn(self.place, every_ms, was_ms=was_ms, now_ms=now_ms, steps=steps, turns=turns)
+
+    def _steps(self, due: DueBlock) -> bool:
+        return self.steps and due.every_ms <= STEP_MOST_MS
 
     def questions_a_ms(self) -> float:
         """Return how many questions a millisecond its descriptor has it asked."""
@@ -174,8 +222,14 @@ class Unit:
         self.slow, self.slow_told_ms, self.slow_since_ms = slow, now_ms, None
         return True
 
-    def begin_again(self) -> None:
+    def forget_words(self) -> None:
+        """Forget what its blocks held: a point of them was heard in another way."""
+        for due in self.blocks:
+            due.words = None
+
+    def begin_again(self, now_ms: int) -> None:
         """Forget how slow it was: it was away, or is another."""
+        self.here_ms = now_ms
         self.stretch, self.slow, self.slow_told_ms, self.slow_since_ms = 1.0, False, None, None
         self.answered_in(None)
 

@@ -69,7 +69,7 @@ async def test_that_a_device_is_slow_is_told_beside_how_it_stands(site: Site) ->
     site.devices.device_event(device, DeviceEvent.SLOW, {"bus": "floor-1", "unit": 7, "slow": True, **figures})
     assert site.devices.reached(device)
     assert site.devices.state(device) == {
-        "state": "online", "detail": {}, "since_ms": T0, "firmware": None, "slow": figures,
+        "state": "online", "detail": {}, "since_ms": T0, "firmware": None, "slow": figures, "doubt": None,
     }  # fmt: skip
     site.devices.device_event(device, DeviceEvent.SLOW, {"slow": False, **figures})
     assert site.devices.state(device)["slow"] is None
@@ -80,6 +80,27 @@ async def test_that_a_device_is_slow_is_told_beside_how_it_stands(site: Site) ->
     await site.rested(6)
     events = [each.body["event"] for each in site.building.log.records(Lane.B, "device")]
     assert events == ["online", "slow", "slow", "slow", "quarantined", "online"]
+
+
+async def test_that_a_device_may_be_another_is_told_beside_how_it_stands(site: Site) -> None:
+    device = DeviceId("thermostat-101")
+    facts = {"why": "another thing may answer here", "refused": "illegal_data_address"}
+    counts = {"points_refused": 12, "points_had": 16}
+    site.devices.device_event(device, DeviceEvent.ONLINE, {})
+    site.devices.device_event(device, DeviceEvent.DOUBTED, {"unit": 7, "doubted": True, **facts, **counts})
+    assert site.devices.reached(device)
+    assert site.devices.state(device)["state"] == "online"
+    assert site.devices.state(device)["doubt"] == {**facts, **counts}
+    assert site.devices.state(device)["slow"] is None
+    assert site.devices.met() == [], "nobody knows that it is another"
+    site.devices.device_event(device, DeviceEvent.DOUBTED, {"doubted": False})
+    assert site.devices.state(device)["doubt"] is None
+    site.devices.device_event(device, DeviceEvent.DOUBTED, {"doubted": True, **facts, **counts})
+    site.devices.device_event(device, DeviceEvent.ONLINE, {})
+    assert site.devices.state(device)["doubt"] is None, "its bus says it again, if it is so"
+    await site.rested(5)
+    events = [each.body["event"] for each in site.building.log.records(Lane.B, "device")]
+    assert events == ["online", "doubted", "doubted", "doubted", "online"]
 
 
 class Reason(StrEnum):
