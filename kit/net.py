@@ -7,16 +7,16 @@ message. Who needs that asks for an acknowledgement of his own (protocols/link/S
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
+
+import msgspec
 
 TOPIC_BYTES_MAX: Final = 65_535  # MQTT 3.1.1, 1.5.3: a two-byte length
 PAYLOAD_BYTES_MAX: Final = 1024 * 1024  # ours: one batch is far smaller; larger is a defect or an attack
 INBOX_MESSAGES_MAX: Final = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message as it arrived, or as a will to be sent when the connection dies without a goodbye."""
 
     topic: str

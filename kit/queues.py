@@ -37,7 +37,8 @@ class BoundedQueue(Generic[T]):
             self.refused += 1
             return False
         self._items.append(item)
-        _wake(self._readers)
+        if self._readers:
+            _wake(self._readers)
         return True
 
     async def put(self, item: T) -> None:

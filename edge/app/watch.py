@@ -62,6 +62,7 @@ DISTURBED_MS: Final = 10 * 60_000
 OUTDOOR_FRESH_MS: Final = 2 * 3_600_000
 FAR_APART_MS: Final = 12 * 3_600_000
 """A key that was at two doors at once is up so long: somebody has to have seen it."""
+_WORDS: Final = (bool, str)
 T = TypeVar("T")
 
 
@@ -125,16 +126,22 @@ class Watch:
 
     def heard(self, reading: Reading, *, now_ms: int) -> None:
         """Take any reading of the house. Water is looked at at once: whoever tells of it may not say it again."""
-        if not _followed(reading.capability, reading.attribute):
+        what = _followed(reading.capability, reading.attribute)
+        if what is None:
             return
-        if (reading.capability, reading.attribute) == LEAK and reading.value is True:
+        if what.leak and reading.value is True:
             self._urgent.set()
-        if reading.quality is not Quality.GOOD or isinstance(reading.value, bool | str) or reading.value is None:
+        if reading.quality is not Quality.GOOD or reading.value is None or isinstance(reading.value, _WORDS):
             return
-        key, value = (reading.capability, reading.attribute), float(reading.value)
+        value = float(reading.value)
         if self._view.room_of(reading.device) is not None:
-            self._frozen.heard(reading, value, now_ms=now_ms)
-            self._meters.heard(reading, value, now_ms=now_ms)
+            if what.judged:
+                self._frozen.heard(reading, value, now_ms=now_ms)
+            if what.metered:
+                self._meters.heard(reading, value, now_ms=now_ms)
+        if what.key is None:
+            return
+        key = what.key
         if key == BATTERY:
             before = self._batteries.get(reading.device, Battery())
             self._batteries[reading.device] = before.said(value, wall_ms=self._clock.wall_ms())
@@ -408,12 +415,27 @@ def _kept(body: bytes | None, kind: type[T], otherwise: T) -> T:
         return otherwise  # of another build, or damaged: it comes again from what is so
 
 
+class _Followed(msgspec.Struct, frozen=True):
+    """Who follows the values of an attribute."""
+
+    leak: bool
+    judged: bool
+    metered: bool
+    key: tuple[Capability, str] | None
+    """What it is, where that alone is asked."""
+
+
 @lru_cache(maxsize=4_096)
-def _followed(capability: Capability, attribute: str) -> bool:
-    """Say whether anybody here follows an attribute's values; most of what a house says nobody does."""
-    if capability is _METER or (capability, attribute) in (LEAK, BATTERY, OUTDOOR):
-        return True
-    return judged_as(capability, attribute) is not None
+def _followed(capability: Capability, attribute: str) -> _Followed | None:
+    """Return who follows an attribute's values; None: nobody does, as of most of what a house says."""
+    key = (capability, attribute)
+    what = _Followed(
+        leak=key == LEAK,
+        judged=judged_as(capability, attribute) is not None,
+        metered=capability is _METER,
+        key=key if key in (BATTERY, OUTDOOR, ENERGY) else None,
+    )
+    return what if what.leak or what.judged or what.metered or what.key else None
 
 
 def _is_fresh(each: Shown) -> bool:

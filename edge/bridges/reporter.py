@@ -192,7 +192,10 @@ class Reporter:
     def _tell(self, known: Known, reading: Reading, now_ms: int) -> None:
         known.told, known.told_ms, known.held = reading, now_ms, None
         known.spent_ms = max(known.spent_ms, now_ms) + TOLD_EVERY_MS
-        _settle(known)
+        if reading is known.last and reading.quality is Quality.GOOD:  # as nearly always
+            known.quiet_until_ms = now_ms + known.heartbeat_ms
+        else:
+            _settle(known)
         self._counts["readings"] += 1
         self._sink.reading(reading)
 

@@ -148,7 +148,8 @@ class Track:
 
     def _stood(self, day: int) -> None:
         if self.longest and self.longest[-1][0] == day:
-            self.longest[-1] = (day, max(self.longest[-1][1], self.stood_ms))
+            if self.stood_ms > self.longest[-1][1]:
+                self.longest[-1] = (day, self.stood_ms)
         else:
             self.longest = [*self.longest, (day, self.stood_ms)][-DAYS_KEPT:]
 

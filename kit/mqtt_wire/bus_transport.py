@@ -18,6 +18,9 @@ from kit.net import TOPIC_BYTES_MAX, Message
 
 TURN_MESSAGES: Final = 64
 """So many are handed out one after the other; then whoever else runs on the event loop has a turn."""
+OWED_MOST: Final = 256
+OWED_WAIT_S: Final = 0.005
+"""So many messages at most are taken and not acknowledged, and for so long, where more are waiting to be read."""
 
 
 class BusTransport(WireTransport):
@@ -68,11 +71,16 @@ class BusConnection(WireConnection):
         super().__init__(broker, place, will, long)
         self.inbox = inbox
         self._owed: list[Publish] = []
+        self._due: asyncio.TimerHandle | None = None
 
     async def messages(self) -> AsyncIterator[Message]:
         """See `kit.net.Connection.messages`."""
         inbox, turn = self.inbox, 0
-        while await self._arrived():
+        while True:
+            if not inbox:
+                self._settle()  # all is taken: who waits for our word to send on has it now
+            if not await self._arrived():
+                return
             while inbox:
                 each = inbox.take()
                 self._owe(each)
@@ -105,12 +113,17 @@ class BusConnection(WireConnection):
         self._rest_after(len(publishes))
 
     def _owe(self, publish: Publish) -> None:
-        """Acknowledge it with all others of this turn of the event loop, in one write."""
+        """Acknowledge it with the others that are taken, in one write: a write costs as much as a dozen messages."""
         if not self._owed:
-            self._loop.call_soon(self._settle)
+            self._due = self._loop.call_later(OWED_WAIT_S, self._settle)
         self._owed.append(publish)
+        if len(self._owed) >= OWED_MOST:
+            self._settle()
 
     def _settle(self) -> None:
         owed, self._owed = self._owed, []
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         if owed:
             self.acknowledge(owed)

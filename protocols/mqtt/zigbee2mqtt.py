@@ -6,7 +6,7 @@ may hold slashes, so a topic can only be read against what comes after the base:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ BRIDGE_PAYLOAD_BYTES_MAX: Final = 16 * 1024 * 1024
 """An entry of bridge/devices is 5 to 30 kB, for it repeats all that the model exposes."""
 DEVICES_MAX: Final = 1_000
 EPOCH_MS_MAX: Final = 2**53 - 1
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class About(Enum):
@@ -210,7 +209,7 @@ def last_seen_ms(document: Mapping[str, Any]) -> int | None:
             at = datetime.fromisoformat(value)
             if at.tzinfo is None:
                 return None  # local time of a machine that we do not know
-            return max(0, round((at - _EPOCH).total_seconds() * 1000))
+            return max(0, round(at.timestamp() * 1000))
         except (ValueError, OverflowError):
             return None
     return None

@@ -7,7 +7,7 @@ order, and what is torn gives bad readings of that one device and nothing else.
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -229,7 +229,7 @@ class Zigbee2MqttSupervisor(BrokerBus):
         if not message.retain:
             if radio.cached and at_ms is None and self._repeats(self._readings(radio, document, at_ms)):
                 self._counts["repeated_by_the_bridge"] += 1
-                message = replace(message, retain=True)
+                message = msgspec.structs.replace(message, retain=True)
             radio.cached = False
         old = False
         if message.retain:
