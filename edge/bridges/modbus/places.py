@@ -24,6 +24,9 @@ class Class(IntEnum):
     PROBE = 2
 
 
+_ORDER: Final = tuple(Class)
+
+
 class Places:
     """A semaphore with classes.
 
@@ -68,7 +71,7 @@ class Places:
         if self._owes_a_probe():
             self._overtook_ms = self._now_ms()
             self._give(Class.PROBE)
-        for each in Class:
+        for each in _ORDER:
             while self._queues[each] and self._free_for(each):
                 self._give(each)
 
