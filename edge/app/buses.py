@@ -1,6 +1,6 @@
 """Joins the field buses: descriptors for every device of the plan, and the way to the site broker."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -70,13 +70,15 @@ def make_buses(
     clock: Clock,
     dice: Dice,
     sink: ReadingSink,
+    crowded: Callable[[], bool] | None = None,
     announced: Announced | None = None,
     remembered: Mapping[BusId, BusMemory] | None = None,
 ) -> LiveBuses:
     """Return the buses, none running yet; they can be given other devices while they run. Raises InvalidInputError.
 
-    A bus on the site broker is heard even if nothing hangs on it yet: what is to be bound is found there. `remembered`:
-    what buses have heard in earlier lives of the edge.
+    A bus on the site broker is heard even if nothing hangs on it yet: what is to be bound is found there. `crowded`:
+    whether `sink` has more than it should, see `BusTransport`. `remembered`: what buses have heard in earlier lives of
+    the edge.
     """
 
     def transport(bus: BrokerBuses) -> Transport:
@@ -88,6 +90,7 @@ def make_buses(
             client_id=client_ids.of_bus(settings.edge, bus.id),
             large_topics=large,
             topic_waiting_max=TOPIC_WAITING_MAX,
+            crowded=crowded,
         )
 
     memories = dict(remembered or {})
@@ -112,6 +115,7 @@ def site_transport(
     client_id: str,
     large_topics: frozenset[str] = frozenset(),
     topic_waiting_max: int | None = None,
+    crowded: Callable[[], bool] | None = None,
 ) -> BusTransport:
     """Return the way to the broker in the building. Raises InvalidInputError for a file that is wrong."""
     tls = None if broker.ca_path is None else tls_client_context(broker.ca_path, broker.cert_path, broker.key_path)
@@ -128,6 +132,7 @@ def site_transport(
         ),
         topic_waiting_max=topic_waiting_max,
         large_topics=large_topics,
+        crowded=crowded,
     )
 
 

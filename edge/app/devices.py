@@ -1,8 +1,9 @@
 """The devices between the buses and the house: readings and events in through a bounded queue, commands out.
 
-The buses never wait for the disk and the disk never waits for a bus: `reading` and `device_event` return at once, `run`
-makes durable what they brought. What does not fit is counted; the newest is refused, because a value refused
-now comes again with its next change or heartbeat.
+The disk never waits for a bus, and a bus hardly for the disk: `reading` and `device_event` return at once, `run` makes
+durable what they brought. Who says more than that is read slowly (`crowded`), and never not at all: an alarm may be
+behind it. What does not fit even so is counted; the newest is refused, because a value refused now comes again with its
+next change or heartbeat.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ from protocols.errors import LocalProtocolError, StoreFailedError
 from protocols.link.lanes import Lane
 
 WAITING_MAX: Final = 20_000  # half a minute of a large house whose disk stands still
+CROWDED: Final = WAITING_MAX // 2
+"""From so many on buses on the broker read slowly, and what they have not read is the broker's to hold back."""
 BATCH_MOST: Final = APPEND_RECORDS_MAX
 """One commit a lane: kept whole or not at all, so a retry doubles nothing. What came while the last was on its way fits
 into the next, so the buses never run ahead of the disk for long."""
@@ -104,6 +107,11 @@ class Devices:
     def waiting(self) -> int:
         """How many wait to be made durable."""
         return len(self._queue)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more is waiting than should be: who can have its devices held back does."""
+        return len(self._queue) >= CROWDED
 
     def reached(self, device: DeviceId) -> bool:
         """Say whether a planned device answers, as far as its bus has told."""

@@ -235,6 +235,7 @@ class Edge:
                 clock=clock,
                 dice=dice,
                 sink=devices,
+                crowded=lambda: devices.crowded,
                 announced=announced,
                 remembered=numbers.memories,
             )

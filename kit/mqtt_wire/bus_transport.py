@@ -22,6 +22,10 @@ OWED_MOST: Final = 256
 OWED_WAIT_S: Final = 0.005
 """So many messages at most are taken and not acknowledged, and for so long, where more are waiting to be read."""
 
+CROWDED_WAIT_S: Final = 0.05
+"""So long a turn waits at most for a reader that has more than it should: what is behind it may be an alarm."""
+CROWDED_LOOK_S: Final = 0.005
+
 
 class BusTransport(WireTransport):
     """`kit.net.Transport` over one broker, and `kit.net.DropsTold`.
@@ -31,12 +35,20 @@ class BusTransport(WireTransport):
         topic_waiting_max: unread messages of one topic at most; of more the oldest is dropped, and acknowledged. For
             topics that tell a state: who babbles on one then crowds nobody else out. None: as many as fit.
         large_topics: topics whose messages may be up to `LARGE_BYTES_MAX` long, `inbox.LARGE_WAITING_MAX` at a time.
+        crowded: whether who reads has more than it should: then messages are handed out slowly, and the broker, whose
+            messages are not acknowledged meanwhile, holds the others back. None: never.
     """
 
     def __init__(
-        self, broker: Broker, *, topic_waiting_max: int | None = None, large_topics: frozenset[str] = frozenset()
+        self,
+        broker: Broker,
+        *,
+        topic_waiting_max: int | None = None,
+        large_topics: frozenset[str] = frozenset(),
+        crowded: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(broker)
+        self._crowded = crowded
         self._topic_waiting_max = topic_waiting_max
         self._large_topics = frozenset(each.encode() for each in large_topics)
         self.drops: dict[str, int] = {}
@@ -53,7 +65,7 @@ class BusTransport(WireTransport):
         long = Long(
             self._large_topics, LARGE_BYTES_MAX + TOPIC_BYTES_MAX + 16, lambda *what: self._drop("oversized", *what)
         )
-        return BusConnection(self._broker, place, will, long, inbox)
+        return BusConnection(self._broker, place, will, long, inbox, self._crowded)
 
     def _drop(self, why: str, topic: bytes, size: int) -> None:
         self.drops[why] = times = self.drops.get(why, 0) + 1
@@ -67,9 +79,18 @@ class BusTransport(WireTransport):
 class BusConnection(WireConnection):
     """`kit.net.Connection`: made by `BusTransport.connect`."""
 
-    def __init__(self, broker: Broker, place: str, will: Message | None, long: Long, inbox: Inbox) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        place: str,
+        will: Message | None,
+        long: Long,
+        inbox: Inbox,
+        crowded: Callable[[], bool] | None = None,
+    ) -> None:
         super().__init__(broker, place, will, long)
         self.inbox = inbox
+        self._crowded = crowded
         self._owed: list[Publish] = []
         self._due: asyncio.TimerHandle | None = None
 
@@ -95,6 +116,13 @@ class BusConnection(WireConnection):
                 turn += 1
                 if turn % TURN_MESSAGES == 0:
                     await asyncio.sleep(0)
+                    if self._crowded is not None and self._crowded():
+                        await self._hold_back(self._crowded)
+
+    async def _hold_back(self, crowded: Callable[[], bool]) -> None:
+        until_s = self._loop.time() + CROWDED_WAIT_S
+        while crowded() and self._loop.time() < until_s:
+            await asyncio.sleep(CROWDED_LOOK_S)
 
     async def close(self) -> None:
         """See `WireConnection.close`."""

@@ -27,18 +27,24 @@ async def test_a_bus_that_is_made_anew_tells_its_house_nothing_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     airs: list[Air] = []
+    asked: list[object] = []
 
-    def transport(*_: object, **__: object) -> Air:
+    def transport(*_: object, **how: object) -> Air:
         airs.append(Air())
+        asked.append(how["crowded"])
         return airs[-1]
+
+    def crowded() -> bool:
+        return False
 
     monkeypatch.setattr(joined, "site_transport", transport)
     settings = cast("EdgeSettings", SimpleNamespace(site_broker=object(), edge="e-1", bridges=BridgesSettings()))
     site, heard = real(plan(rooms=1)), Heard()
     live = joined.make_buses(
-        settings, site, CATALOGUE, clock=ManualClock(wall_ms=T0), dice=SeededDice(1), sink=heard
+        settings, site, CATALOGUE, clock=ManualClock(wall_ms=T0), dice=SeededDice(1), sink=heard, crowded=crowded
     )  # fmt: skip
     [bus] = live
+    assert asked == [crowded], "who hears the bus can have it read slowly"
     running = asyncio.create_task(bus.run())
 
     async def said(*, retained: bool) -> None:

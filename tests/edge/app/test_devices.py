@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.app.devices import UNKNOWN_MOST, WAITING_MAX, BusWriter, Devices, unknown_unlisted
+from edge.app.devices import CROWDED, UNKNOWN_MOST, WAITING_MAX, BusWriter, Devices, unknown_unlisted
 from edge.bridges.ports import DeviceEvent
 from kit.clock import ManualClock
 from protocols.device_model.capability import Capability, Unit
@@ -142,7 +142,9 @@ async def test_what_the_disk_refused_is_kept_once_it_recovers(site: Site, monkey
 
 @pytest.mark.guarantee("G9")
 async def test_a_flood_is_refused_and_counted_and_never_waited_for(site: Site) -> None:
-    for _ in range(WAITING_MAX + 100):
+    told = [False] * CROWDED + [True] * (WAITING_MAX + 100 - CROWDED)
+    for crowded in told:
+        assert site.devices.crowded is crowded, "whose broker can hold devices back does so before anything is refused"
         site.devices.reading(temperature(20.0))
     assert (site.devices.waiting, site.devices.refused) == (WAITING_MAX, 100)
 
