@@ -134,6 +134,10 @@ _ROLES: Final = {
     Role.ADMIN: ("admin", "staff", "viewer"),
 }
 DECISIONS_KEPT: Final = 4_096
+NAMES_KEPT_MOST: Final = 256
+"""Characters that a property and a stay may be named by together. A path may be named by 64 kB that nothing is called,
+each time by others: that is judged, and not kept.
+"""
 _PARSED: Final = PolicySet.from_str(POLICIES)  # reading the text takes longer than a decision
 
 
@@ -145,13 +149,17 @@ class Decision:
     because: tuple[str, ...]
 
 
-@lru_cache(maxsize=DECISIONS_KEPT)
 def may(principal: Principal, action: str, property_id: str | None, stay: str | None = None) -> Decision:
     """Decide whether a caller may do `action` with a property of its tenant, or, None, with the tenant as a whole.
 
     `stay` is the one that the request is about, where it is about one. The answer follows from the arguments and the
     policies above alone, so the last ones are kept: who asks asks again.
     """
+    is_kept = len(property_id or "") + len(stay or "") <= NAMES_KEPT_MOST
+    return (_decided if is_kept else _decide)(principal, action, property_id, stay)
+
+
+def _decide(principal: Principal, action: str, property_id: str | None, stay: str | None) -> Decision:
     who = {"type": "Principal", "id": principal.name}
     if property_id is None:
         what, known = {"type": "Tenant", "id": principal.tenant}, {}
@@ -177,3 +185,6 @@ def may(principal: Principal, action: str, property_id: str | None, stay: str | 
     request = {"principal": who, "action": {"type": "Action", "id": action}, "resource": what, "context": context}
     answer = is_authorized(request, _PARSED, entities)
     return Decision(answer.allowed, tuple(answer.diagnostics.reasons))
+
+
+_decided: Final = lru_cache(maxsize=DECISIONS_KEPT)(_decide)

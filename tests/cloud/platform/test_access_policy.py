@@ -3,7 +3,7 @@
 import pytest
 from cedarpy import is_authorized
 
-from cloud.platform.access_policy import POLICIES, may
+from cloud.platform.access_policy import NAMES_KEPT_MOST, POLICIES, _decided, may
 from cloud.platform.principals import Principal, Role
 
 BOUND = frozenset({"aurora"})
@@ -79,3 +79,15 @@ def test_a_guest_may_check_in_to_one_stay_and_nothing_else(
     assert may(guest, action, property_id, stay).allowed is allowed
     nowhere = Principal("guest", "northlight", Role.GUEST, BOUND)
     assert not may(nowhere, action, property_id, stay).allowed
+
+
+def test_names_that_nothing_has_are_judged_and_not_kept() -> None:
+    """Paths are whatever a caller writes: kilobytes of them, each another, are not to stay in memory."""
+    guest = Principal("guest:s-1", "northlight", Role.GUEST, BOUND, account="link", stay="s-1")
+    assert may(guest, "checkin.use", "aurora", "s-1").allowed
+    kept = _decided.cache_info().currsize
+    for name in ("s-" + "1" * NAMES_KEPT_MOST, "\N{KEY}" * (NAMES_KEPT_MOST + 1)):
+        assert not may(guest, "checkin.use", "aurora", name).allowed
+        assert not may(guest, "checkin.use", name, "s-1").allowed
+        assert may(_caller(Role.VIEWER, None), "property.read", name).allowed
+    assert _decided.cache_info().currsize == kept
