@@ -73,6 +73,6 @@ def is_settled(action: PmsAction, stay: Stay) -> bool:
         case PmsAction.CHECK_OUT:
             return stay.pms_status not in _NOT_YET_IN | {PmsStatus.IN_HOUSE}
         case PmsAction.SET_DEPARTURE:
-            return stay.conflict is not Conflict.OTHER_END
+            return stay.conflict is Conflict.ENDED_IN_PMS or not stay.ends_otherwise
         case _:
             return stay.room is None or stay.room == stay.room_asked

@@ -65,6 +65,11 @@ class Stay:
         return self.room_asked if inside and meant and self.room_asked != self.edge_room else None
 
     @property
+    def ends_otherwise(self) -> bool:
+        """Whether a guest in house stays another night here than the PMS has, whatever else they do not agree on."""
+        return self.state is StayState.IN_HOUSE and abs(self.expected_until - self.until_asked) > SAME_DAY
+
+    @property
     def conflict(self) -> Conflict | None:
         """What PMS and house do not agree on, None if they do; the gravest, where there are several."""
         inside = self.edge_state is EdgeState.CHECKED_IN and self.state is StayState.IN_HOUSE
@@ -76,8 +81,7 @@ class Stay:
             return Conflict.OTHER_ROOM
         if self.room is None:
             return Conflict.DOUBLE_SALE
-        apart = abs(self.expected_until - self.until_asked)
-        return Conflict.OTHER_END if self.state is StayState.IN_HOUSE and apart > SAME_DAY else None
+        return Conflict.OTHER_END if self.ends_otherwise else None
 
 
 _SELECT: Final[LiteralString] = """

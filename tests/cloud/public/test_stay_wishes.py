@@ -7,9 +7,12 @@ import pytest
 from cloud.kit.database import execute
 from cloud.kit.times import at, iso
 from cloud.pms.port import PmsAction
+from cloud.stays.ending import EndWord, Promise
+from cloud.stays.life import EdgeState
 from cloud.stays.reservation import PmsStatus
+from cloud.stays.stays import EdgeFact, apply_edge_facts, apply_end_words
 from tests.cloud.checkin.front_desk import OTHER, STAY, Desk, single
-from tests.cloud.houses import AURORA, NOW_MS
+from tests.cloud.houses import AURORA, DAY_MS, NOW_MS, PLACE
 from tests.cloud.public.conftest import Site
 
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("PMS-19", "PMS-22")]
@@ -76,3 +79,23 @@ async def test_what_failed_is_shown_until_the_pms_has_it_by_another_hand(site: S
     assert [each["what"] for each in await wishes(site)] == ["check_out"]
     await wished(site, PmsAction.CHECK_OUT, "pending", cause=3)
     assert [each["state"] for each in await wishes(site)] == ["pending"], "of one kind the newest"
+
+
+async def test_a_departure_that_could_not_be_told_is_shown_beside_a_graver_conflict(site: Site) -> None:
+    """The PMS moved the guest as well: what is shown of the stay is the room; what the PMS was not told is so still."""
+    desk = Desk(site)
+    await desk.book()
+    until_ms = single().departure_ms
+    async with site.database.transaction() as connection:
+        came = EdgeFact(STAY, EdgeState.CHECKED_IN, "101", "Frau Maier", NOW_MS, b"\x01" * 16, 1)
+        await apply_edge_facts(connection, PLACE, [came], now_ms=NOW_MS)
+        word = EndWord(STAY, 1, Promise(until_ms + 3 * DAY_MS, until_ms), "Frau Maier", NOW_MS)
+        await apply_end_words(connection, PLACE, [word], now_ms=NOW_MS)
+    await wished(site, PmsAction.SET_DEPARTURE, "failed", cause=1, attempts=3)
+    assert [each["what"] for each in await wishes(site)] == ["set_departure"]
+    await desk.book(single(room="102", status=PmsStatus.IN_HOUSE, updated_ms=NOW_MS + 1))
+    listed = await site.http.get(f"/api/v1/properties/aurora/stays/{STAY}", headers=site.as_("viewer"))
+    assert listed.json()["conflict"] == "other_room"
+    assert [each["what"] for each in await wishes(site)] == ["set_departure"]
+    await desk.book(single(status=PmsStatus.IN_HOUSE, departure_ms=until_ms + 3 * DAY_MS, updated_ms=NOW_MS + 2))
+    assert await wishes(site) == [], "somebody entered it there"
