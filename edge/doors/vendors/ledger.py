@@ -79,9 +79,10 @@ INSERT OR IGNORE INTO changed VALUES (1, 0, 0);
 CREATE TRIGGER IF NOT EXISTS key_kept AFTER INSERT ON key BEGIN UPDATE changed SET times = times + 1; END;
 CREATE TRIGGER IF NOT EXISTS key_changed AFTER UPDATE ON key BEGIN UPDATE changed SET times = times + 1; END;
 CREATE TRIGGER IF NOT EXISTS slot_kept AFTER INSERT ON slot BEGIN UPDATE changed SET times = times + 1; END;
+CREATE TRIGGER IF NOT EXISTS holder_withdrawn AFTER INSERT ON withdrawn BEGIN UPDATE changed SET times = times + 1; END;
 """
-"""How often keys and slots were changed, by whatever build; and whether it was told that this is an older file, and not
-answered since. Made at each opening, as the above."""
+"""How often keys, slots and who gets none again were changed, by whatever build; and whether it was told that this is
+an older file, and not answered since. Made at each opening, as the above."""
 _DUE: Final = "system = ? AND not_after_ms <= ? AND state NOT IN ('ending', 'ended')"
 """Holders (a lost phone) who get no key of their stay again. A version only adds tables."""
 

@@ -431,3 +431,21 @@ async def test_the_house_that_answers_a_copy_later_is_not_told_twice(tmp_path: P
         site.desk.take_events(position)
         assert len(put_backs(site)) == 2, "and its events tell, as ever"
         it.ledger.close()
+
+
+async def test_a_copy_that_does_not_know_who_was_withdrawn_is_told_though_no_key_changed(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        site = Site(it, tmp_path, counted=True)
+        await site.comes("anna", VILLA_A)
+        it.ledger.end_room(VILLA_A, it.clock.wall_ms())
+        await site.desk.heal_once()
+        assert [each.state for each in site.desk.of_stay("anna")] == [KeyState.ENDED]
+        [holder] = {each.holder for each in site.desk.of_stay("anna")}
+        copy = site.copy()
+        it.ledger.withdraw("anna", None, it.clock.wall_ms())  # his lost phone: it gets none again
+        assert it.ledger.is_withdrawn("anna", holder)
+        site.restart(copy)
+        assert not it.ledger.is_withdrawn("anna", holder)
+        await site.desk.heal_once()
+        assert put_backs(site) == ["yale-villa-a", "yale-villa-b"]
+        it.ledger.close()
