@@ -36,7 +36,8 @@ class BusTransport(WireTransport):
             topics that tell a state: who babbles on one then crowds nobody else out. None: as many as fit.
         large_topics: topics whose messages may be up to `LARGE_BYTES_MAX` long, `inbox.LARGE_WAITING_MAX` at a time.
         crowded: whether who reads has more than it should: then messages are handed out slowly, and the broker, whose
-            messages are not acknowledged meanwhile, holds the others back. None: never.
+            messages are not acknowledged meanwhile, holds the others back. One that does not (QoS 0) would fill the
+            inbox until an alarm finds no room: from half an inbox on nothing is slow. None: never.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class BusTransport(WireTransport):
         long = Long(
             self._large_topics, LARGE_BYTES_MAX + TOPIC_BYTES_MAX + 16, lambda *what: self._drop("oversized", *what)
         )
-        return BusConnection(self._broker, place, will, long, inbox, self._crowded)
+        return BusConnection(self._broker, place, will, long, inbox, crowded=self._crowded)
 
     def _drop(self, why: str, topic: bytes, size: int) -> None:
         self.drops[why] = times = self.drops.get(why, 0) + 1
@@ -86,6 +87,7 @@ class BusConnection(WireConnection):
         will: Message | None,
         long: Long,
         inbox: Inbox,
+        *,
         crowded: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(broker, place, will, long)
@@ -120,8 +122,10 @@ class BusConnection(WireConnection):
                         await self._hold_back(self._crowded)
 
     async def _hold_back(self, crowded: Callable[[], bool]) -> None:
-        until_s = self._loop.time() + CROWDED_WAIT_S
-        while crowded() and self._loop.time() < until_s:
+        until_s, room = self._loop.time() + CROWDED_WAIT_S, self._inbox_most // 2
+        while crowded() and len(self.inbox) < room:
+            if self.closed or self._loop.time() >= until_s:
+                return
             await asyncio.sleep(CROWDED_LOOK_S)
 
     async def close(self) -> None:
