@@ -30,7 +30,6 @@ class Answers:
     def take(self, unit: Unit, due: DueBlock, reply: Reply, now_ms: int) -> None:
         """Take the answer to a block's read, whose next turn is set."""
         if isinstance(reply, Words):
-            due.refused = False
             self._words(unit, due, reply.words, now_ms)
         elif not isinstance(reply, Refused):
             return

@@ -222,6 +222,7 @@ class ModbusSupervisor(SupervisedBus):
         if reply is None:
             return  # the quarantine says when again
         self._let_breathe(unit, now_ms)
+        due.refused = due.refused and not isinstance(reply, Words)  # what it has again has its own turns at once
         unit.read_done(due, now_ms)
         self._answers.take(unit, due, reply, now_ms)
 
