@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, async_playwright, expect
 
+from cloud.checkin.sealed_guests import SealedGuests
 from cloud.privacy.sealing import Sealer
 from cloud.stays.life import EdgeState
 from cloud.stays.reservation import Housekeeping
@@ -268,7 +269,7 @@ async def test_it_speaks_the_guests_language_and_writes_it_the_right_way(
 
 async def test_a_house_that_keeps_nothing_personal_sends_its_guests_to_the_desk(lobby: Lobby) -> None:
     await lobby.desk.policy()
-    lobby.desk.site.sessions._sealer = Sealer(None, dice=SystemDice())
+    lobby.desk.site.sessions._guests = SealedGuests(Sealer(None, dice=SystemDice()))
     tab = await lobby.tab(await lobby.link())
     me = await tab.at("identity-g1")
     await tab.tell(me, **ANNA)

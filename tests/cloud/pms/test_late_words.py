@@ -77,9 +77,9 @@ async def test_what_the_desk_entered_about_a_word_is_held_against_the_next(
             await honest(external_id, departure_ms)
             if late and departure_ms == night(5):
                 w.hotel.depart(external_id, night(own))
-            w.adapter.set_departure = honest  # type: ignore[method-assign]
+            w.adapter.set_departure = honest  # type: ignore[method-assign]  # the desk enters its own word once
 
-        w.adapter.set_departure = set_departure  # type: ignore[method-assign]
+        w.adapter.set_departure = set_departure  # type: ignore[method-assign]  # between two words of ours
         await one.says(night(5))
         await w.relay.drain()
         while one.there.end_ms == night(1):
