@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
+from cloud.pms.port import PmsAction
 from cloud.stays.ending import EndWord, Promise
 from cloud.stays.life import EdgeState
 from cloud.stays.reservation import PmsStatus
@@ -16,6 +17,7 @@ from tests.cloud.conftest import dsn as dsn
 from tests.cloud.conftest import postgres as postgres
 from tests.cloud.houses import DAY_MS, NOW_MS, PLACE
 from tests.cloud.public.conftest import site as site
+from tests.cloud.public.test_stay_wishes import wished
 from tests.e2e.console_page import DESK, PHONE
 from tests.e2e.guest_house import AXE
 from tests.e2e.guest_page import WAIT_MS
@@ -126,3 +128,26 @@ async def test_a_stay_that_the_building_made_longer_is_said_until_the_pms_has_it
     await desk.page.screenshot(path=tmp_path / "other-end.png", full_page=True)
     await lobby.desk.book(single(updated_ms=NOW_MS + 1, status=PmsStatus.IN_HOUSE, departure_ms=NOW_MS + 2 * DAY_MS))
     await expect(stay.locator("[data-conflict]")).to_have_count(0, timeout=WAIT_MS)
+
+
+@pytest.mark.requirement("PMS-19", "PMS-22")
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+async def test_a_check_out_that_the_pms_could_not_be_told_is_seen_though_the_guest_has_left(
+    lobby: Lobby, size: tuple[int, int]
+) -> None:
+    await let_in(lobby, "101")
+    fact = EdgeFact(STAY, EdgeState.CHECKED_OUT, "101", "desk", NOW_MS, incarnation=b"i" * 16, seq=2)
+    async with lobby.desk.site.database.transaction() as connection:
+        await apply_edge_facts(connection, PLACE, [fact], now_ms=NOW_MS)
+    await wished(lobby.desk.site, PmsAction.CHECK_OUT, "pending", cause=1)
+    await wished(lobby.desk.site, PmsAction.CHECK_IN, "done", cause=2)
+    desk = await console(lobby, "/arrivals", size)
+    stay = desk.page.locator(f"[data-stay='{STAY}']")
+    await expect(desk.page.get_by_text("No stay of that name or room.")).to_be_visible(timeout=WAIT_MS)
+    await expect(stay).to_have_count(0)
+    await wished(lobby.desk.site, PmsAction.CHECK_OUT, "failed", cause=3, attempts=3, reason="refused")
+    await expect(stay.locator("[data-wish='check_out']")).to_contain_text(
+        "The PMS could not be told of his check-out", timeout=WAIT_MS
+    )
+    await expect(stay).to_contain_text("Enter it in the PMS itself.")
+    await is_fine(desk)

@@ -1,6 +1,6 @@
 /** The desk's page of a hotel: the check-ins that wait for staff, and a link for the guest of each stay. */
 import type { HandOver, Property, Stay, WaitingRefund } from '@innkeeper/api'
-import { Icon } from '@innkeeper/ui'
+import { Icon, isStuck } from '@innkeeper/ui'
 import { Button, TextInput } from '@mantine/core'
 import { useCallback, useEffect, useRef, useState } from 'react'
 import styles from './Arrivals.module.css'
@@ -68,7 +68,8 @@ export function ArrivalsPage({ property }: { property: Property }) {
   const date = new Intl.DateTimeFormat('en-GB', { dateStyle: 'short', timeZone: property.zone })
   /** Today it is enough to say the clock: “15:07”. */
   const opened = (at: string) => (date.format(new Date(at)) === date.format(new Date()) ? clock : day).format(new Date(at))
-  const here = (stays ?? []).filter(({ state }) => state !== 'left')
+  // a check-out is a wish of who has left: where the PMS cannot be told of it, nobody would look for him
+  const here = (stays ?? []).filter(({ state, pms_wishes }) => state !== 'left' || pms_wishes.some(isStuck))
   const disagreed = here.filter(({ conflict }) => conflict !== null).length
   const words = wanted.trim().toLowerCase()
   // who has left is found by name or room, for what was forgotten in the minibar or is to be given back

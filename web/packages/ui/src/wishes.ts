@@ -34,8 +34,11 @@ export function saidWish(wish: PmsWish, clock: (at: string) => string): SaidWish
     case 'failed':
       return {
         what: `The PMS could not be told of ${thing}`,
-        how: [wish.attempts === 0 ? 'It could not be reached for a day.' : `Tried ${times(wish.attempts)}.`, ...last, 'Enter it in the PMS itself. Once it is there it is taken over here.'],
+        how: [wish.attempts === 0 ? 'It could not even be tried for a day.' : `Tried ${times(wish.attempts)}.`, ...last, 'Enter it in the PMS itself. Once it is there it is taken over here.'],
         isTodo: true,
       }
   }
 }
+
+/** Somebody has to know of it, though the guest has left: a person’s to do, could not be told, or cannot even be tried. */
+export const isStuck = (wish: PmsWish): boolean => wish.state !== 'pending' || wish.unread_since !== null

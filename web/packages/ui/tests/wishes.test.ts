@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type PmsWish, saidWish } from '../src/wishes'
+import { isStuck, type PmsWish, saidWish } from '../src/wishes'
 
 const clock = (at: string) => at.slice(11, 16)
 const wish: PmsWish = { what: 'check_in', state: 'pending', since: '2026-11-22T15:07:00Z', attempts: 0, unread_since: null, reason: null }
@@ -21,10 +21,17 @@ describe('what the PMS is told of a stay', () => {
     const said = saidWish({ ...wish, what: 'check_out', state: 'failed', attempts: 3, reason: 'refused' }, clock)
     expect(said).toMatchObject({ what: 'The PMS could not be told of his check-out', isTodo: true })
     expect(said.how.slice(0, 2)).toEqual(['Tried 3 times.', 'Last: refused'])
-    expect(saidWish({ ...wish, state: 'failed' }, clock).how[0]).toBe('It could not be reached for a day.')
+    expect(saidWish({ ...wish, state: 'failed' }, clock).how[0]).toBe('It could not even be tried for a day.')
   })
 
   it.each(['check_in', 'check_out', 'assign_room', 'set_departure'] as const)('has words for %s', (what) => {
     expect(saidWish({ ...wish, what }, clock).what).toMatch(/^The PMS is being told of his [a-z-]+, since 15:07$/)
+  })
+
+  it('concerns somebody, though the guest has left, unless it is just being told', () => {
+    const out: PmsWish = { ...wish, what: 'check_out' }
+    expect([out, { ...out, attempts: 1 }].map(isStuck)).toEqual([false, false])
+    const held = [{ ...out, state: 'by_hand' }, { ...out, state: 'failed' }, { ...out, unread_since: '2026-11-22T15:10:00Z' }] as const
+    expect(held.map(isStuck)).toEqual([true, true, true])
   })
 })
