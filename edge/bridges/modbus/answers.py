@@ -49,7 +49,11 @@ class Answers:
             image = {(read.table, read.start + index): word for index, word in enumerate(words)}
             for each in readings_of_registers(unit.descriptor, unit.device, image, points):
                 self._reporter.take(each, now_ms=now_ms, age_ms=now_ms - heard_ms)
-        if unit.doubtful and (known is None or unit.doubt.refusals) and unit.doubt.answered(due.names):
+        if (
+            unit.doubtful
+            and (known is None or unit.doubt.lost or unit.doubt.doubted)
+            and unit.doubt.answered(due.names)
+        ):
             self._doubted(unit, None)
             unit.plan_anew(now_ms)  # what it refused was read apart, and seldom
 

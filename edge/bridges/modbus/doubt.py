@@ -12,7 +12,7 @@ from protocols.device_model.capability import Capability
 from protocols.modbus.frames import ExceptionCode
 
 REFUSALS_LEAST: Final = 2
-"""One refusal is an accident."""
+"""One refusal of a point is an accident, and a block that is taken apart for it is refused point by point at once."""
 HAS_NONE: Final = frozenset(
     {ExceptionCode.ILLEGAL_FUNCTION, ExceptionCode.ILLEGAL_DATA_ADDRESS, ExceptionCode.ILLEGAL_DATA_VALUE}
 )
@@ -27,10 +27,8 @@ class Doubt:
     def __init__(self) -> None:
         self._had: set[Name] = set()
         """What it has ever answered for, in this life of the process."""
-        self._lost: set[Name] = set()
-        """What of it it refuses now."""
-        self.refusals = 0
-        """How often it has refused what it had, since it last had all of it."""
+        self._lost: dict[Name, int] = {}
+        """What of it it refuses now, and how often since it last answered for it."""
         self.doubted = False
 
     @property
@@ -47,29 +45,25 @@ class Doubt:
         """Learn which points it has under the firmware that it runs now."""
         known = set(names)
         self._had &= known
-        self._lost &= known
+        self._lost = {each: times for each, times in self._lost.items() if each in known}
 
     def answered(self, names: Collection[Name]) -> bool:
         """Take that it answered for these points."""
         self._had.update(names)
-        if not self.refusals:
-            return False
-        self._lost.difference_update(names)
-        if not self._lost:
-            self.refusals = 0
+        for each in names:
+            self._lost.pop(each, None)
         return self._judged()
 
     def refused(self, names: Collection[Name], code: int) -> bool:
         """Take that it refused these points, and how."""
-        lost = self._had.intersection(names)
-        if not lost or code not in HAS_NONE:
+        if code not in HAS_NONE:
             return False
-        self._lost |= lost
-        self.refusals += 1
+        for each in self._had.intersection(names):
+            self._lost[each] = self._lost.get(each, 0) + 1
         return self._judged()
 
     def _judged(self) -> bool:
-        most = 2 * len(self._lost) > len(self._had)
-        doubted = most and (self.doubted or self.refusals >= REFUSALS_LEAST)
+        least = 1 if self.doubted else REFUSALS_LEAST
+        doubted = 2 * sum(times >= least for times in self._lost.values()) > len(self._had)
         changed, self.doubted = doubted is not self.doubted, doubted
         return changed
