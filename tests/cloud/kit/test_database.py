@@ -1,5 +1,6 @@
 """What a transaction and a snapshot promise."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import psycopg
@@ -87,3 +88,34 @@ async def test_a_question_of_a_database_that_is_gone_says_so(database: Database,
         await database.ask("SELECT 1 AS n")
     assert not isinstance(told.value, CommitInDoubtError), "it changes nothing, so there is no doubt"
     assert await database.ask("SELECT 1 AS n") == [{"n": 1}]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+async def test_a_question_that_is_broken_off_leaves_nothing_of_its_asker_behind(
+    database: Database, *, again: bool
+) -> None:
+    async def asks(name: str) -> list[dict[str, object]]:
+        with acting(tenant(name)):
+            return await database.ask(
+                "SELECT current_setting('innkeeper.tenant') AS who, pg_sleep(0.02)::text AS slept"
+            )
+
+    for turn in range(12):
+        asked = [asyncio.create_task(asks(f"t{number}")) for number in range(6)]
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        for each in asked[::2]:
+            each.cancel()
+        if again:
+            await asyncio.sleep(0)
+            for each in asked[::2]:
+                each.cancel()
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(each, asyncio.CancelledError) for each in told[::2])
+        assert [each[0]["who"] for each in told[1::2] if isinstance(each, list)] == ["t1", "t3", "t5"]
+    async with database.transaction() as connection:
+        row = await fetch_one(
+            connection,
+            "SELECT current_setting('innkeeper.tenant', true) AS who, current_setting('transaction_read_only') r",
+        )
+    assert row == {"who": "", "r": "off"}
