@@ -6,7 +6,7 @@ either a record whose effect is still to come, or both; never an effect without 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -366,8 +366,8 @@ class House:
         """Take a reading into view and occupancy; return what is worth a record, and on which lane.
 
         None: it is of no device of ours, or an event that only repeats itself (a contact closed twice). Fire has heard
-        it before (edge/app/devices.py). Whoever follows the live state is told with `keep`. Both times are now; whoever
-        takes many at once has looked.
+        it before (`Devices.reading`, `alarmed`). Whoever follows the live state is told with `keep` or `kept`. Both
+        times are now; whoever takes many at once has looked.
         """
         if now_ms is None or wall_ms is None:
             now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
@@ -383,16 +383,32 @@ class House:
             return None
         return (Lane.B if event else Lane.C), ReadingEntry(room, reading, self._records)
 
+    def alarmed(self, readings: Iterable[Reading]) -> None:
+        """Let fire hear readings whose records others keep: it waits for no disk."""
+        for reading in readings:
+            self.fire.heard(reading)
+
+    def kept(self, readings: Iterable[Reading]) -> None:
+        """Take readings that fire has heard and whose records others have kept."""
+        now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
+        for reading in readings:
+            self.noted(reading, now_ms=now_ms, wall_ms=wall_ms)
+        self._tell_live()
+
     async def keep(self, lane: Lane, entries: Sequence[Appendable]) -> None:
         """Append up to `APPEND_RECORDS_MAX` entries, all or none. Raises StoreFailedError: none was kept.
 
         They have waited for company where they come from.
         """
-        if self._live_stirred:  # once for all that was noted together
-            self._live_stirred = False
-            self.live_changed()
+        self._tell_live()
         if entries:
             await self._log.append_many(lane, entries, urgent=True)
+
+    def _tell_live(self) -> None:
+        """Say once for all that was noted together that the live state is another."""
+        if self._live_stirred:
+            self._live_stirred = False
+            self.live_changed()
 
     def serve(self, plan: SitePlan, fresh_ms: Mapping[Key, int]) -> None:
         """Take which devices serve which rooms from now on. A name that stays keeps all that is known under it."""

@@ -1,11 +1,10 @@
 """Joins what needs no site plan: plain JSON devices of the site broker, and the brokers to the north."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from edge.app.settings import EdgeSettings, SiteBrokerSettings
-from edge.bridges.mqtt.json_bus import JsonBus
+from edge.bridges.mqtt.json_bus import Hearing, JsonBus
 from edge.bridges.mqtt.json_rules import JsonDevicesSettings
 from edge.log.readership import Reader, Readership
 from edge.log.record_log import RecordLog
@@ -17,7 +16,6 @@ from kit.dice import Dice
 from kit.identity import tls_client_context
 from kit.mqtt_wire.transport import Broker, WireTransport
 from protocols.device_model.identity import EdgeId, PropertyId, parse_edge_id, parse_property_id
-from protocols.device_model.reading import Reading
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError
 from protocols.link.lanes import Lane
@@ -35,7 +33,7 @@ def make_json_bus(
     log: RecordLog,
     clock: Clock,
     dice: Dice,
-    heard: Callable[[Reading], object],
+    house: Hearing,
 ) -> JsonBus | None:
     """Return the bus of [json_devices], not yet running; None: there is no such table. Raises InvalidInputError."""
     if settings.json_devices is None:
@@ -49,7 +47,7 @@ def make_json_bus(
         clock=clock,
         dice=dice,
         rooms={} if plan is None else {each.id: each.room for each in plan.devices},
-        heard=heard if plan is not None else None,
+        house=house if plan is not None else None,
     )
 
 

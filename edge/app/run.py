@@ -258,7 +258,7 @@ class Edge:
                 )
                 with suppress(StoreFailedError):  # a full disk takes no doors from the house; they are kept later
                     await kiosks.catch_up()
-        json_bus = make_json_bus(settings, plan=plan, log=record_log, clock=clock, dice=dice, heard=house.noted)
+        json_bus = make_json_bus(settings, plan=plan, log=record_log, clock=clock, dice=dice, house=house)
         if json_bus is not None:
             buses.append(json_bus)
         if settings.mdns is not None:

@@ -108,6 +108,18 @@ class _Listed:
     evidence: str
 
 
+class Hearing(Protocol):
+    """What the house hears of JSON devices."""
+
+    def alarmed(self, readings: Sequence[Reading]) -> None:
+        """Take what came together, at once, if it is an alarm: that waits for no disk."""
+        ...
+
+    def kept(self, readings: Sequence[Reading]) -> None:
+        """Take the same once it is durable."""
+        ...
+
+
 class JsonBus(ListeningBus):
     """`edge.bridges.ports.BusSupervisor` for every device that a rule of [json_devices] names.
 
@@ -120,8 +132,7 @@ class JsonBus(ListeningBus):
         clock: both clocks.
         dice: for pauses.
         rooms: the room of each device that the site plan knows.
-        heard: told of planned devices' readings once they are durable.
-        live_changed: called when a value is not what it was.
+        house: told of planned devices' readings; None: nobody is.
     """
 
     def __init__(
@@ -133,15 +144,15 @@ class JsonBus(ListeningBus):
         clock: Clock,
         dice: Dice,
         rooms: Mapping[DeviceId, RoomId] | None = None,
-        heard: Callable[[Reading], object] | None = None,
+        house: Hearing | None = None,
     ) -> None:
         super().__init__(BUS, why_not="is read by a rule of [json_devices], which cannot write")
         self._rules = compile_rules(settings)
         rooms = rooms or {}
         self._readings = JsonReadings(
-            self._rules, rooms=rooms, wanted=frozenset(rooms) if heard else (), devices_max=settings.devices_max
+            self._rules, rooms=rooms, wanted=frozenset(rooms) if house else (), devices_max=settings.devices_max
         )
-        self._heard = heard
+        self._house = house
         self._silent_ms = round(settings.silent_after.total_seconds() * 1_000)
         # a transport that rests between its reads for as long gathers company already: one thing less to wake up for
         self._company_ms = 0 if settings.rest >= timedelta(milliseconds=COMPANY_MS) else COMPANY_MS
@@ -170,7 +181,7 @@ class JsonBus(ListeningBus):
 
     def serve(self, rooms: Mapping[DeviceId, RoomId]) -> None:
         """Take which devices serve which rooms from now on."""
-        self._readings.serve(rooms, frozenset(rooms) if self._heard else ())
+        self._readings.serve(rooms, frozenset(rooms) if self._house else ())
 
     def live(self) -> list[dict[str, Any]]:
         """Return every value now, as the link's live state tells it."""
@@ -285,11 +296,12 @@ class JsonBus(ListeningBus):
         self._counts["repeated"] += taken.repeated
         if taken.refused:
             self._note_refused(taken, wall_ms)
+        if self._house is not None and taken.told:
+            self._house.alarmed(taken.told)
         await self._keep(Lane.B, taken.events)
         await self._keep(Lane.C, taken.telemetry)
-        if self._heard is not None:
-            for reading in taken.told:
-                self._heard(reading)
+        if self._house is not None and taken.told:
+            self._house.kept(taken.told)
 
     async def _keep(self, lane: Lane, records: list[bytes]) -> None:
         for start in range(0, len(records), COMMIT_RECORDS_MAX):
