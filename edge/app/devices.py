@@ -31,6 +31,8 @@ CROWDED: Final = WAITING_MAX // 2
 BATCH_MOST: Final = APPEND_RECORDS_MAX
 """One commit a lane: kept whole or not at all, so a retry doubles nothing. What came while the last was on its way fits
 into the next, so the buses never run ahead of the disk for long."""
+STANDS_STILL_MS: Final = 1_000
+"""A disk that has kept nothing for so long stands still: to read slowly would then only keep an alarm waiting."""
 TURN_MOST: Final = 200
 """So many are noted one after the other; then whoever else runs on the event loop has a turn."""
 BATCH_LINGER_MS: Final = 6
@@ -91,6 +93,8 @@ class Devices:
         self._doubts: dict[DeviceId, Detail] = {}
         self._log = logger("edge.devices")
         self._taken = 0
+        self._kept_ms = clock.now_ms()
+        """When the disk last kept something (monotonic)."""
         self._until: dict[DeviceId, int] = {}
         """By renewed device, how many were queued in all when it changed: what was said before is another thing's."""
         self.unfit = 0
@@ -110,8 +114,8 @@ class Devices:
 
     @property
     def crowded(self) -> bool:
-        """Whether more is waiting than should be: who can have its devices held back does."""
-        return len(self._queue) >= CROWDED
+        """Whether more is waiting than should be, and it gets less: who can have its devices held back does."""
+        return len(self._queue) >= CROWDED and self._clock.now_ms() - self._kept_ms < STANDS_STILL_MS
 
     def reached(self, device: DeviceId) -> bool:
         """Say whether a planned device answers, as far as its bus has told."""
@@ -232,6 +236,7 @@ class Devices:
                     entries[taken[0]].append(taken[1])
             await self._keep(Lane.B, entries[Lane.B])
             await self._keep(Lane.C, entries[Lane.C])
+            self._kept_ms = self._clock.now_ms()
 
     async def _keep(self, lane: Lane, entries: list[Appendable]) -> None:
         while True:

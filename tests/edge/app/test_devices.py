@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.app.devices import CROWDED, UNKNOWN_MOST, WAITING_MAX, BusWriter, Devices, unknown_unlisted
+from edge.app.devices import CROWDED, STANDS_STILL_MS, UNKNOWN_MOST, WAITING_MAX, BusWriter, Devices, unknown_unlisted
 from edge.bridges.ports import DeviceEvent
 from kit.clock import ManualClock
 from protocols.device_model.capability import Capability, Unit
@@ -147,6 +147,16 @@ async def test_a_flood_is_refused_and_counted_and_never_waited_for(site: Site) -
         assert site.devices.crowded is crowded, "whose broker can hold devices back does so before anything is refused"
         site.devices.reading(temperature(20.0))
     assert (site.devices.waiting, site.devices.refused) == (WAITING_MAX, 100)
+    clock = site.building.clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(STANDS_STILL_MS)
+    assert not site.devices.crowded, "a disk that stands still keeps no alarm waiting"
+    async with asyncio.timeout(20):
+        while site.devices.waiting >= CROWDED:
+            await asyncio.sleep(0.005)
+    for _ in range(WAITING_MAX):
+        site.devices.reading(temperature(20.0))
+    assert site.devices.crowded, "it keeps again"
 
 
 @pytest.mark.guarantee("G9")
