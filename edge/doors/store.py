@@ -23,7 +23,16 @@ from edge.doors.store_rows import IssuedGrant as IssuedGrant  # noqa: PLC0414 - 
 from edge.doors.store_rows import KnownLock as KnownLock  # noqa: PLC0414 - a row of this store
 from edge.doors.store_rows import PendingBump as PendingBump  # noqa: PLC0414 - a row of this store
 from edge.doors.store_rows import StoredStay as StoredStay  # noqa: PLC0414 - a row of this store
-from edge.doors.store_schema import ADDED_IN_2, ADDED_IN_3, ADDED_IN_4, FORGOTTEN, SCHEMA, SCHEMA_VERSION, TABLES
+from edge.doors.store_schema import (
+    ADDED_IN_2,
+    ADDED_IN_3,
+    ADDED_IN_4,
+    CURTAILED,
+    FORGOTTEN,
+    SCHEMA,
+    SCHEMA_VERSION,
+    TABLES,
+)
 from protocols.door.audit import AuditRecord, genesis
 from protocols.door.hardware import battery_byte
 from protocols.errors import StoreFailedError
@@ -149,6 +158,7 @@ class DoorStore(EventPositions):
                 run(ADDED_IN_4)
                 run(f"PRAGMA user_version = {SCHEMA_VERSION}")
         run(FORGOTTEN)
+        run(CURTAILED)
         there = {row[0] for row in self._rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if missing := sorted(TABLES - there):
             raise _DamagedError(f"no table {', '.join(missing)}")

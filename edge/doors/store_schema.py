@@ -92,6 +92,15 @@ CREATE TABLE IF NOT EXISTS forgotten (no INTEGER PRIMARY KEY CHECK (no = 1), gen
 """Up to which generation this store may have forgotten what was handed out. Made at each opening, whatever the version:
 an earlier build leaves it alone."""
 
+CURTAILED: Final = """
+CREATE TABLE IF NOT EXISTS curtailed (
+    grant_id BLOB PRIMARY KEY, stay TEXT NOT NULL, kid BLOB NOT NULL, until_s INTEGER NOT NULL,
+    listed INTEGER NOT NULL, at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+"""Grants that would have outlasted their stay and were taken away at its end (curtailed_keys.py); `listed`: by the list
+for every lock. Made as `forgotten` is."""
+
 TABLES: Final = frozenset(
     {
         *("life", "room", "stay", "grant_issued", "bump", "lock", "record", "event"),
