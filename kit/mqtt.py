@@ -12,11 +12,9 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import count
 from typing import Any, Final, Literal, TypeVar
 
 import aiomqtt
@@ -28,12 +26,6 @@ from protocols.errors import LinkLostError, LocalProtocolError, ReplyTimeoutErro
 
 IN_FLIGHT_MAX: Final = 100  # unanswered publishes at a time; measured: 8.9k/s, against 4.2k/s with one
 SESSION_EXPIRY_S: Final = 0  # MQTT 5: the broker keeps nothing for us; our queue is the record log
-LARGE_BYTES_MAX: Final = 16 * 1024 * 1024
-"""A message of a topic that is known to be long: the list of what a Zigbee2MQTT carries, with all that it exposes."""
-LARGE_WAITING_MAX: Final = 2  # of them unread at a time; another is not acknowledged, and comes again
-WAITING_BYTES_MAX: Final = 32 * 1024 * 1024
-"""Unread bytes at most, large topics aside: of what comes beyond it messages over `SHORT_BYTES_MAX` are dropped."""
-SHORT_BYTES_MAX: Final = 4 * 1024
 _PROTOCOLS: Final = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
 
 T = TypeVar("T")
@@ -48,9 +40,8 @@ class Broker:
         client_id: unique among the broker's clients; grammar `[a-z0-9-]{8,40}` for certificates' sake.
         keepalive: the broker forgets us after 1.5 times of silence.
         answer_wait: how long for CONNACK, SUBACK and PUBACK.
-        topic_waiting_max: unread messages of one topic at most; of more the oldest is dropped, and acknowledged. For
-            topics that tell a state: who babbles on one then crowds nobody else out. None: as many as fit.
-        large_topics: topics whose messages may be up to `LARGE_BYTES_MAX` long, `LARGE_WAITING_MAX` of them at a time.
+        payload_bytes_max: of what is published here: an emulated bridge says its list of devices in one message. What
+            arrives is kept up to `PAYLOAD_BYTES_MAX`.
     """
 
     host: str
@@ -63,31 +54,18 @@ class Broker:
     keepalive: timedelta = timedelta(seconds=30)
     answer_wait: timedelta = timedelta(seconds=10)
     inbox_messages_max: int = INBOX_MESSAGES_MAX
-    large_topics: frozenset[str] = frozenset()
-    topic_waiting_max: int | None = None
+    payload_bytes_max: int = PAYLOAD_BYTES_MAX
 
 
 class MqttTransport:
-    """`kit.net.Transport` over one broker, and `kit.net.DropsTold`. Each `connect` is a clean session."""
+    """`kit.net.Transport` over one broker. Each `connect` is a clean session."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.overflowed = 0
         """Messages that found a full inbox since the start; not acknowledged, so at QoS 1 they come again."""
-        self.crowded = 0
-        """Messages dropped because newer ones of their topic were waiting, since the start."""
         self.oversized = 0
         """Messages too long to be kept since the start; acknowledged, so that they do not come again for ever."""
-        self.overweight = 0
-        """Messages dropped because too many bytes were waiting, since the start; acknowledged."""
-        self.dropped: Callable[[str, str, int], None] | None = None
-
-    def _drop(self, why: str, topic: str, size: int, times: int = 1) -> None:
-        """Tell that a message was dropped, the `times`th for that reason where there may be one after the other."""
-        if self.dropped is not None:
-            self.dropped(why, topic, size)
-        elif str(times).strip("0") == "1":  # the first, the tenth, the hundredth: who babbles fills no log
-            _QUIET.warning("dropped a message of %d bytes on %s: %s (%d so far)", size, topic[:80], why, times)
 
     @contextlib.asynccontextmanager
     async def connect(
@@ -104,7 +82,7 @@ class MqttTransport:
         except asyncio.CancelledError:
             _abandon(client)
             raise
-        connection = MqttConnection(client, place, self._broker.large_topics)
+        connection = MqttConnection(client, place, self._broker.payload_bytes_max)
         try:
             if subscribe:
                 await connection.subscribe(*subscribe)
@@ -116,65 +94,18 @@ class MqttTransport:
         broker, transport = self._broker, self
 
         class Inbox(asyncio.Queue[aiomqtt.Message]):
-            large = 0
-            waiting_bytes = 0
-
-            def _init(self, maxsize: int) -> None:
-                del maxsize
-                self._queue: OrderedDict[int, aiomqtt.Message] = OrderedDict()
-                self._of_topic: dict[str, deque[int]] = {}
-                self._numbers = count()
-
-            def _put(self, item: aiomqtt.Message) -> None:
-                number, mine = next(self._numbers), self._of_topic.setdefault(str(item.topic), deque())
-                self._queue[number] = item
-                mine.append(number)
-                self._weigh(item, 1)
-                if self._crowded(item, 1):
-                    oldest = self._queue.pop(mine.popleft())
-                    self._weigh(oldest, -1)
-                    self.large -= len(oldest.payload) > PAYLOAD_BYTES_MAX
-                    transport.crowded += 1
-                    transport._drop("crowded", str(oldest.topic), len(oldest.payload), transport.crowded)
-                    client._client.ack(oldest.mid, oldest.qos)
-
-            def _weigh(self, item: aiomqtt.Message, times: int) -> None:
-                if len(item.payload) <= PAYLOAD_BYTES_MAX:
-                    self.waiting_bytes += times * len(item.payload)
-
-            def _crowded(self, item: aiomqtt.Message, over: int) -> bool:
-                most = broker.topic_waiting_max
-                return most is not None and len(self._of_topic.get(str(item.topic), ())) >= most + over
-
             def put_nowait(self, item: aiomqtt.Message) -> None:
                 size, topic = len(item.payload), str(item.topic)
-                if size > (LARGE_BYTES_MAX if topic in broker.large_topics else PAYLOAD_BYTES_MAX):
+                if size > PAYLOAD_BYTES_MAX:
                     transport.oversized += 1
-                    transport._drop("oversized", topic, size, transport.oversized)
+                    _tell("oversized", topic, size, transport.oversized)
                     item.payload = b""  # its place is kept, so that it is acknowledged in its turn
                     item.properties = _DROPPED
-                elif SHORT_BYTES_MAX < size <= PAYLOAD_BYTES_MAX and self.waiting_bytes + size > WAITING_BYTES_MAX:
-                    transport.overweight += 1
-                    transport._drop("overweight", topic, size, transport.overweight)
-                    item.payload = b""
-                    item.properties = _DROPPED
-                large = size > PAYLOAD_BYTES_MAX and item.properties is not _DROPPED
-                if (self.full() and not self._crowded(item, 0)) or (large and self.large >= LARGE_WAITING_MAX):
+                if self.full():
                     transport.overflowed += 1
-                    transport._drop("overflowed", topic, size, transport.overflowed)
+                    _tell("overflowed", topic, size, transport.overflowed)
                     raise asyncio.QueueFull
-                self.large += large
                 super().put_nowait(item)
-
-            def _get(self) -> aiomqtt.Message:
-                _, item = self._queue.popitem(last=False)
-                mine = self._of_topic[str(item.topic)]
-                mine.popleft()
-                if not mine:
-                    del self._of_topic[str(item.topic)]
-                self._weigh(item, -1)
-                self.large -= len(item.payload) > PAYLOAD_BYTES_MAX
-                return item
 
         v5 = broker.version == "5"
         client = aiomqtt.Client(
@@ -205,8 +136,8 @@ class MqttTransport:
 class MqttConnection:
     """`kit.net.Connection`: made by `MqttTransport.connect`."""
 
-    def __init__(self, client: aiomqtt.Client, place: str, large_topics: frozenset[str] = frozenset()) -> None:
-        self._client, self._place, self._large_topics = client, place, large_topics
+    def __init__(self, client: aiomqtt.Client, place: str, payload_bytes_max: int) -> None:
+        self._client, self._place, self._payload_bytes_max = client, place, payload_bytes_max
         self._lost: asyncio.Future[None] = client._disconnected  # it has no public face
         self._closing = False
 
@@ -223,9 +154,8 @@ class MqttConnection:
         """See `kit.net.Connection.publish`."""
         if not topic or "+" in topic or "#" in topic or len(topic.encode()) > TOPIC_BYTES_MAX:
             raise LocalProtocolError(f"no topic to publish to: {topic[:80]!r}")
-        most = LARGE_BYTES_MAX if topic in self._large_topics else PAYLOAD_BYTES_MAX
-        if len(payload) > most:
-            raise LocalProtocolError(f"{topic}: {len(payload)} bytes, at most {most}")
+        if len(payload) > self._payload_bytes_max:
+            raise LocalProtocolError(f"{topic}: {len(payload)} bytes, at most {self._payload_bytes_max}")
         if self.closed:
             raise LinkLostError(f"{self._place}: the link is closed")
         try:
@@ -291,6 +221,12 @@ class MqttConnection:
                     await task
 
 
+def _tell(why: str, topic: str, size: int, times: int) -> None:
+    """Tell that a message was dropped, the `times`th for that reason: the first, the tenth, the hundredth."""
+    if str(times).strip("0") == "1":
+        _QUIET.warning("dropped a message of %d bytes on %s: %s (%d so far)", size, topic[:80], why, times)
+
+
 class _LostWhileWaitingError(Exception):
     """The link died before the broker answered."""
 
@@ -315,4 +251,4 @@ _DROPPED: Final = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-cal
 """Stands for the properties of a message whose payload was not kept."""
 _QUIET: Final = logging.getLogger("kit.mqtt.client")
 _QUIET.setLevel(logging.WARNING)
-_QUIET.addFilter(lambda record: "queue is full" not in str(record.msg))  # aiomqtt's line for each; `_drop` tells
+_QUIET.addFilter(lambda record: "queue is full" not in str(record.msg))  # aiomqtt's line for each; `_tell` tells

@@ -20,12 +20,12 @@ from kit.clock import SystemClock
 from kit.dice import SeededDice, SystemDice
 from kit.identity import tls_client_context
 from kit.mqtt import Broker, MqttTransport
+from kit.mqtt_wire.inbox import LARGE_BYTES_MAX
 from kit.net import Transport
 from protocols.descriptors.advert_keys import parse_keys
 from protocols.device_model.site_plan import BleAdvertBus, MqttBus, MqttDevicesBus, SitePlan
 from protocols.device_model.site_plan import parse as parse_plan
 from protocols.errors import PlatformError
-from protocols.mqtt.zigbee2mqtt import devices_topic
 
 HANG_UP_S: Final = 0.05
 
@@ -92,7 +92,7 @@ def _transport(options: argparse.Namespace, plan: SitePlan, bus: MqttBus | MqttD
             tls=tls,
             username=options.mqtt_user,
             password=options.mqtt_password_file.read_text().strip() if options.mqtt_password_file else None,
-            large_topics=frozenset({devices_topic(bus.base_topic)}) if isinstance(bus, MqttBus) else frozenset(),
+            payload_bytes_max=LARGE_BYTES_MAX,  # a Zigbee2MQTT says the list of its devices in one message
         )
     )
 

@@ -13,7 +13,7 @@ import pytest
 from kit import mqtt
 from kit.mqtt_wire import inbox
 from kit.mqtt_wire.bus_transport import BusConnection, BusTransport
-from kit.mqtt_wire.inbox import LARGE_WAITING_MAX
+from kit.mqtt_wire.inbox import LARGE_BYTES_MAX, LARGE_WAITING_MAX
 from kit.mqtt_wire.transport import Broker, WireTransport
 from kit.net import PAYLOAD_BYTES_MAX
 from protocols.errors import LinkLostError
@@ -65,8 +65,8 @@ def another(broker: Broker) -> Broker:
 
 def loud(broker: Broker) -> mqtt.MqttTransport:
     """Somebody who says more than we read."""
-    topics = frozenset({"zigbee2mqtt/lamp", LIST})
-    return mqtt.MqttTransport(mqtt.Broker(broker.host, broker.port, client_id="ann-00000001", large_topics=topics))
+    at = (broker.host, broker.port)
+    return mqtt.MqttTransport(mqtt.Broker(*at, client_id="ann-00000001", payload_bytes_max=LARGE_BYTES_MAX))
 
 
 async def until_here(link: BusConnection, count: int) -> None:

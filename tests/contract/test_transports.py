@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from kit.mqtt import Broker, MqttTransport
+from kit.net import PAYLOAD_BYTES_MAX
 from kit.simulation import Faults, SimLoop, SimNet, run_simulated
 from protocols.errors import LinkLostError, ReplyTimeoutError
 from provisioning.rehearsal import nats as rehearsal
@@ -117,6 +118,20 @@ async def test_an_inbox_has_an_end_and_what_overflows_is_counted_and_told(
         assert [each.payload for each in await take(link, 3)] == [b"0", b"1", b"2"]
     said = [each.getMessage() for each in caplog.records if each.name == "kit.mqtt.client"]
     assert said == ["dropped a message of 1 bytes on a: overflowed (1 so far)"], "the first of five alone"
+
+
+@pytest.mark.tier("nats")
+async def test_what_is_too_long_is_dropped_acknowledged_and_counted_and_what_follows_is_heard(nats: Nats) -> None:
+    broker = Broker(nats.host, nats.port, client_id="ben-00000001", payload_bytes_max=2 * PAYLOAD_BYTES_MAX)
+    hearing = MqttTransport(broker)
+    async with (
+        hearing.connect(subscribe=["a"]) as link,
+        MqttTransport(replace(broker, client_id="ann-00000001")).connect() as saying,
+    ):
+        await saying.publish("a", bytes(PAYLOAD_BYTES_MAX + 1))
+        await saying.publish("a", b"{}")
+        assert [each.payload for each in await take(link, 1)] == [b"{}"]
+    assert (hearing.oversized, hearing.overflowed) == (1, 0)
 
 
 async def _deaf_broker(answers: bytes) -> asyncio.Server:

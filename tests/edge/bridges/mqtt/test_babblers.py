@@ -1,9 +1,6 @@
 """A device that changes without end: neighbours are heard at once, the log holds a bounded part and its end."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -14,18 +11,14 @@ from edge.bridges.complaints import Complaints
 from edge.bridges.reporter import BURST_MS, TOLD_EVERY_MS, Reporter
 from firmware_bridges.catalogue import load_all
 from kit.clock import ManualClock
-from kit.mqtt import Broker, MqttTransport
 from protocols.descriptors.codec import Judged, reading
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId
 from protocols.device_model.reading import Quality
-from provisioning.rehearsal import nats as rehearsal
-from provisioning.rehearsal.nats import Nats
 from tests.edge.bridges.field import CONTACT, Heard
 
 CONTACT_POINT: Final = load_all()[DescriptorId(CONTACT)].point(Capability.BOOLEAN_STATE, "state_value")
 DEVICE: Final = DeviceId("contact-101")
-WAITING: Final = 16
 
 
 def reporter(heard: Heard) -> tuple[Reporter, Counter[str]]:
@@ -62,36 +55,3 @@ def test_what_changes_as_people_and_weather_do_is_told_whole() -> None:
         it.take(reading(CONTACT_POINT, DEVICE, Judged(number % 2 == 0, Quality.GOOD)), now_ms=number * 150)
     assert len(heard.readings) == 500
     assert not counts["babbled"]
-
-
-@pytest.fixture
-async def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
-    monkeypatch.setattr(rehearsal, "ACK_WAIT", "60s")  # else what a busy reader has not answered in 2 s comes twice
-    async with Nats(tmp_path / "nats") as nats:
-        yield nats.host, nats.port
-
-
-@pytest.mark.tier("nats")
-async def test_a_neighbour_is_heard_behind_no_more_than_its_share_of_a_babblers_words(broker: tuple[str, int]) -> None:
-    hearing = MqttTransport(Broker(*broker, client_id="edge-hearing", topic_waiting_max=WAITING, inbox_messages_max=64))
-    loud = MqttTransport(Broker(*broker, client_id="babbler-1"))
-    told: Counter[tuple[str, str, int]] = Counter()
-    hearing.dropped = lambda why, topic, size: told.update([(why, topic, size)])
-    async with hearing.connect(subscribe=["zigbee2mqtt/#"]) as heard, loud.connect() as saying:
-        for _ in range(5):
-            await asyncio.gather(*(saying.publish("zigbee2mqtt/contact", b"%d" % each) for each in range(60)))
-        await saying.publish("zigbee2mqtt/neighbour", b"1")
-        async with asyncio.timeout(20):
-            while hearing.crowded < 300 - WAITING or heard._client._queue.qsize() <= WAITING:
-                await asyncio.sleep(0.01)  # until all of it is here, unread
-        said = []
-        async with asyncio.timeout(20):
-            async for message in heard.messages():
-                said.append(message)
-                if message.topic == "zigbee2mqtt/neighbour":
-                    break
-        assert len(said) == WAITING + 1
-        assert said[-2].payload == b"59"  # of the babbler's words the newest are kept, in order
-        assert hearing.overflowed == 0
-        assert {each[:2] for each in told} == {("crowded", "zigbee2mqtt/contact")}
-        assert sum(told.values()) == hearing.crowded == 300 - WAITING

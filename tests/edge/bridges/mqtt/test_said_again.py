@@ -1,7 +1,7 @@
 """What a message says once more is told exactly as if every word of it were taken: the same records, sooner."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +18,7 @@ from protocols.descriptors.codec import readings_of_document
 from protocols.descriptors.descriptor import Descriptor, Point
 from protocols.device_model.capability import Capability, Unit
 from protocols.device_model.identity import BusId, DescriptorId, DeviceId
-from protocols.device_model.reading import Quality
+from protocols.device_model.reading import Quality, Reading
 from tests.edge.bridges.field import CONTACT, Heard
 
 CLIMATE: Final = load_all()[DescriptorId("zigbee2mqtt/aqara_wsdcgq11lm")]
@@ -114,6 +114,42 @@ def test_what_is_told_as_stale_has_the_time_at_which_the_device_said_it_last() -
     told.reporter.sweep(now_ms=3_000 + STALE_MS)
     stale = told.heard.readings[-1]
     assert (stale.value, stale.quality, stale.device_at_ms) == (21.3, Quality.STALE, 3_000)
+
+
+@pytest.mark.guarantee("G1")
+def test_what_one_message_tells_goes_on_together_and_once() -> None:
+    told = Told(CLIMATE)
+    news = StateNews(DEVICE, told.reporter)
+    handed_on: list[list[float]] = []
+    together = told.heard.together
+
+    def noted(readings: Sequence[Reading]) -> None:
+        handed_on.append([float(each.value or 0) for each in readings])
+        together(readings)
+
+    told.heard.together = noted  # type: ignore[method-assign]  # watched
+    documents: list[dict[str, Any]] = [
+        {"temperature": 21.3, "humidity": 40.1}, {"temperature": 21.3}, {"temperature": 22.3, "humidity": "?"},
+    ]  # fmt: skip
+    for at_ms, document in enumerate(documents, 1):
+        news.take(CLIMATE, document, at_ms, now_ms=at_ms, age_ms=0, topic="z/sensor-1")
+    assert handed_on == [[21.3, 40.1], [22.3, 0.0]], "what is no news is not handed on"
+    assert [each.quality for each in told.heard.readings] == [Quality.GOOD] * 3 + [Quality.BAD]
+    assert told.counts["readings"] == 4
+
+
+def test_what_a_message_told_before_a_defect_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told(CLIMATE)
+
+    def broken(*_: object) -> object:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("edge.bridges.mqtt.state_news.judge", broken)
+    with pytest.raises(ZeroDivisionError):
+        StateNews(DEVICE, told.reporter).take(
+            CLIMATE, {"temperature": 21.3, "humidity": "?"}, 1, now_ms=1, age_ms=0, topic="z/sensor-1"
+        )
+    assert [each.value for each in told.heard.readings] == [21.3]
 
 
 def test_a_word_of_the_same_number_and_of_another_kind_is_another() -> None:
