@@ -135,12 +135,12 @@ export class Opener {
     let unanswered: ReplyTimeoutError | null = null
     let isLost = false
     let busy = 0
+    const progress = { connected: false } // once in this tap is enough: the lock is awake and near, and what breaks is the link
     while (tries - busy < TRIES_MOST && busy < BUSY_TRIES_MOST && this.#clock.nowMs() - beganMs < OPEN_WAIT_MS) {
       tries += 1
       onPhase('connecting')
       if (isLost) await this.#clock.sleep(PAUSES_MS[tries - busy - 2]!)
       isLost = false
-      const progress = { connected: false }
       try {
         const { result, fast } = await this.#try(device, bundle, door, onPhase, { passes, errands }, progress)
         if (result.status === 'opened') {

@@ -86,6 +86,14 @@ describe('opening a door', () => {
     expect(lock.connections).toBe(3)
   })
 
+  it('a lock that was reached once and then not again is not called out of reach', async () => {
+    const { open, lock, clock } = await stage('exchange_open_cold')
+    lock.dieAtWrite = 3
+    clock.sleep = async () => { lock.refusesLinks = 9 }
+    expect(await open()).toMatchObject({ ending: 'failed', cause: 'link_lost', tries: 3 })
+    expect(lock.connections).toBe(3)
+  })
+
   it('a link that broke in the middle of the message has asked nothing: it is tried again', async () => {
     const { open, lock } = await stage('exchange_open_cold')
     lock.dieAtWrite = 3
