@@ -33,6 +33,10 @@ class AbsentDoors:
     async def end_stay(self, stay: StayId, *, emptied: Sequence[RoomId] = ()) -> None:
         """There never was a grant."""
 
+    async def curtail(self, stay: StayId, until_ms: int) -> int:
+        """There never was one."""
+        return 0
+
 
 class AbsentDevices:
     """For an edge without buses: no device takes a command."""

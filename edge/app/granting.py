@@ -60,6 +60,10 @@ class GrantingDoors:
         """See the port."""
         await self._doors.end_stay(stay, emptied=emptied)
 
+    async def curtail(self, stay: StayId, until_ms: int) -> int:
+        """See the port."""
+        return await self._doors.curtail(stay, until_ms)
+
 
 class VendorKeys(Protocol):
     """Keys in foreign lock systems (edge/doors/client.py in production)."""

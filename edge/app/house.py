@@ -22,6 +22,7 @@ from edge.binding.book import Book
 from edge.checkin.departures import Departures
 from edge.checkin.desk import CheckInDesk
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
+from edge.checkin.overdue import Overdue
 from edge.checkin.ports import Cards, Doors
 from edge.log.record_log import Appendable, Entry
 from edge.policy import document as policy_document
@@ -200,6 +201,9 @@ class House:
             departures=self.departures,
             clock=clock,
             cards=cards,
+        )
+        self.overdue = Overdue(
+            replica=lambda: self.keeper.replica, doors=doors, turn=self.desk.turn, clock=clock, log=logger
         )
         self.keeper.restore(restored.stays_version, restored.stays_document, restored.decisions, restored.untils)
         self.rooms.restore(restored.rooms, lived_ms=_lived_ms(restored.documents))
@@ -491,6 +495,7 @@ class House:
     def _stays_changed(self) -> None:
         self.rooms.look_again()
         self.departures.look_again()
+        self.overdue.look_again()
 
 
 def _nothing() -> None:

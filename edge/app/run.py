@@ -344,6 +344,7 @@ class Edge:
             supervisor.start("readings", self.devices.run)
             supervisor.start("api-server", lambda: serve(answering, api.host, api.port, bound=self._bound))
             supervisor.start("departures", house.departures.run)
+            supervisor.start("overdue", house.overdue.run)
             if self.doors is not None:
                 doors = self.doors
                 supervisor.start("doors-events", lambda: carry(doors, house, health), restart=DOORS_BACKOFF)

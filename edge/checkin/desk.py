@@ -60,7 +60,8 @@ class CheckInDesk:
         self._replica, self._rooms, self._clock, self._cards = replica, rooms_with_doors, clock, cards
         self._opens_before_ms = opens_before_ms
         self._doors, self._records, self._departures = doors, records, departures
-        self._turn = asyncio.Lock()
+        self.turn = asyncio.Lock()
+        """Held for each guest who comes, moves, stays on or leaves."""
 
     async def check_in(
         self, stay_id: StayId, phone_public_key: str, *, by: str, by_kind: ActorKind = ActorKind.DESK
@@ -84,7 +85,7 @@ class CheckInDesk:
         """
         key = phone_key(phone_public_key)
         by = here_by(by)
-        async with self._turn:
+        async with self.turn:
             stay, room, _ = self._may_come(stay_id)
             await self._served(room)
             join = stay.state is StayState.IN_HOUSE
@@ -115,7 +116,7 @@ class CheckInDesk:
             InvalidInputError, LinkLostError, StoreFailedError: he was not taken in.
         """
         by = here_by(by)
-        async with self._turn:
+        async with self.turn:
             stay, room, _ = self._may_come(stay_id)
             if stay.state is StayState.IN_HOUSE:
                 raise CheckInRefusedError(
@@ -160,7 +161,7 @@ class CheckInDesk:
         """
         key = phone_key(phone_public_key)
         by = here_by(by)
-        async with self._turn:
+        async with self.turn:
             stay = self._may_move(stay_id, room)
             moves = room != stay.room
             if moves:
@@ -189,7 +190,7 @@ class CheckInDesk:
         """Make the stay of a guest in house longer or shorter (docs/decisions/0143).
 
         The grant first, then the record, as with a check-in. The stay's other phones get their longer keys by
-        `check_in`, of the same generation. A key that was made for longer goes on until its old end, or check-out.
+        `check_in`, of the same generation. A key that was made for longer ends with the stay (overdue.py).
 
         Args:
             stay_id: In house.
@@ -207,7 +208,7 @@ class CheckInDesk:
         """
         key = None if phone_public_key is None else phone_key(phone_public_key)
         by = here_by(by)
-        async with self._turn:
+        async with self.turn:
             stay, room = self._may_end_at(stay_id, until_ms)
             answer: dict[str, Any] = {"stay": stay.id, "room": room, "state": stay.state.value, "until_ms": until_ms}
             if key is not None:
@@ -233,7 +234,7 @@ class CheckInDesk:
             StoreFailedError: nothing happened; ask again.
         """
         by = parse_actor(by)
-        async with self._turn:
+        async with self.turn:
             stay = self._held(stay_id)
             if stay.state not in (StayState.IN_HOUSE, StayState.LEFT):
                 raise CheckInRefusedError(

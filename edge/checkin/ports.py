@@ -49,6 +49,16 @@ class Doors(Protocol):
         """
         ...
 
+    async def curtail(self, stay: StayId, until_ms: int) -> int:
+        """End the keys of a stay that last beyond its end, if that has come; made longer, it gets others.
+
+        Returns:
+            In how many ms it will have come for its keys, which have some grace; 0: it has, and they are ended.
+
+        Raises: as `issue`.
+        """
+        ...
+
 
 class Cards(Protocol):
     """Who writes key cards, where a room is behind a lock system that has some (edge/app/granting.py)."""

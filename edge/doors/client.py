@@ -230,6 +230,15 @@ class DoorsClient:
         """
         await self._line.ask("end_stay", {"stay": stay, **({"emptied": list(emptied)} if emptied else {})})
 
+    async def curtail(self, stay: StayId, until_ms: int) -> int:
+        """End the keys of a stay that last beyond its end; return how many ms it is until that, 0: it is over.
+
+        Raises:
+            LinkLostError, ReplyTimeoutError: ask again. ClockUnsoundError, StoreFailedError: nothing happened.
+        """
+        told = await self._line.ask("curtail", {"stay": stay, "until_ms": until_ms})
+        return int(told["due_in_ms"])
+
     async def status(self) -> dict[str, Any]:
         """Return how the doors are: readiness, clock, issuers, waiting events and bumps, last contact per door."""
         status: dict[str, Any] = await self._line.ask("status", {})

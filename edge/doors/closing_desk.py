@@ -152,6 +152,20 @@ class ClosingDesk:
             until_s = max(until_s for _, until_s in unlisted)
             self._log.warning("departed_keys_unlisted", keys=len(unlisted), until_s=until_s)
 
+    def places_left(self) -> int:
+        """Return how many keys more the list for every lock can name."""
+        return max(REVOCATIONS_MOST - len(self._store.withdrawn(self._time.estimate_ms() // 1_000)), 0)
+
+    def curtailed(self, *, everywhere: bool) -> None:
+        """Keys that would have outlasted their stay have ended (curtailed_keys.py): the common doors are told of them.
+
+        `everywhere`: the list for every lock names some, too.
+        """
+        if everywhere:
+            self.lists.reload()
+            self._tell_all()
+        self.departed()
+
     def withdraw_issuer(self, order: Order, *, kid: bytes = b"", issuer_class: IssuerClass | None = None) -> bytes:
         """Withdraw an issuer's certificate, and with it everything that it signed or will be found to have signed.
 

@@ -168,12 +168,15 @@ class ClosingLists:
         return tuple(found[: max(REVOKED_MOST - len(withdrawn), 0)])
 
     def _leavers(self, at_s: int, *, of_withdrawn_issuers: bool = False) -> Entries:
-        """Return the keys of ended stays that common doors would take for long, or that their list names already."""
+        """Return the keys of ended stays that common doors would take for long, or that their list names already.
+
+        Of a stay that was made shorter all that outlast it, however shortly: its guest may still be there.
+        """
         named = {each for each, _ in self.common.grants}
         return tuple(
             (grant_id, until_s)
-            for grant_id, until_s, signed in self._store.departed(at_s)
-            if (until_s >= at_s + EARLY_S or grant_id in named)
+            for grant_id, until_s, signed, curtailed in self._store.departed(at_s)
+            if (until_s >= at_s + (0 if curtailed else EARLY_S) or grant_id in named)
             and (of_withdrawn_issuers or not self._issuers.has_withdrawn(signed))
         )
 

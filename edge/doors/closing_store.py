@@ -5,11 +5,11 @@ is carried even while the clock is unsound.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edge.doors.store import DoorStore
+from edge.doors.store import DoorStore, PendingBump
 from protocols.grant.revocation import REVOCATIONS_MOST, SEQ_AHEAD_MOST_S
 
 LEAVES_AFTER_S: Final = 600
@@ -35,6 +35,18 @@ class HeldKey:
     flags: int
     signed: bytes
     certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LongerKey:
+    """A grant that lasts longer than its stay. `listed`: curtailed, and by the list for every lock; None: not yet."""
+
+    grant_id: bytes
+    not_after_s: int
+    generation: int
+    rooms: frozenset[int]
+    signed: bytes
+    listed: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +121,8 @@ class ClosingStore:
     def withdrawn(self, at_s: int, *, of_withdrawn_issuers: bool = False) -> tuple[tuple[bytes, int], ...]:
         """Return the withdrawn grants that a list at `at_s` names: not over, and (unless asked) not their issuer's."""
         rows = self._store.read(
-            "SELECT grant_id, until_s FROM withdrawn WHERE until_s + ? > ?"
+            "SELECT grant_id, until_s FROM (SELECT grant_id, until_s, kid FROM withdrawn UNION"
+            " SELECT grant_id, until_s, kid FROM curtailed WHERE listed) WHERE until_s + ? > ?"
             " AND (? OR kid NOT IN (SELECT kid FROM withdrawn_issuer)) ORDER BY until_s, grant_id",
             (LEAVES_AFTER_S, at_s, of_withdrawn_issuers),
         )
@@ -155,15 +168,59 @@ class ClosingStore:
             )
             db.execute("UPDATE revocation_list SET due = 1, signed = NULL")
 
-    def departed(self, at_s: int) -> list[tuple[bytes, int, bytes]]:
-        """Return the grants of ended stays that common doors still take at `at_s`: id, end, signed; the last first."""
-        return self._store.read(
-            "SELECT given.grant_id, given.not_after_s, given.signed FROM stay"
-            " JOIN grant_issued AS given ON given.stay = stay.stay"
-            " WHERE stay.ended_at_ms IS NOT NULL AND given.zones <> 0 AND given.not_after_s + ? > ?"
+    def longer_keys(self, stay: str, until_s: int) -> list[LongerKey]:
+        """Return a stay's grants that last beyond `until_s` and were not withdrawn; the last first."""
+        rows = self._store.read(
+            "SELECT given.grant_id, given.not_after_s, given.generation, given.rooms, given.signed, cut.listed"
+            " FROM grant_issued AS given LEFT JOIN curtailed AS cut ON cut.grant_id = given.grant_id"
+            " WHERE given.stay = ? AND given.not_after_s > ?"
+            " AND given.grant_id NOT IN (SELECT grant_id FROM withdrawn)"
             " ORDER BY given.not_after_s DESC, given.grant_id",
+            (stay, until_s),
+        )
+        return [
+            LongerKey(*row[:3], frozenset(json.loads(row[3])), row[4], None if row[5] is None else bool(row[5]))
+            for row in rows
+        ]
+
+    def curtail(
+        self,
+        stay: str,
+        keys: Sequence[tuple[LongerKey, bytes]],
+        listed: Collection[bytes],
+        bumps: Sequence[PendingBump],
+        at_ms: int,
+    ) -> None:
+        """Make durable, in one commit, that these keys of a stay, each with its issuer's id, end now.
+
+        `listed`: those (their ids) that the list for every lock names, which is due then.
+        """
+        with self._store.written() as db:
+            db.executemany(
+                "INSERT INTO curtailed VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (grant_id) DO UPDATE SET listed = max(listed, excluded.listed)",
+                [(key.grant_id, stay, kid, key.not_after_s, key.grant_id in listed, at_ms) for key, kid in keys],
+            )
+            if listed:
+                db.execute("UPDATE revocation_list SET due = 1")
+            self._store.queue(bumps, stay, at_ms)
+
+    def departed(self, at_s: int) -> list[tuple[bytes, int, bytes, bool]]:
+        """Return the grants of ended stays, and those curtailed, that common doors still take at `at_s`.
+
+        Their id, end, signed form, and whether they were curtailed; the last first.
+        """
+        rows = self._store.read(
+            "SELECT given.grant_id, given.not_after_s, given.signed, given.grant_id IN (SELECT grant_id FROM curtailed)"
+            " FROM stay JOIN grant_issued AS given ON given.stay = stay.stay"
+            " WHERE stay.ended_at_ms IS NOT NULL AND given.zones <> 0 AND given.not_after_s + ?1 > ?2"
+            " UNION SELECT given.grant_id, given.not_after_s, given.signed, 1"
+            " FROM curtailed AS cut JOIN grant_issued AS given ON given.grant_id = cut.grant_id"
+            " WHERE given.zones <> 0 AND cut.until_s + ?1 > ?2"
+            " ORDER BY 2 DESC, 1",
             (LEAVES_AFTER_S, at_s),
         )
+        return [(grant_id, until_s, signed, bool(curtailed)) for grant_id, until_s, signed, curtailed in rows]
 
     def list_state(self, *, common: bool = False) -> ListState:
         """Return the newest list for every lock, or the common doors'."""

@@ -171,9 +171,9 @@ class GrantDesk:
         issued = sign_for(grant, issuer, stay, at_ms=at_ms, wanted_until_s=wanted_until_s)
         stay_rooms = known.rooms if known is not None and joins else numbers
         left = frozenset() if known is None else frozenset(known.rooms) - frozenset(stay_rooms)
-        bumps = [] if known is None else self._bumps(left, known.generation)
+        bumps = [] if known is None else self.bumps(left, known.generation)
         self._store.keep_grant(issued, stay_rooms, bumps)
-        self._told(bumps)
+        self.told(bumps)
         return self._bundle(issued)
 
     def issue_common(
@@ -230,11 +230,11 @@ class GrantDesk:
 
     def _move_out(self, known: StoredStay) -> None:
         """End a stay's rights to its rooms, and leave the stay open: the bumps first, so that a crash repeats them."""
-        bumps = self._bumps(frozenset(known.rooms), known.generation)
+        bumps = self.bumps(frozenset(known.rooms), known.generation)
         with self._store.written() as db:
             self._store.queue(bumps, known.stay, self._clock.wall_ms())
             db.execute("UPDATE stay SET rooms = '[]', generation = 0 WHERE stay = ?", (known.stay,))
-        self._told(bumps)
+        self.told(bumps)
 
     def shared_rooms(self, stay: str) -> frozenset[int]:
         """Return the numbers of a stay's rooms that other open stays have together with it, by one generation."""
@@ -265,11 +265,11 @@ class GrantDesk:
         bumps = [bump for room in emptied for bump in self._forgotten_bumps(room, stay)]
         generation = 0 if known is None else known.generation
         if known is not None and known.ended_at_ms is None:
-            bumps = _highest([*bumps, *self._bumps(frozenset(known.rooms) - spare, known.generation)])
+            bumps = _highest([*bumps, *self.bumps(frozenset(known.rooms) - spare, known.generation)])
         elif not bumps:
             return StayEnded(generation, ())
         self._store.end_stay(stay, bumps, self._clock.wall_ms())
-        self._told(bumps)
+        self.told(bumps)
         doors = {each.lock_id: each.door for each in self._book.doors}
         return StayEnded(
             max((bump.generation for bump in bumps), default=generation),
@@ -324,10 +324,10 @@ class GrantDesk:
         bumps = [
             bump
             for number in {door.number for door in doors}
-            for bump in self._bumps(frozenset({number}), max(self._store.highest((number,)), noted))
+            for bump in self.bumps(frozenset({number}), max(self._store.highest((number,)), noted))
         ]
         self._store.end_stay(f"inhibit/{room}", bumps, self._clock.wall_ms(), events)
-        self._told(bumps)
+        self.told(bumps)
         return StayEnded(max(bump.generation for bump in bumps), tuple(door.door for door in doors))
 
     def issue_failsafe(self, room: RoomId, phone: bytes, *, life_hours: int, not_after_ms: int) -> Bundle:
@@ -420,7 +420,7 @@ class GrantDesk:
 
     def _window(self, not_before_ms: int, not_after_ms: int, at_s: int) -> tuple[int, int]:
         """Return when a stay's rights begin and end, in seconds. Raises InvalidInputError: over, or too far ahead."""
-        wanted_until_s = not_after_ms // 1_000 + round(self._policy.grace.total_seconds())
+        wanted_until_s = not_after_ms // 1_000 + self.grace_s
         begins_s = max(not_before_ms // 1_000, at_s)
         if wanted_until_s <= begins_s:
             raise InvalidInputError("not_after_ms", f"{not_after_ms}: the stay is over")
@@ -465,22 +465,28 @@ class GrantDesk:
         return None if self._overtaken(known, numbers, at_s) else known
 
     def _overtaken(self, known: StoredStay, numbers: tuple[int, ...], at_s: int) -> bool:
-        """Whether a lock has gone on to a later generation though nobody else is in the room now.
+        """Whether a lock has gone on to a later generation, or is to, though nobody else is in the room now.
 
         A guest put into a taken room by mistake and moved on, or a store restored from a copy, leaves the guest in
         house with a generation that no lock takes any more, and asking again must help him. While somebody else is in
-        the room it does not: a silent renewal must not put him out.
+        the room it does not: a silent renewal must not put him out. The stay's own rooms go on at its end
+        (curtailed_keys.py), and it may have been made longer after that.
         """
-        reached = max(self._store.lock(door.lock_id).generation for door in self._book.of_numbers(frozenset(numbers)))
+        own = "SELECT coalesce(max(generation), 0) FROM bump WHERE lock = ? AND delivered_at_ms IS NULL AND stay = ?"
+        reached = max(
+            max(self._store.lock(door.lock_id).generation, *self._store.read(own, (door.lock_id, known.stay))[0])
+            for door in self._book.of_numbers(frozenset(numbers))
+        )
         return reached > known.generation and not self._store.is_taken(numbers, known, at_s)
 
     def _forgotten(self, earlier: IssuedGrant) -> bool:
-        """Whether a lock refused it as withdrawn, or has a later list than this store made and may know worse of it.
+        """Whether it was curtailed, a lock refused it as withdrawn, or one has a later list and may know worse of it.
 
         A store restored from a copy: what was withdrawn since is forgotten here, and known there. A grant of a key that
         this process itself made is younger than that.
         """
-        if self._store.read("SELECT 1 FROM doubted WHERE grant_id = ?", (earlier.grant_id,)):
+        asked = "SELECT 1 FROM doubted WHERE grant_id = ?1 UNION SELECT 1 FROM curtailed WHERE grant_id = ?1"
+        if self._store.read(asked, (earlier.grant_id,)):
             return True
         named = issuer_kid(earlier.signed)
         if any(each.certificate.kid == named for each in self._issuers.held()):
@@ -499,7 +505,12 @@ class GrantDesk:
         whole = earlier.not_after_s == earlier.wanted_until_s
         return left_s > 0 and (whole or left_s >= self._policy.renew_below.total_seconds())
 
-    def _bumps(self, numbers: frozenset[int], generation: int) -> list[PendingBump]:
+    @property
+    def grace_s(self) -> int:
+        """So long after a stay's end its keys still open."""
+        return round(self._policy.grace.total_seconds())
+
+    def bumps(self, numbers: frozenset[int], generation: int) -> list[PendingBump]:
         """Return the bumps that end `generation` in these rooms and leave any later one, already handed out, alone."""
         bumps: list[PendingBump] = []
         for door in self._book.of_numbers(numbers):
@@ -510,7 +521,7 @@ class GrantDesk:
             bumps.append(PendingBump(0, door.lock_id, door.number, ends_with))
         return bumps
 
-    def _told(self, bumps: Sequence[PendingBump]) -> None:
+    def told(self, bumps: Sequence[PendingBump]) -> None:
         """Sign what was queued while the clock is sound, so that it can be carried even if it goes unsound."""
         if not bumps:
             return

@@ -21,6 +21,7 @@ _COPIED: Final[dict[str, int]] = {
     "withdrawn_issuer": 3,
     "lockout": 4,
     "sealed_room": 3,
+    "curtailed": 6,
 }
 """Table and number of columns."""
 
@@ -49,7 +50,7 @@ def salvage(damaged: Path, into: apsw.Connection) -> dict[str, int]:
         # one number more than any lock was told, made anew: what came over of the list may not be all of it
         lists = [row for name in ("revocation_list", "common_list") for row in _rows(old, f"SELECT seq FROM {name}")]  # noqa: S608 - two constants
         told = max((row[0] for row in lists), default=0)
-        if told or saved["withdrawn"] or saved["withdrawn_issuer"]:
+        if told or saved["withdrawn"] or saved["withdrawn_issuer"] or saved["curtailed"]:
             into.execute("UPDATE revocation_list SET seq = ?, due = 1", (told,))
         rooms = [row for row in _rows(old, "SELECT number, highest FROM room") if _true(row[1], latest_day)]
         saved["room"] = sum(_put(into, "INSERT OR IGNORE INTO room VALUES (?, ?)", row) for row in rooms)

@@ -20,6 +20,7 @@ from prometheus_client import Counter, Histogram
 from edge.doors.clock_reset import reset_clock
 from edge.doors.closing_desk import ClosingDesk
 from edge.doors.closing_methods import ClosingMethods, octets, withdrawn_beside_others
+from edge.doors.curtailed_keys import CurtailedKeys
 from edge.doors.door_book import DoorBook
 from edge.doors.grant_desk import GrantDesk
 from edge.doors.intake import Intake
@@ -75,6 +76,13 @@ class EndStayArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     stay: str
     emptied: Annotated[list[str], msgspec.Meta(max_length=64)] = []
+
+
+class CurtailArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of `curtail`: a stay in house and its end, which may have passed."""
+
+    stay: str
+    until_ms: Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
 
 
 class StaffArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -160,6 +168,7 @@ class DoorsServer:
         self._path, self._book, self._desk, self._store, self._sync = path, book, desk, store, sync
         self._issuers, self._time, self._clock, self._health, self._metrics = issuers, time, clock, health, metrics
         self._staff, self._closing = staff, closing
+        self._curtailed = CurtailedKeys(book=book, store=store, desk=desk, closing=closing, time=time)
         self._vendors = VendorMethods(keys, book=book, desk=desk, sealed=closing.is_sealed, remote=remote)
         self._log = logger("edge.doors.server")
         self._serving: set[asyncio.Task[None]] = set()
@@ -170,6 +179,7 @@ class DoorsServer:
         self._methods: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
             "issue": self._issue,
             "end_stay": self._end_stay,
+            "curtail": self._curtail,
             "status": self._status,
             "locks": self._locks,
             "events": self._events,
@@ -315,6 +325,18 @@ class DoorsServer:
         self._closing.departed()
         told = await self._vendors.end_stay(stay, emptied=emptied)
         return {"generation": ended.generation, "doors": list(ended.doors), **told}
+
+    async def _curtail(self, args: dict[str, Any]) -> object:
+        asked = msgspec.convert(args, CurtailArgs)
+        stay = parse_name(asked.stay, "stay")
+        done = self._curtailed.end(stay, asked.until_ms)
+        systems = [] if done.due_in_ms else self._vendors.curtail(stay, asked.until_ms)
+        grants = [each.hex() for each in done.grants]
+        if grants or systems:
+            self._log.info("keys_ended_with_their_stay", stay=stay, grants=grants, doors=done.doors, systems=systems)
+        if done.unplaced:
+            self._log.warning("sharers_keys_unlisted", stay=stay, keys=done.unplaced)
+        return {"due_in_ms": done.due_in_ms, "grants": grants, "doors": list(done.doors), "unplaced": done.unplaced}
 
     async def _events(self, args: dict[str, Any]) -> object:
         asked = msgspec.convert(args, EventsArgs)

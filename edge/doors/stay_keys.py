@@ -70,12 +70,14 @@ class StayKeys:
 
         `main`: the phone that the stay is (the others joined it); one at most, none once it was withdrawn. `used`: its
         last opening that the house has heard of, None for none; `certain` false: by a lock that did not know the time.
-        `ended`: the stay is over, whatever time the key has left in it.
+        `ended`: the stay is over, whatever time the key has left in it; made longer, its phones get others.
         `doors`: how many it was made for; `waiting`, of a withdrawn key or one whose stay has ended: those that may
         still take it, as far as is known: no list that withdraws it, no later guest, and not over.
         """
         phones, known = self._phones(stay), self._store.stay(stay)
         has_ended = known is not None and known.ended_at_ms is not None
+        cut = "SELECT cut.grant_id FROM grant_issued JOIN curtailed AS cut USING (grant_id) WHERE grant_issued.stay = ?"
+        curtailed = {row[0] for row in self._store.read(cut, (stay,))}
         withdrawn = {row[0] for row in self._store.read("SELECT phone FROM withdrawn WHERE holder = ?", (stay,))}
         main = _main(phones)
         return [
@@ -84,7 +86,7 @@ class StayKeys:
                 each,
                 is_main=each is main and each.phone not in withdrawn,
                 gone=each.phone in withdrawn,
-                ended=has_ended,
+                ended=has_ended or each.newest.grant_id in curtailed,
             )
             for each in phones
         ]

@@ -196,6 +196,10 @@ class VendorMethods:
         """Return what is told of a stay whose keys in foreign systems are ended now."""
         return {} if self._keys is None else {"vendor_rooms": await self._keys.end_stay(stay, emptied=emptied)}
 
+    def curtail(self, stay: str, until_ms: int) -> list[str]:
+        """End a stay's keys in foreign systems that last beyond its end; return the systems."""
+        return [] if self._keys is None else sorted({each.system for each in self._keys.curtail(stay, until_ms)})
+
     def _check_unsealed(self, rooms: Sequence[RoomId]) -> None:
         """Refuse to have a key made that a system without a lockout would let in. Raises InvalidInputError."""
         if shut := [room for room in rooms if self._sealed(room)]:

@@ -110,6 +110,9 @@ class FakeDoors:
     """Rooms behind a foreign lock."""
     rooms: dict[str, RoomId] = field(default_factory=dict)
     """Of each stay; one more phone of it gets no other."""
+    curtailed: list[tuple[str, int]] = field(default_factory=list)
+    due_in_ms: int = 0
+    """In how many ms it says that keys have ended, besides their stay."""
 
     async def issue(
         self,
@@ -163,6 +166,13 @@ class FakeDoors:
             raise LinkLostError("the doors process is away")
         if stay not in self.ended:
             self.ended.append(stay)
+
+    async def curtail(self, stay: StayId, until_ms: int) -> int:
+        await asyncio.sleep(0)
+        if self.away:
+            raise LinkLostError("the doors process is away")
+        self.curtailed.append((stay, until_ms))
+        return self.due_in_ms
 
 
 WRITABLE: Final = {

@@ -38,11 +38,14 @@ from protocols.door.vendor_keys import VendorKey
 from protocols.errors import InvalidInputError, PlatformError, ReplyTimeoutError, StoreFailedError
 
 MAIN: Final = "main"
+OVER: Final = frozenset({KeyState.ENDING, KeyState.ENDED})
 PIN_DIGITS: Final = 6
 PINS_TRIED_MOST: Final = 5
 PROBLEM_CHARACTERS_MOST: Final = 300
 EXPIRED_AFTER_MS: Final = 3_600_000
 """So long after its end a key is taken out of the vendor's system."""
+CURTAILED_AFTER_MS: Final = 300_000
+"""A key that outlasts its stay is let be for so long after it was made or changed."""
 PAUSE_FIRST_MS: Final = 2_000
 PAUSE_MOST_MS: Final = 300_000
 HEAL_EVERY_S: Final = 1.0
@@ -148,7 +151,7 @@ class KeyDesk:
                     encoder=encoder,
                 )
                 wanted.append(_changed(known, key))
-            elif known is not None and known.state not in {KeyState.ENDING, KeyState.ENDED}:
+            elif known is not None and known.state not in OVER:
                 wanted.append(_ending(known, self._clock.wall_ms()))  # moved out of this system
         self._ledger.keep(wanted, phone=None if phone is None else (stay, holder, phone))
         limit_s = max((self._systems[each.system].deadline_s for each in wanted), default=0.0)
@@ -181,8 +184,7 @@ class KeyDesk:
         """
         if self._ledger.has_ended(stay):
             raise StayEndedError(f"stay {stay} has ended at the doors")
-        over = {KeyState.ENDING, KeyState.ENDED}
-        cards = [each for each in self._ledger.of_stay(stay) if each.medium == "card" and each.state not in over]
+        cards = [each for each in self._ledger.of_stay(stay) if each.medium == "card" and each.state not in OVER]
         if not cards:
             raise InvalidInputError("stay", f"stay {stay} has no key that is a card")
         waiting = sorted((each for each in cards if each.state is not KeyState.MADE), key=lambda each: each.join)
@@ -213,15 +215,22 @@ class KeyDesk:
 
         The key of `holder`, who asks for these rooms, is `issue`'s to change, if any of them has a foreign door.
         """
-        over, kept = {KeyState.ENDING, KeyState.ENDED}, holder if rooms else None
-        left = [
-            each
-            for each in self._ledger.of_stay(stay)
-            if each.holder != kept and each.state not in over and set(rooms).isdisjoint(each.rooms)
-        ]
-        for each in left:
+        kept = holder if rooms else None
+        return self._ended(stay, lambda each: each.holder != kept and set(rooms).isdisjoint(each.rooms))
+
+    def curtail(self, stay: str, until_ms: int) -> list[KeptKey]:
+        """End a stay's keys that last beyond its end, which has come; made longer, it gets them anew. As `end_stay`.
+
+        Who made one just now may know of a later end that is about to be told: it waits for the next asking.
+        """
+        old_ms = self._clock.wall_ms() - CURTAILED_AFTER_MS
+        return self._ended(stay, lambda each: each.not_after_ms > until_ms and each.changed_at_ms <= old_ms)
+
+    def _ended(self, stay: str, which: Callable[[KeptKey], bool]) -> list[KeptKey]:
+        ending = [each for each in self._ledger.of_stay(stay) if each.state not in OVER and which(each)]
+        for each in ending:
             self._ledger.end_key(each.grant, self._clock.wall_ms())
-        return self._ending_now(left) if left else []
+        return self._ending_now(ending) if ending else []
 
     def _ending_now(self, ending: list[KeptKey]) -> list[KeptKey]:
         for each in ending:
@@ -241,8 +250,7 @@ class KeyDesk:
 
     def main_holder(self, stay: str) -> str:
         """Return who has the stay's own key, beside which others join; `main` where nobody has one yet."""
-        over = {KeyState.ENDING, KeyState.ENDED}
-        first = [each for each in self._ledger.of_stay(stay) if not each.join and each.state not in over]
+        first = [each for each in self._ledger.of_stay(stay) if not each.join and each.state not in OVER]
         return min(first, key=lambda each: each.changed_at_ms).holder if first else MAIN
 
     def of_stay(self, stay: str) -> list[KeptKey]:
@@ -565,7 +573,7 @@ def _changed(known: KeptKey | None, key: KeptKey) -> KeptKey:
     """Return the key as it shall be now: with the digits it has, and a higher version, whatever was known of it."""
     if known is None:
         return key
-    stands = known.state not in {KeyState.ENDING, KeyState.ENDED}
+    stands = known.state not in OVER
     terms = ("doors", "not_after_ms", "medium")
     same = known.state is KeyState.MADE and all(getattr(known, each) == getattr(key, each) for each in terms)
     begun = known.not_before_ms <= key.changed_at_ms  # who comes early asks from now on, each time a later now

@@ -14,6 +14,7 @@ from edge.checkin.departures import Departures
 from edge.checkin.desk import SUPERSEDED_MOST, CheckInDesk
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.doors.closing_methods import withdrawn_beside_others
+from edge.doors.curtailed_keys import CurtailedKeys
 from edge.doors.errors import ClockUnsoundError, LockEmptyError, StayEndedError
 from edge.stays.document import StayState, parse
 from edge.stays.keeper import decision_from
@@ -225,6 +226,14 @@ class RealDoors:
     async def end_stay(self, stay: StayId, *, emptied: Sequence[RoomId] = ()) -> None:
         spare = withdrawn_beside_others(stay, self._doors.desk, self._doors.closing)
         self._doors.desk.end_stay(stay, spare=spare, emptied=emptied)
+        self._doors.closing.departed()
+
+    async def curtail(self, stay: StayId, until_ms: int) -> int:
+        doors = self._doors
+        keys = CurtailedKeys(
+            book=doors.book, store=doors.store, desk=doors.desk, closing=doors.closing, time=doors.time
+        )
+        return keys.end(stay, until_ms).due_in_ms
 
 
 class Front:

@@ -69,6 +69,32 @@ async def test_a_lost_phone_a_sealed_room_and_a_stolen_issuer(tmp_path: Path, bu
         assert gone["kid"] not in {each["kid"] for each in (await client.status())["issuers"]}
 
 
+@pytest.mark.guarantee("G3", "G4")
+@pytest.mark.requirement("P9", "P11")
+async def test_a_stay_that_was_made_shorter_ends_at_its_end(tmp_path: Path, building: Building) -> None:
+    anna, lock = building.phone("anna"), building.locks["door-101"]
+    now_ms = building.clock.wall_ms()
+    until_ms = now_ms + 3_600_000
+    async with doors_running(tmp_path, building) as client:
+        issued = await client.issue(STAY, ROOM, anna.public, not_before_ms=0, not_after_ms=now_ms + 2 * DAY_MS)
+        anna.bundle = Bundle.from_document(issued)
+        assert anna.open("door-101").result.status is Status.OPENED
+        grace_ms = await client.curtail(STAY, now_ms)
+        assert grace_ms == 900_000, "the grace of the settings"
+        assert await client.curtail(STAY, until_ms) == 3_600_000 + grace_ms
+        building.clock.advance(3_600_000 + grace_ms)
+        assert await client.curtail(STAY, until_ms) == 0
+        [key] = (await client.stay_keys(STAY))["keys"]
+        assert (key["ended"], {each["door"] for each in key["waiting"]}) == (True, {"door-101", "pool"})
+        building.radio.heard.put_nowait(lock.sighting())
+        async with asyncio.timeout(10):
+            while len((await client.stay_keys(STAY))["keys"][0]["waiting"]) == 2:
+                await asyncio.sleep(0.005)
+        assert anna.open("door-101").result.status is Status.SUPERSEDED
+        with pytest.raises(InvalidInputError):
+            await client.curtail(StayId("no stay of any form"), until_ms)
+
+
 @pytest.mark.requirement("P11")
 async def test_inhibit_failsafe_and_passage_keys(tmp_path: Path, building: Building) -> None:
     token, porter, pool = building.phone("token"), building.phone("porter"), building.locks["pool"]

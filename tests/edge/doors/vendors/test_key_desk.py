@@ -9,7 +9,7 @@ import pytest
 
 from edge.doors.errors import StayEndedError
 from edge.doors.vendors import desk as desk_module
-from edge.doors.vendors.desk import EXPIRED_AFTER_MS, KeyDesk
+from edge.doors.vendors.desk import CURTAILED_AFTER_MS, EXPIRED_AFTER_MS, KeyDesk
 from edge.doors.vendors.foreign import shown
 from edge.doors.vendors.insist import insist
 from edge.doors.vendors.ledger import KeyLedger, KeyState
@@ -92,6 +92,31 @@ async def test_who_moves_out_of_a_system_loses_his_key_there(
     assert len(tower.keys) == 1
     states = {each.system: each.state for each in await desk.issue("stay-1", [A2], **window(clock))}
     assert states == {"annex": KeyState.MADE, "tower": KeyState.ENDED}
+
+
+@pytest.mark.guarantee("G3", "G4")
+@pytest.mark.requirement("P11")
+async def test_a_key_that_outlasts_its_stay_ends_with_it_and_is_made_anew_for_a_longer_one(
+    desk: KeyDesk, annex: MemorySystem, clock: ManualClock
+) -> None:
+    until_ms = clock.wall_ms() + DAY_MS
+    await desk.issue("stay-1", [A1], **window(clock, 3), holder="anna")
+    await desk.issue("stay-1", [A1], **window(clock), holder="tablet", join=True)
+    await desk.issue("stay-2", [A2], **window(clock, 3))
+    clock.advance(DAY_MS)
+    assert [each.holder for each in desk.curtail("stay-1", until_ms)] == ["anna"]
+    await desk.heal_once()
+    assert {each.holder: each.state for each in desk.of_stay("stay-1")} == {
+        "anna": KeyState.ENDED,
+        "tablet": KeyState.MADE,  # its own system ends it with its time
+    }
+    assert [each.state for each in desk.of_stay("stay-2")] == [KeyState.MADE]
+    assert desk.curtail("stay-1", until_ms) == []
+    [again] = await desk.issue("stay-1", [A1], **window(clock, 2), holder="anna")
+    assert (again.state, again.grant in annex.keys) == (KeyState.MADE, True)
+    assert desk.curtail("stay-1", until_ms) == [], "who made it just now may know of an end that is about to be told"
+    clock.advance(CURTAILED_AFTER_MS)
+    assert [each.holder for each in desk.curtail("stay-1", until_ms)] == ["anna"]
 
 
 @pytest.mark.guarantee("G17")
