@@ -8,6 +8,7 @@ connection (lost ones are made again after a full-jitter pause), the log's reads
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 from edge.link.commands import Commands
@@ -24,7 +25,6 @@ from protocols.device_model.identity import EdgeId, PropertyId
 from protocols.errors import (
     CredentialRefusedError,
     LinkLostError,
-    LocalProtocolError,
     PeerProtocolError,
     PlatformError,
     ReplyTimeoutError,
@@ -47,7 +47,6 @@ from protocols.link.edge_link import (
 )
 from protocols.link.lanes import LANES, Lane
 from protocols.link.messages import (
-    LIVE_ITEMS_MAX,
     Answer,
     Hello,
     Live,
@@ -55,7 +54,7 @@ from protocols.link.messages import (
     decode_ack,
     encode_answer,
     encode_hello,
-    encode_live,
+    encode_live_most,
 )
 from protocols.link.reconnect import pause_most_ms
 from protocols.link.topics import Down, Up, down_filter, parse_down, up_topic
@@ -72,6 +71,8 @@ PUBLISHES_AT_ONCE_MAX: Final = 8
 """Messages handed to the broker and not answered by it."""
 LIVE_ITEMS_SURE: Final = 500
 """So many items of live state always fit into one message."""
+_point: Final = itemgetter("device", "capability", "attribute")
+_at_ms: Final = itemgetter("at_ms")
 NONCE_MOST: Final = 2**48
 """A hello's nonce starts below this."""
 
@@ -123,6 +124,8 @@ class Uplink:
         self._waiting: BoundedQueue[CommandEnvelope] = BoundedQueue(self._settings.commands_waiting_max, "commands")
         self._link = EdgeLink((), times=self._times)
         self._wake = asyncio.Event()
+        self._live_told: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        """By point what was told of it last, since the whole was."""
         self._connection: Connection | None = None
         self._silent_connections = 0
         self._refused = 0
@@ -235,8 +238,8 @@ class Uplink:
                 return None
             case SayHello(nonce):
                 return up_topic(self._edge, Up.HELLO), await self._hello(nonce)
-            case SendLive():
-                return up_topic(self._edge, Up.LIVE), self._live()
+            case SendLive(whole):
+                return up_topic(self._edge, Up.LIVE), self._live(whole=whole)
             case SendBatch() as step:
                 return await self._batch(step)
             case DropLink(reason):
@@ -260,20 +263,22 @@ class Uplink:
         ]
         return encode_hello(Hello(VERSIONS, self._edge, self._property, nonce, tuple(streams), self._clock.wall_ms()))
 
-    def _live(self) -> bytes:
-        """Return the live state; of a house too large for one message the newest values, as many as fit."""
-        state = tuple(dict(each) for each in self._live_state())
+    def _live(self, *, whole: bool) -> bytes:
+        """Return the live state: whole, or what of it is not as it was told last. Of more than fits, the newest values.
+
+        What found no room counts as not told: the next one that is not whole tells it if there is room.
+        """
+        told = self._live_told
+        if whole:
+            told.clear()
+        state = [dict(each) for each in self._live_state()]
+        news = [each for each in state if told.get(_point(each)) != tuple(each.values())]
+        if len(news) > LIVE_ITEMS_SURE:
+            news.sort(key=_at_ms, reverse=True)
         incarnation, backlog = self._log.incarnations()[Lane.A], self._link.backlog()
-        most = min(len(state), LIVE_ITEMS_MAX)
-        if most < len(state):
-            state = _newest_first(state)
-        while True:
-            try:
-                return encode_live(Live(self._edge, incarnation, self._clock.wall_ms(), state[:most], backlog))
-            except LocalProtocolError:
-                if most <= LIVE_ITEMS_SURE:
-                    raise  # not for its size
-                state, most = _newest_first(state), most // 2
+        payload, count = encode_live_most(Live(self._edge, incarnation, self._clock.wall_ms(), tuple(news), backlog))
+        told.update((_point(each), tuple(each.values())) for each in news[:count])
+        return payload
 
     async def _look_at_streams(self) -> None:
         self._link.heads(await self._log.streams())
@@ -384,7 +389,3 @@ class Uplink:
             await connection.publish(up_topic(self._edge, Up.ANSWER), encode_answer(answer))
         except (LinkLostError, ReplyTimeoutError) as error:
             self._say.info("answer_not_sent", id=answer.id, error=str(error))
-
-
-def _newest_first(state: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-    return tuple(sorted(state, key=lambda each: -int(each["at_ms"])))

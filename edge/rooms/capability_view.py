@@ -5,7 +5,7 @@ and marked stale, because "21.5 °C, four hours ago" is true and "21.5 °C" is n
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +23,10 @@ ATTRIBUTES_MOST: Final = 64  # per device: a device that invents names without e
 _UNITS: Final = {each: each.value for each in Unit}
 """Every reading asks for its unit's code."""
 
+_TEXTS: Final[Mapping[str, str]] = {each: each.value for each in (*Capability, *Quality)}
+"""An enumeration's own way to its plain text costs as much as the rest of a value that is shown."""
+_in_order: Final = attrgetter("room", "device", "capability", "attribute")
+
 Key = tuple[DeviceId, Capability, str]
 
 
@@ -37,8 +41,7 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True, gc=False):
     """One value as told to others: quality already says stale where it is; `age_ms` since it was heard.
 
     A value that was bad and has grown old is told as bad, with the reason; `fresh` tells that it is old.
@@ -62,11 +65,11 @@ class Shown:
         return {
             "room": self.room,
             "device": self.device,
-            "capability": self.capability.value,
+            "capability": _TEXTS[self.capability],
             "attribute": self.attribute,
             "value": self.value,
             "unit": self.unit,
-            "quality": self.quality.value,
+            "quality": _TEXTS[self.quality],
             "at_ms": self.at_ms,
         }
 
@@ -153,7 +156,7 @@ class CapabilityView:
                 quality = Quality.STALE if stale and each.quality is not Quality.BAD else each.quality
                 told = (each.value, each.unit, quality, each.at_ms, age_ms, each.reason, not stale)
                 found.append(Shown(room, device, capability, attribute, *told))
-        return sorted(found, key=lambda each: (each.room, each.device, each.capability.value, each.attribute))
+        return sorted(found, key=_in_order)
 
 
 def _by_room(rooms: Mapping[DeviceId, RoomId]) -> dict[RoomId, list[DeviceId]]:

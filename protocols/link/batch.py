@@ -363,13 +363,14 @@ def _inside(rows: Sequence[bytes], holes: Sequence[Hole], seqs: Sequence[int], f
     parts = [bytes([0xA0 | keys])]
     if holes:
         parts += [b"\x61h", cbor.encode([[hole.first, hole.last, int(hole.reason)] for hole in holes])]
-    parts += [b"\x61r", _array_head(len(rows)), *rows]
+    parts += [b"\x61r", array_head(len(rows)), *rows]
     if holes:
         parts += [b"\x61s", cbor.encode([seq - first for seq in seqs])]
     return b"".join(parts)
 
 
-def _array_head(count: int) -> bytes:
+def array_head(count: int) -> bytes:
+    """Return the CBOR head of a list of so many items, at most 65,535."""
     if count < 24:
         return bytes([0x80 | count])
     if count < 256:

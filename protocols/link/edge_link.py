@@ -31,7 +31,7 @@ class LinkTimes:
     live_least_ms: int = 5_000
     """Between two live states, at least."""
     live_most_ms: int = 30_000
-    """Between two live states, at most."""
+    """Between two whole live states, at most."""
     rewind_hold_ms: int = 1_000
     """One gap answered many times rewinds once in this time."""
     refused_hold_ms: int = 60_000
@@ -73,7 +73,9 @@ class SayHello:
 
 @dataclass(frozen=True, slots=True)
 class SendLive:
-    """Publish the live state."""
+    """Publish the live state: whole, or what of it is not as it was last told on this connection."""
+
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,7 @@ class EdgeLink:
         self._hello_due = False
         self._live_due_ms: int | None = None
         self._live_at_ms: int | None = None
+        self._live_whole_ms = 0  # when it was last told whole, if it was on this connection
         self._live_changed = False
         self._waiting_since_ms: int | None = None
         self._heard_ms = 0
@@ -333,8 +336,11 @@ class EdgeLink:
                 stream.acked_at_hello = stream.acked
             return SayHello(self._nonce)
         if now_ms >= self._live_next_ms():
+            first = self._live_at_ms is None
+            whole = first or now_ms + times.live_least_ms > self._live_whole_ms + times.live_most_ms
             self._live_at_ms, self._live_due_ms, self._live_changed = now_ms, None, False
-            return SendLive()
+            self._live_whole_ms = now_ms if whole else self._live_whole_ms
+            return SendLive(whole)
         self._send_again(now_ms)
         return self._batch(now_ms)
 
@@ -395,8 +401,8 @@ class EdgeLink:
     def _live_next_ms(self) -> int:
         if self._live_at_ms is None:
             return self._live_due_ms or 0
-        wait_ms = self._times.live_least_ms if self._live_changed else self._times.live_most_ms
-        return self._live_at_ms + wait_ms
+        soonest_ms = self._live_at_ms + self._times.live_least_ms
+        return soonest_ms if self._live_changed else max(soonest_ms, self._live_whole_ms + self._times.live_most_ms)
 
     def _move(self, stream: _Stream, hi: int) -> None:
         stream.acked = hi

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from protocols import cbor
 from protocols.device_model.identity import EdgeId, PropertyId, parse_edge_id, parse_property_id
 from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocolError, UnsupportedVersionError
-from protocols.link.batch import INCARNATION_BYTES, OPENING_BYTES
+from protocols.link.batch import INCARNATION_BYTES, OPENING_BYTES, array_head
 from protocols.link.lanes import Lane
 from protocols.link.reconnect import SPREAD_S_MAX
 from protocols.link.record import SEQ_MAX, TIME_MS_MAX, Body, body_problem
@@ -27,6 +27,9 @@ RESULT_DEPTH_MAX: Final = 8
 """Containers in a command's result: a key bundle is deeper than a record."""
 SLOW_MS_MAX: Final = 10 * 60_000
 _TEXT_MAX: Final = 512
+_NO_ITEMS: Final = cbor.encode("state") + array_head(0)
+_ITEMS_HEAD_BYTES: Final = len(array_head(LIVE_ITEMS_MAX)) - len(array_head(0))
+_ITEM_DEPTH: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,26 +230,40 @@ def decode_ack(payload: bytes) -> Ack:
 
 def encode_live(live: Live) -> bytes:
     """Encode the live state. Raises LocalProtocolError over the bounds or for a body that is not JSON-safe."""
-    if len(live.state) > LIVE_ITEMS_MAX:
-        raise LocalProtocolError(f"live state of {len(live.state)} items, at most {LIVE_ITEMS_MAX}")
-    for each in live.state:
-        if (problem := body_problem(each)) is not None:
-            raise LocalProtocolError(f"live state: {problem}")
-    payload = cbor.encode(
+    payload, count = encode_live_most(live)
+    if count < len(live.state):
+        raise LocalProtocolError(f"live state of {len(live.state)} items, of which {count} fit")
+    return payload
+
+
+def encode_live_most(live: Live) -> tuple[bytes, int]:
+    """Encode the live state with as many of its items, from the first, as fit; return how many those are.
+
+    Raises LocalProtocolError for a body that is not JSON-safe.
+    """
+    head = cbor.encode(
         {
             "v": VERSION,
             "edge": live.edge,
             "inc": live.incarnation,
             "at": live.at_ms,
-            "state": list(live.state),
+            "state": [],
             "backlog": {lane.value: count for lane, count in live.backlog.items()},
-        },
-        floats=True,
-        depth=6,
+        }
     )
-    if len(payload) > LIVE_BYTES_MAX:
-        raise LocalProtocolError(f"live state of {len(payload)} bytes, at most {LIVE_BYTES_MAX}")
-    return payload
+    at = head.rindex(_NO_ITEMS) + len(_NO_ITEMS) - 1
+    items: list[bytes] = []
+    left = LIVE_BYTES_MAX - len(head) - _ITEMS_HEAD_BYTES
+    for each in live.state[:LIVE_ITEMS_MAX]:
+        if (problem := body_problem(each)) is not None:
+            raise LocalProtocolError(f"live state: {problem}")
+        item = cbor.encode(each, floats=True, depth=_ITEM_DEPTH)
+        left -= len(item)
+        if left < 0:
+            break
+        items.append(item)
+    count = len(items)
+    return b"".join((head[:at], array_head(count), *items, head[at + 1 :])), count
 
 
 def decode_live(payload: bytes) -> Live:

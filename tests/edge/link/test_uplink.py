@@ -194,11 +194,53 @@ async def test_a_house_too_large_for_one_live_state_tells_its_newest_values(item
         for n in range(items)
     ]  # fmt: skip
     async with await RecordLog.open(tmp_path / "log", clock=SystemClock("host"), dice=SystemDice()) as log:
-        payload = uplink(log, NoWay(), SystemDice(), live_state=lambda: state)._live()
+        payload = uplink(log, NoWay(), SystemDice(), live_state=lambda: state)._live(whole=True)
     told = [each["at_ms"] - 1_700_000_000_000 for each in decode_live(payload).state]
     assert len(payload) <= LIVE_BYTES_MAX
     assert len(told) >= min(items, 500)
     assert sorted(told) == list(range(items - len(told), items))
+
+
+def shown(number: int, value: float, *, at_ms: int, quality: str = "good", room: str = "101") -> dict[str, Any]:
+    return {
+        "room": room, "device": f"t-{number}", "capability": "thermostat", "attribute": "local_temperature",
+        "value": value, "unit": "Cel", "quality": quality, "at_ms": at_ms,
+    }  # fmt: skip
+
+
+@pytest.mark.guarantee("G12", "G17")
+async def test_between_the_whole_only_what_is_not_as_it_was_told_last_is_told(tmp_path: Path) -> None:
+    state: list[dict[str, Any]] = []
+    async with await RecordLog.open(tmp_path / "log", clock=SystemClock("host"), dice=SystemDice()) as log:
+        made = uplink(log, NoWay(), SystemDice(), live_state=lambda: state)
+
+        def told(*now: dict[str, Any], whole: bool = False) -> list[Mapping[str, Any]]:
+            state[:] = now
+            return list(decode_live(made._live(whole=whole)).state)
+
+        one, two = shown(1, 20.0, at_ms=1), shown(2, 21.0, at_ms=1)
+        assert told(one, two, whole=True) == [one, two]
+        assert told(one, two) == []
+        warmer, again = shown(1, 20.5, at_ms=2), shown(2, 21.0, at_ms=2)
+        assert told(warmer, two) == [warmer]
+        assert told(warmer, again) == [again], "a value that is said again is younger"
+        old = shown(1, 20.5, at_ms=2, quality="stale")
+        assert told(old, again) == [old], "and one that nobody says again grows old"
+        moved = shown(2, 21.0, at_ms=2, room="102")
+        assert told(old, moved, shown(3, 1.0, at_ms=3)) == [moved, shown(3, 1.0, at_ms=3)]
+        assert told(old, moved, whole=True) == [old, moved]
+
+
+@pytest.mark.guarantee("G9", "G12")
+async def test_what_found_no_room_in_the_whole_is_told_next(tmp_path: Path) -> None:
+    state = [{**shown(number, 20.0, at_ms=number), "room": "r" * 100} for number in range(4_000)]
+    async with await RecordLog.open(tmp_path / "log", clock=SystemClock("host"), dice=SystemDice()) as log:
+        made = uplink(log, NoWay(), SystemDice(), live_state=lambda: state)
+        first, second = (decode_live(made._live(whole=whole)).state for whole in (True, False))
+        rest = decode_live(made._live(whole=False)).state
+    assert 0 < len(first) < len(state)
+    assert sorted(each["at_ms"] for each in (*first, *second)) == list(range(4_000))
+    assert rest == ()
 
 
 @pytest.mark.guarantee("G12")

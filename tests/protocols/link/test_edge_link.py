@@ -1,8 +1,11 @@
 """The edge's state machine: what goes next, given what was heard and how much time went by."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocols.link.batch import POSITIONS_MAX
 from protocols.link.edge_link import (
@@ -169,8 +172,31 @@ def test_live_state_goes_on_during_the_backlog_but_not_all_the_time() -> None:
     link = welcomed(EdgeLink(heads(c=1_000), times=T))
     link.live_changed()
     assert isinstance(link.next_step(now_ms=T.live_least_ms - 1), SendBatch)
-    assert link.next_step(now_ms=T.live_least_ms) == SendLive()
+    assert link.next_step(now_ms=T.live_least_ms) == SendLive(whole=False)
     assert isinstance(link.next_step(now_ms=T.live_least_ms), SendBatch)
+
+
+@pytest.mark.guarantee("G12")
+@given(st.lists(st.integers(0, 40_000), max_size=30))
+def test_it_is_told_whole_at_the_latest_when_it_was_promised_and_what_changed_in_between(changes: list[int]) -> None:
+    link = EdgeLink(heads(c=1_000), times=replace(T, half_open_ms=10**9, ack_wait_ms=10**9))
+    link.link_up(nonce=1, now_ms=0)
+    due, told = sorted(changes), list[tuple[int, bool]]()
+    for now_ms in range(0, 120_000, 500):
+        while due and due[0] <= now_ms:
+            link.live_changed()
+            due.pop(0)
+        while (step := link.next_step(now_ms=now_ms)) is not None:
+            if isinstance(step, SendLive):
+                told.append((now_ms, step.whole))
+    wholes = [at_ms for at_ms, whole in told if whole]
+    assert wholes[0] == 0
+    assert all(after - before <= T.live_most_ms for before, after in pairwise(wholes))
+    assert all(after - before >= T.live_least_ms for (before, _), (after, _) in pairwise(told))
+    for changed_ms in changes:
+        at_ms = next(at_ms for at_ms, _ in told if at_ms >= changed_ms)
+        assert at_ms - changed_ms <= T.live_least_ms + 500
+    assert len(told) <= len(changes) + len(wholes), "nothing is told of nothing"
 
 
 @pytest.mark.guarantee("G12")
