@@ -5,6 +5,7 @@ An item leaves the queue in the same instant in which the reader gets it, so a c
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -40,6 +41,17 @@ class BoundedQueue(Generic[T]):
         if self._readers:
             _wake(self._readers)
         return True
+
+    def offer_many(self, items: Sequence[T]) -> int:
+        """Add the first of `items` that there is room for, now; the others count as refused. Return how many fit."""
+        room = self.most - len(self._items)
+        if len(items) > room:
+            self.refused += len(items) - room
+            items = items[:room]
+        self._items.extend(items)
+        if items and self._readers:
+            _wake(self._readers)
+        return len(items)
 
     async def put(self, item: T) -> None:
         """Add `item`, waiting for room."""

@@ -45,7 +45,7 @@ class Inbox:
         self._large_topics, self._told = large_topics, told
         self._queue: dict[int, Publish] = {}  # by number, in order
         self._of_topic: dict[bytes, deque[int]] = {}
-        self._number = self._large = 0
+        self._number = self._oldest = self._large = 0
         self.waiting_bytes = 0
         """Large topics aside."""
 
@@ -88,8 +88,12 @@ class Inbox:
 
     def take(self) -> Publish:
         """Return the oldest; its payload is None if it was too long. Raises StopIteration where there is none."""
-        number = next(iter(self._queue))
-        publish = self._left(self._queue.pop(number))
+        if not self._queue:
+            raise StopIteration
+        self._oldest += 1
+        while self._oldest not in self._queue:  # it gave way; each number is passed once
+            self._oldest += 1
+        publish = self._left(self._queue.pop(self._oldest))
         mine = self._of_topic[publish[0]]
         mine.popleft()
         if not mine:

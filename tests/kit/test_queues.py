@@ -18,6 +18,21 @@ async def test_a_full_queue_refuses_and_counts() -> None:
     assert [await queue.get(), await queue.get()] == [0, 1]
 
 
+@pytest.mark.guarantee("G9")
+@given(st.integers(1, 5), st.lists(st.lists(st.integers(), max_size=4), max_size=5))
+async def test_many_offered_together_go_in_as_one_by_one(most: int, offers: list[list[int]]) -> None:
+    together: BoundedQueue[int] = BoundedQueue(most, "together")
+    apart: BoundedQueue[int] = BoundedQueue(most, "apart")
+    waiting = asyncio.create_task(together.get_batch(most, 0))
+    await asyncio.sleep(0)
+    for items in offers:
+        assert together.offer_many(items) == sum([apart.offer(each) for each in items])
+        assert (len(together), together.refused) == (len(apart), apart.refused)
+    if len(apart):
+        assert await waiting == await apart.get_batch(most, 0), "who waited was woken"
+    waiting.cancel()
+
+
 def test_a_queue_without_room_is_a_defect() -> None:
     with pytest.raises(ValueError, match="events: the bound must be at least 1"):
         BoundedQueue[int](0, "events")
