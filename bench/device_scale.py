@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from bench.hot_path.units import model_text
@@ -65,6 +65,10 @@ class _Sink:
 
     def reading(self, reading: Reading) -> None:
         self.heard[reading.device] += 1
+
+    def together(self, readings: Sequence[Reading]) -> None:
+        for each in readings:
+            self.reading(each)
 
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
         pass

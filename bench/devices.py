@@ -7,7 +7,7 @@ value by a request of its own, units in turn, a silent unit waited for.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -148,6 +148,10 @@ class _Sink:
             waiting = self.waiting.pop((reading.device, reading.value), None)
             if waiting is not None:
                 waiting.set_result(time.perf_counter())
+
+    def together(self, readings: Sequence[Reading]) -> None:
+        for each in readings:
+            self.reading(each)
 
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
         pass

@@ -7,11 +7,12 @@ next change or heartbeat.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import groupby
+from typing import Any, Final, cast
 
-from edge.app.house import House
+from edge.app.house import Entries, House
 from edge.bridges.ports import UNKNOWN_UNTOLD, BusSupervisor, Detail, DeviceEvent
 from edge.log.record_log import APPEND_RECORDS_MAX, Appendable, Entry
 from kit.clock import Clock
@@ -185,6 +186,11 @@ class Devices:
         self._house.fire.heard(reading)
         self._queue.offer(reading)
 
+    def together(self, readings: Sequence[Reading]) -> None:
+        """Take what one message told; returns at once, and fire hears it here as above."""
+        self._house.fire.heard_together(readings)
+        self._queue.offer_many(readings)
+
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
         """Take an event of a device; returns at once. Fire hears here who is back."""
         if event in (DeviceEvent.ONLINE, DeviceEvent.FIRMWARE):
@@ -216,27 +222,33 @@ class Devices:
         """Make durable what comes, in order and in batches, for ever."""
         while True:
             batch = await self._queue.get_batch(BATCH_MOST, BATCH_LINGER_MS)
-            entries: dict[Lane, list[Appendable]] = {Lane.B: [], Lane.C: []}
-            noted, until = self._house.noted, self._until
+            entries: Entries = {Lane.B: [], Lane.C: []}
             now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
             first, self._taken = self._taken + 1, self._taken + len(batch)
-            for number, each in enumerate(batch, first):
-                if number % TURN_MOST == 0:
+            for start in range(0, len(batch), TURN_MOST):
+                if start:
                     await asyncio.sleep(0)
-                if until and number <= until.get(each.device, 0):
-                    continue  # another thing said so, which stood behind that name when it was said
-                if isinstance(each, _Event):
-                    if each.event not in _BESIDE:
-                        self._house.view.silent(each.device, silent=each.event in _SILENT)
-                    if each.event is not DeviceEvent.UNKNOWN_DEVICE and each.event not in _BESIDE:
-                        self._house.rooms.reached(each.device, reached=each.event is DeviceEvent.ONLINE)
-                    body = {"device": each.device, "event": each.event.value, "detail": dict(each.detail)}
-                    entries[Lane.B].append(Entry("device", body))
-                elif (taken := noted(each, now_ms=now_ms, wall_ms=wall_ms)) is not None:
-                    entries[taken[0]].append(taken[1])
+                turn = batch[start : start + TURN_MOST]
+                if until := self._until:  # what another thing said, which stood behind that name when it was said
+                    turn = [each for n, each in enumerate(turn, first + start) if n > until.get(each.device, 0)]
+                self._note(turn, entries, now_ms=now_ms, wall_ms=wall_ms)
             await self._keep(Lane.B, entries[Lane.B])
             await self._keep(Lane.C, entries[Lane.C])
             self._kept_ms = self._clock.now_ms()
+
+    def _note(self, turn: Sequence[Reading | _Event], entries: Entries, *, now_ms: int, wall_ms: int) -> None:
+        """Have the house take what was said, in order, and add what is worth a record to its lane's entries."""
+        for kind, some in groupby(turn, type):
+            if kind is not _Event:
+                self._house.noted(cast(Iterator[Reading], some), entries, now_ms=now_ms, wall_ms=wall_ms)
+                continue
+            for each in cast(Iterator[_Event], some):
+                if each.event not in _BESIDE:
+                    self._house.view.silent(each.device, silent=each.event in _SILENT)
+                if each.event is not DeviceEvent.UNKNOWN_DEVICE and each.event not in _BESIDE:
+                    self._house.rooms.reached(each.device, reached=each.event is DeviceEvent.ONLINE)
+                body = {"device": each.device, "event": each.event.value, "detail": dict(each.detail)}
+                entries[Lane.B].append(Entry("device", body))
 
     async def _keep(self, lane: Lane, entries: list[Appendable]) -> None:
         while True:

@@ -65,6 +65,9 @@ _row: Final = lru_cache(maxsize=4_096)(attribute)
 """Every reading asks for it."""
 CLOCK_SKEW_MOST_MS: Final = 120_000  # a lock that claims to be further ahead of us than this has lost its clock
 
+Entries = Mapping[Lane, list[Appendable]]
+"""What is to be appended to lanes B and C, in order."""
+
 
 class _Records:
     """The ports that rooms, stays and check-in write to, over one log."""
@@ -364,49 +367,54 @@ class House:
             await self.catch_up()
         return new
 
-    def noted(
-        self, reading: Reading, *, now_ms: int | None = None, wall_ms: int | None = None
-    ) -> tuple[Lane, Appendable] | None:
-        """Take a reading into view and occupancy; return what is worth a record, and on which lane.
+    def noted(self, readings: Iterable[Reading], entries: Entries | None, *, now_ms: int, wall_ms: int) -> None:
+        """Take readings into view and occupancy, in order; add what is worth a record to its lane's entries.
 
-        None: it is of no device of ours, or an event that only repeats itself (a contact closed twice). Fire has heard
-        it before (`Devices.reading`, `alarmed`). Whoever follows the live state is told with `keep` or `kept`. Both
-        times are now; whoever takes many at once has looked.
+        That is not what a device says that is not ours, nor an event that only repeats itself (a contact closed twice).
+        Fire has heard them before (`Devices.together`, `alarmed`). Whoever follows the live state is told with `keep`
+        or `kept`. Both times are now. `entries` None: others keep the records.
         """
-        if now_ms is None or wall_ms is None:
-            now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
-        self.watch.heard(reading, now_ms=now_ms)
-        room = self.view.room_of(reading.device)
-        if room is None:
-            return None
-        new = self.rooms.heard(reading, now_ms=now_ms, wall_ms=wall_ms)
-        if new:
-            self._live_stirred = True
-        event = _row(reading.capability, reading.attribute).event
-        if event and not new:
-            return None
-        return (Lane.B if event else Lane.C), ReadingEntry(room, reading, self._records)
+        watched, heard, room_of, records = self.watch.heard, self.rooms.heard, self.view.room_of, self._records
+        device: DeviceId | None = None
+        room: RoomId | None = None
+        for reading in readings:
+            if reading.device is not device:  # what a device said together comes together
+                device = reading.device
+                room = room_of(device)
+            watched(reading, room=room, now_ms=now_ms)
+            if room is None:
+                continue
+            new = heard(reading, now_ms=now_ms, wall_ms=wall_ms)
+            if new:
+                self._live_stirred = True
+            if entries is None:
+                continue
+            event = _row(reading.capability, reading.attribute).event
+            if new or not event:
+                entries[Lane.B if event else Lane.C].append(ReadingEntry(room, reading, records))
 
     def alarmed(self, readings: Iterable[Reading]) -> None:
         """Let fire hear readings whose records others keep: it waits for no disk."""
-        for reading in readings:
-            self.fire.heard(reading)
+        self.fire.heard_together(readings)
 
     def kept(self, readings: Iterable[Reading]) -> None:
         """Take readings that fire has heard and whose records others have kept."""
-        now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
-        for reading in readings:
-            self.noted(reading, now_ms=now_ms, wall_ms=wall_ms)
+        self.noted(readings, None, now_ms=self._clock.now_ms(), wall_ms=self._clock.wall_ms())
         self._tell_live()
 
     async def keep(self, lane: Lane, entries: Sequence[Appendable]) -> None:
-        """Append up to `APPEND_RECORDS_MAX` entries, all or none. Raises StoreFailedError: none was kept.
+        """Append up to `APPEND_RECORDS_MAX` entries, all or none. They have waited for company where they come from.
 
-        They have waited for company where they come from.
+        Raises:
+            LocalProtocolError: one of them is no record; none was kept.
+            StoreFailedError: none was kept.
         """
         self._tell_live()
         if entries:
-            await self._log.append_many(lane, entries, urgent=True)
+            clock = self._clock
+            wall_ms, now_ms, quality = clock.wall_ms(), clock.now_ms(), clock.quality
+            records = self._records.encode_all(entries, edge_at_ms=wall_ms, mono_ms=now_ms, clock=quality)
+            await self._log.append_encoded(lane, records, urgent=True)
 
     def _tell_live(self) -> None:
         """Say once for all that was noted together that the live state is another."""

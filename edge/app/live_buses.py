@@ -6,7 +6,7 @@ that is under way on it is answered with unknown, as at any stop of a bus.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -71,6 +71,11 @@ class Gate:
         """See `ReadingSink.reading`."""
         if self._open:
             self._sink.reading(reading)
+
+    def together(self, readings: Sequence[Reading]) -> None:
+        """See `ReadingSink.together`."""
+        if self._open:
+            self._sink.together(readings)
 
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
         """See `ReadingSink.device_event`."""

@@ -21,9 +21,17 @@ class Log(Protocol):
         ...
 
     async def append_many(self, lane: Lane, entries: Sequence[Appendable], *, urgent: bool = False) -> list[int]:
-        """Append up to 200 records in one commit, all or none; return their positions. Raises StoreFailedError.
+        """Append up to `APPEND_RECORDS_MAX` records in one commit, all or none; return their positions.
 
+        Raises StoreFailedError.
         `urgent`: commit at once, without waiting for company.
+        """
+        ...
+
+    async def append_encoded(self, lane: Lane, records: Sequence[bytes], *, urgent: bool = False) -> int:
+        """Append encoded records in one commit, all or none; return the last position. Raises StoreFailedError.
+
+        `urgent`: see `append_many`.
         """
         ...
 

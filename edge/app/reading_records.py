@@ -5,7 +5,7 @@ whatever is not an ordinary good value (tests hold one against the other).
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -13,6 +13,7 @@ from typing import Any, Final
 import cbor2
 import msgspec
 
+from edge.log.record_log import Appendable
 from protocols import cbor
 from protocols.device_model.capability import Capability, Unit
 from protocols.device_model.identity import DeviceId, RoomId
@@ -61,7 +62,7 @@ class ReadingRecords:
     def __init__(self) -> None:
         self._points: dict[tuple[DeviceId, Capability, str], _Parts] = {}
         self._numbers: dict[float, bytes] = {}
-        self._stamp: tuple[int, int, ClockQuality] | None = None
+        self._stamped_at: tuple[int, int, ClockQuality] | None = None
         self._stamped = b""
 
     def encode(self, room: RoomId, reading: Reading, *, edge_at_ms: int, mono_ms: int, clock: ClockQuality) -> bytes:
@@ -79,18 +80,63 @@ class ReadingRecords:
             if len(self._points) >= POINTS_MAX:
                 self._points.clear()
             self._points[key] = parts = made
-        if (edge_at_ms, mono_ms, clock) != self._stamp:
-            if not (0 <= edge_at_ms <= TIME_MS_MAX and 0 <= mono_ms <= TIME_MS_MAX):
-                return _whole(room, reading, edge_at_ms, mono_ms, clock)
-            self._stamp = (edge_at_ms, mono_ms, clock)
-            self._stamped = cbor.encode(edge_at_ms) + cbor.encode(mono_ms) + _CLOCKS[clock]
+        if (stamped := self._stamp(edge_at_ms, mono_ms, clock)) is None:
+            return _whole(room, reading, edge_at_ms, mono_ms, clock)
         assert encoded is not None  # noqa: S101 - it is plain
         if at_ms is None:
-            record = _HEAD + _NULL + self._stamped + parts.untimed + encoded + parts.after
+            record = _HEAD + _NULL + stamped + parts.untimed + encoded + parts.after
         else:
             at = _LONG.pack(0x1B, at_ms) if at_ms >= _LONG_LEAST else cbor.encode(at_ms)
-            record = _HEAD + at + self._stamped + parts.timed + encoded + parts.after + _AT_KEY + at
+            record = _HEAD + at + stamped + parts.timed + encoded + parts.after + _AT_KEY + at
         return record if len(record) <= RECORD_BYTES_MAX else _whole(room, reading, edge_at_ms, mono_ms, clock)
+
+    def encode_all(
+        self, entries: Iterable[Appendable], *, edge_at_ms: int, mono_ms: int, clock: ClockQuality
+    ) -> list[bytes]:
+        """Return what each entry's `encoded` returns, in order. Raises LocalProtocolError: one of them is no record.
+
+        A number that a device says with its own time, as most are, is put together here: the parts of its point are
+        known, and so is the time where the one before it came with the same message.
+        """
+        records: list[bytes] = []
+        append, points, of_number = records.append, self._points, self._float
+        stamped = self._stamp(edge_at_ms, mono_ms, clock)
+        last_at_ms: int | None = None
+        head = tail = b""
+        for entry in entries:
+            if type(entry) is ReadingEntry and stamped is not None:
+                reading = entry.reading
+                value, at_ms = reading.value, reading.device_at_ms
+                parts = points.get((reading.device, reading.capability, reading.attribute))
+                if (
+                    parts is not None
+                    and type(value) is float
+                    and type(at_ms) is int
+                    and reading.quality is Quality.GOOD
+                    and reading.reason is None
+                    and parts.unit is reading.unit
+                    and parts.room == entry.room
+                    and (at_ms == last_at_ms or _LONG_LEAST <= at_ms <= TIME_MS_MAX)
+                    and (number := of_number(value)) is not None
+                ):
+                    if at_ms != last_at_ms:
+                        at = _LONG.pack(0x1B, at_ms)
+                        last_at_ms, head, tail = at_ms, _HEAD + at + stamped, _AT_KEY + at
+                    record = head + parts.timed + number + parts.after + tail
+                    if len(record) <= RECORD_BYTES_MAX:
+                        append(record)
+                        continue
+            append(entry.encoded(edge_at_ms=edge_at_ms, mono_ms=mono_ms, clock=clock))
+        return records
+
+    def _stamp(self, edge_at_ms: int, mono_ms: int, clock: ClockQuality) -> bytes | None:
+        """Return the bytes of when a record is made; None: it cannot be then."""
+        if (edge_at_ms, mono_ms, clock) != self._stamped_at:
+            if not (0 <= edge_at_ms <= TIME_MS_MAX and 0 <= mono_ms <= TIME_MS_MAX):
+                return None
+            self._stamped_at = (edge_at_ms, mono_ms, clock)
+            self._stamped = cbor.encode(edge_at_ms) + cbor.encode(mono_ms) + _CLOCKS[clock]
+        return self._stamped
 
     def _value(self, value: object) -> bytes | None:
         """Return an ordinary value's bytes; None: there is something to look at."""

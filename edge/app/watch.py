@@ -124,8 +124,11 @@ class Watch:
         self.failures = 0
         """How often the disk refused."""
 
-    def heard(self, reading: Reading, *, now_ms: int) -> None:
-        """Take any reading of the house. Water is looked at at once: whoever tells of it may not say it again."""
+    def heard(self, reading: Reading, *, room: RoomId | None, now_ms: int) -> None:
+        """Take any reading of the house. Water is looked at at once: whoever tells of it may not say it again.
+
+        `room`: which its device serves; None: none of ours.
+        """
         what = _followed(reading.capability, reading.attribute)
         if what is None:
             return
@@ -134,7 +137,7 @@ class Watch:
         if reading.quality is not Quality.GOOD or reading.value is None or isinstance(reading.value, _WORDS):
             return
         value = float(reading.value)
-        if self._view.room_of(reading.device) is not None:
+        if room is not None:
             if what.judged:
                 self._frozen.heard(reading, value, now_ms=now_ms)
             if what.metered:
@@ -147,7 +150,7 @@ class Watch:
             self._batteries[reading.device] = before.said(value, wall_ms=self._clock.wall_ms())
         elif key == OUTDOOR:
             self._outdoor = (value, now_ms)
-        elif key == ENERGY and (room := self._view.room_of(reading.device)) is not None:
+        elif key == ENERGY and room is not None:
             known = self._energy.get(room, RoomEnergy())
             self._energy[room] = known.metered(self._month(), reading.device, value)
 

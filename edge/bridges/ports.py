@@ -3,7 +3,7 @@
 Implementations: edge/app, and the supervisors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -32,10 +32,14 @@ class DeviceEvent(StrEnum):
 
 
 class ReadingSink(Protocol):
-    """Where readings and events go. Both return at once and never raise: the sink's queue is bounded, and counts."""
+    """Where readings and events go. All return at once and never raise: the sink's queue is bounded, and counts."""
 
     def reading(self, reading: Reading) -> None:
         """Take a reading that is worth keeping: changed, or due for its heartbeat."""
+        ...
+
+    def together(self, readings: Sequence[Reading]) -> None:
+        """Take what one message told, in order: as `reading` for each, and cheaper."""
         ...
 
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:

@@ -69,7 +69,8 @@ class Known:
 
         Most of what a sensor says it has said before, and this costs a tenth of what a reading does.
         """
-        self.heard_ms = max(self.heard_ms, heard_ms)
+        if heard_ms > self.heard_ms:  # noqa: PLR1730 - `max` costs more than the rest
+            self.heard_ms = heard_ms
         self.again_at_ms = device_at_ms
 
 
@@ -115,11 +116,14 @@ class Reporter:
             if _worth(known, verdict, now_ms):
                 self._tell(known, verdict, now_ms)
 
-    def take(self, reading: Reading, *, now_ms: int, age_ms: int = 0, place: str = "") -> None:
+    def take(
+        self, reading: Reading, *, now_ms: int, age_ms: int = 0, place: str = "", told: list[Reading] | None = None
+    ) -> None:
         """Take a reading as it was heard, `age_ms` after the device said it. One that nobody expects is dropped.
 
         A negative age: it holds for so long, because nobody asks again before.
         `place` is the topic it came on; where there is none, a log line names device and register.
+        `told`: what is worth keeping is added here, and is for `hand_on`; None: it goes on at once.
         """
         known = self._known.get((reading.device, reading.capability, reading.attribute))
         if known is None:
@@ -130,17 +134,28 @@ class Reporter:
             self._counts[f"bad_{word or 'reading'}"] += 1
             if word not in UNTOLD:
                 self._complaints.bad(place or reading.device, _where(known.point), reading)
-        self.heard(known, reading, now_ms=now_ms, heard_ms=now_ms - age_ms)
+        self.heard(known, reading, now_ms=now_ms, heard_ms=now_ms - age_ms, told=told)
 
-    def heard(self, known: Known, reading: Reading, *, now_ms: int, heard_ms: int) -> None:
-        """Take a reading of a point that is known, as it was heard at `heard_ms`; a bad one is for `take`."""
-        known.heard_ms = max(known.heard_ms, heard_ms)
+    def hand_on(self, told: Sequence[Reading]) -> None:
+        """Hand on what one message told."""
+        if told:
+            self._sink.together(told)
+
+    def heard(
+        self, known: Known, reading: Reading, *, now_ms: int, heard_ms: int, told: list[Reading] | None = None
+    ) -> None:
+        """Take a reading of a point that is known, as it was heard at `heard_ms`; a bad one is for `take`.
+
+        `told`: see `take`.
+        """
+        if heard_ms > known.heard_ms:  # noqa: PLR1730 - as above
+            known.heard_ms = heard_ms
         if reading.value is not None:
             known.last, known.again_at_ms = reading, reading.device_at_ms
         known.held = None
         if _worth(known, reading, now_ms):
             if known.spent_ms - now_ms <= BURST_MS:
-                self._tell(known, reading, now_ms)
+                self._tell(known, reading, now_ms, told)
                 return
             known.held = reading
             self._complaints.refused("babbled", reading.device, f"{_where(known.point)} changes without end")
@@ -189,7 +204,7 @@ class Reporter:
         base = known.told if known.last is None else replace(known.last, device_at_ms=known.again_at_ms)
         self._tell(known, replace(base, quality=Quality.STALE, reason=Reason.NO_ANSWER.value), now_ms)
 
-    def _tell(self, known: Known, reading: Reading, now_ms: int) -> None:
+    def _tell(self, known: Known, reading: Reading, now_ms: int, told: list[Reading] | None = None) -> None:
         known.told, known.told_ms, known.held = reading, now_ms, None
         known.spent_ms = max(known.spent_ms, now_ms) + TOLD_EVERY_MS
         if reading is known.last and reading.quality is Quality.GOOD:  # as nearly always
@@ -197,7 +212,10 @@ class Reporter:
         else:
             _settle(known)
         self._counts["readings"] += 1
-        self._sink.reading(reading)
+        if told is None:
+            self._sink.reading(reading)
+        else:
+            told.append(reading)
 
 
 def _where(point: Point) -> str:

@@ -205,12 +205,15 @@ class RoomsEngine:
     def heard(self, reading: Reading, *, now_ms: int, wall_ms: int) -> bool:
         """Take one reading into view and occupancy; True if it says something new."""
         new = self.view.take(reading, now_ms=now_ms, wall_ms=wall_ms)
+        felt = (reading.capability, reading.attribute) in FELT
+        if not (new or felt):
+            return False
         room = self.view.room_of(reading.device)
         sense = None if room is None else self._senses.get(room)
         if room is None or sense is None:
             return new
         awake = False
-        if (reading.capability, reading.attribute) in FELT:
+        if felt:
             before = self._lasting(sense, reading)
             window, forgot = reading.device in self._windows, self._returns.heard(reading)
             awake = sense.heard(reading, window=window, forgot=forgot, now_ms=now_ms)

@@ -15,13 +15,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import median
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final
 
 from protocols.device_model.capability import ATTRIBUTES, ENDPOINT_SEPARATOR, Capability, attribute
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Reading
-
-T = TypeVar("T")
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -122,12 +120,20 @@ class Track:
         step = abs(value - self.value)
         if not (self.frozen and self._leaps(step)):
             self._stood(at_ms // DAY_MS)
-        _append(self.changes, at_ms, MOVES)
-        _append(self.steps, step, STEPS_KEPT)
+        changes, steps = self.changes, self.steps
+        changes.append(at_ms)
+        if len(changes) > MOVES:
+            del changes[:-MOVES]
+        steps.append(step)
+        if len(steps) > STEPS_KEPT:
+            del steps[:-STEPS_KEPT]
         self.many += 1
         self.value, self.begun_ms, self.heard_ms = value, at_ms, at_ms
         self.words, self.stood_ms, self.frozen = 1, 0, False
-        self.least, self.most = min(self.least, value), max(self.most, value)
+        if value < self.least:
+            self.least = value
+        elif value > self.most:
+            self.most = value
 
     @property
     def usual_step(self) -> float | None:
@@ -287,12 +293,6 @@ def _rule(capability: Capability, name: str) -> Rule | None:
 def judged_as(capability: Capability, name: str) -> str | None:
     """Return the `capability.attribute` under which an attribute's values are judged; None: they are not."""
     return None if _rule(capability, name) is None else f"{capability}.{name}"
-
-
-def _append(kept: list[T], new: T, most: int) -> None:
-    kept.append(new)
-    if len(kept) > most:
-        del kept[:-most]
 
 
 _CAPABILITIES: Final = {each.value: each for each, _ in ATTRIBUTES}

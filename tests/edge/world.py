@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from edge.app.edge_store import EdgeStore, Restored
-from edge.app.house import House
+from edge.app.house import Entries, House
 from edge.app.models import Models
 from edge.log.record_log import Appendable, Entry
 from edge.policy.document import RoomPolicy, default
@@ -53,7 +53,6 @@ class MemoryLog:
         return seq
 
     async def append_many(self, lane: Lane, entries: Sequence[Appendable], *, urgent: bool = False) -> list[int]:
-        del urgent  # nothing waits here
         encoded = [
             each.encoded(
                 edge_at_ms=self._clock.wall_ms(),
@@ -62,12 +61,16 @@ class MemoryLog:
             )
             for each in entries
         ]
+        last = await self.append_encoded(lane, encoded, urgent=urgent)
+        return list(range(last - len(encoded) + 1, last + 1))
+
+    async def append_encoded(self, lane: Lane, records: Sequence[bytes], *, urgent: bool = False) -> int:
+        del urgent  # nothing waits here
         await asyncio.sleep(0)
         if self.fail:
             raise StoreFailedError("the disk refused")
-        self.lanes[lane].extend(encoded)
-        last = len(self.lanes[lane])
-        return list(range(last - len(encoded) + 1, last + 1))
+        self.lanes[lane].extend(records)
+        return len(self.lanes[lane])
 
     async def append_once(self, source: str, position: int, lane: Lane, entry: Entry) -> int | None:
         if position <= self.marks.get((source, lane), 0):
@@ -332,12 +335,18 @@ class Building:
         self.house = self._new()
         await self.house.catch_up()
 
+    def noted(self, *readings: Reading) -> Entries:
+        """Devices said something, and nobody keeps it."""
+        entries: Entries = {Lane.B: [], Lane.C: []}
+        self.house.noted(readings, entries, now_ms=self.clock.now_ms(), wall_ms=self.clock.wall_ms())
+        return entries
+
     async def heard(self, *readings: Reading) -> None:
         """Devices said something."""
         for reading in readings:
             self.house.fire.heard(reading)
-            if (taken := self.house.noted(reading)) is not None:
-                await self.house.keep(taken[0], [taken[1]])
+            for lane, entries in self.noted(reading).items():
+                await self.house.keep(lane, entries)
 
     async def opened(self, room: str = "101", stay: str | None = "s-anna", **changes: Any) -> bool:
         """The lock of a room opened, as the doors report it."""

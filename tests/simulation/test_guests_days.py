@@ -88,7 +88,7 @@ class House:
     def sensed(self, reading: Reading) -> None:
         """A sensor said something; readings are not durable, so a dead edge does not hear them."""
         if not all(task.done() for task in self.tasks):
-            self.building.house.noted(reading)
+            self.building.noted(reading)
 
     async def through_the_door(self, guest: Guest, *, coming: bool) -> None:
         if coming:

@@ -55,9 +55,25 @@ class StateNews:
         topic: str,
     ) -> None:
         """Have the reporter take what a message says. Its arguments: see `Reporter.take`."""
-        reporter, device, heard_ms = self._reporter, self._device, now_ms - age_ms
-        if self._edition != reporter.edition or self._descriptor is not descriptor:
+        if self._edition != self._reporter.edition or self._descriptor is not descriptor:
             self._prepare(descriptor)
+        told: list[Reading] = []
+        try:
+            self._take(document, device_at_ms, now_ms=now_ms, age_ms=age_ms, topic=topic, told=told)
+        finally:  # what is told counts as told
+            self._reporter.hand_on(told)
+
+    def _take(
+        self,
+        document: Mapping[str, Any],
+        device_at_ms: int | None,
+        *,
+        now_ms: int,
+        age_ms: int,
+        topic: str,
+        told: list[Reading],
+    ) -> None:
+        reporter, device, heard_ms = self._reporter, self._device, now_ms - age_ms
         get = document.get
         for each in self._places:
             raw = value_at(document, each.path) if each.deep else get(each.path)
@@ -71,14 +87,14 @@ class StateNews:
             point, number = each.point, each.number
             if number is None or (value := number.value(raw)) is None:
                 judged = reading(point, device, judge(point, raw), device_at_ms)
-                reporter.take(judged, now_ms=now_ms, age_ms=age_ms, place=topic)
+                reporter.take(judged, now_ms=now_ms, age_ms=age_ms, place=topic, told=told)
                 continue
             good = Reading(device, point.capability, point.attribute, value, point.unit, _GOOD, device_at_ms)
-            reporter.heard(known, good, now_ms=now_ms, heard_ms=heard_ms)
+            reporter.heard(known, good, now_ms=now_ms, heard_ms=heard_ms, told=told)
         for point in self._unexpected:
             if (raw := value_at(document, point.path or "")) is not None:
                 judged = reading(point, device, judge(point, raw), device_at_ms)
-                reporter.take(judged, now_ms=now_ms, age_ms=age_ms, place=topic)
+                reporter.take(judged, now_ms=now_ms, age_ms=age_ms, place=topic, told=told)
 
     def _prepare(self, descriptor: Descriptor) -> None:
         self._descriptor, self._edition = descriptor, self._reporter.edition

@@ -36,8 +36,8 @@ async def test_a_quiet_house_says_so(site: Site) -> None:
 
 async def test_alerts_and_batteries_are_told(site: Site) -> None:
     house = site.building.house
-    house.noted(said("contact-101", Capability.BOOLEAN_STATE, "state_value:leak", True))
-    house.noted(said("motion-101", Capability.POWER_SOURCE, "bat_percent_remaining", 3.0, Unit.PERCENT))
+    site.building.noted(said("contact-101", Capability.BOOLEAN_STATE, "state_value:leak", True))
+    site.building.noted(said("motion-101", Capability.POWER_SOURCE, "bat_percent_remaining", 3.0, Unit.PERCENT))
     await house.watch.look()
     alerts = (await site.http.get("/api/v1/alerts")).json()["alerts"]
     assert [(each["alert"], each["state"], each["device"]) for each in alerts] == [
@@ -59,14 +59,14 @@ async def test_a_person_declares_fire_and_says_that_it_is_over(site: Site) -> No
 
 async def test_the_night_is_asked_for_by_room(site: Site) -> None:
     problem(await site.http.post("/api/v1/rooms/999/scenes/sleep"), 404)
-    site.building.house.noted(contact("101", closed=True))
+    site.building.noted(contact("101", closed=True))
     answer = await site.http.post("/api/v1/rooms/101/scenes/sleep")
     assert (answer.status_code, answer.json()["room"]) == (200, "101")
     assert site.building.house.rooms.desired(RoomId("101")) == []  # nobody lives there: nothing to make ready
 
 
 async def test_a_room_tells_what_its_guest_asked_for(site: Site) -> None:
-    site.building.house.noted(said("light-101", Capability.ROOM_REQUEST, "make_up_room", True))
+    site.building.noted(said("light-101", Capability.ROOM_REQUEST, "make_up_room", True))
     told = (await site.http.get("/api/v1/rooms/101")).json()
     assert (told["make_up_room"], told["do_not_disturb"], told["window_open"]) == (True, False, False)
     assert told["recovery"] == {"kelvin_per_hour": None, "samples": 0}

@@ -99,7 +99,7 @@ async def test_a_room_is_told_with_its_mode_its_stay_and_the_age_of_what_it_repo
 async def test_a_bad_value_is_told_with_its_reason(site: Site) -> None:
     good = contact("101", closed=True)
     for reading in (good, structs.replace(good, value=None, quality=Quality.BAD, reason="wrong_type: 'MAYBE'")):
-        site.building.house.noted(reading)
+        site.building.noted(reading)
         [reported] = (await site.http.get("/api/v1/rooms/101")).json()["reported"]
         assert (reported["value"], reported["quality"]) == (reading.value, reading.quality)
         assert reported["reason"] == reading.reason

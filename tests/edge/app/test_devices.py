@@ -1,7 +1,7 @@
 """Readings and events between the buses and the log: bounded, in order, kept although one of them is broken."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edge.app.devices import CROWDED, STANDS_STILL_MS, UNKNOWN_MOST, WAITING_MAX, BusWriter, Devices, unknown_unlisted
+from edge.app.house import Entries
 from edge.bridges.ports import DeviceEvent
 from kit.clock import ManualClock
 from protocols.device_model.capability import Capability, Unit
@@ -60,6 +61,21 @@ async def test_events_go_on_lane_b_and_telemetry_on_lane_c_in_order(site: Site) 
     await site.rested(4)
     assert site.readings(Lane.B) == [("contact-101", True), ("contact-101", False)]
     assert site.readings(Lane.C) == [("thermostat-101", 20.0), ("thermostat-101", 20.5)]
+
+
+@pytest.mark.guarantee("G1")
+@pytest.mark.requirement("DEV-06")
+async def test_what_one_message_told_is_kept_in_order_among_events_and_what_others_say(site: Site) -> None:
+    devices, contact_101 = site.devices, DeviceId("contact-101")
+    devices.together([contact("101", closed=True), temperature(20.0), temperature(9.0, device="nobodys-device")])
+    devices.device_event(contact_101, DeviceEvent.OFFLINE, {})
+    devices.together([temperature(20.5), contact("101", closed=True), contact("101", closed=False)])
+    devices.reading(temperature(21.0))
+    devices.together([])
+    await site.rested(6)
+    said = [(each.kind, each.body.get("event", each.body.get("value"))) for each in site.building.log.records(Lane.B)]
+    assert said == [("reading", True), ("device", "offline"), ("reading", False)], "closed, once more, is no event"
+    assert site.readings(Lane.C) == [("thermostat-101", each) for each in (20.0, 20.5, 21.0)]
 
 
 async def test_that_a_device_is_slow_is_told_beside_how_it_stands(site: Site) -> None:
@@ -147,6 +163,8 @@ async def test_a_flood_is_refused_and_counted_and_never_waited_for(site: Site) -
         assert site.devices.crowded is crowded, "whose broker can hold devices back does so before anything is refused"
         site.devices.reading(temperature(20.0))
     assert (site.devices.waiting, site.devices.refused) == (WAITING_MAX, 100)
+    site.devices.together([temperature(20.0)] * 3)
+    assert (site.devices.waiting, site.devices.refused) == (WAITING_MAX, 103)
     clock = site.building.clock
     assert isinstance(clock, ManualClock)
     clock.advance(STANDS_STILL_MS)
@@ -157,6 +175,20 @@ async def test_a_flood_is_refused_and_counted_and_never_waited_for(site: Site) -
     for _ in range(WAITING_MAX):
         site.devices.reading(temperature(20.0))
     assert site.devices.crowded, "it keeps again"
+
+
+@pytest.mark.guarantee("G9")
+async def test_of_what_one_message_told_as_much_is_kept_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.app.devices.WAITING_MAX", 3)
+    building = Building(ManualClock(wall_ms=T0))
+    devices = Devices(building.house, plan=building.plan, clock=building.clock)
+    devices.reading(temperature(20.0))
+    devices.together([temperature(celsius) for celsius in (21.0, 22.0, 23.0)])
+    assert (devices.waiting, devices.refused) == (3, 1)
+    site = Site(building, devices, asyncio.create_task(devices.run()))
+    await site.rested(3)
+    assert [value for _, value in site.readings(Lane.C)] == [20.0, 21.0, 22.0]
+    site.task.cancel()
 
 
 @pytest.mark.guarantee("G9")
@@ -217,6 +249,14 @@ async def test_fire_hears_a_detector_before_the_disk_and_not_once_more_when_the_
     assert not fire.active
 
 
+async def test_fire_hears_a_detector_whatever_else_its_message_tells(site: Site) -> None:
+    burns = []
+    for words in (("normal", "critical"), ("critical", "normal"), ("normal", "critical", "warning", "critical")):
+        site.devices.together([temperature(20.0), *map(smoke, words), temperature(20.5)])
+        burns.append(site.building.house.fire.active)
+    assert burns == [True, False, True]
+
+
 async def test_who_follows_the_live_state_is_told_once_of_what_came_together_and_not_of_what_is_said_again(
     site: Site,
 ) -> None:
@@ -241,10 +281,11 @@ async def test_what_is_noted_in_turns_is_not_the_word_of_the_thing_that_stands_t
     renewed = DeviceId("thermostat-101")
     plain = site.building.house.noted
 
-    def noted(reading: Reading, *, now_ms: int, wall_ms: int) -> Any:
+    def noted(readings: Iterable[Reading], entries: Entries, *, now_ms: int, wall_ms: int) -> None:
+        [reading] = readings
         if reading.device == "contact-101":  # another thing is bound while these are noted
             asyncio.get_running_loop().call_soon(lambda: site.devices.serve(site.building.plan, renewed=renewed))
-        return plain(reading, now_ms=now_ms, wall_ms=wall_ms)
+        plain([reading], entries, now_ms=now_ms, wall_ms=wall_ms)
 
     monkeypatch.setattr(site.building.house, "noted", noted)
     for each in (contact("101", closed=True), contact("101", closed=False), temperature(20.0)):

@@ -69,11 +69,13 @@ async def test_a_bus_changes_over_while_it_runs_and_the_old_one_is_heard_no_more
     assert [each.up for each in made] == [True, False]  # a supervisor that is made changes nothing yet
     buses.replace(ZIGBEE, served)
     made[0].sink.reading(said("light-101", Capability.ON_OFF, "on_off", False))  # before its task has even ended
+    made[0].sink.together([said("light-101", Capability.ON_OFF, "on_off", False)])
     made[0].sink.device_event(DeviceId("light-101"), DeviceEvent.OFFLINE, {})
     await until(lambda: made[1].up)
     assert [each.up for each in made] == [False, True]
     made[1].sink.reading(said("light-101", Capability.ON_OFF, "on_off", True))
-    assert [each.value for each in heard.readings] == [True, True]
+    made[1].sink.together([said("light-101", Capability.ON_OFF, "on_off", False)])
+    assert [each.value for each in heard.readings] == [True, True, False]
     assert heard.events == []
     assert bus.counts["lives"] == 2
     written = await bus.write(Command("c", *LIGHT, True, T0, "k"))

@@ -1,6 +1,6 @@
 """Locks as devices: changes and heartbeats become readings, what is not sensed is said so, and nothing is invented."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -23,6 +23,9 @@ class Sink:
     def reading(self, reading: Reading) -> None:
         assert Reading.from_body(reading.to_body()) == reading  # fit for a record
         self.readings.append(reading)
+
+    def together(self, readings: Sequence[Reading]) -> None:
+        raise AssertionError("a lock tells one by one")
 
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
         raise AssertionError(f"{device} {event} {detail}")

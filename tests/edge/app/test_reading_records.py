@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.app.reading_records import ReadingEntry, ReadingRecords
+from edge.log.record_log import Appendable, Entry
 from protocols.device_model.capability import Capability, Unit
 from protocols.device_model.identity import DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading
 from protocols.errors import LocalProtocolError
 from protocols.link.record import TIME_MS_MAX, ClockQuality, encode_record
+
+T = TypeVar("T")
 
 values = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**64), st.floats(), st.sampled_from([0.0, -0.0, 1.0, 21.5]),
@@ -33,7 +37,7 @@ clocks = st.sampled_from(list(ClockQuality))
 moments = st.tuples(st.integers(-1, TIME_MS_MAX + 1), st.integers(-1, 2**40), clocks)
 
 
-def bytes_or_refusal(make: Callable[[], bytes]) -> bytes | str:
+def bytes_or_refusal(make: Callable[[], T]) -> T | str:
     try:
         return make()
     except LocalProtocolError as error:
@@ -54,3 +58,38 @@ def test_it_is_what_encode_record_makes_whatever_came_before(
         )  # fmt: skip
         assert bytes_or_refusal(ours) == bytes_or_refusal(theirs)
         assert bytes_or_refusal(ours) == bytes_or_refusal(theirs), "and a second time"
+
+
+@given(
+    st.lists(st.lists(st.tuples(readings, st.sampled_from(["101", "102"]).map(RoomId)), max_size=8), max_size=4),
+    moments,
+)
+def test_together_they_are_what_each_is_alone(
+    batches: list[list[tuple[Reading, RoomId]]], moment: tuple[int, int, ClockQuality]
+) -> None:
+    records, alone = ReadingRecords(), ReadingRecords()
+    edge_at_ms, mono_ms, clock = moment
+    for said in [*batches, *batches]:  # what is said again has its parts
+        entries = [ReadingEntry(room, reading, records) for reading, room in said]
+        one_by_one = [
+            bytes_or_refusal(partial(alone.encode, room, reading, edge_at_ms=edge_at_ms, mono_ms=mono_ms, clock=clock))
+            for reading, room in said
+        ]
+        refused = [each for each in one_by_one if isinstance(each, str)]
+        together = partial(records.encode_all, entries, edge_at_ms=edge_at_ms, mono_ms=mono_ms, clock=clock)
+        assert bytes_or_refusal(together) == (refused[0] if refused else one_by_one)
+
+
+def test_what_is_no_reading_goes_between_them() -> None:
+    records, clock = ReadingRecords(), ClockQuality.DRIFTING
+    warm = Reading(
+        DeviceId("t-1"), Capability.TEMPERATURE_MEASUREMENT, "measured_value", 21.5, Unit.CELSIUS, Quality.GOOD, 2**33
+    )
+    event = Entry("device", {"device": "t-1", "event": "offline"})
+    entries: list[Appendable] = [
+        ReadingEntry(RoomId("101"), warm, records),
+        event,
+        ReadingEntry(RoomId("101"), warm, records),
+    ]
+    together = records.encode_all(entries, edge_at_ms=1, mono_ms=2, clock=clock)
+    assert together == [each.encoded(edge_at_ms=1, mono_ms=2, clock=clock) for each in entries]

@@ -81,12 +81,12 @@ async def test_what_the_log_refused_is_told_when_it_takes_it_again_and_once(
 ) -> None:
     building.log.fail = True
     leak = said("contact-101", Capability.BOOLEAN_STATE, "state_value:leak", True)
-    building.house.noted(leak)
+    building.noted(leak)
     with pytest.raises(StoreFailedError):
         await building.house.watch.look()
     await building.restart()  # the book is kept, the log has nothing
     building.log.fail = False
-    building.house.noted(leak)
+    building.noted(leak)
     await pass_time(building, clock, 2)
     assert told(building) == [("leak", "raised", "101")]
 
@@ -115,7 +115,7 @@ async def test_silence_after_a_restart_ends_no_alert(building: Building, clock: 
     def leak(wet: bool) -> Reading:
         return said("contact-101", Capability.BOOLEAN_STATE, "state_value:leak", wet)
 
-    building.house.noted(leak(True))
+    building.noted(leak(True))
     await building.heard(contact("101", closed=True), contact("101", closed=False))
     await pass_time(building, clock, 15)
     both = [("leak", "raised", "101"), ("door_propped", "raised", "101")]
@@ -123,7 +123,7 @@ async def test_silence_after_a_restart_ends_no_alert(building: Building, clock: 
     await building.restart()  # the sensors say nothing: there was no change
     await pass_time(building, clock, 30)
     assert told(building) == both
-    building.house.noted(leak(False))
+    building.noted(leak(False))
     await building.heard(contact("101", closed=True))
     await pass_time(building, clock, 6)
     assert sorted(told(building)[2:]) == [("door_propped", "cleared", "101"), ("leak", "cleared", "101")]
@@ -133,7 +133,7 @@ async def test_water_is_raised_at_once_and_not_at_the_next_half_minute(building:
     watching = asyncio.create_task(building.house.watch.run())
     try:
         await asyncio.sleep(0)
-        building.house.noted(said("contact-101", Capability.BOOLEAN_STATE, "state_value:leak", True))
+        building.noted(said("contact-101", Capability.BOOLEAN_STATE, "state_value:leak", True))
         async with asyncio.timeout(10):
             while not told(building):
                 await asyncio.sleep(0.005)
@@ -150,11 +150,11 @@ async def test_every_start_tells_once_which_alerts_stand(building: Building, clo
 
     leak = said("contact-101", Capability.BOOLEAN_STATE, "state_value:leak", True)
     await pass_time(building, clock, 2)
-    building.house.noted(leak)
+    building.noted(leak)
     await pass_time(building, clock, 2)
     assert standing() == [[]]
     await building.restart()
-    building.house.noted(leak)
+    building.noted(leak)
     await pass_time(building, clock, 2)
     assert standing() == [[], [1]]
     await building.store.close()
@@ -170,9 +170,9 @@ async def test_every_start_tells_once_which_alerts_stand(building: Building, clo
 async def test_energy_and_batteries_survive_a_restart(building: Building, clock: ManualClock) -> None:
     def at(celsius: float, outdoor_c: float, percent: float) -> None:
         thermostat, cel = "thermostat-101", Unit.CELSIUS
-        building.house.noted(said(thermostat, Capability.THERMOSTAT, "local_temperature", celsius, cel))
-        building.house.noted(said(thermostat, Capability.THERMOSTAT, "outdoor_temperature", outdoor_c, cel))
-        building.house.noted(
+        building.noted(said(thermostat, Capability.THERMOSTAT, "local_temperature", celsius, cel))
+        building.noted(said(thermostat, Capability.THERMOSTAT, "outdoor_temperature", outdoor_c, cel))
+        building.noted(
             said("motion-101", Capability.POWER_SOURCE, "bat_percent_remaining", percent, Unit.PERCENT)
         )  # fmt: skip
 
@@ -202,9 +202,9 @@ def thermostat(attribute: str, value: float | str) -> Reading:
 async def lived_at(building: Building, clock: ManualClock, celsius: float, minutes: int, **words: float | str) -> None:
     """The room is so warm for so long, and its thermostat says so every five minutes, with these words beside it."""
     for _ in range(minutes // 5):
-        building.house.noted(thermostat("local_temperature", celsius))
+        building.noted(thermostat("local_temperature", celsius))
         for attribute, value in words.items():
-            building.house.noted(thermostat(attribute, value))
+            building.noted(thermostat(attribute, value))
         await pass_time(building, clock, 5)
 
 
@@ -238,7 +238,7 @@ async def test_a_warm_room_that_nobody_wants_cooler_is_no_breach(
     if reason != "set back":
         await moved_in(building)
     if reason == "window":
-        building.house.noted(said("contact-101", Capability.BOOLEAN_STATE, "state_value:window", False))
+        building.noted(said("contact-101", Capability.BOOLEAN_STATE, "state_value:window", False))
         await pass_time(building, clock, 3)
         await building.work()
     elif reason == "just switched on":
@@ -296,7 +296,7 @@ async def test_a_guest_who_wants_it_cooler_than_the_house_heats_is_not_cold(
 async def test_no_breach_and_no_fault_ends_by_silence_after_a_restart(building: Building, clock: ManualClock) -> None:
     fault = said("contact-101", Capability.FAULT_STATE, "active:jam", True)
     await moved_in(building)
-    building.house.noted(fault)
+    building.noted(fault)
     await lived_at(building, clock, 17.0, 70)
     both = {("comfort_breach", "raised", "101"), ("device_fault", "raised", "101")}
     assert set(told(building)) - {("stale", "raised", "101")} == both
@@ -304,7 +304,7 @@ async def test_no_breach_and_no_fault_ends_by_silence_after_a_restart(building: 
     await pass_time(building, clock, 15)
     assert set(told(building)) - {("stale", "raised", "101")} == both
     await lived_at(building, clock, 21.0, 10)
-    building.house.noted(said("contact-101", Capability.FAULT_STATE, "active:jam", False))
+    building.noted(said("contact-101", Capability.FAULT_STATE, "active:jam", False))
     await pass_time(building, clock, 6)
     assert {("comfort_breach", "cleared", "101"), ("device_fault", "cleared", "101")} <= set(told(building))
 
@@ -325,13 +325,13 @@ async def test_a_thing_that_never_spoke_is_told_with_since_when(building: Buildi
     heard = set(building.house.view.everyone()) - {DeviceId("motion-102")}
     for _ in range(4):
         for name in heard:
-            building.house.noted(said(name, Capability.NETWORK_DIAGNOSTICS, "link_quality", 90))
+            building.noted(said(name, Capability.NETWORK_DIAGNOSTICS, "link_quality", 90))
         assert every_alert(building) == []
         await pass_time(building, clock, 8)
     [alert] = every_alert(building)
     assert (alert["alert"], alert["device"], alert["room"]) == ("stale", "motion-102", "102")
     assert alert["detail"] == "never heard since 2026-01-01 00:00 UTC"
-    building.house.noted(said("motion-102", Capability.OCCUPANCY_SENSING, "occupancy", False))
+    building.noted(said("motion-102", Capability.OCCUPANCY_SENSING, "occupancy", False))
     await pass_time(building, clock, 6)
     assert never_heard(building) == {"motion-102": ["raised", "cleared"]}
 
@@ -344,9 +344,9 @@ async def test_after_a_restart_what_never_spoke_stays_told_and_nothing_else_is_t
     dead, sleepy = "motion-102", "contact-102"
     for _ in range(7):
         for name in everyone - {DeviceId(dead), DeviceId(sleepy)}:
-            building.house.noted(said(name, Capability.NETWORK_DIAGNOSTICS, "link_quality", 90))
+            building.noted(said(name, Capability.NETWORK_DIAGNOSTICS, "link_quality", 90))
         if clock.wall_ms() - T0 >= 20 * MINUTE_MS:  # spoken just in time
-            building.house.noted(said(sleepy, Capability.BOOLEAN_STATE, "state_value", True))
+            building.noted(said(sleepy, Capability.BOOLEAN_STATE, "state_value", True))
         await pass_time(building, clock, 5)
     assert never_heard(building) == {dead: ["raised"]}
     await building.restart()
@@ -377,14 +377,14 @@ async def test_a_bad_word_grows_old_and_a_bus_that_says_nobody_answers_is_no_wor
         name = DeviceId(device)
         return Reading(name, Capability.THERMOSTAT, "local_temperature", None, None, Quality.BAD, reason=reason)
 
-    building.house.noted(bad("thermostat-101", "no_value"))
+    building.noted(bad("thermostat-101", "no_value"))
     await pass_time(building, clock, 22)
     assert [(each["device"], each["detail"]) for each in building.house.watch.alerts()] == [
         ("thermostat-101", "nothing it said is fresh")
     ]
     for _ in range(3):
-        building.house.noted(bad("light-101", "no_answer"))
-        building.house.noted(bad("light-102", "not_this_model"))
+        building.noted(bad("light-101", "no_answer"))
+        building.noted(bad("light-102", "not_this_model"))
         await pass_time(building, clock, 4)
     details = {each["device"]: each["detail"] for each in building.house.watch.alerts()}
     assert details["light-101"] == "never heard since 2026-01-01 00:00 UTC"
@@ -396,13 +396,13 @@ async def test_a_dead_thing_stays_told_over_a_restart_until_it_speaks_or_is_take
     building: Building, clock: ManualClock
 ) -> None:
     warm = said("thermostat-101", Capability.THERMOSTAT, "local_temperature", 20.0, Unit.CELSIUS)
-    building.house.noted(warm)
+    building.noted(warm)
     await pass_time(building, clock, 25)
     assert told(building) == [("stale", "raised", "101")]
     await building.restart()
     await pass_time(building, clock, 25)
     assert told(building) == [("stale", "raised", "101")], "nothing was heard of it"
-    building.house.noted(warm)
+    building.noted(warm)
     await pass_time(building, clock, 6)
     assert told(building) == [("stale", "raised", "101"), ("stale", "cleared", "101")]
 
@@ -412,16 +412,16 @@ async def test_the_last_word_of_a_dead_thermometer_is_no_temperature(building: B
     """Neither a breach, nor an hour of saving: what nobody measures is not known."""
     await moved_in(building)
     cold = said("thermostat-101", Capability.THERMOSTAT, "local_temperature", 17.0, Unit.CELSIUS)
-    building.house.noted(cold)
+    building.noted(cold)
     await pass_time(building, clock, 10)
     building.house.rooms.reached(DeviceId("thermostat-101"), reached=False)
     await pass_time(building, clock, 70)
     assert ("comfort_breach", "raised", "101") not in told(building)
-    building.house.noted(cold)
+    building.noted(cold)
     for _ in range(8):
         clock.advance(HOUR_MS // 2)
         outdoors = said("motion-102", Capability.THERMOSTAT, "outdoor_temperature", 5.0, Unit.CELSIUS)
-        building.house.noted(outdoors)
+        building.noted(outdoors)
         await pass_time(building, clock, 1)
     [room] = [each for each in building.house.watch.energy()["rooms"] if each["room"] == "101"]
     [month] = room["months"]
@@ -435,9 +435,7 @@ async def test_the_battery_of_a_thing_that_was_taken_out_concerns_nobody(
     building: Building, clock: ManualClock
 ) -> None:
     for percent in (20.0, 18.0, 16.0, 14.0, 12.0, 10.0, 8.0, 6.0, 4.0):
-        building.house.noted(
-            said("motion-101", Capability.POWER_SOURCE, "bat_percent_remaining", percent, Unit.PERCENT)
-        )
+        building.noted(said("motion-101", Capability.POWER_SOURCE, "bat_percent_remaining", percent, Unit.PERCENT))
         clock.advance(24 * HOUR_MS)
     await building.house.watch.look()
     assert ("battery_low", "raised", "101") in told(building)
@@ -457,8 +455,8 @@ async def test_a_locks_cells_are_told_at_30_15_and_5_percent_and_new_ones_end_it
 
     bolt = said(LOCK, Capability.DOOR_LOCK, "lock_state", "locked")
     for percent, raised in ((31, 0), (30, 1), (16, 1), (15, 2), (6, 2), (5, 3)):
-        building.house.noted(bolt)
-        building.house.noted(cells(percent))
+        building.noted(bolt)
+        building.noted(cells(percent))
         await building.house.watch.look()
         assert len([each for each in told(building) if each[1] == "raised"]) == raised
     assert [kind for kind, state, _ in told(building) if state == "raised"] == [
@@ -472,8 +470,8 @@ async def test_a_locks_cells_are_told_at_30_15_and_5_percent_and_new_ones_end_it
     [shown] = up(building)
     assert (shown["alert"], shown["device"]) == ("lock_battery_empty", LOCK)
     assert "nobody new is checked in" in shown["detail"]
-    building.house.noted(bolt)
-    building.house.noted(cells(98))
+    building.noted(bolt)
+    building.noted(cells(98))
     await pass_time(building, clock, 6)
     assert up(building) == []
 
@@ -483,10 +481,10 @@ async def test_a_fault_that_a_device_tells_is_one_alert_that_names_it(building: 
     def fault(which: str, *, so: bool) -> Reading:
         return said("contact-101", Capability.FAULT_STATE, f"active:{which}", so)
 
-    building.house.noted(fault("paper_out", so=True))
+    building.noted(fault("paper_out", so=True))
     await pass_time(building, clock, 3)
     assert told(building) == [("device_fault", "raised", "101")]
     assert [each["detail"] for each in up(building)] == ["paper out"]
-    building.house.noted(fault("paper_out", so=False))
+    building.noted(fault("paper_out", so=False))
     await pass_time(building, clock, 6)
     assert told(building)[-1] == ("device_fault", "cleared", "101")

@@ -30,7 +30,7 @@ async def pass_hours(building: Building, clock: ManualClock, hours: int, celsius
     """A word every ten minutes; None: what moves by a tenth each time."""
     for step in range(hours * 6):
         value = 20.0 + step % 7 / 10 if celsius is None else celsius
-        building.house.noted(said(THERMOSTAT, Capability.THERMOSTAT, "local_temperature", value, Unit.CELSIUS))
+        building.noted(said(THERMOSTAT, Capability.THERMOSTAT, "local_temperature", value, Unit.CELSIUS))
         clock.advance(600_000)
         await building.house.watch.look()
 

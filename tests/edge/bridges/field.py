@@ -91,6 +91,10 @@ class Heard:
         self.readings.append(reading)
         self._news.set()
 
+    def together(self, readings: Sequence[Reading]) -> None:
+        for each in readings:
+            self.reading(each)
+
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
         self.events.append((device, event, detail))
         self._news.set()

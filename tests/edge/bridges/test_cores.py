@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -44,6 +45,9 @@ class Sink:
 
     def reading(self, reading: Reading) -> None:
         self.readings.append(reading)
+
+    def together(self, readings: Sequence[Reading]) -> None:
+        self.readings += readings
 
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
         raise AssertionError("a reporter tells no events")

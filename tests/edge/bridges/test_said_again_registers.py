@@ -1,6 +1,7 @@
 """What a unit holds as it held it before costs next to nothing, and the house hears exactly what it heard otherwise."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -75,6 +76,9 @@ class Sink:
 
     def reading(self, reading: Reading) -> None:
         self.told.append((self.now_ms, reading))
+
+    def together(self, readings: Sequence[Reading]) -> None:
+        self.told += [(self.now_ms, each) for each in readings]
 
     def device_event(self, device: DeviceId, event: DeviceEvent, detail: Detail) -> None:
         raise AssertionError("nobody doubts here")
