@@ -104,14 +104,14 @@ async def test_a_question_that_is_broken_off_leaves_nothing_of_its_asker_behind(
         asked = [asyncio.create_task(asks(f"t{number}")) for number in range(6)]
         for _ in range(turn):
             await asyncio.sleep(0)
-        for each in asked[::2]:
-            each.cancel()
+        broken_off = {each for each in asked[::2] if each.cancel()}  # on a slow machine one may have its answer already
         if again:
             await asyncio.sleep(0)
             for each in asked[::2]:
                 each.cancel()
         told = await asyncio.gather(*asked, return_exceptions=True)
-        assert all(isinstance(each, asyncio.CancelledError) for each in told[::2])
+        cancelled = {task for task, each in zip(asked, told, strict=True) if isinstance(each, asyncio.CancelledError)}
+        assert cancelled == broken_off
         assert [each[0]["who"] for each in told[1::2] if isinstance(each, list)] == ["t1", "t3", "t5"]
     async with database.transaction() as connection:
         row = await fetch_one(
