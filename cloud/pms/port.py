@@ -63,7 +63,9 @@ class PmsFaultError(PlatformError):
 
 
 class PmsUnreadError(LinkLostError):
-    """What has to be known before it is told something could not be read: what was to be told never left."""
+    """What has to be known before it is told something could not be read, or is not so yet: what was to be told never
+    left.
+    """
 
 
 @contextmanager

@@ -230,7 +230,9 @@ class CloudbedsAdapter:
 
     async def _placed(self, external_id: str) -> dict[str, str]:
         if (room := await self._room_of(external_id)) is None:
-            raise PmsRefusedError(409, f"reservation {external_id} has no room yet")
+            raise PmsUnreadError(
+                f"Cloudbeds takes nobody in or out without a room, and {external_id} has none there yet"
+            )
         return {"reservationID": wire.parent(external_id), "subReservationID": wire.part(external_id), "roomID": room}
 
     async def _room_of(self, external_id: str) -> str | None:
