@@ -1,5 +1,6 @@
 """Stays as others may read them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -107,13 +108,15 @@ _AND_PLACE: Final[LiteralString] = (
 )
 
 
-async def current_stays(connection: Connection, *, tenant: str, property_id: str, since: datetime) -> list[Stay]:
-    """Return every active stay and those that ended or were voided with departure after `since`."""
+async def current_stays(
+    connection: Connection, *, tenant: str, property_id: str, since: datetime, also: Sequence[str] = ()
+) -> list[Stay]:
+    """Return every active stay, those that ended or were voided with departure after `since`, and those of `also`."""
     rows = await fetch_all(
         connection,
-        _STAYS + "AND (s.state IN ('planned', 'ready', 'in_house') OR s.expected_until > %s)"
+        _STAYS + "AND (s.state IN ('planned', 'ready', 'in_house') OR s.expected_until > %s OR s.id = ANY(%s))"
         " ORDER BY s.expected_from, s.id LIMIT %s",
-        [tenant, property_id, since, STAYS_MOST],
+        [tenant, property_id, since, list(also), STAYS_MOST],
     )
     return [_stay(row) for row in rows]
 

@@ -99,3 +99,33 @@ async def test_a_departure_that_could_not_be_told_is_shown_beside_a_graver_confl
     assert [each["what"] for each in await wishes(site)] == ["set_departure"]
     await desk.book(single(status=PmsStatus.IN_HOUSE, departure_ms=until_ms + 3 * DAY_MS, updated_ms=NOW_MS + 2))
     assert await wishes(site) == [], "somebody entered it there"
+
+
+async def test_who_left_days_ago_stays_in_the_list_until_the_pms_has_been_told(site: Site) -> None:
+    desk = Desk(site)
+    await desk.book()
+
+    async def left(days: int) -> None:
+        async with site.database.transaction() as connection:
+            until = at(NOW_MS - days * DAY_MS)
+            await execute(
+                connection,
+                "UPDATE stays.stay SET state = 'left', expected_from = %s, expected_until = %s",
+                [at(NOW_MS - (days + 1) * DAY_MS), until],
+            )
+
+    async def listed() -> list[str]:
+        answer = await site.http.get("/api/v1/properties/aurora/stays", headers=site.as_("viewer"))
+        return [each["id"] for each in answer.json()["stays"]]
+
+    await left(3)
+    assert await listed() == []
+    await wished(site, PmsAction.CHECK_OUT, "failed", cause=1, attempts=3)
+    assert await listed() == [STAY]
+    await desk.book(single(status=PmsStatus.LEFT, updated_ms=NOW_MS + 1))
+    await left(3)
+    assert await listed() == [], "somebody entered it there"
+    await wished(site, PmsAction.CHECK_OUT, "by_hand", cause=2)
+    assert await listed() == [STAY]
+    site.clock.advance(15 * DAY_MS)
+    assert await listed() == [], "the drift report has it"
