@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
+from typing import Final
 
 import msgspec
 
-from cloud.kit.database import Connection, execute, fetch_all, fetch_one, jsonb
+from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
 from cloud.kit.times import at
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import InvalidInputError
@@ -81,12 +82,19 @@ async def property_of(connection: Connection, *, tenant: str, property_id: str) 
     return None if row is None else Property(**row)
 
 
+_BY_ID: Final = "SELECT id, tenant, name, zone, edge FROM platform.property WHERE id = %s"
+
+
 async def property_by_id(connection: Connection, property_id: str) -> Property | None:
     """Return a property for a worker that acts on the service's own behalf, never for a caller from outside."""
-    row = await fetch_one(
-        connection, "SELECT id, tenant, name, zone, edge FROM platform.property WHERE id = %s", [property_id]
-    )
+    row = await fetch_one(connection, _BY_ID, [property_id])
     return None if row is None else Property(**row)
+
+
+async def ask_property(database: Database, property_id: str) -> Property | None:
+    """Return the same to a worker that asks once a second and has no transaction yet."""
+    rows = await database.ask(_BY_ID, [property_id])
+    return Property(**rows[0]) if rows else None
 
 
 async def property_by_edge(connection: Connection, edge: str) -> Property | None:

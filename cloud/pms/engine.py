@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import psycopg
 
-from cloud.kit.database import Connection, Database, execute, fetch_one, jsonb
+from cloud.kit.database import Connection, Database, execute, jsonb
 from cloud.kit.notify import NotificationHub, notify
 from cloud.kit.times import at, unix_ms
-from cloud.platform.properties import Property, property_by_id
+from cloud.platform.properties import Property, ask_property
 from cloud.pms import conditions, drift, guests, hints, issues, room_map
 from cloud.pms.hints import HINT_CHANNEL
 from cloud.pms.port import (
@@ -313,12 +313,12 @@ class PmsSync:
     async def take_hints(self, found: Property) -> int:
         """Re-read what is hinted at; return how many hints were settled."""
         now_ms = self._clock.wall_ms()
-        async with self._database.transaction() as connection:
-            due = await hints.due(connection, property_id=found.id, system=self.system, now_ms=now_ms)
-            if not self._adapter.capabilities.asks_by_guest and any(map(guests.is_guest, due)):
-                place: dict[str, Any] = {"property_id": found.id, "system": self.system}
+        place: dict[str, Any] = {"property_id": found.id, "system": self.system}
+        due = await hints.due(self._database, **place, now_ms=now_ms)
+        if not self._adapter.capabilities.asks_by_guest and any(map(guests.is_guest, due)):
+            async with self._database.transaction() as connection:
                 await guests.followed(connection, **place, rows=due, now_ms=now_ms)
-                due = await hints.due(connection, **place, now_ms=now_ms)
+            due = await hints.due(self._database, **place, now_ms=now_ms)
         due = [each for each in due if not hints.is_everything(each) or await self._may_compare(found, each, now_ms)]
         if not due:
             return 0
@@ -516,22 +516,22 @@ class PmsSync:
             return await room_map.ours_by_id(connection, property_id=self.property_id, system=self.system)
 
     async def _property(self) -> Property | None:
-        async with self._database.transaction() as connection:
-            return await property_by_id(connection, self.property_id)
+        return await ask_property(self._database, self.property_id)
 
     async def _state(self, found: Property) -> dict[str, Any]:
+        rows = await self._database.ask(
+            "SELECT cursor_at, full_at, near_at FROM pms.connection WHERE property = %s AND system = %s",
+            [self.property_id, self.system],
+        )
+        if rows:
+            return rows[0]
         async with self._database.transaction() as connection:
             await execute(
                 connection,
                 "INSERT INTO pms.connection (property, system, tenant) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
                 [self.property_id, self.system, found.tenant],
             )
-            row = await fetch_one(
-                connection,
-                "SELECT cursor_at, full_at, near_at FROM pms.connection WHERE property = %s AND system = %s",
-                [self.property_id, self.system],
-            )
-        return row or {"cursor_at": None, "full_at": None, "near_at": None}
+        return {"cursor_at": None, "full_at": None, "near_at": None}
 
     async def _succeeded(self, *, cursor_ms: int, full_ms: int | None, near_ms: int | None = None) -> None:
         async with self._database.transaction() as connection:

@@ -7,7 +7,7 @@ hints were lost and nobody knows of whom: everything near now is compared, and t
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from cloud.kit.database import Connection, execute, fetch_all
+from cloud.kit.database import Connection, Database, execute
 from cloud.kit.times import at
 from cloud.pms.port import Hint
 from protocols.errors import PeerProtocolError, PlatformError
@@ -39,10 +39,9 @@ async def store(connection: Connection, *, property_id: str, system: str, hints:
         )
 
 
-async def due(connection: Connection, *, property_id: str, system: str, now_ms: int) -> list[Row]:
+async def due(database: Database, *, property_id: str, system: str, now_ms: int) -> list[Row]:
     """Return the oldest of what may be settled now, with kind, external_id, times, attempts, heard_at."""
-    return await fetch_all(
-        connection,
+    return await database.ask(
         """SELECT kind, external_id, times, attempts, heard_at FROM pms.hint
             WHERE property = %s AND system = %s AND not_before <= %s ORDER BY heard_at LIMIT %s""",
         [property_id, system, at(now_ms), HINTS_AT_A_TIME],

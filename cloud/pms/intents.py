@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
+from cloud.kit.database import Connection, Database, execute, fetch_one
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Event
 from cloud.kit.times import at, unix_ms
-from cloud.platform.properties import Property, property_by_id
+from cloud.platform.properties import Property, ask_property, property_by_id
 from cloud.pms import room_map
 from cloud.pms.engine import PmsSync
 from cloud.pms.port import PmsAction, PmsAdapter, PmsBusyError, PmsCannotError, PmsRefusedError, PmsReservation, PmsRoom
@@ -346,21 +346,18 @@ class IntentWorker:
             await self.wish_what_was_missed()
             self._missed_ms = self._clock.now_ms() + MISSED_LOOK_MS
         now_ms = self._clock.wall_ms()
-        async with self._database.transaction() as connection:
-            found = await property_by_id(connection, self._sync.property_id)
-            due = await fetch_all(
-                connection,
-                """SELECT id, action, external_id, target, stay, state, attempts, sent, looks, last_read_back,
-                          unread_since
-                     FROM pms.write_intent w
-                    WHERE property = %s AND system = %s AND state IN ('pending', 'by_hand') AND not_before <= %s
-                      AND NOT EXISTS (SELECT 1 FROM pms.write_intent p
-                                       WHERE p.property = w.property AND p.system = w.system
-                                         AND p.external_id = w.external_id AND p.state IN ('pending', 'by_hand')
-                                         AND p.id < w.id)
-                    ORDER BY action = ANY(%s) DESC, id LIMIT 50""",
-                [self._sync.property_id, self._sync.system, at(now_ms), _KNOWN],
-            )
+        due = await self._database.ask(
+            """SELECT id, action, external_id, target, stay, state, attempts, sent, looks, last_read_back, unread_since
+                 FROM pms.write_intent w
+                WHERE property = %s AND system = %s AND state IN ('pending', 'by_hand') AND not_before <= %s
+                  AND NOT EXISTS (SELECT 1 FROM pms.write_intent p
+                                   WHERE p.property = w.property AND p.system = w.system
+                                     AND p.external_id = w.external_id AND p.state IN ('pending', 'by_hand')
+                                     AND p.id < w.id)
+                ORDER BY action = ANY(%s) DESC, id LIMIT 50""",
+            [self._sync.property_id, self._sync.system, at(now_ms), _KNOWN],
+        )
+        found = await ask_property(self._database, self._sync.property_id) if due else None
         if found is None:
             return 0
         for action in {row["action"] for row in due}.difference(_KNOWN, self._passed_over):
