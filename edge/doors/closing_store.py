@@ -170,7 +170,7 @@ class ClosingStore:
 
     def longer_keys(self, stay: str, until_s: int) -> list[LongerKey]:
         """Return a stay's grants that last beyond `until_s` and were not withdrawn; the last first."""
-        rows = self._store.read(
+        found = self._store.read(
             "SELECT given.grant_id, given.not_after_s, given.generation, given.rooms, given.signed, cut.listed"
             " FROM grant_issued AS given LEFT JOIN curtailed AS cut ON cut.grant_id = given.grant_id"
             " WHERE given.stay = ? AND given.not_after_s > ?"
@@ -179,8 +179,10 @@ class ClosingStore:
             (stay, until_s),
         )
         return [
-            LongerKey(*row[:3], frozenset(json.loads(row[3])), row[4], None if row[5] is None else bool(row[5]))
-            for row in rows
+            LongerKey(
+                grant_id, until, generation, frozenset(json.loads(rooms)), signed, None if cut is None else bool(cut)
+            )
+            for grant_id, until, generation, rooms, signed, cut in found
         ]
 
     def curtail(
