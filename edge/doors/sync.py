@@ -71,6 +71,9 @@ RETRY_MOST_MS: Final = 60_000
 BROKEN_RETRY_MS: Final = 300_000
 CHANNEL_REST_MS: Final = 3_600_000
 """After a visit in a lock's L2CAP channel failed, or the channel did, it is visited by GATT for so long."""
+READ_FOR_MS: Final = 30_000
+"""An advert that said the same so shortly ago is not read again: its lock is known by its id for many minutes."""
+READ_MOST: Final = 4_096
 STATUS_FROM_REFUSED: Final = 0x10
 LIFE_BYTES: Final = 6
 
@@ -81,7 +84,6 @@ class _Turn:
 
     due_ms: int = 0
     failures: int = 0
-    visiting: bool = False
     channel_due_ms: int = 0
     """When its L2CAP channel may be asked for again; until then GATT."""
 
@@ -106,14 +108,18 @@ class LockSync:
         self._time, self._clock, self._dice = time, clock, dice
         self._log = logger("edge.doors.sync")
         self._turns: dict[bytes, _Turn] = {}
+        self._visiting: set[bytes] = set()
         self._bumps: set[bytes] = {each.lock_id for each in store.pending_bumps()}
         self._bumps |= {each.lock_id for each in book.doors if closing.waits_for(each.lock_id)}
         self._ids: dict[bytes, BookedDoor] = {}
         self._ids_slot = -1
+        self._read: dict[bytes, tuple[BookedDoor, bool]] = {}
+        self._read_until_ms = 0
         self.states = LockStates(clock)
         self._clocks = LockClocks(dice.bytes(LIFE_BYTES).hex())
         self._changed = asyncio.Event()
-        self._adverts: Counter = metrics.counter("door_adverts", "door adverts heard", ("outcome",))
+        adverts: Counter = metrics.counter("door_adverts", "door adverts heard", ("outcome",))
+        self._malformed, self._strangers, self._ours = map(adverts.labels, ("malformed", "stranger", "ours"))
         self._visits: Counter = metrics.counter("door_visits", "visits to locks", ("outcome",))
 
     @property
@@ -125,26 +131,23 @@ class LockSync:
         """These locks have news waiting: visit them as soon as they are heard, whatever their turn was."""
         self._bumps.update(locks)
         for lock_id in locks:
-            turn = self._turns.setdefault(lock_id, _Turn())
-            if not turn.visiting:
-                turn.due_ms = self._clock.now_ms()
+            if lock_id not in self._visiting:
+                self._turns.setdefault(lock_id, _Turn()).due_ms = self._clock.now_ms()
 
     def is_visiting(self, lock_id: bytes) -> bool:
         """Whether this lock is being visited: its records are in one hand at a time."""
-        turn = self._turns.get(lock_id)
-        return turn is not None and turn.visiting
+        return lock_id in self._visiting
 
     async def run(self, radio: DoorRadio) -> None:
         """Listen until cancelled; each visit is a task of its own. Raises LinkLostError when the adapter fails."""
-        for turn in self._turns.values():
-            turn.visiting = False  # a visit cancelled before its first step could not say so itself
+        self._visiting.clear()  # a visit cancelled before its first step could not say so itself
         lost: LinkLostError | None = None
         async with TaskGroup() as visits:
             try:
                 async for sighting in radio.sightings():
                     door = self.wanted(sighting)
                     if door is not None:
-                        self._turns[door.lock_id].visiting = True
+                        self._visiting.add(door.lock_id)
                         visits.create_task(self._heard_of(door, radio, sighting), name=f"visit {door.door}")
             except LinkLostError as error:
                 lost = error  # visits under way end by themselves, within VISIT_MOST_S
@@ -153,28 +156,40 @@ class LockSync:
 
     def wanted(self, sighting: Sighting) -> BookedDoor | None:
         """Return the door to visit now because of this advert, or None; strangers and noise are counted."""
-        try:
-            advert = Advert.decode(sighting.service_data)
-        except PeerProtocolError:
-            self._adverts.labels("malformed").inc()
+        now_ms = self._clock.now_ms()
+        if (read := self._read_before(sighting.service_data, now_ms)) is None:
             return None
-        door = self._recognised(advert)
-        if door is None:
-            self._adverts.labels("stranger").inc()
-            return None
-        self._adverts.labels("ours").inc()
-        news = bool(advert.bits & AdvertBit.WANTS_SYNC)
+        door, news = read
+        self._ours.inc()
         self.states.heard(door.door, news=news)
-        turn = self._turns.setdefault(door.lock_id, _Turn())
-        if turn.visiting or self._clock.now_ms() < turn.due_ms:
+        if len(self._visiting) >= VISITS_MOST or door.lock_id in self._visiting:
+            return None
+        if now_ms < self._turns.setdefault(door.lock_id, _Turn()).due_ms:
             return None
         asked_ms_ago = self.states.told_ms_ago(door.door)
         due = asked_ms_ago is None or asked_ms_ago >= ASK_EVERY_MS
-        if not news and not due and door.lock_id not in self._bumps:
+        return door if news or due or door.lock_id in self._bumps else None
+
+    def _read_before(self, service_data: bytes, now_ms: int) -> tuple[BookedDoor, bool] | None:
+        """Return whose advert this is, and whether it has news; a lock says the same every second for minutes."""
+        if now_ms >= self._read_until_ms:
+            self._read_until_ms = now_ms + READ_FOR_MS
+            self._read.clear()
+        read = self._read.get(service_data)
+        if read is None and (read := self._read_now(service_data)) is not None and len(self._read) < READ_MOST:
+            self._read[service_data] = read
+        return read
+
+    def _read_now(self, service_data: bytes) -> tuple[BookedDoor, bool] | None:
+        try:
+            advert = Advert.decode(service_data)
+        except PeerProtocolError:
+            self._malformed.inc()
             return None
-        if sum(each.visiting for each in self._turns.values()) >= VISITS_MOST:
+        if (door := self._recognised(advert)) is None:
+            self._strangers.inc()
             return None
-        return door
+        return door, bool(advert.bits & AdvertBit.WANTS_SYNC)
 
     def _recognised(self, advert: Advert) -> BookedDoor | None:
         at_s = self._time.estimate_ms() // 1_000
@@ -211,7 +226,7 @@ class LockSync:
             outcome, pause_ms = "store_failed", self._retry_ms(turn)
             self._log.error("doors_store_failed", door=door.door, error=str(error))
         finally:
-            turn.visiting = False
+            self._visiting.discard(door.lock_id)
             turn.due_ms = self._clock.now_ms() + pause_ms
         if channel and outcome in ("unreached", "protocol_error"):
             self._rest_channel(door, turn, f"the visit failed: {outcome}")
@@ -343,7 +358,8 @@ class LockSync:
         self._closing.read(chunk.records)
         if lost:
             self._log.warning("lock_log_overwritten", door=door.door, records=lost)
-        self._store.keep_records(kept, door.number, chunk.records, events)
+        if chunk.records or replace(kept, contact_at_ms=known.contact_at_ms) != known:
+            self._store.keep_records(kept, door.number, chunk.records, events)
         if events:
             self._changed.set()
         self._closing.heard(door.lock_id, checkpoint.revocation_seq)
@@ -361,9 +377,11 @@ class LockSync:
         )
         self.states.told(door.door, door.room, result.bolt, result.battery_percent, known.contact_at_ms)
         self._store.keep_contact(known, door.number)
-        self._store.bumps_confirmed(door.lock_id, generation, known.contact_at_ms)
+        if waiting := bool(self._store.pending_bumps(door.lock_id)):
+            self._store.bumps_confirmed(door.lock_id, generation, known.contact_at_ms)
+            waiting = bool(self._store.pending_bumps(door.lock_id))
         self._closing.heard(door.lock_id, result.revocation_seq)
-        if not self._store.pending_bumps(door.lock_id) and not self._closing.waits_for(door.lock_id):
+        if not waiting and not self._closing.waits_for(door.lock_id):
             self._bumps.discard(door.lock_id)
 
     def believable(self, door: BookedDoor, generation: int) -> int:

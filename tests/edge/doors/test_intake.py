@@ -246,9 +246,9 @@ async def test_while_the_lock_is_visited_its_records_are_in_one_hand(
     sealed = fetched(building, anna, 0)
     taking = intake(building)
     assert building.sync.wanted(building.locks["door-101"].sighting()) is not None
-    building.sync._turns[lock_id].visiting = True
+    building.sync._visiting.add(lock_id)
     assert taking.take(lock_id, sealed) is Taking.LATER
-    building.sync._turns[lock_id].visiting = False
+    building.sync._visiting.remove(lock_id)
     monkeypatch.setattr(building.store, "events_waiting", lambda: EVENTS_WAITING_MOST)
     assert taking.take(lock_id, sealed) is Taking.LATER
     monkeypatch.undo()

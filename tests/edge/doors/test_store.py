@@ -1,15 +1,18 @@
 """The doors' store: what it promises of the disk, and what it does when the disk breaks its own promises."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
 import pytest
 
+from edge.doors import store as doors_store
 from edge.doors.closing_desk import Order
 from edge.doors.errors import ClockUnsoundError
 from edge.doors.store import DoorStore
 from kit.clock import ClockQuality
 from protocols.device_model.identity import RoomId
+from protocols.door.audit import AuditEvent, AuditRecord
 from protocols.door.status import Status
 from protocols.errors import InvalidInputError, StoreFailedError
 from tests.edge.doors.building import Building
@@ -86,6 +89,45 @@ def test_an_advert_asks_the_disk_nothing_and_the_mark_is_never_older_than_the_la
         building.phone("bert").check_in("stay-2", "102")
     building.restart()
     assert building.store.high_water_ms == marked_ms
+
+
+@pytest.mark.guarantee("G9")
+def test_the_oldest_records_go_when_there_are_too_many_and_they_are_counted_once(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors_store, "RECORDS_KEPT_MOST", 10)
+    monkeypatch.setattr(doors_store, "TRIM_AT_ONCE", 4)
+    lock_id = building.locks["door-101"].identity.lock_id
+    counted = 0
+
+    def trace(_cursor: object, sql: str, _values: object) -> bool:
+        nonlocal counted
+        counted += "count(*) FROM record" in sql
+        return True
+
+    def keep(*seqs: int) -> list[int]:
+        records = [AuditRecord(seq, 0, 0, AuditEvent.OPENED, bytes(8), 0, 0, bytes(16)) for seq in seqs]
+        known = replace(building.store.lock(lock_id), contact_at_ms=max(seqs))
+        building.store._db.exec_trace = trace
+        building.store.keep_records(known, 101, records, ())
+        building.store._db.exec_trace = None
+        return [each.seq for each in building.store.records(lock_id, 0, 100)]
+
+    for seq in range(1, 11):
+        keep(seq)
+    assert keep(9, 10) == list(range(1, 11))  # told twice, kept once, and counted so
+    assert keep(11) == list(range(5, 12))
+    building.store._db.execute(
+        "CREATE TEMP TRIGGER crowded BEFORE INSERT ON record BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    with pytest.raises(StoreFailedError):
+        keep(12)  # what was not kept is not counted
+    building.store._db.execute("DROP TRIGGER crowded")
+    assert keep(12, 13, 14) == list(range(5, 15))
+    assert counted == 1
+    building.restart()
+    assert keep(15) == list(range(9, 16))
+    assert counted == 2
 
 
 @pytest.mark.guarantee("G11", "G18")

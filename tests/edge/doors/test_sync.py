@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from edge.doors.lock_states import HEARD_MOST_MS, NEWS_MOST_MS, TOLD_MOST_MS
 from edge.doors.radio import Sighting
-from edge.doors.sync import ACKNOWLEDGED_EVERY, ASK_EVERY_MS
+from edge.doors.sync import ACKNOWLEDGED_EVERY, ASK_EVERY_MS, REST_MS, VISITS_MOST
 from kit.clock import ClockQuality
-from protocols.door.advert import Advert, AdvertBit
+from protocols.door.advert import SLOT_S, SLOTS_AROUND, Advert, AdvertBit
 from protocols.door.audit import AuditBrokenError, AuditEvent, link
 from protocols.door.hardware import Bolt
 from protocols.door.lock_core import LockCore
@@ -203,8 +203,69 @@ def test_only_a_lock_with_news_or_a_bump_is_visited_and_never_twice_at_once(buil
     assert building.sync.wanted(lock.sighting()) is None
     building.sync.bumped([lock.identity.lock_id])
     assert building.sync.wanted(lock.sighting()) is not None
-    building.sync._turns[lock.identity.lock_id].visiting = True
+    building.sync._visiting.add(lock.identity.lock_id)
     assert building.sync.wanted(lock.sighting()) is None
+
+
+def test_no_more_locks_are_visited_at_once_than_the_air_has_room_for(building: Building) -> None:
+    first, second, third = building.locks.values()
+    building.sync._visiting |= {first.identity.lock_id, second.identity.lock_id}
+    assert len(building.sync._visiting) == VISITS_MOST
+    assert building.sync.wanted(third.sighting()) is None
+    building.sync._visiting.remove(second.identity.lock_id)
+    assert building.sync.wanted(first.sighting()) is None
+    assert building.sync.wanted(third.sighting()) is not None
+
+
+def test_an_advert_is_read_once_and_known_no_longer_than_its_id_is(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = building.locks["door-101"]
+    asyncio.run(building.visit("door-101"))
+    building.clock.advance(REST_MS)
+    read: list[bytes] = []
+    decode = Advert.decode
+
+    def noting(data: bytes) -> Advert:
+        read.append(data)
+        return decode(data)
+
+    monkeypatch.setattr(Advert, "decode", noting)
+    quiet = lock.sighting()
+    for _ in range(5):
+        building.clock.advance(1_000)
+        assert building.sync.wanted(quiet) is None
+    assert read == [quiet.service_data]
+    news = replace(quiet, service_data=replace(decode(quiet.service_data), bits=AdvertBit.WANTS_SYNC).encode())
+    assert building.sync.wanted(news) is not None  # what it says anew is read anew
+    assert building.sync.wanted(quiet) is None
+    assert read == [quiet.service_data, news.service_data]
+    recorded = building.sync._strangers._value.get()
+    building.clock.advance((SLOTS_AROUND + 1) * SLOT_S * 1_000)
+    assert building.sync.wanted(news) is None  # a recording: the lock has another id by now
+    assert building.sync._strangers._value.get() == recorded + 1
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_lock_without_news_costs_the_disk_one_commit_and_its_contact_is_kept(building: Building) -> None:
+    lock = building.locks["door-101"]
+    await building.visit("door-101")
+    building.clock.advance(ASK_EVERY_MS)
+    written: list[str] = []
+
+    def trace(_cursor: object, sql: str, _values: object) -> bool:
+        written.append(sql.split(maxsplit=1)[0])
+        return True
+
+    building.store._db.exec_trace = trace
+    await building.visit("door-101")
+    building.store._db.exec_trace = None
+    assert written.count("COMMIT") == 1
+    building.restart()
+    assert building.store.lock(lock.identity.lock_id).contact_at_ms == building.clock.wall_ms()
+    lock.core = replace(lock.core, noise=7)  # a checkpoint alone tells of it
+    await building.visit("door-101")
+    assert building.store.lock(lock.identity.lock_id).noise == 7
 
 
 @pytest.mark.guarantee("G19")
@@ -252,7 +313,7 @@ async def test_a_dead_adapter_is_a_link_lost_and_the_next_run_visits_again(build
     with pytest.raises(LinkLostError, match="adapter"):
         await building.sync.run(dying)
     building.clock.advance(60_000)
-    building.sync._turns[lock.identity.lock_id].visiting = True  # as a visit that was cancelled unborn leaves it
+    building.sync._visiting.add(lock.identity.lock_id)  # as a visit that was cancelled unborn leaves it
     alive = Dying(building.radio.locks, building.dice)
     with pytest.raises(LinkLostError, match="adapter"):
         await building.sync.run(alive)
