@@ -15,6 +15,9 @@ from protocols.device_model.reading import Quality, Reading
 from protocols.device_model.site_plan import SitePlan
 from protocols.errors import PeerProtocolError
 
+WHOLE: Final = -1
+WHOLE_EVERY_MS: Final = 5_000
+"""So often every lock is looked at: that one has fallen silent is no news of its own."""
 HEARTBEAT_MS: Final = 240_000
 """Below the 10 minutes for which the view holds a value fresh."""
 NOT_SENSED: Final = "bolt not sensed"
@@ -24,7 +27,9 @@ class LockSource(Protocol):
     """The doors process, as a source of lock states (edge.doors.client.DoorsClient)."""
 
     async def locks(self, seen: int) -> tuple[int, Sequence[Mapping[str, Any]]]:
-        """Return a version and every lock told of; waits a few seconds for another version than `seen`.
+        """Return a version and the locks that told something new since `seen`; waits a few seconds for such.
+
+        Every lock told of, where none did in that time (the version is `seen`), and at once for `WHOLE`.
 
         Raises LinkLostError, ReplyTimeoutError.
         """
@@ -55,9 +60,12 @@ class LockReadings:
 
     async def run(self) -> None:
         """Carry for ever. Raises LinkLostError, ReplyTimeoutError: the doors went away; begin again."""
-        seen = -1
+        seen, whole_ms = WHOLE, self._clock.now_ms()
         while True:
-            seen, locks = await self._doors.locks(seen)
+            asked = WHOLE if self._clock.now_ms() - whole_ms >= WHOLE_EVERY_MS else seen
+            seen, locks = await self._doors.locks(asked)
+            if asked in (WHOLE, seen):
+                whole_ms = self._clock.now_ms()
             self.take(locks)
 
     def take(self, locks: Sequence[Mapping[str, Any]]) -> None:

@@ -438,9 +438,10 @@ class DoorsClient:
                 yield AccessEvent(epoch, after, each["body"], each["device_at_ms"])
 
     async def locks(self, seen: int, *, wait_ms: int = LOCKS_WAIT_MS) -> tuple[int, list[dict[str, Any]]]:
-        """Return a version and what is known of each lock (edge/doors/lock_states.py), once the version is not `seen`.
+        """Return a version and what the locks say that changed since `seen` (edge/doors/lock_states.py), once any did.
 
-        After `wait_ms` at the latest: ages tell even where nothing changed. Raises LinkLostError, ReplyTimeoutError.
+        After `wait_ms` at the latest, and then of each lock: ages tell even where nothing changed. At once of each lock
+        for -1. Raises LinkLostError, ReplyTimeoutError.
         """
         answer = await self._locks_line.ask(
             "locks", {"seen": seen, "wait_ms": wait_ms}, wait_s=wait_ms / 1_000 + REPLY_WAIT_S

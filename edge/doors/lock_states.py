@@ -29,6 +29,7 @@ class _Lock:
     told_ms: int
     told_at_ms: int
     heard_ms: int
+    version: int
     news_ms: int | None = None
 
 
@@ -38,8 +39,9 @@ class LockStates:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._locks: dict[DoorId, _Lock] = {}
-        self.version = 0
-        """Rises with every change of what a lock told."""
+        self.began = self.version = clock.now_ms()
+        """`version` rises with every change of what a lock told, more slowly than time: none of an earlier life comes
+        again."""
         self.changed = asyncio.Event()
         """Set with it; whoever waits clears it."""
 
@@ -47,9 +49,11 @@ class LockStates:
         """The lock said so, authenticated; `at_ms` is the edge's unix time."""
         now_ms = self._clock.now_ms()
         before = self._locks.get(door)
-        self._locks[door] = _Lock(room, bolt, battery_percent, now_ms, at_ms, now_ms)
-        if before is None or (before.bolt, before.battery_percent) != (bolt, battery_percent):
-            self.version += 1
+        changed = before is None or (before.bolt, before.battery_percent) != (bolt, battery_percent)
+        self.version += changed
+        version = self.version if before is None or changed else before.version
+        self._locks[door] = _Lock(room, bolt, battery_percent, now_ms, at_ms, now_ms, version)
+        if changed:
             self.changed.set()
 
     def told_ms_ago(self, door: DoorId) -> int | None:
@@ -64,9 +68,12 @@ class LockStates:
             if news and known.news_ms is None:
                 known.news_ms = known.heard_ms
 
-    def snapshot(self) -> list[dict[str, Any]]:
-        """Return each lock told of: state (None: not sensed), quality, why it is not good, battery, and since when."""
-        return [{"door": door, **self._shown(each)} for door, each in self._locks.items()]
+    def snapshot(self, since: int = -1) -> list[dict[str, Any]]:
+        """Return each lock told of: state (None: not sensed), quality, why it is not good, battery, and since when.
+
+        `since`: only those which told something new after this version.
+        """
+        return [{"door": door, **self._shown(each)} for door, each in self._locks.items() if each.version > since]
 
     def _shown(self, lock: _Lock) -> dict[str, Any]:
         now_ms = self._clock.now_ms()

@@ -65,7 +65,10 @@ class EventsArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LocksArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of `locks`: answered at once if the version is not `seen`, else when it changes, or after `wait_ms`."""
+    """Arguments of `locks`: answered at once if the version is not `seen`, else when it changes, or after `wait_ms`.
+
+    With what changed since `seen`; with every lock where nothing did, or `seen` is no version of this life.
+    """
 
     seen: int = -1
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=EVENTS_WAIT_MOST_MS)] = 0
@@ -367,7 +370,8 @@ class DoorsServer:
                     await states.changed.wait()
             except TimeoutError:
                 pass
-        return {"version": states.version, "locks": states.snapshot()}
+        since = asked.seen if states.began <= asked.seen < states.version else -1
+        return {"version": states.version, "locks": states.snapshot(since)}
 
     async def _ack(self, args: dict[str, Any]) -> None:
         asked = msgspec.convert(args, AckArgs)

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from edge.app.lock_readings import HEARTBEAT_MS, LockReadings, lock_devices
+from edge.app.lock_readings import HEARTBEAT_MS, WHOLE_EVERY_MS, LockReadings, lock_devices
 from edge.bridges.ports import Detail, DeviceEvent
 from kit.clock import ManualClock
 from protocols.device_model.capability import Capability
 from protocols.device_model.identity import DeviceId, PropertyId, RoomId
 from protocols.device_model.reading import Reading
 from protocols.device_model.site_plan import SitePlan
-from protocols.errors import PeerProtocolError
+from protocols.errors import LinkLostError, PeerProtocolError
 from tests.edge.doors.building import Building
 
 
@@ -85,6 +85,36 @@ def test_what_is_not_sensed_or_not_measured_is_not_invented(plan: SitePlan) -> N
     for wrong in ({"state": "ajar"}, {"quality": "fine"}):
         with pytest.raises(PeerProtocolError):
             locks.take([said(**wrong)])
+
+
+@pytest.mark.guarantee("G17")
+async def test_changes_are_asked_for_and_every_lock_every_few_seconds(plan: SitePlan) -> None:
+    sink, clock = Sink(), ManualClock()
+    asked: list[int] = []
+    answers: list[tuple[int, int, list[Mapping[str, Any]]]] = [  # how long it took, the version, and what
+        (0, 7, [said(), said(door="door-102")]),
+        (WHOLE_EVERY_MS - 1, 8, [said(state="unlocked")]),
+        (1, 9, [said(door="door-102", battery=79)]),
+        (0, 9, [said(state="unlocked", quality="stale", reason="lock not heard"), said(door="door-102", battery=79)]),
+        (WHOLE_EVERY_MS, 9, [said(state="unlocked"), said(door="door-102", battery=79)]),
+        (0, 10, [said()]),
+    ]
+
+    class Doors:
+        async def locks(self, seen: int) -> tuple[int, list[Mapping[str, Any]]]:
+            if len(asked) == len(answers):
+                raise LinkLostError("the doors went away")
+            took_ms, version, locks = answers[len(asked)]
+            asked.append(seen)
+            clock.advance(took_ms)
+            return version, locks
+
+    with pytest.raises(LinkLostError):
+        await LockReadings(Doors(), sink, plan=plan, clock=clock).run()
+    assert asked == [-1, 7, 8, -1, 9, 9]  # where nothing changed, every lock was told of
+    assert [value for attribute, value, *_ in sink.taken() if attribute == "lock_state"] == [
+        *("locked", "locked", "unlocked", "unlocked", "unlocked", "locked")
+    ]
 
 
 def test_a_lock_serves_its_room_under_its_doors_name_or_its_own(plan: SitePlan) -> None:

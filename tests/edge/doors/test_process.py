@@ -277,9 +277,10 @@ async def test_a_store_found_damaged_at_work_ends_the_process_and_the_next_one_g
 
 
 async def test_the_house_learns_each_locks_bolt_and_battery(tmp_path: Path, building: Building) -> None:
+    building.clock.advance(1_000)
     async with doors_running(tmp_path, building) as client:
         version, locks = await client.locks(-1)
-        assert (version, locks) == (0, [])  # nothing is claimed that no lock told
+        assert (version, locks) == (1_000, [])  # nothing is claimed that no lock told
         lock = building.locks["door-101"]
         lock.bolt = Bolt.LOCKED
         building.radio.heard.put_nowait(lock.sighting())
@@ -297,8 +298,16 @@ async def test_the_house_learns_each_locks_bolt_and_battery(tmp_path: Path, buil
                 "told_at_ms": at_ms,
             }
         ]
+        other = building.locks["door-102"]
+        building.radio.heard.put_nowait(other.sighting())
+        async with asyncio.timeout(10):
+            version, [told] = await client.locks(version, wait_ms=5_000)
+        assert told["door"] == "door-102"  # what the other said stands
+        for seen in (-1, 999, version + 1):  # of an earlier life, or of none
+            assert {each["door"] for each in (await client.locks(seen))[1]} == {"door-101", "door-102"}
+        assert await client.locks(version, wait_ms=1) == (version, (await client.locks(-1))[1])  # ages tell
         building.clock.advance(HEARD_MOST_MS + 1)
-        _, [stale] = await client.locks(-1)
+        _, [stale, _] = await client.locks(version, wait_ms=1)
         assert (stale["state"], stale["quality"], stale["told_at_ms"]) == ("locked", "stale", at_ms)
 
 
