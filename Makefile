@@ -16,6 +16,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # `make test` runs a few failures once more and names what was unsteady (tests/once_more.py); nothing else does.
 PYTEST ?= -m pytest
 ONCE_MORE := -m tests.once_more
+# The real programs and the browser wait for wires half of their time: they run while the others use the cores.
+BESIDE_ALL := + tests/integration -p no:randomly + tests/e2e -p no:randomly
 
 .DEFAULT_GOAL := help
 .PHONY: help setup web demo test check bench format coverage-map lock clean
@@ -35,15 +37,14 @@ demo: setup web ## one small hotel, really running: plays the story, then stays 
 test: setup web ## every test, all tiers that this machine allows
 	@$(BOOTSTRAP) system chromium mosquitto dbus-daemon faketime
 	@$(RUN) web/build.py --test
-	@INNKEEPER_THOROUGH=1 $(MAKE) --no-print-directory check TIERS= PYTEST="$(ONCE_MORE)"
-	@$(RUN) $(ONCE_MORE) tests/integration -p no:randomly + tests/e2e -p no:randomly
+	@INNKEEPER_THOROUGH=1 $(MAKE) --no-print-directory check TIERS= PYTEST="$(ONCE_MORE)" BESIDE="$(BESIDE_ALL)"
 
 check: setup ## format, lint, types, arrows, unit, contract and simulation tests; few seeds, no service (under 3 minutes)
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@mkdir -p build; { $(VENV)/bin/lint-imports && exec $(VENV)/bin/mypy; } >build/types.txt 2>&1 & aside=$$!; \
 	  trap 'kill $$aside 2>/dev/null' INT TERM; \
-	  $(RUN) $(PYTEST) -n $(WORKERS) --dist worksteal --ignore tests/integration --ignore tests/e2e $(TIERS); tests=$$?; \
+	  $(RUN) $(PYTEST) -n $(WORKERS) --dist worksteal --ignore tests/integration --ignore tests/e2e $(TIERS) $(BESIDE); tests=$$?; \
 	  wait $$aside; types=$$?; cat build/types.txt; exit $$((tests | types))
 
 bench: setup ## measure; ONLY=ground|record_path|doors|doors_sure|devices|stays|rooms|api for one; writes build/bench/<name>.json

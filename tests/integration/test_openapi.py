@@ -43,7 +43,7 @@ from tests.services.postgres import fresh_database, running_postgres
 
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("PLT-08"), pytest.mark.timeout(900)]
 TOKENS: Final = {role: f"{role}-token-0123456789-0123456789-0123456789" for role in ("admin", "staff", "viewer")}
-EXAMPLES: Final = len(seeds(4, 30))
+EXAMPLES: Final = len(seeds(4, 8))
 """Of each operation, of each kind."""
 UP_S: Final = 60.0
 KEPT_OUT: Final = frozenset({"/api/v1/webhooks", "/api/v1/companies"})
