@@ -7,6 +7,7 @@ skipped, and nothing here raises.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +18,7 @@ MANUFACTURER: Final = 0xFF
 SERVICE_UUIDS: Final = {0x02: 2, 0x03: 2, 0x04: 4, 0x05: 4, 0x06: 16, 0x07: 16}  # type -> bytes of each
 SERVICE_DATA: Final = {0x16: 2, 0x20: 4, 0x21: 16}  # type -> bytes of the UUID in front
 BASE_UUID_TAIL: Final = "-0000-1000-8000-00805f9b34fb"
+REMEMBERED_MOST: Final = 1_024
 
 
 @dataclass(slots=True)
@@ -59,6 +61,12 @@ def decode(payload: bytes) -> Payload:
         elif kind == MANUFACTURER and len(data) >= 2:
             seen.manufacturer_data[int.from_bytes(data[:2], "little")] = data[2:]
     return seen
+
+
+@lru_cache(maxsize=REMEMBERED_MOST)
+def remembered(payload: bytes) -> Payload:
+    """Read as `decode` does, once for all who say the same: a beacon repeats itself for minutes. Not to be changed."""
+    return decode(payload)
 
 
 def uuid_text(little_endian: bytes) -> str:

@@ -8,17 +8,17 @@ and writes out every packet for a log that nobody reads): a house of 300 locks s
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self, cast
 
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakError
 from bumble import core, hci
 from bumble.device import Advertisement, Connection, Device, DeviceConfiguration
 from bumble.keys import MemoryKeyStore
 from bumble.transport import open_transport
-from bumble.transport.common import Transport
+from bumble.transport.common import PacketParser, ParserSource, StreamPacketSink, Transport
 
 from firmware_bridges.ble_radio.backend import BleBackend
 
@@ -28,12 +28,13 @@ TAKEN_POLL_S: Final = 0.005
 SCAN_INTERVAL_MS: Final = 60
 SCAN_WINDOW_MS: Final = 60  # all of it: a mains-powered edge listens always
 
+_EVENT_HEAD_BYTES: Final = 3  # packet type, event code, bytes that follow
 _REPORT_BYTES: Final = 15  # of an LE Advertising Report event with one report and no data
 _SCAN_RESPONSE: Final = 4
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(NamedTuple):
     """One advert: whose (upper case, with colons), how loud (dBm), and its payload."""
 
     address: str
@@ -54,6 +55,9 @@ class Radio:
         self._connecting = asyncio.Lock()
         self._scan_change = asyncio.Lock()
         self._listeners: dict[object, Listener] = {}
+        self._line: asyncio.Transport | None = None
+        self._gather_s = 0.0
+        self._gathering: asyncio.TimerHandle | None = None
         self.lost = asyncio.Event()
         device.on(Device.EVENT_FLUSH, self.lost.set)
         device.on(Device.EVENT_ADVERTISEMENT, self._on_advertisement)
@@ -61,8 +65,13 @@ class Radio:
         device.host.on_packet = self._take  # type: ignore[method-assign]  # bumble has no place to hear packets first
 
     @classmethod
-    async def open(cls, hci_transport: str, *, name: str = "innkeeper") -> Self:
+    async def open(cls, hci_transport: str, *, name: str = "innkeeper", gather_s: float = 0.0) -> Self:
         """Attach to a controller, such as `tcp-client:127.0.0.1:9001`, and power it on.
+
+        Args:
+            hci_transport: Where, in bumble's words.
+            name: Ours.
+            gather_s: While nobody is connected or connecting, adverts of so long are read at once where that can be.
 
         Raises:
             BleakBluetoothNotAvailableError: nobody listens there, or what listens does not speak HCI.
@@ -72,8 +81,12 @@ class Radio:
                 transport = await open_transport(hci_transport)
         except (OSError, TimeoutError, core.BaseBumbleError) as error:
             raise _no_bluetooth(f"no HCI controller at {hci_transport}: {error}") from error
+        if isinstance(transport.source, ParserSource):
+            transport.source.parser = WholeEvents()
         config = DeviceConfiguration(name=name, address=hci.Address.generate_static_address())
         radio = cls(Device.from_config_with_hci(config, transport.source, transport.sink), transport)
+        if gather_s and hci_transport.startswith("tcp-client:") and isinstance(transport.sink, StreamPacketSink):
+            radio._line, radio._gather_s = cast(asyncio.Transport, transport.sink.transport), gather_s
         try:
             await radio.power_on()
         except BaseException:
@@ -95,6 +108,7 @@ class Radio:
             with suppress(BleakError):
                 await self.disconnect(connection)
         self._listeners.clear()
+        self._read_on()
         self.lost.set()
         transport, self._transport = self._transport, None
         if transport is not None:
@@ -117,6 +131,7 @@ class Radio:
         async with asyncio.timeout(timeout_s), self._connecting:
             if self.lost.is_set():
                 raise BleakError("the Bluetooth controller is gone")
+            self._read_on()
             attempt = asyncio.ensure_future(self.device.connect_le(peer, timeout=None))
             lost = asyncio.ensure_future(self.lost.wait())
             try:
@@ -160,6 +175,7 @@ class Radio:
         """Call `listener` for every advert from now on. Returns how to stop; scanning ends with the last listener."""
         token = object()
         async with self._scan_change:
+            self._read_on()
             if self.lost.is_set():
                 raise _no_bluetooth("the Bluetooth controller is gone")
             self._listeners[token] = listener
@@ -174,6 +190,7 @@ class Radio:
 
         async def stop() -> None:
             async with self._scan_change:
+                self._read_on()
                 self._listeners.pop(token, None)
                 if not self._listeners and self.device.scanning and not self.lost.is_set():
                     try:
@@ -189,6 +206,24 @@ class Radio:
             self._bumble_takes(packet)
         else:
             self._tell(heard)
+            self._gather()
+
+    def _gather(self) -> None:
+        """Leave what comes next unread for a while: each turn of the loop for one advert costs more than the advert."""
+        if self._line is None or self._gathering is not None or self._line.is_closing():
+            return
+        if self.device.connections or self._connecting.locked() or self._scan_change.locked():
+            return  # somebody waits for an answer
+        self._line.pause_reading()
+        self._gathering = asyncio.get_running_loop().call_later(self._gather_s, self._read_on)
+
+    def _read_on(self) -> None:
+        if self._line is None or self._gathering is None:
+            return
+        self._gathering.cancel()
+        self._gathering = None
+        if not self._line.is_closing():
+            self._line.resume_reading()
 
     def _on_advertisement(self, advertisement: Advertisement) -> None:
         address = advertisement.address.to_string(with_type_qualifier=False)
@@ -197,6 +232,34 @@ class Radio:
     def _tell(self, heard: Heard) -> None:
         for listener in list(self._listeners.values()):
             listener(heard)
+
+
+class WholeEvents(PacketParser):
+    """Finds the packets that bumble's parser finds, in its order, but hands on events that came whole as they are."""
+
+    def feed_data(self, data: bytes) -> None:
+        """Take what came of the stream. Raises bumble's InvalidPacketError: it is not HCI."""
+        while self.state == PacketParser.NEED_TYPE and (size := _whole_event(data)):
+            self._hand_on(data[:size])
+            data = data[size:]
+        if data:
+            super().feed_data(data)
+
+    def _hand_on(self, packet: bytes) -> None:
+        if self.sink is None:
+            return
+        try:
+            self.sink.on_packet(packet)
+        except Exception:
+            log.exception("an HCI event was not taken")  # as bumble does: a defect of a listener ends no stream
+
+
+def _whole_event(data: bytes) -> int:
+    """Return how many bytes of `data` are its first packet; 0: that is no event, or has not come whole."""
+    if len(data) < _EVENT_HEAD_BYTES or data[0] != hci.HCI_EVENT_PACKET:
+        return 0
+    size = _EVENT_HEAD_BYTES + data[2]
+    return size if size <= len(data) else 0
 
 
 def one_report(packet: bytes) -> Heard | None:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from bleak.backends.scanner import AdvertisementData, AdvertisementDataCallback, BaseBleakScanner
 
-from firmware_bridges.ble_radio.advertisement import decode
+from firmware_bridges.ble_radio.advertisement import remembered
 from firmware_bridges.ble_radio.radio import Heard, Radio
 
 
@@ -38,7 +38,7 @@ class BumbleScanner(BaseBleakScanner):
             await stop()
 
     def _on_advertisement(self, heard: Heard) -> None:
-        seen = decode(heard.data_bytes)
+        seen = remembered(heard.data_bytes)
         if not self.is_allowed_uuid(seen.service_uuids):
             return
         data = AdvertisementData(

@@ -4,10 +4,13 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge.doors.radio import RadioSettings
 from protocols.errors import InvalidInputError, LinkLostError
+
+GATHER_S: Final = 0.02
+"""How much later an advert may be heard while nobody is connected: a house of 300 locks sends 300 a second."""
 
 if TYPE_CHECKING:
     from firmware_bridges.ble_radio.backend import BleBackend
@@ -41,7 +44,7 @@ async def chosen_backend(settings: RadioSettings) -> AsyncIterator["BleBackend"]
     from firmware_bridges.ble_radio.radio import Radio, use_radio  # bumble: 19 MB more
 
     try:
-        radio = await Radio.open(settings.hci, name="innkeeper-edge")
+        radio = await Radio.open(settings.hci, name="innkeeper-edge", gather_s=GATHER_S)
     except BleakError as error:
         raise LinkLostError(f"radio.hci: {error.args[0]}") from error
     try:

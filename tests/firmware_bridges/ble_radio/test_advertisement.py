@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_bridges.ble_radio.advertisement import Payload, decode, structures, uuid_text
+from firmware_bridges.ble_radio.advertisement import Payload, decode, remembered, structures, uuid_text
 
 EDDYSTONE = bytes.fromhex("0201060303aafe1516aafe00e7edd1ebeac04e5defa017000000000001")  # its specification's example
 
@@ -52,6 +52,11 @@ def test_whole_structures_come_back_as_they_went_in(parts: list[tuple[int, bytes
 def test_noise_raises_nothing_and_never_reads_past_the_end(payload: bytes) -> None:
     decode(payload)
     assert sum(2 + len(data) for _, data in structures(payload)) <= len(payload)
+
+
+@given(st.lists(st.binary(max_size=31), max_size=8))
+def test_what_is_remembered_is_what_was_read(payloads: list[bytes]) -> None:
+    assert [remembered(each) for each in payloads * 2] == [decode(each) for each in payloads * 2]
 
 
 def test_short_uuids_are_written_long() -> None:
