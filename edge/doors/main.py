@@ -31,6 +31,7 @@ from edge.doors.vendors.foreign import ForeignSystem
 from edge.doors.vendors.ledger import KeyLedger
 from edge.doors.vendors.reach import Reach
 from edge.doors.vendors.remote_desk import RemoteDesk
+from kit import event_loop
 from kit.clock import Clock, SystemClock
 from kit.dice import Dice, SystemDice
 from kit.files import SystemDisk
@@ -294,7 +295,7 @@ def main(
     configure("doors", settings.log_level, json=settings.log_json)
     try:
         clock = SystemClock(settings.clock_trust)
-        asyncio.run(run(settings, clock=clock, radio=radio(settings, clock), reach=reach))
+        event_loop.run(run(settings, clock=clock, radio=radio(settings, clock), reach=reach))
     except InvalidInputError as error:
         return _say(WRONG_CONFIGURATION, error)
     except PlatformError as error:

@@ -20,6 +20,7 @@ from edge.doors.radio import DoorRadio
 from edge.doors.settings import DoorsSettings
 from edge.doors.store import AccessEvent, DoorStore
 from edge.doors.wire import MESSAGE_BYTES_MOST
+from kit import event_loop
 from kit.settings import load
 from protocols.device_model import site_plan
 from protocols.device_model.identity import RoomId, StayId
@@ -83,6 +84,15 @@ def building(tmp_path: Path) -> Building:
     made.store.close()  # the process opens its own
     write_files(tmp_path, made)
     return made
+
+
+def test_on_the_loop_that_it_runs_on_it_serves_its_own_user_alone_and_again(tmp_path: Path, building: Building) -> None:
+    async def asked() -> dict[str, Any]:
+        async with doors_running(tmp_path, building) as client:
+            assert (tmp_path / "doors.sock").stat().st_mode & 0o777 == 0o600
+            return await client.issue(STAY, ROOM, building.phone("anna").public, not_before_ms=0, not_after_ms=UNTIL_MS)
+
+    assert event_loop.run(asked()) == event_loop.run(asked())
 
 
 @pytest.mark.guarantee("G1")
