@@ -165,8 +165,8 @@ async def test_a_common_door_is_told_however_little_time_a_key_has_left(building
 async def test_in_a_shared_room_the_others_keep_theirs(building: Building) -> None:
     anna, ben = building.phone("anna"), building.phone("ben")
     now_ms = building.clock.wall_ms()
-    at_first_ms, until_ms = now_ms + 3 * DAY_MS, now_ms + DAY_MS
-    given(building, anna, at_first_ms)
+    at_first_ms, until_ms = now_ms + 2 * DAY_MS, now_ms + DAY_MS
+    before = given(building, anna, at_first_ms)
     given(building, ben, at_first_ms, stay=BEN, beside=ANNA)
     assert [*opens(building, anna), *opens(building, ben)] == [Status.OPENED] * 4
     past(building, until_ms)
@@ -177,7 +177,8 @@ async def test_in_a_shared_room_the_others_keep_theirs(building: Building) -> No
     await visit(building)
     assert (opens(building, anna), opens(building, ben)) == ([Status.REVOKED] * 2, [Status.OPENED] * 2)
     assert (shown(building), shown(building, BEN)) == ([(True, set())], [(False, set())])
-    given(building, anna, at_first_ms, join=True, beside=BEN)
+    after = given(building, anna, at_first_ms, join=True, beside=BEN)
+    assert after != before, "for the very end that it had at first, too"
     assert (opens(building, anna), opens(building, ben)) == ([Status.OPENED] * 2, [Status.OPENED] * 2)
     building.desk.end_stay(ANNA, spare=withdrawn_beside_others(ANNA, building.desk, building.closing))
     await visit(building)
