@@ -116,38 +116,35 @@ class Reporter:
             if _worth(known, verdict, now_ms):
                 self._tell(known, verdict, now_ms)
 
-    def take(
-        self, reading: Reading, *, now_ms: int, age_ms: int = 0, place: str = "", told: list[Reading] | None = None
-    ) -> None:
+    def take(self, reading: Reading, *, now_ms: int, age_ms: int = 0, place: str = "") -> None:
         """Take a reading as it was heard, `age_ms` after the device said it. One that nobody expects is dropped.
 
         A negative age: it holds for so long, because nobody asks again before.
         `place` is the topic it came on; where there is none, a log line names device and register.
-        `told`: what is worth keeping is added here, and is for `hand_on`; None: it goes on at once.
         """
+        if self.is_news(reading, now_ms=now_ms, age_ms=age_ms, place=place):
+            self.hand_on((reading,))
+
+    def hand_on(self, told: Sequence[Reading]) -> None:
+        """Hand on what `is_news` or `tells` said is to be: what one message told, together."""
+        self._counts["readings"] += len(told)
+        self._sink.together(told)
+
+    def is_news(self, reading: Reading, *, now_ms: int, age_ms: int = 0, place: str = "") -> bool:
+        """Do as `take`, but leave it to the caller to hand it on; True: that is to be done, and it counts as told."""
         known = self._known.get((reading.device, reading.capability, reading.attribute))
         if known is None:
             self._counts["unexpected_readings"] += 1
-            return
+            return False
         if reading.quality is Quality.BAD:
             word = (reading.reason or "").partition(":")[0]
             self._counts[f"bad_{word or 'reading'}"] += 1
             if word not in UNTOLD:
                 self._complaints.bad(place or reading.device, _where(known.point), reading)
-        self.heard(known, reading, now_ms=now_ms, heard_ms=now_ms - age_ms, told=told)
+        return self.tells(known, reading, now_ms, now_ms - age_ms)
 
-    def hand_on(self, told: Sequence[Reading]) -> None:
-        """Hand on what one message told."""
-        if told:
-            self._sink.together(told)
-
-    def heard(
-        self, known: Known, reading: Reading, *, now_ms: int, heard_ms: int, told: list[Reading] | None = None
-    ) -> None:
-        """Take a reading of a point that is known, as it was heard at `heard_ms`; a bad one is for `take`.
-
-        `told`: see `take`.
-        """
+    def tells(self, known: Known, reading: Reading, now_ms: int, heard_ms: int) -> bool:
+        """Do as `is_news` with a reading of a point that is known, heard at `heard_ms`; a bad one is for that."""
         if heard_ms > known.heard_ms:  # noqa: PLR1730 - as above
             known.heard_ms = heard_ms
         if reading.value is not None:
@@ -155,11 +152,12 @@ class Reporter:
         known.held = None
         if _worth(known, reading, now_ms):
             if known.spent_ms - now_ms <= BURST_MS:
-                self._tell(known, reading, now_ms, told)
-                return
+                _is_told(known, reading, now_ms)
+                return True
             known.held = reading
             self._complaints.refused("babbled", reading.device, f"{_where(known.point)} changes without end")
         _settle(known)
+        return False
 
     def last(self, device: DeviceId, capability: Capability, attribute: str) -> Reading | None:
         """Return the last reading with a value."""
@@ -204,24 +202,25 @@ class Reporter:
         base = known.told if known.last is None else replace(known.last, device_at_ms=known.again_at_ms)
         self._tell(known, replace(base, quality=Quality.STALE, reason=Reason.NO_ANSWER.value), now_ms)
 
-    def _tell(self, known: Known, reading: Reading, now_ms: int, told: list[Reading] | None = None) -> None:
-        known.told, known.told_ms, known.held = reading, now_ms, None
-        known.spent_ms = max(known.spent_ms, now_ms) + TOLD_EVERY_MS
-        if reading is known.last and reading.quality is Quality.GOOD:  # as nearly always
-            known.quiet_until_ms = now_ms + known.heartbeat_ms
-        else:
-            _settle(known)
-        self._counts["readings"] += 1
-        if told is None:
-            self._sink.reading(reading)
-        else:
-            told.append(reading)
+    def _tell(self, known: Known, reading: Reading, now_ms: int) -> None:
+        known.held = None
+        _is_told(known, reading, now_ms)
+        self.hand_on((reading,))
 
 
 def _where(point: Point) -> str:
     if point.register is not None:
         return f"{point.table} register {point.register}"
     return point.path or point.node or ""
+
+
+def _is_told(known: Known, reading: Reading, now_ms: int) -> None:
+    known.told, known.told_ms = reading, now_ms
+    known.spent_ms = (known.spent_ms if known.spent_ms > now_ms else now_ms) + TOLD_EVERY_MS  # noqa: FURB136 - as above
+    if reading is known.last and reading.quality is Quality.GOOD:  # as nearly always
+        known.quiet_until_ms = now_ms + known.heartbeat_ms
+    else:
+        _settle(known)
 
 
 def _settle(known: Known) -> None:

@@ -55,46 +55,37 @@ class StateNews:
         topic: str,
     ) -> None:
         """Have the reporter take what a message says. Its arguments: see `Reporter.take`."""
-        if self._edition != self._reporter.edition or self._descriptor is not descriptor:
+        reporter, device, heard_ms = self._reporter, self._device, now_ms - age_ms
+        if self._edition != reporter.edition or self._descriptor is not descriptor:
             self._prepare(descriptor)
+        get = document.get
         told: list[Reading] = []
         try:
-            self._take(document, device_at_ms, now_ms=now_ms, age_ms=age_ms, topic=topic, told=told)
-        finally:  # what is told counts as told
-            self._reporter.hand_on(told)
-
-    def _take(
-        self,
-        document: Mapping[str, Any],
-        device_at_ms: int | None,
-        *,
-        now_ms: int,
-        age_ms: int,
-        topic: str,
-        told: list[Reading],
-    ) -> None:
-        reporter, device, heard_ms = self._reporter, self._device, now_ms - age_ms
-        get = document.get
-        for each in self._places:
-            raw = value_at(document, each.path) if each.deep else get(each.path)
-            if raw is None:
-                continue
-            known, before = each.known, each.raw
-            if raw == before and now_ms < known.quiet_until_ms and type(raw) is type(before):
-                known.again(device_at_ms, heard_ms)
-                continue
-            each.raw = raw
-            point, number = each.point, each.number
-            if number is None or (value := number.value(raw)) is None:
-                judged = reading(point, device, judge(point, raw), device_at_ms)
-                reporter.take(judged, now_ms=now_ms, age_ms=age_ms, place=topic, told=told)
-                continue
-            good = Reading(device, point.capability, point.attribute, value, point.unit, _GOOD, device_at_ms)
-            reporter.heard(known, good, now_ms=now_ms, heard_ms=heard_ms, told=told)
+            for each in self._places:
+                raw = value_at(document, each.path) if each.deep else get(each.path)
+                if raw is None:
+                    continue
+                known, before = each.known, each.raw
+                if raw == before and now_ms < known.quiet_until_ms and type(raw) is type(before):
+                    known.again(device_at_ms, heard_ms)
+                    continue
+                each.raw = raw
+                point, number = each.point, each.number
+                if number is None or (value := number.value(raw)) is None:
+                    said = reading(point, device, judge(point, raw), device_at_ms)
+                    if reporter.is_news(said, now_ms=now_ms, age_ms=age_ms, place=topic):
+                        told.append(said)
+                    continue
+                said = Reading(device, point.capability, point.attribute, value, point.unit, _GOOD, device_at_ms)
+                if reporter.tells(known, said, now_ms, heard_ms):
+                    told.append(said)
+        finally:  # it counts as told
+            if told:
+                reporter.hand_on(told)
         for point in self._unexpected:
             if (raw := value_at(document, point.path or "")) is not None:
                 judged = reading(point, device, judge(point, raw), device_at_ms)
-                reporter.take(judged, now_ms=now_ms, age_ms=age_ms, place=topic, told=told)
+                reporter.take(judged, now_ms=now_ms, age_ms=age_ms, place=topic)
 
     def _prepare(self, descriptor: Descriptor) -> None:
         self._descriptor, self._edition = descriptor, self._reporter.edition
