@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { qrOf, qrPath } from '../src/kiosk/qr'
+import { qrOf, qrPath } from '@innkeeper/ui/qr'
 
 /** Text, version, mask, and the SHA-256 of the rows as another encoder (python-qrcode) draws them, correction M, bytes. */
 const KNOWN = [

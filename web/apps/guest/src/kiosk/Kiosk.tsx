@@ -6,6 +6,7 @@
  * while the cloud is away; what it cannot do it says, and sends to the desk.
  */
 import { Icon } from '@innkeeper/ui/icons'
+import { qrOf, qrPath } from '@innkeeper/ui/qr'
 import { type FormEvent, type ReactNode, useCallback, useEffect, useId, useRef, useState, useSyncExternalStore } from 'react'
 import { Notice } from '../App'
 import type { Fetch } from '../checkIn'
@@ -17,7 +18,6 @@ import { ASKED_MS, DONE_MS, idleAt, IDLE_MS, READ_MS } from './idle'
 import { type Edge, NOTHING, type Peripherals, peripheralsAt, takeDocument } from './edge'
 import { FromReader, KeyCard, Receipt } from './house'
 import { beginAlone, beginVisit, endVisit, phoneLink, type Place, type Trouble } from './line'
-import { qrOf, qrPath } from './qr'
 import { kioskWords } from './words'
 
 const TOUCHES = ['pointerdown', 'keydown', 'input', 'wheel'] as const
