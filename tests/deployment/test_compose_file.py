@@ -106,6 +106,6 @@ def test_images_copy_no_configuration_and_no_secret() -> None:
         copied = re.findall(r"^COPY (?:--from=\S+ )?(.+) \S+$", dockerfile.read_text(), re.MULTILINE)
         allowed = {"requirements/edge.txt", "requirements/cloud.txt", "pyproject.toml README.md LICENSE"}
         allowed |= {"protocols", "kit", "firmware_bridges", "edge", "cloud", "web"}
-        allowed |= {"/opt/innkeeper", "/src/cloud/web/dist"}
+        allowed |= {"/opt/innkeeper", "/src/cloud/web/dist", "/src/edge/web/dist"}
         assert set(copied) <= allowed
         assert "\nUSER " in dockerfile.read_text(), f"{dockerfile.name} runs as root"

@@ -41,12 +41,12 @@ class Workspace:
         _program(self.bin / "node", f"echo {version}")
 
     def npm(self, *, says: str = "", code: int = 0) -> None:
-        dist = self.web.parent / "cloud" / "web" / "dist"
+        dist, desk = (self.web.parent / room / "web" / "dist" for room in ("cloud", "edge"))
         _program(
             self.bin / "npm",
             f'echo "$@" >> {self.asked_path}\n'
-            f"mkdir -p {self.web}/node_modules {dist}/guest\n"
-            f"touch {dist}/index.html {dist}/guest/index.html\n"
+            f"mkdir -p {self.web}/node_modules {dist}/guest {desk}\n"
+            f"touch {dist}/index.html {dist}/guest/index.html {desk}/index.html\n"
             f"echo '{says}'\nexit {code}",
         )
 
@@ -103,10 +103,13 @@ def test_it_builds_once_and_again_only_when_a_source_changes(
     assert workspace.asked() == [], "words build nothing"
 
 
-def test_a_page_that_is_missing_is_built_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["cloud/web/dist/guest", "edge/web/dist"])
+def test_a_page_that_is_missing_is_built_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
     assert workspace.run(monkeypatch) == 0
     workspace.asked()
-    (workspace.web.parent / "cloud" / "web" / "dist" / "guest" / "index.html").unlink()
+    (workspace.web.parent / page / "index.html").unlink()
     assert workspace.run(monkeypatch) == 0
     assert "run build" in workspace.asked()
 

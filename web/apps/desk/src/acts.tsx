@@ -1,0 +1,40 @@
+/** What the desk asks for, one act at a time, and what is said when it did not come to pass. */
+import { Icon } from '@innkeeper/ui/icons'
+import { useCallback, useRef, useState } from 'react'
+import type { Outcome } from './desk'
+import { useSpoken } from './spoken'
+import { refusalOf } from './words'
+
+/** One act at a time: what came of it stands until the next. */
+export function useAct<T>(): { isAtWork: boolean; came: Outcome<T> | null; act: (ask: () => Promise<Outcome<T>>) => Promise<Outcome<T> | null>; forget: () => void } {
+  const [isAtWork, setAtWork] = useState(false)
+  const [came, setCame] = useState<Outcome<T> | null>(null)
+  const busy = useRef(false)
+  const act = useCallback(async (ask: () => Promise<Outcome<T>>): Promise<Outcome<T> | null> => {
+    if (busy.current) return null // a second press asks nothing
+    busy.current = true
+    setAtWork(true)
+    setCame(null)
+    const outcome = await ask()
+    busy.current = false
+    setAtWork(false)
+    setCame(outcome)
+    return outcome
+  }, [])
+  return { isAtWork, came, act, forget: useCallback(() => setCame(null), []) }
+}
+
+/** What was not done, and why, in plain words; the building's own sentence beside them, which names rooms and stays. */
+export function Problem({ came }: { came: Outcome<unknown> | null }) {
+  const { words } = useSpoken()
+  if (came === null || came.kind === 'done') return null
+  return (
+    <div role="alert" className="problem" data-problem={came.kind === 'unknown' ? 'unknown' : came.reason}>
+      <Icon name="warning" size={20} />
+      <div>
+        <p>{came.kind === 'unknown' ? words.unknown : refusalOf(came.reason, words)}</p>
+        {came.kind === 'refused' && came.detail !== '' && <p className="detail">{words.detail} <span lang="en" dir="ltr">{came.detail}</span></p>}
+      </div>
+    </div>
+  )
+}

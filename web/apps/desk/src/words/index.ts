@@ -1,0 +1,41 @@
+/** Which language, and times and ages in it. */
+import { ar } from './ar'
+import { de } from './de'
+import { en } from './en'
+import { es } from './es'
+import { fr } from './fr'
+import type { Refusal, Words } from './words'
+
+export type { Refusal, Words } from './words'
+
+export const LANGUAGES: readonly Words[] = [en, de, fr, es, ar]
+
+/** The first of the reader's languages that we speak; English otherwise. */
+export function spoken(wanted: readonly string[]): Words {
+  return wanted.map((tag) => LANGUAGES.find((words) => tag.toLowerCase().split('-')[0] === words.tag)).find((words) => words !== undefined) ?? en
+}
+
+/** The language with the reader's own region where it has the same language (en-GB, de-AT). */
+export const localeOf = (words: Words, wanted: readonly string[]): string => wanted.find((tag) => tag.toLowerCase().split('-')[0] === words.tag) ?? words.tag
+
+export const directionOf = (words: Words): 'ltr' | 'rtl' => (words.tag === 'ar' ? 'rtl' : 'ltr')
+
+/** "Fri 2 Jan, 11:00" of the house's own wall; a year only where it is not this one. */
+export function saidTime(atMs: number, nowMs: number, zone: string | undefined, locale: string): string {
+  const year = (ms: number): string => new Intl.DateTimeFormat('en', { timeZone: zone, year: 'numeric' }).format(ms)
+  return new Intl.DateTimeFormat(locale, {
+    timeZone: zone, weekday: 'short', day: 'numeric', month: 'short', ...(year(atMs) === year(nowMs) ? {} : { year: 'numeric' as const }), hour: '2-digit', minute: '2-digit', hourCycle: 'h23', numberingSystem: 'latn',
+  }).format(atMs)
+}
+
+/** "5 minutes ago"; an age is never made younger than it is by more than its unit. */
+export function saidAge(ageMs: number, locale: string): string {
+  const format = new Intl.RelativeTimeFormat(new Intl.Locale(locale, { numberingSystem: 'latn' }), { numeric: 'always' })
+  const seconds = Math.max(0, Math.floor(ageMs / 1_000))
+  const [count, unit] = seconds < 60 ? [seconds, 'second'] as const : seconds < 7_200 ? [Math.floor(seconds / 60), 'minute'] as const : seconds < 172_800 ? [Math.floor(seconds / 3_600), 'hour'] as const : [Math.floor(seconds / 86_400), 'day'] as const
+  return format.format(-count, unit)
+}
+
+export function refusalOf(reason: string, words: Words): string {
+  return words.refused[Object.hasOwn(words.refused, reason) ? (reason as Refusal) : 'other']
+}
