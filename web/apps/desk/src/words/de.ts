@@ -107,7 +107,7 @@ export const de: Words = {
     saving: 'Wird gespeichert …',
     done: (time) => `Der Aufenthalt endet jetzt ${time}.`,
     keys: 'Die Schlüssel folgen: Jedes Telefon nimmt seinen längeren Schlüssel mit einem eigenen Code. Eine Karte wird neu geschrieben.',
-    shorterKeys: 'Schlüssel, die für länger gemacht wurden, gelten bis zu ihrem alten Ende. Das Auschecken beendet sie.',
+    shorterKeys: 'Auch Schlüssel, die für länger gemacht wurden, enden mit dem Aufenthalt: Eine Viertelstunde nach dem neuen Ende weist jede Tür sie ab, sobald sie davon gehört hat.',
   },
   keys: {
     title: 'Telefone mit Schlüssel',
@@ -121,7 +121,7 @@ export const de: Words = {
     used: (time) => `zuletzt geöffnet ${time}`,
     neverUsed: 'von keiner Öffnung gehört',
     withdrawn: 'Zurückgenommen',
-    over: 'Der Aufenthalt ist vorbei',
+    over: 'Beendet',
     waiting: (count) => `Türen, die es vielleicht noch nicht wissen: ${count}`,
     take: 'Zurücknehmen',
     takeOf: (name) => `Schlüssel von Telefon ${name} zurücknehmen`,

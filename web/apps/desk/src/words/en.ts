@@ -107,7 +107,7 @@ export const en: Words = {
     saving: 'It is being saved …',
     done: (time) => `The stay ends at ${time} now.`,
     keys: 'Keys follow: each phone takes its longer key by a code of its own. A card is written anew.',
-    shorterKeys: 'Keys that were made for longer go on until their old end. Checking out ends them.',
+    shorterKeys: 'Keys that were made for longer end with the stay too: a quarter of an hour after the new end the doors refuse them, as each hears of it.',
   },
   keys: {
     title: 'Phones with keys',
@@ -121,7 +121,7 @@ export const en: Words = {
     used: (time) => `last opened ${time}`,
     neverUsed: 'no opening heard of yet',
     withdrawn: 'Taken back',
-    over: 'The stay is over',
+    over: 'Ended',
     waiting: (count) => `Doors that may not know it yet: ${count}`,
     take: 'Take back',
     takeOf: (name) => `Take back the key of phone ${name}`,

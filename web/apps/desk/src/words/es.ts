@@ -107,7 +107,7 @@ export const es: Words = {
     saving: 'Se está guardando …',
     done: (time) => `La estancia termina ahora el ${time}.`,
     keys: 'Las llaves siguen: cada teléfono toma su llave más larga con un código propio. Una tarjeta se graba de nuevo.',
-    shorterKeys: 'Las llaves hechas para más tiempo valen hasta su fin anterior. La salida acaba con ellas.',
+    shorterKeys: 'Las llaves hechas para más tiempo acaban también con la estancia: un cuarto de hora después del nuevo fin, cada puerta las rechaza en cuanto lo sabe.',
   },
   keys: {
     title: 'Teléfonos con llave',
@@ -121,7 +121,7 @@ export const es: Words = {
     used: (time) => `abrió por última vez ${time}`,
     neverUsed: 'no se sabe de ninguna apertura',
     withdrawn: 'Retirada',
-    over: 'La estancia ha terminado',
+    over: 'Terminada',
     waiting: (count) => `Puertas que quizá aún no lo saben: ${count}`,
     take: 'Retirar',
     takeOf: (name) => `Retirar la llave del teléfono ${name}`,

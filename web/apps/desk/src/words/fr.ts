@@ -107,7 +107,7 @@ export const fr: Words = {
     saving: 'Enregistrement …',
     done: (time) => `Le séjour se termine maintenant à ${time}.`,
     keys: 'Les clés suivent : chaque téléphone prend sa clé plus longue par un code à lui. Une carte est réécrite.',
-    shorterKeys: 'Les clés faites pour plus longtemps valent jusqu’à leur ancienne fin. Le départ y met fin.',
+    shorterKeys: 'Les clés faites pour plus longtemps finissent aussi avec le séjour : un quart d’heure après la nouvelle fin, chaque porte les refuse dès qu’elle l’a appris.',
   },
   keys: {
     title: 'Téléphones avec clé',
@@ -121,7 +121,7 @@ export const fr: Words = {
     used: (time) => `dernière ouverture ${time}`,
     neverUsed: 'aucune ouverture connue',
     withdrawn: 'Reprise',
-    over: 'Le séjour est terminé',
+    over: 'Terminée',
     waiting: (count) => `Portes qui ne le savent peut-être pas encore : ${count}`,
     take: 'Reprendre',
     takeOf: (name) => `Reprendre la clé du téléphone ${name}`,
