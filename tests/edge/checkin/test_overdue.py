@@ -83,6 +83,8 @@ async def test_the_word_of_the_cloud_counts_in_whatever_order_it_comes(building:
     assert await asked(building) == []
     await document(building, 5, SHORT_MS)
     assert await asked(building) == [(ANNA, SHORT_MS)], "at once: it was another end meanwhile"
+    await document(building, 6, SHORT_MS - HOUR_MS)
+    assert await asked(building) == [(ANNA, SHORT_MS - HOUR_MS)], "and so it is now"
 
 
 async def test_made_longer_and_back_between_two_looks_it_is_asked_again_within_a_minute(
