@@ -151,7 +151,8 @@ class Relay:
             """WITH due AS NOT MATERIALIZED (
                    SELECT attempts = 0 AND type <> ALL(%(apart)s) AS fresh FROM outbox.event
                     WHERE relayed_at IS NULL AND parked_at IS NULL AND not_before <= %(now)s)
-               SELECT EXISTS (SELECT FROM due WHERE NOT fresh) AS alone, EXISTS (SELECT FROM due WHERE fresh) AS many""",
+               SELECT EXISTS (SELECT FROM due WHERE NOT fresh) AS alone,
+                      EXISTS (SELECT FROM due WHERE fresh) AS many""",
             {"now": at(self._clock.wall_ms()), "apart": sorted(self._apart)},
         )
         return [together for together, is_due in ((False, row["alone"]), (True, row["many"])) if is_due]

@@ -69,7 +69,7 @@ class Known:
 
         Most of what a sensor says it has said before, and this costs a tenth of what a reading does.
         """
-        if heard_ms > self.heard_ms:  # noqa: PLR1730 - `max` costs more than the rest
+        if heard_ms > self.heard_ms:  # noqa: PLR1730 - calling max costs more than the rest
             self.heard_ms = heard_ms
         self.again_at_ms = device_at_ms
 

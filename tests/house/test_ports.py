@@ -12,6 +12,7 @@ ALLOWED: Final[dict[tuple[str, str], str]] = {
     ("kit/dice.py", "dice"): "the Dice port's implementation",
     ("kit/supervision.py", "catch-all"): "logs, counts and restarts whatever a task raised",
     ("edge/log/lane_writer.py", "catch-all"): "fails whoever waits for what a defect met; the lane's thread goes on",
+    ("firmware_bridges/ble_radio/radio.py", "catch-all"): "as bumble's own: a listener's defect ends no stream",
     ("kit/simulation/loop.py", "catch-all"): "hands what a function raised to its caller, as an executor does",
     ("provisioning/rehearsal/report.py", "catch-all"): "names the step that any fault spoiled, also its own",
     ("provisioning/rehearsal/rehearsal.py", "catch-all"): "last resort: one line, a report, the trace logged",
