@@ -120,8 +120,12 @@ async def test_an_event_carries_what_fits_into_the_interval(
     assert (conditions.packet_us(27), conditions.packet_us(251)) == (676, 2_468)
     fitted: list[int] = []
     event = _Lane._event
+    has_all = False
 
     def counted(lane: _Lane) -> None:
+        if not has_all:  # a slow machine hands over fewer in an interval than fit
+            lane._arm(0.0)
+            return
         before = len(lane._waiting)
         event(lane)
         fitted.append(before - len(lane._waiting))
@@ -134,6 +138,7 @@ async def test_an_event_carries_what_fits_into_the_interval(
         sent = [bytes([number]) * size for number in range(3 * in_one)]
         for each in sent:
             await client.write_gatt_char(IN, each, response=False)
+        has_all = True
         await until(lambda: len(heard) == len(sent))
     assert heard == sent
     assert max(fitted) == in_one
