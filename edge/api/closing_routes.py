@@ -11,6 +11,7 @@ import msgspec
 from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
+from edge.api.token import ALSO_OPT, DESK
 from kit.logs import logger
 from protocols.device_model.identity import (
     ACTOR_CHARACTERS_MAX,
@@ -96,6 +97,14 @@ class WithdrawnKeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stay: str | None = None
     person: str | None = None
     phone_public_key: _Point | None = None
+
+
+class WithdrawnOfStayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST stays/{stay}/withdrawn-keys: the keys of one of a stay's phones; all that the desk may take back."""
+
+    reason: _Why
+    by: _By
+    phone_public_key: _Point
 
 
 class LockoutBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -263,8 +272,16 @@ def closing_handlers(there: Callable[[], ClosingDoors]) -> list[Any]:
     async def stay_phones(stay: FromPath[str]) -> dict[str, Any]:
         return await phones(there(), StayBody(stay))
 
-    @get("/api/v1/stays/{stay:str}/keys", name="stay-keys")
+    @get("/api/v1/stays/{stay:str}/keys", name="stay-keys", opt={ALSO_OPT: DESK})
     async def keys_of_stay(stay: FromPath[str]) -> dict[str, Any]:
         return await stay_keys(there(), StayBody(stay))
 
-    return [key_cards, withdrawn_keys, lockouts, inhibitions, failsafe_keys, read_closings, stay_phones, keys_of_stay]
+    @post("/api/v1/stays/{stay:str}/withdrawn-keys", status_code=200, name="stay-withdrawn-keys", opt={ALSO_OPT: DESK})
+    async def withdrawn_of_stay(stay: FromPath[str], data: JSONBody[WithdrawnOfStayBody]) -> dict[str, Any]:
+        asked = WithdrawnKeyBody(data.reason, data.by, stay=stay, phone_public_key=data.phone_public_key)
+        return await withdraw(there(), asked)
+
+    return [
+        *(key_cards, withdrawn_keys, lockouts, inhibitions, failsafe_keys, read_closings),
+        *(stay_phones, keys_of_stay, withdrawn_of_stay),
+    ]

@@ -2,10 +2,11 @@
 
 The page is built from web/apps/desk into edge/web/dist and comes from this building, so that it is there when nothing
 else is. Its files are nobody's secret and need no token; everything that it then asks is asked with the token of the
-local API, which whoever works at the desk types in. It does what that API does, and nothing else.
+desk, which whoever works there types in, or that of the local API. It does what that API does, and nothing else.
 """
 
 import asyncio
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,14 @@ from typing import Any, Final
 from litestar import Request, Response, Router, get
 from litestar.params import FromPath
 
+from edge.api.token import ALSO_OPT, DESK
 from kit.clock import Clock
 from kit.http import OPEN, ProblemError
 from protocols.device_model.site_plan import SitePlan
 
 BUILT: Final = Path(__file__).resolve().parent.parent / "web" / "dist"
 PAGE: Final = "index.html"
+HERE: Final = b"/desk/"
 ASSETS: Final = "assets/"
 KINDS: Final = {
     ".html": "text/html",
@@ -80,7 +83,7 @@ def desk_routes(
         root: Where the page was built.
     """
 
-    @get("/api/v1/desk", name="desk")
+    @get("/api/v1/desk", name="desk", opt={ALSO_OPT: DESK})
     async def about() -> Response[dict[str, Any]]:
         known = plan()
         told = {
@@ -95,15 +98,13 @@ def desk_routes(
 
     @get(["/desk", "/desk/{path:path}"], opt={OPEN: True}, include_in_schema=False, name="desk-page")
     async def page(request: Request[Any, Any, Any], path: FromPath[str] = "") -> Response[bytes]:
-        wanted = path.lstrip("/")
-        if not wanted:  # litestar has taken off the slash; without it the page's own addresses would not fit
-            if not request.scope["raw_path"].endswith(b"/"):
-                return Response(b"", status_code=308, headers={"Location": "/desk/", "Cache-Control": ASK_AGAIN})
-            wanted = PAGE
+        wanted = path.lstrip("/") or PAGE
+        if wanted == PAGE and request.scope["raw_path"] != HERE:  # by any other, the page's own addresses do not fit
+            return Response(b"", status_code=308, headers={"Location": HERE.decode(), "Cache-Control": ASK_AGAIN})
         kind = KINDS.get(Path(wanted).suffix)
         found = None
         if kind is not None and _FILE.match(wanted) is not None:
-            found = await asyncio.to_thread(_read, root / wanted)
+            found = await asyncio.to_thread(_read, root, wanted)
         if found is None or kind is None:
             if wanted != PAGE:
                 raise ProblemError(404, "the desk's page has no such file", kind="unknown-file")
@@ -114,8 +115,9 @@ def desk_routes(
     return [Router("/", route_handlers=[about, page])]
 
 
-def _read(path: Path) -> bytes | None:
+def _read(root: Path, name: str) -> bytes | None:
     try:
-        return path.read_bytes()
+        path = Path(os.path.realpath(root / name, strict=True))
+        return path.read_bytes() if path.is_relative_to(os.path.realpath(root)) else None  # a link may lead anywhere
     except OSError:
         return None

@@ -11,6 +11,7 @@ from litestar import Response, Router, post
 from litestar.params import FromPath, JSONBody
 
 from edge.api.routes import on_refused
+from edge.api.token import ALSO_OPT, DESK
 from edge.checkin.errors import CheckInRefusedError
 from protocols.device_model.identity import ACTOR_CHARACTERS_MAX, StayId, parse_stay_id
 
@@ -30,9 +31,9 @@ class Codes(Protocol):
 
 
 def phone_code_routes(codes: Codes, *, property_id: str) -> Router:
-    """Return the route; it asks for the token of the local API."""
+    """Return the route; it asks for the token of the local API, or the desk's."""
 
-    @post("/api/v1/stays/{stay:str}/phone-code", status_code=200, name="phone-code")
+    @post("/api/v1/stays/{stay:str}/phone-code", status_code=200, name="phone-code", opt={ALSO_OPT: DESK})
     async def make(stay: FromPath[str], data: JSONBody[CodeBody]) -> Response[dict[str, Any]]:
         stay_id = parse_stay_id(stay)
         token, until_ms = await codes.offer_at_desk(stay_id, by=data.by)

@@ -9,7 +9,7 @@ from litestar import Litestar, Request, Response, Router, get, post
 from litestar.params import FromPath, JSONBody
 
 from edge.api.ports import Building
-from edge.api.token import guard
+from edge.api.token import ALSO_OPT, DESK, guard
 from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
 from edge.rooms.commands import RoomCommand
 from kit.clock import Clock
@@ -106,11 +106,11 @@ def make_app(
     async def devices() -> dict[str, Any]:
         return {"as_of_ms": clock.wall_ms(), "devices": building.devices()}
 
-    @get("/api/v1/stays", name="stays")
+    @get("/api/v1/stays", name="stays", opt={ALSO_OPT: DESK})
     async def stays() -> dict[str, Any]:
         return building.stays()
 
-    @get("/api/v1/link", name="link")
+    @get("/api/v1/link", name="link", opt={ALSO_OPT: DESK})
     async def link() -> dict[str, Any]:
         return building.link()
 
@@ -177,12 +177,12 @@ def make_app(
         room = parse_room_id(data.room, "room")
         return dict(await building.move(parse_stay_id(stay), room, data.phone_public_key, by=data.by))
 
-    @post("/api/v1/stays/{stay:str}/end", status_code=200, name="end-at")
+    @post("/api/v1/stays/{stay:str}/end", status_code=200, name="end-at", opt={ALSO_OPT: DESK})
     async def end_at(stay: FromPath[str], data: JSONBody[EndBody]) -> dict[str, Any]:
         key = data.phone_public_key
         return dict(await building.end_at(parse_stay_id(stay), data.until_ms, by=data.by, phone_public_key=key))
 
-    @post("/api/v1/stays/{stay:str}/check-out", status_code=200, name="check-out")
+    @post("/api/v1/stays/{stay:str}/check-out", status_code=200, name="check-out", opt={ALSO_OPT: DESK})
     async def check_out(stay: FromPath[str], data: JSONBody[CheckOutBody]) -> dict[str, Any]:
         return dict(await building.check_out(parse_stay_id(stay), by=data.by))
 

@@ -20,6 +20,10 @@ TOKEN_CHARACTERS_MOST: Final = 512
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
 TOKEN_OPT: Final = "token"  # noqa: S105 - the name of an option
 """The option by which a route names the token that it asks for."""
+ALSO_OPT: Final = "also"
+"""The option by which a route names a token that it takes beside the local API's."""
+DESK: Final = "desk"
+"""The token of whoever works at the desk: what its page asks for, and nothing else (docs/decisions/0159)."""
 SCHEME: Final = "Bearer "
 
 
@@ -51,8 +55,8 @@ def guard(
 
     Args:
         token: What every other route asks for.
-        others: Tokens by name, for the routes that name one (`TOKEN_OPT`): those take it and no other. Where the named
-            one is not given, nobody gets in.
+        others: Tokens by name, for the routes that name one: by `TOKEN_OPT` they take it and no other (where it is not
+            given, nobody gets in), by `ALSO_OPT` it and what they would take without.
     """
     expected = token.encode("ascii")
     named = {name: each.encode("ascii") for name, each in (others or {}).items()}
@@ -62,9 +66,10 @@ def guard(
             return
         given = connection.headers.get("authorization", "")
         offered = given.removeprefix(SCHEME).encode("utf-8", "replace") if given.startswith(SCHEME) else b""
-        name = handler.opt.get(TOKEN_OPT)
-        wanted = expected if name is None else named.get(str(name))
-        if wanted is None or not hmac.compare_digest(offered, wanted):
+        name, also = handler.opt.get(TOKEN_OPT), handler.opt.get(ALSO_OPT)
+        wanted = [expected if name is None else named.get(str(name)), None if also is None else named.get(str(also))]
+        fits = [hmac.compare_digest(offered, each) for each in wanted if each is not None]  # whichever it is
+        if not any(fits):
             raise ProblemError(401, "send the local API's token: `Authorization: Bearer <token>`", kind="unauthorized")
 
     return check

@@ -82,11 +82,16 @@ def _api_problems(settings: EdgeSettings, config: Path) -> list[str]:
     found: list[str] = []
     if (port_path := settings.api.port_path) is not None and not port_path.parent.is_dir():
         found.append(f"{config}: api.port_path: {port_path.parent} is no folder")
-    token_path = settings.api.token_path or settings.data_dir / "api-token"
-    if token_path.exists():
-        _tried(lambda: read_or_make_token(SystemDisk(), token_path, SystemDice()), found)
-    elif settings.api.token_path is not None and not token_path.parent.is_dir():
-        found.append(f"{config}: api.token_path: {token_path.parent} is no folder")
+    api = settings.api
+    for key, named, name in (
+        ("token_path", api.token_path, "api-token"),
+        ("desk_token_path", api.desk_token_path, "desk-token"),
+    ):
+        path = named or settings.data_dir / name
+        if path.exists():
+            _tried(partial(read_or_make_token, SystemDisk(), path, SystemDice()), found)
+        elif named is not None and not path.parent.is_dir():
+            found.append(f"{config}: api.{key}: {path.parent} is no folder")
     return found
 
 

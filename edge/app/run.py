@@ -20,7 +20,7 @@ from edge.api.kiosk_origin import KioskOrigins
 from edge.api.kiosk_routes import KIOSK
 from edge.api.pms_routes import pms_routes
 from edge.api.routes import make_app
-from edge.api.token import read_or_make_token
+from edge.api.token import DESK, read_or_make_token
 from edge.app.absent import AbsentDoors
 from edge.app.access_events import PART as DOORS_PART
 from edge.app.access_events import carry, carry_vendors
@@ -123,6 +123,7 @@ class Edge:
         announced: AnnouncedThings,
         numbers: AdvertNumbers,
         token: str,
+        desk_token: str,
         kiosks: Kiosks | None,
         clock: Clock,
         dice: Dice,
@@ -133,7 +134,7 @@ class Edge:
         self.house, self.record_log, self.devices, self.buses = house, record_log, devices, buses
         self.desk, self.json_bus, self.northbound, self.facades = desk, json_bus, northbound, facades
         self.uplink, self.doors, self._token, self._announced = uplink, doors, token, announced
-        self._kiosks, self._numbers = kiosks, numbers
+        self._kiosks, self._numbers, self._desk_token = kiosks, numbers, desk_token
         self.health, self.metrics = Health(clock), Metrics(SERVICE)
         for part in ("log", "rooms", "readings", "api", *(_bus_task(bus) for bus in buses)):
             self.health.expect(part)
@@ -166,6 +167,8 @@ class Edge:
             announced.load(plan)
         token_path = settings.api.token_path or settings.data_dir / "api-token"
         token = read_or_make_token(SystemDisk(), token_path, dice)
+        desk_path = settings.api.desk_token_path or settings.data_dir / "desk-token"
+        desk_token = read_or_make_token(SystemDisk(), desk_path, dice)
         store, restored = EdgeStore.open(settings.data_dir / "edge.db")
         stack.push_async_callback(store.close)
         if restored.set_aside is not None:
@@ -308,6 +311,7 @@ class Edge:
             announced=announced,
             numbers=numbers,
             token=token,
+            desk_token=desk_token,
             kiosks=kiosks,
             clock=clock,
             dice=dice,
@@ -340,7 +344,7 @@ class Edge:
                 ),
                 *([] if self._kiosks is None else self._kiosks.routes()),
             ],
-            tokens={} if self._kiosks is None else {KIOSK: self._kiosks.token},
+            tokens={DESK: self._desk_token, **({} if self._kiosks is None else {KIOSK: self._kiosks.token})},
         )
         answering = KioskOrigins(app, self._settings.kiosk.origins)
         api = self._settings.api

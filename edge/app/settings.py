@@ -28,8 +28,9 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[api]: the local HTTP API. Loopback unless somebody knows better; port 0 takes a free one.
 
     `token_path`: file with the bearer token, made with a random one if it is not there (default: api-token in
-    `data_dir`). `kiosk_token_path`: that of the kiosks' routes, likewise (default: kiosk-token in `data_dir`), where
-    the site plan has a kiosk's peripherals. `port_path`: where the port in use is written once it is taken, for whoever
+    `data_dir`). `desk_token_path`: that of the desk's page, likewise (default: desk-token in `data_dir`).
+    `kiosk_token_path`: that of the kiosks' routes, likewise (default: kiosk-token in `data_dir`), where the site plan
+    has a kiosk's peripherals. `port_path`: where the port in use is written once it is taken, for whoever
     chose port 0.
     """
 
@@ -38,6 +39,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token_path: Path | None = None
     port_path: Path | None = None
     kiosk_token_path: Path | None = None
+    desk_token_path: Path | None = None
 
     def __post_init__(self) -> None:
         check_host(self.host)

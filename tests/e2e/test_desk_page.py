@@ -55,7 +55,7 @@ class DeskHouse:
 
     @property
     def token(self) -> str:
-        return (self.folder / "data" / "api-token").read_text().strip()
+        return (self.folder / "data" / "desk-token").read_text().strip()
 
     async def tab(self, link: str, size: tuple[int, int], **options: Any) -> GuestPage:
         viewport = {"width": size[0], "height": size[1]}

@@ -1,5 +1,6 @@
 """The desk's page, served by the house: its files to anybody, what it has to know to the token alone, no more."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,30 +8,55 @@ from typing import Final
 
 import httpx
 import pytest
+from litestar import Litestar
+from litestar.routes import HTTPRoute
 
 from edge.api.desk_routes import BUILT, desk_routes
+from edge.api.door_routes import door_routes
 from edge.api.kiosk_origin import KioskOrigins
 from edge.api.kiosk_routes import KIOSK
+from edge.api.phone_code_routes import phone_code_routes
+from edge.api.pms_routes import pms_routes
 from edge.api.routes import make_app
+from edge.api.token import DESK
 from edge.app.building import HouseBuilding
 from kit.clock import ManualClock
 from kit.dice import SeededDice
 from kit.health import Health
-from kit.http import serving
+from kit.http import OPEN, serving
 from kit.metrics import Metrics
+from protocols.device_model.identity import StayId
 from protocols.device_model.site_plan import SitePlan
+from protocols.errors import LinkLostError
 from tests.edge.api.test_routes import TOKEN, problem
 from tests.edge.world import T0, Building, plan
 
 pytestmark = [pytest.mark.requirement("STY-08"), pytest.mark.guarantee("G3", "G6")]
 CLOUD: Final = "https://cloud.example"
 KIOSK_TOKEN: Final = "k" * 64
+DESK_TOKEN: Final = "d" * 64
+OF_THE_DESK: Final = {
+    ("GET", "/api/v1/desk"),
+    ("GET", "/api/v1/link"),
+    ("GET", "/api/v1/stays"),
+    ("GET", "/api/v1/stays/{stay}/keys"),
+    ("POST", "/api/v1/stays/{stay}/phone-code"),
+    ("POST", "/api/v1/stays/{stay}/end"),
+    ("POST", "/api/v1/stays/{stay}/check-out"),
+    ("POST", "/api/v1/stays/{stay}/withdrawn-keys"),
+}
 SECRET: Final = "a secret beside the page"
 STAFF: Final = {"authorization": f"Bearer {TOKEN}"}
 
 
+class NoCodes:
+    async def offer_at_desk(self, stay: StayId, *, by: str) -> tuple[str, int]:
+        raise LinkLostError(f"nothing is offered for {stay} by {by}")
+
+
 @dataclass
 class Site:
+    app: Litestar
     http: httpx.AsyncClient
     root: Path
     plans: list[SitePlan | None] = field(default_factory=lambda: [plan()])
@@ -59,12 +85,17 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         metrics=Metrics("test"),
         clock=clock,
         dice=SeededDice(1),
-        routes=desk_routes(clock=clock, property_id="aurora", plan=in_force, cloud=CLOUD, codes=True, root=root),
-        tokens={KIOSK: KIOSK_TOKEN},
+        routes=[
+            *desk_routes(clock=clock, property_id="aurora", plan=in_force, cloud=CLOUD, codes=True, root=root),
+            *door_routes(None, clock=clock, not_now=[]),
+            *pms_routes(None),
+            phone_code_routes(NoCodes(), property_id="aurora"),
+        ],
+        tokens={KIOSK: KIOSK_TOKEN, DESK: DESK_TOKEN},
     )
     kept = KioskOrigins(app, [CLOUD])
     async with serving(kept) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-        made = Site(http, root, [*plans])
+        made = Site(app, http, root, [*plans])
         yield made
     await building.store.close()
 
@@ -103,10 +134,40 @@ async def test_nothing_but_the_pages_own_files_is_served(site: Site, path: str) 
     assert SECRET not in answer.text
 
 
+async def test_the_desks_token_opens_what_its_page_asks_for_and_nothing_else(site: Site) -> None:
+    opened, asked = set(), 0
+    for route in site.app.routes:
+        if not isinstance(route, HTTPRoute):
+            continue
+        for handler in route.route_handlers:
+            path = re.sub(r"\{(\w+)[^}]*\}", r"{\1}", route.path)
+            for method in handler.http_methods - {"OPTIONS", "HEAD"}:
+                if handler.opt.get(OPEN) or path.startswith("/schema"):
+                    continue
+                asked += 1
+                head = {"authorization": f"Bearer {DESK_TOKEN}"}
+                at = re.sub(r"\{\w+\}", "x", path)
+                answer = await site.http.request(method, at, content=b"{}", headers=head)
+                if answer.status_code != 401:
+                    opened.add((str(method), path))
+    assert opened == OF_THE_DESK
+    assert asked > 2 * len(OF_THE_DESK)
+
+
+async def test_a_phones_keys_are_taken_back_of_a_stay_alone(site: Site) -> None:
+    asked = {"reason": "lost", "by": "Frau Maier", "phone_public_key": f"02{'ab' * 32}"}
+    desk = {"authorization": f"Bearer {DESK_TOKEN}"}
+    path = "/api/v1/stays/s-anna/withdrawn-keys"
+    problem(await site.http.post(path, json=asked, headers=desk), 404)  # no doors here: it was understood
+    for more in ({"person": "p1"}, {"grant": "00" * 16}, {"stay": "s-other"}):
+        problem(await site.http.post(path, json={**asked, **more}, headers=desk), 400)
+    problem(await site.http.post(path, json={"reason": "lost", "by": "Frau Maier"}, headers=desk), 400)
+
+
 async def test_what_the_page_has_to_know_is_told_to_the_houses_token_and_to_no_page_of_another_origin(
     site: Site,
 ) -> None:
-    for token in ("", "Bearer", f"Bearer {KIOSK_TOKEN}", f"Bearer {TOKEN}x"):
+    for token in ("", "Bearer", f"Bearer {KIOSK_TOKEN}", f"Bearer {TOKEN}x", DESK_TOKEN):
         problem(await site.http.get("/api/v1/desk", headers={"authorization": token}), 401)
     told = await site.http.get("/api/v1/desk", headers={**STAFF, "origin": CLOUD})
     assert told.json() == {

@@ -136,7 +136,7 @@ export class Desk {
   }
 
   async takeBack(stay: string, phone: string, reason: string): Promise<Outcome<null>> {
-    return outcome(await this.act('doors/withdrawn-keys', { stay, phone_public_key: phone, reason }), () => null)
+    return outcome(await this.act(`stays/${encodeURIComponent(stay)}/withdrawn-keys`, { phone_public_key: phone, reason }), () => null)
   }
 
   /** The phones that have keys of a stay; null: the doors do not say now. */

@@ -120,7 +120,7 @@ describe('an act', () => {
     ['a code', (desk) => desk.code('s-anna'), 'stays/s-anna/phone-code', { by: 'Frau Maier' }],
     ['an end', (desk) => desk.endAt('s-anna', T0 + 5), 'stays/s-anna/end', { by: 'Frau Maier', until_ms: T0 + 5 }],
     ['a departure', (desk) => desk.checkOut('s-anna'), 'stays/s-anna/check-out', { by: 'Frau Maier' }],
-    ['a lost phone', (desk) => desk.takeBack('s-anna', `02${'ab'.repeat(32)}`, 'lost'), 'doors/withdrawn-keys', { by: 'Frau Maier', stay: 's-anna', phone_public_key: `02${'ab'.repeat(32)}`, reason: 'lost' }],
+    ['a lost phone', (desk) => desk.takeBack('s-anna', `02${'ab'.repeat(32)}`, 'lost'), 'stays/s-anna/withdrawn-keys', { by: 'Frau Maier', phone_public_key: `02${'ab'.repeat(32)}`, reason: 'lost' }],
   ]
 
   it.each(acts)('says who asks for it, and reads the house anew: %s', async (_, act, path, body) => {
