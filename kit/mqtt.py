@@ -26,6 +26,10 @@ from protocols.errors import LinkLostError, LocalProtocolError, ReplyTimeoutErro
 
 IN_FLIGHT_MAX: Final = 100  # unanswered publishes at a time; measured: 8.9k/s, against 4.2k/s with one
 SESSION_EXPIRY_S: Final = 0  # MQTT 5: the broker keeps nothing for us; our queue is the record log
+WAITING_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Unread bytes at most: of what comes beyond it messages over `SHORT_BYTES_MAX` are dropped. Who says much at QoS 0
+meets no other bound: 4,096 messages of a MiB would be 4 GiB."""
+SHORT_BYTES_MAX: Final = 4 * 1024
 _PROTOCOLS: Final = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
 
 T = TypeVar("T")
@@ -66,6 +70,8 @@ class MqttTransport:
         """Messages that found a full inbox since the start; not acknowledged, so at QoS 1 they come again."""
         self.oversized = 0
         """Messages too long to be kept since the start; acknowledged, so that they do not come again for ever."""
+        self.overweight = 0
+        """Messages dropped because too many bytes were waiting, since the start; acknowledged."""
 
     @contextlib.asynccontextmanager
     async def connect(
@@ -94,18 +100,29 @@ class MqttTransport:
         broker, transport = self._broker, self
 
         class Inbox(asyncio.Queue[aiomqtt.Message]):
+            waiting_bytes = 0
+
             def put_nowait(self, item: aiomqtt.Message) -> None:
                 size, topic = len(item.payload), str(item.topic)
                 if size > PAYLOAD_BYTES_MAX:
                     transport.oversized += 1
                     _tell("oversized", topic, size, transport.oversized)
-                    item.payload = b""  # its place is kept, so that it is acknowledged in its turn
-                    item.properties = _DROPPED
+                    _empty(item)
+                elif size > SHORT_BYTES_MAX and self.waiting_bytes + size > WAITING_BYTES_MAX:
+                    transport.overweight += 1
+                    _tell("overweight", topic, size, transport.overweight)
+                    _empty(item)
                 if self.full():
                     transport.overflowed += 1
                     _tell("overflowed", topic, size, transport.overflowed)
                     raise asyncio.QueueFull
                 super().put_nowait(item)
+                self.waiting_bytes += len(item.payload)
+
+            def _get(self) -> aiomqtt.Message:
+                item = super()._get()
+                self.waiting_bytes -= len(item.payload)
+                return item
 
         v5 = broker.version == "5"
         client = aiomqtt.Client(
@@ -225,6 +242,12 @@ def _tell(why: str, topic: str, size: int, times: int) -> None:
     """Tell that a message was dropped, the `times`th for that reason: the first, the tenth, the hundredth."""
     if str(times).strip("0") == "1":
         _QUIET.warning("dropped a message of %d bytes on %s: %s (%d so far)", size, topic[:80], why, times)
+
+
+def _empty(item: aiomqtt.Message) -> None:
+    """Forget what a message says; its place is kept, so that it is acknowledged in its turn."""
+    item.payload = b""
+    item.properties = _DROPPED
 
 
 class _LostWhileWaitingError(Exception):

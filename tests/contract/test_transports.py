@@ -134,6 +134,30 @@ async def test_what_is_too_long_is_dropped_acknowledged_and_counted_and_what_fol
     assert (hearing.oversized, hearing.overflowed) == (1, 0)
 
 
+@pytest.mark.tier("nats")
+@pytest.mark.guarantee("G9")
+async def test_unread_bytes_have_an_end_short_words_aside_and_room_that_is_read_free_is_there_again(
+    nats: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.mqtt.WAITING_BYTES_MAX", 3 * PAYLOAD_BYTES_MAX)
+    broker = Broker(nats.host, nats.port, client_id="ben-00000001")
+    hearing = MqttTransport(broker)
+    async with (
+        hearing.connect(subscribe=["a"]) as link,
+        MqttTransport(replace(broker, client_id="ann-00000001")).connect() as saying,
+    ):
+        for _ in range(5):
+            await saying.publish("a", bytes(PAYLOAD_BYTES_MAX))
+        await saying.publish("a", b"short")
+        async with asyncio.timeout(START_WAIT_S):
+            while hearing.overweight < 2:
+                await asyncio.sleep(0.01)
+        assert [len(each.payload) for each in await take(link, 4)] == [*[PAYLOAD_BYTES_MAX] * 3, len(b"short")]
+        await saying.publish("a", bytes(PAYLOAD_BYTES_MAX))
+        assert [len(each.payload) for each in await take(link, 1)] == [PAYLOAD_BYTES_MAX]
+    assert (hearing.overweight, hearing.oversized, hearing.overflowed) == (2, 0, 0)
+
+
 async def _deaf_broker(answers: bytes) -> asyncio.Server:
     """A server that answers the first packet with `answers` and nothing ever after."""
 
