@@ -4,8 +4,8 @@
  * Whoever signs in has the token of the local API; it is this tab's, and nobody's touch for twenty minutes ends it.
  */
 import { Icon } from '@innkeeper/ui/icons'
-import { type FormEvent, useCallback, useEffect, useId, useMemo, useRef, useState, useSyncExternalStore } from 'react'
-import { type Desk, IDLE_MS, LOOK_EACH_MS, type Trouble } from './desk'
+import { type FormEvent, memo, useCallback, useEffect, useId, useMemo, useRef, useState, useSyncExternalStore } from 'react'
+import { type Desk, LOOK_EACH_MS, type Trouble } from './desk'
 import type { Stay } from './house'
 import { LineStrip } from './LineStrip'
 import { found } from './search'
@@ -14,6 +14,7 @@ import { StayPanel } from './StayPanel'
 import { LANGUAGES } from './words'
 
 const TOUCHES = ['pointerdown', 'keydown', 'wheel'] as const
+const RETURNS = ['focus', 'pageshow', 'visibilitychange'] as const
 const IDLE_LOOK_MS = 5_000
 
 export function App({ desk, house }: { desk: Desk; house: URL }) {
@@ -104,17 +105,17 @@ function House({ desk, house }: { desk: Desk; house: URL }) {
     const look = (): void => void desk.look()
     look()
     const timer = setInterval(look, LOOK_EACH_MS)
-    window.addEventListener('focus', look) // whoever comes back to the page sees what is, not what was
+    // whoever comes back to the page sees what is, not what was; or nothing, if he was away for long
+    for (const event of RETURNS) window.addEventListener(event, look)
     return () => {
       clearInterval(timer)
-      window.removeEventListener('focus', look)
+      for (const event of RETURNS) window.removeEventListener(event, look)
     }
   }, [desk])
   useEffect(() => {
-    let touchedMs = performance.now()
-    const touched = (): void => { touchedMs = performance.now() }
+    const touched = (): void => desk.touch()
     for (const event of TOUCHES) document.addEventListener(event, touched, { capture: true, passive: true })
-    const timer = setInterval(() => { if (performance.now() - touchedMs >= IDLE_MS) desk.signOut('idle') }, IDLE_LOOK_MS)
+    const timer = setInterval(() => desk.isOver(), IDLE_LOOK_MS)
     return () => {
       clearInterval(timer)
       for (const event of TOUCHES) document.removeEventListener(event, touched, { capture: true })
@@ -159,7 +160,7 @@ function House({ desk, house }: { desk: Desk; house: URL }) {
   )
 }
 
-function Group({ name, stays, chosen, onChoose }: { name: string; stays: readonly Stay[]; chosen: string | null; onChoose: (stay: string) => void }) {
+const Group = memo(function Group({ name, stays, chosen, onChoose }: { name: string; stays: readonly Stay[]; chosen: string | null; onChoose: (stay: string) => void }) {
   const { words, time, count } = useSpoken()
   if (stays.length === 0) return null
   return (
@@ -181,4 +182,4 @@ function Group({ name, stays, chosen, onChoose }: { name: string; stays: readonl
       </ul>
     </>
   )
-}
+})

@@ -8,6 +8,8 @@ import { type About, aboutOf, ask, type Code, codeOf, type Fetch, keysOf, type L
 export const LOOK_EACH_MS = 10_000
 /** Nobody has touched the page for so long: guests' names leave the screen. */
 export const IDLE_MS = 20 * 60_000
+/** How often a touch is written down for the tab's next life. */
+const KEEP_EACH_MS = 5_000
 const TOKEN = /^[A-Za-z0-9_-]{32,512}$/u
 const PMS = 'pms'
 
@@ -34,6 +36,12 @@ interface Session {
   by: string
 }
 
+interface Kept {
+  session: Session
+  /** By this machine's wall, which goes on while the tab is not there. */
+  touchedWallMs: number
+}
+
 export interface Memory {
   get: () => string | null
   set: (said: string) => void
@@ -45,7 +53,9 @@ export interface DeskParts {
   /** Where the house answers. */
   root: URL
   memory: Memory
+  /** Time as it passes, the machine's sleep with it (passing.ts). */
   nowMs: () => number
+  wallMs: () => number
 }
 
 const NOBODY: DeskState = { by: null, isSigningIn: false, trouble: null, about: null, stays: null, link: null, isAway: false }
@@ -56,15 +66,27 @@ export class Desk {
   private readonly listeners = new Set<() => void>()
   private looking = false
   private isWantedAgain = false
-  /** When the house said what time it is, by our own clock. */
+  /** When the house was asked for what is shown, by our own clock: an answer that took its time is as old as that. */
   private toldMs = 0
+  private touchedMs = 0
+  private keptMs = 0
 
   private readonly parts: DeskParts
 
   constructor(parts: DeskParts) {
     this.parts = parts
-    this.session = sessionOf(parts.memory.get())
-    if (this.session !== null) this.state = { ...NOBODY, by: this.session.by }
+    this.session = null
+    const kept = keptOf(parts.memory.get())
+    if (kept === null) return
+    const untouchedMs = Math.abs(parts.wallMs() - kept.touchedWallMs) // a wall that was set back says as little
+    if (untouchedMs >= IDLE_MS) {
+      this.signOut('idle')
+      return
+    }
+    this.session = kept.session
+    this.touchedMs = parts.nowMs() - untouchedMs
+    this.keptMs = this.touchedMs
+    this.state = { ...NOBODY, by: kept.session.by }
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -85,16 +107,18 @@ export class Desk {
 
   async signIn(token: string, by: string): Promise<void> {
     if (this.state.isSigningIn) return
-    const session = { token: token.trim(), by: by.trim() }
+    const session = { token: token.trim(), by: nameOf(by) }
     if (session.by === '' || session.by === PMS) return this.show({ ...NOBODY, trouble: 'name' })
     if (!TOKEN.test(session.token)) return this.show({ ...NOBODY, trouble: 'wrong' })
     this.show({ ...NOBODY, isSigningIn: true })
+    const askedMs = this.parts.nowMs()
     const said = await ask(this.parts.fetch, this.at('desk'), session.token)
     const about = said.kind === 'done' ? aboutOf(said.body) : null
     if (about === null) return this.show({ ...NOBODY, trouble: said.kind === 'refused' && said.status === 401 ? 'wrong' : 'away' })
     this.session = session
-    this.parts.memory.set(JSON.stringify(session))
-    this.toldMs = this.parts.nowMs()
+    this.touchedMs = this.parts.nowMs()
+    this.keep(session)
+    this.toldMs = askedMs
     this.show({ ...NOBODY, by: session.by, about })
     await this.look()
   }
@@ -105,8 +129,23 @@ export class Desk {
     this.show({ ...NOBODY, trouble })
   }
 
+  /** Somebody is there; but a touch that comes too late brings nobody back. */
+  touch(): void {
+    const { session } = this
+    if (session === null || this.isOver()) return
+    this.touchedMs = this.parts.nowMs()
+    if (this.touchedMs - this.keptMs >= KEEP_EACH_MS) this.keep(session)
+  }
+
+  /** Whether nobody has signed in, or touched the page for so long that he is signed out now. Timers sleep, so whatever wakes asks first. */
+  isOver(): boolean {
+    if (this.session !== null && this.parts.nowMs() - this.touchedMs >= IDLE_MS) this.signOut('idle')
+    return this.session === null
+  }
+
   /** Read all that is shown anew; asked while it reads, it reads once more. */
   async look(): Promise<void> {
+    if (this.isOver()) return
     this.isWantedAgain = true
     if (this.looking) return
     this.looking = true
@@ -158,14 +197,22 @@ export class Desk {
   }
 
   private async lookOnce(session: Session): Promise<void> {
+    const askedMs = this.parts.nowMs()
     const [about, link, stays] = await Promise.all(['desk', 'link', 'stays'].map((what) => ask(this.parts.fetch, this.at(what), session.token)))
     if (this.session !== session) return // somebody else, or nobody, is here now
     if ([about, link, stays].some((said) => said?.kind === 'refused' && said.status === 401)) return this.signOut('ended')
     const told = about?.kind === 'done' ? aboutOf(about.body) : null
     const listed = stays?.kind === 'done' ? staysOf(stays.body) : null
     if (told === null || listed === null) return this.show({ ...this.state, isAway: true })
-    this.toldMs = this.parts.nowMs()
-    this.show({ ...this.state, about: told, stays: listed, link: link?.kind === 'done' ? linkOf(link.body) : null, isAway: false })
+    this.toldMs = askedMs
+    const before = this.state.stays?.stays
+    const isSame = before !== undefined && JSON.stringify(before) === JSON.stringify(listed.stays) // a long list is not drawn anew for nothing
+    this.show({ ...this.state, about: told, stays: isSame ? { ...listed, stays: before } : listed, link: link?.kind === 'done' ? linkOf(link.body) : null, isAway: false })
+  }
+
+  private keep({ token, by }: Session): void {
+    this.keptMs = this.touchedMs
+    this.parts.memory.set(JSON.stringify({ token, by, touched_ms: this.parts.wallMs() }))
   }
 
   private at(path: string): URL {
@@ -183,12 +230,16 @@ function outcome<T>(said: Said, read: (body: Record<string, unknown>) => T): Out
   return said.kind === 'refused' ? { kind: 'refused', reason: said.reason, detail: said.detail } : { kind: 'unknown' }
 }
 
-function sessionOf(kept: string | null): Session | null {
+/** A name as records take it: spaces are plain ones, and what cannot be seen is not of it. */
+const nameOf = (written: string): string => written.replace(/[\p{Z}\s]+/gu, ' ').replace(/\p{C}/gu, '').trim()
+
+function keptOf(kept: string | null): Kept | null {
   if (kept === null) return null
   try {
     const said: unknown = JSON.parse(kept)
-    if (typeof said !== 'object' || said === null || !('token' in said) || !('by' in said)) return null
-    return typeof said.token === 'string' && typeof said.by === 'string' ? { token: said.token, by: said.by } : null
+    if (typeof said !== 'object' || said === null || !('token' in said) || !('by' in said) || !('touched_ms' in said)) return null
+    const { token, by, touched_ms: touchedWallMs } = said
+    return typeof token === 'string' && typeof by === 'string' && typeof touchedWallMs === 'number' ? { session: { token, by }, touchedWallMs } : null
   } catch (error) {
     if (error instanceof SyntaxError) return null
     throw error

@@ -20,6 +20,7 @@ export class Stage {
   readonly answers = new Map<string, () => Answer | Promise<Answer>>()
   kept: string | null = null
   nowMs = 0
+  wallMs = T0
 
   constructor() {
     this.says('desk', ABOUT)
@@ -41,7 +42,13 @@ export class Stage {
 
   desk(): Desk {
     const memory = { get: () => this.kept, set: (said: string) => { this.kept = said }, clear: () => { this.kept = null } }
-    return new Desk({ fetch: this.fetch, root: ROOT, memory, nowMs: () => this.nowMs })
+    return new Desk({ fetch: this.fetch, root: ROOT, memory, nowMs: () => this.nowMs, wallMs: () => this.wallMs })
+  }
+
+  /** Time passes for this machine, awake or not. */
+  pass(ms: number): void {
+    this.nowMs += ms
+    this.wallMs += ms
   }
 
   async signedIn(): Promise<Desk> {

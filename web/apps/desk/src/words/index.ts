@@ -22,10 +22,26 @@ export const directionOf = (words: Words): 'ltr' | 'rtl' => (words.tag === 'ar' 
 
 /** "Fri 2 Jan, 11:00" of the house's own wall; a year only where it is not this one. */
 export function saidTime(atMs: number, nowMs: number, zone: string | undefined, locale: string): string {
-  const year = (ms: number): string => new Intl.DateTimeFormat('en', { timeZone: zone, year: 'numeric' }).format(ms)
-  return new Intl.DateTimeFormat(locale, {
-    timeZone: zone, weekday: 'short', day: 'numeric', month: 'short', ...(year(atMs) === year(nowMs) ? {} : { year: 'numeric' as const }), hour: '2-digit', minute: '2-digit', hourCycle: 'h23', numberingSystem: 'latn',
-  }).format(atMs)
+  const { year, near, far } = formatsOf(zone, locale)
+  return (year.format(atMs) === year.format(nowMs) ? near : far).format(atMs)
+}
+
+interface Formats {
+  year: Intl.DateTimeFormat
+  near: Intl.DateTimeFormat
+  far: Intl.DateTimeFormat
+}
+
+const formats = new Map<string, Formats>() // dear to make, and a long list says many times
+
+function formatsOf(zone: string | undefined, locale: string): Formats {
+  const name = `${locale} ${zone ?? ''}`
+  const known = formats.get(name)
+  if (known !== undefined) return known
+  const said: Intl.DateTimeFormatOptions = { timeZone: zone, weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23', numberingSystem: 'latn' }
+  const made = { year: new Intl.DateTimeFormat('en', { timeZone: zone, year: 'numeric' }), near: new Intl.DateTimeFormat(locale, said), far: new Intl.DateTimeFormat(locale, { ...said, year: 'numeric' }) }
+  formats.set(name, made)
+  return made
 }
 
 /** "5 minutes ago"; an age is never made younger than it is by more than its unit. */
