@@ -13,8 +13,8 @@ from cloud.stays.listing import Conflict, Stay
 from cloud.stays.reservation import PmsStatus
 
 _OF_STAYS: Final = [each.value for each in PmsAction if each is not PmsAction.SET_ROOM_STATUS]
-STAYS_MOST: Final = 200
-"""Of those that are over and of which a PMS has not been told all."""
+STAYS_MOST: Final = 1_000
+"""Of those that are over and of which a PMS has not been told all: three days of a house of 300 rooms."""
 _NOT_YET_IN: Final = frozenset({PmsStatus.BOOKED, PmsStatus.OPTION})
 
 
@@ -43,18 +43,21 @@ class Wish:
     """The last thing that was in the way, in the words of that."""
 
 
-async def unsettled_stays(connection: Connection, *, property_id: str, since: datetime) -> list[str]:
+async def unsettled_stays(
+    connection: Connection, *, property_id: str, since: datetime, beside: Iterable[str] = ()
+) -> list[str]:
     """Return the stays with a wish made after `since` that nobody has settled here, at most `STAYS_MOST`, newest first.
 
-    Some of what failed has come true by another hand: `wishes_of` tells.
+    Not those of `beside`, which the caller has already. Some of what failed has come true by another hand: `wishes_of`
+    tells.
     """
     rows = await fetch_all(
         connection,
         """SELECT stay FROM pms.write_intent
             WHERE property = %s AND stay IS NOT NULL AND action = ANY(%s)
-              AND state IN ('pending', 'by_hand', 'failed') AND created_at > %s
+              AND state IN ('pending', 'by_hand', 'failed') AND created_at > %s AND stay <> ALL(%s)
             GROUP BY stay ORDER BY max(id) DESC LIMIT %s""",
-        [property_id, _OF_STAYS, since, STAYS_MOST],
+        [property_id, _OF_STAYS, since, list(beside), STAYS_MOST],
     )
     return [row["stay"] for row in rows]
 

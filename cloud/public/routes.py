@@ -39,8 +39,7 @@ from cloud.public.views import (
     stay_log_view,
     stay_view,
 )
-from cloud.stays.life import ACTIVE
-from cloud.stays.listing import current_stays, stay_by_id
+from cloud.stays.listing import current_stays, past_stays, stay_by_id
 from cloud.stays.rooms import rooms_of
 from cloud.telemetry import service as telemetry
 from cloud.telemetry.completeness import completeness as completeness_of
@@ -252,19 +251,20 @@ def api(services: Services) -> Router:
             found = await property_for(connection, request.user, property_id)
             now_ms = services.clock.wall_ms()
             since = at(now_ms - STAYS_SINCE_MS)
-            stuck = await unsettled_stays(connection, property_id=found.id, since=at(now_ms - WISHES_SINCE_MS))
-            listed = await current_stays(connection, tenant=found.tenant, property_id=found.id, since=since, also=stuck)
-            opened = await first_openings(
-                connection, tenant=found.tenant, property_id=found.id, stays=[stay.id for stay in listed]
+            where = {"tenant": found.tenant, "property_id": found.id}
+            current = await current_stays(connection, **where, since=since)
+            stuck = await unsettled_stays(
+                connection,
+                property_id=found.id,
+                since=at(now_ms - WISHES_SINCE_MS),
+                beside=[stay.id for stay in current],
             )
-            wishes = await wishes_of(connection, property_id=found.id, stays=listed)
-        return schema.Stays(
-            [
-                stay_view(stay, opened.get(stay.id), wishes.get(stay.id, ()))
-                for stay in listed
-                if stay.state in ACTIVE or stay.expected_until > since or stay.id in wishes
-            ]
-        )
+            over = await past_stays(connection, **where, stays=stuck, until=since)
+            wishes = await wishes_of(connection, property_id=found.id, stays=[*current, *over])
+            listed = [*current, *(stay for stay in over if stay.id in wishes)]
+            listed.sort(key=lambda stay: (stay.expected_from, stay.id))
+            opened = await first_openings(connection, **where, stays=[stay.id for stay in listed])
+        return schema.Stays([stay_view(stay, opened.get(stay.id), wishes.get(stay.id, ())) for stay in listed])
 
     @get("/properties/{property_id:str}/stays/{stay_id:str}", summary="One stay", opt={ACTION: "stay.read"})
     async def one_stay(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.Stay:

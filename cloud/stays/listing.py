@@ -108,15 +108,26 @@ _AND_PLACE: Final[LiteralString] = (
 )
 
 
-async def current_stays(
-    connection: Connection, *, tenant: str, property_id: str, since: datetime, also: Sequence[str] = ()
-) -> list[Stay]:
-    """Return every active stay, those that ended or were voided with departure after `since`, and those of `also`."""
+async def current_stays(connection: Connection, *, tenant: str, property_id: str, since: datetime) -> list[Stay]:
+    """Return every active stay and those that ended or were voided with departure after `since`."""
     rows = await fetch_all(
         connection,
-        _STAYS + "AND (s.state IN ('planned', 'ready', 'in_house') OR s.expected_until > %s OR s.id = ANY(%s))"
+        _STAYS + "AND (s.state IN ('planned', 'ready', 'in_house') OR s.expected_until > %s)"
         " ORDER BY s.expected_from, s.id LIMIT %s",
-        [tenant, property_id, since, list(also), STAYS_MOST],
+        [tenant, property_id, since, STAYS_MOST],
+    )
+    return [_stay(row) for row in rows]
+
+
+async def past_stays(
+    connection: Connection, *, tenant: str, property_id: str, stays: Sequence[str], until: datetime
+) -> list[Stay]:
+    """Return those of these stays that are of this tenant's property, and over, with departure until then."""
+    rows = await fetch_all(
+        connection,
+        _STAYS + "AND s.id = ANY(%s) AND s.state NOT IN ('planned', 'ready', 'in_house') AND s.expected_until <= %s"
+        " ORDER BY s.expected_from, s.id",
+        [tenant, property_id, list(stays), until],
     )
     return [_stay(row) for row in rows]
 

@@ -10,9 +10,9 @@ from cloud.pms.port import PmsAction
 from cloud.stays.ending import EndWord, Promise
 from cloud.stays.life import EdgeState
 from cloud.stays.reservation import PmsStatus
-from cloud.stays.stays import EdgeFact, apply_edge_facts, apply_end_words
+from cloud.stays.stays import EdgeFact, Place, apply_edge_facts, apply_end_words, stay_id, upsert_reservations
 from tests.cloud.checkin.front_desk import OTHER, STAY, Desk, single
-from tests.cloud.houses import AURORA, DAY_MS, NOW_MS, PLACE
+from tests.cloud.houses import AURORA, BOREALIS, DAY_MS, NOW_MS, PLACE, open_house
 from tests.cloud.public.conftest import Site
 
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("PMS-19", "PMS-22")]
@@ -129,3 +129,41 @@ async def test_who_left_days_ago_stays_in_the_list_until_the_pms_has_been_told(s
     assert await listed() == [STAY]
     site.clock.advance(15 * DAY_MS)
     assert await listed() == [], "the drift report has it"
+
+
+async def test_what_is_listed_anyway_takes_no_place_of_who_left_days_ago_nor_he_theirs(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a bad week a PMS has not been told of most of the house: those who are gone are the oldest of that."""
+    desk = Desk(site)
+    await desk.book(single(), single("r2", room="102"))
+    async with site.database.transaction() as connection:
+        await execute(
+            connection,
+            "UPDATE stays.stay SET state = 'left', expected_from = %s, expected_until = %s WHERE id = %s",
+            [at(NOW_MS - 4 * DAY_MS), at(NOW_MS - 3 * DAY_MS), STAY],
+        )
+    await wished(site, PmsAction.CHECK_OUT, "pending", cause=1)
+    await wished(site, PmsAction.CHECK_IN, "pending", cause=2, stay=OTHER)
+    for bound in ("cloud.pms.wishes.STAYS_MOST", "cloud.stays.listing.STAYS_MOST"):
+        with monkeypatch.context() as bent:
+            bent.setattr(bound, 1)
+            answer = await site.http.get("/api/v1/properties/aurora/stays", headers=site.as_("viewer"))
+        told = [(each["id"], len(each["pms_wishes"])) for each in answer.json()["stays"]]
+        assert told == [(STAY, 1), (OTHER, 1)], bound
+
+
+async def test_a_wish_that_names_a_stay_of_another_house_shows_nothing_of_it(site: Site) -> None:
+    await open_house(site.database, BOREALIS)
+    there = Place(BOREALIS.tenant, BOREALIS.id, BOREALIS.edge)
+    async with site.database.transaction() as connection:
+        await upsert_reservations(connection, there, [single()], now_ms=NOW_MS)
+        theirs = stay_id(BOREALIS.id, "mews", "r1")
+        await execute(
+            connection,
+            "UPDATE stays.stay SET state = 'left', expected_from = %s, expected_until = %s WHERE id = %s",
+            [at(NOW_MS - 4 * DAY_MS), at(NOW_MS - 3 * DAY_MS), theirs],
+        )
+    await wished(site, PmsAction.CHECK_OUT, "pending", cause=1, stay=theirs)
+    answer = await site.http.get("/api/v1/properties/aurora/stays", headers=site.as_("viewer"))
+    assert answer.json()["stays"] == []
