@@ -1,6 +1,7 @@
 """Events between modules: with their change or not at all, in order per subject, effective once."""
 
 import contextlib
+from typing import Any
 
 import psycopg
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cloud.kit import outbox
 from cloud.kit.database import Connection, Database, execute, fetch_all
 from cloud.kit.outbox import ATTEMPTS_MOST, BACKOFF_MOST_S, TOGETHER_MOST, Event, Relay
+from cloud.kit.times import at
 from kit.clock import ManualClock
 from kit.logs import logger
 from protocols.errors import LinkLostError
@@ -258,3 +260,33 @@ async def test_who_dies_of_what_was_tried_takes_nothing_fresh_with_him(database:
     async with database.transaction() as connection:
         rows = await fetch_all(connection, "SELECT attempts FROM outbox.event WHERE subject = 'f'")
     assert rows == [{"attempts": 0}]
+
+
+async def test_looking_for_work_reads_nothing_that_was_delivered_also_right_after_a_backlog(
+    database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, asked = ManualClock(), list[Any]()
+    async with database.transaction() as connection:
+        for relayed, count in ((at(0), 20_000), (None, 500)):
+            await execute(
+                connection,
+                """INSERT INTO outbox.event (type, tenant, property, subject, body, occurred_at, not_before, relayed_at)
+                   SELECT 't', 'northlight', 'aurora', n, '{}', %s, %s, %s FROM generate_series(1, %s) n""",
+                [at(0), at(0), relayed, count],
+            )
+    with psycopg.connect(dsn, autocommit=True) as owner:
+        owner.execute("VACUUM ANALYZE outbox.event")
+    ask = database.ask
+
+    async def noted(query: Any, parameters: Any = ()) -> list[Any]:
+        asked.append((query, parameters))
+        return await ask(query, parameters)
+
+    monkeypatch.setattr(database, "ask", noted)
+    assert await relay(database, clock).drain() == 500
+    assert await relay(database, clock).drain() == 0
+    query, parameters = asked[-1]
+    async with database.transaction() as connection:
+        plan = "\n".join(row["QUERY PLAN"] for row in await fetch_all(connection, "EXPLAIN " + query, parameters))
+    assert "event_waiting" in plan, plan
+    assert "Seq Scan" not in plan, plan
