@@ -126,7 +126,7 @@ class ClosingDesk:
         at_s = self._time.estimate_ms() // 1_000
         alive = [each for each in found if each.not_after_s > at_s]
         ended = [each for each in found if each.not_after_s <= at_s][:1]  # so that the phone gets none again
-        listed = {withdrawn for withdrawn, _ in self._store.withdrawn(at_s)} | {each.grant_id for each in alive}
+        listed = {withdrawn for withdrawn, _ in self._store.lost(at_s)} | {each.grant_id for each in alive}
         if len(listed) > REVOCATIONS_MOST:
             raise InvalidInputError("grant", self._full(at_s))
         events = [
@@ -475,7 +475,7 @@ class ClosingDesk:
             self._told[lock_id] = told
 
     def _full(self, at_s: int) -> str:
-        first = min(until_s for _, until_s in self._store.withdrawn(at_s)) if self._store.withdrawn(at_s) else at_s
+        first = min((until_s for _, until_s in self._store.lost(at_s)), default=at_s)
         return (
             f"a list holds {REVOCATIONS_MOST} keys; the first is over in {max(first - at_s, 0)} s."
             " Withdraw their issuer, or end the stay"

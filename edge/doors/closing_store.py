@@ -128,6 +128,11 @@ class ClosingStore:
         )
         return tuple((row[0], row[1]) for row in rows)
 
+    def lost(self, at_s: int) -> tuple[tuple[bytes, int], ...]:
+        """Return those of `withdrawn` that were withdrawn by somebody: what was curtailed makes place for such."""
+        gone = self.withdrawn_ids()
+        return tuple(each for each in self.withdrawn(at_s) if each[0] in gone)
+
     def issuers(self, at_s: int) -> tuple[tuple[bytes, int], ...]:
         """Return the withdrawn issuers that a list at `at_s` names."""
         rows = self._store.read(
@@ -150,12 +155,19 @@ class ClosingStore:
         return frozenset(row[0] for row in self._store.read("SELECT grant_id FROM withdrawn"))
 
     def withdraw(self, keys: Sequence[tuple[HeldKey, bytes]], at_ms: int, events: Sequence[Event]) -> None:
-        """Make durable that these keys, each with its issuer's id, are withdrawn: the list is due."""
+        """Make durable that these keys, each with its issuer's id, are withdrawn: the list is due.
+
+        Where it is full by what was curtailed, that waits for a place again (curtailed_keys.py): what ends first.
+        """
+        at_s = at_ms // 1_000
         with self._store.written(events) as db:
             db.executemany(
                 "INSERT OR IGNORE INTO withdrawn VALUES (?, ?, ?, ?, ?, ?)",
                 [(key.grant_id, key.holder, key.phone, kid, key.not_after_s, at_ms) for key, kid in keys],
             )
+            listed, lost = self.withdrawn(at_s), frozenset(self.lost(at_s))
+            waits = [each for each in listed if each not in lost][: max(len(listed) - REVOCATIONS_MOST, 0)]
+            db.executemany("UPDATE curtailed SET listed = 0 WHERE grant_id = ?", [(each,) for each, _ in waits])
             db.execute("UPDATE revocation_list SET due = 1")
 
     def withdraw_issuer(self, kid: bytes, until_s: int, at_ms: int, events: Sequence[Event]) -> None:

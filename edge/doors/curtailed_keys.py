@@ -63,34 +63,41 @@ class CurtailedKeys:
             return Curtailed()
         if not (longer := self._store.longer_keys(stay, at_s)):
             return Curtailed()
-        shared = self._desk.shared_rooms(stay)
-        unlisted = [each for each in longer if each.rooms & shared and not each.listed]
+        shared = self._desk.shared_rooms(stay, up_to=max(each.generation for each in longer))
+        unlisted = [each for each in longer if not each.listed and self._is_taken(each, shared)]
         listed = unlisted[: self._closing.places_left()]
         fresh = [each for each in longer if each.listed is None]
-        numbers = self._going_on(known, longer, shared)
-        if fresh or listed or numbers:
-            bumps = self._desk.bumps(numbers, known.generation)
+        ended = self._going_on(known, longer, shared)
+        if fresh or listed or ended:
+            bumps = [each for number in ended for each in self._desk.bumps(frozenset({number}), ended[number])]
             kept = {each.grant_id: (each, issuer_kid(each.signed)) for each in (*fresh, *listed)}
             self._store.curtail(stay, list(kept.values()), {each.grant_id for each in listed}, bumps, at_ms)
             self._closing.curtailed(everywhere=bool(listed))
             self._desk.told(bumps)
         return Curtailed(
             grants=tuple(each.grant_id for each in fresh),
-            doors=tuple(each.door for each in self._book.of_numbers(numbers)),
+            doors=tuple(each.door for each in self._book.of_numbers(frozenset(ended))),
             unplaced=len(unlisted) - len(listed),
         )
 
-    def _going_on(self, known: StoredStay, longer: list[LongerKey], shared: frozenset[int]) -> frozenset[int]:
-        """Return the stay's own rooms in which one of these keys is not over by a generation already."""
+    def _going_on(self, known: StoredStay, longer: list[LongerKey], shared: frozenset[int]) -> dict[int, int]:
+        """Return the stay's own rooms in which one of these keys is not over by a generation already, and which ends.
+
+        That is the stay's, or a later one that it had before: a clock that was reset has taken it back.
+        """
         highest = {
             number: max((each.generation for each in longer if number in each.rooms and not each.listed), default=-1)
             for number in set(known.rooms) - shared
         }
-        return frozenset(
-            door.number
+        return {
+            door.number: max(known.generation, highest[door.number])
             for door in self._book.of_numbers(frozenset(highest))
             if self._reached(door.lock_id) <= highest[door.number]
-        )
+        }
+
+    def _is_taken(self, key: LongerKey, numbers: frozenset[int]) -> bool:
+        """Whether a door of these rooms takes a key by its generation."""
+        return any(self._reached(door.lock_id) <= key.generation for door in self._book.of_numbers(key.rooms & numbers))
 
     def _reached(self, lock_id: bytes) -> int:
         """Return the generation that a lock has, or will have once it was told what waits for it."""

@@ -129,7 +129,8 @@ class GrantDesk:
         self._check_not_withdrawn(stay, phone)
         earlier = self._store.latest_grant(stay, phone)
         overtaken = known is not None and self._overtaken(known, numbers, at_s)
-        host = None if beside is None else self._host(beside, numbers, at_s)
+        shares = None if beside is None else self._sharing(beside, numbers)
+        host = None if shares is None or self._overtaken(shares, numbers, at_s, but=stay) else shares
         flags = GrantFlag.JOIN if join or host is not None else NO_FLAGS
         if earlier is not None and known is not None and earlier.generation == known.generation:
             if join or set(numbers) <= set(known.rooms):
@@ -172,7 +173,8 @@ class GrantDesk:
         stay_rooms = known.rooms if known is not None and joins else numbers
         left = frozenset() if known is None else frozenset(known.rooms) - frozenset(stay_rooms)
         bumps = [] if known is None else self.bumps(left, known.generation)
-        self._store.keep_grant(issued, stay_rooms, bumps)
+        along = shares.stay if shares is not None and shares.generation < generation else ""
+        self._store.keep_grant(issued, stay_rooms, bumps, along)
         self.told(bumps)
         return self._bundle(issued)
 
@@ -236,14 +238,17 @@ class GrantDesk:
             db.execute("UPDATE stay SET rooms = '[]', generation = 0 WHERE stay = ?", (known.stay,))
         self.told(bumps)
 
-    def shared_rooms(self, stay: str) -> frozenset[int]:
-        """Return the numbers of a stay's rooms that other open stays have together with it, by one generation."""
+    def shared_rooms(self, stay: str, *, up_to: int = 0) -> frozenset[int]:
+        """Return the numbers of a stay's rooms that other open stays have together with it, by one generation.
+
+        `up_to`: or by a later one that ends with this, a generation that keys of the stay have from before it.
+        """
         known = self._store.stay(stay)
         if known is None or known.ended_at_ms is not None:
             return frozenset()
         rows = self._store.read(
-            "SELECT rooms FROM stay WHERE stay <> ? AND generation = ? AND ended_at_ms IS NULL",
-            (stay, known.generation),
+            "SELECT rooms FROM stay WHERE stay <> ? AND generation BETWEEN ? AND ? AND ended_at_ms IS NULL",
+            (stay, known.generation, max(known.generation, up_to)),
         )
         others = {number for row in rows for number in msgspec.json.decode(row[0], type=list[int])}
         return frozenset(known.rooms) & others
@@ -457,27 +462,27 @@ class GrantDesk:
             raise InvalidInputError("rooms", f"more than {ROOMS_MOST} doors in one grant")
         return doors
 
-    def _host(self, stay: str, numbers: tuple[int, ...], at_s: int) -> StoredStay | None:
-        """Return the stay whose generation a sharer gets; None: it is no longer there, or no lock takes it any more."""
+    def _sharing(self, stay: str, numbers: tuple[int, ...]) -> StoredStay | None:
+        """Return the stay whose generation a sharer gets, or that gets his if no lock takes it any more; None: gone."""
         known = self._store.stay(stay)
         if known is None or known.ended_at_ms is not None or not set(numbers) <= set(known.rooms):
             return None
-        return None if self._overtaken(known, numbers, at_s) else known
+        return known
 
-    def _overtaken(self, known: StoredStay, numbers: tuple[int, ...], at_s: int) -> bool:
+    def _overtaken(self, known: StoredStay, numbers: tuple[int, ...], at_s: int, *, but: str = "") -> bool:
         """Whether a lock has gone on to a later generation, or is to, though nobody else is in the room now.
 
         A guest put into a taken room by mistake and moved on, or a store restored from a copy, leaves the guest in
         house with a generation that no lock takes any more, and asking again must help him. While somebody else is in
-        the room it does not: a silent renewal must not put him out. The stay's own rooms go on at its end
-        (curtailed_keys.py), and it may have been made longer after that.
+        the room it does not: a silent renewal must not put him out (`but`: who asks, and shares it, is nobody else).
+        The stay's own rooms go on at its end (curtailed_keys.py), and it may have been made longer after that.
         """
         own = "SELECT coalesce(max(generation), 0) FROM bump WHERE lock = ? AND delivered_at_ms IS NULL AND stay = ?"
         reached = max(
             max(self._store.lock(door.lock_id).generation, *self._store.read(own, (door.lock_id, known.stay))[0])
             for door in self._book.of_numbers(frozenset(numbers))
         )
-        return reached > known.generation and not self._store.is_taken(numbers, known, at_s)
+        return reached > known.generation and not self._store.is_taken(numbers, known, at_s, but=but)
 
     def _forgotten(self, earlier: IssuedGrant) -> bool:
         """Whether it was curtailed, a lock refused it as withdrawn, or one has a later list and may know worse of it.

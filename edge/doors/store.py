@@ -294,19 +294,21 @@ class DoorStore(EventPositions):
         """What is noted outside of the file of the numbers of lists and lockouts; None: nothing is."""
         return None if self._numbers is None else self._numbers.lists
 
-    def is_taken(self, rooms: Sequence[int], by_other_than: StoredStay, at_s: int) -> bool:
-        """Return whether another open stay of a later generation has a grant for one of the rooms at `at_s`."""
+    def is_taken(self, rooms: Sequence[int], by_other_than: StoredStay, at_s: int, *, but: str = "") -> bool:
+        """Return whether another open stay (nor `but`) of a later generation has a grant for a room at `at_s`."""
         rows = self._rows(
             "SELECT stay.rooms FROM stay JOIN grant_issued AS given"
             " ON given.stay = stay.stay AND given.generation = stay.generation"
-            " WHERE stay.ended_at_ms IS NULL AND stay.stay <> ? AND stay.generation > ?"
+            " WHERE stay.ended_at_ms IS NULL AND stay.stay NOT IN (?, ?) AND stay.generation > ?"
             " AND given.not_before_s <= ? AND given.wanted_until_s > ?",
-            (by_other_than.stay, by_other_than.generation, at_s, at_s),
+            (by_other_than.stay, but, by_other_than.generation, at_s, at_s),
         )
         return any(not set(rooms).isdisjoint(json.loads(row[0])) for row in rows)
 
-    def keep_grant(self, grant: IssuedGrant, stay_rooms: Sequence[int], bumps: Sequence[PendingBump] = ()) -> None:
-        """Make a grant durable, with its stay, its rooms' generation, and bumps for rooms the stay moved out of."""
+    def keep_grant(
+        self, grant: IssuedGrant, stay_rooms: Sequence[int], bumps: Sequence[PendingBump] = (), along: str = ""
+    ) -> None:
+        """Make a grant durable, its stay (and `along`) with its generation, and bumps for rooms it moved out of."""
         with self._transaction():
             self._hand_out(grant.rooms, grant.generation)
             self._db.execute(
@@ -314,6 +316,7 @@ class DoorStore(EventPositions):
                 " generation = excluded.generation, rooms = excluded.rooms",
                 (grant.stay, grant.generation, json.dumps(stay_rooms)),
             )
+            self._db.execute("UPDATE stay SET generation = ? WHERE stay = ?", (grant.generation, along))
             self._add_grant(grant)
             self.queue(bumps, grant.stay, grant.issued_at_ms)
             self._mark(grant.issued_at_ms)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from edge.doors.clock_reset import reset_clock
 from edge.doors.closing_desk import Order
 from edge.doors.closing_lists import EARLY_S
 from edge.doors.closing_methods import withdrawn_beside_others
@@ -210,6 +211,83 @@ async def test_where_the_list_is_full_of_lost_keys_a_sharers_key_waits_and_nobod
     await visit(building)
     assert (opens(building, anna), opens(building, ben)) == ([Status.REVOKED] * 2, [Status.OPENED] * 2)
     assert shown(building) == [(True, set())]
+
+
+async def test_a_key_that_was_lost_or_shared_takes_the_place_of_a_curtailed_one(building: Building) -> None:
+    """A coach party that leaves early, two to a room, must not keep the desk from withdrawing a lost key."""
+    ben, lost, cleo, dora = (building.phone(name) for name in ("ben", "lost", "cleo", "dora"))
+    party = [building.phone(f"party-{number}") for number in range(REVOCATIONS_MOST)]
+    now_ms = building.clock.wall_ms()
+    until_ms = now_ms + 2 * HOUR_MS
+    given(building, ben, now_ms + 3 * DAY_MS, stay=BEN)
+    for number, phone in enumerate(party):
+        given(building, phone, now_ms + 2 * DAY_MS + number * HOUR_MS, beside=BEN, join=True)
+    past(building, until_ms)
+    assert curtail(building, until_ms).unplaced == 0
+    await visit(building)
+    lost.check_in("s-lost", "102")
+    building.closing.withdraw_keys(Order("desk", "lost"), holder="s-lost")
+    assert curtail(building, until_ms).unplaced == 1
+    cleo.check_in("s-cleo", "102")
+    at_ms = building.clock.wall_ms()
+    dora.bundle = building.desk.issue(
+        "s-dora", [RoomId("102")], dora.public, not_before_ms=at_ms, not_after_ms=at_ms + DAY_MS, beside="s-cleo"
+    )
+    assert [*opens(building, cleo, "door-102"), *opens(building, dora, "door-102")] == [Status.OPENED] * 2
+    building.desk.end_stay("s-cleo", spare=withdrawn_beside_others("s-cleo", building.desk, building.closing))
+    for door in (*DOORS, "door-102"):
+        await building.visit(door)
+    assert [*opens(building, cleo, "door-102"), *opens(building, dora, "door-102")] == [Status.REVOKED, Status.OPENED]
+    assert curtail(building, until_ms).unplaced == 2
+    found = [opens(building, phone, "door-101") for phone in (party[0], party[1], party[2], ben)]
+    assert found == [[Status.OPENED], [Status.OPENED], [Status.REVOKED], [Status.OPENED]], "what ends first waits"
+    assert [doors for _, doors in shown(building) if doors] == [{"door-101"}] * 2, "and it is said"
+
+
+async def test_who_comes_to_share_the_room_after_its_end_is_never_put_out(building: Building) -> None:
+    """Anna is over and not checked out: her generation is no lock's any more, and nobody is given it."""
+    anna, ben, cleo = (building.phone(name) for name in ("anna", "ben", "cleo"))
+    now_ms = building.clock.wall_ms()
+    until_ms, later_ms = now_ms + DAY_MS, now_ms + 3 * DAY_MS
+    given(building, anna, later_ms)
+    assert opens(building, anna) == [Status.OPENED] * 2
+    past(building, until_ms)
+    curtail(building, until_ms)
+    await visit(building)
+    given(building, ben, later_ms, stay=BEN, beside=ANNA)
+    assert opens(building, ben) == [Status.OPENED] * 2
+    given(building, ben, later_ms + HOUR_MS, stay=BEN, beside=ANNA, join=True)
+    assert opens(building, ben) == [Status.OPENED] * 2, "asked again he has a key that opens"
+    given(building, cleo, later_ms, stay="s-cleo", beside=ANNA)
+    assert curtail(building, until_ms) == Curtailed()
+    await visit(building)
+    assert [*opens(building, cleo), *opens(building, ben)] == [Status.OPENED] * 4
+    assert opens(building, anna, "door-101") == [Status.SUPERSEDED]
+    given(building, anna, later_ms, beside=BEN, join=True)  # and she is made longer
+    for phone in (anna, ben, cleo):
+        assert opens(building, phone) == [Status.OPENED] * 2
+    building.desk.end_stay(ANNA, spare=withdrawn_beside_others(ANNA, building.desk, building.closing))
+    await visit(building)
+    assert opens(building, anna, "door-101") == [Status.REVOKED]
+    assert [*opens(building, cleo), *opens(building, ben)] == [Status.OPENED] * 4
+
+
+async def test_a_key_of_before_a_clock_was_reset_ends_too_and_is_not_asked_for_for_ever(building: Building) -> None:
+    anna, tablet = building.phone("anna"), building.phone("tablet")
+    now_ms = building.clock.wall_ms()
+    until_ms, years_ms = now_ms + DAY_MS, 1_000 * DAY_MS
+    given(building, anna, now_ms + 3 * DAY_MS)
+    assert opens(building, anna) == [Status.OPENED] * 2
+    building.clock.step_wall(years_ms)
+    given(building, tablet, building.clock.wall_ms() + DAY_MS)
+    building.clock.step_wall(-years_ms)
+    reset_clock(store=building.store, book=building.book, clock=building.clock, by="Ida", reason="a dead cell")
+    past(building, until_ms)
+    assert curtail(building, until_ms).doors == ("door-101",)
+    assert curtail(building, until_ms).doors == ()
+    await visit(building)
+    assert curtail(building, until_ms) == Curtailed()
+    assert opens(building, anna) == [Status.SUPERSEDED, Status.REVOKED]
 
 
 async def test_a_lost_phone_gets_none_again_and_the_others_do(building: Building) -> None:
