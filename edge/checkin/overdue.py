@@ -14,7 +14,7 @@ from edge.stays.document import StayState
 from edge.stays.replica import Replica
 from kit.clock import Clock
 from protocols.device_model.identity import StayId
-from protocols.errors import PlatformError
+from protocols.errors import InvalidInputError, PlatformError
 
 RETRY_MS: Final = 15_000
 AGAIN_MS: Final = 60_000
@@ -82,11 +82,19 @@ class Overdue:
                     rest_ms = await self._ask(stay_id)
                 except PlatformError as error:
                     self._log.warning("overdue_not_told", stay=stay_id, error=str(error))
+                    if isinstance(error, InvalidInputError) and error.place == "method":
+                        return self._pause(HEARS_FIRST_MS)  # doors of another build, which hang up on such a question
                     if error.retryable or error.may_have_taken_effect:
-                        return min(wait_ms, RETRY_MS)  # away, or without a clock: the others would fail alike
+                        return self._pause(min(wait_ms, RETRY_MS))  # away, or no clock: the others would fail alike
+                    self._asked[stay_id] = due[stay_id], self._clock.now_ms() + RETRY_MS
                     rest_ms = RETRY_MS
             wait_ms = min(wait_ms, rest_ms)
         return wait_ms
+
+    def _pause(self, pause_ms: int) -> int:
+        """Ask nothing for so long, whatever changes; return it."""
+        self._from_ms = self._clock.now_ms() + pause_ms
+        return pause_ms
 
     def _rest_ms(self, stay_id: StayId) -> int:
         return self._asked[stay_id][1] - self._clock.now_ms() if stay_id in self._asked else 0

@@ -10,7 +10,7 @@ import pytest
 from edge.checkin.overdue import AGAIN_MS, HEARS_FIRST_MS, RETRY_MS
 from kit.clock import ManualClock
 from protocols.device_model.identity import StayId
-from protocols.errors import InvalidInputError, StoreFailedError
+from protocols.errors import InvalidInputError, LinkLostError, StoreFailedError
 from tests.edge.world import HOUR_MS, PHONE, PHONE_2, T0, Building, FakeDoors, a_document, a_stay
 
 pytestmark = [pytest.mark.requirement("P11", "STY-08"), pytest.mark.guarantee("G3", "G4", "G11")]
@@ -129,6 +129,33 @@ async def test_doors_that_are_away_are_asked_until_they_answer(building: Buildin
     assert await asked(building) == [(ANNA, SHORT_MS)]
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["away", "of a build that does not know the question"])
+async def test_whatever_changes_doors_that_cannot_are_asked_seldom(
+    building: Building, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, *, old: bool
+) -> None:
+    """Doors of another build hang up on what they do not know: the next guest's key would wait for a connection."""
+    asked_for: list[StayId] = []
+
+    async def refusing(doors: FakeDoors, stay: StayId, until_ms: int) -> int:
+        asked_for.append(stay)
+        raise InvalidInputError("method", "'curtail' is unknown") if old else LinkLostError("away")
+
+    monkeypatch.setattr(FakeDoors, "curtail", refusing)
+    stays = [a_stay(expected_until_ms=SHORT_MS), a_stay(BEN, "102", expected_until_ms=SHORT_MS)]
+    await building.house.desired("stays", 2, a_document(*stays))
+    await building.house.desk.check_in(BEN, PHONE_2, by="desk")
+    to(clock, SHORT_MS)
+    pause_ms = await building.house.overdue.tell_all()
+    assert (len(asked_for), pause_ms) == (1, HEARS_FIRST_MS if old else RETRY_MS)
+    await document(building, 3, SHORT_MS - HOUR_MS)
+    clock.advance(pause_ms - 1)
+    assert await building.house.overdue.tell_all() == 1
+    assert len(asked_for) == 1
+    clock.advance(1)
+    await building.house.overdue.tell_all()
+    assert len(asked_for) == 2
+
+
 async def test_one_that_the_doors_refuse_holds_up_no_other(
     building: Building, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +173,7 @@ async def test_one_that_the_doors_refuse_holds_up_no_other(
     monkeypatch.setattr(FakeDoors, "curtail", refusing)
     assert await building.house.overdue.tell_all() == RETRY_MS
     assert there == [(BEN, SHORT_MS)]
+    assert await building.house.overdue.tell_all() == RETRY_MS, "and is itself left alone for a while"
 
 
 async def test_a_key_whose_longer_end_is_being_said_is_not_taken(building: Building, clock: ManualClock) -> None:
