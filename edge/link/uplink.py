@@ -266,7 +266,8 @@ class Uplink:
     def _live(self, *, whole: bool) -> bytes:
         """Return the live state: whole, or what of it is not as it was told last. Of more than fits, the newest values.
 
-        What found no room counts as not told: the next one that is not whole tells it if there is room.
+        What found no room counts as not told, and the next one is due for it, whether a backlog drains or not: those
+        are the oldest values, and that they have grown old nothing else may tell.
         """
         told = self._live_told
         if whole:
@@ -278,6 +279,8 @@ class Uplink:
         incarnation, backlog = self._log.incarnations()[Lane.A], self._link.backlog()
         payload, count = encode_live_most(Live(self._edge, incarnation, self._clock.wall_ms(), tuple(news), backlog))
         told.update((_point(each), tuple(each.values())) for each in news[:count])
+        if count < len(news):
+            self._link.live_changed()
         return payload
 
     async def _look_at_streams(self) -> None:

@@ -243,6 +243,25 @@ async def test_what_found_no_room_in_the_whole_is_told_next(tmp_path: Path) -> N
     assert rest == ()
 
 
+@pytest.mark.guarantee("G9", "G12")
+@pytest.mark.parametrize(("values", "later"), [(100, [30_000]), (4_000, [5_000, 30_000])])
+async def test_what_found_no_room_is_told_soon_although_nothing_changes_and_no_backlog_drains(
+    values: int, later: list[int], tmp_path: Path
+) -> None:
+    state = [{**shown(number, 20.0, at_ms=number), "room": "r" * 100} for number in range(values)]
+    told: dict[int, int] = {}
+    async with await RecordLog.open(tmp_path / "log", clock=SystemClock("host"), dice=SystemDice()) as log:
+        made = uplink(log, NoWay(), SystemDice(), live_state=lambda: state)
+        made._link.link_up(nonce=1, now_ms=0)
+        for now_ms in range(0, 30_001, 500):
+            made._link.hear(Ack(AckStatus.STORED, ()), now_ms=now_ms)
+            while (step := made._link.next_step(now_ms=now_ms)) is not None:
+                if isinstance(step, SendLive):
+                    told[now_ms] = len(decode_live(made._live(whole=step.whole)).state)
+    assert list(told) == [0, *later]
+    assert sum(told[at_ms] for at_ms in told if at_ms < 30_000) == values
+
+
 @pytest.mark.guarantee("G12")
 @pytest.mark.parametrize("waiting", [LIVE_BACKLOG, LIVE_BACKLOG + 1])
 async def test_a_changed_house_is_told_whole_only_while_a_backlog_drains(waiting: int, tmp_path: Path) -> None:
