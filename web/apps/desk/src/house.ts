@@ -184,7 +184,7 @@ function zoneOf(said: unknown): string | null {
 }
 
 function text(said: unknown): string | null {
-  return typeof said === 'string' && said !== '' ? said : null
+  return typeof said === 'string' && /[^\p{Z}\p{C}\s]/u.test(said) ? said : null // a name of nothing to see is none
 }
 
 function isNumber(said: unknown): said is number {

@@ -104,6 +104,13 @@ describe('what is shown', () => {
     expect(desk.state.stays?.stays[0]?.room).toBe('102')
   })
 
+  it('has a name to be seen, or none', async () => {
+    const stage = new Stage()
+    stage.says('stays', { ...STAYS, stays: ['', ' \n', '\u00a0\u200e\u202e', ' 李 '].map((name, index) => ({ ...ANNA, id: `s-${index}`, guest_name: name, reservation: name })) })
+    const desk = await stage.signedIn()
+    expect(desk.state.stays?.stays.map(({ guest }) => guest)).toEqual([null, null, null, ' 李 '])
+  })
+
   it('names who is at the desk as records take it', async () => {
     for (const [written, name] of [['Frau\u00a0Maier\u200e', 'Frau Maier'], ['\u202eAnna\t Bell', 'Anna Bell'], ['\u200b', null], ['pms\u200b', null]] as const) {
       const stage = new Stage()
