@@ -219,15 +219,18 @@ async def test_the_desk_without_a_line_gives_keys_to_phones_keeps_a_guest_longer
     await taken.get_by_label("Why").fill("lost")
     await taken.get_by_label("Why").press("Enter")
     await expect(taken.get_by_text("Taken back", exact=True)).to_be_visible()
+    await expect(taken).to_be_focused()  # what he pressed is gone; he is not thrown back to the top
     await fits(desk, "keys")
     await lost.page.close()
 
     await panel.get_by_role("button", name="Check out").press("Enter")
     await panel.get_by_role("button", name="No, go back").press("Enter")
-    await panel.get_by_role("button", name="Check out").press("Enter")
+    await expect(panel.get_by_role("button", name="Check out")).to_be_focused()
+    await desk.page.keyboard.press("Enter")
     await expect(panel.get_by_role("button", name="Yes, check out")).to_be_focused()
     await panel.get_by_role("button", name="Yes, check out").press("Enter")
     await expect(panel.get_by_test_id("state")).to_have_text("Has left")
+    await expect(panel.get_by_role("region", name="Departure")).to_be_focused()
     await fits(desk, "left")
 
     token = house.token

@@ -2,7 +2,7 @@
 import { Icon } from '@innkeeper/ui/icons'
 import { qrOf, qrPath } from '@innkeeper/ui/qr'
 import { useEffect, useId, useMemo, useRef } from 'react'
-import { Problem, useAct } from './acts'
+import { Problem, useAct, useKeptFocus } from './acts'
 import { codeLink, leftOf, reachOf } from './codeLink'
 import type { Desk } from './desk'
 import type { Code, Stay } from './house'
@@ -17,8 +17,10 @@ export function PhoneCode({ desk, house, stay }: { desk: Desk; house: URL; stay:
   const reach = reachOf(house)
   const cannot = about === null ? null : !about.codes ? said.noCodes : about.cloud === null ? said.noCloud : reach === 'unsafe' ? said.unsafe : stay.room === null ? said.noRoom : null
   const isComing = stay.state !== 'in_house'
+  const section = useRef<HTMLElement>(null)
+  useKeptFocus(section)
   return (
-    <section className="card" aria-labelledby="code">
+    <section ref={section} tabIndex={-1} className="card" aria-labelledby="code">
       <h3 id="code">{said.title}</h3>
       <p className="dim">{said.lead} {isComing && said.comes}</p>
       {cannot !== null ? <p className="problem" data-testid="no-code"><Icon name="warning" size={20} /><span>{cannot}</span></p> : (

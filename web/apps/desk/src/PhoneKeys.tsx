@@ -1,7 +1,7 @@
 /** Which phones have keys of a stay, as the doors know it, and taking one back: a lost phone's. */
 import { Icon } from '@innkeeper/ui/icons'
 import { type FormEvent, useEffect, useRef, useState, useSyncExternalStore } from 'react'
-import { Problem, useAct } from './acts'
+import { Problem, useAct, useKeptFocus } from './acts'
 import type { Desk } from './desk'
 import type { PhoneKey, Stay } from './house'
 import { useSpoken } from './spoken'
@@ -12,10 +12,14 @@ export function PhoneKeys({ desk, stay }: { desk: Desk; stay: Stay }) {
   const { words: { keys: said } } = useSpoken()
   const [known, setKnown] = useState<Known>('reading')
   const { stays } = useSyncExternalStore(desk.subscribe, () => desk.state)
+  const turns = useRef({ asked: 0, told: 0 })
   useEffect(() => { // anew with each look at the house: a phone that has just taken its key is shown
-    let isWanted = true
-    void desk.keys(stay.id).then((keys) => { if (isWanted) setKnown(keys ?? 'away') })
-    return () => { isWanted = false }
+    const turn = ++turns.current.asked
+    void desk.keys(stay.id).then((keys) => { // doors that take longer than from look to look are heard too, but never an older answer after a newer
+      if (turn <= turns.current.told) return
+      turns.current.told = turn
+      setKnown(keys ?? 'away')
+    })
   }, [desk, stay.id, stays])
   return (
     <section className="card" aria-labelledby="keys">
@@ -33,7 +37,9 @@ function Phone({ desk, stay, phone }: { desk: Desk; stay: Stay; phone: PhoneKey 
   const [isMissing, setMissing] = useState(false)
   const { isAtWork, came, act } = useAct<null>()
   const reason = useRef<HTMLInputElement>(null)
+  const entry = useRef<HTMLLIElement>(null)
   useEffect(() => { if (isAsked) reason.current?.focus() }, [isAsked, isMissing])
+  useKeptFocus(entry)
   const id = `why-${phone.name}`
 
   async function take(event: FormEvent): Promise<void> {
@@ -46,7 +52,7 @@ function Phone({ desk, stay, phone }: { desk: Desk; stay: Stay; phone: PhoneKey 
   }
 
   return (
-    <li data-phone={phone.phone}>
+    <li ref={entry} tabIndex={-1} data-phone={phone.phone}>
       <div className="phone">
         <p>
           <strong><bdi>{said.phone(phone.name)}</bdi></strong>{phone.isMain && <> ({said.main})</>}

@@ -1,7 +1,7 @@
 /** One stay: what the building knows of it, and what the desk does about it. Each act says what came of it, or that nobody knows. */
 import { Icon } from '@innkeeper/ui/icons'
 import { type ReactNode, useEffect, useRef, useState } from 'react'
-import { Problem, useAct } from './acts'
+import { Problem, useAct, useKeptFocus } from './acts'
 import type { Desk } from './desk'
 import type { Stay } from './house'
 import { NewEnd } from './NewEnd'
@@ -13,11 +13,13 @@ export function StayPanel({ desk, house, id, stay, onBack }: { desk: Desk; house
   const { words, time } = useSpoken()
   const heading = useRef<HTMLHeadingElement>(null)
   useEffect(() => heading.current?.focus(), [])
+  const panel = useRef<HTMLDivElement>(null)
+  useKeptFocus(panel, heading)
   const said = words.stay
   const isHere = stay?.state === 'in_house'
   const isComing = stay?.state === 'planned' || stay?.state === 'ready'
   return (
-    <div className="stay-panel" data-panel={id}>
+    <div ref={panel} className="stay-panel" data-panel={id}>
       <button type="button" className="quiet back" onClick={onBack}><Icon name="back" size={20} />{said.back}</button>
       <h2 ref={heading} tabIndex={-1} className="title"><bdi>{stay === null ? id : (stay.guest ?? words.list.noGuest)}</bdi></h2>
       {stay === null ? <p role="status">{said.vanished}</p> : (
@@ -54,14 +56,16 @@ function CheckOut({ desk, stay }: { desk: Desk; stay: Stay }) {
   const [isSure, setSure] = useState(false)
   const { isAtWork, came, act } = useAct<boolean>()
   const yes = useRef<HTMLButtonElement>(null)
+  const section = useRef<HTMLElement>(null)
   useEffect(() => { if (isSure) yes.current?.focus() }, [isSure])
+  useKeptFocus(section)
   async function go(): Promise<void> {
     const told = await act(() => desk.checkOut(stay.id))
     if (told?.kind !== 'done') setSure(false)
   }
   if (stay.state !== 'in_house' && came?.kind !== 'done') return null
   return (
-    <section className="card" aria-labelledby="out">
+    <section ref={section} tabIndex={-1} className="card" aria-labelledby="out">
       <h3 id="out">{said.title}</h3>
       <p className="dim">{said.lead}</p>
       <Problem came={came} />

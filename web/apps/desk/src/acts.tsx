@@ -1,6 +1,6 @@
 /** What the desk asks for, one act at a time, and what is said when it did not come to pass. */
 import { Icon } from '@innkeeper/ui/icons'
-import { useCallback, useRef, useState } from 'react'
+import { type RefObject, useCallback, useEffect, useRef, useState } from 'react'
 import type { Outcome } from './desk'
 import { useSpoken } from './spoken'
 import { refusalOf } from './words'
@@ -22,6 +22,31 @@ export function useAct<T>(): { isAtWork: boolean; came: Outcome<T> | null; act: 
     return outcome
   }, [])
   return { isAtWork, came, act, forget: useCallback(() => setCame(null), []) }
+}
+
+/**
+ * Whoever works by keyboard or by ear is not thrown back to the top of the page when what had the focus is gone: the focus goes on
+ * `to` that, or to the part's first button, or to the part itself. Of parts within each other the innermost takes it.
+ */
+export function useKeptFocus(part: RefObject<HTMLElement | null>, to?: RefObject<HTMLElement | null>): void {
+  const held = useRef<EventTarget | null>(null)
+  useEffect(() => {
+    const place = part.current
+    const came = ({ target }: FocusEvent): void => { held.current = target }
+    const left = ({ relatedTarget }: FocusEvent): void => { if (relatedTarget !== null) held.current = null }
+    place?.addEventListener('focusin', came)
+    place?.addEventListener('focusout', left)
+    return () => {
+      place?.removeEventListener('focusin', came)
+      place?.removeEventListener('focusout', left)
+    }
+  }) // each time: a part may come after its first drawing
+  useEffect(() => {
+    if (!(held.current instanceof Node) || held.current.isConnected || document.activeElement !== document.body) return
+    held.current = null
+    const next = to?.current ?? part.current?.querySelector<HTMLElement>('button') ?? part.current
+    next?.focus({ preventScroll: true })
+  })
 }
 
 /** What was not done, and why, in plain words; the building's own sentence beside them, which names rooms and stays. */
