@@ -179,7 +179,7 @@ class DoorStore(EventPositions):
         """Undo what a clock years ahead left behind: the one call that lets marks fall.
 
         Rooms beyond the generation `latest` fall to what is left here, grants dated beyond `at_ms` are forgotten and
-        their open stays are as if new, bumps waiting there become the one after what the lock and the stay had.
+        their open stays have what is left, bumps waiting there become the one after what the lock and the stay had.
 
         Returns:
             How many rooms, stays and bumps that were.
@@ -193,7 +193,8 @@ class DoorStore(EventPositions):
             run("DELETE FROM forgotten WHERE generation > ?", (latest,))
             run("UPDATE life SET high_water_ms = ?", (at_ms,))
             run("DELETE FROM grant_issued WHERE issued_at_ms > ? OR generation > ?", (at_ms, latest))
-            run("UPDATE stay SET generation = 0 WHERE generation > ? AND ended_at_ms IS NULL", (latest,))
+            left = "SELECT coalesce(max(generation), 0) FROM grant_issued WHERE grant_issued.stay = stay.stay"
+            run(f"UPDATE stay SET generation = ({left}) WHERE generation > ? AND ended_at_ms IS NULL", (latest,))  # noqa: S608 - a constant
             stays = self._db.changes()
             bumps = self._rows(
                 "SELECT no, lock, stay, generation FROM bump"

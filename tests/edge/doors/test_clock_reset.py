@@ -78,6 +78,24 @@ async def test_who_was_checked_out_meanwhile_is_out(building: Building) -> None:
     assert building.store.pending_bumps() == []
 
 
+@pytest.mark.guarantee("G4")
+async def test_what_a_guest_had_before_is_ended_at_his_check_out(building: Building) -> None:
+    """He asked with a new phone while the clock was wrong: that is forgotten, and what he had is still a key."""
+    phone = building.phone("before")
+    phone.check_in("stay-before", "101")
+    assert phone.open("door-101").result.status is Status.OPENED
+    building.clock.step_wall(YEARS_MS)
+    building.phone("new").check_in("stay-before", "101")
+    building.clock.step_wall(-YEARS_MS)
+    reset_clock(store=building.store, book=building.book, clock=building.clock, **WHO)
+    building.clock.advance(60_000)
+    assert phone.open("door-101").result.status is Status.OPENED
+    building.desk.end_stay("stay-before")
+    await building.visit("door-101")
+    building.clock.advance(60_000)
+    assert phone.open("door-101").result.status is Status.SUPERSEDED
+
+
 @pytest.mark.guarantee("G14")
 async def test_it_is_told_door_by_door_with_name_and_reason_and_survives_a_restart(building: Building) -> None:
     await asyncio.to_thread(poisoned, building)
