@@ -68,6 +68,7 @@ _SAID: Final = {
     502: "A partner did not answer as it should.",
     504: "A partner or a building did not answer in time; it may have taken effect.",
 }
+TOO_LONG: Final = ("414", "The address is too long for anybody to look at it: refused without a body.")
 SAMPLES: Final[Mapping[str, Any]] = {
     "account_id": "u-5f0c2a91d3b44e07",
     "address": "Praterstrasse 1, 1020 Wien",
@@ -214,6 +215,7 @@ def _describe(operation: Document, components: Mapping[str, Document]) -> None:
         }
     for status in [each for each in answers if each.isdigit() and int(each) >= 400]:
         answers[status]["content"] = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    answers[TOO_LONG[0]] = {"description": TOO_LONG[1]}
 
 
 def _portable(value: Any) -> Any:  # noqa: ANN401 - JSON as it comes
