@@ -41,6 +41,14 @@ from protocols.errors import (
 
 PROBLEM_TYPE: Final = "application/problem+json"
 PROBLEM_URN: Final = "urn:innkeeper:problem:"
+PAGE_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+"""Of whatever shows pages, besides the policy of their contents."""
 OPEN: Final = "open"
 """Route option of the routes that need no authentication: a guard that denies by default lets them pass."""
 RECURSION_RUNS_MAX: Final = 20

@@ -24,7 +24,7 @@ from cloud.platform.principals import SESSION_LIFE_MS, Principals
 from cloud.platform.sign_in import SignIn
 from cloud.public.gate import SESSION_COOKIE, SIGNING_IN, absent
 from cloud.public.reader import WallClock
-from kit.http import OPEN, ProblemError
+from kit.http import OPEN, PAGE_HEADERS, ProblemError
 
 FILE_BYTES_MOST: Final = 16 * 1024 * 1024
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
@@ -57,11 +57,7 @@ house is, is known to the kiosk alone."""
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains; preload",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    **PAGE_HEADERS,
 }
 """Sent with every answer of the service."""
 

@@ -17,7 +17,7 @@ from litestar.params import FromPath
 
 from edge.api.token import ALSO_OPT, DESK
 from kit.clock import Clock
-from kit.http import OPEN, ProblemError
+from kit.http import OPEN, PAGE_HEADERS, ProblemError
 from protocols.device_model.site_plan import SitePlan
 
 BUILT: Final = Path(__file__).resolve().parent.parent / "web" / "dist"
@@ -50,11 +50,7 @@ HEADERS: Final = {
             "frame-ancestors 'none'",
         )
     ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    **PAGE_HEADERS,
 }
 """Sent with every file: the page speaks with this house alone, and stands in no other page."""
 _UNBUILT: Final = (

@@ -239,11 +239,13 @@ class WholeEvents(PacketParser):
 
     def feed_data(self, data: bytes) -> None:
         """Take what came of the stream. Raises bumble's InvalidPacketError: it is not HCI."""
-        while self.state == PacketParser.NEED_TYPE and (size := _whole_event(data)):
-            self._hand_on(data[:size])
-            data = data[size:]
-        if data:
-            super().feed_data(data)
+        at = 0
+        if self.state == PacketParser.NEED_TYPE:
+            while size := _whole_event(data, at):
+                self._hand_on(data[at : at + size])
+                at += size
+        if at < len(data):
+            super().feed_data(data[at:])
 
     def _hand_on(self, packet: bytes) -> None:
         if self.sink is None:
@@ -254,12 +256,13 @@ class WholeEvents(PacketParser):
             log.exception("an HCI event was not taken")  # as bumble does: a defect of a listener ends no stream
 
 
-def _whole_event(data: bytes) -> int:
-    """Return how many bytes of `data` are its first packet; 0: that is no event, or has not come whole."""
-    if len(data) < _EVENT_HEAD_BYTES or data[0] != hci.HCI_EVENT_PACKET:
+def _whole_event(data: bytes, at: int) -> int:
+    """Return how many bytes of `data`, from `at`, are one packet; 0: that is no event, or has not come whole."""
+    left = len(data) - at
+    if left < _EVENT_HEAD_BYTES or data[at] != hci.HCI_EVENT_PACKET:
         return 0
-    size = _EVENT_HEAD_BYTES + data[2]
-    return size if size <= len(data) else 0
+    size = _EVENT_HEAD_BYTES + data[at + 2]
+    return size if size <= left else 0
 
 
 def one_report(packet: bytes) -> Heard | None:

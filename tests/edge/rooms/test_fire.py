@@ -7,8 +7,6 @@ from typing import cast
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from edge.app.devices import BusWriter, Devices
 from edge.app.facades import carrier
@@ -24,7 +22,7 @@ from protocols.descriptors.codec import Allowed, MessageWrite, PayloadWrite, all
 from protocols.descriptors.descriptor import Descriptor, parse
 from protocols.descriptors.firmware import under
 from protocols.descriptors.variants import Version
-from protocols.device_model.capability import Capability, Unit, Value
+from protocols.device_model.capability import Capability, Value
 from protocols.device_model.command import Command, Outcome, Phase
 from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
 from protocols.device_model.reading import Quality, Reading
@@ -125,50 +123,6 @@ def test_silence_and_nonsense_never_end_a_fire_and_warnings_never_begin_one(buil
         assert fire.active
     fire.heard(smoke("normal", device="another"))
     assert fire.active
-
-
-@pytest.mark.requirement("DEV-05")
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                smoke("critical"),
-                smoke("normal"),
-                smoke("normal", Quality.STALE),
-                smoke("critical", Quality.BAD),
-                smoke("critical", device="another"),
-                smoke("normal", device="another"),
-                Reading(DeviceId("panel"), Capability.SMOKE_CO_ALARM, "smoke_state", 0.0, None, Quality.GOOD),
-                said("light-101", Capability.ON_OFF, "on_off", False),
-                said("light-101", Capability.ON_OFF, "on_off", True),
-                said("t-101", Capability.THERMOSTAT, "system_mode", "heat"),
-                said("t-101", Capability.THERMOSTAT, "system_mode", "off"),
-                said("t-101", Capability.THERMOSTAT, "local_temperature", 21.5, Unit.CELSIUS),
-            ]
-        ),
-        max_size=12,
-    ),
-    st.booleans(),
-)
-def test_what_is_told_together_is_heard_as_if_it_were_told_one_by_one(readings: list[Reading], obeyed: bool) -> None:
-    modes: list[FireMode] = []
-    for _ in range(2):
-        clock = ManualClock(wall_ms=T0)
-        modes.append(FireMode(devices=[], writer=FakeDevices(clock), clock=clock, changed=_nowhere))
-        if obeyed:  # whoever has obeyed and says otherwise is told again
-            target = (DeviceId("light-101"), Capability.ON_OFF, "on_off")
-            modes[-1]._wanted, modes[-1]._done = {target: True}, {target: True}
-    one_by_one, together = modes
-    for each in readings:
-        one_by_one.heard(each)
-    together.heard_together(readings)
-    assert together.told() == one_by_one.told()
-    assert together._before.__dict__ == one_by_one._before.__dict__ | {"_word": together._before._word}
-    assert together._unsaved.is_set() == one_by_one._unsaved.is_set()
-
-
-async def _nowhere(_: FireState) -> None:
-    return
 
 
 def test_a_person_overrules_a_detector_until_it_has_said_normal(building: Building) -> None:
