@@ -16,6 +16,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # `make test` runs a few failures once more and names what was unsteady (tests/once_more.py); nothing else does.
 PYTEST ?= -m pytest
 ONCE_MORE := -m tests.once_more
+# What runs beside the units: nothing, whatever the environment says, unless `make test` asks.
+BESIDE :=
 # The real programs and the browser wait for wires half of their time: they run while the others use the cores.
 BESIDE_ALL := + tests/integration -p no:randomly + tests/e2e -p no:randomly
 

@@ -1,7 +1,7 @@
 /**
  * The desk while the internet is away: who is in house and who comes, as the building knows it, and what the desk does for them.
  *
- * Whoever signs in has the token of the local API; it is this tab's, and nobody's touch for twenty minutes ends it.
+ * Whoever signs in has the desk's token; it is this tab's, and nobody's touch for twenty minutes ends it.
  */
 import { Icon } from '@innkeeper/ui/icons'
 import { type FormEvent, memo, useCallback, useEffect, useId, useMemo, useRef, useState, useSyncExternalStore } from 'react'

@@ -1,7 +1,7 @@
 /**
  * What the desk's page knows, and what it asks for: one clerk's hours at one house. No DOM, no clock of its own.
  *
- * The token is the local API's. It is in no address; it is kept by this tab alone, and no longer than that.
+ * The token is the desk's, which opens what this page does. It is in no address; it is kept by this tab alone, and no longer than that.
  */
 import { type About, aboutOf, ask, type Code, codeOf, type Fetch, keysOf, type Link, linkOf, type PhoneKey, type Said, type Stays, staysOf } from './house'
 
