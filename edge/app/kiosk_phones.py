@@ -129,7 +129,7 @@ class KioskPhones:
             The token, and until when it is good (unix ms).
 
         Raises:
-            CheckInRefusedError: no such stay, it is over, or its room has no door of ours.
+            CheckInRefusedError: no such stay, it is over, by its dates too, or its room has no door of ours.
             InvalidInputError: `by` is not of its form, or the PMS's.
             StoreFailedError: nothing was offered.
         """
@@ -141,6 +141,8 @@ class KioskPhones:
             raise CheckInRefusedError(CheckInRefusal.ENDED, f"Stay {stay} is {held.state}; it has no key any more.")
         if held.room is None or not self.opens(held.room):
             raise CheckInRefusedError(CheckInRefusal.NO_DOOR, f"Stay {stay} has no room behind a door of ours.")
+        if self._clock.wall_ms() >= held.expected_until_ms:  # said to the clerk, and not to the guest's phone after
+            raise CheckInRefusedError(CheckInRefusal.OVER, f"Stay {stay} was to end before now; make it longer first.")
         made, token = await self._offered(stay, DESK, desk=by)
         return token, made.made_ms + VISIT_MS
 
@@ -180,7 +182,7 @@ class KioskPhones:
             if offer.phone is None:
                 offer = self._offers[offer.id] = replace(offer, phone=phone)
                 await self._keep()
-            told = await self._desk.check_in(stay, phone, by=offer.by, by_kind=offer.by_kind)
+            told = await self._desk.check_in(stay, phone, by=offer.by, by_kind=offer.by_kind, code=offer.id)
             self._took(offer, told["room"])
             with suppress(StoreFailedError):  # he is in by a record of its own: this one is kept with the next
                 await self._keep()
@@ -198,13 +200,13 @@ class KioskPhones:
             await self._record()
 
     def _is_ours(self, offer: Offer) -> bool:
-        """Whether it was this offer by which its stay came in: its phone was kept before."""
-        if offer.phone is None:
-            return False
-        held = self._replica().get(offer.stay)
-        return offer.taken_ms > 0 or (
-            held is not None and held.state is StayState.IN_HOUSE and held.decided_by == offer.by
-        )
+        """Whether it was this very offer by which its stay came in: names and kiosks take in by more than one."""
+        if offer.taken_ms > 0:
+            return True
+        replica = self._replica()
+        held, decision = replica.get(offer.stay), replica.decisions.get(offer.stay)
+        in_house = held is not None and held.state is StayState.IN_HOUSE
+        return in_house and decision is not None and decision.code == offer.id
 
     def _took(self, offer: Offer, room: RoomId) -> None:
         if offer.taken_ms == 0:

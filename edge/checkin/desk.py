@@ -64,7 +64,13 @@ class CheckInDesk:
         """Held for each guest who comes, moves, stays on or leaves."""
 
     async def check_in(
-        self, stay_id: StayId, phone_public_key: str, *, by: str, by_kind: ActorKind = ActorKind.DESK
+        self,
+        stay_id: StayId,
+        phone_public_key: str,
+        *,
+        by: str,
+        by_kind: ActorKind = ActorKind.DESK,
+        code: str | None = None,
     ) -> dict[str, Any]:
         """Check a stay in, or give another phone of a stay in house its grant.
 
@@ -73,6 +79,7 @@ class CheckInDesk:
             phone_public_key: 66 hex digits, a compressed P-256 point.
             by: Who did it, for the record, by name: a clerk's, a kiosk's; "pms" is nobody's.
             by_kind: What kind of thing that is, whatever the name.
+            code: Which code for a phone takes the stay in, if one does.
 
         Returns:
             `{stay, room, state, bundle}`. Keys of foreign lock systems in the bundle say each how far it is made:
@@ -91,7 +98,7 @@ class CheckInDesk:
             join = stay.state is StayState.IN_HOUSE
             bundle = await self._issued(stay, room, key, join=join)
             if not join:
-                others = await self._taken_in(stay_id, room, by=by, by_kind=by_kind)
+                others = await self._taken_in(stay_id, room, by=by, by_kind=by_kind, code=code)
                 for other in others:  # ends their generation, not the later one just handed out (doors/grant_desk.py)
                     await self._departures.tell(other.id)
         return {"stay": stay.id, "room": room, "state": StayState.IN_HOUSE.value, "bundle": dict(bundle)}
@@ -251,7 +258,9 @@ class CheckInDesk:
         room = self._admissible(stay)
         return stay, room, self._others_in(room, stay)
 
-    async def _taken_in(self, stay_id: StayId, room: RoomId, *, by: str, by_kind: ActorKind) -> list[Stay]:
+    async def _taken_in(
+        self, stay_id: StayId, room: RoomId, *, by: str, by_kind: ActorKind, code: str | None = None
+    ) -> list[Stay]:
         """Take a stay in, and in the same commit let those go whom it supersedes; return them.
 
         Looks once more: while the doors made the key a document may have ended the stay, given it another room or
@@ -265,7 +274,7 @@ class CheckInDesk:
         left = [
             record_body(self._said(each), StayState.LEFT, room, at_ms=at_ms, by=why, by_kind=kind) for each in others
         ]
-        came = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=at_ms, by=by, by_kind=by_kind)
+        came = record_body(self._said(stay), StayState.IN_HOUSE, room, at_ms=at_ms, by=by, by_kind=by_kind, code=code)
         await self._records.stays([*left, came])
         return others
 

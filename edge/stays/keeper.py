@@ -129,7 +129,14 @@ class StaysKeeper:
 
 
 def record_body(
-    stay: DocumentStay, state: StayState, room: RoomId, *, at_ms: int, by: str, by_kind: ActorKind
+    stay: DocumentStay,
+    state: StayState,
+    room: RoomId,
+    *,
+    at_ms: int,
+    by: str,
+    by_kind: ActorKind,
+    code: str | None = None,
 ) -> dict[str, Any]:
     """Return the body of the lane A `stay` record that makes a decision (protocols/stays/SPEC.md 5); no name of a guest
     is in it.
@@ -144,6 +151,7 @@ def record_body(
         "expected_from_ms": stay.expected_from_ms,
         "expected_until_ms": stay.expected_until_ms,
         "stay_version": stay.version,
+        **({} if code is None else {"code": code}),
     }
 
 
@@ -160,7 +168,7 @@ def decision_from(body: Mapping[str, Any], known: DocumentStay | None) -> Decisi
         reservation=None,
         version=body["stay_version"],
     )
-    return Decision(stay, state, RoomId(body["room"]), body["at_ms"], body["by"])
+    return Decision(stay, state, RoomId(body["room"]), body["at_ms"], body["by"], body.get("code"))
 
 
 def until_body(until: Until) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Decision:
     room: RoomId
     at_ms: int
     by: str
+    code: str | None = None
+    """Of a check-in by a code for a phone: which code it was (edge/app/kiosk_phones.py)."""
 
 
 @dataclass(frozen=True, slots=True)

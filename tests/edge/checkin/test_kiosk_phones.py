@@ -164,6 +164,63 @@ async def test_killed_anywhere_the_same_phone_gets_one_key_and_one_record(tmp_pa
     assert seen == {False, True}
 
 
+async def first_came_in_vain(lobby: Lobby, code: str) -> None:
+    """A phone comes with a code while the doors are away: it is kept, and has no key."""
+    lobby.building.doors.away = True
+    with pytest.raises(LinkLostError):
+        await lobby.phones.take(ANNA, code, PHONE)
+    lobby.building.doors.away = False
+
+
+@pytest.mark.guarantee("G8", "G11")
+@pytest.mark.parametrize("by", ["code", "card", "clerk"])
+async def test_a_phone_that_came_in_vain_is_not_taken_for_who_came_in_by_the_same_name(lobby: Lobby, by: str) -> None:
+    mine = await token(lobby)
+    await first_came_in_vain(lobby, mine)
+    if by == "code":  # of the same kiosk, for the phone that he borrows
+        await lobby.phones.take(ANNA, await token(lobby), PHONE_2)
+    elif by == "card":
+        lobby.encoder.rooms.add("101")
+        assert (await lobby.visits.card(ready(lobby)))["result"] is True
+    else:  # whose name is as he typed it
+        await lobby.building.house.desk.check_in(ANNA, PHONE_2, by="kiosk:lobby")
+    told = [each for each in lobby.records() if each["kind"] == "phone"]
+    assert len(told) == (by == "code")
+    for _ in range(2):
+        with pytest.raises(CheckInRefusedError) as refused:
+            await lobby.phones.take(ANNA, mine, PHONE)
+        assert refused.value.reason is CheckInRefusal.CARD_AT_DESK
+        await lobby.building.restart()
+        lobby.begin()
+        await lobby.phones.catch_up()
+        assert [each for each in lobby.records() if each["kind"] == "phone"] == told, "nobody's key is invented"
+
+
+async def test_which_code_a_stay_came_in_by_is_in_its_record_and_outlives_the_process(lobby: Lobby) -> None:
+    await lobby.phones.take(ANNA, await token(lobby), PHONE)
+    [came] = lobby.building.log.records(Lane.A, "stay")
+    [key] = [each for each in lobby.records() if each["kind"] == "phone"]
+    assert came.body["code"] == key["id"]
+    for _ in range(2):
+        assert lobby.building.house.keeper.replica.decisions[ANNA].code == key["id"]
+        await lobby.building.restart()
+    await lobby.building.house.desk.check_out(ANNA, by="desk")
+    assert "code" not in lobby.building.log.records(Lane.A, "stay")[-1].body
+
+
+async def test_a_stay_that_was_to_end_before_now_has_no_code_until_it_is_longer(lobby: Lobby) -> None:
+    await lobby.building.house.desk.check_in(ANNA, PHONE, by="desk")
+    until_ms = lobby.building.house.keeper.replica.documents[ANNA].expected_until_ms
+    lobby.clock.advance(until_ms - lobby.clock.wall_ms())
+    with pytest.raises(CheckInRefusedError) as refused:
+        await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
+    assert refused.value.reason is CheckInRefusal.OVER
+    assert lobby.phones._offers == {}
+    await lobby.building.house.desk.end_at(ANNA, until_ms + HOUR_MS, by="Frau Maier")
+    mine, _ = await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
+    assert (await lobby.phones.take(ANNA, mine, PHONE))["bundle"]["not_after_ms"] == until_ms + HOUR_MS
+
+
 @pytest.mark.requirement("STY-08")
 async def test_at_the_desk_a_guest_in_house_has_a_code_for_each_phone_and_by_it_the_longer_key(lobby: Lobby) -> None:
     desk = lobby.building.house.desk
