@@ -40,7 +40,9 @@ class CameIn:
 
 @dataclass(frozen=True, slots=True)
 class WentOut:
-    """A guest left the room; `vacant`: it was the last. `by_silence`: a resynchronisation did not name them."""
+    """A guest left the room; `vacant`: it was the last, as far as we know and the PMS says. `by_silence`: a
+    resynchronisation did not name them.
+    """
 
     room: str
     guest: Guest
@@ -74,6 +76,7 @@ class _Leaving:
     room: str
     guest: Guest
     until_ms: int
+    shared: bool
 
 
 class House:
@@ -114,7 +117,7 @@ class House:
         due = [each for each in self._leaving.values() if each.until_ms <= now_ms]
         for each in due:
             del self._leaving[each.guest.number]
-        return [WentOut(each.room, each.guest, not self._rooms.get(each.room)) for each in due]
+        return [WentOut(each.room, each.guest, not each.shared and not self._rooms.get(each.room)) for each in due]
 
     def resync_began(self) -> None:
         """DS. Said again in the middle of one, it is the same: who was named since the first is here."""
@@ -148,7 +151,8 @@ class House:
             return [] if guest == known else [Changed(room, guest)]
         if leaving is None:
             self._forget(old_room, number)
-        return [Moved(guest, old_room, room, not self._rooms.get(old_room))]
+        shared = _left_shared(record) if leaving is None else leaving.shared
+        return [Moved(guest, old_room, room, not shared and not self._rooms.get(old_room))]
 
     def _old_room(self, record: Record, number: str, leaving: _Leaving | None) -> str | None:
         """Return where the guest was. For whom has a number, what we know counts, whatever RO says: the GC or the GO
@@ -156,19 +160,19 @@ class House:
         """
         if number != NAMELESS:
             return leaving.room if leaving is not None else self._where.get(number)
-        told = record.get("RO") if record.id == "GC" else None
+        told = record.get("RO") if record.id == "GC" and not _left_shared(record) else None
         return told if told and NAMELESS in self._rooms.get(told, {}) else None
 
     def _go(self, record: Record, room: str, number: str, now_ms: int) -> list[Fact]:
-        held = self._rooms.get(room, {})
+        held, shared = self._rooms.get(room, {}), record.get("GS") == "Y"
         if number == NAMELESS:  # room-based, or a resynchronisation's "this room is empty"
-            return [self._out(room, each) for each in sorted(held)]
+            return [] if shared else [self._out(room, each) for each in sorted(held)]
         if number not in held:
             return []
         if record.get("SF") is not None:
-            return [self._out(room, number)]
+            return [self._out(room, number, shared=shared)]
         guest = self._forget(room, number)
-        self._leaving[number] = _Leaving(room, guest, now_ms + MOVE_WAIT_MS)
+        self._leaving[number] = _Leaving(room, guest, now_ms + MOVE_WAIT_MS, shared)
         return []
 
     def _put(self, room: str, guest: Guest) -> None:
@@ -196,12 +200,20 @@ class House:
             self._unnamed.discard((room, number))
         return guest
 
-    def _out(self, room: str, number: str, *, by_silence: bool = False) -> WentOut:
+    def _out(self, room: str, number: str, *, by_silence: bool = False, shared: bool = False) -> WentOut:
         guest = self._forget(room, number)
-        return WentOut(room, guest, not self._rooms.get(room), by_silence)
+        return WentOut(room, guest, not shared and not self._rooms.get(room), by_silence)
 
     def _guest_in(self, room: str, number: str) -> Guest | None:
         return self._rooms.get(room, {}).get(number)
+
+
+def _left_shared(record: Record) -> bool:
+    """Tell whether others stay in the room that a GC moves a guest out of: the GS that follows RO is of that room."""
+    names = [name for name, _ in record.repeated]
+    if "RO" not in names:
+        return False
+    return ("GS", "Y") in record.repeated[names.index("RO") :]
 
 
 def _described(guest: Guest, record: Record) -> Guest:

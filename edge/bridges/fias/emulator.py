@@ -156,7 +156,7 @@ class InterfaceProgram:
         guest = self.guests[number]
         old, guest.room = guest.room, room
         if as_pair:
-            self._tell(Record("GO", {"RN": old, "G#": number, "GS": "N"}))
+            self._tell(Record("GO", {"RN": old, "G#": number, "GS": self._shared(old, number)}))
             self._tell(self._came("GI", guest))
             return
         record = self._came("GC", guest)
@@ -165,7 +165,7 @@ class InterfaceProgram:
     def check_out(self, number: str) -> None:
         """A guest is checked out at the desk."""
         guest = self.guests.pop(number)
-        self._tell(Record("GO", {"RN": guest.room, "G#": number, "GS": "N"}))
+        self._tell(Record("GO", {"RN": guest.room, "G#": number, "GS": self._shared(guest.room, number)}))
 
     def order_key(self, room: str, number: str | None, *, record: str = "KR", **more: str) -> None:
         """Order a key, or its end."""
@@ -382,10 +382,12 @@ class InterfaceProgram:
         self._say(stamped("DE", self.now))
 
     def _came(self, record_id: str, guest: Guest) -> Record:
-        return Record(
-            record_id,
-            {"RN": guest.room, "G#": guest.number, "GS": "N", "GN": guest.name, "GD": guest.departure, "GL": "EA"},
-        )
+        told = {"RN": guest.room, "G#": guest.number, "GS": self._shared(guest.room, guest.number)}
+        return Record(record_id, {**told, "GN": guest.name, "GD": guest.departure, "GL": "EA"})
+
+    def _shared(self, room: str, number: str) -> str:
+        """Return GS: whether anybody else is in a room."""
+        return "Y" if any(each.room == room and each.number != number for each in self.guests.values()) else "N"
 
     def _tell(self, record: Record) -> None:
         """Send what the client asked for of a record; buffer it while nobody is there."""

@@ -46,6 +46,7 @@ DESCRIBED: Final = (
 ANY_LINES: Final = (
     *("LS|", "LA|", "LE|", "DS|", "DE|", "NS|", "XX|"),
     *("GI|RN1|G#1|", "GI|RN3|G#1|", "GO|RN1|G#1|", "GC|RN2|RO1|G#1|", "GI|", "GO|RN1|SF|", "KR|KTN|RN1|", "KD|"),
+    *("GI|RN1|GSY|", "GO|RN1|GSY|", "GO|RN1|G#1|GSY|", "GC|RN2|GSN|RO1|GSY|"),
 )
 
 
@@ -264,6 +265,37 @@ def test_a_room_based_link_has_one_nameless_guest_a_room() -> None:
     link = _alive()
     assert _hear(link, "GI|RN204|") == [CameIn("204", Guest(""), False)]
     assert _hear(link, "GO|RN204|") == [WentOut("204", Guest(""), True)]
+
+
+def test_a_room_that_is_shared_is_occupied_until_the_last_of_them_goes() -> None:
+    link = _alive()
+    _hear(link, "GI|RN204|GSN|")
+    assert _hear(link, "GI|RN204|GSY|") == []
+    assert _hear(link, "GO|RN204|GSY|") == [], "one of two left, and the room tells no numbers"
+    assert link.house.occupied() == ("204",)
+    assert _hear(link, "GO|RN204|GSN|") == [WentOut("204", Guest(""), True)]
+
+
+@pytest.mark.parametrize("resync", [False, True])
+def test_a_room_where_somebody_stays_whom_nobody_told_us_of_is_not_vacant(*, resync: bool) -> None:
+    link = _alive()
+    _hear(link, "GI|RN204|G#7|GSY|")
+    told = _hear(link, f"GO|RN204|G#7|GSY|{'SF|' if resync else ''}", 1_000)
+    assert told + link.on_time(now_ms=60_000, at=AT) == [WentOut("204", Guest("7"), False)]
+    _hear(link, "GI|RN204|G#8|GSY|")
+    _hear(link, "GO|RN204|G#8|GSY|", 61_000)
+    assert _hear(link, "GI|RN305|G#8|GSN|", 61_001) == [Moved(Guest("8"), "204", "305", False)]
+
+
+def test_a_move_says_of_the_old_room_whether_others_stay_there() -> None:
+    link = _alive()
+    _hear(link, "GI|RN204|GSN|")
+    assert _hear(link, "GC|RN305|GSN|RO204|GSY|") == [CameIn("305", Guest(""), False)]
+    assert link.house.occupied() == ("204", "305")
+    assert _hear(link, "GC|RN101|GSY|RO204|GSN|") == [Moved(Guest(""), "204", "101", True)]
+    _hear(link, "GI|RN401|G#9|GSY|")
+    assert _hear(link, "GC|RN402|G#9|GSN|RO401|GSY|") == [Moved(Guest("9"), "401", "402", False)]
+    assert _hear(link, "GC|RN403|G#9|GSY|RO402|GSN|") == [Moved(Guest("9"), "402", "403", True)]
 
 
 @pytest.mark.guarantee("G19")
