@@ -5,7 +5,7 @@ Source of truth: design page pms.md B.0. A push is a hint and never data; every 
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Final, Literal, Protocol, Self
 
@@ -115,6 +115,8 @@ class Capabilities:
     """It knows the days of a stay and no hours: an end that it is told comes back as that day's."""
     queue_keeps: bool = False
     """Its queue keeps what it handed over until it was told that this was received."""
+    contacts: bool = False
+    """It tells how a guest is written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,18 @@ class PmsGuest:
 
     external_id: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestContact:
+    """How the guest of a reservation is written to, as the PMS has it now. Used and let go: nobody stores it, and it
+    shows itself in no log.
+    """
+
+    email: str | None = field(repr=False)
+    """None: none told, or one that is no address."""
+    language: str | None = field(repr=False)
+    """BCP 47, the language alone in lower case, such as `de`; None: none told, or one that nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +272,12 @@ class PmsAdapter(Protocol):
 
     async def search_guests(self, name: str) -> list[PmsGuest]:
         """Return guest profiles whose name matches."""
+        ...
+
+    async def contact(self, external_id: str) -> GuestContact:
+        """Return how the guest of a reservation is written to. May raise PmsRefusedError (404: no such reservation),
+        PmsCannotError.
+        """
         ...
 
     async def check_in(self, external_id: str) -> None:
