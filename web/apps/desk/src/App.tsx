@@ -5,9 +5,11 @@
  */
 import { Icon } from '@innkeeper/ui/icons'
 import { type FormEvent, memo, useCallback, useEffect, useId, useMemo, useRef, useState, useSyncExternalStore } from 'react'
-import { type Desk, LOOK_EACH_MS, type Trouble } from './desk'
+import { type Deed, NewsContext } from './acts'
+import { type Desk, LOOK_EACH_MS, type Outcome, type Trouble } from './desk'
 import type { Stay } from './house'
 import { LineStrip } from './LineStrip'
+import { type News, NewsList } from './News'
 import { found } from './search'
 import { SpokenContext, useLanguage, useScheme, useSpoken, useTick } from './spoken'
 import { StayPanel } from './StayPanel'
@@ -20,7 +22,7 @@ const IDLE_LOOK_MS = 5_000
 export function App({ desk, house }: { desk: Desk; house: URL }) {
   const state = useSyncExternalStore(desk.subscribe, () => desk.state)
   const houseMs = useCallback(() => desk.houseMs(), [desk])
-  const said = useLanguage(state.about?.zone ?? undefined, houseMs)
+  const said = useLanguage(state.about?.zone ?? null, houseMs)
   useScheme()
   return (
     <SpokenContext value={said}>
@@ -96,10 +98,16 @@ function SignIn({ desk, trouble, isAsking }: { desk: Desk; trouble: Trouble | nu
 
 function House({ desk, house }: { desk: Desk; house: URL }) {
   const state = useSyncExternalStore(desk.subscribe, () => desk.state)
-  const { words, time, ago, count } = useSpoken()
+  const { words, time, ago, count, zone } = useSpoken()
   const [search, setSearch] = useState('')
+  const [news, setNews] = useState<readonly News[]>([])
   const [chosen, setChosen] = useState<string | null>(null)
   const list = useRef<HTMLElement>(null)
+  const newsSoFar = useRef(0)
+  const tell = useCallback((deed: Deed, came: Outcome<unknown>) => {
+    const id = ++newsSoFar.current
+    setNews((before) => [...before, { id, deed, came }])
+  }, [])
   useTick(5_000)
   useEffect(() => {
     const look = (): void => void desk.look()
@@ -134,29 +142,33 @@ function House({ desk, house }: { desk: Desk; house: URL }) {
   const asOfMs = state.stays?.asOfMs ?? null
   const houseMs = desk.houseMs()
   return (
-    <main className={chosen === null ? 'house' : 'house house-chosen'}>
-      <h1 className="hidden">{words.title}</h1>
-      <LineStrip link={state.link} isAway={state.isAway} ageMs={desk.ageMs()} />
-      <section ref={list} className="list" aria-label={words.stay.back}>
-        <div className="field">
-          <label htmlFor="search">{words.list.search}</label>
-          <input id="search" type="search" className="input" dir="auto" autoComplete="off" placeholder={words.list.searchHint} value={search} onChange={(event) => setSearch(event.currentTarget.value)} />
-        </div>
-        {state.stays === null ? <p className="dim" role="status">{words.line.reading}</p> : (
-          <>
-            <p className="dim" data-testid="as-of">{asOfMs === null || houseMs === null ? words.list.never : words.list.asOf(time(asOfMs), ago(houseMs - asOfMs))}</p>
-            {state.stays.unread > 0 && <p className="problem"><Icon name="warning" size={20} /><span>{words.list.unread(count(state.stays.unread))}</span></p>}
-            <p role="status" className={isEmpty ? undefined : 'hidden'}>{isEmpty ? (search.trim() === '' ? words.list.empty : words.list.noneFound) : count(groups.inHouse.length + groups.coming.length + groups.gone.length)}</p>
-            <Group name={words.list.inHouse} stays={groups.inHouse} chosen={chosen} onChoose={setChosen} />
-            <Group name={words.list.coming} stays={groups.coming} chosen={chosen} onChoose={setChosen} />
-            <Group name={words.list.gone} stays={groups.gone} chosen={chosen} onChoose={setChosen} />
-          </>
-        )}
-      </section>
-      <section className="panel" aria-label={stay?.guest ?? words.stay.id}>
-        {chosen === null ? <p className="dim panel-empty">{words.list.choose}</p> : <StayPanel key={chosen} desk={desk} house={house} id={chosen} stay={stay} onBack={back} />}
-      </section>
-    </main>
+    <NewsContext value={tell}>
+      <NewsList news={news} onClose={(id) => setNews((before) => before.filter((each) => each.id !== id))} />
+      <main className={chosen === null ? 'house' : 'house house-chosen'}>
+        <h1 className="hidden">{words.title}</h1>
+        <LineStrip link={state.link} isAway={state.isAway} ageMs={desk.ageMs()} />
+        {state.about !== null && zone === null && <p className="problem wide" data-testid="utc"><Icon name="clock" size={20} /><span>{words.list.utc}</span></p>}
+        <section ref={list} className="list" aria-label={words.stay.back}>
+          <div className="field">
+            <label htmlFor="search">{words.list.search}</label>
+            <input id="search" type="search" className="input" dir="auto" autoComplete="off" placeholder={words.list.searchHint} value={search} onChange={(event) => setSearch(event.currentTarget.value)} />
+          </div>
+          {state.stays === null ? <p className="dim" role="status">{words.line.reading}</p> : (
+            <>
+              <p className="dim" data-testid="as-of">{asOfMs === null || houseMs === null ? words.list.never : words.list.asOf(time(asOfMs), ago(houseMs - asOfMs))}</p>
+              {state.stays.unread > 0 && <p className="problem"><Icon name="warning" size={20} /><span>{words.list.unread(count(state.stays.unread))}</span></p>}
+              <p role="status" className={isEmpty ? undefined : 'hidden'}>{isEmpty ? (search.trim() === '' ? words.list.empty : words.list.noneFound) : count(groups.inHouse.length + groups.coming.length + groups.gone.length)}</p>
+              <Group name={words.list.inHouse} stays={groups.inHouse} chosen={chosen} onChoose={setChosen} />
+              <Group name={words.list.coming} stays={groups.coming} chosen={chosen} onChoose={setChosen} />
+              <Group name={words.list.gone} stays={groups.gone} chosen={chosen} onChoose={setChosen} />
+            </>
+          )}
+        </section>
+        <section className="panel" aria-label={stay?.guest ?? words.stay.id}>
+          {chosen === null ? <p className="dim panel-empty">{words.list.choose}</p> : <StayPanel key={chosen} desk={desk} house={house} id={chosen} stay={stay} onBack={back} />}
+        </section>
+      </main>
+    </NewsContext>
   )
 }
 

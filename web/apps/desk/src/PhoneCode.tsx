@@ -30,7 +30,7 @@ export function PhoneCode({ desk, house, stay }: { desk: Desk; house: URL; stay:
           <Problem came={came} />
           {code !== null && about?.cloud != null && <Shown desk={desk} code={code} link={codeLink(about.cloud, house, code)} />}
           <div className="acts">
-            <button type="button" className={code === null ? 'act act-first' : 'act'} aria-disabled={isAtWork} onClick={() => void act(() => desk.code(stay.id))}>
+            <button type="button" className={code === null ? 'act act-first' : 'act'} aria-disabled={isAtWork} onClick={() => void act({ kind: 'code', stay }, () => desk.code(stay.id))}>
               <Icon name="link" size={20} />{isAtWork ? said.making : code === null ? said.make : said.anew}
             </button>
             {code !== null && <button type="button" className="act" onClick={forget}>{said.hide}</button>}

@@ -47,7 +47,7 @@ function Phone({ desk, stay, phone }: { desk: Desk; stay: Stay; phone: PhoneKey 
     const why = reason.current?.value.trim() ?? ''
     setMissing(why === '')
     if (why === '') return
-    const told = await act(() => desk.takeBack(stay.id, phone.phone, why))
+    const told = await act({ kind: 'key', stay }, () => desk.takeBack(stay.id, phone.phone, why))
     if (told?.kind === 'done') setAsked(false)
   }
 

@@ -60,17 +60,18 @@ function CheckOut({ desk, stay }: { desk: Desk; stay: Stay }) {
   useEffect(() => { if (isSure) yes.current?.focus() }, [isSure])
   useKeptFocus(section)
   async function go(): Promise<void> {
-    const told = await act(() => desk.checkOut(stay.id))
+    const told = await act({ kind: 'out', stay }, () => desk.checkOut(stay.id))
     if (told?.kind !== 'done') setSure(false)
   }
-  if (stay.state !== 'in_house' && came?.kind !== 'done') return null
+  const isHere = stay.state === 'in_house'
+  if (!isHere && came === null && !isAtWork) return null
   return (
     <section ref={section} tabIndex={-1} className="card" aria-labelledby="out">
       <h3 id="out">{said.title}</h3>
       <p className="dim">{said.lead}</p>
       <Problem came={came} />
       {came?.kind === 'done' && <p role="status" className="good"><Icon name="check" size={20} /><span>{said.done} {!came.told && said.doorsLater}</span></p>}
-      {came?.kind === 'done' ? null : isSure ? (
+      {came?.kind === 'done' || (!isHere && !isAtWork) ? null : isSure ? (
         <div className="sure">
           <p>{said.sure}</p>
           <div className="acts">

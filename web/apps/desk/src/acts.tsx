@@ -1,16 +1,29 @@
 /** What the desk asks for, one act at a time, and what is said when it did not come to pass. */
 import { Icon } from '@innkeeper/ui/icons'
-import { type RefObject, useCallback, useEffect, useRef, useState } from 'react'
+import { createContext, type RefObject, useCallback, useContext, useEffect, useRef, useState } from 'react'
 import type { Outcome } from './desk'
+import type { Stay } from './house'
 import { useSpoken } from './spoken'
 import { refusalOf } from './words'
 
+/** What is asked for, of the stay as it was then. */
+export type Deed = { kind: 'code' | 'key' | 'out'; stay: Stay } | { kind: 'end'; stay: Stay; untilMs: number }
+
+/** Takes what came of an act whose part of the page is gone by then: it is told elsewhere (News.tsx). */
+export const NewsContext = createContext<(deed: Deed, came: Outcome<unknown>) => void>(() => undefined)
+
 /** One act at a time: what came of it stands until the next. */
-export function useAct<T>(): { isAtWork: boolean; came: Outcome<T> | null; act: (ask: () => Promise<Outcome<T>>) => Promise<Outcome<T> | null>; forget: () => void } {
+export function useAct<T>(): { isAtWork: boolean; came: Outcome<T> | null; act: (deed: Deed, ask: () => Promise<Outcome<T>>) => Promise<Outcome<T> | null>; forget: () => void } {
   const [isAtWork, setAtWork] = useState(false)
   const [came, setCame] = useState<Outcome<T> | null>(null)
   const busy = useRef(false)
-  const act = useCallback(async (ask: () => Promise<Outcome<T>>): Promise<Outcome<T> | null> => {
+  const isShown = useRef(false)
+  useEffect(() => {
+    isShown.current = true
+    return () => { isShown.current = false }
+  }, [])
+  const tell = useContext(NewsContext)
+  const act = useCallback(async (deed: Deed, ask: () => Promise<Outcome<T>>): Promise<Outcome<T> | null> => {
     if (busy.current) return null // a second press asks nothing
     busy.current = true
     setAtWork(true)
@@ -19,8 +32,9 @@ export function useAct<T>(): { isAtWork: boolean; came: Outcome<T> | null; act: 
     busy.current = false
     setAtWork(false)
     setCame(outcome)
+    if (!isShown.current) tell(deed, outcome)
     return outcome
-  }, [])
+  }, [tell])
   return { isAtWork, came, act, forget: useCallback(() => setCame(null), []) }
 }
 

@@ -6,6 +6,7 @@ import { createRoot } from 'react-dom/client'
 import { App } from './App'
 import { Desk } from './desk'
 import { passing } from './passing'
+import { browserMemory } from './storage'
 
 const SESSION_ITEM = 'innkeeper-desk'
 
@@ -15,12 +16,7 @@ const house = new URL('../', document.baseURI)
 const desk = new Desk({
   fetch: (address, init) => fetch(address, init),
   root: house,
-  // of this tab: another one, or this one closed and opened anew, knows nothing
-  memory: {
-    get: () => sessionStorage.getItem(SESSION_ITEM),
-    set: (said) => sessionStorage.setItem(SESSION_ITEM, said),
-    clear: () => sessionStorage.removeItem(SESSION_ITEM),
-  },
+  memory: browserMemory(() => sessionStorage, SESSION_ITEM), // of this tab: another one, or this one closed and opened anew, knows nothing
   nowMs: passing(() => performance.now(), () => Date.now()),
   wallMs: () => Date.now(),
 })

@@ -1,17 +1,19 @@
 /** What every part of the page reads: the words, and how times of the house are said in them. */
 import { createContext, useContext, useEffect, useMemo, useState } from 'react'
+import { browserMemory } from './storage'
 import { directionOf, LANGUAGES, localeOf, saidAge, saidTime, spoken, type Words } from './words'
 
-const LANGUAGE_ITEM = 'innkeeper-language'
+const memory = browserMemory(() => localStorage, 'innkeeper-language')
 
 export interface Spoken {
   words: Words
   speak: (tag: string) => void
-  /** A time of the house's wall; `nowMs` is the house's too. */
+  /** A time of the house's wall; where its zone is not known, of UTC's, which is named. */
   time: (atMs: number) => string
   ago: (ageMs: number) => string
   count: (count: number) => string
-  zone: string | undefined
+  /** The house's; null: not known here, and never this machine's instead. */
+  zone: string | null
 }
 
 const Context = createContext<Spoken | null>(null)
@@ -23,8 +25,8 @@ export function useSpoken(): Spoken {
   return found
 }
 
-export function useLanguage(zone: string | undefined, houseMs: () => number | null): Spoken {
-  const [tag, setTag] = useState(() => localStorage.getItem(LANGUAGE_ITEM))
+export function useLanguage(zone: string | null, houseMs: () => number | null): Spoken {
+  const [tag, setTag] = useState(() => memory.get())
   const words = useMemo(() => LANGUAGES.find((each) => each.tag === tag) ?? spoken(navigator.languages), [tag])
   useEffect(() => {
     document.documentElement.lang = words.tag
@@ -36,7 +38,7 @@ export function useLanguage(zone: string | undefined, houseMs: () => number | nu
     return {
       words,
       zone,
-      speak: (next) => { localStorage.setItem(LANGUAGE_ITEM, next); setTag(next) },
+      speak: (next) => { memory.set(next); setTag(next) },
       time: (atMs) => saidTime(atMs, houseMs() ?? atMs, zone, locale),
       ago: (ageMs) => saidAge(ageMs, locale),
       count: (count) => new Intl.NumberFormat(locale, { numberingSystem: 'latn' }).format(count),

@@ -9,15 +9,17 @@ export interface Wall {
 
 const WRITTEN = /^(\d{4})-(\d{2})-(\d{2}) (\d{2}):(\d{2})$/u
 const DAY_MS = 24 * 3_600_000
+/** Where the house's zone is not known: nobody's wall, and named wherever it is said. */
+export const UTC = 'UTC'
 
-const formats = new Map<string | undefined, Intl.DateTimeFormat>() // dear to make
+const formats = new Map<string, Intl.DateTimeFormat>() // dear to make
 
-export function wallOf(atMs: number, zone: string | undefined): Wall {
+export function wallOf(atMs: number, zone: string): Wall {
   const parts = Object.fromEntries(formatOf(zone).formatToParts(atMs).map(({ type, value }) => [type, value]))
   return { date: `${parts['year']?.padStart(4, '0')}-${parts['month']}-${parts['day']}`, time: `${parts['hour']}:${parts['minute']}` }
 }
 
-function formatOf(zone: string | undefined): Intl.DateTimeFormat {
+function formatOf(zone: string): Intl.DateTimeFormat {
   const known = formats.get(zone)
   if (known !== undefined) return known
   const made = new Intl.DateTimeFormat('en-US', { timeZone: zone, calendar: 'gregory', numberingSystem: 'latn', hourCycle: 'h23', year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit' })
@@ -26,7 +28,7 @@ function formatOf(zone: string | undefined): Intl.DateTimeFormat {
 }
 
 /** The moment at which the wall shows that, the earlier of two; null: it never does, or it is no time at all. */
-export function momentOf({ date, time }: Wall, zone: string | undefined): number | null {
+export function momentOf({ date, time }: Wall, zone: string): number | null {
   const plain = plainOf({ date, time })
   if (plain === null) return null
   const shows = (atMs: number): number => plainOf(wallOf(atMs, zone)) ?? Number.NaN

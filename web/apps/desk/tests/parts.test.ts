@@ -97,6 +97,7 @@ describe('the words', () => {
     const at = Date.UTC(2026, 0, 2, 10)
     expect(saidTime(at, at, VIENNA, 'en-GB')).toBe('Fri 2 Jan, 11:00')
     expect(saidTime(at, Date.UTC(2025, 11, 31, 22), VIENNA, 'en-GB')).toContain('2026')
+    for (const words of LANGUAGES) expect(saidTime(at, at, null, words.tag), words.tag).toMatch(/10:00.*UTC/u)
     expect([0, 59_999, 60_000, 7_199_999, 7_200_000, 172_800_000].map((age) => saidAge(age, 'en'))).toEqual(['0 seconds ago', '59 seconds ago', '1 minute ago', '119 minutes ago', '2 hours ago', '2 days ago'])
     expect(saidAge(5_000, 'ar')).toMatch(/5/u)
     expect([spoken(['xx', 'de-AT']).tag, spoken(['zh']).tag, localeOf(en, ['de', 'en-GB'])]).toEqual(['de', 'en', 'en-GB'])

@@ -4,6 +4,7 @@ import { de } from './de'
 import { en } from './en'
 import { es } from './es'
 import { fr } from './fr'
+import { UTC } from '../zone'
 import type { Refusal, Words } from './words'
 
 export type { Refusal, Words } from './words'
@@ -20,8 +21,8 @@ export const localeOf = (words: Words, wanted: readonly string[]): string => wan
 
 export const directionOf = (words: Words): 'ltr' | 'rtl' => (words.tag === 'ar' ? 'rtl' : 'ltr')
 
-/** "Fri 2 Jan, 11:00" of the house's own wall; a year only where it is not this one. */
-export function saidTime(atMs: number, nowMs: number, zone: string | undefined, locale: string): string {
+/** "Fri 2 Jan, 11:00" of the house's own wall, or "10:00 UTC" where its zone is not known; a year only where it is not this one. */
+export function saidTime(atMs: number, nowMs: number, zone: string | null, locale: string): string {
   const { year, near, far } = formatsOf(zone, locale)
   return (year.format(atMs) === year.format(nowMs) ? near : far).format(atMs)
 }
@@ -34,12 +35,13 @@ interface Formats {
 
 const formats = new Map<string, Formats>() // dear to make, and a long list says many times
 
-function formatsOf(zone: string | undefined, locale: string): Formats {
+function formatsOf(zone: string | null, locale: string): Formats {
   const name = `${locale} ${zone ?? ''}`
   const known = formats.get(name)
   if (known !== undefined) return known
-  const said: Intl.DateTimeFormatOptions = { timeZone: zone, weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23', numberingSystem: 'latn' }
-  const made = { year: new Intl.DateTimeFormat('en', { timeZone: zone, year: 'numeric' }), near: new Intl.DateTimeFormat(locale, said), far: new Intl.DateTimeFormat(locale, { ...said, year: 'numeric' }) }
+  const timeZone = zone ?? UTC
+  const said: Intl.DateTimeFormatOptions = { timeZone, ...(zone === null ? { timeZoneName: 'short' } : {}), weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23', numberingSystem: 'latn' }
+  const made = { year: new Intl.DateTimeFormat('en', { timeZone, year: 'numeric' }), near: new Intl.DateTimeFormat(locale, said), far: new Intl.DateTimeFormat(locale, { ...said, year: 'numeric' }) }
   formats.set(name, made)
   return made
 }

@@ -56,6 +56,7 @@ export interface Words {
     noGuest: string
     noRoom: string
     ahead: string
+    utc: string
   }
   stay: {
     back: string
@@ -88,6 +89,8 @@ export interface Words {
     over: string
     anew: string
     anewHint: string
+    /** Made, and whoever asked for it had gone on. */
+    unseen: string
     hide: string
     link: string
     near: string
@@ -100,6 +103,7 @@ export interface Words {
   end: {
     title: string
     lead: string
+    leadUtc: string
     date: string
     time: string
     longer: string
@@ -146,6 +150,11 @@ export interface Words {
     going: string
     done: string
     doorsLater: string
+  }
+  news: {
+    title: string
+    close: string
+    closeOf: (name: string) => string
   }
   no: string
   unknown: string
