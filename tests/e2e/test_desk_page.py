@@ -1,5 +1,6 @@
 """The desk without the internet: the edge and the doors as shipped, no cloud to be had, and a clerk in Chromium."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.async_api import Browser, Locator, async_playwright, expect
+from playwright.async_api import Browser, Locator, Route, async_playwright, expect
 
 from edge.api.desk_routes import BUILT
 from kit.clock import SystemClock
@@ -37,6 +38,8 @@ TOUCH_LEAST_PX: Final = 44
 SMALL: Final = """least => [...document.querySelectorAll('button, input, select, summary')]
     .filter(each => each.checkVisibility() && each.getBoundingClientRect().height < least)
     .map(each => each.outerHTML.slice(0, 120))"""
+BLOCKED: Final = """for (const name of ['localStorage', 'sessionStorage'])
+    Object.defineProperty(window, name, { get() { throw new DOMException('denied', 'SecurityError') } })"""
 SCRIPTS_BYTES_MOST: Final = 360_000
 """Of the page's own code and looks, before compression: a desk opens it in the middle of an outage."""
 
@@ -132,8 +135,8 @@ async def fits(desk: GuestPage, name: str) -> None:
 
 async def sign_in(house: DeskHouse, desk: GuestPage, token: str | None = None) -> None:
     await desk.page.get_by_label("Your name").fill(BY)
-    await desk.page.get_by_label("The house’s token").fill(token or house.token)
-    await desk.page.get_by_label("The house’s token").press("Enter")
+    await desk.page.get_by_label("The desk’s token").fill(token or house.token)
+    await desk.page.get_by_label("The desk’s token").press("Enter")
 
 
 async def choose(desk: GuestPage, stay: str) -> Locator:
@@ -171,7 +174,7 @@ async def test_the_desk_without_a_line_gives_keys_to_phones_keeps_a_guest_longer
     await fits(desk, "sign-in")
     await sign_in(house, desk, "x" * 64)
     await expect(desk.page.locator("[data-trouble='wrong']")).to_be_visible()
-    await expect(desk.page.get_by_label("The house’s token")).to_be_focused()
+    await expect(desk.page.get_by_label("The desk’s token")).to_be_focused()
     await sign_in(house, desk)
     await expect(desk.page.locator("[data-line='down']")).to_contain_text("has not answered since")
     await expect(desk.page.get_by_test_id("by")).to_have_text(BY)
@@ -273,7 +276,7 @@ async def test_a_house_that_does_not_answer_is_said_what_was_read_stays_and_a_ta
     assert house.token in await desk.page.evaluate(kept)
     other = await desk.page.context.new_page()
     await other.goto(f"{house.address}/desk/")
-    await expect(other.get_by_label("The house’s token")).to_have_value("")
+    await expect(other.get_by_label("The desk’s token")).to_have_value("")
     await other.close()
     await desk.page.get_by_role("button", name="Sign out").press("Enter")
     await expect(desk.page.locator("[data-desk='sign-in']")).to_be_visible()
@@ -281,3 +284,56 @@ async def test_a_house_that_does_not_answer_is_said_what_was_read_stays_and_a_ta
     assert "Anna" not in await desk.page.content()
     scripts = [each for each in (BUILT / "assets").iterdir() if each.suffix in {".js", ".css"}]
     assert sum(each.stat().st_size for each in scripts) < SCRIPTS_BYTES_MOST
+
+
+@pytest.mark.guarantee("G3", "G7")
+async def test_where_nothing_is_kept_and_no_zone_is_known_the_desk_works_and_hears_what_came_after_it_went_on(
+    house: DeskHouse,
+) -> None:
+    desk = await house.tab("about:blank", DESK, timezone_id="Asia/Tokyo")
+    may_answer = asyncio.Event()
+
+    async def nowhere(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, json={**await answer.json(), "zone": None})
+
+    async def later(route: Route) -> None:
+        answer = await route.fetch()
+        await may_answer.wait()
+        await route.fulfill(response=answer)
+
+    await desk.page.add_init_script(BLOCKED)
+    await desk.page.route("**/api/v1/desk", nowhere)
+    await desk.page.route("**/api/v1/stays/*/end", later)
+    await desk.page.route("**/api/v1/stays/*/check-out", later)
+    await desk.page.goto(f"{house.address}/desk/")
+    await sign_in(house, desk)
+    await expect(desk.page.get_by_test_id("utc")).to_contain_text("not the hour of the clock on the wall")
+    await expect(desk.page.locator("[data-stay='s-anna']")).to_contain_text(" UTC")
+    await fits(desk, "utc-list")
+    panel = await choose(desk, "s-anna")
+    taking = await phone(house, await code(panel, "Make a code"))
+    await taking.page.close()
+    await look(desk)
+    await expect(panel.get_by_test_id("state")).to_have_text("In house")
+    await panel.get_by_label("Hour (UTC)").fill("05:00")
+    await panel.get_by_role("button", name="Save the new end").press("Enter")
+    await panel.get_by_role("button", name="Check out").press("Enter")
+    await panel.get_by_role("button", name="Yes, check out").press("Enter")
+    await expect(panel.get_by_role("button", name="Checking the guest out")).to_be_visible()
+    await fits(desk, "utc-stay")
+    await desk.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    await panel.get_by_role("button", name="All stays").press("Enter")
+    await expect(desk.page.locator("[data-stay='s-anna']")).to_be_focused()
+    may_answer.set()
+    for deed, words in (("end", "The stay now ends on "), ("out", "The guest has left.")):
+        await expect(desk.page.locator(f"[data-news='{deed}']")).to_contain_text(words)
+        await expect(desk.page.locator(f"[data-news='{deed}']")).to_contain_text("Anna Bérger")
+    await fits(desk, "news")
+    for left in (1, 0):
+        await desk.page.get_by_role("button", name="Close the answer for Anna").first.press("Enter")
+        await expect(desk.page.locator("[data-news]")).to_have_count(left)
+    await desk.page.keyboard.press("Tab")
+    await expect(desk.page.get_by_label("Search")).to_be_focused()  # he goes on from there, and not from the top
+    await desk.page.reload()
+    await expect(desk.page.get_by_label("The desk’s token")).to_have_value("")
