@@ -1,12 +1,15 @@
-"""The routes that give rooms to arrivals which have none, and say who has a room together."""
+"""The routes that say which rooms are free, give them to arrivals which have none, and say who has a room together."""
 
+from datetime import date, timedelta
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
-from litestar import Request, Router, post, put
-from litestar.params import FromPath, JSONBody
+from litestar import Request, Router, get, post, put
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from cloud.kit.database import Database
+from cloud.kit.times import at, iso
 from cloud.platform.access_policy import ACTION
 from cloud.platform.principals import Principal
 from cloud.public.gate import absent, property_for
@@ -14,6 +17,7 @@ from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
 from cloud.stays.assigning import Asked, give_rooms
 from cloud.stays.assignment import WISHES_MOST, Floor
+from cloud.stays.availability import NIGHTS_MOST, Availability, read
 from cloud.stays.listing import stay_by_id
 from cloud.stays.sharing import StillTogetherError, part, share
 from cloud.stays.stays import Place
@@ -59,8 +63,87 @@ class Sharing(msgspec.Struct, frozen=True):
     share: str | None
 
 
+class FreeRoomView(msgspec.Struct, frozen=True):
+    """A room that nobody has in any of the nights; `ready`: it can be entered now."""
+
+    room: str
+    floor: int | None
+    ready: bool
+
+
+class TypeView(msgspec.Struct, frozen=True):
+    """One type of room over the nights asked about.
+
+    `closed` of its `rooms` are out of order or of service. `waiting`: most arrivals in one night that booked it and
+    have no room yet. `free`: how many more could be taken for all of the nights; negative where more was sold than
+    there is. `free_rooms`: those that nobody has in any of the nights, the ones that arrivals wait for among them.
+    """
+
+    type: str | None
+    rooms: int
+    closed: int
+    waiting: int
+    free: int
+    free_rooms: list[FreeRoomView]
+
+
+class AvailableRooms(msgspec.Struct, frozen=True):
+    """What is free from the night of `arrival` to the one before `departure`, days in the house's own `zone`.
+
+    `waiting_untold`: most arrivals in one night that have no room and of which the PMS tells no type: they will take
+    some of what is called free here.
+    """
+
+    as_of: str
+    zone: str
+    arrival: str
+    departure: str
+    types: list[TypeView]
+    waiting_untold: int
+
+
+_Day = Annotated[date | None, QueryParameter()]
+_FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2100, 1, 1)
+
+
 def assignment_routes(database: Database, *, clock: WallClock) -> Router:
     """Return the routes."""
+
+    @get(
+        "/properties/{property_id:str}/available-rooms",
+        summary="Rooms that are free for some nights, by type",
+        opt={ACTION: "property.read"},
+    )
+    async def free(
+        request: Call,
+        property_id: FromPath[str],
+        arrival: _Day = None,
+        departure: _Day = None,
+        room_type: Annotated[str | None, QueryParameter(name="type", min_length=1, max_length=80)] = None,
+    ) -> AvailableRooms:
+        now_ms = clock.wall_ms()
+        async with database.snapshot() as connection:
+            found = await property_for(connection, request.user, property_id)
+            zone = ZoneInfo(found.zone)
+            first = at(now_ms).astimezone(zone).date() if arrival is None else arrival
+            end = _end(first, departure)
+            told = await read(
+                connection,
+                tenant=found.tenant,
+                property_id=found.id,
+                zone=zone,
+                first=first,
+                end=end,
+                now_ms=now_ms,
+            )
+        return AvailableRooms(
+            as_of=iso(at(now_ms)),
+            zone=found.zone,
+            arrival=first.isoformat(),
+            departure=end.isoformat(),
+            types=_types(told, room_type),
+            waiting_untold=told.waiting_untold,
+        )
 
     @post(
         "/properties/{property_id:str}/room-assignments",
@@ -101,5 +184,30 @@ def assignment_routes(database: Database, *, clock: WallClock) -> Router:
             raise ProblemError(409, str(error), kind="still_together", reason="still_together") from error
 
     return Router(
-        "/api/v1", route_handlers=[give, say], request_max_body_size=BODY_BYTES_MOST, before_request=strict_body
+        "/api/v1", route_handlers=[free, give, say], request_max_body_size=BODY_BYTES_MOST, before_request=strict_body
     )
+
+
+def _end(first: date, departure: date | None) -> date:
+    """Return the day after the last night; by default there is one. Raises InvalidInputError."""
+    if not _FIRST_DAY <= first < _LAST_DAY:
+        raise InvalidInputError("arrival", f"is a day from {_FIRST_DAY} to {_LAST_DAY}")
+    end = first + timedelta(days=1) if departure is None else departure
+    if not 1 <= (end - first).days <= NIGHTS_MOST:
+        raise InvalidInputError("departure", f"is 1 to {NIGHTS_MOST} days after the arrival")
+    return end
+
+
+def _types(told: Availability, only: str | None) -> list[TypeView]:
+    return [
+        TypeView(
+            each.type,
+            each.rooms,
+            each.closed,
+            each.waiting,
+            each.free,
+            [FreeRoomView(room.id, room.floor, room.ready) for room in each.free_rooms],
+        )
+        for each in told.types
+        if only is None or each.type == only
+    ]

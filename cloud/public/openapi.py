@@ -72,6 +72,7 @@ TOO_LONG: Final = ("414", "The address is too long for anybody to look at it: re
 SAMPLES: Final[Mapping[str, Any]] = {
     "account_id": "u-5f0c2a91d3b44e07",
     "address": "Praterstrasse 1, 1020 Wien",
+    "arrival": "2026-11-23",
     "attribute": "on",
     "before": "1042",
     "birth_date": "1984-05-17",
@@ -85,6 +86,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "cursor": "1764547200000-1042",
     "day": "2026-11-21",
     "document_exempt": ["AUT"],
+    "departure": "2026-11-25",
     "documents": ["P", "I"],
     "domains": ["northlight.example"],
     "edge": "edge-aurora",

@@ -104,6 +104,7 @@ WRITTEN: Final = {
     ("DELETE", f"{P}/stays/{{stay_id:str}}/kiosk-visit"): "visiting",
     ("POST", f"{P}/stays/{{stay_id:str}}/check-out"): STAFF,
     ("POST", f"{P}/rooms/{{room_id:str}}/commands"): STAFF,
+    ("GET", f"{P}/available-rooms"): ALL,
     ("POST", f"{P}/room-assignments"): STAFF,
     ("GET", f"{P}/records"): ADMIN,
     ("GET", f"{P}/alerts"): ALL,
