@@ -39,6 +39,7 @@ export function ArrivalsPage({ property }: { property: Property }) {
   const [refunds, setRefunds] = useState<WaitingRefund[]>([])
   const [refused, setRefused] = useState<Refused | null>(null)
   const [wanted, setWanted] = useState('')
+  const [written, setWritten] = useState('') // outlives the check-in's place in the queue, which its card ends
 
   const read = useCallback(async () => {
     const here = `api/v1/properties/${encodeURIComponent(property.id)}`
@@ -89,9 +90,10 @@ export function ArrivalsPage({ property }: { property: Property }) {
           <div className={styles['columns']}>
             <section aria-labelledby="waiting" data-testid="waiting">
               <h2 id="waiting" className={styles['heading']}>Waiting for the desk <span className={styles['count']}>{queue.length}</span></h2>
+              <p role="status" className={styles['written']} data-testid="written">{written}</p>
               {queue.length === 0 && <p className={styles['empty']}>No check-in waits for you.</p>}
               <ul className={styles['list']}>
-                {queue.map((each) => <Waiting key={each.session} property={property.id} handOver={each} since={day.format(new Date(each.since))} onDone={() => void read()} />)}
+                {queue.map((each) => <Waiting key={each.session} property={property.id} handOver={each} since={day.format(new Date(each.since))} onDone={() => void read()} onWritten={setWritten} />)}
               </ul>
               {refunds.length > 0 && (
                 <>
@@ -150,7 +152,9 @@ export function ArrivalsPage({ property }: { property: Property }) {
 }
 
 /** One check-in: what is to be looked at, and letting it pass with a reason that is kept as evidence. */
-function Waiting({ property, handOver, since, onDone }: { property: string; handOver: HandOver; since: string; onDone: () => void }) {
+function Waiting({ property, handOver, since, onDone, onWritten }: {
+  property: string; handOver: HandOver; since: string; onDone: () => void; onWritten: (said: string) => void
+}) {
   return (
     <li className={styles['card']} data-hand-over={handOver.stay}>
       <div className={styles['line']}>
@@ -159,7 +163,7 @@ function Waiting({ property, handOver, since, onDone }: { property: string; hand
       </div>
       {handOver.asked !== null && <p className={styles['asked']}><Icon name="person" /> “{handOver.asked}”</p>}
       {handOver.steps.map((each) => (
-        each.step === 'grant' ? <Card key={`${each.step}-${each.subject}`} property={property} step={each} onDone={onDone} /> : (
+        each.step === 'grant' ? <Card key={`${each.step}-${each.subject}`} property={property} step={each} guest={handOver.guest_name} onDone={onDone} onWritten={onWritten} /> : (
           <div key={`${each.step}-${each.subject}`}>
             <p><strong>{nameOf(each)}</strong>: {REASONS[each.reason ?? ''] ?? each.reason ?? 'to be looked at'}</p>
             <Waiver address={at(property, handOver.stay)} step={each} label="Let it pass" onDone={onDone} />
@@ -171,7 +175,9 @@ function Waiting({ property, handOver, since, onDone }: { property: string; hand
 }
 
 /** A key behind another maker's lock: the card that lies on the encoder is written; one that was refused is for a person. */
-function Card({ property, step, onDone }: { property: string; step: WaitingStep; onDone: () => void }) {
+function Card({ property, step, guest, onDone, onWritten }: {
+  property: string; step: WaitingStep; guest: string; onDone: () => void; onWritten: (said: string) => void
+}) {
   const [said, setSaid] = useState<string | null>(null)
   const [isAsking, setAsking] = useState(false)
   const question = useRef(new Question())
@@ -182,7 +188,8 @@ function Card({ property, step, onDone }: { property: string; step: WaitingStep;
     setAsking(false)
     if (typeof told === 'string') return setSaid(told)
     const left = told.keys.filter(({ state }) => state !== 'made')
-    setSaid(left.length === 0 ? 'Written. Give it to the guest.' : left[0]?.problem ?? `Written. ${left.length} more to write: lay the next card on the encoder.`)
+    if (left.length === 0) onWritten(`The card of ${guest} is written. Give it to the guest.`)
+    else setSaid(left[0]?.problem ?? `Written. ${left.length} more to write: lay the next card on the encoder.`)
     onDone()
   }
 
