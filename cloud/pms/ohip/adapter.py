@@ -43,6 +43,8 @@ REQUESTS_MOST: Final = 40
 WINDOW_MS: Final = 1_000
 EVENT_CALLS_MOST: Final = 50
 JSON: Final = "application/json"
+_MISSHAPEN: Final = frozenset({400, 404, 422})
+"""What a body of another shape than they read may be refused with."""
 
 
 class OhipAdapter:
@@ -207,8 +209,16 @@ class OhipAdapter:
 
     async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
         """See the port."""
-        body = {"roomList": [room_external_id], "housekeepingRoomStatus": wire.CONDITION_OF[housekeeping]}
-        await self._write("rooms/status", "PUT", f"hsk/v1/hotels/{self._h}/rooms/status", body)
+        path, status = f"hsk/v1/hotels/{self._h}/rooms/status", wire.CONDITION_OF[housekeeping]
+        try:
+            body = {"roomList": [{"roomId": room_external_id}], "housekeepingRoomStatus": status}
+            await self._write("rooms/status", "PUT", path, body)
+        except PmsRefusedError as error:
+            if error.status not in _MISSHAPEN:
+                raise
+            await self._write(  # as the short form of their page may be read
+                "rooms/status", "PUT", path, {"roomList": [room_external_id], "housekeepingRoomStatus": status}
+            )
 
     async def folio(self, external_id: str) -> tuple[FolioLine, ...]:
         """See the port."""
@@ -220,7 +230,9 @@ class OhipAdapter:
             raise PeerProtocolError(f"OHIP folios: {error}") from error
 
     async def pending(self) -> list[Hint]:
-        """See the port. An event that cannot be read is passed over: the list near now finds what it was about."""
+        """See the port. An event that cannot be read is passed over: the list near now finds what it was about. Of an
+        answer whose events cannot be found nobody knows what it held.
+        """
         if self._system is None:
             return []
         found: dict[Hint, None] = {}
@@ -255,6 +267,9 @@ class OhipAdapter:
 
     @property
     def _h(self) -> str:
+            if rows is None:
+                found[EVERYTHING] = None
+                break
         return _q(self._hotel)
 
     async def _one(self, external_id: str) -> PmsReservation:

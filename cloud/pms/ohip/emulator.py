@@ -103,7 +103,11 @@ class Emulator(Face):
             self.pushed["dropped"] += 1
             return None
         header = {"moduleName": module, "actionType": "UPDATE", "primaryKey": changed_id}
-        event = {"header": {**header, "createdDateTime": self.time.text(self.now_ms())}, "details": []}
+        header |= {"createdDateTime": f"{self.time.text(self.now_ms())}.0", "hotelId": HOTEL}
+        event = {
+            "businessEvent": {"header": header, "details": []},
+            "businessEventId": {"id": str(self.now_ms())},
+        }
         self._events.append(event)
         if self._dice.uniform(0, 1) < self.knobs.push_twice:
             self._events.appendleft(event)
@@ -121,7 +125,8 @@ class Emulator(Face):
                 if system != EXTERNAL_SYSTEM:
                     raise Missing("No such external system.")
                 count = min(len(self._events), EVENTS_A_CALL)
-                return {"businessEvents": [self._events.popleft() for _ in range(count)]}
+                told = [self._events.popleft() for _ in range(count)]
+                return {"businessEventData": told, "dataValueMapping": []}
             case ("GET", "rsv", "v1", "hotels", _, "reservations"):
                 return self._list(ask)
             case ("GET", "rsv", "v1", "hotels", _, "reservations", found):
@@ -133,7 +138,9 @@ class Emulator(Face):
             case ("PUT", "hsk", "v1", "hotels", _, "rooms", "status"):
                 body = ask.json()
                 for room in body["roomList"]:
-                    self.hotel.set_room_state(room, body["housekeepingRoomStatus"])
+                    if not isinstance(room, dict):
+                        raise WireError(400, "roomList holds rooms, each with its roomId.")
+                    self.hotel.set_room_state(room["roomId"], body["housekeepingRoomStatus"])
                 return Reply(204, None)
             case ("POST", "fof", "v1", "hotels", _, "reservations", found, "checkIns"):
                 self.hotel.start(found, by_day=True)

@@ -160,10 +160,22 @@ def _ids(told: object) -> list[Any]:
 
 
 class _Event(msgspec.Struct, frozen=True):
-    moduleName: str
+    moduleName: str | int
+    """A number in one of their published examples: then its action says what it is about."""
     primaryKey: ExternalId | None = None
+    actionType: str | None = None
+
+    def about(self) -> str:
+        """Return which module it is of, in lower case."""
+        if isinstance(self.moduleName, str):
+            return self.moduleName.casefold()
+        return next((each for each in (self.actionType or "").casefold().split() if each in _MODULES), "")
 
 
+_EVENT_LISTS: Final = ("businessEventData", "businessEvents", "businessEvent", "events")
+"""As it is published, and as it may be called where it is not."""
+_BESIDE: Final = frozenset({"links", "warnings", "datavaluemapping"})
+"""Lists of an answer of the queue that are not its events."""
 _MODULES: Final[dict[str, Literal["guest", "reservation", "resource"]]] = {
     "profile": "guest",
     "reservation": "reservation",
@@ -192,18 +204,29 @@ def reservation_rows(answer: object) -> list[msgspec.Raw] | None:
     return None
 
 
-def events(answer: object) -> list[msgspec.Raw]:
-    """Return the events of a call of the queue: a list of that name, or nothing but the list.
+def events(answer: object) -> list[msgspec.Raw] | None:
+    """Return the events of a call of the queue: a list of one of its names, nothing but the list, or the only one.
+
+    None: it holds a list that is none of these, so whatever it held is in no queue any more.
 
     Raises:
         PeerProtocolError: it is a problem (RFC 9457), whatever its status was.
     """
     if isinstance(answer, list):
         return [msgspec.Raw(msgspec.json.encode(each)) for each in answer]
-    found = rows(answer, "businessEvents", "businessEvent", "events")
-    if found is None and isinstance(answer, dict) and {"title", "detail"} & answer.keys():
+    if (found := rows(answer, *_EVENT_LISTS)) is not None:
+        return found
+    if isinstance(answer, dict) and {"title", "detail"} & answer.keys():
         raise PeerProtocolError(f"OHIP businessEvents: {str(answer.get('detail') or answer.get('title'))[:200]}")
-    return found or []
+    if _header(answer) is not None:
+        return [msgspec.Raw(msgspec.json.encode(answer))]
+    lists = [each for _, found in _dicts(answer) for name, each in found.items() if name.casefold() not in _BESIDE]
+    return None if any(isinstance(each, list) and each for each in lists) else []
+
+
+def _header(told: object) -> dict[str, Any] | None:
+    """Find what an event says of itself, however deep it lies; None where nothing does."""
+    return next((each for _, each in _dicts(told) if "moduleName" in each), None)
 
 
 def flag(answer: object, name: str) -> bool | None:
@@ -340,10 +363,10 @@ def event_hint(raw: bytes | msgspec.Raw) -> Hint | None:
     """Read one business event; None for a module that we do not follow. Raises PeerProtocolError."""
     try:
         told = msgspec.json.decode(raw, type=dict[str, Any])
-        said = convert(told.get("header", told), _Event)
+        said = convert(_header(told) or told, _Event)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PeerProtocolError(f"not a business event: {error}") from error
-    kind = _MODULES.get(said.moduleName.casefold())
+    kind = _MODULES.get(said.about())
     if kind is None:
         return None
     if said.primaryKey is None and kind != "resource":
