@@ -43,6 +43,16 @@ _UNKNOWN: Final = re.compile(
 )
 """What they say of a thing that they do not know, with success false and whatever status."""
 WINDOW_MS: Final = 1_000
+_TOO_OFTEN: Final = re.compile(r"rate.?limit|too many requests|limit (was |is )?exceeded", re.IGNORECASE)
+_KNOWS_US_NOT: Final = re.compile(
+    r"\bunauthori[sz]ed\b|\bunauthenticated\b"
+    r"|(?<![a-z])(api.?key|token)\b.{0,20}\b(invalid|expired|revoked|missing)"
+    r"|\b(invalid|expired|revoked|missing)\b.{0,20}(?<![a-z])(api.?key|token)\b",
+    re.IGNORECASE,
+)
+"""The same of our haste and of our credentials: neither says anything of what was asked for."""
+_SILENT: Final = "roomStatus does not say which of its rooms are taken"
+_ROWS: Final = {"includeGuestsDetails": "false", "includeAllRooms": "true"}
 T = TypeVar("T")
 
 
@@ -193,9 +203,8 @@ class CloudbedsAdapter:
         """See the port. Blocks are Cloudbeds' own affair."""
         if (condition := wire.CONDITION_OF.get(housekeeping)) is None:
             raise PmsCannotError("Cloudbeds", f"a room that is {housekeeping}")
-        form = {"roomID": room_external_id, "roomCondition": condition}
-        if housekeeping is Housekeeping.PICKUP:
-            form["vacantPickup"] = "true"
+        pickup = "true" if housekeeping is Housekeeping.PICKUP else "false"  # a flag that is not told stays as it is
+        form = {"roomID": room_external_id, "roomCondition": condition, "vacantPickup": pickup}
         await self._post("postHousekeepingStatus", form)
 
     async def folio(self, external_id: str) -> tuple[FolioLine, ...]:
@@ -244,7 +253,9 @@ class CloudbedsAdapter:
             raise PmsUnreadError(f"Cloudbeds getReservation {external_id}: {why}")
         return found[0].room_external_id
 
-    async def _read(self, external_id: str, *, patient: bool = False, must: bool = False) -> Page:
+    async def _read(
+        self, external_id: str, *, patient: bool = False, must: bool = False, row: wire.Reservation | None = None
+    ) -> Page:
         try:
             answer = await self._reservation(external_id, patient=patient)
         except PmsRefusedError as error:
@@ -266,20 +277,35 @@ class CloudbedsAdapter:
             return Page(())  # of another property of the group
         told = wire.reservations(said, self._time, now_ms=self._clock.wall_ms())
         return Page(
+        if isinstance(said, wire.Reservation) and said.is_silent():
+            told = wire.with_rooms_of(said, row or await self._listed(said))
+            said = ItemError(said.reservationID, _SILENT) if told.is_silent() else told
             tuple(each for each in told if isinstance(each, PmsReservation)),
             tuple(each for each in told if isinstance(each, ItemError)),
+    async def _listed(self, said: wire.Reservation) -> wire.Reservation | None:
+        """Return a reservation's row in the list of its day, None where it has none: how each of its rooms is stands
+        there, and perhaps nowhere else.
+        """
+        day = said.startDate[:10]
+        asked = {"checkInFrom": day, "checkInTo": day, **_ROWS}
+        async for rows in self._lists("getReservations", asked, key=_reservation_key, patient=True):
+            for raw in rows:
+                row = item(raw, wire.Reservation, "reservation", "reservationID", strict=False)
+                if isinstance(row, wire.Reservation) and row.reservationID == said.reservationID:
+                    return row
+        return None
+
             () if said.guestID is None else (said.guestID,),
         )
 
     async def _pages(self, asked: Mapping[str, str]) -> AsyncIterator[Page]:
         """Yield the reservations of a list, each once, however it moves under us."""
-        wanted = {**asked, "includeGuestsDetails": "false", "includeAllRooms": "true"}
-        async for rows in self._lists("getReservations", wanted, key=_reservation_key):
+        async for rows in self._lists("getReservations", {**asked, **_ROWS}, key=_reservation_key):
             pages = []
             for raw in rows:
                 said = item(raw, wire.Reservation, "reservation", "reservationID", strict=False)
                 if isinstance(said, wire.Reservation) and (said.is_vague() or (said.is_bare() and not self._bare)):
-                    pages.append(await self._read(said.reservationID, patient=True))
+                    pages.append(await self._read(said.reservationID, patient=True, row=said))
                 else:
                     pages.append(self._page(said))
             yield Page(
@@ -343,7 +369,10 @@ class CloudbedsAdapter:
         if said.success:
             return said
         message = (said.message or "no message")[:300]
-        raise PmsRefusedError(404 if _UNKNOWN.search(message) else 422, message)
+        if _TOO_OFTEN.search(message):
+            raise self._exchange.busy(answer.headers.get("retry-after"))
+        status = 404 if _UNKNOWN.search(message) else 401 if _KNOWS_US_NOT.search(message) else 422
+        raise PmsRefusedError(status, message)
 
     def _data(self, method: str, answer: wire.Answer, kind: type[T]) -> T:
         try:

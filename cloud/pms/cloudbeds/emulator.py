@@ -37,6 +37,8 @@ class Emulator(Face):
         super().__init__(**parts)
         self.subscriptions: dict[str, dict[str, Any]] = {}
         """What was subscribed to, by object and action."""
+        self.pickups: dict[str, bool] = {}
+        """The flag of each room that was told one."""
 
     def operation(self, ask: Ask) -> str:
         """See Face."""
@@ -94,6 +96,8 @@ class Emulator(Face):
                 return _data([self._condition(each.id) for each in self.hotel.resources.values()])
             case "postHousekeepingStatus":
                 self.hotel.set_room_state(self._room(form["roomID"]), str(form["roomCondition"]).capitalize())
+                if "vacantPickup" in form:  # what is not told stays
+                    self.pickups[form["roomID"]] = form["vacantPickup"] == "true"
                 return _data({})
             case "postRoomAssign":
                 self.hotel.update(form["reservationID"], room=self._room(form["newRoomID"]))
@@ -152,7 +156,7 @@ class Emulator(Face):
             "roomCondition": state,
             "roomOccupied": False,
             "doNotDisturb": False,
-            "vacantPickup": False,
+            "vacantPickup": self.pickups.get(room.id, False),
         }
 
     def _reservations(self, asked: dict[str, str]) -> object:

@@ -119,6 +119,11 @@ class Reservation(msgspec.Struct, frozen=True):
         parts = self.parts()
         return len(parts) == 1 and self.subReservationID is None and parts[0].subReservationID is None
 
+    def is_silent(self) -> bool:
+        """Tell whether some of its rooms may be taken and others not, and nothing says which."""
+        parts = self.parts()
+        return self.status == "checked_in" and len(parts) > 1 and any(each.roomStatus is None for each in parts)
+
 
 class HotelRoom(msgspec.Struct, frozen=True):
     """A row of getRooms."""
@@ -171,6 +176,20 @@ class Answer(msgspec.Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"null")
     total: int | None = None
     message: str | None = None
+
+
+def with_rooms_of(said: Reservation, row: Reservation | None) -> Reservation:
+    """Return a reservation whose rooms are as its row in a list has them, where it does not say so itself. A room
+    without a number is taken by nobody.
+    """
+    known = {} if row is None else {each.subReservationID or each.roomID: each.roomStatus for each in row.rooms}
+    known.pop(None, None)
+    rooms = []
+    for each in said.parts():
+        told = each.roomStatus or known.get(each.subReservationID) or known.get(each.roomID)
+        told = told or ("not_checked_in" if each.roomID is None else None)
+        rooms.append(msgspec.structs.replace(each, roomStatus=told))
+    return msgspec.structs.replace(said, rooms=rooms, assigned=[], unassigned=[])
 
 
 def parent(external_id: str) -> str:
