@@ -4,9 +4,11 @@ Every list is of days: what is asked for by time of change comes for whole days 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 import httpx
 import msgspec
@@ -37,6 +39,7 @@ from protocols.errors import PeerProtocolError
 REQUESTS_MOST: Final = 5
 WINDOW_MS: Final = 1_000
 T = TypeVar("T")
+_UTC: Final = HouseTime(ZoneInfo("UTC"))
 
 
 class StayNTouchAdapter:
@@ -102,7 +105,11 @@ class StayNTouchAdapter:
 
     async def changed(self, since_ms: int, until_ms: int) -> AsyncIterator[Page]:
         """See the port."""
-        async for page in self._pages(self._days("updated", since_ms, until_ms)):
+        days = self._days("updated", since_ms, until_ms)
+        # nobody says whose midnight ends a day of changes, the property's or UTC's: whichever is further away
+        days["from_date"] = min(days["from_date"], _UTC.day(since_ms))
+        days["to_date"] = max(days["to_date"], _UTC.day(until_ms))
+        async for page in self._pages(days):
             yield _kept(page, lambda each: since_ms - 1_000 < each.updated_ms <= until_ms + 1_000)
 
     async def colliding(self, from_ms: int, until_ms: int) -> AsyncIterator[Page]:
@@ -153,10 +160,6 @@ class StayNTouchAdapter:
         """See the port. Their page names no check-out; who does not offer one to partners has no such address."""
         try:
             await self._write("check_out", "POST", f"reservations/{_q(external_id)}/check_out", {})
-        except PmsRefusedError as error:
-            if error.status not in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
-                raise
-            raise PmsCannotError("StayNTouch", "a check-out") from error
 
     async def assign_room(self, external_id: str, room_external_id: str) -> None:
         """See the port."""
@@ -168,25 +171,24 @@ class StayNTouchAdapter:
         offer it to partners has no such address.
         """
         body = {"departure_date": self._time.day(departure_ms)}
-        try:
+        with _where_offered("a check-out"):
             await self._write("reservations", "PUT", f"reservations/{_q(external_id)}", body)
-        except PmsRefusedError as error:
-            if error.status not in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
-                raise
-            raise PmsCannotError("StayNTouch", "another departure") from error
 
     async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
-        """See the port. Out of order and out of service have dates there, which nobody gave us."""
+        """See the port. Out of order and out of service have dates there, which nobody gave us. Their page names the
+        rooms' `status` and only `service_status` as an address of its own.
+        """
         if (word := wire.CONDITION_OF.get(housekeeping)) is None:
             raise PmsCannotError("StayNTouch", f"a room that is {housekeeping}")
-        await self._write("room status", "PUT", f"rooms/{_q(room_external_id)}", {"status": word})
+        with _where_offered("the condition of a room"):
+            await self._write("room status", "PUT", f"rooms/{_q(room_external_id)}", {"status": word})
 
     async def folio(self, external_id: str) -> tuple[FolioLine, ...]:
         """See the port."""
         bills = await self._one(f"reservations/{_q(external_id)}", wire.BillsOf)
         now_ms = self._clock.wall_ms()
         lines: list[FolioLine] = []
-        try:
+        with _where_offered("another departure"):
             for bill in bills.bills or ():
                 async for rows in self._lists(f"bills/{_q(bill.id)}/transactions", {}, patient=True):
                     for raw in rows:
@@ -301,6 +303,17 @@ class _Problem(msgspec.Struct, frozen=True):
 def _said(content: bytes) -> str:
     try:
         told = msgspec.json.decode(content, type=_Problem)
+@contextmanager
+def _where_offered(what: str) -> Iterator[None]:
+    """Raise PmsCannotError where the house has no such address for partners."""
+    try:
+        yield
+    except PmsRefusedError as error:
+        if error.status not in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
+            raise
+        raise PmsCannotError("StayNTouch", what) from error
+
+
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     return told.message or str(told.errors or "")
