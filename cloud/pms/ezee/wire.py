@@ -58,6 +58,11 @@ BROKEN: Final = frozenset({"500"})
 _NEVER: Final = "0000-00-00"
 """How its database writes a time that there was none."""
 _NOTHING: Final = re.compile(r"\bno\s+(data|records?|reservations?|bookings?|guests?|rooms?)\b", re.IGNORECASE)
+_UNKNOWN_TYPE: Final = re.compile(
+    r"request type|\b(unknown|invalid|unsupported|no such) (request|operation|function|method)\b"
+    r"|\bnot (supported|implemented)\b",
+    re.IGNORECASE,
+)
 _OF: Final = "~"
 _SUB: Final = re.compile(r"-[0-9]{1,3}\Z")
 _STATUS: Final = (
@@ -160,7 +165,7 @@ def problem(answer: dict[str, Any]) -> tuple[str, str] | None:
 
 def is_type_unknown(said: str) -> bool:
     """Tell whether a problem, code and message, is that the type of the request is none, or none for this hotel."""
-    return said.split(" ", 1)[0] == "502" or "request type" in said.casefold().replace("_", " ")
+    return said.split(" ", 1)[0] == "502" or _UNKNOWN_TYPE.search(said.replace("_", " ")) is not None
 
 
 def is_nothing(message: str) -> bool:

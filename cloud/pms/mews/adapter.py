@@ -207,7 +207,7 @@ class MewsAdapter:
             async for answer in self._paged(
                 wire.ORDER_ITEMS, {"ServiceOrderIds": [external_id]}, wire.OrderItemsAnswer
             ):
-                lines.extend(wire.folio_line(each) for each in answer.OrderItems)
+                lines.extend(wire.folio_line(each) for each in answer.OrderItems if each.is_owed())
         except UnreadableError as error:
             raise PeerProtocolError(f"Mews {wire.ORDER_ITEMS}: {error}") from error
         return tuple(lines)
@@ -239,7 +239,7 @@ class MewsAdapter:
             items = [item(raw, wire.Reservation, "reservation", "Id") for raw in answer.Reservations]
             errors = [each for each in items if isinstance(each, ItemError)]
             said = [each for each in items if isinstance(each, wire.Reservation)]
-            names, nameless = await self._names(sorted({each.AccountId for each in said if each.AccountId}))
+            names, nameless = await self._names(sorted({each.customer() or "" for each in said} - {""}))
             told = [wire.reservation(each, names, now_ms=self._clock.wall_ms()) for each in said]
             errors += [each for each in told if isinstance(each, ItemError)]
             taken = tuple(each for each in told if isinstance(each, PmsReservation))

@@ -79,6 +79,10 @@ class Reservation(msgspec.Struct, frozen=True):
     CancellationReason: str | None = None
     PersonCounts: list[_PersonCount] = []
 
+    def customer(self) -> str | None:
+        """Return whose it is, where that is a customer: a company has no profile among them."""
+        return self.AccountId if self.AccountType in (None, "Customer") else None
+
 
 class Customer(msgspec.Struct, frozen=True):
     """One guest profile: only the name is taken."""
@@ -152,6 +156,11 @@ class OrderItem(msgspec.Struct, frozen=True):
     Amount: _Amount
     ConsumedUtc: datetime
     Name: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
+    AccountingState: str | None = None
+
+    def is_owed(self) -> bool:
+        """Tell whether it counts: what was cancelled, or never came to be, is listed too."""
+        return self.AccountingState not in ("Canceled", "Inactive")
 
 
 class OrderItemsAnswer(msgspec.Struct, frozen=True):
@@ -239,14 +248,14 @@ def reservation(said: Reservation, names: Mapping[str, str], *, now_ms: int) -> 
         number=None if said.Number is None else line(said.Number) or None,
         status=status,
         room_external_id=said.AssignedResourceId,
-        guest_name="" if said.AccountId is None else names.get(said.AccountId),
+        guest_name="" if said.AccountId is None else names.get(said.customer() or ""),
         arrival_ms=utc_ms(said.ScheduledStartUtc),
         departure_ms=utc_ms(said.ScheduledEndUtc),
         adults=sum(each.Count for each in said.PersonCounts) if said.PersonCounts else None,
         children=None,  # Mews counts by age categories of the property: who is a child is the property's word
         updated_ms=now_ms if said.UpdatedUtc is None else utc_ms(said.UpdatedUtc),
         room_type=said.RequestedResourceCategoryId,
-        guest_external_id=said.AccountId,
+        guest_external_id=said.customer(),
     )
 
 
