@@ -33,7 +33,7 @@ pytestmark = [
 ]
 DAY_MS: Final = 24 * HOUR_MS
 BY: Final = "Frau Maier"
-SIZES: Final = {"desk": DESK, "phone": PHONE}
+SIZES: Final = {"desk": DESK, "phone": PHONE, "small": (320, 568)}
 TOUCH_LEAST_PX: Final = 44
 SMALL: Final = """least => [...document.querySelectorAll('button, input, select, summary')]
     .filter(each => each.checkVisibility() && each.getBoundingClientRect().height < least)
@@ -175,6 +175,11 @@ async def test_the_desk_without_a_line_gives_keys_to_phones_keeps_a_guest_longer
     await sign_in(house, desk, "x" * 64)
     await expect(desk.page.locator("[data-trouble='wrong']")).to_be_visible()
     await expect(desk.page.get_by_label("The desk’s token")).to_be_focused()
+    shown = desk.page.get_by_role("button", name="Show the token")  # 64 characters from paper, in the middle of a night
+    for kind, pressed in (("text", "true"), ("password", "false")):
+        await shown.press("Enter")
+        await expect(desk.page.get_by_label("The desk’s token")).to_have_attribute("type", kind)
+        await expect(shown).to_have_attribute("aria-pressed", pressed)
     await sign_in(house, desk)
     await expect(desk.page.locator("[data-line='down']")).to_contain_text("has not answered since")
     await expect(desk.page.get_by_test_id("by")).to_have_text(BY)
@@ -278,6 +283,14 @@ async def test_a_house_that_does_not_answer_is_said_what_was_read_stays_and_a_ta
     await other.goto(f"{house.address}/desk/")
     await expect(other.get_by_label("The desk’s token")).to_have_value("")
     await other.close()
+    await desk.page.locator("[data-stay='s-ben']").press("Enter")
+    back = desk.page.get_by_role("button", name="All stays")
+    await expect(desk.page.locator("[data-panel='s-ben'] h2")).to_be_focused()
+    await desk.page.keyboard.press("Shift+Tab")  # the list is beside it, and one step away
+    await expect(back).to_be_focused()
+    assert await back.evaluate("each => getComputedStyle(each).clipPath") == "none"
+    await back.press("Enter")
+    await expect(desk.page.locator("[data-stay='s-ben']")).to_be_focused()
     await desk.page.get_by_role("button", name="Sign out").press("Enter")
     await expect(desk.page.locator("[data-desk='sign-in']")).to_be_visible()
     assert house.token not in await desk.page.evaluate(kept)

@@ -18,6 +18,8 @@ import { LANGUAGES } from './words'
 const TOUCHES = ['pointerdown', 'keydown', 'wheel'] as const
 const RETURNS = ['focus', 'pageshow', 'visibilitychange'] as const
 const IDLE_LOOK_MS = 5_000
+/** What the words call the token's file (edge/app/run.py): said in one piece. */
+const FILE = 'desk-token'
 
 export function App({ desk, house }: { desk: Desk; house: URL }) {
   const state = useSyncExternalStore(desk.subscribe, () => desk.state)
@@ -58,6 +60,7 @@ function Bar({ name, by, onLeave }: { name: string | null; by: string | null; on
 function SignIn({ desk, trouble, isAsking }: { desk: Desk; trouble: Trouble | null; isAsking: boolean }) {
   const { words: { signIn: said } } = useSpoken()
   const [missing, setMissing] = useState<readonly string[]>([])
+  const [isSeen, setSeen] = useState(false)
   const form = useRef<HTMLFormElement>(null)
   useEffect(() => { form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus() }, [missing, trouble])
 
@@ -71,6 +74,7 @@ function SignIn({ desk, trouble, isAsking }: { desk: Desk; trouble: Trouble | nu
   }
 
   const words = trouble === null ? null : { wrong: said.wrong, name: said.badName, away: said.away, ended: said.ended, idle: said.idle }[trouble]
+  const [before, after] = said.tokenHint.split(FILE)
   const isWrong = { by: missing.includes('by') || trouble === 'name', token: missing.includes('token') || trouble === 'wrong' }
   return (
     <main className="narrow">
@@ -86,9 +90,10 @@ function SignIn({ desk, trouble, isAsking }: { desk: Desk; trouble: Trouble | nu
         </div>
         <div className="field">
           <label htmlFor="token">{said.token}</label>
-          <p id="token-hint" className="dim">{said.tokenHint}</p>
-          <input id="token" name="token" type="password" className="input" dir="ltr" maxLength={600} autoComplete="off" aria-required aria-invalid={isWrong.token} aria-describedby="token-hint" />
+          <p id="token-hint" className="dim">{before}{after !== undefined && <><code className="whole" dir="ltr">{FILE}</code>{after}</>}</p>
+          <input id="token" name="token" type={isSeen ? 'text' : 'password'} spellCheck={false} autoCapitalize="none" className="input" dir="ltr" maxLength={600} autoComplete="off" aria-required aria-invalid={isWrong.token} aria-describedby="token-hint" />
           {missing.includes('token') && <p className="wrong">{said.missing}</p>}
+          <button type="button" className="quiet seen" aria-pressed={isSeen} onClick={() => setSeen(!isSeen)}>{isSeen && <Icon name="check" size={18} />}{said.show}</button>
         </div>
         <button type="submit" className="act act-first" aria-disabled={isAsking}>{isAsking ? said.going : said.go}</button>
       </form>
@@ -106,7 +111,7 @@ function House({ desk, house }: { desk: Desk; house: URL }) {
   const newsSoFar = useRef(0)
   const tell = useCallback((deed: Deed, came: Outcome<unknown>) => {
     const id = ++newsSoFar.current
-    setNews((before) => [...before, { id, deed, came }])
+    setNews((before) => [{ id, deed, came }, ...before]) // the newest is seen first, however small the screen
   }, [])
   useTick(5_000)
   useEffect(() => {

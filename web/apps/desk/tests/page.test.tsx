@@ -22,6 +22,7 @@ beforeEach(() => {
 })
 afterEach(() => {
   vi.restoreAllMocks()
+  vi.unstubAllEnvs()
   act(() => root.unmount())
   place.remove()
   localStorage.clear()
@@ -101,6 +102,17 @@ describe('an answer that comes after its part of the page was left', () => {
     }
   })
 
+  it('stands above those that came before it', async () => {
+    const stage = withBen()
+    await shown(stage)
+    await choose('s-anna')
+    const [end, out] = [held(stage, 'stays/s-anna/end'), held(stage, 'stays/s-anna/check-out')]
+    for (const words of [en.end.longer, en.end.save, en.out.go, en.out.yes, en.stay.back]) await press(words)
+    await end(Response.json({}))
+    await out(Response.json({ doors_told: true }))
+    expect([...place.querySelectorAll<HTMLElement>('[data-news]')].map((each) => each.dataset['news'])).toEqual(['out', 'end'])
+  })
+
   it('is told in its place alone where somebody still looks at it, and to nobody who came after', async () => {
     const stage = withBen()
     const desk = await shown(stage)
@@ -143,6 +155,8 @@ describe('an answer that comes after its part of the page was left', () => {
 
 describe('times of a house whose zone is not known', () => {
   it.each([null, 'Mars/Olympus'])('are UTC, and called so wherever one stands: %s', async (zone) => {
+    vi.stubEnv('TZ', 'Asia/Tokyo')
+    expect(new Intl.DateTimeFormat().resolvedOptions().timeZone, 'another wall than UTC’s').toBe('Asia/Tokyo')
     const stage = withBen()
     stage.says('desk', { ...ABOUT, zone })
     await shown(stage)

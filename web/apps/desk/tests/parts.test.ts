@@ -84,6 +84,7 @@ describe('the words', () => {
     const english = new Map(leaves(en).map(([name, value]) => [name, written(value)]))
     expect(LANGUAGES.map(({ tag }) => tag)).toEqual(['en', 'de', 'fr', 'es', 'ar'])
     for (const words of LANGUAGES) {
+      expect(words.signIn.tokenHint.split('desk-token'), `${words.tag}: where the token is`).toHaveLength(2)
       for (const [name, value] of leaves(words)) {
         expect(written(value).trim(), `${words.tag} ${name}`).not.toBe('')
         if (typeof value === 'function') expect(written(value), `${words.tag} ${name}`).toContain('7')

@@ -13,6 +13,7 @@ export const de: Words = {
     byHint: 'Er steht neben allem, was Sie hier tun.',
     token: 'Das Token der Rezeption',
     tokenHint: 'Die Hausleitung hat es: Es ist die eine Zeile der Datei desk-token auf dem Computer des Hauses. Es bleibt nur in diesem Tab und ist weg, wenn Sie ihn schließen.',
+    show: 'Das Token beim Tippen zeigen',
     go: 'Anmelden',
     going: 'Das Haus wird gefragt …',
     missing: 'Bitte ausfüllen.',

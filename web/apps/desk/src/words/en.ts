@@ -13,6 +13,7 @@ export const en: Words = {
     byHint: 'It stands beside everything that you do here.',
     token: 'The desk’s token',
     tokenHint: 'Whoever runs the house has it: it is the one line of the file desk-token on the building’s computer. It stays in this tab alone and is gone when you close it.',
+    show: 'Show the token as it is typed',
     go: 'Sign in',
     going: 'Asking the house …',
     missing: 'Please fill this in.',

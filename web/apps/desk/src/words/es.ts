@@ -13,6 +13,7 @@ export const es: Words = {
     byHint: 'Figura junto a todo lo que haga aquí.',
     token: 'El token de la recepción',
     tokenHint: 'Lo tiene la dirección: es la única línea del archivo desk-token en el ordenador del edificio. Se queda solo en esta pestaña y desaparece al cerrarla.',
+    show: 'Mostrar el token al escribirlo',
     go: 'Entrar',
     going: 'Consultando al edificio …',
     missing: 'Rellene este campo, por favor.',

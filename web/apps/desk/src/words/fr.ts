@@ -13,6 +13,7 @@ export const fr: Words = {
     byHint: 'Il figure à côté de tout ce que vous faites ici.',
     token: 'Le jeton de la réception',
     tokenHint: 'La direction l’a : c’est l’unique ligne du fichier desk-token sur l’ordinateur du bâtiment. Il reste dans cet onglet seul et disparaît quand vous le fermez.',
+    show: 'Afficher le jeton pendant la saisie',
     go: 'Se connecter',
     going: 'Interrogation du bâtiment …',
     missing: 'Veuillez remplir ce champ.',

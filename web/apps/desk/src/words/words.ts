@@ -18,6 +18,7 @@ export interface Words {
     byHint: string
     token: string
     tokenHint: string
+    show: string
     go: string
     going: string
     missing: string
