@@ -13,12 +13,13 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 
-from cloud.pms.cloudbeds import wire
+from cloud.pms.cloudbeds import contacts, wire
 from cloud.pms.exchange import Exchange
 from cloud.pms.paging import MovingList
 from cloud.pms.port import (
     Capabilities,
     FolioLine,
+    GuestContact,
     Hint,
     ItemError,
     Page,
@@ -75,6 +76,7 @@ class CloudbedsAdapter:
         writes=frozenset(PmsAction),
         folio=True,
         early_ms=15 * 3_600_000,
+        contacts=True,
     )
 
     def __init__(
@@ -167,6 +169,16 @@ class CloudbedsAdapter:
             if isinstance(said, wire.Guest):
                 found.append(PmsGuest(said.guestID, wire.guest_name(said)))
         return found
+
+    async def contact(self, external_id: str) -> GuestContact:
+        """See the port."""
+        try:
+            answer = await self._reservation(external_id)
+        except PmsRefusedError as error:
+            if _is_unknown(error):
+                raise PmsRefusedError(httpx.codes.NOT_FOUND, error.said) from error
+            raise
+        return contacts.of_reservation(answer.data, external_id, hotel=self._hotel)
 
     async def check_in(self, external_id: str) -> None:
         """See the port. One room of a reservation comes in; the others do so for themselves."""

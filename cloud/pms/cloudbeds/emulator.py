@@ -207,8 +207,18 @@ class Emulator(Face):
         [part] = row.pop("rooms")
         charges = sum(each.minor for each in found.folio if each.minor > 0) / 100
         paid = -sum(each.minor for each in found.folio if each.minor < 0) / 100
+        guest = self.hotel.customers[found.account_id]
+        main = {
+            "guestID": found.account_id,
+            "guestFirstName": guest["FirstName"],
+            "guestLastName": guest["LastName"],
+            "guestEmail": guest.get("Email"),
+            "isMainGuest": True,
+        }
         return {
             **row,
+            "guestEmail": guest.get("Email"),
+            "guestList": {found.account_id: main},
             "assigned": [part] if part["roomID"] else [],
             "unassigned": [] if part["roomID"] else [part],
             "balanceDetailed": {"suggestedDeposit": "0", "subTotal": charges, "taxesFees": 0, "paid": paid},
@@ -223,4 +233,5 @@ def _data(data: object) -> dict[str, Any]:
 
 
 def _guest(guest: dict[str, Any]) -> dict[str, Any]:
-    return {"guestID": guest["Id"], "firstName": guest["FirstName"], "lastName": guest["LastName"]}
+    name = {"firstName": guest["FirstName"], "lastName": guest["LastName"]}
+    return {"guestID": guest["Id"], **name, "email": guest.get("Email")}

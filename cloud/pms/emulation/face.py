@@ -79,6 +79,8 @@ class Knobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new reservation gets the confirmation number of another."""
     departure_ignored: _Share = 0.0
     """An end that it is told is answered well, and nothing is done."""
+    contact_odd: _Share = 0.0
+    """A new guest's address and language are none, or as nobody can use them."""
     departure_to_the_day: _Share = 0.0
     """Of an end that it is told it takes the day, and the hour of its own house."""
     skew_ms: Annotated[int, msgspec.Meta(ge=-3_600_000, le=3_600_000)] = 0
@@ -207,6 +209,7 @@ class Face:
             dice=dice, now_ms=self.now_ms, rooms=rooms, rules=rules or Rules(), numeric_ids=self.NUMERIC_IDS
         )
         self.hotel.doubles_number = lambda: self._falls(self.knobs.number_twice)
+        self.hotel.odd_contact = lambda: self._falls(self.knobs.contact_odd)
         self.hotel.populate(reservations)
         self.hotel.changed = self._changed
 

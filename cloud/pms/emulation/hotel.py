@@ -29,6 +29,17 @@ NAMES: Final = (
     ("👩‍🚀", "Traveller"),
 )
 """Names as they come: no first name, one letter, right to left, quotes, an emoji."""
+ODD_CONTACTS: Final[tuple[tuple[str | None, str | None], ...]] = (
+    (None, None),
+    ("", ""),
+    ("none", "GER"),
+    ("anna@guest", "German"),
+    ("anna@guest.invalid\r\nBcc: all@guest.invalid", "de-DE"),
+    ("a" * 10_000 + "@guest.invalid", "d" * 10_000),
+    ("anna@guest.invalid; berger@guest.invalid", "Klingon"),
+    ("Anna Berger <anna@guest.invalid>", "zh-Hant-TW"),
+)
+"""Addresses and languages as they come: none, several, with a name, with a header behind it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,8 @@ class Hotel:
     """Called after each change, before anybody is told of it (book.py)."""
     doubles_number: Callable[[], bool] = lambda: False
     """Whether the next reservation gets the confirmation number of another."""
+    odd_contact: Callable[[], bool] = lambda: False
+    """Whether the next guest is written to as nobody wants it."""
     reservations: dict[str, Reservation] = field(default_factory=dict)
     resources: dict[str, Resource] = field(default_factory=dict)
     customers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -148,12 +161,20 @@ class Hotel:
         last_name: str,
         state: str = "Confirmed",
         room_type: str = "1",
+        email: str | None = None,
+        language: str | None = None,
     ) -> Reservation:
-        """Take a reservation. Raises Missing: no such room; Forbidden: ends before it starts."""
+        """Take a reservation; a guest without an `email` gets one of his own. Raises Missing: no such room; Forbidden:
+        ends before it starts.
+        """
         if end_ms <= start_ms:
             raise Forbidden("The end must be after the start.")
         account = self._id()
-        self.customers[account] = {"Id": account, "FirstName": first_name, "LastName": last_name}
+        email = email or f"{account}@guest.invalid"
+        if self.odd_contact():
+            email, language = self.dice.choice(ODD_CONTACTS)
+        name = {"FirstName": first_name, "LastName": last_name}
+        self.customers[account] = {"Id": account, **name, "Email": email, "PreferredLanguageCode": language}
         made = Reservation(
             id=self._id(),
             number=self._number(),
@@ -175,6 +196,13 @@ class Hotel:
         if (guest := self.customers.get(account_id)) is None:
             raise Missing(f"Customer {account_id} not found.")
         guest.update(FirstName=first_name, LastName=last_name)
+        self._tell("CustomerUpdated", account_id)
+
+    def write_to(self, account_id: str, *, email: str | None, language: str | None) -> None:
+        """Note how a guest is written to from now on. Raises Missing."""
+        if (guest := self.customers.get(account_id)) is None:
+            raise Missing(f"Customer {account_id} not found.")
+        guest.update(Email=email, PreferredLanguageCode=language)
         self._tell("CustomerUpdated", account_id)
 
     def _number(self) -> str:

@@ -28,6 +28,8 @@ class NewReservation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     room: str | None = None
     start: datetime | None = None
     end: datetime | None = None
+    email: str | None = None
+    language: str | None = None
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +45,13 @@ class GuestName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     last_name: str
     first_name: str | None = None
+
+
+class GuestAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /emulator/reservations/{id}/contact: the guest is written to so from now on."""
+
+    email: str | None = None
+    language: str | None = None
 
 
 class RoomState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,6 +122,8 @@ def build(emulator: Face) -> Litestar:
                 end_ms=now_ms + 24 * 3_600_000 if data.end is None else unix_ms(data.end),
                 first_name=data.first_name,
                 last_name=data.last_name,
+                email=data.email,
+                language=data.language,
             ),
         )
 
@@ -153,6 +164,15 @@ def build(emulator: Face) -> Litestar:
 
         return _told(emulator, do)
 
+    @post("/reservations/{reservation_id:str}/contact", status_code=200)
+    async def write_to(reservation_id: FromPath[str], data: JSONBody[GuestAddress]) -> Response[bytes]:
+        def do() -> Reservation:
+            found = emulator.hotel.reservation(reservation_id)
+            emulator.hotel.write_to(found.account_id, email=data.email, language=data.language)
+            return found
+
+        return _told(emulator, do)
+
     @post("/rooms/{name:str}", status_code=200)
     async def set_room(name: FromPath[str], data: JSONBody[RoomState]) -> dict[str, Any]:
         found = emulator.hotel.set_room_state(name, data.state)
@@ -176,6 +196,7 @@ def build(emulator: Face) -> Litestar:
             add,
             update,
             rename,
+            write_to,
             start,
             process,
             cancel,

@@ -14,10 +14,11 @@ import httpx
 import msgspec
 
 from cloud.pms.exchange import Exchange
-from cloud.pms.ezee import wire
+from cloud.pms.ezee import contacts, wire
 from cloud.pms.port import (
     Capabilities,
     FolioLine,
+    GuestContact,
     Hint,
     ItemError,
     Page,
@@ -73,6 +74,7 @@ class EzeeAdapter:
         folio=False,
         early_ms=15 * 3_600_000,
         conditions=frozenset({Housekeeping.CLEAN, Housekeeping.DIRTY}),
+        contacts=True,
     )
 
     def __init__(
@@ -165,6 +167,10 @@ class EzeeAdapter:
                     booking = wire.parent(each.external_id)
                     found[booking] = PmsGuest(booking, each.guest_name)
         return list(found.values())
+
+    async def contact(self, external_id: str) -> GuestContact:
+        """See the port."""
+        return contacts.of_booking(await self._booking(wire.parent(external_id)), external_id)
 
     async def check_in(self, external_id: str) -> None:
         """See the port. It wants to be told what it knows of the guest: what it does not know is the desk's to ask."""

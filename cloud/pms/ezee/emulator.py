@@ -217,7 +217,7 @@ class Emulator(Face):
             "ArrivalTime": "15:00:00",
             "FirstName": guest["FirstName"],
             "LastName": guest["LastName"],
-            "Email": f"{guest['Id']}@guest.invalid",
+            "Email": guest.get("Email"),
             "Address": "Ring 1",
             "Phone": "+43 1 000",
             "Mobile": "+43 660 000",

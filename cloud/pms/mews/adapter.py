@@ -13,10 +13,11 @@ import httpx
 import msgspec
 
 from cloud.pms.exchange import Exchange
-from cloud.pms.mews import wire
+from cloud.pms.mews import contacts, wire
 from cloud.pms.port import (
     Capabilities,
     FolioLine,
+    GuestContact,
     Hint,
     ItemError,
     Page,
@@ -74,6 +75,7 @@ class MewsAdapter:
         conditions=frozenset(Housekeeping) - {Housekeeping.PICKUP},
         asks_by_guest=True,
         by_day=False,
+        contacts=True,
     )
 
     def __init__(
@@ -157,6 +159,16 @@ class MewsAdapter:
         answer = await self._ask(wire.CUSTOMERS_SEARCH, {"Name": name, "Extent": {}}, wire.CustomersFound)
         told = [wire.found_customer(each) for each in answer.Customers]
         return [PmsGuest(each.Id, display_name(each.FirstName, each.LastName)) for each in told if each is not None]
+
+    async def contact(self, external_id: str) -> GuestContact:
+        """See the port."""
+        wanted = {"ReservationIds": [external_id], "States": list(_ALL_STATES), **_limited(None)}
+        found = await self._ask(wire.RESERVATIONS, wanted, wire.ReservationsAnswer)
+        if (account := contacts.whose(found.Reservations, external_id)) is None:
+            return GuestContact(None, None)
+        asked = {"CustomerIds": [account], "Extent": {"Customers": True}, **_limited(None)}
+        told = await self._ask(wire.CUSTOMERS, asked, wire.CustomersAnswer)
+        return contacts.of_customer(told.Customers, account)
 
     async def check_in(self, external_id: str) -> None:
         """See the port."""

@@ -16,11 +16,12 @@ import msgspec
 
 from cloud.pms.exchange import Exchange
 from cloud.pms.hints import EVERYTHING, may_be_lost
-from cloud.pms.ohip import wire
+from cloud.pms.ohip import contacts, wire
 from cloud.pms.paging import MovingList
 from cloud.pms.port import (
     Capabilities,
     FolioLine,
+    GuestContact,
     Hint,
     ItemError,
     Page,
@@ -67,6 +68,7 @@ class OhipAdapter:
         writes=frozenset(PmsAction),
         folio=True,
         early_ms=15 * 3_600_000,
+        contacts=True,
     )
 
     def __init__(
@@ -149,6 +151,24 @@ class OhipAdapter:
         rows = wire.rows(answer, "profileInfo") or []
         found = [_guest(msgspec.json.decode(each)) for each in rows]
         return [each for each in found if each is not None]
+
+    async def contact(self, external_id: str) -> GuestContact:
+        """See the port."""
+        path = f"rsv/v1/hotels/{self._h}/reservations/{_q(external_id)}"
+        rows = self._rows(await self._get("reservations", path, {"fetchInstructions": "Reservation"}, bare=True))
+        if not rows:
+            raise PmsRefusedError(httpx.codes.NOT_FOUND, f"there is no reservation {external_id}")
+        guest = contacts.guest_of(contacts.reservation(rows[0]), external_id, hotel=self._hotel)
+        known = contacts.of_guest(guest)
+        if known.email is not None or (profile := contacts.profile_of(guest)) is None:
+            return known
+        path = f"crm/v1/profiles/{_q(profile)}?{urlencode(contacts.ASKED)}"
+        try:
+            return contacts.of_guest(await self._get("profiles", path, {}, bare=True), guest)
+        except PmsRefusedError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+            return known
 
     async def check_in(self, external_id: str) -> None:
         """See the port."""

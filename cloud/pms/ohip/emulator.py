@@ -162,7 +162,10 @@ class Emulator(Face):
             case ("GET", "crm", "v1", "profiles", found):
                 if (guest := self.hotel.customers.get(found)) is None:
                     raise Missing("Profile not found.")
-                return _profile(guest)
+                profile = _profile(guest)
+                if ask.query.get("fetchInstructions") == "Communication":  # the last one that is asked for
+                    profile["profileDetails"]["emails"] = _emails(guest)
+                return profile
             case _:
                 raise WireError(404, "No such operation.")
 
@@ -227,9 +230,10 @@ class Emulator(Face):
         row = self.row(found)
         if not isinstance(name := row.pop("reservationGuest", None), dict):
             return row
+        language = self.hotel.customers[found.account_id].get("PreferredLanguageCode")
         profile = {
             "profileIdList": [{"id": found.account_id, "type": "Profile"}],
-            "profile": {"customer": {"personName": [{**name, "nameType": "Primary"}]}},
+            "profile": {"customer": {"personName": [{**name, "nameType": "Primary"}], "language": language}},
         }
         return {**row, "reservationGuests": [{"profileInfo": profile, "primary": True}]}
 
@@ -273,5 +277,11 @@ def _profile(guest: dict[str, Any]) -> dict[str, Any]:
     name = {"givenName": guest["FirstName"], "surname": guest["LastName"], "nameType": "Primary"}
     return {
         "profileIdList": [{"id": guest["Id"], "type": "Profile"}],
-        "profileDetails": {"customer": {"personName": [name]}},
+        "profileDetails": {"customer": {"personName": [name], "language": guest.get("PreferredLanguageCode")}},
     }
+
+
+def _emails(guest: dict[str, Any]) -> dict[str, Any]:
+    rows = [("formerly@guest.invalid", False, 2), (guest.get("Email"), True, 1)]
+    told = [{"emailAddress": each, "primaryInd": first, "orderSequence": order} for each, first, order in rows]
+    return {"emailInfo": [{"email": each, "type": "Communication"} for each in told]}

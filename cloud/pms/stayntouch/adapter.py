@@ -18,6 +18,7 @@ from cloud.pms.paging import MovingList
 from cloud.pms.port import (
     Capabilities,
     FolioLine,
+    GuestContact,
     Hint,
     ItemError,
     Page,
@@ -30,7 +31,7 @@ from cloud.pms.port import (
     Rooms,
 )
 from cloud.pms.reading import HouseTime, UnreadableError, decode_told, display_name, item, row_key
-from cloud.pms.stayntouch import wire
+from cloud.pms.stayntouch import contacts, wire
 from cloud.pms.tokens import Bearer
 from cloud.stays.reservation import Housekeeping
 from kit.clock import Clock
@@ -60,6 +61,7 @@ class StayNTouchAdapter:
         writes=frozenset(PmsAction),
         folio=True,
         early_ms=15 * 3_600_000,
+        contacts=True,
     )
 
     def __init__(
@@ -151,6 +153,21 @@ class StayNTouchAdapter:
                 if isinstance(said, wire.GuestOf):
                     found.append(PmsGuest(said.id, display_name(said.first_name, said.last_name)))
         return found
+
+    async def contact(self, external_id: str) -> GuestContact:
+        """See the port."""
+        said = await self._one(f"reservations/{_q(external_id)}", dict[str, Any])
+        guest = contacts.primary(said, external_id, hotel=self._hotel)
+        told = contacts.of_guest(guest)
+        if told.email is not None or (guest_id := contacts.id_of(guest)) is None:
+            return told
+        try:
+            alone = await self._one(f"guests/{_q(guest_id)}", dict[str, Any])
+        except PmsRefusedError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+            return told
+        return contacts.of_guest(alone, guest)
 
     async def check_in(self, external_id: str) -> None:
         """See the port."""

@@ -109,11 +109,11 @@ class Emulator(Face):
                 self.hotel.set_room_state(self._room(room).name, ask.json()["status"].capitalize())
                 return Reply(204, None)
             case ("GET", "guests"):
-                return _page(ask, [_guest(each) for each in self.guests_named(ask.query.get("last_name", ""))])
+                return _page(ask, [_alone(each) for each in self.guests_named(ask.query.get("last_name", ""))])
             case ("GET", "guests", found):
                 if (guest := self.hotel.customers.get(found)) is None:
                     raise Missing("Guest not found")
-                return _guest(guest)
+                return _alone(guest)
             case _:
                 raise WireError(404, "Not found")
 
@@ -190,4 +190,9 @@ def _room_json(room: Resource) -> dict[str, Any]:
 
 
 def _guest(guest: dict[str, Any]) -> dict[str, Any]:
-    return {"id": int(guest["Id"]), "first_name": guest["FirstName"], "last_name": guest["LastName"]}
+    language = {"language": guest.get("PreferredLanguageCode")}
+    return {"id": int(guest["Id"]), "first_name": guest["FirstName"], "last_name": guest["LastName"], **language}
+
+
+def _alone(guest: dict[str, Any]) -> dict[str, Any]:
+    return {**_guest(guest), "email": guest.get("Email")}
