@@ -76,7 +76,9 @@ SYSTEM_ONLY: Final = frozenset(
     }
 )
 """Tables that callers never touch."""
-READ_ONLY: Final = frozenset({"platform.tenant", "platform.property", "platform.rate_rule"})
+READ_ONLY: Final = frozenset(
+    {"checkin.letter", "checkin.letter_rate", "platform.tenant", "platform.property", "platform.rate_rule"}
+)
 APPEND_ONLY: Final = frozenset({"checkin.terms", "platform.audit"})
 """What nobody changes, not even the service's own workers."""
 READ_ONLY_SCHEMAS: Final = frozenset({"telemetry"})
