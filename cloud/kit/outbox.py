@@ -8,13 +8,17 @@ delivered in one transaction, which waits once for the disk; where that fails, e
 
 Order holds per subject: an event waits while an earlier one of its subject waits. An event that fails
 backs off; after ATTEMPTS_MOST it is parked, visible in `backlog`, and no longer blocks its subject.
+
+A claim looks at the LOOKED_AT that have been due longest, whatever waits behind them. Those of them that an earlier one
+of their subject keeps waiting, which rests, step back until it is due: else they would hide what is behind them.
+What was delivered is let go by outbox_keeping.py.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, LiteralString, Protocol, TypeAlias
 
 import psycopg
 
@@ -29,6 +33,11 @@ BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MOST_S: Final = 300.0
 IDLE_WAIT_S: Final = 1.0  # retries are due without a notification
 TOGETHER_MOST: Final = 50
+LOOKED_AT: Final = 200
+"""Events that one claim looks at: room for some processes that claim at the same time."""
+STEP_BACK_LEAST_S: Final = 1.0
+STEP_BACK_MOST_S: Final = 30.0
+"""So late is at most what stepped back behind an event that another process delivers just then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +104,10 @@ async def backlog(connection: Connection) -> Backlog:
     """Count events that wait and events that were given up."""
     row = await fetch_one(
         connection,
-        "SELECT count(*) FILTER (WHERE parked_at IS NULL) AS waiting,"
-        " count(*) FILTER (WHERE parked_at IS NOT NULL) AS parked"
-        " FROM outbox.event WHERE relayed_at IS NULL",
+        "SELECT (SELECT count(*) FROM outbox.event WHERE relayed_at IS NULL AND parked_at IS NULL) AS waiting,"
+        " (SELECT count(*) FROM outbox.event WHERE relayed_at IS NULL AND parked_at IS NOT NULL) AS parked",
     )
-    assert row is not None  # noqa: S101 - an aggregate without GROUP BY has exactly one row
+    assert row is not None  # noqa: S101 - a SELECT without FROM has exactly one row
     return Backlog(waiting=row["waiting"], parked=row["parked"])
 
 
@@ -137,67 +145,61 @@ class Relay:
         delivered = 0
         while due := await self._due():
             found = False
-            for together in due:
-                if claimed := await self._claim(together=together):
+            for tried in due:
+                claimed, stepped_back = await self._claim(tried=tried)
+                if claimed:
                     delivered += await self._deliver(claimed)
-                    found = True
+                found = found or bool(claimed) or stepped_back
             if not found:
                 break  # another process has it
         return delivered
 
     async def _due(self) -> list[bool]:
-        """Return whether there is anything for `_claim` now, for each way that it goes: most often there is nothing.
+        """Return whether there is anything for `_claim` now, of what was tried and of what was not: most often nothing.
 
-        Over all that waits, as the index has it: for an EXISTS that expects many the planner reads the whole table, in
-        which every event stays that was ever delivered, and finds none each second once they are gone.
+        Each asks for the one that is due first, which is the first in its index: for an EXISTS that expects many the
+        planner reads the whole table, and finds none each second once they are gone.
         """
         [row] = await self._database.ask(
-            """SELECT bool_or(NOT fresh) AS alone, bool_or(fresh) AS many
-                 FROM (SELECT attempts = 0 AND type <> ALL(%(apart)s) AS fresh FROM outbox.event
-                        WHERE relayed_at IS NULL AND parked_at IS NULL AND not_before <= %(now)s) due""",
-            {"now": at(self._clock.wall_ms()), "apart": sorted(self._apart)},
+            """SELECT (SELECT min(not_before) FROM outbox.event
+                        WHERE relayed_at IS NULL AND parked_at IS NULL AND attempts > 0) <= %(now)s AS tried,
+                      (SELECT min(not_before) FROM outbox.event
+                        WHERE relayed_at IS NULL AND parked_at IS NULL AND attempts = 0) <= %(now)s AS fresh""",
+            {"now": at(self._clock.wall_ms())},
         )
-        return [together for together, is_due in ((False, row["alone"]), (True, row["many"])) if is_due]
+        return [tried for tried, is_due in ((True, row["tried"]), (False, row["fresh"])) if is_due]
 
-    async def _claim(self, *, together: bool) -> list[int]:
+    async def _claim(self, *, tried: bool) -> tuple[list[int], bool]:
         """Count an attempt at due events before making it: even a crash of ours backs them off.
 
-        `together`: as many as go together of those that nobody has tried, the first of each subject alone. Else one
-        that was tried, or goes apart: what it does to us it does to nothing beside it. The count waits for no disk: a
-        server that lost it crashed as well.
+        Of what nobody has tried, as many as go together, the first of each subject alone; or one, if the longest due
+        goes apart. Of what was tried, one: what it does to us it does to nothing beside it. The count waits for no
+        disk: a server that lost it crashed as well.
+
+        Returns:
+            The events; and whether others stepped back, so that looking again may find more.
         """
-        now = at(self._clock.wall_ms())
+        now, stepped_back = at(self._clock.wall_ms()), False
         while True:
             async with self._database.transaction() as connection:
-                await execute(connection, "SET LOCAL synchronous_commit = off")
+                await execute(connection, _AS_PLANNED)
                 rows = await fetch_all(
                     connection,
-                    """WITH next AS (
-                           SELECT e.id FROM outbox.event e
-                            WHERE e.relayed_at IS NULL AND e.parked_at IS NULL AND e.not_before <= %(now)s
-                              AND (e.attempts = 0 AND e.type <> ALL(%(apart)s)) = %(together)s
-                              AND NOT EXISTS (SELECT 1 FROM outbox.event p
-                                               WHERE p.relayed_at IS NULL AND p.parked_at IS NULL
-                                                 AND p.property = e.property AND p.subject = e.subject
-                                                 AND p.id < e.id)
-                            ORDER BY e.attempts, e.id LIMIT %(most)s FOR UPDATE OF e SKIP LOCKED)
-                       UPDATE outbox.event e
-                          SET attempts = attempts + 1,
-                              not_before = %(now)s + make_interval(secs => least(%(first)s * 2.0 ^ attempts, %(rest)s)),
-                              parked_at = CASE WHEN attempts >= %(attempts)s THEN %(now)s END
-                         FROM next WHERE e.id = next.id RETURNING e.id, e.attempts, e.parked_at""",
+                    _CLAIM_TRIED if tried else _CLAIM_FRESH,
                     {
-                        "now": now, "together": together, "most": TOGETHER_MOST if together else 1,
+                        "now": now, "looked_at": LOOKED_AT, "together": TOGETHER_MOST, "apart": sorted(self._apart),
                         "first": BACKOFF_FIRST_S, "rest": BACKOFF_MOST_S, "attempts": ATTEMPTS_MOST,
-                        "apart": sorted(self._apart),
+                        "back_least": STEP_BACK_LEAST_S, "back_most": STEP_BACK_MOST_S,
                     },
                 )  # fmt: skip
-            due = sorted(row["id"] for row in rows if row["parked_at"] is None)
-            for row in rows:
+            claimed = [row for row in rows if row["attempts"] is not None]
+            stepped_back = stepped_back or len(claimed) < len(rows)
+            due = sorted(row["id"] for row in claimed if row["parked_at"] is None)
+            for row in claimed:
                 if row["parked_at"] is not None:
                     self._log.warning("outbox event parked", outbox_event=row["id"], attempts=row["attempts"])
-            if due or not rows:
-                return due
+            if due or not claimed:
+                return due, stepped_back
 
     async def _deliver(self, claimed: Sequence[int]) -> int:
         """Deliver events that were claimed; return how many. A defect of a subscriber is raised; what was claimed with
@@ -240,3 +242,54 @@ class Relay:
             await execute(
                 connection, "UPDATE outbox.event SET last_error = %s WHERE id = %s", [repr(error)[:500], event_id]
             )
+
+
+def _claim_of(attempts: LiteralString, at_once: LiteralString) -> LiteralString:
+    """Return the statement that claims events whose attempts are so; `attempts` as the index has it, word for word.
+
+    `blocked` is known by the first of a subject: whether that is locked does not matter, it waits while it is there.
+    Whoever was claimed meanwhile is no longer due, which FOR UPDATE looks at again (`still`): said in other words than
+    those of the indexes, so that a row is found again by its id and never by reading one of them.
+    """
+    waits: LiteralString = "relayed_at IS NULL AND parked_at IS NULL"
+    still: LiteralString = "coalesce(event.relayed_at, event.parked_at) IS NULL AND event.not_before <= %(now)s AND ("
+    still += attempts.replace("attempts", "event.attempts + 0") + ")"
+    return (
+        "WITH due AS MATERIALIZED (SELECT id, type, property, subject, not_before FROM outbox.event"  # noqa: S608 - the words of this module alone
+        " WHERE " + waits + " AND " + attempts + " AND not_before <= %(now)s"
+        " ORDER BY not_before, id LIMIT %(looked_at)s),"
+        " headed AS MATERIALIZED (SELECT due.id, due.type, due.not_before, head.id AS head,"
+        " head.attempts AS head_attempts, head.not_before AS head_due FROM due CROSS JOIN LATERAL"
+        " (SELECT id, attempts, not_before FROM outbox.event WHERE " + waits +
+        " AND property = due.property AND subject = due.subject ORDER BY id LIMIT 1) head),"
+        " first AS MATERIALIZED (SELECT type = ANY(%(apart)s) AS apart FROM headed WHERE head = id"
+        " ORDER BY not_before, id LIMIT 1),"
+        " next AS (SELECT event.id FROM headed JOIN outbox.event USING (id) CROSS JOIN first WHERE headed.head = id"
+        " AND " + still + " AND " + at_once +
+        " FOR UPDATE OF event SKIP LOCKED),"
+        " claimed AS (UPDATE outbox.event SET attempts = attempts + 1, not_before = %(now)s"
+        " + make_interval(secs => least(%(first)s * 2.0 ^ attempts, %(rest)s)),"
+        " parked_at = CASE WHEN attempts >= %(attempts)s THEN %(now)s END"
+        " FROM next WHERE event.id = next.id RETURNING event.id, event.attempts, event.parked_at),"
+        " blocked AS (SELECT event.id, headed.head_due FROM headed JOIN outbox.event USING (id)"
+        " WHERE headed.head <> id AND headed.head_attempts > 1 AND " + still +
+        " FOR UPDATE OF event SKIP LOCKED),"
+        " stepped AS (UPDATE outbox.event SET not_before = least(greatest(blocked.head_due,"
+        " %(now)s + make_interval(secs => %(back_least)s)), %(now)s + make_interval(secs => %(back_most)s))"
+        " FROM blocked WHERE event.id = blocked.id RETURNING event.id)"
+        " SELECT id, attempts, parked_at FROM claimed UNION ALL SELECT id, NULL, NULL FROM stepped"
+    )  # fmt: skip
+
+
+_AS_PLANNED: Final[LiteralString] = """
+    SELECT set_config(name, 'off', true) FROM unnest('{synchronous_commit, enable_seqscan, enable_bitmapscan,
+        enable_hashjoin, enable_mergejoin}'::text[]) AS name
+"""
+"""A claim goes by its indexes, in their order. The server's statistics lag behind a backlog: by them a table that
+filled up in a minute is small, and reading and sorting all of it cheaper."""
+_CLAIM_FRESH: Final = _claim_of(
+    "attempts = 0",
+    "(headed.type = ANY(%(apart)s)) = first.apart ORDER BY headed.not_before, id"
+    " LIMIT (SELECT CASE WHEN apart THEN 1 ELSE %(together)s END FROM first)",
+)
+_CLAIM_TRIED: Final = _claim_of("attempts > 0", "true ORDER BY headed.not_before, id LIMIT 1")
