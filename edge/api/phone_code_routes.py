@@ -1,4 +1,4 @@
-"""The route by which the front desk makes a code for a guest's phone while the house is cut off (docs/decisions/0143).
+"""The routes by which the front desk makes a code for a guest's phone while the house is cut off (docs/decisions/0143).
 
 The code is a link of the guest's page, which asks this house for the key (edge/api/kiosk_visit_routes.py `check-in`):
 `<cloud>/guest/house.html#house=<this house's address, percent-encoded>/<property>/<stay>/<token>`.
@@ -7,7 +7,7 @@ The code is a link of the guest's page, which asks this house for the key (edge/
 from typing import Annotated, Any, Protocol
 
 import msgspec
-from litestar import Response, Router, post
+from litestar import Response, Router, get, post
 from litestar.params import FromPath, JSONBody
 
 from edge.api.routes import on_refused
@@ -29,9 +29,13 @@ class Codes(Protocol):
         """Return the token of an offer, and until when it is good (unix ms)."""
         ...
 
+    def waits_at_desk(self, stay: StayId) -> bool:
+        """Tell whether a code of the desk's still waits for a phone."""
+        ...
+
 
 def phone_code_routes(codes: Codes, *, property_id: str) -> Router:
-    """Return the route; it asks for the token of the local API, or the desk's."""
+    """Return the routes; they ask for the token of the local API, or the desk's."""
 
     @post("/api/v1/stays/{stay:str}/phone-code", status_code=200, name="phone-code", opt={ALSO_OPT: DESK})
     async def make(stay: FromPath[str], data: JSONBody[CodeBody]) -> Response[dict[str, Any]]:
@@ -40,4 +44,9 @@ def phone_code_routes(codes: Codes, *, property_id: str) -> Router:
         told = {"property": property_id, "stay": stay_id, "token": token, "until_ms": until_ms}
         return Response(told, headers={"cache-control": "no-store"})
 
-    return Router("/", route_handlers=[make], exception_handlers={CheckInRefusedError: on_refused})
+    @get("/api/v1/stays/{stay:str}/phone-code", name="phone-code-waits", opt={ALSO_OPT: DESK})
+    async def waits(stay: FromPath[str]) -> Response[dict[str, Any]]:
+        told = {"waits": codes.waits_at_desk(parse_stay_id(stay))}
+        return Response(told, headers={"cache-control": "no-store"})
+
+    return Router("/", route_handlers=[make, waits], exception_handlers={CheckInRefusedError: on_refused})

@@ -146,6 +146,11 @@ class KioskPhones:
         made, token = await self._offered(stay, DESK, desk=by)
         return token, made.made_ms + VISIT_MS
 
+    def waits_at_desk(self, stay: StayId) -> bool:
+        """Tell whether a code of the desk's is good for a phone: none has come with it, and no newer code was made."""
+        mine = (each for each in self._offers.values() if each.stay == stay and each.desk is not None)
+        return any(each.phone is None and not self._is_old(each) for each in mine)
+
     async def _offered(self, stay: StayId, place: str, *, desk: str | None = None) -> tuple[Offer, str]:
         async with self._turn:
             token = base64.urlsafe_b64encode(self._dice.bytes(TOKEN_BYTES)).rstrip(b"=").decode()

@@ -40,6 +40,7 @@ OF_THE_DESK: Final = {
     ("GET", "/api/v1/link"),
     ("GET", "/api/v1/stays"),
     ("GET", "/api/v1/stays/{stay}/keys"),
+    ("GET", "/api/v1/stays/{stay}/phone-code"),
     ("POST", "/api/v1/stays/{stay}/phone-code"),
     ("POST", "/api/v1/stays/{stay}/end"),
     ("POST", "/api/v1/stays/{stay}/check-out"),
@@ -52,6 +53,9 @@ STAFF: Final = {"authorization": f"Bearer {TOKEN}"}
 class NoCodes:
     async def offer_at_desk(self, stay: StayId, *, by: str) -> tuple[str, int]:
         raise LinkLostError(f"nothing is offered for {stay} by {by}")
+
+    def waits_at_desk(self, stay: StayId) -> bool:
+        return False
 
 
 @dataclass

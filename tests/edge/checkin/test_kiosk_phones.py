@@ -281,6 +281,32 @@ async def test_a_guest_who_comes_to_the_desk_is_taken_in_by_its_code_and_who_it_
     assert (lobby.stays(), kinds(lobby)) == ([("s-anna", "checked_in", "Frau Maier")], [])
 
 
+async def test_a_code_of_the_desk_waits_until_a_phone_comes_a_newer_is_made_or_its_time_is_over(lobby: Lobby) -> None:
+    def waits() -> bool:
+        return lobby.phones.waits_at_desk(ANNA)
+
+    assert not waits()
+    before, _ = await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
+    assert waits()
+    assert not lobby.phones.waits_at_desk(StayId("s-ben"))
+    await lobby.phones.take(ANNA, before, PHONE)
+    assert not waits()
+    await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
+    lobby.clock.advance(VISIT_MS - 1)
+    assert waits(), "for the next phone"
+    lobby.clock.advance(1)
+    assert not waits()
+
+
+async def test_a_code_of_a_kiosk_ends_the_desks_and_is_none_of_its(lobby: Lobby) -> None:
+    visit = ready(lobby)
+    mine, _ = await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
+    await token(lobby, visit)
+    assert not lobby.phones.waits_at_desk(ANNA)
+    with pytest.raises(VisitRefusedError, match="not good any more"):
+        await lobby.phones.take(ANNA, mine, PHONE)
+
+
 async def test_a_stay_that_is_none_is_over_or_has_no_door_of_ours_has_no_code(lobby: Lobby) -> None:
     stays = (a_stay("s-left", "102", state="left"), a_stay("s-none", None), a_stay("s-far", "901"))
     await lobby.building.house.desired("stays", 9, a_document(a_stay(), *stays))
