@@ -19,6 +19,7 @@ from protocols.door.advert import derive
 from protocols.door.hardware import Bolt, battery_byte, battery_of, bolt_of
 from protocols.door.messages import RECORDS_IN_CHANNEL_MOST
 from protocols.door.session import shared
+from protocols.enum_members import plain_members
 from protocols.errors import LocalProtocolError, PeerProtocolError
 from protocols.grant.keys import POINT_BYTES, compressed, public_key
 
@@ -33,6 +34,7 @@ _SIGNATURE_LABEL: Final = b"innkeeper/door/1 checkpoint\x00"
 _GENESIS_LABEL: Final = b"innkeeper/door/1 genesis\x00"
 
 
+@plain_members
 class AuditEvent(IntEnum):
     """What a record tells."""
 

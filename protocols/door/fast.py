@@ -38,13 +38,13 @@ def fast_id(secret: bytes, lock_id: bytes) -> bytes:
     return derive(secret, lock_id, b"fast id", ID_BYTES)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class FastKeys:
     """What one secret yields for one challenge: the proof, the session, and the secret that replaces it."""
 
-    tag: bytes
-    session: SessionKeys
-    following: bytes
+    tag: Final[bytes]
+    session: Final[SessionKeys]
+    following: Final[bytes]
 
 
 def fast_keys(secret: bytes, lock_id: bytes, s_lock: bytes, challenge: bytes, head: bytes) -> FastKeys:

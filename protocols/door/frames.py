@@ -17,6 +17,7 @@ FRAME_BYTES_MOST: Final = 512
 _FIRST: Final = 0x80
 _LAST: Final = 0x40
 _SEQUENCE: Final = 0x3F
+_WHOLE: Final = bytes([_FIRST | _LAST])
 
 
 def frame_bytes_for(att_mtu: int) -> int:
@@ -34,6 +35,8 @@ def cut(message: bytes, frame_bytes: int) -> list[bytes]:
         raise LocalProtocolError(f"door message of {len(message)} bytes, 1 to {MESSAGE_BYTES_MOST} are allowed")
     if frame_bytes < FRAME_BYTES_LEAST:
         raise LocalProtocolError(f"door frames of {frame_bytes} bytes, {FRAME_BYTES_LEAST} are the least")
+    if len(message) < frame_bytes:
+        return [_WHOLE + message]  # as most are
     room = frame_bytes - 1
     parts = [message[start : start + room] for start in range(0, len(message), room)]
     return [

@@ -31,6 +31,9 @@ class Bolt(IntEnum):
     """Between its ends for longer than the motor takes: jammed, or held."""
 
 
+_BOLTS: Final = {int(each): each for each in Bolt}
+
+
 def battery_byte(percent: int | None) -> int:
     """Return the byte that says `percent`, 0..100, or that it was not measured."""
     return NOT_MEASURED if percent is None else percent
@@ -55,7 +58,7 @@ def bolt_of(byte: int, place: str) -> Bolt:
     Raises:
         PeerProtocolError: unknown, naming `place`.
     """
-    try:
-        return Bolt(byte)
-    except ValueError:
-        raise PeerProtocolError(f"{place} with bolt state {byte}") from None
+    bolt = _BOLTS.get(byte)
+    if bolt is None:
+        raise PeerProtocolError(f"{place} with bolt state {byte}")
+    return bolt

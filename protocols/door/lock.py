@@ -6,9 +6,8 @@ Nothing here sleeps, reads a clock, draws dice or touches a radio; judging is Lo
 """
 
 import hmac
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from protocols import cose
 from protocols.door.advert import (
@@ -50,6 +49,7 @@ from protocols.door.messages import (
 from protocols.door.session import SessionKeys, session_keys, shared, transcript_of
 from protocols.door.status import Status
 from protocols.door.throttle import let_through
+from protocols.enum_members import plain_members
 from protocols.errors import LocalProtocolError, PeerProtocolError, UnsupportedVersionError
 from protocols.grant.certificate import IssuerCertificate
 from protocols.grant.grant import Grant
@@ -65,9 +65,11 @@ MESSAGE_WAIT_MS: Final = 5_000
 LINK_MS: Final = 60_000
 """From CHAL to the end of the link, however much is said: two that never stop talking would keep everybody out."""
 NONCE_BYTES: Final = 16
+_RESULT: Final = bytes([MessageKind.RESULT])
 _GATE_TAG_BYTES: Final = 4
 
 State = Enum("State", ["IDLE", "CHALLENGED", "REFERRED", "OPEN", "OVER"])
+plain_members(State)
 MOVES: Final = {  # every legal move, SPEC.md figure 1; all else is the peer's error
     (State.CHALLENGED, MessageKind.OPEN): State.OPEN,
     (State.CHALLENGED, MessageKind.FAST): State.OPEN,  # or REFERRED: to the full exchange
@@ -76,8 +78,7 @@ MOVES: Final = {  # every legal move, SPEC.md figure 1; all else is the peer's e
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LockStep:
+class LockStep(NamedTuple):
     """What one input did: the core to store first, whether the motor moves, what was answered.
 
     `latch` True: the motor draws the bolt and it is held drawn; False: it is let go; None: as ever.
@@ -182,7 +183,7 @@ class LockExchange:
     def _heard(self, now_ms: int, *, whole: bool) -> None:
         """Put the deadline off, as far as the state and a message that is not whole yet allow."""
         self._put_off(now_ms)
-        if self.state in (State.CHALLENGED, State.REFERRED):
+        if self.state is State.CHALLENGED or self.state is State.REFERRED:
             self._end_by(self._challenged_until_ms)
         if whole or self._frame_bytes is not None:
             self._part_until_ms = None
@@ -341,9 +342,8 @@ class LockExchange:
         if outcome.status.reason is not None and not by_lot:
             core = core.failed(now_ms, sensed, before)
         plaintext = core.result(outcome.status, sensed).encode() + rest
-        header = bytes([MessageKind.RESULT])
-        sealed = self._session().to_phone.seal(plaintext, header)
-        self._say(header + sealed)
+        sealed = self._session().to_phone.seal(plaintext, _RESULT)
+        self._say(_RESULT + sealed)
         return LockStep(core, motor=outcome.motor, status=outcome.status, quick=quick, latch=outcome.latch)
 
     def _busy(self, core: LockCore, now_ms: int) -> LockStep:

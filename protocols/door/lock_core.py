@@ -7,7 +7,7 @@ least what it told. Time is the raw RTC count handed in; nothing here reads a cl
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from protocols.door.audit import (
     NOBODY,
@@ -57,8 +57,7 @@ from protocols.grant.revocation import (
 CERTIFICATES_KEPT_MOST: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The core after a transition, what to answer, and whether the motor moves."""
 
     core: "LockCore"
@@ -78,15 +77,15 @@ class LockCore(LockMemory):
         """Return the answer that tells `status` and how the lock is."""
         time = self.time(sensed.rtc_s)
         return Result(
-            status=status,
-            audit_seq=self.audit_seq,
-            time_s=time.now_s,
-            time_quality=time.quality,
-            battery_percent=sensed.battery_percent,
-            bolt=sensed.bolt,
-            revocation_seq=self.revocation_seq,
-            generation=self.generation,
-            chain_head=self.audit_head,
+            status,
+            self.audit_seq,
+            time.now_s,
+            time.quality,
+            sensed.battery_percent,
+            sensed.bolt,
+            self.revocation_seq,
+            self.generation,
+            self.audit_head,
         )
 
     def certificate_of(self, identity: LockIdentity, kid: bytes) -> bytes | None:
@@ -268,12 +267,12 @@ class LockCore(LockMemory):
             zones=identity.zones,
             generation=self.generation,
             privacy=privacy,
-            revoked=frozenset(grant_id for grant_id, _ in self.revoked),
-            uses={grant_id: count for grant_id, count, _ in self._live(self.uses, now)},
-            just_used=frozenset(grant_id for grant_id, at_ms in self.lately if now_ms - at_ms < ONE_USE_MS),
-            withdrawn=frozenset(kid for kid, _ in self.issuers),
+            revoked=dict(self.revoked),
+            uses={grant_id: count for grant_id, count, _ in self._live(self.uses, now)} if self.uses else {},
+            just_used=[grant_id for grant_id, at_ms in self.lately if now_ms - at_ms < ONE_USE_MS],
+            withdrawn=dict(self.issuers),
             locked_out=self.locked_out,
-            begun={grant_id: at_s for grant_id, at_s, _ in self._live(self.begun, now)},
+            begun={grant_id: at_s for grant_id, at_s, _ in self._live(self.begun, now)} if self.begun else {},
         )
         return judge(grant, issuer, door, now, user_verified=user_verified, latch=latch)
 
@@ -325,7 +324,7 @@ class LockCore(LockMemory):
         )
         if not verdict.opens or verdict.promotes_to is not None or verdict.counts_use:
             return None
-        others = tuple(each for each in self.passes if each is not held)
+        others = [each for each in self.passes if each is not held]
         passes, grant = (*others, held.used(spent, following, identity.lock_id)), held.grant
         core = self.recorded(AuditEvent.OPENED, sensed, Status.OPENED, grant.grant_id, grant.generation, passes=passes)
         return Outcome(core, Status.OPENED, motor=True)
@@ -355,7 +354,7 @@ class LockCore(LockMemory):
             status = Status.of(refused.reason)
             return Outcome(self.recorded(AuditEvent.REFUSED, sensed, status), status)
         core = outcome.core._remembering(issuer, identity)
-        return replace(outcome, core=core)
+        return outcome._replace(core=core)
 
     def chunk(self, identity: LockIdentity, after_seq: int, most: int, sensed: Sensed) -> AuditChunk:
         """Return the records after `after_seq`, or from the oldest kept, with the checkpoint to sign."""

@@ -4,7 +4,8 @@ Source of truth: SPEC.md sections 8 (log) and 12 (versions), protocols/grant/SPE
 why, is lock_core.py. Pure: time is the raw RTC count handed in.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Final, Self
 
 from protocols import cbor
@@ -195,13 +196,14 @@ class LockMemory:
 
     def time(self, rtc_s: int) -> LockTime:
         """Return the lock's time when its RTC counts `rtc_s`."""
-        now_s = max(rtc_s + self.offset_s, self.floor_s)
+        floor_s = self.floor_s
+        now_s = max(rtc_s + self.offset_s, floor_s)
         since_s = max(now_s - self.synced_at_s, 0)
         if not self.certain:
             quality = TimeQuality.UNCERTAIN
         else:
             quality = TimeQuality.FRESH if since_s < FRESH_S else TimeQuality.DRIFTING
-        return LockTime(now_s, self.floor_s, quality, drift_s=-(-since_s * DRIFT_PPM // 1_000_000))
+        return LockTime(now_s, floor_s, quality, -(-since_s * DRIFT_PPM // 1_000_000))
 
     @property
     def audit_seq(self) -> int:
@@ -286,11 +288,23 @@ class LockMemory:
             status=status,
             generation=generation,
         )
-        return replace(self, records=(*self.records, record), passes=passes)
+        return self._with((*self.records, record), passes)
+
+    def _with(self, records: tuple[AuditRecord, ...], passes: tuple[Pass, ...]) -> Self:
+        """Return it with these records and passes: as `replace`, which costs an opening as much as its hashes."""
+        values = list(_FIELDS_OF(self))
+        values[_RECORDS_AT], values[_PASSES_AT] = records, passes
+        return type(self)(*values)
 
     def _without_oldest(self, count: int) -> Self:
         last = self.records[count - 1]
         return replace(self, records=self.records[count:], before_seq=last.seq, before_chain=last.chain)
+
+
+_FIELDS: Final = tuple(each.name for each in fields(LockMemory))
+_FIELDS_OF: Final = attrgetter(*_FIELDS)
+_RECORDS_AT: Final = _FIELDS.index("records")
+_PASSES_AT: Final = _FIELDS.index("passes")
 
 
 def _later_of(

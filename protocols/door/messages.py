@@ -8,10 +8,11 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from protocols.door.hardware import Bolt, battery_byte, battery_of, bolt_of
 from protocols.door.status import Status
+from protocols.enum_members import plain_members
 from protocols.errors import PeerProtocolError, UnsupportedVersionError
 
 VERSION: Final = 1
@@ -24,13 +25,14 @@ RECORDS_IN_CHUNK_MOST: Final = 20
 RECORDS_IN_CHANNEL_MOST: Final = 100
 """The same in the L2CAP channel, where an answer may have 4096 bytes."""
 
-_STATUSES: Final = frozenset(Status)
+_STATUSES: Final = {int(each): each for each in Status}
 _CHALLENGE: Final = struct.Struct(">BBIBII16s33s")
 _RESULT: Final = struct.Struct(">BIIBBBI3s16s")
 _UNLOCK_LABEL: Final = b"innkeeper/door/1 unlock\x00"
 _LATCH_LABEL: Final = b"innkeeper/door/1 latch\x00"
 
 
+@plain_members
 class MessageKind(IntEnum):
     """First byte of every message but CHAL."""
 
@@ -69,8 +71,7 @@ class CertificateForm(IntEnum):
     ID = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """CHAL, lock to phone, in the clear."""
 
     time_s: int
@@ -112,8 +113,7 @@ class Challenge:
         return cls(time_s, quality, revocation_seq, audit_seq, nonce, e_lock)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """RESULT, lock to phone: how it went, and what the lock was like when it answered, before any motor moved."""
 
     status: Status
@@ -149,13 +149,12 @@ class Result:
         """
         if len(data) < RESULT_BYTES:
             raise PeerProtocolError(f"RESULT of {len(data)} bytes, not {RESULT_BYTES}")
-        status, audit_seq, time_s, quality, battery, bolt, revocation_seq, generation, head = _RESULT.unpack(
-            data[:RESULT_BYTES]
-        )
-        if status not in _STATUSES or quality > 2:
-            raise PeerProtocolError(f"RESULT with status {status:#04x} and time quality {quality}")
+        code, audit_seq, time_s, quality, battery, bolt, revocation_seq, generation, head = _RESULT.unpack_from(data)
+        status = _STATUSES.get(code)
+        if status is None or quality > 2:
+            raise PeerProtocolError(f"RESULT with status {code:#04x} and time quality {quality}")
         return cls(
-            Status(status),
+            status,
             audit_seq,
             time_s,
             quality,

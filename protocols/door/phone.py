@@ -9,7 +9,7 @@ here is a piece of its stream, cut anywhere (channel.py).
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from protocols.door.advert import DoorKeys, gate_key, gate_tag, week_of
 from protocols.door.channel import ANSWER_BYTES_MOST, StreamAssembler, prefixed
@@ -37,6 +37,7 @@ from protocols.door.messages import (
 )
 from protocols.door.session import SessionKeys, session_keys, shared, transcript_of
 from protocols.door.status import Status
+from protocols.enum_members import plain_members
 from protocols.errors import (
     CredentialRefusedError,
     LinkLostError,
@@ -52,6 +53,7 @@ CHALLENGE_WAIT_MS: Final = 3_000
 ANSWER_WAIT_MS: Final = 3_000
 
 State = Enum("State", ["WAITING", "ASKED_FAST", "ASKED", "READY", "OVER"])
+plain_members(State)
 MOVES: Final = {  # every legal move, SPEC.md figure 2; all else is the peer's error
     (State.WAITING, None): State.ASKED,  # CHAL has no kind byte: it is the first message. Or ASKED_FAST
     (State.ASKED_FAST, MessageKind.ERROR): State.ASKED,  # NEED_FULL alone
@@ -120,8 +122,7 @@ class Latch:
 Request: TypeAlias = Unlock | Carry | Fetch | AskStatus | Resume | Latch
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The lock's authenticated answer; `sealed` is the audit chunk after a Fetch, else empty. `fast`: came by FAST."""
 
     result: Result

@@ -56,14 +56,14 @@ class Direction:
         return self.counter.to_bytes(12, "big")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class SessionKeys:
     """Both directions, the transcript that the phone signs, and the secret that FAST may begin with (32 bytes)."""
 
-    transcript: bytes
-    to_lock: Direction
-    to_phone: Direction
-    resumption: bytes
+    transcript: Final[bytes]  # Final and not frozen: what lives for one exchange is not set by name, field after field
+    to_lock: Final[Direction]
+    to_phone: Final[Direction]
+    resumption: Final[bytes]
 
 
 def session_keys(static_shared: bytes, ephemeral_shared: bytes, transcript: bytes) -> SessionKeys:

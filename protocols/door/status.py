@@ -6,9 +6,11 @@ Source of truth: SPEC.md section 6. Below 0x10 it was done; from 0x10 on it was 
 from enum import IntEnum
 from typing import Final
 
+from protocols.enum_members import plain_members
 from protocols.errors import RefusalReason
 
 
+@plain_members
 class Status(IntEnum):
     """Status byte of RESULT and of audit records."""
 

@@ -5,9 +5,9 @@ Pure: the door's state and time are handed in, the new ones are handed back. Sig
 work, the phone's proof of its key is protocols/door's.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from protocols.errors import CredentialRefusedError, RefusalReason
 from protocols.grant.certificate import IssuerCertificate
@@ -49,8 +49,10 @@ EMERGENCY_MOST_S: Final = 900
 """An emergency grant ends that long after it was issued, whatever else it says."""
 
 
-@dataclass(frozen=True, slots=True)
-class DoorState:
+_NOTHING: Final[Mapping[bytes, int]] = MappingProxyType({})
+
+
+class DoorState(NamedTuple):
     """What a lock knows when it judges. A guest-room lock has a room number, a common door a zone mask.
 
     `room` 0 means none. `revoked` holds withdrawn grant ids, `uses` counts limited grants by id.
@@ -60,20 +62,19 @@ class DoorState:
     zones: int = 0
     generation: int = NONE
     privacy: bool = False
-    revoked: frozenset[bytes] = frozenset()
-    uses: Mapping[bytes, int] = field(default_factory=dict)
-    just_used: frozenset[bytes] = frozenset()
+    revoked: Collection[bytes] = frozenset()
+    uses: Mapping[bytes, int] = _NOTHING
+    just_used: Collection[bytes] = frozenset()
     """Grants whose last counted use is less than ONE_USE_MS ago."""
-    withdrawn: frozenset[bytes] = frozenset()
+    withdrawn: Collection[bytes] = frozenset()
     """Key ids of issuers whose certificates were withdrawn."""
     locked_out: bool = False
     """Sealed: nobody but the emergency class opens it."""
-    begun: Mapping[bytes, int] = field(default_factory=dict)
+    begun: Mapping[bytes, int] = _NOTHING
     """When the failsafe keys known here opened first, unix seconds by grant id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`reason` None: open. `promotes_to`: the generation to store first. `time`: what the lock now knows of it."""
 
     reason: RefusalReason | None
@@ -110,9 +111,10 @@ def judge(
     """
     if door.withdrawn and certificate.point and certificate.kid in door.withdrawn:
         return Verdict(RefusalReason.REVOKED, time)  # not even its iat is believed
+    flags, issuer_class = int(grant.flags), certificate.issuer_class
     try:
         check_class(grant, certificate)
-        if latch and not int(grant.flags) & _PASSAGE:
+        if latch and not flags & _PASSAGE:
             raise CredentialRefusedError(RefusalReason.NOT_ALLOWED)
         check_signed_in_window(certificate, grant.issued_at_s)
         time = time.having_seen(certificate.issued_at_s).having_seen(grant.issued_at_s)
@@ -124,21 +126,21 @@ def judge(
         return Verdict(RefusalReason.WRONG_DOOR, time)
     if grant.grant_id in door.revoked:
         return Verdict(RefusalReason.REVOKED, time)
-    if door.locked_out and certificate.issuer_class is not IssuerClass.EMERGENCY:
+    if door.locked_out and issuer_class is not IssuerClass.EMERGENCY:
         return Verdict(RefusalReason.LOCKED_OUT, time)
-    generation_counts = private and certificate.issuer_class is IssuerClass.GUEST
+    generation_counts = private and issuer_class is IssuerClass.GUEST
     if generation_counts and grant.generation < max(door.generation, NONE + 1):
         return Verdict(RefusalReason.SUPERSEDED, time)
     promotes = generation_counts and grant.generation > door.generation
-    if (reason := _out_of_time(grant, certificate.issuer_class, time, promotes=promotes, private=private)) is not None:
+    if (reason := _out_of_time(grant, issuer_class, time, promotes=promotes, private=private)) is not None:
         return Verdict(reason, time)
     if _outlived(grant, door.begun.get(grant.grant_id), time):
         return Verdict(RefusalReason.EXPIRED, time)
     if promotes and day_in(grant.generation) > day_of(time.now_s) + DAYS_AHEAD_MOST:
         return Verdict(RefusalReason.NOT_YET_VALID, time)
-    if door.privacy and not int(grant.flags) & _PRIVACY_OVERRIDE:
+    if door.privacy and not flags & _PRIVACY_OVERRIDE:
         return Verdict(RefusalReason.PRIVACY_ON, time)
-    if int(grant.flags) & _NEEDS_USER_VERIFICATION and not user_verified:
+    if flags & _NEEDS_USER_VERIFICATION and not user_verified:
         return Verdict(RefusalReason.NEEDS_USER_VERIFICATION, time)
     uses_most = uses_allowed(grant)
     if grant.grant_id in door.just_used:

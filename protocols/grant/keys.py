@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from protocols.enum_members import plain_members
 from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocolError
 
 Random: TypeAlias = Callable[[int], bytes]
@@ -31,6 +32,7 @@ _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC6325
 _SCALAR_DRAW_BYTES: Final = 40  # 64 bits more than the order: FIPS 186-5 A.2.1
 
 
+@plain_members
 class IssuerClass(IntEnum):
     """What an issuer key may sign. Separate keys, so that a thief of one gains one class."""
 

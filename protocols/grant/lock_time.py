@@ -3,10 +3,10 @@
 Source of truth: SPEC.md section 8. All values are unix seconds UTC; nothing here reads a clock.
 """
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
+from protocols.enum_members import plain_members
 from protocols.errors import CredentialRefusedError, RefusalReason
 from protocols.grant.certificate import IssuerCertificate
 from protocols.grant.keys import DAY_S, HOUR_S, IssuerClass
@@ -24,6 +24,7 @@ FLOOR_JUMP_MOST_S: Final = 48 * HOUR_S
 """A signed object further ahead than this does not move the lock's floor: only the answer to its own nonce does."""
 
 
+@plain_members
 class TimeQuality(IntEnum):
     """How far the lock trusts its estimate; the byte on the wire."""
 
@@ -32,8 +33,7 @@ class TimeQuality(IntEnum):
     UNCERTAIN = 2
 
 
-@dataclass(frozen=True, slots=True)
-class LockTime:
+class LockTime(NamedTuple):
     """The lock's time at one moment: `floor_s` <= `now_s`; the floor has certainly passed."""
 
     now_s: int
@@ -60,7 +60,7 @@ class LockTime:
             raise CredentialRefusedError(RefusalReason.TIME_UNCERTAIN)
         if issued_at_s <= self.floor_s:  # which is never above now
             return self
-        return replace(self, floor_s=issued_at_s, now_s=max(self.now_s, issued_at_s))
+        return self._replace(floor_s=issued_at_s, now_s=max(self.now_s, issued_at_s))
 
 
 def check_signed_in_window(certificate: IssuerCertificate, issued_at_s: int) -> None:

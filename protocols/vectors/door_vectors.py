@@ -218,7 +218,8 @@ def exchange(
         "phone_key_private": private_key_hex(signer or fixed_hotel().phone),
         "frames": [{"from": side, "frame": frame.hex()} for side, frame in meeting.frames],
         "answers": [
-            plain({**asdict(each.result), "status": each.result.status.name, "sealed": each.sealed}) for each in answers
+            plain({**each.result._asdict(), "status": each.result.status.name, "sealed": each.sealed})
+            for each in answers
         ],
         "motor": meeting.opened,
         **({"latches": latches} if (latches := _latches(meeting)) else {}),

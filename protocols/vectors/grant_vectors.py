@@ -1,6 +1,6 @@
 """Vectors of protocols/grant: certificates, grants, signed objects, generations. The judgements: judgement_vectors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON
     """Return `value` as JSON has it: bytes in hexadecimal, tuples as lists."""
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key.hex() if isinstance(key, bytes) else str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple | frozenset):
         return [plain(each) for each in value]

@@ -260,7 +260,7 @@ def test_a_wrong_tag_is_noise_and_nothing_else() -> None:
     lock = listening(core, "noise")
     head = bytes([MessageKind.FAST]) + fast_id(secret, LOCK.lock_id) + b"\0"
     step = lock.receive_data(cut(head + bytes(16), 244)[0], core=core, sensed=NOW, now_ms=1)
-    assert step == replace(step, core=core.heard_noise(), motor=False, status=None, fault=None)
+    assert step == step._replace(core=core.heard_noise(), motor=False, status=None, fault=None)
     assert lock.state is State.REFERRED
     assert step.core.records == core.records
     assert step.core.throttle == core.throttle
@@ -403,3 +403,13 @@ Visits.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestVisits = pytest.mark.guarantee("G5")(Visits.TestCase)
+
+
+def test_no_secret_is_shown_by_what_holds_it() -> None:
+    core, secret = met()
+    keys = fast_keys(secret, LOCK.lock_id, LOCK.s_lock, bytes(64), bytes(10))
+    held = core.passes[0]
+    secrets = [secret, keys.tag, keys.following, keys.session.to_lock.key, keys.session.to_phone.key, held.secret]
+    for each in (keys, keys.session, keys.session.to_lock, held, Resumption(secret)):
+        said = f"{each!r} {each!s} {(each,)!r}"
+        assert not any(secret.hex() in said or repr(secret)[2:-1] in said for secret in secrets)

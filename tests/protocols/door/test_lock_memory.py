@@ -1,6 +1,6 @@
 """The lock's memory: time that never runs below its floor, a log that shows every change, bounded whatever happens."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -24,9 +24,11 @@ from protocols.door.hardware import Bolt
 from protocols.door.identity import LockIdentity, generate_lock_for
 from protocols.door.lock import advert
 from protocols.door.lock_core import LockCore, Outcome
-from protocols.door.lock_memory import LOST_AT_ONCE, RECORDS_MOST, Sensed
+from protocols.door.lock_memory import LOST_AT_ONCE, RECORDS_MOST, Passage, Sensed
 from protocols.door.messages import RECORDS_IN_CHANNEL_MOST, RECORDS_IN_CHUNK_MOST, Result
+from protocols.door.phone import Resume
 from protocols.door.status import Status
+from protocols.door.throttle import Throttle
 from protocols.errors import PeerProtocolError, RefusalReason
 from protocols.grant.grant import GrantFlag
 from protocols.grant.judge import USES_KEPT_MOST
@@ -420,3 +422,59 @@ def test_dice_make_locks_of_their_own() -> None:
     made = generate_lock_for(HOTEL.ca, stream("one"), room=7)
     assert LockIdentity.from_document(made.to_document(), "x").to_document() == made.to_document()
     assert generate_lock_for(HOTEL.ca, stream("two"), room=7).lock_id != made.lock_id
+
+
+def test_a_record_changes_the_log_and_nothing_else_of_the_memory() -> None:
+    first = Meeting(LOCK, fresh_core(LOCK), seed="met")
+    first.run(HOTEL.unlock(), Resume())
+    [held] = first.core.passes
+    # Every field has a value of its own, so that two that changed places would show.
+    core = replace(
+        first.core,
+        generation=TONIGHT,
+        floor_s=AT_S - 7,
+        synced_at_s=AT_S - 5,
+        revocation_seq=3,
+        revoked=((bytes(8), AT_S),),
+        uses=((b"limited!", 2, AT_S + 1),),
+        acked_seq=1,
+        noise=9,
+        throttle=Throttle((4,), 5, 6, 7, 8),
+        lately=((b"limited!", 11),),
+        issuers=((b"kid!", AT_S + 2),),
+        lockout_seq=12,
+        locked_out=True,
+        begun=((b"failsafe", 13, AT_S + 3),),
+        passage=Passage(b"passage!", b"kid2", AT_S + 4, 14),
+    )
+    values = [getattr(core, each.name) for each in fields(core)]
+    assert len({repr(each) for each in values}) >= len(values) - 1  # two are True
+    for passes in (None, (held, held)):
+        after = core.recorded(AuditEvent.TIME_SET, NOW, Status.DONE, passes=passes)
+        assert after.records[:-1] == core.records
+        assert after.records[-1].event == AuditEvent.TIME_SET
+        assert after.passes == (core.passes if passes is None else passes)
+        for each in fields(core):
+            if each.name not in ("records", "passes"):
+                assert getattr(after, each.name) is getattr(core, each.name), each.name
+        assert type(after) is LockCore
+
+
+def test_a_lock_with_lists_judges_by_each_entry_of_them() -> None:
+    """The lists that the memory holds as pairs reach the judge whole: first, last, and the uses still counted."""
+    grant = HOTEL.grant()
+    others = tuple((bytes([n] * 8), AT_S + DAY_S) for n in range(1, 4))
+    for place in range(4):
+        revoked = (*others[:place], (grant.grant_id, AT_S + DAY_S), *others[place:])
+        meeting = Meeting(LOCK, replace(fresh_core(LOCK), revoked=revoked), seed=f"revoked {place}")
+        [answer] = meeting.run(HOTEL.unlock())
+        assert (answer.result.status, meeting.opened) == (Status.REVOKED, 0)
+        kid = HOTEL.guest.certificate.kid
+        gone = tuple((each[:4], until_s) for each, until_s in others)
+        issuers = (*gone[:place], (kid, AT_S + DAY_S), *gone[place:])
+        meeting = Meeting(LOCK, replace(fresh_core(LOCK), issuers=issuers), seed=f"withdrawn {place}")
+        [answer] = meeting.run(HOTEL.unlock())
+        assert (answer.result.status, meeting.opened) == (Status.REVOKED, 0)
+    meeting = Meeting(LOCK, replace(fresh_core(LOCK), revoked=others, issuers=()), seed="others")
+    [answer] = meeting.run(HOTEL.unlock())
+    assert (answer.result.status, meeting.opened) == (Status.OPENED, 1)
