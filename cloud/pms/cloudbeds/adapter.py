@@ -43,7 +43,6 @@ _UNKNOWN: Final = re.compile(
     r"not found|n.t exist|no such|no (reservation|guest)|(unknown|invalid) (reservation|guest)", re.IGNORECASE
 )
 """What they say of a thing that they do not know, with success false and whatever status."""
-WINDOW_MS: Final = 1_000
 _TOO_OFTEN: Final = re.compile(r"rate.?limit|too many requests|limit (was |is )?exceeded", re.IGNORECASE)
 _KNOWS_US_NOT: Final = re.compile(
     r"\bunauthori[sz]ed\b|\bunauthenticated\b"
@@ -54,6 +53,7 @@ _KNOWS_US_NOT: Final = re.compile(
 """The same of our haste and of our credentials: neither says anything of what was asked for."""
 _SILENT: Final = "roomStatus does not say which of its rooms are taken"
 _ROWS: Final = {"includeGuestsDetails": "false", "includeAllRooms": "true"}
+WINDOW_MS: Final = 1_000
 T = TypeVar("T")
 
 
@@ -277,23 +277,11 @@ class CloudbedsAdapter:
         said = item(answer.data, wire.Reservation, "reservation", "reservationID", strict=False)
         if isinstance(said, wire.Reservation) and (said.assigned or said.unassigned or said.rooms):
             self._bare = said.is_bare()
-        return self._page(said)
-
-    async def _reservation(self, external_id: str, *, patient: bool = False) -> wire.Answer:
-        return await self._get("getReservation", {"reservationID": wire.parent(external_id)}, patient=patient)
-
-    def _page(self, said: wire.Reservation | ItemError) -> Page:
-        if isinstance(said, ItemError):
-            return Page((), (said,))
-        if self._hotel is not None and said.propertyID not in (None, self._hotel):
-            return Page(())  # of another property of the group
-        told = wire.reservations(said, self._time, now_ms=self._clock.wall_ms())
-        return Page(
         if isinstance(said, wire.Reservation) and said.is_silent():
             told = wire.with_rooms_of(said, row or await self._listed(said))
             said = ItemError(said.reservationID, _SILENT) if told.is_silent() else told
-            tuple(each for each in told if isinstance(each, PmsReservation)),
-            tuple(each for each in told if isinstance(each, ItemError)),
+        return self._page(said)
+
     async def _listed(self, said: wire.Reservation) -> wire.Reservation | None:
         """Return a reservation's row in the list of its day, None where it has none: how each of its rooms is stands
         there, and perhaps nowhere else.
@@ -307,6 +295,18 @@ class CloudbedsAdapter:
                     return row
         return None
 
+    async def _reservation(self, external_id: str, *, patient: bool = False) -> wire.Answer:
+        return await self._get("getReservation", {"reservationID": wire.parent(external_id)}, patient=patient)
+
+    def _page(self, said: wire.Reservation | ItemError) -> Page:
+        if isinstance(said, ItemError):
+            return Page((), (said,))
+        if self._hotel is not None and said.propertyID not in (None, self._hotel):
+            return Page(())  # of another property of the group
+        told = wire.reservations(said, self._time, now_ms=self._clock.wall_ms())
+        return Page(
+            tuple(each for each in told if isinstance(each, PmsReservation)),
+            tuple(each for each in told if isinstance(each, ItemError)),
             () if said.guestID is None else (said.guestID,),
         )
 

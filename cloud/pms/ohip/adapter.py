@@ -43,9 +43,9 @@ from protocols.errors import PeerProtocolError, PlatformError
 REQUESTS_MOST: Final = 40
 WINDOW_MS: Final = 1_000
 EVENT_CALLS_MOST: Final = 50
-JSON: Final = "application/json"
 _MISSHAPEN: Final = frozenset({400, 404, 422})
 """What a body of another shape than they read may be refused with."""
+JSON: Final = "application/json"
 
 
 class OhipAdapter:
@@ -267,6 +267,9 @@ class OhipAdapter:
                 if may_be_lost(error):
                     found[EVERYTHING] = None
                 break  # what was taken so far is in no queue any more
+            if rows is None:
+                found[EVERYTHING] = None
+                break
             for each in rows:
                 try:
                     hint = wire.event_hint(each)
@@ -287,9 +290,6 @@ class OhipAdapter:
 
     @property
     def _h(self) -> str:
-            if rows is None:
-                found[EVERYTHING] = None
-                break
         return _q(self._hotel)
 
     async def _one(self, external_id: str) -> PmsReservation:

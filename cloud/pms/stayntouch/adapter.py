@@ -39,8 +39,8 @@ from protocols.errors import PeerProtocolError
 
 REQUESTS_MOST: Final = 5
 WINDOW_MS: Final = 1_000
-T = TypeVar("T")
 _UTC: Final = HouseTime(ZoneInfo("UTC"))
+T = TypeVar("T")
 
 
 class StayNTouchAdapter:
@@ -175,7 +175,7 @@ class StayNTouchAdapter:
 
     async def check_out(self, external_id: str) -> None:
         """See the port. Their page names no check-out; who does not offer one to partners has no such address."""
-        try:
+        with _where_offered("a check-out"):
             await self._write("check_out", "POST", f"reservations/{_q(external_id)}/check_out", {})
 
     async def assign_room(self, external_id: str, room_external_id: str) -> None:
@@ -188,7 +188,7 @@ class StayNTouchAdapter:
         offer it to partners has no such address.
         """
         body = {"departure_date": self._time.day(departure_ms)}
-        with _where_offered("a check-out"):
+        with _where_offered("another departure"):
             await self._write("reservations", "PUT", f"reservations/{_q(external_id)}", body)
 
     async def set_room_status(self, room_external_id: str, housekeeping: Housekeeping) -> None:
@@ -205,7 +205,7 @@ class StayNTouchAdapter:
         bills = await self._one(f"reservations/{_q(external_id)}", wire.BillsOf)
         now_ms = self._clock.wall_ms()
         lines: list[FolioLine] = []
-        with _where_offered("another departure"):
+        try:
             for bill in bills.bills or ():
                 async for rows in self._lists(f"bills/{_q(bill.id)}/transactions", {}, patient=True):
                     for raw in rows:
@@ -303,6 +303,17 @@ LONGEST_STAY_MS: Final = 120 * 24 * 3_600_000
 """How far after an interval the departures are looked for of those who came before its end."""
 
 
+@contextmanager
+def _where_offered(what: str) -> Iterator[None]:
+    """Raise PmsCannotError where the house has no such address for partners."""
+    try:
+        yield
+    except PmsRefusedError as error:
+        if error.status not in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
+            raise
+        raise PmsCannotError("StayNTouch", what) from error
+
+
 def _q(part: str) -> str:
     return quote(part, safe="")
 
@@ -320,17 +331,6 @@ class _Problem(msgspec.Struct, frozen=True):
 def _said(content: bytes) -> str:
     try:
         told = msgspec.json.decode(content, type=_Problem)
-@contextmanager
-def _where_offered(what: str) -> Iterator[None]:
-    """Raise PmsCannotError where the house has no such address for partners."""
-    try:
-        yield
-    except PmsRefusedError as error:
-        if error.status not in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
-            raise
-        raise PmsCannotError("StayNTouch", what) from error
-
-
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     return told.message or str(told.errors or "")
