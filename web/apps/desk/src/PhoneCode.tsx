@@ -1,7 +1,7 @@
 /** The code by which a phone takes its key from the house: large, as a picture, with its time running out in sight. */
 import { Icon } from '@innkeeper/ui/icons'
 import { qrOf, qrPath } from '@innkeeper/ui/qr'
-import { useEffect, useId, useMemo, useRef } from 'react'
+import { useEffect, useId, useMemo, useRef, useState, useSyncExternalStore } from 'react'
 import { Problem, useAct, useKeptFocus } from './acts'
 import { codeLink, leftOf, reachOf } from './codeLink'
 import type { Desk } from './desk'
@@ -11,9 +11,13 @@ import { useSpoken, useTick } from './spoken'
 export function PhoneCode({ desk, house, stay }: { desk: Desk; house: URL; stay: Stay }) {
   const { words: { code: said }, time } = useSpoken()
   const { isAtWork, came, act, forget } = useAct<Code>()
-  const { about } = desk.state
+  const { about, stays } = useSyncExternalStore(desk.subscribe, () => desk.state)
   const houseMs = desk.houseMs()
   const code = came?.kind === 'done' ? came.told : null
+  const [used, setUsed] = useState<Code | null>(null)
+  useEffect(() => { // anew with each look at the house: a family's second phone is not shown the first one's code
+    if (code !== null) void desk.codeWaits(stay.id).then((waits) => { if (waits === false) setUsed(code) })
+  }, [desk, stay.id, code, stays])
   const reach = reachOf(house)
   const cannot = about === null ? null : !about.codes ? said.noCodes : about.cloud === null ? said.noCloud : reach === 'unsafe' ? said.unsafe : stay.room === null ? said.noRoom : null
   const isComing = stay.state !== 'in_house'
@@ -28,7 +32,7 @@ export function PhoneCode({ desk, house, stay }: { desk: Desk; house: URL; stay:
           {reach === 'near' && <p className="problem" data-testid="near"><Icon name="warning" size={20} /><span>{said.near}</span></p>}
           {isComing && houseMs !== null && houseMs < stay.fromMs && <p className="note"><Icon name="clock" size={20} /><span>{said.early(time(stay.fromMs))}</span></p>}
           <Problem came={came} />
-          {code !== null && about?.cloud != null && <Shown desk={desk} code={code} link={codeLink(about.cloud, house, code)} />}
+          {code !== null && about?.cloud != null && <Shown desk={desk} code={code} isUsed={code === used} link={codeLink(about.cloud, house, code)} />}
           <div className="acts">
             <button type="button" className={code === null ? 'act act-first' : 'act'} aria-disabled={isAtWork} onClick={() => void act({ kind: 'code', stay }, () => desk.code(stay.id))}>
               <Icon name="link" size={20} />{isAtWork ? said.making : code === null ? said.make : said.anew}
@@ -42,7 +46,7 @@ export function PhoneCode({ desk, house, stay }: { desk: Desk; house: URL; stay:
   )
 }
 
-function Shown({ desk, code, link }: { desk: Desk; code: Code; link: string }) {
+function Shown({ desk, code, isUsed, link }: { desk: Desk; code: Code; isUsed: boolean; link: string }) {
   const { words: { code: said } } = useSpoken()
   const id = useId()
   const heading = useRef<HTMLHeadingElement>(null)
@@ -50,9 +54,9 @@ function Shown({ desk, code, link }: { desk: Desk; code: Code; link: string }) {
   useEffect(() => heading.current?.focus(), [code])
   const left = leftOf(code.untilMs, desk.houseMs() ?? code.untilMs)
   return (
-    <div className="code" data-code={left === null ? 'over' : 'shown'}>
+    <div className="code" data-code={isUsed ? 'used' : left === null ? 'over' : 'shown'}>
       <h4 ref={heading} tabIndex={-1}>{said.shown}</h4>
-      {left === null ? <p role="status" className="problem"><Icon name="clock" size={20} /><span>{said.over}</span></p> : (
+      {isUsed ? <p role="status" className="note"><Icon name="check" size={20} /><span>{said.used}</span></p> : left === null ? <p role="status" className="problem"><Icon name="clock" size={20} /><span>{said.over}</span></p> : (
         <>
           <p className="dim">{said.how}</p>
           <Picture text={link} label={said.shown} />

@@ -165,6 +165,14 @@ export class Desk {
     return made.told === null ? { kind: 'unknown' } : { kind: 'done', told: made.told }
   }
 
+  /** Whether the code that was made last is good for a phone still; null: the house does not say now. */
+  async codeWaits(stay: string): Promise<boolean | null> {
+    const { session } = this
+    if (session === null) return null
+    const said = await ask(this.parts.fetch, this.at(`stays/${encodeURIComponent(stay)}/phone-code`), session.token)
+    return said.kind === 'done' && typeof said.body['waits'] === 'boolean' ? said.body['waits'] : null
+  }
+
   async endAt(stay: string, untilMs: number): Promise<Outcome<null>> {
     return outcome(await this.act(`stays/${encodeURIComponent(stay)}/end`, { until_ms: untilMs }), () => null)
   }

@@ -229,3 +229,27 @@ describe('doors that take longer than from one look to the next', () => {
     expect(one('[data-keys]').dataset['keys']).toBe('2')
   })
 })
+
+describe('a code', () => {
+  it('is shown until a phone has come with it, and the next one in its place', async () => {
+    const stage = withBen()
+    const made = { property: 'aurora', stay: 's-anna', token: 't'.repeat(43), until_ms: T0 + 1_800_000 }
+    let waits: object = { waits: true }
+    stage.answers.set('stays/s-anna/phone-code', () => (stage.asked.at(-1)?.method === 'POST' ? Response.json(made) : Response.json(waits)))
+    const desk = await shown(stage)
+    const shows = (): (string | undefined)[] => [one('[data-code]').dataset['code'], place.querySelector<SVGElement>('[data-link]')?.dataset['link']?.slice(-3)]
+    await choose('s-anna')
+    await press(en.code.make)
+    for (const unsaid of [{ waits: true }, {}, { waits: 'no' }]) {
+      waits = unsaid
+      await act(async () => desk.look())
+      expect(shows(), JSON.stringify(unsaid)).toEqual(['shown', 'ttt'])
+    }
+    waits = { waits: false }
+    await act(async () => desk.look())
+    expect([...shows(), one('[data-code]').textContent?.includes(en.code.used)]).toEqual(['used', undefined, true])
+    waits = { waits: true }
+    await press(en.code.anew)
+    expect(shows()).toEqual(['shown', 'ttt'])
+  })
+})

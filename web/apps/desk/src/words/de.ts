@@ -86,6 +86,7 @@ export const de: Words = {
     anew: 'Neuen Code erstellen',
     anewHint: 'Ein neuer Code macht den vorigen ungültig, außer ein Telefon hat ihn schon benutzt.',
     unseen: 'Ein Code wurde erstellt, aber niemand hat ihn gesehen. Braucht der Gast einen, erstellen Sie einen neuen. Ein früherer Code gilt nicht mehr, außer ein Telefon hat ihn schon benutzt.',
+    used: 'Ein Telefon hat diesen Code benutzt, oder es gibt einen neueren: Für ein weiteres Telefon gilt er nicht. Erstellen Sie dafür einen neuen.',
     hide: 'Code verbergen',
     link: 'Der Code als Link',
     near: 'Diese Seite wurde unter einer Adresse geöffnet, die nur dieses Gerät kennt. Telefone erreichen das Haus darüber nicht: Öffnen Sie die Seite unter der Adresse des Hauses (https), dann gelten die Codes für Telefone.',

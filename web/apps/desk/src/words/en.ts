@@ -86,6 +86,7 @@ export const en: Words = {
     anew: 'Make a new code',
     anewHint: 'A new code ends the one before, unless a phone has come with it.',
     unseen: 'A code was made, but nobody has seen it. If the guest needs one, make a new one. A code from before is not good any more, unless a phone has come with it.',
+    used: 'A phone has come with this code, or a newer one was made: it is of no use to another phone. Make a new one for the next.',
     hide: 'Hide the code',
     link: 'The code as a link',
     near: 'This page was opened by an address that only this machine knows. Phones cannot reach the house by it: open the page by the house’s own address (https), then the codes are for phones.',

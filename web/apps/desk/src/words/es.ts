@@ -86,6 +86,7 @@ export const es: Words = {
     anew: 'Crear otro código',
     anewHint: 'Un código nuevo anula el anterior, salvo que un teléfono ya lo haya usado.',
     unseen: 'Se creó un código, pero nadie lo ha visto. Si el huésped necesita uno, cree otro. Un código anterior ya no vale, salvo que un teléfono ya lo haya usado.',
+    used: 'Un teléfono ha usado este código, o hay uno más nuevo: no vale para otro teléfono. Cree otro para el siguiente.',
     hide: 'Ocultar el código',
     link: 'El código como enlace',
     near: 'Esta página se abrió con una dirección que solo conoce este equipo. Los teléfonos no llegan al edificio por ella: abra la página con la dirección del hotel (https) y los códigos valdrán para los teléfonos.',

@@ -86,6 +86,7 @@ export const fr: Words = {
     anew: 'Créer un nouveau code',
     anewHint: 'Un nouveau code met fin au précédent, sauf si un téléphone l’a déjà utilisé.',
     unseen: 'Un code a été créé, mais personne ne l’a vu. S’il en faut un au client, créez-en un nouveau. Un code d’avant ne vaut plus, sauf si un téléphone l’a déjà utilisé.',
+    used: 'Un téléphone a utilisé ce code, ou il y en a un plus récent : il ne vaut pas pour un autre téléphone. Créez-en un nouveau pour le suivant.',
     hide: 'Masquer le code',
     link: 'Le code sous forme de lien',
     near: 'Cette page a été ouverte par une adresse que seul cet appareil connaît. Les téléphones n’atteignent pas le bâtiment par cette adresse : ouvrez la page par l’adresse de l’hôtel (https), les codes vaudront alors pour les téléphones.',

@@ -92,6 +92,7 @@ export interface Words {
     anewHint: string
     /** Made, and whoever asked for it had gone on. */
     unseen: string
+    used: string
     hide: string
     link: string
     near: string
