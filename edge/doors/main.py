@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from edge.doors.closing_desk import ClosingDesk
 from edge.doors.door_book import DoorBook, read_secret_json
 from edge.doors.grant_desk import GrantDesk
+from edge.doors.grant_keeping import EVERY_MS, GrantKeeping
 from edge.doors.intake import Intake
 from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.number_mark import NumberMark
@@ -80,6 +81,7 @@ class Doors:
         damaged = store.set_aside
         self.health.report("store", damaged is None, "" if damaged is None else f"damaged, set aside as {damaged.name}")
         self.time = SoundTime(clock, store)
+        self._clock, self._keeping, self._looks_ms = clock, GrantKeeping(store, book), clock.now_ms()
         self.issuers = Issuers(ca, dice, officers=settings.officer_points())
         self.staff = StaffDesk(book=book, store=store, issuers=self.issuers, time=self.time, dice=dice)
         self.desk = GrantDesk(
@@ -166,7 +168,16 @@ class Doors:
                 self.desk.begin(self.time.at_ms() // 1_000)
                 self.issuers.expire(self.time.at_ms() // 1_000)
                 self.closing.settle()
+                self._let_go()
             await asyncio.sleep(WATCH_EVERY_S)
+
+    def _let_go(self) -> None:
+        """Look through a part of the store for what nobody asks for any more, when it is time."""
+        if self._clock.now_ms() < self._looks_ms:
+            return
+        self._looks_ms = self._clock.now_ms() + EVERY_MS
+        if any((gone := self._keeping.look(self.time.at_ms())).values()):
+            logger("edge.doors").info("doors_store_let_go", **gone)
 
     async def listen(self, radio: OpensRadio) -> None:
         """Open the adapter and visit locks until it fails. Raises LinkLostError."""

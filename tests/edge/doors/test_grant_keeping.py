@@ -1,0 +1,186 @@
+"""Of grants, bumps and stays goes what is long over, and nothing that anybody still asks the store for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.doors import grant_keeping
+from edge.doors.errors import StayEndedError
+from edge.doors.grant_keeping import DAY_MS, KEPT_MOST_MS, OVER_KEPT_MS, GrantKeeping
+from protocols.device_model.identity import RoomId
+from protocols.door.status import Status
+from tests.edge.doors.building import Building, MemoryPhone
+
+pytestmark = [pytest.mark.requirement("STY-08"), pytest.mark.guarantee("G3", "G4", "G5")]
+ANNA, BEN = "s-anna", "s-ben"
+HOUR_MS = 3_600_000
+DOORS = ("door-101", "door-102", "pool")
+
+
+@pytest.fixture
+def building(tmp_path: Path) -> Iterator[Building]:
+    made = Building(tmp_path)
+    yield made
+    made.store.close()
+
+
+def look(building: Building) -> dict[str, int]:
+    return GrantKeeping(building.store, building.book).look(building.time.at_ms())
+
+
+def given(building: Building, stay: str, phone: MemoryPhone, room: str = "101", *, days: int = 2) -> bytes:
+    now_ms = building.clock.wall_ms()
+    phone.bundle = building.desk.issue(
+        stay, [RoomId(room)], phone.public, not_before_ms=now_ms, not_after_ms=now_ms + days * DAY_MS
+    )
+    return phone.bundle.grant
+
+
+async def visit(building: Building, *doors: str) -> None:
+    for door in doors or DOORS:
+        await building.visit(door)
+
+
+def table(building: Building, name: str) -> list[tuple[Any, ...]]:
+    return building.store.read(f"SELECT * FROM {name}")  # noqa: S608 - names of this file
+
+
+async def test_a_stay_long_over_leaves_first_its_grants_and_much_later_itself(building: Building) -> None:
+    phone = building.phone("anna")
+    for turn in range(3):
+        given(building, f"s-{turn}", phone)
+        building.clock.advance(2 * DAY_MS)
+        building.desk.end_stay(f"s-{turn}")
+        await visit(building)
+    spent, told = building.store.highest((101,)), building.store.given(101)
+    building.clock.advance(OVER_KEPT_MS - 2 * DAY_MS + HOUR_MS)
+    await visit(building)
+    assert look(building) == {"grants": 2, "bumps": 2, "stays": 0}  # of the youngest, days are missing
+    building.clock.advance(2 * DAY_MS)
+    assert look(building) == {"grants": 1, "bumps": 0, "stays": 0}
+    assert (building.store.highest((101,)), building.store.given(101)) == (spent, told)
+    with pytest.raises(StayEndedError):
+        given(building, "s-0", phone)
+    assert building.desk.end_stay("s-0", emptied=[RoomId("101")]).doors == ()
+    building.clock.advance(KEPT_MOST_MS)
+    assert look(building) == {"grants": 0, "bumps": 0, "stays": 3}
+    assert len(table(building, "bump")) == 1
+    assert building.store.given(101) == told
+
+
+async def test_who_comes_after_it_gets_a_later_generation_and_opens(building: Building) -> None:
+    anna, ben = building.phone("anna"), building.phone("ben")
+    given(building, ANNA, anna)
+    assert anna.open("door-101").result.status is Status.OPENED
+    had = building.store.stay(ANNA)
+    building.desk.end_stay(ANNA)
+    await visit(building)
+    building.clock.advance(KEPT_MOST_MS + 10 * DAY_MS)
+    await visit(building)
+    assert look(building) == {"grants": 1, "bumps": 0, "stays": 0}
+    assert look(building)["stays"] == 1
+    given(building, BEN, ben)
+    assert ben.open("door-101").result.status is Status.OPENED
+    has = building.store.stay(BEN)
+    assert has is not None
+    assert had is not None
+    assert has.generation > had.generation + 1  # the bump was between them
+
+
+async def test_nothing_of_an_open_stay_goes(building: Building) -> None:
+    """Its end was never told: its phone asks again, and gets what it had."""
+    phone = building.phone("anna")
+    given(building, ANNA, phone)
+    building.clock.advance(KEPT_MOST_MS + 10 * DAY_MS)
+    await visit(building)
+    assert look(building) == {"grants": 0, "bumps": 0, "stays": 0}
+    generation = building.store.stay(ANNA)
+    given(building, ANNA, phone)
+    assert building.store.stay(ANNA) == generation
+
+
+async def test_what_a_lock_recorded_of_a_guest_is_told_with_his_stay_however_late_it_is_fetched(
+    building: Building,
+) -> None:
+    phone = building.phone("anna")
+    given(building, ANNA, phone)
+    await visit(building)
+    assert phone.open("door-101").result.status is Status.OPENED
+    building.clock.advance(2 * DAY_MS)
+    building.desk.end_stay(ANNA)
+    given(building, BEN, building.phone("ben"))
+    building.desk.end_stay(BEN)
+    building.clock.advance(OVER_KEPT_MS + 10 * DAY_MS)
+    await visit(building, "door-102", "pool")
+    assert look(building)["grants"] == 0
+    await visit(building)
+    opened = [each.body for each in building.store.events(0) if each.body["event"] == "opened"]
+    assert [each["stay"] for each in opened] == [ANNA]
+    assert look(building)["grants"] == 2
+
+
+async def test_a_lock_that_is_never_visited_keeps_it_for_a_year_and_not_for_ever(building: Building) -> None:
+    given(building, ANNA, building.phone("anna"), "102")
+    building.desk.end_stay(ANNA)
+    await visit(building, "door-102")
+    building.clock.advance(KEPT_MOST_MS)
+    assert look(building)["grants"] == 0
+    building.clock.advance(3 * DAY_MS)
+    assert look(building)["grants"] == 1
+
+
+async def test_a_rooms_highest_generation_stays_known(building: Building) -> None:
+    """Else the room's lock would seem to have seen somebody whom this store has forgotten."""
+    phone = building.phone("anna")
+    given(building, ANNA, phone)
+    assert phone.open("door-101").result.status is Status.OPENED
+    building.desk.end_stay(ANNA, spare=frozenset({101}))
+    building.clock.advance(KEPT_MOST_MS + 10 * DAY_MS)
+    await visit(building)
+    assert look(building)["grants"] == 0
+    assert building.desk.end_stay("s-nobody", emptied=[RoomId("101")]).doors == ()
+
+
+async def test_a_bump_on_its_way_keeps_its_stay(building: Building) -> None:
+    given(building, ANNA, building.phone("anna"))
+    building.desk.end_stay(ANNA)
+    building.clock.advance(KEPT_MOST_MS + 10 * DAY_MS)
+    assert look(building) == {"grants": 0, "bumps": 0, "stays": 0}
+    assert len(building.store.pending_bumps()) == 1
+
+
+async def test_whoever_is_no_guest_keeps_his_newest_key(building: Building) -> None:
+    phone = building.phone("anna")
+    for _ in range(2):
+        now_ms = building.clock.wall_ms()
+        building.desk.issue_failsafe(RoomId("101"), phone.public, life_hours=1, not_after_ms=now_ms + DAY_MS)
+        building.clock.advance(DAY_MS)
+    building.desk.inhibit(RoomId("101"))
+    await visit(building)
+    building.clock.advance(KEPT_MOST_MS)
+    newest = building.store.latest_grant("failsafe/101", phone.public)
+    assert look(building)["grants"] == 1
+    assert newest is not None
+    assert building.store.latest_grant("failsafe/101", phone.public) == newest
+
+
+async def test_each_look_reads_a_part_and_all_parts_have_their_turn(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grant_keeping, "LOOKED_AT", 4)
+    for turn in range(10):
+        given(building, f"s-{turn}", building.phone(str(turn)), "101" if turn % 2 else "102")
+        building.desk.end_stay(f"s-{turn}")
+    await visit(building)
+    building.clock.advance(KEPT_MOST_MS + 10 * DAY_MS)
+    keeping, gone = GrantKeeping(building.store, building.book), list[int]()
+    for _ in range(8):
+        found = keeping.look(building.time.at_ms())
+        gone.append(found["grants"])
+        assert max(found.values()) <= 4
+    assert max(gone) == 4
+    assert table(building, "grant_issued") == []
+    assert len(table(building, "bump")) == 2
+    assert table(building, "stay") == []
