@@ -22,6 +22,7 @@ from cloud.telemetry.store.port import (
     Selection,
     Series,
 )
+from cloud.telemetry.store.series_keeping import SeriesKeeping
 from cloud.telemetry.store.writing import Placed, RowWriter, SeriesIds, write_readings
 
 FOLD_MOST: Final = 5_000
@@ -51,14 +52,17 @@ class CommonStore:
         self._split, self._folded = split, folded
         self._ids = SeriesIds(series_most)
         self._ledger = LedgerKeeping(database, retention.ledger)
+        self._unused = SeriesKeeping(database, retention)
 
     async def _keep_ledger(self, now_ms: int, report: MaintenanceReport) -> MaintenanceReport:
-        """Seal days of the ledger and let them go; return `report` with what was done."""
+        """Seal days of the ledger and let them go, and series that nothing is left of; return `report` with that."""
         done = await self._ledger.run(now_ms)
         report.sealed += done.sealed
         report.dropped += done.dropped
         report.held_back += done.held_back
         report.more |= done.more
+        if gone := await self._unused.run(now_ms):
+            report.dropped.append(f"{gone} series")
         return report
 
     async def write(self, connection: Connection, readings: Sequence[ReadingRow]) -> list[ReadingRow]:

@@ -5,14 +5,15 @@ Everything happens in the caller's transaction. What was written is told to the 
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString, Protocol
 
 from cloud.kit.arrays import TextArray, texts, timestamptzs
 from cloud.kit.database import Connection, execute, fetch_all, fetch_one
 from cloud.kit.times import at
 from cloud.telemetry.store.port import ReadingRow
-from protocols.errors import LocalProtocolError
+from protocols.errors import LocalProtocolError, StoreFailedError
 
 QUALITIES: Final = ("good", "uncertain", "bad", "stale")
 """By their code in the table; what comes before "bad" counts in roll-ups."""
@@ -24,6 +25,8 @@ SERIES_MOST: Final = 100_000
 """Series of a property: 300 rooms have some 6,000, and one more for each room or unit that a point moves to."""
 KNOWN_MOST: Final = 1_000_000
 """Series remembered by one process."""
+KNOWN_FOR: Final = timedelta(hours=1)
+"""So long it goes by what it remembers: series that nothing is left of are let go (series_keeping.py)."""
 
 _QUALITY: Final = {name: code for code, name in enumerate(QUALITIES)}
 _HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
@@ -155,6 +158,19 @@ class SeriesIds:
         self._most = most
         self._known: dict[SeriesKey, int] = {}
         self._made_by: dict[SeriesKey, int] = {}
+        self.since: datetime | None = None
+        """When it began to remember what it does now, on the clock of the database; None: it has not begun."""
+
+    async def look_again(self, connection: Connection, used: Collection[int], now: datetime) -> None:
+        """Remember from now on anew; hold the series `used` by this transaction, of ids that were remembered too long.
+
+        Raises:
+            StoreFailedError: one is gone: the readings are to be written again, under another.
+        """
+        self._known.clear()
+        self.since = now
+        if len(await _taken_back(connection, used)) < len(set(used)):
+            raise StoreFailedError("series that were remembered too long are gone: write again")
 
     async def of(self, connection: Connection, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
         """Return the id of each key, making what is new; without those for which there is no room."""
@@ -206,12 +222,16 @@ class SeriesIds:
         rows = await fetch_all(
             connection,
             """
-            SELECT id, tenant, property, device, capability, attribute, room, unit FROM telemetry.series
+            SELECT id, tenant, property, device, capability, attribute, room, unit, unused_since
+              FROM telemetry.series
              WHERE (tenant, property, device, capability, attribute, room, unit) IN (SELECT * FROM
                     unnest(%s, %s, %s, %s, %s, %s, %s))
             """,
             _columns(keys),
         )
+        if unused := [row["id"] for row in rows if row["unused_since"] is not None]:
+            stand = await _taken_back(connection, unused)
+            rows = [row for row in rows if row["unused_since"] is None or row["id"] in stand]
         found = {_key(row): row["id"] for row in rows}
         ours = None
         if any(key in self._made_by for key in found):
@@ -245,6 +265,18 @@ class SeriesIds:
         for row in rows:
             self._made_by[_key(row)] = row["made_by"]
         return {_key(row): row["id"] for row in rows}
+
+
+async def _taken_back(connection: Connection, ids: Collection[int]) -> frozenset[int]:
+    """Say of series that they are used, until the transaction ends and long after; return those that stand."""
+    stand = await fetch_all(
+        connection,
+        "SELECT id, unused_since FROM telemetry.series WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
+        [sorted(set(ids))],
+    )
+    if marked := [row["id"] for row in stand if row["unused_since"] is not None]:
+        await execute(connection, "UPDATE telemetry.series SET unused_since = NULL WHERE id = ANY(%s)", [marked])
+    return frozenset(row["id"] for row in stand)
 
 
 def _columns(keys: Sequence[tuple[str, ...]]) -> list[TextArray]:
@@ -354,6 +386,7 @@ async def write_readings(
     if not readings:
         return [], []
     keys = [key_of(row) for row in readings]
+    since = ids.since
     series = await ids.of(connection, keys)
     refused: list[ReadingRow] = []
     try:
@@ -369,10 +402,12 @@ async def write_readings(
     if thinned:
         await _write_summaries(connection, thinned)
     spans = told(readings)
-    await connection.execute(
+    row = await fetch_one(
+        connection,
         """
-        INSERT INTO telemetry.rollup_log (property, low, high, told_at)
-        SELECT each.*, clock_timestamp() FROM unnest(%s, %s, %s) AS each
+        WITH told AS (INSERT INTO telemetry.rollup_log (property, low, high, told_at)
+                      SELECT each.*, clock_timestamp() FROM unnest(%s, %s, %s) AS each)
+        SELECT clock_timestamp() AS now
         """,
         [
             texts([name for name, _ in spans]),
@@ -380,4 +415,9 @@ async def write_readings(
             timestamptzs([high for _, high in spans.values()]),
         ],
     )
+    assert row is not None  # noqa: S101 - a SELECT without FROM has exactly one row
+    if since is None:
+        ids.since = ids.since or row["now"]
+    elif row["now"] - since > KNOWN_FOR:
+        await ids.look_again(connection, {number for number, _ in placed}, row["now"])
     return thinned, refused
