@@ -12,6 +12,7 @@ import httpx
 
 from cloud.app.down import EdgeLine, policy_signer, read_command_key, unsigned
 from cloud.app.ingest import LINE, make_ingest
+from cloud.app.keeping import rules
 from cloud.app.partners import pms_access
 from cloud.app.secrets import file_keys, read_secret
 from cloud.app.settings import CloudSettings, PmsSettings
@@ -30,6 +31,7 @@ from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
 from cloud.kit.acting import UPKEEP, acting, acting_as, system
 from cloud.kit.database import Database
+from cloud.kit.keeping import Keeping
 from cloud.kit.leadership import lead
 from cloud.kit.notify import NotificationHub
 from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
@@ -306,6 +308,10 @@ async def run(
             supervisor.start("webhooks", lambda: lead(settings.database.dsn, "webhooks", pushing))
             forgetting = acting_as(system("checkin-sweep"), functools.partial(_sweep, sessions))
             supervisor.start("checkin-sweep", lambda: lead(settings.database.dsn, "checkin-sweep", forgetting))
+            letting_go = acting_as(
+                system("keeping"), Keeping(database, rules(settings.keeping), clock=clock, log=log).run
+            )
+            supervisor.start("keeping", lambda: lead(settings.database.dsn, "keeping", letting_go))
             keeping = acting_as(UPKEEP, upkeep.run)
             supervisor.start(
                 "telemetry-upkeep", lambda: lead(settings.database.dsn, "telemetry-upkeep", keeping), restart=LINE

@@ -140,6 +140,27 @@ class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             check_span(name, getattr(self, name), timedelta(0), _KEPT_MOST)
 
 
+class KeepingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[keeping]: how long what is over is kept at least, beside the telemetry. PT0S: for ever.
+
+    `keep_events`: events between modules that every subscriber had; `keep_given_up_events`: those that failed too
+    often and that nobody settled. `keep_commands`: what was asked of buildings and is settled. `keep_openings`: what
+    doors told, by arrival. `keep_deliveries`: webhooks that were taken or given up. `keep_pms_runs`: notes of exchanges
+    with a PMS. What still waits is never let go, whatever its age.
+    """
+
+    keep_events: timedelta = timedelta(days=7)
+    keep_given_up_events: timedelta = timedelta(days=400)
+    keep_commands: timedelta = timedelta(days=400)
+    keep_openings: timedelta = timedelta(days=1_100)
+    keep_deliveries: timedelta = timedelta(days=35)
+    keep_pms_runs: timedelta = timedelta(days=35)
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            check_span(name, getattr(self, name), timedelta(0), _KEPT_MOST)
+
+
 class AccessTokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[[access_tokens]]: who holds a token. `sha256` is the hex digest of the token, which stands nowhere.
 
@@ -335,6 +356,7 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     link: LinkSettings = LinkSettings()
     ingest: IngestSettings = IngestSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    keeping: KeepingSettings = KeepingSettings()
     access_tokens: tuple[AccessTokenSettings, ...] = ()
     pms: tuple[PmsSettings, ...] = ()
     passkeys: PasskeySettings | None = None
