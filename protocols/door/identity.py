@@ -5,6 +5,7 @@ Source of truth: SPEC.md section 9 (documents). The lock holds no property-wide 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -41,20 +42,18 @@ class LockIdentity:
     seal_point: bytes
     s_lock: bytes = field(init=False, compare=False)
     """The static public key, compressed, 33 bytes: `s_lock` of the site plan. Made once: it is in every transcript."""
+    ca_keys: Mapping[bytes, ec.EllipticCurvePublicKey] = field(init=False, compare=False)
+    """The property CA keys believed, by key id. Decoded once: every certificate is held against them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "s_lock", compressed(self.static.public_key()))
+        keys = [public_key(point) for point in self.ca_points]
+        object.__setattr__(self, "ca_keys", MappingProxyType({kid_of(key): key for key in keys}))
 
     @property
     def audit_point(self) -> bytes:
         """The public key that checkpoints verify under, compressed."""
         return compressed(self.audit.public_key())
-
-    @property
-    def ca_keys(self) -> dict[bytes, ec.EllipticCurvePublicKey]:
-        """The property CA keys believed, by key id."""
-        keys = [public_key(point) for point in self.ca_points]
-        return {kid_of(key): key for key in keys}
 
     @property
     def seal_key(self) -> ec.EllipticCurvePublicKey:

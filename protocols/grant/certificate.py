@@ -7,6 +7,7 @@ and a longer time in which what was signed still verifies. Time is handed in; ju
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -66,11 +67,13 @@ class IssuerCertificate:
     encoded: bytes
     officers: tuple[bytes, ...] = ()
     """Emergency class alone: the compressed keys of those of whom two must approve each grant, in rising order."""
+    _key: ec.EllipticCurvePublicKey | None = attribute(init=False, default=None, compare=False, repr=False)
+    """`point` decoded, where reading has done so: a square root costs as much as a key agreement."""
 
     @property
     def public_key(self) -> ec.EllipticCurvePublicKey:
         """The issuer's P-256 key."""
-        return public_key(self.point)
+        return public_key(self.point) if self._key is None else self._key
 
     @property
     def kid(self) -> bytes:
@@ -158,7 +161,7 @@ def _read(payload: bytes, encoded: bytes) -> IssuerCertificate:
     try:
         issuer_class = IssuerClass(whole(found, field(_CLASS), 255))
         point = octets(found, field(_PUBLIC), POINT_BYTES)
-        public_key(point)
+        key = public_key(point)
     except (ValueError, PeerProtocolError) as error:
         raise CredentialRefusedError(RefusalReason.MALFORMED) from error
     certificate = IssuerCertificate(
@@ -171,6 +174,7 @@ def _read(payload: bytes, encoded: bytes) -> IssuerCertificate:
         encoded=encoded,
         officers=_officers(found.get(field(_OFFICERS)), issuer_class),
     )
+    object.__setattr__(certificate, "_key", key)
     signs_s = certificate.signs_until_s - certificate.not_before_s
     verifies_s = certificate.not_after_s - certificate.signs_until_s
     if not 0 < signs_s <= SIGNS_S + OVERLAP_S or not 0 <= verifies_s <= VERIFY_S[issuer_class]:

@@ -27,7 +27,7 @@ def test_a_plain_member_is_the_member(enumeration: type[Enum]) -> None:
 
 def test_members_stay_as_they_are_for_whoever_would_set_one() -> None:
     with pytest.raises(AttributeError):
-        Status.OPENED = Status.REVOKED  # type: ignore[misc]
+        Status.OPENED = Status.REVOKED  # type: ignore[misc]  # this is what is refused
     with pytest.raises(AttributeError):
         del Status.OPENED
     assert Status.OPENED.reason is None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from protocols import cose
 from protocols.door import lock as lock_side
 from protocols.door import phone as phone_side
 from protocols.door.advert import gate_key, gate_tag, week_of
+from protocols.door.identity import with_next_ca
 from protocols.door.lock import CHALLENGE_WAIT_MS, SILENCE_MS, LockExchange, State
 from protocols.door.lock_core import LockCore
 from protocols.door.lock_memory import Sensed
@@ -35,7 +37,8 @@ from protocols.errors import (
     RefusalReason,
     ReplyTimeoutError,
 )
-from protocols.grant.keys import compressed, private_key, public_key
+from protocols.grant.certificate import open_certificate
+from protocols.grant.keys import compressed, kid_of, private_key, public_key
 from protocols.vectors.fixed import AT_S, RTC_S, Meeting, fixed_hotel, fresh_core, stream
 
 HOTEL = fixed_hotel()
@@ -416,3 +419,41 @@ def test_every_state_but_the_first_and_last_has_a_move() -> None:
         phone_side.State.ASKED_FAST,
         phone_side.State.ASKED,
     }
+
+
+def test_a_lock_decodes_each_public_key_of_others_once_and_its_ca_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding a compressed point costs a square root: as much as half a key agreement."""
+    decoded: list[bytes] = []
+    decode = ec.EllipticCurvePublicKey.from_encoded_point
+
+    def counted(curve: ec.EllipticCurve, data: bytes) -> ec.EllipticCurvePublicKey:
+        decoded.append(data)
+        return decode(curve, data)
+
+    meeting, unlock = Meeting(LOCK, fresh_core(LOCK), SENSED), HOTEL.unlock()
+    monkeypatch.setattr(ec.EllipticCurvePublicKey, "from_encoded_point", counted)
+    meeting.run(unlock)
+    assert meeting.opened == 1
+    assert [decoded.count(point) for point in LOCK.ca_points] == [0]
+    assert decoded.count(HOTEL.guest.certificate.point) == 1
+    assert len(decoded) <= 6  # both ephemeral keys, s_lock, the issuer, the phone at the grant and at its proof
+
+
+def test_a_certificate_of_another_point_has_the_key_of_that_point() -> None:
+    read = open_certificate(HOTEL.guest.certificate.encoded, LOCK.ca_keys)
+    other = HOTEL.revocation.certificate.point
+    changed = replace(read, point=other)
+    assert (compressed(read.public_key), compressed(changed.public_key)) == (read.point, other)
+    assert changed.kid == HOTEL.revocation.certificate.kid != read.kid
+    assert repr(read) == repr(HOTEL.guest.certificate)
+    assert read == HOTEL.guest.certificate
+
+
+def test_who_believes_a_next_ca_finds_both_keys_by_id() -> None:
+    both = with_next_ca(LOCK, HOTEL.stranger.public_key())
+    assert {kid: compressed(key) for kid, key in both.ca_keys.items()} == {
+        kid_of(public_key(point)): point for point in both.ca_points
+    }
+    assert (len(both.ca_keys), len(LOCK.ca_keys)) == (2, 1)
+    with pytest.raises(TypeError):
+        both.ca_keys[b"kid!"] = HOTEL.stranger.public_key()  # type: ignore[index]  # this is what is refused
