@@ -7,6 +7,7 @@ here, with file and key.
 
 import json
 import tomllib
+from collections.abc import Mapping
 from math import isfinite
 from reprlib import Repr
 from typing import Any, Final
@@ -118,6 +119,14 @@ def members_most(data: bytes) -> int:
     if len(data.split(None, 1)) > 1:  # there is white space in it: what machines say to each other has none
         many += sum(map(data.count, _SPACED_KEY_ENDS))
     return many
+
+
+def keys_once_at_sight(data: bytes, document: Mapping[str, Any]) -> bool:
+    """Say whether a decoded JSON object plainly has no key twice, as most that machines say: flat, no white space.
+
+    False: `key_twice` is to be asked. Costs a fifth of that.
+    """
+    return data.count(_KEY_END) == len(document) and data.count(b"{") == 1 and len(data.split(None, 1)) == 1
 
 
 def key_twice(data: bytes, decoded: object = None) -> str | None:

@@ -20,7 +20,7 @@ from protocols.descriptors.descriptor import NAME, RAW_RANGE, Descriptor, Point,
 from protocols.device_model.capability import Kind, Unit, Value, is_finite
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
-from protocols.documents import key_twice, shown
+from protocols.documents import key_twice, keys_once_at_sight, shown
 from protocols.errors import LocalProtocolError
 
 PAYLOAD_BYTES_MAX: Final = 64 * 1024
@@ -35,6 +35,7 @@ WHOLE: Final = 0xFFFF
 """All bits of a register."""
 LIST_PLACES_MOST: Final = 3
 """Digits of a place in a list."""
+_decode: Final = msgspec.json.Decoder().decode
 _NUMERAL: Final = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
 
 
@@ -376,11 +377,13 @@ def json_object(payload: bytes) -> dict[str, Any] | Reason:
     if len(payload) > PAYLOAD_BYTES_MAX:
         return Reason.TOO_LONG
     try:
-        document = msgspec.json.decode(payload)
+        document = _decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Reason.NOT_JSON
-    if not isinstance(document, dict):
+    if type(document) is not dict:
         return Reason.NOT_JSON
+    if keys_once_at_sight(payload, document):
+        return document
     try:  # a key twice has no one meaning (RFC 8259, 4)
         return document if key_twice(payload, document) is None else Reason.NOT_JSON
     except (ValueError, RecursionError):  # msgspec took it: beyond what is worth reading twice

@@ -3,6 +3,7 @@
 Source of truth: `codec.judge`. What is not an ordinary good number is left to it (tests hold one against the other).
 """
 
+from functools import lru_cache
 from sys import float_info
 
 import msgspec
@@ -31,8 +32,12 @@ class PlainNumber(msgspec.Struct, frozen=True):
         return round(value) if self.whole else value
 
 
+@lru_cache(maxsize=4_096)
 def plain_number(point: Point) -> PlainNumber | None:
-    """Return how the ordinary numbers at a point are read; None: it holds something else, or needs a closer look."""
+    """Return how the ordinary numbers at a point are read; None: it holds something else, or needs a closer look.
+
+    Remembered: a house has hundreds of devices of one model.
+    """
     row = point.row
     if row.kind not in (Kind.NUMBER, Kind.INTEGER) or point.values or point.nan or point.doubt:
         return None

@@ -4,10 +4,12 @@ Source of truth: SPEC.md section 2, after Zigbee2MQTT 2.x, "MQTT topics and mess
 may hold slashes, so a topic can only be read against what comes after the base: the last level decides.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -42,6 +44,8 @@ class BridgeTopic:
     friendly_name: str = ""
 
 
+_ISO_CHARACTERS: Final = len("2026-01-31T23:59:59.123Z")
+_SECOND: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 _BRIDGE: Final = {
     "state": About.BRIDGE_STATE,
     "devices": About.BRIDGE_DEVICES,
@@ -200,6 +204,10 @@ def last_seen_ms(document: Mapping[str, Any]) -> int | None:
     Zigbee2MQTT writes it only if `advanced.last_seen` is set; without it messages cannot be put in order.
     """
     value = document.get("last_seen")
+    if type(value) is str and len(value) == _ISO_CHARACTERS and value[19] == "." and value[23] == "Z":  # nearly always
+        fraction, second_ms = value[20:23], _second_ms(value[:19])
+        if second_ms is not None and fraction.isdecimal() and fraction.isascii():
+            return max(0, second_ms + int(fraction))
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -213,6 +221,17 @@ def last_seen_ms(document: Mapping[str, Any]) -> int | None:
         except (ValueError, OverflowError):
             return None
     return None
+
+
+@lru_cache(maxsize=64)
+def _second_ms(text: str) -> int | None:
+    """Return what "2026-01-31T23:59:59" is in Unix ms, UTC: a house says much in one second. None: another form."""
+    if _SECOND.fullmatch(text) is None:
+        return None
+    try:
+        return round(datetime.fromisoformat(f"{text}Z").timestamp()) * 1000
+    except ValueError:
+        return None
 
 
 def logged_failure(payload: bytes) -> str | None:

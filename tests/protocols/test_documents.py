@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.documents import SHOWN_CHARACTERS_MAX, check_keys_once, explained, key_twice, parse_toml, shown, value_at
+from protocols.documents import (
+    SHOWN_CHARACTERS_MAX,
+    check_keys_once,
+    explained,
+    key_twice,
+    keys_once_at_sight,
+    parse_toml,
+    shown,
+    value_at,
+)
 from protocols.errors import InvalidInputError
 
 ANYTHING = st.recursive(
@@ -92,6 +101,28 @@ def test_a_key_that_stands_twice_is_refused_by_name(text: bytes) -> None:
 @pytest.mark.parametrize("text", ['{"a" :1,"b":1,"b":2}', '{"a"\n:{"b":1,"b"\t:2}}', '[{"a":"\\":"},{"b":1,"b":2}]'])
 def test_no_spelling_hides_a_key_that_stands_twice(text: str) -> None:
     assert key_twice(text.encode(), json.loads(text)) == "b"
+
+
+_keys = st.sampled_from(['"a"', '"b"', '"c"', '"a "', r'"\u0061"', '"{"', r'"\":"'])
+_scalars = st.sampled_from(["1", "null", '"x"', '"{"', r'"\":"', '" :"', "[1]", "[]"])
+_spaces = st.sampled_from([""] * 6 + [" ", "\n", "\t ", "\r"])
+_members = st.builds(lambda *each: "".join(each), _spaces, _keys, _spaces, st.just(":"), _spaces, _scalars, _spaces)
+_flat = st.lists(_members, max_size=5).map(lambda each: f"{{{','.join(each)}}}")
+_nested = st.builds(lambda outer, key, inner: outer.replace("[1]", f"[{{{key}:1,{key}:{inner}}}]"), _flat, _keys, _flat)
+
+
+@pytest.mark.guarantee("G19")
+@given(text=_flat | _nested)
+def test_who_sees_at_sight_that_keys_stand_once_sees_no_more_than_there_is(text: str) -> None:
+    data, document = text.encode(), json.loads(text)
+    if keys_once_at_sight(data, document):
+        assert key_twice(data) is None
+
+
+def test_what_a_device_says_is_seen_at_sight_to_have_each_key_once() -> None:
+    said = b'{"battery":97,"last_seen":"2026-01-31T23:59:59.123Z","temperature":21.37}'
+    assert keys_once_at_sight(said, json.loads(said))
+    assert not keys_once_at_sight(said[:-1] + b',"battery":1}', json.loads(said))
 
 
 @given(document=st.recursive(st.none() | st.text(), lambda each: st.lists(each) | st.dictionaries(st.text(), each)))

@@ -1,11 +1,12 @@
 """Topics of the site and of Zigbee2MQTT against their vectors."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kit.net import matches
@@ -43,6 +44,33 @@ def test_a_state_told_twice_in_one_payload_is_refused() -> None:
 @pytest.mark.parametrize("vector", Z2M["last_seen"], ids=lambda vector: str(vector["document"]))
 def test_last_seen_is_a_time_or_nothing(vector: dict[str, Any]) -> None:
     assert zigbee2mqtt.last_seen_ms(vector["document"]) == vector["ms"]
+
+
+def _as_datetime_says(text: str) -> int | None:
+    try:
+        at = datetime.fromisoformat(text)
+        return None if at.tzinfo is None else max(0, round(at.timestamp() * 1000))
+    except (ValueError, OverflowError):
+        return None
+
+
+_iso = st.datetimes(timezones=st.just(UTC)).map(lambda at: f"{at:%Y-%m-%dT%H:%M:%S.}{at.microsecond // 1000:03}Z")
+_odd = st.sampled_from("0192:-TZ.+ \u0661\u00b2W")
+
+
+@given(text=_iso, changes=st.lists(st.tuples(st.integers(0, 23), _odd), max_size=2))
+@example(text="20260101T021658.123.456Z", changes=[])
+@example(text="2026-W48-1T02:16:58.123Z", changes=[])
+@example(text="1969-12-31T23:59:59.999Z", changes=[])
+@example(text="2026-12-31T23:59:60.000Z", changes=[])
+@example(text="2026-12-31T23:59:59.12\u0661Z", changes=[])
+def test_the_usual_spelling_of_last_seen_is_the_same_time_read_sooner(
+    text: str, changes: list[tuple[int, str]]
+) -> None:
+    for place, odd in changes:
+        text = text[:place] + odd + text[place + 1 :]
+    for _ in range(2):  # the second time from memory
+        assert zigbee2mqtt.last_seen_ms({"last_seen": text}) == _as_datetime_says(text)
 
 
 @pytest.mark.parametrize("vector", Z2M["failures"], ids=range(len(Z2M["failures"])))
