@@ -75,9 +75,17 @@ class BoundedQueue(Generic[T]):
                 await _wait_in(self._readers)
             if len(self._items) < most and linger_ms > 0:
                 await self._gather(most, linger_ms)
-            if batch := [self._items.popleft() for _ in range(min(most, len(self._items)))]:
+            if batch := self._take(most):
                 _wake(self._writers)
                 return batch
+
+    def _take(self, most: int) -> list[T]:
+        items = self._items
+        if len(items) > most:
+            return [items.popleft() for _ in range(most)]
+        taken = list(items)
+        items.clear()
+        return taken
 
     async def _gather(self, most: int, linger_ms: int) -> None:
         wanted = min(most, self.most)

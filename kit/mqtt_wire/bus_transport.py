@@ -104,9 +104,11 @@ class BusConnection(WireConnection):
                 self._settle()  # all is taken: who waits for our word to send on has it now
             if not await self._arrived():
                 return
-            while inbox:
-                each = inbox.take()
-                self._owe(each)
+            while (each := inbox.take()) is not None:
+                if 0 < len(self._owed) < OWED_MOST - 1:
+                    self._owed.append(each)
+                else:
+                    self._owe(each)
                 if each[1] is None:
                     continue
                 try:

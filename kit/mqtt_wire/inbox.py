@@ -44,7 +44,7 @@ class Inbox:
         self._messages_max, self._topic_waiting_max = messages_max, topic_waiting_max
         self._large_topics, self._told = large_topics, told
         self._queue: dict[int, Publish] = {}  # by number, in order
-        self._of_topic: dict[bytes, deque[int]] = {}
+        self._of_topic: dict[bytes, int | deque[int]] = {}  # a number alone, where a topic has but one: most do
         self._number = self._oldest = self._large = 0
         self.waiting_bytes = 0
         """Large topics aside."""
@@ -59,13 +59,19 @@ class Inbox:
         """
         topic, payload = publish[0], publish[1]
         size = 0 if payload is None else len(payload)
-        large = False
+        large, held = False, self._of_topic.get(topic)
+        if held is None and size <= SHORT_BYTES_MAX and len(self._queue) < self._messages_max:  # nearly always
+            self._number = number = self._number + 1
+            self._queue[number], self._of_topic[topic] = publish, number
+            self.waiting_bytes += size
+            return None
         if size > SHORT_BYTES_MAX:
             large = size > PAYLOAD_BYTES_MAX and topic in self._large_topics and size <= LARGE_BYTES_MAX
             if why := self._too_much(size, large=large):
                 self._told(why, topic, size)
                 publish = (topic, None, publish[2], publish[3])
-        most, mine = self._topic_waiting_max, self._of_topic.get(topic)
+        most = self._topic_waiting_max
+        mine = deque((held,)) if isinstance(held, int) else held
         crowded = most is not None and mine is not None and len(mine) >= most
         full = len(self._queue) >= self._messages_max
         if (full and not crowded) or (large and self._large >= LARGE_WAITING_MAX):
@@ -74,9 +80,10 @@ class Inbox:
         self._number = number = self._number + 1
         self._queue[number] = publish
         if mine is None:
-            self._of_topic[topic] = deque((number,))
+            self._of_topic[topic] = number
         else:
             mine.append(number)
+            self._of_topic[topic] = mine
         self._large += large
         if publish[1] is not None and not large:
             self.waiting_bytes += size
@@ -86,18 +93,26 @@ class Inbox:
         self._told("crowded", topic, len(oldest[1] or b""))
         return oldest
 
-    def take(self) -> Publish:
-        """Return the oldest; its payload is None if it was too long. Raises StopIteration where there is none."""
-        if not self._queue:
-            raise StopIteration
-        self._oldest += 1
-        while self._oldest not in self._queue:  # it gave way; each number is passed once
-            self._oldest += 1
-        publish = self._left(self._queue.pop(self._oldest))
-        mine = self._of_topic[publish[0]]
-        mine.popleft()
-        if not mine:
-            del self._of_topic[publish[0]]
+    def take(self) -> Publish | None:
+        """Return the oldest; its payload is None if it was too long. None: there is none."""
+        queue, oldest = self._queue, self._oldest + 1
+        if not queue:
+            return None
+        while oldest not in queue:  # it gave way; each number is passed once
+            oldest += 1
+        self._oldest = oldest
+        publish = queue.pop(oldest)
+        topic, payload = publish[0], publish[1]
+        size = 0 if payload is None else len(payload)
+        if size <= SHORT_BYTES_MAX:
+            self.waiting_bytes -= size
+        else:
+            self._left(publish)
+        mine = self._of_topic[topic]
+        if isinstance(mine, int) or len(mine) == 1:
+            del self._of_topic[topic]
+        else:
+            mine.popleft()
         return publish
 
     def _too_much(self, size: int, *, large: bool) -> str | None:

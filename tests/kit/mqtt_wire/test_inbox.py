@@ -38,8 +38,7 @@ def test_it_is_first_in_first_out_with_the_newest_of_a_babblers_words(
     for number, topic in enumerate(steps):
         if topic is None:
             assert bool(inbox) is bool(model)
-            if model:
-                assert inbox.take() == model.pop(0)
+            assert inbox.take() == (model.pop(0) if model else None)
             continue
         publish: Publish = (topic, b"%d" % number, number + 1, 0x32)
         mine = [each for each in model if each[0] == topic]
@@ -59,6 +58,7 @@ def test_it_is_first_in_first_out_with_the_newest_of_a_babblers_words(
         assert inbox.waiting_bytes == sum(len(each[1] or b"") for each in model)
     assert Counter(why for why, _, _ in told) == expected
     assert [inbox.take() for _ in range(len(inbox))] == model
+    assert (inbox.take(), inbox.waiting_bytes) == (None, 0)
 
 
 def test_one_that_is_too_long_keeps_its_place_and_nothing_else() -> None:
@@ -77,7 +77,7 @@ def test_a_long_topic_may_be_long_and_only_so_many_of_it_wait() -> None:
     for number in range(LARGE_WAITING_MAX + 1):
         assert inbox.put((LONG, bytes(size), number + 1, 0x32)) is None
     assert (len(inbox), inbox.waiting_bytes, told) == (LARGE_WAITING_MAX, 0, [("overflowed", LONG, size)])
-    assert inbox.take()[2] == 1
+    assert inbox.take() == (LONG, bytes(size), 1, 0x32)
     inbox.put((LONG, bytes(size), 9, 0x32))
     assert len(inbox) == LARGE_WAITING_MAX
     inbox.put((LONG, bytes(LARGE_BYTES_MAX + 1), 10, 0x32))
@@ -94,7 +94,7 @@ def test_many_names_fill_no_memory_and_a_small_word_is_taken() -> None:
     assert [why for why, _, _ in told] == ["overweight"] * 3
     assert inbox.waiting_bytes == fit * size + 2
     heard = [inbox.take() for _ in range(len(inbox))]
-    assert [each[0] for each in heard if each[1] is not None] == [
+    assert [each[0] for each in heard if each is not None and each[1] is not None] == [
         *(b"loud-%d" % number for number in range(fit)),
         b"neighbour",
     ]
