@@ -375,6 +375,7 @@ class House:
         or `kept`. Both times are now. `entries` None: others keep the records.
         """
         watched, heard, room_of, records = self.watch.heard, self.rooms.heard, self.view.room_of, self._records
+        events, telemetry = (None, None) if entries is None else (entries[Lane.B], entries[Lane.C])
         device: DeviceId | None = None
         room: RoomId | None = None
         for reading in readings:
@@ -387,11 +388,12 @@ class House:
             new = heard(reading, now_ms=now_ms, wall_ms=wall_ms)
             if new:
                 self._live_stirred = True
-            if entries is None:
+            if events is None or telemetry is None:
                 continue
-            event = _row(reading.capability, reading.attribute).event
-            if new or not event:
-                entries[Lane.B if event else Lane.C].append(ReadingEntry(room, reading, records))
+            if not _row(reading.capability, reading.attribute).event:
+                telemetry.append(ReadingEntry(room, reading, records))
+            elif new:
+                events.append(ReadingEntry(room, reading, records))
 
     def alarmed(self, readings: Iterable[Reading]) -> None:
         """Let fire hear readings whose records others keep: it waits for no disk."""

@@ -25,7 +25,7 @@ KIND: Final = "reading"
 POINTS_MAX: Final = 50_000
 """Points whose parts are remembered."""
 NUMBERS_MAX: Final = 4_096
-"""Numbers of few digits whose bytes are remembered."""
+"""Numbers whose bytes are remembered, and as many whole ones: thermometers say the same few hundred."""
 TEXTS_MAX: Final = 8_192
 """Names whose bytes are remembered."""
 
@@ -34,6 +34,7 @@ _NULL: Final = b"\xf6"
 _AT_KEY: Final = cbor.encode("device_at_ms")
 _ROOM_KEY, _UNIT_KEY, _VALUE_KEY = cbor.encode("room"), cbor.encode("unit"), cbor.encode("value")
 _DEVICE_KEY, _ATTRIBUTE_KEY, _CAPABILITY_KEY = map(cbor.encode, ("device", "attribute", "capability"))
+_GOOD_QUALITY: Final = Quality.GOOD
 _GOOD: Final = cbor.encode("quality") + cbor.encode(Quality.GOOD.value)
 _INTEGER_LEAST: Final = -(2**63)
 _INTEGER_MOST: Final = 2**63 - 1
@@ -62,6 +63,7 @@ class ReadingRecords:
     def __init__(self) -> None:
         self._points: dict[tuple[DeviceId, Capability, str], _Parts] = {}
         self._numbers: dict[float, bytes] = {}
+        self._integers: dict[int, bytes] = {}
         self._stamped_at: tuple[int, int, ClockQuality] | None = None
         self._stamped = b""
 
@@ -75,11 +77,9 @@ class ReadingRecords:
         key = (reading.device, reading.capability, reading.attribute)
         parts = self._points.get(key)
         if parts is None or parts.unit is not reading.unit or parts.room != room:
-            if (made := _parts(room, reading)) is None:
-                return _whole(room, reading, edge_at_ms, mono_ms, clock)
-            if len(self._points) >= POINTS_MAX:
-                self._points.clear()
-            self._points[key] = parts = made
+            parts = self._made(key, room, reading)
+        if parts is None:
+            return _whole(room, reading, edge_at_ms, mono_ms, clock)
         if (stamped := self._stamp(edge_at_ms, mono_ms, clock)) is None:
             return _whole(room, reading, edge_at_ms, mono_ms, clock)
         assert encoded is not None  # noqa: S101 - it is plain
@@ -99,7 +99,9 @@ class ReadingRecords:
         known, and so is the time where the one before it came with the same message.
         """
         records: list[bytes] = []
-        append, points, of_number = records.append, self._points, self._float
+        append, points, known, of_float, of_integer = (
+            records.append, self._points, self._numbers.get, self._float, self._integer,
+        )  # fmt: skip
         stamped = self._stamp(edge_at_ms, mono_ms, clock)
         last_at_ms: int | None = None
         head = tail = b""
@@ -107,25 +109,30 @@ class ReadingRecords:
             if type(entry) is ReadingEntry and stamped is not None:
                 reading = entry.reading
                 value, at_ms = reading.value, reading.device_at_ms
-                parts = points.get((reading.device, reading.capability, reading.attribute))
+                kind = type(value)
+                if kind is float:
+                    number = known(value) or of_float(value)  # type: ignore[arg-type]  # its `kind` was just asked
+                else:
+                    number = of_integer(value) if kind is int else None  # type: ignore[arg-type]  # likewise
                 if (
-                    parts is not None
-                    and type(value) is float
+                    number is not None
                     and type(at_ms) is int
-                    and reading.quality is Quality.GOOD
+                    and reading.quality is _GOOD_QUALITY
                     and reading.reason is None
-                    and parts.unit is reading.unit
-                    and parts.room == entry.room
                     and (at_ms == last_at_ms or _LONG_LEAST <= at_ms <= TIME_MS_MAX)
-                    and (number := of_number(value)) is not None
                 ):
-                    if at_ms != last_at_ms:
-                        at = _LONG.pack(0x1B, at_ms)
-                        last_at_ms, head, tail = at_ms, _HEAD + at + stamped, _AT_KEY + at
-                    record = head + parts.timed + number + parts.after + tail
-                    if len(record) <= RECORD_BYTES_MAX:
-                        append(record)
-                        continue
+                    key = (reading.device, reading.capability, reading.attribute)
+                    parts = points.get(key)
+                    if parts is None or parts.unit is not reading.unit or parts.room != entry.room:
+                        parts = self._made(key, entry.room, reading)
+                    if parts is not None:
+                        if at_ms != last_at_ms:
+                            at = _LONG.pack(0x1B, at_ms)
+                            last_at_ms, head, tail = at_ms, _HEAD + at + stamped, _AT_KEY + at
+                        record = b"".join((head, parts.timed, number, parts.after, tail))
+                        if len(record) <= RECORD_BYTES_MAX:
+                            append(record)
+                            continue
             append(entry.encoded(edge_at_ms=edge_at_ms, mono_ms=mono_ms, clock=clock))
         return records
 
@@ -141,18 +148,31 @@ class ReadingRecords:
     def _value(self, value: object) -> bytes | None:
         """Return an ordinary value's bytes; None: there is something to look at."""
         kind = type(value)
-        known: bytes | None
         if kind is float:
             return self._float(value)  # type: ignore[arg-type]  # its `kind` was just asked
         if kind is bool:
             return b"\xf5" if value else b"\xf4"
-        if kind is int and _INTEGER_LEAST <= value <= _INTEGER_MOST:  # type: ignore[operator]  # likewise
+        return self._integer(value) if kind is int else None  # type: ignore[arg-type]  # likewise
+
+    def _made(self, key: tuple[DeviceId, Capability, str], room: RoomId, reading: Reading) -> _Parts | None:
+        """Make the parts of a point and remember them; None: no body may hold them."""
+        if (made := _parts(room, reading)) is not None:
+            if len(self._points) >= POINTS_MAX:
+                self._points.clear()
+            self._points[key] = made
+        return made
+
+    def _integer(self, value: int) -> bytes | None:
+        known: bytes | None = self._integers.get(value)
+        if known is None and _INTEGER_LEAST <= value <= _INTEGER_MOST:
             known = cbor2.dumps(value, canonical=True)
-            return known
-        return None
+            if len(self._integers) >= NUMBERS_MAX:
+                self._integers.clear()
+            self._integers[value] = known
+        return known
 
     def _float(self, value: float) -> bytes | None:
-        known: bytes | None = self._numbers.get(value)
+        known = self._numbers.get(value)
         if known is not None:
             return known
         if value - value != 0.0:
@@ -161,14 +181,12 @@ class ReadingRecords:
             short = _SINGLE.unpack(_SINGLE.pack(value))[0] == value
         except OverflowError:
             short = False
-        if not short:  # as 21.37 is, and most of what a sensor says: not worth remembering
-            return _DOUBLE.pack(0xFB, value)
-        known = cbor2.dumps(value, canonical=True)
+        made: bytes = cbor2.dumps(value, canonical=True) if short else _DOUBLE.pack(0xFB, value)  # as 21.37 is
         if len(self._numbers) >= NUMBERS_MAX:
             self._numbers.clear()
-        if value and known is not None:  # -0.0 is equal to 0.0, and other bytes: neither is remembered
-            self._numbers[value] = known
-        return known
+        if value:  # -0.0 is equal to 0.0, and other bytes: neither is remembered
+            self._numbers[value] = made
+        return made
 
 
 class ReadingEntry(msgspec.Struct, frozen=True, gc=False):
@@ -211,19 +229,23 @@ def _whole(room: RoomId, reading: Reading, edge_at_ms: int, mono_ms: int, clock:
 def _parts(room: RoomId, reading: Reading) -> _Parts | None:
     """Return a body's bytes before and after its value, in the order of CBOR keys; None: some of it is no record."""
     unit = reading.unit
-    texts = [
-        _text(room),
-        _NULL if unit is None else _text(unit),
-        _text(reading.device),
-        _text(reading.attribute),
-        _text(reading.capability),
-    ]
-    if None in texts:
+    said_room, device, what = _text(room), _text(reading.device), _what(unit, reading.attribute, reading.capability)
+    if said_room is None or device is None or what is None:
         return None
-    said_room, said_unit, device, attribute, capability = (each or b"" for each in texts)
-    before = _ROOM_KEY + said_room + _UNIT_KEY + said_unit + _VALUE_KEY
-    after = _DEVICE_KEY + device + _GOOD + _ATTRIBUTE_KEY + attribute + _CAPABILITY_KEY + capability
+    said_unit, attribute_and_capability = what
+    before = _ROOM_KEY + said_room + said_unit
+    after = _DEVICE_KEY + device + attribute_and_capability
     return _Parts(room, unit, b"\xa7" + before, b"\xa8" + before, after)
+
+
+@lru_cache(maxsize=TEXTS_MAX)
+def _what(unit: Unit | None, attribute: str, capability: Capability) -> tuple[bytes, bytes] | None:
+    """Return what the points of every device of a kind have alike before and after their value."""
+    texts = (_NULL if unit is None else _text(unit), _text(attribute), _text(capability))
+    if texts[0] is None or texts[1] is None or texts[2] is None:
+        return None
+    before = _UNIT_KEY + texts[0] + _VALUE_KEY
+    return before, _GOOD + _ATTRIBUTE_KEY + texts[1] + _CAPABILITY_KEY + texts[2]
 
 
 @lru_cache(maxsize=TEXTS_MAX)

@@ -138,8 +138,8 @@ class Watch:
             return
         value = float(reading.value)
         if room is not None:
-            if what.judged:
-                self._frozen.heard(reading, value, now_ms=now_ms)
+            if what.judged is not None:
+                self._frozen.heard_as(what.judged, reading.device, value, now_ms=now_ms)
             if what.metered:
                 self._meters.heard(reading, value, now_ms=now_ms)
         if what.key is None:
@@ -422,7 +422,8 @@ class _Followed(msgspec.Struct, frozen=True):
     """Who follows the values of an attribute."""
 
     leak: bool
-    judged: bool
+    judged: str | None
+    """Under which key it is held against its own past."""
     metered: bool
     key: tuple[Capability, str] | None
     """What it is, where that alone is asked."""
@@ -434,7 +435,7 @@ def _followed(capability: Capability, attribute: str) -> _Followed | None:
     key = (capability, attribute)
     what = _Followed(
         leak=key == LEAK,
-        judged=judged_as(capability, attribute) is not None,
+        judged=judged_as(capability, attribute),
         metered=capability is _METER,
         key=key if key in (BATTERY, OUTDOOR, ENERGY) else None,
     )

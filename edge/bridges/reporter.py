@@ -38,6 +38,7 @@ UNTOLD: Final = frozenset({Reason.NO_VALUE, Reason.NOT_JSON, Reason.NOT_THIS_MOD
 """Bad, and no news: the device says that it has no value; told with the whole message; told as an event."""
 
 _WORDS: Final = (bool, str)
+_GOOD: Final = Quality.GOOD
 
 Key = tuple[DeviceId, Capability, str]
 
@@ -159,6 +160,27 @@ class Reporter:
         _settle(known)
         return False
 
+    def tells_number(self, known: Known, reading: Reading, now_ms: int, heard_ms: int) -> bool:
+        """Do as `tells` with a good number; what is not ordinary about it goes there."""
+        told, value = known.told, reading.value
+        if (
+            told is None
+            or type(value) is not float
+            or type(told.value) is not float
+            or told.quality is not _GOOD
+            or told.reason is not None
+            or known.spent_ms - now_ms > BURST_MS
+            or (abs(value - told.value) <= known.margin and now_ms - known.told_ms < known.heartbeat_ms)
+        ):
+            return self.tells(known, reading, now_ms, heard_ms)
+        if heard_ms > known.heard_ms:  # noqa: PLR1730 - as above
+            known.heard_ms = heard_ms
+        known.last = known.told = reading
+        known.again_at_ms, known.held, known.told_ms = reading.device_at_ms, None, now_ms
+        known.spent_ms = (known.spent_ms if known.spent_ms > now_ms else now_ms) + TOLD_EVERY_MS  # noqa: FURB136 - as above
+        known.quiet_until_ms = now_ms + known.heartbeat_ms
+        return True
+
     def last(self, device: DeviceId, capability: Capability, attribute: str) -> Reading | None:
         """Return the last reading with a value."""
         known = self._known.get((device, capability, attribute))
@@ -237,6 +259,8 @@ def _worth(known: Known, reading: Reading, now_ms: int) -> bool:
     if now_ms - known.told_ms >= known.heartbeat_ms:
         return True
     before, after = told.value, reading.value
+    if type(before) is float and type(after) is float:  # as nearly always
+        return abs(after - before) > known.margin
     if before is None or after is None or isinstance(before, _WORDS) or isinstance(after, _WORDS):
         return before != after
     return before != after and abs(after - before) > known.margin

@@ -43,7 +43,7 @@ from edge.rooms.ports import DeviceWriter, RoomRecords
 from edge.rooms.returns import Returns
 from edge.rooms.rule_runner import RuleRunner, inputs_of
 from edge.rooms.schedule import due_event
-from edge.rooms.senses import FELT, SETPOINT, Sense
+from edge.rooms.senses import FELT, SETPOINT, TEMPERATURES, Sense
 from edge.stays.document import StayState
 from edge.stays.replica import Stay
 from kit.clock import Clock, ClockQuality
@@ -205,7 +205,8 @@ class RoomsEngine:
     def heard(self, reading: Reading, *, now_ms: int, wall_ms: int) -> bool:
         """Take one reading into view and occupancy; True if it says something new."""
         new = self.view.take(reading, now_ms=now_ms, wall_ms=wall_ms)
-        felt = (reading.capability, reading.attribute) in FELT
+        key = (reading.capability, reading.attribute)
+        felt = key in FELT
         if not (new or felt):
             return False
         room = self.view.room_of(reading.device)
@@ -214,14 +215,20 @@ class RoomsEngine:
             return new
         awake = False
         if felt:
-            before = self._lasting(sense, reading)
-            window, forgot = reading.device in self._windows, self._returns.heard(reading)
-            awake = sense.heard(reading, window=window, forgot=forgot, now_ms=now_ms)
-            if self._lasting(sense, reading) != before:
-                self._dirty.add(room)
+            if key in TEMPERATURES:  # most of what is felt: no wish, no hand, and no window
+                before = sense.recovery.samples
+                awake = sense.heard(reading, window=False, now_ms=now_ms)
+                if sense.recovery.samples != before:
+                    self._dirty.add(room)
+            else:
+                lasted = self._lasting(sense, reading)
+                window, forgot = reading.device in self._windows, self._returns.heard(reading)
+                awake = sense.heard(reading, window=window, forgot=forgot, now_ms=now_ms)
+                if self._lasting(sense, reading) != lasted:
+                    self._dirty.add(room)
         if new:
             self._stirred.add(room)
-            if awake or (self.rules.any and isinstance(reading.value, bool)):
+            if awake or (isinstance(reading.value, bool) and self.rules.any):
                 self._woken.set()
         return new
 

@@ -117,16 +117,17 @@ class Track:
             self.stood_ms += min(at_ms - self.heard_ms, GAP_MOST_MS)
             self.heard_ms = at_ms
             return
-        step = abs(value - self.value)
-        if not (self.frozen and self._leaps(step)):
-            self._stood(at_ms // DAY_MS)
+        step, day, longest = abs(value - self.value), at_ms // DAY_MS, self.longest
+        known = longest and longest[-1][0] == day and self.stood_ms <= longest[-1][1]  # nearly always
+        if not known and not (self.frozen and self._leaps(step)):
+            self._stood(day)
         changes, steps = self.changes, self.steps
         changes.append(at_ms)
-        if len(changes) > MOVES:
-            del changes[:-MOVES]
+        while len(changes) > MOVES:
+            del changes[0]
         steps.append(step)
-        if len(steps) > STEPS_KEPT:
-            del steps[:-STEPS_KEPT]
+        while len(steps) > STEPS_KEPT:
+            del steps[0]
         self.many += 1
         self.value, self.begun_ms, self.heard_ms = value, at_ms, at_ms
         self.words, self.stood_ms, self.frozen = 1, 0, False
@@ -186,11 +187,14 @@ class Frozen:
     def heard(self, reading: Reading, value: float, *, now_ms: int) -> None:
         """Take a good value of a device of the house."""
         key = judged_as(reading.capability, reading.attribute)
-        if key is None:
-            return
-        tracks, at_ms = self._tracks.get(reading.device), now_ms + self._ahead_ms
+        if key is not None:
+            self.heard_as(key, reading.device, value, now_ms=now_ms)
+
+    def heard_as(self, key: str, device: DeviceId, value: float, *, now_ms: int) -> None:
+        """Take a good value that is judged under a key (`judged_as`)."""
+        tracks, at_ms = self._tracks.get(device), now_ms + self._ahead_ms
         if tracks is None:
-            tracks = self._tracks[reading.device] = {}
+            tracks = self._tracks[device] = {}
         if (track := tracks.get(key)) is not None:
             track.said(value, at_ms)
         elif len(tracks) < VALUES_A_DEVICE_MOST:

@@ -101,7 +101,8 @@ class BusMemory:
     def heard(self, device: DeviceId, topic: str, payload: bytes, *, now_ms: int) -> None:
         """Take what a device says itself, now (monotonic)."""
         if not self._over:
-            self._kept.said[device, topic] = _mark(payload), now_ms
+            mark = payload if len(payload) <= SHORT_BYTES_MAX else _mark(payload)  # without a call where it is short
+            self._kept.said[device, topic] = mark, now_ms
 
     def age_ms(self, device: DeviceId, topic: str, payload: bytes, *, now_ms: int) -> int | None:
         """Return how long ago a device was heard to say what the broker kept of it; None: nobody heard that."""

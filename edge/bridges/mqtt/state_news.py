@@ -67,7 +67,9 @@ class StateNews:
                     continue
                 known, before = each.known, each.raw
                 if raw == before and now_ms < known.quiet_until_ms and type(raw) is type(before):
-                    known.again(device_at_ms, heard_ms)
+                    if heard_ms > known.heard_ms:  # noqa: PLR1730 - `known.again`, without the call
+                        known.heard_ms = heard_ms
+                    known.again_at_ms = device_at_ms
                     continue
                 each.raw = raw
                 point, number = each.point, each.number
@@ -77,7 +79,7 @@ class StateNews:
                         told.append(said)
                     continue
                 said = Reading(device, point.capability, point.attribute, value, point.unit, _GOOD, device_at_ms)
-                if reporter.tells(known, said, now_ms, heard_ms):
+                if reporter.tells_number(known, said, now_ms, heard_ms):
                     told.append(said)
         finally:  # it counts as told
             if told:

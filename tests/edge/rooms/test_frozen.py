@@ -4,8 +4,10 @@ import random
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edge.rooms.frozen import DAY_MS, HOUR_MS, RULES, Frozen, Kept
+from edge.rooms.frozen import DAY_MS, DAYS_KEPT, GAP_MOST_MS, HOUR_MS, MOVES, RULES, STEPS_KEPT, Frozen, Kept, Track
 from edge.rooms.standing_meters import Circuit, StandingMeters
 from protocols.device_model.capability import ATTRIBUTES, Capability, Kind
 from protocols.device_model.identity import DeviceId
@@ -242,3 +244,25 @@ def test_what_flowed_while_nobody_listened_is_not_expected() -> None:
     now_ms, kwh = counting(meters, 24, 1_000.0, 0.01)
     feed(meters, 0.1, 1_000.0, {IMPORTED: kwh}, now_ms + 30 * DAY_MS)
     assert judged(meters) == {}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([20.0, 20.1, 20.2, 25.0]), st.sampled_from([1, HOUR_MS, DAY_MS])), max_size=60)
+)
+def test_a_track_keeps_the_newest_of_what_it_was_told(said: list[tuple[float, int]]) -> None:
+    track, at_ms, value, stood_ms = Track(20.0, 0, 0, 0, least=20.0, most=20.0), 0, 20.0, 0
+    changes: list[int] = []
+    steps: list[float] = []
+    longest: dict[int, int] = {}
+    for word, later_ms in said:
+        before_ms, at_ms = at_ms, at_ms + later_ms
+        if word == value:
+            stood_ms += min(at_ms - before_ms, GAP_MOST_MS)
+        else:
+            longest[at_ms // DAY_MS] = max(longest.get(at_ms // DAY_MS, 0), stood_ms)
+            changes, steps, stood_ms = [*changes, at_ms], [*steps, abs(word - value)], 0
+        value = word
+        track.said(word, at_ms)
+        assert (track.changes, track.steps) == (changes[-MOVES:], steps[-STEPS_KEPT:])
+        assert track.longest == list(longest.items())[-DAYS_KEPT:]
+        assert (track.value, track.heard_ms, track.stood_ms, track.many) == (value, at_ms, stood_ms, len(changes))

@@ -102,6 +102,20 @@ def test_what_is_said_again_is_told_as_if_it_were_taken(
     assert brief.counts == whole.counts
 
 
+def test_who_changes_without_end_is_told_as_if_every_word_were_taken() -> None:
+    whole, brief = Told(CLIMATE), Told(CLIMATE)
+    news = StateNews(DEVICE, brief.reporter)
+    for n, now_ms in enumerate(range(1_000, 9_000, 20)):
+        document = {"temperature": 20.0 + n % 7, "humidity": 40.0 + n % 3 / 100}
+        whole.take(document, now_ms)
+        news.take(CLIMATE, document, now_ms, now_ms=now_ms, age_ms=7, topic="z/sensor-1")
+    for each in (whole, brief):
+        each.reporter.sweep(now_ms=20_000)
+    assert brief.heard.readings == whole.heard.readings
+    assert brief.counts == whole.counts
+    assert brief.counts["babbled"] > 100
+
+
 @pytest.mark.guarantee("G17")
 def test_what_is_told_as_stale_has_the_time_at_which_the_device_said_it_last() -> None:
     told = Told(CLIMATE)
