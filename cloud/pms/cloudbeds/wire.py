@@ -263,9 +263,8 @@ def room(said: HotelRoom, condition: RoomCondition | ItemError | None, *, now_ms
     if housekeeping is None:
         problem = f"roomCondition {condition.roomCondition[:40]!r} is not known"
         return known_by(said.roomID, name, now_ms, problem, condition.roomCondition)
-    if condition.vacantPickup and housekeeping is Housekeeping.DIRTY:
-        housekeeping = Housekeeping.PICKUP
-    return [PmsRoom(said.roomID, name, housekeeping, now_ms)]
+    # the flag goes before the condition, as on their own page: who finds it on a clean room finds it not ready
+    return [PmsRoom(said.roomID, name, Housekeeping.PICKUP if condition.vacantPickup else housekeeping, now_ms)]
 
 
 def folio(said: Reservation, *, at_ms: int) -> tuple[FolioLine, ...]:

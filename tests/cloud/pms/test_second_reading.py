@@ -136,6 +136,22 @@ async def test_a_room_at_cloudbeds_that_is_no_touch_up_any_more_says_so() -> Non
     assert told == [("dirty", "true"), ("dirty", "false"), ("clean", "false")]
 
 
+@pytest.mark.requirement("PMS-12")
+@pytest.mark.parametrize("condition", ["dirty", "clean", "inspected"])
+async def test_a_touch_up_at_cloudbeds_is_one_whatever_the_condition_beneath_it(condition: str) -> None:
+    def answer(method: str, _told: Mapping[str, Any]) -> Json:
+        if method == "getRooms":
+            return {"success": True, "data": [{"rooms": [{"roomID": "1", "roomName": "101"}]}], "total": 1}
+        return {
+            "success": True,
+            "data": [{"roomID": "1", "roomCondition": condition, "vacantPickup": True}],
+            "total": 1,
+        }
+
+    adapter, _ = cloudbeds(answer)
+    assert [each.housekeeping for each in (await adapter.rooms()).rooms] == [Housekeeping.PICKUP]
+
+
 @pytest.mark.parametrize(
     ("message", "status"),
     [
