@@ -231,6 +231,17 @@ def test_messages_are_cut_as_the_vector_says(case: dict[str, Any]) -> None:
     assert [assembler.take(each) for each in frames][-1] == bytes.fromhex(case["message"])
 
 
+@pytest.mark.parametrize("frame_bytes", [20, 21, 244, 512])
+def test_no_frame_is_longer_than_it_may_be_and_none_is_too_many(frame_bytes: int) -> None:
+    room = frame_bytes - 1
+    for length in {1, 2, room - 1, room, room + 1, 2 * room - 1, 2 * room, 2 * room + 1, 1_024}:
+        message = bytes(at % 251 for at in range(length))[:1_024]
+        frames, assembler = cut(message, frame_bytes), Assembler()
+        assert max(len(each) for each in frames) <= frame_bytes
+        assert len(frames) == -(-len(message) // room)
+        assert [assembler.take(each) for each in frames] == [*[None] * (len(frames) - 1), message]
+
+
 @pytest.mark.parametrize("case", [pytest.param(each, id=each["name"]) for each in read("frames.json")["refused"]])
 def test_wrong_frames_are_refused(case: dict[str, Any]) -> None:
     assembler = Assembler()
