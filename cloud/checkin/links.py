@@ -79,6 +79,15 @@ async def end_all(connection: Connection, place: Property, stay_id: str, *, now_
     )
 
 
+async def end_one(connection: Connection, token: str, *, now_ms: int) -> None:
+    """End a link that reached nobody."""
+    await execute(
+        connection,
+        "UPDATE checkin.guest_link SET ended_at = %s WHERE sha256 = %s AND ended_at IS NULL",
+        [at(now_ms), _digest(token)],
+    )
+
+
 async def who(database: Database, token: str, *, now_ms: int) -> Link | None:
     """Return whom a token lets in now. None: nobody, it has ended, or so has the stay.
 

@@ -28,7 +28,7 @@ from protocols.errors import InvalidInputError, PlatformError, StoreFailedError
 KINDS: Final = frozenset(
     {
         "stay.changed", "checkin.started", "checkin.step_completed", "checkin.needs_staff", "checkin.completed",
-        "payment.changed",
+        "checkin.invited", "checkin.room_ready", "payment.changed",
     }
 )  # fmt: skip
 """What can be asked for. None names a person."""

@@ -1,0 +1,190 @@
+"""Reads and writes letters; decides nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cloud.checkin.letters import LATE_MS, PER_HOUR, LetterKind, LetterState, Ruling
+from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
+from cloud.kit.times import at
+from cloud.platform.properties import Property
+
+ENDED: Final = frozenset(
+    {LetterState.SENT, LetterState.NOT_POSSIBLE, LetterState.GIVEN_UP, LetterState.OVERTAKEN}
+)  # fmt: skip
+HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter as it is stored."""
+
+    id: str
+    tenant: str
+    property: str
+    stay: str
+    kind: LetterKind
+    state: LetterState
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A letter as the desk sees it; `since` is when it came to stand so."""
+
+    stay: str
+    kind: str
+    state: str
+    reason: str | None
+    since: datetime
+
+
+async def arriving(connection: Connection, place: Property, *, hours: int, now_ms: int, most: int) -> list[str]:
+    """Return stays that arrive within these hours and whose invitation nobody has decided, or may be decided again."""
+    rows = await fetch_all(
+        connection,
+        """SELECT s.id FROM stays.stay s
+             LEFT JOIN checkin.letter l ON l.property = s.property AND l.stay = s.id AND l.kind = 'invitation'
+            WHERE s.tenant = %(tenant)s AND s.property = %(property)s AND s.state IN ('planned', 'ready')
+              AND s.expected_from BETWEEN %(late)s AND %(soon)s AND s.expected_until > %(now)s
+              AND (l.id IS NULL OR (l.not_before <= %(now)s AND (l.state = 'overtaken'
+                   OR (l.state = 'not_possible' AND l.reason = 'no_address'))))
+            ORDER BY s.expected_from, s.id LIMIT %(most)s""",
+        {
+            "tenant": place.tenant, "property": place.id, "now": at(now_ms), "late": at(now_ms - LATE_MS),
+            "soon": at(now_ms + hours * HOUR_MS), "most": most,
+        },
+    )  # fmt: skip
+    return [row["id"] for row in rows]
+
+
+async def decide(
+    connection: Connection, place: Property, stay: str, kind: LetterKind, ruling: Ruling, *, id_: str, now_ms: int
+) -> None:
+    """Write a letter down, once a stay and kind. One that was overtaken, or had no address, stands anew."""
+    await execute(
+        connection,
+        """INSERT INTO checkin.letter (id, tenant, property, stay, kind, state, not_before, reason, decided_at,
+                                       ended_at)
+           VALUES (%(id)s, %(tenant)s, %(property)s, %(stay)s, %(kind)s, %(state)s, %(at)s, %(reason)s, %(now)s,
+                   CASE WHEN %(ended)s THEN %(now)s::timestamptz END)
+           ON CONFLICT (property, stay, kind) DO UPDATE SET
+               state = excluded.state, not_before = excluded.not_before, reason = excluded.reason,
+               decided_at = excluded.decided_at, ended_at = excluded.ended_at, tries = 0
+            WHERE letter.state = 'overtaken' OR (letter.state = 'not_possible' AND letter.reason = 'no_address')""",
+        {
+            "id": id_, "tenant": place.tenant, "property": place.id, "stay": stay, "kind": kind.value,
+            "state": ruling.state.value, "at": at(ruling.at_ms), "now": at(now_ms),
+            "reason": None if ruling.reason is None else ruling.reason.value, "ended": ruling.state in ENDED,
+        },
+    )  # fmt: skip
+
+
+async def wake(connection: Connection, place: Property, stay: str, *, now_ms: int) -> None:
+    """Let what waits for a room be looked at now."""
+    await execute(
+        connection,
+        "UPDATE checkin.letter SET not_before = %s WHERE property = %s AND stay = %s AND state = 'waiting'",
+        [at(now_ms), place.id, stay],
+    )
+
+
+async def next_one(connection: Connection, state: LetterState, *, now_ms: int) -> Letter | None:
+    """Return one letter that waits and whose time it is, or one that is due and fits into what its tenant may send
+    within an hour; locked. Whom another sender has is passed over.
+    """
+    due = state is LetterState.DUE
+    row = await fetch_one(
+        connection,
+        """SELECT l.id, l.tenant, l.property, l.stay, l.kind, l.state, l.tries FROM checkin.letter l
+            WHERE ((%(due)s AND l.state IN ('due', 'sending')) OR (NOT %(due)s AND l.state = 'waiting'))
+              AND l.not_before <= %(now)s
+              AND (NOT %(due)s OR (SELECT count(*) FROM checkin.letter t
+                    WHERE t.tenant = l.tenant AND t.tried_at > %(hour)s)
+                  < coalesce((SELECT per_hour FROM checkin.letter_rate r WHERE r.tenant = l.tenant), %(rate)s))
+            ORDER BY l.not_before, l.id LIMIT 1 FOR UPDATE OF l SKIP LOCKED""",
+        {"due": due, "now": at(now_ms), "hour": at(now_ms - HOUR_MS), "rate": PER_HOUR},
+    )
+    if row is None:
+        return None
+    return Letter(**{**row, "kind": LetterKind(row["kind"]), "state": LetterState(row["state"])})
+
+
+async def anything(database: Database, *, now_ms: int) -> bool:
+    """Tell whether there is anything for `next_one`, in one question."""
+    rows = await database.ask(
+        "SELECT EXISTS (SELECT FROM checkin.letter WHERE state IN ('due', 'sending') AND not_before <= %(now)s)"
+        " OR EXISTS (SELECT FROM checkin.letter WHERE state = 'waiting' AND not_before <= %(now)s) AS any",
+        {"now": at(now_ms)},
+    )
+    return bool(rows[0]["any"])
+
+
+async def begin_try(connection: Connection, letter: Letter, *, now_ms: int, until_ms: int) -> None:
+    """Count a try before it is made: whoever crashes in it has had it. Nobody else has it until then."""
+    await execute(
+        connection,
+        "UPDATE checkin.letter SET state = 'sending', tries = tries + 1, tried_at = %s, not_before = %s WHERE id = %s",
+        [at(now_ms), at(until_ms), letter.id],
+    )
+
+
+async def held(connection: Connection, letter: Letter, *, tries: int) -> bool:
+    """Lock a letter whose try was begun; False: it is somebody else's by now."""
+    row = await fetch_one(
+        connection,
+        "SELECT 1 AS held FROM checkin.letter WHERE id = %s AND state = 'sending' AND tries = %s FOR UPDATE",
+        [letter.id, tries],
+    )
+    return row is not None
+
+
+async def settle(
+    connection: Connection, letter: Letter, ruling: Ruling, *, answer: str | None = None, now_ms: int
+) -> None:
+    """Write down how a letter stands."""
+    await execute(
+        connection,
+        """UPDATE checkin.letter SET state = %s, not_before = %s, reason = %s, answer = %s,
+                  ended_at = CASE WHEN %s THEN %s::timestamptz END WHERE id = %s""",
+        [
+            ruling.state.value, at(ruling.at_ms), None if ruling.reason is None else ruling.reason.value, answer,
+            ruling.state in ENDED, at(now_ms), letter.id,
+        ],
+    )  # fmt: skip
+
+
+async def booking_of(connection: Connection, place: Property, stay: str) -> tuple[str, str] | None:
+    """Return the PMS of a stay and what it calls its reservation."""
+    row = await fetch_one(
+        connection,
+        "SELECT system, external_id FROM stays.stay WHERE tenant = %s AND property = %s AND id = %s",
+        [place.tenant, place.id, stay],
+    )
+    return None if row is None else (row["system"], row["external_id"])
+
+
+async def link_used(connection: Connection, place: Property, stay: str) -> bool:
+    """Tell whether a guest of a stay has got keys by a link of his own."""
+    row = await fetch_one(
+        connection,
+        "SELECT EXISTS (SELECT FROM checkin.guest_link WHERE property = %s AND stay = %s AND kiosk IS NULL"
+        " AND used_at IS NOT NULL) AS used",
+        [place.id, stay],
+    )
+    return row is not None and bool(row["used"])
+
+
+async def letters_of(connection: Connection, place: Property, stays: Sequence[str]) -> dict[str, list[Shown]]:
+    """Return the letters of some stays, for the desk."""
+    rows = await fetch_all(
+        connection,
+        """SELECT stay, kind, state, reason, coalesce(ended_at, tried_at, decided_at) AS since FROM checkin.letter
+            WHERE tenant = %s AND property = %s AND stay = ANY(%s) ORDER BY stay, kind""",
+        [place.tenant, place.id, list(stays)],
+    )
+    found: dict[str, list[Shown]] = {}
+    for row in rows:
+        found.setdefault(row["stay"], []).append(Shown(**row))
+    return found
