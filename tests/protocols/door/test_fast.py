@@ -24,6 +24,7 @@ from protocols.door.lock_core import LockCore
 from protocols.door.lock_memory import Sensed
 from protocols.door.messages import ErrorCode, MessageKind
 from protocols.door.phone import PhoneExchange, Resume
+from protocols.door.session import session_keys
 from protocols.door.status import Status
 from protocols.errors import PeerProtocolError, ReplyTimeoutError
 from protocols.grant.grant import GrantFlag
@@ -273,6 +274,8 @@ def test_a_referred_phone_has_no_more_time_than_any_other() -> None:
     lock.receive_data(frame, core=core, sensed=NOW, now_ms=2_900)
     assert lock.state is State.REFERRED
     assert lock.deadline_ms == 5_000
+    lock.receive_data(bytes([0x80, MessageKind.OPEN]), core=core, sensed=NOW, now_ms=4_000)  # the first of several
+    assert (lock.state, lock.deadline_ms) == (State.REFERRED, 5_000)
     assert lock.on_time(now_ms=5_000)
 
 
@@ -409,7 +412,8 @@ def test_no_secret_is_shown_by_what_holds_it() -> None:
     core, secret = met()
     keys = fast_keys(secret, LOCK.lock_id, LOCK.s_lock, bytes(64), bytes(10))
     held = core.passes[0]
-    secrets = [secret, keys.tag, keys.following, keys.session.to_lock.key, keys.session.to_phone.key, held.secret]
-    for each in (keys, keys.session, keys.session.to_lock, held, Resumption(secret)):
+    full = session_keys(bytes(32), bytes(32), bytes(32))
+    secrets = [secret, keys.tag, keys.following, keys.session.to_lock.key, full.to_phone.key, full.resumption]
+    for each in (keys, keys.session, keys.session.to_lock, full, held, Resumption(secret)):
         said = f"{each!r} {each!s} {(each,)!r}"
         assert not any(secret.hex() in said or repr(secret)[2:-1] in said for secret in secrets)
