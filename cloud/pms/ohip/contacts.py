@@ -52,6 +52,17 @@ def profile_of(guest: dict[str, Any]) -> str | None:
     return None
 
 
+def profile(answer: object) -> object:
+    """Return a profile, or None where nothing is answered (204), as they do of one that is not there.
+
+    Raises:
+        PeerProtocolError: it is none: whatever else is answered with 200 must not pass for somebody without an address.
+    """
+    if answer is not None and not isinstance(under(answer, "profileDetails"), dict):
+        raise PeerProtocolError("OHIP profiles: no profileDetails in the answer")
+    return answer
+
+
 def of_guest(*told: object) -> GuestContact:
     """Return the contact of one guest from all that was told of him, the best known first."""
     places = [place for each in told for place in _places(each)]

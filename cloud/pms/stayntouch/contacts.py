@@ -11,6 +11,7 @@ import msgspec
 from cloud.pms.contacts import contact, listed
 from cloud.pms.port import GuestContact, PmsRefusedError
 from cloud.pms.reading import ExternalId, convert
+from protocols.errors import PeerProtocolError
 
 
 def primary(told: Mapping[str, Any], external_id: str, *, hotel: str) -> Mapping[str, Any]:
@@ -18,7 +19,9 @@ def primary(told: Mapping[str, Any], external_id: str, *, hotel: str) -> Mapping
 
     Raises:
         PmsRefusedError: it is another hotel's of the group (404).
+        PeerProtocolError: it is not the reservation.
     """
+    _must_be(told, external_id, "reservations")
     if told.get("hotel_id") is not None and str(told["hotel_id"]) != hotel:
         raise PmsRefusedError(404, f"there is no reservation {external_id} in this hotel")
     guests = [each for each in listed(told.get("guests")) if isinstance(each, dict)]
@@ -31,6 +34,18 @@ def id_of(guest: Mapping[str, Any]) -> str | None:
         return convert(guest.get("id"), ExternalId)
     except msgspec.ValidationError:
         return None
+
+
+def alone(told: Mapping[str, Any], guest_id: str) -> Mapping[str, Any]:
+    """Return what is told of a guest alone. Raises PeerProtocolError: it is not the guest."""
+    _must_be(told, guest_id, "guests")
+    return told
+
+
+def _must_be(told: Mapping[str, Any], wanted: str, what: str) -> None:
+    """Whatever else is answered with 200 must not pass for somebody without an address."""
+    if str(told.get("id")) != wanted:
+        raise PeerProtocolError(f"StayNTouch {what}: not the one that was asked for")
 
 
 def of_guest(*told: Mapping[str, Any]) -> GuestContact:
