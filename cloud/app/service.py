@@ -13,6 +13,7 @@ import httpx
 from cloud.app.down import EdgeLine, policy_signer, read_command_key, unsigned
 from cloud.app.ingest import LINE, make_ingest
 from cloud.app.keeping import rules
+from cloud.app.letters import make_letters
 from cloud.app.partners import pms_access
 from cloud.app.secrets import file_keys, read_secret
 from cloud.app.settings import CloudSettings, PmsSettings
@@ -22,6 +23,7 @@ from cloud.checkin import departures
 from cloud.checkin.desk import CheckInDesk
 from cloud.checkin.late_steps import TOLD as KIOSK_TOLD
 from cloud.checkin.late_steps import LateSteps
+from cloud.checkin.letters import MOVED_BY
 from cloud.checkin.policy_outcomes import outcomes
 from cloud.checkin.registrations import Registrations
 from cloud.checkin.screening import Lists
@@ -34,7 +36,7 @@ from cloud.kit.database import Database
 from cloud.kit.keeping import Keeping
 from cloud.kit.leadership import lead
 from cloud.kit.notify import NotificationHub
-from cloud.kit.outbox import OUTBOX_CHANNEL, Relay, backlog
+from cloud.kit.outbox import OUTBOX_CHANNEL, Handler, Relay, backlog
 from cloud.payments.payments import CHANGED as PAYMENT_CHANGED
 from cloud.payments.payments import Payments
 from cloud.payments.stripe.adapter import StripePayments
@@ -53,6 +55,7 @@ from cloud.pms.exchange import http_client
 from cloud.pms.hints import HINT_CHANNEL
 from cloud.pms.intents import IntentWorker, IntentWriter
 from cloud.pms.ohip.consumer import EventConsumer
+from cloud.pms.port import PmsAdapter
 from cloud.pms.vendors import Access, make_adapter, make_consumer, streams
 from cloud.policy.releases import Kind, Releases, Sign
 from cloud.privacy.sealing import Sealer
@@ -193,15 +196,23 @@ async def run(
     listeners = _listeners(settings.pms, database, clock=clock, dice=dice, http=http)
     intents = IntentWriter(frozenset((each.property, each.system) for each in settings.pms if each.two_way))
     late = LateSteps(sessions)
+    letters = None
+    if settings.mail is not None:
+        adapters = {(each.hook.sync.property_id, each.adapter.system): each.adapter for each in partners}
+        letters = make_letters(settings.mail, database, sessions, adapters, clock=clock, dice=dice)
+    subscribers: dict[str, tuple[Handler, ...]] = {
+        **dict.fromkeys(KINDS, (webhooks.on_event,)),
+        KIOSK_TOLD: (late.on_told,),
+        PAYMENT_CHANGED: (late.on_payment, webhooks.on_event),
+        STAY_CHANGED: (intents.on_stay_changed, departures.on_stay_changed, webhooks.on_event),
+        STAY_DEPARTURE: (intents.on_stay_departure,),
+    }
+    if letters is not None:
+        for kind in MOVED_BY:
+            subscribers[kind] = (*subscribers[kind], letters.on_moved)
     relay = Relay(
         database,
-        subscribers={
-            **dict.fromkeys(KINDS, (webhooks.on_event,)),
-            KIOSK_TOLD: (late.on_told,),
-            PAYMENT_CHANGED: (late.on_payment, webhooks.on_event),
-            STAY_CHANGED: (intents.on_stay_changed, departures.on_stay_changed, webhooks.on_event),
-            STAY_DEPARTURE: (intents.on_stay_departure,),
-        },
+        subscribers=subscribers,
         clock=clock,
         log=log,
         hub=hub,
@@ -296,6 +307,9 @@ async def run(
                 supervisor.start(job, functools.partial(lead, settings.database.dsn, job, hearing))
             seeing_off = acting_as(system("departures"), functools.partial(leaving.run, hub))
             supervisor.start("departures", lambda: lead(settings.database.dsn, "departures", seeing_off))
+            if letters is not None:
+                writing = acting_as(system("letters"), letters.run)
+                supervisor.start("letters", lambda: lead(settings.database.dsn, "letters", writing))
             if settings.payments:
                 settling = functools.partial(_settle, payments, database, [each.property for each in settings.payments])
                 looking = acting_as(system("payments"), settling)
@@ -340,6 +354,7 @@ class _Partner:
 
     hook: Hook
     intents: IntentWorker
+    adapter: PmsAdapter
 
     def work(self, hub: NotificationHub) -> Callable[[], Awaitable[None]]:
         """Return the job of whoever leads this connection."""
@@ -369,7 +384,8 @@ def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: h
         own_conditions=settings.conditions,
     )
     hook = Hook(read_secret(settings.webhook_secret_path), sync)
-    return _Partner(hook, IntentWorker(database, adapter, sync, two_way=settings.two_way, clock=clock, log=log))
+    intents = IntentWorker(database, adapter, sync, two_way=settings.two_way, clock=clock, log=log)
+    return _Partner(hook, intents, adapter)
 
 
 def _listeners(

@@ -333,6 +333,56 @@ class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{each!r}: want http://host:port or https://host and nothing more")
 
 
+class HouseMailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[[mail.properties]]: what one property wants of letters.
+
+    `invite_hours`: how long before the hour of arrival its guests are invited to check in; 0: never. `room_ready`:
+    whether who waits for nothing but his room is told when it is. `language`: where the PMS tells none.
+    """
+
+    property: _Name
+    invite_hours: Annotated[int, msgspec.Meta(ge=0, le=14 * 24)] = 0
+    room_ready: bool = True
+    language: Literal["en", "de", "fr", "es", "ar"] = "en"
+
+
+class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[mail]: the SMTP server that takes letters to guests. Absent: none are written.
+
+    `sender` is the address they come from, at a domain whose SPF or DKIM names that server. `pages` is where guests'
+    phones reach our pages (https://host). `tls` starttls refuses a server without it, implicit is encrypted from the
+    first byte (port 465), none is for a server on this machine alone. `ca_path`: whom to believe, instead of the
+    authorities that the system knows. Properties that are not listed are not written for.
+    """
+
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    sender: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,189}\Z")]
+    pages: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 587
+    tls: Literal["starttls", "implicit", "none"] = "starttls"
+    ca_path: Path | None = None
+    username: str | None = None
+    password_path: Path | None = None
+    properties: tuple[HouseMailSettings, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.tls == "none" and self.host not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("tls: none is for a server on this machine alone: guests' links would travel in the clear")
+        if (self.username is None) != (self.password_path is None):
+            raise ValueError("username and password_path: want both or neither")
+        parts = urlsplit(self.pages)
+        if (
+            parts.scheme not in ("http", "https")
+            or self.pages != f"{parts.scheme}://{parts.netloc}"
+            or "@" in self.pages
+        ):
+            raise ValueError(f"pages: {self.pages!r}: want https://host or https://host:port and nothing more")
+        if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("pages: want https, or guests' links travel in the clear")
+        if len({each.property for each in self.properties}) != len(self.properties):
+            raise ValueError("properties: one of them stands there twice")
+
+
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[web]: the folder of the built web files; by default the one in the package."""
 
@@ -366,5 +416,6 @@ class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     registration: RegistrationSettings = RegistrationSettings()
     watchlists: tuple[WatchlistSettings, ...] = ()
     webhooks: WebhookSettings = WebhookSettings()
+    mail: MailSettings | None = None
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
