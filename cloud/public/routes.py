@@ -13,6 +13,7 @@ from cloud.access.stay_log import first_openings, log_of
 from cloud.alerts import alerts
 from cloud.checkin import links
 from cloud.checkin.desk import CheckInDesk, NotAdmissibleError, Refusal
+from cloud.checkin.letter_rows import letters_of
 from cloud.checkin.links import LinkRefusedError
 from cloud.checkin.sessions import Sessions
 from cloud.checkin.vendor_keys import keys_in
@@ -264,7 +265,10 @@ def api(services: Services) -> Router:
             listed = [*current, *(stay for stay in over if stay.id in wishes)]
             listed.sort(key=lambda stay: (stay.expected_from, stay.id))
             opened = await first_openings(connection, **where, stays=[stay.id for stay in listed])
-        return schema.Stays([stay_view(stay, opened.get(stay.id), wishes.get(stay.id, ())) for stay in listed])
+            letters = await letters_of(connection, found, [stay.id for stay in listed])
+        return schema.Stays(
+            [stay_view(stay, opened.get(stay.id), wishes.get(stay.id, ()), letters.get(stay.id, ())) for stay in listed]
+        )
 
     @get("/properties/{property_id:str}/stays/{stay_id:str}", summary="One stay", opt={ACTION: "stay.read"})
     async def one_stay(request: Call, property_id: FromPath[str], stay_id: FromPath[str]) -> schema.Stay:
@@ -279,7 +283,8 @@ def api(services: Services) -> Router:
                 raise absent()
             opened = await first_openings(connection, tenant=found.tenant, property_id=found.id, stays=[stay.id])
             wishes = await wishes_of(connection, property_id=found.id, stays=[stay])
-        return found, stay_view(stay, opened.get(stay.id), wishes.get(stay.id, ()))
+            letters = await letters_of(connection, found, [stay.id])
+        return found, stay_view(stay, opened.get(stay.id), wishes.get(stay.id, ()), letters.get(stay.id, ()))
 
     @get(
         "/properties/{property_id:str}/stays/{stay_id:str}/door-log",

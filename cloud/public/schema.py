@@ -281,6 +281,20 @@ class PmsWish(msgspec.Struct, frozen=True):
     reason: str | None
 
 
+class StayLetter(msgspec.Struct, frozen=True):
+    """A letter to the guest of a stay, and how it stands since then.
+
+    due: it is to be sent, or tried again; waiting: until a room is ready. not_possible and given_up: a person hands a
+    link over. `reason` says why: no_address (the PMS tells no e-mail address), refused (by the server, for good),
+    no_link (the stay has as many open links as it may), mail_away, pms_away, unsure (it may have arrived).
+    """
+
+    kind: Literal["invitation", "room_ready"]
+    state: Literal["waiting", "due", "sent", "not_possible", "given_up"]
+    since: str
+    reason: str | None
+
+
 class Stay(msgspec.Struct, frozen=True):
     """One stay. `room_asked` is the room the PMS wants; `conflict` says why it is not `room`, or what else is amiss.
 
@@ -305,6 +319,7 @@ class Stay(msgspec.Struct, frozen=True):
     edge: EdgeHolds
     freshness_at: str
     pms_wishes: list[PmsWish]
+    letters: list[StayLetter]
 
 
 class StayLogEntry(msgspec.Struct, frozen=True):

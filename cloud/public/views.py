@@ -7,11 +7,12 @@ called stale, whatever quality it came with.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cloud.access.doors import AccessEvent, DoorState
 from cloud.access.stay_log import StayLog
 from cloud.alerts.alerts import Alert
+from cloud.checkin.letter_rows import Shown as Letter
 from cloud.fleet.commands import Command
 from cloud.fleet.link_state import LinkState
 from cloud.kit.times import iso
@@ -37,6 +38,19 @@ _WISHED: Final[Mapping[PmsAction, schema.Wished]] = {
     PmsAction.ASSIGN_ROOM: "assign_room",
     PmsAction.SET_DEPARTURE: "set_departure",
 }
+_LETTERS: Final[Mapping[str, Literal["invitation", "room_ready"]]] = {
+    "invitation": "invitation",
+    "room_ready": "room_ready",
+}
+_LETTER_STATES: Final[Mapping[str, Literal["waiting", "due", "sent", "not_possible", "given_up"]]] = {
+    "waiting": "waiting",
+    "due": "due",
+    "sending": "due",
+    "sent": "sent",
+    "not_possible": "not_possible",
+    "given_up": "given_up",
+}
+"""Of one that was overtaken there is nothing to say."""
 CELSIUS: Final = "°C"
 
 
@@ -259,7 +273,9 @@ def alert_view(alert: Alert) -> schema.Alert:
     )
 
 
-def stay_view(stay: Stay, first_opened_at: datetime | None, wishes: Sequence[Wish]) -> schema.Stay:
+def stay_view(
+    stay: Stay, first_opened_at: datetime | None, wishes: Sequence[Wish], letters: Sequence[Letter]
+) -> schema.Stay:
     """Return a stay as the API says it."""
     return schema.Stay(
         id=stay.id,
@@ -287,6 +303,13 @@ def stay_view(stay: Stay, first_opened_at: datetime | None, wishes: Sequence[Wis
                 reason=each.reason,
             )
             for each in wishes
+        ],
+        letters=[
+            schema.StayLetter(
+                kind=_LETTERS[each.kind], state=_LETTER_STATES[each.state], since=iso(each.since), reason=each.reason
+            )
+            for each in letters
+            if each.state in _LETTER_STATES
         ],
     )
 

@@ -1,6 +1,6 @@
 /** The desk's page of a hotel: the check-ins that wait for staff, and a link for the guest of each stay. */
 import type { HandOver, Property, Stay, WaitingRefund } from '@innkeeper/api'
-import { Icon, isStuck } from '@innkeeper/ui'
+import { Icon, isStuck, saidLetter } from '@innkeeper/ui'
 import { Button, TextInput } from '@mantine/core'
 import { useCallback, useEffect, useRef, useState } from 'react'
 import styles from './Arrivals.module.css'
@@ -133,6 +133,14 @@ export function ArrivalsPage({ property }: { property: Property }) {
                     <p className={styles['dim']}>{day.format(new Date(stay.expected_from))} to {day.format(new Date(stay.expected_until))}</p>
                     {stay.conflict !== null && <ConflictNote conflict={{ ...stay, kind: stay.conflict }} />}
                     <PmsWishes stay={stay} clock={opened} />
+                    {stay.state !== 'left' && stay.letters.map((letter) => {
+                      const { said, isTodo } = saidLetter(letter, opened)
+                      return (
+                        <p key={letter.kind} className={isTodo ? styles['disagreed'] : styles['dim']} data-letter={letter.kind} data-state={letter.state}>
+                          {isTodo && <Icon name="warning" />} {said}
+                        </p>
+                      )
+                    })}
                     <p className={styles['key']} data-testid="first-opened">
                       <span>{stay.first_opened_at === null ? 'No door opened yet' : `First opened ${opened(stay.first_opened_at)}`}</span>
                       <a className={styles['plain']} href={stayLogOf(property.id, stay.id)} aria-label={`Door log of ${stay.guest_name}`}>Door log</a>

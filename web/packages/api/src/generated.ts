@@ -321,6 +321,16 @@ export type components = {
             edge: components["schemas"]["EdgeHolds"];
             freshness_at: string;
             pms_wishes: components["schemas"]["PmsWish"][];
+            letters: components["schemas"]["StayLetter"][];
+        };
+        /** StayLetter */
+        StayLetter: {
+            /** @enum {string} */
+            kind: "invitation" | "room_ready";
+            /** @enum {string} */
+            state: "waiting" | "due" | "sent" | "not_possible" | "given_up";
+            since: string;
+            reason: string | null;
         };
         /** Stays */
         Stays: {
