@@ -164,24 +164,6 @@ class OhipAdapter:
             return known
         path = f"crm/v1/profiles/{_q(profile)}?{urlencode(contacts.ASKED)}"
         try:
-            return contacts.of_guest(await self._get("profiles", path, {}, bare=True), guest)
-        except PmsRefusedError as error:
-            if error.status != httpx.codes.NOT_FOUND:
-                raise
-            return known
-
-    async def contact(self, external_id: str) -> GuestContact:
-        """See the port."""
-        path = f"rsv/v1/hotels/{self._h}/reservations/{_q(external_id)}"
-        rows = self._rows(await self._get("reservations", path, {"fetchInstructions": "Reservation"}, bare=True))
-        if not rows:
-            raise PmsRefusedError(httpx.codes.NOT_FOUND, f"there is no reservation {external_id}")
-        guest = contacts.guest_of(contacts.reservation(rows[0]), external_id, hotel=self._hotel)
-        known = contacts.of_guest(guest)
-        if known.email is not None or (profile := contacts.profile_of(guest)) is None:
-            return known
-        path = f"crm/v1/profiles/{_q(profile)}?{urlencode(contacts.ASKED)}"
-        try:
             return contacts.of_guest(contacts.profile(await self._get("profiles", path, {}, bare=True)), guest)
         except PmsRefusedError as error:
             if error.status != httpx.codes.NOT_FOUND:

@@ -162,21 +162,6 @@ class StayNTouchAdapter:
         if told.email is not None or (guest_id := contacts.id_of(guest)) is None:
             return told
         try:
-            alone = await self._one(f"guests/{_q(guest_id)}", dict[str, Any])
-        except PmsRefusedError as error:
-            if error.status != httpx.codes.NOT_FOUND:
-                raise
-            return told
-        return contacts.of_guest(alone, guest)
-
-    async def contact(self, external_id: str) -> GuestContact:
-        """See the port."""
-        said = await self._one(f"reservations/{_q(external_id)}", dict[str, Any])
-        guest = contacts.primary(said, external_id, hotel=self._hotel)
-        told = contacts.of_guest(guest)
-        if told.email is not None or (guest_id := contacts.id_of(guest)) is None:
-            return told
-        try:
             alone = contacts.alone(await self._one(f"guests/{_q(guest_id)}", dict[str, Any]), guest_id)
         except PmsRefusedError as error:
             if error.status != httpx.codes.NOT_FOUND:
