@@ -100,12 +100,14 @@ def open_batch(head: BatchHead, stream: CloudStream, place: Place, projected: fr
     Raises:
         PeerProtocolError: what is inside cannot be read; `stream` has not moved.
     """
-    # a batch that overlaps what is there is rare, and what it repeats must be sound too
-    fields = None if head.lane is Lane.A or head.first != stream.hi + 1 else _quickly(head)
+    fields = None if head.lane is Lane.A else _quickly(head)
     if fields is None:
         return _thoroughly(head, stream, place, projected)
+    new = range(stream.hi + 1, head.last + 1)
+    again = new.start - head.first  # an edge that waits for an answer repeats what it sent, with what came since
     try:
-        opened = _opened(range(head.first, head.last + 1), fields, place, projected)
+        copy_rows(place.frame, range(head.first, new.start), fields[:again])  # what it repeats must be sound too
+        opened = _opened(new, fields[again:], place, projected)
     except PeerProtocolError:
         return _thoroughly(head, stream, place, projected)  # the same refusal, of all that is inside
     stream.hi = head.last

@@ -4,16 +4,22 @@ A queue in order of arrival lets one building's backlog stand before everybody's
 at a time. Here lane A goes first, and among the rest edges take turns: each turn brings RECORDS_MAX records of one edge
 at most, so a quiet building waits for as many turns as there are edges waiting, never for what one of them has to tell.
 What one edge sent on one lane keeps its order; so do its hello, its live state and its lanes B and C among themselves.
+
+An edge that has waited too long for an answer sends again, in one batch, all that was not answered and what came since
+(protocols/link/SPEC.md 10). Such a batch takes the place of those that wait and that it holds whole: when the cloud is
+late, what it has to do grows by what is new and not by how often it was told (docs/decisions/0165).
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from cloud.telemetry.fan_in.arrivals import BatchItem, Item
 from kit.queues import BoundedQueue
 from protocols.device_model.identity import EdgeId
-from protocols.link.batch import RECORDS_MAX
+from protocols.link.batch import RECORDS_MAX, BatchHead
 from protocols.link.lanes import Lane
 
 MESSAGE_WEIGHS: Final = 8
@@ -24,6 +30,8 @@ FIRST_SHARE: Final = 0.75
 """How much of a group lane A may take while others wait: both progress."""
 STRETCH: Final = 5
 """How many times as long as it is meant to a transaction may take while messages wait for long."""
+COVERED_MOST: Final = 16
+"""So many of an edge's newest waiting messages are looked through for what a new one repeats: four windows of it."""
 COMPANY_MESSAGES: Final = 32
 """So many messages are company enough: what a transaction costs besides them is a tenth of what they cost."""
 LINGERS_MOST: Final = 4
@@ -58,8 +66,17 @@ class Line:
         self.bytes += len(item.arrived.payload)
         if isinstance(item, BatchItem) and item.head.lane is Lane.A:
             self._first.append(item)
+            return
+        line = self._edges.setdefault(item.arrived.topic.edge, deque())
+        if isinstance(item, BatchItem) and (covered := _covered(line, item.head)):
+            self._count -= len(covered)
+            self.bytes -= sum(len(line[place].arrived.payload) for place in covered)
+            came_ms = min(line[place].arrived.at_ms for place in covered)
+            for place in reversed(covered[1:]):
+                del line[place]
+            line[covered[0]] = replace(item, arrived=replace(item.arrived, at_ms=min(came_ms, item.arrived.at_ms)))
         else:
-            self._edges.setdefault(item.arrived.topic.edge, deque()).append(item)
+            line.append(item)
 
     def take(self, most_messages: int, most_weight: int) -> list[Item]:
         """Return the next group: at least one message if any waits, else as many as both bounds allow."""
@@ -87,6 +104,18 @@ class Line:
             weight += weight_of(self._first[0])
             taken.append(self._first.popleft())
         return weight
+
+
+def _covered(line: Sequence[Item], head: BatchHead) -> list[int]:
+    """Return which of an edge's waiting messages hold nothing but what the batch of `head` holds as well."""
+    return [
+        place
+        for place in range(max(0, len(line) - COVERED_MOST), len(line))
+        if isinstance(known := line[place], BatchItem)
+        and head.first <= known.head.first
+        and known.head.last <= head.last
+        and (known.head.incarnation, known.head.lane, known.head.opening) == (head.incarnation, head.lane, head.opening)
+    ]
 
 
 class Waiting:

@@ -180,6 +180,22 @@ def test_ordinary_telemetry_goes_the_quick_way() -> None:
     assert opening._quickly(parse_batch(packed(edge(1), 1, [note(1)], Lane.B))) is not None
 
 
+def test_a_batch_that_repeats_what_is_stored_goes_the_quick_way_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an edge sends again while the cloud is late must not cost the cloud more than it did at first."""
+    head = parse_batch(packed(edge(1), 1, [reading(n, 20 + n / 100) for n in range(1, 101)]))
+    thorough = verdict(head, quick=False, hi=60)
+    monkeypatch.setattr(opening, "_thoroughly", None)
+    assert verdict(head, quick=True, hi=60) == thorough
+
+
+@pytest.mark.parametrize("body", [{"text": "nul\x00"}, {"text": "x" * RECORD_BYTES_MAX}], ids=["NUL", "too long"])
+@pytest.mark.parametrize("hi", [0, 1, 2])
+def test_what_a_batch_repeats_is_judged_alike_by_both(body: dict[str, Any], hi: int) -> None:
+    records = [["note", None, 1, 1, 0, {"n": 1}], ["note", None, 1, 1, 0, body], ["note", None, 1, 1, 0, {"n": 3}]]
+    head = head_of(deflated(cbor2.dumps({"r": records}, canonical=True)), 3)
+    assert verdict(head, quick=True, hi=hi) == verdict(head, quick=False, hi=hi)
+
+
 def test_lane_a_never_does() -> None:
     payload = packed(edge(1), 1, [note(1)], Lane.A)
     stream = CloudStream(INCARNATION, Lane.A)

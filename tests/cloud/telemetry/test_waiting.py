@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.telemetry.fan_in.arrivals import BatchItem, Item
+from cloud.telemetry.fan_in.arrivals import BatchItem, Item, UnreadableItem
 from cloud.telemetry.fan_in.waiting import (
     COMPANY_MESSAGES,
     FIRST_SHARE,
@@ -20,9 +22,12 @@ from cloud.telemetry.fan_in.waiting import (
     weight_of,
 )
 from kit.simulation.loop import run_simulated
+from protocols.errors import PeerProtocolError
 from protocols.link.batch import RECORDS_MAX
+from protocols.link.cloud_stream import CloudStream
 from protocols.link.lanes import Lane
-from tests.cloud.telemetry.sending import arrived, edge, note, packed
+from protocols.link.messages import AckStatus
+from tests.cloud.telemetry.sending import INCARNATION, arrived, edge, note, packed
 
 
 @cache
@@ -91,6 +96,86 @@ def test_lane_a_goes_first_and_leaves_a_share() -> None:
     lanes = [each.head.lane for each in group if isinstance(each, BatchItem)]
     assert lanes[: int(40 * FIRST_SHARE)] == [Lane.A] * int(40 * FIRST_SHARE)
     assert lanes.count(Lane.C) == 40 - int(40 * FIRST_SHARE)
+
+
+def sent_on(lane: Lane, first: int, count: int, **head: Any) -> Item:
+    """Return a batch of edge 1 that came at a moment of its own, its head changed."""
+    item = batch(1, first, count, lane)
+    assert isinstance(item, BatchItem)
+    return replace(item, arrived=replace(item.arrived, at_ms=first), head=replace(item.head, **head))
+
+
+def heads(items: list[Item]) -> list[tuple[Lane, int, int]]:
+    return [(each.head.lane, each.head.first, each.head.last) for each in items if isinstance(each, BatchItem)]
+
+
+@pytest.mark.guarantee("G2")
+def test_a_batch_that_repeats_what_waits_takes_its_place() -> None:
+    line = Line()
+    others = [batch(2, 1, 7), sent_on(Lane.B, 1, 3)]
+    told = [others[0], sent_on(Lane.C, 41, 40), others[1], sent_on(Lane.C, 81, 40), sent_on(Lane.C, 121, 40)]
+    for item in told:
+        line.add(item)
+    again = sent_on(Lane.C, 41, 80)  # the first two, not the third
+    line.add(again)
+    assert (len(line), line.bytes) == (4, sum(len(each.arrived.payload) for each in [*others, told[4], again]))
+    group = line.take(100, 100_000)
+    assert heads(group) == [(Lane.C, 1, 7), (Lane.C, 41, 120), (Lane.B, 1, 3), (Lane.C, 121, 160)]
+    assert group[1].arrived.at_ms == 41  # it waits since the first of them came
+    assert (len(line), line.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        sent_on(Lane.C, 2, 60),
+        sent_on(Lane.C, 1, 39),
+        sent_on(Lane.B, 1, 60),
+        sent_on(Lane.C, 1, 60, opening=b"opening2"),
+        sent_on(Lane.C, 1, 60, incarnation=bytes(16)),
+    ],
+    ids=["begins later", "ends earlier", "another lane", "another opening", "another life"],
+)
+@pytest.mark.guarantee("G2")
+def test_what_a_batch_does_not_hold_whole_waits_on(other: Item) -> None:
+    line, known = Line(), sent_on(Lane.C, 1, 40)
+    line.add(known)
+    line.add(other)
+    assert line.take(10, 10_000) == [known, other]
+
+
+def test_lane_a_and_other_messages_wait_as_they_came() -> None:
+    line = Line()
+    hello = UnreadableItem(batch(1, 1, 1).arrived, PeerProtocolError("noise"))
+    told = [sent_on(Lane.A, 1, 1), sent_on(Lane.A, 1, 2), hello, hello]
+    for item in told:
+        line.add(item)
+    assert line.take(10, 10_000) == told
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 40)), max_size=80))
+@settings(max_examples=60, deadline=None)
+@pytest.mark.guarantee("G2")
+def test_whatever_is_sent_again_the_stream_gets_as_far_as_without(told: list[tuple[int, int]]) -> None:
+    """Held against a line that forgets nothing: the same mark, and never more to open."""
+
+    def mark(items: list[Item]) -> tuple[int, int]:
+        stream, opened = CloudStream(INCARNATION, Lane.C), 0
+        for each in items:
+            assert isinstance(each, BatchItem)
+            if stream.judge(each.head) is AckStatus.STORED:
+                stream.hi = each.head.last
+                opened += 1
+        return stream.hi, opened
+
+    sent = [batch(1, first, count) for first, count in told]
+    line = Line()
+    for item in sent:
+        line.add(item)
+    hi, opened = mark(line.take(1_000, 10**9) if len(line) else [])
+    plain_hi, plain_opened = mark(sent)
+    assert hi >= plain_hi
+    assert opened <= plain_opened or hi > plain_hi
 
 
 async def test_who_comes_to_a_full_line_waits_for_room() -> None:
