@@ -101,6 +101,14 @@ async def test_nothing_of_an_open_stay_goes(building: Building) -> None:
     assert building.store.stay(ANNA) == generation
 
 
+async def test_nothing_of_an_open_stay_goes_though_its_room_went_on(building: Building) -> None:
+    given(building, ANNA, building.phone("anna"))
+    building.desk.inhibit(RoomId("101"))
+    building.clock.advance(KEPT_MOST_MS + 10 * DAY_MS)
+    await visit(building)
+    assert look(building) == {"grants": 0, "bumps": 0, "stays": 0}
+
+
 async def test_what_a_lock_recorded_of_a_guest_is_told_with_his_stay_however_late_it_is_fetched(
     building: Building,
 ) -> None:
