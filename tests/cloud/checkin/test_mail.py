@@ -53,7 +53,7 @@ def letter(text: str = "Good evening.\n.\n..dots\n") -> EmailMessage:
 def mail(server: MailServer, trust: ssl.SSLContext, *, waits_s: float = 5.0, **changes: object) -> SmtpMail:
     account = {"host": "127.0.0.1", "port": server.port, "sender": "desk@hotel.example", "username": USER[0],
                "password": USER[1], **changes}  # fmt: skip
-    return SmtpMail(Account(**account), tls=trust, step_s=waits_s, whole_s=waits_s)  # type: ignore[arg-type]
+    return SmtpMail(Account(**account), tls=trust, step_s=waits_s, whole_s=waits_s)  # type: ignore[arg-type]  # changes by name
 
 
 async def test_a_letter_is_taken_whole_encrypted_and_by_who_may(server: MailServer, post: Post) -> None:
