@@ -77,7 +77,9 @@ def _places(told: object) -> list[object]:
 
 def _emails(place: object) -> list[object]:
     rows = [under(each, "email") for each in listed(under(place, "emails", "emailInfo"))]
-    rows.sort(key=lambda each: (under(each, "primaryInd") is not True, _order(under(each, "orderSequence"))))
+    # one that is no address is not made good by another that the guest may have had once
+    rows = [each for each in rows if under(each, "primaryInd") is True] or rows
+    rows.sort(key=lambda each: _order(under(each, "orderSequence")))
     return [*(under(each, "emailAddress") for each in rows), under(place, "email")]
 
 

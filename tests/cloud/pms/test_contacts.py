@@ -212,7 +212,7 @@ def test_of_opera_the_primary_address_counts_wherever_it_stands() -> None:
     assert ohip.of_guest({"profileInfo": {"profile": details}}) == GuestContact("a@x.de", "en")
     assert ohip.of_guest({"profileDetails": {"emails": {"emailInfo": rows[:2]}}}).email == "b@x.de"
     broken = {"profileDetails": {"emails": {"emailInfo": [info("none", primaryInd=True), *rows[:1]]}}}
-    assert ohip.of_guest(broken).email == "c@x.de"
+    assert ohip.of_guest(broken).email is None, "another one may be an old one"
     assert ohip.of_guest({"email": "flat@x.de", "language": "GER"}) == GuestContact("flat@x.de", "de")
     assert ohip.of_guest(ohip.profile(None), {"language": "fr"}) == GuestContact(None, "fr")
     assert ohip.profile({"profileDetails": details}) == {"profileDetails": details}
