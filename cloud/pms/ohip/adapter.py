@@ -173,7 +173,7 @@ class OhipAdapter:
     async def check_in(self, external_id: str) -> None:
         """See the port."""
         if (room := (await self._one(external_id)).room_external_id) is None:
-            raise PmsRefusedError(409, f"reservation {external_id} has no room yet")
+            raise PmsUnreadError(f"OPERA takes nobody in without a room, and {external_id} has none there yet")
         body = {
             "reservation": {
                 "roomId": room,

@@ -83,8 +83,11 @@ async def test_what_is_read_before_a_write_and_fails_costs_no_attempt(
         assert [each.state for each in w.hotel.history(made)] == ["Confirmed", "Started"]
 
 
-async def test_a_check_in_waits_for_the_room_that_the_pms_wants_first_and_costs_no_attempt(database: Database) -> None:
-    async with world(database, "cloudbeds") as w:
+@pytest.mark.parametrize(("name", "write"), [("cloudbeds", "postRoomCheckIn"), ("ohip", "checkIns")])
+async def test_a_check_in_waits_for_the_room_that_the_pms_wants_first_and_costs_no_attempt(
+    database: Database, name: str, write: str
+) -> None:
+    async with world(database, name) as w:
         made = w.book(None, start_ms=NOON_MS - DAY_MS // 2)
         await w.live(3)
         await w.at_the_edge(made, EdgeState.CHECKED_IN, 1)
@@ -96,7 +99,7 @@ async def test_a_check_in_waits_for_the_room_that_the_pms_wants_first_and_costs_
             assert (wish["state"], wish["attempts"]) == ("pending", 0)
             said.add(wish["last_error"])
         assert any(f"{made} has none there yet" in each for each in said)
-        assert "postRoomCheckIn" not in w.emulator.calls
+        assert write not in w.emulator.calls
         w.hotel.update(made, room="101")
         await w.live(2 * UNREAD_WAIT_MOST_MS // 1_000)
         wish = await wish_of(w)
