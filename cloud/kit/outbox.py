@@ -10,7 +10,9 @@ Order holds per subject: an event waits while an earlier one of its subject wait
 backs off; after ATTEMPTS_MOST it is parked, visible in `backlog`, and no longer blocks its subject.
 
 A claim looks at the LOOKED_AT that have been due longest, whatever waits behind them. Those of them that an earlier one
-of their subject keeps waiting, which rests, step back until it is due: else they would hide what is behind them.
+of their subject keeps waiting, which is not among them, step back until it is due: else they would hide what is behind
+them, and it too, where a clock was ahead when it was said and it is due after what followed it. Only behind one that
+was tried for the first time just now they stay: it is being delivered.
 What was delivered is let go by outbox_keeping.py.
 """
 
@@ -272,7 +274,8 @@ def _claim_of(attempts: LiteralString, at_once: LiteralString) -> LiteralString:
         " parked_at = CASE WHEN attempts >= %(attempts)s THEN %(now)s END"
         " FROM next WHERE event.id = next.id RETURNING event.id, event.attempts, event.parked_at),"
         " blocked AS (SELECT event.id, headed.head_due FROM headed JOIN outbox.event USING (id)"
-        " WHERE headed.head <> id AND headed.head_attempts > 1 AND " + still +
+        " WHERE headed.head NOT IN (SELECT id FROM due) AND (headed.head_attempts <> 1 OR headed.head_due <= %(now)s)"
+        " AND " + still +
         " FOR UPDATE OF event SKIP LOCKED),"
         " stepped AS (UPDATE outbox.event SET not_before = least(greatest(blocked.head_due,"
         " %(now)s + make_interval(secs => %(back_least)s)), %(now)s + make_interval(secs => %(back_most)s))"

@@ -131,6 +131,50 @@ async def test_what_waits_for_its_turn_hides_nothing_behind_it(database: Databas
     assert diary.of("x") == [str(n) for n in range(2 * LOOKED_AT + 51)]
 
 
+@pytest.mark.guarantee("G2")
+@pytest.mark.parametrize("stays", [1, LOOKED_AT + 50])
+async def test_what_was_said_by_a_clock_that_was_ahead_hides_nothing_and_is_not_hidden(
+    database: Database, stays: int
+) -> None:
+    """It is due tomorrow, what followed it was said once the clock was right again, and stands in front of it."""
+    clock, diary = ManualClock(), Diary()
+    worker = relay(database, clock, diary)
+    followers = 2 * LOOKED_AT + 50
+    said = {f"x{n}": ["ahead"] for n in range(stays)}
+    async with database.transaction() as connection:
+        for subject in said:
+            await say(connection, clock, "ahead", subject)
+        await execute(connection, "UPDATE outbox.event SET not_before = %s", [at(clock.wall_ms() + 24 * 3_600_000)])
+        for n in range(followers):
+            said[f"x{n % stays}"].append(str(n))
+            await say(connection, clock, str(n), f"x{n % stays}")
+        await say(connection, clock, "other", "y")
+    await worker.drain()
+    assert diary.had == [("y", "other")]
+    clock.advance(24 * 3_600_000)
+    for _ in range(3):
+        await worker.drain()
+        clock.advance(int(STEP_BACK_MOST_S * 1000))
+    assert {subject: diary.of(subject) for subject in said} == said
+
+
+@pytest.mark.guarantee("G2")
+async def test_behind_what_failed_once_and_waits_for_its_turn_nobody_else_waits(database: Database) -> None:
+    """Others that failed stand before it, and are tried one by one."""
+    clock, diary = ManualClock(), Diary()
+    worker = relay(database, clock, diary)
+    async with database.transaction() as connection:
+        await say(connection, clock, "0", "x")
+        await execute(connection, "UPDATE outbox.event SET attempts = 1")
+        for n in range(1, LOOKED_AT + 51):
+            await say(connection, clock, str(n), "x")
+        await say(connection, clock, "other", "y")
+    for _ in range(3):
+        claimed, _ = await worker._claim(tried=False)
+        await worker._deliver(claimed)
+    assert diary.had == [("y", "other")]
+
+
 async def test_who_stepped_back_behind_an_event_is_late_by_half_a_minute_at_most(database: Database) -> None:
     """Another process delivers it just after: nobody tells those that stepped back, and they come by themselves."""
     clock, diary = ManualClock(), Diary()
