@@ -148,7 +148,7 @@ class SeriesIds:
     """The ids of series, remembered once they are committed.
 
     A series made by a transaction that rolls back never was: an id is remembered only when another transaction than
-    the one that made it finds it.
+    the one that made it finds it. So is one that was marked as unused: that it was taken back may be rolled back.
 
     Args:
         most: series of a property; beyond them none is made (docs/decisions/0112).
@@ -222,21 +222,27 @@ class SeriesIds:
         rows = await fetch_all(
             connection,
             """
-            SELECT id, tenant, property, device, capability, attribute, room, unit, unused_since
+            SELECT id, tenant, property, device, capability, attribute, room, unit, unused_since,
+                   statement_timestamp() AS now
               FROM telemetry.series
              WHERE (tenant, property, device, capability, attribute, room, unit) IN (SELECT * FROM
                     unnest(%s, %s, %s, %s, %s, %s, %s))
             """,
             _columns(keys),
         )
-        if unused := [row["id"] for row in rows if row["unused_since"] is not None]:
-            stand = await _taken_back(connection, unused)
+        unused = {_key(row): row["id"] for row in rows if row["unused_since"] is not None}
+        if unused:
+            stand = await _taken_back(connection, unused.values())
             rows = [row for row in rows if row["unused_since"] is None or row["id"] in stand]
         found = {_key(row): row["id"] for row in rows}
         ours = None
-        if any(key in self._made_by for key in found):
+        if unused or any(key in self._made_by for key in found):
             here = await fetch_one(connection, "SELECT pg_current_xact_id()::text::bigint AS id")
             ours = None if here is None else here["id"]
+            if ours is not None:
+                self._made_by.update({key: ours for key in unused if key in found})
+        if rows and self.since is None:
+            self.since = rows[0]["now"]
         if len(self._known) + len(found) > KNOWN_MOST:
             self._known.clear()
         for key, number in found.items():
@@ -416,8 +422,6 @@ async def write_readings(
         ],
     )
     assert row is not None  # noqa: S101 - a SELECT without FROM has exactly one row
-    if since is None:
-        ids.since = ids.since or row["now"]
-    elif row["now"] - since > KNOWN_FOR:
+    if since is not None and row["now"] - since > KNOWN_FOR:
         await ids.look_again(connection, {number for number, _ in placed}, row["now"])
     return thinned, refused

@@ -1,6 +1,7 @@
 """Series go when nothing is left of them, and no reading is ever stored under one that is gone."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -158,6 +159,50 @@ async def test_who_remembered_a_series_for_too_long_is_told_and_writes_again(
     await write(database, store, "away", LATER_MS, 3)
     assert await devices(database) == ["away"]
     assert await orphans(database) == []
+
+
+async def test_what_was_taken_back_by_a_transaction_that_never_was_is_remembered_by_nobody(database: Database) -> None:
+    """Its writer failed after he had looked the series up: the mark stands again, and it goes before he tries again."""
+    store, other = PlainStore(database, retention=RETENTION), PlainStore(database, retention=RETENTION)
+    await write(database, store, "away", BEGIN_MS)
+    await maintain(store, LATER_MS)
+    await pass_days(database)
+    with contextlib.suppress(StoreFailedError):
+        async with database.transaction() as connection:
+            for seq in (2, 3):  # the second finds what the first took back
+                await other.write(connection, [reading("away", LATER_MS, seq)])
+            raise StoreFailedError("the disk is full")
+    await maintain(store, LATER_MS)
+    assert await devices(database) == []
+    await write(database, other, "away", LATER_MS, 2)
+    assert await orphans(database) == []
+    assert await devices(database) == ["away"]
+
+
+async def test_whose_first_write_failed_does_not_remember_for_ever(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """His hour runs from what he looked up, not from what he was first able to write."""
+    store, other = PlainStore(database, retention=RETENTION), PlainStore(database, retention=RETENTION)
+    await write(database, store, "away", BEGIN_MS)
+
+    async def full(*_: Any) -> None:
+        raise StoreFailedError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(other._writer, "write", full)
+        with pytest.raises(StoreFailedError):
+            await write(database, other, "away", BEGIN_MS, 2)
+    await maintain(store, LATER_MS)
+    await pass_days(database)
+    await maintain(store, LATER_MS)
+    assert await devices(database) == []
+    monkeypatch.setattr(writing, "KNOWN_FOR", timedelta(0))
+    with pytest.raises(StoreFailedError):
+        await write(database, other, "away", LATER_MS, 3)
+    await write(database, other, "away", LATER_MS, 3)
+    assert await orphans(database) == []
+    assert await devices(database) == ["away"]
 
 
 async def test_a_bite_takes_so_many_and_all_have_their_turn(
