@@ -141,12 +141,13 @@ class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class KeepingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[keeping]: how long what is over is kept at least, beside the telemetry. PT0S: for ever.
+    """[keeping]: how long what is over is kept at least, beside the telemetry: a day or more. PT0S: for ever.
 
     `keep_events`: events between modules that every subscriber had; `keep_given_up_events`: those that failed too
     often and that nobody settled. `keep_commands`: what was asked of buildings and is settled. `keep_openings`: what
     doors told, by arrival. `keep_deliveries`: webhooks that were taken or given up. `keep_pms_runs`: notes of exchanges
-    with a PMS. What still waits is never let go, whatever its age.
+    with a PMS. What still waits is never let go, whatever its age. Within a day whoever asked asks again: a command by
+    its key, a building by what it told.
     """
 
     keep_events: timedelta = timedelta(days=7)
@@ -158,7 +159,8 @@ class KeepingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            check_span(name, getattr(self, name), timedelta(0), _KEPT_MOST)
+            if kept := getattr(self, name):
+                check_span(name, kept, _DAY, _KEPT_MOST)
 
 
 class AccessTokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,6 +2,9 @@
 
 What may go is its module's to say: a `Rule` is one statement of its own, with the time before which rows have been
 kept long enough and the most that one bite takes. How long that is stands in the settings (cloud/app/keeping.py).
+
+What is gone is gone: so two clocks must say that it is time, this process's and the database's, and the earlier one
+counts.
 """
 
 import asyncio
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, LiteralString, Protocol
 
-from cloud.kit.database import Database, execute
+from cloud.kit.database import Database, execute, fetch_all
 from cloud.kit.times import at
 
 BITE_MOST: Final = 1_000
@@ -68,11 +71,9 @@ class Keeping:
             if rule.kept is None:
                 continue
             async with self._database.transaction() as connection:
-                gone = await execute(
-                    connection,
-                    rule.statement,
-                    {"before": at(self._clock.wall_ms()) - rule.kept, "most": BITE_MOST},
-                )
+                [row] = await fetch_all(connection, "SELECT clock_timestamp() AS now")
+                now = min(at(self._clock.wall_ms()), row["now"])
+                gone = await execute(connection, rule.statement, {"before": now - rule.kept, "most": BITE_MOST})
             if gone:
                 self._log.info("let_go", what=rule.name, rows=gone)
             more = more or gone >= BITE_MOST

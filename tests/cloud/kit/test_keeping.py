@@ -43,7 +43,6 @@ async def event(
 @pytest.mark.guarantee("G2")
 async def test_of_the_outbox_only_what_everybody_had_goes_and_what_was_given_up_stays_long(database: Database) -> None:
     clock = ManualClock()
-    clock.advance(500 * DAY_MS)
     now = clock.wall_ms()
     await event(database, "waits for ages", said=now - 450 * DAY_MS)
     await event(database, "had long ago", said=now - 450 * DAY_MS, relayed=now - 8 * DAY_MS)
@@ -58,7 +57,6 @@ async def test_of_the_outbox_only_what_everybody_had_goes_and_what_was_given_up_
 
 async def test_who_wants_to_keep_for_ever_says_nothing(database: Database) -> None:
     clock = ManualClock()
-    clock.advance(5_000 * DAY_MS)
     await event(database, "a", said=0, relayed=0)
     await event(database, "b", said=0, parked=0)
     for_ever = KeepingSettings(keep_events=timedelta(0), keep_given_up_events=timedelta(0))
@@ -66,9 +64,33 @@ async def test_who_wants_to_keep_for_ever_says_nothing(database: Database) -> No
     assert len(await rows(database, "SELECT FROM outbox.event")) == 2
 
 
+async def test_a_clock_that_is_years_ahead_lets_nothing_go(database: Database) -> None:
+    """What is gone is gone: the database's clock has to say so as well."""
+    clock = ManualClock()
+    await event(database, "had lately", said=0, relayed=0)
+    await event(database, "given up", said=0, parked=0)
+    async with database.transaction() as connection:
+        await execute(connection, _COMMAND, ["a", "a", "done", *[at(0)] * 3])
+        await execute(connection, "UPDATE fleet.command SET updated_at = clock_timestamp()")
+        await execute(connection, "UPDATE outbox.event SET relayed_at = clock_timestamp() WHERE relayed_at IS NOT NULL")
+        await execute(connection, "UPDATE outbox.event SET parked_at = clock_timestamp() WHERE parked_at IS NOT NULL")
+    clock.advance(20_000 * DAY_MS)
+    assert not await keeper(database, clock).once()
+    assert len(await rows(database, "SELECT FROM outbox.event")) == 2
+    assert len(await rows(database, "SELECT FROM fleet.command")) == 1
+
+
+@pytest.mark.parametrize("name", KeepingSettings.__struct_fields__)
+def test_no_span_is_so_short_that_what_was_just_asked_is_forgotten(name: str) -> None:
+    """A command under way would be asked twice by one key."""
+    for span in (timedelta(seconds=-1), timedelta(seconds=1), timedelta(hours=23), timedelta(days=40_000)):
+        with pytest.raises(ValueError, match=name):
+            KeepingSettings(**{name: span})
+    assert getattr(KeepingSettings(**{name: timedelta(days=1)}), name) == timedelta(days=1)
+
+
 async def test_deliveries_and_runs_that_are_over_go_and_one_that_waits_stays(database: Database) -> None:
     clock = ManualClock()
-    clock.advance(100 * DAY_MS)
     old, new = at(clock.wall_ms() - 36 * DAY_MS), at(clock.wall_ms() - 34 * DAY_MS)
     async with database.transaction() as connection:
         await execute(
@@ -101,7 +123,6 @@ async def test_deliveries_and_runs_that_are_over_go_and_one_that_waits_stays(dat
 
 async def test_commands_that_are_settled_and_openings_go_after_their_own_spans(database: Database) -> None:
     clock = ManualClock()
-    clock.advance(2_000 * DAY_MS)
     now = clock.wall_ms()
     async with database.transaction() as connection:
         for name, phase, days in [
@@ -118,7 +139,6 @@ async def test_commands_that_are_settled_and_openings_go_after_their_own_spans(d
 
 async def test_much_goes_in_bites(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ManualClock()
-    clock.advance(100 * DAY_MS)
     monkeypatch.setattr(keeping, "BITE_MOST", 10)
     for n in range(25):
         await event(database, str(n), said=0, relayed=n)
@@ -133,7 +153,6 @@ async def test_much_goes_in_bites(database: Database, monkeypatch: pytest.Monkey
 async def test_who_looks_for_what_may_go_does_not_read_what_stays(database: Database, dsn: str, rule: Rule) -> None:
     """Every minute, and most often there is nothing."""
     clock = ManualClock()
-    clock.advance(100 * DAY_MS)
     young = at(clock.wall_ms())
     filling: dict[str, tuple[Any, list[Any]]] = {
         "events": (_EVENTS, [young, young, young, None]),
