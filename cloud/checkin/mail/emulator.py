@@ -43,6 +43,8 @@ class Manner(StrEnum):
     """Takes the connection and does not greet."""
     REFUSES_US = "refuses_us"
     """550 to MAIL: it does not let this sender in."""
+    RELAYS_NOTHING = "relays_nothing"
+    """554 5.7.1 to every recipient: it does not let us in, and says so late."""
     NO_STARTTLS = "no_starttls"
     """Offers no encryption."""
     BABBLES = "babbles"
@@ -185,6 +187,8 @@ class _Session:
                 await self._say("451 come again later")
             case Manner.KNOWS_NOBODY:
                 await self._say(f"550 <{to}> is nobody")
+            case Manner.RELAYS_NOTHING:
+                await self._say(f"554 5.7.1 <{to}>: Relay access denied")
             case Manner.SHUTS_DOWN:
                 await self._say("421 closing")
                 return False

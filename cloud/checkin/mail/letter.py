@@ -17,6 +17,8 @@ from typing import Final
 from cloud.checkin.letters import LetterKind
 
 NAME_CHARACTERS_MOST: Final = 80
+_QUOTED: Final = str.maketrans(dict.fromkeys('"(),.:;<>@[\\]', " "))
+"""What a sender's name holds only between quotes (RFC 5322, 3.2.3): `email` loses the quotes of one that it folds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def compose(written: Written, *, sender: str, to: str, now_ms: int) -> EmailMess
     behind = [words.holds.format(**said), words.yours.format(**said)]
     ours = Address(addr_spec=sender)
     message = EmailMessage(policy=SMTP)
-    message["From"] = Address(house, ours.username, ours.domain)
+    message["From"] = Address(shown(house.translate(_QUOTED)), ours.username, ours.domain)
     message["To"] = Address(addr_spec=to)
     message["Subject"] = subject.format(**said)
     message["Message-ID"] = f"<{written.letter}@{ours.domain}>"
@@ -175,6 +177,7 @@ def is_address(text: str) -> bool:
 def shown(name: str) -> str:
     """Return a name as one line of what can be seen, and not too much of it."""
     plain = "".join(each if each.isprintable() else " " for each in name)
+    plain = plain.replace("=?", " ").replace("?=", " ")  # `email` would read encoded words, and what they hide
     return " ".join(plain.split())[:NAME_CHARACTERS_MOST] or "Hotel"
 
 

@@ -5,6 +5,7 @@ only the reply to the final dot tells. A connection that ends in between leaves 
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +22,9 @@ STEP_S: Final = 30.0
 WHOLE_S: Final = 90.0
 """RFC 5321, 4.5.3.2, would wait ten minutes for the reply to the dot; what comes later than this is unknown."""
 _PERMANENT: Final = range(500, 600)
+_OURS: Final = frozenset({530, 534, 535, 538})
+_POLICY: Final = re.compile(r"5\.7\.\d")
+"""Against us, not the guest's address (RFC 4954, 6; RFC 3463, 3.8): many servers keep that no until RCPT."""
 Tls = Literal["starttls", "implicit", "none"]
 
 
@@ -95,7 +99,8 @@ class SmtpMail:
         try:
             await server.rcpt(to)
         except aiosmtplib.SMTPRecipientRefused as error:
-            return Told(Outcome.REFUSED if error.code in _PERMANENT else Outcome.NOT_NOW, str(error.code))
+            his = error.code in _PERMANENT and error.code not in _OURS and _POLICY.match(error.message) is None
+            return Told(Outcome.REFUSED if his else Outcome.NOT_NOW, str(error.code))
         return None
 
 

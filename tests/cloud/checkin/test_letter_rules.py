@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloud.checkin.letters import (
@@ -205,6 +205,27 @@ def test_a_hostile_name_of_a_house_is_a_name(house: str) -> None:
     assert set(reader.tags) == {"html", "head", "meta", "title", "body", "p", "a"}
     assert reader.links == [LINK]
     assert " ".join(shown(house).split()) in " ".join(reader.text.split())
+
+
+_PIECES = st.sampled_from([
+    "<", ">", '"', ",", ";", ":", "@", "(", ")", "[", "]", "\\", " ", ".", "=?utf-8?q?", "?=", "=0D=0A", "Bcc:",
+    "desk@evil.example", "<desk@evil.example>", "é", "中", "A" * 30, "\u2028", "\r\n",
+])  # fmt: skip
+
+
+@given(st.lists(_PIECES, max_size=30).map("".join))
+@example("Grand Hotel Aurora, Congress and Spa Resort at the Lake of Constance, Bregenz")
+@example("A" * 40 + ' <desk@evil.example>, "' + "B" * 20)
+@example("é" * 30 + ", <desk@evil.example> (")
+@example("=?utf-8?q?a=0D=0ABcc:_desk=40evil.example?= at the lake")
+def test_a_letter_comes_from_one_sender_whatever_the_house_is_called(house: str) -> None:
+    """Long names too: where `email` folds one it forgets that it stood in quotes."""
+    read = sent(written(house=house))
+    assert [each.addr_spec for each in read["From"].addresses] == ["desk@hotel.example"]
+    assert [each.addr_spec for each in read["To"].addresses] == ["anna@guests.example"]
+    assert not read["From"].defects
+    assert {"\r", "\n"}.isdisjoint(read["Subject"])
+    assert "Bcc" not in read
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ async def test_a_server_that_is_encrypted_from_the_first_byte(post: Post) -> Non
         (Manner.KNOWS_NOBODY, (Outcome.REFUSED, "550", False)),
         (Manner.REFUSES_LETTER, (Outcome.REFUSED, "554", False)),
         (Manner.REFUSES_US, (Outcome.NOT_NOW, "550", False)),  # our account is wrong, not the guest's address
+        (Manner.RELAYS_NOTHING, (Outcome.NOT_NOW, "554", False)),  # no more than that, said late
         (Manner.SHUTS_DOWN, (Outcome.NOT_NOW, "421", False)),
         (Manner.SHUTS_DOWN_AFTER, (Outcome.NOT_NOW, "421", False)),
         (Manner.HANGS, (Outcome.NOT_NOW, "no answer in time", False)),
