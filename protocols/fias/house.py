@@ -89,6 +89,7 @@ class House:
         self._unnamed: set[tuple[str, str]] | None = None
         """While a resynchronisation runs: (room, guest number) that it has not named yet."""
         self._leaving: dict[str, _Leaving] = {}
+        self._in_doubt = False
 
     def guests(self, room: str) -> tuple[Guest, ...]:
         """Return who is in a room, by guest number; those just leaving are gone."""
@@ -138,7 +139,9 @@ class House:
         """Take GI, GO or GC. Raises PeerProtocolError naming the field; then nothing has changed."""
         room, number = record.need("RN"), record.get("G#") or NAMELESS
         if record.id == "GO":
-            return self._go(record, room, number, now_ms)
+            facts = self._go(record, room, number, now_ms)
+            self._doubt(room, shared=record.get("GS") == "Y")
+            return facts
         leaving = self._leaving.get(number)
         old_room = self._old_room(record, number, leaving)
         known = self._guest_in(old_room or room, number) if leaving is None else leaving.guest
@@ -152,6 +155,7 @@ class House:
         if leaving is None:
             self._forget(old_room, number)
         shared = _left_shared(record) if leaving is None else leaving.shared
+        self._doubt(old_room, shared=shared)
         return [Moved(guest, old_room, room, not shared and not self._rooms.get(old_room))]
 
     def _old_room(self, record: Record, number: str, leaving: _Leaving | None) -> str | None:
@@ -174,6 +178,18 @@ class House:
         guest = self._forget(room, number)
         self._leaving[number] = _Leaving(room, guest, now_ms + MOVE_WAIT_MS, shared)
         return []
+
+    def _doubt(self, room: str, *, shared: bool) -> None:
+        """Note where others are said to stay in a room, and we know of nobody by number."""
+        if shared and not any(number != NAMELESS for number in self._rooms.get(room, ())):
+            self._in_doubt = True
+
+    def take_doubt(self) -> bool:
+        """Tell, once, whether somebody is said to stay where we know of nobody: only a whole resynchronisation can
+        say who.
+        """
+        doubt, self._in_doubt = self._in_doubt, False
+        return doubt
 
     def _put(self, room: str, guest: Guest) -> None:
         guests = self._rooms.get(room)

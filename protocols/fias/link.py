@@ -41,6 +41,8 @@ RESYNC_BEGIN_WAIT_MS: Final = 30_000
 """For DS after DR: newer interface programs pass over a DR that they hold for needless."""
 RESYNC_WAIT_MS: Final = 10 * 60_000
 """From DS to DE."""
+RESYNC_IN_DOUBT_MS: Final = 30 * 60_000
+"""From the first word that somebody stays whom nobody knows to our DR: one for all such words in between."""
 HELD_MOST: Final = 256
 """Answers that wait for the end of a resynchronisation; beyond, an order that is refused anyway gets none."""
 AGAIN_AFTER_END_MS: Final = 3_000
@@ -225,6 +227,8 @@ class FiasLink:
         self._resync_wanted = False
         self._resync_until_ms: int | None = None
         self._resync_began = False
+        self._doubt_until_ms: int | None = None
+        """When to ask who is in house, because a room is said to be occupied by we know not whom."""
         self._deadline_ms: int | None = None
 
     def data_to_send(self) -> list[Record]:
@@ -242,7 +246,7 @@ class FiasLink:
     @property
     def deadline_ms(self) -> int | None:
         """When to call `on_time`, monotonic ms; None: only when something arrives."""
-        waits = [self._deadline_ms, self._resync_until_ms, self.house.deadline_ms]
+        waits = [self._deadline_ms, self._resync_until_ms, self._doubt_until_ms, self.house.deadline_ms]
         waits += [each.deadline_ms for each in self._orders.values()]
         return min((each for each in waits if each is not None), default=None)
 
@@ -280,6 +284,12 @@ class FiasLink:
             self._resync_over()
             self.house.resync_broke()
             facts.append(Refused("DR", f"no {waited}; nobody was ended by silence"))
+        if self._doubt_until_ms is not None and self._doubt_until_ms <= now_ms:
+            self._doubt_until_ms = None
+            if self.takes_records:
+                self._ask_for_all(now_ms, at)
+            elif not self._resyncing:  # one that runs is the answer
+                self._resync_wanted = True
         if self._deadline_ms is not None and self._deadline_ms <= now_ms:
             self._due(now_ms, at)
         return facts
@@ -346,11 +356,15 @@ class FiasLink:
                 return []
             case "DE":
                 self._resync_over()
+                self._doubt_until_ms = None
                 return [*self.house.resync_ended(), Resynchronised(now_ms)]
             case "NS" | "NE":
                 return [NightAudit(record.id == "NS")]
         if record.id in _GUESTS:
-            return [*self.house.take(record, now_ms=now_ms)]
+            facts = self.house.take(record, now_ms=now_ms)
+            if self.house.take_doubt() and self._doubt_until_ms is None:
+                self._doubt_until_ms = now_ms + RESYNC_IN_DOUBT_MS
+            return [*facts]
         match record.id:
             case "RE":
                 return [_room_told(record)]
@@ -394,14 +408,19 @@ class FiasLink:
         wanted, self._resync_wanted, self._away_since_ms = self._resync_wanted or long, False, None
         self._release()
         if wanted and not self._resyncing:
-            self._out.append(stamped("DR", at))
-            self._resync_until_ms, self._resync_began = now_ms + RESYNC_BEGIN_WAIT_MS, False
+            self._ask_for_all(now_ms, at)
         return [Came(wanted)]
+
+    def _ask_for_all(self, now_ms: int, at: datetime) -> None:
+        self._out.append(stamped("DR", at))
+        self._resync_until_ms, self._resync_began = now_ms + RESYNC_BEGIN_WAIT_MS, False
 
     def _leave(self, state: State, now_ms: int) -> None:
         """The link lives no more, since now if it did."""
         if self.state is State.ALIVE:
             self._away_since_ms = now_ms
+        if self._doubt_until_ms is not None:  # the next link asks at once
+            self._resync_wanted, self._doubt_until_ms = True, None
         self.state = state
 
     def _resync_over(self) -> None:

@@ -17,6 +17,7 @@ from protocols.fias.link import (
     FIRST_WORD_WAIT_MS,
     ORDER_WAIT_MS,
     RESYNC_BEGIN_WAIT_MS,
+    RESYNC_IN_DOUBT_MS,
     RESYNC_WAIT_MS,
     Came,
     Configured,
@@ -285,6 +286,60 @@ def test_a_room_where_somebody_stays_whom_nobody_told_us_of_is_not_vacant(*, res
     _hear(link, "GI|RN204|G#8|GSY|")
     _hear(link, "GO|RN204|G#8|GSY|", 61_000)
     assert _hear(link, "GI|RN305|G#8|GSN|", 61_001) == [Moved(Guest("8"), "204", "305", False)]
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(
+    ("came", "went"),
+    [
+        ("GI|RN204|G#7|GSY|", "GO|RN204|G#7|GSY|"),
+        ("GI|RN204|GSY|", "GO|RN204|GSY|"),
+        ("GI|RN204|G#7|GSY|", "GC|RN305|G#7|GSN|RO204|GSY|"),
+    ],
+)
+def test_who_stays_in_a_room_that_nobody_else_is_known_in_is_asked_once_for_all_of_them(came: str, went: str) -> None:
+    link = _alive()
+    _hear(link, came)
+    _hear(link, went, 1_000)
+    _hear(link, "GI|RN206|G#9|GSY|", 2_000)
+    _hear(link, "GO|RN206|G#9|GSY|", 2_000)
+    due = 1_000 + RESYNC_IN_DOUBT_MS
+    link.on_time(now_ms=due - 1, at=AT)
+    assert not any(each.startswith("DR|") for each in _said(link))
+    link.on_time(now_ms=due, at=AT)
+    assert [each[:3] for each in _said(link) if each.startswith("DR|")] == ["DR|"]
+    _hear(link, "DS|", due)
+    facts = _hear(link, "DE|", due + 1)
+    assert link.house.occupied() == ()
+    assert facts[-1] == Resynchronised(due + 1)
+    link.on_time(now_ms=due + 2 * RESYNC_IN_DOUBT_MS, at=AT)
+    assert not any(each.startswith("DR|") for each in _said(link)), "it has been answered"
+
+
+def test_a_pms_that_passes_over_the_question_is_not_asked_on_and_on() -> None:
+    link = _alive()
+    _hear(link, "GI|RN204|G#7|GSY|")
+    _hear(link, "GO|RN204|G#7|GSY|")
+    link.on_time(now_ms=RESYNC_IN_DOUBT_MS, at=AT)
+    later = RESYNC_IN_DOUBT_MS + RESYNC_BEGIN_WAIT_MS
+    assert any(isinstance(each, Refused) for each in link.on_time(now_ms=later, at=AT))
+    _said(link)
+    _hear(link, "GI|RN206|G#9|GSN|", later)
+    link.on_time(now_ms=later + RESYNC_IN_DOUBT_MS, at=AT)
+    assert not any(each.startswith("DR|") for each in _said(link))
+
+
+def test_a_room_whose_other_guests_are_known_is_no_reason_to_ask_and_a_lost_link_asks_when_it_is_back() -> None:
+    link = _alive()
+    for line in ("GI|RN204|G#7|GSN|", "GI|RN204|G#8|GSY|", "GO|RN204|G#8|GSY|"):
+        _hear(link, line)
+    link.on_time(now_ms=RESYNC_IN_DOUBT_MS, at=AT)
+    assert not any(each.startswith("DR|") for each in _said(link))
+    _hear(link, "GO|RN204|G#7|GSY|")
+    link.disconnected("cut", now_ms=RESYNC_IN_DOUBT_MS)
+    link.connected(now_ms=RESYNC_IN_DOUBT_MS, resync=False)
+    _hear(link, "LS|DA261121|TI090000|", RESYNC_IN_DOUBT_MS)
+    assert Came(wants_resync=True) in _hear(link, "LA|DA261121|TI090003|", RESYNC_IN_DOUBT_MS)
 
 
 def test_a_move_says_of_the_old_room_whether_others_stay_there() -> None:
