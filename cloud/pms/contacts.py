@@ -23,15 +23,19 @@ _DOMAIN: Final = re.compile(rf"(?:{_LABEL}\.)+(?=[a-z0-9-]*[a-z]){_LABEL}")
 _NAMED: Final = re.compile(r"[^<>]*<([^<>]*)>")
 _BETWEEN: Final = re.compile(r"[;,]")
 _ADDRESS: Final = re.compile(r"[^\s\"'<>(),:;]*@[^\s\"'<>(),:;]*")
+_OTHER_NOW: Final = frozenset("ßẞς")
+"""What RFC 3490, by which a domain is written here, makes other letters of, and RFC 5891 does not: strasse.de is not
+straße.de, and may be somebody else's.
+"""
 HIDDEN: Final = "[address]"
 
 
 def address(told: object) -> str | None:
-    """Return the first e-mail address in a field of a PMS, with its domain as it is asked for (RFC 5891); None: there
+    """Return the first e-mail address in a field of a PMS, with its domain as it is asked for (RFC 3490); None: there
     is none.
 
     Several may stand between commas or semicolons, and one may have a name before it. Quoted local parts and those
-    beyond ASCII are none: few servers take them.
+    beyond ASCII are none: few servers take them. Nor is one whose domain has meant two things (RFC 5894, 7.2).
     """
     if not isinstance(told, str) or len(told) > TOLD_CHARACTERS_MOST or not told.strip().isprintable():
         return None
@@ -50,6 +54,8 @@ def _one(told: str) -> str | None:
     named = _NAMED.fullmatch(told)
     local, at, domain = (told if named is None else named[1].strip()).rpartition("@")
     if not at or len(local) > LOCAL_CHARACTERS_MOST or _LOCAL.fullmatch(local) is None:
+        return None
+    if not _OTHER_NOW.isdisjoint(domain):
         return None
     try:
         known = domain.encode("idna").decode("ascii").lower()

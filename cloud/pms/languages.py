@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 CHARACTERS_MOST: Final = 64
+CODE_CHARACTERS_MOST: Final = 3
 _TWO_LETTERS: Final = (
     "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en "
     "eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv "
@@ -64,7 +65,8 @@ English and Spanish also what OPERA and its family ship with (design page pms.md
 profile have `"language": "E"`).
 """
 _LANGUAGE: Final = {word: code for code, words in _WRITTEN.items() for word in words}
-_PARTED: Final = re.compile(r"[-_ (,;/]")
+_PARTED: Final = re.compile(r"[-_(,;/]")
+_LETTERS_AND_REGION: Final = re.compile(r"[a-z]{2,3} [a-z]{2}")
 
 
 def language(told: object) -> str | None:
@@ -72,8 +74,11 @@ def language(told: object) -> str | None:
     if not isinstance(told, str) or len(told) > CHARACTERS_MOST:
         return None
     word = told.strip().casefold()
-    first = _PARTED.split(word, maxsplit=1)[0]  # of de-DE, de_DE, German (Austria)
-    for each in (word, first):
+    first = _PARTED.split(word, maxsplit=1)[0].strip()  # of de-DE, de_DE, German (Austria)
+    name = first.partition(" ")[0]  # of German Austria
+    if len(name) <= CODE_CHARACTERS_MOST and _LETTERS_AND_REGION.fullmatch(first) is None:
+        name = first  # "no preference" is not Norwegian, nor "in English" Indonesian
+    for each in (word, first, name):
         if each in _LANGUAGE or each in _CODES:
             return _LANGUAGE.get(each, each)
     return None
