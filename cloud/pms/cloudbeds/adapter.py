@@ -43,14 +43,18 @@ _UNKNOWN: Final = re.compile(
     r"not found|n.t exist|no such|no (reservation|guest)|(unknown|invalid) (reservation|guest)", re.IGNORECASE
 )
 """What they say of a thing that they do not know, with success false and whatever status."""
-_TOO_OFTEN: Final = re.compile(r"rate.?limit|too many requests|limit (was |is )?exceeded", re.IGNORECASE)
+_TOO_OFTEN: Final = re.compile(
+    r"rate.?limit|too many (api )?(requests|calls)|\b(requests?|calls?|api|quota)( usage)? limit\b|\A\W*limit exceeded",
+    re.IGNORECASE,
+)
+"""What they say of our haste. A credit or a room has a limit too: patience is no answer to that."""
 _KNOWS_US_NOT: Final = re.compile(
     r"\bunauthori[sz]ed\b|\bunauthenticated\b"
     r"|(?<![a-z])(api.?key|token)\b.{0,20}\b(invalid|expired|revoked|missing)"
     r"|\b(invalid|expired|revoked|missing)\b.{0,20}(?<![a-z])(api.?key|token)\b",
     re.IGNORECASE,
 )
-"""The same of our haste and of our credentials: neither says anything of what was asked for."""
+"""The same of our credentials: neither says anything of what was asked for."""
 _SILENT: Final = "roomStatus does not say which of its rooms are taken"
 _ROWS: Final = {"includeGuestsDetails": "false", "includeAllRooms": "true"}
 WINDOW_MS: Final = 1_000
@@ -316,7 +320,9 @@ class CloudbedsAdapter:
             pages = []
             for raw in rows:
                 said = item(raw, wire.Reservation, "reservation", "reservationID", strict=False)
-                if isinstance(said, wire.Reservation) and (said.is_vague() or (said.is_bare() and not self._bare)):
+                if isinstance(said, wire.Reservation) and (
+                    said.is_vague() or said.is_silent() or (said.is_bare() and not self._bare)
+                ):
                     pages.append(await self._read(said.reservationID, patient=True, row=said))
                 else:
                     pages.append(self._page(said))

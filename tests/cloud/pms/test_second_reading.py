@@ -87,8 +87,8 @@ async def test_a_room_that_opera_may_not_set_is_not_asked_for_twice() -> None:
 class Family:
     """A reservation of three rooms at Cloudbeds, the first of them taken: only its row in the list says which."""
 
-    def __init__(self, *, names: bool = True, rows: bool = True) -> None:
-        self.names, self.rows, self.listed = names, rows, 0
+    def __init__(self, *, names: bool = True, rows: bool = True, silent: bool = False) -> None:
+        self.names, self.rows, self.silent, self.listed = names, rows, silent, 0
 
     def answer(self, method: str, told: Mapping[str, Any]) -> Json:
         whole = {"reservationID": "70", "status": "checked_in", "startDate": "2026-11-18", "endDate": "2026-11-20",
@@ -102,6 +102,8 @@ class Family:
         rooms = [{**each, "roomStatus": "in_house" if each["roomID"] == "1" else "not_checked_in"} for each in parts]
         if not self.names:
             rooms = [{name: value for name, value in each.items() if name != "subReservationID"} for each in rooms]
+        if self.silent:
+            rooms = [{name: value for name, value in each.items() if name != "roomStatus"} for each in rooms]
         found = [{**whole, "rooms": rooms}] if self.rows else []
         return {"success": True, "data": found, "total": len(found)}
 
@@ -125,6 +127,13 @@ async def test_a_family_of_which_nothing_says_who_came_is_held_back_not_made_up(
     page = await adapter.get(["70~70-1"])
     assert page.reservations == ()
     assert [each.problem for each in page.errors] == ["roomStatus does not say which of its rooms are taken"]
+
+
+async def test_a_family_is_held_back_too_where_the_list_itself_does_not_say_who_came() -> None:
+    adapter, _ = cloudbeds(Family(silent=True).answer)
+    found, problems = await all_of(adapter.arriving(NOW_MS - DAY_MS, NOW_MS + DAY_MS))
+    assert found == {}
+    assert problems == ["roomStatus does not say which of its rooms are taken"]
 
 
 @pytest.mark.requirement("PMS-12")
@@ -162,6 +171,8 @@ async def test_a_touch_up_at_cloudbeds_is_one_whatever_the_condition_beneath_it(
         ("Reservation not found", 404),
         ("Room is not assigned to this reservation", 422),
         ("Invalid room key encoder", 422),
+        ("Credit limit exceeded", 422),
+        ("The guest limit was exceeded for this room", 422),
     ],
 )
 async def test_a_refusal_of_our_credentials_in_200_says_nothing_of_what_was_asked(message: str, status: int) -> None:
@@ -171,7 +182,16 @@ async def test_a_refusal_of_our_credentials_in_200_says_nothing_of_what_was_aske
     assert refused.value.status == status
 
 
-@pytest.mark.parametrize("message", ["Rate limit exceeded", "Too many requests, slow down", "API rate-limit reached"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Rate limit exceeded",
+        "Too many requests, slow down",
+        "API rate-limit reached",
+        "Limit exceeded",
+        "You have exceeded your request limit",
+    ],
+)
 async def test_a_plea_for_patience_in_200_is_one(message: str) -> None:
     adapter, _ = cloudbeds(lambda _method, _told: {"success": False, "message": message})
     with pytest.raises(PmsBusyError):
