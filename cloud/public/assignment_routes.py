@@ -90,8 +90,8 @@ class TypeView(msgspec.Struct, frozen=True):
 class AvailableRooms(msgspec.Struct, frozen=True):
     """What is free from the night of `arrival` to the one before `departure`, days in the house's own `zone`.
 
-    `waiting_untold`: most arrivals in one night that have no room and of which the PMS tells no type: they will take
-    some of what is called free here.
+    `waiting_untold`: most arrivals in one night that have no room and of which the PMS tells no type that the
+    house has: they will take some of what is called free here.
     """
 
     as_of: str

@@ -85,7 +85,9 @@ class TypeAvailability:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """All types. `waiting_untold`: most arrivals in one night that have no room and of which no type is told."""
+    """All types. `waiting_untold`: most arrivals in one night that have no room and of which no type is told, or none
+    that the house has: the PMS's own word for one where nobody has said what it is here.
+    """
 
     types: tuple[TypeAvailability, ...]
     waiting_untold: int
@@ -108,36 +110,37 @@ def available(
 ) -> Availability:
     """Return what is free from the night of `first` to the one before `end`.
 
-    Who should have left and is still in house has his room for the night of today, too. Those who have a room
-    together take one.
+    Who should have left and is still in house has his room for the night of today, too, and so has who came before his
+    day. Those who have a room together take one.
     """
     asked = [first + _DAY * number for number in range((end - first).days)]
     had: dict[date, set[str]] = {night: set() for night in asked}
     waiting: dict[date, Counter[str | None]] = {night: Counter() for night in asked}
     inside: set[str] = set()
-    stays = list(occupants)
-    housed = {each.share for each in stays if each.room is not None}
+    by_type: dict[str | None, list[HouseRoom]] = {}
+    for room in rooms:
+        by_type.setdefault(room.type, []).append(room)
     counted: set[tuple[date, str]] = set()
     today = now.astimezone(zone).date()
-    for each in stays:
+    # of those who have a room together: who has it goes first, then who tells a type of it
+    for each in sorted(occupants, key=lambda each: (each.room is None, each.type not in by_type, each.type is None)):
         since, until = nights(each.since, each.until, zone)
+        if each.in_house:
+            since = min(since, today)
         if each.in_house and each.until <= now:
             until = max(until, today + _DAY)
         if each.in_house and each.room is not None:
             inside.add(each.room)
         night = max(since, first)
         while night < min(until, end):
+            again = each.share is not None and (night, each.share) in counted
+            if each.share is not None:
+                counted.add((night, each.share))
             if each.room is not None:
                 had[night].add(each.room)
-            elif each.share is None:
-                waiting[night][each.type] += 1
-            elif each.share not in housed and (night, each.share) not in counted:
-                waiting[night][each.type] += 1
-                counted.add((night, each.share))
+            elif not again:
+                waiting[night][each.type if each.type in by_type else None] += 1
             night += _DAY
-    by_type: dict[str | None, list[HouseRoom]] = {}
-    for room in rooms:
-        by_type.setdefault(room.type, []).append(room)
     known = sorted(by_type, key=lambda each: (each is None, each or ""))
     types = tuple(_of_type(type_, by_type[type_], had, waiting, inside) for type_ in known)
     untold = max((night[None] for night in waiting.values()), default=0)

@@ -66,6 +66,8 @@ def test_a_stay_of_one_day_has_its_night_and_one_that_should_be_over_has_this_on
     late = stay("101", -3, -1, in_house=True)
     assert free(ask(rooms, [late], nights=1)) == ["102"], "he is still in there"
     assert [each.ready for each in ask(rooms, [stay("101", -1, 0, in_house=True)]).free_rooms] == [False, True]
+    early = stay("101", 1, 2, in_house=True)
+    assert free(ask(rooms, [early], nights=1)) == ["102"], "he came a day before his day"
     only_tomorrow = available(rooms, [late], first=FIRST + DAY, end=FIRST + 2 * DAY, now=NOW, zone=VIENNA)
     assert free(only_tomorrow.types[0]) == ["101", "102"]
 
@@ -75,6 +77,9 @@ def test_what_arrivals_wait_for_is_not_free_twice() -> None:
     told = ask(rooms, [stay(None, 0, 1), stay(None, 1, 2), stay(None, 1, 2, type_="suite")])
     assert (told.rooms, told.closed, told.waiting, told.free) == (3, 1, 1, 1)
     assert free(told) == ["101", "102"]
+    unknown = [stay(None, 0, 1, type_="a1b2-of-the-pms"), stay(None, 0, 1, type_=None)]
+    whole = available(rooms, unknown, first=FIRST, end=FIRST + DAY, now=NOW, zone=VIENNA)
+    assert whole.waiting_untold == 2, "a type that the house does not have is none that anybody told"
     over = ask(rooms, [stay(None, 0, 2), stay(None, 0, 2), stay("101", 0, 1)])
     assert over.free == -1, "more was sold than there is"
 
@@ -84,6 +89,10 @@ def test_those_who_share_take_one_room() -> None:
     together = [stay(None, 0, 2, share="x"), stay(None, 0, 2, share="x")]
     assert ask(rooms, together).waiting == 1
     assert ask(rooms, [stay("101", 0, 2, share="x"), stay(None, 0, 2, share="x")]).waiting == 0
+    stays_on = [stay(None, 0, 2, share="x"), stay("101", 0, 1, share="x")]
+    assert (ask(rooms, stays_on).waiting, ask(rooms, stays_on).free) == (1, 1), "who stays on needs a room still"
+    vague = [stay(None, 0, 1, share="x", type_=None), stay(None, 0, 1, share="x")]
+    assert ask(rooms, vague, nights=1).waiting == 1, "one of them told which type"
 
 
 def test_an_arrival_of_no_told_type_is_told_apart() -> None:
@@ -139,8 +148,9 @@ def test_counted_night_by_night_it_is_the_same(stays: list[Occupant], length: in
         """By the clock at three in the night: whoever is meant to be asleep in it then."""
         asleep = datetime(night.year, night.month, night.day, 23, 59, tzinfo=VIENNA)
         overdue = each.in_house and each.until <= NOW and night == FIRST and each.since < asleep
+        early = each.in_house and night >= FIRST and asleep < each.until
         day_use = each.since.astimezone(VIENNA).date() == night
-        return each.since <= asleep < each.until or overdue or day_use
+        return each.since <= asleep < each.until or overdue or early or day_use
 
     for each in told.types:
         mine = [room for room in rooms if room.type == each.type]
