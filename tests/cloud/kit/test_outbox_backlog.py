@@ -1,5 +1,6 @@
 """A claim costs the same however many events wait, and what cannot go yet hides nothing behind it."""
 
+import asyncio
 import json
 import random
 from typing import Any, LiteralString
@@ -235,4 +236,32 @@ async def test_each_subject_keeps_its_order_whatever_fails(database: Database, s
     for _ in range(4):
         clock.advance(int(BACKOFF_MOST_S * 1000))
         await workers[0].drain()
+    assert {subject: diary.of(subject) for subject in said} == said
+
+
+@pytest.mark.guarantee("G2")
+@pytest.mark.parametrize("seed", range(3))
+async def test_clocks_that_differ_and_jump_stall_nobody_and_turn_nothing_round(
+    database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Three processes at once, of which each looks at little, and who says it has another time each time."""
+    monkeypatch.setattr(outbox, "LOOKED_AT", 5)
+    dice, clock, diary = random.Random(seed), ManualClock(), Diary()
+    said: dict[str, list[str]] = {}
+    workers = [relay(database, clock, diary, frozenset({"own"})) for _ in range(3)]
+    for round_ in range(8):
+        async with database.transaction() as connection:
+            for n in range(dice.randrange(30)):
+                subject, ahead_ms = f"s{dice.randrange(6)}", dice.choice([0, 0, -60_000, 5, 90_000, 3_600_000])
+                said.setdefault(subject, []).append(f"{round_}.{n}")
+                sayer = ManualClock(wall_ms=clock.wall_ms() + ahead_ms)
+                await say(connection, sayer, f"{round_}.{n}", subject, dice.choice(["t", "t", "own"]))
+        waiting = [n for subject, told in said.items() for n in told[len(diary.of(subject)) :]]
+        diary.failing = set(dice.sample(waiting, len(waiting) // 6))
+        await asyncio.gather(*(each.drain() for each in workers))
+        clock.advance(dice.randrange(60_000))
+    diary.failing = set()
+    for _ in range(20):
+        clock.advance(int(BACKOFF_MOST_S * 1000))
+        await asyncio.gather(*(each.drain() for each in workers))
     assert {subject: diary.of(subject) for subject in said} == said
