@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from edge.checkin.desk import CheckInDesk, here_by, phone_key
-from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
+from edge.checkin.errors import CheckInRefusal, CheckInRefusedError, further_key
 from edge.checkin.kiosk_visits import PHONE, VISIT_MS, VisitRefusedError
 from edge.stays.document import StayState
 from edge.stays.replica import Replica
@@ -181,13 +181,14 @@ class KioskPhones:
             held = self._replica().get(stay)
             in_house = held is not None and held.state is StayState.IN_HOUSE
             if in_house and offer.desk is None and not self._is_ours(offer):
-                raise CheckInRefusedError(
-                    CheckInRefusal.CARD_AT_DESK, f"Stay {stay} is in house; the front desk gives further keys."
-                )
+                raise further_key(stay)
             if offer.phone is None:
                 offer = self._offers[offer.id] = replace(offer, phone=phone)
                 await self._keep()
-            told = await self._desk.check_in(stay, phone, by=offer.by, by_kind=offer.by_kind, code=offer.id)
+            joins = in_house or offer.desk is not None  # not what another took in while this one waits for its turn
+            told = await self._desk.check_in(
+                stay, phone, by=offer.by, by_kind=offer.by_kind, code=offer.id, joins=joins
+            )
             self._took(offer, told["room"])
             with suppress(StoreFailedError):  # he is in by a record of its own: this one is kept with the next
                 await self._keep()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from edge.checkin.departures import Departures
-from edge.checkin.errors import CheckInRefusal, CheckInRefusedError
+from edge.checkin.errors import CheckInRefusal, CheckInRefusedError, further_key
 from edge.checkin.ports import Cards, CheckInRecords, Doors
 from edge.stays.document import DocumentStay, StayState
 from edge.stays.keeper import record_body
@@ -71,6 +71,7 @@ class CheckInDesk:
         by: str,
         by_kind: ActorKind = ActorKind.DESK,
         code: str | None = None,
+        joins: bool = True,
     ) -> dict[str, Any]:
         """Check a stay in, or give another phone of a stay in house its grant.
 
@@ -80,6 +81,8 @@ class CheckInDesk:
             by: Who did it, for the record, by name: a clerk's, a kiosk's; "pms" is nobody's.
             by_kind: What kind of thing that is, whatever the name.
             code: Which code for a phone takes the stay in, if one does.
+            joins: Whether a phone of a stay in house is given its grant, too: what came in before the turn of this
+                one counts.
 
         Returns:
             `{stay, room, state, bundle}`. Keys of foreign lock systems in the bundle say each how far it is made:
@@ -96,6 +99,8 @@ class CheckInDesk:
             stay, room, _ = self._may_come(stay_id)
             await self._served(room)
             join = stay.state is StayState.IN_HOUSE
+            if join and not joins:
+                raise further_key(stay_id)
             bundle = await self._issued(stay, room, key, join=join)
             if not join:
                 others = await self._taken_in(stay_id, room, by=by, by_kind=by_kind, code=code)

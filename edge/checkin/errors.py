@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from protocols.device_model.identity import StayId
 from protocols.errors import PlatformError
 
 
@@ -29,3 +30,9 @@ class CheckInRefusedError(PlatformError):
     def __init__(self, reason: CheckInRefusal, sentence: str, *, available_from_ms: int | None = None) -> None:
         super().__init__(sentence)
         self.reason, self.available_from_ms = reason, available_from_ms
+
+
+def further_key(stay: StayId) -> CheckInRefusedError:
+    """Return why a code that did not take a stay in is worth nothing any more."""
+    sentence = f"Stay {stay} is in house; the front desk gives further keys."
+    return CheckInRefusedError(CheckInRefusal.CARD_AT_DESK, sentence)

@@ -1,7 +1,7 @@
 """At a kiosk of a house that is cut off a guest's phone takes his key: one phone, one key, whatever ends between."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import closing
 from pathlib import Path
 
@@ -194,6 +194,29 @@ async def test_a_phone_that_came_in_vain_is_not_taken_for_who_came_in_by_the_sam
         lobby.begin()
         await lobby.phones.catch_up()
         assert [each for each in lobby.records() if each["kind"] == "phone"] == told, "nobody's key is invented"
+
+
+@pytest.mark.guarantee("G8", "G11")
+async def test_whoever_was_taken_in_while_a_code_waited_for_its_turn_is_not_joined_by_it(lobby: Lobby) -> None:
+    desk, mine = lobby.building.house.desk, await token(lobby)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks, desk.turn:
+        first = tasks.create_task(desk.check_in(ANNA, PHONE_2, by="Frau Maier"))
+        while not desk.turn._waiters:
+            await asyncio.sleep(0)
+        late = tasks.create_task(refusal_of(lobby.phones.take(ANNA, mine, PHONE)))
+        while len(desk.turn._waiters) < 2:
+            await asyncio.sleep(0)
+    assert first.result()["stay"] == ANNA
+    assert late.result() is CheckInRefusal.CARD_AT_DESK
+    assert "phone" not in kinds(lobby)
+    by_desk, _ = await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
+    assert (await lobby.phones.take(ANNA, by_desk, PHONE))["room"] == "101"
+
+
+async def refusal_of(taken: Awaitable[object]) -> CheckInRefusal:
+    with pytest.raises(CheckInRefusedError) as refused:
+        await taken
+    return refused.value.reason
 
 
 async def test_which_code_a_stay_came_in_by_is_in_its_record_and_outlives_the_process(lobby: Lobby) -> None:
