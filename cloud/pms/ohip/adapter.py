@@ -236,9 +236,14 @@ class OhipAdapter:
         except PmsRefusedError as error:
             if error.status not in _MISSHAPEN:
                 raise
-            await self._write(  # as the short form of their page may be read
-                "rooms/status", "PUT", path, {"roomList": [room_external_id], "housekeepingRoomStatus": status}
-            )
+            # as the short form of their page may be read
+            short = {"roomList": [room_external_id], "housekeepingRoomStatus": status}
+            try:
+                await self._write("rooms/status", "PUT", path, short)
+            except PmsRefusedError as of_short:
+                if of_short.status not in _MISSHAPEN:
+                    raise
+                raise error from None  # what it says of the form as published is what somebody can act on
 
     async def folio(self, external_id: str) -> tuple[FolioLine, ...]:
         """See the port."""

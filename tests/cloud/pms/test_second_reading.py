@@ -75,6 +75,18 @@ async def test_the_rooms_of_opera_are_told_by_their_ids_in_whichever_form_is_rea
     assert told[1:] == ([{"roomList": ["101"], "housekeepingRoomStatus": "Clean"}] if plain else [])
 
 
+async def test_why_opera_refuses_a_condition_is_what_it_says_of_the_form_as_published() -> None:
+    def answer(path: str, told: Mapping[str, Any]) -> Json | httpx.Response:
+        if path.endswith("tokens"):
+            return {"access_token": "t"}
+        known = isinstance(told["roomList"][0], dict)
+        return httpx.Response(400, json={"detail": "Room is occupied." if known else "Unknown property."})
+
+    adapter, _ = ohip(answer)
+    with pytest.raises(PmsRefusedError, match="Room is occupied"):
+        await adapter.set_room_status("101", Housekeeping.CLEAN)
+
+
 async def test_a_room_that_opera_may_not_set_is_not_asked_for_twice() -> None:
     adapter, partner = ohip(
         lambda path, _: {"access_token": "t"} if path.endswith("tokens") else httpx.Response(403, json={"title": "No"})
