@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, LiteralString
 
 from cloud.checkin.letters import LATE_MS, PER_HOUR, LetterKind, LetterState, Ruling
 from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one
@@ -41,7 +41,9 @@ class Shown:
 
 
 async def arriving(connection: Connection, place: Property, *, hours: int, now_ms: int, most: int) -> list[str]:
-    """Return stays that arrive within these hours and whose invitation nobody has decided, or may be decided again."""
+    """Return stays that arrive within these hours and whose invitation nobody has decided; then those that may be
+    decided again, the longest due first: they come again for ever, and hide nobody.
+    """
     rows = await fetch_all(
         connection,
         """SELECT s.id FROM stays.stay s
@@ -50,7 +52,7 @@ async def arriving(connection: Connection, place: Property, *, hours: int, now_m
               AND s.expected_from BETWEEN %(late)s AND %(soon)s AND s.expected_until > %(now)s
               AND (l.id IS NULL OR (l.not_before <= %(now)s AND (l.state = 'overtaken'
                    OR (l.state = 'not_possible' AND l.reason = 'no_address'))))
-            ORDER BY s.expected_from, s.id LIMIT %(most)s""",
+            ORDER BY l.not_before NULLS FIRST, s.expected_from, s.id LIMIT %(most)s""",
         {
             "tenant": place.tenant, "property": place.id, "now": at(now_ms), "late": at(now_ms - LATE_MS),
             "soon": at(now_ms + hours * HOUR_MS), "most": most,
@@ -90,34 +92,39 @@ async def wake(connection: Connection, place: Property, stay: str, *, now_ms: in
     )
 
 
-async def next_one(connection: Connection, state: LetterState, *, now_ms: int) -> Letter | None:
+async def next_one(
+    connection: Connection, state: LetterState, *, now_ms: int, but_of: Sequence[str] = ()
+) -> Letter | None:
     """Return one letter that waits and whose time it is, or one that is due and fits into what its tenant may send
-    within an hour; locked. Whom another sender has is passed over.
+    within an hour, of another property than `but_of`; locked. Whom another sender has is passed over.
     """
     due = state is LetterState.DUE
     row = await fetch_one(
         connection,
         """SELECT l.id, l.tenant, l.property, l.stay, l.kind, l.state, l.tries FROM checkin.letter l
             WHERE ((%(due)s AND l.state IN ('due', 'sending')) OR (NOT %(due)s AND l.state = 'waiting'))
-              AND l.not_before <= %(now)s
-              AND (NOT %(due)s OR (SELECT count(*) FROM checkin.letter t
-                    WHERE t.tenant = l.tenant AND t.tried_at > %(hour)s)
-                  < coalesce((SELECT per_hour FROM checkin.letter_rate r WHERE r.tenant = l.tenant), %(rate)s))
+              AND l.not_before <= %(now)s AND l.property <> ALL (%(but_of)s)
+              AND (NOT %(due)s OR l.tenant IN (
+                    SELECT d.tenant FROM (SELECT DISTINCT tenant FROM checkin.letter
+                                           WHERE state IN ('due', 'sending') AND not_before <= %(now)s) d
+                     WHERE (SELECT count(*) FROM checkin.letter t WHERE t.tenant = d.tenant AND t.tried_at > %(hour)s)
+                         < coalesce((SELECT per_hour FROM checkin.letter_rate r WHERE r.tenant = d.tenant), %(rate)s)))
             ORDER BY l.not_before, l.id LIMIT 1 FOR UPDATE OF l SKIP LOCKED""",
-        {"due": due, "now": at(now_ms), "hour": at(now_ms - HOUR_MS), "rate": PER_HOUR},
+        {"due": due, "now": at(now_ms), "hour": at(now_ms - HOUR_MS), "rate": PER_HOUR, "but_of": list(but_of)},
     )
     if row is None:
         return None
     return Letter(**{**row, "kind": LetterKind(row["kind"]), "state": LetterState(row["state"])})
 
 
-async def anything(database: Database, *, now_ms: int) -> bool:
+async def anything(database: Database, state: LetterState, *, now_ms: int) -> bool:
     """Tell whether there is anything for `next_one`, in one question."""
-    rows = await database.ask(
-        "SELECT EXISTS (SELECT FROM checkin.letter WHERE state IN ('due', 'sending') AND not_before <= %(now)s)"
-        " OR EXISTS (SELECT FROM checkin.letter WHERE state = 'waiting' AND not_before <= %(now)s) AS any",
-        {"now": at(now_ms)},
+    query: LiteralString = (
+        "SELECT EXISTS (SELECT FROM checkin.letter WHERE state IN ('due', 'sending') AND not_before <= %s) AS any"
+        if state is LetterState.DUE
+        else "SELECT EXISTS (SELECT FROM checkin.letter WHERE state = 'waiting' AND not_before <= %s) AS any"
     )
+    rows = await database.ask(query, [at(now_ms)])
     return bool(rows[0]["any"])
 
 

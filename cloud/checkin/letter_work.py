@@ -7,7 +7,10 @@ same Message-ID with a link of its own: the guest may have two letters, and both
 """
 
 import asyncio
+import functools
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Final, Protocol
@@ -51,6 +54,7 @@ from protocols.errors import PlatformError, StoreFailedError
 LOOK_S: Final = 5.0
 DECIDE_EVERY_MS: Final = 30_000
 AT_A_TIME: Final = 8
+OF_A_HOUSE: Final = 3
 DECIDED_MOST: Final = 200
 LEASE_MS: Final = 5 * 60_000
 """A try that has not ended by then has crashed: longer than the PMS's patience and the mail server's together."""
@@ -108,30 +112,72 @@ class Letters:
         self._wishes, self._sender, self._pages = dict(wishes), sender, pages.rstrip("/")
         self._clock, self._dice, self._log = clock, dice, log
         self._decided_ms: int | None = None
+        self._under_way: Counter[str] = Counter()
+        self._one_ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Work until cancelled."""
-        while True:
-            await self.work()
-            await asyncio.sleep(LOOK_S)
+        """Work until cancelled. What is due is found while letters are on their way: no slow server delays it."""
+        async with TaskGroup() as tasks:
+            tasks.create_task(self._looking())
+            tasks.create_task(self._sending())
 
     async def work(self) -> int:
         """Decide what is to be written and send what is due; return how many letters were tried."""
+        await self._look()
+        tried = 0
+        while True:
+            async with TaskGroup() as tasks:
+                begun = await self._send_due(tasks)
+            if not begun:
+                return tried
+            tried += begun
+
+    async def _looking(self) -> None:
+        while True:
+            try:
+                await self._look()
+            except StoreFailedError as error:  # told here: what is on its way goes on without us
+                self._log.warning("letters not looked at", error=str(error))
+            await asyncio.sleep(LOOK_S)
+
+    async def _sending(self) -> None:
+        async with TaskGroup() as tasks:
+            while True:
+                self._one_ended.clear()
+                try:
+                    await self._send_due(tasks)
+                except StoreFailedError as error:
+                    self._log.warning("letters not sent", error=str(error))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self._one_ended.wait()
+
+    async def _look(self) -> None:
+        """Decide what is to be written, and look at what waits."""
         now_ms = self._clock.wall_ms()
         if self._decided_ms is None or not 0 <= now_ms - self._decided_ms < DECIDE_EVERY_MS:
             await self.decide()
             self._decided_ms = now_ms
-        if not await rows.anything(self._database, now_ms=now_ms):
-            return 0
-        while await self._look_at_waiting():
-            pass
-        tried = 0
-        while letters := await self._claimed():
-            async with TaskGroup() as tasks:
-                for letter in letters:
-                    tasks.create_task(self._send(letter))
-            tried += len(letters)
-        return tried
+        if await rows.anything(self._database, LetterState.WAITING, now_ms=now_ms):
+            while await self._look_at_waiting():
+                pass
+
+    async def _send_due(self, tasks: TaskGroup) -> int:
+        """Begin a try at every letter that is due, as far as there is room for it; return at how many."""
+        begun = 0
+        while self._under_way.total() < AT_A_TIME:
+            if not begun and not await rows.anything(self._database, LetterState.DUE, now_ms=self._clock.wall_ms()):
+                break
+            if (letter := await self._claimed()) is None:
+                break
+            self._under_way[letter.property] += 1
+            tasks.create_task(self._send(letter)).add_done_callback(functools.partial(self._ended_one, letter.property))
+            begun += 1
+        return begun
+
+    def _ended_one(self, property_id: str, _task: object) -> None:
+        self._under_way[property_id] -= 1
+        self._one_ended.set()
 
     async def decide(self) -> None:
         """Write down every invitation that a house owes."""
@@ -193,25 +239,27 @@ class Letters:
                 await self._tell(connection, letter, ROOM_READY, now_ms=now_ms)
             return True
 
-    async def _claimed(self) -> list[Letter]:
-        """Begin a try at some letters that are due and still to be sent."""
-        claimed: list[Letter] = []
-        while len(claimed) < AT_A_TIME:
+    async def _claimed(self) -> Letter | None:
+        """Begin a try at a letter that is due and still to be sent; None: there is none.
+
+        Of one house only so many are under way: a PMS that hangs holds up its own letters, not everybody's.
+        """
+        while True:
             async with self._database.transaction() as connection:
                 now_ms = self._clock.wall_ms()
-                letter = await rows.next_one(connection, LetterState.DUE, now_ms=now_ms)
+                busy = [each for each, count in self._under_way.items() if count >= OF_A_HOUSE]
+                letter = await rows.next_one(connection, LetterState.DUE, now_ms=now_ms, but_of=busy)
                 if letter is None:
-                    break
+                    return None
                 place, stay = await self._of(connection, letter)
                 ruling = await self._ruled_or_over(connection, place, stay, letter.kind, now_ms=now_ms)
                 if ruling.state is LetterState.DUE and letter.tries >= TRIES_MOST:  # each ended with a crash
                     ruling = Ruling(LetterState.GIVEN_UP, now_ms, Reason.UNSURE)
-                if ruling.state is not LetterState.DUE or ruling.at_ms > now_ms:
-                    await rows.settle(connection, letter, ruling, now_ms=now_ms)
-                    continue
-                await rows.begin_try(connection, letter, now_ms=now_ms, until_ms=now_ms + LEASE_MS)
-                claimed.append(letter)
-        return claimed
+                if ruling.state is LetterState.DUE and ruling.at_ms <= now_ms:
+                    await rows.begin_try(connection, letter, now_ms=now_ms, until_ms=now_ms + LEASE_MS)
+                    break
+                await rows.settle(connection, letter, ruling, now_ms=now_ms)
+        return letter
 
     async def _send(self, letter: Letter) -> None:
         """Make one try; `letter` is as it was before. A database that is away leaves the try to its lease."""

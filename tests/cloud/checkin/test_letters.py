@@ -1,5 +1,6 @@
 """Letters to guests, from the stay to the mail server: once, to nobody who is not to have them, never without trace."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cloud.checkin import letter_rows, letter_work
 from cloud.checkin.letter_work import LEASE_MS, Letters, Wish
 from cloud.checkin.letters import HOUR_MS, LOOK_AGAIN_MS, TRIES_MOST
 from cloud.checkin.mail.emulator import MailServer, Manner
@@ -21,7 +23,7 @@ from cloud.stays.reservation import Housekeeping, PmsStatus
 from cloud.stays.stays import STAY_CHANGED
 from kit.dice import SeededDice
 from kit.logs import logger
-from protocols.errors import PlatformError
+from protocols.errors import PlatformError, StoreFailedError
 from tests.cloud.checkin.front_desk import HERE, STAY, Desk, single
 from tests.cloud.houses import DAY_MS, NOW_MS
 from tests.cloud.public.conftest import Site
@@ -329,6 +331,92 @@ async def test_a_tenant_sends_no_more_than_he_may_in_an_hour(post: Post) -> None
     assert await post.work(after_ms=HOUR_MS - 1_000) == 0
     assert await post.work(after_ms=2_000) == 1
     assert len(post.server.taken) == 2
+
+
+async def several(post: Post, count: int) -> None:
+    await post.desk.book(*[replace(SOON, external_id=f"r{each + 1}") for each in range(count)])
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not what():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_hangs_holds_up_neither_what_is_looked_at_nor_another_house(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PMS of one house that does not answer has a few of its letters waiting, and nothing else."""
+    monkeypatch.setattr(letter_work, "LOOK_S", 0.02)
+    hangs = asyncio.Event()
+    post.pms.then = hangs.wait
+    await several(post, letter_work.AT_A_TIME + 2)
+    running = asyncio.create_task(post.letters.run())
+    try:
+        await until(lambda: len(post.pms.asked) == letter_work.OF_A_HOUSE)
+        await post.desk.book(replace(SOON, external_id="r99"))
+        post.site.clock.advance(letter_work.DECIDE_EVERY_MS)
+        async with asyncio.timeout(20):
+            while len(await post.desk.rows("SELECT 1 FROM checkin.letter")) < letter_work.AT_A_TIME + 3:
+                await asyncio.sleep(0.01)
+        assert len(post.pms.asked) == letter_work.OF_A_HOUSE < letter_work.AT_A_TIME, "the others have room"
+        hangs.set()
+        await until(lambda: len(post.server.taken) == letter_work.AT_A_TIME + 3)
+        assert len({each.message["Message-ID"] for each in post.server.taken}) == letter_work.AT_A_TIME + 3
+    finally:
+        hangs.set()
+        running.cancel()
+        await asyncio.wait({running})
+
+
+async def test_a_database_that_was_away_ends_nothing_that_is_on_its_way(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letter_work, "LOOK_S", 0.02)
+    hangs, failed = asyncio.Event(), asyncio.Event()
+    post.pms.then = hangs.wait
+    await post.desk.book(SOON)
+    running = asyncio.create_task(post.letters.run())
+    try:
+        await until(lambda: len(post.pms.asked) == 1)
+
+        async def away(*_: Any, **__: Any) -> bool:
+            failed.set()
+            raise StoreFailedError("the database was lost")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(letter_rows, "anything", away)
+            await until(failed.is_set)
+        hangs.set()
+        await until(lambda: len(post.server.taken) == 1)
+        assert not running.done()
+    finally:
+        hangs.set()
+        running.cancel()
+        await asyncio.wait({running})
+
+
+async def test_who_is_decided_again_and_again_hides_nobody(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stays that arrive first and are always overtaken leave room for those behind them."""
+    monkeypatch.setattr(letter_work, "DECIDED_MOST", 1)
+    await post.desk.book(SOON)
+    guest = await post.desk.link()
+    assert (await post.desk.post(f"{HERE}/session", {"language": "de"}, guest)).status_code == 200
+    await post.work()
+    assert await post.stands() == ("overtaken", "begun")
+    await post.desk.book(replace(SOON, external_id="r2", arrival_ms=SOON.arrival_ms + HOUR_MS))
+    assert await post.work(after_ms=letter_work.OVERTAKEN_MS) == 1
+
+
+async def test_of_a_tenant_that_is_stopped_nothing_goes_and_another_is_not_held_up(post: Post) -> None:
+    await several(post, 3)
+    await post.letters.decide()
+    async with post.site.database.transaction() as connection:
+        await execute(connection, "INSERT INTO checkin.letter_rate VALUES ('northlight', 0)")
+    assert await post.letters.work() == 0
+    async with post.site.database.transaction() as connection:
+        await execute(connection, "UPDATE checkin.letter_rate SET per_hour = 2")
+    assert await post.letters.work() == 2
 
 
 @pytest.mark.requirement("STY-05")
