@@ -22,7 +22,7 @@ _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?:{_LABEL}\.)+(?=[a-z0-9-]*[a-z]){_LABEL}")
 _NAMED: Final = re.compile(r"[^<>]*<([^<>]*)>")
 _BETWEEN: Final = re.compile(r"[;,]")
-_ADDRESS: Final = re.compile(r"[^\s\"'<>(),:;]*@[^\s\"'<>(),:;]*")
+_ADDRESS: Final = re.compile(r"(?:\"[^\"]*\"|[^\s\"<>(),:;]*)(?:@|\uff20|%40)[^\s\"<>(),:;]*")
 _OTHER_NOW: Final = frozenset("ßẞς")
 """What RFC 3490, by which a domain is written here, makes other letters of, and RFC 5891 does not: strasse.de is not
 straße.de, and may be somebody else's.

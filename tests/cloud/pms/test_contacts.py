@@ -310,5 +310,13 @@ async def test_a_pms_that_tells_no_contacts_is_not_asked() -> None:
     assert silent.asked == 0
 
 
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(
+    "told", ['"anna berger"@x.de', "anna.o'berger@x.de", "anna.berger%40x.de", "anna.berger\uff20x.de"]
+)
+def test_nothing_of_an_address_is_left_in_a_text_however_it_is_written(told: str) -> None:
+    assert hidden(f"guest {told}: refused") == "guest [address]: refused"
+
+
 def test_a_text_without_an_address_stays_as_it_is() -> None:
     assert hidden("reservation 12-1 is not there: 404") == "reservation 12-1 is not there: 404"
