@@ -255,8 +255,8 @@ class OhipAdapter:
             raise PeerProtocolError(f"OHIP folios: {error}") from error
 
     async def pending(self) -> list[Hint]:
-        """See the port. An event that cannot be read is passed over: the list near now finds what it was about. Of an
-        answer whose events cannot be found nobody knows what it held.
+        """See the port. Of an event that cannot be read, and of an answer whose events cannot be found, nobody knows
+        what it held.
         """
         if self._system is None:
             return []
@@ -279,7 +279,7 @@ class OhipAdapter:
                 try:
                     hint = wire.event_hint(each)
                 except PeerProtocolError:
-                    continue
+                    hint = EVERYTHING
                 if hint is not None:
                     found[hint] = None
             if len(rows) < wire.EVENTS_A_CALL:

@@ -52,6 +52,8 @@ def queue(answer: Json) -> Any:
         ({"businessEventData": [published({"moduleName": "NightAudit", "primaryKey": "1"})]}, []),
         ({"businessEventData": None, "links": [{"rel": "self"}], "dataValueMapping": BESIDE}, []),
         ({"messages": [{"said": "something else"}]}, [EVERYTHING]),
+        ({"businessEventData": [{"businessEvent": [{"header": RESERVATION}, {"header": RESERVATION}]}]}, [EVERYTHING]),
+        ({"businessEventData": [published({"moduleName": "Reservation"})]}, [EVERYTHING]),
     ],
 )  # fmt: skip
 async def test_no_event_that_was_taken_from_the_queue_of_opera_is_lost(answer: Json, hints: list[Hint]) -> None:
