@@ -37,7 +37,7 @@ from cloud.checkin.letters import (
 from cloud.checkin.links import LinkRefusedError
 from cloud.checkin.mail.letter import Written, compose, is_address
 from cloud.checkin.mail.port import Mail, Outcome
-from cloud.checkin.sessions import Sessions
+from cloud.checkin.sessions import Sessions, Standing
 from cloud.checkin.steps import open_before_grant
 from cloud.kit import outbox
 from cloud.kit.database import Connection, Database
@@ -45,6 +45,8 @@ from cloud.kit.outbox import Event
 from cloud.kit.times import unix_ms
 from cloud.platform.properties import Property, property_by_id
 from cloud.pms.port import GuestContact, PmsBusyError
+from cloud.privacy.sealing import NoKeysError
+from cloud.privacy.wrapping import UnreadableError
 from cloud.stays.listing import Stay, stay_by_id
 from kit.clock import Clock
 from kit.dice import Dice
@@ -217,7 +219,8 @@ class Letters:
         if row is None or row.state != "open":
             return
         now_ms, first = self._clock.wall_ms(), row.stays[0]
-        if (await self._sessions.standing(connection, place, row)).waits_for_room:
+        known = await self._standing(connection, place, row)
+        if known is not None and known.waits_for_room:
             ruling = Ruling(LetterState.WAITING, now_ms)
             await rows.decide(connection, place, first, LetterKind.ROOM_READY, ruling, id_=self._id(), now_ms=now_ms)
         else:
@@ -394,10 +397,20 @@ class Letters:
             return Session.DONE
         if unix_ms(row.expires_at) <= self._clock.wall_ms():
             return Session.NONE
-        known = await self._sessions.standing(connection, place, row, stay=stay)
-        if known.waits_for_room:
+        known = await self._standing(connection, place, row, stay=stay)
+        if known is not None and known.waits_for_room:
             return Session.WAITS
-        return Session.OPEN if open_before_grant(known.steps) else Session.KEYS
+        return Session.OPEN if known is None or open_before_grant(known.steps) else Session.KEYS
+
+    async def _standing(
+        self, connection: Connection, place: Property, row: session_rows.Row, *, stay: Stay | None = None
+    ) -> Standing | None:
+        """Return how a session stands; None: what its guests told cannot be read now. It holds up no other guest's."""
+        try:
+            return await self._sessions.standing(connection, place, row, stay=stay)
+        except (NoKeysError, UnreadableError) as error:
+            self._log.warning("letter's session not read", session=row.id, error=type(error).__name__)
+            return None
 
     def _message(self, written: Written, to: str) -> EmailMessage:
         return compose(written, sender=self._sender, to=to, now_ms=self._clock.wall_ms())

@@ -408,6 +408,24 @@ async def test_who_is_decided_again_and_again_hides_nobody(post: Post, monkeypat
     assert await post.work(after_ms=letter_work.OVERTAKEN_MS) == 1
 
 
+async def test_a_session_that_cannot_be_read_holds_up_no_other_guests_letter(post: Post) -> None:
+    """Nor what else hears of it: its event is delivered."""
+    await post.desk.policy()
+    await post.desk.book(SOON)
+    guest = await post.desk.link()
+    assert (await post.desk.post(f"{HERE}/session", {"language": "de"}, guest)).status_code == 200
+    assert (await post.desk.anna(guest)).status_code == 200
+    async with post.site.database.transaction() as connection:
+        assert await execute(connection, "UPDATE checkin.guest SET sealed = substr(sealed, 1, length(sealed) - 1)") == 1
+    await post.desk.book(replace(SOON, external_id="r2", arrival_ms=SOON.arrival_ms + HOUR_MS))
+    assert await post.work() == 1
+    assert sorted((each["state"], each["reason"]) for each in await post.desk.rows("SELECT * FROM checkin.letter")) == [
+        ("overtaken", "begun"),
+        ("sent", None),
+    ]
+    assert await post.desk.rows("SELECT 1 FROM outbox.event WHERE attempts > 1") == []
+
+
 async def test_of_a_tenant_that_is_stopped_nothing_goes_and_another_is_not_held_up(post: Post) -> None:
     await several(post, 3)
     await post.letters.decide()
