@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from cloud.app.secrets import read_secret
 from cloud.app.settings import MailSettings
 from cloud.checkin.letter_work import Letters, Wish
+from cloud.checkin.mail.letter import is_address
 from cloud.checkin.mail.smtp import Account, SmtpMail
 from cloud.checkin.sessions import Sessions
 from cloud.kit.database import Database
@@ -26,7 +27,11 @@ def make_letters(
     clock: Clock,
     dice: Dice,
 ) -> Letters:
-    """Return who writes to guests. Raises InvalidInputError: a file is missing, or is not what it should be."""
+    """Return who writes to guests. Raises InvalidInputError: the sender is no address, or a file is missing or is not
+    what it should be.
+    """
+    if not is_address(settings.sender):
+        raise InvalidInputError("mail.sender", f"{settings.sender!r} is no address")
     return Letters(
         database,
         sessions,

@@ -377,6 +377,7 @@ class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             parts.scheme not in ("http", "https")
             or self.pages != f"{parts.scheme}://{parts.netloc}"
             or "@" in self.pages
+            or not parts.hostname
         ):
             raise ValueError(f"pages: {self.pages!r}: want https://host or https://host:port and nothing more")
         if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):

@@ -46,6 +46,8 @@ def mail(**changes: object) -> MailSettings:
         ({"pages": "http://rooms.example"}, "pages"),
         ({"pages": "https://rooms.example/guest"}, "pages"),
         ({"pages": "https://user@rooms.example"}, "pages"),
+        ({"pages": "https://"}, "pages"),
+        ({"pages": "https://:443"}, "pages"),
         ({"sender": "Desk <desk@hotel.example>"}, "sender"),
         ({"sender": "desk@hotel.example\nBcc: x@y.example"}, "sender"),
         ({"port": 0}, "port"),
@@ -98,6 +100,9 @@ async def test_a_letter_goes_from_the_settings_to_the_guest(database: Database, 
     [taken] = server.taken
     assert (taken.sender, taken.to, taken.encrypted) == ("desk@hotel.example", "anna@guests.example", True)
     assert taken.message["Content-Language"] == "es"
+    for sender in ("desk@hotel.example.", "the..desk@hotel.example"):
+        with pytest.raises(InvalidInputError, match="sender"):
+            make_letters(mail(sender=sender), database, sessions, adapters, clock=clock, dice=dice)
     nothing = mail(ca_path=str(tmp_path / "nowhere.pem"))
     with pytest.raises(InvalidInputError, match="ca_path"):
         make_letters(nothing, database, sessions, adapters, clock=clock, dice=dice)
