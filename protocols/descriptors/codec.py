@@ -17,7 +17,8 @@ from typing import Any, Final
 import msgspec
 
 from protocols.descriptors.descriptor import NAME, RAW_RANGE, Descriptor, Point, Raw, Table
-from protocols.device_model.capability import Kind, Unit, Value, is_finite
+from protocols.descriptors.resolution import INEXACT, LAST_DIGIT, NUMBER_DIGITS_MAX, resolution
+from protocols.device_model.capability import Kind, Value, is_finite
 from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality, Reading
 from protocols.documents import key_twice, keys_once_at_sight, shown
@@ -25,7 +26,6 @@ from protocols.errors import LocalProtocolError
 
 PAYLOAD_BYTES_MAX: Final = 64 * 1024
 """A device's JSON; longer is refused unread."""
-NUMBER_DIGITS_MAX: Final = 12
 EXPONENT_MOST: Final = 10
 """SunSpec, sunssf: -10 to 10; anything else is not implemented."""
 TEN_THOUSAND: Final = 10_000
@@ -41,7 +41,6 @@ _NUMERAL: Final = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
 
 _NO_VALUE: Final = frozenset(("", "nan", "unknown", "unavailable", "none", "null", "-", "--", "n/a"))
 """What ESPHome and others write where there is no value."""
-_INEXACT: Final = frozenset(("float32", "float64", "Float", "Double"))
 
 
 class Reason(StrEnum):
@@ -503,7 +502,7 @@ def _raw_of_value(point: Point, value: Value) -> Raw:
     if isinstance(value, bool | str):
         return int(value) if point.table is not None and isinstance(value, bool) else value
     exact = (Decimal(repr(value)) - Decimal(repr(point.offset))) / Decimal(repr(point.scale))
-    if point.type in _INEXACT or point.type in ("number", "numeral"):
+    if point.type in INEXACT or point.type in ("number", "numeral"):
         return float(exact)
     raw = int(exact.to_integral_value())
     low, high = RAW_RANGE.get(point.type, (raw, raw))
@@ -513,20 +512,12 @@ def _raw_of_value(point: Point, value: Value) -> Raw:
 
 
 def same(point: Point, wanted: Value, read_back: Value | None) -> bool:
-    """Return whether a value read back is the one written, to half of the wire's resolution.
-
-    JSON says nothing of its numbers' resolution: it is the step in which they are written, where that is the finer.
-    """
+    """Return whether a value read back is the one written, to half of the wire's resolution."""
     if read_back is None or isinstance(wanted, bool | str) or isinstance(read_back, bool | str):
         return wanted == read_back and isinstance(wanted, bool) == isinstance(read_back, bool)
-    resolution = max(1e-4, abs(wanted) * 2e-6) if point.type in _INEXACT else abs(point.scale)
-    if point.type in ("number", "numeral"):
-        rule = point.write
-        if rule is not None and rule.step is not None:
-            resolution = min(resolution, rule.step)
-        elif point.unit is Unit.CELSIUS:
-            resolution /= 10  # half a degree is what thermostats are moved by: another setpoint is not the same
-    return abs(wanted - read_back) <= resolution * 0.5000001
+    step = None if point.write is None else point.write.step
+    apart = resolution(point.type, wanted, scale=point.scale, step=step, unit=point.unit)
+    return abs(wanted - read_back) <= apart * 0.5000001 + LAST_DIGIT
 
 
 @lru_cache(maxsize=4_096)

@@ -20,6 +20,7 @@ from protocols.descriptors.raw_values import JSON_TYPES, NUMBERS, RAW_BOUNDS, RA
 from protocols.descriptors.raw_values import RAW_RANGE as RAW_RANGE  # noqa: PLC0414 - a descriptor's word too
 from protocols.descriptors.raw_values import Raw as Raw  # noqa: PLC0414 - a descriptor's word too
 from protocols.descriptors.raw_values import Table as Table  # noqa: PLC0414 - a descriptor's word too
+from protocols.descriptors.resolution import is_told_apart, resolution
 from protocols.descriptors.variants import alike, applying, made, representatives
 from protocols.descriptors.variants import bound as version_bound
 from protocols.descriptors.wires import (
@@ -585,6 +586,10 @@ def _check_write(point: Point, row: Attribute, rule: WriteRule, place: str) -> N
             raw = (Decimal(repr(bound)) - Decimal(repr(point.offset))) / Decimal(repr(point.scale))
             if not low <= raw <= high:
                 raise InvalidInputError(f"{place}.write.{name}", f"{bound:g} is raw {raw:g}: does not fit {point.type}")
+            apart = resolution(point.type, bound, scale=point.scale, step=rule.step, unit=point.unit)
+            told = apart <= rule.most - rule.least and is_told_apart(point.type, bound, raw, point.scale, apart)
+            if not told and (point.scale != 1.0 or point.offset != 0.0):
+                raise InvalidInputError(f"{place}.write.{name}", f"{bound:g} is raw {raw:g}: too coarse for {apart:g}")
         whole = point.type in RAW_RANGE or point.type == "integer"
         if whole and rule.step is not None and Decimal(repr(rule.step)) % abs(Decimal(repr(point.scale))) != 0:
             raise InvalidInputError(f"{place}.write.step", f"{rule.step:g} is no multiple of the scale {point.scale:g}")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from firmware_bridges.catalogue import PACKAGE, descriptor_files, load_all
@@ -393,7 +393,22 @@ def changed_descriptors(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
+def _thermostat(**changes: float | str) -> dict[str, Any]:
+    """Return a thermostat on JSON whose setpoint, 5 to 30 °C by half degrees, is changed."""
+    for made in OURS:
+        document: dict[str, Any] = json.loads(json.dumps(made))
+        for point in document["points"]:
+            if point["attribute"] == "occupied_heating_setpoint" and point["type"] == "number":
+                point.update(changes)
+                return document
+    raise LookupError
+
+
 @pytest.mark.guarantee("G19")
+@example(document=_thermostat(offset=2**53 + 2), asked=21.5, noise=None)
+@example(document=_thermostat(scale=-36468.0, offset=4.8e18), asked=16.2, noise=None)
+@example(document=_thermostat(scale=1e14, type="numeral"), asked=23.0, noise=None)
+@example(document=_thermostat(scale=1e-15), asked=21.123456789012345, noise=None)
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(document=changed_descriptors(), asked=RAWS, noise=st.one_of(RAWS, st.none(), st.lists(RAWS), st.just(10**400)))
 def test_a_descriptor_that_is_accepted_never_fails_later(
@@ -433,6 +448,31 @@ def test_a_descriptor_that_is_accepted_never_fails_later(
                 assert payload
                 raw = codec.raw_of_value(point, allowed.value)
         assert codec.same(point, allowed.value, codec.judge(point, raw).value)
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"offset": 2**53 + 2},
+        {"offset": -1e17},
+        {"scale": 1e-15},
+        {"scale": 1e20, "offset": 1e20},
+        {"scale": 50, "type": "integer"},
+        {"scale": 1e14, "type": "numeral"},
+    ],
+)
+def test_a_setpoint_that_would_be_lost_in_its_raw_value_is_refused(changes: dict[str, float | str]) -> None:
+    text = "\n".join(f"{key} = {_inline(value)}" for key, value in _thermostat(**changes).items())
+    with pytest.raises(InvalidInputError, match=r"write\.(least|most): .* is raw .*: too coarse for "):
+        descriptor.parse(text.encode(), "x.toml")
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize("changes", [{"offset": -273.15}, {"scale": 0.01}, {"scale": 5 / 9, "offset": -160 / 9}])
+def test_a_setpoint_in_another_unit_or_step_is_taken(changes: dict[str, float]) -> None:
+    text = "\n".join(f"{key} = {_inline(value)}" for key, value in _thermostat(**changes).items())
+    assert descriptor.parse(text.encode(), "x.toml").points
 
 
 @pytest.mark.guarantee("G19")
