@@ -307,6 +307,7 @@ def messages_document() -> dict[str, Any]:
     acks = {
         "stored": Ack(AckStatus.STORED, (AckMark(INCARNATION, Lane.A, 9),)),
         "gap, and slower please": Ack(AckStatus.GAP, (AckMark(INCARNATION, Lane.C, 3),), slow_ms=5_000),
+        "heard, not stored yet": Ack(AckStatus.STORED, (), slow_ms=3_000),
         "welcome": Ack(AckStatus.WELCOME, (AckMark(INCARNATION, Lane.A, 9, (OPENING,)),), re=77),
         "come back over half a minute": Ack(AckStatus.STORED, (AckMark(INCARNATION, Lane.B, 4),), spread_s=30),
         "refused lane": Ack(AckStatus.REFUSED, (), error="UnsupportedVersionError: ...", lane=Lane.B),
