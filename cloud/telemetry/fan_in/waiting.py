@@ -12,11 +12,11 @@ late, what it has to do grows by what is new and not by how often it was told (d
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeGuard
 
-from cloud.telemetry.fan_in.arrivals import BatchItem, Item
+from cloud.telemetry.fan_in.arrivals import Arrived, BatchItem, Item
 from kit.queues import BoundedQueue
 from protocols.device_model.identity import EdgeId
 from protocols.link.batch import RECORDS_MAX, BatchHead
@@ -78,6 +78,10 @@ class Line:
         else:
             line.append(item)
 
+    def oldest(self) -> Iterator[Arrived]:
+        """Return the message of each edge that has waited for longest, but for lane A: that goes first."""
+        return (line[0].arrived for line in self._edges.values())
+
     def take(self, most_messages: int, most_weight: int) -> list[Item]:
         """Return the next group: at least one message if any waits, else as many as both bounds allow."""
         taken: list[Item] = []
@@ -107,15 +111,29 @@ class Line:
 
 
 def _covered(line: Sequence[Item], head: BatchHead) -> list[int]:
-    """Return which of an edge's waiting messages hold nothing but what the batch of `head` holds as well."""
-    return [
-        place
-        for place in range(max(0, len(line) - COVERED_MOST), len(line))
-        if isinstance(known := line[place], BatchItem)
-        and head.first <= known.head.first
-        and known.head.last <= head.last
-        and (known.head.incarnation, known.head.lane, known.head.opening) == (head.incarnation, head.lane, head.opening)
-    ]
+    """Return which of an edge's waiting messages hold nothing but what the batch of `head` holds as well.
+
+    None if another one of its stream that it may go on from stands behind the first of them: in that one's place, it
+    would be a gap.
+    """
+    covered: list[int] = []
+    for place in range(max(0, len(line) - COVERED_MOST), len(line)):
+        if not _same_stream(known := line[place], head):
+            continue
+        if head.first <= known.head.first and known.head.last <= head.last:
+            covered.append(place)
+        elif covered and known.head.first <= head.last:
+            return []
+    return covered
+
+
+def _same_stream(known: Item, head: BatchHead) -> TypeGuard[BatchItem]:
+    """Tell whether a message is a batch of the stream and opening of `head`."""
+    return isinstance(known, BatchItem) and (known.head.incarnation, known.head.lane, known.head.opening) == (
+        head.incarnation,
+        head.lane,
+        head.opening,
+    )
 
 
 class Waiting:
@@ -128,6 +146,10 @@ class Waiting:
 
     def __len__(self) -> int:
         return len(self._line)
+
+    def oldest(self) -> Iterator[Arrived]:
+        """See `Line.oldest`."""
+        return self._line.oldest()
 
     async def put(self, item: Item) -> None:
         """Let a message wait, once there is room."""

@@ -20,7 +20,7 @@ from cloud.telemetry.fan_in.keeper import ShardKeeper
 from cloud.telemetry.fan_in.lease_store import ShardLostError
 from cloud.telemetry.fan_in.ledger import Right
 from cloud.telemetry.fan_in.point_bounds import POINTS_MOST
-from cloud.telemetry.fan_in.returning import RETURNS_A_SECOND, hold_ms
+from cloud.telemetry.fan_in.returning import REASSURED_EVERY_MS, RETURNS_A_SECOND, Patience, hold_ms
 from cloud.telemetry.fan_in.waiting import MESSAGE_WEIGHS, Pace, Waiting, weight_of
 from kit.clock import Clock
 from kit.logs import logger
@@ -123,6 +123,7 @@ class FanInWorker:
         self._transport, self._ledger, self._keeper, self._clock = transport, ledger, keeper, clock
         self._settings, self._lost, self._refused, self._dropped = settings, lost, refused, dropped
         self._queues = [Waiting(settings.queue_messages_max, QUEUE_BYTES_MAX) for _ in range(settings.parallel)]
+        self._under_way: list[Sequence[Item]] = [() for _ in self._queues]
         self._pace = Pace(
             settings.group_takes // timedelta(milliseconds=1), least=GROUP_WEIGHT_LEAST, most=settings.group_rows_max
         )
@@ -143,8 +144,9 @@ class FanInWorker:
             self.connected, self._busy = True, 0
             try:
                 async with TaskGroup() as tasks:
-                    jobs = [tasks.create_task(self._work(queue, link)) for queue in self._queues]
+                    jobs = [tasks.create_task(self._work(lane, link)) for lane in range(len(self._queues))]
                     jobs.append(tasks.create_task(self._serve(link)))
+                    jobs.append(tasks.create_task(self._reassure(link)))
                     try:
                         await self._receive(link)
                     finally:
@@ -227,22 +229,37 @@ class FanInWorker:
         if item is not None:
             await self._queues[topic.shard % len(self._queues)].put(item)
 
-    async def _work(self, queue: Waiting, link: Link) -> None:
-        settings = self._settings
+    async def _work(self, lane: int, link: Link) -> None:
+        queue, settings = self._queues[lane], self._settings
         linger_ms = settings.linger // timedelta(milliseconds=1)
         async with TaskGroup() as tasks:
             answering: asyncio.Task[None] | None = None
             while True:
                 items = await queue.take(settings.group_messages_max, self._pace.most_weight, linger_ms)
                 self._busy += 1
+                self._under_way[lane] = items
                 try:
                     replies = await self._group(items)
                     if answering is not None:
                         await answering  # an edge's answers keep their order; the broker's slowness is felt here
                 finally:
                     self._busy -= 1
+                    self._under_way[lane] = ()
                 self._busy += 1
                 answering = tasks.create_task(self._tell(link, replies))
+
+    async def _reassure(self, link: Link) -> None:
+        """Say to edges whose messages wait for long that they are heard."""
+        patience = Patience(self._settings.slow // timedelta(milliseconds=1))
+        while True:
+            await asyncio.sleep(REASSURED_EVERY_MS / 1000)
+            held = self._keeper.tokens
+            waiting = [each.arrived for group in self._under_way for each in group]
+            waiting += [each for queue in self._queues for each in queue.oldest()]
+            ours = (each for each in waiting if each.topic.shard in held)
+            if replies := patience.due(ours, self._clock.now_ms()):
+                self._busy += 1
+                await self._tell(link, replies)
 
     async def _group(self, items: Sequence[Item]) -> list[Reply]:
         """Store a group in one transaction and return what to answer."""

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from cloud.telemetry.fan_in.arrivals import Item, Reply
+from cloud.telemetry.fan_in.arrivals import BatchItem, Item, Reply
 from cloud.telemetry.fan_in.keeper import ShardKeeper
 from cloud.telemetry.fan_in.leases import ALL_SHARDS, Worker
 from cloud.telemetry.fan_in.ledger import Right
@@ -349,6 +349,102 @@ def test_a_disk_that_is_slow_to_commit_makes_groups_no_smaller() -> None:
     groups = run_simulated(main, 1, until_s=HOUR_S).value
     assert sum(groups) == 20 * 128
     assert min(groups[5:-3]) > 100  # 200 a second come: two seconds' worth and never a handful
+
+
+class _Slow(MemoryLedger):
+    """Takes 0.15 s for a message, whatever is in it."""
+
+    async def commit(
+        self, items: Sequence[Item], right: Right | None = None, *, written: Callable[[], None] | None = None
+    ) -> list[Reply]:
+        await asyncio.sleep(0.15 * len(items))
+        return await super().commit(items, right, written=written)
+
+
+@pytest.mark.guarantee("G11")
+@pytest.mark.guarantee("G12")
+def test_who_waits_long_for_a_slow_cloud_stays_and_says_nothing_twice() -> None:
+    """Forty edges have a record a second each, and seven messages a second are stored: who takes the link for dead
+    after eight seconds, and comes back with a hello and all that he said before, makes it slower still.
+    """
+
+    async def main(loop: SimLoop) -> tuple[list[int], int, list[str]]:
+        net, leases, clock = SimNet(loop), MemoryLeases(LEASE.total_seconds(), breath=_at_once), SimClock(loop)
+        streams = MemoryStreams()
+        worker = FanInWorker(
+            net.transport("w0"), _Slow(streams, leases, _at_once),
+            ShardKeeper(leases, Worker("w0", "1"), clock=clock, lease=LEASE), clock=clock,
+            settings=WorkerSettings(parallel=1, group_messages_max=4), lost=(StoreFailedError,), refused=_never,
+            dropped=lambda _count: None,
+        )  # fmt: skip
+        tasks = [loop.create_task(worker.run())]
+        while len(worker.shards) < len(ALL_SHARDS):
+            await asyncio.sleep(0.1)
+        edges = [
+            EmulatedEdge(edge(n), net.transport(edge(n)), clock=clock, dice=loop.dice(f"edge-{n}")) for n in range(40)
+        ]
+        tasks += [loop.create_task(each.run()) for each in edges]
+        for _ in range(300):
+            for each in edges:
+                each.append(Lane.C, 1)
+            await asyncio.sleep(1)
+        waited_s = 0
+        while not all(each.caught_up for each in edges):
+            await asyncio.sleep(1)
+            waited_s += 1
+            assert waited_s < HOUR_S, "they never come to an end"
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        held = {(each.name, each.incarnation, lane): last for each in edges for lane, last in each.last.items()}
+        return [len(each.attempts_ms) for each in edges], waited_s, streams.problems(held)
+
+    connections, waited_s, problems = run_simulated(main, 7, until_s=2 * HOUR_S).value
+    assert problems == []
+    assert connections == [1] * 40, "nobody took the link for dead"
+    assert waited_s < 60
+
+
+class _Stuck(MemoryLedger):
+    """Its first commit takes half a minute: a server that fails over."""
+
+    def __init__(self, streams: MemoryStreams, leases: MemoryLeases) -> None:
+        super().__init__(streams, leases, _at_once)
+        self._stuck = True
+
+    async def commit(
+        self, items: Sequence[Item], right: Right | None = None, *, written: Callable[[], None] | None = None
+    ) -> list[Reply]:
+        if any(isinstance(each, BatchItem) for each in items) and self._stuck:
+            self._stuck = False
+            await asyncio.sleep(30)
+        return await super().commit(items, right, written=written)
+
+
+def test_whose_message_is_at_work_for_long_is_told_so_too() -> None:
+    async def main(loop: SimLoop) -> tuple[int, int]:
+        net, leases, clock = SimNet(loop), MemoryLeases(HOUR_S, breath=_at_once), SimClock(loop)
+        streams = MemoryStreams()
+        worker = FanInWorker(
+            net.transport("w0"), _Stuck(streams, leases),
+            ShardKeeper(leases, Worker("w0", "1"), clock=clock, lease=timedelta(hours=1)), clock=clock,
+            settings=WorkerSettings(parallel=1), lost=(StoreFailedError,), refused=_never, dropped=lambda _count: None,
+        )  # fmt: skip
+        tasks = [loop.create_task(worker.run())]
+        while len(worker.shards) < len(ALL_SHARDS):
+            await asyncio.sleep(0.1)
+        one = EmulatedEdge(edge(0), net.transport(edge(0)), clock=clock, dice=loop.dice("edge"))
+        tasks.append(loop.create_task(one.run()))
+        await asyncio.sleep(5)
+        one.append(Lane.B, 1)
+        await asyncio.sleep(40)
+        assert one.caught_up
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return len(one.attempts_ms), one.sent
+
+    assert run_simulated(main, 3, until_s=HOUR_S).value == (1, 1), "neither dropped nor sent again"
 
 
 async def _at_once() -> None:

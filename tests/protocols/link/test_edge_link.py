@@ -422,3 +422,25 @@ def test_what_waits_for_company_never_wakes_the_link_in_vain() -> None:
     assert link.next_step(now_ms=10 + 2 * T.batch_age_ms) is None  # no welcome yet
     assert link.wake_ms is not None
     assert link.wake_ms > 10 + 2 * T.batch_age_ms
+
+
+@pytest.mark.guarantee("G11")
+def test_who_is_told_that_he_is_heard_keeps_the_link_and_sends_nothing_twice() -> None:
+    link = welcomed(EdgeLink(heads(c=10), times=T))
+    assert send_all(link, 0) == [(Lane.C, 0)]
+    for now_ms in range(2_000, 60_000, 2_500):
+        link.hear(Ack(AckStatus.STORED, (), slow_ms=3_000), now_ms=now_ms)
+        steps = [link.next_step(now_ms=now_ms + each) for each in (0, 1_200, 2_499)]
+        assert all(each is None or isinstance(each, SendLive) for each in steps)
+        assert link.backlog()[Lane.C] == 10, "nothing is taken for stored"
+    link.hear(stored(Lane.C, 10), now_ms=60_000)
+    assert link.backlog()[Lane.C] == 0
+
+
+@pytest.mark.guarantee("G1")
+def test_who_is_told_no_more_sends_again_when_his_hold_is_over() -> None:
+    link = welcomed(EdgeLink(heads(c=10), times=T))
+    send_all(link, 0)
+    link.hear(Ack(AckStatus.STORED, (), slow_ms=3_000), now_ms=3_500)
+    assert link.next_step(now_ms=6_400) is None
+    assert send_all(link, 6_500) == [(Lane.C, 0)]
