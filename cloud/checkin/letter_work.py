@@ -286,7 +286,9 @@ class Letters:
                 await rows.settle(connection, letter, ruling, now_ms=now_ms)
                 return
             try:
-                token, until = await links.make(connection, place, stay, by=BY, dice=self._dice, now_ms=now_ms)
+                token, until = await links.make(
+                    connection, place, stay, by=BY, dice=self._dice, now_ms=now_ms, most=links.LINKS_OF_LETTERS
+                )
             except LinkRefusedError:
                 ruling = Ruling(LetterState.NOT_POSSIBLE, now_ms, Reason.NO_LINK)
                 await rows.settle(connection, letter, ruling, now_ms=now_ms)

@@ -11,6 +11,7 @@ import pytest
 from cloud.checkin import letter_rows, letter_work
 from cloud.checkin.letter_work import LEASE_MS, Letters, Wish
 from cloud.checkin.letters import HOUR_MS, LOOK_AGAIN_MS, TRIES_MOST
+from cloud.checkin.links import LINKS_OF_LETTERS
 from cloud.checkin.mail.emulator import MailServer, Manner
 from cloud.checkin.mail.port import Outcome, Told
 from cloud.checkin.mail.smtp import Account, SmtpMail
@@ -299,6 +300,22 @@ async def test_a_crash_after_the_dot_costs_nothing_but_a_second_letter_of_the_sa
     first, second = post.server.taken
     assert first.message["Message-ID"] == second.message["Message-ID"]
     assert (await post.row() or {})["tries"] == 2
+
+
+async def test_however_often_we_crash_the_desk_can_hand_a_link_over(post: Post) -> None:
+    class Crashes:
+        async def send(self, message: Any, *, to: str) -> Told:
+            raise CrashedError
+
+    await post.desk.book(SOON)
+    post.letters = post.make(Wish(24), Crashes())
+    for _ in range(LINKS_OF_LETTERS):
+        with pytest.raises(ExceptionGroup):
+            await post.work(after_ms=LEASE_MS)
+    await post.work(after_ms=LEASE_MS)
+    assert await post.stands() == ("not_possible", "no_link")
+    await post.desk.link()
+    assert await post.open_links() == LINKS_OF_LETTERS + 1
 
 
 async def test_trying_ends(post: Post) -> None:
