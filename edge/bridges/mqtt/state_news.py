@@ -67,7 +67,7 @@ class StateNews:
                     continue
                 known, before = each.known, each.raw
                 if raw == before and now_ms < known.quiet_until_ms and type(raw) is type(before):
-                    if heard_ms > known.heard_ms:  # noqa: PLR1730 - `known.again`, without the call
+                    if heard_ms > known.heard_ms:  # noqa: PLR1730 - calling max costs more than the rest
                         known.heard_ms = heard_ms
                     known.again_at_ms = device_at_ms
                     continue
