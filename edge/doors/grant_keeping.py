@@ -4,7 +4,8 @@ Source of truth: docs/decisions/0166. Nothing here decides who may open what: on
 A grant is needed after its end for its lock's records, which name it and come when the lock is visited; for a room's
 highest generation; and for what a clock that was ahead is undone by. A stay is needed so that it is not begun again
 after its end. So a clock that runs ahead unnoticed costs old records their guest, and no guest his key: nothing of a
-stay that is open goes, and each look takes one small part of the file.
+stay that is open goes, and each look takes one small part of the file. Nor does it let a key in that was taken back:
+whoever looks does so once the clock has stood for longer than such a key lives.
 """
 
 import json
@@ -21,6 +22,11 @@ KEPT_MOST_MS: Final = 400 * DAY_MS
 LOOKED_AT: Final = 500
 """Grants, bumps and stays that one look reads: the rest of the process waits for it."""
 EVERY_MS: Final = 600_000
+AGREED_MS: Final = 4 * DAY_MS
+"""Longer than any guest's key of a stay that ended is good: what keeps it out must not go by a clock that is put right
+within that time.
+"""
+STRAYED_MS: Final = 3_600_000
 
 _GRANTS: Final = """
 SELECT given.grant_id, given.generation, given.not_after_s, given.rooms, stay.ended_at_ms, stay.stay IS NULL,
@@ -36,6 +42,19 @@ SELECT given.stay, given.ended_at_ms,
        OR EXISTS (SELECT 1 FROM bump WHERE bump.stay = given.stay AND bump.delivered_at_ms IS NULL)
   FROM (SELECT * FROM stay WHERE stay > ? ORDER BY stay LIMIT ?) AS given ORDER BY given.stay
 """
+
+
+class Agreement:
+    """Whether the wall clock has gone with the monotonic one for AGREED_MS, nothing set in between. Pure."""
+
+    def __init__(self) -> None:
+        self._ahead_ms, self._since_ms = 0, -1
+
+    def holds(self, wall_ms: int, now_ms: int) -> bool:
+        """Hear both clocks; ask as often as they are to be watched."""
+        if self._since_ms < 0 or abs(wall_ms - now_ms - self._ahead_ms) > STRAYED_MS:
+            self._ahead_ms, self._since_ms = wall_ms - now_ms, now_ms
+        return now_ms - self._since_ms >= AGREED_MS
 
 
 class GrantKeeping:

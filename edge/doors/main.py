@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from edge.doors.closing_desk import ClosingDesk
 from edge.doors.door_book import DoorBook, read_secret_json
 from edge.doors.grant_desk import GrantDesk
-from edge.doors.grant_keeping import EVERY_MS, GrantKeeping
+from edge.doors.grant_keeping import EVERY_MS, Agreement, GrantKeeping
 from edge.doors.intake import Intake
 from edge.doors.issuers import Issuers, SoundTime
 from edge.doors.number_mark import NumberMark
@@ -82,6 +82,7 @@ class Doors:
         self.health.report("store", damaged is None, "" if damaged is None else f"damaged, set aside as {damaged.name}")
         self.time = SoundTime(clock, store)
         self._clock, self._keeping, self._looks_ms = clock, GrantKeeping(store, book), clock.now_ms()
+        self._agreed = Agreement()
         self.issuers = Issuers(ca, dice, officers=settings.officer_points())
         self.staff = StaffDesk(book=book, store=store, issuers=self.issuers, time=self.time, dice=dice)
         self.desk = GrantDesk(
@@ -176,6 +177,8 @@ class Doors:
         if self._clock.now_ms() < self._looks_ms:
             return
         self._looks_ms = self._clock.now_ms() + EVERY_MS
+        if not self._agreed.holds(self._clock.wall_ms(), self._clock.now_ms()):
+            return
         if any((gone := self._keeping.look(self.time.at_ms())).values()):
             logger("edge.doors").info("doors_store_let_go", **gone)
 

@@ -8,7 +8,15 @@ import pytest
 
 from edge.doors import grant_keeping
 from edge.doors.errors import StayEndedError
-from edge.doors.grant_keeping import DAY_MS, KEPT_MOST_MS, OVER_KEPT_MS, GrantKeeping
+from edge.doors.grant_keeping import (
+    AGREED_MS,
+    DAY_MS,
+    KEPT_MOST_MS,
+    OVER_KEPT_MS,
+    STRAYED_MS,
+    Agreement,
+    GrantKeeping,
+)
 from protocols.device_model.identity import RoomId
 from protocols.door.status import Status
 from tests.edge.doors.building import Building, MemoryPhone
@@ -192,3 +200,25 @@ async def test_each_look_reads_a_part_and_all_parts_have_their_turn(
     assert table(building, "grant_issued") == []
     assert len(table(building, "bump")) == 2
     assert table(building, "stay") == []
+
+
+def test_a_clock_counts_once_it_has_stood_for_longer_than_a_key_that_was_taken_back_lives() -> None:
+    """Set 400 days ahead and back within three, it has let nothing go."""
+    agreed, wall_ms, now_ms = Agreement(), 1_000 * DAY_MS, 5_000
+
+    def pass_by(span_ms: int, *, drift_ms: int = 0) -> list[bool]:
+        nonlocal wall_ms, now_ms
+        said = []
+        for _ in range(0, span_ms, 600_000):
+            now_ms, wall_ms = now_ms + 600_000, wall_ms + 600_000
+            said.append(agreed.holds(wall_ms + drift_ms, now_ms))
+        return said
+
+    assert not agreed.holds(wall_ms, now_ms)
+    assert not any(pass_by(AGREED_MS - 600_000))
+    assert all(pass_by(10 * DAY_MS, drift_ms=STRAYED_MS - 1))
+    wall_ms += 400 * DAY_MS
+    assert not any(pass_by(3 * DAY_MS))
+    wall_ms -= 400 * DAY_MS
+    assert not any(pass_by(AGREED_MS))
+    assert all(pass_by(DAY_MS))
