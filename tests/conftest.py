@@ -20,7 +20,7 @@ from tests.seeds import THOROUGH
 
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile(
-    "ci", deadline=None, derandomize=True, print_blob=True, max_examples=100 if THOROUGH else 40
+    "ci", deadline=None, derandomize=True, print_blob=True, max_examples=60 if THOROUGH else 40
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
 
@@ -99,6 +99,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"tier {tier}: {count} tests not run: {why}", yellow=True)
 
 
+def _log_plainly() -> None:
+    """Show a trace as the programs do: structlog's own default draws boxes, seconds long where a trace is deep."""
+    structlog.reset_defaults()
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+
+
+_log_plainly()
+
+
 @pytest.fixture(autouse=True)
 def _logs_as_they_were() -> Iterator[None]:
     """Take back what a program run inside a test set up: its stream is the test's own, and closed after it."""
@@ -113,4 +123,4 @@ def _logs_as_they_were() -> Iterator[None]:
         root.addHandler(each)
     root.setLevel(level)
     logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    _log_plainly()

@@ -21,7 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-FEW_MAX: Final = 3
+FEW_MAX: Final = 10
+"""Of more than ten thousand, many of them beside real programs on two busy cores."""
 TESTS_FAILED: Final = 1
 """pytest's exit code where tests were run and some failed; others (usage, interrupt, own error) say nothing of tests"""
 BESIDE: Final = "+"

@@ -14,4 +14,4 @@ LONG = pytest.mark.skipif(not THOROUGH, reason="many seconds of a processor: `ma
 
 def seeds(few: int, many: int) -> range:
     """Return the seeds to play."""
-    return range((few, max(few, many // 2), many)[_LEVEL])
+    return range((few, max(few, many // 4), many)[_LEVEL])

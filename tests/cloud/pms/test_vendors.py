@@ -38,7 +38,7 @@ from tests.seeds import THOROUGH
 
 pytestmark = pytest.mark.tier("postgres")
 
-DAYS = range(int(os.environ.get("INNKEEPER_PMS_DAYS", "8" if THOROUGH else "1")))
+DAYS = range(int(os.environ.get("INNKEEPER_PMS_DAYS", "4" if THOROUGH else "1")))
 """Bad days played at each of the five vendors; 200 make a thousand, and take half an hour of a processor."""
 NOON_MS = 1_795_003_200_000  # 2026-11-18T12:00Z
 HARSH = Knobs(
