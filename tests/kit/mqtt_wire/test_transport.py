@@ -150,10 +150,10 @@ async def test_who_rests_hears_all_in_order_few_or_many_and_notices_the_end(nats
                 hearing.acknowledge(taken)
         await telling
         assert got == [b"%d" % n for n in range(sum(counts))]
-        await saying.publish("a", b"last")  # a rest begins: the end comes in it
-        await nats.kill()
+        await saying.publish("a", b"last")
         async with asyncio.timeout(WAIT_S):
             assert [payload for _, payload, _, _ in await hearing.batch(10)] == [b"last"]
+            await nats.kill()  # a rest has begun: the end comes in it
             with pytest.raises(LinkLostError):
                 await hearing.batch(10)
 
