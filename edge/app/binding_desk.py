@@ -335,7 +335,7 @@ class BindingDesk:
         """Change over; nothing here waits, so nobody sees half of it."""
         self._conflicts = {name: why for name, why in self._conflicts.items() if name != fact.device}
         if fact.act is Act.SWAPPED:
-            self._house.view.silent(fact.device, silent=True)  # what it said was another thing's word
+            self._house.view.renewed(fact.device)  # what it said was another thing's word
             self._house.rooms.reached(fact.device, reached=False)  # and the new one is to hold what it held
         self._house.serve(plan, self._fresh_ms(plan, self._catalogue))
         self._devices.serve(plan, renewed=fact.device)

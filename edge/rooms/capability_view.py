@@ -129,6 +129,14 @@ class CapabilityView:
         else:
             self._silent.discard(device)
 
+    def renewed(self, device: DeviceId) -> None:
+        """Take that the name stands for another thing now: each value is stale until that thing itself has said it."""
+        values = self._reported.get(device, {})
+        for key, each in values.items():
+            if each.quality is not Quality.BAD:
+                values[key] = structs.replace(each, quality=Quality.STALE, reason=None)
+        self.silent(device, silent=True)
+
     def everyone(self) -> Collection[DeviceId]:
         """Return every device that serves a room, heard or not."""
         return self._rooms.keys()
