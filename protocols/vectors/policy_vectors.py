@@ -30,7 +30,11 @@ POLICY: Final = Policy(PROPERTY, check_in.KIND, 7, NOW_MS - DAY_MS, NOW_MS + 30 
 
 def files() -> dict[str, dict[str, Any]]:
     """Return every vector document by its path."""
-    return {"policy/envelopes.json": envelopes_document(), "policy/room_bodies.json": room_bodies_document()}
+    return {
+        "policy/envelopes.json": envelopes_document(),
+        "policy/late_check_out_bodies.json": late_check_out_bodies_document(),
+        "policy/room_bodies.json": room_bodies_document(),
+    }
 
 
 def envelopes_document() -> dict[str, Any]:
@@ -108,6 +112,30 @@ def room_bodies_document() -> dict[str, Any]:
             {"name": name, "body": body, "cloud": cloud, "edge": edge} for name, (body, cloud, edge) in cases.items()
         ],
     }
+
+
+def late_check_out_bodies_document() -> dict[str, Any]:
+    """Return bodies of kind `late_check_out`, and whether they are taken up."""
+    whole: dict[str, Any] = {"v": 1, "latest": "15:00", "alone_until": "13:00"}
+    cases: dict[str, tuple[str, bool]] = {
+        "both hours": (_json(whole), True),
+        "the desk alone grants": (_json({**whole, "alone_until": None}), True),
+        "the desk is never asked": (_json({**whole, "alone_until": "15:00"}), True),
+        "nobody may ask": (_json({"v": 1, "latest": None}), True),
+        "granted alone, and not to be asked for": (_json({**whole, "latest": None}), False),
+        "granted alone later than may be asked": (_json({**whole, "alone_until": "15:01"}), False),
+        "no word on asking": (_json({"v": 1}), False),
+        "an hour that no day has": (_json({**whole, "latest": "24:00"}), False),
+        "half an hour of a clock": (_json({**whole, "latest": "9:30"}), False),
+        "more than an hour": (_json({**whole, "latest": "15:00\n"}), False),
+        "a number": (_json({**whole, "latest": 15}), False),
+        "a key of tomorrow": (_json({**whole, "fee": 20}), False),
+        "a format of tomorrow": (_json({**whole, "v": 2}), False),
+        "a key twice": (_json(whole)[:-1] + ',"latest":"16:00"}', False),
+        "no object": ("[1]", False),
+        "no JSON": ('{"v":1', False),
+    }
+    return {"v": 1, "cases": [{"name": name, "body": body, "edge": edge} for name, (body, edge) in cases.items()]}
 
 
 def _json(value: object) -> str:
