@@ -42,12 +42,12 @@ from protocols.device_model import binding
 from protocols.device_model.capability import attribute
 from protocols.device_model.identity import DescriptorId, DeviceId, PropertyId, RoomId, StayId
 from protocols.device_model.reading import Reading
-from protocols.device_model.site_plan import SitePlan
+from protocols.device_model.site_plan import Device, SitePlan
 from protocols.errors import InvalidInputError, StoreFailedError
 from protocols.grant.lock_time import TimeQuality
 from protocols.link.lanes import Lane
 from protocols.link.record import Record
-from protocols.policy import check_in
+from protocols.policy import check_in, late_check_out
 from protocols.policy import room as room_policy
 
 LOG_CURSOR: Final = "log.A"
@@ -146,7 +146,9 @@ class House:
         self._records = ReadingRecords()
         rooms = [] if plan is None else [room.id for room in plan.rooms if room.kind == "guest_room"]
         serves = {} if plan is None else {each.id: each.room for each in plan.devices}
-        self.view = CapabilityView(serves | lock_devices(plan), fresh_ms)
+        bound = self.book.rooms()  # a room's snapshot knows them; whether they can be is judged later
+        known = {device: room for device, room in (serves | bound).items() if room is not None}
+        self.view = CapabilityView(known | lock_devices(plan), fresh_ms)
         self.keeper = StaysKeeper(ours=ours, store=store, records=records, changed=self._stays_changed)
         self.where = UTC if plan is None else local_hours.zone(plan.property.zone, "site plan: property.zone")
         devices = () if plan is None else plan.devices
@@ -158,7 +160,11 @@ class House:
             changed=self._fire_changed,
             points=lambda device: self._model(device).points,
         )
-        kinds = {check_in.KIND: check_in.parse, room_policy.KIND: policy_document.signed_body}
+        kinds = {
+            check_in.KIND: check_in.parse,
+            late_check_out.KIND: late_check_out.parse,  # the cloud goes by it: guests ask there
+            room_policy.KIND: policy_document.signed_body,
+        }
         self.policies = SignedPolicies(ours=ours, kinds=kinds, store=store, records=records, clock=clock)
         for kind in self.policies.restore(restored.documents):
             logger.error("stored_policy_refused", kind=kind)
@@ -426,12 +432,13 @@ class House:
 
     def serve(self, plan: SitePlan, fresh_ms: Mapping[Key, int]) -> None:
         """Take which devices serve which rooms from now on. A name that stays keeps all that is known under it."""
-        serves = {each.id: each.room for each in plan.devices}
-        for device in [] if self.plan is None else self.plan.devices:
-            if serves.get(device.id) != device.room and device.room in self.rooms.rooms():
-                self.rooms.sense(device.room).forget(device.id)
+        serves = {each.id: each.room for each in plan.devices} | lock_devices(plan)
+        for device in list(self.view.everyone()):
+            if (room := self.view.room_of(device)) is not None and serves.get(device) != room:
+                self.rooms.moved(device, room)
         self.plan, self._descriptors = plan, _descriptors(plan)
-        self.view.serve(serves | lock_devices(plan), fresh_ms)
+        self.view.serve(serves, fresh_ms)
+        self.watch.serve({each.id: (each.room, _place(each)) for each in plan.devices})
         self.fire.serve([each.id for each in plan.devices])
         self._windows.clear()
         self._windows |= {each.id for each in plan.devices if each.watches == "window"}
@@ -510,6 +517,11 @@ class House:
 
 def _nothing() -> None:
     """Nobody is told."""
+
+
+def _place(device: Device) -> str:
+    """Return what tells whether another thing stands behind a device's name."""
+    return msgspec.json.encode([device.descriptor, device.address]).decode()
 
 
 def _descriptors(plan: SitePlan | None) -> dict[DeviceId, DescriptorId]:
