@@ -68,11 +68,14 @@ class Guest:
         """Tap until the lock's answer was heard, as the phone's words ask for; `taps` says how often that was.
 
         The air is misbehaving by default: an attempt may end `failed` (not asked) or `unknown` (the answer was lost).
+        `asked`: how often the lock may have been asked, as a phone asks more than once for one tap.
         """
         answer, taps = await self.open(door), 1
+        asked = answer["tries"]
         while answer["ending"] not in ("opened", "refused") and taps < TAPS_MOST:
             answer, taps = await self.open(door), taps + 1
-        return {**answer, "taps": taps}
+            asked += answer["tries"]
+        return {**answer, "taps": taps, "asked": asked}
 
     async def latch_as_staff_do(self, door: str, *, hold: bool) -> dict[str, Any]:
         """Hold a common door open, or let it go; as `open_as_guests_do`. Ends `opened`, and `done` when let go."""
