@@ -60,15 +60,22 @@ class Taken:
     user: str | None
     encrypted: bool
     message: EmailMessage
+    raw: bytes
 
 
 class MailServer:
-    """One server on loopback. `taken` are the letters that it has, whether it said so or not."""
+    """One server on loopback. `taken` are the letters that it has, whether it said so or not.
+
+    Where `to_recipient` or `to_letter` is set it says that to RCPT, or to what was sent after DATA; of `to_letter` it
+    keeps the letter unless that begins with 4 or 5.
+    """
 
     def __init__(
         self, *, tls: ssl.SSLContext | None = None, implicit: bool = False, credentials: tuple[str, str] | None = None
     ) -> None:
         self.manner = Manner.PLAIN
+        self.to_recipient: str | None = None
+        self.to_letter: str | None = None
         self.taken: list[Taken] = []
         self.connections = 0
         self.port = 0
@@ -182,6 +189,9 @@ class _Session:
         return True
 
     async def _recipient(self, to: str) -> bool:
+        if self._house.to_recipient is not None:
+            await self._say(self._house.to_recipient)
+            return True
         match self._house.manner:
             case Manner.GREYLISTS if not self._house.greets_again(to):
                 await self._say("451 come again later")
@@ -213,13 +223,17 @@ class _Session:
         if manner is Manner.REFUSES_LETTER:
             await self._say("554 not such a letter")
             return True
-        message = message_from_bytes(b"".join(lines), policy=default)
-        self._house.taken.append(Taken(self._sender, self._to, self._user, self._encrypted, message))
+        if self._house.to_letter is not None and self._house.to_letter[0] in "45":
+            await self._say(self._house.to_letter)
+            return True
+        raw = b"".join(lines)
+        message = message_from_bytes(raw, policy=default)
+        self._house.taken.append(Taken(self._sender, self._to, self._user, self._encrypted, message, raw))
         if manner is Manner.DROPS_AFTER:
             return False
         if manner is Manner.HANGS_AFTER:
             await asyncio.Event().wait()
-        await self._say("250 taken")
+        await self._say(self._house.to_letter or "250 taken")
         return True
 
     async def _say(self, *lines: str) -> None:

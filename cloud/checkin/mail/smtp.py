@@ -21,10 +21,15 @@ from cloud.checkin.mail.port import Outcome, Told
 STEP_S: Final = 30.0
 WHOLE_S: Final = 90.0
 """RFC 5321, 4.5.3.2, would wait ten minutes for the reply to the dot; what comes later than this is unknown."""
+_NO: Final = range(400, 600)
 _PERMANENT: Final = range(500, 600)
-_OURS: Final = frozenset({530, 534, 535, 538})
-_POLICY: Final = re.compile(r"5\.7\.\d")
-"""Against us, not the guest's address (RFC 4954, 6; RFC 3463, 3.8): many servers keep that no until RCPT."""
+_OURS: Final = frozenset({500, 502, 503, 504, 530, 534, 535, 538, 552, 555})
+_NOT_HIS: Final = re.compile(r"5\.(?:[37]\.\d|1\.[78](?!\d)|2\.2(?!\d))")
+"""Against us, the server or for now, not against the guest's address (RFC 5321, 4.2.3 and 4.5.3.1.10; RFC 4954, 6; RFC
+3463): who we are, policy (many servers keep that no until RCPT, or until they have seen our signature), a full mailbox.
+"""
+_SEVEN_BITS: Final = SMTP.clone(cte_type="7bit")
+"""What every server takes: eight are for those that were asked (RFC 6152)."""
 Tls = Literal["starttls", "implicit", "none"]
 
 
@@ -56,7 +61,7 @@ class SmtpMail:
         """Hand a message over; see the port."""
         if not to.isascii() or not to.isprintable() or any(each in to for each in " <>") or "@" not in to:
             return Told(Outcome.REFUSED, "no address")
-        data, handed = message.as_bytes(policy=SMTP), False
+        data, handed = message.as_bytes(policy=_SEVEN_BITS), False
         try:
             async with asyncio.timeout(self._whole_s), self._connected() as server:
                 if (before := await self._addressed(server, to)) is not None:
@@ -64,11 +69,11 @@ class SmtpMail:
                 handed = True
                 await server.data(data)
                 return Told(Outcome.TAKEN, "250")
-        except aiosmtplib.SMTPDataError as error:
-            return Told(Outcome.REFUSED if error.code in _PERMANENT else Outcome.NOT_NOW, str(error.code))
         except aiosmtplib.SMTPResponseException as error:
-            # a reply is a reply: whatever it is to, the message was not taken
-            return Told(Outcome.NOT_NOW, str(error.code))
+            if handed and error.code not in _NO:  # what is neither yes nor no, after the dot, may be either
+                return Told(Outcome.UNKNOWN, "not understood")
+            his = handed and _is_his(error.code, error.message)
+            return Told(Outcome.REFUSED if his else Outcome.NOT_NOW, str(error.code))
         except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
             return Told(Outcome.UNKNOWN if handed else Outcome.NOT_NOW, _word(error))
 
@@ -99,9 +104,14 @@ class SmtpMail:
         try:
             await server.rcpt(to)
         except aiosmtplib.SMTPRecipientRefused as error:
-            his = error.code in _PERMANENT and error.code not in _OURS and _POLICY.match(error.message) is None
+            his = _is_his(error.code, error.message)
             return Told(Outcome.REFUSED if his else Outcome.NOT_NOW, str(error.code))
         return None
+
+
+def _is_his(code: int, message: str) -> bool:
+    """Tell whether a reply is against the guest's address, or this letter to it, for good."""
+    return code in _PERMANENT and code not in _OURS and _NOT_HIS.match(message) is None
 
 
 def _word(error: BaseException) -> str:

@@ -99,6 +99,50 @@ async def test_what_is_said_of_a_letter_is_so(
     assert (told.outcome, told.answer, bool(server.taken)) == expected
 
 
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("550 5.1.1 no such user", Outcome.REFUSED),
+        ("553 not so", Outcome.REFUSED),
+        ("550 5.5.0 Requested action not taken: mailbox unavailable", Outcome.REFUSED),
+        ("550 5.4.1 Recipient address rejected: Access denied", Outcome.REFUSED),  # how Exchange says nobody
+        ("550 5.7.26 This mail is unauthenticated", Outcome.NOT_NOW),
+        ("550 5.1.8 sender's domain has no such host", Outcome.NOT_NOW),
+        ("552 5.2.2 mailbox full", Outcome.NOT_NOW),
+        ("550 5.2.2 over quota", Outcome.NOT_NOW),
+        ("552 too many recipients", Outcome.NOT_NOW),  # RFC 5321, 4.5.3.1.10
+        ("503 5.5.1 need MAIL", Outcome.NOT_NOW),
+        ("450 4.2.0 greylisted", Outcome.NOT_NOW),
+    ],
+)
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_no_is_against_the_guest_or_against_us(
+    reply: str, expected: Outcome, late: bool, server: MailServer, post: Post
+) -> None:
+    server.to_recipient, server.to_letter = (None, reply) if late else (reply, None)
+    told = await mail(server, post.trusts, waits_s=20.0).send(letter(), to=TO)
+    assert (told.outcome, told.answer, server.taken) == (expected, reply[:3], [])
+
+
+@pytest.mark.parametrize("reply", ["\x00\xff hello", "251 will forward", "354 go on", "999 what", "0"])
+async def test_what_is_neither_yes_nor_no_leaves_it_open_whether_it_was_taken(
+    reply: str, server: MailServer, post: Post
+) -> None:
+    """Else the guest's letter would hold a link that was ended."""
+    server.to_letter = reply
+    told = await mail(server, post.trusts, waits_s=20.0).send(letter(), to=TO)
+    assert len(server.taken) == 1
+    assert told.outcome is Outcome.UNKNOWN
+
+
+async def test_a_letter_has_seven_bits_whoever_asks_for_more(server: MailServer, post: Post) -> None:
+    text = "Grüße aus dem Süden, مرحبا\n" * 3
+    assert (await mail(server, post.trusts).send(letter(text), to=TO)).outcome is Outcome.TAKEN
+    [taken] = server.taken
+    assert taken.raw.isascii()
+    assert taken.message.get_content().replace("\r\n", "\n") == text
+
+
 async def test_whoever_greylists_takes_it_the_second_time(server: MailServer, post: Post) -> None:
     server.manner = Manner.GREYLISTS
     ours = mail(server, post.trusts)
