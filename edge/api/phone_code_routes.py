@@ -29,8 +29,8 @@ class Codes(Protocol):
         """Return the token of an offer, and until when it is good (unix ms)."""
         ...
 
-    def waits_at_desk(self, stay: StayId) -> bool:
-        """Tell whether a code of the desk's still waits for a phone."""
+    def waits_at_desk(self, stay: StayId) -> int | None:
+        """Return until when a code of the desk's waits for a phone (unix ms); None: none does."""
         ...
 
 
@@ -46,7 +46,8 @@ def phone_code_routes(codes: Codes, *, property_id: str) -> Router:
 
     @get("/api/v1/stays/{stay:str}/phone-code", name="phone-code-waits", opt={ALSO_OPT: DESK})
     async def waits(stay: FromPath[str]) -> Response[dict[str, Any]]:
-        told = {"waits": codes.waits_at_desk(parse_stay_id(stay))}
+        until_ms = codes.waits_at_desk(parse_stay_id(stay))
+        told = {"waits": until_ms is not None, "until_ms": until_ms}
         return Response(told, headers={"cache-control": "no-store"})
 
     return Router("/", route_handlers=[make, waits], exception_handlers={CheckInRefusedError: on_refused})

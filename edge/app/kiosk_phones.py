@@ -146,10 +146,13 @@ class KioskPhones:
         made, token = await self._offered(stay, DESK, desk=by)
         return token, made.made_ms + VISIT_MS
 
-    def waits_at_desk(self, stay: StayId) -> bool:
-        """Tell whether a code of the desk's is good for a phone: none has come with it, and no newer code was made."""
+    def waits_at_desk(self, stay: StayId) -> int | None:
+        """Return until when the desk's code is good for a phone (unix ms), by which two of one stay are told apart.
+
+        None: none is: a phone has come with it, a kiosk has made a newer one, or its time is over.
+        """
         mine = (each for each in self._offers.values() if each.stay == stay and each.desk is not None)
-        return any(each.phone is None and not self._is_old(each) for each in mine)
+        return next((each.made_ms + VISIT_MS for each in mine if each.phone is None and not self._is_old(each)), None)
 
     async def _offered(self, stay: StayId, place: str, *, desk: str | None = None) -> tuple[Offer, str]:
         async with self._turn:

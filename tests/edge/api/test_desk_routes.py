@@ -54,8 +54,8 @@ class NoCodes:
     async def offer_at_desk(self, stay: StayId, *, by: str) -> tuple[str, int]:
         raise LinkLostError(f"nothing is offered for {stay} by {by}")
 
-    def waits_at_desk(self, stay: StayId) -> bool:
-        return False
+    def waits_at_desk(self, stay: StayId) -> int | None:
+        return None
 
 
 @dataclass

@@ -234,10 +234,10 @@ async def test_the_desk_makes_a_code_for_a_guest_in_house_and_a_kiosk_cannot(sit
     assert (told["property"], told["stay"]) == ("aurora", "s-anna")
     here, asked = f"{HERE}/stays/{told['stay']}/check-in", {"phone_public_key": PHONE_2}
     problem(await site.http.get(path), 401)
-    assert (await site.http.get(path, headers=staff)).json() == {"waits": True}
+    assert (await site.http.get(path, headers=staff)).json() == {"waits": True, "until_ms": told["until_ms"]}
     taken = await site.http.post(here, json=asked, headers={"authorization": f"Bearer {told['token']}"})
     assert taken.json()["bundle"]["stay"] == "s-anna", taken.text
-    assert (await site.http.get(path, headers=staff)).json() == {"waits": False}
+    assert (await site.http.get(path, headers=staff)).json() == {"waits": False, "until_ms": None}
     for wrong in ({}, {"by": ""}, {"by": "x", "room": "101"}):
         problem(await site.http.post(path, json=wrong, headers=staff), 400)
     gone = await site.http.post("/api/v1/stays/s-nobody/phone-code", json={"by": "x"}, headers=staff)

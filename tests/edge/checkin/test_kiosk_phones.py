@@ -306,7 +306,7 @@ async def test_a_guest_who_comes_to_the_desk_is_taken_in_by_its_code_and_who_it_
 
 async def test_a_code_of_the_desk_waits_until_a_phone_comes_a_newer_is_made_or_its_time_is_over(lobby: Lobby) -> None:
     def waits() -> bool:
-        return lobby.phones.waits_at_desk(ANNA)
+        return lobby.phones.waits_at_desk(ANNA) is not None
 
     assert not waits()
     before, _ = await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
@@ -319,6 +319,14 @@ async def test_a_code_of_the_desk_waits_until_a_phone_comes_a_newer_is_made_or_i
     assert waits(), "for the next phone"
     lobby.clock.advance(1)
     assert not waits()
+
+
+async def test_codes_of_one_stay_are_told_apart_by_until_when_they_are_good(lobby: Lobby) -> None:
+    """Two desks make one each: the one who shows the first learns that it is not his that waits."""
+    _, first = await lobby.phones.offer_at_desk(ANNA, by="Frau Maier")
+    lobby.clock.advance(1)
+    _, second = await lobby.phones.offer_at_desk(ANNA, by="Herr Huber")
+    assert lobby.phones.waits_at_desk(ANNA) == second != first
 
 
 async def test_a_code_of_a_kiosk_ends_the_desks_and_is_none_of_its(lobby: Lobby) -> None:

@@ -16,8 +16,8 @@ export function PhoneCode({ desk, house, stay }: { desk: Desk; house: URL; stay:
   const code = came?.kind === 'done' ? came.told : null
   const [used, setUsed] = useState<Code | null>(null)
   useEffect(() => { // anew with each look at the house: a family's second phone is not shown the first one's code
-    if (code !== null) void desk.codeWaits(stay.id).then((waits) => { if (waits === false) setUsed(code) })
-  }, [desk, stay.id, code, stays])
+    if (code !== null) void desk.codeWaits(code).then((waits) => { if (waits === false) setUsed(code) })
+  }, [desk, code, stays])
   const reach = reachOf(house)
   const cannot = about === null ? null : !about.codes ? said.noCodes : about.cloud === null ? said.noCloud : reach === 'unsafe' ? said.unsafe : stay.room === null ? said.noRoom : null
   const isComing = stay.state !== 'in_house'

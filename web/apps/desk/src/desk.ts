@@ -165,12 +165,14 @@ export class Desk {
     return made.told === null ? { kind: 'unknown' } : { kind: 'done', told: made.told }
   }
 
-  /** Whether the code that was made last is good for a phone still; null: the house does not say now. */
-  async codeWaits(stay: string): Promise<boolean | null> {
+  /** Whether a code is good for a phone still: another desk's of the same stay takes its place. null: the house does not say now. */
+  async codeWaits({ stay, untilMs }: Code): Promise<boolean | null> {
     const { session } = this
     if (session === null) return null
     const said = await ask(this.parts.fetch, this.at(`stays/${encodeURIComponent(stay)}/phone-code`), session.token)
-    return said.kind === 'done' && typeof said.body['waits'] === 'boolean' ? said.body['waits'] : null
+    if (said.kind !== 'done' || typeof said.body['waits'] !== 'boolean') return null
+    const other = said.body['until_ms'] // an older house does not say which code it is that waits
+    return said.body['waits'] && (typeof other !== 'number' || other === untilMs)
   }
 
   async endAt(stay: string, untilMs: number): Promise<Outcome<null>> {

@@ -240,7 +240,7 @@ describe('a code', () => {
     const shows = (): (string | undefined)[] => [one('[data-code]').dataset['code'], place.querySelector<SVGElement>('[data-link]')?.dataset['link']?.slice(-3)]
     await choose('s-anna')
     await press(en.code.make)
-    for (const unsaid of [{ waits: true }, {}, { waits: 'no' }]) {
+    for (const unsaid of [{ waits: true }, {}, { waits: 'no' }, { waits: true, until_ms: made.until_ms }, { waits: true, until_ms: null }]) {
       waits = unsaid
       await act(async () => desk.look())
       expect(shows(), JSON.stringify(unsaid)).toEqual(['shown', 'ttt'])
@@ -251,5 +251,8 @@ describe('a code', () => {
     waits = { waits: true }
     await press(en.code.anew)
     expect(shows()).toEqual(['shown', 'ttt'])
+    waits = { waits: true, until_ms: made.until_ms + 1 } // another desk made one for the same stay
+    await act(async () => desk.look())
+    expect([...shows(), one('[data-code]').textContent?.includes(en.code.used)]).toEqual(['used', undefined, true])
   })
 })
