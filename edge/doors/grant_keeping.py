@@ -1,11 +1,11 @@
 """What the doors' store may let go of: grants that are long over, bumps that arrived, stays that ended long ago.
 
-Source of truth: docs/decisions/0166. Nothing here decides who may open what: only what nobody asks for any more goes.
-A grant is needed after its end for its lock's records, which name it and come when the lock is visited; for a room's
-highest generation; and for what a clock that was ahead is undone by. A stay is needed so that it is not begun again
-after its end. So a clock that runs ahead unnoticed costs old records their guest, and no guest his key: nothing of a
-stay that is open goes, and each look takes one small part of the file. Nor does it let a key in that was taken back:
-whoever looks does so once the clock has stood for longer than such a key lives.
+Source of truth: docs/decisions/0166 and 0175. Nothing here decides who may open what: only what nobody asks for any
+more goes. A grant is needed after its end for its lock's records, which name it and come when the lock is read; for a
+room's highest generation; and for what a clock that was ahead is undone by. A stay is needed so that it is not begun
+again after its end. So a clock that runs ahead unnoticed costs old records their guest, and no guest his key: nothing
+of a stay that is open goes, and each look takes one small part of the file. Nor does it let a key in that was taken
+back: whoever looks does so once the clock has stood for longer than such a key lives.
 """
 
 import json
@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from edge.doors.door_book import DoorBook
 from edge.doors.store import DoorStore
+from edge.doors.whole_reads import WholeReads
 
 DAY_MS: Final = 86_400_000
 OVER_KEPT_MS: Final = 100 * DAY_MS
-"""A grant after its end, where every lock was visited since: what they recorded of it is here. And bumps."""
+"""A grant after its end, where every lock was read to its end since: what they recorded of it is here. And bumps."""
 KEPT_MOST_MS: Final = 400 * DAY_MS
 """A grant after its end, whatever its locks have still to tell; and a stay after its end."""
 LOOKED_AT: Final = 500
@@ -60,8 +61,8 @@ class Agreement:
 class GrantKeeping:
     """Walks through the file, a part at each look, and begins again at its end."""
 
-    def __init__(self, store: DoorStore, book: DoorBook) -> None:
-        self._store, self._book = store, book
+    def __init__(self, store: DoorStore, book: DoorBook, reads: WholeReads) -> None:
+        self._store, self._book, self._reads = store, book, reads
         self._grant, self._bump, self._stay = b"", 0, ""
 
     def look(self, at_ms: int) -> dict[str, int]:
@@ -95,11 +96,12 @@ class GrantKeeping:
         missing after months is withdrawn by it.
         """
         rows = self._store.read(_GRANTS, (self._grant, LOOKED_AT))
-        heard_ms = min((self._store.lock(door.lock_id).contact_at_ms for door in self._book.doors), default=0)
+        ago_ms = self._reads.longest_ago_ms(door.lock_id for door in self._book.doors)
+        read_at_ms = 0 if ago_ms is None else at_ms - ago_ms
         gone = [
             (grant_id,)
             for grant_id, generation, not_after_s, rooms, ended_at_ms, is_no_guest, is_awaited, is_followed in rows
-            if self._is_over(not_after_s * 1_000, at_ms, heard_ms)
+            if self._is_over(not_after_s * 1_000, at_ms, read_at_ms)
             and not is_awaited
             and (is_followed if is_no_guest else _is_old(ended_at_ms, at_ms))
             and all(passed.get(number, -1) > generation for number in json.loads(rooms))
@@ -127,10 +129,10 @@ class GrantKeeping:
         ]
         return gone, rows[-1][0] if len(rows) == LOOKED_AT else ""
 
-    def _is_over(self, until_ms: int, at_ms: int, heard_ms: int) -> bool:
+    def _is_over(self, until_ms: int, at_ms: int, read_at_ms: int) -> bool:
         if until_ms + KEPT_MOST_MS <= at_ms:
             return True
-        return until_ms + OVER_KEPT_MS <= at_ms and until_ms + DAY_MS <= heard_ms
+        return until_ms + OVER_KEPT_MS <= at_ms and until_ms + DAY_MS <= read_at_ms
 
 
 def _is_old(then_ms: int | None, at_ms: int) -> bool:

@@ -172,6 +172,7 @@ class Intake:
         try:
             self._check_history(chunk, known)
             if checkpoint.seq <= known.seq:
+                self._read_whole(checkpoint, known.seq)
                 return Taking.KNOWN
             kept = self._kept(door, known, chunk)
         except AuditBrokenError as error:  # the lock's own signature is under two histories
@@ -180,6 +181,7 @@ class Intake:
         # An old chunk says nothing of which list the lock has by now.
         told_now = self._told_at_ms(known, checkpoint) is not None
         self._keep(door, chunk, kept, after_seq=known.seq, told_now=told_now)
+        self._read_whole(checkpoint, kept.seq)
         return Taking.STORED
 
     def _check_history(self, chunk: AuditChunk, known: KnownLock) -> None:
@@ -219,6 +221,12 @@ class Intake:
         if checkpoint.time_quality == TimeQuality.UNCERTAIN or told_at_ms < known.contact_at_ms:
             return None
         return told_at_ms
+
+    def _read_whole(self, checkpoint: Checkpoint, have: int) -> None:
+        """Take note of a lock whose log was here to its end when it signed this, if it knew when that was."""
+        if checkpoint.newest_seq <= have and checkpoint.time_quality != TimeQuality.UNCERTAIN:
+            ago_ms = self._time.estimate_ms() - checkpoint.time_s * 1_000
+            self._sync.reads.read(checkpoint.lock_id, ago_ms=ago_ms)
 
     def _keep(self, door: BookedDoor, chunk: AuditChunk, kept: KnownLock, *, after_seq: int, told_now: bool) -> None:
         new: list[AuditRecord] = [each for each in chunk.records if each.seq > after_seq]

@@ -81,8 +81,7 @@ class Doors:
         damaged = store.set_aside
         self.health.report("store", damaged is None, "" if damaged is None else f"damaged, set aside as {damaged.name}")
         self.time = SoundTime(clock, store)
-        self._clock, self._keeping, self._looks_ms = clock, GrantKeeping(store, book), clock.now_ms()
-        self._agreed = Agreement()
+        self._clock, self._looks_ms, self._agreed = clock, clock.now_ms(), Agreement()
         self.issuers = Issuers(ca, dice, officers=settings.officer_points())
         self.staff = StaffDesk(book=book, store=store, issuers=self.issuers, time=self.time, dice=dice)
         self.desk = GrantDesk(
@@ -107,6 +106,7 @@ class Doors:
             dice=dice,
             metrics=self.metrics,
         )
+        self._keeping = GrantKeeping(store, book, self.sync.reads)
         self.keys: KeyDesk | None = None
         self.remote: RemoteDesk | None = None
         if ledger is not None:

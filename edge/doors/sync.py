@@ -24,6 +24,7 @@ from edge.doors.radio import DoorRadio, Sighting
 from edge.doors.staff_desk import NOT_STAYS
 from edge.doors.stay_keys import key_name
 from edge.doors.store import DoorStore, KnownLock
+from edge.doors.whole_reads import WholeReads
 from kit.clock import Clock
 from kit.dice import Dice
 from kit.logs import logger
@@ -115,7 +116,7 @@ class LockSync:
         self._ids_slot = -1
         self._read: dict[bytes, tuple[BookedDoor, bool]] = {}
         self._read_until_ms = 0
-        self.states = LockStates(clock)
+        self.states, self.reads = LockStates(clock), WholeReads(clock)
         self._clocks = LockClocks(dice.bytes(LIFE_BYTES).hex())
         self._changed = asyncio.Event()
         adverts: Counter = metrics.counter("door_adverts", "door adverts heard", ("outcome",))
@@ -363,6 +364,8 @@ class LockSync:
         if events:
             self._changed.set()
         self._closing.heard(door.lock_id, checkpoint.revocation_seq)
+        if checkpoint.seq == checkpoint.newest_seq:
+            self.reads.read(door.lock_id)
         self.states.told(door.door, door.room, checkpoint.bolt, checkpoint.battery_percent, kept.contact_at_ms)
         return kept
 

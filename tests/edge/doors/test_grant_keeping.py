@@ -1,12 +1,13 @@
 """Of grants, bumps and stays goes what is long over, and nothing that anybody still asks the store for."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge.doors import grant_keeping
+from edge.doors import grant_keeping, sync
 from edge.doors.errors import StayEndedError
 from edge.doors.grant_keeping import (
     AGREED_MS,
@@ -17,9 +18,12 @@ from edge.doors.grant_keeping import (
     Agreement,
     GrantKeeping,
 )
+from edge.doors.intake import Taking
 from protocols.device_model.identity import RoomId
 from protocols.door.status import Status
+from protocols.errors import LinkLostError
 from tests.edge.doors.building import Building, MemoryPhone
+from tests.edge.doors.test_intake import fetched, intake
 
 pytestmark = [pytest.mark.requirement("STY-08"), pytest.mark.guarantee("G3", "G4", "G5")]
 ANNA, BEN = "s-anna", "s-ben"
@@ -35,7 +39,7 @@ def building(tmp_path: Path) -> Iterator[Building]:
 
 
 def look(building: Building) -> dict[str, int]:
-    return GrantKeeping(building.store, building.book).look(building.time.at_ms())
+    return GrantKeeping(building.store, building.book, building.sync.reads).look(building.time.at_ms())
 
 
 def given(building: Building, stay: str, phone: MemoryPhone, room: str = "101", *, days: int = 2) -> bytes:
@@ -137,6 +141,96 @@ async def test_what_a_lock_recorded_of_a_guest_is_told_with_his_stay_however_lat
     assert look(building)["grants"] == 2
 
 
+async def test_a_visit_that_breaks_off_before_the_last_record_lets_nothing_go(building: Building) -> None:
+    """The lock was heard, and what it has still to tell names a guest of long ago."""
+    phone = building.phone("anna")
+    given(building, ANNA, phone)
+    await visit(building)
+    for _ in range(30):
+        assert phone.open("door-101").result.status is Status.OPENED
+    building.clock.advance(2 * DAY_MS)
+    building.desk.end_stay(ANNA)
+    given(building, BEN, building.phone("ben"))
+    building.desk.end_stay(BEN)
+    building.clock.advance(OVER_KEPT_MS + 10 * DAY_MS)
+    await visit(building, "door-102", "pool")
+    lock, broke_off = building.locks["door-101"], 0
+    for sent in range(1, 40):
+        building.radio.cut_after = sent
+        with suppress(LinkLostError):
+            await visit(building, "door-101")
+        known = building.store.lock(lock.identity.lock_id)
+        if known.seq == lock.core.audit_seq:
+            break
+        broke_off += known.contact_at_ms == building.clock.wall_ms()
+        assert look(building)["grants"] == 0
+    assert broke_off
+    building.radio.cut_after = None
+    await visit(building)
+    opened = [each.body for each in building.store.events(0) if each.body["event"] == "opened"]
+    assert [each["stay"] for each in opened] == [ANNA] * 30
+    assert look(building)["grants"] == 2
+
+
+async def test_a_house_that_takes_no_more_records_lets_nothing_go(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = building.phone("anna")
+    given(building, ANNA, phone)
+    assert phone.open("door-101").result.status is Status.OPENED
+    building.clock.advance(2 * DAY_MS)
+    building.desk.end_stay(ANNA)
+    given(building, BEN, building.phone("ben"))
+    building.desk.end_stay(BEN)
+    building.clock.advance(OVER_KEPT_MS + 10 * DAY_MS)
+    monkeypatch.setattr(sync, "EVENTS_WAITING_MOST", 0)
+    await visit(building)
+    assert look(building)["grants"] == 0
+    monkeypatch.undo()
+    await visit(building)
+    assert look(building)["grants"] == 2
+
+
+async def test_after_a_start_every_lock_is_read_before_anything_goes(building: Building) -> None:
+    phone = building.phone("anna")
+    given(building, ANNA, phone)
+    building.desk.end_stay(ANNA)
+    given(building, BEN, phone)
+    building.desk.end_stay(BEN)
+    building.clock.advance(OVER_KEPT_MS + 10 * DAY_MS)
+    await visit(building)
+    building.restart()
+    await visit(building, "door-101", "door-102")
+    assert look(building)["grants"] == 0
+    await visit(building, "pool")
+    assert look(building)["grants"] == 2
+
+
+async def test_what_phones_bring_counts_from_when_the_lock_signed_it_and_once_it_is_whole(building: Building) -> None:
+    phone = building.phone("anna")
+    given(building, ANNA, phone)
+    for _ in range(30):
+        assert phone.open("door-101").result.status is Status.OPENED
+    taking, lock_id = intake(building), building.locks["door-101"].identity.lock_id
+    building.clock.advance(2 * DAY_MS)
+    building.desk.end_stay(ANNA)
+    given(building, BEN, building.phone("ben"))
+    building.desk.end_stay(BEN)
+    early = [fetched(building, phone, after) for after in (0, 20)]
+    building.clock.advance(OVER_KEPT_MS + 10 * DAY_MS)
+    await visit(building, "door-102", "pool")
+    late = [fetched(building, phone, after) for after in (0, 20)]
+    assert [taking.take(lock_id, each) for each in early] == [Taking.STORED] * 2
+    assert look(building)["grants"] == 0, "signed before Ben could have used his key"
+    assert taking.take(lock_id, late[0]) is Taking.KNOWN
+    assert look(building)["grants"] == 0, "more followed it then"
+    assert taking.take(lock_id, late[1]) is Taking.KNOWN
+    building.desk.end_stay(BEN)
+    assert look(building)["grants"] == 0, "a bump is on its way"
+    building.store.bumps_confirmed(lock_id, 2**24 - 1, building.clock.wall_ms())
+    assert look(building)["grants"] == 2
+
+
 async def test_a_lock_that_is_never_visited_keeps_it_for_a_year_and_not_for_ever(building: Building) -> None:
     given(building, ANNA, building.phone("anna"), "102")
     building.desk.end_stay(ANNA)
@@ -191,7 +285,7 @@ async def test_each_look_reads_a_part_and_all_parts_have_their_turn(
         building.desk.end_stay(f"s-{turn}")
     await visit(building)
     building.clock.advance(KEPT_MOST_MS + 10 * DAY_MS)
-    keeping, gone = GrantKeeping(building.store, building.book), list[int]()
+    keeping, gone = GrantKeeping(building.store, building.book, building.sync.reads), list[int]()
     for _ in range(8):
         found = keeping.look(building.time.at_ms())
         gone.append(found["grants"])
