@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from edge.doors.closing_lists import ClosingLists
-from edge.doors.closing_store import ClosingStore, HeldKey, ListState, OrderedLockout, Told
+from edge.doors.closing_store import LEAVES_AFTER_S, ClosingStore, HeldKey, ListState, OrderedLockout, Told
 from edge.doors.door_book import BookedDoor, DoorBook
 from edge.doors.errors import ClockUnsoundError
 from edge.doors.issuers import Issuers, SoundTime
@@ -32,6 +32,8 @@ WORDS_MOST: Final = 200
 NO_LOCKOUT: Final = "its lock system has no lockout: the keys that we had it make are ended, its other keys still open"
 NO_ISSUERS: Final = "its firmware does not know withdrawn issuers"
 NO_PARTS: Final = f"its firmware keeps {REVOCATIONS_MOST} withdrawn keys: guests who left early beyond those get in"
+LOCKOUT_FRESH_S: Final = 3_600
+"""So long a signed lockout is handed to whoever asks what to carry: that may be anybody in the house."""
 LIVES_MOST_S: Final = SIGNS_S + OVERLAP_S + max(VERIFY_S.values())
 """No certificate is believed longer than this after it was made."""
 
@@ -85,6 +87,7 @@ class ClosingDesk:
         self._told = self._store.told()
         self._lockouts = self._store.lockouts()
         self._elsewhere = self._store.sealed_rooms()
+        self._signed_lockouts: dict[bytes, tuple[int, Carried]] = {}
         self._issuers.withdraw([kid for kid, _ in self._store.issuers(0)])
         self.lists = ClosingLists(
             self._store,
@@ -112,7 +115,9 @@ class ClosingDesk:
             phone: that one alone, its compressed point.
 
         Returns:
-            The grants that are withdrawn now, also those that were already. The phone gets no key of that holder again.
+            The grants that are withdrawn now, also those that were already. None of these phones gets a key of that
+            holder again, whether it has one that is good or let it lapse; what is drafted for a person's phone goes
+            too.
 
         Raises:
             InvalidInputError: no such key, or the list is full. StoreFailedError: nothing happened.
@@ -125,20 +130,29 @@ class ClosingDesk:
             raise InvalidInputError("grant", "no key of that grant, holder or phone was handed out here")
         at_s = self._time.estimate_ms() // 1_000
         alive = [each for each in found if each.not_after_s > at_s]
-        ended = [each for each in found if each.not_after_s <= at_s][:1]  # so that the phone gets none again
-        listed = {withdrawn for withdrawn, _ in self._store.lost(at_s)} | {each.grant_id for each in alive}
-        if len(listed) > REVOCATIONS_MOST:
+        newest = {each.phone: each for each in reversed(found)}
+        ended = [each for each in newest.values() if each.not_after_s <= at_s]  # so that these phones get none again
+        named = {each.grant_id for each in (*alive, *ended) if each.not_after_s + LEAVES_AFTER_S > at_s}
+        if len({withdrawn for withdrawn, _ in self._store.lost(at_s)} | named) > REVOCATIONS_MOST:
             raise InvalidInputError("grant", self._full(at_s))
         events = [
             self._event(door, "key_withdrawn", order, grant=each.grant_id.hex())
             for each in alive
             for door in self._doors_of(each)
         ]
-        keys = [(each, issuer_kid(each.signed)) for each in alive or ended]
+        keys = [(each, issuer_kid(each.signed)) for each in (*alive, *ended)]
         self._store.withdraw(keys, self._time.estimate_ms(), events)
         self.lists.reload()
         self._tell_all()
         return tuple(each.grant_id for each in alive)
+
+    def drop_drafts(self, person: str, phone: bytes = b"") -> int:
+        """Forget a person's drafted emergency keys, whoever approved them (of that phone, if given); return how many.
+
+        Raises:
+            StoreFailedError: nothing happened.
+        """
+        return self._store.drop_drafts(person, phone)
 
     def departed(self) -> None:
         """A stay has ended: where its keys would go on for long, the common doors are told of them.
@@ -288,7 +302,8 @@ class ClosingDesk:
         """Return what to carry to a lock whose list is numbered `revocation_seq`, signing it if the clock allows."""
         known = max(revocation_seq, self._told.get(lock_id, Told()).unable_list)
         lists = [each for each in self._carried(lock_id) if not each.plain and known < each.seq]
-        return [*lists, *(each for each in self._carried_lockouts() if each.lock_id == lock_id)]
+        ordered = self._lockouts.get(lock_id)
+        return lists if ordered is None else [*lists, *self._carried_lockouts({lock_id: ordered})]
 
     def without_issuers(self, lock_id: bytes) -> Carried | None:
         """Return the list for a lock that did not understand the whole one."""
@@ -306,7 +321,7 @@ class ClosingDesk:
             if door.zones and self.lists.common.seq and self.waits_for(door.lock_id)
             for each in self._carried(door.lock_id)
         ]
-        return [*self._carried_lockouts(), *common, *self._carried(None)]
+        return [*self._carried_lockouts(self._lockouts), *common, *self._carried(None)]
 
     def _carried(self, lock_id: bytes | None) -> list[Carried]:
         """Return a lock's list, the plain form first; None: the one for every lock."""
@@ -326,16 +341,24 @@ class ClosingDesk:
             return parts
         return [Carried(to, state.plain, state.certificate, first - 1, plain=True, list_seq=state.seq), *parts]
 
-    def _carried_lockouts(self) -> list[Carried]:
+    def _carried_lockouts(self, lockouts: Mapping[bytes, OrderedLockout]) -> list[Carried]:
         at_s, found = self._sound_s(), list[Carried]()
-        for lock_id, ordered in self._lockouts.items():
+        for lock_id, ordered in lockouts.items():
             told = self._told.get(lock_id, Told())
-            if at_s is None or max(told.lockout_seq, told.unable_lockout) >= ordered.seq:
-                continue
-            issuer = self._issuers.current(IssuerClass.REVOCATION, at_s)
-            signed = sign_object(Lockout(lock_id, ordered.seq, ordered.sealed), issuer.key, at_s)
-            found.append(Carried(lock_id, signed, issuer.certificate.encoded, ordered.seq, lockout=True))
+            if at_s is not None and max(told.lockout_seq, told.unable_lockout) < ordered.seq:
+                found.append(self._signed_lockout(lock_id, ordered, at_s))
         return found
+
+    def _signed_lockout(self, lock_id: bytes, ordered: OrderedLockout, at_s: int) -> Carried:
+        signed_at_s, held = self._signed_lockouts.get(lock_id, (0, None))
+        fresh = held is not None and held.seq == ordered.seq and 0 <= at_s - signed_at_s < LOCKOUT_FRESH_S
+        if held is not None and fresh and not self._issuers.is_outlived(held.signed, held.certificate):
+            return held
+        issuer = self._issuers.current(IssuerClass.REVOCATION, at_s)
+        signed = sign_object(Lockout(lock_id, ordered.seq, ordered.sealed), issuer.key, at_s)
+        made = Carried(lock_id, signed, issuer.certificate.encoded, ordered.seq, lockout=True)
+        self._signed_lockouts[lock_id] = (at_s, made)
+        return made
 
     def answered(self, lock_id: bytes, carried: Carried, status: Status) -> None:
         """A lock answered to what was carried to it."""

@@ -16,6 +16,7 @@ from edge.doors.door_book import BookedDoor
 from edge.doors.issuers import Issuers
 from protocols.grant.keys import DAY_S, IssuerClass
 from protocols.grant.revocation import (
+    ISSUERS_MOST,
     REVOCATIONS_MOST,
     REVOKED_MOST,
     Revocations,
@@ -109,16 +110,15 @@ class ClosingLists:
             return
         believed = [each + 1 for each in heard if each <= at_s + NUMBERS_AHEAD_MOST_S]
         following = max(self.newest + 1, at_s, self._store.numbered(at_s) + 1, *believed)
-        withdrawn, issuers = self._store.withdrawn(at_s), self._store.issuers(at_s)
+        withdrawn, issuers = self._store.withdrawn(at_s), self._store.issuers(at_s)[-ISSUERS_MOST:]
         if general.due:
-            seq = following + bool(issuers)
+            seq = following + bool(issuers) + _further(withdrawn)  # a clock set back finds more of them not over
             general = replace(general, seq=seq, due=False, grants=withdrawn, issuers=issuers)
             following = seq + 1
         if self.general.due or common.due:
             departed = self._departed(at_s, withdrawn)
             grants = (*withdrawn, *departed) if departed else ()
-            further = (len(grants) - 1) // REVOCATIONS_MOST if departed else 0
-            seq = following + bool(issuers) + further if departed else 0
+            seq = following + bool(issuers) + _further(grants) if departed else 0
             common = replace(common, seq=seq, due=False, grants=grants, issuers=issuers if departed else ())
         issuer = self._issuers.current(IssuerClass.REVOCATION, at_s)
         certificate = issuer.certificate.encoded
@@ -154,12 +154,17 @@ class ClosingLists:
         return not self._issuers.is_outlived(state.signed, state.certificate)
 
     def _plain(self, at_s: int, *, common: bool) -> Entries:
-        withdrawn = self._store.withdrawn(at_s, of_withdrawn_issuers=True)[-REVOCATIONS_MOST:]
-        if not common:
-            return withdrawn
-        listed = {each for each, _ in withdrawn}
-        others = [each for each in self._leavers(at_s, of_withdrawn_issuers=True) if each[0] not in listed]
-        return (*withdrawn, *others[: REVOCATIONS_MOST - len(withdrawn)])
+        """Return what the plain form of a list names: lost keys, then those of withdrawn issuers that end last.
+
+        Anybody may carry it to a lock that knows issuers, too. So what the whole form names beside them goes first:
+        else a key that was lost would open there until the whole form comes.
+        """
+        ways = (False, True)  # of issuers that still sign, then of all
+        named = dict(each for theirs in ways for each in self._store.withdrawn(at_s, of_withdrawn_issuers=theirs)[::-1])
+        if common:
+            leavers = (each for theirs in ways for each in self._leavers(at_s, of_withdrawn_issuers=theirs))
+            named |= {each: until_s for each, until_s in leavers if each not in named}
+        return tuple(named.items())[:REVOCATIONS_MOST]
 
     def _departed(self, at_s: int, withdrawn: Entries) -> Entries:
         """Return whom the common doors' list names beside what is withdrawn: those whose keys end last go first."""
@@ -179,6 +184,11 @@ class ClosingLists:
             if (until_s >= at_s + (0 if curtailed else EARLY_S) or grant_id in named)
             and (of_withdrawn_issuers or not self._issuers.has_withdrawn(signed))
         )
+
+
+def _further(grants: Entries) -> int:
+    """Return how many parts continue the first one of a list that names these."""
+    return len(_parts(grants)) - 1
 
 
 def _parts(grants: Entries) -> list[Entries]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from edge.doors.staff_desk import EMERGENCY, STAFF
 from edge.doors.store import DoorStore, PendingBump
 from protocols.grant.revocation import REVOCATIONS_MOST, SEQ_AHEAD_MOST_S
 
@@ -17,6 +18,10 @@ LEAVES_AFTER_S: Final = 600
 NUMBERS_AHEAD_MOST_S: Final = SEQ_AHEAD_MOST_S - 64
 """A number further ahead of the clock is not believed: what is handed out at once above it must still be taken."""
 Event = tuple[Mapping[str, Any], int | None]
+
+
+def _is_shift(key: "HeldKey") -> bool:
+    return key.holder.startswith(STAFF)
 
 
 def _list_table(common: bool) -> str:
@@ -93,6 +98,18 @@ class OrderedLockout:
     at_ms: int
 
 
+DEPARTED: Final = """
+SELECT given.grant_id, given.not_after_s, given.signed, given.grant_id IN (SELECT grant_id FROM curtailed)
+  FROM grant_issued AS given CROSS JOIN stay ON stay.stay = given.stay
+ WHERE given.not_after_s > ?1 AND given.zones <> 0 AND stay.ended_at_ms IS NOT NULL
+ UNION SELECT given.grant_id, given.not_after_s, given.signed, 1
+  FROM curtailed AS cut CROSS JOIN grant_issued AS given ON given.grant_id = cut.grant_id
+ WHERE given.zones <> 0 AND cut.until_s > ?1
+ ORDER BY 2 DESC, 1
+"""
+"""Read at each departure, of a file that holds a year's stays and grants: CROSS JOIN begins with what is not over."""
+
+
 class ClosingStore:
     """These rows. Every public call commits before it returns, or raises StoreFailedError and changed nothing."""
 
@@ -158,6 +175,7 @@ class ClosingStore:
         """Make durable that these keys, each with its issuer's id, are withdrawn: the list is due.
 
         Where it is full by what was curtailed, that waits for a place again (curtailed_keys.py): what ends first.
+        Emergency keys that are drafted for a phone whose shift keys these are go with them.
         """
         at_s = at_ms // 1_000
         with self._store.written(events) as db:
@@ -165,10 +183,18 @@ class ClosingStore:
                 "INSERT OR IGNORE INTO withdrawn VALUES (?, ?, ?, ?, ?, ?)",
                 [(key.grant_id, key.holder, key.phone, kid, key.not_after_s, at_ms) for key, kid in keys],
             )
+            taken = {(EMERGENCY + key.holder.removeprefix(STAFF), key.phone) for key, _ in keys if _is_shift(key)}
+            db.executemany("DELETE FROM draft WHERE holder = ? AND phone = ?", taken)
             listed, lost = self.withdrawn(at_s), frozenset(self.lost(at_s))
             waits = [each for each in listed if each not in lost][: max(len(listed) - REVOCATIONS_MOST, 0)]
             db.executemany("UPDATE curtailed SET listed = 0 WHERE grant_id = ?", [(each,) for each, _ in waits])
             db.execute("UPDATE revocation_list SET due = 1")
+
+    def drop_drafts(self, person: str, phone: bytes) -> int:
+        """Forget the emergency keys that are drafted for a person (and phone, if given); return how many."""
+        with self._store.written() as db:
+            db.execute("DELETE FROM draft WHERE holder = ?1 AND (?2 = x'' OR phone = ?2)", (EMERGENCY + person, phone))
+            return int(db.changes())
 
     def withdraw_issuer(self, kid: bytes, until_s: int, at_ms: int, events: Sequence[Event]) -> None:
         """Make durable that an issuer's certificate is withdrawn: the list is due."""
@@ -224,16 +250,7 @@ class ClosingStore:
 
         Their id, end, signed form, and whether they were curtailed; the last first.
         """
-        rows = self._store.read(
-            "SELECT given.grant_id, given.not_after_s, given.signed, given.grant_id IN (SELECT grant_id FROM curtailed)"
-            " FROM stay JOIN grant_issued AS given ON given.stay = stay.stay"
-            " WHERE stay.ended_at_ms IS NOT NULL AND given.zones <> 0 AND given.not_after_s + ?1 > ?2"
-            " UNION SELECT given.grant_id, given.not_after_s, given.signed, 1"
-            " FROM curtailed AS cut JOIN grant_issued AS given ON given.grant_id = cut.grant_id"
-            " WHERE given.zones <> 0 AND cut.until_s + ?1 > ?2"
-            " ORDER BY 2 DESC, 1",
-            (LEAVES_AFTER_S, at_s),
-        )
+        rows = self._store.read(DEPARTED, (at_s - LEAVES_AFTER_S,))
         return [(grant_id, until_s, signed, bool(curtailed)) for grant_id, until_s, signed, curtailed in rows]
 
     def list_state(self, *, common: bool = False) -> ListState:

@@ -38,9 +38,10 @@ EMERGENCY_ROOMS_MOST: Final = 16
 """So that the grant with two approvals, the certificate with its officers and the proof fit one message."""
 REASON_MOST: Final = 200
 _RUN_LEAST: Final = 3
-_STAFF, _EMERGENCY = "staff/", "emergency/"
+STAFF: Final = "staff/"
+EMERGENCY: Final = "emergency/"
 FAILSAFE: Final = "failsafe/"
-NOT_STAYS: Final = (_STAFF, _EMERGENCY, FAILSAFE)
+NOT_STAYS: Final = (STAFF, EMERGENCY, FAILSAFE)
 """What stands before the holder's name where a guest's grant has its stay; no stay's name has a slash."""
 
 
@@ -110,11 +111,8 @@ class StaffDesk:
         flags = GrantFlag.STAFF | (GrantFlag.NEEDS_USER_VERIFICATION if user_verified else GrantFlag(0))
         flags |= GrantFlag.PASSAGE if passage else GrantFlag(0)
         terms = (numbers, ranges, zones, flags, shift)
-        holder = _STAFF + person
-        if self._store.read("SELECT 1 FROM withdrawn WHERE holder = ? AND phone = ?", (holder, phone)):
-            raise InvalidInputError(
-                "phone_public_key", "this phone's key was withdrawn: it needs a key of its own anew"
-            )
+        holder = STAFF + person
+        self._check_not_withdrawn(person, phone)
         earlier = self._store.latest_grant(holder, phone)
         if earlier is not None and self._issuers.is_outlived(earlier.signed, earlier.certificate):
             earlier = None
@@ -148,6 +146,7 @@ class StaffDesk:
             ClockUnsoundError: nothing can be signed now. StoreFailedError: there is no draft.
         """
         _check_phone(phone)
+        self._check_not_withdrawn(person, phone)
         if not 1 <= len(reason.strip()) <= REASON_MOST or not reason.isprintable():
             raise InvalidInputError("reason", f"say it in 1 to {REASON_MOST} printable characters")
         doors = self._doors(rooms, zones)
@@ -168,7 +167,7 @@ class StaffDesk:
             zones=zones,
             flags=GrantFlag.EMERGENCY | (GrantFlag.PRIVACY_OVERRIDE if over_privacy else GrantFlag(0)),
         )
-        self._drafts.keep(Draft(grant, issuer.certificate.kid, _EMERGENCY + person, reason.strip()))
+        self._drafts.keep(Draft(grant, issuer.certificate.kid, EMERGENCY + person, reason.strip()))
         return EmergencyDraft(
             grant_id=grant.grant_id,
             statement=approval_statement(grant),
@@ -236,12 +235,22 @@ class StaffDesk:
     def _issued_before(self, grant_id: bytes, approvals: Sequence[Approval]) -> Bundle | None:
         """Return the key that exactly these approvals made, while it is not over."""
         known = self._store.grant(grant_id)
-        if known is None or not known.stay.startswith(_EMERGENCY) or self._issuers.has_withdrawn(known.signed):
+        if known is None or not known.stay.startswith(EMERGENCY) or self._issuers.has_withdrawn(known.signed):
             return None
         held = open_grant(known.signed, own_certificate(known.certificate))
         if held.approvals != tuple(approvals) or self._time.at_ms() // 1_000 >= held.not_after_s:
             return None
         return _bundle(known, (*self._book.of_numbers(frozenset(held.rooms)), *self._book.of_zones(held.zones)))
+
+    def _check_not_withdrawn(self, person: str, phone: bytes) -> None:
+        """A phone whose shift keys were taken away gets neither kind of key in that name again.
+
+        One whose emergency key was, because the emergency was over, may be needed in the next.
+        """
+        if self._store.read("SELECT 1 FROM withdrawn WHERE holder = ? AND phone = ?", (STAFF + person, phone)):
+            raise InvalidInputError(
+                "phone_public_key", "this phone's key was withdrawn: it needs a key of its own anew"
+            )
 
     def _doors(self, rooms: Sequence[RoomId], zones: int) -> tuple[BookedDoor, ...]:
         doors: list[BookedDoor] = []

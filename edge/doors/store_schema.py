@@ -97,9 +97,10 @@ CREATE TABLE IF NOT EXISTS curtailed (
     grant_id BLOB PRIMARY KEY, stay TEXT NOT NULL, kid BLOB NOT NULL, until_s INTEGER NOT NULL,
     listed INTEGER NOT NULL, at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS grant_end ON grant_issued (not_after_s);
 """
 """Grants that would have outlasted their stay and were taken away at its end (curtailed_keys.py); `listed`: by the list
-for every lock. Made as `forgotten` is."""
+for every lock. Made as `forgotten` is; and so the index by which a departure finds the few grants that are not over."""
 
 TABLES: Final = frozenset(
     {

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from edge.doors.closing_desk import Order
+from edge.doors import closing_desk
+from edge.doors.clock_reset import reset_clock
+from edge.doors.closing_desk import Carried, Order
 from edge.doors.errors import ClockUnsoundError
 from edge.doors.staff_desk import StaffDesk
 from kit.clock import ClockQuality
@@ -17,7 +19,7 @@ from protocols.door.status import Status
 from protocols.errors import InvalidInputError
 from protocols.grant.grant import issuer_kid
 from protocols.grant.keys import IssuerClass
-from protocols.grant.revocation import REVOCATIONS_MOST
+from protocols.grant.revocation import REVOCATIONS_MOST, sign_object
 from tests.edge.doors.building import Building, MemoryLock, MemoryPhone
 
 ORDER = Order("anna at the desk", "phone lost")
@@ -185,6 +187,66 @@ def unlearned(lock: MemoryLock, monkeypatch: pytest.MonkeyPatch, *, lists: bool 
     monkeypatch.setattr(LockExchange, "_on_command", older)
 
 
+def carry_to(building: Building, carried: Carried, door: str) -> Status:
+    lock, at_s = building.locks[door], building.clock.wall_ms() // 1_000
+    request = Carry(carried.signed, carried.certificate)
+    return building.phone("mule").ask(lock.identity.door_keys(at_s, at_s), request, lock).result.status
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.requirement("P6", "P9")
+@pytest.mark.parametrize("door", ["door-101", "pool"])
+async def test_the_plain_form_frees_no_lost_key_however_many_keys_the_withdrawn_issuer_made(
+    building: Building, door: str
+) -> None:
+    """Whoever holds the lost key may carry it to a lock that needs no plain form."""
+    others = [building.phone(f"other-{number}") for number in range(REVOCATIONS_MOST)]
+    for phone in others:
+        phone.check_in("s-others", "102", join=True, nights=2)
+    thief = building.phone("thief")
+    for phone in others:
+        building.closing.withdraw_keys(ORDER, holder="s-others", phone=phone.public)
+    building.closing.withdraw_issuer(ORDER, issuer_class=IssuerClass.GUEST)
+    building.clock.advance(1_000)
+    thief.check_in("stay-1", "101", nights=1)  # of the next issuer, and over before all of theirs
+    assert opens(thief, door) is Status.OPENED
+    building.closing.withdraw_keys(ORDER, holder="stay-1")
+    await building.visit(door)
+    assert opens(thief, door) is Status.REVOKED
+    building.clock.advance(60_000)
+    departed = building.phone("departed")
+    departed.check_in("stay-2", "101", nights=3)
+    building.closing.withdraw_keys(ORDER, holder="stay-2")  # a newer list
+    [plain] = [each for each in building.closing.news() if each.plain and each.lock_id is None]
+    assert carry_to(building, plain, door) is Status.DONE
+    assert opens(thief, door) is Status.REVOKED
+
+
+@pytest.mark.guarantee("G4")
+async def test_a_clock_set_back_finds_more_withdrawn_keys_than_one_object_names_and_no_number_comes_twice(
+    building: Building,
+) -> None:
+    phones = [building.phone(f"phone-{number}") for number in range(REVOCATIONS_MOST + 3)]
+    first, later = phones[:REVOCATIONS_MOST], phones[REVOCATIONS_MOST:]
+    for stay, some in (("stay-1", first), ("stay-2", later)):
+        for phone in some:
+            phone.check_in(stay, "101", join=True)
+            building.closing.withdraw_keys(ORDER, holder=stay, phone=phone.public)
+        building.clock.step_wall(8 * DAY_MS)
+    building.clock.step_wall(-15 * DAY_MS)
+    reset_clock(store=building.store, book=building.book, clock=building.clock, by="ida", reason="the cell was dead")
+    building.restart()
+    numbers = list[int]()
+    for stolen in (b"one ", b"two "):
+        building.closing.withdraw_issuer(ORDER, kid=stolen)
+        numbers += [each.seq for each in building.closing.news()]
+    assert len(numbers) == len(set(numbers)) == 6
+    await building.visit("door-101")
+    lock = building.locks["door-101"].core
+    assert lock.revocation_seq == building.closing.lists.general.seq
+    assert len(lock.revoked) == len(phones)
+
+
 @pytest.mark.requirement("P9", "P20")
 async def test_a_lock_of_older_firmware_keeps_what_it_can_and_is_never_shown_as_done(
     building: Building, monkeypatch: pytest.MonkeyPatch
@@ -284,6 +346,53 @@ def test_a_failsafe_key_beyond_its_bounds_is_not_made(
     with pytest.raises(InvalidInputError) as refused:
         building.desk.issue_failsafe(ROOM, building.phone("token").public, life_hours=hours, not_after_ms=at_ms)
     assert refused.value.place == place
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.requirement("P9")
+def test_taking_all_keys_of_a_stay_away_holds_for_a_phone_that_let_its_key_lapse(building: Building) -> None:
+    """It was off for four days, and would be given another when it asks by its link."""
+    anna, tablet = building.phone("anna"), building.phone("tablet")
+    anna.check_in("stay-1", "101", nights=10)
+    tablet.check_in("stay-1", "101", nights=10, join=True)
+    building.clock.advance(4 * DAY_MS)
+    anna.check_in("stay-1", "101", nights=6)
+    gone = building.closing.withdraw_keys(ORDER, holder="stay-1")
+    assert len(gone) == 1, "the other is over at every door"
+    for phone in (anna, tablet):
+        with pytest.raises(InvalidInputError, match="withdrawn"):
+            phone.check_in("stay-1", "101", nights=6, join=True)
+
+
+def test_whoever_asks_what_to_carry_has_each_lockout_signed_once(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody in the house may ask, ten times a second, while every room is sealed."""
+    for room in ("101", "102"):
+        building.closing.lock_out(ORDER, RoomId(room), sealed=True)
+    signed: list[object] = []
+
+    def counted(body: Any, *args: Any) -> bytes:
+        signed.append(body)
+        return sign_object(body, *args)
+
+    monkeypatch.setattr(closing_desk, "sign_object", counted)
+    lock_id = building.locks["door-101"].identity.lock_id
+    assert building.closing.for_lock(building.locks["pool"].identity.lock_id, revocation_seq=0) == []
+    [first], [again] = (building.closing.for_lock(lock_id, revocation_seq=0) for _ in range(2))
+    assert (first == again, len(signed)) == (True, 1)
+    building.closing.news()
+    assert len(signed) == 2, "the other room's"
+    building.closing.lock_out(ORDER, ROOM, sealed=False)
+    [lifted] = building.closing.for_lock(lock_id, revocation_seq=0)
+    assert lifted.seq > first.seq
+    building.clock.advance(3_600_000)
+    assert building.closing.for_lock(lock_id, revocation_seq=0) != [lifted], "an old one is signed anew"
+    building.closing.withdraw_issuer(ORDER, issuer_class=IssuerClass.REVOCATION)
+    building.clock.advance(1_000)
+    current = building.issuers.current(IssuerClass.REVOCATION, building.clock.wall_ms() // 1_000).certificate
+    news = [each for each in building.closing.news() if each.lockout]
+    assert {each.certificate for each in news} == {current.encoded}
 
 
 @pytest.mark.requirement("P9")

@@ -10,6 +10,7 @@ from edge.doors import intake as intakes
 from edge.doors.closing_desk import NO_PARTS, Carried, Order
 from edge.doors.closing_lists import EARLY_S, SIGNED_FRESH_S
 from edge.doors.closing_methods import withdrawn_beside_others
+from edge.doors.closing_store import DEPARTED
 from edge.doors.grant_desk import GrantPolicy
 from kit.clock import ClockQuality
 from protocols.door.phone import Carry
@@ -104,6 +105,13 @@ async def test_who_leaves_two_days_early_is_let_in_nowhere_once_the_doors_know(b
     assert building.told == [], "told again it is as it was"
     assert anna.check_in("s-anna-2", "101").grant
     assert [opens(anna, door) for door in ("pool", "door-101")] == [Status.OPENED] * 2, "a stay of its own"
+
+
+def test_a_departure_looks_at_keys_that_are_not_over_and_not_at_a_years_stays(building: Building) -> None:
+    plan = building.store.read(f"EXPLAIN QUERY PLAN {DEPARTED}", (0,))
+    steps = [str(row[3]) for row in plan]
+    assert any("SEARCH given USING INDEX grant_end" in each for each in steps), steps
+    assert not any(each.startswith(("SCAN stay", "SCAN given")) for each in steps), steps
 
 
 def group(building: Building, phones: int, *, nights: int = 3) -> list[MemoryPhone]:

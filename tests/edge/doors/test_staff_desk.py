@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge.doors.closing_desk import Order
+from edge.doors.closing_methods import ClosingMethods
 from edge.doors.drafts import DRAFTS_MOST
 from edge.doors.errors import ClockUnsoundError
 from edge.doors.issuers import Issuers
@@ -246,6 +249,43 @@ def test_an_officer_who_is_none_any_more_after_the_restart_approves_nothing(buil
     with pytest.raises(InvalidInputError, match="names 1, two must approve"):
         desk_of(building, officers=1).issue_emergency(draft.grant_id, approvals(draft, 0, 1))
     desk_of(building, officers=2).issue_emergency(draft.grant_id, approvals(draft, 0, 1))
+
+
+@pytest.mark.guarantee("G4")
+def test_whose_shift_keys_are_taken_away_gets_no_emergency_key_that_was_drafted_before(building: Building) -> None:
+    desk, maria, otto = desk_of(building), building.phone("maria"), building.phone("otto")
+    desk.issue("maria", ROOMS, maria.public, not_after_ms=building.clock.wall_ms() + 8 * HOUR_MS)
+    hers, his = (
+        desk.draft_emergency(person, ROOMS[:1], phone.public, reason="smoke", over_privacy=True)
+        for person, phone in (("maria", maria), ("otto", otto))
+    )
+    building.closing.withdraw_keys(Order("ida", "has left us"), holder="staff/maria")
+    with pytest.raises(InvalidInputError, match="no such draft"):
+        desk.issue_emergency(hers.grant_id, approvals(hers, 0, 1))
+    with pytest.raises(InvalidInputError, match="withdrawn"):
+        desk.draft_emergency("maria", ROOMS[:1], maria.public, reason="smoke", over_privacy=True)
+    assert desk.issue_emergency(his.grant_id, approvals(his, 0, 1)).doors
+    building.closing.withdraw_keys(Order("ida", "it is over"), grant_id=his.grant_id)
+    again = desk.draft_emergency("otto", ROOMS[:1], otto.public, reason="smoke again", over_privacy=True)
+    assert desk.issue_emergency(again.grant_id, approvals(again, 0, 1)).doors, "an emergency that was over is no theft"
+
+
+@pytest.mark.guarantee("G4")
+async def test_taking_a_persons_keys_away_takes_a_draft_though_there_is_no_key_yet(building: Building) -> None:
+    desk, maria = desk_of(building), building.phone("maria")
+    orders = ClosingMethods(building.closing, building.desk, told=lambda: None).methods()
+    draft = desk.draft_emergency("maria", ROOMS[:1], maria.public, reason="smoke", over_privacy=True)
+    order = {"person": "maria", "by": "ida", "reason": "has left us"}
+    with pytest.raises(InvalidInputError):
+        await orders["withdraw_key"]({**order, "reason": " "})
+    assert desk.drop_draft(draft.grant_id), "an order without a reason takes nothing"
+    draft = desk.draft_emergency("maria", ROOMS[:1], maria.public, reason="smoke", over_privacy=True)
+    told: Any = await orders["withdraw_key"](order)
+    assert told["grants"] == []
+    with pytest.raises(InvalidInputError, match="no such draft"):
+        desk.issue_emergency(draft.grant_id, approvals(draft, 0, 1))
+    with pytest.raises(InvalidInputError, match="no key"):
+        await orders["withdraw_key"](order)
 
 
 def test_what_cannot_be_is_refused_by_name(building: Building) -> None:
