@@ -61,7 +61,7 @@ def test_the_command_migrates_loads_and_verifies(dsn: str, tmp_path: Path, capsy
     config, plan = written(tmp_path, dsn), tmp_path / "plan.json"
     plan.write_bytes(msgspec.json.encode(plan_of(AURORA)))
     assert main(["migrate", "--config", str(config)]) == 0
-    assert "stays_0008" in capsys.readouterr().out
+    assert "stays_0009" in capsys.readouterr().out
     for _ in range(2):
         assert main(["load-property", "--config", str(config), str(plan)]) == 0
     assert "aurora: 3 rooms, 3 doors" in capsys.readouterr().out
