@@ -46,6 +46,13 @@ def _named(each: Completeness) -> Iterator[str]:
         ("not what the building's chain says", each.rewritten),
     ):
         yield from (f"{what} {first}-{last}" for first, last in ranges)
+    for hole in each.spoilt:
+        yield f"{hole.stored} records in {hole.reason} {hole.first}-{hole.last}, of which {hole.told} were told"
+    if each.inside_off:
+        fewer = "fewer" if each.inside_off > 0 else "more"
+        yield f"{abs(each.inside_off)} records {fewer} inside of holes than were told"
+    for first, last, count, where in each.elsewhere:
+        yield f"{count} records from {first} to {last} stand under the property {where}"
     yield from (f"changed since it was proved: {day:%Y-%m-%d}" for day in each.changed_days)
     yield from (f"gone, and not by retention: {day:%Y-%m-%d}" for day in each.vanished_days)
     yield from (f"{hole.reason} {hole.first}-{hole.last}" for hole in each.holes)

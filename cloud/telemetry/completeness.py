@@ -15,8 +15,10 @@ from typing import Any, Final
 
 from cloud.kit.database import Connection, Database, execute, fetch_all, fetch_one, jsonb
 from cloud.kit.times import at
+from cloud.telemetry import hole_proof
 from cloud.telemetry.chain_proof import walk
-from cloud.telemetry.ledger_days import days_held, digest_of, runs_of
+from cloud.telemetry.hole_proof import HoleCount, SpoiltHole
+from cloud.telemetry.ledger_days import day_of, days_held, digest_of, runs_of
 from cloud.telemetry.ledger_keeping import SEAL_AFTER
 from cloud.telemetry.proof import SHOWN_MOST, Range, Run, StreamProof
 from protocols.link.lanes import Lane
@@ -44,7 +46,10 @@ class Completeness:
     `changed_days`: days that are over and are no longer what they were when they were proved; `vanished_days`: days
     that were proved, that retention did not let go, and that are not there. `rewritten`: of lane A, where what is kept
     does not lead to what the building said of its chain; `chain_followed`: records of which it does. `stray`: there are
-    records of this stream, or seals, and no mark of it.
+    records of this stream, or seals, and no mark of it. `spoilt`: holes with more or fewer records inside than was told
+    (not looked for where checkpoints are believed), `inside_off` by how many fewer in all. `elsewhere`: records that
+    stand under a property that is neither the stream's nor its edge's now, so that neither's readers find them:
+    (first, last, how many, property).
     """
 
     edge: str
@@ -69,13 +74,17 @@ class Completeness:
     rewritten: tuple[tuple[int, int], ...] = ()
     chain_followed: int = 0
     stray: bool = False
+    spoilt: tuple[SpoiltHole, ...] = ()
+    inside_off: int = 0
+    elsewhere: tuple[tuple[int, int, int, str], ...] = ()
 
     @property
     def holds(self) -> bool:
         """Nothing lost, doubled, out of order or changed."""
         return not (
             self.gaps or self.duplicates or self.out_of_order or self.chain_breaks or self.changed_days
-            or self.vanished_days or self.rewritten or self.stray
+            or self.vanished_days or self.rewritten or self.stray or self.spoilt or self.inside_off
+            or self.elsewhere
         )  # fmt: skip
 
 
@@ -97,6 +106,7 @@ class _Stream:
     hi: int
     chain: bytes | None
     chain_breaks: int
+    property_id: str | None
     stray: bool = False
     made: list[Checkpoint] = field(default_factory=list)
 
@@ -148,16 +158,18 @@ async def prove(
 
 
 async def _streams(connection: Connection, tenant: str, property_id: str, *, strays: bool = False) -> list[_Stream]:
-    """Return the streams of a property.
+    """Return the streams of a property, and those of its edge that began when it was another's.
 
     Args:
         strays: and what its edges have in the ledger beside every stream; costs a look into each day.
     """
     rows = await fetch_all(
         connection,
-        """SELECT edge, incarnation, lane, hi, chain, chain_breaks FROM telemetry.stream
-            WHERE tenant = %s AND property = %s ORDER BY edge, lane, ordinal""",
-        [tenant, property_id],
+        """SELECT edge, incarnation, lane, hi, chain, chain_breaks, property AS property_id FROM telemetry.stream
+            WHERE (tenant = %(tenant)s AND property = %(property)s)
+               OR edge IN (SELECT id FROM telemetry.edge WHERE tenant = %(tenant)s AND property = %(property)s)
+            ORDER BY edge, lane, ordinal""",
+        {"tenant": tenant, "property": property_id},
     )
     if strays:
         rows += await fetch_all(
@@ -180,7 +192,7 @@ async def _streams(connection: Connection, tenant: str, property_id: str, *, str
                 UNION SELECT p.edge, p.incarnation, p.lane FROM telemetry.proof p JOIN houses USING (edge)
             )
             SELECT edge, incarnation, lane, 0::bigint AS hi, NULL::bytea AS chain, 0::bigint AS chain_breaks,
-                   true AS stray
+                   NULL::text AS property_id, true AS stray
               FROM kept WHERE NOT EXISTS (SELECT FROM telemetry.stream s
                                            WHERE (s.edge, s.incarnation, s.lane)
                                                = (kept.edge, kept.incarnation, kept.lane))
@@ -195,7 +207,7 @@ async def _again(connection: Connection, stream: _Stream) -> _Stream | None:
     """Return a stream as it is in this snapshot; None: it is gone."""
     row = await fetch_one(
         connection,
-        """SELECT edge, incarnation, lane, hi, chain, chain_breaks FROM telemetry.stream
+        """SELECT edge, incarnation, lane, hi, chain, chain_breaks, property AS property_id FROM telemetry.stream
             WHERE edge = %s AND incarnation = %s AND lane = %s""",
         stream.key,
     )
@@ -224,22 +236,28 @@ async def _prove(connection: Connection, stream: _Stream, *, sealed_before: date
     changed: list[date] = []
     vanished: list[date] = []
     read = trusted = 0
+    inside = None if trust else await hole_proof.holes_of(connection, stream.key)
+    elsewhere: list[tuple[int, int, int, str]] = []
     for day in sorted({*held, *known}):
         checkpoint = known.get(day)
         if checkpoint is not None and (trust or checkpoint.let_go or day not in held):
-            await _feed(connection, stream, proof, checkpoint.runs)
+            await _feed(connection, stream, proof, inside, checkpoint.runs)
             trusted += 1
             if day not in held and not checkpoint.let_go:
                 vanished.append(day)
             if not checkpoint.let_go or trust or day not in held:
                 continue
             checkpoint = Checkpoint(day, ())  # what came into that day afterwards, with a clock that was wrong
+        # a thinned day is in more pieces than a proof makes a checkpoint of; who seals it knows no such bound
+        most = CHECKPOINT_RUNS_MOST if checkpoint is None else len(checkpoint.runs)
         runs: list[Run] | None = []
         async for piece in runs_of(connection, stream.key, day, at_a_time=RUNS_A_PIECE):
-            await _feed(connection, stream, proof, piece)
+            await _feed(connection, stream, proof, inside, piece)
             if runs is not None:
-                runs = [*runs, *piece] if len(runs) + len(piece) <= CHECKPOINT_RUNS_MOST else None
+                runs = [*runs, *piece] if len(runs) + len(piece) <= most else None
         read += 1
+        if not trust:
+            elsewhere += await _elsewhere(connection, stream, day)
         if checkpoint is not None:
             if runs is None or tuple(runs) != checkpoint.runs or await _rewritten(connection, stream, checkpoint):
                 changed.append(day)
@@ -248,6 +266,7 @@ async def _prove(connection: Connection, stream: _Stream, *, sealed_before: date
     if (rest := proof.end()) is not None:
         await _declare(connection, stream, proof, rest)
     proof.close()
+    off = hole_proof.too_few(proof, *await hole_proof.sums_of(connection, stream.key, stream.hi))
     walked = None
     if stream.lane == Lane.A.value and not trust:
         walked = await walk(connection, stream.edge, stream.incarnation, hi=stream.hi, value=stream.chain)
@@ -281,7 +300,28 @@ async def _prove(connection: Connection, stream: _Stream, *, sealed_before: date
         rewritten=() if walked is None else tuple(walked.broken.shown),
         chain_followed=0 if walked is None else walked.confirmed,
         stray=stream.stray,
+        spoilt=() if inside is None else tuple(inside.spoilt()[:SHOWN_MOST]),
+        inside_off=off,
+        elsewhere=tuple(elsewhere[:SHOWN_MOST]),
     )
+
+
+async def _elsewhere(connection: Connection, stream: _Stream, day: date) -> list[tuple[int, int, int, str]]:
+    """Return what of a day stands under a property that has, and had, nothing to do with this stream."""
+    if stream.property_id is None:
+        return []
+    rows = await fetch_all(
+        connection,
+        """
+        SELECT min(seq) AS first, max(seq) AS last, count(*) AS count, property FROM telemetry.record r
+         WHERE edge = %s AND incarnation = %s AND lane = %s AND received_at >= %s AND received_at < %s
+           AND property <> %s AND NOT EXISTS (SELECT FROM telemetry.edge e WHERE e.id = r.edge
+                                                 AND (e.tenant, e.property) = (r.tenant, r.property))
+         GROUP BY tenant, property ORDER BY 1
+        """,
+        [*stream.key, *day_of(day), stream.property_id],
+    )
+    return [(row["first"], row["last"], row["count"], row["property"]) for row in rows]
 
 
 async def _rewritten(connection: Connection, stream: _Stream, checkpoint: Checkpoint) -> bool:
@@ -291,7 +331,11 @@ async def _rewritten(connection: Connection, stream: _Stream, checkpoint: Checkp
     )
 
 
-async def _feed(connection: Connection, stream: _Stream, proof: StreamProof, runs: Sequence[Run]) -> None:
+async def _feed(
+    connection: Connection, stream: _Stream, proof: StreamProof, inside: HoleCount | None, runs: Sequence[Run]
+) -> None:
+    if inside is not None:
+        inside.feed(runs)
     if (opened := proof.feed(runs)) is not None:
         await _declare(connection, stream, proof, opened)
 
