@@ -21,7 +21,7 @@ class AbsentDoors:
         not_before_ms: int,
         not_after_ms: int,
         join: bool,
-        beside: StayId | None = None,
+        beside: Sequence[StayId] = (),
     ) -> Mapping[str, Any]:
         """Refuse."""
         raise InvalidInputError("[doors]", "is not configured: this edge issues no grants")

@@ -27,7 +27,7 @@ class GrantingDoors:
         not_before_ms: int,
         not_after_ms: int,
         join: bool,
-        beside: StayId | None = None,
+        beside: Sequence[StayId] = (),
     ) -> Mapping[str, Any]:
         """See the port. Raises CheckInRefusedError where the doors refuse this stay or cannot tell the time."""
         try:

@@ -142,7 +142,7 @@ class CheckInDesk:
                 encoder=encoder,
                 not_before_ms=min(self._clock.wall_ms(), stay.expected_from_ms),
                 not_after_ms=stay.expected_until_ms,
-                join=self._beside(room, stay) is not None,
+                join=bool(self._beside(room, stay)),
             )
             if written.phase is Phase.DONE:
                 for other in await self._taken_in(stay_id, room, by=by, by_kind=by_kind):
@@ -336,10 +336,11 @@ class CheckInDesk:
             raise CheckInRefusedError(
                 CheckInRefusal.ROOM_TAKEN, f"Room {room} is still held by stay {others[0].id}; ask the front desk."
             )
-        if stay.room is not None and (beside := self._beside(stay.room, stay)) is not None:
+        if stay.room is not None and (beside := self._beside(stay.room, stay)):
             raise CheckInRefusedError(
                 CheckInRefusal.ROOM_SHARED,
-                f"Stay {stay.id} shares room {stay.room} with {beside}, whose key would end too; check it out instead.",
+                f"Stay {stay.id} shares room {stay.room} with {beside[0]}, whose key would end too;"
+                " check it out instead.",
             )
         self._unpromised(replace(stay, room=room), room, stay.expected_until_ms, instead="take another room")
 
@@ -423,9 +424,12 @@ class CheckInDesk:
             )
         return others
 
-    def _beside(self, room: RoomId, stay: Stay) -> StayId | None:
-        """Return a stay in house with whom the newcomer shares the room: the same one, however often he asks."""
-        return next((each.id for each in self._in_house(room, stay) if each.shares_with(stay)), None)
+    def _beside(self, room: RoomId, stay: Stay) -> list[StayId]:
+        """Return all stays in house with whom a guest shares the room.
+
+        All: whom the PMS took in has no key before one of his phones asks, and only the doors know whose key counts.
+        """
+        return [each.id for each in self._in_house(room, stay) if each.shares_with(stay)]
 
     def _in_house(self, room: RoomId, stay: Stay) -> list[Stay]:
         return [

@@ -19,14 +19,14 @@ class Doors(Protocol):
         not_before_ms: int,
         not_after_ms: int,
         join: bool,
-        beside: StayId | None = None,
+        beside: Sequence[StayId] = (),
     ) -> Mapping[str, Any]:
         """Return the bundle for a phone of this stay; the same stay and phone key give the same right again.
 
         A room behind a foreign lock comes with that vendor's key, as far as it is made (protocols/door/SPEC.md 9.3).
 
         `join` False: the first phone of a new stay, whose use ends every earlier guest's right to the room; but not
-        the rights of `beside`, a stay in house in this room, with whom this one shares it.
+        the rights of `beside`: every stay in house in this room with whom this one shares it, with a key or without.
 
         Raises:
             LinkLostError: the doors process was not reached; nothing happened.

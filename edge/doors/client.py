@@ -118,7 +118,7 @@ class DoorsClient:
         more_rooms: Sequence[RoomId] = (),
         zones: int | None = None,
         replaces: bool = True,
-        beside: StayId | None = None,
+        beside: Sequence[StayId] = (),
     ) -> dict[str, Any]:
         """Return the bundle for a phone of a stay (protocols/door/SPEC.md 9.3, JSON object).
 
@@ -134,7 +134,7 @@ class DoorsClient:
             more_rooms: Further rooms.
             zones: Mask of common doors, None for all.
             replaces: Without `join`: the stay's other phones lose their rights once this one is used.
-            beside: Another stay that has these rooms, with whom this one shares them: nobody's rights end.
+            beside: The other stays that have these rooms, with whom this one shares them: nobody's rights end.
 
         Raises:
             LinkLostError: not reached, nothing happened. ReplyTimeoutError: may have happened, ask again.
@@ -151,7 +151,7 @@ class DoorsClient:
                 "zones": zones,
                 "join": join,
                 "replaces": replaces,
-                **({} if beside is None else {"beside": beside}),
+                **({"beside": beside[0] if len(beside) == 1 else list(beside)} if beside else {}),
             },
         )
         return bundle

@@ -93,7 +93,7 @@ class GrantDesk:
         zones: int | None = None,
         join: bool = False,
         replaces: bool = True,
-        beside: str | None = None,
+        beside: Sequence[str] = (),
     ) -> Bundle:
         """Give a phone of a stay its rights.
 
@@ -106,7 +106,8 @@ class GrantDesk:
             zones: Mask of common doors; None: all of the property's that are everybody's. Never a plant room's.
             join: One more phone beside the others of the stay; else it is the stay's phone.
             replaces: Without `join`: the stay's other phones lose their rights once this one is used.
-            beside: Another stay that has these rooms, with whom this one shares them: nobody's rights end.
+            beside: The other stays that have these rooms, with whom this one shares them: nobody's rights end. Some
+                of them may have no key yet.
 
         Raises:
             InvalidInputError: an unknown room, a bad key, a window that is over or too far ahead.
@@ -129,8 +130,9 @@ class GrantDesk:
         self._check_not_withdrawn(stay, phone)
         earlier = self._store.latest_grant(stay, phone)
         overtaken = known is not None and self._overtaken(known, numbers, at_s)
-        shares = None if beside is None else self._sharing(beside, numbers)
-        host = None if shares is None or self._overtaken(shares, numbers, at_s, but=stay) else shares
+        shares = [each for other in beside if (each := self._sharing(other, numbers)) is not None]
+        newest = max(shares, key=lambda each: each.generation, default=None)
+        host = None if newest is None or self._overtaken(newest, numbers, at_s, but=stay) else newest
         flags = GrantFlag.JOIN if join or host is not None else NO_FLAGS
         if earlier is not None and known is not None and earlier.generation == known.generation:
             if join or set(numbers) <= set(known.rooms):
@@ -173,7 +175,7 @@ class GrantDesk:
         stay_rooms = known.rooms if known is not None and joins else numbers
         left = frozenset() if known is None else frozenset(known.rooms) - frozenset(stay_rooms)
         bumps = [] if known is None else self.bumps(left, known.generation)
-        along = shares.stay if shares is not None and shares.generation < generation else ""
+        along = [each.stay for each in shares if host is None and each.generation < generation]
         self._store.keep_grant(issued, stay_rooms, bumps, along)
         self.told(bumps)
         return self._bundle(issued)
@@ -463,7 +465,10 @@ class GrantDesk:
         return doors
 
     def _sharing(self, stay: str, numbers: tuple[int, ...]) -> StoredStay | None:
-        """Return the stay whose generation a sharer gets, or that gets his if no lock takes it any more; None: gone."""
+        """Return a stay of whose generation a sharer may get one, or that gets his if no lock takes it any more.
+
+        None: it has left, or was never given a key of these rooms: the PMS took it in, and no phone has asked.
+        """
         known = self._store.stay(stay)
         if known is None or known.ended_at_ms is not None or not set(numbers) <= set(known.rooms):
             return None

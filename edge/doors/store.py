@@ -57,8 +57,7 @@ class DoorStore(EventPositions):
     """The open store. Every public call commits before it returns, or raises StoreFailedError and changed nothing.
 
     A damaged file is set aside (`set_aside` names it) and a new life begins with what could be read of it (`saved`):
-    doors must go on. Generations stay right
-    because they hold the time of their issue (protocols/grant/generation.py).
+    doors must go on. Generations stay right because they hold the time of their issue (protocols/grant/generation.py).
 
     A store put back from a copy says what it told before again, at new positions: each opening goes on from the clock.
     """
@@ -307,7 +306,7 @@ class DoorStore(EventPositions):
         return any(not set(rooms).isdisjoint(json.loads(row[0])) for row in rows)
 
     def keep_grant(
-        self, grant: IssuedGrant, stay_rooms: Sequence[int], bumps: Sequence[PendingBump] = (), along: str = ""
+        self, grant: IssuedGrant, rooms: Sequence[int], bumps: Sequence[PendingBump] = (), along: Sequence[str] = ()
     ) -> None:
         """Make a grant durable, its stay (and `along`) with its generation, and bumps for rooms it moved out of."""
         with self._transaction():
@@ -315,9 +314,10 @@ class DoorStore(EventPositions):
             self._db.execute(
                 "INSERT INTO stay VALUES (?, ?, ?, NULL) ON CONFLICT (stay) DO UPDATE SET"
                 " generation = excluded.generation, rooms = excluded.rooms",
-                (grant.stay, grant.generation, json.dumps(stay_rooms)),
+                (grant.stay, grant.generation, json.dumps(rooms)),
             )
-            self._db.execute("UPDATE stay SET generation = ? WHERE stay = ?", (grant.generation, along))
+            given = [(grant.generation, each) for each in along]
+            self._db.executemany("UPDATE stay SET generation = ? WHERE stay = ?", given)
             self._add_grant(grant)
             self.queue(bumps, grant.stay, grant.issued_at_ms)
             self._mark(grant.issued_at_ms)

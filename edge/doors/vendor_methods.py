@@ -25,6 +25,8 @@ EVENTS_WAIT_MOST_MS: Final = 30_000
 VENDORS_WAIT_S: Final = 2.0
 """So long an answer with a grant of ours waits for foreign lock systems; asking again tells what became of them."""
 HOLDER_CHARACTERS: Final = 16
+SHARERS_MOST: Final = 500
+"""Of one room, so that a question to the doors is no longer than its line takes."""
 Method = Callable[[dict[str, Any]], Awaitable[Any]]
 _Words = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 _Ms = Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
@@ -41,7 +43,7 @@ class IssueArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     zones: int | None = None
     join: bool = False
     replaces: bool = True
-    beside: str | None = None
+    beside: str | Annotated[list[str], msgspec.Meta(max_length=SHARERS_MOST)] | None = None
 
 
 class KeysArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,6 +156,7 @@ class VendorMethods:
         self._check_unsealed(foreign)
         own = [room for room in rooms if room not in foreign or self._book.of_room(room)]
         begins_ms, ends_ms = asked.not_before_ms, asked.not_after_ms
+        beside = [asked.beside] if isinstance(asked.beside, str) else asked.beside or []
         bundle = (
             self._desk.issue(
                 stay,
@@ -164,7 +167,7 @@ class VendorMethods:
                 zones=asked.zones,
                 join=asked.join,
                 replaces=asked.replaces,
-                beside=asked.beside,
+                beside=beside,
             )
             if own
             else self._desk.issue_common(stay, phone, not_before_ms=begins_ms, not_after_ms=ends_ms, zones=asked.zones)
@@ -181,7 +184,7 @@ class VendorMethods:
             not_before_ms=begins_ms,
             not_after_ms=ends_ms,
             holder=holder_of(phone),
-            join=asked.join or asked.beside is not None,
+            join=asked.join or bool(beside),
             within_s=VENDORS_WAIT_S,
             cards_wait=True,
             phone=phone,

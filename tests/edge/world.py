@@ -108,7 +108,7 @@ class FakeDoors:
     refusal: PlatformError | None = None
     """What it says to whoever asks for a key; nothing is issued."""
     issued: int = 0
-    beside: list[str | None] = field(default_factory=list)
+    beside: list[list[str]] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
     """Rooms behind a foreign lock."""
     rooms: dict[str, RoomId] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class FakeDoors:
         not_before_ms: int,
         not_after_ms: int,
         join: bool,
-        beside: StayId | None = None,
+        beside: Sequence[StayId] = (),
     ) -> Mapping[str, Any]:
         await asyncio.sleep(0)
         if self.away:
@@ -139,8 +139,8 @@ class FakeDoors:
         known = self.grants.get((stay, phone_public_key))
         if known is None or known["room"] != room or known["not_after_ms"] < not_after_ms:
             if not join:
-                self.beside.append(beside)
-            if not join and beside is None:
+                self.beside.append(list(beside))
+            if not join and not beside:
                 self.generation[room] = self.generation.get(room, 0) + 1
             self.issued += 1
             known = {

@@ -56,13 +56,22 @@ async def test_who_shares_a_room_comes_beside_the_other_and_leaves_without_him(b
     anna = await building.house.desk.check_in(ANNA, PHONE, by="kiosk")
     ben = await building.house.desk.check_in(BEN, PHONE_2, by="kiosk")
     assert anna["bundle"]["generation"] == ben["bundle"]["generation"], "nobody's key ends another's"
-    assert building.doors.beside == [None, ANNA]
+    assert building.doors.beside == [[], [ANNA]]
     assert (state_of(building), state_of(building, BEN)) == (StayState.IN_HOUSE, StayState.IN_HOUSE)
     await building.house.desk.check_out(ANNA, by="desk")
     assert building.doors.ended == [ANNA]
     assert (state_of(building), state_of(building, BEN)) == (StayState.LEFT, StayState.IN_HOUSE)
     again = await building.house.desk.check_in(BEN, PHONE_2, by="kiosk")
     assert again["bundle"] == ben["bundle"]
+
+
+async def test_whoever_shares_a_room_is_named_to_the_doors_with_a_key_or_without(building: Building) -> None:
+    """Only they know whose key counts: Anna may have none, though her name comes first."""
+    stays = [a_stay(stay, **SHARED) for stay in (ANNA, BEN, "s-cleo")]
+    await building.house.desired("stays", 2, a_document(*stays, v=2))
+    for stay in (ANNA, BEN, StayId("s-cleo")):
+        await building.house.desk.check_in(stay, PHONE_2 if stay == BEN else PHONE, by="kiosk")
+    assert building.doors.beside == [[], [ANNA], [ANNA, BEN]]
 
 
 async def test_a_sharer_whose_time_ran_out_is_not_put_out_by_the_other(building: Building, clock: ManualClock) -> None:
@@ -87,7 +96,7 @@ async def test_one_word_in_two_rooms_is_two_rooms(building: Building) -> None:
     await sharers(building, room="102")
     await building.house.desk.check_in(ANNA, PHONE, by="desk")
     await building.house.desk.check_in(BEN, PHONE_2, by="desk")
-    assert building.doors.beside == [None, None]
+    assert building.doors.beside == [[], []]
 
 
 async def test_sharers_are_known_again_after_a_restart_with_nobody_to_ask(building: Building) -> None:
@@ -95,7 +104,7 @@ async def test_sharers_are_known_again_after_a_restart_with_nobody_to_ask(buildi
     await building.house.desk.check_in(ANNA, PHONE, by="desk")
     await building.restart()
     await building.house.desk.check_in(BEN, PHONE_2, by="desk")
-    assert building.doors.beside[-1] == ANNA
+    assert building.doors.beside[-1] == [ANNA]
 
 
 def room_of(building: Building, stay: StayId = ANNA) -> str | None:

@@ -207,7 +207,7 @@ class RealDoors:
         not_before_ms: int,
         not_after_ms: int,
         join: bool,
-        beside: StayId | None = None,
+        beside: Sequence[StayId] = (),
     ) -> Mapping[str, Any]:
         self.bundles[stay] = self._doors.desk.issue(
             stay,

@@ -112,7 +112,7 @@ async def test_two_who_share_a_room_have_a_key_each(lobby: Lobby) -> None:
     for code, stay, phone in ((CODE, ANNA, PHONE), ("N-2", StayId("s-ben"), PHONE_2)):
         mine = (await lobby.visits.phone_link(begun(lobby, code=code)))["token"]
         assert (await lobby.phones.take(stay, mine, phone))["room"] == "101"
-    assert lobby.building.doors.beside == [None, ANNA]
+    assert lobby.building.doors.beside == [[], [ANNA]]
     assert [stay for stay, state, _ in lobby.stays() if state == "checked_in"] == ["s-anna", "s-ben"]
 
 

@@ -48,8 +48,9 @@ def given(
 ) -> bytes:
     """Give a phone of a stay its key of room 101; return the grant."""
     now_ms = building.clock.wall_ms()
+    with_whom = [] if beside is None else [beside]
     phone.bundle = building.desk.issue(
-        stay, [RoomId("101")], phone.public, not_before_ms=now_ms, not_after_ms=until_ms, beside=beside, **how
+        stay, [RoomId("101")], phone.public, not_before_ms=now_ms, not_after_ms=until_ms, beside=with_whom, **how
     )
     return phone.bundle.grant
 
@@ -231,7 +232,7 @@ async def test_a_key_that_was_lost_or_shared_takes_the_place_of_a_curtailed_one(
     cleo.check_in("s-cleo", "102")
     at_ms = building.clock.wall_ms()
     dora.bundle = building.desk.issue(
-        "s-dora", [RoomId("102")], dora.public, not_before_ms=at_ms, not_after_ms=at_ms + DAY_MS, beside="s-cleo"
+        "s-dora", [RoomId("102")], dora.public, not_before_ms=at_ms, not_after_ms=at_ms + DAY_MS, beside=["s-cleo"]
     )
     assert [*opens(building, cleo, "door-102"), *opens(building, dora, "door-102")] == [Status.OPENED] * 2
     building.desk.end_stay("s-cleo", spare=withdrawn_beside_others("s-cleo", building.desk, building.closing))

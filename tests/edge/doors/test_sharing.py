@@ -1,5 +1,6 @@
 """Two stays in one room: one generation for both, and the one who leaves goes alone. Real locks, real keys."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from protocols.grant.revocation import REVOCATIONS_MOST
 from tests.edge.doors.building import Building, MemoryPhone
 
 pytestmark = [pytest.mark.requirement("STY-08"), pytest.mark.guarantee("G4")]
-ANNA, BEN = "s-anna", "s-ben"
+ANNA, BEN, CLEO = "s-anna", "s-ben", "s-cleo"
 DAY_MS = 86_400_000
 
 
@@ -27,11 +28,11 @@ def opens(phone: MemoryPhone) -> Status:
     return phone.open("door-101").result.status
 
 
-def share(building: Building, phone: MemoryPhone, stay: str, beside: str | None = None) -> int:
-    """Give a phone of a stay its key of room 101 beside another stay's; return the generation that the stay has."""
-    now_ms = building.clock.wall_ms()
+def share(building: Building, phone: MemoryPhone, stay: str, *, beside: str = "") -> int:
+    """Give a phone of a stay its key of room 101 beside other stays'; return the generation that the stay has."""
+    now_ms, with_whom = building.clock.wall_ms(), beside.split()
     phone.bundle = building.desk.issue(
-        stay, [RoomId("101")], phone.public, not_before_ms=now_ms, not_after_ms=now_ms + 2 * DAY_MS, beside=beside
+        stay, [RoomId("101")], phone.public, not_before_ms=now_ms, not_after_ms=now_ms + 2 * DAY_MS, beside=with_whom
     )
     known = building.store.stay(stay)
     assert known is not None
@@ -86,6 +87,45 @@ def test_beside_whom_nobody_is_any_more_is_a_guest_like_any_other(building: Buil
     leave(building, ANNA)
     assert share(building, ben, BEN, beside=ANNA) > first
     assert share(building, building.phone("cleo"), "s-cleo", beside="s-never-was") > first
+
+
+def test_one_who_was_taken_in_without_a_phone_costs_those_with_one_nothing(building: Building) -> None:
+    """The PMS took Anna in, and her name comes first: the doors have never heard of her."""
+    anna, ben, cleo = (building.phone(name) for name in ("anna", "ben", "cleo"))
+    first = share(building, ben, BEN, beside=ANNA)
+    assert opens(ben) is Status.OPENED
+    assert share(building, cleo, CLEO, beside=f"{ANNA} {BEN}") == first
+    assert [opens(each) for each in (cleo, ben)] == [Status.OPENED] * 2
+    assert share(building, ben, BEN, beside=f"{ANNA} {CLEO}") == first
+    assert share(building, anna, ANNA, beside=f"{BEN} {CLEO}") == first
+    assert [opens(each) for each in (anna, ben, cleo)] == [Status.OPENED] * 3
+
+
+def test_sharers_who_were_given_two_generations_are_brought_together_by_the_later_one(building: Building) -> None:
+    anna, ben, cleo = (building.phone(name) for name in ("anna", "ben", "cleo"))
+    share(building, anna, ANNA)
+    later = share(building, cleo, CLEO)
+    assert [opens(each) for each in (cleo, anna)] == [Status.OPENED, Status.SUPERSEDED]
+    assert share(building, ben, BEN, beside=f"{ANNA} {CLEO}") == later
+    assert share(building, anna, ANNA, beside=f"{BEN} {CLEO}") == later
+    assert [opens(each) for each in (anna, ben, cleo)] == [Status.OPENED] * 3
+
+
+async def test_where_the_lock_has_gone_on_all_sharers_follow_the_newcomer(building: Building) -> None:
+    """A store put back from a copy: nobody in the room has a key that its lock still takes."""
+    anna, ben, cleo = (building.phone(name) for name in ("anna", "ben", "cleo"))
+    first = share(building, anna, ANNA)
+    share(building, ben, BEN, beside=ANNA)
+    lock = building.locks["door-101"]
+    lock.core = replace(lock.core, generation=first + 3)
+    await building.visit("door-101")
+    together = share(building, cleo, CLEO, beside=f"{ANNA} {BEN}")
+    assert together > first + 3
+    known = [building.store.stay(each) for each in (ANNA, BEN)]
+    assert [each and each.generation for each in known] == [together] * 2
+    assert share(building, anna, ANNA, beside=f"{BEN} {CLEO}") == together
+    assert share(building, ben, BEN, beside=f"{ANNA} {CLEO}") == together
+    assert [opens(each) for each in (anna, ben, cleo)] == [Status.OPENED] * 3
 
 
 async def test_where_no_more_can_be_withdrawn_the_room_goes_on_and_who_stays_asks_again(building: Building) -> None:

@@ -188,7 +188,7 @@ def test_in_a_stay_that_shares_anothers_room_the_first_phone_is_the_main_one_of_
             phone.public,
             not_before_ms=now_ms,
             not_after_ms=now_ms + 86_400_000,
-            beside=STAY,
+            beside=[STAY],
         )
         building.clock.advance(1_000)
     assert mains(building) == [anna.public.hex()]
