@@ -37,6 +37,7 @@ _Grant = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 _Rooms = Annotated[list[str], msgspec.Meta(max_length=ROOMS_MOST)]
 _Ms = Annotated[int, msgspec.Meta(ge=0, le=MILLISECONDS_MOST)]
 _Minute = Annotated[int, msgspec.Meta(ge=0, le=1_439)]
+_Zones = Annotated[int, msgspec.Meta(ge=0, lt=2**53)] | Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-f]{1,16}\Z")]
 
 
 class KeyedDoors(ClosingDoors, Protocol):
@@ -107,6 +108,7 @@ class ShiftBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class StaffKeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST doors/staff-keys: the keys of one shift for one phone. `zones` is a mask of common doors.
 
+    From bit 53 on it is written in hexadecimal digits behind 0x: as a number, who reads JSON may have rounded it.
     `passage`: it may hold those open until the shift ends (protocols/door/SPEC.md 11); then it is for no room.
     """
 
@@ -115,10 +117,15 @@ class StaffKeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_after_ms: _Ms
     by: _By
     rooms: _Rooms = []
-    zones: Annotated[int, msgspec.Meta(ge=0)] = 0
+    zones: _Zones = 0
     shift: ShiftBody | None = None
     user_verified: bool = True
     passage: bool = False
+
+    @property
+    def zone_mask(self) -> int:
+        """The zones as a number."""
+        return self.zones if isinstance(self.zones, int) else int(self.zones, 16)
 
 
 class EmergencyDraftBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -204,7 +211,7 @@ def door_routes(doors: KeyedDoors | None, *, clock: Clock, not_now: Sequence[typ
             [parse_room_id(room) for room in data.rooms],
             bytes.fromhex(data.phone_public_key),
             not_after_ms=data.not_after_ms,
-            zones=data.zones,
+            zones=data.zone_mask,
             shift=shift,
             user_verified=data.user_verified,
             passage=data.passage,

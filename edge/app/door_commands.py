@@ -72,7 +72,7 @@ async def obey(doors: KeyedDoors | None, command: CommandEnvelope) -> Mapping[st
                     [parse_room_id(room) for room in staff.rooms],
                     bytes.fromhex(staff.phone_public_key),
                     not_after_ms=staff.not_after_ms,
-                    zones=staff.zones,
+                    zones=staff.zone_mask,
                     shift=None if shift is None else (shift.days, shift.from_minute, shift.to_minute),
                     user_verified=staff.user_verified,
                     passage=staff.passage,

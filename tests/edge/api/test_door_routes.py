@@ -22,6 +22,8 @@ from protocols.door.bundle import Bundle
 from protocols.door.phone import Carry, Fetch
 from protocols.door.status import Status
 from protocols.errors import InvalidInputError
+from protocols.grant.certificate import own_certificate
+from protocols.grant.grant import open_grant
 from protocols.grant.keys import kid_of
 from protocols.link.documents import CommandEnvelope
 from tests.edge.doors.building import Building
@@ -153,6 +155,14 @@ async def test_shift_and_emergency_keys_need_the_token_and_an_emergency_two_offi
                 told(await http.post("/api/v1/doors/staff-keys", json=holds))["bundle"]
             )
             assert doorman.latch("pool").result.status is Status.OPENED
+            for mask in (2**53, 2**53 + 1, -1, 1.5, "0x", "4", f"0x1{0:016x}", "0xG"):
+                rounded = told(await http.post("/api/v1/doors/staff-keys", json={**holds, "zones": mask}), 400)
+                assert "zones" in str(rounded)
+            exact = 2**63 + 2**53 + building.locks["pool"].identity.zones
+            doorman.bundle = Bundle.from_document(
+                told(await http.post("/api/v1/doors/staff-keys", json={**holds, "zones": hex(exact)}))["bundle"]
+            )
+            assert open_grant(doorman.bundle.grant, own_certificate(doorman.bundle.certificate)).zones == exact
             barred = told(await http.post("/api/v1/doors/staff-keys", json={**holds, "rooms": ["101"]}), 400)
             assert "no room is held open" in barred["detail"]
             refused = told(await http.post("/api/v1/doors/staff-keys", json={**shift, "rooms": ["999"]}), 400)
