@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from protocols import cbor
 from protocols.device_model.identity import EdgeId, PropertyId, parse_edge_id, parse_property_id
 from protocols.errors import InvalidInputError, LocalProtocolError, PeerProtocolError, UnsupportedVersionError
 from protocols.link.batch import INCARNATION_BYTES, OPENING_BYTES, array_head
-from protocols.link.lanes import Lane
+from protocols.link.lanes import LANES, Lane
 from protocols.link.reconnect import SPREAD_S_MAX
 from protocols.link.record import SEQ_MAX, TIME_MS_MAX, Body, body_problem
 from protocols.link.versions import VERSION, VERSIONS, agree
@@ -100,6 +100,14 @@ class Ack:
     """Over so many seconds the cloud wants its edges to come back after a loss; 0: it says nothing about it."""
 
 
+class LiveHead(NamedTuple):
+    """The last position that a lane's current stream held before the live state was read."""
+
+    incarnation: bytes
+    lane: Lane
+    last: int
+
+
 @dataclass(frozen=True, slots=True)
 class Live:
     """How the house is now: state, not history. May be lost; the next one makes it good."""
@@ -109,6 +117,8 @@ class Live:
     at_ms: int
     state: tuple[Body, ...]
     backlog: Mapping[Lane, int]
+    heads: tuple[LiveHead, ...] = ()
+    """Of each lane at most one; empty: an edge of an earlier version, which says nothing of positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +251,7 @@ def encode_live_most(live: Live) -> tuple[bytes, int]:
 
     Raises LocalProtocolError for a body that is not JSON-safe.
     """
+    heads = {"heads": [[each.incarnation, each.lane.value, each.last] for each in live.heads]} if live.heads else {}
     head = cbor.encode(
         {
             "v": VERSION,
@@ -249,6 +260,7 @@ def encode_live_most(live: Live) -> tuple[bytes, int]:
             "at": live.at_ms,
             "state": [],
             "backlog": {lane.value: count for lane, count in live.backlog.items()},
+            **heads,
         }
     )
     at = head.rindex(_NO_ITEMS) + len(_NO_ITEMS) - 1
@@ -268,7 +280,9 @@ def encode_live_most(live: Live) -> tuple[bytes, int]:
 
 def decode_live(payload: bytes) -> Live:
     """Read a live state. Raises UnsupportedVersionError, PeerProtocolError."""
-    match _versioned(payload, LIVE_BYTES_MAX, "link live state", floats=True, depth=6):
+    value = _versioned(payload, LIVE_BYTES_MAX, "link live state", floats=True, depth=6)
+    heads = value.get("heads", [])
+    match value:
         case {
             "edge": str() as edge, "inc": bytes() as incarnation, "at": int() as at_ms, "state": [*state],
             "backlog": {**backlog},
@@ -286,6 +300,7 @@ def decode_live(payload: bytes) -> Live:
             _milliseconds(at_ms),
             tuple(cast(Body, each) for each in state),  # body_problem has just walked it
             {_lane(str(lane)): _count(count) for lane, count in backlog.items()},
+            _live_heads(heads),
         )
     except (InvalidInputError, ValueError) as error:
         raise PeerProtocolError(f"live state: {error}") from error
@@ -346,6 +361,23 @@ def _stream_mark(value: cbor.Value) -> StreamMark:
     if len(incarnation) != INCARNATION_BYTES or not 1 <= first <= SEQ_MAX or not first - 1 <= last <= SEQ_MAX:
         raise PeerProtocolError(f"hello: stream {incarnation.hex()}/{lane} {first}-{last} is out of range")
     return StreamMark(incarnation, _lane(lane), first, last)
+
+
+def _live_heads(value: cbor.Value) -> tuple[LiveHead, ...]:
+    if not isinstance(value, list) or len(value) > len(LANES):
+        raise PeerProtocolError(f"live state: heads are not a list of at most {len(LANES)}")
+    heads: list[LiveHead] = []
+    for each in value:
+        match each:
+            case [bytes() as incarnation, str() as lane, int() as last] if (
+                type(last) is int and 0 <= last <= SEQ_MAX and len(incarnation) == INCARNATION_BYTES
+            ):
+                heads.append(LiveHead(incarnation, _lane(lane), last))
+            case _:
+                raise PeerProtocolError(f"live state: {each!r:.90} is not [incarnation, lane, last]")
+    if len({each.lane for each in heads}) < len(heads):
+        raise PeerProtocolError("live state: a lane has two heads")
+    return tuple(heads)
 
 
 def _ack_mark(value: cbor.Value) -> AckMark:

@@ -28,6 +28,7 @@ from protocols.link.messages import (
     Answer,
     Hello,
     Live,
+    LiveHead,
     StreamMark,
     decode_ack,
     decode_answer,
@@ -313,7 +314,11 @@ def messages_document() -> dict[str, Any]:
         "refused lane": Ack(AckStatus.REFUSED, (), error="UnsupportedVersionError: ...", lane=Lane.B),
     }
     live = Live(EDGE, INCARNATION, AT_MS, ({"device": "lamp-101", "value": True},), dict.fromkeys(LANES, 4))
+    heads = tuple(LiveHead(INCARNATION, lane, 2**40 * place) for place, lane in enumerate(LANES))
+    told = replace(live, heads=heads)
     answer = Answer(EDGE, "c-1", "done", {"read_back": 21.5}, None)
+    if decode_live(encode_live(told)) != told:
+        raise LocalProtocolError("a vector does not read back")
     if decode_hello(encode_hello(hello)) != hello or decode_live(encode_live(live)) != live:
         raise LocalProtocolError("a vector does not read back")
     if decode_answer(encode_answer(answer)) != answer or any(decode_ack(encode_ack(a)) != a for a in acks.values()):
@@ -335,6 +340,10 @@ def messages_document() -> dict[str, Any]:
             for name, ack in acks.items()
         ],
         "live": {"at_ms": AT_MS, "state": list(live.state), "payload": encode_live(live).hex()},
+        "live with heads": {
+            "heads": [[each.incarnation.hex(), each.lane.value, each.last] for each in heads],
+            "payload": encode_live(told).hex(),
+        },
         "answer": {"id": "c-1", "phase": "done", "result": answer.result, "payload": encode_answer(answer).hex()},
     }
 

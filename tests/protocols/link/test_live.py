@@ -1,5 +1,6 @@
 """A live state that is filled as far as there is room, against the plain encoding of what is in it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,12 +9,13 @@ from hypothesis import strategies as st
 
 from protocols import cbor
 from protocols.device_model.identity import EdgeId
-from protocols.errors import LocalProtocolError
+from protocols.errors import LocalProtocolError, PeerProtocolError
 from protocols.link.lanes import Lane
 from protocols.link.messages import (
     LIVE_BYTES_MAX,
     LIVE_ITEMS_MAX,
     Live,
+    LiveHead,
     decode_live,
     encode_live,
     encode_live_most,
@@ -61,3 +63,25 @@ def test_of_more_than_fits_the_first_are_there(text: int, items: int) -> None:
 def test_a_body_that_no_database_keeps_is_refused() -> None:
     with pytest.raises(LocalProtocolError, match="NUL"):
         encode_live_most(live({"value": "a\x00"}))
+
+
+@given(st.lists(st.sampled_from(Lane), unique=True), st.integers(0, 2**53))
+def test_heads_read_back_and_an_earlier_version_says_none(lanes: list[Lane], last: int) -> None:
+    said = replace(live({"state": []}), heads=tuple(LiveHead(bytes(range(16)), lane, last) for lane in lanes))
+    assert decode_live(encode_live(said)) == said
+    assert ("heads" in cbor.decode(encode_live(said), LIVE_BYTES_MAX, depth=6)) is bool(lanes)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "heads",
+    [
+        5, {}, [[bytes(16), "C"]], [[bytes(15), "C", 1]], [[bytes(16), "D", 1]], [[bytes(16), "C", -1]],
+        [[bytes(16), "C", True]], [[bytes(16), "C", 2**63]], [[bytes(16), "C", 1], [bytes(range(16)), "C", 2]],
+        [[bytes(16), "A", 1]] * 4,
+    ],
+)  # fmt: skip
+def test_heads_that_are_none_are_refused(heads: Any) -> None:
+    said = cbor.decode(encode_live(live()), LIVE_BYTES_MAX, depth=6)
+    assert isinstance(said, dict)
+    with pytest.raises(PeerProtocolError):
+        decode_live(cbor.encode({**said, "heads": heads}, floats=True, depth=6))

@@ -14,7 +14,7 @@ from protocols.link.batch import Batch, parse_batch
 from protocols.link.cloud_stream import CloudStream
 from protocols.link.documents import open_command, open_desired
 from protocols.link.lanes import Lane
-from protocols.link.messages import decode_ack, decode_answer, decode_hello, decode_live, encode_ack
+from protocols.link.messages import decode_ack, decode_answer, decode_hello, decode_live, encode_ack, encode_live
 from protocols.link.record import ClockQuality, Record, decode_record, encode_record
 from protocols.vectors import generate, link_vectors
 from protocols.vectors.fixed import stream
@@ -97,6 +97,9 @@ def test_messages() -> None:
     vector = read("messages.json")
     assert decode_hello(bytes.fromhex(vector["hello"]["payload"])).nonce == vector["hello"]["nonce"]
     assert list(decode_live(bytes.fromhex(vector["live"]["payload"])).state) == vector["live"]["state"]
+    told = decode_live(bytes.fromhex(vector["live with heads"]["payload"]))
+    assert [[each.incarnation.hex(), each.lane, each.last] for each in told.heads] == vector["live with heads"]["heads"]
+    assert encode_live(told).hex() == vector["live with heads"]["payload"]
     assert decode_answer(bytes.fromhex(vector["answer"]["payload"])).result == vector["answer"]["result"]
     for row in vector["acks"]:
         ack = decode_ack(bytes.fromhex(row["payload"]))
