@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 import structlog
 
+from tests import hanging_ends
 from tests.ids import read_ids, unknown
 from tests.seeds import THOROUGH
 
@@ -55,6 +56,11 @@ TIERS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "dbus": (_program("dbus-daemon"), "no program dbus-daemon on PATH (Debian: package dbus-daemon)"),
 }
 _SKIPPED: Final = "tier {tier} is not available: {why}"
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Bound teardowns too."""
+    pluginmanager.register(hanging_ends)
 
 
 _PROBLEMS: Final = pytest.StashKey[list[str]]()
