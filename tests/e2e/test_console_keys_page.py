@@ -18,7 +18,7 @@ from tests.e2e.test_console_page import cloud as cloud
 pytestmark = pytest.mark.tier("chromium")
 PHONES = ["03" + "ab" * 32, "02" + "cd" * 32]
 GRANT = "a1a2a3a4a5a6a7a8"
-STATEMENT = "ab" * 60
+STATEMENT = (b"innkeeper/grant/1 approve\0" + bytes(range(32))).hex()
 DOOR = {"door": "door-101", "room": "101", "contact_at": "2026-11-21T11:00:00.000Z", "unable": None}
 
 

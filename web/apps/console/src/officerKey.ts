@@ -4,7 +4,8 @@
  * The building knows it by its public point, which stands among `officers` in doors.toml. Clearing the browser's data loses it: then
  * another officer approves, and a new key is written there.
  */
-import { type Bytes, fromHex, hex, newPhoneKey, pointOf, signEs256 } from '@innkeeper/door'
+import { type Bytes, fromHex, hex, isApprovalStatement, newPhoneKey, pointOf, signEs256 } from '@innkeeper/door'
+import { Refused } from './passkeys'
 
 const NAME = 'innkeeper-officer'
 const STORE = 'key'
@@ -16,6 +17,7 @@ export interface OfficerKey {
   point: string
   /** What approvals name it by, 8 hexadecimal digits. */
   kid: string
+  /** Approve. Rejects with Refused for what is no emergency key's statement: a server hands it over, and this key signs nothing else. */
   sign(statement: string): Promise<string>
 }
 
@@ -42,7 +44,7 @@ export async function keyOf({ privateKey, publicKey }: CryptoKeyPair): Promise<O
     kid: await kidOf(point),
     sign: async (statement) => {
       const bytes = fromHex(statement)
-      if (bytes === null || bytes.length === 0) throw new TypeError('the statement is not hexadecimal')
+      if (bytes === null || !isApprovalStatement(bytes)) throw new Refused(0, 'no-statement', 'What was to be signed is no emergency key’s statement. Nothing was signed; tell whoever looks after this system.')
       return hex(await signEs256(privateKey, bytes))
     },
   }

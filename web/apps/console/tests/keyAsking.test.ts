@@ -1,4 +1,4 @@
-import { fromBase64Url, fromHex, newPhoneKey } from '@innkeeper/door'
+import { fromBase64Url, fromHex, hex, newPhoneKey, utf8 } from '@innkeeper/door'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { vector } from '../../../packages/door/tests/vectors'
 import { type EmergencyDraft, keyLink, Question, roomsOf, standingOf, wrongPerson, wrongPoint, wrongReason, zonesOf } from '../src/keyAsking'
@@ -64,11 +64,12 @@ describe('an officer’s key', () => {
     const pair = await newPhoneKey()
     const mine = await keyOf(pair)
     expect([mine.point.length, mine.kid.length, pair.privateKey.extractable]).toEqual([66, 8, false])
-    const statement = 'ab'.repeat(40)
+    const statement = hex(utf8('innkeeper/grant/1 approve\0')) + 'ab'.repeat(32)
     const signature = fromHex(await mine.sign(statement))!
     const verify = (data: string) => crypto.subtle.verify({ name: 'ECDSA', hash: 'SHA-256' }, pair.publicKey, signature, fromHex(data)!)
-    expect([signature.length, await verify(statement), await verify('cd'.repeat(40))]).toEqual([64, true, false])
-    for (const wrong of ['', 'xyz']) await expect(mine.sign(wrong)).rejects.toThrow(TypeError)
+    expect([signature.length, await verify(statement), await verify('cd'.repeat(58))]).toEqual([64, true, false])
+    const others = ['innkeeper/door/1 unlock\0', 'innkeeper/door/1 remote open\0', 'innkeeper/grant/1 approvE\0'].map((label) => hex(utf8(label)) + 'ab'.repeat(32))
+    for (const wrong of ['', 'xyz', 'ab'.repeat(58), statement.slice(2), `${statement}00`, ...others]) await expect(mine.sign(wrong)).rejects.toThrow(Refused)
   })
 
   it('has the id that the vectors give each of their keys', async () => {

@@ -33,6 +33,7 @@ const OFFICERS_LEAST = 2
 const OFFICERS_MOST = 8
 const APPROVALS = 2
 const KID_BYTES = 4
+const DIGEST_BYTES = 32
 const APPROVE_LABEL = utf8('innkeeper/grant/1 approve\0')
 
 /** Working hours in UTC; bit 0 of `days` is Monday. */
@@ -170,6 +171,10 @@ async function approved(grant: Grant, issuer: Issuer, found: Claims): Promise<vo
     if (!(await verifyEs256(officers.get(hex(kid))!, signature, statement))) throw new CredentialRefusedError('bad_signature')
   }
 }
+
+/** Whether these bytes are what an officer's approval of some emergency key is signed over, and nothing else that a key signs. */
+export const isApprovalStatement = (statement: Uint8Array): boolean =>
+  statement.length === APPROVE_LABEL.length + DIGEST_BYTES && equal(statement.subarray(0, APPROVE_LABEL.length), APPROVE_LABEL)
 
 interface Claims {
   claims: ValueMap

@@ -19,6 +19,14 @@ export function vector(name: string): Json {
 /** The list called `field` of a document, one test case each. */
 export const cases = (name: string, field: string): Json[] => vector(name)[field] as Json[]
 
+const TEXTS = import.meta.glob<string>('../../../../protocols/vectors/grant/*.json', { eager: true, query: '?raw', import: 'default' })
+
+/** The whole numbers under `key` of a document such as `grant/grants`, in its order and digit by digit: JSON.parse rounds beyond 2^53. */
+export function digits(name: string, key: string): bigint[] {
+  const text = Object.entries(TEXTS).find(([path]) => path.endsWith(`/${name}.json`))?.[1] ?? ''
+  return [...text.matchAll(new RegExp(`"${key}": (\\d+)`, 'gu'))].map(([, said]) => BigInt(said!))
+}
+
 /** All exchanges by name: how each must be said by a phone. */
 export const EXCHANGES = Object.keys(FILES).flatMap((path) => /\/(exchange_\w+)\.json$/u.exec(path)?.[1] ?? []).sort()
 
