@@ -255,6 +255,7 @@ def checkin_routes(services: CheckInServices) -> Router:
                     channel=each.channel,
                     since=iso(each.since),
                     asked=each.asked,
+                    went_on_at=None if each.went_on_at is None else iso(each.went_on_at),
                     steps=[
                         schema.Step(step.kind, step.subject, StepState.NEEDS_STAFF, step.reason) for step in each.steps
                     ],

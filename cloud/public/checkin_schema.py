@@ -184,7 +184,10 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class HandOver(msgspec.Struct, frozen=True):
-    """A check-in that waits for staff since then; `asked` is what the guest wrote, null if he did not ask."""
+    """A check-in that waits for staff since then; `asked` is what the guest wrote, null if he did not ask.
+
+    `went_on_at`: when he last did a step himself after he had asked; null: he did not.
+    """
 
     session: str
     stay: str
@@ -193,11 +196,12 @@ class HandOver(msgspec.Struct, frozen=True):
     channel: str
     since: str
     asked: str | None
+    went_on_at: str | None
     steps: list[Step]
 
 
 class HandOvers(msgspec.Struct, frozen=True):
-    """The desk's queue, who waits longest first; at most 200."""
+    """The desk's queue, who waits longest first, who went on after he had asked last; at most 200."""
 
     hand_overs: list[HandOver]
 

@@ -437,12 +437,16 @@ async def test_the_desk_sees_who_waits_for_it_and_for_how_long(desk: Desk) -> No
     await desk.book(single(), single("r2", room="102"))
     queue, staff = "/api/v1/properties/aurora/hand-overs", desk.site.as_("staff")
 
-    async def waiting() -> list[tuple[str, str | None, list[tuple[str, str]]]]:
+    async def waiting(*, by_time: bool = True) -> list[tuple[str, str | None, list[tuple[str, str]]]]:
         answer = await desk.site.http.get(queue, headers=staff)
         assert answer.status_code == 200, answer.text
         told = answer.json()["hand_overs"]
-        assert [each["since"] for each in told] == sorted(each["since"] for each in told)
+        assert ([each["since"] for each in told] == sorted(each["since"] for each in told)) is by_time
         return [(one["stay"], one["asked"], [(step["step"], step["reason"]) for step in one["steps"]]) for one in told]
+
+    async def went_on() -> dict[str, str | None]:
+        told = (await desk.site.http.get(queue, headers=staff)).json()["hand_overs"]
+        return {each["stay"]: each["went_on_at"] for each in told}
 
     first, second = await desk.link(THERE), await desk.link()
     await desk.post(f"{HERE}/session", {}, second)
@@ -456,5 +460,12 @@ async def test_the_desk_sees_who_waits_for_it_and_for_how_long(desk: Desk) -> No
         assert (await desk.site.http.get(queue, headers=who)).status_code == status
     await desk.anna(second, ANNA)
     assert await waiting() == [(OTHER, "the lift is stuck", [])]
+    await desk.post(f"{HERE}/session/help", {"reason": "which terms?"}, second)
+    desk.site.clock.advance(60_000)
+    await desk.post(f"{THERE}/session/help", {"reason": "the lift is stuck still"}, first)
+    assert await went_on() == {STAY: None, OTHER: None}
+    done = await desk.post(f"{HERE}/session/guests/g1/document", {"mrz": passport()}, second)
+    assert await went_on() == {STAY: iso(at(desk.site.clock.wall_ms())), OTHER: None}, done.text
+    assert [stay for stay, *_ in await waiting(by_time=False)] == [OTHER, STAY], "who waits comes first"
     assert (await desk.keys(staff, path=THERE)).status_code == 200
-    assert await waiting() == []
+    assert await waiting() == [(STAY, "which terms?", [])]

@@ -31,6 +31,9 @@ const REASONS: Record<string, string> = {
 }
 const STATES: Record<string, string> = { planned: 'expected', ready: 'room ready', in_house: 'in house', left: 'has left' }
 
+/** He asked, went on by himself, and nothing else of his waits: said, and not counted. */
+const hasGoneOn = ({ went_on_at, steps }: HandOver): boolean => went_on_at !== null && steps.length === 0
+
 const at = (property: string, stay: string): string => `api/v1/properties/${encodeURIComponent(property)}/stays/${encodeURIComponent(stay)}`
 
 export function ArrivalsPage({ property }: { property: Property }) {
@@ -89,11 +92,11 @@ export function ArrivalsPage({ property }: { property: Property }) {
         {stays !== null && (
           <div className={styles['columns']}>
             <section aria-labelledby="waiting" data-testid="waiting">
-              <h2 id="waiting" className={styles['heading']}>Waiting for the desk <span className={styles['count']}>{queue.length}</span></h2>
+              <h2 id="waiting" className={styles['heading']}>Waiting for the desk <span className={styles['count']}>{queue.filter((each) => !hasGoneOn(each)).length}</span></h2>
               <p role="status" className={styles['written']} data-testid="written">{written}</p>
               {queue.length === 0 && <p className={styles['empty']}>No check-in waits for you.</p>}
               <ul className={styles['list']}>
-                {queue.map((each) => <Waiting key={each.session} property={property.id} handOver={each} since={day.format(new Date(each.since))} onDone={() => void read()} onWritten={setWritten} />)}
+                {queue.map((each) => <Waiting key={each.session} property={property.id} handOver={each} since={day.format(new Date(each.since))} wentOn={each.went_on_at === null ? null : opened(each.went_on_at)} onDone={() => void read()} onWritten={setWritten} />)}
               </ul>
               {refunds.length > 0 && (
                 <>
@@ -160,8 +163,8 @@ export function ArrivalsPage({ property }: { property: Property }) {
 }
 
 /** One check-in: what is to be looked at, and letting it pass with a reason that is kept as evidence. */
-function Waiting({ property, handOver, since, onDone, onWritten }: {
-  property: string; handOver: HandOver; since: string; onDone: () => void; onWritten: (said: string) => void
+function Waiting({ property, handOver, since, wentOn, onDone, onWritten }: {
+  property: string; handOver: HandOver; since: string; wentOn: string | null; onDone: () => void; onWritten: (said: string) => void
 }) {
   return (
     <li className={styles['card']} data-hand-over={handOver.stay}>
@@ -170,6 +173,7 @@ function Waiting({ property, handOver, since, onDone, onWritten }: {
         <span>{handOver.room === null ? 'no room yet' : `Room ${handOver.room}`} · {handOver.channel} · since {since}</span>
       </div>
       {handOver.asked !== null && <p className={styles['asked']}><Icon name="person" /> “{handOver.asked}”</p>}
+      {wentOn !== null && <p className={styles['dim']} data-testid="went-on"><Icon name="check" /> Went on alone since, {wentOn}</p>}
       {handOver.steps.map((each) => (
         each.step === 'grant' ? <Card key={`${each.step}-${each.subject}`} property={property} step={each} guest={handOver.guest_name} onDone={onDone} onWritten={onWritten} /> : (
           <div key={`${each.step}-${each.subject}`}>
