@@ -14,6 +14,7 @@ from cloud.pms.contacts import Contacts
 from cloud.pms.port import PmsAdapter
 from kit.clock import Clock
 from kit.dice import Dice
+from kit.health import Health
 from kit.logs import logger
 from protocols.errors import InvalidInputError
 
@@ -26,6 +27,7 @@ def make_letters(
     *,
     clock: Clock,
     dice: Dice,
+    health: Health | None = None,
 ) -> Letters:
     """Return who writes to guests. Raises InvalidInputError: the sender is no address, or a file is missing or is not
     what it should be.
@@ -43,6 +45,7 @@ def make_letters(
         clock=clock,
         dice=dice,
         log=logger("cloud.letters"),
+        health=health,
     )
 
 

@@ -199,7 +199,7 @@ async def run(
     letters = None
     if settings.mail is not None:
         adapters = {(each.hook.sync.property_id, each.adapter.system): each.adapter for each in partners}
-        letters = make_letters(settings.mail, database, sessions, adapters, clock=clock, dice=dice)
+        letters = make_letters(settings.mail, database, sessions, adapters, clock=clock, dice=dice, health=health)
     subscribers: dict[str, tuple[Handler, ...]] = {
         **dict.fromkeys(KINDS, (webhooks.on_event,)),
         KIOSK_TOLD: (late.on_told,),

@@ -1,11 +1,12 @@
 """Which letters a guest is due, when, and what a try at one comes to. Pure: facts and time in, a ruling out.
 
-A letter of a kind is written once a stay, however often it is decided. What made it due is looked at again when it
-is sent: a stay that was cancelled, moved, begun or done meanwhile is not written to.
+A letter of a kind is written once a stay, however often it is decided; an invitation once for each day of arrival that
+the stay moves to, if there is time, and never twice for one. What made a letter due is looked at again when it is sent:
+a stay that was cancelled, moved, begun or done meanwhile is not written to.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -22,6 +23,10 @@ HOUR_MS: Final = 3_600_000
 NIGHT_FROM, NIGHT_UNTIL = time(21), time(8)
 LATE_MS: Final = 12 * HOUR_MS
 """A guest who has not come is invited for so long after his hour of arrival: many a room is booked in the evening."""
+MOVED_LEAST_MS: Final = 6 * HOUR_MS
+"""Who was told another day hears of the new one only so long before it: later he is on his way, or was on the phone."""
+DAYS_MOST: Final = 3
+"""For so many days of arrival a stay is written to, however often its PMS moves it."""
 LOOK_AGAIN_MS: Final = 6 * HOUR_MS
 """So often is asked whether a stay without an address has one by now."""
 BACKOFF_FIRST_MS, BACKOFF_MOST_MS = 60_000, 2 * HOUR_MS
@@ -64,6 +69,7 @@ class Reason(StrEnum):
     UNSURE = "unsure"
     STAY_OVER = "stay_over"
     NOT_THE_TIME = "not_the_time"
+    MOVED = "moved"
     BEGUN = "begun"
     LINK_USED = "link_used"
     IN_HOUSE = "in_house"
@@ -95,6 +101,15 @@ class Facts:
     session: Session
     link_used: bool = False
     """A phone has got keys by a link of this stay."""
+    written_for: date | None = None
+    """The day of arrival that the letter names; None: none, or whichever it is."""
+    told_other: bool = False
+    """An invitation that names another day has gone out, or may have."""
+
+    @property
+    def arrives(self) -> date:
+        """The day of arrival, in the house."""
+        return at(self.from_ms).astimezone(self.zone).date()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +143,22 @@ def rule(kind: LetterKind, facts: Facts, *, hours: int, now_ms: int) -> Ruling:
         return _over(now_ms, Reason.LINK_USED)
     if not facts.from_ms - hours * HOUR_MS <= now_ms <= facts.from_ms + LATE_MS:
         return _over(now_ms, Reason.NOT_THE_TIME)
+    if facts.written_for not in (None, facts.arrives):
+        return _over(now_ms, Reason.MOVED)
+    if facts.told_other and facts.from_ms - now_ms < MOVED_LEAST_MS:
+        return _over(now_ms, Reason.NOT_THE_TIME)
     return Ruling(LetterState.DUE, by_day(now_ms, facts.zone, arrival_ms=facts.from_ms))
+
+
+def days(from_ms: int, until_ms: int, zone: ZoneInfo) -> list[tuple[date, datetime, datetime]]:
+    """Return the days of a house between two moments, each with when it begins and when the next one does."""
+    day, last = (at(each).astimezone(zone).date() for each in (from_ms, until_ms))
+    found = []
+    while day <= last:
+        after_it = day + timedelta(days=1)
+        found.append((day, datetime.combine(day, time(), zone), datetime.combine(after_it, time(), zone)))
+        day = after_it
+    return found
 
 
 def by_day(now_ms: int, zone: ZoneInfo, *, arrival_ms: int) -> int:

@@ -55,7 +55,7 @@ CLOUD: Final[dict[str, Fate]] = {
     "checkin.guest": LetGo("cloud/checkin/session_rows.py"),
     "checkin.guest_link": STAYS,
     "checkin.kiosk": PROPERTIES,
-    "checkin.letter": Kept("what a guest of a stay was written and whether it went; a few short rows a stay"),
+    "checkin.letter": LetGo("cloud/checkin/letter_keeping.py"),
     "checkin.letter_rate": Bounded("what an operator wrote down by hand: one row a tenant at most"),
     "checkin.session": STAYS,
     "checkin.step": STAYS,

@@ -16,6 +16,7 @@ from cloud.checkin.letters import (
     BACKOFF_MOST_MS,
     HOUR_MS,
     LATE_MS,
+    MOVED_LEAST_MS,
     TRIES_MOST,
     UNSURE_MOST,
     Facts,
@@ -25,6 +26,7 @@ from cloud.checkin.letters import (
     Session,
     after,
     by_day,
+    days,
     rule,
     wait_ms,
 )
@@ -71,6 +73,34 @@ def test_a_stay_within_the_houses_hours_is_invited_at_once_by_day() -> None:
 )
 def test_who_is_not_invited(facts: Facts, reason: Reason) -> None:
     assert ruled(INVITATION, facts) == (LetterState.OVERTAKEN, reason)
+
+
+def test_who_moved_to_another_day_hears_of_the_new_one_while_there_is_time() -> None:
+    day = at(COMING.from_ms).astimezone(VIENNA).date()
+    for_it = replace(COMING, written_for=day)
+    assert ruled(INVITATION, for_it) == (LetterState.DUE, None)
+    assert ruled(INVITATION, replace(for_it, written_for=day - timedelta(days=1))) == (
+        LetterState.OVERTAKEN,
+        Reason.MOVED,
+    )
+    again, last = replace(for_it, told_other=True), COMING.from_ms - MOVED_LEAST_MS
+    assert ruled(INVITATION, again, now_ms=last) == (LetterState.DUE, None)
+    assert ruled(INVITATION, again, now_ms=last + 1) == (LetterState.OVERTAKEN, Reason.NOT_THE_TIME)
+    assert ruled(INVITATION, for_it, now_ms=last + 1) == (LetterState.DUE, None)
+
+
+@given(
+    from_ms=st.integers(1_600_000_000_000, 1_900_000_000_000),
+    ahead=st.integers(0, 15 * 24 * HOUR_MS),
+    zone=st.sampled_from(["Europe/Vienna", "Asia/Beirut", "America/Havana", "Pacific/Apia", "America/St_Johns", "UTC"]),
+)
+def test_every_moment_is_of_one_day_of_the_house(from_ms: int, ahead: int, zone: str) -> None:
+    """Also where the clocks change at midnight."""
+    found = days(from_ms, from_ms + ahead, ZoneInfo(zone))
+    assert [end for _, _, end in found[:-1]] == [begin for _, begin, _ in found[1:]]
+    for moment in (from_ms, from_ms + ahead // 2, from_ms + ahead):
+        [day] = [day for day, begin, end in found if begin <= at(moment) < end]
+        assert day == at(moment).astimezone(ZoneInfo(zone)).date()
 
 
 @pytest.mark.requirement("STY-05")
@@ -146,9 +176,16 @@ class Reader(HTMLParser):
 LINK = "https://rooms.example/guest/#check-in=aurora/st-1/ikg_" + "x" * 43
 
 
-def written(kind: LetterKind = INVITATION, house: str = "Hotel Aurora", language: str = "en") -> Written:
+def written(
+    kind: LetterKind = INVITATION,
+    house: str = "Hotel Aurora",
+    language: str = "en",
+    *,
+    links: tuple[str, ...] = (LINK,),
+    is_moved: bool = False,
+) -> Written:
     arrives = datetime(2026, 11, 21, 15, tzinfo=VIENNA)
-    return Written("le-1", kind, house, arrives, arrives + timedelta(days=2, hours=-4), LINK, language)
+    return Written("le-1", kind, house, arrives, arrives + timedelta(days=2, hours=-4), links, language, is_moved)
 
 
 def carried(message: EmailMessage) -> EmailMessage:
@@ -167,9 +204,10 @@ def body(message: EmailMessage, kind: str) -> str:
 
 
 @pytest.mark.parametrize("language", sorted(WORDS))
+@pytest.mark.parametrize("is_moved", [False, True])
 @pytest.mark.parametrize("kind", list(LetterKind))
-def test_a_letter_says_what_it_has_to_in_each_language(language: str, kind: LetterKind) -> None:
-    message = sent(written(kind, language=language))
+def test_a_letter_says_what_it_has_to_in_each_language(language: str, is_moved: bool, kind: LetterKind) -> None:
+    message = sent(written(kind, language=language, is_moved=is_moved))
     plain, reader = body(message, "plain"), Reader()
     reader.feed(body(message, "html"))
     for text in (plain, reader.text):
@@ -183,7 +221,22 @@ def test_a_letter_says_what_it_has_to_in_each_language(language: str, kind: Lett
     assert message["Content-Language"] == language
     assert (message["Auto-Submitted"], message["Message-ID"]) == ("auto-generated", "<le-1@hotel.example>")
     assert "Hotel Aurora" in message["Subject"]
-    assert len({sent(written(kind, language=each))["Subject"] for each in WORDS}) == len(WORDS)
+    assert len({sent(written(kind, language=each, is_moved=is_moved))["Subject"] for each in WORDS}) == len(WORDS)
+    plain_one = sent(written(kind, language=language))
+    assert (message["Subject"] != plain_one["Subject"]) is (is_moved and kind is INVITATION)
+
+
+@pytest.mark.parametrize("language", sorted(WORDS))
+def test_a_letter_of_several_rooms_has_a_link_for_each(language: str) -> None:
+    links = tuple(f"{LINK[:-1]}{each}" for each in "abc")
+    message = sent(written(language=language, links=links))
+    reader = Reader()
+    reader.feed(body(message, "html"))
+    assert reader.links == list(links)
+    for text in (body(message, "plain"), reader.text):
+        assert [text.count(each) for each in links] == [1, 1, 1]
+        assert "3" in text.replace("23", ""), "how many rooms"
+        assert "{" not in text
 
 
 def test_a_language_that_nobody_speaks_is_english() -> None:

@@ -1,122 +1,32 @@
 """Letters to guests, from the stay to the mail server: once, to nobody who is not to have them, never without trace."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cloud.checkin import letter_rows, letter_work
-from cloud.checkin.letter_work import LEASE_MS, Letters, Wish
+from cloud.checkin.letter_work import LEASE_MS, Wish
 from cloud.checkin.letters import HOUR_MS, LOOK_AGAIN_MS, TRIES_MOST
 from cloud.checkin.links import LINKS_OF_LETTERS
 from cloud.checkin.mail.emulator import MailServer, Manner
 from cloud.checkin.mail.port import Outcome, Told
-from cloud.checkin.mail.smtp import Account, SmtpMail
-from cloud.checkin.sessions import COMPLETED, STARTED, STEP_DONE
 from cloud.kit.database import execute
-from cloud.kit.outbox import Relay
 from cloud.kit.times import at, iso
 from cloud.pms.port import GuestContact, PmsBusyError, PmsFaultError
 from cloud.stays.reservation import Housekeeping, PmsStatus
-from cloud.stays.stays import STAY_CHANGED
-from kit.dice import SeededDice
-from kit.logs import logger
 from protocols.errors import PlatformError, StoreFailedError
-from tests.cloud.checkin.front_desk import HERE, STAY, Desk, single
+from tests.cloud.checkin.front_desk import HERE, STAY
+from tests.cloud.checkin.letter_post import SOON, TO, CrashedError, Post, several
+from tests.cloud.checkin.letter_post import post as post
+from tests.cloud.checkin.letter_post import server as server
 from tests.cloud.houses import DAY_MS, NOW_MS
 from tests.cloud.public.conftest import Site
 from tests.cloud.public.conftest import site as site
 
 pytestmark = [pytest.mark.tier("postgres"), pytest.mark.requirement("CHK-06")]
-
-TO = "anna@guests.example"
-LINK = re.compile(r"https://rooms\.example/guest/#check-in=aurora/(\S+)/(ikg_[\w-]{43})")
-SOON = single(arrival_ms=NOW_MS + 10 * HOUR_MS, departure_ms=NOW_MS + 2 * DAY_MS)
-
-
-@dataclass
-class Pms:
-    """A PMS that tells what it is told to."""
-
-    contact: GuestContact | None = field(default_factory=lambda: GuestContact(TO, "de"))
-    trouble: PlatformError | None = None
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
-    then: Callable[[], Any] | None = None
-
-    async def contact_of(self, property_id: str, system: str, external_id: str) -> GuestContact | None:
-        self.asked.append((property_id, system, external_id))
-        if self.then is not None:
-            await self.then()
-        if self.trouble is not None:
-            raise self.trouble
-        return self.contact
-
-
-class CrashedError(Exception):
-    """What ends a process, in a test."""
-
-
-class Post:
-    """A house whose guests are written to."""
-
-    def __init__(self, site: Site, server: MailServer, *, hours: int = 24) -> None:
-        self.site, self.server, self.desk, self.pms = site, server, Desk(site), Pms()
-        self.mail = SmtpMail(Account("127.0.0.1", server.port, "desk@hotel.example", tls="none"), step_s=20)
-        self.letters = self.make(Wish(hours, language="fr"))
-        handlers = dict.fromkeys((STARTED, STEP_DONE, COMPLETED, STAY_CHANGED), (self.letters.on_moved,))
-        self.relay = Relay(site.database, subscribers=handlers, clock=site.clock, log=logger("test"))
-
-    def make(self, wish: Wish, mail: Any = None) -> Letters:
-        return Letters(
-            self.site.database, self.site.sessions, self.pms, mail or self.mail, wishes={"aurora": wish},
-            sender="desk@hotel.example", pages="https://rooms.example/", clock=self.site.clock, dice=SeededDice(7),
-            log=logger("test"),
-        )  # fmt: skip
-
-    async def work(self, *, after_ms: int = 0) -> int:
-        self.site.clock.advance(after_ms)
-        await self.relay.drain()
-        return await self.letters.work()
-
-    async def row(self, kind: str = "invitation") -> dict[str, Any] | None:
-        found = await self.desk.rows("SELECT * FROM checkin.letter ORDER BY kind")
-        return next((each for each in found if each["kind"] == kind), None)
-
-    async def stands(self, kind: str = "invitation") -> tuple[str, str | None] | None:
-        row = await self.row(kind)
-        return None if row is None else (row["state"], row["reason"])
-
-    async def open_links(self) -> int:
-        return len(await self.desk.rows("SELECT 1 FROM checkin.guest_link WHERE ended_at IS NULL"))
-
-    async def told(self, kind: str) -> list[dict[str, Any]]:
-        return [row["body"] for row in await self.desk.rows("SELECT type, body FROM outbox.event ORDER BY id")
-                if row["type"] == kind]  # fmt: skip
-
-    def tokens(self) -> list[str]:
-        found = []
-        for each in self.server.taken:
-            part = each.message.get_body(("plain",))
-            assert part is not None
-            match = LINK.search(part.get_content())
-            assert match is not None
-            assert match[1] == STAY
-            found.append(match[2])
-        return found
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[MailServer]:
-    async with MailServer() as house:
-        yield house
-
-
-@pytest.fixture
-async def post(site: Site, server: MailServer) -> Post:
-    return Post(site, server)
 
 
 @pytest.mark.requirement("CHK-05")
@@ -343,15 +253,11 @@ async def test_two_senders_send_one_letter(post: Post) -> None:
 async def test_a_tenant_sends_no_more_than_he_may_in_an_hour(post: Post) -> None:
     async with post.site.database.transaction() as connection:
         await execute(connection, "INSERT INTO checkin.letter_rate VALUES ('northlight', 1)")
-    await post.desk.book(SOON, replace(SOON, external_id="r2", room="102"))
+    await several(post, 2)
     assert await post.work() == 1
     assert await post.work(after_ms=HOUR_MS - 1_000) == 0
     assert await post.work(after_ms=2_000) == 1
     assert len(post.server.taken) == 2
-
-
-async def several(post: Post, count: int) -> None:
-    await post.desk.book(*[replace(SOON, external_id=f"r{each + 1}") for each in range(count)])
 
 
 async def until(what: Callable[[], bool]) -> None:
@@ -371,7 +277,7 @@ async def test_a_server_that_hangs_holds_up_neither_what_is_looked_at_nor_anothe
     running = asyncio.create_task(post.letters.run())
     try:
         await until(lambda: len(post.pms.asked) == letter_work.OF_A_HOUSE)
-        await post.desk.book(replace(SOON, external_id="r99"))
+        await post.desk.book(replace(SOON, external_id="r99", number="N-99", guest_name="Noor Haddad"))
         post.site.clock.advance(letter_work.DECIDE_EVERY_MS)
         async with asyncio.timeout(20):
             while len(await post.desk.rows("SELECT 1 FROM checkin.letter")) < letter_work.AT_A_TIME + 3:

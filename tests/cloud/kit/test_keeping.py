@@ -161,6 +161,7 @@ async def test_who_looks_for_what_may_go_does_not_read_what_stays(database: Data
         "pms_runs": (_RUNS, [young, young]),
         "commands": (_COMMANDS, [young] * 3),
         "openings": (_OPENINGS, [young] * 2),
+        "letters": (_LETTERS, [young] * 2),
     }
     async with database.transaction() as connection:
         await execute(connection, _ENDPOINT, [young])
@@ -201,6 +202,10 @@ _COMMAND_OF = (
 _COMMAND = _COMMAND_OF + "VALUES (%s, 'northlight', 'aurora', 'e', 'k', '{}', %s, 'x', %s, %s, %s, %s)"
 _COMMANDS = _COMMAND_OF + (  # noqa: S608 - words of this file
     "SELECT n, 'northlight', 'aurora', 'e', 'k', '{}', n, 'x', 'done', %s, %s, %s FROM generate_series(1, 5000) n"
+)
+_LETTERS = (
+    "INSERT INTO checkin.letter (id, tenant, property, stay, kind, state, not_before, decided_at)"
+    " SELECT n, 'northlight', 'aurora', n, 'invitation', 'sent', %s, %s FROM generate_series(1, 5000) n"
 )
 _OPENING_OF = "INSERT INTO access.event (tenant, property, edge, incarnation, seq, door, event, at, received_at) "
 _OPENING = _OPENING_OF + "VALUES ('northlight', 'aurora', 'e', '', %s, 'd', 'opened', %s, %s)"
