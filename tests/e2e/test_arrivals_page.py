@@ -7,10 +7,14 @@ import msgspec
 import pytest
 from playwright.async_api import expect
 
+from cloud.checkin.letters import LOOK_AGAIN_MS
+from cloud.checkin.mail.emulator import MailServer, Manner
+from cloud.pms.port import GuestContact
 from cloud.stays.life import EdgeState
 from cloud.stays.reservation import Housekeeping
 from protocols.policy.check_in import LAST, Deposit, StepKind
 from tests.cloud.checkin.front_desk import HERE, PHONE, POLICY, STAY, single
+from tests.cloud.checkin.letter_post import SOON, TO, Post
 from tests.cloud.checkin.test_vendor_keys import CARD, MADE, bundle
 from tests.cloud.checkin.zones import passport
 from tests.cloud.conftest import database as database
@@ -172,4 +176,57 @@ async def test_a_card_that_waits_for_the_desk_is_written_once_however_often_it_w
         "The card of Anna Berger is written. Give it to the guest."
     )
     assert [kind for kind, _ in site.edges.effects].count("key_cards") == 1
+    await is_fine(desk)
+
+
+@pytest.mark.requirement("CHK-06")
+async def test_what_became_of_an_invitation_is_said_at_its_stay_with_what_is_left_to_do(
+    lobby: Lobby, size: tuple[int, int]
+) -> None:
+    await lobby.desk.book(replace(SOON, updated_ms=NOW_MS + 1))
+    desk = await console(lobby, "/arrivals", size)
+    letter = desk.page.locator(f"[data-stay='{STAY}'] [data-letter='invitation']")
+    await expect(desk.page.locator(f"[data-stay='{STAY}']")).to_be_visible(timeout=WAIT_MS)
+    await expect(letter).to_have_count(0)
+    async with MailServer() as server:
+        post = Post(lobby.desk.site, server)
+        post.pms.contact, server.manner = None, Manner.GREYLISTS
+        await post.work()
+        await expect(letter).to_contain_text("No e-mail address: hand over a link", timeout=WAIT_MS)
+        await expect(letter).to_have_attribute("data-state", "not_possible")
+        await is_fine(desk)
+        post.pms.contact = GuestContact(TO, None)
+        await post.work(after_ms=LOOK_AGAIN_MS)
+        await expect(letter).to_contain_text(
+            "is tried again. The mail server did not take the letter.", timeout=WAIT_MS
+        )
+        await post.work(after_ms=90_000)
+        assert len(server.taken) == 1
+    await expect(letter).to_contain_text("Invited 18:08", timeout=WAIT_MS)
+    await expect(letter).to_have_attribute("data-state", "sent")
+    await is_fine(desk)
+
+
+@pytest.mark.requirement("CHK-08")
+async def test_who_went_on_by_himself_after_he_asked_is_said_to_have_and_counted_no_more(
+    lobby: Lobby, size: tuple[int, int]
+) -> None:
+    await lobby.desk.policy()
+    guest = await lobby.tab(await lobby.link())
+    await guest.at("identity-g1")
+    await guest.page.get_by_text("Ask the front desk").click()
+    await guest.page.locator("aside [name=reason]").fill("Do you have a cot?")
+    await guest.page.get_by_role("button", name="Send to the front desk").click()
+    desk = await console(lobby, "/arrivals", size)
+    waiting, heading = desk.page.locator(f"[data-hand-over='{STAY}']"), desk.page.locator("#waiting")
+    await expect(waiting).to_contain_text("“Do you have a cot?”", timeout=WAIT_MS)
+    await expect(heading).to_have_text("Waiting for the desk 1")
+    await expect(waiting.get_by_test_id("went-on")).to_have_count(0)
+    lobby.desk.site.clock.advance(60_000)
+    await guest.tell(guest.screen("identity-g1"), **ANNA)
+    await guest.go_on(guest.screen("identity-g1"))
+    await guest.at("document-g1")
+    await expect(waiting.get_by_test_id("went-on")).to_contain_text("Went on alone since, 12:07", timeout=WAIT_MS)
+    await expect(waiting).to_contain_text("“Do you have a cot?”")  # nobody knows whether it was answered
+    await expect(heading).to_have_text("Waiting for the desk 0")
     await is_fine(desk)
