@@ -50,6 +50,7 @@ from protocols.link.messages import (
     Answer,
     Hello,
     Live,
+    LiveHead,
     StreamMark,
     decode_ack,
     encode_answer,
@@ -272,12 +273,15 @@ class Uplink:
         told = self._live_told
         if whole:
             told.clear()
+        heads, lives = self._log.heads(), self._log.incarnations()  # before the state is read: it knows what is there
         state = [dict(each) for each in self._live_state()]
         news = [each for each in state if told.get(_point(each)) != tuple(each.values())]
         if len(news) > LIVE_ITEMS_SURE:
             news.sort(key=_at_ms, reverse=True)
-        incarnation, backlog = self._log.incarnations()[Lane.A], self._link.backlog()
-        payload, count = encode_live_most(Live(self._edge, incarnation, self._clock.wall_ms(), tuple(news), backlog))
+        told_to = tuple(LiveHead(lives[lane], lane, heads[lane]) for lane in LANES)
+        payload, count = encode_live_most(
+            Live(self._edge, lives[Lane.A], self._clock.wall_ms(), tuple(news), self._link.backlog(), told_to)
+        )
         told.update((_point(each), tuple(each.values())) for each in news[:count])
         if count < len(news):
             self._link.live_changed()

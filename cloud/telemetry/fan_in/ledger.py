@@ -31,7 +31,7 @@ from cloud.telemetry.fan_in.arrivals import (
 )
 from cloud.telemetry.fan_in.lease_store import fence
 from cloud.telemetry.fan_in.leases import Worker
-from cloud.telemetry.fan_in.newest import NewestValues, store_newest
+from cloud.telemetry.fan_in.newest import NewestValues, store_newest, told_of
 from cloud.telemetry.fan_in.opening import Opened, Place, open_batch
 from cloud.telemetry.fan_in.point_bounds import POINTS_MOST, PointBounds
 from cloud.telemetry.fan_in.returning import RETURNS_A_SECOND, Fleet
@@ -358,7 +358,7 @@ class PostgresLedger:
     def _add(self, group: _Group, context: BatchContext, item: BatchItem, opened: Opened) -> None:
         group.rows += opened.rows
         group.readings += opened.readings
-        group.newest.take(opened.readings, context.lane.value)
+        group.newest.take(opened.readings, context.lane.value, context.incarnation)
         group.done["records"] += len(opened.rows)
         group.notes.holes += [(context, hole, inside) for hole, inside in opened.holes]
         for seq, wrong in opened.refused:
@@ -388,7 +388,8 @@ class PostgresLedger:
         for row in group.readings:  # what the same point said before that, and is stored
             point = (row.property, row.device, row.capability, row.attribute)
             if point in forgotten and (row.ordinal, row.seq) not in refused:
-                group.newest.take([row], contexts[row.ordinal].lane.value)
+                context = contexts[row.ordinal]
+                group.newest.take([row], context.lane.value, context.incarnation)
         for first, last in runs:
             full = PeerProtocolError(f"reading of {first.device}: {first.property} has no room for another series")
             self._refuse(group, contexts[first.ordinal], (first.seq, last), full, what="projection of reading")
@@ -436,9 +437,10 @@ class PostgresLedger:
 
     def _take_live(self, group: _Group, item: LiveItem, owner: EdgeOwner) -> None:
         live = item.live
+        told = told_of(live.heads)
         for body in live.state:
             try:
-                group.newest.take_live(owner.tenant, owner.property, body, live.at_ms)
+                group.newest.take_live(owner.tenant, owner.property, body, live.at_ms, told)
             except PeerProtocolError as error:
                 group.refused.append(("live item", error, live.edge))
         heard = group.notes.heard[live.edge]

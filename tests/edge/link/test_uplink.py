@@ -280,3 +280,29 @@ async def test_a_changed_house_is_told_whole_only_while_a_backlog_drains(waiting
         made.live_changed()
         soon = [link.next_step(now_ms=times.live_least_ms) for _ in range(3)]
         assert any(isinstance(each, SendLive) for each in soon) == (waiting > LIVE_BACKLOG)
+
+
+@pytest.mark.guarantee("G10", "G17")
+async def test_a_live_state_names_the_positions_that_were_there_before_it_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await RecordLog.open(tmp_path / "log", clock=SystemClock("host"), dice=SystemDice()) as log:
+        heads, asked = log.heads, list[str]()
+
+        def state() -> list[dict[str, Any]]:
+            asked.append("state")
+            return []
+
+        def named() -> dict[Lane, int]:
+            asked.append("heads")
+            return heads()
+
+        monkeypatch.setattr(log, "heads", named)
+        made = uplink(log, NoWay(), SystemDice(), live_state=state)
+        lives = log.incarnations()
+        assert decode_live(made._live(whole=True)).heads == tuple((lives[lane], lane, 0) for lane in Lane)
+        await log.append_many(Lane.C, [Entry("note", {"n": n}) for n in range(3)])
+        asked.clear()
+        told = decode_live(made._live(whole=False)).heads
+        assert {each.lane: each.last for each in told} == {Lane.A: 0, Lane.B: 0, Lane.C: 3}
+        assert asked == ["heads", "state"]
