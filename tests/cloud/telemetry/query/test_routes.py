@@ -1,13 +1,16 @@
 """The telemetry API: what was written is what is told, fenced, paged, streamed, with ages and how final it is."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from cloud.kit.database import Connection
+from cloud.kit.times import unix_ms
 from cloud.telemetry import query_reader, query_routes
 from cloud.telemetry.query import iso_of
+from cloud.telemetry.store.port import Scalar
 from kit.http import ProblemError
 from tests.cloud.houses import BOREALIS, DAY_MS, HOUR_MS, NOW_MS
 from tests.cloud.telemetry.query.conftest import Desk
@@ -267,3 +270,84 @@ async def test_the_api_describes_itself(desk: Desk) -> None:
     assert {each["name"] for each in known["range"]["parameters"]} == {
         "property_id", "since", "until", "resolution", "room", "device", "capability", "attribute", "points", "cursor"
     }  # fmt: skip
+
+
+@pytest.mark.guarantee("G17")
+async def test_days_are_those_of_utc_over_a_change_of_the_clocks_and_of_the_year(desk: Desk) -> None:
+    """A local day of spring has 23 hours and begins in the middle of a UTC one; each reading is in one bucket."""
+    spring = unix_ms(datetime(2026, 3, 28, 23, tzinfo=UTC))  # midnight where clocks go forward three hours later
+    await desk.write(*(desk.reading(spring + n * 900_000, n) for n in range(-1, 93)))
+    year = unix_ms(datetime(2026, 1, 1, tzinfo=UTC))
+    await desk.write(*(desk.reading(year + n, n) for n in (-1, 0, 1)))
+    await desk.settle()
+    span = {"since": "2026-03-29T00:00:00+01:00", "until": "2026-03-30T00:00:00+02:00"}
+    day = await desk.ok("range", **span, resolution="15m")
+    assert (day["since"], day["until"]) == ("2026-03-28T23:00:00.000Z", "2026-03-29T22:00:00.000Z")
+    assert [each["first"] for each in day["buckets"]] == list(range(92))
+    [amount] = (whole := await desk.ok("aggregate", **span))["amounts"]
+    assert (whole["resolution"], amount["samples"], amount["first"], amount["last"]) == ("15m", 92, 0, 91)
+    days = await desk.ok("range", **span, resolution="1d")  # widened to whole days, and says so
+    assert [(each["at"][:10], each["samples"]) for each in days["buckets"]] == [("2026-03-28", 5), ("2026-03-29", 89)]
+    assert (days["since"], days["until"]) == ("2026-03-28T00:00:00.000Z", "2026-03-30T00:00:00.000Z")
+    turn = {"since": "2025-12-31T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
+    for resolution, before in (("1d", "2025-12-31T00:00"), ("15m", "2025-12-31T23:45"), ("1m", "2025-12-31T23:59")):
+        told = await desk.ok("range", **turn, resolution=resolution)
+        if resolution == "1m":
+            assert (told["buckets"], told["kept_since"] > turn["until"]) == (
+                [],
+                True,
+            )  # minutes are gone, and it says so
+            continue
+        assert [(each["at"][:16], each["samples"]) for each in told["buckets"]] == [
+            (before, 1),
+            ("2026-01-01T00:00", 2),
+        ]
+
+
+@pytest.mark.guarantee("G17")
+async def test_series_of_nothing_of_one_point_of_flags_and_of_words(desk: Desk) -> None:
+    start = NOW_MS - NOW_MS % DAY_MS - 2 * DAY_MS
+    words: dict[str, list[Scalar | None]] = {
+        "number": [2.5],
+        "flag": [True, False, True],
+        "word": ["heat", "cool"],
+        "none": [None],
+        "away": [1.0],
+    }
+    for device, values in words.items():
+        for n, value in enumerate(values):
+            when = start - DAY_MS if device == "away" else start + n * 1_000
+            quality = "bad" if value is None else "good"
+            await desk.write(desk.reading(when, value, device=device, quality=quality))
+    await desk.settle()
+    for until in (start + 3_000, start + DAY_MS):
+        span = {"since": iso_of(start), "until": iso_of(until)}
+        raw = await desk.ok("range", **span)
+        assert (raw["resolution"], raw["next"], {each["device"] for each in raw["series"]}) == (
+            "raw", None, {"number", "flag", "word", "none"},
+        )  # fmt: skip
+        empty = await desk.ok("range", **span, device="away")
+        assert (empty["points"], empty["buckets"], empty["series"], empty["next"]) == ([], [], [], None)
+        assert (await desk.ok("aggregate", **span, device="away"))["amounts"] == []
+        lines = [json.loads(line) for line in (await desk.get("lines", **span, device="away")).text.splitlines()]
+        assert [each["type"] for each in lines] == ["start", "end"]
+        one = await desk.ok("range", **span, device="number", points="1")
+        assert ([each["value"] for each in one["points"]], one["next"]) == ([2.5], None)
+    before = {"since": iso_of(start - 1), "until": iso_of(start)}  # the end of a span is not in it
+    assert (await desk.ok("range", **before))["points"] == []
+    for resolution in ("1m", "15m", "1d"):
+        found = await desk.ok("range", since=iso_of(start), until=iso_of(start + DAY_MS), resolution=resolution)
+        names = {each["id"]: each["device"] for each in found["series"]}
+        told = {names[each["series"]]: each for each in found["buckets"]}
+        assert {device: (each["samples"], each["flawed"], each["least"], each["most"], each["first"], each["last"])
+                for device, each in told.items()} == {
+            "number": (1, 0, 2.5, 2.5, 2.5, 2.5), "flag": (3, 0, 0.0, 1.0, 1.0, 1.0),
+            "word": (2, 0, None, None, "heat", "cool"), "none": (0, 1, None, None, None, None),
+        }  # fmt: skip
+        assert (told["flag"]["mean"], told["word"]["mean"]) == (2 / 3, None)
+        amounts = await desk.ok(
+            "aggregate", since=iso_of(start), until=iso_of(start + DAY_MS), resolution=resolution
+        )  # fmt: skip
+        assert {each["device"]: (each["samples"], each["mean"]) for each in amounts["amounts"]} == {
+            "number": (1, 2.5), "flag": (3, 2 / 3), "word": (2, None), "none": (0, None),
+        }  # fmt: skip
