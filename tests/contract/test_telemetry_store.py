@@ -16,6 +16,7 @@ from cloud.telemetry.store.timescale import TimescaleStore
 from cloud.telemetry.store.writing import UnnestWriter
 from tests.cloud.conftest import database, dsn, postgres
 from tests.contract import telemetry_store_oracle as oracle
+from tests.contract.series_keeping_claims import Make, SeriesKeepingClaims
 from tests.contract.telemetry_store_claims import DAY_MS, NOW_MS, RETENTION, TelemetryStoreClaims, row
 from tests.services.timescale import running_timescale
 
@@ -50,12 +51,7 @@ def timescale() -> Iterator[str]:
         yield dsn
 
 
-@pytest.mark.tier("timescale")
-class TestTimescale(TelemetryStoreClaims):
-    """TimescaleDB, rows by INSERT .. unnest: the WebAssembly build does not survive COPY."""
-
-    examples = 6
-
+class _OnTimescale:
     @pytest.fixture
     async def database(self, timescale: str) -> AsyncIterator[Database]:
         pool = Database(timescale, most=2, actor=system("test"))
@@ -66,6 +62,31 @@ class TestTimescale(TelemetryStoreClaims):
             await connection.execute("DELETE FROM telemetry.rollup_due")
         yield pool
         await pool.close()
+
+
+@pytest.mark.tier("timescale")
+class TestTimescaleSeries(_OnTimescale, SeriesKeepingClaims):
+    """Series on TimescaleDB: continuous aggregates, what was folded in beside them, and compressed days name them."""
+
+    @pytest.fixture
+    def make(self, database: Database) -> Make:
+        return lambda retention: TimescaleStore(database, retention=retention, writer=UnnestWriter())
+
+
+@pytest.mark.tier("postgres")
+class TestPlainSeries(SeriesKeepingClaims):
+    """Series on PostgreSQL alone."""
+
+    @pytest.fixture
+    def make(self, database: Database) -> Make:
+        return lambda retention: PlainStore(database, retention=retention)
+
+
+@pytest.mark.tier("timescale")
+class TestTimescale(_OnTimescale, TelemetryStoreClaims):
+    """TimescaleDB, rows by INSERT .. unnest: the WebAssembly build does not survive COPY."""
+
+    examples = 6
 
     @pytest.fixture
     async def store(self, database: Database) -> TelemetryStore:
