@@ -184,9 +184,10 @@ async def test_a_key_that_holds_doors_open_is_an_admins_for_common_doors_alone_a
     holds = {**SHIFT, "person": "otto", "rooms": [], "zones": 4, "passage": True, "idempotency_key": "shift-otto-1"}
     for name, status in (("viewer", 403), ("staff", 403), ("other", 404)):
         assert (await site.http.post(path, headers=site.as_(name), json=holds)).status_code == status
-    for wrong in ({"rooms": ["101"]}, {"zones": 0}, {"passage": "yes please"}):
+    for wrong in ({"rooms": ["101"]}, {"zones": 0}, {"passage": "yes please"}, {"zones": 2**53}, {"zones": 2**53 + 1}):
         answer = await site.http.post(path, headers=site.as_("admin"), json={**holds, **wrong})
         assert answer.status_code == 400, answer.text
+    assert "zones" in answer.text, "a browser that wanted bits 0 and 53 sends the latter alone"
     assert site.edges.sent == []
     async with site.database.transaction() as connection:
         assert await fetch_all(connection, TRAIL) == []
