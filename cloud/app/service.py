@@ -78,6 +78,7 @@ from cloud.public.stream import live
 from cloud.public.web import pages
 from cloud.public.webhook_routes import webhook_routes
 from cloud.public.webhooks import Hook, pms_webhook
+from cloud.stays.late_ends import STAY_LATE
 from cloud.stays.publisher import DocumentPublisher
 from cloud.stays.stays import STAY_CHANGED, STAY_DEPARTURE
 from cloud.telemetry import room_outcomes
@@ -206,6 +207,7 @@ async def run(
         PAYMENT_CHANGED: (late.on_payment, webhooks.on_event),
         STAY_CHANGED: (intents.on_stay_changed, departures.on_stay_changed, webhooks.on_event),
         STAY_DEPARTURE: (intents.on_stay_departure,),
+        STAY_LATE: (intents.on_stay_late,),
     }
     if letters is not None:
         for kind in MOVED_BY:

@@ -7,13 +7,13 @@ write that may have taken effect we look for a while before writing again.
 
 An end is told only while the building's word on it stands by the rule of cloud/stays/ending.py, once for each word, and
 never over an end that the PMS named after it was told ours (docs/decisions/0146). A word is one wish, by whichever way
-it was noticed (docs/decisions/0156).
+it was noticed (docs/decisions/0156). An hour that the guest was granted on the day of his departure is told where the
+PMS knows hours (docs/decisions/0173).
 """
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -24,9 +24,11 @@ from cloud.kit.times import at, unix_ms
 from cloud.platform.properties import Property, ask_property, property_by_id
 from cloud.pms import room_map
 from cloud.pms.engine import PmsSync
-from cloud.pms.port import PmsAction, PmsAdapter, PmsBusyError, PmsCannotError, PmsRefusedError, PmsReservation, PmsRoom
+from cloud.pms.looks import Look, departure_look, late_look, look_at, room_look
+from cloud.pms.port import PmsAction, PmsAdapter, PmsBusyError, PmsCannotError, PmsRefusedError, PmsReservation
 from cloud.stays.assigning import given_room
-from cloud.stays.ending import Promise, same_night
+from cloud.stays.ending import Promise
+from cloud.stays.late_ends import BY_LATE
 from cloud.stays.life import StayState
 from cloud.stays.promises import end_is_sent, end_was_not_sent, ends_of, last_word, standing_ends
 from cloud.stays.reservation import Housekeeping, PmsStatus
@@ -53,17 +55,7 @@ MISSED_AFTER_MS: Final = 60_000
 _KNOWN: Final = [each.value for each in PmsAction]
 HAND_LOOK_MS: Final = 5 * 60_000
 BY_HAND: Final = "by_hand"
-_GRANTED: Final = {
-    PmsAction.CHECK_IN: frozenset({PmsStatus.IN_HOUSE, PmsStatus.LEFT}),
-    PmsAction.CHECK_OUT: frozenset({PmsStatus.LEFT}),
-}
-_ALIKE: Final = (
-    frozenset({Housekeeping.DIRTY, Housekeeping.PICKUP}),
-    frozenset({Housekeeping.CLEAN, Housekeeping.INSPECTED}),
-)
-"""Conditions that a PMS without the finer word tells as one."""
 UNAUTHORIZED: Final = 401
-_OVERTAKEN: Final = frozenset({PmsStatus.CANCELLED, PmsStatus.NO_SHOW})
 
 
 def wish(event: Mapping[str, Any]) -> PmsAction | None:
@@ -71,7 +63,7 @@ def wish(event: Mapping[str, Any]) -> PmsAction | None:
 
     Who stays longer or shorter has neither come nor left by it, though his room was let go and given again.
     """
-    if event.get("by") == BY_BUILDING:
+    if event.get("by") in (BY_BUILDING, BY_LATE):
         return None
     status = PmsStatus(event["pms_status"])
     if event["state"] == StayState.IN_HOUSE and status in (PmsStatus.BOOKED, PmsStatus.OPTION):
@@ -87,81 +79,9 @@ def gained_room(event: Mapping[str, Any]) -> bool:
     return to_come and event["room"] is not None and event["room"] != event["from_room"]
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What reading the PMS says of a wish. `starts_ms`: before then the PMS will not hear of it. `unsure`: it may be an
-    old answer: it is asked some times more before that counts.
-    """
-
-    granted: bool
-    overtaken: bool
-    said: str | None
-    starts_ms: int | None = None
-    unsure: bool = False
-
-
-def look_at(action: PmsAction, read: PmsReservation | None, target: str | None, *, early_ms: int) -> Look:
-    """Judge a wish about a reservation by what was read; None: the PMS does not know it. Pure.
-
-    A room that the PMS has given an arrival itself meanwhile goes before ours.
-    """
-    if read is None or read.status in _OVERTAKEN:
-        return Look(False, True, None if read is None else read.status.value)
-    if action is PmsAction.ASSIGN_ROOM:
-        elsewhere = read.room_external_id not in (None, target) and read.status is PmsStatus.BOOKED
-        return Look(read.room_external_id == target, elsewhere or read.status is PmsStatus.LEFT, read.room_external_id)
-    starts_ms = read.arrival_ms - early_ms if read.status is PmsStatus.BOOKED else None
-    return Look(read.status in _GRANTED[action], False, read.status.value, starts_ms)
-
-
-def room_look(room: PmsRoom | None, wanted: Housekeeping, conditions: frozenset[Housekeeping]) -> Look:
-    """Judge a wish about a room; a PMS without a word for `wanted` grants it by the word nearest to it. Pure."""
-    if room is None:
-        return Look(False, True, None)
-    alike = wanted not in conditions and any({wanted, room.housekeeping} <= each for each in _ALIKE)
-    return Look(room.housekeeping is wanted or alike, False, room.housekeeping and room.housekeeping.value)
-
-
-def departure_look(
-    read: PmsReservation | None, wanted_ms: int, promise: Promise | None, sent: str | None, *, zone: ZoneInfo | None
-) -> Look:
-    """Judge a wish for an end by what was read, and by what stands of the building's word after that. Pure.
-
-    An end that is neither what the PMS said before it was told ours, nor ours, is its own word: it is not written over.
-
-    Args:
-        read: None: the PMS does not know the reservation.
-        wanted_ms: The end (unix ms).
-        promise: The building's word that stands; None: none does.
-        sent: What the PMS said before it was told, if it was told or may have been; else None.
-        zone: Whose days are compared, where the PMS knows days alone.
-    """
-    if read is None or read.status in _OVERTAKEN or read.status is PmsStatus.LEFT:
-        return Look(False, True, None if read is None else read.status.value)
-    said = _moment(read.departure_ms).isoformat()
-    earlier = () if promise is None else promise.superseded_ms
-    agrees = same_night(read.departure_ms, wanted_ms) or (
-        zone is not None and _moment(read.departure_ms, zone).date() == _moment(wanted_ms, zone).date()
-    )
-    if agrees and (sent is not None or not earlier):  # else an earlier word of ours may be on its way there
-        return Look(True, False, said)
-    if promise is None and sent == said:  # it agreed, or went further: an answer that is late says so later
-        return Look(False, False, said)
-    if promise is None or promise.until_ms != wanted_ms:
-        return Look(False, True, said)
-    echo = any(same_night(read.departure_ms, each) for each in earlier)
-    if earlier and not echo and read.departure_ms != promise.told_ms and read.departure_ms > wanted_ms:
-        return Look(False, True, said, unsure=True)  # further than this word, or what was there before the earlier one
-    return Look(False, sent not in (None, said) and not echo, said)
-
-
 def _cause(stay: str, n: int) -> int:
     """Return the number of the wish for a word on a stay's end, which no event has."""
     return -1 - int.from_bytes(hashlib.sha256(f"{stay}/{n}".encode()).digest()[:7], "big")
-
-
-def _moment(at_ms: int, zone: ZoneInfo | None = None) -> datetime:
-    return datetime.fromtimestamp(at_ms / 1000, tz=zone or UTC)
 
 
 async def want(
@@ -267,6 +187,23 @@ class IntentWriter:
                 now_ms=unix_ms(event.occurred_at),
                 stay=body["stay"],
                 is_over=body["n"] < last,
+            )
+
+    async def on_stay_late(self, connection: Connection, event: Event) -> None:
+        """Write the wish that a guest who was granted a late check-out has it in the PMS, too."""
+        body = event.body
+        if (event.property, body["system"]) in self._writable:
+            await want(
+                connection,
+                tenant=event.tenant,
+                property_id=event.property,
+                system=body["system"],
+                action=PmsAction.SET_DEPARTURE,
+                external_id=body["external_id"],
+                target=str(body["until_ms"]),
+                cause=event.id,
+                now_ms=unix_ms(event.occurred_at),
+                stay=body["stay"],
             )
 
     @staticmethod
@@ -416,11 +353,15 @@ class IntentWorker:
         async with self._database.transaction() as connection:
             ends = await ends_of(connection, property_id=found.id, stay=row["stay"])
         if ends is not None:
-            pms_until_ms, promise = ends
-            read = None if read is None else replace(read, departure_ms=pms_until_ms)  # a late answer is an older one
+            promise = ends.promise
+            read = None if read is None else replace(read, departure_ms=ends.pms_ms)  # a late answer is an older one
         sent = row["last_read_back"] if row["sent"] else None
         zone = ZoneInfo(found.zone) if self._adapter.capabilities.by_day else None
-        return departure_look(read, int(row["target"]), promise, sent, zone=zone)
+        wanted_ms = int(row["target"])
+        late_ms = None if ends is None or ends.late is None else ends.late.until_ms
+        if promise is None and zone is None and late_ms == wanted_ms:
+            return late_look(read, wanted_ms, sent)
+        return departure_look(read, wanted_ms, promise, sent, zone=zone)
 
     async def _write(self, action: PmsAction, row: Mapping[str, Any], said: str | None) -> None:
         """Write once. What says that nothing of it left passes through and does not count: PmsBusyError, LinkLostError,

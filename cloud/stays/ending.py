@@ -1,7 +1,8 @@
 """When a stay ends, of which the building and the PMS say different things. Pure.
 
 The rule is written in docs/decisions/0143 and protocols/stays/SPEC.md 4. It asks no clock which of the two spoke last.
-What the PMS was told of it by us comes back from there and is no word of its own (docs/decisions/0146).
+What the PMS was told of it by us comes back from there and is no word of its own (docs/decisions/0146). A late
+check-out that the guest was granted lies on top of what they say of that day (docs/decisions/0173).
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +25,14 @@ class Promise:
     def superseded_ms(self) -> tuple[int, ...]:
         """Those of an earlier word: the PMS may have them, or get them yet."""
         return tuple(each for each in self.sent_ms if each != self.until_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class LateEnd:
+    """The hour that the guest was granted (unix ms). `sent`: the PMS was told of it, or may have been."""
+
+    until_ms: int
+    sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +107,36 @@ def settled(promise: Promise, *, pms_until_ms: int) -> Promise:
 def same_night(one_ms: int, other_ms: int) -> bool:
     """Tell whether two ends are so near that they are nobody's business: a late check-out, or days without hours."""
     return abs(one_ms - other_ms) <= SAME_DAY_MS
+
+
+def late_stands(late: LateEnd | None, *, end_ms: int) -> LateEnd | None:
+    """Return a late check-out if the stay still ends on its day by PMS and building, at `end_ms`; else None.
+
+    Who stays another night, or leaves on a day before, was granted nothing for that day. An end that is later than the
+    hour granted counts; the hour is kept, to be known again when PMS and building speak of it.
+    """
+    return late if late is not None and same_night(end_ms, late.until_ms) else None
+
+
+def heard_beside(
+    new: Promise, standing: Promise | None, late: LateEnd | None, *, pms_until_ms: int, ours_ms: int | None = None
+) -> Promise:
+    """Return what `heard` does, of a stay whose guest was granted a late check-out.
+
+    What the building was told of that day may be an hour that was granted, and so may be what the PMS says of it, be it
+    there already or on its way: neither is a word of the PMS's own.
+
+    Args:
+        new: The building's word.
+        standing: Its word before that, if it stands still.
+        late: What was granted, if it stands still.
+        pms_until_ms: The end that the PMS names.
+        ours_ms: See `heard`.
+    """
+    if late is None:
+        return heard(new, standing, ours_ms=ours_ms)
+    end_ms = pms_until_ms if standing is None else standing.until_ms
+    is_of_that_day = same_night(new.told_ms, late.until_ms) and same_night(end_ms, late.until_ms)
+    told_ms = end_ms if is_of_that_day else new.told_ms
+    known = heard(replace(new, told_ms=told_ms), standing, ours_ms=ours_ms)
+    return replace(known, sent_ms=(*known.sent_ms, late.until_ms)) if late.sent else known

@@ -1,4 +1,5 @@
-"""What the building promised of the ends of stays, as it is written: what stands, and what the PMS was told of it.
+"""What the building promised of the ends of stays, and guests were granted, as it is written: what stands, and what the
+PMS was told of it.
 
 The rule is ending.py's. The caller's transaction holds the lock of the property's stays or takes it here.
 """
@@ -10,14 +11,16 @@ from typing import Any, Final, LiteralString
 
 from cloud.kit.database import Connection, execute, fetch_all, fetch_one, lock_for_transaction
 from cloud.kit.times import at, unix_ms
-from cloud.stays.ending import Promise, from_us, same_night, stands
+from cloud.stays.ending import LateEnd, Promise, from_us, late_stands, same_night, stands
 from cloud.stays.life import StayState
 from cloud.stays.reservation import PmsStatus
 
-COLUMNS: Final = ("edge_until", "edge_until_told", "edge_until_sent", "pms_until_ours")
+COLUMNS: Final = (
+    "edge_until", "edge_until_told", "edge_until_sent", "pms_until_ours", "late_until", "late_sent"
+)  # fmt: skip
 OF_ITS_END: Final[LiteralString] = """
     SELECT s.system, s.external_id, s.state, s.edge_until, s.edge_until_told, s.edge_until_sent, s.pms_until_ours,
-           r.status, r.arrival_at, r.departure_at
+           s.late_until, s.late_sent, r.status, r.arrival_at, r.departure_at
       FROM stays.stay s JOIN stays.reservation r USING (property, system, external_id)
      WHERE s.property = %s AND s.id = %s """
 """A stay's promise, and what it is held against; more conditions may follow."""
@@ -37,10 +40,25 @@ def ours_of(row: Mapping[str, Any], *, departure_at: datetime) -> int | None:
     return from_us(unix_ms(departure_at), promise_of(row), None if before is None else unix_ms(before))
 
 
-def written(promise: Promise | None, *, departure_at: datetime, ours_ms: int | None) -> dict[str, Any]:
-    """Return what is written of a promise and of whose the PMS's end is, and the end that the stay has by it."""
+def late_of(row: Mapping[str, Any]) -> LateEnd | None:
+    """Return the late check-out of a row that has `COLUMNS`; None: none was granted, or none stands any more."""
+    if row["late_until"] is None:
+        return None
+    return LateEnd(unix_ms(row["late_until"]), row["late_sent"])
+
+
+def written(
+    promise: Promise | None, *, departure_at: datetime, ours_ms: int | None, late: LateEnd | None
+) -> dict[str, Any]:
+    """Return what is written of a promise and of whose the PMS's end is, of a late check-out, and the end that the stay
+    has by these.
+    """
+    end_at = departure_at if promise is None else at(promise.until_ms)
+    late = late_stands(late, end_ms=unix_ms(end_at))
     return {
-        "until": departure_at if promise is None else at(promise.until_ms),
+        "until": end_at if late is None else max(end_at, at(late.until_ms)),
+        "late_until": None if late is None else at(late.until_ms),
+        "late_sent": late is not None and late.sent,
         "edge_until": None if promise is None else at(promise.until_ms),
         "edge_until_told": None if promise is None else at(promise.told_ms),
         "edge_until_sent": [] if promise is None else [at(each) for each in promise.sent_ms],
@@ -49,9 +67,12 @@ def written(promise: Promise | None, *, departure_at: datetime, ours_ms: int | N
 
 
 async def hold(
-    connection: Connection, property_id: str, stay: str, row: Mapping[str, Any], promise: Promise, *, now_ms: int
+    connection: Connection, property_id: str, stay: str, row: Mapping[str, Any], promise: Promise | None, *, now_ms: int
 ) -> Promise | None:
-    """Write a promise as it stands against the PMS's word in `row`, and return it; None: it does not."""
+    """Write a promise as it stands against the PMS's word in `row`, and return it; None: it does not.
+
+    The late check-out in `row` is written as it stands against both.
+    """
     standing = stands(
         promise,
         pms_until_ms=unix_ms(row["departure_at"]),
@@ -63,6 +84,7 @@ async def hold(
         """UPDATE stays.stay SET
                edge_until = %(edge_until)s, edge_until_told = %(edge_until_told)s,
                edge_until_sent = %(edge_until_sent)s::timestamptz[], pms_until_ours = %(pms_until_ours)s,
+               late_until = %(late_until)s, late_sent = %(late_sent)s,
                expected_until = %(until)s, updated_at = %(now)s,
                room = CASE WHEN expected_until = %(until)s OR state = 'void' THEN room END,
                version = version + CASE WHEN expected_until = %(until)s THEN 0 ELSE 1 END
@@ -72,6 +94,7 @@ async def hold(
                 standing,
                 departure_at=row["departure_at"],
                 ours_ms=ours_of(row, departure_at=row["departure_at"]),
+                late=late_of(row),
             ),
             "now": at(now_ms),
             "property": property_id,
@@ -81,14 +104,29 @@ async def hold(
     return standing
 
 
-async def ends_of(connection: Connection, *, property_id: str, stay: str) -> tuple[int, Promise | None] | None:
-    """Return the end that the PMS named last (unix ms), and what the building promised against it of a guest in house;
-    None: there is no such stay.
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What is said of the end of a stay: by the PMS, last (unix ms); by the building against it, and to the guest of a
+    late check-out, while he is in house.
     """
+
+    pms_ms: int
+    promise: Promise | None
+    late: LateEnd | None
+
+    @property
+    def booked_ms(self) -> int:
+        """The end that the stay has without a late check-out."""
+        return self.pms_ms if self.promise is None else self.promise.until_ms
+
+
+async def ends_of(connection: Connection, *, property_id: str, stay: str) -> Ends | None:
+    """Return what is said of a stay's end; None: there is no such stay."""
     row = await fetch_one(connection, OF_ITS_END, [property_id, stay])
     if row is None:
         return None
-    return unix_ms(row["departure_at"]), promise_of(row) if row["state"] == StayState.IN_HOUSE else None
+    inside = row["state"] == StayState.IN_HOUSE
+    return Ends(unix_ms(row["departure_at"]), promise_of(row) if inside else None, late_of(row) if inside else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +167,23 @@ async def last_word(connection: Connection, *, property_id: str, stay: str) -> i
 
 
 async def end_is_sent(connection: Connection, *, property_id: str, stay: str, until_ms: int) -> bool:
-    """Note that the PMS is about to be told an end; False: that is not the building's word, or no longer."""
+    """Note that the PMS is about to be told an end; False: that is not the building's word, nor a late check-out, or no
+    longer.
+    """
     await lock_for_transaction(connection, "stays", property_id)
+    named = {"until": at(until_ms), "property": property_id, "stay": stay}
     count = await execute(
         connection,
         """UPDATE stays.stay SET edge_until_sent = array_append(array_remove(edge_until_sent, %(until)s), %(until)s)
             WHERE property = %(property)s AND id = %(stay)s AND state = 'in_house' AND edge_until = %(until)s""",
-        {"until": at(until_ms), "property": property_id, "stay": stay},
+        named,
+    )
+    count = count or await execute(
+        connection,
+        """UPDATE stays.stay SET late_sent = true
+            WHERE property = %(property)s AND id = %(stay)s AND state = 'in_house' AND late_until = %(until)s
+              AND edge_until IS NULL""",
+        named,
     )
     return count > 0
 
@@ -145,6 +193,8 @@ async def end_was_not_sent(connection: Connection, *, property_id: str, stay: st
     await lock_for_transaction(connection, "stays", property_id)
     await execute(
         connection,
-        "UPDATE stays.stay SET edge_until_sent = array_remove(edge_until_sent, %s) WHERE property = %s AND id = %s",
-        [at(until_ms), property_id, stay],
+        """UPDATE stays.stay SET edge_until_sent = array_remove(edge_until_sent, %(until)s),
+                  late_sent = late_sent AND late_until IS DISTINCT FROM %(until)s
+            WHERE property = %(property)s AND id = %(stay)s""",
+        {"until": at(until_ms), "property": property_id, "stay": stay},
     )

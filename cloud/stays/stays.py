@@ -14,9 +14,9 @@ from cloud.kit.database import Connection, execute, fetch_all, fetch_one, lock_f
 from cloud.kit.notify import notify_live
 from cloud.kit.times import at, unix_ms
 from cloud.stays import document
-from cloud.stays.ending import EndWord, heard, settled, stands
+from cloud.stays.ending import EndWord, heard_beside, settled, stands
 from cloud.stays.life import ACTIVE, Claim, EdgeState, Settled, StayState, settle, state_of
-from cloud.stays.promises import COLUMNS, OF_ITS_END, hold, ours_of, promise_of, written
+from cloud.stays.promises import COLUMNS, OF_ITS_END, hold, late_of, ours_of, promise_of, written
 from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation, RoomCondition
 
 STAY_CHANGED: Final = "stay.changed"
@@ -102,7 +102,8 @@ async def upsert_reservations(
                 from_ms=reservation.arrival_ms,
             )
             ours_ms = ours_of(words[key], departure_at=new["departure_at"])
-            words[key] = written(promise, departure_at=new["departure_at"], ours_ms=ours_ms)
+            late = late_of(words[key])
+            words[key] = written(promise, departure_at=new["departure_at"], ours_ms=ours_ms, late=late)
             touched.append(await _write(connection, place, reservation, new, stay, word=words[key], now_ms=now_ms))
             held[key] = new
             if row is not None and row["status"] == PmsStatus.BOOKED and row["room"] != new["room"]:
@@ -133,7 +134,8 @@ async def _held(
         connection,
         """SELECT r.system, r.external_id, r.number, r.status, r.room, r.guest_name, r.arrival_at, r.departure_at,
                   r.adults, r.children, r.updated_at, r.room_type, s.id AS stay,
-                  s.edge_until, s.edge_until_told, s.edge_until_sent, s.pms_until_ours
+                  s.edge_until, s.edge_until_told, s.edge_until_sent, s.pms_until_ours,
+                  s.late_until, s.late_sent
              FROM unnest(%s::text[], %s::text[]) AS f (system, external_id)
              JOIN stays.reservation r ON r.property = %s AND r.system = f.system AND r.external_id = f.external_id
              LEFT JOIN stays.stay s ON s.property = r.property AND s.system = r.system
@@ -208,6 +210,7 @@ async def _write(
            ON CONFLICT (property, id) DO UPDATE SET
                edge_until = %(edge_until)s, edge_until_told = %(edge_until_told)s,
                edge_until_sent = %(edge_until_sent)s::timestamptz[], pms_until_ours = %(pms_until_ours)s,
+               late_until = %(late_until)s, late_sent = %(late_sent)s,
                room_asked = excluded.room_asked, guest_name = excluded.guest_name,
                expected_from = excluded.expected_from, expected_until = excluded.expected_until,
                room = CASE WHEN stay.state = 'left' OR (stay.expected_from = excluded.expected_from
@@ -291,7 +294,11 @@ async def apply_end_words(connection: Connection, place: Place, words: Sequence[
             "UPDATE stays.stay SET edge_until_n = %s, edge_until_by = %s WHERE property = %s AND id = %s",
             [word.n, word.by, place.property, word.stay],
         )
-        new = heard(word.promise, promise_of(row), ours_ms=ours_of(row, departure_at=row["departure_at"]))
+        standing, late, pms_until_ms = promise_of(row), late_of(row), unix_ms(row["departure_at"])
+        ours_ms = ours_of(row, departure_at=row["departure_at"])
+        new = heard_beside(word.promise, standing, late, pms_until_ms=pms_until_ms, ours_ms=ours_ms)
+        if late is not None and word.promise.told_ms == late.until_ms:  # said in the knowledge of it
+            row = {**row, "late_until": None, "late_sent": False}
         promise = await hold(connection, place.property, word.stay, row, new, now_ms=now_ms)
         if promise is not None and row["state"] == StayState.IN_HOUSE:
             await outbox.append(

@@ -19,7 +19,8 @@ from cloud.kit.times import at, unix_ms
 from cloud.pms.emulation.face import TAME
 from cloud.pms.emulation.hotel import Reservation
 from cloud.pms.ezee.emulator import Emulator as Ezee
-from cloud.pms.intents import MISSED_AFTER_MS, MISSED_LOOK_MS, IntentWorker, departure_look
+from cloud.pms.intents import MISSED_AFTER_MS, MISSED_LOOK_MS, IntentWorker
+from cloud.pms.looks import departure_look
 from cloud.pms.port import PmsFaultError, PmsReservation
 from cloud.stays.ending import EndWord, Promise
 from cloud.stays.life import EdgeState

@@ -26,6 +26,7 @@ from cloud.pms.port import PmsAction, PmsAdapter
 from cloud.pms.reading import display_name
 from cloud.pms.status import ConnectionState, connection_states
 from cloud.stays.assigning import Asked, give_rooms
+from cloud.stays.late_ends import STAY_LATE
 from cloud.stays.life import EdgeState
 from cloud.stays.stays import STAY_CHANGED, STAY_DEPARTURE, EdgeFact, apply_edge_facts, stay_id
 from kit.clock import ManualClock
@@ -192,7 +193,11 @@ async def world(database: Database, name: str, *, knobs: Knobs = TAME, seed: int
         )
         syncs.append(sync)
         writer = IntentWriter(frozenset({(AURORA.id, adapter.system)}))
-        told = {STAY_CHANGED: (writer.on_stay_changed,), STAY_DEPARTURE: (writer.on_stay_departure,)}
+        told = {
+            STAY_CHANGED: (writer.on_stay_changed,),
+            STAY_DEPARTURE: (writer.on_stay_departure,),
+            STAY_LATE: (writer.on_stay_late,),
+        }
         relay = Relay(database, subscribers=told, clock=clock, log=log)
         intents = IntentWorker(database, adapter, sync, two_way=True, clock=clock, log=log)
         yield World(database, clock, emulated, adapter, sync, intents, relay, vendor.by_day)
