@@ -4,6 +4,7 @@ A night is named by the day on which it begins, in the house's own zone: who lea
 meet in it. Pure, but for `read`, which asks the database what `available` is given.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from cloud.stays.reservation import Housekeeping
 
 NIGHTS_MOST: Final = 400
 """More are not asked about at once: the PMS that we mirror sells no further ahead than that."""
+HERE_MOST: Final = 500
+"""Stays that are counted at once; of a large house, or of many nights, others are answered meanwhile."""
 _DAY: Final = timedelta(days=1)
 
 
@@ -192,29 +195,35 @@ async def read(
               AND s.expected_from < %s AND (s.expected_until > %s OR s.state = 'in_house')""",
         [tenant, property_id, around + _DAY * ((end - first).days + 2), around - 2 * _DAY],
     )
-    return available(
-        [
-            HouseRoom(
-                row["id"],
-                row["type"],
-                row["floor"],
-                None if row["housekeeping"] is None else Housekeeping(row["housekeeping"]),
-            )
-            for row in rooms
-        ],
-        [
-            Occupant(
-                row["room"],
-                row["type"],
-                row["expected_from"],
-                row["expected_until"],
-                row["state"] == "in_house",
-                row["share"],
-            )
-            for row in stays
-        ],
-        first=first,
-        end=end,
-        now=at(now_ms),
-        zone=zone,
-    )
+
+    def counted() -> Availability:
+        return available(
+            [
+                HouseRoom(
+                    row["id"],
+                    row["type"],
+                    row["floor"],
+                    None if row["housekeeping"] is None else Housekeeping(row["housekeeping"]),
+                )
+                for row in rooms
+            ],
+            [
+                Occupant(
+                    row["room"],
+                    row["type"],
+                    row["expected_from"],
+                    row["expected_until"],
+                    row["state"] == "in_house",
+                    row["share"],
+                )
+                for row in stays
+            ],
+            first=first,
+            end=end,
+            now=at(now_ms),
+            zone=zone,
+        )
+
+    if len(stays) <= HERE_MOST:
+        return counted()
+    return await asyncio.to_thread(counted)

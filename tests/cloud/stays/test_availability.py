@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cloud.kit.database import Database
 from cloud.kit.times import at
+from cloud.stays import availability
 from cloud.stays.availability import HouseRoom, Occupant, TypeAvailability, available, read
 from cloud.stays.reservation import Housekeeping, PmsStatus, RoomCondition
 from cloud.stays.sharing import share
@@ -166,7 +167,11 @@ def test_counted_night_by_night_it_is_the_same(stays: list[Occupant], length: in
 
 
 @pytest.mark.tier("postgres")
-async def test_the_mirror_says_what_is_free(database: Database) -> None:
+@pytest.mark.parametrize("here_most", [availability.HERE_MOST, 0], ids=["at once", "while others are answered"])
+async def test_the_mirror_says_what_is_free(
+    database: Database, monkeypatch: pytest.MonkeyPatch, here_most: int
+) -> None:
+    monkeypatch.setattr(availability, "HERE_MOST", here_most)
     await open_house(database)
     async with database.transaction() as connection:
         booked = [
