@@ -312,7 +312,7 @@ async def test_a_link_to_check_in_asks_the_cloud_and_says_what_it_says(house: Ho
         if request.url.endswith("/session"):
             await route.fulfill(status=200, json=NOTHING_ASKED)
             return
-        if request.url.endswith(("/carried", "/key-term")):
+        if request.url.endswith(("/carried", "/key-term", "/late-check-out")):
             await route.fulfill(status=503, json={"reason": "edge_away"})
             return
         body = cast("dict[str, Any]", request.post_data_json)

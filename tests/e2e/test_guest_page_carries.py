@@ -32,6 +32,9 @@ async def test_a_guest_who_opens_his_door_carries_for_the_house(house: House) ->
         if route.request.url.endswith("/key-term"):
             await route.fulfill(json={"ends_at": "2001-01-01T00:00:00.000Z"})  # no longer than the key
             return
+        if route.request.url.endswith("/late-check-out"):
+            await route.fulfill(status=503, json={})
+            return
         body = cast("dict[str, Any]", route.request.post_data_json)
         if "phone_public_key" in body:
             await route.fulfill(json={"bundle": house.bundle(body["phone_public_key"], "door-101"), "stay": {}})

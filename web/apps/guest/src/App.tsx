@@ -7,6 +7,7 @@ import type { Arrival, CheckInInvitation } from './arrival'
 import type { Guest, GuestState } from './guest'
 import { beginsMs, endsMs, type Holding, standingOf } from './holdings'
 import { StayKeys } from './keys/StayKeys'
+import { LateCheckOut } from './late/LateCheckOut'
 import { OtherDoors } from './OtherDoors'
 import { CheckIn } from './session/CheckIn'
 import type { Walk } from './session/walk'
@@ -56,6 +57,7 @@ export function App({ guest, walk, onArrival }: { guest: Guest; walk: Walk; onAr
               {notices}
               {state.holdings.length > 0 && <RadioNotice state={state} />}
               {doors}
+              {linksOf(state).map((from) => <LateCheckOut key={from.token} guest={guest} from={from} nowMs={state.nowMs} />)}
               {linksOf(state).map((from) => <StayKeys key={from.token} guest={guest} from={from} nowMs={state.nowMs} />)}
             </div>
             <About guest={guest} state={state} onArrival={onArrival} />

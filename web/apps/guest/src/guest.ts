@@ -11,6 +11,7 @@ import { Renewals, stayEnds } from './keyTerm'
 import { arrived, endsMs, FINAL_REASONS, heldOf, type Holding, HOLDINGS_MOST, longEnded, withNewest } from './holdings'
 import type { Keyring } from './keyring'
 import { stayKeys, type Told } from './keys/stayKeys'
+import { type LateAct, lateCheckOut, type LateTold } from './late/lateCheckOut'
 import { askToOpen, type RemoteSaid } from './remoteOpening'
 import type { ArrivalTrouble, CheckInTrouble } from './words'
 
@@ -134,11 +135,11 @@ export class Guest {
     const ends = await stayEnds(from, this.#ports.root, this.#ports.fetch)
     if (ends === 'gone') return this.#renewals.end(from)
     const now = this.#ports.clock.wallMs()
-    const held = this.state.holdings.filter((each) => each.from?.token === from.token)
-    if (ends === null || held.length === 0 || !this.#renewals.isDue(from.stay, Math.max(...held.map(endsMs)), ends, now)) return
+    const held = (): Holding[] => this.state.holdings.filter((each) => each.from?.token === from.token)
+    if (ends === null || held().length === 0 || !this.#renewals.isDue(from.stay, Math.max(...held().map(endsMs)), ends, now)) return
     const answer = await this.#ask(from)
     if (answer.kind === 'bundle') await this.#takeBundle(answer.document, from, 'quietly')
-    this.#renewals.asked(from.stay, ends, now, answer.kind === 'bundle' ? 'key' : UNANSWERED.includes(answer.trouble) ? 'unanswered' : 'refused')
+    this.#renewals.asked(from.stay, ends, now, answer.kind === 'bundle' ? 'key' : UNANSWERED.includes(answer.trouble) ? 'unanswered' : 'refused', Math.max(...held().map(endsMs)))
   }
 
   /** Open a door, as after a tap; must be called within one. */
@@ -201,6 +202,11 @@ export class Guest {
   /** Ask who has keys of the stay that a link is for; with `takeBack` take that one back first. Keeps nothing. */
   async stayKeys(from: CheckInInvitation, takeBack: string | null = null): Promise<Told> {
     return stayKeys(from, this.#ports.root, this.#ports.fetch, takeBack)
+  }
+
+  /** Look at, ask for or take back a late check-out of the stay that a link is for. Keeps nothing. */
+  async lateCheckOut(from: CheckInInvitation, act: LateAct): Promise<LateTold> {
+    return lateCheckOut(from, this.#ports.root, this.#ports.fetch, act)
   }
 
   /** Forget every key, and the phone's own: the next one is another phone to every hotel. */

@@ -43,8 +43,10 @@ export class Renewals {
     return next === undefined || next.stayEndsMs !== stayEndsMs || nowMs >= next.atMs
   }
 
-  asked(stay: string, stayEndsMs: number, nowMs: number, answer: 'key' | 'unanswered' | 'refused'): void {
-    const pause = { key: LONG_STAY_EACH_MS, unanswered: UNANSWERED_EACH_MS, refused: REFUSED_EACH_MS }[answer]
+  /** `keyEndsMs`: of the key held after the answer. One that ends before it would be asked for again is the old one still: the house has not heard. */
+  asked(stay: string, stayEndsMs: number, nowMs: number, answer: 'key' | 'unanswered' | 'refused', keyEndsMs: number): void {
+    const isUnheard = answer === 'key' && keyEndsMs < stayEndsMs && keyEndsMs <= nowMs + LONG_STAY_EACH_MS
+    const pause = isUnheard ? UNANSWERED_EACH_MS : { key: LONG_STAY_EACH_MS, unanswered: UNANSWERED_EACH_MS, refused: REFUSED_EACH_MS }[answer]
     this.#next.set(stay, { stayEndsMs, atMs: nowMs + pause })
   }
 }

@@ -44,6 +44,21 @@ describe('a stay that is made longer', () => {
     expect(guest.state.holdings).toHaveLength(1) // the key that is held stays
   })
 
+  it('is asked for again soon where the house gives the old key that ends soon: it has not heard of a late check-out', async () => {
+    const { at, asked, guest } = await page({ ends: () => term(ENDS_MS + 2 * 60 * MINUTE_MS), keys: () => Response.json({ bundle: vector('door/bundle')['bundle'], stay: {} }) })
+    at.nowMs = ENDS_MS - 7 * 60 * MINUTE_MS
+    await guest.renew()
+    at.nowMs += MINUTE_MS
+    await guest.renew()
+    expect(asked.keys).toBe(1) // there is time: the one that is held opens for hours
+    at.nowMs += 6 * 60 * MINUTE_MS
+    for (const keys of [2, 3, 4]) {
+      await guest.renew()
+      expect(asked.keys).toBe(keys)
+      at.nowMs += MINUTE_MS
+    }
+  })
+
   it('leaves a hotel that said no in peace for longer', async () => {
     const { at, asked, guest } = await page({ ends: () => term(ENDS_MS + DAY_MS), keys: () => refusal(409, 'edge_refused') })
     await guest.renew()
