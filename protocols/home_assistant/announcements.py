@@ -1,13 +1,14 @@
 """What a device announces about itself: one configuration message in, the thing and its entities out.
 
-Source of truth: SPEC.md sections 1 and 2, after home-assistant.io, "MQTT discovery" (2025.4): one entity on
-`<prefix>/<component>/[<node>/]<object>/config`, or a whole device on `<prefix>/device/<id>/config`. Pure, and trusts
-nothing: what is no announcement raises PeerProtocolError; of one that is, each entity stands or falls by itself.
+Source of truth: SPEC.md sections 1 and 2, after home-assistant.io, "MQTT discovery" (2025.4; what is newer, by the
+source of 2026.11): one entity on `<prefix>/<component>/[<node>/]<object>/config`, or a whole device on
+`<prefix>/device/<id>/config`. Pure, and trusts nothing: what is no announcement raises PeerProtocolError; of one that
+is, each entity stands or falls by itself.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -52,6 +53,7 @@ _SHORT: Final[Mapping[str, str]] = {
     "fx_list": "effect_list", "whit_cmd_t": "white_command_topic", "whit_val_cmd_t": "white_value_command_topic",
     "whit_val_stat_t": "white_value_state_topic",
     "sup_clrm": "supported_color_modes",
+    "cdevs": "child_devices",
     "cmd_t": "command_topic", "cmd_tpl": "command_template", "cmps": "components",
     "curr_hum_t": "current_humidity_topic", "curr_hum_tpl": "current_humidity_template",
     "curr_temp_t": "current_temperature_topic", "curr_temp_tpl": "current_temperature_template",
@@ -72,6 +74,7 @@ _SHORT: Final[Mapping[str, str]] = {
     "tilt_clsd_val": "tilt_closed_value", "tilt_cmd_t": "tilt_command_topic", "tilt_cmd_tpl": "tilt_command_template",
     "tilt_inv_stat": "tilt_invert_state", "tilt_opnd_val": "tilt_opened_value", "tilt_status_t": "tilt_status_topic",
     "tilt_status_tpl": "tilt_status_template",
+    "def_ent_id": "default_entity_id",
     "dev": "device", "dev_cla": "device_class", "e": "encoding", "en": "enabled_by_default",
     "ent_cat": "entity_category", "exp_aft": "expire_after",
     "fan_mode_cmd_t": "fan_mode_command_topic", "fan_mode_cmd_tpl": "fan_mode_command_template",
@@ -79,7 +82,8 @@ _SHORT: Final[Mapping[str, str]] = {
     "max_temp": "max_temp", "min_temp": "min_temp", "temp_unit": "temperature_unit",
     "mode_cmd_t": "mode_command_topic", "mode_cmd_tpl": "mode_command_template",
     "mode_stat_t": "mode_state_topic", "mode_stat_tpl": "mode_state_template",
-    "o": "origin", "obj_id": "object_id", "ops": "options", "opt": "optimistic", "p": "platform",
+    "o": "origin", "on_cmd_type": "on_command_type",
+    "obj_id": "object_id", "ops": "options", "opt": "optimistic", "p": "platform",
     "pl_on": "payload_on", "pl_off": "payload_off", "pl_open": "payload_open", "pl_cls": "payload_close",
     "pl_stop": "payload_stop", "pos_clsd": "position_closed", "pos_open": "position_open",
     "pos_t": "position_topic", "pos_tpl": "position_template",
@@ -101,6 +105,8 @@ _SHORT_OF_DEVICE: Final[Mapping[str, str]] = {
     "cns": "connections", "ids": "identifiers", "mf": "manufacturer", "mdl": "model", "sw": "sw_version",
     "hw": "hw_version", "sa": "suggested_area",
 }  # fmt: skip
+_MOVES: Final = ({"migrate_discovery": True}, {"migr_discvry": True})
+"""What says that an entity moves to its whole device, or back."""
 _SHORT_OF_ORIGIN: Final[Mapping[str, str]] = {"sw": "sw_version", "url": "support_url"}
 _SHARED: Final[tuple[str, ...]] = (
     "availability", "availability_mode", "availability_template", "availability_topic", "payload_available",
@@ -192,7 +198,7 @@ def parse(found: Where, topic: str, payload: bytes) -> Announcement | None:
     if not payload:
         return None
     document = _document(payload)
-    if document.get("migrate_discovery") is True:
+    if document in _MOVES:
         return None
     options = _spelled(document)
     about, marks, macs = _about(options.get("device"))
@@ -254,29 +260,55 @@ def _about(device: object) -> tuple[About, list[str], list[str]]:
 
 
 def _components(options: dict[str, Any], found: Where, topic: str) -> list[Entity]:
-    components = options.get("components")
-    if not isinstance(components, dict):
-        raise PeerProtocolError("a whole device without components")
-    if len(components) > COMPONENTS_MAX:
-        raise PeerProtocolError(f"a device of {len(components)} entities, at most {COMPONENTS_MAX} are read")
+    parts = _parts(options)
+    count = sum(len(components) for _, components in parts)
+    if count > COMPONENTS_MAX:
+        raise PeerProtocolError(f"a device of {count} entities, at most {COMPONENTS_MAX} are read")
     shared = {key: options[key] for key in _SHARED if key in options}
     entities: list[Entity] = []
-    for name, each in components.items():
-        if not isinstance(each, dict):
-            raise PeerProtocolError(f"the component {shown(name)} is no JSON object")
-        own = _spelled(each)
-        component = own.pop("platform", None)
-        if not isinstance(component, str) or not _PART.fullmatch(component):
-            raise PeerProtocolError(f"the component {shown(name)} does not say what it is")
-        if own:  # nothing but what it is takes it back
-            entities.append(_entity(component, {**shared, **own}, found, topic, f"{topic}#{name}"))
+    seen: set[str] = set()
+    for part, components in parts:
+        for name, each in components.items():
+            if name in seen:
+                raise PeerProtocolError(f"the component {shown(name)} is of two parts of the device")
+            seen.add(name)
+            if not isinstance(each, dict):
+                raise PeerProtocolError(f"the component {shown(name)} is no JSON object")
+            own = _spelled(each)
+            component = own.pop("platform", None)
+            if not isinstance(component, str) or not _PART.fullmatch(component):
+                raise PeerProtocolError(f"the component {shown(name)} does not say what it is")
+            if own:  # nothing but what it is takes it back
+                entity = _entity(component, {**shared, **own}, found, topic, f"{topic}#{name}")
+                entities.append(entity if part is None else _called(f"{part} {entity.name}", entity))
     return entities
+
+
+def _parts(options: dict[str, Any]) -> list[tuple[str | None, dict[str, Any]]]:
+    """Return the components of a device itself, then those of its parts, each by the part's name."""
+    own, children = options.get("components"), options.get("child_devices")
+    parts: list[tuple[str | None, dict[str, Any]]] = [(None, own)] if isinstance(own, dict) else []
+    for each in children if isinstance(children, list) else ():
+        told = _spelled(each) if isinstance(each, dict) else {}
+        components = told.get("components")
+        if not isinstance(components, dict):
+            raise PeerProtocolError("a part of a device without components")
+        parts.append((_text(told.get("name")), components))
+    if not parts:
+        raise PeerProtocolError("a whole device without components")
+    return parts
+
+
+def _called(name: str, entity: Entity) -> Entity:
+    return replace(entity, name=name[:NAME_CHARACTERS_MAX])
 
 
 def _entity(component: str, options: dict[str, Any], found: Where, topic: str, place: str) -> Entity:
     unique = options.get("unique_id")
     key = f"{component}:{unique[:NAME_CHARACTERS_MAX]}" if isinstance(unique, str) and unique else f"at:{place}"
-    given = options.get("name"), options.get("object_id"), place.partition("#")[2], found.object
+    by_id = options.get("default_entity_id")  # instead of `object_id` by 2026.11
+    by_id = by_id.rpartition(".")[2] if isinstance(by_id, str) else options.get("object_id")
+    given = options.get("name"), by_id, place.partition("#")[2], found.object
     name = next((text for each in given if (text := _text(each))), found.object)
     whole = _with_base(options)
     whole.pop("device", None)

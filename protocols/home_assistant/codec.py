@@ -117,6 +117,8 @@ def payload_of(point: AnnouncedPoint, value: Value, *, beside: float | None = No
         raise LocalProtocolError(f"{point.capability}.{point.attribute}: {value!r} is no colour temperature")
     else:
         value = kelvin if point.sense and kelvin is not None else value
+        if point.row.kind is Kind.INTEGER:
+            value = _not_off(point, value)
         raw = round((value - point.offset) / point.scale, 0 if point.row.kind is Kind.INTEGER else DIGITS)
         what = int(raw) if raw == int(raw) else raw
     if not point.command:
@@ -139,6 +141,11 @@ def settled(point: AnnouncedPoint, wanted: Value, found: Value | None, *, beside
         other = colours.unknown(colours.other_half(plain)) if beside is None else beside
         return colours.near(plain, wanted, found, other)
     if point.row.kind is Kind.INTEGER:
-        return abs(wanted - found) <= abs(point.scale) / 2 + 0.5
+        return abs(_not_off(point, wanted) - found) <= abs(point.scale) / 2 + 0.5
     step = point.write.step if point.write is not None and point.write.step is not None else abs(point.scale)
     return abs(wanted - found) < step / 2
+
+
+def _not_off(point: AnnouncedPoint, value: float) -> float:
+    """Return a whole number as it can be sent: the least of a coarse scale is 1, for 0 is off to many lamps."""
+    return max(value, abs(point.scale)) if value > 0 else value

@@ -254,6 +254,75 @@ def test_a_whole_device_shares_what_it_says_once_and_a_bare_component_is_none() 
     assert two.options["command_topic"] == "other/two"
 
 
+def test_the_parts_of_a_device_are_the_device_and_each_is_called_by_its_part() -> None:
+    """Home Assistant 2026.11 (mqtt/schemas.py): `child_devices` beside `components` or instead of them."""
+    relay = {"p": "switch", "name": "relay", "cmd_t": "~/set", "stat_t": "~/now"}
+    found = announced(
+        {
+            "dev": {"ids": "panel"},
+            "avty_t": "panel/there",
+            "cmps": {"power": {"p": "sensor", "stat_t": "panel/w", "dev_cla": "power", "unit_of_meas": "W"}},
+            "cdevs": [
+                {"ids": "panel-a", "name": "Bed", "cmps": {"a": {**relay, "~": "panel/a"}, "old": {"p": "switch"}}},
+                {"ids": ["panel-b"], "components": {"b": {**relay, "~": "panel/b"}}},
+            ],
+        },
+        "homeassistant/device/panel/config",
+    )
+    assert found.marks == {"id:panel"}
+    assert [(each.name, each.options["availability_topic"]) for each in found.entities] == [
+        ("power", "panel/there"),
+        ("Bed relay", "panel/there"),
+        ("relay", "panel/there"),
+    ]
+    assert [each.options.get("command_topic") for each in found.entities] == [None, "panel/a/set", "panel/b/set"]
+    alone = announced(
+        {"dev": {"ids": "x"}, "cdevs": [{"ids": "y", "cmps": {"a": relay}}]}, "homeassistant/device/x/config"
+    )
+    assert len(alone.entities) == 1
+
+
+def test_a_level_is_never_sent_as_off() -> None:
+    """Home Assistant 2025.4 (mqtt/light): "Make sure the brightness is not rounded down to 0"."""
+    for schema in ({}, {"schema": "json", "brightness": True, "stat_t": "l"}):
+        lamp = points("light", cmd_t="l/set", bri_cmd_t="l/set", bri_stat_t="l", bri_scl=100, **schema)
+        level = lamp["level_control.current_level"]
+        for wanted, sent in ((1, 1), (2, 1), (3, 1), (4, 2), (128, 50), (254, 100)):
+            payload = payload_of(level, wanted).decode()
+            assert (json.loads(payload)["brightness"] if schema else int(payload)) == sent
+            told = said(level, payload)
+            assert told is not None
+            assert settled(level, wanted, told[0])  # type: ignore[arg-type]  # a number
+
+
+def test_a_lamp_that_is_lit_by_its_brightness_is_not_sent_a_word_for_on() -> None:
+    """home-assistant.io, MQTT Light, `on_command_type`: of `brightness`, only brightness commands turn it on."""
+    lamp = {"cmd_t": "l/set", "stat_t": "l", "bri_cmd_t": "l/b", "bri_stat_t": "l/now", "name": "It"}
+    switch = points("light", **lamp, on_cmd_type="brightness")["on_off.on_off"]
+    assert payload_of(switch, False) == b"OFF"
+    with pytest.raises(LocalProtocolError, match="no word"):
+        payload_of(switch, True)
+    assert ("It on", "on_command_type: it is lit by its brightness alone") in taken(
+        "light", **lamp, on_cmd_type="brightness"
+    ).refused
+    assert payload_of(points("light", **lamp, on_cmd_type="first")["on_off.on_off"], True) == b"ON"
+
+
+@pytest.mark.parametrize("word", ["migrate_discovery", "migr_discvry"])
+def test_an_entity_that_moves_is_taken_back_where_it_was(word: str) -> None:
+    """Home Assistant 2025.4 and 2026.11 (mqtt/discovery.py) read both spellings, and where nothing else is said."""
+    topic = "homeassistant/sensor/thing/config"
+    where = announcements.where("homeassistant", topic)
+    assert where is not None
+    assert announcements.parse(where, topic, json.dumps({word: True}).encode()) is None
+    assert announcements.parse(where, topic, json.dumps({word: True, "stat_t": "x"}).encode()) is not None
+
+
+def test_an_entity_without_a_name_is_called_by_its_id() -> None:
+    assert entity("sensor", def_ent_id="sensor.desk_lux").name == "desk_lux"
+    assert entity("sensor", obj_id="desk_lux").name == "desk_lux"
+
+
 @pytest.mark.parametrize(
     ("mode", "verdicts"),
     [("all", [None, True, False, False]), ("any", [True, True, True, False]), ("latest", [True, True, False, False])],
@@ -289,6 +358,13 @@ def test_availability_is_judged_as_it_is_announced(mode: str, verdicts: list[boo
         (json.dumps({"cmps": {str(n): {"p": "sensor", "x": 1} for n in range(201)}}).encode(), "201 entities"),
         (b'{"cmps":{"a":{"stat_t":"x"}}}', "what it is"),
         (b'{"cmps":[]}', "without components"),
+        (b'{"cdevs":[7]}', "part of a device without"),
+        (b'{"cdevs":[{"ids":"a","cmps":7}]}', "part of a device without"),
+        (b'{"cmps":{"a":{"p":"sensor"}},"cdevs":[{"cmps":{"a":{"p":"sensor"}}}]}', "two parts"),
+        (
+            json.dumps({"cdevs": [{"cmps": {str(n): {"p": "sensor", "x": 1}}} for n in range(201)]}).encode(),
+            "201 entities",
+        ),
         (b'{"cmps":{"a":7}}', "no JSON object"),
     ],
 )
