@@ -2,7 +2,9 @@
 
 Pure. Source of truth: home-assistant.io, "MQTT discovery" and the pages of the components; what is not said there was
 seen on Home Assistant 2025.4: a light and a cover take no number from `None`, so a value that is not known is told them
-as nothing at all; a climate without a mode topic calls itself off; a mode that it was not told of is a warning a time.
+as nothing at all, and a cover then stands where it stood unless its state, which is told apart, says `None`; a number
+outside its own bounds is an error a time and leaves the one before; a climate without a mode topic calls itself off; a
+mode that it was not told of is a warning a time.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,6 +66,11 @@ LIFT: Final = (C.WINDOW_COVERING, "current_position_lift_percentage")
 
 _NUMBER: Final = "{{ value_json.value if value_json.value is not none else '' }}"
 """For components that cannot read `None`: nothing is told, and the device's availability says the rest."""
+_OPEN: Final = (
+    "{% if value_json.value is none %}None{% else %}"
+    "{{ 'closed' if value_json.value > 99 else 'open' }}{% endif %}"  # by the whole per cent, as the position is read
+)
+"""What a cover is by its position; `None` is unknown, which no position says."""
 _NUMBERS: Final = "{{ value_json.value | join(',') if value_json.value is not none else '' }}"
 """The same for a colour, which is two of them."""
 
@@ -185,6 +192,8 @@ class Entities:
             "name": "cover",
             "pos_t": topic,
             "pos_tpl": _NUMBER,
+            "stat_t": topic,
+            "val_tpl": _OPEN,
             "set_pos_t": f"{topic}/set",
             "pos_open": 0,  # Matter counts what is closed
             "pos_clsd": 100,
@@ -220,7 +229,8 @@ class Entities:
             if row.unit is not None:
                 entity["unit_of_meas"] = UNITS[row.unit]
             if point.write is not None and point.write.least is not None:
-                entity.update(p="number", min=point.write.least, max=point.write.most, step=point.write.step or 1)
+                least, most = point.write.least, point.write.most
+                entity.update(p="number", min=least, max=most, step=point.write.step or 1, val_tpl=_within(least, most))
             else:
                 entity["p"] = "sensor"
                 entity["stat_cla"] = "total_increasing" if device_class == "energy" else "measurement"
@@ -244,6 +254,12 @@ def _mode(form: str) -> str:
 def _either(yes: str, no: str) -> str:
     none = "{% if value_json.value is none %}None"
     return f"{none}{{% else %}}{{{{ '{yes}' if value_json.value else '{no}' }}}}{{% endif %}}"
+
+
+def _within(least: float, most: float | None) -> str:
+    """Return what tells a number that may be asked for; of another one nothing is known there."""
+    within = f"value_json.value is not none and value_json.value >= {least} and value_json.value <= {most}"
+    return f"{{{{ value_json.value if {within} else 'None' }}}}"
 
 
 def _object(key: Key) -> str:

@@ -309,6 +309,29 @@ def test_what_nobody_knows_is_told_in_a_way_that_each_component_can_read() -> No
     assert (cover["pos_open"], cover["pos_clsd"], cover["pl_open"], cover["pl_cls"]) == (0, 100, "0", "100")
 
 
+@pytest.mark.guarantee("G17")
+def test_a_cover_of_which_nobody_knows_where_it_stands_is_unknown() -> None:
+    """Seen on 2025.4: no message on `position_topic` takes a position back; `None` on `state_topic` makes it unknown.
+
+    Without a state of its own a cover went on standing where it was told last. Closed is what the position calls
+    closed: its whole per cent is 0.
+    """
+    cover = _entity("zigbee2mqtt/ikea_e1926", "cover")
+    assert cover["stat_t"] == cover["pos_t"]
+    told = [_told(cover["val_tpl"], each) for each in (None, 0, 42.5, 99, 99.5, 100)]
+    assert told == ["None", "open", "open", "open", "closed", "closed"]
+
+
+@pytest.mark.guarantee("G17")
+def test_a_number_beyond_what_may_be_asked_is_none_there() -> None:
+    """Seen on 2025.4: a state outside `min` and `max` is an error in its log, and the number before goes on."""
+    number = _entity("reference/ahu_5000", "number")
+    assert (number["min"], number["max"]) == (14, 26)
+    assert [_told(number["val_tpl"], each) for each in (None, 13.5, 14, 21.5, 26, 28)] == [
+        "None", "None", "14", "21.5", "26", "None",
+    ]  # fmt: skip
+
+
 def test_a_thermostat_says_no_mode_that_it_did_not_announce() -> None:
     knows = _entity("regin/rcf_230", "climate")
     assert knows["modes"] == ["off", "auto"]
