@@ -24,7 +24,7 @@ from cloud.checkin.desk import CheckInDesk
 from cloud.checkin.late_steps import TOLD as KIOSK_TOLD
 from cloud.checkin.late_steps import LateSteps
 from cloud.checkin.letters import MOVED_BY
-from cloud.checkin.policy_outcomes import outcomes
+from cloud.checkin.policy_outcomes import late_outcomes, outcomes
 from cloud.checkin.registrations import Registrations
 from cloud.checkin.screening import Lists
 from cloud.checkin.sessions import FORGET_MOST, Sessions
@@ -94,7 +94,7 @@ from kit.metrics import Metrics
 from kit.supervision import Supervisor
 from kit.task_groups import TaskGroup
 from protocols.errors import StoreFailedError
-from protocols.policy import check_in, room
+from protocols.policy import check_in, late_check_out, room
 
 WATCH_S: Final = 2.0
 SWEEP_S: Final = 60.0
@@ -154,6 +154,7 @@ async def run(
     kinds = {
         check_in.KIND: Kind(check_in.parse, check_in.encode(check_in.DEFAULT), outcomes),
         room.KIND: Kind(room.parse, room.NONE, room_outcomes.outcomes),
+        late_check_out.KIND: Kind(late_check_out.parse, late_check_out.encode(late_check_out.DEFAULT), late_outcomes),
     }
     releases = Releases(database, kinds, sign=sign_policy, clock=clock, dice=dice)
     commands = Commands(database, line, clock=clock, dice=dice)

@@ -30,6 +30,7 @@ from cloud.privacy.sealing import NoKeysError
 from cloud.public import checkin_schema as schema
 from cloud.public.checkin_terms_routes import checkin_terms_routes
 from cloud.public.gate import absent, property_for, stay_for
+from cloud.public.late_check_out_routes import late_check_out_routes
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
 from cloud.stays.listing import Stay
@@ -342,6 +343,7 @@ def checkin_routes(services: CheckInServices) -> Router:
         make_link, end_links, key_term, begin, read, tell, show, sign, terms, ask_help, add_stay, waive, waiting,
         people, card, registrations,
         checkin_terms_routes(services.database, services.clock),
+        late_check_out_routes(services.database, services.clock, services.dice),
     )  # fmt: skip
     return Router("/api/v1", route_handlers=handlers, request_max_body_size=BODY_BYTES_MOST, before_request=strict_body)
 

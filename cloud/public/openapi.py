@@ -72,6 +72,7 @@ TOO_LONG: Final = ("414", "The address is too long for anybody to look at it: re
 SAMPLES: Final[Mapping[str, Any]] = {
     "account_id": "u-5f0c2a91d3b44e07",
     "address": "Praterstrasse 1, 1020 Wien",
+    "alone_until": "13:00",
     "arrival": "2026-11-23",
     "attribute": "on",
     "before": "1042",
@@ -99,6 +100,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "jurisdiction": "AUT",
     "kinds": ["stay.changed"],
     "language": "de",
+    "latest": "15:00",
     "lock": "0f1e2d3c4b5a6978",
     "locks": ["0f1e2d3c4b5a6978"],
     "mrz": "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10",
@@ -140,6 +142,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "url": "https://erp.northlight.example/hooks/innkeeper",
     "value": True,
     "version": "2026-11",
+    "wish": "lw-5f0c2a91d3b44e07a1b2",
 }
 """What stands for a value in an example, by the name of its field or parameter, where it fits the schema there."""
 

@@ -17,9 +17,10 @@ from cloud.public.gate import absent
 from cloud.public.reader import WallClock
 from cloud.public.strict import strict_body
 from protocols.errors import InvalidInputError, UnsupportedVersionError
-from protocols.policy import check_in, room
+from protocols.policy import check_in, late_check_out, room
 from protocols.policy.check_in import CheckInPolicy
 from protocols.policy.envelope import BODY_BYTES_MAX
+from protocols.policy.late_check_out import LateCheckOutPolicy
 
 DAY_MS: Final = 24 * 3_600_000
 _MANAGE: Final = {ACTION: "policy.manage"}
@@ -60,6 +61,14 @@ class RoomReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     policy: dict[str, Any] | None
     rings: Annotated[list[_Ring], msgspec.Meta(min_length=1, max_length=RINGS_MOST)]
     soak_minutes: Annotated[int, msgspec.Meta(ge=0, le=14 * 24 * 60)] = 24 * 60
+
+
+class LateCheckOutReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A late check-out policy, the properties ring by ring, and how long each ring is watched."""
+
+    policy: LateCheckOutPolicy
+    rings: Annotated[list[_Ring], msgspec.Meta(min_length=1, max_length=RINGS_MOST)]
+    soak_minutes: Annotated[int, msgspec.Meta(ge=0, le=14 * 24 * 60)] = 0
 
 
 class PropertyVerdict(msgspec.Struct, frozen=True):
@@ -143,6 +152,18 @@ def policy_routes(services: PolicyServices) -> Router:
         )
         return await view(request.user, made)
 
+    @post("/policies/late-check-outs/releases", summary="Roll a late check-out policy out by rings", opt=_MANAGE)
+    async def late_released(request: Call, data: JSONBody[LateCheckOutReleaseRequest]) -> Release:
+        made = await services.releases.release(
+            tenant=request.user.tenant,
+            kind=late_check_out.KIND,
+            body=late_check_out.encode(data.policy),
+            rings=data.rings,
+            soak_ms=data.soak_minutes * 60_000,
+            by=request.user.name,
+        )
+        return await view(request.user, made)
+
     @get("/policies/releases/{release_id:str}", summary="How far a rollout is", opt=_MANAGE)
     async def one(request: Call, release_id: FromPath[str]) -> Release:
         return await view(request.user, release_id)
@@ -157,7 +178,7 @@ def policy_routes(services: PolicyServices) -> Router:
 
     return Router(
         "/api/v1",
-        route_handlers=[held_against, released, rooms_released, one],
+        route_handlers=[held_against, released, rooms_released, late_released, one],
         request_max_body_size=BODY_BYTES_MAX,
         before_request=strict_body,
     )

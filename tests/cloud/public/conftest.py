@@ -11,7 +11,7 @@ import pytest
 from litestar import Litestar
 
 from cloud.checkin.desk import CheckInDesk
-from cloud.checkin.policy_outcomes import outcomes
+from cloud.checkin.policy_outcomes import late_outcomes, outcomes
 from cloud.checkin.registrations import Registrations
 from cloud.checkin.sessions import Sessions
 from cloud.fleet.commands import Commands
@@ -52,7 +52,7 @@ from kit.http import operations_routes
 from kit.logs import logger
 from kit.metrics import Metrics
 from protocols.grant.keys import private_key
-from protocols.policy import check_in, room
+from protocols.policy import check_in, late_check_out, room
 from protocols.policy.envelope import sign
 from protocols.vectors.fixed import stream
 from tests.cloud.asgi import in_process
@@ -123,6 +123,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
     kinds = {
         check_in.KIND: Kind(check_in.parse, check_in.encode(check_in.DEFAULT), outcomes),
         room.KIND: Kind(room.parse, room.NONE, room_outcomes.outcomes),
+        late_check_out.KIND: Kind(late_check_out.parse, late_check_out.encode(late_check_out.DEFAULT), late_outcomes),
     }
     releases = Releases(
         database, kinds, sign=lambda policy: sign(policy, SIGNER, b"command"), clock=clock, dice=SeededDice(3)
