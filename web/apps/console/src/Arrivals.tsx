@@ -8,6 +8,7 @@ import consoleStyles from './console.module.css'
 import { nameOf, SessionSteps, STEPS, Waiver } from './SessionSteps'
 import { ConflictNote } from './ConflictNote'
 import { Header } from './Header'
+import { LateCheckOuts } from './LateCheckOuts'
 import { LATE_REASONS } from './lateSteps'
 import { saidMoney } from './money'
 import { Question } from './keyAsking'
@@ -98,6 +99,7 @@ export function ArrivalsPage({ property }: { property: Property }) {
               <ul className={styles['list']}>
                 {queue.map((each) => <Waiting key={each.session} property={property.id} handOver={each} since={day.format(new Date(each.since))} wentOn={each.went_on_at === null ? null : opened(each.went_on_at)} onDone={() => void read()} onWritten={setWritten} />)}
               </ul>
+              <LateCheckOuts property={property.id} zone={property.zone} onDone={() => void read()} />
               {refunds.length > 0 && (
                 <>
                   <h2 className={styles['heading']}>Refunds that wait for a second person <span className={styles['count']}>{refunds.length}</span></h2>
